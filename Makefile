@@ -1,0 +1,51 @@
+# Everything a person types. Each target sets up what it needs; `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+
+.PHONY: help demo test check fix bench settings-doc assets assets-all lock setup setup-dev clean
+
+help:  ## list what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+demo: setup  ## run a flytekit workflow with every node kind on the embedded cluster
+	.venv/bin/propeller run examples/demo.py demo --python $(PY)
+
+test: setup-dev  ## run the tests that CI runs; the real components are built beside them where they are missing
+	tools/test.sh
+
+check: setup-dev  ## format, lint, types and import rules
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	$(PY) tools/settings_doc.py --check
+
+fix: setup-dev  ## format, and mend what the linter can
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+bench: setup-dev  ## measure, as ratios within one run
+	$(PY) -m loadtest
+
+settings-doc: setup-dev  ## write docs/settings.md from config.py
+	$(PY) tools/settings_doc.py
+
+assets:  ## build kube-apiserver, etcd, kubectl, Redis and rclone into a per-user cache
+	@python3 tools/assets.py
+
+assets-all:  ## the same, and the kube controllers, kwok and kind
+	@python3 tools/assets.py --all
+
+lock:  ## compute requirements.lock anew from pyproject.toml
+	tools/setup.sh lock
+
+setup:
+	@tools/setup.sh run
+
+setup-dev:
+	@tools/setup.sh dev
+
+clean:  ## remove the virtual environment and all caches of the tools
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

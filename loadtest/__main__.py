@@ -1,0 +1,35 @@
+"""`python -m loadtest [NAME ...]`: measure, and print a table."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+import msgspec
+import orjson
+
+MEASUREMENTS = {
+    "overhead": ("loadtest._overhead", "what the embedded cluster adds to each task of a chain of 18"),
+    "footprint": ("loadtest._footprint", "seconds to import the controller, megabytes that it idles with"),
+    "transport": ("loadtest._transport", "CPU of a request by our HTTP client, relative to aiohttp's"),
+}
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def main(names: tuple[str, ...], output: str) -> None:
+    """Measure NAMES (all where none is given) and print what was found beside what it should be."""
+    if unknown := [name for name in names if name not in MEASUREMENTS]:
+        known = "\n".join(f"  {name:<10} {text}" for name, (_, text) in MEASUREMENTS.items())
+        raise click.UsageError(f"there is no measurement {unknown[0]!r}; there are:\n{known}")
+    for name in names or MEASUREMENTS:
+        if output == "text":
+            click.echo(f"{name}: {MEASUREMENTS[name][1]}", err=True)
+        for line in importlib.import_module(MEASUREMENTS[name][0]).measure():
+            click.echo(orjson.dumps(msgspec.to_builtins(line)) if output == "json" else f"  {line.row()}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

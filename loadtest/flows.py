@@ -1,0 +1,18 @@
+"""Workflows to measure with."""
+
+from __future__ import annotations
+
+from flytekit import task, workflow
+
+
+@task
+def step(x: int) -> int:
+    return x + 1
+
+
+@workflow
+def chain(x: int = 0) -> int:
+    """18 tasks, one after the other."""
+    for _ in range(18):
+        x = step(x=x)
+    return x

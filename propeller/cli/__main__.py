@@ -1,0 +1,70 @@
+"""`propeller`: the command line. Commands are imported when they are called, so that each starts fast."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from propeller.cli._exits import BAD_CALL, INTERRUPTED, SUCCEEDED, only_error, report_error
+from propeller.errors import PropellerError
+
+_COMMANDS = {
+    "run": ("propeller.cli._run", "Run a flytekit workflow or task, here or on a cluster."),
+    "controller": ("propeller.cli._controller", "Run the controller against a cluster."),
+    "compile": ("propeller.cli._compile", "Compile a flytekit file to FlyteWorkflow resources."),
+    "status": ("propeller.cli._status", "Show how an execution stands."),
+    "install": ("propeller.cli._install", "Print what a cluster needs: CRD and RBAC."),
+    "cluster": ("propeller.cli._cluster", "Serve the embedded cluster over HTTP, for kubectl and tests."),
+}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = importlib.import_module(_COMMANDS[cmd_name][0]).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="propeller")
+def cli() -> None:
+    """Run Flyte workflows: on this machine without a cluster, or on Kubernetes at scale.
+
+    \b
+    Try:
+      propeller run flow.py my_workflow --a 3      run on this machine
+      propeller run flow.py my_workflow --help     what the workflow takes
+      propeller install --print | kubectl apply -f -
+      propeller controller                         run the controller on the current cluster
+    """
+
+
+def main() -> None:
+    """Entry point: every foreseen error is one message and an exit code, never a traceback."""
+    try:
+        code = cli.main(prog_name="propeller", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else SUCCEEDED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(BAD_CALL)
+    except PropellerError as error:
+        sys.exit(report_error(error))
+    except BaseExceptionGroup as group:
+        sys.exit(report_error(only_error(group)))
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""`propeller cluster`: the embedded cluster over HTTP, for kubectl, tests, and trying things out."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import click
+import msgspec
+import yaml
+
+from propeller.cli._loop import run
+from propeller.cli._settings import load_settings
+from propeller.config import Settings
+from propeller.controller import WorkflowController, workflow_crd
+from propeller.embedded import embedded_cluster
+from propeller.errors import Invalid
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES
+from propeller.storage import Storage
+
+
+@click.command("cluster")
+@click.option("--port", default=0, show_default="any free one", help="Port of the API server, on 127.0.0.1.")
+@click.option(
+    "--kubeconfig", default="propeller.kubeconfig", show_default=True, metavar="FILE", help="Where to write it."
+)
+@click.option("--controller/--no-controller", default=True, show_default=True, help="Run FlyteWorkflows too.")
+@click.option("--python", default="", metavar="PATH", help="The interpreter that pods run with.")
+@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
+def command(*, port: int, kubeconfig: str, controller: bool, python: str, config: str | None) -> None:
+    """Serve an API server whose pods run as processes of this machine, until Ctrl-C.
+
+    \b
+    propeller cluster &
+    kubectl --kubeconfig propeller.kubeconfig get nodes
+    propeller compile flow.py wf --x 3 | kubectl --kubeconfig propeller.kubeconfig create -f -
+    kubectl --kubeconfig propeller.kubeconfig get flyteworkflows,pods -w
+    """
+    settings = load_settings(config)
+    settings = msgspec.structs.replace(
+        settings, kubelet=msgspec.structs.replace(settings.kubelet, python=python, working_dir=str(Path.cwd()))
+    )
+    run(_serve(port, Path(kubeconfig), settings, with_controller=controller))
+
+
+async def _serve(port: int, kubeconfig: Path, settings: Settings, *, with_controller: bool) -> None:
+    async with AsyncExitStack() as stack:
+        workdir = stack.enter_context(tempfile.TemporaryDirectory(prefix="propeller-", ignore_cleanup_errors=True))
+        cluster = await stack.enter_async_context(embedded_cluster(Path(workdir), settings))
+        await cluster.client.create(NAMESPACES, {"metadata": {"name": "flytesnacks-development"}})
+        await cluster.client.create(CUSTOM_RESOURCE_DEFINITIONS, workflow_crd())
+        if with_controller:
+            storage = await stack.enter_async_context(Storage(settings.storage))
+            await stack.enter_async_context(WorkflowController(cluster.client, storage, settings).running())
+        front = await stack.enter_async_context(cluster.server.serve(port=port))
+        try:
+            kubeconfig.touch(mode=0o600)
+            kubeconfig.write_text(yaml.safe_dump(front.kubeconfig()))
+        except OSError as error:
+            raise Invalid(f"--kubeconfig {kubeconfig} cannot be written: {error.strerror}") from error
+        stack.callback(kubeconfig.unlink, missing_ok=True)
+        click.echo(f"serving {front.url}; use it with: kubectl --kubeconfig {kubeconfig}", err=True)
+        await asyncio.Event().wait()  # until cancelled

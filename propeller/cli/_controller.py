@@ -1,0 +1,117 @@
+"""`propeller controller`: the FlyteWorkflow controller, on a cluster, until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+from contextlib import AsyncExitStack
+
+import click
+
+from propeller.cli._connecting import cluster_options, connected, require_workflows
+from propeller.cli._loop import run
+from propeller.cli._settings import load_settings
+from propeller.config import Settings
+from propeller.controller import WorkflowController
+from propeller.errors import Denied, PropellerError
+from propeller.kube import Client
+from propeller.reconcile import Election, Watchdog
+from propeller.storage import Storage
+from propeller.telemetry import LOG_LEVELS, LogFormat, Metrics, configure_logs, serve_metrics
+
+LEASE = "propeller-controller"
+
+_log = logging.getLogger(__name__)
+
+
+@click.command("controller")
+@cluster_options
+@click.option("--namespace", "-n", default=None, help="Run the workflows of this namespace only; default: of all.")
+@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
+@click.option(
+    "--metadata-prefix", default=None, metavar="URI", help="Where inputs and outputs live (s3://..., file://...)."
+)
+@click.option("--elect/--no-elect", default=True, show_default=True, help="Act only while holding the lease.")
+@click.option(
+    "--metrics-port", default=10254, show_default=True, help="/metrics, /healthz and /readyz; 0: any free port."
+)
+@click.option(
+    "--metrics-host", default="127.0.0.1", show_default=True, help="Address to serve them on; pods want 0.0.0.0."
+)
+@click.option("--log-level", type=click.Choice(LOG_LEVELS), default="info", show_default=True)
+@click.option("--log-format", type=click.Choice([str(f) for f in LogFormat]), default="human", show_default=True)
+def command(
+    *,
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str | None,
+    config: str | None,
+    metadata_prefix: str | None,
+    elect: bool,
+    metrics_port: int,
+    metrics_host: str,
+    log_level: str,
+    log_format: str,
+) -> None:
+    """Run every FlyteWorkflow of a cluster, until SIGTERM or Ctrl-C.
+
+    \b
+    propeller install --print | kubectl apply -f -            once, before
+    propeller controller --metadata-prefix s3://bucket/meta
+    """
+    configure_logs(log_level, LogFormat(log_format))
+    settings = load_settings(config, **({"metadata_prefix": metadata_prefix} if metadata_prefix else {}))
+    run(_serve(kubeconfig, context, namespace, settings, elect=elect, port=metrics_port, host=metrics_host))
+
+
+async def _serve(
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str | None,
+    settings: Settings,
+    *,
+    elect: bool,
+    port: int,
+    host: str,
+) -> None:
+    async with AsyncExitStack() as stack:
+        client, connection = await stack.enter_async_context(connected(kubeconfig, context, settings))
+        await require_workflows(client, connection)
+        metrics = Metrics()
+        controllers: list[WorkflowController] = []
+        await stack.enter_async_context(
+            serve_metrics(
+                metrics, port=port, host=host, live=lambda: _live(controllers), ready=lambda: _ready(controllers)
+            )
+        )
+        watchdog = Watchdog(settings.watchdog, on_block=metrics.watch_lag(lambda: watchdog.max_lag))
+        await stack.enter_async_context(watchdog)
+        if elect:
+            await _lead(stack, client, connection.namespace, settings, metrics)
+        storage = await stack.enter_async_context(Storage(settings.storage))
+        controller = WorkflowController(client, storage, settings, namespace=namespace, metrics=metrics)
+        try:
+            await stack.enter_async_context(controller.running())
+        except Denied as error:
+            raise PropellerError(f"{error}. The manifests of propeller install --print grant what is needed") from error
+        controllers.append(controller)
+        _log.info("running the workflows of %s on %s", namespace or "all namespaces", connection.server)
+        await asyncio.Event().wait()  # until cancelled
+
+
+async def _lead(stack: AsyncExitStack, client: Client, namespace: str, settings: Settings, metrics: Metrics) -> None:
+    """Wait for the lease; from then on its loss ends the stack."""
+    election = Election(client, namespace, LEASE, f"{platform.node()}_{os.getpid()}", settings.election)
+    _log.info("waiting for lease %s", election.lease)
+    leadership = await stack.enter_async_context(election.lead())
+    metrics.watch_lease(LEASE, lambda: leadership.remaining() > 0)
+
+
+def _live(controllers: list[WorkflowController]) -> str | None:
+    return next((why for controller in controllers if (why := controller.liveness())), None)
+
+
+def _ready(controllers: list[WorkflowController]) -> str | None:
+    return None if controllers else "the caches are not filled yet, or another process holds the lease"

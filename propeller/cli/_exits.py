@@ -1,0 +1,52 @@
+"""Exit codes, and errors as people read them.
+
+| code | meaning |
+|---|---|
+| 0 | it did what was asked; the workflow succeeded |
+| 1 | the workflow failed or was aborted |
+| 2 | the call was wrong: unknown file, workflow, input or option |
+| 3 | the platform failed: cluster, storage, permissions |
+| 130 | interrupted with Ctrl-C, and cleaned up |
+| 143 | ended by SIGTERM, and cleaned up |
+"""
+
+from __future__ import annotations
+
+import sys
+
+from propeller.errors import Invalid, PropellerError
+
+SUCCEEDED = 0
+WORKFLOW_FAILED = 1
+BAD_CALL = 2
+PLATFORM_FAILED = 3
+INTERRUPTED = 130
+TERMINATED = 143
+
+
+def exit_code(error: PropellerError) -> int:
+    return BAD_CALL if isinstance(error, Invalid) else PLATFORM_FAILED
+
+
+def report_error(error: PropellerError) -> int:
+    """Print the error on standard error, after the user's own traceback where it has one; returns the exit code."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    if detail := getattr(error, "detail", ""):
+        console.print(escape(detail.rstrip()))
+    console.print(f"[bold red]error:[/] {escape(str(error))}")
+    return exit_code(error)
+
+
+def only_error(group: BaseExceptionGroup[BaseException]) -> PropellerError:
+    """The first foreseen error of a task group; raises the group where there is none, for then it is a defect."""
+    todo: list[BaseException] = [group]
+    while todo:
+        error = todo.pop(0)
+        if isinstance(error, PropellerError):
+            return error
+        if isinstance(error, BaseExceptionGroup):
+            todo.extend(error.exceptions)
+    raise group

@@ -1,0 +1,191 @@
+"""Run a workflow on this machine: an embedded cluster, the controller on it, and one execution from begin to end.
+
+Guarantees
+    However it ends, by Ctrl-C too, no process of a task is left, and no port is open.
+    Outputs stay where they are: below `storage`, by default in a directory of the user's that keeps the last runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import yaml
+
+from propeller.cli._progress import Progress, watching
+from propeller.cli._result import report_end
+from propeller.cli._workflow import new_execution_name, resource_of
+from propeller.cli.flytekit_side import Versioned, root_of, serialize
+from propeller.config import Settings
+from propeller.controller import WORKFLOWS, FlyteWorkflow, WorkflowController, workflow_crd
+from propeller.embedded import Cluster, embedded_cluster
+from propeller.errors import Invalid, PropellerError
+from propeller.informers import Change, Informer
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES
+from propeller.storage import Storage, write_literals
+from propeller.workflow import Execution
+
+KEPT_RUNS = 20
+"""Directories of earlier runs that are kept: enough to look back, few enough not to fill a disk unseen."""
+
+LAST_STATUS_SECONDS = 2.0
+"""How long a run that has ended waits for its last status to be seen."""
+
+_FOR_TASKS = ("PYTHONPATH", "AWS_", "FLYTE_")
+"""Names, or their beginnings, of our variables that tasks here need as well: where modules and credentials are."""
+
+
+_CLIENTS = {"s3": ("s3fs",)}
+"""By scheme: what flytekit imports to read and write there, which takes a second that each task need not pay."""
+
+
+class LocalRun(msgspec.Struct, frozen=True, kw_only=True):
+    """What to run, and how. `storage` is a URI, "" for the user's own directory; `serve` a kubeconfig to write."""
+
+    file: Path
+    entity: str
+    inputs: dict[str, str]
+    python: str
+    as_json: bool = False
+    storage: str = ""
+    serve: str = ""
+    settings: Settings = Settings()
+
+
+async def run_here(run: LocalRun) -> int:
+    """Run it; returns the exit code. Raises PropellerError for what prevents it from running."""
+    name = new_execution_name()
+    versioned = Versioned()
+    storage_uri = run.storage.rstrip("/") or f"file://{_directory_of(name)}"
+    settings = _settings(run, storage_uri)
+    async with AsyncExitStack() as stack:
+        progress = await stack.enter_async_context(watching(quiet=run.as_json))
+        progress.note(f"reading {run.file}")
+        workdir = stack.enter_context(tempfile.TemporaryDirectory(prefix="propeller-", ignore_cleanup_errors=True))
+        storage = await stack.enter_async_context(Storage(settings.storage))
+        cluster = await stack.enter_async_context(embedded_cluster(Path(workdir), settings))
+        serialized = await serialize(
+            run.python,
+            run.file,
+            run.entity,
+            run.inputs,
+            versioned,
+            f"{settings.storage.raw_output_prefix}/inputs".removeprefix("file://"),
+        )
+        namespace = f"{versioned.project}-{versioned.domain}"
+        resource = resource_of(serialized, versioned, name=name, namespace=namespace)
+        await write_literals(storage, f"{storage_uri}/inputs/{name}.pb", serialized.inputs)  # storage must be writable
+        await _prepare(cluster, namespace)
+        if run.serve:
+            await stack.enter_async_context(_served(cluster, run.serve, progress))
+        execution = await _run(cluster, storage, settings, resource, progress)
+    async with Storage(settings.storage) as storage:
+        return await report_end(execution, storage, as_json=run.as_json)
+
+
+async def _prepare(cluster: Cluster, namespace: str) -> None:
+    await cluster.client.create(CUSTOM_RESOURCE_DEFINITIONS, workflow_crd())
+    await cluster.client.create(NAMESPACES, {"metadata": {"name": namespace}})
+
+
+async def _run(
+    cluster: Cluster, storage: Storage, settings: Settings, resource: dict[str, object], progress: Progress
+) -> Execution:
+    """Create the resource, and wait until its execution has ended and its last status is written."""
+    ended: asyncio.Future[Execution] = asyncio.get_running_loop().create_future()
+    written = asyncio.Event()
+
+    def observe(execution: Execution) -> None:
+        progress.changed(execution)
+        if execution.phase.ended and not ended.done():
+            ended.set_result(execution)
+
+    def follow(change: Change[FlyteWorkflow]) -> None:
+        if change.new is not None and change.new.phase.ended:
+            written.set()
+        if ended.done():
+            return
+        if change.new is None:
+            ended.set_exception(Invalid("the execution was deleted while it ran"))
+        elif change.new.phase.ended:  # without a round: it could not be loaded
+            error = change.new.status.get("error") or {}
+            ended.set_exception(Invalid(str(error.get("message") or "the workflow was refused")))
+
+    controller = WorkflowController(cluster.client, storage, settings, observer=observe)
+    async with controller.running(), Informer(cluster.client, WORKFLOWS, settings=settings.informers) as workflows:
+        await cluster.client.create(FLYTE_WORKFLOWS, resource, str(_metadata(resource)["namespace"]))
+        workflows.subscribe(follow)
+        execution = await ended
+        with contextlib.suppress(TimeoutError):  # whoever watches with kubectl should see the end; we know it already
+            await asyncio.wait_for(written.wait(), LAST_STATUS_SECONDS)
+        return execution
+
+
+def _metadata(resource: dict[str, object]) -> dict[str, object]:
+    metadata = resource["metadata"]
+    assert isinstance(metadata, dict)
+    return metadata
+
+
+@asynccontextmanager
+async def _served(cluster: Cluster, kubeconfig: str, progress: Progress) -> AsyncIterator[None]:
+    """The cluster over HTTP for as long as the run lasts, and a kubeconfig for it."""
+    path = Path(kubeconfig)
+    async with cluster.server.serve() as front:
+        try:
+            path.touch(mode=0o600)
+            path.write_text(yaml.safe_dump(front.kubeconfig()))
+        except OSError as error:
+            raise Invalid(f"--serve {kubeconfig} cannot be written: {error.strerror}") from error
+        progress.note(f"kubectl --kubeconfig {kubeconfig} get flyteworkflows -A -w    (or pods, or both without -w)")
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _settings(run: LocalRun, storage_uri: str) -> Settings:
+    """The settings, with what follows from running here: places, interpreter, environment of tasks."""
+    kubelet = msgspec.structs.replace(
+        run.settings.kubelet,
+        python=run.python,
+        working_dir=str(root_of(run.file.resolve())),
+        preload=run.settings.kubelet.preload + _CLIENTS.get(storage_uri.partition("://")[0], ()),
+        inherit_env=run.settings.kubelet.inherit_env + tuple(n for n in os.environ if n.startswith(_FOR_TASKS)),
+    )
+    storage = msgspec.structs.replace(
+        run.settings.storage,
+        metadata_prefix=f"{storage_uri}/metadata",
+        raw_output_prefix=f"{storage_uri}/raw",
+        s3_endpoint=run.settings.storage.s3_endpoint or _first_set("AWS_ENDPOINT_URL", "FLYTE_AWS_ENDPOINT"),
+    )
+    return msgspec.structs.replace(run.settings, kubelet=kubelet, storage=storage)
+
+
+def _first_set(*names: str) -> str:
+    """The first of these variables that says anything: what flytekit reads, S3 clients of other makes read too."""
+    return next((value for name in names if (value := os.environ.get(name))), "")
+
+
+def _directory_of(name: str) -> Path:
+    """A directory for this run among the last ones, of which the oldest are removed. Raises PropellerError."""
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    runs = state / "propeller" / "runs"
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        earlier = sorted(runs.iterdir(), key=lambda path: path.stat().st_mtime)
+        for old in earlier[: max(0, len(earlier) - KEPT_RUNS + 1)]:
+            shutil.rmtree(old, ignore_errors=True)
+        (runs / name).mkdir()
+    except OSError as error:
+        raise PropellerError(
+            f"{runs} cannot be written: {error.strerror}; name another place with --storage URI"
+        ) from error
+    return runs / name

@@ -1,0 +1,24 @@
+"""`propeller install`: the manifests that a cluster needs before a controller can run on it."""
+
+from __future__ import annotations
+
+import click
+import yaml
+
+from propeller.controller import manifests, workflow_crd
+
+
+@click.command("install")
+@click.option("--print", "print_", is_flag=True, help="Print the manifests as YAML (the only thing this command does).")
+@click.option("--namespace", default="flyte", show_default=True, help="Where the controller's service account lives.")
+@click.option("--crd-only", is_flag=True, help="Only the CustomResourceDefinition.")
+def command(*, print_: bool, namespace: str, crd_only: bool) -> None:
+    """Print the CRD, service account and least-privilege RBAC of the controller.
+
+    \b
+    propeller install --print | kubectl apply -f -
+    """
+    if not print_:
+        raise click.UsageError("say --print: the manifests go to standard output, for kubectl apply -f -")
+    documents = [workflow_crd()] if crd_only else manifests(namespace)
+    click.echo(yaml.safe_dump_all(documents, sort_keys=False), nl=False)

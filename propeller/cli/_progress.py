@@ -1,0 +1,103 @@
+"""How an execution goes, on standard error: a live tree on a terminal, a line for each change elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TextIO
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from propeller.cli._tree import node_line, tree
+from propeller.clock import SYSTEM_CLOCK, Clock
+from propeller.workflow import Execution
+
+REFRESH_SECONDS = 0.1
+"""Ten times a second looks alive, and costs little."""
+
+
+class Progress:
+    """Takes executions as they change; use `watching`."""
+
+    def changed(self, execution: Execution) -> None:
+        """The execution has changed: quick, for it is called between two rounds."""
+
+    def note(self, text: str) -> None:
+        """Something else that is worth a line."""
+
+
+class LiveTree(Progress):
+    """The execution as a tree that is redrawn."""
+
+    def __init__(self, console: Console, clock: Clock) -> None:
+        self._console = console
+        self._clock = clock
+        self._execution: Execution | None = None
+        self._note = ""
+        self._live = Live(console=console, auto_refresh=False, get_renderable=self._draw)
+
+    def changed(self, execution: Execution) -> None:
+        self._execution = execution
+
+    def note(self, text: str) -> None:
+        self._note = text
+
+    async def run(self) -> None:
+        with self._live:
+            try:
+                while True:
+                    self._live.refresh()
+                    await asyncio.sleep(REFRESH_SECONDS)
+            finally:
+                self._note = ""
+                self._live.refresh()
+
+    def _draw(self) -> RenderableType:
+        if self._execution is None:
+            return Text(self._note, style="dim")
+        return tree(self._execution, self._clock.now())
+
+
+class Lines(Progress):
+    """One line for each node that changes its phase."""
+
+    def __init__(self, console: Console, clock: Clock) -> None:
+        self._console = console
+        self._clock = clock
+        self._phases = b""
+
+    def changed(self, execution: Execution) -> None:
+        before, now = self._phases, bytes(execution.phases)
+        self._phases = now
+        if before == now:
+            return
+        for node in execution.user_nodes():
+            if now[node] != (before[node] if node < len(before) else 0):
+                self._console.print(node_line(execution, node, self._clock.now()))
+
+    def note(self, text: str) -> None:
+        self._console.print(Text(text, style="dim"))
+
+
+@asynccontextmanager
+async def watching(
+    *, quiet: bool, stream: TextIO | None = None, clock: Clock = SYSTEM_CLOCK
+) -> AsyncIterator[Progress]:
+    """Show progress until the block is left; `quiet` shows none."""
+    console = Console(file=stream or sys.stderr, highlight=False, soft_wrap=True)
+    if quiet:
+        yield Progress()
+    elif not console.is_terminal:
+        yield Lines(console, clock)
+    else:
+        live = LiveTree(console, clock)
+        drawing = asyncio.create_task(live.run(), name="live tree")
+        try:
+            yield live
+        finally:
+            drawing.cancel()
+            await asyncio.wait([drawing])

@@ -1,0 +1,76 @@
+"""How a run ended, for people and for programs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+import orjson
+from rich.console import Console
+from rich.text import Text
+
+from propeller.cli._exits import SUCCEEDED, WORKFLOW_FAILED
+from propeller.cli._values import to_json
+from propeller.storage import Storage, read_literals
+from propeller.workflow import Execution, Failure, WorkflowPhase
+
+
+async def report_end(execution: Execution, storage: Storage, *, as_json: bool) -> int:
+    """Print outputs or the failure; returns the exit code."""
+    if execution.phase is WorkflowPhase.SUCCEEDED:
+        _print_outputs(await outputs_of(execution, storage), as_json=as_json)
+        return SUCCEEDED
+    failure = execution.failure or Failure("Unknown", "the execution ended without saying why")
+    if as_json:
+        click.echo(orjson.dumps({"error": error_json(execution, failure)}))
+    else:
+        _print_failure(execution, failure)
+    return WORKFLOW_FAILED
+
+
+async def outputs_of(execution: Execution, storage: Storage) -> dict[str, Any]:
+    """What a succeeded execution returned. Raises what storage raises."""
+    root = execution.frames[0]
+    end = root.graph.end
+    if end is None or not root.graph.nodes[end].input_bindings:
+        return {}
+    return to_json(await read_literals(storage, execution.frame_outputs_uri(root)))
+
+
+def error_json(execution: Execution, failure: Failure) -> dict[str, Any]:
+    return {
+        "code": failure.code,
+        "kind": str(failure.kind),
+        "message": failure.message,
+        "node": failure.node or None,
+        "task": task_name(execution, failure.node) or None,
+        "attempt": failure.attempt + 1,
+    }
+
+
+def task_name(execution: Execution, unique_id: str) -> str:
+    """The name that the author gave to what the node runs; "" where the node is unknown."""
+    for node in execution.user_nodes():
+        if execution.unique_id(node) == unique_id:
+            view = execution.view(node)
+            spec = view.spec if not view.frame.items else execution.view(view.frame.parent).spec
+            return spec.name or spec.id
+    return ""
+
+
+def _print_outputs(outputs: dict[str, Any], *, as_json: bool) -> None:
+    option = 0 if as_json or not sys.stdout.isatty() else orjson.OPT_INDENT_2
+    click.echo(orjson.dumps(outputs, option=option))
+
+
+def _print_failure(execution: Execution, failure: Failure) -> None:
+    console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    word = "aborted" if execution.phase is WorkflowPhase.ABORTED else "failed"
+    where = ""
+    if failure.node:
+        name = task_name(execution, failure.node)
+        where = f" at node {failure.node}{f' ({name})' if name else ''}, attempt {failure.attempt + 1}"
+    console.print(Text.assemble(("✘ ", "bold red"), f"{execution.plan.root.id} {word}{where}", style="bold"))
+    console.print(Text(f"{failure.kind} {failure.code}", style="red"))
+    console.print(Text(failure.message.strip("\n")))

@@ -1,0 +1,99 @@
+"""`propeller run`: a workflow, task or launch plan of a flytekit file, on this machine or on a cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from propeller.cli._here import LocalRun, run_here
+from propeller.cli._inputs import describe, parse_inputs
+from propeller.cli._loop import run
+from propeller.cli._settings import load_settings
+from propeller.cli.flytekit_side import Versioned, interpreter, list_entities, serialize
+from propeller.errors import Invalid
+
+_OPTIONS_END = "an input that has the name of an option is given after --"
+
+
+@click.command(
+    "run", context_settings={"ignore_unknown_options": True}, add_help_option=False, epilog=f"Note: {_OPTIONS_END}."
+)
+@click.argument("file", required=False)
+@click.argument("entity", required=False, default="")
+@click.argument("inputs", nargs=-1, type=click.UNPROCESSED, metavar="[--INPUT VALUE]...")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+@click.option("--python", default="", metavar="PATH", help="The interpreter that has flytekit and your libraries.")
+@click.option("--storage", default="", metavar="URI", help="Where outputs go: file:///... or s3://bucket/prefix.")
+@click.option("--serve", default="", metavar="FILE", help="Serve the cluster for kubectl; write this kubeconfig.")
+@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
+@click.option("-h", "--help", "help_", is_flag=True, help="Show this; after FILE and WORKFLOW, their inputs too.")
+@click.pass_context
+def command(
+    context: click.Context,
+    /,
+    *,
+    file: str | None,
+    entity: str,
+    inputs: tuple[str, ...],
+    output: str,
+    python: str,
+    storage: str,
+    serve: str,
+    config: str | None,
+    help_: bool,
+) -> None:
+    """Run ENTITY (a workflow, task or launch plan) of the flytekit FILE on this machine, without a cluster.
+
+    \b
+    propeller run flow.py wf --x 3             run it, watch it, print its outputs
+    propeller run flow.py wf --help            what it takes
+    propeller run flow.py                      what the file has
+    propeller run flow.py wf --x 3 --output json > outputs.json
+
+    \b
+    Exit codes: 0 succeeded, 1 the workflow failed, 2 a wrong call, 3 the platform failed, 130 Ctrl-C.
+    """
+    if file is None:
+        if not help_:
+            raise click.UsageError("name a file of workflows: propeller run FILE WORKFLOW [--INPUT value ...]", context)
+        click.echo(context.get_help())
+        return
+    path, python = Path(file), interpreter(python)
+    if not entity or entity.startswith("--"):
+        _show_entities(path, python)
+        return
+    if help_:
+        _show_inputs(context, path, python, entity)
+        return
+    request = LocalRun(
+        file=path,
+        entity=entity,
+        inputs=parse_inputs(inputs),
+        python=python,
+        as_json=output == "json",
+        storage=storage,
+        serve=serve,
+        settings=load_settings(config),
+    )
+    context.exit(run(run_here(request)))
+
+
+def _show_entities(path: Path, python: str) -> None:
+    entities = run(list_entities(python, path))
+    if not entities:
+        raise Invalid(f"{path} has no workflow, task or launch plan at its top level")
+    width = max(len(entity.name) for entity in entities)
+    click.echo(f"{path} has:")
+    for entity in entities:
+        click.echo(f"  {entity.name:<{width}}  {entity.kind:<11}  {entity.text}".rstrip())
+    click.echo(f"\nRun one: propeller run {path} {entities[0].name} [--INPUT value ...]")
+
+
+def _show_inputs(context: click.Context, path: Path, python: str, entity: str) -> None:
+    serialized = run(serialize(python, path, entity, {}, Versioned(), "file:///dev/null"))
+    click.echo(context.get_help())
+    formatter = context.make_formatter()
+    with formatter.section(f"\nInputs of {serialized.kind} {entity}"):
+        formatter.write_dl(describe(serialized.parameters) or [("none", "")])
+    click.echo(formatter.getvalue().rstrip())

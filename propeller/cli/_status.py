@@ -1,0 +1,140 @@
+"""`propeller status`: how an execution stands, read from its resource."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import orjson
+from rich.console import Console
+from rich.live import Live
+
+from propeller.cli._connecting import cluster_options, connected, require_workflows
+from propeller.cli._loop import run
+from propeller.cli._result import error_json, outputs_of
+from propeller.cli._settings import load_settings
+from propeller.cli._tree import tree
+from propeller.clock import SYSTEM_CLOCK
+from propeller.config import Settings
+from propeller.controller import WORKFLOWS, FlyteWorkflow, Loader
+from propeller.errors import NotFound, PropellerError
+from propeller.informers import Informer
+from propeller.kube import Client
+from propeller.storage import Storage
+from propeller.workflow import Execution, NodePhase, WorkflowPhase
+
+
+@click.command("status")
+@click.argument("execution")
+@cluster_options
+@click.option("--namespace", "-n", default=None, help="Default: the context's.")
+@click.option("--watch", "-w", is_flag=True, help="Follow it until it has ended.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+@click.option("--config", default=None, metavar="FILE", help="Settings; needed where statuses are in the object store.")
+def command(
+    *,
+    execution: str,
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str | None,
+    watch: bool,
+    output: str,
+    config: str | None,
+) -> None:
+    """Show an EXECUTION (the name of its FlyteWorkflow) as a tree of its nodes.
+
+    \b
+    propeller status a9k2m4x7 -n flytesnacks-development -w
+    propeller status a9k2m4x7 --output json | jq .nodes
+    """
+    run(_show(execution, kubeconfig, context, namespace, load_settings(config), watch=watch, as_json=output == "json"))
+
+
+async def _show(
+    name: str,
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str | None,
+    settings: Settings,
+    *,
+    watch: bool,
+    as_json: bool,
+) -> None:
+    async with connected(kubeconfig, context, settings) as (client, connection), Storage(settings.storage) as storage:
+        await require_workflows(client, connection)
+        loader = Loader(client, storage, settings.storage.metadata_prefix)
+        where = namespace or connection.namespace
+        if watch:
+            await _follow(client, loader, storage, name, where, settings, as_json=as_json)
+            return
+        try:
+            workflow = await client.get(WORKFLOWS, name, where)
+        except NotFound as error:
+            raise PropellerError(f"there is no execution {name} in namespace {where}; name another with -n") from error
+        await _print(await loader.show(workflow, SYSTEM_CLOCK.now()), storage, as_json=as_json)
+
+
+async def _follow(
+    client: Client, loader: Loader, storage: Storage, name: str, namespace: str, settings: Settings, *, as_json: bool
+) -> None:
+    """Redraw with each status that is written, or print it as a line of JSON, until one is the last."""
+    workflows: Informer[FlyteWorkflow] = Informer(
+        client, WORKFLOWS, namespace=namespace, field_selector=f"metadata.name={name}", settings=settings.informers
+    )
+    console = Console(highlight=False)
+    async with workflows:
+        await workflows.synced(settings.client.deadline)
+        if not len(workflows.store):
+            raise PropellerError(f"there is no execution {name} in namespace {namespace}; name another with -n")
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            async for change in workflows.changes():
+                if change.new is None:
+                    raise PropellerError(f"execution {name} was deleted")
+                execution = await loader.show(change.new, SYSTEM_CLOCK.now())
+                if change.new.phase.ended:
+                    break
+                if as_json:
+                    await _print(execution, storage, as_json=True)
+                elif console.is_terminal:
+                    live.update(tree(execution, SYSTEM_CLOCK.now()), refresh=True)
+        await _print(execution, storage, as_json=as_json)
+
+
+async def _print(execution: Execution, storage: Storage, *, as_json: bool) -> None:
+    succeeded = execution.phase is WorkflowPhase.SUCCEEDED
+    outputs = await outputs_of(execution, storage) if succeeded else None
+    if as_json:
+        click.echo(orjson.dumps(as_data(execution) | {"outputs": outputs}))
+        return
+    Console(highlight=False).print(tree(execution, SYSTEM_CLOCK.now()))
+    if outputs:
+        click.echo(orjson.dumps(outputs, option=orjson.OPT_INDENT_2))
+
+
+def as_data(execution: Execution) -> dict[str, Any]:
+    """An execution for programs: every node that has been opened, with its times in seconds since `createdAt`."""
+    return {
+        "name": execution.info.name,
+        "namespace": execution.info.namespace,
+        "phase": execution.phase.name,
+        "createdAt": execution.created_at,
+        "endedAt": execution.ended_at,
+        "error": error_json(execution, execution.failure) if execution.failure is not None else None,
+        "nodes": [_node(execution, node) for node in execution.user_nodes()],
+    }
+
+
+def _node(execution: Execution, node: int) -> dict[str, Any]:
+    view = execution.view(node)
+    failure = execution.failures.get(node)
+    phase = NodePhase(execution.phases[node])
+    return {
+        "id": execution.unique_id(node),
+        "name": view.spec.name,
+        "kind": str(view.spec.kind),
+        "phase": phase.name,
+        "attempt": execution.attempts[node] + 1,
+        "startedAt": round(execution.started[node], 3) or None,
+        "endedAt": round(execution.ended[node], 3) or None,
+        "error": error_json(execution, failure) if failure is not None else None,
+    }

@@ -1,0 +1,140 @@
+"""An execution as a tree that people watch: nodes, states, times; long map tasks in one line.
+
+Pure: an execution and a time in, a rich renderable out.
+"""
+
+from __future__ import annotations
+
+import re
+
+from rich.text import Text
+from rich.tree import Tree
+
+from propeller.workflow import ENDED, Execution, Frame, NodeKind, NodePhase, Running, Waiting, WorkflowPhase
+
+ITEMS_SHOWN = 6
+"""Items of a map task that get a line of their own; the others are counted."""
+
+_MAP_TASK = re.compile(r"map_(.+)_[0-9a-f]{32}(?:-arraynode)?")
+_MARKS = {
+    NodePhase.NOT_STARTED: ("·", "dim"),
+    NodePhase.QUEUED: ("◌", "yellow"),
+    NodePhase.RUNNING: ("●", "cyan"),
+    NodePhase.SUCCEEDED: ("✔", "green"),
+    NodePhase.FAILED: ("✘", "bold red"),
+    NodePhase.SKIPPED: ("-", "dim"),
+    NodePhase.ABORTED: ("■", "red"),
+}
+_WORKFLOW_MARKS = {
+    WorkflowPhase.SUCCEEDED: ("✔", "green"),
+    WorkflowPhase.FAILED: ("✘", "bold red"),
+    WorkflowPhase.ABORTED: ("■", "red"),
+}
+
+
+def tree(execution: Execution, now: float) -> Tree:
+    """The execution at `now` epoch seconds."""
+    mark, style = _WORKFLOW_MARKS.get(execution.phase, ("●", "cyan"))
+    end = execution.ended_at if execution.ended_at is not None else now
+    label = Text.assemble(
+        (f"{mark} ", style),
+        (execution.plan.root.id, "bold"),
+        f"  {execution.info.name}  ",
+        _elapsed(end - execution.created_at),
+    )
+    root = Tree(label, guide_style="dim")
+    inside = _frames_by_parent(execution)
+    todo: list[tuple[Tree, Frame]] = [(root, frame) for frame in inside.get(-1, [])]
+    while todo:
+        branch, frame = todo.pop()
+        shown = _shown(execution, frame)
+        for number in shown:
+            child = branch.add(_label(execution, frame, number, now))
+            todo.extend((child, inner) for inner in inside.get(frame.base + number, []))
+        if hidden := len(_user_numbers(frame)) - len(shown):
+            branch.add(Text(f"… {hidden} more: {_summary(execution, frame, set(shown))}", style="dim"))
+    return root
+
+
+def node_line(execution: Execution, node: int, now: float) -> Text:
+    """One node in one line, with its unique id: for where a tree cannot be redrawn."""
+    frame = execution.frame_of(node)
+    line = _label(execution, frame, node - frame.base, now)
+    return Text.assemble((f"{execution.unique_id(node)}  ", "dim"), line) if frame.parent >= 0 else line
+
+
+def _frames_by_parent(execution: Execution) -> dict[int, list[Frame]]:
+    inside: dict[int, list[Frame]] = {}
+    for frame in execution.frames:
+        inside.setdefault(frame.parent, []).append(frame)
+    return inside
+
+
+def _user_numbers(frame: Frame) -> list[int]:
+    return [
+        number
+        for number, node in enumerate(frame.graph.nodes)
+        if node.kind is not NodeKind.END and number != frame.graph.failure
+    ]
+
+
+def _shown(execution: Execution, frame: Frame) -> list[int]:
+    numbers = _user_numbers(frame)
+    failure = frame.graph.failure
+    if failure is not None and execution.phases[frame.base + failure] != NodePhase.NOT_STARTED:
+        numbers.append(failure)
+    if not frame.items or len(numbers) <= ITEMS_SHOWN:
+        return numbers
+    failed = [n for n in numbers if execution.phases[frame.base + n] == NodePhase.FAILED]
+    running = [n for n in numbers if execution.phases[frame.base + n] == NodePhase.RUNNING]
+    return sorted((failed + running + numbers)[:ITEMS_SHOWN]) if failed or running else numbers[:ITEMS_SHOWN]
+
+
+def _summary(execution: Execution, frame: Frame, shown: set[int]) -> str:
+    counts: dict[str, int] = {}
+    for number in _user_numbers(frame):
+        if number not in shown:
+            word = NodePhase(execution.phases[frame.base + number]).name.lower().replace("_", " ")
+            counts[word] = counts.get(word, 0) + 1
+    return ", ".join(f"{count} {word}" for word, count in counts.items())
+
+
+def _label(execution: Execution, frame: Frame, number: int, now: float) -> Text:
+    node = frame.base + number
+    spec = frame.graph.nodes[number]
+    phase = NodePhase(execution.phases[node])
+    mark, style = _MARKS[phase]
+    state = execution.states.get(node)
+    if (isinstance(state, Running) and not state.started) or isinstance(state, Waiting):
+        mark, style = _MARKS[NodePhase.QUEUED]
+    name = f"[{number}]" if frame.items else _short(spec.name or spec.id)
+    text = Text.assemble((f"{mark} ", style), (name, style if phase in {NodePhase.FAILED, NodePhase.SKIPPED} else ""))
+    if not frame.items:
+        text.append(f"  {frame.graph.node_id(number)}", style="dim")
+    if phase is not NodePhase.NOT_STARTED and phase is not NodePhase.SKIPPED:
+        end = execution.ended[node] if phase in ENDED else now - execution.created_at
+        text.append(f"  {_elapsed(end - execution.started[node])}", style="dim")
+    if execution.attempts[node]:
+        text.append(f"  attempt {execution.attempts[node] + 1}", style="yellow")
+    if isinstance(state, Waiting):
+        text.append(f"  {state.reason.splitlines()[0][:80]}" if state.reason else "", style="yellow")
+    if node in execution.failures:
+        first = execution.failures[node].message.strip().splitlines()[-1:] or [""]
+        text.append(f"  {first[0][:100]}", style="red")
+    return text
+
+
+def _short(name: str) -> str:
+    """`my.module.my_task` is `my_task` to its author; flytekit names a map task for its task and a hash."""
+    name = name.rpartition(".")[2]
+    mapped = _MAP_TASK.fullmatch(name)
+    return f"map {mapped[1]}" if mapped else name
+
+
+def _elapsed(seconds: float) -> str:
+    if seconds < 10:
+        return f"{max(seconds, 0):.2f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,97 @@
+"""Literals as JSON, for people and programs: what a workflow returned.
+
+Times are ISO 8601 text, durations seconds, files, directories and data frames their URI. Whole numbers of a Struct,
+which knows floating-point numbers only, are written without a fraction.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from flyteidl.core import literals_pb2
+from google.protobuf import struct_pb2
+
+from propeller.errors import CorruptBlob
+
+
+def to_json(literals: literals_pb2.LiteralMap) -> dict[str, Any]:
+    """By name, in the order o0, o1, ..., then by name."""
+    return {name: value_of(literals.literals[name]) for name in sorted(literals.literals, key=_order)}
+
+
+def value_of(literal: literals_pb2.Literal) -> Any:
+    match literal.WhichOneof("value"):
+        case "scalar":
+            return _scalar(literal.scalar)
+        case "collection":
+            return [value_of(item) for item in literal.collection.literals]
+        case "map":
+            return {key: value_of(literal.map.literals[key]) for key in sorted(literal.map.literals)}
+        case "offloaded_metadata":
+            return literal.offloaded_metadata.uri
+        case _:
+            return None
+
+
+def _scalar(scalar: literals_pb2.Scalar) -> Any:
+    match scalar.WhichOneof("value"):
+        case "primitive":
+            return _primitive(scalar.primitive)
+        case "blob" | "schema" | "structured_dataset" as kind:
+            return getattr(scalar, kind).uri
+        case "generic":
+            return _struct(scalar.generic)
+        case "binary":
+            return _binary(scalar.binary)
+        case "union":
+            return value_of(scalar.union.value)
+        case "error":
+            return {"message": scalar.error.message, "failedNodeId": scalar.error.failed_node_id}
+        case _:
+            return None
+
+
+def _primitive(primitive: literals_pb2.Primitive) -> Any:
+    match primitive.WhichOneof("value"):
+        case "datetime":
+            return primitive.datetime.ToDatetime().isoformat() + "Z"
+        case "duration":
+            return primitive.duration.ToTimedelta().total_seconds()
+        case None:
+            return None
+        case kind:
+            return getattr(primitive, kind)
+
+
+def _struct(struct: struct_pb2.Struct) -> dict[str, Any]:
+    return {key: _struct_value(value) for key, value in struct.fields.items()}
+
+
+def _struct_value(value: struct_pb2.Value) -> Any:
+    match value.WhichOneof("kind"):
+        case "struct_value":
+            return _struct(value.struct_value)
+        case "list_value":
+            return [_struct_value(item) for item in value.list_value.values]
+        case "number_value":
+            number = value.number_value
+            return int(number) if number.is_integer() else number
+        case "null_value" | None:
+            return None
+        case kind:
+            return getattr(value, kind)
+
+
+def _binary(binary: literals_pb2.Binary) -> Any:
+    """Dataclasses and models are msgpack; other bytes are shown as what they are: bytes of a tag."""
+    if binary.tag != "msgpack":
+        return f"<{len(binary.value)} bytes of {binary.tag or 'no tag'}>"
+    try:
+        return msgspec.msgpack.decode(binary.value)
+    except msgspec.DecodeError as error:
+        raise CorruptBlob(f"an output is tagged msgpack, but does not decode: {error}") from error
+
+
+def _order(name: str) -> tuple[int, str]:
+    return (int(name[1:]), "") if name[:1] == "o" and name[1:].isdecimal() else (1 << 30, name)

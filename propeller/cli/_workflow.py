@@ -1,0 +1,42 @@
+"""From a flytekit file to a FlyteWorkflow resource that can be created."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from flyteidl.core import identifier_pb2
+
+from propeller.cli.flytekit_side import Serialized, Versioned
+from propeller.compiler import build_resource, compile_task, compile_workflow
+from propeller.errors import Invalid
+from propeller.kube import FLYTE_WORKFLOWS
+
+_FIRST = "abcdefghijklmnopqrstuvwxyz"
+_OTHERS = _FIRST + "0123456789"
+
+
+def new_execution_name() -> str:
+    """20 characters that are a DNS label, as FlyteAdmin's names are."""
+    return random.choice(_FIRST) + "".join(random.choices(_OTHERS, k=19))
+
+
+def resource_of(
+    serialized: Serialized, versioned: Versioned, *, name: str, namespace: str, raw_output_prefix: str = ""
+) -> dict[str, Any]:
+    """Compile, and make the resource of one execution. Raises Invalid where inputs are missing, CompileErrors."""
+    if missing := serialized.missing:
+        wanted = ", ".join(f"--{parameter.name} ({parameter.type})" for parameter in missing)
+        raise Invalid(f"{serialized.kind} {serialized.name} needs a value for {wanted}")
+    closure = compile_workflow(
+        serialized.workflow.template,
+        serialized.workflow.sub_workflows,
+        [compile_task(spec.template) for spec in serialized.tasks],
+        serialized.launch_plans,
+    )
+    identity = identifier_pb2.WorkflowExecutionIdentifier(project=versioned.project, domain=versioned.domain, name=name)
+    resource: dict[str, Any] = build_resource(closure, serialized.inputs, identity, namespace)
+    resource["kind"] = FLYTE_WORKFLOWS.kind  # Flyte's compiler writes it in lower case, which its own CRD refuses
+    if raw_output_prefix:
+        resource["rawOutputDataConfig"] = {"outputLocationPrefix": raw_output_prefix}
+    return resource

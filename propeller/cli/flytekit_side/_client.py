@@ -1,0 +1,199 @@
+"""Ask the user's interpreter about a file of workflows: flytekit is imported there, never here.
+
+Errors
+    Invalid for everything that is wrong with the file, the name or an input, with what mends it; the part of a
+    traceback that lies in the user's code is in `ImportFailed.detail`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from flyteidl.admin import launch_plan_pb2, task_pb2, workflow_pb2
+from flyteidl.core import literals_pb2
+
+from propeller.errors import Invalid
+
+WORKER = Path(__file__).with_name("_worker.py")
+
+
+class FileFailed(Invalid):
+    """The user's file could not be imported or serialized; `detail` is the traceback within it."""
+
+    def __init__(self, message: str, detail: str) -> None:
+        super().__init__(message)
+        self.detail = detail
+
+
+class Entity(msgspec.Struct, frozen=True, array_like=True):
+    """Something in a file that can be run: `kind` is workflow, task or launch plan."""
+
+    name: str
+    kind: str
+    text: str
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """One input, as people see it."""
+
+    name: str
+    type: str
+    required: bool
+    default: str
+    description: str
+    choices: tuple[str, ...] = ()
+
+
+class Serialized(msgspec.Struct, frozen=True, kw_only=True):
+    """A workflow with everything that it uses, as flytekit wrote it, and its inputs."""
+
+    name: str
+    kind: str
+    workflow: workflow_pb2.WorkflowSpec
+    tasks: tuple[task_pb2.TaskSpec, ...]
+    launch_plans: tuple[launch_plan_pb2.LaunchPlan, ...]
+    parameters: tuple[Parameter, ...]
+    inputs: literals_pb2.LiteralMap
+
+    @property
+    def missing(self) -> tuple[Parameter, ...]:
+        """Parameters that have neither a default nor a value."""
+        return tuple(p for p in self.parameters if p.required and p.name not in self.inputs.literals)
+
+
+class _Error(msgspec.Struct, frozen=True):
+    what: str
+    message: str
+    detail: str = ""
+
+
+class _Answer(msgspec.Struct, frozen=True, kw_only=True):
+    error: _Error | None = None
+    entities: tuple[Entity, ...] = ()
+    name: str = ""
+    kind: str = ""
+    workflow: str = ""
+    tasks: tuple[str, ...] = ()
+    launch_plans: tuple[str, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    inputs: str = ""
+
+
+class Versioned(msgspec.Struct, frozen=True, kw_only=True):
+    """What serialized entities are named by."""
+
+    project: str = "flytesnacks"
+    domain: str = "development"
+    version: str = "local"
+    image: str = "propeller.local/none:latest"
+
+
+def interpreter(chosen: str = "") -> str:
+    """The Python that has flytekit: the one named, else ours, else that of the active environment or the PATH."""
+    if chosen:
+        found = shutil.which(chosen)
+        if found is None:
+            raise Invalid(f"--python {chosen}: there is no such interpreter")
+        return os.path.abspath(found)  # noqa: PTH100 - an environment's python is a link, and must stay one
+    if importlib.util.find_spec("flytekit") is not None:
+        return sys.executable
+    active = os.environ.get("VIRTUAL_ENV")
+    return str(Path(active, "bin", "python")) if active else shutil.which("python3") or sys.executable
+
+
+def root_of(file: Path) -> Path:
+    """The directory from which the file's module is imported: above its topmost package."""
+    root = file.parent
+    while (root / "__init__.py").exists():
+        root = root.parent
+    return root
+
+
+async def list_entities(python: str, file: Path) -> tuple[Entity, ...]:
+    """What can be run in the file. Raises Invalid."""
+    return (await _ask(python, file, "", {}, Versioned(), "")).entities
+
+
+async def serialize(
+    python: str, file: Path, entity: str, inputs: Mapping[str, str], versioned: Versioned, raw_output_prefix: str
+) -> Serialized:
+    """Serialize one entity, and turn the texts of its inputs into literals. Raises Invalid."""
+    answer = await _ask(python, file, entity, inputs, versioned, raw_output_prefix)
+    return Serialized(
+        name=answer.name,
+        kind=answer.kind,
+        workflow=_message(workflow_pb2.WorkflowSpec, answer.workflow),
+        tasks=tuple(_message(task_pb2.TaskSpec, text) for text in answer.tasks),
+        launch_plans=tuple(_message(launch_plan_pb2.LaunchPlan, text) for text in answer.launch_plans),
+        parameters=answer.parameters,
+        inputs=_message(literals_pb2.LiteralMap, answer.inputs),
+    )
+
+
+async def _ask(
+    python: str, file: Path, entity: str, inputs: Mapping[str, str], versioned: Versioned, raw_output_prefix: str
+) -> _Answer:
+    if not file.is_file():
+        raise Invalid(f"{file}: there is no such file")
+    if file.suffix != ".py":
+        raise Invalid(f"{file} is not a Python file: its name must end with .py")
+    with tempfile.TemporaryDirectory(prefix="propeller-") as directory:
+        path = Path(directory, "answer.json")
+        request = {
+            "answer": str(path),
+            "file": str(file.resolve()),
+            "entity": entity,
+            "inputs": dict(inputs),
+            "raw_output_prefix": raw_output_prefix,
+            **msgspec.structs.asdict(versioned),
+        }
+        await _run(python, msgspec.json.encode(request))
+        if not path.exists():
+            raise Invalid(f"{python} ended without an answer about {file}: is it a Python with flytekit?")
+        answer = msgspec.json.decode(path.read_bytes(), type=_Answer)
+    if answer.error is not None:
+        raise _refusal(answer.error, python, file)
+    return answer
+
+
+async def _run(python: str, request: bytes) -> None:
+    """The worker, to its end. What the user's module prints goes to our standard error."""
+    try:
+        process = await asyncio.create_subprocess_exec(python, str(WORKER), stdin=asyncio.subprocess.PIPE, stdout=2)
+    except OSError as error:
+        raise Invalid(f"{python} cannot be started: {error.strerror}") from error
+    try:
+        await process.communicate(request)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def _refusal(error: _Error, python: str, file: Path) -> Invalid:
+    match error.what:
+        case "flytekit":
+            return Invalid(
+                f"{error.message}. Install it there ({python} -m pip install flytekit), or name another interpreter "
+                "with --python"
+            )
+        case "import":
+            return FileFailed(f"{file} cannot be imported: {error.message}", error.detail)
+        case "serialize":
+            return FileFailed(f"{file}: flytekit cannot serialize this: {error.message}", error.detail)
+        case _:
+            return Invalid(f"{file}: {error.message}")
+
+
+def _message(type_: Any, text: str) -> Any:
+    return type_.FromString(base64.b64decode(text))

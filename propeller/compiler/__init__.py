@@ -1,0 +1,35 @@
+"""What flytekit wrote, checked and made ready to run: templates of flyteidl in, compiled closures and FlyteWorkflow
+resources out. Pure: no I/O, no clock.
+"""
+
+from propeller.compiler._dot import to_dot
+from propeller.compiler._dynamic import compile_dynamic
+from propeller.compiler._errors import CompileError, CompileErrors, ErrorCode
+from propeller.compiler._explain import explain
+from propeller.compiler._ids import identifier_text
+from propeller.compiler._json import to_json
+from propeller.compiler._limits import DEFAULT_LIMITS, Limits
+from propeller.compiler._requirements import Requirements, find_requirements
+from propeller.compiler._resource import build_resource
+from propeller.compiler._tasks import compile_task
+from propeller.compiler._warnings import find_warnings
+from propeller.compiler._workflow import compile_workflow
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "CompileError",
+    "CompileErrors",
+    "ErrorCode",
+    "Limits",
+    "Requirements",
+    "build_resource",
+    "compile_dynamic",
+    "compile_task",
+    "compile_workflow",
+    "explain",
+    "find_requirements",
+    "find_warnings",
+    "identifier_text",
+    "to_dot",
+    "to_json",
+]

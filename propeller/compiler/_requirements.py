@@ -1,0 +1,147 @@
+"""What a workflow needs: tasks, launch plans, sub-workflows.
+
+Source: flytepropeller/pkg/compiler/requirements.go, which follows a sub-workflow once for each call of it, and for ever
+where one calls itself; here each is read once, and a call of itself is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+from flyteidl.core import identifier_pb2, workflow_pb2
+
+from propeller.compiler._errors import ErrorCode, Errors
+from propeller.compiler._graph import find_cycle
+from propeller.compiler._ids import identifier_text, order_of
+
+PRIMARY = "<primary>"
+"""The key of the workflow itself: its own identifier may be the same as a sub-workflow's."""
+
+
+class Requirements(msgspec.Struct, frozen=True):
+    """Identifiers in Flyte's order: by type, project, domain, name, version."""
+
+    task_ids: tuple[identifier_pb2.Identifier, ...]
+    launch_plan_ids: tuple[identifier_pb2.Identifier, ...]
+
+
+class Reading:
+    """What was read from a workflow and from the sub-workflows that it calls, directly or through others."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, identifier_pb2.Identifier] = {}
+        self.launch_plans: dict[str, identifier_pb2.Identifier] = {}
+        self.calls: dict[str, dict[str, str]] = {}
+        """For each workflow read, the keys of those it calls, and the first node that does."""
+        self.with_branches: set[str] = set()
+        """Workflows that have branches, or call one that has."""
+        self.nodes = 0
+
+
+def find_requirements(
+    template: workflow_pb2.WorkflowTemplate, sub_workflows: Sequence[workflow_pb2.WorkflowTemplate] = ()
+) -> Requirements:
+    """What must be given to `compile_workflow`. Raises CompileErrors where sub-workflows have no ids of their own, or
+    call themselves.
+    """
+    errors = Errors()
+    units = index_by_id(sub_workflows, errors)
+    errors.raise_if_any()
+    reading = read_requirements(template, units, Errors())
+    find_recursion(reading, errors)
+    errors.raise_if_any()
+    return Requirements(
+        tuple(sorted(reading.tasks.values(), key=order_of)),
+        tuple(sorted(reading.launch_plans.values(), key=order_of)),
+    )
+
+
+def index_by_id(
+    templates: Sequence[workflow_pb2.WorkflowTemplate], errors: Errors
+) -> dict[str, workflow_pb2.WorkflowTemplate]:
+    found: dict[str, workflow_pb2.WorkflowTemplate] = {}
+    for number, template in enumerate(templates):
+        if not template.HasField("id"):
+            errors.add(ErrorCode.VALUE_REQUIRED, "", f"sub-workflow number {number} has no id")
+            continue
+        key = identifier_text(template.id)
+        if key in found:
+            errors.add(ErrorCode.DUPLICATE_ID, key, "two sub-workflows have this id")
+        found[key] = template
+    return found
+
+
+def read_requirements(
+    template: workflow_pb2.WorkflowTemplate, units: Mapping[str, workflow_pb2.WorkflowTemplate], errors: Errors
+) -> Reading:
+    """Read a workflow and every sub-workflow that it comes to."""
+    reading = Reading()
+    todo = [(PRIMARY, template)]
+    while todo:
+        key, unit = todo.pop()
+        if key in reading.calls:
+            continue
+        calls = reading.calls[key] = {}
+        for node in _all_nodes(unit):
+            reading.nodes += 1
+            _read_node(node, reading, key, calls)
+        for called, node_id in calls.items():
+            if called in units:
+                todo.append((called, units[called]))
+            else:
+                errors.add(ErrorCode.WORKFLOW_REFERENCE_NOT_FOUND, node_id, f"there is no sub-workflow {called}")
+    return reading
+
+
+def find_recursion(reading: Reading, errors: Errors) -> None:
+    """Refuse a workflow that calls itself; else spread which ones have branches to their callers."""
+    cycle = find_cycle(reading.calls, PRIMARY)
+    if cycle:
+        node_id = reading.calls[cycle[0]][cycle[1]]
+        errors.add(ErrorCode.CYCLE_DETECTED, node_id, f"a sub-workflow calls itself: {' > '.join(cycle)}")
+        return
+    callers: dict[str, list[str]] = {}
+    for caller, calls in reading.calls.items():
+        for called in calls:
+            callers.setdefault(called, []).append(caller)
+    todo = list(reading.with_branches)
+    while todo:
+        for caller in callers.get(todo.pop(), ()):
+            if caller not in reading.with_branches:
+                reading.with_branches.add(caller)
+                todo.append(caller)
+
+
+def _all_nodes(template: workflow_pb2.WorkflowTemplate) -> Iterator[workflow_pb2.Node]:
+    """Nodes of a workflow, and the nodes inside them."""
+    stack: list[workflow_pb2.Node] = list(template.nodes)
+    if template.HasField("failure_node"):
+        stack.append(template.failure_node)
+    while stack:
+        node = stack.pop()
+        yield node
+        target = node.WhichOneof("target")
+        if target == "branch_node":
+            block = node.branch_node.if_else
+            stack.extend(case.then_node for case in (block.case, *block.other) if case.HasField("then_node"))
+            if block.HasField("else_node"):
+                stack.append(block.else_node)
+        elif target == "array_node" and node.array_node.HasField("node"):
+            stack.append(node.array_node.node)
+
+
+def _read_node(node: workflow_pb2.Node, reading: Reading, key: str, calls: dict[str, str]) -> None:
+    match node.WhichOneof("target"):
+        case "task_node":
+            if node.task_node.HasField("reference_id"):
+                task = node.task_node.reference_id
+                reading.tasks.setdefault(identifier_text(task), task)
+        case "workflow_node":
+            target = node.workflow_node
+            if target.HasField("launchplan_ref"):
+                reading.launch_plans.setdefault(identifier_text(target.launchplan_ref), target.launchplan_ref)
+            elif target.HasField("sub_workflow_ref"):
+                calls.setdefault(identifier_text(target.sub_workflow_ref), node.id)
+        case "branch_node":
+            reading.with_branches.add(key)

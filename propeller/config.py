@@ -1,0 +1,246 @@
+"""Every setting, in frozen sections, each with the reason for its default.
+
+Units are in the docstrings. A section is handed to the room that it configures; no room reads another's.
+`Settings.load` reads TOML or YAML given with `--config` and refuses unknown names, so a typo never silently falls back
+to a default.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How requests go to one API server."""
+
+    deadline: float = 30.0
+    """Seconds for one request. The API server's own limit is 60; half of it leaves time for one retry within a round.
+    """
+
+    max_connections: int = 32
+    """HTTP/1.1 connections. The API server's default allows 600 requests in flight for everybody; we take a small
+    share.
+    """
+
+    page_size: int = 500
+    """Objects per page of a list. client-go's choice: a page of 500 pods is about 2 MB, 10 ms of decoding."""
+
+
+class Informers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How caches follow the API server."""
+
+    watch_timeout: float = 300.0
+    """Seconds after which the server ends a watch and we resume it. client-go draws 5-10 minutes; shorter sheds load
+    sooner.
+    """
+
+    progress_deadline: float = 90.0
+    """Seconds without an event or bookmark after which a stream is taken for half-open. The server sends a bookmark a
+    minute.
+    """
+
+    backoff: float = 0.5
+    """Seconds before the first retry of a failed list or watch; doubles, with jitter, up to `backoff_cap`."""
+
+    backoff_cap: float = 30.0
+    """Seconds. After an outage every client comes back within this time, spread out by jitter."""
+
+
+class Queue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How keys wait for their rounds."""
+
+    workers: int = 64
+    """Rounds at once. A round does not await the network, so this only bounds how many keys a burst takes off the
+    queue.
+    """
+
+    backoff: float = 0.2
+    """Seconds before a failed key is tried again; doubles up to `backoff_cap` and is reset by a success."""
+
+    backoff_cap: float = 60.0
+    """Seconds. A key that keeps failing still costs at most one attempt a minute."""
+
+    round_deadline: float = 60.0
+    """Seconds for one round. Rounds take milliseconds: one that takes a minute hangs, and holds up its key."""
+
+    grace: float = 5.0
+    """Seconds that running rounds get to end in when the controller stops. Kubernetes kills a pod 30 after asking it to
+    end; the lease and connections need some of them too."""
+
+
+class Election(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one of several processes becomes the one that acts. client-go's times: 15, 10, 2."""
+
+    duration: int = 15
+    """Whole seconds (the Lease has no finer unit) for which others leave a silent holder alone: the gap in service
+    after a crash."""
+
+    renew_deadline: float = 10.0
+    """Seconds after the last renewal at which the holder stops acting. The rest up to `duration` is for requests under
+    way and for clocks that run at unlike speeds."""
+
+    retry: float = 2.0
+    """Seconds between two attempts to acquire or renew, plus up to a fifth: five attempts fit before the deadline."""
+
+
+class Watchdog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How code that blocks the event loop is found."""
+
+    threshold: float = 0.1
+    """Seconds without a tick after which the loop counts as blocked. Parsing over 5 ms belongs in a thread; collecting
+    garbage or a busy machine may well take tens of milliseconds."""
+
+
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When an execution's status is written. Between two writes its pods are the record of its progress."""
+
+    max_lag: float = 1.0
+    """Seconds. At most this long until a finished node is in the status. People watch status, so not much more; each
+    write costs the API server 2-5 ms, so not much less."""
+
+    budget: int = 256 * 1024
+    """Bytes of the encoded status. etcd refuses requests over 1.5 MiB; a sixth of it keeps watches and lists cheap."""
+
+
+class Controller(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the FlyteWorkflow controller works."""
+
+    effects_at_once: int = 64
+    """Launches, reads and writes under way at once. More does not help: the API server is the wall, and queues them."""
+
+
+class Storage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where inputs, outputs and offloaded state live."""
+
+    metadata_prefix: str = "file:///tmp/propeller/metadata"
+    """URI under which each execution keeps its inputs and outputs (FlytePropeller's metadata-prefix)."""
+
+    raw_output_prefix: str = "file:///tmp/propeller/raw"
+    """URI under which tasks write files and data frames where the execution names no place of its own."""
+
+    max_blob_bytes: int = 64 * 1024 * 1024
+    """Bytes. What a task writes is untrusted: a larger inputs, outputs or futures document is refused, not read."""
+
+    cache_bytes: int = 64 * 1024 * 1024
+    """Bytes of literals kept in memory. A node's output is read once by the collector and soon again for its
+    successors.
+    """
+
+    deadline: float = 30.0
+    """Seconds for one read or write."""
+
+    s3_endpoint: str = ""
+    """URL of an S3-compatible server; empty means AWS. Credentials come from the usual AWS variables and files."""
+
+    s3_region: str = "us-east-1"
+    """Region to sign for; S3-compatible servers accept any."""
+
+
+class Kubelet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the embedded kubelet runs pods as processes of this machine."""
+
+    max_pods: int = 0
+    """Pods at once; the others wait in order. 0 means twice the cores, at least 4: a task waits for storage and
+    start-up about as long as it computes, so that twice the cores keeps them busy, while more would only cost memory.
+    """
+
+    python: str = ""
+    """Path of the interpreter that `python`, `pyflyte-execute` and their kin resolve to. Empty: the kubelet's own."""
+
+    working_dir: str = ""
+    """Where containers without a workingDir start. Empty: a private empty directory each, as an image's would be."""
+
+    inherit_env: tuple[str, ...] = ("LANG", "LC_ALL", "TZ", "USER", "HOME", "SSL_CERT_FILE", "SSL_CERT_DIR")
+    """Names of our own variables that containers see: what a process needs to behave as at a prompt, no credentials."""
+
+    zygote: bool = True
+    """Fork Python programs from a process that has imported `preload` already: 0.02 s a task in the place of 1-2 s."""
+
+    preload: tuple[str, ...] = ("flytekit", "flytekit.bin.entrypoint")
+    """Modules that the forking process imports. Missing ones turn forking off, with one warning that says so."""
+
+    preload_tasks: bool = True
+    """Fork a task from a process that has imported its module too. Spares imports as heavy as pandas for each task;
+    turn it off (for a pod: annotation `propeller.embedded/preload: "false"`) where each task must import its module
+    itself.
+    """
+
+    idle_processes: int = 4
+    """Forking processes with a task's module that are kept, least recently used out. Each holds its module's memory."""
+
+    memory_interval: float = 0.25
+    """Seconds between two looks at memory and logs: 0.1 ms a container each. Python seldom grows by 1 GB in less."""
+
+    termination_grace: float = 30.0
+    """Seconds between SIGTERM and SIGKILL where the pod names none. The API server's default."""
+
+    shutdown_grace: float = 2.0
+    """Seconds that running pods have when the kubelet itself stops: somebody waits at a prompt."""
+
+    log_bytes: int = 16 * 1024 * 1024
+    """Bytes of a log file before it starts again; one older file is kept. The real kubelet's 10 Mi, rounded up."""
+
+    status_delay: float = 0.05
+    """Seconds that news of a pod may wait to be merged with what follows. A pod that ends within it costs one request
+    less; nobody sees a twentieth of a second. The end of a pod never waits."""
+
+    unschedulable_after: float = 1.0
+    """Seconds until a pod that waits for room is told so: most get room sooner, and each telling is a request."""
+
+    retry: float = 1.0
+    """Seconds until a container that lacks a ConfigMap or Secret, or a failed request, is tried again; requests double
+    it.
+    """
+
+    restart_backoff: float = 1.0
+    """Seconds before a container is restarted; doubles up to its cap. Upstream's 10 is for nodes with hundreds of pods.
+    """
+
+    restart_backoff_cap: float = 300.0
+    """Seconds. Upstream's."""
+
+    heartbeat: float = 10.0
+    """Seconds between two reports that the node is ready; a controller manager gives a node up after 40-50."""
+
+
+class ApiServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the embedded API server behaves. What kube-apiserver fixes is fixed here, too, and no setting."""
+
+    history_changes: int = 20_000
+    """Changes of each kind that watches and pages can go back to. kube-apiserver keeps 100 to 100,000, by how fast they
+    come; a reader that is a second behind at 10,000 changes a second still resumes.
+    """
+
+    history_bytes: int = 64 * 1024 * 1024
+    """Bytes of each kind's history, if that is less: a workflow's object may be a thousand times a lease's."""
+
+    bookmark_interval: float = 60.0
+    """Seconds between two bookmarks of a watch, less up to a quarter. kube-apiserver's minute; readers take a stream
+    for dead after one and a half.
+    """
+
+    event_ttl: float = 3600.0
+    """Seconds after which an event is deleted. kube-apiserver's --event-ttl."""
+
+    max_in_flight: int = 0
+    """Requests at once, watches apart, beyond which the next is answered with 429. 0 means no limit: within one process
+    nothing is gained by one, but for tests of those who must live with it.
+    """
+
+    retry_after: int = 1
+    """Seconds that a refused request is told to wait. kube-apiserver's."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All sections."""
+
+    client: Client = Client()
+    informers: Informers = Informers()
+    queue: Queue = Queue()
+    election: Election = Election()
+    watchdog: Watchdog = Watchdog()
+    checkpoint: Checkpoint = Checkpoint()
+    storage: Storage = Storage()
+    controller: Controller = Controller()
+    kubelet: Kubelet = Kubelet()
+    api_server: ApiServer = ApiServer()

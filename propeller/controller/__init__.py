@@ -1,0 +1,18 @@
+"""The FlyteWorkflow controller: wires informers, rounds, effects and checkpoints together."""
+
+from propeller.controller._controller import Observer, WorkflowController
+from propeller.controller._loading import Loader
+from propeller.controller._manifests import manifests, workflow_crd
+from propeller.controller._resource import WORKFLOWS, FlyteWorkflow, info_of, inline_inputs
+
+__all__ = [
+    "WORKFLOWS",
+    "FlyteWorkflow",
+    "Loader",
+    "Observer",
+    "WorkflowController",
+    "info_of",
+    "inline_inputs",
+    "manifests",
+    "workflow_crd",
+]

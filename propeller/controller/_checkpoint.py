@@ -1,0 +1,106 @@
+"""Writing an execution's status: onto the version that it was computed from, and nothing else.
+
+Guarantees
+    One write of an execution at a time. A 409 is looked into: where only others' fields changed, the write is tried
+    again on the new version; where the status was written by somebody else, `Foreign` says that the execution must be
+    loaded again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from propeller.clock import Clock, rfc3339
+from propeller.config import Checkpoint
+from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
+from propeller.errors import Conflict, NotFound, PropellerError
+from propeller.kube import Client, PatchKind
+from propeller.status import encode_status
+from propeller.storage import Storage
+from propeller.workflow import Execution, Failure, WorkflowPhase
+
+TERMINATED = {"termination-status": "terminated"}
+"""FlytePropeller's label of ended workflows; set where the status is no subresource, in the same write."""
+
+CONFLICTS_LOOKED_INTO = 5
+
+
+class Foreign(PropellerError):
+    """Somebody else wrote the status: what we have in memory is not the truth any more."""
+
+
+class Gone(PropellerError):
+    """The object is gone, or another of the same name has taken its place."""
+
+
+class Checkpointer:
+    """Writes statuses; `subresource` says whether the resource type has a status subresource."""
+
+    def __init__(
+        self, client: Client, storage: Storage, settings: Checkpoint, clock: Clock, *, subresource: bool
+    ) -> None:
+        self._client = client
+        self._storage = storage
+        self._settings = settings
+        self._clock = clock
+        self._subresource = "status" if subresource else ""
+
+    async def write(self, execution: Execution, version: str, nodes_before: str | None) -> FlyteWorkflow:
+        """Write the status onto `version`; returns the object as written.
+
+        `nodes_before` is `status.nodes` as we last read or wrote it. Raises Foreign, Gone, Unavailable and what storage
+        raises.
+        """
+        status = await encode_status(execution, self._clock.now(), self._settings.budget, self._storage)
+        for _ in range(CONFLICTS_LOOKED_INTO):
+            try:
+                return await self._patch(execution, status, version)
+            except NotFound as error:
+                raise Gone(f"{execution.key} was deleted") from error
+            except Conflict:
+                version = await self._version_now(execution, nodes_before)
+        raise Foreign(f"{execution.key} is being written by somebody else without a pause")
+
+    async def reject(self, workflow: FlyteWorkflow, failure: Failure, version: str) -> None:
+        """End a workflow that cannot run, with the reason. Raises Gone and what the client raises."""
+        now = rfc3339(self._clock.now())
+        error = {"code": failure.code, "message": failure.message, "kind": str(failure.kind)}
+        status = {"phase": int(WorkflowPhase.FAILED), "state": "Failed", "stoppedAt": now, "lastUpdatedAt": now}
+        try:
+            await self._client.patch(
+                WORKFLOWS,
+                workflow.metadata.name,
+                workflow.metadata.namespace,
+                body={
+                    "metadata": {"resourceVersion": version, "uid": workflow.metadata.uid},
+                    "status": status | {"error": error, "message": failure.message},
+                },
+                kind=PatchKind.MERGE,
+                subresource=self._subresource,
+            )
+        except NotFound as error_:
+            raise Gone(f"{workflow.key} was deleted") from error_
+
+    async def _patch(self, execution: Execution, status: dict[str, Any], version: str) -> FlyteWorkflow:
+        metadata: dict[str, Any] = {"resourceVersion": version, "uid": execution.info.uid}
+        if not self._subresource and execution.phase.ended:
+            metadata["labels"] = TERMINATED
+        return await self._client.patch(
+            WORKFLOWS,
+            execution.info.name,
+            execution.info.namespace,
+            body={"metadata": metadata, "status": status},
+            kind=PatchKind.MERGE,
+            subresource=self._subresource,
+        )
+
+    async def _version_now(self, execution: Execution, nodes_before: str | None) -> str:
+        try:
+            current = await self._client.get(WORKFLOWS, execution.info.name, execution.info.namespace)
+        except NotFound as error:
+            raise Gone(f"{execution.key} was deleted") from error
+        if current.metadata.uid != execution.info.uid:
+            raise Gone(f"{execution.key} is another object of the same name now")
+        if current.status.get("nodes") != nodes_before:
+            raise Foreign(f"the status of {execution.key} was written by somebody else")
+        return current.metadata.resource_version

@@ -1,0 +1,344 @@
+"""The FlyteWorkflow controller: informers feed rounds, rounds decide, effects act, checkpoints make it durable.
+
+Guarantees
+    A round is synchronous and never awaits the network; effects run beside it, fairly between executions, a bounded
+    number at once.
+    A node's success starts its successors at once. The status is written when the execution ends, and before that at
+    most every `checkpoint.max_lag` seconds. Between two writes pods are the record (docs/consistency.md).
+    A status is written only onto the version that it was computed from; after a foreign write the execution starts over
+    from what is there.
+Assumptions
+    Pods of an execution are in its namespace, carry its owner reference, and have fixed names.
+Errors
+    Opening raises NotFound where the resource type is not installed, Denied where it may not be read. What goes wrong
+    with one execution stays with it: it is retried, or ends as failed with the reason in its status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from propeller.clock import SYSTEM_CLOCK, Clock
+from propeller.config import Settings
+from propeller.controller._checkpoint import Checkpointer, Foreign, Gone
+from propeller.controller._live import Live, Stage
+from propeller.controller._loading import Loader
+from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
+from propeller.errors import CorruptBlob, Invalid, MissingBlob, PropellerError, Retryable
+from propeller.handlers import STEPS, Inputs, Services, act
+from propeller.handlers.tasks import EXECUTION_LABEL, PodSettings, gone, report
+from propeller.informers import Change, Informer
+from propeller.kube import PODS, Client, KubeObject, Pod
+from propeller.reconcile import Controller, FairPool, Result, WorkQueue
+from propeller.storage import Storage
+from propeller.telemetry import Causes, Metrics
+from propeller.workflow import (
+    EXECUTION,
+    Cancel,
+    Decision,
+    Effect,
+    Execution,
+    Failure,
+    WorkflowPhase,
+    begin,
+    decide,
+    resume,
+)
+
+_log = logging.getLogger(__name__)
+
+NAME = "workflows"
+"""Of the loop of rounds, in metrics and logs."""
+
+OWNER_INDEX = "owner"
+
+Observer = Callable[[Execution], None]
+"""Told after each round that changed an execution: synchronous and quick."""
+
+
+class WorkflowController:
+    """Runs every FlyteWorkflow of a namespace (None: of the cluster); use as `async with`."""
+
+    def __init__(
+        self,
+        client: Client,
+        storage: Storage,
+        settings: Settings = Settings(),
+        *,
+        namespace: str | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        observer: Observer | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._client = client
+        self._settings = settings
+        self._namespace = namespace
+        self._clock = clock
+        self._observer = observer
+        self._loader = Loader(client, storage, settings.storage.metadata_prefix)
+        self._workflows = Informer(
+            client,
+            WORKFLOWS,
+            namespace=namespace,
+            transform=self._loader.transform,
+            settings=settings.informers,
+            clock=clock,
+        )
+        self._pods = Informer(
+            client,
+            PODS,
+            namespace=namespace,
+            label_selector=EXECUTION_LABEL,
+            indexes={OWNER_INDEX: _owner_uids},
+            settings=settings.informers,
+            clock=clock,
+        )
+        self._storage = storage
+        self._services = Services(
+            client,
+            self._pods.store,
+            storage,
+            Inputs(storage),
+            PodSettings(
+                raw_output_prefix=settings.storage.raw_output_prefix,
+                environment={"FLYTE_AWS_ENDPOINT": endpoint} if (endpoint := settings.storage.s3_endpoint) else {},
+            ),
+        )
+        self._live: dict[str, Live] = {}
+        self._causes = Causes(_log)
+        self._queue: WorkQueue[str] = WorkQueue(settings.queue)
+        metrics = metrics or Metrics()
+        metrics.watch_queue(NAME, self._queue.depths)
+        self._rounds = Controller(
+            self._queue, self._round, settings.queue, name=NAME, on_round=metrics.rounds_of(NAME), clock=clock
+        )
+        self._effects: FairPool[str] = FairPool(settings.controller.effects_at_once)
+        self._checkpointer: Checkpointer
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[WorkflowController]:
+        """Run until the block is left: informers, rounds, effects. Raises NotFound where the CRD is missing, Denied."""
+        subresource = await self._client.has_subresource(WORKFLOWS, "status")
+        for resource in (WORKFLOWS, PODS):  # informers try for ever; what we may not do at all should be said at once
+            await self._client.list(resource.typed(KubeObject), self._namespace, limit=1)
+        self._checkpointer = Checkpointer(
+            self._client, self._storage, self._settings.checkpoint, self._clock, subresource=subresource
+        )
+        async with self._effects, self._pods, self._workflows, asyncio.TaskGroup() as group:
+            await self._pods.synced(self._settings.client.deadline)
+            self._pods.subscribe(self._pod_changed)
+            self._workflows.subscribe(self._workflow_changed)
+            await self._workflows.synced(self._settings.client.deadline)
+            rounds = group.create_task(self._rounds.run(), name="rounds")
+            try:
+                yield self
+            finally:
+                rounds.cancel()
+
+    def execution(self, key: str) -> Execution | None:
+        """The execution as of its last round; `key` is `namespace/name`."""
+        live = self._live.get(key)
+        return live.execution if live is not None else None
+
+    def liveness(self) -> str | None:
+        """Why the process should be restarted; None while all is well."""
+        return self._rounds.liveness()
+
+    # observe
+
+    def _workflow_changed(self, change: Change[FlyteWorkflow]) -> None:
+        if change.new is None:
+            self._loader.forget(change.old.metadata.uid if change.old is not None else "")
+        self._queue.add(change.key)
+
+    def _pod_changed(self, change: Change[Pod]) -> None:
+        pod = change.new or change.old
+        assert pod is not None
+        key = _execution_key(pod)
+        live = self._live.get(key)
+        if live is None or (node := live.nodes_of_pods.get(pod.metadata.name)) is None:
+            return
+        seen = report(pod)
+        if seen is None:
+            return
+        if change.new is None and seen.failure is None:
+            seen = gone(seen.attempt, pod.metadata.name)
+        live.inbox.append((node, seen))
+        self._queue.add(key)
+
+    # decide
+
+    def _round(self, key: str) -> Result:
+        workflow = self._workflows.store.get(key)
+        live = self._live.get(key)
+        if live is not None and (workflow is None or workflow.metadata.uid != live.uid):
+            self._forget(live)  # its pods follow by owner reference
+            self._loader.forget(live.uid)
+            live = None
+        if workflow is None:
+            return Result()
+        if live is None:
+            if not workflow.phase.ended:
+                self._begin_loading(workflow)
+            return Result()
+        if live.stage is Stage.ENDED:
+            return self._finish(live, workflow)
+        if live.execution is None:
+            return Result()
+        if workflow.metadata.deletion_timestamp is not None:
+            live.inbox.append((EXECUTION, Cancel("the workflow is being deleted")))
+        try:
+            decision = self._decide(live, live.execution)
+        except Exception:
+            self._forget(live)  # half changed by what raised: the next try starts over from the checkpoint
+            raise
+        return self._carry_out(live, decision)
+
+    def _decide(self, live: Live, execution: Execution) -> Decision:
+        now = self._clock.now()
+        if live.stage is Stage.LOADED:
+            live.stage = Stage.RUNNING
+            return begin(execution, STEPS, now) if live.new else resume(execution, STEPS, now)
+        return decide(execution, live.take_facts(), now, STEPS)
+
+    def _finish(self, live: Live, workflow: FlyteWorkflow) -> Result:
+        """Write the last status; forget the execution once the cache has seen it, lest an old version start it anew."""
+        if live.execution is not None:
+            return Result(requeue_after=self._checkpoint_when_due(live, self._clock.now()))
+        if workflow.phase.ended:
+            self._forget(live)
+            self._loader.forget(live.uid)
+        return Result()
+
+    def _carry_out(self, live: Live, decision: Decision) -> Result:
+        execution = live.execution
+        assert execution is not None
+        for effect in decision.effects:
+            self._begin_effect(live, execution, effect)
+        now = self._clock.now()
+        waits = [None if decision.wake is None else decision.wake - now]
+        if decision.changed:
+            live.dirty_since = live.dirty_since or now
+            if self._observer is not None:
+                self._observer(execution)
+        if execution.phase.ended:
+            live.stage = Stage.ENDED
+        waits.append(self._checkpoint_when_due(live, now))
+        return Result(requeue_after=min((max(0.0, wait) for wait in waits if wait is not None), default=None))
+
+    def _checkpoint_when_due(self, live: Live, now: float) -> float | None:
+        """Begin a checkpoint where it is time to; returns the seconds until it will be, None where none is owed."""
+        if live.writing or live.dirty_since is None:
+            return None
+        lag = 0.0 if live.stage is Stage.ENDED else self._settings.checkpoint.max_lag
+        due = max(live.dirty_since + lag, live.write_not_before) - now
+        if due > 0:
+            return due
+        live.writing = True
+        self._effects.submit(live.key, lambda: self._checkpoint(live))
+        return None
+
+    # act
+
+    def _begin_loading(self, workflow: FlyteWorkflow) -> None:
+        live = Live(
+            workflow.key, workflow.metadata.uid, workflow.metadata.resource_version, workflow.status.get("nodes")
+        )
+        self._live[workflow.key] = live
+        self._effects.submit(workflow.key, lambda: self._load(live, workflow))
+
+    async def _load(self, live: Live, workflow: FlyteWorkflow) -> None:
+        pods = self._pods.store.by_index(OWNER_INDEX, live.uid)
+        try:
+            execution, new = await self._loader.load(workflow, pods, self._clock.now())
+        except (Invalid, CorruptBlob, MissingBlob) as error:
+            _log.warning("%s cannot run: %s", live.key, error)
+            await self._reject(live, workflow, error)
+            return
+        except PropellerError as error:
+            self._causes.report(error, "%s could not be loaded, trying again", live.key)
+            self._forget(live)
+            self._queue.add_rate_limited(live.key)
+            return
+        live.execution, live.new = execution, new
+        live.stage = Stage.LOADED
+        self._queue.add(live.key)
+
+    async def _reject(self, live: Live, workflow: FlyteWorkflow, error: PropellerError) -> None:
+        """What cannot run ends as failed, with the reason."""
+        try:
+            await self._checkpointer.reject(workflow, Failure("BadWorkflow", str(error), error.kind), live.version)
+        except Gone:
+            self._forget(live)
+        except PropellerError as failure:
+            self._causes.report(failure, "%s: its rejection could not be written, trying again", live.key)
+            self._forget(live)
+            self._queue.add_rate_limited(live.key)
+        else:
+            self._loader.forget(live.uid)
+            self._forget(live)
+
+    def _begin_effect(self, live: Live, execution: Execution, effect: Effect) -> None:
+        attempt = getattr(effect, "attempt", None)
+        if attempt is not None:
+            live.nodes_of_pods[execution.pod_name(effect.node, attempt)] = effect.node
+        self._effects.submit(live.key, lambda: self._do_effect(live, execution, effect))
+
+    async def _do_effect(self, live: Live, execution: Execution, effect: Effect) -> None:
+        facts = await act(execution.view(effect.node), effect, self._services)
+        if facts:
+            live.inbox.extend((effect.node, fact) for fact in facts)
+            self._queue.add(live.key)
+
+    # checkpoint
+
+    async def _checkpoint(self, live: Live) -> None:
+        execution = live.execution
+        assert execution is not None
+        since, live.dirty_since = live.dirty_since, None
+        try:
+            written = await self._checkpointer.write(execution, live.version, live.nodes_text)
+        except (Gone, Foreign) as error:
+            _log.info("%s", error)
+            self._forget(live)
+        except PropellerError as error:
+            live.dirty_since = since
+            self._put_off_writing(live, error)
+        else:
+            live.write_failures = 0
+            live.version = written.metadata.resource_version
+            live.nodes_text = written.status.get("nodes")
+            if WorkflowPhase(written.status["phase"]).ended:
+                live.execution = None
+        finally:
+            live.writing = False
+        self._queue.add(live.key)
+
+    def _put_off_writing(self, live: Live, error: PropellerError) -> None:
+        """Work goes on; the next try waits, each time longer, or as long as the server asked for."""
+        queue = self._settings.queue
+        pause = min(queue.backoff * 2.0 ** min(live.write_failures, 32), queue.backoff_cap) * random.uniform(0.5, 1.0)
+        live.write_failures += 1
+        after = error.after if isinstance(error, Retryable) else None
+        live.write_not_before = self._clock.now() + (after or pause)
+        self._causes.report(error, "%s: its status could not be written, trying again", live.key)
+
+    def _forget(self, live: Live) -> None:
+        if self._live.get(live.key) is live:
+            del self._live[live.key]
+
+
+def _owner_uids(pod: Pod) -> tuple[str, ...]:
+    return tuple(owner.uid for owner in pod.metadata.owner_references)
+
+
+def _execution_key(pod: Pod) -> str:
+    """The key of the execution that owns a pod, "" where none does."""
+    for owner in pod.metadata.owner_references:
+        if owner.kind.lower() == "flyteworkflow":
+            return f"{pod.metadata.namespace}/{owner.name}"
+    return ""

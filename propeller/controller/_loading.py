@@ -1,0 +1,135 @@
+"""From a FlyteWorkflow object to a running execution: its plan, its snapshot, and what its pods prove.
+
+Plans are shared by digest and live as long as somebody runs one. Parsing more than `INLINE_BYTES` goes to a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from weakref import WeakValueDictionary
+
+import orjson
+from flyteidl.core import compiler_pb2, dynamic_job_pb2, literals_pb2
+from google.protobuf.message import DecodeError
+
+from propeller.compiler import build_resource
+from propeller.controller._resource import (
+    WORKFLOWS,
+    FlyteWorkflow,
+    closure_of,
+    digest_of,
+    has_inline_inputs,
+    info_of,
+    inline_inputs,
+    without_closure,
+)
+from propeller.errors import CorruptBlob, Invalid, NotFound
+from propeller.handlers import plan_of_futures
+from propeller.handlers.tasks import NODE_ANNOTATION, attempt_of
+from propeller.kube import Client, Pod
+from propeller.status import decode_status, rebuild
+from propeller.storage import Storage, read_literals
+from propeller.workflow import Execution, Graph, NodeView, Plan, parse_plan
+
+INLINE_BYTES = 128 * 1024
+"""About 5 ms of parsing: the longest that a round may wait."""
+
+
+class Loader:
+    """Makes executions; see the module's text."""
+
+    def __init__(self, client: Client, storage: Storage, metadata_prefix: str) -> None:
+        self._client = client
+        self._storage = storage
+        self._metadata_prefix = metadata_prefix
+        self._plans: WeakValueDictionary[str, Plan] = WeakValueDictionary()
+        self._closures: dict[str, bytes] = {}
+        self._loaded: set[str] = set()
+
+    def transform(self, workflow: FlyteWorkflow) -> FlyteWorkflow:
+        """For the informer: set the closure aside until its execution is loaded, and keep the rest."""
+        uid = workflow.metadata.uid
+        if not workflow.phase.ended and uid not in self._loaded:
+            self._closures[uid] = closure_of(workflow)
+        return without_closure(workflow)
+
+    def forget(self, uid: str) -> None:
+        """The object is gone or ended: nobody will ask for its closure."""
+        self._closures.pop(uid, None)
+        self._loaded.discard(uid)
+
+    async def load(self, workflow: FlyteWorkflow, pods: Iterable[Pod], now: float) -> tuple[Execution, bool]:
+        """The execution, and whether it is new (True) or rebuilt from its status.
+
+        Raises Invalid for a resource that cannot run, CorruptBlob for a status that cannot be read, StorageError, and
+        NotFound or Unavailable where the object has to be read again and is not there.
+        """
+        uid = workflow.metadata.uid
+        closure = self._closures.get(uid) or await self._fetch(workflow)
+        execution, new = await self._execution(workflow, closure, now)
+        self._closures.pop(uid, None)
+        self._loaded.add(uid)
+        for pod in pods:
+            if (attempt := attempt_of(pod)) is not None:
+                node = (pod.metadata.annotations or {}).get(NODE_ANNOTATION, "")
+                execution.attempt_floor[node] = max(attempt, execution.attempt_floor.get(node, 0))
+        return execution, new
+
+    async def show(self, workflow: FlyteWorkflow, now: float) -> Execution:
+        """The execution of a whole object as its status has it, for people to look at. Raises as `load` does."""
+        return (await self._execution(workflow, closure_of(workflow), now))[0]
+
+    async def _fetch(self, workflow: FlyteWorkflow) -> bytes:
+        """The closure of an execution that was loaded before, and has to be again. Raises NotFound, Unavailable."""
+        whole = await self._client.get(WORKFLOWS, workflow.metadata.name, workflow.metadata.namespace)
+        if whole.metadata.uid != workflow.metadata.uid:
+            raise NotFound(f"{workflow.key} is another object of the same name now", status=404)
+        return closure_of(whole)
+
+    async def _execution(self, workflow: FlyteWorkflow, closure: bytes, now: float) -> tuple[Execution, bool]:
+        plan = await self._plan(workflow, closure)
+        info = info_of(workflow, await self._inputs(workflow), self._metadata_prefix)
+        snapshot = await decode_status(workflow.status, self._storage)
+        if snapshot is None:
+            return Execution(info, plan, now=now), True
+        return await rebuild(info, plan, snapshot, self._dynamic_graph), False
+
+    async def _plan(self, workflow: FlyteWorkflow, closure: bytes) -> Plan:
+        if workflow.workflow_closure_reference:
+            closure = await self._offloaded_closure(workflow.workflow_closure_reference)
+        digest = digest_of(closure)
+        plan = self._plans.get(digest)
+        if plan is None:
+            if len(closure) > INLINE_BYTES:
+                plan = await asyncio.to_thread(parse_plan, closure, digest)
+            else:
+                plan = parse_plan(closure, digest)
+            self._plans[digest] = plan
+        return plan
+
+    async def _offloaded_closure(self, uri: str) -> bytes:
+        data = await self._storage.read(uri)
+        try:
+            closure = compiler_pb2.CompiledWorkflowClosure.FromString(data)
+        except DecodeError as error:
+            raise CorruptBlob(f"{uri} is not a flyteidl.core.CompiledWorkflowClosure") from error
+        resource = await asyncio.to_thread(build_resource, closure, None, None, "")
+        return orjson.dumps({key: resource[key] for key in ("spec", "tasks", "subWorkflows") if key in resource})
+
+    async def _inputs(self, workflow: FlyteWorkflow) -> literals_pb2.LiteralMap:
+        if not workflow.offloaded_inputs:
+            return inline_inputs(workflow)
+        if has_inline_inputs(workflow):
+            raise Invalid(f"{workflow.key} has both inputs and offloadedInputs: remove one")
+        return await read_literals(self._storage, workflow.offloaded_inputs)
+
+    async def _dynamic_graph(self, node: NodeView, attempt: int) -> Graph:
+        uri = f"{node.execution.output_directory(node.number, attempt)}/futures.pb"
+        data = await self._storage.read(uri, fresh=True)
+        try:
+            job = dynamic_job_pb2.DynamicJobSpec.FromString(data)
+        except DecodeError as error:
+            raise CorruptBlob(f"{uri} is not a flyteidl.core.DynamicJobSpec") from error
+        task = node.graph.plan.task(node.spec.task)
+        return (await asyncio.to_thread(plan_of_futures, node, job, task, data)).root

@@ -1,0 +1,48 @@
+"""The kubelet as the node of any cluster: the embedded one, or one with a real API server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+from propeller.clock import SYSTEM_CLOCK, Clock
+from propeller.config import Settings
+from propeller.embedded.kubelet import ClientApi, Kubelet, PodSeen
+from propeller.informers import Change, Informer
+from propeller.kube import PODS, Client, Raw
+
+
+@asynccontextmanager
+async def run_kubelet(
+    client: Client,
+    workdir: Path,
+    settings: Settings = Settings(),
+    *,
+    node_name: str = "embedded",
+    clock: Clock = SYSTEM_CLOCK,
+) -> AsyncIterator[Kubelet]:
+    """A kubelet of any cluster, the embedded one or a real one."""
+    api = ClientApi(client, follow=follow_pods(client, settings, clock))
+    async with Kubelet(api, workdir=workdir, settings=settings.kubelet, clock=clock, node_name=node_name) as kubelet:
+        yield kubelet
+
+
+def follow_pods(
+    client: Client, settings: Settings, clock: Clock
+) -> Callable[[PodSeen], AbstractAsyncContextManager[None]]:
+    """What a kubelet follows pods by: an informer of whole pods."""
+
+    @asynccontextmanager
+    async def follow(seen: PodSeen) -> AsyncIterator[None]:
+        def tell(change: Change[Raw]) -> None:
+            pod = change.new if change.new is not None else change.old
+            assert pod is not None
+            seen(pod, change.new is None)
+
+        async with Informer(client, PODS.typed(Raw), settings=settings.informers, clock=clock) as pods:
+            pods.subscribe(tell)
+            await pods.synced(settings.client.deadline)
+            yield
+
+    return follow

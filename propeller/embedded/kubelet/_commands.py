@@ -1,0 +1,81 @@
+"""From a container's words to a program of this machine: there are no images, so names resolve in the user's own.
+
+`python`, `python3` and flytekit's entry points are the user's interpreter's, by whatever path an image would have them.
+Other names are looked up on the container's PATH, as exec does. What is Python can run in a fork and gets an `Entry`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from propeller.embedded.kubelet._processes import CannotStart, Command, Entry
+
+_OF_THE_INTERPRETER = re.compile(r"python(3(\.\d+)?)?|pyflyte(-execute|-fast-execute|-map-execute)?")
+_TASK_COMMANDS = ("pyflyte-execute", "pyflyte-map-execute")
+
+
+def command_for(words: tuple[str, ...], *, env: Mapping[str, str], cwd: str, python: str) -> Command:
+    """The program that `words` start in `cwd`; `python` is the user's interpreter. Raises `CannotStart` if there is
+    none.
+    """
+    if not words:
+        raise CannotStart("no command: the pod names none, and there is no image to take one from")
+    if not Path(cwd).is_dir():
+        raise CannotStart(f"workingDir {cwd}: no such directory on this machine")
+    executable = _find(words[0], env=env, cwd=cwd, python=python)
+    return Command(executable=executable, argv=words, env=env, cwd=cwd, entry=_entry(executable, words, cwd, python))
+
+
+def task_module(command: Command) -> str:
+    """The user's module that a flytekit command will load; empty where it is none, or downloads its code first."""
+    if Path(command.executable).name not in _TASK_COMMANDS or "--dynamic-addl-distro" in command.argv:
+        return ""
+    for word, value in zip(command.argv, command.argv[1:], strict=False):
+        if word == "task-module":
+            return value
+    return ""
+
+
+def _find(name: str, *, env: Mapping[str, str], cwd: str, python: str) -> str:
+    base = Path(name).name
+    if _OF_THE_INTERPRETER.fullmatch(base):
+        own = Path(python).with_name(base)
+        if os.access(own, os.X_OK):
+            return str(own)
+        if base.startswith("python"):
+            return python
+    path = str(Path(cwd, name)) if "/" in name else shutil.which(name, path=env.get("PATH", os.defpath))
+    if path is None or not Path(path).exists():
+        where = "" if "/" in name else " in $PATH"
+        raise CannotStart(f'exec: "{name}": executable file not found{where} (no image is pulled: it must be here)')
+    if Path(path).is_dir() or not os.access(path, os.X_OK):
+        raise CannotStart(f'exec: "{name}": permission denied')
+    return path
+
+
+def _entry(executable: str, words: tuple[str, ...], cwd: str, python: str) -> Entry | None:
+    path, interpreter = Path(executable), Path(python)
+    if path.parent != interpreter.parent:
+        return None
+    if path.resolve() == interpreter.resolve():
+        return _interpreter_entry(words[1:], cwd)
+    with path.open("rb") as file:
+        first = os.fsdecode(file.readline(4096).strip())
+    if first.startswith("#!") and Path(first[2:]).resolve() == interpreter.resolve():
+        return Entry("file", executable, str(path.resolve().parent), (executable, *words[1:]))
+    return None
+
+
+def _interpreter_entry(arguments: tuple[str, ...], cwd: str) -> Entry | None:
+    match arguments:
+        case ("-m", module, *_):
+            return Entry("module", module, cwd, arguments[1:])
+        case (file, *_) if not file.startswith("-") and Path(cwd, file).is_file():
+            target = Path(cwd, file)
+            return Entry("file", str(target), str(target.resolve().parent), arguments)
+        case _:
+            return None  # -c, other options, a directory or archive: the interpreter knows best

@@ -1,0 +1,102 @@
+"""From a container's spec to its process, and from its end to its message: what a container runtime would do.
+
+Errors
+    `Invalid` for what the API server can still mend (a ConfigMap that is missing), `CannotStart` and `OSError` for what
+    fails the container.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol
+
+from propeller import config
+from propeller.embedded.kubelet._api import Api
+from propeller.embedded.kubelet._commands import command_for
+from propeller.embedded.kubelet._environment import Reference, expand_all, references, resolve
+from propeller.embedded.kubelet._logs import open_log, tail_bytes, tail_lines
+from propeller.embedded.kubelet._processes import Command, Process
+from propeller.embedded.kubelet._quantity import parse_quantity
+from propeller.embedded.kubelet._volumes import PodDirectory
+from propeller.errors import Invalid, PropellerError
+from propeller.kube._objects import Raw
+
+_MESSAGE_BYTES = 4096  # upstream's cap of a termination message
+_FALLBACK_BYTES, _FALLBACK_LINES = 2048, 80  # upstream's cap where the log's tail is the message
+_NO_LIMIT = 1 << 62
+_PRELOAD = "propeller.embedded/preload"
+
+
+class Starter(Protocol):
+    """What starts processes: `Servers`, or a stand-in."""
+
+    @property
+    def python(self) -> str:
+        """Path of the user's interpreter."""
+
+    async def start(self, command: Command, log: int, *, preload: bool) -> Process:
+        """Start a program, output to the descriptor `log`; `preload` allows to fork from its imported module."""
+
+
+class Launcher:
+    """Starts the containers of one pod."""
+
+    def __init__(
+        self,
+        pod: Raw,
+        *,
+        api: Api,
+        starter: Starter,
+        settings: config.Kubelet,
+        directory: PodDirectory,
+        base_env: dict[str, str],
+    ) -> None:
+        self._pod = pod
+        self._api = api
+        self._starter = starter
+        self._settings = settings
+        self._directory = directory
+        self._base_env = base_env
+        self._objects: dict[Reference, Raw | None] = {}
+
+    async def configure(self, container: Raw) -> Command:
+        """The container's program, with everything that it refers to read and its volumes made."""
+        await self._read_objects(container)
+        self._directory.fill(self._pod, self._objects)
+        name = container["name"]
+        own = {"HOSTNAME": self._pod["metadata"]["name"], "TMPDIR": str(self._directory.tmp)}
+        base = {**self._base_env, **own, **self._directory.mounts(container)}
+        env = resolve(self._pod, container, base=base, objects=self._objects)
+        words = expand_all([*(container.get("command") or ()), *(container.get("args") or ())], env)
+        cwd = container.get("workingDir") or self._settings.working_dir or str(self._directory.work(name))
+        return command_for(words, env=env, cwd=cwd, python=self._starter.python)
+
+    async def start(self, container: Raw, command: Command) -> Process:
+        self._directory.message(container["name"]).write_bytes(b"")
+        log = open_log(self._directory.log(container["name"]))
+        try:
+            preload = (self._pod["metadata"].get("annotations") or {}).get(_PRELOAD) != "false"
+            return await self._starter.start(command, log, preload=preload)
+        finally:
+            os.close(log)
+
+    def message(self, container: Raw, *, failed: bool) -> str:
+        """What the container left to say: its termination message, or its log's tail where its policy wants that."""
+        text = tail_bytes(self._directory.message(container["name"]), _MESSAGE_BYTES).decode(errors="replace")
+        if not text and failed and container.get("terminationMessagePolicy") == "FallbackToLogsOnError":
+            text = tail_lines(self._directory.log(container["name"]), _FALLBACK_LINES, _FALLBACK_BYTES)
+        return text
+
+    async def _read_objects(self, container: Raw) -> None:
+        for kind, name in sorted(references(self._pod, container)):
+            if self._objects.get((kind, name)) is None:
+                try:
+                    self._objects[kind, name] = await self._api.read(kind, self._pod["metadata"]["namespace"], name)
+                except PropellerError as error:
+                    raise Invalid(f'{kind.lower()} "{name}" could not be read: {error}') from error
+
+
+def memory_limit(container: Raw) -> int:
+    """Bytes; practically infinite where the container has none. Raises `Invalid` where it is no quantity."""
+    text = ((container.get("resources") or {}).get("limits") or {}).get("memory")
+    return _NO_LIMIT if text is None else int(parse_quantity(text))

@@ -1,0 +1,301 @@
+"""One pod's life: binding, init containers, containers, restarts; its end by success, failure, deadline or deletion.
+
+Guarantees
+    Each container's end is reported as soon as its process is reaped. Reports of one pod never overlap or overtake each
+    other. After `run` returns, no process of the pod is left.
+Errors
+    What goes wrong with a pod becomes its status. Requests that fail are repeated until they succeed or the pod is
+    gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from propeller import config
+from propeller.clock import Clock
+from propeller.embedded.kubelet._api import Api
+from propeller.embedded.kubelet._launch import Launcher, Starter, memory_limit
+from propeller.embedded.kubelet._logs import rotate
+from propeller.embedded.kubelet._memory import tree_bytes
+from propeller.embedded.kubelet._processes import CannotStart, Command, Exit, Process
+from propeller.embedded.kubelet._status import (
+    Container,
+    Failure,
+    Running,
+    Terminated,
+    Waiting,
+    keep_transitions,
+    pod_status,
+)
+from propeller.embedded.kubelet._usage import Meter
+from propeller.embedded.kubelet._volumes import PodDirectory
+from propeller.errors import Conflict, Invalid, NotFound, Rejected, Retryable
+from propeller.kube._objects import Raw
+
+_log = logging.getLogger(__name__)
+
+_CANNOT_START = 128  # containerd's exit code for a container whose program could not be executed
+
+
+class PodRun:
+    """Runs one pod. `stop` may be called at any time; all else happens in `run`."""
+
+    def __init__(
+        self,
+        pod: Raw,
+        *,
+        api: Api,
+        starter: Starter,
+        settings: config.Kubelet,
+        clock: Clock,
+        directory: PodDirectory,
+        node_name: str,
+        base_env: dict[str, str],
+    ) -> None:
+        metadata, spec = pod["metadata"], pod["spec"]
+        self.pod = self.latest = pod
+        self.namespace, self.name, self.uid = metadata["namespace"], metadata["name"], metadata["uid"]
+        self.directory = directory
+        self.containers = [Container(one, init=True) for one in spec.get("initContainers") or ()]
+        first = Waiting("PodInitializing" if self.containers else "ContainerCreating")
+        self.containers += [Container(one) for one in spec["containers"]]
+        for container in self.containers:
+            container.state = first
+        self.failure: Failure | None = None
+        self.gone = False
+        self.meter = Meter()
+        self._api = api
+        self._launcher = Launcher(
+            pod, api=api, starter=starter, settings=settings, directory=directory, base_env=base_env
+        )
+        self._settings = settings
+        self._clock = clock
+        self._node_name = node_name
+        self._policy = spec.get("restartPolicy") or "Always"
+        self._live: dict[str, Process] = {}
+        self._over_memory: set[str] = set()
+        self._stopping = asyncio.Event()
+        self._timers: list[asyncio.TimerHandle] = []
+        self._changed = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._bound_at = self._started_at = clock.now()
+        self._conditions: list[Raw] = []
+        self._limits: dict[str, int] = {}  # bytes, of containers that have started
+
+    async def run(self) -> None:
+        """From unbound to its last report. Cancelled, it kills the pod's processes and reports nothing more."""
+        if not self.pod["spec"].get("nodeName") and not await self._bind():
+            return
+        self.pod["spec"]["nodeName"] = self._node_name
+        self._bound_at = self._started_at = self._clock.now()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._report(), name=f"report {self.namespace}/{self.name}")
+                try:
+                    await self._run_containers()
+                finally:
+                    self._ended.set()
+                    self._changed.set()
+        finally:
+            for timer in self._timers:
+                timer.cancel()
+            self._kill(signal.SIGKILL)
+
+    def stop(self, grace: float, failure: Failure | None = None) -> None:
+        """Ask the processes to end, and make them after `grace` seconds. A later call can only shorten that."""
+        if failure is not None and self.failure is None and not self._ended.is_set():
+            self.failure = failure
+        first = not self._stopping.is_set()
+        self._stopping.set()
+        if grace <= 0:
+            self._kill(signal.SIGKILL)
+            return
+        if first:
+            self._kill(signal.SIGTERM)
+        self._timers.append(asyncio.get_running_loop().call_later(grace, self._kill, signal.SIGKILL))
+
+    @property
+    def grace(self) -> float:
+        """Seconds that the pod's own spec or its deletion gives."""
+        given = self.pod["metadata"].get("deletionGracePeriodSeconds")
+        if given is None:
+            given = self.pod["spec"].get("terminationGracePeriodSeconds")
+        return self._settings.termination_grace if given is None else float(given)
+
+    def look(self) -> None:
+        """Enforce memory limits and log caps once."""
+        for container in self.containers:
+            process = self._live.get(container.name)
+            if process is None or not process.pid:
+                continue
+            limit = self._limits[container.name]
+            used = tree_bytes(process.pid, limit)
+            self.meter.saw(container.name, used)
+            if used > limit:
+                self._over_memory.add(container.name)
+                process.kill(signal.SIGKILL)
+            rotate(self.directory.log(container.name), self._settings.log_bytes)
+
+    def following(self, container: str) -> bool:
+        """Whether more may come to the container's log."""
+        return not self._ended.is_set() and any(
+            one.name == container and not isinstance(one.state, Terminated) for one in self.containers
+        )
+
+    async def _bind(self) -> bool:
+        bound = await self._insist(partial(self._api.bind, self.namespace, self.name, self.uid, self._node_name))
+        return bound and not self._stopping.is_set()
+
+    async def _run_containers(self) -> None:
+        deadline = self.pod["spec"].get("activeDeadlineSeconds")
+        if deadline is not None:
+            late = Failure("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
+            self._timers.append(asyncio.get_running_loop().call_later(deadline, self.stop, self.grace, late))
+        self.directory.create()
+        self._touch()
+        async with asyncio.TaskGroup() as sidecars:
+            for container in (one for one in self.containers if one.init):
+                if container.sidecar:
+                    sidecars.create_task(self._run_container(container, "Always"), name=container.name)
+                    continue
+                await self._run_container(container, "OnFailure" if self._policy == "Always" else self._policy)
+                if not container.succeeded:
+                    break
+            else:
+                async with asyncio.TaskGroup() as mains:
+                    for container in (one for one in self.containers if not one.init):
+                        mains.create_task(self._run_container(container, self._policy), name=container.name)
+            if any(one.sidecar for one in self.containers):
+                self.stop(self.grace)
+
+    async def _run_container(self, container: Container, policy: str) -> None:
+        backoff = self._settings.restart_backoff
+        while not self._stopping.is_set():
+            ended = await self._run_once(container)
+            if ended is None:
+                return
+            container.state = ended
+            self._touch()
+            if policy == "Never" or (policy == "OnFailure" and ended.exit_code == 0) or self._stopping.is_set():
+                return
+            why = f"back-off {backoff:g}s restarting failed container={container.name} pod={self.name}"
+            container.last, container.state = ended, Waiting("CrashLoopBackOff", why)
+            container.restarts += 1
+            if await self._stopped_within(backoff):
+                container.state = ended
+                self._touch()
+            backoff = min(backoff * 2, self._settings.restart_backoff_cap)
+
+    async def _run_once(self, container: Container) -> Terminated | None:
+        """One process of the container, from its configuration to its end; None where the pod was stopped before."""
+        began = self._clock.now()
+        try:
+            command = await self._configure(container)
+            if command is None:
+                return None
+            process = await self._launcher.start(container.spec, command)
+        except (CannotStart, OSError) as error:
+            return self._terminated(container, began, Exit(code=_CANNOT_START, error=str(error)))
+        container.state = Running(began)
+        self._live[container.name] = process
+        if self._stopping.is_set():
+            process.kill(signal.SIGKILL)
+        self._touch()
+        try:
+            end = await process.wait()
+        finally:
+            process.kill(signal.SIGKILL)
+            del self._live[container.name]
+        self.meter.ended(container.name, end)
+        return self._terminated(container, began, end)
+
+    async def _configure(self, container: Container) -> Command | None:
+        """The container's program; waits as long as what its spec refers to is missing. None once stopped."""
+        while True:
+            try:
+                self._limits[container.name] = memory_limit(container.spec)
+                return await self._launcher.configure(container.spec)
+            except Invalid as error:
+                container.state = Waiting("CreateContainerConfigError", str(error))
+                self._touch()
+            if await self._stopped_within(self._settings.retry):
+                return None
+
+    def _terminated(self, container: Container, began: float, end: Exit) -> Terminated:
+        reason = "Completed" if end.code == 0 else "Error"
+        if end.error:
+            reason = "StartError"
+        elif container.name in self._over_memory:
+            self._over_memory.discard(container.name)
+            reason = "OOMKilled"
+        message = end.error or self._launcher.message(container.spec, failed=end.code != 0)
+        return Terminated(end.code, end.signal, reason, message, began, self._clock.now())
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _kill(self, signum: int) -> None:
+        for process in self._live.values():
+            process.kill(signum)
+
+    def _touch(self) -> None:
+        self._changed.set()
+
+    async def _report(self) -> None:
+        """Send the status whenever it has changed, merged over `status_delay`; the last one at once."""
+        sent: Raw = {}
+        while not (self._ended.is_set() and not self._changed.is_set()):
+            await self._changed.wait()
+            with contextlib.suppress(TimeoutError):  # then the pod goes on, and its news has waited long enough
+                async with asyncio.timeout(self._settings.status_delay):
+                    await self._ended.wait()
+            self._changed.clear()
+            status = self.status()
+            if status != sent and not self.gone:
+                await self._insist(partial(self._api.report, self.namespace, self.name, self.uid, status))
+                sent = status
+
+    def status(self) -> Raw:
+        """The pod's status as it is now."""
+        status = pod_status(
+            self.containers,
+            policy=self._policy if not self._stopping.is_set() else "Never",
+            bound_at=self._bound_at,
+            started_at=self._started_at,
+            now=self._clock.now(),
+            failure=self.failure,
+        )
+        self._conditions = keep_transitions(self._conditions, status["conditions"])
+        return status | {"conditions": self._conditions}
+
+    async def _insist(self, call: Callable[[], Awaitable[Any]]) -> bool:
+        """Repeat a request until it is done (true) or the pod is found to be gone or not ours (false)."""
+        delay = self._settings.retry
+        while not self.gone:
+            try:
+                await call()
+            except (NotFound, Conflict):
+                self.gone = True
+                self.stop(0)
+            except Retryable as error:
+                _log.warning("pod %s/%s: %s; trying again in %g s", self.namespace, self.name, error, delay)
+                await asyncio.sleep(error.after or delay)
+                delay = min(delay * 2, 30.0)
+            except Rejected as error:
+                _log.error("pod %s/%s: the API server rejects it: %s", self.namespace, self.name, error)
+                return False
+            else:
+                return True
+        return False

@@ -1,0 +1,97 @@
+"""A pod's directory: logs, termination messages, volumes. Everything of a pod on disk, and nothing else, is below it.
+
+Caveats
+    A plain user can make no mounts. A volume is a directory here, and the path of each one that a container mounts is
+    in its environment as PROPELLER_VOLUME_<NAME> (letters upper case, others `_`), so that `$(PROPELLER_VOLUME_DATA)/x`
+    works in args; and likewise PROPELLER_TERMINATION_LOG for terminationMessagePath. Links under `root/` show the paths
+    that an image would have. Projected volumes (service account tokens) and claims are empty directories.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from propeller.embedded.kubelet._environment import Reference, object_data
+from propeller.errors import Invalid
+from propeller.kube._objects import Raw
+
+
+class PodDirectory:
+    """The directory of one pod, readable by its owner only."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def create(self) -> None:
+        for name in ("logs", "messages", "volumes", "tmp", "work", "root"):
+            (self.path / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path.chmod(0o700)
+
+    def remove(self) -> None:
+        """Remove it all; what cannot be removed (a process wrote it as another user) stays."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    @property
+    def tmp(self) -> Path:
+        return self.path / "tmp"
+
+    def log(self, container: str) -> Path:
+        return self.path / "logs" / f"{container}.log"
+
+    def message(self, container: str) -> Path:
+        return self.path / "messages" / container
+
+    def work(self, container: str) -> Path:
+        """The directory where the container starts unless told otherwise."""
+        path = self.path / "work" / container
+        path.mkdir(mode=0o700, exist_ok=True)
+        return path
+
+    def fill(self, pod: Raw, objects: Mapping[Reference, Raw | None]) -> None:
+        """Make the pod's volumes. Raises `Invalid` where a ConfigMap or Secret is missing."""
+        for volume in pod["spec"].get("volumes") or ():
+            directory = self.path / "volumes" / _inside(volume["name"])
+            if "hostPath" in volume:
+                if not directory.is_symlink():
+                    directory.symlink_to(volume["hostPath"]["path"])
+                continue
+            directory.mkdir(mode=0o700, exist_ok=True)
+            for kind, field in (("ConfigMap", "configMap"), ("Secret", "secret")):
+                if field in volume:
+                    _write(directory, volume[field], object_data(objects, kind, volume[field]))
+
+    def mounts(self, container: Raw) -> dict[str, str]:
+        """The variables that tell a container where its volumes and its termination message are."""
+        found = {"PROPELLER_TERMINATION_LOG": str(self.message(container["name"]))}
+        for mount in container.get("volumeMounts") or ():
+            directory = self.path / "volumes" / _inside(mount["name"])
+            if mount.get("subPath"):
+                directory = directory / _inside(mount["subPath"])
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            link = self.path / "root" / container["name"] / _inside(mount["mountPath"].strip("/"))
+            link.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not link.exists():
+                link.symlink_to(directory)
+            found["PROPELLER_VOLUME_" + re.sub(r"[^A-Z0-9]", "_", mount["name"].upper())] = str(directory)
+        return found
+
+
+def _write(directory: Path, source: Raw, data: Mapping[str, bytes]) -> None:
+    items = source.get("items")
+    chosen = {item["path"]: item["key"] for item in items} if items else {key: key for key in data}
+    for path, key in chosen.items():
+        if key not in data:
+            raise Invalid(f"references non-existent key: {key}")
+        target = directory / _inside(path)
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        target.write_bytes(data[key])
+
+
+def _inside(path: str) -> str:
+    """The path, refused where it would lead out of the pod's directory."""
+    if path.startswith("/") or ".." in Path(path).parts:
+        raise Invalid(f"{path!r} leads out of its volume")
+    return path

@@ -1,0 +1,380 @@
+"""The process that starts processes: a server that forks on request, cold (exec) or warm (libraries imported already).
+
+The kubelet runs this file with the user's interpreter, by path; it imports nothing of propeller and needs Python 3.9
+and Linux. One server is one loop over one socket. `run` forks a process; `warm` forks another server, which first
+imports a module and then serves on a socket of its own. So servers form a tree, root to leaf: bare interpreter,
+flytekit imported, user's module imported.
+
+Messages are JSON, one a packet (SOCK_SEQPACKET); a request's body comes in a memory file, so that no environment is too
+large.
+    in   {"op": "run", "id", "argv", "executable", "env", "cwd", "entry"} with descriptors body, log
+         {"op": "warm", "id", "module", "env", "cwd", "entry"}            with descriptors body, socket
+         {"op": "kill", "id", "signal"}                                   with descriptor body
+    out  {"ready": true, "files": [[path, mtime_ns, size], ...]} once, first;
+         or {"ready": false, "why", "files"}, with files where trying again is useless until they change
+         {"id", "pid"}; {"id", "error"} where exec failed; {"id", "status", "cpu", "rss"} at the end: wait status,
+         seconds, bytes
+
+Guarantees
+    A process has its own session, and its group is killed when its leader ends, when the server ends or when the
+    kubelet is gone: the closed socket ends the server, and PR_SET_PDEATHSIG the processes, should the server itself be
+    killed. A forked Python program sees its argv, environment, working directory, sys.path, __main__, random seeds and
+    exit codes as if it had been started by exec. Nothing is forked while a thread lives that a fork would lose.
+Caveats
+    Module-level code of what is preloaded ran before the fork, in the server's environment. Objects alive at the end
+    are not finalized (atexit handlers and thread joins do run). Modules that shadow a preloaded one are noticed: then
+    exec is used.
+"""
+
+# pathlib would be one more import in every program; ending a process as the interpreter does takes names that atexit
+# and threading keep to themselves, as multiprocessing's forks do.
+# ruff: noqa: PTH100, PTH110, PTH112, PTH116, PTH118, PTH120, PTH123, PTH208, SLF001
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import gc
+import importlib
+import json
+import os
+import random
+import selectors
+import signal
+import socket
+import sys
+import time
+import traceback
+import types
+from typing import Any, NoReturn
+
+Message = dict[str, Any]
+
+_PR_SET_PDEATHSIG = 1
+_OOM_SCORE = b"500"  # under memory pressure the kernel takes a task before it takes the user's desktop or the kubelet
+_FORK_SAFE = ("jemalloc_bg_thd",)  # names of threads that their library starts again in a fork (Arrow's allocator)
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Server:
+    """Forks on request until its socket closes. `path` is sys.path without the entries that belong to one program."""
+
+    def __init__(self, link: socket.socket, path: list[str], *, imported: bool) -> None:
+        self.link = link
+        self.path = path
+        self.imported = imported  # the program's own sys.path is set and its module loaded
+        self.children: dict[int, int | None] = {}  # pid -> request id, None for servers
+
+    def serve(self, files: list[Any]) -> None:
+        wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake_write)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        gc.collect()
+        gc.freeze()  # keeps the collector from touching, and so copying, the pages shared with the forks
+        self.say({"ready": True, "files": files})
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.link, selectors.EVENT_READ)
+            selector.register(wake_read, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select():
+                    if key.fileobj is self.link:
+                        packet, fds, _, _ = socket.recv_fds(self.link, 16, 4)
+                        if not packet:
+                            return
+                        self.handle(fds)
+                    else:
+                        os.read(wake_read, 4096)
+                        self.reap()
+
+    def say(self, message: Message) -> None:
+        try:
+            self.link.send(json.dumps(message).encode())
+        except (BrokenPipeError, ConnectionResetError):
+            self.close()
+            os._exit(0)
+
+    def handle(self, fds: list[int]) -> None:
+        with open(fds[0], "rb") as body:
+            body.seek(0)
+            request = json.loads(body.read())
+        if request["op"] == "kill":
+            for pid, known in self.children.items():
+                if known == request["id"]:
+                    _kill_group(pid, request["signal"])
+            return
+        parent = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:  # no more processes or memory: that program's failure, not the server's
+            os.close(fds[1])
+            self.say({"id": request["id"], "error": f"fork: {error.strerror}"})
+            self.say({"id": request["id"], "status": 128 << 8, "cpu": 0.0, "rss": 0})
+            return
+        if pid == 0:
+            if request["op"] == "warm":
+                _become_server(self, request, fds[1])
+            else:
+                _become_program(self, request, fds[1], parent)
+        os.close(fds[1])
+        self.children[pid] = request["id"] if request["op"] == "run" else None
+        if request["op"] == "run":
+            self.say({"id": request["id"], "pid": pid})
+
+    def reap(self) -> None:
+        while self.children:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None:
+                return
+            request = self.children.pop(ended.si_pid, None)
+            if request is not None:
+                _kill_group(ended.si_pid, signal.SIGKILL)  # before the wait below frees the group's number
+            _, status, usage = os.wait4(ended.si_pid, 0)
+            if request is not None:
+                cpu = usage.ru_utime + usage.ru_stime
+                self.say({"id": request, "status": status, "cpu": cpu, "rss": usage.ru_maxrss * 1024})
+
+    def close(self) -> None:
+        for pid, request in self.children.items():
+            if request is not None:  # a forked server has a socket of its own to tell it
+                _kill_group(pid, signal.SIGKILL)
+
+
+def _kill_group(pid: int, signum: int) -> None:
+    try:
+        os.killpg(pid, signum)
+    except ProcessLookupError:
+        try:
+            os.kill(pid, signum)  # forked just now, and not yet the leader of its group
+        except ProcessLookupError:
+            return
+
+
+def _become_server(server: Server, request: Message, fd: int) -> NoReturn:
+    """In a fork: import the program's module, then serve on `fd`."""
+    server.link.close()
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    link = socket.socket(fileno=fd)
+    warm = Server(link, server.path, imported=True)
+    try:
+        os.setsid()
+        atexit._clear()
+        before = set(sys.modules)
+        _enter(request, server.path)
+        shadow = _shadowed(request)
+        if shadow:
+            raise ImportError(f"{shadow} shadows a module that is already loaded")
+        importlib.invalidate_caches()
+        importlib.import_module(request["module"])
+        lost = _threads_a_fork_would_lose()
+        if lost:
+            why = f"importing it leaves {lost} threads running, which a fork would lose"
+            warm.say({"ready": False, "why": why, "files": _sources(before)})
+        else:
+            warm.serve(_sources(before))
+    except BaseException as error:  # noqa: BLE001 - user code ran: whatever it raised, sys.exit included, is the answer
+        warm.say({"ready": False, "why": f"{type(error).__name__}: {error}", "files": []})
+    warm.close()
+    os._exit(0)
+
+
+def _become_program(server: Server, request: Message, log: int, parent: int) -> NoReturn:
+    """In a fork: become the program that was asked for, by exec or by running its entry here."""
+    code = 1
+    try:
+        os.setsid()
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before prctl took effect
+            os._exit(137)
+        _score_for_oom()
+        signal.set_wakeup_fd(-1)
+        for signum in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, signal.SIG_DFL)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        entry = request["entry"]
+        if not server.imported and entry:
+            atexit._clear()
+            _enter(request, server.path)
+            if _shadowed(request):
+                entry = None
+        if not entry:
+            try:
+                os.chdir(request["cwd"])
+                os.execve(request["executable"], request["argv"], request["env"])  # noqa: S606 - what this file is for
+            except OSError as error:
+                server.say({"id": request["id"], "error": f"{error.strerror}: {error.filename}"})
+                os._exit(128)
+        _enter_process(request)
+        server.link.close()
+        os.close(log)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        code = _run(entry, request["argv"])
+    except BaseException:  # noqa: BLE001 - the last frame of a process: nobody above could handle it
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _score_for_oom() -> None:
+    try:
+        with open("/proc/self/oom_score_adj", "wb", buffering=0) as score:
+            score.write(_OOM_SCORE)
+    except OSError:
+        return  # a hardened /proc: then the kernel judges by size alone
+
+
+def _enter(request: Message, path: list[str]) -> None:
+    """Make sys.path and the environment the program's, so that what it imports comes from where it would."""
+    _set_environment(request["env"])
+    entry = request["entry"]
+    python_path = [os.path.abspath(item) for item in request["env"].get("PYTHONPATH", "").split(os.pathsep) if item]
+    sys.path[:] = [entry["path0"], *python_path, *path]
+    if request.get("cwd"):
+        os.chdir(request["cwd"])
+        if request["op"] == "warm" and request["cwd"] not in sys.path:
+            sys.path.append(request["cwd"])  # as flytekit's entry points do before they load the task
+
+
+def _set_environment(env: dict[str, str]) -> None:
+    if dict(os.environ) != env:
+        os.environ.clear()
+        os.environ.update(env)
+        time.tzset()
+
+
+def _enter_process(request: Message) -> None:
+    """Make what a fork shares its own: directory, environment, temporary names, random numbers."""
+    os.chdir(request["cwd"])
+    _set_environment(request["env"])
+    sys.argv[:] = request["entry"]["argv"]
+    sys.orig_argv = list(request["argv"])
+    tempfile = sys.modules.get("tempfile")
+    if tempfile is not None:
+        tempfile.tempdir = None  # type: ignore[attr-defined]  # a ModuleType; the name is documented by tempfile
+    random.seed()
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
+
+
+def _shadowed(request: Message) -> str:
+    """A module of the program that would hide one that is loaded already from elsewhere; empty where there is none."""
+    for directory in {request["cwd"], *request["env"].get("PYTHONPATH", "").split(os.pathsep)}:
+        for name in os.listdir(directory) if directory and os.path.isdir(directory) else ():
+            path = os.path.join(directory, name)
+            stem = name.removesuffix(".py")
+            file = getattr(sys.modules.get(stem), "__file__", None)
+            is_module = name.endswith(".py") or os.path.exists(os.path.join(path, "__init__.py"))
+            if file and is_module and stem != "__main__" and not file.startswith(path):
+                return str(path)
+    return ""
+
+
+def _threads_a_fork_would_lose() -> int:
+    """Threads that live in the parent right after a fork: pools with fork handlers (OpenBLAS) have ended theirs."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    names = [_read(f"/proc/self/task/{thread}/comm").strip() for thread in os.listdir("/proc/self/task")]
+    os.waitpid(pid, 0)
+    return sum(name not in _FORK_SAFE for name in names) - 1
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError:  # a thread that ended in between
+        return _FORK_SAFE[0]
+
+
+def _sources(before: Any) -> list[Any]:
+    """Path, mtime and size of each file imported since `before` that people edit: those that no installer put there."""
+    files = []
+    for name in set(sys.modules) - before:
+        path = getattr(sys.modules[name], "__file__", None)
+        if path and "site-packages" not in path and not path.startswith(sys.base_prefix + os.sep + "lib"):
+            stat = os.stat(path)
+            files.append([path, stat.st_mtime_ns, stat.st_size])
+    return files
+
+
+def _run(entry: Message, argv: list[str]) -> int:
+    """Run the entry as `__main__` and return the exit code that the interpreter would."""
+    code = 0
+    try:
+        if entry["kind"] == "module":
+            import runpy
+
+            runpy.run_module(entry["target"], run_name="__main__", alter_sys=True)
+        else:
+            with open(entry["target"], "rb") as source:
+                compiled = compile(source.read(), entry["target"], "exec")
+            main = types.ModuleType("__main__")
+            main.__file__ = entry["target"]
+            main.__dict__["__builtins__"] = __builtins__
+            sys.modules["__main__"] = main
+            exec(compiled, main.__dict__)  # noqa: S102 - it is the user's program
+    except SystemExit as end:
+        code = _exit_code(end)
+    except BaseException as error:  # noqa: BLE001 - the interpreter's own last handler, done here
+        trace = error.__traceback__.tb_next if error.__traceback__ else None  # without this frame
+        sys.excepthook(type(error), error.with_traceback(trace), trace)
+        code = 1
+        if isinstance(error, KeyboardInterrupt):
+            _finish()
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
+    return code if _finish() else 120
+
+
+def _exit_code(end: SystemExit) -> int:
+    if end.code is None:
+        return 0
+    if isinstance(end.code, int):
+        return end.code & 0xFF
+    print(end.code, file=sys.stderr)  # noqa: T201 - as the interpreter does with a message for an exit code
+    return 1
+
+
+def _finish() -> bool:
+    """What the interpreter does at its end, in its order; False where output could not be flushed (exit code 120)."""
+    threading = sys.modules.get("threading")
+    if threading is not None:
+        threading._shutdown()
+    atexit._run_exitfuncs()
+    logging = sys.modules.get("logging")
+    if logging is not None:
+        logging.shutdown()
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None and not stream.closed:
+                stream.flush()
+    except OSError:
+        return False
+    return True
+
+
+def main() -> None:
+    """`_zygote.py SOCKET_FD [MODULE ...]`: import the modules, then serve on the inherited socket."""
+    link = socket.socket(fileno=int(sys.argv[1]))
+    path = [item for item in sys.path if item != os.path.dirname(os.path.abspath(__file__))]
+    sys.path[:] = path
+    server = Server(link, path, imported=False)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the kubelet's to handle
+    try:
+        for module in sys.argv[2:]:
+            importlib.import_module(module)
+    except Exception as error:  # noqa: BLE001 - any failure to import means: run programs by exec instead
+        server.say({"ready": False, "why": f"{type(error).__name__}: {error}", "files": []})
+        return
+    server.serve([])
+    server.close()
+    os._exit(0)  # taking down the imported modules would take longer than all the rest
+
+
+if __name__ == "__main__":
+    main()

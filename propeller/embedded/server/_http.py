@@ -1,0 +1,202 @@
+"""The server over HTTP, for kubectl and other processes of this machine.
+
+Guarantees
+    Nobody gets past 401 without the token, but for the health endpoints. The token is in no log and no repr.
+    When the context is left, the port is free and every connection closed.
+Caveats
+    kubectl, like all of client-go, sends no token over plain HTTP. So the token may stand before the path as well, as
+    in `http://127.0.0.1:1234/<token>/api/v1`, and does so in the kubeconfig unless there is TLS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import errno
+import hmac
+import secrets
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+
+from propeller.embedded.server._answers import request_too_large, unauthorized
+from propeller.embedded.server._bodies import MAX_REQUEST_BYTES
+from propeller.embedded.server._requests import PREFIX_HEADER
+from propeller.errors import Invalid, Unavailable
+from propeller.kube import Request, Response, Stream, Transport
+
+_DEADLINE = 60.0
+"""Seconds for one request that is no watch: kube-apiserver's --request-timeout."""
+
+_SHUTDOWN = 1.0
+_OPEN_PATHS = ("/healthz", "/livez", "/readyz")
+_NAME = "embedded"
+
+
+class Front:
+    """Where the server listens, and what lets one in: `token`, as a bearer's."""
+
+    def __init__(self, url: str, token: str, ca: bytes | None) -> None:
+        self.url = url
+        self.token = token
+        self._ca = ca
+
+    def __repr__(self) -> str:
+        return f"Front({self.url})"
+
+    def kubeconfig(self, namespace: str = "default") -> dict[str, Any]:
+        """A kubeconfig with one context, as JSON (which is YAML)."""
+        is_secure = self.url.startswith("https")
+        cluster: dict[str, Any] = {"server": self.url if is_secure else f"{self.url}/{self.token}"}
+        if self._ca is not None:
+            cluster["certificate-authority-data"] = base64.b64encode(self._ca).decode()
+        context = {"cluster": _NAME, "user": _NAME, "namespace": namespace}
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": _NAME, "cluster": cluster}],
+            "users": [{"name": _NAME, "user": {"token": self.token}}],
+            "contexts": [{"name": _NAME, "context": context}],
+            "current-context": _NAME,
+        }
+
+
+@asynccontextmanager
+async def serve(
+    transport: Transport,
+    host: str,
+    port: int,
+    *,
+    token: str | None,
+    tls: ssl.SSLContext | None = None,
+    ca: bytes | None = None,
+) -> AsyncIterator[Front]:
+    """Listen until the context is left. Raises Invalid where the address cannot be had."""
+    token = token or secrets.token_urlsafe(32)
+    door = _Door(transport, token)
+    runner = web.ServerRunner(
+        web.Server(door.handle, access_log=None, handler_cancellation=True), shutdown_timeout=_SHUTDOWN
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port, ssl_context=tls)
+        try:
+            await site.start()
+        except OSError as error:
+            raise _not_to_be_had(host, port, error) from error
+        actual = runner.addresses[0][1]
+        shown = f"[{host}]" if ":" in host else host
+        yield Front(f"{'https' if tls else 'http'}://{shown}:{actual}", token, ca)
+    finally:
+        door.close()
+        await runner.cleanup()
+
+
+def _not_to_be_had(host: str, port: int, error: OSError) -> Invalid:
+    if error.errno == errno.EADDRINUSE:
+        return Invalid(f"port {port} on {host} is in use: end what listens there, or choose another port (0: any)")
+    return Invalid(f"the API server cannot listen on {host} port {port}: {error.strerror or error}")
+
+
+class _Door:
+    """Turns HTTP into requests of a transport, and answers into HTTP."""
+
+    def __init__(self, transport: Transport, token: str) -> None:
+        self._transport = transport
+        self._bearer = f"Bearer {token}".encode()
+        self._prefix = f"/{token}".encode()
+        self._handling: set[asyncio.Task[Any]] = set()
+
+    def close(self) -> None:
+        """End what is being answered: watches would go on for ever."""
+        for task in tuple(self._handling):
+            task.cancel()
+
+    async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
+        task = asyncio.current_task()
+        assert task is not None
+        self._handling.add(task)
+        try:
+            return await self._answer(http)
+        finally:
+            self._handling.discard(task)
+
+    async def _answer(self, http: web.BaseRequest) -> web.StreamResponse:
+        path, prefix = self._admit(http)
+        if path is None:
+            return _whole(unauthorized().response())
+        body = await _read(http)
+        if body is None:
+            return _whole(request_too_large(MAX_REQUEST_BYTES).response())
+        request = Request(
+            method=http.method,
+            path=path,
+            query=dict(http.rel_url.query),
+            headers={name.lower(): value for name, value in http.headers.items()} | {PREFIX_HEADER: prefix},
+            body=body,
+        )
+        try:
+            async with self._transport.stream(request, deadline=_DEADLINE) as stream:
+                return await _send(http, stream)
+        except Unavailable:
+            _reset(http)
+            return web.Response()
+
+    def _admit(self, http: web.BaseRequest) -> tuple[str | None, str]:
+        """The path of a request that may be made, else None, and what stands before it."""
+        path = http.rel_url.raw_path
+        first, slash, rest = path[1:].partition("/")
+        if hmac.compare_digest(f"/{first}".encode(), self._prefix):
+            return slash + rest, f"/{first}"
+        given = http.headers.get("Authorization", "").encode()
+        if path.startswith(_OPEN_PATHS) or hmac.compare_digest(given, self._bearer):
+            return path, ""
+        return None, ""
+
+
+async def _read(http: web.BaseRequest) -> bytes | None:
+    """The body; None where it is over the limit."""
+    parts, size = [], 0
+    async for part in http.content.iter_any():
+        size += len(part)
+        if size > MAX_REQUEST_BYTES:
+            return None
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _send(http: web.BaseRequest, stream: Stream) -> web.StreamResponse:
+    """Whole answers with their length, streams in chunks as they come."""
+    response: web.StreamResponse | None = None
+    body = b""
+    async for chunk in stream:
+        if response is None and not _is_endless(http):
+            body += chunk
+            continue
+        if response is None:
+            response = web.StreamResponse(status=stream.status, headers=stream.headers)
+            response.enable_chunked_encoding()
+            await response.prepare(http)
+        await response.write(chunk)
+    if response is None:
+        return web.Response(status=stream.status, headers=stream.headers, body=body)
+    await response.write_eof()
+    return response
+
+
+def _is_endless(http: web.BaseRequest) -> bool:
+    query = http.rel_url.query
+    return query.get("watch", "") not in ("", "0", "false") or query.get("follow", "") not in ("", "0", "false")
+
+
+def _reset(http: web.BaseRequest) -> None:
+    """Break the connection: that is how a server looks that went away."""
+    if http.transport is not None:
+        http.transport.abort()
+
+
+def _whole(response: Response) -> web.Response:
+    return web.Response(status=response.status, headers=dict(response.headers), body=response.body)

@@ -1,0 +1,82 @@
+"""The part of JSONPath that definitions use for columns and selectable fields: members, indexes, `[*]` and filters.
+
+Such as `.spec.size`, `.items[0]`, `.a[*].b`, `.metadata.annotations['a\\.b/c']`,
+`.status.conditions[?(@.type=="Ready")].status`.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+_STEP = re.compile(
+    r"""
+      \.?(?P<member>(?:[^.\[\\'"]|\\.)+)
+    | \.?\[\s*(?P<quote>['"])(?P<quoted>.*?)(?P=quote)\s*\]
+    | \[\s*(?P<index>-?\d+|\*)\s*\]
+    | \[\?\(\s*@(?P<path>[^=!<>]*?)\s*(?P<operator>==|!=)\s*(?P<value>'[^']*'|"[^"]*"|[^)]*?)\s*\)\]
+    """,
+    re.VERBOSE,
+)
+
+_Step = tuple[str, str, str, str]
+"""What it does, and what with: member name, index, or the path, operator and value of a filter."""
+
+
+class BadPath(ValueError):
+    """Text that is no path of this part of the language."""
+
+
+def first(obj: Any, path: str) -> Any:
+    """The first value at a path; None where there is none."""
+    return next(find(obj, path), None)
+
+
+def find(obj: Any, path: str) -> Iterator[Any]:
+    """All values at a path, in order. Raises BadPath before the first."""
+    found: Iterable[Any] = (obj,)
+    for step in _steps(path):
+        found = _take(found, step)
+    return iter(found)
+
+
+@functools.lru_cache(maxsize=1024)
+def _steps(path: str) -> tuple[_Step, ...]:
+    text = path.strip().removeprefix("{").removesuffix("}").removeprefix("$")
+    steps: list[_Step] = []
+    position = 0
+    while position < len(text):
+        match = _STEP.match(text, position)
+        if match is None:
+            raise BadPath(f"{path!r} is no JSON path that columns may use; it goes wrong at {text[position:]!r}")
+        position = match.end()
+        if match["member"] is not None:
+            steps.append(("member", re.sub(r"\\(.)", r"\1", match["member"]), "", ""))
+        elif match["quote"]:
+            steps.append(("member", match["quoted"].replace("\\", ""), "", ""))
+        elif match["index"]:
+            steps.append(("index", match["index"], "", ""))
+        else:
+            steps.append(("filter", match["path"], match["operator"], match["value"].strip("'\"")))
+    return tuple(steps)
+
+
+def _take(values: Iterable[Any], step: _Step) -> Iterator[Any]:
+    match step:
+        case ("member", name, _, _):
+            return (value[name] for value in values if isinstance(value, dict) and name in value)
+        case ("index", "*", _, _):
+            return (item for value in values if isinstance(value, list) for item in value)
+        case ("index", index, _, _):
+            at = int(index)
+            return (value[at] for value in values if isinstance(value, list) and -len(value) <= at < len(value))
+        case (_, path, operator, wanted):
+            return (
+                item
+                for value in values
+                if isinstance(value, list)
+                for item in value
+                if (str(first(item, path)) == wanted) is (operator == "==")
+            )

@@ -1,0 +1,196 @@
+"""Who wrote which fields of an object.
+
+Guarantees
+    The owners are those that kube-apiserver would name, at the first apply and after it.
+Caveats
+    managedFields are written into objects from their first apply on. Until then it is only remembered who wrote:
+    whoever was first owns all that nobody else has changed since. So objects that nobody ever applies, nearly all of
+    them, cost neither the time to work the fields out nor the bytes to keep and send them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from propeller.embedded.server._answers import bad_request
+from propeller.embedded.server._fields import Fields, compare, difference, union, without
+from propeller.embedded.server._schema import Schema
+from propeller.embedded.server._storage import Object
+
+APPLY, UPDATE = "Apply", "Update"
+
+_BEFORE_FIRST_APPLY = "before-first-apply"
+
+_SYSTEM_PATHS = (
+    ("f:apiVersion",),
+    ("f:kind",),
+    *(
+        ("f:metadata", f"f:{name}")
+        for name in (
+            "name",
+            "namespace",
+            "uid",
+            "generation",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "resourceVersion",
+            "selfLink",
+            "managedFields",
+        )
+    ),
+)
+"""Fields that nobody manages."""
+
+_STRUCTS = ("f:metadata", "f:spec", "f:status")
+"""Members that built-in objects always have: it is nobody's doing that they are there."""
+
+
+class Manager(msgspec.Struct, frozen=True, kw_only=True):
+    """One who wrote. `fields` is None for whoever was first: all that no other owns."""
+
+    name: str
+    operation: str
+    api_version: str
+    subresource: str = ""
+    time: str = ""
+    fields: Any = None
+
+    @property
+    def identity(self) -> tuple[str, str, str, str]:
+        """Who this is; an applier stays the same whatever version it applies."""
+        version = "" if self.operation == APPLY else self.api_version
+        return self.name, self.operation, version, self.subresource
+
+    @property
+    def described(self) -> str:
+        """As conflicts name it."""
+        text = f'"{self.name}"'
+        if self.subresource:
+            text += f' with subresource "{self.subresource}"'
+        return f"{text} using {self.api_version}" if self.operation == UPDATE else text
+
+    def having(self, fields: Fields) -> Manager:
+        return msgspec.structs.replace(self, fields=fields)
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
+
+Managers = tuple[Manager, ...]
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """What a write may change: all of a kind's fields but the members that are `ignored`."""
+
+    schema: Schema
+    ignored: tuple[str, ...]
+    custom: bool
+    admitted: tuple[tuple[str, ...], ...] = ()
+    """Paths of what admission sets in new objects: nobody's."""
+
+    def managed(self, fields: Fields) -> Fields:
+        """A set without what nobody manages."""
+        fields = without(fields, (*_SYSTEM_PATHS, *((f"f:{name}",) for name in self.ignored)))
+        if self.custom:
+            return fields
+        return {
+            key: {name: child for name, child in value.items() if name != "."} if key in _STRUCTS and value else value
+            for key, value in fields.items()
+            if key not in _STRUCTS or value != {".": {}}
+        }
+
+
+def noted(managers: Managers, writer: Manager, old: Object, new: Object, scope: Scope) -> Managers:
+    """The managers of an object that nobody has applied yet, after `writer` changed it, or its status."""
+    first = next((one for one in managers if one.fields is None and one.subresource == writer.subresource), None)
+    if all(one.fields is None for one in managers):
+        if first is None:
+            return (*managers, writer) if managers else managers  # the first to write the status owns it
+        if first.identity == writer.identity:
+            return managers
+    after = changed(managers, writer, old, new, scope)
+    if first is not None and first.identity == writer.identity:
+        return tuple(first if one.identity == writer.identity else one for one in after)
+    return after
+
+
+def changed(managers: Managers, writer: Manager, old: Object, new: Object, scope: Scope) -> Managers:
+    """The managers of an object after `writer` changed it without applying: what changed is the writer's alone."""
+    found = compare(old, new, scope.schema)
+    taken = scope.managed(found.changed)
+    own: Fields = {}
+    others = []
+    for one in managers:
+        if one.identity == writer.identity:
+            own = one.fields or {}
+        elif one.fields is None:
+            others.append(one)
+        else:
+            others.append(one.having(difference(difference(one.fields, taken), found.removed)))
+    return drop_unowned((*others, writer.having(union(difference(own, found.removed), taken))))
+
+
+def worked_out(managers: Managers, obj: Object, scope: Scope, time: str, api_version: str) -> Managers:
+    """Everybody's fields, those of the first writers included, at the first apply of an object."""
+    everything = scope.managed(compare({}, obj, scope.schema).changed)
+    if not managers:
+        before = Manager(name=_BEFORE_FIRST_APPLY, operation=UPDATE, api_version=api_version, time=time)
+        return (before.having(everything),)
+    everything = without(everything, scope.admitted)
+    for one in managers:
+        if one.fields is not None:
+            everything = difference(everything, one.fields)
+    status = {key: value for key, value in everything.items() if key == "f:status"}
+    rest = {key: value for key, value in everything.items() if key != "f:status"}
+    if not any(one.fields is None and one.subresource == "status" for one in managers):
+        rest = everything
+    return drop_unowned(
+        tuple(
+            one if one.fields is not None else one.having(status if one.subresource == "status" else rest)
+            for one in managers
+        )
+    )
+
+
+def drop_unowned(managers: Managers) -> Managers:
+    """Without those who own nothing any more."""
+    return tuple(one for one in managers if one.fields is None or one.fields)
+
+
+def to_json(managers: Managers) -> list[dict[str, Any]]:
+    """The managedFields of an object, in the server's order: appliers first, then by time."""
+    ordered = sorted(managers, key=lambda one: (one.operation, one.time, one.name, one.subresource))
+    return [
+        {
+            "manager": one.name,
+            "operation": one.operation,
+            "apiVersion": one.api_version,
+            **({"time": one.time} if one.time else {}),
+            "fieldsType": "FieldsV1",
+            "fieldsV1": one.fields,
+            **({"subresource": one.subresource} if one.subresource else {}),
+        }
+        for one in ordered
+    ]
+
+
+def from_json(entries: list[dict[str, Any]]) -> Managers:
+    """The managers that managedFields name. Raises Failure for what nobody could have written."""
+    managers = []
+    for entry in entries:
+        if entry.get("operation") not in (APPLY, UPDATE) or not isinstance(entry.get("fieldsV1"), dict):
+            raise bad_request("metadata.managedFields: an entry needs an operation, Apply or Update, and fieldsV1")
+        managers.append(
+            Manager(
+                name=entry.get("manager", ""),
+                operation=entry["operation"],
+                api_version=entry.get("apiVersion", ""),
+                subresource=entry.get("subresource", ""),
+                time=entry.get("time") or "",
+                fields=entry["fieldsV1"],
+            )
+        )
+    return tuple(managers)

@@ -1,0 +1,260 @@
+"""PATCH requests: which kind of patch, onto what, and what becomes of it."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import msgspec
+import orjson
+
+from propeller.embedded.server._answers import (
+    Failure,
+    bad_request,
+    conflict,
+    forbidden_field,
+    invalid,
+    invalid_value,
+    not_found,
+    quoted,
+    required,
+    unprocessable,
+    unsupported_media_type,
+)
+from propeller.embedded.server._apply import LAST_APPLIED, apply
+from propeller.embedded.server._bodies import media_type, read_patch
+from propeller.embedded.server._fields import DuplicateItem
+from propeller.embedded.server._kinds import Kind
+from propeller.embedded.server._managers import APPLY, Managers, from_json, worked_out
+from propeller.embedded.server._patches import MAX_OPERATIONS, DoesNotApply, json_patch, merge_patch
+from propeller.embedded.server._render import object_response
+from propeller.embedded.server._requests import META_GROUP, Call, is_true
+from propeller.embedded.server._storage import Object, Record
+from propeller.embedded.server._strategic import strategic_merge
+from propeller.embedded.server._typecheck import TypeMismatch, json_type
+from propeller.embedded.server._writes import Writer, Writes, accept, checked, warning_headers
+from propeller.kube import Response
+
+_OF_STATUS = ("kind", "apiVersion", "metadata", "status")
+"""What matters of an object whose status is patched: the rest stays as it is."""
+
+
+class Patch(enum.StrEnum):
+    """The content types."""
+
+    JSON = "application/json-patch+json"
+    MERGE = "application/merge-patch+json"
+    STRATEGIC = "application/strategic-merge-patch+json"
+    APPLY = "application/apply-patch+yaml"
+
+
+def patch(writes: Writes, call: Call, now: float) -> Response:
+    """PATCH an object or its status. Raises Failure."""
+    kind = call.target.kind
+    how = _how(call, kind)
+    call = checked("PatchOptions", call)
+    _check_options(call, how)
+    document = read_patch(call.request)
+    if how is Patch.APPLY:
+        return _apply(writes, call, document, now)
+    record = _record(call)
+    if record is None:
+        raise not_found(kind.group, kind.plural, call.target.name)
+    old = _current(call, record, document, how)
+    patched = _patched({"kind": kind.kind, "apiVersion": kind.api_version, **old}, document, how, kind)
+    if call.target.subresource == "status":
+        patched = {name: patched[name] for name in _OF_STATUS if name in patched}
+    obj, warnings = _accepted(call, patched)
+    if obj["metadata"].get("name") != record.name:
+        name = obj["metadata"].get("name", "")
+        raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({record.name})")
+    stored = writes.update(call, record, obj, Writer(call, writes.time()), old=old)
+    return object_response(call, stored, now, 200, warning_headers(warnings))
+
+
+def _current(call: Call, record: Record, document: Any, how: Patch) -> Object:
+    """The object that is patched, parsed as far as the patch may change or have to look at it.
+
+    A workflow may be a megabyte of which a report changes a hundred bytes: parsing the rest would be most of its cost.
+    """
+    strategy = call.target.kind.strategy
+    if how is Patch.MERGE and isinstance(document, dict) and strategy.is_sparse(call.target.subresource):
+        return record.sparse({"metadata", *document})
+    return record.parsed()
+
+
+def _how(call: Call, kind: Kind) -> Patch:
+    allowed = [one for one in Patch if not (kind.custom and one is Patch.STRATEGIC)]
+    given = media_type(call.request)
+    if given in ("application/apply-patch+cbor", "application/apply-patch+json"):
+        given = Patch.APPLY
+    if given not in allowed:
+        if given in list(Patch):
+            raise unsupported_media_type(allowed)
+        raise Failure(415, "UnsupportedMediaType", "415: Unsupported Media Type", details={})
+    return Patch(given)
+
+
+def _check_options(call: Call, how: Patch) -> None:
+    causes = []
+    if how is Patch.APPLY and not call.query.get("fieldManager"):
+        causes.append(required("fieldManager", "is required for apply patch"))
+    if how is not Patch.APPLY and "force" in call.query:
+        causes.append(forbidden_field("force", "may not be specified for non-apply patch"))
+    if causes:
+        raise invalid(META_GROUP, "PatchOptions", "", causes)
+
+
+def _record(call: Call) -> Record | None:
+    target = call.target
+    key = f"{target.namespace}/{target.name}" if target.namespace else target.name
+    return target.kind.collection.records.get(key)
+
+
+def _patched(current: Object, document: Any, how: Patch, kind: Kind) -> Object:
+    if not isinstance(document, list if how is Patch.JSON else dict):
+        what = "[]handlers.jsonPatchOp" if how is Patch.JSON else "map[string]interface {}"
+        raise bad_request(
+            f"error decoding patch: json: cannot unmarshal {json_type(document)} into Go value of type {what}"
+        )
+    try:
+        match how:
+            case Patch.JSON:
+                assert isinstance(document, list)
+                if len(document) > MAX_OPERATIONS:
+                    why = f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(document)}"
+                    raise Failure(413, "RequestEntityTooLarge", why)
+                patched = json_patch(current, document)
+            case Patch.MERGE:
+                patched = merge_patch(current, document)
+            case _:
+                assert isinstance(document, dict)
+                patched = strategic_merge(current, document, kind.schema)
+    except DoesNotApply as error:
+        raise (unprocessable() if how is Patch.JSON else bad_request(str(error))) from error
+    if not isinstance(patched, dict) or not isinstance(patched.get("metadata"), dict):
+        raise unprocessable()
+    return patched
+
+
+def _accepted(call: Call, patched: Object) -> tuple[Object, list[str]]:
+    """The patched object as its kind has it. Raises Failure, which blames the patch."""
+    kind, strictness = call.target.kind, call.query.get("fieldValidation")
+    obj = {name: value for name, value in patched.items() if name not in ("kind", "apiVersion")}
+    obj["metadata"] = dict(obj["metadata"])
+    try:
+        obj, unknown = accept(kind, obj)
+    except TypeMismatch as error:
+        raise _blamed(patched, str(error)) from error
+    warnings = [f"unknown field {quoted(path)}" for path in unknown]
+    if warnings and strictness == "Strict":
+        raise _blamed(patched, f"strict decoding error: {', '.join(warnings)}")
+    return obj, [] if strictness == "Ignore" else warnings
+
+
+def _blamed(patched: Object, why: str) -> Failure:
+    return invalid("", "", "", [invalid_value("patch", orjson.dumps(patched).decode(), why)])
+
+
+def _apply(writes: Writes, call: Call, config: Any, now: float) -> Response:
+    """Server-side apply: create the object, or merge the configuration into it."""
+    target, kind = call.target, call.target.kind
+    record = _record(call)
+    config = _configuration(call, config, record is not None)
+    if record is None and target.subresource:
+        raise not_found(kind.group, kind.plural, target.name)
+    uid = config["metadata"].get("uid")
+    if record is None and uid:
+        why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+        raise conflict(kind.group, kind.plural, target.name, why)
+    writer = Writer(call, time := writes.time())
+    live = record.parsed() if record is not None else {}
+    managers = _managers(record, live, writer, time)
+    try:
+        obj, after = apply(
+            live, config, writer.scope, managers, writer.manager(APPLY), force=is_true(call.query, "force")
+        )
+    except DuplicateItem as error:
+        raise _untyped(call, str(error)) from error
+    if call.manager == "kubectl":
+        _note_applied(obj, config, kind)
+    obj, warnings = _accepted(call, {"kind": kind.kind, "apiVersion": kind.api_version, **obj})
+    if record is None:
+        created = writes.create_object(call, obj, after)
+        return object_response(call, created, now, 201, warning_headers(warnings))
+    if "resourceVersion" not in config["metadata"]:
+        obj["metadata"]["resourceVersion"] = str(record.version)
+    stored = writes.update(call, record, obj, writer, applied=after)
+    return object_response(call, stored, now, 200, warning_headers(warnings))
+
+
+def _configuration(call: Call, config: Any, exists: bool) -> Object:
+    """The applied configuration without its type fields; it may leave out the name of what exists. Raises Failure."""
+    kind, target = call.target.kind, call.target
+    if not isinstance(config, dict):
+        raise bad_request(f"error decoding patch: {json_type(config)} is no object")
+    group, _, version = str(config.get("apiVersion", "")).rpartition("/")
+    if config.get("kind") != kind.kind or (group, version) != (kind.group, kind.version):
+        raise bad_request(f"invalid object type: {group}/{version}, Kind={config.get('kind', '')}")
+    obj = {name: value for name, value in config.items() if name not in ("kind", "apiVersion")}
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, dict):
+        metadata = {}
+    if metadata.get("managedFields"):
+        raise bad_request("metadata.managedFields must be nil")
+    name = metadata.get("name") or (target.name if exists else "")
+    if not name:
+        raise bad_request(
+            f"the name of the object ({target.name} based on URL) was undeterminable: name must be provided"
+        )
+    if name != target.name:
+        raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({target.name})")
+    obj["metadata"] = {**metadata, "name": name} | ({"namespace": target.namespace} if target.namespace else {})
+    if metadata.get("namespace", target.namespace) != target.namespace:
+        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+    try:
+        _, unknown = accept(kind, orjson.loads(orjson.dumps(obj)))
+    except TypeMismatch as error:
+        raise _untyped(call, str(error)) from error
+    if unknown:
+        raise _untyped(call, f".{unknown[0]}: field not declared in schema")
+    return obj
+
+
+def _untyped(call: Call, why: str) -> Failure:
+    kind, target = call.target.kind, call.target
+    group_version = f"{kind.group}/{kind.version}"
+    what = f"({target.namespace}/{target.name}; {group_version}, Kind={kind.kind})"
+    return Failure(500, "", f"failed to create typed patch object {what}: {why}")
+
+
+def _managers(record: Record | None, live: Object, writer: Writer, time: str) -> Managers:
+    """Who manages what before an apply, worked out where nobody has applied yet."""
+    if record is None:
+        return ()
+    entries = live["metadata"].get("managedFields")
+    if entries:
+        return from_json(entries)
+    main = Writer(msgspec.structs.replace(writer.call, target=_main(writer.call)), time)
+    api_version = writer.call.target.kind.api_version
+    noted: Managers = record.writers or ()
+    return worked_out(noted, live, main.scope if not noted else _everything(main), time, api_version)
+
+
+def _main(call: Call) -> Any:
+    return msgspec.structs.replace(call.target, subresource="")
+
+
+def _everything(writer: Writer) -> Any:
+    return msgspec.structs.replace(writer.scope, ignored=())
+
+
+def _note_applied(obj: Object, config: Object, kind: Kind) -> None:
+    """Keep the annotation of client-side apply right, where there is one, for those who go back to it."""
+    annotations = (obj.get("metadata") or {}).get("annotations") or {}
+    if LAST_APPLIED in annotations:
+        noted = {"apiVersion": kind.api_version, "kind": kind.kind, **config}
+        obj["metadata"] = {
+            **obj["metadata"],
+            "annotations": {**annotations, LAST_APPLIED: orjson.dumps(noted).decode() + "\n"},
+        }

@@ -1,0 +1,215 @@
+"""The server itself: its parts put together, its background work owned, and its doors.
+
+Guarantees
+    With the same clock, loop and `randomness`, the same requests give the same objects, uids and names included.
+    When the context is left, every stream has ended and no task is left.
+Caveats
+    State is in memory, and gone with the object. Any user may do everything: roles are stored, not enforced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import TracebackType
+from typing import Self
+
+from propeller.clock import SYSTEM_CLOCK, Clock, rfc3339
+from propeller.config import ApiServer as Settings
+from propeller.embedded.server._answers import Answer
+from propeller.embedded.server._definitions import Definitions
+from propeller.embedded.server._deletes import Deletes
+from propeller.embedded.server._expiry import expire
+from propeller.embedded.server._gc import GarbageCollector
+from propeller.embedded.server._handler import Handler
+from propeller.embedded.server._http import Front, serve
+from propeller.embedded.server._kinds import Registry, builtin_kinds
+from propeller.embedded.server._namespaces import INITIAL, Namespaces
+from propeller.embedded.server._pod_requests import LogSource
+from propeller.embedded.server._quotas import Quotas
+from propeller.embedded.server._requests import Call, Form, Target
+from propeller.embedded.server._storage import Storage
+from propeller.embedded.server._transport import Interceptor, MemoryTransport
+from propeller.embedded.server._writes import Identity, Writes
+from propeller.errors import Unavailable
+from propeller.kube import Request, Transport
+
+ADMIN = "kubernetes-admin"
+
+_SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+"""Of generated names: kube-apiserver's, which spells no words."""
+
+
+class ApiServer:
+    """A Kubernetes API server in this process. Use within `async with`.
+
+    `logs` is where pods' logs come from, usually a kubelet's `logs`; it may be set later. `randomness` makes uids, the
+    ends of generated names and jitter. Without `controllers` it is as bare as a kube-apiserver without its controller
+    manager: deleted namespaces keep ending, nothing is collected with its owner, quotas do not see what is freed.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        randomness: random.Random | None = None,
+        logs: LogSource | None = None,
+        controllers: bool = True,
+    ) -> None:
+        self._controllers = controllers
+        self._settings = settings = settings or Settings()
+        self._clock = clock
+        self._random = randomness or random.Random()
+        self._storage = Storage(max_changes=settings.history_changes, max_bytes=settings.history_bytes)
+        self._registry = Registry(self._storage)
+        for kind in builtin_kinds(self._storage):
+            self._registry.add(kind)
+        self._deletes = Deletes(self._storage, clock.now)
+        self._gc = GarbageCollector(self._storage, self._registry, self._deletes)
+        self._namespaces = Namespaces(self._storage, self._registry, self._deletes)
+        self._quotas = Quotas(self._storage, self._registry, clock.now)
+        self._definitions = Definitions(self._storage, self._registry, self._deletes, clock.now)
+        self._writes = Writes(
+            self._storage,
+            Identity(self._time, self._uid, self._suffix),
+            admit=self._namespaces.admit,
+            admit_valid=self._quotas.admit,
+        )
+        self._handler = Handler(
+            self._storage,
+            self._registry,
+            self._writes,
+            self._deletes,
+            self._definitions,
+            self._namespaces,
+            now=clock.now,
+            bookmark_interval=settings.bookmark_interval,
+            randomness=self._random,
+        )
+        self._handler.logs = logs
+        self._second = (-1, "")
+        self._up = False
+        self._stack = AsyncExitStack()
+        self.max_in_flight = settings.max_in_flight
+        self.retry_after = settings.retry_after
+        self.in_flight = 0
+        """Requests that are being answered, watches apart."""
+
+    async def __aenter__(self) -> Self:
+        self._create_namespaces()
+        async with AsyncExitStack() as stack:
+            group = await stack.enter_async_context(asyncio.TaskGroup())
+            events = self._registry.get("", "v1", "events").collection
+            work = {
+                "serve definitions": self._definitions.run(),
+                "expire events": expire(self._storage, events, self._settings.event_ttl, self._clock.now),
+            }
+            if self._controllers:
+                work["collect garbage"] = self._gc.run()
+                work["empty namespaces"] = self._namespaces.run()
+                work["work out quotas"] = self._quotas.run()
+            tasks = [group.create_task(run, name=f"api server: {name}") for name, run in work.items()]
+            stack.callback(lambda: [task.cancel() for task in tasks])
+            stack.callback(self.stop)
+            self._up = True
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, trace)
+
+    @property
+    def logs(self) -> LogSource | None:
+        """Where pods' logs come from; without one, reading a log is answered with 501."""
+        return self._handler.logs
+
+    @logs.setter
+    def logs(self, source: LogSource | None) -> None:
+        self._handler.logs = source
+
+    @property
+    def resource_version(self) -> int:
+        """The version of the latest write."""
+        return self._storage.version
+
+    def transport(self, user: str = ADMIN, *, interceptor: Interceptor | None = None) -> Transport:
+        """Requests to this server without a socket, as `user`; what comes and goes passes the interceptor."""
+        return MemoryTransport(self, user, interceptor)
+
+    @asynccontextmanager
+    async def serve(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        token: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        ca: bytes | None = None,
+        user: str = ADMIN,
+        interceptor: Interceptor | None = None,
+    ) -> AsyncIterator[Front]:
+        """Open the server to other processes: over HTTP, or HTTPS with `tls`; `ca` is what its clients should trust.
+
+        Port 0 means any free one; `token` None means a new random one. Raises Invalid where the port is taken.
+        """
+        transport = self.transport(user, interceptor=interceptor)
+        async with serve(transport, host, port, token=token, tls=tls, ca=ca) as front:
+            yield front
+
+    def compact(self) -> None:
+        """Forget all history: watches and pages that want to go on from before now are refused with 410."""
+        self._storage.compact()
+
+    def drop_watches(self, reason: str = "the connection was reset") -> None:
+        """Cut every watch that is open."""
+        for watch in tuple(self._handler.watches):
+            watch.end(reason)
+
+    def stop(self) -> None:
+        """Be down: watches are cut, and requests fail as if nobody listened, until `start`. The objects stay."""
+        self._up = False
+        self.drop_watches("the API server went away")
+
+    def start(self) -> None:
+        """Be up again, as a server that restarted: what watches could have resumed from is forgotten."""
+        self._storage.forget_watches()
+        self._up = True
+
+    def answer(self, request: Request, user: str) -> Answer | Awaitable[Answer]:
+        """The answer to one request; for transports. Raises Unavailable while the server is down."""
+        if not self._up:
+            raise Unavailable(
+                f"the embedded API server is down: connection refused for {request.method} {request.path}"
+            )
+        return self._handler.answer(request, user)
+
+    def _create_namespaces(self) -> None:
+        """Those that every cluster has, unless they are there already."""
+        kind = self._registry.get("", "v1", "namespaces")
+        for name in INITIAL:
+            if name not in kind.collection.records:
+                target = Target(kind)
+                request = Request(method="POST", path="/api/v1/namespaces")
+                call = Call(verb="create", target=target, request=request, form=Form.OBJECT, manager="kube-apiserver")
+                self._writes.create_object(call, {"metadata": {"name": name}}, ())
+
+    def _time(self) -> str:
+        """Now as metav1.Time; written anew once a second."""
+        now = self._clock.now()
+        if int(now) != self._second[0]:
+            self._second = (int(now), rfc3339(now))
+        return self._second[1]
+
+    def _uid(self) -> str:
+        """A random UUID (version 4)."""
+        digits = f"{self._random.getrandbits(128):032x}"
+        return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+
+    def _suffix(self) -> str:
+        return "".join(self._random.choices(_SUFFIX_ALPHABET, k=5))

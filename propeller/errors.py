@@ -1,0 +1,94 @@
+"""One error tree, split by what the caller should do: retry, read again, list again, wait, or give up.
+
+Guarantees
+    Every exception that crosses a package's border derives from `PropellerError`; a library's own is chained to it.
+    `kind` says whose fault it is, in Flyte's words: USER (fix the workflow or the call) or SYSTEM (fix the platform, or
+    retry). A message is one line for people: what failed, on which object, and what mends it. It never holds a
+    credential.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class ErrorKind(enum.StrEnum):
+    """Whose fault a failure is; decides which retry budget it draws on (flyteidl.core.ExecutionError.ErrorKind)."""
+
+    USER = "USER"
+    SYSTEM = "SYSTEM"
+
+
+class PropellerError(Exception):
+    """The one base."""
+
+    kind: ErrorKind = ErrorKind.SYSTEM
+
+
+class Retryable(PropellerError):
+    """Try again later: after `after` seconds where the server named a time."""
+
+    def __init__(self, message: str, *, after: float | None = None) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class Conflict(Retryable):
+    """409: somebody wrote the object in between. Read it again, then try."""
+
+
+class Throttled(Retryable):
+    """429, or a 403 for an exhausted quota: wait for room."""
+
+
+class Unavailable(Retryable):
+    """No answer, a cut connection, a deadline that passed, or a 5xx: the request may or may not have had its effect."""
+
+
+class Stale(PropellerError):
+    """410: the resourceVersion or continue token is too old. List again."""
+
+
+class Rejected(PropellerError):
+    """A 4xx that no retry mends. `status` is the HTTP code, `reason` Kubernetes' word for it ("" where it has none)."""
+
+    def __init__(self, message: str, *, status: int = 400, reason: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+
+
+class NotFound(Rejected):
+    """404: the object or the resource type is not there."""
+
+
+class AlreadyExists(Rejected):
+    """409 on a create: the name is taken."""
+
+
+class Denied(Rejected):
+    """401 or 403: the credentials are wrong, have expired, or lack a permission."""
+
+
+class TooLarge(Rejected):
+    """413, or the request would exceed a limit of ours: send less."""
+
+
+class Invalid(PropellerError):
+    """Input that cannot be used. The message names the field, the value and the fix."""
+
+    kind = ErrorKind.USER
+
+
+class StorageError(Retryable):
+    """The object store did not do as asked; the message names the URI."""
+
+
+class MissingBlob(PropellerError):
+    """Nothing is stored under that URI."""
+
+
+class CorruptBlob(PropellerError):
+    """What is stored under that URI is not what was expected: wrong digest, wrong format, over the size limit."""
+
+    kind = ErrorKind.USER

@@ -1,0 +1,25 @@
+"""What each node kind does: a pure step for `decide` and, where it needs I/O, an executor for `act`.
+
+A new node kind is one module and one line in `STEPS`; a new effect one executor and one line in `EXECUTORS`.
+"""
+
+from collections.abc import Mapping
+
+from propeller.handlers._act import EXECUTORS, Executor, act
+from propeller.handlers._dynamic import plan_of_futures
+from propeller.handlers._inputs import Inputs
+from propeller.handlers._services import Services
+from propeller.handlers._steps import step_array, step_branch, step_end, step_unsupported, step_workflow
+from propeller.handlers._task import step_task
+from propeller.workflow import NodeKind, StepFunction
+
+STEPS: Mapping[NodeKind, StepFunction] = {
+    NodeKind.END: step_end,
+    NodeKind.TASK: step_task,
+    NodeKind.WORKFLOW: step_workflow,
+    NodeKind.BRANCH: step_branch,
+    NodeKind.ARRAY: step_array,
+    NodeKind.GATE: step_unsupported,
+}
+
+__all__ = ["EXECUTORS", "STEPS", "Executor", "Inputs", "Services", "act", "plan_of_futures"]

@@ -1,0 +1,135 @@
+"""The I/O side: one executor for each effect type. Each ends with facts about its node, and never raises.
+
+Guarantees
+    Every effect may be done again, and then changes nothing: pods have fixed names, blobs have fixed places and
+    content. An effect's failure concerns its own node alone: errors become facts, with their kind and what mends them.
+    What a retry may mend is tried again here, with growing pauses, before it becomes a failure: an attempt that has
+    ended well is not done again because the object store did not answer for a moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from propeller.errors import CorruptBlob, ErrorKind, Invalid, MissingBlob, PropellerError, Retryable
+from propeller.handlers._branch import choose
+from propeller.handlers._collect import collect
+from propeller.handlers._outputs import gather_outputs, write_outputs
+from propeller.handlers._pods import adopt, launch, stop_pod
+from propeller.handlers._services import Services
+from propeller.workflow import (
+    Adopt,
+    Choose,
+    Collect,
+    Effect,
+    EffectFailed,
+    Fact,
+    Failure,
+    GatherOutputs,
+    InputsWritten,
+    Launch,
+    NodeView,
+    OutputsWritten,
+    StopPod,
+    WriteInputs,
+    WriteOutputs,
+)
+
+_log = logging.getLogger(__name__)
+
+TRIES = 8
+"""Of an effect whose error may pass: with the pauses between them about half a minute, as long as an object store takes
+to fail over. What concerns a pod that exists (adopt, stop) is tried until the API server answers.
+"""
+
+FIRST_PAUSE = 0.25
+"""Seconds before the second try; doubles."""
+
+LONGEST_PAUSE = 16.0
+
+
+Executor = Callable[[NodeView, Any, Services], Awaitable[tuple[Fact, ...]]]
+
+
+async def act(node: NodeView, effect: Effect, services: Services) -> tuple[Fact, ...]:
+    """Do one effect; returns what became of it."""
+    attempt = getattr(effect, "attempt", 0)
+    patient = isinstance(effect, Adopt | StopPod)
+    for number in itertools.count(1):
+        try:
+            return await EXECUTORS[type(effect)](node, effect, services)
+        except Retryable as error:
+            failure = failure_of(error, node)
+            if number >= TRIES and not patient:
+                break
+            pause = error.after or min(FIRST_PAUSE * 2 ** min(number - 1, 10), LONGEST_PAUSE)
+            _log.warning("%s: %s; trying again in %.2g s", node.where, error, pause)
+            await asyncio.sleep(pause)
+            if node.execution.phase.ended and not isinstance(effect, StopPod):
+                return ()
+        except PropellerError as error:
+            failure = failure_of(error, node)
+            break
+        except Exception as error:  # noqa: BLE001 - a defect of ours must not leave its node waiting for ever
+            _log.exception("%s: %s failed", node.where, type(effect).__name__)
+            failure = Failure("InternalError", f"{type(error).__name__}: {error}", ErrorKind.SYSTEM, recoverable=True)
+            break
+    if isinstance(effect, StopPod):
+        _log.warning("%s: the pod of attempt %d may go on: %s", node.where, attempt, failure.message)
+    return (EffectFailed(attempt, failure),)
+
+
+def failure_of(error: PropellerError, node: NodeView) -> Failure:
+    """An error as the failure of the node it happened to, in Flyte's codes where it has one."""
+    return Failure(
+        _CODES.get(type(error), type(error).__name__),
+        str(error),
+        error.kind,
+        recoverable=isinstance(error, Retryable | CorruptBlob),
+        node=node.execution.unique_id(node.number),
+    )
+
+
+_CODES: Mapping[type[PropellerError], str] = {
+    CorruptBlob: "CorruptData",
+    Invalid: "BindingResolutionFailure",
+    MissingBlob: "BindingResolutionFailure",
+}
+
+
+async def write_inputs(node: NodeView, effect: WriteInputs, services: Services) -> tuple[Fact, ...]:
+    return (InputsWritten(await services.inputs.of_container_node(node)),)
+
+
+async def write_node_outputs(node: NodeView, effect: WriteOutputs, services: Services) -> tuple[Fact, ...]:
+    await write_outputs(node, services.inputs, services.storage)
+    return (OutputsWritten(),)
+
+
+async def gather(node: NodeView, effect: GatherOutputs, services: Services) -> tuple[Fact, ...]:
+    await gather_outputs(node, services.storage)
+    return (OutputsWritten(),)
+
+
+async def choose_case(node: NodeView, effect: Choose, services: Services) -> tuple[Fact, ...]:
+    return (choose(node, await services.inputs.resolve(node)),)
+
+
+async def collect_attempt(node: NodeView, effect: Collect, services: Services) -> tuple[Fact, ...]:
+    return (await collect(node, effect.attempt, services.storage),)
+
+
+EXECUTORS: Mapping[type[Effect], Executor] = {
+    Launch: launch,
+    Adopt: adopt,
+    StopPod: stop_pod,
+    WriteInputs: write_inputs,
+    WriteOutputs: write_node_outputs,
+    GatherOutputs: gather,
+    Choose: choose_case,
+    Collect: collect_attempt,
+}

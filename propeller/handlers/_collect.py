@@ -1,0 +1,109 @@
+"""What an attempt that exited 0 left behind: futures.pb, else error.pb, else outputs.pb (Flyte's order and meaning).
+
+They are read past the cache: another process has just written them, maybe over those of an earlier execution of the
+same name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from flyteidl.core import dynamic_job_pb2, errors_pb2, execution_pb2, literals_pb2, tasks_pb2
+from google.protobuf.message import DecodeError
+
+from propeller.errors import CorruptBlob, ErrorKind, Invalid, MissingBlob
+from propeller.handlers._dynamic import plan_of_futures
+from propeller.handlers._together import together
+from propeller.storage import Storage
+from propeller.workflow import EffectFailed, Failure, FuturesFound, NodeView, OutputsFound
+
+_DOCUMENTS = ("futures.pb", "error.pb", "outputs.pb")
+
+_Ending = OutputsFound | FuturesFound | EffectFailed
+
+
+async def collect(node: NodeView, attempt: int, storage: Storage) -> _Ending:
+    """Read the three documents at once and say what they mean together."""
+    directory = node.execution.output_directory(node.number, attempt)
+    try:
+        futures, error, outputs = await _read_all(storage, directory)
+    except CorruptBlob as problem:  # storage's own: over the limit
+        return EffectFailed(attempt, Failure("OutputSizeExceeded", str(problem)))
+    task = node.graph.plan.task(node.spec.task)
+    if futures is not None:
+        return await _futures(node, attempt, task, futures)
+    if error is not None:
+        return EffectFailed(attempt, _error(error, f"{directory}/error.pb"))
+    return _outputs(attempt, task, outputs, f"{directory}/outputs.pb")
+
+
+async def has_ended(node: NodeView, attempt: int, storage: Storage) -> bool:
+    """Whether an attempt whose pod is gone had left one of the documents. Raises StorageError."""
+    try:
+        found = await _read_all(storage, node.execution.output_directory(node.number, attempt))
+    except CorruptBlob:
+        return True
+    return any(data is not None for data in found)
+
+
+async def _read_all(storage: Storage, directory: str) -> list[bytes | None]:
+    return await together(_read(storage, f"{directory}/{name}") for name in _DOCUMENTS)
+
+
+async def _read(storage: Storage, uri: str) -> bytes | None:
+    try:
+        return await storage.read(uri, fresh=True)
+    except MissingBlob:
+        return None
+
+
+async def _futures(
+    node: NodeView, attempt: int, task: tasks_pb2.TaskTemplate, data: bytes
+) -> FuturesFound | EffectFailed:
+    try:
+        job = dynamic_job_pb2.DynamicJobSpec.FromString(data)
+    except DecodeError:
+        return EffectFailed(attempt, _corrupt("futures.pb", "flyteidl.core.DynamicJobSpec", len(data)))
+    try:
+        plan = await asyncio.to_thread(plan_of_futures, node, job, task, data)
+    except Invalid as error:
+        return EffectFailed(attempt, Failure("DynamicWorkflowBuildFailed", str(error)))
+    return FuturesFound(attempt, plan.root)
+
+
+def _error(data: bytes, uri: str) -> Failure:
+    try:
+        document = errors_pb2.ErrorDocument.FromString(data)
+    except DecodeError:
+        return _corrupt("error.pb", "flyteidl.core.ErrorDocument", len(data))
+    if not document.HasField("error"):
+        return Failure("ErrorFileBadFormat", f"{uri} holds no error", ErrorKind.SYSTEM, recoverable=True)
+    error = document.error
+    system = error.origin == execution_pb2.ExecutionError.SYSTEM
+    return Failure(
+        error.code or "Unknown",
+        error.message,
+        ErrorKind.SYSTEM if system else ErrorKind.USER,
+        recoverable=error.kind == errors_pb2.ContainerError.RECOVERABLE,
+    )
+
+
+def _outputs(attempt: int, task: tasks_pb2.TaskTemplate, data: bytes | None, uri: str) -> OutputsFound | EffectFailed:
+    declared = set(task.interface.outputs.variables)
+    if not declared:
+        return OutputsFound(attempt)
+    if data is None:
+        message = f"the task ended well, but wrote no outputs to {uri}"
+        return EffectFailed(attempt, Failure("OutputsNotFound", message, recoverable=True))
+    try:
+        found = set(literals_pb2.LiteralMap.FromString(data).literals)
+    except DecodeError:
+        return EffectFailed(attempt, _corrupt("outputs.pb", "flyteidl.core.LiteralMap", len(data)))
+    if missing := sorted(declared - found):
+        message = f"{uri} lacks the outputs {missing}; it has {sorted(found)}"
+        return EffectFailed(attempt, Failure("OutputsNotFound", message, recoverable=True))
+    return OutputsFound(attempt)
+
+
+def _corrupt(name: str, message: str, size: int) -> Failure:
+    return Failure("CorruptData", f"{name} ({size} bytes) is not a {message}: the task wrote garbage", recoverable=True)

@@ -1,0 +1,24 @@
+"""A dynamic task's futures.pb, compiled to a plan that runs inside the node."""
+
+from __future__ import annotations
+
+import hashlib
+
+import orjson
+from flyteidl.core import dynamic_job_pb2, tasks_pb2
+
+from propeller.compiler import build_resource, compile_dynamic
+from propeller.workflow import NodeView, Plan, parse_plan
+
+
+def plan_of_futures(
+    node: NodeView, job: dynamic_job_pb2.DynamicJobSpec, task: tasks_pb2.TaskTemplate, data: bytes
+) -> Plan:
+    """Compile and parse. CPU-bound, for a thread. Raises CompileErrors, which is the user's."""
+    info = node.execution.info
+    closure = compile_dynamic(
+        job, task=task, project=info.project, domain=info.domain, node_id=node.execution.unique_id(node.number)
+    )
+    resource = build_resource(closure, None, None, info.namespace)
+    static = {key: resource[key] for key in ("spec", "tasks", "subWorkflows") if key in resource}
+    return parse_plan(orjson.dumps(static), hashlib.sha256(data).hexdigest())

@@ -1,0 +1,112 @@
+"""A node's inputs: its bindings resolved against what ran before it.
+
+Guarantees
+    Literals stay in the object store; what is read twice within a short time is read once (the storage's cache).
+    An inputs.pb is written before anything that reads it is started.
+"""
+
+from __future__ import annotations
+
+from flyteidl.core import literals_pb2, types_pb2
+
+from propeller.errors import Invalid
+from propeller.handlers._items import Items, count_items, item_of
+from propeller.handlers._together import together
+from propeller.storage import Storage, promised_nodes, read_literals, resolve, write_literals
+from propeller.workflow import START_NODE, Execution, NodeView
+
+ERROR_INPUT = "err"
+"""The input of a failure node that receives what went wrong (flytekit's convention)."""
+
+
+class Inputs:
+    """Resolves and stores inputs; see the module's text."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._items = Items(storage)
+
+    async def of_task(self, node: NodeView) -> literals_pb2.LiteralMap:
+        """The inputs of a task node, stored where its pod reads them.
+
+        An item of a map task gets its share of the lists. Its pod finds that in a file of its own (`data_mode` 1), or
+        takes it out of the file that all items share.
+        """
+        if node.item is None:
+            inputs = await self.resolve(node)
+            await write_literals(self._storage, node.execution.inputs_uri(node.number), inputs)
+            return inputs
+        array = node.execution.view(node.frame.parent).spec.array
+        assert array is not None
+        bound = array.bound_inputs or ()
+        whole = await self._items.read(node.execution.inputs_uri(node.frame.parent), bound)
+        own = item_of(whole, node.item, bound)
+        if array.data_mode == 1:
+            await write_literals(self._storage, node.execution.inputs_uri(node.number), own)
+        return own
+
+    async def of_container_node(self, node: NodeView) -> int:
+        """Store the inputs of a sub-workflow or map task; returns how many items a map task has, 0 for others."""
+        inputs = await self.resolve(node)
+        await write_literals(self._storage, node.execution.inputs_uri(node.number), inputs)
+        if node.spec.array is None:
+            return 0
+        bound = node.spec.array.bound_inputs or ()
+        return count_items(await self._items.expanded(inputs, bound), bound)
+
+    async def resolve(self, node: NodeView) -> literals_pb2.LiteralMap:
+        """The node's bindings as literals. Raises Invalid where one cannot be resolved."""
+        bindings = node.graph.bindings(node.in_graph)
+        needed = list(dict.fromkeys(name for binding in bindings for name in promised_nodes(binding.binding)))
+        outputs = await together(self._outputs_of(node, name) for name in needed)
+        available = dict(zip(needed, outputs, strict=True))
+
+        def lookup(node_id: str, variable: str) -> literals_pb2.Literal:
+            literals = available[node_id].literals
+            variable = _output_named(node, node_id, variable)
+            if variable not in literals:
+                raise Invalid(
+                    f"{node.where} needs {variable!r} of {node_id or START_NODE}, which has only {sorted(literals)}"
+                )
+            return literals[variable]
+
+        inputs = literals_pb2.LiteralMap()
+        for binding in bindings:
+            inputs.literals[binding.var].CopyFrom(await resolve(binding.binding, lookup, self._storage))
+        if node.in_graph == node.graph.failure and node.frame.failure is not None and ERROR_INPUT in inputs.literals:
+            _fill_error(inputs.literals[ERROR_INPUT], node)
+        return inputs
+
+    async def _outputs_of(self, node: NodeView, node_id: str) -> literals_pb2.LiteralMap:
+        execution = node.execution
+        if node_id in {"", START_NODE}:
+            return await self.of_frame(execution, node.frame.parent)
+        number = node.graph.number_of(node_id)
+        if number is None:
+            raise Invalid(f"{node.where} is bound to node {node_id!r}, which does not exist")
+        return await read_literals(self._storage, execution.outputs_uri(node.frame.base + number))
+
+    async def of_frame(self, execution: Execution, parent: int) -> literals_pb2.LiteralMap:
+        """The inputs of a running graph: the execution's, or those of the node it is inside of."""
+        if parent < 0:
+            return execution.info.inputs
+        return await read_literals(self._storage, execution.inputs_uri(parent))
+
+
+def _output_named(node: NodeView, node_id: str, name: str) -> str:
+    """The output of a node that a promise means, which may name it by an alias."""
+    number = node.graph.number_of(node_id)
+    aliases = node.graph.nodes[number].output_alias if number is not None else ()
+    return next((one.var for one in aliases if one.alias == name), name)
+
+
+def _fill_error(literal: literals_pb2.Literal, node: NodeView) -> None:
+    """Give the failure node the failure (flytepropeller nodes/resolve.go, ResolveErrorInputLiteralData)."""
+    failure = node.frame.failure
+    assert failure is not None
+    literal.Clear()
+    union = literal.scalar.union
+    union.value.scalar.error.failed_node_id = failure.node
+    union.value.scalar.error.message = failure.message
+    union.type.simple = types_pb2.ERROR
+    union.type.structure.tag = "FlyteError"

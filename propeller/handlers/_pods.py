@@ -1,0 +1,149 @@
+"""Effects on pods: launch one for an attempt, find the one that is there, stop it.
+
+Guarantees
+    An attempt has one pod, whose name is fixed: launching again finds it. A pod of that name that is somebody else's is
+    neither used nor deleted.
+    A pod that is created after its attempt was given up is deleted at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from propeller.errors import (
+    AlreadyExists,
+    Denied,
+    ErrorKind,
+    Invalid,
+    NotFound,
+    Rejected,
+    Retryable,
+    Throttled,
+    TooLarge,
+)
+from propeller.handlers._collect import has_ended
+from propeller.handlers._services import Services
+from propeller.handlers.tasks import build_pod, gone, needs_template, report, template_uri
+from propeller.kube import PODS, Client, Pod
+from propeller.workflow import (
+    Adopt,
+    EffectFailed,
+    Fact,
+    Failure,
+    Launch,
+    Launched,
+    NodePhase,
+    NodeView,
+    PodPhase,
+    PodSeen,
+    Refused,
+    StopPod,
+)
+
+QUOTA_RETRY_SECONDS = 5.0
+"""Before a pod that a quota refused is asked for again, where the server named no time."""
+
+UNAVAILABLE_RETRY_SECONDS = 1.0
+
+
+async def launch(node: NodeView, effect: Launch, services: Services) -> tuple[Fact, ...]:
+    attempt, execution = effect.attempt, node.execution
+    name = execution.pod_name(node.number, attempt)
+    if (cached := services.pods.get(f"{execution.info.namespace}/{name}")) is not None:
+        return _adopted(node, attempt, cached)
+    inputs = await services.inputs.of_task(node)
+    task = node.graph.plan.task(node.spec.task)
+    try:
+        pod = build_pod(node, attempt, task, inputs, services.pod_settings)
+    except Invalid as error:
+        return (EffectFailed(attempt, Failure("FailedToBuildResource", str(error))),)
+    if needs_template(task):
+        await services.storage.write(template_uri(node), task.SerializeToString(deterministic=True))
+    if _is_over(node, attempt):
+        return ()
+    facts = await _create(node, attempt, name, pod, services.client)
+    return await stop_pod(node, StopPod(node.number, attempt), services) if _is_over(node, attempt) else facts
+
+
+async def _create(node: NodeView, attempt: int, name: str, pod: dict[str, Any], client: Client) -> tuple[Fact, ...]:
+    """Create the pod, or find it there; where the server has no room or no answer now, wait for a later try."""
+    namespace = node.execution.info.namespace
+    try:
+        await client.create(PODS, pod, namespace)
+    except AlreadyExists:
+        return await _find(node, attempt, name, client)
+    except Throttled as error:
+        return (Refused(attempt, str(error), error.after or QUOTA_RETRY_SECONDS),)
+    except Retryable as error:
+        return (Refused(attempt, str(error), error.after or UNAVAILABLE_RETRY_SECONDS),)
+    except Rejected as error:
+        return (EffectFailed(attempt, _rejection(error)),)
+    return (Launched(attempt),)
+
+
+async def _find(node: NodeView, attempt: int, name: str, client: Client) -> tuple[Fact, ...]:
+    """A pod that exists, and may be gone before we look at it."""
+    try:
+        return _adopted(node, attempt, await client.get(PODS, name, node.execution.info.namespace))
+    except (NotFound, Retryable) as error:
+        return (Refused(attempt, str(error), UNAVAILABLE_RETRY_SECONDS),)
+
+
+def _is_over(node: NodeView, attempt: int) -> bool:
+    """Whether the attempt was given up while its effect was under way."""
+    execution, number = node.execution, node.number
+    given_up = execution.phases[number] in {NodePhase.ABORTED, NodePhase.FAILED}
+    return given_up or execution.attempts[number] != attempt
+
+
+async def adopt(node: NodeView, effect: Adopt, services: Services) -> tuple[Fact, ...]:
+    info = node.execution.info
+    name = node.execution.pod_name(node.number, effect.attempt)
+    pod = services.pods.get(f"{info.namespace}/{name}")
+    if pod is None:
+        try:
+            pod = await services.client.get(PODS, name, info.namespace)
+        except NotFound:
+            if await has_ended(node, effect.attempt, services.storage):
+                return (PodSeen(effect.attempt, PodPhase.SUCCEEDED),)  # it is gone, and its documents speak for it
+            return (gone(effect.attempt, name),)
+    return _adopted(node, effect.attempt, pod)
+
+
+async def stop_pod(node: NodeView, effect: StopPod, services: Services) -> tuple[Fact, ...]:
+    info = node.execution.info
+    name = node.execution.pod_name(node.number, effect.attempt)
+    cached = services.pods.get(f"{info.namespace}/{name}")
+    if cached is not None and not _is_ours(node, cached):
+        return ()
+    uid = cached.metadata.uid if cached is not None else None
+    try:
+        await services.client.delete(PODS, name, info.namespace, uid=uid)
+    except NotFound:
+        return ()  # gone already: that is what was wanted
+    return ()
+
+
+def _adopted(node: NodeView, attempt: int, pod: Pod) -> tuple[Fact, ...]:
+    """A pod of that name exists: ours, with its news, or somebody else's."""
+    if not _is_ours(node, pod):
+        name = f"{node.execution.info.namespace}/{pod.metadata.name}"
+        reason = f"pod {name} exists and belongs to something else: delete it"
+        return (Refused(attempt, reason, QUOTA_RETRY_SECONDS),)
+    seen = report(pod)
+    return (Launched(attempt),) if seen is None else (Launched(attempt), seen)
+
+
+def _is_ours(node: NodeView, pod: Pod) -> bool:
+    return any(owner.uid == node.execution.info.uid for owner in pod.metadata.owner_references)
+
+
+def _rejection(error: Rejected) -> Failure:
+    """Flyte's codes for a refused pod (task/k8s/plugin_manager.go)."""
+    match error:
+        case TooLarge():
+            return Failure("EntityTooLarge", str(error))
+        case Denied():
+            return Failure("RuntimeFailure", str(error), ErrorKind.SYSTEM, recoverable=True)
+        case _:
+            return Failure("BadTaskFormat", str(error))

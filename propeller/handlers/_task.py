@@ -1,0 +1,253 @@
+"""The pure side of a task node: attempts, each one pod, until one succeeds or the budgets are spent.
+
+Guarantees
+    An attempt's pod is asked for at most once per state `Launching`; asking again is safe, its name is fixed.
+    USER and SYSTEM failures draw on separate budgets, as in FlytePropeller: the task's attempts, and `SYSTEM_RETRIES`.
+"""
+
+from __future__ import annotations
+
+import re
+
+from propeller.errors import ErrorKind
+from propeller.handlers._steps import ABORTED, SUCCEEDED
+from propeller.workflow import (
+    Adopt,
+    Cancel,
+    Collect,
+    Collecting,
+    EffectFailed,
+    Fact,
+    Failure,
+    FrameEnded,
+    FuturesFound,
+    Inside,
+    Launch,
+    Launched,
+    Launching,
+    NodePhase,
+    NodeView,
+    Opening,
+    OutputsFound,
+    PodPhase,
+    PodSeen,
+    Refused,
+    Resume,
+    Running,
+    Start,
+    State,
+    Step,
+    StopPod,
+    TimeIsUp,
+    Waiting,
+)
+
+SYSTEM_RETRIES = 3
+"""Further attempts after SYSTEM failures (FlytePropeller's max-node-retries-system-failures)."""
+
+SYSTEM_BACKOFF = 1.0
+"""Seconds before the first attempt after a SYSTEM failure, doubling: what broke the last one may still be broken."""
+
+SYSTEM_BACKOFF_CAP = 30.0
+
+MOST_ATTEMPTS = 255
+"""However many retries somebody asks for: an execution keeps the number of an attempt in a byte."""
+
+PATIENCE = {"ImagePullBackOff": 180.0, "CreateContainerError": 180.0}
+"""Seconds that a pod which cannot start has to get over it, by what holds it up; others have none. FlytePropeller's
+grace periods, counted from the launch.
+"""
+
+_OfAttempt = Launching | Waiting | Running | Collecting
+"""The states of an attempt that has not ended. Inside has one as well, but there the pod has done its part."""
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s)")
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+
+
+def step_task(node: NodeView, state: State | None, fact: Fact, now: float) -> Step | None:
+    match fact:
+        case Start():
+            return _start(node, now)
+        case Cancel():
+            return _cancel(node, state)
+        case Resume():
+            return _resume(node, state, now)
+        case TimeIsUp():
+            return _time_is_up(node, state, now)
+        case FrameEnded(failure=failure) if isinstance(state, Inside):
+            return SUCCEEDED if failure is None else _failed(node, state.attempt, failure, now, stop=False)
+    if not isinstance(state, _OfAttempt) or getattr(fact, "attempt", None) != state.attempt:
+        return None  # about an attempt that is over
+    attempt = state.attempt
+    match fact:
+        case Launched() if isinstance(state, Launching):
+            return Step(state=Running(attempt, state.since))
+        case Refused(reason=reason, after=after) if isinstance(state, Launching):
+            return Step(state=Waiting(attempt, now + after, state.since, reason), wake=now + after)
+        case PodSeen():
+            return _pod_seen(node, state, fact, now)
+        case OutputsFound() if isinstance(state, Collecting):
+            return SUCCEEDED
+        case FuturesFound(graph=graph) if isinstance(state, Collecting):
+            return Step(state=Inside(node.next_frame, attempt), open=Opening(graph, attempt))
+        case EffectFailed(failure=failure):
+            return _failed(node, attempt, failure, now, stop=False)
+    return None
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a Go duration ("1h0m0s", "1.5s"); 0 for "" or anything that is none."""
+    return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text))
+
+
+def _start(node: NodeView, now: float) -> Step:
+    execution = node.execution
+    attempt = execution.attempt_floor.get(execution.unique_id(node.number), 0)
+    deadline = parse_duration(node.spec.active_deadline)
+    return _launch(node, attempt, now, wake=now + deadline if deadline else None)
+
+
+def _launch(node: NodeView, attempt: int, now: float, *, wake: float | None = None, system: bool = False) -> Step:
+    wakes = [time for time in (wake, _deadline(node, now)) if time is not None]
+    return Step(
+        state=Launching(attempt, now),
+        attempt=attempt,
+        effects=(Launch(node.number, attempt),),
+        wake=min(wakes, default=None),
+        system_failure=system,
+    )
+
+
+def _deadline(node: NodeView, since: float) -> float | None:
+    """When an attempt that began at `since` has used its time up."""
+    limit = parse_duration(node.spec.execution_deadline)
+    return since + limit if limit else None
+
+
+def _pod_seen(node: NodeView, state: State, seen: PodSeen, now: float) -> Step | None:
+    if not isinstance(state, Launching | Running):
+        return None
+    match seen.phase:
+        case PodPhase.RUNNING:
+            if isinstance(state, Running) and state.started:
+                return None
+            return Step(state=Running(seen.attempt, state.since, started=True))
+        case PodPhase.SUCCEEDED:
+            return Step(state=Collecting(seen.attempt, state.since), effects=(Collect(node.number, seen.attempt),))
+        case PodPhase.FAILED | PodPhase.GONE:
+            assert seen.failure is not None
+            return _failed(node, seen.attempt, seen.failure, now, stop=False)
+        case PodPhase.PENDING:
+            return _pending(node, state, seen, now)
+
+
+def _pending(node: NodeView, state: Launching | Running, seen: PodSeen, now: float) -> Step | None:
+    """A pod that cannot start fails its attempt once its time to get over that is up. It has to be stopped."""
+    if seen.failure is None:
+        return None
+    due = state.since + PATIENCE.get(seen.failure.code.rpartition("|")[2], 0.0)
+    if now < due:
+        return Step(state=state, wake=due)
+    return _failed(node, seen.attempt, seen.failure, now, stop=True)
+
+
+def _failed(node: NodeView, attempt: int, failure: Failure, now: float, *, stop: bool) -> Step:
+    """The attempt failed: another one where its kind's budget allows, else the node fails."""
+    effects = (StopPod(node.number, attempt),) if stop else ()
+    execution = node.execution
+    system = execution.system_failures.get(node.number, 0)
+    if failure.kind is ErrorKind.SYSTEM:
+        again = failure.recoverable and system < SYSTEM_RETRIES
+        pause = min(SYSTEM_BACKOFF * 2**system, SYSTEM_BACKOFF_CAP)
+    else:
+        again = failure.recoverable and attempt + 1 - system < _user_attempts(node)
+        pause = 0.0
+    if not again or attempt == MOST_ATTEMPTS:
+        named = Failure(
+            failure.code,
+            failure.message,
+            failure.kind,
+            node=failure.node or execution.unique_id(node.number),
+            attempt=failure.attempt or attempt,
+        )
+        return Step(phase=NodePhase.FAILED, failure=named, effects=effects)
+    is_system = failure.kind is ErrorKind.SYSTEM
+    if pause:
+        waiting = Waiting(attempt + 1, now + pause, now, failure.message)
+        return Step(state=waiting, attempt=attempt + 1, wake=now + pause, effects=effects, system_failure=is_system)
+    return _with_effects(_launch(node, attempt + 1, now, system=is_system), effects)
+
+
+def _with_effects(step: Step, effects: tuple[StopPod, ...]) -> Step:
+    return Step(
+        state=step.state,
+        attempt=step.attempt,
+        effects=(*effects, *step.effects),
+        wake=step.wake,
+        system_failure=step.system_failure,
+    )
+
+
+def _user_attempts(node: NodeView) -> int:
+    retry = node.spec.retry
+    if retry is None and node.frame.items and node.frame.parent >= 0:
+        retry = node.execution.view(node.frame.parent).spec.retry
+    return max(1, retry.min_attempts or 1) if retry is not None else 1
+
+
+def _time_is_up(node: NodeView, state: State | None, now: float) -> Step | None:
+    if not isinstance(state, _OfAttempt):
+        return _active_deadline(node, state, now)
+    if isinstance(state, Waiting) and now >= state.until:
+        return _launch(node, state.attempt, now)
+    if expired := _active_deadline(node, state, now):
+        return expired
+    deadline = _deadline(node, state.since)
+    if deadline is not None and isinstance(state, Launching | Running) and now >= deadline:
+        failure = Failure(
+            "TimeoutExpired", f"task execution timeout [{node.spec.execution_deadline}] expired", recoverable=True
+        )
+        return _failed(node, state.attempt, failure, now, stop=True)
+    if isinstance(state, Running) and not state.started:
+        return Step(state=state, effects=(Adopt(node.number, state.attempt),))  # does it still not start?
+    return None
+
+
+def _active_deadline(node: NodeView, state: State | None, now: float) -> Step | None:
+    """The whole node's time, waiting and every attempt included, is spent."""
+    limit = parse_duration(node.spec.active_deadline)
+    execution = node.execution
+    if state is None or not limit or now < execution.created_at + execution.started[node.number] + limit:
+        return None
+    attempt = getattr(state, "attempt", 0)
+    failure = Failure(
+        "TimeoutExpired",
+        f"node active deadline [{node.spec.active_deadline}] expired",
+        node=execution.unique_id(node.number),
+        attempt=attempt,
+    )
+    cancel = state.frame if isinstance(state, Inside) else None
+    return Step(phase=NodePhase.FAILED, failure=failure, effects=(StopPod(node.number, attempt),), cancel=cancel)
+
+
+def _cancel(node: NodeView, state: State | None) -> Step:
+    if isinstance(state, Launching | Running | Collecting):
+        return Step(phase=NodePhase.ABORTED, effects=(StopPod(node.number, state.attempt),))
+    return ABORTED
+
+
+def _resume(node: NodeView, state: State | None, now: float) -> Step | None:
+    """After a rebuild: ask again for what the state waits for. A pod's own news come from the informer."""
+    if not isinstance(state, _OfAttempt):
+        return None
+    floor = node.execution.attempt_floor.get(node.execution.unique_id(node.number), 0)
+    if isinstance(state, Running) and floor <= state.attempt:
+        return Step(state=state, effects=(Adopt(node.number, state.attempt),), wake=_deadline(node, state.since))
+    if floor > state.attempt or isinstance(state, Launching):
+        return _launch(node, max(floor, state.attempt), now)
+    if isinstance(state, Collecting):
+        return Step(state=state, effects=(Collect(node.number, state.attempt),))
+    if isinstance(state, Waiting):
+        return Step(state=state, wake=state.until)
+    return None

@@ -1,0 +1,18 @@
+"""Several reads at once, none of which is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def together(jobs: Iterable[Awaitable[T]]) -> list[T]:
+    """What the jobs return, in their order. Where some fail, the first failure is raised once all have ended."""
+    results = await asyncio.gather(*jobs, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]

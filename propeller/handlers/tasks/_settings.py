@@ -1,0 +1,22 @@
+"""What every pod gets besides what its task asks for."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class PodSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """FlytePropeller's `plugins.k8s` section, as far as we have it."""
+
+    raw_output_prefix: str
+    """URI under which tasks write their own files where the execution names no place."""
+
+    environment: dict[str, str] = {}
+    """Variables of every container. They win over the task's own and the execution's, as FlytePropeller's
+    default-env-vars do.
+    """
+
+    annotations: dict[str, str] = msgspec.field(
+        default_factory=lambda: {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
+    )
+    """Annotations of every pod. FlytePropeller's default: a task that is moved to another machine starts over."""

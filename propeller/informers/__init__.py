@@ -1,0 +1,17 @@
+"""Caches that follow an API server: reflector, store with indexes, shared informer, and a factory that shares them."""
+
+from propeller.informers._factory import InformerFactory
+from propeller.informers._informer import Informer, Subscriber
+from propeller.informers._store import Change, IndexFunction, Store, as_number, key_of, metadata_of
+
+__all__ = [
+    "Change",
+    "IndexFunction",
+    "Informer",
+    "InformerFactory",
+    "Store",
+    "Subscriber",
+    "as_number",
+    "key_of",
+    "metadata_of",
+]

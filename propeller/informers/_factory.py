@@ -1,0 +1,55 @@
+"""Informers of one API server, each kind followed once however many ask for it."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from propeller.clock import SYSTEM_CLOCK, Clock
+from propeller.config import Informers as InformerSettings
+from propeller.informers._informer import Informer
+from propeller.kube import Client, Resource
+
+T = TypeVar("T")
+
+
+class InformerFactory:
+    """Starts informers on first use and shares them; use as `async with`."""
+
+    def __init__(
+        self, client: Client, settings: InformerSettings | None = None, *, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self._client = client
+        self._settings = settings or InformerSettings()
+        self._clock = clock
+        self._shared: dict[tuple[Any, ...], Informer[Any]] = {}
+        self._stack = AsyncExitStack()
+
+    async def informer(
+        self, resource: Resource[T], namespace: str | None = None, *, label_selector: str = "", field_selector: str = ""
+    ) -> Informer[T]:
+        """The one informer of that kind, type, namespace and selectors."""
+        key = (resource, namespace, label_selector, field_selector)
+        if key not in self._shared:
+            informer = Informer(
+                self._client,
+                resource,
+                namespace=namespace,
+                label_selector=label_selector,
+                field_selector=field_selector,
+                settings=self._settings,
+                clock=self._clock,
+            )
+            self._shared[key] = informer
+            await self._stack.enter_async_context(informer)
+        return self._shared[key]
+
+    async def __aenter__(self) -> Self:
+        await self._stack.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, traceback)

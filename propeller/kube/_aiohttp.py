@@ -1,0 +1,130 @@
+"""Transport over aiohttp: complete (proxies, TLS of every kind, compression), and fast enough for the rare verbs."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from propeller.errors import Unavailable
+from propeller.kube._transport import Request, Response, Stream, TokenSource, check_token, unreachable
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+
+class _Stream:
+    def __init__(self, response: aiohttp.ClientResponse, where: str) -> None:
+        self._response = response
+        self._where = where
+        self.status = response.status
+        self.headers: Mapping[str, str] = _lower(response)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._response.content.iter_any():
+                yield chunk
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise Unavailable(f"the stream from {self._where} was cut: {_text(error)}") from error
+
+
+class AiohttpTransport:
+    """Requests to one server at `base_url` (`https://host:port`). `tls` None means plain HTTP, or the system's CAs."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        tls: ssl.SSLContext | None = None,
+        tokens: TokenSource | None = None,
+        proxy: str | None = None,
+        server_hostname: str | None = None,
+        max_connections: int = 32,
+    ) -> None:
+        self._base = base_url.rstrip("/")
+        self._tokens = tokens
+        self._proxy = proxy
+        self._server_hostname = server_hostname
+        self._tls = tls
+        self._max_connections = max_connections
+        self._opened: aiohttp.ClientSession | None = None
+
+    async def send(self, request: Request, *, deadline: float) -> Response:
+        try:
+            async with asyncio.timeout(deadline):
+                response = await self._begin(request)
+                async with response:
+                    body = await response.read()
+                return Response(status=response.status, headers=_lower(response), body=body)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise unreachable(self._base, request, deadline, error) from error
+
+    def stream(self, request: Request, *, deadline: float) -> AbstractAsyncContextManager[Stream]:
+        return self._stream(request, deadline)
+
+    @asynccontextmanager
+    async def _stream(self, request: Request, deadline: float) -> AsyncIterator[Stream]:
+        try:
+            async with asyncio.timeout(deadline):
+                response = await self._begin(request)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise unreachable(self._base, request, deadline, error) from error
+        try:
+            yield _Stream(response, self._base)
+        finally:
+            response.close()
+
+    async def close(self) -> None:
+        if self._opened is not None:
+            await self._opened.close()
+            self._opened = None
+
+    async def _begin(self, request: Request) -> aiohttp.ClientResponse:
+        """Send, with the token of the moment; a refused one is replaced once."""
+        token = await self._tokens.token() if self._tokens is not None else ""
+        response = await self._request(request, token)
+        if response.status == 401 and self._tokens is not None and token:
+            self._tokens.expired(token)
+            fresh = await self._tokens.token()
+            if fresh != token:
+                response.release()
+                response = await self._request(request, fresh)
+        return response
+
+    async def _request(self, request: Request, token: str) -> aiohttp.ClientResponse:
+        check_token(token)
+        headers = {**request.headers, "Authorization": f"Bearer {token}"} if token else request.headers
+        return await self._session().request(
+            request.method,
+            self._base + request.path,
+            params=request.query,
+            headers=headers,
+            data=request.body or None,
+            allow_redirects=False,  # an API server sends none, and the token is not for others
+            proxy=self._proxy,
+            server_hostname=self._server_hostname,
+        )
+
+    def _session(self) -> aiohttp.ClientSession:
+        if self._opened is None:
+            connector = aiohttp.TCPConnector(
+                limit=self._max_connections + 64,  # watches hold a connection each, and must not take a verb's place
+                ssl=self._tls if self._tls is not None else True,
+                keepalive_timeout=75,
+            )
+            self._opened = aiohttp.ClientSession(
+                connector=connector, timeout=aiohttp.ClientTimeout(), auto_decompress=True, trust_env=False
+            )
+        return self._opened
+
+
+def _lower(response: aiohttp.ClientResponse) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.headers.items()}
+
+
+def _text(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,111 @@
+"""The server's answers as results or as our errors, split by what the caller should do."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NoReturn
+
+import msgspec
+
+from propeller.errors import (
+    AlreadyExists,
+    Conflict,
+    Denied,
+    NotFound,
+    PropellerError,
+    Rejected,
+    Stale,
+    Throttled,
+    TooLarge,
+    Unavailable,
+)
+from propeller.kube._transport import Response
+
+_SHOWN = 300
+"""Characters of an answer that is no Status that go into the message."""
+
+
+class Cause(msgspec.Struct, frozen=True):
+    field: str = ""
+    message: str = ""
+
+
+class StatusDetails(msgspec.Struct, frozen=True, rename="camel"):
+    retry_after_seconds: float = 0
+    causes: tuple[Cause, ...] | None = None
+
+
+class Status(msgspec.Struct, frozen=True):
+    """metav1.Status, as far as we read it."""
+
+    code: int = 0
+    reason: str = ""
+    message: str = ""
+    details: StatusDetails | None = None
+
+
+_DECODER = msgspec.json.Decoder(Status)
+
+
+def check(response: Response, what: str) -> Response:
+    """The answer, if it is a success; raises what it says otherwise. `what` names verb and object in the message."""
+    if not 200 <= response.status < 300:
+        raise_for(response, what)
+    return response
+
+
+def raise_for(response: Response, what: str) -> NoReturn:
+    """Raise the error of an answer that is none."""
+    try:
+        status = _DECODER.decode(response.body)
+    except (ValueError, RecursionError):  # no JSON, no Status, no UTF-8, nested without end
+        text = response.body[:_SHOWN].decode(errors="replace").strip()
+        status = Status(message=f"the answer is no Kubernetes status: {text!r}" if text else "empty answer")
+    raise error_of(response.status, status, what, _retry_after(response))
+
+
+def error_of(code: int, status: Status, what: str, retry_after: float | None = None) -> PropellerError:
+    """The error for an HTTP code and the Status that came with it."""
+    details = status.details
+    after = retry_after or (_seconds(details.retry_after_seconds) if details else None)
+    message = f"{what}: {status.message or status.reason} ({code})"
+    rejection: dict[str, Any] = {"status": code, "reason": status.reason}
+    match code:
+        case 401:
+            return Denied(f"{message}: the credentials are missing, wrong or expired", **rejection)
+        case 403 if "exceeded quota" in status.message:
+            return Throttled(message, after=after)
+        case 403:
+            return Denied(message, **rejection)
+        case 404:
+            return NotFound(message, **rejection)
+        case 409 if status.reason == "AlreadyExists":
+            return AlreadyExists(message, **rejection)
+        case 409:
+            return Conflict(message, after=after)
+        case 410:
+            return Stale(message)
+        case 413:
+            return TooLarge(message, **rejection)
+        case 429:
+            return Throttled(message, after=after)
+        case 408:
+            return Unavailable(message, after=after)
+        case _ if code >= 500 and "too large" in status.message:
+            return TooLarge(message, **rejection)
+        case _ if code >= 500 or code < 400:  # a redirect is no API server's: something stands between
+            return Unavailable(message, after=after)
+        case _:
+            return Rejected(message, **rejection)
+
+
+def _retry_after(response: Response) -> float | None:
+    try:
+        return _seconds(float(response.headers.get("retry-after", "")))
+    except ValueError:
+        return None
+
+
+def _seconds(value: float) -> float | None:
+    """A pause that a server named, where it can be kept."""
+    return value if math.isfinite(value) and value > 0 else None

@@ -1,0 +1,293 @@
+"""Verbs on typed resources of one API server.
+
+Guarantees
+    An answer decodes to the resource's type, or the call raises an error of ours that names verb, kind and object.
+    Reads are retried on Unavailable and Throttled, with jittered backoff, `Retry-After` honoured, within the deadline
+    of the call. Writes are not: whoever knows whether they are idempotent decides. A watch yields each line once, in
+    order; it ends when the server ends it, and raises where it was cut.
+Errors
+    See propeller.errors: NotFound, AlreadyExists, Conflict, Denied, Rejected, TooLarge, Throttled, Stale, Unavailable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+import orjson
+
+from propeller.clock import SYSTEM_CLOCK, Clock
+from propeller.config import Client as ClientSettings
+from propeller.errors import Invalid, NotFound, Retryable, Unavailable
+from propeller.kube._answers import check, raise_for
+from propeller.kube._decoding import UNDECODABLE, Event, Page, decode_event, decode_object, decode_page, lines
+from propeller.kube._objects import KubeObject
+from propeller.kube._resource import Resource
+from propeller.kube._transport import Request, Response, Stream, Transport
+
+T = TypeVar("T")
+
+_JSON = {"accept": "application/json", "content-type": "application/json", "user-agent": "propeller"}
+_READ_BACKOFF = 0.1  # seconds before the first retry of a read; doubles
+
+
+class PatchKind(enum.StrEnum):
+    """The content types of patches."""
+
+    MERGE = "application/merge-patch+json"
+    JSON = "application/json-patch+json"
+    STRATEGIC = "application/strategic-merge-patch+json"
+    APPLY = "application/apply-patch+yaml"
+
+
+class _ApiResource(msgspec.Struct, frozen=True):
+    name: str
+
+
+class _ApiResources(msgspec.Struct, frozen=True):
+    resources: tuple[_ApiResource, ...] = ()
+
+
+class Client:
+    """One API server, through a transport; `settings` bound what a request may take."""
+
+    def __init__(
+        self, transport: Transport, settings: ClientSettings | None = None, *, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self.transport = transport
+        self._settings = settings or ClientSettings()
+        self._clock = clock
+
+    async def get(self, resource: Resource[T], name: str, namespace: str | None = None) -> T:
+        what = _named("get", resource, namespace, name)
+        answer = await self._read(Request(method="GET", path=resource.path(namespace, name), headers=_JSON), what)
+        return decode_object(resource, answer.body, what)
+
+    async def list(
+        self,
+        resource: Resource[T],
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        limit: int | None = None,
+        continue_token: str = "",
+        resource_version: str = "",
+    ) -> Page[T]:
+        """One page; `limit` objects at most, the settings' page size where None. Raises Stale for an old token."""
+        query = _query(
+            labelSelector=label_selector,
+            fieldSelector=field_selector,
+            limit=str(limit or self._settings.page_size),
+            **{"continue": continue_token},
+            resourceVersion="" if continue_token else resource_version,
+        )
+        request = Request(method="GET", path=resource.path(namespace), query=query, headers=_JSON)
+        what = _named("list", resource, namespace)
+        return decode_page(resource, (await self._read(request, what)).body, what)
+
+    async def pages(
+        self, resource: Resource[T], namespace: str | None = None, *, label_selector: str = "", field_selector: str = ""
+    ) -> AsyncIterator[Page[T]]:
+        """Every page of a consistent list, one after the other."""
+        token = ""
+        while True:
+            page = await self.list(
+                resource,
+                namespace,
+                label_selector=label_selector,
+                field_selector=field_selector,
+                continue_token=token,
+            )
+            yield page
+            token = page.continue_token
+            if not token:
+                return
+
+    async def create(
+        self,
+        resource: Resource[T],
+        body: Mapping[str, Any] | msgspec.Struct,
+        namespace: str | None = None,
+        *,
+        name: str | None = None,
+        subresource: str = "",
+    ) -> T:
+        """Create an object, or post to a `subresource` of the object `name`."""
+        what = _named("create", resource, namespace, name or _name_in(body), subresource)
+        path = resource.path(namespace, name, subresource)
+        answer = await self._write("POST", path, _typed(resource, body), what)
+        # the answer to a post to a subresource is of another kind (Status for a binding), with nothing that we read
+        return decode_object(resource, b"{}" if subresource else answer.body, what)
+
+    async def replace(
+        self,
+        resource: Resource[T],
+        body: Mapping[str, Any] | msgspec.Struct,
+        name: str,
+        namespace: str | None = None,
+        *,
+        subresource: str = "",
+    ) -> T:
+        """Put the whole object, onto its resourceVersion where it has one."""
+        what = _named("replace", resource, namespace, name, subresource)
+        path = resource.path(namespace, name, subresource)
+        answer = await self._write("PUT", path, _typed(resource, body), what)
+        return decode_object(resource, answer.body, what)
+
+    async def patch(
+        self,
+        resource: Resource[T],
+        name: str,
+        namespace: str | None = None,
+        *,
+        body: Any,
+        kind: PatchKind = PatchKind.MERGE,
+        subresource: str = "",
+        field_manager: str = "propeller",
+        force: bool = False,
+    ) -> T:
+        """Patch; `force` takes fields over from other managers (APPLY only)."""
+        what = _named("patch", resource, namespace, name, subresource)
+        path = resource.path(namespace, name, subresource)
+        query = _query(fieldManager=field_manager, force="true" if force else "")
+        answer = await self._write("PATCH", path, body, what, content_type=kind, query=query)
+        return decode_object(resource, answer.body, what)
+
+    async def delete(
+        self,
+        resource: Resource[T],
+        name: str,
+        namespace: str | None = None,
+        *,
+        grace_seconds: int | None = None,
+        propagation: str | None = None,
+        uid: str | None = None,
+        resource_version: str | None = None,
+    ) -> None:
+        """Delete; only that very object where `uid` or `resource_version` is given (Conflict otherwise)."""
+        preconditions = {k: v for k, v in (("uid", uid), ("resourceVersion", resource_version)) if v}
+        options = {
+            "kind": "DeleteOptions",
+            "apiVersion": "v1",
+            "gracePeriodSeconds": grace_seconds,
+            "propagationPolicy": propagation,
+            "preconditions": preconditions or None,
+        }
+        body = {key: value for key, value in options.items() if value is not None}
+        await self._write("DELETE", resource.path(namespace, name), body, _named("delete", resource, namespace, name))
+
+    async def watch(
+        self,
+        resource: Resource[T],
+        namespace: str | None = None,
+        *,
+        resource_version: str,
+        label_selector: str = "",
+        field_selector: str = "",
+        timeout_seconds: float | None = None,
+        bookmarks: bool = True,
+        initial_events: bool = False,
+    ) -> AsyncGenerator[Event[T], None]:
+        """Events after `resource_version`, until the server ends the watch. Raises Stale where that is too old."""
+        query = _query(
+            watch="true",
+            resourceVersion=resource_version,
+            labelSelector=label_selector,
+            fieldSelector=field_selector,
+            timeoutSeconds="" if timeout_seconds is None else str(int(timeout_seconds)),
+            allowWatchBookmarks="true" if bookmarks else "",
+            sendInitialEvents="true" if initial_events else "",
+            resourceVersionMatch="NotOlderThan" if initial_events else "",
+        )
+        what = _named("watch", resource, namespace)
+        request = Request(method="GET", path=resource.path(namespace), query=query, headers=_JSON)
+        async with self.transport.stream(request, deadline=self._settings.deadline) as stream:
+            if stream.status != 200:
+                raise_for(await self._whole(stream, what), what)
+            async for line in lines(stream, what):
+                yield decode_event(resource, line, what)
+
+    async def has_subresource(self, resource: Resource[T], subresource: str) -> bool:
+        """Whether the type has that subresource. Raises NotFound where the type itself is not served."""
+        found = await self._served(resource)
+        return f"{resource.plural}/{subresource}" in found
+
+    async def _served(self, resource: Resource[T]) -> set[str]:
+        path = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
+        what = f"look up {resource.kind}"
+        answer = await self._read(Request(method="GET", path=path, headers=_JSON), what)
+        try:
+            names = {found.name for found in msgspec.json.decode(answer.body, type=_ApiResources).resources}
+        except UNDECODABLE as error:
+            raise Unavailable(f"{what}: the answer is no list of resource types: {error}") from error
+        if resource.plural not in names:
+            raise NotFound(f"{what}: the server has no {resource.plural} in {resource.api_version}", status=404)
+        return names
+
+    async def _write(
+        self, method: str, path: str, body: Any, what: str, *, content_type: str = "", query: Mapping[str, str] = {}
+    ) -> Response:
+        headers = _JSON | {"content-type": str(content_type)} if content_type else _JSON
+        request = Request(method=method, path=path, query=query, headers=headers, body=_encode(body, what))
+        return check(await self.transport.send(request, deadline=self._settings.deadline), what)
+
+    async def _whole(self, stream: Stream, what: str) -> Response:
+        """A stream that turns out to be an answer: no watch, but the reason why there is none."""
+        try:
+            async with asyncio.timeout(self._settings.deadline):
+                body = b"".join([chunk async for chunk in stream])
+        except TimeoutError as error:
+            raise Unavailable(f"{what}: the answer did not end within {self._settings.deadline:g} s") from error
+        return Response(status=stream.status, headers=stream.headers, body=body)
+
+    async def _read(self, request: Request, what: str) -> Response:
+        """Send until it succeeds, fails for good, or the deadline leaves no time for another try."""
+        end = self._clock.monotonic() + self._settings.deadline
+        backoff = _READ_BACKOFF
+        while True:
+            try:
+                left = end - self._clock.monotonic()
+                return check(await self.transport.send(request, deadline=max(left, _READ_BACKOFF)), what)
+            except Retryable as error:
+                jitter = random.uniform(1.0, 1.1) if error.after else random.uniform(0.5, 1.0)
+                pause = (error.after or backoff) * jitter
+                if self._clock.monotonic() + pause >= end:
+                    raise
+                await asyncio.sleep(pause)
+                backoff *= 2
+
+
+def _typed(resource: Resource[Any], body: Mapping[str, Any] | msgspec.Struct) -> dict[str, Any]:
+    """The body with kind and version, which structs do not carry."""
+    content: Mapping[str, Any] = msgspec.to_builtins(body) if isinstance(body, msgspec.Struct) else body
+    return {"apiVersion": resource.api_version, "kind": resource.kind, **content}
+
+
+def _encode(body: Any, what: str) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except TypeError as error:
+        raise Invalid(f"{what}: the object cannot be written as JSON: {error}") from error
+
+
+def _name_in(body: Mapping[str, Any] | msgspec.Struct) -> str:
+    if isinstance(body, KubeObject):
+        return body.metadata.name
+    metadata = body.get("metadata", {}) if isinstance(body, Mapping) else {}
+    return str(metadata.get("name") or metadata.get("generateName", ""))
+
+
+def _named(verb: str, resource: Resource[Any], namespace: str | None, name: str = "", subresource: str = "") -> str:
+    """`patch pods/status ns/name`, for messages."""
+    kind = f"{resource.plural}/{subresource}" if subresource else resource.plural
+    where = "/".join(part for part in (namespace, name) if part)
+    return f"{verb} {kind} {where}".rstrip()
+
+
+def _query(**parameters: str) -> dict[str, str]:
+    return {key: value for key, value in parameters.items() if value}

@@ -1,0 +1,223 @@
+"""What a server sends, as typed objects: single ones, pages of lists, and the lines of a watch.
+
+Guarantees
+    Whatever the bytes are, the result is a value or an error of ours.
+    An object that is not of its type (a custom resource may hold anything, nested to any depth) concerns itself alone:
+    it is left out of a page, and is as good as deleted in a watch, with the reason beside it. So one bad object cannot
+    hide the others from those who list and watch.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import re
+from collections.abc import AsyncIterable, AsyncIterator
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from propeller.errors import Unavailable
+from propeller.kube._answers import Status, error_of
+from propeller.kube._objects import KubeObject
+from propeller.kube._resource import Resource
+
+T = TypeVar("T")
+
+UNDECODABLE = (ValueError, RecursionError)
+"""What msgspec raises: its own errors and UnicodeDecodeError are ValueErrors; depth has Python's own error."""
+
+MAX_LINE = 32 * 1024 * 1024
+"""Bytes. The API server takes requests of 3 MiB; a line ten times as long is no event."""
+
+_MAX_DEPTH = 100  # of nesting that the careful way keeps; the interpreter's limit is about 1000
+_TOO_DEEP = b'"\\u0000nested too deep to be read"'
+_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
+
+
+class EventType(enum.StrEnum):
+    ADDED = "ADDED"
+    MODIFIED = "MODIFIED"
+    DELETED = "DELETED"
+    BOOKMARK = "BOOKMARK"
+    ERROR = "ERROR"
+
+
+class Event(msgspec.Struct, Generic[T], frozen=True):
+    """One line of a watch. A bookmark's `object` has only its metadata; so has one that is not of its type.
+
+    `problem` says why the object could not be read, and is "" where it could. The type is DELETED then: to who reads
+    this type, the object is not there.
+    """
+
+    type: EventType
+    object: T
+    problem: str = ""
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """One page of a list, as of `resource_version`; `continue_token` is "" on the last. `remaining` may be unknown.
+
+    `problems` says which objects are left out, and why: they are not of their type.
+    """
+
+    items: tuple[T, ...]
+    resource_version: str = ""
+    continue_token: str = ""
+    remaining: int | None = None
+    problems: tuple[str, ...] = ()
+
+
+class _ListMeta(msgspec.Struct, frozen=True, rename="camel"):
+    resource_version: str = ""
+    continue_: str = msgspec.field(default="", name="continue")
+    remaining_item_count: int | None = None
+
+
+class _List(msgspec.Struct, Generic[T], frozen=True):
+    items: tuple[T, ...] | None = None
+    metadata: _ListMeta = _ListMeta()
+
+
+class _Decoders(msgspec.Struct, frozen=True):
+    """Built once per type: building one costs as much as decoding a hundred objects."""
+
+    one: msgspec.json.Decoder[Any]
+    list: msgspec.json.Decoder[Any]
+    event: msgspec.json.Decoder[Any]
+
+
+@functools.cache
+def _decoders(type_: Any) -> _Decoders:
+    return _Decoders(
+        msgspec.json.Decoder(type_), msgspec.json.Decoder(_List[type_]), msgspec.json.Decoder(Event[type_])
+    )
+
+
+def _decoders_of(resource: Resource[Any]) -> _Decoders:
+    type_: Any = resource.type
+    return _decoders(type_)
+
+
+_RAW_LIST = msgspec.json.Decoder(_List[msgspec.Raw])
+_RAW_EVENT = msgspec.json.Decoder(Event[msgspec.Raw])
+_STATUS = msgspec.json.Decoder(Status)
+_METADATA = msgspec.json.Decoder(KubeObject)
+
+
+def decode_object(resource: Resource[T], body: bytes, what: str) -> T:
+    """One object; raises Unavailable where it is none."""
+    try:
+        decoded: T = _decoders_of(resource).one.decode(body)
+    except UNDECODABLE as error:
+        raise Unavailable(f"{what}: the answer is no {resource.kind} that can be read: {error}") from error
+    return decoded
+
+
+def decode_page(resource: Resource[T], body: bytes, what: str) -> Page[T]:
+    """A page of a list; raises Unavailable where the body is none at all."""
+    try:
+        found = _decoders_of(resource).list.decode(body)
+    except UNDECODABLE:
+        return _careful_page(resource, body, what)
+    return _page(found.metadata, found.items or (), ())
+
+
+def decode_event(resource: Resource[T], line: bytes, what: str) -> Event[T]:
+    """A line of a watch; raises the error that it tells of, Unavailable where it is none at all."""
+    try:
+        event: Event[T] = _decoders_of(resource).event.decode(line)
+        if event.type is not EventType.ERROR:
+            return event
+    except UNDECODABLE:
+        pass  # an ERROR's object is a Status, and others may not be of their type: look at them one by one
+    return _careful_event(resource, line, what)
+
+
+async def lines(chunks: AsyncIterable[bytes], what: str) -> AsyncIterator[bytes]:
+    """Lines of a stream, without their ends; what follows the last end is dropped, for it is not whole.
+
+    A line that comes in many chunks is joined once. Raises Unavailable for one over MAX_LINE.
+    """
+    begun: list[bytes] = []
+    size = 0
+    async for chunk in chunks:
+        first, *rest = chunk.split(b"\n")
+        begun.append(first)
+        size += len(first)
+        if rest:
+            whole = [b"".join(begun), *rest]
+            begun = [whole.pop()]
+            size = len(begun[0])
+            for line in whole:
+                if line:
+                    yield line
+        if size > MAX_LINE:
+            raise Unavailable(f"{what}: the stream holds a line of more than {MAX_LINE} bytes")
+
+
+def _page(meta: _ListMeta, items: tuple[T, ...], problems: tuple[str, ...]) -> Page[T]:
+    return Page(items, meta.resource_version, meta.continue_, meta.remaining_item_count, problems)
+
+
+def _careful_page(resource: Resource[T], body: bytes, what: str) -> Page[T]:
+    """A page whose items are decoded one by one: those that are of their type, and why others are not."""
+    items: list[T] = []
+    problems: list[str] = []
+    try:
+        found = _RAW_LIST.decode(_flattened(body))
+        for raw in found.items or ():
+            if problem := _problem(resource, raw, what):
+                problems.append(problem)
+            else:
+                items.append(_decoders_of(resource).one.decode(raw))
+    except UNDECODABLE as error:
+        raise Unavailable(f"{what}: the answer is no list that can be read: {error}") from error
+    return _page(found.metadata, tuple(items), tuple(problems))
+
+
+def _careful_event(resource: Resource[T], line: bytes, what: str) -> Event[T]:
+    try:
+        raw = _RAW_EVENT.decode(_flattened(line))
+        if raw.type is EventType.ERROR:
+            status = _STATUS.decode(raw.object)
+            raise error_of(status.code, status, what)
+        problem = _problem(resource, raw.object, what)
+        if not problem:
+            return Event(raw.type, _decoders_of(resource).one.decode(raw.object))
+        bare = msgspec.json.encode(_METADATA.decode(raw.object))
+        type_ = raw.type if raw.type is EventType.BOOKMARK else EventType.DELETED
+        return Event(type_, _decoders_of(resource).one.decode(bare), problem)
+    except UNDECODABLE as error:
+        raise Unavailable(f"{what}: the stream holds a line that cannot be read: {error}") from error
+
+
+def _problem(resource: Resource[Any], raw: msgspec.Raw, what: str) -> str:
+    """Why an object is not of its type, "" where it is. Raises where not even its metadata can be read."""
+    metadata = _METADATA.decode(raw).metadata
+    name = "/".join(filter(None, (metadata.namespace, metadata.name)))
+    if _TOO_DEEP in memoryview(raw).tobytes():
+        return f"{what}: {resource.kind} {name} is nested too deep to be read; it is left out until that is mended"
+    try:
+        _decoders_of(resource).one.decode(raw)
+    except UNDECODABLE as error:
+        return f"{what}: {resource.kind} {name} cannot be read: {error}; it is left out until that is mended"
+    return ""
+
+
+def _flattened(document: bytes) -> bytes:
+    """A JSON document with a mark in the place of whatever is nested deeper than decoders can go."""
+    depth = start = done = 0
+    parts: list[bytes] = []
+    for found in _STRUCTURE.finditer(document):
+        match document[found.start()]:
+            case 0x5B | 0x7B:  # [ {
+                depth += 1
+                if depth == _MAX_DEPTH:
+                    start = found.start()
+            case 0x5D | 0x7D:  # ] }
+                if depth == _MAX_DEPTH:
+                    parts += [document[done:start], _TOO_DEEP]
+                    done = found.end()
+                depth -= 1
+    return b"".join((*parts, document[done:])) if parts else document

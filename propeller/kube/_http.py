@@ -1,0 +1,162 @@
+"""Transport over a small HTTP/1.1 client of ours, on llhttp: most of what we cost is what requests cost.
+
+Guarantees
+    At most `max_connections` requests at once; streams hold connections of their own, for a watch must not take a
+    verb's place. An exchange that is given up, by a deadline or a cancellation, takes its connection with it.
+    A request is sent again only where that is safe: a GET on a connection that had idled and was closed without a byte
+    of an answer; and any request once, with a fresh token, where the server refused the old one.
+Assumptions
+    The server speaks HTTP/1.1 and there is no proxy in between (`_aiohttp` speaks to those).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TypeVar
+from urllib.parse import urlencode, urlsplit
+
+from propeller.kube._http_connection import Connection, StreamedAnswer, Unanswered, WholeAnswer
+from propeller.kube._transport import Request, Response, Stream, TokenSource, check_token, unreachable
+
+T = TypeVar("T")
+
+KEEP_ALIVE_SECONDS = 75.0
+"""How long a connection may idle and be used again: the API server closes them after 90."""
+
+
+class HttpTransport:
+    """Requests to one server at `base_url` (`https://host:port`, a path is put before each request's)."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        tls: ssl.SSLContext | None = None,
+        tokens: TokenSource | None = None,
+        server_hostname: str | None = None,
+        max_connections: int = 32,
+    ) -> None:
+        parts = urlsplit(base_url)
+        secure = parts.scheme == "https"
+        self._base = base_url.rstrip("/")
+        self._host = parts.hostname or ""
+        self._port = parts.port or (443 if secure else 80)
+        self._prefix = parts.path.rstrip("/")
+        self._host_header = parts.netloc.rpartition("@")[2]
+        self._tls = (tls or ssl.create_default_context()) if secure else None
+        self._server_hostname = (server_hostname or self._host) if secure else None
+        self._tokens = tokens
+        self._room = asyncio.Semaphore(max_connections)
+        self._idle: list[Connection] = []
+        self._open: set[Connection] = set()
+
+    async def send(self, request: Request, *, deadline: float) -> Response:
+        try:
+            async with asyncio.timeout(deadline):
+                async with self._room:
+                    return await self._authorized(request, lambda head: self._exchange(request, head))
+        except (OSError, TimeoutError) as error:
+            raise unreachable(self._base, request, deadline, error) from error
+
+    def stream(self, request: Request, *, deadline: float) -> AbstractAsyncContextManager[Stream]:
+        return self._stream(request, deadline)
+
+    async def close(self) -> None:
+        self._idle.clear()
+        for connection in tuple(self._open):
+            connection.fail(f"the connections to {self._base} are being closed")
+
+    async def _exchange(self, request: Request, head: bytes) -> Response:
+        while True:
+            connection, used_before = await self._connection()
+            answer = WholeAnswer(asyncio.get_running_loop())
+            connection.begin(answer, head + request.body)
+            try:
+                body = await answer.done
+            except Unanswered:
+                if used_before and request.method == "GET":
+                    continue
+                raise
+            except BaseException:
+                connection.give_up(answer)
+                raise
+            return Response(status=answer.status, headers=answer.headers, body=body)
+
+    @asynccontextmanager
+    async def _stream(self, request: Request, deadline: float) -> AsyncIterator[Stream]:
+        opened: list[tuple[Connection, StreamedAnswer]] = []
+
+        async def begin(head: bytes) -> StreamedAnswer:
+            connection, _ = await self._connection(fresh=True)
+            answer = StreamedAnswer(connection, asyncio.get_running_loop())
+            opened.append((connection, answer))
+            connection.begin(answer, head + request.body)
+            await answer.begun
+            return answer
+
+        try:
+            try:
+                async with asyncio.timeout(deadline):
+                    answer = await self._authorized(request, begin)
+            except (OSError, TimeoutError) as error:
+                raise unreachable(self._base, request, deadline, error) from error
+            yield answer
+        finally:
+            for connection, begun in opened:
+                connection.give_up(begun)  # one whose answer was read to its end is in the pool, or somebody else's
+
+    async def _authorized(self, request: Request, exchange: Callable[[bytes], Awaitable[T]]) -> T:
+        """Exchange with the token of the moment; a refused one is replaced once."""
+        token = await self._tokens.token() if self._tokens is not None else ""
+        answer = await exchange(self._head(request, token))
+        if getattr(answer, "status", 0) == 401 and self._tokens is not None and token:
+            self._tokens.expired(token)
+            fresh = await self._tokens.token()
+            if fresh != token:
+                return await exchange(self._head(request, fresh))
+        return answer
+
+    def _head(self, request: Request, token: str) -> bytes:
+        query = _query(tuple(request.query.items())) if request.query else ""
+        lines = _lines(self._host_header, tuple(request.headers.items()), token)
+        length = f"content-length: {len(request.body)}\r\n" if request.body or request.method != "GET" else ""
+        return f"{request.method} {self._prefix}{request.path}{query} HTTP/1.1\r\n{lines}{length}\r\n".encode("latin-1")
+
+    async def _connection(self, *, fresh: bool = False) -> tuple[Connection, bool]:
+        """A connection that can be used, and whether it was used before."""
+        loop = asyncio.get_running_loop()
+        while self._idle and not fresh:
+            connection = self._idle.pop()
+            if connection.usable and loop.time() - connection.idle_since < KEEP_ALIVE_SECONDS:
+                return connection, True
+            connection.close()
+        _, connection = await loop.create_connection(
+            lambda: Connection(self._base, self._release, self._open.discard),
+            self._host,
+            self._port,
+            ssl=self._tls,
+            server_hostname=self._server_hostname,
+        )
+        self._open.add(connection)
+        return connection, False
+
+    def _release(self, connection: Connection) -> None:
+        connection.idle_since = asyncio.get_running_loop().time()
+        self._idle.append(connection)
+
+
+@functools.lru_cache(maxsize=256)
+def _query(items: tuple[tuple[str, str], ...]) -> str:
+    return "?" + urlencode(items)
+
+
+@functools.lru_cache(maxsize=256)
+def _lines(host: str, headers: tuple[tuple[str, str], ...], token: str) -> str:
+    """Header lines that are the same for many requests. Raises Denied for a token that is none."""
+    check_token(token)
+    authorization = f"authorization: Bearer {token}\r\n" if token else ""
+    return f"host: {host}\r\n{authorization}" + "".join(f"{name}: {value}\r\n" for name, value in headers)

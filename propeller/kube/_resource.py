@@ -1,0 +1,76 @@
+"""Resource descriptors: where a kind lives in the API and what its objects decode to."""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from propeller.kube._objects import Lease, Pod, Raw
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class Resource(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """One kind in one API version. `type` is a struct with `metadata`, or `dict` for plain JSON objects."""
+
+    group: str = ""
+    version: str = "v1"
+    kind: str
+    plural: str
+    type: type[T]
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str = "") -> str:
+        """The percent-encoded URL path; no namespace means the whole cluster."""
+        parts = [f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"]
+        if namespace and self.namespaced:
+            parts += ["namespaces", quote(namespace, safe="")]
+        parts.append(self.plural)
+        if name:
+            parts.append(quote(name, safe=""))
+        if subresource:
+            parts.append(subresource)
+        return "/".join(parts)
+
+    def typed(self, type_: builtins.type[U]) -> Resource[U]:
+        """The same kind, decoded as another type: fewer fields, only metadata, or `dict`."""
+        return Resource(
+            group=self.group,
+            version=self.version,
+            kind=self.kind,
+            plural=self.plural,
+            type=type_,
+            namespaced=self.namespaced,
+        )
+
+
+PODS: Resource[Pod] = Resource(kind="Pod", plural="pods", type=Pod)
+LEASES: Resource[Lease] = Resource(group="coordination.k8s.io", kind="Lease", plural="leases", type=Lease)
+NODES: Resource[Raw] = Resource(kind="Node", plural="nodes", type=dict[str, Any], namespaced=False)
+NAMESPACES: Resource[Raw] = Resource(kind="Namespace", plural="namespaces", type=dict[str, Any], namespaced=False)
+EVENTS: Resource[Raw] = Resource(kind="Event", plural="events", type=dict[str, Any])
+CONFIG_MAPS: Resource[Raw] = Resource(kind="ConfigMap", plural="configmaps", type=dict[str, Any])
+SECRETS: Resource[Raw] = Resource(kind="Secret", plural="secrets", type=dict[str, Any])
+RESOURCE_QUOTAS: Resource[Raw] = Resource(kind="ResourceQuota", plural="resourcequotas", type=dict[str, Any])
+CUSTOM_RESOURCE_DEFINITIONS: Resource[Raw] = Resource(
+    group="apiextensions.k8s.io",
+    kind="CustomResourceDefinition",
+    plural="customresourcedefinitions",
+    type=dict[str, Any],
+    namespaced=False,
+)
+FLYTE_WORKFLOWS: Resource[Raw] = Resource(
+    group="flyte.lyft.com",
+    version="v1alpha1",
+    kind="FlyteWorkflow",
+    plural="flyteworkflows",
+    type=dict[str, Any],
+)

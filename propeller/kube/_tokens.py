@@ -1,0 +1,127 @@
+"""Bearer tokens: given, read from a file that is rotated, or obtained from a plugin.
+
+Guarantees
+    A file is read again every TOKEN_FILE_SECONDS, and at once when the server refuses the token. A token that a plugin
+    gave is replaced before it expires, once however many requests wait for it.
+    A plugin that is given up leaves no process.
+Errors
+    Denied, naming the file or the context.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import msgspec
+
+from propeller.clock import Clock
+from propeller.errors import Denied
+
+TOKEN_FILE_SECONDS = 60.0
+"""How long a token file's content is used before it is read again: kubelets rotate it well before it expires."""
+
+EXPIRY_MARGIN_SECONDS = 60.0
+"""An obtained token is replaced this long before it expires, so that no request carries an expired one; one that lives
+for less than two minutes after half its life.
+"""
+
+OBTAIN = (sys.executable, "-m", "propeller.kube._credentials")
+"""The command that obtains a token; kubeconfig and context follow."""
+
+
+class FixedToken:
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    async def token(self) -> str:
+        return self._token
+
+    def expired(self, token: str) -> None:
+        """A fixed token has no successor."""
+
+
+class FileToken:
+    """While the file cannot be read (it may just be being replaced), the last token is used."""
+
+    def __init__(self, path: str, clock: Clock) -> None:
+        self._path = Path(path)
+        self._clock = clock
+        self._token = ""
+        self._read_at = 0.0
+        self._refused = False
+
+    async def token(self) -> str:
+        if not self._token or self._refused or self._clock.monotonic() - self._read_at > TOKEN_FILE_SECONDS:
+            try:
+                self._token = self._path.read_text().strip()
+            except (OSError, UnicodeDecodeError) as error:
+                if not self._token:
+                    reason = error.strerror if isinstance(error, OSError) else "it is no text"
+                    raise Denied(f"the token file {self._path} cannot be read: {reason}") from error
+            self._read_at = self._clock.monotonic()
+            self._refused = False
+        return self._token
+
+    def expired(self, token: str) -> None:
+        self._refused = self._refused or token == self._token
+
+
+class _Obtained(msgspec.Struct, frozen=True):
+    token: str
+    expires: float | None = None
+
+
+class ObtainedToken:
+    """A token that an exec plugin or auth provider gives, through kubernetes-asyncio in a process of its own."""
+
+    def __init__(self, kubeconfig: str, context: str, clock: Clock) -> None:
+        self._kubeconfig = kubeconfig
+        self._context = context
+        self._clock = clock
+        self._token = ""
+        self._renew_at: float | None = None
+        self._lock = asyncio.Lock()
+
+    async def token(self) -> str:
+        async with self._lock:
+            due = self._renew_at is not None and self._clock.now() >= self._renew_at
+            if not self._token or due:
+                found = await self._obtain()
+                self._token = found.token
+                self._renew_at = None if found.expires is None else self._renewal(found.expires)
+            return self._token
+
+    def expired(self, token: str) -> None:
+        if token == self._token:
+            self._token = ""
+
+    def _renewal(self, expires: float) -> float:
+        return expires - min(EXPIRY_MARGIN_SECONDS, (expires - self._clock.now()) / 2)
+
+    async def _obtain(self) -> _Obtained:
+        where = f"context {self._context!r} of {self._kubeconfig}"
+        process = await asyncio.create_subprocess_exec(
+            *OBTAIN,
+            self._kubeconfig,
+            self._context,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # so that the plugin, which is its child, can be ended with it
+        )
+        try:
+            output, errors = await process.communicate()
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+        if process.returncode:
+            reason = errors.decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]
+            raise Denied(f"{where}: no credentials could be obtained: {reason[0]}")
+        try:
+            return msgspec.json.decode(output, type=_Obtained)
+        except ValueError as error:
+            raise Denied(f"{where}: what was obtained is no token: {error}") from error

@@ -1,0 +1,30 @@
+"""What every controller is made of, and no workflow: a fair work queue, a loop of rounds, leader election, shards.
+
+Rounds are level-triggered: a key says that something about an object has changed, the round looks at the present state.
+"""
+
+from propeller.reconcile._controller import Controller, Outcome, Result
+from propeller.reconcile._lease import Election, Leadership, LeaseClient, LeaseLost
+from propeller.reconcile._pool import FairPool
+from propeller.reconcile._queue import Closed, WorkQueue
+from propeller.reconcile._shards import SHARD_LABEL, SHARDS, assign_shards, shard_of, shard_selector
+from propeller.reconcile._watchdog import Watchdog
+
+__all__ = [
+    "SHARDS",
+    "SHARD_LABEL",
+    "Closed",
+    "Controller",
+    "Election",
+    "FairPool",
+    "Leadership",
+    "LeaseClient",
+    "LeaseLost",
+    "Outcome",
+    "Result",
+    "Watchdog",
+    "WorkQueue",
+    "assign_shards",
+    "shard_of",
+    "shard_selector",
+]

@@ -1,0 +1,174 @@
+"""Controller: workers that take keys from a queue, and run a round for each.
+
+Guarantees
+    One round at a time for a key; up to `workers` rounds at once. A round that fails, in whatever way, concerns its own
+    key alone: the key waits for its backoff (or the time that the server named) and is tried again.
+    A round that returns without awaiting costs no task switch; after `_SLICE` seconds of such rounds in a row the
+    worker lets the rest of the loop run.
+    Stopping: when `run` is cancelled no further key is taken, running rounds get `grace` seconds to end, then they are
+    cancelled; `run` returns only when all have ended.
+Assumptions
+    Rounds are level-triggered: they look at the present state, so that one left out by a stop or a crash is made up for
+    when everything is listed anew. A round that swallows cancellation is a defect; `liveness` tells of it.
+Caveats
+    `round_deadline` cannot interrupt a round that blocks the loop; the watchdog names it, and a probe that is served
+    on this loop fails.
+Errors
+    A round's exceptions do not leave `run`: each cause is logged as `telemetry.Causes` says, and counted in `on_round`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+import msgspec
+
+from propeller.clock import SYSTEM_CLOCK, Clock
+from propeller.config import Queue as QueueSettings
+from propeller.errors import Retryable
+from propeller.reconcile._queue import Closed, WorkQueue
+from propeller.telemetry import Causes
+
+K = TypeVar("K", bound=Hashable)
+
+_SLICE = 0.005  # seconds; what DESIGN allows on the loop in one piece
+
+log = logging.getLogger(__name__)
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What a round asks for: another round after `requeue_after` seconds, or none before the next change."""
+
+    requeue_after: float | None = None
+
+
+class Outcome(enum.StrEnum):
+    """How a round ended."""
+
+    OK = "ok"
+    RETRY = "retry"  # Retryable: expected now and then
+    ERROR = "error"  # any other exception
+    DEADLINE = "deadline"
+
+
+class Controller(Generic[K]):
+    """Runs `reconcile` for the keys of `queue`.
+
+    `reconcile` may be a plain function or a coroutine function; None is short for `Result()`. `synced` says whether the
+    caches it reads are filled. `on_round` is told of each round's outcome and seconds.
+    """
+
+    def __init__(
+        self,
+        queue: WorkQueue[K],
+        reconcile: Callable[[K], Awaitable[Result | None] | Result | None],
+        settings: QueueSettings | None = None,
+        *,
+        name: str = "controller",
+        synced: Callable[[], bool] = lambda: True,
+        on_round: Callable[[Outcome, float], None] = lambda outcome, seconds: None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.queue = queue
+        self.name = name
+        self._reconcile = reconcile
+        self._settings = settings or QueueSettings()
+        self._synced = synced
+        self._on_round = on_round
+        self._clock = clock
+        self._causes = Causes(log)
+        self._running: dict[K, float] = {}
+
+    async def run(self) -> None:
+        """Work until cancelled, or until the queue is closed and its last key done."""
+        workers = [
+            asyncio.create_task(self._work(), name=f"{self.name} worker {number}")
+            for number in range(self._settings.workers)
+        ]
+        try:
+            await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            self.queue.close()
+            try:
+                await asyncio.wait(workers, timeout=self._settings.grace)
+            finally:
+                for worker in workers:
+                    worker.cancel()
+                ends = await asyncio.gather(*workers, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
+
+    def liveness(self) -> str | None:
+        """Why the process should be restarted; None while all is well."""
+        limit = self._settings.round_deadline + self._settings.grace
+        now = self._clock.monotonic()
+        for key, since in self._running.items():
+            if now - since > limit:
+                return (
+                    f"{self.name}: the round of {key!r} has not ended for {now - since:.0f} s, and ignores cancellation"
+                )
+        return None
+
+    def readiness(self) -> str | None:
+        """Why the process does no work yet; None when it does."""
+        return None if self._synced() else f"{self.name}: caches are not synced yet"
+
+    async def _work(self) -> None:
+        """One worker: a round for each key, until the queue is closed."""
+        yielded = self._clock.monotonic()
+        while True:
+            try:
+                key = self.queue.try_get()
+                if key is None:
+                    key = await self.queue.get()
+                    yielded = self._clock.monotonic()
+            except Closed:
+                return
+            began = self._clock.monotonic()
+            self._running[key] = began
+            try:
+                outcome = await self._round(key)
+            finally:
+                del self._running[key]
+                self.queue.done(key)
+            ended = self._clock.monotonic()
+            self._on_round(outcome, ended - began)
+            if ended - yielded > _SLICE:
+                await asyncio.sleep(0)
+                yielded = self._clock.monotonic()
+
+    async def _round(self, key: K) -> Outcome:
+        """One round of `key`, and what follows for it."""
+        deadline = asyncio.timeout(self._settings.round_deadline)
+        try:
+            result = self._reconcile(key)
+            if inspect.isawaitable(result):
+                async with deadline:
+                    result = await result
+        except Retryable as error:
+            delay = self.queue.add_rate_limited(key, after=error.after)
+            self._causes.report(error, "round of %r of %s: trying again in %.1f s", key, self.name, delay)
+            return Outcome.RETRY
+        except (Exception, asyncio.CancelledError) as error:  # whatever a round raises, other keys keep their worker
+            if isinstance(error, asyncio.CancelledError) and _cancelling():
+                raise
+            delay = self.queue.add_rate_limited(key)
+            outcome = Outcome.DEADLINE if isinstance(error, TimeoutError) and deadline.expired() else Outcome.ERROR
+            self._causes.report(error, "round of %r of %s failed: trying again in %.1f s", key, self.name, delay)
+            return outcome
+        self.queue.forget(key)
+        if result is not None and result.requeue_after is not None:
+            self.queue.add_after(key, result.requeue_after)
+        return Outcome.OK
+
+
+def _cancelling() -> bool:
+    """Whether this task itself is being cancelled, rather than something that it awaits."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

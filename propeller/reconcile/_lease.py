@@ -1,0 +1,258 @@
+"""Leader election on a Lease: of several processes one acts, and another takes over when it falls silent.
+
+Guarantees
+    Never two holders act, given that whoever acts asks `Leadership.check` first: a holder stops `renew_deadline`
+    seconds after it *sent* its last acknowledged renewal; nobody else acquires before `duration` seconds have passed
+    since they *saw* that renewal, which is later. The difference, `duration - renew_deadline`, covers requests under
+    way (bound them with `Leadership.remaining`) and clocks that run at unlike speeds.
+    No wall clock is compared: a record counts as renewed when its resourceVersion has changed, seen by the watcher's
+    own monotonic clock (as in client-go, tools/leaderelection). Clocks may be wrong by years.
+    Writes carry the resourceVersion that was read, so of two that acquire at once one gets a Conflict.
+    The lease is renewed until the body has ended, also while it winds down after a cancel, and is then released.
+Assumptions
+    Identities are unique. Monotonic clocks differ in rate by less than `duration / renew_deadline`.
+Caveats
+    A process that is halted between `check` and the effect can act late; where that matters, let the effect carry
+    `token`, which grows with each change of holder, and have its receiver refuse lower ones.
+    Whoever deletes the Lease object by hand lifts the protection against new candidates until the holder's next
+    renewal, which finds it gone and gives up.
+Errors
+    LeaseLost in the body's place when the lease could not be renewed in time or somebody else holds it. While waiting
+    for the lease failures are logged once per cause and retried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from propeller.clock import SYSTEM_CLOCK, Clock, rfc3339
+from propeller.config import Election as ElectionSettings
+from propeller.errors import AlreadyExists, Conflict, Invalid, NotFound, Retryable
+from propeller.kube import LEASES, Lease, LeaseSpec, ObjectMeta, Resource
+from propeller.telemetry import Causes
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class LeaseLost(Retryable):
+    """This process may no longer act: the lease was not renewed in time, or is somebody else's."""
+
+
+class LeaseClient(Protocol):
+    """What an election needs of the Kubernetes client."""
+
+    async def get(self, resource: Resource[T], name: str, namespace: str | None = None) -> T:
+        """Raises NotFound."""
+
+    async def create(self, resource: Resource[T], body: msgspec.Struct, namespace: str | None = None) -> T:
+        """Raises AlreadyExists."""
+
+    async def replace(self, resource: Resource[T], body: msgspec.Struct, name: str, namespace: str | None = None) -> T:
+        """Raises Conflict where the object's resourceVersion is not the current one, NotFound where it is gone."""
+
+
+class Leadership:
+    """The right to act, while it lasts."""
+
+    def __init__(self, lease: str, clock: Clock) -> None:
+        self._lease = lease
+        self._clock = clock
+        self.token = 0
+        """Fencing token: the Lease's leaseTransitions, larger for each later holder."""
+        self.valid_until = -math.inf
+        """Time of the monotonic clock, seconds, until which this process may act. Each renewal puts it off."""
+
+    def remaining(self) -> float:
+        """Seconds for which this process may act without a further renewal: 0 when the lease is lost."""
+        return max(0.0, self.valid_until - self._clock.monotonic())
+
+    def check(self) -> None:
+        """Raises LeaseLost unless this process may act now."""
+        if not self.remaining():
+            raise LeaseLost(f"lease {self._lease} is no longer held")
+
+
+class Election:
+    """One candidate for the Lease `namespace/name`, under an `identity` that no other candidate has."""
+
+    def __init__(
+        self,
+        client: LeaseClient,
+        namespace: str,
+        name: str,
+        identity: str,
+        settings: ElectionSettings | None = None,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._settings = settings or ElectionSettings()
+        if not 0 < self._settings.retry < self._settings.renew_deadline < self._settings.duration:
+            raise Invalid(f"an election needs 0 < retry < renew_deadline < duration, not {self._settings}")
+        self._client = client
+        self._namespace = namespace
+        self._name = name
+        self._identity = identity
+        self._clock = clock
+        self._rng = rng or random.Random()
+        self._causes = Causes(log)
+        self._seen: Lease | None = None
+        self._seen_at = 0.0
+
+    @property
+    def lease(self) -> str:
+        """`namespace/name`."""
+        return f"{self._namespace}/{self._name}"
+
+    @property
+    def holder(self) -> str:
+        """Who held the lease when it was last looked at; empty where nobody did."""
+        return (self._seen.spec.holder_identity or "") if self._seen else ""
+
+    @asynccontextmanager
+    async def lead(self) -> AsyncIterator[Leadership]:
+        """Wait for the lease, and hold it while the body runs.
+
+        On its loss the body is cancelled, and LeaseLost raised. On leaving, the lease is released.
+        """
+        leadership = Leadership(self.lease, self._clock)
+        while not await self._attempt(leadership):
+            await self._pause()
+        log.info("%s holds lease %s", self._identity, self.lease)
+        fuse = asyncio.timeout(leadership.remaining())
+        try:
+            async with fuse:
+                keeping = asyncio.create_task(self._keep(leadership, fuse), name=f"renew lease {self.lease}")
+                try:
+                    yield leadership
+                finally:
+                    keeping.cancel()
+                    await asyncio.wait((keeping,))
+        except TimeoutError as error:
+            if fuse.expired():
+                raise LeaseLost(f"{self._identity} lost lease {self.lease}") from error
+            raise
+        finally:
+            await self._release(leadership)
+
+    async def _keep(self, leadership: Leadership, fuse: asyncio.Timeout) -> None:
+        """Renew until cancelled. Each renewal puts off the fuse, which ends the body when it burns down."""
+        while not fuse.expired():
+            await self._pause()
+            held = await self._attempt(leadership)
+            if not held and self.holder != self._identity:
+                leadership.valid_until = -math.inf
+            if not fuse.expired():
+                fuse.reschedule(asyncio.get_running_loop().time() + leadership.remaining())
+
+    async def _attempt(self, leadership: Leadership) -> bool:
+        """Acquire or renew once: True if a write of this attempt was acknowledged."""
+        try:
+            async with asyncio.timeout(leadership.remaining() or self._settings.renew_deadline):
+                try:
+                    await self._acquire_or_renew(leadership)
+                except (AlreadyExists, Conflict, NotFound):
+                    await self._look()  # somebody wrote in between: the next attempt judges what they wrote
+                    return False
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong, only the next attempt can mend it
+            self._causes.report(error, "%s cannot write lease %s", self._identity, self.lease)
+            return False
+        return leadership.remaining() > 0
+
+    async def _acquire_or_renew(self, leadership: Leadership) -> None:
+        """Write ourselves into the record, if it is ours, free, or was silent for its duration."""
+        if not leadership.remaining():
+            exists = await self._look()
+            if not self._is_free():
+                return
+            if not exists:
+                await self._write(leadership, None)
+                return
+        await self._write(leadership, self._seen)
+
+    def _is_free(self) -> bool:
+        """Whether nobody else may be acting, by what was seen so far."""
+        if self._seen is None or self.holder in ("", self._identity):
+            return True
+        duration = self._seen.spec.lease_duration_seconds or self._settings.duration
+        return self._clock.monotonic() >= self._seen_at + duration
+
+    async def _look(self) -> bool:
+        """Read the record; whether there is one. That of another holder counts for its duration even if deleted."""
+        try:
+            self._observe(await self._client.get(LEASES, self._name, self._namespace))
+        except NotFound:
+            if self._seen is not None and self.holder == self._identity:
+                self._seen = _freed(self._seen)
+            return False
+        return True
+
+    def _observe(self, lease: Lease) -> None:
+        if self._seen is None or lease.metadata.resource_version != self._seen.metadata.resource_version:
+            self._seen, self._seen_at = lease, self._clock.monotonic()
+
+    async def _write(self, leadership: Leadership, current: Lease | None) -> None:
+        """Acquire or renew; `current` is the record to replace, None where there is none."""
+        previous = self._seen.spec if self._seen else LeaseSpec()
+        transitions = previous.lease_transitions or 0
+        now = rfc3339(self._clock.now(), microseconds=True)
+        if (
+            now == previous.renew_time
+        ):  # a clock that stands: without a change the server would keep the resourceVersion
+            now = rfc3339(self._clock.now() + 0.001, microseconds=True)
+        renewing = self.holder == self._identity
+        spec = LeaseSpec(
+            holder_identity=self._identity,
+            lease_duration_seconds=self._settings.duration,
+            acquire_time=previous.acquire_time if renewing else now,
+            renew_time=now,
+            lease_transitions=transitions if renewing or self._seen is None else transitions + 1,
+        )
+        sent = self._clock.monotonic()
+        if current is None:
+            metadata = ObjectMeta(name=self._name, namespace=self._namespace)
+            lease = await self._client.create(LEASES, Lease(metadata=metadata, spec=spec), self._namespace)
+        else:
+            lease = await self._replace(current, spec)
+        self._observe(lease)
+        leadership.token = lease.spec.lease_transitions or 0
+        leadership.valid_until = sent + self._settings.renew_deadline
+
+    async def _replace(self, current: Lease, spec: LeaseSpec) -> Lease:
+        changed = msgspec.structs.replace(current, spec=spec)
+        return await self._client.replace(LEASES, changed, self._name, self._namespace)
+
+    async def _release(self, leadership: Leadership) -> None:
+        """Give the lease up, so that others need not wait; where that fails they wait for its duration."""
+        if not leadership.remaining() or self._seen is None:
+            return
+        leadership.valid_until = -math.inf  # before the write: from there on others may act
+        try:
+            async with asyncio.timeout(self._settings.retry):
+                try:
+                    await self._replace(self._seen, _freed(self._seen).spec)
+                except Conflict:  # a renewal that was cancelled on its way has had its effect
+                    if await self._look() and self.holder == self._identity:
+                        await self._replace(self._seen, _freed(self._seen).spec)
+        except Exception as error:  # noqa: BLE001 - the body's own outcome must not be hidden by a failed courtesy
+            self._causes.report(error, "%s cannot release lease %s", self._identity, self.lease)
+        else:
+            log.info("%s released lease %s", self._identity, self.lease)
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(self._settings.retry * self._rng.uniform(1.0, 1.2))
+
+
+def _freed(lease: Lease) -> Lease:
+    """The record without a holder; its count of transitions goes on."""
+    return msgspec.structs.replace(lease, spec=msgspec.structs.replace(lease.spec, holder_identity=None))

@@ -1,0 +1,81 @@
+"""A pool of workers for what rounds want done: bounded, and fair between tenants.
+
+Guarantees
+    At most `size` jobs run at once. Which is next follows the fair order of `resourcemgr.FairQueue`, so that
+    a tenant with 50,000 jobs does not hold up one with a single job.
+    A job that waits costs an entry, not a task. Leaving the block cancels what runs and drops what waits.
+Assumptions
+    Jobs handle their own errors. One that raises is a defect: it is logged with its tenant, and the pool goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Hashable
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from propeller.resourcemgr import FairQueue
+
+T = TypeVar("T", bound=Hashable)
+
+Job = Callable[[], Awaitable[None]]
+
+log = logging.getLogger(__name__)
+
+
+class FairPool(Generic[T]):
+    """Runs jobs of tenants; use as `async with`. Workers start with the first jobs, not before."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._waiting: FairQueue[Job] = FairQueue()
+        self._tenants: dict[Job, T] = {}
+        self._running = 0
+        self._group = asyncio.TaskGroup()
+        self._tasks: dict[asyncio.Task[None], None] = {}  # in the order of their start
+        self._open = AsyncExitStack()
+
+    def __len__(self) -> int:
+        """Jobs that wait or run."""
+        return len(self._waiting) + self._running
+
+    def submit(self, tenant: T, job: Job) -> None:
+        """Run `job` when its turn comes."""
+        self._waiting.add(job, tenant)
+        self._tenants[job] = tenant
+        if self._running < self._size:
+            self._running += 1
+            task = self._group.create_task(self._work(), name="effects")
+            self._tasks[task] = None
+            task.add_done_callback(self._tasks.pop)
+
+    async def __aenter__(self) -> Self:
+        await self._open.enter_async_context(self._group)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._size = 0
+        for job in list(self._waiting):
+            self._waiting.remove(job)
+        self._tenants.clear()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await self._open.__aexit__(kind, error, traceback)
+
+    async def _work(self) -> None:
+        """Jobs one after the other, until none waits."""
+        try:
+            while self._waiting:
+                job = self._waiting.pop()
+                tenant = self._tenants.pop(job)
+                try:
+                    await job()
+                except Exception:
+                    log.exception("a job of %s raised", tenant)
+        finally:
+            self._running -= 1

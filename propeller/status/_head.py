@@ -1,0 +1,107 @@
+"""The readable part of a status, and the whole as it stands in the resource.
+
+`phase` is Flyte's number and `state` its word; times, counts, error and current nodes are for people and kubectl;
+`nodes` is the snapshot, base64, or `nodesReference` says where in the object store it is (URI, SHA-256, bytes).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from typing import Any
+
+from propeller.clock import rfc3339
+from propeller.errors import CorruptBlob
+from propeller.status._snapshot import Snapshot, decode, encode, take
+from propeller.storage import Storage
+from propeller.workflow import Execution, NodePhase, WorkflowPhase
+
+CURRENT_NODES = 10
+"""How many active nodes the head names: enough to see what is going on, few enough to read."""
+
+MESSAGE_CHARACTERS = 8 * 1024
+"""Of the error's message in the head; the snapshot has all of it."""
+
+_WORDS = {
+    WorkflowPhase.READY: "Ready",
+    WorkflowPhase.RUNNING: "Running",
+    WorkflowPhase.SUCCEEDING: "Succeeding",
+    WorkflowPhase.SUCCEEDED: "Succeeded",
+    WorkflowPhase.FAILING: "Failing",
+    WorkflowPhase.FAILED: "Failed",
+    WorkflowPhase.ABORTED: "Aborted",
+    WorkflowPhase.HANDLING_FAILURE_NODE: "HandlingFailureNode",
+}
+
+
+def head(execution: Execution, now: float) -> dict[str, Any]:
+    """The readable part; `now` is epoch seconds."""
+    status: dict[str, Any] = {
+        "phase": int(execution.phase),
+        "state": _WORDS[execution.phase],
+        "startedAt": rfc3339(execution.created_at),
+        "lastUpdatedAt": rfc3339(now),
+        "stoppedAt": rfc3339(execution.ended_at) if execution.ended_at is not None else None,
+        "counts": _counts(execution),
+        "currentNodes": [
+            execution.unique_id(node) for node, _ in zip(execution.states, range(CURRENT_NODES), strict=False)
+        ],
+        "dataDir": execution.info.directory,
+        "error": None,
+        "message": None,
+    }
+    if (failure := execution.failure) is not None:
+        message = _shortened(failure.message)
+        status["error"] = {"code": failure.code, "message": message, "kind": str(failure.kind)}
+        status["message"] = f"{failure.node}: {message}" if failure.node else message
+    return status
+
+
+async def encode_status(execution: Execution, now: float, budget: int, storage: Storage) -> dict[str, Any]:
+    """The whole status within `budget` bytes of snapshot: smaller detail first, then the object store."""
+    status = head(execution, now)
+    status["nodes"], status["nodesReference"] = None, None
+    text = ""
+    for times in (True, False):
+        blob = encode(take(execution, times=times))
+        text = base64.b64encode(blob).decode()
+        if len(text) <= budget:
+            status["nodes"] = text
+            return status
+    digest = hashlib.sha256(blob).hexdigest()
+    uri = f"{execution.info.directory}/status/{digest}.zst"
+    await storage.write(uri, blob)
+    status["nodesReference"] = {"uri": uri, "sha256": digest, "bytes": len(blob)}
+    return status
+
+
+async def decode_status(status: dict[str, Any], storage: Storage) -> Snapshot | None:
+    """The snapshot of a status, None where there is none yet. Raises CorruptBlob, MissingBlob, StorageError."""
+    if text := status.get("nodes"):
+        try:
+            return decode(base64.b64decode(text, validate=True))
+        except (binascii.Error, TypeError) as error:
+            raise CorruptBlob(f"status.nodes is not base64: {error}") from error
+    if reference := status.get("nodesReference"):
+        if not isinstance(reference, dict) or not {"uri", "sha256"} <= reference.keys():
+            raise CorruptBlob(f"status.nodesReference has no uri and sha256: {reference!r}")
+        blob = await storage.read(str(reference["uri"]))
+        if hashlib.sha256(blob).hexdigest() != reference["sha256"]:
+            raise CorruptBlob(f"{reference['uri']} is not what status.nodesReference says: its digest differs")
+        return decode(blob)
+    return None
+
+
+def _shortened(message: str) -> str:
+    """A message that a head has room for: its begin and its end, where a traceback says most."""
+    if len(message) <= MESSAGE_CHARACTERS:
+        return message
+    half = MESSAGE_CHARACTERS // 2
+    return f"{message[:half]}\n... {len(message) - 2 * half} characters ...\n{message[-half:]}"
+
+
+def _counts(execution: Execution) -> dict[str, int]:
+    return {
+        phase.name.lower(): count for phase, count in execution.count().items() if phase is not NodePhase.NOT_STARTED
+    }

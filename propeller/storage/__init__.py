@@ -1,0 +1,25 @@
+"""The object store: blobs by URI in files, memory or S3, and flyteidl literals in and out of them.
+
+One `Storage` for a process, opened with `async with`; everything else here works through it.
+"""
+
+from propeller.storage._literals import read_literals, read_offloaded, write_literals
+from propeller.storage._resolve import Lookup, promised_nodes, resolve
+from propeller.storage._storage import Storage
+from propeller.storage._stores import MemoryStore, Store
+from propeller.storage._structs import struct_to_python
+from propeller.storage._text import literal_to_text
+
+__all__ = [
+    "Lookup",
+    "MemoryStore",
+    "Storage",
+    "Store",
+    "literal_to_text",
+    "promised_nodes",
+    "read_literals",
+    "read_offloaded",
+    "resolve",
+    "struct_to_python",
+    "write_literals",
+]

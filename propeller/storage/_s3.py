@@ -1,0 +1,118 @@
+"""`s3://`: blobs in Amazon S3, or in a server that speaks its protocol.
+
+Guarantees
+    aiobotocore is imported, and one client opened, on the first use; `aclose` closes it.
+    Size is checked against Content-Length before a body is read; a body without one is read no further than the limit.
+Assumptions
+    Credentials are where AWS's tools look for them: AWS_* variables, ~/.aws, the role of pod or machine. With an
+    endpoint of one's own, addresses carry the bucket in the path, as most such servers want it.
+Errors
+    MissingBlob; CorruptBlob over the limit; StorageError that names the bucket and the permission or endpoint; Invalid
+    where aiobotocore is not installed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Any
+
+from propeller import config
+from propeller.errors import Invalid
+from propeller.storage._s3_errors import Target, translated
+from propeller.storage._stores import too_large
+from propeller.storage._uri import bucket_and_key
+
+CONNECTIONS = 64
+"""As many as a controller has effects under way at once."""
+
+CONNECT_SECONDS = 5.0
+"""A server that is there answers a connect within milliseconds."""
+
+ATTEMPTS = 3
+"""Tries of one request within its deadline; what is above us tries again after longer pauses."""
+
+_PIECE = 1 << 20
+
+
+class S3Store:
+    """Reads and writes objects; see the module's text."""
+
+    def __init__(self, settings: config.Storage) -> None:
+        self._settings = settings
+        self._opened = AsyncExitStack()
+        self._opening = asyncio.Lock()
+        self._client: Any = None
+
+    async def read(self, uri: str, limit: int) -> bytes:
+        bucket, key = bucket_and_key(uri)
+        client = self._client or await self._open()
+        with translated(Target(uri, bucket, "s3:GetObject", self._settings)):
+            answer = await client.get_object(Bucket=bucket, Key=key)
+            body = answer["Body"]
+            try:
+                return await _read(uri, body, answer.get("ContentLength"), limit)
+            finally:
+                body.close()  # of a body that was read to its end the connection is kept
+
+    async def write(self, uri: str, data: bytes) -> None:
+        bucket, key = bucket_and_key(uri)
+        client = self._client or await self._open()
+        with translated(Target(uri, bucket, "s3:PutObject", self._settings)):
+            await client.put_object(Bucket=bucket, Key=key, Body=data)
+
+    async def aclose(self) -> None:
+        self._client = None
+        await self._opened.aclose()
+
+    async def _open(self) -> Any:
+        async with self._opening:
+            if self._client is None:
+                session, options = await asyncio.to_thread(_prepare, self._settings)
+                with translated(Target("s3://", "", "", self._settings)):
+                    self._client = await self._opened.enter_async_context(session.create_client("s3", **options))
+            return self._client
+
+
+async def _read(uri: str, body: Any, size: int | None, limit: int) -> bytes:
+    if size is not None:
+        if size > limit:
+            raise too_large(uri, size, limit)
+        data: bytes = await body.read()
+        return data
+    pieces: list[bytes] = []
+    read = 0
+    while piece := await body.read(_PIECE):
+        pieces.append(piece)
+        read += len(piece)
+        if read > limit:
+            raise too_large(uri, read, limit)
+    return b"".join(pieces)
+
+
+def _prepare(settings: config.Storage) -> tuple[Any, dict[str, Any]]:
+    """A session and its client's options. For a thread: imports and the service's description take most of a second."""
+    try:
+        from aiobotocore.config import AioConfig
+        from aiobotocore.session import get_session
+    except ImportError as error:
+        raise Invalid("s3:// needs the package aiobotocore: pip install 'propeller[s3]'") from error
+    session = get_session()
+    descriptions = session.get_component("data_loader")
+    descriptions.load_service_model("s3", "service-2")  # kept by the loader: the client finds it there
+    descriptions.load_service_model("s3", "endpoint-rule-set-1")
+    own_server = bool(settings.s3_endpoint)
+    return session, {
+        "region_name": settings.s3_region,
+        "endpoint_url": settings.s3_endpoint or None,
+        "config": AioConfig(
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=settings.deadline,
+            max_pool_connections=CONNECTIONS,
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+            s3={"addressing_style": "path" if own_server else "auto"},
+            # Servers other than AWS's often reject the checksums that its newer clients add.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    }

@@ -1,0 +1,134 @@
+"""Blobs by URI, whoever keeps them: one reader and writer for all schemes.
+
+Guarantees
+    A blob over `max_blob_bytes` is refused before it is read or written. Every operation ends by its deadline.
+    Reads of one URI at the same time are one read. What was read or written lately is kept, `cache_bytes` of it at
+    most; that something is missing is never kept, and neither is what a write or a fresh read has overtaken.
+Assumptions
+    Blobs do not change within an execution. Who reads what another process has just written asks for it `fresh`.
+Errors
+    MissingBlob; CorruptBlob over the limit; StorageError, worth a retry, with the URI and what mends it; Invalid for a
+    URI that nobody here can read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from types import TracebackType
+
+from propeller import config
+from propeller.errors import Invalid, PropellerError, StorageError, TooLarge
+from propeller.storage._cache import Cache
+from propeller.storage._files import FileStore
+from propeller.storage._s3 import S3Store
+from propeller.storage._stores import MemoryStore, Store
+from propeller.storage._uri import scheme_of
+
+DEFAULTS = config.Storage()
+
+
+class _Read:
+    """A read that is under way, and what came of it: neither data nor error where its reader was cancelled."""
+
+    __slots__ = ("data", "done", "error")
+
+    def __init__(self) -> None:
+        self.done = asyncio.Event()
+        self.data: bytes | None = None
+        self.error: PropellerError | None = None
+
+
+class Storage:
+    """Reads and writes blobs; see the module's text. `async with` closes what it opened.
+
+    `stores` adds schemes, or takes the place of the built-in `file`, `memory` and `s3`.
+    """
+
+    def __init__(self, settings: config.Storage = DEFAULTS, *, stores: Mapping[str, Store] | None = None) -> None:
+        self._limit = settings.max_blob_bytes
+        self._deadline = settings.deadline
+        self._stores: dict[str, Store] = {
+            "file": FileStore(),
+            "memory": MemoryStore(),
+            "s3": S3Store(settings),
+            **(stores or {}),
+        }
+        self._cache = Cache(settings.cache_bytes)
+        self._reads: dict[str, _Read] = {}
+
+    async def __aenter__(self) -> Storage:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for store in self._stores.values():
+            await store.aclose()
+
+    async def read(self, uri: str, *, fresh: bool = False) -> bytes:
+        """The blob at `uri`. `fresh` asks its store even where we have it."""
+        while not fresh:
+            if (kept := self._cache.get(uri)) is not None:
+                return kept
+            if (other := self._reads.get(uri)) is None:
+                break
+            await other.done.wait()
+            if other.error is not None:
+                raise other.error
+            if other.data is not None:
+                return other.data
+        return await self._read(uri)
+
+    async def write(self, uri: str, data: bytes) -> None:
+        """Store `data` at `uri`, in the place of what is there. Raises TooLarge where nobody could read it back."""
+        store = self._store_of(uri)
+        if len(data) > self._limit:
+            raise TooLarge(
+                f"{uri} would have {len(data)} bytes, over the limit of storage.max_blob_bytes, {self._limit}"
+            )
+        try:
+            async with asyncio.timeout(self._deadline):
+                await store.write(uri, data)
+        except TimeoutError as error:
+            self._overtake(uri)
+            raise StorageError(f"{uri} was not written within {self._deadline:g} s (storage.deadline)") from error
+        except BaseException:
+            self._overtake(uri)  # it may be there or not
+            raise
+        self._overtake(uri)
+        self._cache.put(uri, data)
+
+    async def _read(self, uri: str) -> bytes:
+        store = self._store_of(uri)
+        read = self._reads[uri] = _Read()
+        try:
+            async with asyncio.timeout(self._deadline):
+                data = await store.read(uri, self._limit)
+        except TimeoutError as error:
+            read.error = StorageError(f"{uri} was not read within {self._deadline:g} s (storage.deadline)")
+            raise read.error from error
+        except PropellerError as error:
+            read.error = error
+            raise
+        else:
+            read.data = data
+            if self._reads.get(uri) is read:
+                self._cache.put(uri, data)
+            return data
+        finally:
+            if self._reads.get(uri) is read:
+                del self._reads[uri]
+            read.done.set()
+
+    def _overtake(self, uri: str) -> None:
+        """What is kept or being read is not what is there any more."""
+        self._cache.discard(uri)
+        self._reads.pop(uri, None)
+
+    def _store_of(self, uri: str) -> Store:
+        store = self._stores.get(scheme_of(uri))
+        if store is None:
+            schemes = ", ".join(f"{scheme}://" for scheme in sorted(self._stores))
+            raise Invalid(f"{uri!r} cannot be read or written here: its scheme must be one of {schemes}")
+        return store

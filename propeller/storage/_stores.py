@@ -1,0 +1,52 @@
+"""What a place that keeps blobs must do, and the one that keeps them in memory."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from propeller.errors import CorruptBlob, MissingBlob
+
+
+class Store(Protocol):
+    """One scheme's blobs, by whole URI. Reads and writes are whole, and a reader never sees half a write."""
+
+    async def read(self, uri: str, limit: int) -> bytes:
+        """The blob; raises MissingBlob, StorageError, and CorruptBlob, before reading it, where it exceeds `limit`."""
+
+    async def write(self, uri: str, data: bytes) -> None:
+        """Put the blob in the place of what is there, if anything. Raises StorageError."""
+
+    async def aclose(self) -> None:
+        """Release connections."""
+
+
+class MemoryStore:
+    """`memory://`: blobs in a dict of this process, gone with it. `blobs` may be looked into and shared."""
+
+    def __init__(self, blobs: dict[str, bytes] | None = None) -> None:
+        self.blobs: dict[str, bytes] = {} if blobs is None else blobs
+
+    async def read(self, uri: str, limit: int) -> bytes:
+        data = self.blobs.get(uri)
+        if data is None:
+            raise missing(uri)
+        if len(data) > limit:
+            raise too_large(uri, len(data), limit)
+        return data
+
+    async def write(self, uri: str, data: bytes) -> None:
+        self.blobs[uri] = data
+
+    async def aclose(self) -> None:
+        """Nothing to release: the blobs stay, as files would."""
+
+
+def missing(uri: str) -> MissingBlob:
+    return MissingBlob(f"nothing is stored at {uri}")
+
+
+def too_large(uri: str, size: int, limit: int) -> CorruptBlob:
+    return CorruptBlob(
+        f"{uri} has {size} bytes, over the limit of {limit}: write large data as a file, or raise "
+        "storage.max_blob_bytes"
+    )

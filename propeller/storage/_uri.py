@@ -1,0 +1,33 @@
+"""Where a blob is: the scheme of a URI says who keeps it, the rest is that store's own.
+
+Paths are taken as they are written, percent signs and all, because tasks do so (fsspec's `file://` and `s3://`): what
+was decoded here would be another file there.
+"""
+
+from __future__ import annotations
+
+from propeller.errors import Invalid
+
+
+def scheme_of(uri: str) -> str:
+    """The scheme; "" where there is none."""
+    scheme, separator, _ = uri.partition("://")
+    return scheme if separator else ""
+
+
+def file_path(uri: str) -> str:
+    """The path of a `file://` URI; raises Invalid where it is not absolute."""
+    path = uri.removeprefix("file://")
+    if not path.startswith("/"):
+        raise Invalid(f"{uri!r} names no absolute path: write it like file:///data/propeller")
+    if "\0" in path:
+        raise Invalid(f"{uri!r} holds a NUL character, which no path may")
+    return path
+
+
+def bucket_and_key(uri: str) -> tuple[str, str]:
+    """Bucket and key of an `s3://` URI; raises Invalid where one is missing."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not bucket or not key:
+        raise Invalid(f"{uri!r} lacks a {'key' if bucket else 'bucket'}: write it like s3://bucket/some/key")
+    return bucket, key

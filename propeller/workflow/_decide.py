@@ -1,0 +1,335 @@
+"""The decision of a round: facts in, effects out, no I/O.
+
+Guarantees
+    Synchronous and deterministic: the same execution, facts and time give the same effects and the same execution.
+    Visits only nodes that a fact touches, and successors whose last dependency fell: cost is O(what changed).
+    A fact that comes too late (its node has moved on or ended) changes nothing.
+Assumptions
+    The execution is owned by the caller, who hands it over for the call: it is changed in place.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import msgspec
+
+from propeller.workflow._effects import Effect
+from propeller.workflow._execution import Execution, Frame, NodePhase, NodeView, WorkflowPhase
+from propeller.workflow._facts import Cancel, ChildEnded, Fact, Failure, FrameEnded, Resume, Start, TimeIsUp
+from propeller.workflow._plan import Graph
+from propeller.workflow._spec import FailurePolicy, NodeKind
+from propeller.workflow._states import Inside, State
+from propeller.workflow._states import Mapping as MappingState
+
+EXECUTION = -1
+"""The node number of facts about the execution as a whole: `Cancel`."""
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """A graph to run inside the node. `items` starts none of it by itself: the map task does."""
+
+    graph: Graph
+    attempt: int = 0
+    items: bool = False
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """What one fact does to one node: a next state, or an end (`phase`, with `failure` where it failed).
+
+    `effects` are to be done; `wake` asks for a TimeIsUp at that time; `open` runs a graph inside; `start` starts
+    children of the node's frame by their number in it; `choose` is the id of a branch's case; `attempt` is set where a
+    new attempt begins.
+    """
+
+    state: State | None = None
+    phase: NodePhase | None = None
+    failure: Failure | None = None
+    effects: tuple[Effect, ...] = ()
+    wake: float | None = None
+    open: Opening | None = None
+    start: tuple[int, int, int] | None = None
+    cancel: int | None = None
+    choose: str | None = None
+    attempt: int | None = None
+    system_failure: bool = False
+
+
+StepFunction = Callable[[NodeView, State | None, Fact, float], Step | None]
+"""`(node, state, fact, now) -> Step`, pure; None where the fact changes nothing."""
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """`effects` in the order decided, the next time to look again, and whether anything changed that a checkpoint would
+    keep.
+    """
+
+    effects: list[Effect]
+    wake: float | None
+    changed: bool
+
+
+def begin(execution: Execution, steps: Mapping[NodeKind, StepFunction], now: float) -> Decision:
+    """Open the root and start its first nodes."""
+    execution.phase = WorkflowPhase.RUNNING
+    frame = execution.open_frame(execution.plan.root)
+    return decide(execution, [(frame.base + entry, Start()) for entry in frame.graph.entries], now, steps)
+
+
+def resume(execution: Execution, steps: Mapping[NodeKind, StepFunction], now: float) -> Decision:
+    """The first round after a rebuild: active nodes ask again for what they wait for, and ready ones start."""
+    facts: list[tuple[int, Fact]] = [(node, Resume()) for node in execution.states]
+    for frame in execution.frames:
+        if not frame.ended:
+            facts.extend((node, Start()) for node in _ready(execution, frame))
+    failing = [frame for frame in execution.frames if frame.failure is not None and not frame.ended]
+    return _Round(execution, steps, now, failing).run(facts)
+
+
+def _ready(execution: Execution, frame: Frame) -> Iterator[int]:
+    """Nodes of a frame that may start and have not: the parallelism limit held them back."""
+    count = len(frame.graph.nodes)
+    if frame.items:
+        state = execution.states.get(frame.parent)
+        count = state.next if isinstance(state, MappingState) else 0
+    for node in range(frame.base, frame.base + count):
+        if execution.phases[node] == NodePhase.NOT_STARTED and not execution.unmet[node]:
+            yield node
+
+
+def decide(
+    execution: Execution, facts: Iterable[tuple[int, Fact]], now: float, steps: Mapping[NodeKind, StepFunction]
+) -> Decision:
+    """One round: `facts` are (node number, fact) pairs, `now` epoch seconds."""
+    return _Round(execution, steps, now, []).run(facts)
+
+
+class _Round:
+    def __init__(
+        self, execution: Execution, steps: Mapping[NodeKind, StepFunction], now: float, failing: list[Frame]
+    ) -> None:
+        self._execution = execution
+        self._steps = steps
+        self._now = now
+        self._todo: deque[tuple[int, Fact]] = deque()
+        self._effects: list[Effect] = []
+        self._changed = False
+        self._failing = failing
+
+    def run(self, facts: Iterable[tuple[int, Fact]]) -> Decision:
+        execution = self._execution
+        self._todo.extend(facts)
+        while execution.timers and execution.timers[0][0] <= self._now:
+            self._todo.append((heapq.heappop(execution.timers)[1], TimeIsUp()))
+        while self._todo or self._settle():
+            node, fact = self._todo.popleft()
+            if node == EXECUTION:
+                if isinstance(fact, Cancel):
+                    self._abort(fact)
+            else:
+                self._deliver(node, fact)
+        wake = execution.timers[0][0] if execution.timers else None
+        return Decision(self._effects, wake, self._changed)
+
+    def _deliver(self, node: int, fact: Fact) -> None:
+        execution = self._execution
+        if execution.phase.ended:
+            return
+        state = execution.states.get(node)
+        if isinstance(fact, Start):
+            if execution.phases[node] != NodePhase.NOT_STARTED or not self._may_start(node):
+                return
+        elif state is None:
+            return
+        view = execution.view(node)
+        if isinstance(fact, Start) and self._must_wait(view):
+            execution.held.append(node)
+            return
+        if isinstance(fact, Cancel):
+            self._cancel_inside(state, fact)
+        step = self._steps[view.spec.kind](view, state, fact, self._now)
+        if step is not None:
+            self._apply(view, step)
+
+    def _must_wait(self, view: NodeView) -> bool:
+        limit = self._execution.max_parallelism
+        return bool(limit) and view.spec.kind is NodeKind.TASK and self._execution.running >= limit
+
+    def _apply(self, view: NodeView, step: Step) -> None:
+        execution, node = self._execution, view.number
+        self._changed = True
+        if execution.phases[node] == NodePhase.NOT_STARTED:
+            execution.phases[node] = NodePhase.RUNNING
+            execution.started[node] = self._now - execution.created_at
+            view.frame.active += 1
+            if view.spec.kind is NodeKind.TASK:
+                execution.running += 1
+        if step.attempt is not None:
+            execution.attempts[node] = step.attempt
+        if step.system_failure:
+            execution.system_failures[node] = execution.system_failures.get(node, 0) + 1
+        if step.state is not None:
+            if isinstance(step.state, Inside) and view.spec.kind is NodeKind.TASK:
+                self._free_place()  # a dynamic task's pod is done: what is inside takes places of its own
+            execution.states[node] = step.state
+        self._effects.extend(step.effects)
+        if step.wake is not None:
+            execution.wake_at(step.wake, node)
+        if step.open is not None:
+            self._open(node, step.open)
+        if step.start is not None:
+            frame_number, first, end = step.start
+            base = execution.frames[frame_number].base
+            self._todo.extend((base + child, Start()) for child in range(first, end))
+        if step.cancel is not None:
+            self._cancel_frame(step.cancel, Cancel("what it is part of has failed"))
+        if step.choose is not None:
+            self._choose(view, step.choose)
+        if step.phase is not None:
+            self._end(view, step.phase, step.failure)
+
+    def _open(self, node: int, opening: Opening) -> None:
+        frame = self._execution.open_frame(
+            opening.graph, parent=node, parent_attempt=opening.attempt, items=opening.items
+        )
+        self._todo.extend((frame.base + entry, Start()) for entry in opening.graph.entries)
+
+    def _choose(self, view: NodeView, chosen: str) -> None:
+        execution, frame = self._execution, view.frame
+        for case, branch in frame.graph.case_of.items():
+            if branch != view.in_graph:
+                continue
+            if frame.graph.node_id(case) == chosen:
+                self._meet(frame, case)
+            else:
+                execution.phases[frame.base + case] = NodePhase.SKIPPED
+
+    def _meet(self, frame: Frame, number: int) -> None:
+        """One dependency of a node has fallen."""
+        node = frame.base + number
+        self._execution.unmet[node] -= 1
+        if not self._execution.unmet[node]:
+            self._todo.append((node, Start()))
+
+    def _end(self, view: NodeView, phase: NodePhase, failure: Failure | None) -> None:
+        execution, node, frame = self._execution, view.number, view.frame
+        state = execution.states.pop(node, None)
+        execution.phases[node] = phase
+        execution.ended[node] = self._now - execution.created_at
+        frame.active -= 1
+        if view.spec.kind is NodeKind.TASK and not isinstance(state, Inside):
+            self._free_place()
+        if failure is not None:
+            execution.failures[node] = failure
+        if frame.ended:
+            return
+        if frame.items:
+            self._todo.append((frame.parent, ChildEnded(view.in_graph, failure)))
+        elif view.in_graph == frame.graph.failure:
+            self._end_frame(frame)
+        elif (branch := frame.graph.case_of.get(view.in_graph)) is not None:
+            self._todo.append((frame.base + branch, ChildEnded(view.in_graph, failure)))
+        elif failure is not None:
+            self._fail(frame, failure)
+        elif phase is NodePhase.SUCCEEDED and view.in_graph == frame.graph.end:
+            self._end_frame(frame)
+        elif phase is NodePhase.SUCCEEDED and self._may_go_on(frame):
+            for successor in frame.graph.downstream[view.in_graph]:
+                self._meet(frame, successor)
+        if frame.failure is not None and not frame.ended:
+            self._failing.append(frame)
+
+    def _free_place(self) -> None:
+        """A task runs no more: the first held node that still may start takes its place."""
+        self._execution.running -= 1
+        held = self._execution.held
+        while held:
+            node = held.popleft()
+            if self._may_start(node):
+                self._todo.append((node, Start()))
+                return
+
+    def _may_start(self, node: int) -> bool:
+        frame = self._execution.frame_of(node)
+        if frame.ended:
+            return False
+        return self._may_go_on(frame) or node - frame.base == frame.graph.failure
+
+    def _may_go_on(self, frame: Frame) -> bool:
+        return frame.failure is None or frame.graph.policy is FailurePolicy.FAIL_AFTER_EXECUTABLE_NODES_COMPLETE
+
+    def _fail(self, frame: Frame, failure: Failure) -> None:
+        """A node failed for good: the first failure is the frame's, and by its policy stops the others."""
+        if frame.failure is not None:
+            return
+        frame.failure = failure
+        if frame.parent < 0:
+            self._execution.phase = WorkflowPhase.FAILING
+        if frame.graph.policy is FailurePolicy.FAIL_IMMEDIATELY:
+            reason = Cancel(f"node {failure.node} failed")
+            self._todo.extend((node, reason) for node in self._execution.active_in(frame))
+
+    def _settle(self) -> bool:
+        """End failed frames in which nothing is active nor about to be, once their failure node, if any, has run.
+
+        Returns whether that left something to do.
+        """
+        execution = self._execution
+        while self._failing:
+            frame = self._failing.pop()
+            if frame.ended or frame.active or self._has_held(frame):
+                continue
+            failure_node = frame.graph.failure
+            if failure_node is None:
+                self._end_frame(frame)
+            elif execution.unmet[frame.base + failure_node]:
+                if frame.parent < 0:
+                    execution.phase = WorkflowPhase.HANDLING_FAILURE_NODE
+                self._meet(frame, failure_node)
+        return bool(self._todo)
+
+    def _has_held(self, frame: Frame) -> bool:
+        end = frame.base + len(frame.graph.nodes)
+        return self._may_go_on(frame) and any(frame.base <= node < end for node in self._execution.held)
+
+    def _end_frame(self, frame: Frame) -> None:
+        frame.ended = True
+        if frame.parent >= 0:
+            self._todo.append((frame.parent, FrameEnded(frame.failure)))
+            return
+        execution = self._execution
+        execution.phase = WorkflowPhase.FAILED if frame.failure else WorkflowPhase.SUCCEEDED
+        execution.failure = frame.failure
+        execution.ended_at = self._now
+        execution.timers.clear()
+
+    def _cancel_inside(self, state: State | None, fact: Cancel) -> None:
+        """Whatever runs inside a cancelled node is cancelled with it."""
+        number = getattr(state, "frame", -1)
+        if number >= 0:
+            self._cancel_frame(number, fact)
+
+    def _cancel_frame(self, number: int, fact: Cancel) -> None:
+        frame = self._execution.frames[number]
+        frame.ended = True
+        self._todo.extend((node, fact) for node in self._execution.active_in(frame))
+
+    def _abort(self, fact: Cancel) -> None:
+        execution = self._execution
+        if execution.phase.ended:
+            return
+        for frame in execution.frames:
+            frame.ended = True
+        execution.held.clear()
+        for node in list(execution.states):
+            view = execution.view(node)
+            step = self._steps[view.spec.kind](view, execution.states[node], fact, self._now)
+            if step is not None:
+                self._apply(view, step)
+        execution.phase = WorkflowPhase.ABORTED
+        execution.failure = Failure("Aborted", fact.reason)
+        execution.ended_at = self._now
+        execution.timers.clear()
+        self._changed = True

@@ -1,0 +1,51 @@
+"""What a round wants done: each effect concerns one node, and ends as a fact about it."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Effect(msgspec.Struct, frozen=True):
+    """The base. `node` is the node's number in its execution."""
+
+    node: int
+
+
+class Launch(Effect, frozen=True):
+    """Resolve and store the inputs, then create the attempt's pod. → Launched, Refused, EffectFailed"""
+
+    attempt: int
+
+
+class Adopt(Effect, frozen=True):
+    """Look for the pod of an attempt that was running before a restart. → PodSeen, GONE where there is none"""
+
+    attempt: int
+
+
+class Collect(Effect, frozen=True):
+    """Read what an ended attempt left: futures, error or outputs.pb. → OutputsFound, FuturesFound, EffectFailed"""
+
+    attempt: int
+
+
+class StopPod(Effect, frozen=True):
+    """Delete the attempt's pod. No fact follows: its end is not waited for."""
+
+    attempt: int
+
+
+class WriteInputs(Effect, frozen=True):
+    """Resolve the node's bindings and store its inputs. → InputsWritten, EffectFailed"""
+
+
+class Choose(Effect, frozen=True):
+    """Evaluate a branch's conditions. → Chosen, EffectFailed"""
+
+
+class WriteOutputs(Effect, frozen=True):
+    """Resolve an end node's bindings and store them as its workflow's outputs. → OutputsWritten, EffectFailed"""
+
+
+class GatherOutputs(Effect, frozen=True):
+    """Collect the outputs of a map task's items into lists and store them. → OutputsWritten, EffectFailed"""

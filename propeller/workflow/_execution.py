@@ -1,0 +1,287 @@
+"""The state of one running workflow: arrays for all nodes, objects only for those that are active.
+
+A node's number is its frame's `base` plus its number in the frame's graph. Frames are opened as their nodes start: the
+root, then one for each sub-workflow, dynamic workflow and map task that runs. A finished node costs 14 bytes, an active
+one its state.
+
+Assumptions
+    An execution is owned by one round at a time: `decide` takes it, changes it and gives it back.
+"""
+
+from __future__ import annotations
+
+import enum
+import heapq
+from array import array
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterator
+from functools import cached_property
+
+import msgspec
+from flyteidl.core import literals_pb2
+
+from propeller.workflow._facts import Failure
+from propeller.workflow._names import pod_name, unique_node_id
+from propeller.workflow._plan import Graph, Plan
+from propeller.workflow._spec import ExecutionSpec, NodeKind, NodeSpec
+from propeller.workflow._states import State
+
+
+class NodePhase(enum.IntEnum):
+    """Numbers are FlytePropeller's (v1alpha1.NodePhase), of which we use those a person can see."""
+
+    NOT_STARTED = 0
+    QUEUED = 1
+    RUNNING = 2
+    SUCCEEDED = 5
+    FAILED = 6
+    SKIPPED = 7
+    ABORTED = 13  # ours: FlytePropeller has no number for it
+
+
+ENDED = frozenset({NodePhase.SUCCEEDED, NodePhase.FAILED, NodePhase.SKIPPED, NodePhase.ABORTED})
+
+
+class WorkflowPhase(enum.IntEnum):
+    """Numbers are FlytePropeller's (v1alpha1.WorkflowPhase): tools read them from `status.phase`."""
+
+    READY = 0
+    RUNNING = 1
+    SUCCEEDING = 2
+    SUCCEEDED = 3
+    FAILING = 4
+    FAILED = 5
+    ABORTED = 6
+    HANDLING_FAILURE_NODE = 7
+
+    @property
+    def ended(self) -> bool:
+        return self in {WorkflowPhase.SUCCEEDED, WorkflowPhase.FAILED, WorkflowPhase.ABORTED}
+
+
+class ExecutionInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """Who an execution is and what its creator asked for. `directory` is the URI under which its inputs and outputs
+    live.
+    """
+
+    name: str
+    namespace: str
+    uid: str
+    directory: str
+    inputs: literals_pb2.LiteralMap
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    spec: ExecutionSpec = ExecutionSpec()
+
+    @cached_property
+    def project(self) -> str:
+        return self.spec.execution_id.project or self.labels.get("project", "")
+
+    @cached_property
+    def domain(self) -> str:
+        return self.spec.execution_id.domain or self.labels.get("domain", "")
+
+    @cached_property
+    def execution_name(self) -> str:
+        return self.spec.execution_id.name or self.labels.get("execution-id", "") or self.name
+
+
+class Frame:
+    """One running graph. `parent` is the number of the node that it is inside of (-1 for the root), at its
+    `parent_attempt`.
+    """
+
+    __slots__ = (
+        "active",
+        "base",
+        "directory",
+        "ended",
+        "failure",
+        "graph",
+        "items",
+        "number",
+        "parent",
+        "parent_attempt",
+        "unique_id",
+    )
+
+    def __init__(self, number: int, base: int, graph: Graph, parent: int, parent_attempt: int, *, items: bool) -> None:
+        self.number = number
+        self.base = base
+        self.graph = graph
+        self.parent = parent
+        self.parent_attempt = parent_attempt
+        self.items = items
+        self.active = 0
+        self.ended = False
+        self.failure: Failure | None = None
+        self.unique_id = ""
+        self.directory = ""
+
+
+class Execution:
+    """A running workflow; see the module's text."""
+
+    def __init__(self, info: ExecutionInfo, plan: Plan, *, now: float) -> None:
+        self.info = info
+        self.plan = plan
+        self.phase = WorkflowPhase.READY
+        self.failure: Failure | None = None
+        self.created_at = now
+        self.ended_at: float | None = None
+        self.frames: list[Frame] = []
+        self._bases: list[int] = []
+        self.phases = bytearray()
+        self.attempts = bytearray()
+        self.unmet = array("I")
+        self.started = array("f")  # seconds since created_at
+        self.ended = array("f")
+        self.states: dict[int, State] = {}
+        self.failures: dict[int, Failure] = {}
+        self.system_failures: dict[int, int] = {}
+        self.running = 0
+        self.held: deque[int] = deque()
+        self.timers: list[tuple[float, int]] = []
+        self.attempt_floor: dict[str, int] = {}
+        """By unique node id: the highest attempt that a pod proves, learnt when an execution is rebuilt after a crash.
+        """
+
+    @property
+    def key(self) -> str:
+        return f"{self.info.namespace}/{self.info.name}"
+
+    @property
+    def max_parallelism(self) -> int:
+        """Task nodes that may run at once; 0 for no limit."""
+        return self.info.spec.execution_config.max_parallelism
+
+    def open_frame(self, graph: Graph, *, parent: int = -1, parent_attempt: int = 0, items: bool = False) -> Frame:
+        frame = Frame(len(self.frames), len(self.phases), graph, parent, parent_attempt, items=items)
+        if parent >= 0:
+            frame.unique_id = self.unique_id(parent)
+            frame.directory = self.output_directory(parent, parent_attempt)
+        else:
+            frame.directory = self.info.directory
+        count = len(graph.nodes)
+        self.frames.append(frame)
+        self._bases.append(frame.base)
+        self.phases.extend(bytes(count))
+        self.attempts.extend(bytes(count))
+        self.unmet.extend(graph.unmet)
+        self.started.frombytes(bytes(4 * count))
+        self.ended.frombytes(bytes(4 * count))
+        return frame
+
+    def frame_of(self, node: int) -> Frame:
+        return self.frames[bisect_right(self._bases, node) - 1]
+
+    def view(self, node: int) -> NodeView:
+        frame = self.frame_of(node)
+        return NodeView(self, frame, node, frame.graph.nodes[node - frame.base])
+
+    def unique_id(self, node: int) -> str:
+        """The node's id that is unique in the execution (FlytePropeller's GenerateUniqueID)."""
+        frame = self.frame_of(node)
+        return unique_node_id(frame.unique_id, frame.parent_attempt, frame.graph.node_id(node - frame.base))
+
+    def pod_name(self, node: int, attempt: int) -> str:
+        return pod_name(self.info.name, self.unique_id(node), attempt)
+
+    def data_directory(self, node: int) -> str:
+        """URI of the directory that holds the node's inputs and, by attempt, outputs (FlytePropeller's layout)."""
+        frame = self.frame_of(node)
+        number = node - frame.base
+        if frame.items:
+            return f"{frame.directory}/{number}"
+        directory = f"{frame.directory}/{frame.graph.node_id(number)}"
+        return directory if frame.parent >= 0 else f"{directory}/data"
+
+    def output_directory(self, node: int, attempt: int | None = None) -> str:
+        """URI of the directory of one attempt's outputs: the latest attempt's where none is named."""
+        return f"{self.data_directory(node)}/{self.attempts[node] if attempt is None else attempt}"
+
+    def inputs_uri(self, node: int) -> str:
+        return f"{self.data_directory(node)}/inputs.pb"
+
+    def outputs_uri(self, node: int) -> str:
+        """Where the node's outputs are once it succeeded: a branch's are those of the case that ran."""
+        while (frame := self.frame_of(node)).graph.nodes[node - frame.base].kind is NodeKind.BRANCH:
+            node = self.chosen_case(node)
+        return f"{self.output_directory(node)}/outputs.pb"
+
+    def frame_outputs_uri(self, frame: Frame) -> str:
+        """Where the frame's end node puts the outputs: those of the node it is inside of, or of the execution."""
+        if frame.parent >= 0:
+            return f"{self.output_directory(frame.parent, frame.parent_attempt)}/outputs.pb"
+        return f"{frame.directory}/end-node/data/0/outputs.pb"
+
+    def chosen_case(self, branch: int) -> int:
+        """The number of the case that a branch chose; raises LookupError where it has not chosen."""
+        frame = self.frame_of(branch)
+        for case, of in frame.graph.case_of.items():
+            if of == branch - frame.base and self.phases[frame.base + case] not in {
+                NodePhase.NOT_STARTED,
+                NodePhase.SKIPPED,
+            }:
+                return frame.base + case
+        raise LookupError(f"branch {self.unique_id(branch)} of {self.key} has chosen no case")
+
+    def wake_at(self, when: float, node: int) -> None:
+        heapq.heappush(self.timers, (when, node))
+
+    def active_in(self, frame: Frame) -> list[int]:
+        end = frame.base + len(frame.graph.nodes)
+        return [node for node in self.states if frame.base <= node < end]
+
+    def count(self) -> dict[NodePhase, int]:
+        """How many nodes are in each phase: user's nodes only, as opened so far."""
+        counts = {value: self.phases.count(value) for value in set(self.phases)}
+        for frame in self.frames:
+            if frame.graph.end is not None:
+                counts[self.phases[frame.base + frame.graph.end]] -= 1
+        return {NodePhase(value): count for value, count in sorted(counts.items()) if count}
+
+    def user_nodes(self) -> Iterator[int]:
+        """The numbers of every node that a user wrote, in the frames opened so far."""
+        for frame in self.frames:
+            for number, node in enumerate(frame.graph.nodes):
+                if node.kind is not NodeKind.END:
+                    yield frame.base + number
+
+
+class NodeView(msgspec.Struct, frozen=True):
+    """One node of an execution, as steps and executors see it."""
+
+    execution: Execution
+    frame: Frame
+    number: int
+    spec: NodeSpec
+
+    @property
+    def graph(self) -> Graph:
+        return self.frame.graph
+
+    @property
+    def in_graph(self) -> int:
+        """The node's number in its graph."""
+        return self.number - self.frame.base
+
+    @property
+    def id(self) -> str:
+        return self.graph.node_id(self.in_graph)
+
+    @property
+    def item(self) -> int | None:
+        """Its index among a map task's items."""
+        return self.in_graph if self.frame.items else None
+
+    @property
+    def next_frame(self) -> int:
+        """The number that a frame opened by this step will have."""
+        return len(self.execution.frames)
+
+    @property
+    def where(self) -> str:
+        """For messages: `namespace/name node n0-0-n1`."""
+        return f"{self.execution.key} node {self.execution.unique_id(self.number)}"

@@ -1,0 +1,145 @@
+"""What a round learns: each fact is about one node, and decides nothing by itself."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from propeller.errors import ErrorKind
+
+if TYPE_CHECKING:
+    from propeller.workflow._plan import Graph
+
+
+class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why an attempt, a node or an execution failed. `recoverable` failures may be tried again within their kind's
+    budget.
+    """
+
+    code: str
+    message: str
+    kind: ErrorKind = ErrorKind.USER
+    recoverable: bool = False
+    node: str = ""
+    attempt: int = 0
+
+
+class PodPhase(enum.IntEnum):
+    PENDING = 0
+    RUNNING = 1
+    SUCCEEDED = 2
+    FAILED = 3
+    GONE = 4
+
+
+class Start(msgspec.Struct, frozen=True):
+    """Every dependency of the node has ended well."""
+
+    attempt: int = 0
+
+
+class Resume(msgspec.Struct, frozen=True):
+    """The execution was rebuilt from its checkpoint: ask again for what the state waits for."""
+
+
+class PodSeen(msgspec.Struct, frozen=True):
+    """The node's pod, as the informer saw it last. `failure` is set where it failed."""
+
+    attempt: int
+    phase: PodPhase
+    reason: str = ""
+    failure: Failure | None = None
+
+
+class Launched(msgspec.Struct, frozen=True):
+    """The attempt's pod exists."""
+
+    attempt: int
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """There is no room now: quota, throttling. Try again after `after` seconds."""
+
+    attempt: int
+    reason: str
+    after: float
+
+
+class EffectFailed(msgspec.Struct, frozen=True):
+    """An effect could not be done, by our fault or the user's."""
+
+    attempt: int
+    failure: Failure
+
+
+class OutputsFound(msgspec.Struct, frozen=True):
+    """The attempt wrote its outputs."""
+
+    attempt: int
+
+
+class FuturesFound(msgspec.Struct, frozen=True):
+    """The attempt of a dynamic task wrote a workflow instead of outputs; `graph` is its plan."""
+
+    attempt: int
+    graph: Graph
+
+
+class InputsWritten(msgspec.Struct, frozen=True):
+    """The node's inputs are stored. `size` is the number of items of a map task, 0 for others."""
+
+    size: int = 0
+
+
+class Chosen(msgspec.Struct, frozen=True):
+    """A branch's conditions were evaluated: `case` is the id of the node to run."""
+
+    case: str
+
+
+class OutputsWritten(msgspec.Struct, frozen=True):
+    """The node's own outputs (end node, map task) are stored."""
+
+
+class ChildEnded(msgspec.Struct, frozen=True):
+    """A node inside this one ended: an item of a map task, or the chosen case of a branch."""
+
+    child: int
+    failure: Failure | None = None
+
+
+class FrameEnded(msgspec.Struct, frozen=True):
+    """The workflow inside this node ended."""
+
+    failure: Failure | None = None
+
+
+class TimeIsUp(msgspec.Struct, frozen=True):
+    """A time that the node asked to be woken at has come."""
+
+
+class Cancel(msgspec.Struct, frozen=True):
+    """Stop: the execution was aborted, or failed elsewhere."""
+
+    reason: str
+
+
+Fact = (
+    Start
+    | Resume
+    | PodSeen
+    | Launched
+    | Refused
+    | EffectFailed
+    | OutputsFound
+    | FuturesFound
+    | InputsWritten
+    | Chosen
+    | OutputsWritten
+    | ChildEnded
+    | FrameEnded
+    | TimeIsUp
+    | Cancel
+)

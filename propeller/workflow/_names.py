@@ -1,0 +1,57 @@
+"""Names and places that follow from who a node is, so that two controllers, or one before and after a crash, agree on
+them.
+
+Formats are FlytePropeller's (pluginmachinery/encoding, nodes/common/utils.go): existing tools find pods and outputs by
+them.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+
+POD_NAME_LENGTH = 50
+"""FlytePropeller's IDMaxLength: short enough to be a label value too."""
+
+UNIQUE_ID_LENGTH = 20
+
+_ENCODING = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"abcdefghijklmnopqrstuvwxyz123456")
+_NOT_DNS_LABEL = re.compile(r"[^-a-z0-9]+")
+_NOT_DNS_SUBDOMAIN = re.compile(r"[^-.a-z0-9]+")
+
+
+def fixed_length_id(parts: tuple[str, ...], length: int) -> str:
+    """The non-leading-empty parts joined by "-", or, where that is longer than `length`, "f" and their FNV-1a hash."""
+    joined = ""
+    for part in parts:
+        joined = f"{joined}-{part}" if joined else part
+    if len(joined) <= length:
+        return joined
+    return (
+        "f" + base64.b32encode(fnv1a_32(joined.encode()).to_bytes(4, "big")).rstrip(b"=").translate(_ENCODING).decode()
+    )
+
+
+def unique_node_id(parent: str, parent_attempt: int, node_id: str) -> str:
+    """A node's id that is unique in its execution: with its parent's unique id and attempt ("" at the top)."""
+    parts = (parent, str(parent_attempt), node_id) if parent else (node_id,)
+    return fixed_length_id(parts, UNIQUE_ID_LENGTH)
+
+
+def pod_name(execution: str, unique_id: str, attempt: int) -> str:
+    """`<execution>-<node>-<attempt>` where it fits, made fit for DNS."""
+    name = fixed_length_id((execution, unique_id, str(attempt)), POD_NAME_LENGTH)
+    return _NOT_DNS_SUBDOMAIN.sub("-", name.lower()).strip("-.")
+
+
+def label_value(text: str) -> str:
+    """As FlytePropeller sanitizes labels: lower case, "-" for anything else than letters and digits, 63 characters."""
+    return _NOT_DNS_LABEL.sub("-", text.lower())[:63].strip("-")
+
+
+def fnv1a_32(data: bytes) -> int:
+    """The 32-bit FNV-1a hash (http://www.isthe.com/chongo/tech/comp/fnv/)."""
+    value = 0x811C9DC5
+    for byte in data:
+        value = ((value ^ byte) * 0x01000193) & 0xFFFFFFFF
+    return value

@@ -1,0 +1,294 @@
+"""A workflow as the engine walks it: arrays and integer node numbers, parsed once per closure and shared by its
+executions.
+
+Guarantees
+    Immutable after `parse_plan`, apart from caches of what is decoded on demand.
+    Every reference between nodes, tasks and sub-workflows holds: `parse_plan` raises Invalid with the path of a bad
+    one.
+Assumptions
+    The closure was compiled by Flyte or by us. Types are not checked again here.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import msgspec
+from flyteidl.core import literals_pb2, tasks_pb2
+from google.protobuf import json_format
+
+from propeller.errors import Invalid
+from propeller.workflow._spec import (
+    EMPTY_OBJECT,
+    END_NODE,
+    NOTHING,
+    START_NODE,
+    ClosureSpec,
+    FailurePolicy,
+    GraphSpec,
+    NodeKind,
+    NodeSpec,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_CLOSURE = msgspec.json.Decoder(ClosureSpec)
+_BINDINGS = msgspec.json.Decoder(list[msgspec.Raw])
+
+_set = msgspec.structs.force_setattr
+
+
+class Graph:
+    """One workflow, sub-workflow, dynamic workflow, or the items of a map task.
+
+    `nodes[i]` is node number i; `downstream[i]` the numbers of its successors; `unmet[i]` how many dependencies must
+    end before it may start (a branch's case waits for the branch's choice as well); `entries` those that may start at
+    once.
+    """
+
+    __slots__ = (
+        "_bindings",
+        "_numbers",
+        "case_of",
+        "downstream",
+        "end",
+        "entries",
+        "failure",
+        "id",
+        "nodes",
+        "plan",
+        "policy",
+        "unmet",
+    )
+
+    def __init__(self, plan: Plan, spec: GraphSpec, where: str) -> None:
+        self.plan = plan
+        self.id = spec.id
+        self.policy = _policy(spec.on_failure_policy, where)
+        self._bindings: dict[int, tuple[literals_pb2.Binding, ...]] = {}
+        nodes = [node for node in spec.nodes.values() if node.kind is not NodeKind.START]
+        self.nodes: Sequence[NodeSpec] = tuple(_compact(nodes))
+        numbers = self._numbers = {node.id: number for number, node in enumerate(self.nodes)}
+        self.end: int | None = numbers.get(END_NODE)
+        self.case_of: dict[int, int] = _cases(self.nodes, numbers, where)
+        self.unmet = array("I", bytes(4 * len(self.nodes)))
+        downstream: list[list[int]] = [[] for _ in self.nodes]
+        for node_id, upstream in spec.edges.upstream.items():
+            number = numbers.get(node_id)
+            if number is None:
+                continue  # Flyte's compiler leaves edges of failure nodes and unknown ids in the connections
+            for other in dict.fromkeys(upstream):
+                if other == START_NODE or other not in numbers:
+                    continue
+                downstream[numbers[other]].append(number)
+                self.unmet[number] += 1
+        for case in self.case_of:
+            self.unmet[case] += 1
+        self.downstream: Sequence[tuple[int, ...]] = tuple(tuple(numbers) for numbers in downstream)
+        self.entries: Sequence[int] = tuple(number for number, unmet in enumerate(self.unmet) if not unmet)
+        _check_order(self, where)
+        self.failure: int | None = None
+        if spec.on_failure is not None:
+            self.failure = len(self.nodes)
+            self.nodes = (*self.nodes, *_compact([spec.on_failure]))
+            self.downstream = (*self.downstream, ())
+            self.unmet.append(1)
+
+    def node_id(self, number: int) -> str:
+        return self.nodes[number].id
+
+    def bindings(self, number: int) -> tuple[literals_pb2.Binding, ...]:
+        """A node's input bindings, decoded on first use."""
+        found = self._bindings.get(number)
+        if found is None:
+            found = self._bindings[number] = decode_bindings(self.nodes[number].input_bindings)
+        return found
+
+    def number_of(self, node_id: str) -> int | None:
+        return self._numbers.get(node_id)
+
+
+class ItemsGraph(Graph):
+    """The items of a map task: `count` times the same node, no edges, no end node."""
+
+    __slots__ = ()
+
+    def __init__(self, plan: Plan, array_node: NodeSpec, count: int) -> None:
+        assert array_node.array is not None
+        self.plan = plan
+        self.id = array_node.id
+        self.policy = FailurePolicy.FAIL_AFTER_EXECUTABLE_NODES_COMPLETE
+        self._bindings = {}
+        self._numbers = {}
+        self.nodes = (array_node.array.sub_node_spec,) * count
+        self.downstream = ((),) * count
+        self.unmet = array("I", bytes(4 * count))
+        self.entries = ()
+        self.case_of = {}
+        self.end = None
+        self.failure = None
+
+    def node_id(self, number: int) -> str:
+        return f"n{number}"
+
+
+class Plan:
+    """A closure's graphs and tasks. `digest` identifies its content."""
+
+    def __init__(self, closure: ClosureSpec, digest: str) -> None:
+        self.digest = digest
+        self._tasks: Mapping[str, msgspec.Raw] = {key: task.copy() for key, task in closure.tasks.items()}
+        self._templates: dict[str, tasks_pb2.TaskTemplate] = {}
+        self.root = Graph(self, closure.spec, "spec")
+        self.sub_workflows = {
+            key: Graph(self, spec, f"subWorkflows[{key!r}]") for key, spec in (closure.sub_workflows or {}).items()
+        }
+        for graph, where in (
+            (self.root, "spec"),
+            *((g, f"subWorkflows[{k!r}]") for k, g in self.sub_workflows.items()),
+        ):
+            self._check_references(graph, where)
+        self._check_recursion()
+
+    @cached_property
+    def node_count(self) -> int:
+        """Nodes of all graphs, as written (a sub-workflow that is called twice counts once)."""
+        return sum(len(graph.nodes) for graph in (self.root, *self.sub_workflows.values()))
+
+    def task(self, key: str) -> tasks_pb2.TaskTemplate:
+        """The task template under its key in the resource, decoded on first use."""
+        template = self._templates.get(key)
+        if template is None:
+            template = tasks_pb2.TaskTemplate()
+            try:
+                json_format.Parse(bytes(self._tasks[key]), template, ignore_unknown_fields=True)
+            except json_format.ParseError as error:
+                raise Invalid(f"tasks[{key!r}] is not a task template: {error}") from error
+            self._templates[key] = template
+        return template
+
+    def _check_references(self, graph: Graph, where: str) -> None:
+        for node in graph.nodes:
+            at = f"{where}.nodes[{node.id!r}]"
+            inner = node.array.sub_node_spec if node.array is not None else node
+            if inner.kind is NodeKind.TASK and inner.task not in self._tasks:
+                raise Invalid(f"{at}.task is {inner.task!r}, which is not among the resource's tasks")
+            if node.kind is NodeKind.ARRAY and node.array is None:
+                raise Invalid(f"{at}.array is missing, though its kind is array")
+            if node.kind is NodeKind.BRANCH and node.branch is None:
+                raise Invalid(f"{at}.branch is missing, though its kind is branch")
+            reference = node.workflow.sub_workflow_ref if node.workflow is not None else None
+            if reference and reference not in self.sub_workflows:
+                raise Invalid(f"{at}.workflow.subWorkflowRef is {reference!r}, which is not among subWorkflows")
+
+    def _check_recursion(self) -> None:
+        """A workflow that runs itself would never end."""
+        callers: dict[str, list[str]] = {}
+        open_calls: dict[str, int] = {}
+        for caller, graph in self.sub_workflows.items():
+            called = {node.workflow.sub_workflow_ref for node in graph.nodes if node.workflow is not None}
+            keys = [key for key in called if key]
+            open_calls[caller] = len(keys)
+            for key in keys:
+                callers.setdefault(key, []).append(caller)
+        todo = [key for key, count in open_calls.items() if not count]
+        while todo:
+            for caller in callers.get(todo.pop(), ()):
+                open_calls[caller] -= 1
+                if not open_calls[caller]:
+                    todo.append(caller)
+        for key, count in open_calls.items():
+            if count:
+                raise Invalid(f"subWorkflows[{key!r}] runs itself, or one that does: a workflow cannot contain itself")
+
+
+def parse_plan(closure: bytes, digest: str) -> Plan:
+    """Parse the static part of a FlyteWorkflow resource (JSON with `spec`, `tasks`, `subWorkflows`).
+
+    Raises Invalid with the path of the first bad field.
+    """
+    try:
+        return Plan(_CLOSURE.decode(closure), digest)
+    except msgspec.ValidationError as error:
+        raise Invalid(f"the resource is malformed: {error}") from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Invalid(f"the resource is not JSON that can be read: {error}") from error
+
+
+def decode_bindings(raw: msgspec.Raw) -> tuple[literals_pb2.Binding, ...]:
+    """flyteidl.core.Binding messages from their JSON list; raises Invalid."""
+    if not raw or bytes(raw) == b"null":
+        return ()
+    try:
+        return tuple(
+            json_format.Parse(bytes(item), literals_pb2.Binding(), ignore_unknown_fields=True)
+            for item in _BINDINGS.decode(raw)
+        )
+    except (json_format.ParseError, msgspec.DecodeError, RecursionError) as error:
+        raise Invalid(f"inputBindings are malformed: {error}") from error
+
+
+def _compact(nodes: Sequence[NodeSpec]) -> Sequence[NodeSpec]:
+    """Let go of the document that nodes were decoded from, and keep equal texts once. The nodes are new and nobody
+    else's: they are changed in place.
+    """
+    texts: dict[str, str] = {}
+    layer = nodes
+    while layer:
+        bindings = _BINDINGS.decode(b"[%s]" % b",".join(bytes(node.input_bindings) or b"null" for node in layer))
+        for node, raw in zip(layer, bindings, strict=True):
+            _set(node, "input_bindings", raw if node.input_bindings else NOTHING)
+            _set(node, "task", texts.setdefault(node.task, node.task))
+            _set(node, "name", texts.setdefault(node.name, node.name))
+            if not node.resources:
+                _set(node, "resources", None)
+            for field in ("gate", "pod_template", "extended_resources"):
+                if getattr(node, field) is not EMPTY_OBJECT:
+                    _set(node, field, getattr(node, field).copy())
+            for case in node.branch.cases if node.branch is not None else ():
+                _set(case, "condition", case.condition.copy())
+        layer = [node.array.sub_node_spec for node in layer if node.array is not None]
+    return nodes
+
+
+def _check_order(graph: Graph, where: str) -> None:
+    """Nodes that wait for each other would wait for ever."""
+    cases: dict[int, list[int]] = {}
+    for case, branch in graph.case_of.items():
+        cases.setdefault(branch, []).append(case)
+    unmet = graph.unmet[:]
+    todo = list(graph.entries)
+    for node in todo:  # grows while it is read
+        for successor in (*graph.downstream[node], *cases.get(node, ())):
+            unmet[successor] -= 1
+            if not unmet[successor]:
+                todo.append(successor)
+    if len(todo) < len(graph.nodes):
+        waiting = [node.id for node, count in zip(graph.nodes, unmet, strict=True) if count]
+        raise Invalid(f"{where}.edges: nodes wait for each other, among them {', '.join(map(repr, waiting[:3]))}")
+
+
+def _policy(policy: FailurePolicy | int, where: str) -> FailurePolicy:
+    if isinstance(policy, FailurePolicy):
+        return policy
+    policies = tuple(FailurePolicy)
+    if not 0 <= policy < len(policies):
+        raise Invalid(f"{where}.onFailurePolicy is {policy}, and can be 0 to {len(policies) - 1}, or a name")
+    return policies[policy]
+
+
+def _cases(nodes: Sequence[NodeSpec], numbers: Mapping[str, int], where: str) -> dict[int, int]:
+    """For each node that is a case of a branch, the branch's number."""
+    case_of: dict[int, int] = {}
+    for number, node in enumerate(nodes):
+        if node.branch is None:
+            continue
+        for target in node.branch.targets:
+            if target not in numbers:
+                raise Invalid(f"{where}.nodes[{node.id!r}].branch leads to {target!r}, which is not a node")
+            case_of[numbers[target]] = number
+    return case_of

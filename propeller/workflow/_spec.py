@@ -1,0 +1,199 @@
+"""The FlyteWorkflow resource as FlyteAdmin and our compiler write it: the fields that we read, typed.
+
+Field names and their odd casing are Flyte's (flytepropeller/pkg/apis/flyteworkflow/v1alpha1). Bindings, tasks and other
+messages of flyteidl stay undecoded JSON (`msgspec.Raw`) until somebody needs one.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import msgspec
+
+EMPTY_LIST = msgspec.Raw(b"[]")
+EMPTY_OBJECT = msgspec.Raw(b"{}")
+
+NOTHING = msgspec.Raw(b"")
+"""Where the resource says nothing. (msgspec takes `Raw | None` for None alone.)"""
+
+START_NODE = "start-node"
+END_NODE = "end-node"
+
+
+class NodeKind(enum.StrEnum):
+    START = "start"
+    END = "end"
+    TASK = "task"
+    BRANCH = "branch"
+    WORKFLOW = "workflow"
+    GATE = "gate"
+    ARRAY = "array"
+
+
+class FailurePolicy(enum.StrEnum):
+    """What a failed node does to the others (flyteidl.core.WorkflowMetadata.OnFailurePolicy)."""
+
+    FAIL_IMMEDIATELY = "FAIL_IMMEDIATELY"
+    FAIL_AFTER_EXECUTABLE_NODES_COMPLETE = "FAIL_AFTER_EXECUTABLE_NODES_COMPLETE"
+
+
+class Retry(msgspec.Struct, frozen=True, rename="camel"):
+    min_attempts: int | None = None
+
+
+class Case(msgspec.Struct, frozen=True):
+    """One `if` of a branch: `condition` is a flyteidl.core.BooleanExpression, `then` the id of the node to run."""
+
+    condition: msgspec.Raw = EMPTY_OBJECT
+    then: str = ""
+
+
+class BranchSpec(msgspec.Struct, frozen=True, rename="camel"):
+    if_: Case = msgspec.field(name="if")
+    else_if: tuple[Case, ...] | None = None
+    else_: str = msgspec.field(name="else", default="")
+    else_fail: dict[str, Any] | None = None
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        return (self.if_, *(self.else_if or ()))
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The ids of every node that may be chosen."""
+        return tuple(case.then for case in self.cases) + ((self.else_,) if self.else_ else ())
+
+
+class WorkflowRef(msgspec.Struct, frozen=True, rename="camel"):
+    launch_plan_ref_id: dict[str, Any] | None = None
+    sub_workflow_ref: str | None = None
+
+
+class ArraySpec(msgspec.Struct, frozen=True, rename="pascal"):
+    """A map task. `parallelism` None means the workflow's, 0 no limit; `data_mode` 1 gives each item its own inputs
+    file.
+    """
+
+    sub_node_spec: NodeSpec
+    parallelism: int | None = None
+    min_successes: int | None = None
+    min_success_ratio: float | None = None
+    data_mode: int = msgspec.field(default=0, name="dataMode")
+    bound_inputs: tuple[str, ...] | None = None
+
+
+class OutputAlias(msgspec.Struct, frozen=True):
+    """Another name for an output: promises use `alias` in the place of `var`."""
+
+    var: str
+    alias: str
+
+
+class NodeSpec(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    id: str
+    kind: NodeKind
+    name: str = ""
+    task: str = ""
+    branch: BranchSpec | None = None
+    workflow: WorkflowRef | None = None
+    array: ArraySpec | None = None
+    gate: msgspec.Raw = EMPTY_OBJECT
+    input_bindings: msgspec.Raw = NOTHING
+    output_alias: tuple[OutputAlias, ...] = ()
+    retry: Retry | None = None
+    interruptible: bool | None = None
+    execution_deadline: str = ""
+    active_deadline: str = ""
+    resources: dict[str, dict[str, str]] | None = None
+    container_image: str = ""
+    pod_template: msgspec.Raw = EMPTY_OBJECT
+    extended_resources: msgspec.Raw = EMPTY_OBJECT
+
+
+class Edges(msgspec.Struct, frozen=True):
+    """Each node's dependencies. What is downstream follows from it."""
+
+    upstream: dict[str, tuple[str, ...]] = {}
+
+
+class GraphSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """One workflow or sub-workflow."""
+
+    id: str
+    nodes: dict[str, NodeSpec]
+    edges: Edges = Edges()
+    on_failure: NodeSpec | None = None
+    outputs: msgspec.Raw = EMPTY_OBJECT
+    output_bindings: msgspec.Raw = NOTHING
+    on_failure_policy: FailurePolicy | int = FailurePolicy.FAIL_IMMEDIATELY
+    """Its name; old resources have the number."""
+
+
+class ClosureSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """The static part of the resource: what all executions of one workflow version share."""
+
+    spec: GraphSpec
+    tasks: dict[str, msgspec.Raw] = {}
+    sub_workflows: dict[str, GraphSpec] | None = None
+
+
+class ExecutionIdentity(msgspec.Struct, frozen=True):
+    """flyteidl.core.WorkflowExecutionIdentifier."""
+
+    project: str = ""
+    domain: str = ""
+    name: str = ""
+
+
+class RawOutputData(msgspec.Struct, frozen=True, rename="camel"):
+    output_location_prefix: str = ""
+
+
+class RunAs(msgspec.Struct, frozen=True):
+    k8s_service_account: str = msgspec.field(default="", name="k8sServiceAccount")
+    iam_role: str = msgspec.field(default="", name="iamRole")
+    execution_identity: str = msgspec.field(default="", name="executionIdentity")
+
+
+class SecurityContext(msgspec.Struct, frozen=True):
+    run_as: RunAs | None = msgspec.field(default=None, name="runAs")
+
+
+class Quantities(msgspec.Struct, frozen=True):
+    cpu: str = msgspec.field(default="0", name="CPU")
+    memory: str = msgspec.field(default="0", name="Memory")
+    ephemeral_storage: str = msgspec.field(default="0", name="EphemeralStorage")
+    gpu: str = msgspec.field(default="0", name="GPU")
+
+
+class TaskResources(msgspec.Struct, frozen=True, rename="pascal"):
+    requests: Quantities = Quantities()
+    limits: Quantities = Quantities()
+
+
+class ExecutionConfig(msgspec.Struct, frozen=True, rename="pascal"):
+    max_parallelism: int = 0
+    interruptible: bool | None = None
+    environment_variables: dict[str, str] | None = None
+    task_resources: TaskResources = TaskResources()
+
+
+class NodeDefaults(msgspec.Struct, frozen=True):
+    interruptible: bool = False
+
+
+class ExecutionSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """The part of the resource that belongs to one execution."""
+
+    inputs: msgspec.Raw = NOTHING
+    execution_id: ExecutionIdentity = ExecutionIdentity()
+    offloaded_inputs: str = ""
+    workflow_closure_reference: str = ""
+    service_account_name: str = ""
+    security_context: SecurityContext = SecurityContext()
+    raw_output_data_config: RawOutputData = RawOutputData()
+    execution_config: ExecutionConfig = ExecutionConfig()
+    node_defaults: NodeDefaults = msgspec.field(default=NodeDefaults(), name="node-defaults")
+    active_deadline_seconds: int | None = None
+    console_url: str = ""

@@ -1,0 +1,71 @@
+"""What an active node waits for. A state says what comes next; nodes that have not started or have ended have none."""
+
+from __future__ import annotations
+
+import msgspec
+
+from propeller.workflow._facts import Failure
+
+
+class Launching(msgspec.Struct, frozen=True, tag="L", array_like=True):
+    """The create was asked for. Next: Running on Launched, Waiting on Refused, another attempt or the end on
+    EffectFailed.
+    """
+
+    attempt: int
+    since: float
+
+
+class Waiting(msgspec.Struct, frozen=True, tag="W", array_like=True):
+    """No room, or a pause before the next attempt. Next: Launching when the time comes."""
+
+    attempt: int
+    until: float
+    since: float
+    reason: str
+
+
+class Running(msgspec.Struct, frozen=True, tag="R", array_like=True):
+    """The pod exists. Next: Collecting when it succeeded, another attempt or the end when it failed or vanished."""
+
+    attempt: int
+    since: float
+    started: bool = False
+
+
+class Collecting(msgspec.Struct, frozen=True, tag="C", array_like=True):
+    """The pod succeeded, its outputs are being read. Next: the end, Inside for a dynamic task, or another attempt."""
+
+    attempt: int
+    since: float
+
+
+class Preparing(msgspec.Struct, frozen=True, tag="P", array_like=True):
+    """Inputs are being stored (workflow, map task) or conditions evaluated (branch). Next: Inside, or the end."""
+
+
+class Inside(msgspec.Struct, frozen=True, tag="I", array_like=True):
+    """What is inside the node runs: a frame (`frame`), or a branch's chosen case (`frame` -1). Next: its end."""
+
+    frame: int
+    attempt: int = 0
+
+
+class Mapping(msgspec.Struct, frozen=True, tag="M", array_like=True):
+    """Items of a map task run. `next` is the first that has not started. Next: Gathering when enough have ended."""
+
+    frame: int
+    size: int
+    next: int
+    succeeded: int = 0
+    failed: int = 0
+    failure: Failure | None = None
+
+
+class Gathering(msgspec.Struct, frozen=True, tag="G", array_like=True):
+    """Outputs are being stored. Next: the end."""
+
+    frame: int = -1
+
+
+State = Launching | Waiting | Running | Collecting | Preparing | Inside | Mapping | Gathering

@@ -1,0 +1,111 @@
+"""The life of a resource type: created, established, served, removed."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from typing import Any
+
+import pytest
+
+from propeller.controller._manifests import workflow_crd
+from propeller.errors import NotFound, PropellerError, Rejected
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, Raw, Resource
+from tests.contract.custom_resources import PLAIN, install, install_flyte_workflows, install_plains
+from tests.contract.objects import DEADLINE, version_now, watching
+from tests.servers import Face
+
+
+def short_lived(namespace: str) -> tuple[Resource[Raw], Raw]:
+    """A type that only this test has, and its definition."""
+    group = f"{namespace}.contract.example.org"
+    crd = copy.deepcopy(workflow_crd())
+    crd["metadata"]["name"] = f"brieves.{group}"
+    crd["spec"]["group"] = group
+    crd["spec"]["names"] = {"kind": "Brief", "listKind": "BriefList", "plural": "brieves", "singular": "brief"}
+    brieves: Resource[Raw] = Resource(
+        group=group, version="v1alpha1", kind="Brief", plural="brieves", type=dict[str, Any]
+    )
+    return brieves, crd
+
+
+async def test_a_type_is_served_once_it_is_established_and_gone_once_it_is_deleted(server: Face) -> None:
+    brieves, crd = short_lived(server.namespace)
+    with pytest.raises(NotFound):
+        await server.client.list(brieves, server.namespace)
+    await install(server.client, crd)
+    made = await server.client.create(brieves, {"metadata": {"name": "b"}, "spec": {"x": 1}}, server.namespace)
+    assert (made["kind"], made["apiVersion"], made["spec"]) == ("Brief", brieves.api_version, {"x": 1})
+    assert await server.client.has_subresource(brieves, "status")
+    await server.client.delete(CUSTOM_RESOURCE_DEFINITIONS, crd["metadata"]["name"])
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            try:
+                await server.client.get(brieves, "b", server.namespace)
+            except NotFound:
+                break
+            except PropellerError:
+                pass  # being taken down
+            await asyncio.sleep(0.05)
+
+
+async def test_a_definition_whose_name_does_not_fit_is_refused(server: Face) -> None:
+    _, crd = short_lived(server.namespace)
+    crd["metadata"]["name"] = "wrong"
+    with pytest.raises(Rejected, match=r'metadata.name: .* must be spec.names.plural\+"."\+spec.group') as refused:
+        await server.client.create(CUSTOM_RESOURCE_DEFINITIONS, crd)
+    assert refused.value.status == 422
+
+
+async def test_what_the_schema_does_not_name_is_kept(server: Face) -> None:
+    await install_flyte_workflows(server.client)
+    body = {
+        "metadata": {"name": "w"},
+        "spec": {"nodes": {"n": {"id": "n", "deep": [1, 2.5, None, {"é": True}]}}},
+        "tasks": {},
+        "executionId": {"project": "p"},
+    }
+    await server.client.create(FLYTE_WORKFLOWS, body, server.namespace)
+    read = await server.client.get(FLYTE_WORKFLOWS, "w", server.namespace)
+    assert {key: read[key] for key in ("spec", "tasks", "executionId")} == {
+        key: body[key] for key in ("spec", "tasks", "executionId")
+    }
+
+
+async def test_a_custom_resource_is_replaced_only_onto_a_version(server: Face) -> None:
+    await install_plains(server.client)
+    made = await server.client.create(PLAIN, {"metadata": {"name": "p"}}, server.namespace)
+    with pytest.raises(Rejected, match=r"metadata.resourceVersion: .* must be specified for an update") as refused:
+        await server.client.replace(PLAIN, {"metadata": {"name": "p"}}, "p", server.namespace)
+    assert refused.value.status == 422
+    after = await server.client.replace(PLAIN, made | {"spec": {"x": 1}}, "p", server.namespace)
+    assert after["spec"] == {"x": 1}
+
+
+async def test_a_merge_patch_of_spec_status_and_labels_is_one_write_without_a_subresource(server: Face) -> None:
+    """How a status is written onto Flyte's own type."""
+    await install_plains(server.client)
+    await server.client.create(PLAIN, {"metadata": {"name": "p"}, "spec": {"x": 1}}, server.namespace)
+    start = await version_now(server.client, PLAIN, server.namespace)
+    async with watching(server.client, PLAIN, server.namespace, start) as watched:
+        body = {"metadata": {"labels": {"termination-status": "terminated"}}, "status": {"phase": 3}}
+        after = await server.client.patch(PLAIN, "p", server.namespace, body=body)
+        assert await watched.take(1) == [("MODIFIED", "p")]
+    assert (after["spec"], after["status"]) == ({"x": 1}, {"phase": 3})
+    assert after["metadata"]["labels"] == {"termination-status": "terminated"}
+    assert watched.changes[0].object == after
+
+
+@pytest.mark.parametrize(("wrong", "status"), [({"kind": "Other"}, 422), ({"apiVersion": "v1"}, 400)], ids=str)
+async def test_a_custom_resource_of_another_kind_or_version_is_refused(server: Face, wrong: Raw, status: int) -> None:
+    await install_flyte_workflows(server.client)
+    with pytest.raises(Rejected) as refused:
+        await server.client.create(FLYTE_WORKFLOWS, {"metadata": {"name": "w"}, **wrong}, server.namespace)
+    assert refused.value.status == status
+
+
+async def test_a_custom_resources_name_is_checked(server: Face) -> None:
+    await install_flyte_workflows(server.client)
+    with pytest.raises(Rejected, match=r"metadata.name: Invalid value") as refused:
+        await server.client.create(FLYTE_WORKFLOWS, {"metadata": {"name": "W_1"}}, server.namespace)
+    assert refused.value.status == 422

@@ -1,0 +1,168 @@
+"""Informers against a server: at every quiet point the store is the list."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import msgspec
+
+from propeller.errors import NotFound
+from propeller.informers import Change, Informer, key_of
+from propeller.kube import CONFIG_MAPS, PODS, KubeObject, Raw, Request
+from tests.contract.custom_resources import PLAIN, install_plains
+from tests.contract.objects import DEADLINE, config_map, name_of, pod, version, version_now, watching
+from tests.servers import Face, HttpFace
+
+MANY = 10_000
+
+
+def versions(objects: Any) -> dict[str, int]:
+    return {key_of(obj): version(obj) for obj in objects}
+
+
+async def listed(server: Face, **selectors: str) -> tuple[dict[str, int], str]:
+    found: dict[str, int] = {}
+    version_listed = ""
+    async for page in server.client.pages(CONFIG_MAPS, server.namespace, **selectors):
+        found |= versions(page.items)
+        version_listed = page.resource_version
+    return found, version_listed
+
+
+async def write_randomly(server: Face, rng: random.Random, count: int) -> str:
+    """Create, change, relabel and delete; returns the last version written."""
+    last = ""
+    for number in range(count):
+        name = f"c{rng.randrange(12)}"
+        labels = {"in": rng.choice(["yes", "no"])}
+        body = {"metadata": {"labels": labels}, "data": {"n": str(number)}}
+        try:
+            if rng.random() < 0.3:
+                await server.client.delete(CONFIG_MAPS, name, server.namespace)
+                continue
+            last = (await server.client.patch(CONFIG_MAPS, name, server.namespace, body=body))["metadata"][
+                "resourceVersion"
+            ]
+        except NotFound:
+            made = await server.client.create(CONFIG_MAPS, config_map(name, labels=labels), server.namespace)
+            last = made["metadata"]["resourceVersion"]
+    return last
+
+
+async def test_the_store_is_the_list_whatever_is_written(server: Face) -> None:
+    rng = random.Random(7)
+    informers = {
+        selector: Informer(server.client, CONFIG_MAPS, namespace=server.namespace, label_selector=selector)
+        for selector in ("", "in=yes", "in!=yes")
+    }
+    async with informers[""], informers["in=yes"], informers["in!=yes"]:
+        for informer in informers.values():
+            await informer.synced(DEADLINE)
+        for _ in range(3):
+            await write_randomly(server, rng, 60)
+            mark = await server.client.create(CONFIG_MAPS, {"metadata": {"generateName": "mark-"}}, server.namespace)
+            for selector, informer in informers.items():
+                expected, _ = await listed(server, label_selector=selector)
+                if selector != "in=yes":
+                    await informer.reached(mark["metadata"]["resourceVersion"], DEADLINE)
+                async with asyncio.timeout(DEADLINE):
+                    while versions(informer.store) != expected:
+                        await asyncio.sleep(0.01)
+
+
+async def test_changes_tell_the_store_step_by_step(server: Face) -> None:
+    mirror: dict[str, int] = {}
+
+    def follow(change: Change[Raw]) -> None:
+        assert (change.old is None) == (change.key not in mirror)
+        if change.new is None:
+            del mirror[change.key]
+        else:
+            assert version(change.new) > mirror.get(change.key, 0)
+            mirror[change.key] = version(change.new)
+
+    async with Informer(server.client, CONFIG_MAPS, namespace=server.namespace) as informer:
+        informer.subscribe(follow)
+        await informer.synced(DEADLINE)
+        last = await write_randomly(server, random.Random(11), 80)
+        await informer.reached(last, DEADLINE)
+        assert mirror == versions(informer.store)
+
+
+async def test_an_own_write_is_in_the_store_once_its_version_is_reached(server: Face) -> None:
+    async with Informer(server.client, PODS, namespace=server.namespace) as informer:
+        await informer.synced(DEADLINE)
+        for number in range(20):
+            made = await server.client.create(PODS, pod(f"p{number}"), server.namespace)
+            await informer.reached(made.metadata.resource_version, DEADLINE)
+            assert informer.store.get(f"{server.namespace}/p{number}") == made
+
+
+async def test_ten_thousand_objects_are_watched_listed_in_pages_and_streamed(server: Face) -> None:
+    start = await version_now(server.client, CONFIG_MAPS, server.namespace)
+    at_once = asyncio.Semaphore(64)
+
+    async def create(number: int) -> None:
+        async with at_once:
+            await server.client.create(CONFIG_MAPS, config_map(f"c{number}"), server.namespace)
+
+    async with watching(server.client, CONFIG_MAPS, server.namespace, start) as watched:
+        await asyncio.gather(*(create(number) for number in range(MANY)))
+        await watched.until(lambda: len(watched.events) >= MANY and len(watched.changes) >= MANY)
+    seen = [version(event.object) for event in watched.changes]
+    assert seen == sorted(set(seen))
+    expected, _ = await listed(server)
+    assert len(expected) == MANY
+    assert versions(event.object for event in watched.changes) == expected
+    async with watching(server.client, CONFIG_MAPS, server.namespace, "", initial_events=True) as streamed:
+        await streamed.until(lambda: bool(streamed.bookmarks))
+    assert versions(event.object for event in streamed.changes) == expected
+    async with Informer(server.client, CONFIG_MAPS, namespace=server.namespace) as informer:
+        await informer.synced(DEADLINE)
+        assert versions(informer.store) == expected
+
+
+class Typed(KubeObject, frozen=True, rename="camel"):
+    """A custom resource as a controller reads it. Its definition says nothing of types: anybody may write anything."""
+
+    status: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+async def test_an_object_that_is_not_of_its_type_hides_no_other(server: Face) -> None:
+    await install_plains(server.client)
+    typed = PLAIN.typed(Typed)
+    for name, status in (("bad", "text"), ("good", {"phase": 1})):
+        await server.client.create(PLAIN, {"metadata": {"name": name}, "status": status}, server.namespace)
+    async with Informer(server.client, typed, namespace=server.namespace) as informer:
+        await informer.synced(DEADLINE)
+        assert [obj.metadata.name for obj in informer.store] == ["good"]
+        await server.client.patch(PLAIN, "good", server.namespace, body={"status": ["text"]})
+        mended = await server.client.patch(PLAIN, "bad", server.namespace, body={"status": {"phase": 2}})
+        await informer.reached(mended["metadata"]["resourceVersion"], DEADLINE)
+        assert [obj.status for obj in informer.store] == [{"phase": 2}]
+        assert (informer.left_out, informer.failures) == (2, 0)
+
+
+async def test_an_object_that_is_nested_too_deep_hides_no_other(real_server: HttpFace) -> None:
+    """Go's decoders go ten times as deep as ours; the embedded server refuses such an object."""
+    server = real_server
+    await install_plains(server.client)
+    deep = b"[" * 5000 + b"]" * 5000
+    body = (
+        b'{"apiVersion":"contract.example.org/v1alpha1","kind":"Plain","metadata":{"name":"deep"},"spec":{"x":%s}}'
+        % deep
+    )
+    headers = {"content-type": "application/json"}
+    request = Request(method="POST", path=PLAIN.path(server.namespace), headers=headers, body=body)
+    await server.client.create(PLAIN, {"metadata": {"name": "good"}}, server.namespace)
+    async with Informer(server.client, PLAIN, namespace=server.namespace) as informer:
+        await informer.synced(DEADLINE)
+        assert (await server.client.transport.send(request, deadline=20)).status == 201
+        later = await server.client.create(PLAIN, {"metadata": {"name": "later"}}, server.namespace)
+        await informer.reached(later["metadata"]["resourceVersion"], DEADLINE)
+        assert sorted(name_of(obj) for obj in informer.store) == ["good", "later"]
+    page = await server.client.list(PLAIN, server.namespace)
+    assert [name_of(item) for item in page.items] == ["good", "later"]
+    assert len(page.problems) == 1

@@ -1,0 +1,185 @@
+"""The same examples by `propeller controller` on a real API server, with the rights of `propeller install` alone.
+
+The project's kubelet is the cluster's node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_asyncio
+import yaml
+
+from propeller.config import Kubelet as KubeletSettings
+from propeller.config import Settings
+from propeller.embedded import run_kubelet
+from propeller.kube import connect
+from tests import assets
+from tests.e2e.conftest import EXAMPLES, PROPELLER, locally
+from tests.e2e.test_run_examples import RUNS, options
+from tests.servers._kube_apiserver import NOBODY_TOKEN, KubeApiserver
+
+NAMESPACE = "flytesnacks-development"
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+class Cluster(msgspec.Struct, frozen=True):
+    """The real server, and how its operator, and the controller, reach it."""
+
+    operator: Path
+    controller: Path
+    storage: Path
+
+
+async def output_of(*words: object, stdin: bytes = b"") -> str:
+    process = await asyncio.create_subprocess_exec(
+        *map(str, words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        out, err = await asyncio.wait_for(process.communicate(stdin), 60)
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode == 0, f"{words}: {err.decode()}"
+    return out.decode()
+
+
+async def kubectl(cluster: Path, *words: str | Path, stdin: bytes = b"") -> str:
+    return await output_of(assets.binary("kubectl"), "--kubeconfig", cluster, *words, stdin=stdin)
+
+
+@asynccontextmanager
+async def controller(cluster: Cluster, namespace: str = NAMESPACE) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        PROPELLER,
+        *("controller", "--kubeconfig", cluster.controller, "--metrics-port", "0"),
+        *("--namespace", namespace, "--elect" if namespace == NAMESPACE else "--no-elect"),
+        *("--metadata-prefix", f"file://{cluster.storage}"),
+        stderr=subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        _, log = await asyncio.wait_for(process.communicate(), 30)
+        print(log.decode())  # pytest shows it with a failure
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def cluster(kube_apiserver: KubeApiserver, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
+    """Installed as the README says; the controller has a token of the service account that the manifests make."""
+    home = tmp_path_factory.mktemp("cluster")
+    operator = kube_apiserver.kubeconfig(home / "operator")
+    manifests = await output_of(PROPELLER, "install", "--print")
+    await kubectl(operator, "apply", "-f", "-", stdin=manifests.encode())
+    await kubectl(operator, "wait", "--for=condition=Established", "crd/flyteworkflows.flyte.lyft.com")
+    await kubectl(operator, "create", "namespace", NAMESPACE)
+    token = (await kubectl(operator, "create", "token", "propeller", "-n", "flyte")).strip()
+    document = yaml.safe_load(operator.read_text())
+    document["users"][0]["user"] = {"token": token}
+    document["contexts"][0]["context"]["namespace"] = "flyte"
+    (home / "controller").write_text(yaml.safe_dump(document))
+    settings = Settings(kubelet=KubeletSettings(python=sys.executable, working_dir=str(EXAMPLES)))
+    cluster = Cluster(operator, home / "controller", home / "storage")
+    async with (
+        connect(kube_apiserver.connection()) as client,
+        run_kubelet(client, home / "kubelet", settings, node_name="node-of-this-machine"),
+    ):
+        yield cluster
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running(cluster: Cluster) -> AsyncIterator[Cluster]:
+    async with controller(cluster):
+        yield cluster
+
+
+async def create(
+    cluster: Cluster, example: str, workflow: str, inputs: dict[str, Any], namespace: str = NAMESPACE
+) -> str:
+    """Compile an example and create it, as a user would; returns the execution's name."""
+    resource = await output_of(
+        *(PROPELLER, "compile", EXAMPLES / f"{example}.py", workflow, *options(inputs)),
+        *("--raw-output-prefix", f"file://{cluster.storage}/raw", "--python", sys.executable),
+        *("--namespace", namespace),
+    )
+    await kubectl(cluster.operator, "create", "-f", "-", stdin=resource.encode())
+    return str(json.loads(resource)["metadata"]["name"])
+
+
+async def status(cluster: Cluster, name: str, *words: str, namespace: str = NAMESPACE) -> Any:
+    """The last line of `propeller status -w`."""
+    out = await output_of(
+        *(PROPELLER, "status", name, "-n", namespace, "--kubeconfig", cluster.operator, "--output", "json", *words)
+    )
+    return json.loads(out.splitlines()[-1])
+
+
+@pytest.mark.needs("kubectl", "flytekit")
+@pytest.mark.parametrize(("example", "workflow", "inputs"), RUNS)
+async def test_an_example_gives_what_flytekit_gives(
+    running: Cluster, example: str, workflow: str, inputs: dict[str, Any]
+) -> None:
+    name = await create(running, example, workflow, inputs)
+    ended = await status(running, name, "-w")
+    assert ended["phase"] == "SUCCEEDED", ended["error"]
+    assert ended["outputs"] == await asyncio.to_thread(locally, EXAMPLES / f"{example}.py", workflow, **inputs)
+
+
+@pytest.mark.needs("kubectl", "flytekit")
+async def test_kubectl_shows_how_an_execution_stands(running: Cluster) -> None:
+    name = await create(running, "quality_gate", "gate", {"accuracy": 0.3})
+    assert (await status(running, name, "-w"))["error"]["message"].startswith("accuracy is below 0.6")
+    shown = await kubectl(running.operator, "get", "flyteworkflows", name, "-n", NAMESPACE)
+    assert "Failed" in shown
+
+
+@pytest.mark.needs("kubectl", "flytekit")
+async def test_an_execution_goes_on_where_a_killed_controller_left_it(cluster: Cluster) -> None:
+    namespace = "killed"
+    await kubectl(cluster.operator, "create", "namespace", namespace)
+    async with controller(cluster, namespace) as first:
+        name = await create(cluster, "sweep", "sweep", {"count": 8}, namespace)
+        pods = ("get", "pods", "-n", namespace, "-l", f"execution-id={name}", "-o", "name")
+        while not await kubectl(cluster.operator, *pods):
+            await asyncio.sleep(0.05)
+        first.kill()
+        await first.wait()
+    assert (await status(cluster, name, namespace=namespace))["phase"] in {"READY", "RUNNING"}
+    async with controller(cluster, namespace):
+        assert (await status(cluster, name, "-w", namespace=namespace))["phase"] == "SUCCEEDED"
+    ran = (await kubectl(cluster.operator, *pods)).split()
+    assert len(ran) == len(set(ran)) == 10
+
+
+async def test_the_controller_stops_in_order_on_sigterm(cluster: Cluster) -> None:
+    async with controller(cluster) as process:
+        await asyncio.sleep(1)
+    assert process.returncode == 143
+
+
+async def test_a_controller_without_permission_says_so(
+    cluster: Cluster, kube_apiserver: KubeApiserver, tmp_path: Path
+) -> None:
+    document = yaml.safe_load(cluster.controller.read_text())
+    document["users"][0]["user"] = {"token": NOBODY_TOKEN}
+    (tmp_path / "nobody").write_text(yaml.safe_dump(document))
+    process = await asyncio.create_subprocess_exec(
+        *(PROPELLER, "controller", "--no-elect", "--metrics-port", "0", "--kubeconfig", tmp_path / "nobody"),
+        stderr=subprocess.PIPE,
+    )
+    _, err = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 3
+    assert "flyteworkflows" in err.decode()
+    assert "forbidden" in err.decode()

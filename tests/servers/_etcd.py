@@ -1,0 +1,80 @@
+"""A real etcd with one member, in memory speed: it need not survive a crash of the machine."""
+
+from __future__ import annotations
+
+import base64
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tests import assets
+from tests.servers._processes import ServerProcess, free_ports
+
+
+class Etcd:
+    """`url` is where clients connect, without TLS or authentication: loopback only."""
+
+    def __init__(self, directory: Path) -> None:
+        client, peer = (f"http://127.0.0.1:{port}" for port in free_ports(2))
+        self.url = client
+        self._process = ServerProcess(
+            "etcd",
+            [
+                str(assets.binary("etcd")),
+                f"--data-dir={directory / 'etcd'}",
+                f"--listen-client-urls={client}",
+                f"--advertise-client-urls={client}",
+                f"--listen-peer-urls={peer}",
+                f"--initial-advertise-peer-urls={peer}",
+                f"--initial-cluster=default={peer}",
+                "--unsafe-no-fsync",
+                "--watch-progress-notify-interval=1s",  # kubeadm says 5 s; bookmarks of quiet kinds follow from it
+                "--log-level=warn",
+            ],
+            directory / "etcd.log",
+        )
+
+    def start(self) -> None:
+        self._process.start(self._is_healthy, deadline=30)
+
+    def stop(self) -> None:
+        self._process.stop()
+
+    def revision(self) -> int:
+        """The newest revision: the resourceVersion of whatever was written last."""
+        return int(self._call("/v3/kv/range", {"key": _text("none")})["header"]["revision"])
+
+    def compact(self) -> int:
+        """Forget every revision before the newest one; returns that.
+
+        `compact_rev_key` tells API servers of it, as the one that compacts every five minutes tells the others.
+        """
+        revision = self.revision()
+        self._call("/v3/kv/put", {"key": _text("compact_rev_key"), "value": _text(str(revision))})
+        self._call("/v3/kv/compaction", {"revision": str(revision), "physical": True})
+        return revision
+
+    def _is_healthy(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=1) as answer:
+                return bool(json.load(answer)["health"] == "true")
+        except OSError:
+            return False
+
+    def _call(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """etcd's JSON gateway: the v3 API with base64 keys."""
+        request = urllib.request.Request(
+            self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                found: dict[str, Any] = json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise RuntimeError(f"etcd refused {path}: {error.read().decode(errors='replace')}") from error
+        return found
+
+
+def _text(value: str) -> str:
+    return base64.b64encode(value.encode()).decode()

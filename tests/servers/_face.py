@@ -1,0 +1,133 @@
+"""One face for every API server: what the contract suite asks of each, whichever it is."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
+
+from propeller.config import Client as ClientSettings
+from propeller.embedded.server import ApiServer, Front
+from propeller.kube import NAMESPACES, Client, Connection, connect
+from tests.servers._kube_apiserver import KubeApiserver
+
+_numbers = itertools.count(1)
+
+
+class Face(Protocol):
+    """One running server. `client` is the administrator's; `namespace` is fresh."""
+
+    client: Client
+    namespace: str
+
+    async def another_namespace(self) -> str:
+        """A second one, as fresh."""
+
+    async def forget(self) -> None:
+        """Have the server forget all versions before now."""
+
+
+class HttpFace(Face, Protocol):
+    """A server that is reached over TCP, and can be stopped."""
+
+    url: str
+
+    def connect(
+        self, *, token: str | None = None, server: str = "", settings: ClientSettings | None = None
+    ) -> AbstractAsyncContextManager[Client]:
+        """One more client, with credentials of its own; `server` where its way leads through a proxy."""
+
+    async def restart(self) -> None:
+        """Crash, and come back with the same data under the same address; watch history is lost."""
+
+
+class KubeApiserverFace:
+    def __init__(self, server: KubeApiserver, client: Client, namespace: str) -> None:
+        self._server = server
+        self.client = client
+        self.namespace = namespace
+        self.url = server.url
+
+    async def another_namespace(self) -> str:
+        return await make_namespace(self.client)
+
+    def connect(
+        self, *, token: str | None = None, server: str = "", settings: ClientSettings | None = None
+    ) -> AbstractAsyncContextManager[Client]:
+        chosen = self._server.token if token is None else token
+        return connect(self._server.connection(token=chosen, server=server), settings)
+
+    async def forget(self) -> None:
+        self._server.compact()
+        await self.restart()  # it remembers in memory what etcd does not
+
+    async def restart(self) -> None:
+        self._server.stop(crash=True)
+        self._server.spawn()
+        await asyncio.to_thread(self._server.wait)
+
+
+@asynccontextmanager
+async def kube_apiserver_face(server: KubeApiserver) -> AsyncIterator[KubeApiserverFace]:
+    async with connect(server.connection()) as client:
+        yield KubeApiserverFace(server, client, await make_namespace(client))
+
+
+class EmbeddedFace:
+    """The embedded server through its in-memory transport."""
+
+    def __init__(self, server: ApiServer, client: Client, namespace: str) -> None:
+        self._server = server
+        self.client = client
+        self.namespace = namespace
+
+    async def another_namespace(self) -> str:
+        return await make_namespace(self.client)
+
+    async def forget(self) -> None:
+        self._server.compact()
+
+
+class EmbeddedHttpFace(EmbeddedFace):
+    """The embedded server over HTTP."""
+
+    def __init__(self, server: ApiServer, front: Front, client: Client, namespace: str) -> None:
+        super().__init__(server, client, namespace)
+        self._front = front
+        self.url = front.url
+
+    def connect(
+        self, *, token: str | None = None, server: str = "", settings: ClientSettings | None = None
+    ) -> AbstractAsyncContextManager[Client]:
+        chosen = self._front.token if token is None else token
+        return connect(Connection(server=server or self.url, token=chosen), settings)
+
+    async def restart(self) -> None:
+        self._server.stop()
+        await asyncio.sleep(0.1)
+        self._server.start()
+
+
+@asynccontextmanager
+async def embedded_face(*, controllers: bool = True) -> AsyncIterator[EmbeddedFace]:
+    async with ApiServer(controllers=controllers) as server:
+        client = Client(server.transport())
+        yield EmbeddedFace(server, client, await make_namespace(client))
+
+
+@asynccontextmanager
+async def embedded_http_face() -> AsyncIterator[EmbeddedHttpFace]:
+    async with (
+        ApiServer() as server,
+        server.serve() as front,
+        connect(Connection(server=front.url, token=front.token)) as client,
+    ):
+        yield EmbeddedHttpFace(server, front, client, await make_namespace(client))
+
+
+async def make_namespace(client: Client) -> str:
+    name = f"test-{next(_numbers)}"
+    await client.create(NAMESPACES, {"metadata": {"name": name}})
+    return name

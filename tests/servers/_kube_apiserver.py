@@ -1,0 +1,129 @@
+"""A real kube-apiserver on an etcd of its own: TLS, tokens, client certificates, RBAC, quotas, watch cache.
+
+Assumptions
+    There is no controller manager: nothing collects garbage, empties namespaces, makes service accounts or counts
+    quotas. The admission of service accounts is off, so that pods can be created without one.
+"""
+
+from __future__ import annotations
+
+import signal
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from propeller.kube import Connection
+from tests import assets
+from tests.servers._certificates import Authority, make_key
+from tests.servers._etcd import Etcd
+from tests.servers._processes import ServerProcess, free_ports
+
+ADMIN_TOKEN = "admin-token"
+NOBODY_TOKEN = "nobody-token"
+"""Of a user who is known and may do nothing."""
+
+_TOKENS = f'{ADMIN_TOKEN},admin,admin,"system:masters"\n{NOBODY_TOKEN},nobody,nobody\n'
+
+
+class KubeApiserver:
+    """One running API server; see `running`."""
+
+    def __init__(self, directory: Path) -> None:
+        (port,) = free_ports(1)
+        self.url = f"https://127.0.0.1:{port}"
+        self.token = ADMIN_TOKEN
+        self.authority = Authority(directory)
+        self.etcd = Etcd(directory)
+        serving, signing = self.authority.server(), make_key(directory / "service-accounts.key")
+        (directory / "tokens.csv").write_text(_TOKENS)
+        self._tls = ssl.create_default_context(cadata=self.ca.decode())
+        self._process = ServerProcess(
+            "kube-apiserver",
+            [
+                str(assets.binary("kube-apiserver")),
+                f"--etcd-servers={self.etcd.url}",
+                "--bind-address=127.0.0.1",
+                f"--secure-port={port}",
+                f"--tls-cert-file={serving.certificate}",
+                f"--tls-private-key-file={serving.key}",
+                f"--client-ca-file={self.authority.pair.certificate}",
+                f"--token-auth-file={directory / 'tokens.csv'}",
+                f"--service-account-key-file={signing}",
+                f"--service-account-signing-key-file={signing}",
+                "--service-account-issuer=https://kubernetes.default.svc",
+                "--service-cluster-ip-range=10.0.0.0/24",
+                "--authorization-mode=RBAC",
+                "--disable-admission-plugins=ServiceAccount",
+                "--endpoint-reconciler-type=none",
+                "--profiling=false",
+            ],
+            directory / "kube-apiserver.log",
+        )
+
+    @property
+    def ca(self) -> bytes:
+        """The certificate that clients verify the server by, PEM."""
+        return self.authority.pem
+
+    def connection(self, *, token: str = ADMIN_TOKEN, server: str = "") -> Connection:
+        """How to reach it; `server` where the way leads through a proxy."""
+        return Connection(server=server or self.url, ca=self.ca, token=token)
+
+    def kubeconfig(self, path: Path) -> Path:
+        """Write a kubeconfig for kubectl and the CLI."""
+        authority = str(self.authority.pair.certificate)
+        document = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "tests",
+            "clusters": [{"name": "tests", "cluster": {"server": self.url, "certificate-authority": authority}}],
+            "users": [{"name": "admin", "user": {"token": self.token}}],
+            "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "admin"}}],
+        }
+        path.write_text(yaml.safe_dump(document))
+        return path
+
+    def compact(self) -> int:
+        """Have etcd forget every version before now; returns the oldest that is left."""
+        return self.etcd.compact()
+
+    def start(self) -> None:
+        self.spawn()
+        self.wait()
+
+    def spawn(self) -> None:
+        """Start, in the main thread, without waiting."""
+        self._process.spawn()
+
+    def wait(self) -> None:
+        """Wait until it serves; in any thread."""
+        self._process.wait(self._is_ready, deadline=90)
+
+    def stop(self, *, crash: bool = False) -> None:
+        self._process.stop(signal.SIGKILL if crash else signal.SIGTERM)
+
+    def _is_ready(self) -> bool:
+        request = urllib.request.Request(f"{self.url}/readyz", headers={"Authorization": f"Bearer {self.token}"})
+        try:
+            with urllib.request.urlopen(request, timeout=5, context=self._tls) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
+@contextmanager
+def running(directory: Path) -> Iterator[KubeApiserver]:
+    """etcd and kube-apiserver, ready; ended in the opposite order with the block, however it is left."""
+    server = KubeApiserver(directory)
+    try:
+        server.etcd.start()
+        server.start()
+        yield server
+    finally:
+        server.stop(crash=True)  # what it holds is thrown away, and waiting for watches to drain takes seconds
+        server.etcd.stop()

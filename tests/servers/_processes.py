@@ -1,0 +1,87 @@
+"""A server as a child process that never outlives us."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_LOG_LINES = 15
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class ServerProcess:
+    """One command, its output in `log`. It can be started again after it was stopped.
+
+    It has a process group of its own, so that Ctrl-C at the terminal reaches us alone and the end is in our order; and
+    the kernel kills it should we die without a chance to.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
+        self.name = name
+        self._command = command
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, is_ready: Callable[[], bool], *, deadline: float) -> None:
+        """Start, and wait until it is ready; raises RuntimeError with the end of its log."""
+        self.spawn()
+        self.wait(is_ready, deadline=deadline)
+
+    def spawn(self) -> None:
+        """Start. To be called in the main thread: the kernel counts the end of a thread as the end of the parent."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                process_group=0,
+                preexec_fn=_die_with_parent,
+            )
+
+    def wait(self, is_ready: Callable[[], bool], *, deadline: float) -> None:
+        """Wait until it is ready; in any thread."""
+        end = time.monotonic() + deadline
+        while not is_ready():
+            if self._process is None or self._process.poll() is not None:
+                raise RuntimeError(f"{self.name} has ended: {self._tail()}")
+            if time.monotonic() > end:
+                self.stop()
+                raise RuntimeError(f"{self.name} was not ready within {deadline:g} s: {self._tail()}")
+            time.sleep(0.02)
+
+    def stop(self, signal_number: int = signal.SIGTERM, *, grace: float = 10.0) -> None:
+        """End it; by force after `grace` seconds. Nothing where it has ended already."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(signal_number)
+        try:
+            process.wait(grace)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _tail(self) -> str:
+        lines = self._log.read_text(errors="replace").splitlines()
+        return "\n".join(lines[-_LOG_LINES:])
+
+
+def free_ports(count: int) -> list[int]:
+    """TCP ports on loopback that nobody listens on; all different."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        return [int(listening.getsockname()[1]) for listening in sockets]
+    finally:
+        for listening in sockets:
+            listening.close()
+
+
+def _die_with_parent() -> None:
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,60 @@
+"""Inputs on the command line."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from propeller.cli._inputs import describe, parse_inputs
+from propeller.cli.flytekit_side import Parameter
+from propeller.errors import Invalid
+
+
+@pytest.mark.parametrize(
+    ("words", "inputs"),
+    [
+        (["--a", "3"], {"a": "3"}),
+        (["--a=3"], {"a": "3"}),
+        (["--a="], {"a": ""}),
+        (["--a", "-3"], {"a": "-3"}),
+        (["--learning-rate", "0.1"], {"learning_rate": "0.1"}),
+        (["--flag"], {"flag": "true"}),
+        (["--no-flag"], {"flag": "false"}),
+        (["--flag", "--b", "x"], {"flag": "true", "b": "x"}),
+        (["--no-show", "3"], {"no_show": "3"}),
+        (["--q=a=b"], {"q": "a=b"}),
+        ([], {}),
+    ],
+)
+def test_words_are_read_as_inputs(words: list[str], inputs: dict[str, str]) -> None:
+    assert parse_inputs(words) == inputs
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["3"], "'3' belongs to no input"),
+        (["--a", "3", "4"], "'4' belongs to no input"),
+        (["--"], "'--' belongs to no input"),
+        (["--a", "1", "--a", "2"], "input 'a' is given twice"),
+    ],
+)
+def test_words_that_are_no_inputs_are_refused(words: list[str], says: str) -> None:
+    with pytest.raises(Invalid, match=says):
+        parse_inputs(words)
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,9}", fullmatch=True), st.text()))
+def test_every_input_can_be_written_with_an_equals_sign(inputs: dict[str, str]) -> None:
+    assert parse_inputs([f"--{name}={value}" for name, value in inputs.items()]) == inputs
+
+
+def test_help_says_what_is_required_and_what_is_not() -> None:
+    rows = describe(
+        [
+            Parameter("n", "integer", True, "", "How many"),
+            Parameter("mode", "choice", False, "fast", "mode", ("fast", "slow")),
+        ]
+    )
+    assert rows == [("--n INTEGER", "How many  [required]"), ("--mode [fast|slow]", "[default: fast]")]

@@ -1,0 +1,68 @@
+"""What people see while an execution runs."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+
+from rich.console import Console, RenderableType
+
+from propeller.cli._progress import Lines
+from propeller.cli._tree import tree
+from propeller.clock import SYSTEM_CLOCK
+from propeller.workflow import Effect, Execution, Fact, Failure, InputsWritten, Launch, PodPhase, PodSeen, WriteInputs
+from tests.unit.workflow.drive import Driver, execution, graph, plan, task
+
+
+def text(renderable: RenderableType) -> str:
+    console = Console(file=io.StringIO(), width=120, color_system=None)
+    console.print(renderable)
+    written = console.file
+    assert isinstance(written, io.StringIO)
+    return written.getvalue()
+
+
+def mapped(size: int, *, failing: int | None = None) -> Execution:
+    """A map task of that many items, of which one may fail for good."""
+
+    def answer(of: Execution, effect: Effect) -> Iterable[Fact] | None:
+        if isinstance(effect, WriteInputs):
+            return (InputsWritten(size),)
+        if isinstance(effect, Launch) and failing is not None and of.view(effect.node).item == failing:
+            return (PodSeen(effect.attempt, PodPhase.FAILED, failure=Failure("E", "first line\nwhat went wrong")),)
+        return None
+
+    root = graph(task("a"), {"id": "n1", "kind": "array", "array": {"SubNodeSpec": task("item")}}, edges=[("a", "n1")])
+    return Driver(execution(plan(root)), answer).run()
+
+
+def test_a_tree_names_the_workflow_and_every_node() -> None:
+    shown = text(tree(Driver(execution(plan(graph(task("a"), task("b"))))).run(), 1005.0))
+    assert "✔ w  e" in shown
+    assert "✔ a" in shown
+    assert "✔ b" in shown
+    assert "end-node" not in shown
+
+
+def test_a_long_map_task_shows_some_items_and_counts_the_others() -> None:
+    shown = text(tree(mapped(10), 1005.0))
+    assert "[5]" in shown
+    assert "[6]" not in shown
+    assert "… 4 more: 4 succeeded" in shown
+
+
+def test_an_item_that_failed_is_shown_wherever_it_is() -> None:
+    shown = text(tree(mapped(10, failing=8), 1005.0))
+    assert "✘ [8]" in shown
+    assert "what went wrong" in shown
+
+
+def test_where_nothing_can_be_redrawn_each_change_is_a_line() -> None:
+    console = Console(file=io.StringIO(), width=120, color_system=None)
+    lines = Lines(console, SYSTEM_CLOCK)
+    done = Driver(execution(plan(graph(task("a"), task("b"))))).run()
+    lines.changed(done)
+    lines.changed(done)
+    written = console.file
+    assert isinstance(written, io.StringIO)
+    assert len(written.getvalue().splitlines()) == 2

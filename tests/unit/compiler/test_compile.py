@@ -1,0 +1,189 @@
+"""What compiling promises beyond Flyte's own vectors: limits, recursion, warnings, errors that say what to do."""
+
+from __future__ import annotations
+
+import pytest
+from flyteidl.core import types_pb2, workflow_pb2
+
+from propeller.compiler import (
+    CompileErrors,
+    ErrorCode,
+    Limits,
+    build_resource,
+    compile_workflow,
+    find_requirements,
+    find_warnings,
+)
+from propeller.compiler._workflow import MOST_PASSES
+from propeller.errors import Invalid
+from tests.unit.compiler import shapes
+
+TASKS = [shapes.add_task()]
+
+
+def codes(caught: pytest.ExceptionInfo[CompileErrors]) -> set[tuple[str, str]]:
+    return {(str(error.code), error.node_id) for error in caught.value.errors}
+
+
+def branching(name: str) -> workflow_pb2.WorkflowTemplate:
+    """A workflow with one branch, n0, of one case, c."""
+    made = shapes.workflow(name)
+    branch = made.nodes.add(id="n0")
+    shapes.bind(branch, "x", "", "x")
+    block = branch.branch_node.if_else
+    comparison = block.case.condition.comparison
+    comparison.left_value.var = "x"
+    comparison.right_value.primitive.integer = 1
+    scratch = shapes.workflow()
+    block.case.then_node.CopyFrom(shapes.add_node(scratch, "c"))
+    block.error.message = "no"
+    return made
+
+
+def test_what_is_given_is_not_changed() -> None:
+    given, subs = shapes.calling(["s"]), [branching("s")]
+    before = [message.SerializeToString(deterministic=True) for message in (given, *subs, *TASKS)]
+    closure = compile_workflow(given, subs, TASKS)
+    build_resource(closure, None, None, "")
+    after = [message.SerializeToString(deterministic=True) for message in (given, *subs, *TASKS)]
+    assert before == after
+
+
+def test_building_a_resource_does_not_change_the_closure() -> None:
+    closure = compile_workflow(shapes.chain(3), [], TASKS)
+    before = closure.SerializeToString(deterministic=True)
+    build_resource(closure, None, None, "")
+    assert closure.SerializeToString(deterministic=True) == before
+
+
+def test_every_error_is_reported_and_not_the_first_only() -> None:
+    made = shapes.chain(3)
+    made.nodes[0].inputs[0].var = "c"
+    made.nodes[1].task_node.reference_id.CopyFrom(shapes.task_id("add"))
+    made.nodes[2].inputs[1].binding.promise.node_id = "nobody"
+    with pytest.raises(CompileErrors) as caught:
+        compile_workflow(made, [], TASKS)
+    assert codes(caught) >= {
+        ("VariableNameNotFound", "n0"),
+        ("ParameterNotBound", "n0"),
+        ("NodeReferenceNotFound", "nobody"),
+        ("ParameterNotBound", "n2"),
+    }
+    assert isinstance(caught.value, Invalid)
+    assert caught.value.report().count("\n") == len(caught.value.errors)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_error_names_the_input_and_both_types() -> None:
+    made = shapes.workflow()
+    made.interface.inputs.variables["x"].type.CopyFrom(shapes.STRING)
+    shapes.add_node(made, "n0")
+    with pytest.raises(CompileErrors, match=r"input 'a' of type integer is bound to output 'x' .* of type string"):
+        compile_workflow(made, [], TASKS)
+
+
+@pytest.mark.parametrize("names", [["s"], ["t", "s"]])
+def test_a_sub_workflow_that_calls_itself_is_refused_by_name(names: list[str]) -> None:
+    subs = [shapes.calling([names[-1]], "t"), shapes.calling([names[0]], "s")]
+    for attempt in (
+        lambda: find_requirements(shapes.calling(["s"]), subs),
+        lambda: compile_workflow(shapes.calling(["s"]), subs, TASKS),
+    ):
+        with pytest.raises(CompileErrors, match="calls itself") as caught:
+            attempt()
+        assert codes(caught) == {("CycleDetected", "n0")}
+
+
+def test_a_scalar_without_a_value_is_refused_by_name() -> None:
+    made = shapes.chain(1)
+    made.nodes[0].inputs[0].binding.scalar.SetInParent()
+    with pytest.raises(CompileErrors) as caught:
+        compile_workflow(made, [], TASKS)
+    assert codes(caught) == {("UnrecognizedValue", "n0")}
+
+
+def test_more_nodes_than_the_limit_are_refused_with_its_name() -> None:
+    with pytest.raises(CompileErrors, match=r"Limits\.nodes allows 5"):
+        compile_workflow(shapes.chain(6), [], TASKS, limits=Limits(nodes=5))
+    compile_workflow(shapes.chain(5), [], TASKS, limits=Limits(nodes=5))
+
+
+def test_more_bytes_than_the_limit_are_refused_with_its_name() -> None:
+    with pytest.raises(CompileErrors, match=r"Limits\.bytes allows 100"):
+        compile_workflow(shapes.chain(6), [], TASKS, limits=Limits(bytes=100))
+
+
+def nested(levels: int) -> workflow_pb2.WorkflowTemplate:
+    made = shapes.workflow()
+    node = made.nodes.add(id="n0")
+    for _ in range(levels):
+        node.array_node.node.id = "inner"
+        node = node.array_node.node
+    node.CopyFrom(shapes.add_node(shapes.workflow(), "inner"))
+    return made
+
+
+def test_nodes_nested_deeper_than_the_limit_are_refused_with_its_name() -> None:
+    with pytest.raises(CompileErrors, match=r"Limits\.depth allows 24"):
+        compile_workflow(nested(25), [], TASKS)
+
+
+def test_messages_nested_deeper_than_protobuf_reads_are_refused_by_name() -> None:
+    made = shapes.workflow()
+    kind = made.interface.inputs.variables["y"].type
+    for _ in range(300):
+        kind = kind.collection_type
+    kind.simple = types_pb2.SimpleType.INTEGER
+    with pytest.raises(CompileErrors, match="nested deeper than protobuf's 100 levels"):
+        compile_workflow(made, [], TASKS)
+
+
+def test_ten_thousand_workflows_deep_is_not_too_deep() -> None:
+    depth = 10_000
+    subs = [shapes.calling([f"s{number + 1}"], f"s{number}") for number in range(depth)]
+    last = shapes.workflow(f"s{depth}")
+    shapes.add_node(last, "n0")
+    closure = compile_workflow(shapes.calling(["s0"]), [*subs, last], TASKS)
+    assert len(closure.sub_workflows) == depth + 1
+
+
+def test_a_branch_in_a_workflow_that_two_others_call_gets_its_id_in_front_twice() -> None:
+    closure = compile_workflow(shapes.calling(["s", "t"]), [branching("s"), shapes.calling(["s"], "t")], TASKS)
+    case = closure.sub_workflows[0].template.nodes[2].branch_node.if_else.case.then_node
+    assert case.id == "n0-n0-c"
+
+
+def test_calls_in_layers_take_time_in_the_layers_and_not_in_the_paths() -> None:
+    depth = 60
+    subs = [branching(f"s{depth}a"), branching(f"s{depth}b")]
+    for layer in range(depth):
+        called = [f"s{layer + 1}a", f"s{layer + 1}b"]
+        subs += [shapes.calling(called, f"s{layer}{side}") for side in "ab"]
+    closure = compile_workflow(shapes.calling(["s0a", "s0b"]), subs, TASKS)
+    case = closure.sub_workflows[0].template.nodes[2].branch_node.if_else.case.then_node
+    assert case.id == "n0-" * MOST_PASSES + "c"
+
+
+def test_dropped_nodes_and_order_without_effect_are_told() -> None:
+    made = shapes.chain(2)
+    shapes.add_node(made, "n1")
+    shapes.add_node(made, "end-node")
+    made.nodes[0].upstream_node_ids.append("nobody")
+    closure = compile_workflow(made, [], TASKS)
+    assert [node.id for node in closure.primary.template.nodes] == ["start-node", "end-node", "n0", "n1"]
+    dropped, named, ordered = find_warnings(made)
+    assert "'n1'; the second, which is another one, is dropped" in dropped
+    assert "'end-node'" in named
+    assert "'nobody'" in ordered
+
+
+def test_an_empty_template_and_a_sub_workflow_without_id_are_refused() -> None:
+    with pytest.raises(CompileErrors) as caught:
+        compile_workflow(workflow_pb2.WorkflowTemplate(), [], TASKS)
+    assert (ErrorCode.VALUE_REQUIRED, "root") in codes(caught)
+    with pytest.raises(CompileErrors, match="sub-workflow number 0 has no id"):
+        find_requirements(shapes.chain(1), [workflow_pb2.WorkflowTemplate()])
+
+
+def test_there_are_thirty_one_codes() -> None:
+    assert len(ErrorCode) == 31

@@ -1,0 +1,194 @@
+"""What a pod's status says about its attempt, in FlytePropeller 1.16's codes and kinds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from propeller.errors import ErrorKind
+from propeller.handlers.tasks import gone, report
+from propeller.kube import Pod
+from propeller.workflow import Failure, PodPhase, PodSeen
+from tests.unit.handlers.pods import container, ended, pod, waiting
+
+USER, SYSTEM = ErrorKind.USER, ErrorKind.SYSTEM
+
+
+def seen(of: Pod) -> PodSeen:
+    found = report(of)
+    assert found is not None
+    return found
+
+
+def failure(of: Pod) -> Failure:
+    found = seen(of)
+    assert found.failure is not None
+    return found.failure
+
+
+@pytest.mark.parametrize(
+    ("of", "phase"),
+    [
+        (pod(), PodPhase.PENDING),
+        (pod("Pending"), PodPhase.PENDING),
+        (pod("Unknown"), PodPhase.PENDING),
+        (pod("Running"), PodPhase.RUNNING),
+        (pod("Running", container(running={})), PodPhase.RUNNING),
+        (pod("Running", container(running={}), primary=None), PodPhase.RUNNING),
+        (pod("Succeeded", ended(0)), PodPhase.SUCCEEDED),
+        (pod("Succeeded", ended(0), primary=None), PodPhase.SUCCEEDED),
+        (pod("Failed", ended(1)), PodPhase.FAILED),
+    ],
+)
+def test_each_phase_of_a_pod_is_one_of_ours(of: Pod, phase: PodPhase) -> None:
+    found = seen(of)
+    assert (found.attempt, found.phase) == (1, phase)
+    assert (found.failure is not None) is (phase is PodPhase.FAILED)
+
+
+@pytest.mark.parametrize("attempt", ["", "-1", "x", "1.5", "²"])
+def test_a_pod_without_an_attempt_is_not_ours(attempt: str) -> None:
+    assert report(pod("Running", attempt=attempt)) is None
+
+
+@pytest.mark.parametrize(
+    ("of", "code", "kind"),
+    [
+        # the user's own exit code
+        (pod("Failed", ended(1, "Error")), "Error", USER),
+        (pod("Failed", ended(2, "StartError")), "StartError", USER),
+        (pod("Failed", ended(1)), "Error", USER),
+        (pod("Failed", ended(3, "Error"), primary=None), "Error", USER),
+        (pod("Failed", ended(0), init=(ended(1, "Error", name="init"),)), "Error", USER),
+        # memory
+        (pod("Failed", ended(137, "OOMKilled")), "OOMKilled", USER),
+        (pod("Failed", ended(0), init=(ended(137, "OOMKilled", name="init"),)), "OOMKilled", USER),
+        (pod("Failed", ended(137, "OOMKilled"), ended(137, "Error", name="sidecar")), "OOMKilled", USER),
+        (pod("Succeeded", ended(0, "OOMKilled")), "OOMKilled", USER),
+        # killed by somebody else
+        (pod("Failed", ended(137, "Error")), "Interrupted", SYSTEM),
+        (pod("Failed", ended(247, "Error")), "Interrupted", SYSTEM),
+        (pod("Failed", ended(137, "Error"), primary=None), "Interrupted", SYSTEM),
+        (pod("Failed", ended(0), ended(137, "Error", name="sidecar")), "Interrupted", USER),
+        # its machine is taken away
+        (pod("Failed", reason="Shutdown", message="node shuts down"), "Interrupted", SYSTEM),
+        (pod("Failed", ended(143, "Error"), reason="Terminated"), "Interrupted", SYSTEM),
+        (pod("Failed", reason="NodeShutdown"), "Interrupted", SYSTEM),
+        (pod("Failed", reason="NodeAffinity"), "Interrupted", SYSTEM),
+        (pod("Failed", reason="Evicted", message="low on memory"), "Interrupted", SYSTEM),
+        (pod("Failed", reason="Preempting"), "Interrupted", SYSTEM),
+        (pod("Failed", reason="UnexpectedAdmissionError"), "Interrupted", SYSTEM),
+        # Kubernetes' own reasons
+        (pod("Failed", reason="DeadlineExceeded", message="too long"), "DeadlineExceeded", USER),
+        # no reason at all
+        (pod("Failed"), "Interrupted", SYSTEM),
+        (pod("Failed", ended(0)), "Interrupted", SYSTEM),
+    ],
+)
+def test_a_failed_pod_has_flytes_code_and_kind_and_may_be_tried_again(of: Pod, code: str, kind: ErrorKind) -> None:
+    found = failure(of)
+    assert (found.code, found.kind, found.recoverable, found.attempt) == (code, kind, True, 1)
+    assert found.message
+
+
+def test_the_message_has_what_kubernetes_says_of_pod_and_containers() -> None:
+    of = pod(
+        "Failed", ended(1, "Error", "Traceback\n  boom\n"), ended(0, "Completed", name="side"), message="the pod failed"
+    )
+    assert failure(of).message == (
+        "the pod failed\n"
+        "[main] terminated with exit code (1), reason Error: Traceback\n  boom\n"
+        "[side] terminated with exit code (0), reason Completed"
+    )
+
+
+def test_a_restarted_container_tells_of_its_last_end() -> None:
+    status = {
+        "name": "main",
+        "state": {"running": {}},
+        "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
+    }
+    assert failure(pod("Failed", status)).code == "OOMKilled"
+
+
+@pytest.mark.parametrize(
+    ("of", "phase", "code", "kind"),
+    [
+        (ended(0), PodPhase.SUCCEEDED, "", USER),
+        (ended(1, "Error"), PodPhase.FAILED, "Error", USER),
+        (ended(1), PodPhase.FAILED, "Error", USER),
+        (ended(137, "OOMKilled"), PodPhase.FAILED, "OOMKilled", USER),
+        (ended(137, "Error"), PodPhase.FAILED, "Interrupted", SYSTEM),
+        (ended(247, "Error"), PodPhase.FAILED, "Interrupted", SYSTEM),
+        (container(running={}), PodPhase.RUNNING, "", USER),
+        (waiting("CrashLoopBackOff"), PodPhase.RUNNING, "", USER),
+        (ended(1, name="other"), PodPhase.RUNNING, "", USER),
+    ],
+)
+def test_a_running_pod_ends_when_its_primary_container_does(
+    of: dict[str, Any], phase: PodPhase, code: str, kind: ErrorKind
+) -> None:
+    found = seen(pod("Running", container("sidecar", running={}), of))
+    assert found.phase is phase
+    if found.failure is not None:
+        assert (found.failure.code, found.failure.kind) == (code, kind)
+    else:
+        assert not code
+
+
+@pytest.mark.parametrize("reason", ["ContainerCreating", "PodInitializing", "ErrImagePull", "", "CrashLoopBackOff"])
+def test_a_pod_that_gets_ready_is_pending(reason: str) -> None:
+    assert seen(pod("Pending", waiting(reason, "x"))) == PodSeen(1, PodPhase.PENDING)
+
+
+def test_a_pod_that_finds_no_machine_is_pending_with_the_schedulers_reason() -> None:
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
+    assert seen(pod("Pending", conditions=[condition])) == PodSeen(1, PodPhase.PENDING, "Unschedulable: 0/1 nodes")
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind", "recoverable"),
+    [
+        ("InvalidImageName", USER, False),
+        ("ErrImageNeverPull", USER, False),
+        ("CreateContainerConfigError", USER, False),
+        ("CreateContainerError", USER, False),
+        ("ImagePullBackOff", USER, True),
+        ("RunContainerError", SYSTEM, True),
+        ("RegistryUnavailable", SYSTEM, True),
+    ],
+)
+def test_a_pod_that_cannot_start_is_pending_with_the_failure_that_this_becomes(
+    reason: str, kind: ErrorKind, recoverable: bool
+) -> None:
+    for of in (pod("Pending", waiting(reason, "why")), pod("Pending", init=(waiting(reason, "why"),))):
+        found = seen(of)
+        assert (found.phase, found.reason) == (PodPhase.PENDING, f"{reason}: why")
+        assert found.failure == Failure(
+            f"ContainersNotReady|{reason}", "[main] why", kind, recoverable=recoverable, attempt=1
+        )
+
+
+@pytest.mark.parametrize("phase", ["", "Pending", "Running", "Unknown"])
+def test_a_pod_that_somebody_deletes_before_its_end_is_the_systems_failure(phase: str) -> None:
+    found = failure(pod(phase, deleted=True))
+    assert (found.code, found.kind, found.recoverable) == ("UnexpectedObjectDeletion", SYSTEM, True)
+
+
+def test_a_pod_that_is_deleted_after_its_end_keeps_its_end() -> None:
+    assert seen(pod("Succeeded", ended(0), deleted=True)).phase is PodPhase.SUCCEEDED
+    assert failure(pod("Failed", ended(1, "Error"), deleted=True)).code == "Error"
+    assert seen(pod("Running", ended(0), deleted=True)).phase is PodPhase.SUCCEEDED
+
+
+def test_a_pod_that_is_gone_is_the_systems_failure() -> None:
+    found = gone(2, "e-n0-2")
+    assert (found.attempt, found.phase) == (2, PodPhase.GONE)
+    assert found.failure is not None
+    assert (found.failure.code, found.failure.kind, found.failure.recoverable) == (
+        "ResourceDeletedExternally",
+        SYSTEM,
+        True,
+    )
+    assert "pod e-n0-2 is gone before its end was seen" in found.failure.message

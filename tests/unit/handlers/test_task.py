@@ -1,0 +1,134 @@
+"""The decisions of a task node about its attempts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from propeller.errors import ErrorKind
+from propeller.handlers import STEPS
+from propeller.handlers._task import MOST_ATTEMPTS, PATIENCE, step_task
+from propeller.workflow import (
+    Adopt,
+    Collecting,
+    EffectFailed,
+    Failure,
+    Launch,
+    Launched,
+    Launching,
+    NodePhase,
+    NodeView,
+    PodPhase,
+    PodSeen,
+    Running,
+    Start,
+    State,
+    Step,
+    StopPod,
+    TimeIsUp,
+    Waiting,
+)
+from tests.unit.handlers.build import World, array, graph, task
+
+NOW = 1000.0
+
+
+def node(**fields: Any) -> NodeView:
+    world = World(graph(task("n0", **fields)))
+    world.execution.phases[world.node("n0").number] = NodePhase.RUNNING
+    return world.node("n0")
+
+
+def cannot_start(reason: str, kind: ErrorKind = ErrorKind.USER, *, recoverable: bool = True) -> PodSeen:
+    failure = Failure(f"ContainersNotReady|{reason}", "[main] why", kind, recoverable=recoverable, attempt=0)
+    return PodSeen(0, PodPhase.PENDING, reason, failure)
+
+
+@pytest.mark.parametrize("state", [Launching(0, NOW), Running(0, NOW)])
+@pytest.mark.parametrize("reason", sorted(PATIENCE))
+def test_a_pod_that_may_still_start_has_some_time_to(state: State, reason: str) -> None:
+    of, seen = node(), cannot_start(reason)
+    due = NOW + PATIENCE[reason]
+    assert step_task(of, state, seen, NOW) == Step(state=state, wake=due)
+    assert step_task(of, state, seen, due - 1) == Step(state=state, wake=due)
+    step = step_task(of, state, seen, NOW + PATIENCE[reason])
+    assert step is not None
+    assert step.phase is NodePhase.FAILED
+    assert step.effects == (StopPod(of.number, 0),)
+
+
+def test_when_its_time_is_up_a_pod_that_has_not_started_is_looked_at_again() -> None:
+    of = node()
+    step = step_task(of, Running(0, NOW), TimeIsUp(), NOW + 180)
+    assert step == Step(state=Running(0, NOW), effects=(Adopt(of.number, 0),))
+    assert step_task(of, Running(0, NOW, started=True), TimeIsUp(), NOW + 180) is None
+    assert step_task(of, Launching(0, NOW), TimeIsUp(), NOW + 180) is None
+
+
+def test_a_pod_that_cannot_start_at_all_fails_at_once_and_is_stopped() -> None:
+    of = node()
+    step = step_task(of, Launching(0, NOW), cannot_start("InvalidImageName", recoverable=False), NOW)
+    assert step is not None
+    assert step.failure is not None
+    assert (step.phase, step.failure.code) == (NodePhase.FAILED, "ContainersNotReady|InvalidImageName")
+    assert step.effects == (StopPod(of.number, 0),)
+
+
+def test_a_pod_that_the_system_cannot_start_is_stopped_and_tried_again_after_a_pause() -> None:
+    of = node()
+    step = step_task(of, Running(0, NOW), cannot_start("RunContainerError", ErrorKind.SYSTEM), NOW)
+    assert step is not None
+    assert isinstance(step.state, Waiting)
+    assert step.effects == (StopPod(of.number, 0),)
+    assert step.system_failure
+
+
+def test_with_attempts_left_the_next_one_is_launched_when_the_last_is_stopped() -> None:
+    of = node(retry={"minAttempts": 2})
+    step = step_task(of, Running(0, NOW), cannot_start("ImagePullBackOff"), NOW + 1000)
+    assert step is not None
+    assert step.effects == (StopPod(of.number, 0), Launch(of.number, 1))
+
+
+def test_a_pod_that_waits_for_room_waits() -> None:
+    assert step_task(node(), Launching(0, NOW), PodSeen(0, PodPhase.PENDING, "Unschedulable"), NOW + 1e6) is None
+
+
+def test_attempts_end_where_their_number_does_not_fit() -> None:
+    of = node(retry={"minAttempts": 1000})
+    failure = Failure("Error", "m", recoverable=True)
+    for attempt, phase in ((MOST_ATTEMPTS - 1, None), (MOST_ATTEMPTS, NodePhase.FAILED)):
+        step = step_task(of, Running(attempt, NOW), EffectFailed(attempt, failure), NOW)
+        assert step is not None
+        assert step.phase is phase
+
+
+@pytest.mark.parametrize(
+    ("state", "fact"),
+    [
+        (Launching(1, NOW), Launched(0)),
+        (Running(1, NOW), PodSeen(0, PodPhase.FAILED, failure=Failure("Error", "m"))),
+        (Collecting(2, NOW), EffectFailed(1, Failure("Error", "m"))),
+        (None, Launched(0)),
+        (Waiting(1, NOW, NOW, "r"), PodSeen(1, PodPhase.SUCCEEDED)),
+    ],
+)
+def test_news_of_an_attempt_that_is_over_change_nothing(state: State | None, fact: Any) -> None:
+    assert step_task(node(), state, fact, NOW) is None
+
+
+@pytest.mark.parametrize("kind", ["workflow", "branch"])
+def test_a_map_task_over_anything_but_a_task_is_not_supported(kind: str) -> None:
+    inner = {
+        "id": "sub",
+        "kind": kind,
+        kind: {"subWorkflowRef": "w"} if kind == "workflow" else {"if": {"then": "sub"}},
+    }
+    world = World(graph(array("n0", inner)), w=graph(task("n0")))
+    of = world.node("n0")
+    step: Step | None = STEPS[of.spec.kind](of, None, Start(), NOW)
+    assert step is not None
+    assert step.failure is not None
+    assert (step.failure.code, step.phase) == ("NotSupported", NodePhase.FAILED)
+    assert f"map tasks over {kind} nodes are not supported" in step.failure.message

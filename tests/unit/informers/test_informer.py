@@ -1,0 +1,304 @@
+"""Informers: what readers see, in which order, and when they can rely on it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+
+import pytest
+
+from propeller.clock import LoopClock
+from propeller.errors import Unavailable
+from propeller.informers import Change, Informer, InformerFactory, key_of
+from propeller.kube import CONFIG_MAPS, PODS, Client, Raw
+from tests.unit.informers.fake_api import SETTINGS, FakeApi, informer_of, line_of
+from tests.unit.reconcile.virtual import now
+
+SOON = 5.0
+
+
+def versions(informer: Informer[Raw]) -> dict[str, int]:
+    return {key_of(obj): int(obj["metadata"]["resourceVersion"]) for obj in informer.store}
+
+
+def kinds(changes: list[Change[Raw]]) -> list[str]:
+    """`+a` came, `~a` changed, `-a` went."""
+    return [f"{'+' if c.old is None else '-' if c.new is None else '~'}{c.key.removeprefix('ns/')}" for c in changes]
+
+
+async def test_the_store_holds_the_list_and_follows(api: FakeApi) -> None:
+    for name in "abcdefg":
+        api.write(name)
+    async with informer_of(api, page_size=3) as informer:
+        assert not informer.has_synced()
+        await informer.synced(SOON)
+        assert api.lists == 3
+        assert versions(informer) == api.versions()
+        api.write("a", data={"k": "v"})
+        api.delete("b")
+        api.write("h")
+        await informer.reached(str(api.version), SOON)
+        assert versions(informer) == api.versions()
+
+
+async def test_a_list_that_does_not_come_is_unavailable_after_the_deadline(api: FakeApi) -> None:
+    api.faults = [Unavailable("nobody")] * 1000
+    async with informer_of(api) as informer:
+        with pytest.raises(Unavailable, match="configmaps could not be listed within 60 s"):
+            await informer.synced(60)
+        assert now() == 60
+
+
+async def test_a_version_that_is_not_reached_is_unavailable_after_the_deadline(api: FakeApi) -> None:
+    async with informer_of(api) as informer:
+        await informer.synced(SOON)
+        with pytest.raises(Unavailable, match="the cache of configmaps has not reached version 999 within 5 s"):
+            await informer.reached("999", SOON)
+
+
+async def test_everyone_who_waits_for_a_version_is_told(api: FakeApi) -> None:
+    async with informer_of(api) as informer:
+        await informer.synced(SOON)
+        waiting = [asyncio.create_task(informer.reached(str(version), SOON)) for version in (101, 102, 102, 103)]
+        await asyncio.sleep(0.1)
+        api.write("a")
+        await asyncio.sleep(0.1)
+        assert [task.done() for task in waiting] == [True, False, False, False]
+        api.write("b")
+        api.write("c")
+        await asyncio.gather(*waiting)
+
+
+async def test_versions_are_compared_as_numbers(api: FakeApi) -> None:
+    api.version = 998
+    async with informer_of(api) as informer:
+        await informer.synced(SOON)
+        api.write("a")
+        api.write("a")
+        assert api.version == 1000
+        await informer.reached("999", SOON)
+        await informer.reached("1000", SOON)
+
+
+async def test_a_bookmark_moves_the_version_and_nothing_else(api: FakeApi) -> None:
+    async with informer_of(api) as informer:
+        changes: list[Change[Raw]] = []
+        informer.subscribe(changes.append)
+        await informer.synced(SOON)
+        await asyncio.sleep(1)
+        api.version = 500
+        api.bookmark()
+        await informer.reached("500", SOON)
+        assert changes == []
+
+
+async def test_a_subscriber_is_told_of_every_change_in_order_beginning_with_what_is_there(api: FakeApi) -> None:
+    api.write("a")
+    async with informer_of(api) as informer:
+        await informer.synced(SOON)
+        changes: list[Change[Raw]] = []
+        informer.subscribe(changes.append)
+        api.write("b")
+        api.write("a")
+        api.delete("b")
+        await informer.reached(str(api.version), SOON)
+        assert kinds(changes) == ["+a", "+b", "~a", "-b"]
+
+
+async def test_a_deletion_brings_the_last_state(api: FakeApi) -> None:
+    api.write("a", data={"k": "1"})
+    async with informer_of(api) as informer:
+        changes: list[Change[Raw]] = []
+        informer.subscribe(changes.append)
+        await informer.synced(SOON)
+        api.objects["a"]["data"] = {"k": "last"}  # as where the last change and the deletion are one
+        api.delete("a")
+        await informer.reached(str(api.version), SOON)
+        assert changes[-1].old is not None
+        assert changes[-1].old["data"] == {"k": "last"}
+
+
+async def test_a_subscriber_that_raises_harms_no_other_and_is_logged(
+    api: FakeApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    def raises(change: Change[Raw]) -> None:
+        raise ZeroDivisionError
+
+    async with informer_of(api) as informer:
+        changes: list[Change[Raw]] = []
+        informer.subscribe(raises)
+        informer.subscribe(changes.append)
+        await informer.synced(SOON)
+        with caplog.at_level(logging.ERROR):
+            api.write("a")
+            await informer.reached(str(api.version), SOON)
+        assert kinds(changes) == ["+a"]
+        assert "a subscriber of configmaps raised on ns/a" in caplog.text
+        assert versions(informer) == api.versions()
+
+
+async def test_a_subscription_ends_when_it_is_stopped_and_stopping_twice_does_no_harm(api: FakeApi) -> None:
+    async with informer_of(api) as informer:
+        changes: list[Change[Raw]] = []
+        stop = informer.subscribe(changes.append)
+        await informer.synced(SOON)
+        stop()
+        stop()
+        api.write("a")
+        await informer.reached(str(api.version), SOON)
+        assert changes == []
+
+
+async def test_a_slow_reader_of_changes_sees_the_latest_of_each_object(api: FakeApi) -> None:
+    api.write("a", data={"n": "0"})
+    async with informer_of(api) as informer, aclosing(informer.changes()) as changes:
+        await informer.synced(SOON)
+        first = await anext(changes)
+        for number in range(1, 6):
+            api.write("a", data={"n": str(number)})
+            api.write("b", data={"n": str(number)})
+        api.write("gone")
+        api.delete("gone")
+        await informer.reached(str(api.version), SOON)
+        seen = [await anext(changes), await anext(changes)]
+        assert kinds([first, *seen]) == ["+a", "~a", "+b"]
+        assert [change.new["data"]["n"] for change in seen if change.new is not None] == ["5", "5"]
+        assert seen[0].old is first.new
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(changes), 1)
+
+
+async def test_an_object_that_changes_all_the_time_still_has_its_turn(api: FakeApi) -> None:
+    """Regression: each change put it behind all others again."""
+    async with informer_of(api) as informer, aclosing(informer.changes()) as changes:
+        await informer.synced(SOON)
+        seen: set[str] = set()
+        for number in range(20):
+            api.write("hot")
+            api.write(f"other-{number}")
+            api.write(f"more-{number}")
+            await informer.reached(str(api.version), SOON)
+            seen.add((await anext(changes)).key)
+        assert "ns/hot" in seen
+
+
+async def test_a_reader_of_changes_that_leaves_is_told_no_more(api: FakeApi) -> None:
+    async with informer_of(api) as informer:
+        async with aclosing(informer.changes()) as changes:
+            await informer.synced(SOON)
+            api.write("a")
+            await anext(changes)
+        assert informer._subscribers == []
+
+
+async def test_a_transform_is_applied_to_everything_that_comes(api: FakeApi) -> None:
+    def small(obj: Raw) -> Raw:
+        return {"metadata": obj["metadata"], "small": True}
+
+    api.write("a", data={"k": "v"})
+    async with informer_of(api, transform=small) as informer:
+        changes: list[Change[Raw]] = []
+        informer.subscribe(changes.append)
+        await informer.synced(SOON)
+        api.write("b", data={"k": "v"})
+        api.delete("a")
+        await informer.reached(str(api.version), SOON)
+        assert all("data" not in obj for obj in informer.store)
+        assert all(obj is None or obj["small"] for change in changes for obj in (change.old, change.new))
+
+
+async def test_an_object_that_the_transform_raises_on_is_left_out_until_it_is_mended(
+    api: FakeApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Regression: it ended the following, and nobody was told."""
+
+    def strict(obj: Raw) -> Raw:
+        if obj.get("data", {}).get("bad"):
+            raise ValueError("bad data")
+        return obj
+
+    api.write("a", data={"bad": "yes"})
+    api.write("b")
+    async with informer_of(api, transform=strict) as informer:
+        changes: list[Change[Raw]] = []
+        informer.subscribe(changes.append)
+        with caplog.at_level(logging.ERROR):
+            await informer.synced(SOON)
+            assert kinds(changes) == ["+b"]
+            api.write("b", data={"bad": "yes"})
+            api.write("a")
+            api.write("c")
+            await informer.reached(str(api.version), SOON)
+        assert kinds(changes) == ["+b", "-b", "+a", "+c"]
+        assert changes[1].old is changes[0].new
+        assert informer.left_out == 2
+        assert "configmaps: ns/a is left out: ValueError: bad data" in caplog.text
+
+
+async def test_an_object_that_is_not_of_its_type_is_left_out_until_it_is_mended(api: FakeApi) -> None:
+    """Regression: no list succeeded while it was there, and no watch came past it."""
+    api.write("good")
+    api.write("bad", spec="text")
+    pods = Informer(Client(api, clock=LoopClock()), PODS, namespace="ns", settings=SETTINGS)
+    async with pods:
+        await pods.synced(SOON)
+        assert [pod.metadata.name for pod in pods.store] == ["good"]
+        api.write("good", spec=[])
+        api.write("bad")
+        await pods.reached(str(api.version), SOON)
+        assert [pod.metadata.name for pod in pods.store] == ["bad"]
+        assert (pods.left_out, pods.failures) == (2, 0)
+
+
+async def test_leaving_ends_the_watch_and_its_task(api: FakeApi) -> None:
+    async with informer_of(api) as informer:
+        await informer.synced(SOON)
+        await asyncio.sleep(1)
+        assert api.open_watches == 1
+    assert api.open_watches == 0
+    assert [task for task in asyncio.all_tasks() if task.get_name().startswith("reflect")] == []
+
+
+async def test_an_error_in_the_block_passes_through(api: FakeApi) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with informer_of(api):
+            raise ZeroDivisionError
+
+
+async def test_an_event_that_comes_twice_is_told_once(api: FakeApi) -> None:
+    async with informer_of(api) as informer:
+        changes: list[Change[Raw]] = []
+        informer.subscribe(changes.append)
+        await informer.synced(SOON)
+        obj = api.write("a")
+        api.send_line(line_of("MODIFIED", obj))
+        api.write("b")
+        await informer.reached(str(api.version), SOON)
+        assert kinds(changes) == ["+a", "+b"]
+
+
+async def test_an_event_that_is_older_than_the_store_is_not_taken(api: FakeApi) -> None:
+    async with informer_of(api) as informer:
+        await informer.synced(SOON)
+        old = api.write("a")
+        api.write("a")
+        api.send_line(line_of("MODIFIED", old))
+        api.send_line(line_of("DELETED", old))
+        api.write("b")
+        await informer.reached(str(api.version), SOON)
+        assert versions(informer) == api.versions()
+        assert informer.version == str(api.version)
+
+
+async def test_a_factory_follows_each_kind_once(api: FakeApi) -> None:
+    async with InformerFactory(Client(api, clock=LoopClock()), clock=LoopClock()) as factory:
+        one = await factory.informer(CONFIG_MAPS, "ns")
+        two = await factory.informer(CONFIG_MAPS, "ns")
+        other = await factory.informer(CONFIG_MAPS, "ns", label_selector="a")
+        assert one is two
+        assert one is not other
+        await one.synced(SOON)
+        await other.synced(SOON)
+        assert api.lists == 2
+    assert api.open_watches == 0

@@ -1,0 +1,373 @@
+"""Following through faults: at the end the store is the list, and on the way it was never empty."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import random
+from collections.abc import Callable
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from propeller.errors import Unavailable
+from propeller.informers import Change, Informer, key_of
+from propeller.kube import Raw, Response
+from tests.unit.informers.fake_api import GONE, SETTINGS, FakeApi, informer_of
+from tests.unit.reconcile.virtual import now, run_virtually
+
+SOON = 5.0
+LATER = 600.0
+
+
+def versions(informer: Informer[Raw]) -> dict[str, int]:
+    return {key_of(obj): int(obj["metadata"]["resourceVersion"]) for obj in informer.store}
+
+
+async def equal(informer: Informer[Raw], api: FakeApi, deadline: float = LATER) -> None:
+    """Wait until the store is what a fresh list says."""
+    async with asyncio.timeout(deadline):
+        while versions(informer) != api.versions():
+            await asyncio.sleep(0.1)
+
+
+def change_all(api: FakeApi) -> None:
+    """One object of each fate."""
+    api.write("kept")
+    api.delete("lost")
+    api.write("new")
+
+
+@pytest.fixture
+def filled(api: FakeApi) -> FakeApi:
+    api.write("kept")
+    api.write("lost")
+    return api
+
+
+async def test_a_watch_resumes_after_the_last_version_seen(filled: FakeApi) -> None:
+    async with informer_of(filled) as informer:
+        await informer.synced(SOON)
+        filled.write("kept")
+        await informer.reached(str(filled.version), SOON)
+        filled.cut()
+        change_all(filled)
+        await equal(informer, filled)
+        assert (filled.lists, filled.watches) == (1, [102, 103])
+        assert informer.failures == 1
+
+
+async def test_a_watch_resumes_after_a_bookmark(filled: FakeApi) -> None:
+    async with informer_of(filled) as informer:
+        await informer.synced(SOON)
+        await asyncio.sleep(1)
+        filled.version = 500
+        filled.bookmark()
+        await informer.reached("500", SOON)
+        filled.forget()
+        filled.cut()
+        await asyncio.sleep(10)
+        assert filled.watches == [102, 500]
+        assert filled.lists == 1
+
+
+async def test_a_watch_that_the_server_ends_is_resumed_at_once_and_is_no_failure(filled: FakeApi) -> None:
+    async with informer_of(filled) as informer:
+        await informer.synced(SOON)
+        await asyncio.sleep(60)
+        ended = now()
+        filled.end()
+        await asyncio.sleep(SETTINGS.backoff / 2)
+        assert filled.open_watches == 1
+        assert filled.at[-1] - ended < 0.1
+        assert informer.failures == 0
+
+
+async def test_a_server_that_ends_every_watch_at_once_is_not_hammered(filled: FakeApi) -> None:
+    """Regression: watches were opened one after the other without a pause."""
+
+    async def end_all() -> None:
+        while True:
+            filled.end()
+            await asyncio.sleep(0.01)
+
+    async with informer_of(filled) as informer:
+        await informer.synced(SOON)
+        ending = asyncio.create_task(end_all())
+        await asyncio.sleep(120)
+        ending.cancel()
+        assert len(filled.watches) < 20
+
+
+async def test_a_relist_after_410_never_empties_the_store(filled: FakeApi) -> None:
+    sizes: list[int] = []
+    changes: list[str] = []
+    async with informer_of(filled) as informer:
+        await informer.synced(SOON)
+
+        def note(change: Change[Raw]) -> None:
+            sizes.append(len(informer.store))
+            changes.append(change.key)
+
+        informer.subscribe(note)
+        changes.clear()
+        filled.cut()
+        change_all(filled)
+        filled.forget()
+        await equal(informer, filled)
+        assert min(sizes) >= 1
+        assert sorted(changes) == ["ns/kept", "ns/lost", "ns/new"]
+        assert filled.lists == 2
+
+
+async def test_a_410_within_a_watch_leads_to_a_new_list(filled: FakeApi) -> None:
+    async with informer_of(filled) as informer:
+        await informer.synced(SOON)
+        await asyncio.sleep(1)
+        filled.freeze()
+        change_all(filled)
+        status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
+        for watch in filled._open:
+            watch.frozen = False
+        filled.send_line(orjson.dumps({"type": "ERROR", "object": status}) + b"\n")
+        await equal(informer, filled, 30)
+        assert filled.lists == 2
+
+
+async def test_a_server_that_always_says_410_is_asked_with_growing_pauses(filled: FakeApi) -> None:
+    async with informer_of(filled) as informer:
+        await informer.synced(SOON)
+        await asyncio.sleep(2)
+        filled.faults = [GONE] * 1000
+        filled.cut()
+        start = now()
+        await asyncio.sleep(300)
+        pauses = [after - before for before, after in itertools.pairwise(at for at in filled.at if at > start)]
+        assert len(pauses) < 40
+        assert max(pauses) > 10
+        filled.faults.clear()
+        await equal(informer, filled, 60)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Unavailable("nobody"),
+        Response(status=503, body=b"<html>"),
+        Response(status=200, body=b"<html>log in</html>"),
+        Response(status=403, body=b'{"code":403,"message":"forbidden"}'),
+        Response(status=404, body=b"404 page not found"),
+    ],
+    ids=["nobody", "html 503", "html 200", "forbidden", "no such type"],
+)
+async def test_a_list_that_fails_is_tried_again_with_growing_pauses_up_to_the_cap(
+    filled: FakeApi, fault: Response | Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    filled.faults = [fault] * 10_000
+    async with informer_of(filled) as informer:
+        with caplog.at_level(logging.WARNING):
+            await asyncio.sleep(1_000)
+        assert informer.failures >= 1_000 / (30 + 31)  # each try takes at most its deadline and the longest pause
+        assert len(filled.at) < 1_000
+        assert len(caplog.records) <= 3  # the 1st, the 10th, the 100th
+        assert "configmaps: following failed, trying again" in caplog.text
+        filled.faults.clear()
+        await equal(informer, filled, 61)
+
+
+async def test_a_list_that_fails_on_a_late_page_starts_over_and_is_whole(api: FakeApi) -> None:
+    for number in range(20):
+        api.write(f"c{number}")
+    fault = Response(status=410, body=b'{"code":410}')
+
+    async def fail_page_seven() -> None:
+        while api.lists < 6:
+            await asyncio.sleep(0.0005)
+        api.faults = [fault]
+
+    failing = asyncio.create_task(fail_page_seven())
+    async with informer_of(api, page_size=3) as informer:
+        seen: list[int] = []
+        informer.subscribe(lambda change: seen.append(len(informer.store)))
+        await informer.synced(LATER)
+        assert versions(informer) == api.versions()
+        assert set(seen) == {20}  # nobody saw a part of the list
+        assert api.lists == 6 + 7
+    await failing
+
+
+async def test_a_half_open_stream_is_noticed_and_resumed(filled: FakeApi) -> None:
+    async with informer_of(filled) as informer:
+        await informer.synced(SOON)
+        await asyncio.sleep(1)
+        filled.freeze()
+        start = now()
+        change_all(filled)
+        await equal(informer, filled)
+        assert SETTINGS.progress_deadline - 1 <= now() - start <= SETTINGS.progress_deadline + 2
+        assert filled.open_watches == 1
+
+
+async def test_bookmarks_keep_a_quiet_stream_open(filled: FakeApi) -> None:
+    async with informer_of(filled) as informer:
+        await informer.synced(SOON)
+        for _ in range(10):
+            await asyncio.sleep(60)
+            filled.bookmark()
+        assert len(filled.watches) == 1
+        assert informer.failures == 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"garbage\n",
+        b'{"type":"ADDED","object":\n',
+        b"[]\n",
+        b'{"type":"ERROR","object":{"code":500,"message":"no"}}\n',
+        b'{"type":"ERROR","object":{}}\n',
+        b'{"type":"RENAMED","object":{}}\n',
+        b"\xff\xfe\n",
+    ],
+    ids=["garbage", "truncated", "no event", "an error", "an empty error", "unknown type", "noise"],
+)
+async def test_a_line_that_is_no_event_is_a_failure_and_nothing_is_lost(filled: FakeApi, line: bytes) -> None:
+    async with informer_of(filled) as informer:
+        await informer.synced(SOON)
+        await asyncio.sleep(1)
+        filled.write("kept")
+        filled.send_line(line)
+        change_all(filled)
+        await equal(informer, filled)
+        assert informer.failures == 1
+        assert filled.lists == 1
+
+
+async def test_a_watch_that_is_throttled_is_tried_again_when_the_server_says_and_not_before(filled: FakeApi) -> None:
+    async with informer_of(filled) as informer:
+        await informer.synced(SOON)
+        await asyncio.sleep(1)
+        body = b'{"code":429,"message":"storage is (re)initializing","details":{"retryAfterSeconds":20}}'
+        filled.faults = [Unavailable("nobody"), Response(status=429, body=body)]
+        filled.cut()
+        await asyncio.sleep(100)
+        throttled, after = filled.at[-2:]
+        assert 20 <= after - throttled <= 22.1
+
+
+async def test_a_pause_that_a_server_names_is_never_longer_than_the_cap(filled: FakeApi) -> None:
+    async with informer_of(filled) as informer:
+        await informer.synced(SOON)
+        await asyncio.sleep(1)
+        body = b'{"code":503,"details":{"retryAfterSeconds":86400}}'
+        filled.faults = [Response(status=503, body=body)]
+        filled.cut()
+        change_all(filled)
+        await equal(informer, filled, 2 * SETTINGS.backoff_cap)
+
+
+async def test_the_pause_starts_small_again_once_events_have_come(filled: FakeApi) -> None:
+    async with informer_of(filled) as informer:
+        await informer.synced(SOON)
+        filled.faults = [Unavailable("nobody")] * 8
+        filled.cut()
+        await asyncio.sleep(300)
+        filled.write("kept")
+        await informer.reached(str(filled.version), SOON)
+        start = now()
+        filled.cut()
+        change_all(filled)
+        await equal(informer, filled)
+        assert now() - start <= SETTINGS.backoff + 0.2
+
+
+async def test_versions_that_went_back_are_followed_back(filled: FakeApi) -> None:
+    """After a restored backup the store is the list again, whose versions are older."""
+    filled.version = 1000
+    filled.write("kept")
+    async with informer_of(filled) as informer:
+        await informer.synced(SOON)
+        filled.restore(500)
+        filled.write("kept")
+        filled.faults = [GONE]
+        filled.cut()
+        await equal(informer, filled)
+        filled.write("kept")
+        await equal(informer, filled)
+        assert informer.version == str(filled.version)
+
+
+async def test_a_defect_in_whoever_takes_the_events_does_not_end_the_following(
+    filled: FakeApi, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: the task ended, and nobody was told."""
+    async with informer_of(filled) as informer:
+        await informer.synced(SOON)
+        take, broken = informer.happened, iter([True])
+
+        def fail_once(event: object) -> None:
+            if next(broken, False):
+                raise ZeroDivisionError
+            take(event)  # type: ignore[arg-type] # it is an event
+
+        monkeypatch.setattr(informer, "happened", fail_once)
+        with caplog.at_level(logging.ERROR):
+            change_all(filled)
+            await equal(informer, filled)
+        assert "ZeroDivisionError" in caplog.text
+        assert informer.failures == 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_whatever_happens_the_store_is_the_list_once_it_is_quiet(seed: int) -> None:
+    run_virtually(_turmoil(random.Random(seed)))
+
+
+async def _turmoil(rng: random.Random) -> None:
+    api = FakeApi()
+    names = [f"c{number}" for number in range(6)]
+    mirror: dict[str, int] = {}
+
+    def follow(change: Change[Raw]) -> None:
+        """Changes fit one another, and no object goes back."""
+        if change.new is None:
+            del mirror[change.key]
+            return
+        version = int(change.new["metadata"]["resourceVersion"])
+        assert (change.old is None) == (change.key not in mirror)
+        assert version > mirror.get(change.key, 0)
+        mirror[change.key] = version
+
+    def write() -> None:
+        name = rng.choice(names)
+        if name in api.objects and rng.random() < 0.4:
+            api.delete(name)
+        else:
+            api.write(name)
+
+    def fail() -> None:
+        faults: list[Response | Exception] = [Unavailable("nobody"), GONE, Response(status=500, body=b"<html>")]
+        api.faults.append(rng.choice(faults))
+
+    actions: list[Callable[[], None]] = [write] * 12 + [
+        api.cut,
+        api.end,
+        api.freeze,
+        api.forget,
+        api.bookmark,
+        fail,
+        lambda: api.send_line(b"garbage\n"),
+    ]
+    async with informer_of(api, page_size=2) as informer:
+        informer.subscribe(follow)
+        for _ in range(150):
+            rng.choice(actions)()
+            if rng.random() < 0.3:
+                await asyncio.sleep(rng.expovariate(1 / 5))
+        api.faults.clear()
+        await equal(informer, api)
+        assert mirror == api.versions()

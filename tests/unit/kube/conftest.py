@@ -1,0 +1,16 @@
+"""Tests of retries run on virtual time; those with sockets and processes on real time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from tests.unit.reconcile.virtual import VirtualTimeLoop
+
+VIRTUAL = {"test_client"}
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"virtual": VirtualTimeLoop} if item.path.stem in VIRTUAL else {"real": asyncio.new_event_loop}

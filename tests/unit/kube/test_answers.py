@@ -1,0 +1,126 @@
+"""Answers become results or errors, split by what the caller should do; whatever the body is."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from propeller.errors import (
+    AlreadyExists,
+    Conflict,
+    Denied,
+    NotFound,
+    PropellerError,
+    Rejected,
+    Retryable,
+    Stale,
+    Throttled,
+    TooLarge,
+    Unavailable,
+)
+from propeller.kube import Response
+from propeller.kube._answers import check
+from tests.unit.kube.scripted import answer, failure
+
+
+def error_of(response: Response) -> PropellerError:
+    with pytest.raises(PropellerError) as raised:
+        check(response, "create pods ns/a")
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "message", "expected"),
+    [
+        (400, "BadRequest", "no", Rejected),
+        (401, "Unauthorized", "Unauthorized", Denied),
+        (403, "Forbidden", "pods is forbidden", Denied),
+        (403, "Forbidden", 'pods "a" is forbidden: exceeded quota: q, requested: pods=1', Throttled),
+        (403, "Forbidden", 'pods "a" is forbidden: failed quota: q: must specify cpu', Denied),
+        (404, "NotFound", "no", NotFound),
+        (405, "MethodNotAllowed", "no", Rejected),
+        (408, "Timeout", "no", Unavailable),
+        (409, "AlreadyExists", "no", AlreadyExists),
+        (409, "Conflict", "the object has been modified", Conflict),
+        (410, "Expired", "too old resource version", Stale),
+        (410, "Gone", "no", Stale),
+        (413, "RequestEntityTooLarge", "limit is 3145728", TooLarge),
+        (415, "UnsupportedMediaType", "no", Rejected),
+        (422, "Invalid", "no", Rejected),
+        (429, "TooManyRequests", "no", Throttled),
+        (500, "InternalError", "no", Unavailable),
+        (500, "", "etcdserver: request is too large", TooLarge),
+        (502, "", "no", Unavailable),
+        (503, "ServiceUnavailable", "no", Unavailable),
+        (504, "Timeout", "no", Unavailable),
+        (302, "", "no", Unavailable),
+    ],
+)
+def test_each_code_becomes_the_error_of_what_to_do_about_it(
+    code: int, reason: str, message: str, expected: type[PropellerError]
+) -> None:
+    error = error_of(failure(code, reason, message))
+    assert type(error) is expected
+    assert str(error).startswith("create pods ns/a: ")
+    assert message in str(error)
+    if isinstance(error, Rejected):
+        assert (error.status, error.reason) == (code, reason)
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204])
+def test_a_success_passes(status: int) -> None:
+    response = Response(status=status, body=b"anything")
+    assert check(response, "get") is response
+
+
+@pytest.mark.parametrize(
+    ("header", "after"),
+    [("7", 7.0), ("0.5", 0.5), ("0", None), ("-1", None), ("inf", None), ("nan", None), ("soon", None), ("", None)],
+)
+def test_the_pause_that_a_server_names_is_kept_where_it_is_one(header: str, after: float | None) -> None:
+    error = error_of(failure(429, retry_after=header))
+    assert isinstance(error, Retryable)
+    assert error.after == after
+
+
+def test_the_pause_may_be_in_the_body() -> None:
+    body = {"code": 504, "message": "no", "details": {"retryAfterSeconds": 3}}
+    error = error_of(answer(body, 504))
+    assert isinstance(error, Retryable)
+    assert error.after == 3
+
+
+def test_a_pause_in_the_body_that_is_none_is_not_kept() -> None:
+    error = error_of(answer({"code": 429, "details": {"retryAfterSeconds": -3}}, 429))
+    assert isinstance(error, Retryable)
+    assert error.after is None
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b"<html><h1>502 Bad Gateway</h1></html>", "<html><h1>502 Bad Gateway</h1></html>"),
+        (b"", "empty answer"),
+        (b"404 page not found\n", "404 page not found"),
+        (b"null", "null"),
+        (b"[]", "[]"),
+        (b'{"code": "text"}', "text"),
+        (b'{"message": "\xff"}', "message"),
+        (b'{"a":' + b"[" * 5000, "no Kubernetes status"),
+        (b"x" * 10_000, "x" * 300),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_body_that_is_no_status_is_shown_in_part(body: bytes, shown: str) -> None:
+    error = error_of(Response(status=502, body=body))
+    assert type(error) is Unavailable
+    assert shown in str(error)
+    assert len(str(error)) < 500
+
+
+@given(st.integers(300, 599), st.binary(max_size=60))
+@example(429, b'{"details": null}')
+@example(500, b'{"details": {"causes": null}}')
+def test_whatever_the_answer_it_is_an_error_of_ours(status: int, body: bytes) -> None:
+    error_of(Response(status=status, body=body, headers={"retry-after": "x"}))

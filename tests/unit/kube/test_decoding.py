@@ -1,0 +1,239 @@
+"""What servers send, decoded: whole objects, pages, and the lines of watches, whatever the bytes are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from propeller.errors import PropellerError, Stale, Throttled, Unavailable
+from propeller.kube import CONFIG_MAPS, FLYTE_WORKFLOWS, PODS, Event, EventType, KubeObject, Resource
+from propeller.kube import _decoding as decoding
+from propeller.kube._decoding import decode_event, decode_object, decode_page, lines
+
+
+class Workflow(KubeObject, frozen=True, rename="camel"):
+    """As the controller reads it: a part is kept as it is, a part is typed, the rest is skipped."""
+
+    spec: msgspec.Raw = msgspec.Raw(b"")
+    status: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+WORKFLOWS: Resource[Workflow] = FLYTE_WORKFLOWS.typed(Workflow)
+
+
+def obj(name: str, /, **fields: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name, "namespace": "ns", "resourceVersion": "7"}, **fields}
+
+
+def nested(depth: int) -> bytes:
+    return b"[" * depth + b"]" * depth
+
+
+def page_of(*items: bytes) -> bytes:
+    return b'{"metadata":{"resourceVersion":"9","continue":"token"},"items":[' + b",".join(items) + b"]}"
+
+
+GOOD = orjson.dumps(obj("good", spec={"x": 1}, status={"phase": 1}))
+DEEP = b'{"metadata":{"name":"deep","namespace":"ns"},"spec":%s}' % nested(5000)
+BAD = {
+    "another type": orjson.dumps(obj("bad", status="text")),
+    "a number out of range": b'{"metadata":{"name":"bad","namespace":"ns"},"status":{"x":1e999}}',
+    "text that is no UTF-8": b'{"metadata":{"name":"bad","namespace":"ns"},"status":{"x":"\xff"}}',
+    "nested too deep": DEEP.replace(b"deep", b"bad"),
+}
+
+
+def test_an_object_decodes_to_its_type() -> None:
+    assert decode_object(WORKFLOWS, GOOD, "get").status == {"phase": 1}
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", *BAD.values()], ids=lambda body: str(body[:12]))
+def test_an_answer_that_is_no_such_object_is_unavailable(body: bytes) -> None:
+    with pytest.raises(Unavailable, match="get w: the answer is no FlyteWorkflow that can be read"):
+        decode_object(WORKFLOWS, body, "get w")
+
+
+def test_a_page_decodes_with_its_version_and_token() -> None:
+    page = decode_page(WORKFLOWS, page_of(GOOD), "list")
+    assert (page.resource_version, page.continue_token, page.problems) == ("9", "token", ())
+    assert [item.metadata.name for item in page.items] == ["good"]
+
+
+def test_a_page_without_items_is_empty() -> None:
+    assert decode_page(WORKFLOWS, b'{"metadata":{},"items":null}', "list").items == ()
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
+def test_an_object_that_is_not_of_its_type_does_not_hide_the_others_of_its_page(bad: bytes) -> None:
+    page = decode_page(WORKFLOWS, page_of(bad, GOOD), "list")
+    assert [item.metadata.name for item in page.items] == ["good"]
+    assert page.items[0].spec == decode_object(WORKFLOWS, GOOD, "").spec
+    (problem,) = page.problems
+    assert problem.startswith("list: FlyteWorkflow ns/bad ")
+    assert page.continue_token == "token"
+
+
+def test_depth_that_the_decoder_can_take_is_no_problem() -> None:
+    item = b'{"metadata":{"name":"a"},"spec":%s}' % nested(300)
+    page = decode_page(WORKFLOWS, page_of(item), "list")
+    assert bytes(page.items[0].spec) == nested(300)
+    assert page.problems == ()
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"items": 5}', b'{"items": [5]}', page_of(b"{")], ids=str)
+def test_an_answer_that_is_no_list_is_unavailable(body: bytes) -> None:
+    with pytest.raises(Unavailable, match="list w: the answer is no list that can be read"):
+        decode_page(WORKFLOWS, body, "list w")
+
+
+def line_of(type_: str, content: bytes) -> bytes:
+    return b'{"type":"%s","object":%s}' % (type_.encode(), content)
+
+
+@pytest.mark.parametrize("type_", ["ADDED", "MODIFIED", "DELETED"])
+def test_a_line_is_an_event(type_: str) -> None:
+    event = decode_event(WORKFLOWS, line_of(type_, GOOD), "watch")
+    assert (str(event.type), event.object.metadata.name, event.problem) == (type_, "good", "")
+
+
+def test_a_bookmark_has_its_version() -> None:
+    bookmark = {"kind": "Pod", "apiVersion": "v1", "metadata": {"resourceVersion": "12"}}
+    for resource in (PODS, WORKFLOWS, CONFIG_MAPS):
+        event: Event[Any] = decode_event(resource, line_of("BOOKMARK", orjson.dumps(bookmark)), "watch")
+        assert event.type is EventType.BOOKMARK
+
+
+STATUS = {"kind": "Status", "metadata": {}, "status": "Failure", "message": "too old", "reason": "Expired", "code": 410}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        orjson.dumps({"type": "ERROR", "object": STATUS}),
+        orjson.dumps({"object": STATUS, "type": "ERROR"}),
+        b'{ "type" : "ERROR" , "object" : ' + orjson.dumps(STATUS) + b"}",
+    ],
+    ids=["as written by Go", "the other way round", "with spaces"],
+)
+@pytest.mark.parametrize("resource", [PODS, WORKFLOWS, CONFIG_MAPS], ids=lambda resource: resource.plural)
+def test_an_error_event_raises_what_it_says_however_it_is_written(resource: Resource[Any], line: bytes) -> None:
+    with pytest.raises(Stale, match=r"watch pods: too old \(410\)"):
+        decode_event(resource, line, "watch pods")
+
+
+def test_an_error_event_may_name_a_pause() -> None:
+    status = STATUS | {"code": 429, "details": {"retryAfterSeconds": 2}}
+    with pytest.raises(Throttled) as raised:
+        decode_event(PODS, line_of("ERROR", orjson.dumps(status)), "watch")
+    assert raised.value.after == 2
+
+
+@pytest.mark.parametrize("content", [b"{}", b'{"code":200}', b"null", b"5"], ids=str)
+def test_an_error_event_that_says_nothing_is_unavailable(content: bytes) -> None:
+    with pytest.raises(Unavailable):
+        decode_event(PODS, line_of("ERROR", content), "watch")
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
+@pytest.mark.parametrize("type_", ["ADDED", "MODIFIED", "DELETED"])
+def test_an_object_that_is_not_of_its_type_is_as_good_as_deleted_in_a_watch(type_: str, bad: bytes) -> None:
+    event = decode_event(WORKFLOWS, line_of(type_, bad), "watch")
+    assert (event.type, event.object.metadata.name) == (EventType.DELETED, "bad")
+    assert event.problem.startswith("watch: FlyteWorkflow ns/bad ")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{",
+        b"garbage",
+        b"[]",
+        b"{}",
+        b'{"type":"ADDED"}',
+        b'{"type":"RENAMED","object":{}}',
+        b'{"type":"ADDED","object":5}',
+    ],
+    ids=str,
+)
+def test_a_line_that_is_no_event_is_unavailable(line: bytes) -> None:
+    with pytest.raises(Unavailable, match="watch w: the stream holds a line that cannot be read"):
+        decode_event(WORKFLOWS, line, "watch w")
+
+
+@given(st.binary(max_size=80))
+def test_whatever_a_line_is_it_is_an_event_or_an_error_of_ours(noise: bytes) -> None:
+    for line in (noise, line_of("ADDED", noise), line_of("ERROR", noise), noise + GOOD):
+        for decode in (decode_event, decode_page, decode_object):
+            try:
+                decode(WORKFLOWS, line, "")
+            except PropellerError:
+                continue
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+
+
+@given(JSON)
+def test_flattening_leaves_shallow_documents_as_they_are(value: Any) -> None:
+    document = orjson.dumps(value)
+    assert decoding._flattened(document) is document
+
+
+@given(JSON, st.integers(0, 3), st.booleans())
+def test_flattening_cuts_at_its_depth_and_keeps_the_rest(value: Any, over: int, as_object: bool) -> None:
+    depth = decoding._MAX_DEPTH - 2 + over
+    opening, closing = (b'{"k":', b"}") if as_object else (b"[", b"]")
+    deep = opening * depth + b"1" + closing * depth
+    document = b'{"a":%s,"b":%s,"c":%s}' % (orjson.dumps(value), deep, orjson.dumps(value))
+    flat = orjson.loads(decoding._flattened(document))
+    assert flat["a"] == flat["c"] == orjson.loads(orjson.dumps(value))
+    assert (decoding._TOO_DEEP in decoding._flattened(document)) == (depth >= decoding._MAX_DEPTH - 1)
+
+
+async def chunked(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+@given(st.lists(st.binary(max_size=6).map(lambda line: line.replace(b"\n", b"")), max_size=6), st.data())
+async def test_lines_are_the_same_however_the_stream_is_cut_into_chunks(sent: list[bytes], data: st.DataObject) -> None:
+    body = b"".join(line + b"\n" for line in sent)
+    places = sorted(data.draw(st.sets(st.integers(0, len(body)), max_size=6)))
+    chunks = [body[start:end] for start, end in zip([0, *places], [*places, len(body)], strict=True)]
+    assert [line async for line in lines(chunked(*chunks), "")] == [line for line in sent if line]
+
+
+async def test_what_follows_the_last_line_end_is_not_a_line() -> None:
+    assert [line async for line in lines(chunked(b"one\ntw"), "")] == [b"one"]
+
+
+async def test_a_line_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "MAX_LINE", 1000)
+    with pytest.raises(Unavailable, match="watch: the stream holds a line of more than 1000 bytes"):
+        async for _ in lines(chunked(*[b"x" * 100] * 20), "watch"):
+            pass
+
+
+async def test_a_long_line_in_many_chunks_costs_as_much_as_many_short_ones() -> None:
+    """Regression: each chunk was joined to all before it, which is quadratic."""
+
+    async def seconds(*chunks: bytes) -> float:
+        start = time.perf_counter()
+        async for _ in lines(chunked(*chunks), ""):
+            pass
+        return time.perf_counter() - start
+
+    chunk = b"x" * 1400
+    short = min([await seconds(*[chunk + b"\n"] * 8_000) for _ in range(3)])
+    long = min([await seconds(*[chunk] * 8_000, b"\n") for _ in range(3)])
+    assert long < 10 * short

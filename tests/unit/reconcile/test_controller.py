@@ -1,0 +1,258 @@
+"""The controller's loop: rounds, failures, deadlines, the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from itertools import pairwise
+
+import pytest
+
+from propeller.clock import LoopClock
+from propeller.config import Queue as QueueSettings
+from propeller.errors import Conflict, Throttled
+from propeller.reconcile import Controller, Outcome, Result, WorkQueue
+from tests.unit.reconcile.virtual import now
+
+Round = Callable[[str], Awaitable[Result | None] | Result | None]
+
+SETTINGS = QueueSettings(workers=2, backoff=1.0, backoff_cap=60.0, round_deadline=10.0, grace=5.0)
+
+
+@asynccontextmanager
+async def running(round_: Round, outcomes: Counter[str] | None = None) -> AsyncIterator[WorkQueue[str]]:
+    """A queue whose keys a controller takes."""
+    queue: WorkQueue[str] = WorkQueue(SETTINGS)
+    counted: Counter[str] = Counter() if outcomes is None else outcomes
+    controller = Controller(
+        queue, round_, SETTINGS, on_round=lambda outcome, _: counted.update([outcome]), clock=LoopClock()
+    )
+    task = asyncio.create_task(controller.run())
+    try:
+        yield queue
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_each_key_gets_its_round() -> None:
+    seen: list[str] = []
+    async with running(seen.append) as queue:
+        queue.add("a")
+        queue.add("b")
+        await asyncio.sleep(1)
+    assert seen == ["a", "b"]
+
+
+async def test_rounds_that_never_await_run_in_one_turn_of_the_loop() -> None:
+    turns = 0
+    seen: list[tuple[str, int]] = []
+
+    async def reconcile(key: str) -> None:
+        seen.append((key, turns))
+
+    async with running(reconcile) as queue:
+        await asyncio.sleep(1)
+        for number in range(50):
+            queue.add(str(number))
+        for turns in range(1, 5):  # noqa: B007 - the rounds read it
+            await asyncio.sleep(0)
+    assert {turn for _, turn in seen} == {1}
+
+
+async def test_no_more_rounds_run_at_once_than_there_are_workers() -> None:
+    at_once, most = 0, 0
+
+    async def reconcile(_: str) -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(1)
+        at_once -= 1
+
+    async with running(reconcile) as queue:
+        for number in range(10):
+            queue.add(str(number))
+        await asyncio.sleep(20)
+    assert most == SETTINGS.workers
+
+
+async def test_a_round_can_ask_to_come_again_later() -> None:
+    times = []
+
+    def reconcile(_: str) -> Result:
+        times.append(now())
+        return Result(requeue_after=30)
+
+    async with running(reconcile) as queue:
+        queue.add("a")
+        await asyncio.sleep(65)
+    assert times == [0, 30, 60]
+
+
+async def test_a_failed_round_is_tried_again_with_backoff_until_it_succeeds() -> None:
+    times = []
+
+    def reconcile(_: str) -> None:
+        times.append(now())
+        if len(times) < 4:
+            raise RuntimeError("not yet")
+
+    outcomes: Counter[str] = Counter()
+    async with running(reconcile, outcomes) as queue:
+        queue.add("a")
+        await asyncio.sleep(100)
+        assert queue.failures("a") == 0
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert all(ceiling / 2 <= gap <= ceiling for gap, ceiling in zip(gaps, [1, 2, 4], strict=True))
+    assert outcomes == {Outcome.ERROR: 3, Outcome.OK: 1}
+
+
+async def test_the_time_that_a_server_named_is_honoured() -> None:
+    times = []
+
+    def reconcile(_: str) -> None:
+        times.append(now())
+        if len(times) == 1:
+            raise Throttled("too many requests", after=20)
+
+    outcomes: Counter[str] = Counter()
+    async with running(reconcile, outcomes) as queue:
+        queue.add("a")
+        await asyncio.sleep(100)
+    assert 20 <= times[1] <= 22
+    assert outcomes == {Outcome.RETRY: 1, Outcome.OK: 1}
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), asyncio.CancelledError(), TimeoutError()])
+async def test_whatever_one_key_raises_the_others_get_their_rounds(error: BaseException) -> None:
+    done = []
+
+    async def reconcile(key: str) -> None:
+        if key == "bad":
+            raise error
+        done.append(key)
+
+    async with running(reconcile) as queue:
+        for number in range(5):
+            queue.add("bad")
+            queue.add(f"good {number}")
+            await asyncio.sleep(2)
+        assert len(done) == 5
+
+
+async def test_a_round_over_its_deadline_is_ended_and_tried_again() -> None:
+    times = []
+
+    async def reconcile(_: str) -> None:
+        times.append(now())
+        await asyncio.sleep(1000 if len(times) == 1 else 0)
+
+    outcomes: Counter[str] = Counter()
+    async with running(reconcile, outcomes) as queue:
+        queue.add("a")
+        await asyncio.sleep(50)
+    assert 10 < times[1] <= 11
+    assert outcomes == {Outcome.DEADLINE: 1, Outcome.OK: 1}
+
+
+async def test_a_cause_that_repeats_is_logged_at_its_first_and_tenth_time(caplog: pytest.LogCaptureFixture) -> None:
+    def reconcile(key: str) -> None:
+        raise Conflict(f"{key} was written meanwhile")
+
+    with caplog.at_level(logging.WARNING):
+        async with running(reconcile) as queue:
+            for number in range(12):
+                queue.add(f"key {number}")
+            await asyncio.sleep(0.1)
+    assert [record.getMessage().count("time 10 from this cause") for record in caplog.records] == [0, 1]
+
+
+async def test_a_stop_lets_running_rounds_end_and_begins_no_further_one() -> None:
+    begun, ended = [], []
+
+    async def reconcile(key: str) -> None:
+        begun.append(key)
+        await asyncio.sleep(3)
+        ended.append(key)
+
+    async with running(reconcile) as queue:
+        for number in range(5):
+            queue.add(str(number))
+        await asyncio.sleep(1)
+    assert begun == ended == ["0", "1"]
+    assert now() == 3
+
+
+async def test_a_round_that_outlasts_the_grace_is_cancelled() -> None:
+    cancelled = []
+
+    async def reconcile(key: str) -> None:
+        try:
+            await asyncio.sleep(9)
+        except asyncio.CancelledError:
+            cancelled.append((key, now()))
+            raise
+
+    async with running(reconcile) as queue:
+        queue.add("slow")
+        await asyncio.sleep(1)
+    assert cancelled == [("slow", 1 + SETTINGS.grace)]
+    assert queue.active() == []
+
+
+async def test_a_second_cancel_cuts_the_grace_short() -> None:
+    queue: WorkQueue[str] = WorkQueue(SETTINGS)
+    task = asyncio.create_task(Controller(queue, lambda _: asyncio.sleep(9), SETTINGS, clock=LoopClock()).run())
+    queue.add("slow")
+    await asyncio.sleep(1)
+    task.cancel()
+    await asyncio.sleep(1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert now() == 2
+
+
+async def test_a_finished_queue_ends_the_controller() -> None:
+    seen: list[str] = []
+    queue: WorkQueue[str] = WorkQueue(SETTINGS)
+    queue.add("a")
+    queue.add("b")
+    queue.close(finish=True)
+    await Controller(queue, seen.append, SETTINGS, clock=LoopClock()).run()
+    assert seen == ["a", "b"]
+
+
+async def test_liveness_tells_of_a_round_that_ignores_cancellation() -> None:
+    release = asyncio.Event()
+
+    async def reconcile(_: str) -> None:
+        while not release.is_set():
+            with suppress(asyncio.CancelledError):
+                await release.wait()
+
+    queue: WorkQueue[str] = WorkQueue(SETTINGS)
+    controller = Controller(queue, reconcile, SETTINGS, name="jobs", clock=LoopClock())
+    task = asyncio.create_task(controller.run())
+    queue.add("stubborn")
+    await asyncio.sleep(12)
+    assert controller.liveness() is None
+    await asyncio.sleep(12)
+    assert controller.liveness() == "jobs: the round of 'stubborn' has not ended for 24 s, and ignores cancellation"
+    release.set()
+    await asyncio.sleep(0)
+    queue.close()
+    await task
+
+
+async def test_readiness_waits_for_the_caches() -> None:
+    synced = False
+    controller = Controller(WorkQueue[str](), lambda _: None, name="jobs", synced=lambda: synced)
+    assert controller.readiness() == "jobs: caches are not synced yet"
+    synced = True
+    assert controller.readiness() is None

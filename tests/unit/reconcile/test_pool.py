@@ -1,0 +1,82 @@
+"""The pool of effects: bounded, fair, and clean when it is left."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from propeller.reconcile import FairPool
+
+
+async def test_no_more_jobs_run_at_once_than_the_pool_is_large() -> None:
+    running, most = 0, 0
+
+    async def job() -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+
+    async with FairPool[str](3) as pool:
+        for _ in range(20):
+            pool.submit("a", lambda: job())
+        while len(pool):
+            await asyncio.sleep(0)
+    assert most == 3
+
+
+async def test_a_tenant_with_one_job_does_not_wait_behind_one_with_many() -> None:
+    done: list[str] = []
+
+    async def job(tenant: str) -> None:
+        done.append(tenant)
+        await asyncio.sleep(0)
+
+    async with FairPool[str](1) as pool:
+        for _ in range(50):
+            pool.submit("crowd", lambda: job("crowd"))
+        pool.submit("single", lambda: job("single"))
+        while len(pool):
+            await asyncio.sleep(0)
+    assert done.index("single") <= 2
+    assert len(done) == 51
+
+
+async def test_a_job_that_raises_is_logged_with_its_tenant_and_harms_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    done = []
+
+    async def bad() -> None:
+        raise ValueError("broken")
+
+    async def good() -> None:
+        done.append(1)
+
+    with caplog.at_level(logging.ERROR):
+        async with FairPool[str](1) as pool:
+            pool.submit("tenant-7", bad)
+            pool.submit("tenant-8", good)
+            while len(pool):
+                await asyncio.sleep(0)
+    assert done == [1]
+    assert "tenant-7" in caplog.text
+
+
+async def test_leaving_the_block_cancels_what_runs_and_drops_what_waits() -> None:
+    begun, cancelled = [], []
+
+    async def endless(number: int) -> None:
+        begun.append(number)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(number)
+            raise
+
+    async with FairPool[str](2) as pool:
+        for number in range(5):
+            pool.submit("a", lambda number=number: endless(number))  # type: ignore[misc]
+        await asyncio.sleep(0.01)
+    assert begun == cancelled == [0, 1]

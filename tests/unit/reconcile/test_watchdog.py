@@ -1,0 +1,57 @@
+"""The watchdog, on a real loop: it names what blocks it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+
+import pytest
+
+from propeller.clock import LoopClock
+from propeller.config import Watchdog as WatchdogSettings
+from propeller.reconcile import Watchdog
+
+SETTINGS = WatchdogSettings(threshold=0.05)
+
+
+def block_until_sampled(watchdog: Watchdog, samples: int) -> None:
+    """Hold the loop until the thread has looked, however slow the machine is."""
+    while watchdog.sites.total() < samples:
+        time.sleep(0.01)
+
+
+async def test_what_blocks_the_loop_is_named_with_its_length() -> None:
+    blocks: list[float] = []
+    async with Watchdog(SETTINGS, on_block=blocks.append) as watchdog:
+        await asyncio.sleep(0.01)
+        block_until_sampled(watchdog, 1)
+        while not watchdog.blocks:
+            await asyncio.sleep(0.01)
+    (site,) = list(watchdog.sites)[:1]
+    assert "test_watchdog.py" in site
+    assert site.endswith(" block_until_sampled")
+    assert max(blocks) == watchdog.max_lag > SETTINGS.threshold
+
+
+async def test_a_site_that_blocks_twice_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        async with Watchdog(SETTINGS) as watchdog:
+            for samples in (1, 2):
+                await asyncio.sleep(0.2)
+                block_until_sampled(watchdog, samples)
+    logged = [record for record in caplog.records if "block_until_sampled" in record.getMessage().splitlines()[0]]
+    assert len(logged) == len([site for site in watchdog.sites if "block_until_sampled" in site])
+    assert watchdog.sites.total() >= 2
+
+
+async def test_under_virtual_time_there_is_no_watching_thread() -> None:
+    async with Watchdog(SETTINGS, clock=LoopClock()):
+        assert "loop watchdog" not in {thread.name for thread in threading.enumerate()}
+
+
+async def test_leaving_ends_the_thread() -> None:
+    async with Watchdog(SETTINGS):
+        assert "loop watchdog" in {thread.name for thread in threading.enumerate()}
+    assert "loop watchdog" not in {thread.name for thread in threading.enumerate()}

@@ -1,0 +1,138 @@
+"""Snapshots: an execution that is rebuilt at any moment goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from propeller.errors import CorruptBlob
+from propeller.handlers import STEPS
+from propeller.status import decode, encode, rebuild, take
+from propeller.workflow import (
+    Collect,
+    Decision,
+    Effect,
+    Execution,
+    ExecutionSpec,
+    Fact,
+    FuturesFound,
+    Graph,
+    InputsWritten,
+    NodeView,
+    WorkflowPhase,
+    WriteInputs,
+    begin,
+    decide,
+    resume,
+)
+from propeller.workflow._spec import ExecutionConfig
+from tests.unit.workflow.drive import Driver, execution, graph, plan, task
+
+DYNAMIC = plan(graph(task("d0"), task("d1"), edges=[("d0", "d1")]))
+INNER = graph(task("x"), task("y"), edges=[("x", "y")])
+EVERYTHING = plan(
+    graph(
+        task("a"),
+        {"id": "n0", "kind": "workflow", "workflow": {"subWorkflowRef": "inner"}},
+        {"id": "n1", "kind": "array", "array": {"SubNodeSpec": task("item"), "Parallelism": 2}},
+        {"id": "n2", "kind": "branch", "branch": {"if": {"then": "n2-n0"}, "else": "n2-n1"}},
+        task("n2-n0"),
+        task("n2-n1"),
+        task("dyn"),
+        task("z"),
+        edges=[("a", "n0"), ("a", "n1"), ("n0", "n2"), ("n1", "n2"), ("n2", "dyn"), ("dyn", "z")],
+    ),
+    inner=INNER,
+)
+
+
+def answer(of: Execution, effect: Effect) -> Iterable[Fact] | None:
+    if isinstance(effect, WriteInputs) and of.unique_id(effect.node) == "n1":
+        return (InputsWritten(5),)
+    if isinstance(effect, Collect) and of.unique_id(effect.node) == "dyn":
+        return (FuturesFound(effect.attempt, DYNAMIC.root),)
+    return None
+
+
+async def dynamic_graph(node: NodeView, attempt: int) -> Graph:
+    return DYNAMIC.root
+
+
+class CrashingDriver(Driver):
+    """Loses its execution after the rounds named, and goes on from a snapshot; what was asked for is asked again."""
+
+    def __init__(self, of: Execution, crash_after: set[int]) -> None:
+        super().__init__(of, answer)
+        self.crash_after = crash_after
+        self.rounds = 0
+
+    def carry_on(self, decision: Decision) -> None:
+        while not self.execution.phase.ended:
+            self.rounds += 1
+            if self.rounds in self.crash_after:
+                decision = self.crash()
+            facts = [(effect.node, fact) for effect in decision.effects for fact in self.facts_of(effect)]
+            if not facts and decision.wake is None:
+                return
+            self.now = max(self.now, decision.wake or 0) if not facts else self.now
+            decision = decide(self.execution, facts, self.now, STEPS)
+
+    def crash(self) -> Decision:
+        blob = encode(take(self.execution))
+        self.execution = asyncio.run(rebuild(self.execution.info, self.execution.plan, decode(blob), dynamic_graph))
+        return resume(self.execution, STEPS, self.now)
+
+
+@given(st.sets(st.integers(1, 30)), st.sampled_from([0, 1, 3]))
+def test_an_execution_rebuilt_at_any_rounds_ends_as_one_that_never_crashed(crashes: set[int], parallelism: int) -> None:
+    spec = ExecutionSpec(execution_config=ExecutionConfig(max_parallelism=parallelism))
+    driver = CrashingDriver(execution(EVERYTHING, spec), crashes)
+
+    driver.run()
+
+    assert driver.execution.phase is WorkflowPhase.SUCCEEDED
+    assert {attempt for _, attempt in driver.launched} == {0}
+    assert len({name for name, _ in driver.launched}) == 13
+
+
+def test_a_rebuilt_execution_counts_as_the_original_did() -> None:
+    original = execution(EVERYTHING)
+    Driver(original, answer).run()
+
+    copy = asyncio.run(rebuild(original.info, original.plan, decode(encode(take(original))), dynamic_graph))
+
+    assert copy.count() == original.count()
+    assert copy.unmet == original.unmet
+    assert copy.running == original.running == 0
+
+
+def test_an_execution_without_a_round_has_an_empty_snapshot() -> None:
+    fresh = execution(EVERYTHING)
+    begin(fresh, STEPS, 1000.0)
+    assert len(encode(take(fresh))) < 500
+
+
+def test_a_blob_that_unfolds_beyond_the_limit_is_refused() -> None:
+    bomb = zstandard.compress(b"\0" * (65 * 1024 * 1024))
+    with pytest.raises(CorruptBlob, match="does not decode"):
+        decode(bomb)
+
+
+@given(st.binary(max_size=200))
+def test_garbage_is_refused_and_never_crashes(garbage: bytes) -> None:
+    with pytest.raises(CorruptBlob):
+        decode(garbage)
+    with pytest.raises(CorruptBlob):
+        decode(zstandard.compress(garbage))
+
+
+def test_a_snapshot_of_another_version_is_refused_by_its_number() -> None:
+    snapshot = take(execution(EVERYTHING))
+    snapshot = type(snapshot)(99, *(getattr(snapshot, field) for field in snapshot.__struct_fields__[1:]))
+    with pytest.raises(CorruptBlob, match="version 99"):
+        decode(encode(snapshot))

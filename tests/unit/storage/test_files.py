@@ -1,0 +1,184 @@
+"""Blobs in files."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from propeller import config
+from propeller.errors import CorruptBlob, Invalid, MissingBlob, StorageError, TooLarge
+from propeller.storage import Storage
+from propeller.storage._files import INLINE_BYTES
+
+NO_CACHE = config.Storage(cache_bytes=0)
+
+
+def uri(path: Path) -> str:
+    return f"file://{path}"
+
+
+async def test_what_was_written_is_read(tmp_path: Path) -> None:
+    async with Storage(NO_CACHE) as storage:
+        await storage.write(uri(tmp_path / "made" / "on" / "the" / "way" / "outputs.pb"), b"data")
+        assert await storage.read(uri(tmp_path / "made" / "on" / "the" / "way" / "outputs.pb")) == b"data"
+
+
+@pytest.mark.parametrize("size", [0, 1, INLINE_BYTES, INLINE_BYTES + 1, 3 * INLINE_BYTES])
+async def test_any_size_up_to_the_limit_comes_back_whole(tmp_path: Path, size: int) -> None:
+    data = os.urandom(size)
+    async with Storage(config.Storage(cache_bytes=0, max_blob_bytes=3 * INLINE_BYTES)) as storage:
+        await storage.write(uri(tmp_path / "blob"), data)
+        assert await storage.read(uri(tmp_path / "blob")) == data
+
+
+@given(name=st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=40))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+async def test_a_name_of_any_characters_is_the_file_of_that_name(tmp_path: Path, name: str) -> None:
+    if name in {".", ".."}:
+        return
+    async with Storage(NO_CACHE) as storage:
+        await storage.write(f"file://{tmp_path}/{name}", name.encode())
+        assert (tmp_path / name).read_bytes() == name.encode()
+        assert await storage.read(f"file://{tmp_path}/{name}") == name.encode()
+
+
+async def test_percent_signs_stay_as_they_are_because_tasks_do_not_decode_them(tmp_path: Path) -> None:
+    async with Storage(NO_CACHE) as storage:
+        await storage.write(uri(tmp_path / "a%20b"), b"data")
+    assert (tmp_path / "a%20b").read_bytes() == b"data"
+
+
+async def test_a_missing_file_is_a_missing_blob_even_below_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    async with Storage(NO_CACHE) as storage:
+        for path in (tmp_path / "none", tmp_path / "none" / "at" / "all", tmp_path / "file" / "below"):
+            with pytest.raises(MissingBlob, match=str(path)):
+                await storage.read(uri(path))
+
+
+async def test_a_file_over_the_limit_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: Any) -> None:
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(1 << 40)
+    monkeypatch.setattr(os, "read", lambda descriptor, size: pytest.fail("it was read"))
+    async with Storage(NO_CACHE) as storage:
+        with pytest.raises(CorruptBlob, match=r"huge has 1099511627776 bytes.*storage\.max_blob_bytes"):
+            await storage.read(uri(tmp_path / "huge"))
+
+
+async def test_a_file_that_grows_while_it_is_read_is_read_no_further_than_the_limit() -> None:
+    """Files of /proc say that they are empty, and then have content."""
+    async with Storage(config.Storage(max_blob_bytes=100)) as storage:
+        with pytest.raises(CorruptBlob, match="over the limit of 100"):
+            await storage.read("file:///proc/self/smaps")
+        assert await storage.read("file:///proc/self/comm")
+
+
+async def test_a_blob_over_the_limit_is_not_written(tmp_path: Path) -> None:
+    async with Storage(config.Storage(max_blob_bytes=3)) as storage:
+        with pytest.raises(TooLarge, match=r"4 bytes.*storage\.max_blob_bytes"):
+            await storage.write(uri(tmp_path / "blob"), b"1234")
+    assert not list(tmp_path.iterdir())
+
+
+async def test_readers_see_the_old_blob_or_the_new_one_and_never_half_of_one(tmp_path: Path) -> None:
+    place, blobs = tmp_path / "blob", {bytes([letter]) * 1_000_000 for letter in b"ab"}
+    place.write_bytes(min(blobs))
+    stop, seen = threading.Event(), set[bytes]()
+
+    def look() -> None:
+        while not stop.is_set():
+            seen.add(place.read_bytes())
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    try:
+        async with Storage(NO_CACHE) as storage:
+            for _ in range(10):
+                for blob in blobs:
+                    await storage.write(uri(place), blob)
+    finally:
+        stop.set()
+        reader.join()
+    assert seen <= blobs
+
+
+@pytest.mark.parametrize(
+    ("number", "cure"),
+    [
+        (errno.ENOSPC, "disk is full: free some space"),
+        (errno.EDQUOT, "quota is used up"),
+        (errno.EROFS, "mounted read-only"),
+        (errno.EACCES, "permission denied: give this user the right"),
+        (errno.EIO, "Input/output error"),
+    ],
+)
+async def test_a_failed_write_says_what_mends_it_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: Any, number: int, cure: str
+) -> None:
+    def fail(descriptor: int, data: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    async with Storage(NO_CACHE) as storage:
+        await storage.write(uri(tmp_path / "blob"), b"before")
+        monkeypatch.setattr(os, "write", fail)
+        with pytest.raises(StorageError, match=f"{tmp_path}/blob cannot be written: .*{cure}"):
+            await storage.write(uri(tmp_path / "blob"), b"after")
+        assert [path.name for path in tmp_path.iterdir()] == ["blob"]
+        assert await storage.read(uri(tmp_path / "blob")) == b"before"
+
+
+async def test_a_directory_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "blob").mkdir()
+    async with Storage(NO_CACHE) as storage:
+        with pytest.raises(StorageError, match="a directory is where a file should be"):
+            await storage.read(uri(tmp_path / "blob"))
+        with pytest.raises(StorageError, match="a directory is where a file should be"):
+            await storage.write(uri(tmp_path / "blob"), b"data")
+    assert list(tmp_path.iterdir()) == [tmp_path / "blob"]
+
+
+async def test_a_file_in_the_place_of_a_directory_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    async with Storage(NO_CACHE) as storage:
+        with pytest.raises(StorageError, match="a file is where a directory should be"):
+            await storage.write(uri(tmp_path / "file" / "blob"), b"data")
+
+
+async def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    async with Storage(NO_CACHE) as storage:
+        with pytest.raises(StorageError, match="neither a file nor absent"):
+            await storage.read(uri(tmp_path / "pipe"))
+
+
+async def test_a_name_too_long_for_the_disk_is_an_error_of_ours(tmp_path: Path) -> None:
+    async with Storage(NO_CACHE) as storage:
+        with pytest.raises(StorageError, match="the path is too long"):
+            await storage.write(uri(tmp_path / ("x" * 300)), b"data")
+
+
+@pytest.mark.parametrize("bad", ["file://relative/path", "file://", "file:///nul\0"])
+async def test_a_path_that_cannot_be_is_invalid(bad: str) -> None:
+    async with Storage(NO_CACHE) as storage:
+        with pytest.raises(Invalid):
+            await storage.read(bad)
+        with pytest.raises(Invalid):
+            await storage.write(bad, b"")
+
+
+async def test_a_large_write_that_is_cancelled_harms_nobody(tmp_path: Path) -> None:
+    async with Storage(NO_CACHE) as storage:
+        task = asyncio.create_task(storage.write(uri(tmp_path / "blob"), bytes(8 * INLINE_BYTES)))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await storage.write(uri(tmp_path / "blob"), b"next")

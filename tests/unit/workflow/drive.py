@@ -1,0 +1,139 @@
+"""Builders of small workflows, and a driver that answers every effect as a well-behaved cluster would."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from flyteidl.core import literals_pb2
+
+from propeller.handlers import STEPS
+from propeller.workflow import (
+    Adopt,
+    Choose,
+    Chosen,
+    Collect,
+    Decision,
+    Effect,
+    Execution,
+    ExecutionInfo,
+    ExecutionSpec,
+    Fact,
+    GatherOutputs,
+    InputsWritten,
+    Launch,
+    Launched,
+    NodePhase,
+    OutputsFound,
+    OutputsWritten,
+    Plan,
+    PodPhase,
+    PodSeen,
+    StopPod,
+    WriteInputs,
+    WriteOutputs,
+    begin,
+    decide,
+    parse_plan,
+)
+
+Answer = Callable[[Execution, Effect], Iterable[Fact] | None]
+"""A test's own answer to an effect; None leaves it to the driver."""
+
+TASK = {"id": {"name": "t"}, "type": "python-task", "container": {"image": "i"}}
+
+
+def task(node_id: str, **fields: Any) -> dict[str, Any]:
+    return {"id": node_id, "kind": "task", "task": "t", **fields}
+
+
+def graph(*nodes: dict[str, Any], edges: Iterable[tuple[str, str]] = (), **fields: Any) -> dict[str, Any]:
+    """A graph of nodes; those without successor lead to the end node, those without predecessor follow the start."""
+    edges = list(edges)
+    cases = {target for node in nodes if "branch" in node for target in _targets(node["branch"])}
+    upstream: dict[str, list[str]] = {}
+    for before, after in edges:
+        upstream.setdefault(after, []).append(before)
+    sources = {before for before, _ in edges}
+    for node in nodes:
+        upstream.setdefault(node["id"], ["start-node"])
+        if node["id"] not in sources and node["id"] not in cases:
+            upstream.setdefault("end-node", []).append(node["id"])
+    everything = [*nodes, {"id": "end-node", "kind": "end"}, {"id": "start-node", "kind": "start"}]
+    return {"id": "w", "nodes": {n["id"]: n for n in everything}, "edges": {"upstream": upstream}, **fields}
+
+
+def _targets(branch: dict[str, Any]) -> Iterable[str]:
+    yield from (case["then"] for case in [branch["if"], *branch.get("elseIf", [])])
+    yield from [branch["else"]] if "else" in branch else []
+
+
+def plan(root: dict[str, Any], **sub_workflows: dict[str, Any]) -> Plan:
+    closure = {"spec": root, "tasks": {"t": TASK}, "subWorkflows": sub_workflows}
+    return parse_plan(json.dumps(closure).encode(), "digest")
+
+
+def execution(of: Plan, spec: ExecutionSpec = ExecutionSpec()) -> Execution:  # noqa: B008 - frozen
+    info = ExecutionInfo(
+        name="e", namespace="ns", uid="u", directory="memory://m/e", inputs=literals_pb2.LiteralMap(), spec=spec
+    )
+    return Execution(info, of, now=1000.0)
+
+
+class Driver:
+    """Holds rounds until nothing is left to do. `launched` lists each (unique id, attempt) asked for, in order."""
+
+    def __init__(self, of: Execution, answer: Answer = lambda execution, effect: None) -> None:
+        self.execution = of
+        self.answer = answer
+        self.now = 1000.0
+        self.launched: list[tuple[str, int]] = []
+        self.stopped: list[tuple[str, int]] = []
+        self.at_once = 0
+
+    def run(self) -> Execution:
+        self.carry_on(begin(self.execution, STEPS, self.now))
+        return self.execution
+
+    def carry_on(self, decision: Decision) -> None:
+        while True:
+            facts = [(effect.node, fact) for effect in decision.effects for fact in self.facts_of(effect)]
+            self.at_once = max(self.at_once, self.execution.running)
+            if not facts:
+                if decision.wake is None or self.execution.phase.ended:
+                    return
+                self.now = max(self.now, decision.wake)
+            decision = decide(self.execution, facts, self.now, STEPS)
+
+    def facts_of(self, effect: Effect) -> Iterable[Fact]:
+        unique_id = self.execution.unique_id(effect.node)
+        if isinstance(effect, Launch):
+            self.launched.append((unique_id, effect.attempt))
+        if isinstance(effect, StopPod):
+            self.stopped.append((unique_id, effect.attempt))
+        own = self.answer(self.execution, effect)
+        return self.well_behaved(effect) if own is None else own
+
+    def well_behaved(self, effect: Effect) -> Iterable[Fact]:
+        match effect:
+            case Launch(attempt=attempt) | Adopt(attempt=attempt):
+                return (Launched(attempt), PodSeen(attempt, PodPhase.SUCCEEDED))
+            case Collect(attempt=attempt):
+                return (OutputsFound(attempt),)
+            case WriteInputs():
+                return (InputsWritten(),)
+            case WriteOutputs() | GatherOutputs():
+                return (OutputsWritten(),)
+            case Choose(node=node):
+                branch = self.execution.view(node).spec.branch
+                assert branch is not None
+                return (Chosen(branch.if_.then),)
+            case _:
+                return ()
+
+    def phase_of(self, unique_id: str) -> NodePhase:
+        for node in range(len(self.execution.phases)):
+            if self.execution.unique_id(node) == unique_id:
+                return NodePhase(self.execution.phases[node])
+        raise LookupError(unique_id)

