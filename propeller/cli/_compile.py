@@ -1,4 +1,4 @@
-"""`propeller compile`: a flytekit file to a FlyteWorkflow resource, ready to create on a cluster."""
+"""`propeller compile`: flytekit files to FlyteWorkflow resources, to a drawing, or to a report of what is wrong."""
 
 from __future__ import annotations
 
@@ -7,23 +7,38 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 import orjson
 import yaml
 
+from propeller.cli._check import check_files, files_of
+from propeller.cli._draw import drawing
 from propeller.cli._inputs import parse_inputs
 from propeller.cli._loop import run
 from propeller.cli._workflow import new_execution_name, resource_of
-from propeller.cli.flytekit_side import Versioned, interpreter, serialize
-from propeller.errors import TooLarge
+from propeller.cli.flytekit_side import Serialized, Versioned, interpreter, serialize
+from propeller.compiler import find_warnings
+from propeller.errors import Invalid, TooLarge
 
 ETCD_REQUEST_BYTES = 1536 * 1024
 """etcd's default limit of a request: a larger resource cannot be created."""
 
 
+class _Options(msgspec.Struct, frozen=True, kw_only=True):
+    versioned: Versioned
+    name: str
+    namespace: str
+    raw_output_prefix: str
+    format_: str
+    explain: str | None
+
+
 @click.command("compile", context_settings={"ignore_unknown_options": True})
-@click.argument("file")
-@click.argument("entity")
+@click.argument("path", metavar="FILE|DIR")
+@click.argument("entity", required=False, default="")
 @click.argument("inputs", nargs=-1, type=click.UNPROCESSED, metavar="[--INPUT VALUE]...")
+@click.option("--explain", type=click.Choice(["text", "dot", "svg"]), help="Draw the graph instead.")
+@click.option("--out", default="", metavar="DIR", help="Write a resource for each workflow that needs no input.")
 @click.option("--image", default=Versioned().image, metavar="IMAGE", help="Image of the tasks' containers.")
 @click.option("--project", default=Versioned().project, show_default=True)
 @click.option("--domain", default=Versioned().domain, show_default=True)
@@ -33,11 +48,16 @@ ETCD_REQUEST_BYTES = 1536 * 1024
 @click.option("--raw-output-prefix", default="", metavar="URI", help="Where tasks write files and data frames.")
 @click.option("--format", "format_", type=click.Choice(["json", "yaml"]), default="json", show_default=True)
 @click.option("--python", default="", metavar="PATH", help="The interpreter that has flytekit and your libraries.")
+@click.pass_context
 def command(
+    context: click.Context,
+    /,
     *,
-    file: str,
+    path: str,
     entity: str,
     inputs: tuple[str, ...],
+    explain: str | None,
+    out: str,
     image: str,
     project: str,
     domain: str,
@@ -50,37 +70,55 @@ def command(
 ) -> None:
     """Compile ENTITY of the flytekit FILE, with inputs, to a FlyteWorkflow on standard output.
 
+    Without ENTITY every workflow of the FILE, or of each file of a DIR, is compiled and reported on; exit code 2 where
+    one does not compile.
+
     \b
     propeller compile flow.py wf --x 3 --image ghcr.io/me/flow:v1 | kubectl create -f -
+    propeller compile flow.py wf --explain text
+    propeller compile flows/                        does everything compile?
+    propeller compile flows/ --out resources/
     """
-    versioned = Versioned(project=project, domain=domain, version=version, image=image)
-    found = run(
-        serialize(
-            interpreter(python),
-            Path(file),
-            entity,
-            parse_inputs(inputs),
-            versioned,
-            (raw_output_prefix or tempfile.gettempdir()).removeprefix("file://"),
-        )
-    )
-    resource = resource_of(
-        found,
-        versioned,
-        name=name or new_execution_name(),
+    options = _Options(
+        versioned=Versioned(project=project, domain=domain, version=version, image=image),
+        name=name,
         namespace=namespace or f"{project}-{domain}",
         raw_output_prefix=raw_output_prefix,
+        format_=format_,
+        explain=explain,
     )
-    click.echo(_text(resource, format_), nl=False)
+    if not entity:
+        context.exit(run(check_files(interpreter(python), files_of(Path(path)), options.versioned, out=out)))
+    if out:
+        raise Invalid("--out goes with a FILE or DIR alone: the resource of one ENTITY goes to standard output")
+    prefix = (raw_output_prefix or tempfile.gettempdir()).removeprefix("file://")
+    found = run(serialize(interpreter(python), Path(path), entity, parse_inputs(inputs), options.versioned, prefix))
+    click.echo(_result(found, options), nl=False)
 
 
-def _text(resource: dict[str, Any], format_: str) -> bytes:
-    encoded = orjson.dumps(resource)
-    if len(encoded) > ETCD_REQUEST_BYTES:
+def _result(found: Serialized, options: _Options) -> bytes | str:
+    for warning in find_warnings(found.workflow.template, found.workflow.sub_workflows):
+        click.echo(f"warning: {warning}", err=True)
+    if options.explain is not None:
+        return drawing(found, options.explain)
+    resource = resource_of(
+        found,
+        options.versioned,
+        name=options.name or new_execution_name(),
+        namespace=options.namespace,
+        raw_output_prefix=options.raw_output_prefix,
+    )
+    return encoded(resource, options.format_)
+
+
+def encoded(resource: dict[str, Any], format_: str) -> bytes:
+    """The resource as a document. Raises TooLarge where no API server would take it."""
+    data = orjson.dumps(resource)
+    if len(data) > ETCD_REQUEST_BYTES:
         raise TooLarge(
-            f"the resource has {len(encoded)} bytes, and etcd takes {ETCD_REQUEST_BYTES} in one request: split the "
+            f"the resource has {len(data)} bytes, and etcd takes {ETCD_REQUEST_BYTES} in one request: split the "
             "workflow into launch plans or sub-workflows, or make its large constants inputs"
         )
     if format_ == "yaml":
         return yaml.safe_dump(resource, sort_keys=False).encode()
-    return encoded + b"\n"
+    return data + b"\n"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from flyteidl.core import identifier_pb2
+import orjson
+from flyteidl.core import compiler_pb2, identifier_pb2
 
 from propeller.cli.flytekit_side import Serialized, Versioned
 from propeller.compiler import build_resource, compile_task, compile_workflow
 from propeller.errors import Invalid
 from propeller.kube import FLYTE_WORKFLOWS
+from propeller.workflow import Plan, parse_plan
 
 _FIRST = "abcdefghijklmnopqrstuvwxyz"
 _OTHERS = _FIRST + "0123456789"
@@ -21,6 +23,23 @@ def new_execution_name() -> str:
     return random.choice(_FIRST) + "".join(random.choices(_OTHERS, k=19))
 
 
+def closure_of(serialized: Serialized) -> compiler_pb2.CompiledWorkflowClosure:
+    """Compile what flytekit wrote. Raises CompileErrors."""
+    return compile_workflow(
+        serialized.workflow.template,
+        serialized.workflow.sub_workflows,
+        [compile_task(spec.template) for spec in serialized.tasks],
+        serialized.launch_plans,
+    )
+
+
+def plan_of(serialized: Serialized) -> Plan:
+    """The workflow as the engine walks it. Raises CompileErrors."""
+    resource = build_resource(closure_of(serialized), None, None, "")
+    static = {key: resource[key] for key in ("spec", "tasks", "subWorkflows") if key in resource}
+    return parse_plan(orjson.dumps(static), "")
+
+
 def resource_of(
     serialized: Serialized, versioned: Versioned, *, name: str, namespace: str, raw_output_prefix: str = ""
 ) -> dict[str, Any]:
@@ -28,12 +47,7 @@ def resource_of(
     if missing := serialized.missing:
         wanted = ", ".join(f"--{parameter.name} ({parameter.type})" for parameter in missing)
         raise Invalid(f"{serialized.kind} {serialized.name} needs a value for {wanted}")
-    closure = compile_workflow(
-        serialized.workflow.template,
-        serialized.workflow.sub_workflows,
-        [compile_task(spec.template) for spec in serialized.tasks],
-        serialized.launch_plans,
-    )
+    closure = closure_of(serialized)
     identity = identifier_pb2.WorkflowExecutionIdentifier(project=versioned.project, domain=versioned.domain, name=name)
     resource: dict[str, Any] = build_resource(closure, serialized.inputs, identity, namespace)
     resource["kind"] = FLYTE_WORKFLOWS.kind  # Flyte's compiler writes it in lower case, which its own CRD refuses

@@ -28,8 +28,8 @@ def naps(x: int = 1) -> int:
 
 
 def started(kubeconfig: Path, *words: str) -> subprocess.Popen[str]:
-    command = [str(assets.binary("kubectl")), "--kubeconfig", str(kubeconfig), *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    command = [str(assets.binary("kubectl")), "--kubeconfig", str(kubeconfig), "--cache-dir", str(kubeconfig.parent)]
+    return subprocess.Popen([*command, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 @pytest.mark.needs("embedded", "kubectl", "flytekit")

@@ -55,7 +55,9 @@ async def output_of(*words: object, stdin: bytes = b"") -> str:
 
 
 async def kubectl(cluster: Path, *words: str | Path, stdin: bytes = b"") -> str:
-    return await output_of(assets.binary("kubectl"), "--kubeconfig", cluster, *words, stdin=stdin)
+    return await output_of(
+        assets.binary("kubectl"), "--kubeconfig", cluster, "--cache-dir", cluster.parent, *words, stdin=stdin
+    )
 
 
 @asynccontextmanager

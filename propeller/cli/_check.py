@@ -1,0 +1,83 @@
+"""Compile everything in some files, and say of each workflow how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import orjson
+
+from propeller.cli._exits import BAD_CALL, SUCCEEDED
+from propeller.cli._workflow import closure_of, new_execution_name, resource_of
+from propeller.cli.flytekit_side import Versioned, list_entities, serialize
+from propeller.compiler import CompileErrors, find_warnings
+from propeller.errors import Invalid
+
+_SKIPPED = {"__pycache__", "node_modules", "site-packages", "venv"}
+
+
+def files_of(path: Path) -> list[Path]:
+    """The file, or every Python file below the directory that speaks of flytekit. Raises Invalid if there is none."""
+    if not path.is_dir():
+        return [path]
+    found = [
+        file
+        for file in sorted(path.rglob("*.py"))
+        if not any(part in _SKIPPED or part.startswith(".") for part in file.relative_to(path).parts)
+        and b"flytekit" in file.read_bytes()
+    ]
+    if not found:
+        raise Invalid(f"{path} has no Python file that speaks of flytekit")
+    return found
+
+
+async def check_files(python: str, files: Sequence[Path], versioned: Versioned, *, out: str) -> int:
+    """Report on standard output; with `out`, write the resources there. Returns the exit code."""
+    compiled, refused = 0, 0
+    for file in files:
+        try:
+            entities = [entity for entity in await list_entities(python, file) if entity.kind == "workflow"]
+        except Invalid as error:
+            click.echo(f"✘ {error}")
+            refused += 1
+            continue
+        for entity in entities:
+            if await _check(python, file, entity.name, versioned, out):
+                compiled += 1
+            else:
+                refused += 1
+    click.echo(f"{compiled} workflows compile, {refused} do not")
+    return BAD_CALL if refused else SUCCEEDED
+
+
+async def _check(python: str, file: Path, name: str, versioned: Versioned, out: str) -> bool:
+    """One workflow: whether it compiles."""
+    try:
+        found = await serialize(python, file, name, {}, versioned, "/dev/null")
+        warnings = find_warnings(found.workflow.template, found.workflow.sub_workflows)
+        if out and not found.missing:
+            namespace = f"{versioned.project}-{versioned.domain}"
+            resource = resource_of(found, versioned, name=new_execution_name(), namespace=namespace)
+            _write(Path(out), f"{file.stem}.{name}.json", orjson.dumps(resource))
+        else:
+            closure_of(found)
+    except CompileErrors as error:
+        click.echo(f"✘ {file} {name}: {error.report()}")
+        return False
+    except Invalid as error:
+        click.echo(f"✘ {file} {name}: {error}")
+        return False
+    needs = ", ".join(parameter.name for parameter in found.missing)
+    click.echo(f"✔ {file} {name}" + (f"  (not written: needs {needs})" if out and needs else ""))
+    for warning in warnings:
+        click.echo(f"  warning: {warning}")
+    return True
+
+
+def _write(directory: Path, name: str, data: bytes) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes(data)
+    except OSError as error:
+        raise Invalid(f"--out {directory} cannot be written: {error.strerror}") from error

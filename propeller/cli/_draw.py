@@ -1,0 +1,23 @@
+"""A workflow's graph, drawn: as text, for Graphviz, or as a picture."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+from propeller.cli._workflow import plan_of
+from propeller.cli.flytekit_side import Serialized
+from propeller.compiler import explain, to_dot
+from propeller.errors import Invalid
+
+
+def drawing(found: Serialized, form: str) -> str | bytes:
+    """The drawing in `form`: text, dot or svg. Raises CompileErrors; Invalid where Graphviz is needed and missing."""
+    plan = plan_of(found)
+    if form == "text":
+        return explain(plan)
+    if form == "dot":
+        return to_dot(plan)
+    if shutil.which("dot") is None:
+        raise Invalid("--explain svg needs Graphviz: install it (apt install graphviz), or use --explain dot or text")
+    return subprocess.run(["dot", "-Tsvg"], input=to_dot(plan).encode(), stdout=subprocess.PIPE, check=True).stdout

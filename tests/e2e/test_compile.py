@@ -1,0 +1,91 @@
+"""`propeller compile`: resources, drawings, and a report of what does not compile."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.e2e.conftest import EXAMPLES, Ended, Propeller
+
+pytestmark = pytest.mark.needs("flytekit")
+
+
+def compiled(propeller: Propeller, *arguments: str | Path) -> Ended:
+    return propeller("compile", *arguments, "--python", sys.executable)
+
+
+def test_a_workflow_becomes_a_resource_with_its_inputs(propeller: Propeller) -> None:
+    words = (EXAMPLES / "demo.py", "demo", "--n", "3", "--name", "mine", "--image", "registry.example/flow:v2")
+    resource = compiled(propeller, *words).json
+    assert (resource["apiVersion"], resource["kind"]) == ("flyte.lyft.com/v1alpha1", "FlyteWorkflow")
+    assert resource["metadata"]["name"] == "mine"
+    assert resource["inputs"]["literals"]["n"]["scalar"]["primitive"]["integer"] == "3"
+    images = {task["container"]["image"] for task in resource["tasks"].values()}
+    assert images == {"registry.example/flow:v2", "python:3.11-slim"}
+
+
+def test_yaml_says_the_same_as_json(propeller: Propeller) -> None:
+    words = (EXAMPLES / "sweep.py", "sweep", "--name", "mine")
+    in_yaml = compiled(propeller, *words, "--format", "yaml")
+    assert yaml.safe_load(in_yaml.out) == compiled(propeller, *words).json
+
+
+def test_a_graph_is_explained_in_text_and_for_graphviz(propeller: Propeller) -> None:
+    words = (EXAMPLES / "quality_gate.py", "gate", "--explain")
+    text = compiled(propeller, *words, "text").out
+    assert "branch quality" in text
+    assert "task quality_gate.announce" in text
+    assert compiled(propeller, *words, "dot").out.startswith("digraph workflow {")
+
+
+def test_a_picture_needs_graphviz_and_says_so(propeller: Propeller) -> None:
+    ended = compiled(propeller, EXAMPLES / "quality_gate.py", "gate", "--explain", "svg")
+    if shutil.which("dot"):
+        assert "<svg" in ended.out
+    else:
+        assert ended.code == 2
+        assert "install it" in ended.err
+
+
+def test_a_directory_is_reported_on_and_its_resources_written(propeller: Propeller) -> None:
+    ended = compiled(propeller, EXAMPLES, "--out", "resources")
+    assert ended.code == 0
+    assert "6 workflows compile, 0 do not" in ended.out
+    assert "demo.py sum_of_squares  (not written: needs xs)" in ended.out
+    written = {path.name for path in (propeller.home / "resources").iterdir()}
+    assert written == {
+        *("demo.demo.json", "fan_out.longest_words.json", "quality_gate.gate.json", "sweep.sweep.json"),
+        "training.train.json",
+    }
+    assert json.loads((propeller.home / "resources" / "demo.demo.json").read_text())["kind"] == "FlyteWorkflow"
+
+
+def test_what_does_not_compile_is_named(propeller: Propeller, flow: Callable[[str], Path]) -> None:
+    text = """
+@task
+def number() -> int:
+    return 1
+
+@task
+def text() -> str:
+    return "a"
+
+@workflow
+def fine() -> int:
+    return number()
+
+bad = Workflow(name="bad")
+bad.add_entity(number)
+bad.add_workflow_output("o", bad.nodes[0].outputs["o0"], str)
+"""
+    ended = compiled(propeller, flow(text))
+    assert ended.code == 2
+    assert "flow.py fine" in ended.out
+    assert "MismatchingTypes" in ended.out
+    assert "1 workflows compile, 1 do not" in ended.out
