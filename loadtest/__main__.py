@@ -13,6 +13,7 @@ MEASUREMENTS = {
     "overhead": ("loadtest._overhead", "what the embedded cluster adds to each task of a chain of 18"),
     "compiler": ("loadtest._compiler", "time and memory of compiling and parsing large workflows"),
     "footprint": ("loadtest._footprint", "seconds to import the controller, megabytes that it idles with"),
+    "queue": ("loadtest._queue", "the work queue with a thousand tenants"),
     "transport": ("loadtest._transport", "CPU of a request by our HTTP client, relative to aiohttp's"),
 }
 

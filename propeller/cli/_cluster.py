@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 import msgspec
@@ -61,5 +62,6 @@ async def _serve(port: int, kubeconfig: Path, settings: Settings, *, with_contro
         except OSError as error:
             raise Invalid(f"--kubeconfig {kubeconfig} cannot be written: {error.strerror}") from error
         stack.callback(kubeconfig.unlink, missing_ok=True)
-        click.echo(f"serving {front.url}; use it with: kubectl --kubeconfig {kubeconfig}", err=True)
+        where = urlsplit(front.url).netloc  # the path is a secret
+        click.echo(f"serving {where}; use it with: kubectl --kubeconfig {kubeconfig}", err=True)
         await asyncio.Event().wait()  # until cancelled

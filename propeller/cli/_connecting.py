@@ -48,10 +48,10 @@ async def require_workflows(client: Client, connection: Connection) -> None:
         await client.has_subresource(FLYTE_WORKFLOWS, "status")
     except NotFound as error:
         raise PropellerError(
-            f"{connection.server} does not have the resource type flyteworkflows.flyte.lyft.com. "
+            f"{connection.origin} does not have the resource type flyteworkflows.flyte.lyft.com. "
             "Install it: propeller install --print | kubectl apply -f -"
         ) from error
     except Denied as error:
         raise PropellerError(
-            f"{error}. Does the kubeconfig still hold valid credentials for {connection.server}?"
+            f"{error}. Does the kubeconfig still hold valid credentials for {connection.origin}?"
         ) from error

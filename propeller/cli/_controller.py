@@ -97,7 +97,7 @@ async def _serve(
         except Denied as error:
             raise PropellerError(f"{error}. The manifests of propeller install --print grant what is needed") from error
         controllers.append(controller)
-        _log.info("running the workflows of %s on %s", namespace or "all namespaces", connection.server)
+        _log.info("running the workflows of %s on %s", namespace or "all namespaces", connection.origin)
         await asyncio.Event().wait()  # until cancelled
 
 

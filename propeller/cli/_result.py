@@ -71,6 +71,8 @@ def _print_failure(execution: Execution, failure: Failure) -> None:
     if failure.node:
         name = task_name(execution, failure.node)
         where = f" at node {failure.node}{f' ({name})' if name else ''}, attempt {failure.attempt + 1}"
-    console.print(Text.assemble(("✘ ", "bold red"), f"{execution.plan.root.id} {word}{where}", style="bold"))
+    console.print(
+        Text.assemble(("✘ ", "bold red"), f"{execution.plan.root.id.rpartition(':')[2]} {word}{where}", style="bold")
+    )
     console.print(Text(f"{failure.kind} {failure.code}", style="red"))
     console.print(Text(failure.message.strip("\n")))

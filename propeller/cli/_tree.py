@@ -38,7 +38,7 @@ def tree(execution: Execution, now: float) -> Tree:
     end = execution.ended_at if execution.ended_at is not None else now
     label = Text.assemble(
         (f"{mark} ", style),
-        (execution.plan.root.id, "bold"),
+        (execution.plan.root.id.rpartition(":")[2], "bold"),
         f"  {execution.info.name}  ",
         _elapsed(end - execution.created_at),
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from propeller.errors import Unavailable
-from propeller.kube._transport import Request, Response, Stream, TokenSource, check_token, unreachable
+from propeller.kube._transport import Request, Response, Stream, TokenSource, check_token, origin_of, unreachable
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -61,7 +61,7 @@ class AiohttpTransport:
                     body = await response.read()
                 return Response(status=response.status, headers=_lower(response), body=body)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise unreachable(self._base, request, deadline, error) from error
+            raise unreachable(origin_of(self._base), request, deadline, error) from error
 
     def stream(self, request: Request, *, deadline: float) -> AbstractAsyncContextManager[Stream]:
         return self._stream(request, deadline)
@@ -72,9 +72,9 @@ class AiohttpTransport:
             async with asyncio.timeout(deadline):
                 response = await self._begin(request)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise unreachable(self._base, request, deadline, error) from error
+            raise unreachable(origin_of(self._base), request, deadline, error) from error
         try:
-            yield _Stream(response, self._base)
+            yield _Stream(response, origin_of(self._base))
         finally:
             response.close()
 

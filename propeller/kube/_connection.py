@@ -23,7 +23,7 @@ from propeller.errors import Invalid
 from propeller.kube._client import Client
 from propeller.kube._http import HttpTransport
 from propeller.kube._tokens import FileToken, FixedToken, ObtainedToken
-from propeller.kube._transport import TokenSource, Transport
+from propeller.kube._transport import TokenSource, Transport, origin_of
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +43,12 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     proxy: str | None = None
 
     def __repr__(self) -> str:
-        return f"Connection({self.server})"
+        return f"Connection({self.origin})"
+
+    @property
+    def origin(self) -> str:
+        """The server without its path, for messages."""
+        return origin_of(self.server)
 
 
 @asynccontextmanager
@@ -87,7 +92,7 @@ def tls_context(connection: Connection) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cadata=connection.ca.decode() if connection.ca else None)
     except (ssl.SSLError, ValueError) as error:
-        raise Invalid(f"certificate-authority of {connection.server} is no PEM certificate: {error}") from error
+        raise Invalid(f"certificate-authority of {connection.origin} is no PEM certificate: {error}") from error
     if not connection.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -101,7 +106,7 @@ def tls_context(connection: Connection) -> ssl.SSLContext:
             try:
                 context.load_cert_chain(certificate, key, password="")
             except (OSError, ValueError) as error:
-                raise Invalid(f"client certificate or key for {connection.server} is not usable: {error}") from error
+                raise Invalid(f"client certificate or key for {connection.origin} is not usable: {error}") from error
     return context
 
 

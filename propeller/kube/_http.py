@@ -20,7 +20,7 @@ from typing import TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from propeller.kube._http_connection import Connection, StreamedAnswer, Unanswered, WholeAnswer
-from propeller.kube._transport import Request, Response, Stream, TokenSource, check_token, unreachable
+from propeller.kube._transport import Request, Response, Stream, TokenSource, check_token, origin_of, unreachable
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class HttpTransport:
     ) -> None:
         parts = urlsplit(base_url)
         secure = parts.scheme == "https"
-        self._base = base_url.rstrip("/")
+        self._base = origin_of(base_url)  # for messages
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if secure else 80)
         self._prefix = parts.path.rstrip("/")

@@ -14,6 +14,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -76,6 +77,12 @@ def check_token(token: str) -> None:
     """Raise Denied for what cannot be a bearer token, and would break the request that carries it."""
     if not token.isascii() or not token.isprintable():
         raise Denied("the bearer token holds characters that no token has: is the token file what it should be?")
+
+
+def origin_of(url: str) -> str:
+    """`https://host:port` of a URL: what messages may show. A path can be a secret, and a user's part is one."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def unreachable(base: str, request: Request, deadline: float, error: Exception) -> Unavailable:

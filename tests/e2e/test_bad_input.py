@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import time
@@ -9,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
+from propeller.embedded.server import ApiServer
 from tests.e2e.conftest import EXAMPLES, Propeller
 
 DEMO = EXAMPLES / "demo.py"
@@ -152,3 +155,12 @@ def test_a_cluster_that_does_not_answer_is_named(propeller: Propeller) -> None:
     ended = propeller("controller", "--kubeconfig", str(path), "--config", "settings.toml", "--metrics-port", "0")
     assert ended.code == 3
     assert f"http://127.0.0.1:{port} cannot be reached" in ended.err
+
+
+async def test_a_cluster_without_the_resource_type_is_named_with_its_fix(propeller: Propeller) -> None:
+    async with ApiServer() as server, server.serve() as front:
+        (propeller.home / "kubeconfig").write_text(yaml.safe_dump(front.kubeconfig()))
+        words = ("controller", "--kubeconfig", "kubeconfig", "--metrics-port", "0")
+        ended = await asyncio.to_thread(propeller, *words)
+    assert ended.code == 3
+    assert "propeller install --print | kubectl apply -f -" in ended.err

@@ -171,17 +171,24 @@ async def test_the_controller_stops_in_order_on_sigterm(cluster: Cluster) -> Non
     assert process.returncode == 143
 
 
-async def test_a_controller_without_permission_says_so(
-    cluster: Cluster, kube_apiserver: KubeApiserver, tmp_path: Path
+@pytest.mark.parametrize(
+    ("token", "says"),
+    [
+        (NOBODY_TOKEN, ("flyteworkflows", "forbidden", "propeller install --print")),
+        ("long-expired", ("the credentials are missing, wrong or expired", "valid credentials")),
+    ],
+)
+async def test_a_controller_that_may_not_do_its_work_says_so(
+    cluster: Cluster, tmp_path: Path, token: str, says: tuple[str, ...]
 ) -> None:
     document = yaml.safe_load(cluster.controller.read_text())
-    document["users"][0]["user"] = {"token": NOBODY_TOKEN}
-    (tmp_path / "nobody").write_text(yaml.safe_dump(document))
+    document["users"][0]["user"] = {"token": token}
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(document))
     process = await asyncio.create_subprocess_exec(
-        *(PROPELLER, "controller", "--no-elect", "--metrics-port", "0", "--kubeconfig", tmp_path / "nobody"),
+        *(PROPELLER, "controller", "--no-elect", "--metrics-port", "0", "--kubeconfig", tmp_path / "kubeconfig"),
         stderr=subprocess.PIPE,
     )
     _, err = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 3
-    assert "flyteworkflows" in err.decode()
-    assert "forbidden" in err.decode()
+    assert all(words in err.decode() for words in says), err.decode()
+    assert token not in err.decode()

@@ -86,7 +86,7 @@ def test_nulls_are_as_good_as_absent(tmp_path: Path) -> None:
 
 
 def test_no_secret_shows_in_a_repr() -> None:
-    connection = Connection(server="https://here", token="secret", client_key=b"secret")
+    connection = Connection(server="https://me:secret@here/secret", token="secret", client_key=b"secret")
     assert "secret" not in f"{connection!r} {connection}"
 
 
