@@ -15,7 +15,7 @@ KEYS = (10_000, 200_000)
 
 def measure() -> Iterator[Line]:
     few, many = (asyncio.run(_seconds(keys)) for keys in KEYS)
-    yield Line(name="add, get and done of a key, 1,000 tenants", value=many * 1e6, unit="us", budget=1e6 / 300_000)
+    yield Line(name="add, get and done of a key, 1,000 tenants", value=few * 1e6, unit="us", budget=1e6 / 300_000)
     yield Line(name="the same with 200,000 keys to that with 10,000", value=many / few, unit="x", budget=2)
 
 
