@@ -14,6 +14,7 @@ MEASUREMENTS = {
     "compiler": ("loadtest._compiler", "time and memory of compiling and parsing large workflows"),
     "footprint": ("loadtest._footprint", "seconds to import the controller, megabytes that it idles with"),
     "queue": ("loadtest._queue", "the work queue with a thousand tenants"),
+    "scenarios": ("loadtest._scenarios", "a controller under load on a real API server"),
     "transport": ("loadtest._transport", "CPU of a request by our HTTP client, relative to aiohttp's"),
 }
 

@@ -1,0 +1,241 @@
+"""A controller under load on a real API server: requests, CPU and latency for each task, beside the bare client's.
+
+The controller is `propeller controller`, or whatever command line LOADTEST_CONTROLLER holds, with {kubeconfig},
+{directory} and {port} in it: so any controller of this resource can be measured in the same way. Pods are ended by a
+simulator. LOADTEST_SCALE multiplies the sizes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+import uvloop
+
+from loadtest import workflows
+from loadtest._line import Line
+from loadtest.completer import Completer
+from propeller.controller import workflow_crd
+from propeller.errors import PropellerError
+from propeller.informers import Change, Informer
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES, Client, Request, connect
+from tests.servers._kube_apiserver import KubeApiserver, running
+
+SCALE = float(os.environ.get("LOADTEST_SCALE", "1"))
+CONTROLLER = os.environ.get(
+    "LOADTEST_CONTROLLER",
+    f"{sys.executable} -m propeller.cli controller --kubeconfig {{kubeconfig}} --metrics-port {{port}} --no-elect "
+    "--log-level warning --metadata-prefix file://{directory}/metadata",
+)
+CREATED_AT_ONCE = 32
+FLOOR_PODS = 1_000
+DEADLINE = 180.0  # seconds for one scenario: it hangs, or the machine is far too slow
+_REQUESTS = re.compile(
+    rb'^apiserver_request_total\{[^}]*resource="(?P<resource>[^"]*)"[^}]*subresource="(?P<sub>[^"]*)"[^}]*'
+    rb'verb="(?P<verb>[^"]*)"[^}]*\} (?P<count>\S+)$',
+    re.MULTILINE,
+)
+
+
+class Scenario(msgspec.Struct, frozen=True):
+    """`count` executions of `template`, whose pods take `seconds`."""
+
+    name: str
+    template: Any
+    tasks: int
+    count: int
+    seconds: float = 0.0
+
+
+class Status(msgspec.Struct, frozen=True):
+    phase: int = 0
+
+
+class Workflow(msgspec.Struct, frozen=True):
+    metadata: Any = None
+    status: Status = Status()
+
+
+class Result(msgspec.Struct, frozen=True):
+    """`requests` by the controller; CPU in seconds; `between` are seconds from node to node, sorted."""
+
+    tasks: int
+    count: int
+    took: float
+    requests: int
+    own_cpu: float
+    server_cpu: float
+    memory: int
+    between: list[float]
+
+
+def scenarios() -> list[Scenario]:
+    def scaled(number: int) -> int:
+        return max(1, round(number * SCALE))
+
+    return [
+        Scenario("one-pod workflows", workflows.parallel(1), 1, scaled(200)),
+        Scenario("50 chains of 10", workflows.chain(10), 10, scaled(50)),
+        Scenario("5 chains of 10, pods of 1 s", workflows.chain(10), 10, scaled(5), 1.0),
+        Scenario("50 times 20 parallel", workflows.parallel(20), 20, scaled(50)),
+        Scenario("fan-out of 500", workflows.parallel(scaled(500)), scaled(500), 1),
+    ]
+
+
+def measure() -> Iterator[Line]:
+    with tempfile.TemporaryDirectory() as directory, running(Path(directory)) as server:
+        yield from uvloop.run(_measure(server, Path(directory)))
+
+
+async def _measure(server: KubeApiserver, directory: Path) -> list[Line]:
+    lines = []
+    async with connect(server.connection()) as client:
+        await client.create(CUSTOM_RESOURCE_DEFINITIONS, workflow_crd())
+        await _served(client)
+        floor = await _floor(server, client, directory)
+        lines.append(Line(name="floor: a bare client's CPU for a pod", value=floor * 1e3, unit="ms"))
+        for number, scenario in enumerate(scenarios()):
+            result = await _run(server, client, directory / f"s{number}", scenario, f"load{number}")
+            lines.extend(_lines(scenario, result, floor))
+    return lines
+
+
+def _lines(scenario: Scenario, result: Result, floor: float) -> Iterator[Line]:
+    tasks = result.tasks
+    one_pod = scenario.tasks == 1
+    budget = 2.2 if one_pod else 1.3 if scenario.tasks >= 100 else None
+    yield Line(name=f"{scenario.name}: requests for a task", value=result.requests / tasks, unit="", budget=budget)
+    yield Line(name=f"{scenario.name}: controller CPU for a task", value=result.own_cpu / tasks * 1e3, unit="ms")
+    yield Line(
+        name=f"{scenario.name}: that, relative to the floor", value=result.own_cpu / tasks / floor, unit="x", budget=2
+    )
+    yield Line(name=f"{scenario.name}: API server CPU for a task", value=result.server_cpu / tasks * 1e3, unit="ms")
+    yield Line(name=f"{scenario.name}: tasks in a second", value=tasks / result.took, unit="/s")
+    yield Line(name=f"{scenario.name}: memory of the controller", value=result.memory / 2**20, unit="MiB")
+    if result.between:
+        middle = result.between[len(result.between) // 2]
+        last = result.between[int(len(result.between) * 0.99)]
+        yield Line(name=f"{scenario.name}: node to node, median", value=middle * 1e3, unit="ms")
+        yield Line(name=f"{scenario.name}: node to node, 99th percentile", value=last * 1e3, unit="ms")
+
+
+async def _served(client: Client) -> None:
+    while True:
+        try:
+            await client.has_subresource(FLYTE_WORKFLOWS, "status")
+            return
+        except PropellerError:
+            await asyncio.sleep(0.1)
+
+
+async def _floor(server: KubeApiserver, client: Client, directory: Path) -> float:
+    namespace = "floor"
+    await client.create(NAMESPACES, {"metadata": {"name": namespace}})
+    kubeconfig = server.kubeconfig(directory / "floor")
+    async with Completer(client, namespace, lambda: 0.0).running():
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "loadtest.floor", str(kubeconfig), namespace, str(FLOOR_PODS)),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await asyncio.wait_for(process.communicate(), DEADLINE)
+    return float(out)
+
+
+async def _run(server: KubeApiserver, client: Client, directory: Path, scenario: Scenario, namespace: str) -> Result:
+    await client.create(NAMESPACES, {"metadata": {"name": namespace}})
+    resources = workflows.resources(scenario.template, scenario.count, "w")
+    completer = Completer(client, namespace, lambda: scenario.seconds)
+    async with (
+        completer.running(),
+        _ended(client, namespace, scenario.count) as ended,
+        _controller(server, directory) as controller,
+    ):
+        before = await _requests(client), _cpu(controller), _cpu(server_process(server))
+        began = time.perf_counter()
+        left = iter(resources)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(CREATED_AT_ONCE):
+                group.create_task(_create(client, left, namespace))
+        await asyncio.wait_for(ended.wait(), DEADLINE)
+        took = time.perf_counter() - began
+        own, theirs = _cpu(controller) - before[1], _cpu(server_process(server)) - before[2]
+        memory = controller.memory_info().rss
+        requests = await _requests(client) - before[0]
+    between = completer.node_to_node() if scenario.name.count("chain") else []
+    return Result(scenario.tasks * scenario.count, scenario.count, took, requests, own, theirs, memory, between)
+
+
+async def _create(client: Client, left: Iterator[dict[str, Any]], namespace: str) -> None:
+    for resource in left:  # one iterator for all
+        metadata = resource["metadata"] | {"namespace": namespace}
+        await client.create(FLYTE_WORKFLOWS, resource | {"metadata": metadata}, namespace)
+
+
+@asynccontextmanager
+async def _ended(client: Client, namespace: str, count: int) -> AsyncIterator[asyncio.Event]:
+    """Set when that many workflows have ended well."""
+    done: set[str] = set()
+    event = asyncio.Event()
+
+    def seen(change: Change[dict[str, Any]]) -> None:
+        if change.new is None:
+            return
+        phase = change.new.get("status", {}).get("phase")
+        assert phase not in {5, 6}, f"{change.key} failed: {change.new['status'].get('error')}"
+        if phase == 3:
+            done.add(change.key)
+        if len(done) == count:
+            event.set()
+
+    async with Informer(client, FLYTE_WORKFLOWS, namespace=namespace) as informer:
+        await informer.synced(30)
+        informer.subscribe(seen)
+        yield event
+
+
+@asynccontextmanager
+async def _controller(server: KubeApiserver, directory: Path) -> AsyncIterator[psutil.Process]:
+    """The controller, ready."""
+    directory.mkdir()
+    kubeconfig = server.kubeconfig(directory / "kubeconfig")
+    command = CONTROLLER.format(kubeconfig=kubeconfig, port=0, directory=directory)
+    process = await asyncio.create_subprocess_exec(*shlex.split(command))
+    try:
+        await asyncio.sleep(3)  # whichever it is, it says in a way of its own when its caches are filled
+        yield psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+def server_process(server: KubeApiserver) -> psutil.Process:
+    return psutil.Process(server._process._process.pid)
+
+
+def _cpu(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+async def _requests(client: Client) -> int:
+    """Requests that only a controller sends: creates and deletes of pods, writes of workflows but their creates."""
+    answer = await client.transport.send(Request(method="GET", path="/metrics"), deadline=30)
+    total = 0.0
+    for found in _REQUESTS.finditer(answer.body):
+        resource, sub, verb = found["resource"], found["sub"], found["verb"]
+        pods = resource == b"pods" and not sub and verb in {b"POST", b"DELETE", b"GET"}
+        written = resource == b"flyteworkflows" and verb in {b"PUT", b"PATCH", b"APPLY", b"DELETE", b"GET"}
+        if pods or written:
+            total += float(found["count"])
+    return round(total)
