@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 
-.PHONY: help demo test check fix bench settings-doc assets assets-all lock setup setup-dev clean
+.PHONY: help demo test check fix simulate bench settings-doc api-doc assets assets-all lock setup setup-dev clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -21,16 +21,24 @@ check: setup-dev  ## format, lint, types and import rules
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	$(PY) tools/settings_doc.py --check
+	$(PY) tools/api_doc.py --check
 
 fix: setup-dev  ## format, and mend what the linter can
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
+
+SEEDS ?= 500
+simulate: setup-dev  ## run the controller in SEEDS worlds of faults and crashes drawn from seeds
+	$(PY) -m tests.simulation --seeds $(SEEDS)
 
 bench: setup-dev  ## measure, as ratios within one run
 	$(PY) -m loadtest
 
 settings-doc: setup-dev  ## write docs/settings.md from config.py
 	$(PY) tools/settings_doc.py
+
+api-doc: setup-dev  ## write docs/api/ from the docstrings
+	$(PY) tools/api_doc.py
 
 assets:  ## build kube-apiserver, etcd, kubectl, Redis and rclone into a per-user cache
 	@python3 tools/assets.py

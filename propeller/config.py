@@ -17,13 +17,32 @@ class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Seconds for one request. The API server's own limit is 60; half of it leaves time for one retry within a round.
     """
 
-    max_connections: int = 32
-    """HTTP/1.1 connections. The API server's default allows 600 requests in flight for everybody; we take a small
-    share.
+    writes_at_once: int = 32
+    """Creates and deletes under way. Pods come in bursts; beyond this the API server only queues them. This flow and
+    the next three never wait for each other: each has connections of its own, a tenth in all of the 600 requests that
+    the API server takes from everybody by default. A 429 halves a flow's share, which grows back with each success.
     """
+
+    status_at_once: int = 16
+    """Patches and replacements: status writes and whatever else changes an object. Half of the pods' share: an
+    execution writes its status once for a pod or more.
+    """
+
+    reads_at_once: int = 12
+    """Single objects and pages of lists. Caches answer most reads; the rest are large answers, slower if there are
+    more.
+    """
+
+    leases_at_once: int = 2
+    """Anything about leases. A process holds few, and renews each every two seconds."""
 
     page_size: int = 500
     """Objects per page of a list. client-go's choice: a page of 500 pods is about 2 MB, 10 ms of decoding."""
+
+    def __post_init__(self) -> None:
+        for field in ("writes_at_once", "status_at_once", "reads_at_once", "leases_at_once"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field} must be at least 1: at {getattr(self, field)}, no such request is ever sent")
 
 
 class Informers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ from typing import Any
 
 from propeller.clock import Clock, rfc3339
 from propeller.config import Checkpoint
-from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
+from propeller.controller._resource import WORKFLOWS, FlyteWorkflow, mark_of
 from propeller.errors import Conflict, NotFound, PropellerError
 from propeller.kube import Client, PatchKind
 from propeller.status import encode_status
@@ -26,7 +26,11 @@ CONFLICTS_LOOKED_INTO = 5
 
 
 class Foreign(PropellerError):
-    """Somebody else wrote the status: what we have in memory is not the truth any more."""
+    """Somebody else wrote the status: what we have in memory is not the truth any more. `version` has what is."""
+
+    def __init__(self, message: str, version: str) -> None:
+        super().__init__(message)
+        self.version = version
 
 
 class Gone(PropellerError):
@@ -45,11 +49,11 @@ class Checkpointer:
         self._clock = clock
         self._subresource = "status" if subresource else ""
 
-    async def write(self, execution: Execution, version: str, nodes_before: str | None) -> FlyteWorkflow:
+    async def write(self, execution: Execution, version: str, mark_before: str) -> FlyteWorkflow:
         """Write the status onto `version`; returns the object as written.
 
-        `nodes_before` is `status.nodes` as we last read or wrote it. Raises Foreign, Gone, Unavailable and what storage
-        raises.
+        `mark_before` is that of the status as we last read or wrote it. Raises Foreign, Gone, Unavailable and what
+        storage raises.
         """
         status = await encode_status(execution, self._clock.now(), self._settings.budget, self._storage)
         for _ in range(CONFLICTS_LOOKED_INTO):
@@ -58,8 +62,8 @@ class Checkpointer:
             except NotFound as error:
                 raise Gone(f"{execution.key} was deleted") from error
             except Conflict:
-                version = await self._version_now(execution, nodes_before)
-        raise Foreign(f"{execution.key} is being written by somebody else without a pause")
+                version = await self._version_now(execution, mark_before)
+        raise Foreign(f"{execution.key} is being written by somebody else without a pause", version)
 
     async def reject(self, workflow: FlyteWorkflow, failure: Failure, version: str) -> None:
         """End a workflow that cannot run, with the reason. Raises Gone and what the client raises."""
@@ -94,13 +98,14 @@ class Checkpointer:
             subresource=self._subresource,
         )
 
-    async def _version_now(self, execution: Execution, nodes_before: str | None) -> str:
+    async def _version_now(self, execution: Execution, mark_before: str) -> str:
         try:
             current = await self._client.get(WORKFLOWS, execution.info.name, execution.info.namespace)
         except NotFound as error:
             raise Gone(f"{execution.key} was deleted") from error
         if current.metadata.uid != execution.info.uid:
             raise Gone(f"{execution.key} is another object of the same name now")
-        if current.status.get("nodes") != nodes_before:
-            raise Foreign(f"the status of {execution.key} was written by somebody else")
-        return current.metadata.resource_version
+        version = current.metadata.resource_version
+        if mark_of(current.status) != mark_before:
+            raise Foreign(f"the status of {execution.key} was written by somebody else", version)
+        return version

@@ -10,8 +10,9 @@ Guarantees
 Assumptions
     Pods of an execution are in its namespace, carry its owner reference, and have fixed names.
 Errors
-    Opening raises NotFound where the resource type is not installed, Denied where it may not be read. What goes wrong
-    with one execution stays with it: it is retried, or ends as failed with the reason in its status.
+    Opening raises NotFound where the resource type is not installed, Denied where it may not be read, Unavailable where
+    caches cannot be filled within the client's deadline. What goes wrong with one execution stays with it: it is
+    retried, or ends as failed with the reason in its status.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.config import Settings
 from propeller.controller._checkpoint import Checkpointer, Foreign, Gone
-from propeller.controller._live import Live, Stage
+from propeller.controller._live import Fence, Live, Stage
 from propeller.controller._loading import Loader
-from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
-from propeller.errors import CorruptBlob, Invalid, MissingBlob, PropellerError, Retryable
+from propeller.controller._resource import WORKFLOWS, FlyteWorkflow, mark_of
+from propeller.errors import Conflict, CorruptBlob, Invalid, MissingBlob, NotFound, PropellerError, Retryable
 from propeller.handlers import STEPS, Inputs, Services, act
 from propeller.handlers.tasks import EXECUTION_LABEL, PodSettings, gone, report
 from propeller.informers import Change, Informer
@@ -55,6 +56,9 @@ NAME = "workflows"
 """Of the loop of rounds, in metrics and logs."""
 
 OWNER_INDEX = "owner"
+
+POD_ENDED = frozenset({"Succeeded", "Failed"})
+"""Phases of pods that run no more."""
 
 Observer = Callable[[Execution], None]
 """Told after each round that changed an execution: synchronous and quick."""
@@ -109,6 +113,7 @@ class WorkflowController:
             ),
         )
         self._live: dict[str, Live] = {}
+        self._foreign: dict[str, Fence] = {}
         self._causes = Causes(_log)
         self._queue: WorkQueue[str] = WorkQueue(settings.queue)
         metrics = metrics or Metrics()
@@ -128,16 +133,17 @@ class WorkflowController:
         self._checkpointer = Checkpointer(
             self._client, self._storage, self._settings.checkpoint, self._clock, subresource=subresource
         )
-        async with self._effects, self._pods, self._workflows, asyncio.TaskGroup() as group:
+        async with self._pods, self._workflows:
             await self._pods.synced(self._settings.client.deadline)
             self._pods.subscribe(self._pod_changed)
             self._workflows.subscribe(self._workflow_changed)
             await self._workflows.synced(self._settings.client.deadline)
-            rounds = group.create_task(self._rounds.run(), name="rounds")
-            try:
-                yield self
-            finally:
-                rounds.cancel()
+            async with self._effects, asyncio.TaskGroup() as group:
+                rounds = group.create_task(self._rounds.run(), name="rounds")
+                try:
+                    yield self
+                finally:
+                    rounds.cancel()
 
     def execution(self, key: str) -> Execution | None:
         """The execution as of its last round; `key` is `namespace/name`."""
@@ -160,7 +166,9 @@ class WorkflowController:
         assert pod is not None
         key = _execution_key(pod)
         live = self._live.get(key)
-        if live is None or (node := live.nodes_of_pods.get(pod.metadata.name)) is None:
+        if live is None or live.uid not in _owner_uids(pod):
+            return  # the pod of an earlier execution of that name has the same name, too
+        if (node := live.nodes_of_pods.get(pod.metadata.name)) is None:
             return
         seen = report(pod)
         if seen is None:
@@ -180,9 +188,10 @@ class WorkflowController:
             self._loader.forget(live.uid)
             live = None
         if workflow is None:
+            self._foreign.pop(key, None)
             return Result()
         if live is None:
-            if not workflow.phase.ended:
+            if not workflow.phase.ended and self._is_current(workflow):
                 self._begin_loading(workflow)
             return Result()
         if live.stage is Stage.ENDED:
@@ -242,12 +251,19 @@ class WorkflowController:
         self._effects.submit(live.key, lambda: self._checkpoint(live))
         return None
 
+    def _is_current(self, workflow: FlyteWorkflow) -> bool:
+        """Whether the cache has what a foreign hand wrote: before that, to load would be to conflict again."""
+        fence = self._foreign.get(workflow.key)
+        if fence is not None and fence.holds(workflow.metadata):
+            return False
+        self._foreign.pop(workflow.key, None)
+        return True
+
     # act
 
     def _begin_loading(self, workflow: FlyteWorkflow) -> None:
-        live = Live(
-            workflow.key, workflow.metadata.uid, workflow.metadata.resource_version, workflow.status.get("nodes")
-        )
+        metadata = workflow.metadata
+        live = Live(workflow.key, metadata.uid, metadata.resource_version, mark_of(workflow.status))
         self._live[workflow.key] = live
         self._effects.submit(workflow.key, lambda: self._load(live, workflow))
 
@@ -301,22 +317,37 @@ class WorkflowController:
         assert execution is not None
         since, live.dirty_since = live.dirty_since, None
         try:
-            written = await self._checkpointer.write(execution, live.version, live.nodes_text)
+            if execution.phase.ended:
+                await self._stop_what_runs(live)
+            written = await self._checkpointer.write(execution, live.version, live.mark)
         except (Gone, Foreign) as error:
             _log.info("%s", error)
             self._forget(live)
+            if isinstance(error, Foreign):
+                self._foreign[live.key] = Fence(live.uid, error.version)
         except PropellerError as error:
             live.dirty_since = since
             self._put_off_writing(live, error)
         else:
             live.write_failures = 0
             live.version = written.metadata.resource_version
-            live.nodes_text = written.status.get("nodes")
+            live.mark = mark_of(written.status)
             if WorkflowPhase(written.status["phase"]).ended:
                 live.execution = None
         finally:
             live.writing = False
         self._queue.add(live.key)
+
+    async def _stop_what_runs(self, live: Live) -> None:
+        """An execution that ends leaves no pod running, also none that this process has not heard of: one before it
+        launched them, and no status knew. Raises what the client raises.
+        """
+        for pod in self._pods.store.by_index(OWNER_INDEX, live.uid):
+            metadata = pod.metadata
+            if pod.status.phase in POD_ENDED or metadata.deletion_timestamp is not None:
+                continue
+            with suppress(NotFound, Conflict):  # gone, or another one by now
+                await self._client.delete(PODS, metadata.name, metadata.namespace, uid=metadata.uid)
 
     def _put_off_writing(self, live: Live, error: PropellerError) -> None:
         """Work goes on; the next try waits, each time longer, or as long as the server asked for."""

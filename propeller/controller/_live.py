@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import enum
 
+import msgspec
+
+from propeller.informers import as_number
+from propeller.kube import ObjectMeta
 from propeller.workflow import Execution, Fact
 
 
@@ -23,6 +27,17 @@ class Stage(enum.Enum):
     """Nothing is left to decide. Next: forgotten, once its last status is written."""
 
 
+class Fence(msgspec.Struct, frozen=True):
+    """The version that the cache's object of this uid has to reach before it is worth reading."""
+
+    uid: str
+    version: str
+
+    def holds(self, metadata: ObjectMeta) -> bool:
+        """Whether an object is older. Versions that are not numbers cannot be compared: then it is taken as it is."""
+        return metadata.uid == self.uid and 0 < as_number(metadata.resource_version) < as_number(self.version)
+
+
 class Live:
     """One execution: its state, the facts that wait for its next round, and what we know of its object."""
 
@@ -31,9 +46,9 @@ class Live:
         "execution",
         "inbox",
         "key",
+        "mark",
         "new",
         "nodes_of_pods",
-        "nodes_text",
         "stage",
         "uid",
         "version",
@@ -42,11 +57,12 @@ class Live:
         "writing",
     )
 
-    def __init__(self, key: str, uid: str, version: str, nodes_text: str | None) -> None:
+    def __init__(self, key: str, uid: str, version: str, mark: str) -> None:
         self.key = key
         self.uid = uid
         self.version = version
-        self.nodes_text = nodes_text
+        self.mark = mark
+        """Of the status as we last read or wrote it."""
         self.stage = Stage.LOADING
         self.execution: Execution | None = None
         self.new = True

@@ -26,11 +26,11 @@ from propeller.controller._resource import (
 )
 from propeller.errors import CorruptBlob, Invalid, NotFound
 from propeller.handlers import plan_of_futures
-from propeller.handlers.tasks import NODE_ANNOTATION, attempt_of
+from propeller.handlers.tasks import NODE_ANNOTATION, attempt_of, system_failures_of
 from propeller.kube import Client, Pod
 from propeller.status import decode_status, rebuild
 from propeller.storage import Storage, read_literals
-from propeller.workflow import Execution, Graph, NodeView, Plan, parse_plan
+from propeller.workflow import AttemptProven, Execution, Graph, NodeView, Plan, parse_plan
 
 INLINE_BYTES = 128 * 1024
 """About 5 ms of parsing: the longest that a round may wait."""
@@ -73,7 +73,8 @@ class Loader:
         for pod in pods:
             if (attempt := attempt_of(pod)) is not None:
                 node = (pod.metadata.annotations or {}).get(NODE_ANNOTATION, "")
-                execution.attempt_floor[node] = max(attempt, execution.attempt_floor.get(node, 0))
+                proven = AttemptProven(attempt, system_failures_of(pod))
+                execution.proven[node] = max(proven, execution.proven.get(node, proven))
         return execution, new
 
     async def show(self, workflow: FlyteWorkflow, now: float) -> Execution:

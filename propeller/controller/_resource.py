@@ -54,6 +54,13 @@ def digest_of(closure: bytes) -> str:
     return hashlib.blake2b(closure, digest_size=16).hexdigest()
 
 
+def mark_of(status: dict[str, Any]) -> str:
+    """What tells one status of ours from another: its phase, and its snapshot, wherever that is kept."""
+    reference = status.get("nodesReference")
+    digest = reference.get("sha256") if isinstance(reference, dict) else ""
+    return f"{status.get('phase', 0)} {status.get('nodes') or digest or ''}"
+
+
 def without_closure(workflow: FlyteWorkflow) -> FlyteWorkflow:
     return msgspec.structs.replace(workflow, spec=EMPTY, tasks=EMPTY, sub_workflows=EMPTY)
 

@@ -13,6 +13,7 @@ from propeller.errors import ErrorKind
 from propeller.handlers._steps import ABORTED, SUCCEEDED
 from propeller.workflow import (
     Adopt,
+    AttemptProven,
     Cancel,
     Collect,
     Collecting,
@@ -50,6 +51,13 @@ SYSTEM_BACKOFF = 1.0
 
 SYSTEM_BACKOFF_CAP = 30.0
 
+NOTHING_PROVEN = AttemptProven()
+
+UNSEEN = 60.0
+"""Seconds after which we look for a pod that was not seen to start: one that came and went while the informer did not
+follow leaves no event. While it is in the cache, looking costs no request.
+"""
+
 MOST_ATTEMPTS = 255
 """However many retries somebody asks for: an execution keeps the number of an attempt in a byte."""
 
@@ -82,7 +90,7 @@ def step_task(node: NodeView, state: State | None, fact: Fact, now: float) -> St
     attempt = state.attempt
     match fact:
         case Launched() if isinstance(state, Launching):
-            return Step(state=Running(attempt, state.since))
+            return Step(state=Running(attempt, state.since), wake=now + UNSEEN)
         case Refused(reason=reason, after=after) if isinstance(state, Launching):
             return Step(state=Waiting(attempt, now + after, state.since, reason), wake=now + after)
         case PodSeen():
@@ -103,12 +111,21 @@ def parse_duration(text: str) -> float:
 
 def _start(node: NodeView, now: float) -> Step:
     execution = node.execution
-    attempt = execution.attempt_floor.get(execution.unique_id(node.number), 0)
+    proven = execution.proven.get(execution.unique_id(node.number), NOTHING_PROVEN)
     deadline = parse_duration(node.spec.active_deadline)
-    return _launch(node, attempt, now, wake=now + deadline if deadline else None)
+    wake = now + deadline if deadline else None
+    return _launch(node, proven.attempt, now, wake=wake, system_failures=proven.system_failures)
 
 
-def _launch(node: NodeView, attempt: int, now: float, *, wake: float | None = None, system: bool = False) -> Step:
+def _launch(
+    node: NodeView,
+    attempt: int,
+    now: float,
+    *,
+    wake: float | None = None,
+    system: bool = False,
+    system_failures: int = 0,
+) -> Step:
     wakes = [time for time in (wake, _deadline(node, now)) if time is not None]
     return Step(
         state=Launching(attempt, now),
@@ -116,6 +133,7 @@ def _launch(node: NodeView, attempt: int, now: float, *, wake: float | None = No
         effects=(Launch(node.number, attempt),),
         wake=min(wakes, default=None),
         system_failure=system,
+        system_failures=system_failures,
     )
 
 
@@ -210,7 +228,7 @@ def _time_is_up(node: NodeView, state: State | None, now: float) -> Step | None:
         )
         return _failed(node, state.attempt, failure, now, stop=True)
     if isinstance(state, Running) and not state.started:
-        return Step(state=state, effects=(Adopt(node.number, state.attempt),))  # does it still not start?
+        return Step(state=state, effects=(Adopt(node.number, state.attempt),), wake=now + UNSEEN)  # still not started?
     return None
 
 
@@ -241,11 +259,13 @@ def _resume(node: NodeView, state: State | None, now: float) -> Step | None:
     """After a rebuild: ask again for what the state waits for. A pod's own news come from the informer."""
     if not isinstance(state, _OfAttempt):
         return None
-    floor = node.execution.attempt_floor.get(node.execution.unique_id(node.number), 0)
-    if isinstance(state, Running) and floor <= state.attempt:
+    proven = node.execution.proven.get(node.execution.unique_id(node.number), NOTHING_PROVEN)
+    if isinstance(state, Running) and proven.attempt <= state.attempt:
         return Step(state=state, effects=(Adopt(node.number, state.attempt),), wake=_deadline(node, state.since))
-    if floor > state.attempt or isinstance(state, Launching):
-        return _launch(node, max(floor, state.attempt), now)
+    if proven.attempt > state.attempt:
+        return _launch(node, proven.attempt, now, system_failures=proven.system_failures)
+    if isinstance(state, Launching):
+        return _launch(node, state.attempt, now)
     if isinstance(state, Collecting):
         return Step(state=state, effects=(Collect(node.number, state.attempt),))
     if isinstance(state, Waiting):

@@ -101,6 +101,14 @@ class Informer(Generic[T]):
 
         return stop
 
+    def resync(self) -> None:
+        """Tell every subscriber of every object in the store again, as a change from its state to the same state.
+
+        Asks the server for nothing. Never done unasked: what is lost nowhere needs no telling twice.
+        """
+        for obj in self.store:
+            self._publish(Change(key_of(obj), obj, obj))
+
     async def changes(self) -> AsyncGenerator[Change[T], None]:
         """Changes one after the other, beginning with what is there now.
 

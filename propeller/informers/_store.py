@@ -29,7 +29,7 @@ IndexFunction = Callable[[T], Iterable[str]]
 
 class Change(msgspec.Struct, Generic[T], frozen=True):
     """What happened to one object: `old` is None when it is new, `new` is None when it is gone (`old` is its last
-    state).
+    state); in a resync both are its state as it is.
     """
 
     key: str

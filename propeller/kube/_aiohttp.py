@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -33,13 +33,13 @@ class _Stream:
 
 
 class AiohttpTransport:
-    """Requests to one server at `base_url` (`https://host:port`). `tls` None means plain HTTP, or the system's CAs."""
+    """Requests to one server at `base_url` (`https://host:port`). `tls` as for `HttpTransport`."""
 
     def __init__(
         self,
         base_url: str,
         *,
-        tls: ssl.SSLContext | None = None,
+        tls: Callable[[], ssl.SSLContext] | None = None,
         tokens: TokenSource | None = None,
         proxy: str | None = None,
         server_hostname: str | None = None,
@@ -107,13 +107,13 @@ class AiohttpTransport:
             allow_redirects=False,  # an API server sends none, and the token is not for others
             proxy=self._proxy,
             server_hostname=self._server_hostname,
+            ssl=self._tls() if self._tls is not None else True,  # a connection is used again for the same one alone
         )
 
     def _session(self) -> aiohttp.ClientSession:
         if self._opened is None:
             connector = aiohttp.TCPConnector(
                 limit=self._max_connections + 64,  # watches hold a connection each, and must not take a verb's place
-                ssl=self._tls if self._tls is not None else True,
                 keepalive_timeout=75,
             )
             self._opened = aiohttp.ClientSession(

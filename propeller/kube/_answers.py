@@ -61,13 +61,13 @@ def raise_for(response: Response, what: str) -> NoReturn:
     except (ValueError, RecursionError):  # no JSON, no Status, no UTF-8, nested without end
         text = response.body[:_SHOWN].decode(errors="replace").strip()
         status = Status(message=f"the answer is no Kubernetes status: {text!r}" if text else "empty answer")
-    raise error_of(response.status, status, what, _retry_after(response))
+    raise error_of(response.status, status, what, retry_after(response))
 
 
-def error_of(code: int, status: Status, what: str, retry_after: float | None = None) -> PropellerError:
+def error_of(code: int, status: Status, what: str, pause: float | None = None) -> PropellerError:
     """The error for an HTTP code and the Status that came with it."""
     details = status.details
-    after = retry_after or (_seconds(details.retry_after_seconds) if details else None)
+    after = pause or (_seconds(details.retry_after_seconds) if details else None)
     message = f"{what}: {status.message or status.reason} ({code})"
     rejection: dict[str, Any] = {"status": code, "reason": status.reason}
     match code:
@@ -99,7 +99,8 @@ def error_of(code: int, status: Status, what: str, retry_after: float | None = N
             return Rejected(message, **rejection)
 
 
-def _retry_after(response: Response) -> float | None:
+def retry_after(response: Response) -> float | None:
+    """Seconds that the server asks to wait for, None where it names none that can be kept."""
     try:
         return _seconds(float(response.headers.get("retry-after", "")))
     except ValueError:

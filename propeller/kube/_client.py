@@ -3,7 +3,8 @@
 Guarantees
     An answer decodes to the resource's type, or the call raises an error of ours that names verb, kind and object.
     Reads are retried on Unavailable and Throttled, with jittered backoff, `Retry-After` honoured, within the deadline
-    of the call. Writes are not: whoever knows whether they are idempotent decides. A watch yields each line once, in
+    of the call. Writes are not: whoever knows whether they are idempotent decides. Requests of different flows never
+    wait for each other (`flows`). A watch yields each line once, in
     order; it ends when the server ends it, and raises where it was cut.
 Errors
     See propeller.errors: NotFound, AlreadyExists, Conflict, Denied, Rejected, TooLarge, Throttled, Stale, Unavailable.
@@ -25,6 +26,7 @@ from propeller.config import Client as ClientSettings
 from propeller.errors import Invalid, NotFound, Retryable, Unavailable
 from propeller.kube._answers import check, raise_for
 from propeller.kube._decoding import UNDECODABLE, Event, Page, decode_event, decode_object, decode_page, lines
+from propeller.kube._flows import Flows
 from propeller.kube._objects import KubeObject
 from propeller.kube._resource import Resource
 from propeller.kube._transport import Request, Response, Stream, Transport
@@ -61,6 +63,8 @@ class Client:
         self.transport = transport
         self._settings = settings or ClientSettings()
         self._clock = clock
+        self.flows = Flows(self._settings)
+        """The limits of what is sent at once, with their counters."""
 
     async def get(self, resource: Resource[T], name: str, namespace: str | None = None) -> T:
         what = _named("get", resource, namespace, name)
@@ -234,7 +238,7 @@ class Client:
     ) -> Response:
         headers = _JSON | {"content-type": str(content_type)} if content_type else _JSON
         request = Request(method=method, path=path, query=query, headers=headers, body=_encode(body, what))
-        return check(await self.transport.send(request, deadline=self._settings.deadline), what)
+        return check(await self.flows.send(self.transport, request, self._settings.deadline), what)
 
     async def _whole(self, stream: Stream, what: str) -> Response:
         """A stream that turns out to be an answer: no watch, but the reason why there is none."""
@@ -252,7 +256,7 @@ class Client:
         while True:
             try:
                 left = end - self._clock.monotonic()
-                return check(await self.transport.send(request, deadline=max(left, _READ_BACKOFF)), what)
+                return check(await self.flows.send(self.transport, request, max(left, _READ_BACKOFF)), what)
             except Retryable as error:
                 jitter = random.uniform(1.0, 1.1) if error.after else random.uniform(0.5, 1.0)
                 pause = (error.after or backoff) * jitter
@@ -278,14 +282,14 @@ def _encode(body: Any, what: str) -> bytes:
 def _name_in(body: Mapping[str, Any] | msgspec.Struct) -> str:
     if isinstance(body, KubeObject):
         return body.metadata.name
-    metadata = body.get("metadata", {}) if isinstance(body, Mapping) else {}
+    metadata = {} if isinstance(body, msgspec.Struct) else body.get("metadata", {})
     return str(metadata.get("name") or metadata.get("generateName", ""))
 
 
 def _named(verb: str, resource: Resource[Any], namespace: str | None, name: str = "", subresource: str = "") -> str:
     """`patch pods/status ns/name`, for messages."""
     kind = f"{resource.plural}/{subresource}" if subresource else resource.plural
-    where = "/".join(part for part in (namespace, name) if part)
+    where = f"{namespace}/{name}" if namespace and name else namespace or name
     return f"{verb} {kind} {where}".rstrip()
 
 

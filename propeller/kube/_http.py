@@ -13,13 +13,17 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import random
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar
 from urllib.parse import urlencode, urlsplit
 
+from propeller.errors import Unavailable
+from propeller.kube._deadline import Deadline
 from propeller.kube._http_connection import Connection, StreamedAnswer, Unanswered, WholeAnswer
+from propeller.kube._limit import FlowLimit
 from propeller.kube._transport import Request, Response, Stream, TokenSource, check_token, origin_of, unreachable
 
 T = TypeVar("T")
@@ -27,15 +31,23 @@ T = TypeVar("T")
 KEEP_ALIVE_SECONDS = 75.0
 """How long a connection may idle and be used again: the API server closes them after 90."""
 
+LIFETIME_SECONDS = 600.0
+"""How long a connection is used, less up to a tenth: so that changed certificates come into use, and a server that
+joins others behind one address gets its share of requests. A handshake in ten minutes costs nothing.
+"""
+
 
 class HttpTransport:
-    """Requests to one server at `base_url` (`https://host:port`, a path is put before each request's)."""
+    """Requests to one server at `base_url` (`https://host:port`, a path is put before each request's).
+
+    `tls` gives the context for a connection that is about to be opened; None means the system's authorities.
+    """
 
     def __init__(
         self,
         base_url: str,
         *,
-        tls: ssl.SSLContext | None = None,
+        tls: Callable[[], ssl.SSLContext] | None = None,
         tokens: TokenSource | None = None,
         server_hostname: str | None = None,
         max_connections: int = 32,
@@ -47,18 +59,24 @@ class HttpTransport:
         self._port = parts.port or (443 if secure else 80)
         self._prefix = parts.path.rstrip("/")
         self._host_header = parts.netloc.rpartition("@")[2]
-        self._tls = (tls or ssl.create_default_context()) if secure else None
+        self._tls = (tls or _system_trust) if secure else None
+        self._shown: ssl.SSLContext | None = None  # with the last connection that was opened
         self._server_hostname = (server_hostname or self._host) if secure else None
         self._tokens = tokens
-        self._room = asyncio.Semaphore(max_connections)
-        self._idle: list[Connection] = []
+        self._room = FlowLimit("connections", max_connections)
+        self._idle: dict[Connection, None] = {}  # the one used last at the end
         self._open: set[Connection] = set()
+        self._closed = False
 
     async def send(self, request: Request, *, deadline: float) -> Response:
         try:
-            async with asyncio.timeout(deadline):
-                async with self._room:
+            with Deadline(deadline):
+                if not self._room.try_enter():
+                    await self._room.place()
+                try:
                     return await self._authorized(request, lambda head: self._exchange(request, head))
+                finally:
+                    self._room.leave()
         except (OSError, TimeoutError) as error:
             raise unreachable(self._base, request, deadline, error) from error
 
@@ -66,6 +84,7 @@ class HttpTransport:
         return self._stream(request, deadline)
 
     async def close(self) -> None:
+        self._closed = True
         self._idle.clear()
         for connection in tuple(self._open):
             connection.fail(f"the connections to {self._base} are being closed")
@@ -100,7 +119,7 @@ class HttpTransport:
 
         try:
             try:
-                async with asyncio.timeout(deadline):
+                with Deadline(deadline):
                     answer = await self._authorized(request, begin)
             except (OSError, TimeoutError) as error:
                 raise unreachable(self._base, request, deadline, error) from error
@@ -130,23 +149,45 @@ class HttpTransport:
         """A connection that can be used, and whether it was used before."""
         loop = asyncio.get_running_loop()
         while self._idle and not fresh:
-            connection = self._idle.pop()
-            if connection.usable and loop.time() - connection.idle_since < KEEP_ALIVE_SECONDS:
+            connection, _ = self._idle.popitem()
+            now = loop.time()
+            if connection.usable and now - connection.idle_since < KEEP_ALIVE_SECONDS and now < connection.retires_at:
                 return connection, True
             connection.close()
+        tls = self._tls() if self._tls is not None else None
+        if tls is not self._shown:
+            self._shown = tls
+            self._close_idle()  # what they were opened with has been replaced
         _, connection = await loop.create_connection(
-            lambda: Connection(self._base, self._release, self._open.discard),
+            lambda: Connection(self._base, self._release, self._forget),
             self._host,
             self._port,
-            ssl=self._tls,
+            ssl=tls,
             server_hostname=self._server_hostname,
         )
+        if self._closed:
+            connection.close()
+            raise Unavailable(f"the connections to {self._base} are closed")
+        connection.retires_at = loop.time() + LIFETIME_SECONDS * random.uniform(0.9, 1.0)
         self._open.add(connection)
         return connection, False
 
+    def _close_idle(self) -> None:
+        while self._idle:
+            self._idle.popitem()[0].close()
+
     def _release(self, connection: Connection) -> None:
         connection.idle_since = asyncio.get_running_loop().time()
-        self._idle.append(connection)
+        self._idle[connection] = None
+
+    def _forget(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        self._idle.pop(connection, None)
+
+
+@functools.cache
+def _system_trust() -> ssl.SSLContext:
+    return ssl.create_default_context()
 
 
 @functools.lru_cache(maxsize=256)

@@ -4,7 +4,11 @@ Guarantees
     A connection is used again only when its last answer was read to the end, the server did not ask to close it, and
     nothing came that nobody asked for.
     An answer is whole or it is a failure: a body that is cut, and a head over `HEAD_LIMIT`, never pass for an answer.
+    Trailers are read and dropped: what comes after a body does not change what its head said.
     A reader that is slower than the server makes the server wait: at most `BUFFER` bytes and one segment are held.
+Caveats
+    A second answer to a request that arrives only after the next request was sent passes for that one's: HTTP/1.1 has
+    nothing to tell them apart by. No API server sends one.
 Assumptions
     Requests have no Expect header and no upgrade, and there are no HEAD requests.
 """
@@ -20,7 +24,8 @@ import httptools
 from propeller.errors import Unavailable
 
 HEAD_LIMIT = 64 * 1024
-"""Bytes of status line and headers. The API server's are under 1 KiB."""
+"""Bytes of status line and headers, and of anything else that is no body (chunk extensions, trailers). The API server's
+are under 1 KiB."""
 
 BODY_LIMIT = 256 * 1024 * 1024
 """Bytes of an answer that is read whole. A page of 500 objects of etcd's largest size would be three times that."""
@@ -172,17 +177,17 @@ class Connection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._paused = False
         self.idle_since = 0.0
-        """Loop time, seconds, at which its last exchange ended; for the pool."""
+        """Loop time, seconds, at which its last exchange ended; for the pool, as is `retires_at`."""
+        self.retires_at = 0.0
         # how far the answer has come
         self._raw_headers: list[tuple[bytes, bytes]]
-        self._head_bytes: int
+        self._overhead: int  # bytes received since the last byte of a body
         self._answering: bool
         self._in_body: bool
-        self._until_close: bool
         self._complete: bool
         self._keep: bool
         self._unasked: bool
-        self._too_large: bool
+        self._too_large: str  # what is, "" for nothing
         self._begin_message()
 
     @property
@@ -213,7 +218,11 @@ class Connection(asyncio.Protocol):
             exchange.failed(Unavailable(message))
 
     def close(self) -> None:
-        if self._transport is not None:
+        if self._transport is None:
+            return
+        if self._transport.get_write_buffer_size():
+            self._transport.abort()  # an answer that came before the request was read: the rest may never leave
+        else:
             self._transport.close()
 
     def pause(self) -> None:
@@ -236,6 +245,7 @@ class Connection(asyncio.Protocol):
             self._abort()  # nobody asked: a server that is out of step must not answer the next request with it
             return
         self._answering = True
+        self._overhead += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -244,23 +254,21 @@ class Connection(asyncio.Protocol):
                 return
             self._unasked = True  # the answer is whole, and what came after it is not ours
         if self._too_large:
-            self.fail(f"an answer of {self._server} is over {BODY_LIMIT} bytes: ask for smaller pages")
+            self.fail(self._too_large)
         elif self._complete:
             self._finish()
-        elif not self._in_body:
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_LIMIT:
-                self.fail(f"the headers of an answer of {self._server} are over {HEAD_LIMIT} bytes")
+        elif self._overhead > HEAD_LIMIT:
+            self.fail(self._headers_too_large())
 
     def eof_received(self) -> bool:
-        if self._exchange is not None and self._in_body and self._until_close:
+        if self._exchange is not None and self._in_body and not self._framed():
             self._complete = True
             self._keep = False
             self._finish()
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        exchange, self._exchange = self._exchange, None
+        exchange, self._exchange, self._transport = self._exchange, None, None
         self._lost(self)
         if exchange is None:
             return
@@ -277,7 +285,7 @@ class Connection(asyncio.Protocol):
             self._unasked = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._unasked:
+        if not self._in_body and not self._unasked:
             self._raw_headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -285,13 +293,21 @@ class Connection(asyncio.Protocol):
         if status < 200 or self._exchange is None or self._unasked:
             return
         headers = Headers(self._raw_headers)
+        if (
+            self._overhead > HEAD_LIMIT
+            and sum(len(name) + len(value) for name, value in self._raw_headers) > HEAD_LIMIT
+        ):
+            self._too_large = self._headers_too_large()  # the body came with it, or it would have been seen before
+            return
         self._in_body = True
-        self._until_close = not self._framed()
         self._exchange.head(status, headers)
 
     def on_body(self, chunk: bytes) -> None:
-        if self._exchange is not None and not self._unasked and not self._exchange.data(chunk):
-            self._too_large = True
+        self._overhead = 0
+        if self._exchange is None or self._unasked or self._too_large:
+            return
+        if not self._exchange.data(chunk):
+            self._too_large = f"an answer of {self._server} is over {BODY_LIMIT} bytes: ask for smaller pages"
 
     def on_message_complete(self) -> None:
         if self._unasked:
@@ -306,22 +322,25 @@ class Connection(asyncio.Protocol):
         """Whether the end of the body is known by other means than the end of the connection."""
         return any(name.lower() in {b"content-length", b"transfer-encoding"} for name, _ in self._raw_headers)
 
+    def _headers_too_large(self) -> str:
+        return f"the headers of an answer of {self._server} are over {HEAD_LIMIT} bytes"
+
     def _begin_message(self) -> None:
         self._raw_headers = []
-        self._head_bytes = 0
+        self._overhead = 0
         self._answering = False
         self._in_body = False
-        self._until_close = False
         self._complete = False
         self._keep = False
         self._unasked = False
-        self._too_large = False
+        self._too_large = ""
 
     def _finish(self) -> None:
         exchange, self._exchange = self._exchange, None
         keep = self._keep and not self._unasked
         self._begin_message()
         if keep:
+            self.resume()  # a reader that was slow and then left never does
             self._released(self)
         else:
             asyncio.get_running_loop().call_soon(self.close)  # within a callback uvloop's TLS trips over a close

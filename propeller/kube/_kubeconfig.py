@@ -115,6 +115,7 @@ def _in_cluster() -> Connection:
         server=f"https://{f'[{host}]' if ':' in host else host}:{port}",
         namespace=namespace.read_text().strip() if namespace.exists() else "default",
         ca=_content(SERVICE_ACCOUNT / "ca.crt", "the service account's"),
+        ca_file=str(SERVICE_ACCOUNT / "ca.crt"),
         token_file=str(SERVICE_ACCOUNT / "token"),
     )
 
@@ -181,6 +182,9 @@ def _of_context(merged: _Merged, context: str | None) -> Connection:
         ca=_data(cluster, "certificate-authority", where),
         client_certificate=_data(user, "client-certificate", where),
         client_key=_data(user, "client-key", where),
+        ca_file=_file(cluster, "certificate-authority"),
+        client_certificate_file=_file(user, "client-certificate"),
+        client_key_file=_file(user, "client-key"),
         token=user.token or "",
         token_file=user.token_file or "",
         obtain=None if user.exec is None and user.auth_provider is None else (merged.source, name),
@@ -224,6 +228,12 @@ def _data(section: _Cluster | _User, key: str, where: str) -> bytes | None:
     if path := getattr(section, field):
         return _content(Path(path), f"{where}: {key}")
     return None
+
+
+def _file(section: _Cluster | _User, key: str) -> str:
+    """The path of such a field, "" where it is given inline."""
+    field = key.replace("-", "_")
+    return "" if getattr(section, f"{field}_data") else getattr(section, field) or ""
 
 
 def _content(path: Path, what: str) -> bytes:

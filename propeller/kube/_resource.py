@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
@@ -30,15 +31,10 @@ class Resource(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
     def path(self, namespace: str | None = None, name: str | None = None, subresource: str = "") -> str:
         """The percent-encoded URL path; no namespace means the whole cluster."""
-        parts = [f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"]
-        if namespace and self.namespaced:
-            parts += ["namespaces", quote(namespace, safe="")]
-        parts.append(self.plural)
+        path = _collection(self.group, self.version, self.plural, namespace if self.namespaced else None)
         if name:
-            parts.append(quote(name, safe=""))
-        if subresource:
-            parts.append(subresource)
-        return "/".join(parts)
+            path += f"/{quote(name, safe='')}"
+        return f"{path}/{subresource}" if subresource else path
 
     def typed(self, type_: builtins.type[U]) -> Resource[U]:
         """The same kind, decoded as another type: fewer fields, only metadata, or `dict`."""
@@ -50,6 +46,12 @@ class Resource(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
             type=type_,
             namespaced=self.namespaced,
         )
+
+
+@functools.lru_cache(maxsize=1024)
+def _collection(group: str, version: str, plural: str, namespace: str | None) -> str:
+    root = f"/apis/{group}/{version}" if group else f"/api/{version}"
+    return f"{root}/namespaces/{quote(namespace, safe='')}/{plural}" if namespace else f"{root}/{plural}"
 
 
 PODS: Resource[Pod] = Resource(kind="Pod", plural="pods", type=Pod)

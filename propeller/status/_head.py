@@ -101,7 +101,7 @@ def _shortened(message: str) -> str:
     return f"{message[:half]}\n... {len(message) - 2 * half} characters ...\n{message[-half:]}"
 
 
-def _counts(execution: Execution) -> dict[str, int]:
-    return {
-        phase.name.lower(): count for phase, count in execution.count().items() if phase is not NodePhase.NOT_STARTED
-    }
+def _counts(execution: Execution) -> dict[str, int | None]:
+    """None where there are none: a merge patch keeps what it does not name, and an earlier status named it."""
+    counts = execution.count()
+    return {phase.name.lower(): counts.get(phase) for phase in NodePhase if phase is not NodePhase.NOT_STARTED}

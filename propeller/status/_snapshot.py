@@ -179,8 +179,15 @@ def _recount(execution: Execution, frame: Frame) -> None:
             inside = isinstance(execution.states.get(base + number), Inside)
             execution.running += graph.nodes[number].kind is NodeKind.TASK and not inside
     for branch in set(graph.case_of.values()):
-        state = execution.states.get(base + branch)
-        if execution.phases[base + branch] == NodePhase.SUCCEEDED or isinstance(state, Inside):
-            for case, of in graph.case_of.items():
-                if of == branch and execution.phases[base + case] != NodePhase.SKIPPED:
+        cases = [case for case, of in graph.case_of.items() if of == branch]
+        if _has_chosen(execution, base + branch, [base + case for case in cases]):
+            for case in cases:
+                if execution.phases[base + case] != NodePhase.SKIPPED:
                     execution.unmet[base + case] -= 1
+
+
+def _has_chosen(execution: Execution, branch: int, cases: list[int]) -> bool:
+    """Also a branch that was aborted afterwards: the cases that it did not choose show it."""
+    if execution.phases[branch] == NodePhase.SUCCEEDED or isinstance(execution.states.get(branch), Inside):
+        return True
+    return any(execution.phases[case] == NodePhase.SKIPPED for case in cases)

@@ -18,6 +18,7 @@ from propeller.workflow._effects import (
 )
 from propeller.workflow._execution import (
     ENDED,
+    AttemptProven,
     Execution,
     ExecutionInfo,
     Frame,
@@ -74,6 +75,7 @@ __all__ = [
     "EXECUTION",
     "START_NODE",
     "Adopt",
+    "AttemptProven",
     "Cancel",
     "ChildEnded",
     "Choose",

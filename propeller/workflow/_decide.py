@@ -55,6 +55,9 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     choose: str | None = None
     attempt: int | None = None
     system_failure: bool = False
+    """Whether one more attempt failed by the system's fault."""
+    system_failures: int = 0
+    """How many are known to have, at least."""
 
 
 StepFunction = Callable[[NodeView, State | None, Fact, float], Step | None]
@@ -159,7 +162,8 @@ class _Round:
 
     def _apply(self, view: NodeView, step: Step) -> None:
         execution, node = self._execution, view.number
-        self._changed = True
+        only_asks = step.state is not None and step.state == execution.states.get(node) and step.phase is None
+        self._changed |= not only_asks or step.attempt is not None
         if execution.phases[node] == NodePhase.NOT_STARTED:
             execution.phases[node] = NodePhase.RUNNING
             execution.started[node] = self._now - execution.created_at
@@ -168,8 +172,9 @@ class _Round:
                 execution.running += 1
         if step.attempt is not None:
             execution.attempts[node] = step.attempt
-        if step.system_failure:
-            execution.system_failures[node] = execution.system_failures.get(node, 0) + 1
+        failures = execution.system_failures.get(node, 0)
+        if step.system_failure or step.system_failures > failures:
+            execution.system_failures[node] = max(failures + step.system_failure, step.system_failures)
         if step.state is not None:
             if isinstance(step.state, Inside) and view.spec.kind is NodeKind.TASK:
                 self._free_place()  # a dynamic task's pod is done: what is inside takes places of its own

@@ -17,6 +17,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
 from functools import cached_property
+from typing import NamedTuple
 
 import msgspec
 from flyteidl.core import literals_pb2
@@ -87,6 +88,13 @@ class ExecutionInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return self.spec.execution_id.name or self.labels.get("execution-id", "") or self.name
 
 
+class AttemptProven(NamedTuple):
+    """An attempt that has a pod, and how many before it failed by the system's fault."""
+
+    attempt: int = 0
+    system_failures: int = 0
+
+
 class Frame:
     """One running graph. `parent` is the number of the node that it is inside of (-1 for the root), at its
     `parent_attempt`.
@@ -143,7 +151,7 @@ class Execution:
         self.running = 0
         self.held: deque[int] = deque()
         self.timers: list[tuple[float, int]] = []
-        self.attempt_floor: dict[str, int] = {}
+        self.proven: dict[str, AttemptProven] = {}
         """By unique node id: the highest attempt that a pod proves, learnt when an execution is rebuilt after a crash.
         """
 

@@ -15,6 +15,7 @@ from propeller.embedded.server._fields import (
     compare,
     difference,
     fields_of,
+    has,
     intersection,
     is_container,
     item_key,
@@ -23,7 +24,7 @@ from propeller.embedded.server._fields import (
     union,
 )
 from propeller.embedded.server._managers import Manager, Managers, Scope, drop_unowned
-from propeller.embedded.server._schema import Schema
+from propeller.embedded.server._schema import Schema, Shape
 from propeller.embedded.server._storage import Object
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -83,40 +84,48 @@ def merge(live: Any, config: Any, schema: Schema) -> Any:
 
 
 def _merge_lists(live: list[Any], config: list[Any], schema: Schema) -> list[Any]:
-    """Items in the configuration's order; the others keep their place between them."""
+    """The configuration's items in its order; live ones that it has not stay where they are, between those it has.
+
+    An item that both have is taken in its turn: where live has them in another order, the configuration's wins.
+    """
     ours = {item_key(item, schema): item for item in live}
     theirs = {item_key(item, schema): item for item in config}
-    result: list[Any] = []
-    waiting = list(theirs)
-    for key, item in ours.items():
-        if key not in theirs:
-            result.append(item)
+    shared = [key for key in theirs if key in ours]
+    live_keys, config_keys = list(ours), list(theirs)
+    taken: dict[str, None] = {}
+    while live_keys or config_keys:
+        if live_keys and config_keys and live_keys[0] != config_keys[0]:
+            key = live_keys[0]
+            if key in theirs and next((one for one in shared if one not in taken), key) != key:
+                live_keys.pop(0)  # its turn comes later
+                continue
+        if live_keys and live_keys[0] not in theirs:
+            taken[live_keys.pop(0)] = None
             continue
-        while key in waiting:
-            next_key = waiting.pop(0)
-            merged = theirs[next_key]
-            if next_key in ours:
-                merged = merge(ours[next_key], merged, schema.items)
-            result.append(merged)
-    result += [theirs[key] for key in waiting]
-    return result
+        if live_keys and (live_keys[0] in taken or (config_keys and live_keys[0] == config_keys[0])):
+            live_keys.pop(0)
+        if config_keys:
+            taken[config_keys.pop(0)] = None
+    return [
+        merge(ours[key], theirs[key], schema.items) if key in ours and key in theirs else theirs.get(key, ours.get(key))
+        for key in taken
+    ]
 
 
 def _prune(value: Any, schema: Schema, last: Fields, owned: Fields) -> Any:
-    """A container without the members that were in `last` and that nobody owns now."""
-    doomed = {key for key in last if key != "." and key not in owned}
-    inner = {key for key in last if key != "." and key in owned and last[key]}
-    if not doomed and not inner:
-        return value
+    """A container without the members that were in `last` and that nobody owns now.
+
+    What somebody owns within a named field keeps the field, but within a map's value or an item not the whole of it.
+    """
+    named = {f"f:{name}" for name in schema.fields} if schema.shape is Shape.OBJECT else set()
     kept: dict[str, Any] = {}
     for key, (member, child) in members(value, schema).items():
-        if key in doomed:
-            continue
-        if key in inner and is_container(member, child):
-            smaller = _prune(member, child, last[key], owned[key])
-            if not smaller and member:
+        if key in last:
+            is_owned = key in owned and (key in named or has(owned[key]))
+            if has(last[key]) and not is_owned:
                 continue
-            member = smaller
+            if last[key] and member and is_container(member, child):
+                member = _prune(member, child, last[key], owned.get(key, {})) or None
         kept[key] = member
     if isinstance(value, list):
         return list(kept.values())
@@ -125,7 +134,7 @@ def _prune(value: Any, schema: Schema, last: Fields, owned: Fields) -> Any:
 
 def _conflict_failure(conflicts: list[tuple[Manager, Fields]]) -> Failure:
     """The answer that names each field and who set it."""
-    paths = [(one.described, sorted(paths_of(fields))) for one, fields in conflicts]
+    paths = sorted((one.described, list(paths_of(fields))) for one, fields in conflicts)
     causes = [
         {"reason": "FieldManagerConflict", "message": f"conflict with {who}", "field": path}
         for who, listed in paths

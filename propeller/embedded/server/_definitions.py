@@ -81,7 +81,7 @@ class Definitions:
     def _tell(self, obj: Object, conflict: tuple[str, str] | None) -> None:
         """Write the conditions."""
         status: dict[str, Any] = dict(obj.get("status") or {})
-        known = {one["type"]: one for one in status.get("conditions") or ()}
+        known = {one.get("type"): one for one in status.get("conditions") or ()}
         was_established = (known.get("Established") or {}).get("status") == "True"
         if conflict is None:
             accepted = ("True", "NoConflicts", "no conflicts found")

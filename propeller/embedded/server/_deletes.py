@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-import orjson
 
 from propeller.clock import parse_rfc3339, rfc3339
 from propeller.embedded.server import _metadata
@@ -27,10 +26,9 @@ from propeller.embedded.server._answers import (
 )
 from propeller.embedded.server._bodies import read_any
 from propeller.embedded.server._kinds import Kind
-from propeller.embedded.server._lists import list_objects, record_of
+from propeller.embedded.server._lists import listed, record_of
 from propeller.embedded.server._render import list_response, object_response
 from propeller.embedded.server._requests import META_GROUP, Call, Target, number_in, write_options
-from propeller.embedded.server._selection import selection_of
 from propeller.embedded.server._storage import Object, Record, Storage, encode
 from propeller.kube import Response
 
@@ -81,18 +79,11 @@ class Deletes:
         kind = call.target.kind
         if "deletecollection" not in kind.verbs:
             raise bad_request("the server does not allow this method on the requested resource")
-        if call.query.get("limit") or call.query.get("continue"):
-            answer = list_objects(call, self._storage, self._now())
-            listed = [item["metadata"] for item in orjson.loads(answer.body).get("items") or ()]
-            keys = [f"{one['namespace']}/{one['name']}" if "namespace" in one else one["name"] for one in listed]
-        else:
-            selection = selection_of(call.target, call.query)
-            matching = map(kind.collection.records.__getitem__, kind.collection.keys(selection.namespace))
-            records = [record for record in matching if selection.matches(record)]
-            keys = [record.key for record in records]
-            answer = list_response(call, records, {"resourceVersion": str(self._storage.version)}, self._now())
-        for index, key in enumerate(keys):
-            current = kind.collection.records.get(key)
+        found, metadata = listed(call, self._storage)
+        records = list(found)
+        answer = list_response(call, records, metadata, self._now())
+        for index, record in enumerate(records):
+            current = kind.collection.records.get(record.key)
             if current is not None:
                 target = Target(kind, current.namespace, current.name)
                 self.remove(target, current, options, dry_run=dry_run)

@@ -84,7 +84,7 @@ class Discovery:
     def paths(self) -> list[str]:
         """The documents that there are."""
         groups = self._current()
-        found = ["/api", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"]
+        found = ["/api", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
         found += [f"/api/{version}" for version in groups[""]]
         for name, versions in groups.items():
             if name:

@@ -90,20 +90,17 @@ def _without(fields: Fields, path: tuple[str, ...]) -> Fields:
         return fields
     rest = {key: value for key, value in fields.items() if key != path[0]}
     if len(path) > 1:
-        smaller = _without(child, path[1:])
-        if smaller:
-            rest[path[0]] = smaller
+        smaller = {key: value for key, value in _without(child, path[1:]).items() if key != _HERE}
+        if smaller or has(child):
+            rest[path[0]] = _node(smaller, has(child))
     return rest
 
 
 def paths_of(fields: Fields, prefix: str = "") -> Iterator[str]:
-    """The members as people read them: `.spec.containers[name="c"].image`."""
-    for key, child in fields.items():
-        if key == _HERE:
-            continue
-        path = prefix + _shown(key)
-        if has(child):
-            yield path
+    """The members as people read them, `.spec.containers[name="c"].image`; those of a node before what is below."""
+    shown = {prefix + _shown(key): fields[key] for key in sorted(fields) if key != _HERE}
+    yield from (path for path, child in shown.items() if has(child))
+    for path, child in shown.items():
         yield from paths_of(child, path)
 
 
@@ -133,6 +130,8 @@ def fields_of(value: Any, schema: Schema, path: str = "") -> Fields:
     result = {}
     for name, member in value.items():
         child = schema.child(name)
+        if member == [] and not child.atomic:
+            continue  # a list that is merged is nothing but its items
         below = fields_of(member, child, f"{path}.{name}")
         known = schema.shape is Shape.OBJECT and name in schema.fields
         result[f"f:{name}"] = _node(below, not known or not below)
@@ -157,7 +156,11 @@ def _compare(old: Any, new: Any, schema: Schema, changed: Fields, removed: Field
         was = before[key][0]
         if was is value or was == value:
             continue
-        if is_container(was, child) and is_container(value, child) and type(was) is type(value):
+        if value is None and (below := _below(was, child)):
+            removed[key] = below  # null is the container without what it held
+        elif was is None and (below := _below(value, child)):
+            changed[key] = below
+        elif is_container(was, child) and is_container(value, child) and type(was) is type(value):
             below_changed: Fields = {}
             below_removed: Fields = {}
             _compare(was, value, child, below_changed, below_removed)
@@ -167,6 +170,8 @@ def _compare(old: Any, new: Any, schema: Schema, changed: Fields, removed: Field
                 removed[key] = below_removed
         else:
             changed[key] = _whole(value, child)
+            if below := _below(was, child):
+                removed[key] = below
     for key, (value, child) in before.items():
         if key not in after:
             removed[key] = _whole(value, child)
@@ -178,6 +183,11 @@ def _whole(value: Any, schema: Schema) -> Fields:
         return {}
     below = {key: _whole(member, child) for key, (member, child) in members(value, schema).items()}
     return _node(below, True)
+
+
+def _below(value: Any, schema: Schema) -> Fields:
+    """Everything in a container."""
+    return {key: node for key, node in _whole(value, schema).items() if key != _HERE}
 
 
 def members(value: Any, schema: Schema) -> dict[str, tuple[Any, Schema]]:

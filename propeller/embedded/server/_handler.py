@@ -4,6 +4,8 @@ Guarantees
     Everything but a watch, a log and the deletion of a collection is answered at once, without a pause: one request
     sees nothing of another's half.
     Whatever is wrong with a request is a Status in the answer; nothing else is raised.
+Caveats
+    An object may be nested 250 levels deep, where kube-apiserver's decoder goes to 10,000.
 """
 
 from __future__ import annotations
@@ -11,10 +13,13 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 
+import orjson
+
 from propeller.embedded.server import _lists
 from propeller.embedded.server._answers import (
     Answer,
     Failure,
+    bad_request,
     json_response,
     method_not_allowed,
     no_such_path,
@@ -25,7 +30,7 @@ from propeller.embedded.server._deletes import Deletes
 from propeller.embedded.server._discovery import VERSION, Discovery
 from propeller.embedded.server._kinds import APIEXTENSIONS, Registry
 from propeller.embedded.server._namespaces import Namespaces
-from propeller.embedded.server._openapi import OpenApi
+from propeller.embedded.server._openapi import OpenApi, version_2
 from propeller.embedded.server._patching import patch
 from propeller.embedded.server._pod_requests import LogSource, bind, evict, read_log
 from propeller.embedded.server._requests import Call, Target, find_target, form_of, header, is_true, manager_of
@@ -39,6 +44,7 @@ _TEXT = {"content-type": "text/plain; charset=utf-8"}
 _OK = Response(status=200, headers=_TEXT, body=b"ok")
 _NO_PAGE = Response(status=404, headers=_TEXT, body=b"404 page not found\n")
 _HEALTH = ("/healthz", "/livez", "/readyz")
+_TOO_DEEP = "the object is nested too deep: this server takes about 250 levels"
 _NO_RULES = '299 - "x-kubernetes-validations: CEL rules are kept, but this server does not evaluate them"'
 
 
@@ -70,8 +76,8 @@ class Handler:
         self._discovery = Discovery(registry)
         self._openapi = OpenApi(registry)
         self.logs: LogSource | None = None
-        self.watches: set[Watch] = set()
-        """Those that are being read."""
+        self.watches: dict[Watch, None] = {}
+        """Those that are being read, in the order in which they began."""
 
     def answer(self, request: Request, user: str) -> Answer | Awaitable[Answer]:
         """The answer to a request of a user."""
@@ -82,6 +88,10 @@ class Handler:
             return self._resource(request, target)
         except Failure as failure:
             return failure.response()
+        except (RecursionError, orjson.JSONEncodeError) as error:
+            if isinstance(error, orjson.JSONEncodeError) and "Recursion" not in str(error):
+                raise  # a fault of ours: something in an object is no JSON
+            return bad_request(_TOO_DEEP).response()
 
     def _document(self, request: Request, user: str) -> Answer:
         path = request.path
@@ -99,6 +109,8 @@ class Handler:
                 return json_response({"paths": self._discovery.paths()})
             case "/version":
                 return json_response(VERSION)
+            case "/openapi/v2":
+                return version_2(request)
             case text if text.startswith("/openapi/v3"):
                 return self._openapi.answer(request)
             case "/api" | "/apis":

@@ -7,7 +7,6 @@ Guarantees
 from __future__ import annotations
 
 import base64
-import binascii
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -71,6 +70,11 @@ def get(call: Call, storage: Storage, now: float) -> Response:
 
 def list_objects(call: Call, storage: Storage, now: float) -> Response:
     """A list, whole or a page."""
+    return list_response(call, *listed(call, storage), now)
+
+
+def listed(call: Call, storage: Storage) -> tuple[Iterable[Record], dict[str, Any]]:
+    """The records of a list, whole or a page, and its metadata. Raises Failure."""
     query, target = call.query, call.target
     _validate(query)
     selection = selection_of(target, query)
@@ -82,7 +86,7 @@ def list_objects(call: Call, storage: Storage, now: float) -> Response:
     found = _records(target.kind.collection, selection, version, after, in_the_past)
     metadata: dict[str, Any] = {"resourceVersion": str(version)} | ({"continue": ""} if target.kind.custom else {})
     if limit <= 0:
-        return list_response(call, found, metadata, now)
+        return found, metadata
     page = list(itertools.islice(found, limit))
     if next(found, None) is not None:
         metadata["continue"] = encode_token(Token(version, page[-1].key + "\0"))
@@ -90,7 +94,7 @@ def list_objects(call: Call, storage: Storage, now: float) -> Response:
             metadata["remainingItemCount"] = 1 + sum(1 for _ in found)
         elif not selection.is_selective:
             metadata["remainingItemCount"] = target.kind.collection.count(selection.namespace, page[-1].key)
-    return list_response(call, page, metadata, now)
+    return page, metadata
 
 
 def _records(
@@ -154,7 +158,7 @@ def decode_token(text: str) -> Token:
     """Raises Failure for anything that is no token of this server."""
     try:
         token = _TOKENS.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (ValueError, msgspec.DecodeError) as error:  # text that is no base64, or not even ASCII
         raise bad_request(f"invalid continue token: continue key is not valid: {error}") from error
     if token.v != "meta.k8s.io/v1" or not token.start or token.rv == 0:
         raise bad_request("invalid continue token: continue key is not valid: incorrect encoded start resourceVersion")

@@ -10,6 +10,7 @@ Caveats
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ from propeller.embedded.server._storage import Object
 
 APPLY, UPDATE = "Apply", "Update"
 
+_HERE = "."
 _BEFORE_FIRST_APPLY = "before-first-apply"
 
 _SYSTEM_PATHS = (
@@ -34,8 +36,6 @@ _SYSTEM_PATHS = (
             "uid",
             "generation",
             "creationTimestamp",
-            "deletionTimestamp",
-            "deletionGracePeriodSeconds",
             "resourceVersion",
             "selfLink",
             "managedFields",
@@ -43,6 +43,9 @@ _SYSTEM_PATHS = (
     ),
 )
 """Fields that nobody manages."""
+
+_OF_DELETION = (("f:metadata", "f:deletionTimestamp"), ("f:metadata", "f:deletionGracePeriodSeconds"))
+"""What a deletion sets: nobody who wrote the object."""
 
 _STRUCTS = ("f:metadata", "f:spec", "f:status")
 """Members that built-in objects always have: it is nobody's doing that they are there."""
@@ -88,19 +91,16 @@ class Scope(msgspec.Struct, frozen=True):
     schema: Schema
     ignored: tuple[str, ...]
     custom: bool
-    admitted: tuple[tuple[str, ...], ...] = ()
-    """Paths of what admission sets in new objects: nobody's."""
+    admitted: Callable[[Object], tuple[tuple[str, ...], ...]]
+    """Paths of what admission set in an object when it was new: nobody's."""
 
     def managed(self, fields: Fields) -> Fields:
         """A set without what nobody manages."""
         fields = without(fields, (*_SYSTEM_PATHS, *((f"f:{name}",) for name in self.ignored)))
-        if self.custom:
-            return fields
-        return {
-            key: {name: child for name, child in value.items() if name != "."} if key in _STRUCTS and value else value
-            for key, value in fields.items()
-            if key not in _STRUCTS or value != {".": {}}
-        }
+        for key in ("f:metadata",) if self.custom else _STRUCTS:
+            if key in fields and _HERE in fields[key]:
+                fields = {**fields, key: {name: node for name, node in fields[key].items() if name != _HERE}}
+        return {key: node for key, node in fields.items() if node or key != "f:metadata"}
 
 
 def noted(managers: Managers, writer: Manager, old: Object, new: Object, scope: Scope) -> Managers:
@@ -113,7 +113,7 @@ def noted(managers: Managers, writer: Manager, old: Object, new: Object, scope: 
             return managers
     after = changed(managers, writer, old, new, scope)
     if first is not None and first.identity == writer.identity:
-        return tuple(first if one.identity == writer.identity else one for one in after)
+        return (first, *(one for one in after if one.identity != first.identity))
     return after
 
 
@@ -133,26 +133,39 @@ def changed(managers: Managers, writer: Manager, old: Object, new: Object, scope
     return drop_unowned((*others, writer.having(union(difference(own, found.removed), taken))))
 
 
-def worked_out(managers: Managers, obj: Object, scope: Scope, time: str, api_version: str) -> Managers:
+def unknown(obj: Object, scope: Scope, applier: Manager) -> Managers:
+    """The manager of an object of which it is not known who wrote it, at its first apply."""
+    before = msgspec.structs.replace(applier, name=_BEFORE_FIRST_APPLY, operation=UPDATE)
+    return (before.having(scope.managed(_everything(obj, scope.schema))),)
+
+
+def worked_out(managers: Managers, obj: Object, scope: Scope) -> Managers:
     """Everybody's fields, those of the first writers included, at the first apply of an object."""
-    everything = scope.managed(compare({}, obj, scope.schema).changed)
-    if not managers:
-        before = Manager(name=_BEFORE_FIRST_APPLY, operation=UPDATE, api_version=api_version, time=time)
-        return (before.having(everything),)
-    everything = without(everything, scope.admitted)
+    everything = without(_everything(obj, scope.schema), (*scope.admitted(obj), *_OF_DELETION))
     for one in managers:
         if one.fields is not None:
             everything = difference(everything, one.fields)
-    status = {key: value for key, value in everything.items() if key == "f:status"}
-    rest = {key: value for key, value in everything.items() if key != "f:status"}
-    if not any(one.fields is None and one.subresource == "status" for one in managers):
-        rest = everything
+    rest = scope.managed(everything)
+    everywhere = msgspec.structs.replace(scope, ignored=())
+    status = everywhere.managed({key: node for key, node in everything.items() if key == "f:status"})
     return drop_unowned(
         tuple(
             one if one.fields is not None else one.having(status if one.subresource == "status" else rest)
             for one in managers
         )
     )
+
+
+def _everything(obj: Object, schema: Schema) -> Fields:
+    """What somebody has set who made the object: a list that cannot be left out was there before it had items."""
+    fields = compare({}, obj, schema).changed
+    spec = fields.get("f:spec", {})
+    given = {
+        name: {item: node for item, node in spec[name].items() if item != _HERE}
+        for required in schema.child("spec").raw.get("required", ())
+        if (name := f"f:{required}") in spec
+    }
+    return {**fields, "f:spec": {**spec, **given}} if given else fields
 
 
 def drop_unowned(managers: Managers) -> Managers:

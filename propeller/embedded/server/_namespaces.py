@@ -5,12 +5,16 @@ Source: k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle; k8s.io/kubern
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from propeller.embedded.server._answers import Cause, forbidden, not_found
 from propeller.embedded.server._backlog import Backlog
 from propeller.embedded.server._deletes import Deletes
 from propeller.embedded.server._kinds import Kind, Registry
+from propeller.embedded.server._namespace_conditions import set_conditions
 from propeller.embedded.server._requests import Call, Target
 from propeller.embedded.server._storage import Change, Collection, Object, Record, Storage
+from propeller.embedded.server._strategies import KUBERNETES_FINALIZER
 
 PERMANENT = ("default", "kube-system", "kube-public")
 """Namespaces that cannot be deleted."""
@@ -20,19 +24,23 @@ INITIAL = (*PERMANENT, "kube-node-lease")
 _BATCH = 100
 """Objects that are deleted before others get their turn."""
 
+_TELL_EVERY = 1.0
+"""Seconds between two writes of a namespace's conditions at least: counting what is left costs its number."""
+
 
 class Namespaces:
-    """Admission and controller. Use `run` as long as the server is up."""
+    """Admission and controller. `now` gives epoch seconds."""
 
-    def __init__(self, storage: Storage, registry: Registry, deletes: Deletes) -> None:
+    def __init__(self, storage: Storage, registry: Registry, deletes: Deletes, now: Callable[[], float]) -> None:
         self._storage = storage
         self._registry = registry
         self._deletes = deletes
+        self._now = now
         self._kind = registry.get("", "v1", "namespaces")
         self._ending: Backlog[str] = Backlog()
-        self._doomed: dict[
-            str, list[tuple[Kind, str]]
-        ] = {}  # by uid of the namespace; nothing is added to one that ends
+        # by uid of the namespace; nothing is added to one that ends
+        self._doomed: dict[str, list[tuple[Kind, str]]] = {}
+        self._told: dict[str, float] = {}  # when its conditions were written, by uid of the namespace
         storage.listeners.append(self._notice)
 
     def admit(self, call: Call, obj: Object) -> None:
@@ -82,8 +90,11 @@ class Namespaces:
         del doomed[-_BATCH:]
         if doomed:
             self._ending.add(name)
-        elif all(next(kind.collection.keys(name), None) is None for kind in self._contained()):
+        elif any(next(kind.collection.keys(name), None) is not None for kind in self._contained()):
+            self._tell(namespace)
+        else:
             del self._doomed[namespace.uid]
+            self._told.pop(namespace.uid, None)
             self._finalize(namespace)
 
     def _contained(self) -> list[Kind]:
@@ -96,10 +107,28 @@ class Namespaces:
         if record is not None and not record.deleting:
             self._deletes.remove(Target(kind, record.namespace, record.name), record)
 
+    def _tell(self, namespace: Record) -> None:
+        """Say what it waits for, now and then."""
+        now = self._now()
+        if now < self._told.get(namespace.uid, 0) + _TELL_EVERY:
+            return
+        self._told[namespace.uid] = now
+        name = namespace.name
+        remaining = [(kind, record) for kind in self._contained() for record in _records(kind, name)]
+        self._storage.amend(self._kind.collection, namespace, lambda obj: set_conditions(obj, remaining, now))
+
     def _finalize(self, namespace: Record) -> None:
+        left: list[str] = []
+
         def change(obj: Object) -> None:
-            obj["spec"] = {**(obj.get("spec") or {}), "finalizers": []}
+            spec = obj.get("spec") or {}
+            left.extend(one for one in spec.get("finalizers") or () if one != KUBERNETES_FINALIZER)
+            obj["spec"] = {**spec, "finalizers": left}
 
         current = self._storage.amend(self._kind.collection, namespace, change)
-        if not current.finalizers:
+        if not current.finalizers and not left:
             self._storage.delete(self._kind.collection, current)
+
+
+def _records(kind: Kind, namespace: str) -> list[Record]:
+    return [kind.collection.records[key] for key in kind.collection.keys(namespace)]

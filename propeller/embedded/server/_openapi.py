@@ -1,7 +1,8 @@
 """OpenAPI v3 documents: the types of a group version, and which of its requests take which options.
 
 `kubectl apply` asks them whether the server validates fields itself, and how lists merge; `kubectl explain` shows them,
-here without descriptions.
+here without descriptions. The older version 2 names no types: kubectl asks for it before it applies a `List`, and
+leaves to the server what it finds no type for.
 """
 
 from __future__ import annotations
@@ -21,8 +22,18 @@ from propeller.embedded.server._schema import OBJECT_META, published
 from propeller.kube import Request, Response
 
 _ROOT = "/openapi/v3"
+_VERSION_2 = {"swagger": "2.0", "info": {"title": "Kubernetes", "version": VERSION["gitVersion"]}, "paths": {}}
+_VERSION_2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 _REFERENCE = re.compile(rb'"#/components/schemas/([^"]+)"')
 _WRITE_OPTIONS = ("dryRun", "fieldManager", "fieldValidation")
+
+
+def version_2(request: Request) -> Response:
+    """The document of OpenAPI v2, in JSON, or in protobuf where that is asked for, as kubectl does."""
+    if "protobuf" not in header(request, "accept"):
+        return json_response(_VERSION_2)
+    swagger = b"\x0a\x032.0"  # field 1 of openapi.v2.Document, a string of 3 bytes
+    return Response(status=200, headers={"content-type": _VERSION_2_PROTOBUF}, body=swagger)
 
 
 class OpenApi:

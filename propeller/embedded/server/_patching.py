@@ -25,14 +25,14 @@ from propeller.embedded.server._apply import LAST_APPLIED, apply
 from propeller.embedded.server._bodies import media_type, read_patch
 from propeller.embedded.server._fields import DuplicateItem
 from propeller.embedded.server._kinds import Kind
-from propeller.embedded.server._managers import APPLY, Managers, from_json, worked_out
+from propeller.embedded.server._managers import APPLY, Managers, from_json, unknown, worked_out
 from propeller.embedded.server._patches import MAX_OPERATIONS, DoesNotApply, json_patch, merge_patch
 from propeller.embedded.server._render import object_response
 from propeller.embedded.server._requests import META_GROUP, Call, is_true
 from propeller.embedded.server._storage import Object, Record
-from propeller.embedded.server._strategic import strategic_merge
+from propeller.embedded.server._strategic import Malformed, strategic_merge
 from propeller.embedded.server._typecheck import TypeMismatch, json_type
-from propeller.embedded.server._writes import Writer, Writes, accept, checked, warning_headers
+from propeller.embedded.server._writes import Writer, Writes, accept, check_name, checked, warning_headers
 from propeller.kube import Response
 
 _OF_STATUS = ("kind", "apiVersion", "metadata", "status")
@@ -65,9 +65,7 @@ def patch(writes: Writes, call: Call, now: float) -> Response:
     if call.target.subresource == "status":
         patched = {name: patched[name] for name in _OF_STATUS if name in patched}
     obj, warnings = _accepted(call, patched)
-    if obj["metadata"].get("name") != record.name:
-        name = obj["metadata"].get("name", "")
-        raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({record.name})")
+    check_name(call.target, obj)
     stored = writes.update(call, record, obj, Writer(call, writes.time()), old=old)
     return object_response(call, stored, now, 200, warning_headers(warnings))
 
@@ -131,17 +129,24 @@ def _patched(current: Object, document: Any, how: Patch, kind: Kind) -> Object:
                 assert isinstance(document, dict)
                 patched = strategic_merge(current, document, kind.schema)
     except DoesNotApply as error:
-        raise (unprocessable() if how is Patch.JSON else bad_request(str(error))) from error
-    if not isinstance(patched, dict) or not isinstance(patched.get("metadata"), dict):
-        raise unprocessable()
+        raise _inapplicable(error, how) from error
+    if not isinstance(patched, dict):
+        raise _blamed(patched, f"json: cannot unmarshal {json_type(patched)} into an object")
     return patched
+
+
+def _inapplicable(error: DoesNotApply, how: Patch) -> Failure:
+    if how is Patch.JSON:
+        return unprocessable()
+    return bad_request(str(error)) if isinstance(error, Malformed) else Failure(500, "", str(error))
 
 
 def _accepted(call: Call, patched: Object) -> tuple[Object, list[str]]:
     """The patched object as its kind has it. Raises Failure, which blames the patch."""
     kind, strictness = call.target.kind, call.query.get("fieldValidation")
     obj = {name: value for name, value in patched.items() if name not in ("kind", "apiVersion")}
-    obj["metadata"] = dict(obj["metadata"])
+    if obj.get("metadata") is None or isinstance(obj["metadata"], dict):
+        obj["metadata"] = dict(obj.get("metadata") or {})
     try:
         obj, unknown = accept(kind, obj)
     except TypeMismatch as error:
@@ -152,7 +157,7 @@ def _accepted(call: Call, patched: Object) -> tuple[Object, list[str]]:
     return obj, [] if strictness == "Ignore" else warnings
 
 
-def _blamed(patched: Object, why: str) -> Failure:
+def _blamed(patched: Any, why: str) -> Failure:
     return invalid("", "", "", [invalid_value("patch", orjson.dumps(patched).decode(), why)])
 
 
@@ -160,16 +165,16 @@ def _apply(writes: Writes, call: Call, config: Any, now: float) -> Response:
     """Server-side apply: create the object, or merge the configuration into it."""
     target, kind = call.target, call.target.kind
     record = _record(call)
-    config = _configuration(call, config, record is not None)
     if record is None and target.subresource:
         raise not_found(kind.group, kind.plural, target.name)
+    config = _configuration(call, config, record is not None)
     uid = config["metadata"].get("uid")
     if record is None and uid:
         why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
         raise conflict(kind.group, kind.plural, target.name, why)
-    writer = Writer(call, time := writes.time())
+    writer = Writer(call, writes.time())
     live = record.parsed() if record is not None else {}
-    managers = _managers(record, live, writer, time)
+    managers = _managers(record, live, writer)
     try:
         obj, after = apply(
             live, config, writer.scope, managers, writer.manager(APPLY), force=is_true(call.query, "force")
@@ -228,25 +233,18 @@ def _untyped(call: Call, why: str) -> Failure:
     return Failure(500, "", f"failed to create typed patch object {what}: {why}")
 
 
-def _managers(record: Record | None, live: Object, writer: Writer, time: str) -> Managers:
+def _managers(record: Record | None, live: Object, writer: Writer) -> Managers:
     """Who manages what before an apply, worked out where nobody has applied yet."""
     if record is None:
         return ()
     entries = live["metadata"].get("managedFields")
     if entries:
         return from_json(entries)
-    main = Writer(msgspec.structs.replace(writer.call, target=_main(writer.call)), time)
-    api_version = writer.call.target.kind.api_version
-    noted: Managers = record.writers or ()
-    return worked_out(noted, live, main.scope if not noted else _everything(main), time, api_version)
-
-
-def _main(call: Call) -> Any:
-    return msgspec.structs.replace(call.target, subresource="")
-
-
-def _everything(writer: Writer) -> Any:
-    return msgspec.structs.replace(writer.scope, ignored=())
+    if not record.writers:
+        return unknown(live, writer.scope, writer.manager(APPLY))
+    target = msgspec.structs.replace(writer.call.target, subresource="")
+    main = Writer(msgspec.structs.replace(writer.call, target=target), writer.time)
+    return worked_out(record.writers, live, main.scope)
 
 
 def _note_applied(obj: Object, config: Object, kind: Kind) -> None:

@@ -28,6 +28,7 @@ from propeller.embedded.server._deletes import NO_OPTIONS, Deletes, Options
 from propeller.embedded.server._lists import record_of
 from propeller.embedded.server._requests import Call, Target, is_true, number_in, write_options
 from propeller.embedded.server._storage import Object, Record, Storage
+from propeller.embedded.server._typecheck import TypeMismatch, check_of
 from propeller.embedded.server._writes import check_uid
 from propeller.errors import NotFound, PropellerError, Rejected
 from propeller.kube import Response
@@ -46,7 +47,7 @@ class LogSource(Protocol):
 
 def bind(call: Call, storage: Storage, now: float) -> Response:
     """POST a binding: the pod gets its node. Raises Failure."""
-    binding = read_any(call.request, "Binding")
+    binding = _read(call, "Binding", "io.k8s.api.core.v1.Binding")
     dry_run = write_options("CreateOptions", call.query)
     metadata, node = binding.get("metadata") or {}, binding.get("target") or {}
     _check_binding(call.target, metadata, node)
@@ -73,6 +74,15 @@ def bind(call: Call, storage: Storage, now: float) -> Response:
     return json_response(success(code=201), 201)
 
 
+def _read(call: Call, kind: str, type_name: str) -> Object:
+    """The body of a request that is no object of the pod's kind. Raises Failure."""
+    given = read_any(call.request, kind)
+    try:
+        return check_of(type_name)(given)[0]
+    except TypeMismatch as error:
+        raise bad_request(f'{kind} in version "v1" cannot be handled as a {kind}: {error}') from error
+
+
 def _check_binding(target: Target, metadata: dict[str, Any], node: dict[str, Any]) -> None:
     if metadata.get("name") != target.name:
         raise bad_request("name in URL does not match name in Binding object")
@@ -91,7 +101,7 @@ def _unbindable(name: str, why: str) -> Failure:
 
 def evict(call: Call, storage: Storage, deletes: Deletes, now: float) -> Response:
     """POST an eviction: there are no disruption budgets, so the pod is deleted. Raises Failure."""
-    eviction = read_any(call.request, "Eviction")
+    eviction = _read(call, "Eviction", "io.k8s.api.policy.v1.Eviction")
     if (eviction.get("metadata") or {}).get("name") != call.target.name:
         raise bad_request("name in URL does not match name in Eviction object")
     record = record_of(call.target)

@@ -20,9 +20,10 @@ from propeller.embedded.server._backlog import Backlog
 from propeller.embedded.server._kinds import Kind, Registry
 from propeller.embedded.server._quantities import parse
 from propeller.embedded.server._requests import Call
+from propeller.embedded.server._scopes import is_about
 from propeller.embedded.server._storage import Change, Collection, Object, Record, Storage
 from propeller.embedded.server._strategies import FINISHED
-from propeller.embedded.server._usage import Amounts, in_scopes, missing_constraints, usage, written
+from propeller.embedded.server._usage import Amounts, missing_constraints, usage, written
 
 _ZERO = Decimal(0)
 
@@ -36,7 +37,7 @@ class Quotas:
         self._now = now
         self._kind = registry.get("", "v1", "resourcequotas")
         self._pods = registry.get("", "v1", "pods")
-        self._by_namespace: dict[str, set[str]] = {}  # keys of quotas
+        self._by_namespace: dict[str, dict[str, None]] = {}  # keys of quotas
         self._uncounted: set[str] = set()  # keys of quotas that are new, or limit something new
         self._freed: dict[str, Amounts] = {}  # what is to be taken off, by key of the quota
         self._stale: Backlog[str] = Backlog()
@@ -54,8 +55,7 @@ class Quotas:
             record = self._current(key)
             quota = record.parsed()
             hard = _amounts(quota, "spec", "hard")
-            scopes = (quota.get("spec") or {}).get("scopes") or ()
-            if not in_scopes(kind, obj, scopes):
+            if not self._is_about(quota, kind, obj):
                 continue
             self._check_constraints(call, obj, record.name, hard)
             used = _amounts(quota, "status", "used")
@@ -70,6 +70,9 @@ class Quotas:
     async def run(self) -> None:
         """Work out what is used where something was freed or a quota is new, until cancelled."""
         await self._stale.work(self._settle)
+
+    def _is_about(self, quota: Object, kind: Kind, obj: Object) -> bool:
+        return is_about(quota.get("spec") or {}, obj if kind is self._pods else None)
 
     def _check_constraints(self, call: Call, obj: Object, quota: str, hard: Amounts) -> None:
         if call.target.kind is not self._pods:
@@ -111,21 +114,20 @@ class Quotas:
             still = usage(kind, after.parsed())
             freed = {name: amount - still.get(name, _ZERO) for name, amount in freed.items()}
         for key in self._by_namespace[before.namespace]:
-            scopes = (self._kind.collection.records[key].parsed().get("spec") or {}).get("scopes") or ()
-            if in_scopes(kind, old, scopes):
+            if self._is_about(self._kind.collection.records[key].parsed(), kind, old):
                 self._freed[key] = {**freed, **_added(freed, self._freed.get(key, {}))}
                 self._stale.add(key)
 
     def _notice_quota(self, change: Change) -> None:
         key, namespace = change.after.key, change.after.namespace
         if change.deleted:
-            self._by_namespace[namespace].discard(key)
+            del self._by_namespace[namespace][key]
             self._uncounted.discard(key)
             self._freed.pop(key, None)
             if not self._by_namespace[namespace]:
                 del self._by_namespace[namespace]
             return
-        self._by_namespace.setdefault(namespace, set()).add(key)
+        self._by_namespace.setdefault(namespace, {})[key] = None
         hard = _listed(change.after.parsed(), "spec", "hard")
         if change.before is None or hard != _listed(change.before.parsed(), "spec", "hard"):
             self._uncounted.add(key)
@@ -154,13 +156,12 @@ class Quotas:
         """What everything in the quota's namespace uses."""
         quota = record.parsed()
         hard = _amounts(quota, "spec", "hard")
-        scopes = (quota.get("spec") or {}).get("scopes") or ()
         total: Amounts = dict.fromkeys(hard, _ZERO)
         now = self._now()
         for kind in self._countable(hard):
             for one in kind.collection.keys(record.namespace):
                 obj = kind.collection.records[one].parsed()
-                if in_scopes(kind, obj, scopes):
+                if self._is_about(quota, kind, obj):
                     used = usage(kind, obj, now)
                     total = {name: amount + used.get(name, _ZERO) for name, amount in total.items()}
         return total

@@ -16,6 +16,8 @@ import orjson
 
 SCHEMAS_FILE = Path(__file__).with_name("schemas.json")
 
+DEFINITION = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition"
+JSON_SCHEMA = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps"
 OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 _REFERENCE = "#/components/schemas/"
 

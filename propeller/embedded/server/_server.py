@@ -70,7 +70,7 @@ class ApiServer:
             self._registry.add(kind)
         self._deletes = Deletes(self._storage, clock.now)
         self._gc = GarbageCollector(self._storage, self._registry, self._deletes)
-        self._namespaces = Namespaces(self._storage, self._registry, self._deletes)
+        self._namespaces = Namespaces(self._storage, self._registry, self._deletes, clock.now)
         self._quotas = Quotas(self._storage, self._registry, clock.now)
         self._definitions = Definitions(self._storage, self._registry, self._deletes, clock.now)
         self._writes = Writes(

@@ -172,7 +172,7 @@ class Collection:
         self.fields_of = fields_of
         self.history = history
         self.records: dict[str, Record] = {}
-        self.waiting: set[Waiter] = set()
+        self.waiting: dict[Waiter, None] = {}  # in the order in which they came to wait, which is that of waking
         self._keys: list[str] = []
         self._added: list[str] = []
         self._removed: set[str] = set()
@@ -236,7 +236,7 @@ class Collection:
                 self._note_added(key)
         self.history.append(change)
         if self.waiting:
-            self.waiting = {waiter for waiter in self.waiting if waiter.notice(change)}
+            self.waiting = {waiter: None for waiter in self.waiting if waiter.notice(change)}
 
     def _note_added(self, key: str) -> None:
         if key in self._removed:
@@ -277,7 +277,7 @@ class Storage:
         self._version = 1
         self._collections: list[Collection] = []
         self._by_uid: dict[str, tuple[Collection, str]] = {}
-        self._dependents: dict[str, set[tuple[Collection, str]]] = {}
+        self._dependents: dict[str, dict[tuple[Collection, str], None]] = {}  # ordered, as all that work follows from
         self.listeners: list[Listener] = []
         """Told of every change, at once: controllers that note what to do later."""
 
@@ -347,11 +347,11 @@ class Storage:
     def _relink(self, collection: Collection, key: str, old: tuple[str, ...], new: tuple[str, ...]) -> None:
         for uid in old:
             if uid not in new and (keys := self._dependents.get(uid)):
-                keys.discard((collection, key))
+                keys.pop((collection, key), None)
                 if not keys:
                     del self._dependents[uid]
         for uid in new:
-            self._dependents.setdefault(uid, set()).add((collection, key))
+            self._dependents.setdefault(uid, {})[collection, key] = None
 
     def _announce(self, collection: Collection, change: Change) -> None:
         collection.apply(change)

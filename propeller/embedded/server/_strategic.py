@@ -6,27 +6,32 @@ Source: k8s.io/apimachinery/pkg/util/strategicpatch, directives included: `$patc
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from propeller.embedded.server._patches import DoesNotApply
 from propeller.embedded.server._schema import Schema
+from propeller.embedded.server._typecheck import json_type
 
 _PATCH, _RETAIN = "$patch", "$retainKeys"
 _DELETE_FROM, _ORDER = "$deleteFromPrimitiveList/", "$setElementOrder/"
 
 
-def strategic_merge(document: dict[str, Any], patch: dict[str, Any], schema: Schema) -> dict[str, Any]:
+class Malformed(DoesNotApply):
+    """A directive that has not the form that it must have."""
+
+
+def strategic_merge(document: Mapping[str, Any], patch: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
     """The patched document; the old one is not changed. Raises DoesNotApply."""
     match patch.get(_PATCH):
+        case None:
+            pass
         case "replace":
-            replaced: dict[str, Any] = _without_directives(patch)
-            return replaced
+            return {name: _plain(value) for name, value in patch.items() if not name.startswith("$")}
         case "delete":
             return {}
-        case None | "merge":
-            pass
         case other:
-            raise DoesNotApply(f"unknown patch type: {other!r} in map")
+            raise _bad_directive(other, patch)
     result = _retained(document, patch)
     for name, value in patch.items():
         if name.startswith(_DELETE_FROM):
@@ -34,98 +39,173 @@ def strategic_merge(document: dict[str, Any], patch: dict[str, Any], schema: Sch
     for name, value in patch.items():
         if name.startswith("$"):
             continue
+        order = patch.get(_ORDER + name)
+        if order is not None:
+            _check_list(order)
+            _check_order(value, order, schema.child(name).merge_key)
         if value is None:
             result.pop(name, None)
+        elif name not in result or json_type(result[name]) != json_type(value):
+            _set_new(result, name, value)
         else:
-            result[name] = _merged(result.get(name), value, schema.child(name), patch.get(_ORDER + name))
+            result[name] = _merged(result[name], value, schema.child(name))
+        if order is not None and name in result:
+            result[name] = _ordered(result[name], order, document.get(name) or (), schema.child(name).merge_key)
     for name, order in patch.items():
         if name.startswith(_ORDER) and (listed := name.removeprefix(_ORDER)) not in patch and listed in result:
-            result[listed] = _ordered(result[listed], order, schema.child(listed).merge_key, result[listed])
+            _check_list(order)
+            result[listed] = _ordered(result[listed], order, result[listed], schema.child(listed).merge_key)
     return result
 
 
-def _merged(old: Any, new: Any, schema: Schema, order: Any) -> Any:
-    """A member's value after the patch's."""
-    if isinstance(new, dict):
-        return strategic_merge(old if isinstance(old, dict) else {}, new, schema)
-    if not isinstance(new, list):
-        return new
-    if "merge" not in schema.merge_strategies:
-        return [_without_directives(item) for item in new if not _is_directive(item)]
-    before = old if isinstance(old, list) else []
-    if schema.merge_key:
-        result = _merge_items(before, new, schema)
+def _set_new(result: dict[str, Any], name: str, value: Any) -> None:
+    """A member that was not there, or of another type."""
+    if _has_directive(value):
+        result.pop(name, None)
     else:
-        result = before + [item for item in new if item not in before]
-    return result if order is None else _ordered(result, order, schema.merge_key, before)
+        result[name] = _plain(value)
 
 
-def _merge_items(old: list[Any], patch: list[Any], schema: Schema) -> list[Any]:
-    """Items merged by key; new ones go to the end."""
+def _merged(old: Any, new: Any, schema: Schema) -> Any:
+    """A member's value after the patch's, which is of the same type."""
+    if isinstance(new, dict):
+        return strategic_merge(old, new, schema)
+    if not isinstance(new, list) or "merge" not in schema.merge_strategies:
+        return _plain(new)
+    if not old and not new:
+        return old
+    if len({json_type(item) for item in (*old, *new)}) > 1:
+        raise DoesNotApply(f"list element types are not identical: {_shown([old, new])}")
+    if not isinstance((*old, *new)[0], dict):
+        joined = [*old, *(item for index, item in enumerate(new) if item not in old and item not in new[:index])]
+        return _ordered(joined, new, old, "")
+    return _merged_items(old, new, schema)
+
+
+def _merged_items(old: list[Any], patch: list[Any], schema: Schema) -> list[Any]:
+    """Items merged by key, the patch's in its order."""
     key = schema.merge_key
-    if any(_is_directive(item) and item[_PATCH] == "replace" and len(item) == 1 for item in patch):
-        return [_without_directives(item) for item in patch if not _is_directive(item)]
-    result = list(old)
+    left, ordinary, replaces = list(old), [], False
     for item in patch:
-        if not isinstance(item, dict) or key not in item:
-            raise DoesNotApply(f"{item!r} does not contain declared merge key: {key}")
-        places = [index for index, one in enumerate(result) if isinstance(one, dict) and one.get(key) == item[key]]
-        if item.get(_PATCH) == "delete":
-            result = [one for index, one in enumerate(result) if index not in places]
-        elif item.get(_PATCH) == "replace":
-            replaced = {name: value for name, value in item.items() if name != _PATCH}
-            result = [one for index, one in enumerate(result) if index not in places] + [replaced]
-        elif places:
-            result[places[0]] = strategic_merge(result[places[0]], item, schema.items)
+        match item.get(_PATCH):
+            case None:
+                ordinary.append(item)
+            case "replace":
+                replaces = True
+            case "delete":
+                wanted = _key_of(item, key)
+                left = [one for one in left if one.get(key) != wanted]
+            case other:
+                raise _bad_directive(other, item)
+    if replaces:
+        return [_plain(item) for item in ordinary]
+    result = list(left)
+    for item in ordinary:
+        wanted = _key_of(item, key)
+        place = next((index for index, one in enumerate(result) if one.get(key) == wanted), None)
+        if place is None:
+            result.append(_plain(item))
         else:
-            result.append(strategic_merge({}, item, schema.items))
-    return result
+            result[place] = strategic_merge(result[place], item, schema.items)
+    return _ordered(result, ordinary, left, key)
 
 
-def _ordered(items: list[Any], order: list[Any], key: str, before: list[Any]) -> list[Any]:
-    """Items in the order that the patch sets. Those that it does not know stay where they were between the others."""
-
-    def key_of(item: Any) -> Any:
-        return item.get(key) if key and isinstance(item, dict) else item
-
-    rank = {key_of(item): index for index, item in enumerate(order)}
-    place = {key_of(item): index for index, item in enumerate(before)}
-    known = sorted((item for item in items if key_of(item) in rank), key=lambda item: rank[key_of(item)])
+def _ordered(items: list[Any], order: Any, before: Any, key: str) -> list[Any]:
+    """Items in the order that the patch sets; those that it does not know go before what they stood before."""
+    rank = _places(order, key)
+    place = _places(before, key)
+    known = [item for item in items if _key_of(item, key) in rank]
+    known.sort(key=lambda item: rank[_key_of(item, key)])
+    others = [item for item in items if _key_of(item, key) not in rank]
     result = []
-    for item in (item for item in items if key_of(item) not in rank):
-        while known and place.get(key_of(known[0]), -1) < place[key_of(item)]:
-            result.append(known.pop(0))
-        result.append(item)
-    return result + known
+    while known and others:
+        ours, theirs = place.get(_key_of(known[0], key)), place.get(_key_of(others[0], key))
+        first = others if ours is not None and theirs is not None and theirs < ours else known
+        result.append(first.pop(0))
+    return result + known + others
 
 
-def _retained(document: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
+def _places(items: Any, key: str) -> dict[Any, int]:
+    """The first place of each key."""
+    found: dict[Any, int] = {}
+    for index, item in enumerate(items):
+        found.setdefault(_key_of(item, key), index)
+    return found
+
+
+def _key_of(item: Any, key: str) -> Any:
+    """What tells an item from others of its list: text or a number."""
+    if key and (not isinstance(item, dict) or key not in item):
+        raise DoesNotApply(f"map: {_shown(item)} does not contain declared merge key: {key}")
+    value = item[key] if key else item
+    if isinstance(value, dict | list):
+        raise DoesNotApply(f"{_shown(value)} cannot tell an item of a list from others")
+    return value
+
+
+def _check_list(order: Any) -> None:
+    if not isinstance(order, list):
+        raise DoesNotApply(f"expected a []interface {{}}, but received a {json_type(order)}")
+
+
+def _check_order(patch: Any, order: Any, key: str) -> None:
+    """A patch of a list must have its items in the order that it sets."""
+    if not isinstance(patch, list):
+        raise Malformed("invalid patch format of setElementOrder list")
+    wanted = iter([_key_of(item, key) for item in order])
+    if order and not all(_key_of(item, key) in wanted for item in patch if not _has_directive(item)):
+        raise DoesNotApply(
+            f"The order in patch list:\n{_shown(patch)}\n doesn't match $setElementOrder list:\n{_shown(order)}\n"
+        )
+
+
+def _retained(document: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
     if _RETAIN not in patch:
         return dict(document)
     retained = patch[_RETAIN]
     if not isinstance(retained, list) or any(
         name not in retained for name, value in patch.items() if value is not None and not name.startswith("$")
     ):
-        raise DoesNotApply("$retainKeys must list all the fields that the patch sets")
+        raise Malformed("invalid patch format of retainKeys")
     return {name: value for name, value in document.items() if name in retained}
 
 
 def _delete_primitives(result: dict[str, Any], name: str, values: Any) -> None:
     if not isinstance(values, list):
-        raise DoesNotApply(f"{_DELETE_FROM}{name} must be a list")
+        raise Malformed("invalid patch format of primitive list")
     if isinstance(result.get(name), list):
         result[name] = [item for item in result[name] if item not in values]
 
 
-def _is_directive(item: Any) -> bool:
+def _has_directive(item: Any) -> bool:
     return isinstance(item, dict) and _PATCH in item
 
 
-def _without_directives(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    """A value of the patch as it is stored: without directives, and without nulls in objects."""
     if isinstance(value, dict):
         return {
-            name: _without_directives(member)
+            name: _plain(member)
             for name, member in value.items()
-            if not name.startswith("$") and member is not None
+            if not name.startswith("$") and member is not None and not _has_directive(member)
         }
-    return [_without_directives(item) for item in value] if isinstance(value, list) else value
+    return [_plain(item) for item in value if not _has_directive(item)] if isinstance(value, list) else value
+
+
+def _bad_directive(directive: Any, patch: Mapping[str, Any]) -> DoesNotApply:
+    return DoesNotApply(f"unknown patch type: {_shown(directive)} in map: {_shown(patch)}")
+
+
+def _shown(value: Any) -> str:
+    """A value as Go's %v shows it, which is what clients get to read."""
+    match value:
+        case dict():
+            return f"map[{' '.join(f'{name}:{_shown(value[name])}' for name in sorted(value))}]"
+        case list():
+            return f"[{' '.join(map(_shown, value))}]"
+        case None:
+            return "<nil>"
+        case bool():
+            return str(value).lower()
+        case _:
+            return str(value)

@@ -2,8 +2,10 @@
 
 Guarantees
     An object that is already right costs one pass in C (a msgspec struct generated from the schema) and is returned as
-    it is. One that is not is cleaned: nulls and unknown fields are dropped, and the latter named; a field of the wrong
-    type is a `TypeMismatch`, worded as Go's decoder words it.
+    it is. One that is not is cleaned: nulls, empty lists and maps, and unknown fields are dropped, and the latter
+    named; a field of the wrong type is a `TypeMismatch`, worded as Go's decoder words it. So writing an empty list
+    where there is none changes nothing, as with Go's `omitempty`.
+    Definitions are always cleaned: the type of the schemas in them contains itself, and no struct can be made of it.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from propeller.embedded.server._schema import OBJECT_META, Schema, Shape, builtin
+from propeller.embedded.server._schema import DEFINITION, JSON_SCHEMA, OBJECT_META, Schema, Shape, builtin
 
 _NAME = re.compile(r"\W")
 _Time = Annotated[datetime.datetime, msgspec.Meta(tz=True)]
@@ -41,7 +43,7 @@ class TypeCheck:
             msgspec.convert(obj, self._struct)
         except msgspec.ValidationError:
             return self._cleaned(obj)
-        return obj, ()
+        return self._cleaned(obj) if self._schema.name == DEFINITION else (obj, ())
 
     def _cleaned(self, obj: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
         unknown: list[str] = []
@@ -70,7 +72,7 @@ def check_metadata(metadata: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
 def _clean(value: Any, schema: Schema, path: str, owner: str, unknown: list[str]) -> Any:
     match schema.shape:
         case Shape.ANY:
-            return value
+            return _clean_schemas(value, path, owner, unknown) if _may_be_schema(schema) else value
         case Shape.SCALAR:
             if not _is_scalar(value, schema):
                 raise TypeMismatch(_mismatch(value, schema, path, owner))
@@ -88,8 +90,32 @@ def _clean(value: Any, schema: Schema, path: str, owner: str, unknown: list[str]
         if schema.shape is Shape.OBJECT and key not in schema.fields:
             unknown.append(inner)
         elif member is not None:
-            cleaned[key] = _clean(member, schema.child(key), inner, schema.name or owner, unknown)
+            value = _clean(member, schema.child(key), inner, schema.name or owner, unknown)
+            if value or not _is_omitted_when_empty(schema, key):
+                cleaned[key] = value
     return cleaned
+
+
+def _may_be_schema(schema: Schema) -> bool:
+    """Whether it stands for a JSON schema or something simpler: a flag, a list."""
+    return schema.name.startswith(f"{JSON_SCHEMA}Or")
+
+
+def _clean_schemas(value: Any, path: str, owner: str, unknown: list[str]) -> Any:
+    """Such a value: the schemas in it cleaned, the rest as it is."""
+    if isinstance(value, list):
+        return [_clean_schemas(one, f"{path}[{index}]", owner, unknown) for index, one in enumerate(value)]
+    return _clean(value, builtin(JSON_SCHEMA), path, owner, unknown) if isinstance(value, dict) else value
+
+
+def _is_omitted_when_empty(schema: Schema, field: str) -> bool:
+    """Whether a field of a type is the same empty as not at all: a list or a map that is not required."""
+    return (
+        schema.shape is Shape.OBJECT
+        and schema.child(field).shape in (Shape.LIST, Shape.MAP)
+        and field not in schema.raw.get("required", ())
+        and not _contains_itself(schema.name)
+    )
 
 
 def _is_scalar(value: Any, schema: Schema) -> bool:
@@ -100,6 +126,8 @@ def _is_scalar(value: Any, schema: Schema) -> bool:
             return isinstance(value, bool)
         case "integer":
             return isinstance(value, int) and not isinstance(value, bool)
+        case "number":
+            return isinstance(value, int | float) and not isinstance(value, bool)
         case _:
             return isinstance(value, str | int | float) and not isinstance(value, bool)
 
@@ -151,7 +179,7 @@ def _type_of(schema: Schema) -> Any:
         case Shape.SCALAR if schema.format == "date-time":
             return _Time
         case Shape.SCALAR:
-            return {"string": str, "boolean": bool, "integer": int}.get(schema.type, str | int | float)
+            return {"string": str, "boolean": bool, "integer": int, "number": float}.get(schema.type, str | int | float)
         case Shape.ANY:
             return Any
 
@@ -163,8 +191,7 @@ def _struct_of(type_name: str) -> Any:
 
 
 def _contains_itself(type_name: str) -> bool:
-    """JSON schemas of definitions: checked for what they say when the definition is used, not by their types."""
-    return type_name.endswith(".JSONSchemaProps")
+    return type_name == JSON_SCHEMA
 
 
 def _new_struct(schema: Schema) -> Any:
@@ -172,6 +199,8 @@ def _new_struct(schema: Schema) -> Any:
     fields = []
     for name, child in schema.fields.items():
         type_ = _type_of(child)
+        if _is_omitted_when_empty(schema, name):
+            type_ = Annotated[type_, msgspec.Meta(min_length=1)]
         if type_ is not Any:
             type_ |= msgspec.UnsetType
         fields.append((f"{_NAME.sub('_', name)}_", type_, msgspec.field(default=msgspec.UNSET, name=name)))

@@ -55,24 +55,6 @@ def missing_constraints(obj: Object, hard: Iterable[str]) -> str:
     return f"must specify {'; '.join(texts)}" if missing else ""
 
 
-def in_scopes(kind: Kind, obj: Object, scopes: Iterable[str]) -> bool:
-    """Whether a quota with these scopes is about an object: with any, it is about pods alone."""
-    spec = obj.get("spec") or {}
-    is_pod = kind.group == "" and kind.kind == "Pod"
-    for scope in scopes:
-        best_effort = (obj.get("status") or {}).get("qosClass") == "BestEffort"
-        terminating = spec.get("activeDeadlineSeconds") is not None
-        holds = {
-            "BestEffort": best_effort,
-            "NotBestEffort": not best_effort,
-            "Terminating": terminating,
-            "NotTerminating": not terminating,
-        }.get(scope, False)
-        if not is_pod or not holds:
-            return False
-    return True
-
-
 def written(amounts: Mapping[str, Decimal]) -> dict[str, str]:
     """Amounts as quantities."""
     return {name: render(amount, binary=name.endswith(_MEMORY_NAMES)) for name, amount in amounts.items()}

@@ -46,7 +46,7 @@ class Watch:
         ends_initial: bool,
         bookmarks: float,
         timeout: float,
-        open_watches: set[Watch],
+        open_watches: dict[Watch, None],
     ) -> None:
         self._call = call
         self._storage = storage
@@ -81,7 +81,7 @@ class Watch:
     async def chunks(self) -> AsyncIterator[bytes]:
         """The lines. Raises Unavailable where the stream was cut."""
         loop = asyncio.get_running_loop()
-        self._open_watches.add(self)
+        self._open_watches[self] = None
         timers = [loop.call_later(self._timeout, self.end)]
         if self._bookmark_every:
             ends = loop.time() + self._timeout
@@ -100,10 +100,10 @@ class Watch:
             if self._cut:
                 raise Unavailable(f"the stream was cut: {self._cut}")
         finally:
-            self._collection.waiting.discard(self)
+            self._collection.waiting.pop(self, None)
             for timer in timers:
                 timer.cancel()
-            self._open_watches.discard(self)
+            self._open_watches.pop(self, None)
 
     def _next_initial(self) -> bytes:
         assert self._initial is not None
@@ -161,12 +161,12 @@ class Watch:
 
     async def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
         self._waiter = loop.create_future()
-        self._collection.waiting.add(self)
+        self._collection.waiting[self] = None
         try:
             await self._waiter
         finally:
             self._waiter = None
-            self._collection.waiting.discard(self)
+            self._collection.waiting.pop(self, None)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -179,7 +179,7 @@ def open_watch(
     *,
     bookmark_interval: float,
     now: Callable[[], float],
-    open_watches: set[Watch],
+    open_watches: dict[Watch, None],
     randomness: random.Random,
 ) -> Streaming:
     """The answer to a watch, which is in `open_watches` while it is read.

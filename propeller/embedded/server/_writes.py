@@ -113,13 +113,7 @@ class Writes:
         target, kind = call.target, call.target.kind
         call = checked("UpdateOptions", call)
         obj, warnings = self.decode(call, read_object(call.request, kind))
-        name = obj["metadata"].get("name", "")
-        if not name:
-            raise bad_request(
-                f"the name of the object ({target.name} based on URL) was undeterminable: name must be provided"
-            )
-        if name != target.name:
-            raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({target.name})")
+        check_name(target, obj)
         try:
             record = record_of(target)
         except Failure:
@@ -177,7 +171,7 @@ class Writes:
         if causes:
             raise invalid(kind.group, kind.kind, record.name, causes)
         writers = self._managers(writer, record, obj, old, given, applied)
-        if _same(obj, old):
+        if _same(obj, old) and bool(writers) is bool(record.writers):
             return record
         if _was_last_finalizer(metadata, old_metadata) and not strategy.is_held(obj):
             last = encode(kind.collection, obj, record.version)
@@ -259,7 +253,7 @@ class Writer(msgspec.Struct, frozen=True):
     @property
     def scope(self) -> Scope:
         kind, subresource = self.call.target.kind, self.call.target.subresource
-        return Scope(kind.schema, ignored_members(kind, subresource), kind.custom, kind.strategy.admitted_fields)
+        return Scope(kind.schema, ignored_members(kind, subresource), kind.custom, kind.strategy.admitted)
 
     def manager(self, operation: str = UPDATE) -> Manager:
         target = self.call.target
@@ -298,6 +292,16 @@ def _check_vanished(kind: Kind, obj: Object) -> None:
     if uid := metadata.get("uid"):
         raise conflict(kind.group, kind.plural, metadata["name"], _other_uid(kind, metadata["name"], uid, ""))
     metadata.pop("resourceVersion", None)
+
+
+def check_name(target: Target, obj: Object) -> None:
+    """Raises Failure where a write names another object than its path."""
+    name = obj["metadata"].get("name", "")
+    if not name:
+        why = f"the name of the object ({target.name} based on URL) was undeterminable: name must be provided"
+        raise bad_request(why)
+    if name != target.name:
+        raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({target.name})")
 
 
 def _other_uid(kind: Kind, key: str, given: str, actual: str) -> str:

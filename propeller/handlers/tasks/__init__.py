@@ -3,7 +3,7 @@
 from propeller.handlers.tasks._metadata import ATTEMPT_ANNOTATION, EXECUTION_LABEL, NODE_ANNOTATION
 from propeller.handlers.tasks._places import needs_template, template_uri
 from propeller.handlers.tasks._pod import build_pod
-from propeller.handlers.tasks._report import attempt_of, gone, report
+from propeller.handlers.tasks._report import attempt_of, gone, report, system_failures_of
 from propeller.handlers.tasks._settings import PodSettings
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "gone",
     "needs_template",
     "report",
+    "system_failures_of",
     "template_uri",
 ]

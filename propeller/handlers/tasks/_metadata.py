@@ -14,6 +14,9 @@ from propeller.workflow import NodeView, label_value
 
 NODE_ANNOTATION = "propeller/node"
 ATTEMPT_ANNOTATION = "propeller/attempt"
+SYSTEM_FAILURES_ANNOTATION = "propeller/system-failures"
+"""How many of the attempts before this one were the system's fault: they have a budget of their own."""
+
 PRIMARY_CONTAINER = "primary_container_name"
 EXECUTION_LABEL = "execution-id"
 
@@ -36,7 +39,11 @@ def metadata(
         | own.get("annotations", {})
         | dict(of_task.annotations)
         | of_execution
-        | {NODE_ANNOTATION: execution.unique_id(node.number), ATTEMPT_ANNOTATION: str(attempt)},
+        | {
+            NODE_ANNOTATION: execution.unique_id(node.number),
+            ATTEMPT_ANNOTATION: str(attempt),
+            SYSTEM_FAILURES_ANNOTATION: str(execution.system_failures.get(node.number, 0)),
+        },
         "ownerReferences": [owner_reference(node)],
     }
 

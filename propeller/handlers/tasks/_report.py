@@ -8,7 +8,7 @@ A pod that cannot start is PENDING, with the failure that this becomes if it las
 from __future__ import annotations
 
 from propeller.errors import ErrorKind
-from propeller.handlers.tasks._metadata import ATTEMPT_ANNOTATION, PRIMARY_CONTAINER
+from propeller.handlers.tasks._metadata import ATTEMPT_ANNOTATION, PRIMARY_CONTAINER, SYSTEM_FAILURES_ANNOTATION
 from propeller.kube import ContainerStatus, ContainerTerminated, ContainerWaiting, Pod
 from propeller.workflow import Failure, PodPhase, PodSeen
 
@@ -44,7 +44,16 @@ def report(pod: Pod) -> PodSeen | None:
 
 def attempt_of(pod: Pod) -> int | None:
     """Which attempt of its node the pod is; None where it is not one of ours."""
-    text = (pod.metadata.annotations or {}).get(ATTEMPT_ANNOTATION, "")
+    return _number(pod, ATTEMPT_ANNOTATION)
+
+
+def system_failures_of(pod: Pod) -> int:
+    """How many attempts before this one failed by the system's fault."""
+    return _number(pod, SYSTEM_FAILURES_ANNOTATION) or 0
+
+
+def _number(pod: Pod, annotation: str) -> int | None:
+    text = (pod.metadata.annotations or {}).get(annotation, "")
     return int(text) if text.isascii() and text.isdigit() else None
 
 

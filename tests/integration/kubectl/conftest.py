@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from propeller.controller._manifests import workflow_crd
+from propeller.controller import workflow_crd
 from propeller.embedded.server import ApiServer
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, Client
 from tests.assets import binary
@@ -36,11 +36,12 @@ class Kubectl:
         ]
 
     async def __call__(self, *arguments: str, given: Any = None) -> str:
-        """`given` goes to its standard input, as JSON."""
+        """`given` goes to its standard input: text as it is, anything else as JSON."""
+        text = given if isinstance(given, str) else json.dumps(given)
         process = await self._start(*arguments)
         try:
             async with asyncio.timeout(DEADLINE):
-                out, errors = await process.communicate(json.dumps(given).encode() if given is not None else b"")
+                out, errors = await process.communicate(b"" if given is None else text.encode())
         finally:
             if process.returncode is None:
                 process.kill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 
@@ -68,9 +69,10 @@ async def test_get_watches_and_shows_changes_as_they_come(kubectl: Kubectl, clie
 
 async def test_describe_shows_a_pod_with_its_events(kubectl: Kubectl, client: Client) -> None:
     await run_pod(client)
-    await kubectl("create", "-f", "-", given=event("Started", "container main started"))
+    uid = (await client.get(PODS, "p", "default")).metadata.uid
+    await kubectl("create", "-f", "-", given=event("Started", "container main started", uid))
     shown = await kubectl("describe", "pod", "p")
-    assert "Node:             n1" in shown
+    assert re.search(r"Node: +n1/", shown)
     assert "container main started" in shown
 
 
@@ -147,12 +149,12 @@ async def test_wait_waits_for_a_condition_and_for_deletion(kubectl: Kubectl, cli
     assert "condition met" in gone.result()
 
 
-def event(reason: str, message: str) -> dict[str, object]:
+def event(reason: str, message: str, uid: str = "") -> dict[str, object]:
     return {
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"name": f"p.{reason.lower()}", "namespace": "default"},
-        "involvedObject": {"apiVersion": "v1", "kind": "Pod", "name": "p", "namespace": "default"},
+        "involvedObject": {"apiVersion": "v1", "kind": "Pod", "name": "p", "namespace": "default", "uid": uid},
         "type": "Warning",
         "reason": reason,
         "message": message,

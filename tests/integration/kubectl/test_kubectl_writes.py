@@ -6,8 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
+import yaml
 
-from propeller.controller._manifests import manifests
+from propeller.controller import manifests
 from propeller.embedded.server import ApiServer
 from propeller.errors import Invalid
 from propeller.kube import CONFIG_MAPS, PODS, Client, Raw, connect, load_connection
@@ -178,9 +179,14 @@ async def test_a_quota_is_described_and_enforced(kubectl: Kubectl) -> None:
 
 
 async def test_what_install_prints_is_applied(kubectl: Kubectl) -> None:
-    given = {"apiVersion": "v1", "kind": "List", "items": manifests("flyte")}
+    given = yaml.safe_dump_all(manifests("flyte"), sort_keys=False)
     assert "clusterrolebinding.rbac.authorization.k8s.io/propeller" in await kubectl("apply", "-f", "-", given=given)
-    assert "unchanged" in await kubectl("apply", "-f", "-", given=given)
+    assert "created" not in await kubectl("apply", "-f", "-", given=given)
+
+
+async def test_a_list_is_applied_item_by_item(kubectl: Kubectl) -> None:
+    given = {"apiVersion": "v1", "kind": "List", "items": [pod("p"), pod("q")]}
+    assert await kubectl("apply", "-f", "-", given=given) == "pod/p created\npod/q created\n"
 
 
 async def test_a_token_that_is_wrong_opens_nothing(server: ApiServer, tmp_path: Any) -> None:

@@ -130,6 +130,7 @@ def test_its_annotations_say_which_attempt_of_which_node_it_is() -> None:
         "a": "b",
         "propeller/node": "n0",
         "propeller/attempt": "3",
+        "propeller/system-failures": "0",
         "primary_container_name": "e-n0-3",
     }
 

@@ -8,7 +8,7 @@ import pytest
 
 from propeller.errors import ErrorKind
 from propeller.handlers import STEPS
-from propeller.handlers._task import MOST_ATTEMPTS, PATIENCE, step_task
+from propeller.handlers._task import MOST_ATTEMPTS, PATIENCE, UNSEEN, step_task
 from propeller.workflow import (
     Adopt,
     Collecting,
@@ -61,7 +61,7 @@ def test_a_pod_that_may_still_start_has_some_time_to(state: State, reason: str) 
 def test_when_its_time_is_up_a_pod_that_has_not_started_is_looked_at_again() -> None:
     of = node()
     step = step_task(of, Running(0, NOW), TimeIsUp(), NOW + 180)
-    assert step == Step(state=Running(0, NOW), effects=(Adopt(of.number, 0),))
+    assert step == Step(state=Running(0, NOW), effects=(Adopt(of.number, 0),), wake=NOW + 180 + UNSEEN)
     assert step_task(of, Running(0, NOW, started=True), TimeIsUp(), NOW + 180) is None
     assert step_task(of, Launching(0, NOW), TimeIsUp(), NOW + 180) is None
 

@@ -192,6 +192,33 @@ async def test_a_reader_of_changes_that_leaves_is_told_no_more(api: FakeApi) -> 
         assert informer._subscribers == []
 
 
+async def test_a_resync_tells_every_subscriber_of_every_object_again_and_asks_the_server_nothing(api: FakeApi) -> None:
+    api.write("a")
+    api.write("b")
+    async with informer_of(api) as informer:
+        await informer.synced(SOON)
+        told: list[Change[Raw]] = []
+        informer.subscribe(told.append)
+        told.clear()
+        lists = api.lists
+        informer.resync()
+        assert kinds(told) == ["~a", "~b"]
+        assert all(change.old is change.new is informer.store.get(change.key) for change in told)
+        assert api.lists == lists
+
+
+async def test_a_resync_does_not_hide_from_a_slow_reader_that_an_object_is_new(api: FakeApi) -> None:
+    api.write("a")
+    async with informer_of(api) as informer:
+        await informer.synced(SOON)
+        async with aclosing(informer.changes()) as changes:
+            assert kinds([await anext(changes)]) == ["+a"]
+            api.write("b")
+            await informer.reached(str(api.version), SOON)
+            informer.resync()
+            assert sorted(kinds([await anext(changes), await anext(changes)])) == ["+b", "~a"]
+
+
 async def test_a_transform_is_applied_to_everything_that_comes(api: FakeApi) -> None:
     def small(obj: Raw) -> Raw:
         return {"metadata": obj["metadata"], "small": True}

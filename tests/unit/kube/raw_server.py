@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -59,7 +60,7 @@ class RawServer:
 
 
 @asynccontextmanager
-async def raw_server(script: Script) -> AsyncIterator[RawServer]:
+async def raw_server(script: Script, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[RawServer]:
     """Plays `script` on each connection, which is closed when the script ends."""
     tasks: set[asyncio.Task[None]] = set()
 
@@ -78,8 +79,8 @@ async def raw_server(script: Script) -> AsyncIterator[RawServer]:
             writer.close()
             tasks.discard(task)
 
-    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
-    server = RawServer(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}")
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    server = RawServer(f"{'https' if tls else 'http'}://127.0.0.1:{listening.sockets[0].getsockname()[1]}")
     try:
         yield server
     finally:

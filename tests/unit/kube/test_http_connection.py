@@ -28,6 +28,7 @@ class Wire:
     def __init__(self) -> None:
         self.written = b""
         self.closing = False
+        self.paused = False
 
     def write(self, data: bytes) -> None:
         self.written += data
@@ -39,6 +40,15 @@ class Wire:
         self.closing = True
 
     abort = close
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
 
 
 class Exchange:

@@ -277,9 +277,10 @@ def test_the_failure_node_stays_out_of_a_workflow_that_succeeds() -> None:
 def test_an_abort_stops_every_pod_and_ends_the_execution() -> None:
     driver = Driver(
         execution(plan(graph(task("a"), task("b")))),
-        lambda of, effect: (Launched(0),) if isinstance(effect, Launch) else None,
+        lambda of, effect: (Launched(0), PodSeen(0, PodPhase.RUNNING)) if isinstance(effect, Launch) else None,
     )
-    driver.run()
+    begun = begin(driver.execution, STEPS, 1000.0)
+    decide(driver.execution, [(e.node, fact) for e in begun.effects for fact in driver.facts_of(e)], 1000.0, STEPS)
 
     driver.carry_on(decide(driver.execution, [(EXECUTION, Cancel("enough"))], 1001.0, STEPS))
 

@@ -7,7 +7,6 @@ from propeller.embedded.server._strategies._core import (
     EventStrategy,
     NamespaceStrategy,
     NodeStrategy,
-    ResourceQuotaStrategy,
     SecretStrategy,
     ServiceAccountStrategy,
 )
@@ -21,6 +20,7 @@ from propeller.embedded.server._strategies._groups import (
     RoleStrategy,
 )
 from propeller.embedded.server._strategies._pods import FINISHED, PodStrategy
+from propeller.embedded.server._strategies._resource_quotas import ResourceQuotaStrategy
 
 __all__ = [
     "CLEANUP_FINALIZER",

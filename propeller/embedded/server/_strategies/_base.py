@@ -32,9 +32,6 @@ class Strategy:
     collects_garbage = True
     """Whether propagation policies mean anything for this kind."""
 
-    admitted_fields: tuple[tuple[str, ...], ...] = ()
-    """Paths, as managedFields write them, of what admission sets in new objects: no creator owns it."""
-
     cleanup_finalizer = ""
     """What keeps a deleted object of this kind until what belongs to it is gone."""
 
@@ -65,8 +62,9 @@ class Strategy:
 
     def prepare_status(self, obj: Object, old: Object) -> None:
         """Put back what a write to the status may not change."""
-        for name in {*obj, *old} - {"metadata", "status"}:
-            restore(obj, old, name)
+        for name in [*obj, *old]:
+            if name not in ("metadata", "status"):
+                restore(obj, old, name)
 
     def validate(self, obj: Object) -> list[Cause]:
         """What is wrong with the object, beside its metadata."""
@@ -90,6 +88,10 @@ class Strategy:
 
     def fields_of(self, obj: Object) -> tuple[str, ...]:
         """The values of `selectable`, in its order."""
+        return ()
+
+    def admitted(self, obj: Object) -> tuple[tuple[str, ...], ...]:
+        """Paths, as managedFields write them, of what admission set in a new object: no creator owns it."""
         return ()
 
     def grace(self, obj: Object, asked: int | None) -> int | None:

@@ -1,9 +1,9 @@
-"""The smaller kinds of the core group: namespaces, nodes, events, config maps, secrets, quotas and service accounts."""
+"""The smaller kinds of the core group: namespaces, nodes, events, config maps, secrets and service accounts."""
 
 from __future__ import annotations
 
 import base64
-import binascii
+import string
 from typing import Any
 
 from propeller.embedded.server._answers import Cause, forbidden_field, invalid_value, required, too_long
@@ -165,35 +165,26 @@ class SecretStrategy(Strategy):
         return (obj.get("type", ""),)
 
 
-class ResourceQuotaStrategy(Strategy):
-    has_status = True
-    returns_deleted = True
-
-    def default(self, obj: Object) -> None:
-        for part, name in (("spec", "hard"), ("status", "hard"), ("status", "used")):
-            if listed := (obj.get(part) or {}).get(name):
-                obj[part][name] = amounts(listed)
-
-    def prepare_create(self, obj: Object) -> None:
-        obj["status"] = {}
-
-    def validate_update(self, obj: Object, old: Object) -> list[Cause]:
-        scopes, before = ((one.get("spec") or {}).get("scopes") or [] for one in (obj, old))
-        if set(scopes) != set(before):
-            return [invalid_value("spec.scopes", scopes, "field is immutable")]
-        return []
-
-
 class ServiceAccountStrategy(Strategy):
     returns_deleted = True
+
+    def prepare_create(self, obj: Object) -> None:
+        if "secrets" in obj:  # of a reference only the name is kept
+            obj["secrets"] = [{"name": one["name"]} if one.get("name") else {} for one in obj["secrets"]]
+
+    def prepare_update(self, obj: Object, old: Object) -> None:
+        self.prepare_create(obj)
+
+
+_BASE64 = frozenset(string.ascii_letters + string.digits + "+/=")
 
 
 def _check_base64(data: dict[str, str]) -> None:
     for text in data.values():
         try:
             base64.b64decode(text, validate=True)
-        except binascii.Error as error:
-            position = next((at for at, one in enumerate(text) if not (one.isalnum() or one in "+/=")), len(text))
+        except ValueError as error:  # no base64, or not even ASCII
+            position = next((at for at, one in enumerate(text) if one not in _BASE64), len(text))
             raise TypeMismatch(f"illegal base64 data at input byte {position}") from error
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from propeller.embedded.server._answers import Cause, invalid_value, required, unsupported_value
+from propeller.embedded.server._answers import Cause, forbidden_field, invalid_value, required, unsupported_value
 from propeller.embedded.server._jsonpath import BadPath, find
 from propeller.embedded.server._names import label, subdomain
 from propeller.embedded.server._storage import Object
@@ -100,6 +100,7 @@ def _validate_version(version: dict[str, Any], path: str) -> Iterator[Cause]:
         return
     if schema.get("type") != "object":
         yield required(f"{where}.type", "must not be empty at the root")
+    yield from _validate_constraints(schema, where)
     yield from _validate_structure(schema, where)
     for index, column in enumerate(version.get("additionalPrinterColumns") or ()):
         at = f"{path}.additionalPrinterColumns[{index}]"
@@ -132,9 +133,33 @@ def _validate_node(schema: dict[str, Any], path: str) -> Iterator[Cause]:
     untyped_allowed = schema.get("x-kubernetes-int-or-string") or schema.get("x-kubernetes-preserve-unknown-fields")
     if not schema.get("type") and not untyped_allowed:
         yield required(f"{path}.type", "must not be empty for specified object fields")
+    if schema.get("type") == "array" and not isinstance(schema.get("items"), dict):
+        yield required(f"{path}.items", "must be specified")
+    yield from _validate_constraints(schema, path)
+    yield from _validate_structure(schema, path)
+
+
+def _validate_constraints(schema: dict[str, Any], path: str) -> Iterator[Cause]:
+    """Of a node and its alternatives: patterns that compile, and no references, which structural schemas have not."""
+    if "$ref" in schema:
+        yield forbidden_field(f"{path}.$ref", "$ref is not supported")
     if "pattern" in schema:
         try:
             re.compile(schema["pattern"])
         except re.error as error:
             yield invalid_value(f"{path}.pattern", schema["pattern"], f"must be a valid regular expression: {error}")
-    yield from _validate_structure(schema, path)
+    for name in ("allOf", "anyOf", "oneOf"):
+        for index, one in enumerate(schema.get(name) or ()):
+            yield from _validate_alternative(one, f"{path}.{name}[{index}]")
+    if "not" in schema:
+        yield from _validate_alternative(schema["not"], f"{path}.not")
+
+
+def _validate_alternative(schema: dict[str, Any], path: str) -> Iterator[Cause]:
+    """An alternative, which need not say of what type anything is."""
+    yield from _validate_constraints(schema, path)
+    children = [(f"{path}.properties[{name}]", one) for name, one in (schema.get("properties") or {}).items()]
+    children += [(f"{path}.{name}", schema.get(name)) for name in ("items", "additionalProperties")]
+    for where, child in children:
+        if isinstance(child, dict):
+            yield from _validate_alternative(child, where)

@@ -68,14 +68,21 @@ def admit_pod_update(pod: Object, old: Object) -> None:
     _admit_tolerations(spec)
 
 
+def has_only_admitted_tolerations(pod: Object) -> bool:
+    """Whether all that a pod tolerates is what every pod does."""
+    return bool(pod["spec"].get("tolerations") == [_toleration(key) for key in _TOLERATED])
+
+
 def _admit_tolerations(spec: dict[str, Any]) -> None:
     """A pod stays five minutes on a node that is not ready, unless it says otherwise."""
     tolerations = spec.setdefault("tolerations", [])
     for key in _TOLERATED:
         if not any(_tolerates(toleration, key) for toleration in tolerations):
-            tolerations.append(
-                {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _TOLERATED_SECONDS}
-            )
+            tolerations.append(_toleration(key))
+
+
+def _toleration(key: str) -> dict[str, Any]:
+    return {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _TOLERATED_SECONDS}
 
 
 def amounts(resources: Any) -> dict[str, str]:

@@ -8,7 +8,12 @@ from propeller.embedded.server._answers import Cause
 from propeller.embedded.server._quantities import parse
 from propeller.embedded.server._storage import Object
 from propeller.embedded.server._strategies._base import Strategy, restore
-from propeller.embedded.server._strategies._pod_defaults import admit_pod, admit_pod_update, default_pod
+from propeller.embedded.server._strategies._pod_defaults import (
+    admit_pod,
+    admit_pod_update,
+    default_pod,
+    has_only_admitted_tolerations,
+)
 from propeller.embedded.server._strategies._pod_rules import (
     validate_spec,
     validate_spec_change,
@@ -21,7 +26,6 @@ FINISHED = ("Succeeded", "Failed")
 class PodStrategy(Strategy):
     has_status = True
     returns_deleted = True
-    admitted_fields = tuple(("f:spec", f"f:{name}") for name in ("priority", "preemptionPolicy", "tolerations"))
     selectable = (
         "spec.nodeName",
         "spec.restartPolicy",
@@ -87,6 +91,15 @@ class PodStrategy(Strategy):
             addresses[0].get("ip", "") if addresses else "",
             status.get("nominatedNodeName", ""),
         )
+
+    def admitted(self, obj: Object) -> tuple[tuple[str, ...], ...]:
+        names = ["priority", "preemptionPolicy"]
+        if has_only_admitted_tolerations(obj):
+            names.append("tolerations")
+        status = [("f:status", "f:qosClass")]
+        if (obj.get("status") or {}).get("phase") == "Pending":
+            status.append(("f:status", "f:phase"))
+        return (*(("f:spec", f"f:{name}") for name in names), *status)
 
     def grace(self, obj: Object, asked: int | None) -> int | None:
         spec = obj.get("spec") or {}

@@ -1,0 +1,101 @@
+"""What may happen to requests between a client and the embedded API server.
+
+Guarantees
+    All that happens is drawn from the random numbers given: the same draws, the same faults. A partitioned link lets
+    nothing through in either direction. A request that the server has done is done: only its answer can be lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import orjson
+
+from propeller.embedded.faults._weather import FAIR, Weather
+from propeller.errors import Unavailable
+from propeller.kube import Request, Response
+
+Forward = Callable[[Request], Awaitable[Response]]
+
+_REFUSALS = {409: "Conflict", 429: "TooManyRequests", 500: "InternalError", 504: "Timeout"}
+
+_PARTITION_LOOK = 0.5
+"""Seconds between two looks of a stream whether a partition has begun."""
+
+
+class FaultyLink:
+    """An interceptor; `weather` and `partitioned` may be changed at any time."""
+
+    def __init__(self, rng: random.Random, weather: Weather = FAIR) -> None:
+        self._rng = rng
+        self.weather = weather
+        self.partitioned = False
+
+    async def exchange(self, request: Request, forward: Forward) -> Response:
+        weather, rng = self.weather, self._rng
+        await self._travel(weather, request)
+        draw = rng.random()
+        if (draw := draw - weather.lost_requests) < 0:
+            raise _broken(request)
+        if (draw := draw - weather.refusals) < 0:
+            return await self._refuse(request, forward)
+        response = await forward(request)
+        if (draw := draw - weather.stalls) < 0:
+            await asyncio.sleep(rng.choice((20.0, 60.0, 1e6)))
+        if draw - weather.lost_answers < 0 and not _is_watch(request):
+            raise _broken(request)
+        await self._travel(weather, request)
+        return response
+
+    async def stream(self, request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            weather, draw = self.weather, self._rng.random()
+            if self.partitioned or draw < weather.silences:
+                await asyncio.sleep(1e6)
+            if draw - weather.silences < weather.cuts:
+                raise _broken(request)
+            if lag := weather.pause(self._rng, weather.lag):
+                await asyncio.sleep(lag)
+            yield chunk
+
+    async def _travel(self, weather: Weather, request: Request) -> None:
+        if self.partitioned:
+            await asyncio.sleep(_PARTITION_LOOK)
+            raise _broken(request)
+        if pause := weather.pause(self._rng, weather.latency / 2):
+            await asyncio.sleep(pause)
+            if self.partitioned:
+                raise _broken(request)
+
+    async def _refuse(self, request: Request, forward: Forward) -> Response:
+        codes = [429, 500, 504]
+        if request.method in {"PATCH", "PUT"}:
+            codes.append(409)
+        code = self._rng.choice(codes)
+        if code in {500, 504} and not _is_watch(request) and self._rng.random() < 0.5:
+            await forward(request)
+        return _status(code, after=self._rng.choice((0, 1, 3)) if code == 429 else 0)
+
+
+def _is_watch(request: Request) -> bool:
+    return "watch" in request.query
+
+
+def _broken(request: Request) -> Unavailable:
+    return Unavailable(f"the connection broke during {request.method} {request.path}")
+
+
+def _status(code: int, after: int) -> Response:
+    headers = {"content-type": "application/json"} | ({"retry-after": str(after)} if after else {})
+    body = {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": f"a fault: {_REFUSALS[code]}",
+        "reason": _REFUSALS[code],
+        "code": code,
+    }
+    return Response(status=code, headers=headers, body=orjson.dumps(body))

@@ -1,0 +1,40 @@
+"""What may happen to blobs on their way to an object store and back."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from propeller.embedded.faults._weather import FAIR, Weather
+from propeller.errors import StorageError
+from propeller.storage import Store
+
+
+class FaultyStore:
+    """Another store seen through faults; `weather` and `partitioned` may be changed at any time."""
+
+    def __init__(self, store: Store, rng: random.Random, weather: Weather = FAIR) -> None:
+        self._store = store
+        self._rng = rng
+        self.weather = weather
+        self.partitioned = False
+
+    async def read(self, uri: str, limit: int) -> bytes:
+        await self._travel(uri)
+        data = await self._store.read(uri, limit)
+        await self._travel(uri)
+        return data
+
+    async def write(self, uri: str, data: bytes) -> None:
+        await self._travel(uri)
+        await self._store.write(uri, data)
+        await self._travel(uri)
+
+    async def aclose(self) -> None:
+        await self._store.aclose()
+
+    async def _travel(self, uri: str) -> None:
+        if pause := self.weather.pause(self._rng, self.weather.blob_latency / 2):
+            await asyncio.sleep(pause)
+        if self.partitioned or self._rng.random() < self.weather.blob_errors / 2:
+            raise StorageError(f"the connection broke at {uri}")

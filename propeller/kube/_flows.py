@@ -1,0 +1,60 @@
+"""Flows: requests that share a limit, so that those of one never wait behind those of another.
+
+Guarantees
+    The flow of a request follows from its verb and resource alone. A burst of creates delays neither the renewal of a
+    lease nor a status write, whether it fills its own limit or is refused by the
+    server.
+Caveats
+    Watches belong to none: they are few, and have connections of their own. A 403 for an exhausted quota limits no
+    flow, for it is one namespace's that has no room; nor does a 5xx.
+"""
+
+from __future__ import annotations
+
+from propeller.config import Client as ClientSettings
+from propeller.kube._answers import retry_after
+from propeller.kube._limit import FlowLimit
+from propeller.kube._transport import Request, Response, Transport
+
+_LEASES = "/apis/coordination.k8s.io/"
+
+
+def requests_at_once(settings: ClientSettings) -> int:
+    """Of all flows together: the connections that their requests take."""
+    return settings.writes_at_once + settings.status_at_once + settings.reads_at_once + settings.leases_at_once
+
+
+class Flows:
+    """The limits of one client, each with its counters."""
+
+    def __init__(self, settings: ClientSettings) -> None:
+        self.leases = FlowLimit("leases", settings.leases_at_once)
+        self.status = FlowLimit("status", settings.status_at_once)
+        self.reads = FlowLimit("reads", settings.reads_at_once)
+        self.writes = FlowLimit("writes", settings.writes_at_once)
+        self._by_method = {"GET": self.reads, "PATCH": self.status, "PUT": self.status}
+
+    def of(self, request: Request) -> FlowLimit:
+        """Leases by their API group; then reads, changes of what is there (status writes), and creates and deletes."""
+        if request.path.startswith(_LEASES):
+            return self.leases
+        return self._by_method.get(request.method, self.writes)
+
+    async def send(self, transport: Transport, request: Request, deadline: float) -> Response:
+        """Send as part of its flow. The wait for a place counts towards the deadline (seconds); raises Throttled."""
+        limit = self.of(request)
+        if not limit.try_enter():
+            deadline = await limit.enter(deadline)
+        shrinks = limit.shrinks
+        try:
+            answer = await transport.send(request, deadline=deadline)
+        except BaseException:
+            limit.leave()
+            raise
+        if answer.status == 429:
+            limit.refused(shrinks, retry_after(answer))
+        elif answer.status < 500:
+            limit.succeeded()
+        else:
+            limit.leave()
+        return answer

@@ -1,0 +1,137 @@
+"""How many requests of one flow may be under way, by how the server takes them.
+
+Guarantees
+    At most `most` at once, and never fewer than one. Places are given in the order in which they were asked for.
+    A 429 halves the limit, once for all requests that were under way at the time, and its place stays taken for as long
+    as the server asks to wait, with jitter: if it refuses all, all pause; if it refuses one of ten, nine go on. The
+    limit grows back by one, at most once a second, with successes. Additive increase and multiplicative decrease make
+    the shares of many such clients fair, and use the server fully (Chiu and Jain, 1989; TCP's congestion avoidance,
+    Jacobson, 1988). Growth is by time and not by request: one too many costs a second, kube-apiserver's Retry-After.
+Errors
+    Throttled, where no place comes free in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import OrderedDict
+
+from propeller.errors import Throttled
+from propeller.kube._deadline import Deadline
+
+SHRINK = 0.5
+"""What a 429 leaves of the limit: TCP's choice."""
+
+JITTER = 0.1
+"""Part of the server's pause that is added at most, so that clients that were refused together do not come together."""
+
+GROWTH_SECONDS = 1.0
+"""At least this long between two steps by which the limit grows: a server that refuses asks to wait for as long."""
+
+LONGEST_PAUSE = 30.0
+"""Seconds. kube-apiserver asks for 1 and seldom for more; what stands between could ask for an hour by mistake."""
+
+
+class FlowLimit:
+    """A place is taken by `try_enter`, `enter` or `place`; `leave`, `succeeded` or `refused` gives it back."""
+
+    __slots__ = ("_grown_at", "_limit", "_most", "_name", "_waiting", "held", "in_flight", "shrinks", "throttled")
+
+    def __init__(self, name: str, most: int) -> None:
+        self._name = name
+        self._most = float(most)
+        self._limit = float(most)
+        self._waiting: OrderedDict[asyncio.Future[None], None] = OrderedDict()
+        self._grown_at = 0.0  # loop time, also of the last shrink
+        self.in_flight = 0
+        """Requests under way."""
+        self.held = 0
+        """Places that stay empty for as long as the server asked those to wait who had them."""
+        self.throttled = 0
+        """Answers of 429, ever."""
+        self.shrinks = 0
+        """How often the limit was reduced: what a request notes when it begins, and hands to `refused`."""
+
+    @property
+    def limit(self) -> int:
+        """Requests that may be under way now."""
+        return int(self._limit)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a place."""
+        return len(self._waiting)
+
+    def try_enter(self) -> bool:
+        """Take a place if there is one, and nobody waits for it."""
+        if self._waiting or self.in_flight + self.held + 1 > self._limit:
+            return False
+        self.in_flight += 1
+        return True
+
+    async def enter(self, deadline: float) -> float:
+        """Wait for a place, `deadline` seconds at most; returns what is left of them. Raises Throttled."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            with Deadline(deadline):
+                await self.place()
+        except TimeoutError as error:
+            raise Throttled(f"no room for a request within {deadline:g} s: {self._state()}") from error
+        return max(deadline - (loop.time() - began), 0.1)
+
+    async def place(self) -> None:
+        """Wait for a place."""
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[place] = None
+        self._admit()
+        try:
+            await place
+        except asyncio.CancelledError:
+            self._waiting.pop(place, None)
+            if place.done() and not place.cancelled():
+                self.leave()  # it had been given by then
+            raise
+
+    def _state(self) -> str:
+        pause = f"; the server asked {self.held} to wait" if self.held else ""
+        return f"{self.in_flight} of the flow {self._name!r} are under way, and {self.limit} may be{pause}"
+
+    def leave(self) -> None:
+        """The request ended, and says nothing about how loaded the server is."""
+        self.in_flight -= 1
+        if self._waiting:
+            self._admit()
+
+    def succeeded(self) -> None:
+        if self._limit < self._most:
+            now = asyncio.get_running_loop().time()
+            if now - self._grown_at >= GROWTH_SECONDS:
+                self._grown_at = now
+                self._limit = min(self._limit + 1.0, self._most)
+        self.leave()
+
+    def refused(self, shrinks: int, after: float | None) -> None:
+        """It was answered with 429. `shrinks` as it was when the request began; `after`: seconds to wait, if named."""
+        self.throttled += 1
+        loop = asyncio.get_running_loop()
+        if shrinks == self.shrinks:
+            self.shrinks += 1
+            self._limit = max(self._limit * SHRINK, 1.0)
+            self._grown_at = loop.time()
+        if after:
+            self.held += 1
+            loop.call_later(min(after, LONGEST_PAUSE) * random.uniform(1.0, 1.0 + JITTER), self._release)
+        self.leave()
+
+    def _release(self) -> None:
+        self.held -= 1
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._waiting and self.in_flight + self.held + 1 <= self._limit:
+            place, _ = self._waiting.popitem(last=False)
+            if not place.done():
+                self.in_flight += 1
+                place.set_result(None)

@@ -1,0 +1,115 @@
+"""The controller of docs/controllers.md, on the embedded API server and on a real one."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import ModuleType
+
+import pytest
+
+from propeller.clock import rfc3339
+from propeller.errors import NotFound
+from propeller.kube import PODS, Client, Raw
+from tests.e2e.conftest import EXAMPLES
+from tests.servers import Face, embedded_face, kube_apiserver_face
+
+FILE = EXAMPLES / "controllers" / "pod_ttl.py"
+DOC = EXAMPLES.parent / "docs" / "controllers.md"
+DEADLINE = 30.0
+
+SERVERS = [
+    pytest.param("embedded", marks=pytest.mark.needs("embedded")),
+    pytest.param("kube-apiserver", marks=pytest.mark.needs("kube-apiserver")),
+]
+
+
+@pytest.fixture(params=SERVERS)
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[Face]:
+    if request.param == "embedded":
+        async with embedded_face() as embedded:
+            yield embedded
+    else:
+        async with kube_apiserver_face(request.getfixturevalue("kube_apiserver")) as real:
+            yield real
+
+
+@pytest.fixture
+def example() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("pod_ttl", FILE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@asynccontextmanager
+async def running(example: ModuleType, client: Client) -> AsyncIterator[None]:
+    task = asyncio.create_task(example.delete_finished_pods(client))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+
+async def make_pod(server: Face, name: str, phase: str, *, ttl: str = "", age: float = 0.0) -> None:
+    """A pod whose container ended `age` seconds ago, if it has."""
+    labels = {"ttl-seconds-after-finished": ttl} if ttl else {}
+    spec = {"containers": [{"name": "main", "image": "none"}]}
+    body: Raw = {"metadata": {"name": name, "labels": labels}, "spec": spec}
+    await server.client.create(PODS, body, server.namespace)
+    ended = {"terminated": {"exitCode": 0, "finishedAt": rfc3339(time.time() - age)}}
+    state = {"running": {}} if phase == "Running" else ended
+    container = {"name": "main", "image": "none", "imageID": "", "ready": False, "restartCount": 0, "state": state}
+    status = {"status": {"phase": phase, "containerStatuses": [container]}}
+    await server.client.patch(PODS, name, server.namespace, body=status, subresource="status")
+
+
+async def gone(server: Face, name: str) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            try:
+                await server.client.get(PODS, name, server.namespace)
+            except NotFound:
+                return
+            await asyncio.sleep(0.05)
+
+
+async def names(server: Face) -> set[str]:
+    return {pod.metadata.name for pod in (await server.client.list(PODS, server.namespace)).items}
+
+
+async def test_pods_go_when_their_time_after_finishing_is_over(server: Face, example: ModuleType) -> None:
+    await make_pod(server, "over-before-we-came", "Succeeded", ttl="60", age=100)
+    await make_pod(server, "not-yet", "Failed", ttl="600", age=100)
+    await make_pod(server, "runs", "Running", ttl="1")
+    await make_pod(server, "nobody-asked", "Succeeded", age=100)
+    await make_pod(server, "no-number", "Succeeded", ttl="soon", age=100)
+    async with running(example, server.client):
+        await gone(server, "over-before-we-came")
+        await make_pod(server, "in-a-moment", "Succeeded", ttl="1")
+        await gone(server, "in-a-moment")
+        assert await names(server) == {"not-yet", "runs", "nobody-asked", "no-number"}
+
+
+async def test_a_time_that_is_shortened_later_counts(server: Face, example: ModuleType) -> None:
+    await make_pod(server, "p", "Succeeded", ttl="600", age=100)
+    async with running(example, server.client):
+        sooner = {"metadata": {"labels": {"ttl-seconds-after-finished": "0"}}}
+        await server.client.patch(PODS, "p", server.namespace, body=sooner)
+        await gone(server, "p")
+
+
+def test_the_page_shows_the_file_that_is_tested() -> None:
+    assert f"```python\n{FILE.read_text()}```\n" in DOC.read_text()
+
+
+def test_the_controller_has_at_most_forty_lines_of_code() -> None:
+    lines = (line.strip() for line in FILE.read_text().splitlines())
+    assert len([line for line in lines if line and not line.startswith("#")]) <= 40

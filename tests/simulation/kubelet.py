@@ -1,0 +1,217 @@
+"""A kubelet without processes: each pod takes a while, and comes to what its script says."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+from flyteidl.core import dynamic_job_pb2, errors_pb2, execution_pb2, literals_pb2
+from google.protobuf import json_format
+
+from propeller.clock import LoopClock
+from propeller.errors import Conflict, NotFound
+from propeller.informers import Change, Informer
+from propeller.kube import PODS, Client, Raw
+from tests.simulation.flows import task_template
+from tests.simulation.model import DYNAMIC_TASKS, Expected, output_of, serialized
+from tests.simulation.patience import insist
+from tests.simulation.scripts import Outcome
+from tests.simulation.truth import NODE, Truth
+
+NODE_LOST_SECONDS = 40.0
+
+_TERMINATED: dict[Outcome, dict[str, Any]] = {
+    Outcome.EXIT: {"exitCode": 1, "reason": "Error"},
+    Outcome.OOM: {"exitCode": 137, "reason": "OOMKilled"},
+    Outcome.KILLED: {"exitCode": 137, "reason": "Error"},
+}
+
+
+class Kubelet:
+    """Runs every pod of the server that `client` talks to; blobs go straight into the store."""
+
+    def __init__(self, client: Client, blobs: dict[str, bytes], truth: Truth, rng: random.Random) -> None:
+        self._client = client
+        self._blobs = blobs
+        self._truth = truth
+        self._rng = rng
+        self._pods: dict[str, asyncio.Task[None]] = {}
+        self._ending: set[str] = set()
+        self._stuck: set[str] = set()
+        self._group = asyncio.TaskGroup()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with self._group, Informer(self._client, PODS.typed(Raw), clock=LoopClock()) as pods:
+            pods.subscribe(self._changed)
+            await asyncio.Event().wait()
+
+    def _changed(self, change: Change[Raw]) -> None:
+        pod = change.new or change.old
+        assert pod is not None
+        uid = pod["metadata"]["uid"]
+        if change.new is None:
+            self._cancel(uid)
+            self._ending.discard(uid)
+        elif "deletionTimestamp" in pod["metadata"]:
+            if uid not in self._ending:
+                self._ending.add(uid)
+                self._cancel(uid)
+                self._group.create_task(self._terminate(pod))
+        elif uid not in self._pods:
+            self._pods[uid] = self._group.create_task(self._run_pod(pod))
+
+    def _cancel(self, uid: str) -> None:
+        if uid in self._stuck:  # to be stopped is the end that its script has
+            self._stuck.discard(uid)
+            self._truth.run_ended(uid, unseen=True)
+        if (task := self._pods.get(uid)) is not None:
+            task.cancel()
+
+    async def _terminate(self, pod: Raw) -> None:
+        await asyncio.sleep(self._rng.uniform(0.0, 30.0))
+        await self._remove(pod)
+
+    async def _remove(self, pod: Raw) -> None:
+        metadata = pod["metadata"]
+        try:
+            await insist(
+                lambda: self._client.delete(
+                    PODS, metadata["name"], metadata["namespace"], grace_seconds=0, uid=metadata["uid"]
+                )
+            )
+        except (NotFound, Conflict):
+            return
+
+    async def _run_pod(self, pod: Raw) -> None:
+        uid = pod["metadata"]["uid"]
+        found = self._truth.script(uid)
+        if found is None:
+            return
+        expected, outcome = found
+        try:
+            await self._rest(0.3)
+            await self._bind(pod)
+            await self._rest(1.0)
+            self._check_inputs(pod, expected)
+            if outcome is Outcome.IMAGE:
+                await self._wait_for_the_image(pod)
+                return
+            if self._rng.random() < 0.7:
+                await self._report(pod, {"phase": "Running"})
+            await self._rest(self._rng.choice((0.1, 1.0, 10.0)))
+            await self._end(pod, expected, outcome)
+        except (NotFound, Conflict):
+            return  # it was deleted
+
+    async def _rest(self, mean: float) -> None:
+        await asyncio.sleep(self._rng.expovariate(1 / mean))
+
+    def _check_inputs(self, pod: Raw, expected: Expected) -> None:
+        inputs = self._blobs.get(_arguments(pod)[1])
+        if inputs != expected.inputs:
+            found = literals_pb2.LiteralMap.FromString(inputs) if inputs is not None else None
+            wanted = literals_pb2.LiteralMap.FromString(expected.inputs)
+            self._truth.story.broken(f"pod {pod['metadata']['name']} finds inputs {found}, not {wanted}")
+
+    async def _wait_for_the_image(self, pod: Raw) -> None:
+        waiting = {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}
+        status = [_container_status(pod, {"waiting": waiting})]
+        await self._report(pod, {"phase": "Pending", "containerStatuses": status})
+        await self._until_stopped(pod)
+
+    async def _until_stopped(self, pod: Raw) -> None:
+        self._stuck.add(pod["metadata"]["uid"])
+        await asyncio.Event().wait()
+
+    async def _end(self, pod: Raw, expected: Expected, outcome: Outcome) -> None:
+        uid = pod["metadata"]["uid"]
+        match outcome:
+            case Outcome.HANG:
+                await self._until_stopped(pod)
+            case Outcome.VANISHES | Outcome.LOST:
+                if outcome is Outcome.LOST:
+                    await asyncio.sleep(NODE_LOST_SECONDS)
+                self._truth.run_ended(uid, unseen=True)
+                await self._remove(pod)
+            case Outcome.EVICTED:
+                await self._report(pod, {"phase": "Failed", "reason": "Evicted", "message": "the node is full"})
+            case Outcome.EXIT | Outcome.OOM | Outcome.KILLED:
+                terminated = _container_status(pod, {"terminated": _TERMINATED[outcome]})
+                await self._report(pod, {"phase": "Failed", "containerStatuses": [terminated]})
+            case _:
+                self._write(pod, expected, outcome)
+                terminated = _container_status(pod, {"terminated": {"exitCode": 0, "reason": "Completed"}})
+                await self._report(pod, {"phase": "Succeeded", "containerStatuses": [terminated]})
+
+    def _write(self, pod: Raw, expected: Expected, outcome: Outcome) -> None:
+        """What flytekit would have written before the process ends."""
+        kind, _, directory = _arguments(pod)
+        match outcome:
+            case Outcome.NO_OUTPUTS:
+                pass
+            case Outcome.USER | Outcome.FATAL | Outcome.SYSTEM:
+                document = errors_pb2.ErrorDocument()
+                document.error.code, document.error.message = "Simulated", outcome.value
+                if outcome is not Outcome.FATAL:
+                    document.error.kind = errors_pb2.ContainerError.RECOVERABLE
+                if outcome is Outcome.SYSTEM:
+                    document.error.origin = execution_pb2.ExecutionError.SYSTEM
+                self._blobs[f"{directory}/error.pb"] = document.SerializeToString()
+            case _ if kind == "dynamic":
+                self._blobs[f"{directory}/futures.pb"] = _job().SerializeToString(deterministic=True)
+            case _:
+                value = output_of(pod["metadata"]["annotations"][NODE], expected.inputs)
+                self._blobs[f"{directory}/outputs.pb"] = serialized({"o": value})
+
+    async def _bind(self, pod: Raw) -> None:
+        metadata = pod["metadata"]
+        binding = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"]},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": "node"},
+        }
+        name, namespace = metadata["name"], metadata["namespace"]
+        await insist(lambda: self._client.create(PODS, binding, namespace, name=name, subresource="binding"))
+
+    async def _report(self, pod: Raw, status: dict[str, Any]) -> None:
+        metadata = pod["metadata"]
+        body = {"metadata": {"uid": metadata["uid"]}, "status": status}
+        name, namespace = metadata["name"], metadata["namespace"]
+        await insist(lambda: self._client.patch(PODS, name, namespace, body=body, subresource="status"))
+
+
+def _arguments(pod: Raw) -> tuple[str, str, str]:
+    kind, inputs, outputs = pod["spec"]["containers"][0]["args"]
+    return kind, inputs, outputs
+
+
+def _container_status(pod: Raw, state: dict[str, Any]) -> dict[str, Any]:
+    container = pod["spec"]["containers"][0]
+    return {
+        "name": container["name"],
+        "image": container["image"],
+        "imageID": "",
+        "ready": False,
+        "restartCount": 0,
+        "state": state,
+    }
+
+
+def _job() -> dynamic_job_pb2.DynamicJobSpec:
+    """A chain of tasks; what the last one gives is the output."""
+    job = dynamic_job_pb2.DynamicJobSpec()
+    json_format.ParseDict(task_template("task"), job.tasks.add())
+    for number in range(DYNAMIC_TASKS):
+        node = job.nodes.add(id=f"dn{number}")
+        node.task_node.reference_id.CopyFrom(job.tasks[0].id)
+        binding = node.inputs.add(var="x")
+        if number:
+            binding.binding.promise.node_id, binding.binding.promise.var = f"dn{number - 1}", "o"
+        else:
+            binding.binding.scalar.primitive.integer = 7
+    output = job.outputs.add(var="o")
+    output.binding.promise.node_id, output.binding.promise.var = f"dn{DYNAMIC_TASKS - 1}", "o"
+    return job

@@ -1,0 +1,173 @@
+"""What must become of a workflow: its graph walked node after node, without time, pods or faults.
+
+Every node that can run does: where the policy is to fail at once, what is predicted is the most that may happen.
+"""
+
+from __future__ import annotations
+
+import random
+import zlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from flyteidl.core import literals_pb2
+
+from propeller.workflow import unique_node_id
+from tests.simulation.flows import Flow, Graph, Node, Source
+from tests.simulation.scripts import Script, draw_script
+from tests.unit.storage.values import literal
+
+DYNAMIC_TASKS = 2
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the runs of one task node must find: their inputs, and these other tasks done."""
+
+    inputs: bytes
+    after: frozenset[str]
+    script: Script
+
+
+@dataclass
+class Prediction:
+    """`outputs` is None where the workflow fails; `tasks` is by unique node id."""
+
+    succeeds: bool = False
+    outputs: bytes | None = None
+    tasks: dict[str, Expected] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _End:
+    ok: bool
+    value: Any = None
+    done: frozenset[str] = frozenset()
+
+
+def predict(flow: Flow, seed: str, *, unseen: bool) -> Prediction:
+    """`seed` is that of the scripts; `unseen` whether pods may go without a trace."""
+    walk = _Walk(flow, seed, unseen=unseen)
+    end = walk.graph(flow.root, "", 0, {"x": flow.x}, frozenset())
+    found = walk.prediction
+    found.succeeds = end.ok
+    if end.ok:
+        found.outputs = serialized({"o": end.value})
+    return found
+
+
+def serialized(values: dict[str, Any]) -> bytes:
+    literals = {name: literal(value) for name, value in values.items()}
+    return literals_pb2.LiteralMap(literals=literals).SerializeToString(deterministic=True)
+
+
+def output_of(unique_id: str, inputs: bytes) -> int:
+    """What a task computes: it tells apart who computed, and from what."""
+    return zlib.crc32(unique_id.encode() + inputs) & 0xFFFF
+
+
+class _Walk:
+    def __init__(self, flow: Flow, seed: str, *, unseen: bool) -> None:
+        self.unseen = unseen
+        self.flow = flow
+        self.seed = seed
+        self.prediction = Prediction()
+
+    def graph(self, graph: Graph, parent: str, attempt: int, inputs: dict[str, Any], after: frozenset[str]) -> _End:
+        ends: dict[str, _End] = {}
+        cases = {case: node.id for node in graph.nodes for case in node.cases}
+        for node in graph.nodes:
+            if node.id not in cases:
+                self._in_order(graph, node, parent, attempt, inputs, after, ends)
+        done = after.union(*(end.done for end in ends.values()))
+        if all(end.ok for end in ends.values()) and len(ends) == len(graph.nodes) - len(cases):
+            return _End(True, ends[graph.output].value, done)
+        if graph.failure_node is not None:
+            self.node(graph, graph.failure_node, parent, attempt, inputs, after, ends)
+        return _End(False, None, done)
+
+    def _in_order(
+        self,
+        graph: Graph,
+        node: Node,
+        parent: str,
+        attempt: int,
+        inputs: dict[str, Any],
+        after: frozenset[str],
+        ends: dict[str, _End],
+    ) -> None:
+        if all(before in ends and ends[before].ok for before in node.after):
+            needed = after.union(*(ends[before].done for before in node.after))
+            ends[node.id] = self.node(graph, node, parent, attempt, inputs, needed, ends)
+
+    def node(
+        self,
+        graph: Graph,
+        node: Node,
+        parent: str,
+        attempt: int,
+        inputs: dict[str, Any],
+        after: frozenset[str],
+        ends: dict[str, _End],
+    ) -> _End:
+        unique_id = unique_node_id(parent, attempt, node.id)
+        own = {name: _value(source, inputs, ends) for name, source in node.inputs.items()}
+        match node.kind:
+            case "task":
+                return self.task(unique_id, node, own, after)
+            case "dynamic":
+                return self.dynamic(unique_id, node, own, after)
+            case "map":
+                return self.map(unique_id, node, own, after)
+            case "workflow":
+                return self.graph(self.flow.subs[node.calls], unique_id, 0, own, after)
+        case = graph.node(node.cases[0] if own["x"] < node.limit else node.cases[1])
+        needed = after.union(*(ends[before].done for before in case.after if before in ends))
+        if not all(before in ends and ends[before].ok for before in case.after):
+            return _End(False)
+        return self.node(graph, case, parent, attempt, inputs, needed, ends)
+
+    def task(self, unique_id: str, node: Node, inputs: dict[str, Any], after: frozenset[str]) -> _End:
+        data = serialized(inputs)
+        script = self.script(unique_id, node)
+        self.prediction.tasks[unique_id] = Expected(data, after, script)
+        ok, _ = script.end()
+        return _End(ok, output_of(unique_id, data), after | {unique_id} if ok else after)
+
+    def dynamic(self, unique_id: str, node: Node, inputs: dict[str, Any], after: frozenset[str]) -> _End:
+        end = self.task(unique_id, node, inputs, after)
+        if not end.ok:
+            return end
+        _, attempt = self.prediction.tasks[unique_id].script.end()
+        value, done = 7, end.done
+        for number in range(DYNAMIC_TASKS):
+            inner = unique_node_id(unique_id, attempt, f"dn{number}")
+            end = self.task(inner, Node("", "task"), {"x": value}, done)
+            if not end.ok:
+                return end
+            value, done = end.value, end.done
+        return _End(True, value, done)
+
+    def map(self, unique_id: str, node: Node, inputs: dict[str, Any], after: frozenset[str]) -> _End:
+        items = inputs["x"]
+        ends = [
+            self.task(unique_node_id(unique_id, 0, f"n{number}"), node, {"x": item}, after)
+            for number, item in enumerate(items)
+        ]
+        needed = len(items) if node.min_successes is None else node.min_successes
+        ok = sum(end.ok for end in ends) >= needed
+        return _End(ok, [end.value if end.ok else None for end in ends], after.union(*(end.done for end in ends)))
+
+    def script(self, unique_id: str, node: Node) -> Script:
+        rng = random.Random(f"{self.seed} {unique_id}")
+        unseen = self.unseen and node.kind != "dynamic"  # the ids of what is inside have the attempt in them
+        return draw_script(rng, node.attempts, hangs=node.deadline, unseen=unseen, trouble=self.flow.trouble)
+
+
+def _value(source: Source, inputs: dict[str, Any], ends: dict[str, _End]) -> Any:
+    if isinstance(source, list):
+        return [_value(item, inputs, ends) for item in source]
+    if isinstance(source, tuple):
+        node_id, name = source
+        return ends[node_id].value if node_id else inputs[name]
+    return source

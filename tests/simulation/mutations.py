@@ -1,0 +1,175 @@
+"""Defects planted one at a time: a simulation that finds none of them proves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+from unittest import mock
+
+from propeller.controller import _checkpoint, _controller, _live, _loading
+from propeller.handlers import STEPS, _act, _pods, _task
+from propeller.kube import Pod
+from propeller.reconcile import WorkQueue
+from propeller.status import encode_status
+from propeller.workflow import (
+    Adopt,
+    Execution,
+    Fact,
+    NodeKind,
+    NodeView,
+    PodPhase,
+    PodSeen,
+    State,
+    Step,
+    TimeIsUp,
+    _decide,
+)
+
+Mutation = Callable[[], AbstractContextManager[Any]]
+
+
+def _anybodys_pod_is_ours() -> AbstractContextManager[Any]:
+    return mock.patch.object(_pods, "_is_ours", return_value=True)
+
+
+def _status_is_written_onto_any_version() -> AbstractContextManager[Any]:
+    patch = _checkpoint.Checkpointer._patch
+
+    async def blind(self: Any, execution: Execution, status: dict[str, Any], version: str) -> Any:
+        return await patch(self, execution, status, "")
+
+    return mock.patch.object(_checkpoint.Checkpointer, "_patch", blind)
+
+
+def _foreign_statuses_are_overwritten() -> AbstractContextManager[Any]:
+    return mock.patch.object(_checkpoint, "mark_of", return_value=_AnyMark())
+
+
+class _AnyMark(str):
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __hash__ = str.__hash__
+
+
+def _the_fence_never_holds() -> AbstractContextManager[Any]:
+    return mock.patch.object(_live.Fence, "holds", return_value=False)
+
+
+def _attempts_that_pods_prove_are_ignored() -> AbstractContextManager[Any]:
+    return mock.patch.object(_loading, "attempt_of", return_value=None)
+
+
+def _timers_are_forgotten() -> AbstractContextManager[Any]:
+    return mock.patch.object(WorkQueue, "add_after", return_value=None)
+
+
+def _a_pod_that_is_gone_has_succeeded() -> AbstractContextManager[Any]:
+    def report(attempt: int, name: str, why: str = "") -> PodSeen:
+        return PodSeen(attempt, PodPhase.SUCCEEDED)
+
+    return mock.patch.object(_controller, "gone", report)
+
+
+def _a_fact_is_lost_after_a_failed_write() -> AbstractContextManager[Any]:
+    take = _live.Live.take_facts
+
+    def lose(self: _live.Live) -> list[tuple[int, Fact]]:
+        facts = take(self)
+        return facts[:-1] if self.write_failures else facts
+
+    return mock.patch.object(_live.Live, "take_facts", lose)
+
+
+def _pods_of_an_earlier_namesake_are_news() -> AbstractContextManager[Any]:
+    class Everybody(tuple[str, ...]):
+        def __contains__(self, key: object) -> bool:
+            return True
+
+    uids = _controller._owner_uids
+
+    def forgiving(pod: Pod) -> tuple[str, ...]:
+        return Everybody(uids(pod))
+
+    return mock.patch.object(_controller, "_owner_uids", forgiving)
+
+
+def _pods_that_still_run_are_left_at_the_end() -> AbstractContextManager[Any]:
+    async def nothing(self: Any, live: _live.Live) -> None:
+        return
+
+    return mock.patch.object(_controller.WorkflowController, "_stop_what_runs", nothing)
+
+
+def _without(fact_type: type[Fact]) -> AbstractContextManager[Any]:
+    """Task nodes that do not react to a kind of fact."""
+    step_task = STEPS[NodeKind.TASK]
+
+    def deaf(node: NodeView, state: State | None, fact: Fact, now: float) -> Step | None:
+        return None if isinstance(fact, fact_type) else step_task(node, state, fact, now)
+
+    return mock.patch.dict(STEPS, {NodeKind.TASK: deaf})
+
+
+def _task_timers_are_ignored() -> AbstractContextManager[Any]:
+    return _without(TimeIsUp)
+
+
+def _the_parallelism_limit_is_ignored() -> AbstractContextManager[Any]:
+    return mock.patch.object(_decide._Round, "_must_wait", return_value=False)
+
+
+def _a_launch_whose_answer_is_lost_is_another_attempt() -> AbstractContextManager[Any]:
+    def next_name(self: Execution, node: int, attempt: int) -> str:
+        return f"{self.info.name}-{self.unique_id(node)}-{attempt}-{len(self.timers)}"
+
+    return mock.patch.object(Execution, "pod_name", next_name)
+
+
+def _an_adopted_pod_that_is_missing_is_waited_for() -> AbstractContextManager[Any]:
+    async def wait(node: NodeView, effect: Adopt, services: Any) -> tuple[Fact, ...]:
+        facts: tuple[Fact, ...] = await _pods.adopt(node, effect, services)
+        return tuple(fact for fact in facts if getattr(fact, "phase", None) is not PodPhase.GONE)
+
+    return mock.patch.dict(_act.EXECUTORS, {Adopt: wait})
+
+
+def _system_failures_draw_on_the_users_budget() -> AbstractContextManager[Any]:
+    return mock.patch.object(_task, "SYSTEM_RETRIES", 0)
+
+
+def _the_budget_of_a_status_is_ignored() -> AbstractContextManager[Any]:
+
+    async def all_inline(execution: Execution, now: float, budget: int, storage: Any) -> dict[str, Any]:
+        return await encode_status(execution, now, 1 << 30, storage)
+
+    return mock.patch.object(_checkpoint, "encode_status", all_inline)
+
+
+MUTATIONS: Mapping[str, Mutation] = {
+    function.__name__.strip("_").replace("_", " "): function
+    for function in (
+        _anybodys_pod_is_ours,
+        _status_is_written_onto_any_version,
+        _foreign_statuses_are_overwritten,
+        _the_fence_never_holds,
+        _attempts_that_pods_prove_are_ignored,
+        _timers_are_forgotten,
+        _a_pod_that_is_gone_has_succeeded,
+        _a_fact_is_lost_after_a_failed_write,
+        _pods_of_an_earlier_namesake_are_news,
+        _pods_that_still_run_are_left_at_the_end,
+        _task_timers_are_ignored,
+        _the_parallelism_limit_is_ignored,
+        _a_launch_whose_answer_is_lost_is_another_attempt,
+        _an_adopted_pod_that_is_missing_is_waited_for,
+        _system_failures_draw_on_the_users_budget,
+        _the_budget_of_a_status_is_ignored,
+    )
+}

@@ -1,0 +1,208 @@
+"""What really happened, as the API server saw it, and what may not happen: checked at each write.
+
+It stands between every client and the server, and sees each request at the moment of its effect.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from propeller.embedded.faults import FaultyLink
+from propeller.embedded.server import Forward
+from propeller.kube import Request, Response
+from propeller.workflow import NodePhase
+from tests.simulation.model import Expected, Prediction
+from tests.simulation.scripts import Outcome
+from tests.simulation.story import Story
+
+ENDED = {3, 5, 6}
+NODE = "propeller/node"
+ATTEMPT = "propeller/attempt"
+
+
+@dataclass
+class PodRecord:
+    """One pod that was created."""
+
+    uid: str
+    name: str
+    node: str
+    attempt: int
+    run: int = 0
+    """Which run of its node's script it is."""
+    live: bool = True
+    came_to_its_end: bool = False
+    """The one that its script has."""
+    unseen_end: bool = False
+    """Whether it went without a trace, or was deleted."""
+
+
+@dataclass
+class Workflow:
+    """One FlyteWorkflow object, by its uid."""
+
+    name: str
+    uid: str
+    prediction: Prediction
+    parallelism: int = 0
+    deleted: bool = False
+    status: dict[str, Any] = field(default_factory=dict)
+    pods: list[PodRecord] = field(default_factory=list)
+    done: set[str] = field(default_factory=set)
+    succeeded: int = 0
+    """The most nodes that a status has shown as succeeded."""
+
+    @property
+    def ended(self) -> bool:
+        return self.status.get("phase") in ENDED
+
+
+class Truth:
+    """`workflows` by uid."""
+
+    def __init__(self, story: Story, budget: int) -> None:
+        self.story = story
+        self.budget = budget
+        self.workflows: dict[str, Workflow] = {}
+        self.pods: dict[str, tuple[Workflow, PodRecord]] = {}
+        self.overlap = False
+        """Whether two controllers may have been at work at once: limits of one are not limits of two."""
+
+    def applied(self, who: str, request: Request, response: Response) -> None:
+        """A request had its effect."""
+        if response.status >= 300:
+            if request.method != "GET":
+                self.story.tell(f"{who}: {request.method} {request.path} -> {response.status}")
+            return
+        match request.method, request.path.split("/"):
+            case "POST", [*_, "pods"]:
+                self._pod_created(who, orjson.loads(response.body))
+            case "PATCH", [*_, "pods", _, "status"]:
+                self._pod_reported(orjson.loads(response.body))
+            case "DELETE", [*_, "pods", name]:
+                self.story.tell(f"{who}: deletes pod {name}")
+                self._pod_deleted(name)
+            case "PATCH", [*_, "flyteworkflows", _] | [*_, "flyteworkflows", _, "status"]:
+                self._workflow_written(who, request, orjson.loads(response.body))
+
+    # pods
+
+    def _pod_created(self, who: str, pod: dict[str, Any]) -> None:
+        metadata = pod["metadata"]
+        owner = metadata["ownerReferences"][0]["uid"]
+        node, attempt = metadata["annotations"][NODE], int(metadata["annotations"][ATTEMPT])
+        self.story.tell(f"{who}: creates pod {metadata['name']}")
+        workflow = self.workflows.get(owner)
+        if workflow is None:
+            self.story.broken(f"pod {metadata['name']} belongs to no workflow")
+            return
+        record = PodRecord(metadata["uid"], metadata["name"], node, attempt, self._next_run(workflow, node))
+        self.pods[record.uid] = workflow, record
+        if not workflow.deleted:  # else it will be collected, as are those that it follows
+            self._check_run(workflow, record)
+        workflow.pods.append(record)
+
+    def _next_run(self, workflow: Workflow, node: str) -> int:
+        """One that was deleted before its end is made up for; one that waits to be stopped has nothing else to come."""
+        earlier = [pod for pod in workflow.pods if pod.node == node]
+        return max((pod.run + (pod.came_to_its_end or self._is_stuck(pod)) for pod in earlier), default=0)
+
+    def _check_run(self, workflow: Workflow, record: PodRecord) -> None:
+        node, attempt = record.node, record.attempt
+        where = f"{workflow.name} node {node} attempt {attempt}"
+        for earlier in workflow.pods:
+            if earlier.node == node and earlier.attempt == attempt and not earlier.unseen_end:
+                self.story.broken(f"{where} is run twice")
+        expected = workflow.prediction.tasks.get(node)
+        if expected is None:
+            self.story.broken(f"{where} should never run")
+            return
+        if node in workflow.done:
+            self.story.broken(f"{where} is run though the node has ended well")
+        if missing := sorted(expected.after - workflow.done):
+            self.story.broken(f"{where} runs before {', '.join(missing)} ended well")
+        at_once = len({node} | {pod.node for pod in workflow.pods if pod.live and not self._is_stuck(pod)})
+        if workflow.parallelism and at_once > workflow.parallelism and not self.overlap:
+            self.story.broken(f"{workflow.name} runs {at_once} tasks at once, over its limit of {workflow.parallelism}")
+
+    def _is_stuck(self, pod: PodRecord) -> bool:
+        """Whether it only waits to be stopped: that may be under way."""
+        found = self.script(pod.uid)
+        return found is not None and found[1] in {Outcome.HANG, Outcome.IMAGE}
+
+    def _pod_reported(self, pod: dict[str, Any]) -> None:
+        phase = pod["status"].get("phase")
+        found = self.pods.get(pod["metadata"]["uid"])
+        if phase in {"Succeeded", "Failed"} and found is not None and found[1].live:
+            self.run_ended(pod["metadata"]["uid"])
+
+    def _pod_deleted(self, name: str) -> None:
+        for _, record in self.pods.values():
+            if record.name == name and record.live:
+                record.live = False
+                record.unseen_end = True
+
+    def script(self, uid: str) -> tuple[Expected, Outcome] | None:
+        """What the run of a pod must find and comes to; None for a pod that should not be."""
+        found = self.pods.get(uid)
+        if found is None or (expected := found[0].prediction.tasks.get(found[1].node)) is None:
+            return None
+        return expected, expected.script.outcome(found[1].run)
+
+    def run_ended(self, uid: str, *, unseen: bool = False) -> None:
+        """A pod's run came to the end that its script has."""
+        workflow, record = self.pods[uid]
+        found = self.script(uid)
+        assert found is not None
+        outcome = found[1]
+        self.story.tell(f"pod {record.name} {outcome.value}")
+        record.live = False
+        record.unseen_end = unseen
+        record.came_to_its_end = True
+        if outcome is Outcome.OK:
+            workflow.done.add(record.node)
+
+    # workflows
+
+    def _workflow_written(self, who: str, request: Request, obj: dict[str, Any]) -> None:
+        workflow = self.workflows.get(obj["metadata"]["uid"])
+        body = orjson.loads(request.body)
+        if workflow is None or "status" not in body:
+            return
+        status = obj.get("status", {})
+        self.story.tell(f"{who}: writes {workflow.name} as {status.get('state')}, {status.get('counts')}")
+        where = f"the status of {workflow.name}"
+        if workflow.ended and status.get("phase") != workflow.status.get("phase"):
+            self.story.broken(f"{where} was {workflow.status.get('state')}, and is {status.get('state')} now")
+        if len(status.get("nodes") or "") > self.budget:
+            self.story.broken(f"{where} has {len(base64.b64decode(status['nodes']))} bytes, over the budget")
+        succeeded = status.get("counts", {}).get(NodePhase.SUCCEEDED.name.lower(), 0)
+        if succeeded < workflow.succeeded:
+            self.story.broken(f"{where} had {workflow.succeeded} succeeded nodes, and has {succeeded}")
+        workflow.succeeded = max(workflow.succeeded, succeeded)
+        workflow.status = status
+
+
+class Watched:
+    """An interceptor around another: tells the truth of what was done, whatever the client gets to see of it."""
+
+    def __init__(self, truth: Truth, who: str, link: FaultyLink) -> None:
+        self._truth = truth
+        self._who = who
+        self.link = link
+
+    async def exchange(self, request: Request, forward: Forward) -> Response:
+        async def seen(passed: Request) -> Response:
+            response = await forward(passed)
+            self._truth.applied(self._who, passed, response)
+            return response
+
+        return await self.link.exchange(request, seen)
+
+    def stream(self, request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        return self.link.stream(request, chunks)

@@ -1,0 +1,50 @@
+"""Writing a status onto what it was computed from."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from flyteidl.core import literals_pb2
+
+from propeller.clock import LoopClock
+from propeller.config import Checkpoint
+from propeller.controller import workflow_crd
+from propeller.controller._checkpoint import Checkpointer, Foreign
+from propeller.controller._resource import WORKFLOWS, mark_of
+from propeller.embedded.server import ApiServer
+from propeller.handlers import STEPS
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Client, Raw
+from propeller.storage import MemoryStore, Storage
+from propeller.workflow import Execution, ExecutionInfo, WorkflowPhase, begin
+from tests.unit.workflow import drive
+
+
+async def test_a_foreign_status_is_noticed_where_both_snapshots_are_in_the_object_store() -> None:
+    clock = LoopClock()
+    everything_offloaded = Checkpoint(budget=1)
+    async with (
+        ApiServer(clock=clock, randomness=random.Random(0)) as server,
+        Storage(stores={"memory": MemoryStore()}) as storage,
+    ):
+        client = Client(server.transport(), clock=clock)
+        await client.create(CUSTOM_RESOURCE_DEFINITIONS, workflow_crd())
+        await client.create(NAMESPACES, {"metadata": {"name": "ns"}})
+        root = drive.graph(drive.task("a"))
+        created = await client.create(WORKFLOWS.typed(Raw), {"metadata": {"name": "e"}, "spec": root}, "ns")
+        uid, version = created["metadata"]["uid"], created["metadata"]["resourceVersion"]
+        mine, theirs = (_execution(root, uid) for _ in range(2))
+        theirs.phase = WorkflowPhase.FAILED
+        checkpointer = Checkpointer(client, storage, everything_offloaded, clock, subresource=True)
+        await checkpointer.write(theirs, version, mark_of({}))
+        with pytest.raises(Foreign):
+            await checkpointer.write(mine, version, mark_of({}))
+        assert (await client.get(WORKFLOWS, "e", "ns")).phase is WorkflowPhase.FAILED
+
+
+def _execution(root: dict[str, object], uid: str) -> Execution:
+    plan = drive.plan(root)
+    info = ExecutionInfo(name="e", namespace="ns", uid=uid, directory="memory://m/e", inputs=literals_pb2.LiteralMap())
+    execution = Execution(info, plan, now=1000.0)
+    begin(execution, STEPS, 1000.0)
+    return execution

@@ -1,0 +1,22 @@
+"""What pods prove about attempts that no status knows."""
+
+from __future__ import annotations
+
+from propeller.errors import ErrorKind
+from propeller.handlers import STEPS
+from propeller.workflow import AttemptProven, Failure, Launch, NodePhase, PodPhase, PodSeen, begin, decide
+from tests.unit.workflow.drive import execution, graph, plan, task
+
+
+def test_system_failures_before_a_restart_do_not_take_from_the_users_attempts_after_it() -> None:
+    two_tries = task("a", retry={"minAttempts": 2})
+    restarted = execution(plan(graph(two_tries)))
+    restarted.proven["a"] = AttemptProven(attempt=2, system_failures=2)
+    begun = begin(restarted, STEPS, 1000.0)
+    assert begun.effects == [Launch(0, 2)]
+    users = Failure("Error", "exit code 1", ErrorKind.USER, recoverable=True)
+    again = decide(restarted, [(0, PodSeen(2, PodPhase.FAILED, failure=users))], 1001.0, STEPS)
+    assert again.effects == [Launch(0, 3)]
+    over = decide(restarted, [(0, PodSeen(3, PodPhase.FAILED, failure=users))], 1002.0, STEPS)
+    assert not over.effects
+    assert restarted.phases[0] == NodePhase.FAILED

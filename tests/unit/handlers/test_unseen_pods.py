@@ -1,0 +1,22 @@
+"""Pods that come and go without an event."""
+
+from __future__ import annotations
+
+from propeller.handlers import STEPS
+from propeller.handlers.tasks import gone
+from propeller.workflow import Adopt, Launch, Launched, begin, decide
+from tests.unit.workflow.drive import execution, graph, plan, task
+
+
+def test_a_pod_that_nobody_saw_is_looked_for_and_its_attempt_is_not_waited_for_for_ever() -> None:
+    running = execution(plan(graph(task("a"))))
+    begin(running, STEPS, 1000.0)
+    launched = decide(running, [(0, Launched(0))], 1001.0, STEPS)
+    assert launched.wake is not None
+    looked = decide(running, [], launched.wake, STEPS)
+    assert looked.effects == [Adopt(0, 0)]
+    assert not looked.changed  # nothing that a status would have to say
+    assert looked.wake is not None
+    lost = decide(running, [(0, gone(0, "e-a-0"))], launched.wake, STEPS)
+    assert lost.wake is not None
+    assert decide(running, [], lost.wake, STEPS).effects == [Launch(0, 1)]

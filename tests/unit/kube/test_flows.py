@@ -1,0 +1,347 @@
+"""Flows and their limits, on virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from propeller.config import Client as ClientSettings
+from propeller.errors import Throttled, Unavailable
+from propeller.kube import CONFIG_MAPS, FLYTE_WORKFLOWS, LEASES, PODS, Client, Request, Response
+from propeller.kube._flows import Flows, requests_at_once
+from propeller.kube._limit import JITTER, LONGEST_PAUSE, FlowLimit
+from tests.unit.kube.scripted import ScriptedTransport, answer, failure
+from tests.unit.reconcile.virtual import now, run_virtually
+
+CREATE = Request(method="POST", path=PODS.path("a"))
+STATUS = Request(method="PATCH", path=FLYTE_WORKFLOWS.path("a", "w", "status"))
+OK = Response(status=200, body=b"{}")
+
+
+@dataclass
+class Server:
+    """Answers after `took` seconds; with 429 while more than `seats` requests are under way."""
+
+    took: float = 1.0
+    seats: int = 1_000_000
+    retry_after: str = "1"
+    under_way: int = 0
+    most: int = 0
+    refused: int = 0
+    answered: list[tuple[float, Request]] = field(default_factory=list)
+
+    async def send(self, request: Request, *, deadline: float) -> Response:
+        if self.under_way >= self.seats and request.method == "POST":
+            self.refused += 1
+            await asyncio.sleep(0.001)
+            return Response(status=429, headers={"retry-after": self.retry_after} if self.retry_after else {})
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        try:
+            async with asyncio.timeout(deadline):
+                await asyncio.sleep(self.took)
+        except TimeoutError as error:
+            raise Unavailable("late") from error
+        finally:
+            self.under_way -= 1
+        self.answered.append((now(), request))
+        return OK
+
+
+def flows(**at_once: int) -> Flows:
+    return Flows(ClientSettings(**at_once))
+
+
+@pytest.mark.parametrize(
+    ("request_", "flow"),
+    [
+        (CREATE, "writes"),
+        (Request(method="DELETE", path=PODS.path("a", "p")), "writes"),
+        (Request(method="POST", path=PODS.path("a", "p", "binding")), "writes"),
+        (STATUS, "status"),
+        (Request(method="PATCH", path=FLYTE_WORKFLOWS.path("a", "w")), "status"),
+        (Request(method="PUT", path=CONFIG_MAPS.path("a", "c")), "status"),
+        (Request(method="GET", path=PODS.path("a")), "reads"),
+        (Request(method="GET", path="/version"), "reads"),
+        (Request(method="GET", path=LEASES.path("a", "l")), "leases"),
+        (Request(method="PUT", path=LEASES.path("a", "l")), "leases"),
+        (Request(method="POST", path=LEASES.path("a")), "leases"),
+    ],
+    ids=lambda value: f"{value.method} {value.path}" if isinstance(value, Request) else value,
+)
+def test_the_flow_follows_from_verb_and_resource(request_: Request, flow: str) -> None:
+    all_of_them = flows()
+    assert all_of_them.of(request_) is getattr(all_of_them, flow)
+
+
+async def test_a_flow_that_is_full_delays_no_other() -> None:
+    limits, server = flows(writes_at_once=4), Server(took=10.0)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(20):
+            group.create_task(limits.send(server, CREATE, 100.0))  # type: ignore[arg-type] # what it needs of one
+        await asyncio.sleep(1)
+        assert (limits.writes.in_flight, limits.writes.waiting) == (4, 16)
+        server.took, began = 0.5, now()
+        await limits.send(server, STATUS, 100.0)  # type: ignore[arg-type]
+        assert now() - began == 0.5
+    assert (limits.writes.in_flight, limits.writes.waiting, server.most) == (0, 0, 5)
+
+
+async def test_a_pause_of_one_flow_is_no_pause_of_another() -> None:
+    limits, server = flows(), Server(seats=0, retry_after="20")
+    assert (await limits.send(server, CREATE, 30.0)).status == 429  # type: ignore[arg-type]
+    assert (limits.writes.held, limits.status.held, limits.leases.held) == (1, 0, 0)
+    began = now()
+    await limits.send(server, STATUS, 30.0)  # type: ignore[arg-type]
+    assert now() - began == pytest.approx(server.took)
+
+
+async def test_a_pause_that_the_server_asks_for_is_kept_with_jitter() -> None:
+    limits, server = flows(writes_at_once=1), Server(seats=0, retry_after="7")
+    began = now()
+    await limits.send(server, CREATE, 30.0)  # type: ignore[arg-type]
+    server.seats = 1
+    await limits.send(server, CREATE, 30.0)  # type: ignore[arg-type]
+    assert 7 <= now() - began - server.took <= 7 * (1 + JITTER) + 0.01
+
+
+async def test_where_all_are_refused_all_pause_and_do_not_come_back_together() -> None:
+    limits, server = flows(writes_at_once=32), Server(seats=0, retry_after="4")
+    began = now()
+    await asyncio.gather(*(limits.send(server, CREATE, 30.0) for _ in range(32)))  # type: ignore[arg-type]
+    assert (limits.writes.held, limits.writes.limit) == (32, 16)
+    server.seats = 100
+    await asyncio.gather(*(limits.send(server, CREATE, 30.0) for _ in range(32)))  # type: ignore[arg-type]
+    came = [time - began for time, _ in server.answered]
+    assert min(came) >= 4 + server.took
+    assert len({round(time, 3) for time in came}) > 5
+
+
+async def test_where_one_of_many_is_refused_the_others_go_on() -> None:
+    limit = FlowLimit("writes", 8)
+    assert [limit.try_enter() for _ in range(8)] == [True] * 8
+    limit.refused(0, 5.0)
+    for _ in range(7):
+        limit.leave()
+    assert (limit.limit, limit.held) == (4, 1)
+    assert [limit.try_enter() for _ in range(4)] == [True, True, True, False]
+
+
+async def test_a_pause_without_reason_or_end_is_cut() -> None:
+    limit = FlowLimit("writes", 1)
+    assert limit.try_enter()
+    limit.refused(limit.shrinks, 86_400.0)
+    began = now()
+    await limit.enter(100.0)
+    assert LONGEST_PAUSE <= now() - began <= LONGEST_PAUSE * (1 + JITTER)
+
+
+async def test_refusals_of_one_burst_halve_the_limit_once() -> None:
+    limit = FlowLimit("writes", 32)
+    noted = [limit.shrinks for _ in range(32) if limit.try_enter()]
+    for shrinks in noted:
+        limit.refused(shrinks, None)
+    assert (limit.limit, limit.throttled, limit.in_flight) == (16, 32, 0)
+
+
+async def test_refusals_one_after_the_other_never_bring_the_limit_under_one() -> None:
+    limit = FlowLimit("writes", 32)
+    for _ in range(20):
+        assert limit.try_enter()
+        limit.refused(limit.shrinks, None)
+    assert limit.limit == 1
+    assert limit.try_enter()
+
+
+async def test_a_limit_grows_by_one_a_second_with_successes_and_never_over_its_most() -> None:
+    limit = FlowLimit("writes", 6)
+    assert limit.try_enter()
+    limit.refused(limit.shrinks, None)
+    grown = []
+    for _ in range(20):
+        await asyncio.sleep(0.5)
+        assert limit.try_enter()
+        limit.succeeded()
+        grown.append(limit.limit)
+    assert grown == [3, 4, 4, 5, 5, *[6] * 15]
+
+
+async def test_a_limit_does_not_grow_by_time_alone() -> None:
+    limit = FlowLimit("writes", 6)
+    assert limit.try_enter()
+    limit.refused(limit.shrinks, None)
+    await asyncio.sleep(100)
+    assert limit.try_enter()
+    limit.succeeded()
+    assert limit.limit == 4
+
+
+async def test_an_exhausted_quota_or_a_failure_of_the_server_limits_no_flow() -> None:
+    for step in (failure(403, "Forbidden", "exceeded quota: q"), failure(503), failure(500), Unavailable("gone")):
+        client = Client(ScriptedTransport(step))
+        with pytest.raises((Throttled, Unavailable)):
+            await client.create(CONFIG_MAPS, {"metadata": {"name": "a"}}, "a")
+        writes = client.flows.writes
+        assert (writes.limit, writes.in_flight, writes.throttled, writes.held) == (32, 0, 0, 0)
+
+
+async def test_no_room_within_the_deadline_is_throttled_and_says_why() -> None:
+    limits, server = flows(writes_at_once=1), Server(took=50.0)
+    first = asyncio.create_task(limits.send(server, CREATE, 100.0))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    with pytest.raises(
+        Throttled, match="no room for a request within 5 s: 1 of the flow 'writes' are under way, and 1"
+    ):
+        await limits.send(server, CREATE, 5.0)  # type: ignore[arg-type]
+    assert (await first).status == 200
+    assert (limits.writes.in_flight, limits.writes.waiting) == (0, 0)
+
+
+async def test_the_wait_for_a_place_counts_towards_the_deadline() -> None:
+    limits, server = flows(writes_at_once=1), Server(took=4.0)
+    first = asyncio.create_task(limits.send(server, CREATE, 100.0))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable):
+        await limits.send(server, CREATE, 5.0)  # type: ignore[arg-type]
+    assert now() == 5.0
+    await first
+
+
+async def test_a_client_counts_what_it_sends() -> None:
+    client = Client(ScriptedTransport(failure(429), answer({"metadata": {"name": "a"}})))
+    with pytest.raises(Throttled):
+        await client.create(CONFIG_MAPS, {"metadata": {"name": "a"}}, "a")
+    await client.get(CONFIG_MAPS, "a", "a")
+    assert (client.flows.writes.throttled, client.flows.writes.limit) == (1, 16)
+    assert (client.flows.reads.throttled, client.flows.reads.limit) == (0, 12)
+
+
+async def test_a_server_with_few_seats_is_used_and_not_hammered() -> None:
+    """More than half of what it can do is done, in spite of 32 who want to; what is refused is the probing for more."""
+    limits, server = flows(writes_at_once=32), Server(took=0.1, seats=4)
+    done = 0
+
+    async def work() -> None:
+        nonlocal done
+        for _ in range(40):
+            while (await limits.send(server, CREATE, 1000.0)).status == 429:  # type: ignore[arg-type]
+                pass
+            done += 1
+
+    began = now()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(32):
+            group.create_task(work())
+    assert done == 1280
+    assert server.most == 4
+    assert server.refused < done / 10
+    assert done * server.took / (now() - began) > 0.5 * server.seats
+
+
+@pytest.mark.parametrize("field_", ["writes_at_once", "status_at_once", "reads_at_once", "leases_at_once"])
+def test_a_share_of_nothing_is_refused(field_: str) -> None:
+    with pytest.raises(ValueError, match=f"{field_} must be at least 1"):
+        ClientSettings(**{field_: 0})
+
+
+def test_the_flows_together_take_a_small_part_of_what_a_server_has() -> None:
+    assert requests_at_once(ClientSettings()) <= 64
+
+
+@dataclass(frozen=True)
+class Guest:
+    """Arrives, stays, and goes; or gives up after `patience` seconds, or is cancelled."""
+
+    arrives: float
+    stays: float
+    patience: float
+    cancelled: float | None
+    ends: str
+
+
+guests = st.builds(
+    Guest,
+    arrives=st.sampled_from([0.0, 0.0, 1.0, 2.0, 2.5]),
+    stays=st.sampled_from([0.0, 1.0, 3.0]),
+    patience=st.sampled_from([1.0, 5.0, 1000.0]),
+    cancelled=st.none() | st.sampled_from([0.0, 1.0, 2.0, 3.0, 4.0]),
+    ends=st.sampled_from(["succeeded", "leave", "refused", "refused with a pause"]),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(guests, min_size=1, max_size=15), st.integers(1, 4))
+def test_places_are_given_in_order_and_none_is_lost(sequence: list[Guest], most: int) -> None:
+    async def main() -> None:
+        limit = FlowLimit("writes", most)
+        order = itertools.count()
+        admitted: list[tuple[int, float]] = []
+
+        async def visit(guest: Guest) -> None:
+            await asyncio.sleep(guest.arrives)
+            number = next(order)
+            if not limit.try_enter():
+                await limit.enter(guest.patience)
+            admitted.append((number, now()))
+            assert 0 < limit.in_flight <= most
+            shrinks = limit.shrinks
+            try:
+                await asyncio.sleep(guest.stays)
+            except asyncio.CancelledError:
+                limit.leave()
+                raise
+            match guest.ends:
+                case "refused":
+                    limit.refused(shrinks, None)
+                case "refused with a pause":
+                    limit.refused(shrinks, 2.0)
+                case "leave":
+                    limit.leave()
+                case _:
+                    limit.succeeded()
+
+        tasks = [asyncio.create_task(visit(guest)) for guest in sequence]
+        for guest, task in zip(sequence, tasks, strict=True):
+            if guest.cancelled is not None:
+                asyncio.get_running_loop().call_later(guest.cancelled, task.cancel)
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        for guest, result in zip(sequence, results, strict=True):
+            match result:
+                case asyncio.CancelledError():
+                    assert guest.cancelled is not None
+                case Throttled():
+                    assert guest.patience < 1000
+                case _:
+                    assert result is None, repr(result)
+        times = [time for _, time in sorted(admitted)]
+        assert times == sorted(times), "one who came later was let in at an earlier time"
+        assert (limit.in_flight, limit.waiting) == (0, 0)
+        await limit.enter(100.0)  # there is a place again, after what pauses there are
+        assert 1 <= limit.limit <= most
+
+    run_virtually(main())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(["POST", "PATCH", "GET"]), max_size=60), st.integers(1, 4), st.integers(0, 3))
+def test_no_burst_of_other_flows_ever_delays_a_lease(burst: list[str], at_once: int, seats: int) -> None:
+    async def main() -> None:
+        limits = flows(writes_at_once=at_once, status_at_once=at_once, reads_at_once=at_once)
+        server = Server(took=5.0, seats=seats, retry_after="3")
+        renewal = Request(method="PUT", path=LEASES.path("a", "l"))
+        async with asyncio.TaskGroup() as group:
+            for method in burst:
+                request = Request(method=method, path=PODS.path("a", "p"))
+                group.create_task(limits.send(server, request, 10_000.0))  # type: ignore[arg-type]
+            for _ in range(5):
+                began = now()
+                await limits.send(server, renewal, 10.0)  # type: ignore[arg-type]
+                assert now() - began == pytest.approx(server.took)
+        assert limits.leases.throttled == 0
+
+    run_virtually(main())
