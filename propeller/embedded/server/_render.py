@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import yaml
 
-from propeller.embedded.server._answers import JSON_HEADERS
+from propeller.embedded.server._answers import JSON_HEADERS, Failure
 from propeller.embedded.server._requests import Call, Form, header, wants_yaml
 from propeller.embedded.server._storage import Record
 from propeller.embedded.server._tables import partial_metadata, table
@@ -26,6 +26,8 @@ def object_response(call: Call, record: Record, now: float, status: int = 200, h
             body = kind.head + record.tail
         case Form.METADATA:
             body = orjson.dumps(partial_metadata(record.parsed()))
+        case Form.METADATA_LIST:
+            raise _other_form(call, "PartialObjectMetadataList", "not a list", kind.kind)
         case Form.TABLE:
             body = orjson.dumps(table(kind, [record.parsed()], _version(record), now=now, include=_include(call)))
     return in_format(call, Response(status=status, headers=headers, body=body))
@@ -49,6 +51,8 @@ def list_response(call: Call, records: Iterable[Record], metadata: dict[str, Any
             else:
                 body = head + b"]}"
         case Form.METADATA:
+            raise _other_form(call, "PartialObjectMetadata", "a list", kind.list_kind)
+        case Form.METADATA_LIST:
             content = {
                 "kind": "PartialObjectMetadataList",
                 "apiVersion": "meta.k8s.io/v1",
@@ -62,6 +66,16 @@ def list_response(call: Call, records: Iterable[Record], metadata: dict[str, Any
     return in_format(call, Response(status=200, headers=JSON_HEADERS, body=body))
 
 
+def _other_form(call: Call, asked: str, what: str, type_name: str) -> Failure:
+    """One object was asked for as a list, or a list as one."""
+    go = (
+        f"unstructured.Unstructured{'List' if what == 'a list' else ''}"
+        if call.target.kind.custom
+        else f"core.{type_name}"
+    )
+    return Failure(406, "NotAcceptable", f"you requested {asked}, but the requested object is {what} (*{go})")
+
+
 def event_encoder(call: Call, now: Callable[[], float]) -> EventEncoder:
     """How a watch's lines are made. Whole objects are not copied: the pieces are shared until they are joined."""
     kind = call.target.kind
@@ -70,6 +84,8 @@ def event_encoder(call: Call, now: Callable[[], float]) -> EventEncoder:
             name: b'{"type":"%s","object":' % name.encode() + kind.head for name in ("ADDED", "MODIFIED", "DELETED")
         }
         return lambda type_, record: (heads[type_], record.tail, b"}\n")
+    if call.form is Form.METADATA_LIST:
+        raise _other_form(call, "PartialObjectMetadataList", "not a list", kind.kind)
     shown: list[bool] = []
 
     def encode(type_: str, record: Record) -> Sequence[bytes]:

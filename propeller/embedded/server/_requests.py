@@ -39,6 +39,7 @@ class Form(enum.Enum):
 
     OBJECT = enum.auto()
     METADATA = enum.auto()
+    METADATA_LIST = enum.auto()
     TABLE = enum.auto()
 
 
@@ -157,7 +158,7 @@ def _form_named(parameters: Mapping[str, str]) -> Form | None:
     return {
         "Table": Form.TABLE,
         "PartialObjectMetadata": Form.METADATA,
-        "PartialObjectMetadataList": Form.METADATA,
+        "PartialObjectMetadataList": Form.METADATA_LIST,
     }.get(wanted)
 
 

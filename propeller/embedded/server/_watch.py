@@ -24,6 +24,9 @@ from propeller.errors import Unavailable
 _BATCH = 500
 """Changes that are joined into one chunk: 1.5 MB of pods."""
 
+_SHORTEST = 1e-6
+"""Seconds. A shorter delay is now, for ever: a virtual clock would not move on."""
+
 _LAST_BOOKMARK = 2.0
 """Seconds before its end at which a watch gets its last bookmark."""
 
@@ -156,7 +159,7 @@ class Watch:
     def _plan_bookmark(self, loop: asyncio.AbstractEventLoop, timers: list[asyncio.TimerHandle], ends: float) -> None:
         """The next one; the last comes shortly before the end, so that who resumes is up to date."""
         delay = min(self._bookmark_every, ends - _LAST_BOOKMARK - loop.time())
-        if delay > 0:
+        if delay > _SHORTEST:
             timers[1:] = [loop.call_later(delay, self._want_bookmark, timers, ends)]
 
     async def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
