@@ -39,6 +39,7 @@ class Cluster(msgspec.Struct, frozen=True):
     operator: Path
     controller: Path
     storage: Path
+    settings: Path
 
 
 async def output_of(*words: object, stdin: bytes = b"") -> str:
@@ -66,7 +67,7 @@ async def controller(cluster: Cluster, namespace: str = NAMESPACE) -> AsyncItera
         PROPELLER,
         *("controller", "--kubeconfig", cluster.controller, "--metrics-port", "0"),
         *("--namespace", namespace, "--elect" if namespace == NAMESPACE else "--no-elect"),
-        *("--metadata-prefix", f"file://{cluster.storage}"),
+        *("--metadata-prefix", f"file://{cluster.storage}", "--config", cluster.settings),
         stderr=subprocess.PIPE,
     )
     try:
@@ -93,7 +94,9 @@ async def cluster(kube_apiserver: KubeApiserver, tmp_path_factory: pytest.TempPa
     document["contexts"][0]["context"]["namespace"] = "flyte"
     (home / "controller").write_text(yaml.safe_dump(document))
     settings = Settings(kubelet=KubeletSettings(python=sys.executable, working_dir=str(EXAMPLES)))
-    cluster = Cluster(operator, home / "controller", home / "storage")
+    # the server lets a watch fall silent that began while a new resource type was still being set up
+    (home / "settings.toml").write_text("[informers]\nprogress_deadline = 10.0\n")
+    cluster = Cluster(operator, home / "controller", home / "storage", home / "settings.toml")
     async with (
         connect(kube_apiserver.connection()) as client,
         run_kubelet(client, home / "kubelet", settings, node_name="node-of-this-machine"),
