@@ -126,7 +126,8 @@ async def create(
 async def status(cluster: Cluster, name: str, *words: str, namespace: str = NAMESPACE) -> Any:
     """The last line of `propeller status -w`."""
     out = await output_of(
-        *(PROPELLER, "status", name, "-n", namespace, "--kubeconfig", cluster.operator, "--output", "json", *words)
+        *(PROPELLER, "status", name, "-n", namespace, "--kubeconfig", cluster.operator, "--output", "json", *words),
+        *("--config", cluster.settings),
     )
     return json.loads(out.splitlines()[-1])
 
