@@ -57,7 +57,7 @@ def list_response(call: Call, records: Iterable[Record], metadata: dict[str, Any
                 "kind": "PartialObjectMetadataList",
                 "apiVersion": "meta.k8s.io/v1",
                 "metadata": metadata,
-                "items": [partial_metadata(record.parsed()) for record in records],
+                "items": [partial_metadata(record.parsed()) for record in records] or None,
             }
             body = orjson.dumps(content)
         case Form.TABLE:
@@ -68,11 +68,9 @@ def list_response(call: Call, records: Iterable[Record], metadata: dict[str, Any
 
 def _other_form(call: Call, asked: str, what: str, type_name: str) -> Failure:
     """One object was asked for as a list, or a list as one."""
-    go = (
-        f"unstructured.Unstructured{'List' if what == 'a list' else ''}"
-        if call.target.kind.custom
-        else f"core.{type_name}"
-    )
+    go = f"core.{type_name}"
+    if call.target.kind.custom:
+        go = "unstructured.UnstructuredList" if what == "a list" else "unstructured.Unstructured"
     return Failure(406, "NotAcceptable", f"you requested {asked}, but the requested object is {what} (*{go})")
 
 
