@@ -130,7 +130,7 @@ def fields_of(value: Any, schema: Schema, path: str = "") -> Fields:
     result = {}
     for name, member in value.items():
         child = schema.child(name)
-        if member == [] and not child.atomic:
+        if member == [] and child.shape is Shape.LIST and not child.atomic:
             continue  # a list that is merged is nothing but its items
         below = fields_of(member, child, f"{path}.{name}")
         known = schema.shape is Shape.OBJECT and name in schema.fields

@@ -11,7 +11,6 @@ Caveats
 from __future__ import annotations
 
 import asyncio
-import base64
 import errno
 import hmac
 import secrets
@@ -24,6 +23,7 @@ from aiohttp import web
 
 from propeller.embedded.server._answers import request_too_large, unauthorized
 from propeller.embedded.server._bodies import MAX_REQUEST_BYTES
+from propeller.embedded.server._front import Front
 from propeller.embedded.server._requests import PREFIX_HEADER
 from propeller.errors import Invalid, Unavailable
 from propeller.kube import Request, Response, Stream, Transport
@@ -33,35 +33,6 @@ _DEADLINE = 60.0
 
 _SHUTDOWN = 1.0
 _OPEN_PATHS = ("/healthz", "/livez", "/readyz")
-_NAME = "embedded"
-
-
-class Front:
-    """Where the server listens, and what lets one in: `token`, as a bearer's."""
-
-    def __init__(self, url: str, token: str, ca: bytes | None) -> None:
-        self.url = url
-        self.token = token
-        self._ca = ca
-
-    def __repr__(self) -> str:
-        return f"Front({self.url})"
-
-    def kubeconfig(self, namespace: str = "default") -> dict[str, Any]:
-        """A kubeconfig with one context, as JSON (which is YAML)."""
-        is_secure = self.url.startswith("https")
-        cluster: dict[str, Any] = {"server": self.url if is_secure else f"{self.url}/{self.token}"}
-        if self._ca is not None:
-            cluster["certificate-authority-data"] = base64.b64encode(self._ca).decode()
-        context = {"cluster": _NAME, "user": _NAME, "namespace": namespace}
-        return {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": _NAME, "cluster": cluster}],
-            "users": [{"name": _NAME, "user": {"token": self.token}}],
-            "contexts": [{"name": _NAME, "context": context}],
-            "current-context": _NAME,
-        }
 
 
 @asynccontextmanager

@@ -9,7 +9,6 @@ from typing import Any
 
 from propeller.embedded.server._answers import (
     Cause,
-    Failure,
     bad_request,
     forbidden_field,
     invalid_value,
@@ -51,9 +50,7 @@ def place(metadata: Metadata, namespace: str) -> None:
 
 
 def begin(metadata: Metadata, *, uid: str, now: str) -> None:
-    """What the server sets at a creation, over whatever the client sent. Raises Failure for a resourceVersion."""
-    if metadata.pop("resourceVersion", "") not in ("", "0"):
-        raise Failure(500, "", "resourceVersion should not be set on objects to be created")
+    """What the server sets at a creation, over whatever the client sent."""
     for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"):
         metadata.pop(name, None)
     metadata["uid"] = uid

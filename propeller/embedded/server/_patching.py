@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -30,9 +31,9 @@ from propeller.embedded.server._patches import MAX_OPERATIONS, DoesNotApply, jso
 from propeller.embedded.server._render import object_response
 from propeller.embedded.server._requests import META_GROUP, Call, is_true
 from propeller.embedded.server._storage import Object, Record
-from propeller.embedded.server._strategic import Malformed, strategic_merge
+from propeller.embedded.server._strategic import Malformed, go_text, strategic_merge
 from propeller.embedded.server._typecheck import TypeMismatch, json_type
-from propeller.embedded.server._writes import Writer, Writes, accept, check_name, checked, warning_headers
+from propeller.embedded.server._writes import Writer, Writes, accept, check_name, checked, decoded, warning_headers
 from propeller.kube import Response
 
 _OF_STATUS = ("kind", "apiVersion", "metadata", "status")
@@ -64,7 +65,8 @@ def patch(writes: Writes, call: Call, now: float) -> Response:
     patched = _patched({"kind": kind.kind, "apiVersion": kind.api_version, **old}, document, how, kind)
     if call.target.subresource == "status":
         patched = {name: patched[name] for name in _OF_STATUS if name in patched}
-    obj, warnings = _accepted(call, patched)
+    shown = go_text(document) if how is Patch.STRATEGIC else orjson.dumps(patched).decode()
+    obj, warnings = _accepted(call, patched, lambda why: _blamed(shown, why))
     check_name(call.target, obj)
     stored = writes.update(call, record, obj, Writer(call, writes.time()), old=old)
     return object_response(call, stored, now, 200, warning_headers(warnings))
@@ -131,7 +133,7 @@ def _patched(current: Object, document: Any, how: Patch, kind: Kind) -> Object:
     except DoesNotApply as error:
         raise _inapplicable(error, how) from error
     if not isinstance(patched, dict):
-        raise _blamed(patched, f"json: cannot unmarshal {json_type(patched)} into an object")
+        raise _blamed(orjson.dumps(patched).decode(), f"json: cannot unmarshal {json_type(patched)} into an object")
     return patched
 
 
@@ -141,24 +143,24 @@ def _inapplicable(error: DoesNotApply, how: Patch) -> Failure:
     return bad_request(str(error)) if isinstance(error, Malformed) else Failure(500, "", str(error))
 
 
-def _accepted(call: Call, patched: Object) -> tuple[Object, list[str]]:
-    """The patched object as its kind has it. Raises Failure, which blames the patch."""
+def _accepted(call: Call, patched: Object, blame: Callable[[str], Failure]) -> tuple[Object, list[str]]:
+    """The patched object as its kind has it. Raises the Failure that `blame` makes of what is wrong."""
     kind, strictness = call.target.kind, call.query.get("fieldValidation")
     obj = {name: value for name, value in patched.items() if name not in ("kind", "apiVersion")}
     if obj.get("metadata") is None or isinstance(obj["metadata"], dict):
         obj["metadata"] = dict(obj.get("metadata") or {})
     try:
-        obj, unknown = accept(kind, obj)
+        obj, unknown = decoded(kind, obj)
     except TypeMismatch as error:
-        raise _blamed(patched, str(error)) from error
+        raise blame(str(error)) from error
     warnings = [f"unknown field {quoted(path)}" for path in unknown]
     if warnings and strictness == "Strict":
-        raise _blamed(patched, f"strict decoding error: {', '.join(warnings)}")
+        raise blame(f"strict decoding error: {', '.join(warnings)}")
     return obj, [] if strictness == "Ignore" else warnings
 
 
-def _blamed(patched: Any, why: str) -> Failure:
-    return invalid("", "", "", [invalid_value("patch", orjson.dumps(patched).decode(), why)])
+def _blamed(patch: str, why: str) -> Failure:
+    return invalid("", "", "", [invalid_value("patch", patch, why)])
 
 
 def _apply(writes: Writes, call: Call, config: Any, now: float) -> Response:
@@ -183,7 +185,7 @@ def _apply(writes: Writes, call: Call, config: Any, now: float) -> Response:
         raise _untyped(call, str(error)) from error
     if call.manager == "kubectl":
         _note_applied(obj, config, kind)
-    obj, warnings = _accepted(call, {"kind": kind.kind, "apiVersion": kind.api_version, **obj})
+    obj, warnings = _accepted(call, obj, lambda why: _unconvertible(call, why))
     if record is None:
         created = writes.create_object(call, obj, after)
         return object_response(call, created, now, 201, warning_headers(warnings))
@@ -191,6 +193,13 @@ def _apply(writes: Writes, call: Call, config: Any, now: float) -> Response:
         obj["metadata"]["resourceVersion"] = str(record.version)
     stored = writes.update(call, record, obj, writer, applied=after)
     return object_response(call, stored, now, 200, warning_headers(warnings))
+
+
+def _unconvertible(call: Call, why: str) -> Failure:
+    kind, name = call.target.kind, call.target.name
+    what = f"{kind.group}/{kind.version}, Kind={kind.kind}"
+    how = f"failed to convert new object (/{name}; {what}) to proper version: unable to convert unstructured object to"
+    return Failure(500, "", f"{how} {what}: {why}")
 
 
 def _configuration(call: Call, config: Any, exists: bool) -> Object:

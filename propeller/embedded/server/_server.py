@@ -23,9 +23,9 @@ from propeller.embedded.server._answers import Answer
 from propeller.embedded.server._definitions import Definitions
 from propeller.embedded.server._deletes import Deletes
 from propeller.embedded.server._expiry import expire
+from propeller.embedded.server._front import Front
 from propeller.embedded.server._gc import GarbageCollector
 from propeller.embedded.server._handler import Handler
-from propeller.embedded.server._http import Front, serve
 from propeller.embedded.server._kinds import Registry, builtin_kinds
 from propeller.embedded.server._namespaces import INITIAL, Namespaces
 from propeller.embedded.server._pod_requests import LogSource
@@ -158,6 +158,8 @@ class ApiServer:
 
         Port 0 means any free one; `token` None means a new random one. Raises Invalid where the port is taken.
         """
+        from propeller.embedded.server._http import serve  # here, as aiohttp takes its time and few open this door
+
         transport = self.transport(user, interceptor=interceptor)
         async with serve(transport, host, port, token=token, tls=tls, ca=ca) as front:
             yield front

@@ -75,7 +75,7 @@ def _merged(old: Any, new: Any, schema: Schema) -> Any:
     if not old and not new:
         return old
     if len({json_type(item) for item in (*old, *new)}) > 1:
-        raise DoesNotApply(f"list element types are not identical: {_shown([old, new])}")
+        raise DoesNotApply(f"list element types are not identical: {go_text([old, new])}")
     if not isinstance((*old, *new)[0], dict):
         joined = [*old, *(item for index, item in enumerate(new) if item not in old and item not in new[:index])]
         return _ordered(joined, new, old, "")
@@ -136,10 +136,10 @@ def _places(items: Any, key: str) -> dict[Any, int]:
 def _key_of(item: Any, key: str) -> Any:
     """What tells an item from others of its list: text or a number."""
     if key and (not isinstance(item, dict) or key not in item):
-        raise DoesNotApply(f"map: {_shown(item)} does not contain declared merge key: {key}")
+        raise DoesNotApply(f"map: {go_text(item)} does not contain declared merge key: {key}")
     value = item[key] if key else item
     if isinstance(value, dict | list):
-        raise DoesNotApply(f"{_shown(value)} cannot tell an item of a list from others")
+        raise DoesNotApply(f"{go_text(value)} cannot tell an item of a list from others")
     return value
 
 
@@ -155,7 +155,7 @@ def _check_order(patch: Any, order: Any, key: str) -> None:
     wanted = iter([_key_of(item, key) for item in order])
     if order and not all(_key_of(item, key) in wanted for item in patch if not _has_directive(item)):
         raise DoesNotApply(
-            f"The order in patch list:\n{_shown(patch)}\n doesn't match $setElementOrder list:\n{_shown(order)}\n"
+            f"The order in patch list:\n{go_text(patch)}\n doesn't match $setElementOrder list:\n{go_text(order)}\n"
         )
 
 
@@ -193,16 +193,16 @@ def _plain(value: Any) -> Any:
 
 
 def _bad_directive(directive: Any, patch: Mapping[str, Any]) -> DoesNotApply:
-    return DoesNotApply(f"unknown patch type: {_shown(directive)} in map: {_shown(patch)}")
+    return DoesNotApply(f"unknown patch type: {go_text(directive)} in map: {go_text(patch)}")
 
 
-def _shown(value: Any) -> str:
+def go_text(value: Any) -> str:
     """A value as Go's %v shows it, which is what clients get to read."""
     match value:
         case dict():
-            return f"map[{' '.join(f'{name}:{_shown(value[name])}' for name in sorted(value))}]"
+            return f"map[{' '.join(f'{name}:{go_text(value[name])}' for name in sorted(value))}]"
         case list():
-            return f"[{' '.join(map(_shown, value))}]"
+            return f"[{' '.join(map(go_text, value))}]"
         case None:
             return "<nil>"
         case bool():

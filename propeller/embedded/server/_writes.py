@@ -47,6 +47,9 @@ _MAX_MESSAGE_BYTES = 2 * 1024 * 1024
 _ENVELOPE_BYTES = 512
 """What goes to etcd beside the object."""
 
+_NOBODYS = {"name", "namespace", "uid", "creationTimestamp", "generation"}
+"""Metadata that nobody owns."""
+
 Admission = Callable[[Call, Object], None]
 """A last look at a new object, which may refuse it by raising Failure."""
 
@@ -86,18 +89,20 @@ class Writes:
         """Create a decoded object. Raises Failure."""
         kind, strategy, metadata = call.target.kind, call.target.kind.strategy, obj["metadata"]
         metadata.pop("managedFields", None)
+        version = metadata.pop("resourceVersion", "")
         _metadata.place(metadata, call.target.namespace)
         _metadata.begin(metadata, uid=self._identity.uid(), now=self._identity.time())
         generated = not metadata.get("name") and metadata.get("generateName")
         if generated:
             metadata["name"] = _metadata.generated_name(metadata["generateName"], self._identity.suffix())
         self._admit(call, obj)
-        _default(kind, obj)
         strategy.prepare_create(obj)
         _metadata.drop_empty(metadata)
         causes = [*_metadata.validate(metadata, strategy.name_rule, core=kind.group == ""), *strategy.validate(obj)]
         if causes:
             raise invalid(kind.group, kind.kind, metadata.get("name", ""), causes)
+        if version not in ("", "0"):
+            raise Failure(500, "", "resourceVersion should not be set on objects to be created")
         self._admit_valid(call, obj)
         key = f"{metadata['namespace']}/{metadata['name']}" if call.target.namespace else metadata["name"]
         existing = kind.collection.records.get(key)
@@ -106,13 +111,14 @@ class Writes:
         applied = bool(managers) and managers[0].operation != UPDATE
         if applied:
             metadata["managedFields"] = to_json(managers)
-        return self._store(call, obj, None, () if applied else managers)
+        return self._store(call, obj, None, () if applied or _owns_nothing(obj) else managers)
 
     def replace(self, call: Call, now: float) -> Response:
         """PUT onto an object, or onto its status."""
         target, kind = call.target, call.target.kind
         call = checked("UpdateOptions", call)
         obj, warnings = self.decode(call, read_object(call.request, kind))
+        _metadata.place(obj["metadata"], target.namespace)
         check_name(target, obj)
         try:
             record = record_of(target)
@@ -148,7 +154,6 @@ class Writes:
         self._check_version(kind, record, metadata)
         _metadata.keep_system_fields(metadata, old_metadata)
         given = metadata.pop("managedFields", None)
-        _default(kind, obj)
         if target.subresource == "status":
             strategy.prepare_status(obj, old)
             metadata = obj["metadata"]
@@ -187,7 +192,7 @@ class Writes:
         if call.query.get("fieldValidation") == "Strict":
             duplicates = duplicate_fields(call.request.body)
         try:
-            obj, unknown = accept(kind, obj)
+            obj, unknown = decoded(kind, obj)
         except TypeMismatch as error:
             raise misfit(kind, str(error)) from error
         warnings = [
@@ -286,12 +291,24 @@ def accept(kind: Kind, obj: Object) -> tuple[Object, tuple[str, ...]]:
     return obj, unknown
 
 
+def decoded(kind: Kind, obj: Object) -> tuple[Object, tuple[str, ...]]:
+    """The same, with what the client left out. Raises TypeMismatch."""
+    obj, unknown = accept(kind, obj)
+    kind.strategy.default(obj)
+    return obj, unknown
+
+
 def _check_vanished(kind: Kind, obj: Object) -> None:
     """Raises Failure where a PUT that would create is meant for an object that is gone."""
     metadata = obj["metadata"]
     if uid := metadata.get("uid"):
         raise conflict(kind.group, kind.plural, metadata["name"], _other_uid(kind, metadata["name"], uid, ""))
     metadata.pop("resourceVersion", None)
+
+
+def _owns_nothing(obj: Object) -> bool:
+    """Whether nothing in a new object is its creator's doing."""
+    return len(obj) == 1 and obj["metadata"].keys() <= _NOBODYS
 
 
 def check_name(target: Target, obj: Object) -> None:
@@ -334,13 +351,6 @@ def _check_size(size: int) -> None:
         raise internal(f"rpc error: code = ResourceExhausted desc = {why}", "")
     if size > MAX_OBJECT_BYTES:
         raise internal("etcdserver: request is too large", "")
-
-
-def _default(kind: Kind, obj: Object) -> None:
-    try:
-        kind.strategy.default(obj)
-    except TypeMismatch as error:
-        raise misfit(kind, str(error)) from error
 
 
 def _same(obj: Object, old: Object) -> bool:

@@ -170,3 +170,41 @@ def test_any_bytes_are_read_or_refused(noise: bytes) -> None:
         decode(b"k8s\x00" + field(1, field(1, "v1") + field(2, "Pod")) + field(2, noise))
     except NotProtobuf:
         return
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "code"),
+    [
+        ("POST", MAPS, {"metadata": {"name": "Bad", "resourceVersion": "1"}}, 422),
+        ("POST", MAPS, {"metadata": {"name": "good", "resourceVersion": "1"}}, 500),
+        ("PUT", f"{MAPS}/none", {"metadata": {"name": "none", "namespace": "other"}}, 400),
+        ("PUT", f"{MAPS}/none", {"metadata": {"name": "none"}, "binaryData": {"k": "%"}}, 400),
+        ("PUT", f"{MAPS}/none", {"metadata": {"name": "another"}}, 400),
+        ("PUT", f"{MAPS}/none", {"metadata": {"name": "none"}}, 404),
+    ],
+)
+async def test_of_several_faults_the_one_is_told_that_the_real_server_finds_first(
+    server: ApiServer, method: str, path: str, body: Any, code: int
+) -> None:
+    assert (await ask(server, method, path, body))["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "said"),
+    [
+        ("merge-patch+json", 422, 'patch: Invalid value: "{\\"kind\\":\\"Secret\\"'),
+        ("strategic-merge-patch+json", 422, 'patch: Invalid value: "map[data:map[k:%]]"'),
+        ("apply-patch+yaml", 500, "failed to convert new object (/s; /v1, Kind=Secret) to proper version"),
+    ],
+)
+async def test_a_patch_is_blamed_for_what_does_not_decode(server: ApiServer, kind: str, code: int, said: str) -> None:
+    path = f"{DEFAULT}/secrets"
+    await ask(server, "POST", path, config_map("s"))
+    body: dict[str, Any] = {"data": {"k": "%"}}
+    options = {"content_type": f"application/{kind}"}
+    if kind.startswith("apply"):
+        body |= {"kind": "Secret", "apiVersion": "v1"}
+        options["fieldManager"] = "me"
+    refused = await ask(server, "PATCH", f"{path}/s", body, **options)
+    assert refused["code"] == code
+    assert said in refused["message"]

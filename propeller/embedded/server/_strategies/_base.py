@@ -48,7 +48,7 @@ class Strategy:
         return check_of(self._type_name)(obj)
 
     def default(self, obj: Object) -> None:
-        """Fill in what the client left out, on every write. Raises Failure where the object makes no sense."""
+        """Fill in what the client left out, on every write. Raises TypeMismatch for text that is no quantity, say."""
 
     def prepare_create(self, obj: Object) -> None:
         """Drop what a client may not set at a creation, and set what the server sets."""
