@@ -9,7 +9,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,11 @@ from tests import assets
 from tests.e2e.conftest import EXAMPLES, PROPELLER, locally
 from tests.e2e.test_run_examples import RUNS, options
 from tests.servers._kube_apiserver import NOBODY_TOKEN, KubeApiserver
+from tests.servers._kube_apiserver import running as running_server
 
 NAMESPACE = "flytesnacks-development"
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.needs("kube-apiserver")]
 
 
 class Cluster(msgspec.Struct, frozen=True):
@@ -39,7 +40,6 @@ class Cluster(msgspec.Struct, frozen=True):
     operator: Path
     controller: Path
     storage: Path
-    settings: Path
 
 
 async def output_of(*words: object, stdin: bytes = b"") -> str:
@@ -67,7 +67,7 @@ async def controller(cluster: Cluster, namespace: str = NAMESPACE) -> AsyncItera
         PROPELLER,
         *("controller", "--kubeconfig", cluster.controller, "--metrics-port", "0"),
         *("--namespace", namespace, "--elect" if namespace == NAMESPACE else "--no-elect"),
-        *("--metadata-prefix", f"file://{cluster.storage}", "--config", cluster.settings),
+        *("--metadata-prefix", f"file://{cluster.storage}"),
         stderr=subprocess.PIPE,
     )
     try:
@@ -79,11 +79,20 @@ async def controller(cluster: Cluster, namespace: str = NAMESPACE) -> AsyncItera
         print(log.decode())  # pytest shows it with a failure
 
 
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApiserver]:
+    """A server of our own: the kubelet here runs the pods of a whole cluster, and other tests leave some in theirs that
+    crash for ever, and would take all of its places.
+    """
+    with running_server(tmp_path_factory.mktemp("own-server")) as server:
+        yield server
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def cluster(kube_apiserver: KubeApiserver, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
+async def cluster(own_server: KubeApiserver, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
     """Installed as the README says; the controller has a token of the service account that the manifests make."""
     home = tmp_path_factory.mktemp("cluster")
-    operator = kube_apiserver.kubeconfig(home / "operator")
+    operator = own_server.kubeconfig(home / "operator")
     manifests = await output_of(PROPELLER, "install", "--print")
     await kubectl(operator, "apply", "-f", "-", stdin=manifests.encode())
     await kubectl(operator, "wait", "--for=condition=Established", "crd/flyteworkflows.flyte.lyft.com")
@@ -94,11 +103,9 @@ async def cluster(kube_apiserver: KubeApiserver, tmp_path_factory: pytest.TempPa
     document["contexts"][0]["context"]["namespace"] = "flyte"
     (home / "controller").write_text(yaml.safe_dump(document))
     settings = Settings(kubelet=KubeletSettings(python=sys.executable, working_dir=str(EXAMPLES)))
-    # the server lets a watch fall silent that began while a new resource type was still being set up
-    (home / "settings.toml").write_text("[informers]\nprogress_deadline = 10.0\n")
-    cluster = Cluster(operator, home / "controller", home / "storage", home / "settings.toml")
+    cluster = Cluster(operator, home / "controller", home / "storage")
     async with (
-        connect(kube_apiserver.connection()) as client,
+        connect(own_server.connection()) as client,
         run_kubelet(client, home / "kubelet", settings, node_name="node-of-this-machine"),
     ):
         yield cluster
@@ -127,7 +134,6 @@ async def status(cluster: Cluster, name: str, *words: str, namespace: str = NAME
     """The last line of `propeller status -w`."""
     out = await output_of(
         *(PROPELLER, "status", name, "-n", namespace, "--kubeconfig", cluster.operator, "--output", "json", *words),
-        *("--config", cluster.settings),
     )
     return json.loads(out.splitlines()[-1])
 
