@@ -4,7 +4,8 @@ Guarantees
     A round is synchronous and never awaits the network; effects run beside it, fairly between executions, a bounded
     number at once.
     A node's success starts its successors at once. The status is written when the execution ends, and before that at
-    most every `checkpoint.max_lag` seconds. Between two writes pods are the record (docs/consistency.md).
+    most every `checkpoint.max_lag` seconds. Between two writes pods are the record (docs/consistency.md): none is
+    stopped before a status has the reason. Of an execution that has ended none is left running, whoever launched it.
     A status is written only onto the version that it was computed from; after a foreign write the execution starts over
     from what is there.
 Assumptions
@@ -20,18 +21,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 
 from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.config import Settings
 from propeller.controller._checkpoint import Checkpointer, Foreign, Gone
 from propeller.controller._live import Fence, Live, Stage
-from propeller.controller._loading import Loader
+from propeller.controller._loading import Loader, prove
 from propeller.controller._resource import WORKFLOWS, FlyteWorkflow, mark_of
 from propeller.errors import Conflict, CorruptBlob, Invalid, MissingBlob, NotFound, PropellerError, Retryable
-from propeller.handlers import STEPS, Inputs, Services, act
-from propeller.handlers.tasks import EXECUTION_LABEL, PodSettings, gone, report
+from propeller.handlers import STEPS, Inputs, Services, act, is_given_up
+from propeller.handlers.tasks import EXECUTION_LABEL, PodSettings, gone, is_alive, report
 from propeller.informers import Change, Informer
 from propeller.kube import PODS, Client, KubeObject, Pod
 from propeller.reconcile import Controller, FairPool, Result, WorkQueue
@@ -44,6 +45,8 @@ from propeller.workflow import (
     Effect,
     Execution,
     Failure,
+    Launch,
+    StopPod,
     WorkflowPhase,
     begin,
     decide,
@@ -56,9 +59,6 @@ NAME = "workflows"
 """Of the loop of rounds, in metrics and logs."""
 
 OWNER_INDEX = "owner"
-
-POD_ENDED = frozenset({"Succeeded", "Failed"})
-"""Phases of pods that run no more."""
 
 Observer = Callable[[Execution], None]
 """Told after each round that changed an execution: synchronous and quick."""
@@ -166,7 +166,11 @@ class WorkflowController:
         assert pod is not None
         key = _execution_key(pod)
         live = self._live.get(key)
-        if live is None or live.uid not in _owner_uids(pod):
+        if live is None:
+            if change.new is not None and is_alive(pod):
+                self._queue.add(key)  # of an execution that has ended it must not be left
+            return
+        if live.uid not in _owner_uids(pod):
             return  # the pod of an earlier execution of that name has the same name, too
         if (node := live.nodes_of_pods.get(pod.metadata.name)) is None:
             return
@@ -191,7 +195,9 @@ class WorkflowController:
             self._foreign.pop(key, None)
             return Result()
         if live is None:
-            if not workflow.phase.ended and self._is_current(workflow):
+            if workflow.phase.ended:
+                self._stop_what_runs(workflow)
+            elif self._is_current(workflow):
                 self._begin_loading(workflow)
             return Result()
         if live.stage is Stage.ENDED:
@@ -215,20 +221,28 @@ class WorkflowController:
         return decide(execution, live.take_facts(), now, STEPS)
 
     def _finish(self, live: Live, workflow: FlyteWorkflow) -> Result:
-        """Write the last status; forget the execution once the cache has seen it, lest an old version start it anew."""
+        """Write the last status; once the cache has seen it, forget the execution (an old version would start it anew)
+        and stop what it has left running.
+        """
         if live.execution is not None:
             return Result(requeue_after=self._checkpoint_when_due(live, self._clock.now()))
         if workflow.phase.ended:
             self._forget(live)
             self._loader.forget(live.uid)
+            self._stop_what_runs(workflow)
         return Result()
 
     def _carry_out(self, live: Live, decision: Decision) -> Result:
         execution = live.execution
         assert execution is not None
-        for effect in decision.effects:
-            self._begin_effect(live, execution, effect)
         now = self._clock.now()
+        for effect in decision.effects:
+            if isinstance(effect, StopPod):
+                live.stops.append(effect)
+            else:
+                self._begin_effect(live, execution, effect)
+        if live.stops:
+            live.dirty_since = live.dirty_since or now
         waits = [None if decision.wake is None else decision.wake - now]
         if decision.changed:
             live.dirty_since = live.dirty_since or now
@@ -243,7 +257,7 @@ class WorkflowController:
         """Begin a checkpoint where it is time to; returns the seconds until it will be, None where none is owed."""
         if live.writing or live.dirty_since is None:
             return None
-        lag = 0.0 if live.stage is Stage.ENDED else self._settings.checkpoint.max_lag
+        lag = 0.0 if live.stage is Stage.ENDED or live.stops else self._settings.checkpoint.max_lag
         due = max(live.dirty_since + lag, live.write_not_before) - now
         if due > 0:
             return due
@@ -268,9 +282,8 @@ class WorkflowController:
         self._effects.submit(workflow.key, lambda: self._load(live, workflow))
 
     async def _load(self, live: Live, workflow: FlyteWorkflow) -> None:
-        pods = self._pods.store.by_index(OWNER_INDEX, live.uid)
         try:
-            execution, new = await self._loader.load(workflow, pods, self._clock.now())
+            execution, new = await self._loader.load(workflow, self._clock.now())
         except (Invalid, CorruptBlob, MissingBlob) as error:
             _log.warning("%s cannot run: %s", live.key, error)
             await self._reject(live, workflow, error)
@@ -280,6 +293,7 @@ class WorkflowController:
             self._forget(live)
             self._queue.add_rate_limited(live.key)
             return
+        prove(execution, self._pods.store.by_index(OWNER_INDEX, live.uid))
         live.execution, live.new = execution, new
         live.stage = Stage.LOADED
         self._queue.add(live.key)
@@ -305,7 +319,11 @@ class WorkflowController:
         self._effects.submit(live.key, lambda: self._do_effect(live, execution, effect))
 
     async def _do_effect(self, live: Live, execution: Execution, effect: Effect) -> None:
-        facts = await act(execution.view(effect.node), effect, self._services)
+        node = execution.view(effect.node)
+        facts = await act(node, effect, self._services)
+        if isinstance(effect, Launch) and is_given_up(node, effect.attempt):
+            live.stops.append(StopPod(effect.node, effect.attempt))  # another stop may have come before the pod
+            self._queue.add(live.key)
         if facts:
             live.inbox.extend((effect.node, fact) for fact in facts)
             self._queue.add(live.key)
@@ -316,9 +334,8 @@ class WorkflowController:
         execution = live.execution
         assert execution is not None
         since, live.dirty_since = live.dirty_since, None
+        stops, live.stops = live.stops, []
         try:
-            if execution.phase.ended:
-                await self._stop_what_runs(live)
             written = await self._checkpointer.write(execution, live.version, live.mark)
         except (Gone, Foreign) as error:
             _log.info("%s", error)
@@ -327,27 +344,37 @@ class WorkflowController:
                 self._foreign[live.key] = Fence(live.uid, error.version)
         except PropellerError as error:
             live.dirty_since = since
+            live.stops = stops + live.stops
             self._put_off_writing(live, error)
         else:
             live.write_failures = 0
             live.version = written.metadata.resource_version
             live.mark = mark_of(written.status)
+            for stop in stops:
+                self._begin_effect(live, execution, stop)
             if WorkflowPhase(written.status["phase"]).ended:
                 live.execution = None
         finally:
             live.writing = False
         self._queue.add(live.key)
 
-    async def _stop_what_runs(self, live: Live) -> None:
-        """An execution that ends leaves no pod running, also none that this process has not heard of: one before it
-        launched them, and no status knew. Raises what the client raises.
+    def _stop_what_runs(self, workflow: FlyteWorkflow) -> None:
+        """An execution that has ended leaves no pod running, also none that this process has not heard of: another one
+        may have launched it.
         """
-        for pod in self._pods.store.by_index(OWNER_INDEX, live.uid):
-            metadata = pod.metadata
-            if pod.status.phase in POD_ENDED or metadata.deletion_timestamp is not None:
-                continue
-            with suppress(NotFound, Conflict):  # gone, or another one by now
-                await self._client.delete(PODS, metadata.name, metadata.namespace, uid=metadata.uid)
+        pods = [pod for pod in self._pods.store.by_index(OWNER_INDEX, workflow.metadata.uid) if is_alive(pod)]
+        if pods:
+            self._effects.submit(workflow.key, lambda: self._stop_pods(workflow.key, pods))
+
+    async def _stop_pods(self, key: str, pods: Iterable[Pod]) -> None:
+        try:
+            for pod in pods:
+                metadata = pod.metadata
+                with suppress(NotFound, Conflict):  # gone, or another one by now
+                    await self._client.delete(PODS, metadata.name, metadata.namespace, uid=metadata.uid)
+        except PropellerError as error:
+            self._causes.report(error, "%s has ended, and its pods could not be stopped, trying again", key)
+            self._queue.add_rate_limited(key)
 
     def _put_off_writing(self, live: Live, error: PropellerError) -> None:
         """Work goes on; the next try waits, each time longer, or as long as the server asked for."""

@@ -8,7 +8,7 @@ import msgspec
 
 from propeller.informers import as_number
 from propeller.kube import ObjectMeta
-from propeller.workflow import Execution, Fact
+from propeller.workflow import Execution, Fact, StopPod
 
 
 class Stage(enum.Enum):
@@ -50,6 +50,7 @@ class Live:
         "new",
         "nodes_of_pods",
         "stage",
+        "stops",
         "uid",
         "version",
         "write_failures",
@@ -71,6 +72,8 @@ class Live:
         self.nodes_of_pods: dict[str, int] = {}
         self.dirty_since: float | None = None
         """Epoch seconds of the first change that no status holds yet."""
+        self.stops: list[StopPod] = []
+        """To be done once a status knows why: what a pod that is being deleted shows is that, and nothing else."""
         self.writing = False
         self.write_failures = 0
         """Since the last status that was written."""

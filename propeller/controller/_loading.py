@@ -26,7 +26,7 @@ from propeller.controller._resource import (
 )
 from propeller.errors import CorruptBlob, Invalid, NotFound
 from propeller.handlers import plan_of_futures
-from propeller.handlers.tasks import NODE_ANNOTATION, attempt_of, system_failures_of
+from propeller.handlers.tasks import attempt_of, node_of, system_failures_of
 from propeller.kube import Client, Pod
 from propeller.status import decode_status, rebuild
 from propeller.storage import Storage, read_literals
@@ -34,6 +34,17 @@ from propeller.workflow import AttemptProven, Execution, Graph, NodeView, Plan, 
 
 INLINE_BYTES = 128 * 1024
 """About 5 ms of parsing: the longest that a round may wait."""
+
+
+def prove(execution: Execution, pods: Iterable[Pod]) -> None:
+    """Let an execution that was loaded know what its pods say about attempts that no status may have."""
+    for pod in pods:
+        if (attempt := attempt_of(pod)) is not None:
+            node = node_of(pod)
+            proven = AttemptProven(attempt, system_failures_of(pod))
+            execution.proven[node] = max(proven, execution.proven.get(node, proven))
+    if execution.max_parallelism:
+        execution.unclaimed.update(execution.proven.keys() - execution.unique_ids_of_started())
 
 
 class Loader:
@@ -59,7 +70,7 @@ class Loader:
         self._closures.pop(uid, None)
         self._loaded.discard(uid)
 
-    async def load(self, workflow: FlyteWorkflow, pods: Iterable[Pod], now: float) -> tuple[Execution, bool]:
+    async def load(self, workflow: FlyteWorkflow, now: float) -> tuple[Execution, bool]:
         """The execution, and whether it is new (True) or rebuilt from its status.
 
         Raises Invalid for a resource that cannot run, CorruptBlob for a status that cannot be read, StorageError, and
@@ -70,11 +81,6 @@ class Loader:
         execution, new = await self._execution(workflow, closure, now)
         self._closures.pop(uid, None)
         self._loaded.add(uid)
-        for pod in pods:
-            if (attempt := attempt_of(pod)) is not None:
-                node = (pod.metadata.annotations or {}).get(NODE_ANNOTATION, "")
-                proven = AttemptProven(attempt, system_failures_of(pod))
-                execution.proven[node] = max(proven, execution.proven.get(node, proven))
         return execution, new
 
     async def show(self, workflow: FlyteWorkflow, now: float) -> Execution:

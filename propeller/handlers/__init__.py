@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from propeller.handlers._act import EXECUTORS, Executor, act
 from propeller.handlers._dynamic import plan_of_futures
 from propeller.handlers._inputs import Inputs
+from propeller.handlers._pods import is_given_up
 from propeller.handlers._services import Services
 from propeller.handlers._steps import step_array, step_branch, step_end, step_unsupported, step_workflow
 from propeller.handlers._task import step_task
@@ -22,4 +23,4 @@ STEPS: Mapping[NodeKind, StepFunction] = {
     NodeKind.GATE: step_unsupported,
 }
 
-__all__ = ["EXECUTORS", "STEPS", "Executor", "Inputs", "Services", "act", "plan_of_futures"]
+__all__ = ["EXECUTORS", "STEPS", "Executor", "Inputs", "Services", "act", "is_given_up", "plan_of_futures"]

@@ -34,6 +34,7 @@ from propeller.workflow import (
     Launch,
     NodeView,
     OutputsWritten,
+    Stopped,
     StopPod,
     WriteInputs,
     WriteOutputs,
@@ -80,6 +81,7 @@ async def act(node: NodeView, effect: Effect, services: Services) -> tuple[Fact,
             break
     if isinstance(effect, StopPod):
         _log.warning("%s: the pod of attempt %d may go on: %s", node.where, attempt, failure.message)
+        return (Stopped(attempt),)
     return (EffectFailed(attempt, failure),)
 
 

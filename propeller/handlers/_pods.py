@@ -3,7 +3,7 @@
 Guarantees
     An attempt has one pod, whose name is fixed: launching again finds it. A pod of that name that is somebody else's is
     neither used nor deleted.
-    A pod that is created after its attempt was given up is deleted at once.
+    A pod that has ended is not deleted: it is the record of its attempt.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from propeller.errors import (
     AlreadyExists,
+    Conflict,
     Denied,
     ErrorKind,
     Invalid,
@@ -23,7 +24,7 @@ from propeller.errors import (
 )
 from propeller.handlers._collect import has_ended
 from propeller.handlers._services import Services
-from propeller.handlers.tasks import build_pod, gone, needs_template, report, template_uri
+from propeller.handlers.tasks import build_pod, gone, is_alive, needs_template, report, template_uri
 from propeller.kube import PODS, Client, Pod
 from propeller.workflow import (
     Adopt,
@@ -37,6 +38,7 @@ from propeller.workflow import (
     PodPhase,
     PodSeen,
     Refused,
+    Stopped,
     StopPod,
 )
 
@@ -50,7 +52,7 @@ async def launch(node: NodeView, effect: Launch, services: Services) -> tuple[Fa
     attempt, execution = effect.attempt, node.execution
     name = execution.pod_name(node.number, attempt)
     if (cached := services.pods.get(f"{execution.info.namespace}/{name}")) is not None:
-        return _adopted(node, attempt, cached)
+        return _adopted(node, attempt, cached, followed=True)
     inputs = await services.inputs.of_task(node)
     task = node.graph.plan.task(node.spec.task)
     try:
@@ -59,10 +61,9 @@ async def launch(node: NodeView, effect: Launch, services: Services) -> tuple[Fa
         return (EffectFailed(attempt, Failure("FailedToBuildResource", str(error))),)
     if needs_template(task):
         await services.storage.write(template_uri(node), task.SerializeToString(deterministic=True))
-    if _is_over(node, attempt):
+    if is_given_up(node, attempt):
         return ()
-    facts = await _create(node, attempt, name, pod, services.client)
-    return await stop_pod(node, StopPod(node.number, attempt), services) if _is_over(node, attempt) else facts
+    return await _create(node, attempt, name, pod, services.client)
 
 
 async def _create(node: NodeView, attempt: int, name: str, pod: dict[str, Any], client: Client) -> tuple[Fact, ...]:
@@ -84,13 +85,13 @@ async def _create(node: NodeView, attempt: int, name: str, pod: dict[str, Any], 
 async def _find(node: NodeView, attempt: int, name: str, client: Client) -> tuple[Fact, ...]:
     """A pod that exists, and may be gone before we look at it."""
     try:
-        return _adopted(node, attempt, await client.get(PODS, name, node.execution.info.namespace))
+        return _adopted(node, attempt, await client.get(PODS, name, node.execution.info.namespace), followed=False)
     except (NotFound, Retryable) as error:
         return (Refused(attempt, str(error), UNAVAILABLE_RETRY_SECONDS),)
 
 
-def _is_over(node: NodeView, attempt: int) -> bool:
-    """Whether the attempt was given up while its effect was under way."""
+def is_given_up(node: NodeView, attempt: int) -> bool:
+    """Whether the attempt was given up, as it may be while an effect of it is under way."""
     execution, number = node.execution, node.number
     given_up = execution.phases[number] in {NodePhase.ABORTED, NodePhase.FAILED}
     return given_up or execution.attempts[number] != attempt
@@ -99,39 +100,45 @@ def _is_over(node: NodeView, attempt: int) -> bool:
 async def adopt(node: NodeView, effect: Adopt, services: Services) -> tuple[Fact, ...]:
     info = node.execution.info
     name = node.execution.pod_name(node.number, effect.attempt)
-    pod = services.pods.get(f"{info.namespace}/{name}")
-    if pod is None:
-        try:
-            pod = await services.client.get(PODS, name, info.namespace)
-        except NotFound:
-            if await has_ended(node, effect.attempt, services.storage):
-                return (PodSeen(effect.attempt, PodPhase.SUCCEEDED),)  # it is gone, and its documents speak for it
-            return (gone(effect.attempt, name),)
-    return _adopted(node, effect.attempt, pod)
+    if (cached := services.pods.get(f"{info.namespace}/{name}")) is not None:
+        return _adopted(node, effect.attempt, cached, followed=True)[-1:]  # that it was launched is known
+    try:
+        pod = await services.client.get(PODS, name, info.namespace)
+    except NotFound:
+        if await has_ended(node, effect.attempt, services.storage):
+            return (PodSeen(effect.attempt, PodPhase.SUCCEEDED),)  # it is gone, and its documents speak for it
+        return (gone(effect.attempt, name),)
+    return _adopted(node, effect.attempt, pod, followed=False)
 
 
 async def stop_pod(node: NodeView, effect: StopPod, services: Services) -> tuple[Fact, ...]:
     info = node.execution.info
     name = node.execution.pod_name(node.number, effect.attempt)
-    cached = services.pods.get(f"{info.namespace}/{name}")
-    if cached is not None and not _is_ours(node, cached):
-        return ()
-    uid = cached.metadata.uid if cached is not None else None
     try:
-        await services.client.delete(PODS, name, info.namespace, uid=uid)
-    except NotFound:
-        return ()  # gone already: that is what was wanted
-    return ()
+        pod = services.pods.get(f"{info.namespace}/{name}")
+        if pod is None:
+            pod = await services.client.get(PODS, name, info.namespace)
+        if _is_ours(node, pod) and is_alive(pod):
+            await services.client.delete(PODS, name, info.namespace, uid=pod.metadata.uid)
+    except (NotFound, Conflict):
+        pass  # gone already, or another one by now: that is what was wanted
+    return (Stopped(effect.attempt),)
 
 
-def _adopted(node: NodeView, attempt: int, pod: Pod) -> tuple[Fact, ...]:
-    """A pod of that name exists: ours, with its news, or somebody else's."""
+def _adopted(node: NodeView, attempt: int, pod: Pod, *, followed: bool) -> tuple[Fact, ...]:
+    """A pod of that name exists: ours, with its news, or somebody else's.
+
+    That it runs is news only where the informer follows it (`followed`): else its end may come and go unseen, and it
+    has to be looked for again.
+    """
     if not _is_ours(node, pod):
         name = f"{node.execution.info.namespace}/{pod.metadata.name}"
         reason = f"pod {name} exists and belongs to something else: delete it"
         return (Refused(attempt, reason, QUOTA_RETRY_SECONDS),)
     seen = report(pod)
-    return (Launched(attempt),) if seen is None else (Launched(attempt), seen)
+    if seen is None or (seen.phase is PodPhase.RUNNING and not followed):
+        return (Launched(attempt),)
+    return (Launched(attempt), seen)
 
 
 def _is_ours(node: NodeView, pod: Pod) -> bool:

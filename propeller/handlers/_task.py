@@ -90,9 +90,11 @@ def step_task(node: NodeView, state: State | None, fact: Fact, now: float) -> St
     attempt = state.attempt
     match fact:
         case Launched() if isinstance(state, Launching):
-            return Step(state=Running(attempt, state.since), wake=now + UNSEEN)
+            return Step(state=Running(attempt, state.since), wakes=(now + UNSEEN,))
+        case Launched() if isinstance(state, Running) and state.started:
+            return Step(state=Running(attempt, state.since))  # it is there, but its end may come unseen: look again
         case Refused(reason=reason, after=after) if isinstance(state, Launching):
-            return Step(state=Waiting(attempt, now + after, state.since, reason), wake=now + after)
+            return Step(state=Waiting(attempt, now + after, state.since, reason), wakes=(now + after,))
         case PodSeen():
             return _pod_seen(node, state, fact, now)
         case OutputsFound() if isinstance(state, Collecting):
@@ -112,9 +114,9 @@ def parse_duration(text: str) -> float:
 def _start(node: NodeView, now: float) -> Step:
     execution = node.execution
     proven = execution.proven.get(execution.unique_id(node.number), NOTHING_PROVEN)
-    deadline = parse_duration(node.spec.active_deadline)
-    wake = now + deadline if deadline else None
-    return _launch(node, proven.attempt, now, wake=wake, system_failures=proven.system_failures)
+    limit = parse_duration(node.spec.active_deadline)
+    wakes = (now + limit,) if limit else ()
+    return _launch(node, proven.attempt, now, wakes=wakes, system_failures=proven.system_failures)
 
 
 def _launch(
@@ -122,25 +124,24 @@ def _launch(
     attempt: int,
     now: float,
     *,
-    wake: float | None = None,
+    wakes: tuple[float, ...] = (),
     system: bool = False,
     system_failures: int = 0,
 ) -> Step:
-    wakes = [time for time in (wake, _deadline(node, now)) if time is not None]
     return Step(
         state=Launching(attempt, now),
         attempt=attempt,
         effects=(Launch(node.number, attempt),),
-        wake=min(wakes, default=None),
+        wakes=(*wakes, *_deadline(node, now)),
         system_failure=system,
         system_failures=system_failures,
     )
 
 
-def _deadline(node: NodeView, since: float) -> float | None:
-    """When an attempt that began at `since` has used its time up."""
+def _deadline(node: NodeView, since: float) -> tuple[float, ...]:
+    """When an attempt that began at `since` has used its time up, if it ever has."""
     limit = parse_duration(node.spec.execution_deadline)
-    return since + limit if limit else None
+    return (since + limit,) if limit else ()
 
 
 def _pod_seen(node: NodeView, state: State, seen: PodSeen, now: float) -> Step | None:
@@ -166,7 +167,7 @@ def _pending(node: NodeView, state: Launching | Running, seen: PodSeen, now: flo
         return None
     due = state.since + PATIENCE.get(seen.failure.code.rpartition("|")[2], 0.0)
     if now < due:
-        return Step(state=state, wake=due)
+        return Step(state=state, wakes=(due,))
     return _failed(node, seen.attempt, seen.failure, now, stop=True)
 
 
@@ -193,7 +194,7 @@ def _failed(node: NodeView, attempt: int, failure: Failure, now: float, *, stop:
     is_system = failure.kind is ErrorKind.SYSTEM
     if pause:
         waiting = Waiting(attempt + 1, now + pause, now, failure.message)
-        return Step(state=waiting, attempt=attempt + 1, wake=now + pause, effects=effects, system_failure=is_system)
+        return Step(state=waiting, attempt=attempt + 1, wakes=(now + pause,), effects=effects, system_failure=is_system)
     return _with_effects(_launch(node, attempt + 1, now, system=is_system), effects)
 
 
@@ -202,7 +203,7 @@ def _with_effects(step: Step, effects: tuple[StopPod, ...]) -> Step:
         state=step.state,
         attempt=step.attempt,
         effects=(*effects, *step.effects),
-        wake=step.wake,
+        wakes=step.wakes,
         system_failure=step.system_failure,
     )
 
@@ -221,22 +222,21 @@ def _time_is_up(node: NodeView, state: State | None, now: float) -> Step | None:
         return _launch(node, state.attempt, now)
     if expired := _active_deadline(node, state, now):
         return expired
-    deadline = _deadline(node, state.since)
-    if deadline is not None and isinstance(state, Launching | Running) and now >= deadline:
+    if isinstance(state, Launching | Running) and any(now >= deadline for deadline in _deadline(node, state.since)):
         failure = Failure(
             "TimeoutExpired", f"task execution timeout [{node.spec.execution_deadline}] expired", recoverable=True
         )
         return _failed(node, state.attempt, failure, now, stop=True)
     if isinstance(state, Running) and not state.started:
-        return Step(state=state, effects=(Adopt(node.number, state.attempt),), wake=now + UNSEEN)  # still not started?
+        # still not started?
+        return Step(state=state, effects=(Adopt(node.number, state.attempt),), wakes=(now + UNSEEN,))
     return None
 
 
 def _active_deadline(node: NodeView, state: State | None, now: float) -> Step | None:
     """The whole node's time, waiting and every attempt included, is spent."""
-    limit = parse_duration(node.spec.active_deadline)
     execution = node.execution
-    if state is None or not limit or now < execution.created_at + execution.started[node.number] + limit:
+    if state is None or not any(now >= end for end in _active_end(node)):
         return None
     attempt = getattr(state, "attempt", 0)
     failure = Failure(
@@ -249,6 +249,13 @@ def _active_deadline(node: NodeView, state: State | None, now: float) -> Step | 
     return Step(phase=NodePhase.FAILED, failure=failure, effects=(StopPod(node.number, attempt),), cancel=cancel)
 
 
+def _active_end(node: NodeView) -> tuple[float, ...]:
+    """When the whole node has used its time up, if it ever has."""
+    limit = parse_duration(node.spec.active_deadline)
+    execution = node.execution
+    return (execution.created_at + execution.started[node.number] + limit,) if limit else ()
+
+
 def _cancel(node: NodeView, state: State | None) -> Step:
     if isinstance(state, Launching | Running | Collecting):
         return Step(phase=NodePhase.ABORTED, effects=(StopPod(node.number, state.attempt),))
@@ -257,17 +264,17 @@ def _cancel(node: NodeView, state: State | None) -> Step:
 
 def _resume(node: NodeView, state: State | None, now: float) -> Step | None:
     """After a rebuild: ask again for what the state waits for. A pod's own news come from the informer."""
+    ends = _active_end(node)
     if not isinstance(state, _OfAttempt):
-        return None
+        return Step(state=state, wakes=ends) if ends else None
     proven = node.execution.proven.get(node.execution.unique_id(node.number), NOTHING_PROVEN)
     if isinstance(state, Running) and proven.attempt <= state.attempt:
-        return Step(state=state, effects=(Adopt(node.number, state.attempt),), wake=_deadline(node, state.since))
+        wakes = (*ends, *_deadline(node, state.since), now + UNSEEN)
+        return Step(state=state, effects=(Adopt(node.number, state.attempt),), wakes=wakes)
     if proven.attempt > state.attempt:
-        return _launch(node, proven.attempt, now, system_failures=proven.system_failures)
+        return _launch(node, proven.attempt, now, wakes=ends, system_failures=proven.system_failures)
     if isinstance(state, Launching):
-        return _launch(node, state.attempt, now)
+        return _launch(node, state.attempt, now, wakes=ends)
     if isinstance(state, Collecting):
-        return Step(state=state, effects=(Collect(node.number, state.attempt),))
-    if isinstance(state, Waiting):
-        return Step(state=state, wake=state.until)
-    return None
+        return Step(state=state, effects=(Collect(node.number, state.attempt),), wakes=ends)
+    return Step(state=state, wakes=(*ends, state.until) if isinstance(state, Waiting) else ends)

@@ -104,7 +104,7 @@ class Election:
         self._name = name
         self._identity = identity
         self._clock = clock
-        self._rng = rng or random.Random()
+        self._rng = rng or random.Random(random.getrandbits(64))  # a seed of the module is a seed of ours
         self._causes = Causes(log)
         self._seen: Lease | None = None
         self._seen_at = 0.0

@@ -59,7 +59,7 @@ class WorkQueue(Generic[K]):
         self._settings = settings or QueueSettings()
         self._tenant = tenant
         self._limit = limit
-        self._rng = rng or random.Random()
+        self._rng = rng or random.Random(random.getrandbits(64))  # a seed of the module is a seed of ours
         self._waiting: FairQueue[K] = FairQueue(weight=weight)
         self._active: dict[K, int | None] = {}  # keys with a worker; the priority to wait at again, if they have to
         self._delayed: Delays[K] = Delays(self._ready)

@@ -44,6 +44,7 @@ from propeller.workflow._facts import (
     Refused,
     Resume,
     Start,
+    Stopped,
     TimeIsUp,
 )
 from propeller.workflow._names import fixed_length_id, fnv1a_32, label_value, pod_name, unique_node_id
@@ -123,6 +124,7 @@ __all__ = [
     "Step",
     "StepFunction",
     "StopPod",
+    "Stopped",
     "TaskResources",
     "TimeIsUp",
     "Waiting",

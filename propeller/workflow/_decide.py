@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
-from propeller.workflow._effects import Effect
+from propeller.workflow._effects import Effect, StopPod
 from propeller.workflow._execution import Execution, Frame, NodePhase, NodeView, WorkflowPhase
-from propeller.workflow._facts import Cancel, ChildEnded, Fact, Failure, FrameEnded, Resume, Start, TimeIsUp
+from propeller.workflow._facts import Cancel, ChildEnded, Fact, Failure, FrameEnded, Resume, Start, Stopped, TimeIsUp
 from propeller.workflow._plan import Graph
 from propeller.workflow._spec import FailurePolicy, NodeKind
 from propeller.workflow._states import Inside, State
@@ -39,7 +39,7 @@ class Opening(msgspec.Struct, frozen=True):
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """What one fact does to one node: a next state, or an end (`phase`, with `failure` where it failed).
 
-    `effects` are to be done; `wake` asks for a TimeIsUp at that time; `open` runs a graph inside; `start` starts
+    `effects` are to be done; `wakes` ask for a TimeIsUp at these times; `open` runs a graph inside; `start` starts
     children of the node's frame by their number in it; `choose` is the id of a branch's case; `attempt` is set where a
     new attempt begins.
     """
@@ -48,7 +48,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     phase: NodePhase | None = None
     failure: Failure | None = None
     effects: tuple[Effect, ...] = ()
-    wake: float | None = None
+    wakes: tuple[float, ...] = ()
     open: Opening | None = None
     start: tuple[int, int, int] | None = None
     cancel: int | None = None
@@ -126,7 +126,7 @@ class _Round:
         self._todo.extend(facts)
         while execution.timers and execution.timers[0][0] <= self._now:
             self._todo.append((heapq.heappop(execution.timers)[1], TimeIsUp()))
-        while self._todo or self._settle():
+        while self._todo or self._fill_places() or self._settle():
             node, fact = self._todo.popleft()
             if node == EXECUTION:
                 if isinstance(fact, Cancel):
@@ -141,6 +141,9 @@ class _Round:
         if execution.phase.ended:
             return
         state = execution.states.get(node)
+        if isinstance(fact, Stopped):
+            execution.stopping.discard((node, fact.attempt))
+            return
         if isinstance(fact, Start):
             if execution.phases[node] != NodePhase.NOT_STARTED or not self._may_start(node):
                 return
@@ -157,8 +160,11 @@ class _Round:
             self._apply(view, step)
 
     def _must_wait(self, view: NodeView) -> bool:
-        limit = self._execution.max_parallelism
-        return bool(limit) and view.spec.kind is NodeKind.TASK and self._execution.running >= limit
+        """Whether a task has to wait for a place. One whose pod is there, from before a restart, has had its own."""
+        execution = self._execution
+        if view.spec.kind is not NodeKind.TASK or execution.has_room:
+            return False
+        return not execution.proven or execution.unique_id(view.number) not in execution.proven
 
     def _apply(self, view: NodeView, step: Step) -> None:
         execution, node = self._execution, view.number
@@ -170,6 +176,8 @@ class _Round:
             view.frame.active += 1
             if view.spec.kind is NodeKind.TASK:
                 execution.running += 1
+                if execution.unclaimed:
+                    execution.unclaimed.discard(execution.unique_id(node))
         if step.attempt is not None:
             execution.attempts[node] = step.attempt
         failures = execution.system_failures.get(node, 0)
@@ -177,11 +185,14 @@ class _Round:
             execution.system_failures[node] = max(failures + step.system_failure, step.system_failures)
         if step.state is not None:
             if isinstance(step.state, Inside) and view.spec.kind is NodeKind.TASK:
-                self._free_place()  # a dynamic task's pod is done: what is inside takes places of its own
+                execution.running -= 1  # a dynamic task's pod is done: what is inside takes places of its own
             execution.states[node] = step.state
-        self._effects.extend(step.effects)
-        if step.wake is not None:
-            execution.wake_at(step.wake, node)
+        for effect in step.effects:
+            if isinstance(effect, StopPod):
+                execution.stopping.add((node, effect.attempt))
+            self._effects.append(effect)
+        for wake in step.wakes:
+            execution.wake_at(wake, node)
         if step.open is not None:
             self._open(node, step.open)
         if step.start is not None:
@@ -225,7 +236,7 @@ class _Round:
         execution.ended[node] = self._now - execution.created_at
         frame.active -= 1
         if view.spec.kind is NodeKind.TASK and not isinstance(state, Inside):
-            self._free_place()
+            execution.running -= 1
         if failure is not None:
             execution.failures[node] = failure
         if frame.ended:
@@ -246,15 +257,20 @@ class _Round:
         if frame.failure is not None and not frame.ended:
             self._failing.append(frame)
 
-    def _free_place(self) -> None:
-        """A task runs no more: the first held node that still may start takes its place."""
-        self._execution.running -= 1
-        held = self._execution.held
-        while held:
+    def _fill_places(self) -> bool:
+        """Start the first held node that still may, where there is room; returns whether one is to be."""
+        execution, held = self._execution, self._execution.held
+        if held and execution.unclaimed and not execution.running and self._nothing_is_under_way():
+            execution.unclaimed.clear()  # they are not to be come to: what they follow has to run again
+        while held and execution.has_room:
             node = held.popleft()
             if self._may_start(node):
                 self._todo.append((node, Start()))
-                return
+                return True
+        return False
+
+    def _nothing_is_under_way(self) -> bool:
+        return all(isinstance(state, Inside | MappingState) for state in self._execution.states.values())
 
     def _may_start(self, node: int) -> bool:
         frame = self._execution.frame_of(node)

@@ -30,7 +30,7 @@ class Collect(Effect, frozen=True):
 
 
 class StopPod(Effect, frozen=True):
-    """Delete the attempt's pod. No fact follows: its end is not waited for."""
+    """Delete the attempt's pod, unless it has ended: it is the record. → Stopped; its end is not waited for."""
 
     attempt: int
 

@@ -154,6 +154,12 @@ class Execution:
         self.proven: dict[str, AttemptProven] = {}
         """By unique node id: the highest attempt that a pod proves, learnt when an execution is rebuilt after a crash.
         """
+        self.unclaimed: set[str] = set()
+        """Unique ids of nodes that pods prove to have been started, and that we have not come to yet: each still has
+        its place of those that `max_parallelism` gives.
+        """
+        self.stopping: set[tuple[int, int]] = set()
+        """Nodes and attempts whose pods have yet to be told to stop: till then they keep their places."""
 
     @property
     def key(self) -> str:
@@ -163,6 +169,12 @@ class Execution:
     def max_parallelism(self) -> int:
         """Task nodes that may run at once; 0 for no limit."""
         return self.info.spec.execution_config.max_parallelism
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more task may run."""
+        limit = self.max_parallelism
+        return not limit or self.running + len(self.unclaimed) + len(self.stopping) < limit
 
     def open_frame(self, graph: Graph, *, parent: int = -1, parent_attempt: int = 0, items: bool = False) -> Frame:
         frame = Frame(len(self.frames), len(self.phases), graph, parent, parent_attempt, items=items)
@@ -192,6 +204,9 @@ class Execution:
         """The node's id that is unique in the execution (FlytePropeller's GenerateUniqueID)."""
         frame = self.frame_of(node)
         return unique_node_id(frame.unique_id, frame.parent_attempt, frame.graph.node_id(node - frame.base))
+
+    def unique_ids_of_started(self) -> set[str]:
+        return {self.unique_id(node) for node, phase in enumerate(self.phases) if phase != NodePhase.NOT_STARTED}
 
     def pod_name(self, node: int, attempt: int) -> str:
         return pod_name(self.info.name, self.unique_id(node), attempt)

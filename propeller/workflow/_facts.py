@@ -74,6 +74,12 @@ class EffectFailed(msgspec.Struct, frozen=True):
     failure: Failure
 
 
+class Stopped(msgspec.Struct, frozen=True):
+    """The attempt's pod was told to stop, or is not there: its place is free."""
+
+    attempt: int
+
+
 class OutputsFound(msgspec.Struct, frozen=True):
     """The attempt wrote its outputs."""
 
@@ -133,6 +139,7 @@ Fact = (
     | Launched
     | Refused
     | EffectFailed
+    | Stopped
     | OutputsFound
     | FuturesFound
     | InputsWritten

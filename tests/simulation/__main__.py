@@ -18,6 +18,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--seed", type=int, help="this one alone")
     parser.add_argument("--trace", action="store_true", help="print what happens, line by line")
+    parser.add_argument("--stop", action="store_true", help="at the first seed that breaks something")
     parser.add_argument("--mutation", choices=sorted(MUTATIONS), help="a defect to plant, to see whether it is found")
     arguments = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets of strings is part of the story
@@ -29,19 +30,22 @@ def main() -> int:
     first = arguments.first if arguments.seed is None else arguments.seed
     seeds = range(first, first + (arguments.seeds if arguments.seed is None else 1))
     began = time.perf_counter()
-    broken = pods = workflows = 0
+    ran = broken = pods = workflows = 0
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     for seed in seeds:
         with MUTATIONS[arguments.mutation]() if arguments.mutation else nullcontext():
             result = simulate(seed, told=arguments.trace)
+        ran += 1
         pods += result.pods
         workflows += result.workflows
         if result.failures:
             broken += 1
             print(f"seed {seed}: {len(result.failures)} broken, first: {result.failures[0]}")
+            if arguments.stop:
+                break
     took = time.perf_counter() - began
     print(
-        f"{len(seeds)} seeds, {workflows} workflows, {pods} pods in {took:.1f} s ({len(seeds) / took:.1f} seeds/s); "
+        f"{ran} seeds, {workflows} workflows, {pods} pods in {took:.1f} s ({ran / took:.1f} seeds/s); "
         f"{broken} broke something"
         + ("; `python -m tests.simulation --seed N --trace` tells the story of one" if broken else "")
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 from unittest import mock
@@ -14,6 +14,7 @@ from propeller.reconcile import WorkQueue
 from propeller.status import encode_status
 from propeller.workflow import (
     Adopt,
+    Decision,
     Execution,
     Fact,
     NodeKind,
@@ -22,6 +23,7 @@ from propeller.workflow import (
     PodSeen,
     State,
     Step,
+    StopPod,
     TimeIsUp,
     _decide,
 )
@@ -101,10 +103,43 @@ def _pods_of_an_earlier_namesake_are_news() -> AbstractContextManager[Any]:
 
 
 def _pods_that_still_run_are_left_at_the_end() -> AbstractContextManager[Any]:
-    async def nothing(self: Any, live: _live.Live) -> None:
-        return
+    return mock.patch.object(_controller.WorkflowController, "_stop_what_runs")
 
-    return mock.patch.object(_controller.WorkflowController, "_stop_what_runs", nothing)
+
+def _pods_are_stopped_before_a_status_has_the_reason() -> AbstractContextManager[Any]:
+    carry_out = _controller.WorkflowController._carry_out
+
+    def hasty(self: Any, live: _live.Live, decision: Decision) -> Any:
+        assert live.execution is not None
+        for effect in decision.effects:
+            if isinstance(effect, StopPod):
+                self._begin_effect(live, live.execution, effect)
+        return carry_out(self, live, decision)
+
+    return mock.patch.object(_controller.WorkflowController, "_carry_out", hasty)
+
+
+def _pods_that_have_ended_are_deleted() -> AbstractContextManager[Any]:
+    return mock.patch.object(_pods, "is_alive", return_value=True)
+
+
+def _places_of_what_ran_before_a_restart_are_given_away() -> AbstractContextManager[Any]:
+    prove = _loading.prove
+
+    def forgetful(execution: Execution, pods: Iterable[Pod]) -> None:
+        prove(execution, pods)
+        execution.unclaimed.clear()
+
+    return mock.patch.object(_controller, "prove", forgetful)
+
+
+def _that_a_pod_runs_is_news_though_nobody_follows_it() -> AbstractContextManager[Any]:
+    adopted = _pods._adopted
+
+    def trusting(node: NodeView, attempt: int, pod: Pod, *, followed: bool) -> tuple[Fact, ...]:
+        return adopted(node, attempt, pod, followed=True)
+
+    return mock.patch.object(_pods, "_adopted", trusting)
 
 
 def _without(fact_type: type[Fact]) -> AbstractContextManager[Any]:
@@ -165,6 +200,10 @@ MUTATIONS: Mapping[str, Mutation] = {
         _a_fact_is_lost_after_a_failed_write,
         _pods_of_an_earlier_namesake_are_news,
         _pods_that_still_run_are_left_at_the_end,
+        _pods_are_stopped_before_a_status_has_the_reason,
+        _pods_that_have_ended_are_deleted,
+        _places_of_what_ran_before_a_restart_are_given_away,
+        _that_a_pod_runs_is_news_though_nobody_follows_it,
         _task_timers_are_ignored,
         _the_parallelism_limit_is_ignored,
         _a_launch_whose_answer_is_lost_is_another_attempt,

@@ -113,6 +113,8 @@ class Truth:
         return max((pod.run + (pod.came_to_its_end or self._is_stuck(pod)) for pod in earlier), default=0)
 
     def _check_run(self, workflow: Workflow, record: PodRecord) -> None:
+        if self.overlap and workflow.ended:
+            return  # by a controller that has not heard of the end yet: it has to be stopped, as is checked then
         node, attempt = record.node, record.attempt
         where = f"{workflow.name} node {node} attempt {attempt}"
         for earlier in workflow.pods:

@@ -137,7 +137,7 @@ class _World:
         self.server = ApiServer(
             ApiServerSettings(history_changes=history), clock=LoopClock(), randomness=random.Random(f"uid {self.seed}")
         )
-        self.clean = self._client("world", FaultyLink(random.Random()))
+        self.clean = self._client("world", FaultyLink(random.Random(0)))
         self.names = 0
 
     async def run(self) -> Result:
@@ -164,7 +164,7 @@ class _World:
             del crd["spec"]["versions"][0]["subresources"]
         await self.clean.create(CUSTOM_RESOURCE_DEFINITIONS, crd)
         await self.clean.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
-        kubelet = Kubelet(self._client("kubelet", FaultyLink(random.Random())), self.blobs, self.truth, self.rng)
+        kubelet = Kubelet(self._client("kubelet", FaultyLink(random.Random(0))), self.blobs, self.truth, self.rng)
         running = asyncio.create_task(kubelet.run())
         try:
             self._start()

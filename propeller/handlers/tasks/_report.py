@@ -8,13 +8,19 @@ A pod that cannot start is PENDING, with the failure that this becomes if it las
 from __future__ import annotations
 
 from propeller.errors import ErrorKind
-from propeller.handlers.tasks._metadata import ATTEMPT_ANNOTATION, PRIMARY_CONTAINER, SYSTEM_FAILURES_ANNOTATION
+from propeller.handlers.tasks._metadata import (
+    ATTEMPT_ANNOTATION,
+    NODE_ANNOTATION,
+    PRIMARY_CONTAINER,
+    SYSTEM_FAILURES_ANNOTATION,
+)
 from propeller.kube import ContainerStatus, ContainerTerminated, ContainerWaiting, Pod
 from propeller.workflow import Failure, PodPhase, PodSeen
 
 INTERRUPTED = "Interrupted"
 OOM_KILLED = "OOMKilled"
 
+_ENDED = frozenset({"Succeeded", "Failed"})
 _SIGKILL_EXITS = frozenset({137, 247})  # 128 + 9, and 256 - 9 as some runtimes have it
 _SYSTEM_REASONS = frozenset(
     {"Shutdown", "Terminated", "NodeShutdown", "NodeAffinity", "Evicted", "Preempting", "UnexpectedAdmissionError"}
@@ -40,6 +46,16 @@ def report(pod: Pod) -> PodSeen | None:
         message = f"pod {pod.metadata.name} is being deleted by somebody else before its end"
         return _failed(seen.attempt, "UnexpectedObjectDeletion", message, ErrorKind.SYSTEM)
     return seen
+
+
+def is_alive(pod: Pod) -> bool:
+    """Whether it runs, or will, and nobody has told it to stop."""
+    return pod.status.phase not in _ENDED and pod.metadata.deletion_timestamp is None
+
+
+def node_of(pod: Pod) -> str:
+    """The unique id of its node; "" where it is not one of ours."""
+    return (pod.metadata.annotations or {}).get(NODE_ANNOTATION, "")
 
 
 def attempt_of(pod: Pod) -> int | None:

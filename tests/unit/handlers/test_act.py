@@ -35,6 +35,7 @@ from propeller.workflow import (
     PodPhase,
     PodSeen,
     Refused,
+    Stopped,
     StopPod,
     WorkflowPhase,
     WriteInputs,
@@ -156,7 +157,7 @@ async def test_a_pod_of_our_name_that_is_somebody_elses_is_waited_for_and_left_a
     (refused,) = await of.do(Launch, 0)
     assert isinstance(refused, Refused)
     assert "ns/e-n0-0 exists and belongs to something else: delete it" in refused.reason
-    assert await of.do(StopPod, 0) == ()
+    assert await of.do(StopPod, 0) == (Stopped(0),)
     assert not of.server.requests
 
 
@@ -236,23 +237,6 @@ async def test_an_attempt_that_was_given_up_before_its_launch_gets_no_pod() -> N
     assert not of.server.requests
 
 
-@pytest.mark.parametrize("how", ["aborted", "failed", "next attempt"])
-async def test_a_pod_that_is_created_after_its_attempt_was_given_up_is_deleted(how: str) -> None:
-    of = bench()
-    execution, number = of.world.execution, of.world.node("n0").number
-
-    def give_up(request: Request) -> None:
-        if how == "next attempt":
-            execution.attempts[number] = 1
-        else:
-            execution.phases[number] = NodePhase.ABORTED if how == "aborted" else NodePhase.FAILED
-
-    of.server.before = give_up
-    assert await of.do(Launch, 0) == ()
-    assert of.server.requests == [("POST", "pods"), ("DELETE", "e-n0-0")]
-    assert not of.server.objects
-
-
 async def test_a_pod_that_ends_before_its_creation_is_answered_is_kept() -> None:
     of = bench()
 
@@ -267,10 +251,19 @@ async def test_a_pod_that_ends_before_its_creation_is_answered_is_kept() -> None
 async def test_a_pod_is_adopted_from_the_cache_else_from_the_server() -> None:
     of = bench()
     of.cached["ns/e-n0-1"] = pod("Running")
-    assert await of.do(Adopt, 1) == (Launched(1), PodSeen(1, PodPhase.RUNNING))
+    assert await of.do(Adopt, 1) == (PodSeen(1, PodPhase.RUNNING),)
     assert not of.server.requests
     await of.do(Launch, 0)
     assert await of.do(Adopt, 0) == (Launched(0), PodSeen(0, PodPhase.PENDING))
+
+
+async def test_that_a_pod_runs_is_no_news_where_the_informer_does_not_follow_it() -> None:
+    of = bench()
+    await of.do(Launch, 0)
+    of.server.objects["e-n0-0"]["status"] = {"phase": "Running"}
+    assert await of.do(Adopt, 0) == (Launched(0),)
+    of.server.objects["e-n0-0"]["status"] = {"phase": "Succeeded"}
+    assert await of.do(Adopt, 0) == (Launched(0), PodSeen(0, PodPhase.SUCCEEDED))
 
 
 async def test_a_pod_that_is_gone_without_a_trace_is_gone() -> None:
@@ -288,9 +281,20 @@ async def test_a_pod_that_is_gone_with_its_outputs_stored_has_succeeded() -> Non
 async def test_a_stop_deletes_the_pod_and_a_second_one_does_nothing() -> None:
     of = bench()
     await of.do(Launch, 0)
-    assert await of.do(StopPod, 0) == ()
+    assert await of.do(StopPod, 0) == (Stopped(0),)
     assert not of.server.objects
-    assert await of.do(StopPod, 0) == ()
+    assert await of.do(StopPod, 0) == (Stopped(0),)
+
+
+@pytest.mark.parametrize("cached", [True, False])
+async def test_a_pod_that_has_ended_is_not_deleted_it_is_the_record_of_its_attempt(cached: bool) -> None:
+    of = bench()
+    await of.do(Launch, 0)
+    of.server.objects["e-n0-0"]["status"] = {"phase": "Failed"}
+    if cached:
+        of.cached["ns/e-n0-0"] = pod("Failed", name="e-n0-0")
+    assert await of.do(StopPod, 0) == (Stopped(0),)
+    assert list(of.server.objects) == ["e-n0-0"]
 
 
 async def test_a_stop_is_for_the_pod_that_we_saw() -> None:
@@ -306,7 +310,7 @@ async def test_stop_and_adopt_wait_for_as_long_as_the_server_does_not_answer() -
     of = bench()
     await of.do(Launch, 0)
     of.server.answers = [Unavailable("no answer")] * (3 * _act.TRIES)
-    assert await of.do(StopPod, 0) == ()
+    assert await of.do(StopPod, 0) == (Stopped(0),)
     assert not of.server.objects
 
 
@@ -314,9 +318,8 @@ async def test_a_stop_that_is_not_allowed_is_logged(caplog: pytest.LogCaptureFix
     of = bench()
     of.server.answers = [status(403, "Forbidden", "cannot delete pods")]
     with caplog.at_level(logging.WARNING):
-        (found,) = await of.do(StopPod, 0)
-    assert isinstance(found, EffectFailed)
-    assert "the pod of attempt 0 may go on: delete pods ns/e-n0-0: cannot delete pods" in caplog.text
+        assert await of.do(StopPod, 0) == (Stopped(0),)
+    assert "the pod of attempt 0 may go on: get pods ns/e-n0-0: cannot delete pods" in caplog.text
 
 
 class Flaky(MemoryStore):

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from propeller.errors import ErrorKind
 from propeller.handlers import STEPS
-from propeller.workflow import AttemptProven, Failure, Launch, NodePhase, PodPhase, PodSeen, begin, decide
+from propeller.workflow import (
+    AttemptProven,
+    Failure,
+    Launch,
+    Launched,
+    NodePhase,
+    PodPhase,
+    PodSeen,
+    begin,
+    decide,
+    resume,
+)
 from tests.unit.workflow.drive import execution, graph, plan, task
 
 
@@ -20,3 +31,14 @@ def test_system_failures_before_a_restart_do_not_take_from_the_users_attempts_af
     over = decide(restarted, [(0, PodSeen(3, PodPhase.FAILED, failure=users))], 1002.0, STEPS)
     assert not over.effects
     assert restarted.phases[0] == NodePhase.FAILED
+
+
+def test_the_time_of_a_whole_node_is_counted_on_after_a_restart_and_while_attempts_take_less() -> None:
+    timed = task("a", activeDeadline="60s", executionDeadline="10s")
+    running = execution(plan(graph(timed)))
+    begin(running, STEPS, 1000.0)
+    assert sorted(running.timers) == [(1010.0, 0), (1060.0, 0)]
+    decide(running, [(0, Launched(0)), (0, PodSeen(0, PodPhase.RUNNING))], 1000.0, STEPS)
+    running.timers.clear()
+    resume(running, STEPS, 1005.0)
+    assert {when for when, _ in running.timers} >= {1010.0, 1060.0}

@@ -50,8 +50,8 @@ def cannot_start(reason: str, kind: ErrorKind = ErrorKind.USER, *, recoverable: 
 def test_a_pod_that_may_still_start_has_some_time_to(state: State, reason: str) -> None:
     of, seen = node(), cannot_start(reason)
     due = NOW + PATIENCE[reason]
-    assert step_task(of, state, seen, NOW) == Step(state=state, wake=due)
-    assert step_task(of, state, seen, due - 1) == Step(state=state, wake=due)
+    assert step_task(of, state, seen, NOW) == Step(state=state, wakes=(due,))
+    assert step_task(of, state, seen, due - 1) == Step(state=state, wakes=(due,))
     step = step_task(of, state, seen, NOW + PATIENCE[reason])
     assert step is not None
     assert step.phase is NodePhase.FAILED
@@ -61,7 +61,7 @@ def test_a_pod_that_may_still_start_has_some_time_to(state: State, reason: str) 
 def test_when_its_time_is_up_a_pod_that_has_not_started_is_looked_at_again() -> None:
     of = node()
     step = step_task(of, Running(0, NOW), TimeIsUp(), NOW + 180)
-    assert step == Step(state=Running(0, NOW), effects=(Adopt(of.number, 0),), wake=NOW + 180 + UNSEEN)
+    assert step == Step(state=Running(0, NOW), effects=(Adopt(of.number, 0),), wakes=(NOW + 180 + UNSEEN,))
     assert step_task(of, Running(0, NOW, started=True), TimeIsUp(), NOW + 180) is None
     assert step_task(of, Launching(0, NOW), TimeIsUp(), NOW + 180) is None
 

@@ -30,6 +30,7 @@ from propeller.workflow import (
     Plan,
     PodPhase,
     PodSeen,
+    Stopped,
     StopPod,
     WriteInputs,
     WriteOutputs,
@@ -125,6 +126,8 @@ class Driver:
                 return (InputsWritten(),)
             case WriteOutputs() | GatherOutputs():
                 return (OutputsWritten(),)
+            case StopPod(attempt=attempt):
+                return (Stopped(attempt),)
             case Choose(node=node):
                 branch = self.execution.view(node).spec.branch
                 assert branch is not None

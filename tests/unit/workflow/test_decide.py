@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from propeller.errors import ErrorKind
 from propeller.handlers import STEPS
 from propeller.workflow import (
     EXECUTION,
+    AttemptProven,
     Cancel,
     Chosen,
     Effect,
@@ -26,6 +28,8 @@ from propeller.workflow import (
     PodPhase,
     PodSeen,
     Refused,
+    Stopped,
+    StopPod,
     WorkflowPhase,
     begin,
     decide,
@@ -337,3 +341,38 @@ def test_by_the_other_policy_nodes_that_wait_for_a_free_place_run_after_a_failur
 
     assert driver.run().phase is WorkflowPhase.FAILED
     assert len(driver.launched) == 10
+
+
+def _restarted(root: dict[str, Any], limit: int, *launched_before: str) -> Execution:
+    """As after a crash before the first status; there are pods of the nodes `launched_before`."""
+    spec = ExecutionSpec(execution_config=ExecutionConfig(max_parallelism=limit))
+    of = execution(plan(root), spec)
+    of.proven.update(dict.fromkeys(launched_before, AttemptProven(0)))
+    of.unclaimed.update(launched_before)
+    return of
+
+
+def test_after_a_restart_what_was_launched_before_keeps_its_place_though_its_turn_comes_late() -> None:
+    root = graph(task("new"), task("a"), task("b"), edges=[("a", "b")])
+    driver = Driver(_restarted(root, 1, "a", "b"))
+
+    assert driver.run().phase is WorkflowPhase.SUCCEEDED
+    assert driver.launched == [("a", 0), ("b", 0), ("new", 0)]
+
+
+def test_after_a_restart_a_place_is_not_kept_for_what_cannot_be_come_to() -> None:
+    root = graph(task("a"), task("b"), edges=[("a", "b")])
+    driver = Driver(_restarted(root, 1, "b"))  # and what a had left is gone
+
+    assert driver.run().phase is WorkflowPhase.SUCCEEDED
+    assert driver.launched == [("a", 0), ("b", 0)]
+
+
+def test_a_pod_that_has_to_be_stopped_keeps_its_place_until_it_is_told_to() -> None:
+    spec = ExecutionSpec(execution_config=ExecutionConfig(max_parallelism=1))
+    root = graph(task("a", executionDeadline="10s"), task("b"), onFailurePolicy=FAIL_AFTER)
+    of = execution(plan(root), spec)
+    begin(of, STEPS, 1000.0)
+    assert decide(of, [(0, Launched(0))], 1000.0, STEPS).effects == []
+    assert decide(of, [], 1010.0, STEPS).effects == [StopPod(0, 0)]
+    assert decide(of, [(0, Stopped(0))], 1011.0, STEPS).effects == [Launch(1, 0)]

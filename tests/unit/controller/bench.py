@@ -1,0 +1,76 @@
+"""A controller at work on an API server of its own, and a user beside it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from propeller.clock import LoopClock
+from propeller.config import Checkpoint, Settings
+from propeller.config import Storage as StorageSettings
+from propeller.controller import WorkflowController, workflow_crd
+from propeller.embedded.server import ApiServer, Interceptor
+from propeller.errors import NotFound
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES, PODS, Client, Raw
+from propeller.storage import MemoryStore, Storage
+from tests.unit.workflow.drive import TASK, graph
+
+WORKFLOWS = FLYTE_WORKFLOWS.typed(Raw)
+RAW_PODS = PODS.typed(Raw)
+
+
+@dataclass(frozen=True)
+class Bench:
+    user: Client
+    clock: LoopClock
+    server: ApiServer
+    storage: Storage
+    settings: Settings
+
+    async def create(self, *nodes: dict[str, Any], **fields: Any) -> Raw:
+        """A workflow `ns/w` of these nodes; `fields` are the graph's."""
+        return await self.user.create(
+            WORKFLOWS, {"metadata": {"name": "w"}, "spec": graph(*nodes, **fields), "tasks": {"t": TASK}}, "ns"
+        )
+
+    async def report(self, pod: str, **status: Any) -> None:
+        """What a kubelet would say of a pod."""
+        await self.user.patch(RAW_PODS, pod, "ns", body={"status": status}, subresource="status")
+
+    async def status(self) -> Raw:
+        status: Raw = (await self.user.get(WORKFLOWS, "w", "ns")).get("status", {})
+        return status
+
+    async def pods(self) -> dict[str, Raw]:
+        """Those that nobody has told to stop, by name."""
+        pods = (await self.user.list(RAW_PODS, "ns")).items
+        return {pod["metadata"]["name"]: pod for pod in pods if "deletionTimestamp" not in pod["metadata"]}
+
+    async def has_pod(self, name: str) -> bool:
+        try:
+            return "deletionTimestamp" not in (await self.user.get(RAW_PODS, name, "ns"))["metadata"]
+        except NotFound:
+            return False
+
+    @asynccontextmanager
+    async def controller(self, interceptor: Interceptor | None = None) -> AsyncIterator[WorkflowController]:
+        client = Client(self.server.transport(interceptor=interceptor), clock=self.clock)
+        async with WorkflowController(client, self.storage, self.settings, clock=self.clock).running() as controller:
+            yield controller
+
+
+@asynccontextmanager
+async def bench(max_lag: float = 1.0) -> AsyncIterator[Bench]:
+    clock = LoopClock()
+    settings = Settings(checkpoint=Checkpoint(max_lag=max_lag), storage=StorageSettings(metadata_prefix="memory://m"))
+    async with (
+        ApiServer(clock=clock, randomness=random.Random(0)) as server,
+        Storage(settings.storage, stores={"memory": MemoryStore()}) as storage,
+    ):
+        user = Client(server.transport(), clock=clock)
+        await user.create(CUSTOM_RESOURCE_DEFINITIONS, workflow_crd())
+        await user.create(NAMESPACES, {"metadata": {"name": "ns"}})
+        yield Bench(user, clock, server, storage, settings)
