@@ -3,6 +3,7 @@
 from propeller.informers._factory import InformerFactory
 from propeller.informers._informer import Informer, Subscriber
 from propeller.informers._store import Change, IndexFunction, Store, as_number, key_of, metadata_of
+from propeller.informers._uid_shard import UidShard, fnv1a_64
 
 __all__ = [
     "Change",
@@ -11,7 +12,9 @@ __all__ = [
     "InformerFactory",
     "Store",
     "Subscriber",
+    "UidShard",
     "as_number",
+    "fnv1a_64",
     "key_of",
     "metadata_of",
 ]

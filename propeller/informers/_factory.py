@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -9,6 +10,7 @@ from typing import Any, Self, TypeVar
 from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.config import Informers as InformerSettings
 from propeller.informers._informer import Informer
+from propeller.informers._uid_shard import UidShard
 from propeller.kube import Client, Resource
 
 T = TypeVar("T")
@@ -27,10 +29,17 @@ class InformerFactory:
         self._stack = AsyncExitStack()
 
     async def informer(
-        self, resource: Resource[T], namespace: str | None = None, *, label_selector: str = "", field_selector: str = ""
+        self,
+        resource: Resource[T],
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        transform: Callable[[T], T] | None = None,
+        shard: UidShard | None = None,
     ) -> Informer[T]:
-        """The one informer of that kind, type, namespace and selectors."""
-        key = (resource, namespace, label_selector, field_selector)
+        """The one informer of that kind, type, namespace, selectors, transform and shard."""
+        key = (resource, namespace, label_selector, field_selector, transform, shard)
         if key not in self._shared:
             informer = Informer(
                 self._client,
@@ -38,6 +47,8 @@ class InformerFactory:
                 namespace=namespace,
                 label_selector=label_selector,
                 field_selector=field_selector,
+                transform=transform,
+                shard=shard,
                 settings=self._settings,
                 clock=self._clock,
             )

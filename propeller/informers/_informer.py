@@ -4,7 +4,8 @@ Guarantees
     The store moves only forward, but for a server whose own versions went back (a restored backup): a reader never sees
     an older resourceVersion of an object than it has seen.
     After a cut, a 410 or a restart of the server, the store becomes equal to a fresh list without passing through
-    empty. Subscribers are told of every change of the store, in order, at once; one that raises harms no other.
+    empty, page by page: of a list that has not ended it may hold the beginning, and old states of the rest.
+    Subscribers are told of every change of the store, in order, at once; one that raises harms no other.
 Assumptions
     Subscribers are quick: they run on the loop, between an event and the next.
 Caveats
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -30,6 +31,7 @@ from propeller.config import Informers as InformerSettings
 from propeller.errors import Unavailable
 from propeller.informers._reflector import Reflector
 from propeller.informers._store import Change, IndexFunction, Store, as_number, key_of, later, metadata_of
+from propeller.informers._uid_shard import UidShard
 from propeller.kube import Client, Event, EventType, Resource
 
 T = TypeVar("T")
@@ -52,6 +54,7 @@ class Informer(Generic[T]):
         field_selector: str = "",
         indexes: Mapping[str, IndexFunction[T]] | None = None,
         transform: Callable[[T], T] | None = None,
+        shard: UidShard | None = None,
         settings: InformerSettings | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -62,6 +65,8 @@ class Informer(Generic[T]):
         self._version = ""
         self._moved: asyncio.Event = asyncio.Event()
         self._synced = asyncio.Event()
+        self._seen: set[str] = set()
+        """Keys of the list that is coming."""
         self._reflector = Reflector(
             client,
             resource,
@@ -71,6 +76,7 @@ class Informer(Generic[T]):
             label_selector=label_selector,
             field_selector=field_selector,
             transform=transform,
+            shard=shard,
         )
         self._task: asyncio.Task[None] | None = None
 
@@ -160,10 +166,20 @@ class Informer(Generic[T]):
                 f"the cache of {self.resource.plural} has not reached version {resource_version} within {deadline:g} s"
             ) from error
 
-    def listed(self, objects: list[T], version: str) -> None:
-        """For the reflector: a whole list."""
-        for change in self.store.replace(objects):
+    def list_begins(self) -> None:
+        """For the reflector: a list, from its first object on."""
+        self._seen = set()
+
+    def listed(self, objects: Iterable[T]) -> None:
+        """For the reflector: some of the list's objects."""
+        for change in self.store.take(objects, self._seen):
             self._publish(change)
+
+    def list_ended(self, version: str) -> None:
+        """For the reflector: that was the whole list, as of `version`."""
+        for change in self.store.end_list(self._seen):
+            self._publish(change)
+        self._seen = set()
         self._version = version
         self._moved.set()
         self._synced.set()
@@ -175,7 +191,7 @@ class Informer(Generic[T]):
             case EventType.ADDED | EventType.MODIFIED:
                 change = self.store.put(event.object)
             case EventType.DELETED:
-                change = self.store.remove(key_of(event.object), metadata.resource_version)
+                change = self.store.remove(event.object)
                 if change is not None and not event.problem:
                     change = Change(change.key, event.object, None)
             case _:

@@ -3,8 +3,9 @@
 Guarantees
     `put` and `remove` move only forward: they never put an older state in the place of a newer one (resourceVersions
     are compared as numbers, KEP-5504; where they are not numbers, whatever comes last is taken).
-    `replace` is a diff: readers see the store change from one list to the next, never an empty one between. A list is
-    the truth, whatever its versions: after a restored backup they may be older.
+    A list is taken as a diff, page by page: readers see the store change from one list to the next, never an empty one
+    between, and no second copy of the objects is held. A list is the truth, whatever its versions: lists are consistent
+    reads, so that of a server behind others is not older, and after a restored backup all of them are.
     An index function that raises gives no values for that object, and is logged once per cause.
 """
 
@@ -30,11 +31,15 @@ IndexFunction = Callable[[T], Iterable[str]]
 class Change(msgspec.Struct, Generic[T], frozen=True):
     """What happened to one object: `old` is None when it is new, `new` is None when it is gone (`old` is its last
     state); in a resync both are its state as it is.
+
+    `final_state_unknown` says of an object that is gone that a list told so: `old` is the last state that was seen, and
+    it may have had later ones (client-go's DeletedFinalStateUnknown).
     """
 
     key: str
     old: T | None
     new: T | None
+    final_state_unknown: bool = False
 
 
 class Store(Generic[T]):
@@ -74,22 +79,20 @@ class Store(Generic[T]):
             return None
         return self._set(key, old, new)
 
-    def remove(self, key: str, version: str = "") -> Change[T] | None:
-        """Take an object out, unless the store has one newer than `version`."""
+    def remove(self, gone: T) -> Change[T] | None:
+        """Take an object out, unless the store has a newer one, or another of that name; returns its last state."""
+        metadata = metadata_of(gone)
+        key = _key(metadata)
         old = self._objects.get(key)
-        if old is None or (version and as_number(version) < as_number(metadata_of(old).resource_version)):
+        if old is None or not _is_of(metadata, metadata_of(old)):
             return None
-        del self._objects[key]
-        self._reindex(key, old, None)
-        return Change(key, old, None)
+        return self._drop(key, old)
 
-    def replace(self, objects: Iterable[T]) -> list[Change[T]]:
-        """Become equal to a list; returns what that changed.
+    def take(self, objects: Iterable[T], seen: set[str]) -> Iterator[Change[T]]:
+        """Some objects of a list, whatever their versions; their keys are added to `seen`. Yields what they change.
 
         An object that was made anew under its name is one that is gone and one that is new.
         """
-        changes: list[Change[T] | None] = []
-        seen: set[str] = set()
         for new in objects:
             metadata = metadata_of(new)
             key = _key(metadata)
@@ -98,13 +101,21 @@ class Store(Generic[T]):
             if old is not None:
                 before = metadata_of(old)
                 if before.uid != metadata.uid:
-                    changes.append(self.remove(key))
+                    yield self._drop(key, old, unknown=True)
                     old = None
                 elif before.resource_version == metadata.resource_version:
                     continue
-            changes.append(self._set(key, old, new))
-        changes.extend(self.remove(key) for key in self._objects.keys() - seen)
-        return [change for change in changes if change is not None]
+            yield self._set(key, old, new)
+
+    def end_list(self, seen: set[str]) -> Iterator[Change[T]]:
+        """The list has ended: what it had not `seen` is gone."""
+        for key in self._objects.keys() - seen:
+            yield self._drop(key, self._objects[key], unknown=True)
+
+    def _drop(self, key: str, old: T, *, unknown: bool = False) -> Change[T]:
+        del self._objects[key]
+        self._reindex(key, old, None)
+        return Change(key, old, None, unknown)
 
     def _set(self, key: str, old: T | None, new: T) -> Change[T]:
         self._objects[key] = new
@@ -156,6 +167,13 @@ def later(one: str, other: str) -> str:
 
 def _key(metadata: ObjectMeta) -> str:
     return f"{metadata.namespace}/{metadata.name}" if metadata.namespace else metadata.name
+
+
+def _is_of(gone: ObjectMeta, kept: ObjectMeta) -> bool:
+    """Whether the end of an object is that of the one in the store."""
+    if gone.uid and kept.uid and gone.uid != kept.uid:
+        return False
+    return not gone.resource_version or as_number(gone.resource_version) >= as_number(kept.resource_version)
 
 
 def _is_newer(new: str, old: str) -> bool:

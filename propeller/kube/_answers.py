@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, NoReturn
 
 import msgspec
@@ -20,6 +21,9 @@ from propeller.errors import (
     Unavailable,
 )
 from propeller.kube._transport import Response
+
+_TOO_LARGE = re.compile(r"request is too large|larger than max")
+"""What etcd and its client say of a request. A resource version that is too large, for a server that lags, passes."""
 
 _SHOWN = 300
 """Characters of an answer that is no Status that go into the message."""
@@ -91,7 +95,7 @@ def error_of(code: int, status: Status, what: str, pause: float | None = None) -
             return Throttled(message, after=after)
         case 408:
             return Unavailable(message, after=after)
-        case _ if code >= 500 and "too large" in status.message:
+        case _ if code >= 500 and _TOO_LARGE.search(status.message):
             return TooLarge(message, **rejection)
         case _ if code >= 500 or code < 400:  # a redirect is no API server's: something stands between
             return Unavailable(message, after=after)

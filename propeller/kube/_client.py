@@ -34,6 +34,8 @@ from propeller.kube._transport import Request, Response, Stream, Transport
 T = TypeVar("T")
 
 _JSON = {"accept": "application/json", "content-type": "application/json", "user-agent": "propeller"}
+_METADATA = _JSON | {"accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
+_METADATA_LIST = _JSON | {"accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
 _READ_BACKOFF = 0.1  # seconds before the first retry of a read; doubles
 
 
@@ -68,7 +70,8 @@ class Client:
 
     async def get(self, resource: Resource[T], name: str, namespace: str | None = None) -> T:
         what = _named("get", resource, namespace, name)
-        answer = await self._read(Request(method="GET", path=resource.path(namespace, name), headers=_JSON), what)
+        headers = _METADATA if resource.partial else _JSON
+        answer = await self._read(Request(method="GET", path=resource.path(namespace, name), headers=headers), what)
         return decode_object(resource, answer.body, what)
 
     async def list(
@@ -81,21 +84,33 @@ class Client:
         limit: int | None = None,
         continue_token: str = "",
         resource_version: str = "",
+        shard_selector: str = "",
     ) -> Page[T]:
-        """One page; `limit` objects at most, the settings' page size where None. Raises Stale for an old token."""
+        """One page; `limit` objects at most, the settings' page size where None. Raises Stale for an old token.
+
+        A server without sharded lists ignores `shard_selector`: the page says whether it kept to it.
+        """
         query = _query(
             labelSelector=label_selector,
             fieldSelector=field_selector,
             limit=str(limit or self._settings.page_size),
             **{"continue": continue_token},
+            shardSelector=shard_selector,
             resourceVersion="" if continue_token else resource_version,
         )
-        request = Request(method="GET", path=resource.path(namespace), query=query, headers=_JSON)
+        headers = _METADATA_LIST if resource.partial else _JSON
+        request = Request(method="GET", path=resource.path(namespace), query=query, headers=headers)
         what = _named("list", resource, namespace)
         return decode_page(resource, (await self._read(request, what)).body, what)
 
     async def pages(
-        self, resource: Resource[T], namespace: str | None = None, *, label_selector: str = "", field_selector: str = ""
+        self,
+        resource: Resource[T],
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        shard_selector: str = "",
     ) -> AsyncIterator[Page[T]]:
         """Every page of a consistent list, one after the other."""
         token = ""
@@ -106,6 +121,7 @@ class Client:
                 label_selector=label_selector,
                 field_selector=field_selector,
                 continue_token=token,
+                shard_selector=shard_selector,
             )
             yield page
             token = page.continue_token
@@ -196,6 +212,7 @@ class Client:
         timeout_seconds: float | None = None,
         bookmarks: bool = True,
         initial_events: bool = False,
+        shard_selector: str = "",
     ) -> AsyncGenerator[Event[T], None]:
         """Events after `resource_version`, until the server ends the watch. Raises Stale where that is too old."""
         query = _query(
@@ -207,9 +224,11 @@ class Client:
             allowWatchBookmarks="true" if bookmarks else "",
             sendInitialEvents="true" if initial_events else "",
             resourceVersionMatch="NotOlderThan" if initial_events else "",
+            shardSelector=shard_selector,
         )
         what = _named("watch", resource, namespace)
-        request = Request(method="GET", path=resource.path(namespace), query=query, headers=_JSON)
+        headers = _METADATA if resource.partial else _JSON
+        request = Request(method="GET", path=resource.path(namespace), query=query, headers=headers)
         async with self.transport.stream(request, deadline=self._settings.deadline) as stream:
             if stream.status != 200:
                 raise_for(await self._whole(stream, what), what)

@@ -58,7 +58,8 @@ class Event(msgspec.Struct, Generic[T], frozen=True):
 class Page(msgspec.Struct, Generic[T], frozen=True):
     """One page of a list, as of `resource_version`; `continue_token` is "" on the last. `remaining` may be unknown.
 
-    `problems` says which objects are left out, and why: they are not of their type.
+    `problems` says which objects are left out, and why: they are not of their type. `shard_selector` is that of the
+    request where the server kept to it (KEP-5866).
     """
 
     items: tuple[T, ...]
@@ -66,12 +67,18 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     continue_token: str = ""
     remaining: int | None = None
     problems: tuple[str, ...] = ()
+    shard_selector: str = ""
+
+
+class _ShardInfo(msgspec.Struct, frozen=True):
+    selector: str = ""
 
 
 class _ListMeta(msgspec.Struct, frozen=True, rename="camel"):
     resource_version: str = ""
     continue_: str = msgspec.field(default="", name="continue")
     remaining_item_count: int | None = None
+    shard_info: _ShardInfo | None = None
 
 
 class _List(msgspec.Struct, Generic[T], frozen=True):
@@ -157,7 +164,8 @@ async def lines(chunks: AsyncIterable[bytes], what: str) -> AsyncIterator[bytes]
 
 
 def _page(meta: _ListMeta, items: tuple[T, ...], problems: tuple[str, ...]) -> Page[T]:
-    return Page(items, meta.resource_version, meta.continue_, meta.remaining_item_count, problems)
+    shard = meta.shard_info.selector if meta.shard_info is not None else ""
+    return Page(items, meta.resource_version, meta.continue_, meta.remaining_item_count, problems, shard)
 
 
 def _careful_page(resource: Resource[T], body: bytes, what: str) -> Page[T]:

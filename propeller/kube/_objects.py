@@ -2,13 +2,19 @@
 
 A pod of 4.6 KB decodes in 17 us and keeps 1.9 KB this way; see docs/performance.md. Unknown fields are skipped, absent
 ones take their default, so a struct never fails on what a newer server adds.
+Texts that many objects share (owners, label values, conditions) are interned: two fifths of a running pod.
 """
 
 from __future__ import annotations
 
+from sys import intern
 from typing import Any
 
 import msgspec
+from msgspec.structs import force_setattr
+
+LONGEST_SHARED = 63
+"""Characters of the longest text that is interned: that of a label's value. Longer ones are rarely shared."""
 
 
 class OwnerReference(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -20,6 +26,12 @@ class OwnerReference(msgspec.Struct, frozen=True, rename="camel", omit_defaults=
     uid: str = ""
     controller: bool = False
     block_owner_deletion: bool = False
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "api_version", intern(self.api_version))
+        force_setattr(self, "kind", intern(self.kind))
+        force_setattr(self, "name", intern(self.name))
+        force_setattr(self, "uid", intern(self.uid))
 
 
 class ObjectMeta(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -36,6 +48,14 @@ class ObjectMeta(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
     annotations: dict[str, str] | None = None
     owner_references: tuple[OwnerReference, ...] = ()
     finalizers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "namespace", intern(self.namespace))
+        for texts in (self.labels, self.annotations):
+            if texts is not None:
+                for name, text in texts.items():
+                    if len(text) <= LONGEST_SHARED:
+                        texts[name] = intern(text)
 
 
 class KubeObject(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -85,6 +105,11 @@ class PodCondition(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     message: str = ""
     last_transition_time: str | None = None
 
+    def __post_init__(self) -> None:
+        force_setattr(self, "type", intern(self.type))
+        force_setattr(self, "status", intern(self.status))
+        force_setattr(self, "reason", intern(self.reason))
+
 
 class PodStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """`phase` is Pending, Running, Succeeded, Failed or Unknown; "" before the first report."""
@@ -97,9 +122,16 @@ class PodStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True)
     init_container_statuses: tuple[ContainerStatus, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()
 
+    def __post_init__(self) -> None:
+        force_setattr(self, "phase", intern(self.phase))
+        force_setattr(self, "reason", intern(self.reason))
+
 
 class PodSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     node_name: str = ""
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "node_name", intern(self.node_name))
 
 
 class Pod(KubeObject, frozen=True, rename="camel", omit_defaults=True):

@@ -9,14 +9,16 @@ from urllib.parse import quote
 
 import msgspec
 
-from propeller.kube._objects import Lease, Pod, Raw
+from propeller.kube._objects import KubeObject, Lease, Pod, Raw
 
 T = TypeVar("T")
 U = TypeVar("U")
 
 
 class Resource(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
-    """One kind in one API version. `type` is a struct with `metadata`, or `dict` for plain JSON objects."""
+    """One kind in one API version. `type` is a struct with `metadata`, or `dict` for plain JSON objects. `partial` asks
+    the server for the metadata alone (PartialObjectMetadata) wherever it is read.
+    """
 
     group: str = ""
     version: str = "v1"
@@ -24,6 +26,7 @@ class Resource(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     plural: str
     type: type[T]
     namespaced: bool = True
+    partial: bool = False
 
     @property
     def api_version(self) -> str:
@@ -37,7 +40,7 @@ class Resource(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
         return f"{path}/{subresource}" if subresource else path
 
     def typed(self, type_: builtins.type[U]) -> Resource[U]:
-        """The same kind, decoded as another type: fewer fields, only metadata, or `dict`."""
+        """The same kind, decoded as another type: fewer fields, or `dict`."""
         return Resource(
             group=self.group,
             version=self.version,
@@ -45,7 +48,12 @@ class Resource(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
             plural=self.plural,
             type=type_,
             namespaced=self.namespaced,
+            partial=self.partial,
         )
+
+    def metadata_only(self) -> Resource[KubeObject]:
+        """The same kind, of which the server sends the metadata alone: for who asks what there is, not how it is."""
+        return msgspec.structs.replace(self.typed(KubeObject), partial=True)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -7,9 +7,11 @@ import random
 from typing import Any
 
 import msgspec
+import pytest
 
+from propeller.config import Informers as InformerSettings
 from propeller.errors import NotFound
-from propeller.informers import Change, Informer, key_of
+from propeller.informers import Change, Informer, UidShard, key_of
 from propeller.kube import CONFIG_MAPS, PODS, KubeObject, Raw, Request
 from tests.contract.custom_resources import PLAIN, install_plains
 from tests.contract.objects import DEADLINE, config_map, name_of, pod, version, version_now, watching
@@ -51,10 +53,18 @@ async def write_randomly(server: Face, rng: random.Random, count: int) -> str:
     return last
 
 
-async def test_the_store_is_the_list_whatever_is_written(server: Face) -> None:
+@pytest.fixture(params=[False, True], ids=["pages", "streams"])
+def lists(request: pytest.FixtureRequest) -> InformerSettings:
+    """Whichever way an informer lists."""
+    return InformerSettings(stream_lists=request.param)
+
+
+async def test_the_store_is_the_list_whatever_is_written(server: Face, lists: InformerSettings) -> None:
     rng = random.Random(7)
     informers = {
-        selector: Informer(server.client, CONFIG_MAPS, namespace=server.namespace, label_selector=selector)
+        selector: Informer(
+            server.client, CONFIG_MAPS, namespace=server.namespace, label_selector=selector, settings=lists
+        )
         for selector in ("", "in=yes", "in!=yes")
     }
     async with informers[""], informers["in=yes"], informers["in!=yes"]:
@@ -72,7 +82,7 @@ async def test_the_store_is_the_list_whatever_is_written(server: Face) -> None:
                         await asyncio.sleep(0.01)
 
 
-async def test_changes_tell_the_store_step_by_step(server: Face) -> None:
+async def test_changes_tell_the_store_step_by_step(server: Face, lists: InformerSettings) -> None:
     mirror: dict[str, int] = {}
 
     def follow(change: Change[Raw]) -> None:
@@ -83,7 +93,7 @@ async def test_changes_tell_the_store_step_by_step(server: Face) -> None:
             assert version(change.new) > mirror.get(change.key, 0)
             mirror[change.key] = version(change.new)
 
-    async with Informer(server.client, CONFIG_MAPS, namespace=server.namespace) as informer:
+    async with Informer(server.client, CONFIG_MAPS, namespace=server.namespace, settings=lists) as informer:
         informer.subscribe(follow)
         await informer.synced(DEADLINE)
         last = await write_randomly(server, random.Random(11), 80)
@@ -119,9 +129,34 @@ async def test_ten_thousand_objects_are_watched_listed_in_pages_and_streamed(ser
     async with watching(server.client, CONFIG_MAPS, server.namespace, "", initial_events=True) as streamed:
         await streamed.until(lambda: bool(streamed.bookmarks))
     assert versions(event.object for event in streamed.changes) == expected
-    async with Informer(server.client, CONFIG_MAPS, namespace=server.namespace) as informer:
+    for streams in (False, True):
+        lists = InformerSettings(stream_lists=streams)
+        async with Informer(server.client, CONFIG_MAPS, namespace=server.namespace, settings=lists) as informer:
+            await informer.synced(DEADLINE)
+            assert versions(informer.store) == expected
+
+
+async def test_of_objects_whose_metadata_alone_is_asked_for_nothing_else_is_sent(
+    server: Face, lists: InformerSettings
+) -> None:
+    asked = CONFIG_MAPS.metadata_only()
+    raw = msgspec.structs.replace(CONFIG_MAPS, partial=True)
+    made = await server.client.create(CONFIG_MAPS, config_map("a", labels={"in": "yes"}), server.namespace)
+    alone = await server.client.get(raw, "a", server.namespace)
+    assert alone.keys() == {"kind", "apiVersion", "metadata"}
+    assert alone["metadata"] == made["metadata"]
+    async with Informer(server.client, asked, namespace=server.namespace, settings=lists) as informer:
         await informer.synced(DEADLINE)
-        assert versions(informer.store) == expected
+        found = informer.store.get(f"{server.namespace}/a")
+        assert found is not None
+        assert found.metadata.labels == {"in": "yes"}
+        await server.client.patch(CONFIG_MAPS, "a", server.namespace, body={"data": {"n": "1"}})
+        labels = {"metadata": {"labels": {"in": "no"}}}
+        last = await server.client.patch(CONFIG_MAPS, "a", server.namespace, body=labels)
+        await informer.reached(last["metadata"]["resourceVersion"], DEADLINE)
+        found = informer.store.get(f"{server.namespace}/a")
+        assert found is not None
+        assert found.metadata.labels == {"in": "no"}
 
 
 class Typed(KubeObject, frozen=True, rename="camel"):
@@ -166,3 +201,37 @@ async def test_an_object_that_is_nested_too_deep_hides_no_other(real_server: Htt
     page = await server.client.list(PLAIN, server.namespace)
     assert [name_of(item) for item in page.items] == ["good", "later"]
     assert len(page.problems) == 1
+
+
+async def test_shards_part_a_kind_among_informers_whether_the_server_knows_them_or_not(
+    server: Face, lists: InformerSettings
+) -> None:
+    informers = [
+        Informer(server.client, CONFIG_MAPS, namespace=server.namespace, shard=UidShard(number, 3), settings=lists)
+        for number in range(3)
+    ]
+    await write_randomly(server, random.Random(5), 40)
+    async with informers[0], informers[1], informers[2]:
+        for informer in informers:
+            await informer.synced(DEADLINE)
+        await write_randomly(server, random.Random(6), 60)
+        expected, _ = await listed(server)
+        async with asyncio.timeout(DEADLINE):
+            while sum(len(informer.store) for informer in informers) != len(expected) or any(
+                versions(informer.store).items() - expected.items() for informer in informers
+            ):
+                await asyncio.sleep(0.01)
+        for number, informer in enumerate(informers):
+            assert all(UidShard(number, 3).holds(obj["metadata"]["uid"]) for obj in informer.store)
+
+
+async def test_a_server_with_sharded_lists_sends_the_shard_alone(real_server: HttpFace) -> None:
+    client, namespace = real_server.client, real_server.namespace
+    for number in range(20):
+        await client.create(CONFIG_MAPS, config_map(f"c{number}"), namespace)
+    parts = [
+        await client.list(CONFIG_MAPS, namespace, shard_selector=UidShard(number, 2).selector) for number in range(2)
+    ]
+    assert [part.shard_selector for part in parts] == [UidShard(number, 2).selector for number in range(2)]
+    assert sum(len(part.items) for part in parts) == len((await client.list(CONFIG_MAPS, namespace)).items)
+    assert all(UidShard(0, 2).holds(obj["metadata"]["uid"]) for obj in parts[0].items)

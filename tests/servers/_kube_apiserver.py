@@ -61,6 +61,7 @@ class KubeApiserver:
                 "--disable-admission-plugins=ServiceAccount",
                 "--endpoint-reconciler-type=none",
                 "--profiling=false",
+                "--feature-gates=ShardedListAndWatch=true",
             ],
             directory / "kube-apiserver.log",
         )

@@ -15,6 +15,7 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
     return {"virtual": VirtualTimeLoop}
 
 
-@pytest.fixture
-def api() -> FakeApi:
-    return FakeApi()
+@pytest.fixture(params=["pages", "streams"])
+def api(request: pytest.FixtureRequest) -> FakeApi:
+    """Whichever way it lists."""
+    return FakeApi(streams=request.param == "streams")

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
+import msgspec
 import orjson
 
 from propeller.clock import LoopClock
@@ -18,6 +19,7 @@ from propeller.informers import Informer
 from propeller.kube import CONFIG_MAPS, Client, Raw, Request, Response, Stream
 
 SETTINGS = InformerSettings(watch_timeout=300.0, progress_deadline=90.0, backoff=1.0, backoff_cap=30.0)
+STREAMING = msgspec.structs.replace(SETTINGS, stream_lists=True)
 
 
 class _Watch:
@@ -43,13 +45,17 @@ class _Watch:
 class FakeApi:
     """Objects are written by the test at once; what is asked and how often is on record."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, streams: bool = False) -> None:
+        self.streams = streams
+        """Whether lists are to be had as a stream, and are asked for so."""
+        self.unfinished = 0
+        """Of the next streamed lists, how many never come to their end."""
         self.version = 100
         self.objects: dict[str, Raw] = {}
         self.faults: list[Response | Exception] = []
         """What the next requests get in the place of an answer: of a watch the status must be an error's."""
         self.lists = 0
-        """Requests for a page that were answered."""
+        """Requests for a page, or a list as a stream, that were answered."""
         self.watches: list[int] = []
         """The versions that watches began from."""
         self.at: list[float] = []
@@ -152,9 +158,13 @@ class FakeApi:
         await asyncio.sleep(0.001)
         self.at.append(asyncio.get_running_loop().time())
         watch = _Watch()
+        initial = "sendInitialEvents" in request.query
+        start = self.version if initial else int(request.query["resourceVersion"])
         if self.faults:
             refusal = _raised(self.faults.pop(0))
-        elif int(request.query["resourceVersion"]) < self._oldest:
+        elif initial and not self.streams:
+            refusal = _failure(422)
+        elif start < self._oldest:
             refusal = _failure(410)
         else:
             refusal = None
@@ -164,8 +174,10 @@ class FakeApi:
             watch.put(None)
             yield watch
             return
-        start = int(request.query["resourceVersion"])
-        self.watches.append(start)
+        if initial:
+            self._list_into(watch)
+        else:
+            self.watches.append(start)
         for version, line in self._history:
             if version > start:
                 watch.put(line)
@@ -174,6 +186,16 @@ class FakeApi:
             yield watch
         finally:
             self._open.discard(watch)
+
+    def _list_into(self, watch: _Watch) -> None:
+        self.lists += 1
+        for obj in self.objects.values():
+            watch.put(line_of("ADDED", obj))
+        if self.unfinished:
+            self.unfinished -= 1
+        else:
+            self.watches.append(self.version)
+            watch.put(end_of_list(self.version))
 
     async def close(self) -> None:
         """Nothing is open but watches, which end with their readers."""
@@ -189,9 +211,14 @@ def line_of(type_: str, obj: Raw) -> bytes:
     return orjson.dumps({"type": type_, "object": obj}) + b"\n"
 
 
+def end_of_list(version: int) -> bytes:
+    annotations = {"k8s.io/initial-events-end": "true"}
+    return line_of("BOOKMARK", {"metadata": {"resourceVersion": str(version), "annotations": annotations}})
+
+
 def informer_of(api: FakeApi, **options: Any) -> Informer[Raw]:
     client = Client(api, ClientSettings(page_size=options.pop("page_size", 3)), clock=LoopClock())
-    settings = options.pop("settings", SETTINGS)
+    settings = options.pop("settings", STREAMING if api.streams else SETTINGS)
     return Informer(client, CONFIG_MAPS, namespace="ns", settings=settings, clock=LoopClock(), **options)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from propeller.clock import LoopClock
 from propeller.errors import Unavailable
-from propeller.informers import Change, Informer, InformerFactory, key_of
+from propeller.informers import Change, Informer, InformerFactory, UidShard, key_of
 from propeller.kube import CONFIG_MAPS, PODS, Client, Raw
 from tests.unit.informers.fake_api import SETTINGS, FakeApi, informer_of, line_of
 from tests.unit.reconcile.virtual import now
@@ -33,7 +33,7 @@ async def test_the_store_holds_the_list_and_follows(api: FakeApi) -> None:
     async with informer_of(api, page_size=3) as informer:
         assert not informer.has_synced()
         await informer.synced(SOON)
-        assert api.lists == 3
+        assert api.lists == (1 if api.streams else 3)
         assert versions(informer) == api.versions()
         api.write("a", data={"k": "v"})
         api.delete("b")
@@ -323,9 +323,12 @@ async def test_a_factory_follows_each_kind_once(api: FakeApi) -> None:
         one = await factory.informer(CONFIG_MAPS, "ns")
         two = await factory.informer(CONFIG_MAPS, "ns")
         other = await factory.informer(CONFIG_MAPS, "ns", label_selector="a")
+        part = await factory.informer(CONFIG_MAPS, "ns", shard=UidShard(0, 2))
         assert one is two
         assert one is not other
+        assert part not in (one, other)
+        await part.synced(SOON)
         await one.synced(SOON)
         await other.synced(SOON)
-        assert api.lists == 2
+        assert api.lists == 3
     assert api.open_watches == 0

@@ -7,6 +7,8 @@ import itertools
 import logging
 import random
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from unittest import mock
 
 import orjson
 import pytest
@@ -15,8 +17,8 @@ from hypothesis import strategies as st
 
 from propeller.errors import Unavailable
 from propeller.informers import Change, Informer, key_of
-from propeller.kube import Raw, Response
-from tests.unit.informers.fake_api import GONE, SETTINGS, FakeApi, informer_of
+from propeller.kube import Raw, Request, Response, Stream
+from tests.unit.informers.fake_api import GONE, SETTINGS, STREAMING, FakeApi, end_of_list, informer_of
 from tests.unit.reconcile.virtual import now, run_virtually
 
 SOON = 5.0
@@ -38,6 +40,11 @@ def change_all(api: FakeApi) -> None:
     """One object of each fate."""
     api.write("kept")
     api.delete("lost")
+    api.write("new")
+
+
+def change_all_but_lost(api: FakeApi) -> None:
+    api.write("kept")
     api.write("new")
 
 
@@ -178,7 +185,8 @@ async def test_a_list_that_fails_is_tried_again_with_growing_pauses_up_to_the_ca
         await equal(informer, filled, 61)
 
 
-async def test_a_list_that_fails_on_a_late_page_starts_over_and_is_whole(api: FakeApi) -> None:
+async def test_a_list_that_fails_on_a_late_page_starts_over_and_is_whole() -> None:
+    api = FakeApi()
     for number in range(20):
         api.write(f"c{number}")
     fault = Response(status=410, body=b'{"code":410}')
@@ -190,13 +198,94 @@ async def test_a_list_that_fails_on_a_late_page_starts_over_and_is_whole(api: Fa
 
     failing = asyncio.create_task(fail_page_seven())
     async with informer_of(api, page_size=3) as informer:
-        seen: list[int] = []
-        informer.subscribe(lambda change: seen.append(len(informer.store)))
+        seen: list[Change[Raw]] = []
+        informer.subscribe(seen.append)
+        while api.lists < 6:
+            await asyncio.sleep(0.0005)
+        assert not informer.has_synced()
         await informer.synced(LATER)
         assert versions(informer) == api.versions()
-        assert set(seen) == {20}  # nobody saw a part of the list
+        assert sorted(change.key for change in seen) == sorted(api.versions())  # each once, and as a new one
+        assert not any(change.old for change in seen)
         assert api.lists == 6 + 7
     await failing
+
+
+async def test_a_server_that_does_not_know_lists_as_streams_is_asked_for_pages(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    api = FakeApi()
+    api.write("kept")
+    async with informer_of(api, settings=STREAMING) as informer:
+        await equal(informer, api)
+        api.cut()
+        change_all_but_lost(api)
+        api.forget()
+        await equal(informer, api)
+        assert api.lists == 2
+        assert len(api.at) == 1 + 2 + 3  # the refusal, two pages, watches: one was cut, one too old
+        assert informer.failures == 1  # the cut
+
+
+async def test_a_list_that_does_not_come_to_its_end_as_a_stream_is_asked_for_by_pages() -> None:
+    api = FakeApi(streams=True)
+    api.write("kept")
+    api.unfinished = 1
+    async with informer_of(api) as informer:
+        await asyncio.sleep(SETTINGS.progress_deadline / 2)
+        assert not informer.has_synced()
+        await informer.synced(SETTINGS.progress_deadline)
+        await equal(informer, api)
+        api.cut()
+        change_all_but_lost(api)
+        api.forget()
+        await equal(informer, api)
+        assert api.lists == 3  # a stream, pages, a stream
+
+
+async def test_what_happens_while_a_list_streams_is_part_of_it() -> None:
+    api = FakeApi(streams=True)
+    for name in ("changed", "deleted", "kept"):
+        api.write(name)
+    api.unfinished = 1
+    async with informer_of(api) as informer:
+        await asyncio.sleep(1)
+        api.write("changed")
+        api.delete("deleted")
+        api.write("new")
+        api.send_line(end_of_list(api.version))
+        await informer.synced(SOON)
+        assert versions(informer) == api.versions()
+        assert informer.version == str(api.version)
+
+
+async def test_a_list_asks_for_what_is_latest_whichever_server_answers(api: FakeApi) -> None:
+    """A server that lags behind another must wait until it has caught up, not answer with what is old."""
+    asked: list[str] = []
+    send, stream = api.send, api.stream
+
+    def note(request: Request) -> None:
+        if "watch" not in request.query or "sendInitialEvents" in request.query:
+            asked.append(request.query.get("resourceVersion", ""))
+
+    async def noted_send(request: Request, *, deadline: float) -> Response:
+        note(request)
+        return await send(request, deadline=deadline)
+
+    def noted_stream(request: Request, *, deadline: float) -> AbstractAsyncContextManager[Stream]:
+        note(request)
+        return stream(request, deadline=deadline)
+
+    with mock.patch.multiple(api, send=noted_send, stream=noted_stream):
+        async with informer_of(api) as informer:
+            await informer.synced(SOON)
+            api.write("new")
+            await equal(informer, api)
+            api.cut()
+            change_all_but_lost(api)
+            api.forget()
+            await equal(informer, api)
+    assert asked == ["", ""]
 
 
 async def test_a_half_open_stream_is_noticed_and_resumed(filled: FakeApi) -> None:
@@ -322,13 +411,12 @@ async def test_a_defect_in_whoever_takes_the_events_does_not_end_the_following(
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 2**32))
-def test_whatever_happens_the_store_is_the_list_once_it_is_quiet(seed: int) -> None:
-    run_virtually(_turmoil(random.Random(seed)))
+@given(seed=st.integers(0, 2**32), streams=st.booleans())
+def test_whatever_happens_the_store_is_the_list_once_it_is_quiet(seed: int, streams: bool) -> None:
+    run_virtually(_turmoil(random.Random(seed), FakeApi(streams=streams)))
 
 
-async def _turmoil(rng: random.Random) -> None:
-    api = FakeApi()
+async def _turmoil(rng: random.Random, api: FakeApi) -> None:
     names = [f"c{number}" for number in range(6)]
     mirror: dict[str, int] = {}
 

@@ -57,11 +57,15 @@ class StoreIsADictThatMovesForward(RuleBasedStateMachine):
             self.model[f"ns/{name}"] = new
         self.follow(change)
 
-    @rule(name=NAMES, version=VERSIONS | st.just(""))
-    def remove(self, name: str, version: int | str) -> None:
+    @rule(name=NAMES, version=VERSIONS | st.just(""), uid=UIDS)
+    def remove(self, name: str, version: int | str, uid: str) -> None:
         old = self.model.get(f"ns/{name}")
-        change = self.store.remove(f"ns/{name}", str(version))
-        expected = old is not None and (not version or int(version) >= int(old.metadata.resource_version))
+        change = self.store.remove(obj(name, version, uid=uid))
+        expected = (
+            old is not None
+            and old.metadata.uid == uid
+            and (not version or int(version) >= int(old.metadata.resource_version))
+        )
         assert (change is not None) == expected
         if expected:
             del self.model[f"ns/{name}"]
@@ -70,7 +74,12 @@ class StoreIsADictThatMovesForward(RuleBasedStateMachine):
     @rule(listed=st.dictionaries(NAMES, st.tuples(VERSIONS, UIDS, LABELS)))
     def replace(self, listed: dict[str, tuple[int, str, dict[str, str]]]) -> None:
         objects = [obj(name, version, uid=uid, labels=labels) for name, (version, uid, labels) in listed.items()]
-        for change in self.store.replace(objects):
+        seen: set[str] = set()
+        for page in (objects[:1], objects[1:]):
+            for change in self.store.take(page, seen):
+                self.follow(change)
+        for change in self.store.end_list(seen):
+            assert change.final_state_unknown
             self.follow(change)
         for new in objects:
             old = self.model.get(key_of(new))
@@ -119,7 +128,7 @@ def test_an_older_state_of_another_incarnation_is_not_taken_either() -> None:
 def test_a_deletion_of_an_earlier_incarnation_does_not_touch_its_successor() -> None:
     store: Store[KubeObject] = Store()
     store.put(obj("a", 30, uid="second"))
-    assert store.remove("ns/a", "20") is None
+    assert store.remove(obj("a", 20, uid="first")) is None
     assert "ns/a" in store
 
 
@@ -128,14 +137,14 @@ def test_versions_that_are_no_numbers_are_taken_as_they_come() -> None:
     store.put(obj("a", "zeta"))
     assert store.put(obj("a", "alpha")) is not None
     assert store.put(obj("a", "alpha")) is None
-    assert store.remove("ns/a", "beta") is not None
+    assert store.remove(obj("a", "beta")) is not None
 
 
 def test_a_list_is_the_truth_even_where_versions_went_back() -> None:
     """Regression: after a restored backup the store kept what was newer by number for ever."""
     store: Store[KubeObject] = Store()
     store.put(obj("a", 1000))
-    (change,) = store.replace([obj("a", 500)])
+    (change,) = store.take([obj("a", 500)], set())
     assert change.new == obj("a", 500)
 
 
@@ -143,7 +152,15 @@ def test_an_object_made_anew_while_nobody_watched_is_gone_and_then_new() -> None
     store: Store[KubeObject] = Store()
     first, second = obj("a", 10, uid="first"), obj("a", 20, uid="second")
     store.put(first)
-    assert store.replace([second]) == [Change("ns/a", first, None), Change("ns/a", None, second)]
+    gone, new = store.take([second], set())
+    assert gone == Change("ns/a", first, None, final_state_unknown=True)
+    assert new == Change("ns/a", None, second)
+
+
+def test_the_end_of_another_incarnation_is_not_that_of_the_one_that_is_there_where_versions_are_no_numbers() -> None:
+    store: Store[KubeObject] = Store()
+    store.put(obj("a", "zeta", uid="second"))
+    assert store.remove(obj("a", "alpha", uid="first")) is None
 
 
 def test_plain_json_objects_are_kept_as_well_as_structs() -> None:
@@ -174,7 +191,7 @@ def test_an_index_function_that_raises_spoils_neither_the_store_nor_other_indexe
     assert len(store.by_index("name", "a")) == 1
     store.put(obj("a", 9, labels={"must": "1"}))
     assert len(store.by_index("fragile", "1")) == 1
-    store.remove("ns/a")
+    store.remove(obj("a", ""))
     assert store.by_index("fragile", "1") == []
 
 
@@ -184,5 +201,5 @@ def test_iterating_is_safe_while_the_store_changes(puts: list[tuple[str, int]]) 
     for name, version in puts:
         store.put(obj(name, version))
     for thing in store:
-        store.remove(key_of(thing))
+        store.remove(thing)
     assert len(store) == 0

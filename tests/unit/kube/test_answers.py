@@ -51,6 +51,8 @@ def error_of(response: Response) -> PropellerError:
         (429, "TooManyRequests", "no", Throttled),
         (500, "InternalError", "no", Unavailable),
         (500, "", "etcdserver: request is too large", TooLarge),
+        (500, "", "rpc error: trying to send message larger than max (3 vs. 2)", TooLarge),
+        (504, "Timeout", "Too large resource version: 9, current: 7", Unavailable),
         (502, "", "no", Unavailable),
         (503, "ServiceUnavailable", "no", Unavailable),
         (504, "Timeout", "no", Unavailable),

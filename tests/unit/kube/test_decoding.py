@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.errors import PropellerError, Stale, Throttled, Unavailable
-from propeller.kube import CONFIG_MAPS, FLYTE_WORKFLOWS, PODS, Event, EventType, KubeObject, Resource
+from propeller.kube import CONFIG_MAPS, FLYTE_WORKFLOWS, PODS, Event, EventType, KubeObject, Pod, Resource
 from propeller.kube import _decoding as decoding
 from propeller.kube._decoding import decode_event, decode_object, decode_page, lines
 
@@ -237,3 +237,20 @@ async def test_a_long_line_in_many_chunks_costs_as_much_as_many_short_ones() -> 
     short = min([await seconds(*[chunk + b"\n"] * 8_000) for _ in range(3)])
     long = min([await seconds(*[chunk] * 8_000, b"\n") for _ in range(3)])
     assert long < 10 * short
+
+
+def test_what_objects_have_in_common_is_kept_once() -> None:
+    def running(name: str) -> Pod:
+        owner = {"apiVersion": "v1", "kind": "Job", "name": "a-job-of-many-pods", "uid": "the-uid-of-that-job"}
+        metadata = {"name": name, "namespace": "some-namespace", "labels": {"job-name": "a-job-of-many-pods"}}
+        status = {"phase": "Running", "conditions": [{"type": "PodScheduled", "status": "True"}]}
+        body = {"metadata": metadata | {"ownerReferences": [owner]}, "spec": {"nodeName": "node-17"}, "status": status}
+        return decode_object(PODS, orjson.dumps(body), "get")
+
+    one, other = running("a"), running("b")
+    assert one.metadata.namespace is other.metadata.namespace
+    assert one.metadata.owner_references[0].uid is other.metadata.owner_references[0].uid
+    assert (one.metadata.labels or {})["job-name"] is (other.metadata.labels or {})["job-name"]
+    assert one.spec.node_name is other.spec.node_name
+    assert one.status.conditions[0].type is other.status.conditions[0].type
+    assert msgspec.json.decode(msgspec.json.encode(one), type=Pod) == one
