@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 
-.PHONY: help demo test check fix simulate bench settings-doc api-doc assets assets-all lock setup setup-dev clean
+.PHONY: help demo test check fix simulate soak bench settings-doc api-doc assets assets-all lock setup setup-dev clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -30,6 +30,10 @@ fix: setup-dev  ## format, and mend what the linter can
 SEEDS ?= 500
 simulate: setup-dev  ## run the controller in SEEDS worlds of faults and crashes drawn from seeds
 	$(PY) -m tests.simulation --seeds $(SEEDS)
+
+MINUTES ?= 5
+soak: setup-dev $(if $(KUBEBUILDER_ASSETS),,assets)  ## run informers on a real kube-apiserver through MINUTES of writers, cuts and crashes
+	$(PY) -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 bench: setup-dev  ## measure, as ratios within one run
 	$(PY) -m loadtest

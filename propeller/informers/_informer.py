@@ -67,6 +67,7 @@ class Informer(Generic[T]):
         self._synced = asyncio.Event()
         self._seen: set[str] = set()
         """Keys of the list that is coming."""
+        self._listing = False
         self._reflector = Reflector(
             client,
             resource,
@@ -169,6 +170,7 @@ class Informer(Generic[T]):
     def list_begins(self) -> None:
         """For the reflector: a list, from its first object on."""
         self._seen = set()
+        self._listing = True
 
     def listed(self, objects: Iterable[T]) -> None:
         """For the reflector: some of the list's objects."""
@@ -180,6 +182,7 @@ class Informer(Generic[T]):
         for change in self.store.end_list(self._seen):
             self._publish(change)
         self._seen = set()
+        self._listing = False
         self._version = version
         self._moved.set()
         self._synced.set()
@@ -198,7 +201,7 @@ class Informer(Generic[T]):
                 change = None
         if change is not None:
             self._publish(change)
-        if metadata.resource_version:
+        if metadata.resource_version and not self._listing:  # else what the list is to find gone is still there
             self._version = later(self._version, metadata.resource_version)
             self._moved.set()
 

@@ -52,7 +52,7 @@ class Sink(Protocol[T]):
         """That was the whole list, as of `version`."""
 
     def happened(self, event: Event[T]) -> None:
-        """One event, a bookmark included."""
+        """One event, a bookmark included; while a list comes, an end."""
 
 
 class Reflector(Generic[T]):

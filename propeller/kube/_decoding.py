@@ -13,7 +13,7 @@ import enum
 import functools
 import re
 from collections.abc import AsyncIterable, AsyncIterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast, get_origin
 
 import msgspec
 
@@ -127,7 +127,7 @@ def decode_page(resource: Resource[T], body: bytes, what: str) -> Page[T]:
         found = _decoders_of(resource).list.decode(body)
     except UNDECODABLE:
         return _careful_page(resource, body, what)
-    return _page(found.metadata, found.items or (), ())
+    return _page(resource, found.metadata, found.items or (), ())
 
 
 def decode_event(resource: Resource[T], line: bytes, what: str) -> Event[T]:
@@ -163,7 +163,10 @@ async def lines(chunks: AsyncIterable[bytes], what: str) -> AsyncIterator[bytes]
             raise Unavailable(f"{what}: the stream holds a line of more than {MAX_LINE} bytes")
 
 
-def _page(meta: _ListMeta, items: tuple[T, ...], problems: tuple[str, ...]) -> Page[T]:
+def _page(resource: Resource[T], meta: _ListMeta, items: tuple[T, ...], problems: tuple[str, ...]) -> Page[T]:
+    for item in items if resource.type is dict or get_origin(resource.type) is dict else ():
+        # a list names its items' kind once: each has it, as where it comes alone
+        cast(dict[str, Any], item).update(apiVersion=resource.api_version, kind=resource.kind)
     shard = meta.shard_info.selector if meta.shard_info is not None else ""
     return Page(items, meta.resource_version, meta.continue_, meta.remaining_item_count, problems, shard)
 
@@ -181,7 +184,7 @@ def _careful_page(resource: Resource[T], body: bytes, what: str) -> Page[T]:
                 items.append(_decoders_of(resource).one.decode(raw))
     except UNDECODABLE as error:
         raise Unavailable(f"{what}: the answer is no list that can be read: {error}") from error
-    return _page(found.metadata, tuple(items), tuple(problems))
+    return _page(resource, found.metadata, tuple(items), tuple(problems))
 
 
 def _careful_event(resource: Resource[T], line: bytes, what: str) -> Event[T]:

@@ -259,6 +259,28 @@ async def test_what_happens_while_a_list_streams_is_part_of_it() -> None:
         assert informer.version == str(api.version)
 
 
+async def test_a_version_is_not_reached_while_the_list_that_tells_what_is_gone_has_not_ended() -> None:
+    """Regression: an end that came within a streamed list was taken for progress up to its version."""
+    api = FakeApi(streams=True)
+    for name in ("a", "b", "c"):
+        api.write(name)
+    async with informer_of(api) as informer:
+        await informer.synced(SOON)
+        api.cut()
+        api.delete("b")
+        gone = str(api.version)
+        api.forget()
+        api.unfinished = 1
+        while api.lists < 2:
+            await asyncio.sleep(0.1)
+        api.delete("c")
+        with pytest.raises(Unavailable):
+            await informer.reached(gone, SOON)
+        api.send_line(end_of_list(api.version))
+        await informer.reached(gone, SOON)
+        assert versions(informer) == api.versions()
+
+
 async def test_a_list_asks_for_what_is_latest_whichever_server_answers(api: FakeApi) -> None:
     """A server that lags behind another must wait until it has caught up, not answer with what is old."""
     asked: list[str] = []

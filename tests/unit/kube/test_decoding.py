@@ -254,3 +254,8 @@ def test_what_objects_have_in_common_is_kept_once() -> None:
     assert one.spec.node_name is other.spec.node_name
     assert one.status.conditions[0].type is other.status.conditions[0].type
     assert msgspec.json.decode(msgspec.json.encode(one), type=Pod) == one
+
+
+def test_a_plain_object_says_what_it_is_also_where_it_comes_in_a_list() -> None:
+    (item,) = decode_page(CONFIG_MAPS, page_of(orjson.dumps(obj("a"))), "list").items
+    assert (item["apiVersion"], item["kind"]) == ("v1", "ConfigMap")
