@@ -130,6 +130,11 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Controller(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the FlyteWorkflow controller works."""
 
+    ttl: float = 23 * 3600.0
+    """Seconds that an ended workflow stays in the cluster, with its pods; 0 for ever. FlytePropeller's 23 hours: long
+    enough to look at what failed yesterday, and what stays fills etcd and every cache.
+    """
+
     effects_at_once: int = 64
     """Launches, reads and writes under way at once. More does not help: the API server is the wall, and queues them."""
 

@@ -6,6 +6,7 @@ Guarantees
     A node's success starts its successors at once. The status is written when the execution ends, and before that at
     most every `checkpoint.max_lag` seconds. Between two writes pods are the record (docs/consistency.md): none is
     stopped before a status has the reason. Of an execution that has ended none is left running, whoever launched it.
+    An ended workflow is deleted, with its pods, `controller.ttl` seconds after its end.
     A status is written only onto the version that it was computed from; after a foreign write the execution starts over
     from what is there.
 Assumptions
@@ -46,6 +47,7 @@ from propeller.workflow import (
     Execution,
     Failure,
     Launch,
+    PodPhase,
     StopPod,
     WorkflowPhase,
     begin,
@@ -179,6 +181,8 @@ class WorkflowController:
             return
         if change.new is None and seen.failure is None:
             seen = gone(seen.attempt, pod.metadata.name)
+        if seen.phase is PodPhase.PENDING and seen.failure is None:
+            return  # it waits, as it should: every pod says so two or three times
         live.inbox.append((node, seen))
         self._queue.add(key)
 
@@ -196,8 +200,8 @@ class WorkflowController:
             return Result()
         if live is None:
             if workflow.phase.ended:
-                self._stop_what_runs(workflow)
-            elif self._is_current(workflow):
+                return self._after_the_end(workflow)
+            if self._is_current(workflow):
                 self._begin_loading(workflow)
             return Result()
         if live.stage is Stage.ENDED:
@@ -229,7 +233,21 @@ class WorkflowController:
         if workflow.phase.ended:
             self._forget(live)
             self._loader.forget(live.uid)
-            self._stop_what_runs(workflow)
+            return self._after_the_end(workflow)
+        return Result()
+
+    def _after_the_end(self, workflow: FlyteWorkflow) -> Result:
+        """Stop what an ended execution has left running; collect it when its time is over."""
+        if workflow.metadata.deletion_timestamp is not None:
+            return Result()
+        self._stop_what_runs(workflow)
+        ttl = self._settings.controller.ttl
+        if not ttl:
+            return Result()
+        left = workflow.stopped_at + ttl - self._clock.now()
+        if left > 0:
+            return Result(requeue_after=left)
+        self._effects.submit(workflow.key, lambda: self._collect(workflow))
         return Result()
 
     def _carry_out(self, live: Live, decision: Decision) -> Result:
@@ -375,6 +393,19 @@ class WorkflowController:
         except PropellerError as error:
             self._causes.report(error, "%s has ended, and its pods could not be stopped, trying again", key)
             self._queue.add_rate_limited(key)
+
+    async def _collect(self, workflow: FlyteWorkflow) -> None:
+        """Delete an ended workflow, and with it its pods."""
+        metadata = workflow.metadata
+        try:
+            with suppress(NotFound, Conflict):  # gone, or another one by now
+                await self._client.delete(
+                    WORKFLOWS, metadata.name, metadata.namespace, uid=metadata.uid, propagation="Background"
+                )
+        except PropellerError as error:
+            self._causes.report(error, "%s has ended long ago, and could not be deleted", workflow.key)
+            if isinstance(error, Retryable):
+                self._queue.add_rate_limited(workflow.key)
 
     def _put_off_writing(self, live: Live, error: PropellerError) -> None:
         """Work goes on; the next try waits, each time longer, or as long as the server asked for."""

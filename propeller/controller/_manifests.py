@@ -73,7 +73,7 @@ def _rules() -> list[dict[str, Any]]:
         {
             "apiGroups": ["flyte.lyft.com"],
             "resources": ["flyteworkflows"],
-            "verbs": ["get", "list", "watch", "patch"],
+            "verbs": ["get", "list", "watch", "patch", "delete"],
         },
         {"apiGroups": ["flyte.lyft.com"], "resources": ["flyteworkflows/status"], "verbs": ["patch"]},
         {

@@ -11,6 +11,7 @@ import msgspec
 from flyteidl.core import literals_pb2
 from google.protobuf import json_format
 
+from propeller.clock import parse_rfc3339
 from propeller.errors import Invalid
 from propeller.kube import FLYTE_WORKFLOWS, ObjectMeta, Resource
 from propeller.workflow import ExecutionInfo, ExecutionSpec, WorkflowPhase
@@ -38,6 +39,16 @@ class FlyteWorkflow(ExecutionSpec, frozen=True, rename="camel", kw_only=True):
             return WorkflowPhase(self.status.get("phase", 0))
         except ValueError:
             return WorkflowPhase.READY  # a foreign hand wrote nonsense: the snapshot decides
+
+    @property
+    def stopped_at(self) -> float:
+        """When it ended, epoch seconds; where its status does not say, when it was created."""
+        for text in (self.status.get("stoppedAt"), self.metadata.creation_timestamp):
+            try:
+                return parse_rfc3339(text or "")
+            except (TypeError, ValueError):
+                continue  # a foreign hand wrote nonsense
+        return 0.0
 
 
 WORKFLOWS: Resource[FlyteWorkflow] = FLYTE_WORKFLOWS.typed(FlyteWorkflow)

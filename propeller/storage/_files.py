@@ -107,6 +107,18 @@ def _read_on(uri: str, descriptor: int, data: bytes, limit: int) -> bytes:
     return b"".join(pieces)
 
 
+def _make(directory: str) -> None:
+    """The directory and those above it that are missing. `makedirs` asks for each first, and mostly one is missing."""
+    try:
+        os.mkdir(directory)  # noqa: PTH102 - pathlib costs more
+    except FileNotFoundError:
+        _make(os.path.dirname(directory))  # noqa: PTH120
+        os.makedirs(directory, exist_ok=True)  # noqa: PTH103 - another writer may have been here meanwhile
+    except FileExistsError:
+        if not os.path.isdir(directory):  # noqa: PTH112
+            raise
+
+
 def _write(path: str, data: bytes) -> None:
     directory = os.path.dirname(path)  # noqa: PTH120 - pathlib costs more than the write
     temporary = f"{directory}/.{secrets.token_hex(8)}.tmp"
@@ -114,7 +126,7 @@ def _write(path: str, data: bytes) -> None:
     try:
         descriptor = os.open(temporary, flags, 0o666)
     except FileNotFoundError:
-        os.makedirs(directory, exist_ok=True)  # noqa: PTH103
+        _make(directory)
         descriptor = os.open(temporary, flags, 0o666)
     try:
         try:

@@ -67,11 +67,13 @@ class Metrics:
 
     def rounds_of(self, controller: str) -> Callable[[str, float], None]:
         """The `on_round` of a controller: counts (outcome, seconds)."""
-        counters = self._rounds
         observe = self._round_seconds.labels(controller).observe
+        count: dict[str, Callable[[], None]] = {}  # to look a label up costs more than to count
 
         def on_round(outcome: str, seconds: float) -> None:
-            counters.labels(controller, outcome).inc()
+            if outcome not in count:
+                count[outcome] = self._rounds.labels(controller, outcome).inc
+            count[outcome]()
             observe(seconds)
 
         return on_round

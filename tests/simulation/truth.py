@@ -51,6 +51,8 @@ class Workflow:
     prediction: Prediction
     parallelism: int = 0
     deleted: bool = False
+    """By a user."""
+    collected: bool = False
     status: dict[str, Any] = field(default_factory=dict)
     pods: list[PodRecord] = field(default_factory=list)
     done: set[str] = field(default_factory=set)
@@ -87,6 +89,9 @@ class Truth:
             case "DELETE", [*_, "pods", name]:
                 self.story.tell(f"{who}: deletes pod {name}")
                 self._pod_deleted(name)
+            case "DELETE", [*_, "flyteworkflows", name] if who != "world":
+                self.story.tell(f"{who}: collects {name}")
+                self._workflow_collected(name)
             case "PATCH", [*_, "flyteworkflows", _] | [*_, "flyteworkflows", _, "status"]:
                 self._workflow_written(who, request, orjson.loads(response.body))
 
@@ -170,6 +175,13 @@ class Truth:
             workflow.done.add(record.node)
 
     # workflows
+
+    def _workflow_collected(self, name: str) -> None:
+        standing = [workflow for workflow in self.workflows.values() if workflow.name == name and not workflow.deleted]
+        for workflow in standing:  # the one of that name that is, or was
+            if not workflow.ended:
+                self.story.broken(f"{name} is collected before its end")
+            workflow.collected = True
 
     def _workflow_written(self, who: str, request: Request, obj: dict[str, Any]) -> None:
         workflow = self.workflows.get(obj["metadata"]["uid"])

@@ -115,7 +115,10 @@ class _World:
             storage=StorageSettings(metadata_prefix="memory://m", raw_output_prefix="memory://raw"),
             checkpoint=Checkpoint(max_lag=rng.choice((0.0, 1.0, 5.0, 30.0)), budget=budget),
             queue=Queue(workers=rng.choice((1, 4))),
-            controller=ControllerSettings(effects_at_once=rng.choice((2, 8, 64))),
+            controller=ControllerSettings(
+                ttl=random.Random(f"ttl {self.seed}").choice((0.0, 0.0, 0.0, 60.0, 600.0)),
+                effects_at_once=rng.choice((2, 8, 64)),
+            ),
             informers=Informers(watch_timeout=rng.choice((5.0, 60.0, 300.0)), progress_deadline=90.0),
         )
         self.storm = Weather(
@@ -189,7 +192,9 @@ class _World:
             await self._create(f"w{self.names}")
             self.names += 1
             await asyncio.sleep(self.rng.expovariate(1 / 5.0))
-            alive = [workflow for workflow in self.truth.workflows.values() if not workflow.deleted]
+            alive = [w for w in self.truth.workflows.values() if not w.deleted and not w.collected]
+            if not alive:
+                continue
             if self.rng.random() < 0.25:
                 await self._delete(victim := self.rng.choice(alive))
                 if self.rng.random() < 0.6:
@@ -216,7 +221,10 @@ class _World:
     async def _delete(self, workflow: Workflow) -> None:
         self.story.tell(f"a user deletes {workflow.name}")
         workflow.deleted = True
-        await insist(lambda: self.clean.delete(WORKFLOWS, workflow.name, NAMESPACE, propagation="Background"))
+        try:
+            await insist(lambda: self.clean.delete(WORKFLOWS, workflow.name, NAMESPACE, propagation="Background"))
+        except NotFound:
+            workflow.collected = True  # just before
 
     async def _annotate(self, workflow: Workflow) -> None:
         self.story.tell(f"a user annotates {workflow.name}")
@@ -412,7 +420,7 @@ class _World:
         for pod in kept.values():
             owner = pod["metadata"]["ownerReferences"][0]["uid"]
             workflow = self.truth.workflows[owner]
-            if workflow.deleted:
+            if workflow.deleted or workflow.collected:
                 self.story.broken(f"pod {pod['metadata']['name']} is left of a workflow that was deleted")
             elif pod["status"].get("phase") not in {"Succeeded", "Failed"}:
                 self.story.broken(f"pod {pod['metadata']['name']} is left running")
