@@ -123,6 +123,11 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Seconds. At most this long until a finished node is in the status. People watch status, so not much more; each
     write costs the API server 2-5 ms, so not much less."""
 
+    pace: int = 32 * 1024
+    """Bytes of encoded status a second: the larger a status, the rarer it is written, so that what an execution writes
+    grows with its time and not with its time times its size.
+    """
+
     budget: int = 256 * 1024
     """Bytes of the encoded status. etcd refuses requests over 1.5 MiB; a sixth of it keeps watches and lists cheap."""
 

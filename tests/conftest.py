@@ -11,8 +11,12 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import assets
+
+settings.register_profile("noisy", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # cores are shared
+settings.load_profile("noisy")
 
 pytest_plugins = ["tests.servers.fixtures"]
 

@@ -4,8 +4,9 @@ Guarantees
     A round is synchronous and never awaits the network; effects run beside it, fairly between executions, a bounded
     number at once.
     A node's success starts its successors at once. The status is written when the execution ends, and before that at
-    most every `checkpoint.max_lag` seconds. Between two writes pods are the record (docs/consistency.md): none is
-    stopped before a status has the reason. Of an execution that has ended none is left running, whoever launched it.
+    most every `checkpoint.max_lag` seconds, less often where it is large. Between two writes pods are the record
+    (docs/consistency.md): none is stopped before a status has the reason. Of an execution that has ended none is left
+    running, whoever launched it.
     An ended workflow is deleted, with its pods, `controller.ttl` seconds after its end.
     A status is written only onto the version that it was computed from; after a foreign write the execution starts over
     from what is there.
@@ -37,6 +38,7 @@ from propeller.handlers.tasks import EXECUTION_LABEL, PodSettings, gone, is_aliv
 from propeller.informers import Change, Informer
 from propeller.kube import PODS, Client, KubeObject, Pod
 from propeller.reconcile import Controller, FairPool, Result, WorkQueue
+from propeller.status import offloaded_to, size_of
 from propeller.storage import Storage
 from propeller.telemetry import Causes, Metrics
 from propeller.workflow import (
@@ -275,7 +277,9 @@ class WorkflowController:
         """Begin a checkpoint where it is time to; returns the seconds until it will be, None where none is owed."""
         if live.writing or live.dirty_since is None:
             return None
-        lag = 0.0 if live.stage is Stage.ENDED or live.stops else self._settings.checkpoint.max_lag
+        settings = self._settings.checkpoint
+        urgent = live.stage is Stage.ENDED or live.stops
+        lag = 0.0 if urgent else max(settings.max_lag, live.status_bytes / settings.pace)
         due = max(live.dirty_since + lag, live.write_not_before) - now
         if due > 0:
             return due
@@ -296,6 +300,7 @@ class WorkflowController:
     def _begin_loading(self, workflow: FlyteWorkflow) -> None:
         metadata = workflow.metadata
         live = Live(workflow.key, metadata.uid, metadata.resource_version, mark_of(workflow.status))
+        live.status_bytes, live.offloaded_to = size_of(workflow.status), offloaded_to(workflow.status)
         self._live[workflow.key] = live
         self._effects.submit(workflow.key, lambda: self._load(live, workflow))
 
@@ -368,6 +373,8 @@ class WorkflowController:
             live.write_failures = 0
             live.version = written.metadata.resource_version
             live.mark = mark_of(written.status)
+            live.status_bytes = size_of(written.status)
+            self._supersede(live, offloaded_to(written.status))
             for stop in stops:
                 self._begin_effect(live, execution, stop)
             if WorkflowPhase(written.status["phase"]).ended:
@@ -375,6 +382,18 @@ class WorkflowController:
         finally:
             live.writing = False
         self._queue.add(live.key)
+
+    def _supersede(self, live: Live, uri: str) -> None:
+        """The snapshot that a status pointed to, in the object store, is of no use once it points to another."""
+        old, live.offloaded_to = live.offloaded_to, uri
+        if old and old != uri:
+            self._effects.submit(live.key, lambda: self._discard(old))
+
+    async def _discard(self, uri: str) -> None:
+        try:
+            await self._storage.delete(uri)
+        except PropellerError as error:
+            self._causes.report(error, "an old status stays at %s", uri)
 
     def _stop_what_runs(self, workflow: FlyteWorkflow) -> None:
         """An execution that has ended leaves no pod running, also none that this process has not heard of: another one

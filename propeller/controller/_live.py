@@ -49,7 +49,9 @@ class Live:
         "mark",
         "new",
         "nodes_of_pods",
+        "offloaded_to",
         "stage",
+        "status_bytes",
         "stops",
         "uid",
         "version",
@@ -72,6 +74,10 @@ class Live:
         self.nodes_of_pods: dict[str, int] = {}
         self.dirty_since: float | None = None
         """Epoch seconds of the first change that no status holds yet."""
+        self.status_bytes = 0
+        """Of the snapshot in the status as we last read or wrote it."""
+        self.offloaded_to = ""
+        """Where in the object store that is, "" where the status holds it."""
         self.stops: list[StopPod] = []
         """To be done once a status knows why: what a pod that is being deleted shows is that, and nothing else."""
         self.writing = False

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -13,12 +14,15 @@ from typing import Any
 
 from propeller.clock import rfc3339
 from propeller.errors import CorruptBlob
-from propeller.status._snapshot import Snapshot, decode, encode, take
+from propeller.status._snapshot import Snapshot, decode, encode, take, without_times
 from propeller.storage import Storage
 from propeller.workflow import Execution, NodePhase, WorkflowPhase
 
 CURRENT_NODES = 10
 """How many active nodes the head names: enough to see what is going on, few enough to read."""
+
+INLINE_NODES = 5_000
+"""More are compressed in a thread: it takes over 2 ms."""
 
 MESSAGE_CHARACTERS = 8 * 1024
 """Of the error's message in the head; the snapshot has all of it."""
@@ -62,9 +66,9 @@ async def encode_status(execution: Execution, now: float, budget: int, storage: 
     """The whole status within `budget` bytes of snapshot: smaller detail first, then the object store."""
     status = head(execution, now)
     status["nodes"], status["nodesReference"] = None, None
-    text = ""
-    for times in (True, False):
-        blob = encode(take(execution, times=times))
+    whole = take(execution)
+    for snapshot in (whole, without_times(whole)):
+        blob = await asyncio.to_thread(encode, snapshot) if len(snapshot.phases) > INLINE_NODES else encode(snapshot)
         text = base64.b64encode(blob).decode()
         if len(text) <= budget:
             status["nodes"] = text
@@ -74,6 +78,20 @@ async def encode_status(execution: Execution, now: float, budget: int, storage: 
     await storage.write(uri, blob)
     status["nodesReference"] = {"uri": uri, "sha256": digest, "bytes": len(blob)}
     return status
+
+
+def size_of(status: dict[str, Any]) -> int:
+    """Bytes of a status's encoded snapshot, wherever it is kept."""
+    reference = status.get("nodesReference")
+    if isinstance(reference, dict) and isinstance(size := reference.get("bytes"), int):
+        return size
+    return len(status.get("nodes") or "")
+
+
+def offloaded_to(status: dict[str, Any]) -> str:
+    """The URI of a status's snapshot where that is kept in the object store, else ""."""
+    reference = status.get("nodesReference")
+    return str(reference.get("uri", "")) if isinstance(reference, dict) else ""
 
 
 async def decode_status(status: dict[str, Any], storage: Storage) -> Snapshot | None:

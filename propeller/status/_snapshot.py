@@ -73,8 +73,8 @@ _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Snapshot)
 
 
-def take(execution: Execution, *, times: bool = True) -> Snapshot:
-    """The execution's record; without `times` it is smaller, and people no longer see when finished nodes ran."""
+def take(execution: Execution) -> Snapshot:
+    """The execution's record as it is now, whatever happens to the execution later."""
     return Snapshot(
         VERSION,
         execution.plan.digest,
@@ -85,12 +85,17 @@ def take(execution: Execution, *, times: bool = True) -> Snapshot:
         [_record(frame) for frame in execution.frames],
         bytes(execution.phases),
         bytes(execution.attempts),
-        execution.states,
-        execution.failures,
-        execution.system_failures,
-        execution.started.tobytes() if times else b"",
-        execution.ended.tobytes() if times else b"",
+        dict(execution.states),
+        dict(execution.failures),
+        dict(execution.system_failures),
+        execution.started.tobytes(),
+        execution.ended.tobytes(),
     )
+
+
+def without_times(snapshot: Snapshot) -> Snapshot:
+    """A smaller one: people no longer see when finished nodes ran."""
+    return msgspec.structs.replace(snapshot, started=b"", ended=b"")
 
 
 def encode(snapshot: Snapshot) -> bytes:

@@ -65,6 +65,14 @@ class FileStore:
         except OSError as error:
             raise _failure("written", uri, error) from error
 
+    async def delete(self, uri: str) -> None:
+        try:
+            os.unlink(file_path(uri))  # noqa: PTH108
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            raise _failure("deleted", uri, error) from error
+
     async def aclose(self) -> None:
         """Nothing stays open."""
 

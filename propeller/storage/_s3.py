@@ -61,6 +61,12 @@ class S3Store:
         with translated(Target(uri, bucket, "s3:PutObject", self._settings)):
             await client.put_object(Bucket=bucket, Key=key, Body=data)
 
+    async def delete(self, uri: str) -> None:
+        bucket, key = bucket_and_key(uri)
+        client = self._client or await self._open()
+        with translated(Target(uri, bucket, "s3:DeleteObject", self._settings)):
+            await client.delete_object(Bucket=bucket, Key=key)
+
     async def aclose(self) -> None:
         self._client = None
         await self._opened.aclose()

@@ -99,6 +99,16 @@ class Storage:
         self._overtake(uri)
         self._cache.put(uri, data)
 
+    async def delete(self, uri: str) -> None:
+        """Remove the blob at `uri`, if it is there. Raises StorageError."""
+        try:
+            async with asyncio.timeout(self._deadline):
+                await self._store_of(uri).delete(uri)
+        except TimeoutError as error:
+            raise StorageError(f"{uri} was not deleted within {self._deadline:g} s (storage.deadline)") from error
+        finally:
+            self._overtake(uri)
+
     async def _read(self, uri: str) -> bytes:
         store = self._store_of(uri)
         read = self._reads[uri] = _Read()

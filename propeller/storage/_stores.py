@@ -16,6 +16,9 @@ class Store(Protocol):
     async def write(self, uri: str, data: bytes) -> None:
         """Put the blob in the place of what is there, if anything. Raises StorageError."""
 
+    async def delete(self, uri: str) -> None:
+        """Remove the blob, if it is there. Raises StorageError."""
+
     async def aclose(self) -> None:
         """Release connections."""
 
@@ -36,6 +39,9 @@ class MemoryStore:
 
     async def write(self, uri: str, data: bytes) -> None:
         self.blobs[uri] = data
+
+    async def delete(self, uri: str) -> None:
+        self.blobs.pop(uri, None)
 
     async def aclose(self) -> None:
         """Nothing to release: the blobs stay, as files would."""

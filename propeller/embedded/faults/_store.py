@@ -30,6 +30,11 @@ class FaultyStore:
         await self._store.write(uri, data)
         await self._travel(uri)
 
+    async def delete(self, uri: str) -> None:
+        await self._travel(uri)
+        await self._store.delete(uri)
+        await self._travel(uri)
+
     async def aclose(self) -> None:
         await self._store.aclose()
 

@@ -69,6 +69,15 @@ async def test_a_missing_key_is_a_missing_blob(s3: S3Server, storage: Storage) -
         await storage.read(f"s3://{s3.bucket()}/none")
 
 
+async def test_what_was_deleted_is_missing_and_may_be_deleted_again(s3: S3Server, storage: Storage) -> None:
+    uri = f"s3://{s3.bucket()}/a/b"
+    await storage.write(uri, b"data")
+    await storage.delete(uri)
+    with pytest.raises(MissingBlob):
+        await storage.read(uri)
+    await storage.delete(uri)
+
+
 async def test_a_missing_bucket_is_named_with_what_to_do(storage: Storage) -> None:
     for refused in (storage.read("s3://no-such-bucket/key"), storage.write("s3://no-such-bucket/key", b"")):
         with pytest.raises(StorageError, match="has no bucket 'no-such-bucket': create it"):

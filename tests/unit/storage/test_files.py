@@ -182,3 +182,21 @@ async def test_a_large_write_that_is_cancelled_harms_nobody(tmp_path: Path) -> N
         with pytest.raises(asyncio.CancelledError):
             await task
         await storage.write(uri(tmp_path / "blob"), b"next")
+
+
+async def test_what_was_deleted_is_missing_and_may_be_deleted_again(tmp_path: Path) -> None:
+    blob = uri(tmp_path / "blob")
+    async with Storage() as storage:
+        await storage.write(blob, b"data")
+        await storage.delete(blob)
+        with pytest.raises(MissingBlob):
+            await storage.read(blob)
+        await storage.delete(blob)
+        await storage.delete(uri(tmp_path / "blob" / "below" / "nothing"))
+
+
+async def test_a_blob_that_cannot_be_deleted_is_named(tmp_path: Path) -> None:
+    (tmp_path / "directory").mkdir()
+    async with Storage() as storage:
+        with pytest.raises(StorageError, match=r"directory cannot be deleted"):
+            await storage.delete(uri(tmp_path / "directory"))

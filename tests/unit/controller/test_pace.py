@@ -1,0 +1,79 @@
+"""How often statuses are written, and what becomes of those in the object store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import orjson
+import pytest
+
+from propeller.config import Checkpoint
+from propeller.embedded.server import Forward
+from propeller.kube import Request, Response
+from propeller.storage import MemoryStore
+from tests.unit.controller.bench import Bench, bench
+from tests.unit.workflow.drive import task
+
+NODES = 40
+
+
+class _Statuses:
+    """Counts the writes of statuses, and their bytes."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    async def exchange(self, request: Request, forward: Forward) -> Response:
+        if request.path.endswith("/status"):
+            self.sizes.append(len(orjson.loads(request.body)["status"].get("nodes") or ""))
+        return await forward(request)
+
+    def stream(self, request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        return chunks
+
+
+def checkpointed(of: Bench, **settings: Any) -> Bench:
+    settings = {"checkpoint": Checkpoint(**settings)}
+    return Bench(of.user, of.clock, of.server, of.storage, msgspec.structs.replace(of.settings, **settings))
+
+
+async def run_pods(of: Bench, seconds_each: float) -> None:
+    """Forty tasks, of which one fails every few seconds and is tried again: something to write each time."""
+    await of.create(*(task(f"n{number}", retry={"minAttempts": 2}) for number in range(NODES)), onFailurePolicy=1)
+    await asyncio.sleep(1.0)
+    for number in range(NODES):
+        await of.report(f"w-n{number}-0", phase="Failed")
+        await asyncio.sleep(seconds_each)
+
+
+@pytest.mark.parametrize(("pace", "at_most"), [(1_000_000, 2 * NODES + 5), (10, 12)])
+async def test_the_larger_a_status_the_rarer_it_is_written(pace: int, at_most: int) -> None:
+    async with bench() as plain:
+        of, statuses = checkpointed(plain, max_lag=1.0, pace=pace), _Statuses()
+        async with of.controller(statuses):
+            await run_pods(of, 2.0)
+            seconds = 2.0 * NODES
+            assert len(statuses.sizes) <= at_most
+            assert sum(statuses.sizes) <= max(statuses.sizes) + pace * seconds
+            assert len(statuses.sizes) >= min(NODES, pace * seconds / max(statuses.sizes)) / 2
+
+
+async def test_of_statuses_in_the_object_store_the_last_one_alone_stays() -> None:
+    async with bench() as plain:
+        of = checkpointed(plain, budget=1)
+        store = of.storage._store_of("memory://m")
+        assert isinstance(store, MemoryStore)
+        most = 0
+        async with of.controller():
+            running = asyncio.create_task(run_pods(of, 2.0))
+            while not running.done():
+                await asyncio.sleep(0.5)
+                most = max(most, sum("/status/" in uri for uri in store.blobs))
+            await running
+            await asyncio.sleep(10.0)
+            kept = [uri for uri in store.blobs if "/status/" in uri]
+            assert kept == [(await of.status())["nodesReference"]["uri"]]
+            assert 1 <= most <= 2
