@@ -38,6 +38,11 @@ class Ended(msgspec.Struct, frozen=True):
         return json.loads(self.out)
 
 
+def _heed_interrupts() -> None:
+    """A shell has what it starts in the background ignore SIGINT, and so what that starts: the tests, and propeller."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Propeller:
     """Runs `propeller`; everything that it starts has `home` in its environment, so that leftovers are found."""
 
@@ -62,6 +67,7 @@ class Propeller:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_heed_interrupts,
         )
 
     def __call__(self, *arguments: str | Path, **env: str) -> Ended:
