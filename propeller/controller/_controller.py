@@ -137,6 +137,7 @@ class WorkflowController:
         self._checkpointer = Checkpointer(
             self._client, self._storage, self._settings.checkpoint, self._clock, subresource=subresource
         )
+        callers: Exception | None = None
         async with self._pods, self._workflows:
             await self._pods.synced(self._settings.client.deadline)
             self._pods.subscribe(self._pod_changed)
@@ -146,8 +147,12 @@ class WorkflowController:
                 rounds = group.create_task(self._rounds.run(), name="rounds")
                 try:
                     yield self
+                except Exception as error:  # noqa: BLE001 - the caller's own, which is not to come out within a group
+                    callers = error
                 finally:
                     rounds.cancel()
+        if callers is not None:
+            raise callers
 
     def execution(self, key: str) -> Execution | None:
         """The execution as of its last round; `key` is `namespace/name`."""

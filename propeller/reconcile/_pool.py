@@ -65,6 +65,8 @@ class FairPool(Generic[T]):
         self._tenants.clear()
         for task in tuple(self._tasks):
             task.cancel()
+        if isinstance(error, Exception):  # the caller's own, which is not to come out within a group
+            kind = error = traceback = None
         await self._open.__aexit__(kind, error, traceback)
 
     async def _work(self) -> None:

@@ -122,6 +122,8 @@ class ApiServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, Exception):  # the caller's own, which is not to come out within a group
+            kind = error = trace = None
         await self._stack.__aexit__(kind, error, trace)
 
     @property

@@ -13,6 +13,7 @@ from propeller.embedded.server import ApiServer, Forward
 from propeller.errors import Unavailable
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, Client, Request, Response
 from propeller.storage import Storage
+from tests.unit.controller.bench import bench
 
 
 class _NoLists:
@@ -35,3 +36,10 @@ async def test_where_caches_cannot_be_filled_opening_raises_that_and_no_group_of
         with pytest.raises(Unavailable, match="flyteworkflows could not be listed"):
             async with WorkflowController(client, storage, clock=clock).running():
                 pytest.fail("it is not open")
+
+
+async def test_what_the_caller_raises_comes_out_as_it_is() -> None:
+    """Regression: it came out within three groups."""
+    with pytest.raises(ZeroDivisionError):
+        async with bench() as of, of.controller():
+            raise ZeroDivisionError
