@@ -118,6 +118,8 @@ class WorkflowController:
         )
         self._live: dict[str, Live] = {}
         self._foreign: dict[str, Fence] = {}
+        self._failures: dict[str, int] = {}
+        """Of effects that are not a node's, in a row; the queue counts those of rounds."""
         self._causes = Causes(_log)
         self._queue: WorkQueue[str] = WorkQueue(settings.queue)
         metrics = metrics or Metrics()
@@ -204,6 +206,7 @@ class WorkflowController:
             live = None
         if workflow is None:
             self._foreign.pop(key, None)
+            self._failures.pop(key, None)
             return Result()
         if live is None:
             if workflow.phase.ended:
@@ -316,11 +319,16 @@ class WorkflowController:
             _log.warning("%s cannot run: %s", live.key, error)
             await self._reject(live, workflow, error)
             return
+        except NotFound as error:
+            _log.info("%s", error)
+            self._forget(live)  # it is gone, or another of that name is there: the cache will hear of it
+            return
         except PropellerError as error:
             self._causes.report(error, "%s could not be loaded, trying again", live.key)
             self._forget(live)
-            self._queue.add_rate_limited(live.key)
+            self._try_again(live.key)
             return
+        self._failures.pop(live.key, None)
         prove(execution, self._pods.store.by_index(OWNER_INDEX, live.uid))
         live.execution, live.new = execution, new
         live.stage = Stage.LOADED
@@ -335,7 +343,7 @@ class WorkflowController:
         except PropellerError as failure:
             self._causes.report(failure, "%s: its rejection could not be written, trying again", live.key)
             self._forget(live)
-            self._queue.add_rate_limited(live.key)
+            self._try_again(live.key)
         else:
             self._loader.forget(live.uid)
             self._forget(live)
@@ -416,7 +424,7 @@ class WorkflowController:
                     await self._client.delete(PODS, metadata.name, metadata.namespace, uid=metadata.uid)
         except PropellerError as error:
             self._causes.report(error, "%s has ended, and its pods could not be stopped, trying again", key)
-            self._queue.add_rate_limited(key)
+            self._try_again(key)
 
     async def _collect(self, workflow: FlyteWorkflow) -> None:
         """Delete an ended workflow, and with it its pods."""
@@ -429,16 +437,26 @@ class WorkflowController:
         except PropellerError as error:
             self._causes.report(error, "%s has ended long ago, and could not be deleted", workflow.key)
             if isinstance(error, Retryable):
-                self._queue.add_rate_limited(workflow.key)
+                self._try_again(workflow.key)
 
     def _put_off_writing(self, live: Live, error: PropellerError) -> None:
         """Work goes on; the next try waits, each time longer, or as long as the server asked for."""
-        queue = self._settings.queue
-        pause = min(queue.backoff * 2.0 ** min(live.write_failures, 32), queue.backoff_cap) * random.uniform(0.5, 1.0)
+        pause = self._pause(live.write_failures)
         live.write_failures += 1
         after = error.after if isinstance(error, Retryable) else None
         live.write_not_before = self._clock.now() + (after or pause)
         self._causes.report(error, "%s: its status could not be written, trying again", live.key)
+
+    def _try_again(self, key: str) -> None:
+        """Hold a round, each time later."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        self._queue.add_after(key, self._pause(failures))
+
+    def _pause(self, failures: int) -> float:
+        """Seconds before the next try of what failed so often before."""
+        queue = self._settings.queue
+        return min(queue.backoff * 2.0 ** min(failures, 32), queue.backoff_cap) * random.uniform(0.5, 1.0)
 
     def _forget(self, live: Live) -> None:
         if self._live.get(live.key) is live:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from propeller.embedded.server import Forward
+from propeller.errors import Unavailable
 from propeller.kube import Request, Response
 from tests.unit.controller.bench import WORKFLOWS, bench
 from tests.unit.workflow.drive import task
@@ -46,3 +47,54 @@ async def test_an_execution_is_loaded_again_once_the_cache_has_the_foreign_write
             status = await of.status()
             assert status["counts"] == {"running": 1}
             assert status["nodes"]
+
+
+class _Unreadable:
+    """The workflow can be read once, and not again."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+
+    async def exchange(self, request: Request, forward: Forward) -> Response:
+        if request.method == "GET" and request.path.endswith("/flyteworkflows/w"):
+            self.requests += 1
+            if self.requests > 1:
+                raise Unavailable("the connection broke")
+        return await forward(request)
+
+    def stream(self, request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        return chunks
+
+
+async def test_what_cannot_be_loaded_is_tried_again_each_time_later() -> None:
+    """Regression: the pause began anew each time."""
+    link = _Unreadable()
+    async with bench(max_lag=0.0) as of, of.controller(link):
+        await of.create(task("a"))
+        await asyncio.sleep(10.0)
+        meddled = {"status": {"nodes": "", "note": "nobody's business"}}
+        await of.user.patch(WORKFLOWS, "w", "ns", body=meddled, subresource="status")
+        await of.report("w-a-0", phase="Running")
+        await asyncio.sleep(300.0)
+        before = link.requests
+        assert before > 1
+        await asyncio.sleep(600.0)
+        tries_of_one_read = 10
+        assert link.requests - before < 600 / 30 * tries_of_one_read
+
+
+async def test_a_workflow_that_is_gone_before_the_cache_knows_is_not_asked_for_again_and_again() -> None:
+    """Regression: it was, until the cache knew."""
+    link = _LateWatches()
+    async with bench(max_lag=0.0) as of:
+        await of.create(task("a"))
+        async with of.controller(link):
+            await asyncio.sleep(1.0)
+            meddled = {"status": {"nodes": "", "note": "nobody's business"}}
+            await of.user.patch(WORKFLOWS, "w", "ns", body=meddled, subresource="status")
+            await of.report("w-a-0", phase="Running")
+            await asyncio.sleep(2 * LATE)
+            await of.user.delete(WORKFLOWS, "w", "ns")
+            before = link.requests
+            await asyncio.sleep(LATE)
+            assert link.requests - before < 5
