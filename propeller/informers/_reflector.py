@@ -35,6 +35,9 @@ SHORT_WATCH_SECONDS = 1.0
 """A watch that the server ends sooner is followed by a pause: servers end them after minutes."""
 
 
+PROGRESS_SECONDS = 0.1
+"""How often progress is noted: each time costs more than an event's way into the store."""
+
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 """The annotation of the bookmark that ends a list which comes as a stream (KEP-3157)."""
 
@@ -150,11 +153,13 @@ class Reflector(Generic[T]):
         if lists:
             self._sink.list_begins()
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = moved = loop.time()
         try:
             async with asyncio.timeout(self._settings.progress_deadline) as progress:
                 async for event in events:
-                    progress.reschedule(loop.time() + self._settings.progress_deadline)
+                    if loop.time() - moved > PROGRESS_SECONDS:
+                        moved = loop.time()
+                        progress.reschedule(moved + self._settings.progress_deadline)
                     if self._version is None:
                         self._take_initial(event)
                     else:

@@ -22,6 +22,7 @@ from urllib.parse import urlencode, urlsplit
 
 from propeller.errors import Unavailable
 from propeller.kube._deadline import Deadline
+from propeller.kube._gzip import inflated
 from propeller.kube._http_connection import Connection, StreamedAnswer, Unanswered, WholeAnswer
 from propeller.kube._limit import FlowLimit
 from propeller.kube._transport import Request, Response, Stream, TokenSource, check_token, origin_of, unreachable
@@ -74,7 +75,8 @@ class HttpTransport:
                 if not self._room.try_enter():
                     await self._room.place()
                 try:
-                    return await self._authorized(request, lambda head: self._exchange(request, head))
+                    answer = await self._authorized(request, lambda head: self._exchange(request, head))
+                    return inflated(answer) if "accept-encoding" in request.headers else answer
                 finally:
                     self._room.leave()
         except (OSError, TimeoutError) as error:

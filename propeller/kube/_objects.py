@@ -1,8 +1,9 @@
 """Kubernetes objects as the structs we read: only the fields that somebody here uses.
 
-A pod of 4.6 KB decodes in 17 us and keeps 1.9 KB this way; see docs/performance.md. Unknown fields are skipped, absent
-ones take their default, so a struct never fails on what a newer server adds.
-Texts that many objects share (owners, label values, conditions) are interned: two fifths of a running pod.
+See docs/performance.md for what that takes. Unknown fields are skipped, absent ones take their default, so a struct
+never fails on what a newer server adds. Texts that many objects share (owners, label values, conditions) are interned:
+two fifths of a running pod. The garbage collector does not track these structs (`gc=False`): they hold no cycles, and
+are many.
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ LONGEST_SHARED = 63
 """Characters of the longest text that is interned: that of a label's value. Longer ones are rarely shared."""
 
 
-class OwnerReference(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+def _shared(texts: dict[str, str]) -> dict[str, str]:
+    """Names and short texts are those that other objects have."""
+    return {intern(name): intern(text) if len(text) <= LONGEST_SHARED else text for name, text in texts.items()}
+
+
+class OwnerReference(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """Who owns an object; it is garbage-collected with its owner."""
 
     api_version: str = msgspec.field(default="", name="apiVersion")
@@ -34,7 +40,7 @@ class OwnerReference(msgspec.Struct, frozen=True, rename="camel", omit_defaults=
         force_setattr(self, "uid", intern(self.uid))
 
 
-class ObjectMeta(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class ObjectMeta(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """What every object has. Times are RFC 3339 text as the server sent them."""
 
     name: str = ""
@@ -51,20 +57,21 @@ class ObjectMeta(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
 
     def __post_init__(self) -> None:
         force_setattr(self, "namespace", intern(self.namespace))
-        for texts in (self.labels, self.annotations):
-            if texts is not None:
-                for name, text in texts.items():
-                    if len(text) <= LONGEST_SHARED:
-                        texts[name] = intern(text)
+        if self.creation_timestamp is not None:
+            force_setattr(self, "creation_timestamp", intern(self.creation_timestamp))
+        if self.labels:
+            force_setattr(self, "labels", _shared(self.labels))
+        if self.annotations:
+            force_setattr(self, "annotations", _shared(self.annotations))
 
 
-class KubeObject(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class KubeObject(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """The base of typed objects; alone it is the metadata-only form of any kind."""
 
     metadata: ObjectMeta = ObjectMeta()
 
 
-class ContainerTerminated(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class ContainerTerminated(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     exit_code: int = 0
     signal: int = 0
     reason: str = ""
@@ -73,16 +80,16 @@ class ContainerTerminated(msgspec.Struct, frozen=True, rename="camel", omit_defa
     finished_at: str | None = None
 
 
-class ContainerWaiting(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class ContainerWaiting(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     reason: str = ""
     message: str = ""
 
 
-class ContainerRunning(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class ContainerRunning(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     started_at: str | None = None
 
 
-class ContainerState(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class ContainerState(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """Exactly one of the three is set once the kubelet has reported."""
 
     waiting: ContainerWaiting | None = None
@@ -90,7 +97,7 @@ class ContainerState(msgspec.Struct, frozen=True, rename="camel", omit_defaults=
     terminated: ContainerTerminated | None = None
 
 
-class ContainerStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class ContainerStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     name: str = ""
     ready: bool = False
     restart_count: int = 0
@@ -98,7 +105,7 @@ class ContainerStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults
     last_state: ContainerState = ContainerState()
 
 
-class PodCondition(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class PodCondition(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     type: str = ""
     status: str = ""
     reason: str = ""
@@ -109,9 +116,11 @@ class PodCondition(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
         force_setattr(self, "type", intern(self.type))
         force_setattr(self, "status", intern(self.status))
         force_setattr(self, "reason", intern(self.reason))
+        if self.last_transition_time is not None:
+            force_setattr(self, "last_transition_time", intern(self.last_transition_time))
 
 
-class PodStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class PodStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """`phase` is Pending, Running, Succeeded, Failed or Unknown; "" before the first report."""
 
     phase: str = ""
@@ -127,21 +136,21 @@ class PodStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True)
         force_setattr(self, "reason", intern(self.reason))
 
 
-class PodSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class PodSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     node_name: str = ""
 
     def __post_init__(self) -> None:
         force_setattr(self, "node_name", intern(self.node_name))
 
 
-class Pod(KubeObject, frozen=True, rename="camel", omit_defaults=True):
+class Pod(KubeObject, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """A pod as the controller sees it. The kubelet, which needs the whole spec, watches pods as dicts."""
 
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
 
 
-class LeaseSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class LeaseSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """Times are MicroTime text; durations are whole seconds."""
 
     holder_identity: str | None = None
@@ -151,7 +160,7 @@ class LeaseSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True)
     lease_transitions: int | None = None
 
 
-class Lease(KubeObject, frozen=True, rename="camel", omit_defaults=True):
+class Lease(KubeObject, frozen=True, rename="camel", omit_defaults=True, gc=False):
     spec: LeaseSpec = LeaseSpec()
 
 
