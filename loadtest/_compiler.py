@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
-from flyteidl.core import compiler_pb2, tasks_pb2, workflow_pb2
+from flyteidl.core import compiler_pb2, identifier_pb2, tasks_pb2, workflow_pb2
 from google.protobuf import json_format
 
 from loadtest._line import Line
@@ -73,7 +73,7 @@ def _chain(nodes: int) -> workflow_pb2.WorkflowTemplate:
     """Each node adds one to what the one before gave."""
     template = workflow_pb2.WorkflowTemplate()
     template.id.CopyFrom(_increment().id)
-    template.id.resource_type = 2  # flyteidl.core.ResourceType.WORKFLOW
+    template.id.resource_type = identifier_pb2.WORKFLOW
     template.id.name = "chain"
     json_format.ParseDict({"variables": {"x": INTEGER}}, template.interface.inputs)
     json_format.ParseDict({"variables": {"o0": INTEGER}}, template.interface.outputs)

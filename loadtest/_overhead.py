@@ -101,7 +101,7 @@ def _time_processes(cluster: Cluster) -> list[float]:
             times.append(time.perf_counter() - began)
             return end
 
-        process.wait = waited
+        process.wait = waited  # type: ignore[method-assign]
         return process
 
     servers.start = timed  # type: ignore[method-assign]

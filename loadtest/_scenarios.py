@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import re
 import shlex
 import sys
@@ -49,22 +50,14 @@ _REQUESTS = re.compile(
 
 
 class Scenario(msgspec.Struct, frozen=True):
-    """`count` executions of `template`, whose pods take `seconds`."""
+    """`count` executions of `template`, whose pods take `seconds`, and up to `spread` more."""
 
     name: str
     template: Any
     tasks: int
     count: int
     seconds: float = 0.0
-
-
-class Status(msgspec.Struct, frozen=True):
-    phase: int = 0
-
-
-class Workflow(msgspec.Struct, frozen=True):
-    metadata: Any = None
-    status: Status = Status()
+    spread: float = 0.0
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -89,7 +82,9 @@ def scenarios() -> list[Scenario]:
         Scenario("50 chains of 10", workflows.chain(10), 10, scaled(50)),
         Scenario("5 chains of 10, pods of 1 s", workflows.chain(10), 10, scaled(5), 1.0),
         Scenario("50 times 20 parallel", workflows.parallel(20), 20, scaled(50)),
+        Scenario("50 times 20 parallel, ends spread over 20 s", workflows.parallel(20), 20, scaled(50), spread=20.0),
         Scenario("fan-out of 500", workflows.parallel(scaled(500)), scaled(500), 1),
+        Scenario("fan-out of 500, ends spread over 20 s", workflows.parallel(scaled(500)), scaled(500), 1, spread=20.0),
     ]
 
 
@@ -102,8 +97,8 @@ async def _measure(server: KubeApiserver, directory: Path) -> list[Line]:
     lines = []
     async with connect(server.connection()) as client:
         await client.create(CUSTOM_RESOURCE_DEFINITIONS, workflow_crd())
-        await _served(client)
-        floor = await _floor(server, client, directory)
+        await served(client)
+        floor = await floor_of(server, client, directory)
         lines.append(Line(name="floor: a bare client's CPU for a pod", value=floor * 1e3, unit="ms"))
         for number, scenario in enumerate(scenarios()):
             result = await _run(server, client, directory / f"s{number}", scenario, f"load{number}")
@@ -130,7 +125,7 @@ def _lines(scenario: Scenario, result: Result, floor: float) -> Iterator[Line]:
         yield Line(name=f"{scenario.name}: node to node, 99th percentile", value=last * 1e3, unit="ms")
 
 
-async def _served(client: Client) -> None:
+async def served(client: Client) -> None:
     while True:
         try:
             await client.has_subresource(FLYTE_WORKFLOWS, "status")
@@ -139,7 +134,7 @@ async def _served(client: Client) -> None:
             await asyncio.sleep(0.1)
 
 
-async def _floor(server: KubeApiserver, client: Client, directory: Path) -> float:
+async def floor_of(server: KubeApiserver, client: Client, directory: Path) -> float:
     namespace = "floor"
     await client.create(NAMESPACES, {"metadata": {"name": namespace}})
     kubeconfig = server.kubeconfig(directory / "floor")
@@ -155,28 +150,29 @@ async def _floor(server: KubeApiserver, client: Client, directory: Path) -> floa
 async def _run(server: KubeApiserver, client: Client, directory: Path, scenario: Scenario, namespace: str) -> Result:
     await client.create(NAMESPACES, {"metadata": {"name": namespace}})
     resources = workflows.resources(scenario.template, scenario.count, "w")
-    completer = Completer(client, namespace, lambda: scenario.seconds)
+    draw = random.Random(1)
+    completer = Completer(client, namespace, lambda: scenario.seconds + draw.uniform(0.0, scenario.spread))
     async with (
         completer.running(),
         _ended(client, namespace, scenario.count) as ended,
         _controller(server, directory) as controller,
     ):
-        before = await _requests(client), _cpu(controller), _cpu(server_process(server))
+        before = await requests_so_far(client), cpu(controller), cpu(server_process(server))
         began = time.perf_counter()
         left = iter(resources)
         async with asyncio.TaskGroup() as group:
             for _ in range(CREATED_AT_ONCE):
-                group.create_task(_create(client, left, namespace))
+                group.create_task(create(client, left, namespace))
         await asyncio.wait_for(ended.wait(), DEADLINE)
         took = time.perf_counter() - began
-        own, theirs = _cpu(controller) - before[1], _cpu(server_process(server)) - before[2]
+        own, theirs = cpu(controller) - before[1], cpu(server_process(server)) - before[2]
         memory = controller.memory_info().rss
-        requests = await _requests(client) - before[0]
+        requests = await requests_so_far(client) - before[0]
     between = completer.node_to_node() if scenario.name.count("chain") else []
     return Result(scenario.tasks * scenario.count, scenario.count, took, requests, own, theirs, memory, between)
 
 
-async def _create(client: Client, left: Iterator[dict[str, Any]], namespace: str) -> None:
+async def create(client: Client, left: Iterator[dict[str, Any]], namespace: str) -> None:
     for resource in left:  # one iterator for all
         metadata = resource["metadata"] | {"namespace": namespace}
         await client.create(FLYTE_WORKFLOWS, resource | {"metadata": metadata}, namespace)
@@ -213,22 +209,26 @@ async def _controller(server: KubeApiserver, directory: Path) -> AsyncIterator[p
     process = await asyncio.create_subprocess_exec(*shlex.split(command))
     try:
         await asyncio.sleep(3)  # whichever it is, it says in a way of its own when its caches are filled
+        assert process.returncode is None, f"the controller has ended, with {process.returncode}"
         yield psutil.Process(process.pid)
     finally:
-        process.terminate()
+        if process.returncode is None:
+            process.terminate()
         await process.wait()
 
 
 def server_process(server: KubeApiserver) -> psutil.Process:
-    return psutil.Process(server._process._process.pid)
+    process = server._process._process
+    assert process is not None
+    return psutil.Process(process.pid)
 
 
-def _cpu(process: psutil.Process) -> float:
+def cpu(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)
 
 
-async def _requests(client: Client) -> int:
+async def requests_so_far(client: Client) -> int:
     """Requests that only a controller sends: creates and deletes of pods, writes of workflows but their creates."""
     answer = await client.transport.send(Request(method="GET", path="/metrics"), deadline=30)
     total = 0.0

@@ -41,7 +41,7 @@ async def _create(client: Client, namespace: str, left: Iterator[int]) -> None:
 
 async def _read(client: Client, namespace: str, version: str, pods: int) -> None:
     """Until the end of every pod has been seen."""
-    ended = set()
+    ended: set[str] = set()
     while len(ended) < pods:
         async for event in client.watch(PODS, namespace, resource_version=version):
             version = event.object.metadata.resource_version or version

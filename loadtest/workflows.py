@@ -1,17 +1,22 @@
-"""Workflows of a given shape, as resources: tasks without inputs and outputs, whose pods somebody else ends."""
+"""Workflows of a given shape, as resources. Somebody else ends their pods.
+
+Tasks have no inputs and outputs, but for those of `counting`: there each gives the sum of its inputs and one more.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from flyteidl.core import identifier_pb2, tasks_pb2, workflow_pb2
+from flyteidl.core import compiler_pb2, identifier_pb2, literals_pb2, tasks_pb2, types_pb2, workflow_pb2
 from google.protobuf import json_format
 
 from propeller.compiler import build_resource, compile_task, compile_workflow
 from propeller.kube import FLYTE_WORKFLOWS
 
 NAMESPACE = "load"
+OUTPUT = "o0"
+_INTEGER = types_pb2.LiteralType(simple=types_pb2.INTEGER)
 
 
 def chain(tasks: int) -> workflow_pb2.WorkflowTemplate:
@@ -24,9 +29,28 @@ def parallel(tasks: int) -> workflow_pb2.WorkflowTemplate:
     return _workflow(f"parallel-{tasks}", [[] for _ in range(tasks)])
 
 
+def counting(parallel: int, chain: int) -> workflow_pb2.WorkflowTemplate:
+    """`parallel` tasks, and behind all of them `chain` tasks in a row, each of which takes the results of those before.
+
+    So the workflow's output is the number of its tasks, where no result is lost.
+    """
+    template = _workflow(f"counting-{parallel}-{chain}", [[] for _ in range(parallel + chain)])
+    for number in range(parallel, parallel + chain):
+        before = range(parallel) if number == parallel else [number - 1]
+        node = template.nodes[number]
+        for position, upstream in enumerate(before):
+            node.upstream_node_ids.append(f"n{upstream}")
+            node.inputs.append(_promise(f"i{position}", upstream))
+    for node in template.nodes:
+        node.task_node.reference_id.name = _counting_task(len(node.inputs)).id.name
+    template.interface.outputs.variables[OUTPUT].type.CopyFrom(_INTEGER)
+    template.outputs.append(_promise(OUTPUT, parallel + chain - 1))
+    return template
+
+
 def resources(template: workflow_pb2.WorkflowTemplate, count: int, prefix: str) -> list[dict[str, Any]]:
     """`count` executions, named by `prefix` and their number."""
-    closure = compile_workflow(template, [], [compile_task(_task())], [])
+    closure = closure_of(template)
     found = []
     for number in range(count):
         name = f"{prefix}{number}"
@@ -34,6 +58,17 @@ def resources(template: workflow_pb2.WorkflowTemplate, count: int, prefix: str) 
         resource: dict[str, Any] = build_resource(closure, None, identity, NAMESPACE)
         found.append(resource | {"kind": FLYTE_WORKFLOWS.kind})
     return found
+
+
+def closure_of(template: workflow_pb2.WorkflowTemplate) -> compiler_pb2.CompiledWorkflowClosure:
+    """The workflow, compiled."""
+    return compile_workflow(template, [], [compile_task(task) for task in _tasks(template)], [])
+
+
+def _tasks(template: workflow_pb2.WorkflowTemplate) -> list[tasks_pb2.TaskTemplate]:
+    if not template.outputs:
+        return [_task()]
+    return [_counting_task(count) for count in sorted({len(node.inputs) for node in template.nodes})]
 
 
 def _workflow(name: str, upstream: Sequence[Sequence[str]]) -> workflow_pb2.WorkflowTemplate:
@@ -55,3 +90,19 @@ def _task() -> tasks_pb2.TaskTemplate:
         "container": {"image": "registry.example/nothing:v1", "args": ["pyflyte-execute", "{{.input}}"]},
     }
     return json_format.ParseDict(template, tasks_pb2.TaskTemplate())
+
+
+def _counting_task(inputs: int) -> tasks_pb2.TaskTemplate:
+    """Takes so many integers, i0 and on."""
+    task = _task()
+    task.id.name = f"count-{inputs}"
+    for number in range(inputs):
+        task.interface.inputs.variables[f"i{number}"].type.CopyFrom(_INTEGER)
+    task.interface.outputs.variables[OUTPUT].type.CopyFrom(_INTEGER)
+    task.container.args[:] = ["count", "{{.input}}", "{{.outputPrefix}}"]
+    return task
+
+
+def _promise(name: str, node: int) -> literals_pb2.Binding:
+    promise = types_pb2.OutputReference(node_id=f"n{node}", var=OUTPUT)
+    return literals_pb2.Binding(var=name, binding=literals_pb2.BindingData(promise=promise))

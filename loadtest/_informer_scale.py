@@ -1,0 +1,74 @@
+"""Ours with many pods: the first list, a burst of updates, and a list anew after a 410.
+
+`python -m loadtest._informer_scale KUBECONFIG PODS EVENTS` prints a line of JSON (Phase) when the list is in the store,
+one when it has seen so many updates, and one when the store has reached the version that is then written to its input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+
+import msgspec
+import uvloop
+
+from loadtest import _informer_usage as usage
+from loadtest._informer_peers import DEADLINE, Counter, owners
+from propeller.informers import Change, Informer
+from propeller.kube import PODS, Pod, connect, load_connection
+
+
+class Phase(msgspec.Struct, frozen=True):
+    """What it took: seconds of CPU; bytes at its most, and those that stay, beyond what was there at the very start."""
+
+    cpu: float
+    peak: int
+    kept: int
+
+
+class _Phases:
+    def __init__(self) -> None:
+        usage.settled()
+        self._base = usage.resident()
+        self._begin()
+
+    def _begin(self) -> None:
+        usage.reset_peak()
+        self._began = usage.cpu()
+
+    def ended(self) -> None:
+        """Print what this phase took; the next one has begun by then."""
+        took, peak = usage.cpu() - self._began, usage.peak() - self._base
+        usage.settled()
+        line = msgspec.json.encode(Phase(took, peak, usage.resident() - self._base)).decode()
+        self._begin()
+        print(line, flush=True)
+
+
+async def main(kubeconfig: str, pods: int, events: int) -> None:
+    updates = Counter(events)
+
+    def happened(change: Change[Pod]) -> None:
+        if change.old is not None and change.new is not None:
+            updates.count()
+
+    async with connect(load_connection(kubeconfig)) as client:
+        phases = _Phases()
+        informer = Informer(client, PODS, indexes={"owner": owners})
+        informer.subscribe(happened)
+        async with informer:
+            await informer.synced(DEADLINE)
+            assert len(informer.store) == pods
+            phases.ended()
+            await updates.done.wait()
+            phases.ended()
+            logging.getLogger("propeller").setLevel(logging.ERROR)  # the cut that comes is on purpose
+            version = await asyncio.to_thread(sys.stdin.readline)
+            await informer.reached(version.strip(), DEADLINE)
+            assert len(informer.store) == pods
+            phases.ended()
+
+
+if __name__ == "__main__":
+    uvloop.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))

@@ -1,0 +1,120 @@
+"""Every pod that a namespace has ever had, and the end of each: what its task would have done.
+
+Guarantees
+    It follows the API server by a watch of its own, from the version at which it began to the end, without a list: no
+    pod comes and goes unseen. Where the server has forgotten that version it raises Stale.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from flyteidl.core import literals_pb2
+
+from loadtest.workflows import OUTPUT
+from propeller.errors import Conflict, Retryable
+from propeller.kube import PODS, Client, EventType
+from propeller.reconcile import FairPool
+
+AT_ONCE = 16
+RENEW_SECONDS = 10.0
+"""A watch is asked for anew so often: kube-apiserver lets one fall silent now and then."""
+
+_FILE = "file://"
+
+
+class Attempt(NamedTuple):
+    """What a pod was created for."""
+
+    workflow: str
+    """Its uid."""
+    node: str
+    attempt: int
+
+
+class Ledger:
+    """`created` counts the pods of each attempt; `stopped` names those that somebody deleted; `ended` those that we
+    ended, each some `seconds` after it appeared.
+    """
+
+    def __init__(self, client: Client, namespace: str, seconds: Callable[[], float]) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._seconds = seconds
+        self._ends: FairPool[str] = FairPool(AT_ONCE)
+        self._uids: set[str] = set()
+        self.created: Counter[Attempt] = Counter()
+        self.stopped: list[str] = []
+        self.ended: set[str] = set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        version = (await self._client.list(PODS, self._namespace, limit=1)).resource_version
+        async with self._ends, asyncio.TaskGroup() as group:
+            follower = group.create_task(self._follow(version), name="ledger")
+            yield
+            follower.cancel()
+
+    async def _follow(self, version: str) -> None:
+        pods = PODS.typed(dict[str, Any])
+        while True:
+            try:
+                async for event in self._client.watch(
+                    pods, self._namespace, resource_version=version, timeout_seconds=RENEW_SECONDS
+                ):
+                    self._enter(event.type, event.object)
+                    version = event.object["metadata"]["resourceVersion"]
+            except Retryable:
+                await asyncio.sleep(0.2)
+
+    def _enter(self, type_: EventType, pod: dict[str, Any]) -> None:
+        metadata = pod["metadata"]
+        if type_ is EventType.BOOKMARK:
+            return
+        if type_ is EventType.DELETED or metadata.get("deletionTimestamp"):
+            self.stopped.append(metadata["name"])
+        if metadata["uid"] in self._uids:
+            return
+        self._uids.add(metadata["uid"])
+        notes = metadata["annotations"]
+        owner = metadata["ownerReferences"][0]["uid"]
+        self.created[Attempt(owner, notes["propeller/node"], int(notes["propeller/attempt"]))] += 1
+        asyncio.get_running_loop().call_later(self._seconds(), self._submit, pod)
+
+    def _submit(self, pod: dict[str, Any]) -> None:
+        self._ends.submit(pod["metadata"]["name"], lambda: self._end(pod))
+
+    async def _end(self, pod: dict[str, Any]) -> None:
+        _, inputs, outputs = pod["spec"]["containers"][0]["args"]
+        _count(Path(inputs.removeprefix(_FILE)), Path(outputs.removeprefix(_FILE), "outputs.pb"))
+        name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+        body = {"metadata": {"uid": uid}, "status": {"phase": "Succeeded"}}
+        while True:
+            try:
+                await self._client.patch(PODS, name, self._namespace, body=body, subresource="status")
+            except Conflict:
+                raise
+            except Retryable:
+                await asyncio.sleep(0.2)
+            else:
+                self.ended.add(name)
+                return
+
+
+def _count(inputs: Path, outputs: Path) -> None:
+    """What a counting task does: see `loadtest.workflows.counting`."""
+    given = literals_pb2.LiteralMap.FromString(inputs.read_bytes()) if inputs.exists() else literals_pb2.LiteralMap()
+    result = literals_pb2.LiteralMap()
+    result.literals[OUTPUT].scalar.primitive.integer = 1 + total(given)
+    outputs.parent.mkdir(parents=True, exist_ok=True)
+    outputs.write_bytes(result.SerializeToString())
+
+
+def total(literals: literals_pb2.LiteralMap) -> int:
+    """The sum of what are integers."""
+    return sum(literal.scalar.primitive.integer for literal in literals.literals.values())

@@ -1,0 +1,126 @@
+"""A controller as a process of its own, with what it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shlex
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import msgspec
+import psutil
+
+from tests.servers._processes import free_ports
+
+LOOK_EVERY = 0.25  # seconds between two looks at its memory and health, which cost it 0.8 ms
+LONGEST_START = 15.0  # seconds
+LONGEST_WORK = 60.0  # seconds
+QUIET_SECONDS, QUIET_SHARE = 2.0, 0.03
+"""It is quiet if it takes no more than this share of a core for so long. Health and metrics cost it a hundredth."""
+_MAX_LAG = re.compile(rb"^propeller_loop_lag_max_seconds (\S+)$", re.MULTILINE)
+
+
+class Taken(msgspec.Struct):
+    """By the process up to now. `answers` are the seconds in which it answered /healthz, where it serves that: the lag
+    of its loop, and of the machine.
+    """
+
+    peak: int = 0
+    answers: list[float] = []
+
+    def answered(self, share: float) -> float:
+        """The quantile, in seconds; 0 where nothing answered."""
+        ordered = sorted(self.answers)
+        return ordered[int((len(ordered) - 1) * share)] if ordered else 0.0
+
+
+class ControllerProcess:
+    """One that runs; see `started`."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
+        self._process = process
+        self._seen = psutil.Process(process.pid)
+        self._url = f"http://127.0.0.1:{port}"
+        self.taken = Taken()
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of CPU so far."""
+        times = self._seen.cpu_times()
+        return float(times.user + times.system)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that are resident now."""
+        return int(self._seen.memory_info().rss)
+
+    async def longest_block(self) -> float:
+        """Seconds for which its loop was blocked at the longest, as it says itself; 0 where it does not say."""
+        try:
+            async with aiohttp.ClientSession() as session, session.get(f"{self._url}/metrics") as answer:
+                found = _MAX_LAG.search(await answer.read())
+        except aiohttp.ClientError:
+            return 0.0
+        return float(found[1]) if found else 0.0
+
+    async def kill(self) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.wait()
+
+    async def ready(self) -> None:
+        """Wait until it says so at /readyz; one that does not serve that is taken as ready after `LONGEST_START`."""
+        until = time.monotonic() + LONGEST_START
+        async with aiohttp.ClientSession() as session:
+            while time.monotonic() < until:
+                try:
+                    async with session.get(f"{self._url}/readyz") as answer:
+                        if answer.status == 200:
+                            return
+                except aiohttp.ClientError:
+                    assert self._process.returncode is None, "the controller has ended"
+                await asyncio.sleep(0.05)
+
+    async def quiet(self) -> None:
+        """Wait until it takes next to no CPU, `LONGEST_WORK` at most."""
+        until = time.monotonic() + LONGEST_WORK
+        before = self.cpu
+        while time.monotonic() < until:
+            await asyncio.sleep(QUIET_SECONDS)
+            now = self.cpu
+            if now - before < QUIET_SHARE * QUIET_SECONDS:
+                return
+            before = now
+
+    async def watch(self) -> None:
+        """Look at it until cancelled."""
+        async with aiohttp.ClientSession() as session:
+            while self._process.returncode is None:
+                began = time.perf_counter()
+                try:
+                    async with session.get(f"{self._url}/healthz") as answer:
+                        await answer.read()
+                    self.taken.answers.append(time.perf_counter() - began)
+                    self.taken.peak = max(self.taken.peak, self.memory)
+                except (aiohttp.ClientError, psutil.NoSuchProcess):
+                    pass  # it does not serve that yet, or is being killed
+                await asyncio.sleep(LOOK_EVERY)
+
+
+@asynccontextmanager
+async def started(command: str, kubeconfig: Path, directory: Path) -> AsyncIterator[ControllerProcess]:
+    """Start one, without waiting until it is ready; it is killed with the block. `command` as LOADTEST_CONTROLLER."""
+    (port,) = free_ports(1)
+    words = shlex.split(command.format(kubeconfig=kubeconfig, port=port, directory=directory))
+    controller = ControllerProcess(await asyncio.create_subprocess_exec(*words), port)
+    watching = asyncio.create_task(controller.watch(), name="watch the controller")
+    try:
+        yield controller
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
+        await controller.kill()

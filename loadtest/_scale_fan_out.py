@@ -1,0 +1,108 @@
+"""One workflow whose nodes all run at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from loadtest import workflows
+from loadtest._line import Line
+from loadtest._process import ControllerProcess, started
+from loadtest._scale_target import NAMESPACE, Target, in_namespace, warm
+from loadtest._scenarios import CONTROLLER
+from loadtest._statuses import Statuses
+from loadtest.completer import Completer
+from propeller.kube import FLYTE_WORKFLOWS
+
+DEADLINE = 900.0  # seconds: it hangs, or the machine is far too slow
+FEW = 1_000
+"""Nodes: of smaller workflows more than one runs, lest there is too little to measure."""
+LARGE = 500
+"""Nodes from which on a workflow is large enough for the budget of large ones."""
+LARGEST_INLINE = 2_000
+"""Nodes: the closure of a larger one is offloaded, as by FlyteAdmin. 50,000 would be 12 MB, where etcd takes 1.5."""
+
+
+class Spent(msgspec.Struct, frozen=True):
+    """From the creation to the last end."""
+
+    seconds: float
+    cpu: float
+    server_cpu: float
+    requests: int
+
+
+async def fan_out(target: Target, nodes: int) -> tuple[float, list[Line]]:
+    """The controller's CPU for a node, in seconds, and the table."""
+    count = max(1, FEW // nodes)
+    statuses = Statuses()
+    async with target.client() as client:
+        completer = Completer(client, NAMESPACE, lambda: 0.0)
+        async with (
+            completer.running(),
+            statuses.followed(client, NAMESPACE),
+            started(CONTROLLER, target.kubeconfig, target.directory) as controller,
+        ):
+            await controller.ready()
+            await warm(client, completer, statuses)
+            resources = list(_resources(target.directory, nodes, count))
+            before = time.perf_counter(), controller.cpu, target.cpu, await target.requests(client)
+            for resource in resources:
+                await client.create(FLYTE_WORKFLOWS, resource, NAMESPACE)
+            await statuses.wait_ended(count, DEADLINE)
+            spent = Spent(
+                time.perf_counter() - before[0],
+                controller.cpu - before[1],
+                target.cpu - before[2],
+                await target.requests(client) - before[3],
+            )
+            block = await controller.longest_block()
+    total = nodes * count
+    assert len(completer.uids) == total, f"{len(completer.uids)} pods for {total} nodes"
+    return spent.cpu / total, list(_lines(target, nodes, total, spent, statuses, controller, block))
+
+
+def _resources(directory: Path, nodes: int, count: int) -> Iterator[dict[str, Any]]:
+    template = workflows.parallel(nodes)
+    offloaded = ""
+    if nodes > LARGEST_INLINE:
+        path = directory / "closure.pb"
+        path.write_bytes(workflows.closure_of(template).SerializeToString())
+        offloaded = f"file://{path}"
+    for resource in workflows.resources(template, count, "w"):
+        whole = in_namespace(resource)
+        if offloaded:
+            static = {"spec", "tasks", "subWorkflows"}
+            whole = {key: value for key, value in whole.items() if key not in static}
+            whole["workflowClosureReference"] = offloaded
+        yield whole
+
+
+def _lines(
+    target: Target,
+    nodes: int,
+    total: int,
+    spent: Spent,
+    statuses: Statuses,
+    controller: ControllerProcess,
+    block: float,
+) -> Iterator[Line]:
+    def line(what: str, value: float, unit: str, budget: float | None = None) -> Line:
+        return Line(name=f"{target.name}fan-out of {nodes}: {what}", value=value, unit=unit, budget=budget)
+
+    if target.counts_requests:
+        yield line("requests for a node", spent.requests / total, "", 1.3 if nodes >= LARGE else None)
+    yield line("controller CPU for a node", spent.cpu / total * 1e3, "ms")
+    yield line("API server CPU for a node", spent.server_cpu / total * 1e3, "ms")
+    yield line("nodes in a second", total / spent.seconds, "/s")
+    yield line("memory of the controller at its peak", controller.taken.peak / 2**20, "MiB")
+    yield line("status writes", statuses.writes, "")
+    yield line("bytes of statuses for a node", statuses.bytes / total, "B")
+    yield line("bytes of offloaded statuses for a node", statuses.offloaded / total, "B")
+    yield line("largest status", statuses.largest / 1024, "KiB", 260)  # the snapshot's 256, and a head
+    yield line("loop answers, 99th percentile", controller.taken.answered(0.99) * 1e3, "ms")
+    yield line("longest block of the loop", block * 1e3, "ms")

@@ -1,0 +1,98 @@
+"""An API server that a large measurement runs on: kube-apiserver, or the embedded one in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+
+from loadtest import workflows
+from loadtest._scenarios import requests_so_far, server_process
+from loadtest._statuses import Statuses
+from loadtest.completer import Completer
+from propeller.controller import workflow_crd
+from propeller.errors import NotFound
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES, Client, connect, load_connection
+from tests.servers._kube_apiserver import KubeApiserver
+
+NAMESPACE = "load"
+DEADLINE = 60.0  # seconds for what takes few
+WARM = "warm0"
+"""The workflow that a controller runs before it is measured: what only its first one costs is not meant."""
+
+SETTLE_SECONDS = 3.0
+"""A watch that begins while kube-apiserver still sets a resource type up may stay silent."""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """`directory` is for whatever a measurement stores."""
+
+    name: str
+    kubeconfig: Path
+    directory: Path
+    process: int
+    counts_requests: bool
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Client]:
+        """With the resource type and the namespace made."""
+        async with connect(load_connection(str(self.kubeconfig))) as client:
+            await client.create(CUSTOM_RESOURCE_DEFINITIONS, workflow_crd())
+            await client.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
+            while True:
+                try:
+                    await client.list(FLYTE_WORKFLOWS, NAMESPACE)
+                    break
+                except NotFound:
+                    await asyncio.sleep(0.1)
+            await asyncio.sleep(SETTLE_SECONDS)
+            yield client
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of the server's CPU so far, without etcd's."""
+        times = psutil.Process(self.process).cpu_times()
+        return float(times.user + times.system)
+
+    async def requests(self, client: Client) -> int:
+        """That only a controller sends, so far; 0 where the server does not count."""
+        return await requests_so_far(client) if self.counts_requests else 0
+
+
+async def warm(client: Client, completer: Completer, statuses: Statuses) -> None:
+    """Have a controller run one workflow of one pod to its end."""
+    for resource in workflows.resources(workflows.parallel(1), 1, WARM[:-1]):
+        await client.create(FLYTE_WORKFLOWS, in_namespace(resource), NAMESPACE)
+    async with asyncio.timeout(DEADLINE):
+        while not completer.appeared:
+            await asyncio.sleep(0.05)
+    completer.finish(list(completer.appeared))
+    await statuses.wait_ended(1, DEADLINE)
+    completer.forget()
+    statuses.forget()
+
+
+def in_namespace(resource: dict[str, Any]) -> dict[str, Any]:
+    return resource | {"metadata": resource["metadata"] | {"namespace": NAMESPACE}}
+
+
+def real(server: KubeApiserver, directory: Path) -> Target:
+    kubeconfig = server.kubeconfig(directory / "kubeconfig")
+    return Target("", kubeconfig, directory, server_process(server).pid, counts_requests=True)
+
+
+@contextmanager
+def embedded(directory: Path) -> Iterator[Target]:
+    kubeconfig = directory / "kubeconfig"
+    command = [sys.executable, "-m", "loadtest._embedded_server", str(kubeconfig)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline(), "the embedded server has ended"
+        yield Target("embedded ", kubeconfig, directory, process.pid, counts_requests=False)
