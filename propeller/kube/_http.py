@@ -37,6 +37,9 @@ LIFETIME_SECONDS = 600.0
 joins others behind one address gets its share of requests. A handshake in ten minutes costs nothing.
 """
 
+CLOSING_SECONDS = 1.0
+"""How long closing waits for connections that are just being opened."""
+
 
 class HttpTransport:
     """Requests to one server at `base_url` (`https://host:port`, a path is put before each request's).
@@ -67,6 +70,7 @@ class HttpTransport:
         self._room = FlowLimit("connections", max_connections)
         self._idle: dict[Connection, None] = {}  # the one used last at the end
         self._open: set[Connection] = set()
+        self._opening: set[asyncio.Future[tuple[asyncio.Transport, Connection]]] = set()
         self._closed = False
 
     async def send(self, request: Request, *, deadline: float) -> Response:
@@ -90,6 +94,10 @@ class HttpTransport:
         self._idle.clear()
         for connection in tuple(self._open):
             connection.fail(f"the connections to {self._base} are being closed")
+        if self._opening:
+            _, late = await asyncio.wait(self._opening, timeout=CLOSING_SECONDS)
+            for opening in late:
+                opening.cancel()
 
     async def _exchange(self, request: Request, head: bytes) -> Response:
         while True:
@@ -160,19 +168,35 @@ class HttpTransport:
         if tls is not self._shown:
             self._shown = tls
             self._close_idle()  # what they were opened with has been replaced
-        _, connection = await loop.create_connection(
-            lambda: Connection(self._base, self._release, self._forget),
-            self._host,
-            self._port,
-            ssl=tls,
-            server_hostname=self._server_hostname,
-        )
+        connection = await self._opened(tls)
         if self._closed:
             connection.close()
             raise Unavailable(f"the connections to {self._base} are closed")
         connection.retires_at = loop.time() + LIFETIME_SECONDS * random.uniform(0.9, 1.0)
         self._open.add(connection)
         return connection, False
+
+    async def _opened(self, tls: ssl.SSLContext | None) -> Connection:
+        """A new connection. Where nobody waits for it any more it is closed once it is open, and not before: uvloop
+        trips over a TLS handshake that is cancelled.
+        """
+        opening = asyncio.ensure_future(
+            asyncio.get_running_loop().create_connection(
+                lambda: Connection(self._base, self._release, self._forget),
+                self._host,
+                self._port,
+                ssl=tls,
+                server_hostname=self._server_hostname,
+            )
+        )
+        self._opening.add(opening)
+        opening.add_done_callback(self._opening.discard)
+        try:
+            _, connection = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_unused)
+            raise
+        return connection
 
     def _close_idle(self) -> None:
         while self._idle:
@@ -185,6 +209,11 @@ class HttpTransport:
     def _forget(self, connection: Connection) -> None:
         self._open.discard(connection)
         self._idle.pop(connection, None)
+
+
+def _close_unused(opening: asyncio.Future[tuple[asyncio.Transport, Connection]]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result()[1].close()
 
 
 @functools.cache

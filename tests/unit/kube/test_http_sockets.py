@@ -123,3 +123,31 @@ def test_a_connection_whose_reader_was_slow_serves_the_next_request(run: Run, co
             await transport.close()
 
     run(main())
+
+
+def test_a_request_that_is_cancelled_while_its_connection_opens_leaves_neither_noise_nor_a_connection(
+    run: Run, contexts: Contexts
+) -> None:
+    """Regression: uvloop told of a fatal error on the SSL protocol whenever a TLS handshake was cancelled."""
+    troubles: list[dict[str, Any]] = []
+
+    async def serve(peer: Peer) -> None:
+        while await peer.request():
+            await peer.send(http(b"answer"))
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, trouble: troubles.append(trouble))
+        async with raw_server(serve, tls=contexts and contexts[0]) as server:
+            for number in range(30):
+                transport = transport_to(server.url, contexts)
+                sending = asyncio.create_task(transport.send(Request(method="GET", path="/"), deadline=5.0))
+                await asyncio.sleep(number * 0.0002)
+                sending.cancel()
+                await asyncio.wait([sending])
+                await transport.close()
+                await asyncio.sleep(0.01)
+                assert not transport._open
+                assert not transport._opening
+
+    run(main())
+    assert not troubles
