@@ -1,0 +1,1 @@
+"""The checkpoint protocol as a small model, and every state that it can come to."""

@@ -1,0 +1,204 @@
+"""A controller's process: its caches, when it loads, what its timers and its checkpoints do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from tests.model.configurations import Configuration
+from tests.model.defects import ANYBODYS_PODS, DEADLINES_DO_NOT_ASK, DROPPED_LAUNCHES, NO_SWEEP
+from tests.model.rounds import Round, new_live, news
+from tests.model.search import Step
+from tests.model.states import (
+    ADOPT,
+    ENDED,
+    FAILED,
+    LAUNCH,
+    LAUNCHING,
+    NOBODY,
+    QUEUED,
+    RUNNING,
+    SENT,
+    STOP,
+    SUCCEEDED,
+    SWEEP,
+    WAITING,
+    WRITE,
+    Effect,
+    Live,
+    Message,
+    Node,
+    Object,
+    Pod,
+    Process,
+    Status,
+    World,
+    Write,
+)
+
+
+class Controller:
+    """The steps of a process but for what its effects do."""
+
+    def __init__(self, plan: Configuration) -> None:
+        self.plan = plan
+
+    def steps(self, world: World, number: int, process: Process) -> Iterator[Step[World]]:
+        yield from self._caches(world, number, process)
+        live, workflow = process.live, process.object
+        if live is None:
+            if workflow.status.ended:
+                yield from self._sweep(world, number, process)
+            elif self._may_load(world, process):
+                yield self._load(world, number, process)
+            return
+        if live.dirty and not live.writing:
+            yield self._checkpoint(world, number, process, live)
+        if live.phase not in ENDED:
+            for node, state in enumerate(live.nodes):
+                yield from self._timers(world, number, live, node, state)
+
+    def carry_out(self, label: str, world: World, number: int, round_: Round) -> Step[World]:
+        """WorkflowController._carry_out: effects but those that wait for a status are begun at once."""
+        live = round_.live()
+        flight = world.flight + begun(number, live, round_.effects)
+        after = with_process(world, number, world.processes[number]._replace(live=live))
+        return Step(label, after._replace(flight=flight, done=tuple(round_.done)), broken=round_.broken)
+
+    def forget(self, world: World, number: int, process: Process) -> World:
+        """WorkflowController._forget: effects that were begun go on, and nobody listens."""
+        flight = []
+        for message in world.flight:
+            if message.by != number or message.kind in (STOP, SWEEP):
+                flight.append(message)
+            elif message.step is SENT and message.kind is not ADOPT:
+                flight.append(message._replace(by=NOBODY))
+            elif message.step is QUEUED and message.kind is LAUNCH and DROPPED_LAUNCHES in self.plan.planted:
+                flight.append(message._replace(forgotten=True))
+        return with_process(world, number, process._replace(live=None))._replace(flight=tuple(flight))
+
+    def finish(self, world: World, number: int) -> World:
+        """WorkflowController._finish: an end that the cache has is forgotten."""
+        process = world.processes[number]
+        if process.live is not None and process.live.written and process.object.status.ended:
+            return self.forget(world, number, process)
+        return world
+
+    # caches
+
+    def _caches(self, world: World, number: int, process: Process) -> Iterator[Step[World]]:
+        """informers/_store.py: a cache moves forward; then `_workflow_changed` or `_pod_changed`, and `_round`."""
+        if process.object != world.object:
+            yield self._object_seen(world, number, process)
+        for at, (cached, pod) in enumerate(zip(process.pods, world.pods, strict=True)):
+            if cached != pod and (cached.exists or pod.exists):
+                yield self._pod_seen(world, number, process, at, cached, pod)
+
+    def _pod_seen(self, world: World, number: int, process: Process, at: int, cached: Pod, pod: Pod) -> Step[World]:
+        node, attempt = divmod(at, self.plan.width)
+        label = f"{name(number)}'s cache gets {self.plan.of(node, attempt)}: {pod.phase}"
+        pods = (*process.pods[:at], pod if pod.exists else Pod(), *process.pods[at + 1 :])
+        after = with_process(world, number, process._replace(pods=pods))
+        told, live = news(cached, pod), process.live
+        if told is None or live is None or live.phase in ENDED:
+            return Step(label, after)
+        if told.owner != live.uid and ANYBODYS_PODS not in self.plan.planted:
+            return Step(label, after)
+        return self.carry_out(label, after, number, Round(self.plan, live, world.done).seen(node, attempt, told))
+
+    def _object_seen(self, world: World, number: int, process: Process) -> Step[World]:
+        """WorkflowController._round: what the object alone says."""
+        workflow, live = world.object, process.live
+        label = f"{name(number)}'s cache gets the object: {described(workflow)}"
+        process = process._replace(object=workflow)
+        if live is not None and workflow.uid != live.uid:
+            return Step(label, self.forget(world, number, process))
+        after = with_process(world, number, process)
+        if live is not None and workflow.cancelled and live.phase not in ENDED:
+            return self.carry_out(label, after, number, Round(self.plan, live, world.done).cancel())
+        return Step(label, self.finish(after, number))
+
+    # rounds
+
+    def _timers(self, world: World, number: int, live: Live, node: int, state: Node) -> Iterator[Step[World]]:
+        """handlers/_task.py: _time_is_up, for each of a node's timers."""
+        plan, who, of = self.plan, name(number), self.plan.of(node, state.attempt)
+        round_ = Round(plan, live, world.done)
+        if state.state is WAITING:
+            yield self.carry_out(f"{who} has waited long enough for {of}", world, number, round_.again(node))
+        elif plan.nodes[node] in plan.overdue and state.state in ((RUNNING, LAUNCHING) if plan.early else (RUNNING,)):
+            yield self._out_of_time(world, number, node, state, round_)
+        asked = any(other.kind is ADOPT and (other.by, other.node) == (number, node) for other in world.flight)
+        if state.looks and (state.started or not asked):
+            round_ = Round(plan, live, world.done).look(node)
+            yield self.carry_out(f"{who} has not seen {of} for a minute", world, number, round_)
+
+    def _out_of_time(self, world: World, number: int, node: int, state: Node, round_: Round) -> Step[World]:
+        """_time_is_up: TimeoutExpired. A question asked before is one moment with its answer."""
+        label = f"{name(number)}: {self.plan.of(node, state.attempt)} is out of time"
+        pod = world.pods[node * self.plan.width + state.attempt]
+        ended = pod.owner == world.processes[number].object.uid and pod.phase in (SUCCEEDED, FAILED)
+        if ended and DEADLINES_DO_NOT_ASK not in self.plan.planted:
+            return self.carry_out(f"{label}, and has {pod.phase}", world, number, round_.seen(node, state.attempt, pod))
+        return self.carry_out(label, world, number, round_.out_of_time(node))
+
+    def _may_load(self, world: World, process: Process) -> bool:
+        """WorkflowController._is_current, and Loader._fetch where the closure was used up."""
+        workflow, fence = process.object, process.fence
+        if fence is not None and fence[0] == workflow.uid and fence[1] > workflow.version:
+            return False
+        return process.loaded != workflow.uid or world.object.uid == workflow.uid
+
+    def _load(self, world: World, number: int, process: Process) -> Step[World]:
+        """WorkflowController._begin_loading, _load and the first _decide."""
+        workflow = process.object
+        live = new_live(self.plan, workflow, process.pods)
+        new = not workflow.status.nodes
+        label = f"{name(number)} loads the execution" + ("" if new else f" from {described(workflow)}")
+        after = with_process(world, number, process._replace(live=live, fence=None, loaded=workflow.uid))
+        round_ = Round(self.plan, live, world.done)
+        round_ = round_.begin() if new else round_.resume()
+        return self.carry_out(label, after, number, round_.cancel() if workflow.cancelled else round_)
+
+    def _checkpoint(self, world: World, number: int, process: Process, live: Live) -> Step[World]:
+        """WorkflowController._checkpoint up to the request: the snapshot, and the stops that it has reasons for."""
+        nodes = tuple(node._replace(looks=False) for node in live.nodes)
+        write = Write(live.uid, live.version, Status(live.phase, nodes), live.waiting)
+        live = live._replace(writing=True, dirty=False, waiting=())
+        message = Message(WRITE, number, SENT, live.uid, write=write)
+        told = ", ".join(
+            f"{letter}-{node.attempt} {node.state}" for letter, node in zip(self.plan.nodes, nodes, strict=True)
+        )
+        after = with_process(world, number, process._replace(live=live))
+        label = f"{name(number)} sends the status: {live.phase} ({told})"
+        return Step(label, after._replace(flight=(*world.flight, message)))
+
+    def _sweep(self, world: World, number: int, process: Process) -> Iterator[Step[World]]:
+        """WorkflowController._stop_what_runs and _stop_pods."""
+        uid = process.object.uid
+        for at, pod in enumerate(process.pods):
+            if pod.owner == uid and pod.phase is RUNNING and NO_SWEEP not in self.plan.planted:
+                node, attempt = divmod(at, self.plan.width)
+                message = Message(SWEEP, number, SENT, uid, node, attempt)
+                if message not in world.flight:
+                    label = f"{name(number)} sends the stop of {self.plan.of(node, attempt)}: the execution has ended"
+                    yield Step(label, world._replace(flight=(*world.flight, message)))
+
+
+def begun(number: int, live: Live, effects: Iterable[Effect]) -> tuple[Message, ...]:
+    """WorkflowController._begin_effect."""
+    return tuple(
+        Message(kind, number, QUEUED, live.uid, node, attempt, live.nodes[node].system if kind is LAUNCH else 0)
+        for kind, node, attempt in effects
+    )
+
+
+def with_process(world: World, number: int, process: Process) -> World:
+    return world._replace(processes=(*world.processes[:number], process, *world.processes[number + 1 :]))
+
+
+def name(number: int) -> str:
+    return "AB"[number]
+
+
+def described(workflow: Object) -> str:
+    return f"version {workflow.version}, {workflow.status.phase}" + ", to be deleted" * workflow.cancelled
