@@ -52,6 +52,7 @@ from propeller.workflow import (
     PodPhase,
     StopPod,
     WorkflowPhase,
+    WriteInputs,
     begin,
     decide,
     resume,
@@ -224,6 +225,7 @@ class WorkflowController:
             decision = self._decide(live, live.execution)
         except Exception:
             self._forget(live)  # half changed by what raised: the next try starts over from the checkpoint
+            self._foreign[key] = Fence(live.uid, live.version)  # the cache may not have our last one yet
             raise
         return self._carry_out(live, decision)
 
@@ -265,11 +267,11 @@ class WorkflowController:
         assert execution is not None
         now = self._clock.now()
         for effect in decision.effects:
-            if isinstance(effect, StopPod):
-                live.stops.append(effect)
+            if isinstance(effect, StopPod) or _is_of_failure_node(execution, effect):
+                live.deferred.append(effect)
             else:
                 self._begin_effect(live, execution, effect)
-        if live.stops:
+        if live.deferred:
             live.dirty_since = live.dirty_since or now
         waits = [None if decision.wake is None else decision.wake - now]
         if decision.changed:
@@ -286,7 +288,7 @@ class WorkflowController:
         if live.writing or live.dirty_since is None:
             return None
         settings = self._settings.checkpoint
-        urgent = live.stage is Stage.ENDED or live.stops
+        urgent = live.stage is Stage.ENDED or live.deferred
         lag = 0.0 if urgent else max(settings.max_lag, live.status_bytes / settings.pace)
         due = max(live.dirty_since + lag, live.write_not_before) - now
         if due > 0:
@@ -358,7 +360,7 @@ class WorkflowController:
         node = execution.view(effect.node)
         facts = await act(node, effect, self._services)
         if isinstance(effect, Launch) and is_given_up(node, effect.attempt):
-            live.stops.append(StopPod(effect.node, effect.attempt))  # another stop may have come before the pod
+            live.deferred.append(StopPod(effect.node, effect.attempt))  # another stop may have come before the pod
             self._queue.add(live.key)
         if facts:
             live.inbox.extend((effect.node, fact) for fact in facts)
@@ -370,7 +372,7 @@ class WorkflowController:
         execution = live.execution
         assert execution is not None
         since, live.dirty_since = live.dirty_since, None
-        stops, live.stops = live.stops, []
+        deferred, live.deferred = live.deferred, []
         try:
             written = await self._checkpointer.write(execution, live.version, live.mark)
         except (Gone, Foreign) as error:
@@ -380,7 +382,7 @@ class WorkflowController:
                 self._foreign[live.key] = Fence(live.uid, error.version)
         except PropellerError as error:
             live.dirty_since = since
-            live.stops = stops + live.stops
+            live.deferred = deferred + live.deferred
             self._put_off_writing(live, error)
         else:
             live.write_failures = 0
@@ -388,8 +390,8 @@ class WorkflowController:
             live.mark = mark_of(written.status)
             live.status_bytes = size_of(written.status)
             self._supersede(live, offloaded_to(written.status))
-            for stop in stops:
-                self._begin_effect(live, execution, stop)
+            for effect in deferred:
+                self._begin_effect(live, execution, effect)
             if WorkflowPhase(written.status["phase"]).ended:
                 live.execution = None
         finally:
@@ -459,8 +461,20 @@ class WorkflowController:
         return min(queue.backoff * 2.0 ** min(failures, 32), queue.backoff_cap) * random.uniform(0.5, 1.0)
 
     def _forget(self, live: Live) -> None:
+        if live.execution is not None:
+            live.execution.dropped = True
         if self._live.get(live.key) is live:
             del self._live[live.key]
+
+
+def _is_of_failure_node(execution: Execution, effect: Effect) -> bool:
+    """Whether it begins what is to run after a failure, which a status has to have first: it could be decided otherwise
+    if decided again.
+    """
+    if effect.node < 0 or not isinstance(effect, Launch | WriteInputs):
+        return False
+    node = execution.view(effect.node)
+    return node.in_graph == node.graph.failure
 
 
 def _owner_uids(pod: Pod) -> tuple[str, ...]:

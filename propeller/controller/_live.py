@@ -8,7 +8,7 @@ import msgspec
 
 from propeller.informers import as_number
 from propeller.kube import ObjectMeta
-from propeller.workflow import Execution, Fact, StopPod
+from propeller.workflow import Effect, Execution, Fact
 
 
 class Stage(enum.Enum):
@@ -42,6 +42,8 @@ class Live:
     """One execution: its state, the facts that wait for its next round, and what we know of its object."""
 
     __slots__ = (
+        "deferred",
+        "deferred",
         "dirty_since",
         "execution",
         "inbox",
@@ -52,7 +54,6 @@ class Live:
         "offloaded_to",
         "stage",
         "status_bytes",
-        "stops",
         "uid",
         "version",
         "write_failures",
@@ -78,8 +79,10 @@ class Live:
         """Of the snapshot in the status as we last read or wrote it."""
         self.offloaded_to = ""
         """Where in the object store that is, "" where the status holds it."""
-        self.stops: list[StopPod] = []
-        """To be done once a status knows why: what a pod that is being deleted shows is that, and nothing else."""
+        self.deferred: list[Effect] = []
+        """To be done once a status knows why: stops, for what a pod that is being deleted shows is that and nothing
+        else, and what is to run after a failure.
+        """
         self.writing = False
         self.write_failures = 0
         """Since the last status that was written."""

@@ -19,7 +19,7 @@ from propeller.errors import CorruptBlob, ErrorKind, Invalid, MissingBlob, Prope
 from propeller.handlers._branch import choose
 from propeller.handlers._collect import collect
 from propeller.handlers._outputs import gather_outputs, write_outputs
-from propeller.handlers._pods import adopt, launch, stop_pod
+from propeller.handlers._pods import adopt, expire, launch, stop_pod
 from propeller.handlers._services import Services
 from propeller.workflow import (
     Adopt,
@@ -27,6 +27,7 @@ from propeller.workflow import (
     Collect,
     Effect,
     EffectFailed,
+    Expire,
     Fact,
     Failure,
     GatherOutputs,
@@ -59,7 +60,7 @@ Executor = Callable[[NodeView, Any, Services], Awaitable[tuple[Fact, ...]]]
 async def act(node: NodeView, effect: Effect, services: Services) -> tuple[Fact, ...]:
     """Do one effect; returns what became of it."""
     attempt = getattr(effect, "attempt", 0)
-    patient = isinstance(effect, Adopt | StopPod)
+    patient = isinstance(effect, Adopt | Expire | StopPod)
     for number in itertools.count(1):
         try:
             return await EXECUTORS[type(effect)](node, effect, services)
@@ -128,6 +129,7 @@ async def collect_attempt(node: NodeView, effect: Collect, services: Services) -
 EXECUTORS: Mapping[type[Effect], Executor] = {
     Launch: launch,
     Adopt: adopt,
+    Expire: expire,
     StopPod: stop_pod,
     WriteInputs: write_inputs,
     WriteOutputs: write_node_outputs,

@@ -21,6 +21,7 @@ from propeller.errors import (
     Retryable,
     Throttled,
     TooLarge,
+    Unavailable,
 )
 from propeller.handlers._collect import has_ended
 from propeller.handlers._services import Services
@@ -29,6 +30,8 @@ from propeller.kube import PODS, Client, Pod
 from propeller.workflow import (
     Adopt,
     EffectFailed,
+    Expire,
+    Expired,
     Fact,
     Failure,
     Launch,
@@ -46,6 +49,9 @@ QUOTA_RETRY_SECONDS = 5.0
 """Before a pod that a quota refused is asked for again, where the server named no time."""
 
 UNAVAILABLE_RETRY_SECONDS = 1.0
+
+LOOKS = 5
+"""How often a pod that changes just then is looked at again before a pause."""
 
 
 async def launch(node: NodeView, effect: Launch, services: Services) -> tuple[Fact, ...]:
@@ -93,7 +99,7 @@ async def _find(node: NodeView, attempt: int, name: str, client: Client) -> tupl
 def is_given_up(node: NodeView, attempt: int) -> bool:
     """Whether the attempt was given up, as it may be while an effect of it is under way."""
     execution, number = node.execution, node.number
-    given_up = execution.phases[number] in {NodePhase.ABORTED, NodePhase.FAILED}
+    given_up = execution.dropped or execution.phases[number] in {NodePhase.ABORTED, NodePhase.FAILED}
     return given_up or execution.attempts[number] != attempt
 
 
@@ -111,18 +117,33 @@ async def adopt(node: NodeView, effect: Adopt, services: Services) -> tuple[Fact
     return _adopted(node, effect.attempt, pod, followed=False)
 
 
+async def expire(node: NodeView, effect: Expire, services: Services) -> tuple[Fact, ...]:
+    """What an attempt came to whose time is up. One that ended before anybody looked has not run out of it."""
+    seen = (await adopt(node, Adopt(node.number, effect.attempt), services))[-1]
+    if isinstance(seen, PodSeen) and seen.phase in {PodPhase.SUCCEEDED, PodPhase.FAILED}:
+        return (seen,)
+    return (Expired(effect.attempt),)
+
+
 async def stop_pod(node: NodeView, effect: StopPod, services: Services) -> tuple[Fact, ...]:
     info = node.execution.info
     name = node.execution.pod_name(node.number, effect.attempt)
-    try:
-        pod = services.pods.get(f"{info.namespace}/{name}")
-        if pod is None:
-            pod = await services.client.get(PODS, name, info.namespace)
-        if _is_ours(node, pod) and is_alive(pod):
-            await services.client.delete(PODS, name, info.namespace, uid=pod.metadata.uid)
-    except (NotFound, Conflict):
-        pass  # gone already, or another one by now: that is what was wanted
-    return (Stopped(effect.attempt),)
+    pod = services.pods.get(f"{info.namespace}/{name}")
+    for _ in range(LOOKS):
+        try:
+            if pod is None:
+                pod = await services.client.get(PODS, name, info.namespace)
+            if _is_ours(node, pod) and is_alive(pod):
+                seen = pod.metadata
+                await services.client.delete(
+                    PODS, name, info.namespace, uid=seen.uid, resource_version=seen.resource_version
+                )
+            return (Stopped(effect.attempt),)
+        except NotFound:
+            return (Stopped(effect.attempt),)  # gone already: that is what was wanted
+        except Conflict:
+            pod = None  # it may have come to its end since, or be another one
+    raise Unavailable(f"pod {info.namespace}/{name} changes faster than it can be deleted")
 
 
 def _adopted(node: NodeView, attempt: int, pod: Pod, *, followed: bool) -> tuple[Fact, ...]:

@@ -18,6 +18,8 @@ from propeller.workflow import (
     Collect,
     Collecting,
     EffectFailed,
+    Expire,
+    Expired,
     Fact,
     Failure,
     FrameEnded,
@@ -57,6 +59,9 @@ UNSEEN = 60.0
 """Seconds after which we look for a pod that was not seen to start: one that came and went while the informer did not
 follow leaves no event. While it is in the cache, looking costs no request.
 """
+
+COLLECTED = 1.0
+"""Seconds after which the time of a whole node is looked at again where it was up while outputs were being read."""
 
 MOST_ATTEMPTS = 255
 """However many retries somebody asks for: an execution keeps the number of an attempt in a byte."""
@@ -101,6 +106,8 @@ def step_task(node: NodeView, state: State | None, fact: Fact, now: float) -> St
             return SUCCEEDED
         case FuturesFound(graph=graph) if isinstance(state, Collecting):
             return Step(state=Inside(node.next_frame, attempt), open=Opening(graph, attempt))
+        case Expired():
+            return _expired(node, state, now)
         case EffectFailed(failure=failure):
             return _failed(node, attempt, failure, now, stop=False)
     return None
@@ -220,17 +227,32 @@ def _time_is_up(node: NodeView, state: State | None, now: float) -> Step | None:
         return _active_deadline(node, state, now)
     if isinstance(state, Waiting) and now >= state.until:
         return _launch(node, state.attempt, now)
+    if isinstance(state, Launching | Running) and _is_late(node, state, now):
+        return Step(state=state, effects=(Expire(node.number, state.attempt),))
+    if isinstance(state, Collecting):  # it ended in time: what it left decides
+        return Step(state=state, wakes=(now + COLLECTED,)) if _active_deadline(node, state, now) else None
     if expired := _active_deadline(node, state, now):
         return expired
-    if isinstance(state, Launching | Running) and any(now >= deadline for deadline in _deadline(node, state.since)):
-        failure = Failure(
-            "TimeoutExpired", f"task execution timeout [{node.spec.execution_deadline}] expired", recoverable=True
-        )
-        return _failed(node, state.attempt, failure, now, stop=True)
     if isinstance(state, Running) and not state.started:
         # still not started?
         return Step(state=state, effects=(Adopt(node.number, state.attempt),), wakes=(now + UNSEEN,))
     return None
+
+
+def _is_late(node: NodeView, state: Launching | Running, now: float) -> bool:
+    return any(now >= end for end in (*_active_end(node), *_deadline(node, state.since)))
+
+
+def _expired(node: NodeView, state: State, now: float) -> Step | None:
+    """The attempt is late, and its pod was looked at: it has not ended."""
+    if not isinstance(state, Launching | Running) or not _is_late(node, state, now):
+        return None
+    if over := _active_deadline(node, state, now):
+        return over
+    failure = Failure(
+        "TimeoutExpired", f"task execution timeout [{node.spec.execution_deadline}] expired", recoverable=True
+    )
+    return _failed(node, state.attempt, failure, now, stop=True)
 
 
 def _active_deadline(node: NodeView, state: State | None, now: float) -> Step | None:

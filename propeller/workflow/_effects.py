@@ -29,6 +29,12 @@ class Collect(Effect, frozen=True):
     attempt: int
 
 
+class Expire(Effect, frozen=True):
+    """An attempt's time is up: see whether its pod has come to an end all the same. → PodSeen, Expired"""
+
+    attempt: int
+
+
 class StopPod(Effect, frozen=True):
     """Delete the attempt's pod, unless it has ended: it is the record. → Stopped; its end is not waited for."""
 

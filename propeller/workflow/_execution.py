@@ -148,6 +148,8 @@ class Execution:
         self.states: dict[int, State] = {}
         self.failures: dict[int, Failure] = {}
         self.system_failures: dict[int, int] = {}
+        self.dropped = False
+        """Whether another in memory has taken its place: it has nothing to launch any more."""
         self.running = 0
         self.held: deque[int] = deque()
         self.timers: list[tuple[float, int]] = []

@@ -74,6 +74,12 @@ class EffectFailed(msgspec.Struct, frozen=True):
     failure: Failure
 
 
+class Expired(msgspec.Struct, frozen=True):
+    """The attempt's time is up, and its pod has not come to an end."""
+
+    attempt: int
+
+
 class Stopped(msgspec.Struct, frozen=True):
     """The attempt's pod was told to stop, or is not there: its place is free."""
 
@@ -139,6 +145,7 @@ Fact = (
     | Launched
     | Refused
     | EffectFailed
+    | Expired
     | Stopped
     | OutputsFound
     | FuturesFound

@@ -1,6 +1,6 @@
 """`python -m tests.model` searches the small configurations for what breaks a promise, `--large` the larger ones.
 
-`--implemented` plants the defects that propeller still has, `--planted` each defect alone, and tells how it is found.
+`--planted` plants each defect alone, and tells how it is found.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import replace
 
 from tests.model.catalogue import CONFIGURATIONS, LARGE, PLANTED
 from tests.model.configurations import Configuration
-from tests.model.defects import IMPLEMENTED
 from tests.model.protocol import Protocol
 from tests.model.search import Finding, Result, search
 
@@ -22,7 +21,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.model", description=__doc__)
     parser.add_argument("--large", action="store_true", help="the larger configurations")
     parser.add_argument("--only", metavar="TEXT", default="", help="those that have it in their name")
-    parser.add_argument("--implemented", action="store_true", help="with the defects that propeller still has")
     parser.add_argument("--planted", action="store_true", help="plant each defect, and tell the shortest trace to it")
     arguments = parser.parse_args()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
@@ -32,8 +30,7 @@ def main() -> int:
     broken = 0
     for plan in LARGE if arguments.large else CONFIGURATIONS:
         if arguments.only in plan.name:
-            planted = IMPLEMENTED if arguments.implemented else plan.planted
-            result = search(Protocol(replace(plan, planted=planted)), not_promised=plan.not_promised)
+            result = search(Protocol(plan), not_promised=plan.not_promised)
             print(_row(plan, result))
             broken += result.finding is not None
             findings = [] if result.finding is None else [result.finding]

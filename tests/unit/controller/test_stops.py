@@ -104,3 +104,17 @@ async def test_a_pod_of_an_execution_that_runs_is_left_alone() -> None:
         created = await of.create(task("a"))
         await asyncio.sleep(5.0)
         assert not await _is_stopped(of, created["metadata"]["uid"])
+
+
+async def test_what_is_to_run_after_a_failure_waits_for_a_status_that_has_it() -> None:
+    """Found by the model: after a crash the failure could be none, and its handler had run."""
+    link = _Link()
+    async with bench() as of, of.controller(link):
+        await of.create(task("a", **TIMED), onFailure=task("handler"))
+        await asyncio.sleep(10.0)
+        link.unwritable = True
+        await asyncio.sleep(120.0)
+        assert not await of.has_pod("w-handler-0")
+        link.unwritable = False
+        await asyncio.sleep(60.0)
+        assert await of.has_pod("w-handler-0")

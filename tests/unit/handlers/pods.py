@@ -31,6 +31,7 @@ def pod(
     attempt: str = "1",
     name: str = "e-n0-1",
     uid: str = "uid",
+    version: str = "",
     deleted: bool = False,
     **status: Any,
 ) -> Pod:
@@ -41,6 +42,7 @@ def pod(
         "name": name,
         "namespace": "ns",
         "uid": f"uid of {name}",
+        "resourceVersion": version,
         "annotations": annotations,
         "ownerReferences": [{"kind": "FlyteWorkflow", "name": "e", "uid": uid}],
     }

@@ -23,6 +23,8 @@ from propeller.workflow import (
     Chosen,
     Collect,
     EffectFailed,
+    Expire,
+    Expired,
     Fact,
     Failure,
     GatherOutputs,
@@ -303,7 +305,7 @@ async def test_a_stop_is_for_the_pod_that_we_saw() -> None:
     of.cached["ns/e-n0-0"] = pod("Running", name="e-n0-0")
     of.server.before = lambda request: seen.append(request.body)
     await of.do(StopPod, 0)
-    assert orjson.loads(seen[0])["preconditions"] == {"uid": "uid of e-n0-0"}
+    assert orjson.loads(seen[0])["preconditions"]["uid"] == "uid of e-n0-0"
 
 
 async def test_stop_and_adopt_wait_for_as_long_as_the_server_does_not_answer() -> None:
@@ -431,3 +433,38 @@ async def test_garbage_in_the_place_of_an_input_is_corrupt() -> None:
     (found,) = await of.do(Launch, 0)
     assert isinstance(found, EffectFailed)
     assert (found.failure.code, found.failure.kind) == ("CorruptData", ErrorKind.USER)
+
+
+@pytest.mark.parametrize(
+    ("phase", "found"),
+    [("Succeeded", PodPhase.SUCCEEDED), ("Failed", PodPhase.FAILED), ("Running", None), (None, None)],
+)
+async def test_an_attempt_whose_time_is_up_is_what_its_pod_came_to(phase: str | None, found: PodPhase | None) -> None:
+    of = bench()
+    if phase is not None:
+        await of.do(Launch, 0)
+        of.server.objects["e-n0-0"]["status"] = {"phase": phase}
+    (fact,) = await of.do(Expire, 0)
+    assert fact == Expired(0) if found is None else isinstance(fact, PodSeen) and fact.phase is found
+
+
+async def test_a_pod_that_ends_between_the_look_and_the_delete_is_kept() -> None:
+    """Found by the model: the delete named the uid alone, and the record of a result was gone."""
+    of = bench()
+    await of.do(Launch, 0)
+    of.cached["ns/e-n0-0"] = pod("Running", name="e-n0-0", version="7")
+    of.server.objects["e-n0-0"]["status"] = {"phase": "Succeeded"}
+    of.server.answers = [status(409, "Conflict", "the object has been modified")]
+    seen: list[bytes] = []
+    of.server.before = lambda request: seen.append(request.body)
+    assert await of.do(StopPod, 0) == (Stopped(0),)
+    assert orjson.loads(seen[0])["preconditions"]["resourceVersion"] == "7"
+    assert list(of.server.objects) == ["e-n0-0"]
+
+
+async def test_an_execution_that_another_has_taken_the_place_of_launches_nothing() -> None:
+    """Found by the model: a launch that was under way brought a pod back that had been stopped."""
+    of = bench()
+    of.world.execution.dropped = True
+    assert await of.do(Launch, 0) == ()
+    assert not of.server.requests

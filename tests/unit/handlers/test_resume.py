@@ -5,11 +5,17 @@ from __future__ import annotations
 from propeller.errors import ErrorKind
 from propeller.handlers import STEPS
 from propeller.workflow import (
+    Adopt,
     AttemptProven,
+    Collect,
+    EffectFailed,
+    Expire,
+    Expired,
     Failure,
     Launch,
     Launched,
     NodePhase,
+    OutputsFound,
     PodPhase,
     PodSeen,
     begin,
@@ -42,3 +48,30 @@ def test_the_time_of_a_whole_node_is_counted_on_after_a_restart_and_while_attemp
     running.timers.clear()
     resume(running, STEPS, 1005.0)
     assert {when for when, _ in running.timers} >= {1010.0, 1060.0}
+
+
+def test_an_attempt_that_ended_well_before_a_restart_is_not_out_of_time_after_it() -> None:
+    """Found by the model: its deadline was over before anybody had looked at its pod."""
+    running = execution(plan(graph(task("a", executionDeadline="10s"))))
+    begin(running, STEPS, 1000.0)
+    decide(running, [(0, Launched(0)), (0, PodSeen(0, PodPhase.RUNNING))], 1000.0, STEPS)
+    running.timers.clear()
+    assert resume(running, STEPS, 2000.0).effects == [Adopt(0, 0)]
+    assert decide(running, [], 2000.0, STEPS).effects == [Expire(0, 0)]
+    assert decide(running, [(0, PodSeen(0, PodPhase.SUCCEEDED))], 2000.0, STEPS).effects == [Collect(0, 0)]
+    assert decide(running, [(0, Expired(0))], 2000.0, STEPS).effects == []
+    decide(running, [(0, OutputsFound(0))], 2001.0, STEPS)
+    assert running.phases[0] == NodePhase.SUCCEEDED
+
+
+def test_the_time_of_a_node_whose_outputs_are_being_read_is_looked_at_again() -> None:
+    running = execution(plan(graph(task("a", activeDeadline="60s", retry={"minAttempts": 2}))))
+    begin(running, STEPS, 1000.0)
+    decide(running, [(0, Launched(0)), (0, PodSeen(0, PodPhase.SUCCEEDED))], 1059.0, STEPS)
+    late = decide(running, [], 1060.0, STEPS)
+    assert (late.effects, late.wake) == ([], 1061.0)
+    missing = Failure("OutputsNotFound", "none", recoverable=True)
+    assert decide(running, [(0, EffectFailed(0, missing))], 1060.5, STEPS).effects == [Launch(0, 1)]
+    assert decide(running, [], 1061.0, STEPS).effects == [Expire(0, 1)]
+    decide(running, [(0, Expired(1))], 1061.0, STEPS)
+    assert running.phases[0] == NodePhase.FAILED

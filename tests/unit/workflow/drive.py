@@ -19,6 +19,8 @@ from propeller.workflow import (
     Execution,
     ExecutionInfo,
     ExecutionSpec,
+    Expire,
+    Expired,
     Fact,
     GatherOutputs,
     InputsWritten,
@@ -126,6 +128,8 @@ class Driver:
                 return (InputsWritten(),)
             case WriteOutputs() | GatherOutputs():
                 return (OutputsWritten(),)
+            case Expire(attempt=attempt):
+                return (Expired(attempt),)
             case StopPod(attempt=attempt):
                 return (Stopped(attempt),)
             case Choose(node=node):

@@ -18,6 +18,8 @@ from propeller.workflow import (
     EffectFailed,
     Execution,
     ExecutionSpec,
+    Expire,
+    Expired,
     Fact,
     Failure,
     FuturesFound,
@@ -374,5 +376,6 @@ def test_a_pod_that_has_to_be_stopped_keeps_its_place_until_it_is_told_to() -> N
     of = execution(plan(root), spec)
     begin(of, STEPS, 1000.0)
     assert decide(of, [(0, Launched(0))], 1000.0, STEPS).effects == []
-    assert decide(of, [], 1010.0, STEPS).effects == [StopPod(0, 0)]
+    assert decide(of, [], 1010.0, STEPS).effects == [Expire(0, 0)]
+    assert decide(of, [(0, Expired(0))], 1010.0, STEPS).effects == [StopPod(0, 0)]
     assert decide(of, [(0, Stopped(0))], 1011.0, STEPS).effects == [Launch(1, 0)]
