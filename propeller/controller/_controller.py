@@ -65,6 +65,11 @@ NAME = "workflows"
 
 OWNER_INDEX = "owner"
 
+LAUNCH, OBSERVE, CHECKPOINT = range(3)
+"""Priorities of an execution's effects: what it knows is read and written before it begins anything new, or 50,000
+launches would keep its status waiting.
+"""
+
 Observer = Callable[[Execution], None]
 """Told after each round that changed an execution: synchronous and quick."""
 
@@ -294,7 +299,7 @@ class WorkflowController:
         if due > 0:
             return due
         live.writing = True
-        self._effects.submit(live.key, lambda: self._checkpoint(live))
+        self._effects.submit(live.key, lambda: self._checkpoint(live), CHECKPOINT)
         return None
 
     def _is_current(self, workflow: FlyteWorkflow) -> bool:
@@ -354,7 +359,8 @@ class WorkflowController:
         attempt = getattr(effect, "attempt", None)
         if attempt is not None:
             live.nodes_of_pods[execution.pod_name(effect.node, attempt)] = effect.node
-        self._effects.submit(live.key, lambda: self._do_effect(live, execution, effect))
+        priority = LAUNCH if isinstance(effect, Launch) else OBSERVE
+        self._effects.submit(live.key, lambda: self._do_effect(live, execution, effect), priority)
 
     async def _do_effect(self, live: Live, execution: Execution, effect: Effect) -> None:
         node = execution.view(effect.node)

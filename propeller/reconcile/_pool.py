@@ -2,7 +2,8 @@
 
 Guarantees
     At most `size` jobs run at once. Which is next follows the fair order of `resourcemgr.FairQueue`, so that
-    a tenant with 50,000 jobs does not hold up one with a single job.
+    a tenant with 50,000 jobs does not hold up one with a single job; of one tenant's, the highest priority first.
+    Jobs that never wait for anything let others have the loop: after `JOBS_A_TURN` of them at the latest.
     A job that waits costs an entry, not a task. Leaving the block cancels what runs and drops what waits.
 Assumptions
     Jobs handle their own errors. One that raises is a defect: it is logged with its tenant, and the pool goes on.
@@ -25,6 +26,9 @@ Job = Callable[[], Awaitable[None]]
 
 log = logging.getLogger(__name__)
 
+JOBS_A_TURN = 32
+"""How many jobs, of all workers, begin in one turn of the loop: they take 0.05 to 0.3 ms where they do not wait."""
+
 
 class FairPool(Generic[T]):
     """Runs jobs of tenants; use as `async with`. Workers start with the first jobs, not before."""
@@ -37,14 +41,16 @@ class FairPool(Generic[T]):
         self._group = asyncio.TaskGroup()
         self._tasks: dict[asyncio.Task[None], None] = {}  # in the order of their start
         self._open = AsyncExitStack()
+        self._in_turn = 0
+        """Jobs begun in this turn of the loop."""
 
     def __len__(self) -> int:
         """Jobs that wait or run."""
         return len(self._waiting) + self._running
 
-    def submit(self, tenant: T, job: Job) -> None:
+    def submit(self, tenant: T, job: Job, priority: int = 0) -> None:
         """Run `job` when its turn comes."""
-        self._waiting.add(job, tenant)
+        self._waiting.add(job, tenant, priority)
         self._tenants[job] = tenant
         if self._running < self._size:
             self._running += 1
@@ -73,6 +79,12 @@ class FairPool(Generic[T]):
         """Jobs one after the other, until none waits."""
         try:
             while self._waiting:
+                if self._in_turn >= JOBS_A_TURN:
+                    await asyncio.sleep(0)
+                    continue
+                if not self._in_turn:
+                    asyncio.get_running_loop().call_soon(self._end_turn)
+                self._in_turn += 1
                 job = self._waiting.pop()
                 tenant = self._tenants.pop(job)
                 try:
@@ -81,3 +93,6 @@ class FairPool(Generic[T]):
                     log.exception("a job of %s raised", tenant)
         finally:
             self._running -= 1
+
+    def _end_turn(self) -> None:
+        self._in_turn = 0

@@ -8,6 +8,7 @@ import logging
 import pytest
 
 from propeller.reconcile import FairPool
+from propeller.reconcile._pool import JOBS_A_TURN
 
 
 async def test_no_more_jobs_run_at_once_than_the_pool_is_large() -> None:
@@ -80,3 +81,40 @@ async def test_leaving_the_block_cancels_what_runs_and_drops_what_waits() -> Non
             pool.submit("a", lambda number=number: endless(number))  # type: ignore[misc]
         await asyncio.sleep(0.01)
     assert begun == cancelled == [0, 1]
+
+
+async def test_of_one_tenants_jobs_the_most_urgent_come_first() -> None:
+    done: list[int] = []
+
+    async def job(priority: int) -> None:
+        done.append(priority)
+
+    async with FairPool[str](1) as pool:
+        for priority in (0, 0, 1, 0, 2):
+            pool.submit("a", lambda priority=priority: job(priority), priority)  # type: ignore[misc]
+        while len(pool):
+            await asyncio.sleep(0)
+    assert done == [2, 1, 0, 0, 0]
+
+
+@pytest.mark.parametrize("workers", [1, 64])
+async def test_jobs_that_wait_for_nothing_let_others_have_the_loop(workers: int) -> None:
+    """Regression: ten thousand of them took one turn of the loop, seconds long."""
+    done, turns = 0, 0
+
+    async def job() -> None:
+        nonlocal done
+        done += 1
+
+    async with FairPool[str](workers) as pool:
+        for _ in range(100 * JOBS_A_TURN):
+            pool.submit("a", lambda: job())
+        most = 0
+        while len(pool):
+            before = done
+            await asyncio.sleep(0)
+            turns += 1
+            most = max(most, done - before)
+    assert done == 100 * JOBS_A_TURN
+    assert turns >= 50
+    assert most <= 2 * JOBS_A_TURN
