@@ -15,7 +15,7 @@ MEASUREMENTS = {
     "footprint": ("loadtest._footprint", "seconds to import the controller, megabytes that it idles with"),
     "informers": ("loadtest._informers", "what following pods costs, beside client-go, kubernetes-asyncio and kopf"),
     "killed": ("loadtest._killed", "a controller that is killed again and again: what is lost, what runs twice"),
-    "queue": ("loadtest._queue", "the work queue with a thousand tenants"),
+    "queue": ("loadtest._work_queue", "the work queue with a thousand tenants"),
     "scale": ("loadtest._scale", "fan-outs of up to 50,000 nodes, up to 10,000 workflows at once (half an hour)"),
     "scenarios": ("loadtest._scenarios", "a controller under load on a real API server"),
     "transport": ("loadtest._transport", "CPU of a request by our HTTP client, relative to aiohttp's"),

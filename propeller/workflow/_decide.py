@@ -251,7 +251,7 @@ class _Round:
             self._fail(frame, failure)
         elif phase is NodePhase.SUCCEEDED and view.in_graph == frame.graph.end:
             self._end_frame(frame)
-        elif phase is NodePhase.SUCCEEDED and self._may_go_on(frame):
+        elif phase is NodePhase.SUCCEEDED:  # also where none may start any more: a rebuild counts so, too
             for successor in frame.graph.downstream[view.in_graph]:
                 self._meet(frame, successor)
         if frame.failure is not None and not frame.ended:

@@ -27,6 +27,7 @@ from propeller.workflow import (
     Launch,
     Launched,
     NodePhase,
+    OutputsFound,
     PodPhase,
     PodSeen,
     Refused,
@@ -379,3 +380,14 @@ def test_a_pod_that_has_to_be_stopped_keeps_its_place_until_it_is_told_to() -> N
     assert decide(of, [], 1010.0, STEPS).effects == [Expire(0, 0)]
     assert decide(of, [(0, Expired(0))], 1010.0, STEPS).effects == [StopPod(0, 0)]
     assert decide(of, [(0, Stopped(0))], 1011.0, STEPS).effects == [Launch(1, 0)]
+
+
+def test_what_succeeds_in_the_round_of_a_failure_counts_for_its_successors_which_do_not_start() -> None:
+    """Regression: it did not count, and after a rebuild it did."""
+    of = execution(plan(graph(task("a"), task("b"), task("c"), edges=[("b", "c")])))
+    begin(of, STEPS, 1000.0)
+    decide(of, [(1, Launched(0)), (1, PodSeen(0, PodPhase.SUCCEEDED))], 1001.0, STEPS)
+    failed = PodSeen(0, PodPhase.FAILED, failure=Failure("Error", "it broke"))
+    decided = decide(of, [(0, failed), (1, OutputsFound(0))], 1002.0, STEPS)
+    assert (of.phases[1], of.phases[2], of.unmet[2]) == (NodePhase.SUCCEEDED, NodePhase.NOT_STARTED, 0)
+    assert not decided.effects
