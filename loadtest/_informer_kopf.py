@@ -25,11 +25,11 @@ async def main(pods: int, events: int) -> None:
     stop = asyncio.Event()
     seen = 0
 
-    @kopf.on.login(registry=registry)  # type: ignore[untyped-decorator]
+    @kopf.on.login(registry=registry)  # type: ignore[untyped-decorator]  # kopf is in another environment
     async def login(**known: Any) -> Any:
         return kopf.login_with_kubeconfig(**known)
 
-    @kopf.on.event("", "v1", "pods", registry=registry)  # type: ignore[untyped-decorator]
+    @kopf.on.event("", "v1", "pods", registry=registry)  # type: ignore[untyped-decorator]  # kopf is in another environment
     async def happened(event: dict[str, Any], **_: object) -> None:
         nonlocal seen
         obj = event["object"]

@@ -18,7 +18,7 @@ import uvloop
 
 from loadtest._informer_usage import Span
 from propeller.informers import Change, Informer
-from propeller.kube import PODS, Pod, connect, load_connection
+from propeller.kube import PODS, Client, Pod, connect, load_connection
 
 PAGE = 500
 DEADLINE = 300.0  # seconds for a list
@@ -73,19 +73,23 @@ async def floor(kubeconfig: str, pods: int, events: int) -> None:
         span.report()
 
 
-async def ours(kubeconfig: str, pods: int, events: int) -> None:
-    """The shared informer as the controller has it: with an index and a subscriber."""
-    updates = Counter(events)
+def shared_informer(client: Client, updates: Counter) -> Informer[Pod]:
+    """As the controller has it, with an index and a subscriber: that one counts the updates."""
 
     def happened(change: Change[Pod]) -> None:
         if change.old is not None and change.new is not None:
             updates.count()
 
+    informer = Informer(client, PODS, indexes={"owner": owners})
+    informer.subscribe(happened)
+    return informer
+
+
+async def ours(kubeconfig: str, pods: int, events: int) -> None:
+    updates = Counter(events)
     async with connect(load_connection(kubeconfig)) as client:
         span = Span()
-        informer = Informer(client, PODS, indexes={"owner": owners})
-        informer.subscribe(happened)
-        async with informer:
+        async with shared_informer(client, updates) as informer:
             await informer.synced(DEADLINE)
             assert len(informer.store) == pods
             span.report()

@@ -14,9 +14,8 @@ import msgspec
 import uvloop
 
 from loadtest import _informer_usage as usage
-from loadtest._informer_peers import DEADLINE, Counter, owners
-from propeller.informers import Change, Informer
-from propeller.kube import PODS, Pod, connect, load_connection
+from loadtest._informer_peers import DEADLINE, Counter, shared_informer
+from propeller.kube import connect, load_connection
 
 
 class Phase(msgspec.Struct, frozen=True):
@@ -48,16 +47,9 @@ class _Phases:
 
 async def main(kubeconfig: str, pods: int, events: int) -> None:
     updates = Counter(events)
-
-    def happened(change: Change[Pod]) -> None:
-        if change.old is not None and change.new is not None:
-            updates.count()
-
     async with connect(load_connection(kubeconfig)) as client:
         phases = _Phases()
-        informer = Informer(client, PODS, indexes={"owner": owners})
-        informer.subscribe(happened)
-        async with informer:
+        async with shared_informer(client, updates) as informer:
             await informer.synced(DEADLINE)
             assert len(informer.store) == pods
             phases.ended()

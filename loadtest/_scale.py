@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -24,6 +25,9 @@ from loadtest._scenarios import SCALE, floor_of
 from propeller.kube import connect
 from tests.servers._kube_apiserver import KubeApiserver, running
 
+Measured = Callable[[Target, int], Coroutine[Any, Any, tuple[float, list[Line]]]]
+"""A load of a size; returns the controller's CPU for a task, in seconds, and the table."""
+
 FANOUTS = (10, 500, 5_000, 50_000)
 EMBEDDED_FANOUTS = (5_000, 50_000)
 CONCURRENT = (100, 2_000, 10_000)
@@ -33,23 +37,24 @@ FLAT = 1.3
 
 def measure() -> Iterator[Line]:
     yield from _floor()
-    smallest = 0.0
-    for nodes in _sizes("LOADTEST_FANOUTS", FANOUTS):
-        with _real() as target:
-            cost, lines = uvloop.run(fan_out(target, nodes))
-        yield from lines
-        smallest = smallest or cost
-        yield _relative(f"fan-out of {nodes}: controller CPU for a node, relative to the smallest", cost / smallest)
+    name = "fan-out of {}: controller CPU for a node, relative to the smallest"
+    yield from _side_by_side(fan_out, _sizes("LOADTEST_FANOUTS", FANOUTS), name)
     for nodes in _sizes("LOADTEST_EMBEDDED_FANOUTS", EMBEDDED_FANOUTS):
         with tempfile.TemporaryDirectory() as directory, embedded(Path(directory)) as target:
             yield from uvloop.run(fan_out(target, nodes))[1]
+    name = "{} at once: controller CPU for a task, relative to the fewest"
+    yield from _side_by_side(concurrent, _sizes("LOADTEST_CONCURRENT", CONCURRENT), name)
+
+
+def _side_by_side(measured: Measured, sizes: list[int], name: str) -> Iterator[Line]:
+    """Each size on a server of its own, with its cost relative to the first one's under `name`."""
     smallest = 0.0
-    for workflows in _sizes("LOADTEST_CONCURRENT", CONCURRENT):
+    for size in sizes:
         with _real() as target:
-            cost, lines = uvloop.run(concurrent(target, workflows))
+            cost, lines = uvloop.run(measured(target, size))
         yield from lines
         smallest = smallest or cost
-        yield _relative(f"{workflows} at once: controller CPU for a task, relative to the fewest", cost / smallest)
+        yield _relative(name.format(size), cost / smallest)
 
 
 def _sizes(variable: str, default: tuple[int, ...]) -> list[int]:

@@ -31,14 +31,13 @@ from propeller.config import Settings
 from propeller.controller._checkpoint import Checkpointer, Foreign, Gone
 from propeller.controller._live import Fence, Live, Stage
 from propeller.controller._loading import Loader, prove
-from propeller.controller._resource import WORKFLOWS, FlyteWorkflow, mark_of
+from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
 from propeller.errors import Conflict, CorruptBlob, Invalid, MissingBlob, NotFound, PropellerError, Retryable
 from propeller.handlers import STEPS, Inputs, Services, act, is_given_up
 from propeller.handlers.tasks import EXECUTION_LABEL, PodSettings, gone, is_alive, report
 from propeller.informers import Change, Informer
 from propeller.kube import PODS, Client, KubeObject, Pod
-from propeller.reconcile import Controller, FairPool, Result, WorkQueue
-from propeller.status import offloaded_to, size_of
+from propeller.reconcile import Controller, FairPool, Result, WorkQueue, backoff
 from propeller.storage import Storage
 from propeller.telemetry import Causes, Metrics
 from propeller.workflow import (
@@ -314,8 +313,8 @@ class WorkflowController:
 
     def _begin_loading(self, workflow: FlyteWorkflow) -> None:
         metadata = workflow.metadata
-        live = Live(workflow.key, metadata.uid, metadata.resource_version, mark_of(workflow.status))
-        live.status_bytes, live.offloaded_to = size_of(workflow.status), offloaded_to(workflow.status)
+        live = Live(workflow.key, metadata.uid)
+        live.note(metadata.resource_version, workflow.status)
         self._live[workflow.key] = live
         self._effects.submit(workflow.key, lambda: self._load(live, workflow))
 
@@ -392,10 +391,10 @@ class WorkflowController:
             self._put_off_writing(live, error)
         else:
             live.write_failures = 0
-            live.version = written.metadata.resource_version
-            live.mark = mark_of(written.status)
-            live.status_bytes = size_of(written.status)
-            self._supersede(live, offloaded_to(written.status))
+            before = live.offloaded_to
+            live.note(written.metadata.resource_version, written.status)
+            if before and before != live.offloaded_to:
+                self._effects.submit(live.key, lambda: self._discard(before))
             for effect in deferred:
                 self._begin_effect(live, execution, effect)
             if WorkflowPhase(written.status["phase"]).ended:
@@ -404,13 +403,8 @@ class WorkflowController:
             live.writing = False
         self._queue.add(live.key)
 
-    def _supersede(self, live: Live, uri: str) -> None:
-        """The snapshot that a status pointed to, in the object store, is of no use once it points to another."""
-        old, live.offloaded_to = live.offloaded_to, uri
-        if old and old != uri:
-            self._effects.submit(live.key, lambda: self._discard(old))
-
     async def _discard(self, uri: str) -> None:
+        """A snapshot in the object store is of no use once the status points to another."""
         try:
             await self._storage.delete(uri)
         except PropellerError as error:
@@ -449,7 +443,7 @@ class WorkflowController:
 
     def _put_off_writing(self, live: Live, error: PropellerError) -> None:
         """Work goes on; the next try waits, each time longer, or as long as the server asked for."""
-        pause = self._pause(live.write_failures)
+        pause = backoff(self._settings.queue, live.write_failures, random.uniform)
         live.write_failures += 1
         after = error.after if isinstance(error, Retryable) else None
         live.write_not_before = self._clock.now() + (after or pause)
@@ -459,12 +453,7 @@ class WorkflowController:
         """Hold a round, each time later."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        self._queue.add_after(key, self._pause(failures))
-
-    def _pause(self, failures: int) -> float:
-        """Seconds before the next try of what failed so often before."""
-        queue = self._settings.queue
-        return min(queue.backoff * 2.0 ** min(failures, 32), queue.backoff_cap) * random.uniform(0.5, 1.0)
+        self._queue.add_after(key, backoff(self._settings.queue, failures, random.uniform))
 
     def _forget(self, live: Live) -> None:
         if live.execution is not None:
@@ -477,7 +466,7 @@ def _is_of_failure_node(execution: Execution, effect: Effect) -> bool:
     """Whether it begins what is to run after a failure, which a status has to have first: it could be decided otherwise
     if decided again.
     """
-    if effect.node < 0 or not isinstance(effect, Launch | WriteInputs):
+    if not isinstance(effect, Launch | WriteInputs):
         return False
     node = execution.view(effect.node)
     return node.in_graph == node.graph.failure

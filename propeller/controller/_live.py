@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import enum
+from typing import Any
 
 import msgspec
 
+from propeller.controller._resource import mark_of
 from propeller.informers import as_number
 from propeller.kube import ObjectMeta
+from propeller.status import offloaded_to, size_of
 from propeller.workflow import Effect, Execution, Fact
 
 
@@ -61,12 +64,12 @@ class Live:
         "writing",
     )
 
-    def __init__(self, key: str, uid: str, version: str, mark: str) -> None:
+    def __init__(self, key: str, uid: str) -> None:
         self.key = key
         self.uid = uid
-        self.version = version
-        self.mark = mark
-        """Of the status as we last read or wrote it."""
+        self.version = ""
+        """Of the object as we last read or wrote it, as are the next three of its status."""
+        self.mark = ""
         self.stage = Stage.LOADING
         self.execution: Execution | None = None
         self.new = True
@@ -76,9 +79,9 @@ class Live:
         self.dirty_since: float | None = None
         """Epoch seconds of the first change that no status holds yet."""
         self.status_bytes = 0
-        """Of the snapshot in the status as we last read or wrote it."""
+        """Of the snapshot."""
         self.offloaded_to = ""
-        """Where in the object store that is, "" where the status holds it."""
+        """Where in the object store it is, "" where the status holds it."""
         self.deferred: list[Effect] = []
         """To be done once a status knows why: stops, for what a pod that is being deleted shows is that and nothing
         else, and what is to run after a failure.
@@ -88,6 +91,13 @@ class Live:
         """Since the last status that was written."""
         self.write_not_before = 0.0
         """Epoch seconds: when a write that failed may be tried again."""
+
+    def note(self, version: str, status: dict[str, Any]) -> None:
+        """The object's status was read or written, at this version."""
+        self.version = version
+        self.mark = mark_of(status)
+        self.status_bytes = size_of(status)
+        self.offloaded_to = offloaded_to(status)
 
     def take_facts(self) -> list[tuple[int, Fact]]:
         facts, self.inbox = self.inbox, []

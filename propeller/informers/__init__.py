@@ -3,7 +3,7 @@
 from propeller.informers._factory import InformerFactory
 from propeller.informers._informer import Informer, Subscriber
 from propeller.informers._store import Change, IndexFunction, Store, as_number, key_of, metadata_of
-from propeller.informers._uid_shard import UidShard, fnv1a_64
+from propeller.informers._uid_shard import UidShard
 
 __all__ = [
     "Change",
@@ -14,7 +14,6 @@ __all__ = [
     "Subscriber",
     "UidShard",
     "as_number",
-    "fnv1a_64",
     "key_of",
     "metadata_of",
 ]

@@ -11,8 +11,8 @@ from __future__ import annotations
 import msgspec
 
 from propeller.errors import Invalid
+from propeller.fnv import fnv1a_64
 
-_FNV_OFFSET, _FNV_PRIME = 0xCBF29CE484222325, 0x100000001B3
 _SPACE = 1 << 64
 
 
@@ -39,12 +39,4 @@ class UidShard(msgspec.Struct, frozen=True):
 
     def holds(self, uid: str) -> bool:
         first, end = self.bounds
-        return first <= fnv1a_64(uid) < end
-
-
-def fnv1a_64(text: str) -> int:
-    """The 64-bit FNV-1a hash, by which the API server shards."""
-    digest = _FNV_OFFSET
-    for byte in text.encode():
-        digest = (digest ^ byte) * _FNV_PRIME & 0xFFFFFFFFFFFFFFFF
-    return digest
+        return first <= fnv1a_64(uid.encode()) < end

@@ -98,6 +98,7 @@ class HttpTransport:
             _, late = await asyncio.wait(self._opening, timeout=CLOSING_SECONDS)
             for opening in late:
                 opening.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     async def _exchange(self, request: Request, head: bytes) -> Response:
         while True:

@@ -6,7 +6,7 @@ Rounds are level-triggered: a key says that something about an object has change
 from propeller.reconcile._controller import Controller, Outcome, Result
 from propeller.reconcile._lease import Election, Leadership, LeaseClient, LeaseLost
 from propeller.reconcile._pool import FairPool
-from propeller.reconcile._queue import Closed, WorkQueue
+from propeller.reconcile._queue import Closed, WorkQueue, backoff
 from propeller.reconcile._shards import SHARD_LABEL, SHARDS, assign_shards, shard_of, shard_selector
 from propeller.reconcile._watchdog import Watchdog
 
@@ -25,6 +25,7 @@ __all__ = [
     "Watchdog",
     "WorkQueue",
     "assign_shards",
+    "backoff",
     "shard_of",
     "shard_selector",
 ]

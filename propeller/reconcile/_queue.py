@@ -111,16 +111,15 @@ class WorkQueue(Generic[K]):
     def add_rate_limited(self, key: K, *, after: float | None = None, priority: int = 0) -> float:
         """`key` failed: try again after its backoff, which is returned (seconds).
 
-        The backoff doubles with each failure up to the cap; half of it is jitter. Where the server named a time,
-        `after` takes its place, stretched by up to a tenth so that not everybody comes back at once, and is no step.
+        Where the server named a time, `after` takes its place, stretched by up to a tenth so that not everybody comes
+        back at once, and is no step.
         """
         if after is not None:
             delay = after * self._rng.uniform(1.0, 1.1)
         else:
             failures = self._failures.get(key, 0)
             self._failures[key] = failures + 1
-            ceiling = min(self._settings.backoff * 2.0 ** min(failures, 64), self._settings.backoff_cap)
-            delay = ceiling * self._rng.uniform(0.5, 1.0)
+            delay = backoff(self._settings, failures, self._rng.uniform)
         self.add_after(key, delay, priority)
         return delay
 
@@ -239,3 +238,8 @@ def _wake(line: deque[asyncio.Future[None]]) -> None:
         if not future.done():
             future.set_result(None)
             return
+
+
+def backoff(settings: QueueSettings, failures: int, uniform: Callable[[float, float], float]) -> float:
+    """Seconds before the next try of what failed `failures` times before: doubles up to the cap, half of it jitter."""
+    return min(settings.backoff * 2.0 ** min(failures, 64), settings.backoff_cap) * uniform(0.5, 1.0)

@@ -19,20 +19,16 @@ import hashlib
 from collections.abc import Collection
 
 from propeller.errors import Invalid
+from propeller.fnv import fnv1a_32
 
 SHARD_LABEL = "shard-key"
 SHARDS = 32
 """The size of the key space; what FlyteAdmin writes into labels fixes it."""
 
-_FNV_OFFSET, _FNV_PRIME = 0x811C9DC5, 0x01000193
-
 
 def shard_of(execution_id: str) -> int:
     """The shard of an execution, 0 to 31, as FlyteAdmin labels it."""
-    digest = _FNV_OFFSET
-    for byte in execution_id.encode():
-        digest = (digest ^ byte) * _FNV_PRIME & 0xFFFFFFFF
-    return digest % SHARDS
+    return fnv1a_32(execution_id.encode()) % SHARDS
 
 
 def assign_shards(owners: Collection[str]) -> dict[str, frozenset[int]]:

@@ -49,7 +49,7 @@ from propeller.workflow._facts import (
     Stopped,
     TimeIsUp,
 )
-from propeller.workflow._names import fixed_length_id, fnv1a_32, label_value, pod_name, unique_node_id
+from propeller.workflow._names import fixed_length_id, label_value, pod_name, unique_node_id
 from propeller.workflow._plan import Graph, ItemsGraph, Plan, decode_bindings, parse_plan
 from propeller.workflow._spec import (
     END_NODE,
@@ -139,7 +139,6 @@ __all__ = [
     "decide",
     "decode_bindings",
     "fixed_length_id",
-    "fnv1a_32",
     "label_value",
     "parse_plan",
     "pod_name",

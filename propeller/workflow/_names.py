@@ -10,6 +10,8 @@ from __future__ import annotations
 import base64
 import re
 
+from propeller.fnv import fnv1a_32
+
 POD_NAME_LENGTH = 50
 """FlytePropeller's IDMaxLength: short enough to be a label value too."""
 
@@ -47,11 +49,3 @@ def pod_name(execution: str, unique_id: str, attempt: int) -> str:
 def label_value(text: str) -> str:
     """As FlytePropeller sanitizes labels: lower case, "-" for anything else than letters and digits, 63 characters."""
     return _NOT_DNS_LABEL.sub("-", text.lower())[:63].strip("-")
-
-
-def fnv1a_32(data: bytes) -> int:
-    """The 32-bit FNV-1a hash (http://www.isthe.com/chongo/tech/comp/fnv/)."""
-    value = 0x811C9DC5
-    for byte in data:
-        value = ((value ^ byte) * 0x01000193) & 0xFFFFFFFF
-    return value

@@ -6,7 +6,8 @@ from typing import Any
 
 from flyteidl.core import identifier_pb2
 
-from propeller.workflow import fnv1a_32, label_value
+from propeller.fnv import fnv1a_32
+from propeller.workflow import label_value
 
 SHARD_KEYS = 32
 """Label values that shards divide among each other (v1alpha1.ShardKeyspaceSize)."""

@@ -6,8 +6,9 @@ import re
 
 from flyteidl.core import tasks_pb2
 
+from propeller.fnv import fnv1a_32
 from propeller.handlers.tasks._settings import PodSettings
-from propeller.workflow import NodeView, fixed_length_id, fnv1a_32
+from propeller.workflow import NodeView, fixed_length_id
 
 CHECKPOINTS = "_flytecheckpoints"
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping
-
 import pytest
 
 from tests.unit.informers.fake_api import FakeApi
-from tests.unit.reconcile.virtual import VirtualTimeLoop
+from tests.unit.reconcile.virtual import pytest_asyncio_loop_factories
 
-
-def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    return {"virtual": VirtualTimeLoop}
+__all__ = ["api", "pytest_asyncio_loop_factories"]
 
 
 @pytest.fixture(params=["pages", "streams"])

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.errors import Invalid
-from propeller.informers import UidShard, fnv1a_64
+from propeller.fnv import fnv1a_64
+from propeller.informers import UidShard
 
 
 @given(st.uuids(), st.integers(1, 100))
@@ -21,7 +22,7 @@ def test_every_uid_is_in_exactly_one_shard(uid: object, of: int) -> None:
 )
 def test_the_hash_is_fnv_1a(text: str, hashed: int) -> None:
     """Vectors of the hash's authors."""
-    assert fnv1a_64(text) == hashed
+    assert fnv1a_64(text.encode()) == hashed
 
 
 def test_selectors_are_as_the_api_server_takes_them() -> None:

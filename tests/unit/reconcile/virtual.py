@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
+import pytest
+
 T = TypeVar("T")
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """A hook for the conftest of a package whose tests all run on virtual time."""
+    return {"virtual": VirtualTimeLoop}
 
 
 class _JumpingSelector(selectors.SelectSelector):
