@@ -203,7 +203,7 @@ class Reflector(Generic[T]):
             event = Event(EventType.BOOKMARK, event.object)  # of another shard: news of the version alone
         elif event.problem:
             self._leave_out(Invalid(event.problem))
-        elif event.type is not EventType.BOOKMARK:
+        elif self._transform is not None and event.type is not EventType.BOOKMARK:
             transformed = self._transformed(event.object)
             event = _left_out(event) if transformed is None else Event(event.type, transformed)
         self._sink.happened(event)

@@ -125,6 +125,8 @@ class Store(Generic[T]):
     def _reindex(self, key: str, old: T | None, new: T | None) -> None:
         for name, function in self._functions.items():
             before, after = self._values(function, old), self._values(function, new)
+            if before == after:
+                continue
             index = self._indexes[name]
             for value in before - after:
                 keys = index.get(value, set())

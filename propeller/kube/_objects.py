@@ -115,7 +115,8 @@ class PodCondition(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     def __post_init__(self) -> None:
         force_setattr(self, "type", intern(self.type))
         force_setattr(self, "status", intern(self.status))
-        force_setattr(self, "reason", intern(self.reason))
+        if self.reason:
+            force_setattr(self, "reason", intern(self.reason))
         if self.last_transition_time is not None:
             force_setattr(self, "last_transition_time", intern(self.last_transition_time))
 
@@ -133,7 +134,8 @@ class PodStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True,
 
     def __post_init__(self) -> None:
         force_setattr(self, "phase", intern(self.phase))
-        force_setattr(self, "reason", intern(self.reason))
+        if self.reason:
+            force_setattr(self, "reason", intern(self.reason))
 
 
 class PodSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):

@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.errors import Unavailable
-from propeller.kube._http_connection import HEAD_LIMIT, Connection, WholeAnswer
+from propeller.kube._http_connection import (
+    BUSY_PER_SECOND,
+    HEAD_LIMIT,
+    TOGETHER_SECONDS,
+    Connection,
+    Pace,
+    StreamedAnswer,
+    WholeAnswer,
+)
 from tests.unit.kube.raw_server import CHUNKED, END, chunk, http
 
 ANSWERS = {
@@ -176,3 +184,77 @@ async def test_giving_up_one_exchange_leaves_anothers_alone() -> None:
     assert not exchange.wire.closing
     exchange.connection.give_up(exchange.answer)
     assert exchange.wire.closing
+
+
+@given(st.lists(st.floats(1.01 / BUSY_PER_SECOND, 60.0), max_size=50))
+async def test_a_quiet_stream_is_never_left_alone(gaps: list[float]) -> None:
+    pace = Pace(now := 0.0)
+    for gap in gaps:
+        assert pace.look(now := now + gap, 1) == 0.0
+
+
+@given(st.integers(1, 1000), st.floats(0.0, TOGETHER_SECONDS / 2))
+async def test_a_busy_stream_is_left_alone_until_it_has_been_quiet(pieces: int, gap: float) -> None:
+    pace = Pace(now := 0.0)
+    waits = [pace.look(now := now + gap, pieces) for _ in range(50)]
+    assert waits[-1] == TOGETHER_SECONDS
+    assert pace.look(now + 0.25, 1) == 0.0
+
+
+class Followed:
+    """A stream that is under way on a connection without a network, and what was read of it."""
+
+    def __init__(self) -> None:
+        self.exchange = Exchange()
+        self.exchange.feed(http(b"before"))
+        self.answer = StreamedAnswer(self.exchange.connection, asyncio.get_running_loop())
+        self.exchange.connection.begin(self.answer, b"GET")
+        self.exchange.feed(CHUNKED)
+        self.chunks: list[bytes] = []
+        self.task = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        async for found in self.answer:
+            self.chunks.append(found)
+
+    async def make_busy(self) -> None:
+        for number in range(round(BUSY_PER_SECOND)):
+            self.exchange.feed(chunk(b"%d " % number))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+    def left_alone(self) -> bool:
+        return self.exchange.wire.paused
+
+
+async def test_a_busy_stream_is_looked_at_again_after_a_while_and_loses_nothing() -> None:
+    stream = Followed()
+    await stream.make_busy()
+    assert stream.left_alone()
+    await asyncio.sleep(TOGETHER_SECONDS * 4)
+    assert not stream.left_alone()
+    stream.exchange.feed(chunk(b"last"), END)
+    await stream.task
+    assert b"".join(stream.chunks) == b"".join(b"%d " % number for number in range(round(BUSY_PER_SECOND))) + b"last"
+
+
+async def test_a_connection_whose_stream_ended_is_free_at_once_for_who_has_it_next() -> None:
+    stream = Followed()
+    await stream.make_busy()
+    stream.exchange.feed(END)
+    assert not stream.left_alone()
+    assert stream.exchange.released == 2
+    stream.exchange.begin()
+    stream.exchange.connection.pause()  # the next one's own wish
+    await asyncio.sleep(TOGETHER_SECONDS * 4)
+    assert stream.left_alone()
+    await stream.task
+
+
+async def test_a_busy_stream_that_is_cut_says_so_at_once() -> None:
+    stream = Followed()
+    await stream.make_busy()
+    stream.exchange.wire.closing = True
+    stream.exchange.connection.connection_lost(None)
+    with pytest.raises(Unavailable, match="was cut"):
+        await stream.task
