@@ -12,6 +12,7 @@ import orjson
 MEASUREMENTS = {
     "overhead": ("loadtest._overhead", "what the embedded cluster adds to each task of a chain of 18"),
     "compiler": ("loadtest._compiler", "time and memory of compiling and parsing large workflows"),
+    "floor": ("loadtest._floor", "what the smallest client spends on a task's pod"),
     "footprint": ("loadtest._footprint", "seconds to import the controller, megabytes that it idles with"),
     "informers": ("loadtest._informers", "what following pods costs, beside client-go, kubernetes-asyncio and kopf"),
     "killed": ("loadtest._killed", "a controller that is killed again and again: what is lost, what runs twice"),

@@ -17,13 +17,13 @@ from typing import Any
 
 import uvloop
 
+from loadtest import _floor
 from loadtest._line import Line
 from loadtest._scale_concurrent import concurrent
 from loadtest._scale_fan_out import fan_out
 from loadtest._scale_target import Target, embedded, real
-from loadtest._scenarios import SCALE, floor_of
-from propeller.kube import connect
-from tests.servers._kube_apiserver import KubeApiserver, running
+from loadtest._scenarios import SCALE
+from tests.servers._kube_apiserver import running
 
 Measured = Callable[[Target, int], Coroutine[Any, Any, tuple[float, list[Line]]]]
 """A load of a size; returns the controller's CPU for a task, in seconds, and the table."""
@@ -36,7 +36,7 @@ FLAT = 1.3
 
 
 def measure() -> Iterator[Line]:
-    yield from _floor()
+    yield from _floor.measure()
     name = "fan-out of {}: controller CPU for a node, relative to the smallest"
     yield from _side_by_side(fan_out, _sizes("LOADTEST_FANOUTS", FANOUTS), name)
     for nodes in _sizes("LOADTEST_EMBEDDED_FANOUTS", EMBEDDED_FANOUTS):
@@ -71,14 +71,3 @@ def _relative(name: str, value: float) -> Line:
 def _real() -> Iterator[Target]:
     with tempfile.TemporaryDirectory() as directory, running(Path(directory)) as server:
         yield real(server, Path(directory))
-
-
-def _floor() -> Iterator[Line]:
-    with tempfile.TemporaryDirectory() as directory, running(Path(directory)) as server:
-        seconds = uvloop.run(_measured_floor(server, Path(directory)))
-    yield Line(name="floor: a bare client's CPU for a pod", value=seconds * 1e3, unit="ms")
-
-
-async def _measured_floor(server: KubeApiserver, directory: Path) -> float:
-    async with connect(server.connection()) as client:
-        return await floor_of(server, client, directory)

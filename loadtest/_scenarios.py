@@ -25,6 +25,7 @@ import psutil
 import uvloop
 
 from loadtest import workflows
+from loadtest._floor import Floor, floor_of
 from loadtest._line import Line
 from loadtest.completer import Completer
 from propeller.controller import workflow_crd
@@ -40,7 +41,6 @@ CONTROLLER = os.environ.get(
     "--log-level warning --metadata-prefix file://{directory}/metadata",
 )
 CREATED_AT_ONCE = 32
-FLOOR_PODS = 1_000
 DEADLINE = 180.0  # seconds for one scenario: it hangs, or the machine is far too slow
 _REQUESTS = re.compile(
     rb'^apiserver_request_total\{[^}]*resource="(?P<resource>[^"]*)"[^}]*subresource="(?P<sub>[^"]*)"[^}]*'
@@ -94,26 +94,29 @@ def measure() -> Iterator[Line]:
 
 
 async def _measure(server: KubeApiserver, directory: Path) -> list[Line]:
-    lines = []
+    lines: list[Line] = []
     async with connect(server.connection()) as client:
         await client.create(CUSTOM_RESOURCE_DEFINITIONS, workflow_crd())
         await served(client)
         floor = await floor_of(server, client, directory)
-        lines.append(Line(name="floor: a bare client's CPU for a pod", value=floor * 1e3, unit="ms"))
+        lines.extend(floor.lines())
         for number, scenario in enumerate(scenarios()):
             result = await _run(server, client, directory / f"s{number}", scenario, f"load{number}")
             lines.extend(_lines(scenario, result, floor))
     return lines
 
 
-def _lines(scenario: Scenario, result: Result, floor: float) -> Iterator[Line]:
+def _lines(scenario: Scenario, result: Result, floor: Floor) -> Iterator[Line]:
     tasks = result.tasks
     one_pod = scenario.tasks == 1
     budget = 2.2 if one_pod else 1.3 if scenario.tasks >= 100 else None
     yield Line(name=f"{scenario.name}: requests for a task", value=result.requests / tasks, unit="", budget=budget)
     yield Line(name=f"{scenario.name}: controller CPU for a task", value=result.own_cpu / tasks * 1e3, unit="ms")
     yield Line(
-        name=f"{scenario.name}: that, relative to the floor", value=result.own_cpu / tasks / floor, unit="x", budget=2
+        name=f"{scenario.name}: that, relative to the floor",
+        value=result.own_cpu / tasks / floor.aiohttp,
+        unit="x",
+        budget=2,
     )
     yield Line(name=f"{scenario.name}: API server CPU for a task", value=result.server_cpu / tasks * 1e3, unit="ms")
     yield Line(name=f"{scenario.name}: tasks in a second", value=tasks / result.took, unit="/s")
@@ -132,19 +135,6 @@ async def served(client: Client) -> None:
             return
         except PropellerError:
             await asyncio.sleep(0.1)
-
-
-async def floor_of(server: KubeApiserver, client: Client, directory: Path) -> float:
-    namespace = "floor"
-    await client.create(NAMESPACES, {"metadata": {"name": namespace}})
-    kubeconfig = server.kubeconfig(directory / "floor")
-    async with Completer(client, namespace, lambda: 0.0).running():
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "loadtest.floor", str(kubeconfig), namespace, str(FLOOR_PODS)),
-            stdout=asyncio.subprocess.PIPE,
-        )
-        out, _ = await asyncio.wait_for(process.communicate(), DEADLINE)
-    return float(out)
 
 
 async def _run(server: KubeApiserver, client: Client, directory: Path, scenario: Scenario, namespace: str) -> Result:

@@ -120,8 +120,16 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """When an execution's status is written. Between two writes its pods are the record of its progress."""
 
     max_lag: float = 1.0
-    """Seconds. At most this long until a finished node is in the status. People watch status, so not much more; each
-    write costs the API server 2-5 ms, so not much less."""
+    """Seconds. At most this long until a finished node is in the status, while few executions run. People watch status,
+    so not much more; each write costs the API server 2-5 ms, so not much less."""
+
+    progress_rate: float = 20.0
+    """Statuses a second, of all executions together, that say only how far they have come: where more would be due,
+    each is written more rarely. Nobody watches thousands, and the API server has better to do. Ends do not wait.
+    """
+
+    longest_lag: float = 30.0
+    """Seconds. However many executions run, a status is not older."""
 
     pace: int = 32 * 1024
     """Bytes of encoded status a second: the larger a status, the rarer it is written, so that what an execution writes
@@ -130,6 +138,11 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     budget: int = 256 * 1024
     """Bytes of the encoded status. etcd refuses requests over 1.5 MiB; a sixth of it keeps watches and lists cheap."""
+
+    def __post_init__(self) -> None:
+        for field in ("pace", "progress_rate", "budget"):
+            if not getattr(self, field) > 0:
+                raise ValueError(f"{field} must be over 0, and is {getattr(self, field)}: no status would be written")
 
 
 class Controller(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

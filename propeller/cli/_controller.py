@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 
 import click
 
+from propeller.cli._collector import settle
 from propeller.cli._connecting import cluster_options, connected, require_workflows
 from propeller.cli._loop import run
 from propeller.cli._settings import load_settings
@@ -62,6 +63,7 @@ def command(
     propeller controller --metadata-prefix s3://bucket/meta
     """
     configure_logs(log_level, LogFormat(log_format))
+    settle()
     settings = load_settings(config, **({"metadata_prefix": metadata_prefix} if metadata_prefix else {}))
     run(_serve(kubeconfig, context, namespace, settings, elect=elect, port=metrics_port, host=metrics_host))
 

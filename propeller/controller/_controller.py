@@ -4,9 +4,9 @@ Guarantees
     A round is synchronous and never awaits the network; effects run beside it, fairly between executions, a bounded
     number at once.
     A node's success starts its successors at once. The status is written when the execution ends, and before that at
-    most every `checkpoint.max_lag` seconds, less often where it is large. Between two writes pods are the record
-    (docs/consistency.md): none is stopped before a status has the reason. Of an execution that has ended none is left
-    running, whoever launched it.
+    most every `checkpoint.max_lag` seconds, less often where it is large or many run. Between two writes pods are the
+    record (docs/consistency.md): none is stopped before a status has the reason. Of an execution that has ended none is
+    left running, whoever launched it.
     An ended workflow is deleted, with its pods, `controller.ttl` seconds after its end.
     A status is written only onto the version that it was computed from; after a foreign write the execution starts over
     from what is there.
@@ -291,15 +291,19 @@ class WorkflowController:
         """Begin a checkpoint where it is time to; returns the seconds until it will be, None where none is owed."""
         if live.writing or live.dirty_since is None:
             return None
-        settings = self._settings.checkpoint
         urgent = live.stage is Stage.ENDED or live.deferred
-        lag = 0.0 if urgent else max(settings.max_lag, live.status_bytes / settings.pace)
-        due = max(live.dirty_since + lag, live.write_not_before) - now
+        due = max(live.dirty_since + (0.0 if urgent else self._lag(live)), live.write_not_before) - now
         if due > 0:
             return due
         live.writing = True
         self._effects.submit(live.key, lambda: self._checkpoint(live), CHECKPOINT)
         return None
+
+    def _lag(self, live: Live) -> float:
+        """Seconds that news of progress may wait: longer where the status is large, and where many executions run."""
+        settings = self._settings.checkpoint
+        shared = min(len(self._live) / settings.progress_rate, settings.longest_lag)
+        return max(settings.max_lag, live.status_bytes / settings.pace, shared)
 
     def _is_current(self, workflow: FlyteWorkflow) -> bool:
         """Whether the cache has what a foreign hand wrote: before that, to load would be to conflict again."""

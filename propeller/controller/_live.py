@@ -46,7 +46,6 @@ class Live:
 
     __slots__ = (
         "deferred",
-        "deferred",
         "dirty_since",
         "execution",
         "inbox",

@@ -47,7 +47,8 @@ async def has_ended(node: NodeView, attempt: int, storage: Storage) -> bool:
 
 
 async def _read_all(storage: Storage, directory: str) -> list[bytes | None]:
-    return await together(_read(storage, f"{directory}/{name}") for name in _DOCUMENTS)
+    reads = [_read(storage, f"{directory}/{name}") for name in _DOCUMENTS]
+    return [await read for read in reads] if storage.is_at_hand(directory) else await together(reads)
 
 
 async def _read(storage: Storage, uri: str) -> bytes | None:

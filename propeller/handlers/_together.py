@@ -12,8 +12,8 @@ T = TypeVar("T")
 async def together(jobs: Iterable[Awaitable[T]]) -> list[T]:
     """What the jobs return, in their order. Where some fail, the first failure is raised once all have ended."""
     jobs = list(jobs)
-    if len(jobs) == 1:
-        return [await jobs[0]]
+    if len(jobs) <= 1:
+        return [await job for job in jobs]
     results = await asyncio.gather(*jobs, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):

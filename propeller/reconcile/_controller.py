@@ -145,11 +145,11 @@ class Controller(Generic[K]):
 
     async def _round(self, key: K) -> Outcome:
         """One round of `key`, and what follows for it."""
-        deadline = asyncio.timeout(self._settings.round_deadline)
+        deadline: asyncio.Timeout | None = None
         try:
             result = self._reconcile(key)
-            if inspect.isawaitable(result):
-                async with deadline:
+            if not isinstance(result, Result | None) and inspect.isawaitable(result):
+                async with asyncio.timeout(self._settings.round_deadline) as deadline:
                     result = await result
         except Retryable as error:
             delay = self.queue.add_rate_limited(key, after=error.after)
@@ -159,7 +159,8 @@ class Controller(Generic[K]):
             if isinstance(error, asyncio.CancelledError) and _cancelling():
                 raise
             delay = self.queue.add_rate_limited(key)
-            outcome = Outcome.DEADLINE if isinstance(error, TimeoutError) and deadline.expired() else Outcome.ERROR
+            late = isinstance(error, TimeoutError) and deadline is not None and deadline.expired()
+            outcome = Outcome.DEADLINE if late else Outcome.ERROR
             self._causes.report(error, "round of %r of %s failed: trying again in %.1f s", key, self.name, delay)
             return outcome
         self.queue.forget(key)

@@ -65,6 +65,10 @@ class WorkQueue(Generic[K]):
         self._delayed: Delays[K] = Delays(self._ready)
         self._failures: dict[K, int] = {}
         self._takers: deque[asyncio.Future[None]] = deque()
+        self._waking = False
+        """Whether a taker was woken and has not come yet: it wakes the next one where that is needed. One that does its
+        rounds without waiting takes all keys, and waking others for them would cost more than the rounds.
+        """
         self._putters: deque[asyncio.Future[None]] = deque()
         self._closed = False
         self._drained = asyncio.Event()
@@ -150,7 +154,12 @@ class WorkQueue(Generic[K]):
     async def get(self) -> K:
         """Take the next key, waiting for one. Each key taken needs a `done`. Raises Closed once the queue has ended."""
         while (key := self.try_get()) is None:
-            await self._wait_in(self._takers, lambda: bool(self._waiting))
+            try:
+                await self._wait_in(self._takers, lambda: bool(self._waiting))
+            finally:
+                self._waking = False
+        if self._waiting and self._takers:
+            self._wake_taker()
         return key
 
     def done(self, key: K) -> None:
@@ -202,8 +211,11 @@ class WorkQueue(Generic[K]):
         if self._delayed:
             priority = max(priority, self._delayed.discard(key, priority))
         self._waiting.add(key, "" if self._tenant is None else self._tenant(key), priority)
-        if self._takers:
-            _wake(self._takers)
+        if self._takers and not self._waking:
+            self._wake_taker()
+
+    def _wake_taker(self) -> None:
+        self._waking = _wake(self._takers)
 
     def _ready(self, key: K, priority: int) -> None:
         """The time of a delayed key has come."""
@@ -231,13 +243,14 @@ class WorkQueue(Generic[K]):
             self._drained.set()
 
 
-def _wake(line: deque[asyncio.Future[None]]) -> None:
-    """Let the first in `line` go on."""
+def _wake(line: deque[asyncio.Future[None]]) -> bool:
+    """Let the first in `line` go on; False where nobody waits in it."""
     while line:
         future = line.popleft()
         if not future.done():
             future.set_result(None)
-            return
+            return True
+    return False
 
 
 def backoff(settings: QueueSettings, failures: int, uniform: Callable[[float, float], float]) -> float:

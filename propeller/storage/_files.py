@@ -45,25 +45,22 @@ _CURES = {
 class FileStore:
     """Reads and writes files; see the module's text."""
 
+    def read_now(self, uri: str, limit: int) -> bytes | None:
+        return _reading(uri, limit, INLINE_BYTES)
+
+    def write_now(self, uri: str, data: bytes) -> bool:
+        if len(data) > INLINE_BYTES:
+            return False
+        _writing(uri, data)
+        return True
+
     async def read(self, uri: str, limit: int) -> bytes:
-        path = file_path(uri)
-        try:
-            data = _read(uri, path, limit, INLINE_BYTES)
-            return await asyncio.to_thread(_read_all, uri, path, limit) if data is None else data
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise missing(uri) from error
-        except OSError as error:
-            raise _failure("read", uri, error) from error
+        data = await asyncio.to_thread(_reading, uri, limit, limit)
+        assert data is not None
+        return data
 
     async def write(self, uri: str, data: bytes) -> None:
-        path = file_path(uri)
-        try:
-            if len(data) > INLINE_BYTES:
-                await asyncio.to_thread(_write, path, data)
-            else:
-                _write(path, data)
-        except OSError as error:
-            raise _failure("written", uri, error) from error
+        await asyncio.to_thread(_writing, uri, data)
 
     async def delete(self, uri: str) -> None:
         try:
@@ -77,10 +74,21 @@ class FileStore:
         """Nothing stays open."""
 
 
-def _read_all(uri: str, path: str, limit: int) -> bytes:
-    data = _read(uri, path, limit, limit)
-    assert data is not None
-    return data
+def _reading(uri: str, limit: int, at_most: int) -> bytes | None:
+    """As `_read`, with errors as they are promised."""
+    try:
+        return _read(uri, file_path(uri), limit, at_most)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise missing(uri) from error
+    except OSError as error:
+        raise _failure("read", uri, error) from error
+
+
+def _writing(uri: str, data: bytes) -> None:
+    try:
+        _write(file_path(uri), data)
+    except OSError as error:
+        raise _failure("written", uri, error) from error
 
 
 def _read(uri: str, path: str, limit: int, at_most: int) -> bytes | None:

@@ -44,6 +44,12 @@ class S3Store:
         self._opening = asyncio.Lock()
         self._client: Any = None
 
+    def read_now(self, uri: str, limit: int) -> bytes | None:
+        return None
+
+    def write_now(self, uri: str, data: bytes) -> bool:
+        return False
+
     async def read(self, uri: str, limit: int) -> bytes:
         bucket, key = bucket_and_key(uri)
         client = self._client or await self._open()

@@ -10,6 +10,12 @@ from propeller.errors import CorruptBlob, MissingBlob
 class Store(Protocol):
     """One scheme's blobs, by whole URI. Reads and writes are whole, and a reader never sees half a write."""
 
+    def read_now(self, uri: str, limit: int) -> bytes | None:
+        """The blob where that takes no waiting; None where it does, and `read` has to be awaited. Raises as that."""
+
+    def write_now(self, uri: str, data: bytes) -> bool:
+        """Do as `write` where that takes no waiting; False where it does."""
+
     async def read(self, uri: str, limit: int) -> bytes:
         """The blob; raises MissingBlob, StorageError, and CorruptBlob, before reading it, where it exceeds `limit`."""
 
@@ -28,6 +34,12 @@ class MemoryStore:
 
     def __init__(self, blobs: dict[str, bytes] | None = None) -> None:
         self.blobs: dict[str, bytes] = {} if blobs is None else blobs
+
+    def read_now(self, uri: str, limit: int) -> bytes | None:
+        return None  # it stands for stores elsewhere
+
+    def write_now(self, uri: str, data: bytes) -> bool:
+        return False
 
     async def read(self, uri: str, limit: int) -> bytes:
         data = self.blobs.get(uri)

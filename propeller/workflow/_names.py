@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
+from functools import lru_cache
 
 from propeller.fnv import fnv1a_32
 
@@ -16,6 +17,9 @@ POD_NAME_LENGTH = 50
 """FlytePropeller's IDMaxLength: short enough to be a label value too."""
 
 UNIQUE_ID_LENGTH = 20
+
+REMEMBERED = 16_384
+"""Names that are kept: a node's are asked for some ten times while it runs."""
 
 _ENCODING = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"abcdefghijklmnopqrstuvwxyz123456")
 _NOT_DNS_LABEL = re.compile(r"[^-a-z0-9]+")
@@ -34,18 +38,21 @@ def fixed_length_id(parts: tuple[str, ...], length: int) -> str:
     )
 
 
+@lru_cache(REMEMBERED)
 def unique_node_id(parent: str, parent_attempt: int, node_id: str) -> str:
     """A node's id that is unique in its execution: with its parent's unique id and attempt ("" at the top)."""
     parts = (parent, str(parent_attempt), node_id) if parent else (node_id,)
     return fixed_length_id(parts, UNIQUE_ID_LENGTH)
 
 
+@lru_cache(REMEMBERED)
 def pod_name(execution: str, unique_id: str, attempt: int) -> str:
     """`<execution>-<node>-<attempt>` where it fits, made fit for DNS."""
     name = fixed_length_id((execution, unique_id, str(attempt)), POD_NAME_LENGTH)
     return _NOT_DNS_SUBDOMAIN.sub("-", name.lower()).strip("-.")
 
 
+@lru_cache(REMEMBERED)
 def label_value(text: str) -> str:
     """As FlytePropeller sanitizes labels: lower case, "-" for anything else than letters and digits, 63 characters."""
     return _NOT_DNS_LABEL.sub("-", text.lower())[:63].strip("-")

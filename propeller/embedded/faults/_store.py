@@ -19,6 +19,12 @@ class FaultyStore:
         self.weather = weather
         self.partitioned = False
 
+    def read_now(self, uri: str, limit: int) -> bytes | None:
+        return None
+
+    def write_now(self, uri: str, data: bytes) -> bool:
+        return False
+
     async def read(self, uri: str, limit: int) -> bytes:
         await self._travel(uri)
         data = await self._store.read(uri, limit)

@@ -13,6 +13,8 @@ from propeller.workflow import NodeView, fixed_length_id
 CHECKPOINTS = "_flytecheckpoints"
 
 _SHARD_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_]+")
+_NOT_AT_THE_START = re.compile(r"^[^a-zA-Z_]+")
 _TEMPLATE_PATH = re.compile(r"\{\{\s*[.$]taskTemplatePath\s*\}\}", re.IGNORECASE)
 
 
@@ -21,8 +23,11 @@ def template_values(node: NodeView, attempt: int, settings: PodSettings) -> dict
     execution = node.execution
     inputs_of = node.frame.parent if node.frame.items and not _own_inputs(node) else node.number
     inputs_uri = execution.inputs_uri(inputs_of)
-    raw = raw_output_prefix(node, attempt, settings)
-    previous = f"{raw_output_prefix(node, attempt - 1, settings)}/{CHECKPOINTS}" if attempt else '""'
+    name = _generated_name(node, attempt)
+    raw = raw_output_prefix(node, name, settings)
+    previous = '""'
+    if attempt:
+        previous = f"{raw_output_prefix(node, _generated_name(node, attempt - 1), settings)}/{CHECKPOINTS}"
     return {
         "input": inputs_uri,
         "inputprefix": inputs_uri.removesuffix("/inputs.pb"),
@@ -30,21 +35,18 @@ def template_values(node: NodeView, attempt: int, settings: PodSettings) -> dict
         "rawoutputdataprefix": raw,
         "checkpointoutputprefix": f"{raw}/{CHECKPOINTS}",
         "prevcheckpointprefix": previous,
-        "perretryuniquekey": re.sub(
-            r"[^a-zA-Z0-9_]+", "_", re.sub(r"^[^a-zA-Z_]+", "a", _generated_name(node, attempt))
-        ),
+        "perretryuniquekey": _NOT_IN_NAMES.sub("_", _NOT_AT_THE_START.sub("a", name)),
         "namespace": execution.info.namespace,
         "tasktemplatepath": template_uri(node),
     }
 
 
-def raw_output_prefix(node: NodeView, attempt: int, settings: PodSettings) -> str:
-    """`<prefix>/<two characters of a hash>/<execution>-<node>-<attempt>`: spread, as object stores shard by prefix.
+def raw_output_prefix(node: NodeView, name: str, settings: PodSettings) -> str:
+    """`<prefix>/<two characters of a hash>/<name of the attempt>`: spread, as object stores shard by prefix.
 
     A file:// prefix becomes a plain path: flytekit does not read back what it stored under such a URI.
     """
     prefix = node.execution.info.spec.raw_output_data_config.output_location_prefix or settings.raw_output_prefix
-    name = _generated_name(node, attempt)
     bucket = fnv1a_32(name.encode()) % len(_SHARD_CHARACTERS) ** 2
     shard = _SHARD_CHARACTERS[bucket // len(_SHARD_CHARACTERS)] + _SHARD_CHARACTERS[bucket % len(_SHARD_CHARACTERS)]
     return f"{prefix.rstrip('/').removeprefix('file://')}/{shard}/{name}"
@@ -63,6 +65,7 @@ def needs_template(task: tasks_pb2.TaskTemplate) -> bool:
 
 
 def _generated_name(node: NodeView, attempt: int) -> str:
+    """`<execution>-<node>-<attempt>`, or a hash of that where it is long."""
     execution = node.execution
     return fixed_length_id((execution.info.name, execution.unique_id(node.number), str(attempt)), 50)
 

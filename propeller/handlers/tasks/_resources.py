@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
 
 from flyteidl.core import tasks_pb2
 
@@ -77,6 +78,7 @@ def within(own: Requirements, platform: TaskResources) -> Requirements:
     return {key: value for key, value in (("requests", cut_requests), ("limits", cut_limits)) if value}
 
 
+@lru_cache(1024)
 def quantity(text: str) -> Decimal:
     """A Kubernetes quantity ("500m", "1Gi", "1e3") as a number; raises Invalid."""
     found = _QUANTITY.fullmatch(text)

@@ -30,6 +30,7 @@ def test_a_file_changes_what_it_names(tmp_path: Path, name: str, text: str) -> N
     [
         ("s.toml", "[checkpoint]\nmax_lagg = 2.5\n", "max_lagg"),
         ("s.toml", "[checkpoint]\nmax_lag = 'soon'\n", "checkpoint.max_lag"),
+        ("s.toml", "[checkpoint]\nprogress_rate = 0\n", "progress_rate must be over 0"),
         ("s.toml", "[checkpoint\n", "does not parse"),
         ("s.ini", "", "must end with .toml, .yaml or .yml"),
     ],

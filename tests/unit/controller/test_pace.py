@@ -61,6 +61,30 @@ async def test_the_larger_a_status_the_rarer_it_is_written(pace: int, at_most: i
             assert len(statuses.sizes) >= min(NODES, pace * seconds / max(statuses.sizes)) / 2
 
 
+@pytest.mark.parametrize(("progress_rate", "longest_lag", "between"), [(100, 30, 1), (0.1, 30, 10), (0.01, 30, 30)])
+async def test_the_more_run_the_rarer_each_ones_progress_is_written(
+    progress_rate: float, longest_lag: float, between: float
+) -> None:
+    """One runs: with a rate of a tenth of a status a second it has its turn every ten seconds."""
+    async with bench() as plain:
+        of, statuses = checkpointed(plain, progress_rate=progress_rate, longest_lag=longest_lag), _Statuses()
+        async with of.controller(statuses):
+            await run_pods(of, 2.0)
+            seconds = 2.0 * NODES
+            assert seconds / max(between, 2.0) - 2 <= len(statuses.sizes) <= 2 * seconds / max(between, 2.0) + 2
+
+
+async def test_an_end_is_written_at_once_however_many_run() -> None:
+    async with bench() as plain:
+        of = checkpointed(plain, progress_rate=1e-6)
+        async with of.controller():
+            await of.create(task("n0"))
+            await asyncio.sleep(0.5)
+            await of.report("w-n0-0", phase="Succeeded")
+            await asyncio.sleep(0.5)
+            assert (await of.status())["phase"] == 3
+
+
 async def test_of_statuses_in_the_object_store_the_last_one_alone_stays() -> None:
     async with bench() as plain:
         of = checkpointed(plain, budget=1)

@@ -1,0 +1,86 @@
+"""What the smallest client spends on a task's pod: to create it, and to read its events until it has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import orjson
+import uvloop
+from flyteidl.core import literals_pb2
+
+from loadtest import workflows
+from loadtest._line import Line
+from loadtest.completer import Completer
+from propeller.controller._resource import FlyteWorkflow, closure_of, info_of
+from propeller.handlers import STEPS
+from propeller.handlers.tasks import PodSettings, build_pod
+from propeller.kube import NAMESPACES, Client, connect
+from propeller.workflow import Execution, begin, parse_plan
+from tests.servers._kube_apiserver import KubeApiserver, running
+
+PODS = 1_000
+DEADLINE = 180.0  # seconds
+CLIENTS = ("aiohttp", "ours")
+
+
+class Floor(msgspec.Struct, frozen=True):
+    """Seconds of CPU for a pod: of plain aiohttp with orjson and msgspec, and of our own client."""
+
+    aiohttp: float
+    ours: float
+
+    def lines(self) -> Iterator[Line]:
+        yield Line(name="floor: CPU for a task's pod, bare aiohttp", value=self.aiohttp * 1e3, unit="ms")
+        yield Line(name="floor: CPU for a task's pod, our client alone", value=self.ours * 1e3, unit="ms")
+
+
+def measure() -> Iterator[Line]:
+    with tempfile.TemporaryDirectory() as directory, running(Path(directory)) as server:
+        yield from uvloop.run(_alone(server, Path(directory))).lines()
+
+
+async def floor_of(server: KubeApiserver, client: Client, directory: Path) -> Floor:
+    """Measured now, on this server."""
+    kubeconfig = server.kubeconfig(directory / "floor")
+    pod = directory / "pod.json"
+    pod.write_bytes(orjson.dumps(_pod_of_a_task()))
+    return Floor(*[await _spent(client, name, str(kubeconfig), str(pod)) for name in CLIENTS])
+
+
+async def _alone(server: KubeApiserver, directory: Path) -> Floor:
+    async with connect(server.connection()) as client:
+        return await floor_of(server, client, directory)
+
+
+async def _spent(client: Client, name: str, kubeconfig: str, pod: str) -> float:
+    namespace = f"floor-{name}"
+    await client.create(NAMESPACES, {"metadata": {"name": namespace}})
+    async with Completer(client, namespace, lambda: 0.0).running():
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "loadtest.floor", name, kubeconfig, namespace, pod, str(PODS)),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await asyncio.wait_for(process.communicate(), DEADLINE)
+    assert process.returncode == 0, f"the floor with {name} has failed"
+    return float(out)
+
+
+def _pod_of_a_task() -> dict[str, Any]:
+    """As the controller creates it in the scenarios, but for its name."""
+    (resource,) = workflows.resources(workflows.parallel(1), 1, "floor")
+    resource["metadata"]["uid"] = "5ad5b7b2-3f6f-4f5b-8d4c-000000000000"
+    workflow = msgspec.json.decode(orjson.dumps(resource), type=FlyteWorkflow)
+    plan = parse_plan(closure_of(workflow), "floor")
+    execution = Execution(info_of(workflow, literals_pb2.LiteralMap(), "file:///metadata"), plan, now=0.0)
+    (launch,) = begin(execution, STEPS, 0.0).effects
+    node = execution.view(launch.node)
+    settings = PodSettings(raw_output_prefix="file:///raw")
+    pod = build_pod(node, 0, plan.task(node.spec.task), literals_pb2.LiteralMap(), settings)
+    del pod["metadata"]["namespace"]
+    return pod
