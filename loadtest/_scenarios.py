@@ -1,8 +1,10 @@
 """A controller under load on a real API server: requests, CPU and latency for each task, beside the bare client's.
 
 The controller is `propeller controller`, or whatever command line LOADTEST_CONTROLLER holds, with {kubeconfig},
-{directory} and {port} in it: so any controller of this resource can be measured in the same way. Pods are ended by a
-simulator. LOADTEST_SCALE multiplies the sizes.
+{directory} and {port} in it: so any controller of this resource can be measured in the same way, as
+loadtest/flytepropeller does with FlytePropeller. LOADTEST_CRD=flyte leaves out the status subresource, as Flyte's own
+CRD does: a controller that writes whole resources needs that. Pods are ended by a simulator. LOADTEST_SCALE multiplies
+the sizes; LOADTEST_ONLY holds the beginnings of the names of the scenarios to measure, with commas between them.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPA
 from tests.servers._kube_apiserver import KubeApiserver, running
 
 SCALE = float(os.environ.get("LOADTEST_SCALE", "1"))
+FLYTE_CRD = os.environ.get("LOADTEST_CRD", "") == "flyte"
+ONLY = tuple(beginning for beginning in os.environ.get("LOADTEST_ONLY", "").split(",") if beginning)
 CONTROLLER = os.environ.get(
     "LOADTEST_CONTROLLER",
     f"{sys.executable} -m propeller.cli controller --kubeconfig {{kubeconfig}} --metrics-port {{port}} --no-elect "
@@ -77,7 +81,7 @@ def scenarios() -> list[Scenario]:
     def scaled(number: int) -> int:
         return max(1, round(number * SCALE))
 
-    return [
+    found = [
         Scenario("one-pod workflows", workflows.parallel(1), 1, scaled(200)),
         Scenario("50 chains of 10", workflows.chain(10), 10, scaled(50)),
         Scenario("5 chains of 10, pods of 1 s", workflows.chain(10), 10, scaled(5), 1.0),
@@ -86,6 +90,7 @@ def scenarios() -> list[Scenario]:
         Scenario("fan-out of 500", workflows.parallel(scaled(500)), scaled(500), 1),
         Scenario("fan-out of 500, ends spread over 20 s", workflows.parallel(scaled(500)), scaled(500), 1, spread=20.0),
     ]
+    return [scenario for scenario in found if not ONLY or scenario.name.startswith(ONLY)]
 
 
 def measure() -> Iterator[Line]:
@@ -96,7 +101,7 @@ def measure() -> Iterator[Line]:
 async def _measure(server: KubeApiserver, directory: Path) -> list[Line]:
     lines: list[Line] = []
     async with connect(server.connection()) as client:
-        await client.create(CUSTOM_RESOURCE_DEFINITIONS, workflow_crd())
+        await client.create(CUSTOM_RESOURCE_DEFINITIONS, _crd())
         await served(client)
         floor = await floor_of(server, client, directory)
         lines.extend(floor.lines())
@@ -104,6 +109,14 @@ async def _measure(server: KubeApiserver, directory: Path) -> list[Line]:
             result = await _run(server, client, directory / f"s{number}", scenario, f"load{number}")
             lines.extend(_lines(scenario, result, floor))
     return lines
+
+
+def _crd() -> dict[str, Any]:
+    crd = workflow_crd()
+    if FLYTE_CRD:
+        for version in crd["spec"]["versions"]:
+            del version["subresources"]
+    return crd
 
 
 def _lines(scenario: Scenario, result: Result, floor: Floor) -> Iterator[Line]:
@@ -139,7 +152,7 @@ async def served(client: Client) -> None:
 
 async def _run(server: KubeApiserver, client: Client, directory: Path, scenario: Scenario, namespace: str) -> Result:
     await client.create(NAMESPACES, {"metadata": {"name": namespace}})
-    resources = workflows.resources(scenario.template, scenario.count, "w")
+    resources = [_identified(resource) for resource in workflows.resources(scenario.template, scenario.count, "w")]
     draw = random.Random(1)
     completer = Completer(client, namespace, lambda: scenario.seconds + draw.uniform(0.0, scenario.spread))
     async with (
@@ -153,13 +166,20 @@ async def _run(server: KubeApiserver, client: Client, directory: Path, scenario:
         async with asyncio.TaskGroup() as group:
             for _ in range(CREATED_AT_ONCE):
                 group.create_task(create(client, left, namespace))
-        await asyncio.wait_for(ended.wait(), DEADLINE)
+        await asyncio.wait_for(ended, DEADLINE)
         took = time.perf_counter() - began
         own, theirs = cpu(controller) - before[1], cpu(server_process(server)) - before[2]
         memory = controller.memory_info().rss
         requests = await requests_so_far(client) - before[0]
     between = completer.node_to_node() if scenario.name.count("chain") else []
     return Result(scenario.tasks * scenario.count, scenario.count, took, requests, own, theirs, memory, between)
+
+
+def _identified(resource: dict[str, Any]) -> dict[str, Any]:
+    """With the identity that FlyteAdmin sets after the compiler: FlytePropeller's events are of it."""
+    labels = resource["metadata"]["labels"]
+    identity = {"project": labels["project"], "domain": labels["domain"], "name": labels["execution-id"]}
+    return resource | {"executionId": identity}
 
 
 async def create(client: Client, left: Iterator[dict[str, Any]], namespace: str) -> None:
@@ -169,25 +189,27 @@ async def create(client: Client, left: Iterator[dict[str, Any]], namespace: str)
 
 
 @asynccontextmanager
-async def _ended(client: Client, namespace: str, count: int) -> AsyncIterator[asyncio.Event]:
-    """Set when that many workflows have ended well."""
+async def _ended(client: Client, namespace: str, count: int) -> AsyncIterator[asyncio.Future[None]]:
+    """Done when that many workflows have ended well, or one has not."""
     done: set[str] = set()
-    event = asyncio.Event()
+    ended = asyncio.get_running_loop().create_future()
 
     def seen(change: Change[dict[str, Any]]) -> None:
-        if change.new is None:
+        if change.new is None or ended.done():
             return
         phase = change.new.get("status", {}).get("phase")
-        assert phase not in {5, 6}, f"{change.key} failed: {change.new['status'].get('error')}"
+        if phase in {5, 6}:
+            ended.set_exception(AssertionError(f"{change.key} failed: {change.new['status'].get('error')}"))
+            return
         if phase == 3:
             done.add(change.key)
         if len(done) == count:
-            event.set()
+            ended.set_result(None)
 
     async with Informer(client, FLYTE_WORKFLOWS, namespace=namespace) as informer:
         await informer.synced(30)
         informer.subscribe(seen)
-        yield event
+        yield ended
 
 
 @asynccontextmanager

@@ -153,6 +153,12 @@ class Controller(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     enough to look at what failed yesterday, and what stays fills etcd and every cache.
     """
 
+    idle: float = 300.0
+    """Seconds without news after which an execution leaves memory; 0: never. Its plan, its status and its pods, which
+    are cached anyway, bring it back with the next news or timer. That costs what loading it at a start does, so it is
+    longer where an execution has many nodes: one more `idle` for each thousand.
+    """
+
     effects_at_once: int = 64
     """Launches, reads and writes under way at once. More does not help: the API server is the wall, and queues them."""
 

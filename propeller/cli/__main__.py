@@ -15,6 +15,8 @@ _COMMANDS = {
     "controller": ("propeller.cli._controller", "Run the controller against a cluster."),
     "compile": ("propeller.cli._compile", "Compile a flytekit file to FlyteWorkflow resources."),
     "status": ("propeller.cli._status", "Show how an execution stands."),
+    "recover": ("propeller.cli._recover", "Run an execution again, without the tasks that succeeded."),
+    "relaunch": ("propeller.cli._relaunch", "Run an execution again, all of it."),
     "install": ("propeller.cli._install", "Print what a cluster needs: CRD and RBAC."),
     "cluster": ("propeller.cli._cluster", "Serve the embedded cluster over HTTP, for kubectl and tests."),
 }

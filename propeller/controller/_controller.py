@@ -7,6 +7,7 @@ Guarantees
     most every `checkpoint.max_lag` seconds, less often where it is large or many run. Between two writes pods are the
     record (docs/consistency.md): none is stopped before a status has the reason. Of an execution that has ended none is
     left running, whoever launched it.
+    An execution without news for `controller.idle` seconds is in memory as a plan that it shares, and a status.
     An ended workflow is deleted, with its pods, `controller.ttl` seconds after its end.
     A status is written only onto the version that it was computed from; after a foreign write the execution starts over
     from what is there.
@@ -46,9 +47,12 @@ from propeller.workflow import (
     Decision,
     Effect,
     Execution,
+    Fact,
     Failure,
     Launch,
+    Launched,
     PodPhase,
+    PodSeen,
     StopPod,
     WorkflowPhase,
     WriteInputs,
@@ -67,6 +71,11 @@ OWNER_INDEX = "owner"
 LAUNCH, OBSERVE, CHECKPOINT = range(3)
 """Priorities of an execution's effects: what it knows is read and written before it begins anything new, or 50,000
 launches would keep its status waiting.
+"""
+
+UNHURRIED = 0.1
+"""Seconds that news on which nothing depends may wait: that a pod was launched, that it runs. Most pods have more to
+tell by then, and one round hears it all.
 """
 
 Observer = Callable[[Execution], None]
@@ -122,6 +131,8 @@ class WorkflowController:
             ),
         )
         self._live: dict[str, Live] = {}
+        self._resting: set[str] = set()
+        """Executions that have left memory until there is news of them."""
         self._foreign: dict[str, Fence] = {}
         self._failures: dict[str, int] = {}
         """Of effects that are not a node's, in a row; the queue counts those of rounds."""
@@ -183,7 +194,7 @@ class WorkflowController:
         key = _execution_key(pod)
         live = self._live.get(key)
         if live is None:
-            if change.new is not None and is_alive(pod):
+            if (change.new is not None and is_alive(pod)) or key in self._resting:
                 self._queue.add(key)  # of an execution that has ended it must not be left
             return
         if live.uid not in _owner_uids(pod):
@@ -197,8 +208,15 @@ class WorkflowController:
             seen = gone(seen.attempt, pod.metadata.name)
         if seen.phase is PodPhase.PENDING and seen.failure is None:
             return  # it waits, as it should: every pod says so two or three times
-        live.inbox.append((node, seen))
-        self._queue.add(key)
+        self._tell(live, node, seen)
+
+    def _tell(self, live: Live, node: int, *facts: Fact) -> None:
+        """A round is to hear of these."""
+        live.inbox.extend((node, fact) for fact in facts)
+        if all(map(_can_wait, facts)):
+            self._queue.add_after(live.key, UNHURRIED)
+        else:
+            self._queue.add(live.key)
 
     # decide
 
@@ -212,9 +230,12 @@ class WorkflowController:
         if workflow is None:
             self._foreign.pop(key, None)
             self._failures.pop(key, None)
+            self._resting.discard(key)
             return Result()
         if live is None:
             if workflow.phase.ended:
+                self._resting.discard(key)
+                self._loader.forget(workflow.metadata.uid)
                 return self._after_the_end(workflow)
             if self._is_current(workflow):
                 self._begin_loading(workflow)
@@ -225,6 +246,8 @@ class WorkflowController:
             return Result()
         if workflow.metadata.deletion_timestamp is not None:
             live.inbox.append((EXECUTION, Cancel("the workflow is being deleted")))
+        if (rest := self._rest(live, live.execution)) is not None:
+            return rest
         try:
             decision = self._decide(live, live.execution)
         except Exception:
@@ -237,8 +260,27 @@ class WorkflowController:
         now = self._clock.now()
         if live.stage is Stage.LOADED:
             live.stage = Stage.RUNNING
+            live.heard = now
             return begin(execution, STEPS, now) if live.new else resume(execution, STEPS, now)
+        if live.inbox:
+            live.heard = now
         return decide(execution, live.take_facts(), now, STEPS)
+
+    def _rest(self, live: Live, execution: Execution) -> Result | None:
+        """Let an execution that has been idle leave memory; returns when it has to be back. None where it stays."""
+        now = self._clock.now()
+        wake = execution.timers[0][0] if execution.timers else None
+        idle = self._idle(execution)
+        if not idle or now < live.heard + idle or not live.is_at_rest or (wake is not None and wake <= now):
+            return None
+        self._loader.keep(live.uid, execution.plan)
+        self._foreign[live.key] = Fence(live.uid, live.version)
+        self._resting.add(live.key)
+        self._forget(live)
+        return Result(requeue_after=None if wake is None else wake - now)
+
+    def _idle(self, execution: Execution) -> float:
+        return self._settings.controller.idle * (1 + len(execution.phases) // 1000)
 
     def _finish(self, live: Live, workflow: FlyteWorkflow) -> Result:
         """Write the last status; once the cache has seen it, forget the execution (an old version would start it anew)
@@ -278,10 +320,16 @@ class WorkflowController:
         if live.deferred:
             live.dirty_since = live.dirty_since or now
         waits = [None if decision.wake is None else decision.wake - now]
+        if decision.changed or decision.effects:
+            live.heard = now
+        if live.stage is Stage.RUNNING and (idle := self._idle(execution)):
+            waits.append(max(live.heard + idle - now, idle / 4))  # later, where something is under way then
         if decision.changed:
             live.dirty_since = live.dirty_since or now
             if self._observer is not None:
                 self._observer(execution)
+        if decision.more:
+            self._queue.add(live.key)
         if execution.phase.ended:
             live.stage = Stage.ENDED
         waits.append(self._checkpoint_when_due(live, now))
@@ -317,6 +365,7 @@ class WorkflowController:
 
     def _begin_loading(self, workflow: FlyteWorkflow) -> None:
         metadata = workflow.metadata
+        self._resting.discard(workflow.key)
         live = Live(workflow.key, metadata.uid)
         live.note(metadata.resource_version, workflow.status)
         self._live[workflow.key] = live
@@ -363,17 +412,18 @@ class WorkflowController:
         if attempt is not None:
             live.nodes_of_pods[execution.pod_name(effect.node, attempt)] = effect.node
         priority = LAUNCH if isinstance(effect, Launch) else OBSERVE
+        live.in_flight += 1
         self._effects.submit(live.key, lambda: self._do_effect(live, execution, effect), priority)
 
     async def _do_effect(self, live: Live, execution: Execution, effect: Effect) -> None:
         node = execution.view(effect.node)
         facts = await act(node, effect, self._services)
+        live.in_flight -= 1
         if isinstance(effect, Launch) and is_given_up(node, effect.attempt):
             live.deferred.append(StopPod(effect.node, effect.attempt))  # another stop may have come before the pod
             self._queue.add(live.key)
         if facts:
-            live.inbox.extend((effect.node, fact) for fact in facts)
-            self._queue.add(live.key)
+            self._tell(live, effect.node, *facts)
 
     # checkpoint
 
@@ -474,6 +524,10 @@ def _is_of_failure_node(execution: Execution, effect: Effect) -> bool:
         return False
     node = execution.view(effect.node)
     return node.in_graph == node.graph.failure
+
+
+def _can_wait(fact: Fact) -> bool:
+    return isinstance(fact, Launched) or (isinstance(fact, PodSeen) and fact.phase is PodPhase.RUNNING)
 
 
 def _owner_uids(pod: Pod) -> tuple[str, ...]:

@@ -48,6 +48,8 @@ class Live:
         "deferred",
         "dirty_since",
         "execution",
+        "heard",
+        "in_flight",
         "inbox",
         "key",
         "mark",
@@ -74,6 +76,10 @@ class Live:
         self.new = True
         """Whether no status held it when it was loaded."""
         self.inbox: list[tuple[int, Fact]] = []
+        self.heard = 0.0
+        """Epoch seconds of the last round that had news or decided something."""
+        self.in_flight = 0
+        """Effects on its nodes that wait or are under way."""
         self.nodes_of_pods: dict[str, int] = {}
         self.dirty_since: float | None = None
         """Epoch seconds of the first change that no status holds yet."""
@@ -97,6 +103,17 @@ class Live:
         self.mark = mark_of(status)
         self.status_bytes = size_of(status)
         self.offloaded_to = offloaded_to(status)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether all of it is in the status and in pods, and nothing is under way: it could be rebuilt from those."""
+        return (
+            self.stage is Stage.RUNNING
+            and not (self.inbox or self.in_flight or self.writing or self.deferred)
+            and self.dirty_since is None
+            and self.execution is not None
+            and not (self.execution.stopping or self.execution.todo)
+        )
 
     def take_facts(self) -> list[tuple[int, Fact]]:
         facts, self.inbox = self.inbox, []

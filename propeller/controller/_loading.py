@@ -6,6 +6,7 @@ Plans are shared by digest and live as long as somebody runs one. Parsing more t
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from weakref import WeakValueDictionary
 
@@ -30,7 +31,9 @@ from propeller.handlers.tasks import attempt_of, node_of, system_failures_of
 from propeller.kube import Client, Pod
 from propeller.status import decode_status, rebuild
 from propeller.storage import Storage, read_literals
-from propeller.workflow import AttemptProven, Execution, Graph, NodeView, Plan, parse_plan
+from propeller.workflow import AttemptProven, Execution, Graph, NodeKind, NodePhase, NodeView, Plan, parse_plan
+
+_log = logging.getLogger(__name__)
 
 INLINE_BYTES = 128 * 1024
 """About 5 ms of parsing: the longest that a round may wait."""
@@ -47,6 +50,20 @@ def prove(execution: Execution, pods: Iterable[Pod]) -> None:
         execution.unclaimed.update(execution.proven.keys() - execution.unique_ids_of_started())
 
 
+def _outputs_left(execution: Execution) -> dict[str, str]:
+    """By unique node id, the directory of each task's outputs; without failure nodes, which have to run anew."""
+    found = {}
+    for number in execution.user_nodes():
+        node = execution.view(number)
+        if (
+            execution.phases[number] == NodePhase.SUCCEEDED
+            and node.spec.kind is NodeKind.TASK
+            and node.in_graph != node.graph.failure
+        ):
+            found[execution.unique_id(number)] = execution.output_directory(number)
+    return found
+
+
 class Loader:
     """Makes executions; see the module's text."""
 
@@ -57,6 +74,7 @@ class Loader:
         self._plans: WeakValueDictionary[str, Plan] = WeakValueDictionary()
         self._closures: dict[str, bytes] = {}
         self._loaded: set[str] = set()
+        self._kept: dict[str, Plan] = {}
 
     def transform(self, workflow: FlyteWorkflow) -> FlyteWorkflow:
         """For the informer: set the closure aside until its execution is loaded, and keep the rest."""
@@ -69,6 +87,11 @@ class Loader:
         """The object is gone or ended: nobody will ask for its closure."""
         self._closures.pop(uid, None)
         self._loaded.discard(uid)
+        self._kept.pop(uid, None)
+
+    def keep(self, uid: str, plan: Plan) -> None:
+        """The execution leaves memory, and is to come back without asking the server for its closure."""
+        self._kept[uid] = plan
 
     async def load(self, workflow: FlyteWorkflow, now: float) -> tuple[Execution, bool]:
         """The execution, and whether it is new (True) or rebuilt from its status.
@@ -77,15 +100,16 @@ class Loader:
         NotFound or Unavailable where the object has to be read again and is not there.
         """
         uid = workflow.metadata.uid
-        closure = self._closures.get(uid) or await self._fetch(workflow)
-        execution, new = await self._execution(workflow, closure, now)
+        plan = self._kept.get(uid) or await self._plan(workflow, self._closures.get(uid) or await self._fetch(workflow))
+        execution, new = await self._execution(workflow, plan, now)
         self._closures.pop(uid, None)
+        self._kept.pop(uid, None)
         self._loaded.add(uid)
         return execution, new
 
     async def show(self, workflow: FlyteWorkflow, now: float) -> Execution:
         """The execution of a whole object as its status has it, for people to look at. Raises as `load` does."""
-        return (await self._execution(workflow, closure_of(workflow), now))[0]
+        return (await self._execution(workflow, await self._plan(workflow, closure_of(workflow)), now))[0]
 
     async def _fetch(self, workflow: FlyteWorkflow) -> bytes:
         """The closure of an execution that was loaded before, and has to be again. Raises NotFound, Unavailable."""
@@ -94,13 +118,39 @@ class Loader:
             raise NotFound(f"{workflow.key} is another object of the same name now", status=404)
         return closure_of(whole)
 
-    async def _execution(self, workflow: FlyteWorkflow, closure: bytes, now: float) -> tuple[Execution, bool]:
-        plan = await self._plan(workflow, closure)
+    async def _execution(self, workflow: FlyteWorkflow, plan: Plan, now: float) -> tuple[Execution, bool]:
         info = info_of(workflow, await self._inputs(workflow), self._metadata_prefix)
         snapshot = await decode_status(workflow.status, self._storage)
         if snapshot is None:
-            return Execution(info, plan, now=now), True
-        return await rebuild(info, plan, snapshot, self._dynamic_graph), False
+            execution = Execution(info, plan, now=now)
+        else:
+            execution = await rebuild(info, plan, snapshot, self._dynamic_graph)
+        earlier = info.spec.execution_config.recovery_execution
+        if earlier is not None and earlier.name and not execution.phase.ended:
+            execution.recovered = await self._recovered(execution, earlier.name)
+        return execution, snapshot is None
+
+    async def _recovered(self, execution: Execution, name: str) -> dict[str, str]:
+        """Where the execution `name`, of the same namespace, left the outputs of tasks that succeeded.
+
+        Raises Invalid where it is of another workflow. One that is gone leaves everything to be run.
+        """
+        try:
+            workflow = await self._client.get(WORKFLOWS, name, execution.info.namespace)
+        except NotFound:
+            _log.warning("%s: execution %s is gone, so nothing of it is recovered", execution.key, name)
+            return {}
+        plan = await self._plan(workflow, closure_of(workflow))
+        if plan.digest != execution.plan.digest:
+            raise Invalid(
+                f"executionConfig.RecoveryExecution names {name!r}, which ran another workflow or version: "
+                "relaunch instead"
+            )
+        snapshot = await decode_status(workflow.status, self._storage)
+        if snapshot is None:
+            return {}
+        info = info_of(workflow, await self._inputs(workflow), self._metadata_prefix)
+        return _outputs_left(await rebuild(info, plan, snapshot, self._dynamic_graph))
 
     async def _plan(self, workflow: FlyteWorkflow, closure: bytes) -> Plan:
         if workflow.workflow_closure_reference:

@@ -17,7 +17,7 @@ from typing import Any
 
 from propeller.errors import CorruptBlob, ErrorKind, Invalid, MissingBlob, PropellerError, Retryable
 from propeller.handlers._branch import choose
-from propeller.handlers._collect import collect
+from propeller.handlers._collect import collect, recover
 from propeller.handlers._outputs import gather_outputs, write_outputs
 from propeller.handlers._pods import adopt, expire, launch, stop_pod
 from propeller.handlers._services import Services
@@ -35,6 +35,7 @@ from propeller.workflow import (
     Launch,
     NodeView,
     OutputsWritten,
+    Recover,
     Stopped,
     StopPod,
     WriteInputs,
@@ -126,8 +127,13 @@ async def collect_attempt(node: NodeView, effect: Collect, services: Services) -
     return (await collect(node, effect.attempt, services.storage),)
 
 
+async def recover_attempt(node: NodeView, effect: Recover, services: Services) -> tuple[Fact, ...]:
+    return (await recover(node, effect, services.storage),)
+
+
 EXECUTORS: Mapping[type[Effect], Executor] = {
     Launch: launch,
+    Recover: recover_attempt,
     Adopt: adopt,
     Expire: expire,
     StopPod: stop_pod,

@@ -15,7 +15,16 @@ from propeller.errors import CorruptBlob, ErrorKind, Invalid, MissingBlob
 from propeller.handlers._dynamic import plan_of_futures
 from propeller.handlers._together import together
 from propeller.storage import Storage
-from propeller.workflow import EffectFailed, Failure, FuturesFound, NodeView, OutputsFound
+from propeller.workflow import (
+    EffectFailed,
+    Failure,
+    FuturesFound,
+    NodeView,
+    NotRecovered,
+    OutputsFound,
+    Recover,
+    Recovered,
+)
 
 _DOCUMENTS = ("futures.pb", "error.pb", "outputs.pb")
 
@@ -35,6 +44,21 @@ async def collect(node: NodeView, attempt: int, storage: Storage) -> _Ending:
     if error is not None:
         return EffectFailed(attempt, _error(error, f"{directory}/error.pb"))
     return _outputs(attempt, task, outputs, f"{directory}/outputs.pb")
+
+
+async def recover(node: NodeView, effect: Recover, storage: Storage) -> Recovered | NotRecovered:
+    """Take over what an earlier execution left. Raises StorageError."""
+    task = node.graph.plan.task(node.spec.task)
+    if not task.interface.outputs.variables:
+        return Recovered(effect.attempt)
+    try:
+        outputs = await storage.read(f"{effect.source}/outputs.pb", fresh=True)
+    except (MissingBlob, CorruptBlob):
+        return NotRecovered(effect.attempt)
+    if not isinstance(_outputs(effect.attempt, task, outputs, effect.source), OutputsFound):
+        return NotRecovered(effect.attempt)
+    await storage.write(f"{node.execution.output_directory(node.number, effect.attempt)}/outputs.pb", outputs)
+    return Recovered(effect.attempt)
 
 
 async def has_ended(node: NodeView, attempt: int, storage: Storage) -> bool:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from propeller.errors import (
     AlreadyExists,
     Conflict,
@@ -50,6 +52,13 @@ QUOTA_RETRY_SECONDS = 5.0
 
 UNAVAILABLE_RETRY_SECONDS = 1.0
 
+
+class _Unread(msgspec.Struct, frozen=True):
+    """The answer to a create: the pod's events tell all of it."""
+
+
+CREATED = PODS.typed(_Unread)
+
 LOOKS = 5
 """How often a pod that changes just then is looked at again before a pause."""
 
@@ -76,7 +85,7 @@ async def _create(node: NodeView, attempt: int, name: str, pod: dict[str, Any], 
     """Create the pod, or find it there; where the server has no room or no answer now, wait for a later try."""
     namespace = node.execution.info.namespace
     try:
-        await client.create(PODS, pod, namespace)
+        await client.create(CREATED, pod, namespace)
     except AlreadyExists:
         return await _find(node, attempt, name, client)
     except Throttled as error:

@@ -30,10 +30,13 @@ from propeller.workflow import (
     Launching,
     NodePhase,
     NodeView,
+    NotRecovered,
     Opening,
     OutputsFound,
     PodPhase,
     PodSeen,
+    Recover,
+    Recovered,
     Refused,
     Resume,
     Running,
@@ -94,6 +97,10 @@ def step_task(node: NodeView, state: State | None, fact: Fact, now: float) -> St
         return None  # about an attempt that is over
     attempt = state.attempt
     match fact:
+        case Recovered() if isinstance(state, Launching):
+            return SUCCEEDED
+        case NotRecovered() if isinstance(state, Launching):
+            return Step(state=state, effects=(Launch(node.number, attempt),))
         case Launched() if isinstance(state, Launching):
             return Step(state=Running(attempt, state.since), wakes=(now + UNSEEN,))
         case Launched() if isinstance(state, Running) and state.started:
@@ -138,11 +145,19 @@ def _launch(
     return Step(
         state=Launching(attempt, now),
         attempt=attempt,
-        effects=(Launch(node.number, attempt),),
+        effects=(_beginning(node, attempt),),
         wakes=(*wakes, *_deadline(node, now)),
         system_failure=system,
         system_failures=system_failures,
     )
+
+
+def _beginning(node: NodeView, attempt: int) -> Launch | Recover:
+    """How an attempt begins: the first one of a node that an earlier execution has run takes its outputs over."""
+    recovered = node.execution.recovered
+    if recovered and attempt == 0 and (source := recovered.get(node.execution.unique_id(node.number))):
+        return Recover(node.number, attempt, source)
+    return Launch(node.number, attempt)
 
 
 def _deadline(node: NodeView, since: float) -> tuple[float, ...]:

@@ -129,7 +129,7 @@ def _make(directory: str) -> None:
         os.mkdir(directory)  # noqa: PTH102 - pathlib costs more
     except FileNotFoundError:
         _make(os.path.dirname(directory))  # noqa: PTH120
-        os.makedirs(directory, exist_ok=True)  # noqa: PTH103 - another writer may have been here meanwhile
+        _make(directory)  # another writer may have been here meanwhile
     except FileExistsError:
         if not os.path.isdir(directory):  # noqa: PTH112
             raise

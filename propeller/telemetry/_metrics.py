@@ -6,6 +6,8 @@ What exists anyway (queue depths, lag) is read when it is scraped, and costs not
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import Counter as Counts
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -34,7 +36,7 @@ class Metrics:
 
     def __init__(self) -> None:
         # Imported here: 0.1 s that no user of informers and queues alone should pay.
-        from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+        from prometheus_client import CollectorRegistry, Counter, disable_created_metrics
         from prometheus_client.gc_collector import GCCollector
         from prometheus_client.platform_collector import PlatformCollector
         from prometheus_client.process_collector import ProcessCollector
@@ -44,16 +46,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        self._rounds = Counter(
-            "propeller_rounds", "Rounds that have ended.", ["controller", "outcome"], registry=self.registry
-        )
-        self._round_seconds = Histogram(
-            "propeller_round_seconds",
-            "Time of a round.",
-            ["controller"],
-            buckets=_ROUND_BUCKETS,
-            registry=self.registry,
-        )
+        self._rounds = _Rounds()
         self._blocks = Counter(
             "propeller_loop_blocks", "Times the event loop was blocked over the threshold.", registry=self.registry
         )
@@ -62,21 +55,12 @@ class Metrics:
             "propeller_queue_waiting", "Keys that wait for a round now, by tenant.", "tenant", "queue"
         )
         self._lag = _Gauges("propeller_loop_lag_max_seconds", "Longest time that the event loop was blocked.")
-        for gauges in (self._leading, self._waiting, self._lag):
-            self.registry.register(gauges)
+        for family in (self._rounds, self._leading, self._waiting, self._lag):
+            self.registry.register(family)
 
     def rounds_of(self, controller: str) -> Callable[[str, float], None]:
         """The `on_round` of a controller: counts (outcome, seconds)."""
-        observe = self._round_seconds.labels(controller).observe
-        count: dict[str, Callable[[], None]] = {}  # to look a label up costs more than to count
-
-        def on_round(outcome: str, seconds: float) -> None:
-            if outcome not in count:
-                count[outcome] = self._rounds.labels(controller, outcome).inc
-            count[outcome]()
-            observe(seconds)
-
-        return on_round
+        return self._rounds.of(controller)
 
     def watch_queue(self, queue: str, depths: Callable[[], Mapping[Hashable, int]]) -> None:
         """Report `depths` (by tenant) under the name `queue`; the smallest tenants over 100 as one, `(others)`."""
@@ -104,6 +88,53 @@ class Metrics:
         from prometheus_client import generate_latest
 
         return generate_latest(self.registry)
+
+
+class _RoundsOf:
+    """What one controller's rounds came to. There are thousands a second: prometheus_client's own would cost more than
+    a tenth of them, for it counts across threads.
+    """
+
+    def __init__(self) -> None:
+        self.outcomes: Counts[str] = Counts()
+        self.buckets = [0] * (len(_ROUND_BUCKETS) + 1)
+        self.seconds = 0.0
+
+    def count(self, outcome: str, seconds: float) -> None:
+        self.outcomes[outcome] += 1
+        self.buckets[bisect_left(_ROUND_BUCKETS, seconds)] += 1
+        self.seconds += seconds
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """Buckets in Prometheus' form: each with all that are smaller."""
+        found, total = [], 0
+        for bound, count in zip((*map(str, _ROUND_BUCKETS), "+Inf"), self.buckets, strict=True):
+            total += count
+            found.append((bound, float(total)))
+        return found
+
+
+class _Rounds:
+    """Counts and times of rounds, by controller."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, _RoundsOf] = {}
+
+    def of(self, controller: str) -> Callable[[str, float], None]:
+        """The `on_round` of a controller."""
+        return self._of.setdefault(controller, _RoundsOf()).count
+
+    def collect(self) -> Iterable[Metric]:
+        from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily
+
+        ended = CounterMetricFamily("propeller_rounds", "Rounds that have ended.", labels=["controller", "outcome"])
+        times = HistogramMetricFamily("propeller_round_seconds", "Time of a round.", labels=["controller"])
+        for controller, rounds in self._of.items():
+            for outcome, count in rounds.outcomes.items():
+                ended.add_metric([controller, outcome], count)
+            times.add_metric([controller], rounds.cumulative(), rounds.seconds)
+        yield ended
+        yield times
 
 
 class _Gauges:

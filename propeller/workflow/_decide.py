@@ -25,7 +25,7 @@ from propeller.workflow._states import Inside, State
 from propeller.workflow._states import Mapping as MappingState
 
 EXECUTION = -1
-"""The node number of facts about the execution as a whole: `Cancel`."""
+"""The node number of facts about the execution as a whole: `Cancel`, `TimeIsUp`."""
 
 
 class Opening(msgspec.Struct, frozen=True):
@@ -64,31 +64,55 @@ StepFunction = Callable[[NodeView, State | None, Fact, float], Step | None]
 """`(node, state, fact, now) -> Step`, pure; None where the fact changes nothing."""
 
 
+MOST_FACTS = 500
+"""Of one round: some 5 ms. What is left over waits in the execution for the next round, which is due at once."""
+
+
 class Decision(msgspec.Struct, frozen=True):
-    """`effects` in the order decided, the next time to look again, and whether anything changed that a checkpoint would
-    keep.
+    """`effects` in the order decided, the next time to look again, whether anything changed that a checkpoint would
+    keep, and whether there is more to decide now.
     """
 
     effects: list[Effect]
     wake: float | None
     changed: bool
+    more: bool = False
 
 
 def begin(execution: Execution, steps: Mapping[NodeKind, StepFunction], now: float) -> Decision:
     """Open the root and start its first nodes."""
     execution.phase = WorkflowPhase.RUNNING
+    _arm_deadline(execution)
     frame = execution.open_frame(execution.plan.root)
-    return decide(execution, [(frame.base + entry, Start()) for entry in frame.graph.entries], now, steps)
+    start = Start()
+    return decide(execution, [(frame.base + entry, start) for entry in frame.graph.entries], now, steps)
 
 
 def resume(execution: Execution, steps: Mapping[NodeKind, StepFunction], now: float) -> Decision:
     """The first round after a rebuild: active nodes ask again for what they wait for, and ready ones start."""
-    facts: list[tuple[int, Fact]] = [(node, Resume()) for node in execution.states]
+    _arm_deadline(execution)
+    again, start = Resume(), Start()
+    facts: list[tuple[int, Fact]] = [(node, again) for node in execution.states]
     for frame in execution.frames:
         if not frame.ended:
-            facts.extend((node, Start()) for node in _ready(execution, frame))
-    failing = [frame for frame in execution.frames if frame.failure is not None and not frame.ended]
-    return _Round(execution, steps, now, failing).run(facts)
+            facts.extend((node, start) for node in _ready(execution, frame))
+    execution.failing = [frame for frame in execution.frames if frame.failure is not None and not frame.ended]
+    for frame in execution.failing:
+        if frame.failure is not None and frame.graph.policy is FailurePolicy.FAIL_IMMEDIATELY:
+            facts.extend(_cancels(execution, frame, frame.failure))
+    return _Round(execution, steps, now).run(facts)
+
+
+def _cancels(execution: Execution, frame: Frame, failure: Failure) -> Iterator[tuple[int, Fact]]:
+    """What stops the others in a frame that fails by one; not what runs because it has."""
+    reason = Cancel(f"node {failure.node} failed")
+    return ((node, reason) for node in execution.active_in(frame) if node - frame.base != frame.graph.failure)
+
+
+def _arm_deadline(execution: Execution) -> None:
+    """The whole execution's time, from its creation on (the resource's activeDeadlineSeconds)."""
+    if limit := execution.info.spec.active_deadline_seconds:
+        execution.wake_at(execution.created_at + limit, EXECUTION)
 
 
 def _ready(execution: Execution, frame: Frame) -> Iterator[int]:
@@ -106,35 +130,50 @@ def decide(
     execution: Execution, facts: Iterable[tuple[int, Fact]], now: float, steps: Mapping[NodeKind, StepFunction]
 ) -> Decision:
     """One round: `facts` are (node number, fact) pairs, `now` epoch seconds."""
-    return _Round(execution, steps, now, []).run(facts)
+    return _Round(execution, steps, now).run(facts)
 
 
 class _Round:
-    def __init__(
-        self, execution: Execution, steps: Mapping[NodeKind, StepFunction], now: float, failing: list[Frame]
-    ) -> None:
+    """`_inner` are facts that follow from what this round decided, and that nothing else would tell again: they are all
+    heard before it ends. `execution.todo` may stay for the next one: after a crash a resume would come to the same.
+    """
+
+    def __init__(self, execution: Execution, steps: Mapping[NodeKind, StepFunction], now: float) -> None:
         self._execution = execution
         self._steps = steps
         self._now = now
-        self._todo: deque[tuple[int, Fact]] = deque()
+        self._todo = execution.todo
+        self._inner: deque[tuple[int, Fact]] = deque()
         self._effects: list[Effect] = []
         self._changed = False
-        self._failing = failing
+        self._failing = execution.failing
 
     def run(self, facts: Iterable[tuple[int, Fact]]) -> Decision:
         execution = self._execution
-        self._todo.extend(facts)
+        for heard_now in facts:
+            self._queue_of(heard_now[0]).append(heard_now)
         while execution.timers and execution.timers[0][0] <= self._now:
-            self._todo.append((heapq.heappop(execution.timers)[1], TimeIsUp()))
-        while self._todo or self._fill_places() or self._settle():
-            node, fact = self._todo.popleft()
+            node = heapq.heappop(execution.timers)[1]
+            self._queue_of(node).append((node, TimeIsUp()))
+        heard = 0
+        while self._inner or self._todo or self._fill_places() or self._settle():
+            if self._inner:
+                node, fact = self._inner.popleft()
+            elif heard < MOST_FACTS:
+                node, fact = self._todo.popleft()
+                heard += 1
+            else:
+                break
             if node == EXECUTION:
-                if isinstance(fact, Cancel):
-                    self._abort(fact)
+                self._end_execution(fact)
             else:
                 self._deliver(node, fact)
         wake = execution.timers[0][0] if execution.timers else None
-        return Decision(self._effects, wake, self._changed)
+        return Decision(self._effects, wake, self._changed, bool(self._todo))
+
+    def _queue_of(self, node: int) -> deque[tuple[int, Fact]]:
+        """An end of the whole does not wait behind what it makes vain."""
+        return self._inner if node == EXECUTION else self._todo
 
     def _deliver(self, node: int, fact: Fact) -> None:
         execution = self._execution
@@ -242,11 +281,11 @@ class _Round:
         if frame.ended:
             return
         if frame.items:
-            self._todo.append((frame.parent, ChildEnded(view.in_graph, failure)))
+            self._inner.append((frame.parent, ChildEnded(view.in_graph, failure)))
         elif view.in_graph == frame.graph.failure:
             self._end_frame(frame)
         elif (branch := frame.graph.case_of.get(view.in_graph)) is not None:
-            self._todo.append((frame.base + branch, ChildEnded(view.in_graph, failure)))
+            self._inner.append((frame.base + branch, ChildEnded(view.in_graph, failure)))
         elif failure is not None:
             self._fail(frame, failure)
         elif phase is NodePhase.SUCCEEDED and view.in_graph == frame.graph.end:
@@ -289,8 +328,7 @@ class _Round:
         if frame.parent < 0:
             self._execution.phase = WorkflowPhase.FAILING
         if frame.graph.policy is FailurePolicy.FAIL_IMMEDIATELY:
-            reason = Cancel(f"node {failure.node} failed")
-            self._todo.extend((node, reason) for node in self._execution.active_in(frame))
+            self._todo.extend(_cancels(self._execution, frame, failure))  # behind the news that came with it
 
     def _settle(self) -> bool:
         """End failed frames in which nothing is active nor about to be, once their failure node, if any, has run.
@@ -309,7 +347,7 @@ class _Round:
                 if frame.parent < 0:
                     execution.phase = WorkflowPhase.HANDLING_FAILURE_NODE
                 self._meet(frame, failure_node)
-        return bool(self._todo)
+        return bool(self._todo or self._inner)
 
     def _has_held(self, frame: Frame) -> bool:
         end = frame.base + len(frame.graph.nodes)
@@ -318,13 +356,18 @@ class _Round:
     def _end_frame(self, frame: Frame) -> None:
         frame.ended = True
         if frame.parent >= 0:
-            self._todo.append((frame.parent, FrameEnded(frame.failure)))
+            self._inner.append((frame.parent, FrameEnded(frame.failure)))
             return
         execution = self._execution
         execution.phase = WorkflowPhase.FAILED if frame.failure else WorkflowPhase.SUCCEEDED
         execution.failure = frame.failure
+        self._nothing_more()
+
+    def _nothing_more(self) -> None:
+        execution = self._execution
         execution.ended_at = self._now
         execution.timers.clear()
+        execution.todo.clear()
 
     def _cancel_inside(self, state: State | None, fact: Cancel) -> None:
         """Whatever runs inside a cancelled node is cancelled with it."""
@@ -335,12 +378,22 @@ class _Round:
     def _cancel_frame(self, number: int, fact: Cancel) -> None:
         frame = self._execution.frames[number]
         frame.ended = True
-        self._todo.extend((node, fact) for node in self._execution.active_in(frame))
+        self._inner.extend((node, fact) for node in self._execution.active_in(frame))
 
-    def _abort(self, fact: Cancel) -> None:
+    def _end_execution(self, fact: Fact) -> None:
+        """It is aborted, or its time is up."""
         execution = self._execution
         if execution.phase.ended:
             return
+        if isinstance(fact, TimeIsUp):
+            limit = execution.info.spec.active_deadline_seconds
+            late = Failure("TimeoutExpired", f"workflow active deadline [{limit}s] expired")
+            self._stop(Cancel(late.message), WorkflowPhase.FAILED, execution.failure_so_far or late)
+        elif isinstance(fact, Cancel):
+            self._stop(fact, WorkflowPhase.ABORTED, Failure("Aborted", fact.reason))
+
+    def _stop(self, fact: Cancel, phase: WorkflowPhase, failure: Failure) -> None:
+        execution = self._execution
         for frame in execution.frames:
             frame.ended = True
         execution.held.clear()
@@ -349,8 +402,7 @@ class _Round:
             step = self._steps[view.spec.kind](view, execution.states[node], fact, self._now)
             if step is not None:
                 self._apply(view, step)
-        execution.phase = WorkflowPhase.ABORTED
-        execution.failure = Failure("Aborted", fact.reason)
-        execution.ended_at = self._now
-        execution.timers.clear()
+        execution.phase = phase
+        execution.failure = failure
+        self._nothing_more()
         self._changed = True

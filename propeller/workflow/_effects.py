@@ -17,6 +17,13 @@ class Launch(Effect, frozen=True):
     attempt: int
 
 
+class Recover(Effect, frozen=True):
+    """Take over the outputs that an earlier execution left at `source`. → Recovered, NotRecovered, EffectFailed"""
+
+    attempt: int
+    source: str
+
+
 class Adopt(Effect, frozen=True):
     """Look for the pod of an attempt that was running before a restart. → PodSeen, GONE where there is none"""
 

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import msgspec
 from flyteidl.core import literals_pb2
 
-from propeller.workflow._facts import Failure
+from propeller.workflow._facts import Fact, Failure
 from propeller.workflow._names import pod_name, unique_node_id
 from propeller.workflow._plan import Graph, Plan
 from propeller.workflow._spec import ExecutionSpec, NodeKind, NodeSpec
@@ -153,8 +153,16 @@ class Execution:
         self.running = 0
         self.held: deque[int] = deque()
         self.timers: list[tuple[float, int]] = []
+        self.todo: deque[tuple[int, Fact]] = deque()
+        """Facts that a round left for the next one."""
+        self.failing: list[Frame] = []
+        """Frames that have failed, and have yet to be looked at for whether they can end."""
         self.proven: dict[str, AttemptProven] = {}
         """By unique node id: the highest attempt that a pod proves, learnt when an execution is rebuilt after a crash.
+        """
+        self.recovered: dict[str, str] = {}
+        """By unique node id: the directory in which an earlier execution left the outputs of a node that has not to run
+        again.
         """
         self.unclaimed: set[str] = set()
         """Unique ids of nodes that pods prove to have been started, and that we have not come to yet: each still has
@@ -177,6 +185,11 @@ class Execution:
         """Whether one more task may run."""
         limit = self.max_parallelism
         return not limit or self.running + len(self.unclaimed) + len(self.stopping) < limit
+
+    @property
+    def failure_so_far(self) -> Failure | None:
+        """What the root failed by, where that has happened; the execution ends with it once all has settled."""
+        return self.frames[0].failure if self.frames else None
 
     def open_frame(self, graph: Graph, *, parent: int = -1, parent_attempt: int = 0, items: bool = False) -> Frame:
         frame = Frame(len(self.frames), len(self.phases), graph, parent, parent_attempt, items=items)

@@ -59,6 +59,18 @@ class Launched(msgspec.Struct, frozen=True):
     attempt: int
 
 
+class Recovered(msgspec.Struct, frozen=True):
+    """What an earlier execution left is the attempt's result."""
+
+    attempt: int
+
+
+class NotRecovered(msgspec.Struct, frozen=True):
+    """The earlier execution's outputs are not there: the attempt has to run."""
+
+    attempt: int
+
+
 class Refused(msgspec.Struct, frozen=True):
     """There is no room now: quota, throttling. Try again after `after` seconds."""
 
@@ -143,6 +155,8 @@ Fact = (
     | Resume
     | PodSeen
     | Launched
+    | Recovered
+    | NotRecovered
     | Refused
     | EffectFailed
     | Expired

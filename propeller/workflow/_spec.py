@@ -177,6 +177,7 @@ class ExecutionConfig(msgspec.Struct, frozen=True, rename="pascal"):
     interruptible: bool | None = None
     environment_variables: dict[str, str] | None = None
     task_resources: TaskResources = TaskResources()
+    recovery_execution: ExecutionIdentity | None = None
 
 
 class NodeDefaults(msgspec.Struct, frozen=True):

@@ -158,6 +158,32 @@ async def test_kubectl_shows_how_an_execution_stands(running: Cluster) -> None:
 
 
 @pytest.mark.needs("kubectl", "flytekit")
+async def test_an_execution_that_was_aborted_is_recovered_and_one_that_succeeded_is_relaunched(
+    running: Cluster,
+) -> None:
+    async def again(verb: str, name: str) -> Any:
+        words = ("-n", NAMESPACE, "--kubeconfig", running.operator, "--output", "json")
+        new = json.loads(await output_of(PROPELLER, verb, name, *words))["name"]
+        ended = await status(running, new, "-w")
+        assert ended["phase"] == "SUCCEEDED", ended["error"]
+        pods = await kubectl(
+            running.operator, "get", "pods", "-n", NAMESPACE, "-l", f"execution-id={new}", "-o", "name"
+        )
+        return ended["outputs"], len(pods.split())
+
+    name = await create(running, "sweep", "sweep", {"count": 3})
+    outputs = (await status(running, name, "-w"))["outputs"]
+    assert (await again("relaunch", name)) == (outputs, 5)
+    failed = {"status": {"phase": 5}}  # as if its last step had gone wrong
+    await kubectl(
+        running.operator,
+        *("patch", "flyteworkflow", name, "-n", NAMESPACE, "--subresource=status", "--type=merge"),
+        *("-p", json.dumps(failed)),
+    )
+    assert (await again("recover", name)) == (outputs, 0)
+
+
+@pytest.mark.needs("kubectl", "flytekit")
 async def test_an_execution_goes_on_where_a_killed_controller_left_it(cluster: Cluster) -> None:
     namespace = "killed"
     await kubectl(cluster.operator, "create", "namespace", namespace)

@@ -14,19 +14,19 @@ SEEDS = 500
 PARTS = 4
 
 FOUND_BY = {
-    "a fact is lost after a failed write": 243,
+    "a fact is lost after a failed write": 220,
     "a launch whose answer is lost is another attempt": 201,
     "a pod that is gone has succeeded": 252,
     "an adopted pod that is missing is waited for": 221,
-    "anybodys pod is ours": 283,
-    "attempts that pods prove are ignored": 350,
+    "anybodys pod is ours": 463,
+    "attempts that pods prove are ignored": 1065,
     "foreign statuses are overwritten": 203,
-    "pods that still run are left at the end": 320,
+    "pods that still run are left at the end": 611,
     "status is written onto any version": 200,
-    "system failures draw on the users budget": 201,
+    "system failures draw on the users budget": 206,
     "task timers are ignored": 201,
     "the budget of a status is ignored": 200,
-    "the fence never holds": 217,
+    "the fence never holds": 226,
     "the parallelism limit is ignored": 200,
     "timers are forgotten": 201,
 }

@@ -103,7 +103,7 @@ class Driver:
         while True:
             facts = [(effect.node, fact) for effect in decision.effects for fact in self.facts_of(effect)]
             self.at_once = max(self.at_once, self.execution.running)
-            if not facts:
+            if not facts and not decision.more:
                 if decision.wake is None or self.execution.phase.ended:
                     return
                 self.now = max(self.now, decision.wake)

@@ -1,0 +1,109 @@
+"""An execution again, with or without what it has got done: what `propeller recover` and `relaunch` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+import orjson
+
+from propeller.cli._connecting import cluster_options, connected, require_workflows
+from propeller.cli._loop import run
+from propeller.cli._settings import load_settings
+from propeller.cli._workflow import new_execution_name
+from propeller.errors import AlreadyExists, Invalid, NotFound, PropellerError
+from propeller.kube import FLYTE_WORKFLOWS, Raw
+from propeller.workflow import WorkflowPhase, label_value
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+WORKFLOWS = FLYTE_WORKFLOWS.typed(Raw)
+
+_NOT_TAKEN_OVER = frozenset({"apiVersion", "kind", "metadata", "status"})
+_OF_THE_ENDED = frozenset({"termination-status", "completed-time"})
+"""Labels that FlytePropeller gives workflows when they end."""
+
+_OF_KUBECTL = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
+
+
+def again_options(function: F) -> F:
+    """EXECUTION and what both commands take."""
+    for option in (
+        click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
+        click.option("--name", default="", help="Of the new execution; default: a random one."),
+        click.option("--namespace", "-n", default=None, help="Default: the context's."),
+        cluster_options,
+        click.argument("execution"),
+    ):
+        function = option(function)
+    return function
+
+
+def run_again(
+    execution: str,
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str | None,
+    name: str,
+    output: str,
+    *,
+    recover: bool,
+) -> None:
+    """Create the new execution and say what it is called. Raises Invalid, PropellerError."""
+    new = name or new_execution_name()
+    metadata = run(_create(execution, new, kubeconfig, context, namespace, recover=recover))["metadata"]
+    if output == "json":
+        click.echo(orjson.dumps({"name": metadata["name"], "namespace": metadata["namespace"]}))
+    else:
+        click.echo(f"{metadata['name']} has been created; follow it by")
+        click.echo(f"  propeller status {metadata['name']} -n {metadata['namespace']} -w")
+
+
+async def _create(
+    name: str, new: str, kubeconfig: str | None, context: str | None, namespace: str | None, *, recover: bool
+) -> Raw:
+    async with connected(kubeconfig, context, load_settings(None)) as (client, connection):
+        await require_workflows(client, connection)
+        where = namespace or connection.namespace
+        try:
+            before = await client.get(WORKFLOWS, name, where)
+        except NotFound as error:
+            raise PropellerError(f"there is no execution {name} in namespace {where}; name another with -n") from error
+        if recover:
+            _require_something_to_recover(before)
+        try:
+            return await client.create(WORKFLOWS, again(before, new, recover=recover), where)
+        except AlreadyExists as error:
+            raise Invalid(f"--name {new}: an execution of that name exists in namespace {where}") from error
+
+
+def _require_something_to_recover(workflow: Raw) -> None:
+    name = workflow["metadata"]["name"]
+    phase = workflow.get("status", {}).get("phase", 0)
+    if phase == WorkflowPhase.SUCCEEDED:
+        raise Invalid(f"{name} has succeeded, so nothing is left to recover: propeller relaunch runs all of it again")
+    if phase not in {WorkflowPhase.FAILED, WorkflowPhase.ABORTED}:
+        raise Invalid(f"{name} has not ended: wait for it (propeller status {name} -w), or delete it")
+
+
+def again(workflow: Raw, name: str, *, recover: bool) -> dict[str, Any]:
+    """The resource of a further execution of the same workflow with the same inputs and settings."""
+    old = workflow["metadata"]
+    labels = {key: text for key, text in (old.get("labels") or {}).items() if key not in _OF_THE_ENDED}
+    annotations = {key: text for key, text in (old.get("annotations") or {}).items() if key not in _OF_KUBECTL}
+    if "execution-id" in labels:
+        labels["execution-id"] = label_value(name)
+    kept = {key: value for key, value in workflow.items() if key not in _NOT_TAKEN_OVER}
+    identity = {key: text for key, text in (kept.get("executionId") or {}).items() if key != "name"}
+    config = {key: value for key, value in (kept.get("executionConfig") or {}).items() if key != "RecoveryExecution"}
+    if recover:
+        config["RecoveryExecution"] = {**identity, "name": old["name"]}
+    return {
+        **kept,
+        "apiVersion": FLYTE_WORKFLOWS.api_version,
+        "kind": FLYTE_WORKFLOWS.kind,
+        "metadata": {"name": name, "namespace": old["namespace"], "labels": labels, "annotations": annotations},
+        "executionId": {**identity, "name": name} if identity else kept.get("executionId", {}),
+        "executionConfig": config,
+    }

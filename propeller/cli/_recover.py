@@ -1,0 +1,28 @@
+"""`propeller recover`: an execution again, without what it has got done."""
+
+from __future__ import annotations
+
+import click
+
+from propeller.cli._again import again_options, run_again
+
+
+@click.command("recover")
+@again_options
+def command(
+    *,
+    execution: str,
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str | None,
+    name: str,
+    output: str,
+) -> None:
+    """Run EXECUTION again under a new name, without the tasks that succeeded: their outputs are taken over.
+
+    For one that failed or was aborted: what had failed, and what came after it, runs. Its workflow is the same.
+
+    \b
+    propeller recover a9k2m4x7 -n flytesnacks-development
+    """
+    run_again(execution, kubeconfig, context, namespace, name, output, recover=True)

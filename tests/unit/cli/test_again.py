@@ -1,0 +1,58 @@
+"""The resource of an execution that is run again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from propeller.cli._again import again
+
+BEFORE: dict[str, Any] = {
+    "apiVersion": "flyte.lyft.com/v1alpha1",
+    "kind": "FlyteWorkflow",
+    "metadata": {
+        "name": "first",
+        "namespace": "flytesnacks-development",
+        "uid": "u",
+        "resourceVersion": "7",
+        "labels": {"execution-id": "first", "project": "flytesnacks", "termination-status": "terminated"},
+        "annotations": {"team": "a", "kubectl.kubernetes.io/last-applied-configuration": "{}"},
+        "managedFields": [{}],
+    },
+    "spec": {"id": "w"},
+    "inputs": {"literals": {"x": {}}},
+    "executionId": {"project": "flytesnacks", "domain": "development", "name": "first"},
+    "executionConfig": {"MaxParallelism": 5, "RecoveryExecution": {"name": "before"}},
+    "serviceAccountName": "runner",
+    "status": {"phase": 5},
+}
+
+
+def test_it_has_the_same_workflow_inputs_and_settings_under_a_new_name() -> None:
+    new = again(BEFORE, "second", recover=False)
+    assert new == {
+        "apiVersion": "flyte.lyft.com/v1alpha1",
+        "kind": "FlyteWorkflow",
+        "metadata": {
+            "name": "second",
+            "namespace": "flytesnacks-development",
+            "labels": {"execution-id": "second", "project": "flytesnacks"},
+            "annotations": {"team": "a"},
+        },
+        "spec": {"id": "w"},
+        "inputs": {"literals": {"x": {}}},
+        "executionId": {"project": "flytesnacks", "domain": "development", "name": "second"},
+        "executionConfig": {"MaxParallelism": 5},
+        "serviceAccountName": "runner",
+    }
+
+
+def test_a_recovery_names_the_execution_before() -> None:
+    config = again(BEFORE, "second", recover=True)["executionConfig"]
+    assert config["RecoveryExecution"] == {"project": "flytesnacks", "domain": "development", "name": "first"}
+
+
+def test_one_that_was_made_by_hand_needs_no_labels_nor_identity() -> None:
+    new = again({"metadata": {"name": "w", "namespace": "ns"}, "spec": {}}, "second", recover=True)
+    assert new["metadata"]["labels"] == {}
+    assert new["executionId"] == {}
+    assert new["executionConfig"] == {"RecoveryExecution": {"name": "w"}}

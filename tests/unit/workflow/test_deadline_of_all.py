@@ -1,0 +1,67 @@
+"""The whole execution's time: the resource's activeDeadlineSeconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from propeller.handlers import STEPS
+from propeller.workflow import (
+    Effect,
+    EffectFailed,
+    Execution,
+    ExecutionSpec,
+    Fact,
+    Failure,
+    Launch,
+    WorkflowPhase,
+    begin,
+    decide,
+    resume,
+)
+from tests.unit.workflow.drive import Driver, execution, graph, plan, task
+
+LIMITED = ExecutionSpec(active_deadline_seconds=60)
+
+
+def never_ends(of: Execution, effect: Effect) -> Iterable[Fact] | None:
+    return () if isinstance(effect, Launch) else None
+
+
+def test_an_execution_fails_when_its_time_is_up_and_stops_its_pods() -> None:
+    driver = Driver(execution(plan(graph(task("n0"), task("n1"))), LIMITED), never_ends)
+    ended = driver.run()
+    assert (ended.phase, ended.ended_at) == (WorkflowPhase.FAILED, 1060.0)
+    assert ended.failure is not None
+    assert (ended.failure.code, ended.failure.message) == (
+        "TimeoutExpired",
+        "workflow active deadline [60s] expired",
+    )
+    assert {name for name, _ in driver.stopped} == {"n0", "n1"}
+
+
+def test_one_that_ends_in_time_has_nothing_to_do_with_it() -> None:
+    ended = Driver(execution(plan(graph(task("n0"))), LIMITED)).run()
+    assert (ended.phase, ended.timers) == (WorkflowPhase.SUCCEEDED, [])
+
+
+def test_the_time_counts_from_the_creation_also_after_a_restart() -> None:
+    of = execution(plan(graph(task("n0"))), LIMITED)
+    begin(of, STEPS, 1000.0)
+    of.timers.clear()  # as after a rebuild
+    assert resume(of, STEPS, 1050.0).wake == 1060.0
+    assert decide(of, [], 1060.0, STEPS).changed
+    assert of.phase is WorkflowPhase.FAILED
+
+
+def test_what_it_had_failed_by_before_stays_the_reason() -> None:
+    def first_fails(of: Execution, effect: Effect) -> Iterable[Fact] | None:
+        if not isinstance(effect, Launch):
+            return None
+        own = Failure("Broken", "it broke")
+        return (EffectFailed(effect.attempt, own),) if of.unique_id(effect.node) == "n0" else ()
+
+    of = execution(plan(graph(task("n0"), task("n1"), onFailurePolicy=1)), LIMITED)
+    ended = Driver(of, first_fails).run()
+    assert (ended.phase, ended.ended_at) == (WorkflowPhase.FAILED, 1060.0)
+    assert ended.failure is not None
+    assert ended.failure.code == "Broken"
