@@ -29,7 +29,7 @@ fix: setup-dev  ## format, and mend what the linter can
 
 SEEDS ?= 500
 simulate: setup-dev  ## run the controller in SEEDS worlds of faults and crashes drawn from seeds
-	$(PY) -m tests.simulation --seeds $(SEEDS)
+	$(PY) -m tests.simulation --seeds $(SEEDS) --processes 0
 
 MINUTES ?= 5
 soak: setup-dev $(if $(KUBEBUILDER_ASSETS),,assets)  ## run informers on a real kube-apiserver through MINUTES of writers, cuts and crashes

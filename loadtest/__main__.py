@@ -10,6 +10,7 @@ import msgspec
 import orjson
 
 MEASUREMENTS = {
+    "beside": ("loadtest._beside", "ours and another controller, LOADTEST_PEER, in turns (ten minutes)"),
     "overhead": ("loadtest._overhead", "what the embedded cluster adds to each task of a chain of 18"),
     "compiler": ("loadtest._compiler", "time and memory of compiling and parsing large workflows"),
     "floor": ("loadtest._floor", "what the smallest client spends on a task's pod"),
@@ -22,7 +23,7 @@ MEASUREMENTS = {
     "transport": ("loadtest._transport", "CPU of a request by our HTTP client, relative to aiohttp's"),
 }
 
-LONG = frozenset({"scale"})
+LONG = frozenset({"scale", "beside"})
 """Measured only where they are asked for by name."""
 
 

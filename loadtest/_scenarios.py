@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,29 +94,37 @@ def scenarios() -> list[Scenario]:
 
 
 def measure() -> Iterator[Line]:
-    with tempfile.TemporaryDirectory() as directory, running(Path(directory)) as server:
-        yield from uvloop.run(_measure(server, Path(directory)))
+    with workplace() as directory, running(directory) as server:
+        yield from uvloop.run(_measure(server, directory))
+
+
+@contextmanager
+def workplace() -> Iterator[Path]:
+    """A directory in memory where there is one: it is not the disk's file system that is to be measured."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as directory:
+        yield Path(directory)
 
 
 async def _measure(server: KubeApiserver, directory: Path) -> list[Line]:
     lines: list[Line] = []
     async with connect(server.connection()) as client:
-        await client.create(CUSTOM_RESOURCE_DEFINITIONS, _crd())
-        await served(client)
+        await install(client, flyte=FLYTE_CRD)
         floor = await floor_of(server, client, directory)
         lines.extend(floor.lines())
         for number, scenario in enumerate(scenarios()):
-            result = await _run(server, client, directory / f"s{number}", scenario, f"load{number}")
+            result = await run(server, client, directory / f"s{number}", scenario, f"load{number}", CONTROLLER)
             lines.extend(_lines(scenario, result, floor))
     return lines
 
 
-def _crd() -> dict[str, Any]:
+async def install(client: Client, *, flyte: bool) -> None:
+    """The resource type, ours or Flyte's own, which has no status subresource."""
     crd = workflow_crd()
-    if FLYTE_CRD:
+    if flyte:
         for version in crd["spec"]["versions"]:
             del version["subresources"]
-    return crd
+    await client.create(CUSTOM_RESOURCE_DEFINITIONS, crd)
+    await served(client)
 
 
 def _lines(scenario: Scenario, result: Result, floor: Floor) -> Iterator[Line]:
@@ -150,7 +158,10 @@ async def served(client: Client) -> None:
             await asyncio.sleep(0.1)
 
 
-async def _run(server: KubeApiserver, client: Client, directory: Path, scenario: Scenario, namespace: str) -> Result:
+async def run(
+    server: KubeApiserver, client: Client, directory: Path, scenario: Scenario, namespace: str, command: str
+) -> Result:
+    """One scenario in a namespace of its own, by the controller of that command line."""
     await client.create(NAMESPACES, {"metadata": {"name": namespace}})
     resources = [_identified(resource) for resource in workflows.resources(scenario.template, scenario.count, "w")]
     draw = random.Random(1)
@@ -158,7 +169,7 @@ async def _run(server: KubeApiserver, client: Client, directory: Path, scenario:
     async with (
         completer.running(),
         _ended(client, namespace, scenario.count) as ended,
-        _controller(server, directory) as controller,
+        _controller(server, directory, command) as controller,
     ):
         before = await requests_so_far(client), cpu(controller), cpu(server_process(server))
         began = time.perf_counter()
@@ -213,11 +224,11 @@ async def _ended(client: Client, namespace: str, count: int) -> AsyncIterator[as
 
 
 @asynccontextmanager
-async def _controller(server: KubeApiserver, directory: Path) -> AsyncIterator[psutil.Process]:
+async def _controller(server: KubeApiserver, directory: Path, template: str) -> AsyncIterator[psutil.Process]:
     """The controller, ready."""
     directory.mkdir()
     kubeconfig = server.kubeconfig(directory / "kubeconfig")
-    command = CONTROLLER.format(kubeconfig=kubeconfig, port=0, directory=directory)
+    command = template.format(kubeconfig=kubeconfig, port=0, directory=directory)
     process = await asyncio.create_subprocess_exec(*shlex.split(command))
     try:
         await asyncio.sleep(3)  # whichever it is, it says in a way of its own when its caches are filled

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from propeller.clock import Clock, rfc3339
 from propeller.config import Checkpoint
 from propeller.controller._resource import WORKFLOWS, FlyteWorkflow, mark_of
@@ -23,6 +25,17 @@ TERMINATED = {"termination-status": "terminated"}
 """FlytePropeller's label of ended workflows; set where the status is no subresource, in the same write."""
 
 CONFLICTS_LOOKED_INTO = 5
+
+
+WRITTEN = WORKFLOWS.metadata_only()
+"""Of the answer to a write: the workflow itself may be megabytes."""
+
+
+class Written(msgspec.Struct, frozen=True):
+    """A status, and the object's version with it."""
+
+    version: str
+    status: dict[str, Any]
 
 
 class Foreign(PropellerError):
@@ -49,8 +62,8 @@ class Checkpointer:
         self._clock = clock
         self._subresource = "status" if subresource else ""
 
-    async def write(self, execution: Execution, version: str, mark_before: str) -> FlyteWorkflow:
-        """Write the status onto `version`; returns the object as written.
+    async def write(self, execution: Execution, version: str, mark_before: str) -> Written:
+        """Write the status onto `version`.
 
         `mark_before` is that of the status as we last read or wrote it. Raises Foreign, Gone, Unavailable and what
         storage raises.
@@ -58,7 +71,7 @@ class Checkpointer:
         status = await encode_status(execution, self._clock.now(), self._settings.budget, self._storage)
         for _ in range(CONFLICTS_LOOKED_INTO):
             try:
-                return await self._patch(execution, status, version)
+                return Written(await self._patch(execution, status, version), status)
             except NotFound as error:
                 raise Gone(f"{execution.key} was deleted") from error
             except Conflict:
@@ -72,7 +85,7 @@ class Checkpointer:
         status = {"phase": int(WorkflowPhase.FAILED), "state": "Failed", "stoppedAt": now, "lastUpdatedAt": now}
         try:
             await self._client.patch(
-                WORKFLOWS,
+                WRITTEN,
                 workflow.metadata.name,
                 workflow.metadata.namespace,
                 body={
@@ -85,18 +98,20 @@ class Checkpointer:
         except NotFound as error_:
             raise Gone(f"{workflow.key} was deleted") from error_
 
-    async def _patch(self, execution: Execution, status: dict[str, Any], version: str) -> FlyteWorkflow:
+    async def _patch(self, execution: Execution, status: dict[str, Any], version: str) -> str:
+        """Returns the version that it made."""
         metadata: dict[str, Any] = {"resourceVersion": version, "uid": execution.info.uid}
         if not self._subresource and execution.phase.ended:
             metadata["labels"] = TERMINATED
-        return await self._client.patch(
-            WORKFLOWS,
+        written = await self._client.patch(
+            WRITTEN,
             execution.info.name,
             execution.info.namespace,
             body={"metadata": metadata, "status": status},
             kind=PatchKind.MERGE,
             subresource=self._subresource,
         )
+        return written.metadata.resource_version
 
     async def _version_now(self, execution: Execution, mark_before: str) -> str:
         try:

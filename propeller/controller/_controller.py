@@ -446,7 +446,7 @@ class WorkflowController:
         else:
             live.write_failures = 0
             before = live.offloaded_to
-            live.note(written.metadata.resource_version, written.status)
+            live.note(written.version, written.status)
             if before and before != live.offloaded_to:
                 self._effects.submit(live.key, lambda: self._discard(before))
             for effect in deferred:

@@ -57,7 +57,7 @@ class _Unread(msgspec.Struct, frozen=True):
     """The answer to a create: the pod's events tell all of it."""
 
 
-CREATED = PODS.typed(_Unread)
+CREATED = PODS.metadata_only().typed(_Unread)
 
 LOOKS = 5
 """How often a pod that changes just then is looked at again before a pause."""

@@ -141,7 +141,7 @@ class Client:
         """Create an object, or post to a `subresource` of the object `name`."""
         what = _named("create", resource, namespace, name or _name_in(body), subresource)
         path = resource.path(namespace, name, subresource)
-        answer = await self._write("POST", path, _typed(resource, body), what)
+        answer = await self._write("POST", path, _typed(resource, body), what, partial=resource.partial)
         # the answer to a post to a subresource is of another kind (Status for a binding), with nothing that we read
         return decode_object(resource, b"{}" if subresource else answer.body, what)
 
@@ -157,7 +157,7 @@ class Client:
         """Put the whole object, onto its resourceVersion where it has one."""
         what = _named("replace", resource, namespace, name, subresource)
         path = resource.path(namespace, name, subresource)
-        answer = await self._write("PUT", path, _typed(resource, body), what)
+        answer = await self._write("PUT", path, _typed(resource, body), what, partial=resource.partial)
         return decode_object(resource, answer.body, what)
 
     async def patch(
@@ -176,7 +176,7 @@ class Client:
         what = _named("patch", resource, namespace, name, subresource)
         path = resource.path(namespace, name, subresource)
         query = _query(fieldManager=field_manager, force="true" if force else "")
-        answer = await self._write("PATCH", path, body, what, content_type=kind, query=query)
+        answer = await self._write("PATCH", path, body, what, content_type=kind, query=query, partial=resource.partial)
         return decode_object(resource, answer.body, what)
 
     async def delete(
@@ -254,9 +254,19 @@ class Client:
         return names
 
     async def _write(
-        self, method: str, path: str, body: Any, what: str, *, content_type: str = "", query: Mapping[str, str] = {}
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        what: str,
+        *,
+        content_type: str = "",
+        query: Mapping[str, str] = {},
+        partial: bool = False,
     ) -> Response:
-        headers = _JSON | {"content-type": str(content_type)} if content_type else _JSON
+        headers = _METADATA if partial else _JSON
+        if content_type:
+            headers = headers | {"content-type": str(content_type)}
         request = Request(method=method, path=path, query=query, headers=headers, body=_encode(body, what))
         return check(await self.flows.send(self.transport, request, self._settings.deadline), what)
 

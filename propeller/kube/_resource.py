@@ -17,7 +17,7 @@ U = TypeVar("U")
 
 class Resource(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """One kind in one API version. `type` is a struct with `metadata`, or `dict` for plain JSON objects. `partial` asks
-    the server for the metadata alone (PartialObjectMetadata) wherever it is read.
+    the server for the metadata alone (PartialObjectMetadata) wherever it is read, and in the answers to writes.
     """
 
     group: str = ""

@@ -3,8 +3,8 @@
 Guarantees
     One round at a time for a key; up to `workers` rounds at once. A round that fails, in whatever way, concerns its own
     key alone: the key waits for its backoff (or the time that the server named) and is tried again.
-    A round that returns without awaiting costs no task switch; after `_SLICE` seconds of such rounds in a row the
-    worker lets the rest of the loop run.
+    A round that returns without awaiting costs no task switch; after `_SLICE` seconds of such rounds in one turn of the
+    loop, of all workers together, the rest of the loop runs.
     Stopping: when `run` is cancelled no further key is taken, running rounds get `grace` seconds to end, then they are
     cancelled; `run` returns only when all have ended.
 Assumptions
@@ -83,6 +83,8 @@ class Controller(Generic[K]):
         self._clock = clock
         self._causes = Causes(log)
         self._running: dict[K, float] = {}
+        self._turn_began: float | None = None
+        """When the first round in this turn of the loop began."""
 
     async def run(self) -> None:
         """Work until cancelled, or until the queue is closed and its last key done."""
@@ -121,27 +123,33 @@ class Controller(Generic[K]):
 
     async def _work(self) -> None:
         """One worker: a round for each key, until the queue is closed."""
-        yielded = self._clock.monotonic()
         while True:
+            if self._turn_is_over():
+                await asyncio.sleep(0)
+                continue
             try:
                 key = self.queue.try_get()
                 if key is None:
                     key = await self.queue.get()
-                    yielded = self._clock.monotonic()
             except Closed:
                 return
             began = self._clock.monotonic()
+            if self._turn_began is None:
+                self._turn_began = began
+                asyncio.get_running_loop().call_soon(self._end_turn)
             self._running[key] = began
             try:
                 outcome = await self._round(key)
             finally:
                 del self._running[key]
                 self.queue.done(key)
-            ended = self._clock.monotonic()
-            self._on_round(outcome, ended - began)
-            if ended - yielded > _SLICE:
-                await asyncio.sleep(0)
-                yielded = self._clock.monotonic()
+            self._on_round(outcome, self._clock.monotonic() - began)
+
+    def _turn_is_over(self) -> bool:
+        return self._turn_began is not None and self._clock.monotonic() - self._turn_began > _SLICE
+
+    def _end_turn(self) -> None:
+        self._turn_began = None
 
     async def _round(self, key: K) -> Outcome:
         """One round of `key`, and what follows for it."""

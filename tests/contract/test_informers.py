@@ -141,6 +141,13 @@ async def test_of_objects_whose_metadata_alone_is_asked_for_nothing_else_is_sent
 ) -> None:
     asked = CONFIG_MAPS.metadata_only()
     raw = msgspec.structs.replace(CONFIG_MAPS, partial=True)
+    other = await server.client.create(raw, config_map("b"), server.namespace)
+    changed = await server.client.patch(raw, "b", server.namespace, body={"data": {"n": "1"}})
+    for answer in (other, changed):
+        assert answer.keys() == {"kind", "apiVersion", "metadata"}
+    assert changed["metadata"]["resourceVersion"] > other["metadata"]["resourceVersion"]
+    assert (await server.client.get(CONFIG_MAPS, "b", server.namespace))["data"]["n"] == "1"
+    await server.client.delete(CONFIG_MAPS, "b", server.namespace)
     made = await server.client.create(CONFIG_MAPS, config_map("a", labels={"in": "yes"}), server.namespace)
     alone = await server.client.get(raw, "a", server.namespace)
     assert alone.keys() == {"kind", "apiVersion", "metadata"}

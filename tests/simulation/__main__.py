@@ -6,10 +6,12 @@ import argparse
 import os
 import sys
 import time
-from contextlib import nullcontext
+
+from rich.console import Console
+from rich.progress import Progress
 
 from tests.simulation.mutations import MUTATIONS
-from tests.simulation.world import simulate
+from tests.simulation.seeds import one_after_the_other, side_by_side
 
 
 def main() -> int:
@@ -20,6 +22,7 @@ def main() -> int:
     parser.add_argument("--trace", action="store_true", help="print what happens, line by line")
     parser.add_argument("--stop", action="store_true", help="at the first seed that breaks something")
     parser.add_argument("--mutation", choices=sorted(MUTATIONS), help="a defect to plant, to see whether it is found")
+    parser.add_argument("--processes", type=int, default=1, help="that share the seeds; 0: as many as there are cores")
     arguments = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets of strings is part of the story
         os.execve(
@@ -29,20 +32,25 @@ def main() -> int:
         )
     first = arguments.first if arguments.seed is None else arguments.seed
     seeds = range(first, first + (arguments.seeds if arguments.seed is None else 1))
+    processes = arguments.processes or os.cpu_count() or 1
     began = time.perf_counter()
     ran = broken = pods = workflows = 0
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    for seed in seeds:
-        with MUTATIONS[arguments.mutation]() if arguments.mutation else nullcontext():
-            result = simulate(seed, told=arguments.trace)
-        ran += 1
-        pods += result.pods
-        workflows += result.workflows
-        if result.failures:
-            broken += 1
-            print(f"seed {seed}: {len(result.failures)} broken, first: {result.failures[0]}")
-            if arguments.stop:
-                break
+    if processes == 1 or arguments.trace:
+        results = one_after_the_other(seeds, arguments.mutation, told=arguments.trace)
+    else:
+        results = side_by_side(seeds, arguments.mutation, processes)
+    with Progress(console=Console(stderr=True), transient=True, disable=arguments.trace) as progress:
+        for result in progress.track(results, total=len(seeds), description="seeds"):
+            ran += 1
+            pods += result.pods
+            workflows += result.workflows
+            if result.failures:
+                broken += 1
+                print(f"seed {result.seed}: {len(result.failures)} broken, first: {result.failures[0]}")
+                if arguments.stop:
+                    break
+    results.close()
     took = time.perf_counter() - began
     print(
         f"{ran} seeds, {workflows} workflows, {pods} pods in {took:.1f} s ({ran / took:.1f} seeds/s); "

@@ -48,6 +48,41 @@ async def test_each_key_gets_its_round() -> None:
     assert seen == ["a", "b"]
 
 
+class _Busy:
+    """A clock that rounds move on, each by a millisecond."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now(self) -> float:
+        return self.seconds
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def work(self, key: int) -> None:
+        self.seconds += 0.001
+
+
+async def test_however_many_workers_have_something_to_do_the_loop_is_let_go_after_a_slice() -> None:
+    settings = QueueSettings(workers=64)
+    queue: WorkQueue[int] = WorkQueue(settings)
+    clock = _Busy()
+    task = asyncio.create_task(Controller(queue, clock.work, settings, clock=clock).run())
+    await asyncio.sleep(0.01)
+    for key in range(1_000):
+        queue.add(key)
+    longest = 0.0
+    while clock.seconds < 0.999:
+        before = clock.seconds
+        await asyncio.sleep(0)
+        longest = max(longest, clock.seconds - before)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    assert longest < 0.008
+
+
 async def test_rounds_that_never_await_run_in_one_turn_of_the_loop() -> None:
     turns = 0
     seen: list[tuple[str, int]] = []

@@ -1,0 +1,98 @@
+"""Ours and another controller of the same resource, in turns on one API server: what each takes for the same work.
+
+LOADTEST_PEER holds the other one's command line, with {kubeconfig}, {directory} and {port} in it: see
+loadtest/flytepropeller for FlytePropeller. Flyte's own resource type is installed, which has no status subresource.
+LOADTEST_ONLY and LOADTEST_SCALE choose scenarios and sizes. It takes ten minutes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from loadtest._line import Line
+from loadtest._scenarios import CONTROLLER, Result, Scenario, install, run, scenarios, workplace
+from propeller.errors import Invalid
+from propeller.kube import Client, connect
+from tests.servers._kube_apiserver import KubeApiserver, running
+
+PEER = os.environ.get("LOADTEST_PEER", "")
+ROUNDS = 2
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """The best of some rounds: what else the machine does only ever makes them worse. CPU in milliseconds a task,
+    memory in MiB, `between` is the median from node to node in milliseconds.
+    """
+
+    requests: float
+    own: float
+    server: float
+    rate: float
+    memory: float
+    between: float | None
+
+
+def measure() -> Iterator[Line]:
+    if not PEER:
+        raise Invalid("LOADTEST_PEER is empty: give the other controller's command line (see loadtest/flytepropeller)")
+    with workplace() as directory, running(directory) as server:
+        yield from uvloop.run(_in_turns(server, directory))
+
+
+async def _in_turns(server: KubeApiserver, directory: Path) -> list[Line]:
+    lines: list[Line] = []
+    async with connect(server.connection()) as client:
+        await install(client, flyte=True)
+        for number, scenario in enumerate(scenarios()):
+            ours, theirs = await _both(server, client, directory, scenario, number)
+            lines.extend(_compared(scenario, ours, theirs))
+    return lines
+
+
+async def _both(
+    server: KubeApiserver, client: Client, directory: Path, scenario: Scenario, number: int
+) -> tuple[Taken, Taken]:
+    found: dict[str, list[Result]] = {CONTROLLER: [], PEER: []}
+    for round_ in range(ROUNDS):
+        for which, (command, results) in enumerate(found.items()):
+            name = f"load{number}-{round_}-{which}"
+            results.append(await run(server, client, directory / name, scenario, name, command))
+    return _best(found[CONTROLLER]), _best(found[PEER])
+
+
+def _best(results: Sequence[Result]) -> Taken:
+    medians = [result.between[len(result.between) // 2] for result in results if result.between]
+    return Taken(
+        requests=min(result.requests / result.tasks for result in results),
+        own=min(result.own_cpu / result.tasks for result in results) * 1e3,
+        server=min(result.server_cpu / result.tasks for result in results) * 1e3,
+        rate=max(result.tasks / result.took for result in results),
+        memory=max(result.memory for result in results) / 2**20,
+        between=min(medians) * 1e3 if medians else None,
+    )
+
+
+def _compared(scenario: Scenario, ours: Taken, theirs: Taken) -> Iterator[Line]:
+    """What both took, and ours relative to theirs."""
+    burst = scenario.tasks >= 20 and not scenario.spread
+    timed = bool(scenario.seconds or scenario.spread)  # then the pods set the pace
+    for who, taken in (("ours", ours), ("theirs", theirs)):
+        yield Line(name=f"{scenario.name}: requests for a task, {who}", value=taken.requests, unit="")
+        yield Line(name=f"{scenario.name}: CPU for a task, {who}", value=taken.own, unit="ms")
+        yield Line(name=f"{scenario.name}: API server CPU for a task, {who}", value=taken.server, unit="ms")
+        yield Line(name=f"{scenario.name}: tasks in a second, {who}", value=taken.rate, unit="/s")
+        yield Line(name=f"{scenario.name}: memory, {who}", value=taken.memory, unit="MiB")
+        if taken.between is not None:
+            yield Line(name=f"{scenario.name}: node to node, median, {who}", value=taken.between, unit="ms")
+    relative = f"{scenario.name}: ours relative to theirs"
+    yield Line(name=f"{relative}, CPU", value=ours.own / theirs.own, unit="x", budget=0.4 if burst else 0.1)
+    yield Line(name=f"{relative}, API server CPU", value=ours.server / theirs.server, unit="x", budget=0.4)
+    yield Line(name=f"{relative}, memory", value=ours.memory / theirs.memory, unit="x", budget=0.6)
+    if not timed:
+        budget = 1 / 1.5 if burst else 1 / 5
+        yield Line(name=f"{relative}, time", value=theirs.rate / ours.rate, unit="x", budget=budget)

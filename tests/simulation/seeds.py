@@ -1,0 +1,44 @@
+"""Many seeds: one after the other, or shared by processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Generator, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import nullcontext
+from itertools import islice
+
+from tests.simulation.mutations import MUTATIONS
+from tests.simulation.world import Result, simulate
+
+Results = Generator[Result, None, None]
+
+A_TIME = 10
+"""Seeds that a process takes at once: some seconds' work."""
+
+
+def one_after_the_other(seeds: Iterable[int], mutation: str | None, *, told: bool = False) -> Results:
+    for seed in seeds:
+        with MUTATIONS[mutation]() if mutation else nullcontext():
+            yield simulate(seed, told=told)
+
+
+def side_by_side(seeds: range, mutation: str | None, processes: int) -> Results:
+    """Results as they come. What has not begun when nobody wants more is left out."""
+    parts = (seeds[start : start + A_TIME] for start in range(0, len(seeds), A_TIME))
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
+    try:
+        running: set[Future[list[Result]]] = {
+            pool.submit(several, part, mutation) for part in islice(parts, processes * 2)
+        }
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            running |= {pool.submit(several, part, mutation) for part in islice(parts, len(done))}
+            for part in done:
+                yield from part.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def several(seeds: range, mutation: str | None) -> list[Result]:
+    return list(one_after_the_other(seeds, mutation))
