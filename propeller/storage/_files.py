@@ -126,11 +126,19 @@ def _read_on(uri: str, descriptor: int, data: bytes, limit: int) -> bytes:
 def _make(directory: str) -> None:
     """The directory and those above it that are missing. `makedirs` asks for each first, and mostly one is missing."""
     try:
-        os.mkdir(directory)  # noqa: PTH102 - pathlib costs more
+        _make_one(directory)
     except FileNotFoundError:
-        _make(os.path.dirname(directory))  # noqa: PTH120
-        _make(directory)  # another writer may have been here meanwhile
-    except FileExistsError:
+        parent = os.path.dirname(directory)  # noqa: PTH120
+        if parent == directory:
+            raise
+        _make(parent)
+        _make_one(directory)  # of some file systems, such as /proc, it says again that there is nothing
+
+
+def _make_one(directory: str) -> None:
+    try:
+        os.mkdir(directory)  # noqa: PTH102 - pathlib costs more
+    except FileExistsError:  # another writer may have been here meanwhile
         if not os.path.isdir(directory):  # noqa: PTH112
             raise
 

@@ -200,3 +200,9 @@ async def test_a_blob_that_cannot_be_deleted_is_named(tmp_path: Path) -> None:
     async with Storage() as storage:
         with pytest.raises(StorageError, match=r"directory cannot be deleted"):
             await storage.delete(uri(tmp_path / "directory"))
+
+
+async def test_a_place_where_nothing_can_be_made_is_said_to_be_one() -> None:
+    """There a directory is said to be missing, though the one that it would be in exists."""
+    with pytest.raises(StorageError, match="cannot be written"):
+        await Storage().write("file:///proc/nowhere/at/all.pb", b"x")
