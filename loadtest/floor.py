@@ -8,11 +8,10 @@ asyncio, or `ours`.
 from __future__ import annotations
 
 import asyncio
-import copy
 import ssl
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from propeller.kube import PODS, Client, Pod, connect, load_connection
 AT_ONCE = 32
 
 Create = Callable[[dict[str, Any]], Awaitable[None]]
+Read = Callable[[], Coroutine[Any, Any, None]]
 
 
 class _Event(msgspec.Struct, frozen=True):
@@ -93,11 +93,11 @@ class _Ended:
         return len(self._names) == self._goal
 
 
-async def _cpu_of_a_pod(create: Create, read: Callable[[], Awaitable[None]], pod: dict[str, Any], pods: int) -> float:
+async def _cpu_of_a_pod(create: Create, read: Read, pod: dict[str, Any], pods: int) -> float:
     left = iter(range(pods))
     began = time.process_time()
     async with asyncio.TaskGroup() as group:
-        reading = asyncio.ensure_future(read())
+        reading = group.create_task(read())
         for _ in range(AT_ONCE):
             group.create_task(_create(create, pod, left))
         await reading
@@ -106,9 +106,7 @@ async def _cpu_of_a_pod(create: Create, read: Callable[[], Awaitable[None]], pod
 
 async def _create(create: Create, pod: dict[str, Any], left: Iterator[int]) -> None:
     for number in left:  # one iterator for all
-        body = copy.copy(pod)
-        body["metadata"] = pod["metadata"] | {"name": f"floor-n{number}-0"}
-        await create(body)
+        await create(pod | {"metadata": pod["metadata"] | {"name": f"floor-n{number}-0"}})
 
 
 CLIENTS = {"aiohttp": with_aiohttp, "ours": with_ours}

@@ -28,7 +28,7 @@ _OF_KUBECTL = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
 
 
 def again_options(function: F) -> F:
-    """EXECUTION and what both commands take."""
+    """EXECUTION and what both commands take: the arguments of `run_again`."""
     for option in (
         click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
         click.option("--name", default="", help="Of the new execution; default: a random one."),
@@ -41,13 +41,13 @@ def again_options(function: F) -> F:
 
 
 def run_again(
+    *,
     execution: str,
     kubeconfig: str | None,
     context: str | None,
     namespace: str | None,
     name: str,
     output: str,
-    *,
     recover: bool,
 ) -> None:
     """Create the new execution and say what it is called. Raises Invalid, PropellerError."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from propeller.cli._again import again_options, run_again
@@ -9,15 +11,7 @@ from propeller.cli._again import again_options, run_again
 
 @click.command("recover")
 @again_options
-def command(
-    *,
-    execution: str,
-    kubeconfig: str | None,
-    context: str | None,
-    namespace: str | None,
-    name: str,
-    output: str,
-) -> None:
+def command(**options: Any) -> None:
     """Run EXECUTION again under a new name, without the tasks that succeeded: their outputs are taken over.
 
     For one that failed or was aborted: what had failed, and what came after it, runs. Its workflow is the same.
@@ -25,4 +19,4 @@ def command(
     \b
     propeller recover a9k2m4x7 -n flytesnacks-development
     """
-    run_again(execution, kubeconfig, context, namespace, name, output, recover=True)
+    run_again(**options, recover=True)

@@ -195,7 +195,7 @@ class WorkflowController:
         live = self._live.get(key)
         if live is None:
             if (change.new is not None and is_alive(pod)) or key in self._resting:
-                self._queue.add(key)  # of an execution that has ended it must not be left
+                self._queue.add(key)  # it brings back what rests; of an execution that has ended it must not be left
             return
         if live.uid not in _owner_uids(pod):
             return  # the pod of an earlier execution of that name has the same name, too
