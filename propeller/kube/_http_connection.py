@@ -39,6 +39,9 @@ TOGETHER_SECONDS = 0.005
 loop: network cards moderate their interrupts for the same reason.
 """
 
+FULL_LOOK = 16
+"""Pieces that make a look worth its cost: a stream that has so many each time gains nothing by being left alone."""
+
 BUSY_PER_SECOND = 200.0
 """Pieces a second, over a tenth of a second, from which on a stream is busy."""
 
@@ -130,7 +133,7 @@ class Pace:
         left = self._level - (now - self._looked) * BUSY_PER_SECOND
         self._looked = now
         self._level = min(max(left, 0.0) + pieces, BUSY_PER_SECOND * 0.2)
-        return TOGETHER_SECONDS if self._level > BUSY_PER_SECOND * 0.1 else 0.0
+        return TOGETHER_SECONDS if self._level > BUSY_PER_SECOND * 0.1 and pieces < FULL_LOOK else 0.0
 
 
 class StreamedAnswer:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from propeller.errors import Unavailable
 from propeller.kube._http_connection import (
     BUSY_PER_SECOND,
+    FULL_LOOK,
     HEAD_LIMIT,
     TOGETHER_SECONDS,
     Connection,
@@ -193,12 +194,19 @@ async def test_a_quiet_stream_is_never_left_alone(gaps: list[float]) -> None:
         assert pace.look(now := now + gap, 1) == 0.0
 
 
-@given(st.integers(1, 1000), st.floats(0.0, TOGETHER_SECONDS / 2))
+@given(st.integers(1, FULL_LOOK - 1), st.floats(0.0, TOGETHER_SECONDS / 2))
 async def test_a_busy_stream_is_left_alone_until_it_has_been_quiet(pieces: int, gap: float) -> None:
     pace = Pace(now := 0.0)
     waits = [pace.look(now := now + gap, pieces) for _ in range(50)]
     assert waits[-1] == TOGETHER_SECONDS
     assert pace.look(now + 0.25, 1) == 0.0
+
+
+@given(st.integers(FULL_LOOK, 1000))
+async def test_a_burst_is_read_as_fast_as_it_comes(pieces: int) -> None:
+    """Left alone between looks it cost half as much again."""
+    pace = Pace(now := 0.0)
+    assert not any(pace.look(now := now + 0.001, pieces) for _ in range(50))
 
 
 class Followed:
