@@ -30,7 +30,7 @@ from propeller.kube._http import HttpTransport
 CREATES = 6_000
 AT_ONCE = 32
 EVENTS = 40_000
-ROUNDS = 3
+ROUNDS = 5
 
 _POD = {
     "metadata": {"name": "x-n0-0", "namespace": "a", "labels": {f"label-{n}": "value" * 4 for n in range(8)}},
@@ -87,7 +87,7 @@ def measure() -> Iterator[Line]:
                 ("create", CREATES, _creates_by_aiohttp, _creates_by_us, 0.55),
                 ("watch event in a burst", EVENTS, _events_by_aiohttp, _events_by_us, 0.75),
             ):
-                theirs_took, ours_took = run(plain), run(own)
+                theirs_took, ours_took = run(plain, own)
                 yield Line(name=f"aiohttp and orjson, CPU of a {what}", value=theirs_took / unit * 1e6, unit="us")
                 yield Line(name=f"ours, CPU of a {what}", value=ours_took / unit * 1e6, unit="us")
                 yield Line(
@@ -98,17 +98,18 @@ def measure() -> Iterator[Line]:
             server.join()
 
 
-def _least(base: str, certificate: str, measured: Measured) -> float:
-    """Seconds of CPU of the best of a few rounds: what others do on the machine only ever adds."""
+def _least(base: str, certificate: str, *measured: Measured) -> Iterator[float]:
+    """Seconds of CPU of the best of a few rounds, in turns: what others do on the machine only ever adds, to all."""
 
-    async def once() -> float:
-        return await measured(base, ssl.create_default_context(cafile=certificate))
+    async def once(measure: Measured) -> float:
+        return await measure(base, ssl.create_default_context(cafile=certificate))
 
-    took = []
+    took: list[list[float]] = [[] for _ in measured]
     for _ in range(ROUNDS):
-        gc.collect()
-        took.append(uvloop.run(once()))
-    return min(took)
+        for times, measure in zip(took, measured, strict=True):
+            gc.collect()
+            times.append(uvloop.run(once(measure)))
+    return map(min, took)
 
 
 async def _busy(work: Callable[[], Awaitable[object]], times: int) -> float:

@@ -25,7 +25,7 @@ from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.config import Client as ClientSettings
 from propeller.errors import Invalid, NotFound, Retryable, Unavailable
 from propeller.kube._answers import check, raise_for
-from propeller.kube._decoding import UNDECODABLE, Event, Page, decode_event, decode_object, decode_page, lines
+from propeller.kube._decoding import UNDECODABLE, Event, Page, decode_events, decode_object, decode_page, whole_lines
 from propeller.kube._flows import Flows
 from propeller.kube._objects import KubeObject
 from propeller.kube._resource import Resource
@@ -233,8 +233,9 @@ class Client:
         async with self.transport.stream(request, deadline=self._settings.deadline) as stream:
             if stream.status != 200:
                 raise_for(await self._whole(stream, what), what)
-            async for line in lines(stream, what):
-                yield decode_event(resource, line, what)
+            async for text in whole_lines(stream, what):
+                for event in decode_events(resource, text, what):
+                    yield event
 
     async def has_subresource(self, resource: Resource[T], subresource: str) -> bool:
         """Whether the type has that subresource. Raises NotFound where the type itself is not served."""

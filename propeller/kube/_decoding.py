@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 import functools
 import re
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from typing import Any, Generic, TypeVar, cast, get_origin
 
 import msgspec
@@ -43,7 +43,7 @@ class EventType(enum.StrEnum):
     ERROR = "ERROR"
 
 
-class Event(msgspec.Struct, Generic[T], frozen=True):
+class Event(msgspec.Struct, Generic[T], frozen=True, gc=False):
     """One line of a watch. A bookmark's `object` has only its metadata; so has one that is not of its type.
 
     `problem` says why the object could not be read, and is "" where it could. The type is DELETED then: to who reads
@@ -141,24 +141,37 @@ def decode_event(resource: Resource[T], line: bytes, what: str) -> Event[T]:
     return _careful_event(resource, line, what)
 
 
-async def lines(chunks: AsyncIterable[bytes], what: str) -> AsyncIterator[bytes]:
-    """Lines of a stream, without their ends; what follows the last end is dropped, for it is not whole.
+def decode_events(resource: Resource[T], text: bytes, what: str) -> Iterator[Event[T]]:
+    """The events of whole lines of a watch, as `decode_event` of each; blank lines are none."""
+    try:
+        events: list[Event[T]] = _decoders_of(resource).event.decode_lines(text)
+    except UNDECODABLE:
+        pass
+    else:
+        if not any(event.type is EventType.ERROR for event in events):
+            yield from events
+            return
+    for line in text.split(b"\n"):
+        if line.strip():
+            yield decode_event(resource, line, what)
+
+
+async def whole_lines(chunks: AsyncIterable[bytes], what: str) -> AsyncIterator[bytes]:
+    """A stream again, cut where lines end; what follows the last end is dropped, for it is not whole.
 
     A line that comes in many chunks is joined once. Raises Unavailable for one over MAX_LINE.
     """
     begun: list[bytes] = []
     size = 0
     async for chunk in chunks:
-        first, *rest = chunk.split(b"\n")
-        begun.append(first)
-        size += len(first)
-        if rest:
-            whole = [b"".join(begun), *rest]
-            begun = [whole.pop()]
-            size = len(begun[0])
-            for line in whole:
-                if line:
-                    yield line
+        end = chunk.rfind(b"\n") + 1
+        if end:
+            text = b"".join((*begun, memoryview(chunk)[:end])) if begun else chunk[:end]
+            begun, size = [], 0
+            yield text
+        if end < len(chunk):
+            begun.append(chunk[end:])
+            size += len(begun[-1])
         if size > MAX_LINE:
             raise Unavailable(f"{what}: the stream holds a line of more than {MAX_LINE} bytes")
 

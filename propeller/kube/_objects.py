@@ -18,9 +18,11 @@ LONGEST_SHARED = 63
 """Characters of the longest text that is interned: that of a label's value. Longer ones are rarely shared."""
 
 
-def _shared(texts: dict[str, str]) -> dict[str, str]:
-    """Names and short texts are those that other objects have."""
-    return {intern(name): intern(text) if len(text) <= LONGEST_SHARED else text for name, text in texts.items()}
+def _share(texts: dict[str, str]) -> None:
+    """Short texts are those that other objects have. Their names are so already: the decoder remembers keys."""
+    for name, text in texts.items():
+        if len(text) <= LONGEST_SHARED:
+            texts[name] = intern(text)
 
 
 class OwnerReference(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
@@ -60,9 +62,9 @@ class ObjectMeta(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
         if self.creation_timestamp is not None:
             force_setattr(self, "creation_timestamp", intern(self.creation_timestamp))
         if self.labels:
-            force_setattr(self, "labels", _shared(self.labels))
+            _share(self.labels)
         if self.annotations:
-            force_setattr(self, "annotations", _shared(self.annotations))
+            _share(self.annotations)
 
 
 class KubeObject(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
@@ -142,7 +144,8 @@ class PodSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, g
     node_name: str = ""
 
     def __post_init__(self) -> None:
-        force_setattr(self, "node_name", intern(self.node_name))
+        if self.node_name:
+            force_setattr(self, "node_name", intern(self.node_name))
 
 
 class Pod(KubeObject, frozen=True, rename="camel", omit_defaults=True, gc=False):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from propeller.errors import PropellerError, Stale, Throttled, Unavailable
 from propeller.kube import CONFIG_MAPS, FLYTE_WORKFLOWS, PODS, Event, EventType, KubeObject, Pod, Resource
 from propeller.kube import _decoding as decoding
-from propeller.kube._decoding import decode_event, decode_object, decode_page, lines
+from propeller.kube._decoding import decode_event, decode_events, decode_object, decode_page, whole_lines
 
 
 class Workflow(KubeObject, frozen=True, rename="camel"):
@@ -167,6 +167,39 @@ def test_a_line_that_is_no_event_is_unavailable(line: bytes) -> None:
         decode_event(WORKFLOWS, line, "watch w")
 
 
+LINES = st.sampled_from(
+    [
+        line_of("ADDED", GOOD),
+        line_of("DELETED", GOOD),
+        line_of("BOOKMARK", b'{"metadata":{"resourceVersion":"12"}}'),
+        line_of("MODIFIED", next(iter(BAD.values()))),
+        line_of("ERROR", orjson.dumps(STATUS)),
+        b"garbage",
+        b"",
+        b" ",
+    ]
+)
+
+
+@pytest.mark.parametrize("resource", [WORKFLOWS, CONFIG_MAPS], ids=lambda resource: resource.plural)
+@given(st.lists(LINES, max_size=6))
+def test_many_lines_are_the_events_of_each_up_to_the_first_that_fails(
+    resource: Resource[Any], lines: list[bytes]
+) -> None:
+    found: list[object] = []
+    try:
+        found.extend(decode_events(resource, b"".join(line + b"\n" for line in lines), "watch"))
+        assert not {line_of("ERROR", orjson.dumps(STATUS)), b"garbage"} & set(lines)
+    except PropellerError as error:
+        found.append(str(error))
+    each: list[object] = []
+    try:
+        each.extend(decode_event(resource, line, "watch") for line in lines if line.strip())
+    except PropellerError as error:
+        each.append(str(error))
+    assert found == each
+
+
 @given(st.binary(max_size=80))
 def test_whatever_a_line_is_it_is_an_event_or_an_error_of_ours(noise: bytes) -> None:
     for line in (noise, line_of("ADDED", noise), line_of("ERROR", noise), noise + GOOD):
@@ -210,17 +243,19 @@ async def test_lines_are_the_same_however_the_stream_is_cut_into_chunks(sent: li
     body = b"".join(line + b"\n" for line in sent)
     places = sorted(data.draw(st.sets(st.integers(0, len(body)), max_size=6)))
     chunks = [body[start:end] for start, end in zip([0, *places], [*places, len(body)], strict=True)]
-    assert [line async for line in lines(chunked(*chunks), "")] == [line for line in sent if line]
+    pieces = [piece async for piece in whole_lines(chunked(*chunks), "")]
+    assert b"".join(pieces) == body
+    assert all(piece.endswith(b"\n") for piece in pieces)
 
 
 async def test_what_follows_the_last_line_end_is_not_a_line() -> None:
-    assert [line async for line in lines(chunked(b"one\ntw"), "")] == [b"one"]
+    assert [piece async for piece in whole_lines(chunked(b"one\ntw"), "")] == [b"one\n"]
 
 
 async def test_a_line_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "MAX_LINE", 1000)
     with pytest.raises(Unavailable, match="watch: the stream holds a line of more than 1000 bytes"):
-        async for _ in lines(chunked(*[b"x" * 100] * 20), "watch"):
+        async for _ in whole_lines(chunked(*[b"x" * 100] * 20), "watch"):
             pass
 
 
@@ -229,7 +264,7 @@ async def test_a_long_line_in_many_chunks_costs_as_much_as_many_short_ones() -> 
 
     async def seconds(*chunks: bytes) -> float:
         start = time.perf_counter()
-        async for _ in lines(chunked(*chunks), ""):
+        async for _ in whole_lines(chunked(*chunks), ""):
             pass
         return time.perf_counter() - start
 
