@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
+from loadtest._floor import floor_of
 from loadtest._line import Line
 from loadtest._scenarios import CONTROLLER, Result, Scenario, install, run, scenarios, workplace
 from propeller.errors import Invalid
@@ -49,8 +50,9 @@ async def _in_turns(server: KubeApiserver, directory: Path) -> list[Line]:
     async with connect(server.connection()) as client:
         await install(client, flyte=True)
         for number, scenario in enumerate(scenarios()):
+            floor = await floor_of(server, client, directory, f"floor{number}")
             ours, theirs = await _both(server, client, directory, scenario, number)
-            lines.extend(_compared(scenario, ours, theirs))
+            lines.extend(_compared(scenario, ours, theirs, floor.server * 1e3))
     return lines
 
 
@@ -77,8 +79,10 @@ def _best(results: Sequence[Result]) -> Taken:
     )
 
 
-def _compared(scenario: Scenario, ours: Taken, theirs: Taken) -> Iterator[Line]:
-    """What both took, and ours relative to theirs."""
+def _compared(scenario: Scenario, ours: Taken, theirs: Taken, bare: float) -> Iterator[Line]:
+    """What both took, and ours relative to theirs. `bare` is what a pod alone takes of the API server, ms: its create,
+    the report of its end, and their events, which are the same whoever runs it.
+    """
     burst = scenario.tasks >= 20 and not scenario.spread
     timed = bool(scenario.seconds or scenario.spread)  # then the pods set the pace
     for who, taken in (("ours", ours), ("theirs", theirs)):
@@ -92,6 +96,9 @@ def _compared(scenario: Scenario, ours: Taken, theirs: Taken) -> Iterator[Line]:
     relative = f"{scenario.name}: ours relative to theirs"
     yield Line(name=f"{relative}, CPU", value=ours.own / theirs.own, unit="x", budget=0.4 if burst else 0.1)
     yield Line(name=f"{relative}, API server CPU", value=ours.server / theirs.server, unit="x", budget=0.4)
+    yield Line(name=f"{scenario.name}: API server CPU for a bare pod", value=bare, unit="ms")
+    beyond = max(ours.server - bare, 0.0) / max(theirs.server - bare, 0.01)
+    yield Line(name=f"{relative}, API server CPU beyond a bare pod's", value=beyond, unit="x")
     yield Line(name=f"{relative}, memory", value=ours.memory / theirs.memory, unit="x", budget=0.6)
     if not timed:
         budget = 1 / 1.5 if burst else 1 / 5

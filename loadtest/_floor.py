@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import orjson
+import psutil
 import uvloop
 from flyteidl.core import literals_pb2
 
@@ -26,49 +27,58 @@ from tests.servers._kube_apiserver import KubeApiserver, running
 
 PODS = 1_000
 DEADLINE = 180.0  # seconds
-CLIENTS = ("aiohttp", "ours")
 
 
 class Floor(msgspec.Struct, frozen=True):
-    """Seconds of CPU for a pod: of plain aiohttp with orjson and msgspec, and of our own client."""
+    """Seconds of CPU for a pod: of the client, and of the API server meanwhile."""
 
-    aiohttp: float
-    ours: float
-
-    def lines(self) -> Iterator[Line]:
-        yield Line(name="floor: CPU for a task's pod, bare aiohttp", value=self.aiohttp * 1e3, unit="ms")
-        yield Line(name="floor: CPU for a task's pod, our client alone", value=self.ours * 1e3, unit="ms")
+    client: float
+    server: float
 
 
 def measure() -> Iterator[Line]:
     with tempfile.TemporaryDirectory() as directory, running(Path(directory)) as server:
-        yield from uvloop.run(_alone(server, Path(directory))).lines()
+        bare, ours = uvloop.run(_each(server, Path(directory)))
+    yield Line(name="floor: CPU for a task's pod, bare aiohttp", value=bare.client * 1e3, unit="ms")
+    yield Line(name="floor: CPU for a task's pod, our client alone", value=ours.client * 1e3, unit="ms")
+    yield Line(name="floor: API server CPU for a task's pod", value=bare.server * 1e3, unit="ms")
 
 
-async def floor_of(server: KubeApiserver, client: Client, directory: Path) -> Floor:
-    """Measured now, on this server."""
-    kubeconfig = server.kubeconfig(directory / "floor")
+async def _each(server: KubeApiserver, directory: Path) -> list[Floor]:
+    async with connect(server.connection()) as client:
+        return [await floor_of(server, client, directory, f"floor-{name}", name) for name in ("aiohttp", "ours")]
+
+
+async def floor_of(
+    server: KubeApiserver, client: Client, directory: Path, namespace: str, name: str = "aiohttp"
+) -> Floor:
+    """What the client of that name spends on this server, now, in a new namespace."""
+    kubeconfig = server.kubeconfig(directory / namespace)
     pod = directory / "pod.json"
     pod.write_bytes(orjson.dumps(_pod_of_a_task()))
-    return Floor(*[await _spent(client, name, str(kubeconfig), str(pod)) for name in CLIENTS])
-
-
-async def _alone(server: KubeApiserver, directory: Path) -> Floor:
-    async with connect(server.connection()) as client:
-        return await floor_of(server, client, directory)
-
-
-async def _spent(client: Client, name: str, kubeconfig: str, pod: str) -> float:
-    namespace = f"floor-{name}"
     await client.create(NAMESPACES, {"metadata": {"name": namespace}})
     async with Completer(client, namespace, lambda: 0.0).running():
+        before = cpu(server_process(server))
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "loadtest.floor", name, kubeconfig, namespace, pod, str(PODS)),
+            *(sys.executable, "-m", "loadtest.floor", name, str(kubeconfig), namespace, str(pod), str(PODS)),
             stdout=asyncio.subprocess.PIPE,
         )
         out, _ = await asyncio.wait_for(process.communicate(), DEADLINE)
+        spent = cpu(server_process(server)) - before
     assert process.returncode == 0, f"the floor with {name} has failed"
-    return float(out)
+    return Floor(float(out), spent / PODS)
+
+
+def server_process(server: KubeApiserver) -> psutil.Process:
+    process = server._process._process
+    assert process is not None
+    return psutil.Process(process.pid)
+
+
+def cpu(process: psutil.Process) -> float:
+    """Seconds that it has taken."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 def _pod_of_a_task() -> dict[str, Any]:

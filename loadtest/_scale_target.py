@@ -14,7 +14,8 @@ import msgspec
 import psutil
 
 from loadtest import workflows
-from loadtest._scenarios import requests_so_far, server_process
+from loadtest._floor import server_process
+from loadtest._scenarios import requests_so_far
 from loadtest._statuses import Statuses
 from loadtest.completer import Completer
 from propeller.controller import workflow_crd

@@ -17,7 +17,7 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ import psutil
 import uvloop
 
 from loadtest import workflows
-from loadtest._floor import Floor, floor_of
+from loadtest._floor import Floor, cpu, floor_of, server_process
 from loadtest._line import Line
 from loadtest.completer import Completer
 from propeller.controller import workflow_crd
@@ -109,11 +109,12 @@ async def _measure(server: KubeApiserver, directory: Path) -> list[Line]:
     lines: list[Line] = []
     async with connect(server.connection()) as client:
         await install(client, flyte=FLYTE_CRD)
-        floor = await floor_of(server, client, directory)
-        lines.extend(floor.lines())
+        before = await floor_of(server, client, directory, "floor")
         for number, scenario in enumerate(scenarios()):
             result = await run(server, client, directory / f"s{number}", scenario, f"load{number}", CONTROLLER)
-            lines.extend(_lines(scenario, result, floor))
+            after = await floor_of(server, client, directory, f"floor{number}")
+            lines.extend(_lines(scenario, result, [before, after]))
+            before = after
     return lines
 
 
@@ -127,19 +128,23 @@ async def install(client: Client, *, flyte: bool) -> None:
     await served(client)
 
 
-def _lines(scenario: Scenario, result: Result, floor: Floor) -> Iterator[Line]:
+def _lines(scenario: Scenario, result: Result, floors: Sequence[Floor]) -> Iterator[Line]:
+    """`floors` were measured before and after it: the machine's speed changes from minute to minute."""
     tasks = result.tasks
+    floor = sum(floor.client for floor in floors) / len(floors)
+    floor_server = sum(floor.server for floor in floors) / len(floors)
     one_pod = scenario.tasks == 1
     budget = 2.2 if one_pod else 1.3 if scenario.tasks >= 100 else None
     yield Line(name=f"{scenario.name}: requests for a task", value=result.requests / tasks, unit="", budget=budget)
     yield Line(name=f"{scenario.name}: controller CPU for a task", value=result.own_cpu / tasks * 1e3, unit="ms")
     yield Line(
-        name=f"{scenario.name}: that, relative to the floor",
-        value=result.own_cpu / tasks / floor.aiohttp,
+        name=f"{scenario.name}: that, relative to the floor of {floor * 1e3:.2f} ms",
+        value=result.own_cpu / tasks / floor,
         unit="x",
         budget=2,
     )
     yield Line(name=f"{scenario.name}: API server CPU for a task", value=result.server_cpu / tasks * 1e3, unit="ms")
+    yield Line(name=f"{scenario.name}: of these a bare pod takes", value=floor_server * 1e3, unit="ms")
     yield Line(name=f"{scenario.name}: tasks in a second", value=tasks / result.took, unit="/s")
     yield Line(name=f"{scenario.name}: memory of the controller", value=result.memory / 2**20, unit="MiB")
     if result.between:
@@ -238,17 +243,6 @@ async def _controller(server: KubeApiserver, directory: Path, template: str) -> 
         if process.returncode is None:
             process.terminate()
         await process.wait()
-
-
-def server_process(server: KubeApiserver) -> psutil.Process:
-    process = server._process._process
-    assert process is not None
-    return psutil.Process(process.pid)
-
-
-def cpu(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
 
 
 async def requests_so_far(client: Client) -> int:
