@@ -91,6 +91,6 @@ def _pod_of_a_task() -> dict[str, Any]:
     (launch,) = begin(execution, STEPS, 0.0).effects
     node = execution.view(launch.node)
     settings = PodSettings(raw_output_prefix="file:///raw")
-    pod = build_pod(node, 0, plan.task(node.spec.task), literals_pb2.LiteralMap(), settings)
+    pod = build_pod(node, 0, literals_pb2.LiteralMap(), settings)
     del pod["metadata"]["namespace"]
     return pod

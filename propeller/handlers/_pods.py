@@ -27,7 +27,7 @@ from propeller.errors import (
 )
 from propeller.handlers._collect import has_ended
 from propeller.handlers._services import Services
-from propeller.handlers.tasks import build_pod, gone, is_alive, needs_template, report, template_uri
+from propeller.handlers.tasks import build_pod, gone, is_alive, report, shape_of, template_uri
 from propeller.kube import PODS, Client, Pod
 from propeller.workflow import (
     Adopt,
@@ -69,13 +69,14 @@ async def launch(node: NodeView, effect: Launch, services: Services) -> tuple[Fa
     if (cached := services.pods.get(f"{execution.info.namespace}/{name}")) is not None:
         return _adopted(node, attempt, cached, followed=True)
     inputs = await services.inputs.of_task(node)
-    task = node.graph.plan.task(node.spec.task)
+    plan = node.graph.plan
     try:
-        pod = build_pod(node, attempt, task, inputs, services.pod_settings)
+        pod = build_pod(node, attempt, inputs, services.pod_settings)
     except Invalid as error:
         return (EffectFailed(attempt, Failure("FailedToBuildResource", str(error))),)
-    if needs_template(task):
-        await services.storage.write(template_uri(node), task.SerializeToString(deterministic=True))
+    if plan.of_task(node.spec.task, shape_of).needs_template:
+        template = plan.task(node.spec.task).SerializeToString(deterministic=True)
+        await services.storage.write(template_uri(node), template)
     if is_given_up(node, attempt):
         return ()
     return await _create(node, attempt, name, pod, services.client)

@@ -15,9 +15,9 @@ import heapq
 from array import array
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from flyteidl.core import literals_pb2
@@ -27,6 +27,8 @@ from propeller.workflow._names import pod_name, unique_node_id
 from propeller.workflow._plan import Graph, Plan
 from propeller.workflow._spec import ExecutionSpec, NodeKind, NodeSpec
 from propeller.workflow._states import State
+
+T = TypeVar("T")
 
 
 class NodePhase(enum.IntEnum):
@@ -168,6 +170,7 @@ class Execution:
         """Unique ids of nodes that pods prove to have been started, and that we have not come to yet: each still has
         its place of those that `max_parallelism` gives.
         """
+        self._once: dict[Callable[[Execution], Any], Any] = {}
         self.stopping: set[tuple[int, int]] = set()
         """Nodes and attempts whose pods have yet to be told to stop: till then they keep their places."""
 
@@ -207,6 +210,13 @@ class Execution:
         self.started.frombytes(bytes(4 * count))
         self.ended.frombytes(bytes(4 * count))
         return frame
+
+    def once(self, make: Callable[[Execution], T]) -> T:
+        """What `make` makes of this execution, made once: for what follows from who it is."""
+        found: T | None = self._once.get(make)
+        if found is None:
+            found = self._once[make] = make(self)
+        return found
 
     def frame_of(self, node: int) -> Frame:
         return self.frames[bisect_right(self._bases, node) - 1]

@@ -12,9 +12,9 @@ Assumptions
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from flyteidl.core import literals_pb2, tasks_pb2
@@ -35,6 +35,8 @@ from propeller.workflow._spec import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+T = TypeVar("T")
 
 _CLOSURE = msgspec.json.Decoder(ClosureSpec)
 _BINDINGS = msgspec.json.Decoder(list[msgspec.Raw])
@@ -143,6 +145,7 @@ class Plan:
         self.digest = digest
         self._tasks: Mapping[str, msgspec.Raw] = {key: task.copy() for key, task in closure.tasks.items()}
         self._templates: dict[str, tasks_pb2.TaskTemplate] = {}
+        self._of_tasks: dict[tuple[str, Callable[[tasks_pb2.TaskTemplate], Any]], Any] = {}
         self.root = Graph(self, closure.spec, "spec")
         self.sub_workflows = {
             key: Graph(self, spec, f"subWorkflows[{key!r}]") for key, spec in (closure.sub_workflows or {}).items()
@@ -170,6 +173,13 @@ class Plan:
                 raise Invalid(f"tasks[{key!r}] is not a task template: {error}") from error
             self._templates[key] = template
         return template
+
+    def of_task(self, key: str, make: Callable[[tasks_pb2.TaskTemplate], T]) -> T:
+        """What `make` makes of the task template under that key, made once."""
+        found: T | None = self._of_tasks.get((key, make))
+        if found is None:
+            found = self._of_tasks[key, make] = make(self.task(key))
+        return found
 
     def _check_references(self, graph: Graph, where: str) -> None:
         for node in graph.nodes:

@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-from flyteidl.core import tasks_pb2
+from typing import TYPE_CHECKING
 
 from propeller.handlers.tasks._settings import PodSettings
-from propeller.workflow import NodeView
+from propeller.workflow import Execution, NodeView
+
+if TYPE_CHECKING:
+    from propeller.handlers.tasks._shape import Shape
 
 _ARRAY_INDEX = "FLYTE_K8S_ARRAY_INDEX"
 
 
-def environment(
-    node: NodeView, attempt: int, task: tasks_pb2.TaskTemplate, settings: PodSettings
-) -> list[dict[str, str]]:
+def environment(node: NodeView, attempt: int, shape: Shape, settings: PodSettings) -> list[dict[str, str]]:
     """In Kubernetes' form, to stand behind a container's own: of two with the same name the later one counts."""
     info = node.execution.info
-    variables = {
-        "FLYTE_INTERNAL_EXECUTION_WORKFLOW": node.execution.plan.root.id,
-        "FLYTE_INTERNAL_EXECUTION_ID": info.execution_name,
-        "FLYTE_INTERNAL_EXECUTION_PROJECT": info.project,
-        "FLYTE_INTERNAL_EXECUTION_DOMAIN": info.domain,
-        "FLYTE_ATTEMPT_NUMBER": str(attempt),
-        "FLYTE_INTERNAL_TASK_PROJECT": task.id.project,
-        "FLYTE_INTERNAL_TASK_DOMAIN": task.id.domain,
-        "FLYTE_INTERNAL_TASK_NAME": task.id.name,
-        "FLYTE_INTERNAL_TASK_VERSION": task.id.version,
-    }
-    if "link_type" in task.config and info.spec.console_url:
+    variables = node.execution.once(_of_execution) | {"FLYTE_ATTEMPT_NUMBER": str(attempt)} | shape.variables
+    if shape.has_links and info.spec.console_url:
         variables["FLYTE_EXECUTION_URL"] = _console_url(node)
     variables |= info.spec.execution_config.environment_variables or {}
     if node.item is not None:
         variables |= {"BATCH_JOB_ARRAY_INDEX_VAR_NAME": _ARRAY_INDEX, _ARRAY_INDEX: str(node.item)}
     variables |= settings.environment
     return [{"name": key, "value": value} for key, value in variables.items()]
+
+
+def _of_execution(execution: Execution) -> dict[str, str]:
+    info = execution.info
+    return {
+        "FLYTE_INTERNAL_EXECUTION_WORKFLOW": execution.plan.root.id,
+        "FLYTE_INTERNAL_EXECUTION_ID": info.execution_name,
+        "FLYTE_INTERNAL_EXECUTION_PROJECT": info.project,
+        "FLYTE_INTERNAL_EXECUTION_DOMAIN": info.domain,
+    }
 
 
 def _console_url(node: NodeView) -> str:

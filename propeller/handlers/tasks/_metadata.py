@@ -4,13 +4,14 @@ k8s/plugin_manager.go).
 
 from __future__ import annotations
 
-from typing import Any
-
-from flyteidl.core import tasks_pb2
+from typing import TYPE_CHECKING, Any
 
 from propeller.handlers._task import SYSTEM_RETRIES
 from propeller.handlers.tasks._settings import PodSettings
-from propeller.workflow import NodeView, label_value
+from propeller.workflow import Execution, NodeView, label_value
+
+if TYPE_CHECKING:
+    from propeller.handlers.tasks._shape import Shape
 
 NODE_ANNOTATION = "propeller/node"
 ATTEMPT_ANNOTATION = "propeller/attempt"
@@ -24,33 +25,41 @@ _NOT_FOR_PODS = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
 """Annotations of a workflow that its pods do not get: this one has the whole workflow in it."""
 
 
-def metadata(
-    node: NodeView, attempt: int, task: tasks_pb2.TaskTemplate, own: dict[str, dict[str, str]], settings: PodSettings
-) -> dict[str, Any]:
-    """The pod's metadata; `own` are labels and annotations that the task's pod template has."""
+def metadata(node: NodeView, attempt: int, shape: Shape, settings: PodSettings) -> dict[str, Any]:
+    """The pod's metadata."""
     execution = node.execution
-    of_task = task.metadata.metadata
-    of_execution = {key: value for key, value in execution.info.annotations.items() if key not in _NOT_FOR_PODS}
+    labels, annotations, owners = execution.once(_of_execution)
     return {
         "name": execution.pod_name(node.number, attempt),
         "namespace": execution.info.namespace,
-        "labels": own.get("labels", {}) | dict(of_task.labels) | _labels(node, task),
-        "annotations": settings.annotations
-        | own.get("annotations", {})
-        | dict(of_task.annotations)
-        | of_execution
-        | {
+        "labels": {
+            **shape.labels,
+            **labels,
+            "node-id": label_value(node.id),
+            "task-name": label_value(shape.variables["FLYTE_INTERNAL_TASK_NAME"]),
+            "interruptible": "true" if is_interruptible(node) else "false",
+        },
+        "annotations": {
+            **settings.annotations,
+            **shape.annotations,
+            **annotations,
             NODE_ANNOTATION: execution.unique_id(node.number),
             ATTEMPT_ANNOTATION: str(attempt),
             SYSTEM_FAILURES_ANNOTATION: str(execution.system_failures.get(node.number, 0)),
         },
-        "ownerReferences": [owner_reference(node)],
+        "ownerReferences": owners,
     }
 
 
-def owner_reference(node: NodeView) -> dict[str, Any]:
-    info = node.execution.info
-    return {
+def _of_execution(execution: Execution) -> tuple[dict[str, str], dict[str, str], list[dict[str, Any]]]:
+    """The labels, annotations and owners of all its pods."""
+    info = execution.info
+    labels = info.labels | {EXECUTION_LABEL: info.labels.get(EXECUTION_LABEL, label_value(info.execution_name))}
+    run_as = info.spec.security_context.run_as
+    if run_as is not None and run_as.execution_identity:
+        labels["execution-identity"] = label_value(run_as.execution_identity)
+    annotations = {key: value for key, value in info.annotations.items() if key not in _NOT_FOR_PODS}
+    owner = {
         "apiVersion": "flyte.lyft.com/v1alpha1",
         "kind": "FlyteWorkflow",
         "name": info.name,
@@ -58,6 +67,7 @@ def owner_reference(node: NodeView) -> dict[str, Any]:
         "controller": True,
         "blockOwnerDeletion": True,
     }
+    return labels, annotations, [owner]
 
 
 def is_interruptible(node: NodeView) -> bool:
@@ -69,17 +79,3 @@ def is_interruptible(node: NodeView) -> bool:
     spec = node.execution.info.spec
     chosen = spec.execution_config.interruptible
     return spec.node_defaults.interruptible if chosen is None else chosen
-
-
-def _labels(node: NodeView, task: tasks_pb2.TaskTemplate) -> dict[str, str]:
-    info = node.execution.info
-    labels = info.labels | {
-        EXECUTION_LABEL: info.labels.get(EXECUTION_LABEL, label_value(info.execution_name)),
-        "node-id": label_value(node.id),
-        "task-name": label_value(task.id.name),
-        "interruptible": str(is_interruptible(node)).lower(),
-    }
-    run_as = info.spec.security_context.run_as
-    if run_as is not None and run_as.execution_identity:
-        labels["execution-identity"] = label_value(run_as.execution_identity)
-    return labels

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-
-from flyteidl.core import tasks_pb2
+from collections.abc import Callable, Iterable, Mapping
 
 from propeller.fnv import fnv1a_32
 from propeller.handlers.tasks._settings import PodSettings
@@ -15,30 +14,40 @@ CHECKPOINTS = "_flytecheckpoints"
 _SHARD_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_]+")
 _NOT_AT_THE_START = re.compile(r"^[^a-zA-Z_]+")
-_TEMPLATE_PATH = re.compile(r"\{\{\s*[.$]taskTemplatePath\s*\}\}", re.IGNORECASE)
 
 
-def template_values(node: NodeView, attempt: int, settings: PodSettings) -> dict[str, str]:
-    """What command templates stand for, by lower-case name."""
-    execution = node.execution
-    inputs_of = node.frame.parent if node.frame.items and not _own_inputs(node) else node.number
-    inputs_uri = execution.inputs_uri(inputs_of)
-    name = _generated_name(node, attempt)
-    raw = raw_output_prefix(node, name, settings)
-    previous = '""'
-    if attempt:
-        previous = f"{raw_output_prefix(node, _generated_name(node, attempt - 1), settings)}/{CHECKPOINTS}"
-    return {
-        "input": inputs_uri,
-        "inputprefix": inputs_uri.removesuffix("/inputs.pb"),
-        "outputprefix": execution.output_directory(node.number, attempt),
-        "rawoutputdataprefix": raw,
-        "checkpointoutputprefix": f"{raw}/{CHECKPOINTS}",
-        "prevcheckpointprefix": previous,
-        "perretryuniquekey": _NOT_IN_NAMES.sub("_", _NOT_AT_THE_START.sub("a", name)),
-        "namespace": execution.info.namespace,
-        "tasktemplatepath": template_uri(node),
-    }
+def template_values(node: NodeView, attempt: int, settings: PodSettings, names: Iterable[str]) -> dict[str, str]:
+    """What command templates stand for, by lower-case name: those of `names` that there are."""
+    return {name: _VALUES[name](node, attempt, settings) for name in names if name in _VALUES}
+
+
+def _inputs_uri(node: NodeView, attempt: int, settings: PodSettings) -> str:
+    return node.execution.inputs_uri(node.frame.parent if node.frame.items and not _own_inputs(node) else node.number)
+
+
+def _raw_outputs(node: NodeView, attempt: int, settings: PodSettings) -> str:
+    return raw_output_prefix(node, _generated_name(node, attempt), settings)
+
+
+def _previous_checkpoints(node: NodeView, attempt: int, settings: PodSettings) -> str:
+    return f"{_raw_outputs(node, attempt - 1, settings)}/{CHECKPOINTS}" if attempt else '""'
+
+
+def _unique_key(node: NodeView, attempt: int, settings: PodSettings) -> str:
+    return _NOT_IN_NAMES.sub("_", _NOT_AT_THE_START.sub("a", _generated_name(node, attempt)))
+
+
+_VALUES: Mapping[str, Callable[[NodeView, int, PodSettings], str]] = {
+    "input": _inputs_uri,
+    "inputprefix": lambda *attempt: _inputs_uri(*attempt).removesuffix("/inputs.pb"),
+    "outputprefix": lambda node, attempt, _: node.execution.output_directory(node.number, attempt),
+    "rawoutputdataprefix": _raw_outputs,
+    "checkpointoutputprefix": lambda *attempt: f"{_raw_outputs(*attempt)}/{CHECKPOINTS}",
+    "prevcheckpointprefix": _previous_checkpoints,
+    "perretryuniquekey": _unique_key,
+    "namespace": lambda node, *_: node.execution.info.namespace,
+    "tasktemplatepath": lambda node, *_: template_uri(node),
+}
 
 
 def raw_output_prefix(node: NodeView, name: str, settings: PodSettings) -> str:
@@ -55,13 +64,6 @@ def raw_output_prefix(node: NodeView, name: str, settings: PodSettings) -> str:
 def template_uri(node: NodeView) -> str:
     """Where a task's own template is put for tasks that ask for it."""
     return f"{node.execution.data_directory(node.number)}/task.pb"
-
-
-def needs_template(task: tasks_pb2.TaskTemplate) -> bool:
-    """Whether a command names `{{.taskTemplatePath}}`, as flytekit's tasks do whose code is in their image."""
-    if task.WhichOneof("target") == "k8s_pod":
-        return bool(_TEMPLATE_PATH.search(str(task.k8s_pod.pod_spec)))
-    return any(map(_TEMPLATE_PATH.search, (*task.container.command, *task.container.args)))
 
 
 def _generated_name(node: NodeView, attempt: int) -> str:

@@ -8,111 +8,70 @@ Guarantees
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
-from flyteidl.core import literals_pb2, tasks_pb2
+from flyteidl.core import literals_pb2
 
-from propeller.errors import Invalid
 from propeller.handlers.tasks._environment import environment
 from propeller.handlers.tasks._metadata import PRIMARY_CONTAINER, metadata
 from propeller.handlers.tasks._places import template_values
-from propeller.handlers.tasks._resources import Requirements, resolve, task_resources, within
+from propeller.handlers.tasks._resources import Requirements, resolve, within
 from propeller.handlers.tasks._settings import PodSettings
+from propeller.handlers.tasks._shape import ContainerShape, shape_of
 from propeller.handlers.tasks._template import render
-from propeller.storage import struct_to_python
-from propeller.workflow import NodeView
-
-RAW_CONTAINER = "raw-container"
+from propeller.workflow import NodeView, TaskResources
 
 _CONTAINER_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
-def build_pod(
-    node: NodeView, attempt: int, task: tasks_pb2.TaskTemplate, inputs: literals_pb2.LiteralMap, settings: PodSettings
-) -> dict[str, Any]:
-    """The pod as JSON, ready to create. Raises Invalid where the task cannot be a pod."""
+def build_pod(node: NodeView, attempt: int, inputs: literals_pb2.LiteralMap, settings: PodSettings) -> dict[str, Any]:
+    """The pod as JSON, ready to create; parts of it are shared with others. Raises Invalid where the task cannot be a
+    pod.
+    """
     name = node.execution.pod_name(node.number, attempt)
-    spec, own, primary = _raw_pod(task, name)
-    values = template_values(node, attempt, settings)
-    variables = environment(node, attempt, task, settings)
-    sidecars = {container["name"] for container in spec["containers"]} - {primary}
-    for container in (*spec.get("initContainers", ()), *spec["containers"]):
-        container["command"] = render(container.get("command", ()), values, inputs)
-        container["args"] = render(container.get("args", ()), values, inputs)
-        container["env"] = [*container.get("env", ()), *variables]
-        container["resources"] = _resources(container, node, is_sidecar=container["name"] in sidecars)
+    shape = node.graph.plan.of_task(node.spec.task, shape_of)
+    primary = shape.primary or (name if _CONTAINER_NAME.fullmatch(name) else "primary")
+    values = template_values(node, attempt, settings, shape.names)
+    variables = environment(node, attempt, shape, settings)
+
+    def filled(container: ContainerShape) -> dict[str, Any]:
+        return {
+            **container.own,
+            "command": render(container.command, values, inputs),
+            "args": render(container.args, values, inputs),
+            "env": [*container.env, *variables],
+            "resources": _resources(container, node),
+        }
+
+    spec = {"restartPolicy": "Never", **shape.spec, "containers": [filled(found) for found in shape.containers]}
+    if shape.init_containers:
+        spec["initContainers"] = [filled(found) for found in shape.init_containers]
+    of_primary = next(found for found in spec["containers"] if found["name"] == shape.primary)
+    of_primary["name"] = primary
     if node.spec.container_image:
-        next(c for c in spec["containers"] if c["name"] == primary)["image"] = node.spec.container_image
-    spec.setdefault("restartPolicy", "Never")
+        of_primary["image"] = node.spec.container_image
     if account := _service_account(node):
         spec.setdefault("serviceAccountName", account)
-    described = metadata(node, attempt, task, own, settings)
-    if sidecars or task.type != RAW_CONTAINER:
+    described = metadata(node, attempt, shape, settings)
+    if shape.names_primary:
         described["annotations"][PRIMARY_CONTAINER] = primary
     return {"apiVersion": "v1", "kind": "Pod", "metadata": described, "spec": spec}
 
 
-def _raw_pod(task: tasks_pb2.TaskTemplate, name: str) -> tuple[dict[str, Any], dict[str, dict[str, str]], str]:
-    """The task's own pod spec, labels and annotations, and the name of its primary container."""
-    match task.WhichOneof("target"):
-        case "container":
-            _refuse_copilot(task, task.container)
-            container_name = name if _CONTAINER_NAME.fullmatch(name) else "primary"
-            return {"containers": [_container(task.container, container_name)]}, {}, container_name
-        case "k8s_pod":
-            _refuse_copilot(task, task.k8s_pod)
-            return _pod_of_pod_task(task)
-        case target:
-            raise Invalid(
-                f"task {task.id.name} of type {task.type!r} has {target or 'no target'} instead of a container: "
-                "no plugin runs it here (see docs/differences.md)"
-            )
-
-
-def _refuse_copilot(task: tasks_pb2.TaskTemplate, target: tasks_pb2.Container | tasks_pb2.K8sPod) -> None:
-    """Every raw container asks for Flyte CoPilot; one that gets its inputs by its command and gives no outputs can do
-    without.
-    """
-    config = target.data_config
-    if not config.enabled:
-        return
-    if task.interface.outputs.variables or (config.input_path and task.interface.inputs.variables):
-        raise Invalid(
-            f"task {task.id.name}: raw containers whose inputs or outputs are files, loaded by Flyte CoPilot, are not "
-            "supported; see docs/differences.md"
-        )
-
-
-def _container(container: tasks_pb2.Container, name: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "image": container.image,
-        "command": list(container.command),
-        "args": list(container.args),
-        "env": [{"name": pair.key, "value": pair.value} for pair in container.env],
-        "resources": task_resources(container.resources),
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-    }
-
-
-def _pod_of_pod_task(task: tasks_pb2.TaskTemplate) -> tuple[dict[str, Any], dict[str, dict[str, str]], str]:
-    primary = task.config.get(PRIMARY_CONTAINER, "") or task.k8s_pod.primary_container_name
-    spec = struct_to_python(task.k8s_pod.pod_spec, f"the pod spec of task {task.id.name}")
-    names = [container.get("name") for container in spec.get("containers", [])]
-    if primary not in names:
-        raise Invalid(
-            f"task {task.id.name}: config[{PRIMARY_CONTAINER!r}] is {primary!r}, which is not among its containers "
-            f"{names}"
-        )
-    own = task.k8s_pod.metadata
-    return spec, {"labels": dict(own.labels), "annotations": dict(own.annotations)}, primary
-
-
-def _resources(container: dict[str, Any], node: NodeView, *, is_sidecar: bool) -> Requirements:
+def _resources(container: ContainerShape, node: NodeView) -> Requirements:
     """Sidecars only stay within the execution's limits; others have the node's overrides and the defaults too."""
-    own: Requirements = container.get("resources", {})
     platform = node.execution.info.spec.execution_config.task_resources
-    return within(own, platform) if is_sidecar else resolve(own, node.spec.resources, platform)
+    if node.spec.resources and not container.is_sidecar:
+        return resolve(container.resources, node.spec.resources, platform)
+    return _without_overrides(container, platform)
+
+
+@lru_cache(1024)
+def _without_overrides(container: ContainerShape, platform: TaskResources) -> Requirements:
+    """The same for most pods of a task."""
+    own = container.resources
+    return within(own, platform) if container.is_sidecar else resolve(own, None, platform)
 
 
 def _service_account(node: NodeView) -> str:

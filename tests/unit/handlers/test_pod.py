@@ -10,7 +10,7 @@ import pytest
 
 from propeller.errors import Invalid
 from propeller.handlers import _task
-from propeller.handlers.tasks import PodSettings, build_pod, needs_template, template_uri
+from propeller.handlers.tasks import PodSettings, build_pod, shape_of, template_uri
 from propeller.kube import Pod
 from propeller.workflow import ExecutionSpec
 from tests.unit.handlers.build import World, array, graph, literals, task, template
@@ -58,7 +58,7 @@ def pod_of(
     built = World(graph(task("n0", **(node or {}))), {"t": of}, **world)
     view = built.node("n0")
     built.execution.system_failures[view.number] = system_failures
-    pod = build_pod(view, attempt, built.plan.task("t"), literals(**(inputs or {})), settings)
+    pod = build_pod(view, attempt, literals(**(inputs or {})), settings)
     return orjson.loads(orjson.dumps(pod))  # type: ignore[no-any-return]
 
 
@@ -213,7 +213,7 @@ def test_a_task_with_links_knows_its_address_in_the_console() -> None:
 def test_an_item_of_a_map_task_knows_its_index_and_reads_the_common_inputs() -> None:
     world = World(graph(array("n0")), {"t": container_task(args=EXECUTE)})
     _, second = world.open_items("n0", 2)
-    pod = build_pod(second, 1, world.plan.task("t"), literals(), SETTINGS)
+    pod = build_pod(second, 1, literals(), SETTINGS)
     (container,) = pod["spec"]["containers"]
     variables = variables_of(container)
     assert variables[variables["BATCH_JOB_ARRAY_INDEX_VAR_NAME"]] == "1"
@@ -224,7 +224,7 @@ def test_an_item_of_a_map_task_knows_its_index_and_reads_the_common_inputs() -> 
 def test_an_item_with_inputs_of_its_own_reads_those() -> None:
     world = World(graph(array("n0", dataMode=1)), {"t": container_task(args=EXECUTE)})
     _, second = world.open_items("n0", 2)
-    pod = build_pod(second, 0, world.plan.task("t"), literals(), SETTINGS)
+    pod = build_pod(second, 0, literals(), SETTINGS)
     assert pod["spec"]["containers"][0]["args"][2] == "memory://m/e/n0/data/0/1/inputs.pb"
 
 
@@ -308,10 +308,10 @@ def test_a_task_may_ask_for_its_own_template(target: str) -> None:
     args = ["--task-template-path", "{{ .taskTemplatePath }}"]
     of = container_task(args=args) if target == "container" else pod_task(args=args)
     world = World(graph(task("n0")), {"t": of, "plain": container_task(args=["{{.input}}"]), "plain pod": pod_task()})
-    assert needs_template(world.plan.task("t"))
-    assert not needs_template(world.plan.task("plain"))
-    assert not needs_template(world.plan.task("plain pod"))
-    pod = build_pod(world.node("n0"), 0, world.plan.task("t"), literals(), SETTINGS)
+    assert shape_of(world.plan.task("t")).needs_template
+    assert not shape_of(world.plan.task("plain")).needs_template
+    assert not shape_of(world.plan.task("plain pod")).needs_template
+    pod = build_pod(world.node("n0"), 0, literals(), SETTINGS)
     assert pod["spec"]["containers"][0]["args"][1] == template_uri(world.node("n0")) == "memory://m/e/n0/data/task.pb"
 
 
@@ -422,5 +422,5 @@ def test_the_template_is_not_changed_by_its_pods() -> None:
     world = World(graph(task("n0")), {"t": pod_task(args=EXECUTE)})
     before = world.plan.task("t").SerializeToString(deterministic=True)
     for attempt in range(2):
-        build_pod(world.node("n0"), attempt, world.plan.task("t"), literals(), SETTINGS)
+        build_pod(world.node("n0"), attempt, literals(), SETTINGS)
     assert world.plan.task("t").SerializeToString(deterministic=True) == before

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.errors import Invalid
-from propeller.handlers.tasks._template import render
+from propeller.handlers.tasks._template import parse, render
 from tests.unit.handlers.build import literals
 
 VALUES = {"input": "s3://in/inputs.pb", "outputprefix": "s3://out/0", "namespace": "ns"}
 
 
 def rendered(text: str, **inputs: object) -> str:
-    (found,) = render([text], VALUES, literals(**inputs))
+    (found,) = render([parse(text)], VALUES, literals(**inputs))
     return found
 
 
@@ -71,4 +71,4 @@ def test_any_text_is_rendered_or_invalid(text: str) -> None:
 
 
 def test_each_text_is_rendered_by_itself() -> None:
-    assert render(["{{.input", "}}", "{{.namespace}}"], VALUES, literals()) == ["{{.input", "}}", "ns"]
+    assert render(map(parse, ["{{.input", "}}", "{{.namespace}}"]), VALUES, literals()) == ["{{.input", "}}", "ns"]

@@ -1,0 +1,154 @@
+"""What all pods of a task have in common: worked out once, when the first of them is launched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from flyteidl.core import tasks_pb2
+
+from propeller.errors import Invalid
+from propeller.handlers.tasks._metadata import PRIMARY_CONTAINER
+from propeller.handlers.tasks._resources import Requirements, task_resources
+from propeller.handlers.tasks._template import Text, names_in, parse
+from propeller.storage import struct_to_python
+
+RAW_CONTAINER = "raw-container"
+
+
+class ContainerShape(msgspec.Struct, frozen=True, eq=False):
+    """A container, but for what differs from pod to pod. `own` are its fields that do not."""
+
+    own: dict[str, Any]
+    command: tuple[Text, ...]
+    args: tuple[Text, ...]
+    env: tuple[dict[str, Any], ...]
+    resources: Requirements
+    is_sidecar: bool
+
+
+class Shape(msgspec.Struct, frozen=True, eq=False):
+    """A task's pod, but for what differs from pod to pod. Pods share its parts: nobody may change them.
+
+    The container of a container task is named after its pod: then `primary` is "".
+    """
+
+    spec: dict[str, Any]
+    """Without its containers."""
+    init_containers: tuple[ContainerShape, ...]
+    containers: tuple[ContainerShape, ...]
+    primary: str
+    names_primary: bool
+    """Whether an annotation says which container counts."""
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    variables: dict[str, str]
+    """By which a task knows who it is."""
+    has_links: bool
+    """Whether the task shows links into Flyte's console."""
+    names: frozenset[str]
+    """Values that its templates name."""
+
+    @property
+    def needs_template(self) -> bool:
+        """Whether a command names `{{.taskTemplatePath}}`, as flytekit's tasks do whose code is in their image."""
+        return "tasktemplatepath" in self.names
+
+
+def shape_of(task: tasks_pb2.TaskTemplate) -> Shape:
+    """Raises Invalid where the task cannot be a pod."""
+    match task.WhichOneof("target"):
+        case "container":
+            _refuse_copilot(task, task.container)
+            return _shape(task, {"containers": [_container(task.container)]}, "")
+        case "k8s_pod":
+            _refuse_copilot(task, task.k8s_pod)
+            own = task.k8s_pod.metadata
+            return _shape(task, *_pod_of_pod_task(task), dict(own.labels), dict(own.annotations))
+        case target:
+            raise Invalid(
+                f"task {task.id.name} of type {task.type!r} has {target or 'no target'} instead of a container: "
+                "no plugin runs it here (see docs/differences.md)"
+            )
+
+
+def _shape(
+    task: tasks_pb2.TaskTemplate,
+    spec: dict[str, Any],
+    primary: str,
+    labels: Mapping[str, str] = {},
+    annotations: Mapping[str, str] = {},
+) -> Shape:
+    rest = {key: value for key, value in spec.items() if key not in {"containers", "initContainers"}}
+    init_containers = tuple(_of_container(found, is_sidecar=False) for found in spec.get("initContainers", ()))
+    containers = tuple(_of_container(found, is_sidecar=found["name"] != primary) for found in spec["containers"])
+    texts = [text for found in (*init_containers, *containers) for text in (*found.command, *found.args)]
+    of_task = task.metadata.metadata
+    return Shape(
+        spec=rest,
+        init_containers=init_containers,
+        containers=containers,
+        primary=primary,
+        names_primary=len(containers) > 1 or task.type != RAW_CONTAINER,
+        labels=dict(labels) | dict(of_task.labels),
+        annotations=dict(annotations) | dict(of_task.annotations),
+        variables={
+            "FLYTE_INTERNAL_TASK_PROJECT": task.id.project,
+            "FLYTE_INTERNAL_TASK_DOMAIN": task.id.domain,
+            "FLYTE_INTERNAL_TASK_NAME": task.id.name,
+            "FLYTE_INTERNAL_TASK_VERSION": task.id.version,
+        },
+        has_links="link_type" in task.config,
+        names=frozenset(names_in(texts)),
+    )
+
+
+def _of_container(container: dict[str, Any], *, is_sidecar: bool) -> ContainerShape:
+    return ContainerShape(
+        own={key: value for key, value in container.items() if key not in {"command", "args", "env", "resources"}},
+        command=tuple(map(parse, container.get("command", ()))),
+        args=tuple(map(parse, container.get("args", ()))),
+        env=tuple(container.get("env", ())),
+        resources=container.get("resources", {}),
+        is_sidecar=is_sidecar,
+    )
+
+
+def _refuse_copilot(task: tasks_pb2.TaskTemplate, target: tasks_pb2.Container | tasks_pb2.K8sPod) -> None:
+    """Every raw container asks for Flyte CoPilot; one that gets its inputs by its command and gives no outputs can do
+    without.
+    """
+    config = target.data_config
+    if not config.enabled:
+        return
+    if task.interface.outputs.variables or (config.input_path and task.interface.inputs.variables):
+        raise Invalid(
+            f"task {task.id.name}: raw containers whose inputs or outputs are files, loaded by Flyte CoPilot, are not "
+            "supported; see docs/differences.md"
+        )
+
+
+def _container(container: tasks_pb2.Container) -> dict[str, Any]:
+    return {
+        "name": "",
+        "image": container.image,
+        "command": list(container.command),
+        "args": list(container.args),
+        "env": [{"name": pair.key, "value": pair.value} for pair in container.env],
+        "resources": task_resources(container.resources),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+
+
+def _pod_of_pod_task(task: tasks_pb2.TaskTemplate) -> tuple[dict[str, Any], str]:
+    """The task's own pod spec, and the name of its primary container."""
+    primary = task.config.get(PRIMARY_CONTAINER, "") or task.k8s_pod.primary_container_name
+    spec = struct_to_python(task.k8s_pod.pod_spec, f"the pod spec of task {task.id.name}")
+    names = [container.get("name") for container in spec.get("containers", [])]
+    if primary not in names:
+        raise Invalid(
+            f"task {task.id.name}: config[{PRIMARY_CONTAINER!r}] is {primary!r}, which is not among its containers "
+            f"{names}"
+        )
+    return spec, primary
