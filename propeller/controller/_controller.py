@@ -34,7 +34,7 @@ from propeller.controller._live import Fence, Live, Stage
 from propeller.controller._loading import Loader, prove
 from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
 from propeller.errors import Conflict, CorruptBlob, Invalid, MissingBlob, NotFound, PropellerError, Retryable
-from propeller.handlers import STEPS, Inputs, Services, act, is_given_up
+from propeller.handlers import STEPS, Inputs, Services, act, act_now, is_given_up
 from propeller.handlers.tasks import EXECUTION_LABEL, PodSettings, gone, is_alive, report
 from propeller.informers import Change, Informer
 from propeller.kube import PODS, Client, KubeObject, Pod
@@ -72,6 +72,9 @@ LAUNCH, OBSERVE, CHECKPOINT = range(3)
 """Priorities of an execution's effects: what it knows is read and written before it begins anything new, or 50,000
 launches would keep its status waiting.
 """
+
+AT_ONCE = 16
+"""Effects of one round that are done in it, where they can be without waiting: 1 ms. The rest takes its turn."""
 
 UNHURRIED = 0.1
 """Seconds that news on which nothing depends may wait: that a pod was launched, that it runs. Most pods have more to
@@ -249,7 +252,7 @@ class WorkflowController:
         if (rest := self._rest(live, live.execution)) is not None:
             return rest
         try:
-            decision = self._decide(live, live.execution)
+            decision = self._begin_effects(live, live.execution, self._decide(live, live.execution))
         except Exception:
             self._forget(live)  # half changed by what raised: the next try starts over from the checkpoint
             self._foreign[key] = Fence(live.uid, live.version)  # the cache may not have our last one yet
@@ -308,15 +311,30 @@ class WorkflowController:
         self._effects.submit(workflow.key, lambda: self._collect(workflow))
         return Result()
 
+    def _begin_effects(self, live: Live, execution: Execution, decision: Decision) -> Decision:
+        """Begin what was decided. Some of it may be done at once, and its facts decided on: returns the decision as it
+        is then, with its own effects.
+        """
+        effects, changed, left = decision.effects, decision.changed, AT_ONCE
+        while True:
+            facts: list[tuple[int, Fact]] = []
+            for effect in decision.effects:
+                if isinstance(effect, StopPod) or _is_of_failure_node(execution, effect):
+                    live.deferred.append(effect)
+                elif left and (found := act_now(execution.view(effect.node), effect, self._services)) is not None:
+                    left -= 1
+                    facts += [(effect.node, fact) for fact in found]
+                else:
+                    self._begin_effect(live, execution, effect)
+            if not facts:
+                return Decision(effects, decision.wake, changed, decision.more)
+            decision = decide(execution, facts, self._clock.now(), STEPS)
+            changed |= decision.changed
+
     def _carry_out(self, live: Live, decision: Decision) -> Result:
         execution = live.execution
         assert execution is not None
         now = self._clock.now()
-        for effect in decision.effects:
-            if isinstance(effect, StopPod) or _is_of_failure_node(execution, effect):
-                live.deferred.append(effect)
-            else:
-                self._begin_effect(live, execution, effect)
         if live.deferred:
             live.dirty_since = live.dirty_since or now
         waits = [None if decision.wake is None else decision.wake - now]

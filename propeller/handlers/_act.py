@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from propeller.errors import CorruptBlob, ErrorKind, Invalid, MissingBlob, PropellerError, Retryable
@@ -55,7 +55,7 @@ FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 16.0
 
 
-Executor = Callable[[NodeView, Any, Services], Awaitable[tuple[Fact, ...]]]
+Executor = Callable[[NodeView, Any, Services], Coroutine[Any, Any, tuple[Fact, ...]]]
 
 
 async def act(node: NodeView, effect: Effect, services: Services) -> tuple[Fact, ...]:
@@ -85,6 +85,26 @@ async def act(node: NodeView, effect: Effect, services: Services) -> tuple[Fact,
         _log.warning("%s: the pod of attempt %d may go on: %s", node.where, attempt, failure.message)
         return (Stopped(attempt),)
     return (EffectFailed(attempt, failure),)
+
+
+def act_now(node: NodeView, effect: Effect, services: Services) -> tuple[Fact, ...] | None:
+    """Do an effect that has a few blobs to read or write where these are at hand; None where it has to be waited for,
+    or fails: `act` does it then, from its beginning.
+    """
+    if not isinstance(effect, Collect | WriteOutputs | Choose):
+        return None
+    if not services.storage.is_at_hand(node.execution.info.directory):
+        return None
+    doing = EXECUTORS[type(effect)](node, effect, services)
+    try:
+        doing.send(None)
+    except StopIteration as done:
+        facts: tuple[Fact, ...] = done.value
+        return facts
+    except Exception:  # noqa: BLE001 - whatever it is, `act` comes to it again, and knows what to make of it
+        return None
+    doing.close()
+    return None
 
 
 def failure_of(error: PropellerError, node: NodeView) -> Failure:

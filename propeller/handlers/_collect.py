@@ -72,7 +72,7 @@ async def has_ended(node: NodeView, attempt: int, storage: Storage) -> bool:
 
 async def _read_all(storage: Storage, directory: str) -> list[bytes | None]:
     reads = [_read(storage, f"{directory}/{name}") for name in _DOCUMENTS]
-    return [await read for read in reads] if storage.is_at_hand(directory) else await together(reads)
+    return await together(reads, at_hand=storage.is_at_hand(directory))
 
 
 async def _read(storage: Storage, uri: str) -> bytes | None:
@@ -89,6 +89,7 @@ async def _futures(
         job = dynamic_job_pb2.DynamicJobSpec.FromString(data)
     except DecodeError:
         return EffectFailed(attempt, _corrupt("futures.pb", "flyteidl.core.DynamicJobSpec", len(data)))
+    await asyncio.sleep(0)  # who cannot wait turns back here, before a thread has begun
     try:
         plan = await asyncio.to_thread(plan_of_futures, node, job, task, data)
     except Invalid as error:

@@ -58,7 +58,8 @@ class Inputs:
         """The node's bindings as literals. Raises Invalid where one cannot be resolved."""
         bindings = node.graph.bindings(node.in_graph)
         needed = list(dict.fromkeys(name for binding in bindings for name in promised_nodes(binding.binding)))
-        outputs = await together(self._outputs_of(node, name) for name in needed)
+        at_hand = self._storage.is_at_hand(node.execution.info.directory)
+        outputs = await together((self._outputs_of(node, name) for name in needed), at_hand=at_hand)
         available = dict(zip(needed, outputs, strict=True))
 
         def lookup(node_id: str, variable: str) -> literals_pb2.Literal:

@@ -9,10 +9,13 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def together(jobs: Iterable[Awaitable[T]]) -> list[T]:
-    """What the jobs return, in their order. Where some fail, the first failure is raised once all have ended."""
+async def together(jobs: Iterable[Awaitable[T]], *, at_hand: bool = False) -> list[T]:
+    """What the jobs return, in their order. Where some fail, the first failure is raised once all have ended.
+
+    Where what they read is `at_hand` they are done one after the other.
+    """
     jobs = list(jobs)
-    if len(jobs) <= 1:
+    if len(jobs) <= 1 or at_hand:
         return [await job for job in jobs]
     results = await asyncio.gather(*jobs, return_exceptions=True)
     for result in results:

@@ -45,6 +45,8 @@ _CURES = {
 class FileStore:
     """Reads and writes files; see the module's text."""
 
+    at_hand = True
+
     def read_now(self, uri: str, limit: int) -> bytes | None:
         return _reading(uri, limit, INLINE_BYTES)
 

@@ -38,6 +38,8 @@ _PIECE = 1 << 20
 class S3Store:
     """Reads and writes objects; see the module's text."""
 
+    at_hand = False
+
     def __init__(self, settings: config.Storage) -> None:
         self._settings = settings
         self._opened = AsyncExitStack()

@@ -81,8 +81,8 @@ class Storage:
         return await self._read(uri)
 
     def is_at_hand(self, uri: str) -> bool:
-        """Whether reading takes no waiting for anybody, so that reading several at once gains nothing."""
-        return scheme_of(uri) == "file"
+        """Whether small blobs there are read and written without waiting for anybody: several at once gain nothing."""
+        return self._store_of(uri).at_hand
 
     async def write(self, uri: str, data: bytes) -> None:
         """Store `data` at `uri`, in the place of what is there. Raises TooLarge where nobody could read it back."""

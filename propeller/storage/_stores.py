@@ -10,6 +10,9 @@ from propeller.errors import CorruptBlob, MissingBlob
 class Store(Protocol):
     """One scheme's blobs, by whole URI. Reads and writes are whole, and a reader never sees half a write."""
 
+    at_hand: bool
+    """Whether `read_now` and `write_now` mostly do: what has a few small blobs to read or write need not be put off."""
+
     def read_now(self, uri: str, limit: int) -> bytes | None:
         """The blob where that takes no waiting; None where it does, and `read` has to be awaited. Raises as that."""
 
@@ -32,11 +35,13 @@ class Store(Protocol):
 class MemoryStore:
     """`memory://`: blobs in a dict of this process, gone with it. `blobs` may be looked into and shared."""
 
+    at_hand = False  # it stands for stores elsewhere
+
     def __init__(self, blobs: dict[str, bytes] | None = None) -> None:
         self.blobs: dict[str, bytes] = {} if blobs is None else blobs
 
     def read_now(self, uri: str, limit: int) -> bytes | None:
-        return None  # it stands for stores elsewhere
+        return None
 
     def write_now(self, uri: str, data: bytes) -> bool:
         return False

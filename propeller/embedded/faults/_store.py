@@ -13,6 +13,8 @@ from propeller.storage import Store
 class FaultyStore:
     """Another store seen through faults; `weather` and `partitioned` may be changed at any time."""
 
+    at_hand = False
+
     def __init__(self, store: Store, rng: random.Random, weather: Weather = FAIR) -> None:
         self._store = store
         self._rng = rng
