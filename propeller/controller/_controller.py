@@ -189,6 +189,8 @@ class WorkflowController:
     def _workflow_changed(self, change: Change[FlyteWorkflow]) -> None:
         if change.new is None:
             self._loader.forget(change.old.metadata.uid if change.old is not None else "")
+        elif (live := self._live.get(change.key)) is not None and live.wrote(change.new.metadata):
+            return
         self._queue.add(change.key)
 
     def _pod_changed(self, change: Change[Pod]) -> None:
@@ -240,9 +242,9 @@ class WorkflowController:
                 self._resting.discard(key)
                 self._loader.forget(workflow.metadata.uid)
                 return self._after_the_end(workflow)
-            if self._is_current(workflow):
-                self._begin_loading(workflow)
-            return Result()
+            if not self._is_current(workflow):
+                return Result()
+            live = self._begin_loading(workflow)
         if live.stage is Stage.ENDED:
             return self._finish(live, workflow)
         if live.execution is None:
@@ -381,13 +383,18 @@ class WorkflowController:
 
     # act
 
-    def _begin_loading(self, workflow: FlyteWorkflow) -> None:
+    def _begin_loading(self, workflow: FlyteWorkflow) -> Live:
+        """Hold it in memory from now on; its execution is there at once, or when it has been loaded."""
         metadata = workflow.metadata
         self._resting.discard(workflow.key)
         live = Live(workflow.key, metadata.uid)
         live.note(metadata.resource_version, workflow.status)
         self._live[workflow.key] = live
-        self._effects.submit(workflow.key, lambda: self._load(live, workflow))
+        if (loaded := self._loader.load_now(workflow, self._clock.now())) is not None:
+            self._loaded(live, *loaded)
+        else:
+            self._effects.submit(workflow.key, lambda: self._load(live, workflow))
+        return live
 
     async def _load(self, live: Live, workflow: FlyteWorkflow) -> None:
         try:
@@ -405,11 +412,14 @@ class WorkflowController:
             self._forget(live)
             self._try_again(live.key)
             return
+        self._loaded(live, execution, new)
+        self._queue.add(live.key)
+
+    def _loaded(self, live: Live, execution: Execution, new: bool) -> None:
         self._failures.pop(live.key, None)
         prove(execution, self._pods.store.by_index(OWNER_INDEX, live.uid))
         live.execution, live.new = execution, new
         live.stage = Stage.LOADED
-        self._queue.add(live.key)
 
     async def _reject(self, live: Live, workflow: FlyteWorkflow, error: PropellerError) -> None:
         """What cannot run ends as failed, with the reason."""

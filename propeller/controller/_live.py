@@ -104,6 +104,11 @@ class Live:
         self.status_bytes = size_of(status)
         self.offloaded_to = offloaded_to(status)
 
+    def wrote(self, metadata: ObjectMeta) -> bool:
+        """Whether that version of the object is what we have written last, and tells nothing new to who runs on."""
+        mine = metadata.resource_version == self.version and metadata.uid == self.uid
+        return mine and self.stage is Stage.RUNNING and metadata.deletion_timestamp is None
+
     @property
     def is_at_rest(self) -> bool:
         """Whether all of it is in the status and in pods, and nothing is under way: it could be rebuilt from those."""

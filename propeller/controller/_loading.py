@@ -25,11 +25,11 @@ from propeller.controller._resource import (
     inline_inputs,
     without_closure,
 )
-from propeller.errors import CorruptBlob, Invalid, NotFound
+from propeller.errors import CorruptBlob, Invalid, NotFound, PropellerError
 from propeller.handlers import plan_of_futures
 from propeller.handlers.tasks import attempt_of, node_of, system_failures_of
 from propeller.kube import Client, Pod
-from propeller.status import decode_status, rebuild
+from propeller.status import decode_status, rebuild, size_of
 from propeller.storage import Storage, read_literals
 from propeller.workflow import AttemptProven, Execution, Graph, NodeKind, NodePhase, NodeView, Plan, parse_plan
 
@@ -62,6 +62,12 @@ def _outputs_left(execution: Execution) -> dict[str, str]:
         ):
             found[execution.unique_id(number)] = execution.output_directory(number)
     return found
+
+
+def _is_whole(workflow: FlyteWorkflow) -> bool:
+    """Whether nothing of it is elsewhere."""
+    elsewhere = workflow.offloaded_inputs or workflow.workflow_closure_reference
+    return not elsewhere and workflow.execution_config.recovery_execution is None
 
 
 class Loader:
@@ -106,6 +112,24 @@ class Loader:
         self._kept.pop(uid, None)
         self._loaded.add(uid)
         return execution, new
+
+    def load_now(self, workflow: FlyteWorkflow, now: float) -> tuple[Execution, bool] | None:
+        """As `load`, of a new execution whose object has all that it takes, and is small. None where it is not so, or
+        it cannot run: `load` says why.
+        """
+        closure = self._closures.get(workflow.metadata.uid, b"")
+        if not 0 < len(closure) <= INLINE_BYTES or size_of(workflow.status) or not _is_whole(workflow):
+            return None
+        loading = self.load(workflow, now)
+        try:
+            loading.send(None)
+        except StopIteration as done:
+            loaded: tuple[Execution, bool] = done.value
+            return loaded
+        except PropellerError:
+            return None
+        loading.close()
+        return None
 
     async def show(self, workflow: FlyteWorkflow, now: float) -> Execution:
         """The execution of a whole object as its status has it, for people to look at. Raises as `load` does."""

@@ -28,6 +28,9 @@ from propeller.storage._uri import file_path
 
 INLINE_BYTES = 256 * 1024
 
+KNOWN_DIRECTORIES = 16_384
+"""That are remembered: 2 MB of names."""
+
 _CURES = {
     errno.ENOSPC: "the disk is full: free some space, or move storage.metadata_prefix to another",
     errno.EDQUOT: "the disk quota is used up: free some space, or move storage.metadata_prefix elsewhere",
@@ -47,13 +50,16 @@ class FileStore:
 
     at_hand = True
 
+    def __init__(self) -> None:
+        self._directories = Directories()
+
     def read_now(self, uri: str, limit: int) -> bytes | None:
         return _reading(uri, limit, INLINE_BYTES)
 
     def write_now(self, uri: str, data: bytes) -> bool:
         if len(data) > INLINE_BYTES:
             return False
-        _writing(uri, data)
+        self._write(uri, data)
         return True
 
     async def read(self, uri: str, limit: int) -> bytes:
@@ -62,7 +68,13 @@ class FileStore:
         return data
 
     async def write(self, uri: str, data: bytes) -> None:
-        await asyncio.to_thread(_writing, uri, data)
+        await asyncio.to_thread(self._write, uri, data)
+
+    def _write(self, uri: str, data: bytes) -> None:
+        try:
+            _write(file_path(uri), data, self._directories)
+        except OSError as error:
+            raise _failure("written", uri, error) from error
 
     async def delete(self, uri: str) -> None:
         try:
@@ -84,13 +96,6 @@ def _reading(uri: str, limit: int, at_most: int) -> bytes | None:
         raise missing(uri) from error
     except OSError as error:
         raise _failure("read", uri, error) from error
-
-
-def _writing(uri: str, data: bytes) -> None:
-    try:
-        _write(file_path(uri), data)
-    except OSError as error:
-        raise _failure("written", uri, error) from error
 
 
 def _read(uri: str, path: str, limit: int, at_most: int) -> bytes | None:
@@ -125,6 +130,40 @@ def _read_on(uri: str, descriptor: int, data: bytes, limit: int) -> bytes:
     return b"".join(pieces)
 
 
+class Directories:
+    """Directories that there were when we last wrote below them: what is missing is made from there on, without asking
+    for it first. A task's first write needs two, and each question that is answered by no costs as much as an answer.
+    """
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def make(self, directory: str) -> None:
+        """See to it that the directory is there; it may be gone all the same, if somebody else removed it."""
+        if directory in self._known:
+            return
+        below = []
+        above = directory
+        while above not in self._known:
+            below.append(above)
+            parent = above.rpartition("/")[0]
+            if not parent:
+                _make(directory)  # nothing is known of this place
+                break
+            above = parent
+        else:
+            for missing_one in reversed(below):
+                _make_one(missing_one)
+        if len(self._known) > KNOWN_DIRECTORIES:
+            self._known.clear()
+        self._known.update(below)
+
+    def make_anew(self, directory: str) -> None:
+        """What was known has been removed."""
+        self._known.clear()
+        _make(directory)
+
+
 def _make(directory: str) -> None:
     """The directory and those above it that are missing. `makedirs` asks for each first, and mostly one is missing."""
     try:
@@ -145,14 +184,15 @@ def _make_one(directory: str) -> None:
             raise
 
 
-def _write(path: str, data: bytes) -> None:
-    directory = os.path.dirname(path)  # noqa: PTH120 - pathlib costs more than the write
+def _write(path: str, data: bytes, directories: Directories) -> None:
+    directory = path.rpartition("/")[0] or "/"
     temporary = f"{directory}/.{secrets.token_hex(8)}.tmp"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
+        directories.make(directory)
         descriptor = os.open(temporary, flags, 0o666)
     except FileNotFoundError:
-        _make(directory)
+        directories.make_anew(directory)
         descriptor = os.open(temporary, flags, 0o666)
     try:
         try:
