@@ -22,6 +22,7 @@ Errors
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -34,7 +35,7 @@ from propeller.controller._live import Fence, Live, Stage
 from propeller.controller._loading import Loader, prove
 from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
 from propeller.errors import Conflict, CorruptBlob, Invalid, MissingBlob, NotFound, PropellerError, Retryable
-from propeller.handlers import STEPS, Inputs, Services, act, act_now, is_given_up
+from propeller.handlers import STEPS, Inputs, Later, Services, Tries, act, act_now, is_given_up
 from propeller.handlers.tasks import EXECUTION_LABEL, PodSettings, gone, is_alive, report
 from propeller.informers import Change, Informer
 from propeller.kube import PODS, Client, KubeObject, Pod
@@ -439,13 +440,18 @@ class WorkflowController:
         attempt = getattr(effect, "attempt", None)
         if attempt is not None:
             live.nodes_of_pods[execution.pod_name(effect.node, attempt)] = effect.node
-        priority = LAUNCH if isinstance(effect, Launch) else OBSERVE
         live.in_flight += 1
-        self._effects.submit(live.key, lambda: self._do_effect(live, execution, effect), priority)
+        self._effects.submit(live.key, lambda: self._do_effect(live, execution, effect, Tries()), _priority(effect))
 
-    async def _do_effect(self, live: Live, execution: Execution, effect: Effect) -> None:
+    async def _do_effect(self, live: Live, execution: Execution, effect: Effect, tries: Tries) -> None:
         node = execution.view(effect.node)
-        facts = await act(node, effect, self._services)
+        facts = await act(node, effect, self._services, tries)
+        if isinstance(facts, Later):
+            after, made, error = facts
+            self._causes.report(error, "%s: %s is tried again in %.2g s", node.where, type(effect).__name__, after)
+            again = functools.partial(self._do_effect, live, execution, effect, made)
+            self._effects.submit_after(live.key, again, after, _priority(effect))
+            return
         live.in_flight -= 1
         if isinstance(effect, Launch) and is_given_up(node, effect.attempt):
             live.deferred.append(StopPod(effect.node, effect.attempt))  # another stop may have come before the pod
@@ -552,6 +558,10 @@ def _is_of_failure_node(execution: Execution, effect: Effect) -> bool:
         return False
     node = execution.view(effect.node)
     return node.in_graph == node.graph.failure
+
+
+def _priority(effect: Effect) -> int:
+    return LAUNCH if isinstance(effect, Launch) else OBSERVE
 
 
 def _can_wait(fact: Fact) -> bool:

@@ -5,7 +5,7 @@ A new node kind is one module and one line in `STEPS`; a new effect one executor
 
 from collections.abc import Mapping
 
-from propeller.handlers._act import EXECUTORS, Executor, act, act_now
+from propeller.handlers._act import EXECUTORS, Executor, Later, Tries, act, act_now
 from propeller.handlers._dynamic import plan_of_futures
 from propeller.handlers._inputs import Inputs
 from propeller.handlers._pods import is_given_up
@@ -23,4 +23,16 @@ STEPS: Mapping[NodeKind, StepFunction] = {
     NodeKind.GATE: step_unsupported,
 }
 
-__all__ = ["EXECUTORS", "STEPS", "Executor", "Inputs", "Services", "act", "act_now", "is_given_up", "plan_of_futures"]
+__all__ = [
+    "EXECUTORS",
+    "STEPS",
+    "Executor",
+    "Inputs",
+    "Later",
+    "Services",
+    "Tries",
+    "act",
+    "act_now",
+    "is_given_up",
+    "plan_of_futures",
+]

@@ -3,17 +3,16 @@
 Guarantees
     Every effect may be done again, and then changes nothing: pods have fixed names, blobs have fixed places and
     content. An effect's failure concerns its own node alone: errors become facts, with their kind and what mends them.
-    What a retry may mend is tried again here, with growing pauses, before it becomes a failure: an attempt that has
-    ended well is not done again because the object store did not answer for a moment.
+    What a retry may mend is tried again, with growing pauses, for `PATIENCE` seconds before it becomes a failure: an
+    attempt that has ended well is not done again because the object store was away for a while. An effect that pauses
+    takes nobody's place.
 """
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from propeller.errors import CorruptBlob, ErrorKind, Invalid, MissingBlob, PropellerError, Retryable
 from propeller.handlers._branch import choose
@@ -44,9 +43,9 @@ from propeller.workflow import (
 
 _log = logging.getLogger(__name__)
 
-TRIES = 8
-"""Of an effect whose error may pass: with the pauses between them about half a minute, as long as an object store takes
-to fail over. What concerns a pod that exists (adopt, stop) is tried until the API server answers.
+PATIENCE = 3600.0
+"""Seconds for which an effect is tried again whose error may pass: longer than most outages of an object store. What
+concerns a pod that exists (adopt, stop) is tried until the API server answers.
 """
 
 FIRST_PAUSE = 0.25
@@ -58,33 +57,51 @@ LONGEST_PAUSE = 16.0
 Executor = Callable[[NodeView, Any, Services], Coroutine[Any, Any, tuple[Fact, ...]]]
 
 
-async def act(node: NodeView, effect: Effect, services: Services) -> tuple[Fact, ...]:
-    """Do one effect; returns what became of it."""
+class Tries(NamedTuple):
+    """How often an effect was tried, and the seconds that were waited in between."""
+
+    number: int = 0
+    waited: float = 0.0
+
+
+UNTRIED = Tries()
+
+
+class Later(NamedTuple):
+    """Nothing came of it now: call `act` again `after` so many seconds, with these `tries`."""
+
+    after: float
+    tries: Tries
+    error: Retryable
+
+
+async def act(node: NodeView, effect: Effect, services: Services, tries: Tries = UNTRIED) -> tuple[Fact, ...] | Later:
+    """Do one effect; returns what became of it. `tries` are those before."""
+    if tries.number and is_vain(node, effect):
+        return ()
     attempt = getattr(effect, "attempt", 0)
     patient = isinstance(effect, Adopt | Expire | StopPod)
-    for number in itertools.count(1):
-        try:
-            return await EXECUTORS[type(effect)](node, effect, services)
-        except Retryable as error:
-            failure = failure_of(error, node)
-            if number >= TRIES and not patient:
-                break
-            pause = error.after or min(FIRST_PAUSE * 2 ** min(number - 1, 10), LONGEST_PAUSE)
-            _log.warning("%s: %s; trying again in %.2g s", node.where, error, pause)
-            await asyncio.sleep(pause)
-            if node.execution.phase.ended and not isinstance(effect, StopPod):
-                return ()
-        except PropellerError as error:
-            failure = failure_of(error, node)
-            break
-        except Exception as error:  # noqa: BLE001 - a defect of ours must not leave its node waiting for ever
-            _log.exception("%s: %s failed", node.where, type(effect).__name__)
-            failure = Failure("InternalError", f"{type(error).__name__}: {error}", ErrorKind.SYSTEM, recoverable=True)
-            break
+    try:
+        return await EXECUTORS[type(effect)](node, effect, services)
+    except Retryable as error:
+        if patient or tries.waited < PATIENCE:
+            pause = error.after or min(FIRST_PAUSE * 2 ** min(tries.number, 10), LONGEST_PAUSE)
+            return Later(pause, Tries(tries.number + 1, tries.waited + pause), error)
+        failure = failure_of(error, node)
+    except PropellerError as error:
+        failure = failure_of(error, node)
+    except Exception as error:  # noqa: BLE001 - a defect of ours must not leave its node waiting for ever
+        _log.exception("%s: %s failed", node.where, type(effect).__name__)
+        failure = Failure("InternalError", f"{type(error).__name__}: {error}", ErrorKind.SYSTEM, recoverable=True)
     if isinstance(effect, StopPod):
         _log.warning("%s: the pod of attempt %d may go on: %s", node.where, attempt, failure.message)
         return (Stopped(attempt),)
     return (EffectFailed(attempt, failure),)
+
+
+def is_vain(node: NodeView, effect: Effect) -> bool:
+    """Whether nobody waits for an effect any more: only a pod's stop matters after the end."""
+    return (node.execution.phase.ended or node.execution.dropped) and not isinstance(effect, StopPod)
 
 
 def act_now(node: NodeView, effect: Effect, services: Services) -> tuple[Fact, ...] | None:

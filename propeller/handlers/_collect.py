@@ -71,7 +71,7 @@ async def has_ended(node: NodeView, attempt: int, storage: Storage) -> bool:
 
 
 async def _read_all(storage: Storage, directory: str) -> list[bytes | None]:
-    reads = [_read(storage, f"{directory}/{name}") for name in _DOCUMENTS]
+    reads = (_read(storage, f"{directory}/{name}") for name in _DOCUMENTS)
     return await together(reads, at_hand=storage.is_at_hand(directory))
 
 

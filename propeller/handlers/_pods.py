@@ -21,6 +21,7 @@ from propeller.errors import (
     NotFound,
     Rejected,
     Retryable,
+    StorageError,
     Throttled,
     TooLarge,
     Unavailable,
@@ -52,6 +53,9 @@ QUOTA_RETRY_SECONDS = 5.0
 
 UNAVAILABLE_RETRY_SECONDS = 1.0
 
+STORAGE_RETRY_SECONDS = 5.0
+"""Before a launch whose inputs could not be read or written is tried again."""
+
 
 class _Unread(msgspec.Struct, frozen=True):
     """The answer to a create: the pod's events tell all of it."""
@@ -64,6 +68,13 @@ LOOKS = 5
 
 
 async def launch(node: NodeView, effect: Launch, services: Services) -> tuple[Fact, ...]:
+    try:
+        return await _launch(node, effect, services)
+    except StorageError as error:  # nothing of the attempt has begun, and its state can say what it waits for
+        return (Refused(effect.attempt, str(error), error.after or STORAGE_RETRY_SECONDS),)
+
+
+async def _launch(node: NodeView, effect: Launch, services: Services) -> tuple[Fact, ...]:
     attempt, execution = effect.attempt, node.execution
     name = execution.pod_name(node.number, attempt)
     if (cached := services.pods.get(f"{execution.info.namespace}/{name}")) is not None:

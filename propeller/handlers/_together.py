@@ -12,10 +12,13 @@ T = TypeVar("T")
 async def together(jobs: Iterable[Awaitable[T]], *, at_hand: bool = False) -> list[T]:
     """What the jobs return, in their order. Where some fail, the first failure is raised once all have ended.
 
-    Where what they read is `at_hand` they are done one after the other.
+    Where what they read is `at_hand` they are done one after the other, up to the first failure; `jobs` has to make
+    them as they are asked for.
     """
+    if at_hand:
+        return [await job for job in jobs]
     jobs = list(jobs)
-    if len(jobs) <= 1 or at_hand:
+    if len(jobs) <= 1:
         return [await job for job in jobs]
     results = await asyncio.gather(*jobs, return_exceptions=True)
     for result in results:

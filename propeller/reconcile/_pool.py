@@ -18,6 +18,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
+from propeller.reconcile._delays import Delays
 from propeller.resourcemgr import FairQueue
 
 T = TypeVar("T", bound=Hashable)
@@ -36,6 +37,7 @@ class FairPool(Generic[T]):
     def __init__(self, size: int) -> None:
         self._size = size
         self._waiting: FairQueue[Job] = FairQueue()
+        self._delayed: Delays[Job] = Delays(self._due)
         self._tenants: dict[Job, T] = {}
         self._running = 0
         self._group = asyncio.TaskGroup()
@@ -46,7 +48,16 @@ class FairPool(Generic[T]):
 
     def __len__(self) -> int:
         """Jobs that wait or run."""
-        return len(self._waiting) + self._running
+        return len(self._waiting) + len(self._delayed) + self._running
+
+    def submit_after(self, tenant: T, job: Job, seconds: float, priority: int = 0) -> None:
+        """Submit `job` in so many seconds. Meanwhile it takes nobody's place."""
+        if self._size:
+            self._tenants[job] = tenant
+            self._delayed.add(job, seconds, priority)
+
+    def _due(self, job: Job, priority: int) -> None:
+        self.submit(self._tenants[job], job, priority)
 
     def submit(self, tenant: T, job: Job, priority: int = 0) -> None:
         """Run `job` when its turn comes."""
@@ -66,6 +77,7 @@ class FairPool(Generic[T]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._size = 0
+        self._delayed.clear()
         for job in list(self._waiting):
             self._waiting.remove(job)
         self._tenants.clear()

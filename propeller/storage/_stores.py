@@ -33,20 +33,27 @@ class Store(Protocol):
 
 
 class MemoryStore:
-    """`memory://`: blobs in a dict of this process, gone with it. `blobs` may be looked into and shared."""
+    """`memory://`: blobs in a dict of this process, gone with it. `blobs` may be looked into and shared.
 
-    at_hand = False  # it stands for stores elsewhere
+    It stands for stores elsewhere, which have to be waited for, unless it is `at_hand`.
+    """
 
-    def __init__(self, blobs: dict[str, bytes] | None = None) -> None:
+    def __init__(self, blobs: dict[str, bytes] | None = None, *, at_hand: bool = False) -> None:
         self.blobs: dict[str, bytes] = {} if blobs is None else blobs
+        self.at_hand = at_hand
 
     def read_now(self, uri: str, limit: int) -> bytes | None:
-        return None
+        return self._read(uri, limit) if self.at_hand else None
 
     def write_now(self, uri: str, data: bytes) -> bool:
-        return False
+        if self.at_hand:
+            self.blobs[uri] = data
+        return self.at_hand
 
     async def read(self, uri: str, limit: int) -> bytes:
+        return self._read(uri, limit)
+
+    def _read(self, uri: str, limit: int) -> bytes:
         data = self.blobs.get(uri)
         if data is None:
             raise missing(uri)

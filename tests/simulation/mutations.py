@@ -179,6 +179,10 @@ def _system_failures_draw_on_the_users_budget() -> AbstractContextManager[Any]:
     return mock.patch.object(_task, "SYSTEM_RETRIES", 0)
 
 
+def _outages_of_the_store_fail_attempts() -> AbstractContextManager[Any]:
+    return mock.patch.object(_act, "PATIENCE", 30.0)
+
+
 def _the_budget_of_a_status_is_ignored() -> AbstractContextManager[Any]:
 
     async def all_inline(execution: Execution, now: float, budget: int, storage: Any) -> dict[str, Any]:
@@ -210,5 +214,6 @@ MUTATIONS: Mapping[str, Mutation] = {
         _an_adopted_pod_that_is_missing_is_waited_for,
         _system_failures_draw_on_the_users_budget,
         _the_budget_of_a_status_is_ignored,
+        _outages_of_the_store_fail_attempts,
     )
 }

@@ -19,6 +19,7 @@ FOUND_BY = {
     "anybodys pod is ours": 511,
     "attempts that pods prove are ignored": 1065,
     "foreign statuses are overwritten": 203,
+    "outages of the store fail attempts": 200,
     "pods that still run are left at the end": 926,
     "status is written onto any version": 200,
     "system failures draw on the users budget": 206,

@@ -110,6 +110,8 @@ class _World:
         """Whether two controllers may be at work at once. Then no pod vanishes: one that does leaves nothing by which
         the other could know that its attempt was run.
         """
+        self.at_hand = random.Random(f"at hand {self.seed}").random() < 0.3
+        """Whether blobs are read and written without waiting, as those of a local disk."""
         budget = rng.choice((256 * 1024, 256 * 1024, 256))
         self.settings = Settings(
             storage=StorageSettings(metadata_prefix="memory://m", raw_output_prefix="memory://raw"),
@@ -143,6 +145,7 @@ class _World:
         )
         self.clean = self._client("world", FaultyLink(random.Random(0)))
         self.names = 0
+        self.storage_outages = 0
 
     async def run(self) -> Result:
         log = logging.getLogger("propeller")
@@ -243,7 +246,9 @@ class _World:
     def _start(self) -> Process:
         number = len(self.processes) + 1
         link = FaultyLink(random.Random(f"link {self.seed} {number}"), self.weather)
-        store = FaultyStore(MemoryStore(self.blobs), random.Random(f"store {self.seed} {number}"), self.weather)
+        memory = MemoryStore(self.blobs, at_hand=self.at_hand)
+        store = FaultyStore(memory, random.Random(f"store {self.seed} {number}"), self.weather)
+        store.partitioned = self.storage_outages > 0
         process = Process(number, link, store, Clock())
         self.processes.append(process)
         self.story.tell(f"{process.name} starts")
@@ -292,6 +297,7 @@ class _World:
             self._pause,
             self._part,
             self._outage,
+            self._storage_outage,
             self._clock_jump,
             self._disturb_watches,
             self._change_weather,
@@ -352,6 +358,21 @@ class _World:
         await asyncio.sleep(self.rng.choice((0.1, 2.0, 30.0)))
         self.story.tell("the API server is up")
         self.server.start()
+
+    async def _storage_outage(self) -> None:
+        """The object store is away for all of them, for longer than an effect would pause."""
+        self.story.tell("the object store is down")
+        self.storage_outages += 1
+        self._set_storage()
+        await asyncio.sleep(self.rng.choice((1.0, 30.0, 200.0)))
+        self.storage_outages -= 1
+        self._set_storage()
+
+    def _set_storage(self) -> None:
+        for process in self.processes:
+            process.store.partitioned = self.storage_outages > 0
+        if not self.storage_outages:
+            self.story.tell("the object store is up")
 
     async def _clock_jump(self) -> None:
         for process in self._alive:

@@ -13,19 +13,26 @@ from propeller.storage import Store
 class FaultyStore:
     """Another store seen through faults; `weather` and `partitioned` may be changed at any time."""
 
-    at_hand = False
-
     def __init__(self, store: Store, rng: random.Random, weather: Weather = FAIR) -> None:
         self._store = store
         self._rng = rng
         self.weather = weather
         self.partitioned = False
+        self.at_hand = store.at_hand
 
     def read_now(self, uri: str, limit: int) -> bytes | None:
-        return None
+        if not self.at_hand:
+            return None
+        self._trip(uri)
+        return self._store.read_now(uri, limit)
 
     def write_now(self, uri: str, data: bytes) -> bool:
-        return False
+        if not self.at_hand:
+            return False
+        self._trip(uri)
+        done = self._store.write_now(uri, data)
+        self._trip(uri)
+        return done
 
     async def read(self, uri: str, limit: int) -> bytes:
         await self._travel(uri)
@@ -49,5 +56,8 @@ class FaultyStore:
     async def _travel(self, uri: str) -> None:
         if pause := self.weather.pause(self._rng, self.weather.blob_latency / 2):
             await asyncio.sleep(pause)
+        self._trip(uri)
+
+    def _trip(self, uri: str) -> None:
         if self.partitioned or self._rng.random() < self.weather.blob_errors / 2:
             raise StorageError(f"the connection broke at {uri}")

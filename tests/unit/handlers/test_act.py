@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -13,7 +12,7 @@ import pytest
 from flyteidl.core import tasks_pb2
 
 from propeller.errors import ErrorKind, StorageError, Unavailable
-from propeller.handlers import Inputs, Services, _act, _pods, act
+from propeller.handlers import Inputs, Later, Services, Tries, _act, _pods, act
 from propeller.handlers.tasks import PodSettings
 from propeller.kube import Client, Pod, Request, Response, Stream
 from propeller.storage import MemoryStore, Storage
@@ -113,16 +112,15 @@ class Bench:
         self.services = self._services(Storage(stores={"memory": store}))
 
     async def do(self, effect: Callable[..., Any], *rest: int, node: str = "n0") -> tuple[Fact, ...]:
-        view = self.world.node(node)
-        return await act(view, effect(view.number, *rest), self.services)
+        view, tries = self.world.node(node), Tries()
+        while True:
+            found = await act(view, effect(view.number, *rest), self.services, tries)
+            if not isinstance(found, Later):
+                return found
+            tries = found.tries
 
     def attempt(self, number: int) -> None:
         self.world.execution.attempts[self.world.node("n0").number] = number
-
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_act, "FIRST_PAUSE", 0.0)
 
 
 def bench(**fields: Any) -> Bench:
@@ -311,7 +309,7 @@ async def test_a_stop_is_for_the_pod_that_we_saw() -> None:
 async def test_stop_and_adopt_wait_for_as_long_as_the_server_does_not_answer() -> None:
     of = bench()
     await of.do(Launch, 0)
-    of.server.answers = [Unavailable("no answer")] * (3 * _act.TRIES)
+    of.server.answers = [Unavailable("no answer")] * round(2 * _act.PATIENCE / _act.LONGEST_PAUSE)
     assert await of.do(StopPod, 0) == (Stopped(0),)
     assert not of.server.objects
 
@@ -375,17 +373,37 @@ async def test_no_other_effect_fails_for_it_either(effect: Callable[..., Any]) -
     assert found in (InputsWritten(), OutputsWritten(), Chosen("n2"))
 
 
+async def test_a_launch_waits_for_the_store_and_says_so() -> None:
+    of = bench()
+    of.with_store(Flaky(of.world.blobs, 1))
+    (found,) = await of.do(Launch, 0)
+    assert found == Refused(0, "memory://m/e/n0/data/inputs.pb is out of reach", _pods.STORAGE_RETRY_SECONDS)
+    assert not of.server.requests
+
+
+async def test_the_store_is_asked_ever_more_rarely_for_as_long_as_an_outage_lasts() -> None:
+    of = bench()
+    of.with_store(Flaky(of.world.blobs, 1000))
+    view, pauses, tries = of.world.node("n0"), [], Tries()
+    while isinstance(found := await act(view, Collect(view.number, 0), of.services, tries), Later):
+        pauses.append(found.after)
+        tries = found.tries
+    assert pauses[:8] == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 16.0]
+    assert _act.PATIENCE <= sum(pauses) < _act.PATIENCE + _act.LONGEST_PAUSE
+    assert set(pauses[8:]) == {_act.LONGEST_PAUSE}
+
+
 async def test_a_store_that_goes_on_failing_fails_the_attempt_as_the_systems() -> None:
     of = bench()
     of.with_store(Flaky(of.world.blobs, 1000))
-    (found,) = await of.do(Launch, 0)
+    (found,) = await of.do(Collect, 0)
     assert isinstance(found, EffectFailed)
     assert (found.failure.code, found.failure.kind, found.failure.recoverable) == (
         "StorageError",
         ErrorKind.SYSTEM,
         True,
     )
-    assert "memory://m/e/n0/data/inputs.pb is out of reach" in found.failure.message
+    assert "is out of reach" in found.failure.message
 
 
 async def test_retries_end_with_the_execution() -> None:
@@ -393,18 +411,6 @@ async def test_retries_end_with_the_execution() -> None:
     of.with_store(Flaky(of.world.blobs, 1000))
     of.world.execution.phase = WorkflowPhase.ABORTED
     assert await of.do(Collect, 0) == ()
-
-
-async def test_a_cancelled_effect_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_act, "FIRST_PAUSE", 100.0)
-    monkeypatch.setattr(_act, "LONGEST_PAUSE", 100.0)
-    of = bench()
-    of.with_store(Flaky(of.world.blobs, 1000))
-    running = asyncio.create_task(of.do(Collect, 0))
-    await asyncio.sleep(0)
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
 
 
 async def test_a_defect_of_ours_fails_its_node_and_is_logged(

@@ -118,3 +118,31 @@ async def test_jobs_that_wait_for_nothing_let_others_have_the_loop(workers: int)
     assert done == 100 * JOBS_A_TURN
     assert turns >= 50
     assert most <= 2 * JOBS_A_TURN
+
+
+async def test_a_delayed_job_takes_nobodys_place_and_runs_in_time() -> None:
+    done: list[str] = []
+    loop = asyncio.get_running_loop()
+
+    async def job(name: str) -> None:
+        done.append(name)
+
+    began = loop.time()
+    async with FairPool[str](1) as pool:
+        pool.submit_after("a", lambda: job("later"), 0.02)
+        pool.submit("b", lambda: job("now"))
+        while len(pool):
+            await asyncio.sleep(0.001)
+    assert done == ["now", "later"]
+    assert loop.time() - began >= 0.02
+
+
+async def test_leaving_drops_what_is_delayed() -> None:
+    async def job() -> None:
+        raise AssertionError("it was dropped")
+
+    async with FairPool[str](1) as pool:
+        pool.submit_after("a", job, 0.001)
+    pool.submit_after("a", job, 0.001)
+    await asyncio.sleep(0.01)
+    assert not len(pool)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from propeller import config
 from propeller.errors import CorruptBlob, Invalid, MissingBlob, StorageError, TooLarge
 from propeller.storage import Storage
-from propeller.storage._files import INLINE_BYTES
+from propeller.storage._files import INLINE_BYTES, FileStore
 
 NO_CACHE = config.Storage(cache_bytes=0)
 
@@ -206,3 +207,13 @@ async def test_a_place_where_nothing_can_be_made_is_said_to_be_one() -> None:
     """There a directory is said to be missing, though the one that it would be in exists."""
     with pytest.raises(StorageError, match="cannot be written"):
         await Storage().write("file:///proc/nowhere/at/all.pb", b"x")
+
+
+async def test_directories_that_somebody_removes_are_made_again(tmp_path: Path) -> None:
+    store = FileStore()
+    for _ in range(2):
+        for name in ("a/b/c/one", "a/b/two", "a/b/d/e/three"):
+            uri = f"file://{tmp_path}/m/{name}"
+            store.write_now(uri, b"x")
+            assert store.read_now(uri, 10) == b"x"
+        shutil.rmtree(tmp_path / "m")

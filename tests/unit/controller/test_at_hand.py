@@ -1,0 +1,130 @@
+"""What takes no waiting is done at once; what the object store's outages hold up waits, and is not lost."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+
+from propeller.embedded.faults import FaultyStore
+from propeller.handlers import _act
+from propeller.informers import Change
+from propeller.reconcile import FairPool
+from propeller.storage import MemoryStore, Storage
+from propeller.workflow import Waiting
+from tests.unit.controller.bench import WORKFLOWS, Bench, bench
+from tests.unit.workflow.drive import task
+
+
+def on(of: Bench, store: FaultyStore) -> Bench:
+    return Bench(of.user, of.clock, of.server, Storage(of.settings.storage, stores={"memory": store}), of.settings)
+
+
+def store(*, at_hand: bool = False) -> FaultyStore:
+    return FaultyStore(MemoryStore(at_hand=at_hand), random.Random(0))
+
+
+async def ended(of: Bench) -> dict[str, Any]:
+    while (status := await of.status()).get("phase") not in {3, 5}:
+        await asyncio.sleep(0.1)
+    return status
+
+
+async def pod(of: Bench, name: str) -> None:
+    while not await of.has_pod(name):
+        await asyncio.sleep(0.1)
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The jobs that pools are asked to run from now on."""
+    jobs: list[str] = []
+    submit = FairPool.submit
+
+    def noting(self: FairPool[Any], tenant: Any, job: Any, priority: int = 0) -> None:
+        jobs.append(job.__qualname__ if hasattr(job, "__qualname__") else job.func.__qualname__)
+        submit(self, tenant, job, priority)
+
+    monkeypatch.setattr(FairPool, "submit", noting)
+    return jobs
+
+
+@pytest.mark.parametrize("at_hand", [True, False])
+async def test_reading_what_a_task_left_takes_no_turn_of_its_own_where_it_is_at_hand(
+    at_hand: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench() as made:
+        of = on(made, store(at_hand=at_hand))
+        async with of.controller():
+            jobs = counted(monkeypatch)
+            await of.create(task("n0"))
+            await pod(of, "w-n0-0")
+            await of.report("w-n0-0", phase="Succeeded")
+            assert (await ended(of))["phase"] == 3
+    effects = [job for job in jobs if "_begin_effect" in job]
+    assert len(effects) == (1 if at_hand else 2)  # the launch, and reading
+
+
+async def test_a_new_workflow_whose_object_has_all_of_it_is_loaded_in_its_first_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with bench() as of, of.controller():
+        jobs = counted(monkeypatch)
+        await of.create(task("n0"))
+        await pod(of, "w-n0-0")
+    assert not [job for job in jobs if "_begin_loading" in job]
+
+
+async def test_what_we_wrote_ourselves_leads_to_no_round() -> None:
+    rounds: list[str] = []
+    async with bench(max_lag=0.0) as of, of.controller() as controller:
+        await of.create(task("n0"))
+        await pod(of, "w-n0-0")
+        await asyncio.sleep(5.0)
+        controller._rounds._on_round = lambda outcome, seconds: rounds.append(outcome)
+        live = controller._live["ns/w"]
+        assert live.version == (await of.user.get(WORKFLOWS, "w", "ns"))["metadata"]["resourceVersion"]
+        workflow = controller._workflows.store.get("ns/w")
+        assert workflow is not None
+        controller._workflow_changed(Change("ns/w", workflow, workflow))
+        await asyncio.sleep(0.5)
+    assert not rounds
+
+
+async def test_an_outage_of_the_store_fails_no_attempt_and_holds_up_nobody_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_act, "PATIENCE", 3600.0)
+    async with bench() as made:
+        faulty = store()
+        of = on(made, faulty)
+        async with of.controller() as controller:
+            await of.create(task("n0"))
+            await pod(of, "w-n0-0")
+            faulty.partitioned = True
+            await of.report("w-n0-0", phase="Succeeded")
+            await asyncio.sleep(1800.0)
+            assert controller._effects._running == 0  # what pauses takes nobody's place
+            assert (await of.status())["phase"] == 1
+            faulty.partitioned = False
+            assert (await ended(of))["phase"] == 3
+            assert list(await of.pods()) == ["w-n0-0"]
+
+
+async def test_a_launch_that_the_store_holds_up_says_so_in_the_status() -> None:
+    async with bench(max_lag=0.0) as made:
+        faulty = store()
+        of = on(made, faulty)
+        async with of.controller() as controller:
+            faulty.partitioned = True
+            await of.create(task("n0"))
+            await asyncio.sleep(602.0)
+            assert not await of.pods()
+            execution = controller.execution("ns/w")
+            assert execution is not None
+            (state,) = execution.states.values()
+            assert isinstance(state, Waiting)
+            assert "the connection broke" in state.reason
+            faulty.partitioned = False
+            await pod(of, "w-n0-0")
