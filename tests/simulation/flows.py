@@ -60,6 +60,14 @@ class Flow:
     parallelism: int
     trouble: float
 
+    @property
+    def same_whatever_failed(self) -> bool:
+        """Whether every node's output is the same in each execution in which it succeeds: those of a map task are not
+        that may lack items, nor of a dynamic task, whose nodes have its attempt in their names.
+        """
+        nodes = [node for graph in (self.root, *self.subs.values()) for node in graph.nodes]
+        return all(node.kind != "dynamic" and node.min_successes is None for node in nodes)
+
     def resource(self, name: str) -> dict[str, Any]:
         """As FlyteAdmin would create it."""
         return {

@@ -179,6 +179,10 @@ def _system_failures_draw_on_the_users_budget() -> AbstractContextManager[Any]:
     return mock.patch.object(_task, "SYSTEM_RETRIES", 0)
 
 
+def _nothing_is_recovered() -> AbstractContextManager[Any]:
+    return mock.patch.object(_loading.Loader, "_recovered", new=mock.AsyncMock(return_value={}))
+
+
 def _outages_of_the_store_fail_attempts() -> AbstractContextManager[Any]:
     return mock.patch.object(_act, "PATIENCE", 30.0)
 
@@ -215,5 +219,6 @@ MUTATIONS: Mapping[str, Mutation] = {
         _system_failures_draw_on_the_users_budget,
         _the_budget_of_a_status_is_ignored,
         _outages_of_the_store_fail_attempts,
+        _nothing_is_recovered,
     )
 }

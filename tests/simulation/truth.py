@@ -17,6 +17,7 @@ from propeller.embedded.server import Forward
 from propeller.embedded.server._patches import merge_patch
 from propeller.kube import Request, Response
 from propeller.workflow import NodePhase
+from tests.simulation.flows import Flow
 from tests.simulation.model import Expected, Prediction
 from tests.simulation.scripts import Outcome
 from tests.simulation.story import Story
@@ -51,6 +52,11 @@ class Workflow:
     uid: str
     prediction: Prediction
     parallelism: int = 0
+    flow: Flow | None = None
+    recovered: frozenset[str] = frozenset()
+    """Tasks that ended well in the execution whose results it may take over."""
+    taken_over: frozenset[str] = frozenset()
+    """Those of them that it has to."""
     deleted: bool = False
     """By a user."""
     collected: bool = False
@@ -130,9 +136,11 @@ class Truth:
         if expected is None:
             self.story.broken(f"{where} should never run")
             return
+        if node in workflow.taken_over:
+            self.story.broken(f"{where} is run though what it left before was to be taken over")
         if node in workflow.done:
             self.story.broken(f"{where} is run though the node has ended well")
-        if missing := sorted(expected.after - workflow.done):
+        if missing := sorted(expected.after - workflow.done - workflow.recovered):
             self.story.broken(f"{where} runs before {', '.join(missing)} ended well")
         at_once = len({node} | {pod.node for pod in workflow.pods if pod.live and not self._is_stuck(pod)})
         if workflow.parallelism and at_once > workflow.parallelism and not self.overlap:

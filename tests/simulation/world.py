@@ -8,7 +8,7 @@ import gc
 import logging
 import random
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from propeller.clock import LoopClock
@@ -16,7 +16,7 @@ from propeller.config import ApiServer as ApiServerSettings
 from propeller.config import Checkpoint, Informers, Queue, Settings
 from propeller.config import Controller as ControllerSettings
 from propeller.config import Storage as StorageSettings
-from propeller.controller import WorkflowController, workflow_crd
+from propeller.controller import WorkflowController, _loading, _resource, workflow_crd
 from propeller.embedded.faults import FAIR, FaultyLink, FaultyStore, Weather
 from propeller.embedded.server import ApiServer
 from propeller.errors import Conflict, NotFound, PropellerError
@@ -206,14 +206,38 @@ class _World:
                     await self._create(victim.name)
             elif self.rng.random() < 0.2:
                 await self._annotate(self.rng.choice(alive))
+        if random.Random(f"recovery {self.seed}").random() < 0.25:
+            await self._recover_one()
 
-    async def _create(self, name: str) -> None:
-        flow = draw_flow(self.rng)
+    async def _recover_one(self) -> None:
+        """A user runs one that has failed again: nothing fails this time, and what had ended well is not to run."""
+        for _ in range(300):
+            standing = [w for w in self.truth.workflows.values() if not w.deleted and not w.collected]
+            failed = [w for w in standing if w.status.get("phase") == 5 and w.flow and w.flow.same_whatever_failed]
+            if failed:
+                await self._create("again", recover=failed[0])
+                return
+            if all(workflow.ended for workflow in standing):
+                return
+            await asyncio.sleep(1.0)
+
+    async def _create(self, name: str, *, recover: Workflow | None = None) -> None:
+        taken_over: frozenset[str] = frozenset()
+        if recover is not None:
+            assert recover.flow is not None
+            flow = replace(recover.flow, trouble=0.0)
+            resource = flow.resource(name)
+            resource["executionConfig"]["RecoveryExecution"] = {"name": recover.name}
+            taken_over = await self._left_by(recover.name)
+        else:
+            flow = draw_flow(self.rng)
+            resource = flow.resource(name)
         prediction = predict(flow, f"{self.seed} {self.rng.random()}", unseen=not self.overlaps)
-        resource = flow.resource(name)
         created = await insist(lambda: self.clean.create(WORKFLOWS, resource, NAMESPACE))
         uid = created["metadata"]["uid"]
-        self.truth.workflows[uid] = Workflow(name, uid, prediction, flow.parallelism)
+        workflow = self.truth.workflows[uid] = Workflow(name, uid, prediction, flow.parallelism, flow)
+        if recover is not None:
+            workflow.recovered, workflow.taken_over = frozenset(recover.done), taken_over
         expected = "succeed" if prediction.succeeds else "fail"
         scripts = {
             node: [outcome.value for outcome in task.script.outcomes]
@@ -221,6 +245,15 @@ class _World:
             if task.script.outcomes
         }
         self.story.tell(f"a user creates {name} ({uid}), which should {expected}; {scripts}")
+
+    async def _left_by(self, name: str) -> frozenset[str]:
+        """The tasks whose outputs an ended execution has left, as its status has them. It may go meanwhile."""
+        if self.settings.controller.ttl:
+            return frozenset()
+        workflow = await insist(lambda: self.clean.get(_resource.WORKFLOWS, name, NAMESPACE))
+        async with Storage(self.settings.storage, stores={"memory": MemoryStore(self.blobs)}) as storage:
+            execution = await _loading.Loader(self.clean, storage, "memory://m").show(workflow, 0.0)
+            return frozenset(_loading._outputs_left(execution))
 
     async def _delete(self, workflow: Workflow) -> None:
         self.story.tell(f"a user deletes {workflow.name}")
