@@ -17,7 +17,7 @@ FOUND_BY = {
     "a pod that is gone has succeeded": 645,
     "an adopted pod that is missing is waited for": 252,
     "anybodys pod is ours": 309,
-    "attempts that pods prove are ignored": 1065,
+    "attempts that pods prove are ignored": 2122,
     "foreign statuses are overwritten": 289,
     "nothing is recovered": 5,
     "outages of the store fail attempts": 223,
