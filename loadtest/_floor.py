@@ -17,6 +17,7 @@ from flyteidl.core import literals_pb2
 
 from loadtest import workflows
 from loadtest._line import Line
+from loadtest._process import cpu
 from loadtest.completer import Completer
 from propeller.controller._resource import FlyteWorkflow, closure_of, info_of
 from propeller.handlers import STEPS
@@ -73,12 +74,6 @@ def server_process(server: KubeApiserver) -> psutil.Process:
     process = server._process._process
     assert process is not None
     return psutil.Process(process.pid)
-
-
-def cpu(process: psutil.Process) -> float:
-    """Seconds that it has taken."""
-    times = process.cpu_times()
-    return float(times.user + times.system)
 
 
 def _pod_of_a_task() -> dict[str, Any]:

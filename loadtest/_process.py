@@ -24,6 +24,12 @@ QUIET_SECONDS, QUIET_SHARE = 2.0, 0.03
 _MAX_LAG = re.compile(rb"^propeller_loop_lag_max_seconds (\S+)$", re.MULTILINE)
 
 
+def cpu(process: psutil.Process) -> float:
+    """Seconds that it has taken so far."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
 class Taken(msgspec.Struct):
     """By the process up to now. `answers` are the seconds in which it answered /healthz, where it serves that: the lag
     of its loop, and of the machine.
@@ -50,8 +56,7 @@ class ControllerProcess:
     @property
     def cpu(self) -> float:
         """Seconds of CPU so far."""
-        times = self._seen.cpu_times()
-        return float(times.user + times.system)
+        return cpu(self._seen)
 
     @property
     def memory(self) -> int:

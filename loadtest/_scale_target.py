@@ -15,6 +15,7 @@ import psutil
 
 from loadtest import workflows
 from loadtest._floor import server_process
+from loadtest._process import cpu
 from loadtest._scenarios import requests_so_far
 from loadtest._statuses import Statuses
 from loadtest.completer import Completer
@@ -59,8 +60,7 @@ class Target(msgspec.Struct, frozen=True):
     @property
     def cpu(self) -> float:
         """Seconds of the server's CPU so far, without etcd's."""
-        times = psutil.Process(self.process).cpu_times()
-        return float(times.user + times.system)
+        return cpu(psutil.Process(self.process))
 
     async def requests(self, client: Client) -> int:
         """That only a controller sends, so far; 0 where the server does not count."""

@@ -27,8 +27,9 @@ import psutil
 import uvloop
 
 from loadtest import workflows
-from loadtest._floor import Floor, cpu, floor_of, server_process
+from loadtest._floor import Floor, floor_of, server_process
 from loadtest._line import Line
+from loadtest._process import cpu
 from loadtest.completer import Completer
 from propeller.controller import workflow_crd
 from propeller.errors import PropellerError

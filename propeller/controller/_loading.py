@@ -26,7 +26,7 @@ from propeller.controller._resource import (
     without_closure,
 )
 from propeller.errors import CorruptBlob, Invalid, NotFound, PropellerError
-from propeller.handlers import plan_of_futures
+from propeller.handlers import at_once, plan_of_futures
 from propeller.handlers.tasks import attempt_of, node_of, system_failures_of
 from propeller.kube import Client, Pod
 from propeller.status import decode_status, rebuild, size_of
@@ -120,16 +120,10 @@ class Loader:
         closure = self._closures.get(workflow.metadata.uid, b"")
         if not 0 < len(closure) <= INLINE_BYTES or size_of(workflow.status) or not _is_whole(workflow):
             return None
-        loading = self.load(workflow, now)
         try:
-            loading.send(None)
-        except StopIteration as done:
-            loaded: tuple[Execution, bool] = done.value
-            return loaded
+            return at_once(self.load(workflow, now))
         except PropellerError:
             return None
-        loading.close()
-        return None
 
     async def show(self, workflow: FlyteWorkflow, now: float) -> Execution:
         """The execution of a whole object as its status has it, for people to look at. Raises as `load` does."""

@@ -6,6 +6,7 @@ A new node kind is one module and one line in `STEPS`; a new effect one executor
 from collections.abc import Mapping
 
 from propeller.handlers._act import EXECUTORS, Executor, Later, Tries, act, act_now
+from propeller.handlers._at_once import at_once
 from propeller.handlers._dynamic import plan_of_futures
 from propeller.handlers._inputs import Inputs
 from propeller.handlers._pods import is_given_up
@@ -33,6 +34,7 @@ __all__ = [
     "Tries",
     "act",
     "act_now",
+    "at_once",
     "is_given_up",
     "plan_of_futures",
 ]

@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NamedTuple
 
 from propeller.errors import CorruptBlob, ErrorKind, Invalid, MissingBlob, PropellerError, Retryable
+from propeller.handlers._at_once import at_once
 from propeller.handlers._branch import choose
 from propeller.handlers._collect import collect, recover
 from propeller.handlers._outputs import gather_outputs, write_outputs
@@ -77,7 +78,7 @@ class Later(NamedTuple):
 
 async def act(node: NodeView, effect: Effect, services: Services, tries: Tries = UNTRIED) -> tuple[Fact, ...] | Later:
     """Do one effect; returns what became of it. `tries` are those before."""
-    if tries.number and is_vain(node, effect):
+    if tries.number and _is_vain(node, effect):
         return ()
     attempt = getattr(effect, "attempt", 0)
     patient = isinstance(effect, Adopt | Expire | StopPod)
@@ -99,7 +100,7 @@ async def act(node: NodeView, effect: Effect, services: Services, tries: Tries =
     return (EffectFailed(attempt, failure),)
 
 
-def is_vain(node: NodeView, effect: Effect) -> bool:
+def _is_vain(node: NodeView, effect: Effect) -> bool:
     """Whether nobody waits for an effect any more: only a pod's stop matters after the end."""
     return (node.execution.phase.ended or node.execution.dropped) and not isinstance(effect, StopPod)
 
@@ -112,16 +113,10 @@ def act_now(node: NodeView, effect: Effect, services: Services) -> tuple[Fact, .
         return None
     if not services.storage.is_at_hand(node.execution.info.directory):
         return None
-    doing = EXECUTORS[type(effect)](node, effect, services)
     try:
-        doing.send(None)
-    except StopIteration as done:
-        facts: tuple[Fact, ...] = done.value
-        return facts
+        return at_once(EXECUTORS[type(effect)](node, effect, services))
     except Exception:  # noqa: BLE001 - whatever it is, `act` comes to it again, and knows what to make of it
         return None
-    doing.close()
-    return None
 
 
 def failure_of(error: PropellerError, node: NodeView) -> Failure:

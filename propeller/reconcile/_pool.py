@@ -50,15 +50,6 @@ class FairPool(Generic[T]):
         """Jobs that wait or run."""
         return len(self._waiting) + len(self._delayed) + self._running
 
-    def submit_after(self, tenant: T, job: Job, seconds: float, priority: int = 0) -> None:
-        """Submit `job` in so many seconds. Meanwhile it takes nobody's place."""
-        if self._size:
-            self._tenants[job] = tenant
-            self._delayed.add(job, seconds, priority)
-
-    def _due(self, job: Job, priority: int) -> None:
-        self.submit(self._tenants[job], job, priority)
-
     def submit(self, tenant: T, job: Job, priority: int = 0) -> None:
         """Run `job` when its turn comes."""
         self._waiting.add(job, tenant, priority)
@@ -68,6 +59,15 @@ class FairPool(Generic[T]):
             task = self._group.create_task(self._work(), name="effects")
             self._tasks[task] = None
             task.add_done_callback(self._tasks.pop)
+
+    def submit_after(self, tenant: T, job: Job, seconds: float, priority: int = 0) -> None:
+        """Submit `job` in so many seconds. Meanwhile it takes nobody's place."""
+        if self._size:
+            self._tenants[job] = tenant
+            self._delayed.add(job, seconds, priority)
+
+    def _due(self, job: Job, priority: int) -> None:
+        self.submit(self._tenants[job], job, priority)
 
     async def __aenter__(self) -> Self:
         await self._open.enter_async_context(self._group)

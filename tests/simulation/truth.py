@@ -50,9 +50,8 @@ class Workflow:
 
     name: str
     uid: str
+    flow: Flow
     prediction: Prediction
-    parallelism: int = 0
-    flow: Flow | None = None
     recovered: frozenset[str] = frozenset()
     """Tasks that ended well in the execution whose results it may take over."""
     taken_over: frozenset[str] = frozenset()
@@ -143,8 +142,9 @@ class Truth:
         if missing := sorted(expected.after - workflow.done - workflow.recovered):
             self.story.broken(f"{where} runs before {', '.join(missing)} ended well")
         at_once = len({node} | {pod.node for pod in workflow.pods if pod.live and not self._is_stuck(pod)})
-        if workflow.parallelism and at_once > workflow.parallelism and not self.overlap:
-            self.story.broken(f"{workflow.name} runs {at_once} tasks at once, over its limit of {workflow.parallelism}")
+        limit = workflow.flow.parallelism
+        if limit and at_once > limit and not self.overlap:
+            self.story.broken(f"{workflow.name} runs {at_once} tasks at once, over its limit of {limit}")
 
     def _is_stuck(self, pod: PodRecord) -> bool:
         """Whether it only waits to be stopped: that may be under way."""

@@ -213,7 +213,7 @@ class _World:
         """A user runs one that has failed again: nothing fails this time, and what had ended well is not to run."""
         for _ in range(300):
             standing = [w for w in self.truth.workflows.values() if not w.deleted and not w.collected]
-            failed = [w for w in standing if w.status.get("phase") == 5 and w.flow and w.flow.same_whatever_failed]
+            failed = [w for w in standing if w.status.get("phase") == 5 and w.flow.same_whatever_failed]
             if failed:
                 await self._create("again", recover=failed[0])
                 return
@@ -222,22 +222,16 @@ class _World:
             await asyncio.sleep(1.0)
 
     async def _create(self, name: str, *, recover: Workflow | None = None) -> None:
-        taken_over: frozenset[str] = frozenset()
+        flow = draw_flow(self.rng) if recover is None else replace(recover.flow, trouble=0.0)
+        resource = flow.resource(name)
+        recovered = taken_over = frozenset[str]()
         if recover is not None:
-            assert recover.flow is not None
-            flow = replace(recover.flow, trouble=0.0)
-            resource = flow.resource(name)
             resource["executionConfig"]["RecoveryExecution"] = {"name": recover.name}
-            taken_over = await self._left_by(recover.name)
-        else:
-            flow = draw_flow(self.rng)
-            resource = flow.resource(name)
+            recovered, taken_over = frozenset(recover.done), await self._left_by(recover.name)
         prediction = predict(flow, f"{self.seed} {self.rng.random()}", unseen=not self.overlaps)
         created = await insist(lambda: self.clean.create(WORKFLOWS, resource, NAMESPACE))
         uid = created["metadata"]["uid"]
-        workflow = self.truth.workflows[uid] = Workflow(name, uid, prediction, flow.parallelism, flow)
-        if recover is not None:
-            workflow.recovered, workflow.taken_over = frozenset(recover.done), taken_over
+        self.truth.workflows[uid] = Workflow(name, uid, flow, prediction, recovered, taken_over)
         expected = "succeed" if prediction.succeeds else "fail"
         scripts = {
             node: [outcome.value for outcome in task.script.outcomes]

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from propeller.embedded.faults import FaultyStore
-from propeller.handlers import _act
 from propeller.informers import Change
 from propeller.reconcile import FairPool
 from propeller.storage import MemoryStore, Storage
@@ -92,10 +91,7 @@ async def test_what_we_wrote_ourselves_leads_to_no_round() -> None:
     assert not rounds
 
 
-async def test_an_outage_of_the_store_fails_no_attempt_and_holds_up_nobody_else(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(_act, "PATIENCE", 3600.0)
+async def test_an_outage_of_the_store_fails_no_attempt_and_holds_up_nobody_else() -> None:
     async with bench() as made:
         faulty = store()
         of = on(made, faulty)
