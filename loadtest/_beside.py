@@ -50,7 +50,7 @@ async def _in_turns(server: KubeApiserver, directory: Path) -> list[Line]:
     async with connect(server.connection()) as client:
         await install(client, flyte=True)
         for number, scenario in enumerate(scenarios()):
-            floor = await floor_of(server, client, directory, f"floor{number}")
+            floor = await floor_of(server, client, directory, f"floor{number}", shape=scenario.shape)
             ours, theirs = await _both(server, client, directory, scenario, number)
             lines.extend(_compared(scenario, ours, theirs, floor.server * 1e3))
     return lines
@@ -80,8 +80,8 @@ def _best(results: Sequence[Result]) -> Taken:
 
 
 def _compared(scenario: Scenario, ours: Taken, theirs: Taken, bare: float) -> Iterator[Line]:
-    """What both took, and ours relative to theirs. `bare` is what a pod alone takes of the API server, ms: its create,
-    the report of its end, and their events, which are the same whoever runs it.
+    """What both took, and ours relative to theirs. `bare` is what a pod alone takes of the API server in the same
+    shape, ms: its create, the report of its end, and their events, which are the same whoever runs it.
     """
     burst = scenario.tasks >= 20 and not scenario.spread
     timed = bool(scenario.seconds or scenario.spread)  # then the pods set the pace

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import shlex
 import time
@@ -21,7 +22,10 @@ LONGEST_START = 15.0  # seconds
 LONGEST_WORK = 60.0  # seconds
 QUIET_SECONDS, QUIET_SHARE = 2.0, 0.03
 """It is quiet if it takes no more than this share of a core for so long. Health and metrics cost it a hundredth."""
+LATE = 0.05
+"""Seconds: a loop that lags by more is late, and should be so for one in a hundred samples at most."""
 _MAX_LAG = re.compile(rb"^propeller_loop_lag_max_seconds (\S+)$", re.MULTILINE)
+_LAGS = re.compile(rb'^propeller_loop_lag_seconds_bucket\{le="(?P<most>\S+)"\} (?P<count>\S+)$', re.MULTILINE)
 
 
 def cpu(process: psutil.Process) -> float:
@@ -32,7 +36,7 @@ def cpu(process: psutil.Process) -> float:
 
 class Taken(msgspec.Struct):
     """By the process up to now. `answers` are the seconds in which it answered /healthz, where it serves that: the lag
-    of its loop, and of the machine.
+    of its loop, of the machine, and of who asks.
     """
 
     peak: int = 0
@@ -42,6 +46,22 @@ class Taken(msgspec.Struct):
         """The quantile, in seconds; 0 where nothing answered."""
         ordered = sorted(self.answers)
         return ordered[int((len(ordered) - 1) * share)] if ordered else 0.0
+
+
+class Lags(msgspec.Struct, frozen=True):
+    """`longest` in seconds; `buckets` counts samples, each with all that are shorter, as Prometheus does."""
+
+    longest: float
+    buckets: dict[float, float]
+
+    def beyond(self, seconds: float, before: Lags | None = None) -> float:
+        """The share that was longer than a bound of the buckets, of all or since `before` was read."""
+        long = self._longer(seconds) - (before._longer(seconds) if before else 0.0)
+        total = self._longer(0.0) - (before._longer(0.0) if before else 0.0)
+        return long / total if total else 0.0
+
+    def _longer(self, seconds: float) -> float:
+        return self.buckets.get(math.inf, 0.0) - self.buckets.get(seconds, 0.0)
 
 
 class ControllerProcess:
@@ -63,14 +83,19 @@ class ControllerProcess:
         """Bytes that are resident now."""
         return int(self._seen.memory_info().rss)
 
-    async def longest_block(self) -> float:
-        """Seconds for which its loop was blocked at the longest, as it says itself; 0 where it does not say."""
+    async def lags(self) -> Lags:
+        """How late its loop has been so far, as it says itself; nothing where it does not say."""
+        text = await self._metrics()
+        longest = _MAX_LAG.search(text)
+        buckets = {float(found["most"]): float(found["count"]) for found in _LAGS.finditer(text)}
+        return Lags(float(longest[1]) if longest else 0.0, buckets)
+
+    async def _metrics(self) -> bytes:
         try:
             async with aiohttp.ClientSession() as session, session.get(f"{self._url}/metrics") as answer:
-                found = _MAX_LAG.search(await answer.read())
+                return await answer.read()
         except aiohttp.ClientError:
-            return 0.0
-        return float(found[1]) if found else 0.0
+            return b""
 
     async def kill(self) -> None:
         if self._process.returncode is None:

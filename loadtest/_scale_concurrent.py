@@ -11,7 +11,7 @@ import msgspec
 
 from loadtest import workflows
 from loadtest._line import Line
-from loadtest._process import ControllerProcess, started
+from loadtest._process import LATE, ControllerProcess, started
 from loadtest._scale_target import NAMESPACE, Target, warm
 from loadtest._scenarios import CONTROLLER, CREATED_AT_ONCE, create
 from loadtest._statuses import Statuses
@@ -51,10 +51,12 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     memory: int
     memory_after: int
     peak: int
-    lag: float
-    lag_after: float
-    blocks: tuple[float, float]
-    """Seconds: the longest of the first controller, and of the second."""
+    answered: tuple[float, float]
+    """Seconds in which 99 of 100 looks at its health were answered: by the first controller, and by the second."""
+    late: tuple[float, float]
+    """The share of samples in which its loop was late."""
+    longest: tuple[float, float]
+    """Seconds of the longest lag."""
     pods: int
 
     @property
@@ -113,17 +115,18 @@ async def _measured(target: Target, client: Client, completer: Completer, status
         await warm(client, completer, statuses)
         empty = first.memory
         meter = _Meter(target, client, first)
+        lags = await first.lags()
         await meter.start()
         await _launch(client, completer, count)
         seconds = (await meter.end()).seconds
-        lag = first.taken.answered(0.99)
+        answered, lags_launching = first.taken.answered(0.99), await first.lags()
         await first.quiet()
         launched = msgspec.structs.replace(await meter.end(), seconds=seconds)
         memory = first.memory
         await meter.start()
         await asyncio.sleep(IDLE_SECONDS)
         idle = await meter.end()
-        block = await first.longest_block()
+        longest = (await first.lags()).longest
     names = iter(sorted(completer.appeared))
     few = max(1, min(RESUMED, count // 2))
     async with started(CONTROLLER, target.kubeconfig, target.directory) as second:
@@ -137,7 +140,7 @@ async def _measured(target: Target, client: Client, completer: Completer, status
         await meter.start()
         completer.finish(names)
         await statuses.wait_ended(count, DEADLINE)
-        finished = await meter.end()
+        finished, lags_after = await meter.end(), await second.lags()
         return Measured(
             workflows=count,
             resumed_workflows=few,
@@ -150,9 +153,9 @@ async def _measured(target: Target, client: Client, completer: Completer, status
             memory=memory,
             memory_after=memory_after,
             peak=max(first.taken.peak, second.taken.peak),
-            lag=lag,
-            lag_after=second.taken.answered(0.99),
-            blocks=(block, await second.longest_block()),
+            answered=(answered, second.taken.answered(0.99)),
+            late=(lags_launching.beyond(LATE, lags), lags_after.beyond(LATE)),
+            longest=(longest, lags_after.longest),
             pods=len(completer.uids),
         )
 
@@ -191,10 +194,10 @@ def _lines(measured: Measured, statuses: Statuses) -> Iterator[Line]:
     yield line("requests in a second while nothing happens", measured.idle.requests / measured.idle.seconds, "")
     yield line("status writes for a workflow", statuses.writes / count, "")
     yield line("bytes of statuses for a workflow", statuses.bytes / count, "B")
-    yield line("loop answers while they are launched, 99th percentile", measured.lag * 1e3, "ms", 50)
-    yield line("loop answers after a restart, 99th percentile", measured.lag_after * 1e3, "ms", 50)
-    yield line("longest block of the loop", measured.blocks[0] * 1e3, "ms")
-    yield line("longest block of the loop, after a restart", measured.blocks[1] * 1e3, "ms")
+    for number, when in enumerate(("while they are launched", "after a restart")):
+        yield line(f"health answers {when}, 99th percentile", measured.answered[number] * 1e3, "ms")
+        yield line(f"loop late by over {LATE * 1e3:g} ms {when}", measured.late[number] * 100, "%", 1)
+        yield line(f"longest lag of the loop, {when}", measured.longest[number] * 1e3, "ms")
     yield line(f"restart until {measured.resumed_workflows} that ended have", measured.resumed.seconds, "s", 20)
     yield line("restart until all are loaded and it is quiet", measured.loaded.seconds, "s")
     yield line("restart: controller CPU, all loaded", measured.loaded.cpu, "s")

@@ -27,7 +27,7 @@ import psutil
 import uvloop
 
 from loadtest import workflows
-from loadtest._floor import Floor, floor_of, server_process
+from loadtest._floor import BURST, Floor, Shape, floor_of, server_process
 from loadtest._line import Line
 from loadtest._process import cpu
 from loadtest.completer import Completer
@@ -64,6 +64,11 @@ class Scenario(msgspec.Struct, frozen=True):
     seconds: float = 0.0
     spread: float = 0.0
 
+    @property
+    def shape(self) -> Shape:
+        """Of the floor that it is measured beside."""
+        return Shape(self.tasks * self.count, self.spread) if self.spread else BURST
+
 
 class Result(msgspec.Struct, frozen=True):
     """`requests` by the controller; CPU in seconds; `between` are seconds from node to node, sorted."""
@@ -87,8 +92,8 @@ def scenarios() -> list[Scenario]:
         Scenario("50 chains of 10", workflows.chain(10), 10, scaled(50)),
         Scenario("5 chains of 10, pods of 1 s", workflows.chain(10), 10, scaled(5), 1.0),
         Scenario("50 times 20 parallel", workflows.parallel(20), 20, scaled(50)),
-        Scenario("50 times 20 parallel, ends spread over 20 s", workflows.parallel(20), 20, scaled(50), spread=20.0),
         Scenario("fan-out of 500", workflows.parallel(scaled(500)), scaled(500), 1),
+        Scenario("50 times 20 parallel, ends spread over 20 s", workflows.parallel(20), 20, scaled(50), spread=20.0),
         Scenario("fan-out of 500, ends spread over 20 s", workflows.parallel(scaled(500)), scaled(500), 1, spread=20.0),
     ]
     return [scenario for scenario in found if not ONLY or scenario.name.startswith(ONLY)]
@@ -110,12 +115,15 @@ async def _measure(server: KubeApiserver, directory: Path) -> list[Line]:
     lines: list[Line] = []
     async with connect(server.connection()) as client:
         await install(client, flyte=FLYTE_CRD)
-        before = await floor_of(server, client, directory, "floor")
+        before: dict[Shape, Floor] = {}  # one floor after a scenario is the one before the next of its shape
         for number, scenario in enumerate(scenarios()):
+            shape = scenario.shape
+            if shape not in before:
+                before = {shape: await floor_of(server, client, directory, f"before{number}", shape=shape)}
             result = await run(server, client, directory / f"s{number}", scenario, f"load{number}", CONTROLLER)
-            after = await floor_of(server, client, directory, f"floor{number}")
-            lines.extend(_lines(scenario, result, [before, after]))
-            before = after
+            after = await floor_of(server, client, directory, f"after{number}", shape=shape)
+            lines.extend(_lines(scenario, result, [before[shape], after]))
+            before = {shape: after}
     return lines
 
 

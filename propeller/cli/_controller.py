@@ -88,7 +88,9 @@ async def _serve(
                 metrics, port=port, host=host, live=lambda: _live(controllers), ready=lambda: _ready(controllers)
             )
         )
-        watchdog = Watchdog(settings.watchdog, on_block=metrics.watch_lag(lambda: watchdog.max_lag))
+        watchdog = Watchdog(
+            settings.watchdog, on_block=metrics.watch_lag(lambda: watchdog.max_lag), on_lag=metrics.lagged
+        )
         await stack.enter_async_context(watchdog)
         if elect:
             await _lead(stack, client, connection.namespace, settings, metrics)

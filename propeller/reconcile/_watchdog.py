@@ -29,17 +29,21 @@ log = logging.getLogger(__name__)
 
 
 class Watchdog:
-    """`async with Watchdog():` watches the running loop. `on_block` is called on the loop with a block's seconds."""
+    """`async with Watchdog():` watches the running loop. `on_block` is called on the loop with a block's seconds;
+    `on_lag` every half threshold, with the seconds by which that call was late: samples of how long what is due waits.
+    """
 
     def __init__(
         self,
         settings: WatchdogSettings | None = None,
         *,
         on_block: Callable[[float], None] = lambda seconds: None,
+        on_lag: Callable[[float], None] = lambda seconds: None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._threshold = (settings or WatchdogSettings()).threshold
         self._on_block = on_block
+        self._on_lag = on_lag
         self._clock = clock
         self._ended = threading.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -74,9 +78,10 @@ class Watchdog:
     def _tick(self) -> None:
         """On the loop: note the time, and take stock of a block that has just ended."""
         now = self._clock.monotonic()
-        lag = now - self._ticked - self._threshold / 2
+        lag = max(now - self._ticked - self._threshold / 2, 0.0)
         self._ticked = now
         self.max_lag = max(self.max_lag, lag)
+        self._on_lag(lag)
         if lag > self._threshold:
             self.blocks += 1
             self._on_block(lag)

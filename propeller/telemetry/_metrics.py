@@ -28,6 +28,7 @@ _ROUND_BUCKETS = (
     5.0,
     30.0,
 )  # seconds; a round should be < 5 ms
+_LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)  # seconds; few should wait for over 50 ms
 _MAX_TENANTS = 100  # label values for tenants: more are summed up, so one scrape stays small
 
 
@@ -36,7 +37,7 @@ class Metrics:
 
     def __init__(self) -> None:
         # Imported here: 0.1 s that no user of informers and queues alone should pay.
-        from prometheus_client import CollectorRegistry, Counter, disable_created_metrics
+        from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
         from prometheus_client.gc_collector import GCCollector
         from prometheus_client.platform_collector import PlatformCollector
         from prometheus_client.process_collector import ProcessCollector
@@ -49,6 +50,12 @@ class Metrics:
         self._rounds = _Rounds()
         self._blocks = Counter(
             "propeller_loop_blocks", "Times the event loop was blocked over the threshold.", registry=self.registry
+        )
+        self._lags = Histogram(
+            "propeller_loop_lag_seconds",
+            "How late the event loop was for what was due, sampled every half threshold of the watchdog.",
+            registry=self.registry,
+            buckets=_LAG_BUCKETS,
         )
         self._leading = _Gauges("propeller_leading", "1 while this process holds the lease.", "lease")
         self._waiting = _Gauges(
@@ -82,6 +89,10 @@ class Metrics:
         """Report `max_lag` (seconds); returns what to call with the seconds of each time the loop was blocked."""
         self._lag.read(lambda: [((), max_lag())])
         return lambda seconds: self._blocks.inc()
+
+    def lagged(self, seconds: float) -> None:
+        """Count a sample of the loop's lag: the watchdog's `on_lag`."""
+        self._lags.observe(seconds)
 
     def text(self) -> bytes:
         """All of it in Prometheus' text format."""

@@ -35,6 +35,18 @@ async def test_what_blocks_the_loop_is_named_with_its_length() -> None:
     assert max(blocks) == watchdog.max_lag > SETTINGS.threshold
 
 
+async def test_lag_is_sampled_all_the_time_and_a_block_is_one_long_sample() -> None:
+    lags: list[float] = []
+    async with Watchdog(SETTINGS, on_lag=lags.append) as watchdog:
+        while len(lags) < 3:
+            await asyncio.sleep(0.01)
+        time.sleep(SETTINGS.threshold * 2)
+        while watchdog.blocks == 0:
+            await asyncio.sleep(0.01)
+    assert min(lags) >= 0
+    assert max(lags) == watchdog.max_lag > SETTINGS.threshold
+
+
 async def test_a_site_that_blocks_twice_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         async with Watchdog(SETTINGS) as watchdog:

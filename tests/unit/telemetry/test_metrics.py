@@ -60,6 +60,14 @@ def test_lease_and_lag_are_gauges() -> None:
     assert samples(metrics, "propeller_loop_blocks_total") == {(): 1}
 
 
+def test_samples_of_lag_make_a_histogram() -> None:
+    metrics = Metrics()
+    for seconds in (0.0, 0.002, 0.03, 2.0):
+        metrics.lagged(seconds)
+    counts = {float(bound): count for (bound,), count in samples(metrics, "propeller_loop_lag_seconds_bucket").items()}
+    assert (counts[0.001], counts[0.0025], counts[0.05], counts[float("inf")]) == (1, 2, 3, 4)
+
+
 async def test_the_port_serves_metrics_and_probes() -> None:
     metrics = Metrics()
     reason: str | None = "caches are not synced yet"
