@@ -43,14 +43,15 @@ def tree(execution: Execution, now: float) -> Tree:
         _elapsed(end - execution.created_at),
     )
     root = Tree(label, guide_style="dim")
-    inside = _frames_by_parent(execution)
-    todo: list[tuple[Tree, Frame]] = [(root, frame) for frame in inside.get(-1, [])]
+    inside = {frame.parent: frame for frame in execution.frames}  # of several attempts the last
+    todo: list[tuple[Tree, Frame]] = [(root, inside[-1])] if inside else []
     while todo:
         branch, frame = todo.pop()
         shown = _shown(execution, frame)
         for number in shown:
             child = branch.add(_label(execution, frame, number, now))
-            todo.extend((child, inner) for inner in inside.get(frame.base + number, []))
+            if (inner := inside.get(frame.base + number)) is not None:
+                todo.append((child, inner))
         if hidden := len(_user_numbers(frame)) - len(shown):
             branch.add(Text(f"… {hidden} more: {_summary(execution, frame, set(shown))}", style="dim"))
     return root
@@ -61,13 +62,6 @@ def node_line(execution: Execution, node: int, now: float) -> Text:
     frame = execution.frame_of(node)
     line = _label(execution, frame, node - frame.base, now)
     return Text.assemble((f"{execution.unique_id(node)}  ", "dim"), line) if frame.parent >= 0 else line
-
-
-def _frames_by_parent(execution: Execution) -> dict[int, list[Frame]]:
-    inside: dict[int, list[Frame]] = {}
-    for frame in execution.frames:
-        inside.setdefault(frame.parent, []).append(frame)
-    return inside
 
 
 def _user_numbers(frame: Frame) -> list[int]:

@@ -322,7 +322,7 @@ class WorkflowController:
         while True:
             facts: list[tuple[int, Fact]] = []
             for effect in decision.effects:
-                if isinstance(effect, StopPod) or _is_of_failure_node(execution, effect):
+                if _has_to_be_known(execution, effect):
                     live.deferred.append(effect)
                 elif left and (found := act_now(execution.view(effect.node), effect, self._services)) is not None:
                     left -= 1
@@ -550,14 +550,17 @@ class WorkflowController:
             del self._live[live.key]
 
 
-def _is_of_failure_node(execution: Execution, effect: Effect) -> bool:
-    """Whether it begins what is to run after a failure, which a status has to have first: it could be decided otherwise
-    if decided again.
+def _has_to_be_known(execution: Execution, effect: Effect) -> bool:
+    """Whether a status has to have the reason first, for it could be decided otherwise if decided again: stops, what
+    begins a node that runs after a failure, and what is to run inside a node once more because its time was up.
     """
+    if isinstance(effect, StopPod):
+        return True
     if not isinstance(effect, Launch | WriteInputs):
         return False
     node = execution.view(effect.node)
-    return node.in_graph == node.graph.failure
+    again = isinstance(effect, WriteInputs) and execution.attempts[effect.node] > 0
+    return again or node.in_graph == node.graph.failure
 
 
 def _priority(effect: Effect) -> int:

@@ -89,7 +89,7 @@ class Live:
         """Where in the object store it is, "" where the status holds it."""
         self.deferred: list[Effect] = []
         """To be done once a status knows why: stops, for what a pod that is being deleted shows is that and nothing
-        else, and what is to run after a failure.
+        else, and what is to run after a failure, or once more because its time was up.
         """
         self.writing = False
         self.write_failures = 0

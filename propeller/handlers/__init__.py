@@ -13,14 +13,15 @@ from propeller.handlers._pods import is_given_up
 from propeller.handlers._services import Services
 from propeller.handlers._steps import step_array, step_branch, step_end, step_unsupported, step_workflow
 from propeller.handlers._task import step_task
+from propeller.handlers._time_limits import timed
 from propeller.workflow import NodeKind, StepFunction
 
 STEPS: Mapping[NodeKind, StepFunction] = {
     NodeKind.END: step_end,
     NodeKind.TASK: step_task,
-    NodeKind.WORKFLOW: step_workflow,
-    NodeKind.BRANCH: step_branch,
-    NodeKind.ARRAY: step_array,
+    NodeKind.WORKFLOW: timed(step_workflow),
+    NodeKind.BRANCH: timed(step_branch),
+    NodeKind.ARRAY: timed(step_array),
     NodeKind.GATE: step_unsupported,
 }
 

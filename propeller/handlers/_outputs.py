@@ -24,7 +24,7 @@ async def write_outputs(node: NodeView, inputs: Inputs, storage: Storage) -> Non
 async def gather_outputs(node: NodeView, storage: Storage) -> None:
     """Store, for each output of a map task, the list of its items' values; an item that failed contributes none."""
     execution = node.execution
-    frame = next(frame for frame in execution.frames if frame.parent == node.number and frame.items)
+    frame = next(frame for frame in reversed(execution.frames) if frame.parent == node.number and frame.items)
     assert node.spec.array is not None
     names = node.graph.plan.task(node.spec.array.sub_node_spec.task).interface.outputs.variables
     room = asyncio.Semaphore(READS_AT_ONCE)

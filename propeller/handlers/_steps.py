@@ -76,7 +76,8 @@ def step_workflow(node: NodeView, state: State | None, fact: Fact, now: float) -
         case InputsWritten() if isinstance(state, Preparing):
             assert node.spec.workflow is not None
             graph = node.graph.plan.sub_workflows[node.spec.workflow.sub_workflow_ref or ""]
-            return Step(state=Inside(node.next_frame), open=Opening(graph))
+            attempt = node.execution.attempts[node.number]
+            return Step(state=Inside(node.next_frame, attempt), open=Opening(graph, attempt))
         case FrameEnded(failure=None):
             return SUCCEEDED
         case FrameEnded(failure=failure) | EffectFailed(failure=failure):
@@ -155,7 +156,7 @@ def _begin_items(node: NodeView, size: int) -> Step:
     array = node.spec.array
     assert array is not None
     frame = node.next_frame
-    opening = Opening(ItemsGraph(node.graph.plan, node.spec, size), items=True)
+    opening = Opening(ItemsGraph(node.graph.plan, node.spec, size), node.execution.attempts[node.number], items=True)
     if not size:
         return Step(state=Gathering(frame), open=opening, effects=(GatherOutputs(node.number),))
     at_once = min(size, array.parallelism or size)
@@ -168,7 +169,7 @@ def _item_ended(node: NodeView, state: Mapping, failure: Failure | None) -> Step
     needed = _needed(node, state.size)
     if state.size - failures < needed:
         assert first_failure is not None
-        return Step(phase=NodePhase.FAILED, failure=first_failure, cancel=state.frame)
+        return Step(phase=NodePhase.FAILED, failure=first_failure, cancel=True)
     if succeeded + failures == state.size:
         return Step(state=Gathering(state.frame), effects=(GatherOutputs(node.number),))
     more = int(state.next < state.size)

@@ -7,10 +7,18 @@ Guarantees
 
 from __future__ import annotations
 
-import re
+import msgspec
 
 from propeller.errors import ErrorKind
 from propeller.handlers._steps import ABORTED, SUCCEEDED
+from propeller.handlers._time_limits import (
+    MOST_ATTEMPTS,
+    TIMEOUT,
+    active_end,
+    active_time_is_up,
+    parse_duration,
+    user_attempts,
+)
 from propeller.workflow import (
     Adopt,
     AttemptProven,
@@ -66,9 +74,6 @@ follow leaves no event. While it is in the cache, looking costs no request.
 COLLECTED = 1.0
 """Seconds after which the time of a whole node is looked at again where it was up while outputs were being read."""
 
-MOST_ATTEMPTS = 255
-"""However many retries somebody asks for: an execution keeps the number of an attempt in a byte."""
-
 PATIENCE = {"ImagePullBackOff": 180.0, "CreateContainerError": 180.0}
 """Seconds that a pod which cannot start has to get over it, by what holds it up; others have none. FlytePropeller's
 grace periods, counted from the launch.
@@ -76,9 +81,6 @@ grace periods, counted from the launch.
 
 _OfAttempt = Launching | Waiting | Running | Collecting
 """The states of an attempt that has not ended. Inside has one as well, but there the pod has done its part."""
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s)")
-_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
 
 def step_task(node: NodeView, state: State | None, fact: Fact, now: float) -> Step | None:
@@ -112,17 +114,12 @@ def step_task(node: NodeView, state: State | None, fact: Fact, now: float) -> St
         case OutputsFound() if isinstance(state, Collecting):
             return SUCCEEDED
         case FuturesFound(graph=graph) if isinstance(state, Collecting):
-            return Step(state=Inside(node.next_frame, attempt), open=Opening(graph, attempt))
+            return Step(state=Inside(node.next_frame, attempt, state.since), open=Opening(graph, attempt))
         case Expired():
             return _expired(node, state, now)
         case EffectFailed(failure=failure):
             return _failed(node, attempt, failure, now, stop=False)
     return None
-
-
-def parse_duration(text: str) -> float:
-    """Seconds of a Go duration ("1h0m0s", "1.5s"); 0 for "" or anything that is none."""
-    return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text))
 
 
 def _start(node: NodeView, now: float) -> Step:
@@ -161,9 +158,9 @@ def _beginning(node: NodeView, attempt: int) -> Launch | Recover:
 
 
 def _deadline(node: NodeView, since: float) -> tuple[float, ...]:
-    """When an attempt that began at `since` has used its time up, if it ever has."""
+    """When an attempt that began at `since` (0 where that is not known) has used its time up, if it ever has."""
     limit = parse_duration(node.spec.execution_deadline)
-    return (since + limit,) if limit else ()
+    return (since + limit,) if limit and since else ()
 
 
 def _pod_seen(node: NodeView, state: State, seen: PodSeen, now: float) -> Step | None:
@@ -202,7 +199,7 @@ def _failed(node: NodeView, attempt: int, failure: Failure, now: float, *, stop:
         again = failure.recoverable and system < SYSTEM_RETRIES
         pause = min(SYSTEM_BACKOFF * 2**system, SYSTEM_BACKOFF_CAP)
     else:
-        again = failure.recoverable and attempt + 1 - system < _user_attempts(node)
+        again = failure.recoverable and attempt + 1 - system < user_attempts(node)
         pause = 0.0
     if not again or attempt == MOST_ATTEMPTS:
         named = Failure(
@@ -230,16 +227,11 @@ def _with_effects(step: Step, effects: tuple[StopPod, ...]) -> Step:
     )
 
 
-def _user_attempts(node: NodeView) -> int:
-    retry = node.spec.retry
-    if retry is None and node.frame.items and node.frame.parent >= 0:
-        retry = node.execution.view(node.frame.parent).spec.retry
-    return max(1, retry.min_attempts or 1) if retry is not None else 1
-
-
 def _time_is_up(node: NodeView, state: State | None, now: float) -> Step | None:
+    if isinstance(state, Inside):
+        return _time_inside_is_up(node, state, now)
     if not isinstance(state, _OfAttempt):
-        return _active_deadline(node, state, now)
+        return None
     if isinstance(state, Waiting) and now >= state.until:
         return _launch(node, state.attempt, now)
     if isinstance(state, Launching | Running) and _is_late(node, state, now):
@@ -254,8 +246,18 @@ def _time_is_up(node: NodeView, state: State | None, now: float) -> Step | None:
     return None
 
 
+def _time_inside_is_up(node: NodeView, state: Inside, now: float) -> Step | None:
+    """What a dynamic task has made runs in the attempt's time, too; it is stopped where that is over."""
+    if expired := _active_deadline(node, state, now):
+        return expired
+    if not any(now >= end for end in _deadline(node, state.since)):
+        return None
+    again = _failed(node, state.attempt, _attempt_is_late(node), now, stop=False)
+    return msgspec.structs.replace(again, cancel=True)
+
+
 def _is_late(node: NodeView, state: Launching | Running, now: float) -> bool:
-    return any(now >= end for end in (*_active_end(node), *_deadline(node, state.since)))
+    return any(now >= end for end in (*active_end(node), *_deadline(node, state.since)))
 
 
 def _expired(node: NodeView, state: State, now: float) -> Step | None:
@@ -264,33 +266,19 @@ def _expired(node: NodeView, state: State, now: float) -> Step | None:
         return None
     if over := _active_deadline(node, state, now):
         return over
-    failure = Failure(
-        "TimeoutExpired", f"task execution timeout [{node.spec.execution_deadline}] expired", recoverable=True
-    )
-    return _failed(node, state.attempt, failure, now, stop=True)
+    return _failed(node, state.attempt, _attempt_is_late(node), now, stop=True)
 
 
-def _active_deadline(node: NodeView, state: State | None, now: float) -> Step | None:
+def _attempt_is_late(node: NodeView) -> Failure:
+    return Failure(TIMEOUT, f"task execution timeout [{node.spec.execution_deadline}] expired", recoverable=True)
+
+
+def _active_deadline(node: NodeView, state: _OfAttempt | Inside, now: float) -> Step | None:
     """The whole node's time, waiting and every attempt included, is spent."""
-    execution = node.execution
-    if state is None or not any(now >= end for end in _active_end(node)):
+    if not any(now >= end for end in active_end(node)):
         return None
-    attempt = getattr(state, "attempt", 0)
-    failure = Failure(
-        "TimeoutExpired",
-        f"node active deadline [{node.spec.active_deadline}] expired",
-        node=execution.unique_id(node.number),
-        attempt=attempt,
-    )
-    cancel = state.frame if isinstance(state, Inside) else None
-    return Step(phase=NodePhase.FAILED, failure=failure, effects=(StopPod(node.number, attempt),), cancel=cancel)
-
-
-def _active_end(node: NodeView) -> tuple[float, ...]:
-    """When the whole node has used its time up, if it ever has."""
-    limit = parse_duration(node.spec.active_deadline)
-    execution = node.execution
-    return (execution.created_at + execution.started[node.number] + limit,) if limit else ()
+    effects = (StopPod(node.number, state.attempt),)
+    return Step(phase=NodePhase.FAILED, failure=active_time_is_up(node), effects=effects, cancel=True)
 
 
 def _cancel(node: NodeView, state: State | None) -> Step:
@@ -301,15 +289,19 @@ def _cancel(node: NodeView, state: State | None) -> Step:
 
 def _resume(node: NodeView, state: State | None, now: float) -> Step | None:
     """After a rebuild: ask again for what the state waits for. A pod's own news come from the informer."""
-    ends = _active_end(node)
-    if not isinstance(state, _OfAttempt):
-        return Step(state=state, wakes=ends) if ends else None
+    if not isinstance(state, _OfAttempt | Inside):
+        return None
+    ends = active_end(node)
     proven = node.execution.proven.get(node.execution.unique_id(node.number), NOTHING_PROVEN)
     if isinstance(state, Running) and proven.attempt <= state.attempt:
         wakes = (*ends, *_deadline(node, state.since), now + UNSEEN)
         return Step(state=state, effects=(Adopt(node.number, state.attempt),), wakes=wakes)
     if proven.attempt > state.attempt:
-        return _launch(node, proven.attempt, now, wakes=ends, system_failures=proven.system_failures)
+        again = _launch(node, proven.attempt, now, wakes=ends, system_failures=proven.system_failures)
+        return msgspec.structs.replace(again, cancel=True)  # of a dynamic task, what the attempt before had made
+    if isinstance(state, Inside):
+        wakes = (*ends, *_deadline(node, state.since))
+        return Step(state=state, wakes=wakes) if wakes else None
     if isinstance(state, Launching):
         return _launch(node, state.attempt, now, wakes=ends)
     if isinstance(state, Collecting):

@@ -107,7 +107,7 @@ def decode(blob: bytes) -> Snapshot:
     try:
         raw = zstandard.ZstdDecompressor().decompress(blob, max_output_size=LIMIT)
         snapshot = _DECODER.decode(raw)
-    except (zstandard.ZstdError, msgspec.DecodeError) as error:
+    except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorruptBlob(f"the status does not decode: {error}") from error
     if snapshot.version != VERSION:
         raise CorruptBlob(f"the status has version {snapshot.version}; this propeller reads {VERSION}")

@@ -40,8 +40,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """What one fact does to one node: a next state, or an end (`phase`, with `failure` where it failed).
 
     `effects` are to be done; `wakes` ask for a TimeIsUp at these times; `open` runs a graph inside; `start` starts
-    children of the node's frame by their number in it; `choose` is the id of a branch's case; `attempt` is set where a
-    new attempt begins.
+    children of the node's frame by their number in it; `cancel` stops what runs inside the node; `choose` is the id of
+    a branch's case; `attempt` is set where a new attempt begins.
     """
 
     state: State | None = None
@@ -51,7 +51,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     wakes: tuple[float, ...] = ()
     open: Opening | None = None
     start: tuple[int, int, int] | None = None
-    cancel: int | None = None
+    cancel: bool = False
     choose: str | None = None
     attempt: int | None = None
     system_failure: bool = False
@@ -193,7 +193,7 @@ class _Round:
             execution.held.append(node)
             return
         if isinstance(fact, Cancel):
-            self._cancel_inside(state, fact)
+            self._cancel_inside(view, state, fact)
         step = self._steps[view.spec.kind](view, state, fact, self._now)
         if step is not None:
             self._apply(view, step)
@@ -207,7 +207,8 @@ class _Round:
 
     def _apply(self, view: NodeView, step: Step) -> None:
         execution, node = self._execution, view.number
-        only_asks = step.state is not None and step.state == execution.states.get(node) and step.phase is None
+        before = execution.states.get(node)
+        only_asks = step.state is not None and step.state == before and step.phase is None
         self._changed |= not only_asks or step.attempt is not None
         if execution.phases[node] == NodePhase.NOT_STARTED:
             execution.phases[node] = NodePhase.RUNNING
@@ -223,8 +224,8 @@ class _Round:
         if step.system_failure or step.system_failures > failures:
             execution.system_failures[node] = max(failures + step.system_failure, step.system_failures)
         if step.state is not None:
-            if isinstance(step.state, Inside) and view.spec.kind is NodeKind.TASK:
-                execution.running -= 1  # a dynamic task's pod is done: what is inside takes places of its own
+            if view.spec.kind is NodeKind.TASK:  # what is inside a dynamic task takes places of its own
+                execution.running += isinstance(before, Inside) - isinstance(step.state, Inside)
             execution.states[node] = step.state
         for effect in step.effects:
             if isinstance(effect, StopPod):
@@ -238,8 +239,8 @@ class _Round:
             frame_number, first, end = step.start
             base = execution.frames[frame_number].base
             self._todo.extend((base + child, Start()) for child in range(first, end))
-        if step.cancel is not None:
-            self._cancel_frame(step.cancel, Cancel("what it is part of has failed"))
+        if step.cancel:
+            self._cancel_inside(view, before, Cancel("what it is part of has failed"))
         if step.choose is not None:
             self._choose(view, step.choose)
         if step.phase is not None:
@@ -313,7 +314,8 @@ class _Round:
 
     def _may_start(self, node: int) -> bool:
         frame = self._execution.frame_of(node)
-        if frame.ended:
+        branch = frame.graph.case_of.get(node - frame.base)
+        if frame.ended or (branch is not None and frame.base + branch not in self._execution.states):
             return False
         return self._may_go_on(frame) or node - frame.base == frame.graph.failure
 
@@ -369,11 +371,16 @@ class _Round:
         execution.timers.clear()
         execution.todo.clear()
 
-    def _cancel_inside(self, state: State | None, fact: Cancel) -> None:
-        """Whatever runs inside a cancelled node is cancelled with it."""
-        number = getattr(state, "frame", -1)
+    def _cancel_inside(self, view: NodeView, state: State | None, fact: Cancel) -> None:
+        """Whatever runs inside a node is cancelled with it."""
+        number = getattr(state, "frame", None)
+        if number is None:
+            return
         if number >= 0:
             self._cancel_frame(number, fact)
+        else:
+            cases = (case for case, branch in view.graph.case_of.items() if branch == view.in_graph)
+            self._inner.extend((view.frame.base + case, fact) for case in cases)
 
     def _cancel_frame(self, number: int, fact: Cancel) -> None:
         frame = self._execution.frames[number]

@@ -225,7 +225,7 @@ def parse_plan(closure: bytes, digest: str) -> Plan:
         return Plan(_CLOSURE.decode(closure), digest)
     except msgspec.ValidationError as error:
         raise Invalid(f"the resource is malformed: {error}") from error
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(f"the resource is not JSON that can be read: {error}") from error
 
 
@@ -238,7 +238,7 @@ def decode_bindings(raw: msgspec.Raw) -> tuple[literals_pb2.Binding, ...]:
             json_format.Parse(bytes(item), literals_pb2.Binding(), ignore_unknown_fields=True)
             for item in _BINDINGS.decode(raw)
         )
-    except (json_format.ParseError, msgspec.DecodeError, RecursionError) as error:
+    except (json_format.ParseError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(f"inputBindings are malformed: {error}") from error
 
 

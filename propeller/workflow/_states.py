@@ -45,10 +45,14 @@ class Preparing(msgspec.Struct, frozen=True, tag="P", array_like=True):
 
 
 class Inside(msgspec.Struct, frozen=True, tag="I", array_like=True):
-    """What is inside the node runs: a frame (`frame`), or a branch's chosen case (`frame` -1). Next: its end."""
+    """What is inside the node runs: a frame (`frame`), or a branch's chosen case (`frame` -1). Next: its end.
+
+    Of a dynamic task, `since` is when its attempt began, 0 where a status from before this was kept does not say.
+    """
 
     frame: int
     attempt: int = 0
+    since: float = 0.0
 
 
 class Mapping(msgspec.Struct, frozen=True, tag="M", array_like=True):

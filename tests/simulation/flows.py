@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from google.protobuf import json_format
@@ -15,6 +15,9 @@ Source = Any
 """Where a value comes from: an integer, (node id, output) with "" for the graph's own inputs, or a list of these."""
 
 EXECUTION_DEADLINE = "15m"
+
+TIMED = {"executionDeadline": "1h0m0s", "activeDeadline": "3h0m0s"}
+"""Of a node with others inside it: nothing but what never ends takes so long."""
 
 INTEGER = {"type": {"simple": "INTEGER"}}
 
@@ -29,6 +32,10 @@ class Node:
     after: tuple[str, ...] = ()
     attempts: int = 1
     deadline: bool = False
+    timed: bool = False
+    """Whether what runs inside the node has a time, in which some of it may not end."""
+    may_hang: bool = False
+    """Whether a task may never end; which node it is inside of stops it."""
     at_once: int = 0
     min_successes: int | None = None
     calls: str = ""
@@ -63,10 +70,10 @@ class Flow:
     @property
     def same_whatever_failed(self) -> bool:
         """Whether every node's output is the same in each execution in which it succeeds: those of a map task are not
-        that may lack items, nor of a dynamic task, whose nodes have its attempt in their names.
+        that may lack items, nor of a dynamic task or one with a time, whose nodes have its attempt in their names.
         """
         nodes = [node for graph in (self.root, *self.subs.values()) for node in graph.nodes]
-        return all(node.kind != "dynamic" and node.min_successes is None for node in nodes)
+        return all(node.kind != "dynamic" and node.min_successes is None and not node.timed for node in nodes)
 
     def resource(self, name: str) -> dict[str, Any]:
         """As FlyteAdmin would create it."""
@@ -95,7 +102,24 @@ def draw_flow(rng: random.Random) -> Flow:
     for number in range(rng.choice((0, 0, 1, 2))):
         subs[f"sub{number}"] = _draw_graph(rng, tuple(subs), rng.randint(1, 3))
     root = _draw_graph(rng, tuple(subs), rng.choice((1, 2, 3, 4, 6, 8)))
-    return Flow(root, subs, rng.randint(0, 9), rng.choice((0, 0, 1, 2, 3)), rng.choice((0.0, 0.1, 0.3)))
+    flow = Flow(root, subs, rng.randint(0, 9), rng.choice((0, 0, 1, 2, 3)), rng.choice((0.0, 0.1, 0.3)))
+    apart = random.Random(repr(root))  # so that the worlds of most seeds stay what they are
+    return _with_timed_node(apart, flow) if not flow.parallelism and apart.random() < 0.15 else flow
+
+
+def _with_timed_node(rng: random.Random, flow: Flow) -> Flow:
+    """With one more node that has a time, in which some of it may not end. No limit makes any of it wait for others."""
+    attempts = rng.choice((1, 2, 2, 3))
+    if rng.random() < 0.3:
+        node = Node("timed", "map", {"x": [("", "x"), 3]}, attempts=attempts, timed=True, may_hang=True)
+        subs = flow.subs
+    else:
+        first = Node("t0", "task", {"x": ("", "x")}, may_hang=True)
+        inside = Graph((first, Node("t1", "task", {"x": ("t0", "o")}, ("t0",), may_hang=True)), "t1", keeps_going=False)
+        node = Node("timed", "workflow", {"x": ("", "x")}, attempts=attempts, timed=True, calls="timed")
+        subs = flow.subs | {"timed": inside}
+    root = replace(flow.root, nodes=(*flow.root.nodes, node))
+    return replace(flow, root=root, subs=subs)
 
 
 def _draw_graph(rng: random.Random, subs: tuple[str, ...], count: int) -> Graph:
@@ -169,6 +193,8 @@ def _node(node: Node) -> dict[str, Any]:
     task |= {"retry": {"minAttempts": node.attempts}}
     if node.deadline:
         task["executionDeadline"] = EXECUTION_DEADLINE
+    if node.timed:
+        made |= TIMED | {"retry": {"minAttempts": node.attempts}}
     match node.kind:
         case "task" | "dynamic":
             made |= task

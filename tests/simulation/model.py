@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +15,13 @@ from flyteidl.core import literals_pb2
 
 from propeller.workflow import unique_node_id
 from tests.simulation.flows import Flow, Graph, Node, Source
-from tests.simulation.scripts import Script, draw_script
+from tests.simulation.scripts import Outcome, Script, draw_script
 from tests.unit.storage.values import literal
 
 DYNAMIC_TASKS = 2
+
+RUNS_OF_A_HANGING = 100
+"""More than there are pods of one attempt, for each of which it is the same."""
 
 
 @dataclass(frozen=True)
@@ -118,9 +122,10 @@ class _Walk:
             case "dynamic":
                 return self.dynamic(unique_id, node, own, after)
             case "map":
-                return self.map(unique_id, node, own, after)
+                return _attempts(node, lambda number: self.map(unique_id, number, node, own, after))
             case "workflow":
-                return self.graph(self.flow.subs[node.calls], unique_id, 0, own, after)
+                sub = self.flow.subs[node.calls]
+                return _attempts(node, lambda number: self.graph(sub, unique_id, number, own, after))
         case = graph.node(node.cases[0] if own["x"] < node.limit else node.cases[1])
         needed = after.union(*(ends[before].done for before in case.after if before in ends))
         if not all(before in ends and ends[before].ok for before in case.after):
@@ -148,10 +153,10 @@ class _Walk:
             value, done = end.value, end.done
         return _End(True, value, done)
 
-    def map(self, unique_id: str, node: Node, inputs: dict[str, Any], after: frozenset[str]) -> _End:
+    def map(self, unique_id: str, attempt: int, node: Node, inputs: dict[str, Any], after: frozenset[str]) -> _End:
         items = inputs["x"]
         ends = [
-            self.task(unique_node_id(unique_id, 0, f"n{number}"), node, {"x": item}, after)
+            self.task(unique_node_id(unique_id, attempt, f"n{number}"), node, {"x": item}, after)
             for number, item in enumerate(items)
         ]
         needed = len(items) if node.min_successes is None else node.min_successes
@@ -160,8 +165,19 @@ class _Walk:
 
     def script(self, unique_id: str, node: Node) -> Script:
         rng = random.Random(f"{self.seed} {unique_id}")
+        if node.may_hang:
+            return Script((Outcome.HANG,) * RUNS_OF_A_HANGING if rng.random() < 0.5 else (), 1)
         unseen = self.unseen and node.kind != "dynamic"  # the ids of what is inside have the attempt in them
         return draw_script(rng, node.attempts, hangs=node.deadline, unseen=unseen, trouble=self.flow.trouble)
+
+
+def _attempts(node: Node, run: Callable[[int], _End]) -> _End:
+    """What comes of what runs inside a node, which is tried again where its time is up before its end."""
+    for attempt in range(node.attempts if node.timed else 1):
+        end = run(attempt)
+        if end.ok:
+            break
+    return end
 
 
 def _value(source: Source, inputs: dict[str, Any], ends: dict[str, _End]) -> Any:

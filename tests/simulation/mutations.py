@@ -23,6 +23,7 @@ from propeller.workflow import (
     PodSeen,
     State,
     Step,
+    StepFunction,
     StopPod,
     TimeIsUp,
     _decide,
@@ -142,18 +143,24 @@ def _that_a_pod_runs_is_news_though_nobody_follows_it() -> AbstractContextManage
     return mock.patch.object(_pods, "_adopted", trusting)
 
 
-def _without(fact_type: type[Fact]) -> AbstractContextManager[Any]:
-    """Task nodes that do not react to a kind of fact."""
-    step_task = STEPS[NodeKind.TASK]
+def _deaf_to_time(*kinds: NodeKind) -> AbstractContextManager[Any]:
+    """Nodes of these kinds do not react when their time is up."""
 
-    def deaf(node: NodeView, state: State | None, fact: Fact, now: float) -> Step | None:
-        return None if isinstance(fact, fact_type) else step_task(node, state, fact, now)
+    def deaf(step: StepFunction) -> StepFunction:
+        def without(node: NodeView, state: State | None, fact: Fact, now: float) -> Step | None:
+            return None if isinstance(fact, TimeIsUp) else step(node, state, fact, now)
 
-    return mock.patch.dict(STEPS, {NodeKind.TASK: deaf})
+        return without
+
+    return mock.patch.dict(STEPS, {kind: deaf(STEPS[kind]) for kind in kinds})
 
 
 def _task_timers_are_ignored() -> AbstractContextManager[Any]:
-    return _without(TimeIsUp)
+    return _deaf_to_time(NodeKind.TASK)
+
+
+def _what_is_inside_a_node_takes_any_time() -> AbstractContextManager[Any]:
+    return _deaf_to_time(NodeKind.WORKFLOW, NodeKind.ARRAY)
 
 
 def _the_parallelism_limit_is_ignored() -> AbstractContextManager[Any]:
@@ -213,6 +220,7 @@ MUTATIONS: Mapping[str, Mutation] = {
         _places_of_what_ran_before_a_restart_are_given_away,
         _that_a_pod_runs_is_news_though_nobody_follows_it,
         _task_timers_are_ignored,
+        _what_is_inside_a_node_takes_any_time,
         _the_parallelism_limit_is_ignored,
         _a_launch_whose_answer_is_lost_is_another_attempt,
         _an_adopted_pod_that_is_missing_is_waited_for,

@@ -46,6 +46,21 @@ async def test_a_pod_is_not_stopped_before_a_status_has_the_reason() -> None:
         assert (await of.status())["state"] == "Failed"
 
 
+async def test_what_runs_inside_a_node_once_more_waits_for_a_status_that_has_the_attempt() -> None:
+    """Until then the attempt before may end well: to a process that came now, its time might not be up."""
+    link = _Link()
+    mapped = {"id": "m", "kind": "array", "array": {"SubNodeSpec": task("item"), "dataMode": 1}}
+    async with bench() as of, of.controller(link):
+        await of.create({**mapped, "executionDeadline": "60s", "retry": {"minAttempts": 2}})
+        await asyncio.sleep(10.0)
+        link.unwritable = True
+        await asyncio.sleep(55.0)
+        assert list(await of.pods()) == ["w-m-0-n0-0"]
+        link.unwritable = False
+        await asyncio.sleep(40.0)
+        assert list(await of.pods()) == ["w-m-1-n0-0"]
+
+
 async def test_a_new_process_comes_to_the_same_end_whenever_the_last_one_was_killed() -> None:
     async with bench() as of:
         await of.create(task("a", **TIMED))

@@ -8,7 +8,8 @@ import pytest
 
 from propeller.errors import ErrorKind
 from propeller.handlers import STEPS
-from propeller.handlers._task import MOST_ATTEMPTS, PATIENCE, UNSEEN, step_task
+from propeller.handlers._task import PATIENCE, UNSEEN, step_task
+from propeller.handlers._time_limits import MOST_ATTEMPTS
 from propeller.workflow import (
     Adopt,
     Collecting,

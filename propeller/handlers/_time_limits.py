@@ -1,0 +1,127 @@
+"""The time that a node has: for one attempt (`executionDeadline`), and for all of it (`activeDeadline`).
+
+FlytePropeller's compiler makes both of a node's timeout, the second twice the first, whatever its kind. A task looks at
+its pod before an attempt is given up (`_task`); of other nodes, what runs inside is stopped, and where the user asked
+for retries it runs once more.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+
+import msgspec
+
+from propeller.workflow import (
+    Fact,
+    Failure,
+    Gathering,
+    NodeKind,
+    NodePhase,
+    NodeView,
+    Preparing,
+    Resume,
+    Start,
+    State,
+    Step,
+    StepFunction,
+    TimeIsUp,
+    WriteInputs,
+)
+
+TIMEOUT = "TimeoutExpired"
+
+MOST_ATTEMPTS = 255
+"""However many retries somebody asks for: an execution keeps the number of an attempt in a byte."""
+
+ROUNDED_DOWN = 1 - 2**-23
+"""An execution keeps when a node started as a float32, and rounding must not put off an end that a timer was set for.
+"""
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s)")
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+
+
+@functools.lru_cache(maxsize=1024)
+def parse_duration(text: str) -> float:
+    """Seconds of a Go duration ("1h0m0s", "1.5s"); 0 for "" or anything that is none."""
+    return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text))
+
+
+def active_end(node: NodeView) -> tuple[float, ...]:
+    """When the whole node has used its time up, if it ever has: waiting and every attempt included."""
+    limit = parse_duration(node.spec.active_deadline)
+    return (_started_at(node) + limit,) if limit else ()
+
+
+def active_time_is_up(node: NodeView) -> Failure:
+    return Failure(
+        TIMEOUT,
+        f"node active deadline [{node.spec.active_deadline}] expired",
+        node=node.execution.unique_id(node.number),
+        attempt=node.execution.attempts[node.number],
+    )
+
+
+def user_attempts(node: NodeView) -> int:
+    """How often the user's own failures may happen: an item of a map task has its map task's budget."""
+    retry = node.spec.retry
+    if retry is None and node.frame.items and node.frame.parent >= 0:
+        retry = node.execution.view(node.frame.parent).spec.retry
+    return max(1, retry.min_attempts or 1) if retry is not None else 1
+
+
+def timed(step: StepFunction) -> StepFunction:
+    """The step of a node kind that runs others inside it, with their time limited."""
+
+    def in_time(node: NodeView, state: State | None, fact: Fact, now: float) -> Step | None:
+        match fact:
+            case TimeIsUp():
+                return _time_is_up(node, state, now)
+            case Start():
+                return _waking(step(node, state, fact, now), state, _ends(node, now))
+            case Resume():
+                return _waking(step(node, state, fact, now), state, _ends(node, _started_at(node)))
+        return step(node, state, fact, now)
+
+    return in_time
+
+
+def _waking(step: Step | None, state: State | None, ends: tuple[float, ...]) -> Step | None:
+    if not ends or (step is not None and step.phase is not None):
+        return step
+    return msgspec.structs.replace(step or Step(state=state), wakes=ends)
+
+
+def _ends(node: NodeView, started: float) -> tuple[float, ...]:
+    """When the attempt is over, and when the node is. Such a node has a new attempt only when its time is up, and at
+    once: that they follow one another says when each began.
+    """
+    attempt = node.execution.attempts[node.number]
+    limits = parse_duration(node.spec.execution_deadline) * (attempt + 1), parse_duration(node.spec.active_deadline)
+    return tuple(started + limit for limit in limits if limit)
+
+
+def _started_at(node: NodeView) -> float:
+    execution = node.execution
+    return execution.created_at + execution.started[node.number] * ROUNDED_DOWN
+
+
+def _time_is_up(node: NodeView, state: State | None, now: float) -> Step | None:
+    if isinstance(state, Gathering):
+        return None  # all of it ended in time, and what it left is being stored
+    if any(now >= end for end in active_end(node)):
+        return Step(phase=NodePhase.FAILED, failure=active_time_is_up(node), cancel=True)
+    if not any(now >= end for end in _ends(node, _started_at(node))):
+        return None
+    attempt = node.execution.attempts[node.number] + 1
+    if node.spec.kind is NodeKind.BRANCH or attempt >= min(user_attempts(node), MOST_ATTEMPTS):
+        failure = Failure(
+            TIMEOUT,
+            f"node execution timeout [{node.spec.execution_deadline}] expired",
+            node=node.execution.unique_id(node.number),
+            attempt=attempt - 1,
+        )
+        return Step(phase=NodePhase.FAILED, failure=failure, cancel=True)
+    wakes = (_started_at(node) + parse_duration(node.spec.execution_deadline) * (attempt + 1),)
+    return Step(state=Preparing(), attempt=attempt, effects=(WriteInputs(node.number),), wakes=wakes, cancel=True)

@@ -1,0 +1,181 @@
+"""The time of nodes that run others inside them, and of what a dynamic task has made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from propeller.handlers import STEPS
+from propeller.workflow import (
+    AttemptProven,
+    Choose,
+    Chosen,
+    Effect,
+    Execution,
+    ExecutionSpec,
+    Fact,
+    FuturesFound,
+    InputsWritten,
+    Launch,
+    Launched,
+    NodePhase,
+    OutputsFound,
+    PodPhase,
+    PodSeen,
+    StopPod,
+    WorkflowPhase,
+    WriteInputs,
+    begin,
+    decide,
+    resume,
+)
+from propeller.workflow._spec import ExecutionConfig
+from tests.unit.workflow.drive import Driver, execution, graph, plan, task
+
+LIMITED = {"executionDeadline": "60s", "activeDeadline": "120s"}
+AGAIN = LIMITED | {"retry": {"minAttempts": 2}}
+
+
+def sub(**fields: Any) -> dict[str, Any]:
+    return {"id": "s", "kind": "workflow", "workflow": {"subWorkflowRef": "inner"}, **fields}
+
+
+def mapped(**fields: Any) -> dict[str, Any]:
+    return {"id": "s", "kind": "array", "array": {"SubNodeSpec": task("item"), "dataMode": 1}, **fields}
+
+
+def branch(**fields: Any) -> dict[str, Any]:
+    return {"id": "s", "kind": "branch", "branch": {"if": {"condition": {}, "then": "yes"}, "else": "no"}, **fields}
+
+
+def hangs(*unique_ids: str) -> Any:
+    """These pods run on for ever."""
+
+    def answer(of: Execution, effect: Effect) -> Iterable[Fact] | None:
+        if isinstance(effect, Launch) and of.unique_id(effect.node) in unique_ids:
+            return (Launched(effect.attempt), PodSeen(effect.attempt, PodPhase.RUNNING))
+        return (InputsWritten(size=2),) if isinstance(effect, WriteInputs) else None
+
+    return answer
+
+
+def failure_of(ended: Execution) -> tuple[str, str]:
+    assert ended.failure is not None
+    return ended.failure.code, ended.failure.node
+
+
+@pytest.mark.parametrize(("node", "inside"), [(sub(**LIMITED), "s-0-a"), (mapped(**LIMITED), "s-0-n1")])
+def test_what_runs_inside_is_stopped_when_the_time_of_its_node_is_up(node: dict[str, Any], inside: str) -> None:
+    driver = Driver(execution(plan(graph(node), inner=graph(task("a")))), hangs(inside))
+    ended = driver.run()
+    assert (ended.phase, ended.ended_at, failure_of(ended)) == (WorkflowPhase.FAILED, 1060.0, ("TimeoutExpired", "s"))
+    assert driver.stopped == [(inside, 0)]
+
+
+@pytest.mark.parametrize(("node", "inside"), [(sub(**AGAIN), "s-0-a"), (mapped(**AGAIN), "s-0-n1")])
+def test_with_retries_it_all_runs_once_more(node: dict[str, Any], inside: str) -> None:
+    driver = Driver(execution(plan(graph(node), inner=graph(task("a")))), hangs(inside))
+    ended = driver.run()
+    assert ended.phase is WorkflowPhase.SUCCEEDED
+    assert driver.stopped == [(inside, 0)]
+    assert (inside.replace("-0-", "-1-"), 0) in driver.launched
+    assert ended.outputs_uri(0).endswith("/s/data/1/outputs.pb")
+    assert ended.running == 0
+
+
+def test_the_whole_time_of_a_node_ends_its_last_attempt() -> None:
+    node = sub(executionDeadline="60s", activeDeadline="90s", retry={"minAttempts": 5})
+    driver = Driver(execution(plan(graph(node), inner=graph(task("a")))), hangs("s-0-a", "s-1-a"))
+    ended = driver.run()
+    assert (ended.ended_at, failure_of(ended)) == (1090.0, ("TimeoutExpired", "s"))
+    assert driver.stopped == [("s-0-a", 0), ("s-1-a", 0)]
+
+
+def test_a_branch_whose_time_is_up_stops_its_case() -> None:
+    root = graph(branch(**LIMITED), task("yes"), task("no"))
+    driver = Driver(execution(plan(root)), hangs("yes"))
+    ended = driver.run()
+    assert (ended.phase, failure_of(ended)) == (WorkflowPhase.FAILED, ("TimeoutExpired", "s"))
+    assert (driver.launched, driver.stopped) == ([("yes", 0)], [("yes", 0)])
+
+
+def test_a_case_that_waits_for_a_place_does_not_start_after_the_time_of_its_branch() -> None:
+    root = graph(branch(**LIMITED), task("yes"), task("no"), task("b"), onFailurePolicy=1)
+    of = execution(plan(root), ExecutionSpec(execution_config=ExecutionConfig(max_parallelism=1)))
+    assert begin(of, STEPS, 1000.0).effects == [Choose(0), Launch(3, 0)]
+    assert not decide(of, [(0, Chosen("yes"))], 1000.0, STEPS).effects
+    decide(of, [(3, Launched(0)), (3, PodSeen(0, PodPhase.RUNNING))], 1001.0, STEPS)
+    decide(of, [], 1060.0, STEPS)
+    assert of.phases[0] == NodePhase.FAILED
+    decide(of, [(3, PodSeen(0, PodPhase.SUCCEEDED))], 1061.0, STEPS)
+    ended = decide(of, [(3, OutputsFound(0))], 1062.0, STEPS)
+    assert not ended.effects
+    assert of.phase is WorkflowPhase.FAILED
+
+
+def test_the_time_of_a_node_is_counted_on_after_a_restart() -> None:
+    of = execution(plan(graph(sub(**AGAIN)), inner=graph(task("a"))))
+    begin(of, STEPS, 1000.0)
+    decide(of, [(0, InputsWritten())], 1001.0, STEPS)
+    of.timers.clear()
+    resume(of, STEPS, 1050.0)
+    again = decide(of, [], 1060.0, STEPS)
+    assert set(again.effects) == {StopPod(2, 0), WriteInputs(0)}
+    of.timers.clear()
+    resume(of, STEPS, 1100.0)
+    decide(of, [], 1120.0, STEPS)
+    assert failure_of(of)[0] == "TimeoutExpired"
+
+
+def test_a_node_whose_outputs_are_being_stored_has_ended_in_time() -> None:
+    of = execution(plan(graph(mapped(**LIMITED))))
+    begin(of, STEPS, 1000.0)
+    decide(of, [(0, InputsWritten(size=0))], 1001.0, STEPS)
+    assert not decide(of, [], 1200.0, STEPS).effects
+    assert of.phases[0] == NodePhase.RUNNING
+
+
+def _dynamic(**fields: Any) -> Execution:
+    """What it has made, a task, runs."""
+    of = execution(plan(graph(task("d", **fields), task("b"))))
+    begin(of, STEPS, 1000.0)
+    inner = plan(graph(task("a"))).root
+    decide(of, [(0, Launched(0)), (0, PodSeen(0, PodPhase.SUCCEEDED))], 1010.0, STEPS)
+    decide(of, [(0, FuturesFound(0, inner))], 1020.0, STEPS)
+    return of
+
+
+def test_what_a_dynamic_task_has_made_runs_in_its_attempts_time() -> None:
+    of = _dynamic(executionDeadline="60s", retry={"minAttempts": 2})
+    assert of.running == 2
+    again = decide(of, [], 1060.0, STEPS)
+    assert set(again.effects) == {Launch(0, 1), StopPod(3, 0)}
+    assert of.running == 2
+
+
+def test_a_restart_goes_on_with_the_attempt_that_a_pod_proves_of_a_dynamic_task() -> None:
+    of = _dynamic(executionDeadline="60s", retry={"minAttempts": 2})
+    of.timers.clear()
+    of.proven["d"] = AttemptProven(1)
+    assert Launch(0, 1) in resume(of, STEPS, 1065.0).effects
+    assert of.phases[3] == NodePhase.ABORTED
+
+
+def test_after_a_restart_a_dynamic_task_takes_no_place_of_its_own() -> None:
+    """Regression: with a limit to its time it gave its place back once more at each restart."""
+    of = _dynamic(executionDeadline="60s", activeDeadline="120s")
+    resume(of, STEPS, 1030.0)
+    assert of.running == 2
+
+
+def test_a_limit_is_not_missed_where_the_start_was_rounded_up() -> None:
+    """Regression: a start is kept as a float32, and a timer that rang just before the rounded end never rang again."""
+    of = execution(plan(graph(task("a"), task("b", activeDeadline="60s"), edges=[("a", "b")])))
+    begin(of, STEPS, 1000.0)
+    decide(of, [(0, Launched(0)), (0, PodSeen(0, PodPhase.SUCCEEDED))], 1001.0, STEPS)
+    later = 1000.0 + 200_000.012  # float32: 200,000.015625
+    started = decide(of, [(0, OutputsFound(0))], later, STEPS)
+    assert started.wake is not None
+    assert decide(of, [], started.wake, STEPS).effects
