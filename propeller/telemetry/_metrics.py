@@ -53,7 +53,7 @@ class Metrics:
         )
         self._lags = Histogram(
             "propeller_loop_lag_seconds",
-            "How late the event loop was for what was due, sampled every half threshold of the watchdog.",
+            "How late the event loop was for what was due, sampled by the watchdog.",
             registry=self.registry,
             buckets=_LAG_BUCKETS,
         )

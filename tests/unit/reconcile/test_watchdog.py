@@ -40,7 +40,7 @@ async def test_lag_is_sampled_all_the_time_and_a_block_is_one_long_sample() -> N
     async with Watchdog(SETTINGS, on_lag=lags.append) as watchdog:
         while len(lags) < 3:
             await asyncio.sleep(0.01)
-        time.sleep(SETTINGS.threshold * 2)
+        time.sleep(SETTINGS.threshold * 4)  # from rest
         while watchdog.blocks == 0:
             await asyncio.sleep(0.01)
     assert min(lags) >= 0
@@ -56,6 +56,17 @@ async def test_a_site_that_blocks_twice_is_logged_once(caplog: pytest.LogCapture
     logged = [record for record in caplog.records if "block_until_sampled" in record.getMessage().splitlines()[0]]
     assert len(logged) == len([site for site in watchdog.sites if "block_until_sampled" in site])
     assert watchdog.sites.total() >= 2
+
+
+async def test_a_loop_that_rests_is_looked_at_more_rarely_than_a_busy_one() -> None:
+    lags: list[float] = []
+    async with Watchdog(SETTINGS, on_lag=lags.append):
+        await asyncio.sleep(SETTINGS.threshold * 10)
+        resting = len(lags)
+        until = time.monotonic() + SETTINGS.threshold * 20
+        while time.monotonic() < until:
+            await asyncio.sleep(0)  # busy, and never for long in one piece
+    assert len(lags) - resting > 2 * resting > 0
 
 
 async def test_under_virtual_time_there_is_no_watching_thread() -> None:
