@@ -119,11 +119,12 @@ class Watchdog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When an execution's status is written. Between two writes its pods are the record of its progress."""
 
-    max_lag: float = 1.0
+    max_lag: float = 2.0
     """Seconds. At most this long until a finished node is in the status, while few executions run. People watch status,
-    so not much more; each write costs the API server 2-5 ms, so not much less."""
+    so not much more; each write costs the API server 2-5 ms, so not much less: once a second it would be half of all
+    that nodes of a second cost."""
 
-    progress_rate: float = 20.0
+    progress_rate: float = 10.0
     """Statuses a second, of all executions together, that say only how far they have come: where more would be due,
     each is written more rarely. Nobody watches thousands, and the API server has better to do. Ends do not wait.
     """

@@ -21,7 +21,7 @@ its default; a name that does not exist is refused.
 
 ```toml
 [checkpoint]
-max_lag = 2.0
+max_lag = 5.0
 
 [storage]
 metadata_prefix = "s3://my-bucket/metadata"

@@ -487,6 +487,8 @@ class WorkflowController:
                 self._begin_effect(live, execution, effect)
             if WorkflowPhase(written.status["phase"]).ended:
                 live.execution = None
+            if live.stage is Stage.RUNNING and live.dirty_since is None:
+                return  # there has been nothing new meanwhile
         finally:
             live.writing = False
         self._queue.add(live.key)

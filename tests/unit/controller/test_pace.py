@@ -67,7 +67,10 @@ async def test_the_more_run_the_rarer_each_ones_progress_is_written(
 ) -> None:
     """One runs: with a rate of a tenth of a status a second it has its turn every ten seconds."""
     async with bench() as plain:
-        of, statuses = checkpointed(plain, progress_rate=progress_rate, longest_lag=longest_lag), _Statuses()
+        of, statuses = (
+            checkpointed(plain, max_lag=1.0, progress_rate=progress_rate, longest_lag=longest_lag),
+            _Statuses(),
+        )
         async with of.controller(statuses):
             await run_pods(of, 2.0)
             seconds = 2.0 * NODES
