@@ -120,6 +120,7 @@ async def _measured(target: Target, client: Client, completer: Completer, status
         await _launch(client, completer, count)
         seconds = (await meter.end()).seconds
         answered, lags_launching = first.taken.answered(0.99), await first.lags()
+        await statuses.wait_written(count, DEADLINE)  # that they run
         await first.quiet()
         launched = msgspec.structs.replace(await meter.end(), seconds=seconds)
         memory = first.memory

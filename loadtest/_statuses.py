@@ -58,6 +58,13 @@ class Statuses:
             informer.subscribe(self._seen)
             yield
 
+    async def wait_written(self, count: int, deadline: float) -> None:
+        """Until so many statuses have been written."""
+        async with asyncio.timeout(deadline):
+            while self.writes < count:
+                self._moved.clear()
+                await self._moved.wait()
+
     async def wait_ended(self, count: int, deadline: float) -> None:
         """Until so many have ended, all of them well."""
         async with asyncio.timeout(deadline):
