@@ -41,6 +41,8 @@ NAMESPACE = "killed"
 PARALLEL, CHAIN = 20, 5
 TASKS = PARALLEL + CHAIN
 LONGEST_TASK = 1.5  # seconds
+MAX_LAG = 0.5
+"""Seconds until progress is in a status: less than a life lasts, so that some go on from one."""
 DURING_START = 0.25
 """Of the lives of a controller: this many end before it is ready. A start takes about a second."""
 LONGEST_START, LONGEST_WORK = 1.0, 2.0
@@ -104,8 +106,11 @@ async def run(server: KubeApiserver, directory: Path, count: int, seed: int) -> 
     draw = random.Random(seed)
     kubeconfig = server.kubeconfig(directory / "kubeconfig")
     prefix = f"file://{directory}/metadata"
+    settings = directory / "settings.yaml"
+    settings.write_text(f"checkpoint: {{max_lag: {MAX_LAG}}}\n")
     command = (
         *(sys.executable, "-m", "propeller.cli", "controller", "--kubeconfig", str(kubeconfig), "--no-elect"),
+        *("--config", str(settings)),
         *("--namespace", NAMESPACE, "--metrics-port", "0", "--metadata-prefix", prefix),
     )
     async with (
