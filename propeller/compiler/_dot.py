@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from propeller.compiler._explain import cases_of, title_of
+from propeller.compiler._explain import title_of
 from propeller.compiler._words import condition_words
 from propeller.workflow import Graph, NodeKind, Plan
 
@@ -41,7 +41,7 @@ def _draw(graph: Graph, prefix: str) -> Iterator[str]:
     for number, successors in enumerate(graph.downstream):
         for successor in successors:
             yield f"{prefix}_{number} -> {prefix}_{successor};"
-    for branch, cases in cases_of(graph).items():
+    for branch, cases in graph.cases.items():
         spec = graph.nodes[branch].branch
         conditions = {case.then: condition_words(case.condition) for case in spec.cases} if spec is not None else {}
         for case in cases:

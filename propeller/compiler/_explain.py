@@ -28,12 +28,11 @@ def explain(plan: Plan) -> str:
 
 def steps_of(graph: Graph) -> list[list[int]]:
     """Node numbers by step: one step after the last node that each waits for."""
-    cases = cases_of(graph)
     unmet = graph.unmet[:]
     step = [0] * len(graph.nodes)
     todo = list(graph.entries)
     for number in todo:  # grows while it is read
-        for successor in (*graph.downstream[number], *cases.get(number, ())):
+        for successor in (*graph.downstream[number], *graph.cases.get(number, ())):
             step[successor] = max(step[successor], step[number] + 1)
             unmet[successor] -= 1
             if not unmet[successor]:
@@ -43,14 +42,6 @@ def steps_of(graph: Graph) -> list[list[int]]:
         if number not in graph.case_of:
             found[step[number]].append(number)
     return [numbers for numbers in found if numbers]
-
-
-def cases_of(graph: Graph) -> dict[int, list[int]]:
-    """For each branch the numbers of its cases."""
-    found: dict[int, list[int]] = {}
-    for case, branch in graph.case_of.items():
-        found.setdefault(branch, []).append(case)
-    return found
 
 
 def title_of(node: NodeSpec) -> str:
@@ -91,7 +82,6 @@ def _explain_graph(graph: Graph, title: str) -> Iterator[str]:
     count = len(graph.nodes) - (graph.end is not None) - (graph.failure is not None)
     yield f"{title}: {_counted(count, 'node')} in {_counted(len(steps), 'step')}{policy}"
     width = len(str(len(steps)))
-    cases = cases_of(graph)
     waits = _upstream(graph)
     for index, numbers in enumerate(steps, start=1):
         for position, number in enumerate(numbers):
@@ -100,7 +90,7 @@ def _explain_graph(graph: Graph, title: str) -> Iterator[str]:
             label = str(index) if first else ""
             yield f"{label:>{width + 1}} {bracket} {_headline(graph.nodes[number])}"
             rail = " " * (width + 2) + (" " if last else "│") + "     "
-            for line in _details(graph, number, cases, waits):
+            for line in _details(graph, number, waits):
                 yield rail + line
     if graph.failure is not None:
         node = graph.nodes[graph.failure]
@@ -113,7 +103,7 @@ def _headline(node: NodeSpec) -> str:
     return f"{node.id}  {title_of(node)}"
 
 
-def _details(graph: Graph, number: int, cases: dict[int, list[int]], waits: Sequence[Sequence[str]]) -> Iterator[str]:
+def _details(graph: Graph, number: int, waits: Sequence[Sequence[str]]) -> Iterator[str]:
     """Lines below a node; cases of a branch, and of branches in it, are indented below theirs."""
     stack = [(number, "")]
     while stack:
@@ -125,7 +115,7 @@ def _details(graph: Graph, number: int, cases: dict[int, list[int]], waits: Sequ
             yield indent + line
         for line in _branch_lines(node):
             yield indent + line
-        stack.extend((case, indent + "    ") for case in reversed(cases.get(number, ())))
+        stack.extend((case, indent + "    ") for case in reversed(graph.cases.get(number, ())))
 
 
 def _bindings(node: NodeSpec, waits: Sequence[str]) -> Iterator[str]:

@@ -183,8 +183,7 @@ def _recount(execution: Execution, frame: Frame) -> None:
             frame.active += 1
             inside = isinstance(execution.states.get(base + number), Inside)
             execution.running += graph.nodes[number].kind is NodeKind.TASK and not inside
-    for branch in set(graph.case_of.values()):
-        cases = [case for case, of in graph.case_of.items() if of == branch]
+    for branch, cases in graph.cases.items():
         if _has_chosen(execution, base + branch, [base + case for case in cases]):
             for case in cases:
                 if execution.phases[base + case] != NodePhase.SKIPPED:

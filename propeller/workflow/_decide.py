@@ -254,9 +254,7 @@ class _Round:
 
     def _choose(self, view: NodeView, chosen: str) -> None:
         execution, frame = self._execution, view.frame
-        for case, branch in frame.graph.case_of.items():
-            if branch != view.in_graph:
-                continue
+        for case in frame.graph.cases.get(view.in_graph, ()):
             if frame.graph.node_id(case) == chosen:
                 self._meet(frame, case)
             else:
@@ -379,8 +377,7 @@ class _Round:
         if number >= 0:
             self._cancel_frame(number, fact)
         else:
-            cases = (case for case, branch in view.graph.case_of.items() if branch == view.in_graph)
-            self._inner.extend((view.frame.base + case, fact) for case in cases)
+            self._inner.extend((view.frame.base + case, fact) for case in view.graph.cases.get(view.in_graph, ()))
 
     def _cancel_frame(self, number: int, fact: Cancel) -> None:
         frame = self._execution.frames[number]

@@ -267,11 +267,8 @@ class Execution:
     def chosen_case(self, branch: int) -> int:
         """The number of the case that a branch chose; raises LookupError where it has not chosen."""
         frame = self.frame_of(branch)
-        for case, of in frame.graph.case_of.items():
-            if of == branch - frame.base and self.phases[frame.base + case] not in {
-                NodePhase.NOT_STARTED,
-                NodePhase.SKIPPED,
-            }:
+        for case in frame.graph.cases.get(branch - frame.base, ()):
+            if self.phases[frame.base + case] not in {NodePhase.NOT_STARTED, NodePhase.SKIPPED}:
                 return frame.base + case
         raise LookupError(f"branch {self.unique_id(branch)} of {self.key} has chosen no case")
 

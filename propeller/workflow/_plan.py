@@ -49,13 +49,14 @@ class Graph:
 
     `nodes[i]` is node number i; `downstream[i]` the numbers of its successors; `unmet[i]` how many dependencies must
     end before it may start (a branch's case waits for the branch's choice as well); `entries` those that may start at
-    once.
+    once; `case_of` the branch of each case, `cases` the cases of each branch.
     """
 
     __slots__ = (
         "_bindings",
         "_numbers",
         "case_of",
+        "cases",
         "downstream",
         "end",
         "entries",
@@ -76,7 +77,10 @@ class Graph:
         self.nodes: Sequence[NodeSpec] = tuple(_compact(nodes))
         numbers = self._numbers = {node.id: number for number, node in enumerate(self.nodes)}
         self.end: int | None = numbers.get(END_NODE)
-        self.case_of: dict[int, int] = _cases(self.nodes, numbers, where)
+        self.case_of: dict[int, int] = _case_of(self.nodes, numbers, where)
+        self.cases: dict[int, list[int]] = {}
+        for case, branch in self.case_of.items():
+            self.cases.setdefault(branch, []).append(case)
         self.unmet = array("I", bytes(4 * len(self.nodes)))
         downstream: list[list[int]] = [[] for _ in self.nodes]
         for node_id, upstream in spec.edges.upstream.items():
@@ -131,6 +135,7 @@ class ItemsGraph(Graph):
         self.unmet = array("I", bytes(4 * count))
         self.entries = ()
         self.case_of = {}
+        self.cases = {}
         self.end = None
         self.failure = None
 
@@ -267,13 +272,10 @@ def _compact(nodes: Sequence[NodeSpec]) -> Sequence[NodeSpec]:
 
 def _check_order(graph: Graph, where: str) -> None:
     """Nodes that wait for each other would wait for ever."""
-    cases: dict[int, list[int]] = {}
-    for case, branch in graph.case_of.items():
-        cases.setdefault(branch, []).append(case)
     unmet = graph.unmet[:]
     todo = list(graph.entries)
     for node in todo:  # grows while it is read
-        for successor in (*graph.downstream[node], *cases.get(node, ())):
+        for successor in (*graph.downstream[node], *graph.cases.get(node, ())):
             unmet[successor] -= 1
             if not unmet[successor]:
                 todo.append(successor)
@@ -291,7 +293,7 @@ def _policy(policy: FailurePolicy | int, where: str) -> FailurePolicy:
     return policies[policy]
 
 
-def _cases(nodes: Sequence[NodeSpec], numbers: Mapping[str, int], where: str) -> dict[int, int]:
+def _case_of(nodes: Sequence[NodeSpec], numbers: Mapping[str, int], where: str) -> dict[int, int]:
     """For each node that is a case of a branch, the branch's number."""
     case_of: dict[int, int] = {}
     for number, node in enumerate(nodes):
