@@ -16,6 +16,7 @@ from propeller.handlers._time_limits import (
     TIMEOUT,
     active_end,
     active_time_is_up,
+    is_over,
     parse_duration,
     user_attempts,
 )
@@ -125,9 +126,8 @@ def step_task(node: NodeView, state: State | None, fact: Fact, now: float) -> St
 def _start(node: NodeView, now: float) -> Step:
     execution = node.execution
     proven = execution.proven.get(execution.unique_id(node.number), NOTHING_PROVEN)
-    limit = parse_duration(node.spec.active_deadline)
-    wakes = (now + limit,) if limit else ()
-    return _launch(node, proven.attempt, now, wakes=wakes, system_failures=proven.system_failures)
+    ends = active_end(node, now)
+    return _launch(node, proven.attempt, now, wakes=ends, system_failures=proven.system_failures)
 
 
 def _launch(
@@ -214,17 +214,8 @@ def _failed(node: NodeView, attempt: int, failure: Failure, now: float, *, stop:
     if pause:
         waiting = Waiting(attempt + 1, now + pause, now, failure.message)
         return Step(state=waiting, attempt=attempt + 1, wakes=(now + pause,), effects=effects, system_failure=is_system)
-    return _with_effects(_launch(node, attempt + 1, now, system=is_system), effects)
-
-
-def _with_effects(step: Step, effects: tuple[StopPod, ...]) -> Step:
-    return Step(
-        state=step.state,
-        attempt=step.attempt,
-        effects=(*effects, *step.effects),
-        wakes=step.wakes,
-        system_failure=step.system_failure,
-    )
+    launch = _launch(node, attempt + 1, now, system=is_system)
+    return msgspec.structs.replace(launch, effects=(*effects, *launch.effects))
 
 
 def _time_is_up(node: NodeView, state: State | None, now: float) -> Step | None:
@@ -250,14 +241,14 @@ def _time_inside_is_up(node: NodeView, state: Inside, now: float) -> Step | None
     """What a dynamic task has made runs in the attempt's time, too; it is stopped where that is over."""
     if expired := _active_deadline(node, state, now):
         return expired
-    if not any(now >= end for end in _deadline(node, state.since)):
+    if not is_over(_deadline(node, state.since), now):
         return None
     again = _failed(node, state.attempt, _attempt_is_late(node), now, stop=False)
     return msgspec.structs.replace(again, cancel=True)
 
 
 def _is_late(node: NodeView, state: Launching | Running, now: float) -> bool:
-    return any(now >= end for end in (*active_end(node), *_deadline(node, state.since)))
+    return is_over((*active_end(node), *_deadline(node, state.since)), now)
 
 
 def _expired(node: NodeView, state: State, now: float) -> Step | None:
@@ -275,7 +266,7 @@ def _attempt_is_late(node: NodeView) -> Failure:
 
 def _active_deadline(node: NodeView, state: _OfAttempt | Inside, now: float) -> Step | None:
     """The whole node's time, waiting and every attempt included, is spent."""
-    if not any(now >= end for end in active_end(node)):
+    if not is_over(active_end(node), now):
         return None
     effects = (StopPod(node.number, state.attempt),)
     return Step(phase=NodePhase.FAILED, failure=active_time_is_up(node), effects=effects, cancel=True)

@@ -48,10 +48,16 @@ def parse_duration(text: str) -> float:
     return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text))
 
 
-def active_end(node: NodeView) -> tuple[float, ...]:
-    """When the whole node has used its time up, if it ever has: waiting and every attempt included."""
+def active_end(node: NodeView, started: float | None = None) -> tuple[float, ...]:
+    """When the whole node has used its time up, if it ever has: waiting and every attempt included. `started` is for a
+    node that starts just now.
+    """
     limit = parse_duration(node.spec.active_deadline)
-    return (_started_at(node) + limit,) if limit else ()
+    return ((_started_at(node) if started is None else started) + limit,) if limit else ()
+
+
+def is_over(ends: tuple[float, ...], now: float) -> bool:
+    return any(now >= end for end in ends)
 
 
 def active_time_is_up(node: NodeView) -> Failure:
@@ -59,7 +65,7 @@ def active_time_is_up(node: NodeView) -> Failure:
         TIMEOUT,
         f"node active deadline [{node.spec.active_deadline}] expired",
         node=node.execution.unique_id(node.number),
-        attempt=node.execution.attempts[node.number],
+        attempt=_attempt(node),
     )
 
 
@@ -79,9 +85,11 @@ def timed(step: StepFunction) -> StepFunction:
             case TimeIsUp():
                 return _time_is_up(node, state, now)
             case Start():
-                return _waking(step(node, state, fact, now), state, _ends(node, now))
+                ends = (*_attempt_end(node, now, 0), *active_end(node, now))
+                return _waking(step(node, state, fact, now), state, ends)
             case Resume():
-                return _waking(step(node, state, fact, now), state, _ends(node, _started_at(node)))
+                ends = (*_attempt_end(node, _started_at(node), _attempt(node)), *active_end(node))
+                return _waking(step(node, state, fact, now), state, ends)
         return step(node, state, fact, now)
 
     return in_time
@@ -93,13 +101,16 @@ def _waking(step: Step | None, state: State | None, ends: tuple[float, ...]) -> 
     return msgspec.structs.replace(step or Step(state=state), wakes=ends)
 
 
-def _ends(node: NodeView, started: float) -> tuple[float, ...]:
-    """When the attempt is over, and when the node is. Such a node has a new attempt only when its time is up, and at
-    once: that they follow one another says when each began.
+def _attempt_end(node: NodeView, started: float, attempt: int) -> tuple[float, ...]:
+    """When the attempt is over, if it ever is. Such a node has a new attempt only when its time is up, and at once:
+    that they follow one another says when each began.
     """
-    attempt = node.execution.attempts[node.number]
-    limits = parse_duration(node.spec.execution_deadline) * (attempt + 1), parse_duration(node.spec.active_deadline)
-    return tuple(started + limit for limit in limits if limit)
+    limit = parse_duration(node.spec.execution_deadline)
+    return (started + limit * (attempt + 1),) if limit else ()
+
+
+def _attempt(node: NodeView) -> int:
+    return node.execution.attempts[node.number]
 
 
 def _started_at(node: NodeView) -> float:
@@ -110,18 +121,18 @@ def _started_at(node: NodeView) -> float:
 def _time_is_up(node: NodeView, state: State | None, now: float) -> Step | None:
     if isinstance(state, Gathering):
         return None  # all of it ended in time, and what it left is being stored
-    if any(now >= end for end in active_end(node)):
+    if is_over(active_end(node), now):
         return Step(phase=NodePhase.FAILED, failure=active_time_is_up(node), cancel=True)
-    if not any(now >= end for end in _ends(node, _started_at(node))):
+    started, attempt = _started_at(node), _attempt(node)
+    if not is_over(_attempt_end(node, started, attempt), now):
         return None
-    attempt = node.execution.attempts[node.number] + 1
-    if node.spec.kind is NodeKind.BRANCH or attempt >= min(user_attempts(node), MOST_ATTEMPTS):
+    if node.spec.kind is NodeKind.BRANCH or attempt + 1 >= min(user_attempts(node), MOST_ATTEMPTS):
         failure = Failure(
             TIMEOUT,
             f"node execution timeout [{node.spec.execution_deadline}] expired",
             node=node.execution.unique_id(node.number),
-            attempt=attempt - 1,
+            attempt=attempt,
         )
         return Step(phase=NodePhase.FAILED, failure=failure, cancel=True)
-    wakes = (_started_at(node) + parse_duration(node.spec.execution_deadline) * (attempt + 1),)
-    return Step(state=Preparing(), attempt=attempt, effects=(WriteInputs(node.number),), wakes=wakes, cancel=True)
+    wakes = _attempt_end(node, started, attempt + 1)
+    return Step(state=Preparing(), attempt=attempt + 1, effects=(WriteInputs(node.number),), wakes=wakes, cancel=True)

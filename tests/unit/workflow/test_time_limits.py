@@ -32,7 +32,7 @@ from propeller.workflow import (
     resume,
 )
 from propeller.workflow._spec import ExecutionConfig
-from tests.unit.workflow.drive import Driver, execution, graph, plan, task
+from tests.unit.workflow.drive import Answer, Driver, execution, graph, plan, task
 
 LIMITED = {"executionDeadline": "60s", "activeDeadline": "120s"}
 AGAIN = LIMITED | {"retry": {"minAttempts": 2}}
@@ -50,7 +50,7 @@ def branch(**fields: Any) -> dict[str, Any]:
     return {"id": "s", "kind": "branch", "branch": {"if": {"condition": {}, "then": "yes"}, "else": "no"}, **fields}
 
 
-def hangs(*unique_ids: str) -> Any:
+def hangs(*unique_ids: str) -> Answer:
     """These pods run on for ever."""
 
     def answer(of: Execution, effect: Effect) -> Iterable[Fact] | None:
