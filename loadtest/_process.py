@@ -54,14 +54,14 @@ class Lags(msgspec.Struct, frozen=True):
     longest: float
     buckets: dict[float, float]
 
-    def beyond(self, seconds: float, before: Lags | None = None) -> float:
-        """The share that was longer than a bound of the buckets, of all or since `before` was read."""
-        long = self._longer(seconds) - (before._longer(seconds) if before else 0.0)
-        total = self._longer(0.0) - (before._longer(0.0) if before else 0.0)
-        return long / total if total else 0.0
+    def since(self, before: Lags) -> Lags:
+        """The samples after `before` was read; the longest stays that of all."""
+        return Lags(self.longest, {most: count - before.buckets.get(most, 0.0) for most, count in self.buckets.items()})
 
-    def _longer(self, seconds: float) -> float:
-        return self.buckets.get(math.inf, 0.0) - self.buckets.get(seconds, 0.0)
+    def beyond(self, seconds: float) -> float:
+        """The share that was longer than a bound of the buckets; 0 where there are none."""
+        total = self.buckets.get(math.inf, 0.0)
+        return (total - self.buckets[seconds]) / total if total else 0.0
 
 
 class ControllerProcess:

@@ -115,7 +115,7 @@ async def _measured(target: Target, client: Client, completer: Completer, status
         await warm(client, completer, statuses)
         empty = first.memory
         meter = _Meter(target, client, first)
-        lags = await first.lags()
+        lags_before = await first.lags()
         await meter.start()
         await _launch(client, completer, count)
         seconds = (await meter.end()).seconds
@@ -155,7 +155,7 @@ async def _measured(target: Target, client: Client, completer: Completer, status
             memory_after=memory_after,
             peak=max(first.taken.peak, second.taken.peak),
             answered=(answered, second.taken.answered(0.99)),
-            late=(lags_launching.beyond(LATE, lags), lags_after.beyond(LATE)),
+            late=(lags_launching.since(lags_before).beyond(LATE), lags_after.beyond(LATE)),
             longest=(longest, lags_after.longest),
             pods=len(completer.uids),
         )

@@ -11,7 +11,7 @@ import msgspec
 
 from loadtest import workflows
 from loadtest._line import Line
-from loadtest._process import LATE, ControllerProcess, started
+from loadtest._process import LATE, ControllerProcess, Lags, started
 from loadtest._scale_target import NAMESPACE, Target, in_namespace, warm
 from loadtest._scenarios import CONTROLLER
 from loadtest._statuses import Statuses
@@ -50,7 +50,7 @@ async def fan_out(target: Target, nodes: int) -> tuple[float, list[Line]]:
             await controller.ready()
             await warm(client, completer, statuses)
             resources = list(_resources(target.directory, nodes, count))
-            lags = await controller.lags()
+            lags_before = await controller.lags()
             before = time.perf_counter(), controller.cpu, target.cpu, await target.requests(client)
             for resource in resources:
                 await client.create(FLYTE_WORKFLOWS, resource, NAMESPACE)
@@ -61,10 +61,10 @@ async def fan_out(target: Target, nodes: int) -> tuple[float, list[Line]]:
                 target.cpu - before[2],
                 await target.requests(client) - before[3],
             )
-            late = (after := await controller.lags()).beyond(LATE, lags)
+            lags = (await controller.lags()).since(lags_before)
     total = nodes * count
     assert len(completer.uids) == total, f"{len(completer.uids)} pods for {total} nodes"
-    return spent.cpu / total, list(_lines(target, nodes, total, spent, statuses, controller, late, after.longest))
+    return spent.cpu / total, list(_lines(target, nodes, total, spent, statuses, controller, lags))
 
 
 def _resources(directory: Path, nodes: int, count: int) -> Iterator[dict[str, Any]]:
@@ -90,8 +90,7 @@ def _lines(
     spent: Spent,
     statuses: Statuses,
     controller: ControllerProcess,
-    late: float,
-    longest: float,
+    lags: Lags,
 ) -> Iterator[Line]:
     def line(what: str, value: float, unit: str, budget: float | None = None) -> Line:
         return Line(name=f"{target.name}fan-out of {nodes}: {what}", value=value, unit=unit, budget=budget)
@@ -107,5 +106,5 @@ def _lines(
     yield line("bytes of offloaded statuses for a node", statuses.offloaded / total, "B")
     yield line("largest status", statuses.largest / 1024, "KiB", 260)  # the snapshot's 256, and a head
     yield line("health answers, 99th percentile", controller.taken.answered(0.99) * 1e3, "ms")
-    yield line(f"loop late by over {LATE * 1e3:g} ms", late * 100, "%", 1)
-    yield line("longest lag of the loop", longest * 1e3, "ms")
+    yield line(f"loop late by over {LATE * 1e3:g} ms", lags.beyond(LATE) * 100, "%", 1)
+    yield line("longest lag of the loop", lags.longest * 1e3, "ms")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -60,15 +60,15 @@ class Statuses:
 
     async def wait_written(self, count: int, deadline: float) -> None:
         """Until so many statuses have been written."""
-        async with asyncio.timeout(deadline):
-            while self.writes < count:
-                self._moved.clear()
-                await self._moved.wait()
+        await self._until(lambda: self.writes >= count, deadline)
 
     async def wait_ended(self, count: int, deadline: float) -> None:
         """Until so many have ended, all of them well."""
+        await self._until(lambda: len(self.ended) >= count, deadline)
+
+    async def _until(self, is_so: Callable[[], bool], deadline: float) -> None:
         async with asyncio.timeout(deadline):
-            while len(self.ended) < count:
+            while not is_so():
                 self._moved.clear()
                 await self._moved.wait()
                 assert not self.failed, f"workflows failed: {self.failed}"
