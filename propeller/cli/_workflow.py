@@ -52,5 +52,5 @@ def resource_of(
     resource: dict[str, Any] = build_resource(closure, serialized.inputs, identity, namespace)
     resource["kind"] = FLYTE_WORKFLOWS.kind  # Flyte's compiler writes it in lower case, which its own CRD refuses
     if raw_output_prefix:
-        resource["rawOutputDataConfig"] = {"outputLocationPrefix": raw_output_prefix}
+        resource["rawOutputDataConfig"] = {"output_location_prefix": raw_output_prefix}
     return resource

@@ -10,11 +10,10 @@ import logging
 from collections.abc import Iterable
 from weakref import WeakValueDictionary
 
-import orjson
-from flyteidl.core import compiler_pb2, dynamic_job_pb2, literals_pb2
+from flyteidl.core import dynamic_job_pb2, literals_pb2
 from google.protobuf.message import DecodeError
 
-from propeller.compiler import build_resource
+from propeller.controller._offloaded import closure_of_message
 from propeller.controller._resource import (
     WORKFLOWS,
     FlyteWorkflow,
@@ -185,12 +184,7 @@ class Loader:
 
     async def _offloaded_closure(self, uri: str) -> bytes:
         data = await self._storage.read(uri)
-        try:
-            closure = compiler_pb2.CompiledWorkflowClosure.FromString(data)
-        except DecodeError as error:
-            raise CorruptBlob(f"{uri} is not a flyteidl.core.CompiledWorkflowClosure") from error
-        resource = await asyncio.to_thread(build_resource, closure, None, None, "")
-        return orjson.dumps({key: resource[key] for key in ("spec", "tasks", "subWorkflows") if key in resource})
+        return await asyncio.to_thread(closure_of_message, data, uri)
 
     async def _inputs(self, workflow: FlyteWorkflow) -> literals_pb2.LiteralMap:
         if not workflow.offloaded_inputs:

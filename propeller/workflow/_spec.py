@@ -146,18 +146,45 @@ class ExecutionIdentity(msgspec.Struct, frozen=True):
     name: str = ""
 
 
-class RawOutputData(msgspec.Struct, frozen=True, rename="camel"):
-    output_location_prefix: str = ""
+class RawOutputData(msgspec.Struct, frozen=True):
+    """flyteidl.admin.RawOutputDataConfig. FlyteAdmin writes messages that the resource embeds as Go structs with their
+    proto names (Go's encoding/json); lowerCamelCase, proto's own JSON, is read too.
+    """
+
+    _proto_prefix: str = msgspec.field(default="", name="output_location_prefix")
+    _camel_prefix: str = msgspec.field(default="", name="outputLocationPrefix")
+
+    @property
+    def output_location_prefix(self) -> str:
+        return self._proto_prefix or self._camel_prefix
 
 
 class RunAs(msgspec.Struct, frozen=True):
-    k8s_service_account: str = msgspec.field(default="", name="k8sServiceAccount")
-    iam_role: str = msgspec.field(default="", name="iamRole")
-    execution_identity: str = msgspec.field(default="", name="executionIdentity")
+    """flyteidl.core.Identity, spelled like RawOutputData."""
+
+    _proto_account: str = msgspec.field(default="", name="k8s_service_account")
+    _camel_account: str = msgspec.field(default="", name="k8sServiceAccount")
+    _proto_identity: str = msgspec.field(default="", name="execution_identity")
+    _camel_identity: str = msgspec.field(default="", name="executionIdentity")
+
+    @property
+    def k8s_service_account(self) -> str:
+        return self._proto_account or self._camel_account
+
+    @property
+    def execution_identity(self) -> str:
+        return self._proto_identity or self._camel_identity
 
 
 class SecurityContext(msgspec.Struct, frozen=True):
-    run_as: RunAs | None = msgspec.field(default=None, name="runAs")
+    """flyteidl.core.SecurityContext, spelled like RawOutputData."""
+
+    _proto_run_as: RunAs | None = msgspec.field(default=None, name="run_as")
+    _camel_run_as: RunAs | None = msgspec.field(default=None, name="runAs")
+
+    @property
+    def run_as(self) -> RunAs | None:
+        return self._proto_run_as or self._camel_run_as
 
 
 class Quantities(msgspec.Struct, frozen=True):

@@ -75,6 +75,7 @@ def _without_overrides(container: ContainerShape, platform: TaskResources) -> Re
 
 
 def _service_account(node: NodeView) -> str:
+    """FlyteAdmin writes the same account into both; where they differ, FlytePropeller takes the resource's own."""
     spec = node.execution.info.spec
     run_as = spec.security_context.run_as
-    return (run_as.k8s_service_account if run_as is not None else "") or spec.service_account_name
+    return spec.service_account_name or (run_as.k8s_service_account if run_as is not None else "")

@@ -231,8 +231,9 @@ def test_an_item_with_inputs_of_its_own_reads_those() -> None:
 def test_raw_outputs_go_where_the_execution_says_else_where_the_platform_says() -> None:
     args = ["{{.rawOutputDataPrefix}}"]
     assert container_of(container_task(args=args))["args"] == ["s3://raw/ri/e-n0-0"]
-    spec = spec_of(rawOutputDataConfig={"outputLocationPrefix": "s3://mine/"})
-    assert container_of(container_task(args=args), spec=spec)["args"] == ["s3://mine/ri/e-n0-0"]
+    for spelling in ("output_location_prefix", "outputLocationPrefix"):
+        spec = spec_of(rawOutputDataConfig={spelling: "s3://mine/"})
+        assert container_of(container_task(args=args), spec=spec)["args"] == ["s3://mine/ri/e-n0-0"]
 
 
 def test_raw_outputs_in_files_are_plain_paths() -> None:
@@ -281,8 +282,10 @@ def test_the_last_attempt_that_system_failures_leave_is_not_interruptible() -> N
     [
         ({}, None),
         ({"serviceAccountName": "a"}, "a"),
-        ({"serviceAccountName": "a", "securityContext": {"runAs": {"k8sServiceAccount": "b"}}}, "b"),
-        ({"serviceAccountName": "a", "securityContext": {"runAs": {"iamRole": "r"}}}, "a"),
+        ({"securityContext": {"run_as": {"k8s_service_account": "b"}}}, "b"),
+        ({"securityContext": {"runAs": {"k8sServiceAccount": "b"}}}, "b"),
+        ({"serviceAccountName": "a", "securityContext": {"run_as": {"k8s_service_account": "b"}}}, "a"),
+        ({"serviceAccountName": "a", "securityContext": {"run_as": {"iam_role": "r"}}}, "a"),
     ],
 )
 def test_the_service_account_is_the_executions(spec: dict[str, Any], expected: str | None) -> None:
@@ -290,8 +293,9 @@ def test_the_service_account_is_the_executions(spec: dict[str, Any], expected: s
 
 
 def test_the_identity_that_an_execution_runs_as_is_a_label() -> None:
-    spec = spec_of(securityContext={"runAs": {"executionIdentity": "Ann@example.org"}})
-    assert pod_of(container_task(), spec=spec)["metadata"]["labels"]["execution-identity"] == "ann-example-org"
+    for run_as, identity in (("run_as", "execution_identity"), ("runAs", "executionIdentity")):
+        spec = spec_of(securityContext={run_as: {identity: "Ann@example.org"}})
+        assert pod_of(container_task(), spec=spec)["metadata"]["labels"]["execution-identity"] == "ann-example-org"
 
 
 def test_a_node_may_override_the_image() -> None:

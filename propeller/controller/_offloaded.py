@@ -1,0 +1,51 @@
+"""A workflow's closure that was offloaded to the object store: the message that `workflowClosureReference` names."""
+
+from __future__ import annotations
+
+import orjson
+from flyteidl.admin import workflow_pb2
+from flyteidl.core import compiler_pb2
+from google.protobuf.message import DecodeError
+
+from propeller.compiler import build_resource
+from propeller.errors import CorruptBlob
+
+
+def closure_of_message(data: bytes, uri: str) -> bytes:
+    """The static part of the resource as JSON, for `parse_plan`. CPU-bound, for a thread.
+
+    FlyteAdmin stores a flyteidl.admin.WorkflowClosure; a bare flyteidl.core.CompiledWorkflowClosure is read as well.
+    Raises CorruptBlob for neither, CompileErrors for a workflow that has no resource.
+    """
+    closure = _of_admin(data) or _bare(data)
+    if closure is None:
+        raise CorruptBlob(
+            f"{uri} is neither a flyteidl.admin.WorkflowClosure nor a flyteidl.core.CompiledWorkflowClosure of a "
+            "workflow that has an id: register the workflow again, or mend workflowClosureReference"
+        )
+    resource = build_resource(closure, None, None, "")
+    return orjson.dumps({key: resource[key] for key in ("spec", "tasks", "subWorkflows") if key in resource})
+
+
+def _of_admin(data: bytes) -> compiler_pb2.CompiledWorkflowClosure | None:
+    try:
+        return _identified(workflow_pb2.WorkflowClosure.FromString(data).compiled_workflow)
+    except DecodeError:
+        return None
+
+
+def _bare(data: bytes) -> compiler_pb2.CompiledWorkflowClosure | None:
+    try:
+        return _identified(compiler_pb2.CompiledWorkflowClosure.FromString(data))
+    except DecodeError:
+        return None
+
+
+def _identified(closure: compiler_pb2.CompiledWorkflowClosure) -> compiler_pb2.CompiledWorkflowClosure | None:
+    """The closure if its workflow has an id with a name.
+
+    The id tells the two messages apart. A bare closure that is read as FlyteAdmin's has the bytes of an Identifier in
+    the place of its template, and an Identifier's field 1 is a number, which no template's id can be. A closure of
+    FlyteAdmin's that is read as a bare one has the fields of a template in the place of its id.
+    """
+    return closure if closure.primary.template.HasField("id") and closure.primary.template.id.name else None
