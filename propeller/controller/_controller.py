@@ -54,6 +54,7 @@ from propeller.workflow import (
     Launched,
     PodPhase,
     PodSeen,
+    Remains,
     StopPod,
     WorkflowPhase,
     WriteInputs,
@@ -210,9 +211,9 @@ class WorkflowController:
         seen = report(pod)
         if seen is None:
             return
-        if change.new is None and seen.failure is None:
-            seen = gone(seen.attempt, pod.metadata.name)
-        if seen.phase is PodPhase.PENDING and seen.failure is None:
+        if change.new is None:
+            seen = _last_news(pod, seen)
+        if seen.phase is PodPhase.PENDING and seen.failure is None and seen.remains is not Remains.ENDING:
             return  # it waits, as it should: every pod says so two or three times
         self._tell(live, node, seen)
 
@@ -571,6 +572,13 @@ def _priority(effect: Effect) -> int:
 
 def _can_wait(fact: Fact) -> bool:
     return isinstance(fact, Launched) or (isinstance(fact, PodSeen) and fact.phase is PodPhase.RUNNING)
+
+
+def _last_news(pod: Pod, seen: PodSeen) -> PodSeen:
+    """What a pod that is gone came to, as it was seen last."""
+    if seen.phase in {PodPhase.SUCCEEDED, PodPhase.FAILED}:
+        return PodSeen(seen.attempt, seen.phase, seen.reason, seen.failure)
+    return gone(seen.attempt, pod.metadata.name)
 
 
 def _owner_uids(pod: Pod) -> tuple[str, ...]:

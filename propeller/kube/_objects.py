@@ -52,6 +52,7 @@ class ObjectMeta(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
     generation: int = 0
     creation_timestamp: str | None = None
     deletion_timestamp: str | None = None
+    deletion_grace_period_seconds: int | None = None
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
     owner_references: tuple[OwnerReference, ...] = ()
@@ -142,10 +143,13 @@ class PodStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True,
 
 class PodSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     node_name: str = ""
+    restart_policy: str = ""
+    termination_grace_period_seconds: int | None = None
 
     def __post_init__(self) -> None:
         if self.node_name:
             force_setattr(self, "node_name", intern(self.node_name))
+        force_setattr(self, "restart_policy", intern(self.restart_policy))
 
 
 class Pod(KubeObject, frozen=True, rename="camel", omit_defaults=True, gc=False):

@@ -34,6 +34,19 @@ class PodPhase(enum.IntEnum):
     GONE = 4
 
 
+class Remains(enum.IntEnum):
+    """What is left of a pod: its containers may run on after the primary one has ended."""
+
+    NOTHING = 0
+    """It has a terminal phase, or is gone from the API server."""
+
+    ENDING = 1
+    """It ends without anybody's doing: it is being deleted, or nothing but native sidecars is left."""
+
+    RUNNING = 2
+    """Containers beside the primary one run on until the pod is deleted."""
+
+
 class Start(msgspec.Struct, frozen=True):
     """Every dependency of the node has ended well."""
 
@@ -45,12 +58,16 @@ class Resume(msgspec.Struct, frozen=True):
 
 
 class PodSeen(msgspec.Struct, frozen=True):
-    """The node's pod, as the informer saw it last. `failure` is set where it failed."""
+    """The node's pod, as the informer saw it last. `failure` is set if it failed; `phase` is the primary container's,
+    `remains` is about the pod. `grace` is how many seconds a pod that is ENDING may take to stop.
+    """
 
     attempt: int
     phase: PodPhase
     reason: str = ""
     failure: Failure | None = None
+    remains: Remains = Remains.NOTHING
+    grace: float = 0.0
 
 
 class Launched(msgspec.Struct, frozen=True):

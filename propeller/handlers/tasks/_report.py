@@ -7,20 +7,26 @@ A pod that cannot start is PENDING, with the failure that this becomes if it las
 
 from __future__ import annotations
 
+import msgspec
+
 from propeller.errors import ErrorKind
-from propeller.handlers.tasks._metadata import (
-    ATTEMPT_ANNOTATION,
-    NODE_ANNOTATION,
-    PRIMARY_CONTAINER,
-    SYSTEM_FAILURES_ANNOTATION,
+from propeller.handlers.tasks._ends import (
+    end_of,
+    ended_by_itself,
+    grace_of,
+    is_being_deleted,
+    primary_of,
+    remains_of,
 )
+from propeller.handlers.tasks._metadata import ATTEMPT_ANNOTATION, NODE_ANNOTATION, SYSTEM_FAILURES_ANNOTATION
 from propeller.kube import ContainerStatus, ContainerTerminated, ContainerWaiting, Pod
-from propeller.workflow import Failure, PodPhase, PodSeen
+from propeller.workflow import Failure, PodPhase, PodSeen, Remains
 
 INTERRUPTED = "Interrupted"
 OOM_KILLED = "OOMKilled"
 
-_ENDED = frozenset({"Succeeded", "Failed"})
+DELETED = "UnexpectedObjectDeletion"
+_UNDECIDED = frozenset({PodPhase.PENDING, PodPhase.RUNNING})
 _SIGKILL_EXITS = frozenset({137, 247})  # 128 + 9, and 256 - 9 as some runtimes have it
 _SYSTEM_REASONS = frozenset(
     {"Shutdown", "Terminated", "NodeShutdown", "NodeAffinity", "Evicted", "Preempting", "UnexpectedAdmissionError"}
@@ -41,16 +47,17 @@ def report(pod: Pod) -> PodSeen | None:
     attempt = attempt_of(pod)
     if attempt is None:
         return None
-    seen = _report(pod, attempt, (pod.metadata.annotations or {}).get(PRIMARY_CONTAINER, ""))
-    if seen.phase in {PodPhase.PENDING, PodPhase.RUNNING} and pod.metadata.deletion_timestamp is not None:
-        message = f"pod {pod.metadata.name} is being deleted by somebody else before its end"
-        return _failed(seen.attempt, "UnexpectedObjectDeletion", message, ErrorKind.SYSTEM)
-    return seen
+    seen = _report(pod, attempt)
+    if seen.phase in _UNDECIDED and not is_being_deleted(pod):
+        return seen
+    if (remains := remains_of(pod)) is Remains.NOTHING:
+        return seen
+    return msgspec.structs.replace(seen, remains=remains, grace=grace_of(pod))
 
 
 def is_alive(pod: Pod) -> bool:
-    """Whether it runs, or will, and nobody has told it to stop."""
-    return pod.status.phase not in _ENDED and pod.metadata.deletion_timestamp is None
+    """Whether it runs, or will, until it is told to stop."""
+    return remains_of(pod) is Remains.RUNNING
 
 
 def node_of(pod: Pod) -> str:
@@ -73,7 +80,10 @@ def _number(pod: Pod, annotation: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else None
 
 
-def _report(pod: Pod, attempt: int, primary: str) -> PodSeen:
+def _report(pod: Pod, attempt: int) -> PodSeen:
+    primary = primary_of(pod)
+    if primary is not None and (end := end_of(pod, primary)) is not None:
+        return _ended(pod, attempt, primary, end)
     match pod.status.phase:
         case "Succeeded":
             if any(_is_oom(c.state.terminated) for c in _containers(pod)):
@@ -81,10 +91,10 @@ def _report(pod: Pod, attempt: int, primary: str) -> PodSeen:
             return PodSeen(attempt, PodPhase.SUCCEEDED)
         case "Failed":
             return _demystify_failure(pod, attempt, primary)
-        case "Running" if primary:
-            return _primary_phase(pod, attempt, primary)
         case "Running":
             return PodSeen(attempt, PodPhase.RUNNING)
+        case _ if primary is not None and primary.state.running is not None:
+            return PodSeen(attempt, PodPhase.RUNNING)  # a sidecar alone has not started
         case _:
             return _pending(pod, attempt)
 
@@ -116,29 +126,29 @@ def _cannot_start(attempt: int, name: str, waiting: ContainerWaiting) -> Failure
     return Failure(code, message, ErrorKind.SYSTEM, recoverable=True, attempt=attempt)
 
 
-def _primary_phase(pod: Pod, attempt: int, primary: str) -> PodSeen:
-    """A pod with sidecars ends when its primary container does."""
-    for container in pod.status.container_statuses:
-        if container.name != primary or (terminated := container.state.terminated) is None:
-            continue
-        if _is_oom(terminated):
-            return _failed(attempt, OOM_KILLED, _describe(container.name, terminated))
-        if terminated.exit_code in _SIGKILL_EXITS:
-            return _failed(attempt, INTERRUPTED, _describe(container.name, terminated), ErrorKind.SYSTEM)
-        if terminated.exit_code:
-            return _failed(attempt, terminated.reason or "Error", _describe(container.name, terminated))
+def _ended(pod: Pod, attempt: int, primary: ContainerStatus, end: ContainerTerminated) -> PodSeen:
+    """The primary container has ended: how, is how the attempt has, whatever phase the pod is in."""
+    if not end.exit_code and not _is_oom(end):
         return PodSeen(attempt, PodPhase.SUCCEEDED)
-    return PodSeen(attempt, PodPhase.RUNNING)
+    return _demystify_failure(pod, attempt, primary, end)
 
 
-def _demystify_failure(pod: Pod, attempt: int, primary: str) -> PodSeen:
+def _demystify_failure(
+    pod: Pod, attempt: int, primary: ContainerStatus | None, end: ContainerTerminated | None = None
+) -> PodSeen:
+    """Why it failed: by what the primary container did if it has ended (`end`), else by the pod and all of it."""
     status = pod.status
-    code = status.reason or "UnknownError"
+    by_itself = end is not None and ended_by_itself(pod, end)
+    code = (not by_itself and status.reason) or "UnknownError"
     system = code in _SYSTEM_REASONS
     lines = [status.message] if status.message else []
     for container in _containers(pod):
-        terminated = container.last_state.terminated or container.state.terminated
+        is_primary = primary is None or container.name == primary.name
+        terminated = end if end and is_primary else container.last_state.terminated or container.state.terminated
         if terminated is None:
+            continue
+        lines.append(_describe(container.name, terminated))
+        if end is not None and not is_primary:
             continue
         if _is_oom(terminated):
             code = OOM_KILLED
@@ -146,11 +156,12 @@ def _demystify_failure(pod: Pod, attempt: int, primary: str) -> PodSeen:
             pass  # whatever else ended with it, the cause is known
         elif terminated.exit_code in _SIGKILL_EXITS:
             code = INTERRUPTED
-            system = system or not primary or container.name == primary
+            system = system or is_primary
         elif terminated.exit_code and code == "UnknownError":
             code = terminated.reason or "Error"
-        lines.append(_describe(container.name, terminated))
     message = "\n".join(lines) or "the pod failed, and Kubernetes gave no message"
+    if is_being_deleted(pod) and not by_itself:
+        return _failed(attempt, DELETED, f"somebody deleted the pod before its end: {message}", ErrorKind.SYSTEM)
     if system or code == "UnknownError":
         return _failed(attempt, INTERRUPTED, message, ErrorKind.SYSTEM)
     return _failed(attempt, code, message)

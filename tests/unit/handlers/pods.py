@@ -15,8 +15,10 @@ def container(name: str = "main", **state: Any) -> dict[str, Any]:
     return {"name": name, "state": state}
 
 
-def ended(exit_code: int, reason: str = "", message: str = "", *, name: str = "main") -> dict[str, Any]:
-    return container(name, terminated={"exitCode": exit_code, "reason": reason, "message": message})
+def ended(
+    exit_code: int, reason: str = "", message: str = "", *, name: str = "main", at: str | None = None
+) -> dict[str, Any]:
+    return container(name, terminated={"exitCode": exit_code, "reason": reason, "message": message, "finishedAt": at})
 
 
 def waiting(reason: str, message: str = "", *, name: str = "main") -> dict[str, Any]:
@@ -32,13 +34,15 @@ def pod(
     name: str = "e-n0-1",
     uid: str = "uid",
     version: str = "",
-    deleted: bool = False,
+    deleted: bool | str = False,
+    grace: int = 30,
+    restarts: str = "Never",
     **status: Any,
 ) -> Pod:
     annotations = {ATTEMPT_ANNOTATION: attempt} if attempt else {}
     if primary is not None:
         annotations["primary_container_name"] = primary
-    metadata = {
+    metadata: dict[str, Any] = {
         "name": name,
         "namespace": "ns",
         "uid": f"uid of {name}",
@@ -47,6 +51,8 @@ def pod(
         "ownerReferences": [{"kind": "FlyteWorkflow", "name": "e", "uid": uid}],
     }
     if deleted:
-        metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        metadata["deletionTimestamp"] = "2026-01-01T00:00:30Z" if deleted is True else deleted
+        metadata["deletionGracePeriodSeconds"] = grace
     body = {"phase": phase, "containerStatuses": containers, "initContainerStatuses": init, **status}
-    return msgspec.convert({"metadata": metadata, "status": body}, Pod)
+    spec = {"restartPolicy": restarts}
+    return msgspec.convert({"metadata": metadata, "spec": spec, "status": body}, Pod)

@@ -9,7 +9,7 @@ import pytest
 from propeller.errors import ErrorKind
 from propeller.handlers.tasks import gone, report
 from propeller.kube import Pod
-from propeller.workflow import Failure, PodPhase, PodSeen
+from propeller.workflow import Failure, PodPhase, PodSeen, Remains
 from tests.unit.handlers.pods import container, ended, pod, waiting
 
 USER, SYSTEM = ErrorKind.USER, ErrorKind.SYSTEM
@@ -60,17 +60,17 @@ def test_a_pod_without_an_attempt_is_not_ours(attempt: str) -> None:
         (pod("Failed", ended(2, "StartError")), "StartError", USER),
         (pod("Failed", ended(1)), "Error", USER),
         (pod("Failed", ended(3, "Error"), primary=None), "Error", USER),
-        (pod("Failed", ended(0), init=(ended(1, "Error", name="init"),)), "Error", USER),
+        (pod("Failed", waiting("PodInitializing"), init=(ended(1, "Error", name="init"),)), "Error", USER),
         # memory
         (pod("Failed", ended(137, "OOMKilled")), "OOMKilled", USER),
-        (pod("Failed", ended(0), init=(ended(137, "OOMKilled", name="init"),)), "OOMKilled", USER),
+        (pod("Failed", waiting("PodInitializing"), init=(ended(137, "OOMKilled", name="init"),)), "OOMKilled", USER),
         (pod("Failed", ended(137, "OOMKilled"), ended(137, "Error", name="sidecar")), "OOMKilled", USER),
         (pod("Succeeded", ended(0, "OOMKilled")), "OOMKilled", USER),
         # killed by somebody else
         (pod("Failed", ended(137, "Error")), "Interrupted", SYSTEM),
         (pod("Failed", ended(247, "Error")), "Interrupted", SYSTEM),
         (pod("Failed", ended(137, "Error"), primary=None), "Interrupted", SYSTEM),
-        (pod("Failed", ended(0), ended(137, "Error", name="sidecar")), "Interrupted", USER),
+        (pod("Failed", waiting(""), ended(137, "Error", name="sidecar")), "Interrupted", USER),
         # its machine is taken away
         (pod("Failed", reason="Shutdown", message="node shuts down"), "Interrupted", SYSTEM),
         (pod("Failed", ended(143, "Error"), reason="Terminated"), "Interrupted", SYSTEM),
@@ -83,7 +83,6 @@ def test_a_pod_without_an_attempt_is_not_ours(attempt: str) -> None:
         (pod("Failed", reason="DeadlineExceeded", message="too long"), "DeadlineExceeded", USER),
         # no reason at all
         (pod("Failed"), "Interrupted", SYSTEM),
-        (pod("Failed", ended(0)), "Interrupted", SYSTEM),
     ],
 )
 def test_a_failed_pod_has_flytes_code_and_kind_and_may_be_tried_again(of: Pod, code: str, kind: ErrorKind) -> None:
@@ -170,16 +169,38 @@ def test_a_pod_that_cannot_start_is_pending_with_the_failure_that_this_becomes(
         )
 
 
-@pytest.mark.parametrize("phase", ["", "Pending", "Running", "Unknown"])
-def test_a_pod_that_somebody_deletes_before_its_end_is_the_systems_failure(phase: str) -> None:
-    found = failure(pod(phase, deleted=True))
-    assert (found.code, found.kind, found.recoverable) == ("UnexpectedObjectDeletion", SYSTEM, True)
+@pytest.mark.parametrize(
+    ("phase", "is_seen"), [("", "PENDING"), ("Pending", "PENDING"), ("Running", "RUNNING"), ("Unknown", "PENDING")]
+)
+def test_a_pod_that_is_being_deleted_goes_on_for_its_grace_period(phase: str, is_seen: str) -> None:
+    found = seen(pod(phase, container(running={}), deleted=True, grace=45)) if phase == "Running" else None
+    found = found or seen(pod(phase, deleted=True, grace=45))
+    assert found == PodSeen(1, PodPhase[is_seen], remains=Remains.ENDING, grace=45.0)
 
 
-def test_a_pod_that_is_deleted_after_its_end_keeps_its_end() -> None:
+@pytest.mark.parametrize("code", [1, 137, 143])
+def test_a_pod_that_is_told_to_stop_and_ends_badly_is_the_systems_failure(code: int) -> None:
+    for end in (ended(code, "Error"), ended(code, "Error", at="2026-01-01T00:00:12Z")):
+        found = failure(pod("Failed", end, deleted=True))
+        assert (found.code, found.kind, found.recoverable) == ("UnexpectedObjectDeletion", SYSTEM, True)
+        assert f"[main] terminated with exit code ({code})" in found.message
+
+
+def test_a_pod_that_is_told_to_stop_and_ends_well_has_succeeded() -> None:
     assert seen(pod("Succeeded", ended(0), deleted=True)).phase is PodPhase.SUCCEEDED
-    assert failure(pod("Failed", ended(1, "Error"), deleted=True)).code == "Error"
     assert seen(pod("Running", ended(0), deleted=True)).phase is PodPhase.SUCCEEDED
+
+
+def test_a_pod_that_is_deleted_or_evicted_after_its_end_keeps_its_end() -> None:
+    """Its grace period of 30 seconds began at midnight."""
+    before = ended(1, "Error", at="2025-12-31T23:59:59Z")
+    assert failure(pod("Failed", before, deleted=True)).code == "Error"
+    assert failure(pod("Running", before, container("side", running={}), deleted=True)).code == "Error"
+    disrupted = {"type": "DisruptionTarget", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    found = failure(pod("Failed", before, reason="Evicted", conditions=[disrupted]))
+    assert (found.code, found.kind) == ("Error", USER)
+    after = ended(1, "Error", at="2026-01-01T00:00:01Z")
+    assert failure(pod("Failed", after, reason="Evicted", conditions=[disrupted])).kind is SYSTEM
 
 
 def test_a_pod_that_is_gone_is_the_systems_failure() -> None:

@@ -1,0 +1,108 @@
+"""How a pod ends: its primary container decides, whatever else runs in it.
+
+Guarantees
+    A container's end is final when it is first seen, so that the outcome of an attempt does not depend on which of its
+    pod's events is seen: `Running` with the primary container terminated says what the last `Failed` says.
+    Native sidecars, and containers that a webhook added, neither keep a task running nor decide how it ends.
+"""
+
+from __future__ import annotations
+
+from propeller.clock import parse_rfc3339
+from propeller.handlers.tasks._metadata import PRIMARY_CONTAINER
+from propeller.kube import ContainerStatus, ContainerTerminated, Pod, PodCondition
+from propeller.workflow import Remains
+
+DEFAULT_GRACE = 30.0
+"""Seconds that a pod has to stop if neither it nor its deletion says (Kubernetes' default)."""
+
+UNNAMED_PRIMARY = "primary"
+"""The name of a container task's container if its pod's name is too long for a container."""
+
+_ENDED = frozenset({"Succeeded", "Failed"})
+
+
+def has_ended(pod: Pod) -> bool:
+    """Whether the pod has a terminal phase: none of its containers runs."""
+    return pod.status.phase in _ENDED
+
+
+def is_being_deleted(pod: Pod) -> bool:
+    return pod.metadata.deletion_timestamp is not None
+
+
+def primary_of(pod: Pod) -> ContainerStatus | None:
+    """The container that decides: the one that an annotation names, else that of a container task, by its name, else
+    the only one. None before the kubelet has reported it, or if every container counts.
+    """
+    containers = pod.status.container_statuses
+    named = (pod.metadata.annotations or {}).get(PRIMARY_CONTAINER)
+    for name in (named, pod.metadata.name, UNNAMED_PRIMARY):
+        for container in containers:
+            if container.name == name:
+                return container
+    return containers[0] if named is None and len(containers) == 1 else None
+
+
+def end_of(pod: Pod, container: ContainerStatus) -> ContainerTerminated | None:
+    """How the container has ended for good. One that the kubelet will start again has not."""
+    ended = container.state.terminated
+    match pod.spec.restart_policy:
+        case "Always":  # it never ends for good: its first end is the task's
+            return container.last_state.terminated or ended
+        case "OnFailure" if not has_ended(pod) and ended is not None and ended.exit_code:
+            return None
+    return ended
+
+
+def remains_of(pod: Pod) -> Remains:
+    """What is left of the pod, now that its attempt is over."""
+    if has_ended(pod):
+        return Remains.NOTHING
+    return Remains.ENDING if is_being_deleted(pod) or _all_have_ended(pod) else Remains.RUNNING
+
+
+def _all_have_ended(pod: Pod) -> bool:
+    """Whether no container but native sidecars is left, which the kubelet stops by itself."""
+    containers = pod.status.container_statuses
+    return (
+        bool(containers)
+        and pod.spec.restart_policy != "Always"
+        and all(end_of(pod, container) is not None for container in containers)
+    )
+
+
+def grace_of(pod: Pod) -> float:
+    """Seconds that the pod has to stop from when it is told to; 0 if it has stopped."""
+    if has_ended(pod):
+        return 0.0
+    given = pod.metadata.deletion_grace_period_seconds
+    if given is None:
+        given = pod.spec.termination_grace_period_seconds
+    return DEFAULT_GRACE if given is None else float(given)
+
+
+def ended_by_itself(pod: Pod, end: ContainerTerminated) -> bool:
+    """Whether the container ended before its pod was told to stop (deleted, evicted, preempted), as far as the times of
+    both say. They are whole seconds: an end in the same one is taken for a consequence.
+    """
+    finished = _epoch(end.finished_at)
+    told = [when for when in (_deletion_asked_at(pod), *map(_disrupted_at, pod.status.conditions)) if when is not None]
+    return bool(told) and finished is not None and finished < min(told)
+
+
+def _deletion_asked_at(pod: Pod) -> float | None:
+    over = _epoch(pod.metadata.deletion_timestamp)  # the end of the grace period
+    return None if over is None else over - (pod.metadata.deletion_grace_period_seconds or 0)
+
+
+def _disrupted_at(condition: PodCondition) -> float | None:
+    disrupted = condition.type == "DisruptionTarget" and condition.status == "True"
+    return _epoch(condition.last_transition_time) if disrupted else None
+
+
+def _epoch(text: str | None) -> float | None:
+    try:
+        return parse_rfc3339(text) if text else None
+    except ValueError:
+        return None
