@@ -14,9 +14,10 @@ import msgspec
 
 from propeller.clock import Clock, rfc3339
 from propeller.config import Checkpoint
+from propeller.controller._finalizers import kept
 from propeller.controller._resource import WORKFLOWS, FlyteWorkflow, mark_of
 from propeller.errors import Conflict, NotFound, PropellerError
-from propeller.kube import Client, PatchKind
+from propeller.kube import Client, ObjectMeta, PatchKind
 from propeller.status import encode_status
 from propeller.storage import Storage
 from propeller.workflow import Execution, Failure, WorkflowPhase
@@ -32,9 +33,9 @@ WRITTEN = WORKFLOWS.metadata_only()
 
 
 class Written(msgspec.Struct, frozen=True):
-    """A status, and the object's version with it."""
+    """A status, and the object's metadata with it."""
 
-    version: str
+    metadata: ObjectMeta
     status: dict[str, Any]
 
 
@@ -62,20 +63,24 @@ class Checkpointer:
         self._clock = clock
         self._subresource = "status" if subresource else ""
 
-    async def write(self, execution: Execution, version: str, mark_before: str) -> Written:
+    async def write(
+        self, execution: Execution, version: str, mark_before: str, finalizers: tuple[str, ...] = ()
+    ) -> Written:
         """Write the status onto `version`.
 
-        `mark_before` is that of the status as we last read or wrote it. Raises Foreign, Gone, Unavailable and what
-        storage raises.
+        `mark_before` is that of the status as we last read or wrote it. `finalizers` are the object's, if nothing of
+        an execution that has ended is left running: Flyte's own are removed with the same request if that can write
+        them. Raises Foreign, Gone, Unavailable and what storage raises.
         """
         status = await encode_status(execution, self._clock.now(), self._settings.budget, self._storage)
         for _ in range(CONFLICTS_LOOKED_INTO):
             try:
-                return Written(await self._patch(execution, status, version), status)
+                return Written(await self._patch(execution, status, version, finalizers), status)
             except NotFound as error:
                 raise Gone(f"{execution.key} was deleted") from error
             except Conflict:
-                version = await self._version_now(execution, mark_before)
+                current = await self._metadata_now(execution, mark_before)
+                version, finalizers = current.resource_version, current.finalizers if finalizers else ()
         raise Foreign(f"{execution.key} is being written by somebody else without a pause", version)
 
     async def reject(self, workflow: FlyteWorkflow, failure: Failure, version: str) -> None:
@@ -98,11 +103,15 @@ class Checkpointer:
         except NotFound as error_:
             raise Gone(f"{workflow.key} was deleted") from error_
 
-    async def _patch(self, execution: Execution, status: dict[str, Any], version: str) -> str:
-        """Returns the version that it made."""
+    async def _patch(
+        self, execution: Execution, status: dict[str, Any], version: str, finalizers: tuple[str, ...]
+    ) -> ObjectMeta:
+        """Returns the metadata that it made."""
         metadata: dict[str, Any] = {"resourceVersion": version, "uid": execution.info.uid}
         if not self._subresource and execution.phase.ended:
             metadata["labels"] = TERMINATED
+            if finalizers:
+                metadata["finalizers"] = kept(finalizers)
         written = await self._client.patch(
             WRITTEN,
             execution.info.name,
@@ -111,16 +120,17 @@ class Checkpointer:
             kind=PatchKind.MERGE,
             subresource=self._subresource,
         )
-        return written.metadata.resource_version
+        return written.metadata
 
-    async def _version_now(self, execution: Execution, mark_before: str) -> str:
+    async def _metadata_now(self, execution: Execution, mark_before: str) -> ObjectMeta:
         try:
             current = await self._client.get(WORKFLOWS, execution.info.name, execution.info.namespace)
         except NotFound as error:
             raise Gone(f"{execution.key} was deleted") from error
         if current.metadata.uid != execution.info.uid:
             raise Gone(f"{execution.key} is another object of the same name now")
-        version = current.metadata.resource_version
         if mark_of(current.status) != mark_before:
-            raise Foreign(f"the status of {execution.key} was written by somebody else", version)
-        return version
+            raise Foreign(
+                f"the status of {execution.key} was written by somebody else", current.metadata.resource_version
+            )
+        return current.metadata

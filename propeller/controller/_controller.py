@@ -24,13 +24,15 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import math
 import random
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.config import Settings
-from propeller.controller._checkpoint import Checkpointer, Foreign, Gone
+from propeller.controller._checkpoint import TERMINATED, Checkpointer, Foreign, Gone
+from propeller.controller._finalizers import is_held, next_stop, release
 from propeller.controller._live import Fence, Live, Stage
 from propeller.controller._loading import Loader, prove
 from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
@@ -201,8 +203,10 @@ class WorkflowController:
         key = _execution_key(pod)
         live = self._live.get(key)
         if live is None:
-            if (change.new is not None and is_alive(pod)) or key in self._resting:
-                self._queue.add(key)  # it brings back what rests; of an execution that has ended it must not be left
+            if (change.new is not None and is_alive(pod)) or key in self._resting or self._is_held(key):
+                # it brings back what rests; of an execution that has ended it must not be left, and its end is waited
+                # for
+                self._queue.add(key)
             return
         if live.uid not in _owner_uids(pod):
             return  # the pod of an earlier execution of that name has the same name, too
@@ -268,6 +272,8 @@ class WorkflowController:
         if live.stage is Stage.LOADED:
             live.stage = Stage.RUNNING
             live.heard = now
+            if any(isinstance(fact, Cancel) for _, fact in live.inbox):
+                return decide(execution, live.take_facts(), now, STEPS)  # it is being deleted: nothing begins any more
             return begin(execution, STEPS, now) if live.new else resume(execution, STEPS, now)
         if live.inbox:
             live.heard = now
@@ -302,10 +308,18 @@ class WorkflowController:
         return Result()
 
     def _after_the_end(self, workflow: FlyteWorkflow) -> Result:
-        """Stop what an ended execution has left running; collect it when its time is over."""
-        if workflow.metadata.deletion_timestamp is not None:
+        """Stop what an ended execution has left running, release it from Flyte's finalizers, and collect it when its
+        time is over.
+        """
+        pods = self._pods.store.by_index(OWNER_INDEX, workflow.metadata.uid)
+        held = is_held(workflow.metadata) or any(is_held(pod.metadata) for pod in pods)
+        deleted = workflow.metadata.deletion_timestamp is not None
+        if held or not deleted:
+            self._stop_what_runs(workflow, pods)
+        if held:
+            return self._release_when_stopped(workflow, pods)
+        if deleted:
             return Result()
-        self._stop_what_runs(workflow)
         ttl = self._settings.controller.ttl
         if not ttl:
             return Result()
@@ -390,7 +404,7 @@ class WorkflowController:
         metadata = workflow.metadata
         self._resting.discard(workflow.key)
         live = Live(workflow.key, metadata.uid)
-        live.note(metadata.resource_version, workflow.status)
+        live.note(metadata, workflow.status)
         self._live[workflow.key] = live
         if (loaded := self._loader.load_now(workflow, self._clock.now())) is not None:
             self._loaded(live, *loaded)
@@ -468,7 +482,9 @@ class WorkflowController:
         since, live.dirty_since = live.dirty_since, None
         deferred, live.deferred = live.deferred, []
         try:
-            written = await self._checkpointer.write(execution, live.version, live.mark)
+            written = await self._checkpointer.write(
+                execution, live.version, live.mark, self._to_release(live, deferred)
+            )
         except (Gone, Foreign) as error:
             _log.info("%s", error)
             self._forget(live)
@@ -481,7 +497,7 @@ class WorkflowController:
         else:
             live.write_failures = 0
             before = live.offloaded_to
-            live.note(written.version, written.status)
+            live.note(written.metadata, written.status)
             if before and before != live.offloaded_to:
                 self._effects.submit(live.key, lambda: self._discard(before))
             for effect in deferred:
@@ -501,13 +517,43 @@ class WorkflowController:
         except PropellerError as error:
             self._causes.report(error, "an old status stays at %s", uri)
 
-    def _stop_what_runs(self, workflow: FlyteWorkflow) -> None:
+    def _to_release(self, live: Live, deferred: Sequence[Effect]) -> tuple[str, ...]:
+        """The finalizers of an execution that has ended and has nothing to be stopped; () for any other."""
+        execution = live.execution
+        if not is_held(live) or execution is None or not execution.phase.ended or deferred or live.in_flight:
+            return ()
+        pods = self._pods.store.by_index(OWNER_INDEX, live.uid)
+        stopped = next_stop(pods, self._clock.now()) is None and not any(is_held(pod.metadata) for pod in pods)
+        return live.finalizers if stopped else ()
+
+    def _is_held(self, key: str) -> bool:
+        """Whether a workflow waits for its pods before it is released."""
+        workflow = self._workflows.store.get(key)
+        return workflow is not None and is_held(workflow.metadata)
+
+    def _release_when_stopped(self, workflow: FlyteWorkflow, pods: Sequence[Pod]) -> Result:
+        now = self._clock.now()
+        if (until := next_stop(pods, now)) is not None:
+            return Result(requeue_after=until - now if until < math.inf else None)  # or the pods' events lead here
+        self._effects.submit(workflow.key, lambda: self._release(workflow, pods))
+        return Result()
+
+    async def _release(self, workflow: FlyteWorkflow, pods: Sequence[Pod]) -> None:
+        try:
+            await release(self._client, workflow.metadata, pods, TERMINATED)
+        except PropellerError as error:
+            self._causes.report(
+                error, "%s has ended, and its finalizer could not be removed, trying again", workflow.key
+            )
+            self._try_again(workflow.key)
+
+    def _stop_what_runs(self, workflow: FlyteWorkflow, pods: Iterable[Pod]) -> None:
         """An execution that has ended leaves no pod running, also none that this process has not heard of: another one
         may have launched it.
         """
-        pods = [pod for pod in self._pods.store.by_index(OWNER_INDEX, workflow.metadata.uid) if is_alive(pod)]
-        if pods:
-            self._effects.submit(workflow.key, lambda: self._stop_pods(workflow.key, pods))
+        alive = [pod for pod in pods if is_alive(pod)]
+        if alive:
+            self._effects.submit(workflow.key, lambda: self._stop_pods(workflow.key, alive))
 
     async def _stop_pods(self, key: str, pods: Iterable[Pod]) -> None:
         try:

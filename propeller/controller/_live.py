@@ -48,6 +48,7 @@ class Live:
         "deferred",
         "dirty_since",
         "execution",
+        "finalizers",
         "heard",
         "in_flight",
         "inbox",
@@ -69,7 +70,8 @@ class Live:
         self.key = key
         self.uid = uid
         self.version = ""
-        """Of the object as we last read or wrote it, as are the next three of its status."""
+        """Of the object as we last read or wrote it, as are its finalizers and the next three of its status."""
+        self.finalizers: tuple[str, ...] = ()
         self.mark = ""
         self.stage = Stage.LOADING
         self.execution: Execution | None = None
@@ -97,9 +99,10 @@ class Live:
         self.write_not_before = 0.0
         """Epoch seconds: when a write that failed may be tried again."""
 
-    def note(self, version: str, status: dict[str, Any]) -> None:
-        """The object's status was read or written, at this version."""
-        self.version = version
+    def note(self, metadata: ObjectMeta, status: dict[str, Any]) -> None:
+        """The object was read or written, with this metadata and status."""
+        self.version = metadata.resource_version
+        self.finalizers = metadata.finalizers
         self.mark = mark_of(status)
         self.status_bytes = size_of(status)
         self.offloaded_to = offloaded_to(status)

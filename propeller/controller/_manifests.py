@@ -81,7 +81,7 @@ def _rules() -> list[dict[str, Any]]:
             "resources": ["flyteworkflows/finalizers"],
             "verbs": ["update"],
         },
-        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "create", "delete"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
         {
             "apiGroups": ["coordination.k8s.io"],
             "resources": ["leases"],

@@ -39,8 +39,8 @@ def _anybodys_pod_is_ours() -> AbstractContextManager[Any]:
 def _status_is_written_onto_any_version() -> AbstractContextManager[Any]:
     patch = _checkpoint.Checkpointer._patch
 
-    async def blind(self: Any, execution: Execution, status: dict[str, Any], version: str) -> Any:
-        return await patch(self, execution, status, "")
+    async def blind(self: Any, execution: Execution, status: dict[str, Any], version: str, *rest: Any) -> Any:
+        return await patch(self, execution, status, "", *rest)
 
     return mock.patch.object(_checkpoint.Checkpointer, "_patch", blind)
 

@@ -22,6 +22,7 @@ from propeller.embedded.server import ApiServer
 from propeller.errors import Conflict, NotFound, PropellerError
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES, Client, Raw
 from propeller.storage import MemoryStore, Storage
+from tests.simulation.finalizers import Finalizers
 from tests.simulation.flows import draw_flow
 from tests.simulation.kubelet import Kubelet
 from tests.simulation.loop import PROCESS, SimulatedLoop, Stuck, run
@@ -144,6 +145,7 @@ class _World:
             ApiServerSettings(history_changes=history), clock=LoopClock(), randomness=random.Random(f"uid {self.seed}")
         )
         self.clean = self._client("world", FaultyLink(random.Random(0)))
+        self.finalizers = Finalizers(self.seed, self.clean, NAMESPACE)
         self.names = 0
         self.storage_outages = 0
 
@@ -182,6 +184,7 @@ class _World:
             self._heal()
             await self._wait_for_the_end()
             self._check_the_end()
+            await self.finalizers.check(self.story)
         finally:
             await self._stop_processes()
             running.cancel()
@@ -228,6 +231,9 @@ class _World:
         if recover is not None:
             resource["executionConfig"]["RecoveryExecution"] = {"name": recover.name}
             recovered, taken_over = frozenset(recover.done), await self._left_by(recover.name)
+        self.finalizers.put_on(resource)
+        if not await self.finalizers.name_is_free(name, self.story):
+            return
         prediction = predict(flow, f"{self.seed} {self.rng.random()}", unseen=not self.overlaps)
         created = await insist(lambda: self.clean.create(WORKFLOWS, resource, NAMESPACE))
         uid = created["metadata"]["uid"]

@@ -1,0 +1,50 @@
+"""Some worlds' workflows come from FlyteAdmin: with its finalizer, which whoever runs them has to remove."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+from propeller.errors import NotFound
+from propeller.kube import FLYTE_WORKFLOWS, Client, Raw
+from tests.simulation.patience import insist
+from tests.simulation.story import Story
+
+FINALIZER = "flyte.org/finalizer"
+WORKFLOWS = FLYTE_WORKFLOWS.typed(Raw)
+NAME_IS_TAKEN = 600.0
+"""Virtual seconds for which a deleted namesake may still be there."""
+
+
+class Finalizers:
+    """Whether the workflows of a seed's world have one, and what that means for the rest of it."""
+
+    def __init__(self, seed: int, client: Client, namespace: str) -> None:
+        self.used = random.Random(f"finalizers {seed}").random() < 0.3
+        self._client = client
+        self._namespace = namespace
+
+    def put_on(self, resource: dict[str, Any]) -> None:
+        if self.used:
+            resource["metadata"]["finalizers"] = [FINALIZER]
+
+    async def name_is_free(self, name: str, story: Story) -> bool:
+        """A user who makes a workflow anew waits until the one before is gone."""
+        if not self.used:
+            return True
+        for _ in range(int(NAME_IS_TAKEN)):
+            try:
+                await insist(lambda: self._client.get(WORKFLOWS, name, self._namespace))
+            except NotFound:
+                return True
+            await asyncio.sleep(1.0)
+        story.broken(f"{name} was deleted, and is still there")
+        return False
+
+    async def check(self, story: Story) -> None:
+        """At the end none is left: neither on what ended, nor on what was deleted."""
+        for workflow in (await self._client.list(WORKFLOWS, self._namespace)).items:
+            metadata = workflow["metadata"]
+            if metadata.get("finalizers"):
+                story.broken(f"{metadata['name']} ({metadata['uid']}) keeps its finalizer after the end")
