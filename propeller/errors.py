@@ -3,13 +3,16 @@
 Guarantees
     Every exception that crosses a package's border derives from `PropellerError`; a library's own is chained to it.
     `kind` says whose fault it is, in Flyte's words: USER (fix the workflow or the call) or SYSTEM (fix the platform, or
-    retry). A message is one line for people: what failed, on which object, and what mends it. It never holds a
-    credential.
+    retry). A message is for people: what failed, on which object, and what mends it. It has at most
+    `text.MESSAGE_CHARACTERS`, whatever a server or a workflow had to say, and nothing in it looks like a credential.
 """
 
 from __future__ import annotations
 
 import enum
+
+from propeller.redaction import redact
+from propeller.text import NAME_CHARACTERS, bounded
 
 
 class ErrorKind(enum.StrEnum):
@@ -23,6 +26,15 @@ class PropellerError(Exception):
     """The one base."""
 
     kind: ErrorKind = ErrorKind.SYSTEM
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(bounded(message))
+
+    def __str__(self) -> str:
+        return redact(str(self.args[0]))  # here, as most errors are handled and never shown
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
 
 
 class Retryable(PropellerError):
@@ -55,7 +67,7 @@ class Rejected(PropellerError):
     def __init__(self, message: str, *, status: int = 400, reason: str = "") -> None:
         super().__init__(message)
         self.status = status
-        self.reason = reason
+        self.reason = bounded(reason, NAME_CHARACTERS)
 
 
 class NotFound(Rejected):

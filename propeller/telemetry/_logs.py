@@ -5,7 +5,11 @@ Fields go into `extra`: `log.info("pod created", extra={"execution": key})` ends
 
 Guarantees
     Values of fields whose names speak of secrets are masked, and so is what looks like a credential in any text,
-    tracebacks included: authorization headers, passwords in URLs, `password=...` and the like, AWS keys, JWTs.
+    tracebacks included (`propeller.redaction`).
+    A record is one line, whatever its values hold; a traceback follows it in lines that begin with spaces, as no record
+    does. What acts on a terminal or hides is shown as an escape. A record has at most `RECORD_CHARACTERS`, its
+    traceback as many, each of its fields `FIELD_CHARACTERS`. All of it takes time in proportion to the text's length.
+    Libraries log from INFO on only: at DEBUG they print headers and signed requests.
     A record that cannot be formatted does not stop the program.
 Caveats
     Masking knows forms, not values: a secret printed bare, in no known form, passes.
@@ -15,27 +19,24 @@ from __future__ import annotations
 
 import enum
 import logging
-import re
 import sys
+import textwrap
 import traceback
 from typing import TextIO
 
 import orjson
 
 from propeller.clock import rfc3339
+from propeller.redaction import MASK, is_secret_name, redact
+from propeller.text import bounded, one_line, visible, visible_json
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
-_MASK = "***"
-_NAMES = r"(?:password|passwd|secret|token|authorization|credential|private_?key|access_?key|api_?key)"
-_SECRET_NAME = re.compile(_NAMES, re.IGNORECASE)
-_SECRETS = (
-    (re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{8,}", re.IGNORECASE), rf"\1 {_MASK}"),
-    (re.compile(r"(\w://[^\s/:@]*):[^\s/@]+@"), rf"\1:{_MASK}@"),
-    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*"), _MASK),
-    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), _MASK),
-    (re.compile(rf"""({_NAMES}\w*["']?\s*[=:]\s*["']?)(?!Bearer|Basic)[^\s"',;&}}]+""", re.IGNORECASE), rf"\1{_MASK}"),
-)
+RECORD_CHARACTERS = 16 * 1024
+"""Of a message or a traceback: what collectors of logs take as one line (containerd cuts at 16 KiB)."""
+
+FIELD_CHARACTERS = 2 * 1024
+
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
@@ -60,26 +61,20 @@ def configure_logs(
     for earlier in root.handlers[:]:
         root.removeHandler(earlier)
     root.addHandler(handler)
-    root.setLevel(level.upper())
+    root.setLevel("INFO" if level.lower() == "debug" else level.upper())
+    logging.getLogger("propeller").setLevel(level.upper())
     return handler
-
-
-def redact(text: str) -> str:
-    """`text` with what looks like a credential masked."""
-    for pattern, masked in _SECRETS:
-        text = pattern.sub(masked, text)
-    return text
 
 
 class _HumanFormatter(logging.Formatter):
     """`2026-01-02T03:04:05.678901Z warning propeller.kube: message field=value`, then the traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
+        fields = "".join(f" {one_line(name)}={one_line(str(value))}" for name, value in _fields(record).items())
         time = rfc3339(record.created, microseconds=True)
-        line = f"{time} {record.levelname.lower()} {record.name}: {record.getMessage()}{fields}"
-        error = _error(record)
-        return redact(f"{line}\n{error}" if error else line)
+        line = f"{time} {record.levelname.lower()} {record.name}: {one_line(_message(record))}{fields}"
+        error = visible(_error(record))
+        return f"{line}\n{textwrap.indent(error, '    ', lambda _: True)}" if error else line
 
 
 class _JsonFormatter(logging.Formatter):
@@ -91,11 +86,26 @@ class _JsonFormatter(logging.Formatter):
             "time": rfc3339(record.created, microseconds=True),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": redact(record.getMessage()),
+            "message": _message(record),
         }
         if error := _error(record):
-            line["error"] = redact(error)
-        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+            line["error"] = error
+        return visible_json(_encoded(line)).decode()
+
+
+def _encoded(line: dict[str, object]) -> bytes:
+    try:
+        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:  # lone surrogates, as in names of files, are no text in JSON; an integer may be too large
+        return orjson.dumps({name: visible(str(value)) for name, value in line.items()})
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        text = record.getMessage()
+    except Exception as error:  # noqa: BLE001 - whatever an argument's own __str__ raises; logging would print it raw
+        text = f"{record.msg} (its arguments cannot be formatted: {type(error).__name__})"
+    return bounded(redact(text), RECORD_CHARACTERS)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
@@ -104,16 +114,18 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
     for name, value in record.__dict__.items():
         if name in _STANDARD:
             continue
-        if _SECRET_NAME.search(name):
-            fields[name] = _MASK
+        if is_secret_name(name):
+            fields[name] = MASK
         elif isinstance(value, int | float | bool | None):
             fields[name] = value
         else:
-            fields[name] = redact(str(value))
+            fields[name] = bounded(redact(str(value)), FIELD_CHARACTERS)
     return fields
 
 
 def _error(record: logging.LogRecord) -> str:
+    """The traceback. Its begin says where, its end what: of a long one the middle is left out."""
     if not record.exc_info or record.exc_info[0] is None:
         return ""
-    return "".join(traceback.format_exception(*record.exc_info)).rstrip()
+    text = "".join(traceback.format_exception(*record.exc_info)).rstrip()
+    return bounded(redact(text), RECORD_CHARACTERS)

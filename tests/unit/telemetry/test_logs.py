@@ -19,9 +19,11 @@ log = logging.getLogger("propeller.test")
 @pytest.fixture(autouse=True)
 def _root_logger_restored() -> Iterator[None]:
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    ours = logging.getLogger("propeller")
+    handlers, level, own = root.handlers[:], root.level, ours.level
     yield
     root.handlers[:], root.level = handlers, level
+    ours.setLevel(own)
 
 
 def logged(format_: LogFormat, message: str, level: str = "info", **fields: object) -> str:
@@ -137,3 +139,75 @@ def test_an_expected_failure_is_a_warning_and_a_defect_has_its_traceback(caplog:
         ("WARNING", False),
         ("ERROR", True),
     ]
+
+
+FORGED = "a\n2026-01-02T03:04:05.000000Z info propeller: \x1b[2Jforged\u202e\x9b2J\u2028x"
+
+
+def test_a_value_cannot_forge_a_line_or_act_on_the_terminal() -> None:
+    stream = io.StringIO()
+    configure_logs("info", LogFormat.HUMAN, stream)
+    log.info("node %s waits", FORGED, extra={"node": FORGED})
+    (line,) = stream.getvalue().splitlines()
+    assert line.count("\\n2026-01-02T03:04:05.000000Z info propeller: \\x1b[2Jforged\\u202e\\x9b2J\\u2028x") == 2
+
+
+def test_a_traceback_keeps_its_lines_and_none_looks_like_a_record() -> None:
+    stream = io.StringIO()
+    configure_logs("info", LogFormat.HUMAN, stream)
+    try:
+        raise ValueError(FORGED)
+    except ValueError:
+        log.exception("it failed")
+    first, *others = stream.getvalue().removesuffix("\n").split("\n")
+    assert first.endswith("it failed")
+    assert len(others) > 3
+    assert all(line.startswith("    ") for line in others)
+    assert not set("\x1b\x9b\u202e\u2028") & set(stream.getvalue())
+
+
+def test_a_json_line_is_visible_and_has_the_values_as_they_are() -> None:
+    stream = io.StringIO()
+    configure_logs("info", LogFormat.JSON, stream)
+    log.info("node %s waits", FORGED, extra={"node": FORGED})
+    (line,) = stream.getvalue().splitlines()
+    assert not set("\x1b\x9b\u202e\u2028") & set(line)
+    assert json.loads(line)["node"] == FORGED
+
+
+@pytest.mark.parametrize("format_", list(LogFormat))
+def test_what_is_no_text_is_logged_all_the_same(format_: LogFormat) -> None:
+    assert "\\ud800" in logged(format_, "file \ud800", path="\ud800", large=2**70)
+
+
+@pytest.mark.parametrize("format_", list(LogFormat))
+def test_a_record_is_bounded(format_: LogFormat) -> None:
+    stream = io.StringIO()
+    configure_logs("info", format_, stream)
+    try:
+        raise ValueError("x" * 1_000_000)
+    except ValueError:
+        log.exception("begin %s end", "y" * 1_000_000, extra={"node": "z" * 1_000_000})
+    assert len(stream.getvalue()) < 60_000
+    assert "begin" in stream.getvalue()
+
+
+@pytest.mark.parametrize("format_", list(LogFormat))
+def test_a_record_whose_arguments_do_not_fit_is_logged_without_them(
+    format_: LogFormat, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stream = io.StringIO()
+    configure_logs("info", format_, stream)
+    log.info("node %s of %d", "\x1b[2Jhunter2", "none")
+    assert "cannot be formatted" in stream.getvalue()
+    assert "hunter2" not in stream.getvalue() + capsys.readouterr().err
+
+
+@pytest.mark.parametrize("library", ["aiohttp.client", "botocore.auth", "aiobotocore", "urllib3", "kubernetes_asyncio"])
+def test_libraries_do_not_log_requests_at_debug(library: str) -> None:
+    stream = io.StringIO()
+    configure_logs("debug", LogFormat.HUMAN, stream)
+    logging.getLogger(library).debug("GET / x-amz-thing hunter2")
+    log.debug("ours")
+    assert "hunter2" not in stream.getvalue()
+    assert "ours" in stream.getvalue()
