@@ -11,6 +11,7 @@ Errors
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -104,19 +105,25 @@ class ObtainedToken:
 
     async def _obtain(self) -> _Obtained:
         where = f"context {self._context!r} of {self._kubeconfig}"
-        process = await asyncio.create_subprocess_exec(
-            *OBTAIN,
-            self._kubeconfig,
-            self._context,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # so that the plugin, which is its child, can be ended with it
+        starting = asyncio.create_task(
+            asyncio.create_subprocess_exec(
+                *OBTAIN,
+                self._kubeconfig,
+                self._context,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,  # so that the plugin, which is its child, can be ended with it
+            )
         )
         try:
+            # asyncio, cancelled while it starts a process, kills that process only and then waits for its children
+            process = await asyncio.shield(starting)
             output, errors = await process.communicate()
         finally:
+            process = await starting
             if process.returncode is None:
-                os.killpg(process.pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it has just ended
+                    os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
         if process.returncode:
             reason = errors.decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]

@@ -40,7 +40,8 @@ log = logging.getLogger(__name__)
 
 class Watchdog:
     """`async with Watchdog():` watches the running loop. `on_block` is called on the loop with a block's seconds;
-    `on_lag` at each look, with the seconds by which it was late: samples of how long what is due waits.
+    `on_lag` at each look, with the seconds by which it was late: samples of how long what is due waits. `cpu` gives the
+    seconds of processor time that the loop's thread has taken.
     """
 
     def __init__(
@@ -50,17 +51,20 @@ class Watchdog:
         on_block: Callable[[float], None] = lambda seconds: None,
         on_lag: Callable[[float], None] = lambda seconds: None,
         clock: Clock = SYSTEM_CLOCK,
+        cpu: Callable[[], float] = time.thread_time,
     ) -> None:
         self._threshold = (settings or WatchdogSettings()).threshold
         self._on_block = on_block
         self._on_lag = on_lag
         self._clock = clock
+        self._cpu_time = cpu
         self._ended = threading.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._thread: threading.Thread | None = None
         self._loop_thread = 0
         self._ticked = 0.0
-        self._interval = self._threshold / 2
+        self.interval = self._threshold / 2
+        """Seconds until the next look: more while the loop rests."""
         self._cpu = 0.0
         self.max_lag = 0.0
         """Seconds of the longest block so far."""
@@ -73,8 +77,8 @@ class Watchdog:
         if isinstance(self._clock, SystemClock):
             self._loop_thread = threading.get_ident()
             self._ticked = self._clock.monotonic()
-            self._cpu = time.thread_time()
-            self._timer = asyncio.get_running_loop().call_later(self._interval, self._tick)
+            self._cpu = self._cpu_time()
+            self._timer = asyncio.get_running_loop().call_later(self.interval, self._tick)
             self._thread = threading.Thread(target=self._watch, name="loop watchdog", daemon=True)
             self._thread.start()
         return self
@@ -90,25 +94,25 @@ class Watchdog:
 
     def _tick(self) -> None:
         """On the loop: note the time, and take stock of a block that has just ended."""
-        now, cpu = self._clock.monotonic(), time.thread_time()
+        now, cpu = self._clock.monotonic(), self._cpu_time()
         passed, taken = now - self._ticked, cpu - self._cpu
         self._ticked, self._cpu = now, cpu
-        lag = max(passed - self._interval, 0.0)
+        lag = max(passed - self.interval, 0.0)
         self.max_lag = max(self.max_lag, lag)
         self._on_lag(lag)
         if lag > self._threshold:
             self.blocks += 1
             self._on_block(lag)
-        self._interval = self._threshold / 2 * (1 if taken > passed * BUSY else RESTING)
-        self._timer = asyncio.get_running_loop().call_later(self._interval, self._tick)
+        self.interval = self._threshold / 2 * (1 if taken > passed * BUSY else RESTING)
+        self._timer = asyncio.get_running_loop().call_later(self.interval, self._tick)
 
     def _watch(self) -> None:
         """On the thread: look as often as the loop's callback is due, and sample each block once."""
         sampled = 0.0
-        while not self._ended.wait(self._interval):
+        while not self._ended.wait(self.interval):
             ticked = self._ticked
             # what is due takes an interval itself
-            if ticked != sampled and self._clock.monotonic() - ticked > self._interval + self._threshold:
+            if ticked != sampled and self._clock.monotonic() - ticked > self.interval + self._threshold:
                 sampled = ticked
                 self._sample()
 

@@ -10,7 +10,7 @@ from typing import Any
 from propeller.errors import PropellerError
 from propeller.kube import Client, Event, EventType, Raw, Resource
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 """Seconds within which what a test waits for has come on any machine; reaching it fails the test."""
 
 

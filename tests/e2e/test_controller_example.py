@@ -19,7 +19,7 @@ from tests.servers import Face, embedded_face, kube_apiserver_face
 
 FILE = EXAMPLES / "controllers" / "pod_ttl.py"
 DOC = EXAMPLES.parent / "docs" / "controllers.md"
-DEADLINE = 30.0
+DEADLINE = 60.0
 
 SERVERS = [
     pytest.param("embedded", marks=pytest.mark.needs("embedded")),

@@ -17,7 +17,7 @@ from propeller.embedded.server import ApiServer
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, Client
 from tests.assets import binary
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 """Seconds within which one command ends on any machine."""
 
 

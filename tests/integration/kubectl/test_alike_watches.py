@@ -17,7 +17,7 @@ from tests.servers import Face, KubeApiserver, embedded_face, kube_apiserver_fac
 
 SEEDS = range(4)
 WRITES = 50
-DEADLINE = 30.0
+DEADLINE = 60.0
 """Seconds within which what happened has reached every watch, on any machine."""
 
 FORMS = (

@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.reconcile.virtual import VirtualTimeLoop
 
-VIRTUAL = {"test_client", "test_deadline", "test_flows"}
+VIRTUAL = {"test_client", "test_deadline", "test_flows", "test_http_connection"}
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -263,10 +263,10 @@ async def test_a_long_line_in_many_chunks_costs_as_much_as_many_short_ones() -> 
     """Regression: each chunk was joined to all before it, which is quadratic."""
 
     async def seconds(*chunks: bytes) -> float:
-        start = time.perf_counter()
+        start = time.process_time()
         async for _ in whole_lines(chunked(*chunks), ""):
             pass
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     chunk = b"x" * 1400
     short = min([await seconds(*[chunk + b"\n"] * 8_000) for _ in range(3)])

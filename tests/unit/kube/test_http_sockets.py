@@ -19,6 +19,9 @@ from tests.servers._certificates import Authority
 from tests.unit.kube.http_answers import cut
 from tests.unit.kube.raw_server import CHUNKED, END, Peer, chunk, http, raw_server
 
+LATE = 60.0
+"""Seconds. A deadline that no test reaches, on a busy machine neither."""
+
 Run = Callable[[Coroutine[Any, Any, None]], None]
 Contexts = tuple[ssl.SSLContext, ssl.SSLContext] | None
 
@@ -77,8 +80,8 @@ def test_every_request_gets_its_own_answer_or_an_error(run: Run, contexts: Conte
             async def call(number: int) -> bytes:
                 request = Request(method=dice.choice(["GET", "POST"]), path=f"/call{number}", body=b"x" * 3000)
                 if dice.random() < 0.8:
-                    return (await transport.send(request, deadline=2.0)).body
-                async with transport.stream(request, deadline=2.0) as stream, asyncio.timeout(2.0):
+                    return (await transport.send(request, deadline=LATE)).body
+                async with transport.stream(request, deadline=LATE) as stream, asyncio.timeout(LATE):
                     return b"".join([part async for part in stream])
 
             tasks = [asyncio.create_task(call(number)) for number in range(150)]
@@ -110,7 +113,7 @@ def test_a_connection_whose_reader_was_slow_serves_the_next_request(run: Run, co
     async def main() -> None:
         async with raw_server(serve, tls=contexts and contexts[0]) as server:
             transport = transport_to(server.url, contexts)
-            async with transport.stream(Request(method="GET", path="/a"), deadline=5.0) as stream:
+            async with transport.stream(Request(method="GET", path="/a"), deadline=LATE) as stream:
                 await asyncio.sleep(0.1)
                 size = 0
                 async for part in stream:
@@ -118,7 +121,7 @@ def test_a_connection_whose_reader_was_slow_serves_the_next_request(run: Run, co
                     await asyncio.sleep(0.01)
                 assert size == 3 * BUFFER // 50_000 * 50_000
             for _ in range(3):
-                answer = await transport.send(Request(method="GET", path="/b"), deadline=5.0)
+                answer = await transport.send(Request(method="GET", path="/b"), deadline=LATE)
                 assert answer.body == b"next"
             await transport.close()
 
@@ -140,7 +143,7 @@ def test_a_request_that_is_cancelled_while_its_connection_opens_leaves_neither_n
         async with raw_server(serve, tls=contexts and contexts[0]) as server:
             for number in range(30):
                 transport = transport_to(server.url, contexts)
-                sending = asyncio.create_task(transport.send(Request(method="GET", path="/"), deadline=5.0))
+                sending = asyncio.create_task(transport.send(Request(method="GET", path="/"), deadline=LATE))
                 await asyncio.sleep(number * 0.0002)
                 sending.cancel()
                 await asyncio.wait([sending])

@@ -1,4 +1,4 @@
-"""The watchdog, on a real loop: it names what blocks it."""
+"""The watchdog, on a real loop and a clock that the test sets: it names what blocks the loop, on a busy machine too."""
 
 from __future__ import annotations
 
@@ -6,67 +6,85 @@ import asyncio
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
-from propeller.clock import LoopClock
+from propeller.clock import LoopClock, SystemClock
 from propeller.config import Watchdog as WatchdogSettings
 from propeller.reconcile import Watchdog
 
 SETTINGS = WatchdogSettings(threshold=0.05)
+BLOCK = 1.0
+"""Seconds that a block lasts by the test's clock."""
 
 
-def block_until_sampled(watchdog: Watchdog, samples: int) -> None:
-    """Hold the loop until the thread has looked, however slow the machine is."""
-    while watchdog.sites.total() < samples:
-        time.sleep(0.01)
+class SetClock(SystemClock):
+    """A clock that stands until it is moved. It is taken for the machine's, so the thread that watches runs."""
+
+    def __init__(self) -> None:
+        self.time = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.time
+
+
+def block_until_sampled(watchdog: Watchdog, clock: SetClock) -> None:
+    """Hold the loop, and let `clock` go on, until the thread has looked."""
+    samples = watchdog.sites.total()
+    clock.time += BLOCK
+    while watchdog.sites.total() == samples:
+        time.sleep(0.001)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
 
 
 async def test_what_blocks_the_loop_is_named_with_its_length() -> None:
     blocks: list[float] = []
-    async with Watchdog(SETTINGS, on_block=blocks.append) as watchdog:
-        await asyncio.sleep(0.01)
-        block_until_sampled(watchdog, 1)
-        while not watchdog.blocks:
-            await asyncio.sleep(0.01)
-    (site,) = list(watchdog.sites)[:1]
+    clock = SetClock()
+    async with Watchdog(SETTINGS, on_block=blocks.append, clock=clock) as watchdog:
+        block_until_sampled(watchdog, clock)
+        await until(lambda: blocks)
+    (site,) = watchdog.sites
     assert "test_watchdog.py" in site
     assert site.endswith(" block_until_sampled")
-    assert max(blocks) == watchdog.max_lag > SETTINGS.threshold
+    assert blocks == [watchdog.max_lag] == [BLOCK - SETTINGS.threshold / 2]
 
 
 async def test_lag_is_sampled_all_the_time_and_a_block_is_one_long_sample() -> None:
     lags: list[float] = []
-    async with Watchdog(SETTINGS, on_lag=lags.append) as watchdog:
-        while len(lags) < 3:
-            await asyncio.sleep(0.01)
-        time.sleep(SETTINGS.threshold * 4)  # from rest
-        while watchdog.blocks == 0:
-            await asyncio.sleep(0.01)
-    assert min(lags) >= 0
-    assert max(lags) == watchdog.max_lag > SETTINGS.threshold
+    clock = SetClock()
+    async with Watchdog(SETTINGS, on_lag=lags.append, clock=clock) as watchdog:
+        await until(lambda: len(lags) == 3)
+        due_in = watchdog.interval
+        clock.time += BLOCK
+        await until(lambda: watchdog.blocks)
+    assert lags[:4] == [0, 0, 0, BLOCK - due_in]
+    assert watchdog.max_lag == BLOCK - due_in
+    assert watchdog.blocks == 1
 
 
 async def test_a_site_that_blocks_twice_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    clock = SetClock()
     with caplog.at_level(logging.WARNING):
-        async with Watchdog(SETTINGS) as watchdog:
-            for samples in (1, 2):
-                await asyncio.sleep(0.2)
-                block_until_sampled(watchdog, samples)
+        async with Watchdog(SETTINGS, clock=clock) as watchdog:
+            for times in (1, 2):
+                block_until_sampled(watchdog, clock)
+                await until(lambda times=times: watchdog.blocks == times)  # type: ignore[misc]
     logged = [record for record in caplog.records if "block_until_sampled" in record.getMessage().splitlines()[0]]
-    assert len(logged) == len([site for site in watchdog.sites if "block_until_sampled" in site])
-    assert watchdog.sites.total() >= 2
+    assert len(logged) == len(watchdog.sites)
+    assert watchdog.sites.total() == 2
 
 
-async def test_a_loop_that_rests_is_looked_at_more_rarely_than_a_busy_one() -> None:
+@pytest.mark.parametrize(("share", "times"), [(0.0, 5), (0.2, 5), (0.4, 1), (1.0, 1)])
+async def test_a_loop_that_rests_is_looked_at_more_rarely_than_a_busy_one(share: float, times: int) -> None:
     lags: list[float] = []
-    async with Watchdog(SETTINGS, on_lag=lags.append):
-        await asyncio.sleep(SETTINGS.threshold * 10)
-        resting = len(lags)
-        until = time.monotonic() + SETTINGS.threshold * 20
-        while time.monotonic() < until:
-            await asyncio.sleep(0)  # busy, and never for long in one piece
-    assert len(lags) - resting > 2 * resting > 0
+    async with Watchdog(SETTINGS, on_lag=lags.append, cpu=lambda: share * time.monotonic()) as watchdog:
+        await until(lambda: len(lags) == 2)
+    assert watchdog.interval == SETTINGS.threshold / 2 * times
 
 
 async def test_under_virtual_time_there_is_no_watching_thread() -> None:
