@@ -16,7 +16,7 @@ from propeller.clock import rfc3339
 from propeller.errors import CorruptBlob
 from propeller.status._snapshot import Snapshot, decode, encode, take, without_times
 from propeller.storage import Storage
-from propeller.workflow import Execution, NodePhase, WorkflowPhase
+from propeller.workflow import Execution, Launching, NodePhase, Waiting, WorkflowPhase
 
 CURRENT_NODES = 10
 """How many active nodes the head names: enough to see what is going on, few enough to read."""
@@ -52,6 +52,7 @@ def head(execution: Execution, now: float) -> dict[str, Any]:
             execution.unique_id(node) for node, _ in zip(execution.states, range(CURRENT_NODES), strict=False)
         ],
         "dataDir": execution.info.directory,
+        "waits": _waits(execution),
         "error": None,
         "message": None,
     }
@@ -59,6 +60,8 @@ def head(execution: Execution, now: float) -> dict[str, Any]:
         message = _shortened(failure.message)
         status["error"] = {"code": failure.code, "message": message, "kind": str(failure.kind)}
         status["message"] = f"{failure.node}: {message}" if failure.node else message
+    elif status["waits"]:
+        status["message"] = "{node} waits: {reason}, since {since}, tried {tries} times".format_map(status["waits"][0])
     return status
 
 
@@ -117,6 +120,19 @@ def _shortened(message: str) -> str:
         return message
     half = MESSAGE_CHARACTERS // 2
     return f"{message[:half]}\n... {len(message) - 2 * half} characters ...\n{message[-half:]}"
+
+
+def _waits(execution: Execution) -> list[dict[str, Any]] | None:
+    """Nodes whose pods were refused, with the reason: `CURRENT_NODES` of them at most. None if there are none."""
+    waits = []
+    for node, state in execution.states.items():
+        if isinstance(state, Waiting | Launching) and (refusals := state.refusals).reason:
+            since = rfc3339(refusals.since)
+            reason = refusals.reason
+            waits.append({"node": execution.unique_id(node), "reason": reason, "since": since, "tries": refusals.tries})
+            if len(waits) == CURRENT_NODES:
+                break
+    return waits or None
 
 
 def _counts(execution: Execution) -> dict[str, int | None]:

@@ -26,6 +26,21 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     attempt: int = 0
 
 
+class Refusals(msgspec.Struct, frozen=True, array_like=True):
+    """What the creates of one attempt's pod have met so far: refused `tries` times in a row, the first time at `since`
+    (epoch seconds), the last time for `reason`. `denied` is when the platform first denied what it denies still; 0 if
+    it was no denial the last time.
+    """
+
+    tries: int = 0
+    since: float = 0.0
+    denied: float = 0.0
+    reason: str = ""
+
+
+NOT_REFUSED = Refusals()
+
+
 class PodPhase(enum.IntEnum):
     PENDING = 0
     RUNNING = 1
@@ -89,11 +104,12 @@ class NotRecovered(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """There is no room now: quota, throttling. Try again after `after` seconds."""
+    """The pod cannot be created now: quota, throttling, a policy. Try again after `after` seconds."""
 
     attempt: int
     reason: str
     after: float
+    refusals: Refusals = NOT_REFUSED
 
 
 class EffectFailed(msgspec.Struct, frozen=True):

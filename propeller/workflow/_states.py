@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from propeller.workflow._facts import Failure
+from propeller.workflow._facts import NOT_REFUSED, Failure, Refusals
 
 
 class Launching(msgspec.Struct, frozen=True, tag="L", array_like=True):
@@ -14,15 +14,17 @@ class Launching(msgspec.Struct, frozen=True, tag="L", array_like=True):
 
     attempt: int
     since: float
+    refusals: Refusals = NOT_REFUSED
 
 
 class Waiting(msgspec.Struct, frozen=True, tag="W", array_like=True):
-    """No room, or a pause before the next attempt. Next: Launching when the time comes."""
+    """No room, a refusal, or a pause before the next attempt. Next: Launching when the time comes."""
 
     attempt: int
     until: float
     since: float
     reason: str
+    refusals: Refusals = NOT_REFUSED
 
 
 class Running(msgspec.Struct, frozen=True, tag="R", array_like=True):
