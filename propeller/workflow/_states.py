@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from propeller.workflow._facts import NOT_REFUSED, Failure, Refusals
-
+from propeller.text import bounded
+from propeller.workflow._facts import NOT_REFUSED, REASON_CHARACTERS, Failure, Refusals
 
 class Launching(msgspec.Struct, frozen=True, tag="L", array_like=True):
     """The create was asked for. Next: Running on Launched, Waiting on Refused, another attempt or the end on
@@ -25,6 +25,10 @@ class Waiting(msgspec.Struct, frozen=True, tag="W", array_like=True):
     since: float
     reason: str
     refusals: Refusals = NOT_REFUSED
+
+    def __post_init__(self) -> None:
+        if len(self.reason) > REASON_CHARACTERS:
+            msgspec.structs.force_setattr(self, "reason", bounded(self.reason, REASON_CHARACTERS))
 
 
 class Running(msgspec.Struct, frozen=True, tag="R", array_like=True):
