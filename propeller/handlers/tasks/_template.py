@@ -16,7 +16,7 @@ from flyteidl.core import literals_pb2
 from propeller.errors import Invalid
 from propeller.storage import literal_to_text
 
-_TEMPLATE = re.compile(r"\{\{\s*[.$](?:inputs\.(?P<input>[^}\s]+)|(?P<name>[A-Za-z]+))\s*\}\}", re.IGNORECASE)
+_TEMPLATE = re.compile(r"\{\{\s*+[.$](?:inputs\.(?P<input>[^{}\s]++)|(?P<name>[A-Za-z]++))\s*+\}\}", re.IGNORECASE)
 
 
 class Place(NamedTuple):
