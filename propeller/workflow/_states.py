@@ -7,6 +7,7 @@ import msgspec
 from propeller.text import bounded
 from propeller.workflow._facts import NOT_REFUSED, REASON_CHARACTERS, Failure, Refusals
 
+
 class Launching(msgspec.Struct, frozen=True, tag="L", array_like=True):
     """The create was asked for. Next: Running on Launched, Waiting on Refused, another attempt or the end on
     EffectFailed.
