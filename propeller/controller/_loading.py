@@ -10,8 +10,7 @@ import logging
 from collections.abc import Iterable
 from weakref import WeakValueDictionary
 
-from flyteidl.core import dynamic_job_pb2, literals_pb2
-from google.protobuf.message import DecodeError
+from flyteidl.core import literals_pb2
 
 from propeller.controller._offloaded import closure_of_message
 from propeller.controller._resource import (
@@ -24,13 +23,14 @@ from propeller.controller._resource import (
     inline_inputs,
     without_closure,
 )
-from propeller.errors import CorruptBlob, Invalid, NotFound, PropellerError
+from propeller.errors import Invalid, NotFound, PropellerError
 from propeller.handlers import at_once, plan_of_futures
-from propeller.handlers.tasks import proven_by
+from propeller.handlers.tasks import attempt_of, node_of, system_failures_of
 from propeller.kube import Client, Pod
 from propeller.status import decode_status, rebuild, size_of
-from propeller.storage import Storage, read_literals
-from propeller.workflow import Execution, Graph, NodeKind, NodePhase, NodeView, Plan, parse_plan
+from propeller.storage import Storage, open_literals
+from propeller.wire import Literals
+from propeller.workflow import AttemptProven, Execution, Graph, NodeKind, NodePhase, NodeView, Plan, parse_plan
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,11 @@ INLINE_BYTES = 128 * 1024
 
 def prove(execution: Execution, pods: Iterable[Pod]) -> None:
     """Let an execution that was loaded know what its pods say about attempts that no status may have."""
-    execution.proven.update(proven_by(execution.info.name, pods))
+    for pod in pods:
+        if (attempt := attempt_of(pod)) is not None:
+            node = node_of(pod)
+            proven = AttemptProven(attempt, system_failures_of(pod))
+            execution.proven[node] = max(proven, execution.proven.get(node, proven))
     if execution.max_parallelism:
         execution.unclaimed.update(execution.proven.keys() - execution.unique_ids_of_started())
 
@@ -180,21 +184,17 @@ class Loader:
 
     async def _offloaded_closure(self, uri: str) -> bytes:
         data = await self._storage.read(uri)
-        return await asyncio.to_thread(closure_of_message, data, uri)
+        return await asyncio.to_thread(closure_of_message, data, uri, self._storage.settings.max_messages)
 
-    async def _inputs(self, workflow: FlyteWorkflow) -> literals_pb2.LiteralMap:
+    async def _inputs(self, workflow: FlyteWorkflow) -> literals_pb2.LiteralMap | Literals:
         if not workflow.offloaded_inputs:
             return inline_inputs(workflow)
         if has_inline_inputs(workflow):
             raise Invalid(f"{workflow.key} has both inputs and offloadedInputs: remove one")
-        return await read_literals(self._storage, workflow.offloaded_inputs)
+        return await open_literals(self._storage, workflow.offloaded_inputs)
 
     async def _dynamic_graph(self, node: NodeView, attempt: int) -> Graph:
         uri = f"{node.execution.output_directory(node.number, attempt)}/futures.pb"
         data = await self._storage.read(uri, fresh=True)
-        try:
-            job = dynamic_job_pb2.DynamicJobSpec.FromString(data)
-        except DecodeError as error:
-            raise CorruptBlob(f"{uri} is not a flyteidl.core.DynamicJobSpec") from error
-        task = node.graph.plan.task(node.spec.task)
-        return (await asyncio.to_thread(plan_of_futures, node, job, task, data)).root
+        task, most = node.graph.plan.task(node.spec.task), self._storage.settings.max_messages
+        return (await asyncio.to_thread(plan_of_futures, node, task, data, most)).root

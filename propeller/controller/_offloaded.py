@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import orjson
 from flyteidl.admin import workflow_pb2
 from flyteidl.core import compiler_pb2
-from google.protobuf.message import DecodeError
+from google.protobuf.message import Message
 
 from propeller.compiler import build_resource
 from propeller.errors import CorruptBlob
+from propeller.wire import TooManyMessages, parse
+
+M = TypeVar("M", bound=Message)
 
 
-def closure_of_message(data: bytes, uri: str) -> bytes:
+def closure_of_message(data: bytes, uri: str, most: int) -> bytes:
     """The static part of the resource as JSON, for `parse_plan`. CPU-bound, for a thread.
 
     FlyteAdmin stores a flyteidl.admin.WorkflowClosure; a bare flyteidl.core.CompiledWorkflowClosure is read as well.
-    Raises CorruptBlob for neither, CompileErrors for a workflow that has no resource.
+    Raises CorruptBlob for neither, and for one that holds more than `most` messages; CompileErrors for a workflow that
+    has no resource.
     """
-    closure = _of_admin(data) or _bare(data)
+    closure = _of_admin(data, most, uri) or _bare(data, most, uri)
     if closure is None:
         raise CorruptBlob(
             f"{uri} is neither a flyteidl.admin.WorkflowClosure nor a flyteidl.core.CompiledWorkflowClosure of a "
@@ -27,17 +33,23 @@ def closure_of_message(data: bytes, uri: str) -> bytes:
     return orjson.dumps({key: resource[key] for key in ("spec", "tasks", "subWorkflows") if key in resource})
 
 
-def _of_admin(data: bytes) -> compiler_pb2.CompiledWorkflowClosure | None:
-    try:
-        return _identified(workflow_pb2.WorkflowClosure.FromString(data).compiled_workflow)
-    except DecodeError:
-        return None
+def _of_admin(data: bytes, most: int, uri: str) -> compiler_pb2.CompiledWorkflowClosure | None:
+    closure = _parsed(workflow_pb2.WorkflowClosure, data, most, uri)
+    return _identified(closure.compiled_workflow) if closure is not None else None
 
 
-def _bare(data: bytes) -> compiler_pb2.CompiledWorkflowClosure | None:
+def _bare(data: bytes, most: int, uri: str) -> compiler_pb2.CompiledWorkflowClosure | None:
+    closure = _parsed(compiler_pb2.CompiledWorkflowClosure, data, most, uri)
+    return _identified(closure) if closure is not None else None
+
+
+def _parsed(kind: type[M], data: bytes, most: int, uri: str) -> M | None:
+    """The message; None if it is of another kind."""
     try:
-        return _identified(compiler_pb2.CompiledWorkflowClosure.FromString(data))
-    except DecodeError:
+        return parse(kind, data, most, uri, "storage.max_messages")
+    except TooManyMessages:
+        raise
+    except CorruptBlob:
         return None
 
 

@@ -14,6 +14,7 @@ from google.protobuf import json_format
 from propeller.clock import parse_rfc3339
 from propeller.errors import Invalid
 from propeller.kube import FLYTE_WORKFLOWS, ObjectMeta, Resource
+from propeller.wire import Literals
 from propeller.workflow import ExecutionInfo, ExecutionSpec, WorkflowPhase
 
 EMPTY = msgspec.Raw(b"")
@@ -76,7 +77,7 @@ def without_closure(workflow: FlyteWorkflow) -> FlyteWorkflow:
     return msgspec.structs.replace(workflow, spec=EMPTY, tasks=EMPTY, sub_workflows=EMPTY)
 
 
-def info_of(workflow: FlyteWorkflow, inputs: literals_pb2.LiteralMap, metadata_prefix: str) -> ExecutionInfo:
+def info_of(workflow: FlyteWorkflow, inputs: literals_pb2.LiteralMap | Literals, metadata_prefix: str) -> ExecutionInfo:
     """Who the execution is.
 
     Its directory is `<metadata prefix>/<project>-<domain>-<name>-<uid, 8 characters>`, and stays what it was once a

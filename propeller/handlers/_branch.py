@@ -10,12 +10,13 @@ from flyteidl.core import condition_pb2, literals_pb2
 from google.protobuf import json_format
 
 from propeller.errors import Invalid
+from propeller.wire import ByName
 from propeller.workflow import Chosen, EffectFailed, Failure, NodeView
 
 _OPERATORS = condition_pb2.ComparisonExpression.Operator
 
 
-def choose(node: NodeView, inputs: literals_pb2.LiteralMap) -> Chosen | EffectFailed:
+def choose(node: NodeView, inputs: ByName) -> Chosen | EffectFailed:
     """The first case whose condition holds, else the else-case, else the failure that the user wrote for that."""
     branch = node.spec.branch
     assert branch is not None
@@ -36,7 +37,7 @@ def _failed(node: NodeView, code: str, message: str) -> EffectFailed:
     return EffectFailed(0, Failure(code, message, node=node.execution.unique_id(node.number)))
 
 
-def evaluate(expression: condition_pb2.BooleanExpression, inputs: literals_pb2.LiteralMap) -> bool:
+def evaluate(expression: condition_pb2.BooleanExpression, inputs: ByName) -> bool:
     """Whether an expression holds; raises Invalid where it is malformed or compares what cannot be compared."""
     match expression.WhichOneof("expr"):
         case "comparison":
@@ -59,7 +60,7 @@ def _expression(raw: bytes) -> condition_pb2.BooleanExpression:
         raise Invalid(f"a branch's condition is malformed: {error}") from error
 
 
-def _compare(comparison: condition_pb2.ComparisonExpression, inputs: literals_pb2.LiteralMap) -> bool:
+def _compare(comparison: condition_pb2.ComparisonExpression, inputs: ByName) -> bool:
     left_kind, left = _value(comparison.left_value, inputs)
     right_kind, right = _value(comparison.right_value, inputs)
     if left_kind != right_kind:
@@ -82,7 +83,7 @@ def _compare(comparison: condition_pb2.ComparisonExpression, inputs: literals_pb
             return bool(left <= right)
 
 
-def _value(operand: condition_pb2.Operand, inputs: literals_pb2.LiteralMap) -> tuple[str, Any]:
+def _value(operand: condition_pb2.Operand, inputs: ByName) -> tuple[str, Any]:
     """An operand's kind and a Python value that compares as the kind does."""
     match operand.WhichOneof("val"):
         case "primitive":

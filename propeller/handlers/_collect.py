@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 
-from flyteidl.core import dynamic_job_pb2, errors_pb2, execution_pb2, literals_pb2, tasks_pb2
-from google.protobuf.message import DecodeError
+from flyteidl.core import errors_pb2, execution_pb2, tasks_pb2
 
-from propeller.errors import CorruptBlob, ErrorKind, Invalid, MissingBlob
+from propeller.errors import CorruptBlob, ErrorKind, Invalid, MissingBlob, TooLargeBlob
 from propeller.handlers._dynamic import plan_of_futures
 from propeller.handlers._together import together
-from propeller.storage import Storage
+from propeller.storage import Storage, apart
+from propeller.text import NAME_CHARACTERS, bounded
+from propeller.wire import Literals, parse
 from propeller.workflow import (
     EffectFailed,
     Failure,
@@ -26,6 +27,12 @@ from propeller.workflow import (
     Recovered,
 )
 
+MAX_ERROR_MESSAGES = 100
+"""Messages in an error.pb, which has three."""
+
+MAX_NAMED = 20
+"""Outputs that a message names."""
+
 _DOCUMENTS = ("futures.pb", "error.pb", "outputs.pb")
 
 _Ending = OutputsFound | FuturesFound | EffectFailed
@@ -36,13 +43,15 @@ async def collect(node: NodeView, attempt: int, storage: Storage) -> _Ending:
     directory = node.execution.output_directory(node.number, attempt)
     try:
         futures, error, outputs = await _read_all(storage, directory)
-    except CorruptBlob as problem:  # storage's own: over the limit
+    except TooLargeBlob as problem:
         return EffectFailed(attempt, Failure("OutputSizeExceeded", str(problem)))
+    except CorruptBlob as problem:  # no regular file
+        return EffectFailed(attempt, Failure("CorruptData", str(problem), recoverable=True))
     task = node.graph.plan.task(node.spec.task)
     if futures is not None:
-        return await _futures(node, attempt, task, futures)
+        return await _futures(node, attempt, task, futures, storage.settings.max_messages)
     if error is not None:
-        return EffectFailed(attempt, _error(error, f"{directory}/error.pb"))
+        return EffectFailed(attempt, await apart(len(error), _error, error, f"{directory}/error.pb"))
     return _outputs(attempt, task, outputs, f"{directory}/outputs.pb")
 
 
@@ -83,15 +92,13 @@ async def _read(storage: Storage, uri: str) -> bytes | None:
 
 
 async def _futures(
-    node: NodeView, attempt: int, task: tasks_pb2.TaskTemplate, data: bytes
+    node: NodeView, attempt: int, task: tasks_pb2.TaskTemplate, data: bytes, most: int
 ) -> FuturesFound | EffectFailed:
-    try:
-        job = dynamic_job_pb2.DynamicJobSpec.FromString(data)
-    except DecodeError:
-        return EffectFailed(attempt, _corrupt("futures.pb", "flyteidl.core.DynamicJobSpec", len(data)))
     await asyncio.sleep(0)  # who cannot wait turns back here, before a thread has begun
     try:
-        plan = await asyncio.to_thread(plan_of_futures, node, job, task, data)
+        plan = await asyncio.to_thread(plan_of_futures, node, task, data, most)
+    except CorruptBlob as error:
+        return EffectFailed(attempt, _corrupt(error))
     except Invalid as error:
         return EffectFailed(attempt, Failure("DynamicWorkflowBuildFailed", str(error)))
     return FuturesFound(attempt, plan.root)
@@ -99,18 +106,18 @@ async def _futures(
 
 def _error(data: bytes, uri: str) -> Failure:
     try:
-        document = errors_pb2.ErrorDocument.FromString(data)
-    except DecodeError:
-        return _corrupt("error.pb", "flyteidl.core.ErrorDocument", len(data))
+        document = parse(errors_pb2.ErrorDocument, data, MAX_ERROR_MESSAGES, "error.pb")
+    except CorruptBlob as error:
+        return _corrupt(error)
     if not document.HasField("error"):
         return Failure("ErrorFileBadFormat", f"{uri} holds no error", ErrorKind.SYSTEM, recoverable=True)
-    error = document.error
-    system = error.origin == execution_pb2.ExecutionError.SYSTEM
+    left = document.error
+    system = left.origin == execution_pb2.ExecutionError.SYSTEM
     return Failure(
-        error.code or "Unknown",
-        error.message,
+        bounded(left.code or "Unknown", NAME_CHARACTERS),
+        bounded(left.message),
         ErrorKind.SYSTEM if system else ErrorKind.USER,
-        recoverable=error.kind == errors_pb2.ContainerError.RECOVERABLE,
+        recoverable=left.kind == errors_pb2.ContainerError.RECOVERABLE,
     )
 
 
@@ -122,14 +129,22 @@ def _outputs(attempt: int, task: tasks_pb2.TaskTemplate, data: bytes | None, uri
         message = f"the task ended well, but wrote no outputs to {uri}"
         return EffectFailed(attempt, Failure("OutputsNotFound", message, recoverable=True))
     try:
-        found = set(literals_pb2.LiteralMap.FromString(data).literals)
-    except DecodeError:
-        return EffectFailed(attempt, _corrupt("outputs.pb", "flyteidl.core.LiteralMap", len(data)))
+        found = Literals(data).raw.keys()
+    except CorruptBlob as error:
+        return EffectFailed(
+            attempt, _corrupt(f"outputs.pb ({len(data)} bytes) is not a flyteidl.core.LiteralMap: {error}")
+        )
     if missing := sorted(declared - found):
-        message = f"{uri} lacks the outputs {missing}; it has {sorted(found)}"
+        message = f"{uri} lacks the outputs {missing}; it has {_some(sorted(found))}"
         return EffectFailed(attempt, Failure("OutputsNotFound", message, recoverable=True))
     return OutputsFound(attempt)
 
 
-def _corrupt(name: str, message: str, size: int) -> Failure:
-    return Failure("CorruptData", f"{name} ({size} bytes) is not a {message}: the task wrote garbage", recoverable=True)
+def _some(names: list[str]) -> str:
+    """Names for a message: not more, and not longer ones, than one reads."""
+    shown = [bounded(name, NAME_CHARACTERS) for name in names[:MAX_NAMED]]
+    return f"{shown}" + (f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else "")
+
+
+def _corrupt(reason: CorruptBlob | str) -> Failure:
+    return Failure("CorruptData", f"{reason}: the task wrote garbage", recoverable=True)

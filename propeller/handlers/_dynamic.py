@@ -8,14 +8,17 @@ import orjson
 from flyteidl.core import dynamic_job_pb2, tasks_pb2
 
 from propeller.compiler import build_resource, compile_dynamic
+from propeller.wire import parse
 from propeller.workflow import NodeView, Plan, parse_plan
 
 
-def plan_of_futures(
-    node: NodeView, job: dynamic_job_pb2.DynamicJobSpec, task: tasks_pb2.TaskTemplate, data: bytes
-) -> Plan:
-    """Compile and parse. CPU-bound, for a thread. Raises CompileErrors, which is the user's."""
+def plan_of_futures(node: NodeView, task: tasks_pb2.TaskTemplate, data: bytes, most: int) -> Plan:
+    """Parse, if it holds no more than `most` messages, compile, and parse the plan. CPU-bound, for a thread.
+
+    Raises CorruptBlob for what is no futures.pb, or too large; CompileErrors, which is the user's.
+    """
     info = node.execution.info
+    job = parse(dynamic_job_pb2.DynamicJobSpec, data, most, "futures.pb", "storage.max_messages")
     closure = compile_dynamic(
         job, task=task, project=info.project, domain=info.domain, node_id=node.execution.unique_id(node.number)
     )

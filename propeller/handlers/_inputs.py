@@ -10,9 +10,10 @@ from __future__ import annotations
 from flyteidl.core import literals_pb2, types_pb2
 
 from propeller.errors import Invalid
-from propeller.handlers._items import Items, count_items, item_of
+from propeller.handlers._items import ItemInputs
 from propeller.handlers._together import together
-from propeller.storage import Storage, promised_nodes, read_literals, resolve, write_literals
+from propeller.storage import Storage, open_literals, promised_nodes, resolve, write_literals
+from propeller.wire import Literals, Slice, whole
 from propeller.workflow import START_NODE, Execution, NodeView
 
 ERROR_INPUT = "err"
@@ -24,9 +25,9 @@ class Inputs:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._items = Items(storage)
+        self._items = ItemInputs(storage)
 
-    async def of_task(self, node: NodeView) -> literals_pb2.LiteralMap:
+    async def of_task(self, node: NodeView) -> Literals:
         """The inputs of a task node, stored where its pod reads them.
 
         An item of a map task gets its share of the lists. Its pod finds that in a file of its own (`data_mode` 1), or
@@ -39,8 +40,7 @@ class Inputs:
         array = node.execution.view(node.frame.parent).spec.array
         assert array is not None
         bound = array.bound_inputs or ()
-        whole = await self._items.read(node.execution.inputs_uri(node.frame.parent), bound)
-        own = item_of(whole, node.item, bound)
+        own = (await self._items.read(node.execution.inputs_uri(node.frame.parent), bound)).of_item(node.item)
         if array.data_mode == 1:
             await write_literals(self._storage, node.execution.inputs_uri(node.number), own)
         return own
@@ -52,9 +52,9 @@ class Inputs:
         if node.spec.array is None:
             return 0
         bound = node.spec.array.bound_inputs or ()
-        return count_items(await self._items.expanded(inputs, bound), bound)
+        return (await self._items.split(inputs, bound)).count(bound)
 
-    async def resolve(self, node: NodeView) -> literals_pb2.LiteralMap:
+    async def resolve(self, node: NodeView) -> Literals:
         """The node's bindings as literals. Raises Invalid where one cannot be resolved."""
         bindings = node.graph.bindings(node.in_graph)
         needed = list(dict.fromkeys(name for binding in bindings for name in promised_nodes(binding.binding)))
@@ -62,8 +62,8 @@ class Inputs:
         outputs = await together((self._outputs_of(node, name) for name in needed), at_hand=at_hand)
         available = dict(zip(needed, outputs, strict=True))
 
-        def lookup(node_id: str, variable: str) -> literals_pb2.Literal:
-            literals = available[node_id].literals
+        def lookup(node_id: str, variable: str) -> Slice:
+            literals = available[node_id].raw
             variable = _output_named(node, node_id, variable)
             if variable not in literals:
                 raise Invalid(
@@ -71,27 +71,25 @@ class Inputs:
                 )
             return literals[variable]
 
-        inputs = literals_pb2.LiteralMap()
-        for binding in bindings:
-            inputs.literals[binding.var].CopyFrom(await resolve(binding.binding, lookup, self._storage))
-        if node.in_graph == node.graph.failure and node.frame.failure is not None and ERROR_INPUT in inputs.literals:
-            _fill_error(inputs.literals[ERROR_INPUT], node)
-        return inputs
+        inputs = {binding.var: await resolve(binding.binding, lookup, self._storage) for binding in bindings}
+        if node.in_graph == node.graph.failure and node.frame.failure is not None and ERROR_INPUT in inputs:
+            inputs[ERROR_INPUT] = whole(_error(node).SerializeToString(deterministic=True))
+        return Literals(inputs)
 
-    async def _outputs_of(self, node: NodeView, node_id: str) -> literals_pb2.LiteralMap:
+    async def _outputs_of(self, node: NodeView, node_id: str) -> Literals:
         execution = node.execution
         if node_id in {"", START_NODE}:
             return await self.of_frame(execution, node.frame.parent)
         number = node.graph.number_of(node_id)
         if number is None:
             raise Invalid(f"{node.where} is bound to node {node_id!r}, which does not exist")
-        return await read_literals(self._storage, execution.outputs_uri(node.frame.base + number))
+        return await open_literals(self._storage, execution.outputs_uri(node.frame.base + number))
 
-    async def of_frame(self, execution: Execution, parent: int) -> literals_pb2.LiteralMap:
+    async def of_frame(self, execution: Execution, parent: int) -> Literals:
         """The inputs of a running graph: the execution's, or those of the node it is inside of."""
         if parent < 0:
-            return execution.info.inputs
-        return await read_literals(self._storage, execution.inputs_uri(parent))
+            return execution.once(_given)
+        return await open_literals(self._storage, execution.inputs_uri(parent))
 
 
 def _output_named(node: NodeView, node_id: str, name: str) -> str:
@@ -101,13 +99,20 @@ def _output_named(node: NodeView, node_id: str, name: str) -> str:
     return next((one.var for one in aliases if one.alias == name), name)
 
 
-def _fill_error(literal: literals_pb2.Literal, node: NodeView) -> None:
-    """Give the failure node the failure (flytepropeller nodes/resolve.go, ResolveErrorInputLiteralData)."""
+def _given(execution: Execution) -> Literals:
+    """The inputs that the execution was created with."""
+    inputs = execution.info.inputs
+    return inputs if isinstance(inputs, Literals) else Literals(inputs.SerializeToString())
+
+
+def _error(node: NodeView) -> literals_pb2.Literal:
+    """The failure as the failure node gets it (flytepropeller nodes/resolve.go, ResolveErrorInputLiteralData)."""
     failure = node.frame.failure
     assert failure is not None
-    literal.Clear()
+    literal = literals_pb2.Literal()
     union = literal.scalar.union
     union.value.scalar.error.failed_node_id = failure.node
     union.value.scalar.error.message = failure.message
     union.type.simple = types_pb2.ERROR
     union.type.structure.tag = "FlyteError"
+    return literal

@@ -1,92 +1,104 @@
 """The lists that a map task runs over: how many items they have, and each item's share.
 
-A map task of 10,000 items has all of them in one inputs.pb, which takes a millisecond to parse: too much to do for each
-item, so that the last few are kept parsed.
+A map task of 100,000 items has all of them in one inputs.pb. Where each begins and ends is found once, in a few tens of
+milliseconds, and kept for the last few map tasks, so that an item's share is a copy of its bytes.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
-from flyteidl.core import literals_pb2
-from google.protobuf.message import DecodeError
-
-from propeller.errors import CorruptBlob, Invalid
+from propeller.errors import Invalid
 from propeller.handlers._together import together
-from propeller.storage import Storage, read_offloaded
+from propeller.storage import Storage, apart, literals_of, read_offloaded
+from propeller.wire import COLLECTION, OFFLOADED, Items, Literals, Slice, fields, value_of
 
 KEPT_BYTES = 16 * 1024 * 1024
-"""Bytes of inputs that are kept parsed, which takes several times their size."""
+"""Bytes of inputs whose items are kept apart, which takes 16 bytes for each item besides."""
+
+COUNTED_ITEMS = 10_000_000
+"""Of a list that is too long: so far it is counted for the message, a second in a thread."""
 
 
-class Items:
+class Shares:
+    """The inputs of a map task: the lists that it runs over, and the rest, which all items get."""
+
+    def __init__(self, rest: Mapping[str, Slice], lists: Mapping[str, Items]) -> None:
+        self._rest = rest
+        self._lists = lists
+
+    def count(self, bound: Collection[str]) -> int:
+        """How many items the map task has: 1 where all inputs are bound. Raises Invalid."""
+        sizes = {name: len(self._lists[name]) for name in sorted(self._lists)}
+        if len(set(sizes.values())) > 1:
+            raise Invalid(f"the lists that a map task runs over have different lengths: {sizes}")
+        if sizes:
+            return next(iter(sizes.values()))
+        if len(bound) == len(self._rest):
+            return 1
+        raise Invalid("a map task needs a list among its inputs; there is none")
+
+    def of_item(self, index: int) -> Literals:
+        """One item's share: the index-th of each list that is not bound, everything else as it is. Raises Invalid."""
+        own = dict(self._rest)
+        for name, items in self._lists.items():
+            if index >= len(items):
+                raise Invalid(f"item {index} of a map task does not exist: list {name!r} has {len(items)}")
+            own[name] = items[index]
+        return Literals(own)
+
+
+class ItemInputs:
     """Reads the inputs of map tasks, with the lists that were offloaded for their size put back in."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._parsed: OrderedDict[str, tuple[bytes, literals_pb2.LiteralMap]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[bytes, Shares]] = OrderedDict()
 
-    async def read(self, uri: str, bound: Collection[str]) -> literals_pb2.LiteralMap:
-        """The inputs of a map task, not to be changed. Raises CorruptBlob and what storage raises."""
+    async def read(self, uri: str, bound: Collection[str]) -> Shares:
+        """The inputs of the map task that are stored there. Raises CorruptBlob, Invalid and what storage raises."""
         data = await self._storage.read(uri)
-        kept = self._parsed.get(uri)
+        kept = self._kept.get(uri)
         if kept is not None and kept[0] is data:
-            self._parsed.move_to_end(uri)
+            self._kept.move_to_end(uri)
             return kept[1]
-        try:
-            inputs = literals_pb2.LiteralMap.FromString(data)
-        except DecodeError as error:
-            raise CorruptBlob(f"{uri} ({len(data)} bytes) is not a flyteidl.core.LiteralMap") from error
-        whole = await self.expanded(inputs, bound)
-        self._parsed[uri] = data, whole
-        while sum(len(data) for data, _ in self._parsed.values()) > KEPT_BYTES:
-            self._parsed.popitem(last=False)
-        return whole
+        shares = await self.split(literals_of(data, uri), bound)
+        self._kept[uri] = data, shares
+        while sum(len(data) for data, _ in self._kept.values()) > KEPT_BYTES:
+            self._kept.popitem(last=False)
+        return shares
 
-    async def expanded(self, inputs: literals_pb2.LiteralMap, bound: Collection[str]) -> literals_pb2.LiteralMap:
-        """The inputs with every offloaded literal in them that may be a list to run over."""
-        away = [
-            name
-            for name, literal in inputs.literals.items()
-            if name not in bound and literal.HasField("offloaded_metadata")
-        ]
-        if not away:
-            return inputs
-        found = await together(read_offloaded(self._storage, inputs.literals[name]) for name in away)
-        whole = literals_pb2.LiteralMap()
-        whole.CopyFrom(inputs)
-        for name, literal in zip(away, found, strict=True):
-            whole.literals[name].CopyFrom(literal)
-        return whole
+    async def split(self, inputs: Literals, bound: Collection[str]) -> Shares:
+        """These inputs, in lists and the rest. Raises Invalid for a list over `storage.max_map_items`."""
+        unbound = {name: literal for name, literal in inputs.raw.items() if name not in bound}
+        away = [name for name, literal in unbound.items() if value_of(literal)[0] == OFFLOADED]
+        found = await together(read_offloaded(self._storage, unbound[name]) for name in away)
+        unbound |= zip(away, found, strict=True)
+        lists = {name: value for name, literal in unbound.items() if (value := _list_in(literal)) is not None}
+        rest = inputs.raw | {name: unbound[name] for name in away}
+        most = self._storage.settings.max_map_items
+        return Shares(
+            {name: literal for name, literal in rest.items() if name not in lists},
+            {name: await apart(value.size, _items, name, value, most) for name, value in lists.items()},
+        )
 
 
-def count_items(inputs: literals_pb2.LiteralMap, bound: Collection[str]) -> int:
-    """How many items a map task over these inputs has: 1 where all are bound. Raises Invalid."""
-    sizes = {name: len(inputs.literals[name].collection.literals) for name in sorted(_lists(inputs, bound))}
-    if len(set(sizes.values())) > 1:
-        raise Invalid(f"the lists that a map task runs over have different lengths: {sizes}")
-    if sizes:
-        return next(iter(sizes.values()))
-    if len(bound) == len(inputs.literals):
-        return 1
-    raise Invalid("a map task needs a list among its inputs; there is none")
+def _list_in(literal: Slice) -> Slice | None:
+    kind, value = value_of(literal)
+    return value if kind == COLLECTION else None
 
 
-def item_of(inputs: literals_pb2.LiteralMap, index: int, bound: Collection[str]) -> literals_pb2.LiteralMap:
-    """One item's share: the index-th of each list that is not bound, everything else as it is. Raises Invalid."""
-    own = literals_pb2.LiteralMap()
-    lists = _lists(inputs, bound)
-    for name, literal in inputs.literals.items():
-        if name in lists:
-            items = literal.collection.literals
-            if index >= len(items):
-                raise Invalid(f"item {index} of a map task does not exist: list {name!r} has {len(items)}")
-            own.literals[name].CopyFrom(items[index])
-        else:
-            own.literals[name].CopyFrom(literal)
-    return own
-
-
-def _lists(inputs: literals_pb2.LiteralMap, bound: Collection[str]) -> set[str]:
-    return {name for name, literal in inputs.literals.items() if name not in bound and literal.HasField("collection")}
+def _items(name: str, value: Slice, most: int) -> Items:
+    items = Items(value, most)
+    if len(items) > most:
+        count = 0
+        for count, _ in enumerate(fields(value), 1):
+            if count >= COUNTED_ITEMS:
+                break
+        more = "or more " if count >= COUNTED_ITEMS else ""
+        raise Invalid(
+            f"a map task over {name!r} would have {count} {more}items; storage.max_map_items allows {most}: "
+            "run it over a list of lists, or raise the setting"
+        )
+    return items

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 
-from flyteidl.core import literals_pb2
-
 from propeller.handlers._inputs import Inputs
 from propeller.handlers._together import together
-from propeller.storage import Storage, read_literals, write_literals
+from propeller.storage import Storage, open_literals, write_literals
+from propeller.wire import COLLECTION, FIRST, SCALAR, Encoded, Literals, whole
 from propeller.workflow import NodePhase, NodeView
 
 READS_AT_ONCE = 32
 """Items of one map task whose outputs are read together: enough to hide an object store's latency, too few to flood it.
 """
+
+
+_NONE = Encoded().add(SCALAR, b"\x2a\x00")
+"""A literal without a value: a Scalar's none_type."""
 
 
 async def write_outputs(node: NodeView, inputs: Inputs, storage: Storage) -> None:
@@ -29,21 +32,19 @@ async def gather_outputs(node: NodeView, storage: Storage) -> None:
     names = node.graph.plan.task(node.spec.array.sub_node_spec.task).interface.outputs.variables
     room = asyncio.Semaphore(READS_AT_ONCE)
 
-    async def read(number: int) -> literals_pb2.LiteralMap | None:
+    async def read(number: int) -> Literals | None:
         if execution.phases[number] != NodePhase.SUCCEEDED:
             return None
         async with room:
-            return await read_literals(storage, execution.outputs_uri(number))
+            return await open_literals(storage, execution.outputs_uri(number))
 
     numbers = range(frame.base, frame.base + len(frame.graph.nodes))
     items = await together(read(number) for number in numbers) if names else []
-    outputs = literals_pb2.LiteralMap()
+    uri, most = f"{execution.output_directory(node.number)}/outputs.pb", storage.settings.max_blob_bytes
+    outputs = {}
     for name in names:
-        values = outputs.literals[name].collection
-        values.SetInParent()
+        values = Encoded()
         for item in items:
-            if item is not None and name in item.literals:
-                values.literals.append(item.literals[name])
-            else:
-                values.literals.add().scalar.none_type.SetInParent()
-    await write_literals(storage, f"{execution.output_directory(node.number)}/outputs.pb", outputs)
+            values.add(FIRST, item.raw[name] if item is not None and name in item.raw else _NONE)
+        outputs[name] = whole(Encoded().add(COLLECTION, values).require(most, uri).tobytes())
+    await write_literals(storage, uri, Literals(outputs))

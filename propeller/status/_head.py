@@ -14,11 +14,9 @@ from typing import Any
 
 from propeller.clock import rfc3339
 from propeller.errors import CorruptBlob
-from propeller.redaction import redact
 from propeller.status._snapshot import Snapshot, decode, encode, take, without_times
 from propeller.storage import Storage
-from propeller.text import bounded, one_line, visible
-from propeller.workflow import Execution, Failure, Launching, NodePhase, Waiting, WorkflowPhase
+from propeller.workflow import Execution, NodePhase, WorkflowPhase
 
 CURRENT_NODES = 10
 """How many active nodes the head names: enough to see what is going on, few enough to read."""
@@ -27,10 +25,7 @@ INLINE_NODES = 5_000
 """More are compressed in a thread: it takes over 2 ms."""
 
 MESSAGE_CHARACTERS = 8 * 1024
-"""Of the error's message in the head, which holds it twice; the snapshot has twice as much."""
-
-SHORT_MESSAGE_CHARACTERS = 256
-"""The same where the server has no room for more: its limit is for the whole object."""
+"""Of the error's message in the head; the snapshot has all of it."""
 
 _WORDS = {
     WorkflowPhase.READY: "Ready",
@@ -44,8 +39,8 @@ _WORDS = {
 }
 
 
-def head(execution: Execution, now: float, characters: int = MESSAGE_CHARACTERS) -> dict[str, Any]:
-    """The readable part; `now` is epoch seconds, `characters` those of the error's message."""
+def head(execution: Execution, now: float) -> dict[str, Any]:
+    """The readable part; `now` is epoch seconds."""
     status: dict[str, Any] = {
         "phase": int(execution.phase),
         "state": _WORDS[execution.phase],
@@ -54,36 +49,22 @@ def head(execution: Execution, now: float, characters: int = MESSAGE_CHARACTERS)
         "stoppedAt": rfc3339(execution.ended_at) if execution.ended_at is not None else None,
         "counts": _counts(execution),
         "currentNodes": [
-            one_line(execution.unique_id(node)) for node, _ in zip(execution.states, range(CURRENT_NODES), strict=False)
+            execution.unique_id(node) for node, _ in zip(execution.states, range(CURRENT_NODES), strict=False)
         ],
         "dataDir": execution.info.directory,
-        "waits": _waits(execution, characters),
         "error": None,
         "message": None,
     }
-    if execution.failure is not None:
-        status |= error_of(execution.failure, characters)
-    elif status["waits"]:
-        status["message"] = "{node} waits: {reason}, since {since}, tried {tries} times".format_map(status["waits"][0])
+    if (failure := execution.failure) is not None:
+        message = _shortened(failure.message)
+        status["error"] = {"code": failure.code, "message": message, "kind": str(failure.kind)}
+        status["message"] = f"{failure.node}: {message}" if failure.node else message
     return status
 
 
-def error_of(failure: Failure, characters: int = MESSAGE_CHARACTERS) -> dict[str, Any]:
-    """A failure as a status shows it to whoever may read it: without what looks like a credential, and with nothing
-    that acts on the terminal of a kubectl.
-    """
-    message, node = bounded(visible(redact(failure.message)), characters), one_line(failure.node)
-    return {
-        "error": {"code": one_line(failure.code), "message": message, "kind": str(failure.kind)},
-        "message": f"{node}: {message}" if node else message,
-    }
-
-
-async def encode_status(
-    execution: Execution, now: float, budget: int, storage: Storage, characters: int = MESSAGE_CHARACTERS
-) -> dict[str, Any]:
+async def encode_status(execution: Execution, now: float, budget: int, storage: Storage) -> dict[str, Any]:
     """The whole status within `budget` bytes of snapshot: smaller detail first, then the object store."""
-    status = head(execution, now, characters)
+    status = head(execution, now)
     status["nodes"], status["nodesReference"] = None, None
     whole = take(execution)
     for snapshot in (whole, without_times(whole)):
@@ -130,18 +111,12 @@ async def decode_status(status: dict[str, Any], storage: Storage) -> Snapshot | 
     return None
 
 
-def _waits(execution: Execution, characters: int) -> list[dict[str, Any]] | None:
-    """Nodes whose pods were refused, with the reason: `CURRENT_NODES` of them at most. None if there are none."""
-    waits = []
-    for node, state in execution.states.items():
-        if isinstance(state, Waiting | Launching) and (refusals := state.refusals).reason:
-            since = rfc3339(refusals.since)
-            reason = bounded(one_line(redact(refusals.reason)), characters)
-            unique_id = one_line(execution.unique_id(node))
-            waits.append({"node": unique_id, "reason": reason, "since": since, "tries": refusals.tries})
-            if len(waits) == CURRENT_NODES:
-                break
-    return waits or None
+def _shortened(message: str) -> str:
+    """A message that a head has room for: its begin and its end, where a traceback says most."""
+    if len(message) <= MESSAGE_CHARACTERS:
+        return message
+    half = MESSAGE_CHARACTERS // 2
+    return f"{message[:half]}\n... {len(message) - 2 * half} characters ...\n{message[-half:]}"
 
 
 def _counts(execution: Execution) -> dict[str, int | None]:

@@ -3,7 +3,8 @@
 One `Storage` for a process, opened with `async with`; everything else here works through it.
 """
 
-from propeller.storage._literals import read_literals, read_offloaded, write_literals
+from propeller.storage._apart import apart
+from propeller.storage._literals import literals_of, open_literals, read_literals, read_offloaded, write_literals
 from propeller.storage._resolve import Lookup, promised_nodes, resolve
 from propeller.storage._storage import Storage
 from propeller.storage._stores import MemoryStore, Store
@@ -15,7 +16,10 @@ __all__ = [
     "MemoryStore",
     "Storage",
     "Store",
+    "apart",
     "literal_to_text",
+    "literals_of",
+    "open_literals",
     "promised_nodes",
     "read_literals",
     "read_offloaded",

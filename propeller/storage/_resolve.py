@@ -1,32 +1,36 @@
 """Bindings to literals: what a workflow's author wrote, with the outputs of other nodes put in (flytepropeller
 nodes/resolve.go).
+
+Outputs are copied as bytes, and not parsed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from flyteidl.core import literals_pb2
+from flyteidl.core import literals_pb2, types_pb2
 
 from propeller.errors import Invalid
 from propeller.storage._attributes import follow
 from propeller.storage._storage import Storage
+from propeller.wire import COLLECTION, FIRST, MAP, OFFLOADED, SCALAR, SECOND, Encoded, Slice, whole
 
 MAX_DEPTH = 100
 """Lists and maps within each other in one binding: as many as protobuf's own parsers allow."""
 
-Lookup = Callable[[str, str], literals_pb2.Literal]
-"""`(node id, variable) -> the node's output of that name`. Raises Invalid where there is none."""
+Lookup = Callable[[str, str], Slice]
+"""`(node id, variable) -> the node's output of that name`, a literal. Raises Invalid where there is none."""
 
 
-async def resolve(binding: literals_pb2.BindingData, lookup: Lookup, storage: Storage) -> literals_pb2.Literal:
-    """The binding's value. `storage` is read only where an attribute path leads into an offloaded literal.
+async def resolve(binding: literals_pb2.BindingData, lookup: Lookup, storage: Storage) -> Slice:
+    """The binding's value, a literal. `storage` is read only where an attribute path leads into an offloaded literal.
 
-    Raises Invalid, naming the promise, where a path leads nowhere, and what storage raises.
+    Raises Invalid, naming the promise, where a path leads nowhere, or the value would be over storage.max_blob_bytes,
+    and what storage raises.
     """
-    literal = literals_pb2.Literal()
-    await _fill(literal, binding, lookup, storage, 0)
-    return literal
+    if binding.WhichOneof("value") == "promise":
+        return await _promised(binding.promise, lookup, storage)
+    return whole((await _encoded(binding, lookup, storage, 0)).tobytes())
 
 
 def promised_nodes(binding: literals_pb2.BindingData) -> Iterator[str]:
@@ -43,27 +47,33 @@ def promised_nodes(binding: literals_pb2.BindingData) -> Iterator[str]:
                 rest.extend(data.map.bindings.values())
 
 
-async def _fill(
-    literal: literals_pb2.Literal, data: literals_pb2.BindingData, lookup: Lookup, storage: Storage, depth: int
-) -> None:
+async def _promised(promise: types_pb2.OutputReference, lookup: Lookup, storage: Storage) -> Slice:
+    found = lookup(promise.node_id, promise.var)
+    if promise.attr_path:
+        return await follow(found, promise.attr_path, storage, f"{promise.node_id}.{promise.var}")
+    return found
+
+
+async def _encoded(data: literals_pb2.BindingData, lookup: Lookup, storage: Storage, depth: int) -> Encoded:
     if depth > MAX_DEPTH:
         raise Invalid(f"a binding nests more than {MAX_DEPTH} lists and maps")
+    inner = Encoded()
     match data.WhichOneof("value"):
         case "scalar":
-            literal.scalar.CopyFrom(data.scalar)
+            return Encoded().add(SCALAR, data.scalar)
         case "promise":
-            promise = data.promise
-            found = lookup(promise.node_id, promise.var)
-            if promise.attr_path:
-                found = await follow(found, promise.attr_path, storage, f"{promise.node_id}.{promise.var}")
-            literal.CopyFrom(found)
+            return Encoded.of(await _promised(data.promise, lookup, storage))
         case "collection":
-            literal.collection.SetInParent()
             for item in data.collection.bindings:
-                await _fill(literal.collection.literals.add(), item, lookup, storage, depth + 1)
+                inner.add(FIRST, await _encoded(item, lookup, storage, depth + 1))
+                inner.require(storage.settings.max_blob_bytes, "the list of a binding")
+            return Encoded().add(COLLECTION, inner)
         case "map":
-            literal.map.SetInParent()
-            for key, value in data.map.bindings.items():
-                await _fill(literal.map.literals[key], value, lookup, storage, depth + 1)
+            for key in sorted(data.map.bindings):
+                value = await _encoded(data.map.bindings[key], lookup, storage, depth + 1)
+                inner.add(FIRST, Encoded().add(FIRST, key.encode()).add(SECOND, value))
+                inner.require(storage.settings.max_blob_bytes, "the map of a binding")
+            return Encoded().add(MAP, inner)
         case "offloaded_metadata":
-            literal.offloaded_metadata.CopyFrom(data.offloaded_metadata)
+            return Encoded().add(OFFLOADED, data.offloaded_metadata)
+    return inner

@@ -46,6 +46,7 @@ class Storage:
     """
 
     def __init__(self, settings: config.Storage = DEFAULTS, *, stores: Mapping[str, Store] | None = None) -> None:
+        self.settings = settings
         self._limit = settings.max_blob_bytes
         self._deadline = settings.deadline
         self._stores: dict[str, Store] = {
@@ -79,6 +80,9 @@ class Storage:
             if other.data is not None:
                 return other.data
         return await self._read(uri)
+
+    def require_readable(self, uri: str, field: str) -> None:
+        """Raise Invalid for a URI that a stranger's `field` names, and that is not below the operator's prefixes."""
 
     def is_at_hand(self, uri: str) -> bool:
         """Whether small blobs there are read and written without waiting for anybody: several at once gain nothing."""

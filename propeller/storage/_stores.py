@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from propeller.errors import CorruptBlob, MissingBlob
+from propeller.errors import MissingBlob, TooLargeBlob
 
 
 class Store(Protocol):
@@ -75,8 +75,8 @@ def missing(uri: str) -> MissingBlob:
     return MissingBlob(f"nothing is stored at {uri}")
 
 
-def too_large(uri: str, size: int, limit: int) -> CorruptBlob:
-    return CorruptBlob(
+def too_large(uri: str, size: int, limit: int) -> TooLargeBlob:
+    return TooLargeBlob(
         f"{uri} has {size} bytes, over the limit of {limit}: write large data as a file, or raise "
         "storage.max_blob_bytes"
     )

@@ -46,7 +46,6 @@ from propeller.workflow._facts import (
     PodPhase,
     PodSeen,
     Recovered,
-    Refusals,
     Refused,
     Remains,
     Resume,
@@ -54,14 +53,7 @@ from propeller.workflow._facts import (
     Stopped,
     TimeIsUp,
 )
-from propeller.workflow._names import (
-    HASHED_LENGTH,
-    UNIQUE_ID_LENGTH,
-    fixed_length_id,
-    label_value,
-    pod_name,
-    unique_node_id,
-)
+from propeller.workflow._names import fixed_length_id, label_value, pod_name, unique_node_id
 from propeller.workflow._plan import Graph, ItemsGraph, Plan, decode_bindings, parse_plan
 from propeller.workflow._spec import (
     END_NODE,
@@ -88,9 +80,7 @@ __all__ = [
     "ENDED",
     "END_NODE",
     "EXECUTION",
-    "HASHED_LENGTH",
     "START_NODE",
-    "UNIQUE_ID_LENGTH",
     "Adopt",
     "AttemptProven",
     "Cancel",
@@ -137,7 +127,6 @@ __all__ = [
     "Preparing",
     "Recover",
     "Recovered",
-    "Refusals",
     "Refused",
     "Remains",
     "Resume",

@@ -11,8 +11,6 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from flyteidl.core import literals_pb2
-
 from propeller.handlers.tasks._environment import environment
 from propeller.handlers.tasks._metadata import PRIMARY_CONTAINER, metadata
 from propeller.handlers.tasks._places import template_values
@@ -20,12 +18,13 @@ from propeller.handlers.tasks._resources import Requirements, resolve, within
 from propeller.handlers.tasks._settings import PodSettings
 from propeller.handlers.tasks._shape import ContainerShape, shape_of
 from propeller.handlers.tasks._template import render
+from propeller.wire import ByName
 from propeller.workflow import NodeView, TaskResources
 
 _CONTAINER_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
-def build_pod(node: NodeView, attempt: int, inputs: literals_pb2.LiteralMap, settings: PodSettings) -> dict[str, Any]:
+def build_pod(node: NodeView, attempt: int, inputs: ByName, settings: PodSettings) -> dict[str, Any]:
     """The pod as JSON, ready to create; parts of it are shared with others. Raises Invalid where the task cannot be a
     pod.
     """

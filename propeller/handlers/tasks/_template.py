@@ -11,12 +11,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from flyteidl.core import literals_pb2
-
 from propeller.errors import Invalid
 from propeller.storage import literal_to_text
+from propeller.wire import ByName
 
-_TEMPLATE = re.compile(r"\{\{\s*+[.$](?:inputs\.(?P<input>[^{}\s]++)|(?P<name>[A-Za-z]++))\s*+\}\}", re.IGNORECASE)
+_TEMPLATE = re.compile(r"\{\{\s*[.$](?:inputs\.(?P<input>[^}\s]+)|(?P<name>[A-Za-z]+))\s*\}\}", re.IGNORECASE)
 
 
 class Place(NamedTuple):
@@ -48,7 +47,7 @@ def names_in(texts: Iterable[Text]) -> Iterator[str]:
             yield from (piece.name for piece in text if isinstance(piece, Place) and piece.name)
 
 
-def render(texts: Iterable[Text], values: Mapping[str, str], inputs: literals_pb2.LiteralMap) -> list[str]:
+def render(texts: Iterable[Text], values: Mapping[str, str], inputs: ByName) -> list[str]:
     """Fill templates: `values` by lower-case name, `{{.inputs.x}}` from `inputs`. Unknown names stay as they are.
 
     Raises Invalid where a template names an input that the task does not have.
@@ -61,7 +60,7 @@ def render(texts: Iterable[Text], values: Mapping[str, str], inputs: literals_pb
     ]
 
 
-def _value(place: Place, values: Mapping[str, str], inputs: literals_pb2.LiteralMap) -> str:
+def _value(place: Place, values: Mapping[str, str], inputs: ByName) -> str:
     if not place.input:
         return values.get(place.name, place.written)
     if place.input not in inputs.literals:

@@ -13,7 +13,7 @@ from flyteidl.core import literals_pb2
 
 from propeller.storage import Storage, promised_nodes, read_literals, read_offloaded, resolve, write_literals
 from tests.servers.s3 import S3Server
-from tests.unit.storage.values import literal, promise, python
+from tests.unit.storage.values import literal, parsed, promise, python, wired
 
 TASKS = """
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ async def attribute(storage: Storage, outputs: literals_pb2.LiteralMap, *path: s
     """What a promise of the model's attribute resolves to."""
     binding = promise("n0", "o0", *path)
     assert list(promised_nodes(binding)) == ["n0"]
-    return python(await resolve(binding, lambda node, variable: outputs.literals[variable], storage))
+    return python(await resolve(binding, lambda node, variable: wired(outputs.literals[variable]), storage))
 
 
 async def check(storage: Storage, outputs: literals_pb2.LiteralMap) -> None:
@@ -89,6 +89,6 @@ async def test_literals_that_a_task_offloads_for_their_size(tmp_path: Path) -> N
         outputs = await train(storage, f"file://{tmp_path}/e", tmp_path, _F_L_MIN_SIZE_MB="0", _F_L_MAX_SIZE_MB="1000")
         away = outputs.literals["o0"]
         assert away.WhichOneof("value") == "offloaded_metadata"
-        whole = await read_offloaded(storage, away)
-        assert whole.hash == away.hash
+        whole = await read_offloaded(storage, wired(away))
+        assert parsed(whole).hash == away.hash
         await check(storage, outputs)

@@ -11,6 +11,7 @@ from google.protobuf import json_format
 
 from propeller.handlers import Inputs
 from propeller.storage import MemoryStore, Storage, write_literals
+from propeller.wire import ByName
 from propeller.workflow import (
     Execution,
     ExecutionInfo,
@@ -130,5 +131,5 @@ class World:
         return {name: python(value) for name, value in found.literals.items()}
 
 
-def outputs(of: literals_pb2.LiteralMap) -> dict[str, Any]:
+def outputs(of: ByName) -> dict[str, Any]:
     return {name: python(value) for name, value in of.literals.items()}

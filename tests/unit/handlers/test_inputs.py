@@ -275,4 +275,4 @@ async def test_no_more_than_a_few_inputs_are_kept_parsed(monkeypatch: Any) -> No
     for name in "abc":
         await write_literals(world.storage, f"memory://m/{name}", literals(xs=["x" * 20]))
         await world.inputs._items.read(f"memory://m/{name}", ())
-    assert list(world.inputs._items._parsed) == ["memory://m/c"]
+    assert list(world.inputs._items._kept) == ["memory://m/c"]

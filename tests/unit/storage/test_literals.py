@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from propeller import config
 from propeller.errors import CorruptBlob, MissingBlob
 from propeller.storage import MemoryStore, Storage, read_literals, read_offloaded, write_literals
-from tests.unit.storage.values import literal, offloaded, python, trees
+from tests.unit.storage.values import literal, offloaded, parsed, python, trees, wired
 
 
 def literal_map(**values: object) -> literals_pb2.LiteralMap:
@@ -56,7 +56,7 @@ async def test_a_map_that_nests_without_end_is_corrupt() -> None:
 
 async def test_a_literal_that_was_not_offloaded_is_itself() -> None:
     async with Storage() as storage:
-        value = literal([1, 2])
+        value = wired(literal([1, 2]))
         assert await read_offloaded(storage, value) is value
 
 
@@ -64,16 +64,18 @@ async def test_an_offloaded_literal_is_read_and_keeps_its_hash() -> None:
     async with Storage() as storage:
         data = literal([1, 2]).SerializeToString()
         await storage.write("memory://m/o0_offloaded_metadata.pb", data)
-        found = await read_offloaded(storage, offloaded("memory://m/o0_offloaded_metadata.pb", len(data), "hash"))
+        found = await read_offloaded(
+            storage, wired(offloaded("memory://m/o0_offloaded_metadata.pb", len(data), "hash"))
+        )
         assert python(found) == [1, 2]
-        assert found.hash == "hash"
+        assert parsed(found).hash == "hash"
 
 
 async def test_an_offloaded_literal_of_another_size_than_it_says_is_corrupt() -> None:
     async with Storage() as storage:
         await storage.write("memory://m/o0", literal([1, 2]).SerializeToString())
         with pytest.raises(CorruptBlob, match=r"memory://m/o0 has \d+ bytes.* had 999"):
-            await read_offloaded(storage, offloaded("memory://m/o0", 999))
+            await read_offloaded(storage, wired(offloaded("memory://m/o0", 999)))
 
 
 @pytest.mark.parametrize(
@@ -87,22 +89,22 @@ async def test_garbage_in_the_place_of_an_offloaded_literal_is_corrupt(data: byt
     async with Storage() as storage:
         await storage.write("memory://m/o0", data)
         with pytest.raises(CorruptBlob, match=message):
-            await read_offloaded(storage, offloaded("memory://m/o0"))
+            await read_offloaded(storage, wired(offloaded("memory://m/o0")))
 
 
 async def test_an_offloaded_literal_without_place_or_without_blob_is_an_error_of_ours() -> None:
     async with Storage() as storage:
         with pytest.raises(CorruptBlob, match="its uri is empty"):
-            await read_offloaded(storage, offloaded(""))
+            await read_offloaded(storage, wired(offloaded("")))
         with pytest.raises(MissingBlob, match="memory://m/none"):
-            await read_offloaded(storage, offloaded("memory://m/none"))
+            await read_offloaded(storage, wired(offloaded("memory://m/none")))
 
 
 async def test_an_offloaded_literal_over_the_limit_is_not_read() -> None:
     blobs = {"memory://m/o0": bytes(101)}
     async with Storage(config.Storage(max_blob_bytes=100), stores={"memory": MemoryStore(blobs)}) as storage:
         with pytest.raises(CorruptBlob, match="over the limit"):
-            await read_offloaded(storage, offloaded("memory://m/o0"))
+            await read_offloaded(storage, wired(offloaded("memory://m/o0")))
 
 
 def _varint(value: int) -> bytes:

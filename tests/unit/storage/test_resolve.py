@@ -20,19 +20,21 @@ from tests.unit.storage.values import (
     literal,
     msgpack,
     offloaded,
+    parsed,
     promise,
     python,
     struct,
     trees,
     trees_with_paths,
     union,
+    wired,
 )
 
 
 async def resolved(binding: literals_pb2.BindingData, **outputs: literals_pb2.Literal) -> literals_pb2.Literal:
     """Resolve against the outputs of one node."""
     async with Storage() as storage:
-        return await resolve(binding, lambda node, variable: outputs[variable], storage)
+        return parsed(await resolve(binding, lambda node, variable: wired(outputs[variable]), storage))
 
 
 async def at(value: literals_pb2.Literal, *path: str | int) -> Any:
@@ -157,10 +159,12 @@ async def test_a_path_goes_through_offloaded_literals() -> None:
     async with Storage() as storage:
         for name, value in (("list", literal([1, offloaded("memory://map")])), ("map", literal({"k": "v"}))):
             await storage.write(f"memory://{name}", value.SerializeToString())
-        found = await resolve(promise("n0", "o0", 1, "k"), lambda node, variable: offloaded("memory://list"), storage)
+        found = await resolve(
+            promise("n0", "o0", 1, "k"), lambda node, variable: wired(offloaded("memory://list")), storage
+        )
         assert python(found) == "v"
-        found = await resolve(promise("n0", "o0", 1), lambda node, variable: offloaded("memory://list"), storage)
-        assert found == offloaded("memory://map")
+        found = await resolve(promise("n0", "o0", 1), lambda node, variable: wired(offloaded("memory://list")), storage)
+        assert parsed(found) == offloaded("memory://map")
 
 
 async def test_a_list_in_msgpack_becomes_a_collection_that_a_map_task_can_run_over() -> None:

@@ -9,6 +9,8 @@ from flyteidl.core import literals_pb2, types_pb2
 from google.protobuf import json_format, struct_pb2
 from hypothesis import strategies as st
 
+from propeller.wire import Slice, whole
+
 Literal = literals_pb2.Literal
 
 
@@ -74,8 +76,19 @@ def offloaded(uri: str, size: int = 0, value_hash: str = "") -> Literal:
     return found
 
 
-def python(of: Literal) -> Any:
+def wired(of: Literal) -> Slice:
+    """A literal as it is in a blob."""
+    return whole(of.SerializeToString())
+
+
+def parsed(of: Slice) -> Literal:
+    return Literal.FromString(of.tobytes())
+
+
+def python(of: Literal | Slice) -> Any:
     """The value of a literal in any form."""
+    if isinstance(of, Slice):
+        return python(parsed(of))
     match of.WhichOneof("value"):
         case "collection":
             return [python(item) for item in of.collection.literals]
