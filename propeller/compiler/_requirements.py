@@ -32,8 +32,8 @@ class Reading:
     def __init__(self) -> None:
         self.tasks: dict[str, identifier_pb2.Identifier] = {}
         self.launch_plans: dict[str, identifier_pb2.Identifier] = {}
-        self.calls: dict[str, dict[str, str]] = {}
-        """For each workflow read, the keys of those it calls, and the first node that does."""
+        self.calls: dict[str, dict[str, list[str]]] = {}
+        """For each workflow read, the keys of those it calls, and the nodes that do: each has its own error."""
         self.with_branches: set[str] = set()
         """Workflows that have branches, or call one that has."""
         self.nodes = 0
@@ -86,10 +86,11 @@ def read_requirements(
         for node in _all_nodes(unit):
             reading.nodes += 1
             _read_node(node, reading, key, calls)
-        for called, node_id in calls.items():
+        for called, node_ids in calls.items():
             if called in units:
                 todo.append((called, units[called]))
-            else:
+                continue
+            for node_id in node_ids:
                 errors.add(ErrorCode.WORKFLOW_REFERENCE_NOT_FOUND, node_id, f"there is no sub-workflow {called}")
     return reading
 
@@ -98,8 +99,8 @@ def find_recursion(reading: Reading, errors: Errors) -> None:
     """Refuse a workflow that calls itself; else spread which ones have branches to their callers."""
     cycle = find_cycle(reading.calls, PRIMARY)
     if cycle:
-        node_id = reading.calls[cycle[0]][cycle[1]]
-        errors.add(ErrorCode.CYCLE_DETECTED, node_id, f"a sub-workflow calls itself: {' > '.join(cycle)}")
+        for node_id in reading.calls[cycle[0]][cycle[1]]:
+            errors.add(ErrorCode.CYCLE_DETECTED, node_id, f"a sub-workflow calls itself: {' > '.join(cycle)}")
         return
     callers: dict[str, list[str]] = {}
     for caller, calls in reading.calls.items():
@@ -131,7 +132,7 @@ def _all_nodes(template: workflow_pb2.WorkflowTemplate) -> Iterator[workflow_pb2
             stack.append(node.array_node.node)
 
 
-def _read_node(node: workflow_pb2.Node, reading: Reading, key: str, calls: dict[str, str]) -> None:
+def _read_node(node: workflow_pb2.Node, reading: Reading, key: str, calls: dict[str, list[str]]) -> None:
     match node.WhichOneof("target"):
         case "task_node":
             if node.task_node.HasField("reference_id"):
@@ -142,6 +143,6 @@ def _read_node(node: workflow_pb2.Node, reading: Reading, key: str, calls: dict[
             if target.HasField("launchplan_ref"):
                 reading.launch_plans.setdefault(identifier_text(target.launchplan_ref), target.launchplan_ref)
             elif target.HasField("sub_workflow_ref"):
-                calls.setdefault(identifier_text(target.sub_workflow_ref), node.id)
+                calls.setdefault(identifier_text(target.sub_workflow_ref), []).append(node.id)
         case "branch_node":
             reading.with_branches.add(key)

@@ -79,7 +79,7 @@ class Node:
 class Unit:
     """One workflow of the closure."""
 
-    __slots__ = ("calls", "core", "has_branches", "key", "passes", "valid")
+    __slots__ = ("core", "has_branches", "key", "passes", "valid")
 
     def __init__(self, core: compiler_pb2.CompiledWorkflow) -> None:
         self.core = core
@@ -88,8 +88,6 @@ class Unit:
         self.valid = False
         self.has_branches = False
         """Itself, or a workflow that it calls."""
-        self.calls: dict[str, str] = {}
-        """Keys of the workflows that it calls, and the first node that does."""
 
 
 class Compilation:

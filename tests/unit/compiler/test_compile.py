@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from flyteidl.admin import launch_plan_pb2
 from flyteidl.core import types_pb2, workflow_pb2
 
 from propeller.compiler import (
@@ -187,3 +188,42 @@ def test_an_empty_template_and_a_sub_workflow_without_id_are_refused() -> None:
 
 def test_there_are_thirty_one_codes() -> None:
     assert len(ErrorCode) == 31
+
+
+def test_a_missing_sub_workflow_is_reported_for_every_node_that_calls_it() -> None:
+    made = shapes.calling(["gone", "here", "gone", "other"])
+    branch = made.nodes.add(id="n4")
+    shapes.call(made, "case", "gone")
+    block = branch.branch_node.if_else
+    block.case.then_node.CopyFrom(made.nodes[-1])
+    block.else_node.CopyFrom(made.nodes[-1])
+    block.else_node.id = "else"
+    del made.nodes[-1]
+    shapes.call(made, "n5", "gone")
+    made.failure_node.CopyFrom(made.nodes[-1])
+    made.failure_node.id = "fn"
+    here = shapes.calling(["gone"], "here")
+    here.nodes[0].id = "inside"
+    with pytest.raises(CompileErrors) as caught:
+        compile_workflow(made, [here], TASKS)
+    callers = ["n0", "n2", "n3", "case", "else", "n5", "fn", "inside"]
+    assert codes(caught) == {("WorkflowReferenceNotFound", node_id) for node_id in callers}
+
+
+def test_a_recursion_is_reported_for_every_node_that_closes_it() -> None:
+    with pytest.raises(CompileErrors) as caught:
+        compile_workflow(shapes.calling(["s"]), [shapes.calling(["s", "s"], "s")], TASKS)
+    assert codes(caught) == {("CycleDetected", "n0"), ("CycleDetected", "n1")}
+
+
+def test_what_is_wrong_with_a_shared_launch_plan_is_reported_for_each_node() -> None:
+    """Its outputs are read once."""
+    made = shapes.workflow()
+    for number in range(3):
+        made.nodes.add(id=f"n{number}").workflow_node.launchplan_ref.CopyFrom(shapes.workflow_id("lp"))
+    plan = launch_plan_pb2.LaunchPlan(id=shapes.workflow_id("lp"))
+    plan.closure.expected_inputs.SetInParent()
+    plan.closure.expected_outputs.variables["o"].description = "without a type"
+    with pytest.raises(CompileErrors) as caught:
+        compile_workflow(made, [], TASKS, [plan])
+    assert codes(caught) == {("ValueRequired", f"n{number}") for number in range(3)}
