@@ -50,7 +50,7 @@ assets:  ## build kube-apiserver, etcd, kubectl, Redis and rclone into a per-use
 assets-all:  ## the same, and the kube controllers, kwok and kind
 	@python3 tools/assets.py --all
 
-lock:  ## compute requirements.lock anew from pyproject.toml
+lock:  ## compute the lock files anew from pyproject.toml
 	tools/setup.sh lock
 
 setup:

@@ -164,6 +164,32 @@ class Controller(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Launches, reads and writes under way at once. More does not help: the API server is the wall, and queues them."""
 
 
+class Launches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How pods are asked for whose create the platform refuses: RBAC, a policy, an admission webhook that denies, is
+    down or late (docs/refusals.md). No attempt and no retry is used up meanwhile.
+    """
+
+    pause: float = 1.0
+    """Seconds before the second try, more or less by a quarter; doubles. What is mended in seconds is gone on with in
+    seconds."""
+
+    pause_cap: float = 60.0
+    """Seconds. Of all the pods of one task in one namespace one try a minute is no load, and a minute after hours of
+    waiting is soon enough."""
+
+    limit: float = 24 * 3600.0
+    """Seconds since the first of such refusals in a row after which the node fails, by the system's fault and without
+    another attempt; 0 to wait for ever. A day outlasts a roll-out that went wrong at night, and what nobody has allowed
+    by then should be seen as failed.
+    """
+
+    def __post_init__(self) -> None:
+        if not 0 < self.pause <= self.pause_cap < float("inf"):
+            raise ValueError(f"pause must be over 0 and at most pause_cap; they are {self.pause} and {self.pause_cap}")
+        if not self.limit >= 0:
+            raise ValueError(f"limit must be 0 or more, and is {self.limit}")
+
+
 class Storage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where inputs, outputs and offloaded state live."""
 
@@ -304,6 +330,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     election: Election = Election()
     watchdog: Watchdog = Watchdog()
     checkpoint: Checkpoint = Checkpoint()
+    launches: Launches = Launches()
     storage: Storage = Storage()
     controller: Controller = Controller()
     kubelet: Kubelet = Kubelet()

@@ -57,6 +57,10 @@ class Unavailable(Retryable):
     """No answer, a cut connection, a deadline that passed, or a 5xx: the request may or may not have had its effect."""
 
 
+class WebhookUnavailable(Unavailable):
+    """The API server answers, but an admission webhook that it has to ask does not."""
+
+
 class Stale(PropellerError):
     """410: the resourceVersion or continue token is too old. List again."""
 
@@ -79,7 +83,17 @@ class AlreadyExists(Rejected):
 
 
 class Denied(Rejected):
-    """401 or 403: the credentials are wrong, have expired, or lack a permission."""
+    """401, 403, or any answer of an admission controller that refuses: the credentials lack a permission, or a policy
+    forbids the request. Nothing says that the object is wrong, so the same request may be allowed later.
+    """
+
+
+class Malformed(Rejected):
+    """400 or 422: the API server cannot read the object, or its validation names `fields` that are wrong."""
+
+    def __init__(self, message: str, *, fields: tuple[str, ...] = (), status: int = 422, reason: str = "") -> None:
+        super().__init__(message, status=status, reason=reason)
+        self.fields = fields
 
 
 class TooLarge(Rejected):

@@ -60,6 +60,8 @@ def _without_named(text: str) -> str:
         if match.end() < done or _SECRET.search(match[1]) is None:
             continue  # within a value that is masked, or harmless
         start, end = _value(text, match)
+        if match[1].lower().endswith("s") and text[start:end].isdecimal():
+            continue  # how many there are: `count/secrets=1`, `tokens: 3`
         parts += (text[done:start], MASK if end > max(start, done) else "")
         done = max(done, end)
     return "".join((*parts, text[done:])) if parts else text
@@ -71,5 +73,5 @@ def _value(text: str, named: re.Match[str]) -> tuple[int, int]:
     if found is not None:
         return found.span(2)
     is_header = named[2] == ":" and named[1].lower().endswith(("authorization", "cookie"))
-    found = (_LINE if is_header else _WORD).match(text, named.end())
+    found = _LINE.match(text, named.end()) if is_header else _WORD.match(text, named.end())
     return found.span(1) if found is not None else (named.end(), named.end())

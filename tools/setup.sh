@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make .venv hold what is locked. Usage: setup.sh run|dev|lock. Does nothing where all is in place.
+# Make .venv hold what is locked, by hash. Usage: setup.sh run|dev|lock. Does nothing where all is in place.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,26 +18,40 @@ make_venv() {
   fi
   echo "setting up .venv"
   "$python" -m venv .venv
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check uv
+}
+
+# uv, and what builds the package: by the pip that came with Python, which checks their hashes.
+install_tools() {
+  local stamp; stamp=.venv/.tools-$(sha256sum requirements-tools.lock | cut -c1-16)
+  [ -e "$stamp" ] && return
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-tools.lock
+  touch "$stamp"
 }
 
 lock() {
-  .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
-    --extra flytekit --extra s3 --extra redis --output-file requirements.lock pyproject.toml
-  .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
-    --extra flytekit --extra s3 --extra redis --extra loadtest --group dev --output-file requirements-dev.lock pyproject.toml
+  compile requirements.lock --extra flytekit --extra s3 --extra redis pyproject.toml
+  compile requirements-dev.lock --extra flytekit --extra s3 --extra redis --extra loadtest --group dev pyproject.toml
+  compile requirements-tools.lock --group tools --constraint requirements-dev.lock
+  compile requirements-assets.lock --group assets
+}
+
+compile() { # compile LOCKFILE WHAT...: versions that the file has are kept as long as they fit
+  .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --generate-hashes \
+    --output-file "$@"
 }
 
 install() { # install LOCKFILE
   local stamp; stamp=.venv/.$(basename "$1")-$(cat "$1" pyproject.toml | sha256sum | cut -c1-16)
   [ -e "$stamp" ] && return
   echo "installing $1"
-  .venv/bin/uv pip install --quiet --python .venv/bin/python -r "$1"
-  .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --editable .
+  .venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes -r "$1"
+  # built by the hatchling that is locked, not by one that the build would fetch
+  .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
   touch "$stamp"
 }
 
 make_venv
+install_tools
 case $what in
   run) [ -n "$(ls .venv/.requirements-dev.lock-* 2>/dev/null)" ] || install requirements.lock ;;
   dev) install requirements-dev.lock ;;

@@ -16,9 +16,9 @@ from propeller.clock import Clock, rfc3339
 from propeller.config import Checkpoint
 from propeller.controller._finalizers import kept
 from propeller.controller._resource import WORKFLOWS, FlyteWorkflow, mark_of
-from propeller.errors import Conflict, NotFound, PropellerError
+from propeller.errors import Conflict, NotFound, PropellerError, TooLarge
 from propeller.kube import Client, ObjectMeta, PatchKind
-from propeller.status import encode_status
+from propeller.status import MESSAGE_CHARACTERS, SHORT_MESSAGE_CHARACTERS, encode_status, error_of
 from propeller.storage import Storage
 from propeller.workflow import Execution, Failure, WorkflowPhase
 
@@ -70,23 +70,42 @@ class Checkpointer:
 
         `mark_before` is that of the status as we last read or wrote it. `finalizers` are the object's, if nothing of
         an execution that has ended is left running: Flyte's own are removed with the same request if that can write
-        them. Raises Foreign, Gone, Unavailable and what storage raises.
+        them. Where the server has no room for the status, all of it that can be is put elsewhere or shortened. Raises
+        Foreign, Gone, Unavailable, TooLarge and what storage raises.
         """
         status = await encode_status(execution, self._clock.now(), self._settings.budget, self._storage)
+        shortened = False
         for _ in range(CONFLICTS_LOOKED_INTO):
             try:
                 return Written(await self._patch(execution, status, version, finalizers), status)
             except NotFound as error:
                 raise Gone(f"{execution.key} was deleted") from error
+            except TooLarge:
+                if shortened:
+                    raise
+                now, shortened = self._clock.now(), True
+                status = await encode_status(execution, now, 0, self._storage, SHORT_MESSAGE_CHARACTERS)
             except Conflict:
                 current = await self._metadata_now(execution, mark_before)
                 version, finalizers = current.resource_version, current.finalizers if finalizers else ()
         raise Foreign(f"{execution.key} is being written by somebody else without a pause", version)
 
     async def reject(self, workflow: FlyteWorkflow, failure: Failure, version: str) -> None:
-        """End a workflow that cannot run, with the reason. Raises Gone and what the client raises."""
+        """End a workflow that cannot run, with as much of the reason as the server has room for.
+
+        Raises Gone and what the client raises.
+        """
+        for characters in (MESSAGE_CHARACTERS, SHORT_MESSAGE_CHARACTERS, 0):
+            try:
+                await self._reject(workflow, failure, version, characters)
+            except TooLarge:
+                if not characters:
+                    raise
+            else:
+                return
+
+    async def _reject(self, workflow: FlyteWorkflow, failure: Failure, version: str, characters: int) -> None:
         now = rfc3339(self._clock.now())
-        error = {"code": failure.code, "message": failure.message, "kind": str(failure.kind)}
         status = {"phase": int(WorkflowPhase.FAILED), "state": "Failed", "stoppedAt": now, "lastUpdatedAt": now}
         try:
             await self._client.patch(
@@ -95,13 +114,13 @@ class Checkpointer:
                 workflow.metadata.namespace,
                 body={
                     "metadata": {"resourceVersion": version, "uid": workflow.metadata.uid},
-                    "status": status | {"error": error, "message": failure.message},
+                    "status": status | error_of(failure, characters),
                 },
                 kind=PatchKind.MERGE,
                 subresource=self._subresource,
             )
-        except NotFound as error_:
-            raise Gone(f"{workflow.key} was deleted") from error_
+        except NotFound as error:
+            raise Gone(f"{workflow.key} was deleted") from error
 
     async def _patch(
         self, execution: Execution, status: dict[str, Any], version: str, finalizers: tuple[str, ...]

@@ -37,8 +37,8 @@ from propeller.controller._live import Fence, Live, Stage
 from propeller.controller._loading import Loader, prove
 from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
 from propeller.errors import Conflict, CorruptBlob, Invalid, MissingBlob, NotFound, PropellerError, Retryable
-from propeller.handlers import STEPS, Inputs, Later, Services, Tries, act, act_now, is_given_up
-from propeller.handlers.tasks import EXECUTION_LABEL, PodSettings, gone, is_alive, report
+from propeller.handlers import STEPS, Gates, Inputs, Later, Services, Tries, act, act_now, is_given_up
+from propeller.handlers.tasks import EXECUTION_LABEL, PodSettings, attempt_at, gone, is_alive, report
 from propeller.informers import Change, Informer
 from propeller.kube import PODS, Client, KubeObject, Pod
 from propeller.reconcile import Controller, FairPool, Result, WorkQueue, backoff
@@ -136,6 +136,7 @@ class WorkflowController:
                 raw_output_prefix=settings.storage.raw_output_prefix,
                 environment={"FLYTE_AWS_ENDPOINT": endpoint} if (endpoint := settings.storage.s3_endpoint) else {},
             ),
+            Gates(settings.launches, clock),
         )
         self._live: dict[str, Live] = {}
         self._resting: set[str] = set()
@@ -210,11 +211,10 @@ class WorkflowController:
             return
         if live.uid not in _owner_uids(pod):
             return  # the pod of an earlier execution of that name has the same name, too
-        if (node := live.nodes_of_pods.get(pod.metadata.name)) is None:
+        execution, node = live.execution, live.node_of(pod)
+        if execution is None or node is None or (attempt := attempt_at(execution, node, pod)) is None:
             return
-        seen = report(pod)
-        if seen is None:
-            return
+        seen = report(pod, attempt)
         if change.new is None:
             seen = _last_news(pod, seen)
         if seen.phase is PodPhase.PENDING and seen.failure is None and seen.remains is not Remains.ENDING:
@@ -454,7 +454,7 @@ class WorkflowController:
     def _begin_effect(self, live: Live, execution: Execution, effect: Effect) -> None:
         attempt = getattr(effect, "attempt", None)
         if attempt is not None:
-            live.nodes_of_pods[execution.pod_name(effect.node, attempt)] = effect.node
+            live.follow(execution.pod_name(effect.node, attempt), effect.node)
         live.in_flight += 1
         self._effects.submit(live.key, lambda: self._do_effect(live, execution, effect, Tries()), _priority(effect))
 
@@ -574,9 +574,8 @@ class WorkflowController:
                     WORKFLOWS, metadata.name, metadata.namespace, uid=metadata.uid, propagation="Background"
                 )
         except PropellerError as error:
-            self._causes.report(error, "%s has ended long ago, and could not be deleted", workflow.key)
-            if isinstance(error, Retryable):
-                self._try_again(workflow.key)
+            self._causes.report(error, "%s has ended long ago, and could not be deleted, trying again", workflow.key)
+            self._try_again(workflow.key)
 
     def _put_off_writing(self, live: Live, error: PropellerError) -> None:
         """Work goes on; the next try waits, each time longer, or as long as the server asked for."""

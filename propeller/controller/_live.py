@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from propeller.controller._resource import mark_of
+from propeller.handlers.tasks import claim_of, is_of
 from propeller.informers import as_number
-from propeller.kube import ObjectMeta
+from propeller.kube import ObjectMeta, Pod
 from propeller.status import offloaded_to, size_of
 from propeller.workflow import Effect, Execution, Fact
 
@@ -57,6 +58,7 @@ class Live:
         "new",
         "nodes_of_pods",
         "offloaded_to",
+        "same_name",
         "stage",
         "status_bytes",
         "uid",
@@ -83,6 +85,8 @@ class Live:
         self.in_flight = 0
         """Effects on its nodes that wait or are under way."""
         self.nodes_of_pods: dict[str, int] = {}
+        self.same_name: dict[str, set[int]] = {}
+        """Nodes that have pods of one name at some attempt, by that name: hardly ever any."""
         self.dirty_since: float | None = None
         """Epoch seconds of the first change that no status holds yet."""
         self.status_bytes = 0
@@ -98,6 +102,21 @@ class Live:
         """Since the last status that was written."""
         self.write_not_before = 0.0
         """Epoch seconds: when a write that failed may be tried again."""
+
+    def follow(self, pod: str, node: int) -> None:
+        """From now on news of the pod of that name are the node's."""
+        if self.nodes_of_pods.setdefault(pod, node) != node:
+            self.same_name.setdefault(pod, set()).update((self.nodes_of_pods[pod], node))
+
+    def node_of(self, pod: Pod) -> int | None:
+        """Whose pod it is; None if nobody here follows it."""
+        name = pod.metadata.name
+        if self.same_name and name in self.same_name and self.execution is not None:
+            claim = claim_of(pod, self.execution.info.name)
+            for node in sorted(self.same_name[name]):
+                if claim is not None and is_of(self.execution, node, claim.attempt, pod):
+                    return node
+        return self.nodes_of_pods.get(name)
 
     def note(self, metadata: ObjectMeta, status: dict[str, Any]) -> None:
         """The object was read or written, with this metadata and status."""

@@ -25,12 +25,12 @@ from propeller.controller._resource import (
 )
 from propeller.errors import Invalid, NotFound, PropellerError
 from propeller.handlers import at_once, plan_of_futures
-from propeller.handlers.tasks import attempt_of, node_of, system_failures_of
+from propeller.handlers.tasks import proven_by
 from propeller.kube import Client, Pod
 from propeller.status import decode_status, rebuild, size_of
 from propeller.storage import Storage, open_literals
 from propeller.wire import Literals
-from propeller.workflow import AttemptProven, Execution, Graph, NodeKind, NodePhase, NodeView, Plan, parse_plan
+from propeller.workflow import Execution, Graph, NodeKind, NodePhase, NodeView, Plan, parse_plan
 
 _log = logging.getLogger(__name__)
 
@@ -40,11 +40,7 @@ INLINE_BYTES = 128 * 1024
 
 def prove(execution: Execution, pods: Iterable[Pod]) -> None:
     """Let an execution that was loaded know what its pods say about attempts that no status may have."""
-    for pod in pods:
-        if (attempt := attempt_of(pod)) is not None:
-            node = node_of(pod)
-            proven = AttemptProven(attempt, system_failures_of(pod))
-            execution.proven[node] = max(proven, execution.proven.get(node, proven))
+    execution.proven.update(proven_by(execution.info.name, pods))
     if execution.max_parallelism:
         execution.unclaimed.update(execution.proven.keys() - execution.unique_ids_of_started())
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from propeller.handlers._act import EXECUTORS, Executor, Later, Tries, act, act_now
 from propeller.handlers._at_once import at_once
 from propeller.handlers._dynamic import plan_of_futures
+from propeller.handlers._gates import Gates
 from propeller.handlers._inputs import Inputs
 from propeller.handlers._pods import is_given_up
 from propeller.handlers._services import Services
@@ -29,6 +30,7 @@ __all__ = [
     "EXECUTORS",
     "STEPS",
     "Executor",
+    "Gates",
     "Inputs",
     "Later",
     "Services",

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NamedTuple
 
-from propeller.errors import CorruptBlob, ErrorKind, Invalid, MissingBlob, PropellerError, Retryable
+from propeller.errors import CorruptBlob, Denied, ErrorKind, Invalid, MissingBlob, PropellerError, Retryable
 from propeller.handlers._at_once import at_once
 from propeller.handlers._branch import choose
 from propeller.handlers._collect import collect, recover
@@ -46,7 +46,7 @@ _log = logging.getLogger(__name__)
 
 PATIENCE = 3600.0
 """Seconds for which an effect is tried again whose error may pass: longer than most outages of an object store. What
-concerns a pod that exists (adopt, stop) is tried until the API server answers.
+concerns a pod that exists (adopt, stop) is tried until the API server answers, and allows it.
 """
 
 FIRST_PAUSE = 0.25
@@ -73,7 +73,7 @@ class Later(NamedTuple):
 
     after: float
     tries: Tries
-    error: Retryable
+    error: PropellerError
 
 
 async def act(node: NodeView, effect: Effect, services: Services, tries: Tries = UNTRIED) -> tuple[Fact, ...] | Later:
@@ -84,9 +84,10 @@ async def act(node: NodeView, effect: Effect, services: Services, tries: Tries =
     patient = isinstance(effect, Adopt | Expire | StopPod)
     try:
         return await EXECUTORS[type(effect)](node, effect, services)
-    except Retryable as error:
-        if patient or tries.waited < PATIENCE:
-            pause = error.after or min(FIRST_PAUSE * 2 ** min(tries.number, 10), LONGEST_PAUSE)
+    except (Retryable, Denied) as error:
+        if patient or (isinstance(error, Retryable) and tries.waited < PATIENCE):
+            asked = error.after if isinstance(error, Retryable) else None
+            pause = asked or min(FIRST_PAUSE * 2 ** min(tries.number, 10), LONGEST_PAUSE)
             return Later(pause, Tries(tries.number + 1, tries.waited + pause), error)
         failure = failure_of(error, node)
     except PropellerError as error:

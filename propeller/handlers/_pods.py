@@ -12,24 +12,28 @@ from typing import Any
 
 import msgspec
 
+from propeller.clock import rfc3339
 from propeller.errors import (
     AlreadyExists,
     Conflict,
-    Denied,
     ErrorKind,
     Invalid,
+    Malformed,
     NotFound,
+    PropellerError,
     Rejected,
     Retryable,
     StorageError,
     Throttled,
     TooLarge,
     Unavailable,
+    WebhookUnavailable,
 )
 from propeller.handlers._collect import has_ended
+from propeller.handlers._gates import refusals_of
 from propeller.handlers._services import Services
-from propeller.handlers.tasks import build_pod, gone, is_alive, report, shape_of, template_uri
-from propeller.kube import PODS, Client, Pod
+from propeller.handlers.tasks import build_pod, claim_of, gone, is_alive, is_of, report, shape_of, template_uri
+from propeller.kube import PODS, Pod
 from propeller.workflow import (
     Adopt,
     EffectFailed,
@@ -43,6 +47,7 @@ from propeller.workflow import (
     NodeView,
     PodPhase,
     PodSeen,
+    Refusals,
     Refused,
     Stopped,
     StopPod,
@@ -51,7 +56,8 @@ from propeller.workflow import (
 QUOTA_RETRY_SECONDS = 5.0
 """Before a pod that a quota refused is asked for again, where the server named no time."""
 
-UNAVAILABLE_RETRY_SECONDS = 1.0
+REASON_CHARACTERS = 1000
+"""Of a refusal that are kept: a webhook may answer with any length of text."""
 
 STORAGE_RETRY_SECONDS = 5.0
 """Before a launch whose inputs could not be read or written is tried again."""
@@ -63,6 +69,9 @@ class _Unread(msgspec.Struct, frozen=True):
 
 CREATED = PODS.metadata_only().typed(_Unread)
 
+HELD = "the platform refuses pods of this execution: they ask one after the other"
+"""The reason of a pod that was not asked for yet."""
+
 LOOKS = 5
 """How often a pod that changes just then is looked at again before a pause."""
 
@@ -71,14 +80,20 @@ async def launch(node: NodeView, effect: Launch, services: Services) -> tuple[Fa
     try:
         return await _launch(node, effect, services)
     except StorageError as error:  # nothing of the attempt has begun, and its state can say what it waits for
-        return (Refused(effect.attempt, str(error), error.after or STORAGE_RETRY_SECONDS),)
+        after = error.after or STORAGE_RETRY_SECONDS
+        return (_refused(node, effect.attempt, error, after, services, denied=refusals_of(node).denied),)
 
 
 async def _launch(node: NodeView, effect: Launch, services: Services) -> tuple[Fact, ...]:
     attempt, execution = effect.attempt, node.execution
     name = execution.pod_name(node.number, attempt)
     if (cached := services.pods.get(f"{execution.info.namespace}/{name}")) is not None:
-        return _adopted(node, attempt, cached, followed=True)
+        return _adopted(node, attempt, cached, services, followed=True)
+    if (held := services.gates.hold(node)) is not None:
+        refusals = refusals_of(node)
+        if not refusals.reason:
+            refusals = Refusals(0, services.gates.clock.now(), 0.0, HELD)
+        return (Refused(attempt, refusals.reason, held, refusals),)
     inputs = await services.inputs.of_task(node)
     plan = node.graph.plan
     try:
@@ -90,31 +105,55 @@ async def _launch(node: NodeView, effect: Launch, services: Services) -> tuple[F
         await services.storage.write(template_uri(node), template)
     if is_given_up(node, attempt):
         return ()
-    return await _create(node, attempt, name, pod, services.client)
+    return await _create(node, attempt, name, pod, services)
 
 
-async def _create(node: NodeView, attempt: int, name: str, pod: dict[str, Any], client: Client) -> tuple[Fact, ...]:
-    """Create the pod, or find it there; where the server has no room or no answer now, wait for a later try."""
+async def _create(node: NodeView, attempt: int, name: str, pod: dict[str, Any], services: Services) -> tuple[Fact, ...]:
+    """Create the pod, or find it there. Whatever does not say that the pod itself is wrong is waited for: the attempt
+    has not begun (docs/refusals.md).
+    """
     namespace = node.execution.info.namespace
     try:
-        await client.create(CREATED, pod, namespace)
+        await services.client.create(CREATED, pod, namespace)
     except AlreadyExists:
-        return await _find(node, attempt, name, client)
-    except Throttled as error:
-        return (Refused(attempt, str(error), error.after or QUOTA_RETRY_SECONDS),)
-    except Retryable as error:
-        return (Refused(attempt, str(error), error.after or UNAVAILABLE_RETRY_SECONDS),)
-    except Rejected as error:
+        try:
+            found = await services.client.get(PODS, name, namespace)
+        except PropellerError as error:  # it may be gone before we look at it
+            return (_tried_later(node, attempt, error, services),)
+        return _adopted(node, attempt, found, services, followed=False)
+    except (Malformed, TooLarge) as error:
         return (EffectFailed(attempt, _rejection(error)),)
+    except Throttled as error:
+        services.gates.passed(node)  # quotas are looked at last
+        return (_refused(node, attempt, error, error.after or QUOTA_RETRY_SECONDS, services, denied=0.0),)
+    except (Rejected, Retryable) as error:
+        return (_tried_later(node, attempt, error, services),)
+    services.gates.passed(node)
     return (Launched(attempt),)
 
 
-async def _find(node: NodeView, attempt: int, name: str, client: Client) -> tuple[Fact, ...]:
-    """A pod that exists, and may be gone before we look at it."""
-    try:
-        return _adopted(node, attempt, await client.get(PODS, name, node.execution.info.namespace), followed=False)
-    except (NotFound, Retryable) as error:
-        return (Refused(attempt, str(error), UNAVAILABLE_RETRY_SECONDS),)
+def _tried_later(node: NodeView, attempt: int, error: PropellerError, services: Services) -> Fact:
+    """The create was denied, or not answered: the next try waits, each time longer, up to the operator's limit."""
+    gates, denied = services.gates, refusals_of(node).denied
+    pause = gates.refused(node, str(error))
+    if isinstance(error, Rejected | WebhookUnavailable):
+        now, limit = gates.clock.now(), gates.settings.limit
+        denied = denied or now
+        if limit and now - denied >= limit:
+            why = f"its pod could not be created since {rfc3339(denied)}, longer than launches.limit: {error}"
+            failure = Failure("RuntimeFailure", why[:REASON_CHARACTERS], ErrorKind.SYSTEM)
+            return EffectFailed(attempt, failure)
+    after = max(pause, error.after or 0.0) if isinstance(error, Retryable) else pause
+    return _refused(node, attempt, error, after, services, denied=denied)
+
+
+def _refused(
+    node: NodeView, attempt: int, why: PropellerError | str, after: float, services: Services, *, denied: float
+) -> Refused:
+    """`denied` is since when the platform has denied the create, 0 if it does not."""
+    before, reason = refusals_of(node), str(why)[:REASON_CHARACTERS]
+    since = before.since or services.gates.clock.now()
+    return Refused(attempt, reason, after, Refusals(before.tries + 1, since, denied, reason))
 
 
 def is_given_up(node: NodeView, attempt: int) -> bool:
@@ -128,14 +167,14 @@ async def adopt(node: NodeView, effect: Adopt, services: Services) -> tuple[Fact
     info = node.execution.info
     name = node.execution.pod_name(node.number, effect.attempt)
     if (cached := services.pods.get(f"{info.namespace}/{name}")) is not None:
-        return _adopted(node, effect.attempt, cached, followed=True)[-1:]  # that it was launched is known
+        return _adopted(node, effect.attempt, cached, services, followed=True)[-1:]  # that it was launched is known
     try:
         pod = await services.client.get(PODS, name, info.namespace)
     except NotFound:
         if await has_ended(node, effect.attempt, services.storage):
             return (PodSeen(effect.attempt, PodPhase.SUCCEEDED),)  # it is gone, and its documents speak for it
         return (gone(effect.attempt, name),)
-    return _adopted(node, effect.attempt, pod, followed=False)
+    return _adopted(node, effect.attempt, pod, services, followed=False)
 
 
 async def expire(node: NodeView, effect: Expire, services: Services) -> tuple[Fact, ...]:
@@ -154,7 +193,7 @@ async def stop_pod(node: NodeView, effect: StopPod, services: Services) -> tuple
         try:
             if pod is None:
                 pod = await services.client.get(PODS, name, info.namespace)
-            if _is_ours(node, pod) and is_alive(pod):
+            if _is_ours(node, pod) and _is_attempts(node, effect.attempt, pod) and is_alive(pod):
                 seen = pod.metadata
                 await services.client.delete(
                     PODS, name, info.namespace, uid=seen.uid, resource_version=seen.resource_version
@@ -167,7 +206,7 @@ async def stop_pod(node: NodeView, effect: StopPod, services: Services) -> tuple
     raise Unavailable(f"pod {info.namespace}/{name} changes faster than it can be deleted")
 
 
-def _adopted(node: NodeView, attempt: int, pod: Pod, *, followed: bool) -> tuple[Fact, ...]:
+def _adopted(node: NodeView, attempt: int, pod: Pod, services: Services, *, followed: bool) -> tuple[Fact, ...]:
     """A pod of that name exists: ours, with its news, or somebody else's.
 
     That it runs is news only where the informer follows it (`followed`): else its end may come and go unseen, and it
@@ -176,9 +215,11 @@ def _adopted(node: NodeView, attempt: int, pod: Pod, *, followed: bool) -> tuple
     if not _is_ours(node, pod):
         name = f"{node.execution.info.namespace}/{pod.metadata.name}"
         reason = f"pod {name} exists and belongs to something else: delete it"
-        return (Refused(attempt, reason, QUOTA_RETRY_SECONDS),)
-    seen = report(pod)
-    if seen is None or (seen.phase is PodPhase.RUNNING and not followed):
+        return (_refused(node, attempt, reason, QUOTA_RETRY_SECONDS, services, denied=0.0),)
+    if not _is_attempts(node, attempt, pod):
+        return (EffectFailed(attempt, _name_is_taken(node, attempt, pod)),)
+    seen = report(pod, attempt)
+    if seen.phase is PodPhase.RUNNING and not followed:
         return (Launched(attempt),)
     return (Launched(attempt), seen)
 
@@ -187,12 +228,21 @@ def _is_ours(node: NodeView, pod: Pod) -> bool:
     return any(owner.uid == node.execution.info.uid for owner in pod.metadata.owner_references)
 
 
-def _rejection(error: Rejected) -> Failure:
+def _is_attempts(node: NodeView, attempt: int, pod: Pod) -> bool:
+    return is_of(node.execution, node.number, attempt, pod)
+
+
+def _name_is_taken(node: NodeView, attempt: int, pod: Pod) -> Failure:
+    """Two attempts of the execution have one pod name. The next attempt has another name."""
+    claim = claim_of(pod, node.execution.info.name)
+    assert claim is not None
+    reason = (
+        f"pod {pod.metadata.name} is attempt {claim.attempt} of node {claim.node}: its name is the same as that of "
+        f"attempt {attempt} of node {node.execution.unique_id(node.number)}; rename one of the nodes"
+    )
+    return Failure("PodNameTaken", reason, ErrorKind.SYSTEM, recoverable=True)
+
+
+def _rejection(error: Malformed | TooLarge) -> Failure:
     """Flyte's codes for a refused pod (task/k8s/plugin_manager.go)."""
-    match error:
-        case TooLarge():
-            return Failure("EntityTooLarge", str(error))
-        case Denied():
-            return Failure("RuntimeFailure", str(error), ErrorKind.SYSTEM, recoverable=True)
-        case _:
-            return Failure("BadTaskFormat", str(error))
+    return Failure("EntityTooLarge" if isinstance(error, TooLarge) else "BadTaskFormat", str(error))

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import msgspec
 
+from propeller.handlers._gates import Gates
 from propeller.handlers._inputs import Inputs
 from propeller.handlers.tasks import PodSettings
 from propeller.kube import Client, Pod
@@ -26,3 +27,4 @@ class Services(msgspec.Struct, frozen=True):
     storage: Storage
     inputs: Inputs
     pod_settings: PodSettings
+    gates: Gates

@@ -46,6 +46,7 @@ from propeller.workflow import (
     PodSeen,
     Recover,
     Recovered,
+    Refusals,
     Refused,
     Resume,
     Running,
@@ -108,8 +109,8 @@ def step_task(node: NodeView, state: State | None, fact: Fact, now: float) -> St
             return Step(state=Running(attempt, state.since), wakes=(now + UNSEEN,))
         case Launched() if isinstance(state, Running) and state.started:
             return Step(state=Running(attempt, state.since))  # it is there, but its end may come unseen: look again
-        case Refused(reason=reason, after=after) if isinstance(state, Launching):
-            return Step(state=Waiting(attempt, now + after, state.since, reason), wakes=(now + after,))
+        case Refused() if isinstance(state, Launching):
+            return _refused(state, fact, now)
         case PodSeen():
             return _pod_seen(node, state, fact, now)
         case OutputsFound() if isinstance(state, Collecting):
@@ -138,9 +139,10 @@ def _launch(
     wakes: tuple[float, ...] = (),
     system: bool = False,
     system_failures: int = 0,
+    refusals: Refusals = Refusals(),  # noqa: B008 - frozen
 ) -> Step:
     return Step(
-        state=Launching(attempt, now),
+        state=Launching(attempt, now, refusals),
         attempt=attempt,
         effects=(_beginning(node, attempt),),
         wakes=(*wakes, *_deadline(node, now)),
@@ -161,6 +163,17 @@ def _deadline(node: NodeView, since: float) -> tuple[float, ...]:
     """When an attempt that began at `since` (0 where that is not known) has used its time up, if it ever has."""
     limit = parse_duration(node.spec.execution_deadline)
     return (since + limit,) if limit and since else ()
+
+
+def _refused(state: Launching, fact: Refused, now: float) -> Step:
+    """The attempt waits, and is not used up. A status says so when it is refused for another reason than before, and
+    then at its 2nd, 4th, 8th... try: 10,000 that wait cost the API server few writes.
+    """
+    until, refusals = now + fact.after, fact.refusals
+    before = state.refusals
+    is_news = refusals.reason != before.reason or (refusals.tries != before.tries and refusals.tries.bit_count() == 1)
+    waiting = Waiting(state.attempt, until, state.since, fact.reason, refusals)
+    return Step(state=waiting, wakes=(until,), quiet=not is_news)
 
 
 def _pod_seen(node: NodeView, state: State, seen: PodSeen, now: float) -> Step | None:
@@ -224,7 +237,8 @@ def _time_is_up(node: NodeView, state: State | None, now: float) -> Step | None:
     if not isinstance(state, _OfAttempt):
         return None
     if isinstance(state, Waiting) and now >= state.until:
-        return _launch(node, state.attempt, now)
+        again = _launch(node, state.attempt, now, refusals=state.refusals)
+        return msgspec.structs.replace(again, quiet=True) if state.refusals.reason else again
     if isinstance(state, Launching | Running) and _is_late(node, state, now):
         return Step(state=state, effects=(Expire(node.number, state.attempt),))
     if isinstance(state, Collecting):  # it ended in time: what it left decides
@@ -294,7 +308,7 @@ def _resume(node: NodeView, state: State | None, now: float) -> Step | None:
         wakes = (*ends, *_deadline(node, state.since))
         return Step(state=state, wakes=wakes) if wakes else None
     if isinstance(state, Launching):
-        return _launch(node, state.attempt, now, wakes=ends)
+        return _launch(node, state.attempt, now, wakes=ends, refusals=state.refusals)
     if isinstance(state, Collecting):
         return Step(state=state, effects=(Collect(node.number, state.attempt),), wakes=ends)
     return Step(state=state, wakes=(*ends, state.until) if isinstance(state, Waiting) else ends)

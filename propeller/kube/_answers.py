@@ -12,6 +12,7 @@ from propeller.errors import (
     AlreadyExists,
     Conflict,
     Denied,
+    Malformed,
     NotFound,
     PropellerError,
     Rejected,
@@ -19,11 +20,23 @@ from propeller.errors import (
     Throttled,
     TooLarge,
     Unavailable,
+    WebhookUnavailable,
 )
 from propeller.kube._transport import Response
 
 _TOO_LARGE = re.compile(r"request is too large|larger than max")
 """What etcd and its client say of a request. A resource version that is too large, for a server that lags, passes."""
+
+_FORBIDDEN = re.compile(r"(?:[\w.-]{1,253} (?:\"[^\"]{0,253}\" )?is )?forbidden: ")
+"""How a refusal of authorization, a policy or an admission plugin begins, whatever its code (apimachinery's
+NewForbidden; a ValidatingAdmissionPolicy sets another code and reason on it). The API server's own validation begins
+with `Pod "name" is invalid`, so that no text within an object can look like one.
+"""
+
+_WEBHOOK_DENIED = re.compile(r"admission webhook \"[^\"]{0,253}\" denied the request")
+"""How a webhook's refusal begins. The webhook chooses code and reason, and may name fields."""
+
+_WEBHOOK_FAILED = re.compile(r"(?:Internal error occurred: )?failed calling webhook ")
 
 _SHOWN = 300
 """Characters of an answer that is no Status that go into the message."""
@@ -71,14 +84,21 @@ def raise_for(response: Response, what: str) -> NoReturn:
 def error_of(code: int, status: Status, what: str, pause: float | None = None) -> PropellerError:
     """The error for an HTTP code and the Status that came with it."""
     details = status.details
+    causes = (details.causes if details else None) or ()
     after = pause or (_seconds(details.retry_after_seconds) if details else None)
     message = f"{what}: {status.message or status.reason} ({code})"
     rejection: dict[str, Any] = {"status": code, "reason": status.reason}
     match code:
-        case 401:
-            return Denied(f"{message}: the credentials are missing, wrong or expired", **rejection)
+        case 429:
+            return Throttled(message, after=after)
         case 403 if "exceeded quota" in status.message:
             return Throttled(message, after=after)
+        case _ if code >= 400 and (_FORBIDDEN.match(status.message) or _WEBHOOK_DENIED.match(status.message)):
+            return Denied(message, **rejection)
+        case _ if code >= 500 and _WEBHOOK_FAILED.match(status.message):
+            return WebhookUnavailable(message, after=after)
+        case 401:
+            return Denied(f"{message}: the credentials are missing, wrong or expired", **rejection)
         case 403:
             return Denied(message, **rejection)
         case 404:
@@ -91,8 +111,10 @@ def error_of(code: int, status: Status, what: str, pause: float | None = None) -
             return Stale(message)
         case 413:
             return TooLarge(message, **rejection)
-        case 429:
-            return Throttled(message, after=after)
+        case 400 if status.reason == "BadRequest":
+            return Malformed(message, **rejection)
+        case 422 if fields := tuple(cause.field for cause in causes if cause.field):
+            return Malformed(message, fields=fields, **rejection)
         case 408:
             return Unavailable(message, after=after)
         case _ if code >= 500 and _TOO_LARGE.search(status.message):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 import functools
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from typing import Any, Generic, TypeVar, cast, get_origin
 
 import msgspec
@@ -23,6 +23,7 @@ from propeller.kube._objects import KubeObject
 from propeller.kube._resource import Resource
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 UNDECODABLE = (ValueError, RecursionError)
 """What msgspec raises: its own errors and UnicodeDecodeError are ValueErrors; depth has Python's own error."""
@@ -32,7 +33,7 @@ MAX_LINE = 32 * 1024 * 1024
 
 _MAX_DEPTH = 100  # of nesting that the careful way keeps; the interpreter's limit is about 1000
 _TOO_DEEP = b'"\\u0000nested too deep to be read"'
-_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
+_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[{]++|[\]}]++', re.DOTALL)
 
 
 class EventType(enum.StrEnum):
@@ -186,23 +187,27 @@ def _page(resource: Resource[T], meta: _ListMeta, items: tuple[T, ...], problems
 
 def _careful_page(resource: Resource[T], body: bytes, what: str) -> Page[T]:
     """A page whose items are decoded one by one: those that are of their type, and why others are not."""
-    items: list[T] = []
-    problems: list[str] = []
-    try:
-        found = _RAW_LIST.decode(_flattened(body))
+
+    def read(document: bytes) -> Page[T]:
+        items: list[T] = []
+        problems: list[str] = []
+        found = _RAW_LIST.decode(document)
         for raw in found.items or ():
             if problem := _problem(resource, raw, what):
                 problems.append(problem)
             else:
                 items.append(_decoders_of(resource).one.decode(raw))
+        return _page(resource, found.metadata, tuple(items), tuple(problems))
+
+    try:
+        return _at_any_depth(read, body)
     except UNDECODABLE as error:
         raise Unavailable(f"{what}: the answer is no list that can be read: {error}") from error
-    return _page(resource, found.metadata, tuple(items), tuple(problems))
 
 
 def _careful_event(resource: Resource[T], line: bytes, what: str) -> Event[T]:
-    try:
-        raw = _RAW_EVENT.decode(_flattened(line))
+    def read(document: bytes) -> Event[T]:
+        raw = _RAW_EVENT.decode(document)
         if raw.type is EventType.ERROR:
             status = _STATUS.decode(raw.object)
             raise error_of(status.code, status, what)
@@ -212,8 +217,19 @@ def _careful_event(resource: Resource[T], line: bytes, what: str) -> Event[T]:
         bare = msgspec.json.encode(_METADATA.decode(raw.object))
         type_ = raw.type if raw.type is EventType.BOOKMARK else EventType.DELETED
         return Event(type_, _decoders_of(resource).one.decode(bare), problem)
+
+    try:
+        return _at_any_depth(read, line)
     except UNDECODABLE as error:
         raise Unavailable(f"{what}: the stream holds a line that cannot be read: {error}") from error
+
+
+def _at_any_depth(read: Callable[[bytes], R], document: bytes) -> R:
+    """Read a document, and only if decoders cannot go so deep, which costs fifty times as much, one that is cut."""
+    try:
+        return read(document)
+    except RecursionError:
+        return read(_flattened(document))
 
 
 def _problem(resource: Resource[Any], raw: msgspec.Raw, what: str) -> str:
@@ -224,7 +240,7 @@ def _problem(resource: Resource[Any], raw: msgspec.Raw, what: str) -> str:
         return f"{what}: {resource.kind} {name} is nested too deep to be read; it is left out until that is mended"
     try:
         _decoders_of(resource).one.decode(raw)
-    except UNDECODABLE as error:
+    except ValueError as error:
         return f"{what}: {resource.kind} {name} cannot be read: {error}; it is left out until that is mended"
     return ""
 
@@ -234,14 +250,15 @@ def _flattened(document: bytes) -> bytes:
     depth = start = done = 0
     parts: list[bytes] = []
     for found in _STRUCTURE.finditer(document):
-        match document[found.start()]:
+        first, last = found.span()
+        match document[first]:
             case 0x5B | 0x7B:  # [ {
-                depth += 1
-                if depth == _MAX_DEPTH:
-                    start = found.start()
+                if depth < _MAX_DEPTH <= depth + last - first:
+                    start = first + _MAX_DEPTH - depth - 1
+                depth += last - first
             case 0x5D | 0x7D:  # ] }
-                if depth == _MAX_DEPTH:
+                if depth >= _MAX_DEPTH > depth - (last - first):
                     parts += [document[done:start], _TOO_DEEP]
-                    done = found.end()
-                depth -= 1
+                    done = first + depth - _MAX_DEPTH + 1
+                depth -= last - first
     return b"".join((*parts, document[done:])) if parts else document

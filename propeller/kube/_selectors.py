@@ -33,6 +33,7 @@ _VALUE = re.compile(rf"(?:{_NAME})?")
 
 _TERM = re.compile(r"(.+?)(!=|==|=)(.*)", re.DOTALL)
 _PART = re.compile(r"(?:[^\\,]|\\.?)+", re.DOTALL)
+_SPECIAL = re.compile(r"([\\,=])")
 _ESCAPED = re.compile(r"\\([\\,=])|([\\,=])")
 
 
@@ -148,7 +149,7 @@ def _requirement(found: re.Match[str], text: str) -> Requirement:
 
 
 def _escape(value: str) -> str:
-    return re.sub(r"([\\,=])", r"\\\1", value)
+    return _SPECIAL.sub(r"\\\1", value)
 
 
 def _unescape(value: str, text: str) -> str:

@@ -1,15 +1,27 @@
 """The status of an execution: a head for people, and a compressed snapshot from which the execution is rebuilt."""
 
-from propeller.status._head import decode_status, encode_status, head, offloaded_to, size_of
+from propeller.status._head import (
+    MESSAGE_CHARACTERS,
+    SHORT_MESSAGE_CHARACTERS,
+    decode_status,
+    encode_status,
+    error_of,
+    head,
+    offloaded_to,
+    size_of,
+)
 from propeller.status._snapshot import LoadGraph, Snapshot, decode, encode, rebuild, take, without_times
 
 __all__ = [
+    "MESSAGE_CHARACTERS",
+    "SHORT_MESSAGE_CHARACTERS",
     "LoadGraph",
     "Snapshot",
     "decode",
     "decode_status",
     "encode",
     "encode_status",
+    "error_of",
     "head",
     "offloaded_to",
     "rebuild",

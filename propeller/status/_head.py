@@ -14,9 +14,11 @@ from typing import Any
 
 from propeller.clock import rfc3339
 from propeller.errors import CorruptBlob
+from propeller.redaction import redact
 from propeller.status._snapshot import Snapshot, decode, encode, take, without_times
 from propeller.storage import Storage
-from propeller.workflow import Execution, NodePhase, WorkflowPhase
+from propeller.text import bounded, one_line, visible
+from propeller.workflow import Execution, Failure, Launching, NodePhase, Waiting, WorkflowPhase
 
 CURRENT_NODES = 10
 """How many active nodes the head names: enough to see what is going on, few enough to read."""
@@ -25,7 +27,10 @@ INLINE_NODES = 5_000
 """More are compressed in a thread: it takes over 2 ms."""
 
 MESSAGE_CHARACTERS = 8 * 1024
-"""Of the error's message in the head; the snapshot has all of it."""
+"""Of the error's message in the head, which holds it twice; the snapshot has twice as much."""
+
+SHORT_MESSAGE_CHARACTERS = 256
+"""The same where the server has no room for more: its limit is for the whole object."""
 
 _WORDS = {
     WorkflowPhase.READY: "Ready",
@@ -39,8 +44,8 @@ _WORDS = {
 }
 
 
-def head(execution: Execution, now: float) -> dict[str, Any]:
-    """The readable part; `now` is epoch seconds."""
+def head(execution: Execution, now: float, characters: int = MESSAGE_CHARACTERS) -> dict[str, Any]:
+    """The readable part; `now` is epoch seconds, `characters` those of the error's message."""
     status: dict[str, Any] = {
         "phase": int(execution.phase),
         "state": _WORDS[execution.phase],
@@ -49,22 +54,36 @@ def head(execution: Execution, now: float) -> dict[str, Any]:
         "stoppedAt": rfc3339(execution.ended_at) if execution.ended_at is not None else None,
         "counts": _counts(execution),
         "currentNodes": [
-            execution.unique_id(node) for node, _ in zip(execution.states, range(CURRENT_NODES), strict=False)
+            one_line(execution.unique_id(node)) for node, _ in zip(execution.states, range(CURRENT_NODES), strict=False)
         ],
         "dataDir": execution.info.directory,
+        "waits": _waits(execution, characters),
         "error": None,
         "message": None,
     }
-    if (failure := execution.failure) is not None:
-        message = _shortened(failure.message)
-        status["error"] = {"code": failure.code, "message": message, "kind": str(failure.kind)}
-        status["message"] = f"{failure.node}: {message}" if failure.node else message
+    if execution.failure is not None:
+        status |= error_of(execution.failure, characters)
+    elif status["waits"]:
+        status["message"] = "{node} waits: {reason}, since {since}, tried {tries} times".format_map(status["waits"][0])
     return status
 
 
-async def encode_status(execution: Execution, now: float, budget: int, storage: Storage) -> dict[str, Any]:
+def error_of(failure: Failure, characters: int = MESSAGE_CHARACTERS) -> dict[str, Any]:
+    """A failure as a status shows it to whoever may read it: without what looks like a credential, and with nothing
+    that acts on the terminal of a kubectl.
+    """
+    message, node = bounded(visible(redact(failure.message)), characters), one_line(failure.node)
+    return {
+        "error": {"code": one_line(failure.code), "message": message, "kind": str(failure.kind)},
+        "message": f"{node}: {message}" if node else message,
+    }
+
+
+async def encode_status(
+    execution: Execution, now: float, budget: int, storage: Storage, characters: int = MESSAGE_CHARACTERS
+) -> dict[str, Any]:
     """The whole status within `budget` bytes of snapshot: smaller detail first, then the object store."""
-    status = head(execution, now)
+    status = head(execution, now, characters)
     status["nodes"], status["nodesReference"] = None, None
     whole = take(execution)
     for snapshot in (whole, without_times(whole)):
@@ -111,12 +130,18 @@ async def decode_status(status: dict[str, Any], storage: Storage) -> Snapshot | 
     return None
 
 
-def _shortened(message: str) -> str:
-    """A message that a head has room for: its begin and its end, where a traceback says most."""
-    if len(message) <= MESSAGE_CHARACTERS:
-        return message
-    half = MESSAGE_CHARACTERS // 2
-    return f"{message[:half]}\n... {len(message) - 2 * half} characters ...\n{message[-half:]}"
+def _waits(execution: Execution, characters: int) -> list[dict[str, Any]] | None:
+    """Nodes whose pods were refused, with the reason: `CURRENT_NODES` of them at most. None if there are none."""
+    waits = []
+    for node, state in execution.states.items():
+        if isinstance(state, Waiting | Launching) and (refusals := state.refusals).reason:
+            since = rfc3339(refusals.since)
+            reason = bounded(one_line(redact(refusals.reason)), characters)
+            unique_id = one_line(execution.unique_id(node))
+            waits.append({"node": unique_id, "reason": reason, "since": since, "tries": refusals.tries})
+            if len(waits) == CURRENT_NODES:
+                break
+    return waits or None
 
 
 def _counts(execution: Execution) -> dict[str, int | None]:

@@ -46,6 +46,7 @@ from propeller.workflow._facts import (
     PodPhase,
     PodSeen,
     Recovered,
+    Refusals,
     Refused,
     Remains,
     Resume,
@@ -53,7 +54,14 @@ from propeller.workflow._facts import (
     Stopped,
     TimeIsUp,
 )
-from propeller.workflow._names import fixed_length_id, label_value, pod_name, unique_node_id
+from propeller.workflow._names import (
+    HASHED_LENGTH,
+    UNIQUE_ID_LENGTH,
+    fixed_length_id,
+    label_value,
+    pod_name,
+    unique_node_id,
+)
 from propeller.workflow._plan import Graph, ItemsGraph, Plan, decode_bindings, parse_plan
 from propeller.workflow._spec import (
     END_NODE,
@@ -80,7 +88,9 @@ __all__ = [
     "ENDED",
     "END_NODE",
     "EXECUTION",
+    "HASHED_LENGTH",
     "START_NODE",
+    "UNIQUE_ID_LENGTH",
     "Adopt",
     "AttemptProven",
     "Cancel",
@@ -127,6 +137,7 @@ __all__ = [
     "Preparing",
     "Recover",
     "Recovered",
+    "Refusals",
     "Refused",
     "Remains",
     "Resume",

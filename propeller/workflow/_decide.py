@@ -54,6 +54,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     cancel: bool = False
     choose: str | None = None
     attempt: int | None = None
+    quiet: bool = False
+    """Whether it is not worth a status of its own: the next one that is written has it."""
     system_failure: bool = False
     """Whether one more attempt failed by the system's fault."""
     system_failures: int = 0
@@ -208,8 +210,8 @@ class _Round:
     def _apply(self, view: NodeView, step: Step) -> None:
         execution, node = self._execution, view.number
         before = execution.states.get(node)
-        only_asks = step.state is not None and step.state == before and step.phase is None
-        self._changed |= not only_asks or step.attempt is not None
+        only_asks = step.quiet or (step.state is not None and step.state == before and step.phase is None)
+        self._changed |= not only_asks or (step.attempt is not None and not step.quiet)
         if execution.phases[node] == NodePhase.NOT_STARTED:
             execution.phases[node] = NodePhase.RUNNING
             execution.started[node] = self._now - execution.created_at

@@ -24,7 +24,7 @@ from flyteidl.core import literals_pb2
 
 from propeller.wire import Literals
 from propeller.workflow._facts import Fact, Failure
-from propeller.workflow._names import pod_name, unique_node_id
+from propeller.workflow._names import PATH_LENGTH, pod_name, shortened, unique_node_id
 from propeller.workflow._plan import Graph, Plan
 from propeller.workflow._spec import ExecutionSpec, NodeKind, NodeSpec
 from propeller.workflow._states import State
@@ -114,6 +114,7 @@ class Frame:
         "number",
         "parent",
         "parent_attempt",
+        "path",
         "unique_id",
     )
 
@@ -128,6 +129,7 @@ class Frame:
         self.ended = False
         self.failure: Failure | None = None
         self.unique_id = ""
+        self.path = ""
         self.directory = ""
 
 
@@ -199,6 +201,7 @@ class Execution:
         frame = Frame(len(self.frames), len(self.phases), graph, parent, parent_attempt, items=items)
         if parent >= 0:
             frame.unique_id = self.unique_id(parent)
+            frame.path = f"{self.path(parent)}/{parent_attempt}/"
             frame.directory = self.output_directory(parent, parent_attempt)
         else:
             frame.directory = self.info.directory
@@ -230,6 +233,12 @@ class Execution:
         """The node's id that is unique in the execution (FlytePropeller's GenerateUniqueID)."""
         frame = self.frame_of(node)
         return unique_node_id(frame.unique_id, frame.parent_attempt, frame.graph.node_id(node - frame.base))
+
+    def path(self, node: int) -> str:
+        """The node's ids from the root on, with the attempts between them: no two nodes have the same."""
+        frame = self.frame_of(node)
+        own = frame.graph.node_id(node - frame.base).replace("~", "~0").replace("/", "~1")
+        return shortened(f"{frame.path}{own}", PATH_LENGTH)
 
     def unique_ids_of_started(self) -> set[str]:
         return {self.unique_id(node) for node, phase in enumerate(self.phases) if phase != NodePhase.NOT_STARTED}

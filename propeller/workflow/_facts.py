@@ -8,14 +8,21 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from propeller.errors import ErrorKind
+from propeller.text import MESSAGE_CHARACTERS, NAME_CHARACTERS, bounded
 
 if TYPE_CHECKING:
     from propeller.workflow._plan import Graph
 
 
+REASON_CHARACTERS = 1024
+"""Of why a node waits: each of 100,000 nodes may wait, and a status holds all of it."""
+
+
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why an attempt, a node or an execution failed. `recoverable` failures may be tried again within their kind's
     budget.
+
+    What a task, a node's kubelet or a status has to say is bounded here, whatever way it came: begin and end are kept.
     """
 
     code: str
@@ -24,6 +31,31 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     recoverable: bool = False
     node: str = ""
     attempt: int = 0
+
+    def __post_init__(self) -> None:
+        limits = {"code": NAME_CHARACTERS, "message": MESSAGE_CHARACTERS, "node": NAME_CHARACTERS}
+        for field, limit in limits.items():
+            if len(text := getattr(self, field)) > limit:
+                msgspec.structs.force_setattr(self, field, bounded(text, limit))
+
+
+class Refusals(msgspec.Struct, frozen=True, array_like=True):
+    """What the creates of one attempt's pod have met so far: refused `tries` times in a row, the first time at `since`
+    (epoch seconds), the last time for `reason`. `denied` is when the platform first denied what it denies still; 0 if
+    it was no denial the last time.
+    """
+
+    tries: int = 0
+    since: float = 0.0
+    denied: float = 0.0
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.reason) > REASON_CHARACTERS:
+            msgspec.structs.force_setattr(self, "reason", bounded(self.reason, REASON_CHARACTERS))
+
+
+NOT_REFUSED = Refusals()
 
 
 class PodPhase(enum.IntEnum):
@@ -89,11 +121,12 @@ class NotRecovered(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """There is no room now: quota, throttling. Try again after `after` seconds."""
+    """The pod cannot be created now: quota, throttling, a policy. Try again after `after` seconds."""
 
     attempt: int
     reason: str
     after: float
+    refusals: Refusals = NOT_REFUSED
 
 
 class EffectFailed(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ them.
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from functools import lru_cache
 
@@ -17,6 +18,12 @@ POD_NAME_LENGTH = 50
 """FlytePropeller's IDMaxLength: short enough to be a label value too."""
 
 UNIQUE_ID_LENGTH = 20
+
+HASHED_LENGTH = 8
+"""Of an id that was longer: "f" and 32 bits in base32."""
+
+PATH_LENGTH = 200
+"""Characters of a node's path that are shown as they are: nesting without end must not make texts without end."""
 
 REMEMBERED = 16_384
 """Names that are kept: a node's are asked for some ten times while it runs."""
@@ -36,6 +43,11 @@ def fixed_length_id(parts: tuple[str, ...], length: int) -> str:
     return (
         "f" + base64.b32encode(fnv1a_32(joined.encode()).to_bytes(4, "big")).rstrip(b"=").translate(_ENCODING).decode()
     )
+
+
+def shortened(text: str, length: int) -> str:
+    """The text, or its digest of 128 bits if it is longer."""
+    return text if len(text) <= length else "~" + hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 @lru_cache(REMEMBERED)

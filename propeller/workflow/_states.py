@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from propeller.workflow._facts import Failure
+from propeller.text import bounded
+from propeller.workflow._facts import NOT_REFUSED, REASON_CHARACTERS, Failure, Refusals
 
 
 class Launching(msgspec.Struct, frozen=True, tag="L", array_like=True):
@@ -14,15 +15,21 @@ class Launching(msgspec.Struct, frozen=True, tag="L", array_like=True):
 
     attempt: int
     since: float
+    refusals: Refusals = NOT_REFUSED
 
 
 class Waiting(msgspec.Struct, frozen=True, tag="W", array_like=True):
-    """No room, or a pause before the next attempt. Next: Launching when the time comes."""
+    """No room, a refusal, or a pause before the next attempt. Next: Launching when the time comes."""
 
     attempt: int
     until: float
     since: float
     reason: str
+    refusals: Refusals = NOT_REFUSED
+
+    def __post_init__(self) -> None:
+        if len(self.reason) > REASON_CHARACTERS:
+            msgspec.structs.force_setattr(self, "reason", bounded(self.reason, REASON_CHARACTERS))
 
 
 class Running(msgspec.Struct, frozen=True, tag="R", array_like=True):

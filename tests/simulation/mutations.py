@@ -8,7 +8,7 @@ from typing import Any
 from unittest import mock
 
 from propeller.controller import _checkpoint, _controller, _live, _loading
-from propeller.handlers import STEPS, _act, _pods, _task
+from propeller.handlers import STEPS, Services, _act, _pods, _task
 from propeller.kube import Pod
 from propeller.reconcile import WorkQueue
 from propeller.status import encode_status
@@ -66,7 +66,7 @@ def _the_fence_never_holds() -> AbstractContextManager[Any]:
 
 
 def _attempts_that_pods_prove_are_ignored() -> AbstractContextManager[Any]:
-    return mock.patch.object(_loading, "attempt_of", return_value=None)
+    return mock.patch.object(_loading, "proven_by", return_value={})
 
 
 def _timers_are_forgotten() -> AbstractContextManager[Any]:
@@ -137,8 +137,8 @@ def _places_of_what_ran_before_a_restart_are_given_away() -> AbstractContextMana
 def _that_a_pod_runs_is_news_though_nobody_follows_it() -> AbstractContextManager[Any]:
     adopted = _pods._adopted
 
-    def trusting(node: NodeView, attempt: int, pod: Pod, *, followed: bool) -> tuple[Fact, ...]:
-        return adopted(node, attempt, pod, followed=True)
+    def trusting(node: NodeView, attempt: int, pod: Pod, services: Services, *, followed: bool) -> tuple[Fact, ...]:
+        return adopted(node, attempt, pod, services, followed=True)
 
     return mock.patch.object(_pods, "_adopted", trusting)
 

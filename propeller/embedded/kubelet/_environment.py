@@ -75,7 +75,9 @@ def resolve(
 
 def expand(text: str, env: Mapping[str, str]) -> str:
     """Replace `$(NAME)` by its value; `$$(NAME)` stays `$(NAME)`, and so does a name that is unknown."""
-    return _REFERENCE.sub(lambda m: "$" if m[1] is None else env.get(m[1], m[0]), text)
+    closed, bracket, rest = text.rpartition(")")  # behind the last bracket no reference ends, so none is looked for
+    expanded = _REFERENCE.sub(lambda m: "$" if m[1] is None else env.get(m[1], m[0]), closed + bracket)
+    return expanded + rest.replace("$$", "$")
 
 
 def expand_all(words: Iterable[str], env: Mapping[str, str]) -> tuple[str, ...]:

@@ -18,6 +18,8 @@ from propeller.embedded.kubelet._environment import Reference, object_data
 from propeller.errors import Invalid
 from propeller.kube._objects import Raw
 
+_NOT_IN_VARIABLES = re.compile(r"[^A-Z0-9]")
+
 
 class PodDirectory:
     """The directory of one pod, readable by its owner only."""
@@ -75,7 +77,7 @@ class PodDirectory:
             link.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not link.exists():
                 link.symlink_to(directory)
-            found["PROPELLER_VOLUME_" + re.sub(r"[^A-Z0-9]", "_", mount["name"].upper())] = str(directory)
+            found["PROPELLER_VOLUME_" + _NOT_IN_VARIABLES.sub("_", mount["name"].upper())] = str(directory)
         return found
 
 

@@ -14,12 +14,17 @@ from typing import Any
 _STEP = re.compile(
     r"""
       \.?(?P<member>(?:[^.\[\\'"]|\\.)+)
-    | \.?\[\s*(?P<quote>['"])(?P<quoted>.*?)(?P=quote)\s*\]
-    | \[\s*(?P<index>-?\d+|\*)\s*\]
-    | \[\?\(\s*@(?P<path>[^=!<>]*?)\s*(?P<operator>==|!=)\s*(?P<value>'[^']*'|"[^"]*"|[^)]*?)\s*\)\]
+    | \.?\[\s*+(?P<quote>['"])(?P<quoted>.*?)(?P=quote)\s*\]
+    | \[\s*+(?P<index>-?\d++|\*)\s*+\]
+    | \[\?\(\s*+@(?P<path>[^=!<>]*+)(?P<operator>==|!=)\s*+(?P<value>(?:'[^']*'|"[^"]*")\s*+|[^)]*+)\)\]
     """,
     re.VERBOSE,
 )
+
+_ESCAPED = re.compile(r"\\(.)")
+
+MOST_STEPS = 100
+"""Of a path: as deep as objects are read."""
 
 _Step = tuple[str, str, str, str]
 """What it does, and what with: member name, index, or the path, operator and value of a filter."""
@@ -48,18 +53,20 @@ def _steps(path: str) -> tuple[_Step, ...]:
     steps: list[_Step] = []
     position = 0
     while position < len(text):
+        if len(steps) == MOST_STEPS:
+            raise BadPath(f"a JSON path that columns may use has {MOST_STEPS} steps at most")
         match = _STEP.match(text, position)
         if match is None:
             raise BadPath(f"{path!r} is no JSON path that columns may use; it goes wrong at {text[position:]!r}")
         position = match.end()
         if match["member"] is not None:
-            steps.append(("member", re.sub(r"\\(.)", r"\1", match["member"]), "", ""))
+            steps.append(("member", _ESCAPED.sub(r"\1", match["member"]), "", ""))
         elif match["quote"]:
             steps.append(("member", match["quoted"].replace("\\", ""), "", ""))
         elif match["index"]:
             steps.append(("index", match["index"], "", ""))
         else:
-            steps.append(("filter", match["path"], match["operator"], match["value"].strip("'\"")))
+            steps.append(("filter", match["path"].rstrip(), match["operator"], match["value"].rstrip().strip("'\"")))
     return tuple(steps)
 
 

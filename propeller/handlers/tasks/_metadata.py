@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from propeller.handlers._task import SYSTEM_RETRIES
 from propeller.handlers.tasks._settings import PodSettings
-from propeller.workflow import Execution, NodeView, label_value
+from propeller.workflow import HASHED_LENGTH, Execution, NodeView, label_value
 
 if TYPE_CHECKING:
     from propeller.handlers.tasks._shape import Shape
@@ -17,6 +17,11 @@ NODE_ANNOTATION = "propeller/node"
 ATTEMPT_ANNOTATION = "propeller/attempt"
 SYSTEM_FAILURES_ANNOTATION = "propeller/system-failures"
 """How many of the attempts before this one were the system's fault: they have a budget of their own."""
+
+PATH_ANNOTATION = "propeller/path"
+"""The node's ids from the root on, with the attempts between them. A unique id may be shortened to a hash, or be what
+another node is called: this never is. Left out if the unique id can be neither.
+"""
 
 PRIMARY_CONTAINER = "primary_container_name"
 EXECUTION_LABEL = "execution-id"
@@ -46,9 +51,16 @@ def metadata(node: NodeView, attempt: int, shape: Shape, settings: PodSettings) 
             NODE_ANNOTATION: execution.unique_id(node.number),
             ATTEMPT_ANNOTATION: str(attempt),
             SYSTEM_FAILURES_ANNOTATION: str(execution.system_failures.get(node.number, 0)),
+            **_path(execution, node.number),
         },
         "ownerReferences": owners,
     }
+
+
+def _path(execution: Execution, node: int) -> dict[str, str]:
+    unique_id, path = execution.unique_id(node), execution.path(node)
+    is_plain = path == unique_id and "-" not in path and not (path.startswith("f") and len(path) == HASHED_LENGTH)
+    return {} if is_plain else {PATH_ANNOTATION: path}
 
 
 def _of_execution(execution: Execution) -> tuple[dict[str, str], dict[str, str], list[dict[str, Any]]]:

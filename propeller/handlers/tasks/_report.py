@@ -18,7 +18,6 @@ from propeller.handlers.tasks._ends import (
     primary_of,
     remains_of,
 )
-from propeller.handlers.tasks._metadata import ATTEMPT_ANNOTATION, NODE_ANNOTATION, SYSTEM_FAILURES_ANNOTATION
 from propeller.kube import ContainerStatus, ContainerTerminated, ContainerWaiting, Pod
 from propeller.workflow import Failure, PodPhase, PodSeen, Remains
 
@@ -42,11 +41,8 @@ _USERS_WAITING = {
 """What keeps a container from starting through the user's fault, and whether another attempt may mend it."""
 
 
-def report(pod: Pod) -> PodSeen | None:
-    """The pod's news, or None where it is not one of ours."""
-    attempt = attempt_of(pod)
-    if attempt is None:
-        return None
+def report(pod: Pod, attempt: int) -> PodSeen:
+    """The news of the pod of this attempt."""
     seen = _report(pod, attempt)
     if seen.phase in _UNDECIDED and not is_being_deleted(pod):
         return seen
@@ -58,26 +54,6 @@ def report(pod: Pod) -> PodSeen | None:
 def is_alive(pod: Pod) -> bool:
     """Whether it runs, or will, until it is told to stop."""
     return remains_of(pod) is Remains.RUNNING
-
-
-def node_of(pod: Pod) -> str:
-    """The unique id of its node; "" where it is not one of ours."""
-    return (pod.metadata.annotations or {}).get(NODE_ANNOTATION, "")
-
-
-def attempt_of(pod: Pod) -> int | None:
-    """Which attempt of its node the pod is; None where it is not one of ours."""
-    return _number(pod, ATTEMPT_ANNOTATION)
-
-
-def system_failures_of(pod: Pod) -> int:
-    """How many attempts before this one failed by the system's fault."""
-    return _number(pod, SYSTEM_FAILURES_ANNOTATION) or 0
-
-
-def _number(pod: Pod, annotation: str) -> int | None:
-    text = (pod.metadata.annotations or {}).get(annotation, "")
-    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def _report(pod: Pod, attempt: int) -> PodSeen:

@@ -26,6 +26,9 @@ _NAMES = {
 }
 """STORAGE, which Kubernetes does not know, is left out as in Flyte."""
 
+LONGEST_QUANTITY = 64
+"""Characters: more than any amount that Kubernetes can hold exactly."""
+
 _QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:[eE]([+-]?\d{1,3})|([numkMGTPE]|[KMGTPE]i)?)", re.ASCII)
 _SUFFIXES = {
     "n": Decimal("1e-9"),
@@ -78,9 +81,15 @@ def within(own: Requirements, platform: TaskResources) -> Requirements:
     return {key: value for key, value in (("requests", cut_requests), ("limits", cut_limits)) if value}
 
 
-@lru_cache(1024)
 def quantity(text: str) -> Decimal:
     """A Kubernetes quantity ("500m", "1Gi", "1e3") as a number; raises Invalid."""
+    if len(text) > LONGEST_QUANTITY:
+        raise Invalid(f"a quantity has {len(text)} characters, and at most {LONGEST_QUANTITY} are read")
+    return _number(text)
+
+
+@lru_cache(1024)
+def _number(text: str) -> Decimal:
     found = _QUANTITY.fullmatch(text)
     if found is None:
         raise Invalid(f"{text!r} is not a quantity; write it like 500m, 2 or 1Gi")

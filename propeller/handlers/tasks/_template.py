@@ -15,7 +15,7 @@ from propeller.errors import Invalid
 from propeller.storage import literal_to_text
 from propeller.wire import ByName
 
-_TEMPLATE = re.compile(r"\{\{\s*[.$](?:inputs\.(?P<input>[^}\s]+)|(?P<name>[A-Za-z]+))\s*\}\}", re.IGNORECASE)
+_TEMPLATE = re.compile(r"\{\{\s*+[.$](?:inputs\.(?P<input>[^{}\s]++)|(?P<name>[A-Za-z]++))\s*+\}\}", re.IGNORECASE)
 
 
 class Place(NamedTuple):

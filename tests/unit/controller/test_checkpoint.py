@@ -13,10 +13,12 @@ from propeller.controller import workflow_crd
 from propeller.controller._checkpoint import Checkpointer, Foreign
 from propeller.controller._resource import WORKFLOWS, mark_of
 from propeller.embedded.server import ApiServer
+from propeller.embedded.server._writes import MAX_OBJECT_BYTES
 from propeller.handlers import STEPS
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Client, Raw
+from propeller.status import decode_status
 from propeller.storage import MemoryStore, Storage
-from propeller.workflow import Execution, ExecutionInfo, WorkflowPhase, begin
+from propeller.workflow import Execution, ExecutionInfo, Failure, WorkflowPhase, begin
 from tests.unit.workflow import drive
 
 
@@ -40,6 +42,55 @@ async def test_a_foreign_status_is_noticed_where_both_snapshots_are_in_the_objec
         with pytest.raises(Foreign):
             await checkpointer.write(mine, version, mark_of({}))
         assert (await client.get(WORKFLOWS, "e", "ns")).phase is WorkflowPhase.FAILED
+
+
+async def test_a_status_that_the_server_has_no_room_for_is_shortened_and_offloaded() -> None:
+    clock = LoopClock()
+    async with (
+        ApiServer(clock=clock, randomness=random.Random(0)) as server,
+        Storage(stores={"memory": MemoryStore()}) as storage,
+    ):
+        client, created = await _created(server, clock, almost_too_large=True)
+        uid, version = created["metadata"]["uid"], created["metadata"]["resourceVersion"]
+        execution = _execution(drive.graph(drive.task("a")), uid)
+        execution.phase = WorkflowPhase.FAILED
+        execution.failure = Failure("E", "begin " + "".join(random.Random(1).choices("abcdefgh", k=20_000)))
+        checkpointer = Checkpointer(client, storage, Checkpoint(), clock, subresource=True)
+        await checkpointer.write(execution, version, mark_of({}))
+        status = (await client.get(WORKFLOWS, "e", "ns")).status
+        assert status["message"].startswith("begin ")
+        assert len(status["message"]) <= 256
+        snapshot = await decode_status(status, storage)
+        assert snapshot is not None
+        assert snapshot.failure == execution.failure
+
+
+async def test_a_rejection_that_the_server_has_no_room_for_is_shortened() -> None:
+    clock = LoopClock()
+    async with (
+        ApiServer(clock=clock, randomness=random.Random(0)) as server,
+        Storage(stores={"memory": MemoryStore()}) as storage,
+    ):
+        client, created = await _created(server, clock, almost_too_large=True)
+        workflow = await client.get(WORKFLOWS, "e", "ns")
+        checkpointer = Checkpointer(client, storage, Checkpoint(), clock, subresource=True)
+        await checkpointer.reject(
+            workflow, Failure("BadWorkflow", "x" * 20_000), created["metadata"]["resourceVersion"]
+        )
+        status = (await client.get(WORKFLOWS, "e", "ns")).status
+        assert status["phase"] == WorkflowPhase.FAILED
+        assert 0 < len(status["message"]) <= 256
+
+
+async def _created(server: ApiServer, clock: LoopClock, *, almost_too_large: bool) -> tuple[Client, Raw]:
+    """A workflow `ns/e`; one that is almost too large leaves 2 KiB until the server refuses its object."""
+    client = Client(server.transport(), clock=clock)
+    await client.create(CUSTOM_RESOURCE_DEFINITIONS, workflow_crd())
+    await client.create(NAMESPACES, {"metadata": {"name": "ns"}})
+    resource: Raw = {"metadata": {"name": "e"}, "spec": drive.graph(drive.task("a"))}
+    if almost_too_large:
+        resource["inputs"] = {"padding": "x" * (MAX_OBJECT_BYTES - 2_048 - len(str(resource)))}
+    return client, await client.create(WORKFLOWS.typed(Raw), resource, "ns")
 
 
 def _execution(root: dict[str, object], uid: str) -> Execution:

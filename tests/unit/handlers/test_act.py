@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -11,8 +10,9 @@ import orjson
 import pytest
 from flyteidl.core import tasks_pb2
 
+from propeller.config import Launches
 from propeller.errors import ErrorKind, StorageError, Unavailable
-from propeller.handlers import Inputs, Later, Services, Tries, _act, _pods, act
+from propeller.handlers import Gates, Inputs, Later, Services, Tries, _act, _pods, act
 from propeller.handlers.tasks import PodSettings
 from propeller.kube import Client, Pod, Request, Response, Stream
 from propeller.storage import MemoryStore, Storage
@@ -93,6 +93,26 @@ def status(code: int, reason: str, message: str, **headers: str) -> Response:
     return Response(status=code, headers=headers, body=orjson.dumps(body))
 
 
+class At:
+    """A clock that stands where a test puts it."""
+
+    def __init__(self, time: float) -> None:
+        self.time = time
+
+    def now(self) -> float:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time
+
+
+def invalid(field: str) -> Response:
+    """As the API server's own validation answers."""
+    body = {"reason": "Invalid", "code": 422, "message": f'Pod "e-n0-0" is invalid: {field}: Required value'}
+    causes = [{"reason": "FieldValueRequired", "message": "Required value", "field": field}]
+    return Response(status=422, body=orjson.dumps(body | {"details": {"name": "e-n0-0", "causes": causes}}))
+
+
 class Bench:
     """One execution, the pods of its cluster, and the services that effects work with."""
 
@@ -100,13 +120,15 @@ class Bench:
         self.world = World(root, tasks, **world)
         self.server = Pods()
         self.cached: dict[str, Pod] = {}
+        self.clock = At(1000.0)
+        self.gates = Gates(Launches(), self.clock, lambda low, high: (low + high) / 2)
         self.services = self._services(self.world.storage)
         for node in ("n0",):
             self.world.execution.phases[self.world.node(node).number] = NodePhase.RUNNING
 
     def _services(self, storage: Storage) -> Services:
         settings = PodSettings(raw_output_prefix="memory://raw")
-        return Services(Client(self.server), self.cached, storage, Inputs(storage), settings)
+        return Services(Client(self.server), self.cached, storage, Inputs(storage), settings, self.gates)
 
     def with_store(self, store: MemoryStore) -> None:
         self.services = self._services(Storage(stores={"memory": store}))
@@ -173,9 +195,9 @@ async def test_a_pod_that_vanishes_between_two_looks_is_asked_for_again_later() 
     [
         (status(403, "Forbidden", "exceeded quota: pods"), _pods.QUOTA_RETRY_SECONDS),
         (status(429, "TooManyRequests", "slow down", **{"retry-after": "7"}), 7.0),
-        (status(500, "InternalError", "etcd is away"), _pods.UNAVAILABLE_RETRY_SECONDS),
-        (status(409, "Conflict", "try again"), _pods.UNAVAILABLE_RETRY_SECONDS),
-        (Unavailable("no answer"), _pods.UNAVAILABLE_RETRY_SECONDS),
+        (status(500, "InternalError", "etcd is away"), Launches().pause),
+        (status(409, "Conflict", "try again"), Launches().pause),
+        (Unavailable("no answer"), Launches().pause),
     ],
 )
 async def test_a_server_without_room_or_answer_is_tried_later(answer: Any, after: float) -> None:
@@ -187,20 +209,19 @@ async def test_a_server_without_room_or_answer_is_tried_later(answer: Any, after
 
 
 @pytest.mark.parametrize(
-    ("answer", "code", "kind", "recoverable"),
+    ("answer", "code"),
     [
-        (status(422, "Invalid", "spec.containers[0].image: Required"), "BadTaskFormat", ErrorKind.USER, False),
-        (status(400, "BadRequest", "no"), "BadTaskFormat", ErrorKind.USER, False),
-        (status(413, "RequestEntityTooLarge", "big"), "EntityTooLarge", ErrorKind.USER, False),
-        (status(403, "Forbidden", "violates PodSecurity"), "RuntimeFailure", ErrorKind.SYSTEM, True),
+        (invalid("spec.containers[0].image"), "BadTaskFormat"),
+        (status(400, "BadRequest", "Pod in version v1 cannot be handled as a Pod"), "BadTaskFormat"),
+        (status(413, "RequestEntityTooLarge", "big"), "EntityTooLarge"),
     ],
 )
-async def test_a_rejected_pod_fails_in_flytes_codes(answer: Any, code: str, kind: ErrorKind, recoverable: bool) -> None:
+async def test_a_pod_that_is_itself_wrong_fails_at_once_as_the_users_in_flytes_codes(answer: Any, code: str) -> None:
     of = bench()
     of.server.answers = [answer]
     (found,) = await of.do(Launch, 0)
     assert isinstance(found, EffectFailed)
-    assert (found.failure.code, found.failure.kind, found.failure.recoverable) == (code, kind, recoverable)
+    assert (found.failure.code, found.failure.kind, found.failure.recoverable) == (code, ErrorKind.USER, False)
 
 
 async def test_a_task_that_cannot_be_a_pod_fails_for_good() -> None:
@@ -314,12 +335,15 @@ async def test_stop_and_adopt_wait_for_as_long_as_the_server_does_not_answer() -
     assert not of.server.objects
 
 
-async def test_a_stop_that_is_not_allowed_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("effect", [StopPod, Adopt, Expire])
+async def test_what_concerns_a_pod_that_exists_waits_until_it_is_allowed(effect: Callable[..., Any]) -> None:
     of = bench()
-    of.server.answers = [status(403, "Forbidden", "cannot delete pods")]
-    with caplog.at_level(logging.WARNING):
-        assert await of.do(StopPod, 0) == (Stopped(0),)
-    assert "the pod of attempt 0 may go on: get pods ns/e-n0-0: cannot delete pods" in caplog.text
+    await of.do(Launch, 0)
+    of.server.objects["e-n0-0"]["status"] = {"phase": "Succeeded"}
+    of.server.answers = [status(403, "Forbidden", "pods is forbidden: User cannot")] * 1000
+    (found, *_) = await of.do(effect, 0)
+    assert isinstance(found, Stopped | Launched | PodSeen)
+    assert not of.server.answers
 
 
 class Flaky(MemoryStore):
@@ -377,7 +401,11 @@ async def test_a_launch_waits_for_the_store_and_says_so() -> None:
     of = bench()
     of.with_store(Flaky(of.world.blobs, 1))
     (found,) = await of.do(Launch, 0)
-    assert found == Refused(0, "memory://m/e/n0/data/inputs.pb is out of reach", _pods.STORAGE_RETRY_SECONDS)
+    assert isinstance(found, Refused)
+    assert (found.reason, found.after) == (
+        "memory://m/e/n0/data/inputs.pb is out of reach",
+        _pods.STORAGE_RETRY_SECONDS,
+    )
     assert not of.server.requests
 
 

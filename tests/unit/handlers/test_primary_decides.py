@@ -27,8 +27,7 @@ def _named(name: str, status: dict[str, Any]) -> dict[str, Any]:
 
 def _verdict(of: Pod) -> tuple[Any, ...] | None:
     """What an attempt's end is to its node; None while it has none."""
-    seen = report(of)
-    assert seen is not None
+    seen = report(of, 1)
     if seen.phase in {PodPhase.PENDING, PodPhase.RUNNING}:
         return None
     return seen.phase, seen.failure and (seen.failure.code, seen.failure.kind, seen.failure.recoverable)
@@ -110,7 +109,7 @@ SIDE = container("proxy", running={})
     ],
 )
 def test_what_is_left_of_a_pod_whose_attempt_is_over(of: Pod, remains: Remains, alive: bool) -> None:
-    seen = report(of)
+    seen = report(of, 1)
     assert isinstance(seen, PodSeen)
     assert (seen.remains, is_alive(of)) == (remains, alive)
     assert (seen.grace > 0) is (remains is not Remains.NOTHING)

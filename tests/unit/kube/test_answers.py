@@ -10,6 +10,7 @@ from propeller.errors import (
     AlreadyExists,
     Conflict,
     Denied,
+    Malformed,
     NotFound,
     PropellerError,
     Rejected,
@@ -18,6 +19,7 @@ from propeller.errors import (
     Throttled,
     TooLarge,
     Unavailable,
+    WebhookUnavailable,
 )
 from propeller.kube import Response
 from propeller.kube._answers import check
@@ -33,7 +35,9 @@ def error_of(response: Response) -> PropellerError:
 @pytest.mark.parametrize(
     ("code", "reason", "message", "expected"),
     [
-        (400, "BadRequest", "no", Rejected),
+        (400, "BadRequest", "no", Malformed),
+        (422, "Invalid", 'admission webhook "w" denied the request: no', Denied),
+        (500, "InternalError", 'Internal error occurred: failed calling webhook "w": no', WebhookUnavailable),
         (401, "Unauthorized", "Unauthorized", Denied),
         (403, "Forbidden", "pods is forbidden", Denied),
         (403, "Forbidden", 'pods "a" is forbidden: exceeded quota: q, requested: pods=1', Throttled),

@@ -71,6 +71,7 @@ def test_an_access_key_of_aws_is_masked() -> None:
         "3 tokens left: waiting",
         "took 0.3 s: fine",
         "http://host:8080/path@x",
+        "exceeded quota: q, requested: count/secrets=1, used: count/secrets=12",
         "author: me, authority=you",
         "cannot reach https://host:443/api: refused",
         "2026-01-02T03:04:05Z",

@@ -1,0 +1,105 @@
+"""What a pod says of itself in its annotations, as far as it can be believed.
+
+Guarantees
+    A number that no attempt can have is none. A claim counts only if the pod's own name follows from it: whoever may
+    patch annotations cannot make one pod speak for another node or attempt.
+    A pod whose annotations are missing or damaged is what its name says.
+Assumptions
+    The caller has checked the owner reference.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from propeller.handlers._task import SYSTEM_RETRIES
+from propeller.handlers._time_limits import MOST_ATTEMPTS
+from propeller.handlers.tasks._metadata import (
+    ATTEMPT_ANNOTATION,
+    NODE_ANNOTATION,
+    PATH_ANNOTATION,
+    SYSTEM_FAILURES_ANNOTATION,
+)
+from propeller.kube import Pod
+from propeller.workflow import UNIQUE_ID_LENGTH as LONGEST_NODE
+from propeller.workflow import AttemptProven, Execution, pod_name
+
+_NUMBER = re.compile(r"[0-9]{1,3}")
+
+
+class Claim(NamedTuple):
+    """Which attempt of which node a pod is; `node` is the unique id."""
+
+    node: str
+    attempt: int
+
+
+def attempt_of(pod: Pod) -> int | None:
+    """The attempt that the pod's annotation names; None if it names none."""
+    return _number(pod.metadata.annotations, ATTEMPT_ANNOTATION, MOST_ATTEMPTS)
+
+
+def claim_of(pod: Pod, execution: str) -> Claim | None:
+    """What the pod claims to be, if its name says the same. `execution` is the name of its FlyteWorkflow."""
+    annotations, name = pod.metadata.annotations or {}, pod.metadata.name
+    node = annotations.get(NODE_ANNOTATION, "")
+    if not 0 < len(node) <= LONGEST_NODE:
+        return None
+    for attempt in (attempt_of(pod), _bounded(name.rpartition("-")[2], MOST_ATTEMPTS)):
+        if attempt is not None and pod_name(execution, node, attempt) == name:
+            return Claim(node, attempt)
+    return None
+
+
+def attempt_at(execution: Execution, node: int, pod: Pod) -> int | None:
+    """Which attempt of this node the pod is, by its name; None if it is another attempt than the current one, and its
+    annotation does not say which.
+    """
+    name, current = pod.metadata.name, execution.attempts[node]
+    claimed = attempt_of(pod)
+    if claimed is not None and execution.pod_name(node, claimed) == name:
+        return claimed
+    return current if execution.pod_name(node, current) == name else None
+
+
+def is_of(execution: Execution, node: int, attempt: int, pod: Pod) -> bool:
+    """Whether a pod under the name of this node's attempt is that attempt's: false if it claims another one whose name
+    is the same (by letter case, characters that names cannot have, or a hash).
+    """
+    claim = claim_of(pod, execution.info.name)
+    if claim is None:
+        return True
+    path = (pod.metadata.annotations or {}).get(PATH_ANNOTATION)
+    return claim == (execution.unique_id(node), attempt) and (path is None or path == execution.path(node))
+
+
+def proven_by(execution: str, pods: Iterable[Pod]) -> dict[str, AttemptProven]:
+    """By unique node id, the last attempt that pods of the execution prove.
+
+    Every attempt before it has left its pod, but for those that the system took away, which are few: an attempt with
+    more missing before it is nobody's of ours.
+    """
+    claims: dict[str, dict[int, int]] = {}
+    for pod in pods:
+        if (claim := claim_of(pod, execution)) is not None:
+            failures = _number(pod.metadata.annotations, SYSTEM_FAILURES_ANNOTATION, SYSTEM_RETRIES) or 0
+            claims.setdefault(claim.node, {})[claim.attempt] = min(failures, claim.attempt)
+    proven = {}
+    for node, attempts in claims.items():
+        found = [attempt for before, attempt in enumerate(sorted(attempts)) if attempt - before <= SYSTEM_RETRIES]
+        if found:
+            proven[node] = AttemptProven(found[-1], attempts[found[-1]])
+    return proven
+
+
+def _number(annotations: Mapping[str, str] | None, name: str, most: int) -> int | None:
+    return _bounded((annotations or {}).get(name, ""), most)
+
+
+def _bounded(text: str, most: int) -> int | None:
+    """A number of ASCII digits, as we write it, from 0 to `most`."""
+    if not _NUMBER.fullmatch(text) or (number := int(text)) > most or str(number) != text:
+        return None
+    return number

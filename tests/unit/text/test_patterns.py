@@ -1,0 +1,187 @@
+"""What a stranger's text costs grows with its length, and not with its square: every pattern and every parser."""
+
+from __future__ import annotations
+
+import gc
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from propeller.compiler._explain import short_name
+from propeller.compiler._quantity import canonical_quantity
+from propeller.embedded.kubelet._environment import expand
+from propeller.embedded.server._jsonpath import BadPath, find
+from propeller.errors import PropellerError
+from propeller.handlers._time_limits import parse_duration
+from propeller.handlers.tasks._resources import quantity
+from propeller.handlers.tasks._template import parse
+from propeller.kube import parse_field_selector, parse_label_selector
+from propeller.kube._decoding import _flattened
+from propeller.redaction import redact
+from propeller.text import bounded, one_line, visible, visible_json
+from propeller.workflow import label_value
+from tests.unit.text.patterns import Found, calls_of_re, hostile_texts, patterns
+
+SMALL, LARGE = 1_500, 12_000
+MOST = (LARGE / SMALL) ** 1.6
+"""How much more the large text may cost: linear is 8 times, quadratic 64, and between is room for a busy machine."""
+
+GUARDED = {
+    "propeller.compiler._quantity._QUANTITY": "texts of a bounded length alone are read",
+    "propeller.handlers.tasks._resources._QUANTITY": "texts of a bounded length alone are read",
+    "propeller.embedded.kubelet._environment._REFERENCE": "what follows the last bracket is not searched",
+}
+"""Patterns whose functions see to it; these are tested below."""
+
+EVERYTHING = patterns()
+
+
+@pytest.fixture(autouse=True)
+def _no_collector() -> Iterator[None]:
+    """Its cost depends on what else the process holds."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def _seconds(action: Callable[[], object]) -> float:
+    """Of CPU, the best of three, with at least a hundred microseconds each."""
+    best = float("inf")
+    for _ in range(3):
+        times, taken = 0, 0.0
+        start = time.process_time()
+        while taken < 1e-4:
+            action()
+            times += 1
+            taken = time.process_time() - start
+        best = min(best, taken / times)
+    return best
+
+
+def grows_too_fast(action: Callable[[Any], object], small: Any, large: Any) -> bool:
+    """Whether the ratio of both costs is more than it may be, three times in a row."""
+    return all(_seconds(lambda: action(large)) > MOST * _seconds(lambda: action(small)) for _ in range(3))
+
+
+def _uses(found: Found) -> list[Callable[[Any], object]]:
+    """What the package does with the pattern."""
+    nothing: Any = "" if isinstance(found.pattern.pattern, str) else b""
+    special: dict[str, Callable[[Any], object]] = {
+        "sub": lambda text: found.pattern.sub(nothing, text),
+        "finditer": lambda text: list(found.pattern.finditer(text)),
+    }
+    return [special.get(method) or getattr(found.pattern, method) for method in sorted(found.methods)]
+
+
+@pytest.mark.parametrize("found", EVERYTHING, ids=[found.place for found in EVERYTHING])
+def test_a_pattern_costs_time_in_proportion_to_the_text(found: Found) -> None:
+    if found.place in GUARDED:
+        pytest.skip(GUARDED[found.place])
+    assert found.methods, "nothing in the package calls it by this name: how is it used?"
+    for action in _uses(found):
+        for small, large in zip(hostile_texts(found.pattern, SMALL), hostile_texts(found.pattern, LARGE), strict=True):
+            assert not grows_too_fast(action, small, large), f"{found.place}: {small[:60]!r}..."
+
+
+def test_every_pattern_is_held_by_a_module_so_that_it_is_tested() -> None:
+    """But those that the author of a CRD gives, for an API server of their own."""
+    others = {(str(path), pattern) for path, _, pattern in calls_of_re()}
+    assert others == {
+        ("embedded/server/_strategies/_definitions.py", "schema['pattern']"),
+        ("embedded/server/_structural.py", "text"),
+    }
+
+
+@pytest.mark.parametrize(
+    "quadratic",
+    [r"(?:password|secret)\w*\s*=", r"\beyJ[\w-]{8,}\.", r"(\d+)(?:ms|s)", r"\{\{\.([^}\s]+)\}\}", r"\$\(([^)]*)\)"],
+)
+def test_the_texts_are_hostile_enough_to_find_a_pattern_that_is_quadratic(quadratic: str) -> None:
+    pattern = re.compile(quadratic)
+    texts = zip(hostile_texts(pattern, SMALL), hostile_texts(pattern, LARGE), strict=True)
+    assert any(grows_too_fast(lambda text: list(pattern.finditer(text)), small, large) for small, large in texts)
+
+
+def _refused(function: Callable[[Any], object]) -> Callable[[Any], object]:
+    def call(text: Any) -> object:
+        try:
+            return function(text)
+        except (PropellerError, BadPath) as error:
+            return str(error)
+
+    return call
+
+
+FUNCTIONS: dict[str, Callable[[Any], object]] = {
+    "redact": redact,
+    "visible": visible,
+    "one_line": one_line,
+    "bounded": bounded,
+    "parse_duration": parse_duration,
+    "quantity": _refused(quantity),
+    "canonical_quantity": canonical_quantity,
+    "parse": parse,
+    "label_value": label_value,
+    "parse_label_selector": _refused(parse_label_selector),
+    "parse_field_selector": _refused(parse_field_selector),
+    "find": _refused(lambda text: list(find({}, text))),
+    "expand": lambda text: expand(text, {}),
+    "short_name": short_name,
+    "visible_json": lambda text: visible_json(text.encode()),
+    "_flattened": lambda text: _flattened(text.encode()),
+}
+
+PUMPS = (
+    *("password", "password=", "token: ", 'token="', "token='\"", "authorization:", "Bearer ", "eyJ", "eyJ-", "eyJa."),
+    *("://", "://a:", "://a@", "a://b:c", "AKIA", "-----BEGIN PRIVATE KEY-----", "-----", "ghp_", '\\"', "=", "a="),
+    *(
+        "{{",
+        "{{.inputs.",
+        "{{ ",
+        "{{.a",
+        "$(",
+        "$$",
+        "$",
+        "1",
+        "1h",
+        "1.",
+        "9e",
+        "=,",
+        "!",
+        "a,",
+        "a in (",
+        "[?(@",
+        "['",
+    ),
+    *(
+        'name:"',
+        'name:"\\',
+        "[",
+        "]",
+        "{}",
+        "[],",
+        '"',
+        '"\\',
+        "\x1b",
+        "\n",
+        " ",
+        "\u202e",
+        "-",
+        ".",
+        "a.",
+        "(",
+        ")",
+        "\\",
+    ),
+)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_parser_costs_time_in_proportion_to_the_text(name: str) -> None:
+    for pump in PUMPS:
+        for begin, end in (("", ""), ("", "\0"), ('"', ""), ("[?(@", "")):
+            small, large = (begin + pump * (size // len(pump)) + end for size in (SMALL, LARGE))
+            assert not grows_too_fast(FUNCTIONS[name], small, large), f"{name}({begin + pump!r}...)"
