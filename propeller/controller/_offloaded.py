@@ -30,7 +30,10 @@ def closure_of_message(data: bytes, uri: str, most: int) -> bytes:
             "workflow that has an id: register the workflow again, or mend workflowClosureReference"
         )
     resource = build_resource(closure, None, None, "")
-    return orjson.dumps({key: resource[key] for key in ("spec", "tasks", "subWorkflows") if key in resource})
+    parts = {key: resource[key] for key in ("spec", "tasks", "subWorkflows") if key in resource}
+    return orjson.dumps(
+        parts, option=orjson.OPT_SORT_KEYS
+    )  # maps of messages come in any order, and a plan has one digest
 
 
 def _of_admin(data: bytes, most: int, uri: str) -> compiler_pb2.CompiledWorkflowClosure | None:
