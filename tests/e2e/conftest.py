@@ -102,7 +102,7 @@ class Propeller:
 def propeller(tmp_path: Path) -> Iterator[Propeller]:
     command = Propeller(tmp_path)
     yield command
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while (left := command.leftovers()) and time.monotonic() < until:
         time.sleep(0.05)  # the kernel takes a moment to end what was killed
     assert not left, "processes were left behind"

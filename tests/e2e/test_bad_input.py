@@ -164,3 +164,16 @@ async def test_a_cluster_without_the_resource_type_is_named_with_its_fix(propell
         ended = await asyncio.to_thread(propeller, *words)
     assert ended.code == 3
     assert "propeller install --print | kubectl apply -f -" in ended.err
+
+
+def test_an_inputs_text_reaches_the_process_as_it_is(propeller: Propeller, tmp_path: Path) -> None:
+    """Regression: Kubernetes expanded `$(NAME)` of it, so that who chose an input read the container's variables."""
+    file = tmp_path / "raw.py"
+    file.write_text(
+        "from flytekit import ContainerTask, kwtypes\n"
+        "say = ContainerTask(name='say', image='image', inputs=kwtypes(x=str), environment={'PASSWORD': 'secret'},\n"
+        "    command=['sh', '-c', 'printf %s: \"$1\" \"$2\" >&2; exit 1', 'x', '{{.inputs.x}}', '$(PASSWORD)'])\n"
+    )
+    ended = propeller.run(file, "say", "--x", "a$$b$(PASSWORD)")
+    assert ended.code == 1
+    assert "a$$b$(PASSWORD):secret:" in ended.err

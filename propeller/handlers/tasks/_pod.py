@@ -37,7 +37,7 @@ def build_pod(node: NodeView, attempt: int, inputs: ByName, settings: PodSetting
     def filled(container: ContainerShape) -> dict[str, Any]:
         return {
             **container.own,
-            "command": render(container.command, values, inputs),
+            "command": render(container.command, values, inputs, "command"),
             "args": render(container.args, values, inputs),
             "env": [*container.env, *variables],
             "resources": _resources(container, node),

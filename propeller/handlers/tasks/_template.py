@@ -1,8 +1,9 @@
 """Flyte's command templates: `{{.input}}`, `{{.outputPrefix}}`, `{{.inputs.x}}` and their kin, in any letter case.
 
-One pass over the text: what an input's value contains is never expanded again (FlytePropeller expands some of it; see
-docs/differences.md). A task's texts are parsed once, and filled for each of its pods. Source of names and forms:
-flyteplugins core/template.
+One pass over the text: what an input's value contains is never expanded again, neither here (FlytePropeller expands
+some of it; see docs/differences.md) nor by Kubernetes. A task's texts are parsed once, and filled for each of its pods.
+
+Source of names and forms: flyteplugins core/template.
 """
 
 from __future__ import annotations
@@ -12,10 +13,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from propeller.errors import Invalid
+from propeller.handlers.tasks._expansion import escape, escape_between
 from propeller.storage import literal_to_text
 from propeller.wire import ByName
 
 _TEMPLATE = re.compile(r"\{\{\s*+[.$](?:inputs\.(?P<input>[^{}\s]++)|(?P<name>[A-Za-z]++))\s*+\}\}", re.IGNORECASE)
+
+
+LONGEST_ARGUMENT = 128 * 1024 - 1
+"""Bytes of an argument, or of NAME=value in the environment, that execve takes: MAX_ARG_STRLEN, less the end's NUL."""
 
 
 class Place(NamedTuple):
@@ -31,13 +37,18 @@ Text = str | tuple[str | Place, ...]
 
 
 def parse(text: str) -> Text:
-    """The text's pieces."""
+    """The text's pieces, for Kubernetes to expand when they are filled."""
+    places = list(_TEMPLATE.finditer(text)) if "{{" in text else []
+    if not places:
+        return text
+    starts, ends = [0, *(match.end() for match in places)], [*(match.start() for match in places), len(text)]
+    written = [text[start:end] for start, end in zip(starts, ends, strict=True)]
     pieces: list[str | Place] = []
-    done = 0
-    for match in _TEMPLATE.finditer(text) if "{{" in text else ():
-        pieces += [text[done : match.start()], Place((match["name"] or "").lower(), match["input"] or "", match[0])]
-        done = match.end()
-    return (*pieces, text[done:]) if pieces else text
+    for piece, match in zip(escape_between(written) if "$" in text else written, [*places, None], strict=True):
+        pieces.append(piece)
+        if match is not None:
+            pieces.append(Place((match["name"] or "").lower(), match["input"] or "", match[0]))
+    return tuple(pieces)
 
 
 def names_in(texts: Iterable[Text]) -> Iterator[str]:
@@ -47,24 +58,47 @@ def names_in(texts: Iterable[Text]) -> Iterator[str]:
             yield from (piece.name for piece in text if isinstance(piece, Place) and piece.name)
 
 
-def render(texts: Iterable[Text], values: Mapping[str, str], inputs: ByName) -> list[str]:
-    """Fill templates: `values` by lower-case name, `{{.inputs.x}}` from `inputs`. Unknown names stay as they are.
+def render(texts: Iterable[Text], values: Mapping[str, str], inputs: ByName, field: str = "args") -> list[str]:
+    """Fill templates: `values` by lower-case name, `{{.inputs.x}}` from `inputs`. Unknown names stay as they are. The
+    texts are for Kubernetes, which makes of them what the process gets.
 
-    Raises Invalid where a template names an input that the task does not have.
+    Raises Invalid if a template names an input that the task does not have, or if a process cannot be given a text.
     """
-    return [
-        text
-        if isinstance(text, str)
-        else "".join([piece if isinstance(piece, str) else _value(piece, values, inputs) for piece in text])
-        for text in texts
-    ]
+    found = []
+    for number, text in enumerate(texts):
+        filled = (
+            text
+            if isinstance(text, str)
+            else "".join([piece if isinstance(piece, str) else _value(piece, values, inputs) for piece in text])
+        )
+        if len(filled) > LONGEST_ARGUMENT // 4 or "\0" in filled:
+            check_argument(f"{field}[{number}]{_origin(text)}", filled)
+        found.append(filled)
+    return found
+
+
+def check_argument(where: str, text: str) -> None:
+    """Raises Invalid if no process can be given what Kubernetes makes of `text`."""
+    if "\0" in text:
+        raise Invalid(f"{where} has a NUL character, which ends a text for a process: it cannot be given one")
+    size = len(text.encode(errors="surrogatepass")) - text.count("$$")
+    if size > LONGEST_ARGUMENT:
+        raise Invalid(
+            f"{where} is {size} bytes long, and Linux gives a process at most {LONGEST_ARGUMENT} in one: pass a value "
+            "of this size in a file, or to a task that reads its inputs itself ({{.input}})"
+        )
+
+
+def _origin(text: Text) -> str:
+    names = sorted({piece.input for piece in text if isinstance(piece, Place) and piece.input})
+    return f", with input {', '.join(map(repr, names))}," if names else ""
 
 
 def _value(place: Place, values: Mapping[str, str], inputs: ByName) -> str:
     if not place.input:
-        return values.get(place.name, place.written)
+        return escape(values.get(place.name, place.written))
     if place.input not in inputs.literals:
         raise Invalid(
             f"template {place.written!r} names input {place.input!r}; the inputs are {sorted(inputs.literals)}"
         )
-    return literal_to_text(inputs.literals[place.input])
+    return escape(literal_to_text(inputs.literals[place.input]))

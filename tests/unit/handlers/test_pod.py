@@ -428,3 +428,24 @@ def test_the_template_is_not_changed_by_its_pods() -> None:
     for attempt in range(2):
         build_pod(world.node("n0"), attempt, literals(), SETTINGS)
     assert world.plan.task("t").SerializeToString(deterministic=True) == before
+
+
+def test_no_variable_that_the_author_did_not_write_is_expanded_by_kubernetes() -> None:
+    spec = spec_of(
+        executionId={"project": "$(OWN)", "domain": "d", "name": "x"},
+        executionConfig={"EnvironmentVariables": {"FROM_EXECUTION": "$(OWN)$$"}},
+        consoleUrl="https://flyte/$(OWN)",
+    )
+    of = container_task(env=[{"key": "OWN", "value": "$(OTHER)"}]) | {"config": {"link_type": "vscode"}}
+    variables = variables_of(container_of(of, spec=spec))
+    assert variables["OWN"] == "$(OTHER)"
+    assert variables["FLYTE_INTERNAL_EXECUTION_PROJECT"] == "$$(OWN)"
+    assert variables["FROM_EXECUTION"] == "$$(OWN)$$$$"
+    assert variables["FLYTE_EXECUTION_URL"].startswith("https://flyte/$$(OWN)/projects/$$(OWN)/")
+
+
+@pytest.mark.parametrize(("value", "says"), [("a\0b", "has a NUL character"), ("x" * 131_072, "bytes long")])
+def test_a_variable_that_no_process_can_be_given_is_refused_by_name(value: str, says: str) -> None:
+    spec = spec_of(executionConfig={"EnvironmentVariables": {"BAD": value}})
+    with pytest.raises(Invalid, match=f"variable 'BAD' {says if 'NUL' in says else 'is'}"):
+        container_of(container_task(), spec=spec)
