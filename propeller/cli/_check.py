@@ -9,6 +9,7 @@ import click
 import orjson
 
 from propeller.cli._exits import BAD_CALL, SUCCEEDED
+from propeller.cli._files import write_resource
 from propeller.cli._workflow import closure_of, new_execution_name, resource_of
 from propeller.cli.flytekit_side import Versioned, list_entities, serialize
 from propeller.compiler import CompileErrors, find_warnings
@@ -59,7 +60,7 @@ async def _check(python: str, file: Path, name: str, versioned: Versioned, out: 
         if out and not found.missing:
             namespace = f"{versioned.project}-{versioned.domain}"
             resource = resource_of(found, versioned, name=new_execution_name(), namespace=namespace)
-            _write(Path(out), f"{file.stem}.{name}.json", orjson.dumps(resource))
+            write_resource(Path(out), f"{file.stem}.{name}.json", orjson.dumps(resource), "--out")
         else:
             closure_of(found)
     except CompileErrors as error:
@@ -73,11 +74,3 @@ async def _check(python: str, file: Path, name: str, versioned: Versioned, out: 
     for warning in warnings:
         click.echo(f"  warning: {warning}")
     return True
-
-
-def _write(directory: Path, name: str, data: bytes) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / name).write_bytes(data)
-    except OSError as error:
-        raise Invalid(f"--out {directory} cannot be written: {error.strerror}") from error

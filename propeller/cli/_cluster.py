@@ -10,14 +10,13 @@ from urllib.parse import urlsplit
 
 import click
 import msgspec
-import yaml
 
+from propeller.cli._files import private_kubeconfig
 from propeller.cli._loop import run
 from propeller.cli._settings import load_settings
 from propeller.config import Settings
 from propeller.controller import WorkflowController, workflow_crd
 from propeller.embedded import embedded_cluster
-from propeller.errors import Invalid
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES
 from propeller.storage import Storage
 
@@ -56,12 +55,7 @@ async def _serve(port: int, kubeconfig: Path, settings: Settings, *, with_contro
             storage = await stack.enter_async_context(Storage(settings.storage))
             await stack.enter_async_context(WorkflowController(cluster.client, storage, settings).running())
         front = await stack.enter_async_context(cluster.server.serve(port=port))
-        try:
-            kubeconfig.touch(mode=0o600)
-            kubeconfig.write_text(yaml.safe_dump(front.kubeconfig()))
-        except OSError as error:
-            raise Invalid(f"--kubeconfig {kubeconfig} cannot be written: {error.strerror}") from error
-        stack.callback(kubeconfig.unlink, missing_ok=True)
+        stack.enter_context(private_kubeconfig(kubeconfig, front.kubeconfig(), "--kubeconfig"))
         where = urlsplit(front.url).netloc  # the path is a secret
         click.echo(f"serving {where}; use it with: kubectl --kubeconfig {kubeconfig}", err=True)
         await asyncio.Event().wait()  # until cancelled

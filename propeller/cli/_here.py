@@ -17,11 +17,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import msgspec
-import yaml
 
+from propeller.cli._files import private_kubeconfig
 from propeller.cli._progress import Progress, watching
 from propeller.cli._result import report_end
-from propeller.cli._workflow import new_execution_name, resource_of
+from propeller.cli._workflow import is_execution_name, new_execution_name, resource_of
 from propeller.cli.flytekit_side import Versioned, root_of, serialize
 from propeller.config import Settings
 from propeller.controller import WORKFLOWS, FlyteWorkflow, WorkflowController, workflow_crd
@@ -137,18 +137,12 @@ def _metadata(resource: dict[str, object]) -> dict[str, object]:
 @asynccontextmanager
 async def _served(cluster: Cluster, kubeconfig: str, progress: Progress) -> AsyncIterator[None]:
     """The cluster over HTTP for as long as the run lasts, and a kubeconfig for it."""
-    path = Path(kubeconfig)
     async with cluster.server.serve() as front:
-        try:
-            path.touch(mode=0o600)
-            path.write_text(yaml.safe_dump(front.kubeconfig()))
-        except OSError as error:
-            raise Invalid(f"--serve {kubeconfig} cannot be written: {error.strerror}") from error
-        progress.note(f"kubectl --kubeconfig {kubeconfig} get flyteworkflows -A -w    (or pods, or both without -w)")
-        try:
+        with private_kubeconfig(Path(kubeconfig), front.kubeconfig(), "--serve"):
+            progress.note(
+                f"kubectl --kubeconfig {kubeconfig} get flyteworkflows -A -w    (or pods, or both without -w)"
+            )
             yield
-        finally:
-            path.unlink(missing_ok=True)
 
 
 def _settings(run: LocalRun, storage_uri: str) -> Settings:
@@ -179,13 +173,18 @@ def _directory_of(name: str) -> Path:
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     runs = state / "propeller" / "runs"
     try:
-        runs.mkdir(parents=True, exist_ok=True)
-        earlier = sorted(runs.iterdir(), key=lambda path: path.stat().st_mtime)
+        runs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        earlier = sorted(filter(_is_of_a_run, runs.iterdir()), key=lambda path: path.stat().st_mtime)
         for old in earlier[: max(0, len(earlier) - KEPT_RUNS + 1)]:
             shutil.rmtree(old, ignore_errors=True)
-        (runs / name).mkdir()
+        (runs / name).mkdir(mode=0o700)
     except OSError as error:
         raise PropellerError(
             f"{runs} cannot be written: {error.strerror}; name another place with --storage URI"
         ) from error
     return runs / name
+
+
+def _is_of_a_run(path: Path) -> bool:
+    """Whether `_directory_of` has made it, as its name says; anything else there is left alone."""
+    return is_execution_name(path.name) and path.is_dir() and not path.is_symlink()

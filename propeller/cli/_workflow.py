@@ -23,6 +23,11 @@ def new_execution_name() -> str:
     return random.choice(_FIRST) + "".join(random.choices(_OTHERS, k=19))
 
 
+def is_execution_name(text: str) -> bool:
+    """Whether `new_execution_name` may have made it."""
+    return len(text) == 20 and text[0] in _FIRST and not set(text) - set(_OTHERS)
+
+
 def closure_of(serialized: Serialized) -> compiler_pb2.CompiledWorkflowClosure:
     """Compile what flytekit wrote. Raises CompileErrors."""
     return compile_workflow(

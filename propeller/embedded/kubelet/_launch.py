@@ -72,7 +72,7 @@ class Launcher:
         return command_for(words, env=env, cwd=cwd, python=self._starter.python)
 
     async def start(self, container: Raw, command: Command) -> Process:
-        self._directory.message(container["name"]).write_bytes(b"")
+        self._directory.clear_message(container["name"])
         log = open_log(self._directory.log(container["name"]))
         try:
             preload = (self._pod["metadata"].get("annotations") or {}).get(_PRELOAD) != "false"

@@ -12,38 +12,62 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import BinaryIO
 
 _CHUNK = 64 * 1024
 _POLL = 0.1  # seconds between two looks at a followed file: a reader does not notice less
 
 
 def open_log(path: Path) -> int:
-    """A descriptor to append to, readable by the owner only. The caller closes it."""
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """A descriptor to append to, readable by the owner only. The caller closes it.
+
+    Raises OSError where an earlier process of the container has put something else there than a file.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    os.set_blocking(descriptor, True)  # it was not to wait for a reader of a pipe
+    return descriptor
+
+
+def open_regular(path: Path) -> BinaryIO | None:
+    """The file for reading; None where there is none, or where a task has put something else in its place: a pipe
+    would be waited for, and a link leads out of the pod.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return None
+    return os.fdopen(descriptor, "rb")
 
 
 def rotate(path: Path, cap: int) -> None:
     """Start the file again where it has grown over `cap` bytes, keeping its last `cap` bytes in `<file>.1`."""
     try:
-        size = path.stat().st_size
+        found = path.lstat()
     except FileNotFoundError:
         return
-    if size > cap:
-        path.with_name(path.name + ".1").write_bytes(tail_bytes(path, cap))
+    if found.st_size > cap and stat.S_ISREG(found.st_mode):
+        kept, old = tail_bytes(path, cap), path.with_name(path.name + ".1")
+        old.unlink(missing_ok=True)
+        old.write_bytes(kept)
         os.truncate(path, 0)
 
 
 def tail_bytes(path: Path, limit: int) -> bytes:
     """The last `limit` bytes at most; nothing where there is no file."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - limit))
-            return file.read(min(size, limit))
-    except FileNotFoundError:
+    file = open_regular(path)
+    if file is None:
         return b""
+    with file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - limit))
+        return file.read(min(size, limit))
 
 
 def tail_lines(path: Path, lines: int, limit: int) -> str:
@@ -71,15 +95,24 @@ async def read_log(path: Path, *, tail: int | None, follow: Callable[[], bool]) 
 def _kept(path: Path) -> tuple[bytes, int]:
     """Both files' bytes, and the size of the newer one."""
     old = path.with_name(path.name + ".1")
-    current = path.read_bytes() if path.exists() else b""
-    return (old.read_bytes() if old.exists() else b"") + current, len(current)
+    current = _content(path)
+    return _content(old) + current, len(current)
+
+
+def _content(path: Path) -> bytes:
+    file = open_regular(path)
+    if file is None:
+        return b""
+    with file:
+        return file.read()
 
 
 def _read_from(path: Path, position: int) -> tuple[bytes, int] | None:
     """The next chunk after `position` and where it ends; from the beginning where the file was started again."""
-    if not path.exists():
+    file = open_regular(path)
+    if file is None:
         return None
-    with path.open("rb") as file:
+    with file:
         start = position if position <= file.seek(0, os.SEEK_END) else 0
         file.seek(start)
         chunk = file.read(_CHUNK)

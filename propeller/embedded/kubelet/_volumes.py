@@ -46,6 +46,14 @@ class PodDirectory:
     def message(self, container: str) -> Path:
         return self.path / "messages" / container
 
+    def clear_message(self, container: str) -> None:
+        """Begin an empty one, whatever the container's last process has put there."""
+        path = self.message(container)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        path.unlink(missing_ok=True)
+        path.touch(mode=0o600)
+
     def work(self, container: str) -> Path:
         """The directory where the container starts unless told otherwise."""
         path = self.path / "work" / container
