@@ -7,8 +7,10 @@ import sys
 
 import click
 
-from propeller.cli._exits import BAD_CALL, INTERRUPTED, SUCCEEDED, only_error, report_error
+from propeller.cli._exits import BAD_CALL, INTERRUPTED, PLATFORM_FAILED, SUCCEEDED, only_error, report_error
+from propeller.cli._saying import say_defect
 from propeller.errors import PropellerError
+from propeller.telemetry import configure_logs
 
 _COMMANDS = {
     "run": ("propeller.cli._run", "Run a flytekit workflow or task, here or on a cluster."),
@@ -54,6 +56,7 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: every foreseen error is one message and an exit code, never a traceback."""
+    configure_logs("warning")
     try:
         code = cli.main(prog_name="propeller", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else SUCCEEDED)
@@ -62,10 +65,14 @@ def main() -> None:
         sys.exit(BAD_CALL)
     except PropellerError as error:
         sys.exit(report_error(error))
-    except BaseExceptionGroup as group:
-        sys.exit(report_error(only_error(group)))
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - a defect, which Python would print with whatever is in its texts
+        foreseen = only_error(error) if isinstance(error, ExceptionGroup) else None
+        if foreseen is not None:
+            sys.exit(report_error(foreseen))
+        say_defect(error)
+        sys.exit(PLATFORM_FAILED)
 
 
 if __name__ == "__main__":

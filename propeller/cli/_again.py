@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
-import orjson
 
 from propeller.cli._connecting import cluster_options, connected, require_workflows
 from propeller.cli._loop import run
+from propeller.cli._saying import say, say_json
 from propeller.cli._settings import load_settings
 from propeller.cli._workflow import new_execution_name
 from propeller.errors import AlreadyExists, Invalid, NotFound, PropellerError
@@ -54,10 +54,10 @@ def run_again(
     new = name or new_execution_name()
     metadata = run(_create(execution, new, kubeconfig, context, namespace, recover=recover))["metadata"]
     if output == "json":
-        click.echo(orjson.dumps({"name": metadata["name"], "namespace": metadata["namespace"]}))
+        say_json({"name": metadata["name"], "namespace": metadata["namespace"]})
     else:
-        click.echo(f"{metadata['name']} has been created; follow it by")
-        click.echo(f"  propeller status {metadata['name']} -n {metadata['namespace']} -w")
+        say(f"{metadata['name']} has been created; follow it by")
+        say(f"  propeller status {metadata['name']} -n {metadata['namespace']} -w")
 
 
 async def _create(

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
 import orjson
 
 from propeller.cli._exits import BAD_CALL, SUCCEEDED
 from propeller.cli._files import write_resource
+from propeller.cli._saying import say
 from propeller.cli._workflow import closure_of, new_execution_name, resource_of
 from propeller.cli.flytekit_side import Versioned, list_entities, serialize
 from propeller.compiler import CompileErrors, find_warnings
 from propeller.errors import Invalid
+from propeller.text import one_line
 
 _SKIPPED = {"__pycache__", "node_modules", "site-packages", "venv"}
 
@@ -40,7 +41,7 @@ async def check_files(python: str, files: Sequence[Path], versioned: Versioned, 
         try:
             entities = [entity for entity in await list_entities(python, file) if entity.kind == "workflow"]
         except Invalid as error:
-            click.echo(f"✘ {error}")
+            say(f"✘ {error}")
             refused += 1
             continue
         for entity in entities:
@@ -48,7 +49,7 @@ async def check_files(python: str, files: Sequence[Path], versioned: Versioned, 
                 compiled += 1
             else:
                 refused += 1
-    click.echo(f"{compiled} workflows compile, {refused} do not")
+    say(f"{compiled} workflows compile, {refused} do not")
     return BAD_CALL if refused else SUCCEEDED
 
 
@@ -64,13 +65,13 @@ async def _check(python: str, file: Path, name: str, versioned: Versioned, out: 
         else:
             closure_of(found)
     except CompileErrors as error:
-        click.echo(f"✘ {file} {name}: {error.report()}")
+        say(f"✘ {file} {name}: {error.report()}")
         return False
     except Invalid as error:
-        click.echo(f"✘ {file} {name}: {error}")
+        say(one_line(f"✘ {file} {name}: {error}"))
         return False
     needs = ", ".join(parameter.name for parameter in found.missing)
-    click.echo(f"✔ {file} {name}" + (f"  (not written: needs {needs})" if out and needs else ""))
+    say(one_line(f"✔ {file} {name}" + (f"  (not written: needs {needs})" if out and needs else "")))
     for warning in warnings:
-        click.echo(f"  warning: {warning}")
+        say(f"  warning: {one_line(warning)}")
     return True

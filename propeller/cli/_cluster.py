@@ -13,6 +13,7 @@ import msgspec
 
 from propeller.cli._files import private_kubeconfig
 from propeller.cli._loop import run
+from propeller.cli._saying import say
 from propeller.cli._settings import load_settings
 from propeller.config import Settings
 from propeller.controller import WorkflowController, workflow_crd
@@ -57,5 +58,5 @@ async def _serve(port: int, kubeconfig: Path, settings: Settings, *, with_contro
         front = await stack.enter_async_context(cluster.server.serve(port=port))
         stack.enter_context(private_kubeconfig(kubeconfig, front.kubeconfig(), "--kubeconfig"))
         where = urlsplit(front.url).netloc  # the path is a secret
-        click.echo(f"serving {where}; use it with: kubectl --kubeconfig {kubeconfig}", err=True)
+        say(f"serving {where}; use it with: kubectl --kubeconfig {kubeconfig}", to_stderr=True)
         await asyncio.Event().wait()  # until cancelled

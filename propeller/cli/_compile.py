@@ -15,10 +15,12 @@ from propeller.cli._check import check_files, files_of
 from propeller.cli._draw import drawing
 from propeller.cli._inputs import parse_inputs
 from propeller.cli._loop import run
+from propeller.cli._saying import say
 from propeller.cli._workflow import new_execution_name, resource_of
 from propeller.cli.flytekit_side import Serialized, Versioned, interpreter, serialize
 from propeller.compiler import find_warnings
 from propeller.errors import Invalid, TooLarge
+from propeller.text import one_line, visible_json
 
 ETCD_REQUEST_BYTES = 1536 * 1024
 """etcd's default limit of a request: a larger resource cannot be created."""
@@ -93,12 +95,16 @@ def command(
         raise Invalid("--out goes with a FILE or DIR alone: the resource of one ENTITY goes to standard output")
     prefix = (raw_output_prefix or tempfile.gettempdir()).removeprefix("file://")
     found = run(serialize(interpreter(python), Path(path), entity, parse_inputs(inputs), options.versioned, prefix))
-    click.echo(_result(found, options), nl=False)
+    result = _result(found, options)
+    if isinstance(result, str):
+        say(result, end="")
+    else:
+        click.echo(result, nl=False)
 
 
 def _result(found: Serialized, options: _Options) -> bytes | str:
     for warning in find_warnings(found.workflow.template, found.workflow.sub_workflows):
-        click.echo(f"warning: {warning}", err=True)
+        say(f"warning: {one_line(warning)}", to_stderr=True)
     if options.explain is not None:
         return drawing(found, options.explain)
     resource = resource_of(
@@ -121,4 +127,4 @@ def encoded(resource: dict[str, Any], format_: str) -> bytes:
         )
     if format_ == "yaml":
         return yaml.safe_dump(resource, sort_keys=False).encode()
-    return data + b"\n"
+    return visible_json(data) + b"\n"

@@ -15,6 +15,7 @@ from __future__ import annotations
 import sys
 
 from propeller.errors import Invalid, PropellerError
+from propeller.text import visible
 
 SUCCEEDED = 0
 WORKFLOW_FAILED = 1
@@ -31,17 +32,17 @@ def exit_code(error: PropellerError) -> int:
 def report_error(error: PropellerError) -> int:
     """Print the error on standard error, after the user's own traceback where it has one; returns the exit code."""
     from rich.console import Console
-    from rich.markup import escape
+    from rich.text import Text
 
     console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
     if detail := getattr(error, "detail", ""):
-        console.print(escape(detail.rstrip()))
-    console.print(f"[bold red]error:[/] {escape(str(error))}")
+        console.print(Text(visible(detail.rstrip())))
+    console.print(Text.assemble(("error:", "bold red"), f" {visible(str(error))}"))
     return exit_code(error)
 
 
-def only_error(group: BaseExceptionGroup[BaseException]) -> PropellerError:
-    """The first foreseen error of a task group; raises the group where there is none, for then it is a defect."""
+def only_error(group: BaseExceptionGroup[BaseException]) -> PropellerError | None:
+    """The first foreseen error of a task group; None if there is none, for then it is a defect."""
     todo: list[BaseException] = [group]
     while todo:
         error = todo.pop(0)
@@ -49,4 +50,4 @@ def only_error(group: BaseExceptionGroup[BaseException]) -> PropellerError:
             return error
         if isinstance(error, BaseExceptionGroup):
             todo.extend(error.exceptions)
-    raise group
+    return None

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from propeller.cli._tree import node_line, tree
 from propeller.clock import SYSTEM_CLOCK, Clock
+from propeller.text import visible
 from propeller.workflow import Execution
 
 REFRESH_SECONDS = 0.1
@@ -58,7 +59,7 @@ class LiveTree(Progress):
 
     def _draw(self) -> RenderableType:
         if self._execution is None:
-            return Text(self._note, style="dim")
+            return Text(visible(self._note), style="dim")
         return tree(self._execution, self._clock.now())
 
 
@@ -80,7 +81,7 @@ class Lines(Progress):
                 self._console.print(node_line(execution, node, self._clock.now()))
 
     def note(self, text: str) -> None:
-        self._console.print(Text(text, style="dim"))
+        self._console.print(Text(visible(text), style="dim"))
 
 
 @asynccontextmanager

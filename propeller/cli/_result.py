@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import click
-import orjson
 from rich.console import Console
 from rich.text import Text
 
 from propeller.cli._exits import SUCCEEDED, WORKFLOW_FAILED
+from propeller.cli._saying import say_json
 from propeller.cli._values import to_json
 from propeller.storage import Storage, read_literals
+from propeller.text import one_line, visible
 from propeller.workflow import Execution, Failure, WorkflowPhase
 
 
@@ -23,7 +23,7 @@ async def report_end(execution: Execution, storage: Storage, *, as_json: bool) -
         return SUCCEEDED
     failure = execution.failure or Failure("Unknown", "the execution ended without saying why")
     if as_json:
-        click.echo(orjson.dumps({"error": error_json(execution, failure)}))
+        say_json({"error": error_json(execution, failure)})
     else:
         _print_failure(execution, failure)
     return WORKFLOW_FAILED
@@ -60,8 +60,7 @@ def task_name(execution: Execution, unique_id: str) -> str:
 
 
 def _print_outputs(outputs: dict[str, Any], *, as_json: bool) -> None:
-    option = 0 if as_json or not sys.stdout.isatty() else orjson.OPT_INDENT_2
-    click.echo(orjson.dumps(outputs, option=option))
+    say_json(outputs, indented=not as_json and sys.stdout.isatty())
 
 
 def _print_failure(execution: Execution, failure: Failure) -> None:
@@ -71,8 +70,7 @@ def _print_failure(execution: Execution, failure: Failure) -> None:
     if failure.node:
         name = task_name(execution, failure.node)
         where = f" at node {failure.node}{f' ({name})' if name else ''}, attempt {failure.attempt + 1}"
-    console.print(
-        Text.assemble(("✘ ", "bold red"), f"{execution.plan.root.id.rpartition(':')[2]} {word}{where}", style="bold")
-    )
-    console.print(Text(f"{failure.kind} {failure.code}", style="red"))
-    console.print(Text(failure.message.strip("\n")))
+    workflow = execution.plan.root.id.rpartition(":")[2]
+    console.print(Text.assemble(("✘ ", "bold red"), one_line(f"{workflow} {word}{where}"), style="bold"))
+    console.print(Text(one_line(f"{failure.kind} {failure.code}"), style="red"))
+    console.print(Text(visible(failure.message.strip("\n"))))

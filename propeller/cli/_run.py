@@ -9,9 +9,11 @@ import click
 from propeller.cli._here import LocalRun, run_here
 from propeller.cli._inputs import describe, parse_inputs
 from propeller.cli._loop import run
+from propeller.cli._saying import say
 from propeller.cli._settings import load_settings
 from propeller.cli.flytekit_side import Versioned, interpreter, list_entities, serialize
 from propeller.errors import Invalid
+from propeller.text import one_line, visible
 
 _OPTIONS_END = "an input that has the name of an option is given after --"
 
@@ -84,10 +86,10 @@ def _show_entities(path: Path, python: str) -> None:
     if not entities:
         raise Invalid(f"{path} has no workflow, task or launch plan at its top level")
     width = max(len(entity.name) for entity in entities)
-    click.echo(f"{path} has:")
+    say(f"{path} has:")
     for entity in entities:
-        click.echo(f"  {entity.name:<{width}}  {entity.kind:<11}  {entity.text}".rstrip())
-    click.echo(f"\nRun one: propeller run {path} {entities[0].name} [--INPUT value ...]")
+        say(one_line(f"  {entity.name:<{width}}  {entity.kind:<11}  {entity.text}".rstrip()))
+    say(f"\nRun one: propeller run {path} {one_line(entities[0].name)} [--INPUT value ...]")
 
 
 def _show_inputs(context: click.Context, path: Path, python: str, entity: str) -> None:
@@ -95,5 +97,6 @@ def _show_inputs(context: click.Context, path: Path, python: str, entity: str) -
     click.echo(context.get_help())
     formatter = context.make_formatter()
     with formatter.section(f"\nInputs of {serialized.kind} {entity}"):
-        formatter.write_dl(describe(serialized.parameters) or [("none", "")])
-    click.echo(formatter.getvalue().rstrip())
+        rows = [(one_line(option), visible(notes)) for option, notes in describe(serialized.parameters)]
+        formatter.write_dl(rows or [("none", "")])
+    say(formatter.getvalue().rstrip())

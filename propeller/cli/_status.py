@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import click
-import orjson
 from rich.console import Console
 from rich.live import Live
 
 from propeller.cli._connecting import cluster_options, connected, require_workflows
 from propeller.cli._loop import run
 from propeller.cli._result import error_json, outputs_of
+from propeller.cli._saying import say_json
 from propeller.cli._settings import load_settings
 from propeller.cli._tree import tree
 from propeller.clock import SYSTEM_CLOCK
@@ -104,11 +104,11 @@ async def _print(execution: Execution, storage: Storage, *, as_json: bool) -> No
     succeeded = execution.phase is WorkflowPhase.SUCCEEDED
     outputs = await outputs_of(execution, storage) if succeeded else None
     if as_json:
-        click.echo(orjson.dumps(as_data(execution) | {"outputs": outputs}))
+        say_json(as_data(execution) | {"outputs": outputs})
         return
     Console(highlight=False).print(tree(execution, SYSTEM_CLOCK.now()))
     if outputs:
-        click.echo(orjson.dumps(outputs, option=orjson.OPT_INDENT_2))
+        say_json(outputs, indented=True)
 
 
 def as_data(execution: Execution) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import re
 from rich.text import Text
 from rich.tree import Tree
 
+from propeller.text import one_line
 from propeller.workflow import ENDED, Execution, Frame, NodeKind, NodePhase, Running, Waiting, WorkflowPhase
 
 ITEMS_SHOWN = 6
@@ -38,8 +39,8 @@ def tree(execution: Execution, now: float) -> Tree:
     end = execution.ended_at if execution.ended_at is not None else now
     label = Text.assemble(
         (f"{mark} ", style),
-        (execution.plan.root.id.rpartition(":")[2], "bold"),
-        f"  {execution.info.name}  ",
+        (one_line(execution.plan.root.id.rpartition(":")[2]), "bold"),
+        f"  {one_line(execution.info.name)}  ",
         _elapsed(end - execution.created_at),
     )
     root = Tree(label, guide_style="dim")
@@ -61,7 +62,7 @@ def node_line(execution: Execution, node: int, now: float) -> Text:
     """One node in one line, with its unique id: for where a tree cannot be redrawn."""
     frame = execution.frame_of(node)
     line = _label(execution, frame, node - frame.base, now)
-    return Text.assemble((f"{execution.unique_id(node)}  ", "dim"), line) if frame.parent >= 0 else line
+    return Text.assemble((f"{one_line(execution.unique_id(node))}  ", "dim"), line) if frame.parent >= 0 else line
 
 
 def _user_numbers(frame: Frame) -> list[int]:
@@ -101,21 +102,25 @@ def _label(execution: Execution, frame: Frame, number: int, now: float) -> Text:
     state = execution.states.get(node)
     if (isinstance(state, Running) and not state.started) or isinstance(state, Waiting):
         mark, style = _MARKS[NodePhase.QUEUED]
-    name = f"[{number}]" if frame.items else _short(spec.name or spec.id)
+    name = f"[{number}]" if frame.items else one_line(_short(spec.name or spec.id))
     text = Text.assemble((f"{mark} ", style), (name, style if phase in {NodePhase.FAILED, NodePhase.SKIPPED} else ""))
     if not frame.items:
-        text.append(f"  {frame.graph.node_id(number)}", style="dim")
+        text.append(f"  {one_line(frame.graph.node_id(number))}", style="dim")
     if phase is not NodePhase.NOT_STARTED and phase is not NodePhase.SKIPPED:
         end = execution.ended[node] if phase in ENDED else now - execution.created_at
         text.append(f"  {_elapsed(end - execution.started[node])}", style="dim")
     if execution.attempts[node]:
         text.append(f"  attempt {execution.attempts[node] + 1}", style="yellow")
     if isinstance(state, Waiting):
-        text.append(f"  {state.reason.splitlines()[0][:80]}" if state.reason else "", style="yellow")
+        text.append(f"  {_first_line(state.reason)[:80]}" if state.reason else "", style="yellow")
     if node in execution.failures:
-        first = execution.failures[node].message.strip().splitlines()[-1:] or [""]
-        text.append(f"  {first[0][:100]}", style="red")
+        last = execution.failures[node].message.strip().rpartition("\n")[2]
+        text.append(f"  {one_line(last)[:100]}", style="red")
     return text
+
+
+def _first_line(text: str) -> str:
+    return one_line(text.partition("\n")[0])
 
 
 def _short(name: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from propeller.compiler._explain import title_of
 from propeller.compiler._words import condition_words
+from propeller.text import visible
 from propeller.workflow import Graph, NodeKind, Plan
 
 _SHAPES = {
@@ -52,5 +53,5 @@ def _draw(graph: Graph, prefix: str) -> Iterator[str]:
 
 
 def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    escaped = visible(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from propeller.compiler._words import binding_words, condition_words
+from propeller.text import one_line
 from propeller.workflow import FailurePolicy, Graph, NodeKind, NodeSpec, Plan
 
 _NAME = re.compile(r'\bname:"((?:[^"\\]|\\.)*)"')
@@ -23,7 +24,7 @@ def explain(plan: Plan) -> str:
     for graph in plan.sub_workflows.values():
         lines.append("")
         lines.extend(_explain_graph(graph, f"sub-workflow {graph.id}"))
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(one_line, lines)) + "\n"
 
 
 def steps_of(graph: Graph) -> list[list[int]]:

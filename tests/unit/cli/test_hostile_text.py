@@ -1,0 +1,185 @@
+"""Names, messages, codes and outputs of a workflow that somebody else wrote act on no terminal, whatever command shows
+them, and are not taken for markup.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import yaml
+from rich.console import Console
+
+from propeller.cli import _result, _status
+from propeller.cli.__main__ import main
+from propeller.cli._compile import encoded
+from propeller.cli._exits import report_error
+from propeller.cli._progress import Lines, LiveTree
+from propeller.cli._saying import say, say_defect, say_json
+from propeller.cli._tree import node_line, tree
+from propeller.cli.flytekit_side import FileFailed
+from propeller.clock import SYSTEM_CLOCK
+from propeller.compiler import explain, to_dot
+from propeller.config import Settings
+from propeller.controller import WORKFLOWS, Loader, workflow_crd
+from propeller.embedded.server import ApiServer
+from propeller.errors import PropellerError
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES, Client
+from propeller.status import encode_status
+from propeller.storage import MemoryStore, Storage
+from propeller.text import one_line
+from propeller.workflow import (
+    Effect,
+    Execution,
+    Fact,
+    Failure,
+    Launch,
+    Plan,
+    PodPhase,
+    PodSeen,
+    WorkflowPhase,
+)
+from tests.unit.workflow.drive import TASK, Driver, execution, graph, plan, task
+
+EVIL = "\x1b]0;t\x07\x1b]52;c;Zg==\x07\x1b[2J\x9b2J\x7f\u202e\u2066\u200b\u2028\r[bold red]x[/]:smile:"
+ACTING = set("\x1b\x07\x9b\x7f\u202e\u2066\u200b\u2028\r")
+FORGED = f"{EVIL}\nforged"
+
+
+def hostile(of: Execution | None = None) -> Execution:
+    """A failed execution all of whose texts are hostile."""
+
+    def answer(of: Execution, effect: Effect) -> Iterable[Fact] | None:
+        if isinstance(effect, Launch):
+            failure = Failure(FORGED, f"first\n{EVIL} last", attempt=effect.attempt)
+            return (PodSeen(effect.attempt, PodPhase.FAILED, failure=failure),)
+        return None
+
+    return Driver(of or execution(hostile_plan()), answer).run()
+
+
+def hostile_root() -> dict[str, Any]:
+    root = graph(task(f"n{FORGED}", name=f"my.{FORGED}"), task("b"), edges=[(f"n{FORGED}", "b")])
+    root["nodes"]["b"]["inputBindings"] = [
+        {"var": FORGED, "binding": {"scalar": {"primitive": {"stringValue": EVIL}}}},
+    ]
+    return root | {"id": f"p:d:{FORGED}"}
+
+
+def hostile_plan() -> Plan:
+    return plan(hostile_root())
+
+
+def assert_harmless(text: str) -> None:
+    assert not set(text) & ACTING
+    assert "forged" not in [line.strip() for line in text.splitlines()]
+    if "smile" in text:
+        assert "[bold red]x[/]:smile:" in text
+
+
+def on_terminal() -> Console:
+    """One that writes no codes of its own, so that all that are found are others'."""
+    return Console(file=io.StringIO(), width=10_000, color_system=None, soft_wrap=True)
+
+
+def written(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_tree_and_its_lines_are_harmless() -> None:
+    console, failed = on_terminal(), hostile()
+    console.print(tree(failed, 1005.0))
+    console.print(node_line(failed, 0, 1005.0))
+    live = LiveTree(console, SYSTEM_CLOCK)
+    live.note(EVIL)
+    console.print(live._draw())
+    lines = Lines(console, SYSTEM_CLOCK)
+    lines.note(EVIL)
+    lines.changed(failed)
+    assert "smile" in written(console)
+    assert_harmless(written(console))
+
+
+def test_the_end_of_a_run_is_harmless(capsys: pytest.CaptureFixture[str]) -> None:
+    failed = hostile()
+    assert failed.failure is not None
+    _result._print_failure(failed, failed.failure)
+    _result._print_outputs({EVIL: [EVIL]}, as_json=False)
+    say_json({"error": _result.error_json(failed, failed.failure)})
+    say_json(_status.as_data(failed), indented=True)
+    captured = capsys.readouterr()
+    assert_harmless(captured.out)
+    assert_harmless(captured.err)
+    assert json.loads(captured.out.splitlines()[0]) == {EVIL: [EVIL]}
+
+
+def test_errors_of_every_kind_are_harmless(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    report_error(PropellerError(EVIL))
+    report_error(FileFailed(EVIL, f"Traceback\n  {EVIL}\\"))
+    say(EVIL)
+    try:
+        raise KeyError(EVIL) from ValueError(EVIL)
+    except KeyError as error:
+        say_defect(error)
+    monkeypatch.setattr("propeller.cli.__main__.cli.main", _defect)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 3
+    captured = capsys.readouterr()
+    assert "Traceback" in captured.err
+    assert "hunter2" not in captured.err
+    assert_harmless(captured.out)
+    assert_harmless(captured.err)
+
+
+def _defect(**options: object) -> None:
+    raise RuntimeError(f"{EVIL} https://me:hunter2@host")
+
+
+def test_what_compile_writes_is_harmless() -> None:
+    drawn = hostile_plan()
+    assert_harmless(explain(drawn))
+    assert_harmless(to_dot(drawn))
+    resource = {"spec": hostile_root()}
+    for form, load in (("json", orjson.loads), ("yaml", yaml.safe_load)):
+        document = encoded(resource, form)
+        assert not set(document.decode()) & ACTING
+        assert load(document) == resource
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("watch", [False, True])
+async def test_status_is_harmless_and_so_is_the_resource(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *, as_json: bool, watch: bool
+) -> None:
+    monkeypatch.setenv("COLUMNS", "4000")  # lines are not wrapped
+    async with (
+        ApiServer() as server,
+        Storage(stores={"memory": MemoryStore()}) as storage,
+        server.serve() as front,
+    ):
+        client = Client(server.transport())
+        await client.create(CUSTOM_RESOURCE_DEFINITIONS, workflow_crd())
+        await client.create(NAMESPACES, {"metadata": {"name": "ns"}})
+        resource = {"metadata": {"name": "e"}, "spec": hostile_root(), "tasks": {"t": TASK}}
+        await client.create(FLYTE_WORKFLOWS, resource, "ns")
+        loader = Loader(client, storage, "memory://m")
+        failed = hostile(await loader.show(await client.get(WORKFLOWS, "e", "ns"), 1000.0))
+        status = await encode_status(failed, 1001.0, 1 << 20, storage)
+        assert status["phase"] == WorkflowPhase.FAILED
+        assert not set(str(status["message"])) & ACTING
+        await client.patch(FLYTE_WORKFLOWS, "e", "ns", body={"status": status}, subresource="status")
+        path = tmp_path / "k"
+        path.write_text(yaml.safe_dump(front.kubeconfig()))
+        await _status._show("e", str(path), None, "ns", Settings(), watch=watch, as_json=as_json)
+    captured = capsys.readouterr()
+    assert one_line(EVIL)[:20].encode() in captured.out.encode() or as_json
+    assert_harmless(captured.out + captured.err)
+    if as_json:
+        assert json.loads(captured.out.splitlines()[-1])["error"]["message"] == f"first\n{EVIL} last"
