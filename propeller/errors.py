@@ -114,6 +114,10 @@ class MissingBlob(PropellerError):
     """Nothing is stored under that URI."""
 
 
+class NotUnderstood(PropellerError):
+    """A state that this version cannot go on from, while another may, or somebody who mends it: nothing is changed."""
+
+
 class CorruptBlob(PropellerError):
     """What is stored under that URI is not what was expected: wrong digest, wrong format, over the size limit."""
 

@@ -90,23 +90,31 @@ class Checkpointer:
                 version, finalizers = current.resource_version, current.finalizers if finalizers else ()
         raise Foreign(f"{execution.key} is being written by somebody else without a pause", version)
 
-    async def reject(self, workflow: FlyteWorkflow, failure: Failure, version: str) -> None:
+    async def reject(
+        self,
+        workflow: FlyteWorkflow,
+        failure: Failure,
+        version: str,
+        phase: WorkflowPhase = WorkflowPhase.FAILED,
+    ) -> None:
         """End a workflow that cannot run, with as much of the reason as the server has room for.
 
         Raises Gone and what the client raises.
         """
         for characters in (MESSAGE_CHARACTERS, SHORT_MESSAGE_CHARACTERS, 0):
             try:
-                await self._reject(workflow, failure, version, characters)
+                await self._reject(workflow, failure, version, phase, characters)
             except TooLarge:
                 if not characters:
                     raise
             else:
                 return
 
-    async def _reject(self, workflow: FlyteWorkflow, failure: Failure, version: str, characters: int) -> None:
+    async def _reject(
+        self, workflow: FlyteWorkflow, failure: Failure, version: str, phase: WorkflowPhase, characters: int
+    ) -> None:
         now = rfc3339(self._clock.now())
-        status = {"phase": int(WorkflowPhase.FAILED), "state": "Failed", "stoppedAt": now, "lastUpdatedAt": now}
+        status = {"phase": int(phase), "state": phase.name.title(), "stoppedAt": now, "lastUpdatedAt": now}
         try:
             await self._client.patch(
                 WRITTEN,

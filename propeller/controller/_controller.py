@@ -36,7 +36,17 @@ from propeller.controller._finalizers import is_held, next_stop, release
 from propeller.controller._live import Fence, Live, Stage
 from propeller.controller._loading import Loader, prove
 from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
-from propeller.errors import Conflict, CorruptBlob, Invalid, MissingBlob, NotFound, PropellerError, Retryable
+from propeller.controller._waiting import Waiting
+from propeller.errors import (
+    Conflict,
+    CorruptBlob,
+    Invalid,
+    MissingBlob,
+    NotFound,
+    NotUnderstood,
+    PropellerError,
+    Retryable,
+)
 from propeller.handlers import STEPS, Gates, Inputs, Later, Services, Tries, act, act_now, is_given_up
 from propeller.handlers.tasks import EXECUTION_LABEL, PodSettings, attempt_at, gone, is_alive, report
 from propeller.informers import Change, Informer
@@ -142,12 +152,14 @@ class WorkflowController:
         self._resting: set[str] = set()
         """Executions that have left memory until there is news of them."""
         self._foreign: dict[str, Fence] = {}
+        self._waiting = Waiting()
         self._failures: dict[str, int] = {}
         """Of effects that are not a node's, in a row; the queue counts those of rounds."""
         self._causes = Causes(_log)
         self._queue: WorkQueue[str] = WorkQueue(settings.queue)
         metrics = metrics or Metrics()
         metrics.watch_queue(NAME, self._queue.depths)
+        metrics.watch_not_understood(NAME, lambda: self._waiting.count)
         self._rounds = Controller(
             self._queue, self._round, settings.queue, name=NAME, on_round=metrics.rounds_of(NAME), clock=clock
         )
@@ -240,16 +252,20 @@ class WorkflowController:
             live = None
         if workflow is None:
             self._foreign.pop(key, None)
+            self._waiting.end(key)
             self._failures.pop(key, None)
             self._resting.discard(key)
             return Result()
         if live is None:
             if workflow.phase.ended:
                 self._resting.discard(key)
+                self._waiting.end(key)
                 self._loader.forget(workflow.metadata.uid)
                 return self._after_the_end(workflow)
             if not self._is_current(workflow):
                 return Result()
+            if (left := self._waiting.left(key, workflow.metadata, self._clock.now())) > 0:
+                return Result(requeue_after=left)
             live = self._begin_loading(workflow)
         if live.stage is Stage.ENDED:
             return self._finish(live, workflow)
@@ -414,10 +430,15 @@ class WorkflowController:
 
     async def _load(self, live: Live, workflow: FlyteWorkflow) -> None:
         try:
-            execution, new = await self._loader.load(workflow, self._clock.now())
+            execution, new = await self._loader.load(
+                workflow, self._clock.now(), self._pods.store.by_index(OWNER_INDEX, live.uid)
+            )
         except (Invalid, CorruptBlob, MissingBlob) as error:
             _log.warning("%s cannot run: %s", live.key, error)
             await self._reject(live, workflow, error)
+            return
+        except NotUnderstood as error:
+            await self._wait_for_who_understands(live, workflow, error)
             return
         except NotFound as error:
             _log.info("%s", error)
@@ -433,14 +454,33 @@ class WorkflowController:
 
     def _loaded(self, live: Live, execution: Execution, new: bool) -> None:
         self._failures.pop(live.key, None)
+        self._waiting.end(live.key)
         prove(execution, self._pods.store.by_index(OWNER_INDEX, live.uid))
         live.execution, live.new = execution, new
+        if not new and not live.status_bytes:  # FlytePropeller's: from here on the status is ours
+            live.dirty_since = self._clock.now()
+            live.deferred = [StopPod(node, attempt) for node, attempt in sorted(execution.stopping)]
         live.stage = Stage.LOADED
 
-    async def _reject(self, live: Live, workflow: FlyteWorkflow, error: PropellerError) -> None:
-        """What cannot run ends as failed, with the reason."""
+    async def _wait_for_who_understands(self, live: Live, workflow: FlyteWorkflow, error: NotUnderstood) -> None:
+        """It is left as it is. Whoever deletes it sees it aborted all the same: that takes no understanding."""
+        if workflow.metadata.deletion_timestamp is not None:
+            await self._reject(live, workflow, error, WorkflowPhase.ABORTED)
+            return
+        self._forget(live)
+        self._queue.add_after(live.key, self._waiting.begin(live.key, workflow.metadata, error, self._clock.now()))
+
+    async def _reject(
+        self,
+        live: Live,
+        workflow: FlyteWorkflow,
+        error: PropellerError,
+        phase: WorkflowPhase = WorkflowPhase.FAILED,
+    ) -> None:
+        """What cannot run ends as failed, with the reason; what nobody understands and somebody deletes, as aborted."""
+        code = "BadWorkflow" if phase is WorkflowPhase.FAILED else "Aborted"
         try:
-            await self._checkpointer.reject(workflow, Failure("BadWorkflow", str(error), error.kind), live.version)
+            await self._checkpointer.reject(workflow, Failure(code, str(error), error.kind), live.version, phase)
         except Gone:
             self._forget(live)
         except PropellerError as failure:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from weakref import WeakValueDictionary
 
 from flyteidl.core import literals_pb2
 
+from propeller.controller._damaged import why_not_again
 from propeller.controller._offloaded import closure_of_message
 from propeller.controller._resource import (
     WORKFLOWS,
@@ -23,11 +24,12 @@ from propeller.controller._resource import (
     inline_inputs,
     without_closure,
 )
-from propeller.errors import Invalid, NotFound, PropellerError
+from propeller.controller._takeover import take_over_of
+from propeller.errors import CorruptBlob, Invalid, MissingBlob, NotFound, NotUnderstood, PropellerError
 from propeller.handlers import at_once, plan_of_futures
 from propeller.handlers.tasks import proven_by
 from propeller.kube import Client, Pod
-from propeller.status import decode_status, rebuild, size_of
+from propeller.status import decode_status, is_flytes, rebuild
 from propeller.storage import Storage, open_literals
 from propeller.wire import Literals
 from propeller.workflow import Execution, Graph, NodeKind, NodePhase, NodeView, Plan, parse_plan
@@ -61,7 +63,9 @@ def _outputs_left(execution: Execution) -> dict[str, str]:
 
 def _is_whole(workflow: FlyteWorkflow) -> bool:
     """Whether nothing of it is elsewhere."""
-    elsewhere = workflow.offloaded_inputs or workflow.workflow_closure_reference
+    status = workflow.status
+    begun = status.get("nodes") or status.get("nodesReference") or status.get("nodeStatus")
+    elsewhere = begun or workflow.offloaded_inputs or workflow.workflow_closure_reference
     return not elsewhere and workflow.execution_config.recovery_execution is None
 
 
@@ -94,15 +98,15 @@ class Loader:
         """The execution leaves memory, and is to come back without asking the server for its closure."""
         self._kept[uid] = plan
 
-    async def load(self, workflow: FlyteWorkflow, now: float) -> tuple[Execution, bool]:
-        """The execution, and whether it is new (True) or rebuilt from its status.
+    async def load(self, workflow: FlyteWorkflow, now: float, pods: Collection[Pod] = ()) -> tuple[Execution, bool]:
+        """The execution, and whether it is new (True) or rebuilt from its status. `pods` are its own.
 
-        Raises Invalid for a resource that cannot run, CorruptBlob for a status that cannot be read, StorageError, and
-        NotFound or Unavailable where the object has to be read again and is not there.
+        Raises Invalid for a resource that cannot run, NotUnderstood for a state that cannot be gone on from,
+        StorageError, and NotFound or Unavailable where the object has to be read again and is not there.
         """
         uid = workflow.metadata.uid
         plan = self._kept.get(uid) or await self._plan(workflow, self._closures.get(uid) or await self._fetch(workflow))
-        execution, new = await self._execution(workflow, plan, now)
+        execution, new = await self._execution(workflow, plan, now, pods)
         self._closures.pop(uid, None)
         self._kept.pop(uid, None)
         self._loaded.add(uid)
@@ -113,7 +117,7 @@ class Loader:
         it cannot run: `load` says why.
         """
         closure = self._closures.get(workflow.metadata.uid, b"")
-        if not 0 < len(closure) <= INLINE_BYTES or size_of(workflow.status) or not _is_whole(workflow):
+        if not 0 < len(closure) <= INLINE_BYTES or not _is_whole(workflow):
             return None
         try:
             return at_once(self.load(workflow, now))
@@ -131,17 +135,31 @@ class Loader:
             raise NotFound(f"{workflow.key} is another object of the same name now", status=404)
         return closure_of(whole)
 
-    async def _execution(self, workflow: FlyteWorkflow, plan: Plan, now: float) -> tuple[Execution, bool]:
+    async def _execution(
+        self, workflow: FlyteWorkflow, plan: Plan, now: float, pods: Collection[Pod] | None = None
+    ) -> tuple[Execution, bool]:
+        """`pods` None: a status that is damaged is an error, for nobody is to go on from it."""
         info = info_of(workflow, await self._inputs(workflow), self._metadata_prefix)
-        snapshot = await decode_status(workflow.status, self._storage)
-        if snapshot is None:
-            execution = Execution(info, plan, now=now)
-        else:
-            execution = await rebuild(info, plan, snapshot, self._dynamic_graph)
+        execution = None
+        if is_flytes(workflow.status):
+            execution = await take_over_of(workflow, info, plan, self._metadata_prefix, self._dynamic_graph, now)
+            return execution, False
+        try:
+            snapshot = await decode_status(workflow.status, self._storage)
+            if snapshot is not None:
+                execution = await rebuild(info, plan, snapshot, self._dynamic_graph)
+        except (CorruptBlob, MissingBlob) as error:
+            if pods is None:
+                raise
+            if why := why_not_again(workflow.metadata.name, plan, workflow.status, pods):
+                raise NotUnderstood(f"{error}; it is not walked again by what its pods prove, for {why}") from error
+            _log.warning("%s: %s; it is walked again by what its pods prove", workflow.key, error)
+        new = execution is None
+        execution = execution or Execution(info, plan, now=now)
         earlier = info.spec.execution_config.recovery_execution
         if earlier is not None and earlier.name and not execution.phase.ended:
             execution.recovered = await self._recovered(execution, earlier.name)
-        return execution, snapshot is None
+        return execution, new
 
     async def _recovered(self, execution: Execution, name: str) -> dict[str, str]:
         """Where the execution `name`, of the same namespace, left the outputs of tasks that succeeded.

@@ -8,6 +8,7 @@ import hashlib
 from typing import Any
 
 import msgspec
+import orjson
 from flyteidl.core import literals_pb2
 from google.protobuf import json_format
 
@@ -70,7 +71,10 @@ def mark_of(status: dict[str, Any]) -> str:
     """What tells one status of ours from another: its phase, and its snapshot, wherever that is kept."""
     reference = status.get("nodesReference")
     digest = reference.get("sha256") if isinstance(reference, dict) else ""
-    return f"{status.get('phase', 0)} {status.get('nodes') or digest or ''}"
+    written = status.get("nodes") or digest
+    if not written and (flytes := status.get("nodeStatus")):
+        written = digest_of(orjson.dumps(flytes))  # FlytePropeller's, which may still be at work
+    return f"{status.get('phase', 0)} {written or ''}"
 
 
 def without_closure(workflow: FlyteWorkflow) -> FlyteWorkflow:

@@ -6,8 +6,6 @@ nothing.
 
 from __future__ import annotations
 
-import math
-
 from propeller.errors import ErrorKind
 from propeller.workflow import (
     Cancel,
@@ -166,7 +164,8 @@ def _begin_items(node: NodeView, size: int) -> Step:
 def _item_ended(node: NodeView, state: Mapping, failure: Failure | None) -> Step:
     succeeded, failures = state.succeeded + (failure is None), state.failed + (failure is not None)
     first_failure = state.failure or failure
-    needed = _needed(node, state.size)
+    assert node.spec.array is not None
+    needed = node.spec.array.needed(state.size)
     if state.size - failures < needed:
         assert first_failure is not None
         return Step(phase=NodePhase.FAILED, failure=first_failure, cancel=True)
@@ -175,14 +174,3 @@ def _item_ended(node: NodeView, state: Mapping, failure: Failure | None) -> Step
     more = int(state.next < state.size)
     following = Mapping(state.frame, state.size, state.next + more, succeeded, failures, first_failure)
     return Step(state=following, start=(state.frame, state.next, state.next + 1) if more else None)
-
-
-def _needed(node: NodeView, size: int) -> int:
-    """How many items must succeed (FlytePropeller: the number wins over the ratio, the ratio rounds up)."""
-    array = node.spec.array
-    assert array is not None
-    if array.min_successes is not None:
-        return array.min_successes
-    if array.min_success_ratio is not None:
-        return math.ceil(array.min_success_ratio * size)
-    return size

@@ -1,5 +1,6 @@
 """The status of an execution: a head for people, and a compressed snapshot from which the execution is rebuilt."""
 
+from propeller.status._flyte import is_flytes
 from propeller.status._head import (
     MESSAGE_CHARACTERS,
     SHORT_MESSAGE_CHARACTERS,
@@ -11,6 +12,7 @@ from propeller.status._head import (
     size_of,
 )
 from propeller.status._snapshot import LoadGraph, Snapshot, decode, encode, rebuild, take, without_times
+from propeller.status._takeover import take_over
 
 __all__ = [
     "MESSAGE_CHARACTERS",
@@ -23,9 +25,11 @@ __all__ = [
     "encode_status",
     "error_of",
     "head",
+    "is_flytes",
     "offloaded_to",
     "rebuild",
     "size_of",
     "take",
+    "take_over",
     "without_times",
 ]

@@ -2,8 +2,8 @@
 
 Guarantees
     `take` then `rebuild` gives an execution that decides as the original would; derived things (unmet dependencies,
-    counts) are computed anew and not stored. `decode` refuses unknown versions, blobs that unfold to more than `LIMIT`
-    bytes, and anything malformed, with CorruptBlob.
+    counts) are computed anew and not stored. `decode` refuses newer versions with NotUnderstood; blobs that unfold to
+    more than `LIMIT` bytes, and anything malformed, with CorruptBlob.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import zstandard
 
-from propeller.errors import CorruptBlob
+from propeller.errors import CorruptBlob, NotUnderstood
 from propeller.workflow import (
     ENDED,
     Execution,
@@ -67,6 +67,14 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True):
     system_failures: dict[int, int]
     started: bytes = b""
     ended: bytes = b""
+    uid: str = ""
+    """Of the object that it is the status of."""
+
+
+class _Versioned(msgspec.Struct, frozen=True, array_like=True):
+    """As much of a snapshot as every version has."""
+
+    version: int
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -90,6 +98,7 @@ def take(execution: Execution) -> Snapshot:
         dict(execution.system_failures),
         execution.started.tobytes(),
         execution.ended.tobytes(),
+        execution.info.uid,
     )
 
 
@@ -103,9 +112,14 @@ def encode(snapshot: Snapshot) -> bytes:
 
 
 def decode(blob: bytes) -> Snapshot:
-    """Raises CorruptBlob."""
+    """Raises CorruptBlob; NotUnderstood for the status of a newer version."""
     try:
         raw = zstandard.ZstdDecompressor().decompress(blob, max_output_size=LIMIT)
+        version = msgspec.msgpack.decode(raw, type=_Versioned).version
+        if version > VERSION:
+            raise NotUnderstood(
+                f"the status has version {version}, and this propeller reads {VERSION}: run the newer one that wrote it"
+            )
         snapshot = _DECODER.decode(raw)
     except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorruptBlob(f"the status does not decode: {error}") from error
@@ -118,6 +132,8 @@ async def rebuild(info: ExecutionInfo, plan: Plan, snapshot: Snapshot, load_grap
     """The execution of a snapshot. Dynamic graphs are loaded in the order they were opened. Raises CorruptBlob."""
     if snapshot.plan != plan.digest:
         raise CorruptBlob(f"the status of {info.namespace}/{info.name} belongs to another version of its workflow")
+    if snapshot.uid and snapshot.uid != info.uid:
+        raise CorruptBlob(f"the status of {info.namespace}/{info.name} is that of another execution, {snapshot.uid}")
     execution = Execution(info, plan, now=snapshot.created_at)
     execution.phase = snapshot.phase
     execution.failure = snapshot.failure
@@ -138,7 +154,7 @@ async def rebuild(info: ExecutionInfo, plan: Plan, snapshot: Snapshot, load_grap
         execution.started = array("f", snapshot.started)
         execution.ended = array("f", snapshot.ended)
     for frame in execution.frames:
-        _recount(execution, frame)
+        recount(execution, frame)
     return execution
 
 
@@ -171,7 +187,7 @@ async def _graph_inside(node: NodeView, record: FrameRecord, load_graph: LoadGra
     return await load_graph(node, record.parent_attempt)
 
 
-def _recount(execution: Execution, frame: Frame) -> None:
+def recount(execution: Execution, frame: Frame) -> None:
     """Unmet dependencies, active nodes and running tasks follow from the phases."""
     graph, base = frame.graph, frame.base
     for number in range(len(graph.nodes)):

@@ -62,7 +62,12 @@ class Metrics:
             "propeller_queue_waiting", "Keys that wait for a round now, by tenant.", "tenant", "queue"
         )
         self._lag = _Gauges("propeller_loop_lag_max_seconds", "Longest time that the event loop was blocked.")
-        for family in (self._rounds, self._leading, self._waiting, self._lag):
+        self._not_understood = _Gauges(
+            "propeller_not_understood",
+            "Objects whose state this version does not understand, and leaves.",
+            "controller",
+        )
+        for family in (self._rounds, self._leading, self._waiting, self._not_understood, self._lag):
             self.registry.register(family)
 
     def rounds_of(self, controller: str) -> Callable[[str, float], None]:
@@ -80,6 +85,10 @@ class Metrics:
                 yield ("(others)", queue), sum(waiting for _, waiting in ordered[_MAX_TENANTS:])
 
         self._waiting.read(read)
+
+    def watch_not_understood(self, controller: str, count: Callable[[], int]) -> None:
+        """Report of how many objects the state is left as it is, for another version."""
+        self._not_understood.read(lambda: [((controller,), float(count()))])
 
     def watch_lease(self, lease: str, leading: Callable[[], bool]) -> None:
         """Report whether this process holds `lease`."""

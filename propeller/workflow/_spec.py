@@ -7,6 +7,7 @@ messages of flyteidl stay undecoded JSON (`msgspec.Raw`) until somebody needs on
 from __future__ import annotations
 
 import enum
+import math
 from typing import Any
 
 import msgspec
@@ -81,6 +82,14 @@ class ArraySpec(msgspec.Struct, frozen=True, rename="pascal"):
     min_success_ratio: float | None = None
     data_mode: int = msgspec.field(default=0, name="dataMode")
     bound_inputs: tuple[str, ...] | None = None
+
+    def needed(self, size: int) -> int:
+        """How many of `size` items must succeed (FlytePropeller: the number wins over the ratio, which rounds up)."""
+        if self.min_successes is not None:
+            return self.min_successes
+        if self.min_success_ratio is not None:
+            return math.ceil(self.min_success_ratio * size)
+        return size
 
 
 class OutputAlias(msgspec.Struct, frozen=True):

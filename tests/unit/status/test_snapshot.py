@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+import msgspec
 import pytest
 import zstandard
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from propeller.errors import CorruptBlob
+from propeller.errors import CorruptBlob, NotUnderstood
 from propeller.handlers import STEPS
 from propeller.status import decode, encode, rebuild, take
 from propeller.workflow import (
@@ -132,8 +133,20 @@ def test_garbage_is_refused_and_never_crashes(garbage: bytes) -> None:
         decode(zstandard.compress(garbage))
 
 
-def test_a_snapshot_of_another_version_is_refused_by_its_number() -> None:
-    snapshot = take(execution(EVERYTHING))
-    snapshot = type(snapshot)(99, *(getattr(snapshot, field) for field in snapshot.__struct_fields__[1:]))
-    with pytest.raises(CorruptBlob, match="version 99"):
+@pytest.mark.parametrize(("version", "error"), [(99, NotUnderstood), (0, CorruptBlob)])
+def test_a_snapshot_of_another_version_is_refused_by_its_number(version: int, error: type[Exception]) -> None:
+    snapshot = msgspec.structs.replace(take(execution(EVERYTHING)), version=version)
+    with pytest.raises(error, match=f"version {version}"):
         decode(encode(snapshot))
+
+
+def test_a_newer_version_is_told_from_a_damaged_one_whatever_its_other_fields_are() -> None:
+    with pytest.raises(NotUnderstood, match="version 7"):
+        decode(zstandard.ZstdCompressor().compress(msgspec.msgpack.encode([7, {"all": "is different"}, 3])))
+
+
+async def test_the_snapshot_of_another_execution_is_refused() -> None:
+    snapshot = msgspec.structs.replace(take(execution(EVERYTHING)), uid="another")
+    made = execution(EVERYTHING)
+    with pytest.raises(CorruptBlob, match="another"):
+        await rebuild(made.info, made.plan, snapshot, dynamic_graph)

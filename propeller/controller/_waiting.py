@@ -1,0 +1,61 @@
+"""Executions whose state this process does not understand: they are left as they are, and looked at again.
+
+Guarantees
+    Nothing is written to them. They are loaded again when their object changes, and else after pauses that grow from
+    `FIRST_PAUSE` to `LONGEST_PAUSE`: another version may have gone on with them, or a blob may be back.
+    Each version of an object is told of once in the log; `count` is a metric.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+
+from propeller.errors import PropellerError
+from propeller.kube import ObjectMeta
+
+_log = logging.getLogger(__name__)
+
+FIRST_PAUSE = 5.0
+LONGEST_PAUSE = 600.0
+"""Seconds: somebody who mends it changes the object or starts another version; only a blob comes back unseen."""
+
+
+class _Waiting(msgspec.Struct, frozen=True):
+    uid: str
+    version: str
+    pause: float
+    until: float
+
+
+class Waiting:
+    """By key; see the module's text."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, _Waiting] = {}
+
+    @property
+    def count(self) -> int:
+        return len(self._waiting)
+
+    def begin(self, key: str, metadata: ObjectMeta, error: PropellerError, now: float) -> float:
+        """The object was not understood, by `error`; returns after how many seconds to look again."""
+        before = self._waiting.get(key)
+        same = before is not None and (before.uid, before.version) == (metadata.uid, metadata.resource_version)
+        pause = min(2 * before.pause, LONGEST_PAUSE) if same and before is not None else FIRST_PAUSE
+        self._waiting[key] = _Waiting(metadata.uid, metadata.resource_version, pause, now + pause)
+        if not same:
+            _log.warning("%s is left as it is, and waits for who understands it: %s", key, error)
+        return pause
+
+    def left(self, key: str, metadata: ObjectMeta, now: float) -> float:
+        """Seconds until it is to be looked at again; 0 for one that has changed, or does not wait."""
+        found = self._waiting.get(key)
+        if found is None or (found.uid, found.version) != (metadata.uid, metadata.resource_version):
+            return 0.0
+        return max(0.0, found.until - now)
+
+    def end(self, key: str) -> None:
+        """It is understood, ended or gone."""
+        self._waiting.pop(key, None)
