@@ -1,7 +1,7 @@
 """Caches that follow an API server: reflector, store with indexes, shared informer, and a factory that shares them."""
 
 from propeller.informers._factory import InformerFactory
-from propeller.informers._informer import Informer, Subscriber
+from propeller.informers._informer import Informer, Salvage, Subscriber
 from propeller.informers._store import Change, IndexFunction, Store, as_number, key_of, metadata_of
 from propeller.informers._uid_shard import UidShard
 
@@ -10,6 +10,7 @@ __all__ = [
     "IndexFunction",
     "Informer",
     "InformerFactory",
+    "Salvage",
     "Store",
     "Subscriber",
     "UidShard",

@@ -1,18 +1,22 @@
 """Shared informer: one list and one watch of a kind, fed to any number of readers.
 
 Guarantees
-    The store moves only forward, but for a server whose own versions went back (a restored backup): a reader never sees
-    an older resourceVersion of an object than it has seen.
+    The store moves only forward, but for a server that was restored from an older copy: a reader never sees an older
+    resourceVersion of an object than it has seen.
     After a cut, a 410 or a restart of the server, the store becomes equal to a fresh list without passing through
-    empty, page by page: of a list that has not ended it may hold the beginning, and old states of the rest.
+    empty. During a list it holds the new states of the pages received so far, and previous states of the rest.
+    After a restore the store becomes what the server has (see Reflector for the bound), `restores` grows, and those who
+    called `subscribe_restores` are told. Who waits in `reached` meanwhile waits no longer.
     Subscribers are told of every change of the store, in order, at once; one that raises harms no other.
+    An object that cannot be decoded, or that `transform` raises on, is in `undecodable` and is published to those who
+    called `subscribe_undecodable`, never as a deletion. The store keeps its last good state, or has what `salvage`
+    makes of it. Each is logged once per error, with its key.
 Assumptions
     Subscribers are quick: they run on the loop, between an event and the next.
 Caveats
     A reader of `changes` that is slow sees the latest state of an object, not every state in between.
     With selectors, the version moves with what is selected and with bookmarks, once a minute: `reached` is for writes
     of selected objects.
-    An object that cannot be read, or transformed, is left out as if it were not selected; `left_out` counts them.
 Errors
     Raises nothing while running: failures are counted, logged once per cause, and retried. `synced` and `reached` raise
     Unavailable when their deadline passes.
@@ -30,15 +34,22 @@ from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.config import Informers as InformerSettings
 from propeller.errors import Unavailable
 from propeller.informers._reflector import Reflector
-from propeller.informers._store import Change, IndexFunction, Store, as_number, key_of, later, metadata_of
+from propeller.informers._store import Change, IndexFunction, Store, as_number, key_of, later, metadata_of, went_back
 from propeller.informers._uid_shard import UidShard
-from propeller.kube import Client, Event, EventType, Resource
+from propeller.kube import Client, Event, EventType, Resource, Undecodable
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 Subscriber = Callable[[Change[T]], None]
+
+Salvage = Callable[[Undecodable[T], T | None], T | None]
+"""Makes an object of what could be read, and of the last good state (None if there is none): it is taken into the
+store. None keeps the last good state.
+"""
+
+S = TypeVar("S")
 
 
 class Informer(Generic[T]):
@@ -54,14 +65,23 @@ class Informer(Generic[T]):
         field_selector: str = "",
         indexes: Mapping[str, IndexFunction[T]] | None = None,
         transform: Callable[[T], T] | None = None,
+        salvage: Salvage[T] | None = None,
         shard: UidShard | None = None,
         settings: InformerSettings | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.store: Store[T] = Store(indexes)
         self.resource = resource
+        self.restores = 0
+        """How often the server's versions went back."""
         self._clock = clock
+        self._salvage = salvage
+        self._undecodable: dict[str, Undecodable[T]] = {}
         self._subscribers: list[Subscriber[T]] = []
+        self._undecodable_subscribers: list[Callable[[Undecodable[T]], None]] = []
+        self._restore_subscribers: list[Callable[[], None]] = []
+        self._went_back = False
+        """Whether the list that is coming has an older version of an object than the store had."""
         self._version = ""
         self._moved: asyncio.Event = asyncio.Event()
         self._synced = asyncio.Event()
@@ -92,21 +112,33 @@ class Informer(Generic[T]):
         return self._reflector.failures
 
     @property
-    def left_out(self) -> int:
-        """Objects that could not be read or transformed, each time that they came."""
-        return self._reflector.left_out
+    def undecodable(self) -> Mapping[str, Undecodable[T]]:
+        """By key, the objects whose present state could not be decoded, without what could be read of them."""
+        return self._undecodable
 
     def subscribe(self, subscriber: Subscriber[T]) -> Callable[[], None]:
         """Tell `subscriber` of every change, beginning with what is there now; returns how to stop."""
-        self._subscribers.append(subscriber)
+        stop = _join(self._subscribers, subscriber)
         for obj in self.store:
             self._tell(subscriber, Change(key_of(obj), None, obj))
-
-        def stop() -> None:
-            if subscriber in self._subscribers:
-                self._subscribers.remove(subscriber)
-
         return stop
+
+    def subscribe_undecodable(self, subscriber: Callable[[Undecodable[T]], None]) -> Callable[[], None]:
+        """Tell `subscriber` of every object that cannot be decoded, each time it comes, beginning with what is there
+        now; returns how to stop.
+        """
+        stop = _join(self._undecodable_subscribers, subscriber)
+        for found in tuple(self._undecodable.values()):
+            self._tell(subscriber, found)
+        return stop
+
+    def subscribe_restores(self, subscriber: Callable[[], None]) -> Callable[[], None]:
+        """Tell `subscriber` each time the server's versions have gone back, once the store has what the server has;
+        returns how to stop.
+
+        What was known by a version from before, such as that of an own write, is void then.
+        """
+        return _join(self._restore_subscribers, subscriber)
 
     def resync(self) -> None:
         """Tell every subscriber of every object in the store again, as a change from its state to the same state.
@@ -156,10 +188,14 @@ class Informer(Generic[T]):
             raise Unavailable(f"{self.resource.plural} could not be listed within {deadline:g} s") from error
 
     async def reached(self, resource_version: str, deadline: float) -> None:
-        """Wait until the store has followed up to a version, such as that of an own write; raises Unavailable."""
+        """Wait until the store has followed up to a version, such as that of an own write; raises Unavailable.
+
+        Returns as well once the server was restored from an older copy meanwhile: the version may never come.
+        """
+        restores = self.restores
         try:
             async with asyncio.timeout(deadline):
-                while not self._has_reached(resource_version):
+                while not self.has_reached(resource_version) and restores == self.restores:
                     self._moved.clear()
                     await self._moved.wait()
         except TimeoutError as error:
@@ -171,34 +207,61 @@ class Informer(Generic[T]):
         """For the reflector: a list, from its first object on."""
         self._seen = set()
         self._listing = True
+        self._went_back = False
 
     def listed(self, objects: Iterable[T]) -> None:
         """For the reflector: some of the list's objects."""
         for change in self.store.take(objects, self._seen):
+            if self._undecodable:
+                self._mended(change.key)
+            if change.old is not None and change.new is not None:
+                self._went_back |= went_back(_version_of(change.old), _version_of(change.new))
             self._publish(change)
+
+    def listed_undecodable(self, found: Undecodable[T]) -> None:
+        """For the reflector: one of the list's objects, which could not be decoded."""
+        self._seen.add(found.key)
+        self._take_undecodable(found)
 
     def list_ended(self, version: str) -> None:
         """For the reflector: that was the whole list, as of `version`."""
         for change in self.store.end_list(self._seen):
             self._publish(change)
+        for key in self._undecodable.keys() - self._seen:
+            del self._undecodable[key]
+        restored = self._went_back or went_back(self._version, version)
         self._seen = set()
         self._listing = False
         self._version = version
+        self.restores += restored
         self._moved.set()
         self._synced.set()
+        if restored:
+            log.warning(
+                "%s: the server was restored from an older copy; the cache has what it has", self.resource.plural
+            )
+            for subscriber in tuple(self._restore_subscribers):
+                subscriber()
 
     def happened(self, event: Event[T]) -> None:
         """For the reflector: one event."""
         metadata = metadata_of(event.object)
+        change: Change[T] | None = None
+        if self._undecodable and event.undecodable is None and event.type is not EventType.BOOKMARK:
+            self._mended(key_of(event.object))
         match event.type:
+            case EventType.ADDED | EventType.MODIFIED if event.undecodable is not None:
+                self._take_undecodable(event.undecodable)
             case EventType.ADDED | EventType.MODIFIED:
                 change = self.store.put(event.object)
             case EventType.DELETED:
                 change = self.store.remove(event.object)
-                if change is not None and not event.problem:
+                if event.undecodable is not None:
+                    self._undecodable.pop(event.undecodable.key, None)
+                elif change is not None:
                     change = Change(change.key, event.object, None)
             case _:
-                change = None
+                pass
         if change is not None:
             self._publish(change)
         if metadata.resource_version and not self._listing:  # else what the list is to find gone is still there
@@ -218,17 +281,64 @@ class Informer(Generic[T]):
         if not self._task.cancelled():
             self._task.result()
 
-    def _has_reached(self, version: str) -> bool:
+    def has_reached(self, version: str) -> bool:
+        """Whether the store has followed up to a version; of versions that are not numbers, whether it is at it."""
         if version.isdecimal() and self._version.isdecimal():
             return as_number(self._version) >= as_number(version)
         return self._version == version
+
+    def _take_undecodable(self, found: Undecodable[T]) -> None:
+        """Note an object that cannot be decoded; what the store has of it stays, or is what `salvage` makes."""
+        if (dropped := self.store.drop_other(found.metadata)) is not None:
+            self._publish(dropped)
+        last = self.store.get(found.key)
+        known = self._undecodable.get(found.key)
+        noted: Undecodable[T] = Undecodable(found.metadata, found.error)
+        if known == noted:
+            return  # a list after a watch, which had it already
+        self._undecodable[found.key] = noted
+        salvaged = self._salvage(found, last) if self._salvage is not None else None
+        if salvaged is not None:
+            self._publish(self.store.replace(salvaged))
+        if known is None or known.error != noted.error:
+            consequence = (
+                "its last good state stays in use" if last is not None else "it is left out until it is mended"
+            )
+            log.warning(
+                "%s %s cannot be decoded: %s%s",
+                self.resource.kind,
+                found.key,
+                found.error,
+                "" if salvaged is not None else f"; {consequence}",
+            )
+        for subscriber in tuple(self._undecodable_subscribers):
+            self._tell(subscriber, noted)
+
+    def _mended(self, key: str) -> None:
+        if self._undecodable.pop(key, None) is not None:
+            log.info("%s %s can be decoded again, or is gone", self.resource.kind, key)
 
     def _publish(self, change: Change[T]) -> None:
         for subscriber in tuple(self._subscribers):
             self._tell(subscriber, change)
 
-    def _tell(self, subscriber: Subscriber[T], change: Change[T]) -> None:
+    def _tell(self, subscriber: Callable[[S], None], news: S) -> None:
         try:
-            subscriber(change)
+            subscriber(news)
         except Exception:
-            log.exception("a subscriber of %s raised on %s", self.resource.plural, change.key)
+            key = news.key if isinstance(news, Change | Undecodable) else ""
+            log.exception("a subscriber of %s raised on %s", self.resource.plural, key)
+
+
+def _join(subscribers: list[S], subscriber: S) -> Callable[[], None]:
+    subscribers.append(subscriber)
+
+    def stop() -> None:
+        if subscriber in subscribers:
+            subscribers.remove(subscriber)
+
+    return stop
+
+
+def _version_of(obj: object) -> str:
+    return metadata_of(obj).resource_version

@@ -2,14 +2,23 @@
 
 Guarantees
     Events reach the sink in order; after a cut the watch resumes after the last version seen, a bookmark's included.
-    A 410 leads to a new list, handed over as it comes, which the sink can take as a diff. The list is a stream where
-    the server has that (KEP-3157), and pages where it does not, or where the stream did not come to the list's end.
+    A 410 leads to a new list, handed over as it comes, which the sink can take as a diff. The list is a stream if the
+    server has that (KEP-3157), and pages if it does not, or if the stream did not come to the list's end. A list that
+    expires between its pages is asked for once more in one piece, as client-go's pager does (FullListIfExpired).
     Lists are consistent reads: one is never older than what was seen before, whichever server answers.
-    A stream on which nothing comes for `progress_deadline` seconds is given up and resumed. Bookmarks come every minute
-    where the server hears of progress from its store; where it does not, a quiet kind is resumed a little more often.
+    A watch that brought nothing and failed, or ended within a second, leads to a new list, as in client-go; so do
+    `FRUITLESS_WATCHES` in a row that brought nothing, however they ended. A watch that answered 429 is tried again.
+    A stream on which nothing comes for `progress_deadline` seconds is given up. Servers send bookmarks every minute.
+    A server restored from an older copy is noticed: before a watch is resumed after a failure, a silence or an end
+    before its time, and when an event or bookmark is older than what was seen, the server is asked for its version (a
+    list of one object's metadata). If that is older than the version held, everything is listed anew. A server that
+    answered nobody for a while may have passed that version since; therefore a connection that failed leads to a list.
     `run` ends only by cancellation. Failures are logged once per cause, counted, and retried with jittered backoff,
-    and not before the time that the server named, up to the cap; so is a watch that ends as soon as it has begun.
-    An object that cannot be read as its type, or that `transform` raises on, is left out as if it were not selected.
+    and not before the time that the server named, up to the cap.
+    An object that cannot be decoded, or that `transform` raises on, goes to the sink as Undecodable.
+Caveats
+    A restore that nobody could notice as an outage, by a server that has passed the version held before the informer
+    is back (after one `backoff`), is noticed only by the objects that change afterwards.
 """
 
 from __future__ import annotations
@@ -21,10 +30,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, Protocol, TypeVar
 
 from propeller.config import Informers as InformerSettings
-from propeller.errors import Invalid, PropellerError, Rejected, Retryable, Stale
-from propeller.informers._store import key_of, later, metadata_of
+from propeller.errors import PropellerError, Rejected, Retryable, Stale, Throttled, Unavailable
+from propeller.informers._store import key_of, later, metadata_of, went_back
 from propeller.informers._uid_shard import UidShard
-from propeller.kube import Client, Event, EventType, Resource
+from propeller.kube import Client, Event, EventType, Page, Resource, Undecodable
 from propeller.telemetry import Causes
 
 T = TypeVar("T")
@@ -34,6 +43,8 @@ log = logging.getLogger(__name__)
 SHORT_WATCH_SECONDS = 1.0
 """A watch that the server ends sooner is followed by a pause: servers end them after minutes."""
 
+FRUITLESS_WATCHES = 2
+"""Watches in a row without an event or bookmark, after which everything is listed anew."""
 
 PROGRESS_SECONDS = 0.1
 """How often progress is noted: each time costs more than an event's way into the store."""
@@ -50,6 +61,9 @@ class Sink(Protocol[T]):
 
     def listed(self, objects: Iterable[T]) -> None:
         """Some of its objects."""
+
+    def listed_undecodable(self, found: Undecodable[T]) -> None:
+        """One of them, which could not be decoded."""
 
     def list_ended(self, version: str) -> None:
         """That was the whole list, as of `version`."""
@@ -92,17 +106,22 @@ class Reflector(Generic[T]):
         self._streams_lists = settings.stream_lists
         self._causes = Causes(log)
         self._backoff = settings.backoff
+        self._doubt = False
+        """Whether the server may have been restored since its version was seen."""
+        self._fruitless = 0
+        """Watches since the last that brought something."""
         self.failures = 0
         """Lists and watches that failed, since the start."""
-        self.left_out = 0
-        """Objects that could not be read or transformed, each time that they came."""
 
     async def run(self) -> None:
         while True:
             try:
                 if self._version is None and not self._streams_lists:
                     await self._list()
-                await self._watch()
+                if self._doubt and self._version is not None:
+                    await self._compare_versions(self._version)
+                else:
+                    await self._watch()
             except Stale:
                 self._version = None
                 await self._pause()  # a server that always says 410 must not be asked without end
@@ -116,37 +135,91 @@ class Reflector(Generic[T]):
                 await self._failed(error)
 
     async def _list(self) -> None:
+        try:
+            await self._list_pages()
+        except _ExpiredPages as error:
+            self._causes.report(error, "%s: asking for the whole list at once", self._resource.plural)
+            await self._list_whole()
+        self._streams_lists = self._settings.stream_lists and not self._refused
+
+    async def _list_pages(self) -> None:
         self._sink.list_begins()
-        version = ""
-        async for page in self._client.pages(
+        page: Page[T] | None = None
+        try:
+            async for page in self._client.pages(
+                self._resource,
+                self._namespace,
+                label_selector=self._label_selector,
+                field_selector=self._field_selector,
+                shard_selector=self._shard_selector,
+            ):
+                self._take_page(page)
+        except Stale as error:
+            if page is None:
+                raise
+            raise _ExpiredPages(str(error)) from error
+        self._list_ended(page.resource_version if page is not None else "")
+
+    async def _list_whole(self) -> None:
+        self._sink.list_begins()
+        page = await self._client.list(
             self._resource,
             self._namespace,
             label_selector=self._label_selector,
             field_selector=self._field_selector,
             shard_selector=self._shard_selector,
-        ):
-            for problem in page.problems:
-                self._leave_out(Invalid(problem))
-            self._sharded = page.shard_selector == self._shard_selector
-            self._sink.listed(self._transformed_all(page.items))
-            version = page.resource_version
-        self._list_ended(version)
-        self._streams_lists = self._settings.stream_lists and not self._refused
+            limit=0,
+        )
+        self._take_page(page)
+        self._list_ended(page.resource_version)
+
+    def _take_page(self, page: Page[T]) -> None:
+        self._sharded = page.shard_selector == self._shard_selector
+        for found in page.undecodable:
+            if self._is_wanted_uid(found.metadata.uid):
+                self._sink.listed_undecodable(found)
+        self._sink.listed(self._transformed_all(page.items))
 
     def _list_ended(self, version: str) -> None:
         self._version = version
+        self._doubt, self._fruitless = False, 0
         self._sink.list_ended(version)
+
+    async def _compare_versions(self, held: str) -> None:
+        """Ask for the server's version: one older than that held is that of a server which was restored. A server that
+        answers late, or not at all, may have been restored and have passed it.
+        """
+        began = asyncio.get_running_loop().time()
+        try:
+            page = await self._client.list(self._resource.metadata_only(), self._namespace, limit=1)
+        except (Stale, Throttled):
+            raise
+        except PropellerError:
+            self._version = None
+            raise
+        self._doubt = False
+        if asyncio.get_running_loop().time() - began > SHORT_WATCH_SECONDS:
+            self._version = None
+        if went_back(held, page.resource_version):
+            log.warning(
+                "%s: the server's versions went back from %s to %s, as after a restore: listing anew",
+                self._resource.plural,
+                held,
+                page.resource_version,
+            )
+            self._version = None
 
     async def _watch(self) -> None:
         """One watch, until the server ends it or nothing comes any more; a list before it where there is none yet."""
         lists = self._version is None
+        timeout = self._settings.watch_timeout * random.uniform(1.0, 2.0)
         events = self._client.watch(
             self._resource,
             self._namespace,
             resource_version=self._version or "",
             label_selector=self._label_selector,
             field_selector=self._field_selector,
-            timeout_seconds=self._settings.watch_timeout * random.uniform(1.0, 2.0),
+            timeout_seconds=timeout,
             initial_events=lists,
             shard_selector=self._shard_selector,
         )
@@ -154,6 +227,7 @@ class Reflector(Generic[T]):
             self._sink.list_begins()
         loop = asyncio.get_running_loop()
         began = moved = loop.time()
+        brought = silent = False
         try:
             async with asyncio.timeout(self._settings.progress_deadline) as progress:
                 async for event in events:
@@ -162,21 +236,41 @@ class Reflector(Generic[T]):
                         progress.reschedule(moved + self._settings.progress_deadline)
                     if self._version is None:
                         self._take_initial(event)
-                    else:
-                        self._take(event)
+                        continue
+                    brought = True
+                    if not self._take(event):
+                        break
                     self._backoff = self._settings.backoff
         except TimeoutError:
-            log.info(
-                "%s: nothing came for %g s, resuming the watch", self._resource.plural, self._settings.progress_deadline
-            )
+            silent = True
+            log.info("%s: nothing came for %g s", self._resource.plural, self._settings.progress_deadline)
+        except (Stale, Throttled):
+            self._doubt = True
+            raise
+        except PropellerError:
+            self._ended(brought, failed=True)
+            raise
         finally:
             await events.aclose()
+        lasted = loop.time() - began
         if self._version is None:
             self._streams_lists = False  # it did not come to its end: by pages it will, or say why not
-        if loop.time() - began < SHORT_WATCH_SECONDS:
+        short = lasted < SHORT_WATCH_SECONDS
+        self._ended(brought or lists, failed=short and not silent)
+        self._doubt |= lasted < int(timeout) - 1
+        if short and not (brought or lists):
+            raise Unavailable(f"the watch of {self._resource.plural} ended within a second and brought nothing")
+        if short:
             await self._pause()
         else:
             self._backoff = self._settings.backoff
+
+    def _ended(self, brought: bool, *, failed: bool) -> None:
+        """Draw the consequence of a watch that has ended: go on, ask for the server's version first, or list anew."""
+        self._fruitless = 0 if brought else self._fruitless + 1
+        self._doubt |= failed
+        if not brought and (failed or self._fruitless >= FRUITLESS_WATCHES):
+            self._version = None
 
     def _take_initial(self, event: Event[T]) -> None:
         """One event of a list that comes as a stream: its last one is a bookmark that says so. What happens meanwhile
@@ -190,47 +284,59 @@ class Reflector(Generic[T]):
             return
         elif event.type is EventType.DELETED:
             self._take(event)
-        elif (transformed := self._transformed(event.object)) is None:
-            self._sink.happened(_left_out(event))
+        elif event.undecodable is not None:
+            self._sink.listed_undecodable(event.undecodable)
+        elif isinstance(transformed := self._transformed(event.object), Undecodable):
+            self._sink.listed_undecodable(transformed)
         else:
             self._sink.listed((transformed,))
 
-    def _take(self, event: Event[T]) -> None:
+    def _take(self, event: Event[T]) -> bool:
+        """One event of a watch; returns False for one that is older than what was seen, from a server that lags or was
+        restored.
+        """
         version = metadata_of(event.object).resource_version
         if version and self._version is not None:
+            if event.type is not EventType.DELETED and went_back(self._version, version):
+                self._doubt = True
+                return False
             self._version = later(self._version, version)
         if event.type is not EventType.BOOKMARK and not self._is_wanted(event.object):
             event = Event(EventType.BOOKMARK, event.object)  # of another shard: news of the version alone
-        elif event.problem:
-            self._leave_out(Invalid(event.problem))
-        elif self._transform is not None and event.type is not EventType.BOOKMARK:
+        elif self._transform is not None and event.type is not EventType.BOOKMARK and event.undecodable is None:
             transformed = self._transformed(event.object)
-            event = _left_out(event) if transformed is None else Event(event.type, transformed)
+            if isinstance(transformed, Undecodable):
+                event = Event(event.type, event.object, transformed)
+            else:
+                event = Event(event.type, transformed)
         self._sink.happened(event)
+        return True
 
     def _is_wanted(self, obj: T) -> bool:
-        return self._shard is None or self._sharded or self._shard.holds(metadata_of(obj).uid)
+        return self._shard is None or self._is_wanted_uid(metadata_of(obj).uid)
+
+    def _is_wanted_uid(self, uid: str) -> bool:
+        return self._shard is None or self._sharded or self._shard.holds(uid)
 
     def _transformed_all(self, objects: Iterable[T]) -> Iterator[T]:
         for obj in objects:
             if not self._is_wanted(obj):
                 continue
-            if (transformed := self._transformed(obj)) is not None:
+            transformed = self._transformed(obj)
+            if isinstance(transformed, Undecodable):
+                self._sink.listed_undecodable(transformed)
+            else:
                 yield transformed
 
-    def _transformed(self, obj: T) -> T | None:
-        """The object as the sink wants it; None where `transform` raises on it."""
+    def _transformed(self, obj: T) -> T | Undecodable[T]:
+        """The object as the sink wants it."""
         if self._transform is None:
             return obj
         try:
             return self._transform(obj)
         except Exception as error:  # noqa: BLE001 - it is the caller's function, and one object must not stop the others
-            self._leave_out(error, key_of(obj))
-            return None
-
-    def _leave_out(self, error: Exception, key: str = "an object") -> None:
-        self.left_out += 1
-        self._causes.report(error, "%s: %s is left out", self._resource.plural, key)
+            self._causes.report(error, "%s: transforming %s failed", self._resource.plural, key_of(obj))
+            return Undecodable(metadata_of(obj), f"transforming it failed: {type(error).__name__}: {error}")
 
     async def _failed(self, error: Exception) -> None:
         self.failures += 1
@@ -244,8 +350,8 @@ class Reflector(Generic[T]):
         self._backoff = min(self._backoff * 2, self._settings.backoff_cap)
 
 
-def _left_out(event: Event[T]) -> Event[T]:
-    return Event(EventType.DELETED, event.object, "it could not be transformed")
+class _ExpiredPages(Retryable):
+    """A list that expired between its pages."""
 
 
 def _refuses_streams(error: PropellerError) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from propeller.decoding import read
 from propeller.kube import ObjectMeta
 from propeller.telemetry import Causes
 
@@ -112,6 +113,18 @@ class Store(Generic[T]):
         for key in self._objects.keys() - seen:
             yield self._drop(key, self._objects[key], unknown=True)
 
+    def replace(self, new: T) -> Change[T]:
+        """Take an object in whatever its version is, in the place of one with the same name and uid."""
+        key = key_of(new)
+        return self._set(key, self._objects.get(key), new)
+
+    def drop_other(self, metadata: ObjectMeta) -> Change[T] | None:
+        """Take out an object that has the name of this one and another uid: it was deleted before this was created."""
+        old = self._objects.get(key := _key(metadata))
+        if old is None or not metadata.uid or metadata_of(old).uid == metadata.uid:
+            return None
+        return self._drop(key, old, unknown=True)
+
     def _drop(self, key: str, old: T, *, unknown: bool = False) -> Change[T]:
         del self._objects[key]
         self._reindex(key, old, None)
@@ -147,9 +160,13 @@ class Store(Generic[T]):
 def metadata_of(obj: Any) -> ObjectMeta:
     """The metadata of a typed object, or of plain JSON."""
     if isinstance(obj, dict):
-        return msgspec.convert(obj.get("metadata", {}), ObjectMeta)
-    metadata: ObjectMeta = obj.metadata
-    return metadata
+        metadata = obj.get("metadata", {})
+        try:
+            return msgspec.convert(metadata, ObjectMeta)
+        except msgspec.ValidationError:  # a null, or a field of another type: what can be read of it
+            return read(ObjectMeta, msgspec.json.encode(metadata)).value or ObjectMeta()
+    found: ObjectMeta = obj.metadata
+    return found
 
 
 def key_of(obj: Any) -> str:
@@ -165,6 +182,11 @@ def as_number(version: str) -> int:
 def later(one: str, other: str) -> str:
     """The later of two resourceVersions; `other` where they are not numbers."""
     return one if as_number(one) > as_number(other) > 0 else other
+
+
+def went_back(before: str, now: str) -> bool:
+    """Whether a version is older than one from before; of versions that are not numbers nothing is known."""
+    return 0 < as_number(now) < as_number(before)
 
 
 def _key(metadata: ObjectMeta) -> str:

@@ -2,7 +2,7 @@
 
 from propeller.kube._client import Client, PatchKind
 from propeller.kube._connection import Connection, connect
-from propeller.kube._decoding import Event, EventType, Page
+from propeller.kube._decoding import Event, EventType, Page, Undecodable
 from propeller.kube._kubeconfig import load_connection
 from propeller.kube._objects import (
     ContainerRunning,
@@ -85,6 +85,7 @@ __all__ = [
     "Response",
     "Stream",
     "Transport",
+    "Undecodable",
     "connect",
     "load_connection",
     "parse_field_selector",

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from propeller.decoding import read
 from propeller.errors import (
     AlreadyExists,
     Conflict,
@@ -43,6 +44,7 @@ _SHOWN = 300
 
 
 class Cause(msgspec.Struct, frozen=True):
+    reason: str = ""
     field: str = ""
     message: str = ""
 
@@ -61,9 +63,6 @@ class Status(msgspec.Struct, frozen=True):
     details: StatusDetails | None = None
 
 
-_DECODER = msgspec.json.Decoder(Status)
-
-
 def check(response: Response, what: str) -> Response:
     """The answer, if it is a success; raises what it says otherwise. `what` names verb and object in the message."""
     if not 200 <= response.status < 300:
@@ -73,9 +72,9 @@ def check(response: Response, what: str) -> Response:
 
 def raise_for(response: Response, what: str) -> NoReturn:
     """Raise the error of an answer that is none."""
-    try:
-        status = _DECODER.decode(response.body)
-    except (ValueError, RecursionError):  # no JSON, no Status, no UTF-8, nested without end
+    found = read(Status, response.body)
+    status = found.value
+    if status is None or found.problems:  # no JSON, no Status
         text = response.body[:_SHOWN].decode(errors="replace").strip()
         status = Status(message=f"the answer is no Kubernetes status: {text!r}" if text else "empty answer")
     raise error_of(response.status, status, what, retry_after(response))
@@ -109,6 +108,8 @@ def error_of(code: int, status: Status, what: str, pause: float | None = None) -
             return Conflict(message, after=after)
         case 410:
             return Stale(message)
+        case _ if details and any(cause.reason == "ResourceVersionTooLarge" for cause in details.causes or ()):
+            return Stale(f"{message}: the version is from before the server was restored, or the server lags")
         case 413:
             return TooLarge(message, **rejection)
         case 400 if status.reason == "BadRequest":

@@ -23,9 +23,10 @@ import orjson
 
 from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.config import Client as ClientSettings
+from propeller.decoding import UNDECODABLE
 from propeller.errors import Invalid, NotFound, Retryable, Unavailable
 from propeller.kube._answers import check, raise_for
-from propeller.kube._decoding import UNDECODABLE, Event, Page, decode_events, decode_object, decode_page, whole_lines
+from propeller.kube._decoding import Event, Page, decode_events, decode_object, decode_page, whole_lines
 from propeller.kube._flows import Flows
 from propeller.kube._objects import KubeObject
 from propeller.kube._resource import Resource
@@ -37,6 +38,9 @@ _JSON = {"accept": "application/json", "content-type": "application/json", "user
 _METADATA = _JSON | {"accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
 _METADATA_LIST = _JSON | {"accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
 _COMPRESSED = {"accept-encoding": "gzip"}  # a page shrinks to a fraction, and what TLS and copying it takes with it
+MAX_PAGES = 20_000
+"""Ten million objects of the default page size: etcd holds fewer, so a longer list never ends."""
+
 _READ_BACKOFF = 0.1  # seconds before the first retry of a read; doubles
 
 
@@ -87,14 +91,14 @@ class Client:
         resource_version: str = "",
         shard_selector: str = "",
     ) -> Page[T]:
-        """One page; `limit` objects at most, the settings' page size where None. Raises Stale for an old token.
+        """One page; `limit` objects at most, the settings' page size if None, all if 0. Raises Stale for an old token.
 
         A server without sharded lists ignores `shard_selector`: the page says whether it kept to it.
         """
         query = _query(
             labelSelector=label_selector,
             fieldSelector=field_selector,
-            limit=str(limit or self._settings.page_size),
+            limit="" if limit == 0 else str(limit or self._settings.page_size),
             **{"continue": continue_token},
             shardSelector=shard_selector,
             resourceVersion="" if continue_token else resource_version,
@@ -113,8 +117,13 @@ class Client:
         field_selector: str = "",
         shard_selector: str = "",
     ) -> AsyncIterator[Page[T]]:
-        """Every page of a consistent list, one after the other."""
+        """Every page of a consistent list, one after the other.
+
+        Raises Stale if the list expires before its last page, and Unavailable if it does not end: the server repeats a
+        continue token, or there are more than MAX_PAGES pages.
+        """
         token = ""
+        tokens: set[str] = set()
         while True:
             page = await self.list(
                 resource,
@@ -128,6 +137,10 @@ class Client:
             token = page.continue_token
             if not token:
                 return
+            if token in tokens or len(tokens) >= MAX_PAGES:
+                fault = "repeats a continue token" if token in tokens else f"sends more than {MAX_PAGES} pages"
+                raise Unavailable(f"{_named('list', resource, namespace)}: the list does not end: the server {fault}")
+            tokens.add(token)
 
     async def create(
         self,

@@ -2,38 +2,31 @@
 
 Guarantees
     Whatever the bytes are, the result is a value or an error of ours.
-    An object that is not of its type (a custom resource may hold anything, nested to any depth) concerns itself alone:
-    it is left out of a page, and is as good as deleted in a watch, with the reason beside it. So one bad object cannot
-    hide the others from those who list and watch.
+    A null stands for an absent value wherever Go's decoder takes it so.
+    An object that is not of its type (a custom resource may hold anything, nested to any depth) is reported as
+    `Undecodable`, with the reason and with what could be read of it. It never hides the other objects of a list or
+    watch, and is never reported as deleted.
 """
 
 from __future__ import annotations
 
 import enum
 import functools
-import re
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from typing import Any, Generic, TypeVar, cast, get_origin
 
 import msgspec
 
-from propeller.errors import Unavailable
+from propeller.decoding import UNDECODABLE, cut, is_cut, read
+from propeller.errors import Invalid, Unavailable
 from propeller.kube._answers import Status, error_of
-from propeller.kube._objects import KubeObject
+from propeller.kube._objects import KubeObject, ObjectMeta
 from propeller.kube._resource import Resource
 
 T = TypeVar("T")
-R = TypeVar("R")
-
-UNDECODABLE = (ValueError, RecursionError)
-"""What msgspec raises: its own errors and UnicodeDecodeError are ValueErrors; depth has Python's own error."""
 
 MAX_LINE = 32 * 1024 * 1024
 """Bytes. The API server takes requests of 3 MiB; a line ten times as long is no event."""
-
-_MAX_DEPTH = 100  # of nesting that the careful way keeps; the interpreter's limit is about 1000
-_TOO_DEEP = b'"\\u0000nested too deep to be read"'
-_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[{]++|[\]}]++', re.DOTALL)
 
 
 class EventType(enum.StrEnum):
@@ -44,30 +37,47 @@ class EventType(enum.StrEnum):
     ERROR = "ERROR"
 
 
-class Event(msgspec.Struct, Generic[T], frozen=True, gc=False):
-    """One line of a watch. A bookmark's `object` has only its metadata; so has one that is not of its type.
+class Undecodable(msgspec.Struct, Generic[T], frozen=True):
+    """An object that the server has, and that is not of its type.
 
-    `problem` says why the object could not be read, and is "" where it could. The type is DELETED then: to who reads
-    this type, the object is not there.
+    `error` names each field that is not. `rest` has the other fields, and defaults for these; it is None if one of them
+    has no default.
+    """
+
+    metadata: ObjectMeta
+    error: str
+    rest: T | None = None
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`, or the name alone."""
+        return "/".join(filter(None, (self.metadata.namespace, self.metadata.name)))
+
+
+class Event(msgspec.Struct, Generic[T], frozen=True, gc=False):
+    """One line of a watch. A bookmark's `object` has only its metadata.
+
+    `undecodable` is set if the object is not of its type: then `object` is what could be read of it, and a bare
+    KubeObject if the type has required fields that could not.
     """
 
     type: EventType
     object: T
-    problem: str = ""
+    undecodable: Undecodable[T] | None = None
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
     """One page of a list, as of `resource_version`; `continue_token` is "" on the last. `remaining` may be unknown.
 
-    `problems` says which objects are left out, and why: they are not of their type. `shard_selector` is that of the
-    request where the server kept to it (KEP-5866).
+    `undecodable` has the objects that are not of their type. `shard_selector` is that of the request if the server
+    honoured it (KEP-5866).
     """
 
     items: tuple[T, ...]
     resource_version: str = ""
     continue_token: str = ""
     remaining: int | None = None
-    problems: tuple[str, ...] = ()
+    undecodable: tuple[Undecodable[T], ...] = ()
     shard_selector: str = ""
 
 
@@ -109,17 +119,17 @@ def _decoders_of(resource: Resource[Any]) -> _Decoders:
 
 _RAW_LIST = msgspec.json.Decoder(_List[msgspec.Raw])
 _RAW_EVENT = msgspec.json.Decoder(Event[msgspec.Raw])
-_STATUS = msgspec.json.Decoder(Status)
-_METADATA = msgspec.json.Decoder(KubeObject)
 
 
 def decode_object(resource: Resource[T], body: bytes, what: str) -> T:
-    """One object; raises Unavailable where it is none."""
+    """One object. Raises Invalid if a field is not of its type, Unavailable if the body is no object at all."""
     try:
-        decoded: T = _decoders_of(resource).one.decode(body)
-    except UNDECODABLE as error:
+        found = _decode(resource, body)
+    except ValueError as error:
         raise Unavailable(f"{what}: the answer is no {resource.kind} that can be read: {error}") from error
-    return decoded
+    if isinstance(found, Undecodable):
+        raise Invalid(f"{what}: {resource.kind} {found.key} cannot be decoded: {found.error}")
+    return found
 
 
 def decode_page(resource: Resource[T], body: bytes, what: str) -> Page[T]:
@@ -177,88 +187,74 @@ async def whole_lines(chunks: AsyncIterable[bytes], what: str) -> AsyncIterator[
             raise Unavailable(f"{what}: the stream holds a line of more than {MAX_LINE} bytes")
 
 
-def _page(resource: Resource[T], meta: _ListMeta, items: tuple[T, ...], problems: tuple[str, ...]) -> Page[T]:
+def _page(
+    resource: Resource[T], meta: _ListMeta, items: tuple[T, ...], undecodable: tuple[Undecodable[T], ...]
+) -> Page[T]:
     for item in items if resource.type is dict or get_origin(resource.type) is dict else ():
         # a list names its items' kind once: each has it, as where it comes alone
         cast(dict[str, Any], item).update(apiVersion=resource.api_version, kind=resource.kind)
     shard = meta.shard_info.selector if meta.shard_info is not None else ""
-    return Page(items, meta.resource_version, meta.continue_, meta.remaining_item_count, problems, shard)
+    return Page(items, meta.resource_version, meta.continue_, meta.remaining_item_count, undecodable, shard)
 
 
 def _careful_page(resource: Resource[T], body: bytes, what: str) -> Page[T]:
-    """A page whose items are decoded one by one: those that are of their type, and why others are not."""
-
-    def read(document: bytes) -> Page[T]:
-        items: list[T] = []
-        problems: list[str] = []
-        found = _RAW_LIST.decode(document)
-        for raw in found.items or ():
-            if problem := _problem(resource, raw, what):
-                problems.append(problem)
-            else:
-                items.append(_decoders_of(resource).one.decode(raw))
-        return _page(resource, found.metadata, tuple(items), tuple(problems))
-
+    """A page whose items are decoded one by one: those that are of their type, and the others."""
+    items: list[T] = []
+    undecodable: list[Undecodable[T]] = []
     try:
-        return _at_any_depth(read, body)
+        found = _raw_list(body)
+        for raw in found.items or ():
+            item = _decode(resource, bytes(raw))
+            if isinstance(item, Undecodable):
+                undecodable.append(item)
+            else:
+                items.append(item)
     except UNDECODABLE as error:
         raise Unavailable(f"{what}: the answer is no list that can be read: {error}") from error
+    return _page(resource, found.metadata, tuple(items), tuple(undecodable))
 
 
 def _careful_event(resource: Resource[T], line: bytes, what: str) -> Event[T]:
-    def read(document: bytes) -> Event[T]:
-        raw = _RAW_EVENT.decode(document)
-        if raw.type is EventType.ERROR:
-            status = _STATUS.decode(raw.object)
-            raise error_of(status.code, status, what)
-        problem = _problem(resource, raw.object, what)
-        if not problem:
-            return Event(raw.type, _decoders_of(resource).one.decode(raw.object))
-        bare = msgspec.json.encode(_METADATA.decode(raw.object))
-        type_ = raw.type if raw.type is EventType.BOOKMARK else EventType.DELETED
-        return Event(type_, _decoders_of(resource).one.decode(bare), problem)
-
     try:
-        return _at_any_depth(read, line)
+        raw = _raw_event(line)
+        if raw.type is EventType.ERROR:
+            status = read(Status, bytes(raw.object)).value or Status()
+            raise error_of(status.code, status, what)
+        found = _decode(resource, bytes(raw.object))
     except UNDECODABLE as error:
         raise Unavailable(f"{what}: the stream holds a line that cannot be read: {error}") from error
+    if not isinstance(found, Undecodable):
+        return Event(raw.type, found)
+    rest = KubeObject(metadata=found.metadata) if found.rest is None else found.rest
+    return Event(raw.type, cast(T, rest), None if raw.type is EventType.BOOKMARK else found)
 
 
-def _at_any_depth(read: Callable[[bytes], R], document: bytes) -> R:
-    """Read a document, and only if decoders cannot go so deep, which costs fifty times as much, one that is cut."""
+def _decode(resource: Resource[T], document: bytes) -> T | Undecodable[T]:
+    """An object of the type, or what could be read of it. Raises ValueError for what is no object."""
+    if not is_cut(document):
+        try:
+            decoded: T = _decoders_of(resource).one.decode(document)
+            return decoded
+        except UNDECODABLE:
+            pass
+    bare = read(KubeObject, document)
+    if bare.value is None:
+        raise ValueError(bare.message)
+    found = read(resource.type, document)
+    if found.value is not None and not found.problems:
+        return found.value
+    return Undecodable(bare.value.metadata, found.message, found.value)
+
+
+def _raw_list(body: bytes) -> _List[msgspec.Raw]:
     try:
-        return read(document)
+        return _RAW_LIST.decode(body)
     except RecursionError:
-        return read(_flattened(document))
+        return _RAW_LIST.decode(cut(body))
 
 
-def _problem(resource: Resource[Any], raw: msgspec.Raw, what: str) -> str:
-    """Why an object is not of its type, "" where it is. Raises where not even its metadata can be read."""
-    metadata = _METADATA.decode(raw).metadata
-    name = "/".join(filter(None, (metadata.namespace, metadata.name)))
-    if _TOO_DEEP in memoryview(raw).tobytes():
-        return f"{what}: {resource.kind} {name} is nested too deep to be read; it is left out until that is mended"
+def _raw_event(line: bytes) -> Event[msgspec.Raw]:
     try:
-        _decoders_of(resource).one.decode(raw)
-    except ValueError as error:
-        return f"{what}: {resource.kind} {name} cannot be read: {error}; it is left out until that is mended"
-    return ""
-
-
-def _flattened(document: bytes) -> bytes:
-    """A JSON document with a mark in the place of whatever is nested deeper than decoders can go."""
-    depth = start = done = 0
-    parts: list[bytes] = []
-    for found in _STRUCTURE.finditer(document):
-        first, last = found.span()
-        match document[first]:
-            case 0x5B | 0x7B:  # [ {
-                if depth < _MAX_DEPTH <= depth + last - first:
-                    start = first + _MAX_DEPTH - depth - 1
-                depth += last - first
-            case 0x5D | 0x7D:  # ] }
-                if depth >= _MAX_DEPTH > depth - (last - first):
-                    parts += [document[done:start], _TOO_DEEP]
-                    done = first + depth - _MAX_DEPTH + 1
-                depth -= last - first
-    return b"".join((*parts, document[done:])) if parts else document
+        return _RAW_EVENT.decode(line)
+    except RecursionError:
+        return _RAW_EVENT.decode(cut(line))

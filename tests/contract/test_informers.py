@@ -183,8 +183,11 @@ async def test_an_object_that_is_not_of_its_type_hides_no_other(server: Face) ->
         await server.client.patch(PLAIN, "good", server.namespace, body={"status": ["text"]})
         mended = await server.client.patch(PLAIN, "bad", server.namespace, body={"status": {"phase": 2}})
         await informer.reached(mended["metadata"]["resourceVersion"], DEADLINE)
-        assert [obj.status for obj in informer.store] == [{"phase": 2}]
-        assert (informer.left_out, informer.failures) == (2, 0)
+        assert sorted(obj.status["phase"] for obj in informer.store) == [1, 2]
+        (undecodable,) = informer.undecodable.values()
+        assert undecodable.key == f"{server.namespace}/good"
+        assert undecodable.error == "status: expected an object, found a list"
+        assert informer.failures == 0
 
 
 async def test_an_object_that_is_nested_too_deep_hides_no_other(real_server: HttpFace) -> None:
@@ -207,7 +210,7 @@ async def test_an_object_that_is_nested_too_deep_hides_no_other(real_server: Htt
         assert sorted(name_of(obj) for obj in informer.store) == ["good", "later"]
     page = await server.client.list(PLAIN, server.namespace)
     assert [name_of(item) for item in page.items] == ["good", "later"]
-    assert len(page.problems) == 1
+    assert [found.metadata.name for found in page.undecodable] == ["deep"]
 
 
 async def test_shards_part_a_kind_among_informers_whether_the_server_knows_them_or_not(

@@ -127,8 +127,8 @@ class Follower:
         newest = max((version for _, version in versions_of(found).values()), default=0)
         if as_number(self.informer.version) < newest:
             self._broken(f"its version is {self.informer.version}, and it holds an object of {newest}")
-        if self.informer.left_out:
-            self._broken(f"it left out {self.informer.left_out} objects that are well")
+        if self.informer.undecodable:
+            self._broken(f"it could not decode {sorted(self.informer.undecodable)}, which are well")
 
     async def check_fence(self, fence: Fence) -> bool:
         """Wait until a version is reached, and see what is in the store then. Returns whether it was reached."""

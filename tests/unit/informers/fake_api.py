@@ -56,6 +56,8 @@ class FakeApi:
         """What the next requests get in the place of an answer: of a watch the status must be an error's."""
         self.lists = 0
         """Requests for a page, or a list as a stream, that were answered."""
+        self.probes = 0
+        """Requests for one object, which only ask for the server's version."""
         self.watches: list[int] = []
         """The versions that watches began from."""
         self.at: list[float] = []
@@ -133,14 +135,17 @@ class FakeApi:
         self.at.append(asyncio.get_running_loop().time())
         if self.faults:
             return _raised(self.faults.pop(0))
-        self.lists += 1
+        if request.query.get("limit") == "1":
+            self.probes += 1
+        else:
+            self.lists += 1
         if token := request.query.get("continue"):
             if token not in self._snapshots:
                 return _failure(410)
             items, version = self._snapshots.pop(token), token.partition("/")[0]
         else:
             items, version = list(self.objects.values()), str(self.version)
-        limit = int(request.query["limit"])
+        limit = int(request.query.get("limit") or len(items))
         page, rest = items[:limit], items[limit:]
         token = f"{version}/{len(rest)}" if rest else ""
         if rest:

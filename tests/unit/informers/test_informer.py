@@ -10,9 +10,9 @@ import pytest
 
 from propeller.clock import LoopClock
 from propeller.errors import Unavailable
-from propeller.informers import Change, Informer, InformerFactory, UidShard, key_of
-from propeller.kube import CONFIG_MAPS, PODS, Client, Raw
-from tests.unit.informers.fake_api import SETTINGS, FakeApi, informer_of, line_of
+from propeller.informers import Change, Informer, InformerFactory, Salvage, UidShard, key_of
+from propeller.kube import CONFIG_MAPS, PODS, Client, Pod, Raw, Undecodable
+from tests.unit.informers.fake_api import SETTINGS, STREAMING, FakeApi, informer_of, line_of
 from tests.unit.reconcile.virtual import now
 
 SOON = 5.0
@@ -235,7 +235,7 @@ async def test_a_transform_is_applied_to_everything_that_comes(api: FakeApi) -> 
         assert all(obj is None or obj["small"] for change in changes for obj in (change.old, change.new))
 
 
-async def test_an_object_that_the_transform_raises_on_is_left_out_until_it_is_mended(
+async def test_an_object_that_the_transform_raises_on_keeps_its_last_good_state_until_it_is_mended(
     api: FakeApi, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Regression: it ended the following, and nobody was told."""
@@ -257,25 +257,96 @@ async def test_an_object_that_the_transform_raises_on_is_left_out_until_it_is_me
             api.write("a")
             api.write("c")
             await informer.reached(str(api.version), SOON)
-        assert kinds(changes) == ["+b", "-b", "+a", "+c"]
-        assert changes[1].old is changes[0].new
-        assert informer.left_out == 2
-        assert "configmaps: ns/a is left out: ValueError: bad data" in caplog.text
+        assert kinds(changes) == ["+b", "+a", "+c"]
+        assert informer.store.get("ns/b") is changes[0].new
+        assert list(informer.undecodable) == ["ns/b"]
+        assert "transforming ns/a failed: ValueError: bad data" in caplog.text
 
 
-async def test_an_object_that_is_not_of_its_type_is_left_out_until_it_is_mended(api: FakeApi) -> None:
-    """Regression: no list succeeded while it was there, and no watch came past it."""
+def pods_of(api: FakeApi, salvage: Salvage[Pod] | None = None) -> Informer[Pod]:
+    settings = STREAMING if api.streams else SETTINGS
+    return Informer(Client(api, clock=LoopClock()), PODS, namespace="ns", settings=settings, salvage=salvage)
+
+
+async def test_an_object_that_cannot_be_decoded_keeps_its_last_good_state_until_it_is_mended(
+    api: FakeApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Regression: it was published as deleted, and a controller would have destroyed what it owns."""
     api.write("good")
     api.write("bad", spec="text")
-    pods = Informer(Client(api, clock=LoopClock()), PODS, namespace="ns", settings=SETTINGS)
-    async with pods:
+    async with pods_of(api) as pods:
+        changes: list[Change[Pod]] = []
+        undecodable: list[Undecodable[Pod]] = []
+        pods.subscribe(changes.append)
+        with caplog.at_level(logging.INFO):
+            await pods.synced(SOON)
+            pods.subscribe_undecodable(undecodable.append)
+            api.write("good", spec={"nodeName": 5})
+            api.write("good", spec={"nodeName": 5}, status={})
+            api.write("bad")
+            await pods.reached(str(api.version), SOON)
+        assert [change.key for change in changes] == ["ns/good", "ns/bad"]
+        assert not [change for change in changes if change.new is None]
+        assert [(found.key, found.error) for found in undecodable] == [
+            ("ns/bad", "spec: expected an object, found text"),
+            ("ns/good", "spec.nodeName: expected text, found a number"),
+            ("ns/good", "spec.nodeName: expected text, found a number"),
+        ]
+        assert list(pods.undecodable) == ["ns/good"]
+        assert pods.failures == 0
+        logged = [record.message for record in caplog.records if "cannot be decoded" in record.message]
+        assert len(logged) == 2
+        assert "its last good state stays in use" in logged[1]
+        assert "ns/bad can be decoded again" in caplog.text
+
+
+async def test_an_undecodable_object_that_is_deleted_is_gone_from_the_store(api: FakeApi) -> None:
+    api.write("a")
+    api.write("b")
+    async with pods_of(api) as pods:
         await pods.synced(SOON)
-        assert [pod.metadata.name for pod in pods.store] == ["good"]
-        api.write("good", spec=[])
-        api.write("bad")
+        api.write("a", spec="text")
+        api.write("b", spec="text")
         await pods.reached(str(api.version), SOON)
-        assert [pod.metadata.name for pod in pods.store] == ["bad"]
-        assert (pods.left_out, pods.failures) == (2, 0)
+        assert sorted(pods.undecodable) == ["ns/a", "ns/b"]
+        api.delete("a")
+        await pods.reached(str(api.version), SOON)
+        api.cut()
+        api.delete("b")
+        api.write("c")
+        api.forget()
+        await pods.reached(str(api.version), SOON)
+        assert pods.store.keys() == ["ns/c"]
+        assert not pods.undecodable
+
+
+async def test_an_object_created_anew_that_cannot_be_decoded_does_not_keep_the_state_of_the_one_before(
+    api: FakeApi,
+) -> None:
+    api.write("a")
+    async with pods_of(api) as pods:
+        await pods.synced(SOON)
+        api.cut()
+        api.delete("a")
+        api.write("a", spec="text")
+        api.write("b")
+        api.forget()
+        await pods.reached(str(api.version), SOON)
+        assert pods.store.keys() == ["ns/b"]
+        assert list(pods.undecodable) == ["ns/a"]
+
+
+async def test_what_salvage_makes_of_an_undecodable_object_is_taken_into_the_store(api: FakeApi) -> None:
+    def salvage(found: Undecodable[Pod], last: Pod | None) -> Pod | None:
+        return found.rest if last is None else None
+
+    api.write("new", spec="text", status={"phase": "Running"})
+    async with pods_of(api, salvage) as pods:
+        await pods.synced(SOON)
+        found = pods.store.get("ns/new")
+        assert found is not None
+        assert found.status.phase == "Running"
+        assert list(pods.undecodable) == ["ns/new"]
 
 
 async def test_leaving_ends_the_watch_and_its_task(api: FakeApi) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from propeller.errors import PropellerError, Stale, Throttled, Unavailable
+from propeller.errors import Invalid, PropellerError, Stale, Throttled, Unavailable
 from propeller.kube import CONFIG_MAPS, FLYTE_WORKFLOWS, PODS, Event, EventType, KubeObject, Pod, Resource
 from propeller.kube import _decoding as decoding
 from propeller.kube._decoding import decode_event, decode_events, decode_object, decode_page, whole_lines
@@ -54,15 +54,21 @@ def test_an_object_decodes_to_its_type() -> None:
     assert decode_object(WORKFLOWS, GOOD, "get").status == {"phase": 1}
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", *BAD.values()], ids=lambda body: str(body[:12]))
-def test_an_answer_that_is_no_such_object_is_unavailable(body: bytes) -> None:
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null"], ids=str)
+def test_an_answer_that_is_no_object_is_unavailable(body: bytes) -> None:
     with pytest.raises(Unavailable, match="get w: the answer is no FlyteWorkflow that can be read"):
         decode_object(WORKFLOWS, body, "get w")
 
 
+@pytest.mark.parametrize("bad", BAD, ids=BAD.keys())
+def test_an_answer_that_is_an_object_of_another_type_is_invalid_and_names_the_field(bad: str) -> None:
+    with pytest.raises(Invalid, match=r"get w: FlyteWorkflow ns/bad cannot be decoded: (status|spec)[.0-9a-z\[\]]*: "):
+        decode_object(WORKFLOWS, BAD[bad], "get w")
+
+
 def test_a_page_decodes_with_its_version_and_token() -> None:
     page = decode_page(WORKFLOWS, page_of(GOOD), "list")
-    assert (page.resource_version, page.continue_token, page.problems) == ("9", "token", ())
+    assert (page.resource_version, page.continue_token, page.undecodable) == ("9", "token", ())
     assert [item.metadata.name for item in page.items] == ["good"]
 
 
@@ -75,8 +81,9 @@ def test_an_object_that_is_not_of_its_type_does_not_hide_the_others_of_its_page(
     page = decode_page(WORKFLOWS, page_of(bad, GOOD), "list")
     assert [item.metadata.name for item in page.items] == ["good"]
     assert page.items[0].spec == decode_object(WORKFLOWS, GOOD, "").spec
-    (problem,) = page.problems
-    assert problem.startswith("list: FlyteWorkflow ns/bad ")
+    (found,) = page.undecodable
+    assert found.key == "ns/bad"
+    assert found.error.startswith(("status", "spec"))
     assert page.continue_token == "token"
 
 
@@ -84,7 +91,7 @@ def test_depth_that_the_decoder_can_take_is_no_problem() -> None:
     item = b'{"metadata":{"name":"a"},"spec":%s}' % nested(300)
     page = decode_page(WORKFLOWS, page_of(item), "list")
     assert bytes(page.items[0].spec) == nested(300)
-    assert page.problems == ()
+    assert page.undecodable == ()
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"items": 5}', b'{"items": [5]}', page_of(b"{")], ids=str)
@@ -100,7 +107,7 @@ def line_of(type_: str, content: bytes) -> bytes:
 @pytest.mark.parametrize("type_", ["ADDED", "MODIFIED", "DELETED"])
 def test_a_line_is_an_event(type_: str) -> None:
     event = decode_event(WORKFLOWS, line_of(type_, GOOD), "watch")
-    assert (str(event.type), event.object.metadata.name, event.problem) == (type_, "good", "")
+    assert (str(event.type), event.object.metadata.name, event.undecodable) == (type_, "good", None)
 
 
 def test_a_bookmark_has_its_version() -> None:
@@ -143,10 +150,12 @@ def test_an_error_event_that_says_nothing_is_unavailable(content: bytes) -> None
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
 @pytest.mark.parametrize("type_", ["ADDED", "MODIFIED", "DELETED"])
-def test_an_object_that_is_not_of_its_type_is_as_good_as_deleted_in_a_watch(type_: str, bad: bytes) -> None:
+def test_an_object_that_is_not_of_its_type_is_undecodable_in_a_watch_and_not_deleted(type_: str, bad: bytes) -> None:
     event = decode_event(WORKFLOWS, line_of(type_, bad), "watch")
-    assert (event.type, event.object.metadata.name) == (EventType.DELETED, "bad")
-    assert event.problem.startswith("watch: FlyteWorkflow ns/bad ")
+    assert (str(event.type), event.object.metadata.name) == (type_, "bad")
+    assert event.undecodable is not None
+    assert event.undecodable.key == "ns/bad"
+    assert event.undecodable.rest == event.object
 
 
 @pytest.mark.parametrize(
@@ -208,29 +217,6 @@ def test_whatever_a_line_is_it_is_an_event_or_an_error_of_ours(noise: bytes) -> 
                 decode(WORKFLOWS, line, "")
             except PropellerError:
                 continue
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-)
-
-
-@given(JSON)
-def test_flattening_leaves_shallow_documents_as_they_are(value: Any) -> None:
-    document = orjson.dumps(value)
-    assert decoding._flattened(document) is document
-
-
-@given(JSON, st.integers(0, 3), st.booleans())
-def test_flattening_cuts_at_its_depth_and_keeps_the_rest(value: Any, over: int, as_object: bool) -> None:
-    depth = decoding._MAX_DEPTH - 2 + over
-    opening, closing = (b'{"k":', b"}") if as_object else (b"[", b"]")
-    deep = opening * depth + b"1" + closing * depth
-    document = b'{"a":%s,"b":%s,"c":%s}' % (orjson.dumps(value), deep, orjson.dumps(value))
-    flat = orjson.loads(decoding._flattened(document))
-    assert flat["a"] == flat["c"] == orjson.loads(orjson.dumps(value))
-    assert (decoding._TOO_DEEP in decoding._flattened(document)) == (depth >= decoding._MAX_DEPTH - 1)
 
 
 async def chunked(*chunks: bytes) -> AsyncIterator[bytes]:

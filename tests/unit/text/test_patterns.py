@@ -12,6 +12,7 @@ import pytest
 
 from propeller.compiler._explain import short_name
 from propeller.compiler._quantity import canonical_quantity
+from propeller.decoding import cut
 from propeller.embedded.kubelet._environment import expand
 from propeller.embedded.server._jsonpath import BadPath, find
 from propeller.errors import PropellerError
@@ -19,7 +20,6 @@ from propeller.handlers._time_limits import parse_duration
 from propeller.handlers.tasks._resources import quantity
 from propeller.handlers.tasks._template import parse
 from propeller.kube import parse_field_selector, parse_label_selector
-from propeller.kube._decoding import _flattened
 from propeller.redaction import redact
 from propeller.text import bounded, one_line, visible, visible_json
 from propeller.workflow import label_value
@@ -131,7 +131,7 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
     "expand": lambda text: expand(text, {}),
     "short_name": short_name,
     "visible_json": lambda text: visible_json(text.encode()),
-    "_flattened": lambda text: _flattened(text.encode()),
+    "cut": lambda text: cut(text.encode()),
 }
 
 PUMPS = (
