@@ -160,6 +160,12 @@ class Controller(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     longer where an execution has many nodes: one more `idle` for each thousand.
     """
 
+    stop_margin: float = 30.0
+    """Seconds beyond its grace period until a pod that was told to stop, and is still there, is taken for lost with its
+    machine: until then no further attempt of its task begins. The kubelet needs some seconds more than the grace to
+    kill, clean up and report.
+    """
+
     effects_at_once: int = 64
     """Launches, reads and writes under way at once. More does not help: the API server is the wall, and queues them."""
 

@@ -34,7 +34,7 @@ from propeller.config import Settings
 from propeller.controller._checkpoint import TERMINATED, Checkpointer, Foreign, Gone
 from propeller.controller._finalizers import is_held, next_stop, release
 from propeller.controller._live import Fence, Live, Stage
-from propeller.controller._loading import Loader, prove
+from propeller.controller._loading import Loader, owed_stops, prove
 from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
 from propeller.controller._waiting import Waiting
 from propeller.errors import (
@@ -391,8 +391,7 @@ class WorkflowController:
         """Begin a checkpoint where it is time to; returns the seconds until it will be, None where none is owed."""
         if live.writing or live.dirty_since is None:
             return None
-        urgent = live.stage is Stage.ENDED or live.deferred
-        due = max(live.dirty_since + (0.0 if urgent else self._lag(live)), live.write_not_before) - now
+        due = max(live.dirty_since + (0.0 if live.is_urgent else self._lag(live)), live.write_not_before) - now
         if due > 0:
             return due
         live.writing = True
@@ -455,12 +454,19 @@ class WorkflowController:
     def _loaded(self, live: Live, execution: Execution, new: bool) -> None:
         self._failures.pop(live.key, None)
         self._waiting.end(live.key)
-        prove(execution, self._pods.store.by_index(OWNER_INDEX, live.uid))
+        execution.stop_margin = self._settings.controller.stop_margin
+        pods = list(self._pods.store.by_index(OWNER_INDEX, live.uid))
+        prove(execution, pods)
         live.execution, live.new = execution, new
+        live.stage = Stage.LOADED
+        owed = [] if new else owed_stops(execution, pods)
         if not new and not live.status_bytes:  # FlytePropeller's: from here on the status is ours
             live.dirty_since = self._clock.now()
-            live.deferred = [StopPod(node, attempt) for node, attempt in sorted(execution.stopping)]
-        live.stage = Stage.LOADED
+            others = execution.stopping.difference((stop.node, stop.attempt) for stop in owed)
+            live.deferred = [*owed, *(StopPod(node, attempt) for node, attempt in sorted(others))]
+            return
+        for stop in owed:  # the status that was loaded has the reason
+            self._begin_effect(live, execution, stop)
 
     async def _wait_for_who_understands(self, live: Live, workflow: FlyteWorkflow, error: NotUnderstood) -> None:
         """It is left as it is. Whoever deletes it sees it aborted all the same: that takes no understanding."""
@@ -495,6 +501,11 @@ class WorkflowController:
         attempt = getattr(effect, "attempt", None)
         if attempt is not None:
             live.follow(execution.pod_name(effect.node, attempt), effect.node)
+            if isinstance(effect, Launch):
+                live.launching.setdefault((effect.node, attempt))
+            elif isinstance(effect, StopPod) and (effect.node, attempt) in live.launching:
+                live.launching[effect.node, attempt] = effect
+                return
         live.in_flight += 1
         self._effects.submit(live.key, lambda: self._do_effect(live, execution, effect, Tries()), _priority(effect))
 
@@ -508,9 +519,12 @@ class WorkflowController:
             self._effects.submit_after(live.key, again, after, _priority(effect))
             return
         live.in_flight -= 1
-        if isinstance(effect, Launch) and is_given_up(node, effect.attempt):
-            live.deferred.append(StopPod(effect.node, effect.attempt))  # another stop may have come before the pod
-            self._queue.add(live.key)
+        if isinstance(effect, Launch):
+            if (stop := live.launching.pop((effect.node, effect.attempt), None)) is not None:
+                self._begin_effect(live, execution, stop)
+            elif is_given_up(node, effect.attempt):
+                live.deferred.append(StopPod(effect.node, effect.attempt))  # another stop may have come before the pod
+                self._queue.add(live.key)
         if facts:
             self._tell(live, effect.node, *facts)
 

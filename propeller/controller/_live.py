@@ -12,7 +12,7 @@ from propeller.handlers.tasks import claim_of, is_of
 from propeller.informers import as_number
 from propeller.kube import ObjectMeta, Pod
 from propeller.status import offloaded_to, size_of
-from propeller.workflow import Effect, Execution, Fact
+from propeller.workflow import Effect, Execution, Fact, StopPod
 
 
 class Stage(enum.Enum):
@@ -54,6 +54,7 @@ class Live:
         "in_flight",
         "inbox",
         "key",
+        "launching",
         "mark",
         "new",
         "nodes_of_pods",
@@ -84,6 +85,8 @@ class Live:
         """Epoch seconds of the last round that had news or decided something."""
         self.in_flight = 0
         """Effects on its nodes that wait or are under way."""
+        self.launching: dict[tuple[int, int], StopPod | None] = {}
+        """Nodes and attempts whose launch is under way, and the stop that waits for that: it would find no pod."""
         self.nodes_of_pods: dict[str, int] = {}
         self.same_name: dict[str, set[int]] = {}
         """Nodes that have pods of one name at some attempt, by that name: hardly ever any."""
@@ -130,6 +133,13 @@ class Live:
         """Whether that version of the object is what we have written last, and tells nothing new to who runs on."""
         mine = metadata.resource_version == self.version and metadata.uid == self.uid
         return mine and self.stage is Stage.RUNNING and metadata.deletion_timestamp is None
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether something waits for the next status."""
+        return self.stage is Stage.ENDED or any(
+            not isinstance(effect, StopPod) or effect.urgent for effect in self.deferred
+        )
 
     @property
     def is_at_rest(self) -> bool:

@@ -27,12 +27,23 @@ from propeller.controller._resource import (
 from propeller.controller._takeover import take_over_of
 from propeller.errors import CorruptBlob, Invalid, MissingBlob, NotFound, NotUnderstood, PropellerError
 from propeller.handlers import at_once, plan_of_futures
-from propeller.handlers.tasks import proven_by
+from propeller.handlers.tasks import claim_of, has_ended, is_alive, proven_by
 from propeller.kube import Client, Pod
 from propeller.status import decode_status, is_flytes, rebuild
 from propeller.storage import Storage, open_literals
 from propeller.wire import Literals
-from propeller.workflow import Execution, Graph, NodeKind, NodePhase, NodeView, Plan, parse_plan
+from propeller.workflow import (
+    ENDED,
+    Execution,
+    Graph,
+    Inside,
+    NodeKind,
+    NodePhase,
+    NodeView,
+    Plan,
+    StopPod,
+    parse_plan,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +56,33 @@ def prove(execution: Execution, pods: Iterable[Pod]) -> None:
     execution.proven.update(proven_by(execution.info.name, pods))
     if execution.max_parallelism:
         execution.unclaimed.update(execution.proven.keys() - execution.unique_ids_of_started())
+
+
+def owed_stops(execution: Execution, pods: Iterable[Pod]) -> list[StopPod]:
+    """The stops of pods that run on though the status says that their attempts are over: a process may have died
+    between the two. They count as stopping from now on. Only if there are such pods, all nodes are gone through.
+    """
+    left = [
+        (*claim, pod)
+        for pod in pods
+        if not has_ended(pod) and (claim := claim_of(pod, execution.info.name)) is not None
+    ]
+    active = {execution.unique_id(node): node for node in execution.states} if left else {}
+    if any(node not in active for node, *_ in left):
+        ended = {execution.unique_id(node): node for node, phase in enumerate(execution.phases) if phase in ENDED}
+        active = ended | active
+    stops = []
+    for name, attempt, pod in left:
+        if (node := active.get(name)) is None:
+            continue  # the status is older than its start
+        phase, state = execution.phases[node], execution.states.get(node)
+        if attempt < execution.attempts[node] or phase in ENDED or (isinstance(state, Inside) and is_alive(pod)):
+            succeeded = phase == NodePhase.SUCCEEDED or isinstance(state, Inside)
+            stops.append(StopPod(node, attempt, urgent=not succeeded))
+            execution.stops.add(node, attempt)
+            if not succeeded and is_alive(pod):
+                execution.stopping.add((node, attempt))
+    return stops
 
 
 def _outputs_left(execution: Execution) -> dict[str, str]:

@@ -21,6 +21,7 @@ from propeller.handlers._collect import collect, recover
 from propeller.handlers._outputs import gather_outputs, write_outputs
 from propeller.handlers._pods import adopt, expire, launch, stop_pod
 from propeller.handlers._services import Services
+from propeller.handlers.tasks import DEFAULT_GRACE
 from propeller.workflow import (
     Adopt,
     Choose,
@@ -97,7 +98,7 @@ async def act(node: NodeView, effect: Effect, services: Services, tries: Tries =
         failure = Failure("InternalError", f"{type(error).__name__}: {error}", ErrorKind.SYSTEM, recoverable=True)
     if isinstance(effect, StopPod):
         _log.warning("%s: the pod of attempt %d may go on: %s", node.where, attempt, failure.message)
-        return (Stopped(attempt),)
+        return (Stopped(attempt, DEFAULT_GRACE),)
     return (EffectFailed(attempt, failure),)
 
 

@@ -32,7 +32,17 @@ from propeller.errors import (
 from propeller.handlers._collect import has_ended
 from propeller.handlers._gates import refusals_of
 from propeller.handlers._services import Services
-from propeller.handlers.tasks import build_pod, claim_of, gone, is_alive, is_of, report, shape_of, template_uri
+from propeller.handlers.tasks import (
+    build_pod,
+    claim_of,
+    gone,
+    grace_of,
+    is_alive,
+    is_of,
+    report,
+    shape_of,
+    template_uri,
+)
 from propeller.kube import PODS, Pod
 from propeller.workflow import (
     Adopt,
@@ -193,12 +203,14 @@ async def stop_pod(node: NodeView, effect: StopPod, services: Services) -> tuple
         try:
             if pod is None:
                 pod = await services.client.get(PODS, name, info.namespace)
-            if _is_ours(node, pod) and _is_attempts(node, effect.attempt, pod) and is_alive(pod):
+            if not (_is_ours(node, pod) and _is_attempts(node, effect.attempt, pod)):
+                return (Stopped(effect.attempt),)
+            if is_alive(pod):
                 seen = pod.metadata
                 await services.client.delete(
                     PODS, name, info.namespace, uid=seen.uid, resource_version=seen.resource_version
                 )
-            return (Stopped(effect.attempt),)
+            return (Stopped(effect.attempt, grace_of(pod)),)
         except NotFound:
             return (Stopped(effect.attempt),)  # gone already: that is what was wanted
         except Conflict:

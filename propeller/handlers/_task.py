@@ -2,6 +2,8 @@
 
 Guarantees
     An attempt's pod is asked for at most once per state `Launching`; asking again is safe, its name is fixed.
+    The next attempt begins when all that the last one has started has stopped, or its grace period is over.
+    A pod that somebody else deletes is given up when it is gone or its grace is over: until then it may still succeed.
     USER and SYSTEM failures draw on separate budgets, as in FlytePropeller: the task's attempts, and `SYSTEM_RETRIES`.
 """
 
@@ -22,6 +24,7 @@ from propeller.handlers._time_limits import (
 )
 from propeller.workflow import (
     Adopt,
+    AllStopped,
     AttemptProven,
     Cancel,
     Collect,
@@ -48,6 +51,7 @@ from propeller.workflow import (
     Recovered,
     Refusals,
     Refused,
+    Remains,
     Resume,
     Running,
     Start,
@@ -76,6 +80,13 @@ follow leaves no event. While it is in the cache, looking costs no request.
 COLLECTED = 1.0
 """Seconds after which the time of a whole node is looked at again where it was up while outputs were being read."""
 
+LOST = Failure(
+    "UnexpectedObjectDeletion",
+    "the pod was deleted by somebody else, and has not stopped within its grace period: its node may be lost",
+    ErrorKind.SYSTEM,
+    recoverable=True,
+)
+
 PATIENCE = {"ImagePullBackOff": 180.0, "CreateContainerError": 180.0}
 """Seconds that a pod which cannot start has to get over it, by what holds it up; others have none. FlytePropeller's
 grace periods, counted from the launch.
@@ -96,7 +107,9 @@ def step_task(node: NodeView, state: State | None, fact: Fact, now: float) -> St
         case TimeIsUp():
             return _time_is_up(node, state, now)
         case FrameEnded(failure=failure) if isinstance(state, Inside):
-            return SUCCEEDED if failure is None else _failed(node, state.attempt, failure, now, stop=False)
+            return SUCCEEDED if failure is None else _failed(node, state.attempt, failure, now)
+        case AllStopped() if isinstance(state, Waiting) and state.stopping:
+            return _last_has_stopped(node, state, now)
     if not isinstance(state, _OfAttempt) or getattr(fact, "attempt", None) != state.attempt:
         return None  # about an attempt that is over
     attempt = state.attempt
@@ -108,19 +121,22 @@ def step_task(node: NodeView, state: State | None, fact: Fact, now: float) -> St
         case Launched() if isinstance(state, Launching):
             return Step(state=Running(attempt, state.since), wakes=(now + UNSEEN,))
         case Launched() if isinstance(state, Running) and state.started:
-            return Step(state=Running(attempt, state.since))  # it is there, but its end may come unseen: look again
+            state = Running(attempt, state.since, until=state.until)
+            return Step(state=state)  # it is there, but its end may come unseen: look again
         case Refused() if isinstance(state, Launching):
             return _refused(state, fact, now)
         case PodSeen():
             return _pod_seen(node, state, fact, now)
         case OutputsFound() if isinstance(state, Collecting):
-            return SUCCEEDED
+            return msgspec.structs.replace(SUCCEEDED, effects=_sidecars_end(node, state))
         case FuturesFound(graph=graph) if isinstance(state, Collecting):
-            return Step(state=Inside(node.next_frame, attempt, state.since), open=Opening(graph, attempt))
+            inside = Inside(node.next_frame, attempt, state.since)
+            return Step(state=inside, open=Opening(graph, attempt), effects=_sidecars_end(node, state))
         case Expired():
             return _expired(node, state, now)
         case EffectFailed(failure=failure):
-            return _failed(node, attempt, failure, now, stop=False)
+            runs = isinstance(state, Collecting) and state.remains is not Remains.NOTHING
+            return _failed(node, attempt, failure, now, stop=runs)
     return None
 
 
@@ -177,20 +193,38 @@ def _refused(state: Launching, fact: Refused, now: float) -> Step:
 
 
 def _pod_seen(node: NodeView, state: State, seen: PodSeen, now: float) -> Step | None:
+    if isinstance(state, Collecting) and seen.remains is Remains.NOTHING:
+        return Step(state=Collecting(state.attempt, state.since)) if state.remains else None
     if not isinstance(state, Launching | Running):
         return None
     match seen.phase:
+        case PodPhase.RUNNING | PodPhase.PENDING if seen.remains is Remains.ENDING:
+            return _is_being_deleted(node, state, seen, now)
         case PodPhase.RUNNING:
             if isinstance(state, Running) and state.started:
                 return None
             return Step(state=Running(seen.attempt, state.since, started=True))
         case PodPhase.SUCCEEDED:
-            return Step(state=Collecting(seen.attempt, state.since), effects=(Collect(node.number, seen.attempt),))
+            collecting = Collecting(seen.attempt, state.since, seen.remains)
+            return Step(state=collecting, effects=(Collect(node.number, seen.attempt),))
         case PodPhase.FAILED | PodPhase.GONE:
             assert seen.failure is not None
-            return _failed(node, seen.attempt, seen.failure, now, stop=False)
+            return _failed(node, seen.attempt, seen.failure, now, stop=seen.remains is not Remains.NOTHING)
         case PodPhase.PENDING:
             return _pending(node, state, seen, now)
+
+
+def _is_being_deleted(node: NodeView, state: Launching | Running, seen: PodSeen, now: float) -> Step | None:
+    """Somebody else deletes the pod. What it comes to in its grace period counts; then it is looked at once more."""
+    if isinstance(state, Running) and state.until:
+        return None
+    until = now + seen.grace + node.execution.stop_margin
+    return Step(state=Running(seen.attempt, state.since, started=True, until=until), wakes=(until,))
+
+
+def _sidecars_end(node: NodeView, state: Collecting) -> tuple[StopPod, ...]:
+    """Stop what runs on of an attempt that has ended well."""
+    return (StopPod(node.number, state.attempt, urgent=False),) if state.remains is Remains.RUNNING else ()
 
 
 def _pending(node: NodeView, state: Launching | Running, seen: PodSeen, now: float) -> Step | None:
@@ -203,8 +237,12 @@ def _pending(node: NodeView, state: Launching | Running, seen: PodSeen, now: flo
     return _failed(node, seen.attempt, seen.failure, now, stop=True)
 
 
-def _failed(node: NodeView, attempt: int, failure: Failure, now: float, *, stop: bool) -> Step:
-    """The attempt failed: another one where its kind's budget allows, else the node fails."""
+def _failed(
+    node: NodeView, attempt: int, failure: Failure, now: float, *, stop: bool = False, cancel: bool = False
+) -> Step:
+    """The attempt failed: another one if its kind's budget allows, else the node fails. `stop`: its pod is there;
+    `cancel`: what it has made runs inside the node. The next attempt waits for both.
+    """
     effects = (StopPod(node.number, attempt),) if stop else ()
     execution = node.execution
     system = execution.system_failures.get(node.number, 0)
@@ -222,13 +260,29 @@ def _failed(node: NodeView, attempt: int, failure: Failure, now: float, *, stop:
             node=failure.node or execution.unique_id(node.number),
             attempt=failure.attempt or attempt,
         )
-        return Step(phase=NodePhase.FAILED, failure=named, effects=effects)
+        return Step(phase=NodePhase.FAILED, failure=named, effects=effects, cancel=cancel)
     is_system = failure.kind is ErrorKind.SYSTEM
+    if stop or cancel or execution.stops.within(node.number):
+        reason = f"attempt {attempt} has to stop first; it failed: {failure.message}"
+        return Step(
+            state=Waiting(attempt + 1, now + pause, now, reason, stopping=True),
+            attempt=attempt + 1,
+            effects=effects,
+            cancel=cancel,
+            awaits=True,
+            system_failure=is_system,
+        )
     if pause:
         waiting = Waiting(attempt + 1, now + pause, now, failure.message)
-        return Step(state=waiting, attempt=attempt + 1, wakes=(now + pause,), effects=effects, system_failure=is_system)
-    launch = _launch(node, attempt + 1, now, system=is_system)
-    return msgspec.structs.replace(launch, effects=(*effects, *launch.effects))
+        return Step(state=waiting, attempt=attempt + 1, wakes=(now + pause,), system_failure=is_system)
+    return _launch(node, attempt + 1, now, system=is_system)
+
+
+def _last_has_stopped(node: NodeView, state: Waiting, now: float) -> Step:
+    """All that the last attempt has started has stopped; the pause after it may not be over."""
+    if now >= state.until:
+        return _launch(node, state.attempt, now)
+    return Step(state=msgspec.structs.replace(state, stopping=False), wakes=(state.until,))
 
 
 def _time_is_up(node: NodeView, state: State | None, now: float) -> Step | None:
@@ -236,10 +290,10 @@ def _time_is_up(node: NodeView, state: State | None, now: float) -> Step | None:
         return _time_inside_is_up(node, state, now)
     if not isinstance(state, _OfAttempt):
         return None
-    if isinstance(state, Waiting) and now >= state.until:
+    if isinstance(state, Waiting) and now >= state.until and not state.stopping:
         again = _launch(node, state.attempt, now, refusals=state.refusals)
         return msgspec.structs.replace(again, quiet=True) if state.refusals.reason else again
-    if isinstance(state, Launching | Running) and _is_late(node, state, now):
+    if isinstance(state, Launching | Running) and (_is_late(node, state, now) or _is_lost(state, now)):
         return Step(state=state, effects=(Expire(node.number, state.attempt),))
     if isinstance(state, Collecting):  # it ended in time: what it left decides
         return Step(state=state, wakes=(now + COLLECTED,)) if _active_deadline(node, state, now) else None
@@ -257,8 +311,12 @@ def _time_inside_is_up(node: NodeView, state: Inside, now: float) -> Step | None
         return expired
     if not is_over(_deadline(node, state.since), now):
         return None
-    again = _failed(node, state.attempt, _attempt_is_late(node), now, stop=False)
-    return msgspec.structs.replace(again, cancel=True)
+    return _failed(node, state.attempt, _attempt_is_late(node), now, cancel=True)
+
+
+def _is_lost(state: State, now: float) -> bool:
+    """Whether somebody has deleted the pod so long ago that it should be gone."""
+    return isinstance(state, Running) and 0 < state.until <= now
 
 
 def _is_late(node: NodeView, state: Launching | Running, now: float) -> bool:
@@ -266,9 +324,11 @@ def _is_late(node: NodeView, state: Launching | Running, now: float) -> bool:
 
 
 def _expired(node: NodeView, state: State, now: float) -> Step | None:
-    """The attempt is late, and its pod was looked at: it has not ended."""
-    if not isinstance(state, Launching | Running) or not _is_late(node, state, now):
+    """The attempt is late or its pod lost, which was looked at: it has not ended."""
+    if not isinstance(state, Launching | Running):
         return None
+    if not _is_late(node, state, now):
+        return _failed(node, state.attempt, LOST, now) if _is_lost(state, now) else None
     if over := _active_deadline(node, state, now):
         return over
     return _failed(node, state.attempt, _attempt_is_late(node), now, stop=True)
@@ -299,11 +359,14 @@ def _resume(node: NodeView, state: State | None, now: float) -> Step | None:
     ends = active_end(node)
     proven = node.execution.proven.get(node.execution.unique_id(node.number), NOTHING_PROVEN)
     if isinstance(state, Running) and proven.attempt <= state.attempt:
-        wakes = (*ends, *_deadline(node, state.since), now + UNSEEN)
+        until = (state.until,) if state.until else ()
+        wakes = (*ends, *until, *_deadline(node, state.since), now + UNSEEN)
         return Step(state=state, effects=(Adopt(node.number, state.attempt),), wakes=wakes)
     if proven.attempt > state.attempt:
         again = _launch(node, proven.attempt, now, wakes=ends, system_failures=proven.system_failures)
         return msgspec.structs.replace(again, cancel=True)  # of a dynamic task, what the attempt before had made
+    if isinstance(state, Waiting) and state.stopping:
+        return _resume_stopping(node, state, proven, now, ends)
     if isinstance(state, Inside):
         wakes = (*ends, *_deadline(node, state.since))
         return Step(state=state, wakes=wakes) if wakes else None
@@ -312,3 +375,14 @@ def _resume(node: NodeView, state: State | None, now: float) -> Step | None:
     if isinstance(state, Collecting):
         return Step(state=state, effects=(Collect(node.number, state.attempt),), wakes=ends)
     return Step(state=state, wakes=(*ends, state.until) if isinstance(state, Waiting) else ends)
+
+
+def _resume_stopping(
+    node: NodeView, state: Waiting, proven: AttemptProven, now: float, ends: tuple[float, ...]
+) -> Step:
+    """The last attempt's pod is among those that have to stop if the cache has it; if not, the server is asked."""
+    if proven.attempt == state.attempt and proven is not NOTHING_PROVEN:
+        return _launch(node, state.attempt, now, wakes=ends)  # it had begun
+    known = node.execution.stops.within(node.number)
+    effects = () if known else (StopPod(node.number, state.attempt - 1),)
+    return Step(state=state, effects=effects, wakes=ends, awaits=True)

@@ -13,6 +13,7 @@ import re
 import msgspec
 
 from propeller.workflow import (
+    AllStopped,
     Fact,
     Failure,
     Gathering,
@@ -33,6 +34,8 @@ TIMEOUT = "TimeoutExpired"
 
 MOST_ATTEMPTS = 255
 """However many retries somebody asks for: an execution keeps the number of an attempt in a byte."""
+
+STOPPING_FIRST = "what the last attempt has started has to stop first"
 
 ROUNDED_DOWN = 1 - 2**-23
 """An execution keeps when a node started as a float32, and rounding must not put off an end that a timer was set for.
@@ -94,6 +97,11 @@ def timed(step: StepFunction) -> StepFunction:
             case Start():
                 ends = (*_attempt_end(node, now, 0), *active_end(node, now))
                 return _waking(step(node, state, fact, now), state, ends)
+            case AllStopped() if isinstance(state, Preparing):
+                return Step(state=Preparing(), effects=(WriteInputs(node.number),))
+            case Resume() if isinstance(state, Preparing) and node.execution.stops.within(node.number):
+                ends = (*_attempt_end(node, _started_at(node), _attempt(node)), *active_end(node))
+                return Step(state=Preparing(STOPPING_FIRST), wakes=ends, awaits=True)
             case Resume():
                 ends = (*_attempt_end(node, _started_at(node), _attempt(node)), *active_end(node))
                 return _waking(step(node, state, fact, now), state, ends)
@@ -142,4 +150,5 @@ def _time_is_up(node: NodeView, state: State | None, now: float) -> Step | None:
         )
         return Step(phase=NodePhase.FAILED, failure=failure, cancel=True)
     wakes = _attempt_end(node, started, attempt + 1)
-    return Step(state=Preparing(), attempt=attempt + 1, effects=(WriteInputs(node.number),), wakes=wakes, cancel=True)
+    preparing = Preparing(STOPPING_FIRST)
+    return Step(state=preparing, attempt=attempt + 1, wakes=wakes, cancel=True, awaits=True)

@@ -29,6 +29,7 @@ from propeller.workflow._execution import (
     WorkflowPhase,
 )
 from propeller.workflow._facts import (
+    AllStopped,
     Cancel,
     ChildEnded,
     Chosen,
@@ -92,6 +93,7 @@ __all__ = [
     "START_NODE",
     "UNIQUE_ID_LENGTH",
     "Adopt",
+    "AllStopped",
     "AttemptProven",
     "Cancel",
     "ChildEnded",

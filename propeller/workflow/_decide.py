@@ -18,7 +18,21 @@ import msgspec
 
 from propeller.workflow._effects import Effect, StopPod
 from propeller.workflow._execution import Execution, Frame, NodePhase, NodeView, WorkflowPhase
-from propeller.workflow._facts import Cancel, ChildEnded, Fact, Failure, FrameEnded, Resume, Start, Stopped, TimeIsUp
+from propeller.workflow._facts import (
+    AllStopped,
+    Cancel,
+    ChildEnded,
+    Fact,
+    Failure,
+    FrameEnded,
+    PodPhase,
+    PodSeen,
+    Remains,
+    Resume,
+    Start,
+    Stopped,
+    TimeIsUp,
+)
 from propeller.workflow._plan import Graph
 from propeller.workflow._spec import FailurePolicy, NodeKind
 from propeller.workflow._states import Inside, State
@@ -41,7 +55,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
     `effects` are to be done; `wakes` ask for a TimeIsUp at these times; `open` runs a graph inside; `start` starts
     children of the node's frame by their number in it; `cancel` stops what runs inside the node; `choose` is the id of
-    a branch's case; `attempt` is set where a new attempt begins.
+    a branch's case; `attempt` is set where a new attempt begins; `awaits` asks for AllStopped.
     """
 
     state: State | None = None
@@ -56,6 +70,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int | None = None
     quiet: bool = False
     """Whether it is not worth a status of its own: the next one that is written has it."""
+    awaits: bool = False
     system_failure: bool = False
     """Whether one more attempt failed by the system's fault."""
     system_failures: int = 0
@@ -183,7 +198,11 @@ class _Round:
             return
         state = execution.states.get(node)
         if isinstance(fact, Stopped):
-            execution.stopping.discard((node, fact.attempt))
+            self._told(node, fact)
+            return
+        if execution.stops:
+            self._look_for_stops(node, fact)
+        if isinstance(fact, AllStopped) and not execution.stops.is_waited_out(node):
             return
         if isinstance(fact, Start):
             if execution.phases[node] != NodePhase.NOT_STARTED or not self._may_start(node):
@@ -199,6 +218,25 @@ class _Round:
         step = self._steps[view.spec.kind](view, state, fact, self._now)
         if step is not None:
             self._apply(view, step)
+
+    def _told(self, node: int, fact: Stopped) -> None:
+        execution = self._execution
+        execution.stopping.discard((node, fact.attempt))
+        if fact.grace:
+            execution.stops.told(node, fact.attempt, self._now + fact.grace + execution.stop_margin)
+        else:
+            self._have_waited(execution.stops.stopped(node, fact.attempt))
+
+    def _look_for_stops(self, node: int, fact: Fact) -> None:
+        """A pod whose attempt is over has stopped, or will not any more."""
+        stops = self._execution.stops
+        if isinstance(fact, PodSeen) and fact.phase >= PodPhase.SUCCEEDED and fact.remains is Remains.NOTHING:
+            self._have_waited(stops.stopped(node, fact.attempt))
+        elif isinstance(fact, TimeIsUp):
+            self._have_waited(stops.expire(node, self._now))
+
+    def _have_waited(self, nodes: Iterable[int]) -> None:
+        self._todo.extend((node, AllStopped()) for node in nodes)
 
     def _must_wait(self, view: NodeView) -> bool:
         """Whether a task has to wait for a place. One whose pod is there, from before a restart, has had its own."""
@@ -231,7 +269,9 @@ class _Round:
             execution.states[node] = step.state
         for effect in step.effects:
             if isinstance(effect, StopPod):
-                execution.stopping.add((node, effect.attempt))
+                execution.stops.add(node, effect.attempt)
+                if effect.urgent:
+                    execution.stopping.add((node, effect.attempt))
             self._effects.append(effect)
         for wake in step.wakes:
             execution.wake_at(wake, node)
@@ -243,6 +283,9 @@ class _Round:
             self._todo.extend((base + child, Start()) for child in range(first, end))
         if step.cancel:
             self._cancel_inside(view, before, Cancel("what it is part of has failed"))
+        if step.awaits:
+            execution.stops.wait(node)
+            self._todo.append((node, AllStopped()))  # behind what is cancelled inside
         if step.choose is not None:
             self._choose(view, step.choose)
         if step.phase is not None:
@@ -275,6 +318,7 @@ class _Round:
         execution.phases[node] = phase
         execution.ended[node] = self._now - execution.created_at
         frame.active -= 1
+        execution.stops.forget(node)
         if view.spec.kind is NodeKind.TASK and not isinstance(state, Inside):
             execution.running -= 1
         if failure is not None:

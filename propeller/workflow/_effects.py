@@ -43,9 +43,14 @@ class Expire(Effect, frozen=True):
 
 
 class StopPod(Effect, frozen=True):
-    """Delete the attempt's pod, unless it has ended: it is the record. → Stopped; its end is not waited for."""
+    """Delete the attempt's pod, unless it ends by itself: it is the record. → Stopped; its end is not waited for.
+
+    `urgent`: a status is written for it at once. Not for the sidecars of a task that has succeeded, which take no place
+    of `max_parallelism` either.
+    """
 
     attempt: int
+    urgent: bool = True
 
 
 class WriteInputs(Effect, frozen=True):

@@ -28,8 +28,12 @@ from propeller.workflow._names import PATH_LENGTH, pod_name, shortened, unique_n
 from propeller.workflow._plan import Graph, Plan
 from propeller.workflow._spec import ExecutionSpec, NodeKind, NodeSpec
 from propeller.workflow._states import State
+from propeller.workflow._stops import Stops
 
 T = TypeVar("T")
+
+STOP_MARGIN = 30.0
+"""Where no setting says otherwise (`controller.stop_margin`)."""
 
 
 class NodePhase(enum.IntEnum):
@@ -176,6 +180,10 @@ class Execution:
         self._once: dict[Callable[[Execution], Any], Any] = {}
         self.stopping: set[tuple[int, int]] = set()
         """Nodes and attempts whose pods have yet to be told to stop: till then they keep their places."""
+        self.stops = Stops(self)
+        """Pods that have yet to stop."""
+        self.stop_margin = STOP_MARGIN
+        """Seconds beyond its grace period after which a pod that has not stopped is given up."""
 
     @property
     def key(self) -> str:

@@ -143,9 +143,14 @@ class Expired(msgspec.Struct, frozen=True):
 
 
 class Stopped(msgspec.Struct, frozen=True):
-    """The attempt's pod was told to stop, or is not there: its place is free."""
+    """The attempt's pod was told to stop, and has `grace` seconds to, or it runs no more (0). Its place is free."""
 
     attempt: int
+    grace: float = 0.0
+
+
+class AllStopped(msgspec.Struct, frozen=True):
+    """No pod of the node's last attempt, nor of what that had started inside, runs any more."""
 
 
 class OutputsFound(msgspec.Struct, frozen=True):
@@ -211,6 +216,7 @@ Fact = (
     | EffectFailed
     | Expired
     | Stopped
+    | AllStopped
     | OutputsFound
     | FuturesFound
     | InputsWritten

@@ -1,11 +1,16 @@
-"""What an active node waits for. A state says what comes next; nodes that have not started or have ended have none."""
+"""What an active node waits for. A state says what comes next; nodes that have not started or have ended have none.
+
+Fields are only added at the end, with a default: statuses that earlier versions wrote still decode, and an earlier
+version ignores what it does not know. It then does as it always did: begins the next attempt without waiting for the
+last one to stop.
+"""
 
 from __future__ import annotations
 
 import msgspec
 
 from propeller.text import bounded
-from propeller.workflow._facts import NOT_REFUSED, REASON_CHARACTERS, Failure, Refusals
+from propeller.workflow._facts import NOT_REFUSED, REASON_CHARACTERS, Failure, Refusals, Remains
 
 
 class Launching(msgspec.Struct, frozen=True, tag="L", array_like=True):
@@ -19,13 +24,17 @@ class Launching(msgspec.Struct, frozen=True, tag="L", array_like=True):
 
 
 class Waiting(msgspec.Struct, frozen=True, tag="W", array_like=True):
-    """No room, a refusal, or a pause before the next attempt. Next: Launching when the time comes."""
+    """No room, a refusal, or a pause before the next attempt. Next: Launching when the time comes.
+
+    `stopping`: it also waits until all that the last attempt has started has stopped.
+    """
 
     attempt: int
     until: float
     since: float
     reason: str
     refusals: Refusals = NOT_REFUSED
+    stopping: bool = False
 
     def __post_init__(self) -> None:
         if len(self.reason) > REASON_CHARACTERS:
@@ -33,22 +42,34 @@ class Waiting(msgspec.Struct, frozen=True, tag="W", array_like=True):
 
 
 class Running(msgspec.Struct, frozen=True, tag="R", array_like=True):
-    """The pod exists. Next: Collecting when it succeeded, another attempt or the end when it failed or vanished."""
+    """The pod exists. Next: Collecting when it succeeded, another attempt or the end when it failed or vanished.
+
+    `until`: somebody is deleting the pod, which may still succeed; when its grace is over, it is given up. Else 0.
+    """
 
     attempt: int
     since: float
     started: bool = False
+    until: float = 0.0
 
 
 class Collecting(msgspec.Struct, frozen=True, tag="C", array_like=True):
-    """The pod succeeded, its outputs are being read. Next: the end, Inside for a dynamic task, or another attempt."""
+    """The primary container succeeded, its outputs are being read. Next: the end, Inside for a dynamic task, or another
+    attempt. `remains` is what is left of the pod.
+    """
 
     attempt: int
     since: float
+    remains: Remains = Remains.NOTHING
 
 
 class Preparing(msgspec.Struct, frozen=True, tag="P", array_like=True):
-    """Inputs are being stored (workflow, map task) or conditions evaluated (branch). Next: Inside, or the end."""
+    """Inputs are being stored (workflow, map task) or conditions evaluated (branch). Next: Inside, or the end.
+
+    `reason`: before that, all that the last attempt has started has to stop.
+    """
+
+    reason: str = ""
 
 
 class Inside(msgspec.Struct, frozen=True, tag="I", array_like=True):

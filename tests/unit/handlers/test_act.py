@@ -302,7 +302,7 @@ async def test_a_pod_that_is_gone_with_its_outputs_stored_has_succeeded() -> Non
 async def test_a_stop_deletes_the_pod_and_a_second_one_does_nothing() -> None:
     of = bench()
     await of.do(Launch, 0)
-    assert await of.do(StopPod, 0) == (Stopped(0),)
+    assert await of.do(StopPod, 0) == (Stopped(0, 30.0),)
     assert not of.server.objects
     assert await of.do(StopPod, 0) == (Stopped(0),)
 
@@ -331,7 +331,7 @@ async def test_stop_and_adopt_wait_for_as_long_as_the_server_does_not_answer() -
     of = bench()
     await of.do(Launch, 0)
     of.server.answers = [Unavailable("no answer")] * round(2 * _act.PATIENCE / _act.LONGEST_PAUSE)
-    assert await of.do(StopPod, 0) == (Stopped(0),)
+    assert await of.do(StopPod, 0) == (Stopped(0, 30.0),)
     assert not of.server.objects
 
 

@@ -12,6 +12,7 @@ from propeller.handlers._task import PATIENCE, UNSEEN, step_task
 from propeller.handlers._time_limits import MOST_ATTEMPTS
 from propeller.workflow import (
     Adopt,
+    AllStopped,
     Collecting,
     EffectFailed,
     Failure,
@@ -85,11 +86,17 @@ def test_a_pod_that_the_system_cannot_start_is_stopped_and_tried_again_after_a_p
     assert step.system_failure
 
 
-def test_with_attempts_left_the_next_one_is_launched_when_the_last_is_stopped() -> None:
+def test_with_attempts_left_the_next_one_is_launched_when_the_last_has_stopped() -> None:
     of = node(retry={"minAttempts": 2})
     step = step_task(of, Running(0, NOW), cannot_start("ImagePullBackOff"), NOW + 1000)
     assert step is not None
-    assert step.effects == (StopPod(of.number, 0), Launch(of.number, 1))
+    assert (step.effects, step.attempt, step.awaits) == ((StopPod(of.number, 0),), 1, True)
+    assert isinstance(step.state, Waiting)
+    assert "attempt 0 has to stop first" in step.state.reason
+    assert step_task(of, step.state, TimeIsUp(), NOW + 2000) is None
+    step = step_task(of, step.state, AllStopped(), NOW + 2000)
+    assert step is not None
+    assert step.effects == (Launch(of.number, 1),)
 
 
 def test_a_pod_that_waits_for_room_waits() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,6 +17,7 @@ from propeller.handlers import STEPS
 from propeller.status import decode, encode, rebuild, take
 from propeller.workflow import (
     Collect,
+    Collecting,
     Decision,
     Effect,
     Execution,
@@ -25,6 +27,10 @@ from propeller.workflow import (
     Graph,
     InputsWritten,
     NodeView,
+    Preparing,
+    Running,
+    State,
+    Waiting,
     WorkflowPhase,
     WriteInputs,
     begin,
@@ -150,3 +156,20 @@ async def test_the_snapshot_of_another_execution_is_refused() -> None:
     made = execution(EVERYTHING)
     with pytest.raises(CorruptBlob, match="another"):
         await rebuild(made.info, made.plan, snapshot, dynamic_graph)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "state"),
+    [
+        (["W", 1, 5.0, 4.0, "quota"], Waiting(1, 5.0, 4.0, "quota")),
+        (["R", 1, 4.0, True], Running(1, 4.0, started=True)),
+        (["C", 1, 4.0], Collecting(1, 4.0)),
+        (["P"], Preparing()),
+    ],
+)
+def test_states_that_earlier_versions_wrote_decode_and_they_ignore_what_is_new(
+    earlier: list[Any], state: State
+) -> None:
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(earlier), type=State) == state
+    now = msgspec.msgpack.decode(msgspec.msgpack.encode(state))
+    assert now[: len(earlier)] == earlier, "fields are only added at the end"

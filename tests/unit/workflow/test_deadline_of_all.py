@@ -65,3 +65,10 @@ def test_what_it_had_failed_by_before_stays_the_reason() -> None:
     assert (ended.phase, ended.ended_at) == (WorkflowPhase.FAILED, 1060.0)
     assert ended.failure is not None
     assert ended.failure.code == "Broken"
+
+
+def test_no_failure_node_runs_beyond_the_deadline() -> None:
+    driver = Driver(execution(plan(graph(task("n0"), onFailure=task("handler"))), LIMITED), never_ends)
+    ended = driver.run()
+    assert (ended.phase, ended.ended_at) == (WorkflowPhase.FAILED, 1060.0)
+    assert driver.launched == [("n0", 0)]

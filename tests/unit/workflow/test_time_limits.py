@@ -24,6 +24,7 @@ from propeller.workflow import (
     OutputsFound,
     PodPhase,
     PodSeen,
+    Stopped,
     StopPod,
     WorkflowPhase,
     WriteInputs,
@@ -121,8 +122,8 @@ def test_the_time_of_a_node_is_counted_on_after_a_restart() -> None:
     decide(of, [(0, InputsWritten())], 1001.0, STEPS)
     of.timers.clear()
     resume(of, STEPS, 1050.0)
-    again = decide(of, [], 1060.0, STEPS)
-    assert set(again.effects) == {StopPod(2, 0), WriteInputs(0)}
+    assert decide(of, [], 1060.0, STEPS).effects == [StopPod(2, 0)]
+    assert decide(of, [(2, Stopped(0))], 1061.0, STEPS).effects == [WriteInputs(0)]
     of.timers.clear()
     resume(of, STEPS, 1100.0)
     decide(of, [], 1120.0, STEPS)
@@ -150,8 +151,9 @@ def _dynamic(**fields: Any) -> Execution:
 def test_what_a_dynamic_task_has_made_runs_in_its_attempts_time() -> None:
     of = _dynamic(executionDeadline="60s", retry={"minAttempts": 2})
     assert of.running == 2
-    again = decide(of, [], 1060.0, STEPS)
-    assert set(again.effects) == {Launch(0, 1), StopPod(3, 0)}
+    assert decide(of, [], 1060.0, STEPS).effects == [StopPod(3, 0)]
+    assert decide(of, [(3, Stopped(0, 30.0))], 1060.0, STEPS).effects == []
+    assert decide(of, [(3, PodSeen(0, PodPhase.GONE))], 1065.0, STEPS).effects == [Launch(0, 1)]
     assert of.running == 2
 
 
