@@ -9,6 +9,7 @@ from propeller.compiler._explain import explain
 from propeller.compiler._ids import identifier_text
 from propeller.compiler._json import to_json
 from propeller.compiler._limits import DEFAULT_LIMITS, Limits
+from propeller.compiler._pods import find_pod_fault
 from propeller.compiler._requirements import Requirements, find_requirements
 from propeller.compiler._resource import build_resource
 from propeller.compiler._tasks import compile_task
@@ -27,6 +28,7 @@ __all__ = [
     "compile_task",
     "compile_workflow",
     "explain",
+    "find_pod_fault",
     "find_requirements",
     "find_warnings",
     "identifier_text",

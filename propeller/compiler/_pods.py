@@ -12,7 +12,7 @@ from propeller.compiler._pod_fields import STRUCTS
 from propeller.compiler._quantity import is_quantity
 
 
-def find_fault(spec: dict[str, Any]) -> str:
+def find_pod_fault(spec: dict[str, Any]) -> str:
     """The path of the first field that holds something else than it may, and what that is; "" where there is none."""
     stack: list[tuple[str, Any, str]] = [("PodSpec", spec, "")]
     while stack:

@@ -8,7 +8,7 @@ from flyteidl.core import compiler_pb2, tasks_pb2
 
 from propeller.compiler._errors import ErrorCode, Errors
 from propeller.compiler._json import Unrepresentable, struct_to_json
-from propeller.compiler._pods import find_fault
+from propeller.compiler._pods import find_pod_fault
 from propeller.compiler._quantity import is_quantity
 
 _DNS_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
@@ -51,7 +51,7 @@ def _check_pod(pod: tasks_pb2.K8sPod, errors: Errors) -> None:
     except Unrepresentable as error:
         errors.add(ErrorCode.INVALID_VALUE, "root", f"the podSpec has no JSON form: {error}")
         return
-    fault = find_fault(spec)
+    fault = find_pod_fault(spec)
     if fault:
         errors.add(ErrorCode.INVALID_VALUE, "root", f"the podSpec is malformed: {fault}")
         return

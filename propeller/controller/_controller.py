@@ -143,6 +143,7 @@ class WorkflowController:
             storage,
             Inputs(storage),
             PodSettings(
+                policy=settings.pods,
                 raw_output_prefix=settings.storage.raw_output_prefix,
                 environment={"FLYTE_AWS_ENDPOINT": endpoint} if (endpoint := settings.storage.s3_endpoint) else {},
             ),

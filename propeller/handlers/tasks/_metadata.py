@@ -4,6 +4,7 @@ k8s/plugin_manager.go).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from propeller.handlers._task import SYSTEM_RETRIES
@@ -25,6 +26,9 @@ another node is called: this never is. Left out if the unique id can be neither.
 
 PRIMARY_CONTAINER = "primary_container_name"
 EXECUTION_LABEL = "execution-id"
+
+_OWN_PREFIX = "propeller/"
+_OWN_LABELS = frozenset({EXECUTION_LABEL, "execution-identity", "node-id", "task-name", "interruptible"})
 
 _NOT_FOR_PODS = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
 """Annotations of a workflow that its pods do not get: this one has the whole workflow in it."""
@@ -70,7 +74,10 @@ def _of_execution(execution: Execution) -> tuple[dict[str, str], dict[str, str],
     run_as = info.spec.security_context.run_as
     if run_as is not None and run_as.execution_identity:
         labels["execution-identity"] = label_value(run_as.execution_identity)
-    annotations = {key: value for key, value in info.annotations.items() if key not in _NOT_FOR_PODS}
+    labels = {key: value for key, value in labels.items() if not key.startswith(_OWN_PREFIX)}
+    annotations = {
+        key: value for key, value in others_annotations(info.annotations).items() if key not in _NOT_FOR_PODS
+    }
     owner = {
         "apiVersion": "flyte.lyft.com/v1alpha1",
         "kind": "FlyteWorkflow",
@@ -80,6 +87,18 @@ def _of_execution(execution: Execution) -> tuple[dict[str, str], dict[str, str],
         "blockOwnerDeletion": True,
     }
     return labels, annotations, [owner]
+
+
+def others_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """A task's labels without those by which pods are known to be ours, also where a pod would have none of a name."""
+    return {key: value for key, value in labels.items() if key not in _OWN_LABELS and not key.startswith(_OWN_PREFIX)}
+
+
+def others_annotations(annotations: Mapping[str, str]) -> dict[str, str]:
+    """A task's or an execution's annotations without those that are read back from pods."""
+    return {
+        key: value for key, value in annotations.items() if key != PRIMARY_CONTAINER and not key.startswith(_OWN_PREFIX)
+    }
 
 
 def is_interruptible(node: NodeView) -> bool:

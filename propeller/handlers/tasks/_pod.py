@@ -14,6 +14,7 @@ from typing import Any
 from propeller.handlers.tasks._environment import environment
 from propeller.handlers.tasks._metadata import PRIMARY_CONTAINER, metadata
 from propeller.handlers.tasks._places import template_values
+from propeller.handlers.tasks._policy import check_pod
 from propeller.handlers.tasks._resources import Requirements, resolve, within
 from propeller.handlers.tasks._settings import PodSettings
 from propeller.handlers.tasks._shape import ContainerShape, shape_of
@@ -26,7 +27,7 @@ _CONTAINER_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 def build_pod(node: NodeView, attempt: int, inputs: ByName, settings: PodSettings) -> dict[str, Any]:
     """The pod as JSON, ready to create; parts of it are shared with others. Raises Invalid where the task cannot be a
-    pod.
+    pod, or asks for what the policy does not allow.
     """
     name = node.execution.pod_name(node.number, attempt)
     shape = node.graph.plan.of_task(node.spec.task, shape_of)
@@ -55,7 +56,9 @@ def build_pod(node: NodeView, attempt: int, inputs: ByName, settings: PodSetting
     described = metadata(node, attempt, shape, settings)
     if shape.names_primary:
         described["annotations"][PRIMARY_CONTAINER] = primary
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": described, "spec": spec}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": described, "spec": spec}
+    check_pod(pod, account, settings.policy)
+    return pod
 
 
 def _resources(container: ContainerShape, node: NodeView) -> Requirements:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
+from propeller.config import Pods
+
 
 class PodSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """FlytePropeller's `plugins.k8s` section, as far as we have it."""
+
+    policy: Pods = Pods()
+    """What pods may ask of the platform."""
 
     raw_output_prefix: str
     """URI under which tasks write their own files where the execution names no place."""

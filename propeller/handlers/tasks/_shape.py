@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 from flyteidl.core import tasks_pb2
 
+from propeller.compiler import find_pod_fault
 from propeller.errors import Invalid
-from propeller.handlers.tasks._metadata import PRIMARY_CONTAINER
+from propeller.handlers.tasks._metadata import PRIMARY_CONTAINER, others_annotations, others_labels
 from propeller.handlers.tasks._resources import Requirements, task_resources
 from propeller.handlers.tasks._template import Text, names_in, parse
 from propeller.storage import struct_to_python
@@ -91,8 +92,8 @@ def _shape(
         containers=containers,
         primary=primary,
         names_primary=len(containers) > 1 or task.type != RAW_CONTAINER,
-        labels=dict(labels) | dict(of_task.labels),
-        annotations=dict(annotations) | dict(of_task.annotations),
+        labels=others_labels(dict(labels) | dict(of_task.labels)),
+        annotations=others_annotations(dict(annotations) | dict(of_task.annotations)),
         variables={
             "FLYTE_INTERNAL_TASK_PROJECT": task.id.project,
             "FLYTE_INTERNAL_TASK_DOMAIN": task.id.domain,
@@ -144,8 +145,18 @@ def _container(container: tasks_pb2.Container) -> dict[str, Any]:
 def _pod_of_pod_task(task: tasks_pb2.TaskTemplate) -> tuple[dict[str, Any], str]:
     """The task's own pod spec, and the name of its primary container."""
     primary = task.config.get(PRIMARY_CONTAINER, "") or task.k8s_pod.primary_container_name
-    spec = struct_to_python(task.k8s_pod.pod_spec, f"the pod spec of task {task.id.name}")
-    names = [container.get("name") for container in spec.get("containers", [])]
+    given = struct_to_python(task.k8s_pod.pod_spec, f"the pod spec of task {task.id.name}")
+    if fault := find_pod_fault(given):
+        raise Invalid(f"task {task.id.name}: the pod spec is malformed: {fault}")
+    spec = {name: value for name, value in given.items() if value is not None}
+    for field in ("containers", "initContainers"):
+        for number, container in enumerate(spec.get(field, ())):
+            if not container or not container.get("name"):
+                raise Invalid(f"task {task.id.name}: {field}[{number}] of the pod has no name")
+        spec[field] = [
+            {name: value for name, value in container.items() if value is not None} for container in spec.get(field, ())
+        ]
+    names = [container["name"] for container in spec["containers"]]
     if primary not in names:
         raise Invalid(
             f"task {task.id.name}: config[{PRIMARY_CONTAINER!r}] is {primary!r}, which is not among its containers "

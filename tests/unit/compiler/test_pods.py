@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from propeller.compiler import CompileErrors, ErrorCode, compile_task
-from propeller.compiler._pods import find_fault
+from propeller.compiler._pods import find_pod_fault
 from tests.unit.compiler import shapes
 
 
@@ -23,7 +23,7 @@ from tests.unit.compiler import shapes
     ],
 )
 def test_what_kubernetes_takes_is_taken(spec: dict[str, Any]) -> None:
-    assert find_fault(spec) == ""
+    assert find_pod_fault(spec) == ""
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_what_kubernetes_takes_is_taken(spec: dict[str, Any]) -> None:
     ],
 )
 def test_a_fault_is_named_with_its_path(spec: dict[str, Any], path: str) -> None:
-    assert find_fault(spec).startswith(f"{path} is ")
+    assert find_pod_fault(spec).startswith(f"{path} is ")
 
 
 @pytest.mark.parametrize("name", ["", "Main", "a_b", "-a", "a" * 64])

@@ -224,6 +224,17 @@ async def test_a_pod_that_is_itself_wrong_fails_at_once_as_the_users_in_flytes_c
     assert (found.failure.code, found.failure.kind, found.failure.recoverable) == (code, ErrorKind.USER, False)
 
 
+async def test_a_pod_that_asks_for_more_than_the_policy_allows_fails_for_its_user_and_is_not_created() -> None:
+    spec = {"hostPID": True, "containers": [{"name": "main", "image": "image"}]}
+    of = Bench(graph(task("n0")), {"t": template(k8sPod={"podSpec": spec}, config={"primary_container_name": "main"})})
+    (found,) = await of.do(Launch, 0)
+    assert isinstance(found, EffectFailed)
+    assert (found.failure.kind, found.failure.recoverable) == (ErrorKind.USER, False)
+    assert "spec.hostPID" in found.failure.message
+    assert "pods.host_namespaces" in found.failure.message
+    assert of.server.requests == []
+
+
 async def test_a_task_that_cannot_be_a_pod_fails_for_good() -> None:
     of = Bench(graph(task("n0")), {"t": template(sql={"statement": "SELECT 1"})})
     (found,) = await of.do(Launch, 0)
