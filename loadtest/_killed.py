@@ -240,7 +240,7 @@ async def _problems_of(workflow: dict[str, Any], storage: Storage, ledger: Ledge
     if len(nodes) != TASKS:
         yield f"{len(nodes)} of its nodes had pods, not {TASKS}"
     try:
-        snapshot = await decode_status(status, storage)
+        snapshot = await decode_status(status, storage, status["dataDir"])
     except CorruptBlob as error:
         yield f"its status does not decode: {error}"
         return

@@ -7,7 +7,22 @@ to a default.
 
 from __future__ import annotations
 
+import os
+import tempfile
+from pathlib import Path
+
 import msgspec
+
+
+def own_directory() -> str:
+    """The directory of this user's in which propeller keeps state if no setting names another place.
+
+    A user without a home has one among the temporary files; who makes it sees to it that it is the user's own.
+    """
+    try:
+        return str(Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "propeller")
+    except RuntimeError:
+        return f"{tempfile.gettempdir()}/propeller-{os.geteuid()}"
 
 
 class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -199,11 +214,22 @@ class Launches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Storage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where inputs, outputs and offloaded state live."""
 
-    metadata_prefix: str = "file:///tmp/propeller/metadata"
-    """URI under which each execution keeps its inputs and outputs (FlytePropeller's metadata-prefix)."""
+    metadata_prefix: str = ""
+    """URI under which each execution keeps its inputs and outputs (FlytePropeller's metadata-prefix). Empty: below
+    `$XDG_STATE_HOME/propeller` (`~/.local/state/propeller`), which is closed to other users; a place that all users of
+    a machine share could be made, read and written by any of them.
+    """
 
-    raw_output_prefix: str = "file:///tmp/propeller/raw"
-    """URI under which tasks write files and data frames where the execution names no place of its own."""
+    raw_output_prefix: str = ""
+    """URI under which tasks write files and data frames if the execution names no place of its own. Empty: beside the
+    metadata.
+    """
+
+    read_prefixes: tuple[str, ...] = ()
+    """URIs below which workflows may name places for the controller to read: inputs and closures that FlyteAdmin
+    stored, literals that tasks offloaded, what an earlier execution left. Besides the two prefixes above, and the
+    whole buckets that they are in, where FlyteAdmin keeps its own. The controller writes below `metadata_prefix` alone.
+    """
 
     max_blob_bytes: int = 64 * 1024 * 1024
     """Bytes. What a task writes is untrusted: a larger inputs, outputs or futures document is refused, not read."""
@@ -230,6 +256,11 @@ class Storage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     s3_region: str = "us-east-1"
     """Region to sign for; S3-compatible servers accept any."""
+
+    def __post_init__(self) -> None:
+        for field, name in (("metadata_prefix", "metadata"), ("raw_output_prefix", "raw")):
+            if not getattr(self, field):
+                msgspec.structs.force_setattr(self, field, f"file://{own_directory()}/{name}")
 
 
 class Kubelet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

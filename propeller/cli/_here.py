@@ -23,13 +23,13 @@ from propeller.cli._progress import Progress, watching
 from propeller.cli._result import report_end
 from propeller.cli._workflow import is_execution_name, new_execution_name, resource_of
 from propeller.cli.flytekit_side import Versioned, root_of, serialize
-from propeller.config import Settings
+from propeller.config import Settings, own_directory
 from propeller.controller import WORKFLOWS, FlyteWorkflow, WorkflowController, workflow_crd
 from propeller.embedded import Cluster, embedded_cluster
 from propeller.errors import Invalid, PropellerError
 from propeller.informers import Change, Informer
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES
-from propeller.storage import Storage, write_literals
+from propeller.storage import Storage, make_private, write_literals
 from propeller.workflow import Execution
 
 KEPT_RUNS = 20
@@ -170,8 +170,8 @@ def _first_set(*names: str) -> str:
 
 def _directory_of(name: str) -> Path:
     """A directory for this run among the last ones, of which the oldest are removed. Raises PropellerError."""
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    runs = state / "propeller" / "runs"
+    make_private(own_directory())
+    runs = Path(own_directory()) / "runs"
     try:
         runs.mkdir(mode=0o700, parents=True, exist_ok=True)
         earlier = sorted(filter(_is_of_a_run, runs.iterdir()), key=lambda path: path.stat().st_mtime)

@@ -60,9 +60,12 @@ async def _show(
     watch: bool,
     as_json: bool,
 ) -> None:
-    async with connected(kubeconfig, context, settings) as (client, connection), Storage(settings.storage) as storage:
+    async with (
+        connected(kubeconfig, context, settings) as (client, connection),
+        Storage(settings.storage, trusting=True) as storage,
+    ):
         await require_workflows(client, connection)
-        loader = Loader(client, storage, settings.storage.metadata_prefix)
+        loader = Loader(client, storage, settings.storage.metadata_prefix, anywhere=True)
         where = namespace or connection.namespace
         if watch:
             await _follow(client, loader, storage, name, where, settings, as_json=as_json)

@@ -52,6 +52,7 @@ from propeller.handlers.tasks import EXECUTION_LABEL, PodSettings, attempt_at, g
 from propeller.informers import Change, Informer
 from propeller.kube import PODS, Client, KubeObject, Pod
 from propeller.reconcile import Controller, FairPool, Result, WorkQueue, backoff
+from propeller.status import is_own_snapshot
 from propeller.storage import Storage
 from propeller.telemetry import Causes, Metrics
 from propeller.workflow import (
@@ -553,7 +554,7 @@ class WorkflowController:
             live.write_failures = 0
             before = live.offloaded_to
             live.note(written.metadata, written.status)
-            if before and before != live.offloaded_to:
+            if before != live.offloaded_to and is_own_snapshot(before, execution.info.directory):
                 self._effects.submit(live.key, lambda: self._discard(before))
             for effect in deferred:
                 self._begin_effect(live, execution, effect)

@@ -110,10 +110,13 @@ def _is_whole(workflow: FlyteWorkflow) -> bool:
 class Loader:
     """Makes executions; see the module's text."""
 
-    def __init__(self, client: Client, storage: Storage, metadata_prefix: str) -> None:
+    def __init__(self, client: Client, storage: Storage, metadata_prefix: str, *, anywhere: bool = False) -> None:
+        """`anywhere` believes what a status says of its execution's directory: for what writes nothing there."""
         self._client = client
         self._storage = storage
         self._metadata_prefix = metadata_prefix
+        self._earlier_prefixes = storage.settings.read_prefixes
+        self._anywhere = anywhere
         self._plans: WeakValueDictionary[str, Plan] = WeakValueDictionary()
         self._closures: dict[str, bytes] = {}
         self._loaded: set[str] = set()
@@ -177,13 +180,13 @@ class Loader:
         self, workflow: FlyteWorkflow, plan: Plan, now: float, pods: Collection[Pod] | None = None
     ) -> tuple[Execution, bool]:
         """`pods` None: a status that is damaged is an error, for nobody is to go on from it."""
-        info = info_of(workflow, await self._inputs(workflow), self._metadata_prefix)
+        info = info_of(workflow, await self._inputs(workflow), self._metadata_prefix, anywhere=self._anywhere)
         execution = None
         if is_flytes(workflow.status):
             execution = await take_over_of(workflow, info, plan, self._metadata_prefix, self._dynamic_graph, now)
             return execution, False
         try:
-            snapshot = await decode_status(workflow.status, self._storage)
+            snapshot = await decode_status(workflow.status, self._storage, info.directory)
             if snapshot is not None:
                 execution = await rebuild(info, plan, snapshot, self._dynamic_graph)
         except (CorruptBlob, MissingBlob) as error:
@@ -215,10 +218,10 @@ class Loader:
                 f"executionConfig.RecoveryExecution names {name!r}, which ran another workflow or version: "
                 "relaunch instead"
             )
-        snapshot = await decode_status(workflow.status, self._storage)
+        info = info_of(workflow, await self._inputs(workflow), self._metadata_prefix, *self._earlier_prefixes)
+        snapshot = await decode_status(workflow.status, self._storage, info.directory)
         if snapshot is None:
             return {}
-        info = info_of(workflow, await self._inputs(workflow), self._metadata_prefix)
         return _outputs_left(await rebuild(info, plan, snapshot, self._dynamic_graph))
 
     async def _plan(self, workflow: FlyteWorkflow, closure: bytes) -> Plan:
@@ -235,6 +238,7 @@ class Loader:
         return plan
 
     async def _offloaded_closure(self, uri: str) -> bytes:
+        self._storage.require_readable(uri, "workflowClosureReference")
         data = await self._storage.read(uri)
         return await asyncio.to_thread(closure_of_message, data, uri, self._storage.settings.max_messages)
 
@@ -243,6 +247,7 @@ class Loader:
             return inline_inputs(workflow)
         if has_inline_inputs(workflow):
             raise Invalid(f"{workflow.key} has both inputs and offloadedInputs: remove one")
+        self._storage.require_readable(workflow.offloaded_inputs, "offloadedInputs")
         return await open_literals(self._storage, workflow.offloaded_inputs)
 
     async def _dynamic_graph(self, node: NodeView, attempt: int) -> Graph:

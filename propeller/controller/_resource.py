@@ -13,8 +13,9 @@ from flyteidl.core import literals_pb2
 from google.protobuf import json_format
 
 from propeller.clock import parse_rfc3339
-from propeller.errors import Invalid
+from propeller.errors import Invalid, NotUnderstood
 from propeller.kube import FLYTE_WORKFLOWS, ObjectMeta, Resource
+from propeller.storage import require_names
 from propeller.wire import Literals
 from propeller.workflow import ExecutionInfo, ExecutionSpec, WorkflowPhase
 
@@ -81,12 +82,19 @@ def without_closure(workflow: FlyteWorkflow) -> FlyteWorkflow:
     return msgspec.structs.replace(workflow, spec=EMPTY, tasks=EMPTY, sub_workflows=EMPTY)
 
 
-def info_of(workflow: FlyteWorkflow, inputs: literals_pb2.LiteralMap | Literals, metadata_prefix: str) -> ExecutionInfo:
+def info_of(
+    workflow: FlyteWorkflow,
+    inputs: literals_pb2.LiteralMap | Literals,
+    metadata_prefix: str,
+    *earlier_prefixes: str,
+    anywhere: bool = False,
+) -> ExecutionInfo:
     """Who the execution is.
 
     Its directory is `<metadata prefix>/<project>-<domain>-<name>-<uid, 8 characters>`, and stays what it was once a
     status has named it. FlytePropeller's has no uid: there a name that is used again finds the errors of the one
-    before.
+    before. A status is believed if what it names is one of these two, or would be below an earlier prefix; any
+    directory with `anywhere`. Raises Invalid for names that are no part of a path, NotUnderstood for another directory.
     """
     metadata = workflow.metadata
     labels = metadata.labels or {}
@@ -94,7 +102,20 @@ def info_of(workflow: FlyteWorkflow, inputs: literals_pb2.LiteralMap | Literals,
     project = identity.project or labels.get("project", "")
     domain = identity.domain or labels.get("domain", "")
     name = identity.name or labels.get("execution-id", "")
-    directory = f"{project}-{domain}-{name}" if project and domain and name else metadata.name
+    fields = {"executionId.project": project, "executionId.domain": domain, "executionId.name": name}
+    require_names(fields.items())
+    own = f"{project}-{domain}-{name}" if project and domain and name else metadata.name
+    named = str(workflow.status.get("dataDir") or "").rstrip("/")
+    own_forms = [
+        f"{prefix.rstrip('/')}/{own}{uid}"
+        for prefix in (metadata_prefix, *earlier_prefixes)
+        for uid in (f"-{metadata.uid[:8]}", "")
+    ]
+    if named and named not in own_forms and not anywhere:
+        raise NotUnderstood(
+            f"status.dataDir is {named!r}, and this execution's directory is {own_forms[0]!r}: the controller writes "
+            "below storage.metadata_prefix only; set that to what it was, or remove the status to run it again"
+        )
     spec = ExecutionSpec(
         **{field: getattr(workflow, field) for field in ExecutionSpec.__struct_fields__ if field != "inputs"}
     )
@@ -102,7 +123,7 @@ def info_of(workflow: FlyteWorkflow, inputs: literals_pb2.LiteralMap | Literals,
         name=metadata.name,
         namespace=metadata.namespace,
         uid=metadata.uid,
-        directory=workflow.status.get("dataDir") or f"{metadata_prefix.rstrip('/')}/{directory}-{metadata.uid[:8]}",
+        directory=named or own_forms[0],
         inputs=inputs,
         labels=labels,
         annotations=metadata.annotations or {},

@@ -8,6 +8,7 @@ from propeller.status._head import (
     encode_status,
     error_of,
     head,
+    is_own_snapshot,
     offloaded_to,
     size_of,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "error_of",
     "head",
     "is_flytes",
+    "is_own_snapshot",
     "offloaded_to",
     "rebuild",
     "size_of",

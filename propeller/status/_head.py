@@ -10,6 +10,7 @@ import asyncio
 import base64
 import binascii
 import hashlib
+import re
 from typing import Any
 
 from propeller.clock import rfc3339
@@ -31,6 +32,9 @@ MESSAGE_CHARACTERS = 8 * 1024
 
 SHORT_MESSAGE_CHARACTERS = 256
 """The same where the server has no room for more: its limit is for the whole object."""
+
+_SNAPSHOT = re.compile(r"/status/[0-9a-f]{64}\.zst")
+"""Of a snapshot's URI, what follows the execution's directory: it is named after its content."""
 
 _WORDS = {
     WorkflowPhase.READY: "Ready",
@@ -93,7 +97,7 @@ async def encode_status(
             status["nodes"] = text
             return status
     digest = hashlib.sha256(blob).hexdigest()
-    uri = f"{execution.info.directory}/status/{digest}.zst"
+    uri = _snapshot_uri(execution.info.directory, digest)
     await storage.write(uri, blob)
     status["nodesReference"] = {"uri": uri, "sha256": digest, "bytes": len(blob)}
     return status
@@ -113,8 +117,11 @@ def offloaded_to(status: dict[str, Any]) -> str:
     return str(reference.get("uri", "")) if isinstance(reference, dict) else ""
 
 
-async def decode_status(status: dict[str, Any], storage: Storage) -> Snapshot | None:
-    """The snapshot of a status, None where there is none yet. Raises CorruptBlob, MissingBlob, StorageError."""
+async def decode_status(status: dict[str, Any], storage: Storage, directory: str) -> Snapshot | None:
+    """The snapshot of a status, None if there is none yet. `directory` is the execution's own.
+
+    Raises CorruptBlob, also for a snapshot that is not where this execution keeps its own, MissingBlob, StorageError.
+    """
     if text := status.get("nodes"):
         try:
             return decode(base64.b64decode(text, validate=True))
@@ -123,11 +130,29 @@ async def decode_status(status: dict[str, Any], storage: Storage) -> Snapshot | 
     if reference := status.get("nodesReference"):
         if not isinstance(reference, dict) or not {"uri", "sha256"} <= reference.keys():
             raise CorruptBlob(f"status.nodesReference has no uri and sha256: {reference!r}")
-        blob = await storage.read(str(reference["uri"]))
-        if hashlib.sha256(blob).hexdigest() != reference["sha256"]:
-            raise CorruptBlob(f"{reference['uri']} is not what status.nodesReference says: its digest differs")
+        uri, digest = reference["uri"], reference["sha256"]
+        if not is_own_snapshot(uri, directory) or uri != _snapshot_uri(directory, digest):
+            raise CorruptBlob(
+                f"status.nodesReference.uri is {uri!r}, which is not the snapshot {digest!r} below {directory}/status"
+            )
+        blob = await storage.read(uri)
+        if hashlib.sha256(blob).hexdigest() != digest:
+            raise CorruptBlob(f"{uri} is not what status.nodesReference says: its digest differs")
         return decode(blob)
     return None
+
+
+def is_own_snapshot(uri: object, directory: str) -> bool:
+    """Whether an execution whose directory that is may have written a snapshot there, so that it may delete it."""
+    return (
+        isinstance(uri, str)
+        and uri.startswith(f"{directory}/status/")
+        and bool(_SNAPSHOT.fullmatch(uri, len(directory)))
+    )
+
+
+def _snapshot_uri(directory: str, digest: object) -> str:
+    return f"{directory}/status/{digest}.zst"
 
 
 def _waits(execution: Execution, characters: int) -> list[dict[str, Any]] | None:

@@ -5,6 +5,8 @@ One `Storage` for a process, opened with `async with`; everything else here work
 
 from propeller.storage._apart import apart
 from propeller.storage._literals import literals_of, open_literals, read_literals, read_offloaded, write_literals
+from propeller.storage._places import require_names
+from propeller.storage._private import make_private
 from propeller.storage._resolve import Lookup, promised_nodes, resolve
 from propeller.storage._storage import Storage
 from propeller.storage._stores import MemoryStore, Store
@@ -19,10 +21,12 @@ __all__ = [
     "apart",
     "literal_to_text",
     "literals_of",
+    "make_private",
     "open_literals",
     "promised_nodes",
     "read_literals",
     "read_offloaded",
+    "require_names",
     "resolve",
     "struct_to_python",
     "write_literals",

@@ -3,14 +3,18 @@
 Guarantees
     A write is whole or absent: it goes to a temporary file beside its place and is renamed over it. Directories are
     made.
-    What is read is a regular file no larger than the limit, however it grows meanwhile.
+    What is read is a regular file no larger than the limit, however it grows meanwhile. Anything else in its place (a
+    directory, FIFO, socket, device, symbolic link) is refused at once.
+    Below one of the `roots`, nothing is read or written that is really outside of all of them: no link of a task's
+    leads there. (A directory that is missing may still be made behind such a link; it stays empty.)
 Caveats
     Up to `INLINE_BYTES` are read and written on the event loop: 10-30 µs on a local disk, where a thread costs 60-100
     more. So a network disk that hangs holds up everything: use S3 there.
     A write survives the end of this process, not of the machine: there is no fsync, which would cost a task
     milliseconds; and a process killed between the two steps leaves a hidden temporary file.
 Errors
-    MissingBlob; CorruptBlob over the limit; StorageError with the URI, the system's reason and what mends it.
+    MissingBlob; CorruptBlob for what is no file, or outside of the roots; TooLargeBlob over the limit; StorageError
+    with the URI, the system's reason and what mends it.
 """
 
 from __future__ import annotations
@@ -22,7 +26,8 @@ import secrets
 import stat
 from contextlib import suppress
 
-from propeller.errors import StorageError
+from propeller.errors import CorruptBlob, StorageError
+from propeller.storage._private import make_private
 from propeller.storage._stores import missing, too_large
 from propeller.storage._uri import file_path
 
@@ -40,21 +45,36 @@ _CURES = {
     errno.ENOTDIR: "a file is where a directory should be: move the file away",
     errno.EEXIST: "a file is where a directory should be: move the file away",
     errno.EISDIR: "a directory is where a file should be: move the directory away",
+    errno.ELOOP: "a symbolic link is where a file should be: move the link away",
+    errno.ENXIO: "a socket or a device is where a file should be: move it away",
     errno.ENAMETOOLONG: "the path is too long for the disk: shorten storage.metadata_prefix",
     errno.EMFILE: "this process has too many files open: raise its limit (ulimit -n)",
 }
 
 
+_LASTING = {errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG}
+"""What does not pass by waiting."""
+
+_OTHER_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
 class FileStore:
-    """Reads and writes files; see the module's text."""
+    """Reads and writes files; see the module's text. `roots` end with "/"; `private` is made for this user alone."""
 
     at_hand = True
 
-    def __init__(self) -> None:
-        self._directories = Directories()
+    def __init__(self, roots: tuple[str, ...] = (), *, private: str = "") -> None:
+        self._roots = roots
+        self._directories = Directories(private)
 
     def read_now(self, uri: str, limit: int) -> bytes | None:
-        return _reading(uri, limit, INLINE_BYTES)
+        return self._reading(uri, limit, INLINE_BYTES)
 
     def write_now(self, uri: str, data: bytes) -> bool:
         if len(data) > INLINE_BYTES:
@@ -63,7 +83,7 @@ class FileStore:
         return True
 
     async def read(self, uri: str, limit: int) -> bytes:
-        data = await asyncio.to_thread(_reading, uri, limit, limit)
+        data = await asyncio.to_thread(self._reading, uri, limit, limit)
         assert data is not None
         return data
 
@@ -72,7 +92,7 @@ class FileStore:
 
     def _write(self, uri: str, data: bytes) -> None:
         try:
-            _write(file_path(uri), data, self._directories)
+            _write(uri, file_path(uri), data, self._directories, self._roots)
         except OSError as error:
             raise _failure("written", uri, error) from error
 
@@ -87,26 +107,25 @@ class FileStore:
     async def aclose(self) -> None:
         """Nothing stays open."""
 
+    def _reading(self, uri: str, limit: int, at_most: int) -> bytes | None:
+        """As `_read`, with errors as they are promised."""
+        try:
+            return _read(uri, file_path(uri), limit, at_most, self._roots)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise missing(uri) from error
+        except OSError as error:
+            raise _failure("read", uri, error) from error
 
-def _reading(uri: str, limit: int, at_most: int) -> bytes | None:
-    """As `_read`, with errors as they are promised."""
-    try:
-        return _read(uri, file_path(uri), limit, at_most)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise missing(uri) from error
-    except OSError as error:
-        raise _failure("read", uri, error) from error
 
-
-def _read(uri: str, path: str, limit: int, at_most: int) -> bytes | None:
+def _read(uri: str, path: str, limit: int, at_most: int, roots: tuple[str, ...]) -> bytes | None:
     """The file's bytes, or None where it has more than `at_most`."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO must not hold us up
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)  # a FIFO must not hold us up
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            if stat.S_ISDIR(status.st_mode):
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-            raise StorageError(f"{uri} is neither a file nor absent: move it away")
+            what = _OTHER_KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
+            raise CorruptBlob(f"{uri} is {what}, and a blob is a regular file: move it away")
+        _require_inside(uri, path, descriptor, roots)
         if status.st_size > limit:
             raise too_large(uri, status.st_size, limit)
         if status.st_size > at_most:
@@ -130,18 +149,37 @@ def _read_on(uri: str, descriptor: int, data: bytes, limit: int) -> bytes:
     return b"".join(pieces)
 
 
+def _require_inside(uri: str, path: str, descriptor: int, roots: tuple[str, ...]) -> None:
+    """Raise CorruptBlob if a file that is open below one of the roots is really outside of all of them."""
+    if not path.startswith(roots) or (real := _real_path(path, descriptor)) == path:
+        return
+    if not real.startswith(tuple(os.path.realpath(root) + "/" for root in roots)):
+        raise CorruptBlob(f"{uri} is really {real}, as a link on its way leads out of storage's prefixes: move it away")
+
+
+def _real_path(path: str, descriptor: int) -> str:
+    try:
+        real = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - what was opened, however links change
+    except OSError:
+        return os.path.realpath(path)  # not Linux
+    return real.removesuffix(" (deleted)")
+
+
 class Directories:
     """Directories that there were when we last wrote below them: what is missing is made from there on, without asking
     for it first. A task's first write needs two, and each question that is answered by no costs as much as an answer.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, private: str = "") -> None:
         self._known: set[str] = set()
+        self._private = private
 
     def make(self, directory: str) -> None:
         """See to it that the directory is there; it may be gone all the same, if somebody else removed it."""
         if directory in self._known:
             return
+        if self._private and directory.startswith(f"{self._private}/") and self._private not in self._known:
+            make_private(self._private)
         below = []
         above = directory
         while above not in self._known:
@@ -184,7 +222,7 @@ def _make_one(directory: str) -> None:
             raise
 
 
-def _write(path: str, data: bytes, directories: Directories) -> None:
+def _write(uri: str, path: str, data: bytes, directories: Directories, roots: tuple[str, ...]) -> None:
     directory = path.rpartition("/")[0] or "/"
     temporary = f"{directory}/.{secrets.token_hex(8)}.tmp"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -196,6 +234,7 @@ def _write(path: str, data: bytes, directories: Directories) -> None:
         descriptor = os.open(temporary, flags, 0o666)
     try:
         try:
+            _require_inside(uri, temporary, descriptor, roots)
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
@@ -208,7 +247,8 @@ def _write(path: str, data: bytes, directories: Directories) -> None:
         raise
 
 
-def _failure(what: str, uri: str, error: OSError) -> StorageError:
+def _failure(what: str, uri: str, error: OSError) -> StorageError | CorruptBlob:
     cure = _CURES.get(error.errno or 0)
     reason = error.strerror or str(error)
-    return StorageError(f"{uri} cannot be {what}: {cure or reason}")
+    kind = CorruptBlob if error.errno in _LASTING and what != "deleted" else StorageError
+    return kind(f"{uri} cannot be {what}: {cure or reason}")

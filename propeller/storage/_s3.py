@@ -18,7 +18,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from propeller import config
-from propeller.errors import Invalid
+from propeller.errors import CorruptBlob, Invalid
 from propeller.storage._s3_errors import Target, translated
 from propeller.storage._stores import too_large
 from propeller.storage._uri import bucket_and_key
@@ -31,6 +31,9 @@ CONNECT_SECONDS = 5.0
 
 ATTEMPTS = 3
 """Tries of one request within its deadline; what is above us tries again after longer pauses."""
+
+DIRECTORY_TYPE = "application/x-directory"
+"""Content type of the objects that stand for directories."""
 
 _PIECE = 1 << 20
 
@@ -59,6 +62,8 @@ class S3Store:
             answer = await client.get_object(Bucket=bucket, Key=key)
             body = answer["Body"]
             try:
+                if str(answer.get("ContentType", "")).partition(";")[0] == DIRECTORY_TYPE:
+                    raise CorruptBlob(f"{uri} is a directory, and a blob is an object with content: move it away")
                 return await _read(uri, body, answer.get("ContentLength"), limit)
             finally:
                 body.close()  # of a body that was read to its end the connection is kept

@@ -8,13 +8,17 @@ from contextlib import contextmanager
 import msgspec
 
 from propeller import config
-from propeller.errors import Invalid, StorageError
+from propeller.errors import CorruptBlob, Invalid, StorageError
 from propeller.storage._stores import missing
 
 _MISSING = {"NoSuchKey", "404", "NotFound"}
 _DENIED = {"AccessDenied", "403", "Forbidden", "AllAccessDisabled"}
 _CREDENTIALS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "RequestExpired"}
 _REGION = {"PermanentRedirect", "AuthorizationHeaderMalformed", "301", "IllegalLocationConstraintException"}
+
+_NO_OBJECT = {"XMinioParentIsObject", "XMinioObjectExistsAsDirectory", "ObjectParentIsObject", "InvalidObjectState"}
+"""A directory in the object's place or the other way round, in servers that keep objects in files; an archived object.
+"""
 
 _SET_CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile in ~/.aws, or a role"
 
@@ -62,6 +66,10 @@ def _answered(target: Target, response: dict[str, dict[str, object]]) -> Excepti
     message = str(response.get("Error", {}).get("Message", ""))
     if code in _MISSING:
         return missing(target.uri)
+    if code in _NO_OBJECT:
+        return CorruptBlob(
+            f"{target.uri} cannot be read or written as an object: {target.endpoint} answers {code}: {message}"
+        )
     if code == "NoSuchBucket":
         return StorageError(
             f"{target.uri}: {target.endpoint} has no bucket {target.bucket!r}: create it, or change "

@@ -21,6 +21,7 @@ from propeller import config
 from propeller.errors import Invalid, PropellerError, StorageError, TooLarge
 from propeller.storage._cache import Cache
 from propeller.storage._files import FileStore
+from propeller.storage._places import ReadablePlaces, file_roots
 from propeller.storage._s3 import S3Store
 from propeller.storage._stores import MemoryStore, Store
 from propeller.storage._uri import scheme_of
@@ -42,15 +43,23 @@ class _Read:
 class Storage:
     """Reads and writes blobs; see the module's text. `async with` closes what it opened.
 
-    `stores` adds schemes, or takes the place of the built-in `file`, `memory` and `s3`.
+    `stores` adds schemes, or takes the place of the built-in `file`, `memory` and `s3`. `trusting` reads whatever place
+    a resource names: for somebody's own commands, which read with that person's rights.
     """
 
-    def __init__(self, settings: config.Storage = DEFAULTS, *, stores: Mapping[str, Store] | None = None) -> None:
+    def __init__(
+        self,
+        settings: config.Storage = DEFAULTS,
+        *,
+        stores: Mapping[str, Store] | None = None,
+        trusting: bool = False,
+    ) -> None:
         self.settings = settings
+        self._readable = None if trusting else ReadablePlaces(settings)
         self._limit = settings.max_blob_bytes
         self._deadline = settings.deadline
         self._stores: dict[str, Store] = {
-            "file": FileStore(),
+            "file": FileStore(file_roots(settings), private=config.own_directory()),
             "memory": MemoryStore(),
             "s3": S3Store(settings),
             **(stores or {}),
@@ -82,7 +91,9 @@ class Storage:
         return await self._read(uri)
 
     def require_readable(self, uri: str, field: str) -> None:
-        """Raise Invalid for a URI that a stranger's `field` names, and that is not below the operator's prefixes."""
+        """Raise Invalid for a URI that a stranger's `field` names, and that is in no place that the operator allows."""
+        if self._readable is not None:
+            self._readable.require(uri, field)
 
     def is_at_hand(self, uri: str) -> bool:
         """Whether small blobs there are read and written without waiting for anybody: several at once gain nothing."""

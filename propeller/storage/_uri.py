@@ -28,6 +28,8 @@ def file_path(uri: str) -> str:
 def bucket_and_key(uri: str) -> tuple[str, str]:
     """Bucket and key of an `s3://` URI; raises Invalid where one is missing."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if key.endswith("/"):
+        raise Invalid(f"{uri!r} names a directory, and a blob's key does not end with '/'")
     if not bucket or not key:
         raise Invalid(f"{uri!r} lacks a {'key' if bucket else 'bucket'}: write it like s3://bucket/some/key")
     return bucket, key

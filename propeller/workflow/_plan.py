@@ -11,6 +11,7 @@ Assumptions
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -40,6 +41,11 @@ T = TypeVar("T")
 
 _CLOSURE = msgspec.json.Decoder(ClosureSpec)
 _BINDINGS = msgspec.json.Decoder(list[msgspec.Raw])
+
+_NO_DIRECTORY = re.compile(r"[/\x00]")
+
+_NOT_FOR_NODES = frozenset({"", ".", "..", "inputs.pb", "outputs.pb", "error.pb", "futures.pb"})
+"""What has another meaning as a directory's name, or is the name of a blob beside it."""
 
 _set = msgspec.structs.force_setattr
 
@@ -75,7 +81,7 @@ class Graph:
         self._bindings: dict[int, tuple[literals_pb2.Binding, ...]] = {}
         nodes = [node for node in spec.nodes.values() if node.kind is not NodeKind.START]
         self.nodes: Sequence[NodeSpec] = tuple(_compact(nodes))
-        numbers = self._numbers = {node.id: number for number, node in enumerate(self.nodes)}
+        numbers = self._numbers = _numbered(self.nodes, where)
         self.end: int | None = numbers.get(END_NODE)
         self.case_of: dict[int, int] = _case_of(self.nodes, numbers, where)
         self.cases: dict[int, list[int]] = {}
@@ -291,6 +297,22 @@ def _policy(policy: FailurePolicy | int, where: str) -> FailurePolicy:
     if not 0 <= policy < len(policies):
         raise Invalid(f"{where}.onFailurePolicy is {policy}, and can be 0 to {len(policies) - 1}, or a name")
     return policies[policy]
+
+
+def _numbered(nodes: Sequence[NodeSpec], where: str) -> dict[str, int]:
+    """Nodes by id. Raises Invalid for two of one id, and for an id that cannot be a directory's name: a node's inputs
+    and outputs are stored under it.
+    """
+    numbers: dict[str, int] = {}
+    for number, node in enumerate(nodes):
+        if _NO_DIRECTORY.search(node.id) or node.id in _NOT_FOR_NODES:
+            raise Invalid(
+                f"{where}.nodes: {node.id!r} cannot be a node's id: it is the name of a directory, so it may not be "
+                f"{', '.join(sorted(map(repr, _NOT_FOR_NODES)))} and has no '/' and no NUL"
+            )
+        if numbers.setdefault(node.id, number) != number:
+            raise Invalid(f"{where}.nodes: two nodes have the id {node.id!r}")
+    return numbers
 
 
 def _case_of(nodes: Sequence[NodeSpec], numbers: Mapping[str, int], where: str) -> dict[int, int]:

@@ -64,7 +64,8 @@ def hostile(of: Execution | None = None) -> Execution:
 
 
 def hostile_root() -> dict[str, Any]:
-    root = graph(task(f"n{FORGED}", name=f"my.{FORGED}"), task("b"), edges=[(f"n{FORGED}", "b")])
+    node_id = f"n{FORGED}".replace("/", "|")  # an id with a "/" is refused
+    root = graph(task(node_id, name=f"my.{FORGED}"), task("b"), edges=[(node_id, "b")])
     root["nodes"]["b"]["inputBindings"] = [
         {"var": FORGED, "binding": {"scalar": {"primitive": {"stringValue": EVIL}}}},
     ]

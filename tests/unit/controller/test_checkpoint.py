@@ -60,7 +60,7 @@ async def test_a_status_that_the_server_has_no_room_for_is_shortened_and_offload
         status = (await client.get(WORKFLOWS, "e", "ns")).status
         assert status["message"].startswith("begin ")
         assert len(status["message"]) <= 256
-        snapshot = await decode_status(status, storage)
+        snapshot = await decode_status(status, storage, execution.info.directory)
         assert snapshot is not None
         assert snapshot.failure == execution.failure
 

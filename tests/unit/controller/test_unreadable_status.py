@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 from typing import Any
 
 import msgspec
@@ -172,13 +173,13 @@ async def test_a_snapshot_that_comes_back_to_the_object_store_is_gone_on_from() 
     async with bench() as of:
         nodes = await half_done(of, *timed)
         blob = base64.b64decode(nodes)
-        import hashlib
-
-        reference = {"uri": "memory://m/w.zst", "sha256": hashlib.sha256(blob).hexdigest(), "bytes": len(blob)}
+        digest = hashlib.sha256(blob).hexdigest()
+        uri = f"{(await of.status())['dataDir']}/status/{digest}.zst"
+        reference = {"uri": uri, "sha256": digest, "bytes": len(blob)}
         await write(of, {"nodes": None, "nodesReference": reference})
         async with of.controller():
             await asyncio.sleep(100.0)
-            await of.storage.write("memory://m/w.zst", blob)
+            await of.storage.write(uri, blob)
             await asyncio.sleep(1300.0)
             await finish(of, "w-b-0")
             await finish(of, "w-c-0")

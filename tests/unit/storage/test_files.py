@@ -6,7 +6,9 @@ import asyncio
 import errno
 import os
 import shutil
+import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -139,9 +141,9 @@ async def test_a_failed_write_says_what_mends_it_and_leaves_nothing_behind(
 async def test_a_directory_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "blob").mkdir()
     async with Storage(NO_CACHE) as storage:
-        with pytest.raises(StorageError, match="a directory is where a file should be"):
+        with pytest.raises(CorruptBlob, match="is a directory, and a blob is a regular file"):
             await storage.read(uri(tmp_path / "blob"))
-        with pytest.raises(StorageError, match="a directory is where a file should be"):
+        with pytest.raises(CorruptBlob, match="a directory is where a file should be"):
             await storage.write(uri(tmp_path / "blob"), b"data")
     assert list(tmp_path.iterdir()) == [tmp_path / "blob"]
 
@@ -149,20 +151,119 @@ async def test_a_directory_in_the_place_of_a_file_is_named(tmp_path: Path) -> No
 async def test_a_file_in_the_place_of_a_directory_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     async with Storage(NO_CACHE) as storage:
-        with pytest.raises(StorageError, match="a file is where a directory should be"):
+        with pytest.raises(CorruptBlob, match="a file is where a directory should be"):
             await storage.write(uri(tmp_path / "file" / "blob"), b"data")
 
 
-async def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
+def make_fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def make_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+
+
+def make_link(path: Path) -> None:
+    (path.parent / "target").write_bytes(b"data")
+    path.symlink_to("target")
+
+
+def make_loop(path: Path) -> None:
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (make_fifo, "is a FIFO"),
+        (Path.mkdir, "is a directory"),
+        (make_socket, "a socket or a device is where"),
+        (make_link, "a symbolic link is where"),
+        (make_loop, "a symbolic link is where"),
+    ],
+)
+async def test_what_is_no_regular_file_is_refused_by_name_and_not_waited_for(
+    tmp_path: Path, monkeypatch: Any, make: Callable[[Path], None], named: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path / "blob")
     async with Storage(NO_CACHE) as storage:
-        with pytest.raises(StorageError, match="neither a file nor absent"):
-            await storage.read(uri(tmp_path / "pipe"))
+        with pytest.raises(CorruptBlob, match=f"blob .*{named}"):
+            await storage.read(uri(tmp_path / "blob"))
+
+
+async def test_a_device_is_refused() -> None:
+    async with Storage(NO_CACHE) as storage:
+        with pytest.raises(CorruptBlob, match="is a device"):
+            await storage.read("file:///dev/zero")
+
+
+def rooted(tmp_path: Path) -> Storage:
+    meta, raw = tmp_path / "meta", tmp_path / "raw"
+    meta.mkdir()
+    raw.mkdir()
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "outputs.pb").write_bytes(b"secret")
+    return Storage(config.Storage(cache_bytes=0, metadata_prefix=uri(meta), raw_output_prefix=uri(raw)))
+
+
+async def test_a_link_on_the_way_that_leads_out_of_the_prefixes_is_not_followed(tmp_path: Path) -> None:
+    async with rooted(tmp_path) as storage:
+        (tmp_path / "meta" / "n0").symlink_to(tmp_path / "secret")
+        with pytest.raises(CorruptBlob, match=rf"is really {tmp_path}/secret/outputs\.pb, .* leads out"):
+            await storage.read(uri(tmp_path / "meta" / "n0" / "outputs.pb"))
+        with pytest.raises(CorruptBlob, match="leads out"):
+            await storage.write(uri(tmp_path / "meta" / "n0" / "inputs.pb"), b"data")
+    assert [path.name for path in (tmp_path / "secret").iterdir()] == ["outputs.pb"]
+
+
+async def test_links_within_the_prefixes_and_a_prefix_that_is_one_are_followed(tmp_path: Path) -> None:
+    async with rooted(tmp_path) as storage:
+        (tmp_path / "raw" / "n0").mkdir()
+        (tmp_path / "meta" / "n0").symlink_to(tmp_path / "raw" / "n0")
+        await storage.write(uri(tmp_path / "meta" / "n0" / "blob"), b"data")
+        assert await storage.read(uri(tmp_path / "meta" / "n0" / "blob")) == b"data"
+    (tmp_path / "link").symlink_to(tmp_path / "meta")
+    async with Storage(config.Storage(cache_bytes=0, metadata_prefix=uri(tmp_path / "link"))) as storage:
+        await storage.write(uri(tmp_path / "link" / "blob"), b"data")
+        assert await storage.read(uri(tmp_path / "link" / "blob")) == b"data"
+
+
+async def test_the_place_without_a_setting_is_the_users_own_and_closed_to_others(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    (tmp_path / "propeller").mkdir(mode=0o755)
+    settings = config.Storage()
+    assert settings.metadata_prefix == uri(tmp_path / "propeller" / "metadata")
+    assert settings.raw_output_prefix == uri(tmp_path / "propeller" / "raw")
+    async with Storage(settings) as storage:
+        await storage.write(f"{settings.metadata_prefix}/e/blob", b"data")
+    assert (tmp_path / "propeller").stat().st_mode & 0o777 == 0o700
+
+
+async def test_a_place_that_somebody_else_has_made_before_is_not_used(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    (tmp_path / "propeller").mkdir()
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    async with Storage(config.Storage()) as storage:
+        with pytest.raises(StorageError, match="somebody else has made it"):
+            await storage.write(f"{config.Storage().metadata_prefix}/e/blob", b"data")
+
+
+def test_a_user_without_a_home_has_a_place_of_its_own_among_temporary_files(monkeypatch: Any) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("no home")
+
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert config.own_directory().endswith(f"/propeller-{os.geteuid()}")
 
 
 async def test_a_name_too_long_for_the_disk_is_an_error_of_ours(tmp_path: Path) -> None:
     async with Storage(NO_CACHE) as storage:
-        with pytest.raises(StorageError, match="the path is too long"):
+        with pytest.raises(CorruptBlob, match="the path is too long"):
             await storage.write(uri(tmp_path / ("x" * 300)), b"data")
 
 

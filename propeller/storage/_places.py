@@ -1,0 +1,75 @@
+"""Which places a stranger may name: a workflow's resource, its status, and literals of tasks hold URIs, and the
+controller reads with rights that their authors do not have.
+
+Guarantees
+    What is allowed is below `metadata_prefix`, `raw_output_prefix` or one of `read_prefixes`; in object stores,
+    anywhere in the bucket of the first two, as FlyteAdmin keeps closures and inputs below a prefix of its own there.
+    `.`, `..` and empty components are never part of such a path, in no scheme.
+Caveats
+    That no symbolic link leads out of a prefix is the file store's to see to, when it opens what is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from propeller import config
+from propeller.errors import Invalid
+from propeller.storage._uri import file_path, scheme_of
+
+PRIVATE = "memory"
+"""The scheme of what only this process has written."""
+
+
+class ReadablePlaces:
+    """See the module's text."""
+
+    def __init__(self, settings: config.Storage) -> None:
+        own = (settings.metadata_prefix, settings.raw_output_prefix)
+        prefixes = {*map(_bucket, own), *own, *settings.read_prefixes} - {""}
+        self._prefixes = tuple(sorted(_directory(prefix) for prefix in prefixes))
+
+    def require(self, uri: str, field: str) -> None:
+        """Raise Invalid for a URI, which a stranger's `field` names, that is not in one of these places."""
+        if scheme_of(uri) == PRIVATE:
+            return
+        if climbs(uri):
+            raise Invalid(f"{field} is {uri!r}: its path may have no empty component, no '.' and no '..'")
+        if not uri.startswith(self._prefixes):
+            raise Invalid(
+                f"{field} is {uri!r}, which is not below {', '.join(self._prefixes)}: add a prefix to "
+                "storage.read_prefixes to let workflows have the controller read there"
+            )
+
+
+def file_roots(settings: config.Storage) -> tuple[str, ...]:
+    """The directories of the prefixes that are in files."""
+    prefixes = (settings.metadata_prefix, settings.raw_output_prefix, *settings.read_prefixes)
+    return tuple(_directory(file_path(prefix)) for prefix in prefixes if scheme_of(prefix) == "file")
+
+
+def climbs(uri: str) -> bool:
+    """Whether a path's components are not just names."""
+    path = uri.partition("://")[2].removeprefix("/")
+    return not {"", ".", ".."}.isdisjoint(path.split("/")) or "\0" in uri
+
+
+def require_names(names: Iterable[tuple[str, str]]) -> None:
+    """Raise Invalid for a name, of a field, that cannot be a part of a path's component."""
+    for field, name in names:
+        if "/" in name or not name.isprintable():
+            raise Invalid(
+                f"{field} is {name!r}: it becomes part of a path, so it may have no '/' and no control character"
+            )
+
+
+def _directory(prefix: str) -> str:
+    return prefix.rstrip("/") + "/"
+
+
+def _bucket(prefix: str) -> str:
+    """The whole bucket of an object store's prefix; "" for files."""
+    scheme = scheme_of(prefix)
+    if scheme in {"", "file"}:
+        return ""
+    return f"{scheme}://{prefix.partition('://')[2].partition('/')[0]}"
