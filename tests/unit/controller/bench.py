@@ -29,6 +29,7 @@ class Bench:
     server: ApiServer
     storage: Storage
     settings: Settings
+    namespace: str = "ns"
 
     async def create(self, *nodes: dict[str, Any], **fields: Any) -> Raw:
         """A workflow `ns/w` of these nodes; `fields` are the graph's."""

@@ -5,11 +5,11 @@ It has a directory without a uid for an execution's data, and its pods have its 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from propeller.embedded.server import ApiServer
-from propeller.kube import Raw
-from tests.unit.controller.bench import RAW_PODS, WORKFLOWS, Bench
+from propeller.kube import Client, Raw
+from tests.unit.controller.bench import RAW_PODS, WORKFLOWS
 from tests.unit.workflow.drive import TASK, graph
 
 DATA = "memory://m/p-d-w"
@@ -23,6 +23,15 @@ QUEUED, RUNNING, FAILING, SUCCEEDING, SUCCEEDED, FAILED, SKIPPED, RETRYABLE, TIM
 """v1alpha1.NodePhase."""
 
 START = {"phase": SUCCEEDED, "stoppedAt": T0}
+
+
+class Cluster(Protocol):
+    """A namespace, and a user of it."""
+
+    @property
+    def user(self) -> Client: ...
+    @property
+    def namespace(self) -> str: ...
 
 
 def node(phase: int, *, task: int | None = None, attempts: int = 0, **fields: Any) -> dict[str, Any]:
@@ -51,7 +60,7 @@ def bits(values: list[int], item: int) -> dict[str, Any]:
 
 
 async def left(
-    of: Bench, nodes: tuple[dict[str, Any], ...], statuses: dict[str, Any], *, phase: int = 1, **more: Any
+    of: Cluster, nodes: tuple[dict[str, Any], ...], statuses: dict[str, Any], *, phase: int = 1, **more: Any
 ) -> Raw:
     """A FlyteWorkflow that FlytePropeller had begun; `more` may have the graph's `edges`, and `status`, `tasks`."""
     status = {
@@ -74,13 +83,13 @@ async def left(
             "tasks": tasks,
             **top,
         },
-        "ns",
+        of.namespace,
     )
-    await of.user.patch(WORKFLOWS, "w", "ns", body={"status": status}, subresource="status")
+    await of.user.patch(WORKFLOWS, "w", of.namespace, body={"status": status}, subresource="status")
     return created
 
 
-async def pod(of: Bench, workflow: Raw, name: str, node_id: str, phase: str = "Running") -> None:
+async def pod(of: Cluster, workflow: Raw, name: str, node_id: str, phase: str = "Running") -> None:
     """A pod of FlytePropeller's."""
     owner = {
         "apiVersion": "flyte.lyft.com/v1alpha1",
@@ -97,9 +106,9 @@ async def pod(of: Bench, workflow: Raw, name: str, node_id: str, phase: str = "R
         "ownerReferences": [owner],
     }
     spec = {"containers": [{"name": name, "image": "i"}], "restartPolicy": "Never"}
-    await of.user.create(RAW_PODS, {"metadata": metadata, "spec": spec}, "ns")
+    await of.user.create(RAW_PODS, {"metadata": metadata, "spec": spec}, of.namespace)
     if phase:
-        await of.report(name, phase=phase)
+        await of.user.patch(RAW_PODS, name, of.namespace, body={"status": {"phase": phase}}, subresource="status")
 
 
 def names(server: ApiServer) -> list[str]:
