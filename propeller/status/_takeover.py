@@ -23,6 +23,7 @@ from propeller.errors import ErrorKind, NotUnderstood
 from propeller.status._flyte import ArrayStatus, BitArray, FlyteError, FlyteStatus, NodeStatus, TaskStatus
 from propeller.status._snapshot import LoadGraph, recount
 from propeller.workflow import (
+    START_NODE,
     Collecting,
     Execution,
     ExecutionInfo,
@@ -126,6 +127,11 @@ class _Takeover:
     async def _frame(
         self, graph: Graph, statuses: dict[str, NodeStatus | None], parent: int = -1, attempt: int = 0
     ) -> Frame:
+        known = {START_NODE, *(graph.node_id(number) for number in range(len(graph.nodes)))}
+        begun = (name for name, status in statuses.items() if status is not None and status.phase)
+        if strange := sorted(set(begun) - known):
+            where = self._execution.view(parent).where if parent >= 0 else self._execution.key
+            raise NotUnderstood(f"{where}: FlytePropeller left states of nodes that it does not have, {strange[:3]}")
         frame = self._execution.open_frame(graph, parent=parent, parent_attempt=attempt)
         for number in range(len(graph.nodes)):
             status = statuses.get(graph.node_id(number))

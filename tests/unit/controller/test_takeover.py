@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from flyteidl.core import literals_pb2
+from flyteidl.core import dynamic_job_pb2, identifier_pb2, literals_pb2
 
 from tests.unit.controller import flytes
 from tests.unit.controller.bench import WORKFLOWS, Bench, bench
@@ -304,6 +307,7 @@ REFUSED = {
     "a remote job": (task("g", task="s"), node(flytes.RUNNING, task=5), "spark"),
     "an unknown phase": (task("g"), node(40), "phase 40"),
     "a map task between attempts": (MAPPED | {"id": "g"}, node(flytes.RETRYABLE), "between two attempts"),
+    "nodes of another graph": (task("g"), {"phase": 0}, "does not have, ['x']"),
     "an attempt beyond belief": (task("g"), node(flytes.RUNNING, task=5, attempts=5000), "attempts"),
 }
 
@@ -314,7 +318,8 @@ async def test_what_cannot_be_gone_on_from_is_left_as_it_is_with_the_reason(
 ) -> None:
     spec, status, reason = REFUSED[kind]
     async with bench() as of:
-        w = await left(of, (spec, task("b")), {"g": status, "b": node(flytes.RUNNING, task=5)}, tasks=SPARK)
+        statuses = {"g": status, "b": node(flytes.RUNNING, task=5)} | ({"x": ended()} if "another" in kind else {})
+        w = await left(of, (spec, task("b")), statuses, tasks=SPARK)
         await pod(of, w, "w-b-0", "b")
         before = await of.user.get(WORKFLOWS, "w", "ns")
         async with of.controller():
@@ -351,3 +356,49 @@ async def test_a_restart_after_the_takeover_goes_on_from_our_own_status() -> Non
             await finish(of, "w-b-0")
             assert await state(of) == "Succeeded"
             assert flytes.names(of.server) == ["w-b-0"]
+
+
+def futures() -> bytes:
+    """A dynamic task's: two tasks, one after the other."""
+    job = dynamic_job_pb2.DynamicJobSpec(min_successes=2)
+    template = job.tasks.add(type="python-task")
+    template.id.CopyFrom(identifier_pb2.Identifier(resource_type=identifier_pb2.TASK, project="p", name="inner"))
+    template.container.image = "i"
+    for name, before in (("d0", ()), ("d1", ("d0",))):
+        made = job.nodes.add(id=name, upstream_node_ids=before)
+        made.task_node.reference_id.CopyFrom(template.id)
+        made.metadata.name = name
+    return job.SerializeToString()
+
+
+async def has_succeeded(of: Bench) -> bool:
+    return await state(of) == "Succeeded"
+
+
+async def threads(done: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for what has to be compiled in a thread, where virtual time does not count."""
+    while not await done():
+        await asyncio.to_thread(time.sleep, 0.01)
+
+
+@pytest.mark.parametrize(("phase", "made"), [(1, {"d0": ended(), "d1": node(flytes.RUNNING, task=5)}), (4, {})])
+async def test_a_dynamic_node_goes_on_inside_what_it_made(phase: int, made: dict[str, Any]) -> None:
+    own = node(
+        flytes.DYNAMIC,
+        task=6,
+        attempts=1,
+        dynamicNodeStatus={"phase": phase},
+        subNodeStatus={"dynamic-node": {"phase": 0, "parentNode": "a", "subNodeStatus": made}} if made else {},
+    )
+    async with bench() as of:
+        w = await left(of, (task("a"),), {"a": own})
+        await of.storage.write(f"{DATA}/a/data/1/futures.pb", futures())
+        await pod(of, w, "w-a-1", "a", "Succeeded")
+        if made:
+            await pod(of, w, "w-a-1-d1-0", "d1")
+        async with of.controller():
+            for name in ("w-a-1-d1-0",) if made else ("w-a-1-d0-0", "w-a-1-d1-0"):
+                await threads(functools.partial(of.has_pod, name))
+                await finish(of, name)
+            await threads(functools.partial(has_succeeded, of))
+            assert flytes.names(of.server) == ["w-a-1", *(() if made else ("w-a-1-d0-0",)), "w-a-1-d1-0"]
