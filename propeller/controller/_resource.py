@@ -17,7 +17,7 @@ from propeller.errors import Invalid, NotUnderstood
 from propeller.kube import FLYTE_WORKFLOWS, ObjectMeta, Resource
 from propeller.storage import require_names
 from propeller.wire import Literals
-from propeller.workflow import ExecutionInfo, ExecutionSpec, WorkflowPhase
+from propeller.workflow import ExecutionInfo, ExecutionSpec, WorkflowPhase, check_execution
 
 EMPTY = msgspec.Raw(b"")
 _NOTHING = (b"", b"null")
@@ -119,6 +119,7 @@ def info_of(
     spec = ExecutionSpec(
         **{field: getattr(workflow, field) for field in ExecutionSpec.__struct_fields__ if field != "inputs"}
     )
+    check_execution(spec)
     return ExecutionInfo(
         name=metadata.name,
         namespace=metadata.namespace,

@@ -19,7 +19,6 @@ from propeller.handlers._time_limits import (
     active_end,
     active_time_is_up,
     is_over,
-    parse_duration,
     user_attempts,
 )
 from propeller.workflow import (
@@ -60,6 +59,7 @@ from propeller.workflow import (
     StopPod,
     TimeIsUp,
     Waiting,
+    parse_duration,
 )
 
 SYSTEM_RETRIES = 3
@@ -69,6 +69,9 @@ SYSTEM_BACKOFF = 1.0
 """Seconds before the first attempt after a SYSTEM failure, doubling: what broke the last one may still be broken."""
 
 SYSTEM_BACKOFF_CAP = 30.0
+
+LONGEST_WAIT = 3600.0
+"""Seconds that a pause may still take when an execution is loaded: whatever its status says, and whoever wrote that."""
 
 NOTHING_PROVEN = AttemptProven()
 
@@ -374,7 +377,10 @@ def _resume(node: NodeView, state: State | None, now: float) -> Step | None:
         return _launch(node, state.attempt, now, wakes=ends, refusals=state.refusals)
     if isinstance(state, Collecting):
         return Step(state=state, effects=(Collect(node.number, state.attempt),), wakes=ends)
-    return Step(state=state, wakes=(*ends, state.until) if isinstance(state, Waiting) else ends)
+    if isinstance(state, Waiting):
+        until = min(state.until, now + LONGEST_WAIT)
+        return Step(state=msgspec.structs.replace(state, until=until), wakes=(*ends, until))
+    return Step(state=state, wakes=ends)
 
 
 def _resume_stopping(

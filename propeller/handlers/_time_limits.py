@@ -7,9 +7,6 @@ for retries it runs once more.
 
 from __future__ import annotations
 
-import functools
-import re
-
 import msgspec
 
 from propeller.workflow import (
@@ -28,6 +25,7 @@ from propeller.workflow import (
     StepFunction,
     TimeIsUp,
     WriteInputs,
+    parse_duration,
 )
 
 TIMEOUT = "TimeoutExpired"
@@ -40,22 +38,6 @@ STOPPING_FIRST = "what the last attempt has started has to stop first"
 ROUNDED_DOWN = 1 - 2**-23
 """An execution keeps when a node started as a float32, and rounding must not put off an end that a timer was set for.
 """
-
-LONGEST_DURATION = 100
-"""Characters of a text that is read as a duration at all: Go writes 25 at most."""
-
-_DURATION = re.compile(r"(?<![\d.])(\d++(?:\.\d++)?)(ms|us|µs|ns|h|m|s)")
-_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-
-
-def parse_duration(text: str) -> float:
-    """Seconds of a Go duration ("1h0m0s", "1.5s"); 0 for "" or anything that is none."""
-    return _seconds(text) if len(text) <= LONGEST_DURATION else 0.0
-
-
-@functools.lru_cache(maxsize=1024)
-def _seconds(text: str) -> float:
-    return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text))
 
 
 def active_end(node: NodeView, started: float | None = None) -> tuple[float, ...]:

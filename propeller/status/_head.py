@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import hashlib
 import re
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from propeller.clock import rfc3339
 from propeller.errors import CorruptBlob
 from propeller.redaction import redact
-from propeller.status._snapshot import Snapshot, decode, encode, take, without_times
+from propeller.status._snapshot import LIMIT, Snapshot, decode, encode, take, without_times
 from propeller.storage import Storage
 from propeller.text import bounded, one_line, visible
 from propeller.workflow import Execution, Failure, Launching, NodePhase, Waiting, WorkflowPhase
@@ -107,8 +106,8 @@ def size_of(status: dict[str, Any]) -> int:
     """Bytes of a status's encoded snapshot, wherever it is kept."""
     reference = status.get("nodesReference")
     if isinstance(reference, dict) and isinstance(size := reference.get("bytes"), int):
-        return size
-    return len(status.get("nodes") or "")
+        return min(max(size, 0), LIMIT)
+    return len(nodes) if isinstance(nodes := status.get("nodes"), str) else 0
 
 
 def offloaded_to(status: dict[str, Any]) -> str:
@@ -125,7 +124,7 @@ async def decode_status(status: dict[str, Any], storage: Storage, directory: str
     if text := status.get("nodes"):
         try:
             return decode(base64.b64decode(text, validate=True))
-        except (binascii.Error, TypeError) as error:
+        except (ValueError, TypeError) as error:
             raise CorruptBlob(f"status.nodes is not base64: {error}") from error
     if reference := status.get("nodesReference"):
         if not isinstance(reference, dict) or not {"uri", "sha256"} <= reference.keys():

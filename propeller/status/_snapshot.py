@@ -15,6 +15,7 @@ import msgspec
 import zstandard
 
 from propeller.errors import CorruptBlob, NotUnderstood
+from propeller.status._validity import check_execution, check_snapshot
 from propeller.workflow import (
     ENDED,
     Execution,
@@ -121,10 +122,11 @@ def decode(blob: bytes) -> Snapshot:
                 f"the status has version {version}, and this propeller reads {VERSION}: run the newer one that wrote it"
             )
         snapshot = _DECODER.decode(raw)
-    except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
         raise CorruptBlob(f"the status does not decode: {error}") from error
     if snapshot.version != VERSION:
         raise CorruptBlob(f"the status has version {snapshot.version}; this propeller reads {VERSION}")
+    check_snapshot(snapshot)
     return snapshot
 
 
@@ -141,6 +143,8 @@ async def rebuild(info: ExecutionInfo, plan: Plan, snapshot: Snapshot, load_grap
     execution.attempts[:] = b""
     for record in snapshot.frames:
         await _open(execution, snapshot, record, load_graph)
+        if len(execution.phases) > len(snapshot.phases):
+            break  # as is said below
     if len(execution.phases) != len(snapshot.phases) or len(snapshot.attempts) != len(snapshot.phases):
         raise CorruptBlob(
             f"the status of {execution.key} has {len(snapshot.phases)} nodes, its plan {len(execution.phases)}"
@@ -155,6 +159,7 @@ async def rebuild(info: ExecutionInfo, plan: Plan, snapshot: Snapshot, load_grap
         execution.ended = array("f", snapshot.ended)
     for frame in execution.frames:
         recount(execution, frame)
+    check_execution(execution)
     return execution
 
 
@@ -180,10 +185,12 @@ async def _open(execution: Execution, snapshot: Snapshot, record: FrameRecord, l
 
 
 async def _graph_inside(node: NodeView, record: FrameRecord, load_graph: LoadGraph) -> Graph:
-    if record.items >= 0:
+    if record.items >= 0 and node.spec.array is not None:
         return ItemsGraph(node.graph.plan, node.spec, record.items)
     if node.spec.kind is NodeKind.WORKFLOW and node.spec.workflow is not None:
         return node.graph.plan.sub_workflows[node.spec.workflow.sub_workflow_ref or ""]
+    if record.items >= 0 or node.spec.kind is not NodeKind.TASK:
+        raise CorruptBlob(f"the status of {node.where} opens a graph inside it, though it is of kind {node.spec.kind}")
     return await load_graph(node, record.parent_attempt)
 
 

@@ -55,6 +55,7 @@ from propeller.workflow._facts import (
     Stopped,
     TimeIsUp,
 )
+from propeller.workflow._limits import check_execution, parse_duration
 from propeller.workflow._names import (
     HASHED_LENGTH,
     UNIQUE_ID_LENGTH,
@@ -157,10 +158,12 @@ __all__ = [
     "WriteInputs",
     "WriteOutputs",
     "begin",
+    "check_execution",
     "decide",
     "decode_bindings",
     "fixed_length_id",
     "label_value",
+    "parse_duration",
     "parse_plan",
     "pod_name",
     "resume",

@@ -35,6 +35,9 @@ T = TypeVar("T")
 STOP_MARGIN = 30.0
 """Where no setting says otherwise (`controller.stop_margin`)."""
 
+NEVER = 1e11
+"""Epoch seconds, 3,000 years from now: no timer is set for later."""
+
 
 class NodePhase(enum.IntEnum):
     """Numbers are FlytePropeller's (v1alpha1.NodePhase), of which we use those a person can see."""
@@ -291,7 +294,8 @@ class Execution:
         raise LookupError(f"branch {self.unique_id(branch)} of {self.key} has chosen no case")
 
     def wake_at(self, when: float, node: int) -> None:
-        heapq.heappush(self.timers, (when, node))
+        if when < NEVER:  # nor is NaN
+            heapq.heappush(self.timers, (when, node))
 
     def active_in(self, frame: Frame) -> list[int]:
         end = frame.base + len(frame.graph.nodes)

@@ -61,7 +61,12 @@ def unique_node_id(parent: str, parent_attempt: int, node_id: str) -> str:
 def pod_name(execution: str, unique_id: str, attempt: int) -> str:
     """`<execution>-<node>-<attempt>` where it fits, made fit for DNS."""
     name = fixed_length_id((execution, unique_id, str(attempt)), POD_NAME_LENGTH)
-    return _NOT_DNS_SUBDOMAIN.sub("-", name.lower()).strip("-.")
+    return folded(name).strip("-.")
+
+
+def folded(text: str) -> str:
+    """As it stands in a pod's name."""
+    return _NOT_DNS_SUBDOMAIN.sub("-", text.lower())
 
 
 @lru_cache(REMEMBERED)

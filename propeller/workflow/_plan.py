@@ -22,6 +22,7 @@ from flyteidl.core import literals_pb2, tasks_pb2
 from google.protobuf import json_format
 
 from propeller.errors import Invalid
+from propeller.workflow._limits import check_names, check_node
 from propeller.workflow._spec import (
     EMPTY_OBJECT,
     END_NODE,
@@ -102,6 +103,7 @@ class Graph:
             self.unmet[case] += 1
         self.downstream: Sequence[tuple[int, ...]] = tuple(tuple(numbers) for numbers in downstream)
         self.entries: Sequence[int] = tuple(number for number, unmet in enumerate(self.unmet) if not unmet)
+        check_names(self.nodes, self.case_of, where)
         _check_order(self, where)
         self.failure: int | None = None
         if spec.on_failure is not None:
@@ -195,6 +197,7 @@ class Plan:
     def _check_references(self, graph: Graph, where: str) -> None:
         for node in graph.nodes:
             at = f"{where}.nodes[{node.id!r}]"
+            check_node(node, at)
             inner = node.array.sub_node_spec if node.array is not None else node
             if inner.kind is NodeKind.TASK and inner.task not in self._tasks:
                 raise Invalid(f"{at}.task is {inner.task!r}, which is not among the resource's tasks")

@@ -63,7 +63,8 @@ def test_whatever_a_pod_says_it_is_somebodys_attempt_or_nobodys(name: str, annot
 
 
 def test_nodes_whose_pods_have_one_name_are_told_apart_by_what_their_pods_say() -> None:
-    world = World(graph(task("A_b"), task("a-b")))
+    branch = {"id": "n0", "kind": "branch", "branch": {"if": {"then": "A_b"}, "else": "a-b"}}
+    world = World(graph(branch, task("A_b"), task("a-b")))
     execution, (first, second) = world.execution, (world.node("A_b").number, world.node("a-b").number)
     assert execution.pod_name(first, 0) == execution.pod_name(second, 0) == "e-a-b-0"
     found = pod("e-a-b-0", node="A_b", attempt="0")

@@ -1,0 +1,165 @@
+"""What a snapshot must be so that nothing that reads it later can raise or wait for ever: whoever may write a status
+may write anything into it.
+
+Guarantees
+    `check_snapshot` needs nothing but the snapshot, `check_execution` the execution that was made of it. Both raise
+    CorruptBlob, with the part that is wrong. Neither costs more than the snapshot's own size.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from propeller.errors import CorruptBlob
+from propeller.workflow import (
+    Collecting,
+    Execution,
+    Gathering,
+    Inside,
+    Launching,
+    Mapping,
+    NodeKind,
+    NodePhase,
+    Preparing,
+    Running,
+    State,
+    Waiting,
+)
+
+if TYPE_CHECKING:
+    from propeller.status._snapshot import FrameRecord, Snapshot
+
+LAST_TIME = 253_402_300_799.0
+"""Epoch seconds of the end of the year 9999, after which no time can be written."""
+
+MOST_ATTEMPTS = 255
+
+_PHASES = frozenset(NodePhase)
+_ENDED_OR_NOT_BEGUN = frozenset(_PHASES - {NodePhase.QUEUED, NodePhase.RUNNING})
+
+_KINDS: dict[type[State], frozenset[NodeKind]] = {
+    Launching: frozenset({NodeKind.TASK}),
+    Waiting: frozenset({NodeKind.TASK}),
+    Running: frozenset({NodeKind.TASK}),
+    Collecting: frozenset({NodeKind.TASK}),
+    Preparing: frozenset({NodeKind.WORKFLOW, NodeKind.BRANCH, NodeKind.ARRAY}),
+    Inside: frozenset({NodeKind.TASK, NodeKind.WORKFLOW, NodeKind.BRANCH}),
+    Mapping: frozenset({NodeKind.ARRAY}),
+    Gathering: frozenset({NodeKind.ARRAY, NodeKind.END}),
+}
+"""The kinds of node that can be in each state."""
+
+
+def check_snapshot(snapshot: Snapshot) -> None:
+    """Raises CorruptBlob."""
+    nodes = len(snapshot.phases)
+    _require(len(snapshot.attempts) == nodes, f"it has {nodes} phases and {len(snapshot.attempts)} attempts")
+    _require(set(snapshot.phases) <= _PHASES, "a node is in a phase that does not exist")
+    _require(snapshot.phase.ended or bool(snapshot.frames), "it has no graph, and has not ended")
+    _require_time("createdAt", snapshot.created_at)
+    _require_time("endedAt", snapshot.ended_at or 0.0)
+    for name, times in (("started", snapshot.started), ("ended", snapshot.ended)):
+        _require(len(times) in {0, 4 * nodes}, f"`{name}` has {len(times)} bytes for {nodes} nodes")
+        _require(all(-LAST_TIME < value < LAST_TIME for value in array("f", times)), f"a time in `{name}` is none")
+    _require(bool(snapshot.started) == bool(snapshot.ended), "it has but one of `started` and `ended`")
+    for name, keys in (
+        ("states", snapshot.states),
+        ("failures", snapshot.failures),
+        ("system failures", snapshot.system_failures),
+    ):
+        _require(all(0 <= node < nodes for node in keys), f"its {name} are of nodes that do not exist")
+    _require(
+        all(0 <= count <= MOST_ATTEMPTS for count in snapshot.system_failures.values()), "a count of failures is none"
+    )
+    _check_frames(snapshot.frames, nodes, snapshot.attempts)
+    if not snapshot.phase.ended:
+        active = {node for node, phase in enumerate(snapshot.phases) if phase not in _ENDED_OR_NOT_BEGUN}
+        _require(active == snapshot.states.keys(), "nodes that are active have no state, or others have one")
+        _require(not snapshot.frames[0].ended, "its graph has ended, and it has not")
+    for node, state in snapshot.states.items():
+        _check_times(state)
+        attempt = getattr(state, "attempt", None)
+        if isinstance(state, Launching | Waiting | Running | Collecting):
+            _require(attempt == snapshot.attempts[node], f"node {node} is at two attempts at once")
+
+
+def check_execution(execution: Execution) -> None:
+    """Raises CorruptBlob for states that do not fit the plan. For a snapshot that has passed `check_snapshot`."""
+    if execution.phase.ended:
+        return
+    for node, state in execution.states.items():
+        kind = execution.view(node).spec.kind
+        fits = kind in _KINDS[type(state)]
+        _require(fits, f"node {node}, of kind {kind}, is {type(state).__name__.lower()}")
+        if isinstance(state, Inside) and (state.frame < 0) is not (kind is NodeKind.BRANCH):
+            _require(False, f"node {node}, of kind {kind}, is inside of graph {state.frame}")
+        if isinstance(state, Mapping):
+            _check_mapping(execution, node, state)
+        elif isinstance(state, Inside | Gathering) and state.frame >= 0:
+            _check_frame(execution, node, state.frame, running=isinstance(state, Inside))
+    ready = any(
+        not frame.ended and (frame.failure is not None or _has_ready(execution, frame.base, len(frame.graph.nodes)))
+        for frame in execution.frames
+    )
+    _require(bool(execution.states) or ready, "none of its nodes is active or can start, and it has not ended")
+
+
+def _check_frames(frames: Iterable[FrameRecord], nodes: int, attempts: bytes) -> None:
+    seen: set[tuple[int, int]] = set()
+    for number, frame in enumerate(frames):
+        _require((frame.parent < 0) is (number == 0), f"graph {number} is inside of node {frame.parent}")
+        _require(frame.parent < nodes, f"graph {number} is inside of node {frame.parent}, which does not exist")
+        most = attempts[frame.parent] if number else 0
+        _require(0 <= frame.parent_attempt <= most, f"graph {number} is of attempt {frame.parent_attempt} of its node")
+        _require(frame.items <= nodes, f"graph {number} has {frame.items} items, more than there are nodes")
+        opened = (frame.parent, frame.parent_attempt)
+        _require(opened not in seen, f"graph {number} is opened twice")
+        seen.add(opened)
+
+
+def _check_mapping(execution: Execution, node: int, state: Mapping) -> None:
+    _require(state.frame >= 0, f"node {node} maps over graph {state.frame}")
+    _check_frame(execution, node, state.frame, running=True)
+    size = len(execution.frames[state.frame].graph.nodes)
+    counts = (state.size, state.next, state.succeeded, state.failed)
+    fits = state.size == size and 0 <= state.next <= size and state.succeeded >= 0 and state.failed >= 0
+    _require(fits and state.succeeded + state.failed < size, f"node {node} counts {counts} of {size} items")
+
+
+def _check_frame(execution: Execution, node: int, number: int, *, running: bool) -> None:
+    _require(number < len(execution.frames), f"node {node} is inside of graph {number}, which does not exist")
+    frame = execution.frames[number]
+    _require(frame.parent == node, f"node {node} is inside of graph {number}, which is another's")
+    _require(not (running and frame.ended), f"node {node} is inside of graph {number}, which has ended")
+
+
+def _has_ready(execution: Execution, base: int, count: int) -> bool:
+    phases, unmet = execution.phases, execution.unmet
+    return any(phases[node] == NodePhase.NOT_STARTED and not unmet[node] for node in range(base, base + count))
+
+
+def _check_times(state: State) -> None:
+    match state:
+        case Launching(since=since, refusals=refusals):
+            times: tuple[float, ...] = (since, refusals.since, refusals.denied)
+        case Waiting(until=until, since=since, refusals=refusals):
+            times = (until, since, refusals.since, refusals.denied)
+        case Running(since=since) | Collecting(since=since) | Inside(since=since):
+            times = (since,)
+        case _:
+            times = ()
+    for time in times:
+        _require_time("a state", time)
+    if isinstance(state, Launching | Waiting):
+        _require(0 <= state.refusals.tries < 2**53, "a count of refusals is none")
+
+
+def _require_time(name: str, value: float) -> None:
+    _require(0 <= value <= LAST_TIME, f"the time of {name} is {value}")  # nor is NaN
+
+
+def _require(holds: bool, what: str) -> None:
+    if not holds:
+        raise CorruptBlob(f"the status is damaged: {what}")
