@@ -165,7 +165,7 @@ class WorkflowController:
         self._rounds = Controller(
             self._queue, self._round, settings.queue, name=NAME, on_round=metrics.rounds_of(NAME), clock=clock
         )
-        self._effects: FairPool[str] = FairPool(settings.controller.effects_at_once)
+        self._effects: FairPool[str] = FairPool(settings.controller.effects_at_once, on_error=self._job_raised)
         self._checkpointer: Checkpointer
 
     @asynccontextmanager
@@ -462,6 +462,8 @@ class WorkflowController:
         live.execution, live.new = execution, new
         live.stage = Stage.LOADED
         owed = [] if new else owed_stops(execution, pods)
+        if execution.phase.ended:  # its status says so only in the snapshot
+            live.dirty_since = self._clock.now()
         if not new and not live.status_bytes:  # FlytePropeller's: from here on the status is ours
             live.dirty_since = self._clock.now()
             others = execution.stopping.difference((stop.node, stop.attempt) for stop in owed)
@@ -640,6 +642,13 @@ class WorkflowController:
         after = error.after if isinstance(error, Retryable) else None
         live.write_not_before = self._clock.now() + (after or pause)
         self._causes.report(error, "%s: its status could not be written, trying again", live.key)
+
+    def _job_raised(self, key: str, error: Exception) -> None:
+        """What it was to do for its execution is not done, and half of it may be: the execution is loaded again."""
+        if (live := self._live.get(key)) is not None:
+            self._forget(live)
+            self._foreign[key] = Fence(live.uid, live.version)
+        self._try_again(key)
 
     def _try_again(self, key: str) -> None:
         """Hold a round, each time later."""

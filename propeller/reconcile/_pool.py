@@ -6,7 +6,8 @@ Guarantees
     Jobs that never wait for anything let others have the loop: after `JOBS_A_TURN` of them at the latest.
     A job that waits costs an entry, not a task. Leaving the block cancels what runs and drops what waits.
 Assumptions
-    Jobs handle their own errors. One that raises is a defect: it is logged with its tenant, and the pool goes on.
+    Jobs handle their own errors. One that raises is a defect: it is logged with its tenant, and `on_error` is told,
+    whose owner knows how to begin again. The pool goes on.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ JOBS_A_TURN = 32
 class FairPool(Generic[T]):
     """Runs jobs of tenants; use as `async with`. Workers start with the first jobs, not before."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, on_error: Callable[[T, Exception], None] | None = None) -> None:
         self._size = size
+        self._on_error = on_error
         self._waiting: FairQueue[Job] = FairQueue()
         self._delayed: Delays[Job] = Delays(self._due)
         self._tenants: dict[Job, T] = {}
@@ -101,8 +103,10 @@ class FairPool(Generic[T]):
                 tenant = self._tenants.pop(job)
                 try:
                     await job()
-                except Exception:
+                except Exception as error:
                     log.exception("a job of %s raised", tenant)
+                    if self._on_error is not None:
+                        self._on_error(tenant, error)
         finally:
             self._running -= 1
 

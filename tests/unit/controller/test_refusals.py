@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import orjson
 import pytest
 
+from propeller.controller import _controller
+from propeller.controller._loading import Loader
 from propeller.embedded.server import Forward
+from propeller.handlers import act
 from propeller.kube import Request, Response
-from tests.unit.controller.bench import RAW_PODS, Bench, bench
-from tests.unit.workflow.drive import task
+from tests.unit.controller.bench import RAW_PODS, WORKFLOWS, Bench, bench
+from tests.unit.workflow.drive import TASK, graph, task
 
 DENIALS = {
     "RBAC": (403, "Forbidden", 'pods is forbidden: User "p" cannot create resource "pods"'),
@@ -141,3 +145,86 @@ async def test_a_strangers_pod_that_claims_attempt_200_makes_no_node_skip_any() 
             await succeed(of, "w-a-0")
             await asyncio.sleep(5.0)
             assert (await of.status())["state"] == "Succeeded"
+
+
+async def test_a_job_that_raises_is_done_again_from_the_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = Loader.load
+    failing = {"load": 3, "act": 3}
+
+    async def bad_load(self: Loader, *arguments: Any) -> Any:
+        failing["load"] -= 1
+        if failing["load"] >= 0:
+            raise ZeroDivisionError("a defect")
+        return await load(self, *arguments)
+
+    async def bad_act(*arguments: Any) -> Any:
+        failing["act"] -= 1
+        if failing["act"] >= 0:
+            raise ZeroDivisionError("a defect")
+        return await act(*arguments)
+
+    monkeypatch.setattr(Loader, "load_now", lambda *_: None)
+    monkeypatch.setattr(Loader, "load", bad_load)
+    monkeypatch.setattr(_controller, "act", bad_act)
+    async with bench() as of, of.controller():
+        await of.create(task("a"))
+        await succeed(of, "w-a-0")
+        await asyncio.sleep(300.0)
+        assert (await of.status())["state"] == "Succeeded"
+        assert max(failing.values()) < 0
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"nodes": 5},
+        {"nodes": "ä"},
+        {"nodes": ["a"]},
+        {"nodesReference": {"bytes": 2**62}},
+        {"nodesReference": {"bytes": -1, "uri": 5, "sha256": 7}},
+        {"phase": [], "stoppedAt": "99999-01-01T00:00:00Z"},
+        {"phase": 1e300},
+    ],
+    ids=str,
+)
+async def test_whatever_stands_in_a_status_its_execution_ends(status: dict[str, Any]) -> None:
+    async with bench() as of:
+        await of.create(task("a"))
+        await of.user.patch(WORKFLOWS, "w", "ns", body={"status": status}, subresource="status")
+        async with of.controller():
+            await asyncio.sleep(5.0)
+            if await of.has_pod("w-a-0"):
+                await of.report("w-a-0", phase="Succeeded")
+            await asyncio.sleep(60.0)
+            assert (await of.status())["state"] in {"Succeeded", "Failed"}
+
+
+async def test_an_end_that_only_the_snapshot_says_is_written() -> None:
+    async with bench() as of:
+        await of.create(task("a"))
+        async with of.controller():
+            await succeed(of, "w-a-0")
+            await asyncio.sleep(30.0)
+        await of.user.patch(WORKFLOWS, "w", "ns", body={"status": {"phase": 1, "state": None}}, subresource="status")
+        async with of.controller():
+            await asyncio.sleep(30.0)
+            assert (await of.status())["state"] == "Succeeded"
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"activeDeadlineSeconds": -1}, "activeDeadlineSeconds is -1"),
+        ({"executionConfig": {"MaxParallelism": -1}}, "executionConfig.MaxParallelism is -1"),
+    ],
+)
+async def test_a_resource_that_could_not_be_kept_to_fails_by_the_fields_name(
+    fields: dict[str, Any], named: str
+) -> None:
+    async with bench() as of, of.controller():
+        body = {"metadata": {"name": "w"}, "spec": graph(task("a")), "tasks": {"t": TASK}, **fields}
+        await of.user.create(WORKFLOWS, body, "ns")
+        await asyncio.sleep(10.0)
+        status = await of.status()
+        assert (status["state"], status["error"]["kind"]) == ("Failed", "USER")
+        assert named in status["message"]

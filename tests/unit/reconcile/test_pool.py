@@ -146,3 +146,16 @@ async def test_leaving_drops_what_is_delayed() -> None:
     pool.submit_after("a", job, 0.001)
     await asyncio.sleep(0.01)
     assert not len(pool)
+
+
+async def test_whoever_knows_how_to_begin_again_is_told_of_a_job_that_raises() -> None:
+    told: list[tuple[str, str]] = []
+
+    async def broken() -> None:
+        raise ValueError("broken")
+
+    async with FairPool[str](1, on_error=lambda tenant, error: told.append((tenant, str(error)))) as pool:
+        pool.submit("a", broken)
+        while len(pool):
+            await asyncio.sleep(0)
+    assert told == [("a", "broken")]
