@@ -16,13 +16,12 @@ from propeller.decoding import cut
 from propeller.embedded.kubelet._environment import expand
 from propeller.embedded.server._jsonpath import BadPath, find
 from propeller.errors import PropellerError
-from propeller.handlers._time_limits import parse_duration
 from propeller.handlers.tasks._resources import quantity
 from propeller.handlers.tasks._template import parse
 from propeller.kube import parse_field_selector, parse_label_selector
 from propeller.redaction import redact
 from propeller.text import bounded, one_line, visible, visible_json
-from propeller.workflow import label_value
+from propeller.workflow import label_value, parse_duration
 from tests.unit.text.patterns import Found, calls_of_re, hostile_texts, patterns
 
 SMALL, LARGE = 1_500, 12_000
@@ -120,7 +119,7 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
     "visible": visible,
     "one_line": one_line,
     "bounded": bounded,
-    "parse_duration": parse_duration,
+    "parse_duration": _refused(parse_duration),
     "quantity": _refused(quantity),
     "canonical_quantity": canonical_quantity,
     "parse": parse,
