@@ -155,7 +155,7 @@ def _begin_items(node: NodeView, size: int) -> Step:
     assert array is not None
     frame = node.next_frame
     opening = Opening(ItemsGraph(node.graph.plan, node.spec, size), node.execution.attempts[node.number], items=True)
-    if size and (needed := _needed(node, size)) > size:
+    if size and (needed := array.needed(size)) > size:
         reason = f"{node.where}: {needed} items have to succeed, and there are {size}"
         return failed(Failure("BadTaskFormat", reason, node=node.execution.unique_id(node.number)))
     if not size:
