@@ -378,8 +378,8 @@ def _resume(node: NodeView, state: State | None, now: float) -> Step | None:
     if isinstance(state, Collecting):
         return Step(state=state, effects=(Collect(node.number, state.attempt),), wakes=ends)
     if isinstance(state, Waiting):
-        until = min(state.until, now + LONGEST_WAIT)
-        return Step(state=msgspec.structs.replace(state, until=until), wakes=(*ends, until))
+        due = min(state.until, now + LONGEST_WAIT)
+        return Step(state=msgspec.structs.replace(state, until=due), wakes=(*ends, due))
     return Step(state=state, wakes=ends)
 
 

@@ -146,7 +146,9 @@ def _check_times(state: State) -> None:
             times: tuple[float, ...] = (since, refusals.since, refusals.denied)
         case Waiting(until=until, since=since, refusals=refusals):
             times = (until, since, refusals.since, refusals.denied)
-        case Running(since=since) | Collecting(since=since) | Inside(since=since):
+        case Running(since=since, until=until):
+            times = (since, until)
+        case Collecting(since=since) | Inside(since=since):
             times = (since,)
         case _:
             times = ()
