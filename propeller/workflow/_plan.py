@@ -23,6 +23,7 @@ from google.protobuf import json_format
 
 from propeller.errors import Invalid
 from propeller.workflow._limits import check_names, check_node
+from propeller.workflow._order import branches_of_cases, check_order
 from propeller.workflow._spec import (
     EMPTY_OBJECT,
     END_NODE,
@@ -83,8 +84,11 @@ class Graph:
         nodes = [node for node in spec.nodes.values() if node.kind is not NodeKind.START]
         self.nodes: Sequence[NodeSpec] = tuple(_compact(nodes))
         numbers = self._numbers = _numbered(self.nodes, where)
+        for key, node in spec.nodes.items():
+            if node.id != key:
+                raise Invalid(f"{where}.nodes[{key!r}].id is {node.id!r}: it must be the key")
         self.end: int | None = numbers.get(END_NODE)
-        self.case_of: dict[int, int] = _case_of(self.nodes, numbers, where)
+        self.case_of: dict[int, int] = branches_of_cases(self.nodes, numbers, where)
         self.cases: dict[int, list[int]] = {}
         for case, branch in self.case_of.items():
             self.cases.setdefault(branch, []).append(case)
@@ -104,7 +108,7 @@ class Graph:
         self.downstream: Sequence[tuple[int, ...]] = tuple(tuple(numbers) for numbers in downstream)
         self.entries: Sequence[int] = tuple(number for number, unmet in enumerate(self.unmet) if not unmet)
         check_names(self.nodes, self.case_of, where)
-        _check_order(self, where)
+        check_order(self, where)
         self.failure: int | None = None
         if spec.on_failure is not None:
             self.failure = len(self.nodes)
@@ -279,20 +283,6 @@ def _compact(nodes: Sequence[NodeSpec]) -> Sequence[NodeSpec]:
     return nodes
 
 
-def _check_order(graph: Graph, where: str) -> None:
-    """Nodes that wait for each other would wait for ever."""
-    unmet = graph.unmet[:]
-    todo = list(graph.entries)
-    for node in todo:  # grows while it is read
-        for successor in (*graph.downstream[node], *graph.cases.get(node, ())):
-            unmet[successor] -= 1
-            if not unmet[successor]:
-                todo.append(successor)
-    if len(todo) < len(graph.nodes):
-        waiting = [node.id for node, count in zip(graph.nodes, unmet, strict=True) if count]
-        raise Invalid(f"{where}.edges: nodes wait for each other, among them {', '.join(map(repr, waiting[:3]))}")
-
-
 def _policy(policy: FailurePolicy | int, where: str) -> FailurePolicy:
     if isinstance(policy, FailurePolicy):
         return policy
@@ -316,16 +306,3 @@ def _numbered(nodes: Sequence[NodeSpec], where: str) -> dict[str, int]:
         if numbers.setdefault(node.id, number) != number:
             raise Invalid(f"{where}.nodes: two nodes have the id {node.id!r}")
     return numbers
-
-
-def _case_of(nodes: Sequence[NodeSpec], numbers: Mapping[str, int], where: str) -> dict[int, int]:
-    """For each node that is a case of a branch, the branch's number."""
-    case_of: dict[int, int] = {}
-    for number, node in enumerate(nodes):
-        if node.branch is None:
-            continue
-        for target in node.branch.targets:
-            if target not in numbers:
-                raise Invalid(f"{where}.nodes[{node.id!r}].branch leads to {target!r}, which is not a node")
-            case_of[numbers[target]] = number
-    return case_of

@@ -10,7 +10,7 @@ from typing import Any
 from tests.vectors import folder
 
 _INTEGER = {"type": {"simple": "INTEGER"}}
-_TASK = {
+_TASK: dict[str, Any] = {
     "id": {"resourceType": "TASK", "project": "p", "domain": "d", "name": "t", "version": "v"},
     "type": "python-task",
     "interface": {"inputs": {"variables": {"x": _INTEGER}}, "outputs": {"variables": {"o0": _INTEGER}}},
@@ -22,7 +22,7 @@ _TASK = {
         "resources": {"requests": [{"name": "CPU", "value": "1"}]},
     },
 }
-_SIDECAR = {
+_SIDECAR: dict[str, Any] = {
     "id": {"resourceType": "TASK", "project": "p", "domain": "d", "name": "pod", "version": "v"},
     "type": "sidecar",
     "interface": {},
@@ -54,7 +54,7 @@ def _node(name: str, **more: Any) -> dict[str, Any]:
 
 
 def _graph(name: str, nodes: list[dict[str, Any]], upstream: dict[str, list[str]], last: str) -> dict[str, Any]:
-    ends = [
+    ends: list[dict[str, Any]] = [
         {"id": "start-node", "kind": "start"},
         {"id": "end-node", "kind": "end", "inputBindings": [{**_bound(last)[0], "var": "o0"}]},
     ]
@@ -132,7 +132,7 @@ def ours() -> list[dict[str, Any]]:
             _graph(
                 "branch",
                 [_node("n0", kind="branch", task="", branch=branch), _node("yes"), _node("no")],
-                {"n0": ["start-node"], "yes": ["n0"], "no": ["n0"]},
+                {"n0": ["start-node"], "yes": ["start-node"], "no": ["start-node"]},
                 "n0",
             )
         ),

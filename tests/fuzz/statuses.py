@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import zstandard
 
-from tests.fuzz.damage import Damage, damage
+from tests.fuzz.damage import damage
 
 _FRAME = b"\x28\xb5\x2f\xfd"  # the magic number of zstd
 
@@ -97,7 +97,7 @@ STATUSES: tuple[Callable[[Random, dict[str, Any]], tuple[dict[str, Any], str]], 
 )
 
 
-def annotations(random: Random, pod: dict[str, Any]) -> dict[str, Any]:
+def pod_metadata(random: Random, pod: dict[str, Any]) -> dict[str, Any]:
     """A patch of a pod's metadata."""
     name = random.choice(
         [
@@ -112,4 +112,4 @@ def annotations(random: Random, pod: dict[str, Any]) -> dict[str, Any]:
     return {"annotations": {name: value}}
 
 
-__all__ = ["STATUSES", "Damage", "annotations"]
+__all__ = ["STATUSES", "pod_metadata"]

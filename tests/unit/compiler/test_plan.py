@@ -103,10 +103,11 @@ def test_a_document_of_endless_depth_is_refused(opening: bytes) -> None:
 
 
 def test_arrays_in_arrays_are_read_whatever_their_depth() -> None:
+    end = {"id": "end-node", "kind": "end"}
     node: dict[str, Any] = {"id": "n", "kind": "task", "task": "t"}
     for _ in range(60):
         node = {"id": "n", "kind": "array", "array": {"SubNodeSpec": node}}
-    document = orjson.dumps({"spec": {"id": "w", "nodes": {"n": node}}, "tasks": {"t": {}}})
+    document = orjson.dumps({"spec": {"id": "w", "nodes": {"n": node, "end-node": end}}, "tasks": {"t": {}}})
     assert parse_plan(document, "digest").root.nodes[0].array is not None
 
 
