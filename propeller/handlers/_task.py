@@ -92,8 +92,11 @@ LOST = Failure(
 
 PATIENCE = {"ImagePullBackOff": 180.0, "CreateContainerError": 180.0}
 """Seconds that a pod which cannot start has to get over it, by what holds it up; others have none. FlytePropeller's
-grace periods, counted from the launch.
+grace periods, counted from when the pod got its node, as there: before that it waits for one, not for its image.
 """
+
+CLOCKS_APART = 300.0
+"""Seconds by which a pod's time may be in the future: its node has another clock. What is later is not believed."""
 
 _OfAttempt = Launching | Waiting | Running | Collecting
 """The states of an attempt that has not ended. Inside has one as well, but there the pod has done its part."""
@@ -234,7 +237,8 @@ def _pending(node: NodeView, state: Launching | Running, seen: PodSeen, now: flo
     """A pod that cannot start fails its attempt once its time to get over that is up. It has to be stopped."""
     if seen.failure is None:
         return None
-    due = state.since + PATIENCE.get(seen.failure.code.rpartition("|")[2], 0.0)
+    begun = max(state.since, seen.since) if seen.since <= now + CLOCKS_APART else state.since
+    due = begun + PATIENCE.get(seen.failure.code.rpartition("|")[2], 0.0)
     if now < due:
         return Step(state=state, wakes=(due,))
     return _failed(node, seen.attempt, seen.failure, now, stop=True)

@@ -91,7 +91,8 @@ class Resume(msgspec.Struct, frozen=True):
 
 class PodSeen(msgspec.Struct, frozen=True):
     """The node's pod, as the informer saw it last. `failure` is set if it failed; `phase` is the primary container's,
-    `remains` is about the pod. `grace` is how many seconds a pod that is ENDING may take to stop.
+    `remains` is about the pod. `grace` is how many seconds a pod that is ENDING may take to stop. `since` is when one
+    that cannot start was assigned to its node, epoch seconds; 0 if it does not say.
     """
 
     attempt: int
@@ -100,6 +101,7 @@ class PodSeen(msgspec.Struct, frozen=True):
     failure: Failure | None = None
     remains: Remains = Remains.NOTHING
     grace: float = 0.0
+    since: float = 0.0
 
 
 class Launched(msgspec.Struct, frozen=True):

@@ -101,6 +101,22 @@ def _disrupted_at(condition: PodCondition) -> float | None:
     return _epoch(condition.last_transition_time) if disrupted else None
 
 
+def is_disrupted(pod: Pod) -> bool:
+    """Whether the pod was taken away: evicted, preempted, its node drained or tainted."""
+    return any(found.type == "DisruptionTarget" and found.status == "True" for found in pod.status.conditions)
+
+
+def scheduled_at(pod: Pod) -> float:
+    """Epoch seconds when the pod was assigned to its node, which begins to pull images then; 0 if it does not say."""
+    ready = scheduled = None
+    for condition in pod.status.conditions:
+        if condition.type == "PodScheduled" and condition.status == "True":
+            scheduled = _epoch(condition.last_transition_time)
+        elif condition.type == "Ready":
+            ready = _epoch(condition.last_transition_time)
+    return scheduled or ready or 0.0
+
+
 def _epoch(text: str | None) -> float | None:
     try:
         return parse_rfc3339(text) if text else None

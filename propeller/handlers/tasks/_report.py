@@ -7,6 +7,8 @@ A pod that cannot start is PENDING, with the failure that this becomes if it las
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from propeller.errors import ErrorKind
@@ -15,8 +17,10 @@ from propeller.handlers.tasks._ends import (
     ended_by_itself,
     grace_of,
     is_being_deleted,
+    is_disrupted,
     primary_of,
     remains_of,
+    scheduled_at,
 )
 from propeller.kube import ContainerStatus, ContainerTerminated, ContainerWaiting, Pod
 from propeller.workflow import Failure, PodPhase, PodSeen, Remains
@@ -27,9 +31,20 @@ OOM_KILLED = "OOMKilled"
 DELETED = "UnexpectedObjectDeletion"
 _UNDECIDED = frozenset({PodPhase.PENDING, PodPhase.RUNNING})
 _SIGKILL_EXITS = frozenset({137, 247})  # 128 + 9, and 256 - 9 as some runtimes have it
-_SYSTEM_REASONS = frozenset(
-    {"Shutdown", "Terminated", "NodeShutdown", "NodeAffinity", "Evicted", "Preempting", "UnexpectedAdmissionError"}
+_SYSTEM_REASON = re.compile(
+    r"OutOf\w.*|(?:Unexpected)?AdmissionError|\w*Affinity(?:Error)?|(?:Node)?Shutdown|Terminated|Evicted|Preempt\w*|Node\w+"
 )
+"""A pod's reasons by which a node (kubelet/lifecycle, kubelet/eviction, its managers of devices and topology), a
+scheduler or a controller of nodes says that it took the pod away or did not admit it. OutOf has the resource behind it,
+also one that a device plugin names.
+"""
+
+_DEADLINE = "DeadlineExceeded"
+"""The one pod's reason that is the user's, as in FlytePropeller: its spec's own activeDeadlineSeconds."""
+
+_RATE_LIMITED = "429 Too Many Requests"
+"""What a registry says of a pull that it has no room for now; not the user's fault, as in FlytePropeller."""
+
 _HARMLESS_WAITING = frozenset({"", "ErrImagePull", "ContainerCreating", "PodInitializing", "CrashLoopBackOff"})
 _USERS_WAITING = {
     "InvalidImageName": False,
@@ -87,7 +102,8 @@ def _pending(pod: Pod, attempt: int) -> PodSeen:
         waiting = container.state.waiting
         if waiting is not None and waiting.reason not in _HARMLESS_WAITING:
             failure = _cannot_start(attempt, container.name, waiting)
-            return PodSeen(attempt, PodPhase.PENDING, f"{waiting.reason}: {waiting.message}", failure)
+            reason = f"{waiting.reason}: {waiting.message}"
+            return PodSeen(attempt, PodPhase.PENDING, reason, failure, since=scheduled_at(pod))
     for condition in pod.status.conditions:
         if condition.type == "PodScheduled" and condition.status == "False":
             return PodSeen(attempt, PodPhase.PENDING, f"{condition.reason}: {condition.message}")
@@ -97,7 +113,8 @@ def _pending(pod: Pod, attempt: int) -> PodSeen:
 def _cannot_start(attempt: int, name: str, waiting: ContainerWaiting) -> Failure:
     """What does not start by the user's fault is named; anything else is the system's."""
     code, message = f"ContainersNotReady|{waiting.reason}", f"[{name}] {waiting.message or waiting.reason}"
-    if (recoverable := _USERS_WAITING.get(waiting.reason)) is not None:
+    recoverable = _USERS_WAITING.get(waiting.reason)
+    if recoverable is not None and _RATE_LIMITED not in waiting.message:
         return Failure(code, message, recoverable=recoverable, attempt=attempt)
     return Failure(code, message, ErrorKind.SYSTEM, recoverable=True, attempt=attempt)
 
@@ -115,9 +132,10 @@ def _demystify_failure(
     """Why it failed: by what the primary container did if it has ended (`end`), else by the pod and all of it."""
     status = pod.status
     by_itself = end is not None and ended_by_itself(pod, end)
-    code = (not by_itself and status.reason) or "UnknownError"
-    system = code in _SYSTEM_REASONS
-    lines = [status.message] if status.message else []
+    reason = "" if by_itself else status.reason
+    code = reason if reason == _DEADLINE else "UnknownError"
+    system = not by_itself and (_SYSTEM_REASON.fullmatch(reason) is not None or is_disrupted(pod))
+    lines = [": ".join(filter(None, (reason, status.message)))] if reason or status.message else []
     for container in _containers(pod):
         is_primary = primary is None or container.name == primary.name
         terminated = end if end and is_primary else container.last_state.terminated or container.state.terminated

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from propeller.clock import rfc3339
 from propeller.controller import _controller
 from propeller.controller._loading import Loader
 from propeller.embedded.server import Forward
@@ -232,3 +233,28 @@ async def test_a_resource_that_could_not_be_kept_to_fails_by_the_fields_name(
         status = await of.status()
         assert (status["state"], status["error"]["kind"]) == ("Failed", "USER")
         assert named in status["message"]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_an_image_has_its_time_from_when_its_pod_got_a_node_also_after_a_restart(restart: bool) -> None:
+    async with bench() as of:
+        await of.create(task("a"))
+        async with of.controller():
+            await asyncio.sleep(900)
+            at = rfc3339(of.clock.now())
+            conditions = [{"type": "PodScheduled", "status": "True", "lastTransitionTime": at}]
+            waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}
+            container = {"name": "w-a-0", "image": "i", "imageID": "", "ready": False, "restartCount": 0}
+            statuses = [container | {"state": waiting}]
+            await of.report("w-a-0", phase="Pending", conditions=conditions, containerStatuses=statuses)
+            await asyncio.sleep(100 if restart else 170)
+            assert (await of.status())["state"] == "Running"
+            if not restart:
+                await asyncio.sleep(20)
+                assert (await of.status())["state"] == "Failed"
+                return
+        async with of.controller():
+            await asyncio.sleep(70)
+            assert (await of.status())["state"] == "Running"
+            await asyncio.sleep(20)
+            assert (await of.status())["state"] == "Failed"
