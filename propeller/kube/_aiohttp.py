@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from propeller.errors import Unavailable
+from propeller.kube._gzip import unfolded, unfolded_stream
+from propeller.kube._http_connection import BODY_LIMIT
 from propeller.kube._transport import Request, Response, Stream, TokenSource, check_token, origin_of, unreachable
 
 if TYPE_CHECKING:
@@ -58,8 +60,8 @@ class AiohttpTransport:
             async with asyncio.timeout(deadline):
                 response = await self._begin(request)
                 async with response:
-                    body = await response.read()
-                return Response(status=response.status, headers=_lower(response), body=body)
+                    body = await _read(response)
+                return await unfolded(Response(status=response.status, headers=_lower(response), body=body))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise unreachable(origin_of(self._base), request, deadline, error) from error
 
@@ -74,7 +76,7 @@ class AiohttpTransport:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise unreachable(origin_of(self._base), request, deadline, error) from error
         try:
-            yield _Stream(response, origin_of(self._base))
+            yield unfolded_stream(_Stream(response, origin_of(self._base)))
         finally:
             response.close()
 
@@ -97,7 +99,9 @@ class AiohttpTransport:
 
     async def _request(self, request: Request, token: str) -> aiohttp.ClientResponse:
         check_token(token)
-        headers = {**request.headers, "Authorization": f"Bearer {token}"} if token else request.headers
+        headers = {"accept-encoding": "identity", **request.headers}  # aiohttp asks for what it cannot limit
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
         return await self._session().request(
             request.method,
             self._base + request.path,
@@ -117,9 +121,21 @@ class AiohttpTransport:
                 keepalive_timeout=75,
             )
             self._opened = aiohttp.ClientSession(
-                connector=connector, timeout=aiohttp.ClientTimeout(), auto_decompress=True, trust_env=False
+                connector=connector, timeout=aiohttp.ClientTimeout(), auto_decompress=False, trust_env=False
             )
         return self._opened
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """The body as it came. Raises Unavailable over `BODY_LIMIT` bytes."""
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in response.content.iter_any():
+        pieces.append(piece)
+        size += len(piece)
+        if size > BODY_LIMIT:
+            raise Unavailable(f"an answer is over {BODY_LIMIT} bytes: ask for smaller pages")
+    return b"".join(pieces)
 
 
 def _lower(response: aiohttp.ClientResponse) -> dict[str, str]:

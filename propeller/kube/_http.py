@@ -22,7 +22,7 @@ from urllib.parse import urlencode, urlsplit
 
 from propeller.errors import Unavailable
 from propeller.kube._deadline import Deadline
-from propeller.kube._gzip import inflated
+from propeller.kube._gzip import unfolded, unfolded_stream
 from propeller.kube._http_connection import Connection, StreamedAnswer, Unanswered, WholeAnswer
 from propeller.kube._limit import FlowLimit
 from propeller.kube._transport import Request, Response, Stream, TokenSource, check_token, origin_of, unreachable
@@ -80,7 +80,7 @@ class HttpTransport:
                     await self._room.place()
                 try:
                     answer = await self._authorized(request, lambda head: self._exchange(request, head))
-                    return inflated(answer) if "accept-encoding" in request.headers else answer
+                    return await unfolded(answer) if "content-encoding" in answer.headers else answer
                 finally:
                     self._room.leave()
         except (OSError, TimeoutError) as error:
@@ -134,7 +134,7 @@ class HttpTransport:
                     answer = await self._authorized(request, begin)
             except (OSError, TimeoutError) as error:
                 raise unreachable(self._base, request, deadline, error) from error
-            yield answer
+            yield unfolded_stream(answer)
         finally:
             for connection, begun in opened:
                 connection.give_up(begun)  # one whose answer was read to its end is in the pool, or somebody else's

@@ -37,6 +37,17 @@ VERSION = 1
 LIMIT = 64 * 1024 * 1024
 """Bytes of a decoded snapshot: a hundred times that of a workflow of 50,000 nodes."""
 
+MAX_RECORDS = 250_000
+"""Graphs, active nodes and failures in a snapshot: a map of 100,000 items, of which half runs and half has failed, has
+fewer. So many graphs decode in 50 ms; so many states, which only so large an execution has, in half a second.
+"""
+
+STEP_BYTES = 1024
+"""Of a compressed blob that are unfolded at once: to 32 MiB or so at the worst."""
+
+WINDOW_BYTES = 8 * 1024 * 1024
+"""Memory that a frame may ask for to be unfolded in: four times what ours do, and what every decoder should have."""
+
 LoadGraph = Callable[[NodeView, int], Awaitable[Graph]]
 """`(dynamic node, attempt) -> its graph`, compiled again from its futures."""
 
@@ -78,6 +89,36 @@ class _Versioned(msgspec.Struct, frozen=True, array_like=True):
     version: int
 
 
+class _Counted(msgspec.Struct, frozen=True, array_like=True):
+    """A snapshot, of which nothing is decoded that may be long."""
+
+    version: int
+    plan: msgspec.Raw
+    phase: msgspec.Raw
+    created_at: msgspec.Raw
+    ended_at: msgspec.Raw
+    failure: msgspec.Raw
+    frames: msgspec.Raw
+    phases: msgspec.Raw
+    attempts: msgspec.Raw
+    states: msgspec.Raw
+    failures: msgspec.Raw
+    system_failures: msgspec.Raw
+
+    @property
+    def records(self) -> int:
+        return sum(map(_length, (self.frames, self.states, self.failures, self.system_failures)))
+
+
+def _length(raw: msgspec.Raw) -> int:
+    """How many items or entries an array or a map of msgpack says that it has; 0 for anything else."""
+    head = bytes(memoryview(raw)[:5])
+    if 0x80 <= head[0] <= 0x9F:
+        return head[0] & 0x0F
+    width = {0xDC: 2, 0xDE: 2, 0xDD: 4, 0xDF: 4}.get(head[0], 0)
+    return int.from_bytes(head[1 : 1 + width], "big")
+
+
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Snapshot)
 
@@ -112,15 +153,34 @@ def encode(snapshot: Snapshot) -> bytes:
     return zstandard.ZstdCompressor(level=3).compress(_ENCODER.encode(snapshot))
 
 
+def unfold(blob: bytes) -> bytes:
+    """What was compressed, whatever size its frame gives. Raises ZstdError, and CorruptBlob over `LIMIT` bytes."""
+    unfolding = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES).decompressobj()
+    pieces: list[bytes] = []
+    size = 0
+    for start in range(0, len(blob), STEP_BYTES):
+        if unfolding.eof:
+            raise CorruptBlob("the status does not decode: something follows its compressed part")
+        pieces.append(unfolding.decompress(blob[start : start + STEP_BYTES]))
+        size += len(pieces[-1])
+        if size > LIMIT:
+            raise CorruptBlob(f"the status does not decode: it unfolds to over {LIMIT} bytes")
+    if not unfolding.eof or unfolding.unused_data:
+        raise CorruptBlob("the status does not decode: it has no single, whole compressed part")
+    return b"".join(pieces)
+
+
 def decode(blob: bytes) -> Snapshot:
     """Raises CorruptBlob; NotUnderstood for the status of a newer version."""
     try:
-        raw = zstandard.ZstdDecompressor().decompress(blob, max_output_size=LIMIT)
+        raw = unfold(blob)
         version = msgspec.msgpack.decode(raw, type=_Versioned).version
         if version > VERSION:
             raise NotUnderstood(
                 f"the status has version {version}, and this propeller reads {VERSION}: run the newer one that wrote it"
             )
+        if (records := msgspec.msgpack.decode(raw, type=_Counted).records) > MAX_RECORDS:
+            raise CorruptBlob(f"the status has {records} records, and may have {MAX_RECORDS}")
         snapshot = _DECODER.decode(raw)
     except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
         raise CorruptBlob(f"the status does not decode: {error}") from error

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.errors import Unavailable
-from propeller.kube._gzip import inflated
+from propeller.kube._gzip import ANY_RATIO_BYTES, STREAM_BYTES, inflated, unfolded_stream
 from propeller.kube._transport import Response
 
 
@@ -42,6 +43,48 @@ def test_whatever_bytes_come_the_result_is_an_answer_or_an_error_of_ours(body: b
 def test_an_answer_that_is_cut_is_no_answer() -> None:
     with pytest.raises(Unavailable, match="ends before its end"):
         inflated(packed(gzip.compress(b"a page" * 1000)[:-9]))
+
+
+def test_an_answer_that_unfolds_to_much_more_than_pages_do_is_refused_whatever_the_limit() -> None:
+    bomb = gzip.compress(bytes(ANY_RATIO_BYTES + 1))
+    with pytest.raises(Unavailable, match=f"unfolds to over {ANY_RATIO_BYTES} bytes"):
+        inflated(packed(bomb))
+
+
+@pytest.mark.parametrize("encoding", ["br", "deflate", "zstd", "gzip, gzip"])
+def test_an_answer_that_is_compressed_in_another_way_is_refused_by_its_name(encoding: str) -> None:
+    with pytest.raises(Unavailable, match=f"compressed as '{encoding}'"):
+        inflated(packed(b"body", encoding))
+
+
+@given(body=st.binary(max_size=200_000), cuts=st.lists(st.integers(0, 300_000), max_size=5))
+async def test_a_compressed_stream_is_what_it_was_however_it_is_cut(body: bytes, cuts: list[int]) -> None:
+    data = gzip.compress(body)
+    ends = sorted({min(cut, len(data)) for cut in cuts} | {len(data)})
+    chunks = [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    pieces = [piece async for piece in unfolded_stream(Chunks(chunks))]
+    assert b"".join(pieces) == body
+    assert all(len(piece) <= STREAM_BYTES for piece in pieces)
+
+
+async def test_a_stream_that_is_cut_or_no_gzip_is_an_error_of_ours() -> None:
+    for data in (gzip.compress(b"an event" * 100)[:-9], b"not gzip"):
+        with pytest.raises(Unavailable):
+            _ = [piece async for piece in unfolded_stream(Chunks([data]))]
+
+
+class Chunks:
+    """A stream that says it is compressed."""
+
+    status = 200
+    headers: Mapping[str, str] = {"content-encoding": "gzip"}
+
+    def __init__(self, chunks: list[bytes]) -> None:
+        self._chunks = chunks
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for chunk in self._chunks:
+            yield chunk
 
 
 def test_a_small_answer_that_unfolds_without_end_is_refused_before_it_has() -> None:

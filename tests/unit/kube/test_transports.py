@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 from urllib.parse import parse_qsl
@@ -499,3 +500,14 @@ async def test_a_token_that_would_break_the_request_is_refused_here(make: Make) 
     async with raw_server(answering(http())) as server:
         with pytest.raises(PropellerError, match="token"):
             await make(server.url, tokens=Tokens("a\r\nx-evil: 1")).send(GET, deadline=LATE)
+
+
+async def test_what_a_proxy_compressed_unasked_is_unfolded_and_a_bomb_of_it_is_refused(make: Make) -> None:
+    for encoded, body in ((gzip.compress(b"body" * 100), b"body" * 100), (gzip.compress(bytes(40_000_000)), None)):
+        answer = http(encoded, content_encoding="gzip")
+        async with raw_server(answering(answer)) as server:
+            if body is None:
+                with pytest.raises(Unavailable, match="unfolds to over"):
+                    await make(server.url).send(GET, deadline=LATE)
+            else:
+                assert (await make(server.url).send(GET, deadline=LATE)).body == body
