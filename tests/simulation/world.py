@@ -28,6 +28,7 @@ from tests.simulation.kubelet import Kubelet
 from tests.simulation.loop import PROCESS, SimulatedLoop, Stuck, run
 from tests.simulation.model import predict
 from tests.simulation.patience import insist
+from tests.simulation.planted import Planted
 from tests.simulation.roundtrip import Roundtrip
 from tests.simulation.story import Listener, Story
 from tests.simulation.truth import Truth, Watched, Workflow
@@ -146,6 +147,7 @@ class _World:
         )
         self.clean = self._client("world", FaultyLink(random.Random(0)))
         self.finalizers = Finalizers(self.seed, self.clean, NAMESPACE)
+        self.planted = Planted(self.seed, self.clean, NAMESPACE, self.truth)
         self.names = 0
         self.storage_outages = 0
 
@@ -337,6 +339,8 @@ class _World:
         ]
         kinds = self.rng.sample(kinds, self.rng.randint(1, len(kinds)))
         async with asyncio.TaskGroup() as group:
+            if self.planted.used:
+                group.create_task(self.planted.trouble(self.story))
             while self.loop.time() < ends:
                 await asyncio.sleep(self.rng.expovariate(1 / pace))
                 group.create_task(self.rng.choice(kinds)())
