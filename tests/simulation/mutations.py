@@ -8,6 +8,7 @@ from typing import Any
 from unittest import mock
 
 from propeller.controller import _checkpoint, _controller, _live, _loading
+from propeller.errors import ErrorKind
 from propeller.handlers import STEPS, Services, _act, _pods, _task
 from propeller.kube import Pod
 from propeller.reconcile import WorkQueue
@@ -15,8 +16,10 @@ from propeller.status import encode_status
 from propeller.workflow import (
     Adopt,
     Decision,
+    EffectFailed,
     Execution,
     Fact,
+    Failure,
     NodeKind,
     NodeView,
     PodPhase,
@@ -202,6 +205,21 @@ def _the_budget_of_a_status_is_ignored() -> AbstractContextManager[Any]:
     return mock.patch.object(_checkpoint, "encode_status", all_inline)
 
 
+def _denials_use_up_attempts() -> AbstractContextManager[Any]:
+    def failed(node: NodeView, attempt: int, error: Exception, services: Services) -> Fact:
+        return EffectFailed(attempt, Failure("RuntimeFailure", str(error), ErrorKind.SYSTEM, recoverable=True))
+
+    return mock.patch.object(_pods, "_tried_later", failed)
+
+
+def _any_number_is_an_attempt() -> AbstractContextManager[Any]:
+    def believed(execution: Execution, node: int, pod: Pod) -> int | None:
+        text = (pod.metadata.annotations or {}).get("propeller/attempt", "")
+        return int(text) if text.isascii() and text.isdigit() else None
+
+    return mock.patch.object(_controller, "attempt_at", believed)
+
+
 MUTATIONS: Mapping[str, Mutation] = {
     function.__name__.strip("_").replace("_", " "): function
     for function in (
@@ -228,5 +246,7 @@ MUTATIONS: Mapping[str, Mutation] = {
         _the_budget_of_a_status_is_ignored,
         _outages_of_the_store_fail_attempts,
         _nothing_is_recovered,
+        _denials_use_up_attempts,
+        _any_number_is_an_attempt,
     )
 }

@@ -22,6 +22,7 @@ from propeller.embedded.server import ApiServer
 from propeller.errors import Conflict, NotFound, PropellerError
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES, Client, Raw
 from propeller.storage import MemoryStore, Storage
+from tests.simulation.denials import Denials
 from tests.simulation.finalizers import Finalizers
 from tests.simulation.flows import draw_flow
 from tests.simulation.kubelet import Kubelet
@@ -31,6 +32,7 @@ from tests.simulation.patience import insist
 from tests.simulation.planted import Planted
 from tests.simulation.roundtrip import Roundtrip
 from tests.simulation.story import Listener, Story
+from tests.simulation.strangers import Strangers
 from tests.simulation.truth import Truth, Watched, Workflow
 
 NAMESPACE = "ns"
@@ -145,7 +147,9 @@ class _World:
         self.server = ApiServer(
             ApiServerSettings(history_changes=history), clock=LoopClock(), randomness=random.Random(f"uid {self.seed}")
         )
+        self.denials = Denials(self.seed, self.story)
         self.clean = self._client("world", FaultyLink(random.Random(0)))
+        self.strangers = Strangers(self.seed, self.clean, NAMESPACE, self.story)
         self.finalizers = Finalizers(self.seed, self.clean, NAMESPACE)
         self.planted = Planted(self.seed, self.clean, NAMESPACE, self.truth)
         self.names = 0
@@ -179,10 +183,14 @@ class _World:
         running = asyncio.create_task(kubelet.run())
         try:
             self._start()
+            beside = [asyncio.create_task(self.denials.run()), asyncio.create_task(self.strangers.run())]
             users = asyncio.create_task(self._users())
             if not self.calm:
                 await self._trouble()
             await users
+            self.denials.heal()
+            self.strangers.leave()
+            await asyncio.gather(*beside)
             self._heal()
             await self._wait_for_the_end()
             self._check_the_end()
@@ -276,7 +284,8 @@ class _World:
     # controllers
 
     def _client(self, who: str, link: FaultyLink) -> Client:
-        return Client(self.server.transport(interceptor=Watched(self.truth, who, link)), clock=LoopClock())
+        watched = Watched(self.truth, who, link)
+        return Client(self.server.transport(interceptor=self.denials.before(watched)), clock=LoopClock())
 
     def _start(self) -> Process:
         number = len(self.processes) + 1
