@@ -1,0 +1,134 @@
+"""How a real API server refuses pods (docs/refusals.md): what names a fault of the pod, and what may pass."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from typing import Any
+
+import pytest
+
+from propeller.errors import Denied, Malformed, PropellerError, TooLarge, WebhookUnavailable
+from propeller.kube import NAMESPACES, PODS, Client, Raw, Resource
+from tests.servers import NOBODY_TOKEN, Face, HttpFace
+
+RAW_PODS = PODS.typed(Raw)
+LIMIT_RANGES: Resource[Raw] = Resource(group="", kind="LimitRange", plural="limitranges", type=dict)
+
+
+def _cluster_wide(kind: str, plural: str) -> Resource[Raw]:
+    return Resource(group="admissionregistration.k8s.io", kind=kind, plural=plural, type=dict, namespaced=False)
+
+
+POLICIES = _cluster_wide("ValidatingAdmissionPolicy", "validatingadmissionpolicies")
+POLICY_BINDINGS = _cluster_wide("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings")
+WEBHOOKS = _cluster_wide("ValidatingWebhookConfiguration", "validatingwebhookconfigurations")
+
+RULES: Raw = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+
+
+def pod(**container: Any) -> Raw:
+    return {"metadata": {"name": "a"}, "spec": {"containers": [{"name": "c", "image": "i", **container}]}}
+
+
+async def refusal(client: Client, namespace: str, made: Raw | None = None) -> PropellerError:
+    with pytest.raises(PropellerError) as refused:
+        await client.create(RAW_PODS, copy.deepcopy(made or pod()), namespace)
+    return refused.value
+
+
+async def denied_soon(server: Face, kind: type[PropellerError]) -> PropellerError:
+    """Policies and webhooks take effect some time after they are written; until then the pod is a trial."""
+    for _ in range(600):
+        try:
+            await server.client.create(RAW_PODS, pod() | {"metadata": {"generateName": "t-"}}, server.namespace)
+        except kind as error:
+            return error
+        await asyncio.sleep(0.1)
+    raise AssertionError("it never takes effect")
+
+
+@pytest.mark.parametrize(("field", "value"), [("name", "A B"), ("imagePullPolicy", "Sometimes")])
+async def test_a_pod_that_is_invalid_is_told_by_its_fields(server: Face, field: str, value: str) -> None:
+    error = await refusal(server.client, server.namespace, pod(**{field: value}))
+    assert isinstance(error, Malformed)
+    assert error.fields == (f"spec.containers[0].{field}",)
+
+
+async def test_a_pod_that_cannot_be_decoded_is_malformed(server: Face) -> None:
+    error = await refusal(server.client, server.namespace, pod(command="not a list"))
+    assert isinstance(error, Malformed)
+    assert error.status == 400
+
+
+async def test_a_pod_that_is_too_large_is_told_so(server: Face) -> None:
+    error = await refusal(server.client, server.namespace, pod(command=["x" * 4_000_000]))
+    assert isinstance(error, TooLarge)
+
+
+async def test_a_namespace_that_is_not_there_may_come(server: Face) -> None:
+    error = await refusal(server.client, "nowhere-at-all")
+    assert not isinstance(error, Malformed | TooLarge)
+
+
+async def test_missing_rights_are_a_denial(real_server: HttpFace) -> None:
+    async with real_server.connect(token=NOBODY_TOKEN) as client:
+        assert isinstance(await refusal(client, real_server.namespace), Denied)
+
+
+async def test_pod_security_is_a_denial(real_server: HttpFace) -> None:
+    labels = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
+    await real_server.client.patch(NAMESPACES.typed(Raw), real_server.namespace, body=labels)
+    error = await denied_soon(real_server, Denied)
+    assert "violates PodSecurity" in str(error)
+
+
+async def test_a_limit_range_is_a_denial(real_server: HttpFace) -> None:
+    limits = {"metadata": {"name": "l"}, "spec": {"limits": [{"type": "Pod", "max": {"cpu": "1"}}]}}
+    await real_server.client.create(LIMIT_RANGES, limits, real_server.namespace)
+    error = await denied_soon(real_server, Denied)
+    assert "cpu" in str(error)
+
+
+@pytest.mark.parametrize("reason", ["Invalid", "Forbidden", "RequestEntityTooLarge"])
+async def test_a_policy_is_a_denial_whatever_reason_it_gives(real_server: HttpFace, reason: str) -> None:
+    name = f"{real_server.namespace}-{reason.lower()}"
+    only_here = {"matchLabels": {"kubernetes.io/metadata.name": real_server.namespace}}
+    policy = {
+        "metadata": {"name": name},
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": {"resourceRules": [RULES], "namespaceSelector": only_here},
+            "validations": [{"expression": "false", "message": "no pods today", "reason": reason}],
+        },
+    }
+    binding = {"metadata": {"name": name}, "spec": {"policyName": name, "validationActions": ["Deny"]}}
+    await real_server.client.create(POLICIES, policy)
+    await real_server.client.create(POLICY_BINDINGS, binding)
+    try:
+        error = await denied_soon(real_server, Denied)
+    finally:
+        await real_server.client.delete(POLICY_BINDINGS, name)
+        await real_server.client.delete(POLICIES, name)
+    assert isinstance(error, Denied)
+    assert (error.reason, "no pods today" in str(error)) == (reason, True)
+
+
+async def test_a_webhook_that_is_down_is_unavailable(real_server: HttpFace) -> None:
+    name = f"{real_server.namespace}.example.com"
+    only_here = {"matchLabels": {"kubernetes.io/metadata.name": real_server.namespace}}
+    webhook = {
+        "name": name,
+        "clientConfig": {"url": "https://127.0.0.1:1/"},
+        "rules": [RULES],
+        "namespaceSelector": only_here,
+        "admissionReviewVersions": ["v1"],
+        "sideEffects": "None",
+        "timeoutSeconds": 1,
+    }
+    await real_server.client.create(WEBHOOKS, {"metadata": {"name": name}, "webhooks": [webhook]})
+    try:
+        error = await denied_soon(real_server, WebhookUnavailable)
+    finally:
+        await real_server.client.delete(WEBHOOKS, name)
+    assert "failed calling webhook" in str(error)
