@@ -30,7 +30,7 @@ from propeller.handlers import at_once, plan_of_futures
 from propeller.handlers.tasks import claim_of, has_ended, is_alive, proven_by
 from propeller.kube import Client, Pod
 from propeller.status import decode_status, is_flytes, rebuild
-from propeller.storage import Storage, open_literals
+from propeller.storage import Storage, apart, open_literals
 from propeller.wire import Literals
 from propeller.workflow import (
     ENDED,
@@ -244,7 +244,7 @@ class Loader:
 
     async def _inputs(self, workflow: FlyteWorkflow) -> literals_pb2.LiteralMap | Literals:
         if not workflow.offloaded_inputs:
-            return inline_inputs(workflow)
+            return await apart(len(bytes(workflow.inputs)), inline_inputs, workflow)
         if has_inline_inputs(workflow):
             raise Invalid(f"{workflow.key} has both inputs and offloadedInputs: remove one")
         self._storage.require_readable(workflow.offloaded_inputs, "offloadedInputs")

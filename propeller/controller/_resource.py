@@ -20,6 +20,11 @@ from propeller.wire import Literals
 from propeller.workflow import ExecutionInfo, ExecutionSpec, WorkflowPhase, check_execution
 
 EMPTY = msgspec.Raw(b"")
+MAX_INPUT_OBJECTS = 200_000
+"""JSON objects in the inputs of a resource: a literal of any value takes 40 bytes and has three, so that 1.5 MiB, which
+is all that etcd takes, hold 120,000. Empty ones would be half a million.
+"""
+
 _NOTHING = (b"", b"null")
 
 
@@ -140,6 +145,11 @@ def inline_inputs(workflow: FlyteWorkflow) -> literals_pb2.LiteralMap:
     """The inputs written into the resource; raises Invalid."""
     inputs = literals_pb2.LiteralMap()
     if has_inline_inputs(workflow):
+        if (objects := bytes(workflow.inputs).count(b"{")) > MAX_INPUT_OBJECTS:
+            raise Invalid(
+                f"inputs of {workflow.key} hold {objects} objects, and may hold {MAX_INPUT_OBJECTS}: store them, and "
+                "name the place in offloadedInputs"
+            )
         try:
             json_format.Parse(bytes(workflow.inputs), inputs, ignore_unknown_fields=True)
         except json_format.ParseError as error:

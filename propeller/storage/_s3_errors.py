@@ -47,7 +47,7 @@ def translated(target: Target) -> Iterator[None]:
     except exceptions.ClientError as error:
         raise _answered(target, error.response) from error
     except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError) as error:
-        raise StorageError(f"{target.uri}: there are no S3 credentials: {_SET_CREDENTIALS}") from error
+        raise StorageError(f"{target.uri}: no S3 credentials were found; {_SET_CREDENTIALS}") from error
     except (exceptions.CredentialRetrievalError, exceptions.ProfileNotFound) as error:
         raise StorageError(f"{target.uri}: S3 credentials cannot be had: {error}; {_SET_CREDENTIALS}") from error
     except exceptions.ParamValidationError as error:

@@ -119,7 +119,7 @@ async def test_no_credentials_at_all_are_named(
         monkeypatch.delenv(name, raising=False)
     for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
         monkeypatch.setenv(name, str(tmp_path / "none"))
-    with pytest.raises(StorageError, match="there are no S3 credentials: set AWS_ACCESS_KEY_ID"):
+    with pytest.raises(StorageError, match="no S3 credentials were found; set AWS_ACCESS_KEY_ID"):
         await storage.read(f"s3://{s3.bucket()}/key")
 
 
