@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tests.model.states import (
+    ALIVE,
     FAILED,
     NOBODY,
-    RUNNING,
     SENT,
     STOP,
     SUCCEEDED,
@@ -49,7 +49,7 @@ def _unread(process: Process) -> Process:
 def _matters(world: World, message: Message, *, late: bool) -> bool:
     if message.kind is SWEEP or message.kind is STOP:
         pod = _pod(world, message)
-        return pod.owner == message.uid and pod.phase in (RUNNING, SUCCEEDED, FAILED)
+        return pod.owner == message.uid and pod.phase in ALIVE | {SUCCEEDED, FAILED}
     if message.by != NOBODY:
         return True
     if message.write is not None:

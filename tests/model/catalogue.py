@@ -10,6 +10,7 @@ from tests.model.invariants import (
     END_STAYS,
     END_TRUE,
     NO_FAULT_OF_OURS,
+    ONE_AT_ONCE,
     OURS_ALONE,
     QUIET,
     REASON_FIRST,
@@ -53,8 +54,45 @@ NAMESAKE: Final = Configuration(
 )
 FAIL_AT_ONCE: Final = Configuration("a fails, c runs for ever", "ac", PARALLEL, Left(), fails="a", overdue="c")
 
+SLOW: Final = Configuration(
+    "another attempt, pods take time to stop; a crash",
+    "a",
+    ALONE,
+    Left(crashes=1),
+    attempts=2,
+    overdue="a",
+    slow_stops=True,
+)
+
+SIDECARS: Final = Configuration(
+    "sidecars run on, pods take time to stop; a crash",
+    "a",
+    ALONE,
+    Left(crashes=1),
+    attempts=2,
+    sidecars="a",
+    slow_stops=True,
+)
+GRACEFUL: Final = Configuration(
+    "a pod that others delete has its grace period; a crash",
+    "a",
+    ALONE,
+    Left(vanishings=1, crashes=1),
+    system_retries=1,
+    looks=True,
+    graceful=True,
+    prompt=True,
+    not_promised=frozenset({RUNS_ONCE}),
+)
+
 CONFIGURATIONS: Final = (
     CRASH,
+    SLOW,
+    SIDECARS,
+    Configuration(
+        "a, then b, with sidecars; a crash", "ab", CHAIN, Left(crashes=1), sidecars="a", slow_stops=True, prompt=True
+    ),
+    GRACEFUL,
     Configuration("an attempt that fails, another; two crashes", "a", ALONE, Left(crashes=2), attempts=2, fails="a"),
     OUT_OF_TIME,
     LOST,
@@ -160,6 +198,9 @@ AT_ODDS: Final = Configuration(
 
 PLANTED: Final = {
     defects.DEADLINES_DO_NOT_ASK: (LOST, RESULT_KEPT),
+    defects.NEXT_IS_HASTY: (SLOW, ONE_AT_ONCE),
+    defects.SIDECARS_AT_ONCE: (SIDECARS, REASON_FIRST),
+    defects.GIVEN_UP_AT_ONCE: (GRACEFUL, ONE_AT_ONCE),
     defects.HANDLER_IS_HASTY: (HANDLER, END_TRUE),
     defects.BLIND_DELETES: (LOST, RECORD_KEPT),
     defects.DROPPED_LAUNCHES: (RAISES, RUNS_ONCE),

@@ -38,6 +38,10 @@ class Configuration:
     """Whether a request that nobody waits for may have its effect after the pod it names was deleted."""
     slow_stops: bool = False
     """Whether a pod that is told to stop is there for a while, being deleted."""
+    sidecars: str = ""
+    """Nodes whose pods may run on after their tasks have ended."""
+    graceful: bool = False
+    """Whether a pod that others delete has a grace period, in which it may end well."""
     early: bool = False
     """Whether an attempt may run out of time before its launch is answered."""
     not_promised: frozenset[str] = frozenset()

@@ -10,6 +10,7 @@ from tests.model.rounds import Round, new_live, news
 from tests.model.search import Step
 from tests.model.states import (
     ADOPT,
+    ALIVE,
     ENDED,
     FAILED,
     LAUNCH,
@@ -21,6 +22,7 @@ from tests.model.states import (
     STOP,
     SUCCEEDED,
     SWEEP,
+    UNSTOPPED,
     WAITING,
     WRITE,
     Effect,
@@ -123,7 +125,14 @@ class Controller:
         """handlers/_task.py: _time_is_up, for each of a node's timers."""
         plan, who, of = self.plan, name(number), self.plan.of(node, state.attempt)
         round_ = Round(plan, live, world.done)
-        if state.state is WAITING:
+        if state.stopping:
+            if self._is_over(world, number, live, node, state.attempt - 1):
+                last = plan.of(node, state.attempt - 1)
+                round_ = round_.stopped(node, state.attempt - 1)
+                yield self.carry_out(
+                    f"{who} knows that {last} has stopped, or its grace is over", world, number, round_
+                )
+        elif state.state is WAITING:
             yield self.carry_out(f"{who} has waited long enough for {of}", world, number, round_.again(node))
         elif plan.nodes[node] in plan.overdue and state.state in ((RUNNING, LAUNCHING) if plan.early else (RUNNING,)):
             yield self._out_of_time(world, number, node, state, round_)
@@ -131,6 +140,19 @@ class Controller:
         if state.looks and (state.started or not asked):
             round_ = Round(plan, live, world.done).look(node)
             yield self.carry_out(f"{who} has not seen {of} for a minute", world, number, round_)
+
+    def _is_over(self, world: World, number: int, live: Live, node: int, attempt: int) -> bool:
+        """Whether an attempt that was told to stop is past its grace, in which it has stopped. stop_pod says since when
+        it counts; a stop waits for the answer to the attempt's launch (Live.launching).
+        """
+        stop = (STOP, node, attempt)
+        owed = list(live.waiting)
+        for message in world.flight:
+            if message.by == number and message.write is not None:
+                owed += message.write.waiting
+            if message.by == number and message.kind in (STOP, LAUNCH) and message[4:6] == (node, attempt):
+                return False
+        return stop not in owed and world.pods[node * self.plan.width + attempt].phase not in UNSTOPPED
 
     def _out_of_time(self, world: World, number: int, node: int, state: Node, round_: Round) -> Step[World]:
         """_time_is_up: TimeoutExpired. A question asked before is one moment with its answer."""
@@ -156,7 +178,7 @@ class Controller:
         label = f"{name(number)} loads the execution" + ("" if new else f" from {described(workflow)}")
         after = with_process(world, number, process._replace(live=live, fence=None, loaded=workflow.uid))
         round_ = Round(self.plan, live, world.done)
-        round_ = round_.begin() if new else round_.resume()
+        round_ = round_.begin() if new else round_.resume(process.pods)
         return self.carry_out(label, after, number, round_.cancel() if workflow.cancelled else round_)
 
     def _checkpoint(self, world: World, number: int, process: Process, live: Live) -> Step[World]:
@@ -176,7 +198,7 @@ class Controller:
         """WorkflowController._stop_what_runs and _stop_pods."""
         uid = process.object.uid
         for at, pod in enumerate(process.pods):
-            if pod.owner == uid and pod.phase is RUNNING and NO_SWEEP not in self.plan.planted:
+            if pod.owner == uid and pod.phase in ALIVE and NO_SWEEP not in self.plan.planted:
                 node, attempt = divmod(at, self.plan.width)
                 message = Message(SWEEP, number, SENT, uid, node, attempt)
                 if message not in world.flight:

@@ -7,7 +7,7 @@ from tests.model.controller import Controller, begun, described, name, with_proc
 from tests.model.defects import ANY_STATUS, ANYBODYS_PODS, END_FORGOTTEN, ENDED_PODS_DELETED, NO_FENCE
 from tests.model.rounds import Round, as_found, is_given_up
 from tests.model.search import Step
-from tests.model.states import ENDED, LAUNCH, NOBODY, RUNNING, SENT, STOP, WRITE, Live, Message, Pod, World
+from tests.model.states import ALIVE, ENDED, LAUNCH, NOBODY, RUNNING, SENT, STOP, WRITE, Live, Message, Pod, World
 
 
 class Effects:
@@ -24,7 +24,7 @@ class Effects:
         sender = NOBODY if message.forgotten else message.by
         sent = world._replace(flight=(*world.flight, message._replace(step=SENT, by=sender, forgotten=False)))
         if message.kind is STOP:  # handlers/_pods.py: stop_pod
-            alive = pod.phase is RUNNING or ENDED_PODS_DELETED in self.plan.planted
+            alive = pod.phase in ALIVE or ENDED_PODS_DELETED in self.plan.planted
             if pod.exists and not (pod.owner == message.uid and alive):
                 return Step(f"{who} finds nothing to stop of {of}", world)
             return Step(f"{who} sends the stop of {of}", sent)

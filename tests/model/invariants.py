@@ -7,6 +7,9 @@ from typing import Final
 RUNS_ONCE: Final = "no attempt runs twice"
 """No pod is created under a name that a pod of the same execution has had before."""
 
+ONE_AT_ONCE: Final = "one attempt at a time"
+"""No pod is created while that of another attempt of its node runs, or is being deleted."""
+
 RESULT_KEPT: Final = "a finished result is not dropped"
 """What a process has taken for a node's success stays its success: no further attempt is launched, none succeeds in its
 place, and the node does not fail."""

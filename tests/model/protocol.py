@@ -7,6 +7,7 @@ Assumptions
     Time is left out: whatever waits may go on at any moment, however early or late.
     A round is held as soon as there is a fact for it. A later round is the same as later news.
     The kubelet is the pods themselves: created is running. One that is told to stop does not end well any more.
+    One that was told to stop has stopped when its grace period and the margin are over.
     A watch may skip what has changed again before it is looked at; each pod and the object lag by themselves.
     What reads before it writes, or after a refusal (stop_pod, _find, Checkpointer._version_now), reads and is answered
     in the one moment in which the request has its effect. Adopt's answer may be old.
@@ -35,13 +36,14 @@ from tests.model.search import Broken, Step
 from tests.model.server import Server
 from tests.model.states import (
     ADOPT,
+    ALIVE,
     ANSWERED,
     ENDED,
     LAUNCH,
     NOBODY,
     QUEUED,
-    RUNNING,
     SENT,
+    STOP,
     WRITE,
     Message,
     Object,
@@ -79,12 +81,12 @@ class Protocol:
         """The execution has ended, or is gone, nobody holds it in memory, and nothing of it runs."""
         if any(process.live is not None for process in world.processes):
             return False
-        return world.object.status.ended and not any(pod.phase is RUNNING for pod in world.pods)
+        return world.object.status.ended and not any(pod.phase in ALIVE for pod in world.pods)
 
     def quiet(self, world: World) -> Broken | None:
         if self.ended(world):
             return None
-        runs = [self.plan.of(*divmod(at, self.plan.width)) for at, pod in enumerate(world.pods) if pod.phase is RUNNING]
+        runs = [self.plan.of(*divmod(at, self.plan.width)) for at, pod in enumerate(world.pods) if pod.phase in ALIVE]
         left = f"still there: {', '.join(runs) or 'no pod'}"
         return Broken(QUIET, f"nothing more will happen. The object: {described(world.object)}; {left}")
 
@@ -93,14 +95,17 @@ class Protocol:
             yield from self._controller.steps(world, number, process)
             yield from self._faults(world, number, process)
         for at, message in enumerate(world.flight):
-            rest = world._replace(flight=world.flight[:at] + world.flight[at + 1 :])
-            yield self._go_on(rest, message)
+            if not _is_held(world, message):
+                rest = world._replace(flight=world.flight[:at] + world.flight[at + 1 :])
+                yield self._go_on(rest, message)
         yield from self._server.by_itself(world)
 
     def _at_once(self, step: Step[World]) -> Step[World]:
         """The step, and with it what does not wait in this configuration: effects for their turn, requests."""
         now = (QUEUED, SENT, ANSWERED) if self.plan.instant else (QUEUED,)
-        while (at := next((at for at, sent in enumerate(step.state.flight) if sent.step in now), -1)) >= 0:
+        while (
+            at := next((at for at, sent in enumerate(step.state.flight) if _is_due(step.state, sent, now)), -1)
+        ) >= 0:
             flight = step.state.flight
             following = self._go_on(step.state._replace(flight=flight[:at] + flight[at + 1 :]), flight[at])
             label, broken = f"{step.label}; {following.label}", step.broken or following.broken
@@ -160,3 +165,15 @@ class Protocol:
         if round_.is_given_up(message.node, message.attempt):
             round_ = round_.stop(message.node, message.attempt)
         return self._controller.carry_out(label, world, number, round_)
+
+
+def _is_due(world: World, message: Message, now: tuple[str, ...]) -> bool:
+    return message.step in now and not _is_held(world, message)
+
+
+def _is_held(world: World, message: Message) -> bool:
+    """WorkflowController._begin_effect: a stop waits for the answer to the launch of its attempt."""
+    if message.kind is not STOP or message.step is not QUEUED:
+        return False
+    launch = (LAUNCH, message.by)
+    return any(sent[:2] == launch and sent[4:6] == message[4:6] and not sent.forgotten for sent in world.flight)

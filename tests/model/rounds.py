@@ -6,25 +6,38 @@ A round here takes one fact. Several at once do what one after the other does, i
 from __future__ import annotations
 
 from tests.model.configurations import Configuration
-from tests.model.defects import ENDED_PODS_DELETED, HANDLER_IS_HASTY, HASTY_STOPS, NOTHING_PROVEN
+from tests.model.defects import (
+    ENDED_PODS_DELETED,
+    GIVEN_UP_AT_ONCE,
+    HANDLER_IS_HASTY,
+    HASTY_STOPS,
+    NEXT_IS_HASTY,
+    NOTHING_PROVEN,
+    SIDECARS_AT_ONCE,
+)
 from tests.model.invariants import NO_FAULT_OF_OURS, OURS_ALONE, RESULT_KEPT
 from tests.model.search import Broken
 from tests.model.states import (
     ABORTED,
     ACTIVE,
     ADOPT,
+    ALIVE,
     ENDED,
     EXISTING,
     FAILED,
     FAILING,
     LAUNCH,
     LAUNCHING,
+    LEAVING,
+    LINGERS_BADLY,
+    LINGERS_WELL,
     NOT_STARTED,
     RUNNING,
     STOP,
     STOPPED,
     STOPPING,
     SUCCEEDED,
+    UNSTOPPED,
     VANISHED,
     WAITING,
     Effect,
@@ -75,14 +88,21 @@ class Round:
         self._phase, self._dirty = RUNNING, True
         return self._start_what_may()
 
-    def resume(self) -> Round:
-        """workflow/_decide.py: resume, handlers/_task.py: _resume."""
+    def resume(self, pods: tuple[Pod, ...]) -> Round:
+        """workflow/_decide.py: resume, handlers/_task.py: _resume; _loading.py: owed_stops."""
         for number, node in enumerate(self._nodes):
+            pod = pods[number * self._plan.width + node.attempt]
+            if node.state in (SUCCEEDED, FAILED, ABORTED) and pod.owner == self._live.uid and pod.phase in ALIVE:
+                self.effects.append((STOP, number, node.attempt))
             attempt, system = self._live.proven[number]
             if node.state not in ACTIVE:
                 continue
             if attempt > node.attempt:
                 self._launch(number, attempt, max(node.system, system))
+            elif node.stopping and attempt == node.attempt:
+                self._launch(number, attempt, max(node.system, system))  # it had begun
+            elif node.stopping:  # _loading.py: owed_stops, or _resume_stopping
+                self.effects.append((STOP, number, node.attempt - 1))
             elif node.state is RUNNING:
                 self._nodes[number] = node._replace(looks=self._plan.looks)
                 self.effects.append((ADOPT, number, node.attempt))
@@ -109,6 +129,8 @@ class Round:
     def seen(self, number: int, attempt: int, pod: Pod) -> Round:
         """step_task: PodSeen; what the pod says is handlers/tasks/_report.py: report, and gone."""
         node = self._nodes[number]
+        if pod.phase not in UNSTOPPED:
+            self.stopped(number, attempt)
         if node.attempt != attempt or node.state not in (LAUNCHING, RUNNING):
             return self
         if pod.exists and pod.owner != self._live.uid and self.broken is None:
@@ -118,10 +140,15 @@ class Round:
                 self._set(number, node._replace(state=RUNNING, started=self._plan.looks))
         elif pod.phase is SUCCEEDED:
             self._succeed(number)
-        elif pod.phase is FAILED:
-            self._fail(number, system=False)
-        else:
-            if pod.phase in (STOPPING, STOPPED) and self.broken is None:
+        elif pod.phase is LINGERS_WELL:  # _task.py: _sidecars_end
+            (self.effects if SIDECARS_AT_ONCE in self._plan.planted else self._waiting).append((STOP, number, attempt))
+            self._succeed(number)
+        elif pod.phase is FAILED or pod.phase is LINGERS_BADLY:
+            self._fail(number, system=False, stop=pod.phase is LINGERS_BADLY)
+        elif (
+            pod.phase not in (STOPPING, LEAVING) or GIVEN_UP_AT_ONCE in self._plan.planted
+        ):  # else it may still end well
+            if pod.phase is STOPPED and self.broken is None:
                 what = f"{self._plan.of(number, attempt)}, which a controller stopped, counts as lost"
                 self.broken = Broken(NO_FAULT_OF_OURS, what)
             self._fail(number, system=True)
@@ -130,6 +157,13 @@ class Round:
     def again(self, number: int) -> Round:
         """_time_is_up: a pause is over."""
         return self._launch(number, self._nodes[number].attempt, self._nodes[number].system)
+
+    def stopped(self, number: int, attempt: int) -> Round:
+        """_decide.py: AllStopped. The pod of an attempt that is over has stopped, or its grace is."""
+        node = self._nodes[number]
+        if node.stopping and attempt == node.attempt - 1:
+            self._launch(number, node.attempt, node.system)
+        return self
 
     def out_of_time(self, number: int) -> Round:
         """_time_is_up: an attempt has run out of time."""
@@ -206,10 +240,14 @@ class Round:
         node = self._nodes[number]
         if stop:
             self._waiting.append((STOP, number, node.attempt))
+        waits = stop and NEXT_IS_HASTY not in self._plan.planted
         if system and node.system < self._plan.system_retries:
             self._set(number, Node(WAITING, node.attempt + 1, node.system + 1))
             return self
         if not system and node.attempt + 1 - node.system < self._plan.attempts:
+            if waits:
+                self._set(number, Node(WAITING, node.attempt + 1, node.system, stopping=True))
+                return self
             return self._launch(number, node.attempt + 1, node.system)
         if self.done[number] and self.broken is None:
             what = f"{self._plan.nodes[number]} fails, though attempt {self.done[number] - 1} had succeeded"

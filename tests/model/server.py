@@ -6,16 +6,20 @@ from collections.abc import Iterator
 
 from tests.model.configurations import Configuration
 from tests.model.defects import ANY_VERSION, BLIND_DELETES, ENDED_PODS_DELETED, NAMES_NOT_FIXED
-from tests.model.invariants import END_STAYS, END_TRUE, REASON_FIRST, RECORD_KEPT, RUNS_ONCE
+from tests.model.invariants import END_STAYS, END_TRUE, ONE_AT_ONCE, REASON_FIRST, RECORD_KEPT, RUNS_ONCE
 from tests.model.search import Broken, Step
 from tests.model.states import (
     ABORTED,
     ABSENT,
     ADOPT,
+    ALIVE,
     ANSWERED,
     DROPPED,
     FAILED,
     LAUNCH,
+    LEAVING,
+    LINGERS_BADLY,
+    LINGERS_WELL,
     NOBODY,
     RUNNING,
     SENT,
@@ -24,6 +28,7 @@ from tests.model.states import (
     STOPPING,
     SUCCEEDED,
     SWEEP,
+    UNSTOPPED,
     VANISHED,
     Left,
     Message,
@@ -72,27 +77,36 @@ class Server:
         broken = None
         if pod.owner == message.uid:
             broken = Broken(RUNS_ONCE, f"{name} is created, and was before: {pod.phase}")
+        others = [other for other in range(self.plan.width) if other != message.attempt]
+        beside = [other for other in others if self._runs(world, message.uid, message.node, other)]
+        if beside and broken is None:
+            broken = Broken(ONE_AT_ONCE, f"{name} is created beside {self.plan.of(message.node, beside[0])}")
         created = _put(world, at, Pod(message.uid, RUNNING, message.system))
         return Step(label, self._answered(created, message), broken=broken)
+
+    def _runs(self, world: World, uid: int, node: int, attempt: int) -> bool:
+        pod = world.pods[node * self.plan.width + attempt]
+        return pod.owner == uid and pod.phase in UNSTOPPED
 
     def _delete(self, label: str, world: World, message: Message, at: int, pod: Pod) -> Step[World]:
         """DELETE of a pod, by its UID (and version, but for BLIND_DELETES: what has changed since is looked at again).
 
         A running one is told to stop, one that has ended is gone at once.
         """
-        if pod.owner != message.uid or pod.phase not in (RUNNING, SUCCEEDED, FAILED):
+        if pod.owner != message.uid or pod.phase not in ALIVE | {SUCCEEDED, FAILED}:
             return Step(label, world)
-        if pod.phase is not RUNNING and not self.plan.planted & {BLIND_DELETES, ENDED_PODS_DELETED}:
+        if pod.phase not in ALIVE and not self.plan.planted & {BLIND_DELETES, ENDED_PODS_DELETED}:
             return Step(f"{label}: refused, it has {pod.phase}", world)
         broken = None
-        if pod.phase is not RUNNING:
+        if pod.phase not in ALIVE:
             broken = Broken(
                 RECORD_KEPT, f"{self.plan.of(message.node, message.attempt)} is deleted, and had {pod.phase}"
             )
         if not self._has_reason(world.object, message):
             what = f"{self.plan.of(message.node, message.attempt)} ({pod.phase}) is deleted, and no status says why"
             broken = Broken(REASON_FIRST, what)
-        after = {RUNNING: STOPPING if self.plan.slow_stops else STOPPED, SUCCEEDED: DROPPED, FAILED: STOPPED}[pod.phase]
+        stops = STOPPING if self.plan.slow_stops else STOPPED
+        after = {SUCCEEDED: DROPPED, FAILED: STOPPED}.get(pod.phase, stops)
         if not self.plan.late:  # creates that are under way find the pod there, before it goes
             world = world._replace(flight=tuple(self._hurried(world.flight, message, pod)))
         return Step(label, _put(world, at, pod._replace(phase=after)), broken=broken)
@@ -112,7 +126,7 @@ class Server:
         if not workflow.status.nodes:
             return False
         node = workflow.status.nodes[message.node]
-        return node.attempt > message.attempt or node.state in (FAILED, ABORTED)
+        return node.attempt > message.attempt or node.state in (SUCCEEDED, FAILED, ABORTED)
 
     def _status(self, label: str, world: World, message: Message) -> Step[World]:
         """PATCH of the status, with version and UID; where it is refused, what is there is read."""
@@ -164,15 +178,26 @@ class Server:
                 yield Step(f"{name} is collected with its owner", _put(world, at, Pod()))
             if pod.phase is STOPPING:
                 yield Step(f"{name} has stopped", _put(world, at, pod._replace(phase=STOPPED)))
+            if pod.phase is LINGERS_WELL or pod.phase is LINGERS_BADLY:
+                end = SUCCEEDED if pod.phase is LINGERS_WELL else FAILED
+                yield Step(f"the sidecar of {name} ends", _put(world, at, pod._replace(phase=end)), fault=True)
+            if pod.phase is LEAVING:
+                yield Step(f"{name} succeeds in its grace period", _put(world, at, pod._replace(phase=SUCCEEDED)))
+                yield Step(f"{name} is gone", _put(world, at, pod._replace(phase=VANISHED)))
             if pod.phase is not RUNNING:
                 continue
             for_ever = letter in plan.overdue or workflow.status.ended
             yield Step(f"{name} succeeds", _put(world, at, pod._replace(phase=SUCCEEDED)), fault=for_ever)
             if letter in plan.fails:
                 yield Step(f"{name} fails", _put(world, at, pod._replace(phase=FAILED)), fault=True)
+            if letter in plan.sidecars:
+                well, badly = pod._replace(phase=LINGERS_WELL), pod._replace(phase=LINGERS_BADLY)
+                yield Step(f"{name} succeeds, and its sidecar runs on", _put(world, at, well), fault=True)
+                yield Step(f"{name} fails, and its sidecar runs on", _put(world, at, badly), fault=True)
             if world.left.vanishings:
                 left = world.left._replace(vanishings=world.left.vanishings - 1)
-                gone = _put(world, at, pod._replace(phase=VANISHED))._replace(left=left)
+                leaves = LEAVING if plan.graceful else VANISHED
+                gone = _put(world, at, pod._replace(phase=leaves))._replace(left=left)
                 yield Step(f"{name} is deleted by somebody else", gone, fault=True)
 
     def _people(self, world: World) -> Iterator[Step[World]]:

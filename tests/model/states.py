@@ -13,12 +13,18 @@ ABSENT: Final = "absent"
 RUNNING: Final = "running"
 SUCCEEDED: Final = "succeeded"
 FAILED: Final = "failed"
+LINGERS_WELL: Final = "ended well, but for its sidecar"
+LINGERS_BADLY: Final = "failed, but for its sidecar"
+LEAVING: Final = "being deleted by somebody else"
 STOPPING: Final = "being deleted"
 STOPPED: Final = "stopped"
 VANISHED: Final = "vanished"
 DROPPED: Final = "ended well and deleted"
 
-EXISTING: Final = frozenset({RUNNING, SUCCEEDED, FAILED, STOPPING})
+ALIVE: Final = frozenset({RUNNING, LINGERS_WELL, LINGERS_BADLY})
+"""handlers/tasks/_report.py: is_alive."""
+UNSTOPPED: Final = ALIVE | {LEAVING, STOPPING}
+EXISTING: Final = UNSTOPPED | {SUCCEEDED, FAILED}
 
 # Of a node (handlers/_task.py: its states; workflow/_execution.py: NodePhase). RUNNING, SUCCEEDED and FAILED as above.
 NOT_STARTED: Final = "not started"
@@ -57,13 +63,16 @@ class Pod(NamedTuple):
 
 
 class Node(NamedTuple):
-    """One node of an execution. `looks` is the timer of UNSEEN, which no status has."""
+    """One node of an execution. `looks` is the timer of UNSEEN, which no status has. `stopping`: it is WAITING for the
+    pod of the attempt before to stop.
+    """
 
     state: str = NOT_STARTED
     attempt: int = 0
     system: int = 0
     started: bool = False
     looks: bool = False
+    stopping: bool = False
 
 
 class Status(NamedTuple):
