@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from propeller.errors import Denied, Malformed, PropellerError, TooLarge, WebhookUnavailable
-from propeller.kube import NAMESPACES, PODS, Client, Raw, Resource
+from propeller.config import Checkpoint, Settings
+from propeller.config import Storage as StorageSettings
+from propeller.controller import WorkflowController
+from propeller.errors import Denied, Malformed, NotFound, PropellerError, TooLarge, WebhookUnavailable
+from propeller.kube import FLYTE_WORKFLOWS, NAMESPACES, PODS, Client, Raw, Resource
+from propeller.storage import MemoryStore, Storage
+from tests.contract.custom_resources import install_flyte_workflows
 from tests.servers import NOBODY_TOKEN, Face, HttpFace
+from tests.unit.workflow.drive import TASK, graph, task
 
+WORKFLOWS = FLYTE_WORKFLOWS.typed(Raw)
 RAW_PODS = PODS.typed(Raw)
 LIMIT_RANGES: Resource[Raw] = Resource(group="", kind="LimitRange", plural="limitranges", type=dict)
 
@@ -132,3 +140,61 @@ async def test_a_webhook_that_is_down_is_unavailable(real_server: HttpFace) -> N
     finally:
         await real_server.client.delete(WEBHOOKS, name)
     assert "failed calling webhook" in str(error)
+
+
+async def test_a_workflow_waits_for_a_policy_that_forbids_its_pods_and_goes_on_without_it(
+    real_server: HttpFace,
+) -> None:
+    """What was reported: seven seconds of denials ended every workflow."""
+    client, namespace = real_server.client, real_server.namespace
+    await install_flyte_workflows(client)
+    name = f"{namespace}-forbids"
+    only_here = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+    rules = {"resourceRules": [RULES], "namespaceSelector": only_here}
+    forbids = {"expression": "false", "message": "no pods today"}
+    spec = {"failurePolicy": "Fail", "matchConstraints": rules, "validations": [forbids]}
+    await client.create(POLICIES, {"metadata": {"name": name}, "spec": spec})
+    binding = {"metadata": {"name": name}, "spec": {"policyName": name, "validationActions": ["Deny"]}}
+    await client.create(POLICY_BINDINGS, binding)
+    await denied_soon(real_server, Denied)
+    settings = Settings(checkpoint=Checkpoint(max_lag=0.2), storage=StorageSettings(metadata_prefix="memory://m"))
+    async with (
+        Storage(settings.storage, stores={"memory": MemoryStore()}) as storage,
+        real_server.connect() as own,
+        WorkflowController(own, storage, settings, namespace=namespace).running(),
+    ):
+        made = {"metadata": {"name": "w"}, "spec": graph(task("a")), "tasks": {"t": TASK}}
+        await client.create(WORKFLOWS, made, namespace)
+
+        async def status() -> Raw:
+            found: Raw = (await client.get(WORKFLOWS, "w", namespace)).get("status", {})
+            return found
+
+        await _until(status, lambda found: (found.get("waits") or [{}])[0].get("tries", 0) >= 4)
+        waits = (await status())["waits"][0]
+        assert (waits["node"], "no pods today" in waits["reason"]) == ("a", True)
+        await client.delete(POLICY_BINDINGS, name)
+        await client.delete(POLICIES, name)
+        report = {"status": {"phase": "Succeeded"}}
+        await _insist(lambda: client.patch(RAW_PODS, "w-a-0", namespace, body=report, subresource="status"))
+        await _until(status, lambda found: found.get("state") == "Succeeded")
+        assert (await status()).get("waits") is None
+
+
+async def _until(read: Callable[[], Awaitable[Raw]], holds: Callable[[Raw], bool]) -> None:
+    for _ in range(600):
+        if holds(found := await read()):
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(found)
+
+
+async def _insist(call: Callable[[], Awaitable[Any]]) -> None:
+    """What is not there yet comes."""
+    for _ in range(600):
+        try:
+            await call()
+            return
+        except NotFound:
+            await asyncio.sleep(0.1)
+    raise AssertionError("it does not come")
