@@ -208,12 +208,20 @@ class TaskResources(msgspec.Struct, frozen=True, rename="pascal"):
     limits: Quantities = Quantities()
 
 
+class PluginOverride(msgspec.Struct, frozen=True, rename="pascal"):
+    """The plugins that a task type is to be run by; `missing_plugin_behavior` is admin.PluginOverride's, FAIL is 0."""
+
+    plugin_ids: tuple[str, ...] | None = msgspec.field(default=None, name="PluginIDs")
+    missing_plugin_behavior: int | str = 0
+
+
 class ExecutionConfig(msgspec.Struct, frozen=True, rename="pascal"):
     max_parallelism: int = 0
     interruptible: bool | None = None
     environment_variables: dict[str, str] | None = None
     task_resources: TaskResources = TaskResources()
     recovery_execution: ExecutionIdentity | None = None
+    task_plugin_impls: dict[str, PluginOverride] | None = None
 
 
 class NodeDefaults(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from propeller.errors import Invalid
 from propeller.handlers.tasks._environment import environment
 from propeller.handlers.tasks._metadata import PRIMARY_CONTAINER, metadata
 from propeller.handlers.tasks._places import template_values
@@ -22,6 +23,9 @@ from propeller.handlers.tasks._template import render
 from propeller.wire import ByName
 from propeller.workflow import NodeView, TaskResources
 
+_PLUGINS = frozenset({"container", "pod", "sidecar"})
+"""Ids under which Flyte registers the plugin that makes pods."""
+
 _CONTAINER_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -31,6 +35,7 @@ def build_pod(node: NodeView, attempt: int, inputs: ByName, settings: PodSetting
     """
     name = node.execution.pod_name(node.number, attempt)
     shape = node.graph.plan.of_task(node.spec.task, shape_of)
+    _check_plugin(node)
     primary = shape.primary or (name if _CONTAINER_NAME.fullmatch(name) else "primary")
     values = template_values(node, attempt, settings, shape.names)
     variables = environment(node, attempt, shape, settings)
@@ -59,6 +64,24 @@ def build_pod(node: NodeView, attempt: int, inputs: ByName, settings: PodSetting
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": described, "spec": spec}
     check_pod(pod, account, settings.policy)
     return pod
+
+
+def _check_plugin(node: NodeView) -> None:
+    """Pods are made by Flyte's pod plugin alone: refuse a task whose execution insists on another
+    (flytepropeller's task handler, ResolvePlugin).
+    """
+    impls = node.execution.info.spec.execution_config.task_plugin_impls
+    if not impls:
+        return
+    task = node.graph.plan.task(node.spec.task)
+    override = impls.get(task.type)
+    if override is None or not override.plugin_ids or override.missing_plugin_behavior not in {0, "FAIL"}:
+        return
+    if _PLUGINS.isdisjoint(override.plugin_ids):
+        raise Invalid(
+            f"executionConfig.TaskPluginImpls asks for plugin {' or '.join(override.plugin_ids)} for task "
+            f"{task.id.name} of type {task.type!r}: other task plugins are not supported yet; see docs/differences.md"
+        )
 
 
 def _resources(container: ContainerShape, node: NodeView) -> Requirements:

@@ -292,6 +292,27 @@ def test_the_service_account_is_the_executions(spec: dict[str, Any], expected: s
     assert pod_of(container_task(), spec=spec_of(**spec))["spec"].get("serviceAccountName") == expected
 
 
+@pytest.mark.parametrize(
+    ("override", "runs"),
+    [
+        ({"PluginIDs": ["special"], "MissingPluginBehavior": 0}, False),
+        ({"PluginIDs": ["special"], "MissingPluginBehavior": "FAIL"}, False),
+        ({"PluginIDs": ["special"]}, False),
+        ({"PluginIDs": ["special"], "MissingPluginBehavior": 1}, True),
+        ({"PluginIDs": ["special", "container"], "MissingPluginBehavior": 0}, True),
+        ({"PluginIDs": None, "MissingPluginBehavior": 0}, True),
+    ],
+)
+def test_a_task_whose_execution_insists_on_another_plugin_is_refused(override: dict[str, Any], runs: bool) -> None:
+    spec = spec_of(executionConfig={"TaskPluginImpls": {"python-task": override}})
+    if runs:
+        pod_of(container_task(), spec=spec)
+        return
+    with pytest.raises(Invalid, match="TaskPluginImpls asks for plugin special"):
+        pod_of(container_task(), spec=spec)
+    pod_of(container_task() | {"type": "other"}, spec=spec)
+
+
 def test_the_identity_that_an_execution_runs_as_is_a_label() -> None:
     for run_as, identity in (("run_as", "execution_identity"), ("runAs", "executionIdentity")):
         spec = spec_of(securityContext={run_as: {identity: "Ann@example.org"}})
