@@ -27,6 +27,7 @@ from propeller.workflow import (
     State,
     Step,
     StepFunction,
+    Stopped,
     StopPod,
     TimeIsUp,
     _decide,
@@ -121,6 +122,15 @@ def _pods_are_stopped_before_a_status_has_the_reason() -> AbstractContextManager
         return carry_out(self, live, decision)
 
     return mock.patch.object(_controller.WorkflowController, "_carry_out", hasty)
+
+
+def _a_stop_is_taken_for_having_stopped() -> AbstractContextManager[Any]:
+    told = _decide._Round._told
+
+    def hasty(self: Any, node: int, fact: Stopped) -> None:
+        told(self, node, Stopped(fact.attempt))
+
+    return mock.patch.object(_decide._Round, "_told", hasty)
 
 
 def _pods_that_have_ended_are_deleted() -> AbstractContextManager[Any]:
@@ -234,6 +244,7 @@ MUTATIONS: Mapping[str, Mutation] = {
         _pods_of_an_earlier_namesake_are_news,
         _pods_that_still_run_are_left_at_the_end,
         _pods_are_stopped_before_a_status_has_the_reason,
+        _a_stop_is_taken_for_having_stopped,
         _pods_that_have_ended_are_deleted,
         _places_of_what_ran_before_a_restart_are_given_away,
         _that_a_pod_runs_is_news_though_nobody_follows_it,

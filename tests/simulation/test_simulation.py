@@ -15,6 +15,7 @@ FOUND_BY = {
     "a fact is lost after a failed write": 214,
     "a launch whose answer is lost is another attempt": 202,
     "a pod that is gone has succeeded": 645,
+    "a stop is taken for having stopped": 207,
     "an adopted pod that is missing is waited for": 252,
     "any number is an attempt": 200,
     "anybodys pod is ours": 243,

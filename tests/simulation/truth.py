@@ -40,6 +40,8 @@ class PodRecord:
     live: bool = True
     came_to_its_end: bool = False
     """The one that its script has."""
+    stopped: bool = False
+    """Whether it has a terminal phase, or is gone: one that is told to stop takes its time."""
     unseen_end: bool = False
     """Whether it went without a trace, or was deleted."""
 
@@ -95,6 +97,7 @@ class Truth:
             case "DELETE", [*_, "pods", name]:
                 self.story.tell(f"{who}: deletes pod {name}")
                 self._pod_deleted(name)
+                self._pod_gone(who, orjson.loads(response.body))
             case "DELETE", [*_, "flyteworkflows", name] if who != "world":
                 self.story.tell(f"{who}: collects {name}")
                 self._workflow_collected(name)
@@ -131,6 +134,8 @@ class Truth:
         for earlier in workflow.pods:
             if earlier.node == node and earlier.attempt == attempt and not earlier.unseen_end:
                 self.story.broken(f"{where} is run twice")
+            if earlier.node == node and earlier.attempt != attempt and not earlier.stopped and not self.overlap:
+                self.story.broken(f"{where} runs beside attempt {earlier.attempt}, which has not stopped")
         expected = workflow.prediction.tasks.get(node)
         if expected is None:
             self.story.broken(f"{where} should never run")
@@ -154,14 +159,22 @@ class Truth:
     def _pod_reported(self, pod: dict[str, Any]) -> None:
         phase = pod["status"].get("phase")
         found = self.pods.get(pod["metadata"]["uid"])
-        if phase in {"Succeeded", "Failed"} and found is not None and found[1].live:
-            self.run_ended(pod["metadata"]["uid"])
+        if phase in {"Succeeded", "Failed"} and found is not None:
+            found[1].stopped = True
+            if found[1].live:
+                self.run_ended(pod["metadata"]["uid"])
 
     def _pod_deleted(self, name: str) -> None:
         for _, record in self.pods.values():
             if record.name == name and record.live:
                 record.live = False
                 record.unseen_end = True
+
+    def _pod_gone(self, who: str, answer: dict[str, Any]) -> None:
+        """The kubelet removes a pod when it has stopped; one that is on no machine yet goes at once."""
+        found = self.pods.get(answer.get("metadata", {}).get("uid", ""))
+        if found is not None and (who == "kubelet" or not answer.get("spec", {}).get("nodeName")):
+            found[1].stopped = True
 
     def script(self, uid: str) -> tuple[Expected, Outcome] | None:
         """What the run of a pod must find and comes to; None for a pod that should not be."""

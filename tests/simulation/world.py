@@ -124,6 +124,7 @@ class _World:
             controller=ControllerSettings(
                 ttl=random.Random(f"ttl {self.seed}").choice((0.0, 0.0, 0.0, 60.0, 600.0)),
                 idle=random.Random(f"idle {self.seed}").choice((0.0, 1.0, 20.0, 300.0)),
+                stop_margin=600.0,  # clocks that jump do not make up for it
                 effects_at_once=rng.choice((2, 8, 64)),
             ),
             informers=Informers(watch_timeout=rng.choice((5.0, 60.0, 300.0)), progress_deadline=90.0),
