@@ -8,6 +8,7 @@ Guarantees
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import msgspec
@@ -15,12 +16,14 @@ import msgspec
 from propeller.clock import Clock, rfc3339
 from propeller.config import Checkpoint
 from propeller.controller._finalizers import kept
-from propeller.controller._resource import WORKFLOWS, FlyteWorkflow, mark_of
+from propeller.controller._resource import HEADS, WORKFLOWS, FlyteWorkflow
 from propeller.errors import Conflict, NotFound, PropellerError, TooLarge
 from propeller.kube import Client, ObjectMeta, PatchKind
 from propeller.status import MESSAGE_CHARACTERS, SHORT_MESSAGE_CHARACTERS, encode_status, error_of
 from propeller.storage import Storage
 from propeller.workflow import Execution, Failure, WorkflowPhase
+
+_log = logging.getLogger(__name__)
 
 TERMINATED = {"termination-status": "terminated"}
 """FlytePropeller's label of ended workflows; set where the status is no subresource, in the same write."""
@@ -77,9 +80,12 @@ class Checkpointer:
         shortened = False
         for _ in range(CONFLICTS_LOOKED_INTO):
             try:
-                return Written(await self._patch(execution, status, version, finalizers), status)
+                written = await self._patch(execution, status, version, finalizers)
+                if written.resource_version != version or not await self.look_for_subresource():
+                    return Written(written, status)
             except NotFound as error:
-                raise Gone(f"{execution.key} was deleted") from error
+                if not await self.look_for_subresource():
+                    raise Gone(f"{execution.key} was deleted") from error
             except TooLarge:
                 if shortened:
                     raise
@@ -113,22 +119,45 @@ class Checkpointer:
     async def _reject(
         self, workflow: FlyteWorkflow, failure: Failure, version: str, phase: WorkflowPhase, characters: int
     ) -> None:
+        try:
+            await self._patch_rejected(workflow, failure, version, phase, characters)
+        except NotFound as error:
+            if not await self.look_for_subresource():
+                raise Gone(f"{workflow.key} was deleted") from error
+            await self._patch_rejected(workflow, failure, version, phase, characters)
+
+    async def _patch_rejected(
+        self, workflow: FlyteWorkflow, failure: Failure, version: str, phase: WorkflowPhase, characters: int
+    ) -> None:
         now = rfc3339(self._clock.now())
         status = {"phase": int(phase), "state": phase.name.title(), "stoppedAt": now, "lastUpdatedAt": now}
+        await self._client.patch(
+            WRITTEN,
+            workflow.metadata.name,
+            workflow.metadata.namespace,
+            body={
+                "metadata": {"resourceVersion": version, "uid": workflow.metadata.uid},
+                "status": status | error_of(failure, characters),
+            },
+            kind=PatchKind.MERGE,
+            subresource=self._subresource,
+        )
+
+    async def look_for_subresource(self) -> bool:
+        """Ask the server again whether the resource type has a status subresource; returns whether that has changed.
+
+        The type may have been created anew since, or edited: a write to a subresource that is gone is answered with
+        404, and a status written to the main resource beside a subresource is dropped without a word.
+        """
         try:
-            await self._client.patch(
-                WRITTEN,
-                workflow.metadata.name,
-                workflow.metadata.namespace,
-                body={
-                    "metadata": {"resourceVersion": version, "uid": workflow.metadata.uid},
-                    "status": status | error_of(failure, characters),
-                },
-                kind=PatchKind.MERGE,
-                subresource=self._subresource,
-            )
-        except NotFound as error:
-            raise Gone(f"{workflow.key} was deleted") from error
+            found = "status" if await self._client.has_subresource(WORKFLOWS, "status") else ""
+        except NotFound:
+            return False  # the type itself is gone
+        if found == self._subresource:
+            return False
+        _log.warning("flyteworkflows now %s a status subresource", "have" if found else "do not have")
+        self._subresource = found
+        return True
 
     async def _patch(
         self, execution: Execution, status: dict[str, Any], version: str, finalizers: tuple[str, ...]
@@ -151,12 +180,12 @@ class Checkpointer:
 
     async def _metadata_now(self, execution: Execution, mark_before: str) -> ObjectMeta:
         try:
-            current = await self._client.get(WORKFLOWS, execution.info.name, execution.info.namespace)
+            current = await self._client.get(HEADS, execution.info.name, execution.info.namespace)
         except NotFound as error:
             raise Gone(f"{execution.key} was deleted") from error
         if current.metadata.uid != execution.info.uid:
             raise Gone(f"{execution.key} is another object of the same name now")
-        if mark_of(current.status) != mark_before:
+        if current.mark != mark_before:
             raise Foreign(
                 f"the status of {execution.key} was written by somebody else", current.metadata.resource_version
             )

@@ -26,7 +26,7 @@ import functools
 import logging
 import math
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from propeller.clock import SYSTEM_CLOCK, Clock
@@ -35,7 +35,7 @@ from propeller.controller._checkpoint import TERMINATED, Checkpointer, Foreign, 
 from propeller.controller._finalizers import is_held, next_stop, release
 from propeller.controller._live import Fence, Live, Stage
 from propeller.controller._loading import Loader, owed_stops, prove
-from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
+from propeller.controller._resource import HEADS, WORKFLOWS, FlyteWorkflow, Head
 from propeller.controller._waiting import Waiting
 from propeller.errors import (
     Conflict,
@@ -96,6 +96,11 @@ UNHURRIED = 0.1
 tell by then, and one round hears it all.
 """
 
+LOOK_SECONDS = 10.0
+"""Seconds until the server is asked for an object whose version the cache lacks. Caches lag by milliseconds: one
+that lacks it for so long may wait for a version that a restore, or a new resource type, has taken away.
+"""
+
 Observer = Callable[[Execution], None]
 """Told after each round that changed an execution: synchronous and quick."""
 
@@ -125,6 +130,7 @@ class WorkflowController:
             WORKFLOWS,
             namespace=namespace,
             transform=self._loader.transform,
+            salvage=self._loader.salvage,
             settings=settings.informers,
             clock=clock,
         )
@@ -155,12 +161,18 @@ class WorkflowController:
         """Executions that have left memory until there is news of them."""
         self._foreign: dict[str, Fence] = {}
         self._waiting = Waiting()
+        self._next_looks: dict[str, float] = {}
+        """By key, epoch seconds when the server is asked whether what the cache is waited for will come."""
+        self._drops: dict[str, int] = {}
+        """By key, how often an execution was dropped for a write that was refused, since the last that was not."""
         self._failures: dict[str, int] = {}
         """Of effects that are not a node's, in a row; the queue counts those of rounds."""
         self._causes = Causes(_log)
         self._queue: WorkQueue[str] = WorkQueue(settings.queue)
         metrics = metrics or Metrics()
         metrics.watch_queue(NAME, self._queue.depths)
+        self._workflows.subscribe_undecodable(metrics.undecodable_of(WORKFLOWS.kind))
+        self._pods.subscribe_undecodable(metrics.undecodable_of(PODS.kind))
         metrics.watch_not_understood(NAME, lambda: self._waiting.count)
         self._rounds = Controller(
             self._queue, self._round, settings.queue, name=NAME, on_round=metrics.rounds_of(NAME), clock=clock
@@ -182,6 +194,8 @@ class WorkflowController:
             await self._pods.synced(self._settings.client.deadline)
             self._pods.subscribe(self._pod_changed)
             self._workflows.subscribe(self._workflow_changed)
+            for informer in (self._pods, self._workflows):
+                informer.subscribe_restores(self._start_over)
             await self._workflows.synced(self._settings.client.deadline)
             async with self._effects, asyncio.TaskGroup() as group:
                 rounds = group.create_task(self._rounds.run(), name="rounds")
@@ -235,6 +249,18 @@ class WorkflowController:
             return  # it waits, as it should: every pod says so two or three times
         self._tell(live, node, seen)
 
+    def _start_over(self) -> None:
+        """The server was restored from an older copy: what was written since is void, and what it has now is what a
+        new process would find.
+        """
+        keys = {*self._live, *self._resting, *self._foreign}
+        _log.warning("the server was restored from an older copy: %d executions are loaded again", len(keys))
+        for live in tuple(self._live.values()):
+            self._forget(live)
+        self._foreign.clear()
+        for key in keys:
+            self._queue.add(key)
+
     def _tell(self, live: Live, node: int, *facts: Fact) -> None:
         """A round is to hear of these."""
         live.inbox.extend((node, fact) for fact in facts)
@@ -254,6 +280,8 @@ class WorkflowController:
             live = None
         if workflow is None:
             self._foreign.pop(key, None)
+            self._next_looks.pop(key, None)
+            self._drops.pop(key, None)
             self._waiting.end(key)
             self._failures.pop(key, None)
             self._resting.discard(key)
@@ -265,7 +293,8 @@ class WorkflowController:
                 self._loader.forget(workflow.metadata.uid)
                 return self._after_the_end(workflow)
             if not self._is_current(workflow):
-                return Result()
+                fence = self._foreign[key]
+                return self._look_after_a_while(key, lambda: self._look_at_fence(key, fence))
             if (left := self._waiting.left(key, workflow.metadata, self._clock.now())) > 0:
                 return Result(requeue_after=left)
             live = self._begin_loading(workflow)
@@ -322,8 +351,51 @@ class WorkflowController:
         if workflow.phase.ended:
             self._forget(live)
             self._loader.forget(live.uid)
+            self._next_looks.pop(live.key, None)
+            self._drops.pop(live.key, None)
             return self._after_the_end(workflow)
-        return Result()
+        return self._look_after_a_while(live.key, lambda: self._look_at_end(live))
+
+    def _look_after_a_while(self, key: str, look: Callable[[], Awaitable[None]]) -> Result:
+        """The cache is behind: its next event leads to a round. If none comes in time, ask the server with `look`."""
+        now = self._clock.now()
+        due = self._next_looks.setdefault(key, now + LOOK_SECONDS)
+        if now >= due or due > now + LOOK_SECONDS:  # or the clock was set back
+            self._next_looks[key] = due = now + LOOK_SECONDS
+            self._effects.submit(key, look)
+        return Result(requeue_after=due - now)
+
+    async def _look_at_fence(self, key: str, fence: Fence) -> None:
+        """Whether the version that the cache has to reach can still come."""
+        head = await self._head(key)
+        lost = head is not None and (head.metadata.uid != fence.uid or fence.holds(head.metadata))
+        if lost and self._foreign.get(key) == fence:
+            _log.warning(
+                "%s: the server does not have version %s any more: it goes on from what is there", key, fence.version
+            )
+            del self._foreign[key]
+            self._queue.add(key)
+
+    async def _look_at_end(self, live: Live) -> None:
+        """Whether the end that was written is what the server has."""
+        head = await self._head(live.key)
+        if head is None or self._live.get(live.key) is not live or head.metadata.uid != live.uid:
+            return
+        if head.mark != live.mark:
+            _log.warning("%s: its end was written, and the server does not have it: it is loaded again", live.key)
+            await self._checkpointer.look_for_subresource()
+            self._forget(live)
+            self._foreign[live.key] = Fence(live.uid, head.metadata.resource_version)
+            self._queue.add(live.key)
+
+    async def _head(self, key: str) -> Head | None:
+        namespace, _, name = key.partition("/")
+        try:
+            return await self._client.get(HEADS, name, namespace)
+        except PropellerError as error:
+            if not isinstance(error, NotFound):  # else the cache will hear of it
+                self._causes.report(error, "%s: it could not be looked at, trying again", key)
+            return None
 
     def _after_the_end(self, workflow: FlyteWorkflow) -> Result:
         """Stop what an ended execution has left running, release it from Flyte's finalizers, and collect it when its
@@ -409,9 +481,12 @@ class WorkflowController:
     def _is_current(self, workflow: FlyteWorkflow) -> bool:
         """Whether the cache has what a foreign hand wrote: before that, to load would be to conflict again."""
         fence = self._foreign.get(workflow.key)
-        if fence is not None and fence.holds(workflow.metadata):
+        if fence is None:
+            return True
+        if fence.holds(workflow.metadata) and not self._workflows.has_reached(fence.version):
             return False
-        self._foreign.pop(workflow.key, None)
+        del self._foreign[workflow.key]
+        self._next_looks.pop(workflow.key, None)
         return True
 
     # act
@@ -548,12 +623,17 @@ class WorkflowController:
             self._forget(live)
             if isinstance(error, Foreign):
                 self._foreign[live.key] = Fence(live.uid, error.version)
+            drops = self._drops[live.key] = self._drops.get(live.key, 0) + 1
+            if drops > 1 or isinstance(error, Gone):  # a server that says so again and again is asked with pauses
+                self._queue.add_after(live.key, backoff(self._settings.queue, drops, random.uniform))
+                return
         except PropellerError as error:
             live.dirty_since = since
             live.deferred = deferred + live.deferred
             self._put_off_writing(live, error)
         else:
             live.write_failures = 0
+            self._drops.pop(live.key, None)
             before = live.offloaded_to
             live.note(written.metadata, written.status)
             if before != live.offloaded_to and is_own_snapshot(before, execution.info.directory):

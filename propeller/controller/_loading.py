@@ -10,11 +10,13 @@ import logging
 from collections.abc import Collection, Iterable
 from weakref import WeakValueDictionary
 
+import msgspec
 from flyteidl.core import literals_pb2
 
 from propeller.controller._damaged import why_not_again
 from propeller.controller._offloaded import closure_of_message
 from propeller.controller._resource import (
+    CLOSURES,
     WORKFLOWS,
     FlyteWorkflow,
     closure_of,
@@ -28,7 +30,7 @@ from propeller.controller._takeover import take_over_of
 from propeller.errors import CorruptBlob, Invalid, MissingBlob, NotFound, NotUnderstood, PropellerError
 from propeller.handlers import at_once, plan_of_futures
 from propeller.handlers.tasks import claim_of, has_ended, is_alive, proven_by
-from propeller.kube import Client, Pod
+from propeller.kube import Client, Pod, Undecodable
 from propeller.status import decode_status, is_flytes, rebuild
 from propeller.storage import Storage, apart, open_literals
 from propeller.wire import Literals
@@ -119,19 +121,35 @@ class Loader:
         self._anywhere = anywhere
         self._plans: WeakValueDictionary[str, Plan] = WeakValueDictionary()
         self._closures: dict[str, bytes] = {}
+        self._malformed: dict[str, str] = {}
+        """By uid, the wrong fields of objects that could never be decoded."""
         self._loaded: set[str] = set()
         self._kept: dict[str, Plan] = {}
 
     def transform(self, workflow: FlyteWorkflow) -> FlyteWorkflow:
         """For the informer: set the closure aside until its execution is loaded, and keep the rest."""
         uid = workflow.metadata.uid
+        self._malformed.pop(uid, None)
         if not workflow.phase.ended and uid not in self._loaded:
             self._closures[uid] = closure_of(workflow)
         return without_closure(workflow)
 
+    def salvage(self, found: Undecodable[FlyteWorkflow], last: FlyteWorkflow | None) -> FlyteWorkflow | None:
+        """For the informer: of an object that cannot be decoded, its last good state under its present metadata and
+        status. One that has none, `load` rejects with the fields that are wrong.
+        """
+        rest, uid = found.rest, found.metadata.uid
+        if rest is None:
+            return None
+        if last is None or uid in self._malformed:
+            self._malformed[uid] = found.error
+            return without_closure(rest)
+        return msgspec.structs.replace(last, metadata=found.metadata, status=rest.status or last.status)
+
     def forget(self, uid: str) -> None:
         """The object is gone or ended: nobody will ask for its closure."""
         self._closures.pop(uid, None)
+        self._malformed.pop(uid, None)
         self._loaded.discard(uid)
         self._kept.pop(uid, None)
 
@@ -146,6 +164,8 @@ class Loader:
         StorageError, and NotFound or Unavailable where the object has to be read again and is not there.
         """
         uid = workflow.metadata.uid
+        if error := self._malformed.get(uid):
+            raise Invalid(f"the resource is malformed: {error}")
         plan = self._kept.get(uid) or await self._plan(workflow, self._closures.get(uid) or await self._fetch(workflow))
         execution, new = await self._execution(workflow, plan, now, pods)
         self._closures.pop(uid, None)
@@ -158,7 +178,7 @@ class Loader:
         it cannot run: `load` says why.
         """
         closure = self._closures.get(workflow.metadata.uid, b"")
-        if not 0 < len(closure) <= INLINE_BYTES or not _is_whole(workflow):
+        if not 0 < len(closure) <= INLINE_BYTES or not _is_whole(workflow) or workflow.metadata.uid in self._malformed:
             return None
         try:
             return at_once(self.load(workflow, now))
@@ -171,7 +191,7 @@ class Loader:
 
     async def _fetch(self, workflow: FlyteWorkflow) -> bytes:
         """The closure of an execution that was loaded before, and has to be again. Raises NotFound, Unavailable."""
-        whole = await self._client.get(WORKFLOWS, workflow.metadata.name, workflow.metadata.namespace)
+        whole = await self._client.get(CLOSURES, workflow.metadata.name, workflow.metadata.namespace)
         if whole.metadata.uid != workflow.metadata.uid:
             raise NotFound(f"{workflow.key} is another object of the same name now", status=404)
         return closure_of(whole)

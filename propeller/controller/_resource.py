@@ -10,14 +10,14 @@ from typing import Any
 import msgspec
 import orjson
 from flyteidl.core import literals_pb2
-from google.protobuf import json_format
 
 from propeller.clock import parse_rfc3339
+from propeller.decoding import read
 from propeller.errors import Invalid, NotUnderstood
-from propeller.kube import FLYTE_WORKFLOWS, ObjectMeta, Resource
+from propeller.kube import FLYTE_WORKFLOWS, KubeObject, ObjectMeta, Resource
 from propeller.storage import require_names
 from propeller.wire import Literals
-from propeller.workflow import ExecutionInfo, ExecutionSpec, WorkflowPhase, check_execution
+from propeller.workflow import ExecutionInfo, ExecutionSpec, WorkflowPhase, check_execution, parse_message
 
 EMPTY = msgspec.Raw(b"")
 MAX_INPUT_OBJECTS = 200_000
@@ -62,7 +62,31 @@ class FlyteWorkflow(ExecutionSpec, frozen=True, rename="camel", kw_only=True):
 WORKFLOWS: Resource[FlyteWorkflow] = FLYTE_WORKFLOWS.typed(FlyteWorkflow)
 
 
-def closure_of(workflow: FlyteWorkflow) -> bytes:
+class Head(KubeObject, frozen=True, rename="camel"):
+    """The object's metadata and status, readable whatever somebody has written into its other fields."""
+
+    status: msgspec.Raw = EMPTY
+
+    @property
+    def mark(self) -> str:
+        return mark_of(read(dict[str, Any], bytes(self.status)).value or {})
+
+
+HEADS: Resource[Head] = FLYTE_WORKFLOWS.typed(Head)
+
+
+class Closure(KubeObject, frozen=True, rename="camel"):
+    """The object's static part, readable whatever somebody has written into its other fields."""
+
+    spec: msgspec.Raw = EMPTY
+    tasks: msgspec.Raw = EMPTY
+    sub_workflows: msgspec.Raw = EMPTY
+
+
+CLOSURES: Resource[Closure] = FLYTE_WORKFLOWS.typed(Closure)
+
+
+def closure_of(workflow: FlyteWorkflow | Closure) -> bytes:
     """The static part as one JSON document, for `parse_plan`."""
     parts = {b"spec": workflow.spec, b"tasks": workflow.tasks, b"subWorkflows": workflow.sub_workflows}
     members = (b'"%s":%s' % (name, bytes(raw)) for name, raw in parts.items() if bytes(raw))
@@ -150,8 +174,5 @@ def inline_inputs(workflow: FlyteWorkflow) -> literals_pb2.LiteralMap:
                 f"inputs of {workflow.key} hold {objects} objects, and may hold {MAX_INPUT_OBJECTS}: store them, and "
                 "name the place in offloadedInputs"
             )
-        try:
-            json_format.Parse(bytes(workflow.inputs), inputs, ignore_unknown_fields=True)
-        except json_format.ParseError as error:
-            raise Invalid(f"inputs of {workflow.key} are malformed: {error}") from error
+        parse_message(bytes(workflow.inputs), inputs, "inputs")
     return inputs

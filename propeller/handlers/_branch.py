@@ -11,7 +11,7 @@ from google.protobuf import json_format
 
 from propeller.errors import Invalid
 from propeller.wire import ByName
-from propeller.workflow import Chosen, EffectFailed, Failure, NodeView
+from propeller.workflow import Chosen, EffectFailed, Failure, NodeView, parse_message
 
 _OPERATORS = condition_pb2.ComparisonExpression.Operator
 
@@ -57,6 +57,7 @@ def _expression(raw: bytes) -> condition_pb2.BooleanExpression:
     try:
         return json_format.Parse(raw, condition_pb2.BooleanExpression())
     except json_format.ParseError as error:
+        parse_message(raw, condition_pb2.BooleanExpression(), "condition")  # names a field of another type
         raise Invalid(f"a branch's condition is malformed: {error}") from error
 
 

@@ -57,6 +57,12 @@ class Metrics:
             registry=self.registry,
             buckets=_LAG_BUCKETS,
         )
+        self._undecodable = Counter(
+            "propeller_undecodable_objects",
+            "Objects that the API server sent and that could not be decoded, each time they came.",
+            ["kind"],
+            registry=self.registry,
+        )
         self._leading = _Gauges("propeller_leading", "1 while this process holds the lease.", "lease")
         self._waiting = _Gauges(
             "propeller_queue_waiting", "Keys that wait for a round now, by tenant.", "tenant", "queue"
@@ -89,6 +95,11 @@ class Metrics:
     def watch_not_understood(self, controller: str, count: Callable[[], int]) -> None:
         """Report of how many objects the state is left as it is, for another version."""
         self._not_understood.read(lambda: [((controller,), float(count()))])
+
+    def undecodable_of(self, kind: str) -> Callable[[object], None]:
+        """Returns what to call with each object of `kind` that could not be decoded."""
+        counter = self._undecodable.labels(kind)
+        return lambda found: counter.inc()
 
     def watch_lease(self, lease: str, leading: Callable[[], bool]) -> None:
         """Report whether this process holds `lease`."""

@@ -56,6 +56,7 @@ from propeller.workflow._facts import (
     TimeIsUp,
 )
 from propeller.workflow._limits import check_execution, parse_duration
+from propeller.workflow._messages import parse_message
 from propeller.workflow._names import (
     HASHED_LENGTH,
     UNIQUE_ID_LENGTH,
@@ -164,6 +165,7 @@ __all__ = [
     "fixed_length_id",
     "label_value",
     "parse_duration",
+    "parse_message",
     "parse_plan",
     "pod_name",
     "resume",

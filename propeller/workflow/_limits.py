@@ -71,7 +71,7 @@ def check_names(nodes: Sequence[NodeSpec], case_of: Mapping[int, int], where: st
         if other == number or (number in case_of and case_of[number] == case_of.get(other)):
             continue
         raise Invalid(
-            f"{where}.nodes[{nodes[other].id!r}] and nodes[{node.id!r}]: their pods would have the same name, with "
+            f"{where}.nodes.{nodes[other].id} and nodes.{node.id}: their pods would have the same name, with "
             f"{name!r} in it: rename one of them"
         )
 

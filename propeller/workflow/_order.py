@@ -21,7 +21,7 @@ def branches_of_cases(nodes: Sequence[NodeSpec], numbers: Mapping[str, int], whe
     found: dict[int, int] = {}
     for number, node in enumerate(nodes):
         for target in dict.fromkeys(node.branch.targets) if node.branch is not None else ():
-            at = f"{where}.nodes[{node.id!r}].branch"
+            at = f"{where}.nodes.{node.id}.branch"
             if target not in numbers:
                 raise Invalid(f"{at} leads to {target!r}, which is not a node")
             if target == END_NODE:
@@ -44,7 +44,7 @@ def check_order(graph: Graph, where: str) -> None:
         if graph.downstream[case]:
             after = graph.nodes[graph.downstream[case][0]].id
             raise Invalid(
-                f"{where}.edges.upstream[{after!r}] names {graph.nodes[case].id!r}, a case that may be skipped: "
+                f"{where}.edges.upstream.{after} names {graph.nodes[case].id!r}, a case that may be skipped: "
                 f"wait for its branch {graph.nodes[branch].id!r} instead"
             )
 

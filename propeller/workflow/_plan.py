@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from flyteidl.core import literals_pb2, tasks_pb2
-from google.protobuf import json_format
 
+from propeller.decoding import UNDECODABLE, read
 from propeller.errors import Invalid
 from propeller.workflow._limits import check_names, check_node
+from propeller.workflow._messages import parse_message
 from propeller.workflow._order import branches_of_cases, check_order
 from propeller.workflow._spec import (
     EMPTY_OBJECT,
@@ -86,7 +87,7 @@ class Graph:
         numbers = self._numbers = _numbered(self.nodes, where)
         for key, node in spec.nodes.items():
             if node.id != key:
-                raise Invalid(f"{where}.nodes[{key!r}].id is {node.id!r}: it must be the key")
+                raise Invalid(f"{where}.nodes.{key}.id is {node.id!r}: it must be the key")
         self.end: int | None = numbers.get(END_NODE)
         self.case_of: dict[int, int] = branches_of_cases(self.nodes, numbers, where)
         self.cases: dict[int, list[int]] = {}
@@ -165,11 +166,11 @@ class Plan:
         self._of_tasks: dict[tuple[str, Callable[[tasks_pb2.TaskTemplate], Any]], Any] = {}
         self.root = Graph(self, closure.spec, "spec")
         self.sub_workflows = {
-            key: Graph(self, spec, f"subWorkflows[{key!r}]") for key, spec in (closure.sub_workflows or {}).items()
+            key: Graph(self, spec, f"subWorkflows[{key}]") for key, spec in (closure.sub_workflows or {}).items()
         }
         for graph, where in (
             (self.root, "spec"),
-            *((g, f"subWorkflows[{k!r}]") for k, g in self.sub_workflows.items()),
+            *((g, f"subWorkflows[{k}]") for k, g in self.sub_workflows.items()),
         ):
             self._check_references(graph, where)
         self._check_recursion()
@@ -183,11 +184,7 @@ class Plan:
         """The task template under its key in the resource, decoded on first use."""
         template = self._templates.get(key)
         if template is None:
-            template = tasks_pb2.TaskTemplate()
-            try:
-                json_format.Parse(bytes(self._tasks[key]), template, ignore_unknown_fields=True)
-            except json_format.ParseError as error:
-                raise Invalid(f"tasks[{key!r}] is not a task template: {error}") from error
+            template = parse_message(bytes(self._tasks[key]), tasks_pb2.TaskTemplate(), f"tasks[{key}]")
             self._templates[key] = template
         return template
 
@@ -200,7 +197,7 @@ class Plan:
 
     def _check_references(self, graph: Graph, where: str) -> None:
         for node in graph.nodes:
-            at = f"{where}.nodes[{node.id!r}]"
+            at = f"{where}.nodes.{node.id}"
             check_node(node, at)
             inner = node.array.sub_node_spec if node.array is not None else node
             if inner.kind is NodeKind.TASK and inner.task not in self._tasks:
@@ -231,7 +228,7 @@ class Plan:
                     todo.append(caller)
         for key, count in open_calls.items():
             if count:
-                raise Invalid(f"subWorkflows[{key!r}] runs itself, or one that does: a workflow cannot contain itself")
+                raise Invalid(f"subWorkflows[{key}] runs itself, or one that does: a workflow cannot contain itself")
 
 
 def parse_plan(closure: bytes, digest: str) -> Plan:
@@ -240,24 +237,26 @@ def parse_plan(closure: bytes, digest: str) -> Plan:
     Raises Invalid with the path of the first bad field.
     """
     try:
-        return Plan(_CLOSURE.decode(closure), digest)
-    except msgspec.ValidationError as error:
-        raise Invalid(f"the resource is malformed: {error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid(f"the resource is not JSON that can be read: {error}") from error
+        spec = _CLOSURE.decode(closure)
+    except UNDECODABLE:
+        found = read(ClosureSpec, closure, patience=len(closure))
+        if found.value is None or found.problems:
+            raise Invalid(f"the resource is malformed: {found.message}") from None
+        spec = found.value
+    return Plan(spec, digest)
 
 
 def decode_bindings(raw: msgspec.Raw) -> tuple[literals_pb2.Binding, ...]:
-    """flyteidl.core.Binding messages from their JSON list; raises Invalid."""
+    """flyteidl.core.Binding messages from their JSON list; raises Invalid with the field that is wrong."""
     if not raw or bytes(raw) == b"null":
         return ()
-    try:
-        return tuple(
-            json_format.Parse(bytes(item), literals_pb2.Binding(), ignore_unknown_fields=True)
-            for item in _BINDINGS.decode(raw)
-        )
-    except (json_format.ParseError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid(f"inputBindings are malformed: {error}") from error
+    found = read(list[msgspec.Raw], bytes(raw))
+    if found.problems:
+        raise Invalid(f"inputBindings: {found.message}")
+    return tuple(
+        parse_message(bytes(item), literals_pb2.Binding(), f"inputBindings[{at}]")
+        for at, item in enumerate(found.value or ())
+    )
 
 
 def _compact(nodes: Sequence[NodeSpec]) -> Sequence[NodeSpec]:
@@ -275,8 +274,8 @@ def _compact(nodes: Sequence[NodeSpec]) -> Sequence[NodeSpec]:
             if not node.resources:
                 _set(node, "resources", None)
             for field in ("gate", "pod_template", "extended_resources"):
-                if getattr(node, field) is not EMPTY_OBJECT:
-                    _set(node, field, getattr(node, field).copy())
+                if (raw := getattr(node, field)) is not EMPTY_OBJECT:
+                    _set(node, field, EMPTY_OBJECT if bytes(raw) == b"null" else raw.copy())
             for case in node.branch.cases if node.branch is not None else ():
                 _set(case, "condition", case.condition.copy())
         layer = [node.array.sub_node_spec for node in layer if node.array is not None]

@@ -163,6 +163,9 @@ class Waiter(Protocol):
     def notice(self, change: Change) -> bool:
         """Whether it goes on waiting: the change is none of its business."""
 
+    def end(self) -> None:
+        """The collection is dropped: nothing more comes."""
+
 
 class Collection:
     """All objects of one kind. `fields_of` gives the values of its selectable fields."""
@@ -172,6 +175,7 @@ class Collection:
         self.fields_of = fields_of
         self.history = history
         self.records: dict[str, Record] = {}
+        self.dropped = False
         self.waiting: dict[Waiter, None] = {}  # in the order in which they came to wait, which is that of waking
         self._keys: list[str] = []
         self._added: list[str] = []
@@ -293,8 +297,11 @@ class Storage:
         return collection
 
     def drop(self, collection: Collection) -> None:
-        """Forget an empty collection."""
+        """Forget an empty collection: its kind is served no more, and its watches end."""
         self._collections.remove(collection)
+        collection.dropped = True
+        for waiter in tuple(collection.waiting):
+            waiter.end()
 
     def amend(self, collection: Collection, record: Record, change: Callable[[Object], None]) -> Record:
         """A change that the server itself makes to an object; nothing is stored where it changes nothing."""

@@ -121,6 +121,8 @@ class Watch:
                 return chunk
         if changes is None:
             self._over = True  # too slow: the history has moved on
+        elif self._collection.dropped:
+            self._over = True
         elif self._bookmark_due:
             self._bookmark_due = False
             return bookmark(self._call, self._storage.version)

@@ -21,7 +21,7 @@ def array(**fields: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("text", ["-5m", "1e308h", "abc", "5", "1h-1m", "9" * 99 + "h", "9" * 5000 + "h", "NaN", "٣s"])
 @pytest.mark.parametrize("field", ["executionDeadline", "activeDeadline"])
 def test_a_duration_that_is_none_is_refused_by_its_field(field: str, text: str) -> None:
-    with pytest.raises(Invalid, match=rf"spec\.nodes\['a'\]\.{field} is "):
+    with pytest.raises(Invalid, match=rf"spec\.nodes\.a\.{field} is "):
         plan(graph(task("a", **{field: text})))
 
 
@@ -51,7 +51,7 @@ def test_durations_are_gos(text: str, seconds: float) -> None:
     ],
 )
 def test_a_map_task_that_could_not_end_is_refused_by_its_field(fields: dict[str, Any], named: str) -> None:
-    with pytest.raises(Invalid, match=rf"spec\.nodes\['m'\]\.array\.{named}"):
+    with pytest.raises(Invalid, match=rf"spec\.nodes\.m\.array\.{named}"):
         plan(graph(array(**fields)))
 
 
@@ -83,7 +83,7 @@ def test_any_number_of_attempts_is_kept_to(attempts: int) -> None:
 
 @pytest.mark.parametrize(("one", "other"), [("A", "a"), ("a_b", "a-b"), ("a b", "a-b"), ("ä", "é")])
 def test_nodes_whose_pods_would_have_one_name_are_refused_by_name(one: str, other: str) -> None:
-    with pytest.raises(Invalid, match=f"nodes.'{one}'. and nodes.'{other}'.: their pods would have the same name"):
+    with pytest.raises(Invalid, match=f"nodes.{one} and nodes.{other}: their pods would have the same name"):
         plan(graph(task(one), task(other)))
     with pytest.raises(Invalid, match="subWorkflows"):
         plan(graph(task("n0")), w=graph(task(one), task(other)))

@@ -32,7 +32,7 @@ def test_a_case_may_wait_for_what_its_branch_does_not_follow() -> None:
 
 
 def test_a_node_that_waits_for_a_case_which_may_be_skipped_is_refused() -> None:
-    with pytest.raises(Invalid, match=r"upstream\['x'\] names 'no', a case .* wait for its branch 'b'"):
+    with pytest.raises(Invalid, match=r"upstream\.x names 'no', a case .* wait for its branch 'b'"):
         plan(_with_branch(task("x"), edges=[("no", "x")]))
 
 
@@ -45,7 +45,7 @@ def test_a_case_of_two_branches_is_refused() -> None:
 def test_a_branch_that_leads_to_itself_or_to_the_end_is_refused() -> None:
     for target in ("b", "end-node"):
         branch = {"id": "b", "kind": "branch", "branch": {"if": {"condition": {}, "then": target}, "else": "no"}}
-        with pytest.raises(Invalid, match=r"spec\.(edges|nodes\['b'\])"):
+        with pytest.raises(Invalid, match=r"spec\.(edges|nodes\.b)"):
             plan(graph(branch, task("no")))
 
 
@@ -65,5 +65,5 @@ def test_a_graph_without_an_end_node_is_refused() -> None:
 def test_a_node_under_another_key_than_its_id_is_refused() -> None:
     renamed = graph(task("a"))
     renamed["nodes"]["other"] = renamed["nodes"].pop("a")
-    with pytest.raises(Invalid, match=r"spec\.nodes\['other'\]\.id is 'a'"):
+    with pytest.raises(Invalid, match=r"spec\.nodes\.other\.id is 'a'"):
         plan(renamed)

@@ -1,0 +1,108 @@
+"""Messages of flyteidl that a resource holds as JSON: parsed on demand, with the path of a field that is wrong."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, cast
+
+import msgspec
+from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from propeller.decoding import UNDECODABLE
+from propeller.errors import Invalid
+
+M = TypeVar("M", bound=Message)
+
+_WHOLE = (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64)
+_FLOATS = (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT)
+
+
+def parse_message(json: bytes, message: M, path: str) -> M:
+    """Parse into `message`. Raises Invalid with the path of the field that is wrong, below `path`."""
+    try:
+        json_format.Parse(json, message, ignore_unknown_fields=True)
+    except (json_format.ParseError, *UNDECODABLE) as error:
+        raise Invalid(_wrong_field(json, cast(Descriptor, message.DESCRIPTOR), path)) from error
+    return message
+
+
+def _wrong_field(json: bytes, descriptor: Descriptor, path: str) -> str:
+    try:
+        value = msgspec.json.decode(json)
+    except RecursionError:
+        return f"{path} is nested too deep to be read"
+    except ValueError:
+        return f"{path} is not JSON"
+    return _wrong_in(value, descriptor, path) or f"{path} is not a {descriptor.full_name} as JSON"
+
+
+def _wrong_in(value: Any, descriptor: Descriptor, path: str) -> str:
+    """The first field of a message that is wrong; "" if none is found."""
+    if descriptor.full_name.startswith("google.protobuf."):
+        return ""  # written in forms of their own
+    if not isinstance(value, dict):
+        return f"{path}: expected an object, found {_found(value)}"
+    fields = {name: field for field in descriptor.fields for name in (field.name, field.json_name)}
+    for name, inner in value.items():
+        field = fields.get(name)
+        if field is None or inner is None:
+            continue
+        if wrong := _wrong_value(inner, field, f"{path}.{name}"):
+            return wrong
+    return ""
+
+
+def _wrong_value(value: Any, field: FieldDescriptor, path: str) -> str:
+    message = field.message_type
+    if message is not None and message.GetOptions().map_entry:
+        if not isinstance(value, dict):
+            return f"{path}: expected an object, found {_found(value)}"
+        of_value = message.fields_by_name["value"]
+        return next(filter(None, (_wrong_one(inner, of_value, f"{path}[{key}]") for key, inner in value.items())), "")
+    if field.is_repeated:
+        if not isinstance(value, list):
+            return f"{path}: expected a list, found {_found(value)}"
+        return next(filter(None, (_wrong_one(inner, field, f"{path}[{at}]") for at, inner in enumerate(value))), "")
+    return _wrong_one(value, field, path)
+
+
+def _wrong_one(value: Any, field: FieldDescriptor, path: str) -> str:
+    if field.message_type is not None:
+        return _wrong_in(value, field.message_type, path)
+    if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
+        fits, expected = isinstance(value, str), "text"
+    elif field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
+        fits, expected = isinstance(value, bool), "true or false"
+    elif field.enum_type is not None:
+        fits = value in field.enum_type.values_by_name or (isinstance(value, int) and not isinstance(value, bool))
+        expected = "one of " + ", ".join(field.enum_type.values_by_name)
+    else:
+        fits, expected = _is_number(value, field), "a number" if field.cpp_type in _FLOATS else "a whole number"
+    return "" if fits else f"{path}: expected {expected}, found {_found(value)}"
+
+
+def _is_number(value: Any, field: FieldDescriptor) -> bool:
+    """Whether a value is a number, which may be written as text."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    if isinstance(value, bool):
+        return False
+    return field.cpp_type in _FLOATS or (number.is_integer() and (number >= 0 or field.cpp_type in _WHOLE))
+
+
+def _found(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true or false"
+        case str():
+            return "text"
+        case dict():
+            return "an object"
+        case list():
+            return "a list"
+    return "a number"
