@@ -76,8 +76,8 @@ def plain(path: Path) -> Recorded:
     return Recorded(name, {**resource, "kind": FLYTE_WORKFLOWS.kind})
 
 
-async def observe(of: Recorded) -> Observed:
-    """Run it to its end, or as far as it goes."""
+async def observe(of: Recorded, original: Recorded | None = None) -> Observed:
+    """Run it to its end, or as far as it goes. Tasks do what they do in the `original`, if it was edited."""
     clock = LoopClock()
     blobs = dict(of.blobs)
     settings = Settings(storage=StorageSettings(metadata_prefix=METADATA_PREFIX, raw_output_prefix=RAW_OUTPUT_PREFIX))
@@ -92,7 +92,7 @@ async def observe(of: Recorded) -> Observed:
         created = await user.create(WORKFLOWS, of.resource, namespace)
         client = Client(server.transport(), clock=clock)
         async with WorkflowController(client, storage, settings, clock=clock).running():
-            pods = await _run(user, created["metadata"]["name"], namespace, blobs, of)
+            pods = await _run(user, created["metadata"]["name"], namespace, blobs, original or of)
         status = (await user.get(WORKFLOWS, created["metadata"]["name"], namespace)).get("status", {})
     written = {uri: data for uri, data in blobs.items() if uri not in of.blobs}
     return Observed(pods, written, status)
