@@ -349,6 +349,11 @@ class ApiServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     event_ttl: float = 3600.0
     """Seconds after which an event is deleted. kube-apiserver's --event-ttl."""
 
+    connections: int = 256
+    """At once over HTTP. kubectl and a controller take some ten each; a process has 1024 descriptors by default. One
+    more makes the one go that has waited for longest without a request.
+    """
+
     max_in_flight: int = 0
     """Requests at once, watches apart, beyond which the next is answered with 429. 0 means no limit: within one process
     nothing is gained by one, but for tests of those who must live with it.
@@ -456,6 +461,25 @@ class Pods(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Fields of pods, containers and security contexts that this version does not know, and lets through unchecked."""
 
 
+class Metrics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may ask for metrics and probes, and how slowly. In a pod the port is open to all of the cluster."""
+
+    connections: int = 64
+    """At once. A scrape and a probe take one each, for milliseconds; a process has 1024 descriptors by default, and
+    most are for the API server and the object store. One more makes the one go that has sent nothing for longest.
+    """
+
+    head_seconds: float = 10.0
+    """Seconds until a request's head has to be whole. Probes give up after 1 by default, Prometheus after 10."""
+
+    head_bytes: int = 16 * 1024
+    """Bytes of a request's head: more than any scraper sends."""
+
+    def __post_init__(self) -> None:
+        if self.connections < 1:
+            raise ValueError(f"connections must be at least 1: at {self.connections}, no probe would be answered")
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All sections."""
 
@@ -469,5 +493,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pods: Pods = Pods()
     storage: Storage = Storage()
     controller: Controller = Controller()
+    metrics: Metrics = Metrics()
     kubelet: Kubelet = Kubelet()
     api_server: ApiServer = ApiServer()

@@ -85,7 +85,12 @@ async def _serve(
         controllers: list[WorkflowController] = []
         await stack.enter_async_context(
             serve_metrics(
-                metrics, port=port, host=host, live=lambda: _live(controllers), ready=lambda: _ready(controllers)
+                metrics,
+                port=port,
+                host=host,
+                settings=settings.metrics,
+                live=lambda: _live(controllers),
+                ready=lambda: _ready(controllers),
             )
         )
         watchdog = Watchdog(

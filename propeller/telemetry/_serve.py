@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
+from propeller.config import Metrics as MetricsSettings
 from propeller.errors import Unavailable
+from propeller.listening import Guard, protocol_log
+from propeller.redaction import redact
 from propeller.telemetry._metrics import Metrics
+from propeller.text import bounded, one_line
+
+REASON_CHARACTERS = 1024
+"""Of why a probe fails."""
+
+SHUTDOWN_SECONDS = 1.0
+"""That answers which are under way have to end."""
 
 Probe = Callable[[], str | None]
 """Says why not, or None where all is well."""
@@ -18,14 +28,15 @@ async def serve_metrics(
     *,
     port: int = 0,
     host: str = "127.0.0.1",
+    settings: MetricsSettings = MetricsSettings(),
     live: Probe = lambda: None,
     ready: Probe = lambda: None,
 ) -> AsyncIterator[int]:
     """Serve until the context is left; its value is the port, which is a free one where `port` is 0.
 
     /healthz and /readyz answer 200 `ok`, or 503 with the probe's reason. Being served on the loop that does the work,
-    they do not answer at all while it is blocked, which is what a probe should find. Raises Unavailable where the
-    address cannot be bound.
+    they do not answer at all while it is blocked, which is what a probe should find. A connection is for one request.
+    Raises Unavailable where the address cannot be bound.
     """
     from aiohttp import web  # here, as only a process that serves needs the server half of aiohttp
 
@@ -35,22 +46,34 @@ async def serve_metrics(
     def answers(probe: Probe) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def answer(_: web.Request) -> web.Response:
             reason = probe()
-            return web.Response(text="ok\n") if reason is None else web.Response(status=503, text=f"{reason}\n")
+            if reason is None:
+                return web.Response(text="ok\n")
+            return web.Response(status=503, text=f"{bounded(one_line(redact(reason)), REASON_CHARACTERS)}\n")
 
         return answer
 
-    app = web.Application()
+    guard = Guard(connections=settings.connections, head_bytes=settings.head_bytes, head_seconds=settings.head_seconds)
+
+    @web.middleware
+    async def once(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        with guard.handling(request):
+            answer = await handler(request)
+            answer.force_close()
+            return answer
+
+    app = web.Application(middlewares=[once])
     app.router.add_get("/metrics", scrape)
     app.router.add_get("/healthz", answers(live))
     app.router.add_get("/readyz", answers(ready))
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, logger=protocol_log, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
-    try:
+    assert runner.server is not None
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(runner.cleanup)
         try:
-            site = web.TCPSite(runner, host, port)
-            await site.start()
+            bound = await stack.enter_async_context(guard.listen(runner.server, host, port))
         except OSError as error:
             raise Unavailable(f"cannot serve metrics on {host}:{port}: {error.strerror or error}") from error
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
+        yield bound

@@ -2,6 +2,7 @@
 
 Guarantees
     Nobody gets past 401 without the token, but for the health endpoints. The token is in no log and no repr.
+    Connections are limited in number, and heads of requests in size and time (`propeller.listening`).
     When the context is left, the port is free and every connection closed.
 Caveats
     kubectl, like all of client-go, sends no token over plain HTTP. So the token may stand before the path as well, as
@@ -16,7 +17,7 @@ import hmac
 import secrets
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from aiohttp import web
@@ -27,9 +28,19 @@ from propeller.embedded.server._front import Front
 from propeller.embedded.server._requests import PREFIX_HEADER
 from propeller.errors import Invalid, Unavailable
 from propeller.kube import Request, Response, Stream, Transport
+from propeller.listening import Guard, protocol_log
 
 _DEADLINE = 60.0
 """Seconds for one request that is no watch: kube-apiserver's --request-timeout."""
+
+_HEAD_SECONDS = 32.0
+"""Until a request's head has to be whole: kube-apiserver's ReadHeaderTimeout."""
+
+_HEAD_BYTES = 64 * 1024
+"""Of a request's head, its line with selectors and continue tokens included."""
+
+_KEEP_ALIVE_SECONDS = 90.0
+"""That a connection may idle: kube-apiserver's IdleTimeout."""
 
 _SHUTDOWN = 1.0
 _OPEN_PATHS = ("/healthz", "/livez", "/readyz")
@@ -42,28 +53,34 @@ async def serve(
     port: int,
     *,
     token: str | None,
+    connections: int,
     tls: ssl.SSLContext | None = None,
     ca: bytes | None = None,
 ) -> AsyncIterator[Front]:
     """Listen until the context is left. Raises Invalid where the address cannot be had."""
     token = token or secrets.token_urlsafe(32)
-    door = _Door(transport, token)
-    runner = web.ServerRunner(
-        web.Server(door.handle, access_log=None, handler_cancellation=True), shutdown_timeout=_SHUTDOWN
+    guard = Guard(connections=connections, head_bytes=_HEAD_BYTES, head_seconds=_HEAD_SECONDS)
+    door = _Door(transport, token, guard)
+    server = web.Server(
+        door.handle,
+        access_log=None,
+        handler_cancellation=True,
+        logger=protocol_log,
+        keepalive_timeout=_KEEP_ALIVE_SECONDS,
+        max_line_size=_HEAD_BYTES,
+        max_field_size=_HEAD_BYTES,
     )
+    runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN)
     await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, port, ssl_context=tls)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(runner.cleanup)
+        stack.callback(door.close)
         try:
-            await site.start()
+            actual = await stack.enter_async_context(guard.listen(server, host, port, tls=tls))
         except OSError as error:
             raise _not_to_be_had(host, port, error) from error
-        actual = runner.addresses[0][1]
         shown = f"[{host}]" if ":" in host else host
         yield Front(f"{'https' if tls else 'http'}://{shown}:{actual}", token, ca)
-    finally:
-        door.close()
-        await runner.cleanup()
 
 
 def _not_to_be_had(host: str, port: int, error: OSError) -> Invalid:
@@ -75,8 +92,9 @@ def _not_to_be_had(host: str, port: int, error: OSError) -> Invalid:
 class _Door:
     """Turns HTTP into requests of a transport, and answers into HTTP."""
 
-    def __init__(self, transport: Transport, token: str) -> None:
+    def __init__(self, transport: Transport, token: str, guard: Guard) -> None:
         self._transport = transport
+        self._guard = guard
         self._bearer = f"Bearer {token}".encode()
         self._prefix = f"/{token}".encode()
         self._handling: set[asyncio.Task[Any]] = set()
@@ -91,7 +109,8 @@ class _Door:
         assert task is not None
         self._handling.add(task)
         try:
-            return await self._answer(http)
+            with self._guard.handling(http):
+                return await self._answer(http)
         finally:
             self._handling.discard(task)
 
@@ -99,7 +118,12 @@ class _Door:
         path, prefix = self._admit(http)
         if path is None:
             return _whole(unauthorized().response())
-        body = await _read(http)
+        try:
+            async with asyncio.timeout(_DEADLINE):
+                body = await _read(http)
+        except TimeoutError:
+            _reset(http)
+            return web.Response()
         if body is None:
             return _whole(request_too_large(MAX_REQUEST_BYTES).response())
         request = Request(

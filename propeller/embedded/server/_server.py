@@ -163,7 +163,8 @@ class ApiServer:
         from propeller.embedded.server._http import serve  # here, as aiohttp takes its time and few open this door
 
         transport = self.transport(user, interceptor=interceptor)
-        async with serve(transport, host, port, token=token, tls=tls, ca=ca) as front:
+        limit = self._settings.connections
+        async with serve(transport, host, port, token=token, connections=limit, tls=tls, ca=ca) as front:
             yield front
 
     def compact(self) -> None:
