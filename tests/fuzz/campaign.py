@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import sys
 import time
@@ -166,8 +167,12 @@ class Campaign:
         except PropellerError:
             return  # what the API server does not take does no harm
 
-    async def waits(self, status: dict[str, Any]) -> str:
-        """What the states of an execution say that it waits for."""
+    async def waits(self, name: str, status: dict[str, Any]) -> str:
+        """What the states of an execution, or the controller's log if it does not touch it, say that it waits for."""
+        said = re.compile(rf"{NAMESPACE}/{name} .*\bwaits\b.*")
+        for log in self._directory.glob("*.log"):
+            if found := said.search(log.read_text(errors="replace")):
+                return found[0]
         if text := str(status.get("message") or ""):
             return text
         async with Storage(StorageSettings(metadata_prefix=f"file://{self._directory}/metadata")) as storage:
@@ -200,7 +205,7 @@ class Campaign:
         found = []
         for name, done in damages.items():
             status = (objects.get(name) or {}).get("status") or {}
-            found.append(judge(name, done, status, waits=await self.waits(status)))
+            found.append(judge(name, done, status, waits=await self.waits(name, status)))
         return found
 
 

@@ -54,7 +54,7 @@ def altered(random: Random, status: dict[str, Any]) -> tuple[dict[str, Any], str
     done = damage(random, members)
     try:
         packed = msgspec.msgpack.encode(members)
-    except (OverflowError, ValueError):
+    except (OverflowError, ValueError, RecursionError):
         return {"nodes": "x"}, "no base64"
     return _with(status, zstandard.ZstdCompressor().compress(packed)), f"altered: {done}"
 
