@@ -57,7 +57,7 @@ def _expression(raw: bytes) -> condition_pb2.BooleanExpression:
     try:
         return json_format.Parse(raw, condition_pb2.BooleanExpression())
     except json_format.ParseError as error:
-        parse_message(raw, condition_pb2.BooleanExpression(), "condition")  # names a field of another type
+        parse_message(raw, condition_pb2.BooleanExpression(), "a branch's condition")  # names a field of another type
         raise Invalid(f"a branch's condition is malformed: {error}") from error
 
 

@@ -23,6 +23,8 @@ def parse_message(json: bytes, message: M, path: str) -> M:
     try:
         json_format.Parse(json, message, ignore_unknown_fields=True)
     except (json_format.ParseError, *UNDECODABLE) as error:
+        if "too deep" in str(error):  # protobuf's limit is 100 levels
+            raise Invalid(f"{path} is nested too deep to be read") from error
         raise Invalid(_wrong_field(json, cast(Descriptor, message.DESCRIPTOR), path)) from error
     return message
 

@@ -16,6 +16,12 @@ _WORDS_OF_PYTHON = re.compile(
     r"Traceback|\b(Key|Type|Value|Index|Attribute|Assertion|Recursion|Overflow|Unicode\w*|Decode|Validation)Error\b|"
     r"InternalError|msgspec|unsupported operand|must be (str|int|dict)|takes \d+ positional|`\$[.\[]"
 )
+_CONSEQUENCES = frozenset(
+    {"OutputsNotFound", "BindingResolutionFailure", "NotSupported", "UserProvidedError", "BadTaskFormat"}
+)
+"""Codes of what goes wrong elsewhere than where the damage is, or with the workflow as it was: such a message names its
+node and variable.
+"""
 _HARMFUL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -45,7 +51,8 @@ def judge(name: str, damages: list[Damage], status: dict[str, Any], *, waits: st
         case "SUCCEEDED":
             return Finding(name, told, Verdict.RAN, "")
         case "FAILED":
-            verdict = Verdict.NAMED if is_clear(text, damages) else Verdict.UNCLEAR
+            code = (status.get("error") or {}).get("code")
+            verdict = Verdict.NAMED if is_clear(text, [] if code in _CONSEQUENCES else damages) else Verdict.UNCLEAR
             return Finding(name, told, verdict, text)
         case "ABORTED":
             return Finding(name, told, Verdict.UNCLEAR, text)

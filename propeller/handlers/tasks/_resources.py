@@ -62,9 +62,9 @@ def resolve(
     limits = _sanitized(own.get("limits", {})) | _sanitized((overrides or {}).get("limits", {}))
     defaults = {"cpu": platform.requests.cpu, "memory": platform.requests.memory}
     for name in dict.fromkeys((*requests, *limits, *defaults)):
-        request = _set(requests.get(name)) or _set(limits.get(name)) or _set(defaults.get(name, ""))
+        request = _set(requests.get(name), name) or _set(limits.get(name), name) or _set(defaults.get(name, ""), name)
         requests[name] = request or ""
-        limits[name] = _set(limits.get(name)) or request or ""
+        limits[name] = _set(limits.get(name), name) or request or ""
     return within({"requests": requests, "limits": limits}, platform)
 
 
@@ -72,11 +72,11 @@ def within(own: Requirements, platform: TaskResources) -> Requirements:
     """The same, cut to the execution's limits, and requests to their own limits. Raises Invalid."""
     ceilings = _ceilings(platform)
     requests, limits = _sanitized(own.get("requests", {})), _sanitized(own.get("limits", {}))
-    cut_limits = {name: _smaller(value, ceilings.get(name)) for name, value in limits.items() if _set(value)}
+    cut_limits = {name: _smaller(value, ceilings.get(name)) for name, value in limits.items() if _set(value, name)}
     cut_requests = {
         name: _smaller(_smaller(value, ceilings.get(name)), cut_limits.get(name))
         for name, value in requests.items()
-        if _set(value)
+        if _set(value, name)
     }
     return {key: value for key, value in (("requests", cut_requests), ("limits", cut_limits)) if value}
 
@@ -84,7 +84,7 @@ def within(own: Requirements, platform: TaskResources) -> Requirements:
 def quantity(text: str) -> Decimal:
     """A Kubernetes quantity ("500m", "1Gi", "1e3") as a number; raises Invalid."""
     if len(text) > LONGEST_QUANTITY:
-        raise Invalid(f"a quantity has {len(text)} characters, and at most {LONGEST_QUANTITY} are read")
+        raise Invalid(f"{text[:20]!r}... is not a quantity: it has {len(text)} characters, over {LONGEST_QUANTITY}")
     return _number(text)
 
 
@@ -100,7 +100,7 @@ def _number(text: str) -> Decimal:
 def _ceilings(platform: TaskResources) -> dict[str, str | None]:
     limits = platform.limits
     named = {"cpu": limits.cpu, "memory": limits.memory, "ephemeral-storage": limits.ephemeral_storage, GPU: limits.gpu}
-    return {name: _set(value) for name, value in named.items()}
+    return {name: _set(value, f"the execution's limit of {name}") for name, value in named.items()}
 
 
 def _sanitized(resources: Mapping[str, object]) -> dict[str, str]:
@@ -108,8 +108,14 @@ def _sanitized(resources: Mapping[str, object]) -> dict[str, str]:
     return {GPU if name == "gpu" else name: str(value) for name, value in resources.items()}
 
 
-def _set(text: str | None) -> str | None:
-    return text if text and quantity(text) else None
+def _set(text: str | None, name: str) -> str | None:
+    """The quantity unless it is none or zero. Raises Invalid, with the resource's name."""
+    if not text:
+        return None
+    try:
+        return text if quantity(text) else None
+    except Invalid as error:
+        raise Invalid(f"resources: {name}: {error}") from None
 
 
 def _smaller(value: str, ceiling: str | None) -> str:
