@@ -103,7 +103,7 @@ def test_a_field_that_nothing_reads_has_a_reason_and_no_reason_is_left_over() ->
             occurrences[shape].append((of, path))
     before: dict[str, object] = {}
     unread = {shape for shape, places in occurrences.items() if not _is_read(places, before)}
-    page = (CHECKOUT / "docs" / "flyteadmin.md").read_text()
+    page = (CHECKOUT / "docs" / "flyteadmin.md").read_text().partition("\n## Pods")[0]
     reasons = set(re.findall(r"^\| `([^`]+)` \| .+ \|$", page, re.MULTILINE))
     assert {shape for shape in unread if not any(fnmatchcase(shape, row) for row in reasons)} == set()
     assert {row for row in reasons if not any(fnmatchcase(shape, row) for shape in unread)} == set()
