@@ -1,11 +1,14 @@
 """Literals as JSON, for people and programs: what a workflow returned.
 
 Times are ISO 8601 text, durations seconds, files, directories and data frames their URI. Whole numbers of a Struct,
-which knows floating-point numbers only, are written without a fraction.
+which knows floating-point numbers only, are written without a fraction. JSON has no number for NaN and the infinities:
+they are the texts "NaN", "Infinity" and "-Infinity", as in protobuf's JSON.
 """
 
 from __future__ import annotations
 
+import base64
+import math
 from typing import Any
 
 import msgspec
@@ -13,6 +16,9 @@ from flyteidl.core import literals_pb2
 from google.protobuf import struct_pb2
 
 from propeller.errors import CorruptBlob
+
+MAX_DEPTH = 200
+"""Levels of a value that is shown: JSON of more is read by few programs, and ours writes 254."""
 
 
 def to_json(literals: literals_pb2.LiteralMap) -> dict[str, Any]:
@@ -60,8 +66,16 @@ def _primitive(primitive: literals_pb2.Primitive) -> Any:
             return primitive.duration.ToTimedelta().total_seconds()
         case None:
             return None
+        case "float_value":
+            return _number(primitive.float_value)
         case kind:
             return getattr(primitive, kind)
+
+
+def _number(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _struct(struct: struct_pb2.Struct) -> dict[str, Any]:
@@ -76,7 +90,7 @@ def _struct_value(value: struct_pb2.Value) -> Any:
             return [_struct_value(item) for item in value.list_value.values]
         case "number_value":
             number = value.number_value
-            return int(number) if number.is_integer() else number
+            return int(number) if number.is_integer() else _number(number)
         case "null_value" | None:
             return None
         case kind:
@@ -88,9 +102,32 @@ def _binary(binary: literals_pb2.Binary) -> Any:
     if binary.tag != "msgpack":
         return f"<{len(binary.value)} bytes of {binary.tag or 'no tag'}>"
     try:
-        return msgspec.msgpack.decode(binary.value)
-    except msgspec.DecodeError as error:
+        return _plain(msgspec.msgpack.decode(binary.value))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptBlob(f"an output is tagged msgpack, but does not decode: {error}") from error
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """What msgpack knows and JSON does not: keys that are no text, bytes, extensions, numbers that are not finite."""
+    if depth > MAX_DEPTH:
+        raise CorruptBlob(f"an output is nested in more than {MAX_DEPTH} levels")
+    match value:
+        case float():
+            return _number(value)
+        case dict():
+            return {_key(key): _plain(inner, depth + 1) for key, inner in value.items()}
+        case list() | tuple():
+            return [_plain(inner, depth + 1) for inner in value]
+        case bytes():
+            return base64.b64encode(value).decode()
+        case msgspec.msgpack.Ext():
+            return f"<{memoryview(value.data).nbytes} bytes of extension {value.code}>"
+        case _:
+            return value
+
+
+def _key(key: Any) -> str:
+    return key if isinstance(key, str) else str(_plain(key))
 
 
 def _order(name: str) -> tuple[int, str]:

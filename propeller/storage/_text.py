@@ -116,9 +116,25 @@ def _duration(duration: duration_pb2.Duration) -> str:
 
 def _json(value: Any) -> str:
     try:
-        return orjson.dumps(value, default=_as_json, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SORT_KEYS).decode()
+        return orjson.dumps(
+            _finite(value), default=_as_json, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SORT_KEYS
+        ).decode()
     except (TypeError, orjson.JSONEncodeError) as error:
         raise Invalid(f"an input of a command cannot be written as JSON: {error}") from error
+
+
+def _finite(value: Any) -> Any:
+    """The value. Raises Invalid if a number in it has no JSON: it would be null, which is None."""
+    rest = [value]
+    while rest:
+        match rest.pop():
+            case float() as number if not math.isfinite(number):
+                raise Invalid(f"an input of a command holds {number}, for which JSON has no number")
+            case dict() as members:
+                rest.extend(members.values())
+            case list() | tuple() as items:
+                rest.extend(items)
+    return value
 
 
 def _as_json(value: Any) -> str:

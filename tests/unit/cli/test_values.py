@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 
 import msgspec
+import orjson
 import pytest
 from flyteidl.core import literals_pb2
 from google.protobuf import json_format, struct_pb2
@@ -55,6 +56,39 @@ def test_a_dataclass_is_read_from_msgpack() -> None:
     found.scalar.binary.value = b"\xc1"
     with pytest.raises(CorruptBlob):
         value_of(found)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(float("nan"), "NaN"), (float("inf"), "Infinity"), (float("-inf"), "-Infinity")]
+)
+def test_a_number_that_json_lacks_is_a_text_wherever_it_stands(number: float, text: str) -> None:
+    """A diverged loss was printed as null, which is None."""
+    primitive, struct, packed = (literals_pb2.Literal() for _ in range(3))
+    primitive.scalar.primitive.float_value = number
+    struct.scalar.generic.update({"a": [number, {"b": number}]})
+    packed.scalar.binary.tag = "msgpack"
+    packed.scalar.binary.value = msgspec.msgpack.encode({"loss": [number, 1.5]})
+    assert value_of(primitive) == text
+    assert value_of(struct) == {"a": [text, {"b": text}]}
+    assert value_of(packed) == {"loss": [text, 1.5]}
+
+
+def test_what_msgpack_has_beyond_json_is_shown() -> None:
+    found = literals_pb2.Literal()
+    found.scalar.binary.tag = "msgpack"
+    found.scalar.binary.value = msgspec.msgpack.encode({1: b"ab", 2.5: msgspec.msgpack.Ext(7, b"xyz"), None: True})
+    shown = value_of(found)
+    assert shown == {"1": "YWI=", "2.5": "<3 bytes of extension 7>", "None": True}
+    assert orjson.dumps(shown)
+
+
+def test_an_output_that_nests_without_end_is_refused() -> None:
+    found = literals_pb2.Literal()
+    found.scalar.binary.tag = "msgpack"
+    for depth in (300, 100_000):
+        found.scalar.binary.value = b"\x91" * depth + b"\x00"
+        with pytest.raises(CorruptBlob):
+            value_of(found)
 
 
 def test_outputs_are_in_the_authors_order() -> None:

@@ -149,6 +149,12 @@ def test_an_infinite_number_in_a_struct_is_invalid() -> None:
         literal_to_text(value)
 
 
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_a_number_that_json_lacks_is_invalid_in_msgpack_too(number: float) -> None:
+    with pytest.raises(Invalid, match=f"holds {number}, for which JSON has no number"):
+        literal_to_text(msgpack({"a": [1.5, {"b": number}]}))
+
+
 def test_garbage_in_the_place_of_msgpack_is_corrupt() -> None:
     with pytest.raises(CorruptBlob):
         literal_to_text(binary(b"\xc1"))
