@@ -99,11 +99,11 @@ class _Connection(asyncio.Protocol):
         self._whole = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        stream = cast(asyncio.Transport, transport)  # uvloop's derive from no class of asyncio
         if not self._guard.admit(self):
-            transport.abort()
+            stream.abort()
             return
-        self._transport = transport
+        self._transport = stream
         self._expect_head()
         self.inner.connection_made(transport)
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+import uvloop
 
 from propeller.config import ApiServer as ApiServerSettings
 from propeller.config import Metrics as MetricsSettings
@@ -68,6 +69,17 @@ async def test_a_probe_is_answered_however_many_send_a_head_without_end(
             assert await is_closed(reader), "the oldest make room"
         for _, writer in slow:
             writer.close()
+
+
+@FRONTS
+def test_a_probe_is_answered_on_the_loop_of_the_commands_too(
+    front: Callable[[], contextlib.AbstractAsyncContextManager[int]],
+) -> None:
+    async def probed() -> bytes:
+        async with front() as port:
+            return await ask(port)
+
+    assert uvloop.run(probed()).startswith(b"HTTP/1.1 200 OK")
 
 
 async def test_a_head_that_does_not_come_in_time_ends_its_connection() -> None:
