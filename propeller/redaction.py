@@ -6,7 +6,8 @@ Guarantees
     keys of AWS and tokens of well-known services; private keys in PEM, and PEM in base64.
     The time is in proportion to the length, whatever the text: every pattern consumes what it has looked at.
 Caveats
-    Forms are known, not values: a secret printed bare, in no known form, passes.
+    Forms are known, not values: a secret printed bare, in no known form, passes. So what may hold one bare is not shown
+    at all: of URLs in settings `shown_url`, of a document that does not parse `place_of_yaml_error`.
 """
 
 from __future__ import annotations
@@ -39,6 +40,12 @@ _OTHERS = re.compile(
 )
 
 
+_SCHEME = re.compile(r"[A-Za-z][\w+.-]{0,31}+://")
+_QUERY = re.compile(r"[?#].*+", re.DOTALL)
+_IN_QUOTES = re.compile(r"""(["']).*?\1""", re.DOTALL)
+_PARSERS_OWN = re.compile(r"""["'](?:<[a-z ]+>|\\?.)["']""")
+
+
 def redact(text: str) -> str:
     """`text` with what looks like a credential masked."""
     if "://" in text:
@@ -50,6 +57,31 @@ def redact(text: str) -> str:
 def is_secret_name(name: str) -> bool:
     """Whether a value of that name is to be masked whatever it looks like."""
     return _SECRET.search(name) is not None
+
+
+def shown_url(url: str) -> str:
+    """What a message may show of a URL that is meant to name a server, valid or not: scheme, host, port and path.
+
+    User, query and fragment may be secrets. What stands before the last `@` is taken for a user wherever it stands:
+    without a scheme (`me:password@proxy:3128`) a URL has none that parsers know.
+    """
+    found = _SCHEME.match(url)
+    scheme = found[0] if found else ""
+    return scheme + _QUERY.sub("", url[len(scheme) :].rpartition("@")[2])
+
+
+def place_of_yaml_error(error: BaseException) -> str:
+    """Where a document is not YAML, and what was expected; never its text, which PyYAML quotes in the error's."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return type(error).__name__
+    problem = _IN_QUOTES.sub(_without_name, getattr(error, "problem", None) or "cannot be read")
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
+
+
+def _without_name(quoted: re.Match[str]) -> str:
+    """A character or a token's kind stays; a tag or an alias may be a password that begins with `!` or `*`."""
+    return quoted[0] if _PARSERS_OWN.fullmatch(quoted[0]) else MASK
 
 
 def _without_named(text: str) -> str:

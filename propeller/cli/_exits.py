@@ -15,6 +15,7 @@ from __future__ import annotations
 import sys
 
 from propeller.errors import Invalid, PropellerError
+from propeller.redaction import redact
 from propeller.text import visible
 
 SUCCEEDED = 0
@@ -36,7 +37,7 @@ def report_error(error: PropellerError) -> int:
 
     console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
     if detail := getattr(error, "detail", ""):
-        console.print(Text(visible(detail.rstrip())))
+        console.print(Text(visible(redact(detail.rstrip()))))
     console.print(Text.assemble(("error:", "bold red"), f" {visible(str(error))}"))
     return exit_code(error)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from propeller.config import Settings
 from propeller.errors import Invalid
+from propeller.redaction import place_of_yaml_error
 
 
 def load_settings(path: str | None, **storage: str) -> Settings:
@@ -21,15 +23,27 @@ def load_settings(path: str | None, **storage: str) -> Settings:
 
 def _read(path: str) -> Settings:
     file = Path(path)
-    decoders = {".toml": msgspec.toml.decode, ".yaml": msgspec.yaml.decode, ".yml": msgspec.yaml.decode}
-    decode = decoders.get(file.suffix)
-    if decode is None:
+    if file.suffix not in {".toml", ".yaml", ".yml"}:
         raise Invalid(f"--config {path}: the name must end with .toml, .yaml or .yml, which says how to read it")
     try:
-        return decode(file.read_bytes(), type=Settings)
+        content = file.read_bytes()
+        return (
+            msgspec.toml.decode(content, type=Settings)
+            if file.suffix == ".toml"
+            else msgspec.convert(_yaml(content, path), Settings)
+        )
     except OSError as error:
         raise Invalid(f"--config {path} cannot be read: {error.strerror}") from error
     except msgspec.ValidationError as error:
         raise Invalid(f"--config {path}: {error}") from error
     except msgspec.DecodeError as error:
         raise Invalid(f"--config {path} does not parse: {error}") from error
+
+
+def _yaml(content: bytes, path: str) -> Any:
+    import yaml  # here, as few have settings in YAML
+
+    try:
+        return yaml.safe_load(content)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # not chained: its text quotes the file's
+        raise Invalid(f"--config {path} does not parse: {place_of_yaml_error(error)}") from None

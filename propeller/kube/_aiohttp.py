@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
@@ -49,7 +51,10 @@ class AiohttpTransport:
     ) -> None:
         self._base = base_url.rstrip("/")
         self._tokens = tokens
-        self._proxy = proxy
+        self._proxy: str | None = None
+        self._proxy_headers: dict[str, str] | None = None
+        if proxy is not None:
+            self._proxy, self._proxy_headers = _without_user(proxy)
         self._server_hostname = server_hostname
         self._tls = tls
         self._max_connections = max_connections
@@ -110,6 +115,7 @@ class AiohttpTransport:
             data=request.body or None,
             allow_redirects=False,  # an API server sends none, and the token is not for others
             proxy=self._proxy,
+            proxy_headers=self._proxy_headers,
             server_hostname=self._server_hostname,
             ssl=self._tls() if self._tls is not None else True,  # a connection is used again for the same one alone
         )
@@ -124,6 +130,20 @@ class AiohttpTransport:
                 connector=connector, timeout=aiohttp.ClientTimeout(), auto_decompress=False, trust_env=False
             )
         return self._opened
+
+
+def _without_user(proxy: str) -> tuple[str, dict[str, str] | None]:
+    """A proxy's URL as aiohttp may show it in its errors, and the header that says who we are.
+
+    aiohttp makes `Proxy-Authorization` of it, for the CONNECT alone where there is one.
+    """
+    parts = urlsplit(proxy)
+    user, at, address = parts.netloc.rpartition("@")
+    if not at:
+        return proxy, None
+    name, _, password = user.partition(":")
+    credentials = base64.b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode()
+    return parts._replace(netloc=address).geturl(), {"Authorization": f"Basic {credentials}"}
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

@@ -21,6 +21,7 @@ import yaml
 
 from propeller.errors import Invalid
 from propeller.kube._connection import Connection
+from propeller.redaction import place_of_yaml_error, shown_url
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -35,6 +36,9 @@ class _Cluster(msgspec.Struct, frozen=True, rename="kebab"):
     tls_server_name: str | None = None
     proxy_url: str | None = None
 
+    def __repr__(self) -> str:
+        return "_Cluster(...)"  # its URLs may hold passwords
+
 
 class _User(msgspec.Struct, frozen=True, rename="kebab"):
     client_certificate: str | None = None
@@ -48,6 +52,9 @@ class _User(msgspec.Struct, frozen=True, rename="kebab"):
     username: str | None = None
     password: str | None = None
     as_: str | None = msgspec.field(default=None, name="as")
+
+    def __repr__(self) -> str:
+        return "_User(...)"
 
 
 class _Context(msgspec.Struct, frozen=True):
@@ -144,8 +151,8 @@ def _read(path: str) -> _Document:
         raise Invalid(
             f"kubeconfig {path} cannot be read: {error.strerror}; name another with --kubeconfig FILE"
         ) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise Invalid(f"kubeconfig {path} is not YAML: {error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # not chained: its text quotes the file's
+        raise Invalid(f"kubeconfig {path} is not YAML: {place_of_yaml_error(error)}") from None
     if not isinstance(document, dict):
         raise Invalid(f"kubeconfig {path} is no mapping of clusters, users and contexts")
     try:
@@ -213,7 +220,7 @@ def _http_url(url: str, what: str) -> str:
     except ValueError:
         usable = False
     if not usable:
-        raise Invalid(f"{what} {url!r} is no URL of the form https://host:port or http://host:port")
+        raise Invalid(f"{what} {shown_url(url)!r} is no URL of the form https://host:port or http://host:port")
     return url
 
 
@@ -241,4 +248,4 @@ def _content(path: Path, what: str) -> bytes:
         return path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a path with a null byte
         reason = error.strerror if isinstance(error, OSError) else error
-        raise Invalid(f"{what} {path} cannot be read: {reason}") from error
+        raise Invalid(f"{what} {path} cannot be read: {reason}") from None  # the path may be a key

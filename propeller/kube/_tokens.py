@@ -21,6 +21,8 @@ import msgspec
 
 from propeller.clock import Clock
 from propeller.errors import Denied
+from propeller.redaction import redact
+from propeller.text import OVERLAP, bounded, one_line
 
 TOKEN_FILE_SECONDS = 60.0
 """How long a token file's content is used before it is read again: kubelets rotate it well before it expires."""
@@ -29,6 +31,9 @@ EXPIRY_MARGIN_SECONDS = 60.0
 """An obtained token is replaced this long before it expires, so that no request carries an expired one; one that lives
 for less than two minutes after half its life.
 """
+
+REASON_CHARACTERS = 1024
+"""Of what a plugin says when it fails: a line for people."""
 
 OBTAIN = (sys.executable, "-m", "propeller.kube._credentials")
 """The command that obtains a token; kubeconfig and context follow."""
@@ -62,7 +67,7 @@ class FileToken:
             except (OSError, UnicodeDecodeError) as error:
                 if not self._token:
                     reason = error.strerror if isinstance(error, OSError) else "it is no text"
-                    raise Denied(f"the token file {self._path} cannot be read: {reason}") from error
+                    raise Denied(f"the token file {self._path} cannot be read: {reason}") from None  # may be the token
             self._read_at = self._clock.monotonic()
             self._refused = False
         return self._token
@@ -74,6 +79,9 @@ class FileToken:
 class _Obtained(msgspec.Struct, frozen=True):
     token: str
     expires: float | None = None
+
+    def __repr__(self) -> str:
+        return f"_Obtained(expires={self.expires})"
 
 
 class ObtainedToken:
@@ -126,8 +134,9 @@ class ObtainedToken:
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
         if process.returncode:
-            reason = errors.decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]
-            raise Denied(f"{where}: no credentials could be obtained: {reason[0]}")
+            said = redact(errors[-OVERLAP:].decode(errors="replace")).strip()  # whole: a key's last line has no form
+            reason = said.splitlines()[-1] if said else "no reason given"
+            raise Denied(f"{where}: no credentials could be obtained: {bounded(one_line(reason), REASON_CHARACTERS)}")
         try:
             return msgspec.json.decode(output, type=_Obtained)
         except ValueError as error:

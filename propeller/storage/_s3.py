@@ -19,6 +19,7 @@ from typing import Any
 
 from propeller import config
 from propeller.errors import CorruptBlob, Invalid
+from propeller.redaction import shown_url
 from propeller.storage._s3_errors import Target, translated
 from propeller.storage._stores import too_large
 from propeller.storage._uri import bucket_and_key
@@ -116,14 +117,20 @@ def _prepare(settings: config.Storage) -> tuple[Any, dict[str, Any]]:
         from aiobotocore.session import get_session
     except ImportError as error:
         raise Invalid("s3:// needs the package aiobotocore: pip install 'propeller[s3]'") from error
+    endpoint = settings.s3_endpoint
+    if shown_url(endpoint) != endpoint:  # the libraries would show it in errors and logs
+        raise Invalid(
+            f"storage.s3_endpoint {shown_url(endpoint)!r} has a user, a query or a fragment, which no S3 server takes: "
+            "remove it; credentials are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile in ~/.aws, or a role"
+        )
     session = get_session()
     descriptions = session.get_component("data_loader")
     descriptions.load_service_model("s3", "service-2")  # kept by the loader: the client finds it there
     descriptions.load_service_model("s3", "endpoint-rule-set-1")
-    own_server = bool(settings.s3_endpoint)
+    own_server = bool(endpoint)
     return session, {
         "region_name": settings.s3_region,
-        "endpoint_url": settings.s3_endpoint or None,
+        "endpoint_url": endpoint or None,
         "config": AioConfig(
             connect_timeout=CONNECT_SECONDS,
             read_timeout=settings.deadline,

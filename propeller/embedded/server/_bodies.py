@@ -23,6 +23,7 @@ from propeller.embedded.server._requests import header
 from propeller.embedded.server._storage import Object
 from propeller.embedded.server._typecheck import json_type
 from propeller.kube import Request
+from propeller.redaction import place_of_yaml_error
 
 MAX_REQUEST_BYTES = 3 * 1024 * 1024
 """kube-apiserver's limit for a request."""
@@ -148,7 +149,7 @@ def _from_yaml(body: bytes, expected: str) -> Object:
     try:
         obj = yaml.load(body, Loader=_Loader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise bad_request(f"error decoding YAML: {error}") from error
+        raise bad_request(f"error decoding YAML: {place_of_yaml_error(error)}") from None
     if not isinstance(obj, dict):
         raise _unrecognized(expected, "it is no object", body)
     return obj
