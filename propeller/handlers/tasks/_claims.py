@@ -54,14 +54,14 @@ def claim_of(pod: Pod, execution: str) -> Claim | None:
 
 
 def attempt_at(execution: Execution, node: int, pod: Pod) -> int | None:
-    """Which attempt of this node the pod is, by its name; None if it is another attempt than the current one, and its
-    annotation does not say which.
+    """Which attempt of this node the pod is, by its name: the current one in nearly all cases, else the one that its
+    annotation names; None if it is neither.
     """
     name, current = pod.metadata.name, execution.attempts[node]
+    if execution.pod_name(node, current) == name:
+        return current
     claimed = attempt_of(pod)
-    if claimed is not None and execution.pod_name(node, claimed) == name:
-        return claimed
-    return current if execution.pod_name(node, current) == name else None
+    return claimed if claimed is not None and execution.pod_name(node, claimed) == name else None
 
 
 def is_of(execution: Execution, node: int, attempt: int, pod: Pod) -> bool:
