@@ -56,7 +56,7 @@ def _expression(raw: bytes) -> condition_pb2.BooleanExpression:
     """Parsed strictly: without the part that we do not know, a condition would say something else."""
     try:
         return json_format.Parse(raw, condition_pb2.BooleanExpression())
-    except json_format.ParseError as error:
+    except (json_format.ParseError, TypeError, AttributeError, ValueError) as error:
         parse_message(raw, condition_pb2.BooleanExpression(), "a branch's condition")  # names a field of another type
         raise Invalid(f"a branch's condition is malformed: {error}") from error
 

@@ -19,24 +19,28 @@ _FLOATS = (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT)
 
 
 def parse_message(json: bytes, message: M, path: str) -> M:
-    """Parse into `message`. Raises Invalid with the path of the field that is wrong, below `path`."""
+    """Parse into `message`. Raises Invalid with the path of the field that is wrong, below `path`.
+
+    Protobuf's parser takes a text or a list in the place of a message for an empty one, so types are looked at first.
+    """
+    if wrong := _wrong_field(json, cast(Descriptor, message.DESCRIPTOR), path):
+        raise Invalid(wrong)
     try:
         json_format.Parse(json, message, ignore_unknown_fields=True)
-    except (json_format.ParseError, *UNDECODABLE) as error:
+    except (json_format.ParseError, TypeError, AttributeError, *UNDECODABLE) as error:
         if "too deep" in str(error):  # protobuf's limit is 100 levels
             raise Invalid(f"{path} is nested too deep to be read") from error
-        raise Invalid(_wrong_field(json, cast(Descriptor, message.DESCRIPTOR), path)) from error
+        raise Invalid(f"{path} is not a {message.DESCRIPTOR.full_name} as JSON") from error
     return message
 
 
 def _wrong_field(json: bytes, descriptor: Descriptor, path: str) -> str:
     try:
-        value = msgspec.json.decode(json)
+        return _wrong_in(msgspec.json.decode(json), descriptor, path)
     except RecursionError:
         return f"{path} is nested too deep to be read"
     except ValueError:
         return f"{path} is not JSON"
-    return _wrong_in(value, descriptor, path) or f"{path} is not a {descriptor.full_name} as JSON"
 
 
 def _wrong_in(value: Any, descriptor: Descriptor, path: str) -> str:
@@ -77,7 +81,8 @@ def _wrong_one(value: Any, field: FieldDescriptor, path: str) -> str:
     elif field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         fits, expected = isinstance(value, bool), "true or false"
     elif field.enum_type is not None:
-        fits = value in field.enum_type.values_by_name or (isinstance(value, int) and not isinstance(value, bool))
+        named = isinstance(value, str) and (value in field.enum_type.values_by_name or value.isdecimal())
+        fits = named or (isinstance(value, int) and not isinstance(value, bool))
         expected = "one of " + ", ".join(field.enum_type.values_by_name)
     else:
         fits, expected = _is_number(value, field), "a number" if field.cpp_type in _FLOATS else "a whole number"

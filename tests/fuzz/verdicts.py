@@ -17,7 +17,14 @@ _WORDS_OF_PYTHON = re.compile(
     r"InternalError|msgspec|unsupported operand|must be (str|int|dict)|takes \d+ positional|`\$[.\[]"
 )
 _CONSEQUENCES = frozenset(
-    {"OutputsNotFound", "BindingResolutionFailure", "NotSupported", "UserProvidedError", "BadTaskFormat"}
+    {
+        "OutputsNotFound",
+        "BindingResolutionFailure",
+        "NotSupported",
+        "UserProvidedError",
+        "MalformedBranchUserError",
+        "BadTaskFormat",
+    }
 )
 """Codes of what goes wrong elsewhere than where the damage is, or with the workflow as it was: such a message names its
 node and variable.

@@ -101,4 +101,7 @@ def _value(place: Place, values: Mapping[str, str], inputs: ByName) -> str:
         raise Invalid(
             f"template {place.written!r} names input {place.input!r}; the inputs are {sorted(inputs.literals)}"
         )
-    return escape(literal_to_text(inputs.literals[place.input]))
+    try:
+        return escape(literal_to_text(inputs.literals[place.input]))
+    except Invalid as error:
+        raise Invalid(f"input {place.input!r}: {error}") from error

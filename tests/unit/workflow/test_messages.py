@@ -1,0 +1,65 @@
+"""Messages that a resource holds as JSON are read, or refused with the field that is wrong, in words of JSON."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import orjson
+import pytest
+from flyteidl.core import literals_pb2, tasks_pb2
+from google.protobuf import json_format
+from hypothesis import given
+from hypothesis import strategies as st
+
+from propeller.errors import Invalid
+from propeller.workflow import parse_message
+
+SIMPLE = "task.interface.outputs.variables[o0].type.simple"
+
+
+def _task(simple: Any) -> bytes:
+    return orjson.dumps({"interface": {"outputs": {"variables": {"o0": {"type": {"simple": simple}}}}}})
+
+
+@pytest.mark.parametrize("simple", ["INTEGER", 1, "1"])
+def test_an_enum_is_a_name_or_a_number(simple: Any) -> None:
+    found = parse_message(_task(simple), tasks_pb2.TaskTemplate(), "task")
+    assert found.interface.outputs.variables["o0"].type.simple == 1
+
+
+@pytest.mark.parametrize(
+    ("simple", "kind"), [({"a": {}}, "an object"), ([1], "a list"), (True, "true or false"), ("x", "text")]
+)
+def test_an_enum_of_another_type_is_refused_by_its_path(simple: Any, kind: str) -> None:
+    """An object raised TypeError from the parser's own dictionary."""
+    with pytest.raises(
+        Invalid, match=rf"^{SIMPLE.replace('[', '.').replace(']', '.')}: expected one of .* found {kind}$"
+    ):
+        parse_message(_task(simple), tasks_pb2.TaskTemplate(), "task")
+
+
+@pytest.mark.parametrize(("value", "kind"), [("text", "text"), ([1], "a list"), (5, "a number")])
+def test_what_stands_in_the_place_of_a_message_is_refused(value: Any, kind: str) -> None:
+    """The parser takes a text or a list for an empty message."""
+    with pytest.raises(Invalid, match=f"^task: expected an object, found {kind}$"):
+        parse_message(orjson.dumps(value), tasks_pb2.TaskTemplate(), "task")
+    with pytest.raises(Invalid, match=r"^inputs\.literals.x.: expected an object, found "):
+        parse_message(orjson.dumps({"literals": {"x": value}}), literals_pb2.LiteralMap(), "inputs")
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False) | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["literals", "scalar", "primitive", "integer", "collection", "x"]), inner)
+        ),
+        max_leaves=12,
+    )
+)
+def test_whatever_the_json_is_it_is_a_message_or_invalid(value: Any) -> None:
+    json, found = orjson.dumps(value), literals_pb2.LiteralMap()
+    with contextlib.suppress(Invalid):
+        parse_message(json, found, "inputs")
+        assert found == json_format.Parse(json, literals_pb2.LiteralMap(), ignore_unknown_fields=True)
