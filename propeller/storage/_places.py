@@ -54,12 +54,20 @@ def climbs(uri: str) -> bool:
     return not {"", ".", ".."}.isdisjoint(path.split("/")) or "\0" in uri
 
 
+MAX_NAME = 100
+"""Bytes. A directory is named by project, domain and name together, and file systems take 255; Flyte's own take 63."""
+
+
 def require_names(names: Iterable[tuple[str, str]]) -> None:
     """Raise Invalid for a name, of a field, that cannot be a part of a path's component."""
     for field, name in names:
         if "/" in name or not name.isprintable():
             raise Invalid(
                 f"{field} is {name!r}: it becomes part of a path, so it may have no '/' and no control character"
+            )
+        if len(name.encode()) > MAX_NAME:
+            raise Invalid(
+                f"{field} is {len(name.encode())} bytes long: it becomes part of a path, so {MAX_NAME} at most"
             )
 
 

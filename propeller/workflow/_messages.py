@@ -14,7 +14,12 @@ from propeller.errors import Invalid
 
 M = TypeVar("M", bound=Message)
 
-_WHOLE = (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64)
+_RANGES = {
+    FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
+    FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
+    FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
+    FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
+}
 _FLOATS = (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT)
 
 
@@ -82,7 +87,7 @@ def _wrong_one(value: Any, field: FieldDescriptor, path: str) -> str:
         fits, expected = isinstance(value, bool), "true or false"
     elif field.enum_type is not None:
         named = isinstance(value, str) and (value in field.enum_type.values_by_name or value.isdecimal())
-        fits = named or (isinstance(value, int) and not isinstance(value, bool))
+        fits = named or (isinstance(value, int) and not isinstance(value, bool) and -(2**31) <= value < 2**31)
         expected = "one of " + ", ".join(field.enum_type.values_by_name)
     else:
         fits, expected = _is_number(value, field), "a number" if field.cpp_type in _FLOATS else "a whole number"
@@ -90,14 +95,18 @@ def _wrong_one(value: Any, field: FieldDescriptor, path: str) -> str:
 
 
 def _is_number(value: Any, field: FieldDescriptor) -> bool:
-    """Whether a value is a number, which may be written as text."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return False
+    """Whether a value is a number that the field can hold; it may be written as text."""
     if isinstance(value, bool):
         return False
-    return field.cpp_type in _FLOATS or (number.is_integer() and (number >= 0 or field.cpp_type in _WHOLE))
+    try:
+        number = float(value)
+        if field.cpp_type in _FLOATS:
+            return True
+        whole = int(value)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    least, most = _RANGES[field.cpp_type]
+    return (isinstance(value, str) or number.is_integer()) and least <= whole <= most
 
 
 def _found(value: Any) -> str:

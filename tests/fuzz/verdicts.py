@@ -12,7 +12,8 @@ from tests.fuzz.damage import Damage
 
 _ENDED = {3: "SUCCEEDED", 5: "FAILED", 6: "ABORTED"}
 _WORDS_OF_PYTHON = re.compile(
-    r"Expected `|Object (missing|contains)|NoneType|has no attribute|not (iterable|subscriptable|callable)|unhashable|"
+    r"Expected `|Object (missing|contains)|NoneType|"
+    r"object has no attribute|not (iterable|subscriptable|callable)|unhashable|"
     r"Traceback|\b(Key|Type|Value|Index|Attribute|Assertion|Recursion|Overflow|Unicode\w*|Decode|Validation)Error\b|"
     r"InternalError|msgspec|unsupported operand|must be (str|int|dict)|takes \d+ positional|`\$[.\[]"
 )
@@ -78,7 +79,8 @@ def is_clear(text: str, damages: list[Damage]) -> bool:
 def _names(text: str, damage: Damage) -> bool:
     members = [str(part).lower() for part in damage.path if isinstance(part, str) and len(part) > 1]
     members += [re.sub(r"(?<!^)(?=[A-Z])", "_", str(part)).lower() for part in damage.path if isinstance(part, str)]
-    return any(member in text for member in members if len(member) > 1)
+    quoted = [f"'{str(part).lower()}'" for part in damage.path if isinstance(part, str)]
+    return any(member in text for member in (*members, *quoted) if len(member) > 1)
 
 
 def _text(status: dict[str, Any]) -> str:

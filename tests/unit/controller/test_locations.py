@@ -11,7 +11,7 @@ from propeller.controller._resource import FlyteWorkflow, info_of
 from propeller.errors import CorruptBlob, Invalid, NotUnderstood
 from propeller.kube import ObjectMeta, Raw
 from propeller.status import decode_status, is_own_snapshot
-from propeller.storage import MemoryStore, Storage
+from propeller.storage import MemoryStore, Storage, require_names
 from propeller.wire import Literals
 from propeller.workflow import ExecutionSpec
 from tests.unit.controller.bench import WORKFLOWS, Bench, bench
@@ -131,3 +131,9 @@ async def test_two_nodes_of_one_id_are_refused() -> None:
     async with bench() as of, of.controller():
         await create(of, root)
         assert "two nodes have the id 'n0'" in (await ended(of))["error"]["message"]
+
+
+def test_a_name_too_long_for_a_path_is_refused_by_its_field() -> None:
+    with pytest.raises(Invalid, match=r"^executionId\.project is 101 bytes long"):
+        require_names([("executionId.project", "x" * 101)])
+    require_names([("executionId.project", "x" * 100)])

@@ -39,6 +39,20 @@ def test_an_enum_of_another_type_is_refused_by_its_path(simple: Any, kind: str) 
         parse_message(_task(simple), tasks_pb2.TaskTemplate(), "task")
 
 
+@pytest.mark.parametrize("number", [2**63 - 1, str(2**63 - 1), -(2**63), 3.0])
+def test_a_whole_number_may_be_text_and_has_64_bits(number: Any) -> None:
+    found = parse_message(orjson.dumps({"integer": number}), literals_pb2.Primitive(), "value")
+    assert found.integer == int(number)
+
+
+@pytest.mark.parametrize("number", [2**63, str(2**63), "9" * 5_000, 1.5, "1e3", "", True, [1]])
+def test_a_number_that_its_field_cannot_hold_is_refused_by_its_path(number: Any) -> None:
+    with pytest.raises(Invalid, match=r"^value\.integer: expected a whole number"):
+        parse_message(orjson.dumps({"integer": number}), literals_pb2.Primitive(), "value")
+    with pytest.raises(Invalid, match=f"^{SIMPLE.replace('[', '.').replace(']', '.')}: expected one of"):
+        parse_message(_task(2**31), tasks_pb2.TaskTemplate(), "task")
+
+
 @pytest.mark.parametrize(("value", "kind"), [("text", "text"), ([1], "a list"), (5, "a number")])
 def test_what_stands_in_the_place_of_a_message_is_refused(value: Any, kind: str) -> None:
     """The parser takes a text or a list for an empty message."""
