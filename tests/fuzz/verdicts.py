@@ -80,7 +80,8 @@ def _names(text: str, damage: Damage) -> bool:
     members = [str(part).lower() for part in damage.path if isinstance(part, str) and len(part) > 1]
     members += [re.sub(r"(?<!^)(?=[A-Z])", "_", str(part)).lower() for part in damage.path if isinstance(part, str)]
     quoted = [f"'{str(part).lower()}'" for part in damage.path if isinstance(part, str)]
-    return any(member in text for member in (*members, *quoted) if len(member) > 1)
+    of_input = "inputs" in damage.path and re.search(r"input '[^']+'", text)  # an item's has the item's name
+    return bool(of_input) or any(member in text for member in (*members, *quoted) if len(member) > 1)
 
 
 def _text(status: dict[str, Any]) -> str:
