@@ -67,6 +67,8 @@ def _compare(comparison: condition_pb2.ComparisonExpression, inputs: ByName) -> 
     if left_kind != right_kind:
         raise Invalid(f"a branch compares a {left_kind} with a {right_kind}")
     operator = comparison.operator
+    if operator not in _OPERATORS.values():
+        raise Invalid(f"a branch's condition has operator {operator}; there are {', '.join(_OPERATORS.keys())}")
     if left_kind in {"boolean", "none_type"} and operator not in {_OPERATORS.Value("EQ"), _OPERATORS.Value("NEQ")}:
         raise Invalid(f"{_OPERATORS.Name(operator)} is not defined for {left_kind} values")
     match _OPERATORS.Name(operator):

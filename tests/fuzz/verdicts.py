@@ -73,6 +73,8 @@ def is_clear(text: str, damages: list[Damage]) -> bool:
     if not text or _WORDS_OF_PYTHON.search(text) or _HARMFUL.search(text) or len(text) > 20_000:
         return False
     lower = text.lower()
+    if "docs/differences.md" in text:
+        return True  # the workflow asks for a feature that is listed as absent, damaged or not
     return not damages or any(_names(lower, damage) for damage in damages)
 
 

@@ -214,3 +214,12 @@ def test_a_condition_that_nests_without_end_is_malformed() -> None:
     found = chosen({"if": {"condition": condition, "then": "n0-n0"}}, x=1)
     assert isinstance(found, EffectFailed)
     assert "nested too deep" in found.failure.message
+
+
+@pytest.mark.parametrize("operator", [-1, 99])
+def test_an_operator_that_there_is_not_is_malformed(operator: int) -> None:
+    condition = {"comparison": {"operator": operator, "leftValue": {"var": "x"}, "rightValue": {"var": "x"}}}
+    found = chosen({"if": {"condition": condition, "then": "n0-n0"}}, x=1)
+    assert isinstance(found, EffectFailed)
+    assert found.failure.code == "MalformedBranchUserError"
+    assert f"operator {operator}; there are EQ" in found.failure.message
