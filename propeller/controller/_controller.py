@@ -532,7 +532,7 @@ class WorkflowController:
         self._failures.pop(live.key, None)
         self._waiting.end(live.key)
         execution.stop_margin = self._settings.controller.stop_margin
-        pods = list(self._pods.store.by_index(OWNER_INDEX, live.uid))
+        pods = self._pods.store.by_index(OWNER_INDEX, live.uid)
         prove(execution, pods)
         live.execution, live.new = execution, new
         live.stage = Stage.LOADED

@@ -60,7 +60,7 @@ def _scalar(scalar: literals_pb2.Scalar, depth: int) -> str:
             return _json(struct_to_python(scalar.generic, "an input of a command"))
         case "binary" if scalar.binary.tag == MSGPACK:
             value = decode_msgpack(scalar.binary.value, "an input of a command")
-            return _plain(value) if isinstance(value, str | bool | int | float) else _json(value)
+            return _plain(value) if isinstance(value, str | bool | int | float) else _json(_finite(value))
         case "binary":
             raise Invalid(f"an input of a command has the format {scalar.binary.tag!r}, which has no text")
         case kind:

@@ -64,7 +64,6 @@ class Campaign:
     """One API server, one namespace, one controller."""
 
     def __init__(self, server: KubeApiserver, client: Client, directory: Path, seed: int) -> None:
-        self._server = server
         self._client = client
         self._directory = directory
         self._kubeconfig = server.kubeconfig(directory / "kubeconfig")

@@ -79,9 +79,10 @@ def is_clear(text: str, damages: list[Damage]) -> bool:
 
 
 def _names(text: str, damage: Damage) -> bool:
-    members = [str(part).lower() for part in damage.path if isinstance(part, str) and len(part) > 1]
-    members += [re.sub(r"(?<!^)(?=[A-Z])", "_", str(part)).lower() for part in damage.path if isinstance(part, str)]
-    quoted = [f"'{str(part).lower()}'" for part in damage.path if isinstance(part, str)]
+    parts = [part for part in damage.path if isinstance(part, str)]
+    members = [part.lower() for part in parts]
+    members += [re.sub(r"(?<!^)(?=[A-Z])", "_", part).lower() for part in parts]
+    quoted = [f"'{part.lower()}'" for part in parts]
     of_input = "inputs" in damage.path and re.search(r"input '[^']+'", text)  # an item's has the item's name
     return bool(of_input) or any(member in text for member in (*members, *quoted) if len(member) > 1)
 
