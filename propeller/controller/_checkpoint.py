@@ -102,36 +102,36 @@ class Checkpointer:
         failure: Failure,
         version: str,
         phase: WorkflowPhase = WorkflowPhase.FAILED,
-    ) -> None:
+    ) -> str:
         """End a workflow that cannot run, with as much of the reason as the server has room for.
 
-        Raises Gone and what the client raises.
+        Returns the version that has it. Raises Gone and what the client raises.
         """
-        for characters in (MESSAGE_CHARACTERS, SHORT_MESSAGE_CHARACTERS, 0):
+        for characters in (MESSAGE_CHARACTERS, SHORT_MESSAGE_CHARACTERS):
             try:
-                await self._reject(workflow, failure, version, phase, characters)
+                return await self._reject(workflow, failure, version, phase, characters)
             except TooLarge:
-                if not characters:
-                    raise
-            else:
-                return
+                continue
+        return await self._reject(workflow, failure, version, phase, 0)
 
     async def _reject(
         self, workflow: FlyteWorkflow, failure: Failure, version: str, phase: WorkflowPhase, characters: int
-    ) -> None:
+    ) -> str:
         try:
-            await self._patch_rejected(workflow, failure, version, phase, characters)
+            written = await self._patch_rejected(workflow, failure, version, phase, characters)
+            if written != version or not await self.look_for_subresource():
+                return written
         except NotFound as error:
             if not await self.look_for_subresource():
                 raise Gone(f"{workflow.key} was deleted") from error
-            await self._patch_rejected(workflow, failure, version, phase, characters)
+        return await self._patch_rejected(workflow, failure, version, phase, characters)
 
     async def _patch_rejected(
         self, workflow: FlyteWorkflow, failure: Failure, version: str, phase: WorkflowPhase, characters: int
-    ) -> None:
+    ) -> str:
         now = rfc3339(self._clock.now())
         status = {"phase": int(phase), "state": phase.name.title(), "stoppedAt": now, "lastUpdatedAt": now}
-        await self._client.patch(
+        written = await self._client.patch(
             WRITTEN,
             workflow.metadata.name,
             workflow.metadata.namespace,
@@ -142,6 +142,7 @@ class Checkpointer:
             kind=PatchKind.MERGE,
             subresource=self._subresource,
         )
+        return written.metadata.resource_version
 
     async def look_for_subresource(self) -> bool:
         """Ask the server again whether the resource type has a status subresource; returns whether that has changed.

@@ -57,6 +57,7 @@ from propeller.storage import Storage
 from propeller.telemetry import Causes, Metrics
 from propeller.workflow import (
     EXECUTION,
+    Adopt,
     Cancel,
     Decision,
     Effect,
@@ -65,9 +66,11 @@ from propeller.workflow import (
     Failure,
     Launch,
     Launched,
+    Launching,
     PodPhase,
     PodSeen,
     Remains,
+    Running,
     StopPod,
     WorkflowPhase,
     WriteInputs,
@@ -245,9 +248,21 @@ class WorkflowController:
         seen = report(pod, attempt)
         if change.new is None:
             seen = _last_news(pod, seen)
+            if seen.phase is PodPhase.GONE and _awaits_end(execution, node, attempt):
+                self._look_again(live, execution, node, attempt)
+                return
         if seen.phase is PodPhase.PENDING and seen.failure is None and seen.remains is not Remains.ENDING:
             return  # it waits, as it should: every pod says so two or three times
         self._tell(live, node, seen)
+
+    def _look_again(self, live: Live, execution: Execution, node: int, attempt: int) -> None:
+        """A pod is gone, and its end was not seen. Another of its name may be there: a create whose answer was lost is
+        made again. And what it left in the object store may speak for it.
+        """
+        if (node, attempt) in live.launching:
+            live.looks.add((node, attempt))
+        else:
+            self._begin_effect(live, execution, Adopt(node, attempt))
 
     def _start_over(self) -> None:
         """The server was restored from an older copy: what was written since is void, and what it has now is what a
@@ -565,7 +580,9 @@ class WorkflowController:
         """What cannot run ends as failed, with the reason; what nobody understands and somebody deletes, as aborted."""
         code = "BadWorkflow" if phase is WorkflowPhase.FAILED else "Aborted"
         try:
-            await self._checkpointer.reject(workflow, Failure(code, str(error), error.kind), live.version, phase)
+            version = await self._checkpointer.reject(
+                workflow, Failure(code, str(error), error.kind), live.version, phase
+            )
         except Gone:
             self._forget(live)
         except PropellerError as failure:
@@ -575,6 +592,8 @@ class WorkflowController:
         else:
             self._loader.forget(live.uid)
             self._forget(live)
+            self._foreign[live.key] = Fence(live.uid, version)
+            self._queue.add(live.key)  # the cache may have it already: that event has found the execution still held
 
     def _begin_effect(self, live: Live, execution: Execution, effect: Effect) -> None:
         attempt = getattr(effect, "attempt", None)
@@ -604,6 +623,9 @@ class WorkflowController:
             elif is_given_up(node, effect.attempt):
                 live.deferred.append(StopPod(effect.node, effect.attempt))  # another stop may have come before the pod
                 self._queue.add(live.key)
+            elif (effect.node, effect.attempt) in live.looks and any(isinstance(fact, Launched) for fact in facts):
+                self._begin_effect(live, execution, Adopt(effect.node, effect.attempt))
+            live.looks.discard((effect.node, effect.attempt))
         if facts:
             self._tell(live, effect.node, *facts)
 
@@ -762,6 +784,11 @@ def _priority(effect: Effect) -> int:
 
 def _can_wait(fact: Fact) -> bool:
     return isinstance(fact, Launched) or (isinstance(fact, PodSeen) and fact.phase is PodPhase.RUNNING)
+
+
+def _awaits_end(execution: Execution, node: int, attempt: int) -> bool:
+    state = execution.states.get(node)
+    return isinstance(state, Launching | Running) and state.attempt == attempt
 
 
 def _last_news(pod: Pod, seen: PodSeen) -> PodSeen:

@@ -55,6 +55,7 @@ class Live:
         "inbox",
         "key",
         "launching",
+        "looks",
         "mark",
         "new",
         "nodes_of_pods",
@@ -87,6 +88,8 @@ class Live:
         """Effects on its nodes that wait or are under way."""
         self.launching: dict[tuple[int, int], StopPod | None] = {}
         """Nodes and attempts whose launch is under way, and the stop that waits for that: it would find no pod."""
+        self.looks: set[tuple[int, int]] = set()
+        """Those of them whose pod was seen to go meanwhile: it is looked for once the launch is answered."""
         self.nodes_of_pods: dict[str, int] = {}
         self.same_name: dict[str, set[int]] = {}
         """Nodes that have pods of one name at some attempt, by that name: hardly ever any."""

@@ -137,6 +137,21 @@ async def test_without_a_status_subresource_it_still_waits_for_a_pod_that_runs()
             assert await finalizers(of) is None
 
 
+async def test_a_rejected_one_is_released_also_if_its_end_is_seen_before_the_write_is_answered() -> None:
+    class Late(_Link):
+        async def exchange(self, request: Request, forward: Forward) -> Response:
+            response = await super().exchange(request, forward)
+            if request.path.endswith("/status"):
+                await asyncio.sleep(1.0)
+            return response
+
+    async with bench() as of, of.controller(Late()):
+        await create(of, FLYTE, OTHERS, tasks={})
+        await asyncio.sleep(10.0)
+        assert (await of.status())["state"] == "Failed"
+        assert await finalizers(of) == [OTHERS]
+
+
 async def test_a_finalizer_that_somebody_adds_meanwhile_is_kept() -> None:
     async with bench(max_lag=60.0) as of:
         await without_subresource(of)
