@@ -31,7 +31,7 @@ from propeller.errors import CorruptBlob, Invalid, MissingBlob, NotFound, NotUnd
 from propeller.handlers import at_once, plan_of_futures
 from propeller.handlers.tasks import claim_of, has_ended, is_alive, proven_by
 from propeller.kube import Client, Pod, Undecodable
-from propeller.status import decode_status, is_flytes, rebuild
+from propeller.status import INLINE_NODES, decode_status, is_flytes, rebuild
 from propeller.storage import Storage, apart, open_literals
 from propeller.wire import Literals
 from propeller.workflow import (
@@ -242,7 +242,10 @@ class Loader:
         snapshot = await decode_status(workflow.status, self._storage, info.directory)
         if snapshot is None:
             return {}
-        return _outputs_left(await rebuild(info, plan, snapshot, self._dynamic_graph))
+        recovered = await rebuild(info, plan, snapshot, self._dynamic_graph)
+        if len(recovered.phases) <= INLINE_NODES:
+            return _outputs_left(recovered)
+        return await asyncio.to_thread(_outputs_left, recovered)
 
     async def _plan(self, workflow: FlyteWorkflow, closure: bytes) -> Plan:
         if workflow.workflow_closure_reference:

@@ -12,10 +12,11 @@ from propeller.status._head import (
     offloaded_to,
     size_of,
 )
-from propeller.status._snapshot import LoadGraph, Snapshot, decode, encode, rebuild, take, without_times
+from propeller.status._snapshot import INLINE_NODES, LoadGraph, Snapshot, decode, encode, rebuild, take, without_times
 from propeller.status._takeover import take_over
 
 __all__ = [
+    "INLINE_NODES",
     "MESSAGE_CHARACTERS",
     "SHORT_MESSAGE_CHARACTERS",
     "LoadGraph",

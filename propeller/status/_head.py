@@ -15,16 +15,13 @@ from typing import Any
 from propeller.clock import rfc3339
 from propeller.errors import CorruptBlob
 from propeller.redaction import redact
-from propeller.status._snapshot import LIMIT, Snapshot, decode, encode, take, without_times
+from propeller.status._snapshot import INLINE_NODES, LIMIT, Snapshot, decode_apart, encode, take, without_times
 from propeller.storage import Storage
 from propeller.text import bounded, one_line, visible
 from propeller.workflow import Execution, Failure, Launching, NodePhase, Waiting, WorkflowPhase
 
 CURRENT_NODES = 10
 """How many active nodes the head names: enough to see what is going on, few enough to read."""
-
-INLINE_NODES = 5_000
-"""More are compressed in a thread: it takes over 2 ms."""
 
 MESSAGE_CHARACTERS = 8 * 1024
 """Of the error's message in the head, which holds it twice; the snapshot has twice as much."""
@@ -123,9 +120,10 @@ async def decode_status(status: dict[str, Any], storage: Storage, directory: str
     """
     if text := status.get("nodes"):
         try:
-            return decode(base64.b64decode(text, validate=True))
+            blob = base64.b64decode(text, validate=True)
         except (ValueError, TypeError) as error:
             raise CorruptBlob(f"status.nodes is not base64: {error}") from error
+        return await decode_apart(blob)
     if reference := status.get("nodesReference"):
         if not isinstance(reference, dict) or not {"uri", "sha256"} <= reference.keys():
             raise CorruptBlob(f"status.nodesReference has no uri and sha256: {reference!r}")
@@ -137,7 +135,7 @@ async def decode_status(status: dict[str, Any], storage: Storage, directory: str
         blob = await storage.read(uri)
         if hashlib.sha256(blob).hexdigest() != digest:
             raise CorruptBlob(f"{uri} is not what status.nodesReference says: its digest differs")
-        return decode(blob)
+        return await decode_apart(blob)
     return None
 
 

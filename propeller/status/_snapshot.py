@@ -8,8 +8,10 @@ Guarantees
 
 from __future__ import annotations
 
+import asyncio
 from array import array
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import zstandard
@@ -39,8 +41,17 @@ LIMIT = 64 * 1024 * 1024
 
 MAX_RECORDS = 250_000
 """Graphs, active nodes and failures in a snapshot: a map of 100,000 items, of which half runs and half has failed, has
-fewer. So many graphs decode in 50 ms; so many states, which only so large an execution has, in half a second.
+fewer.
 """
+
+INLINE_BYTES = 256 * 1024
+"""What unfolds to more, as a snapshot of 20,000 nodes does, is decoded in a thread."""
+
+INLINE_NODES = 5_000
+"""An execution of more is compressed, and rebuilt, in a thread: either takes over 2 ms."""
+
+AT_ONCE = 2_000
+"""Records that are decoded in one call, which no other thread can interrupt: 4 ms."""
 
 STEP_BYTES = 1024
 """Of a compressed blob that are unfolded at once: to 32 MiB or so at the worst."""
@@ -119,8 +130,34 @@ def _length(raw: msgspec.Raw) -> int:
     return int.from_bytes(head[1 : 1 + width], "big")
 
 
+class _Split(msgspec.Struct, frozen=True, array_like=True):
+    """A snapshot whose records are still to be decoded."""
+
+    version: int
+    plan: str
+    phase: WorkflowPhase
+    created_at: float
+    ended_at: float | None
+    failure: Failure | None
+    frames: list[msgspec.Raw]
+    phases: bytes
+    attempts: bytes
+    states: dict[int, msgspec.Raw]
+    failures: dict[int, msgspec.Raw]
+    system_failures: dict[int, int]
+    started: bytes = b""
+    ended: bytes = b""
+    uid: str = ""
+
+
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Snapshot)
+_SPLIT = msgspec.msgpack.Decoder(_Split)
+_FRAME = msgspec.msgpack.Decoder(FrameRecord)
+_STATE: msgspec.msgpack.Decoder[State] = msgspec.msgpack.Decoder(State)
+_FAILURE = msgspec.msgpack.Decoder(Failure)
+_THREAD = ThreadPoolExecutor(1, "decode-status")
+"""One for all of the process, so that strangers' blobs are unfolded one after the other: `LIMIT` bytes at a time."""
 
 
 def take(execution: Execution) -> Snapshot:
@@ -170,6 +207,23 @@ def unfold(blob: bytes) -> bytes:
     return b"".join(pieces)
 
 
+def is_small(blob: bytes) -> bool:
+    """Whether it unfolds to `INLINE_BYTES` at most, whatever its frame says. Costs no more than unfolding so many."""
+    try:
+        with zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES).stream_reader(blob) as reader:
+            return len(reader.read(INLINE_BYTES + 1)) <= INLINE_BYTES
+    except zstandard.ZstdError:
+        return True  # as far as it goes; `decode` says what is wrong
+
+
+async def decode_apart(blob: bytes) -> Snapshot:
+    """As `decode`, in a thread if that takes long."""
+    if is_small(blob):
+        return decode(blob)
+    await asyncio.sleep(0)  # who cannot wait turns back here, before a thread has begun
+    return await asyncio.get_running_loop().run_in_executor(_THREAD, decode, blob)
+
+
 def decode(blob: bytes) -> Snapshot:
     """Raises CorruptBlob; NotUnderstood for the status of a newer version."""
     try:
@@ -181,13 +235,22 @@ def decode(blob: bytes) -> Snapshot:
             )
         if (records := msgspec.msgpack.decode(raw, type=_Counted).records) > MAX_RECORDS:
             raise CorruptBlob(f"the status has {records} records, and may have {MAX_RECORDS}")
-        snapshot = _DECODER.decode(raw)
+        snapshot = _DECODER.decode(raw) if records <= AT_ONCE else _piecemeal(_SPLIT.decode(raw))
     except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
         raise CorruptBlob(f"the status does not decode: {error}") from error
     if snapshot.version != VERSION:
         raise CorruptBlob(f"the status has version {snapshot.version}; this propeller reads {VERSION}")
     check_snapshot(snapshot)
     return snapshot
+
+
+def _piecemeal(split: _Split) -> Snapshot:
+    """Record by record: other threads get their turns between them."""
+    members = {name: getattr(split, name) for name in split.__struct_fields__}
+    members["frames"] = [_FRAME.decode(raw) for raw in split.frames]
+    members["states"] = {node: _STATE.decode(raw) for node, raw in split.states.items()}
+    members["failures"] = {node: _FAILURE.decode(raw) for node, raw in split.failures.items()}
+    return Snapshot(**members)
 
 
 async def rebuild(info: ExecutionInfo, plan: Plan, snapshot: Snapshot, load_graph: LoadGraph) -> Execution:
@@ -217,10 +280,18 @@ async def rebuild(info: ExecutionInfo, plan: Plan, snapshot: Snapshot, load_grap
     if snapshot.started:
         execution.started = array("f", snapshot.started)
         execution.ended = array("f", snapshot.ended)
+    if len(execution.phases) <= INLINE_NODES:
+        _complete(execution)
+    else:
+        await asyncio.to_thread(_complete, execution)
+    return execution
+
+
+def _complete(execution: Execution) -> None:
+    """Compute what is not stored, and see that all of it fits together."""
     for frame in execution.frames:
         recount(execution, frame)
     check_execution(execution)
-    return execution
 
 
 def _record(frame: Frame) -> FrameRecord:

@@ -36,6 +36,9 @@ LAST_TIME = 253_402_300_799.0
 
 MOST_ATTEMPTS = 255
 
+MAX_NODES = 2_000_000
+"""Twenty of the largest map tasks. In memory each takes 34 bytes, and a blob of a kilobyte may claim so many."""
+
 _PHASES = frozenset(NodePhase)
 _ENDED_OR_NOT_BEGUN = frozenset(_PHASES - {NodePhase.QUEUED, NodePhase.RUNNING})
 
@@ -55,6 +58,7 @@ _KINDS: dict[type[State], frozenset[NodeKind]] = {
 def check_snapshot(snapshot: Snapshot) -> None:
     """Raises CorruptBlob."""
     nodes = len(snapshot.phases)
+    _require(nodes <= MAX_NODES, f"it has {nodes} nodes, and may have {MAX_NODES}")
     _require(len(snapshot.attempts) == nodes, f"it has {nodes} phases and {len(snapshot.attempts)} attempts")
     _require(set(snapshot.phases) <= _PHASES, "a node is in a phase that does not exist")
     _require(snapshot.phase.ended or bool(snapshot.frames), "it has no graph, and has not ended")

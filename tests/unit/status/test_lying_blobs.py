@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from propeller.errors import CorruptBlob, MissingBlob, NotUnderstood, StorageError
 from propeller.handlers import STEPS
 from propeller.status import Snapshot, decode, encode, rebuild, take
-from propeller.status._snapshot import LIMIT, MAX_RECORDS, unfold
-from propeller.workflow import Execution, Graph, NodeView, begin
+from propeller.status._snapshot import LIMIT, MAX_RECORDS, decode_apart, is_small, unfold
+from propeller.status._validity import MAX_NODES
+from propeller.workflow import Execution, Failure, Graph, NodeView, Running, WorkflowPhase, begin
 from tests.unit.workflow.drive import execution, graph, plan, task
 
 PLAN = plan(graph(task("a"), {"id": "m", "kind": "array", "array": {"SubNodeSpec": task("item")}}))
@@ -91,6 +92,71 @@ def test_more_records_than_any_execution_has_are_refused_by_their_number(field: 
     parts[at] = msgspec.Raw(head + count.to_bytes(4, "big") + item * count)
     with pytest.raises(CorruptBlob, match=rf"has \d+ records, and may have {MAX_RECORDS}"):
         decode(zstandard.compress(msgspec.msgpack.encode(parts)))
+
+
+def mapped(items: int) -> Snapshot:
+    """A map of so many items, all of them running, and some failures beside."""
+    one = running()
+    frames = take(one).frames
+    count = 2 + items + 1
+    states = {2 + 1 + item: Running(0, 1000.0, started=item % 2 == 0) for item in range(items)}
+    return msgspec.structs.replace(
+        take(one),
+        frames=[frames[0], type(frames[0])(1, 0, items)],
+        phases=bytes(count),
+        attempts=bytes(count),
+        started=bytes(4 * count),
+        ended=bytes(4 * count),
+        phase=WorkflowPhase.ABORTED,
+        states=states,
+        failures={node: Failure("C", f"m{node}") for node in range(items)},
+        system_failures=dict.fromkeys(range(items), 1),
+    )
+
+
+@pytest.mark.parametrize("items", [10, 5_000])
+async def test_many_records_decode_as_few_do(items: int) -> None:
+    snapshot = mapped(items)
+    assert decode(encode(snapshot)) == snapshot
+    assert await decode_apart(encode(snapshot)) == snapshot
+
+
+async def turns_while_decoding(blob: bytes) -> int:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    beside = asyncio.create_task(others())
+    with pytest.raises(CorruptBlob):
+        await decode_apart(blob)
+    beside.cancel()
+    return turns
+
+
+async def test_a_blob_that_unfolds_to_much_is_decoded_beside_the_loop() -> None:
+    small, large = zstandard.compress(bytes(1000)), zstandard.compress(bytes(8 * LIMIT))
+    assert is_small(small)
+    assert not is_small(large)
+    assert await turns_while_decoding(small) == 0
+    assert await turns_while_decoding(large) > 2  # the thread's begin and end alone take two
+
+
+@pytest.mark.parametrize("size", [0, 1000, 255 * 1024, 257 * 1024, LIMIT + 1])
+def test_a_frame_is_small_by_what_it_unfolds_to_whatever_it_says(size: int) -> None:
+    streaming = zstandard.ZstdCompressor().compressobj()
+    unsaid = streaming.compress(bytes(size)) + streaming.flush()
+    for blob in (zstandard.compress(bytes(size)), unsaid):
+        assert is_small(blob) is (size <= 256 * 1024)
+
+
+def test_more_nodes_than_any_execution_has_are_refused() -> None:
+    snapshot = msgspec.structs.replace(take(running()), phases=bytes(MAX_NODES + 1), attempts=bytes(MAX_NODES + 1))
+    with pytest.raises(CorruptBlob, match=f"has {MAX_NODES + 1} nodes, and may have {MAX_NODES}"):
+        decode(encode(snapshot))
 
 
 async def no_graph(node: NodeView, attempt: int) -> Graph:
