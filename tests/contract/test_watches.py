@@ -41,6 +41,17 @@ async def test_a_watch_resumes_after_the_last_version_seen(server: Face) -> None
         assert await resumed.take(1) == [("ADDED", "c")]
 
 
+async def test_a_watch_from_a_version_yet_to_come_brings_what_happens_after_it(server: Face) -> None:
+    """As of a client that was there before the server was restored from an older copy."""
+    to_come = int(await version_now(server.client, CONFIG_MAPS, server.namespace)) + 20
+    made: list[Raw] = []
+    async with watching(server.client, CONFIG_MAPS, server.namespace, str(to_come)) as watched:
+        while not made or version(made[-1]) <= to_come:
+            made.append(await server.client.create(CONFIG_MAPS, config_map(f"c{len(made)}"), server.namespace))
+        assert await watched.take(1) == [("ADDED", name_of(made[-1]))]
+    assert len(made) > 1
+
+
 async def test_a_write_that_changes_nothing_is_no_event(server: Face) -> None:
     made = await server.client.create(CONFIG_MAPS, config_map("a", k="v"), server.namespace)
     async with watching(server.client, CONFIG_MAPS, server.namespace, made["metadata"]["resourceVersion"]) as watched:

@@ -11,9 +11,10 @@ Caveats
     Members that say nothing (an empty text, a zero, false) are kept as they were written, where Go leaves them out.
 """
 
+from propeller.embedded.server._backup import Backup
 from propeller.embedded.server._front import Front
 from propeller.embedded.server._pod_requests import LogSource
 from propeller.embedded.server._server import ApiServer
 from propeller.embedded.server._transport import Forward, Interceptor
 
-__all__ = ["ApiServer", "Forward", "Front", "Interceptor", "LogSource"]
+__all__ = ["ApiServer", "Backup", "Forward", "Front", "Interceptor", "LogSource"]

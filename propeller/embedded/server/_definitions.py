@@ -47,6 +47,10 @@ class Definitions:
         """
         self._pending.settle(self._look_at)
 
+    def serve_again(self, definition: Record) -> None:
+        """Serve what a definition defines whose objects are about to be restored."""
+        self._serve(definition.name, definition.parsed()["spec"])
+
     def _notice(self, collection: Collection, change: Change) -> None:
         if collection is not self._kind.collection:
             if change.deleted and collection.name in self._served:

@@ -20,13 +20,14 @@ from typing import Self
 from propeller.clock import SYSTEM_CLOCK, Clock, rfc3339
 from propeller.config import ApiServer as Settings
 from propeller.embedded.server._answers import Answer
+from propeller.embedded.server._backup import Backup, back_up, restore
 from propeller.embedded.server._definitions import Definitions
 from propeller.embedded.server._deletes import Deletes
 from propeller.embedded.server._expiry import expire
 from propeller.embedded.server._front import Front
 from propeller.embedded.server._gc import GarbageCollector
 from propeller.embedded.server._handler import Handler
-from propeller.embedded.server._kinds import Registry, builtin_kinds
+from propeller.embedded.server._kinds import APIEXTENSIONS, Registry, builtin_kinds
 from propeller.embedded.server._namespaces import INITIAL, Namespaces
 from propeller.embedded.server._pod_requests import LogSource
 from propeller.embedded.server._quotas import Quotas
@@ -64,36 +65,13 @@ class ApiServer:
         self._settings = settings = settings or Settings()
         self._clock = clock
         self._random = randomness or random.Random()
-        self._storage = Storage(max_changes=settings.history_changes, max_bytes=settings.history_bytes)
-        self._registry = Registry(self._storage)
-        for kind in builtin_kinds(self._storage):
-            self._registry.add(kind)
-        self._deletes = Deletes(self._storage, clock.now)
-        self._gc = GarbageCollector(self._storage, self._registry, self._deletes)
-        self._namespaces = Namespaces(self._storage, self._registry, self._deletes, clock.now)
-        self._quotas = Quotas(self._storage, self._registry, clock.now)
-        self._definitions = Definitions(self._storage, self._registry, self._deletes, clock.now)
-        self._writes = Writes(
-            self._storage,
-            Identity(self._time, self._uid, self._suffix),
-            admit=self._namespaces.admit,
-            admit_valid=self._quotas.admit,
-        )
-        self._handler = Handler(
-            self._storage,
-            self._registry,
-            self._writes,
-            self._deletes,
-            self._definitions,
-            self._namespaces,
-            now=clock.now,
-            bookmark_interval=settings.bookmark_interval,
-            randomness=self._random,
-        )
+        self._make_parts()
         self._handler.logs = logs
         self._second = (-1, "")
         self._up = False
         self._stack = AsyncExitStack()
+        self._group: asyncio.TaskGroup | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self.max_in_flight = settings.max_in_flight
         self.retry_after = settings.retry_after
         self.in_flight = 0
@@ -102,18 +80,9 @@ class ApiServer:
     async def __aenter__(self) -> Self:
         self._create_namespaces()
         async with AsyncExitStack() as stack:
-            group = await stack.enter_async_context(asyncio.TaskGroup())
-            events = self._registry.get("", "v1", "events").collection
-            work = {
-                "serve definitions": self._definitions.run(),
-                "expire events": expire(self._storage, events, self._settings.event_ttl, self._clock.now),
-            }
-            if self._controllers:
-                work["collect garbage"] = self._gc.run()
-                work["empty namespaces"] = self._namespaces.run()
-                work["work out quotas"] = self._quotas.run()
-            tasks = [group.create_task(run, name=f"api server: {name}") for name, run in work.items()]
-            stack.callback(lambda: [task.cancel() for task in tasks])
+            self._group = await stack.enter_async_context(asyncio.TaskGroup())
+            self._begin_work(self._group)
+            stack.callback(self._end_work)
             stack.callback(self.stop)
             self._up = True
             self._stack = stack.pop_all()
@@ -186,6 +155,26 @@ class ApiServer:
         self._storage.forget_watches()
         self._up = True
 
+    def back_up(self) -> Backup:
+        """A copy of all objects as they are now: etcd's snapshot."""
+        return back_up(self._storage)
+
+    def restore(self, backup: Backup, *, bump: int = 0) -> None:
+        """Go back to a copy: the server is down from now on until `start`, and then knows nothing of what was written
+        since. Versions go back, too; by `bump` they go on beyond those that were seen (etcdutl's --bump-revision).
+        """
+        logs = self.logs
+        self.stop()
+        self._end_work()
+        self._make_parts()
+        self.logs = logs
+        for definition in backup.collections[f"customresourcedefinitions.{APIEXTENSIONS}"]:
+            if definition.name in backup.collections:
+                self._definitions.serve_again(definition)
+        restore(self._storage, backup, bump)
+        if self._group is not None:
+            self._begin_work(self._group)
+
     def answer(self, request: Request, user: str) -> Answer | Awaitable[Answer]:
         """The answer to one request; for transports. Raises Unavailable while the server is down."""
         if not self._up:
@@ -193,6 +182,52 @@ class ApiServer:
                 f"the embedded API server is down: connection refused for {request.method} {request.path}"
             )
         return self._handler.answer(request, user)
+
+    def _make_parts(self) -> None:
+        """All that stores and answers, empty: what a server that starts anew has of the one before is nothing."""
+        settings, clock = self._settings, self._clock
+        self._storage = Storage(max_changes=settings.history_changes, max_bytes=settings.history_bytes)
+        self._registry = Registry(self._storage)
+        for kind in builtin_kinds(self._storage):
+            self._registry.add(kind)
+        self._deletes = Deletes(self._storage, clock.now)
+        self._gc = GarbageCollector(self._storage, self._registry, self._deletes)
+        self._namespaces = Namespaces(self._storage, self._registry, self._deletes, clock.now)
+        self._quotas = Quotas(self._storage, self._registry, clock.now)
+        self._definitions = Definitions(self._storage, self._registry, self._deletes, clock.now)
+        self._writes = Writes(
+            self._storage,
+            Identity(self._time, self._uid, self._suffix),
+            admit=self._namespaces.admit,
+            admit_valid=self._quotas.admit,
+        )
+        self._handler = Handler(
+            self._storage,
+            self._registry,
+            self._writes,
+            self._deletes,
+            self._definitions,
+            self._namespaces,
+            now=clock.now,
+            bookmark_interval=settings.bookmark_interval,
+            randomness=self._random,
+        )
+
+    def _begin_work(self, group: asyncio.TaskGroup) -> None:
+        events = self._registry.get("", "v1", "events").collection
+        work = {
+            "serve definitions": self._definitions.run(),
+            "expire events": expire(self._storage, events, self._settings.event_ttl, self._clock.now),
+        }
+        if self._controllers:
+            work["collect garbage"] = self._gc.run()
+            work["empty namespaces"] = self._namespaces.run()
+            work["work out quotas"] = self._quotas.run()
+        self._tasks = [group.create_task(run, name=f"api server: {name}") for name, run in work.items()]
+
+    def _end_work(self) -> None:
+        for task in self._tasks:
+            task.cancel()
 
     def _create_namespaces(self) -> None:
         """Those that every cluster has, unless they are there already."""

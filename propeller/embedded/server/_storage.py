@@ -1,7 +1,7 @@
 """The objects: encoded, versioned, in key order, with a window of their history.
 
 Guarantees
-    One counter numbers every write of every kind (etcd's revision); it only grows.
+    One counter numbers every write of every kind (etcd's revision); it only grows, until a copy is restored (_backup).
     A record never changes: readers, watches and pages share it without copying. It keeps the object's JSON and beside
     it only what reads select by, so that 50,000 pods cost little more than their JSON.
     The state at any version within the window can be read (`at`), which is what pages and watches resume from.
@@ -24,7 +24,6 @@ Object = dict[str, Any]
 
 _FEW = 64
 """Changes of the key set up to which the sorted keys are mended one by one; sorting anew is faster for more."""
-
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -279,7 +278,7 @@ class Storage:
         self._max_changes = max_changes
         self._max_bytes = max_bytes
         self._version = 1
-        self._collections: list[Collection] = []
+        self.collections: list[Collection] = []
         self._by_uid: dict[str, tuple[Collection, str]] = {}
         self._dependents: dict[str, dict[tuple[Collection, str], None]] = {}  # ordered, as all that work follows from
         self.listeners: list[Listener] = []
@@ -293,12 +292,12 @@ class Storage:
     def collection(self, name: str, fields_of: Callable[[Object], tuple[str, ...]]) -> Collection:
         """A new, empty collection."""
         collection = Collection(name, fields_of, History(self._max_changes, self._max_bytes, self._version))
-        self._collections.append(collection)
+        self.collections.append(collection)
         return collection
 
     def drop(self, collection: Collection) -> None:
         """Forget an empty collection: its kind is served no more, and its watches end."""
-        self._collections.remove(collection)
+        self.collections.remove(collection)
         collection.dropped = True
         for waiter in tuple(collection.waiting):
             waiter.end()
@@ -321,8 +320,8 @@ class Storage:
         return [(collection, collection.records[key]) for collection, key in self._dependents.get(uid, ())]
 
     def put(self, collection: Collection, record: Record, before: Record | None) -> Record:
-        """Store a new state of an object, encoded for the version that is next."""
-        assert record.version == self._version + 1, "the record was encoded for another version"
+        """Store a new state of an object, encoded for the version that is next, or of a copy for a later one."""
+        assert record.version > self._version, "the record was encoded for another version"
         self._version = record.version
         if before is None:
             self._by_uid[record.uid] = (collection, record.key)
@@ -341,14 +340,19 @@ class Storage:
         self._announce(collection, Change(version, record, last, deleted=True))
         return last
 
+    def go_on_from(self, version: int) -> None:
+        """The next write is the one after `version`; there is no history of before."""
+        self._version = version
+        self.compact()
+
     def compact(self) -> None:
         """Forget all history: resuming from an older version than now is refused."""
-        for collection in self._collections:
+        for collection in self.collections:
             collection.history.forget(self._version)
 
     def forget_watches(self) -> None:
         """Forget what watches could resume from, as a server does that restarts."""
-        for collection in self._collections:
+        for collection in self.collections:
             collection.history.watch_floor = self._version
 
     def _relink(self, collection: Collection, key: str, old: tuple[str, ...], new: tuple[str, ...]) -> None:

@@ -44,6 +44,7 @@ class Watch:
         *,
         selection: Selection,
         encoder: EventEncoder,
+        after: int,
         position: int,
         initial: list[Record] | None,
         ends_initial: bool,
@@ -56,6 +57,8 @@ class Watch:
         self._collection: Collection = call.target.kind.collection
         self._selection = selection
         self._encoder = encoder
+        self._after = after
+        """The version that the client has seen: one yet to come, where the server was restored since."""
         self._position = position
         self._initial = initial
         self._end_of_initial = bookmark(call, storage.version, ends_initial=True) if ends_initial else b""
@@ -132,6 +135,8 @@ class Watch:
         """The line of a change as this watch sees it; nothing where it does not."""
         before, after = change.before, change.after
         selection = self._selection
+        if change.version <= self._after:
+            return ()
         if not selection.is_selective:
             if selection.namespace and after.namespace != selection.namespace:
                 return ()
@@ -212,6 +217,7 @@ def open_watch(
         storage,
         selection=selection,
         encoder=event_encoder(call, now),
+        after=version,
         position=position,
         initial=initial,
         ends_initial=initial_asked and wants_bookmarks,
