@@ -12,8 +12,8 @@ import pytest
 from propeller.errors import Rejected, Stale
 from propeller.kube import CONFIG_MAPS, FLYTE_WORKFLOWS, PODS, Raw, Request
 from tests.contract.custom_resources import install_flyte_workflows
-from tests.contract.objects import config_map, name_of, pod, version, version_now, watching
-from tests.servers import Face
+from tests.contract.objects import DEADLINE, config_map, name_of, pod, version, version_now, watching
+from tests.servers import Face, HttpFace
 
 
 async def test_a_watch_brings_what_happened_after_its_version_in_order(server: Face) -> None:
@@ -239,3 +239,14 @@ async def test_a_watch_line_is_an_object_with_a_type_and_an_object(server: Face)
     lines = body.split(b"\n")
     assert lines.pop() == b""
     assert [sorted(orjson.loads(line)) for line in lines] == [["object", "type"]]
+
+
+async def test_a_watch_of_what_is_quiet_is_open_at_once(http_server: HttpFace) -> None:
+    """client-go's Watch() returns with the answer's head: if that waits for the first event, `kubectl wait` hangs."""
+    since = await version_now(http_server.client, CONFIG_MAPS, http_server.namespace)
+    path = f"/api/v1/namespaces/{http_server.namespace}/configmaps"
+    request = Request(method="GET", path=path, query={"watch": "true", "resourceVersion": since})
+    async with asyncio.timeout(DEADLINE), http_server.client.transport.stream(request, deadline=DEADLINE) as stream:
+        assert stream.status == 200
+        await http_server.client.create(CONFIG_MAPS, config_map("first"), http_server.namespace)
+        assert b'"first"' in await anext(aiter(stream))

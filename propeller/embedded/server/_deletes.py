@@ -7,7 +7,7 @@ sees the same events.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -97,7 +97,7 @@ class Deletes:
         """Begin or finish the deletion of an object: its last or its new state, and whether it is gone."""
         kind = target.kind
         obj = record.parsed()
-        _check_preconditions(kind, record, options)
+        check_preconditions(kind, record, options)
         if kind.strategy.is_held(obj) or (kind.kind == "Namespace" and "deletionTimestamp" not in obj["metadata"]):
             return self._terminate(kind, record, obj, options, dry_run), False
         metadata = obj["metadata"]
@@ -199,9 +199,14 @@ def read_options(call: Call) -> tuple[Options, bool]:
     if "orphanDependents" in query:
         changes["orphan_dependents"] = query["orphanDependents"] == "true"
     options = msgspec.structs.replace(options, **changes) if changes else options
+    return options, check_options(options, query)
+
+
+def check_options(options: Options, query: Mapping[str, str]) -> bool:
+    """Whether the options of a deletion, or a request's query, ask for a dry run. Raises Failure for what is wrong."""
     dry_run = write_options("DeleteOptions", query, {"dryRun": options.dry_run})
     _validate(options)
-    return options, dry_run
+    return dry_run
 
 
 def _validate(options: Options) -> None:
@@ -216,7 +221,8 @@ def _validate(options: Options) -> None:
         raise invalid(META_GROUP, "DeleteOptions", "", causes)
 
 
-def _check_preconditions(kind: Kind, record: Record, options: Options) -> None:
+def check_preconditions(kind: Kind, record: Record, options: Options) -> None:
+    """Raises Failure for another uid or version than the options ask for."""
     wanted = options.preconditions
     if wanted is None:
         return

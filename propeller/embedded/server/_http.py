@@ -164,20 +164,15 @@ async def _read(http: web.BaseRequest) -> bytes | None:
 
 
 async def _send(http: web.BaseRequest, stream: Stream) -> web.StreamResponse:
-    """Whole answers with their length, streams in chunks as they come."""
-    response: web.StreamResponse | None = None
-    body = b""
-    async for chunk in stream:
-        if response is None and not _is_endless(http):
-            body += chunk
-            continue
-        if response is None:
-            response = web.StreamResponse(status=stream.status, headers=stream.headers)
-            response.enable_chunked_encoding()
-            await response.prepare(http)
-        await response.write(chunk)
-    if response is None:
+    """Whole answers with their length; of watches and followed logs the head at once, then chunks as they come."""
+    if not _is_endless(http):
+        body = b"".join([chunk async for chunk in stream])
         return web.Response(status=stream.status, headers=stream.headers, body=body)
+    response = web.StreamResponse(status=stream.status, headers=stream.headers)
+    response.enable_chunked_encoding()
+    await response.prepare(http)  # client-go's Watch() returns with the head, which may be long before the first event
+    async for chunk in stream:
+        await response.write(chunk)
     await response.write_eof()
     return response
 

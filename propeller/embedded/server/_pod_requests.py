@@ -14,6 +14,7 @@ from propeller.embedded.server._answers import (
     Streaming,
     bad_request,
     conflict,
+    internal,
     invalid,
     json_response,
     not_found,
@@ -24,7 +25,7 @@ from propeller.embedded.server._answers import (
     unsupported_value,
 )
 from propeller.embedded.server._bodies import read_any
-from propeller.embedded.server._deletes import NO_OPTIONS, Deletes, Options
+from propeller.embedded.server._deletes import NO_OPTIONS, Deletes, Options, check_options, check_preconditions
 from propeller.embedded.server._lists import record_of
 from propeller.embedded.server._requests import Call, Target, is_true, number_in, write_options
 from propeller.embedded.server._storage import Object, Record, Storage
@@ -104,24 +105,38 @@ def evict(call: Call, storage: Storage, deletes: Deletes, now: float) -> Respons
     eviction = _read(call, "Eviction", "io.k8s.api.policy.v1.Eviction")
     if (eviction.get("metadata") or {}).get("name") != call.target.name:
         raise bad_request("name in URL does not match name in Eviction object")
+    options, dry_run = _eviction_options(call, eviction.get("deleteOptions"))
     record = record_of(call.target)
-    dry_run = write_options("CreateOptions", call.query)
-    options = NO_OPTIONS
-    if given := eviction.get("deleteOptions"):
-        try:
-            options = msgspec.convert(given, Options)
-        except msgspec.ValidationError as error:
-            raise bad_request(f"deleteOptions cannot be read: {error}") from error
     reason = {
         "type": "DisruptionTarget",
         "status": "True",
         "reason": "EvictionByEvictionAPI",
         "message": "Eviction API: evicting",
     }
+    check_preconditions(call.target.kind, record, options)  # of the record before the condition changes its version
+    options = msgspec.structs.replace(options, preconditions=None)
     if not dry_run:
         record = storage.amend(call.target.kind.collection, record, lambda pod: _set_condition(pod, reason, now))
-        deletes.remove(call.target, record, options)
+    deletes.remove(call.target, record, options, dry_run=dry_run)
     return json_response(success(code=201), 201)
+
+
+def _eviction_options(call: Call, given: Any) -> tuple[Options, bool]:
+    """The deletion's options, and whether it is a dry run: the query or, as from kubectl, the body may say so.
+
+    Raises Failure, also if the two contradict each other.
+    """
+    in_query = write_options("CreateOptions", call.query)
+    if not given:
+        return NO_OPTIONS, in_query
+    try:
+        options = msgspec.convert(given, Options)
+    except msgspec.ValidationError as error:
+        raise bad_request(f"deleteOptions cannot be read: {error}") from error
+    in_body = check_options(options, {})
+    if in_query and options.dry_run and not in_body:
+        raise internal("Non-matching dry-run options in request and content", "")
+    return options, in_query or in_body
 
 
 def _set_condition(pod: Object, condition: dict[str, Any], now: float) -> None:
