@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 
 from propeller.redaction import redact
-from propeller.text import NAME_CHARACTERS, bounded
+from propeller.text import MESSAGE_CHARACTERS, NAME_CHARACTERS, bounded
 
 
 class ErrorKind(enum.StrEnum):
@@ -28,7 +28,7 @@ class PropellerError(Exception):
     kind: ErrorKind = ErrorKind.SYSTEM
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(bounded(message))
+        super().__init__(message if len(message) <= MESSAGE_CHARACTERS else bounded(message))
 
     def __str__(self) -> str:
         return redact(str(self.args[0]))  # here, as most errors are handled and never shown

@@ -68,6 +68,13 @@ class Headers(Mapping[str, str]):
     def __getitem__(self, name: str) -> str:
         return self._all()[name]
 
+    def __contains__(self, name: object) -> bool:
+        """Asked of every answer, about a header that hardly any has: without decoding the others."""
+        if self._decoded is None and isinstance(name, str):
+            wanted, size = name.encode("latin-1", "replace"), len(name)
+            return any(len(found) == size and found.lower() == wanted for found, _ in self._raw)
+        return name in self._all()
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._all())
 

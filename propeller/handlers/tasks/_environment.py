@@ -12,33 +12,56 @@ from propeller.workflow import Execution, NodeView
 if TYPE_CHECKING:
     from propeller.handlers.tasks._shape import Shape
 
-_ARRAY_INDEX = "FLYTE_K8S_ARRAY_INDEX"
+_ATTEMPT = "FLYTE_ATTEMPT_NUMBER"
+_URL = "FLYTE_EXECUTION_URL"
+_INDEX_NAME = "BATCH_JOB_ARRAY_INDEX_VAR_NAME"
+_INDEX = "FLYTE_K8S_ARRAY_INDEX"
 
 
-def environment(node: NodeView, attempt: int, shape: Shape, settings: PodSettings) -> list[dict[str, str]]:
+Entry = dict[str, str]
+"""A variable in Kubernetes' form. Pods share them: nobody may change one."""
+
+
+def environment(node: NodeView, attempt: int, shape: Shape, settings: PodSettings) -> list[Entry]:
     """In Kubernetes' form, to stand behind a container's own: of two with the same name the later one counts.
     Kubernetes expands references in the operator's alone. Raises Invalid if no process can be given a value.
     """
-    info = node.execution.info
-    variables = node.execution.once(_of_execution) | {"FLYTE_ATTEMPT_NUMBER": str(attempt)} | shape.variables
-    if shape.has_links and info.spec.console_url:
-        variables["FLYTE_EXECUTION_URL"] = _console_url(node)
-    variables |= info.spec.execution_config.environment_variables or {}
+    execution = node.execution
+    by_shape = execution.once(_by_shape)
+    if (common := by_shape.get(shape)) is None:
+        common = by_shape[shape] = _common(execution, shape)
+    given = execution.info.spec.execution_config.environment_variables or {}
+    own = {_ATTEMPT: _entry(_ATTEMPT, str(attempt))}
+    if shape.has_links and execution.info.spec.console_url:
+        own[_URL] = _entry(_URL, _console_url(node))
+    found = common | own if given.keys().isdisjoint(own) else own | common
     if node.item is not None:
-        variables |= {"BATCH_JOB_ARRAY_INDEX_VAR_NAME": _ARRAY_INDEX, _ARRAY_INDEX: str(node.item)}
-    found = []
-    for name, value in variables.items():
-        text = escape(value)
-        if len(text) > LONGEST_ARGUMENT // 4 or "\0" in text:
-            check_argument(f"variable {name!r}", f"{name}={text}")
-        found.append({"name": name, "value": text})
+        found |= {_INDEX_NAME: {"name": _INDEX_NAME, "value": _INDEX}, _INDEX: _entry(_INDEX, str(node.item))}
     chosen = settings.environment
     if not chosen:
-        return found
+        return list(found.values())
     return [
-        *(variable for variable in found if variable["name"] not in chosen),
+        *(entry for name, entry in found.items() if name not in chosen),
         *({"name": name, "value": value} for name, value in chosen.items()),
     ]
+
+
+def _by_shape(_: Execution) -> dict[Shape, dict[str, Entry]]:
+    """To keep what the pods of each of an execution's tasks have in common."""
+    return {}
+
+
+def _common(execution: Execution, shape: Shape) -> dict[str, Entry]:
+    info = execution.info
+    variables = _of_execution(execution) | shape.variables | (info.spec.execution_config.environment_variables or {})
+    return {name: _entry(name, value) for name, value in variables.items()}
+
+
+def _entry(name: str, value: str) -> Entry:
+    text = escape(value)
+    if len(text) > LONGEST_ARGUMENT // 4 or "\0" in text:
+        check_argument(f"variable {name!r}", f"{name}={text}")
+    return {"name": name, "value": text}
 
 
 def _of_execution(execution: Execution) -> dict[str, str]:
