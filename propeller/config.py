@@ -51,6 +51,12 @@ class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     leases_at_once: int = 2
     """Anything about leases. A process holds few, and renews each every two seconds."""
 
+    refused_for: float = 300.0
+    """Seconds during which the API server answers every request with 401, or no credentials can be obtained, after
+    which /healthz of `propeller controller` fails: the kubelet then restarts it, and it reads its credentials anew.
+    Tokens that are being rotated are refused for seconds.
+    """
+
     page_size: int = 500
     """Objects per page of a list. client-go's choice: a page of 500 pods is about 2 MB, 10 ms of decoding."""
 
@@ -111,6 +117,16 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Election(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How one of several processes becomes the one that acts. client-go's times: 15, 10, 2."""
 
+    lease_namespace: str = "flyte"
+    """Namespace of the Lease of `propeller controller`. The same for all controllers of a cluster, whatever namespace
+    their kubeconfig's context or `-n` names: of two that see one workflow only one may act. `propeller install` grants
+    the rights on leases in this namespace alone.
+    """
+
+    lease_name: str = "propeller-controller"
+    """Name of that Lease. Controllers of different namespaces (`-n`) that are to act at the same time need leases of
+    their own."""
+
     duration: int = 15
     """Whole seconds (the Lease has no finer unit) for which others leave a silent holder alone: the gap in service
     after a crash."""
@@ -121,6 +137,11 @@ class Election(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     retry: float = 2.0
     """Seconds between two attempts to acquire or renew, plus up to a fifth: five attempts fit before the deadline."""
+
+    def __post_init__(self) -> None:
+        for field in ("lease_namespace", "lease_name"):
+            if not getattr(self, field):
+                raise ValueError(f"{field} must not be empty: it says which Lease the controllers of a cluster share")
 
 
 class Watchdog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import platform
+import uuid
 from contextlib import AsyncExitStack
 
 import click
+import msgspec
 
 from propeller.cli._collector import settle
 from propeller.cli._connecting import cluster_options, connected, require_workflows
 from propeller.cli._loop import run
+from propeller.cli._probes import Probes
 from propeller.cli._settings import load_settings
 from propeller.config import Settings
 from propeller.controller import WorkflowController
@@ -21,8 +23,6 @@ from propeller.kube import Client
 from propeller.reconcile import Election, Watchdog
 from propeller.storage import Storage
 from propeller.telemetry import LOG_LEVELS, LogFormat, Metrics, configure_logs, serve_metrics
-
-LEASE = "propeller-controller"
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +35,12 @@ _log = logging.getLogger(__name__)
     "--metadata-prefix", default=None, metavar="URI", help="Where inputs and outputs live (s3://..., file://...)."
 )
 @click.option("--elect/--no-elect", default=True, show_default=True, help="Act only while holding the lease.")
+@click.option(
+    "--lease",
+    default="",
+    metavar="NAMESPACE/NAME",
+    help="The lease; default: election.lease_namespace and lease_name of the settings, flyte/propeller-controller.",
+)
 @click.option(
     "--metrics-port", default=10254, show_default=True, help="/metrics, /healthz and /readyz; 0: any free port."
 )
@@ -51,6 +57,7 @@ def command(
     config: str | None,
     metadata_prefix: str | None,
     elect: bool,
+    lease: str,
     metrics_port: int,
     metrics_host: str,
     log_level: str,
@@ -65,7 +72,17 @@ def command(
     configure_logs(log_level, LogFormat(log_format))
     settle()
     settings = load_settings(config, **({"metadata_prefix": metadata_prefix} if metadata_prefix else {}))
+    if lease:
+        settings = _with_lease(settings, lease)
     run(_serve(kubeconfig, context, namespace, settings, elect=elect, port=metrics_port, host=metrics_host))
+
+
+def _with_lease(settings: Settings, lease: str) -> Settings:
+    namespace, _, name = lease.partition("/")
+    if not namespace or not name or "/" in name:
+        raise click.BadParameter(f"{lease!r} is not NAMESPACE/NAME", param_hint="--lease")
+    election = msgspec.structs.replace(settings.election, lease_namespace=namespace, lease_name=name)
+    return msgspec.structs.replace(settings, election=election)
 
 
 async def _serve(
@@ -82,15 +99,10 @@ async def _serve(
         client, connection = await stack.enter_async_context(connected(kubeconfig, context, settings))
         await require_workflows(client, connection)
         metrics = Metrics()
-        controllers: list[WorkflowController] = []
+        probes = Probes(client, settings.client.refused_for)
         await stack.enter_async_context(
             serve_metrics(
-                metrics,
-                port=port,
-                host=host,
-                settings=settings.metrics,
-                live=lambda: _live(controllers),
-                ready=lambda: _ready(controllers),
+                metrics, port=port, host=host, settings=settings.metrics, live=probes.live, ready=probes.ready
             )
         )
         watchdog = Watchdog(
@@ -98,29 +110,25 @@ async def _serve(
         )
         await stack.enter_async_context(watchdog)
         if elect:
-            await _lead(stack, client, connection.namespace, settings, metrics)
+            await _lead(stack, client, settings, metrics, probes)
         storage = await stack.enter_async_context(Storage(settings.storage))
         controller = WorkflowController(client, storage, settings, namespace=namespace, metrics=metrics)
         try:
             await stack.enter_async_context(controller.running())
         except Denied as error:
             raise PropellerError(f"{error}. The manifests of propeller install --print grant what is needed") from error
-        controllers.append(controller)
+        probes.controller = controller
         _log.info("running the workflows of %s on %s", namespace or "all namespaces", connection.origin)
         await asyncio.Event().wait()  # until cancelled
 
 
-async def _lead(stack: AsyncExitStack, client: Client, namespace: str, settings: Settings, metrics: Metrics) -> None:
+async def _lead(stack: AsyncExitStack, client: Client, settings: Settings, metrics: Metrics, probes: Probes) -> None:
     """Wait for the lease; from then on its loss ends the stack."""
-    election = Election(client, namespace, LEASE, f"{platform.node()}_{os.getpid()}", settings.election)
+    identity = f"{platform.node()}_{uuid.uuid4()}"  # names of machines and process ids are not unique in containers
+    chosen = settings.election
+    election = Election(client, chosen.lease_namespace, chosen.lease_name, identity, chosen)
+    probes.election = election
     _log.info("waiting for lease %s", election.lease)
     leadership = await stack.enter_async_context(election.lead())
-    metrics.watch_lease(LEASE, lambda: leadership.remaining() > 0)
-
-
-def _live(controllers: list[WorkflowController]) -> str | None:
-    return next((why for controller in controllers if (why := controller.liveness())), None)
-
-
-def _ready(controllers: list[WorkflowController]) -> str | None:
-    return None if controllers else "the caches are not filled yet, or another process holds the lease"
+    probes.leads = True
+    metrics.watch_lease(election.lease, lambda: leadership.remaining() > 0)

@@ -44,47 +44,53 @@ def workflow_crd() -> dict[str, Any]:
     }
 
 
-def manifests(namespace: str) -> list[dict[str, Any]]:
-    """The CRD, a namespace, a service account, and the role with its binding."""
-    subject = {"kind": "ServiceAccount", "name": NAME, "namespace": namespace}
+def manifests(namespace: str, only: str = "") -> list[dict[str, Any]]:
+    """The CRD, a namespace, a service account in it, and its rights: on leases in that namespace; on workflows and pods
+    everywhere, or in the namespace `only` alone, for `propeller controller -n`.
+    """
+    account = {"kind": "ServiceAccount", "name": NAME, "namespace": namespace}
+    tasks = _granted("ClusterRole", "", NAME, _RULES, account)
+    if only:
+        tasks = _granted("Role", only, NAME, _RULES, account)
     return [
         workflow_crd(),
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NAME, "namespace": namespace}},
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRole",
-            "metadata": {"name": NAME},
-            "rules": _rules(),
-        },
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": NAME},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": NAME},
-            "subjects": [subject],
-        },
+        *tasks,
+        *_granted("Role", namespace, f"{NAME}-leases", _LEASE_RULES, account),
     ]
 
 
-def _rules() -> list[dict[str, Any]]:
-    """Only what requests of ours need; see docs/security.md for which request needs which."""
+def _granted(
+    kind: str, namespace: str, name: str, rules: list[dict[str, Any]], account: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """A Role in a namespace, or a ClusterRole, and its binding to the account."""
+    metadata = {"name": name, "namespace": namespace} if namespace else {"name": name}
     return [
+        {"apiVersion": f"{_RBAC}/v1", "kind": kind, "metadata": metadata, "rules": rules},
         {
-            "apiGroups": ["flyte.lyft.com"],
-            "resources": ["flyteworkflows"],
-            "verbs": ["get", "list", "watch", "patch", "delete"],
-        },
-        {"apiGroups": ["flyte.lyft.com"], "resources": ["flyteworkflows/status"], "verbs": ["patch"]},
-        {
-            "apiGroups": ["flyte.lyft.com"],
-            "resources": ["flyteworkflows/finalizers"],
-            "verbs": ["update"],
-        },
-        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
-        {
-            "apiGroups": ["coordination.k8s.io"],
-            "resources": ["leases"],
-            "verbs": ["get", "create", "update"],
+            "apiVersion": f"{_RBAC}/v1",
+            "kind": f"{kind}Binding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": _RBAC, "kind": kind, "name": name},
+            "subjects": [account],
         },
     ]
+
+
+_RBAC = "rbac.authorization.k8s.io"
+
+# Only what requests of ours need; see docs/security.md for which request needs which.
+_RULES: list[dict[str, Any]] = [
+    {
+        "apiGroups": ["flyte.lyft.com"],
+        "resources": ["flyteworkflows"],
+        "verbs": ["get", "list", "watch", "patch", "delete"],
+    },
+    {"apiGroups": ["flyte.lyft.com"], "resources": ["flyteworkflows/status"], "verbs": ["patch"]},
+    {"apiGroups": ["flyte.lyft.com"], "resources": ["flyteworkflows/finalizers"], "verbs": ["update"]},
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
+]
+_LEASE_RULES: list[dict[str, Any]] = [
+    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]}
+]

@@ -16,6 +16,7 @@ import asyncio
 import enum
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
 import msgspec
@@ -24,11 +25,12 @@ import orjson
 from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.config import Client as ClientSettings
 from propeller.decoding import UNDECODABLE
-from propeller.errors import Invalid, NotFound, Retryable, Unavailable
+from propeller.errors import Invalid, NotFound, PropellerError, Retryable, Unavailable
 from propeller.kube._answers import check, raise_for
 from propeller.kube._decoding import Event, Page, decode_events, decode_object, decode_page, whole_lines
 from propeller.kube._flows import Flows
 from propeller.kube._objects import KubeObject
+from propeller.kube._requests import Requests
 from propeller.kube._resource import Resource
 from propeller.kube._transport import Request, Response, Stream, Transport
 
@@ -37,6 +39,8 @@ T = TypeVar("T")
 _JSON = {"accept": "application/json", "content-type": "application/json", "user-agent": "propeller"}
 _METADATA = _JSON | {"accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
 _METADATA_LIST = _JSON | {"accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
+_VERBS = {"replace": "update", "look": "get"}
+"""Kubernetes' words for verbs that our messages call otherwise."""
 _COMPRESSED = {"accept-encoding": "gzip"}  # a page shrinks to a fraction, and what TLS and copying it takes with it
 MAX_PAGES = 20_000
 """Ten million objects of the default page size: etcd holds fewer, so a longer list never ends."""
@@ -72,6 +76,8 @@ class Client:
         self._clock = clock
         self.flows = Flows(self._settings)
         """The limits of what is sent at once, with their counters."""
+        self.requests = Requests(clock)
+        """What was answered, and whether the credentials are refused."""
 
     async def get(self, resource: Resource[T], name: str, namespace: str | None = None) -> T:
         what = _named("get", resource, namespace, name)
@@ -243,7 +249,7 @@ class Client:
         what = _named("watch", resource, namespace)
         headers = _METADATA if resource.partial else _JSON
         request = Request(method="GET", path=resource.path(namespace), query=query, headers=headers)
-        async with self.transport.stream(request, deadline=self._settings.deadline) as stream:
+        async with self._counted(self.transport.stream(request, deadline=self._settings.deadline)) as stream:
             if stream.status != 200:
                 raise_for(await self._whole(stream, what), what)
             async for text in whole_lines(stream, what):
@@ -282,7 +288,31 @@ class Client:
         if content_type:
             headers = headers | {"content-type": str(content_type)}
         request = Request(method=method, path=path, query=query, headers=headers, body=_encode(body, what))
-        return check(await self.flows.send(self.transport, request, self._settings.deadline), what)
+        return check(await self._send(request, self._settings.deadline, what), what)
+
+    async def _send(self, request: Request, deadline: float, what: str) -> Response:
+        """Send once, and count what came of it by the verb that `what` begins with."""
+        word = what[: what.index(" ")]
+        verb = _VERBS.get(word, word)
+        try:
+            answer = await self.flows.send(self.transport, request, deadline)
+        except PropellerError as error:
+            self.requests.failed(verb, error)
+            raise
+        self.requests.answered(verb, answer.status)
+        return answer
+
+    @asynccontextmanager
+    async def _counted(self, opening: AbstractAsyncContextManager[Stream]) -> AsyncIterator[Stream]:
+        """Open a watch, and count what came of that."""
+        async with AsyncExitStack() as stack:
+            try:
+                stream = await stack.enter_async_context(opening)
+            except PropellerError as error:
+                self.requests.failed("watch", error)
+                raise
+            self.requests.answered("watch", stream.status)
+            yield stream
 
     async def _whole(self, stream: Stream, what: str) -> Response:
         """A stream that turns out to be an answer: no watch, but the reason why there is none."""
@@ -300,7 +330,7 @@ class Client:
         while True:
             try:
                 left = end - self._clock.monotonic()
-                return check(await self.flows.send(self.transport, request, max(left, _READ_BACKOFF)), what)
+                return check(await self._send(request, max(left, _READ_BACKOFF), what), what)
             except Retryable as error:
                 jitter = random.uniform(1.0, 1.1) if error.after else random.uniform(0.5, 1.0)
                 pause = (error.after or backoff) * jitter

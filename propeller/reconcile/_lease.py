@@ -18,7 +18,7 @@ Caveats
     renewal, which finds it gone and gives up.
 Errors
     LeaseLost in the body's place when the lease could not be renewed in time or somebody else holds it. While waiting
-    for the lease failures are logged once per cause and retried.
+    for the lease failures, a missing namespace among them, are logged once per cause, kept in `trouble`, and retried.
 """
 
 from __future__ import annotations
@@ -108,6 +108,9 @@ class Election:
         self._causes = Causes(log)
         self._seen: Lease | None = None
         self._seen_at = 0.0
+        self.trouble = ""
+        """Why the last attempt to read or write the lease failed; "" if it did not. That another process holds the
+        lease is no failure: a candidate without trouble is a standby that is ready to take over."""
 
     @property
     def lease(self) -> str:
@@ -126,7 +129,11 @@ class Election:
         On its loss the body is cancelled, and LeaseLost raised. On leaving, the lease is released.
         """
         leadership = Leadership(self.lease, self._clock)
+        before = ""
         while not await self._attempt(leadership):
+            if self.holder != before and self.holder != self._identity:
+                before = self.holder
+                log.info("%s waits for lease %s, which %s holds", self._identity, self.lease, before or "nobody")
             await self._pause()
         log.info("%s holds lease %s", self._identity, self.lease)
         fuse = asyncio.timeout(leadership.remaining())
@@ -163,10 +170,13 @@ class Election:
                     await self._acquire_or_renew(leadership)
                 except (AlreadyExists, Conflict, NotFound):
                     await self._look()  # somebody wrote in between: the next attempt judges what they wrote
+                    self.trouble = ""
                     return False
         except Exception as error:  # noqa: BLE001 - whatever goes wrong, only the next attempt can mend it
             self._causes.report(error, "%s cannot write lease %s", self._identity, self.lease)
+            self.trouble = f"lease {self.lease} cannot be read or written: {str(error) or type(error).__name__}"
             return False
+        self.trouble = ""
         return leadership.remaining() > 0
 
     async def _acquire_or_renew(self, leadership: Leadership) -> None:
@@ -220,13 +230,21 @@ class Election:
         )
         sent = self._clock.monotonic()
         if current is None:
-            metadata = ObjectMeta(name=self._name, namespace=self._namespace)
-            lease = await self._client.create(LEASES, Lease(metadata=metadata, spec=spec), self._namespace)
+            lease = await self._create(spec)
         else:
             lease = await self._replace(current, spec)
         self._observe(lease)
         leadership.token = lease.spec.lease_transitions or 0
         leadership.valid_until = sent + self._settings.renew_deadline
+
+    async def _create(self, spec: LeaseSpec) -> Lease:
+        metadata = ObjectMeta(name=self._name, namespace=self._namespace)
+        try:
+            return await self._client.create(LEASES, Lease(metadata=metadata, spec=spec), self._namespace)
+        except NotFound as error:  # of an object that is yet to be: its namespace is missing
+            raise Retryable(
+                f"{error}. Create namespace {self._namespace}, or name another one for the lease"
+            ) from error
 
     async def _replace(self, current: Lease, spec: LeaseSpec) -> Lease:
         changed = msgspec.structs.replace(current, spec=spec)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 import msgspec
@@ -294,3 +294,45 @@ async def test_the_answer_to_a_binding_is_no_pod_and_is_not_read_as_one() -> Non
     found = await client_of(transport).create(PODS, {}, "ns", name="a", subresource="binding")
     assert found == msgspec.convert({}, type(found))
     assert transport.requests[0].path == "/api/v1/namespaces/ns/pods/a/binding"
+
+
+async def test_requests_are_counted_by_kubernetes_verb_and_code() -> None:
+    transport = ScriptedTransport(
+        failure(429, retry_after="1"),
+        answer(OBJECT),
+        answer({"items": []}),
+        answer(OBJECT),
+        failure(409),
+        answer(OBJECT),
+        failure(403),
+        Unavailable("nobody"),
+        streams=(ScriptedStream(), ScriptedStream(b"{}", status=401)),
+    )
+    client = client_of(transport)
+    await client.get(CONFIG_MAPS, "a", "ns")
+    await client.list(CONFIG_MAPS, "ns")
+    await client.create(CONFIG_MAPS, OBJECT, "ns")
+    with pytest.raises(Conflict):
+        await client.replace(CONFIG_MAPS, OBJECT, "a", "ns")
+    await client.patch(CONFIG_MAPS, "a", "ns", body={})
+    with pytest.raises(PropellerError):
+        await client.delete(CONFIG_MAPS, "a", "ns")
+    with pytest.raises(Unavailable):
+        await client.create(CONFIG_MAPS, OBJECT, "ns")
+    for _ in range(2):
+        async with aclosing(client.watch(CONFIG_MAPS, "ns", resource_version="1")) as events:
+            with suppress(PropellerError):
+                assert [event async for event in events] == []
+    assert client.requests.counts == {
+        ("get", 429): 1,
+        ("get", 200): 1,
+        ("list", 200): 1,
+        ("create", 200): 1,
+        ("update", 409): 1,
+        ("patch", 200): 1,
+        ("delete", 403): 1,
+        ("create", "none"): 1,
+        ("watch", 200): 1,
+        ("watch", 401): 1,
+    }
+    assert client.requests.refused_since == now()

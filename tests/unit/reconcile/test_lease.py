@@ -140,6 +140,43 @@ async def test_the_first_candidate_leads_and_the_record_says_so() -> None:
         assert (server.spec.holder_identity, server.spec.lease_duration_seconds) == ("a", 15)
 
 
+class Bare(Server):
+    """A server without the lease's namespace."""
+
+    def create(self, lease: Lease) -> Lease:
+        raise NotFound('create leases flyte/propeller: namespaces "flyte" not found', status=404)
+
+
+async def test_a_missing_namespace_is_told_with_what_mends_it_and_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    server: Server = Bare()
+    link = Link(server)
+    election = candidate(link, "a")
+    async with leading(election) as got:
+        await asyncio.sleep(60)
+        assert "Create namespace flyte, or name another one for the lease" in election.trouble
+        assert caplog.text.count("Create namespace flyte") == 2, "its 1st and its 10th time"
+        link.server = Server()
+        await asyncio.sleep(3)
+        got[0].check()
+        assert election.trouble == ""
+
+
+async def test_a_standby_is_without_trouble_and_says_once_whom_it_waits_for(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    server, link = Server(), Link(Server())
+    link.server = server
+    standby = candidate(link, "b")
+    async with leading(candidate(Link(server), "a")):
+        await asyncio.sleep(1)
+        async with leading(standby):
+            await asyncio.sleep(60)
+            assert (standby.trouble, standby.holder) == ("", "a")
+            assert caplog.text.count("b waits for lease flyte/propeller, which a holds") == 1
+            link.cut = True
+            await asyncio.sleep(30)
+            assert "lease flyte/propeller cannot be read or written" in standby.trouble
+
+
 async def test_a_holder_that_renews_is_left_alone() -> None:
     server = Server()
     async with leading(candidate(Link(server), "a")):
