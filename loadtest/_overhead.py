@@ -44,10 +44,10 @@ async def _measure() -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as directory:
         prefix = f"file://{directory}"
         settings = Settings(
-            kubelet=Kubelet(python=sys.executable, working_dir=str(FLOWS.parent)),
+            kubelet=Kubelet(python=sys.executable, project=str(FLOWS.parent)),
             storage=StorageSettings(metadata_prefix=f"{prefix}/meta", raw_output_prefix=f"{prefix}/raw"),
         )
-        serialized = await serialize(sys.executable, FLOWS, "chain", {}, Versioned(), prefix)
+        serialized = await serialize(sys.executable, FLOWS, "chain", (), Versioned(), prefix)
         async with (
             embedded_cluster(Path(directory, "kubelet"), settings) as cluster,
             Storage(settings.storage) as storage,

@@ -295,8 +295,16 @@ class Kubelet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     python: str = ""
     """Path of the interpreter that `python`, `pyflyte-execute` and their kin resolve to. Empty: the kubelet's own."""
 
-    working_dir: str = ""
-    """Where containers without a workingDir start. Empty: a private empty directory each, as an image's would be."""
+    project: str = ""
+    """Directory whose modules tasks find first. A container without a workingDir starts in a private copy of it (small
+    files; the rest are links), as if it was in the image. Empty: a private empty directory.
+    """
+
+    env: dict[str, str] = {}
+    """Variables that containers see beneath their own, over those that are inherited."""
+
+    logs: str = ""
+    """Directory for the logs of containers, as POD.log or POD.CONTAINER.log, which stay there. Empty: with the pod."""
 
     inherit_env: tuple[str, ...] = ("LANG", "LC_ALL", "TZ", "USER", "HOME", "SSL_CERT_FILE", "SSL_CERT_DIR")
     """Names of our own variables that containers see: what a process needs to behave as at a prompt, no credentials."""
@@ -305,7 +313,9 @@ class Kubelet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Fork Python programs from a process that has imported `preload` already: 0.02 s a task in the place of 1-2 s."""
 
     preload: tuple[str, ...] = ("flytekit", "flytekit.bin.entrypoint")
-    """Modules that the forking process imports. Missing ones turn forking off, with one warning that says so."""
+    """Modules, or paths of Python files, that the forking process imports. Missing ones turn forking off, with one
+    warning that says so.
+    """
 
     preload_tasks: bool = True
     """Fork a task from a process that has imported its module too. Spares imports as heavy as pandas for each task;

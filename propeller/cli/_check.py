@@ -56,7 +56,7 @@ async def check_files(python: str, files: Sequence[Path], versioned: Versioned, 
 async def _check(python: str, file: Path, name: str, versioned: Versioned, out: str) -> bool:
     """One workflow: whether it compiles."""
     try:
-        found = await serialize(python, file, name, {}, versioned, "/dev/null")
+        found = await serialize(python, file, name, (), versioned, "/dev/null")
         warnings = find_warnings(found.workflow.template, found.workflow.sub_workflows)
         if out and not found.missing:
             namespace = f"{versioned.project}-{versioned.domain}"

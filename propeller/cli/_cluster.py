@@ -41,7 +41,7 @@ def command(*, port: int, kubeconfig: str, controller: bool, python: str, config
     """
     settings = load_settings(config)
     settings = msgspec.structs.replace(
-        settings, kubelet=msgspec.structs.replace(settings.kubelet, python=python, working_dir=str(Path.cwd()))
+        settings, kubelet=msgspec.structs.replace(settings.kubelet, python=python, project=str(Path.cwd()))
     )
     run(_serve(port, Path(kubeconfig), settings, with_controller=controller))
 

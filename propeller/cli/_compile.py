@@ -13,7 +13,7 @@ import yaml
 
 from propeller.cli._check import check_files, files_of
 from propeller.cli._draw import drawing
-from propeller.cli._inputs import parse_inputs
+from propeller.cli._inputs import TakesInputs, options_after_entity
 from propeller.cli._loop import run
 from propeller.cli._saying import say
 from propeller.cli._workflow import new_execution_name, resource_of
@@ -35,13 +35,18 @@ class _Options(msgspec.Struct, frozen=True, kw_only=True):
     explain: str | None
 
 
-@click.command("compile", context_settings={"ignore_unknown_options": True})
+@click.command("compile", cls=TakesInputs)
 @click.argument("path", metavar="FILE|DIR")
 @click.argument("entity", required=False, default="")
 @click.argument("inputs", nargs=-1, type=click.UNPROCESSED, metavar="[--INPUT VALUE]...")
 @click.option("--explain", type=click.Choice(["text", "dot", "svg"]), help="Draw the graph instead.")
 @click.option("--out", default="", metavar="DIR", help="Write a resource for each workflow that needs no input.")
-@click.option("--image", default=Versioned().image, metavar="IMAGE", help="Image of the tasks' containers.")
+@click.option(
+    "--image",
+    multiple=True,
+    metavar="[NAME=]IMAGE",
+    help="Image of the tasks' containers; with a name, of those that ask for {{.image.NAME}}. May be repeated.",
+)
 @click.option("--project", default=Versioned().project, show_default=True)
 @click.option("--domain", default=Versioned().domain, show_default=True)
 @click.option("--version", default=Versioned().version, show_default=True)
@@ -60,7 +65,7 @@ def command(
     inputs: tuple[str, ...],
     explain: str | None,
     out: str,
-    image: str,
+    image: tuple[str, ...],
     project: str,
     domain: str,
     version: str,
@@ -82,7 +87,7 @@ def command(
     propeller compile flows/ --out resources/
     """
     options = _Options(
-        versioned=Versioned(project=project, domain=domain, version=version, image=image),
+        versioned=_versioned(image, project, domain, version),
         name=name,
         namespace=namespace or f"{project}-{domain}",
         raw_output_prefix=raw_output_prefix,
@@ -94,12 +99,28 @@ def command(
     if out:
         raise Invalid("--out goes with a FILE or DIR alone: the resource of one ENTITY goes to standard output")
     prefix = (raw_output_prefix or tempfile.gettempdir()).removeprefix("file://")
-    found = run(serialize(interpreter(python), Path(path), entity, parse_inputs(inputs), options.versioned, prefix))
+    versioned = msgspec.structs.replace(options.versioned, needs_images=explain is None)
+    after = options_after_entity(context)
+    found = run(serialize(interpreter(python), Path(path), entity, inputs, versioned, prefix, options=after))
     result = _result(found, options)
     if isinstance(result, str):
         say(result, end="")
     else:
         click.echo(result, nl=False)
+
+
+def _versioned(images: tuple[str, ...], project: str, domain: str, version: str) -> Versioned:
+    """Raises Invalid for an image that is named twice."""
+    found: dict[str, str] = {}
+    for text in images:
+        name, is_named, image = text.partition("=")
+        if not is_named:
+            name, image = "default", text
+        if name in found:
+            raise Invalid(f"--image {text}: the image {name!r} is given twice")
+        found[name] = image
+    image = found.pop("default", Versioned().image)
+    return Versioned(project=project, domain=domain, version=version, image=image, images=found)
 
 
 def _result(found: Serialized, options: _Options) -> bytes | str:

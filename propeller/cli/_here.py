@@ -19,10 +19,11 @@ from pathlib import Path
 import msgspec
 
 from propeller.cli._files import private_kubeconfig
+from propeller.cli._printed import Printed, showing
 from propeller.cli._progress import Progress, watching
 from propeller.cli._result import report_end
 from propeller.cli._workflow import is_execution_name, new_execution_name, resource_of
-from propeller.cli.flytekit_side import Versioned, root_of, serialize
+from propeller.cli.flytekit_side import LAPTOP, Versioned, root_of, serialize
 from propeller.config import Settings, own_directory
 from propeller.controller import WORKFLOWS, FlyteWorkflow, WorkflowController, workflow_crd
 from propeller.embedded import Cluster, embedded_cluster
@@ -38,22 +39,23 @@ KEPT_RUNS = 20
 LAST_STATUS_SECONDS = 2.0
 """How long a run that has ended waits for its last status to be seen."""
 
-_FOR_TASKS = ("PYTHONPATH", "AWS_", "FLYTE_")
-"""Names, or their beginnings, of our variables that tasks here need as well: where modules and credentials are."""
-
-
 _CLIENTS = {"s3": ("s3fs",)}
 """By scheme: what flytekit imports to read and write there, which takes a second that each task need not pay."""
 
 
 class LocalRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run, and how. `storage` is a URI, "" for the user's own directory; `serve` a kubeconfig to write."""
+    """What to run, and how. `words` give the inputs; `options` are ours that were given among them, as they were
+    written. `storage` is a URI, "" for the user's own directory; `serve` a kubeconfig to write.
+    """
 
     file: Path
     entity: str
-    inputs: dict[str, str]
+    words: tuple[str, ...]
     python: str
+    options: tuple[str, ...] = ()
     as_json: bool = False
+    quiet: bool = False
+    full_traceback: bool = False
     storage: str = ""
     serve: str = ""
     settings: Settings = Settings()
@@ -63,10 +65,11 @@ async def run_here(run: LocalRun) -> int:
     """Run it; returns the exit code. Raises PropellerError for what prevents it from running."""
     name = new_execution_name()
     versioned = Versioned()
-    storage_uri = run.storage.rstrip("/") or f"file://{_directory_of(name)}"
-    settings = _settings(run, storage_uri)
+    directory = _directory_of(name)
+    storage_uri = run.storage.rstrip("/") or f"file://{directory}"
+    settings = _settings(run, storage_uri, directory / "logs")
     async with AsyncExitStack() as stack:
-        progress = await stack.enter_async_context(watching(quiet=run.as_json))
+        progress = await stack.enter_async_context(watching(quiet=run.quiet, progress=not run.as_json))
         progress.note(f"reading {run.file}")
         workdir = stack.enter_context(tempfile.TemporaryDirectory(prefix="propeller-", ignore_cleanup_errors=True))
         storage = await stack.enter_async_context(Storage(settings.storage))
@@ -75,17 +78,20 @@ async def run_here(run: LocalRun) -> int:
             run.python,
             run.file,
             run.entity,
-            run.inputs,
+            run.words,
             versioned,
             f"{settings.storage.raw_output_prefix}/inputs".removeprefix("file://"),
+            options=run.options,
         )
         namespace = f"{versioned.project}-{versioned.domain}"
-        resource = resource_of(serialized, versioned, name=name, namespace=namespace)
-        await write_literals(storage, f"{storage_uri}/inputs/{name}.pb", serialized.inputs)  # storage must be writable
+        inputs_uri = f"{settings.storage.raw_output_prefix}/inputs/{name}.pb"
+        resource = resource_of(serialized, versioned, name=name, namespace=namespace, inputs_uri=inputs_uri)
+        await write_literals(storage, inputs_uri, serialized.inputs)  # storage must be writable
         await _prepare(cluster, namespace)
         if run.serve:
             await stack.enter_async_context(_served(cluster, run.serve, progress))
-        execution = await _run(cluster, storage, settings, resource, progress)
+        printed = await stack.enter_async_context(showing(Path(settings.kubelet.logs), progress))
+        execution = await _run(cluster, storage, settings, resource, progress, printed)
     async with Storage(settings.storage) as storage:
         return await report_end(execution, storage, as_json=run.as_json)
 
@@ -96,7 +102,12 @@ async def _prepare(cluster: Cluster, namespace: str) -> None:
 
 
 async def _run(
-    cluster: Cluster, storage: Storage, settings: Settings, resource: dict[str, object], progress: Progress
+    cluster: Cluster,
+    storage: Storage,
+    settings: Settings,
+    resource: dict[str, object],
+    progress: Progress,
+    printed: Printed,
 ) -> Execution:
     """Create the resource, and wait until its execution has ended and its last status is written."""
     ended: asyncio.Future[Execution] = asyncio.get_running_loop().create_future()
@@ -104,6 +115,7 @@ async def _run(
 
     def observe(execution: Execution) -> None:
         progress.changed(execution)
+        printed.changed(execution)
         if execution.phase.ended and not ended.done():
             ended.set_result(execution)
 
@@ -145,14 +157,15 @@ async def _served(cluster: Cluster, kubeconfig: str, progress: Progress) -> Asyn
             yield
 
 
-def _settings(run: LocalRun, storage_uri: str) -> Settings:
-    """The settings, with what follows from running here: places, interpreter, environment of tasks."""
+def _settings(run: LocalRun, storage_uri: str, logs: Path) -> Settings:
+    """The settings, with what follows from running here: places, interpreter, and the shell's environment for tasks."""
     kubelet = msgspec.structs.replace(
         run.settings.kubelet,
         python=run.python,
-        working_dir=str(root_of(run.file.resolve())),
-        preload=run.settings.kubelet.preload + _CLIENTS.get(storage_uri.partition("://")[0], ()),
-        inherit_env=run.settings.kubelet.inherit_env + tuple(n for n in os.environ if n.startswith(_FOR_TASKS)),
+        project=str(root_of(run.file.resolve())),
+        preload=(*run.settings.kubelet.preload, str(LAPTOP), *_CLIENTS.get(storage_uri.partition("://")[0], ())),
+        inherit_env=tuple(os.environ),
+        logs=str(logs),
     )
     storage = msgspec.structs.replace(
         run.settings.storage,
@@ -177,7 +190,8 @@ def _directory_of(name: str) -> Path:
         earlier = sorted(filter(_is_of_a_run, runs.iterdir()), key=lambda path: path.stat().st_mtime)
         for old in earlier[: max(0, len(earlier) - KEPT_RUNS + 1)]:
             shutil.rmtree(old, ignore_errors=True)
-        (runs / name).mkdir(mode=0o700)
+        for made in (runs / name, runs / name / "logs"):
+            made.mkdir(mode=0o700)
     except OSError as error:
         raise PropellerError(
             f"{runs} cannot be written: {error.strerror}; name another place with --storage URI"

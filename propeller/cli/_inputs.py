@@ -1,36 +1,79 @@
-"""`--name value` on the command line of `propeller run`, for inputs whose names and types only the file knows."""
+"""What a workflow takes, as `--help` shows it, and our options among the words that follow its name."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
+import click
+
 from propeller.cli.flytekit_side import Parameter
-from propeller.errors import Invalid
+
+_AFTER = "propeller.options_after_the_entity"
 
 
-def parse_inputs(words: Sequence[str]) -> dict[str, str]:
-    """Texts by input name: `--a 3`, `--a=3`, `--learning-rate 0.1`; `--flag` is true, `--no-flag` is false.
+class TakesInputs(click.Command):
+    """A command `[OPTIONS] FILE ENTITY [--INPUT VALUE]...`.
 
-    Raises Invalid for a word that belongs to no input.
+    Behind ENTITY a word is an option of ours only if it is one in full, and stands before `--`: all other words belong
+    to the inputs, whatever they begin with.
     """
-    inputs: dict[str, str] = {}
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        options = {name: option for option in self.params for name in option.opts if name.startswith("-")}
+        before, words = _split(args, options)
+        own, inputs, written = _sort(words, options)
+        ctx.meta[_AFTER] = written
+        rest = super().parse_args(ctx, [*before[:1], *own, *before[1:]] if before else own)
+        ctx.params["inputs"] = tuple(inputs)
+        return rest
+
+
+def options_after_entity(context: click.Context) -> tuple[str, ...]:
+    """Our options that were given behind ENTITY, where inputs of the same name stand, as they were written."""
+    return tuple(context.meta[_AFTER])
+
+
+def _takes_value(option: click.Parameter) -> bool:
+    return isinstance(option, click.Option) and not option.is_flag
+
+
+def _split(args: list[str], options: dict[str, click.Parameter]) -> tuple[list[str], list[str]]:
+    """The words up to the second that is no option, and those behind it."""
+    position, found = 0, 0
+    while position < len(args) and found < 2:
+        word = args[position]
+        option = options.get(word)
+        if option is not None and _takes_value(option):
+            position += 1
+        elif not word.startswith("-"):
+            found += 1
+        position += 1
+    return args[:position], args[position:]
+
+
+def _sort(words: list[str], options: dict[str, click.Parameter]) -> tuple[list[str], list[str], list[str]]:
+    """Words behind ENTITY: our options and their values, the inputs' words, and each option as it was written."""
+    own: list[str] = []
+    inputs: list[str] = []
+    written: list[str] = []
     position = 0
     while position < len(words):
         word = words[position]
         position += 1
-        if not word.startswith("--") or len(word) == 2:
-            raise Invalid(f"{word!r} belongs to no input: write inputs as --name value")
-        name, has_value, value = word[2:].partition("=")
-        if not has_value and position < len(words) and not words[position].startswith("--"):
-            has_value, value = "=", words[position]
+        if word == "--":
+            return own, [*inputs, *words[position:]], written
+        option = options.get(word.partition("=")[0])
+        if option is None:
+            inputs.append(word)
+            continue
+        begin = len(own)
+        own.append(word)
+        if _takes_value(option) and "=" not in word and position < len(words):
+            own.append(words[position])
             position += 1
-        if not has_value:
-            name, value = (name[3:], "false") if name.startswith(("no-", "no_")) else (name, "true")
-        name = name.replace("-", "_")
-        if name in inputs:
-            raise Invalid(f"input {name!r} is given twice")
-        inputs[name] = value
-    return inputs
+        written.append(shlex.join(own[begin:]))
+    return own, inputs, written
 
 
 def describe(parameters: Sequence[Parameter]) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TextIO
 
@@ -14,7 +14,7 @@ from rich.text import Text
 
 from propeller.cli._tree import node_line, tree
 from propeller.clock import SYSTEM_CLOCK, Clock
-from propeller.text import visible
+from propeller.text import one_line, visible
 from propeller.workflow import Execution
 
 REFRESH_SECONDS = 0.1
@@ -30,12 +30,26 @@ class Progress:
     def note(self, text: str) -> None:
         """Something else that is worth a line."""
 
+    def printed(self, label: str, lines: Sequence[str]) -> None:
+        """A task has printed lines."""
 
-class LiveTree(Progress):
+
+class PrintedOnly(Progress):
+    """Nothing but what tasks print."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def printed(self, label: str, lines: Sequence[str]) -> None:
+        for line in lines:
+            self._console.print(Text.assemble((f"{one_line(label)} │ ", "dim"), visible(line)))
+
+
+class LiveTree(PrintedOnly):
     """The execution as a tree that is redrawn."""
 
     def __init__(self, console: Console, clock: Clock) -> None:
-        self._console = console
+        super().__init__(console)
         self._clock = clock
         self._execution: Execution | None = None
         self._note = ""
@@ -63,11 +77,11 @@ class LiveTree(Progress):
         return tree(self._execution, self._clock.now())
 
 
-class Lines(Progress):
+class Lines(PrintedOnly):
     """One line for each node that changes its phase."""
 
     def __init__(self, console: Console, clock: Clock) -> None:
-        self._console = console
+        super().__init__(console)
         self._clock = clock
         self._phases = b""
 
@@ -86,12 +100,16 @@ class Lines(Progress):
 
 @asynccontextmanager
 async def watching(
-    *, quiet: bool, stream: TextIO | None = None, clock: Clock = SYSTEM_CLOCK
+    *, quiet: bool, progress: bool = True, stream: TextIO | None = None, clock: Clock = SYSTEM_CLOCK
 ) -> AsyncIterator[Progress]:
-    """Show progress until the block is left; `quiet` shows none."""
+    """Show progress, and what tasks print, until the block is left; `quiet` shows nothing, without `progress` it is
+    what tasks print.
+    """
     console = Console(file=stream or sys.stderr, highlight=False, soft_wrap=True)
     if quiet:
         yield Progress()
+    elif not progress:
+        yield PrintedOnly(console)
     elif not console.is_terminal:
         yield Lines(console, clock)
     else:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from propeller.cli._here import LocalRun, run_here
-from propeller.cli._inputs import describe, parse_inputs
+from propeller.cli._inputs import TakesInputs, describe, options_after_entity
 from propeller.cli._loop import run
 from propeller.cli._saying import say
 from propeller.cli._settings import load_settings
@@ -17,14 +17,16 @@ from propeller.text import one_line, visible
 
 _OPTIONS_END = "an input that has the name of an option is given after --"
 
+_FORMS = ("text", "json")
 
-@click.command(
-    "run", context_settings={"ignore_unknown_options": True}, add_help_option=False, epilog=f"Note: {_OPTIONS_END}."
-)
+
+@click.command("run", cls=TakesInputs, add_help_option=False, epilog=f"Note: {_OPTIONS_END}.")
 @click.argument("file", required=False)
 @click.argument("entity", required=False, default="")
 @click.argument("inputs", nargs=-1, type=click.UNPROCESSED, metavar="[--INPUT VALUE]...")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+@click.option("--output", metavar="[text|json]", default="text", show_default=True, help="How to print.")
+@click.option("--quiet", is_flag=True, help="Show neither progress nor what tasks print.")
+@click.option("--full-traceback", is_flag=True, help="Show flytekit's frames of a failed task too.")
 @click.option("--python", default="", metavar="PATH", help="The interpreter that has flytekit and your libraries.")
 @click.option("--storage", default="", metavar="URI", help="Where outputs go: file:///... or s3://bucket/prefix.")
 @click.option("--serve", default="", metavar="FILE", help="Serve the cluster for kubectl; write this kubeconfig.")
@@ -39,6 +41,8 @@ def command(
     entity: str,
     inputs: tuple[str, ...],
     output: str,
+    quiet: bool,
+    full_traceback: bool,
     python: str,
     storage: str,
     serve: str,
@@ -62,21 +66,33 @@ def command(
         click.echo(context.get_help())
         return
     path, python = Path(file), interpreter(python)
-    if not entity or entity.startswith("--"):
+    if not entity:
         _show_entities(path, python)
         return
     if help_:
         _show_inputs(context, path, python, entity)
         return
+    after = options_after_entity(context)
+    try:
+        if output not in _FORMS:
+            raise click.BadParameter(f"{output!r} is not one of 'text', 'json'.", context, param_hint="'--output'")
+        settings = load_settings(config)
+    except (click.UsageError, Invalid):
+        if after:  # it may be the value of an input
+            run(serialize(python, path, entity, inputs, Versioned(), "/dev/null", options=after))
+        raise
     request = LocalRun(
         file=path,
         entity=entity,
-        inputs=parse_inputs(inputs),
+        words=inputs,
+        options=after,
         python=python,
         as_json=output == "json",
+        quiet=quiet,
+        full_traceback=full_traceback,
         storage=storage,
         serve=serve,
-        settings=load_settings(config),
+        settings=settings,
     )
     context.exit(run(run_here(request)))
 
@@ -93,7 +109,7 @@ def _show_entities(path: Path, python: str) -> None:
 
 
 def _show_inputs(context: click.Context, path: Path, python: str, entity: str) -> None:
-    serialized = run(serialize(python, path, entity, {}, Versioned(), "file:///dev/null"))
+    serialized = run(serialize(python, path, entity, (), Versioned(), "/dev/null"))
     click.echo(context.get_help())
     formatter = context.make_formatter()
     with formatter.section(f"\nInputs of {serialized.kind} {entity}"):

@@ -102,7 +102,7 @@ def _label(execution: Execution, frame: Frame, number: int, now: float) -> Text:
     state = execution.states.get(node)
     if (isinstance(state, Running) and not state.started) or isinstance(state, Waiting):
         mark, style = _MARKS[NodePhase.QUEUED]
-    name = f"[{number}]" if frame.items else one_line(_short(spec.name or spec.id))
+    name = f"[{number}]" if frame.items else one_line(short_name(spec.name or spec.id))
     text = Text.assemble((f"{mark} ", style), (name, style if phase in {NodePhase.FAILED, NodePhase.SKIPPED} else ""))
     if not frame.items:
         text.append(f"  {one_line(frame.graph.node_id(number))}", style="dim")
@@ -123,7 +123,7 @@ def _first_line(text: str) -> str:
     return one_line(text.partition("\n")[0])
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
     """`my.module.my_task` is `my_task` to its author; flytekit names a map task for its task and a hash."""
     name = name.rpartition(".")[2]
     mapped = _MAP_TASK.fullmatch(name)

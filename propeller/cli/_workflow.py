@@ -14,6 +14,9 @@ from propeller.errors import Invalid
 from propeller.kube import FLYTE_WORKFLOWS
 from propeller.workflow import Plan, parse_plan
 
+MAX_INLINE_INPUTS = 128 * 1024
+"""Bytes of inputs that a resource holds itself: as JSON they are several times as long, and etcd takes 1.5 MiB."""
+
 _FIRST = "abcdefghijklmnopqrstuvwxyz"
 _OTHERS = _FIRST + "0123456789"
 
@@ -46,15 +49,27 @@ def plan_of(serialized: Serialized) -> Plan:
 
 
 def resource_of(
-    serialized: Serialized, versioned: Versioned, *, name: str, namespace: str, raw_output_prefix: str = ""
+    serialized: Serialized,
+    versioned: Versioned,
+    *,
+    name: str,
+    namespace: str,
+    raw_output_prefix: str = "",
+    inputs_uri: str = "",
 ) -> dict[str, Any]:
-    """Compile, and make the resource of one execution. Raises Invalid where inputs are missing, CompileErrors."""
+    """Compile, and make the resource of one execution. `inputs_uri` is where large inputs are stored, which do not fit
+    into it. Raises Invalid if inputs are missing, CompileErrors.
+    """
     if missing := serialized.missing:
         wanted = ", ".join(f"--{parameter.name} ({parameter.type})" for parameter in missing)
         raise Invalid(f"{serialized.kind} {serialized.name} needs a value for {wanted}")
     closure = closure_of(serialized)
     identity = identifier_pb2.WorkflowExecutionIdentifier(project=versioned.project, domain=versioned.domain, name=name)
+    offload = bool(inputs_uri) and serialized.inputs.ByteSize() > MAX_INLINE_INPUTS
     resource: dict[str, Any] = build_resource(closure, serialized.inputs, identity, namespace)
+    if offload:
+        resource.pop("inputs", None)
+        resource["offloadedInputs"] = inputs_uri
     resource["kind"] = FLYTE_WORKFLOWS.kind  # Flyte's compiler writes it in lower case, which its own CRD refuses
     if raw_output_prefix:
         resource["rawOutputDataConfig"] = {"output_location_prefix": raw_output_prefix}

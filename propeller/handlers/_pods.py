@@ -30,6 +30,7 @@ from propeller.errors import (
     WebhookUnavailable,
 )
 from propeller.handlers._collect import has_ended
+from propeller.handlers._echo import echoed, is_echo
 from propeller.handlers._gates import refusals_of
 from propeller.handlers._services import Services
 from propeller.handlers.tasks import (
@@ -44,6 +45,7 @@ from propeller.handlers.tasks import (
     template_uri,
 )
 from propeller.kube import PODS, Pod
+from propeller.storage import write_literals
 from propeller.workflow import (
     Adopt,
     EffectFailed,
@@ -57,6 +59,7 @@ from propeller.workflow import (
     NodeView,
     PodPhase,
     PodSeen,
+    Recovered,
     Refusals,
     Refused,
     Stopped,
@@ -106,12 +109,17 @@ async def _launch(node: NodeView, effect: Launch, services: Services) -> tuple[F
         return (Refused(attempt, refusals.reason, held, refusals),)
     inputs = await services.inputs.of_task(node)
     plan = node.graph.plan
+    task = plan.task(node.spec.task)
     try:
+        if is_echo(task):
+            uri = f"{execution.output_directory(node.number, attempt)}/outputs.pb"
+            await write_literals(services.storage, uri, echoed(task, inputs))
+            return (Recovered(attempt),)
         pod = build_pod(node, attempt, inputs, services.pod_settings)
     except Invalid as error:
         return (EffectFailed(attempt, Failure("FailedToBuildResource", str(error))),)
     if plan.of_task(node.spec.task, shape_of).needs_template:
-        template = plan.task(node.spec.task).SerializeToString(deterministic=True)
+        template = task.SerializeToString(deterministic=True)
         await services.storage.write(template_uri(node), template)
     if is_given_up(node, attempt):
         return ()

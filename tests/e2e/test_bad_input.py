@@ -102,7 +102,8 @@ def test_storage_that_cannot_be_written_ends_the_run_before_it_begins(propeller:
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_the_run_and_leaves_no_process(propeller: Propeller, flow: Flow, end: signal.Signals) -> None:
     file = flow(
-        "import time\n@task\ndef t() -> int:\n    open('started', 'w').close()\n    time.sleep(600)\n    return 1\n"
+        "import time\n@task\ndef t() -> int:\n"
+        "    open(os.path.join(os.path.dirname(__file__), 'started'), 'w').close()\n    time.sleep(600)\n    return 1\n"
     )
     process = propeller.start("run", file, "t")
     until = time.monotonic() + 60

@@ -102,7 +102,7 @@ async def cluster(own_server: KubeApiserver, tmp_path_factory: pytest.TempPathFa
     document["users"][0]["user"] = {"token": token}
     document["contexts"][0]["context"]["namespace"] = "flyte"
     (home / "controller").write_text(yaml.safe_dump(document))
-    settings = Settings(kubelet=KubeletSettings(python=sys.executable, working_dir=str(EXAMPLES)))
+    settings = Settings(kubelet=KubeletSettings(python=sys.executable, project=str(EXAMPLES)))
     cluster = Cluster(operator, home / "controller", home / "storage")
     async with (
         connect(own_server.connection()) as client,

@@ -1,6 +1,7 @@
 """Files of flytekit workflows, read by the user's own interpreter: what they hold, and one of it serialized."""
 
 from propeller.cli.flytekit_side._client import (
+    LAPTOP,
     Entity,
     FileFailed,
     Parameter,
@@ -13,6 +14,7 @@ from propeller.cli.flytekit_side._client import (
 )
 
 __all__ = [
+    "LAPTOP",
     "Entity",
     "FileFailed",
     "Parameter",

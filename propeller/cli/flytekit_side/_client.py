@@ -14,7 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from flyteidl.core import literals_pb2
 from propeller.errors import Invalid
 
 WORKER = Path(__file__).with_name("_worker.py")
+LAPTOP = Path(__file__).with_name("_laptop.py")
+"""What tasks of a run on this machine preload."""
 
 
 class FileFailed(Invalid):
@@ -62,6 +64,8 @@ class Serialized(msgspec.Struct, frozen=True, kw_only=True):
     workflow: workflow_pb2.WorkflowSpec
     tasks: tuple[task_pb2.TaskSpec, ...]
     launch_plans: tuple[launch_plan_pb2.LaunchPlan, ...]
+    workflows: tuple[workflow_pb2.WorkflowSpec, ...] = ()
+    """Those that its launch plans start."""
     parameters: tuple[Parameter, ...]
     inputs: literals_pb2.LiteralMap
 
@@ -83,6 +87,7 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     kind: str = ""
     workflow: str = ""
+    workflows: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     launch_plans: tuple[str, ...] = ()
     parameters: tuple[Parameter, ...] = ()
@@ -96,6 +101,10 @@ class Versioned(msgspec.Struct, frozen=True, kw_only=True):
     domain: str = "development"
     version: str = "local"
     image: str = "propeller.local/none:latest"
+    images: dict[str, str] = {}
+    """By the names that tasks ask for."""
+    needs_images: bool = False
+    """Whether pods will pull them. Otherwise none is looked up or built."""
 
 
 def interpreter(chosen: str = "") -> str:
@@ -121,27 +130,45 @@ def root_of(file: Path) -> Path:
 
 async def list_entities(python: str, file: Path) -> tuple[Entity, ...]:
     """What can be run in the file. Raises Invalid."""
-    return (await _ask(python, file, "", {}, Versioned(), "")).entities
+    return (await _ask(python, file, "", (), Versioned(), "")).entities
 
 
 async def serialize(
-    python: str, file: Path, entity: str, inputs: Mapping[str, str], versioned: Versioned, raw_output_prefix: str
+    python: str,
+    file: Path,
+    entity: str,
+    words: Sequence[str],
+    versioned: Versioned,
+    raw_output_prefix: str,
+    *,
+    options: Sequence[str] = (),
 ) -> Serialized:
-    """Serialize one entity, and turn the texts of its inputs into literals. Raises Invalid."""
-    answer = await _ask(python, file, entity, inputs, versioned, raw_output_prefix)
+    """Serialize one entity, and turn the words that give its inputs into literals.
+
+    `options` are those of ours that were given among the words: one that is an input as well is refused. Raises
+    Invalid.
+    """
+    answer = await _ask(python, file, entity, words, versioned, raw_output_prefix, options)
     return Serialized(
         name=answer.name,
         kind=answer.kind,
         workflow=_message(workflow_pb2.WorkflowSpec, answer.workflow),
         tasks=tuple(_message(task_pb2.TaskSpec, text) for text in answer.tasks),
         launch_plans=tuple(_message(launch_plan_pb2.LaunchPlan, text) for text in answer.launch_plans),
+        workflows=tuple(_message(workflow_pb2.WorkflowSpec, text) for text in answer.workflows),
         parameters=answer.parameters,
         inputs=_message(literals_pb2.LiteralMap, answer.inputs),
     )
 
 
 async def _ask(
-    python: str, file: Path, entity: str, inputs: Mapping[str, str], versioned: Versioned, raw_output_prefix: str
+    python: str,
+    file: Path,
+    entity: str,
+    words: Sequence[str],
+    versioned: Versioned,
+    raw_output_prefix: str,
+    options: Sequence[str] = (),
 ) -> _Answer:
     if not file.is_file():
         raise Invalid(f"{file}: there is no such file")
@@ -153,7 +180,8 @@ async def _ask(
             "answer": str(path),
             "file": str(file.resolve()),
             "entity": entity,
-            "inputs": dict(inputs),
+            "words": list(words),
+            "options": list(options),
             "raw_output_prefix": raw_output_prefix,
             **msgspec.structs.asdict(versioned),
         }

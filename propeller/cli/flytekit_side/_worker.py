@@ -3,11 +3,11 @@
 Run with the user's interpreter, by path; it imports nothing of propeller. One request, JSON on standard input; one
 answer, JSON in the file that the request names, so that whatever the user's module prints harms nothing.
 
-    in   {"answer", "file", "entity" ("" to list), "inputs": {name: text}, "project", "domain", "version", "image",
-          "raw_output_prefix"}
+    in   {"answer", "file", "entity" ("" to list), "words": [text], "options": [text], "project", "domain", "version",
+          "image", "images": {name: image}, "needs_images", "raw_output_prefix"}
     out  {"entities": [[name, kind, text], ...]}
          {"name", "kind", "parameters": [{"name", "type", "required", "default", "description"}, ...],
-          "workflow", "tasks", "sub_workflows", "launch_plans", "inputs"}    messages in base64
+          "workflow", "tasks", "workflows", "launch_plans", "inputs"}    messages in base64
          {"error": {"what": "flytekit" | "import" | "entity" | "input" | "serialize", "message", "detail"}}
 """
 
@@ -21,12 +21,19 @@ import collections
 import importlib
 import json
 import os
+import runpy
 import sys
 import traceback
 import types
 from typing import Any
 
 Json = dict[str, Any]
+
+_texts: Any = importlib.import_module(f"{__package__}._texts" if __package__ else "_texts")  # beside this file
+
+
+_BOOLEAN = 4
+"""flyteidl.core.SimpleType.BOOLEAN."""
 
 
 class Refused(Exception):
@@ -39,17 +46,20 @@ class Refused(Exception):
 
 
 def answer(request: Json) -> Json:
-    module = _import(request["file"])
+    module = _import(request["file"], needs_images=request["needs_images"])
     entities = _entities(module)
     if not request["entity"]:
-        return {"entities": [[name, kind, _first_line(entity)] for name, (kind, entity) in entities.items()]}
+        shown = {name: found for name, found in entities.items() if not name.startswith("_")}
+        return {"entities": [[name, kind, _first_line(entity)] for name, (kind, entity) in shown.items()]}
     return _serialized(request, entities)
 
 
-def _import(path: str) -> types.ModuleType:
+def _import(path: str, *, needs_images: bool) -> types.ModuleType:
     """The user's module, by the name that its package gives it, as pyflyte imports it."""
     try:
         importlib.import_module("flytekit")
+        if not needs_images:
+            runpy.run_path(os.path.join(os.path.dirname(os.path.abspath(__file__)), "_laptop.py"))
     except ImportError as error:
         raise Refused("flytekit", f"{sys.executable} cannot import flytekit: {error}") from error
     root, parts = os.path.dirname(path), [os.path.splitext(os.path.basename(path))[0]]
@@ -58,9 +68,13 @@ def _import(path: str) -> types.ModuleType:
         root = os.path.dirname(root)
     sys.path.insert(0, root)
     try:
-        return importlib.import_module(".".join(parts))
+        module = importlib.import_module(".".join(parts))
     except BaseException as error:
         raise Refused("import", f"{type(error).__name__}: {error}", _user_traceback(error)) from error
+    if os.path.realpath(getattr(module, "__file__", None) or "") != os.path.realpath(path):
+        name = ".".join(parts)
+        raise Refused("import", f"flytekit itself uses a module named {name!r}, so that name is taken: rename the file")
+    return module
 
 
 def _user_traceback(error: BaseException) -> str:
@@ -75,7 +89,7 @@ def _user_traceback(error: BaseException) -> str:
 
 
 def _entities(module: types.ModuleType) -> dict[str, tuple[str, Any]]:
-    """Workflows, tasks and launch plans of the module, in the order of its text; private names are not offered."""
+    """Workflows, tasks and launch plans of the module, in the order of its text."""
     classes = {
         "workflow": importlib.import_module("flytekit.core.workflow").WorkflowBase,
         "task": importlib.import_module("flytekit.core.base_task").PythonTask,
@@ -85,7 +99,7 @@ def _entities(module: types.ModuleType) -> dict[str, tuple[str, Any]]:
         name: (kind, value)
         for name, value in vars(module).items()
         for kind, class_ in classes.items()
-        if isinstance(value, class_) and not name.startswith("_")
+        if isinstance(value, class_)
     }
 
 
@@ -97,7 +111,7 @@ def _first_line(entity: Any) -> str:
 def _serialized(request: Json, entities: dict[str, tuple[str, Any]]) -> Json:
     name = request["entity"]
     if name not in entities:
-        known = ", ".join(entities) or "none at all"
+        known = ", ".join(known for known in entities if not known.startswith("_")) or "none at all"
         raise Refused("entity", f"there is no workflow, task or launch plan named {name!r}; the file has: {known}")
     kind, entity = entities[name]
     try:
@@ -109,12 +123,11 @@ def _serialized(request: Json, entities: dict[str, tuple[str, Any]]) -> Json:
 
 
 def _messages(request: Json, kind: str, entity: Any) -> Json:
-    flytekit = importlib.import_module("flytekit")
     configuration = importlib.import_module("flytekit.configuration")
     translator = importlib.import_module("flytekit.tools.translator")
-    launch_plan = entity if kind == "launch plan" else flytekit.LaunchPlan.get_or_create(_workflow_of(kind, entity))
+    launch_plan = _launch_plan_of(kind, entity)
     settings = configuration.SerializationSettings(
-        image_config=configuration.ImageConfig.auto(img_name=request["image"]),
+        image_config=_image_config(configuration.ImageConfig, request),
         project=request["project"],
         domain=request["domain"],
         version=request["version"],
@@ -138,17 +151,39 @@ def _messages(request: Json, kind: str, entity: Any) -> Json:
     return {
         "workflow": _text(workflow),
         "tasks": groups["TaskSpec"],
-        "sub_workflows": groups["WorkflowSpec"],
+        "workflows": groups["WorkflowSpec"],
         "launch_plans": groups["LaunchPlan"],
         "inputs": literals,
         "parameters": parameters,
     }
 
 
-def _workflow_of(kind: str, entity: Any) -> Any:
-    """The entity, or for a task a workflow of that one node (as FlyteAdmin makes for a single-task execution)."""
-    if kind == "workflow":
+def _image_config(config: Any, request: Json) -> Any:
+    """The image of tasks that name none, and those that they name: of the command, then of flytekit's own file."""
+    own = config.auto(img_name=request["image"])
+    named = config.from_images(request["image"], request["images"])
+    return config(default_image=own.default_image, images=[*(named.images or ()), *(own.images or ())])
+
+
+def _launch_plan_of(kind: str, entity: Any) -> Any:
+    """The entity with its inputs' defaults. For a task it is a workflow of that one node, as FlyteAdmin makes for the
+    execution of a single task; its defaults are those of its function.
+    """
+    plan = importlib.import_module("flytekit").LaunchPlan
+    if kind == "launch plan":
         return entity
+    if kind == "workflow":
+        return plan.get_or_create(entity)
+    defaults = {
+        name: default
+        for name, (_, default) in entity.python_interface.inputs_with_defaults.items()
+        if default is not None
+    }
+    workflow = _workflow_of(entity)
+    return plan.create(workflow.name, workflow, default_inputs=defaults)
+
+
+def _workflow_of(entity: Any) -> Any:
     imperative = importlib.import_module("flytekit.core.workflow").ImperativeWorkflow(name=f".flytegen.{entity.name}")
     inputs = {
         name: imperative.add_workflow_input(name, python_type)
@@ -168,11 +203,12 @@ def _inputs(request: Json, launch_plan: Any) -> tuple[str, list[Json]]:
     fixed = launch_plan.fixed_inputs.literals
     literals = dict(fixed)
     parameters = []
-    given = request["inputs"]
-    unknown = [name for name in given if name not in interface or name in fixed]
-    if unknown:
-        takes = ", ".join(name for name in interface if name not in fixed) or "none"
-        raise Refused("input", f"there is no input {unknown[0]!r}; the inputs are: {takes}")
+    flags = {name: variable.type.simple == _BOOLEAN for name, variable in interface.items() if name not in fixed}
+    _refuse_ambiguous(request["options"], flags)
+    try:
+        given = _texts.parse_words(request["words"], flags)
+    except _texts.WrongWords as error:
+        raise Refused("input", str(error)) from error
     for name, variable in interface.items():
         if name in fixed:
             continue
@@ -197,6 +233,19 @@ def _inputs(request: Json, launch_plan: Any) -> tuple[str, list[Json]]:
     return _text(model.to_flyte_idl().SerializeToString()), parameters
 
 
+def _refuse_ambiguous(options: list[str], inputs: dict[str, bool]) -> None:
+    """Options of ours that are also inputs, and stand behind the name of the workflow: nobody knows which is meant."""
+    both = {text.split()[0].partition("=")[0]: text for text in options}
+    both = {name: text for name, text in both.items() if name.lstrip("-").replace("-", "_") in inputs}
+    if both:
+        are, them = ("is an option", "it") if len(both) == 1 else ("are options", "them")
+        raise Refused(
+            "input",
+            f"{' and '.join(both)} {are} of propeller as well as of the workflow: `-- {' '.join(both.values())}` gives "
+            f"{them} to the workflow, and written before the name of the file, propeller takes {them}",
+        )
+
+
 def _click_type(variable: Any, python_type: Any) -> Any:
     return importlib.import_module("flytekit.interaction.click_types").literal_type_to_click_type(
         variable.type, python_type
@@ -218,7 +267,9 @@ def _literal(name: str, text: str, click_type: Any, variable: Any, python_type: 
     )
     try:
         with context_manager.FlyteContextManager.with_context(context.with_file_access(access)) as uploading:
-            value = click_type.convert(text, None, calling)
+            value = _texts.early_value(text, python_type)
+            if value is None:
+                value = _texts.fitting(click_type.convert(text, None, calling), python_type)
             return engine.to_literal(uploading, value, python_type, variable.type)
     except click.ClickException as error:
         reason = error.message

@@ -18,16 +18,22 @@ _OF_THE_INTERPRETER = re.compile(r"python(3(\.\d+)?)?|pyflyte(-execute|-fast-exe
 _TASK_COMMANDS = ("pyflyte-execute", "pyflyte-map-execute")
 
 
-def command_for(words: tuple[str, ...], *, env: Mapping[str, str], cwd: str, python: str) -> Command:
+def command_for(
+    words: tuple[str, ...], *, env: Mapping[str, str], cwd: str, python: str, project: str = "", furnish: bool = False
+) -> Command:
     """The program that `words` start in `cwd`; `python` is the user's interpreter. Raises `CannotStart` if there is
     none.
+
+    If `cwd` is still to be furnished from the project, programs that are named relative to it are the project's.
     """
     if not words:
         raise CannotStart("no command: the pod names none, and there is no image to take one from")
     if not Path(cwd).is_dir():
         raise CannotStart(f"workingDir {cwd}: no such directory on this machine")
-    executable = _find(words[0], env=env, cwd=cwd, python=python)
-    return Command(executable=executable, argv=words, env=env, cwd=cwd, entry=_entry(executable, words, cwd, python))
+    beside = project if furnish else cwd
+    executable = _find(words[0], env=env, cwd=beside, python=python)
+    entry = _entry(executable, words, beside, python)
+    return Command(executable=executable, argv=words, env=env, cwd=cwd, entry=entry, project=project, furnish=furnish)
 
 
 def task_module(command: Command) -> str:
@@ -66,7 +72,8 @@ def _entry(executable: str, words: tuple[str, ...], cwd: str, python: str) -> En
     with path.open("rb") as file:
         first = os.fsdecode(file.readline(4096).strip())
     if first.startswith("#!") and Path(first[2:]).resolve() == interpreter.resolve():
-        return Entry("file", executable, str(path.resolve().parent), (executable, *words[1:]))
+        is_task = path.name in _TASK_COMMANDS
+        return Entry("file", executable, str(path.resolve().parent), (executable, *words[1:]), is_task)
     return None
 
 

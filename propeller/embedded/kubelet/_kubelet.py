@@ -119,8 +119,9 @@ class Kubelet:
             )
         return run
 
-    def _directory(self, uid: str) -> PodDirectory:
-        return PodDirectory(self._workdir / "pods" / uid)
+    def _directory(self, uid: str, name: str = "") -> PodDirectory:
+        logs = Path(self._settings.logs) if self._settings.logs else None
+        return PodDirectory(self._workdir / "pods" / uid, logs, name)
 
     def _go(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         assert self._group is not None, "use the kubelet within `async with`"
@@ -168,7 +169,7 @@ class Kubelet:
                 starter=self._servers,
                 settings=self._settings,
                 clock=self._clock,
-                directory=self._directory(uid),
+                directory=self._directory(uid, pod["metadata"]["name"]),
                 node_name=self._node_name,
                 base_env=self._env,
             )
@@ -296,4 +297,8 @@ def _base_environment(settings: config.Kubelet) -> dict[str, str]:
     """
     python = settings.python or sys.executable
     inherited = {name: os.environ[name] for name in settings.inherit_env if name in os.environ}
-    return {**inherited, "PATH": os.pathsep.join([str(Path(python).parent), os.environ.get("PATH", os.defpath)])}
+    return {
+        **inherited,
+        **settings.env,
+        "PATH": os.pathsep.join([str(Path(python).parent), os.environ.get("PATH", os.defpath)]),
+    }

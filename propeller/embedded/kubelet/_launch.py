@@ -68,8 +68,15 @@ class Launcher:
         base = {**self._base_env, **own, **self._directory.mounts(container)}
         env = resolve(self._pod, container, base=base, objects=self._objects)
         words = expand_all([*(container.get("command") or ()), *(container.get("args") or ())], env)
-        cwd = container.get("workingDir") or self._settings.working_dir or str(self._directory.work(name))
-        return command_for(words, env=env, cwd=cwd, python=self._starter.python)
+        given, project = container.get("workingDir") or "", self._settings.project
+        return command_for(
+            words,
+            env=env,
+            cwd=given or str(self._directory.work(name)),
+            python=self._starter.python,
+            project=project,
+            furnish=bool(project) and not given,
+        )
 
     async def start(self, container: Raw, command: Command) -> Process:
         self._directory.clear_message(container["name"])

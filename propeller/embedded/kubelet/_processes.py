@@ -45,16 +45,23 @@ class Entry(msgspec.Struct, frozen=True):
     target: str
     path0: str
     argv: tuple[str, ...]
+    is_task: bool = False
+    """Whether it is flytekit's entry point, which finds the project's modules first."""
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
-    """A program to start: `executable` is an absolute path, `argv` includes the name, `cwd` exists."""
+    """A program to start: `executable` is an absolute path, `argv` includes the name, `cwd` exists.
+
+    `project` is where its modules are; with `furnish`, `cwd` is filled from there first.
+    """
 
     executable: str
     argv: tuple[str, ...]
     env: Mapping[str, str]
     cwd: str
     entry: Entry | None = None
+    project: str = ""
+    furnish: bool = False
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):

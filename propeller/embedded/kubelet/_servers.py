@@ -126,7 +126,11 @@ class Servers:
             for name, value in command.env.items()
             if not name.startswith(_PER_ATTEMPT) and name not in _PER_POD
         }
-        cwd = command.cwd if any(Path(command.cwd).iterdir()) else ""  # an empty directory holds no module: any will do
+        cwd = command.cwd
+        if command.furnish:
+            cwd = command.project
+        elif not any(Path(cwd).iterdir()):
+            cwd = ""  # an empty directory holds no module: any will do
         key = (id(library), module, cwd, tuple(sorted(env.items())))
         server = self._modules.pop(key, None)
         if server is not None and not server.current():

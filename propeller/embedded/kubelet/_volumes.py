@@ -24,8 +24,11 @@ _NOT_IN_VARIABLES = re.compile(r"[^A-Z0-9]")
 class PodDirectory:
     """The directory of one pod, readable by its owner only."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, logs: Path | None = None, name: str = "") -> None:
+        """`logs` is where logs are kept, by the pod's name, if not here."""
         self.path = path
+        self._logs = logs
+        self._name = name
 
     def create(self) -> None:
         for name in ("logs", "messages", "volumes", "tmp", "work", "root"):
@@ -41,7 +44,9 @@ class PodDirectory:
         return self.path / "tmp"
 
     def log(self, container: str) -> Path:
-        return self.path / "logs" / f"{container}.log"
+        if self._logs is None:
+            return self.path / "logs" / f"{container}.log"
+        return self._logs / (f"{self._name}.log" if container == self._name else f"{self._name}.{container}.log")
 
     def message(self, container: str) -> Path:
         return self.path / "messages" / container

@@ -7,8 +7,9 @@ flytekit imported, user's module imported.
 
 Messages are JSON, one a packet (SOCK_SEQPACKET); a request's body comes in a memory file, so that no environment is too
 large.
-    in   {"op": "run", "id", "argv", "executable", "env", "cwd", "entry"} with descriptors body, log
-         {"op": "warm", "id", "module", "env", "cwd", "entry"}            with descriptors body, socket
+    in   {"op": "run", "id", "argv", "executable", "env", "cwd", "entry", "project", "furnish"}
+                                                                          with descriptors body, log
+         {"op": "warm", "id", "module", "env", "cwd", "entry", "project"} with descriptors body, socket
          {"op": "kill", "id", "signal"}                                   with descriptor body
     out  {"ready": true, "files": [[path, mtime_ns, size], ...]} once, first;
          or {"ready": false, "why", "files"}, with files where trying again is useless until they change
@@ -28,7 +29,7 @@ Caveats
 
 # pathlib would be one more import in every program; ending a process as the interpreter does takes names that atexit
 # and threading keep to themselves, as multiprocessing's forks do.
-# ruff: noqa: PTH100, PTH110, PTH112, PTH116, PTH118, PTH120, PTH123, PTH208, SLF001
+# ruff: noqa: PTH100, PTH110, PTH112, PTH116, PTH118, PTH119, PTH120, PTH123, PTH208, SLF001
 
 from __future__ import annotations
 
@@ -49,6 +50,8 @@ import types
 from typing import Any, NoReturn
 
 Message = dict[str, Any]
+
+_place: Any = importlib.import_module(f"{__package__}._place" if __package__ else "_place")  # beside this file
 
 _PR_SET_PDEATHSIG = 1
 _OOM_SCORE = b"500"  # under memory pressure the kernel takes a task before it takes the user's desktop or the kubelet
@@ -161,8 +164,7 @@ def _become_server(server: Server, request: Message, fd: int) -> NoReturn:
         atexit._clear()
         before = set(sys.modules)
         _enter(request, server.path)
-        shadow = _shadowed(request)
-        if shadow:
+        if shadow := _shadowed(request):
             raise ImportError(f"{shadow} shadows a module that is already loaded")
         importlib.invalidate_caches()
         importlib.import_module(request["module"])
@@ -199,6 +201,8 @@ def _become_program(server: Server, request: Message, log: int, parent: int) -> 
             _enter(request, server.path)
             if _shadowed(request):
                 entry = None
+        if request["furnish"]:
+            _place.furnish(request["project"], request["cwd"])
         if not entry:
             try:
                 os.chdir(request["cwd"])
@@ -231,7 +235,8 @@ def _enter(request: Message, path: list[str]) -> None:
     _set_environment(request["env"])
     entry = request["entry"]
     python_path = [os.path.abspath(item) for item in request["env"].get("PYTHONPATH", "").split(os.pathsep) if item]
-    sys.path[:] = [entry["path0"], *python_path, *path]
+    project = [request["project"]] if entry["is_task"] and request["project"] else []
+    sys.path[:] = [*project, entry["path0"], *python_path, *path]
     if request.get("cwd"):
         os.chdir(request["cwd"])
         if request["op"] == "warm" and request["cwd"] not in sys.path:
@@ -261,8 +266,12 @@ def _enter_process(request: Message) -> None:
 
 
 def _shadowed(request: Message) -> str:
-    """A module of the program that would hide one that is loaded already from elsewhere; empty where there is none."""
-    for directory in {request["cwd"], *request["env"].get("PYTHONPATH", "").split(os.pathsep)}:
+    """A module of the program that would hide one that is loaded already from elsewhere; empty where there is none.
+
+    A project's modules hide none: `pyflyte run` imports flytekit before it makes them known, too.
+    """
+    own = "" if request["project"] else request["cwd"]
+    for directory in {own, *request["env"].get("PYTHONPATH", "").split(os.pathsep)}:
         for name in os.listdir(directory) if directory and os.path.isdir(directory) else ():
             path = os.path.join(directory, name)
             stem = name.removesuffix(".py")
@@ -358,6 +367,17 @@ def _finish() -> bool:
     return True
 
 
+def _preload(module: str) -> None:
+    """Import a module, or run the file of that path as one."""
+    if not module.endswith(".py"):
+        importlib.import_module(module)
+        return
+    name = os.path.basename(module).removesuffix(".py")
+    with open(module, "rb") as source:
+        loaded = types.ModuleType(name)
+        exec(compile(source.read(), module, "exec"), loaded.__dict__)  # noqa: S102 - a file that the settings name
+
+
 def main() -> None:
     """`_zygote.py SOCKET_FD [MODULE ...]`: import the modules, then serve on the inherited socket."""
     link = socket.socket(fileno=int(sys.argv[1]))
@@ -367,7 +387,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the kubelet's to handle
     try:
         for module in sys.argv[2:]:
-            importlib.import_module(module)
+            _preload(module)
     except Exception as error:  # noqa: BLE001 - any failure to import means: run programs by exec instead
         server.say({"ready": False, "why": f"{type(error).__name__}: {error}", "files": []})
         return

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from propeller.cli._inputs import describe, parse_inputs
+from propeller.cli._inputs import describe
 from propeller.cli.flytekit_side import Parameter
-from propeller.errors import Invalid
+from propeller.cli.flytekit_side._texts import WrongWords, parse_words
+
+TAKES = {"a": False, "b": False, "learning_rate": False, "q": False, "no_show": False, "flag": True}
 
 
 @pytest.mark.parametrize(
@@ -24,11 +26,14 @@ from propeller.errors import Invalid
         (["--flag", "--b", "x"], {"flag": "true", "b": "x"}),
         (["--no-show", "3"], {"no_show": "3"}),
         (["--q=a=b"], {"q": "a=b"}),
+        (["--q", "--b"], {"q": "--b"}),
+        (["--q", "--not-an-input", "--flag"], {"q": "--not-an-input", "flag": "true"}),
+        (["--flag", "false"], {"flag": "false"}),
         ([], {}),
     ],
 )
 def test_words_are_read_as_inputs(words: list[str], inputs: dict[str, str]) -> None:
-    assert parse_inputs(words) == inputs
+    assert parse_words(words, TAKES) == inputs
 
 
 @pytest.mark.parametrize(
@@ -38,16 +43,19 @@ def test_words_are_read_as_inputs(words: list[str], inputs: dict[str, str]) -> N
         (["--a", "3", "4"], "'4' belongs to no input"),
         (["--"], "'--' belongs to no input"),
         (["--a", "1", "--a", "2"], "input 'a' is given twice"),
+        (["--a"], "input 'a' needs a value"),
+        (["--m", "3"], "there is no input 'm'; the inputs are: a, b"),
+        (["--no-a"], "there is no input 'no-a'"),
     ],
 )
 def test_words_that_are_no_inputs_are_refused(words: list[str], says: str) -> None:
-    with pytest.raises(Invalid, match=says):
-        parse_inputs(words)
+    with pytest.raises(WrongWords, match=says):
+        parse_words(words, TAKES)
 
 
 @given(st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,9}", fullmatch=True), st.text()))
 def test_every_input_can_be_written_with_an_equals_sign(inputs: dict[str, str]) -> None:
-    assert parse_inputs([f"--{name}={value}" for name, value in inputs.items()]) == inputs
+    assert parse_words([f"--{name}={value}" for name, value in inputs.items()], dict.fromkeys(inputs, False)) == inputs
 
 
 def test_help_says_what_is_required_and_what_is_not() -> None:

@@ -1,0 +1,120 @@
+"""What the tasks of a run print: shown while they run, by task, and kept in files.
+
+Guarantees
+    Each line that a task has printed is shown once, in order, marked with its task; lines of tasks that run at once
+    alternate as whole lines. The files stay after the pods are gone; empty ones are removed.
+Caveats
+    Of a file that grows by more than `SHOWN_BYTES` between two looks only the begin is shown, and a line says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from propeller.cli._progress import Progress
+from propeller.cli._tree import short_name
+from propeller.workflow import Execution
+
+LOOK_SECONDS = 0.15
+"""Between two looks at the files: nobody reads faster."""
+
+SHOWN_BYTES = 256 * 1024
+"""Of one task in one look: some thousand lines."""
+
+GREETING = b"\n"
+"""What flytekit's entry point prints before a task begins."""
+
+
+class Printed:
+    """Shows what comes into the files of `directory`; use `showing`."""
+
+    def __init__(self, directory: Path, progress: Progress) -> None:
+        self._directory = directory
+        self._progress = progress
+        self._shown: dict[Path, int] = {}
+        self._execution: Execution | None = None
+        self._labels: dict[str, str] = {}
+
+    def changed(self, execution: Execution) -> None:
+        self._execution = execution
+
+    def look(self, *, last: bool = False) -> None:
+        """Show the whole lines that are new; the last look also shows lines without an end."""
+        for path in sorted(self._directory.glob("*.log"), key=lambda path: path.stat().st_mtime_ns):
+            size, shown = path.stat().st_size, self._shown.get(path, 0)
+            if size < shown:
+                shown = 0  # the kubelet has started the file again
+            if size > shown:
+                self._shown[path] = self._show(path, shown, size, last=last)
+            if last and _is_empty(path):
+                path.unlink()
+
+    def _show(self, path: Path, begin: int, size: int, *, last: bool) -> int:
+        """Show what lies between; returns the position up to which all is shown."""
+        with path.open("rb") as file:
+            file.seek(begin)
+            text = file.read(min(size - begin, SHOWN_BYTES))
+        if begin == 0 and text.startswith(GREETING):
+            begin, text = len(GREETING), text.removeprefix(GREETING)
+        label = self._label(path.stem)
+        if len(text) == SHOWN_BYTES:
+            self._progress.printed(label, _lines(text))
+            self._progress.printed(label, [f"... {size - begin - len(text)} bytes more in {path}"])
+            return size
+        if not last:
+            text = text[: text.rfind(b"\n") + 1]
+        if text:
+            self._progress.printed(label, _lines(text))
+        return begin + len(text)
+
+    def _label(self, pod: str) -> str:
+        pod = pod.partition(".")[0]
+        if pod not in self._labels and self._execution is not None:
+            self._labels.update(labels_of(self._execution))
+        return self._labels.get(pod, pod)
+
+
+def _is_empty(path: Path) -> bool:
+    return path.stat().st_size <= len(GREETING) and path.read_bytes() in {b"", GREETING}
+
+
+def _lines(text: bytes) -> list[str]:
+    """A line that a progress bar writes again and again is shown as it is at last."""
+    return [line.rstrip("\r").rpartition("\r")[2] for line in text.decode(errors="replace").rstrip("\n").split("\n")]
+
+
+def labels_of(execution: Execution) -> dict[str, str]:
+    """How people know the pods of an execution: by name of the pod, the task, and of a map task its item."""
+    labels = {}
+    for node in execution.user_nodes():
+        view = execution.view(node)
+        is_item = bool(view.frame.items)
+        spec = execution.view(view.frame.parent).spec if is_item else view.spec
+        name = short_name(spec.name or spec.id)
+        item = f"[{view.item}]" if view.item is not None else ""
+        for attempt in range(execution.attempts[node] + 1):
+            again = f" (attempt {attempt + 1})" if attempt else ""
+            labels[execution.pod_name(node, attempt)] = f"{name.removeprefix('map ') if is_item else name}{item}{again}"
+    return labels
+
+
+@asynccontextmanager
+async def showing(directory: Path, progress: Progress) -> AsyncIterator[Printed]:
+    """Look into the directory until the block is left, and once more then."""
+    printed = Printed(directory, progress)
+
+    async def look_again() -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            printed.look()
+
+    looking = asyncio.create_task(look_again(), name="printed")
+    try:
+        yield printed
+    finally:
+        looking.cancel()
+        await asyncio.wait([looking])
+        printed.look(last=True)

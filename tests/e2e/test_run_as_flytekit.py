@@ -1,0 +1,167 @@
+"""What flytekit does with a file on a laptop, `propeller run` does too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import Propeller
+
+Flow = Callable[[str], Path]
+
+pytestmark = pytest.mark.needs("embedded", "flytekit")
+
+INC = "@task\ndef inc(a: int) -> int:\n    return a + 1\n"
+
+
+def outputs(propeller: Propeller, *words: str | Path, **env: str) -> Any:
+    return propeller.run(*words, "--output", "json", **env).json
+
+
+def test_tasks_that_run_at_once_have_a_directory_each_and_leave_nothing_in_the_project(
+    propeller: Propeller, flow: Flow
+) -> None:
+    text = (
+        "import time\n@task\ndef through(n: int) -> str:\n"
+        "    before = open('known.txt').read() + open('data/known.txt').read()\n"
+        "    for name in ('new.txt', 'known.txt', 'data/known.txt'):\n        open(name, 'w').write(str(n))\n"
+        "    time.sleep(0.5)\n"
+        "    return before + ''.join(open(name).read() for name in ('new.txt', 'known.txt', 'data/known.txt'))\n"
+        "@workflow\ndef wf(ns: typing.List[int] = [1, 2, 3]) -> typing.List[str]:\n    return map_task(through)(n=ns)\n"
+    )
+    file = flow(text)
+    (file.parent / "data").mkdir()
+    known = (file.parent / "known.txt", file.parent / "data" / "known.txt")
+    for path in known:
+        path.write_text("k")
+    assert outputs(propeller, file, "wf") == {"o0": ["kk111", "kk222", "kk333"]}
+    assert [path.read_text() for path in known] == ["k", "k"]
+    assert not list(file.parent.rglob("new.txt"))
+
+
+def test_modules_of_the_project_are_found_before_installed_ones_of_the_same_name(propeller: Propeller) -> None:
+    project = propeller.home / "project"
+    (project / "tests").mkdir(parents=True)
+    (project / "tests" / "__init__.py").touch()
+    (project / "tests" / "numbers_of_ours.py").write_text("TEN = 10\n")
+    (project / "publish.py").write_text("def twice(a):\n    return 2 * a\n")
+    (project / "statistics.py").write_text(
+        "from flytekit import task, workflow\nimport publish\nfrom tests.numbers_of_ours import TEN\n"
+        "@task\ndef t(a: int) -> int:\n    return publish.twice(a) + TEN\n"
+        "@workflow\ndef wf(a: int = 1) -> int:\n    return t(a=a)\n"
+    )
+    assert outputs(propeller, project / "statistics.py", "wf") == {"o0": 12}
+
+
+def test_a_file_whose_name_flytekit_itself_imports_is_refused_by_name(propeller: Propeller) -> None:
+    file = propeller.home / "click.py"
+    file.write_text(f"from flytekit import task\n{INC}")
+    ended = propeller.run(file, "inc")
+    assert ended.code == 2
+    assert "flytekit itself uses a module named 'click'" in ended.err
+
+
+def test_an_echo_task_gives_its_input_back_without_a_pod(propeller: Propeller, flow: Flow) -> None:
+    text = (
+        "from flytekit.core.task import Echo\nsame = Echo(name='same', inputs={'x': int})\n"
+        f"{INC}@workflow\ndef wf(x: int = 3) -> int:\n    return inc(a=same(x=x))\n"
+    )
+    assert outputs(propeller, flow(text), "wf") == {"o0": 4}
+
+
+def test_no_image_is_looked_up_or_built_for_a_run_here(propeller: Propeller, flow: Flow) -> None:
+    text = (
+        "spec = ImageSpec(name='s', requirements='there-is-no-such-file.txt', registry='localhost:30000')\n"
+        "@task(container_image='{{.image.trainer.fqn}}:{{.image.trainer.version}}')\n"
+        "def named(a: int) -> int:\n    return a + 1\n"
+        "@task(container_image=spec)\ndef built(a: int) -> int:\n    return a * 2\n"
+        "@dynamic\ndef inside(a: int) -> int:\n    return built(a=named(a=a))\n"
+        "@workflow\ndef wf(a: int = 1) -> int:\n    return built(a=inside(a=a))\n"
+    )
+    assert outputs(propeller, flow(text), "wf") == {"o0": 8}
+
+
+def test_an_image_by_name_is_given_to_compile_by_that_name(propeller: Propeller, flow: Flow) -> None:
+    file = flow(f"@task(container_image='{{{{.image.trainer}}}}')\n{INC.removeprefix('@task')[1:]}")
+    known = propeller("compile", file, "inc", "--a", "1", "--image", "trainer=ghcr.io/me/trainer:v1")
+    assert [task["container"]["image"] for task in known.json["tasks"].values()] == ["ghcr.io/me/trainer:v1"]
+    assert propeller("compile", file).code == 0, "nothing is pulled"
+    assert "Image Config with name trainer not found" in propeller("compile", file, "inc", "--a", "1").err
+
+
+def test_tasks_have_the_shells_environment_and_its_secrets(propeller: Propeller, flow: Flow) -> None:
+    text = (
+        "@task(secret_requests=[Secret(group='shop', key='token'), Secret(group='shop', key='key')])\n"
+        "def t() -> str:\n    secrets = current_context().secrets\n"
+        "    return os.environ['OF_THE_SHELL'] + secrets.get('shop', 'token') + secrets.get('shop', 'key')\n"
+    )
+    env = {"OF_THE_SHELL": "a", "SHOP_TOKEN": "b", "_FSEC_SHOP_KEY": "c"}
+    assert outputs(propeller, flow(text), "t", **env) == {"o0": "abc"}
+
+
+def test_a_task_by_itself_has_the_defaults_of_its_function(propeller: Propeller, flow: Flow) -> None:
+    text = (
+        "import datetime\n@task\ndef greet(name: str = 'ann', n: int = 2,"
+        " when: typing.Optional[datetime.datetime] = None) -> str:\n    return f'{name} {n} {when}'\n"
+        "@dynamic\ndef many(n: int = 2) -> typing.List[str]:\n    return [greet(name=str(i)) for i in range(n)]\n"
+    )
+    file = flow(text)
+    assert outputs(propeller, file, "greet", "--name", "--bob") == {"o0": "--bob 2 None"}
+    assert outputs(propeller, file, "many") == {"o0": ["0 2 None", "1 2 None"]}
+
+
+def test_an_eager_task_runs_what_it_calls(propeller: Propeller, flow: Flow) -> None:
+    text = (
+        f"{INC}@task\nasync def twice(a: int) -> int:\n    return 2 * a\n"
+        "@eager\nasync def chain(a: int = 3) -> int:\n    return await twice(a=inc(a=a))\n"
+    )
+    assert outputs(propeller, flow(text), "chain") == {"o0": 8}
+
+
+def test_dates_times_with_zones_and_durations_are_inputs(propeller: Propeller, flow: Flow) -> None:
+    text = (
+        "from datetime import date, datetime, timedelta\n"
+        "@task\ndef t(day: date, maybe: typing.Optional[date], at: datetime, days: typing.List[date],"
+        " long: timedelta) -> str:\n    return ' '.join(map(str, (day, maybe, at, days[0], long)))\n"
+        "@workflow\ndef wf(day: date, at: datetime, days: typing.List[date], long: timedelta,"
+        " maybe: typing.Optional[date] = None) -> str:\n"
+        "    return t(day=day, maybe=maybe, at=at, days=days, long=long)\n"
+    )
+    words = ("--day", "2024-02-29", "--at", "2024-02-29T12:00:00+02:00", "--days", '["2024-01-01"]', "--long", "PT90M")
+    expected = "2024-02-29 2024-02-28 2024-02-29 10:00:00+00:00 2024-01-01 1:30:00"
+    assert outputs(propeller, flow(text), "wf", *words, "--maybe", "2024-02-28") == {"o0": expected}
+
+
+def test_inputs_of_several_megabytes_do_not_have_to_fit_into_the_resource(propeller: Propeller, flow: Flow) -> None:
+    file = flow("@task\ndef t(xs: typing.List[str]) -> int:\n    return sum(map(len, xs))\n")
+    (file.parent / "xs.json").write_text(json.dumps(["x" * 1000] * 4000))
+    assert outputs(propeller, file, "t", "--xs", file.parent / "xs.json") == {"o0": 4_000_000}
+
+
+def test_an_input_named_like_an_option_is_given_behind_two_dashes(propeller: Propeller, flow: Flow) -> None:
+    file = flow("@task\ndef both(config: str, output: str) -> str:\n    return config + output\n")
+    ended = propeller.run(file, "both", "--config", "x", "--output", "y")
+    assert ended.code == 2
+    assert "--config and --output are options of propeller as well" in ended.err
+    assert "`-- --config x --output y` gives them to the workflow" in " ".join(ended.err.split())
+    assert propeller("run", "--output", "json", file, "both", "--", "--config", "x", "--output", "y").json == {
+        "o0": "xy"
+    }
+
+
+def test_what_tasks_print_is_shown_by_task_and_on_no_standard_output(propeller: Propeller, flow: Flow) -> None:
+    text = (
+        "@task\ndef hello(n: int) -> int:\n    print('hello', n)\n    sys.stderr.write('no end')\n    return n\n"
+        "@workflow\ndef wf() -> typing.List[int]:\n    return map_task(hello)(n=[1, 2])\n"
+    )
+    ended = propeller.run(flow(text), "wf")
+    assert [f"hello[{n}] │ {said}" for n in (0, 1) for said in (f"hello {n + 1}", "no end")] == sorted(
+        line for line in ended.err.splitlines() if "│" in line
+    )
+    assert json.loads(ended.out) == {"o0": [1, 2]}
+    quiet = propeller.run(flow(text), "wf", "--quiet")
+    assert (quiet.err, json.loads(quiet.out)) == ("", {"o0": [1, 2]})
