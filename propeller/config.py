@@ -57,6 +57,11 @@ class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     Tokens that are being rotated are refused for seconds.
     """
 
+    retry_after_cap: float = 60.0
+    """Seconds. The longest pause that a server's Retry-After is believed to ask for. kube-apiserver asks for one; a
+    proxy that names an hour would keep a status from being written for as long.
+    """
+
     page_size: int = 500
     """Objects per page of a list. client-go's choice: a page of 500 pods is about 2 MB, 10 ms of decoding."""
 
@@ -64,6 +69,8 @@ class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         for field in ("writes_at_once", "status_at_once", "reads_at_once", "leases_at_once"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be at least 1: at {getattr(self, field)}, no such request is ever sent")
+        if not self.retry_after_cap >= 1:
+            raise ValueError(f"retry_after_cap must be at least 1 second, and is {self.retry_after_cap}")
 
 
 class Informers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,7 +93,9 @@ class Informers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """
 
     backoff: float = 0.5
-    """Seconds before the first retry of a failed list or watch; doubles, with jitter, up to `backoff_cap`."""
+    """Seconds before the first retry of a failed list or watch, or one that ended before its time; doubles, with
+    jitter, up to `backoff_cap`, and begins anew after two of those without a failure.
+    """
 
     backoff_cap: float = 30.0
     """Seconds. After an outage every client comes back within this time, spread out by jitter."""

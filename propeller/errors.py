@@ -10,6 +10,7 @@ Guarantees
 from __future__ import annotations
 
 import enum
+import math
 
 from propeller.redaction import redact
 from propeller.text import MESSAGE_CHARACTERS, NAME_CHARACTERS, bounded
@@ -38,11 +39,13 @@ class PropellerError(Exception):
 
 
 class Retryable(PropellerError):
-    """Try again later: after `after` seconds where the server named a time."""
+    """Try again later: after `after` seconds where the server named a time. One that is not finite and above 0 is none:
+    it would be no pause, or one for ever.
+    """
 
     def __init__(self, message: str, *, after: float | None = None) -> None:
         super().__init__(message)
-        self.after = after
+        self.after = after if after is not None and 0 < after < math.inf else None
 
 
 class Conflict(Retryable):
@@ -55,6 +58,10 @@ class Throttled(Retryable):
 
 class Unavailable(Retryable):
     """No answer, a cut connection, a deadline that passed, or a 5xx: the request may or may not have had its effect."""
+
+
+class EndlessList(Unavailable):
+    """A list by pages that does not come to an end: asked for in one piece it may."""
 
 
 class WebhookUnavailable(Unavailable):

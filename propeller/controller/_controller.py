@@ -51,6 +51,7 @@ from propeller.handlers import STEPS, Gates, Inputs, Later, Services, Tries, act
 from propeller.handlers.tasks import EXECUTION_LABEL, PodSettings, attempt_at, gone, is_alive, report
 from propeller.informers import Change, Informer
 from propeller.kube import PODS, Client, KubeObject, Pod
+from propeller.pauses import Pauses
 from propeller.reconcile import Controller, FairPool, Result, WorkQueue, backoff
 from propeller.status import is_own_snapshot
 from propeller.storage import Storage
@@ -166,10 +167,10 @@ class WorkflowController:
         self._waiting = Waiting()
         self._next_looks: dict[str, float] = {}
         """By key, epoch seconds when the server is asked whether what the cache is waited for will come."""
-        self._drops: dict[str, int] = {}
-        """By key, how often an execution was dropped for a write that was refused, since the last that was not."""
-        self._failures: dict[str, int] = {}
-        """Of effects that are not a node's, in a row; the queue counts those of rounds."""
+        self._pauses: dict[str, Pauses] = {}
+        """By key, of what is done for an execution as a whole: loading it anew after a failure or a foreign write, and
+        all that follows its end.
+        """
         self._causes = Causes(_log)
         self._queue: WorkQueue[str] = WorkQueue(settings.queue)
         metrics = metrics or Metrics()
@@ -227,6 +228,8 @@ class WorkflowController:
             self._loader.forget(change.old.metadata.uid if change.old is not None else "")
         elif (live := self._live.get(change.key)) is not None and live.wrote(change.new.metadata):
             return
+        elif _end_is_undone(change):
+            self._failed(change.key, once_free=True)  # whoever does that for ever must not be answered at once for ever
         self._queue.add(change.key)
 
     def _pod_changed(self, change: Change[Pod]) -> None:
@@ -296,12 +299,13 @@ class WorkflowController:
         if workflow is None:
             self._foreign.pop(key, None)
             self._next_looks.pop(key, None)
-            self._drops.pop(key, None)
             self._waiting.end(key)
-            self._failures.pop(key, None)
+            self._pauses.pop(key, None)
             self._resting.discard(key)
             return Result()
         if live is None:
+            if (left := self._left(key)) > 0:
+                return Result(requeue_after=left)
             if workflow.phase.ended:
                 self._resting.discard(key)
                 self._waiting.end(key)
@@ -326,6 +330,7 @@ class WorkflowController:
         except Exception:
             self._forget(live)  # half changed by what raised: the next try starts over from the checkpoint
             self._foreign[key] = Fence(live.uid, live.version)  # the cache may not have our last one yet
+            self._failed(key)
             raise
         return self._carry_out(live, decision)
 
@@ -367,7 +372,6 @@ class WorkflowController:
             self._forget(live)
             self._loader.forget(live.uid)
             self._next_looks.pop(live.key, None)
-            self._drops.pop(live.key, None)
             return self._after_the_end(workflow)
         return self._look_after_a_while(live.key, lambda: self._look_at_end(live))
 
@@ -514,7 +518,12 @@ class WorkflowController:
         live.note(metadata, workflow.status)
         self._live[workflow.key] = live
         if (loaded := self._loader.load_now(workflow, self._clock.now())) is not None:
-            self._loaded(live, *loaded)
+            try:
+                self._loaded(live, *loaded)
+            except Exception:
+                self._forget(live)  # half loaded, it would wait for ever
+                self._failed(live.key)
+                raise
         else:
             self._effects.submit(workflow.key, lambda: self._load(live, workflow))
         return live
@@ -544,7 +553,6 @@ class WorkflowController:
         self._queue.add(live.key)
 
     def _loaded(self, live: Live, execution: Execution, new: bool) -> None:
-        self._failures.pop(live.key, None)
         self._waiting.end(live.key)
         execution.stop_margin = self._settings.controller.stop_margin
         pods = self._pods.store.by_index(OWNER_INDEX, live.uid)
@@ -592,6 +600,7 @@ class WorkflowController:
         else:
             self._loader.forget(live.uid)
             self._forget(live)
+            self._failed(live.key, once_free=True)  # else one who takes the end away again would be answered at once
             self._foreign[live.key] = Fence(live.uid, version)
             self._queue.add(live.key)  # the cache may have it already: that event has found the execution still held
 
@@ -645,17 +654,13 @@ class WorkflowController:
             self._forget(live)
             if isinstance(error, Foreign):
                 self._foreign[live.key] = Fence(live.uid, error.version)
-            drops = self._drops[live.key] = self._drops.get(live.key, 0) + 1
-            if drops > 1 or isinstance(error, Gone):  # a server that says so again and again is asked with pauses
-                self._queue.add_after(live.key, backoff(self._settings.queue, drops, random.uniform))
-                return
+            self._failed(live.key, once_free=isinstance(error, Foreign))
         except PropellerError as error:
             live.dirty_since = since
             live.deferred = deferred + live.deferred
             self._put_off_writing(live, error)
         else:
             live.write_failures = 0
-            self._drops.pop(live.key, None)
             before = live.offloaded_to
             live.note(written.metadata, written.status)
             if before != live.offloaded_to and is_own_snapshot(before, execution.info.directory):
@@ -706,6 +711,8 @@ class WorkflowController:
                 error, "%s has ended, and its finalizer could not be removed, trying again", workflow.key
             )
             self._try_again(workflow.key)
+        else:
+            self._failed(workflow.key, once_free=True)  # somebody may put it back, again and again
 
     def _stop_what_runs(self, workflow: FlyteWorkflow, pods: Iterable[Pod]) -> None:
         """An execution that has ended leaves no pod running, also none that this process has not heard of: another one
@@ -738,11 +745,11 @@ class WorkflowController:
             self._try_again(workflow.key)
 
     def _put_off_writing(self, live: Live, error: PropellerError) -> None:
-        """Work goes on; the next try waits, each time longer, or as long as the server asked for."""
+        """Work goes on; the next try waits, each time longer, and as long as the server asked for."""
         pause = backoff(self._settings.queue, live.write_failures, random.uniform)
         live.write_failures += 1
         after = error.after if isinstance(error, Retryable) else None
-        live.write_not_before = self._clock.now() + (after or pause)
+        live.write_not_before = self._clock.now() + max(after or 0.0, pause)
         self._causes.report(error, "%s: its status could not be written, trying again", live.key)
 
     def _job_raised(self, key: str, error: Exception) -> None:
@@ -754,9 +761,21 @@ class WorkflowController:
 
     def _try_again(self, key: str) -> None:
         """Hold a round, each time later."""
-        failures = self._failures.get(key, 0)
-        self._failures[key] = failures + 1
-        self._queue.add_after(key, backoff(self._settings.queue, failures, random.uniform))
+        self._queue.add_after(key, self._failed(key))
+
+    def _failed(self, key: str, *, once_free: bool = False) -> float:
+        """Something was in vain that is done for an execution as a whole: returns the pause before it is done again,
+        whatever leads to a round meanwhile. With `once_free` the first of a row costs none.
+        """
+        if (pauses := self._pauses.get(key)) is None:
+            settings = self._settings.queue
+            pauses = self._pauses[key] = Pauses(settings.backoff, settings.backoff_cap)
+        return pauses.failed(self._clock.monotonic(), once_free=once_free)
+
+    def _left(self, key: str) -> float:
+        """Seconds until what failed for an execution as a whole may be done again."""
+        pauses = self._pauses.get(key)
+        return 0.0 if pauses is None else pauses.left(self._clock.monotonic())
 
     def _forget(self, live: Live) -> None:
         if live.execution is not None:
@@ -776,6 +795,12 @@ def _has_to_be_known(execution: Execution, effect: Effect) -> bool:
     node = execution.view(effect.node)
     again = isinstance(effect, WriteInputs) and execution.attempts[effect.node] > 0
     return again or node.in_graph == node.graph.failure
+
+
+def _end_is_undone(change: Change[FlyteWorkflow]) -> bool:
+    """Whether somebody has taken an end away that was written."""
+    old, new = change.old, change.new
+    return old is not None and new is not None and old.phase.ended and not new.phase.ended
 
 
 def _priority(effect: Effect) -> int:

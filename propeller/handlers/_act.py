@@ -88,7 +88,7 @@ async def act(node: NodeView, effect: Effect, services: Services, tries: Tries =
     except (Retryable, Denied) as error:
         if patient or (isinstance(error, Retryable) and tries.waited < PATIENCE):
             asked = error.after if isinstance(error, Retryable) else None
-            pause = asked or min(FIRST_PAUSE * 2 ** min(tries.number, 10), LONGEST_PAUSE)
+            pause = max(asked or 0.0, min(FIRST_PAUSE * 2 ** min(tries.number, 10), LONGEST_PAUSE))
             return Later(pause, Tries(tries.number + 1, tries.waited + pause), error)
         failure = failure_of(error, node)
     except PropellerError as error:

@@ -4,7 +4,8 @@ Guarantees
     Events reach the sink in order; after a cut the watch resumes after the last version seen, a bookmark's included.
     A 410 leads to a new list, handed over as it comes, which the sink can take as a diff. The list is a stream if the
     server has that (KEP-3157), and pages if it does not, or if the stream did not come to the list's end. A list that
-    expires between its pages is asked for once more in one piece, as client-go's pager does (FullListIfExpired).
+    expires between its pages is asked for once more in one piece, as client-go's pager does (FullListIfExpired); one
+    whose pages never end is asked for in one piece from then on.
     Lists are consistent reads: one is never older than what was seen before, whichever server answers.
     A watch that brought nothing and failed, or ended within a second, leads to a new list, as in client-go; so do
     `FRUITLESS_WATCHES` in a row that brought nothing, however they ended. A watch that answered 429 is tried again.
@@ -14,7 +15,8 @@ Guarantees
     list of one object's metadata). If that is older than the version held, everything is listed anew. A server that
     answered nobody for a while may have passed that version since; therefore a connection that failed leads to a list.
     `run` ends only by cancellation. Failures are logged once per cause, counted, and retried with jittered backoff,
-    and not before the time that the server named, up to the cap.
+    and not before the time that the server named, up to the cap. So are watches that end before their time: an event
+    that came does not shorten the pauses, but the time that a watch was open counts as part of its pause.
     An object that cannot be decoded, or that `transform` raises on, goes to the sink as Undecodable.
 Caveats
     A restore that nobody could notice as an outage, by a server that has passed the version held before the informer
@@ -30,10 +32,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, Protocol, TypeVar
 
 from propeller.config import Informers as InformerSettings
-from propeller.errors import PropellerError, Rejected, Retryable, Stale, Throttled, Unavailable
+from propeller.errors import EndlessList, PropellerError, Rejected, Retryable, Stale, Throttled, Unavailable
 from propeller.informers._store import key_of, later, metadata_of, went_back
 from propeller.informers._uid_shard import UidShard
 from propeller.kube import Client, Event, EventType, Page, Resource, Undecodable
+from propeller.pauses import Pauses
 from propeller.telemetry import Causes
 
 T = TypeVar("T")
@@ -105,7 +108,11 @@ class Reflector(Generic[T]):
         """Whether the server does not know lists that come as a stream."""
         self._streams_lists = settings.stream_lists
         self._causes = Causes(log)
-        self._backoff = settings.backoff
+        self._pauses = Pauses(settings.backoff, settings.backoff_cap)
+        self._lasted = 0.0
+        """Seconds for which the watch was open that has just ended, 0 after anything else."""
+        self._by_pages = True
+        """Whether lists by pages come to an end."""
         self._doubt = False
         """Whether the server may have been restored since its version was seen."""
         self._fruitless = 0
@@ -115,6 +122,7 @@ class Reflector(Generic[T]):
 
     async def run(self) -> None:
         while True:
+            self._lasted = 0.0
             try:
                 if self._version is None and not self._streams_lists:
                     await self._list()
@@ -135,10 +143,14 @@ class Reflector(Generic[T]):
                 await self._failed(error)
 
     async def _list(self) -> None:
-        try:
-            await self._list_pages()
-        except _ExpiredPages as error:
-            self._causes.report(error, "%s: asking for the whole list at once", self._resource.plural)
+        if self._by_pages:
+            try:
+                await self._list_pages()
+            except (_ExpiredPages, EndlessList) as error:
+                self._by_pages = not isinstance(error, EndlessList)
+                self._causes.report(error, "%s: asking for the whole list at once", self._resource.plural)
+                await self._list_whole()
+        else:
             await self._list_whole()
         self._streams_lists = self._settings.stream_lists and not self._refused
 
@@ -170,6 +182,8 @@ class Reflector(Generic[T]):
             shard_selector=self._shard_selector,
             limit=0,
         )
+        if page.continue_token:
+            raise EndlessList(f"list {self._resource.plural}: it was asked for in one piece, and a part came")
         self._take_page(page)
         self._list_ended(page.resource_version)
 
@@ -240,7 +254,6 @@ class Reflector(Generic[T]):
                     brought = True
                     if not self._take(event):
                         break
-                    self._backoff = self._settings.backoff
         except TimeoutError:
             silent = True
             log.info("%s: nothing came for %g s", self._resource.plural, self._settings.progress_deadline)
@@ -251,19 +264,17 @@ class Reflector(Generic[T]):
             self._ended(brought, failed=True)
             raise
         finally:
+            self._lasted = loop.time() - began
             await events.aclose()
-        lasted = loop.time() - began
         if self._version is None:
             self._streams_lists = False  # it did not come to its end: by pages it will, or say why not
-        short = lasted < SHORT_WATCH_SECONDS
+        short, early = self._lasted < SHORT_WATCH_SECONDS, self._lasted < int(timeout) - 1
         self._ended(brought or lists, failed=short and not silent)
-        self._doubt |= lasted < int(timeout) - 1
+        self._doubt |= early
         if short and not (brought or lists):
             raise Unavailable(f"the watch of {self._resource.plural} ended within a second and brought nothing")
-        if short:
-            await self._pause()
-        else:
-            self._backoff = self._settings.backoff
+        if short or early:
+            await asyncio.sleep(self._pauses.failed(loop.time()) - self._lasted)
 
     def _ended(self, brought: bool, *, failed: bool) -> None:
         """Draw the consequence of a watch that has ended: go on, ask for the server's version first, or list anew."""
@@ -344,10 +355,12 @@ class Reflector(Generic[T]):
         await self._pause((error.after if isinstance(error, Retryable) else None) or 0.0)
 
     async def _pause(self, at_least: float = 0.0) -> None:
-        """The backoff; `at_least` the seconds that the server named, where that is not beyond the cap."""
+        """The backoff, less the time that a watch was open; `at_least` the seconds that the server named, where that is
+        not beyond the cap. Never nothing: after an outage all clients come back, and are to be spread.
+        """
         named = min(at_least, self._settings.backoff_cap) * random.uniform(1.0, 1.1)
-        await asyncio.sleep(max(named, self._backoff * random.uniform(0.5, 1.0)))
-        self._backoff = min(self._backoff * 2, self._settings.backoff_cap)
+        pause = self._pauses.failed(asyncio.get_running_loop().time()) - self._lasted
+        await asyncio.sleep(max(named, pause, self._settings.backoff * random.uniform(0.5, 1.0)))
 
 
 class _ExpiredPages(Retryable):

@@ -63,28 +63,33 @@ class Status(msgspec.Struct, frozen=True):
     details: StatusDetails | None = None
 
 
-def check(response: Response, what: str) -> Response:
-    """The answer, if it is a success; raises what it says otherwise. `what` names verb and object in the message."""
+def check(response: Response, what: str, longest: float) -> Response:
+    """The answer, if it is a success; raises what it says otherwise. `what` names verb and object in the message;
+    `longest` is the longest pause in seconds that the server is believed to ask for.
+    """
     if not 200 <= response.status < 300:
-        raise_for(response, what)
+        raise_for(response, what, longest)
     return response
 
 
-def raise_for(response: Response, what: str) -> NoReturn:
+def raise_for(response: Response, what: str, longest: float) -> NoReturn:
     """Raise the error of an answer that is none."""
     found = read(Status, response.body)
     status = found.value
     if status is None or found.problems:  # no JSON, no Status
         text = response.body[:_SHOWN].decode(errors="replace").strip()
         status = Status(message=f"the answer is no Kubernetes status: {text!r}" if text else "empty answer")
-    raise error_of(response.status, status, what, retry_after(response))
+    raise error_of(response.status, status, what, retry_after(response), longest)
 
 
-def error_of(code: int, status: Status, what: str, pause: float | None = None) -> PropellerError:
+def error_of(
+    code: int, status: Status, what: str, pause: float | None = None, longest: float = math.inf
+) -> PropellerError:
     """The error for an HTTP code and the Status that came with it."""
     details = status.details
     causes = (details.causes if details else None) or ()
     after = pause or (_seconds(details.retry_after_seconds) if details else None)
+    after = min(after, longest) if after is not None else None
     message = f"{what}: {status.message or status.reason} ({code})"
     rejection: dict[str, Any] = {"status": code, "reason": status.reason}
     match code:
@@ -135,5 +140,7 @@ def retry_after(response: Response) -> float | None:
 
 
 def _seconds(value: float) -> float | None:
-    """A pause that a server named, where it can be kept."""
-    return value if math.isfinite(value) and value > 0 else None
+    """A pause that a server named, where it can be kept. Retry-After has whole seconds: a fraction counts as one, lest
+    a thousand requests are sent within one. A date, which HTTP has too, is none: kube-apiserver never names one.
+    """
+    return max(value, 1.0) if math.isfinite(value) and value > 0 else None

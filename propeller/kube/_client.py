@@ -25,7 +25,7 @@ import orjson
 from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.config import Client as ClientSettings
 from propeller.decoding import UNDECODABLE
-from propeller.errors import Invalid, NotFound, PropellerError, Retryable, Unavailable
+from propeller.errors import EndlessList, Invalid, NotFound, PropellerError, Retryable, Unavailable
 from propeller.kube._answers import check, raise_for
 from propeller.kube._decoding import Event, Page, decode_events, decode_object, decode_page, whole_lines
 from propeller.kube._flows import Flows
@@ -125,7 +125,7 @@ class Client:
     ) -> AsyncIterator[Page[T]]:
         """Every page of a consistent list, one after the other.
 
-        Raises Stale if the list expires before its last page, and Unavailable if it does not end: the server repeats a
+        Raises Stale if the list expires before its last page, and EndlessList if it does not end: the server repeats a
         continue token, or there are more than MAX_PAGES pages.
         """
         token = ""
@@ -145,7 +145,7 @@ class Client:
                 return
             if token in tokens or len(tokens) >= MAX_PAGES:
                 fault = "repeats a continue token" if token in tokens else f"sends more than {MAX_PAGES} pages"
-                raise Unavailable(f"{_named('list', resource, namespace)}: the list does not end: the server {fault}")
+                raise EndlessList(f"{_named('list', resource, namespace)}: the list does not end: the server {fault}")
             tokens.add(token)
 
     async def create(
@@ -251,7 +251,7 @@ class Client:
         request = Request(method="GET", path=resource.path(namespace), query=query, headers=headers)
         async with self._counted(self.transport.stream(request, deadline=self._settings.deadline)) as stream:
             if stream.status != 200:
-                raise_for(await self._whole(stream, what), what)
+                raise_for(await self._whole(stream, what), what, self._settings.retry_after_cap)
             async for text in whole_lines(stream, what):
                 for event in decode_events(resource, text, what):
                     yield event
@@ -288,7 +288,7 @@ class Client:
         if content_type:
             headers = headers | {"content-type": str(content_type)}
         request = Request(method=method, path=path, query=query, headers=headers, body=_encode(body, what))
-        return check(await self._send(request, self._settings.deadline, what), what)
+        return check(await self._send(request, self._settings.deadline, what), what, self._settings.retry_after_cap)
 
     async def _send(self, request: Request, deadline: float, what: str) -> Response:
         """Send once, and count what came of it by the verb that `what` begins with."""
@@ -330,10 +330,12 @@ class Client:
         while True:
             try:
                 left = end - self._clock.monotonic()
-                return check(await self._send(request, max(left, _READ_BACKOFF), what), what)
+                return check(
+                    await self._send(request, max(left, _READ_BACKOFF), what), what, self._settings.retry_after_cap
+                )
             except Retryable as error:
-                jitter = random.uniform(1.0, 1.1) if error.after else random.uniform(0.5, 1.0)
-                pause = (error.after or backoff) * jitter
+                named = (error.after or 0.0) * random.uniform(1.0, 1.1)
+                pause = max(named, backoff * random.uniform(0.5, 1.0))
                 if self._clock.monotonic() + pause >= end:
                     raise
                 await asyncio.sleep(pause)

@@ -3,7 +3,8 @@
 Guarantees
     A file is read again every TOKEN_FILE_SECONDS, and at once when the server refuses the token. A token that a plugin
     gave is replaced before it expires, once however many requests wait for it.
-    A plugin that is given up leaves no process.
+    A plugin that is given up leaves no process. It is run with growing pauses, up to LONGEST_PAUSE: meanwhile a token
+    that was refused, or has expired when it comes, is used all the same, and what failed fails again as it did.
 Errors
     Denied, naming the file or the context.
 """
@@ -21,6 +22,7 @@ import msgspec
 
 from propeller.clock import Clock
 from propeller.errors import Denied
+from propeller.pauses import Pauses
 from propeller.redaction import redact
 from propeller.text import OVERLAP, bounded, one_line
 
@@ -30,6 +32,12 @@ TOKEN_FILE_SECONDS = 60.0
 EXPIRY_MARGIN_SECONDS = 60.0
 """An obtained token is replaced this long before it expires, so that no request carries an expired one; one that lives
 for less than two minutes after half its life.
+"""
+
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 60.0
+"""Seconds between two runs of a plugin, each of which starts two processes and may ask people to log in: with tokens
+that the server refuses, every request would lead to one. A token that lasts for longer costs no pause.
 """
 
 REASON_CHARACTERS = 1024
@@ -92,27 +100,46 @@ class ObtainedToken:
         self._context = context
         self._clock = clock
         self._token = ""
+        self._refused = False
         self._renew_at: float | None = None
         self._lock = asyncio.Lock()
+        self._pauses = Pauses(FIRST_PAUSE, LONGEST_PAUSE)
+        self._failure = ""
+        """Why the last run gave no token, "" where it did."""
 
     async def token(self) -> str:
         async with self._lock:
             due = self._renew_at is not None and self._clock.now() >= self._renew_at
-            if not self._token or due:
+            if (self._token and not (self._refused or due)) or not self._may_run():
+                if self._failure:
+                    raise Denied(self._failure)
+                return self._token
+            self._pauses.failed(self._clock.monotonic())
+            self._token, self._failure = "", f"{self._where}: no credentials could be obtained: the plugin was given up"
+            try:
                 found = await self._obtain()
-                self._token = found.token
-                self._renew_at = None if found.expires is None else self._renewal(found.expires)
+            except Denied as error:
+                self._failure = str(error)
+                raise
+            self._token, self._refused, self._failure = found.token, False, ""
+            self._renew_at = None if found.expires is None else self._renewal(found.expires)
             return self._token
 
     def expired(self, token: str) -> None:
-        if token == self._token:
-            self._token = ""
+        self._refused = self._refused or token == self._token
+
+    @property
+    def _where(self) -> str:
+        return f"context {self._context!r} of {self._kubeconfig}"
+
+    def _may_run(self) -> bool:
+        return not self._pauses.left(self._clock.monotonic())
 
     def _renewal(self, expires: float) -> float:
         return expires - min(EXPIRY_MARGIN_SECONDS, (expires - self._clock.now()) / 2)
 
     async def _obtain(self) -> _Obtained:
-        where = f"context {self._context!r} of {self._kubeconfig}"
+        where = self._where
         starting = asyncio.create_task(
             asyncio.create_subprocess_exec(
                 *OBTAIN,

@@ -291,7 +291,7 @@ class PodRun:
                 self.stop(0)
             except Retryable as error:
                 _log.warning("pod %s/%s: %s; trying again in %g s", self.namespace, self.name, error, delay)
-                await asyncio.sleep(error.after or delay)
+                await asyncio.sleep(max(error.after or 0.0, delay))
                 delay = min(delay * 2, 30.0)
             except Rejected as error:
                 _log.error("pod %s/%s: the API server rejects it: %s", self.namespace, self.name, error)

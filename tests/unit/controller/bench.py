@@ -10,12 +10,13 @@ from typing import Any
 
 from propeller.clock import LoopClock
 from propeller.config import Checkpoint, Settings
+from propeller.config import Client as ClientSettings
 from propeller.config import Storage as StorageSettings
 from propeller.controller import WorkflowController, workflow_crd
 from propeller.embedded.server import ApiServer, Interceptor
 from propeller.errors import NotFound
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES, PODS, Client, Raw
-from propeller.storage import MemoryStore, Storage
+from propeller.storage import MemoryStore, Storage, Store
 from tests.unit.workflow.drive import TASK, graph
 
 WORKFLOWS = FLYTE_WORKFLOWS.typed(Raw)
@@ -58,18 +59,24 @@ class Bench:
 
     @asynccontextmanager
     async def controller(self, interceptor: Interceptor | None = None) -> AsyncIterator[WorkflowController]:
-        client = Client(self.server.transport(interceptor=interceptor), clock=self.clock)
+        client = Client(self.server.transport(interceptor=interceptor), self.settings.client, clock=self.clock)
         async with WorkflowController(client, self.storage, self.settings, clock=self.clock).running() as controller:
             yield controller
 
 
 @asynccontextmanager
-async def bench(max_lag: float = 1.0) -> AsyncIterator[Bench]:
+async def bench(
+    max_lag: float = 1.0, *, client: ClientSettings | None = None, store: Store | None = None
+) -> AsyncIterator[Bench]:
     clock = LoopClock()
-    settings = Settings(checkpoint=Checkpoint(max_lag=max_lag), storage=StorageSettings(metadata_prefix="memory://m"))
+    settings = Settings(
+        client=client or ClientSettings(),
+        checkpoint=Checkpoint(max_lag=max_lag),
+        storage=StorageSettings(metadata_prefix="memory://m"),
+    )
     async with (
         ApiServer(clock=clock, randomness=random.Random(0)) as server,
-        Storage(settings.storage, stores={"memory": MemoryStore()}) as storage,
+        Storage(settings.storage, stores={"memory": store or MemoryStore()}) as storage,
     ):
         user = Client(server.transport(), clock=clock)
         await user.create(CUSTOM_RESOURCE_DEFINITIONS, workflow_crd())

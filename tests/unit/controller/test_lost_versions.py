@@ -1,21 +1,17 @@
-"""Versions that never come, resource types made anew, and servers that refuse for ever: nothing waits or spins."""
+"""Versions that never come, and resource types made anew: nothing waits for ever."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from typing import Any
 
-import orjson
 import pytest
 
 from propeller.controller import workflow_crd
 from propeller.controller._live import Fence
-from propeller.embedded.server import Forward
-from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, Request, Response
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS
 from tests.unit.controller.bench import WORKFLOWS, Bench, bench
 from tests.unit.controller.test_undecodable import SUCCEEDED, ended, resource, succeed
-from tests.unit.workflow.drive import task
 
 
 async def until_it_has_pods(world: Bench) -> None:
@@ -32,45 +28,6 @@ async def test_an_execution_does_not_wait_for_a_version_that_never_comes() -> No
         succeeding = asyncio.create_task(succeed(world))
         assert (await ended(world))["phase"] == SUCCEEDED
         succeeding.cancel()
-
-
-class Refuse:
-    """Answers requests that `concerns` names with one status, and counts them."""
-
-    def __init__(self, method: str, part: str, status: int) -> None:
-        self._method, self._part, self._status = method, part, status
-        self.on = False
-        self.requests: Counter[str] = Counter()
-
-    async def exchange(self, request: Request, forward: Forward) -> Response:
-        self.requests[request.method] += 1
-        if self.on and request.method == self._method and self._part in request.path:
-            body = {"kind": "Status", "code": self._status, "message": "no", "reason": "Refused"}
-            return Response(status=self._status, headers={"retry-after": "0"}, body=orjson.dumps(body))
-        return await forward(request)
-
-    def stream(self, request: Request, chunks: Any) -> Any:
-        return chunks
-
-
-CODES = (400, 401, 403, 404, 409, 410, 413, 422, 429, 500, 503, 504)
-
-
-@pytest.mark.parametrize("code", CODES)
-@pytest.mark.parametrize(
-    ("method", "part"), [("PATCH", "flyteworkflows"), ("POST", "pods"), ("GET", "flyteworkflows"), ("GET", "pods")]
-)
-async def test_a_server_that_always_refuses_is_asked_with_pauses(method: str, part: str, code: int) -> None:
-    refuse = Refuse(method, part, code)
-    async with bench(max_lag=0.0) as world, world.controller(refuse):
-        refuse.on = True
-        await world.create(task("a"), task("b"), edges=[("a", "b")])
-        succeeding = asyncio.create_task(succeed(world))
-        await asyncio.sleep(300)
-        before = refuse.requests.total()
-        await asyncio.sleep(1200)
-        succeeding.cancel()
-        assert refuse.requests.total() - before < 1200 / 2, refuse.requests
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["with a subresource", "without one"])

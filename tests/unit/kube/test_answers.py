@@ -25,10 +25,13 @@ from propeller.kube import Response
 from propeller.kube._answers import check
 from tests.unit.kube.scripted import answer, failure
 
+LONGEST = 60.0
+"""Seconds that a server may ask to wait."""
+
 
 def error_of(response: Response) -> PropellerError:
     with pytest.raises(PropellerError) as raised:
-        check(response, "create pods ns/a")
+        check(response, "create pods ns/a", LONGEST)
     return raised.value
 
 
@@ -77,17 +80,37 @@ def test_each_code_becomes_the_error_of_what_to_do_about_it(
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
 def test_a_success_passes(status: int) -> None:
     response = Response(status=status, body=b"anything")
-    assert check(response, "get") is response
+    assert check(response, "get", LONGEST) is response
 
 
 @pytest.mark.parametrize(
     ("header", "after"),
-    [("7", 7.0), ("0.5", 0.5), ("0", None), ("-1", None), ("inf", None), ("nan", None), ("soon", None), ("", None)],
+    [
+        ("7", 7.0),
+        ("0.5", 1.0),
+        ("1e-300", 1.0),
+        ("0", None),
+        ("-1", None),
+        ("inf", None),
+        ("nan", None),
+        ("soon", None),
+        ("", None),
+        ("1000000000", LONGEST),
+        ("9" * 400, None),
+        ("Wed, 21 Oct 2065 07:28:00 GMT", None),
+    ],
 )
 def test_the_pause_that_a_server_names_is_kept_where_it_is_one(header: str, after: float | None) -> None:
     error = error_of(failure(429, retry_after=header))
     assert isinstance(error, Retryable)
     assert error.after == after
+
+
+def test_a_pause_in_the_body_has_the_same_limits() -> None:
+    for named, after in ((1e9, LONGEST), (0.001, 1.0)):
+        error = error_of(answer({"code": 429, "details": {"retryAfterSeconds": named}}, 429))
+        assert isinstance(error, Retryable)
+        assert error.after == after
 
 
 def test_the_pause_may_be_in_the_body() -> None:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import yaml
 
 from propeller.errors import Denied
 from propeller.kube import _tokens, load_connection
-from propeller.kube._tokens import FileToken, ObtainedToken
+from propeller.kube._tokens import FileToken, ObtainedToken, _Obtained
+from tests.unit.pace import most_tries
 
 
 class SetClock:
@@ -115,8 +117,9 @@ async def test_an_obtained_token_that_does_not_expire_is_kept_until_it_is_refuse
     first = await source.token()
     clock.time += 1e6
     assert await source.token() == first
-    source.expired(first)
     source.expired("an older one")
+    assert await source.token() == first
+    source.expired(first)
     assert await source.token() == "token 2"
 
 
@@ -245,3 +248,77 @@ async def test_a_real_exec_plugin_gives_its_token_and_when_it_expires(tmp_path: 
     source = ObtainedToken(*connection.obtain, clock)
     assert await source.token() == "from the plugin"
     assert source._renew_at == 4102444800 - 60
+
+
+class Plugin:
+    """Counts its runs; `answer` gives each run's token and life in seconds, or raises."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, clock: SetClock, answer: Callable[[int], _Obtained]) -> None:
+        self.runs = 0
+        self._answer = answer
+        self._clock = clock
+
+        async def obtain(source: ObtainedToken) -> _Obtained:
+            self.runs += 1
+            return answer(self.runs)
+
+        monkeypatch.setattr(ObtainedToken, "_obtain", obtain)
+
+    async def ask(self, source: ObtainedToken, seconds: int, *, refused: bool) -> None:
+        """A hundred requests a second, each answered with 401 where `refused`."""
+        for _ in range(seconds * 100):
+            with contextlib.suppress(Denied):
+                token = await source.token()
+                if refused:
+                    source.expired(token)
+            self._clock.time += 0.01
+
+
+def deny(run: int) -> _Obtained:
+    raise Denied("log in first")
+
+
+@pytest.mark.parametrize(
+    ("answer", "refused"),
+    [
+        (lambda run: _Obtained(f"token {run}"), True),
+        (lambda run: _Obtained("always the same"), True),
+        (lambda run: _Obtained(f"token {run}", 1_000_000.0 - 50), False),
+        (lambda run: _Obtained(f"token {run}", 0.0), True),
+        (deny, False),
+    ],
+    ids=["new ones are refused", "one is refused", "expired when it comes", "expired for long", "it fails"],
+)
+@pytest.mark.parametrize("seconds", [60, 600])
+async def test_a_plugin_is_run_with_pauses_however_many_requests_there_are(
+    clock: SetClock,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Callable[[int], _Obtained],
+    refused: bool,
+    seconds: int,
+) -> None:
+    """Regression: it was run for each request, two processes each."""
+    plugin = Plugin(monkeypatch, clock, answer)
+    await plugin.ask(ObtainedToken("kubeconfig", "context", clock), seconds, refused=refused)
+    assert 2 <= plugin.runs <= most_tries(seconds, _tokens.FIRST_PAUSE, _tokens.LONGEST_PAUSE)
+
+
+async def test_a_token_that_is_refused_after_a_while_is_replaced_at_once(
+    clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Plugin(monkeypatch, clock, lambda run: _Obtained(f"token {run}"))
+    source = ObtainedToken("kubeconfig", "context", clock)
+    for run in range(1, 5):
+        assert await source.token() == f"token {run}"
+        clock.time += 10 * _tokens.LONGEST_PAUSE
+        source.expired(f"token {run}")
+
+
+async def test_a_plugin_that_failed_is_not_run_again_for_those_who_wait(
+    clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = Plugin(monkeypatch, clock, deny)
+    source = ObtainedToken("kubeconfig", "context", clock)
+    ends = await asyncio.gather(*(source.token() for _ in range(20)), return_exceptions=True)
+    assert {str(end) for end in ends} == {"log in first"}
+    assert plugin.runs == 1

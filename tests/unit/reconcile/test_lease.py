@@ -351,3 +351,39 @@ async def _rivalry(rng: random.Random, skews: list[float], rates: list[float], s
         task.cancel()
     assert all(isinstance(end, asyncio.CancelledError) for end in await asyncio.gather(*tasks, return_exceptions=True))
     assert tokens == sorted(tokens)
+
+
+class Refusing:
+    """Counts requests, each of which is refused with `error`."""
+
+    def __init__(self, error: Exception) -> None:
+        self.requests = 0
+        self._error = error
+
+    async def get(self, *arguments: object) -> Any:
+        self.requests += 1
+        raise self._error
+
+    create = replace = get
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Unavailable("nobody", after=1e-9),
+        Conflict("written in between"),
+        AlreadyExists("there", status=409),
+        NotFound("gone", status=404),
+        ZeroDivisionError("a defect"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("seconds", [60.0, 6_000.0])
+async def test_a_lease_that_cannot_be_had_is_asked_for_with_pauses(error: Exception, seconds: float) -> None:
+    link = Refusing(error)
+    election = Election(link, "flyte", "propeller", "a", clock=LoopClock())
+    waiting = asyncio.create_task(hold(election))
+    await asyncio.sleep(seconds)
+    waiting.cancel()
+    of_one_attempt = 3  # a look, a write, and a look after it was refused
+    assert link.requests <= of_one_attempt * (seconds / ElectionSettings().retry + 1)
