@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 
-.PHONY: help demo test check fix simulate soak bench settings-doc api-doc assets assets-all lock setup setup-dev clean
+.PHONY: help demo test check fix simulate soak bench settings-doc api-doc metrics-doc assets assets-all lock setup setup-dev clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -22,6 +22,7 @@ check: setup-dev  ## format, lint, types and import rules
 	.venv/bin/lint-imports
 	$(PY) tools/settings_doc.py --check
 	$(PY) tools/api_doc.py --check
+	$(PY) tools/metrics_doc.py --check
 
 fix: setup-dev  ## format, and mend what the linter can
 	.venv/bin/ruff format .
@@ -43,6 +44,9 @@ settings-doc: setup-dev  ## write docs/settings.md from config.py
 
 api-doc: setup-dev  ## write docs/api/ from the docstrings
 	$(PY) tools/api_doc.py
+
+metrics-doc: setup-dev  ## write docs/metrics.md from propeller/telemetry
+	$(PY) tools/metrics_doc.py
 
 assets:  ## build kube-apiserver, etcd, kubectl, Redis and rclone into a per-user cache
 	@python3 tools/assets.py

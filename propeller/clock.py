@@ -50,7 +50,8 @@ SYSTEM_CLOCK = SystemClock()
 def rfc3339(seconds: float, *, microseconds: bool = False) -> str:
     """Epoch seconds in Kubernetes' forms: metav1.Time (whole seconds) or, with `microseconds`, metav1.MicroTime."""
     moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ" if microseconds else "%Y-%m-%dT%H:%M:%SZ")
+    zoned = moment.isoformat(timespec="microseconds" if microseconds else "seconds")  # faster than strftime
+    return zoned.removesuffix("+00:00") + "Z"
 
 
 def parse_rfc3339(text: str) -> float:

@@ -520,6 +520,31 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             raise ValueError(f"connections must be at least 1: at {self.connections}, no probe would be answered")
 
 
+class Events(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Kubernetes Events on FlyteWorkflows. They are for people who type `kubectl describe`, and cost the API server a
+    request each: in a burst, one is sent for ten executions that end, or `burst`, if that is more.
+    """
+
+    enabled: bool = True
+    """Whether `propeller controller` sends any. It needs the right to create and patch events."""
+
+    delay: float = 1.0
+    """Seconds that an event waits for others of the same execution and reason, which are merged with it."""
+
+    burst: int = 5
+    """Events at once; the last half of them are warnings only. A handful of executions at a time is told of in full."""
+
+    pause: float = 10.0
+    """Seconds after which one more may be sent, up to `burst`: six a minute, which no API server feels."""
+
+    def __post_init__(self) -> None:
+        if self.burst < 1 or not self.pause > 0 or not self.delay >= 0:
+            raise ValueError(
+                f"burst must be at least 1, pause over 0 and delay 0 or more; they are {self.burst}, {self.pause} and "
+                f"{self.delay}"
+            )
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All sections."""
 
@@ -534,5 +559,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     storage: Storage = Storage()
     controller: Controller = Controller()
     metrics: Metrics = Metrics()
+    events: Events = Events()
     kubelet: Kubelet = Kubelet()
     api_server: ApiServer = ApiServer()

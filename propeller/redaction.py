@@ -50,7 +50,9 @@ def redact(text: str) -> str:
     """`text` with what looks like a credential masked."""
     if "://" in text:
         text = _SLASHED_USER_OF_URL.sub(f"{MASK}@", _USER_OF_URL.sub(f"{MASK}@", text))
-    text = _OTHERS.sub(MASK, _without_named(text))
+    if "=" in text or ":" in text:
+        text = _without_named(text)
+    text = _OTHERS.sub(MASK, text)
     return _BEARER.sub(rf"\1\2{MASK}", text)
 
 

@@ -65,11 +65,28 @@ def bounded(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
     if len(text) <= limit:
         return text
     if limit < 2 * _CUT_ROOM:
-        return redact(text[: limit + OVERLAP])[: max(limit - 3, 0)] + "..."[:limit]
+        return _begin(text, limit)
     half = (limit - _CUT_ROOM) // 2
     begin = redact(text[: half + OVERLAP])[:half]
     end = redact(text[max(half, len(text) - half - OVERLAP) :])[-half:]
     return begin + _CUT.format(len(text) - 2 * half) + end
+
+
+def headline(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
+    """The line of an error's text that says what went wrong: the first, or what a traceback ends in, which flytekit
+    writes below `Message:`. Of a longer line its begin, with what looks like a secret masked.
+    """
+    _, found, message = text.rpartition("\nMessage:\n")
+    lines = (message if found else text).splitlines()
+    first = next((line.strip() for line in lines if line.strip()), "")
+    where, traced, _ = first.partition("Traceback (most recent call last)")
+    if traced or first == "Trace:":
+        first = (where if traced else "") + next(line.strip() for line in reversed(lines) if line.strip())
+    return first if len(first) <= limit else _begin(first, limit)
+
+
+def _begin(text: str, limit: int) -> str:
+    return redact(text[: limit + OVERLAP])[: max(limit - 3, 0)] + "..."[:limit]
 
 
 def _shown(match: re.Match[str]) -> str:

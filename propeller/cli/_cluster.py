@@ -16,7 +16,7 @@ from propeller.cli._loop import run
 from propeller.cli._saying import say
 from propeller.cli._settings import load_settings
 from propeller.config import Settings
-from propeller.controller import WorkflowController, workflow_crd
+from propeller.controller import Recorder, WorkflowController, workflow_crd
 from propeller.embedded import embedded_cluster
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES
 from propeller.storage import Storage
@@ -54,7 +54,9 @@ async def _serve(port: int, kubeconfig: Path, settings: Settings, *, with_contro
         await cluster.client.create(CUSTOM_RESOURCE_DEFINITIONS, workflow_crd())
         if with_controller:
             storage = await stack.enter_async_context(Storage(settings.storage))
-            await stack.enter_async_context(WorkflowController(cluster.client, storage, settings).running())
+            recorder = await stack.enter_async_context(Recorder(cluster.client, settings.events))
+            controller = WorkflowController(cluster.client, storage, settings, recorder=recorder)
+            await stack.enter_async_context(controller.running())
         front = await stack.enter_async_context(cluster.server.serve(port=port))
         stack.enter_context(private_kubeconfig(kubeconfig, front.kubeconfig(), "--kubeconfig"))
         where = urlsplit(front.url).netloc  # the path is a secret

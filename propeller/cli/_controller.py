@@ -17,7 +17,7 @@ from propeller.cli._loop import run
 from propeller.cli._probes import Probes
 from propeller.cli._settings import load_settings
 from propeller.config import Settings
-from propeller.controller import WorkflowController
+from propeller.controller import Recorder, WorkflowController
 from propeller.errors import Denied, PropellerError
 from propeller.kube import Client
 from propeller.reconcile import Election, Watchdog
@@ -99,6 +99,7 @@ async def _serve(
         client, connection = await stack.enter_async_context(connected(kubeconfig, context, settings))
         await require_workflows(client, connection)
         metrics = Metrics()
+        metrics.watch_requests(client.requests.counts)
         probes = Probes(client, settings.client.refused_for)
         await stack.enter_async_context(
             serve_metrics(
@@ -112,7 +113,10 @@ async def _serve(
         if elect:
             await _lead(stack, client, settings, metrics, probes)
         storage = await stack.enter_async_context(Storage(settings.storage))
-        controller = WorkflowController(client, storage, settings, namespace=namespace, metrics=metrics)
+        recorder = await _recorder(stack, client, settings, metrics)
+        controller = WorkflowController(
+            client, storage, settings, namespace=namespace, metrics=metrics, recorder=recorder
+        )
         try:
             await stack.enter_async_context(controller.running())
         except Denied as error:
@@ -120,6 +124,14 @@ async def _serve(
         probes.controller = controller
         _log.info("running the workflows of %s on %s", namespace or "all namespaces", connection.origin)
         await asyncio.Event().wait()  # until cancelled
+
+
+async def _recorder(stack: AsyncExitStack, client: Client, settings: Settings, metrics: Metrics) -> Recorder | None:
+    if not settings.events.enabled:
+        return None
+    recorder = await stack.enter_async_context(Recorder(client, settings.events))
+    metrics.watch_events(recorder.counts)
+    return recorder
 
 
 async def _lead(stack: AsyncExitStack, client: Client, settings: Settings, metrics: Metrics, probes: Probes) -> None:

@@ -1,6 +1,7 @@
 """The FlyteWorkflow controller: wires informers, rounds, effects and checkpoints together."""
 
 from propeller.controller._controller import Observer, WorkflowController
+from propeller.controller._events import Recorder
 from propeller.controller._loading import Loader
 from propeller.controller._manifests import manifests, workflow_crd
 from propeller.controller._resource import WORKFLOWS, FlyteWorkflow, info_of, inline_inputs
@@ -10,6 +11,7 @@ __all__ = [
     "FlyteWorkflow",
     "Loader",
     "Observer",
+    "Recorder",
     "WorkflowController",
     "info_of",
     "inline_inputs",

@@ -26,15 +26,18 @@ import functools
 import logging
 import math
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.config import Settings
 from propeller.controller._checkpoint import TERMINATED, Checkpointer, Foreign, Gone
+from propeller.controller._events import Recorder
 from propeller.controller._finalizers import is_held, next_stop, release
 from propeller.controller._live import Fence, Live, Stage
 from propeller.controller._loading import Loader, owed_stops, prove
+from propeller.controller._milestones import Milestones
 from propeller.controller._resource import HEADS, WORKFLOWS, FlyteWorkflow, Head
 from propeller.controller._waiting import Waiting
 from propeller.errors import (
@@ -122,6 +125,7 @@ class WorkflowController:
         clock: Clock = SYSTEM_CLOCK,
         observer: Observer | None = None,
         metrics: Metrics | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self._client = client
         self._settings = settings
@@ -175,6 +179,10 @@ class WorkflowController:
         self._queue: WorkQueue[str] = WorkQueue(settings.queue)
         metrics = metrics or Metrics()
         metrics.watch_queue(NAME, self._queue.depths)
+        self._milestones = Milestones(metrics.executions, recorder, clock)
+        metrics.executions.watch(self._states, lambda: [((), self._nodes_active())])
+        for informer in (self._workflows, self._pods):
+            metrics.watch_cache(informer.resource.kind, informer)
         self._workflows.subscribe_undecodable(metrics.undecodable_of(WORKFLOWS.kind))
         self._pods.subscribe_undecodable(metrics.undecodable_of(PODS.kind))
         metrics.watch_not_understood(NAME, lambda: self._waiting.count)
@@ -216,6 +224,16 @@ class WorkflowController:
         """The execution as of its last round; `key` is `namespace/name`."""
         live = self._live.get(key)
         return live.execution if live is not None else None
+
+    def _states(self) -> Iterable[tuple[tuple[str, ...], float]]:
+        """How many executions are in which state, for metrics."""
+        stages = Counter(live.stage for live in self._live.values())
+        for stage in Stage:
+            yield (stage.value,), stages[stage]
+        yield ("resting",), len(self._resting)
+
+    def _nodes_active(self) -> int:
+        return sum(len(live.execution.states) for live in self._live.values() if live.execution is not None)
 
     def liveness(self) -> str | None:
         """Why the process should be restarted; None while all is well."""
@@ -341,7 +359,10 @@ class WorkflowController:
             live.heard = now
             if any(isinstance(fact, Cancel) for _, fact in live.inbox):
                 return decide(execution, live.take_facts(), now, STEPS)  # it is being deleted: nothing begins any more
-            return begin(execution, STEPS, now) if live.new else resume(execution, STEPS, now)
+            if not live.new:
+                return resume(execution, STEPS, now)
+            self._milestones.accepted(execution)
+            return begin(execution, STEPS, now)
         if live.inbox:
             live.heard = now
         return decide(execution, live.take_facts(), now, STEPS)
@@ -444,6 +465,8 @@ class WorkflowController:
         """
         effects, changed, left = decision.effects, decision.changed, AT_ONCE
         while True:
+            if decision.ended or decision.retried:
+                self._milestones.decided(execution, decision)
             facts: list[tuple[int, Fact]] = []
             for effect in decision.effects:
                 if _has_to_be_known(execution, effect):
@@ -534,7 +557,6 @@ class WorkflowController:
                 workflow, self._clock.now(), self._pods.store.by_index(OWNER_INDEX, live.uid)
             )
         except (Invalid, CorruptBlob, MissingBlob) as error:
-            _log.warning("%s cannot run: %s", live.key, error)
             await self._reject(live, workflow, error)
             return
         except NotUnderstood as error:
@@ -575,6 +597,7 @@ class WorkflowController:
         if workflow.metadata.deletion_timestamp is not None:
             await self._reject(live, workflow, error, WorkflowPhase.ABORTED)
             return
+        self._milestones.left_alone(workflow, error)
         self._forget(live)
         self._queue.add_after(live.key, self._waiting.begin(live.key, workflow.metadata, error, self._clock.now()))
 
@@ -586,18 +609,17 @@ class WorkflowController:
         phase: WorkflowPhase = WorkflowPhase.FAILED,
     ) -> None:
         """What cannot run ends as failed, with the reason; what nobody understands and somebody deletes, as aborted."""
-        code = "BadWorkflow" if phase is WorkflowPhase.FAILED else "Aborted"
+        failure = Failure("BadWorkflow" if phase is WorkflowPhase.FAILED else "Aborted", str(error), error.kind)
         try:
-            version = await self._checkpointer.reject(
-                workflow, Failure(code, str(error), error.kind), live.version, phase
-            )
+            version = await self._checkpointer.reject(workflow, failure, live.version, phase)
         except Gone:
             self._forget(live)
-        except PropellerError as failure:
-            self._causes.report(failure, "%s: its rejection could not be written, trying again", live.key)
+        except PropellerError as unwritten:
+            self._causes.report(unwritten, "%s: its rejection could not be written, trying again", live.key)
             self._forget(live)
             self._try_again(live.key)
         else:
+            self._milestones.rejected(workflow, phase, failure)
             self._loader.forget(live.uid)
             self._forget(live)
             self._failed(live.key, once_free=True)  # else one who takes the end away again would be answered at once
@@ -627,6 +649,7 @@ class WorkflowController:
             return
         live.in_flight -= 1
         if isinstance(effect, Launch):
+            self._milestones.launched(live, node, facts)
             if (stop := live.launching.pop((effect.node, effect.attempt), None)) is not None:
                 self._begin_effect(live, execution, stop)
             elif is_given_up(node, effect.attempt):
@@ -645,6 +668,7 @@ class WorkflowController:
         assert execution is not None
         since, live.dirty_since = live.dirty_since, None
         deferred, live.deferred = live.deferred, []
+        began = self._clock.monotonic()
         try:
             written = await self._checkpointer.write(
                 execution, live.version, live.mark, self._to_release(live, deferred)
@@ -658,16 +682,19 @@ class WorkflowController:
         except PropellerError as error:
             live.dirty_since = since
             live.deferred = deferred + live.deferred
+            self._milestones.not_written()
             self._put_off_writing(live, error)
         else:
             live.write_failures = 0
             before = live.offloaded_to
             live.note(written.metadata, written.status)
+            self._milestones.written(self._clock.monotonic() - began, live.status_bytes)
             if before != live.offloaded_to and is_own_snapshot(before, execution.info.directory):
                 self._effects.submit(live.key, lambda: self._discard(before))
             for effect in deferred:
                 self._begin_effect(live, execution, effect)
             if WorkflowPhase(written.status["phase"]).ended:
+                self._milestones.ended(execution)
                 live.execution = None
             if live.stage is Stage.RUNNING and live.dirty_since is None:
                 return  # there has been nothing new meanwhile

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from typing import Any
 
 import msgspec
@@ -63,6 +64,7 @@ class Live:
         "same_name",
         "stage",
         "status_bytes",
+        "told_waiting",
         "uid",
         "version",
         "write_failures",
@@ -106,6 +108,8 @@ class Live:
         self.writing = False
         self.write_failures = 0
         """Since the last status that was written."""
+        self.told_waiting = -math.inf
+        """Time of the monotonic clock when people were told that it waits."""
         self.write_not_before = 0.0
         """Epoch seconds: when a write that failed may be tried again."""
 

@@ -45,8 +45,8 @@ def workflow_crd() -> dict[str, Any]:
 
 
 def manifests(namespace: str, only: str = "") -> list[dict[str, Any]]:
-    """The CRD, a namespace, a service account in it, and its rights: on leases in that namespace; on workflows and pods
-    everywhere, or in the namespace `only` alone, for `propeller controller -n`.
+    """The CRD, a namespace, a service account in it, and its rights: on leases in that namespace; on workflows, pods
+    and events everywhere, or in the namespace `only` alone, for `propeller controller -n`.
     """
     account = {"kind": "ServiceAccount", "name": NAME, "namespace": namespace}
     tasks = _granted("ClusterRole", "", NAME, _RULES, account)
@@ -90,6 +90,7 @@ _RULES: list[dict[str, Any]] = [
     {"apiGroups": ["flyte.lyft.com"], "resources": ["flyteworkflows/status"], "verbs": ["patch"]},
     {"apiGroups": ["flyte.lyft.com"], "resources": ["flyteworkflows/finalizers"], "verbs": ["update"]},
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
 ]
 _LEASE_RULES: list[dict[str, Any]] = [
     {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]}

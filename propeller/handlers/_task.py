@@ -162,6 +162,7 @@ def _launch(
     system: bool = False,
     system_failures: int = 0,
     refusals: Refusals = Refusals(),  # noqa: B008 - frozen
+    retried: Failure | None = None,
 ) -> Step:
     return Step(
         state=Launching(attempt, now, refusals),
@@ -170,6 +171,7 @@ def _launch(
         wakes=(*wakes, *_deadline(node, now)),
         system_failure=system,
         system_failures=system_failures,
+        retried=retried,
     )
 
 
@@ -278,11 +280,13 @@ def _failed(
             cancel=cancel,
             awaits=True,
             system_failure=is_system,
+            retried=failure,
         )
     if pause:
         waiting = Waiting(attempt + 1, now + pause, now, failure.message)
-        return Step(state=waiting, attempt=attempt + 1, wakes=(now + pause,), system_failure=is_system)
-    return _launch(node, attempt + 1, now, system=is_system)
+        wakes = (now + pause,)
+        return Step(state=waiting, attempt=attempt + 1, wakes=wakes, system_failure=is_system, retried=failure)
+    return _launch(node, attempt + 1, now, system=is_system, retried=failure)
 
 
 def _last_has_stopped(node: NodeView, state: Waiting, now: float) -> Step:

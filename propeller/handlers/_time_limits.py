@@ -123,14 +123,14 @@ def _time_is_up(node: NodeView, state: State | None, now: float) -> Step | None:
     started, attempt = _started_at(node), _attempt(node)
     if not is_over(_attempt_end(node, started, attempt), now):
         return None
+    failure = Failure(
+        TIMEOUT,
+        f"node execution timeout [{node.spec.execution_deadline}] expired",
+        node=node.execution.unique_id(node.number),
+        attempt=attempt,
+    )
     if node.spec.kind is NodeKind.BRANCH or attempt + 1 >= min(user_attempts(node), MOST_ATTEMPTS):
-        failure = Failure(
-            TIMEOUT,
-            f"node execution timeout [{node.spec.execution_deadline}] expired",
-            node=node.execution.unique_id(node.number),
-            attempt=attempt,
-        )
         return Step(phase=NodePhase.FAILED, failure=failure, cancel=True)
     wakes = _attempt_end(node, started, attempt + 1)
     preparing = Preparing(STOPPING_FIRST)
-    return Step(state=preparing, attempt=attempt + 1, wakes=wakes, cancel=True, awaits=True)
+    return Step(state=preparing, attempt=attempt + 1, wakes=wakes, cancel=True, awaits=True, retried=failure)

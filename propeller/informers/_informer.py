@@ -112,6 +112,21 @@ class Informer(Generic[T]):
         return self._reflector.failures
 
     @property
+    def lists(self) -> int:
+        """Lists that were begun, since the start: one unless it had to be listed anew."""
+        return self._reflector.lists
+
+    @property
+    def watches(self) -> int:
+        """Watches that were begun, since the start."""
+        return self._reflector.watches
+
+    @property
+    def objects(self) -> int:
+        """In the store."""
+        return len(self.store)
+
+    @property
     def undecodable(self) -> Mapping[str, Undecodable[T]]:
         """By key, the objects whose present state could not be decoded, without what could be read of them."""
         return self._undecodable

@@ -119,6 +119,9 @@ class Reflector(Generic[T]):
         """Watches since the last that brought something."""
         self.failures = 0
         """Lists and watches that failed, since the start."""
+        self.lists = 0
+        """Begun, since the start, also those that come as a stream; as are `watches`."""
+        self.watches = 0
 
     async def run(self) -> None:
         while True:
@@ -155,6 +158,7 @@ class Reflector(Generic[T]):
         self._streams_lists = self._settings.stream_lists and not self._refused
 
     async def _list_pages(self) -> None:
+        self.lists += 1
         self._sink.list_begins()
         page: Page[T] | None = None
         try:
@@ -173,6 +177,7 @@ class Reflector(Generic[T]):
         self._list_ended(page.resource_version if page is not None else "")
 
     async def _list_whole(self) -> None:
+        self.lists += 1
         self._sink.list_begins()
         page = await self._client.list(
             self._resource,
@@ -238,7 +243,9 @@ class Reflector(Generic[T]):
             shard_selector=self._shard_selector,
         )
         if lists:
+            self.lists += 1
             self._sink.list_begins()
+        self.watches += 1
         loop = asyncio.get_running_loop()
         began = moved = loop.time()
         brought = silent = False

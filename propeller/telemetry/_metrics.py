@@ -6,14 +6,14 @@ What exists anyway (queue depths, lag) is read when it is scraped, and costs not
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import Counter as Counts
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+from propeller.telemetry._executions import ExecutionMetrics
+from propeller.telemetry._families import Counters, Family, Gauges, Histograms
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
-    from prometheus_client.metrics_core import Metric
 
 _ROUND_BUCKETS = (
     0.0001,
@@ -31,13 +31,35 @@ _ROUND_BUCKETS = (
 _LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)  # seconds; few should wait for over 50 ms
 _MAX_TENANTS = 100  # label values for tenants: more are summed up, so one scrape stays small
 
+_CODES = range(100, 600)  # of HTTP; a server that sends others is none
+
+
+class Cache(Protocol):
+    """What is counted of an informer."""
+
+    @property
+    def objects(self) -> int:
+        """In its store."""
+
+    @property
+    def lists(self) -> int:
+        """Begun, since the start."""
+
+    @property
+    def watches(self) -> int:
+        """Begun, since the start."""
+
+    @property
+    def failures(self) -> int:
+        """Lists and watches that failed."""
+
 
 class Metrics:
     """The registry and what is counted in it. Make one per process, or per test."""
 
     def __init__(self) -> None:
         # Imported here: 0.1 s that no user of informers and queues alone should pay.
-        from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+        from prometheus_client import CollectorRegistry, disable_created_metrics
         from prometheus_client.gc_collector import GCCollector
         from prometheus_client.platform_collector import PlatformCollector
         from prometheus_client.process_collector import ProcessCollector
@@ -47,38 +69,77 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        self._rounds = _Rounds()
-        self._blocks = Counter(
-            "propeller_loop_blocks", "Times the event loop was blocked over the threshold.", registry=self.registry
+        self.executions = ExecutionMetrics()
+        self._rounds = Counters("propeller_rounds", "Rounds that have ended.", "controller", "outcome")
+        self._round_seconds = Histograms("propeller_round_seconds", "Time of a round.", _ROUND_BUCKETS, "controller")
+        self._requests = Counters(
+            "propeller_requests",
+            "Requests to the API server by verb and HTTP code, none for those that were not answered.",
+            *("verb", "code"),
         )
-        self._lags = Histogram(
+        self._objects = Gauges("propeller_cache_objects", "Objects in a cache.", "kind")
+        self._lists = Counters("propeller_lists", "Lists by which a cache was filled.", "kind")
+        self._watches = Counters("propeller_watches", "Watches by which a cache was kept.", "kind")
+        self._follow_failures = Counters("propeller_list_watch_failures", "Lists and watches that failed.", "kind")
+        self._blocks = Counters("propeller_loop_blocks", "Times the event loop was blocked over the threshold.")
+        self._lags = Histograms(
             "propeller_loop_lag_seconds",
             "How late the event loop was for what was due, sampled by the watchdog.",
-            registry=self.registry,
-            buckets=_LAG_BUCKETS,
+            _LAG_BUCKETS,
         )
-        self._undecodable = Counter(
+        self._undecodable = Counters(
             "propeller_undecodable_objects",
             "Objects that the API server sent and that could not be decoded, each time they came.",
-            ["kind"],
-            registry=self.registry,
+            "kind",
         )
-        self._leading = _Gauges("propeller_leading", "1 while this process holds the lease.", "lease")
-        self._waiting = _Gauges(
+        self._events = Counters(
+            "propeller_events", "Kubernetes Events that were sent, dropped by the limits, or failed.", "outcome"
+        )
+        self._leading = Gauges("propeller_leading", "1 while this process holds the lease.", "lease")
+        self._waiting = Gauges(
             "propeller_queue_waiting", "Keys that wait for a round now, by tenant.", "tenant", "queue"
         )
-        self._lag = _Gauges("propeller_loop_lag_max_seconds", "Longest time that the event loop was blocked.")
-        self._not_understood = _Gauges(
+        self._lag = Gauges("propeller_loop_lag_max_seconds", "Longest time that the event loop was blocked.")
+        self._not_understood = Gauges(
             "propeller_not_understood",
             "Objects whose state this version does not understand, and leaves.",
             "controller",
         )
-        for family in (self._rounds, self._leading, self._waiting, self._not_understood, self._lag):
+        self.families: tuple[Family, ...] = (
+            *self.executions.families,
+            *(self._requests, self._objects, self._lists, self._watches, self._follow_failures, self._undecodable),
+            *(self._events, self._not_understood, self._waiting, self._rounds, self._round_seconds, self._leading),
+            *(self._lags, self._lag, self._blocks),
+        )
+        """All of ours, in the order of docs/metrics.md."""
+        for family in self.families:
             self.registry.register(family)
 
     def rounds_of(self, controller: str) -> Callable[[str, float], None]:
         """The `on_round` of a controller: counts (outcome, seconds)."""
-        return self._rounds.of(controller)
+        outcomes, times = self._rounds.counts, self._round_seconds.of(controller)
+
+        def count(outcome: str, seconds: float) -> None:
+            outcomes[controller, outcome] += 1
+            times.observe(seconds)
+
+        return count
+
+    def watch_requests(self, counts: Mapping[tuple[str, int | str], int]) -> None:
+        """Report a client's requests, by verb and code."""
+
+        def read() -> Iterable[tuple[tuple[str, ...], float]]:
+            for (verb, code), count in counts.items():
+                yield (verb, str(code) if isinstance(code, str) or code in _CODES else "other"), count
+
+        self._requests.read(read)
+
+    def watch_cache(self, kind: str, cache: Cache) -> None:
+        """Report what a cache holds, and how it is followed."""
+        self._objects.read(lambda: [((kind,), float(cache.objects))])
+        self._lists.read(lambda: [((kind,), float(cache.lists))])
+        self._watches.read(lambda: [((kind,), float(cache.watches))])
+        self._follow_failures.read(lambda: [((kind,), float(cache.failures))])
 
     def watch_queue(self, queue: str, depths: Callable[[], Mapping[Hashable, int]]) -> None:
         """Report `depths` (by tenant) under the name `queue`; the smallest tenants over 100 as one, `(others)`."""
@@ -98,8 +159,16 @@ class Metrics:
 
     def undecodable_of(self, kind: str) -> Callable[[object], None]:
         """Returns what to call with each object of `kind` that could not be decoded."""
-        counter = self._undecodable.labels(kind)
-        return lambda found: counter.inc()
+        counts = self._undecodable.counts
+
+        def count(_: object) -> None:
+            counts[kind,] += 1
+
+        return count
+
+    def watch_events(self, counts: Mapping[str, int]) -> None:
+        """Report what became of Events, by outcome."""
+        self._events.read(lambda: [((outcome,), count) for outcome, count in counts.items()])
 
     def watch_lease(self, lease: str, leading: Callable[[], bool]) -> None:
         """Report whether this process holds `lease`."""
@@ -108,84 +177,19 @@ class Metrics:
     def watch_lag(self, max_lag: Callable[[], float]) -> Callable[[float], None]:
         """Report `max_lag` (seconds); returns what to call with the seconds of each time the loop was blocked."""
         self._lag.read(lambda: [((), max_lag())])
-        return lambda seconds: self._blocks.inc()
+        counts = self._blocks.counts
+
+        def count(_: float) -> None:
+            counts[()] += 1
+
+        return count
 
     def lagged(self, seconds: float) -> None:
         """Count a sample of the loop's lag: the watchdog's `on_lag`."""
-        self._lags.observe(seconds)
+        self._lags.of().observe(seconds)
 
     def text(self) -> bytes:
         """All of it in Prometheus' text format."""
         from prometheus_client import generate_latest
 
         return generate_latest(self.registry)
-
-
-class _RoundsOf:
-    """What one controller's rounds came to. There are thousands a second: prometheus_client's own would cost more than
-    a tenth of them, for it counts across threads.
-    """
-
-    def __init__(self) -> None:
-        self.outcomes: Counts[str] = Counts()
-        self.buckets = [0] * (len(_ROUND_BUCKETS) + 1)
-        self.seconds = 0.0
-
-    def count(self, outcome: str, seconds: float) -> None:
-        self.outcomes[outcome] += 1
-        self.buckets[bisect_left(_ROUND_BUCKETS, seconds)] += 1
-        self.seconds += seconds
-
-    def cumulative(self) -> list[tuple[str, float]]:
-        """Buckets in Prometheus' form: each with all that are smaller."""
-        found, total = [], 0
-        for bound, count in zip((*map(str, _ROUND_BUCKETS), "+Inf"), self.buckets, strict=True):
-            total += count
-            found.append((bound, float(total)))
-        return found
-
-
-class _Rounds:
-    """Counts and times of rounds, by controller."""
-
-    def __init__(self) -> None:
-        self._of: dict[str, _RoundsOf] = {}
-
-    def of(self, controller: str) -> Callable[[str, float], None]:
-        """The `on_round` of a controller."""
-        return self._of.setdefault(controller, _RoundsOf()).count
-
-    def collect(self) -> Iterable[Metric]:
-        from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily
-
-        ended = CounterMetricFamily("propeller_rounds", "Rounds that have ended.", labels=["controller", "outcome"])
-        times = HistogramMetricFamily("propeller_round_seconds", "Time of a round.", labels=["controller"])
-        for controller, rounds in self._of.items():
-            for outcome, count in rounds.outcomes.items():
-                ended.add_metric([controller, outcome], count)
-            times.add_metric([controller], rounds.cumulative(), rounds.seconds)
-        yield ended
-        yield times
-
-
-class _Gauges:
-    """A family of gauges that are read when scraped."""
-
-    def __init__(self, name: str, documentation: str, *labels: str) -> None:
-        self._name = name
-        self._documentation = documentation
-        self._labels = labels
-        self._readers: list[Callable[[], Iterable[tuple[tuple[str, ...], float]]]] = []
-
-    def read(self, reader: Callable[[], Iterable[tuple[tuple[str, ...], float]]]) -> None:
-        """Add what yields label values and value."""
-        self._readers.append(reader)
-
-    def collect(self) -> Iterable[Metric]:
-        from prometheus_client.metrics_core import GaugeMetricFamily
-
-        family = GaugeMetricFamily(self._name, self._documentation, labels=self._labels)
-        for reader in self._readers:
-            for labels, value in reader():
-                family.add_metric(labels, value)
-        yield family

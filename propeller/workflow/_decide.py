@@ -75,6 +75,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """Whether one more attempt failed by the system's fault."""
     system_failures: int = 0
     """How many are known to have, at least."""
+    retried: Failure | None = None
+    """What the last attempt failed by, where another one follows."""
 
 
 StepFunction = Callable[[NodeView, State | None, Fact, float], Step | None]
@@ -87,13 +89,16 @@ MOST_FACTS = 500
 
 class Decision(msgspec.Struct, frozen=True):
     """`effects` in the order decided, the next time to look again, whether anything changed that a checkpoint would
-    keep, and whether there is more to decide now.
+    keep, and whether there is more to decide now. `ended` are the nodes that have, `retried` why attempts failed that
+    another one follows: both for people, nothing depends on them.
     """
 
     effects: list[Effect]
     wake: float | None
     changed: bool
     more: bool = False
+    ended: list[NodeView] = []
+    retried: list[Failure] = []
 
 
 def begin(execution: Execution, steps: Mapping[NodeKind, StepFunction], now: float) -> Decision:
@@ -164,6 +169,8 @@ class _Round:
         self._effects: list[Effect] = []
         self._changed = False
         self._failing = execution.failing
+        self._ended: list[NodeView] = []
+        self._retried: list[Failure] = []
 
     def run(self, facts: Iterable[tuple[int, Fact]]) -> Decision:
         execution = self._execution
@@ -186,7 +193,7 @@ class _Round:
             else:
                 self._deliver(node, fact)
         wake = execution.timers[0][0] if execution.timers else None
-        return Decision(self._effects, wake, self._changed, bool(self._todo))
+        return Decision(self._effects, wake, self._changed, bool(self._todo), self._ended, self._retried)
 
     def _queue_of(self, node: int) -> deque[tuple[int, Fact]]:
         """An end of the whole does not wait behind what it makes vain."""
@@ -260,6 +267,8 @@ class _Round:
                     execution.unclaimed.discard(execution.unique_id(node))
         if step.attempt is not None:
             execution.attempts[node] = step.attempt
+            if step.retried is not None:
+                self._retried.append(step.retried)
         failures = execution.system_failures.get(node, 0)
         if step.system_failure or step.system_failures > failures:
             execution.system_failures[node] = max(failures + step.system_failure, step.system_failures)
@@ -317,6 +326,7 @@ class _Round:
         state = execution.states.pop(node, None)
         execution.phases[node] = phase
         execution.ended[node] = self._now - execution.created_at
+        self._ended.append(view)
         frame.active -= 1
         execution.stops.forget(node)
         if view.spec.kind is NodeKind.TASK and not isinstance(state, Inside):

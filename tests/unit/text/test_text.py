@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.errors import Conflict, PropellerError, Rejected, Unavailable
-from propeller.text import MESSAGE_CHARACTERS, bounded, one_line, visible, visible_json
+from propeller.text import MESSAGE_CHARACTERS, bounded, headline, one_line, visible, visible_json
 
 ACTING = [chr(n) for n in range(sys.maxunicode + 1) if unicodedata.category(chr(n)) in {"Cc", "Cf", "Cs", "Zl", "Zp"}]
 HIDDEN = "\u034f\u115f\u3164\uffa0\u180b\ufe00\U000e0100\U000e0041"
@@ -96,3 +96,35 @@ def test_an_error_is_bounded_and_shows_no_credential(type_: type[PropellerError]
 
 def test_the_reason_of_a_rejection_is_bounded() -> None:
     assert len(Rejected("no", reason="x" * 1_000_000).reason) < 1000
+
+
+FLYTEKIT = """Trace:
+
+    Traceback (most recent call last):
+      File "/root/flow.py", line 7, in t
+        raise ValueError("boom")
+
+Message:
+
+    ValueError: boom
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("no room\nin the queue", "no room"),
+        ("\n\n  no room  \n", "no room"),
+        ("Traceback (most recent call last):\n  File x\nValueError: boom\n", "ValueError: boom"),
+        ("[p] ended: Traceback (most recent call last):\n  File x\nValueError: boom", "[p] ended: ValueError: boom"),
+        (FLYTEKIT, "ValueError: boom"),
+        ("Trace:\n\n  last", "last"),
+        ("Trace:", "Trace:"),
+        ("", ""),
+        ("Message:\n", "Message:"),
+        ("m" * 1000, "m" * 197 + "..."),
+        ("password=" + "h" * 1000, "password=***..."),
+    ],
+)
+def test_the_headline_of_an_error_is_its_first_line_or_what_its_traceback_ends_in(text: str, line: str) -> None:
+    assert headline(text, 200) == line

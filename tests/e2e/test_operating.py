@@ -1,5 +1,7 @@
-"""Several `propeller controller` beside each other on a real API server, with the rights of `propeller install` alone:
-one acts, and a Deployment's rolling update of two replicas ends.
+"""`propeller controller` as operators run it on a real API server, with the rights of `propeller install` alone.
+
+Of several one acts, a Deployment's rolling update of two replicas ends, and log, `kubectl describe` and metrics say
+what happened.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -61,12 +64,12 @@ class Cluster(msgspec.Struct, frozen=True):
     async def pods(self, namespace: str) -> list[Raw]:
         return list((await self.client.list(RAW_PODS, namespace)).items)
 
-    async def succeed(self, namespace: str, name: str) -> None:
+    async def end(self, namespace: str, name: str, **status: Any) -> None:
         """Be the kubelet of the one pod of the workflow, until that has ended. It has no outputs, and needs none."""
+        status = status or {"phase": "Succeeded"}
         async with asyncio.timeout(DEADLINE):
             while not (pods := [pod for pod in await self.pods(namespace) if name in pod["metadata"]["name"]]):
                 await asyncio.sleep(0.1)
-            status = {"phase": "Succeeded", "containerStatuses": []}
             await self.client.patch(
                 RAW_PODS, pods[0]["metadata"]["name"], namespace, body={"status": status}, subresource="status"
             )
@@ -80,7 +83,7 @@ class Cluster(msgspec.Struct, frozen=True):
     async def run(self, namespace: str, name: str) -> Raw:
         body = {"metadata": {"name": name}, "spec": graph(task("a")), "tasks": {"t": TASK}}
         await self.client.create(WORKFLOWS, body, namespace)
-        await self.succeed(namespace, name)
+        await self.end(namespace, name)
         return await self.state(namespace, name)
 
 
@@ -207,7 +210,7 @@ async def test_a_rolling_update_of_two_replicas_ends_and_an_execution_goes_on_th
         await old_too.stop()
         leader = await one_leads(new, new_too)
         await leader.ready()
-        await cluster.succeed(work, "long")
+        await cluster.end(work, "long")
         assert len(await cluster.pods(work)) == 1, "its task ran once"
 
 
@@ -223,7 +226,7 @@ async def test_the_rights_for_one_namespace_are_enough_and_reach_no_other(cluste
         log = controller.log.read_text()
         assert "forbidden" not in log, log
     as_it = f"system:serviceaccount:{team}:propeller"
-    for verb, kind in (("list", "flyteworkflows"), ("create", "pods"), ("get", "leases")):
+    for verb, kind in (("list", "flyteworkflows"), ("create", "pods"), ("get", "leases"), ("create", "events")):
         for where, allowed in ((team, "yes"), (others, "no"), ("kube-system", "no")):
             command = ("auth", "can-i", verb, kind, "--as", as_it, "-n", where)
             said = await asyncio.to_thread(_said, cluster, *command)
@@ -247,3 +250,35 @@ async def test_a_controller_says_which_lease_it_may_not_have_and_is_not_ready(cl
         assert answer[0] == 503
         assert "lease kube-system/mine" in answer[1]
         assert (await controller.ask("/healthz"))[0] == 200
+
+
+async def test_log_events_and_metrics_say_how_a_workflow_failed(cluster: Cluster) -> None:
+    await cluster.install()
+    work = await namespace(cluster, "failing")
+    async with replica(cluster, await cluster.kubeconfig("flyte", "default")) as controller:
+        await controller.ready()
+        body = {"metadata": {"name": "night"}, "spec": graph(task("a")), "tasks": {"t": TASK}}
+        await cluster.client.create(WORKFLOWS, body, work)
+        terminated = {"exitCode": 137, "reason": "OOMKilled", "message": "it needed more than it had"}
+        container = {
+            "name": "night-a-0",
+            "image": "i",
+            "imageID": "",
+            "ready": False,
+            "restartCount": 0,
+            "state": {"terminated": terminated},
+        }
+        await cluster.end(work, "night", phase="Failed", containerStatuses=[container])
+        describe = ("describe", "flyteworkflow", "night", "-n", work)
+        async with asyncio.timeout(DEADLINE):
+            while "Warning" not in (event := (await cluster.kubectl(*describe)).rpartition("Events:")[2]):
+                await asyncio.sleep(0.2)
+        where = "node a, attempt 1: USER OOMKilled: "
+        failed = f"{where}[night-a-0] terminated with exit code (137), reason OOMKilled: it needed"
+        assert re.search(r"Warning\s+Failed\s+\d+s\s+propeller\s+after \S+ s: " + re.escape(failed), event), event
+        log = controller.log.read_text()
+        assert "failing/night accepted" in log
+        assert re.search(r"failing/night failed after \S+ s: " + re.escape(failed), log)
+        _, scraped = await controller.ask("/metrics")
+        assert 'propeller_executions_ended_total{error_kind="USER",phase="failed",reason="OOMKilled"} 1.0' in scraped
+        assert re.search(r'propeller_requests_total\{code="201",verb="create"\} [1-9]', scraped)

@@ -1,0 +1,151 @@
+"""What people are told of executions: lines of the log at info, metrics, and Kubernetes Events on the resource.
+
+Guarantees
+    One line when an execution is accepted, starts to wait, fails, is aborted or succeeds; nothing for a pod or a node
+    that goes well. An execution that waits again and again has a line each `WAIT_SECONDS` at most.
+    The end is told once its status is written. What is told costs no request but the recorder's, which has limits of
+    its own, and makes nobody wait.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from propeller.clock import Clock
+from propeller.controller._events import NORMAL, WARNING, Recorder, Subject
+from propeller.controller._live import Live
+from propeller.controller._resource import FlyteWorkflow
+from propeller.kube import ObjectMeta
+from propeller.telemetry import ExecutionMetrics
+from propeller.text import headline
+from propeller.workflow import (
+    Decision,
+    Execution,
+    Fact,
+    Failure,
+    Launched,
+    NodeKind,
+    NodePhase,
+    NodeView,
+    Refused,
+    WorkflowPhase,
+)
+
+_log = logging.getLogger("propeller.controller")
+
+WAIT_SECONDS = 600.0
+"""Quotas have room for one pod now and then: an execution at its quota would be told of at each of them."""
+
+HEADLINE = 300
+"""Characters of an error in a line of the log, and of an event: the status has the whole."""
+
+_PHASES = {int(phase): phase.name.lower() for phase in NodePhase}
+
+
+class Milestones:
+    """Tells of the executions of one process; `recorder` None: no Events."""
+
+    def __init__(self, metrics: ExecutionMetrics, recorder: Recorder | None, clock: Clock) -> None:
+        self._metrics = metrics
+        self._recorder = recorder
+        self._clock = clock
+
+    def accepted(self, execution: Execution) -> None:
+        """It begins; not told again of one that a restart goes on with."""
+        self._metrics.accepted()
+        _log.info("%s accepted", execution.key)
+        if self._recorder is not None:
+            self._recorder.record(_subject(execution), NORMAL, "Accepted", "the execution has begun")
+
+    def decided(self, execution: Execution, decision: Decision) -> None:
+        """A round ended nodes or attempts."""
+        for retried in decision.retried:
+            self._metrics.attempt_failed(retried.kind.value, retried.code, retried=True)
+        for view in decision.ended:
+            node, kind = view.number, view.spec.kind
+            if kind is NodeKind.END:
+                continue
+            seconds = execution.ended[node] - execution.started[node]
+            self._metrics.node_ended(kind.value, _PHASES[execution.phases[node]], seconds)
+            if execution.phases[node] == NodePhase.FAILED and (failure := execution.failures.get(node)) is not None:
+                self._node_failed(execution, view, failure)
+
+    def _node_failed(self, execution: Execution, view: NodeView, failure: Failure) -> None:
+        if view.spec.kind is NodeKind.TASK:
+            self._metrics.attempt_failed(failure.kind.value, failure.code, retried=False)
+        if self._recorder is not None and failure.node == execution.unique_id(view.number):  # and not by another's
+            self._recorder.record(_subject(execution), WARNING, "NodeFailed", _said(failure))
+
+    def launched(self, live: Live, node: NodeView, facts: tuple[Fact, ...]) -> None:
+        """A pod was created, or refused."""
+        for fact in facts:
+            if isinstance(fact, Launched):
+                self._metrics.launched()
+            elif isinstance(fact, Refused):
+                self._metrics.refused()
+                self._waits(live, node, fact)
+
+    def _waits(self, live: Live, node: NodeView, refused: Refused) -> None:
+        now = self._clock.monotonic()
+        if now < live.told_waiting + WAIT_SECONDS:
+            return
+        live.told_waiting = now
+        why = f"node {node.execution.unique_id(node.number)}: {headline(refused.reason, HEADLINE)}"
+        _log.info("%s waits: %s", live.key, why)
+        if self._recorder is not None:
+            self._recorder.record(_subject(node.execution), WARNING, "Waiting", why)
+
+    def left_alone(self, workflow: FlyteWorkflow, error: Exception) -> None:
+        """Its state is of another version, or damaged: it waits. The log is told where that is found."""
+        if self._recorder is not None:
+            why = f"its state is left as it is: {headline(str(error), HEADLINE)}"
+            self._recorder.record(_subject_of(workflow.metadata), WARNING, "Waiting", why)
+
+    def written(self, seconds: float, size: int) -> None:
+        """A status was, in so many seconds, with a snapshot of `size` bytes."""
+        self._metrics.written(seconds, size)
+
+    def not_written(self) -> None:
+        self._metrics.not_written()
+
+    def ended(self, execution: Execution) -> None:
+        """Its last status is written."""
+        lasted = max(0.0, (execution.ended_at or execution.created_at) - execution.created_at)
+        self._end(_subject(execution), execution.phase, execution.failure, lasted)
+
+    def rejected(self, workflow: FlyteWorkflow, phase: WorkflowPhase, failure: Failure) -> None:
+        """It never began, or nobody can go on with it."""
+        self._end(_subject_of(workflow.metadata), phase, failure, 0.0)
+
+    def _end(self, subject: Subject, phase: WorkflowPhase, failure: Failure | None, lasted: float) -> None:
+        word = phase.name.lower()
+        self._metrics.ended(word, failure.kind.value if failure else "", failure.code if failure else "", lasted)
+        said = f"after {_duration(lasted)}" + (f": {_said(failure)}" if failure is not None else "")
+        _log.info("%s/%s %s %s", subject.namespace, subject.name, word, said)
+        if self._recorder is not None:
+            type_ = WARNING if phase is WorkflowPhase.FAILED else NORMAL
+            self._recorder.record_end(subject, type_, phase.name.title(), said)
+
+
+def _said(failure: Failure) -> str:
+    where = f"node {failure.node}, attempt {failure.attempt + 1}: " if failure.node else ""
+    return f"{where}{failure.kind.value} {failure.code}: {headline(failure.message, HEADLINE)}"
+
+
+def _duration(seconds: float) -> str:
+    """`0.25 s`, `42 s`, `2 h 5 min`: as precise as people need it."""
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    if seconds < 600:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _subject(execution: Execution) -> Subject:
+    info = execution.info
+    return Subject(info.namespace, info.name, info.uid)
+
+
+def _subject_of(metadata: ObjectMeta) -> Subject:
+    return Subject(metadata.namespace, metadata.name, metadata.uid)

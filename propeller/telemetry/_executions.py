@@ -1,0 +1,131 @@
+"""What executions, nodes and attempts come to, counted where it is decided.
+
+Guarantees
+    Labels are words of ours, or of Flyte and Kubernetes that are known here: a code that a task chose is `Other`.
+    A count takes well below a microsecond.
+Caveats
+    What was decided and is decided once more, after a crash or a foreign write, is counted once more; executions are
+    counted as ended when their last status is written.
+"""
+
+from __future__ import annotations
+
+from propeller import errors
+from propeller.telemetry._families import Counters, Family, Gauges, Histograms, Reader
+
+_DURATIONS = (0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 4 * 3600.0, 24 * 3600.0)
+"""Seconds, of executions and nodes: tasks take seconds to hours."""
+
+_WRITE_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
+_STATUS_BYTES = tuple(float(1 << power) for power in range(8, 21, 2))
+"""Bytes: 256 to 1 Mi. etcd takes 1.5 MiB."""
+
+OTHER = "Other"
+
+REASONS = frozenset(
+    {
+        # of ours and FlytePropeller's
+        *("Aborted", "BadTaskFormat", "BadWorkflow", "BindingResolutionFailure", "CorruptData", "DeadlineExceeded"),
+        *("DynamicWorkflowBuildFailed", "EntityTooLarge", "ErrorFileBadFormat", "FailedToBuildResource"),
+        *("InternalError", "Interrupted", "NotSupported", "OOMKilled", "OutputSizeExceeded", "OutputsNotFound"),
+        *("PodNameTaken", "ResourceDeletedExternally", "RuntimeFailure", "TimeoutExpired"),
+        *("UnexpectedObjectDeletion", "Unknown", "UnknownError"),
+        # of a branch
+        *("MalformedBranchUserError", "UserProvidedError"),
+        # of our errors, if nothing better is known
+        *(
+            name
+            for name, found in vars(errors).items()
+            if isinstance(found, type) and issubclass(found, errors.PropellerError)
+        ),
+        # of containers, by the kubelet
+        *("Completed", "ContainerCannotRun", "CrashLoopBackOff", "CreateContainerConfigError"),
+        *("CreateContainerError", "ErrImageNeverPull", "ErrImagePull", "Error", "ImageInspectError"),
+        *("ImagePullBackOff", "InvalidImageName", "RunContainerError", "StartError"),
+    }
+)
+"""Codes of failures that may be a label. Others come from tasks and runtimes, and there is no end of them."""
+
+
+def reason_of(code: str) -> str:
+    """The label for a failure's code: `ContainersNotReady|ImagePullBackOff` counts as ImagePullBackOff."""
+    last = code.rpartition("|")[2]
+    return last if last in REASONS else OTHER
+
+
+class ExecutionMetrics:
+    """One process's; what is known anyway (`states`, `nodes_active`) is read when scraped."""
+
+    def __init__(self) -> None:
+        self._accepted = Counters("propeller_executions_accepted", "Executions that were begun.")
+        self._ended = Counters(
+            "propeller_executions_ended",
+            "Executions that have ended, by what failed them: USER or SYSTEM, and the code where it is known.",
+            *("phase", "error_kind", "reason"),
+        )
+        self._seconds = Histograms(
+            "propeller_execution_seconds", "Time from an execution's begin to its end.", _DURATIONS, "phase"
+        )
+        self._states = Gauges(
+            "propeller_executions",
+            "Executions by state: loading, loaded (about to go on), running, ended (with a status to write), resting.",
+            "state",
+        )
+        self._active = Gauges("propeller_nodes_active", "Nodes that have begun and not ended, of those in memory.")
+        self._nodes = Counters("propeller_nodes_ended", "Nodes that have ended.", "kind", "phase")
+        self._node_seconds = Histograms(
+            "propeller_node_seconds", "Time from a node's begin to its end, its attempts included.", _DURATIONS, "kind"
+        )
+        self._launched = Counters("propeller_attempts_launched", "Attempts whose pod was created or found.")
+        self._refused = Counters(
+            "propeller_attempts_refused",
+            "Launches that were refused, or held back because others of their task were, each time.",
+        )
+        self._failed = Counters(
+            "propeller_attempts_failed",
+            "Attempts that failed, and whether another one follows.",
+            *("error_kind", "reason", "retried"),
+        )
+        self._written = Counters("propeller_checkpoints", "Statuses that were written or not.", "outcome")
+        self._write_seconds = Histograms("propeller_checkpoint_seconds", "Time of a status write.", _WRITE_SECONDS)
+        self._bytes = Histograms("propeller_checkpoint_bytes", "Bytes of a status' snapshot.", _STATUS_BYTES)
+        self.families: tuple[Family, ...] = (
+            *(self._accepted, self._ended, self._seconds, self._states, self._active, self._nodes, self._node_seconds),
+            *(self._launched, self._refused, self._failed, self._written, self._write_seconds, self._bytes),
+        )
+        self._sizes, self._times = self._bytes.of(), self._write_seconds.of()
+
+    def watch(self, states: Reader, nodes_active: Reader) -> None:
+        """Report these when scraped: executions by state, and nodes."""
+        self._states.read(states)
+        self._active.read(nodes_active)
+
+    def accepted(self) -> None:
+        self._accepted.counts[()] += 1
+
+    def ended(self, phase: str, error_kind: str, code: str, seconds: float) -> None:
+        """An execution has; `error_kind` and `code` are "" for one that succeeded."""
+        self._ended.counts[phase, error_kind, reason_of(code) if code else ""] += 1
+        self._seconds.of(phase).observe(seconds)
+
+    def node_ended(self, kind: str, phase: str, seconds: float) -> None:
+        self._nodes.counts[kind, phase] += 1
+        self._node_seconds.of(kind).observe(seconds)
+
+    def launched(self) -> None:
+        self._launched.counts[()] += 1
+
+    def refused(self) -> None:
+        self._refused.counts[()] += 1
+
+    def attempt_failed(self, error_kind: str, code: str, *, retried: bool) -> None:
+        self._failed.counts[error_kind, reason_of(code), str(retried).lower()] += 1
+
+    def written(self, seconds: float, size: int) -> None:
+        """A status with a snapshot of `size` bytes."""
+        self._written.counts[("ok",)] += 1
+        self._times.observe(seconds)
+        self._sizes.observe(size)
+
+    def not_written(self) -> None:
+        self._written.counts[("error",)] += 1
