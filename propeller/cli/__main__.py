@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import NoReturn
 
 import click
 
-from propeller.cli._exits import BAD_CALL, INTERRUPTED, PLATFORM_FAILED, SUCCEEDED, only_error, report_error
-from propeller.cli._saying import say_defect
+from propeller.cli._exits import (
+    BAD_CALL,
+    INTERRUPTED,
+    PLATFORM_FAILED,
+    SUCCEEDED,
+    TERMINATED,
+    Terminated,
+    error_document,
+    only_error,
+    report_error,
+    wants_json,
+)
+from propeller.cli._saying import say_defect, say_json
 from propeller.errors import PropellerError
+from propeller.redaction import redact
 from propeller.telemetry import configure_logs
 
 _COMMANDS = {
@@ -55,24 +68,35 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point: every foreseen error is one message and an exit code, never a traceback."""
+    """Entry point: every foreseen error is one message and an exit code, never a traceback. With `--output json`
+    standard output has a JSON document for it, too.
+    """
     configure_logs("warning")
+    as_json = wants_json(sys.argv[1:])
+
+    def end(code: int, name: str, message: str) -> NoReturn:
+        if as_json:
+            say_json(error_document(name, "SYSTEM" if code == PLATFORM_FAILED else "USER", message))
+        sys.exit(code)
+
     try:
         code = cli.main(prog_name="propeller", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else SUCCEEDED)
     except click.ClickException as error:
         error.show()
-        sys.exit(BAD_CALL)
+        end(BAD_CALL, "BadCall", error.format_message())
     except PropellerError as error:
-        sys.exit(report_error(error))
+        end(report_error(error), type(error).__name__, str(error))
+    except Terminated:
+        end(TERMINATED, "Terminated", "ended by SIGTERM")
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(INTERRUPTED)
+        end(INTERRUPTED, "Interrupted", "interrupted")
     except Exception as error:  # noqa: BLE001 - a defect, which Python would print with whatever is in its texts
         foreseen = only_error(error) if isinstance(error, ExceptionGroup) else None
         if foreseen is not None:
-            sys.exit(report_error(foreseen))
+            end(report_error(foreseen), type(foreseen).__name__, str(foreseen))
         say_defect(error)
-        sys.exit(PLATFORM_FAILED)
+        end(PLATFORM_FAILED, "InternalError", redact(f"{type(error).__name__}: {error}"))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import orjson
 from propeller.cli._exits import BAD_CALL, SUCCEEDED
 from propeller.cli._files import write_resource
 from propeller.cli._saying import say
-from propeller.cli._workflow import closure_of, new_execution_name, resource_of
+from propeller.cli._workflow import closure_of, new_execution_name, refuse_eager, resource_of
 from propeller.cli.flytekit_side import Versioned, list_entities, serialize
 from propeller.compiler import CompileErrors, find_warnings
 from propeller.errors import Invalid
@@ -57,6 +57,7 @@ async def _check(python: str, file: Path, name: str, versioned: Versioned, out: 
     """One workflow: whether it compiles."""
     try:
         found = await serialize(python, file, name, (), versioned, "/dev/null")
+        refuse_eager(found)
         warnings = find_warnings(found.workflow.template, found.workflow.sub_workflows)
         if out and not found.missing:
             namespace = f"{versioned.project}-{versioned.domain}"

@@ -16,7 +16,7 @@ from propeller.cli._draw import drawing
 from propeller.cli._inputs import TakesInputs, options_after_entity
 from propeller.cli._loop import run
 from propeller.cli._saying import say
-from propeller.cli._workflow import new_execution_name, resource_of
+from propeller.cli._workflow import new_execution_name, refuse_eager, resource_of
 from propeller.cli.flytekit_side import Serialized, Versioned, interpreter, serialize
 from propeller.compiler import find_warnings
 from propeller.errors import Invalid, TooLarge
@@ -126,6 +126,7 @@ def _versioned(images: tuple[str, ...], project: str, domain: str, version: str)
 def _result(found: Serialized, options: _Options) -> bytes | str:
     for warning in find_warnings(found.workflow.template, found.workflow.sub_workflows):
         say(f"warning: {one_line(warning)}", to_stderr=True)
+    refuse_eager(found)
     if options.explain is not None:
         return drawing(found, options.explain)
     resource = resource_of(

@@ -12,8 +12,12 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
+from collections.abc import Sequence
+from typing import Any
 
+from propeller.cli._traces import folded
 from propeller.errors import Invalid, PropellerError
 from propeller.redaction import redact
 from propeller.text import visible
@@ -24,6 +28,10 @@ BAD_CALL = 2
 PLATFORM_FAILED = 3
 INTERRUPTED = 130
 TERMINATED = 143
+
+
+class Terminated(Exception):
+    """SIGTERM has ended the command, which has cleaned up."""
 
 
 def exit_code(error: PropellerError) -> int:
@@ -37,9 +45,22 @@ def report_error(error: PropellerError) -> int:
 
     console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
     if detail := getattr(error, "detail", ""):
-        console.print(Text(visible(redact(detail.rstrip()))))
+        frames = detail if "--full-traceback" in sys.argv else folded(detail.rstrip())
+        console.print(Text(visible(redact(frames.rstrip()))))
     console.print(Text.assemble(("error:", "bold red"), f" {visible(str(error))}"))
     return exit_code(error)
+
+
+def wants_json(words: Sequence[str]) -> bool:
+    """Whether a command line asks for JSON, whatever else is wrong with it."""
+    own = words[: words.index("--")] if "--" in words else words
+    return "--output=json" in own or any(pair == ("--output", "json") for pair in itertools.pairwise(own))
+
+
+def error_document(code: str, kind: str, message: str) -> dict[str, Any]:
+    """What `--output json` prints for an end without an execution: of the form of a failed one."""
+    fields = {"code": code, "kind": kind, "message": message, "node": None, "task": None, "attempt": None}
+    return {"error": fields}
 
 
 def only_error(group: BaseExceptionGroup[BaseException]) -> PropellerError | None:

@@ -93,7 +93,8 @@ async def run_here(run: LocalRun) -> int:
         printed = await stack.enter_async_context(showing(Path(settings.kubelet.logs), progress))
         execution = await _run(cluster, storage, settings, resource, progress, printed)
     async with Storage(settings.storage) as storage:
-        return await report_end(execution, storage, as_json=run.as_json)
+        logs = Path(settings.kubelet.logs)
+        return await report_end(execution, storage, as_json=run.as_json, logs=logs, full_traceback=run.full_traceback)
 
 
 async def _prepare(cluster: Cluster, namespace: str) -> None:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import uvloop
 
-from propeller.cli._exits import TERMINATED
+from propeller.cli._exits import Terminated
 
 T = TypeVar("T")
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run to the end. Ctrl-C cancels `main`, waits until it has cleaned up, and raises KeyboardInterrupt; SIGTERM
-    does the same and exits with 143.
+    does the same and raises Terminated.
     """
     terminated = False
 
@@ -42,5 +41,5 @@ def run(main: Coroutine[Any, Any, T]) -> T:
             return runner.run(until_terminated())
         except asyncio.CancelledError:
             if terminated:
-                sys.exit(TERMINATED)
+                raise Terminated from None
             raise

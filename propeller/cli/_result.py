@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -10,14 +12,17 @@ from rich.text import Text
 
 from propeller.cli._exits import SUCCEEDED, WORKFLOW_FAILED
 from propeller.cli._saying import say_json
+from propeller.cli._traces import is_folded, readable
 from propeller.cli._values import to_json
 from propeller.storage import Storage, read_literals
 from propeller.text import one_line, visible
 from propeller.workflow import Execution, Failure, WorkflowPhase
 
 
-async def report_end(execution: Execution, storage: Storage, *, as_json: bool) -> int:
-    """Print outputs or the failure; returns the exit code."""
+async def report_end(
+    execution: Execution, storage: Storage, *, as_json: bool, logs: Path, full_traceback: bool = False
+) -> int:
+    """Print outputs or the failure, and how to see the logs that are kept in `logs`; returns the exit code."""
     if execution.phase is WorkflowPhase.SUCCEEDED:
         _print_outputs(await outputs_of(execution, storage), as_json=as_json)
         return SUCCEEDED
@@ -25,7 +30,9 @@ async def report_end(execution: Execution, storage: Storage, *, as_json: bool) -
     if as_json:
         say_json({"error": error_json(execution, failure)})
     else:
-        _print_failure(execution, failure)
+        log = logs / f"{failed_pod(execution, failure)}.log"
+        show = shlex.join(["cat", str(log)]) if log.exists() else ""
+        print_failure(execution, failure, full_traceback=full_traceback, logs=show)
     return WORKFLOW_FAILED
 
 
@@ -51,19 +58,30 @@ def error_json(execution: Execution, failure: Failure) -> dict[str, Any]:
 
 def task_name(execution: Execution, unique_id: str) -> str:
     """The name that the author gave to what the node runs; "" where the node is unknown."""
-    for node in execution.user_nodes():
-        if execution.unique_id(node) == unique_id:
-            view = execution.view(node)
-            spec = view.spec if not view.frame.items else execution.view(view.frame.parent).spec
-            return spec.name or spec.id
-    return ""
+    node = _number_of(execution, unique_id)
+    if node is None:
+        return ""
+    view = execution.view(node)
+    spec = view.spec if not view.frame.items else execution.view(view.frame.parent).spec
+    return spec.name or spec.id
+
+
+def _number_of(execution: Execution, unique_id: str) -> int | None:
+    return next((node for node in execution.user_nodes() if execution.unique_id(node) == unique_id), None)
 
 
 def _print_outputs(outputs: dict[str, Any], *, as_json: bool) -> None:
     say_json(outputs, indented=not as_json and sys.stdout.isatty())
 
 
-def _print_failure(execution: Execution, failure: Failure) -> None:
+def failed_pod(execution: Execution, failure: Failure) -> str:
+    """The name of the pod whose attempt has failed the execution; "" if none has."""
+    number = _number_of(execution, failure.node)
+    return "" if number is None else execution.pod_name(number, failure.attempt)
+
+
+def print_failure(execution: Execution, failure: Failure, *, full_traceback: bool = False, logs: str = "") -> None:
+    """Print what failed, why, and the command that shows the `logs`, on standard error."""
     console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
     word = "aborted" if execution.phase is WorkflowPhase.ABORTED else "failed"
     where = ""
@@ -73,4 +91,8 @@ def _print_failure(execution: Execution, failure: Failure) -> None:
     workflow = execution.plan.root.id.rpartition(":")[2]
     console.print(Text.assemble(("✘ ", "bold red"), one_line(f"{workflow} {word}{where}"), style="bold"))
     console.print(Text(one_line(f"{failure.kind} {failure.code}"), style="red"))
-    console.print(Text(visible(failure.message.strip("\n"))))
+    console.print(Text(visible(readable(failure.message, whole=full_traceback))))
+    if is_folded(failure.message) and not full_traceback:
+        console.print(Text("all frames: the same with --full-traceback", style="dim"))
+    if logs:
+        console.print(Text(one_line(f"logs: {logs}"), style="dim"))

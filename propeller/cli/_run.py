@@ -9,7 +9,7 @@ import click
 from propeller.cli._here import LocalRun, run_here
 from propeller.cli._inputs import TakesInputs, describe, options_after_entity
 from propeller.cli._loop import run
-from propeller.cli._saying import say
+from propeller.cli._saying import say, say_json
 from propeller.cli._settings import load_settings
 from propeller.cli.flytekit_side import Versioned, interpreter, list_entities, serialize
 from propeller.errors import Invalid
@@ -67,7 +67,7 @@ def command(
         return
     path, python = Path(file), interpreter(python)
     if not entity:
-        _show_entities(path, python)
+        _show_entities(path, python, as_json=output == "json")
         return
     if help_:
         _show_inputs(context, path, python, entity)
@@ -97,8 +97,11 @@ def command(
     context.exit(run(run_here(request)))
 
 
-def _show_entities(path: Path, python: str) -> None:
+def _show_entities(path: Path, python: str, *, as_json: bool) -> None:
     entities = run(list_entities(python, path))
+    if as_json:
+        say_json({"entities": [{"name": one.name, "kind": one.kind, "text": one.text} for one in entities]})
+        return
     if not entities:
         raise Invalid(f"{path} has no workflow, task or launch plan at its top level")
     width = max(len(entity.name) for entity in entities)

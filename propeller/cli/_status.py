@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import click
+import msgspec
 from rich.console import Console
 from rich.live import Live
 
 from propeller.cli._connecting import cluster_options, connected, require_workflows
 from propeller.cli._loop import run
-from propeller.cli._result import error_json, outputs_of
+from propeller.cli._result import error_json, failed_pod, outputs_of, print_failure
 from propeller.cli._saying import say_json
 from propeller.cli._settings import load_settings
 from propeller.cli._tree import tree
@@ -24,12 +26,20 @@ from propeller.storage import Storage
 from propeller.workflow import Execution, NodePhase, WorkflowPhase
 
 
+class _Form(msgspec.Struct, frozen=True, kw_only=True):
+    """How to print."""
+
+    as_json: bool
+    full_traceback: bool
+
+
 @click.command("status")
 @click.argument("execution")
 @cluster_options
 @click.option("--namespace", "-n", default=None, help="Default: the context's.")
 @click.option("--watch", "-w", is_flag=True, help="Follow it until it has ended.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+@click.option("--full-traceback", is_flag=True, help="Show flytekit's frames of a failed task too.")
 @click.option("--config", default=None, metavar="FILE", help="Settings; needed where statuses are in the object store.")
 def command(
     *,
@@ -39,6 +49,7 @@ def command(
     namespace: str | None,
     watch: bool,
     output: str,
+    full_traceback: bool,
     config: str | None,
 ) -> None:
     """Show an EXECUTION (the name of its FlyteWorkflow) as a tree of its nodes.
@@ -47,7 +58,8 @@ def command(
     propeller status a9k2m4x7 -n flytesnacks-development -w
     propeller status a9k2m4x7 --output json | jq .nodes
     """
-    run(_show(execution, kubeconfig, context, namespace, load_settings(config), watch=watch, as_json=output == "json"))
+    form = _Form(as_json=output == "json", full_traceback=full_traceback)
+    run(_show(execution, kubeconfig, context, namespace, load_settings(config), form, watch=watch))
 
 
 async def _show(
@@ -56,9 +68,9 @@ async def _show(
     context: str | None,
     namespace: str | None,
     settings: Settings,
+    form: _Form,
     *,
     watch: bool,
-    as_json: bool,
 ) -> None:
     async with (
         connected(kubeconfig, context, settings) as (client, connection),
@@ -68,17 +80,17 @@ async def _show(
         loader = Loader(client, storage, settings.storage.metadata_prefix, anywhere=True)
         where = namespace or connection.namespace
         if watch:
-            await _follow(client, loader, storage, name, where, settings, as_json=as_json)
+            await _follow(client, loader, storage, name, where, settings, form)
             return
         try:
             workflow = await client.get(WORKFLOWS, name, where)
         except NotFound as error:
             raise PropellerError(f"there is no execution {name} in namespace {where}; name another with -n") from error
-        await _print(await loader.show(workflow, SYSTEM_CLOCK.now()), storage, as_json=as_json)
+        await _print(await loader.show(workflow, SYSTEM_CLOCK.now()), storage, form)
 
 
 async def _follow(
-    client: Client, loader: Loader, storage: Storage, name: str, namespace: str, settings: Settings, *, as_json: bool
+    client: Client, loader: Loader, storage: Storage, name: str, namespace: str, settings: Settings, form: _Form
 ) -> None:
     """Redraw with each status that is written, or print it as a line of JSON, until one is the last."""
     workflows: Informer[FlyteWorkflow] = Informer(
@@ -96,22 +108,26 @@ async def _follow(
                 execution = await loader.show(change.new, SYSTEM_CLOCK.now())
                 if change.new.phase.ended:
                     break
-                if as_json:
-                    await _print(execution, storage, as_json=True)
+                if form.as_json:
+                    await _print(execution, storage, form)
                 elif console.is_terminal:
                     live.update(tree(execution, SYSTEM_CLOCK.now()), refresh=True)
-        await _print(execution, storage, as_json=as_json)
+        await _print(execution, storage, form)
 
 
-async def _print(execution: Execution, storage: Storage, *, as_json: bool) -> None:
+async def _print(execution: Execution, storage: Storage, form: _Form) -> None:
     succeeded = execution.phase is WorkflowPhase.SUCCEEDED
     outputs = await outputs_of(execution, storage) if succeeded else None
-    if as_json:
+    if form.as_json:
         say_json(as_data(execution) | {"outputs": outputs})
         return
     Console(highlight=False).print(tree(execution, SYSTEM_CLOCK.now()))
     if outputs:
         say_json(outputs, indented=True)
+    if execution.failure is not None:
+        pod = failed_pod(execution, execution.failure)
+        logs = shlex.join(["kubectl", "logs", pod, "-n", execution.info.namespace]) if pod else ""
+        print_failure(execution, execution.failure, full_traceback=form.full_traceback, logs=logs)
 
 
 def as_data(execution: Execution) -> dict[str, Any]:

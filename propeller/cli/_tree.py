@@ -10,6 +10,7 @@ import re
 from rich.text import Text
 from rich.tree import Tree
 
+from propeller.cli._traces import summary
 from propeller.text import one_line
 from propeller.workflow import ENDED, Execution, Frame, NodeKind, NodePhase, Running, Waiting, WorkflowPhase
 
@@ -113,9 +114,9 @@ def _label(execution: Execution, frame: Frame, number: int, now: float) -> Text:
         text.append(f"  attempt {execution.attempts[node] + 1}", style="yellow")
     if isinstance(state, Waiting):
         text.append(f"  {_first_line(state.reason)[:80]}" if state.reason else "", style="yellow")
-    if node in execution.failures:
-        last = execution.failures[node].message.strip().rpartition("\n")[2]
-        text.append(f"  {one_line(last)[:100]}", style="red")
+    failure, whole = execution.failures.get(node), execution.failure
+    if failure is not None and (whole is None or failure.message != whole.message):  # said once, at the end
+        text.append(f"  {one_line(summary(failure.message))[:100]}", style="red")
     return text
 
 

@@ -13,12 +13,15 @@ from typing import Any
 
 import msgspec
 from flyteidl.core import literals_pb2
-from google.protobuf import struct_pb2
+from google.protobuf import struct_pb2, timestamp_pb2
 
 from propeller.errors import CorruptBlob
 
 MAX_DEPTH = 200
 """Levels of a value that is shown: JSON of more is read by few programs, and ours writes 254."""
+
+LARGEST_WHOLE = 2.0**53
+"""Whole numbers up to it are exact as floating-point numbers, and JSON's readers take them."""
 
 
 def to_json(literals: literals_pb2.LiteralMap) -> dict[str, Any]:
@@ -61,15 +64,22 @@ def _scalar(scalar: literals_pb2.Scalar) -> Any:
 def _primitive(primitive: literals_pb2.Primitive) -> Any:
     match primitive.WhichOneof("value"):
         case "datetime":
-            return primitive.datetime.ToDatetime().isoformat() + "Z"
+            return _time(primitive.datetime)
         case "duration":
-            return primitive.duration.ToTimedelta().total_seconds()
+            return primitive.duration.seconds + primitive.duration.nanos / 1e9
         case None:
             return None
         case "float_value":
             return _number(primitive.float_value)
         case kind:
             return getattr(primitive, kind)
+
+
+def _time(time: timestamp_pb2.Timestamp) -> str:
+    try:
+        return time.ToDatetime().isoformat() + "Z"
+    except (ValueError, OverflowError) as error:
+        raise CorruptBlob(f"an output is a time of {time.seconds} seconds since 1970, which no calendar has") from error
 
 
 def _number(value: float) -> float | str:
@@ -90,7 +100,7 @@ def _struct_value(value: struct_pb2.Value) -> Any:
             return [_struct_value(item) for item in value.list_value.values]
         case "number_value":
             number = value.number_value
-            return int(number) if number.is_integer() else _number(number)
+            return int(number) if number.is_integer() and abs(number) <= LARGEST_WHOLE else _number(number)
         case "null_value" | None:
             return None
         case kind:

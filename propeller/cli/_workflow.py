@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from flyteidl.core import compiler_pb2, identifier_pb2
 
+from propeller.cli._launch_plans import nodes_of, with_plans_inside
 from propeller.cli.flytekit_side import Serialized, Versioned
 from propeller.compiler import build_resource, compile_task, compile_workflow
 from propeller.errors import Invalid
@@ -32,13 +33,36 @@ def is_execution_name(text: str) -> bool:
 
 
 def closure_of(serialized: Serialized) -> compiler_pb2.CompiledWorkflowClosure:
-    """Compile what flytekit wrote. Raises CompileErrors."""
+    """Compile what flytekit wrote. Raises CompileErrors; Invalid, by name, for what is not supported."""
+    serialized = with_plans_inside(serialized)
+    _refuse_gates(serialized)
     return compile_workflow(
         serialized.workflow.template,
         serialized.workflow.sub_workflows,
         [compile_task(spec.template) for spec in serialized.tasks],
         serialized.launch_plans,
     )
+
+
+def _refuse_gates(serialized: Serialized) -> None:
+    for template in (serialized.workflow.template, *serialized.workflow.sub_workflows):
+        for node in nodes_of(template):
+            if node.WhichOneof("target") == "gate_node":
+                kind = node.gate_node.WhichOneof("condition") or "gate"
+                raise Invalid(
+                    f"node {node.id} of {template.id.name} is a gate node ({kind}): sleep, wait_for_input and approve "
+                    "are not supported yet; see docs/differences.md"
+                )
+
+
+def refuse_eager(serialized: Serialized) -> None:
+    """Raises Invalid for an eager task, which on a cluster starts executions by way of FlyteAdmin."""
+    for spec in serialized.tasks:
+        if spec.template.metadata.is_eager:
+            raise Invalid(
+                f"task {spec.template.id.name} is eager: on a cluster it needs FlyteAdmin to start what it calls. "
+                "`propeller run` runs it on this machine; see docs/differences.md"
+            )
 
 
 def plan_of(serialized: Serialized) -> Plan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,3 +166,64 @@ def test_what_tasks_print_is_shown_by_task_and_on_no_standard_output(propeller: 
     assert json.loads(ended.out) == {"o0": [1, 2]}
     quiet = propeller.run(flow(text), "wf", "--quiet")
     assert (quiet.err, json.loads(quiet.out)) == ("", {"o0": [1, 2]})
+
+
+def test_a_launch_plan_of_the_file_runs_inside_with_its_defaults(propeller: Propeller, flow: Flow) -> None:
+    text = (
+        f"{INC}@workflow\ndef child(a: int, b: int) -> int:\n    return inc(a=inc(a=a))\n"
+        "plan = LaunchPlan.get_or_create(child, 'my_plan', default_inputs={'a': 3}, fixed_inputs={'b': 2})\n"
+        "@workflow\ndef given(a: int) -> int:\n    return inc(a=plan(a=a))\n"
+        "@workflow\ndef by_default() -> int:\n    return plan()\n"
+    )
+    file = flow(text)
+    ended = propeller.run(file, "given", "--a", "4", "--output", "json")
+    assert ended.json == {"o0": 7}
+    assert "without a preloaded process" not in ended.err, "a module with such a plan is preloaded as any other"
+    assert outputs(propeller, file, "by_default") == {"o0": 5}
+
+
+def test_a_failure_shows_the_authors_frames_the_message_once_and_where_the_logs_are(
+    propeller: Propeller, flow: Flow
+) -> None:
+    file = flow("@task\ndef t(x: int):\n    print('before')\n    raise ValueError(f'no {x}')\n")
+    ended = propeller.run(file, "t", "--x", "3")
+    assert ended.code == 1
+    assert ended.err.count("no 3") == 1
+    assert "frames of flytekit" in ended.err
+    assert "base_task.py" not in ended.err
+    logs = next(line for line in ended.err.splitlines() if line.startswith("logs: cat "))
+    assert Path(logs.removeprefix("logs: cat ")).read_text().strip() == "before"
+    assert "base_task.py" in propeller.run(file, "t", "--x", "3", "--full-traceback").err
+
+
+def test_what_cannot_run_is_refused_by_name_before_it_starts(propeller: Propeller, flow: Flow) -> None:
+    text = (
+        f"import datetime\n{INC}@workflow\ndef gated():\n    sleep(datetime.timedelta(seconds=1))\n"
+        "@eager\nasync def e(a: int = 1) -> int:\n    return inc(a=a)\n"
+    )
+    file = flow(text)
+    checked = propeller("compile", file.parent, "--python", sys.executable)
+    assert checked.code == 2
+    assert "n0 of flow.gated is a gate node (sleep)" in checked.out
+    assert "task flow.e is eager: on a cluster it needs FlyteAdmin" in propeller("compile", file, "e").err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["flow.py", "nope"], 2, "there is no workflow"),
+        (["flow.py", "inc", "--a", "q"], 2, "input 'a' cannot be 'q'"),
+        (["flow.py", "inc", "--config", "nowhere.toml"], 2, "--config nowhere.toml cannot be read"),
+        (["flow.py", "inc", "--a", "1", "--storage", "file:///proc/nowhere"], 3, "/proc/nowhere"),
+        ([], 2, "name a file of workflows"),
+    ],
+)
+def test_every_end_is_json_if_json_is_asked_for(
+    propeller: Propeller, flow: Flow, words: list[str], code: int, says: str
+) -> None:
+    flow(INC)
+    ended = propeller("run", *words, "--output", "json")
+    assert ended.code == code
+    error = json.loads(ended.out)["error"]
+    assert says in error["message"]
+    assert error["kind"] == ("USER" if code == 2 else "SYSTEM")

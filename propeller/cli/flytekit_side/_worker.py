@@ -78,13 +78,15 @@ def _import(path: str, *, needs_images: bool) -> types.ModuleType:
 
 
 def _user_traceback(error: BaseException) -> str:
-    """The part of a traceback that begins in the user's module."""
+    """The frames that begin in the user's module."""
     frames = traceback.extract_tb(error.__traceback__)
     machinery = (os.path.abspath(__file__), importlib.__file__ or "")
     start = next(
         (n for n, frame in enumerate(frames) if frame.filename not in machinery and "<frozen" not in frame.filename), 0
     )
-    lines = traceback.format_list(frames[start:]) + traceback.format_exception_only(type(error), error)
+    lines = traceback.format_list(frames[start:])
+    if isinstance(error, SyntaxError):  # its place is in no frame
+        lines += traceback.format_exception_only(type(error), error)[:-1]
     return "".join(lines)
 
 

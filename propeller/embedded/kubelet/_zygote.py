@@ -51,11 +51,12 @@ from typing import Any, NoReturn
 
 Message = dict[str, Any]
 
-_place: Any = importlib.import_module(f"{__package__}._place" if __package__ else "_place")  # beside this file
+_BESIDE = f"{__package__}." if __package__ else ""  # this file is run by path
+_place: Any = importlib.import_module(f"{_BESIDE}_place")
+_threads: Any = importlib.import_module(f"{_BESIDE}_threads")
 
 _PR_SET_PDEATHSIG = 1
 _OOM_SCORE = b"500"  # under memory pressure the kernel takes a task before it takes the user's desktop or the kubelet
-_FORK_SAFE = ("jemalloc_bg_thd",)  # names of threads that their library starts again in a fork (Arrow's allocator)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -168,7 +169,7 @@ def _become_server(server: Server, request: Message, fd: int) -> NoReturn:
             raise ImportError(f"{shadow} shadows a module that is already loaded")
         importlib.invalidate_caches()
         importlib.import_module(request["module"])
-        lost = _threads_a_fork_would_lose()
+        lost = _threads.lost_by_a_fork()
         if lost:
             why = f"importing it leaves {lost} threads running, which a fork would lose"
             warm.say({"ready": False, "why": why, "files": _sources(before)})
@@ -280,24 +281,6 @@ def _shadowed(request: Message) -> str:
             if file and is_module and stem != "__main__" and not file.startswith(path):
                 return str(path)
     return ""
-
-
-def _threads_a_fork_would_lose() -> int:
-    """Threads that live in the parent right after a fork: pools with fork handlers (OpenBLAS) have ended theirs."""
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0)
-    names = [_read(f"/proc/self/task/{thread}/comm").strip() for thread in os.listdir("/proc/self/task")]
-    os.waitpid(pid, 0)
-    return sum(name not in _FORK_SAFE for name in names) - 1
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path) as file:
-            return file.read()
-    except OSError:  # a thread that ended in between
-        return _FORK_SAFE[0]
 
 
 def _sources(before: Any) -> list[Any]:

@@ -110,7 +110,7 @@ def test_the_tree_and_its_lines_are_harmless() -> None:
 def test_the_end_of_a_run_is_harmless(capsys: pytest.CaptureFixture[str]) -> None:
     failed = hostile()
     assert failed.failure is not None
-    _result._print_failure(failed, failed.failure)
+    _result.print_failure(failed, failed.failure)
     _result._print_outputs({EVIL: [EVIL]}, as_json=False)
     say_json({"error": _result.error_json(failed, failed.failure)})
     say_json(_status.as_data(failed), indented=True)
@@ -178,7 +178,8 @@ async def test_status_is_harmless_and_so_is_the_resource(
         await client.patch(FLYTE_WORKFLOWS, "e", "ns", body={"status": status}, subresource="status")
         path = tmp_path / "k"
         path.write_text(yaml.safe_dump(front.kubeconfig()))
-        await _status._show("e", str(path), None, "ns", Settings(), watch=watch, as_json=as_json)
+        form = _status._Form(as_json=as_json, full_traceback=False)
+        await _status._show("e", str(path), None, "ns", Settings(), form, watch=watch)
     captured = capsys.readouterr()
     assert one_line(EVIL)[:20].encode() in captured.out.encode() or as_json
     assert_harmless(captured.out + captured.err)

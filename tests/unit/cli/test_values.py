@@ -103,3 +103,16 @@ def test_times_are_in_utc() -> None:
     zone = datetime.timezone(datetime.timedelta(hours=2))
     found.scalar.primitive.datetime.FromDatetime(datetime.datetime(2026, 5, 1, 2, 0, tzinfo=zone))
     assert value_of(found) == "2026-05-01T00:00:00Z"
+
+
+def test_a_whole_number_that_no_integer_of_json_holds_is_a_number_with_an_exponent() -> None:
+    found = literals_pb2.Literal()
+    found.scalar.generic.update({"x": 1e300})
+    assert orjson.loads(orjson.dumps(value_of(found))) == {"x": 1e300}
+
+
+def test_a_time_that_no_calendar_has_is_named() -> None:
+    found = literals_pb2.Literal()
+    found.scalar.primitive.datetime.seconds = 10**14
+    with pytest.raises(CorruptBlob, match="which no calendar has"):
+        value_of(found)

@@ -1,0 +1,63 @@
+"""A failure's message as its author reads it: the frames of the author's own code, flytekit's folded, the message once.
+
+Pure. flytekit reports an exception as `Trace:` and, below it, `Message:`, both indented (flytekit/bin/entrypoint.py).
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+
+_REPORT = re.compile(r"\ATrace:\n\n(?P<trace>.*)\nMessage:\n\n(?P<message>.*)\Z", re.DOTALL)
+_FRAME = re.compile(r'  File "([^"\n]*)", line \d+')
+_OF_FLYTEKIT = re.compile(r"/flytekit/|<frozen |/importlib/__init__\.py$|/asyncio/|/concurrent/futures/")
+
+
+def readable(message: str, *, whole: bool = False) -> str:
+    """The message with flytekit's frames counted instead of shown; with `whole`, with all frames."""
+    report = _REPORT.match(message)
+    if report is None:
+        return message.strip("\n")
+    trace = textwrap.dedent(report["trace"]).strip("\n")
+    return trace if whole else folded(trace)
+
+
+def summary(message: str) -> str:
+    """What went wrong in one line: of a reported exception its type and text, else the message's last line."""
+    report = _REPORT.match(message)
+    if report is None:
+        return message.strip().rpartition("\n")[2]
+    return report["message"].strip().partition("\n")[0]
+
+
+def is_folded(message: str) -> bool:
+    """Whether `readable` leaves frames out."""
+    report = _REPORT.match(message)
+    return report is not None and any(
+        _OF_FLYTEKIT.search(frame[1]) for frame in _FRAME.finditer(textwrap.dedent(report["trace"]))
+    )
+
+
+def folded(trace: str) -> str:
+    """A traceback with runs of flytekit's frames counted instead of shown."""
+    kept: list[str] = []
+    hidden = 0
+    hiding = False
+    for line in trace.split("\n"):
+        frame = _FRAME.match(line)
+        if frame is not None:
+            hiding = _OF_FLYTEKIT.search(frame[1]) is not None
+            hidden += hiding
+        elif not line.startswith("    ") and not line.startswith("  ["):  # "  [Previous line repeated 9 more times]"
+            hiding = False
+        if hiding:
+            continue
+        if hidden:
+            kept.append(_count(hidden))
+            hidden = 0
+        kept.append(line)
+    return "\n".join([*kept, _count(hidden)] if hidden else kept)
+
+
+def _count(frames: int) -> str:
+    return f"  ... {frames} frame{'s' if frames > 1 else ''} of flytekit"

@@ -1,0 +1,45 @@
+"""A failure's message as its author reads it."""
+
+from __future__ import annotations
+
+from propeller.cli._traces import is_folded, readable, summary
+
+OWN = '  File "/home/me/flow.py", line 3, in t\n    return inner()\n           ^^^^^^^\n'
+OF_FLYTEKIT = '  File "/x/site-packages/flytekit/core/base_task.py", line 7, in execute\n    return self.run()\n'
+
+
+def reported(frames: str, message: str = "ValueError: first\nsecond") -> str:
+    """As flytekit writes an exception."""
+    trace = f"Traceback (most recent call last):\n{frames}{message}\n"
+    indented = ["".join(f"    {line}" for line in text.splitlines(keepends=True)) for text in (trace, message)]
+    return "Trace:\n\n{}\nMessage:\n\n{}".format(*indented)
+
+
+def test_flytekits_frames_are_counted_and_the_message_is_there_once() -> None:
+    assert readable(reported(OF_FLYTEKIT * 2 + OWN)) == (
+        f"Traceback (most recent call last):\n  ... 2 frames of flytekit\n{OWN}ValueError: first\nsecond"
+    )
+
+
+def test_frames_behind_the_last_own_one_are_counted_too() -> None:
+    assert readable(reported(OWN + OF_FLYTEKIT)).endswith(
+        "^^^^^^^\n  ... 1 frame of flytekit\nValueError: first\nsecond"
+    )
+
+
+def test_the_whole_trace_is_there_if_it_is_asked_for() -> None:
+    message = reported(OF_FLYTEKIT + OWN)
+    assert is_folded(message)
+    assert readable(message, whole=True) == (
+        f"Traceback (most recent call last):\n{OF_FLYTEKIT}{OWN}ValueError: first\nsecond"
+    )
+
+
+def test_a_trace_of_own_frames_and_any_other_message_stay_as_they_are() -> None:
+    assert not is_folded(reported(OWN))
+    assert readable("\nexit code (143)\n") == "exit code (143)"
+
+
+def test_the_summary_is_the_exceptions_first_line_or_the_last_one_of_another_message() -> None:
+    assert summary(reported(OWN)) == "ValueError: first"
+    assert summary("a\nb\n") == "b"
