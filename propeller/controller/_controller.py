@@ -38,7 +38,7 @@ from propeller.controller._finalizers import is_held, next_stop, release
 from propeller.controller._live import Fence, Live, Stage
 from propeller.controller._loading import Loader, owed_stops, prove
 from propeller.controller._milestones import Milestones
-from propeller.controller._resource import HEADS, WORKFLOWS, FlyteWorkflow, Head
+from propeller.controller._resource import HEADS, WORKFLOWS, FlyteWorkflow, Head, mark_of
 from propeller.controller._waiting import Waiting
 from propeller.errors import (
     Conflict,
@@ -747,10 +747,18 @@ class WorkflowController:
         """
         alive = [pod for pod in pods if is_alive(pod)]
         if alive:
-            self._effects.submit(workflow.key, lambda: self._stop_pods(workflow.key, alive))
+            self._effects.submit(workflow.key, lambda: self._stop_pods(workflow, alive))
 
-    async def _stop_pods(self, key: str, pods: Iterable[Pod]) -> None:
+    async def _stop_pods(self, workflow: FlyteWorkflow, pods: Iterable[Pod]) -> None:
+        """The server is asked first: restored from an older copy, it may have pods again whose execution has not ended
+        there, and the cache of pods may hear of that first.
+        """
+        key, metadata = workflow.key, workflow.metadata
         try:
+            with suppress(NotFound):  # its pods follow
+                head = await self._client.get(HEADS, metadata.name, metadata.namespace)
+                if head.metadata.uid == metadata.uid and head.mark != mark_of(workflow.status):
+                    return  # the cache will hear of it
             for pod in pods:
                 metadata = pod.metadata
                 with suppress(NotFound, Conflict):  # gone, or another one by now
@@ -763,9 +771,14 @@ class WorkflowController:
         """Delete an ended workflow, and with it its pods."""
         metadata = workflow.metadata
         try:
-            with suppress(NotFound, Conflict):  # gone, or another one by now
+            with suppress(NotFound, Conflict):  # gone, another one, or changed: the cache will hear of it
                 await self._client.delete(
-                    WORKFLOWS, metadata.name, metadata.namespace, uid=metadata.uid, propagation="Background"
+                    WORKFLOWS,
+                    metadata.name,
+                    metadata.namespace,
+                    uid=metadata.uid,
+                    resource_version=metadata.resource_version,
+                    propagation="Background",
                 )
         except PropellerError as error:
             self._causes.report(error, "%s has ended long ago, and could not be deleted, trying again", workflow.key)

@@ -34,7 +34,17 @@ from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.config import Informers as InformerSettings
 from propeller.errors import Unavailable
 from propeller.informers._reflector import Reflector
-from propeller.informers._store import Change, IndexFunction, Store, as_number, key_of, later, metadata_of, went_back
+from propeller.informers._store import (
+    Change,
+    IndexFunction,
+    Store,
+    as_number,
+    key_of,
+    later,
+    metadata_of,
+    of_another_history,
+    went_back,
+)
 from propeller.informers._uid_shard import UidShard
 from propeller.kube import Client, Event, EventType, Resource, Undecodable
 
@@ -81,7 +91,7 @@ class Informer(Generic[T]):
         self._undecodable_subscribers: list[Callable[[Undecodable[T]], None]] = []
         self._restore_subscribers: list[Callable[[], None]] = []
         self._went_back = False
-        """Whether the list that is coming has an older version of an object than the store had."""
+        """Whether the list that is coming has an object of another history than the store had."""
         self._version = ""
         self._moved: asyncio.Event = asyncio.Event()
         self._synced = asyncio.Event()
@@ -230,7 +240,7 @@ class Informer(Generic[T]):
             if self._undecodable:
                 self._mended(change.key)
             if change.old is not None and change.new is not None:
-                self._went_back |= went_back(_version_of(change.old), _version_of(change.new))
+                self._went_back |= of_another_history(change.old, change.new)
             self._publish(change)
 
     def listed_undecodable(self, found: Undecodable[T]) -> None:
@@ -353,7 +363,3 @@ def _join(subscribers: list[S], subscriber: S) -> Callable[[], None]:
             subscribers.remove(subscriber)
 
     return stop
-
-
-def _version_of(obj: object) -> str:
-    return metadata_of(obj).resource_version

@@ -92,7 +92,8 @@ class Store(Generic[T]):
     def take(self, objects: Iterable[T], seen: set[str]) -> Iterator[Change[T]]:
         """Some objects of a list, whatever their versions; their keys are added to `seen`. Yields what they change.
 
-        An object that was made anew under its name is one that is gone and one that is new.
+        An object that was made anew under its name is one that is gone and one that is new. A version tells nothing if
+        the server was restored since: it may have been given twice, so that what is equal is compared as a whole.
         """
         for new in objects:
             metadata = metadata_of(new)
@@ -104,7 +105,7 @@ class Store(Generic[T]):
                 if before.uid != metadata.uid:
                     yield self._drop(key, old, unknown=True)
                     old = None
-                elif before.resource_version == metadata.resource_version:
+                elif before.resource_version == metadata.resource_version and old == new:
                     continue
             yield self._set(key, old, new)
 
@@ -187,6 +188,14 @@ def later(one: str, other: str) -> str:
 def went_back(before: str, now: str) -> bool:
     """Whether a version is older than one from before; of versions that are not numbers nothing is known."""
     return 0 < as_number(now) < as_number(before)
+
+
+def of_another_history(before: Any, now: Any) -> bool:
+    """Whether two states of an object show that the server was restored between them: an older version afterwards, or
+    the same version for another state.
+    """
+    earlier, later = metadata_of(before).resource_version, metadata_of(now).resource_version
+    return went_back(earlier, later) or (earlier == later and before != now)
 
 
 def _key(metadata: ObjectMeta) -> str:

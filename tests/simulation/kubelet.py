@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Iterable
 from typing import Any
 
 from flyteidl.core import dynamic_job_pb2, errors_pb2, execution_pb2, literals_pb2
@@ -37,15 +38,45 @@ class Kubelet:
         self._truth = truth
         self._rng = rng
         self._pods: dict[str, asyncio.Task[None]] = {}
-        self._ending: set[str] = set()
+        self._ending: dict[str, asyncio.Task[None]] = {}
         self._stuck: set[str] = set()
+        self._bound: set[str] = set()
+        self._ends: dict[str, dict[str, Any]] = {}
+        """By uid, the last status of pods that have ended."""
         self._group = asyncio.TaskGroup()
 
     async def run(self) -> None:
         """Until cancelled."""
         async with self._group, Informer(self._client, PODS.typed(Raw), clock=LoopClock()) as pods:
             pods.subscribe(self._changed)
+            pods.subscribe_restores(lambda: self._start_over(pods.store))
             await asyncio.Event().wait()
+
+    def _start_over(self, pods: Iterable[Raw]) -> None:
+        """The server was restored from an older copy: tell it again what came of its pods, and run those that were
+        stopped for a reason that it does not know.
+        """
+        for pod in pods:
+            uid = pod["metadata"]["uid"]
+            if "deletionTimestamp" in pod["metadata"]:
+                continue
+            if (stopping := self._ending.pop(uid, None)) is not None:
+                stopping.cancel()
+            running = self._pods.get(uid)
+            if uid in self._ends or (running is not None and not running.done()):
+                self._group.create_task(self._tell_again(pod))
+            else:
+                self._pods[uid] = self._group.create_task(self._run_pod(pod))
+
+    async def _tell_again(self, pod: Raw) -> None:
+        try:
+            if pod["metadata"]["uid"] in self._bound and not pod["spec"].get("nodeName"):
+                await self._bind(pod)
+            end = self._ends.get(pod["metadata"]["uid"])
+            if end is not None and pod["status"].get("phase") != end["phase"]:
+                await self._report(pod, end)
+        except (NotFound, Conflict):
+            return  # it was deleted
 
     def _changed(self, change: Change[Raw]) -> None:
         pod = change.new or change.old
@@ -53,12 +84,12 @@ class Kubelet:
         uid = pod["metadata"]["uid"]
         if change.new is None:
             self._cancel(uid)
-            self._ending.discard(uid)
+            self._pods.pop(uid, None)
+            self._ending.pop(uid, None)
         elif "deletionTimestamp" in pod["metadata"]:
             if uid not in self._ending:
-                self._ending.add(uid)
                 self._cancel(uid)
-                self._group.create_task(self._terminate(pod))
+                self._ending[uid] = self._group.create_task(self._terminate(pod))
         elif uid not in self._pods:
             self._pods[uid] = self._group.create_task(self._run_pod(pod))
 
@@ -92,7 +123,8 @@ class Kubelet:
         expected, outcome = found
         try:
             await self._rest(0.3)
-            await self._bind(pod)
+            if not pod["spec"].get("nodeName"):
+                await self._bind(pod)
             await self._rest(1.0)
             self._check_inputs(pod, expected)
             if outcome is Outcome.IMAGE:
@@ -148,6 +180,8 @@ class Kubelet:
     def _write(self, pod: Raw, expected: Expected, outcome: Outcome) -> None:
         """What flytekit would have written before the process ends."""
         kind, _, directory = _arguments(pod)
+        if outcome is Outcome.OK:
+            self._truth.outputs_left(pod["metadata"]["uid"])
         match outcome:
             case Outcome.NO_OUTPUTS:
                 pass
@@ -175,9 +209,12 @@ class Kubelet:
         }
         name, namespace = metadata["name"], metadata["namespace"]
         await insist(lambda: self._client.create(PODS, binding, namespace, name=name, subresource="binding"))
+        self._bound.add(metadata["uid"])
 
     async def _report(self, pod: Raw, status: dict[str, Any]) -> None:
         metadata = pod["metadata"]
+        if status["phase"] in {"Succeeded", "Failed"}:
+            self._ends[metadata["uid"]] = status
         body = {"metadata": {"uid": metadata["uid"]}, "status": status}
         name, namespace = metadata["name"], metadata["namespace"]
         await insist(lambda: self._client.patch(PODS, name, namespace, body=body, subresource="status"))

@@ -66,6 +66,12 @@ class Workflow:
     done: set[str] = field(default_factory=set)
     succeeded: int = 0
     """The most nodes that a status has shown as succeeded."""
+    restored: bool = False
+    """Whether it was there when the server was restored: a controller that has not noticed yet acts on what was."""
+    left: set[str] = field(default_factory=set)
+    """Nodes whose outputs are in the object store: after a restore they stand, though the pods be forgotten."""
+    forgotten: list[PodRecord] = field(default_factory=list)
+    """Pods that a restored server does not have, until their attempt is run once more."""
 
     @property
     def ended(self) -> bool:
@@ -82,6 +88,8 @@ class Truth:
         self.pods: dict[str, tuple[Workflow, PodRecord]] = {}
         self.overlap = False
         """Whether two controllers may have been at work at once: limits of one are not limits of two."""
+        self.restores = 0
+        """How often the server was restored from an older copy."""
 
     def applied(self, who: str, request: Request, response: Response) -> None:
         """A request had its effect."""
@@ -98,7 +106,9 @@ class Truth:
                 self.story.tell(f"{who}: deletes pod {name}")
                 self._pod_deleted(name)
                 self._pod_gone(who, orjson.loads(response.body))
-            case "DELETE", [*_, "flyteworkflows", name] if who != "world":
+            case "DELETE", [*_, "flyteworkflows", _] if who == "world":
+                self._workflow_deleted(orjson.loads(response.body))
+            case "DELETE", [*_, "flyteworkflows", name]:
                 self.story.tell(f"{who}: collects {name}")
                 self._workflow_collected(name)
             case "PATCH", [*_, "flyteworkflows", _] | [*_, "flyteworkflows", _, "status"]:
@@ -115,26 +125,35 @@ class Truth:
         if workflow is None:
             self.story.broken(f"pod {metadata['name']} belongs to no workflow")
             return
-        record = PodRecord(metadata["uid"], metadata["name"], node, attempt, self._next_run(workflow, node))
+        record = PodRecord(metadata["uid"], metadata["name"], node, attempt, self._run_of(workflow, node, attempt))
         self.pods[record.uid] = workflow, record
         if not workflow.deleted:  # else it will be collected, as are those that it follows
             self._check_run(workflow, record)
         workflow.pods.append(record)
 
+    def _run_of(self, workflow: Workflow, node: str, attempt: int) -> int:
+        """An attempt whose pod a restored server has forgotten comes to the same end once more."""
+        for pod in workflow.forgotten:
+            if (pod.node, pod.attempt) == (node, attempt):
+                workflow.forgotten.remove(pod)
+                return pod.run
+        return self._next_run(workflow, node)
+
     def _next_run(self, workflow: Workflow, node: str) -> int:
         """One that was deleted before its end is made up for; one that waits to be stopped has nothing else to come."""
-        earlier = [pod for pod in workflow.pods if pod.node == node]
+        earlier = [pod for pod in (*workflow.pods, *workflow.forgotten) if pod.node == node]
         return max((pod.run + (pod.came_to_its_end or self._is_stuck(pod)) for pod in earlier), default=0)
 
     def _check_run(self, workflow: Workflow, record: PodRecord) -> None:
-        if self.overlap and workflow.ended:
+        lenient = self.overlap or workflow.restored
+        if lenient and workflow.ended:
             return  # by a controller that has not heard of the end yet: it has to be stopped, as is checked then
         node, attempt = record.node, record.attempt
         where = f"{workflow.name} node {node} attempt {attempt}"
         for earlier in workflow.pods:
             if earlier.node == node and earlier.attempt == attempt and not earlier.unseen_end:
                 self.story.broken(f"{where} is run twice")
-            if earlier.node == node and earlier.attempt != attempt and not earlier.stopped and not self.overlap:
+            if earlier.node == node and earlier.attempt != attempt and not earlier.stopped and not lenient:
                 self.story.broken(f"{where} runs beside attempt {earlier.attempt}, which has not stopped")
         expected = workflow.prediction.tasks.get(node)
         if expected is None:
@@ -144,11 +163,12 @@ class Truth:
             self.story.broken(f"{where} is run though what it left before was to be taken over")
         if node in workflow.done:
             self.story.broken(f"{where} is run though the node has ended well")
-        if missing := sorted(expected.after - workflow.done - workflow.recovered):
+        proven = workflow.done | workflow.recovered | (workflow.left if workflow.restored else frozenset())
+        if missing := sorted(expected.after - proven):
             self.story.broken(f"{where} runs before {', '.join(missing)} ended well")
         at_once = len({node} | {pod.node for pod in workflow.pods if pod.live and not self._is_stuck(pod)})
         limit = workflow.flow.parallelism
-        if limit and at_once > limit and not self.overlap:
+        if limit and at_once > limit and not lenient:
             self.story.broken(f"{workflow.name} runs {at_once} tasks at once, over its limit of {limit}")
 
     def _is_stuck(self, pod: PodRecord) -> bool:
@@ -183,6 +203,11 @@ class Truth:
             return None
         return expected, expected.script.outcome(found[1].run)
 
+    def outputs_left(self, uid: str) -> None:
+        """A pod wrote what its node is to leave."""
+        workflow, record = self.pods[uid]
+        workflow.left.add(record.node)
+
     def run_ended(self, uid: str, *, unseen: bool = False) -> None:
         """A pod's run came to the end that its script has."""
         workflow, record = self.pods[uid]
@@ -197,6 +222,12 @@ class Truth:
             workflow.done.add(record.node)
 
     # workflows
+
+    def _workflow_deleted(self, answer: dict[str, Any]) -> None:
+        """By a user, who knows it by its name: after a restore that may be another one."""
+        uid = answer.get("details", {}).get("uid") or answer.get("metadata", {}).get("uid")
+        if (workflow := self.workflows.get(uid)) is not None:
+            workflow.deleted = True
 
     def _workflow_collected(self, name: str) -> None:
         standing = [workflow for workflow in self.workflows.values() if workflow.name == name and not workflow.deleted]

@@ -19,7 +19,7 @@ from propeller.config import Storage as StorageSettings
 from propeller.controller import WorkflowController, _loading, _resource, workflow_crd
 from propeller.embedded.faults import FAIR, FaultyLink, FaultyStore, Weather
 from propeller.embedded.server import ApiServer
-from propeller.errors import Conflict, NotFound, PropellerError
+from propeller.errors import AlreadyExists, Conflict, NotFound, PropellerError
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES, Client, Raw
 from propeller.storage import MemoryStore, Storage
 from tests.simulation.denials import Denials
@@ -30,6 +30,7 @@ from tests.simulation.loop import PROCESS, SimulatedLoop, Stuck, run
 from tests.simulation.model import predict
 from tests.simulation.patience import insist
 from tests.simulation.planted import Planted
+from tests.simulation.restored import Restored
 from tests.simulation.roundtrip import Roundtrip
 from tests.simulation.story import Listener, Story
 from tests.simulation.strangers import Strangers
@@ -153,6 +154,7 @@ class _World:
         self.strangers = Strangers(self.seed, self.clean, NAMESPACE, self.story)
         self.finalizers = Finalizers(self.seed, self.clean, NAMESPACE)
         self.planted = Planted(self.seed, self.clean, NAMESPACE, self.truth)
+        self.restored = Restored(self.seed, self.server, self.truth, self.story)
         self.names = 0
         self.storage_outages = 0
 
@@ -246,7 +248,12 @@ class _World:
         if not await self.finalizers.name_is_free(name, self.story):
             return
         prediction = predict(flow, f"{self.seed} {self.rng.random()}", unseen=not self.overlaps)
-        created = await insist(lambda: self.clean.create(WORKFLOWS, resource, NAMESPACE))
+        try:
+            created = await insist(lambda: self.clean.create(WORKFLOWS, resource, NAMESPACE))
+        except AlreadyExists:
+            if not self.truth.restores:
+                raise
+            return  # a restored server has one of that name again
         uid = created["metadata"]["uid"]
         self.truth.workflows[uid] = Workflow(name, uid, flow, prediction, recovered, taken_over)
         expected = "succeed" if prediction.succeeds else "fail"
@@ -261,7 +268,10 @@ class _World:
         """The tasks whose outputs an ended execution has left, as its status has them. It may go meanwhile."""
         if self.settings.controller.ttl:
             return frozenset()
-        workflow = await insist(lambda: self.clean.get(_resource.WORKFLOWS, name, NAMESPACE))
+        try:
+            workflow = await insist(lambda: self.clean.get(_resource.WORKFLOWS, name, NAMESPACE))
+        except NotFound:
+            return frozenset()  # a restored server has forgotten it
         async with Storage(self.settings.storage, stores={"memory": MemoryStore(self.blobs)}) as storage:
             execution = await _loading.Loader(self.clean, storage, "memory://m").show(workflow, 0.0)
             return frozenset(_loading._outputs_left(execution))
@@ -351,6 +361,8 @@ class _World:
         async with asyncio.TaskGroup() as group:
             if self.planted.used:
                 group.create_task(self.planted.trouble(self.story))
+            if self.restored.used:
+                group.create_task(self.restored.trouble())
             while self.loop.time() < ends:
                 await asyncio.sleep(self.rng.expovariate(1 / pace))
                 group.create_task(self.rng.choice(kinds)())

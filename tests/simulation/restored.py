@@ -1,0 +1,95 @@
+"""In some worlds the API server's storage is lost, and restored from a copy of some time before.
+
+The truth goes back with it. What the copy does not have was never there: a workflow is as good as deleted, and an
+attempt whose pod is forgotten may be run once more, with the same end. What the world has outside the server stays as
+it is: blobs, and what the kubelet knows of pods that are still there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from copy import copy
+from dataclasses import dataclass, replace
+
+from propeller.embedded.server import ApiServer
+from propeller.kube import Raw
+from tests.simulation.planted import NEWER
+from tests.simulation.story import Story
+from tests.simulation.truth import PodRecord, Truth, Workflow
+
+
+class Restored:
+    """Such a loss, in one of six worlds. `server` is everybody's."""
+
+    def __init__(self, seed: int, server: ApiServer, truth: Truth, story: Story) -> None:
+        self._rng = random.Random(f"restored {seed}")
+        self.used = self._rng.random() < 1 / 6
+        self._server = server
+        self._truth = truth
+        self._story = story
+
+    async def trouble(self) -> None:
+        await asyncio.sleep(self._rng.choice((1.0, 10.0, 60.0)) * self._rng.random())
+        while self._newer_version_is_at_work():
+            await asyncio.sleep(0.5)
+        backup = self._server.back_up()
+        copied = {uid: _Copy.of(workflow) for uid, workflow in self._truth.workflows.items()}
+        self._story.tell(f"the API server is backed up at version {backup.version}")
+        await asyncio.sleep(self._rng.choice((2.0, 20.0, 200.0)) * self._rng.random())
+        bump = self._rng.choice((0, 0, 1_000_000))
+        self._server.restore(backup, bump=bump)
+        self._story.tell(f"the API server is restored from that copy, version {self._server.resource_version}")
+        self._go_back(copied)
+        await asyncio.sleep(self._rng.choice((5.0, 60.0)))
+        self._story.tell("the restored API server is up")
+        self._server.start()
+
+    def _newer_version_is_at_work(self) -> bool:
+        """A newer version of the controller would not give back what it does not know to have taken over."""
+        standing = (found for found in self._truth.workflows.values() if not (found.deleted or found.collected))
+        return any(workflow.status.get("nodes") == NEWER for workflow in standing)
+
+    def _go_back(self, copied: dict[str, _Copy]) -> None:
+        self._truth.restores += 1
+        stored = self._stored()
+        for uid, workflow in self._truth.workflows.items():
+            if (found := stored.get(uid)) is None:
+                self._story.tell(f"{workflow.name} ({uid}) is not there")
+                workflow.deleted = True
+                then = _Copy({}, set(), 0, {})
+            else:
+                workflow.deleted = "deletionTimestamp" in found["metadata"]
+                workflow.collected = False
+                then = copied.get(uid) or _Copy({}, set(), 0, {})  # or it was being created when the copy was taken
+            then.put_back(workflow)
+
+    def _stored(self) -> dict[str, Raw]:
+        records = self._server._registry.get("flyte.lyft.com", "v1alpha1", "flyteworkflows").collection.records.values()
+        return {record.uid: record.parsed() for record in records}
+
+
+@dataclass
+class _Copy:
+    """What the truth knew of a workflow, and of its pods by uid."""
+
+    status: Raw
+    done: set[str]
+    succeeded: int
+    pods: dict[str, PodRecord]
+
+    @classmethod
+    def of(cls, workflow: Workflow) -> _Copy:
+        pods = {pod.uid: replace(pod) for pod in workflow.pods}
+        return cls(copy(workflow.status), set(workflow.done), workflow.succeeded, pods)
+
+    def put_back(self, workflow: Workflow) -> None:
+        workflow.restored = True
+        workflow.status, workflow.done, workflow.succeeded = self.status, self.done, self.succeeded
+        for pod in workflow.pods:
+            if (then := self.pods.get(pod.uid)) is None:
+                pod.live, pod.stopped = False, True
+                workflow.forgotten.append(pod)
+            else:
+                vars(pod).update(vars(then))
+        workflow.pods = [pod for pod in workflow.pods if pod.uid in self.pods]
