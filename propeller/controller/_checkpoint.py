@@ -2,8 +2,8 @@
 
 Guarantees
     One write of an execution at a time. A 409 is looked into: where only others' fields changed, the write is tried
-    again on the new version; where the status was written by somebody else, `Foreign` says that the execution must be
-    loaded again.
+    again on the new version; where the status was written by somebody else, or the server was restored from an older
+    copy, `Foreign` says that the execution must be loaded again.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from propeller.config import Checkpoint
 from propeller.controller._finalizers import kept
 from propeller.controller._resource import HEADS, WORKFLOWS, FlyteWorkflow
 from propeller.errors import Conflict, NotFound, PropellerError, TooLarge
+from propeller.informers import went_back
 from propeller.kube import Client, ObjectMeta, PatchKind
 from propeller.status import MESSAGE_CHARACTERS, SHORT_MESSAGE_CHARACTERS, encode_status, error_of
 from propeller.storage import Storage
@@ -93,6 +94,8 @@ class Checkpointer:
                 status = await encode_status(execution, now, 0, self._storage, SHORT_MESSAGE_CHARACTERS)
             except Conflict:
                 current = await self._metadata_now(execution, mark_before)
+                if went_back(version, current.resource_version):
+                    raise Foreign(f"the server has an older {execution.key}", current.resource_version) from None
                 version, finalizers = current.resource_version, current.finalizers if finalizers else ()
         raise Foreign(f"{execution.key} is being written by somebody else without a pause", version)
 

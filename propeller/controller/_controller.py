@@ -56,7 +56,7 @@ from propeller.informers import Change, Informer
 from propeller.kube import PODS, Client, KubeObject, Pod
 from propeller.pauses import Pauses
 from propeller.reconcile import Controller, FairPool, Result, WorkQueue, backoff
-from propeller.status import is_own_snapshot
+from propeller.status import is_own_snapshot, supersede
 from propeller.storage import Storage
 from propeller.telemetry import Causes, Metrics
 from propeller.workflow import (
@@ -341,6 +341,7 @@ class WorkflowController:
             return Result()
         if workflow.metadata.deletion_timestamp is not None:
             live.inbox.append((EXECUTION, Cancel("the workflow is being deleted")))
+            live.catch_up(workflow.metadata, workflow.status)
         if (rest := self._rest(live, live.execution)) is not None:
             return rest
         try:
@@ -690,7 +691,8 @@ class WorkflowController:
             live.note(written.metadata, written.status)
             self._milestones.written(self._clock.monotonic() - began, live.status_bytes)
             if before != live.offloaded_to and is_own_snapshot(before, execution.info.directory):
-                self._effects.submit(live.key, lambda: self._discard(before))
+                newer, directory = live.offloaded_to, execution.info.directory
+                self._effects.submit(live.key, lambda: self._discard(before, newer, directory))
             for effect in deferred:
                 self._begin_effect(live, execution, effect)
             if WorkflowPhase(written.status["phase"]).ended:
@@ -702,10 +704,10 @@ class WorkflowController:
             live.writing = False
         self._queue.add(live.key)
 
-    async def _discard(self, uri: str) -> None:
+    async def _discard(self, uri: str, newer: str, directory: str) -> None:
         """A snapshot in the object store is of no use once the status points to another."""
         try:
-            await self._storage.delete(uri)
+            await supersede(uri, newer, directory, self._storage)
         except PropellerError as error:
             self._causes.report(error, "an old status stays at %s", uri)
 

@@ -10,7 +10,7 @@ import msgspec
 
 from propeller.controller._resource import mark_of
 from propeller.handlers.tasks import claim_of, is_of
-from propeller.informers import as_number
+from propeller.informers import as_number, went_back
 from propeller.kube import ObjectMeta, Pod
 from propeller.status import offloaded_to, size_of
 from propeller.workflow import Effect, Execution, Fact, StopPod
@@ -100,7 +100,7 @@ class Live:
         self.status_bytes = 0
         """Of the snapshot."""
         self.offloaded_to = ""
-        """Where in the object store it is, "" where the status holds it."""
+        """Where in the object store the last one is that is there, "" if none is."""
         self.deferred: list[Effect] = []
         """To be done once a status knows why: stops, for what a pod that is being deleted shows is that and nothing
         else, and what is to run after a failure, or once more because its time was up.
@@ -134,7 +134,14 @@ class Live:
         self.finalizers = metadata.finalizers
         self.mark = mark_of(status)
         self.status_bytes = size_of(status)
-        self.offloaded_to = offloaded_to(status)
+        self.offloaded_to = offloaded_to(status) or self.offloaded_to
+
+    def catch_up(self, metadata: ObjectMeta, status: dict[str, Any]) -> None:
+        """News of that version have been taken: what follows from them is written onto it, unless somebody else has
+        written the status. A server that was restored from a copy of before them refuses it then.
+        """
+        if went_back(metadata.resource_version, self.version) and mark_of(status) == self.mark:
+            self.version, self.finalizers = metadata.resource_version, metadata.finalizers
 
     def wrote(self, metadata: ObjectMeta) -> bool:
         """Whether that version of the object is what we have written last, and tells nothing new to who runs on."""

@@ -2,7 +2,7 @@
 
 from propeller.informers._factory import InformerFactory
 from propeller.informers._informer import Informer, Salvage, Subscriber
-from propeller.informers._store import Change, IndexFunction, Store, as_number, key_of, metadata_of
+from propeller.informers._store import Change, IndexFunction, Store, as_number, key_of, metadata_of, went_back
 from propeller.informers._uid_shard import UidShard
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "as_number",
     "key_of",
     "metadata_of",
+    "went_back",
 ]

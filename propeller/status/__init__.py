@@ -8,10 +8,10 @@ from propeller.status._head import (
     encode_status,
     error_of,
     head,
-    is_own_snapshot,
     offloaded_to,
     size_of,
 )
+from propeller.status._newest import is_own_snapshot, supersede
 from propeller.status._snapshot import INLINE_NODES, LoadGraph, Snapshot, decode, encode, rebuild, take, without_times
 from propeller.status._takeover import take_over
 
@@ -32,6 +32,7 @@ __all__ = [
     "offloaded_to",
     "rebuild",
     "size_of",
+    "supersede",
     "take",
     "take_over",
     "without_times",

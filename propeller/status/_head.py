@@ -9,16 +9,19 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import re
+import logging
 from typing import Any
 
 from propeller.clock import rfc3339
-from propeller.errors import CorruptBlob
+from propeller.errors import CorruptBlob, MissingBlob
 from propeller.redaction import redact
+from propeller.status._newest import is_own_snapshot, newest, snapshot_uri
 from propeller.status._snapshot import INLINE_NODES, LIMIT, Snapshot, decode_apart, encode, take, without_times
 from propeller.storage import Storage
 from propeller.text import bounded, one_line, visible
 from propeller.workflow import Execution, Failure, Launching, NodePhase, Waiting, WorkflowPhase
+
+_log = logging.getLogger(__name__)
 
 CURRENT_NODES = 10
 """How many active nodes the head names: enough to see what is going on, few enough to read."""
@@ -28,9 +31,6 @@ MESSAGE_CHARACTERS = 8 * 1024
 
 SHORT_MESSAGE_CHARACTERS = 256
 """The same where the server has no room for more: its limit is for the whole object."""
-
-_SNAPSHOT = re.compile(r"/status/[0-9a-f]{64}\.zst")
-"""Of a snapshot's URI, what follows the execution's directory: it is named after its content."""
 
 _WORDS = {
     WorkflowPhase.READY: "Ready",
@@ -93,7 +93,7 @@ async def encode_status(
             status["nodes"] = text
             return status
     digest = hashlib.sha256(blob).hexdigest()
-    uri = _snapshot_uri(execution.info.directory, digest)
+    uri = snapshot_uri(execution.info.directory, digest)
     await storage.write(uri, blob)
     status["nodesReference"] = {"uri": uri, "sha256": digest, "bytes": len(blob)}
     return status
@@ -128,28 +128,34 @@ async def decode_status(status: dict[str, Any], storage: Storage, directory: str
         if not isinstance(reference, dict) or not {"uri", "sha256"} <= reference.keys():
             raise CorruptBlob(f"status.nodesReference has no uri and sha256: {reference!r}")
         uri, digest = reference["uri"], reference["sha256"]
-        if not is_own_snapshot(uri, directory) or uri != _snapshot_uri(directory, digest):
+        if not is_own_snapshot(uri, directory) or uri != snapshot_uri(directory, digest):
             raise CorruptBlob(
                 f"status.nodesReference.uri is {uri!r}, which is not the snapshot {digest!r} below {directory}/status"
             )
-        blob = await storage.read(uri)
-        if hashlib.sha256(blob).hexdigest() != digest:
-            raise CorruptBlob(f"{uri} is not what status.nodesReference says: its digest differs")
-        return await decode_apart(blob)
+        return await _from_store(digest, storage, directory)
     return None
 
 
-def is_own_snapshot(uri: object, directory: str) -> bool:
-    """Whether an execution whose directory that is may have written a snapshot there, so that it may delete it."""
-    return (
-        isinstance(uri, str)
-        and uri.startswith(f"{directory}/status/")
-        and bool(_SNAPSHOT.fullmatch(uri, len(directory)))
-    )
+async def _from_store(digest: str, storage: Storage, directory: str) -> Snapshot:
+    """The snapshot of that digest. One that is gone was removed for a newer one: a server that was restored from an
+    older copy has such a status, and a cache that lags; then it is the newest.
+    """
+    try:
+        return await _read(digest, storage, directory)
+    except MissingBlob:
+        newer = await newest(directory, storage)
+        if newer in ("", digest):
+            raise
+        _log.warning("%s: the snapshot of its status is gone; the newest one is taken", directory)
+        return await _read(newer, storage, directory)
 
 
-def _snapshot_uri(directory: str, digest: object) -> str:
-    return f"{directory}/status/{digest}.zst"
+async def _read(digest: str, storage: Storage, directory: str) -> Snapshot:
+    uri = snapshot_uri(directory, digest)
+    blob = await storage.read(uri)
+    if hashlib.sha256(blob).hexdigest() != digest:
+        raise CorruptBlob(f"{uri} is not what its name says: its digest differs")
+    return await decode_apart(blob)
 
 
 def _waits(execution: Execution, characters: int) -> list[dict[str, Any]] | None:

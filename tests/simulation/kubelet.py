@@ -11,7 +11,7 @@ from flyteidl.core import dynamic_job_pb2, errors_pb2, execution_pb2, literals_p
 from google.protobuf import json_format
 
 from propeller.clock import LoopClock
-from propeller.errors import Conflict, NotFound
+from propeller.errors import Conflict, Malformed, NotFound
 from propeller.informers import Change, Informer
 from propeller.kube import PODS, Client, Raw
 from tests.simulation.flows import task_template
@@ -21,6 +21,10 @@ from tests.simulation.scripts import Outcome
 from tests.simulation.truth import NODE, Truth
 
 NODE_LOST_SECONDS = 40.0
+_ENDED = ("Succeeded", "Failed")
+_PODS = PODS.typed(Raw)
+_OTHERS = (NotFound, Conflict, Malformed)
+"""Answers to what concerns a pod that is gone, or whose name another has by now."""
 
 _TERMINATED: dict[Outcome, dict[str, Any]] = {
     Outcome.EXIT: {"exitCode": 1, "reason": "Error"},
@@ -41,13 +45,13 @@ class Kubelet:
         self._ending: dict[str, asyncio.Task[None]] = {}
         self._stuck: set[str] = set()
         self._bound: set[str] = set()
-        self._ends: dict[str, dict[str, Any]] = {}
-        """By uid, the last status of pods that have ended."""
+        self._told: dict[str, dict[str, Any]] = {}
+        """By uid, the last status that was reported."""
         self._group = asyncio.TaskGroup()
 
     async def run(self) -> None:
         """Until cancelled."""
-        async with self._group, Informer(self._client, PODS.typed(Raw), clock=LoopClock()) as pods:
+        async with self._group, Informer(self._client, _PODS, clock=LoopClock()) as pods:
             pods.subscribe(self._changed)
             pods.subscribe_restores(lambda: self._start_over(pods.store))
             await asyncio.Event().wait()
@@ -63,7 +67,8 @@ class Kubelet:
             if (stopping := self._ending.pop(uid, None)) is not None:
                 stopping.cancel()
             running = self._pods.get(uid)
-            if uid in self._ends or (running is not None and not running.done()):
+            has_ended = self._told.get(uid, {}).get("phase") in _ENDED
+            if has_ended or (running is not None and not running.done()):
                 self._group.create_task(self._tell_again(pod))
             else:
                 self._pods[uid] = self._group.create_task(self._run_pod(pod))
@@ -72,10 +77,10 @@ class Kubelet:
         try:
             if pod["metadata"]["uid"] in self._bound and not pod["spec"].get("nodeName"):
                 await self._bind(pod)
-            end = self._ends.get(pod["metadata"]["uid"])
-            if end is not None and pod["status"].get("phase") != end["phase"]:
-                await self._report(pod, end)
-        except (NotFound, Conflict):
+            told = self._told.get(pod["metadata"]["uid"], {})
+            if pod["status"] | told != pod["status"]:
+                await self._report(pod, told)
+        except _OTHERS:
             return  # it was deleted
 
     def _changed(self, change: Change[Raw]) -> None:
@@ -86,6 +91,8 @@ class Kubelet:
             self._cancel(uid)
             self._pods.pop(uid, None)
             self._ending.pop(uid, None)
+            self._told.pop(uid, None)
+            self._bound.discard(uid)
         elif "deletionTimestamp" in pod["metadata"]:
             if uid not in self._ending:
                 self._cancel(uid)
@@ -102,7 +109,16 @@ class Kubelet:
 
     async def _terminate(self, pod: Raw) -> None:
         await asyncio.sleep(self._rng.uniform(0.0, 30.0))
-        await self._remove(pod)
+        if not self._truth.restores or await self._is_to_go(pod):
+            await self._remove(pod)
+
+    async def _is_to_go(self, pod: Raw) -> bool:
+        """A restored server may have forgotten that the pod was told to stop."""
+        try:
+            found = await insist(lambda: self._client.get(_PODS, pod["metadata"]["name"], pod["metadata"]["namespace"]))
+        except NotFound:
+            return False
+        return "deletionTimestamp" in found["metadata"]
 
     async def _remove(self, pod: Raw) -> None:
         metadata = pod["metadata"]
@@ -112,7 +128,7 @@ class Kubelet:
                     PODS, metadata["name"], metadata["namespace"], grace_seconds=0, uid=metadata["uid"]
                 )
             )
-        except (NotFound, Conflict):
+        except _OTHERS:
             return
 
     async def _run_pod(self, pod: Raw) -> None:
@@ -134,7 +150,7 @@ class Kubelet:
                 await self._report(pod, {"phase": "Running"})
             await self._rest(self._rng.choice((0.1, 1.0, 10.0)))
             await self._end(pod, expected, outcome)
-        except (NotFound, Conflict):
+        except _OTHERS:
             return  # it was deleted
 
     async def _rest(self, mean: float) -> None:
@@ -213,8 +229,7 @@ class Kubelet:
 
     async def _report(self, pod: Raw, status: dict[str, Any]) -> None:
         metadata = pod["metadata"]
-        if status["phase"] in {"Succeeded", "Failed"}:
-            self._ends[metadata["uid"]] = status
+        self._told[metadata["uid"]] = status
         body = {"metadata": {"uid": metadata["uid"]}, "status": status}
         name, namespace = metadata["name"], metadata["namespace"]
         await insist(lambda: self._client.patch(PODS, name, namespace, body=body, subresource="status"))

@@ -10,9 +10,10 @@ from unittest import mock
 from propeller.controller import _checkpoint, _controller, _live, _loading
 from propeller.errors import ErrorKind
 from propeller.handlers import STEPS, Services, _act, _pods, _task
+from propeller.informers import Store, key_of, metadata_of
 from propeller.kube import Pod
 from propeller.reconcile import WorkQueue
-from propeller.status import encode_status
+from propeller.status import _head, encode_status
 from propeller.workflow import (
     Adopt,
     Decision,
@@ -230,6 +231,28 @@ def _any_number_is_an_attempt() -> AbstractContextManager[Any]:
     return mock.patch.object(_controller, "attempt_at", believed)
 
 
+def _a_restore_starts_nothing_over() -> AbstractContextManager[Any]:
+    return mock.patch.object(_controller.WorkflowController, "_start_over", return_value=None)
+
+
+def _a_snapshot_that_a_newer_one_replaced_is_lost() -> AbstractContextManager[Any]:
+    return mock.patch.object(_head, "newest", new=mock.AsyncMock(return_value=""))
+
+
+def _a_version_that_was_given_twice_is_not_told_apart() -> AbstractContextManager[Any]:
+    take = Store.take
+
+    def trusting(self: Any, objects: Iterable[Any], seen: set[str]) -> Any:
+        known = []
+        for new in objects:
+            old = self.get(key_of(new))
+            same = old is not None and metadata_of(old).resource_version == metadata_of(new).resource_version
+            known.append(old if same and metadata_of(old).uid == metadata_of(new).uid else new)
+        return take(self, known, seen)
+
+    return mock.patch.object(Store, "take", trusting)
+
+
 MUTATIONS: Mapping[str, Mutation] = {
     function.__name__.strip("_").replace("_", " "): function
     for function in (
@@ -259,5 +282,8 @@ MUTATIONS: Mapping[str, Mutation] = {
         _nothing_is_recovered,
         _denials_use_up_attempts,
         _any_number_is_an_attempt,
+        _a_restore_starts_nothing_over,
+        _a_snapshot_that_a_newer_one_replaced_is_lost,
+        _a_version_that_was_given_twice_is_not_told_apart,
     )
 }

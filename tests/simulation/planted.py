@@ -42,13 +42,13 @@ class Planted:
                 await self._visit(self._rng.choice(standing), story)
 
     async def _visit(self, workflow: Workflow, story: Story) -> None:
-        restores = self._truth.restores
         try:
             found = await insist(lambda: self._client.get(WORKFLOWS, workflow.name, self._namespace))
             before = found.get("status", {}).get("nodes")
             if found["metadata"]["uid"] != workflow.uid or workflow.ended:
                 return
             planted = await self._write(found["metadata"], NEWER)
+            restores = self._truth.restores
             story.tell(f"a newer version takes {workflow.name} over")
             await asyncio.sleep(self._rng.choice((0.5, 10.0, 120.0)))
             await self._give_back(planted, before, story, restores)

@@ -44,6 +44,8 @@ class PodRecord:
     """Whether it has a terminal phase, or is gone: one that is told to stop takes its time."""
     unseen_end: bool = False
     """Whether it went without a trace, or was deleted."""
+    again: bool = False
+    """Whether it is in the place of one that a restored server has forgotten."""
 
 
 @dataclass
@@ -125,19 +127,19 @@ class Truth:
         if workflow is None:
             self.story.broken(f"pod {metadata['name']} belongs to no workflow")
             return
-        record = PodRecord(metadata["uid"], metadata["name"], node, attempt, self._run_of(workflow, node, attempt))
+        record = self._recorded(workflow, metadata["uid"], metadata["name"], node, attempt)
         self.pods[record.uid] = workflow, record
         if not workflow.deleted:  # else it will be collected, as are those that it follows
             self._check_run(workflow, record)
         workflow.pods.append(record)
 
-    def _run_of(self, workflow: Workflow, node: str, attempt: int) -> int:
+    def _recorded(self, workflow: Workflow, uid: str, name: str, node: str, attempt: int) -> PodRecord:
         """An attempt whose pod a restored server has forgotten comes to the same end once more."""
         for pod in workflow.forgotten:
             if (pod.node, pod.attempt) == (node, attempt):
                 workflow.forgotten.remove(pod)
-                return pod.run
-        return self._next_run(workflow, node)
+                return PodRecord(uid, name, node, attempt, pod.run, again=True)
+        return PodRecord(uid, name, node, attempt, self._next_run(workflow, node))
 
     def _next_run(self, workflow: Workflow, node: str) -> int:
         """One that was deleted before its end is made up for; one that waits to be stopped has nothing else to come."""
@@ -161,7 +163,7 @@ class Truth:
             return
         if node in workflow.taken_over:
             self.story.broken(f"{where} is run though what it left before was to be taken over")
-        if node in workflow.done:
+        if node in workflow.done and not record.again:
             self.story.broken(f"{where} is run though the node has ended well")
         proven = workflow.done | workflow.recovered | (workflow.left if workflow.restored else frozenset())
         if missing := sorted(expected.after - proven):

@@ -88,7 +88,7 @@ async def test_an_end_is_written_at_once_however_many_run() -> None:
             assert (await of.status())["phase"] == 3
 
 
-async def test_of_statuses_in_the_object_store_the_last_one_alone_stays() -> None:
+async def test_of_statuses_in_the_object_store_the_last_one_alone_stays_and_a_note_of_which_that_is() -> None:
     async with bench() as plain:
         of = checkpointed(plain, budget=1)
         store = of.storage._store_of("memory://m")
@@ -98,9 +98,12 @@ async def test_of_statuses_in_the_object_store_the_last_one_alone_stays() -> Non
             running = asyncio.create_task(run_pods(of, 2.0))
             while not running.done():
                 await asyncio.sleep(0.5)
-                most = max(most, sum("/status/" in uri for uri in store.blobs))
+                most = max(most, sum(uri.endswith(".zst") for uri in store.blobs))
             await running
             await asyncio.sleep(10.0)
-            kept = [uri for uri in store.blobs if "/status/" in uri]
-            assert kept == [(await of.status())["nodesReference"]["uri"]]
+            kept = {uri: data for uri, data in store.blobs.items() if "/status/" in uri}
+            last = (await of.status())["nodesReference"]["uri"]
+            note = f"{last.rpartition('/')[0]}/newest"
+            assert kept.keys() == {last, note}
+            assert kept[note].decode() == last
             assert 1 <= most <= 2

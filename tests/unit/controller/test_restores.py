@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import Any
 
 import msgspec
 import orjson
 import pytest
 
+from propeller.config import Checkpoint, Controller
 from propeller.embedded.server import Forward
 from propeller.errors import NotFound
 from propeller.kube import Request, Response
 from tests.unit.controller.bench import RAW_PODS, WORKFLOWS, Bench, bench
 from tests.unit.controller.test_lost_versions import until_it_has_pods
 from tests.unit.controller.test_undecodable import SUCCEEDED, ended, resource, succeed
+from tests.unit.workflow.drive import graph, task
 
 TTL = 600.0
 
 
+def changed(world: Bench, **sections: Any) -> Bench:
+    return dataclasses.replace(world, settings=msgspec.structs.replace(world.settings, **sections))
+
+
 class Deaf:
-    """While `on`, lists and watches of a kind fail."""
+    """While `on`, lists and watches of a kind fail; while `mute`, all that is written."""
 
     def __init__(self, plural: str) -> None:
         self._ending = f"/{plural}"
-        self.on = False
+        self.on = self.mute = False
 
     async def exchange(self, request: Request, forward: Forward) -> Response:
-        if self.on and request.method == "GET" and request.path.endswith(self._ending):
+        reads = request.method == "GET"
+        if (self.mute and not reads) or (self.on and reads and request.path.endswith(self._ending)):
             return Response(status=500, headers={}, body=orjson.dumps({"kind": "Status", "code": 500}))
         return await forward(request)
 
@@ -80,17 +88,12 @@ async def test_an_execution_that_is_back_before_its_pods_are_ends_by_what_they_h
 async def test_a_workflow_whose_end_a_restore_has_undone_is_not_collected() -> None:
     """Regression: it was deleted when the time was over that counts from its end."""
     deaf = Deaf("flyteworkflows")
-    async with bench() as world:
-        settings = msgspec.structs.replace(
-            world.settings, controller=msgspec.structs.replace(world.settings.controller, ttl=TTL)
-        )
-        changed = Bench(world.user, world.clock, world.server, world.storage, settings)
-        async with changed.controller(deaf):
-            await restore_from_while_it_ran(changed)
-            deaf.on = True
-            world.server.start()
-            await asyncio.sleep(TTL + 60)
-            assert await world.user.get(WORKFLOWS, "w", "ns")
+    async with bench() as world, changed(world, controller=Controller(ttl=TTL)).controller(deaf):
+        await restore_from_while_it_ran(world)
+        deaf.on = True
+        world.server.start()
+        await asyncio.sleep(TTL + 60)
+        assert await world.user.get(WORKFLOWS, "w", "ns")
 
 
 async def test_a_leftover_pod_of_an_execution_that_has_ended_is_stopped_still() -> None:
@@ -106,3 +109,46 @@ async def test_a_leftover_pod_of_an_execution_that_has_ended_is_stopped_still() 
         await asyncio.sleep(10)
         with pytest.raises(NotFound):
             await world.user.get(RAW_PODS, "left", "ns")
+
+
+async def test_a_status_whose_snapshot_was_removed_since_is_gone_on_from_by_a_newer_one() -> None:
+    """Regression: of a workflow with a time limit, which cannot be walked again, the execution waited for ever."""
+    timed = resource(spec=graph(task("a"), task("b", executionDeadline="36000s"), edges=[("a", "b")]))
+    async with bench() as world, changed(world, checkpoint=Checkpoint(max_lag=0.0, budget=1)).controller():
+        await world.user.create(WORKFLOWS, timed, "ns")
+        await until_it_has_pods(world)
+        await asyncio.sleep(10)
+        backup = world.server.back_up()
+        await world.report("w-a-0", phase="Succeeded")
+        await asyncio.sleep(10)
+        assert "w-b-0" in await world.pods()
+        world.server.restore(backup)
+        await asyncio.sleep(5)
+        world.server.start()
+        await asyncio.sleep(60)
+        succeeding = asyncio.create_task(succeed(world))
+        assert (await ended(world))["phase"] == SUCCEEDED
+        succeeding.cancel()
+
+
+async def test_an_end_whose_reason_a_restore_has_undone_is_not_written() -> None:
+    """Regression: it was written as aborted, for it was being deleted, onto an object that nobody deletes."""
+    deaf = Deaf("flyteworkflows")
+    async with bench() as world, world.controller(deaf):
+        await world.user.create(WORKFLOWS, resource(metadata={"name": "w", "finalizers": ["example.org/audit"]}), "ns")
+        await until_it_has_pods(world)
+        await asyncio.sleep(60)
+        backup = world.server.back_up()
+        deaf.mute = True
+        await world.user.delete(WORKFLOWS, "w", "ns", propagation="Background")
+        await asyncio.sleep(10)
+        world.server.restore(backup)
+        await asyncio.sleep(5)
+        world.server.start()
+        deaf.on, deaf.mute = True, False
+        await asyncio.sleep(60)
+        assert (await world.status())["state"] == "Running"
+        deaf.on = False
+        succeeding = asyncio.create_task(succeed(world))
+        assert (await ended(world, 200))["phase"] == SUCCEEDED
+        succeeding.cancel()
