@@ -538,10 +538,10 @@ class Events(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Seconds after which one more may be sent, up to `burst`: six a minute, which no API server feels."""
 
     def __post_init__(self) -> None:
-        if self.burst < 1 or not self.pause > 0 or not self.delay >= 0:
+        if self.burst < 1 or not self.pause > 0 or not self.delay >= 0.1:
             raise ValueError(
-                f"burst must be at least 1, pause over 0 and delay 0 or more; they are {self.burst}, {self.pause} and "
-                f"{self.delay}"
+                f"burst must be at least 1, pause over 0 and delay at least 0.1; they are {self.burst}, {self.pause} "
+                f"and {self.delay}"
             )
 
 

@@ -26,7 +26,6 @@ import functools
 import logging
 import math
 import random
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 
@@ -180,7 +179,7 @@ class WorkflowController:
         metrics = metrics or Metrics()
         metrics.watch_queue(NAME, self._queue.depths)
         self._milestones = Milestones(metrics.executions, recorder, clock)
-        metrics.executions.watch(self._states, lambda: [((), self._nodes_active())])
+        self._milestones.follow(self._live, self._resting)
         for informer in (self._workflows, self._pods):
             metrics.watch_cache(informer.resource.kind, informer)
         self._workflows.subscribe_undecodable(metrics.undecodable_of(WORKFLOWS.kind))
@@ -225,16 +224,6 @@ class WorkflowController:
         live = self._live.get(key)
         return live.execution if live is not None else None
 
-    def _states(self) -> Iterable[tuple[tuple[str, ...], float]]:
-        """How many executions are in which state, for metrics."""
-        stages = Counter(live.stage for live in self._live.values())
-        for stage in Stage:
-            yield (stage.value,), stages[stage]
-        yield ("resting",), len(self._resting)
-
-    def _nodes_active(self) -> int:
-        return sum(len(live.execution.states) for live in self._live.values() if live.execution is not None)
-
     def liveness(self) -> str | None:
         """Why the process should be restarted; None while all is well."""
         return self._rounds.liveness()
@@ -272,8 +261,11 @@ class WorkflowController:
             if seen.phase is PodPhase.GONE and _awaits_end(execution, node, attempt):
                 self._look_again(live, execution, node, attempt)
                 return
-        if seen.phase is PodPhase.PENDING and seen.failure is None and seen.remains is not Remains.ENDING:
-            return  # it waits, as it should: every pod says so two or three times
+        if seen.phase is PodPhase.PENDING and seen.remains is not Remains.ENDING:
+            if seen.reason:  # no machine has room for it, or its image does not come
+                self._milestones.waits(live, execution.view(node), seen.reason)
+            if seen.failure is None:
+                return  # it waits, as it should: every pod says so two or three times
         self._tell(live, node, seen)
 
     def _look_again(self, live: Live, execution: Execution, node: int, attempt: int) -> None:

@@ -10,10 +10,12 @@ Guarantees
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 
 from propeller.clock import Clock
 from propeller.controller._events import NORMAL, WARNING, Recorder, Subject
-from propeller.controller._live import Live
+from propeller.controller._live import Live, Stage
 from propeller.controller._resource import FlyteWorkflow
 from propeller.kube import ObjectMeta
 from propeller.telemetry import ExecutionMetrics
@@ -50,6 +52,20 @@ class Milestones:
         self._recorder = recorder
         self._clock = clock
 
+    def follow(self, live: Mapping[str, Live], resting: Collection[str]) -> None:
+        """Have a scrape count the executions that are held in memory, and those that are not."""
+
+        def states() -> Iterator[tuple[tuple[str, ...], float]]:
+            stages = Counter(held.stage for held in live.values())
+            for stage in Stage:
+                yield (stage.value,), stages[stage]
+            yield ("resting",), len(resting)
+
+        def nodes_active() -> Iterator[tuple[tuple[str, ...], float]]:
+            yield (), sum(len(held.execution.states) for held in live.values() if held.execution is not None)
+
+        self._metrics.watch(states, nodes_active)
+
     def accepted(self, execution: Execution) -> None:
         """It begins; not told again of one that a restart goes on with."""
         self._metrics.accepted()
@@ -83,14 +99,15 @@ class Milestones:
                 self._metrics.launched()
             elif isinstance(fact, Refused):
                 self._metrics.refused()
-                self._waits(live, node, fact)
+                self.waits(live, node, fact.reason)
 
-    def _waits(self, live: Live, node: NodeView, refused: Refused) -> None:
+    def waits(self, live: Live, node: NodeView, reason: str) -> None:
+        """A node's pod cannot be created, or cannot start."""
         now = self._clock.monotonic()
         if now < live.told_waiting + WAIT_SECONDS:
             return
         live.told_waiting = now
-        why = f"node {node.execution.unique_id(node.number)}: {headline(refused.reason, HEADLINE)}"
+        why = f"node {node.execution.unique_id(node.number)}: {headline(reason, HEADLINE)}"
         _log.info("%s waits: %s", live.key, why)
         if self._recorder is not None:
             self._recorder.record(_subject(node.execution), WARNING, "Waiting", why)

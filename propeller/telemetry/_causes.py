@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from types import TracebackType
 
-from propeller.errors import Retryable
+from propeller.errors import PropellerError, Retryable
 
 _MAX_CAUSES = 1_000  # far more than one program has lines that raise; bounds what a strange input can make us remember
 
@@ -14,7 +14,8 @@ _MAX_CAUSES = 1_000  # far more than one program has lines that raise; bounds wh
 class Causes:
     """Logs a failure at its 1st, 10th, 100th, ... time. A cause is an exception's type and the line that raised it.
 
-    Retryable ones are warnings of one line; the others are errors, with their traceback the first time.
+    Retryable ones are warnings, the others errors. What nobody foresaw, which is no error of ours, has its traceback
+    the first time: a missing right is not mended by one.
     """
 
     def __init__(self, log: logging.Logger) -> None:
@@ -29,15 +30,15 @@ class Causes:
         self._seen[cause] += 1
         times = self._seen[cause]
         if _is_power_of_ten(times):
-            expected = isinstance(error, Retryable)
+            foreseen = isinstance(error, PropellerError)
             self._log.log(
-                logging.WARNING if expected else logging.ERROR,
+                logging.WARNING if isinstance(error, Retryable) else logging.ERROR,
                 message + ": %s: %s%s",
                 *args,
                 type(error).__name__,
                 error,
                 "" if times == 1 else f" (time {times} from this cause)",
-                exc_info=error if times == 1 and not expected else None,
+                exc_info=error if times == 1 and not foreseen else None,
             )
         return times
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 import pytest
@@ -70,6 +71,8 @@ async def test_one_that_succeeds_has_two_lines_and_one_event(caplog: pytest.LogC
     async with telling(caplog) as told:
         await told.of.create(task("a"))
         await asyncio.sleep(3)
+        assert samples(told.metrics, "propeller_executions")[("running",)] == 1
+        assert samples(told.metrics, "propeller_nodes_active") == {(): 1}
         await succeed(told.of, "w-a-0")
         await asyncio.sleep(15)
         accepted, ended = told.lines
@@ -134,6 +137,36 @@ async def test_one_that_waits_says_so_once_and_why(caplog: pytest.LogCaptureFixt
         assert samples(told.metrics, "propeller_attempts_refused_total")[()] >= link.creates > 1
         await asyncio.sleep(3600)
         assert len([line for line in told.lines if "waits" in line]) <= 7
+
+
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [
+        (
+            {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3"}]},
+            "Unschedulable: 0/3",
+        ),
+        (
+            {
+                "containerStatuses": [
+                    {"name": "w-a-0", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
+                ]
+            },
+            "ImagePullBackOff: no such image",
+        ),
+    ],
+)
+async def test_one_whose_pod_cannot_start_yet_says_so_once(
+    caplog: pytest.LogCaptureFixture, status: dict[str, Any], why: str
+) -> None:
+    async with telling(caplog) as told:
+        await told.of.create(task("a"))
+        await asyncio.sleep(3)
+        for number in range(5):
+            await told.of.report("w-a-0", phase="Pending", message=str(number), **status)
+            await asyncio.sleep(3)
+        assert told.lines == ["ns/w accepted", f"ns/w waits: node a: {why}"]
+        assert ("Warning", "Waiting", f"node a: {why}") in await told.events()
 
 
 async def test_one_that_is_deleted_is_aborted(caplog: pytest.LogCaptureFixture) -> None:

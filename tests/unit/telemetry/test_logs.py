@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from propeller.errors import Unavailable
+from propeller.errors import Denied, Unavailable
 from propeller.telemetry import Causes, LogFormat, configure_logs
 
 log = logging.getLogger("propeller.test")
@@ -134,9 +134,11 @@ def test_a_cause_is_logged_at_powers_of_ten(caplog: pytest.LogCaptureFixture) ->
 def test_an_expected_failure_is_a_warning_and_a_defect_has_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
     causes = Causes(log)
     fail(causes, Unavailable("no answer"))
+    fail(causes, Denied("get leases flyte/x: forbidden", status=403))
     fail(causes, KeyError("nodes"))
     assert [(record.levelname, bool(record.exc_info)) for record in caplog.records] == [
         ("WARNING", False),
+        ("ERROR", False),
         ("ERROR", True),
     ]
 
