@@ -9,18 +9,21 @@ Guarantees
     Lists are consistent reads: one is never older than what was seen before, whichever server answers.
     A watch that brought nothing and failed, or ended within a second, leads to a new list, as in client-go; so do
     `FRUITLESS_WATCHES` in a row that brought nothing, however they ended. A watch that answered 429 is tried again.
-    A stream on which nothing comes for `progress_deadline` seconds is given up. Servers send bookmarks every minute.
-    A server restored from an older copy is noticed: before a watch is resumed after a failure, a silence or an end
-    before its time, and when an event or bookmark is older than what was seen, the server is asked for its version (a
-    list of one object's metadata). If that is older than the version held, everything is listed anew. A server that
-    answered nobody for a while may have passed that version since; therefore a connection that failed leads to a list.
+    A stream on which nothing comes for `progress_deadline` seconds is given up, and everything listed anew. Servers
+    send bookmarks every minute.
+    A server restored from an older copy is noticed: before a watch is resumed, and when an event or bookmark is older
+    than what was seen, the server is asked for its version (a list of one object's metadata). If that is older than the
+    version held, everything is listed anew. A server that was restored while nobody looked may have passed that version
+    since; therefore a connection that failed leads to a list, and so does an answer that comes later than `unseen_most`
+    after the end of the watch, whether the server or a pause of ours took the time.
     `run` ends only by cancellation. Failures are logged once per cause, counted, and retried with jittered backoff,
     and not before the time that the server named, up to the cap. So are watches that end before their time: an event
     that came does not shorten the pauses, but the time that a watch was open counts as part of its pause.
     An object that cannot be decoded, or that `transform` raises on, goes to the sink as Undecodable.
 Caveats
-    A restore that nobody could notice as an outage, by a server that has passed the version held before the informer
-    is back (after one `backoff`), is noticed only by the objects that change afterwards.
+    A restore that takes less than `unseen_most` (one `backoff` and a second), by a server that has passed the version
+    held in that time, is noticed only by the objects that change afterwards. Kubernetes has API servers stopped for a
+    restore, and one takes longer to start.
 """
 
 from __future__ import annotations
@@ -114,7 +117,9 @@ class Reflector(Generic[T]):
         self._by_pages = True
         """Whether lists by pages come to an end."""
         self._doubt = False
-        """Whether the server may have been restored since its version was seen."""
+        """Whether the server may have been restored since its version was seen: after every watch."""
+        self._seen_at = 0.0
+        """Loop time at which the server was last known to have the history that is held."""
         self._fruitless = 0
         """Watches since the last that brought something."""
         self.failures = 0
@@ -122,6 +127,11 @@ class Reflector(Generic[T]):
         self.lists = 0
         """Begun, since the start, also those that come as a stream; as are `watches`."""
         self.watches = 0
+
+    @property
+    def unseen_most(self) -> float:
+        """Seconds for which the server may go unseen between a watch and the next without being listed anew."""
+        return self._settings.backoff + SHORT_WATCH_SECONDS
 
     async def run(self) -> None:
         while True:
@@ -202,13 +212,13 @@ class Reflector(Generic[T]):
     def _list_ended(self, version: str) -> None:
         self._version = version
         self._doubt, self._fruitless = False, 0
+        self._seen_at = asyncio.get_running_loop().time()
         self._sink.list_ended(version)
 
     async def _compare_versions(self, held: str) -> None:
         """Ask for the server's version: one older than that held is that of a server which was restored. A server that
         answers late, or not at all, may have been restored and have passed it.
         """
-        began = asyncio.get_running_loop().time()
         try:
             page = await self._client.list(self._resource.metadata_only(), self._namespace, limit=1)
         except (Stale, Throttled):
@@ -217,8 +227,10 @@ class Reflector(Generic[T]):
             self._version = None
             raise
         self._doubt = False
-        if asyncio.get_running_loop().time() - began > SHORT_WATCH_SECONDS:
+        now = asyncio.get_running_loop().time()
+        if now - self._seen_at > self.unseen_most:
             self._version = None
+        self._seen_at = now
         if went_back(held, page.resource_version):
             log.warning(
                 "%s: the server's versions went back from %s to %s, as after a restore: listing anew",
@@ -264,29 +276,31 @@ class Reflector(Generic[T]):
         except TimeoutError:
             silent = True
             log.info("%s: nothing came for %g s", self._resource.plural, self._settings.progress_deadline)
-        except (Stale, Throttled):
-            self._doubt = True
-            raise
-        except PropellerError:
-            self._ended(brought, failed=True)
+        except PropellerError as error:
+            if brought:
+                self._seen_at = loop.time()
+            if not isinstance(error, Stale | Throttled):
+                self._ended(brought, failed=True)
             raise
         finally:
             self._lasted = loop.time() - began
+            self._doubt = True
             await events.aclose()
+        self._seen_at = loop.time()
         if self._version is None:
             self._streams_lists = False  # it did not come to its end: by pages it will, or say why not
+        elif silent:
+            self._version = None  # whatever happened meanwhile, nobody saw it
         short, early = self._lasted < SHORT_WATCH_SECONDS, self._lasted < int(timeout) - 1
         self._ended(brought or lists, failed=short and not silent)
-        self._doubt |= early
         if short and not (brought or lists):
             raise Unavailable(f"the watch of {self._resource.plural} ended within a second and brought nothing")
         if short or early:
             await asyncio.sleep(self._pauses.failed(loop.time()) - self._lasted)
 
     def _ended(self, brought: bool, *, failed: bool) -> None:
-        """Draw the consequence of a watch that has ended: go on, ask for the server's version first, or list anew."""
+        """Draw the consequence of a watch that has ended: whether it can be gone on with, or all has to be listed."""
         self._fruitless = 0 if brought else self._fruitless + 1
-        self._doubt |= failed
         if not brought and (failed or self._fruitless >= FRUITLESS_WATCHES):
             self._version = None
 
@@ -316,7 +330,6 @@ class Reflector(Generic[T]):
         version = metadata_of(event.object).resource_version
         if version and self._version is not None:
             if event.type is not EventType.DELETED and went_back(self._version, version):
-                self._doubt = True
                 return False
             self._version = later(self._version, version)
         if event.type is not EventType.BOOKMARK and not self._is_wanted(event.object):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -19,11 +20,12 @@ class Etcd:
     def __init__(self, directory: Path) -> None:
         client, peer = (f"http://127.0.0.1:{port}" for port in free_ports(2))
         self.url = client
+        self._data = directory / "etcd"
         self._process = ServerProcess(
             "etcd",
             [
                 str(assets.binary("etcd")),
-                f"--data-dir={directory / 'etcd'}",
+                f"--data-dir={self._data}",
                 f"--listen-client-urls={client}",
                 f"--advertise-client-urls={client}",
                 f"--listen-peer-urls={peer}",
@@ -45,6 +47,15 @@ class Etcd:
     def revision(self) -> int:
         """The newest revision: the resourceVersion of whatever was written last."""
         return int(self._call("/v3/kv/range", {"key": _text("none")})["header"]["revision"])
+
+    def copy(self, copy: Path) -> None:
+        """Copy all that it has. It must be stopped: so are those who keep the data of a cluster they take down."""
+        shutil.copytree(self._data, copy)
+
+    def put_back(self, copy: Path) -> None:
+        """Have what it had when the copy was made, and its revisions with it. It must be stopped."""
+        shutil.rmtree(self._data)
+        shutil.copytree(copy, self._data)
 
     def compact(self) -> int:
         """Forget every revision before the newest one; returns that.

@@ -93,6 +93,24 @@ class KubeApiserver:
         """Have etcd forget every version before now; returns the oldest that is left."""
         return self.etcd.compact()
 
+    def spawn_copied(self, copy: Path) -> None:
+        """Copy the state of the cluster, which is down meanwhile; then as `spawn`."""
+        self.stop(crash=True)
+        self.etcd.stop()
+        self.etcd.copy(copy)
+        self.etcd.start()
+        self.spawn()
+
+    def spawn_restored(self, copy: Path) -> None:
+        """Put the state of the cluster back to a copy, as Kubernetes' documentation says: API servers are stopped
+        before, and started afterwards. Then as `spawn`.
+        """
+        self.stop(crash=True)
+        self.etcd.stop()
+        self.etcd.put_back(copy)
+        self.etcd.start()
+        self.spawn()
+
     def start(self) -> None:
         self.spawn()
         self.wait()

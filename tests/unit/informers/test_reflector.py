@@ -534,6 +534,82 @@ async def test_a_bookmark_older_than_what_was_seen_shows_that_the_server_was_res
         await equal(informer, filled, SOON)
 
 
+def restore_and_overtake(api: FakeApi, copy: dict[str, Raw], copied: int, held: int) -> None:
+    """Back to a copy, and on from there until the versions of before have been given out again."""
+    api.objects = dict(copy)
+    api.restore(copied)
+    while api.version <= held:
+        api.write("kept")
+
+
+@pytest.mark.parametrize(
+    "hides",
+    [
+        lambda api: None,
+        lambda api: api.faults.append(Response(status=429, body=b'{"details":{"retryAfterSeconds":9}}')),
+    ],
+    ids=["in a long pause", "while the server refuses"],
+)
+async def test_a_restore_that_nobody_saw_is_followed_though_versions_have_overtaken(
+    filled: FakeApi, caplog: pytest.LogCaptureFixture, hides: Callable[[FakeApi], None]
+) -> None:
+    """Regression: the server's version was beyond the one held, so the watch went on from there."""
+    copy, copied = dict(filled.objects), filled.version
+    async with informer_of(filled) as informer:
+        await informer.synced(SOON)
+        change_all(filled)
+        await equal(informer, filled)
+        for _ in range(5):  # each cut makes the pauses longer
+            await asyncio.sleep(1)
+            filled.write("kept")
+            await informer.reached(str(filled.version), 2 * SETTINGS.backoff_cap)
+            filled.cut()
+            await asyncio.sleep(0)
+        await asyncio.sleep(2)
+        hides(filled)
+        with caplog.at_level(logging.WARNING):
+            restore_and_overtake(filled, copy, copied, filled.version)
+            bookmarks = asyncio.create_task(every(30, filled.bookmark))  # else watches that bring nothing tell
+            await equal(informer, filled, SETTINGS.progress_deadline + SETTINGS.backoff_cap)
+            bookmarks.cancel()
+
+
+async def test_a_restore_in_a_silence_is_followed_though_versions_have_overtaken(filled: FakeApi) -> None:
+    copy, copied = dict(filled.objects), filled.version
+    async with informer_of(filled) as informer:
+        await informer.synced(SOON)
+        change_all(filled)
+        await equal(informer, filled)
+        filled.freeze()
+        restore_and_overtake(filled, copy, copied, filled.version)
+        bookmarks = asyncio.create_task(every(30, filled.bookmark))
+        await equal(informer, filled, SETTINGS.progress_deadline + SETTINGS.backoff_cap)
+        bookmarks.cancel()
+
+
+async def every(seconds: float, do: Callable[[], None]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        do()
+
+
+async def test_a_watch_that_ends_in_time_costs_a_question_and_shows_a_restore(filled: FakeApi) -> None:
+    """Regression: a restored server whose watch ended in order was followed from a version that it did not have."""
+    copy, copied = dict(filled.objects), filled.version
+    async with informer_of(filled) as informer:
+        await informer.synced(SOON)
+        change_all(filled)
+        await equal(informer, filled)
+        for _ in range(12):
+            await asyncio.sleep(50)
+            filled.bookmark()
+        filled.objects = copy
+        filled.restore(copied)
+        filled.end()
+        await equal(informer, filled, 2 * SETTINGS.backoff)
+        assert filled.probes == 1
+
+
 async def test_a_server_that_only_lags_costs_a_question_and_no_list(filled: FakeApi) -> None:
     async with informer_of(filled) as informer:
         await informer.synced(SOON)
@@ -599,8 +675,9 @@ async def test_watches_that_bring_nothing_for_long_lead_to_a_list(filled: FakeAp
         await informer.synced(SOON)
         await asyncio.sleep(1)
         for _ in range(3):  # what ends a list that comes as a stream counts as something
-            filled.freeze()
-            await asyncio.sleep(SETTINGS.progress_deadline + 1)
+            await asyncio.sleep(SETTINGS.progress_deadline - 5)
+            filled.end()
+        await asyncio.sleep(SOON)
         assert filled.lists == 2
 
 
