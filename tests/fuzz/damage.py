@@ -9,6 +9,8 @@ import msgspec
 
 Path = tuple[str | int, ...]
 
+RENAMED = "renamed from "
+
 
 class Damage(msgspec.Struct, frozen=True):
     """`path` from the document's root, the value that stands there now (shortened), and what was done."""
@@ -68,7 +70,7 @@ def damage(random: Random, document: Any, beginning: Path = ()) -> Damage:
         case 1 if isinstance(holder, dict):
             other = random.choice(["", "x", "n0", "start-node", "../x", "A", "a" * 300, "\u202e"])
             holder[other] = holder.pop(key)
-            return Damage((*path, other), repr(other)[:40], f"renamed from {str(key)[:40]}")
+            return Damage((*path, other), repr(other)[:40], f"{RENAMED}{str(key)[:40]}")
         case 2:
             depth = random.choice(_DEPTHS)
             holder[key] = _nested(depth)

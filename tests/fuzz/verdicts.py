@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from tests.fuzz.damage import Damage
+from tests.fuzz.damage import RENAMED, Damage
 
 _ENDED = {3: "SUCCEEDED", 5: "FAILED", 6: "ABORTED"}
 _WORDS_OF_PYTHON = re.compile(
@@ -80,8 +80,10 @@ def is_clear(text: str, damages: list[Damage]) -> bool:
 
 def _names(text: str, damage: Damage) -> bool:
     parts = [part for part in damage.path if isinstance(part, str)]
+    if damage.how.startswith(RENAMED):
+        parts.append(damage.how.removeprefix(RENAMED))
     members = [part.lower() for part in parts]
-    members += [re.sub(r"(?<!^)(?=[A-Z])", "_", part).lower() for part in parts]
+    members += [re.sub(r"(?<!^)(?=[A-Z])", joint, part).lower() for part in parts for joint in "_-"]
     quoted = [f"'{part.lower()}'" for part in parts]
     of_input = "inputs" in damage.path and re.search(r"input '[^']+'", text)  # an item's has the item's name
     return bool(of_input) or any(member in text for member in (*members, *quoted) if len(member) > 1)

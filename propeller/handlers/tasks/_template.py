@@ -66,11 +66,14 @@ def render(texts: Iterable[Text], values: Mapping[str, str], inputs: ByName, fie
     """
     found = []
     for number, text in enumerate(texts):
-        filled = (
-            text
-            if isinstance(text, str)
-            else "".join([piece if isinstance(piece, str) else _value(piece, values, inputs) for piece in text])
-        )
+        try:
+            filled = (
+                text
+                if isinstance(text, str)
+                else "".join([piece if isinstance(piece, str) else _value(piece, values, inputs) for piece in text])
+            )
+        except Invalid as error:
+            raise Invalid(f"{field}[{number}]: {error}") from None
         if len(filled) > LONGEST_ARGUMENT // 4 or "\0" in filled:
             check_argument(f"{field}[{number}]{_origin(text)}", filled)
         found.append(filled)

@@ -48,7 +48,9 @@ def test_names_of_inputs_keep_their_case() -> None:
 
 
 def test_an_unknown_input_is_invalid_and_the_message_has_the_known_ones() -> None:
-    with pytest.raises(Invalid, match=r"template '\{\{\.inputs\.y\}\}' names input 'y'; the inputs are \['x'\]"):
+    with pytest.raises(
+        Invalid, match=r"args\[0\]: template '\{\{\.inputs\.y\}\}' names input 'y'; the inputs are \['x'\]"
+    ):
         rendered("{{.inputs.y}}", x=1)
 
 
