@@ -13,6 +13,7 @@ import msgspec
 
 from propeller.cli._collector import settle
 from propeller.cli._connecting import cluster_options, connected, require_workflows
+from propeller.cli._descriptors import raise_descriptors
 from propeller.cli._loop import run
 from propeller.cli._probes import Probes
 from propeller.cli._settings import load_settings
@@ -70,6 +71,7 @@ def command(
     propeller controller --metadata-prefix s3://bucket/meta
     """
     configure_logs(log_level, LogFormat(log_format))
+    raise_descriptors()
     settle()
     settings = load_settings(config, **({"metadata_prefix": metadata_prefix} if metadata_prefix else {}))
     if lease:

@@ -22,6 +22,7 @@ from propeller.controller import WORKFLOWS, FlyteWorkflow, Loader
 from propeller.errors import NotFound, PropellerError
 from propeller.informers import Informer
 from propeller.kube import Client
+from propeller.status import wait_of
 from propeller.storage import Storage
 from propeller.workflow import Execution, NodePhase, WorkflowPhase
 
@@ -156,4 +157,5 @@ def _node(execution: Execution, node: int) -> dict[str, Any]:
         "startedAt": round(execution.started[node], 3) or None,
         "endedAt": round(execution.ended[node], 3) or None,
         "error": error_json(execution, failure) if failure is not None else None,
+        "waits": wait_of(execution, node),
     }

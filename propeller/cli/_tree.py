@@ -11,8 +11,12 @@ from rich.text import Text
 from rich.tree import Tree
 
 from propeller.cli._traces import summary
+from propeller.status import wait_of
 from propeller.text import one_line
 from propeller.workflow import ENDED, Execution, Frame, NodeKind, NodePhase, Running, Waiting, WorkflowPhase
+
+REASON_SHOWN = 80
+"""Characters of why a node waits: its line has more to say."""
 
 ITEMS_SHOWN = 6
 """Items of a map task that get a line of their own; the others are counted."""
@@ -112,8 +116,10 @@ def _label(execution: Execution, frame: Frame, number: int, now: float) -> Text:
         text.append(f"  {_elapsed(end - execution.started[node])}", style="dim")
     if execution.attempts[node]:
         text.append(f"  attempt {execution.attempts[node] + 1}", style="yellow")
-    if isinstance(state, Waiting):
-        text.append(f"  {_first_line(state.reason)[:80]}" if state.reason else "", style="yellow")
+    if (wait := wait_of(execution, node, REASON_SHOWN)) is not None:
+        text.append("  waits: {reason}, since {since}, tried {tries} times".format_map(wait), style="yellow")
+    elif isinstance(state, Waiting):
+        text.append(f"  {_first_line(state.reason)[:REASON_SHOWN]}" if state.reason else "", style="yellow")
     failure, whole = execution.failures.get(node), execution.failure
     if failure is not None and (whole is None or failure.message != whole.message):  # said once, at the end
         text.append(f"  {one_line(summary(failure.message))[:100]}", style="red")

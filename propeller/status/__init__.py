@@ -10,6 +10,7 @@ from propeller.status._head import (
     head,
     offloaded_to,
     size_of,
+    wait_of,
 )
 from propeller.status._newest import is_own_snapshot, supersede
 from propeller.status._snapshot import INLINE_NODES, LoadGraph, Snapshot, decode, encode, rebuild, take, without_times
@@ -35,5 +36,6 @@ __all__ = [
     "supersede",
     "take",
     "take_over",
+    "wait_of",
     "without_times",
 ]

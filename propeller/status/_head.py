@@ -161,15 +161,21 @@ async def _read(digest: str, storage: Storage, directory: str) -> Snapshot:
 def _waits(execution: Execution, characters: int) -> list[dict[str, Any]] | None:
     """Nodes whose pods were refused, with the reason: `CURRENT_NODES` of them at most. None if there are none."""
     waits = []
-    for node, state in execution.states.items():
-        if isinstance(state, Waiting | Launching) and (refusals := state.refusals).reason:
-            since = rfc3339(refusals.since)
-            reason = bounded(one_line(redact(refusals.reason)), characters)
-            unique_id = one_line(execution.unique_id(node))
-            waits.append({"node": unique_id, "reason": reason, "since": since, "tries": refusals.tries})
+    for node in execution.states:
+        if (wait := wait_of(execution, node, characters)) is not None:
+            waits.append({"node": one_line(execution.unique_id(node)), **wait})
             if len(waits) == CURRENT_NODES:
                 break
     return waits or None
+
+
+def wait_of(execution: Execution, node: int, characters: int = SHORT_MESSAGE_CHARACTERS) -> dict[str, Any] | None:
+    """What a node waits for whose pod was refused: `reason`, `since` (RFC 3339) and `tries`. None for any other."""
+    state = execution.states.get(node)
+    if not isinstance(state, Waiting | Launching) or not (refusals := state.refusals).reason:
+        return None
+    reason = bounded(one_line(redact(refusals.reason)), characters)
+    return {"reason": reason, "since": rfc3339(refusals.since), "tries": refusals.tries}
 
 
 def _counts(execution: Execution) -> dict[str, int | None]:

@@ -22,6 +22,7 @@ from flyteidl.core import literals_pb2, tasks_pb2
 
 from propeller.decoding import UNDECODABLE, read
 from propeller.errors import Invalid
+from propeller.text import bounded
 from propeller.workflow._limits import check_names, check_node
 from propeller.workflow._messages import parse_message
 from propeller.workflow._order import branches_of_cases, check_order
@@ -46,6 +47,12 @@ _CLOSURE = msgspec.json.Decoder(ClosureSpec)
 _BINDINGS = msgspec.json.Decoder(list[msgspec.Raw])
 
 _NO_DIRECTORY = re.compile(r"[/\x00]")
+
+MAX_ID_BYTES = 255
+"""Of a node's id: what file systems take for the name of a directory, and FlyteAdmin's database for a node's id."""
+
+_SHOWN = 100
+"""Characters of an id that messages show."""
 
 _NOT_FOR_NODES = frozenset({"", ".", "..", "inputs.pb", "outputs.pb", "error.pb", "futures.pb"})
 """What has another meaning as a directory's name, or is the name of a blob beside it."""
@@ -84,10 +91,17 @@ class Graph:
         self._bindings: dict[int, tuple[literals_pb2.Binding, ...]] = {}
         nodes = [node for node in spec.nodes.values() if node.kind is not NodeKind.START]
         self.nodes: Sequence[NodeSpec] = tuple(_compact(nodes))
-        numbers = self._numbers = _numbered(self.nodes, where)
         for key, node in spec.nodes.items():
             if node.id != key:
-                raise Invalid(f"{where}.nodes.{key}.id is {node.id!r}: it must be the key")
+                raise Invalid(
+                    f"{where}.nodes.{bounded(key, _SHOWN)}.id is {bounded(node.id, _SHOWN)!r}: it must be the key"
+                )
+            _check_id(node.id, f"{where}.nodes")
+        if spec.on_failure is not None:
+            _check_id(spec.on_failure.id, f"{where}.onFailure.id")
+            if spec.on_failure.id in spec.nodes:
+                raise Invalid(f"{where}.onFailure.id is {spec.on_failure.id!r}, as that of a node in {where}.nodes")
+        numbers = self._numbers = {node.id: number for number, node in enumerate(self.nodes)}
         self.end: int | None = numbers.get(END_NODE)
         self.case_of: dict[int, int] = branches_of_cases(self.nodes, numbers, where)
         self.cases: dict[int, list[int]] = {}
@@ -291,17 +305,14 @@ def _policy(policy: FailurePolicy | int, where: str) -> FailurePolicy:
     return policies[policy]
 
 
-def _numbered(nodes: Sequence[NodeSpec], where: str) -> dict[str, int]:
-    """Nodes by id. Raises Invalid for two of one id, and for an id that cannot be a directory's name: a node's inputs
-    and outputs are stored under it.
-    """
-    numbers: dict[str, int] = {}
-    for number, node in enumerate(nodes):
-        if _NO_DIRECTORY.search(node.id) or node.id in _NOT_FOR_NODES:
-            raise Invalid(
-                f"{where}.nodes: {node.id!r} cannot be a node's id: it is the name of a directory, so it may not be "
-                f"{', '.join(sorted(map(repr, _NOT_FOR_NODES)))} and has no '/' and no NUL"
-            )
-        if numbers.setdefault(node.id, number) != number:
-            raise Invalid(f"{where}.nodes: two nodes have the id {node.id!r}")
-    return numbers
+def _check_id(node_id: str, where: str) -> None:
+    """Raises Invalid for an id that cannot be a directory's name: a node's inputs and outputs are stored under it."""
+    if _NO_DIRECTORY.search(node_id) or node_id in _NOT_FOR_NODES:
+        raise Invalid(
+            f"{where}: {bounded(node_id, _SHOWN)!r} cannot be a node's id: it is the name of a directory, so it may "
+            f"not be {', '.join(sorted(map(repr, _NOT_FOR_NODES)))} and has no '/' and no NUL"
+        )
+    if (size := len(node_id.encode())) > MAX_ID_BYTES:
+        raise Invalid(
+            f"{where}: {bounded(node_id, _SHOWN)!r} cannot be a node's id: it has {size} bytes, over {MAX_ID_BYTES}"
+        )

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
+from itertools import islice
 
 from rich.console import Console, RenderableType
 
 from propeller.cli._progress import Lines
+from propeller.cli._status import as_data
 from propeller.cli._tree import tree
 from propeller.clock import SYSTEM_CLOCK
-from propeller.workflow import Effect, Execution, Fact, Failure, InputsWritten, Launch, PodPhase, PodSeen, WriteInputs
+from propeller.status import SHORT_MESSAGE_CHARACTERS
+from propeller.workflow import (
+    Effect,
+    Execution,
+    Fact,
+    Failure,
+    InputsWritten,
+    Launch,
+    PodPhase,
+    PodSeen,
+    Refusals,
+    Refused,
+    WriteInputs,
+)
 from tests.unit.workflow.drive import Driver, execution, graph, plan, task
 
 
@@ -66,3 +81,22 @@ def test_where_nothing_can_be_redrawn_each_change_is_a_line() -> None:
     written = console.file
     assert isinstance(written, io.StringIO)
     assert len(written.getvalue().splitlines()) == 2
+
+
+def test_a_node_whose_pod_is_refused_shows_what_it_waits_for_since_when_and_how_often() -> None:
+    """Regression: only the first words of the reason, and nothing at all while the create was tried again."""
+    why = "pods is forbidden: exceeded what the \x1b]0;policy\x07 allows " + "at length " * 100
+    refusals = iter([Refused(0, why, 600.0, Refusals(3, 1000.0, 1000.0, why))])
+
+    def refuse_once(of: Execution, effect: Effect) -> Iterable[Fact] | None:
+        return tuple(islice(refusals, 1)) if isinstance(effect, Launch) else None
+
+    waiting = Driver(execution(plan(graph(task("a"), task("b"), edges=[("a", "b")]))), refuse_once).run()
+    shown = text(tree(waiting, 1005.0))
+    assert "waits: pods is forbidden" in shown
+    assert "since 1970-01-01T00:16:40Z, tried 3 times" in " ".join(shown.replace("│", " ").split())
+    assert "\x1b" not in shown
+    a, b = as_data(waiting)["nodes"]
+    assert (a["waits"]["since"], a["waits"]["tries"]) == ("1970-01-01T00:16:40Z", 3)
+    assert len(a["waits"]["reason"]) <= SHORT_MESSAGE_CHARACTERS
+    assert b["waits"] is None

@@ -125,12 +125,41 @@ async def test_a_node_whose_id_would_climb_or_hide_a_blob_is_refused_and_nothing
     assert "cannot be a node's id" in status["error"]["message"]
 
 
+@pytest.mark.parametrize("node", ["../../other", "a/b", "..", "outputs.pb", "n0", "n" * 256, "ü" * 128])
+async def test_a_failure_nodes_id_is_refused_as_that_of_any_other(node: str) -> None:
+    """Regression: it was not looked at, and its inputs were written wherever it led."""
+    async with bench() as of, of.controller():
+        await create(of, graph(task("n0"), onFailure=task(node)))
+        status = await ended(of)
+        assert not await of.pods()
+    assert "spec.onFailure.id" in status["error"]["message"]
+    assert node[:90] in status["error"]["message"]
+
+
+@pytest.mark.parametrize(("node", "size"), [("n" * 256, 256), ("ü" * 128, 256), ("n" * 100_000, 100_000)])
+async def test_a_node_whose_id_is_too_long_for_a_directory_is_refused_by_its_field(node: str, size: int) -> None:
+    async with bench() as of, of.controller():
+        await create(of, graph(task(node)))
+        status = await ended(of)
+    assert f"spec.nodes: '{node[:90]}" in status["error"]["message"]
+    assert f"it has {size} bytes, over 255" in status["error"]["message"]
+    assert len(status["error"]["message"]) < 400
+
+
+async def test_a_node_whose_id_is_as_long_as_can_be_runs() -> None:
+    async with bench() as of, of.controller():
+        await create(of, graph(task("n" * 255)))
+        async with asyncio.timeout(60):
+            while not await of.pods():
+                await asyncio.sleep(0.5)
+
+
 async def test_two_nodes_of_one_id_are_refused() -> None:
     root = graph(task("n0"), task("n1"))
     root["nodes"]["n1"]["id"] = "n0"
     async with bench() as of, of.controller():
         await create(of, root)
-        assert "two nodes have the id 'n0'" in (await ended(of))["error"]["message"]
+        assert "spec.nodes.n1.id is 'n0': it must be the key" in (await ended(of))["error"]["message"]
 
 
 def test_a_name_too_long_for_a_path_is_refused_by_its_field() -> None:
