@@ -7,20 +7,25 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import json
 import logging
+import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
 from propeller import config
 from propeller.cli.__main__ import main
+from propeller.controller import WorkflowController
+from propeller.embedded.server import Forward
 from propeller.errors import PropellerError
-from propeller.kube import PODS, connect, load_connection
+from propeller.kube import PODS, Client, Request, Response, connect, load_connection
 from propeller.storage import Storage
-from propeller.telemetry import LogFormat, configure_logs
+from propeller.telemetry import LogFormat, Metrics, configure_logs
 from tests.integration.secrets.planted import (
     ACCESS_KEY,
     PEM,
@@ -34,7 +39,10 @@ from tests.integration.secrets.planted import (
     kubeconfig,
     plugin,
 )
+from tests.servers._certificates import Authority
+from tests.unit.controller.bench import bench
 from tests.unit.kube.raw_server import Peer, http, raw_server
+from tests.unit.workflow.drive import task
 
 FORMATS = tuple(str(format_) for format_ in LogFormat)
 
@@ -316,4 +324,106 @@ async def test_what_asyncio_says_of_a_lost_task_is_masked(logs: io.StringIO) -> 
         {"message": "Task exception was never retrieved", "exception": task.exception(), "task": task}
     )
     assert "never retrieved" in logs.getvalue()
+    assert_nothing_came_out(logs.getvalue())
+
+
+async def test_a_server_whose_certificate_is_not_trusted_is_shown_without_user_and_path(
+    tmp_path: Path, logs: io.StringIO
+) -> None:
+    pair = Authority(tmp_path).server()
+    trusted_by_nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trusted_by_nobody.load_cert_chain(pair.certificate, pair.key)
+    listening = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0, ssl=trusted_by_nobody)
+    async with listening:
+        port = listening.sockets[0].getsockname()[1]
+        path = kubeconfig(tmp_path, f"https://me:{SECRET}@127.0.0.1:{port}/token/{SECRET}")
+        with pytest.raises(PropellerError, match="certificate") as raised:
+            await reach(path, deadline=0.5)
+    assert_nothing_came_out(all_text_of(raised.value) + logs.getvalue())
+
+
+@pytest.mark.parametrize("script", [f"echo '{SECRET}'; echo 'token: {SECRET}' >&2; sleep 1000", "sleep 1000"])
+async def test_a_plugin_that_hangs_is_given_up_and_nothing_of_what_it_said_is_shown(
+    tmp_path: Path, logs: io.StringIO, script: str
+) -> None:
+    path = kubeconfig(tmp_path, "http://127.0.0.1:1", user=plugin(tmp_path, script))
+    async with connect(load_connection(path), config.Client(deadline=1.0)) as client:
+        for _ in range(2):  # once it is given up, and once it is not run again yet
+            with pytest.raises(PropellerError) as raised:
+                await client.get(PODS, "p", "ns")
+            assert_nothing_came_out(all_text_of(raised.value))
+    assert_nothing_came_out(logs.getvalue())
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_commands_with_a_proxy_in_the_environment_do_not_show_its_password(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, format_: str
+) -> None:
+    with echoing_server(407, kubernetes=False) as url:
+        for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, url.replace("://", f"://me:{SECRET}@"))
+        path = kubeconfig(tmp_path, f"https://127.0.0.1:{closed_port()}")
+        config_path = tmp_path / "settings.yaml"
+        config_path.write_text("client: {deadline: 0.3}")
+        for arguments in (controller(path, format_), ["status", "e", "--kubeconfig", path]):
+            assert_nothing_came_out(said_by(capfd, monkeypatch, *arguments, "--config", str(config_path), code=3))
+
+
+FLOW = f"""
+import flytekit
+
+@flytekit.task
+def t() -> int:
+    return 1
+
+@flytekit.workflow
+def wf() -> int:
+    raise ValueError("POST {SIGNED}: Authorization: Bearer {TOKEN}, https://me:{SECRET}@host")
+"""
+
+
+@pytest.mark.parametrize("command", ["run", "compile"])
+def test_a_flow_whose_import_fails_with_secrets_in_the_reason_shows_none(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    pytest.importorskip("flytekit")
+    flow = tmp_path / "flow.py"
+    flow.write_text(FLOW)
+    assert_nothing_came_out(said_by(capfd, monkeypatch, command, str(flow), "wf"))
+
+
+class _DenyAndSay:
+    """Denies pods, and cuts watches, with all that it knows in the reason."""
+
+    def __init__(self, said: str) -> None:
+        self._said = said
+
+    async def exchange(self, request: Request, forward: Forward) -> Response:
+        if request.method == "POST" and request.path.endswith("/pods"):
+            body = {"kind": "Status", "code": 403, "reason": "Forbidden", "message": f"pods is forbidden: {self._said}"}
+            return Response(status=403, body=json.dumps(body).encode())
+        return await forward(request)
+
+    async def stream(self, request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        status = {"kind": "Status", "code": 500, "reason": "InternalError", "message": self._said}
+        yield await anext(chunks)
+        yield json.dumps({"type": "ERROR", "object": status}).encode() + b"\n"
+
+
+async def test_statuses_metrics_and_what_a_watch_ends_with_hold_no_secret(logs: io.StringIO) -> None:
+    said = f"refused: Bearer {TOKEN}, token={SECRET}, see {SIGNED}, https://me:{SECRET}@host\n{PEM}"
+    metrics = Metrics()
+    async with bench(max_lag=0.0) as of:
+        client = Client(of.server.transport(interceptor=_DenyAndSay(said)), clock=of.clock)
+        running = WorkflowController(client, of.storage, of.settings, clock=of.clock, metrics=metrics).running()
+        async with running, asyncio.timeout(60):
+            await of.create(task("a"))
+            while not (status := await of.status()).get("waits"):
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(0.5)
+    assert "forbidden" in status["waits"][0]["reason"]
+    snapshot = zstandard.ZstdDecompressor().decompressobj().decompress(base64.b64decode(status["nodes"]))
+    assert_nothing_came_out(json.dumps(status) + snapshot.decode(errors="replace"))
+    assert_nothing_came_out(metrics.text().decode())
+    assert "following failed" in logs.getvalue()
     assert_nothing_came_out(logs.getvalue())
