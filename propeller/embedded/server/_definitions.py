@@ -20,7 +20,7 @@ from propeller.embedded.server._storage import Change, Collection, Object, Recor
 from propeller.embedded.server._strategies import CLEANUP_FINALIZER, CustomStrategy
 
 _BATCH = 100
-_STATUS = {"status": ("get", "patch", "update")}
+_SUBRESOURCE_VERBS = ("get", "patch", "update")
 
 
 class Definitions:
@@ -151,9 +151,13 @@ class Definitions:
             }
         )
         for version in spec["versions"]:
-            has_status = "status" in (version.get("subresources") or {})
+            subresources = version.get("subresources") or {}
+            scale = subresources.get("scale") or {}
+            replicas = [scale[name] for name in ("specReplicasPath", "statusReplicasPath") if name in scale]
             schema = of_custom_resource(version["schema"]["openAPIV3Schema"])
-            strategy = CustomStrategy(schema, has_status=has_status, selectable=selectable)
+            strategy = CustomStrategy(
+                schema, has_status="status" in subresources, selectable=selectable, replicas=replicas
+            )
             kind = self._new_kind(name, spec, version, strategy, schema)
             if version.get("storage"):
                 kind.collection.select_by(strategy.fields_of)
@@ -163,7 +167,7 @@ class Definitions:
     def _new_kind(
         self, name: str, spec: dict[str, Any], version: dict[str, Any], strategy: CustomStrategy, schema: Schema
     ) -> Kind:
-        names = spec["names"]
+        names, subresources = spec["names"], version.get("subresources") or {}
         if name not in self._collections:
             self._collections[name] = self._storage.collection(name, strategy.fields_of)
         return Kind(
@@ -176,7 +180,8 @@ class Definitions:
             namespaced=spec["scope"] == "Namespaced",
             short_names=tuple(names.get("shortNames") or ()),
             categories=tuple(names.get("categories") or ()),
-            subresources=_STATUS if strategy.has_status else {},
+            subresources={name: _SUBRESOURCE_VERBS for name in ("status", "scale") if name in subresources},
+            scale=subresources.get("scale"),
             strategy=strategy,
             schema=schema,
             collection=self._collections[name],

@@ -35,6 +35,7 @@ from propeller.embedded.server._patching import patch
 from propeller.embedded.server._pod_requests import LogSource, bind, evict, read_log
 from propeller.embedded.server._requests import Call, Target, find_target, form_of, header, is_true, manager_of
 from propeller.embedded.server._reviews import REVIEWS, reviewed
+from propeller.embedded.server._scale import get_scale, write_scale
 from propeller.embedded.server._storage import Storage
 from propeller.embedded.server._watch import Watch, open_watch
 from propeller.embedded.server._writes import Writes
@@ -145,6 +146,8 @@ class Handler:
                 return bind(call, self._storage, self._now())
             case "eviction":
                 return evict(call, self._storage, self._deletes, self._now())
+            case "scale":
+                return get_scale(call, self._now()) if verb == "get" else write_scale(self._writes, call, self._now())
             case "log":
                 return _guarded(read_log(call, self.logs))
             case _:

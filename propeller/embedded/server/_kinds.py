@@ -58,6 +58,7 @@ class Kind:
         subresources: Subresources | None = None,
         verbs: tuple[str, ...] = ALL_VERBS,
         columns: tuple[Mapping[str, Any], ...] = (),
+        scale: Mapping[str, str] | None = None,
         custom: bool = False,
     ) -> None:
         self.group = group
@@ -76,6 +77,8 @@ class Kind:
         self.collection = collection
         self.columns = columns
         """A definition's additionalPrinterColumns."""
+        self.scale = scale
+        """A definition's subresources.scale: the paths of replicas and selector."""
         self.custom = custom
         self.api_version = f"{group}/{version}" if group else version
         self.head = b'{"kind":%s,"apiVersion":%s,' % (orjson.dumps(kind), orjson.dumps(self.api_version))

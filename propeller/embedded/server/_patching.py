@@ -52,7 +52,7 @@ class Patch(enum.StrEnum):
 def patch(writes: Writes, call: Call, now: float) -> Response:
     """PATCH an object or its status. Raises Failure."""
     kind = call.target.kind
-    how = _how(call, kind)
+    how = how_to_patch(call, kind)
     call = checked("PatchOptions", call)
     _check_options(call, how)
     document = read_patch(call.request)
@@ -62,11 +62,11 @@ def patch(writes: Writes, call: Call, now: float) -> Response:
     if record is None:
         raise not_found(kind.group, kind.plural, call.target.name)
     old = _current(call, record, document, how)
-    patched = _patched({"kind": kind.kind, "apiVersion": kind.api_version, **old}, document, how, kind)
+    new = patched({"kind": kind.kind, "apiVersion": kind.api_version, **old}, document, how, kind)
     if call.target.subresource == "status":
-        patched = {name: patched[name] for name in _OF_STATUS if name in patched}
-    shown = go_text(document) if how is Patch.STRATEGIC else orjson.dumps(patched).decode()
-    obj, warnings = _accepted(call, patched, lambda why: _blamed(shown, why))
+        new = {name: new[name] for name in _OF_STATUS if name in new}
+    shown = go_text(document) if how is Patch.STRATEGIC else orjson.dumps(new).decode()
+    obj, warnings = _accepted(call, new, lambda why: blamed(shown, why))
     check_name(call.target, obj)
     stored = writes.update(call, record, obj, Writer(call, writes.time()), old=old)
     return object_response(call, stored, now, 200, warning_headers(warnings))
@@ -83,7 +83,8 @@ def _current(call: Call, record: Record, document: Any, how: Patch) -> Object:
     return record.parsed()
 
 
-def _how(call: Call, kind: Kind) -> Patch:
+def how_to_patch(call: Call, kind: Kind) -> Patch:
+    """Which kind of patch the content type says. Raises Failure for one that the kind does not take."""
     allowed = [one for one in Patch if not (kind.custom and one is Patch.STRATEGIC)]
     given = media_type(call.request)
     if given in ("application/apply-patch+cbor", "application/apply-patch+json"):
@@ -111,7 +112,8 @@ def _record(call: Call) -> Record | None:
     return target.kind.collection.records.get(key)
 
 
-def _patched(current: Object, document: Any, how: Patch, kind: Kind) -> Object:
+def patched(current: Object, document: Any, how: Patch, kind: Kind) -> Object:
+    """What a patch makes of an object. Raises Failure for one that does not apply."""
     if not isinstance(document, list if how is Patch.JSON else dict):
         what = "[]handlers.jsonPatchOp" if how is Patch.JSON else "map[string]interface {}"
         raise bad_request(
@@ -124,17 +126,17 @@ def _patched(current: Object, document: Any, how: Patch, kind: Kind) -> Object:
                 if len(document) > MAX_OPERATIONS:
                     why = f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(document)}"
                     raise Failure(413, "RequestEntityTooLarge", why)
-                patched = json_patch(current, document)
+                new = json_patch(current, document)
             case Patch.MERGE:
-                patched = merge_patch(current, document)
+                new = merge_patch(current, document)
             case _:
                 assert isinstance(document, dict)
-                patched = strategic_merge(current, document, kind.schema)
+                new = strategic_merge(current, document, kind.schema)
     except DoesNotApply as error:
         raise _inapplicable(error, how) from error
-    if not isinstance(patched, dict):
-        raise _blamed(orjson.dumps(patched).decode(), f"json: cannot unmarshal {json_type(patched)} into an object")
-    return patched
+    if not isinstance(new, dict):
+        raise blamed(orjson.dumps(new).decode(), f"json: cannot unmarshal {json_type(new)} into an object")
+    return new
 
 
 def _inapplicable(error: DoesNotApply, how: Patch) -> Failure:
@@ -159,7 +161,8 @@ def _accepted(call: Call, patched: Object, blame: Callable[[str], Failure]) -> t
     return obj, [] if strictness == "Ignore" else warnings
 
 
-def _blamed(patch: str, why: str) -> Failure:
+def blamed(patch: str, why: str) -> Failure:
+    """A patch that makes what is no object of its kind."""
     return invalid("", "", "", [invalid_value("patch", patch, why)])
 
 

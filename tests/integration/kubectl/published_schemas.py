@@ -17,6 +17,7 @@ from propeller.embedded.server._schema import SCHEMAS_FILE
 
 ROOTS: Mapping[str, tuple[str, ...]] = {
     "api/v1": (
+        "io.k8s.api.autoscaling.v1.Scale",
         "io.k8s.api.core.v1.Binding",
         "io.k8s.api.core.v1.ConfigMap",
         "io.k8s.api.core.v1.Event",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from propeller.embedded.server._answers import Cause
+from propeller.embedded.server._answers import Cause, invalid_value
 from propeller.embedded.server._jsonpath import first
 from propeller.embedded.server._schema import Schema
 from propeller.embedded.server._storage import Object
@@ -14,20 +14,24 @@ from propeller.embedded.server._strategies._base import Strategy, restore
 from propeller.embedded.server._structural import fill_defaults, prune, validate
 from propeller.embedded.server._typecheck import check_metadata
 
+_MAX_REPLICAS = 2**31 - 1
 _TYPE_FIELDS = ("apiVersion", "kind", "metadata")
 """The fields that the schema of every custom resource has."""
 
 
 class CustomStrategy(Strategy):
-    """One version of one definition. `selectable` are the paths of its selectableFields."""
+    """One version of one definition. `selectable` are the paths of its selectableFields, `replicas` its scale's."""
 
     unconditional_update = False
 
-    def __init__(self, schema: Schema, *, has_status: bool, selectable: Sequence[str] = ()) -> None:
+    def __init__(
+        self, schema: Schema, *, has_status: bool, selectable: Sequence[str] = (), replicas: Sequence[str] = ()
+    ) -> None:
         super().__init__()
         self._schema = schema
         self.has_status = has_status
         self.selectable = tuple(selectable)
+        self._replicas = tuple(replicas)
         self._is_open = schema.preserves_unknown and len(schema.fields) == len(_TYPE_FIELDS)
 
     def accept(self, obj: Object) -> tuple[Object, tuple[str, ...]]:
@@ -63,13 +67,24 @@ class CustomStrategy(Strategy):
             restore(obj["metadata"], {}, "managedFields")
 
     def validate(self, obj: Object) -> list[Cause]:
-        return list(validate(obj, self._schema))
+        found = list(validate(obj, self._schema))
+        if self._replicas and not found:
+            found += self._validate_replicas(obj)
+        return found
+
+    def _validate_replicas(self, obj: Object) -> Iterator[Cause]:
+        for path in self._replicas:
+            count = first(obj, path)
+            if isinstance(count, int) and not isinstance(count, bool) and count < 0:
+                yield invalid_value(path, count, "should be a non-negative integer")
+            elif isinstance(count, int) and count > _MAX_REPLICAS:
+                yield invalid_value(path, count, f"should be less than or equal to {_MAX_REPLICAS}")
 
     def validate_status(self, obj: Object, old: Object) -> list[Cause]:
         return list(validate(obj["status"], self._schema.child("status"), "status")) if "status" in obj else []
 
     def is_sparse(self, subresource: str) -> bool:
-        return not self.selectable and (self._is_open or subresource == "status")
+        return not self.selectable and not self._replicas and (self._is_open or subresource == "status")
 
     def fields_of(self, obj: Object) -> tuple[str, ...]:
         return tuple(_text(first(obj, path)) for path in self.selectable) if self.selectable else ()

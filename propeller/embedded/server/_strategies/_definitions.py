@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from propeller.embedded.server._answers import Cause, forbidden_field, invalid_value, required, unsupported_value
@@ -77,7 +77,7 @@ def _validate(name: str, spec: dict[str, Any]) -> Iterator[Cause]:
     if sum(bool(version.get("storage")) for version in versions) != 1:
         yield invalid_value("spec.versions", versions, "must have exactly one version marked as storage version")
     for index, version in enumerate(versions):
-        yield from _validate_version(version, f"spec.versions[{index}]")
+        yield from _validate_version(version, f"spec.versions[{index}]", "spec" if len(versions) == 1 else "")
     for field in ("plural", "singular", "kind", "listKind"):
         value = names.get(field, "")
         if not value:
@@ -89,7 +89,8 @@ def _validate(name: str, spec: dict[str, Any]) -> Iterator[Cause]:
         yield unsupported_value("spec.conversion.strategy", strategy, ("None",))
 
 
-def _validate_version(version: dict[str, Any], path: str) -> Iterator[Cause]:
+def _validate_version(version: dict[str, Any], path: str, shared: str) -> Iterator[Cause]:
+    """`shared` is where the server has what all versions have alike, if this is the only one."""
     name = version.get("name", "")
     if not _VERSION.fullmatch(name):
         yield invalid_value(f"{path}.name", name, label(name) or "must be a DNS label")
@@ -102,6 +103,9 @@ def _validate_version(version: dict[str, Any], path: str) -> Iterator[Cause]:
         yield required(f"{where}.type", "must not be empty at the root")
     yield from _validate_constraints(schema, where)
     yield from _validate_structure(schema, where)
+    scale = (version.get("subresources") or {}).get("scale")
+    if scale is not None:
+        yield from _validate_scale(scale, f"{shared or path}.subresources.scale")
     for index, column in enumerate(version.get("additionalPrinterColumns") or ()):
         at = f"{path}.additionalPrinterColumns[{index}]"
         if column.get("type") not in _COLUMN_TYPES:
@@ -109,6 +113,22 @@ def _validate_version(version: dict[str, Any], path: str) -> Iterator[Cause]:
         yield from _validate_path(column.get("jsonPath", ""), f"{at}.jsonPath")
     for index, field in enumerate(version.get("selectableFields") or ()):
         yield from _validate_path(field.get("jsonPath", ""), f"{path}.selectableFields[{index}].jsonPath")
+
+
+def _validate_scale(scale: Mapping[str, Any], field: str) -> Iterator[Cause]:
+    """What is wrong with a definition's `subresources.scale`."""
+    for name, roots, optional in (
+        ("specReplicasPath", (".spec",), False),
+        ("statusReplicasPath", (".status",), False),
+        ("labelSelectorPath", (".spec", ".status"), True),
+    ):
+        path = scale.get(name) or ""
+        if not path:
+            if not optional:
+                yield required(f"{field}.{name}")
+        elif not path.startswith(tuple(f"{root}." for root in roots)):
+            where = f"either {' or '.join(roots)}" if optional else roots[0]
+            yield invalid_value(f"{field}.{name}", path, f"should be a json path under {where}")
 
 
 def _validate_path(text: str, field: str) -> Iterator[Cause]:
