@@ -1,9 +1,12 @@
 """One Kubernetes API server: connection, authentication, verbs, watches, typed objects and selectors."""
 
-from propeller.kube._client import Client, PatchKind
+from propeller.kube._bodies import PatchKind
+from propeller.kube._client import Client
 from propeller.kube._connection import Connection, connect
 from propeller.kube._decoding import Event, EventType, Page, Undecodable
+from propeller.kube._finalizers import add_finalizer, remove_finalizer
 from propeller.kube._kubeconfig import load_connection
+from propeller.kube._names import FieldNameWarning
 from propeller.kube._objects import (
     ContainerRunning,
     ContainerState,
@@ -64,6 +67,7 @@ __all__ = [
     "ContainerWaiting",
     "Event",
     "EventType",
+    "FieldNameWarning",
     "FieldSelector",
     "KubeObject",
     "LabelSelector",
@@ -86,8 +90,10 @@ __all__ = [
     "Stream",
     "Transport",
     "Undecodable",
+    "add_finalizer",
     "connect",
     "load_connection",
     "parse_field_selector",
     "parse_label_selector",
+    "remove_finalizer",
 ]

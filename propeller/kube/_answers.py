@@ -39,6 +39,11 @@ _WEBHOOK_DENIED = re.compile(r"admission webhook \"[^\"]{0,253}\" denied the req
 
 _WEBHOOK_FAILED = re.compile(r"(?:Internal error occurred: )?failed calling webhook ")
 
+_NO_SUCH_PATH = "404 page not found"
+"""What an API server answers, without a Status, for the path of a resource type that it does not serve."""
+
+_API = re.compile(r"/(?:api|apis)/(?P<version>(?:[^/]+/)?v[^/]+)/(?:namespaces/[^/]+/)?(?P<plural>[^/]+)")
+
 _SHOWN = 300
 """Characters of an answer that is no Status that go into the message."""
 
@@ -63,22 +68,27 @@ class Status(msgspec.Struct, frozen=True):
     details: StatusDetails | None = None
 
 
-def check(response: Response, what: str, longest: float) -> Response:
+def check(response: Response, what: str, longest: float, path: str = "") -> Response:
     """The answer, if it is a success; raises what it says otherwise. `what` names verb and object in the message;
-    `longest` is the longest pause in seconds that the server is believed to ask for.
+    `longest` is the longest pause in seconds that the server is believed to ask for, `path` that of the request.
     """
     if not 200 <= response.status < 300:
-        raise_for(response, what, longest)
+        raise_for(response, what, longest, path)
     return response
 
 
-def raise_for(response: Response, what: str, longest: float) -> NoReturn:
+def raise_for(response: Response, what: str, longest: float, path: str = "") -> NoReturn:
     """Raise the error of an answer that is none."""
     found = read(Status, response.body)
     status = found.value
     if status is None or found.problems:  # no JSON, no Status
         text = response.body[:_SHOWN].decode(errors="replace").strip()
         status = Status(message=f"the answer is no Kubernetes status: {text!r}" if text else "empty answer")
+        if response.status == 404 and text == _NO_SUCH_PATH and (api := _API.match(path)):
+            status = Status(
+                message=f"the server has no {api['plural']} in {api['version']}: is the CustomResourceDefinition "
+                "installed, and is this group and version served?"
+            )
     raise error_of(response.status, status, what, retry_after(response), longest)
 
 

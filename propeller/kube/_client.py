@@ -6,30 +6,33 @@ Guarantees
     of the call. Writes are not: whoever knows whether they are idempotent decides. Requests of different flows never
     wait for each other (`flows`). A watch yields each line once, in
     order; it ends when the server ends it, and raises where it was cut.
+    No verb of one object acts on a collection: a name, or a namespace that the kind needs, is refused if it is empty.
+    No typed write loses a field: a struct that has a part of the object is refused by `replace`, and `update` and
+    `apply` leave alone what it does not have.
 Errors
+    Invalid, before anything is sent, for a call that cannot be meant.
     See propeller.errors: NotFound, AlreadyExists, Conflict, Denied, Rejected, TooLarge, Throttled, Stale, Unavailable.
 """
 
 from __future__ import annotations
 
 import asyncio
-import enum
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
-import orjson
 
 from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.config import Client as ClientSettings
 from propeller.decoding import UNDECODABLE
 from propeller.errors import EndlessList, Invalid, NotFound, PropellerError, Retryable, Unavailable
 from propeller.kube._answers import check, raise_for
+from propeller.kube._bodies import Body, PatchKind, encoded, merge_patch, metadata_of_body, name_in, whole
+from propeller.kube._calls import check_namespace, named, path_of_one, query_of
 from propeller.kube._decoding import Event, Page, decode_events, decode_object, decode_page, whole_lines
 from propeller.kube._flows import Flows
-from propeller.kube._objects import KubeObject
 from propeller.kube._requests import Requests
 from propeller.kube._resource import Resource
 from propeller.kube._transport import Request, Response, Stream, Transport
@@ -39,22 +42,14 @@ T = TypeVar("T")
 _JSON = {"accept": "application/json", "content-type": "application/json", "user-agent": "propeller"}
 _METADATA = _JSON | {"accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
 _METADATA_LIST = _JSON | {"accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
-_VERBS = {"replace": "update", "look": "get"}
+_VERBS = {"replace": "update", "update": "patch", "apply": "patch", "look": "get"}
 """Kubernetes' words for verbs that our messages call otherwise."""
+_MANAGER = {"fieldManager": "propeller"}
 _COMPRESSED = {"accept-encoding": "gzip"}  # a page shrinks to a fraction, and what TLS and copying it takes with it
 MAX_PAGES = 20_000
 """Ten million objects of the default page size: etcd holds fewer, so a longer list never ends."""
 
 _READ_BACKOFF = 0.1  # seconds before the first retry of a read; doubles
-
-
-class PatchKind(enum.StrEnum):
-    """The content types of patches."""
-
-    MERGE = "application/merge-patch+json"
-    JSON = "application/json-patch+json"
-    STRATEGIC = "application/strategic-merge-patch+json"
-    APPLY = "application/apply-patch+yaml"
 
 
 class _ApiResource(msgspec.Struct, frozen=True):
@@ -80,9 +75,10 @@ class Client:
         """What was answered, and whether the credentials are refused."""
 
     async def get(self, resource: Resource[T], name: str, namespace: str | None = None) -> T:
-        what = _named("get", resource, namespace, name)
+        what = named("get", resource, namespace, name)
         headers = _METADATA if resource.partial else _JSON
-        answer = await self._read(Request(method="GET", path=resource.path(namespace, name), headers=headers), what)
+        path = path_of_one(resource, name, namespace, what)
+        answer = await self._read(Request(method="GET", path=path, headers=headers), what)
         return decode_object(resource, answer.body, what)
 
     async def list(
@@ -101,7 +97,7 @@ class Client:
 
         A server without sharded lists ignores `shard_selector`: the page says whether it kept to it.
         """
-        query = _query(
+        query = query_of(
             labelSelector=label_selector,
             fieldSelector=field_selector,
             limit="" if limit == 0 else str(limit or self._settings.page_size),
@@ -111,7 +107,7 @@ class Client:
         )
         headers = _COMPRESSED | (_METADATA_LIST if resource.partial else _JSON)
         request = Request(method="GET", path=resource.path(namespace), query=query, headers=headers)
-        what = _named("list", resource, namespace)
+        what = named("list", resource, namespace)
         return decode_page(resource, (await self._read(request, what)).body, what)
 
     async def pages(
@@ -145,38 +141,97 @@ class Client:
                 return
             if token in tokens or len(tokens) >= MAX_PAGES:
                 fault = "repeats a continue token" if token in tokens else f"sends more than {MAX_PAGES} pages"
-                raise EndlessList(f"{_named('list', resource, namespace)}: the list does not end: the server {fault}")
+                raise EndlessList(f"{named('list', resource, namespace)}: the list does not end: the server {fault}")
             tokens.add(token)
 
     async def create(
         self,
         resource: Resource[T],
-        body: Mapping[str, Any] | msgspec.Struct,
+        body: Body,
         namespace: str | None = None,
         *,
         name: str | None = None,
         subresource: str = "",
     ) -> T:
         """Create an object, or post to a `subresource` of the object `name`."""
-        what = _named("create", resource, namespace, name or _name_in(body), subresource)
-        path = resource.path(namespace, name, subresource)
-        answer = await self._write("POST", path, _typed(resource, body), what, partial=resource.partial)
+        what = named("create", resource, namespace, name or name_in(body), subresource)
+        if subresource or name is not None:
+            path = path_of_one(resource, name, namespace, what, subresource)
+        else:
+            check_namespace(resource, namespace, what)
+            path = resource.path(namespace)
+        answer = await self._write("POST", path, whole(resource, body), what, partial=resource.partial)
         # the answer to a post to a subresource is of another kind (Status for a binding), with nothing that we read
         return decode_object(resource, b"{}" if subresource else answer.body, what)
 
     async def replace(
         self,
         resource: Resource[T],
-        body: Mapping[str, Any] | msgspec.Struct,
+        body: Body,
         name: str,
         namespace: str | None = None,
         *,
         subresource: str = "",
     ) -> T:
-        """Put the whole object, onto its resourceVersion where it has one."""
-        what = _named("replace", resource, namespace, name, subresource)
-        path = resource.path(namespace, name, subresource)
-        answer = await self._write("PUT", path, _typed(resource, body), what, partial=resource.partial)
+        """Put the whole object, onto its resourceVersion where it has one: what `body` does not have is removed.
+
+        Raises Invalid for a struct of a resource that is not `complete`, as it has a part of the object only.
+        """
+        what = named("replace", resource, namespace, name, subresource)
+        path = path_of_one(resource, name, namespace, what, subresource)
+        if isinstance(body, msgspec.Struct) and not resource.complete:
+            raise Invalid(
+                f"{what}: {type(body).__name__} has a part of the object's fields, and replacing would remove the "
+                "others: use update (a patch of what changed) or apply, or read and write the object with `typed(dict)`"
+            )
+        answer = await self._write("PUT", path, whole(resource, body), what, partial=resource.partial)
+        return decode_object(resource, answer.body, what)
+
+    async def update(self, resource: Resource[T], before: T, after: T, *, subresource: str = "") -> T:
+        """Write what differs between two states of one object, as a merge patch onto the resourceVersion and uid of
+        `before`; fields that the type does not know stay as they are. Asks for nothing if they are equal.
+
+        Raises Conflict if the object was changed since `before` was read, and Invalid if a list of objects differs: a
+        merge patch replaces lists whole.
+        """
+        metadata = metadata_of_body(cast(Body, before))
+        name, namespace = metadata.get("name"), metadata.get("namespace")
+        what = named("update", resource, namespace, name or "", subresource)
+        path = path_of_one(resource, name, namespace, what, subresource)
+        if not metadata.get("resourceVersion"):
+            raise Invalid(f"{what}: the state to start from has no resourceVersion: update takes what was read")
+        body = merge_patch(before, after, what)
+        if not body:
+            return after
+        guard = {key: metadata[key] for key in ("resourceVersion", "uid") if metadata.get(key)}
+        body = {**body, "metadata": {**body.get("metadata", {}), **guard}}
+        answer = await self._write(
+            "PATCH", path, body, what, content_type=PatchKind.MERGE, query=_MANAGER, partial=resource.partial
+        )
+        return decode_object(resource, answer.body, what)
+
+    async def apply(
+        self,
+        resource: Resource[T],
+        body: Body,
+        namespace: str | None = None,
+        *,
+        field_manager: str = "propeller",
+        force: bool = False,
+        subresource: str = "",
+    ) -> T:
+        """Server-side apply of an object that names itself; kind and version are filled in. `force` takes fields over
+        from other managers. Fields that `field_manager` applied before, and that `body` has not, are removed.
+        """
+        metadata = metadata_of_body(body)
+        name, namespace = metadata.get("name"), namespace or metadata.get("namespace")
+        what = named("apply", resource, namespace, name or "", subresource)
+        path = path_of_one(resource, name, namespace, what, subresource)
+        query = query_of(fieldManager=field_manager, force="true" if force else "")
+        content = whole(resource, body)
+        answer = await self._write(
+            "PATCH", path, content, what, content_type=PatchKind.APPLY, query=query, partial=resource.partial
+        )
         return decode_object(resource, answer.body, what)
 
     async def patch(
@@ -191,10 +246,17 @@ class Client:
         field_manager: str = "propeller",
         force: bool = False,
     ) -> T:
-        """Patch; `force` takes fields over from other managers (APPLY only)."""
-        what = _named("patch", resource, namespace, name, subresource)
-        path = resource.path(namespace, name, subresource)
-        query = _query(fieldManager=field_manager, force="true" if force else "")
+        """Patch; `force` takes fields over from other managers (APPLY only, whose body may leave out kind and version).
+
+        Raises Invalid for a struct, but for APPLY: a merge would remove what the struct does not know from lists.
+        """
+        what = named("patch", resource, namespace, name, subresource)
+        path = path_of_one(resource, name, namespace, what, subresource)
+        if kind is PatchKind.APPLY and isinstance(body, Mapping | msgspec.Struct):
+            body = whole(resource, body)
+        elif isinstance(body, msgspec.Struct):
+            raise Invalid(f"{what}: a {kind.name} patch is JSON, and no {type(body).__name__}: use update or apply")
+        query = query_of(fieldManager=field_manager, force="true" if force else "")
         answer = await self._write("PATCH", path, body, what, content_type=kind, query=query, partial=resource.partial)
         return decode_object(resource, answer.body, what)
 
@@ -210,6 +272,10 @@ class Client:
         resource_version: str | None = None,
     ) -> None:
         """Delete; only that very object where `uid` or `resource_version` is given (Conflict otherwise)."""
+        what = named("delete", resource, namespace, name)
+        path = path_of_one(resource, name, namespace, what)
+        if uid == "" or resource_version == "":
+            raise Invalid(f"{what}: uid and resource_version may not be empty: leave out what is not to be checked")
         preconditions = {k: v for k, v in (("uid", uid), ("resourceVersion", resource_version)) if v}
         options = {
             "kind": "DeleteOptions",
@@ -219,7 +285,7 @@ class Client:
             "preconditions": preconditions or None,
         }
         body = {key: value for key, value in options.items() if value is not None}
-        await self._write("DELETE", resource.path(namespace, name), body, _named("delete", resource, namespace, name))
+        await self._write("DELETE", path, body, what)
 
     async def watch(
         self,
@@ -235,7 +301,7 @@ class Client:
         shard_selector: str = "",
     ) -> AsyncGenerator[Event[T], None]:
         """Events after `resource_version`, until the server ends the watch. Raises Stale where that is too old."""
-        query = _query(
+        query = query_of(
             watch="true",
             resourceVersion=resource_version,
             labelSelector=label_selector,
@@ -246,12 +312,12 @@ class Client:
             resourceVersionMatch="NotOlderThan" if initial_events else "",
             shardSelector=shard_selector,
         )
-        what = _named("watch", resource, namespace)
+        what = named("watch", resource, namespace)
         headers = _METADATA if resource.partial else _JSON
         request = Request(method="GET", path=resource.path(namespace), query=query, headers=headers)
         async with self._counted(self.transport.stream(request, deadline=self._settings.deadline)) as stream:
             if stream.status != 200:
-                raise_for(await self._whole(stream, what), what, self._settings.retry_after_cap)
+                raise_for(await self._whole(stream, what), what, self._settings.retry_after_cap, request.path)
             async for text in whole_lines(stream, what):
                 for event in decode_events(resource, text, what):
                     yield event
@@ -287,8 +353,9 @@ class Client:
         headers = _METADATA if partial else _JSON
         if content_type:
             headers = headers | {"content-type": str(content_type)}
-        request = Request(method=method, path=path, query=query, headers=headers, body=_encode(body, what))
-        return check(await self._send(request, self._settings.deadline, what), what, self._settings.retry_after_cap)
+        request = Request(method=method, path=path, query=query, headers=headers, body=encoded(body, what))
+        answer = await self._send(request, self._settings.deadline, what)
+        return check(answer, what, self._settings.retry_after_cap, request.path)
 
     async def _send(self, request: Request, deadline: float, what: str) -> Response:
         """Send once, and count what came of it by the verb that `what` begins with."""
@@ -330,9 +397,8 @@ class Client:
         while True:
             try:
                 left = end - self._clock.monotonic()
-                return check(
-                    await self._send(request, max(left, _READ_BACKOFF), what), what, self._settings.retry_after_cap
-                )
+                answer = await self._send(request, max(left, _READ_BACKOFF), what)
+                return check(answer, what, self._settings.retry_after_cap, request.path)
             except Retryable as error:
                 named = (error.after or 0.0) * random.uniform(1.0, 1.1)
                 pause = max(named, backoff * random.uniform(0.5, 1.0))
@@ -340,34 +406,3 @@ class Client:
                     raise
                 await asyncio.sleep(pause)
                 backoff *= 2
-
-
-def _typed(resource: Resource[Any], body: Mapping[str, Any] | msgspec.Struct) -> dict[str, Any]:
-    """The body with kind and version, which structs do not carry."""
-    content: Mapping[str, Any] = msgspec.to_builtins(body) if isinstance(body, msgspec.Struct) else body
-    return {"apiVersion": resource.api_version, "kind": resource.kind, **content}
-
-
-def _encode(body: Any, what: str) -> bytes:
-    try:
-        return orjson.dumps(body)
-    except TypeError as error:
-        raise Invalid(f"{what}: the object cannot be written as JSON: {error}") from error
-
-
-def _name_in(body: Mapping[str, Any] | msgspec.Struct) -> str:
-    if isinstance(body, KubeObject):
-        return body.metadata.name
-    metadata = {} if isinstance(body, msgspec.Struct) else body.get("metadata", {})
-    return str(metadata.get("name") or metadata.get("generateName", ""))
-
-
-def _named(verb: str, resource: Resource[Any], namespace: str | None, name: str = "", subresource: str = "") -> str:
-    """`patch pods/status ns/name`, for messages."""
-    kind = f"{resource.plural}/{subresource}" if subresource else resource.plural
-    where = f"{namespace}/{name}" if namespace and name else namespace or name
-    return f"{verb} {kind} {where}".rstrip()
-
-
-def _query(**parameters: str) -> dict[str, str]:
-    return {key: value for key, value in parameters.items() if value}

@@ -160,13 +160,15 @@ class Pod(KubeObject, frozen=True, rename="camel", omit_defaults=True, gc=False)
 
 
 class LeaseSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
-    """Times are MicroTime text; durations are whole seconds."""
+    """Every field that there is, for leases are replaced. Times are MicroTime text; durations are whole seconds."""
 
     holder_identity: str | None = None
     lease_duration_seconds: int | None = None
     acquire_time: str | None = None
     renew_time: str | None = None
     lease_transitions: int | None = None
+    strategy: str | None = None
+    preferred_holder: str | None = None
 
 
 class Lease(KubeObject, frozen=True, rename="camel", omit_defaults=True, gc=False):

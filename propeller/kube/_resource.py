@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from propeller.errors import Invalid
+from propeller.kube._names import warn_of_snake_case
 from propeller.kube._objects import KubeObject, Lease, Pod, Raw
 
 T = TypeVar("T")
@@ -18,6 +20,10 @@ U = TypeVar("U")
 class Resource(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """One kind in one API version. `type` is a struct with `metadata`, or `dict` for plain JSON objects. `partial` asks
     the server for the metadata alone (PartialObjectMetadata) wherever it is read, and in the answers to writes.
+    `complete` says that a struct `type` has every field of the kind: only then may `Client.replace` write it, which
+    removes whatever the struct does not have.
+
+    Warns with FieldNameWarning if a field of the type has a snake_case name, which Kubernetes never sends.
     """
 
     group: str = ""
@@ -27,15 +33,26 @@ class Resource(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     type: type[T]
     namespaced: bool = True
     partial: bool = False
+    complete: bool = False
+
+    def __post_init__(self) -> None:
+        warn_of_snake_case(self.type)
 
     @property
     def api_version(self) -> str:
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str | None = None, name: str | None = None, subresource: str = "") -> str:
-        """The percent-encoded URL path; no namespace means the whole cluster."""
+        """The percent-encoded URL path: of the collection if `name` is None; no namespace means the whole cluster.
+
+        Raises Invalid for a name or namespace that cannot be a segment of a path, the empty name among them: its path
+        would be that of the whole collection.
+        """
+        if namespace and self.namespaced:
+            check_segment(namespace, "a namespace")
         path = _collection(self.group, self.version, self.plural, namespace if self.namespaced else None)
-        if name:
+        if name is not None:
+            check_segment(name, f"a name of {self.plural}")
             path += f"/{quote(name, safe='')}"
         return f"{path}/{subresource}" if subresource else path
 
@@ -56,6 +73,14 @@ class Resource(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
         return msgspec.structs.replace(self.typed(KubeObject), partial=True)
 
 
+def check_segment(text: str, what: str) -> None:
+    """Raise Invalid for what would lead a path elsewhere, as apimachinery's IsValidPathSegmentName and client-go do."""
+    if not text or not isinstance(text, str):
+        raise Invalid(f"{what} may not be empty, and is {text!r}: is a variable unset?")
+    if text in {".", ".."} or "/" in text or "%" in text:
+        raise Invalid(f"{what} may not be '.' or '..', nor have '/' or '%' in it, and is {text[:253]!r}")
+
+
 @functools.lru_cache(maxsize=1024)
 def _collection(group: str, version: str, plural: str, namespace: str | None) -> str:
     root = f"/apis/{group}/{version}" if group else f"/api/{version}"
@@ -63,7 +88,9 @@ def _collection(group: str, version: str, plural: str, namespace: str | None) ->
 
 
 PODS: Resource[Pod] = Resource(kind="Pod", plural="pods", type=Pod)
-LEASES: Resource[Lease] = Resource(group="coordination.k8s.io", kind="Lease", plural="leases", type=Lease)
+LEASES: Resource[Lease] = Resource(
+    group="coordination.k8s.io", kind="Lease", plural="leases", type=Lease, complete=True
+)
 NODES: Resource[Raw] = Resource(kind="Node", plural="nodes", type=dict[str, Any], namespaced=False)
 NAMESPACES: Resource[Raw] = Resource(kind="Namespace", plural="namespaces", type=dict[str, Any], namespaced=False)
 EVENTS: Resource[Raw] = Resource(kind="Event", plural="events", type=dict[str, Any])
