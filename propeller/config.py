@@ -115,6 +115,11 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     backoff_cap: float = 60.0
     """Seconds. A key that keeps failing still costs at most one attempt a minute."""
 
+    sync_deadline: float = 120.0
+    """Seconds that a controller waits for its caches before it runs rounds, and then gives up. controller-runtime's
+    CacheSyncTimeout: the longest lists take a minute, and what takes longer is a missing kind or permission.
+    """
+
     round_deadline: float = 60.0
     """Seconds for one round. Rounds take milliseconds: one that takes a minute hangs, and holds up its key."""
 

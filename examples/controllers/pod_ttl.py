@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import suppress
 
@@ -10,7 +9,7 @@ from propeller.clock import parse_rfc3339
 from propeller.errors import NotFound
 from propeller.informers import Informer
 from propeller.kube import PODS, Client, Pod, connect, load_connection
-from propeller.reconcile import Controller, Result, WorkQueue
+from propeller.reconcile import Controller, Result, WorkQueue, run_until_signal
 
 LABEL = "ttl-seconds-after-finished"
 
@@ -52,4 +51,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    run_until_signal(main())

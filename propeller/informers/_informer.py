@@ -11,20 +11,23 @@ Guarantees
     An object that cannot be decoded, or that `transform` raises on, is in `undecodable` and is published to those who
     called `subscribe_undecodable`, never as a deletion. The store keeps its last good state, or has what `salvage`
     makes of it. Each is logged once per error, with its key.
+    When the informer ends, `changes` ends once what it has was read, and who waits in `synced` or `reached` hears so.
 Assumptions
-    Subscribers are quick: they run on the loop, between an event and the next.
+    Subscribers are quick: they run on the loop, between an event and the next. One that is `async def` is refused.
 Caveats
     A reader of `changes` that is slow sees the latest state of an object, not every state in between.
     With selectors, the version moves with what is selected and with bookmarks, once a minute: `reached` is for writes
     of selected objects.
 Errors
     Raises nothing while running: failures are counted, logged once per cause, and retried. `synced` and `reached` raise
-    Unavailable when their deadline passes.
+    Unavailable when their deadline passes, or the informer ends. Invalid for what is entered twice, subscribed to after
+    its end, or given a coroutine function in the place of a plain one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from types import TracebackType
@@ -32,7 +35,8 @@ from typing import Generic, Self, TypeVar
 
 from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.config import Informers as InformerSettings
-from propeller.errors import Unavailable
+from propeller.errors import Invalid, Unavailable
+from propeller.informers._callbacks import refuse_coroutines
 from propeller.informers._reflector import Reflector
 from propeller.informers._store import (
     Change,
@@ -80,6 +84,8 @@ class Informer(Generic[T]):
         settings: InformerSettings | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
+        for name, function in {"transform": transform, "salvage": salvage, **(indexes or {})}.items():
+            refuse_coroutines(function, f"{name} of an informer of {resource.plural}")
         self.store: Store[T] = Store(indexes)
         self.resource = resource
         self.restores = 0
@@ -110,6 +116,9 @@ class Informer(Generic[T]):
             shard=shard,
         )
         self._task: asyncio.Task[None] | None = None
+        self._ended = False
+        self._readers: set[asyncio.Event] = set()
+        """What readers of `changes` wait for."""
 
     @property
     def version(self) -> str:
@@ -142,8 +151,11 @@ class Informer(Generic[T]):
         return self._undecodable
 
     def subscribe(self, subscriber: Subscriber[T]) -> Callable[[], None]:
-        """Tell `subscriber` of every change, beginning with what is there now; returns how to stop."""
-        stop = _join(self._subscribers, subscriber)
+        """Tell `subscriber` of every change, beginning with what is there now; returns how to stop.
+
+        Raises Invalid if the informer has ended, or the subscriber is a coroutine function.
+        """
+        stop = self._join(self._subscribers, subscriber)
         for obj in self.store:
             self._tell(subscriber, Change(key_of(obj), None, obj))
         return stop
@@ -152,7 +164,7 @@ class Informer(Generic[T]):
         """Tell `subscriber` of every object that cannot be decoded, each time it comes, beginning with what is there
         now; returns how to stop.
         """
-        stop = _join(self._undecodable_subscribers, subscriber)
+        stop = self._join(self._undecodable_subscribers, subscriber)
         for found in tuple(self._undecodable.values()):
             self._tell(subscriber, found)
         return stop
@@ -163,7 +175,7 @@ class Informer(Generic[T]):
 
         What was known by a version from before, such as that of an own write, is void then.
         """
-        return _join(self._restore_subscribers, subscriber)
+        return self._join(self._restore_subscribers, subscriber)
 
     def resync(self) -> None:
         """Tell every subscriber of every object in the store again, as a change from its state to the same state.
@@ -176,7 +188,7 @@ class Informer(Generic[T]):
     async def changes(self) -> AsyncGenerator[Change[T], None]:
         """Changes one after the other, beginning with what is there now.
 
-        Of an object that changes faster than they are read, the latest.
+        Of an object that changes faster than they are read, the latest. Ends when the informer does.
         """
         waiting: dict[str, Change[T]] = {}
         arrived = asyncio.Event()
@@ -191,13 +203,15 @@ class Informer(Generic[T]):
                 arrived.set()
 
         stop = self.subscribe(note)
+        self._readers.add(arrived)
         try:
-            while True:
+            while waiting or not self._ended:
                 await arrived.wait()
                 arrived.clear()
                 while waiting:
                     yield waiting.pop(next(iter(waiting)))
         finally:
+            self._readers.discard(arrived)
             stop()
 
     def has_synced(self) -> bool:
@@ -208,7 +222,8 @@ class Informer(Generic[T]):
         """Wait until the first list is in the store; raises Unavailable after `deadline` seconds."""
         try:
             async with asyncio.timeout(deadline):
-                await self._synced.wait()
+                while not self.has_synced():
+                    await self._wait_for_news()
         except TimeoutError as error:
             raise Unavailable(f"{self.resource.plural} could not be listed within {deadline:g} s") from error
 
@@ -221,8 +236,7 @@ class Informer(Generic[T]):
         try:
             async with asyncio.timeout(deadline):
                 while not self.has_reached(resource_version) and restores == self.restores:
-                    self._moved.clear()
-                    await self._moved.wait()
+                    await self._wait_for_news()
         except TimeoutError as error:
             raise Unavailable(
                 f"the cache of {self.resource.plural} has not reached version {resource_version} within {deadline:g} s"
@@ -294,7 +308,12 @@ class Informer(Generic[T]):
             self._moved.set()
 
     async def __aenter__(self) -> Self:
+        """Raises Invalid unless it is the first time."""
+        if self._task is not None:
+            state = "has ended" if self._ended else "runs already"
+            raise Invalid(f"the informer of {self.resource.plural} {state}: it is entered once; make another one")
         self._task = asyncio.create_task(self._reflector.run(), name=f"reflect {self.resource.plural}")
+        self._task.add_done_callback(self._end)
         return self
 
     async def __aexit__(
@@ -311,6 +330,32 @@ class Informer(Generic[T]):
         if version.isdecimal() and self._version.isdecimal():
             return as_number(self._version) >= as_number(version)
         return self._version == version
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        """The reflector has ended: nothing will happen any more."""
+        self._ended = True
+        self._moved.set()
+        for arrived in self._readers:
+            arrived.set()
+
+    async def _wait_for_news(self) -> None:
+        """Wait until the store has moved. Raises Unavailable if it never will again."""
+        if self._ended:
+            raise Unavailable(f"the informer of {self.resource.plural} has ended")
+        self._moved.clear()
+        await self._moved.wait()
+
+    def _join(self, subscribers: list[S], subscriber: S) -> Callable[[], None]:
+        if self._ended:
+            raise Invalid(f"the informer of {self.resource.plural} has ended: nobody will be told of anything")
+        refuse_coroutines(subscriber, f"a subscriber of {self.resource.plural}")
+        subscribers.append(subscriber)
+
+        def stop() -> None:
+            if subscriber in subscribers:
+                subscribers.remove(subscriber)
+
+        return stop
 
     def _take_undecodable(self, found: Undecodable[T]) -> None:
         """Note an object that cannot be decoded; what the store has of it stays, or is what `salvage` makes."""
@@ -347,19 +392,12 @@ class Informer(Generic[T]):
         for subscriber in tuple(self._subscribers):
             self._tell(subscriber, change)
 
-    def _tell(self, subscriber: Callable[[S], None], news: S) -> None:
+    def _tell(self, subscriber: Callable[[S], object], news: S) -> None:
         try:
-            subscriber(news)
+            result = subscriber(news)
+            if result is not None and inspect.iscoroutine(result):  # of a lambda: what it calls was not to be seen
+                result.close()
+                raise Invalid("it returned a coroutine, which nobody awaits: add a key to a queue, or read `changes()`")
         except Exception:
             key = news.key if isinstance(news, Change | Undecodable) else ""
             log.exception("a subscriber of %s raised on %s", self.resource.plural, key)
-
-
-def _join(subscribers: list[S], subscriber: S) -> Callable[[], None]:
-    subscribers.append(subscriber)
-
-    def stop() -> None:
-        if subscriber in subscribers:
-            subscribers.remove(subscriber)
-
-    return stop

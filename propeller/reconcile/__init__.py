@@ -8,6 +8,7 @@ from propeller.reconcile._lease import Election, Leadership, LeaseClient, LeaseL
 from propeller.reconcile._pool import FairPool
 from propeller.reconcile._queue import Closed, WorkQueue, backoff
 from propeller.reconcile._shards import SHARD_LABEL, SHARDS, assign_shards, shard_of, shard_selector
+from propeller.reconcile._signals import run_until_signal
 from propeller.reconcile._watchdog import Watchdog
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "WorkQueue",
     "assign_shards",
     "backoff",
+    "run_until_signal",
     "shard_of",
     "shard_selector",
 ]

@@ -1,6 +1,8 @@
 """Controller: workers that take keys from a queue, and run a round for each.
 
 Guarantees
+    No round runs before `synced` says that the caches are filled: a reconcile never takes an object that was not listed
+    yet for one that is gone.
     One round at a time for a key; up to `workers` rounds at once. A round that fails, in whatever way, concerns its own
     key alone: the key waits for its backoff (or the time that the server named) and is tried again.
     A round that returns without awaiting costs no task switch; after `_SLICE` seconds of such rounds in one turn of the
@@ -14,6 +16,7 @@ Caveats
     `round_deadline` cannot interrupt a round that blocks the loop; the watchdog names it, and a probe that is served
     on this loop fails.
 Errors
+    `run` raises Unavailable if the caches are not filled within `sync_deadline`: the process should end.
     A round's exceptions do not leave `run`: each cause is logged as `telemetry.Causes` says, and counted in `on_round`.
 """
 
@@ -30,11 +33,15 @@ import msgspec
 
 from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.config import Queue as QueueSettings
-from propeller.errors import Retryable
+from propeller.errors import Invalid, Retryable, Unavailable
 from propeller.reconcile._queue import Closed, WorkQueue
 from propeller.telemetry import Causes
 
 K = TypeVar("K", bound=Hashable)
+
+_FIRST_LOOK = 0.01
+_LONGEST_LOOK = 0.25
+"""Seconds between two looks at whether the caches are filled."""
 
 _SLICE = 0.005  # seconds; what DESIGN allows on the loop in one piece
 
@@ -60,7 +67,7 @@ class Controller(Generic[K]):
     """Runs `reconcile` for the keys of `queue`.
 
     `reconcile` may be a plain function or a coroutine function; None is short for `Result()`. `synced` says whether the
-    caches it reads are filled. `on_round` is told of each round's outcome and seconds.
+    caches it reads are filled: rounds begin when it is true. `on_round` is told of each round's outcome and seconds.
     """
 
     def __init__(
@@ -74,6 +81,9 @@ class Controller(Generic[K]):
         on_round: Callable[[Outcome, float], None] = lambda outcome, seconds: None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
+        for function, what in ((synced, "synced"), (on_round, "on_round")):
+            if inspect.iscoroutinefunction(function):
+                raise Invalid(f"{what} of controller {name} cannot be `async def`: give has_synced, not synced")
         self.queue = queue
         self.name = name
         self._reconcile = reconcile
@@ -87,7 +97,15 @@ class Controller(Generic[K]):
         """When the first round in this turn of the loop began."""
 
     async def run(self) -> None:
-        """Work until cancelled, or until the queue is closed and its last key done."""
+        """Wait for the caches, and work until cancelled, or until the queue is closed and its last key done.
+
+        Raises Unavailable if the caches are not filled in time.
+        """
+        try:
+            await self._caches()
+        except BaseException:
+            self.queue.close()
+            raise
         workers = [
             asyncio.create_task(self._work(), name=f"{self.name} worker {number}")
             for number in range(self._settings.workers)
@@ -120,6 +138,18 @@ class Controller(Generic[K]):
     def readiness(self) -> str | None:
         """Why the process does no work yet; None when it does."""
         return None if self._synced() else f"{self.name}: caches are not synced yet"
+
+    async def _caches(self) -> None:
+        """Wait until the caches are filled. They are asked, as there may be any number of them."""
+        pause, end = _FIRST_LOOK, self._clock.monotonic() + self._settings.sync_deadline
+        while not self._synced():
+            if self._clock.monotonic() >= end:
+                raise Unavailable(
+                    f"{self.name}: the caches were not filled within {self._settings.sync_deadline:g} s; the log says "
+                    "why their lists fail"
+                )
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_LOOK)
 
     async def _work(self) -> None:
         """One worker: a round for each key, until the queue is closed."""

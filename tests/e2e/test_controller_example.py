@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
+import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -15,7 +19,7 @@ from propeller.clock import rfc3339
 from propeller.errors import NotFound
 from propeller.kube import PODS, Client, Raw
 from tests.e2e.conftest import EXAMPLES
-from tests.servers import Face, embedded_face, kube_apiserver_face
+from tests.servers import Face, KubeApiserver, embedded_face, kube_apiserver_face
 
 FILE = EXAMPLES / "controllers" / "pod_ttl.py"
 DOC = EXAMPLES.parent / "docs" / "controllers.md"
@@ -96,6 +100,28 @@ async def test_pods_go_when_their_time_after_finishing_is_over(server: Face, exa
         await make_pod(server, "in-a-moment", "Succeeded", ttl="1")
         await gone(server, "in-a-moment")
         assert await names(server) == {"not-yet", "runs", "nobody-asked", "no-number"}
+
+
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
+async def test_the_process_ends_in_order_when_it_is_asked_to(
+    kube_apiserver: KubeApiserver, tmp_path: Path, asked: signal.Signals
+) -> None:
+    async with kube_apiserver_face(kube_apiserver) as server:
+        kubeconfig = kube_apiserver.kubeconfig(tmp_path / "kubeconfig")
+        await make_pod(server, "sign-of-life", "Succeeded", ttl="0", age=100)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, str(FILE), env={**os.environ, "KUBECONFIG": str(kubeconfig)}, stderr=asyncio.subprocess.PIPE
+        )
+        try:
+            await gone(server, "sign-of-life")
+            process.send_signal(asked)
+            async with asyncio.timeout(DEADLINE):
+                _, errors = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    assert (process.returncode, errors.decode()) == (0, "")
 
 
 async def test_a_time_that_is_shortened_later_counts(server: Face, example: ModuleType) -> None:

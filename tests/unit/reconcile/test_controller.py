@@ -13,8 +13,8 @@ import pytest
 
 from propeller.clock import LoopClock
 from propeller.config import Queue as QueueSettings
-from propeller.errors import Conflict, Throttled
-from propeller.reconcile import Controller, Outcome, Result, WorkQueue
+from propeller.errors import Conflict, Invalid, Throttled, Unavailable
+from propeller.reconcile import Closed, Controller, Outcome, Result, WorkQueue
 from tests.unit.reconcile.virtual import now
 
 Round = Callable[[str], Awaitable[Result | None] | Result | None]
@@ -291,3 +291,46 @@ async def test_readiness_waits_for_the_caches() -> None:
     assert controller.readiness() == "jobs: caches are not synced yet"
     synced = True
     assert controller.readiness() is None
+
+
+async def test_no_round_runs_before_the_caches_are_filled() -> None:
+    began: list[float] = []
+    queue: WorkQueue[str] = WorkQueue(SETTINGS)
+    controller = Controller(
+        queue, lambda _: began.append(now()), SETTINGS, synced=lambda: now() >= 30, clock=LoopClock()
+    )
+    queue.add("a")
+    task = asyncio.create_task(controller.run())
+    await asyncio.sleep(60)
+    queue.close()
+    await task
+    assert len(began) == 1
+    assert 30 <= began[0] <= 31
+
+
+async def test_caches_that_are_never_filled_end_the_controller_by_name() -> None:
+    queue: WorkQueue[str] = WorkQueue(SETTINGS)
+    controller = Controller(queue, lambda _: None, SETTINGS, name="jobs", synced=lambda: False, clock=LoopClock())
+    with pytest.raises(Unavailable, match="jobs: the caches were not filled within 120 s"):
+        await controller.run()
+    assert SETTINGS.sync_deadline <= now() <= SETTINGS.sync_deadline + 1
+    with pytest.raises(Closed):
+        await queue.get()
+
+
+async def test_a_controller_that_waits_for_its_caches_ends_when_it_is_cancelled() -> None:
+    queue: WorkQueue[str] = WorkQueue(SETTINGS)
+    task = asyncio.create_task(Controller(queue, lambda _: None, SETTINGS, synced=lambda: False).run())
+    await asyncio.sleep(1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert now() == 1
+
+
+def test_a_wait_that_is_given_in_the_place_of_a_question_is_refused() -> None:
+    async def synced() -> bool:
+        raise AssertionError
+
+    with pytest.raises(Invalid, match="give has_synced, not synced"):
+        Controller(WorkQueue[str](), lambda _: None, synced=synced)  # type: ignore[arg-type]
