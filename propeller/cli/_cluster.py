@@ -18,6 +18,7 @@ from propeller.cli._settings import load_settings
 from propeller.config import Settings
 from propeller.controller import Recorder, WorkflowController, workflow_crd
 from propeller.embedded import embedded_cluster
+from propeller.embedded.server import own_certificate
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES
 from propeller.storage import Storage
 
@@ -29,8 +30,12 @@ from propeller.storage import Storage
 )
 @click.option("--controller/--no-controller", default=True, show_default=True, help="Run FlyteWorkflows too.")
 @click.option("--python", default="", metavar="PATH", help="The interpreter that pods run with.")
+@click.option("--max-pods", type=click.IntRange(min=1), default=None, help="Pods at once; see kubelet.max_pods.")
+@click.option("--tls/--no-tls", default=False, show_default=True, help="Serve HTTPS (needs the openssl command).")
 @click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
-def command(*, port: int, kubeconfig: str, controller: bool, python: str, config: str | None) -> None:
+def command(
+    *, port: int, kubeconfig: str, controller: bool, python: str, max_pods: int | None, tls: bool, config: str | None
+) -> None:
     """Serve an API server whose pods run as processes of this machine, until Ctrl-C.
 
     \b
@@ -40,13 +45,17 @@ def command(*, port: int, kubeconfig: str, controller: bool, python: str, config
     kubectl --kubeconfig propeller.kubeconfig get flyteworkflows,pods -w
     """
     settings = load_settings(config)
-    settings = msgspec.structs.replace(
-        settings, kubelet=msgspec.structs.replace(settings.kubelet, python=python, project=str(Path.cwd()))
+    kubelet = msgspec.structs.replace(
+        settings.kubelet,
+        python=python,
+        project=str(Path.cwd()),
+        max_pods=settings.kubelet.max_pods if max_pods is None else max_pods,
     )
-    run(_serve(port, Path(kubeconfig), settings, with_controller=controller))
+    settings = msgspec.structs.replace(settings, kubelet=kubelet)
+    run(_serve(port, Path(kubeconfig), settings, with_controller=controller, with_tls=tls))
 
 
-async def _serve(port: int, kubeconfig: Path, settings: Settings, *, with_controller: bool) -> None:
+async def _serve(port: int, kubeconfig: Path, settings: Settings, *, with_controller: bool, with_tls: bool) -> None:
     async with AsyncExitStack() as stack:
         workdir = stack.enter_context(tempfile.TemporaryDirectory(prefix="propeller-", ignore_cleanup_errors=True))
         cluster = await stack.enter_async_context(embedded_cluster(Path(workdir), settings))
@@ -57,7 +66,8 @@ async def _serve(port: int, kubeconfig: Path, settings: Settings, *, with_contro
             recorder = await stack.enter_async_context(Recorder(cluster.client, settings.events))
             controller = WorkflowController(cluster.client, storage, settings, recorder=recorder)
             await stack.enter_async_context(controller.running())
-        front = await stack.enter_async_context(cluster.server.serve(port=port))
+        tls, ca = await own_certificate() if with_tls else (None, None)
+        front = await stack.enter_async_context(cluster.server.serve(port=port, tls=tls, ca=ca))
         stack.enter_context(private_kubeconfig(kubeconfig, front.kubeconfig(), "--kubeconfig"))
         where = urlsplit(front.url).netloc  # the path is a secret
         say(f"serving {where}; use it with: kubectl --kubeconfig {kubeconfig}", to_stderr=True)

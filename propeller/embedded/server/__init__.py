@@ -15,6 +15,7 @@ from propeller.embedded.server._backup import Backup
 from propeller.embedded.server._front import Front
 from propeller.embedded.server._pod_requests import LogSource
 from propeller.embedded.server._server import ApiServer
+from propeller.embedded.server._tls import own_certificate
 from propeller.embedded.server._transport import Forward, Interceptor
 
-__all__ = ["ApiServer", "Backup", "Forward", "Front", "Interceptor", "LogSource"]
+__all__ = ["ApiServer", "Backup", "Forward", "Front", "Interceptor", "LogSource", "own_certificate"]

@@ -23,12 +23,14 @@ from propeller.embedded.server._answers import (
     json_response,
     method_not_allowed,
     no_such_path,
+    qualified,
 )
 from propeller.embedded.server._bodies import read_any
 from propeller.embedded.server._definitions import Definitions
 from propeller.embedded.server._deletes import Deletes
 from propeller.embedded.server._discovery import VERSION, Discovery
 from propeller.embedded.server._kinds import APIEXTENSIONS, Registry
+from propeller.embedded.server._missing import lacked
 from propeller.embedded.server._namespaces import Namespaces
 from propeller.embedded.server._openapi import OpenApi, version_2
 from propeller.embedded.server._patching import patch
@@ -85,6 +87,8 @@ class Handler:
         try:
             target = find_target(self._registry, request.path)
             if target is None:
+                if failure := lacked(request.path, (qualified(kind.plural, kind.group) for kind in self._registry)):
+                    raise failure
                 return self._document(request, user)
             return self._resource(request, target)
         except Failure as failure:

@@ -5,8 +5,8 @@ Guarantees
     Connections are limited in number, and heads of requests in size and time (`propeller.listening`).
     When the context is left, the port is free and every connection closed.
 Caveats
-    kubectl, like all of client-go, sends no token over plain HTTP. So the token may stand before the path as well, as
-    in `http://127.0.0.1:1234/<token>/api/v1`, and does so in the kubeconfig unless there is TLS.
+    kubectl, like all of client-go, sends no token over plain HTTP. So without TLS the token may stand before the path
+    as well, as in `http://127.0.0.1:1234/<token>/api/v1`, and does so in the kubeconfig. With TLS it never does.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ async def serve(
     """Listen until the context is left. Raises Invalid where the address cannot be had."""
     token = token or secrets.token_urlsafe(32)
     guard = Guard(connections=connections, head_bytes=_HEAD_BYTES, head_seconds=_HEAD_SECONDS)
-    door = _Door(transport, token, guard)
+    door = _Door(transport, token, guard, in_path=tls is None)
     server = web.Server(
         door.handle,
         access_log=None,
@@ -92,11 +92,11 @@ def _not_to_be_had(host: str, port: int, error: OSError) -> Invalid:
 class _Door:
     """Turns HTTP into requests of a transport, and answers into HTTP."""
 
-    def __init__(self, transport: Transport, token: str, guard: Guard) -> None:
+    def __init__(self, transport: Transport, token: str, guard: Guard, *, in_path: bool) -> None:
         self._transport = transport
         self._guard = guard
         self._bearer = f"Bearer {token}".encode()
-        self._prefix = f"/{token}".encode()
+        self._prefix = f"/{token}".encode() if in_path else b""
         self._handling: set[asyncio.Task[Any]] = set()
 
     def close(self) -> None:
@@ -144,7 +144,7 @@ class _Door:
         """The path of a request that may be made, else None, and what stands before it."""
         path = http.rel_url.raw_path
         first, slash, rest = path[1:].partition("/")
-        if hmac.compare_digest(f"/{first}".encode(), self._prefix):
+        if self._prefix and hmac.compare_digest(f"/{first}".encode(), self._prefix):
             return slash + rest, f"/{first}"
         given = http.headers.get("Authorization", "").encode()
         if path.startswith(_OPEN_PATHS) or hmac.compare_digest(given, self._bearer):

@@ -1,0 +1,32 @@
+"""Kinds that a real cluster has and this server lacks: the answer says which, and what there is."""
+
+from __future__ import annotations
+
+import pytest
+
+from propeller.embedded.server import ApiServer
+from tests.unit.server.asking import ask, send
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [
+        ("POST", "/apis/apps/v1/namespaces/default/deployments", "deployments.apps"),
+        ("GET", "/apis/batch/v1/jobs", "jobs.batch"),
+        ("DELETE", "/apis/networking.k8s.io/v1/namespaces/default/ingresses/i", "ingresses.networking.k8s.io"),
+        ("GET", "/api/v1/namespaces/default/services/s", "services"),
+        ("GET", "/api/v1/persistentvolumes", "persistentvolumes"),
+    ],
+)
+async def test_a_kind_that_is_lacked_is_named_with_those_that_are_served(
+    server: ApiServer, method: str, path: str, name: str
+) -> None:
+    answer = await ask(server, method, path)
+    assert (answer["code"], answer["reason"]) == (404, "NotFound")
+    assert answer["message"].startswith(f"the embedded API server has no {name}; it serves ")
+    assert " pods," in answer["message"]
+
+
+@pytest.mark.parametrize("path", ["/apis/unknown.example.org/v1/things", "/apis/apps", "/apis/apps/v1"])
+async def test_what_no_cluster_has_is_answered_as_there(server: ApiServer, path: str) -> None:
+    assert (await send(server, "GET", path)).body == b"404 page not found\n"
