@@ -227,3 +227,14 @@ def test_every_end_is_json_if_json_is_asked_for(
     error = json.loads(ended.out)["error"]
     assert says in error["message"]
     assert error["kind"] == ("USER" if code == 2 else "SYSTEM")
+
+
+def test_an_item_of_a_map_task_converts_its_own_input_and_not_those_of_all(propeller: Propeller, flow: Flow) -> None:
+    text = (
+        "import gc\nfrom flytekit.models.literals import Literal\n"
+        "@task\ndef literals(row: typing.List[int]) -> int:\n"
+        "    return sum(isinstance(found, Literal) for found in gc.get_objects())\n"
+        "@workflow\ndef wf() -> typing.List[int]:\n    return map_task(literals)(row=[[1] * 9] * 20)\n"
+    )
+    for found in outputs(propeller, flow(text), "wf")["o0"]:
+        assert found < 9 * 20

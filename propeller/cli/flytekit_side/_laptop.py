@@ -6,6 +6,7 @@ nothing of propeller, and changes the flytekit of that process only.
     images         are never looked up, built or asked for: each task has the one that is there
     eager tasks    run what they call in their own process: there is no FlyteAdmin to start executions
     secrets        of group G and key K are also found in the variable G_K, as in flytekit's local runs
+    large lists    are converted item by item, as they are read
     logs           do not repeat an error that the task reports in its error.pb
     packages       for the container's start (`runtime_packages`) are not installed: the interpreter is the user's own
 """
@@ -24,6 +25,7 @@ def install() -> None:
     _resolve_no_images()
     _run_eager_tasks_here()
     _find_secrets_by_plain_names()
+    _convert_what_is_read()
     if (entrypoint := sys.modules.get("flytekit.bin.entrypoint")) is not None:
         vars(entrypoint)["RUNTIME_PACKAGES_ENV_NAME"] = "_F_RUNTIME_PACKAGES_OF_NO_IMAGE"
     importlib.import_module("flytekit").logger.addFilter(_says_more)
@@ -83,6 +85,25 @@ def _find_secrets_by_plain_names() -> None:
 
     if get.__module__ != __name__:
         manager.get = get_secret
+
+
+def _convert_what_is_read() -> None:
+    """Items of lists are converted as they are read: each item of a map task gets the lists of all, and reads one."""
+    models = importlib.import_module("flytekit.models.literals")
+    convert = models.Literal.from_flyte_idl
+
+    class Converted(list):  # type: ignore[type-arg]  # flytekit asks for a list
+        def __getitem__(self, index: Any) -> Any:
+            found = super().__getitem__(index)
+            return [convert(item) for item in found] if isinstance(index, slice) else convert(found)
+
+        def __iter__(self) -> Any:
+            return map(convert, super().__iter__())
+
+    def from_flyte_idl(cls: Any, message: Any) -> Any:
+        return cls(literals=Converted(message.literals))
+
+    models.LiteralCollection.from_flyte_idl = classmethod(from_flyte_idl)
 
 
 if not __package__:  # run by path
