@@ -31,7 +31,7 @@ class Recorder:
     async def create(
         self, resource: Resource[Any], body: Any, namespace: str | None = None, *, name: str = "", subresource: str = ""
     ) -> Any:
-        return self._note("create", resource.path(namespace, name, subresource), body)
+        return self._note("create", resource.path(namespace, name or None, subresource), body)
 
     async def patch(
         self, resource: Resource[Any], name: str, namespace: str | None = None, *, body: Any, subresource: str = ""
