@@ -181,6 +181,8 @@ async def _client(base: str, tls: ssl.SSLContext) -> AsyncIterator[Client]:
 
 
 class _Token:
+    waits_for = ""
+
     async def token(self) -> str:
         return "token"
 

@@ -60,6 +60,12 @@ class Unavailable(Retryable):
     """No answer, a cut connection, a deadline that passed, or a 5xx: the request may or may not have had its effect."""
 
 
+class Untrusted(Unavailable):
+    """The server shows a certificate that is not trusted, or is for another name: waiting does not mend it, another
+    certificate does.
+    """
+
+
 class EndlessList(Unavailable):
     """A list by pages that does not come to an end: asked for in one piece it may."""
 

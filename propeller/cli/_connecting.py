@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import click
 
+from propeller.cli._saying import say
 from propeller.config import Settings
 from propeller.errors import Denied, NotFound, PropellerError
 from propeller.kube import FLYTE_WORKFLOWS, Client, Connection, connect, load_connection
@@ -32,13 +34,35 @@ def cluster_options(function: F) -> F:
     return function
 
 
+REACH_SECONDS = 3.0
+"""How long a command waits for the first answer of the cluster: who sits in front of it should soon hear what is wrong.
+"""
+
+SLOW_SECONDS = 3.0
+"""After which a command says that it waits for credentials."""
+
+
+@asynccontextmanager
+async def _said_if_slow(what: str) -> AsyncIterator[None]:
+    timer = asyncio.get_running_loop().call_later(SLOW_SECONDS, lambda: say(f"{what} ...", to_stderr=True))
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 @asynccontextmanager
 async def connected(
     kubeconfig: str | None, context: str | None, settings: Settings
 ) -> AsyncIterator[tuple[Client, Connection]]:
-    """A client of the cluster that the options name. Raises Invalid for a bad kubeconfig."""
+    """A client of the cluster that the options name, which answers. Raises Invalid for a kubeconfig, Unavailable."""
     connection = load_connection(kubeconfig, context)
     async with connect(connection, settings.client) as client:
+        if connection.obtain is None:
+            await client.reach(REACH_SECONDS)
+        else:  # a plugin may have to ask somebody to log in
+            async with _said_if_slow(f"waiting for the credentials of context {connection.obtain[1]!r} (exec plugin)"):
+                await client.reach(settings.client.deadline)
         yield client, connection
 
 

@@ -68,7 +68,7 @@ class AiohttpTransport:
                     body = await _read(response)
                 return await unfolded(Response(status=response.status, headers=_lower(response), body=body))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise unreachable(origin_of(self._base), request, deadline, error) from error
+            raise self._unreachable(request, deadline, error) from error
 
     def stream(self, request: Request, *, deadline: float) -> AbstractAsyncContextManager[Stream]:
         return self._stream(request, deadline)
@@ -79,7 +79,7 @@ class AiohttpTransport:
             async with asyncio.timeout(deadline):
                 response = await self._begin(request)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise unreachable(origin_of(self._base), request, deadline, error) from error
+            raise self._unreachable(request, deadline, error) from error
         try:
             yield unfolded_stream(_Stream(response, origin_of(self._base)))
         finally:
@@ -89,6 +89,11 @@ class AiohttpTransport:
         if self._opened is not None:
             await self._opened.close()
             self._opened = None
+
+    def _unreachable(self, request: Request, deadline: float, error: Exception) -> Unavailable:
+        waits_for = self._tokens.waits_for if self._tokens is not None else ""
+        proxy = origin_of(self._proxy) if self._proxy is not None else ""
+        return unreachable(origin_of(self._base), request, deadline, error, waits_for=waits_for, proxy=proxy)
 
     async def _begin(self, request: Request) -> aiohttp.ClientResponse:
         """Send, with the token of the moment; a refused one is replaced once."""

@@ -27,7 +27,7 @@ import msgspec
 from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.config import Client as ClientSettings
 from propeller.decoding import UNDECODABLE
-from propeller.errors import EndlessList, Invalid, NotFound, PropellerError, Retryable, Unavailable
+from propeller.errors import EndlessList, Invalid, NotFound, PropellerError, Retryable, Unavailable, Untrusted
 from propeller.kube._answers import check, raise_for
 from propeller.kube._bodies import Body, PatchKind, encoded, merge_patch, metadata_of_body, name_in, whole
 from propeller.kube._calls import check_namespace, named, path_of_one, query_of
@@ -49,6 +49,7 @@ _COMPRESSED = {"accept-encoding": "gzip"}  # a page shrinks to a fraction, and w
 MAX_PAGES = 20_000
 """Ten million objects of the default page size: etcd holds fewer, so a longer list never ends."""
 
+_REACH_PAUSE = 0.5  # seconds between two attempts to reach a server at all
 _READ_BACKOFF = 0.1  # seconds before the first retry of a read; doubles
 
 
@@ -322,6 +323,22 @@ class Client:
                 for event in decode_events(resource, text, what):
                     yield event
 
+    async def reach(self, deadline: float) -> None:
+        """Be sure that the server answers, whatever it does, within `deadline` seconds. Raises Unavailable."""
+        end, request = self._clock.monotonic() + deadline, Request(method="GET", path="/version", headers=_JSON)
+        while True:
+            left = end - self._clock.monotonic()
+            try:
+                await self._send(request, max(left, _READ_BACKOFF), "get /version")
+            except Untrusted:
+                raise
+            except Unavailable:
+                if self._clock.monotonic() + _REACH_PAUSE >= end:
+                    raise
+                await asyncio.sleep(_REACH_PAUSE)
+            else:
+                return
+
     async def has_subresource(self, resource: Resource[T], subresource: str) -> bool:
         """Whether the type has that subresource. Raises NotFound where the type itself is not served."""
         found = await self._served(resource)
@@ -399,6 +416,8 @@ class Client:
                 left = end - self._clock.monotonic()
                 answer = await self._send(request, max(left, _READ_BACKOFF), what)
                 return check(answer, what, self._settings.retry_after_cap, request.path)
+            except Untrusted:
+                raise
             except Retryable as error:
                 named = (error.after or 0.0) * random.uniform(1.0, 1.1)
                 pause = max(named, backoff * random.uniform(0.5, 1.0))

@@ -84,7 +84,7 @@ class HttpTransport:
                 finally:
                     self._room.leave()
         except (OSError, TimeoutError) as error:
-            raise unreachable(self._base, request, deadline, error) from error
+            raise unreachable(self._base, request, deadline, error, waits_for=self._waits_for()) from error
 
     def stream(self, request: Request, *, deadline: float) -> AbstractAsyncContextManager[Stream]:
         return self._stream(request, deadline)
@@ -116,6 +116,9 @@ class HttpTransport:
                 raise
             return Response(status=answer.status, headers=answer.headers, body=body)
 
+    def _waits_for(self) -> str:
+        return self._tokens.waits_for if self._tokens is not None else ""
+
     @asynccontextmanager
     async def _stream(self, request: Request, deadline: float) -> AsyncIterator[Stream]:
         opened: list[tuple[Connection, StreamedAnswer]] = []
@@ -133,7 +136,7 @@ class HttpTransport:
                 with Deadline(deadline):
                     answer = await self._authorized(request, begin)
             except (OSError, TimeoutError) as error:
-                raise unreachable(self._base, request, deadline, error) from error
+                raise unreachable(self._base, request, deadline, error, waits_for=self._waits_for()) from error
             yield unfolded_stream(answer)
         finally:
             for connection, begun in opened:

@@ -48,6 +48,8 @@ OBTAIN = (sys.executable, "-m", "propeller.kube._credentials")
 
 
 class FixedToken:
+    waits_for = ""
+
     def __init__(self, token: str) -> None:
         self._token = token
 
@@ -60,6 +62,8 @@ class FixedToken:
 
 class FileToken:
     """While the file cannot be read (it may just be being replaced), the last token is used."""
+
+    waits_for = ""
 
     def __init__(self, path: str, clock: Clock) -> None:
         self._path = Path(path)
@@ -103,6 +107,7 @@ class ObtainedToken:
         self._refused = False
         self._renew_at: float | None = None
         self._lock = asyncio.Lock()
+        self.waits_for = ""
         self._pauses = Pauses(FIRST_PAUSE, LONGEST_PAUSE)
         self._failure = ""
         """Why the last run gave no token, "" where it did."""
@@ -116,11 +121,14 @@ class ObtainedToken:
                 return self._token
             self._pauses.failed(self._clock.monotonic())
             self._token, self._failure = "", f"{self._where}: no credentials could be obtained: the plugin was given up"
+            self.waits_for = f"the credentials of {self._where} (exec plugin or auth provider)"
             try:
                 found = await self._obtain()
             except Denied as error:
                 self._failure = str(error)
+                self.waits_for = ""
                 raise
+            self.waits_for = ""
             self._token, self._refused, self._failure = found.token, False, ""
             self._renew_at = None if found.expires is None else self._renewal(found.expires)
             return self._token

@@ -18,11 +18,15 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from propeller.errors import Denied, Unavailable
+from propeller.errors import Denied, Unavailable, Untrusted
 
 
 class TokenSource(Protocol):
     """Where a bearer token comes from."""
+
+    @property
+    def waits_for(self) -> str:
+        """What has to come before there is a token, and has not yet, for messages; "" if nothing has to."""
 
     async def token(self) -> str:
         """The token to send now, "" for none."""
@@ -85,14 +89,32 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-def unreachable(base: str, request: Request, deadline: float, error: Exception) -> Unavailable:
-    """The error for an exchange that did not come about, with what mends it."""
+def unreachable(
+    base: str, request: Request, deadline: float, error: Exception, *, waits_for: str = "", proxy: str = ""
+) -> Unavailable:
+    """The error for an exchange that did not come about, with what mends it. `waits_for` is what had to come first and
+    did not (credentials), `proxy` the origin of the proxy in between: one is not to be blamed for the other.
+    """
     what = f"{request.method} {request.path}"
     causes = [error, error.__cause__, getattr(error, "certificate_error", None), getattr(error, "os_error", None)]
+    through = f" through proxy {proxy}" if proxy else ""
     if isinstance(error, TimeoutError):
-        return Unavailable(f"{base} did not answer {what} within {deadline:g} s")
+        if waits_for:
+            return Unavailable(f"{waits_for} did not come within {deadline:g} s; {base} was not asked yet")
+        return Unavailable(f"{base} did not answer {what} within {deadline:g} s{through}")
     if any(isinstance(cause, ssl.SSLError) for cause in causes):
-        return Unavailable(
-            f"{base} shows a certificate that is not trusted: {error}; check certificate-authority in the kubeconfig"
+        shown = next(cause for cause in causes if isinstance(cause, ssl.SSLError))
+        return Untrusted(
+            f"{base} shows a certificate that is not trusted{through}: {shown}; check certificate-authority and "
+            "tls-server-name in the kubeconfig"
         )
-    return Unavailable(f"{base} cannot be reached for {what}: {str(error) or type(error).__name__}")
+    reason = _reason(error)
+    if proxy and hasattr(error, "os_error") and "Proxy" in type(error).__name__:
+        return Unavailable(f"proxy {proxy} cannot be reached, {base} was not asked: {reason}; check proxy-url")
+    return Unavailable(f"{base} cannot be reached for {what}{through}: {reason}")
+
+
+def _reason(error: Exception) -> str:
+    """Without what aiohttp puts around it: the address, and objects of Python's."""
+    inner = getattr(error, "os_error", None)
+    return str(inner or error) or type(error).__name__
