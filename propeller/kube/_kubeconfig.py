@@ -52,6 +52,9 @@ class _User(msgspec.Struct, frozen=True, rename="kebab"):
     username: str | None = None
     password: str | None = None
     as_: str | None = msgspec.field(default=None, name="as")
+    as_uid: str | None = None
+    as_groups: list[str] | None = None
+    as_user_extra: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
         return "_User(...)"
@@ -202,8 +205,10 @@ def _of_context(merged: _Merged, context: str | None) -> Connection:
 
 
 def _check_user(user: _User, where: str) -> None:
-    if user.as_:
-        raise Invalid(f"{where}: impersonation ('as') is not supported; name a user who may do what is needed")
+    asked = {"as": user.as_, "as-uid": user.as_uid, "as-groups": user.as_groups, "as-user-extra": user.as_user_extra}
+    if fields := [name for name, value in asked.items() if value]:  # ignored, requests would have rights of another
+        shown = ", ".join(f"{name!r}" for name in fields)
+        raise Invalid(f"{where}: impersonation ({shown}) is not supported; name a user who may do what is needed")
     if user.username or user.password:
         raise Invalid(f"{where}: username and password are not supported, nor are they by Kubernetes since 1.19")
     certificate = bool(user.client_certificate or user.client_certificate_data)

@@ -268,3 +268,17 @@ async def test_an_encrypted_client_key_is_refused_and_nobody_is_asked_for_its_pa
     with pytest.raises(Invalid, match="is not usable"):
         async with connect(connection):
             pass
+
+
+@pytest.mark.parametrize("field", [{"as-uid": "7"}, {"as-groups": ["system:masters"]}, {"as-user-extra": {"k": ["v"]}}])
+def test_no_part_of_an_impersonation_is_ignored(tmp_path: Path, field: dict[str, object]) -> None:
+    document = {
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+        "clusters": [{"name": "k", "cluster": {"server": "https://s"}}],
+        "users": [{"name": "u", "user": {"token": "t", **field}}],
+    }
+    path = tmp_path / "impersonating"
+    path.write_text(yaml.safe_dump(document))
+    with pytest.raises(Invalid, match=rf"user 'u': impersonation \('{next(iter(field))}'\) is not supported"):
+        load_connection(str(path))
