@@ -314,9 +314,6 @@ class Kubelet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     files; the rest are links), as if it was in the image. Empty: a private empty directory.
     """
 
-    env: dict[str, str] = {}
-    """Variables that containers see beneath their own, over those that are inherited."""
-
     logs: str = ""
     """Directory for the logs of containers, as POD.log or POD.CONTAINER.log, which stay there. Empty: with the pod."""
 

@@ -57,21 +57,24 @@ class Kubelet:
             await asyncio.Event().wait()
 
     def _start_over(self, pods: Iterable[Raw]) -> None:
-        """The server was restored from an older copy: tell it again what came of its pods, and run those that were
-        stopped for a reason that it does not know.
-        """
+        """The server was restored from an older copy."""
         for pod in pods:
-            uid = pod["metadata"]["uid"]
-            if "deletionTimestamp" in pod["metadata"]:
-                continue
-            if (stopping := self._ending.pop(uid, None)) is not None:
-                stopping.cancel()
-            running = self._pods.get(uid)
-            has_ended = self._told.get(uid, {}).get("phase") in _ENDED
-            if has_ended or (running is not None and not running.done()):
-                self._group.create_task(self._tell_again(pod))
-            else:
-                self._pods[uid] = self._group.create_task(self._run_pod(pod))
+            if "deletionTimestamp" not in pod["metadata"]:
+                self._set_right(pod)
+
+    def _set_right(self, pod: Raw) -> None:
+        """Tell a restored server again what came of a pod, or run one that was stopped for a reason that it does not
+        know.
+        """
+        uid = pod["metadata"]["uid"]
+        if (stopping := self._ending.pop(uid, None)) is not None:
+            stopping.cancel()
+        running = self._pods.get(uid)
+        has_ended = self._told.get(uid, {}).get("phase") in _ENDED
+        if has_ended or (running is not None and not running.done()):
+            self._group.create_task(self._tell_again(pod))
+        else:
+            self._pods[uid] = self._group.create_task(self._run_pod(pod))
 
     async def _tell_again(self, pod: Raw) -> None:
         try:
@@ -99,6 +102,8 @@ class Kubelet:
                 self._ending[uid] = self._group.create_task(self._terminate(pod))
         elif uid not in self._pods:
             self._pods[uid] = self._group.create_task(self._run_pod(pod))
+        elif self._truth.restores:
+            self._set_right(pod)
 
     def _cancel(self, uid: str) -> None:
         if uid in self._stuck:  # to be stopped is the end that its script has
@@ -111,6 +116,8 @@ class Kubelet:
         await asyncio.sleep(self._rng.uniform(0.0, 30.0))
         if not self._truth.restores or await self._is_to_go(pod):
             await self._remove(pod)
+        elif self._ending.pop(pod["metadata"]["uid"], None) is not None:
+            self._set_right(pod)
 
     async def _is_to_go(self, pod: Raw) -> bool:
         """A restored server may have forgotten that the pod was told to stop."""

@@ -299,6 +299,5 @@ def _base_environment(settings: config.Kubelet) -> dict[str, str]:
     inherited = {name: os.environ[name] for name in settings.inherit_env if name in os.environ}
     return {
         **inherited,
-        **settings.env,
         "PATH": os.pathsep.join([str(Path(python).parent), os.environ.get("PATH", os.defpath)]),
     }
