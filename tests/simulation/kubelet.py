@@ -231,7 +231,12 @@ class Kubelet:
             "target": {"apiVersion": "v1", "kind": "Node", "name": "node"},
         }
         name, namespace = metadata["name"], metadata["namespace"]
-        await insist(lambda: self._client.create(PODS, binding, namespace, name=name, subresource="binding"))
+        try:
+            await insist(lambda: self._client.create(PODS, binding, namespace, name=name, subresource="binding"))
+        except Conflict:  # or an earlier try was not answered: then it is bound
+            found = await insist(lambda: self._client.get(_PODS, name, namespace))
+            if found["metadata"]["uid"] != metadata["uid"] or not found["spec"].get("nodeName"):
+                raise
         self._bound.add(metadata["uid"])
 
     async def _report(self, pod: Raw, status: dict[str, Any]) -> None:

@@ -3,6 +3,9 @@
 The truth goes back with it. What the copy does not have was never there: a workflow is as good as deleted, and an
 attempt whose pod is forgotten may be run once more, with the same end. What the world has outside the server stays as
 it is: blobs, and what the kubelet knows of pods that are still there.
+
+Not where a dynamic task is under way: what it makes is named after its attempt, and a restore may lead to another one
+than was foretold.
 """
 
 from __future__ import annotations
@@ -33,6 +36,8 @@ class Restored:
         await asyncio.sleep(self._rng.choice((1.0, 10.0, 60.0)) * self._rng.random())
         while self._newer_version_is_at_work():
             await asyncio.sleep(0.5)
+        if any("-dn" in node for workflow in self._truth.workflows.values() for node in workflow.prediction.tasks):
+            return
         backup = self._server.back_up()
         copied = {uid: _Copy.of(workflow) for uid, workflow in self._truth.workflows.items()}
         self._story.tell(f"the API server is backed up at version {backup.version}")
