@@ -10,7 +10,6 @@ from unittest import mock
 from propeller.controller import _checkpoint, _controller, _live, _loading
 from propeller.errors import ErrorKind
 from propeller.handlers import STEPS, Services, _act, _pods, _task
-from propeller.informers import Store, key_of, metadata_of
 from propeller.kube import Pod
 from propeller.reconcile import WorkQueue
 from propeller.status import _head, encode_status
@@ -239,20 +238,6 @@ def _a_snapshot_that_a_newer_one_replaced_is_lost() -> AbstractContextManager[An
     return mock.patch.object(_head, "newest", new=mock.AsyncMock(return_value=""))
 
 
-def _a_version_that_was_given_twice_is_not_told_apart() -> AbstractContextManager[Any]:
-    take = Store.take
-
-    def trusting(self: Any, objects: Iterable[Any], seen: set[str]) -> Any:
-        known = []
-        for new in objects:
-            old = self.get(key_of(new))
-            same = old is not None and metadata_of(old).resource_version == metadata_of(new).resource_version
-            known.append(old if same and metadata_of(old).uid == metadata_of(new).uid else new)
-        return take(self, known, seen)
-
-    return mock.patch.object(Store, "take", trusting)
-
-
 MUTATIONS: Mapping[str, Mutation] = {
     function.__name__.strip("_").replace("_", " "): function
     for function in (
@@ -284,6 +269,5 @@ MUTATIONS: Mapping[str, Mutation] = {
         _any_number_is_an_attempt,
         _a_restore_starts_nothing_over,
         _a_snapshot_that_a_newer_one_replaced_is_lost,
-        _a_version_that_was_given_twice_is_not_told_apart,
     )
 }
