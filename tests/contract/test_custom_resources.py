@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from propeller.controller._manifests import workflow_crd
-from propeller.errors import NotFound, PropellerError, Rejected
-from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, Raw, Resource
+from propeller.errors import Denied, NotFound, PropellerError, Rejected
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, Client, Raw, Resource
 from tests.contract.custom_resources import PLAIN, install, install_flyte_workflows, install_plains
 from tests.contract.objects import DEADLINE, version_now, watching
 from tests.servers import Face
@@ -109,3 +109,31 @@ async def test_a_custom_resources_name_is_checked(server: Face) -> None:
     with pytest.raises(Rejected, match=r"metadata.name: Invalid value") as refused:
         await server.client.create(FLYTE_WORKFLOWS, {"metadata": {"name": "W_1"}}, server.namespace)
     assert refused.value.status == 422
+
+
+async def test_a_type_that_is_being_deleted_takes_no_new_objects_and_goes_with_the_last_one(server: Face) -> None:
+    """Its objects are deleted; one that a finalizer holds keeps the type."""
+    ending, crd = short_lived(server.namespace)
+    await install(server.client, crd)
+    held = {"metadata": {"name": "held", "finalizers": ["example.org/held"]}}
+    await server.client.create(ending, held, server.namespace)
+    await server.client.delete(CUSTOM_RESOURCE_DEFINITIONS, crd["metadata"]["name"])
+    async with asyncio.timeout(DEADLINE):
+        while "deletionTimestamp" not in (await server.client.get(ending, "held", server.namespace))["metadata"]:
+            await asyncio.sleep(0.05)
+    with pytest.raises(Denied, match="create not allowed while custom resource definition is terminating"):
+        await server.client.create(ending, {"metadata": {"name": "late"}}, server.namespace)
+    await server.client.patch(ending, "held", server.namespace, body={"metadata": {"finalizers": None}})
+    async with asyncio.timeout(DEADLINE):
+        while not await is_gone(server.client, crd["metadata"]["name"]):
+            await asyncio.sleep(0.05)
+    with pytest.raises(NotFound):
+        await server.client.list(ending, server.namespace)
+
+
+async def is_gone(client: Client, crd: str) -> bool:
+    try:
+        await client.get(CUSTOM_RESOURCE_DEFINITIONS, crd)
+    except NotFound:
+        return True
+    return False

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from propeller.clock import rfc3339
+from propeller.embedded.server._answers import forbidden
 from propeller.embedded.server._backlog import Backlog
 from propeller.embedded.server._deletes import Deletes
 from propeller.embedded.server._kinds import APIEXTENSIONS, Kind, Registry
-from propeller.embedded.server._requests import Target
+from propeller.embedded.server._requests import Call, Target
 from propeller.embedded.server._schema import Schema, of_custom_resource
 from propeller.embedded.server._storage import Change, Collection, Object, Record, Storage
 from propeller.embedded.server._strategies import CLEANUP_FINALIZER, CustomStrategy
@@ -46,6 +47,14 @@ class Definitions:
         its answer can use the kind.
         """
         self._pending.settle(self._look_at)
+
+    def admit(self, call: Call, obj: Object) -> None:
+        """Raises Failure for a creation of what is defined by a definition that is being deleted."""
+        kind = call.target.kind
+        definition = self._kind.collection.records.get(f"{kind.plural}.{kind.group}") if kind.custom else None
+        if definition is not None and definition.deleting:
+            why = "create not allowed while custom resource definition is terminating"
+            raise forbidden(kind.group, kind.plural, obj["metadata"].get("name", ""), why)
 
     def serve_again(self, definition: Record) -> None:
         """Serve what a definition defines whose objects are about to be restored."""

@@ -198,7 +198,7 @@ class ApiServer:
         self._writes = Writes(
             self._storage,
             Identity(self._time, self._uid, self._suffix),
-            admit=self._namespaces.admit,
+            admit=(self._definitions.admit, self._namespaces.admit),
             admit_valid=self._quotas.admit,
         )
         self._handler = Handler(

@@ -63,9 +63,11 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class Writes:
-    """The writes of one server. `admit` is asked before anything is looked at, `admit_valid` when all else is right."""
+    """The writes of one server. `admit` are asked before all else, `admit_valid` when all else is right."""
 
-    def __init__(self, storage: Storage, identity: Identity, *, admit: Admission, admit_valid: Admission) -> None:
+    def __init__(
+        self, storage: Storage, identity: Identity, *, admit: Sequence[Admission], admit_valid: Admission
+    ) -> None:
         self._storage = storage
         self._identity = identity
         self._admit = admit
@@ -95,7 +97,8 @@ class Writes:
         generated = not metadata.get("name") and metadata.get("generateName")
         if generated:
             metadata["name"] = _metadata.generated_name(metadata["generateName"], self._identity.suffix())
-        self._admit(call, obj)
+        for admit in self._admit:
+            admit(call, obj)
         strategy.prepare_create(obj)
         _metadata.drop_empty(metadata)
         causes = [*_metadata.validate(metadata, strategy.name_rule, core=kind.group == ""), *strategy.validate(obj)]
