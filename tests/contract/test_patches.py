@@ -211,7 +211,7 @@ async def test_apply_needs_a_manager_and_a_kind(server: Face) -> None:
         await patched(server, applied(), PatchKind.APPLY, field_manager="")
     assert refused.value.status == 422
     with pytest.raises(Rejected) as refused:
-        await patched(server, {"metadata": {"name": "a"}}, PatchKind.APPLY)
+        await patched(server, {"kind": "", "apiVersion": "", "metadata": {"name": "a"}}, PatchKind.APPLY)
     assert refused.value.status == 400
 
 

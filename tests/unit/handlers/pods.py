@@ -33,7 +33,7 @@ def pod(
     attempt: str = "1",
     name: str = "e-n0-1",
     uid: str = "uid",
-    version: str = "",
+    version: str = "1",
     deleted: bool | str = False,
     grace: int = 30,
     restarts: str = "Never",

@@ -73,8 +73,9 @@ class Pods:
                 name = body["metadata"]["name"]
                 if name in self.objects:
                     return status(409, "AlreadyExists", f'pods "{name}" already exists')
+                body["metadata"] |= {"uid": f"uid-{len(self.requests)}", "resourceVersion": str(len(self.requests))}
                 self.objects[name] = body
-                return Response(status=201, body=request.body)
+                return Response(status=201, body=orjson.dumps(body))
             case "DELETE" if name in self.objects:
                 return Response(status=200, body=orjson.dumps(self.objects.pop(name)))
             case "GET" if name in self.objects:
