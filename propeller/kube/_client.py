@@ -206,10 +206,7 @@ class Client:
             return after
         guard = {key: metadata[key] for key in ("resourceVersion", "uid") if metadata.get(key)}
         body = {**body, "metadata": {**body.get("metadata", {}), **guard}}
-        answer = await self._write(
-            "PATCH", path, body, what, content_type=PatchKind.MERGE, query=_MANAGER, partial=resource.partial
-        )
-        return decode_object(resource, answer.body, what)
+        return await self._patch(resource, path, body, what, PatchKind.MERGE, _MANAGER)
 
     async def apply(
         self,
@@ -229,11 +226,7 @@ class Client:
         what = named("apply", resource, namespace, name or "", subresource)
         path = path_of_one(resource, name, namespace, what, subresource)
         query = query_of(fieldManager=field_manager, force="true" if force else "")
-        content = whole(resource, body)
-        answer = await self._write(
-            "PATCH", path, content, what, content_type=PatchKind.APPLY, query=query, partial=resource.partial
-        )
-        return decode_object(resource, answer.body, what)
+        return await self._patch(resource, path, whole(resource, body), what, PatchKind.APPLY, query)
 
     async def patch(
         self,
@@ -258,6 +251,11 @@ class Client:
         elif isinstance(body, msgspec.Struct):
             raise Invalid(f"{what}: a {kind.name} patch is JSON, and no {type(body).__name__}: use update or apply")
         query = query_of(fieldManager=field_manager, force="true" if force else "")
+        return await self._patch(resource, path, body, what, kind, query)
+
+    async def _patch(
+        self, resource: Resource[T], path: str, body: Any, what: str, kind: PatchKind, query: Mapping[str, str]
+    ) -> T:
         answer = await self._write("PATCH", path, body, what, content_type=kind, query=query, partial=resource.partial)
         return decode_object(resource, answer.body, what)
 

@@ -12,6 +12,7 @@ import asyncio
 from array import array
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import msgspec
 import zstandard
@@ -130,25 +131,21 @@ def _length(raw: msgspec.Raw) -> int:
     return int.from_bytes(head[1 : 1 + width], "big")
 
 
-class _Split(msgspec.Struct, frozen=True, array_like=True):
-    """A snapshot whose records are still to be decoded."""
-
-    version: int
-    plan: str
-    phase: WorkflowPhase
-    created_at: float
-    ended_at: float | None
-    failure: Failure | None
-    frames: list[msgspec.Raw]
-    phases: bytes
-    attempts: bytes
-    states: dict[int, msgspec.Raw]
-    failures: dict[int, msgspec.Raw]
-    system_failures: dict[int, int]
-    started: bytes = b""
-    ended: bytes = b""
-    uid: str = ""
-
+_RECORDS: dict[str, Any] = {
+    "frames": list[msgspec.Raw],
+    "states": dict[int, msgspec.Raw],
+    "failures": dict[int, msgspec.Raw],
+}
+_Split: Any = msgspec.defstruct(
+    "_Split",
+    [
+        (field.name, _RECORDS.get(field.name, field.type), msgspec.field(default=field.default))
+        for field in msgspec.structs.fields(Snapshot)
+    ],
+    frozen=True,
+    array_like=True,
+)
+"""A snapshot whose records are still to be decoded."""
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Snapshot)
@@ -244,7 +241,7 @@ def decode(blob: bytes) -> Snapshot:
     return snapshot
 
 
-def _piecemeal(split: _Split) -> Snapshot:
+def _piecemeal(split: Any) -> Snapshot:
     """Record by record: other threads get their turns between them."""
     members = {name: getattr(split, name) for name in split.__struct_fields__}
     members["frames"] = [_FRAME.decode(raw) for raw in split.frames]

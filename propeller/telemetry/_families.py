@@ -6,6 +6,7 @@ counted on one event loop alone.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -18,7 +19,7 @@ Reader = Callable[[], Iterable[tuple[tuple[str, ...], float]]]
 """Yields label values and value, when a scrape asks."""
 
 
-class Family:
+class Family(ABC):
     """What a scrape and docs/metrics.md say of each."""
 
     type = ""
@@ -34,41 +35,13 @@ class Family:
         """As Prometheus stores it."""
         return self._name + self.suffix
 
+    @abstractmethod
     def collect(self) -> Iterable[Metric]:
-        raise NotImplementedError
+        """What a scrape gets."""
 
 
-class Counters(Family):
-    """A family of counters: `counts[label values] += 1`, or what exists anyway and is read when scraped."""
-
-    type = "counter"
-    suffix = "_total"
-
-    def __init__(self, name: str, documentation: str, *labels: str) -> None:
-        super().__init__(name, documentation, *labels)
-        self._readers: list[Reader] = []
-        self.counts: Counter[tuple[str, ...]] = Counter() if labels else Counter({(): 0})
-
-    def read(self, reader: Reader) -> None:
-        """Add what yields label values and count."""
-        self._readers.append(reader)
-
-    def collect(self) -> Iterable[Metric]:
-        from prometheus_client.metrics_core import CounterMetricFamily
-
-        family = CounterMetricFamily(self._name, self.documentation, labels=self.labels)
-        for labels, count in self.counts.items():
-            family.add_metric(labels, count)
-        for reader in self._readers:
-            for labels, value in reader():
-                family.add_metric(labels, value)
-        yield family
-
-
-class Gauges(Family):
-    """A family of gauges that are read when scraped."""
-
-    type = "gauge"
+class _ReadFamily(Family):
+    """One whose values others keep: they are read when scraped."""
 
     def __init__(self, name: str, documentation: str, *labels: str) -> None:
         super().__init__(name, documentation, *labels)
@@ -78,13 +51,43 @@ class Gauges(Family):
         """Add what yields label values and value."""
         self._readers.append(reader)
 
+    def _read(self) -> Iterable[tuple[tuple[str, ...], float]]:
+        for reader in self._readers:
+            yield from reader()
+
+
+class Counters(_ReadFamily):
+    """A family of counters: `counts[label values] += 1`, or what exists anyway and is read when scraped."""
+
+    type = "counter"
+    suffix = "_total"
+
+    def __init__(self, name: str, documentation: str, *labels: str) -> None:
+        super().__init__(name, documentation, *labels)
+        self.counts: Counter[tuple[str, ...]] = Counter() if labels else Counter({(): 0})
+
+    def collect(self) -> Iterable[Metric]:
+        from prometheus_client.metrics_core import CounterMetricFamily
+
+        family = CounterMetricFamily(self._name, self.documentation, labels=self.labels)
+        for labels, count in self.counts.items():
+            family.add_metric(labels, count)
+        for labels, value in self._read():
+            family.add_metric(labels, value)
+        yield family
+
+
+class Gauges(_ReadFamily):
+    """A family of gauges."""
+
+    type = "gauge"
+
     def collect(self) -> Iterable[Metric]:
         from prometheus_client.metrics_core import GaugeMetricFamily
 
         family = GaugeMetricFamily(self._name, self.documentation, labels=self.labels)
-        for reader in self._readers:
-            for labels, value in reader():
-                family.add_metric(labels, value)
+        for labels, value in self._read():
+            family.add_metric(labels, value)
         yield family
 
 

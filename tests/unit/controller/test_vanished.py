@@ -45,6 +45,15 @@ async def _vanish(of: Bench, pod: str) -> None:
     await of.user.delete(RAW_PODS, pod, "ns", grace_seconds=0)
 
 
+async def _vanishes_before_it_is_answered(of: Bench, link: _Link) -> None:
+    """The pod of the first create; nobody hears of it yet."""
+    link.opened.clear()
+    await of.create(task("a", **AGAIN))
+    while link.creates == 0:
+        await asyncio.sleep(0.1)
+    await _vanish(of, "w-a-0")
+
+
 async def _succeeds(of: Bench, pod: str) -> None:
     await of.report(pod, phase="Succeeded")
     await asyncio.sleep(5.0)
@@ -53,11 +62,7 @@ async def _succeeds(of: Bench, pod: str) -> None:
 async def test_the_late_news_of_a_pod_that_vanished_are_not_those_of_the_one_that_was_made_in_its_place() -> None:
     link = _Link(loses=True)
     async with bench() as of, of.controller(link):
-        link.opened.clear()
-        await of.create(task("a", **AGAIN))
-        while link.creates == 0:
-            await asyncio.sleep(0.1)
-        await _vanish(of, "w-a-0")
+        await _vanishes_before_it_is_answered(of, link)
         while link.creates == 1:  # the create whose answer was lost is made again
             await asyncio.sleep(0.1)
         await asyncio.sleep(1.0)
@@ -71,11 +76,7 @@ async def test_the_late_news_of_a_pod_that_vanished_are_not_those_of_the_one_tha
 async def test_news_that_come_while_the_second_create_is_under_way_wait_for_its_answer() -> None:
     link = _Link(loses=True)
     async with bench() as of, of.controller(link):
-        link.opened.clear()
-        await of.create(task("a", **AGAIN))
-        while link.creates == 0:
-            await asyncio.sleep(0.1)
-        await _vanish(of, "w-a-0")
+        await _vanishes_before_it_is_answered(of, link)
         link.answered.clear()
         while link.creates == 1:
             await asyncio.sleep(0.1)

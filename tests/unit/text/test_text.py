@@ -101,7 +101,7 @@ def test_the_reason_of_a_rejection_is_bounded() -> None:
 FLYTEKIT = """Trace:
 
     Traceback (most recent call last):
-      File "/root/flow.py", line 7, in t
+      File "flow.py", line 7, in t
         raise ValueError("boom")
 
 Message:
