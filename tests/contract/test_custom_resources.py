@@ -10,6 +10,7 @@ import pytest
 
 from propeller.controller._manifests import workflow_crd
 from propeller.errors import Denied, NotFound, PropellerError, Rejected
+from propeller.informers import Informer
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, Client, Raw, Resource
 from tests.contract.custom_resources import PLAIN, install, install_flyte_workflows, install_plains
 from tests.contract.objects import DEADLINE, version_now, watching
@@ -129,6 +130,43 @@ async def test_a_type_that_is_being_deleted_takes_no_new_objects_and_goes_with_t
             await asyncio.sleep(0.05)
     with pytest.raises(NotFound):
         await server.client.list(ending, server.namespace)
+
+
+@pytest.mark.parametrize("had_status", [True, False], ids=["with a status subresource", "without one"])
+async def test_a_type_that_is_deleted_and_made_anew_is_followed_and_written_as_it_is_then(
+    server: Face, had_status: bool
+) -> None:
+    """A status goes to the object itself if the type has no subresource for it: 404 for that subresource, and beside
+    one a status of the object itself is dropped.
+    """
+    brieves, crd = short_lived(server.namespace)
+    plain = copy.deepcopy(crd)
+    del plain["spec"]["versions"][0]["subresources"]
+    before, after = (crd, plain) if had_status else (plain, crd)
+    client, namespace = server.client, server.namespace
+    await install(client, before)
+    await client.create(brieves, {"metadata": {"name": "b"}}, namespace)
+    async with Informer(client, brieves, namespace=namespace) as informer:
+        await informer.synced(DEADLINE)
+        await client.delete(CUSTOM_RESOURCE_DEFINITIONS, crd["metadata"]["name"])
+        async with asyncio.timeout(DEADLINE):
+            while not await is_gone(client, crd["metadata"]["name"]):
+                await asyncio.sleep(0.05)
+        await install(client, after)
+        made = await client.create(brieves, {"metadata": {"name": "b"}}, namespace)
+        async with asyncio.timeout(DEADLINE):
+            while (found := informer.store.get(f"{namespace}/b")) is None or found["metadata"] != made["metadata"]:
+                await asyncio.sleep(0.05)
+    body = {"status": {"phase": 1}}
+    if had_status:
+        with pytest.raises(NotFound):
+            await client.patch(brieves, "b", namespace, body=body, subresource="status")
+        assert (await client.patch(brieves, "b", namespace, body=body))["status"] == body["status"]
+    else:
+        unchanged = await client.patch(brieves, "b", namespace, body=body)
+        assert unchanged["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
+        assert "status" not in unchanged
+    assert await client.has_subresource(brieves, "status") is not had_status
 
 
 async def is_gone(client: Client, crd: str) -> bool:

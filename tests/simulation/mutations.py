@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 from unittest import mock
 
 from propeller.controller import _checkpoint, _controller, _live, _loading
-from propeller.errors import ErrorKind
+from propeller.errors import ErrorKind, NotFound
 from propeller.handlers import STEPS, Services, _act, _pods, _task
+from propeller.informers import _reflector
 from propeller.kube import Pod
 from propeller.reconcile import WorkQueue
 from propeller.status import _head, encode_status
@@ -238,6 +240,28 @@ def _a_snapshot_that_a_newer_one_replaced_is_lost() -> AbstractContextManager[An
     return mock.patch.object(_head, "newest", new=mock.AsyncMock(return_value=""))
 
 
+def _that_a_type_has_a_status_subresource_is_remembered() -> AbstractContextManager[Any]:
+    return mock.patch.object(_checkpoint.Checkpointer, "look_for_subresource", new=mock.AsyncMock(return_value=False))
+
+
+def _an_informer_gives_up_on_a_type_that_is_gone() -> AbstractContextManager[Any]:
+    failed = _reflector.Reflector._failed
+
+    async def give_up(self: _reflector.Reflector[Any], error: Exception) -> None:
+        if isinstance(error, NotFound):
+            await asyncio.Event().wait()
+        await failed(self, error)
+
+    return mock.patch.object(_reflector.Reflector, "_failed", give_up)
+
+
+def _a_type_that_is_gone_is_asked_for_without_a_pause() -> AbstractContextManager[Any]:
+    async def at_once(self: _reflector.Reflector[Any], error: Exception) -> None:
+        await asyncio.sleep(0.01)
+
+    return mock.patch.object(_reflector.Reflector, "_failed", at_once)
+
+
 MUTATIONS: Mapping[str, Mutation] = {
     function.__name__.strip("_").replace("_", " "): function
     for function in (
@@ -269,5 +293,8 @@ MUTATIONS: Mapping[str, Mutation] = {
         _any_number_is_an_attempt,
         _a_restore_starts_nothing_over,
         _a_snapshot_that_a_newer_one_replaced_is_lost,
+        _that_a_type_has_a_status_subresource_is_remembered,
+        _an_informer_gives_up_on_a_type_that_is_gone,
+        _a_type_that_is_gone_is_asked_for_without_a_pause,
     )
 }

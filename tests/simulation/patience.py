@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from propeller.errors import Unavailable
+from propeller.errors import Denied, NotFound, Unavailable
 
 T = TypeVar("T")
 
@@ -18,3 +18,17 @@ async def insist(request: Callable[[], Coroutine[Any, Any, T]]) -> T:
             return await request()
         except Unavailable:
             await asyncio.sleep(1.0)
+
+
+TYPE_IS_GONE = 4 * 3600
+"""Virtual seconds for which users wait until there is a resource type again."""
+
+
+async def insist_on_type(request: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Try until the server is up and takes new objects of the type: it refuses them while that is being deleted."""
+    for _ in range(TYPE_IS_GONE):
+        try:
+            return await insist(request)
+        except (NotFound, Denied):
+            await asyncio.sleep(1.0)
+    return await insist(request)

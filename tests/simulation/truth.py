@@ -6,7 +6,8 @@ It stands between every client and the server, and sees each request at the mome
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,7 @@ from tests.simulation.story import Story
 ENDED = {3, 5, 6}
 NODE = "propeller/node"
 ATTEMPT = "propeller/attempt"
+GROUP = "/flyte.lyft.com/"
 
 
 @dataclass
@@ -81,20 +83,25 @@ class Workflow:
 
 
 class Truth:
-    """`workflows` by uid."""
+    """`workflows` by uid. `has_status` tells whether their type has a status subresource now."""
 
-    def __init__(self, story: Story, budget: int) -> None:
+    def __init__(self, story: Story, budget: int, has_status: Callable[[], bool]) -> None:
         self.story = story
         self.budget = budget
+        self._has_status = has_status
         self.workflows: dict[str, Workflow] = {}
         self.pods: dict[str, tuple[Workflow, PodRecord]] = {}
         self.overlap = False
         """Whether two controllers may have been at work at once: limits of one are not limits of two."""
         self.restores = 0
         """How often the server was restored from an older copy."""
+        self.asked_for_type: Counter[str] = Counter()
+        """Requests for workflows, and for what their type can do, by who made them."""
 
     def applied(self, who: str, request: Request, response: Response) -> None:
         """A request had its effect."""
+        if GROUP in request.path:
+            self.asked_for_type[who] += 1
         if response.status >= 300:
             if request.method != "GET":
                 self.story.tell(f"{who}: {request.method} {request.path} -> {response.status}")
@@ -113,6 +120,9 @@ class Truth:
             case "DELETE", [*_, "flyteworkflows", name]:
                 self.story.tell(f"{who}: collects {name}")
                 self._workflow_collected(name)
+            case "DELETE", [*_, "customresourcedefinitions", _]:
+                for workflow in self.workflows.values():
+                    workflow.deleted = True
             case "PATCH", [*_, "flyteworkflows", _] | [*_, "flyteworkflows", _, "status"]:
                 self._workflow_written(who, request, orjson.loads(response.body))
 
@@ -243,6 +253,9 @@ class Truth:
         workflow = self.workflows.get(obj["metadata"]["uid"])
         body = orjson.loads(request.body)
         if workflow is None or "status" not in body:
+            return
+        if self._has_status() and not request.path.endswith("/status"):
+            self.story.tell(f"{who}: writes a status of {workflow.name} that the server drops")
             return
         status = merge_patch(workflow.status, body["status"])  # the answer may have the metadata alone
         self.story.tell(f"{who}: writes {workflow.name} as {status.get('state')}, {status.get('counts')}")

@@ -16,10 +16,10 @@ from propeller.config import ApiServer as ApiServerSettings
 from propeller.config import Checkpoint, Informers, Queue, Settings
 from propeller.config import Controller as ControllerSettings
 from propeller.config import Storage as StorageSettings
-from propeller.controller import WorkflowController, _loading, _resource, workflow_crd
+from propeller.controller import WorkflowController, _loading, _resource
 from propeller.embedded.faults import FAIR, FaultyLink, FaultyStore, Weather
 from propeller.embedded.server import ApiServer
-from propeller.errors import AlreadyExists, Conflict, NotFound, PropellerError
+from propeller.errors import AlreadyExists, Conflict, Denied, NotFound, PropellerError
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES, Client, Raw
 from propeller.storage import MemoryStore, Storage
 from tests.simulation.denials import Denials
@@ -28,9 +28,10 @@ from tests.simulation.flows import draw_flow
 from tests.simulation.kubelet import Kubelet
 from tests.simulation.loop import PROCESS, SimulatedLoop, Stuck, run
 from tests.simulation.model import predict
-from tests.simulation.patience import insist
+from tests.simulation.patience import insist, insist_on_type
 from tests.simulation.planted import Planted
 from tests.simulation.restored import Restored
+from tests.simulation.retyped import Retyped, definition, workflow_type
 from tests.simulation.roundtrip import Roundtrip
 from tests.simulation.story import Listener, Story
 from tests.simulation.strangers import Strangers
@@ -143,18 +144,19 @@ class _World:
             blob_latency=rng.choice((0.0, 0.02, 0.5)),
         )
         self.weather = FAIR if self.calm else self.storm
-        self.truth = Truth(self.story, budget)
         self.blobs: dict[str, bytes] = {}
         history = rng.choice((30, 20_000))
         self.server = ApiServer(
             ApiServerSettings(history_changes=history), clock=LoopClock(), randomness=random.Random(f"uid {self.seed}")
         )
+        self.truth = Truth(self.story, budget, self._has_status)
         self.denials = Denials(self.seed, self.story)
         self.clean = self._client("world", FaultyLink(random.Random(0)))
         self.strangers = Strangers(self.seed, self.clean, NAMESPACE, self.story)
         self.finalizers = Finalizers(self.seed, self.clean, NAMESPACE)
         self.planted = Planted(self.seed, self.clean, NAMESPACE, self.truth)
         self.restored = Restored(self.seed, self.server, self.truth, self.story)
+        self.retyped = Retyped(self.seed, self.server, self.clean, self.truth, self.story)
         self.names = 0
         self.storage_outages = 0
 
@@ -177,22 +179,22 @@ class _World:
         return Result(self.seed, tuple(self.story.failures), self.story.digest, len(workflows), pods, self.loop.time())
 
     async def _live(self) -> None:
-        crd = workflow_crd()
-        if self.rng.random() < 0.3:
-            del crd["spec"]["versions"][0]["subresources"]
-        await self.clean.create(CUSTOM_RESOURCE_DEFINITIONS, crd)
+        await self.clean.create(CUSTOM_RESOURCE_DEFINITIONS, definition(subresource=self.rng.random() >= 0.3))
         await self.clean.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
         kubelet = Kubelet(self._client("kubelet", FaultyLink(random.Random(0))), self.blobs, self.truth, self.rng)
         running = asyncio.create_task(kubelet.run())
         try:
             self._start()
             beside = [asyncio.create_task(self.denials.run()), asyncio.create_task(self.strangers.run())]
+            if self.retyped.used:
+                beside.append(asyncio.create_task(self.retyped.run(self._create)))
             users = asyncio.create_task(self._users())
             if not self.calm:
                 await self._trouble()
             await users
             self.denials.heal()
             self.strangers.leave()
+            self.retyped.leave()
             await asyncio.gather(*beside)
             self._heal()
             await self._wait_for_the_end()
@@ -249,11 +251,16 @@ class _World:
             return
         prediction = predict(flow, f"{self.seed} {self.rng.random()}", unseen=not self.overlaps)
         try:
-            created = await insist(lambda: self.clean.create(WORKFLOWS, resource, NAMESPACE))
+            created = await insist_on_type(lambda: self.clean.create(WORKFLOWS, resource, NAMESPACE))
         except AlreadyExists:
-            if not self.truth.restores:
+            if not self.truth.restores and not self.retyped.used:
                 raise
-            return  # a restored server has one of that name again
+            return  # a restored server has one of that name again, or another user was first
+        except (NotFound, Denied) as error:
+            self.story.broken(f"a user cannot create {name}: {error}")
+            return
+        if recover is not None and recover.deleted:
+            taken_over = frozenset()
         uid = created["metadata"]["uid"]
         self.truth.workflows[uid] = Workflow(name, uid, flow, prediction, recovered, taken_over)
         expected = "succeed" if prediction.succeeds else "fail"
@@ -292,6 +299,10 @@ class _World:
         except (NotFound, Conflict):
             return
 
+    def _has_status(self) -> bool:
+        kind = workflow_type(self.server)
+        return kind is not None and "status" in kind.subresources
+
     # controllers
 
     def _client(self, who: str, link: FaultyLink) -> Client:
@@ -315,6 +326,7 @@ class _World:
     async def _control(self, process: Process) -> None:
         """A process that is started again where it cannot begin."""
         while not process.dead:
+            started = False
             client = self._client(process.name, process.link)
             roundtrip = Roundtrip(self.story)
             try:
@@ -323,9 +335,14 @@ class _World:
                         client, storage, self.settings, clock=process.clock, observer=roundtrip.check
                     )
                     async with controller.running():
+                        started = True
                         await asyncio.Event().wait()
             except PropellerError as error:
                 self.story.tell(f"{process.name} could not start: {error}")
+                if isinstance(error, NotFound):
+                    self.retyped.could_not_start(process.name)
+                if started and not process.dead:
+                    self.story.broken(f"{process.name} had started, and ended: {error}")
                 await asyncio.sleep(2.0)
             except Exception as error:  # noqa: BLE001 - the world goes on, to tell of it
                 self.story.broken(f"{process.name} ended: {error!r}")
