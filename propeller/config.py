@@ -356,6 +356,11 @@ class Kubelet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     unschedulable_after: float = 1.0
     """Seconds until a pod that waits for room is told so: most get room sooner, and each telling is a request."""
 
+    events: bool = True
+    """Whether what happens to pods is written as Kubernetes Events too, for `kubectl describe`: some five requests a
+    pod, behind its own. `propeller run` leaves them off unless it serves its cluster, as nobody could read them.
+    """
+
     retry: float = 1.0
     """Seconds until a container that lacks a ConfigMap or Secret, or a failed request, is tried again; requests double
     it.

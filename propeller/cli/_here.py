@@ -167,6 +167,7 @@ def _settings(run: LocalRun, storage_uri: str, logs: Path) -> Settings:
         preload=(*run.settings.kubelet.preload, str(LAPTOP), *_CLIENTS.get(storage_uri.partition("://")[0], ())),
         inherit_env=tuple(os.environ),
         logs=str(logs),
+        events=bool(run.serve) and run.settings.kubelet.events,
     )
     storage = msgspec.structs.replace(
         run.settings.storage,

@@ -12,7 +12,17 @@ PodSeen = Callable[[Raw, bool], None]
 """Called with each state of a pod that is seen; the flag is true when the pod is gone. It must not block."""
 
 
-class Api(Protocol):
+class EventsApi(Protocol):
+    """What is needed to write Events. Every call raises `PropellerError`s as the client does."""
+
+    async def create_event(self, namespace: str, event: Raw) -> None:
+        """Create a core/v1 Event."""
+
+    async def patch_event(self, namespace: str, name: str, change: Raw) -> None:
+        """Merge into an Event; `NotFound` once it is deleted."""
+
+
+class Api(EventsApi, Protocol):
     """Every call raises `PropellerError`s as the client does."""
 
     async def register(self, node: Raw) -> None:

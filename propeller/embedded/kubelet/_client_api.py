@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from propeller.embedded.kubelet._api import PodSeen
 from propeller.errors import NotFound
 from propeller.kube._objects import Raw
-from propeller.kube._resource import CONFIG_MAPS, NODES, PODS, SECRETS, Resource
+from propeller.kube._resource import CONFIG_MAPS, EVENTS, NODES, PODS, SECRETS, Resource
 
 _READABLE = {"ConfigMap": CONFIG_MAPS, "Secret": SECRETS}
 
@@ -73,6 +73,12 @@ class ClientApi:
         except NotFound:
             return None
         return found
+
+    async def create_event(self, namespace: str, event: Raw) -> None:
+        await self._client.create(EVENTS, event, namespace)
+
+    async def patch_event(self, namespace: str, name: str, change: Raw) -> None:
+        await self._client.patch(EVENTS, name, namespace, body=change)
 
     def watch(self, seen: PodSeen) -> AbstractAsyncContextManager[None]:
         return self._follow(seen)

@@ -25,6 +25,16 @@ from typing import Any
 from propeller import config
 from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.embedded.kubelet._api import Api
+from propeller.embedded.kubelet._events import (
+    NORMAL,
+    SCHEDULER,
+    WARNING,
+    Events,
+    NoEvents,
+    Recorder,
+    node_reference,
+    pod_reference,
+)
 from propeller.embedded.kubelet._logs import read_log
 from propeller.embedded.kubelet._node import Capacity, machine_capacity, node_object
 from propeller.embedded.kubelet._pod import PodRun
@@ -59,6 +69,8 @@ class Kubelet:
         self._workdir = workdir.absolute()
         self._node_name = node_name
         self._env = _base_environment(settings)
+        self._sender = Events(api, clock=clock, node_name=node_name) if settings.events else None
+        self._events: Recorder = self._sender or NoEvents()
         self._servers = Servers(settings, workdir=self._workdir / "servers", env=self._env)
         self._stack = AsyncExitStack()
         self._group: asyncio.TaskGroup | None = None
@@ -82,6 +94,11 @@ class Kubelet:
             stack.push_async_exit(self._stop_all)
             self._go(self._look(), "look after pods")
             self._go(self._beat(now), "heartbeat")
+            if self._sender is not None:
+                self._go(self._sender.run(), "send events")
+            about = node_reference(self._node_name)
+            self._events.record(about, NORMAL, "Starting", "Starting kubelet.")
+            self._events.record(about, NORMAL, "NodeReady", f"Node {self._node_name} status is now: NodeReady")
             await stack.enter_async_context(self._api.watch(self._seen))
             self._stack = stack.pop_all()
         return self
@@ -172,6 +189,7 @@ class Kubelet:
                 directory=self._directory(uid, pod["metadata"]["name"]),
                 node_name=self._node_name,
                 base_env=self._env,
+                events=self._events,
             )
             self._runs[uid] = run
             self._names[run.namespace, run.name] = uid
@@ -245,6 +263,8 @@ class Kubelet:
         scheduled = condition("PodScheduled", False, at=self._clock.now(), reason="Unschedulable", message=why)
         metadata = pod["metadata"]
         status = {"phase": "Pending", "conditions": [scheduled]}
+        about = pod_reference(pod)
+        self._events.record(about, WARNING, "FailedScheduling", why, component=SCHEDULER, action="Scheduling")
         await self._insist(self._api.report, metadata["namespace"], metadata["name"], uid, status)
 
     async def _insist(self, call: Any, *arguments: Any) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 from propeller import config
 from propeller.clock import Clock
 from propeller.embedded.kubelet._api import Api
+from propeller.embedded.kubelet._events import NORMAL, SCHEDULER, WARNING, Recorder, pod_reference
 from propeller.embedded.kubelet._launch import Launcher, Starter, memory_limit
 from propeller.embedded.kubelet._logs import rotate
 from propeller.embedded.kubelet._memory import tree_bytes
@@ -35,7 +36,7 @@ from propeller.embedded.kubelet._status import (
     pod_status,
 )
 from propeller.embedded.kubelet._usage import Meter
-from propeller.embedded.kubelet._volumes import PodDirectory
+from propeller.embedded.kubelet._volumes import MountFailed, PodDirectory
 from propeller.errors import Conflict, Invalid, NotFound, Rejected, Retryable
 from propeller.kube._objects import Raw
 
@@ -58,6 +59,7 @@ class PodRun:
         directory: PodDirectory,
         node_name: str,
         base_env: dict[str, str],
+        events: Recorder,
     ) -> None:
         metadata, spec = pod["metadata"], pod["spec"]
         self.pod = self.latest = pod
@@ -76,6 +78,7 @@ class PodRun:
             pod, api=api, starter=starter, settings=settings, directory=directory, base_env=base_env
         )
         self._settings = settings
+        self._events = events
         self._clock = clock
         self._node_name = node_name
         self._policy = spec.get("restartPolicy") or "Always"
@@ -114,6 +117,9 @@ class PodRun:
             self.failure = failure
         first = not self._stopping.is_set()
         self._stopping.set()
+        if first:
+            for name in self._live:
+                self._record(NORMAL, "Killing", f"Stopping container {name}", self._container(name))
         if grace <= 0:
             self._kill(signal.SIGKILL)
             return
@@ -151,13 +157,17 @@ class PodRun:
 
     async def _bind(self) -> bool:
         bound = await self._insist(partial(self._api.bind, self.namespace, self.name, self.uid, self._node_name))
+        if bound:
+            assigned = f"Successfully assigned {self.namespace}/{self.name} to {self._node_name}"
+            about = pod_reference(self.pod)
+            self._events.record(about, NORMAL, "Scheduled", assigned, component=SCHEDULER, action="Binding")
         return bound and not self._stopping.is_set()
 
     async def _run_containers(self) -> None:
         deadline = self.pod["spec"].get("activeDeadlineSeconds")
         if deadline is not None:
             late = Failure("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
-            self._timers.append(asyncio.get_running_loop().call_later(deadline, self.stop, self.grace, late))
+            self._timers.append(asyncio.get_running_loop().call_later(deadline, self._exceed, late))
         self.directory.create()
         self._touch()
         async with asyncio.TaskGroup() as sidecars:
@@ -175,6 +185,10 @@ class PodRun:
             if any(one.sidecar for one in self.containers):
                 self.stop(self.grace)
 
+    def _exceed(self, late: Failure) -> None:
+        self._record(NORMAL, late.reason, late.message)
+        self.stop(self.grace, late)
+
     async def _run_container(self, container: Container, policy: str) -> None:
         backoff = self._settings.restart_backoff
         while not self._stopping.is_set():
@@ -188,6 +202,9 @@ class PodRun:
             why = f"back-off {backoff:g}s restarting failed container={container.name} pod={self.name}"
             container.last, container.state = ended, Waiting("CrashLoopBackOff", why)
             container.restarts += 1
+            pod = f"{self.name}_{self.namespace}({self.uid})"
+            back_off = f"Back-off restarting failed container {container.name} in pod {pod}"
+            self._record(WARNING, "BackOff", back_off, container)
             if await self._stopped_within(backoff):
                 container.state = ended
                 self._touch()
@@ -196,14 +213,18 @@ class PodRun:
     async def _run_once(self, container: Container) -> Terminated | None:
         """One process of the container, from its configuration to its end; None where the pod was stopped before."""
         began = self._clock.now()
+        image = f'Container image "{container.spec.get("image", "")}"'
+        self._record(NORMAL, "Pulled", f"{image} already present on machine and can be accessed by the pod", container)
         try:
             command = await self._configure(container)
             if command is None:
                 return None
+            self._record(NORMAL, "Created", "Container created", container)
             process = await self._launcher.start(container.spec, command)
         except (CannotStart, OSError) as error:
             return self._terminated(container, began, Exit(code=_CANNOT_START, error=str(error)))
         container.state = Running(began)
+        self._record(NORMAL, "Started", "Container started", container)
         self._live[container.name] = process
         if self._stopping.is_set():
             process.kill(signal.SIGKILL)
@@ -223,6 +244,10 @@ class PodRun:
                 self._limits[container.name] = memory_limit(container.spec)
                 return await self._launcher.configure(container.spec)
             except Invalid as error:
+                if isinstance(error, MountFailed):
+                    self._record(WARNING, "FailedMount", error.event)
+                else:
+                    self._record(WARNING, "Failed", f"Error: {error}", container)
                 container.state = Waiting("CreateContainerConfigError", str(error))
                 self._touch()
             if await self._stopped_within(self._settings.retry):
@@ -232,6 +257,7 @@ class PodRun:
         reason = "Completed" if end.code == 0 else "Error"
         if end.error:
             reason = "StartError"
+            self._record(WARNING, "Failed", f"Error: {end.error}", container)
         elif container.name in self._over_memory:
             self._over_memory.discard(container.name)
             reason = "OOMKilled"
@@ -249,6 +275,13 @@ class PodRun:
     def _kill(self, signum: int) -> None:
         for process in self._live.values():
             process.kill(signum)
+
+    def _record(self, type_: str, reason: str, message: str, container: Container | None = None) -> None:
+        name, init = ("", False) if container is None else (container.name, container.init)
+        self._events.record(pod_reference(self.pod, name, init=init), type_, reason, message)
+
+    def _container(self, name: str) -> Container:
+        return next(one for one in self.containers if one.name == name)
 
     def _touch(self) -> None:
         self._changed.set()

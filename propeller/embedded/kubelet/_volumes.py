@@ -21,6 +21,14 @@ from propeller.kube._objects import Raw
 _NOT_IN_VARIABLES = re.compile(r"[^A-Z0-9]")
 
 
+class MountFailed(Invalid):
+    """A volume cannot be made yet; `event` says it as the kubelet's FailedMount does."""
+
+    def __init__(self, volume: str, why: Invalid) -> None:
+        super().__init__(str(why))
+        self.event = f'MountVolume.SetUp failed for volume "{volume}" : {why}'
+
+
 class PodDirectory:
     """The directory of one pod, readable by its owner only."""
 
@@ -67,18 +75,24 @@ class PodDirectory:
         return path
 
     def fill(self, pod: Raw, objects: Mapping[Reference, Raw | None]) -> None:
-        """Make the pod's volumes. Raises `Invalid` where a ConfigMap or Secret is missing."""
+        """Make the pod's volumes. Raises `MountFailed` if a ConfigMap or Secret is missing."""
         for volume in pod["spec"].get("volumes") or ():
-            directory = self.path / "volumes" / _inside(volume["name"])
-            directory.parent.mkdir(mode=0o700, exist_ok=True)
-            if "hostPath" in volume:
-                if not directory.is_symlink():
-                    directory.symlink_to(volume["hostPath"]["path"])
-                continue
-            directory.mkdir(mode=0o700, exist_ok=True)
-            for kind, field in (("ConfigMap", "configMap"), ("Secret", "secret")):
-                if field in volume:
-                    _write(directory, volume[field], object_data(objects, kind, volume[field]))
+            try:
+                self._fill(volume, objects)
+            except Invalid as error:
+                raise MountFailed(volume["name"], error) from error
+
+    def _fill(self, volume: Raw, objects: Mapping[Reference, Raw | None]) -> None:
+        directory = self.path / "volumes" / _inside(volume["name"])
+        directory.parent.mkdir(mode=0o700, exist_ok=True)
+        if "hostPath" in volume:
+            if not directory.is_symlink():
+                directory.symlink_to(volume["hostPath"]["path"])
+            return
+        directory.mkdir(mode=0o700, exist_ok=True)
+        for kind, field in (("ConfigMap", "configMap"), ("Secret", "secret")):
+            if field in volume:
+                _write(directory, volume[field], object_data(objects, kind, volume[field]))
 
     def mounts(self, container: Raw) -> dict[str, str]:
         """The variables that tell a container where its volumes and its termination message are."""

@@ -14,7 +14,7 @@ import pytest
 
 from propeller import config
 from propeller.embedded.kubelet import Kubelet, PodSeen
-from propeller.errors import Conflict, NotFound, Unavailable
+from propeller.errors import Conflict, Denied, NotFound, Unavailable
 
 Raw = dict[str, Any]
 
@@ -27,6 +27,8 @@ class Cluster:
         self.objects: dict[tuple[str, str], Raw] = {}
         self.nodes: dict[str, Raw] = {}
         self.requests: list[str] = []
+        self.events: dict[str, Raw] = {}
+        self.takes_events = True
         self.failing = 0  # so many of the next writes fail
         self.kubelet: Kubelet | None = None
         self._uids = itertools.count()
@@ -57,6 +59,14 @@ class Cluster:
 
     async def read(self, kind: str, namespace: str, name: str) -> Raw | None:
         return self.objects.get((kind, name))
+
+    async def create_event(self, namespace: str, event: Raw) -> None:
+        if not self.takes_events:
+            raise Denied("events is forbidden", status=403)
+        self.events[event["metadata"]["name"]] = event
+
+    async def patch_event(self, namespace: str, name: str, change: Raw) -> None:
+        self.events[name] |= change
 
     @asynccontextmanager
     async def watch(self, seen: PodSeen) -> AsyncIterator[None]:
@@ -119,6 +129,17 @@ class Cluster:
             await asyncio.sleep(0.01)
             found = await self.log(name) if self.pods[name]["spec"].get("nodeName") else ""
         return found
+
+    async def events_of(self, name: str, reason: str, *, count: int = 1) -> list[tuple[str, str, str, str, int]]:
+        """Component, type, reason, message and count of the object's events, once that one is among them."""
+        while True:
+            found = [one for one in self.events.values() if one["involvedObject"]["name"] == name]
+            if any(one["reason"] == reason and one.get("count", 1) >= count for one in found):
+                return [
+                    (one["reportingComponent"], one["type"], one["reason"], one["message"], one.get("count", 1))
+                    for one in found
+                ]
+            await asyncio.sleep(0.01)
 
     def requests_of(self, name: str) -> list[str]:
         return [one.split()[0] for one in self.requests if one.endswith(f" {name}")]

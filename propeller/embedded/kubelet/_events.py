@@ -1,0 +1,243 @@
+"""Kubernetes Events on pods and the node, as the scheduler and the kubelet write them: behind the pods' own requests.
+
+Guarantees
+    `record` never blocks and never raises: events wait, at most `MAX_WAITING`, and one task sends them in turn.
+    The same message of the same component on the same container is one Event whose count rises (client-go's
+    EventLogger). Of one component and object there are at most `BURST` requests, and one more each `REFILL` seconds
+    (client-go's EventSourceObjectSpamFilter).
+Caveats
+    Best effort: what the limits leave no room for is dropped, and so is what waits when the kubelet stops, and what the
+    API server refuses (a namespace that is being deleted takes no new objects).
+Source: k8s.io/client-go/tools/record; reasons and messages of k8s.io/kubernetes/pkg/kubelet and pkg/scheduler 1.37.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from typing import NamedTuple, Protocol, TypeVar
+
+import msgspec
+
+from propeller.clock import Clock, rfc3339
+from propeller.embedded.kubelet._api import EventsApi
+from propeller.errors import NotFound, PropellerError
+from propeller.kube._objects import Raw
+from propeller.text import bounded, one_line
+
+NORMAL, WARNING = "Normal", "Warning"
+KUBELET, SCHEDULER = "kubelet", "default-scheduler"
+
+DELAY = 0.25
+"""Seconds that events wait, so that a pod's own requests go first: nobody types `kubectl describe` faster."""
+
+MAX_WAITING = 1_000
+REMEMBERED = 4_096
+"""Events, and objects' limits, that later events are counted with. client-go's size of its caches."""
+
+BURST, REFILL = 25, 300.0
+"""client-go's, for each component and object."""
+
+MESSAGE_CHARACTERS = 1_000
+"""The API server takes 1,024 bytes of an event with an eventTime; kubectl shows all of them in one line."""
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_log = logging.getLogger(__name__)
+
+
+class Recorder(Protocol):
+    """Where events go."""
+
+    def record(
+        self, about: Raw, type_: str, reason: str, message: str, *, component: str = KUBELET, action: str = ""
+    ) -> None:
+        """Note that this happened to the object `about` (an ObjectReference)."""
+
+
+class NoEvents:
+    """Records nothing: a cluster that nobody can look into."""
+
+    def record(
+        self, about: Raw, type_: str, reason: str, message: str, *, component: str = KUBELET, action: str = ""
+    ) -> None:
+        return
+
+
+class _Key(NamedTuple):
+    """What makes two events one."""
+
+    component: str
+    uid: str
+    field_path: str
+    type: str
+    reason: str
+    message: str
+
+
+class _News(msgspec.Struct):
+    """What waits to be sent. Times are epoch seconds."""
+
+    about: Raw
+    action: str
+    first: float
+    last: float
+    count: int = 1
+
+
+class _Sent(msgspec.Struct):
+    """An event that the server has."""
+
+    name: str
+    count: int
+
+
+class _Limit(msgspec.Struct):
+    """A token bucket. `at` is the time of the monotonic clock when `tokens` were counted."""
+
+    tokens: float
+    at: float
+
+
+class Events:
+    """The recorder of one node; `run` sends what it has recorded."""
+
+    def __init__(self, api: EventsApi, *, clock: Clock, node_name: str) -> None:
+        self._api = api
+        self._clock = clock
+        self._node_name = node_name
+        self._waiting: dict[_Key, _News] = {}
+        self._sent: OrderedDict[_Key, _Sent] = OrderedDict()
+        self._limits: OrderedDict[tuple[str, str], _Limit] = OrderedDict()
+        self._some = asyncio.Event()
+        self._number = 0
+
+    def record(
+        self, about: Raw, type_: str, reason: str, message: str, *, component: str = KUBELET, action: str = ""
+    ) -> None:
+        """As `Recorder.record`; `action` is what a component of the newer form of events did."""
+        text = one_line(bounded(one_line(message), MESSAGE_CHARACTERS))
+        key = _Key(component, about["uid"], about.get("fieldPath", ""), type_, reason, text)
+        now = self._clock.now()
+        if (waiting := self._waiting.get(key)) is not None:
+            waiting.count += 1
+            waiting.last = now
+        elif len(self._waiting) < MAX_WAITING:
+            self._waiting[key] = _News(about, action, now, now)
+            self._some.set()
+
+    async def run(self) -> None:
+        """Send what is recorded, until cancelled."""
+        while True:
+            await self._some.wait()
+            await asyncio.sleep(DELAY)
+            self._some.clear()
+            for key in list(self._waiting):
+                news = self._waiting.pop(key)
+                if self._has_room(key):
+                    await self._send(key, news)
+                    await asyncio.sleep(0)  # pods go first: a server in this process answers without a pause
+
+    def _has_room(self, key: _Key) -> bool:
+        now = self._clock.monotonic()
+        limit = _touched(self._limits, (key.component, key.uid)) or _Limit(BURST, now)
+        limit.tokens = min(BURST, limit.tokens + (now - limit.at) / REFILL)
+        limit.at = now
+        _keep(self._limits, (key.component, key.uid), limit)
+        if limit.tokens < 1:
+            return False
+        limit.tokens -= 1
+        return True
+
+    async def _send(self, key: _Key, news: _News) -> None:
+        namespace = news.about.get("namespace") or "default"
+        try:
+            sent = _touched(self._sent, key)
+            if sent is None or not await self._raise_count(key, news, sent, namespace):
+                sent = _Sent(self._name(news.about["name"]), news.count)
+                await self._api.create_event(namespace, self._body(key, news, sent.name, namespace))
+                _keep(self._sent, key, sent)
+        except PropellerError as error:
+            self._sent.pop(key, None)
+            _log.debug("event %s on %s/%s is not sent: %s", key.reason, namespace, news.about["name"], error)
+
+    async def _raise_count(self, key: _Key, news: _News, sent: _Sent, namespace: str) -> bool:
+        """Whether the event is still there: it has its count raised then. Events are deleted after an hour."""
+        count = sent.count + news.count
+        change: Raw = {"count": count, "lastTimestamp": rfc3339(news.last)}
+        if key.component == SCHEDULER:
+            change = {"series": {"count": count, "lastObservedTime": rfc3339(news.last, microseconds=True)}}
+        try:
+            await self._api.patch_event(namespace, sent.name, change)
+        except NotFound:
+            return False
+        sent.count = count
+        return True
+
+    def _name(self, about: str) -> str:
+        self._number += 1
+        return f"{about[:200].rstrip('-.')}.{int(self._clock.now() * 1e6):x}{self._number:x}"
+
+    def _body(self, key: _Key, news: _News, name: str, namespace: str) -> Raw:
+        event: Raw = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": name, "namespace": namespace},
+            "involvedObject": news.about,
+            "reason": key.reason,
+            "message": key.message,
+            "type": key.type,
+            "reportingComponent": key.component,
+        }
+        if key.component == SCHEDULER:  # events.k8s.io/v1, as core/v1 shows it
+            at = rfc3339(news.first, microseconds=True)
+            instance = f"{SCHEDULER}-{self._node_name}"
+            event |= {"eventTime": at, "action": news.action, "reportingInstance": instance, "source": {}}
+            if news.count > 1:
+                last = rfc3339(news.last, microseconds=True)
+                event["series"] = {"count": news.count, "lastObservedTime": last}
+            return event
+        return event | {
+            "source": {"component": key.component, "host": self._node_name},
+            "reportingInstance": self._node_name,
+            "firstTimestamp": rfc3339(news.first),
+            "lastTimestamp": rfc3339(news.last),
+            "count": news.count,
+        }
+
+
+def pod_reference(pod: Raw, container: str = "", *, init: bool = False) -> Raw:
+    """The pod, or one of its containers, as an event's involvedObject."""
+    metadata = pod["metadata"]
+    about = {
+        "kind": "Pod",
+        "namespace": metadata["namespace"],
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "apiVersion": "v1",
+    }
+    if version := metadata.get("resourceVersion"):
+        about["resourceVersion"] = version
+    if container:
+        about["fieldPath"] = f"spec.{'initContainers' if init else 'containers'}{{{container}}}"
+    return about
+
+
+def node_reference(name: str) -> Raw:
+    """A node as kubelets refer to it: its name is its uid, too."""
+    return {"kind": "Node", "name": name, "uid": name}
+
+
+def _touched(known: OrderedDict[K, V], key: K) -> V | None:
+    if (value := known.get(key)) is not None:
+        known.move_to_end(key)
+    return value
+
+
+def _keep(known: OrderedDict[K, V], key: K, value: V) -> None:
+    """Remember it, in the place of the one that was needed last longest ago."""
+    known[key] = value
+    if len(known) > REMEMBERED:
+        known.popitem(last=False)
