@@ -32,6 +32,7 @@ from propeller.embedded.server._namespaces import INITIAL, Namespaces
 from propeller.embedded.server._pod_requests import LogSource
 from propeller.embedded.server._quotas import Quotas
 from propeller.embedded.server._requests import Call, Form, Target
+from propeller.embedded.server._service_accounts import ServiceAccounts
 from propeller.embedded.server._storage import Storage
 from propeller.embedded.server._transport import Interceptor, MemoryTransport
 from propeller.embedded.server._writes import Identity, Writes
@@ -49,7 +50,8 @@ class ApiServer:
 
     `logs` is where pods' logs come from, usually a kubelet's `logs`; it may be set later. `randomness` makes uids, the
     ends of generated names and jitter. Without `controllers` it is as bare as a kube-apiserver without its controller
-    manager: deleted namespaces keep ending, nothing is collected with its owner, quotas do not see what is freed.
+    manager: deleted namespaces keep ending, nothing is collected with its owner, quotas do not see what is freed, and
+    namespaces have no service account.
     """
 
     def __init__(
@@ -201,6 +203,7 @@ class ApiServer:
             admit=(self._definitions.admit, self._namespaces.admit),
             admit_valid=self._quotas.admit,
         )
+        self._service_accounts = ServiceAccounts(self._storage, self._registry, self._writes)
         self._handler = Handler(
             self._storage,
             self._registry,
@@ -223,6 +226,7 @@ class ApiServer:
             work["collect garbage"] = self._gc.run()
             work["empty namespaces"] = self._namespaces.run()
             work["work out quotas"] = self._quotas.run()
+            work["make service accounts"] = self._service_accounts.run()
         self._tasks = [group.create_task(run, name=f"api server: {name}") for name, run in work.items()]
 
     def _end_work(self) -> None:
