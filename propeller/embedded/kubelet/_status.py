@@ -10,6 +10,7 @@ from propeller.clock import rfc3339
 from propeller.kube._objects import Raw
 
 LOCAL_IP = "127.0.0.1"
+_FINAL = ("Succeeded", "Failed")
 
 
 class Waiting(msgspec.Struct, frozen=True, tag=True):
@@ -75,9 +76,16 @@ class Container:
 
 
 def phase_of(containers: list[Container], *, policy: str, failure: Failure | None) -> str:
-    """The pod's phase by the rules of the real kubelet (k8s.io/kubernetes/pkg/kubelet, getPhase)."""
-    if failure is not None:
-        return "Failed"
+    """The pod's phase by the rules of the real kubelet (k8s.io/kubernetes/pkg/kubelet, getPhase and mergePodStatus): it
+    is no final one while a container still runs, a sidecar too.
+    """
+    phase = _phase_by_containers(containers, policy) if failure is None else "Failed"
+    if phase in _FINAL and any(isinstance(one.state, Running) for one in containers):
+        return "Running" if any(one.started for one in containers if not one.init) else "Pending"
+    return phase
+
+
+def _phase_by_containers(containers: list[Container], policy: str) -> str:
     plain_inits = [one for one in containers if one.init and not one.sidecar]
     mains = [one for one in containers if not one.init]
     if policy == "Never" and any(one.failed for one in plain_inits):
@@ -100,7 +108,7 @@ def pod_status(
 ) -> Raw:
     """The whole `status` of a pod that this kubelet runs. Times are epoch seconds."""
     phase = phase_of(containers, policy=policy, failure=failure)
-    done = phase in ("Succeeded", "Failed")
+    done = phase in _FINAL
     initialized = all(one.succeeded or (one.sidecar and one.started) for one in containers if one.init)
     ready = not done and all(isinstance(one.state, Running) for one in containers if not one.init)
     why = {"Succeeded": "PodCompleted", "Failed": "PodFailed"}.get(phase, "ContainersNotReady")
@@ -121,7 +129,7 @@ def pod_status(
     inits = [container_status(one) for one in containers if one.init]
     if inits:
         status["initContainerStatuses"] = inits
-    if failure is not None:
+    if failure is not None and done:
         status |= {"reason": failure.reason, "message": failure.message}
     return status
 

@@ -50,10 +50,6 @@ def test_a_failed_init_container_fails_the_pod_that_never_restarts() -> None:
     assert phase(container(ended(1), init=True), container(Waiting()), policy="OnFailure") == "Pending"
 
 
-def test_a_sidecar_does_not_hold_the_pod_back() -> None:
-    assert phase(container(Running(1.0), sidecar=True), container(ended())) == "Succeeded"
-
-
 def test_a_container_between_two_runs_keeps_the_pod_running() -> None:
     crashed = container(Waiting("CrashLoopBackOff"))
     crashed.restarts = 1
@@ -94,3 +90,20 @@ def test_a_signal_is_reported_beside_the_exit_code() -> None:
         "startedAt": "1970-01-01T00:00:01Z",
         "finishedAt": "1970-01-01T00:00:02Z",
     }
+
+
+def test_a_pod_has_not_ended_while_its_sidecar_still_runs() -> None:
+    sidecar = container(Running(1.0), sidecar=True, name="proxy")
+    assert phase(sidecar, container(ended())) == "Running"
+    sidecar.state = ended(143)
+    assert phase(sidecar, container(ended())) == "Succeeded"
+
+
+def test_a_pod_over_its_deadline_has_not_failed_while_a_container_still_runs() -> None:
+    late = Failure("DeadlineExceeded", "too long")
+    running = container(Running(1.0))
+    status = pod_status([running], policy="Never", bound_at=0.0, started_at=0.0, now=5.0, failure=late)
+    assert (status["phase"], "reason" in status) == ("Running", False)
+    running.state = ended(143)
+    status = pod_status([running], policy="Never", bound_at=0.0, started_at=0.0, now=5.0, failure=late)
+    assert (status["phase"], status["reason"]) == ("Failed", "DeadlineExceeded")
