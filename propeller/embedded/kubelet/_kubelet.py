@@ -35,7 +35,7 @@ from propeller.embedded.kubelet._events import (
     node_reference,
     pod_reference,
 )
-from propeller.embedded.kubelet._logs import read_log
+from propeller.embedded.kubelet._log_reader import LogQuery, read_log
 from propeller.embedded.kubelet._node import Capacity, machine_capacity, node_object
 from propeller.embedded.kubelet._pod import PodRun
 from propeller.embedded.kubelet._servers import Servers
@@ -109,19 +109,32 @@ class Kubelet:
         await self._stack.__aexit__(kind, error, trace)
 
     async def logs(
-        self, namespace: str, name: str, container: str | None = None, *, follow: bool = False, tail: int | None = None
+        self,
+        namespace: str,
+        name: str,
+        container: str | None = None,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: float | None = None,
+        timestamps: bool = False,
+        previous: bool = False,
     ) -> AsyncIterator[bytes]:
-        """A container's output in chunks (the first container's by default), all that is kept or its last `tail` lines.
+        """The output of a container's last run in chunks (the first container's by default): all that is kept, or its
+        last `tail` lines; of those what was written `since` then (epoch seconds); each line with its time.
 
-        With `follow` it goes on until the container has ended for good. Raises `NotFound` for a pod or container that
-        is not run here.
+        With `follow` it goes on until that run has ended; with `previous` it is the run before. Raises `NotFound` for a
+        pod or container that is not run here, and `Rejected` if there was no run before.
         """
         run = self._run_of(namespace, name)
         wanted = container or next(one.name for one in run.containers if not one.init)
         if all(one.name != wanted for one in run.containers):
             raise NotFound(f"container {wanted} is not valid for pod {name}", status=400, reason="BadRequest")
-        path = run.directory.log(wanted)
-        async for chunk in read_log(path, tail=tail, follow=lambda: follow and run.following(wanted)):
+        bounds = run.log_bounds(wanted, previous=previous)
+        query = LogQuery(bounds=bounds, tail=tail, since=since, timestamps=timestamps)
+        path, index = run.directory.log(wanted), run.log_index[wanted]
+        chunks = read_log(path, index, query, follow=lambda: follow and run.following(wanted), now=self._clock.now)
+        async for chunk in chunks:
             yield chunk
 
     def usage(self, namespace: str, name: str) -> dict[str, Usage]:

@@ -1,4 +1,4 @@
-"""Container logs: one file that the processes write themselves, kept under a cap, read from the end or followed.
+"""Container logs: one file that the processes write themselves, kept under a cap.
 
 Guarantees
     Standard output and error keep their order. A file grows to the cap, is copied to `<file>.1` and starts again: what
@@ -10,15 +10,12 @@ Caveats
 
 from __future__ import annotations
 
-import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import BinaryIO
 
-_CHUNK = 64 * 1024
-_POLL = 0.1  # seconds between two looks at a followed file: a reader does not notice less
+from propeller.embedded.kubelet._log_index import LogIndex
 
 
 def open_log(path: Path) -> int:
@@ -46,17 +43,31 @@ def open_regular(path: Path) -> BinaryIO | None:
     return os.fdopen(descriptor, "rb")
 
 
-def rotate(path: Path, cap: int) -> None:
-    """Start the file again where it has grown over `cap` bytes, keeping its last `cap` bytes in `<file>.1`."""
+def older(path: Path) -> Path:
+    """The file with what was written before the current one was begun."""
+    return path.with_name(path.name + ".1")
+
+
+def note_growth(path: Path, index: LogIndex, now: float) -> int:
+    """Note in the index how far the log is; returns the size of the file, 0 if there is none."""
     try:
         found = path.lstat()
     except FileNotFoundError:
-        return
-    if found.st_size > cap and stat.S_ISREG(found.st_mode):
-        kept, old = tail_bytes(path, cap), path.with_name(path.name + ".1")
+        return 0
+    if not stat.S_ISREG(found.st_mode):
+        return 0
+    index.note(found.st_size, found.st_mtime, now)
+    return found.st_size
+
+
+def rotate(path: Path, cap: int, index: LogIndex, now: float) -> None:
+    """Begin the file again if it has grown over `cap` bytes, keeping its last `cap` bytes in `<file>.1`."""
+    if note_growth(path, index, now) > cap:
+        kept, old = tail_bytes(path, cap), older(path)
         old.unlink(missing_ok=True)
         old.write_bytes(kept)
         os.truncate(path, 0)
+        index.begin_file(len(kept))
 
 
 def tail_bytes(path: Path, limit: int) -> bytes:
@@ -73,47 +84,3 @@ def tail_bytes(path: Path, limit: int) -> bytes:
 def tail_lines(path: Path, lines: int, limit: int) -> str:
     """The last `lines` lines within the last `limit` bytes, as text."""
     return "".join(tail_bytes(path, limit).decode(errors="replace").splitlines(keepends=True)[-lines:])
-
-
-async def read_log(path: Path, *, tail: int | None, follow: Callable[[], bool]) -> AsyncIterator[bytes]:
-    """The log in chunks: all that is kept, or its last `tail` lines; goes on while `follow()` is true."""
-    text, position = _kept(path)
-    if tail is not None:
-        text = b"".join(text.splitlines(keepends=True)[-tail:]) if tail else b""
-    if text:
-        yield text
-    more = True
-    while more:
-        more = follow()  # asked before the read, so that what was written until the end is read
-        while chunk := _read_from(path, position):
-            position = chunk[1]
-            yield chunk[0]
-        if more:
-            await asyncio.sleep(_POLL)
-
-
-def _kept(path: Path) -> tuple[bytes, int]:
-    """Both files' bytes, and the size of the newer one."""
-    old = path.with_name(path.name + ".1")
-    current = _content(path)
-    return _content(old) + current, len(current)
-
-
-def _content(path: Path) -> bytes:
-    file = open_regular(path)
-    if file is None:
-        return b""
-    with file:
-        return file.read()
-
-
-def _read_from(path: Path, position: int) -> tuple[bytes, int] | None:
-    """The next chunk after `position` and where it ends; from the beginning where the file was started again."""
-    file = open_regular(path)
-    if file is None:
-        return None
-    with file:
-        start = position if position <= file.seek(0, os.SEEK_END) else 0
-        file.seek(start)
-        chunk = file.read(_CHUNK)
-    return (chunk, start + len(chunk)) if chunk else None

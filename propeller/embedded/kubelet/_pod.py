@@ -23,7 +23,8 @@ from propeller.clock import Clock
 from propeller.embedded.kubelet._api import Api
 from propeller.embedded.kubelet._events import NORMAL, SCHEDULER, WARNING, Recorder, pod_reference
 from propeller.embedded.kubelet._launch import Launcher, Starter, memory_limit
-from propeller.embedded.kubelet._logs import rotate
+from propeller.embedded.kubelet._log_index import LogIndex
+from propeller.embedded.kubelet._logs import note_growth, rotate
 from propeller.embedded.kubelet._memory import tree_bytes
 from propeller.embedded.kubelet._processes import CannotStart, Command, Exit, Process
 from propeller.embedded.kubelet._status import (
@@ -70,6 +71,7 @@ class PodRun:
         self.containers += [Container(one) for one in spec["containers"]]
         for container in self.containers:
             container.state = first
+        self.log_index = {one.name: LogIndex() for one in self.containers}
         self.failure: Failure | None = None
         self.gone = False
         self.meter = Meter()
@@ -147,13 +149,25 @@ class PodRun:
             if used > limit:
                 self._over_memory.add(container.name)
                 process.kill(signal.SIGKILL)
-            rotate(self.directory.log(container.name), self._settings.log_bytes)
+            path = self.directory.log(container.name)
+            rotate(path, self._settings.log_bytes, self.log_index[container.name], self._clock.now())
+
+    def log_bounds(self, container: str, *, previous: bool) -> tuple[int, int | None]:
+        """Which part of the container's log its last run has written, or the `previous` one that ended.
+
+        Raises `Rejected` if none has ended.
+        """
+        found, index = self._container(container), self.log_index[container]
+        if not previous:
+            return index.last_run()
+        if found.last is None:
+            why = f'previous terminated container "{container}" in pod "{self.name}" not found'
+            raise Rejected(why, status=400, reason="BadRequest")
+        return index.last_run() if isinstance(found.state, Waiting) else index.run_before()
 
     def following(self, container: str) -> bool:
-        """Whether more may come to the container's log."""
-        return not self._ended.is_set() and any(
-            one.name == container and not isinstance(one.state, Terminated) for one in self.containers
-        )
+        """Whether the container's last run may write more."""
+        return container in self._live
 
     async def _bind(self) -> bool:
         bound = await self._insist(partial(self._api.bind, self.namespace, self.name, self.uid, self._node_name))
@@ -220,6 +234,8 @@ class PodRun:
             if command is None:
                 return None
             self._record(NORMAL, "Created", "Container created", container)
+            self._note_log(container.name)
+            self.log_index[container.name].begin_run()
             process = await self._launcher.start(container.spec, command)
         except (CannotStart, OSError) as error:
             return self._terminated(container, began, Exit(code=_CANNOT_START, error=str(error)))
@@ -234,6 +250,7 @@ class PodRun:
         finally:
             process.kill(signal.SIGKILL)
             del self._live[container.name]
+        self._note_log(container.name)
         self.meter.ended(container.name, end)
         return self._terminated(container, began, end)
 
@@ -279,6 +296,9 @@ class PodRun:
     def _record(self, type_: str, reason: str, message: str, container: Container | None = None) -> None:
         name, init = ("", False) if container is None else (container.name, container.init)
         self._events.record(pod_reference(self.pod, name, init=init), type_, reason, message)
+
+    def _note_log(self, container: str) -> None:
+        note_growth(self.directory.log(container), self.log_index[container], self._clock.now())
 
     def _container(self, name: str) -> Container:
         return next(one for one in self.containers if one.name == name)

@@ -13,7 +13,7 @@ Caveats
 
 from propeller.embedded.server._backup import Backup
 from propeller.embedded.server._front import Front
-from propeller.embedded.server._pod_requests import LogSource
+from propeller.embedded.server._pod_logs import LogSource
 from propeller.embedded.server._server import ApiServer
 from propeller.embedded.server._tls import own_certificate
 from propeller.embedded.server._transport import Forward, Interceptor

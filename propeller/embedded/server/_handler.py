@@ -34,7 +34,8 @@ from propeller.embedded.server._missing import lacked
 from propeller.embedded.server._namespaces import Namespaces
 from propeller.embedded.server._openapi import OpenApi, version_2
 from propeller.embedded.server._patching import patch
-from propeller.embedded.server._pod_requests import LogSource, bind, evict, read_log
+from propeller.embedded.server._pod_logs import LogSource, read_log
+from propeller.embedded.server._pod_requests import bind, evict
 from propeller.embedded.server._requests import Call, Target, find_target, form_of, header, is_true, manager_of
 from propeller.embedded.server._reviews import REVIEWS, reviewed
 from propeller.embedded.server._scale import get_scale, write_scale
@@ -153,7 +154,7 @@ class Handler:
             case "scale":
                 return get_scale(call, self._now()) if verb == "get" else write_scale(self._writes, call, self._now())
             case "log":
-                return _guarded(read_log(call, self.logs))
+                return _guarded(read_log(call, self.logs, self._now()))
             case _:
                 return self._perform(call)
 

@@ -1,24 +1,19 @@
-"""What can be asked of a pod beside reading and writing it: a node, its eviction, its logs."""
+"""What can be asked of a pod beside reading and writing it: a node, its eviction. `_pod_logs` has its logs."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from propeller.clock import rfc3339
 from propeller.embedded.server._answers import (
-    Answer,
     Failure,
-    Streaming,
     bad_request,
     conflict,
     internal,
     invalid,
     json_response,
-    not_found,
-    not_implemented,
     quoted,
     required,
     success,
@@ -27,23 +22,11 @@ from propeller.embedded.server._answers import (
 from propeller.embedded.server._bodies import read_any
 from propeller.embedded.server._deletes import NO_OPTIONS, Deletes, Options, check_options, check_preconditions
 from propeller.embedded.server._lists import record_of
-from propeller.embedded.server._requests import Call, Target, is_true, number_in, write_options
-from propeller.embedded.server._storage import Object, Record, Storage
+from propeller.embedded.server._requests import Call, Target, write_options
+from propeller.embedded.server._storage import Object, Storage
 from propeller.embedded.server._typecheck import TypeMismatch, check_of
 from propeller.embedded.server._writes import check_uid
-from propeller.errors import NotFound, PropellerError, Rejected
 from propeller.kube import Response
-
-_TEXT = {"content-type": "text/plain"}
-
-
-class LogSource(Protocol):
-    """Where containers' output comes from: a kubelet's `logs`."""
-
-    def __call__(
-        self, namespace: str, name: str, container: str | None = None, *, follow: bool = False, tail: int | None = None
-    ) -> AsyncIterator[bytes]:
-        """Chunks of a container's output; raises PropellerErrors before the first."""
 
 
 def bind(call: Call, storage: Storage, now: float) -> Response:
@@ -152,65 +135,3 @@ def _set_condition(pod: Object, condition: dict[str, Any], now: float) -> None:
     else:
         conditions[conditions.index(before)] = changed
     pod["status"] = {**status, "conditions": conditions}
-
-
-async def read_log(call: Call, source: LogSource | None) -> Answer:
-    """GET a container's output. Raises Failure."""
-    query, record = call.query, record_of(call.target)
-    pod = record.parsed()
-    container = _container(record, pod, query.get("container", ""))
-    for name in ("sinceSeconds", "sinceTime", "timestamps"):
-        if query.get(name, "") not in ("", "false"):
-            raise bad_request(f"{name}: this server keeps no times of log lines; ask without it")
-    if is_true(query, "previous"):
-        raise bad_request(f"previous terminated container {quoted(container)} in pod {quoted(record.name)} not found")
-    if source is None:
-        raise not_implemented("this server has no kubelet to read logs from: give it a source of logs")
-    if not (pod.get("spec") or {}).get("nodeName"):
-        return Response(status=200, headers=_TEXT)
-    _check_started(record, pod, container)
-    tail = number_in(query, "tailLines") if query.get("tailLines") else None
-    follow = is_true(query, "follow")
-    chunks = source(record.namespace, record.name, container, follow=follow, tail=tail)
-    if follow:
-        return Streaming(headers=_TEXT, chunks=lambda: chunks)
-    limit = number_in(query, "limitBytes")
-    try:
-        body = b"".join([chunk async for chunk in chunks])
-    except NotFound as error:
-        raise not_found("", "pods", record.name) from error
-    except PropellerError as error:
-        code = error.status if isinstance(error, Rejected) else 500
-        raise Failure(code, "BadRequest" if code == 400 else "InternalError", str(error)) from error
-    return Response(status=200, headers=_TEXT, body=body[:limit] if limit > 0 else body)
-
-
-def _container(record: Record, pod: Object, asked: str) -> str:
-    """The container whose output is meant."""
-    spec = pod.get("spec") or {}
-    main = [one["name"] for one in spec.get("containers") or ()]
-    init = [one["name"] for one in spec.get("initContainers") or ()]
-    if asked:
-        if asked not in (*main, *init):
-            raise bad_request(f"container {asked} is not valid for pod {record.name}")
-        return asked
-    if len(main) == 1:
-        return str(main[0])
-    why = f"a container name must be specified for pod {record.name}, choose one of: [{' '.join(main)}]"
-    if init:
-        why += f" or one of the init containers: [{' '.join(init)}]"
-    raise bad_request(why)
-
-
-def _check_started(record: Record, pod: Object, container: str) -> None:
-    status = pod.get("status") or {}
-    states = {
-        one.get("name"): one
-        for one in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
-    }
-    found = states.get(container)
-    waiting = None if found is None else (found.get("state") or {}).get("waiting")
-    if found is not None and (waiting is None or found.get("restartCount")):
-        return
-    reason = (waiting or {}).get("reason") or "ContainerCreating"
-    raise bad_request(f"container {quoted(container)} in pod {quoted(record.name)} is waiting to start: {reason}")

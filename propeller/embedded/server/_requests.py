@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -16,6 +17,7 @@ from propeller.embedded.server._answers import (
     no_such_path,
     not_acceptable,
     not_found,
+    quoted,
     unsupported_value,
 )
 from propeller.embedded.server._kinds import Kind, Registry
@@ -27,6 +29,10 @@ _MAX_PATHS = 10_000
 
 PREFIX_HEADER = "x-forwarded-prefix"
 """Names what stands before the paths that the client knows, so that links lead back through it."""
+_NUMBER = re.compile(r"[+-]?[0-9]+")
+_MAX_DIGITS = 40
+"""Of a whole number that may fit 64 bits, with a sign and some leading zeros."""
+
 _AVAILABLE = (
     "application/json",
     "application/yaml",
@@ -176,10 +182,11 @@ def number_in(query: Mapping[str, str], name: str) -> int:
     text = query.get(name, "")
     if not text:
         return 0
-    try:
-        return int(text)
-    except ValueError as error:
-        raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from error
+    if not _NUMBER.fullmatch(text):
+        raise bad_request(f"strconv.ParseInt: parsing {quoted(text)}: invalid syntax")
+    if len(text) > _MAX_DIGITS or not -(1 << 63) <= (number := int(text)) < 1 << 63:
+        raise bad_request(f"strconv.ParseInt: parsing {quoted(text)}: value out of range")
+    return number
 
 
 def write_options(kind_of_options: str, query: Mapping[str, str], body: Mapping[str, Any] | None = None) -> bool:

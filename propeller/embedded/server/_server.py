@@ -29,7 +29,7 @@ from propeller.embedded.server._gc import GarbageCollector
 from propeller.embedded.server._handler import Handler
 from propeller.embedded.server._kinds import APIEXTENSIONS, Registry, builtin_kinds
 from propeller.embedded.server._namespaces import INITIAL, Namespaces
-from propeller.embedded.server._pod_requests import LogSource
+from propeller.embedded.server._pod_logs import LogSource
 from propeller.embedded.server._quotas import Quotas
 from propeller.embedded.server._requests import Call, Form, Target
 from propeller.embedded.server._service_accounts import ServiceAccounts

@@ -78,7 +78,13 @@ class Kubectl:
 
 
 async def logs(
-    namespace: str, name: str, container: str | None = None, *, follow: bool = False, tail: int | None = None
+    namespace: str,
+    name: str,
+    container: str | None = None,
+    *,
+    follow: bool = False,
+    tail: int | None = None,
+    **options: Any,
 ) -> AsyncIterator[bytes]:
     """Three lines of any container's output; of which, following, the last takes its time."""
     for number in range(3)[-tail if tail else 0 :]:

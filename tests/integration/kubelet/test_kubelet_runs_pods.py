@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +13,9 @@ import msgspec
 import pytest
 
 from propeller import config
+from propeller.clock import parse_rfc3339
 from propeller.embedded.kubelet import Kubelet
-from propeller.errors import NotFound
+from propeller.errors import NotFound, Rejected
 
 if TYPE_CHECKING:
     from tests.integration.kubelet.conftest import Cluster
@@ -89,6 +91,36 @@ async def test_a_followed_log_ends_with_its_container(cluster: Cluster, kubelet:
     chunks = [chunk async for chunk in kubelet.logs("ns", "p", follow=True)]
     assert b"".join(chunks) == b"one\ntwo\n"
     assert [chunk async for chunk in kubelet.logs("ns", "p", tail=1)] == [b"two\n"]
+
+
+async def test_lines_are_given_by_the_time_at_which_they_were_written(cluster: Cluster, kubelet: Kubelet) -> None:
+    await cluster.create("p", "sh", "-c", "echo one; sleep 0.6; echo two; sleep 60")
+    await cluster.logged("p", "two")
+    text = b"".join([chunk async for chunk in kubelet.logs("ns", "p", timestamps=True)]).decode()
+    (first, one), (second, two) = (line.split() for line in text.splitlines())
+    assert (one, two) == ("one", "two")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", first)
+    assert parse_rfc3339(second) - parse_rfc3339(first) >= 0.5
+    since = parse_rfc3339(first) + 0.1
+    assert [chunk async for chunk in kubelet.logs("ns", "p", since=since)] == [b"two\n"]
+
+
+async def test_each_run_of_a_container_has_a_log_of_its_own(cluster: Cluster, kubelet: Kubelet, tmp_path: Path) -> None:
+    script = f"echo again >> {tmp_path}/runs; wc -l < {tmp_path}/runs; test $(wc -l < {tmp_path}/runs) = 3 && sleep 60"
+    await cluster.create("p", "sh", "-c", script, restartPolicy="OnFailure")
+    await cluster.until("p", lambda status: status.get("phase") == "Running")
+    await cluster.until("p", lambda status: status["containerStatuses"][0]["restartCount"] == 2)
+    await cluster.until("p", lambda status: "running" in status["containerStatuses"][0]["state"])
+    await cluster.logged("p", "3")
+    assert [chunk async for chunk in kubelet.logs("ns", "p")] == [b"3\n"]
+    assert [chunk async for chunk in kubelet.logs("ns", "p", previous=True)] == [b"2\n"]
+
+
+async def test_a_container_that_has_run_once_has_no_previous_log(cluster: Cluster, kubelet: Kubelet) -> None:
+    await cluster.create("p", "true")
+    await cluster.phase("p", "Succeeded")
+    with pytest.raises(Rejected, match='previous terminated container "main" in pod "p" not found'):
+        [chunk async for chunk in kubelet.logs("ns", "p", previous=True)]
 
 
 async def test_logs_of_an_unknown_pod_are_not_found(kubelet: Kubelet) -> None:

@@ -18,7 +18,7 @@ from propeller.embedded.server import ApiServer, Front
 from propeller.errors import Denied, Invalid, Unavailable
 from propeller.kube import CONFIG_MAPS, Client, Connection, connect, load_connection
 from tests.unit.server.asking import config_map, names
-from tests.unit.server.test_pod_requests import LOG, Logs, started
+from tests.unit.server.test_pod_logs import LOG, Logs, started
 
 
 @pytest.fixture
