@@ -22,7 +22,7 @@ FOUND_BY = {
     "an adopted pod that is missing is waited for": 252,
     "an informer gives up on a type that is gone": 218,
     "any number is an attempt": 200,
-    "anybodys pod is ours": 293,
+    "anybodys pod is ours": 238,
     "denials use up attempts": 201,
     "foreign statuses are overwritten": 289,
     "nothing is recovered": 5,
