@@ -186,6 +186,7 @@ class Cluster:
     async def register(self, node): pass
     async def bind(self, *a): pass
     async def report(self, *a): pass
+    async def create_event(self, *a): pass
     @asynccontextmanager
     async def watch(self, seen):
         words = ["sh", "-c", "sleep 600 & echo $! $$$$; wait"]
