@@ -14,7 +14,7 @@ import msgspec
 from propeller.cli._files import private_kubeconfig
 from propeller.cli._loop import run
 from propeller.cli._saying import say
-from propeller.cli._settings import load_settings
+from propeller.cli._settings import load_settings, with_max_pods
 from propeller.config import Settings
 from propeller.controller import Recorder, WorkflowController, workflow_crd
 from propeller.embedded import embedded_cluster
@@ -44,13 +44,8 @@ def command(
     propeller compile flow.py wf --x 3 | kubectl --kubeconfig propeller.kubeconfig create -f -
     kubectl --kubeconfig propeller.kubeconfig get flyteworkflows,pods -w
     """
-    settings = load_settings(config)
-    kubelet = msgspec.structs.replace(
-        settings.kubelet,
-        python=python,
-        project=str(Path.cwd()),
-        max_pods=settings.kubelet.max_pods if max_pods is None else max_pods,
-    )
+    settings = with_max_pods(load_settings(config), max_pods)
+    kubelet = msgspec.structs.replace(settings.kubelet, python=python, project=str(Path.cwd()))
     settings = msgspec.structs.replace(settings, kubelet=kubelet)
     run(_serve(port, Path(kubeconfig), settings, with_controller=controller, with_tls=tls))
 

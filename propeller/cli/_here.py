@@ -27,6 +27,7 @@ from propeller.cli.flytekit_side import LAPTOP, Versioned, root_of, serialize
 from propeller.config import Settings, own_directory
 from propeller.controller import WORKFLOWS, FlyteWorkflow, WorkflowController, workflow_crd
 from propeller.embedded import Cluster, embedded_cluster
+from propeller.embedded.server import own_certificate
 from propeller.errors import Invalid, PropellerError
 from propeller.informers import Change, Informer
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES
@@ -45,7 +46,7 @@ _CLIENTS = {"s3": ("s3fs",)}
 
 class LocalRun(msgspec.Struct, frozen=True, kw_only=True):
     """What to run, and how. `words` give the inputs; `options` are ours that were given among them, as they were
-    written. `storage` is a URI, "" for the user's own directory; `serve` a kubeconfig to write.
+    written. `storage` is a URI, "" for the user's own directory; `serve` a kubeconfig to write, `tls` for HTTPS then.
     """
 
     file: Path
@@ -58,6 +59,7 @@ class LocalRun(msgspec.Struct, frozen=True, kw_only=True):
     full_traceback: bool = False
     storage: str = ""
     serve: str = ""
+    tls: bool = False
     settings: Settings = Settings()
 
 
@@ -89,7 +91,7 @@ async def run_here(run: LocalRun) -> int:
         await write_literals(storage, inputs_uri, serialized.inputs)  # storage must be writable
         await _prepare(cluster, namespace)
         if run.serve:
-            await stack.enter_async_context(_served(cluster, run.serve, progress))
+            await stack.enter_async_context(_served(cluster, run, progress))
         printed = await stack.enter_async_context(showing(Path(settings.kubelet.logs), progress))
         execution = await _run(cluster, storage, settings, resource, progress, printed)
     async with Storage(settings.storage) as storage:
@@ -148,13 +150,12 @@ def _metadata(resource: dict[str, object]) -> dict[str, object]:
 
 
 @asynccontextmanager
-async def _served(cluster: Cluster, kubeconfig: str, progress: Progress) -> AsyncIterator[None]:
-    """The cluster over HTTP for as long as the run lasts, and a kubeconfig for it."""
-    async with cluster.server.serve() as front:
-        with private_kubeconfig(Path(kubeconfig), front.kubeconfig(), "--serve"):
-            progress.note(
-                f"kubectl --kubeconfig {kubeconfig} get flyteworkflows -A -w    (or pods, or both without -w)"
-            )
+async def _served(cluster: Cluster, run: LocalRun, progress: Progress) -> AsyncIterator[None]:
+    """The cluster over HTTP, or HTTPS, for as long as the run lasts, and a kubeconfig for it."""
+    tls, ca = await own_certificate() if run.tls else (None, None)
+    async with cluster.server.serve(tls=tls, ca=ca) as front:
+        with private_kubeconfig(Path(run.serve), front.kubeconfig(), "--serve"):
+            progress.note(f"kubectl --kubeconfig {run.serve} get flyteworkflows -A -w    (or pods, or both without -w)")
             yield
 
 

@@ -10,7 +10,7 @@ from propeller.cli._here import LocalRun, run_here
 from propeller.cli._inputs import TakesInputs, describe, options_after_entity
 from propeller.cli._loop import run
 from propeller.cli._saying import say, say_json
-from propeller.cli._settings import load_settings
+from propeller.cli._settings import load_settings, with_max_pods
 from propeller.cli.flytekit_side import Versioned, interpreter, list_entities, serialize
 from propeller.errors import Invalid
 from propeller.text import one_line, visible
@@ -30,6 +30,8 @@ _FORMS = ("text", "json")
 @click.option("--python", default="", metavar="PATH", help="The interpreter that has flytekit and your libraries.")
 @click.option("--storage", default="", metavar="URI", help="Where outputs go: file:///... or s3://bucket/prefix.")
 @click.option("--serve", default="", metavar="FILE", help="Serve the cluster for kubectl; write this kubeconfig.")
+@click.option("--tls", is_flag=True, help="Serve HTTPS (needs the openssl command); for --serve.")
+@click.option("--max-pods", type=click.IntRange(min=1), default=None, help="Pods at once; see kubelet.max_pods.")
 @click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
 @click.option("-h", "--help", "help_", is_flag=True, help="Show this; after FILE and WORKFLOW, their inputs too.")
 @click.pass_context
@@ -46,6 +48,8 @@ def command(
     python: str,
     storage: str,
     serve: str,
+    tls: bool,
+    max_pods: int | None,
     config: str | None,
     help_: bool,
 ) -> None:
@@ -76,6 +80,8 @@ def command(
     try:
         if output not in _FORMS:
             raise click.BadParameter(f"{output!r} is not one of 'text', 'json'.", context, param_hint="'--output'")
+        if tls and not serve:
+            raise click.UsageError("--tls is for a cluster that is served: add --serve FILE", context)
         settings = load_settings(config)
     except (click.UsageError, Invalid):
         if after:  # it may be the value of an input
@@ -92,7 +98,8 @@ def command(
         full_traceback=full_traceback,
         storage=storage,
         serve=serve,
-        settings=settings,
+        tls=tls,
+        settings=with_max_pods(settings, max_pods),
     )
     context.exit(run(run_here(request)))
 

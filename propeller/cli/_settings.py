@@ -21,6 +21,14 @@ def load_settings(path: str | None, **storage: str) -> Settings:
     return msgspec.structs.replace(settings, storage=msgspec.structs.replace(settings.storage, **storage))
 
 
+def with_max_pods(settings: Settings, max_pods: int | None) -> Settings:
+    """The settings with the kubelet's number of pods that an option names, if it names one."""
+    if max_pods is None:
+        return settings
+    kubelet = msgspec.structs.replace(settings.kubelet, max_pods=max_pods)
+    return msgspec.structs.replace(settings, kubelet=kubelet)
+
+
 def _read(path: str) -> Settings:
     file = Path(path)
     if file.suffix not in {".toml", ".yaml", ".yml"}:

@@ -28,6 +28,8 @@ Flow = Callable[[str], Path]
         ([DEMO, "demo", "--n", "three"], "input 'n' cannot be 'three', it is of type integer"),
         ([DEMO, "demo", "three"], "'three' belongs to no input: write inputs as --name value"),
         ([DEMO, "square"], "task square needs a value for --x (integer)"),
+        ([DEMO, "square", "--x", "3", "--tls"], "--tls is for a cluster that is served: add --serve FILE"),
+        ([DEMO, "square", "--x", "3", "--max-pods", "0"], "0 is not in the range x>=1"),
         ([DEMO, "square", "--x", "3", "--config", "nowhere.toml"], "--config nowhere.toml cannot be read"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -25,6 +27,28 @@ def nap(x: int) -> int:
 def naps(x: int = 1) -> int:
     return nap(x=nap(x=x))
 """
+
+
+SERIES = """
+@task
+def first() -> int:
+    print("first says hello")
+    return 1
+
+@task
+def second(x: int) -> int:
+    import time
+    time.sleep(30)
+    return x
+
+@workflow
+def series() -> int:
+    return second(x=first())
+"""
+
+
+def said(kubeconfig: Path, *words: str) -> str:
+    return started(kubeconfig, *words).communicate(timeout=60)[0]
 
 
 def started(kubeconfig: Path, *words: str) -> subprocess.Popen[str]:
@@ -53,3 +77,27 @@ def test_kubectl_watches_workflows_and_pods_during_a_run(propeller: Propeller, f
     assert "n1-0" in pods
     assert "Completed" in pods
     assert not kubeconfig.exists()
+
+
+@pytest.mark.needs("embedded", "kubectl", "flytekit")
+def test_kubectl_looks_into_a_run_over_tls(propeller: Propeller, flow: Callable[[str], Path]) -> None:
+    kubeconfig = propeller.home / "kubeconfig"
+    options = ("--serve", kubeconfig, "--tls", "--max-pods", "3", "--python", sys.executable)
+    run = propeller.start("run", flow(SERIES), "series", *options)
+    until = time.monotonic() + 60
+    while "n1-0" not in (pods := said(kubeconfig, "get", "pods", "-A", "-o", "name") if kubeconfig.exists() else ""):
+        assert time.monotonic() < until, pods
+        time.sleep(0.2)
+    assert "https://127.0.0.1:" in kubeconfig.read_text()
+    assert said(kubeconfig, "get", "nodes", "-o", "jsonpath={.items[*].status.capacity.pods}") == "3"
+    pod = next(name for name in pods.split() if name.endswith("n0-0"))
+    namespace = ("-n", "flytesnacks-development")
+    described = said(kubeconfig, "describe", pod, *namespace)
+    for reason in ("Scheduled", "Pulled", "Created", "Started"):
+        assert f" {reason} " in described
+    log = said(kubeconfig, "logs", pod, "--timestamps", *namespace)
+    assert re.search(r"^\d{4}-\d\d-\d\dT[\d:]{8}\.\d{9}Z first says hello$", log, re.MULTILINE), log
+    assert "first says hello" in said(kubeconfig, "logs", pod, "--since=10m", *namespace)
+    run.send_signal(signal.SIGINT)
+    assert run.wait(timeout=60) == 130
+    run.communicate()
