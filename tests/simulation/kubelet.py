@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from flyteidl.core import dynamic_job_pb2, errors_pb2, execution_pb2, literals_pb2
@@ -18,6 +19,7 @@ from tests.simulation.flows import task_template
 from tests.simulation.model import DYNAMIC_TASKS, Expected, output_of, serialized
 from tests.simulation.patience import insist
 from tests.simulation.scripts import Outcome
+from tests.simulation.sidecars import Sidecars, end_of_task, statuses, task_container
 from tests.simulation.truth import NODE, Truth
 
 NODE_LOST_SECONDS = 40.0
@@ -36,8 +38,11 @@ _TERMINATED: dict[Outcome, dict[str, Any]] = {
 class Kubelet:
     """Runs every pod of the server that `client` talks to; blobs go straight into the store."""
 
-    def __init__(self, client: Client, blobs: dict[str, bytes], truth: Truth, rng: random.Random) -> None:
+    def __init__(
+        self, client: Client, blobs: dict[str, bytes], truth: Truth, rng: random.Random, sidecars: Sidecars
+    ) -> None:
         self._client = client
+        self._sidecars = sidecars
         self._blobs = blobs
         self._truth = truth
         self._rng = rng
@@ -70,7 +75,8 @@ class Kubelet:
         if (stopping := self._ending.pop(uid, None)) is not None:
             stopping.cancel()
         running = self._pods.get(uid)
-        has_ended = self._told.get(uid, {}).get("phase") in _ENDED
+        told = self._told.get(uid, {})
+        has_ended = told.get("phase") in _ENDED or end_of_task(told) is not None
         if has_ended or (running is not None and not running.done()):
             self._group.create_task(self._tell_again(pod))
         else:
@@ -90,6 +96,8 @@ class Kubelet:
         pod = change.new or change.old
         assert pod is not None
         uid = pod["metadata"]["uid"]
+        if change.new is None or "deletionTimestamp" in pod["metadata"]:
+            self._sidecars.is_told_to_stop(uid)
         if change.new is None:
             self._cancel(uid)
             self._pods.pop(uid, None)
@@ -113,11 +121,18 @@ class Kubelet:
             task.cancel()
 
     async def _terminate(self, pod: Raw) -> None:
-        await asyncio.sleep(self._rng.uniform(0.0, 30.0))
+        await asyncio.sleep(self._rng.uniform(0.0, 30.0) + self._sidecars.stopping_takes(pod["metadata"]["uid"]))
         if not self._truth.restores or await self._is_to_go(pod):
+            await self._report_last(pod)
             await self._remove(pod)
         elif self._ending.pop(pod["metadata"]["uid"], None) is not None:
             self._set_right(pod)
+
+    async def _report_last(self, pod: Raw) -> None:
+        last = self._sidecars.stopped(pod, self._told.get(pod["metadata"]["uid"], {}))
+        if last is not None:
+            with suppress(*_OTHERS):
+                await self._report(pod, last)
 
     async def _is_to_go(self, pod: Raw) -> bool:
         """A restored server may have forgotten that the pod was told to stop."""
@@ -172,8 +187,7 @@ class Kubelet:
 
     async def _wait_for_the_image(self, pod: Raw) -> None:
         waiting = {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}
-        status = [_container_status(pod, {"waiting": waiting})]
-        await self._report(pod, {"phase": "Pending", "containerStatuses": status})
+        await self._report(pod, {"phase": "Pending", **statuses(pod, {"waiting": waiting})})
         await self._until_stopped(pod)
 
     async def _until_stopped(self, pod: Raw) -> None:
@@ -193,12 +207,16 @@ class Kubelet:
             case Outcome.EVICTED:
                 await self._report(pod, {"phase": "Failed", "reason": "Evicted", "message": "the node is full"})
             case Outcome.EXIT | Outcome.OOM | Outcome.KILLED:
-                terminated = _container_status(pod, {"terminated": _TERMINATED[outcome]})
-                await self._report(pod, {"phase": "Failed", "containerStatuses": [terminated]})
+                await self._report_end(pod, "Failed", _TERMINATED[outcome])
             case _:
                 self._write(pod, expected, outcome)
-                terminated = _container_status(pod, {"terminated": {"exitCode": 0, "reason": "Completed"}})
-                await self._report(pod, {"phase": "Succeeded", "containerStatuses": [terminated]})
+                await self._report_end(pod, "Succeeded", {"exitCode": 0, "reason": "Completed"})
+
+    async def _report_end(self, pod: Raw, phase: str, terminated: dict[str, Any]) -> None:
+        for pause, status in self._sidecars.ends(pod, phase, terminated):
+            if pause:
+                await asyncio.sleep(pause)
+            await self._report(pod, status)
 
     def _write(self, pod: Raw, expected: Expected, outcome: Outcome) -> None:
         """What flytekit would have written before the process ends."""
@@ -248,20 +266,8 @@ class Kubelet:
 
 
 def _arguments(pod: Raw) -> tuple[str, str, str]:
-    kind, inputs, outputs = pod["spec"]["containers"][0]["args"]
+    kind, inputs, outputs = task_container(pod)["args"]
     return kind, inputs, outputs
-
-
-def _container_status(pod: Raw, state: dict[str, Any]) -> dict[str, Any]:
-    container = pod["spec"]["containers"][0]
-    return {
-        "name": container["name"],
-        "image": container["image"],
-        "imageID": "",
-        "ready": False,
-        "restartCount": 0,
-        "state": state,
-    }
 
 
 def _job() -> dynamic_job_pb2.DynamicJobSpec:

@@ -9,8 +9,10 @@ from typing import Any
 from unittest import mock
 
 from propeller.controller import _checkpoint, _controller, _live, _loading
+from propeller.controller._resource import Head
 from propeller.errors import ErrorKind, NotFound
 from propeller.handlers import STEPS, Services, _act, _pods, _task
+from propeller.handlers.tasks import _report
 from propeller.informers import _reflector
 from propeller.kube import Pod
 from propeller.reconcile import WorkQueue
@@ -34,6 +36,7 @@ from propeller.workflow import (
     TimeIsUp,
     _decide,
 )
+from propeller.workflow._stops import Stops
 
 Mutation = Callable[[], AbstractContextManager[Any]]
 
@@ -52,7 +55,7 @@ def _status_is_written_onto_any_version() -> AbstractContextManager[Any]:
 
 
 def _foreign_statuses_are_overwritten() -> AbstractContextManager[Any]:
-    return mock.patch.object(_checkpoint, "mark_of", return_value=_AnyMark())
+    return mock.patch.object(Head, "mark", _AnyMark())
 
 
 class _AnyMark(str):
@@ -262,6 +265,18 @@ def _a_type_that_is_gone_is_asked_for_without_a_pause() -> AbstractContextManage
     return mock.patch.object(_reflector.Reflector, "_failed", at_once)
 
 
+def _the_phase_of_a_pod_decides() -> AbstractContextManager[Any]:
+    return mock.patch.object(_report, "primary_of", return_value=None)
+
+
+def _sidecars_are_left_running() -> AbstractContextManager[Any]:
+    return mock.patch.object(_task, "_sidecars_end", return_value=())
+
+
+def _the_next_attempt_does_not_wait_for_the_last_to_stop() -> AbstractContextManager[Any]:
+    return mock.patch.object(Stops, "is_waited_out", return_value=True)
+
+
 MUTATIONS: Mapping[str, Mutation] = {
     function.__name__.strip("_").replace("_", " "): function
     for function in (
@@ -296,5 +311,8 @@ MUTATIONS: Mapping[str, Mutation] = {
         _that_a_type_has_a_status_subresource_is_remembered,
         _an_informer_gives_up_on_a_type_that_is_gone,
         _a_type_that_is_gone_is_asked_for_without_a_pause,
+        _the_phase_of_a_pod_decides,
+        _sidecars_are_left_running,
+        _the_next_attempt_does_not_wait_for_the_last_to_stop,
     )
 }

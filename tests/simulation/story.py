@@ -13,7 +13,7 @@ class Story:
     """`failures` are broken promises; `told` prints each line as it comes."""
 
     def __init__(self, time: Callable[[], float], *, told: bool = False) -> None:
-        self._time = time
+        self.time = time
         self._told = told
         self._digest = hashlib.sha256()
         self.failures: list[str] = []
@@ -24,7 +24,7 @@ class Story:
         return self._digest.hexdigest()
 
     def tell(self, line: str) -> None:
-        text = f"{self._time():10.3f}  {line}"
+        text = f"{self.time():10.3f}  {line}"
         self._digest.update(text.encode())
         if self._told:
             print(text)

@@ -6,6 +6,7 @@ It stands between every client and the server, and sees each request at the mome
 from __future__ import annotations
 
 import base64
+import math
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from propeller.workflow import NodePhase
 from tests.simulation.flows import Flow
 from tests.simulation.model import Expected, Prediction
 from tests.simulation.scripts import Outcome
+from tests.simulation.sidecars import end_of_task
 from tests.simulation.story import Story
 
 ENDED = {3, 5, 6}
@@ -44,10 +46,14 @@ class PodRecord:
     """The one that its script has."""
     stopped: bool = False
     """Whether it has a terminal phase, or is gone: one that is told to stop takes its time."""
+    over: float = math.inf
+    """Loop time when its grace is over, since it was told to stop."""
     unseen_end: bool = False
     """Whether it went without a trace, or was deleted."""
     again: bool = False
-    """Whether it is in the place of one that a restored server has forgotten."""
+    """Whether it is in the place of one that a restored server has forgotten, or that has vanished."""
+    vanished: bool = False
+    """Whether it went after its end was seen: told to stop, as a sidecar ran on."""
 
 
 @dataclass
@@ -144,10 +150,13 @@ class Truth:
         workflow.pods.append(record)
 
     def _recorded(self, workflow: Workflow, uid: str, name: str, node: str, attempt: int) -> PodRecord:
-        """An attempt whose pod a restored server has forgotten comes to the same end once more."""
+        """An attempt whose pod a restored server has forgotten, or has vanished, comes to the same end once more."""
         for pod in workflow.forgotten:
             if (pod.node, pod.attempt) == (node, attempt):
                 workflow.forgotten.remove(pod)
+                return PodRecord(uid, name, node, attempt, pod.run, again=True)
+        for pod in workflow.pods:
+            if (pod.node, pod.attempt) == (node, attempt) and pod.vanished:
                 return PodRecord(uid, name, node, attempt, pod.run, again=True)
         return PodRecord(uid, name, node, attempt, self._next_run(workflow, node))
 
@@ -163,9 +172,10 @@ class Truth:
         node, attempt = record.node, record.attempt
         where = f"{workflow.name} node {node} attempt {attempt}"
         for earlier in workflow.pods:
-            if earlier.node == node and earlier.attempt == attempt and not earlier.unseen_end:
+            repeats = earlier.unseen_end or (earlier.vanished and self.overlap)  # who has not heard of its status
+            if earlier.node == node and earlier.attempt == attempt and not repeats:
                 self.story.broken(f"{where} is run twice")
-            if earlier.node == node and earlier.attempt != attempt and not earlier.stopped and not lenient:
+            if earlier.node == node and earlier.attempt != attempt and self._may_run(earlier) and not lenient:
                 self.story.broken(f"{where} runs beside attempt {earlier.attempt}, which has not stopped")
         expected = workflow.prediction.tasks.get(node)
         if expected is None:
@@ -184,6 +194,10 @@ class Truth:
         if limit and at_once > limit and not lenient:
             self.story.broken(f"{workflow.name} runs {at_once} tasks at once, over its limit of {limit}")
 
+    def _may_run(self, pod: PodRecord) -> bool:
+        """Whether it has neither stopped nor outlived its grace, after which its machine counts as lost."""
+        return not pod.stopped and self.story.time() < pod.over
+
     def _is_stuck(self, pod: PodRecord) -> bool:
         """Whether it only waits to be stopped: that may be under way."""
         found = self.script(pod.uid)
@@ -192,10 +206,12 @@ class Truth:
     def _pod_reported(self, pod: dict[str, Any]) -> None:
         phase = pod["status"].get("phase")
         found = self.pods.get(pod["metadata"]["uid"])
-        if phase in {"Succeeded", "Failed"} and found is not None:
-            found[1].stopped = True
-            if found[1].live:
-                self.run_ended(pod["metadata"]["uid"])
+        if found is None:
+            return
+        has_stopped = phase in {"Succeeded", "Failed"}
+        found[1].stopped |= has_stopped
+        if found[1].live and (has_stopped or end_of_task(pod["status"]) is not None):
+            self.run_ended(pod["metadata"]["uid"])
 
     def _pod_deleted(self, name: str) -> None:
         for _, record in self.pods.values():
@@ -206,8 +222,14 @@ class Truth:
     def _pod_gone(self, who: str, answer: dict[str, Any]) -> None:
         """The kubelet removes a pod when it has stopped; one that is on no machine yet goes at once."""
         found = self.pods.get(answer.get("metadata", {}).get("uid", ""))
-        if found is not None and (who == "kubelet" or not answer.get("spec", {}).get("nodeName")):
+        if found is None:
+            return
+        grace = answer["metadata"].get("deletionGracePeriodSeconds")
+        if grace is not None:
+            found[1].over = min(found[1].over, self.story.time() + grace)
+        if who == "kubelet" or not answer.get("spec", {}).get("nodeName"):
             found[1].stopped = True
+            found[1].vanished = found[1].came_to_its_end and not found[1].unseen_end
 
     def script(self, uid: str) -> tuple[Expected, Outcome] | None:
         """What the run of a pod must find and comes to; None for a pod that should not be."""

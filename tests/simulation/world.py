@@ -33,6 +33,7 @@ from tests.simulation.planted import Planted
 from tests.simulation.restored import Restored
 from tests.simulation.retyped import Retyped, definition, workflow_type
 from tests.simulation.roundtrip import Roundtrip
+from tests.simulation.sidecars import Sidecars
 from tests.simulation.story import Listener, Story
 from tests.simulation.strangers import Strangers
 from tests.simulation.truth import Truth, Watched, Workflow
@@ -151,6 +152,7 @@ class _World:
         )
         self.truth = Truth(self.story, budget, self._has_status)
         self.denials = Denials(self.seed, self.story)
+        self.sidecars = Sidecars(self.seed, self.story)
         self.clean = self._client("world", FaultyLink(random.Random(0)))
         self.strangers = Strangers(self.seed, self.clean, NAMESPACE, self.story)
         self.finalizers = Finalizers(self.seed, self.clean, NAMESPACE)
@@ -181,7 +183,8 @@ class _World:
     async def _live(self) -> None:
         await self.clean.create(CUSTOM_RESOURCE_DEFINITIONS, definition(subresource=self.rng.random() >= 0.3))
         await self.clean.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
-        kubelet = Kubelet(self._client("kubelet", FaultyLink(random.Random(0))), self.blobs, self.truth, self.rng)
+        link = FaultyLink(random.Random(0))
+        kubelet = Kubelet(self._client("kubelet", link), self.blobs, self.truth, self.rng, self.sidecars)
         running = asyncio.create_task(kubelet.run())
         try:
             self._start()
@@ -307,7 +310,8 @@ class _World:
 
     def _client(self, who: str, link: FaultyLink) -> Client:
         watched = Watched(self.truth, who, link)
-        return Client(self.server.transport(interceptor=self.denials.before(watched)), clock=LoopClock())
+        before = self.sidecars.before(self.denials.before(watched))
+        return Client(self.server.transport(interceptor=before), clock=LoopClock())
 
     def _start(self) -> Process:
         number = len(self.processes) + 1
@@ -492,9 +496,10 @@ class _World:
                 for workflow in waiting:
                     self.story.broken(f"{workflow.name} ({workflow.uid}) does not end")
                 return
+            self.sidecars.check()
             await asyncio.sleep(1.0)
         self.story.tell("everything has ended")
-        await asyncio.sleep(QUIET)
+        await asyncio.sleep(QUIET + self.sidecars.longest_stop)
 
     def _check_the_end(self) -> None:
         for workflow in self.truth.workflows.values():
