@@ -5,8 +5,9 @@ It may be smaller than kube-apiserver 1.37, never different: what it answers, te
 
 Caveats
     Kinds: namespaces, nodes, pods, events, config maps, secrets, resource quotas, service accounts, leases, roles and
-    their bindings, custom resource definitions and what they define. Roles are kept, not enforced; CEL rules are kept,
-    not evaluated; there are no admission webhooks and no conversion webhooks. Protobuf is read, and answered in JSON.
+    their bindings, custom resource definitions and what they define; services and limit ranges are listed as empty.
+    Roles are kept, not enforced; CEL rules are kept, not evaluated; there are no admission webhooks and no conversion
+    webhooks. Protobuf is read, and answered in JSON.
     Nothing schedules, and nothing marks a new node as not ready. managedFields show from an object's first apply on.
     Members that say nothing (an empty text, a zero, false) are kept as they were written, where Go leaves them out.
 """

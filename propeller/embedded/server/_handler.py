@@ -30,7 +30,7 @@ from propeller.embedded.server._definitions import Definitions
 from propeller.embedded.server._deletes import Deletes
 from propeller.embedded.server._discovery import VERSION, Discovery
 from propeller.embedded.server._kinds import APIEXTENSIONS, Registry
-from propeller.embedded.server._missing import lacked
+from propeller.embedded.server._missing import lacked, none_can_be_made
 from propeller.embedded.server._namespaces import Namespaces
 from propeller.embedded.server._openapi import OpenApi, version_2
 from propeller.embedded.server._patching import patch
@@ -144,7 +144,7 @@ class Handler:
         verb = _verb_of(request, target)
         allowed = target.kind.subresources[target.subresource] if target.subresource else target.kind.verbs
         if verb not in allowed:
-            raise method_not_allowed()
+            raise method_not_allowed() if "create" in target.kind.verbs else none_can_be_made(target.kind.plural)
         call = Call(verb=verb, target=target, request=request, form=form, manager=manager_of(request))
         match target.subresource:
             case "binding":

@@ -29,6 +29,9 @@ from propeller.embedded.server._strategies import (
 )
 
 APIEXTENSIONS = "apiextensions.k8s.io"
+READ_VERBS = ("get", "list", "watch")
+"""Of kinds of which there are none: clients such as `kubectl cluster-info` list them, and take none for an answer."""
+
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 Subresources = Mapping[str, tuple[str, ...]]
@@ -158,6 +161,8 @@ def builtin_kinds(storage: Storage) -> Iterator[Kind]:
     yield core("ConfigMap", ConfigMapStrategy, short_names=("cm",))
     yield core("Secret", SecretStrategy)
     yield core("ResourceQuota", ResourceQuotaStrategy, short_names=("quota",), subresources=_STATUS)
+    yield core("Service", Strategy, short_names=("svc",), categories=("all",), verbs=READ_VERBS)
+    yield core("LimitRange", Strategy, short_names=("limits",), verbs=READ_VERBS)
     yield core("ServiceAccount", ServiceAccountStrategy, short_names=("sa",))
     yield _builtin(storage, "io.k8s.api.coordination.v1", "Lease", LeaseStrategy, group="coordination.k8s.io")
     yield rbac("ClusterRole", RoleStrategy, namespaced=False)

@@ -1,4 +1,4 @@
-"""Kinds of every real cluster that this server lacks, so that a request for one can be answered by its name.
+"""What every real cluster has and this server lacks, so that a request for it can be answered by its name.
 
 kubectl and controllers show the message: "the server could not find the requested resource" alone would blame the
 request.
@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from propeller.embedded.server._answers import Failure, qualified
 
 _PLURALS = {
-    *("services", "endpoints", "persistentvolumes", "persistentvolumeclaims", "replicationcontrollers"),
-    *("podtemplates", "limitranges", "componentstatuses"),
+    *("endpoints", "persistentvolumes", "persistentvolumeclaims", "replicationcontrollers"),
+    *("podtemplates", "componentstatuses"),
 }
 """Of the core group."""
 
@@ -22,6 +22,27 @@ _GROUPS = {
     *("networking.k8s.io", "node.k8s.io", "policy", "resource.k8s.io", "scheduling.k8s.io", "storage.k8s.io"),
 }
 """That are lacked as a whole."""
+
+_SUBRESOURCES = {
+    "pods": ("attach", "ephemeralcontainers", "exec", "portforward", "proxy", "resize"),
+    "nodes": ("proxy",),
+    "serviceaccounts": ("token",),
+}
+"""By plural."""
+
+
+def lacked_subresource(plural: str, subresource: str) -> Failure | None:
+    """The answer to a request for a subresource that this server lacks, if a real cluster has it; else None."""
+    if subresource not in _SUBRESOURCES.get(plural, ()):
+        return None
+    message = f"the embedded API server has no {plural}/{subresource}"
+    return Failure(404, "NotFound", message, details={"kind": f"{plural}/{subresource}"})
+
+
+def none_can_be_made(plural: str) -> Failure:
+    """The answer to a write of a kind that is only ever listed."""
+    message = f"the embedded API server keeps no {plural}: lists of them are empty, and none can be created"
+    return Failure(404, "NotFound", message, details={"kind": plural})
 
 
 def lacked(path: str, served: Iterable[str]) -> Failure | None:

@@ -21,6 +21,7 @@ from propeller.embedded.server._answers import (
     unsupported_value,
 )
 from propeller.embedded.server._kinds import Kind, Registry
+from propeller.embedded.server._missing import lacked_subresource
 from propeller.kube import Request
 
 META_GROUP = "meta.k8s.io"
@@ -131,6 +132,8 @@ def _parse_path(registry: Registry, path: str) -> Target | None:
     if bool(namespace) > kind.namespaced or (kind.namespaced and target.name and not namespace):
         raise no_such_path()
     if target.subresource and target.subresource not in kind.subresources:
+        if not kind.custom and (failure := lacked_subresource(kind.plural, target.subresource)) is not None:
+            raise failure
         raise not_found(kind.group, kind.plural, target.name) if kind.custom else no_such_path()
     return target
 

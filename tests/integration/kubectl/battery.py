@@ -2,6 +2,7 @@
 
 `<<` parts a command from what goes to its standard input.
 """
+# ruff: noqa: E501 - a command is a line
 
 POD = (
     '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","labels":{"app":"web"}},'
@@ -167,3 +168,143 @@ create -f - << {{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"X Y"}},"spe
 create -f - << {{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"u"}},"data":{{"a":1}}}}
 create -f - << {{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"u"}},"dta":{{"a":"1"}}}}
 """.strip().splitlines()
+
+LOOKING = r"""
+version
+version --client
+api-resources --api-group=flyte.lyft.com
+cluster-info
+explain pod.spec.nothing
+explain nothing
+explain flyteworkflow.spec
+explain fly.status --recursive
+top pods
+top nodes
+top pod web
+create -f - << {"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","labels":{"app":"web"},"annotations":{"note":"to-edit"}},"spec":{"containers":[{"name":"main","image":"img:1","command":["a"],"args":["b","c"],"ports":[{"containerPort":80}],"env":[{"name":"A","value":"1"},{"name":"B","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}}],"resources":{"limits":{"cpu":"1","memory":"1Gi"},"requests":{"cpu":"500m"}},"volumeMounts":[{"name":"v","mountPath":"/v"}]}],"volumes":[{"name":"v","emptyDir":{}}],"tolerations":[{"key":"k","operator":"Exists"}],"nodeSelector":{"a":"b"}}}
+describe pod web
+describe pods
+describe po -l app=web
+describe pod/web --show-events=false
+get pods -w --request-timeout=1s
+get pods -w --watch-only --request-timeout=1s
+get pod web -w -o name --request-timeout=1s
+get fly -w --request-timeout=1s
+get pods -A -l app=web
+get pods -A -l app=web -o wide
+get cm -A --field-selector metadata.name=nothing
+create ns looking
+describe ns looking
+describe crd flyteworkflows.flyte.lyft.com
+create -f - << {"apiVersion":"flyte.lyft.com/v1alpha1","kind":"FlyteWorkflow","metadata":{"name":"w","labels":{"a":"b"}},"spec":{"id":"to-edit","nodes":{"n0":{"k":1}}},"inputs":{"a":[1,2]}}
+describe flyteworkflow w
+describe fly
+describe fly/w
+get fly w -o yaml
+create -f - << {"apiVersion":"v1","kind":"Node","metadata":{"name":"n1","labels":{"z":"y"}},"spec":{"taints":[{"key":"k","effect":"NoSchedule"}]},"status":{"capacity":{"cpu":"4","memory":"8Gi","pods":"110"},"conditions":[{"type":"Ready","status":"True","reason":"R","message":"m","lastHeartbeatTime":"2024-01-01T00:00:00Z","lastTransitionTime":"2024-01-01T00:00:00Z"}],"nodeInfo":{"kubeletVersion":"v1","osImage":"os","kernelVersion":"k","containerRuntimeVersion":"c://1","operatingSystem":"linux","architecture":"amd64","machineID":"","systemUUID":"","bootID":"","kubeProxyVersion":""}}}
+cordon n1
+cordon n1
+uncordon n1
+taint node n1 a=b:NoSchedule
+taint node n1 a=b:NoSchedule
+taint node n1 a=c:NoSchedule --overwrite
+taint node n1 a-
+label node n1 role=x
+drain n1 --dry-run=server
+drain n1 --force
+delete node n1
+create configmap c --from-literal=a=to-edit
+describe cm c
+diff -f - << {"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"},"data":{"a":"2"}}
+diff -f - << {"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"new"},"data":{"a":"2"}}
+diff --server-side -f - << {"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"},"data":{"a":"2"}}
+diff -f - << {"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"},"dta":{"a":"2"}}
+edit cm c
+edit cm c -o json
+edit pod web
+edit fly w
+edit cm none
+get cm c -o jsonpath={.data}
+wait cm/c --for=jsonpath={.data.a}=9 --timeout=5s
+wait cm/c --for=create --timeout=1s
+wait cm/never --for=create --timeout=1s
+wait pod -l app=web --for=condition=Ready --timeout=1s
+wait pod -l app=nothing --for=condition=Ready --timeout=1s
+wait pods --all --for=jsonpath={.status.phase}=Pending --timeout=2s
+wait fly/w --for=delete --timeout=3s
+rollout status
+rollout restart pod/web
+get all
+get all -A -l app=web
+get services
+get svc
+logs web --tail=-1
+logs web --tail=-2
+logs web --since=0s
+logs web --since=-1s
+logs web --since=1h --since-time=2024-01-01T00:00:00Z
+logs web --since-time=yesterday
+logs web --limit-bytes=-1
+logs web -c other
+logs web -p
+logs -l app=web
+logs -l app=nothing
+logs pod/web --all-containers
+logs web --prefix --tail=1
+logs
+logs cm/c
+exec none -- ls
+port-forward pod/web 8080:80
+auth can-i create pods --subresource=log
+auth can-i '*' '*'
+get --raw /healthz
+get --raw /livez
+get --raw /apis/flyte.lyft.com
+get --raw /nothing
+kustomize /nothing
+apply -k /nothing
+apply -f /nothing.yaml
+apply -f - << x: [
+apply -f - << {"kind":"Pod"}
+apply -f - << {"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"l1"}},{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"l2"}}]}
+apply view-last-applied cm l1
+apply set-last-applied -f - << {"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"l1"},"data":{"q":"1"}}
+apply edit-last-applied cm l1
+replace --force -f - << {"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"l2"},"data":{"z":"1"}}
+patch cm l2 --type=merge -p {"data":null}
+patch cm l2 --type=apply -p {}
+set subject rolebinding x --user=y
+describe sa none
+describe role none
+create clusterrole cr --verb=get,list --resource=pods
+describe clusterrole cr
+create clusterrolebinding crb --clusterrole=cr --user=u
+describe clusterrolebinding crb
+create quota q --hard=pods=5,cpu=2
+delete clusterrole cr
+delete clusterrolebinding crb
+get events -A --field-selector involvedObject.name=nothing
+cordon none
+drain none
+delete pod web --wait=false --grace-period=5
+delete pod web --now
+delete pods,cm --all
+delete fly --all
+delete ns looking --wait=false
+get po,svc
+describe svc
+describe pod web nothing
+describe pod -l app=none
+completion nothing
+scale --replicas=2 fly/none
+label fly --all x=y
+annotate ns default a=b
+annotate ns default a-
+get pod web -o jsonpath-as-json={.metadata}
+get pods --chunk-size=1
+get pods --subresource=status web
+get --show-kind --no-headers cm
+get cm l1 -o yaml --show-managed-fields
+get cm -o custom-columns-file=/nothing
+""".strip().splitlines()
+"""More of them: what people look around with, change in an editor, and wait for; and what there is none of."""

@@ -16,7 +16,7 @@ import pytest
 from propeller.controller import workflow_crd
 from propeller.embedded.server import ApiServer
 from tests.assets import binary
-from tests.integration.kubectl.battery import COMMANDS
+from tests.integration.kubectl.battery import COMMANDS, LOOKING
 from tests.integration.kubectl.conftest import DEADLINE, Kubectl
 from tests.servers import KubeApiserver, kube_apiserver_face
 
@@ -25,7 +25,11 @@ pytestmark = pytest.mark.needs("kubectl")
 UNLIKE = (
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "UID"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "TIME"),
-    (re.compile(r"resourceVersion\W+\d+\W"), "VERSION"),
+    (re.compile(r"(?i)resource ?version\W+\d+"), "VERSION"),
+    (re.compile(r"/tmp/(LIVE|MERGED)-\d+"), "DIRECTORY"),
+    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ [+-]\d{4}"), "TIME"),
+    (re.compile(r"[EIW]\d{4} [\d:.]+ +\d+ (\w+\.go:\d+\])"), r"LOG \1"),
+    (re.compile(r"(v\d+\.\d+\.\d+)\+propeller"), r"\1"),
     (re.compile(r"\b\d+m?\d*s\b"), "AGE"),
     (re.compile(r"https?://127\.0\.0\.1:\d+(/[-\w]{43})?"), "SERVER"),
 )
@@ -58,7 +62,7 @@ async def said(kubeconfig: Path, namespace: str, command: str) -> str:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        env={**os.environ, "HOME": "/nonexistent", "KUBE_EDITOR": "true"},
+        env={**os.environ, "HOME": "/nonexistent", "KUBE_EDITOR": "sed -i s/to-edit/edited/"},
     )
     try:
         async with asyncio.timeout(DEADLINE):
@@ -70,8 +74,9 @@ async def said(kubeconfig: Path, namespace: str, command: str) -> str:
     return f"{process.returncode}: {normal(out.decode(), namespace)}"
 
 
+@pytest.mark.parametrize("commands", [COMMANDS, LOOKING], ids=["writing", "looking"])
 async def test_the_embedded_server_says_what_the_real_one_says(
-    kubectl: Kubectl, server: ApiServer, kube_apiserver: KubeApiserver, tmp_path: Path
+    commands: list[str], kubectl: Kubectl, server: ApiServer, kube_apiserver: KubeApiserver, tmp_path: Path
 ) -> None:
     embedded = tmp_path / "kubeconfig"
     async with kube_apiserver_face(kube_apiserver) as face:
@@ -80,7 +85,7 @@ async def test_the_embedded_server_says_what_the_real_one_says(
         await asyncio.gather(said(real, "default", f"apply -f - << {crd}"), kubectl("create", "ns", face.namespace))
         await said(real, "default", "wait --for=condition=Established crd/flyteworkflows.flyte.lyft.com")
         unlike = []
-        for command in COMMANDS:
+        for command in commands:
             ours, theirs = await asyncio.gather(
                 said(embedded, face.namespace, command), said(real, face.namespace, command)
             )
