@@ -201,18 +201,18 @@ describe flyteworkflow w
 describe fly
 describe fly/w
 get fly w -o yaml
-create -f - << {"apiVersion":"v1","kind":"Node","metadata":{"name":"n1","labels":{"z":"y"}},"spec":{"taints":[{"key":"k","effect":"NoSchedule"}]},"status":{"capacity":{"cpu":"4","memory":"8Gi","pods":"110"},"conditions":[{"type":"Ready","status":"True","reason":"R","message":"m","lastHeartbeatTime":"2024-01-01T00:00:00Z","lastTransitionTime":"2024-01-01T00:00:00Z"}],"nodeInfo":{"kubeletVersion":"v1","osImage":"os","kernelVersion":"k","containerRuntimeVersion":"c://1","operatingSystem":"linux","architecture":"amd64","machineID":"","systemUUID":"","bootID":"","kubeProxyVersion":""}}}
-cordon n1
-cordon n1
-uncordon n1
-taint node n1 a=b:NoSchedule
-taint node n1 a=b:NoSchedule
-taint node n1 a=c:NoSchedule --overwrite
-taint node n1 a-
-label node n1 role=x
-drain n1 --dry-run=server
-drain n1 --force
-delete node n1
+create -f - << {"apiVersion":"v1","kind":"Node","metadata":{"name":"node-looked-at","labels":{"z":"y"}},"spec":{"taints":[{"key":"k","effect":"NoSchedule"}]},"status":{"capacity":{"cpu":"4","memory":"8Gi","pods":"110"},"conditions":[{"type":"Ready","status":"True","reason":"R","message":"m","lastHeartbeatTime":"2024-01-01T00:00:00Z","lastTransitionTime":"2024-01-01T00:00:00Z"}],"nodeInfo":{"kubeletVersion":"v1","osImage":"os","kernelVersion":"k","containerRuntimeVersion":"c://1","operatingSystem":"linux","architecture":"amd64","machineID":"","systemUUID":"","bootID":"","kubeProxyVersion":""}}}
+cordon node-looked-at
+cordon node-looked-at
+uncordon node-looked-at
+taint node node-looked-at a=b:NoSchedule
+taint node node-looked-at a=b:NoSchedule
+taint node node-looked-at a=c:NoSchedule --overwrite
+taint node node-looked-at a-
+label node node-looked-at role=x
+drain node-looked-at --dry-run=server
+drain node-looked-at --force
+delete node node-looked-at
 create configmap c --from-literal=a=to-edit
 describe cm c
 diff -f - << {"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"},"data":{"a":"2"}}
