@@ -28,7 +28,7 @@ UNLIKE = (
     (re.compile(r"(?i)resource ?version\W+\d+"), "VERSION"),
     (re.compile(r"/tmp/(LIVE|MERGED)-\d+"), "DIRECTORY"),
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ [+-]\d{4}"), "TIME"),
-    (re.compile(r"[EIW]\d{4} [\d:.]+ +\d+ (\w+\.go:\d+\])"), r"LOG \1"),
+    (re.compile(r"^[EIW]\d{4} [\d:.]+ +\d+ \w+\.go:\d+\].*\n", re.MULTILINE), ""),  # kubectl's log, of its own races
     (re.compile(r"(v\d+\.\d+\.\d+)\+propeller"), r"\1"),
     (re.compile(r"\b\d+m?\d*s\b"), "AGE"),
     (re.compile(r"https?://127\.0\.0\.1:\d+(/[-\w]{43})?"), "SERVER"),
