@@ -40,10 +40,11 @@ def exit_code(error: PropellerError) -> int:
 
 def report_error(error: PropellerError) -> int:
     """Print the error on standard error, after the user's own traceback where it has one; returns the exit code."""
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    from propeller.cli._console import console_on
+
+    console = console_on(sys.stderr)
     if detail := getattr(error, "detail", ""):
         frames = detail if "--full-traceback" in sys.argv else folded(detail.rstrip())
         console.print(Text(visible(redact(frames.rstrip()))))

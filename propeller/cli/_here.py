@@ -12,7 +12,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -22,20 +22,26 @@ from propeller.cli._files import private_kubeconfig
 from propeller.cli._printed import Printed, showing
 from propeller.cli._progress import Progress, watching
 from propeller.cli._result import report_end
+from propeller.cli._saying import say
 from propeller.cli._workflow import is_execution_name, new_execution_name, resource_of
 from propeller.cli.flytekit_side import LAPTOP, Versioned, root_of, serialize
 from propeller.config import Settings, own_directory
 from propeller.controller import WORKFLOWS, FlyteWorkflow, WorkflowController, workflow_crd
 from propeller.embedded import Cluster, embedded_cluster
+from propeller.embedded.kubelet import LinkedFiles
 from propeller.embedded.server import own_certificate
 from propeller.errors import Invalid, PropellerError
 from propeller.informers import Change, Informer
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES
 from propeller.storage import Storage, make_private, write_literals
+from propeller.text import one_line
 from propeller.workflow import Execution
 
 KEPT_RUNS = 20
 """Directories of earlier runs that are kept: enough to look back, few enough not to fill a disk unseen."""
+
+NAMED_FILES = 10
+"""Changed files of the project that a warning names."""
 
 LAST_STATUS_SECONDS = 2.0
 """How long a run that has ended waits for its last status to be seen."""
@@ -93,10 +99,25 @@ async def run_here(run: LocalRun) -> int:
         if run.serve:
             await stack.enter_async_context(_served(cluster, run, progress))
         printed = await stack.enter_async_context(showing(Path(settings.kubelet.logs), progress))
+        linked = LinkedFiles(Path(settings.kubelet.project))
         execution = await _run(cluster, storage, settings, resource, progress, printed)
+    _warn_of(linked.changed())
     async with Storage(settings.storage) as storage:
         logs = Path(settings.kubelet.logs)
         return await report_end(execution, storage, as_json=run.as_json, logs=logs, full_traceback=run.full_traceback)
+
+
+def _warn_of(changed: Sequence[str]) -> None:
+    """Name the files of the project that are not as they were: whoever runs a workflow expects none."""
+    if changed:
+        some = ", ".join(changed[:NAMED_FILES]) + (
+            f" and {len(changed) - NAMED_FILES} more" * (len(changed) > NAMED_FILES)
+        )
+        say(
+            f"warning: the project was changed while tasks ran: {one_line(some)}. They are too large to be copied for "
+            "each task; what is no Python code, or opens files itself, writes to the project's own",
+            to_stderr=True,
+        )
 
 
 async def _prepare(cluster: Cluster, namespace: str) -> None:

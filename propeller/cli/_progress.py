@@ -12,6 +12,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from propeller.cli._console import CutLines, can_redraw, console_on
 from propeller.cli._tree import node_line, tree
 from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.text import one_line, visible
@@ -73,8 +74,8 @@ class LiveTree(PrintedOnly):
 
     def _draw(self) -> RenderableType:
         if self._execution is None:
-            return Text(visible(self._note), style="dim")
-        return tree(self._execution, self._clock.now())
+            return CutLines(Text(visible(self._note), style="dim"))
+        return CutLines(tree(self._execution, self._clock.now()))
 
 
 class Lines(PrintedOnly):
@@ -105,12 +106,12 @@ async def watching(
     """Show progress, and what tasks print, until the block is left; `quiet` shows nothing, without `progress` it is
     what tasks print.
     """
-    console = Console(file=stream or sys.stderr, highlight=False, soft_wrap=True)
+    console = console_on(stream or sys.stderr)
     if quiet:
         yield Progress()
     elif not progress:
         yield PrintedOnly(console)
-    elif not console.is_terminal:
+    elif not can_redraw(console):
         yield Lines(console, clock)
     else:
         live = LiveTree(console, clock)

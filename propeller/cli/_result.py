@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
+from propeller.cli._console import console_on
 from propeller.cli._exits import SUCCEEDED, WORKFLOW_FAILED
 from propeller.cli._saying import say_json
 from propeller.cli._traces import is_folded, readable
@@ -82,7 +82,7 @@ def failed_pod(execution: Execution, failure: Failure) -> str:
 
 def print_failure(execution: Execution, failure: Failure, *, full_traceback: bool = False, logs: str = "") -> None:
     """Print what failed, why, and the command that shows the `logs`, on standard error."""
-    console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    console = console_on(sys.stderr)
     word = "aborted" if execution.phase is WorkflowPhase.ABORTED else "failed"
     where = ""
     if failure.node:

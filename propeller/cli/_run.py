@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+import msgspec
 
 from propeller.cli._here import LocalRun, run_here
 from propeller.cli._inputs import TakesInputs, describe, options_after_entity
@@ -74,7 +75,7 @@ def command(
         _show_entities(path, python, as_json=output == "json")
         return
     if help_:
-        _show_inputs(context, path, python, entity)
+        _show_inputs(context, path, python, entity, as_json=output == "json")
         return
     after = options_after_entity(context)
     try:
@@ -118,8 +119,12 @@ def _show_entities(path: Path, python: str, *, as_json: bool) -> None:
     say(f"\nRun one: propeller run {path} {one_line(entities[0].name)} [--INPUT value ...]")
 
 
-def _show_inputs(context: click.Context, path: Path, python: str, entity: str) -> None:
+def _show_inputs(context: click.Context, path: Path, python: str, entity: str, *, as_json: bool) -> None:
     serialized = run(serialize(python, path, entity, (), Versioned(), "/dev/null"))
+    if as_json:
+        inputs = msgspec.to_builtins(serialized.parameters)
+        say_json({"name": entity, "kind": serialized.kind, "inputs": inputs})
+        return
     click.echo(context.get_help())
     formatter = context.make_formatter()
     with formatter.section(f"\nInputs of {serialized.kind} {entity}"):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
 from rich.live import Live
 
 from propeller.cli._connecting import cluster_options, connected, require_workflows
+from propeller.cli._console import CutLines, can_redraw, console_on, print_fitting
 from propeller.cli._loop import run
 from propeller.cli._result import error_json, failed_pod, outputs_of, print_failure
 from propeller.cli._saying import say_json
@@ -97,12 +100,11 @@ async def _follow(
     workflows: Informer[FlyteWorkflow] = Informer(
         client, WORKFLOWS, namespace=namespace, field_selector=f"metadata.name={name}", settings=settings.informers
     )
-    console = Console(highlight=False)
     async with workflows:
         await workflows.synced(settings.client.deadline)
         if not len(workflows.store):
             raise PropellerError(f"there is no execution {name} in namespace {namespace}; name another with -n")
-        with Live(console=console, auto_refresh=False, transient=True) as live:
+        with _redrawing(form) as redraw:
             async for change in workflows.changes():
                 if change.new is None:
                     raise PropellerError(f"execution {name} was deleted")
@@ -111,9 +113,20 @@ async def _follow(
                     break
                 if form.as_json:
                     await _print(execution, storage, form)
-                elif console.is_terminal:
-                    live.update(tree(execution, SYSTEM_CLOCK.now()), refresh=True)
+                else:
+                    redraw(execution)
         await _print(execution, storage, form)
+
+
+@contextmanager
+def _redrawing(form: _Form) -> Iterator[Callable[[Execution], None]]:
+    """What draws an execution over the last one, where that can be done; elsewhere only its end is printed."""
+    console = console_on(sys.stdout)
+    if form.as_json or not can_redraw(console):
+        yield lambda execution: None
+        return
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        yield lambda execution: live.update(CutLines(tree(execution, SYSTEM_CLOCK.now())), refresh=True)
 
 
 async def _print(execution: Execution, storage: Storage, form: _Form) -> None:
@@ -122,7 +135,7 @@ async def _print(execution: Execution, storage: Storage, form: _Form) -> None:
     if form.as_json:
         say_json(as_data(execution) | {"outputs": outputs})
         return
-    Console(highlight=False).print(tree(execution, SYSTEM_CLOCK.now()))
+    print_fitting(console_on(sys.stdout), tree(execution, SYSTEM_CLOCK.now()))
     if outputs:
         say_json(outputs, indented=True)
     if execution.failure is not None:

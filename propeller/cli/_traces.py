@@ -6,36 +6,36 @@ Pure. flytekit reports an exception as `Trace:` and, below it, `Message:`, both 
 from __future__ import annotations
 
 import re
-import textwrap
 
-_REPORT = re.compile(r"\ATrace:\n\n(?P<trace>.*)\nMessage:\n\n(?P<message>.*)\Z", re.DOTALL)
+_REPORT = re.compile(r"\ATrace:\n\n(?P<trace>.*?)(?:\nMessage:\n\n(?P<message>.*))?\Z", re.DOTALL)
+_INDENT = re.compile(r"^ {4}", re.MULTILINE)
 _FRAME = re.compile(r'  File "([^"\n]*)", line \d+')
 _OF_FLYTEKIT = re.compile(r"/flytekit/|<frozen |/importlib/__init__\.py$|/asyncio/|/concurrent/futures/")
 
 
 def readable(message: str, *, whole: bool = False) -> str:
     """The message with flytekit's frames counted instead of shown; with `whole`, with all frames."""
-    report = _REPORT.match(message)
-    if report is None:
-        return message.strip("\n")
-    trace = textwrap.dedent(report["trace"]).strip("\n")
+    trace = _trace(message)
     return trace if whole else folded(trace)
 
 
 def summary(message: str) -> str:
     """What went wrong in one line: of a reported exception its type and text, else the message's last line."""
     report = _REPORT.match(message)
-    if report is None:
+    if report is None or not report["message"]:
         return message.strip().rpartition("\n")[2]
     return report["message"].strip().partition("\n")[0]
 
 
 def is_folded(message: str) -> bool:
     """Whether `readable` leaves frames out."""
+    return any(_OF_FLYTEKIT.search(frame[1]) for frame in map(_FRAME.match, _trace(message).split("\n")) if frame)
+
+
+def _trace(message: str) -> str:
+    """The traceback of a report, one whose end was cut off too; of a log's last lines all."""
     report = _REPORT.match(message)
-    return report is not None and any(
-        _OF_FLYTEKIT.search(frame[1]) for frame in _FRAME.finditer(textwrap.dedent(report["trace"]))
-    )
+    return (_INDENT.sub("", report["trace"]) if report is not None else message).strip("\n")
 
 
 def folded(trace: str) -> str:

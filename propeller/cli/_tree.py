@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import re
 
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.text import Text
 from rich.tree import Tree
 
 from propeller.cli._traces import summary
 from propeller.status import wait_of
 from propeller.text import one_line
-from propeller.workflow import ENDED, Execution, Frame, NodeKind, NodePhase, Running, Waiting, WorkflowPhase
+from propeller.workflow import ENDED, Execution, Frame, NodeKind, NodePhase, Running, State, Waiting, WorkflowPhase
 
 REASON_SHOWN = 80
 """Characters of why a node waits: its line has more to say."""
+
+NAME_KEPT = 12
+"""Characters of a name that stay on a narrow terminal, its ellipsis included: enough to know it by."""
 
 ITEMS_SHOWN = 6
 """Items of a map task that get a line of their own; the others are counted."""
@@ -38,14 +43,47 @@ _WORKFLOW_MARKS = {
 }
 
 
+class Line:
+    """A line of the tree. If it is too long, its names are shortened first, so that times stay to be seen."""
+
+    def __init__(self, mark: Text, name: Text, ident: str, time: str, notes: Text | None = None) -> None:
+        self._mark, self._name, self._notes = mark, name, notes or Text()
+        self._ident, self._time = Text(ident, "dim"), Text(f"  {time}" if time else "", "dim")
+
+    def whole(self) -> Text:
+        return Text.assemble(self._mark, self._name, self._gap, self._ident, self._time, self._notes)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if options.overflow == "ignore":  # lines stay whole
+            yield self.whole()
+            return
+        room = options.max_width - self._mark.cell_len - len(self._gap) - self._time.cell_len
+        ident = _shortened(self._ident, room // 3)
+        name = _shortened(self._name, room - ident.cell_len)
+        yield Text.assemble(self._mark, name, self._gap, ident, self._time, self._notes)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, self.whole())
+
+    @property
+    def _gap(self) -> str:
+        return "  " if self._ident else ""
+
+
+def _shortened(name: Text, cells: int) -> Text:
+    short = name.copy()
+    short.truncate(max(cells, NAME_KEPT), overflow="ellipsis")
+    return short
+
+
 def tree(execution: Execution, now: float) -> Tree:
     """The execution at `now` epoch seconds."""
     mark, style = _WORKFLOW_MARKS.get(execution.phase, ("●", "cyan"))
     end = execution.ended_at if execution.ended_at is not None else now
-    label = Text.assemble(
-        (f"{mark} ", style),
-        (one_line(execution.plan.root.id.rpartition(":")[2]), "bold"),
-        f"  {one_line(execution.info.name)}  ",
+    label = Line(
+        Text(f"{mark} ", style),
+        Text(one_line(execution.plan.root.id.rpartition(":")[2]), "bold"),
+        one_line(execution.info.name),
         _elapsed(end - execution.created_at),
     )
     root = Tree(label, guide_style="dim")
@@ -66,7 +104,7 @@ def tree(execution: Execution, now: float) -> Tree:
 def node_line(execution: Execution, node: int, now: float) -> Text:
     """One node in one line, with its unique id: for where a tree cannot be redrawn."""
     frame = execution.frame_of(node)
-    line = _label(execution, frame, node - frame.base, now)
+    line = _label(execution, frame, node - frame.base, now).whole()
     return Text.assemble((f"{one_line(execution.unique_id(node))}  ", "dim"), line) if frame.parent >= 0 else line
 
 
@@ -99,7 +137,7 @@ def _summary(execution: Execution, frame: Frame, shown: set[int]) -> str:
     return ", ".join(f"{count} {word}" for word, count in counts.items())
 
 
-def _label(execution: Execution, frame: Frame, number: int, now: float) -> Text:
+def _label(execution: Execution, frame: Frame, number: int, now: float) -> Line:
     node = frame.base + number
     spec = frame.graph.nodes[number]
     phase = NodePhase(execution.phases[node])
@@ -108,22 +146,32 @@ def _label(execution: Execution, frame: Frame, number: int, now: float) -> Text:
     if (isinstance(state, Running) and not state.started) or isinstance(state, Waiting):
         mark, style = _MARKS[NodePhase.QUEUED]
     name = f"[{number}]" if frame.items else one_line(short_name(spec.name or spec.id))
-    text = Text.assemble((f"{mark} ", style), (name, style if phase in {NodePhase.FAILED, NodePhase.SKIPPED} else ""))
-    if not frame.items:
-        text.append(f"  {one_line(frame.graph.node_id(number))}", style="dim")
+    time = ""
     if phase is not NodePhase.NOT_STARTED and phase is not NodePhase.SKIPPED:
         end = execution.ended[node] if phase in ENDED else now - execution.created_at
-        text.append(f"  {_elapsed(end - execution.started[node])}", style="dim")
+        time = _elapsed(end - execution.started[node])
+    return Line(
+        Text(f"{mark} ", style),
+        Text(name, style if phase in {NodePhase.FAILED, NodePhase.SKIPPED} else ""),
+        "" if frame.items else one_line(frame.graph.node_id(number)),
+        time,
+        _notes(execution, node, state),
+    )
+
+
+def _notes(execution: Execution, node: int, state: State | None) -> Text:
+    """What is worth a word about a node beside its state: attempts, what it waits for, why it failed."""
+    notes = Text()
     if execution.attempts[node]:
-        text.append(f"  attempt {execution.attempts[node] + 1}", style="yellow")
+        notes.append(f"  attempt {execution.attempts[node] + 1}", style="yellow")
     if (wait := wait_of(execution, node, REASON_SHOWN)) is not None:
-        text.append("  waits: {reason}, since {since}, tried {tries} times".format_map(wait), style="yellow")
+        notes.append("  waits: {reason}, since {since}, tried {tries} times".format_map(wait), style="yellow")
     elif isinstance(state, Waiting):
-        text.append(f"  {_first_line(state.reason)[:REASON_SHOWN]}" if state.reason else "", style="yellow")
+        notes.append(f"  {_first_line(state.reason)[:REASON_SHOWN]}" if state.reason else "", style="yellow")
     failure, whole = execution.failures.get(node), execution.failure
     if failure is not None and (whole is None or failure.message != whole.message):  # said once, at the end
-        text.append(f"  {one_line(summary(failure.message))[:100]}", style="red")
-    return text
+        notes.append(f"  {one_line(summary(failure.message))[:100]}", style="red")
+    return notes
 
 
 def _first_line(text: str) -> str:

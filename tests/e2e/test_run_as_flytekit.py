@@ -238,3 +238,29 @@ def test_an_item_of_a_map_task_converts_its_own_input_and_not_those_of_all(prope
     )
     for found in outputs(propeller, flow(text), "wf")["o0"]:
         assert found < 9 * 20
+
+
+def test_a_file_too_large_to_copy_is_copied_when_a_task_writes_to_it(propeller: Propeller, flow: Flow) -> None:
+    file = flow(
+        "@task\ndef t(n: int) -> int:\n    with open('large.bin', 'ab') as f:\n        f.write(b'!' * n)\n"
+        "    return os.path.getsize('large.bin')\n"
+        "@workflow\ndef wf() -> typing.List[int]:\n    return map_task(t)(n=[1, 2])\n"
+    )
+    large = file.parent / "large.bin"
+    large.write_bytes(bytes(5_000_000))
+    ended = propeller.run(file, "wf", "--output", "json")
+    assert ended.json == {"o0": [5_000_001, 5_000_002]}
+    assert large.stat().st_size == 5_000_000
+    assert "warning" not in ended.err
+
+
+def test_a_file_of_the_project_that_another_program_has_changed_is_named(propeller: Propeller, flow: Flow) -> None:
+    file = flow(
+        "import subprocess\n@task\ndef t():\n"
+        "    subprocess.run(['sh', '-c', 'echo >> data.bin; echo >> small'], check=True)\n"
+    )
+    (file.parent / "small").touch()
+    (file.parent / "data.bin").write_bytes(bytes(5_000_000))
+    ended = propeller.run(file, "t")
+    assert "warning: the project was changed while tasks ran: data.bin." in ended.err
+    assert (file.parent / "small").read_bytes() == b""

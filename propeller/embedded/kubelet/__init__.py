@@ -15,7 +15,8 @@ Caveats
 from propeller.embedded.kubelet._api import Api, PodSeen
 from propeller.embedded.kubelet._client_api import ClientApi, Verbs
 from propeller.embedded.kubelet._kubelet import Kubelet
+from propeller.embedded.kubelet._linked import LinkedFiles
 from propeller.embedded.kubelet._node import Capacity
 from propeller.embedded.kubelet._usage import Usage
 
-__all__ = ["Api", "Capacity", "ClientApi", "Kubelet", "PodSeen", "Usage", "Verbs"]
+__all__ = ["Api", "Capacity", "ClientApi", "Kubelet", "LinkedFiles", "PodSeen", "Usage", "Verbs"]

@@ -6,16 +6,19 @@ Guarantees
     What a program writes under the name of a copied file, or under a new name, is seen by no other program and does not
     come into the project. Nothing in the project is changed.
 Caveats
-    A file or directory beyond the limits is a link: writing through it changes the project.
+    A file or directory beyond the limits is a link: `_overlay.py` keeps Python code from writing through it, nothing
+    keeps other programs. Hidden directories and environments are links, too: what is in them is meant to be shared.
 """
 
 # pathlib would be one more import in every program.
-# ruff: noqa: PTH100, PTH102, PTH110, PTH118, PTH208, PTH211
+# ruff: noqa: PTH100, PTH110, PTH114, PTH115, PTH118, PTH120, PTH208
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
+from typing import Any, NamedTuple
 
 COPIED_FILES = 200
 """Files that are copied: 20 microseconds each, and the sources and settings of most projects have fewer."""
@@ -30,42 +33,97 @@ _LINKED = frozenset({"node_modules", "site-packages", "venv"})
 _LEFT_OUT = frozenset({"__pycache__"})
 
 
-def furnish(project: str, place: str) -> None:
-    """Fill `place`, if it is empty, from the directory `project`. What cannot be read is left out."""
-    if os.listdir(place):
-        return  # its container was started before
-    place = os.path.realpath(place)
-    files, size, entries = 0, 0, 0
-    todo = [(os.path.abspath(project), place)]
-    for source, target in todo:  # grows: breadth first, so that what is at the top is copied first
-        for entry in _entries(source):
-            path, own = entry.path, os.path.join(target, entry.name)
+class Contents(NamedTuple):
+    """What a place gets, as paths relative to the project. `large` are links too, to what is over the limits."""
+
+    directories: list[str]
+    copies: list[str]
+    links: list[str]
+    large: list[str]
+
+
+def contents(project: str, place: str = "") -> Contents:
+    """What `furnish` puts into `place`. What cannot be read is left out."""
+    found = Contents([], [], [], [])
+    size, entries = 0, 0
+    todo = [""]
+    for directory in todo:  # grows: breadth first, so that what is at the top is copied first
+        inside = _entries(os.path.join(project, directory), ENTRIES - entries)
+        if inside is None and directory:
+            found.directories.remove(directory)
+            found.large.append(directory)
+            continue
+        for entry in inside or []:
+            path = os.path.join(directory, entry.name)
             entries += 1
-            if entries > ENTRIES or entry.name in _LEFT_OUT or _leads_to(entry, place):
+            if entry.name in _LEFT_OUT or (place and _leads_to(entry, place)):
                 continue
             try:
-                if entry.is_dir(follow_symlinks=False) and not (entry.name[0] == "." or entry.name in _LINKED):
-                    if len(todo) <= COPIED_FILES and size < COPIED_BYTES and not _is_environment(path):
-                        os.mkdir(own)
-                        todo.append((path, own))
-                        continue
-                elif entry.is_file(follow_symlinks=False):
+                if entry.is_symlink():
+                    found.links.append(path)
+                elif entry.is_dir():
+                    if entry.name[0] == "." or entry.name in _LINKED or _is_environment(entry.path):
+                        found.links.append(path)
+                    elif len(todo) <= COPIED_FILES and size < COPIED_BYTES:
+                        found.directories.append(path)
+                        todo.append(path)
+                    else:
+                        found.large.append(path)
+                elif entry.is_file():
                     length = entry.stat().st_size
-                    if files < COPIED_FILES and size + length <= COPIED_BYTES:
-                        shutil.copy(path, own)
-                        files, size = files + 1, size + length
-                        continue
-                os.symlink(path, own)
+                    if len(found.copies) < COPIED_FILES and size + length <= COPIED_BYTES:
+                        found.copies.append(path)
+                        size += length
+                    else:
+                        found.large.append(path)
             except OSError:
                 continue
+    return found
 
 
-def _entries(directory: str) -> list[os.DirEntry[str]]:
+def furnish(project: str, place: str) -> list[str]:
+    """Fill `place`, if it is empty, from the directory `project`; returns the links to what is too large to copy."""
+    if os.listdir(place):
+        return []  # its container was started before
+    project, place = os.path.abspath(project), os.path.realpath(place)
+    found = contents(project, place)
+    for path in found.directories:
+        _try(os.mkdir, os.path.join(place, path))
+    for path in found.copies:
+        _try(shutil.copy, os.path.join(project, path), os.path.join(place, path))
+    for path in found.links:
+        _try(os.symlink, _target(project, path), os.path.join(place, path))
+    for path in found.large:
+        _try(os.symlink, os.path.join(project, path), os.path.join(place, path))
+    return [os.path.join(place, path) for path in found.large]
+
+
+def _target(project: str, path: str) -> str:
+    """Where a link of the place leads that stands for this one of the project: one within the project stays in the
+    place.
+    """
+    here = os.path.join(project, path)
+    directory = os.path.dirname(here)
+    to = os.path.normpath(os.path.join(directory, os.readlink(here))) if os.path.islink(here) else here
+    return os.path.relpath(to, directory) if to != here and to.startswith(project + os.sep) else here
+
+
+def _try(call: Any, *paths: str) -> bool:
+    try:
+        call(*paths)
+    except OSError:
+        return False
+    return True
+
+
+def _entries(directory: str, most: int) -> list[os.DirEntry[str]] | None:
+    """What is in the directory; None if that is too much."""
     try:
         with os.scandir(directory) as found:
-            return sorted(found, key=lambda entry: entry.name)
+            entries = list(itertools.islice(found, most + 1))
     except OSError:
         return []
+    return sorted(entries, key=lambda entry: entry.name) if len(entries) <= most else None
 
 
 def _leads_to(entry: os.DirEntry[str], place: str) -> bool:

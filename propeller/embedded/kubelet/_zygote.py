@@ -52,6 +52,7 @@ from typing import Any, NoReturn
 Message = dict[str, Any]
 
 _BESIDE = f"{__package__}." if __package__ else ""  # this file is run by path
+_overlay: Any = importlib.import_module(f"{_BESIDE}_overlay")
 _place: Any = importlib.import_module(f"{_BESIDE}_place")
 _threads: Any = importlib.import_module(f"{_BESIDE}_threads")
 
@@ -202,8 +203,7 @@ def _become_program(server: Server, request: Message, log: int, parent: int) -> 
             _enter(request, server.path)
             if _shadowed(request):
                 entry = None
-        if request["furnish"]:
-            _place.furnish(request["project"], request["cwd"])
+        links = _place.furnish(request["project"], request["cwd"]) if request["furnish"] else []
         if not entry:
             try:
                 os.chdir(request["cwd"])
@@ -216,6 +216,8 @@ def _become_program(server: Server, request: Message, log: int, parent: int) -> 
         os.close(log)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        if links:
+            _overlay.write_to_copies(links)
         code = _run(entry, request["argv"])
     except BaseException:  # noqa: BLE001 - the last frame of a process: nobody above could handle it
         traceback.print_exc()

@@ -51,12 +51,25 @@ ACTING = set("\x1b\x07\x9b\x7f\u202e\u2066\u200b\u2028\r")
 FORGED = f"{EVIL}\nforged"
 
 
-def hostile(of: Execution | None = None) -> Execution:
+TRACE = (
+    'Traceback (most recent call last):\n  File "/x/flytekit/core/base_task.py", line 7, in execute\n    return run()\n'
+    '  File "/home/me/flow.py", line 3, in t\n    raise ValueError(text)\n'
+)
+
+
+def reported(message: str) -> str:
+    """As flytekit writes an exception of that message, raised by the author's code."""
+    shown = [f"{TRACE}ValueError: {message}\n", f"ValueError: {message}"]
+    trace, end = ("".join(f"    {line}" for line in text.splitlines(keepends=True)) for text in shown)
+    return f"Trace:\n\n{trace}\nMessage:\n\n{end}"
+
+
+def hostile(of: Execution | None = None, message: str = f"first\n{EVIL} last") -> Execution:
     """A failed execution all of whose texts are hostile."""
 
     def answer(of: Execution, effect: Effect) -> Iterable[Fact] | None:
         if isinstance(effect, Launch):
-            failure = Failure(FORGED, f"first\n{EVIL} last", attempt=effect.attempt)
+            failure = Failure(FORGED, message, attempt=effect.attempt)
             return (PodSeen(effect.attempt, PodPhase.FAILED, failure=failure),)
         return None
 
@@ -154,12 +167,8 @@ def test_what_compile_writes_is_harmless() -> None:
         assert load(document) == resource
 
 
-@pytest.mark.parametrize("as_json", [False, True])
-@pytest.mark.parametrize("watch", [False, True])
-async def test_status_is_harmless_and_so_is_the_resource(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *, as_json: bool, watch: bool
-) -> None:
-    monkeypatch.setenv("COLUMNS", "4000")  # lines are not wrapped
+async def show_status(path: Path, message: str, form: _status._Form, *, watch: bool = False) -> None:
+    """Print the status of a hostile execution that a controller has stored with that message."""
     async with (
         ApiServer() as server,
         Storage(stores={"memory": MemoryStore()}) as storage,
@@ -171,17 +180,49 @@ async def test_status_is_harmless_and_so_is_the_resource(
         resource = {"metadata": {"name": "e"}, "spec": hostile_root(), "tasks": {"t": TASK}}
         await client.create(FLYTE_WORKFLOWS, resource, "ns")
         loader = Loader(client, storage, "memory://m")
-        failed = hostile(await loader.show(await client.get(WORKFLOWS, "e", "ns"), 1000.0))
+        failed = hostile(await loader.show(await client.get(WORKFLOWS, "e", "ns"), 1000.0), message)
         status = await encode_status(failed, 1001.0, 1 << 20, storage)
         assert status["phase"] == WorkflowPhase.FAILED
         assert not set(str(status["message"])) & ACTING
         await client.patch(FLYTE_WORKFLOWS, "e", "ns", body={"status": status}, subresource="status")
-        path = tmp_path / "k"
         path.write_text(yaml.safe_dump(front.kubeconfig()))
-        form = _status._Form(as_json=as_json, full_traceback=False)
         await _status._show("e", str(path), None, "ns", Settings(), form, watch=watch)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("watch", [False, True])
+async def test_status_is_harmless_and_so_is_the_resource(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *, as_json: bool, watch: bool
+) -> None:
+    monkeypatch.setenv("COLUMNS", "4000")  # lines are not wrapped
+    form = _status._Form(as_json=as_json, full_traceback=False)
+    await show_status(tmp_path / "k", f"first\n{EVIL} last", form, watch=watch)
     captured = capsys.readouterr()
     assert one_line(EVIL)[:20].encode() in captured.out.encode() or as_json
     assert_harmless(captured.out + captured.err)
     if as_json:
         assert json.loads(captured.out.splitlines()[-1])["error"]["message"] == f"first\n{EVIL} last"
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_status_shows_the_authors_frames_of_a_failed_task_and_flytekits_if_they_are_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], *, whole: bool
+) -> None:
+    await show_status(tmp_path / "k", reported(EVIL), _status._Form(as_json=False, full_traceback=whole))
+    shown = capsys.readouterr().err
+    assert_harmless(shown)
+    assert '  File "/home/me/flow.py", line 3, in t\n    raise ValueError(text)\n' in shown
+    assert shown.count("ValueError: \\x1b]0;t") == 1
+    assert ("base_task.py" in shown) == whole
+    assert ("... 1 frame of flytekit" in shown) != whole
+
+
+async def test_status_shows_a_log_that_ends_in_a_traceback_in_the_same_way(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = f"exit code (1)\n{TRACE}ValueError: {EVIL}"
+    await show_status(tmp_path / "k", log, _status._Form(as_json=False, full_traceback=False))
+    shown = capsys.readouterr().err
+    assert_harmless(shown)
+    assert "base_task.py" not in shown
+    assert 'File "/home/me/flow.py", line 3, in t' in shown

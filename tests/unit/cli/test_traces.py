@@ -40,6 +40,14 @@ def test_a_trace_of_own_frames_and_any_other_message_stay_as_they_are() -> None:
     assert readable("\nexit code (143)\n") == "exit code (143)"
 
 
+def test_a_report_that_was_cut_and_a_traceback_of_a_log_are_folded_too() -> None:
+    cut = reported(OF_FLYTEKIT + OWN).partition("\nMessage:")[0] + "\n... 900 characters left out ..."
+    for message in (cut, f"exit code (1)\nTraceback (most recent call last):\n{OF_FLYTEKIT}{OWN}ValueError: no"):
+        assert is_folded(message)
+        assert f"  ... 1 frame of flytekit\n{OWN}" in readable(message)
+        assert "base_task.py" in readable(message, whole=True)
+
+
 def test_the_summary_is_the_exceptions_first_line_or_the_last_one_of_another_message() -> None:
     assert summary(reported(OWN)) == "ValueError: first"
     assert summary("a\nb\n") == "b"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,3 +62,110 @@ def test_a_place_that_was_used_before_stays_as_it_is(project: Path, tmp_path: Pa
     (place / "of an earlier start").touch()
     furnish(str(project), str(place))
     assert [path.name for path in place.iterdir()] == ["of an earlier start"]
+
+
+def test_a_link_within_the_project_leads_to_the_copy_and_one_out_of_it_to_where_it_did(
+    project: Path, tmp_path: Path
+) -> None:
+    (project / "latest.csv").symlink_to("data/small.csv")
+    (project / "data" / "up").symlink_to(project / "flow.py")
+    (project / "outside").symlink_to(tmp_path / "elsewhere")
+    place = tmp_path / "place"
+    place.mkdir()
+    furnish(str(project), str(place))
+    assert (place / "latest.csv").resolve() == place / "data" / "small.csv"
+    assert (place / "data" / "up").resolve() == place / "flow.py"
+    assert (place / "outside").resolve() == tmp_path / "elsewhere"
+
+
+def test_a_directory_of_more_files_than_a_place_has_is_a_link_to_all_of_them(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: the files beyond the limit were not there at all."""
+    monkeypatch.setattr(_place, "ENTRIES", 10)
+    (project / "many").mkdir()
+    for number in range(20):
+        (project / "many" / str(number)).touch()
+    place = tmp_path / "place"
+    place.mkdir()
+    assert furnish(str(project), str(place)) == [str(place / "many")]
+    assert len(list((place / "many").iterdir())) == 20
+
+
+WRITES = """
+import os, shutil, sys
+from pathlib import Path
+sys.path.insert(0, {kubelet!r})
+import _overlay, _place
+_place.COPIED_BYTES, _place.ENTRIES = 1000, 50
+os.chdir({place!r})
+_overlay.write_to_copies(_place.furnish({project!r}, {place!r}))
+{body}
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "open('large', 'a').write('!')",
+        "open('large', 'r+').write('!')",
+        "open('large', 'w').write('!')",
+        "Path('large').write_text('!')",
+        "os.truncate('large', 3)",
+        "os.chmod('large', 0o600)",
+        "os.utime('large', (1, 1))",
+        "os.rename('large', 'other')",
+        "os.remove('large')",
+        "open('many/0', 'a').write('!')",
+        "open('many/deep/0', 'w').write('!')",
+        "open('many/new', 'w').write('!')",
+        "open(os.path.abspath('many/new'), 'w').write('!')",
+        "os.mkdir('many/new')",
+        "os.remove('many/0')",
+        "os.rename('many/0', 'many/new')",
+        "os.replace('flow.py', 'many/deep/0')",
+        "shutil.rmtree('many/deep')",
+        "shutil.rmtree('many')",
+        "shutil.copy('flow.py', 'many/deep/0')",
+        "os.chdir('many'); open('0', 'w').write('!')",
+        "os.chdir('many/deep'); open('../new', 'w').write('!')",
+    ],
+)
+def test_what_python_writes_through_a_link_changes_nothing_in_the_project(
+    project: Path, tmp_path: Path, body: str
+) -> None:
+    (project / "large").write_text("l" * 2000)
+    (project / "many" / "deep").mkdir(parents=True)
+    for number in range(60):
+        (project / "many" / str(number)).write_text("many")
+        (project / "many" / "deep" / str(number)).write_text("deep")
+    before = state_of(project)
+    place = tmp_path / "place"
+    place.mkdir()
+    kubelet = str(Path(_place.__file__).parent)
+    check = "\nassert any(p.is_file() and '!' in p.read_text() for p in Path().rglob('*'))" if "'!'" in body else ""
+    if body.startswith("os.chdir"):
+        check = check.replace("Path()", f"Path({str(place)!r})")
+    script = WRITES.format(kubelet=kubelet, place=str(place), project=str(project), body=body + check)
+    subprocess.run([sys.executable, "-c", script], check=True)
+    assert state_of(project) == before
+
+
+def state_of(directory: Path) -> dict[str, tuple[object, ...]]:
+    """Everything about its files and directories, but for when they were read."""
+    found: dict[str, tuple[object, ...]] = {}
+    for path in [directory, *directory.rglob("*")]:
+        stat = path.lstat()
+        content = path.read_bytes() if path.is_file() else b""
+        found[str(path)] = (stat.st_mode, stat.st_mtime_ns, stat.st_ino, content)
+    return found
+
+
+def test_a_copy_that_is_appended_to_begins_with_what_the_project_has(project: Path, tmp_path: Path) -> None:
+    (project / "large").write_text("l" * 2000)
+    place = tmp_path / "place"
+    place.mkdir()
+    body = "open('large', 'a').write('!'); assert open('large').read() == 'l' * 2000 + '!'"
+    kubelet = str(Path(_place.__file__).parent)
+    script = WRITES.format(kubelet=kubelet, place=str(place), project=str(project), body=body)
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -1,0 +1,55 @@
+"""Where text goes that people read: whether it can be drawn anew there, and how wide its lines may be.
+
+`FORCE_COLOR` gives a file colours, `NO_COLOR` takes them from a terminal (rich does both); neither decides whether
+lines are drawn anew.
+"""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+
+_ANY_WIDTH = 100_000
+"""Columns: more than the longest line that names, ids and messages, each bounded, can make."""
+
+
+def console_on(stream: TextIO) -> Console:
+    """A console whose lines stay whole: a terminal wraps them itself, and files are searched by line."""
+    return Console(file=stream, highlight=False, soft_wrap=True)
+
+
+def can_redraw(console: Console) -> bool:
+    """Whether what was written can be written over: on a terminal that takes control sequences."""
+    return console.file.isatty() and not console.is_dumb_terminal
+
+
+class CutLines:
+    """A renderable each of whose lines takes one line of the terminal: what is too long ends in an ellipsis.
+
+    What is drawn again must not wrap: the cursor goes up by as many lines as were written.
+    """
+
+    def __init__(self, shown: RenderableType) -> None:
+        self._shown = shown
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from console.render(self._shown, options.update(no_wrap=True, overflow="ellipsis"))
+
+
+class WholeLines:
+    """A renderable whose lines are as long as they are."""
+
+    def __init__(self, shown: RenderableType) -> None:
+        self._shown = shown
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from console.render(self._shown, options.update(width=_ANY_WIDTH, no_wrap=True, overflow="ignore"))
+
+
+def print_fitting(console: Console, shown: RenderableType) -> None:
+    """Print within the terminal's width, wrapped; elsewhere in whole lines."""
+    if can_redraw(console):
+        console.print(shown, soft_wrap=False)
+    else:
+        console.print(WholeLines(shown))

@@ -1,0 +1,108 @@
+"""Keep what a program writes out of files that its place shares by links: they are copied when they are written to.
+
+Part of the forking server (`_zygote.py`), which imports it by its bare name: nothing of propeller, Python 3.9.
+
+Guarantees
+    What Python code writes, removes or renames by a name below one of the links is done to the process's own copy, as
+    in an overlay file system. Reading copies nothing.
+Caveats
+    Python's audit events tell of it, so that other programs, and libraries that open files themselves (Arrow, HDF5,
+    SQLite), write through the links.
+"""
+
+# pathlib would be one more import in every program.
+# ruff: noqa: PTH102, PTH104, PTH105, PTH108, PTH109, PTH110, PTH112, PTH114, PTH115, PTH118, PTH206, PTH208, PTH211
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import Any
+
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
+
+_FOLLOWING = frozenset({"os.truncate", "os.chmod", "os.chown", "os.utime", "os.setxattr", "os.removexattr"})
+"""Audit events of changes to what a link leads to; their first argument is its path."""
+
+_NAMING = {"os.rename": 2, "os.link": 2, "os.symlink": 2, "os.mkdir": 1, "os.remove": 1, "os.rmdir": 1}
+"""Audit events of changes to a directory, and how many of their first arguments are paths in one."""
+
+_ENTERING = frozenset({"os.chdir", "shutil.rmtree"})
+"""Audit events after which names are relative to what the path, their first argument, leads to."""
+
+
+def write_to_copies(links: list[str]) -> None:
+    """From now on, what this process writes through one of the links goes to a copy in the link's place.
+
+    As in an overlay file system: a file is copied when it is first written to, a directory becomes one of links.
+    """
+    roots = tuple(links)
+    busy = False
+
+    def on_event(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal busy
+        if not busy and (event == "open" or event in _FOLLOWING or event in _NAMING or event in _ENTERING):
+            busy = True  # what follows has events of its own
+            try:
+                for path, what in _changed(event, arguments):
+                    _make_own(roots, path, what)
+            finally:
+                busy = False
+
+    sys.addaudithook(on_event)
+
+
+def _changed(event: str, arguments: tuple[Any, ...]) -> list[tuple[Any, str]]:
+    """Paths that the event is about to change, each with what of it must be the process's own."""
+    if event == "open":
+        path, _, flags = arguments
+        if not flags & _WRITES:
+            return []
+        return [(path, "name" if flags & os.O_TRUNC else "content")]
+    if event in _ENTERING:
+        return [(arguments[0], "entries")]
+    if event in _FOLLOWING:
+        return [(arguments[0], "content")]
+    return [(path, "place") for path in arguments[: _NAMING[event]]]
+
+
+def _make_own(roots: tuple[str, ...], path: Any, what: str) -> None:
+    """Take the links out of the way of a path below one of `roots`. What is left of the path's own link is: its "place"
+    and nothing more; its "name", as the file is written anew; its "content", or of a directory its "entries".
+    """
+    if isinstance(path, int):
+        return
+    path = os.path.normpath(os.path.join(os.path.realpath(os.getcwd()), os.fsdecode(path)))
+    root = next((root for root in roots if path == root or path.startswith(root + os.sep)), None)
+    if root is None:
+        return
+    at = root
+    for name in path[len(root) + 1 :].split(os.sep):
+        if os.path.islink(at) and at != path:
+            _own_directory(at)
+        at = os.path.join(at, name) if name else at
+    if not os.path.islink(path) or what == "place":
+        return
+    if os.path.isdir(path):
+        if what == "entries":
+            _own_directory(path)
+    elif what == "name":
+        os.unlink(path)
+    elif what == "content" and os.path.exists(path):
+        own = _beside(path)
+        shutil.copy(path, own)
+        os.replace(own, path)
+
+
+def _own_directory(link: str) -> None:
+    own = _beside(link)
+    os.mkdir(own)
+    for name in os.listdir(link):
+        os.symlink(os.path.join(os.readlink(link), name), os.path.join(own, name))
+    os.unlink(link)
+    os.rename(own, link)
+
+
+def _beside(path: str) -> str:
+    return f"{path}.{os.getpid()}.own"

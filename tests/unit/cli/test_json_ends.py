@@ -1,0 +1,79 @@
+"""`--output json` prints a JSON document for every end of every command, also for calls that are wrong."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from propeller.cli.__main__ import _COMMANDS, main
+
+ERROR = {"code", "kind", "message", "node", "task", "attempt"}
+
+WRONG: dict[str, list[list[str]]] = {
+    "run": [
+        [],
+        ["nowhere.py", "wf"],
+        ["nowhere.txt", "wf"],
+        ["broken.py", "wf"],
+        ["flow.py", "wf", "--n", "x"],
+        ["flow.py", "wf", "--config", "nowhere.toml"],
+        ["flow.py", "wf", "--storage", "nowhere://x"],
+        ["flow.py", "wf", "--python", "nowhere"],
+        ["flow.py", "wf", "--serve", "/proc/nowhere/kubeconfig"],
+        ["flow.py", "wf", "--config"],
+    ],
+    "compile": [[], ["nowhere.py"], ["nowhere.py", "wf"], ["broken.py", "wf"], ["flow.py", "wf", "--explain", "x"]],
+    "status": [[], ["e", "--config", "nowhere.toml"], ["e", "--kubeconfig", "nowhere"], ["e", "f"]],
+    "recover": [[], ["e", "--kubeconfig", "nowhere"], ["e", "f"]],
+    "relaunch": [[], ["e", "--kubeconfig", "nowhere"], ["e", "f"]],
+    "controller": [["--kubeconfig", "nowhere"], ["--metrics-port", "x"], ["--lease", "x"], ["--log-level", "loud"]],
+    "cluster": [["--port", "x"], ["--max-pods", "0"], ["--config", "nowhere.toml"]],
+    "install": [[], ["more"]],
+}
+"""Calls of each command that are wrong in a way of their own; each takes the options that follow."""
+
+
+FLOW = (
+    "from flytekit import task, workflow\n@task\ndef t(n: int) -> int:\n    return 1 // n\n"
+    "@workflow\ndef wf(n: int = 0) -> int:\n    return t(n=n)\n"
+)
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    Path("flow.py").write_text(FLOW)
+    Path("broken.py").write_text("import no_such_module_anywhere\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["nope"],
+        ["--nope"],
+        *([name, *words] for name in _COMMANDS for words in [["flow.py", "wf", "--no-such-option"], *WRONG[name]]),
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_call_is_an_error_document(
+    words: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(
+        sys, "argv", ["propeller", *words, *(["--output=json"] if len(words) % 2 else ["--output", "json"])]
+    )
+    with pytest.raises(SystemExit) as ended:
+        main()
+    captured = capfd.readouterr()
+    assert ended.value.code == 2, captured.err
+    document = json.loads(captured.out)
+    assert set(document) == {"error"}
+    assert set(document["error"]) == ERROR
+    assert document["error"]["message"]
+    assert document["error"]["kind"] == "USER"
