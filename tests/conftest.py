@@ -1,4 +1,5 @@
-"""What all tests share: the marker `needs`, the fixtures of real servers, and the count of tests on each component.
+"""What all tests share: the marker `needs`, the fixtures of real servers, how many examples hypothesis tries, and the
+count of tests on each component.
 
 A test needs the components that its `needs` markers name, and those whose fixtures it uses: a fixture that is named
 like a component (`kube_apiserver`, `redis_server`) stands for it.
@@ -11,12 +12,11 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from tests import assets
+from tests.examples import load_profile
 
-settings.register_profile("noisy", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # cores are shared
-settings.load_profile("noisy")
+load_profile()
 
 pytest_plugins = ["tests.servers.fixtures"]
 

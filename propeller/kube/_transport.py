@@ -100,8 +100,8 @@ def unreachable(
     through = f" through proxy {proxy}" if proxy else ""
     if isinstance(error, TimeoutError):
         if waits_for:
-            return Unavailable(f"{waits_for} did not come within {deadline:g} s; {base} was not asked yet")
-        return Unavailable(f"{base} did not answer {what} within {deadline:g} s{through}")
+            return Unavailable(f"{waits_for} did not come within {round(deadline, 1):g} s; {base} was not asked yet")
+        return Unavailable(f"{base} did not answer {what} within {round(deadline, 1):g} s{through}")
     if any(isinstance(cause, ssl.SSLError) for cause in causes):
         shown = next(cause for cause in causes if isinstance(cause, ssl.SSLError))
         return Untrusted(

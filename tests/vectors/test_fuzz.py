@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flyteidl.admin import launch_plan_pb2, task_pb2, workflow_pb2
 from flyteidl.core import compiler_pb2, dynamic_job_pb2, literals_pb2, tasks_pb2
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from propeller.compiler import (
@@ -24,6 +24,7 @@ from propeller.compiler import (
 )
 from propeller.errors import Invalid
 from propeller.workflow import parse_plan
+from tests.examples import examples
 from tests.unit.compiler.mutations import damage, mutate, mutate_json
 from tests.vectors.folder import MISSING, found, is_here, read
 from tests.vectors.registered import EXECUTION
@@ -35,7 +36,7 @@ RESOURCES = [path.read_bytes() for path in found("flytekit/*/resource.json")]
 CLOSURES = found("flytekit/*/compiled.json")
 JOBS = found("dynamic/*.json")
 
-often = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+often = examples(150, suppress_health_check=list(HealthCheck))
 randoms = st.integers(min_value=0, max_value=2**64).map(Random)
 
 

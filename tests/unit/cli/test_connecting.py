@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,7 +21,13 @@ from propeller.errors import Unavailable, Untrusted
 from propeller.kube import CONFIG_MAPS, Client, Connection, connect
 from propeller.kube._transport import Request, unreachable
 
-MOMENT = 2 * _connecting.REACH_SECONDS  # on a machine that others load
+MOMENT = 0.5
+"""Seconds that the commands of these tests wait for an answer."""
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_connecting, "REACH_SECONDS", MOMENT)
 
 
 def kubeconfig(directory: Path, server: str, user: dict[str, Any] | None = None, proxy: str = "") -> str:
@@ -38,11 +43,9 @@ def kubeconfig(directory: Path, server: str, user: dict[str, Any] | None = None,
 
 
 async def failure(path: str, settings: Settings | None = None) -> Unavailable:
-    began = time.monotonic()
     with pytest.raises(Unavailable) as found:
         async with connected(path, None, settings or Settings()):
             pytest.fail("connected to nothing")
-    assert time.monotonic() - began < MOMENT
     return found.value
 
 
@@ -69,6 +72,7 @@ async def test_a_server_that_never_answers_is_named(tmp_path: Path) -> None:
     async with silent_server() as port:
         error = await failure(kubeconfig(tmp_path, f"http://127.0.0.1:{port}"))
     assert f"http://127.0.0.1:{port} did not answer" in str(error)
+    assert f"within {MOMENT:g} s" in str(error)
 
 
 async def test_a_dead_proxy_is_blamed_and_not_the_server(tmp_path: Path) -> None:
@@ -134,5 +138,5 @@ async def test_a_server_that_refuses_us_is_reached() -> None:
     server = await asyncio.start_server(refuse, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with connect(Connection(server=url, token="t")) as client:
-        await client.reach(MOMENT)
+        await client.reach(30)
     server.close()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import time
 import tracemalloc
 from collections.abc import Callable
 
@@ -13,27 +11,13 @@ import pytest
 from propeller.compiler import build_resource, compile_workflow, explain
 from propeller.workflow import parse_plan
 from tests.unit.compiler import shapes
+from tests.unit.growth import grows_beyond
 
 SMALL, LARGE = 500, 8_000
 SLACK = 3.0
 """How many times more than its share a size may cost: caches, the collector, a busy machine."""
 
 TASKS = [shapes.add_task()]
-
-
-def _seconds(action: Callable[[], object]) -> float:
-    """Of CPU, the best of three, without the collector: its cost depends on what else the process holds."""
-    best = float("inf")
-    gc.collect()
-    gc.disable()
-    try:
-        for _ in range(3):
-            start = time.process_time()
-            action()
-            best = min(best, time.process_time() - start)
-    finally:
-        gc.enable()
-    return best
 
 
 def _document(length: int) -> bytes:
@@ -76,15 +60,13 @@ def _refuse(length: int) -> Callable[[], object]:
 
 @pytest.mark.parametrize("prepare", [_compile, _build, _parse, _explain, _refuse])
 def test_time_grows_no_faster_than_the_workflow(prepare: Callable[[int], Callable[[], object]]) -> None:
-    small, large = _seconds(prepare(SMALL)), _seconds(prepare(LARGE))
-    assert large / small < SLACK * LARGE / SMALL
+    assert not grows_beyond(SLACK * LARGE / SMALL, prepare(SMALL), prepare(LARGE))
 
 
 def test_layers_with_countless_paths_cost_what_their_edges_cost() -> None:
     shallow, deep = shapes.layers(10, 10), shapes.layers(80, 10)
-    small = _seconds(lambda: compile_workflow(shallow, [], TASKS))
-    large = _seconds(lambda: compile_workflow(deep, [], TASKS))
-    assert large / small < SLACK * 8
+    small, large = (lambda: compile_workflow(shallow, [], TASKS)), (lambda: compile_workflow(deep, [], TASKS))
+    assert not grows_beyond(SLACK * 8, small, large)
 
 
 def test_a_plan_holds_less_than_the_document_that_it_was_read_from() -> None:

@@ -10,12 +10,13 @@ import pytest
 from flyteidl.core import condition_pb2, literals_pb2, tasks_pb2, types_pb2, workflow_pb2
 from google.protobuf import duration_pb2, json_format, struct_pb2, timestamp_pb2
 from google.protobuf.message import Message
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.compiler import to_json
 from propeller.compiler._json import to_plain_json, to_stripped_json
 from propeller.errors import Invalid
+from tests.examples import examples
 from tests.unit.compiler import shapes
 from tests.unit.compiler.mutations import messages_of, mutate
 
@@ -36,7 +37,7 @@ def _holds_unset_value(message: Message) -> bool:
     return any(value.WhichOneof("kind") is None for value in values)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.integers(min_value=0, max_value=2**32).map(Random))
 def test_it_is_what_protobuf_itself_writes(random: Random) -> None:
     message = random.choice((_rich_task(), shapes.chain(3), shapes.calling(["s"])))

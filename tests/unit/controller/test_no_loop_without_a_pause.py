@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.config import Client as ClientSettings
@@ -27,6 +27,7 @@ from propeller.handlers._act import FIRST_PAUSE, LONGEST_PAUSE
 from propeller.handlers._pods import QUOTA_RETRY_SECONDS
 from propeller.kube import Request, Response
 from propeller.storage import MemoryStore
+from tests.examples import examples
 from tests.unit.controller.bench import WORKFLOWS, Bench, bench
 from tests.unit.controller.test_finalizers import FLYTE
 from tests.unit.controller.test_undecodable import ended, resource, succeed
@@ -318,7 +319,7 @@ async def test_a_status_whose_writing_has_a_defect_is_tried_with_pauses(monkeypa
     await watch_over(world, LONG)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(
     make=st.one_of(
         st.sampled_from(list(WORLDS.values())),

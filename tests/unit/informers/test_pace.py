@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import msgspec
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.clock import LoopClock
@@ -19,6 +19,7 @@ from propeller.config import Informers as InformerSettings
 from propeller.errors import Unavailable
 from propeller.informers import Informer
 from propeller.kube import CONFIG_MAPS, Client, Request, Response, Stream, _client
+from tests.examples import examples
 from tests.unit.informers.fake_api import line_of
 from tests.unit.pace import most_tries
 from tests.unit.reconcile.virtual import run_virtually
@@ -142,7 +143,7 @@ SETTINGS = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     lists=st.lists(LISTS, min_size=1, max_size=3),
     watches=st.lists(WATCHES, min_size=1, max_size=3),

@@ -12,12 +12,13 @@ from unittest import mock
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.errors import Unavailable
 from propeller.informers import Change, Informer, key_of
 from propeller.kube import Raw, Request, Response, Stream
+from tests.examples import examples
 from tests.unit.informers.fake_api import GONE, SETTINGS, STREAMING, FakeApi, end_of_list, informer_of
 from tests.unit.reconcile.virtual import now, run_virtually
 
@@ -433,7 +434,7 @@ async def test_a_defect_in_whoever_takes_the_events_does_not_end_the_following(
         assert informer.failures == 1
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(seed=st.integers(0, 2**32), streams=st.booleans())
 def test_whatever_happens_the_store_is_the_list_once_it_is_quiet(seed: int, streams: bool) -> None:
     run_virtually(_turmoil(random.Random(seed), FakeApi(streams=streams)))

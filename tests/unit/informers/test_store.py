@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from propeller.informers import Change, Store, key_of
 from propeller.kube import KubeObject, ObjectMeta
+from tests.examples import examples
 
 
 def obj(name: str, version: int | str, *, uid: str = "u", labels: dict[str, str] | None = None) -> KubeObject:
@@ -100,7 +101,7 @@ class StoreIsADictThatMovesForward(RuleBasedStateMachine):
 
 
 TestStoreIsADictThatMovesForward = StoreIsADictThatMovesForward.TestCase
-TestStoreIsADictThatMovesForward.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+TestStoreIsADictThatMovesForward.settings = examples(50, stateful_step_count=30)
 
 
 def test_a_version_that_is_the_same_number_is_not_newer() -> None:

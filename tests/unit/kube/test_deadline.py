@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.kube._deadline import Deadline
+from tests.examples import examples
 from tests.unit.reconcile.virtual import now, run_virtually
 
 
@@ -53,7 +54,7 @@ def test_a_deadline_outside_of_a_task_is_refused() -> None:
 TIMES = st.sampled_from([0.0, 1.0, 2.0, 3.0])
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(TIMES, TIMES, TIMES, st.none() | TIMES)
 def test_it_ends_as_asyncio_timeout_does_nested_and_cancelled_at_any_time(
     outer: float, inner: float, work: float, cancel: float | None

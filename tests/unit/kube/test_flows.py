@@ -7,7 +7,7 @@ import itertools
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.config import Client as ClientSettings
@@ -15,6 +15,7 @@ from propeller.errors import Throttled, Unavailable
 from propeller.kube import CONFIG_MAPS, FLYTE_WORKFLOWS, LEASES, PODS, Client, Request, Response
 from propeller.kube._flows import Flows, requests_at_once
 from propeller.kube._limit import JITTER, LONGEST_PAUSE, FlowLimit
+from tests.examples import examples
 from tests.unit.kube.scripted import ScriptedTransport, answer, failure
 from tests.unit.reconcile.virtual import now, run_virtually
 
@@ -274,7 +275,7 @@ guests = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.lists(guests, min_size=1, max_size=15), st.integers(1, 4))
 def test_places_are_given_in_order_and_none_is_lost(sequence: list[Guest], most: int) -> None:
     async def main() -> None:
@@ -327,7 +328,7 @@ def test_places_are_given_in_order_and_none_is_lost(sequence: list[Guest], most:
     run_virtually(main())
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.sampled_from(["POST", "PATCH", "GET"]), max_size=60), st.integers(1, 4), st.integers(0, 3))
 def test_no_burst_of_other_flows_ever_delays_a_lease(burst: list[str], at_once: int, seats: int) -> None:
     async def main() -> None:

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.errors import Unavailable
 from propeller.kube import Request, Response
 from propeller.kube._http import HttpTransport
+from tests.examples import examples
 from tests.unit.kube.fake_network import FATES, FakeNetwork, Plan, then_answered
 from tests.unit.reconcile.virtual import now, run_virtually
 
@@ -69,7 +70,7 @@ async def make(transport: HttpTransport, call: Call, path: str) -> bytes | None:
         assert now() - began <= 3 * DEADLINE + 1
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     st.lists(calls, min_size=1, max_size=8), st.lists(plans, max_size=12), st.integers(1, 3), st.sampled_from([0, 0.5])
 )
@@ -106,7 +107,7 @@ def test_every_request_gets_its_own_answer_or_an_error_and_none_hangs(
     run_virtually(main())
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.lists(plans, max_size=6), st.sampled_from(["POST", "PATCH", "DELETE", "PUT"]))
 def test_a_write_is_sent_at_most_once(fates: list[Plan], method: str) -> None:
     async def main() -> None:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from propeller.errors import Invalid
 from propeller.kube import Connection, _kubeconfig, connect, load_connection
+from tests.examples import examples
 from tests.servers._certificates import Authority
 
 CA = "-----BEGIN CERTIFICATE-----\nnone\n-----END CERTIFICATE-----\n"
@@ -179,7 +180,7 @@ SECTION = st.dictionaries(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cluster=JSON | SECTION, user=JSON | SECTION, context=JSON | SECTION, more=JSON)
 def test_whatever_a_kubeconfig_holds_it_is_a_connection_or_invalid(
     tmp_path: Path, cluster: Any, user: Any, context: Any, more: Any

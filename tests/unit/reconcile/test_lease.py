@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.clock import LoopClock
@@ -18,6 +18,7 @@ from propeller.config import Election as ElectionSettings
 from propeller.errors import AlreadyExists, Conflict, Invalid, NotFound, Unavailable
 from propeller.kube import Lease, LeaseSpec
 from propeller.reconcile import Election, Leadership, LeaseLost
+from tests.examples import examples
 from tests.unit.reconcile.virtual import now, run_virtually
 
 
@@ -309,7 +310,7 @@ def test_times_that_cannot_keep_two_holders_apart_are_refused(times: dict[str, A
         Election(Link(Server()), "flyte", "propeller", "a", msgspec.convert(times, ElectionSettings))
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(
     seed=st.integers(0, 2**32),
     skews=st.lists(st.floats(-1e9, 1e9), min_size=3, max_size=3),

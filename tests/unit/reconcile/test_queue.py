@@ -7,13 +7,13 @@ import random
 
 import pytest
 import uvloop
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from propeller.config import Queue as QueueSettings
 from propeller.errors import Throttled
 from propeller.reconcile import Closed, WorkQueue
+from tests.examples import examples
 from tests.unit.reconcile.virtual import VirtualTimeLoop, now
 
 
@@ -328,7 +328,7 @@ class NoChangeGoesUnseen(RuleBasedStateMachine):
 
 
 TestNoChangeGoesUnseen = NoChangeGoesUnseen.TestCase
-TestNoChangeGoesUnseen.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
+TestNoChangeGoesUnseen.settings = examples(50, stateful_step_count=40)
 
 
 def test_delays_shorter_than_the_loops_resolution_work_on_uvloop() -> None:

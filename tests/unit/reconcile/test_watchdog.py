@@ -81,9 +81,16 @@ async def test_a_site_that_blocks_twice_is_logged_once(caplog: pytest.LogCapture
 
 @pytest.mark.parametrize(("share", "times"), [(0.0, 5), (0.2, 5), (0.4, 1), (1.0, 1)])
 async def test_a_loop_that_rests_is_looked_at_more_rarely_than_a_busy_one(share: float, times: int) -> None:
-    lags: list[float] = []
-    async with Watchdog(SETTINGS, on_lag=lags.append, cpu=lambda: share * time.monotonic()) as watchdog:
-        await until(lambda: len(lags) == 2)
+    clock = SetClock()
+    looks = 0
+
+    def look(lag: float) -> None:
+        nonlocal looks
+        looks += 1
+        clock.time += watchdog.interval  # the next look comes when it is due, as the clock has it
+
+    async with Watchdog(SETTINGS, on_lag=look, clock=clock, cpu=lambda: share * clock.time) as watchdog:
+        await until(lambda: looks == 3)
     assert watchdog.interval == SETTINGS.threshold / 2 * times
 
 

@@ -6,12 +6,13 @@ import math
 from collections import Counter, defaultdict
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from propeller.errors import Invalid, Throttled
 from propeller.resourcemgr import FairQueue
+from tests.examples import examples
 
 WEIGHTS = st.sampled_from([0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 8.0])
 
@@ -236,4 +237,4 @@ class FairQueueIsAModel(RuleBasedStateMachine):
 
 
 TestFairQueueIsAModel = FairQueueIsAModel.TestCase
-TestFairQueueIsAModel.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestFairQueueIsAModel.settings = examples(60, stateful_step_count=60)

@@ -6,12 +6,13 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.clock import LoopClock
 from propeller.embedded.server import ApiServer
 from propeller.kube import CONFIG_MAPS, Client
+from tests.examples import examples
 from tests.unit.reconcile.virtual import run_virtually
 from tests.unit.server.asking import DEFAULT, ask
 
@@ -33,7 +34,7 @@ async def write(client: Client, there: set[str], name: str, what: str) -> None:
         there.add(name)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     before=WRITES,
     between=st.lists(WRITES, max_size=4),

@@ -7,12 +7,13 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.clock import LoopClock
 from propeller.embedded.server import ApiServer
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, Client, Request
+from tests.examples import examples
 from tests.unit.reconcile.virtual import run_virtually
 from tests.unit.server.asking import DEFAULT, ask, pod, send
 
@@ -68,7 +69,7 @@ OPTIONS = {
 QUERIES = st.lists(st.sampled_from([(name, value) for name, values in OPTIONS.items() for value in values]), max_size=3)
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(
     st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]),
     st.sampled_from(PATHS),
