@@ -103,8 +103,9 @@ tell by then, and one round hears it all.
 """
 
 LOOK_SECONDS = 10.0
-"""Seconds until the server is asked for an object whose version the cache lacks. Caches lag by milliseconds: one
-that lacks it for so long may wait for a version that a restore, or a new resource type, has taken away.
+"""Seconds until the server is asked for an object whose version the cache lacks; doubles up to `queue.backoff_cap`.
+Caches lag by milliseconds: one that lacks it for so long may wait for a version that a restore, or a new resource type,
+has taken away.
 """
 
 Observer = Callable[[Execution], None]
@@ -168,8 +169,10 @@ class WorkflowController:
         """Executions that have left memory until there is news of them."""
         self._foreign: dict[str, Fence] = {}
         self._waiting = Waiting()
-        self._next_looks: dict[str, float] = {}
-        """By key, epoch seconds when the server is asked whether what the cache is waited for will come."""
+        self._next_looks: dict[str, tuple[float, float]] = {}
+        """By key, epoch seconds when the server is asked whether what the cache is waited for will come, and the pause
+        in seconds before that.
+        """
         self._pauses: dict[str, Pauses] = {}
         """By key, of what is done for an execution as a whole: loading it anew after a failure or a foreign write, and
         all that follows its end.
@@ -392,9 +395,11 @@ class WorkflowController:
     def _look_after_a_while(self, key: str, look: Callable[[], Awaitable[None]]) -> Result:
         """The cache is behind: its next event leads to a round. If none comes in time, ask the server with `look`."""
         now = self._clock.now()
-        due = self._next_looks.setdefault(key, now + LOOK_SECONDS)
-        if now >= due or due > now + LOOK_SECONDS:  # or the clock was set back
-            self._next_looks[key] = due = now + LOOK_SECONDS
+        due, pause = self._next_looks.setdefault(key, (now + LOOK_SECONDS, LOOK_SECONDS))
+        if now >= due or due > now + pause:  # or the clock was set back
+            pause = max(LOOK_SECONDS, min(2 * pause, self._settings.queue.backoff_cap))
+            due = now + pause
+            self._next_looks[key] = due, pause
             self._effects.submit(key, look)
         return Result(requeue_after=due - now)
 
@@ -557,7 +562,8 @@ class WorkflowController:
             return
         except NotFound as error:
             _log.info("%s", error)
-            self._forget(live)  # it is gone, or another of that name is there: the cache will hear of it
+            self._forget(live)
+            self._try_again(live.key)  # it is gone or another one, as the cache will hear; or its type is not served
             return
         except PropellerError as error:
             self._causes.report(error, "%s could not be loaded, trying again", live.key)
@@ -607,6 +613,7 @@ class WorkflowController:
             version = await self._checkpointer.reject(workflow, failure, live.version, phase)
         except Gone:
             self._forget(live)
+            self._try_again(live.key)
         except PropellerError as unwritten:
             self._causes.report(unwritten, "%s: its rejection could not be written, trying again", live.key)
             self._forget(live)
@@ -727,6 +734,8 @@ class WorkflowController:
     async def _release(self, workflow: FlyteWorkflow, pods: Sequence[Pod]) -> None:
         try:
             await release(self._client, workflow.metadata, pods, TERMINATED)
+        except NotFound:
+            self._try_again(workflow.key)  # it is gone, as the cache will hear; or its type is not served
         except PropellerError as error:
             self._causes.report(
                 error, "%s has ended, and its finalizer could not be removed, trying again", workflow.key
@@ -765,7 +774,7 @@ class WorkflowController:
         """Delete an ended workflow, and with it its pods."""
         metadata = workflow.metadata
         try:
-            with suppress(NotFound, Conflict):  # gone, another one, or changed: the cache will hear of it
+            with suppress(Conflict):  # another one, or changed: the cache will hear of it
                 await self._client.delete(
                     WORKFLOWS,
                     metadata.name,
@@ -774,6 +783,8 @@ class WorkflowController:
                     resource_version=metadata.resource_version,
                     propagation="Background",
                 )
+        except NotFound:
+            self._try_again(workflow.key)  # it is gone, as the cache will hear; or its type is not served
         except PropellerError as error:
             self._causes.report(error, "%s has ended long ago, and could not be deleted, trying again", workflow.key)
             self._try_again(workflow.key)

@@ -76,10 +76,12 @@ def next_stop(pods: Iterable[Pod], now: float) -> float | None:
 
 async def release(client: Client, workflow: ObjectMeta, pods: Sequence[Pod], labels: dict[str, str]) -> None:
     """Remove Flyte's finalizers from the pods of an ended workflow, then from the workflow, which gets `labels` with
-    it. Raises Conflict for an object that has changed, and what the client raises.
+    it. Raises NotFound for a workflow that is not there, Conflict for an object that has changed, and what the client
+    raises.
     """
     for pod in pods:
-        await _remove(client, PODS, pod.metadata, {})
+        with suppress(NotFound):
+            await _remove(client, PODS, pod.metadata, {})
     await _remove(client, WORKFLOWS, workflow, {"labels": labels})
 
 
@@ -87,8 +89,7 @@ async def _remove(client: Client, resource: Resource[Any], metadata: ObjectMeta,
     if not is_held(metadata):
         return
     body = {"metadata": {**_identity(metadata), "finalizers": kept(metadata.finalizers), **changes}}
-    with suppress(NotFound):
-        await client.patch(resource.metadata_only(), metadata.name, metadata.namespace, body=body)
+    await client.patch(resource.metadata_only(), metadata.name, metadata.namespace, body=body)
 
 
 def _identity(metadata: ObjectMeta) -> dict[str, str]:

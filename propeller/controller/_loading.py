@@ -230,6 +230,7 @@ class Loader:
         try:
             workflow = await self._client.get(WORKFLOWS, name, execution.info.namespace)
         except NotFound:
+            await self._client.has_subresource(WORKFLOWS, "status")  # raises as well if it is the type that is missing
             _log.warning("%s: execution %s is gone, so nothing of it is recovered", execution.key, name)
             return {}
         plan = await self._plan(workflow, closure_of(workflow))

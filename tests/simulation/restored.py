@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from propeller.embedded.server import ApiServer
 from propeller.kube import Raw
 from tests.simulation.planted import NEWER
-from tests.simulation.retyped import is_ending, workflow_type
+from tests.simulation.retyped import is_ending, stored_workflows
 from tests.simulation.story import Story
 from tests.simulation.truth import PodRecord, Truth, Workflow
 
@@ -58,7 +58,7 @@ class Restored:
 
     def _go_back(self, copied: dict[str, _Copy]) -> None:
         self._truth.restores += 1
-        stored, ending = self._stored(), is_ending(self._server)
+        stored, ending = stored_workflows(self._server), is_ending(self._server)
         for uid, workflow in self._truth.workflows.items():
             if (found := stored.get(uid)) is None:
                 self._story.tell(f"{workflow.name} ({uid}) is not there")
@@ -69,11 +69,6 @@ class Restored:
                 workflow.collected = False
                 then = copied.get(uid) or _Copy({}, set(), 0, {})  # or it was being created when the copy was taken
             then.put_back(workflow)
-
-    def _stored(self) -> dict[str, Raw]:
-        kind = workflow_type(self._server)
-        records = () if kind is None else kind.collection.records.values()
-        return {record.uid: record.parsed() for record in records}
 
 
 @dataclass

@@ -158,7 +158,7 @@ class _World:
         self.finalizers = Finalizers(self.seed, self.clean, NAMESPACE)
         self.planted = Planted(self.seed, self.clean, NAMESPACE, self.truth)
         self.restored = Restored(self.seed, self.server, self.truth, self.story)
-        self.retyped = Retyped(self.seed, self.server, self.clean, self.truth, self.story)
+        self.retyped = Retyped(self.seed, self.server, self.clean, self.truth, self.story, served=self.planted.used)
         self.names = 0
         self.storage_outages = 0
 
@@ -289,10 +289,15 @@ class _World:
     async def _delete(self, workflow: Workflow) -> None:
         self.story.tell(f"a user deletes {workflow.name}")
         workflow.deleted = True
-        try:
-            await insist(lambda: self.clean.delete(WORKFLOWS, workflow.name, NAMESPACE, propagation="Background"))
-        except NotFound:
-            workflow.collected = True  # just before
+        while True:
+            try:
+                await insist(lambda: self.clean.delete(WORKFLOWS, workflow.name, NAMESPACE, propagation="Background"))
+                return
+            except NotFound:
+                if not self.retyped.is_unserved:
+                    workflow.collected = True  # just before
+                    return
+            await asyncio.sleep(1.0)
 
     async def _annotate(self, workflow: Workflow) -> None:
         self.story.tell(f"a user annotates {workflow.name}")

@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
+import orjson
 import pytest
 
 from propeller.controller import workflow_crd
 from propeller.controller._live import Fence
-from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS
+from propeller.embedded.server import Forward
+from propeller.errors import Unavailable
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, Request, Response
 from tests.unit.controller.bench import WORKFLOWS, Bench, bench
 from tests.unit.controller.test_undecodable import SUCCEEDED, ended, resource, succeed
+
+
+class Unheard:
+    """Lists and watches of workflows fail while `on`, and requests for one of them are counted."""
+
+    def __init__(self) -> None:
+        self.on = False
+        self.looks = 0
+
+    async def exchange(self, request: Request, forward: Forward) -> Response:
+        if request.path.endswith("/flyteworkflows") and self.on:
+            return Response(status=500, headers={}, body=orjson.dumps({"kind": "Status", "code": 500}))
+        self.looks += self.on and request.method == "GET" and request.path.endswith("/flyteworkflows/w")
+        return await forward(request)
+
+    async def stream(self, request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            if self.on and request.path.endswith("/flyteworkflows"):
+                raise Unavailable("the stream was cut")
+            yield chunk
 
 
 async def until_it_has_pods(world: Bench) -> None:
@@ -28,6 +52,24 @@ async def test_an_execution_does_not_wait_for_a_version_that_never_comes() -> No
         succeeding = asyncio.create_task(succeed(world))
         assert (await ended(world))["phase"] == SUCCEEDED
         succeeding.cancel()
+
+
+async def test_the_server_is_asked_ever_less_often_for_what_the_cache_does_not_hear_of() -> None:
+    """Regression: every 10 s for each execution, for as long as a resource type was gone."""
+    unheard = Unheard()
+    async with bench() as world, world.controller(unheard) as controller:
+        await world.user.create(WORKFLOWS, resource(), "ns")
+        await until_it_has_pods(world)
+        unheard.on = True
+        succeeding = asyncio.create_task(succeed(world))
+        await ended(world)
+        succeeding.cancel()
+        seconds = 3600.0
+        await asyncio.sleep(seconds)
+        assert unheard.looks < 1.2 * seconds / world.settings.queue.backoff_cap
+        unheard.on = False
+        await asyncio.sleep(world.settings.informers.backoff_cap + world.settings.queue.backoff_cap)
+        assert controller.execution("ns/w") is None
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["with a subresource", "without one"])
