@@ -17,8 +17,8 @@ from typing import Any
 
 from propeller.controller import workflow_crd
 from propeller.embedded.server import ApiServer
-from propeller.embedded.server._kinds import Kind
 from propeller.embedded.server._storage import Record
+from propeller.embedded.server.registry._kinds import Kind
 from propeller.errors import AlreadyExists, NotFound
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, Client, Raw
 from tests.simulation.patience import insist

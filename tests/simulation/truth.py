@@ -16,7 +16,7 @@ import orjson
 
 from propeller.embedded.faults import FaultyLink
 from propeller.embedded.server import Forward
-from propeller.embedded.server._patches import merge_patch
+from propeller.embedded.server.patch._merge_patch import merge_patch
 from propeller.kube import Request, Response
 from propeller.workflow import NodePhase
 from tests.simulation.flows import Flow

@@ -13,10 +13,10 @@ Caveats
 """
 
 from propeller.embedded.server._backup import Backup
-from propeller.embedded.server._front import Front
-from propeller.embedded.server._pod_logs import LogSource
 from propeller.embedded.server._server import ApiServer
-from propeller.embedded.server._tls import own_certificate
-from propeller.embedded.server._transport import Forward, Interceptor
+from propeller.embedded.server.endpoints._front import Front
+from propeller.embedded.server.endpoints._pod_logs import LogSource
+from propeller.embedded.server.endpoints._tls import own_certificate
+from propeller.embedded.server.endpoints._transport import Forward, Interceptor
 
 __all__ = ["ApiServer", "Backup", "Forward", "Front", "Interceptor", "LogSource", "own_certificate"]

@@ -21,21 +21,21 @@ from propeller.clock import SYSTEM_CLOCK, Clock, rfc3339
 from propeller.config import ApiServer as Settings
 from propeller.embedded.server._answers import Answer
 from propeller.embedded.server._backup import Backup, back_up, restore
-from propeller.embedded.server._definitions import Definitions
-from propeller.embedded.server._deletes import Deletes
-from propeller.embedded.server._expiry import expire
-from propeller.embedded.server._front import Front
-from propeller.embedded.server._gc import GarbageCollector
-from propeller.embedded.server._handler import Handler
-from propeller.embedded.server._kinds import APIEXTENSIONS, Registry, builtin_kinds
-from propeller.embedded.server._namespaces import INITIAL, Namespaces
-from propeller.embedded.server._pod_logs import LogSource
-from propeller.embedded.server._quotas import Quotas
-from propeller.embedded.server._requests import Call, Form, Target
-from propeller.embedded.server._service_accounts import ServiceAccounts
 from propeller.embedded.server._storage import Storage
-from propeller.embedded.server._transport import Interceptor, MemoryTransport
-from propeller.embedded.server._writes import Identity, Writes
+from propeller.embedded.server.controllers._definitions import Definitions
+from propeller.embedded.server.controllers._event_ttl import expire
+from propeller.embedded.server.controllers._garbage_collector import GarbageCollector
+from propeller.embedded.server.controllers._namespaces import INITIAL, Namespaces
+from propeller.embedded.server.controllers._quotas import Quotas
+from propeller.embedded.server.controllers._service_accounts import ServiceAccounts
+from propeller.embedded.server.endpoints._front import Front
+from propeller.embedded.server.endpoints._handler import Handler
+from propeller.embedded.server.endpoints._pod_logs import LogSource
+from propeller.embedded.server.endpoints._transport import Interceptor, MemoryTransport
+from propeller.embedded.server.negotiation._requests import Call, Form, Target
+from propeller.embedded.server.registry._kinds import APIEXTENSIONS, Registry, builtin_kinds
+from propeller.embedded.server.rest._deletes import Deletes
+from propeller.embedded.server.rest._writes import Identity, Writes
 from propeller.errors import Unavailable
 from propeller.kube import Request, Transport
 
@@ -131,7 +131,7 @@ class ApiServer:
 
         Port 0 means any free one; `token` None means a new random one. Raises Invalid where the port is taken.
         """
-        from propeller.embedded.server._http import serve  # here, as aiohttp takes its time and few open this door
+        from propeller.embedded.server.endpoints._http import serve
 
         transport = self.transport(user, interceptor=interceptor)
         limit = self._settings.connections

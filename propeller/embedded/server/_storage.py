@@ -45,7 +45,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     finalizers: tuple[str, ...]
     deleting: bool
     writers: Any = None
-    """Who wrote which fields, where nobody has applied yet (see _managers)."""
+    """Who wrote which fields, where nobody has applied yet (see patch/_managed_fields)."""
 
     def parsed(self) -> Object:
         obj: Object = orjson.loads(b"{" + self.tail)

@@ -1,6 +1,6 @@
 """The protobuf fields of the kinds that clients in Go send as protobuf, read from the tags of their Go structs.
 
-`python -m tests.integration.kubectl.protobuf_fields MODULES` writes propeller/embedded/server/protobuf.json; MODULES is
+`python -m tests.integration.kubectl.protobuf_fields MODULES` writes the server's negotiation/protobuf.json; MODULES is
 `$(go env GOMODCACHE)/k8s.io`, with the sources of k8s.io/api and k8s.io/apimachinery.
 """
 
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from propeller.embedded.server._protobuf import FIELDS_FILE
+from propeller.embedded.server.negotiation._protobuf import FIELDS_FILE
 
 VERSION = "v0.37.2"
 META = "io.k8s.apimachinery.pkg.apis.meta.v1"

@@ -1,7 +1,7 @@
 """The types that a kube-apiserver publishes, cut down to what the embedded server needs of them.
 
-`python -m tests.integration.kubectl.published_schemas DIRECTORY` writes propeller/embedded/server/schemas.json from
-saved documents (`kubectl get --raw /openapi/v3/api/v1 > DIRECTORY/api_v1.json`, one file a group version).
+`python -m tests.integration.kubectl.published_schemas DIRECTORY` writes propeller/embedded/server/schema/schemas.json
+from saved documents (`kubectl get --raw /openapi/v3/api/v1 > DIRECTORY/api_v1.json`, one file a group version).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from propeller.embedded.server._schema import SCHEMAS_FILE
+from propeller.embedded.server.schema._schema import SCHEMAS_FILE
 
 ROOTS: Mapping[str, tuple[str, ...]] = {
     "api/v1": (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from propeller.embedded.server._schema import SCHEMAS_FILE
+from propeller.embedded.server.schema._schema import SCHEMAS_FILE
 from propeller.kube import Request, connect
 from tests.integration.kubectl.published_schemas import ROOTS, needed_types, written
 from tests.servers import KubeApiserver

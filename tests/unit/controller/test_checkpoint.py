@@ -13,7 +13,7 @@ from propeller.controller import workflow_crd
 from propeller.controller._checkpoint import Checkpointer, Foreign
 from propeller.controller._resource import WORKFLOWS, mark_of
 from propeller.embedded.server import ApiServer
-from propeller.embedded.server._writes import MAX_OBJECT_BYTES
+from propeller.embedded.server.rest._writes import MAX_OBJECT_BYTES
 from propeller.handlers import STEPS
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Client, Raw
 from propeller.status import decode_status

@@ -11,7 +11,7 @@ import pytest
 
 from propeller.clock import LoopClock
 from propeller.embedded.server import ApiServer
-from propeller.embedded.server._schema import Schema, Shape, builtin
+from propeller.embedded.server.schema._schema import Schema, Shape, builtin
 from propeller.kube import Raw, Request
 from tests.unit.reconcile.virtual import run_virtually
 from tests.unit.server.asking import DEFAULT, ask, pod

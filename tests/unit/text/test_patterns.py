@@ -12,7 +12,7 @@ from propeller.compiler._explain import short_name
 from propeller.compiler._quantity import canonical_quantity
 from propeller.decoding import cut
 from propeller.embedded.kubelet._environment import expand
-from propeller.embedded.server._jsonpath import BadPath, find
+from propeller.embedded.server.schema._jsonpath import BadPath, find
 from propeller.errors import PropellerError
 from propeller.handlers.tasks._resources import quantity
 from propeller.handlers.tasks._template import parse
@@ -66,9 +66,9 @@ def test_every_pattern_is_held_by_a_module_so_that_it_is_tested() -> None:
     each of which repeats one class of characters."""
     others = {(str(path), pattern) for path, _, pattern in calls_of_re()}
     assert others == {
-        ("embedded/server/_pod_logs.py", "pattern"),
-        ("embedded/server/_strategies/_definitions.py", "schema['pattern']"),
-        ("embedded/server/_structural.py", "text"),
+        ("embedded/server/endpoints/_pod_logs.py", "pattern"),
+        ("embedded/server/registry/_strategies/_definitions.py", "schema['pattern']"),
+        ("embedded/server/schema/_structural.py", "text"),
     }
 
 

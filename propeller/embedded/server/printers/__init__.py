@@ -1,0 +1,4 @@
+"""The columns of `kubectl get`.
+
+Upstream: k8s.io/kubernetes/pkg/printers/internalversion.
+"""
