@@ -32,21 +32,12 @@ from propeller.kube import Response
 
 _TEXT = {"content-type": "text/plain"}
 
-_RFC3339 = (
-    ("2006", "[0-9]{4}"),
-    ("-", "-"),
-    ("01", "[0-9]{2}"),
-    ("-", "-"),
-    ("02", "[0-9]{2}"),
-    ("T", "T"),
-    ("15", "[0-9]{2}"),
-    (":", ":"),
-    ("04", "[0-9]{2}"),
-    (":", ":"),
-    ("05", r"[0-9]{2}(\.[0-9]+)?"),
-    ("Z07:00", "Z|[+-][0-9]{2}:[0-9]{2}"),
+_RFC3339 = re.compile(
+    r"([0-9]{4})?(-)?([0-9]{2})?(-)?([0-9]{2})?(T)?([0-9]{2})?(:)?([0-9]{2})?(:)?([0-9]{2}(?:\.[0-9]+)?)?"
+    r"(Z|[+-][0-9]{2}:[0-9]{2})?"
 )
-"""The parts of Go's time.RFC3339."""
+_LAYOUTS = ("2006", "-", "01", "-", "02", "T", "15", ":", "04", ":", "05", "Z07:00")
+"""The parts of Go's time.RFC3339, each where the pattern has it."""
 
 
 class LogSource(Protocol):
@@ -151,13 +142,15 @@ def _time(text: str) -> float | None:
     """Epoch seconds of a metav1.Time in a query. Raises Failure as Go words it, which names what it stumbled upon."""
     if text in ("", "null"):
         return None
-    rest = text
-    for layout, pattern in _RFC3339:
-        found = re.match(pattern, rest)
-        if found is None:
-            why = f"cannot parse {quoted(rest)} as {quoted(layout)}"
+    found = _RFC3339.match(text)
+    assert found is not None, "each of its parts may be absent"
+    end = 0
+    for number, layout in enumerate(_LAYOUTS, 1):
+        if found[number] is None:
+            why = f"cannot parse {quoted(text[end:])} as {quoted(layout)}"
             raise bad_request(f'parsing time {quoted(text)} as "2006-01-02T15:04:05Z07:00": {why}')
-        rest = rest[found.end() :]
+        end = found.end(number)
+    rest = text[end:]
     try:
         if not rest:
             return parse_rfc3339(text)
