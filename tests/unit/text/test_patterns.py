@@ -66,7 +66,6 @@ def test_every_pattern_is_held_by_a_module_so_that_it_is_tested() -> None:
     each of which repeats one class of characters."""
     others = {(str(path), pattern) for path, _, pattern in calls_of_re()}
     assert others == {
-        ("embedded/server/endpoints/_pod_logs.py", "pattern"),
         ("embedded/server/registry/_strategies/_definitions.py", "schema['pattern']"),
         ("embedded/server/schema/_structural.py", "text"),
     }
