@@ -48,18 +48,27 @@ def encoded(body: Any, what: str) -> bytes:
 
 def metadata_of_body(body: Body) -> Mapping[str, Any]:
     """The metadata by the names of the wire; empty if there is none."""
-    found = getattr(body, "metadata", None) if isinstance(body, msgspec.Struct) else body.get("metadata")
-    if isinstance(found, msgspec.Struct):
-        return cast(Mapping[str, Any], msgspec.to_builtins(found))
-    return found if isinstance(found, Mapping) else {}
+    return _by_wire_name(_metadata(body))
 
 
 def name_in(body: Body) -> str:
-    metadata: Any = getattr(body, "metadata", None) if isinstance(body, msgspec.Struct) else body.get("metadata")
+    metadata = _metadata(body)
     if isinstance(metadata, ObjectMeta):
         return metadata.name
-    metadata = metadata_of_body(body)
-    return str(metadata.get("name") or metadata.get("generateName", ""))
+    members = _by_wire_name(metadata)
+    return str(members.get("name") or members.get("generateName", ""))
+
+
+def _metadata(body: Body) -> Any:
+    return getattr(body, "metadata", None) if isinstance(body, msgspec.Struct) else body.get("metadata")
+
+
+def _by_wire_name(metadata: Any) -> Mapping[str, Any]:
+    if isinstance(metadata, dict):  # nearly always; to ask an abstract class takes 1 us
+        return metadata
+    if isinstance(metadata, msgspec.Struct):
+        return cast(Mapping[str, Any], msgspec.to_builtins(metadata))
+    return metadata if isinstance(metadata, Mapping) else {}
 
 
 def merge_patch(before: Any, after: Any, what: str) -> dict[str, Any]:

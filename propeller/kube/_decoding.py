@@ -124,6 +124,11 @@ _RAW_EVENT = msgspec.json.Decoder(Event[msgspec.Raw])
 def decode_object(resource: Resource[T], body: bytes, what: str) -> T:
     """One object. Raises Invalid if a field is not of its type, Unavailable if the body is no object at all."""
     try:
+        decoded: T = _decoders_of(resource).one.decode(body)
+        return decoded
+    except UNDECODABLE:
+        pass
+    try:
         found = _decode(resource, body)
     except ValueError as error:
         raise Unavailable(f"{what}: the answer is no {resource.kind} that can be read: {error}") from error

@@ -48,8 +48,6 @@ class Resource(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
         Raises Invalid for a name or namespace that cannot be a segment of a path, the empty name among them: its path
         would be that of the whole collection.
         """
-        if namespace and self.namespaced:
-            check_segment(namespace, "a namespace")
         path = _collection(self.group, self.version, self.plural, namespace if self.namespaced else None)
         if name is not None:
             check_segment(name, f"a name of {self.plural}")
@@ -83,6 +81,8 @@ def check_segment(text: str, what: str) -> None:
 
 @functools.lru_cache(maxsize=1024)
 def _collection(group: str, version: str, plural: str, namespace: str | None) -> str:
+    if namespace:
+        check_segment(namespace, "a namespace")  # here, for each once
     root = f"/apis/{group}/{version}" if group else f"/api/{version}"
     return f"{root}/namespaces/{quote(namespace, safe='')}/{plural}" if namespace else f"{root}/{plural}"
 
