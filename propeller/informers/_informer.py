@@ -285,27 +285,26 @@ class Informer(Generic[T]):
     def happened(self, event: Event[T]) -> None:
         """For the reflector: one event."""
         metadata = metadata_of(event.object)
-        change: Change[T] | None = None
-        if self._undecodable and event.undecodable is None and event.type is not EventType.BOOKMARK:
-            self._mended(key_of(event.object))
-        match event.type:
-            case EventType.ADDED | EventType.MODIFIED if event.undecodable is not None:
-                self._take_undecodable(event.undecodable)
-            case EventType.ADDED | EventType.MODIFIED:
-                change = self.store.put(event.object)
-            case EventType.DELETED:
-                change = self.store.remove(event.object)
-                if event.undecodable is not None:
-                    self._undecodable.pop(event.undecodable.key, None)
-                elif change is not None:
-                    change = Change(change.key, event.object, None)
-            case _:
-                pass
-        if change is not None:
+        if event.type is not EventType.BOOKMARK and (change := self._taken(event)) is not None:
             self._publish(change)
         if metadata.resource_version and not self._listing:  # else what the list is to find gone is still there
             self._version = later(self._version, metadata.resource_version)
             self._moved.set()
+
+    def _taken(self, event: Event[T]) -> Change[T] | None:
+        """What an event changes in the store."""
+        if event.undecodable is None:
+            if self._undecodable:
+                self._mended(key_of(event.object))
+            if event.type is not EventType.DELETED:
+                return self.store.put(event.object)
+            change = self.store.remove(event.object)
+            return None if change is None else Change(change.key, event.object, None)
+        if event.type is not EventType.DELETED:
+            self._take_undecodable(event.undecodable)
+            return None
+        self._undecodable.pop(event.undecodable.key, None)
+        return self.store.remove(event.object)
 
     async def __aenter__(self) -> Self:
         """Raises Invalid unless it is the first time."""

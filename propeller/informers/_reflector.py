@@ -36,7 +36,7 @@ from typing import Generic, Protocol, TypeVar
 
 from propeller.config import Informers as InformerSettings
 from propeller.errors import EndlessList, PropellerError, Rejected, Retryable, Stale, Throttled, Unavailable
-from propeller.informers._store import key_of, later, metadata_of, went_back
+from propeller.informers._store import key_of, metadata_of, went_back
 from propeller.informers._uid_shard import UidShard
 from propeller.kube import Client, Event, EventType, Page, Resource, Undecodable
 from propeller.pauses import Pauses
@@ -329,19 +329,27 @@ class Reflector(Generic[T]):
         """
         version = metadata_of(event.object).resource_version
         if version and self._version is not None:
-            if event.type is not EventType.DELETED and went_back(self._version, version):
+            if not went_back(self._version, version):
+                self._version = version
+            elif event.type is not EventType.DELETED:
                 return False
-            self._version = later(self._version, version)
-        if event.type is not EventType.BOOKMARK and not self._is_wanted(event.object):
-            event = Event(EventType.BOOKMARK, event.object)  # of another shard: news of the version alone
-        elif self._transform is not None and event.type is not EventType.BOOKMARK and event.undecodable is None:
-            transformed = self._transformed(event.object)
-            if isinstance(transformed, Undecodable):
-                event = Event(event.type, event.object, transformed)
-            else:
-                event = Event(event.type, transformed)
+        if self._shard is not None or self._transform is not None:
+            event = self._sifted(event)
         self._sink.happened(event)
         return True
+
+    def _sifted(self, event: Event[T]) -> Event[T]:
+        """The event as the sink wants it."""
+        if event.type is EventType.BOOKMARK:
+            return event
+        if not self._is_wanted(event.object):
+            return Event(EventType.BOOKMARK, event.object)  # of another shard: news of the version alone
+        if self._transform is None or event.undecodable is not None:
+            return event
+        transformed = self._transformed(event.object)
+        if isinstance(transformed, Undecodable):
+            return Event(event.type, event.object, transformed)
+        return Event(event.type, transformed)
 
     def _is_wanted(self, obj: T) -> bool:
         return self._shard is None or self._is_wanted_uid(metadata_of(obj).uid)

@@ -182,12 +182,12 @@ def as_number(version: str) -> int:
 
 def later(one: str, other: str) -> str:
     """The later of two resourceVersions; `other` where they are not numbers."""
-    return one if as_number(one) > as_number(other) > 0 else other
+    return one if went_back(one, other) else other
 
 
 def went_back(before: str, now: str) -> bool:
     """Whether a version is older than one from before; of versions that are not numbers nothing is known."""
-    return 0 < as_number(now) < as_number(before)
+    return now.isdecimal() and before.isdecimal() and 0 < int(now) < int(before)
 
 
 def of_another_history(before: Any, now: Any) -> bool:
