@@ -833,12 +833,13 @@ def _has_to_be_known(execution: Execution, effect: Effect) -> bool:
     """Whether a status has to have the reason first, for it could be decided otherwise if decided again: stops, what
     begins a node that runs after a failure, and what is to run inside a node once more because its time was up.
     """
-    if isinstance(effect, StopPod):
+    kind = type(effect)
+    if kind is StopPod:
         return True
-    if not isinstance(effect, Launch | WriteInputs):
+    if kind is not Launch and kind is not WriteInputs:
         return False
     node = execution.view(effect.node)
-    again = isinstance(effect, WriteInputs) and execution.attempts[effect.node] > 0
+    again = kind is WriteInputs and execution.attempts[effect.node] > 0
     return again or node.in_graph == node.graph.failure
 
 

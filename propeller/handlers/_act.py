@@ -55,6 +55,11 @@ FIRST_PAUSE = 0.25
 
 LONGEST_PAUSE = 16.0
 
+_OF_PODS = (Adopt, Expire, StopPod)
+"""Of a pod that exists."""
+
+_OF_FEW_BLOBS: frozenset[type[Effect]] = frozenset({Collect, WriteOutputs, Choose})
+
 
 Executor = Callable[[NodeView, Any, Services], Coroutine[Any, Any, tuple[Fact, ...]]]
 
@@ -81,12 +86,10 @@ async def act(node: NodeView, effect: Effect, services: Services, tries: Tries =
     """Do one effect; returns what became of it. `tries` are those before."""
     if tries.number and _is_vain(node, effect):
         return ()
-    attempt = getattr(effect, "attempt", 0)
-    patient = isinstance(effect, Adopt | Expire | StopPod)
     try:
         return await EXECUTORS[type(effect)](node, effect, services)
     except (Retryable, Denied) as error:
-        if patient or (isinstance(error, Retryable) and tries.waited < PATIENCE):
+        if isinstance(effect, _OF_PODS) or (isinstance(error, Retryable) and tries.waited < PATIENCE):
             asked = error.after if isinstance(error, Retryable) else None
             pause = max(asked or 0.0, min(FIRST_PAUSE * 2 ** min(tries.number, 10), LONGEST_PAUSE))
             return Later(pause, Tries(tries.number + 1, tries.waited + pause), error)
@@ -96,6 +99,7 @@ async def act(node: NodeView, effect: Effect, services: Services, tries: Tries =
     except Exception as error:  # noqa: BLE001 - a defect of ours must not leave its node waiting for ever
         _log.exception("%s: %s failed", node.where, type(effect).__name__)
         failure = Failure("InternalError", f"{type(error).__name__}: {error}", ErrorKind.SYSTEM, recoverable=True)
+    attempt = getattr(effect, "attempt", 0)
     if isinstance(effect, StopPod):
         _log.warning("%s: the pod of attempt %d may go on: %s", node.where, attempt, failure.message)
         return (Stopped(attempt, DEFAULT_GRACE),)
@@ -111,7 +115,7 @@ def act_now(node: NodeView, effect: Effect, services: Services) -> tuple[Fact, .
     """Do an effect that has a few blobs to read or write where these are at hand; None where it has to be waited for,
     or fails: `act` does it then, from its beginning.
     """
-    if not isinstance(effect, Collect | WriteOutputs | Choose):
+    if type(effect) not in _OF_FEW_BLOBS:
         return None
     if not services.storage.is_at_hand(node.execution.info.directory):
         return None

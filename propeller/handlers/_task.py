@@ -9,6 +9,8 @@ Guarantees
 
 from __future__ import annotations
 
+from typing import cast, get_args
+
 import msgspec
 
 from propeller.errors import ErrorKind
@@ -101,8 +103,21 @@ CLOCKS_APART = 300.0
 _OfAttempt = Launching | Waiting | Running | Collecting
 """The states of an attempt that has not ended. Inside has one as well, but there the pod has done its part."""
 
+_OF_ATTEMPT = frozenset(get_args(_OfAttempt))
+
+_MayHavePod = Running | Launching
+
+_OF_NODE: frozenset[type[Fact]] = frozenset({Start, Cancel, Resume, TimeIsUp, FrameEnded, AllStopped})
+"""Facts that are not about one attempt."""
+
 
 def step_task(node: NodeView, state: State | None, fact: Fact, now: float) -> Step | None:
+    if type(fact) in _OF_NODE:
+        return _step_node(node, state, fact, now)
+    return _step_attempt(node, cast(_OfAttempt, state), fact, now) if type(state) in _OF_ATTEMPT else None
+
+
+def _step_node(node: NodeView, state: State | None, fact: Fact, now: float) -> Step | None:
     match fact:
         case Start():
             return _start(node, now)
@@ -116,25 +131,31 @@ def step_task(node: NodeView, state: State | None, fact: Fact, now: float) -> St
             return SUCCEEDED if failure is None else _failed(node, state.attempt, failure, now)
         case AllStopped() if isinstance(state, Waiting) and state.stopping:
             return _last_has_stopped(node, state, now)
-    if not isinstance(state, _OfAttempt) or getattr(fact, "attempt", None) != state.attempt:
-        return None  # about an attempt that is over
+    return None
+
+
+def _step_attempt(node: NodeView, state: _OfAttempt, fact: Fact, now: float) -> Step | None:
+    """What happened to an attempt; first what happens to each of them, as every case that does not match costs."""
     attempt = state.attempt
+    if getattr(fact, "attempt", None) != attempt:
+        return None  # about an attempt that is over
     match fact:
-        case Recovered() if isinstance(state, Launching):
-            return SUCCEEDED
-        case NotRecovered() if isinstance(state, Launching):
-            return Step(state=state, effects=(Launch(node.number, attempt),))
+        case PodSeen():
+            return _pod_seen(node, state, fact, now)
         case Launched() if isinstance(state, Launching):
             return Step(state=Running(attempt, state.since), wakes=(now + UNSEEN,))
         case Launched() if isinstance(state, Running) and state.started:
             state = Running(attempt, state.since, until=state.until)
             return Step(state=state)  # it is there, but its end may come unseen: look again
+        case OutputsFound() if isinstance(state, Collecting):
+            effects = _sidecars_end(node, state)
+            return msgspec.structs.replace(SUCCEEDED, effects=effects) if effects else SUCCEEDED
+        case Recovered() if isinstance(state, Launching):
+            return SUCCEEDED
+        case NotRecovered() if isinstance(state, Launching):
+            return Step(state=state, effects=(Launch(node.number, attempt),))
         case Refused() if isinstance(state, Launching):
             return _refused(state, fact, now)
-        case PodSeen():
-            return _pod_seen(node, state, fact, now)
-        case OutputsFound() if isinstance(state, Collecting):
-            return msgspec.structs.replace(SUCCEEDED, effects=_sidecars_end(node, state))
         case FuturesFound(graph=graph) if isinstance(state, Collecting):
             inside = Inside(node.next_frame, attempt, state.since)
             return Step(state=inside, open=Opening(graph, attempt), effects=_sidecars_end(node, state))
@@ -203,7 +224,7 @@ def _refused(state: Launching, fact: Refused, now: float) -> Step:
 def _pod_seen(node: NodeView, state: State, seen: PodSeen, now: float) -> Step | None:
     if isinstance(state, Collecting) and seen.remains is Remains.NOTHING:
         return Step(state=Collecting(state.attempt, state.since)) if state.remains else None
-    if not isinstance(state, Launching | Running):
+    if not isinstance(state, _MayHavePod):
         return None
     match seen.phase:
         case PodPhase.RUNNING | PodPhase.PENDING if seen.remains is Remains.ENDING:
@@ -304,7 +325,7 @@ def _time_is_up(node: NodeView, state: State | None, now: float) -> Step | None:
     if isinstance(state, Waiting) and now >= state.until and not state.stopping:
         again = _launch(node, state.attempt, now, refusals=state.refusals)
         return msgspec.structs.replace(again, quiet=True) if state.refusals.reason else again
-    if isinstance(state, Launching | Running) and (_is_late(node, state, now) or _is_lost(state, now)):
+    if isinstance(state, _MayHavePod) and (_is_late(node, state, now) or _is_lost(state, now)):
         return Step(state=state, effects=(Expire(node.number, state.attempt),))
     if isinstance(state, Collecting):  # it ended in time: what it left decides
         return Step(state=state, wakes=(now + COLLECTED,)) if _active_deadline(node, state, now) else None
@@ -336,7 +357,7 @@ def _is_late(node: NodeView, state: Launching | Running, now: float) -> bool:
 
 def _expired(node: NodeView, state: State, now: float) -> Step | None:
     """The attempt is late or its pod lost, which was looked at: it has not ended."""
-    if not isinstance(state, Launching | Running):
+    if not isinstance(state, _MayHavePod):
         return None
     if not _is_late(node, state, now):
         return _failed(node, state.attempt, LOST, now) if _is_lost(state, now) else None

@@ -19,7 +19,7 @@ from propeller.status._newest import is_own_snapshot, newest, snapshot_uri
 from propeller.status._snapshot import INLINE_NODES, LIMIT, Snapshot, decode_apart, encode, take, without_times
 from propeller.storage import Storage
 from propeller.text import bounded, one_line, visible
-from propeller.workflow import Execution, Failure, Launching, NodePhase, Waiting, WorkflowPhase
+from propeller.workflow import Execution, Failure, Launching, NodePhase, Refusals, State, Waiting, WorkflowPhase
 
 _log = logging.getLogger(__name__)
 
@@ -161,8 +161,8 @@ async def _read(digest: str, storage: Storage, directory: str) -> Snapshot:
 def _waits(execution: Execution, characters: int) -> list[dict[str, Any]] | None:
     """Nodes whose pods were refused, with the reason: `CURRENT_NODES` of them at most. None if there are none."""
     waits = []
-    for node in execution.states:
-        if (wait := wait_of(execution, node, characters)) is not None:
+    for node, state in execution.states.items():
+        if _refusals_of(state) is not None and (wait := wait_of(execution, node, characters)) is not None:
             waits.append({"node": one_line(execution.unique_id(node)), **wait})
             if len(waits) == CURRENT_NODES:
                 break
@@ -171,11 +171,18 @@ def _waits(execution: Execution, characters: int) -> list[dict[str, Any]] | None
 
 def wait_of(execution: Execution, node: int, characters: int = SHORT_MESSAGE_CHARACTERS) -> dict[str, Any] | None:
     """What a node waits for whose pod was refused: `reason`, `since` (RFC 3339) and `tries`. None for any other."""
-    state = execution.states.get(node)
-    if not isinstance(state, Waiting | Launching) or not (refusals := state.refusals).reason:
+    refusals = _refusals_of(execution.states.get(node))
+    if refusals is None:
         return None
     reason = bounded(one_line(redact(refusals.reason)), characters)
     return {"reason": reason, "since": rfc3339(refusals.since), "tries": refusals.tries}
+
+
+def _refusals_of(state: State | None) -> Refusals | None:
+    """What the create of a node's pod has met, if it was refused. Asked of every active node for every status."""
+    if (type(state) is Launching or type(state) is Waiting) and state.refusals.reason:
+        return state.refusals
+    return None
 
 
 def _counts(execution: Execution) -> dict[str, int | None]:

@@ -204,23 +204,24 @@ class _Round:
         if execution.phase.ended:
             return
         state = execution.states.get(node)
-        if isinstance(fact, Stopped):
+        if type(fact) is Stopped:  # isinstance asks the metaclass of these structs, five times for each fact
             self._told(node, fact)
             return
-        if execution.stops:
+        if execution.stops.pods:
             self._look_for_stops(node, fact)
-        if isinstance(fact, AllStopped) and not execution.stops.is_waited_out(node):
+        if type(fact) is AllStopped and not execution.stops.is_waited_out(node):
             return
-        if isinstance(fact, Start):
+        starts = type(fact) is Start
+        if starts:
             if execution.phases[node] != NodePhase.NOT_STARTED or not self._may_start(node):
                 return
         elif state is None:
             return
         view = execution.view(node)
-        if isinstance(fact, Start) and self._must_wait(view):
+        if starts and self._must_wait(view):
             execution.held.append(node)
             return
-        if isinstance(fact, Cancel):
+        if type(fact) is Cancel:
             self._cancel_inside(view, state, fact)
         step = self._steps[view.spec.kind](view, state, fact, self._now)
         if step is not None:
@@ -274,10 +275,10 @@ class _Round:
             execution.system_failures[node] = max(failures + step.system_failure, step.system_failures)
         if step.state is not None:
             if view.spec.kind is NodeKind.TASK:  # what is inside a dynamic task takes places of its own
-                execution.running += isinstance(before, Inside) - isinstance(step.state, Inside)
+                execution.running += (type(before) is Inside) - (type(step.state) is Inside)
             execution.states[node] = step.state
         for effect in step.effects:
-            if isinstance(effect, StopPod):
+            if type(effect) is StopPod:
                 execution.stops.add(node, effect.attempt)
                 if effect.urgent:
                     execution.stopping.add((node, effect.attempt))
@@ -329,7 +330,7 @@ class _Round:
         self._ended.append(view)
         frame.active -= 1
         execution.stops.forget(node)
-        if view.spec.kind is NodeKind.TASK and not isinstance(state, Inside):
+        if view.spec.kind is NodeKind.TASK and type(state) is not Inside:
             execution.running -= 1
         if failure is not None:
             execution.failures[node] = failure

@@ -18,18 +18,17 @@ if TYPE_CHECKING:
 class Stops:
     """Of one execution. Not in its status: after a restart the pods that are there say the same."""
 
-    __slots__ = ("_execution", "_pods", "_waiting", "_within")
+    __slots__ = ("_execution", "_waiting", "_within", "pods")
 
     def __init__(self, execution: Execution) -> None:
         self._execution = execution
-        self._pods: dict[int, dict[int, float]] = {}
-        """By node and attempt: when the pod's grace is over, in epoch seconds; infinite until it was told to stop."""
+        self.pods: dict[int, dict[int, float]] = {}
+        """By node and attempt: when the pod's grace is over, in epoch seconds; infinite until it was told to stop.
+        Others ask whether there are any.
+        """
         self._within: dict[int, int] = {}
         """How many of these pods are a node's own, or of nodes inside it."""
         self._waiting: set[int] = set()
-
-    def __bool__(self) -> bool:
-        return bool(self._pods)
 
     def within(self, node: int) -> bool:
         """Whether a pod of the node, or of one inside it, has yet to stop."""
@@ -37,7 +36,7 @@ class Stops:
 
     def add(self, node: int, attempt: int) -> None:
         """The attempt is over, and its pod is not."""
-        attempts = self._pods.setdefault(node, {})
+        attempts = self.pods.setdefault(node, {})
         if attempt not in attempts:
             attempts[attempt] = math.inf
             for around in self._path(node):
@@ -45,7 +44,7 @@ class Stops:
 
     def told(self, node: int, attempt: int, over: float) -> None:
         """The pod was told to stop, and has until `over`."""
-        attempts = self._pods.get(node, {})
+        attempts = self.pods.get(node, {})
         if attempt in attempts:
             attempts[attempt] = min(over, attempts[attempt])
             if any(around in self._waiting for around in self._path(node)):
@@ -53,11 +52,11 @@ class Stops:
 
     def stopped(self, node: int, attempt: int) -> list[int]:
         """The pod has stopped, or is not there. Returns the nodes that waited for it as the last one."""
-        attempts = self._pods.get(node, {})
+        attempts = self.pods.get(node, {})
         if attempts.pop(attempt, None) is None:
             return []
         if not attempts:
-            del self._pods[node]
+            del self.pods[node]
         ready = []
         for around in self._path(node):
             self._within[around] -= 1
@@ -69,14 +68,14 @@ class Stops:
 
     def expire(self, node: int, now: float) -> list[int]:
         """Give up those of the node's pods whose grace is over: their machine is lost. Returns as `stopped` does."""
-        over = [attempt for attempt, end in self._pods.get(node, {}).items() if end <= now]
+        over = [attempt for attempt, end in self.pods.get(node, {}).items() if end <= now]
         return [ready for attempt in over for ready in self.stopped(node, attempt)]
 
     def wait(self, node: int) -> None:
         """The node's next attempt waits for all of them."""
         self._waiting.add(node)
         if node in self._within:
-            for other, attempts in self._pods.items():
+            for other, attempts in self.pods.items():
                 if node in self._path(other):
                     for over in attempts.values():
                         if over < math.inf:
