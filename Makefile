@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 
-.PHONY: help demo test check fix simulate soak bench settings-doc api-doc metrics-doc assets assets-all lock setup setup-dev clean
+.PHONY: help demo test test-python check fix simulate soak bench settings-doc api-doc metrics-doc assets assets-all lock setup setup-dev clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -14,6 +14,10 @@ demo: setup  ## run a flytekit workflow with every node kind on the embedded clu
 
 test: setup-dev  ## run the tests that CI runs; the real components are built beside them where they are missing
 	tools/test.sh
+
+PYTHON ?= newest
+test-python:  ## run the unit tests on another Python: PYTHON=python3.13, or the newest that is here
+	tools/test_python.sh $(PYTHON)
 
 check: setup-dev  ## format, lint, types and import rules
 	.venv/bin/ruff format --check .

@@ -1,30 +1,31 @@
 #!/usr/bin/env bash
-# Make .venv hold what is locked, by hash. Usage: setup.sh run|dev|lock. Does nothing where all is in place.
+# Make .venv (or VENV) hold what is locked, by hash. Usage: setup.sh run|dev|lock. Does nothing where all is in place.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 what=${1:?run, dev or lock}
 python=${PYTHON:-python3}
+venv=${VENV:-.venv}
 
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
   { echo "propeller needs Python 3.11 or newer; $($python --version) is too old. Set PYTHON to a newer one." >&2; exit 1; }
 
 make_venv() {
-  [ -x .venv/bin/python ] && return
+  [ -x "$venv/bin/python" ] && return
   if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null ||
       { echo "Python's venv module is missing: install python3-venv" >&2; exit 1; }
     apt-get update -qq && apt-get install -y -qq python3-venv
   fi
-  echo "setting up .venv"
-  "$python" -m venv .venv
+  echo "setting up $venv"
+  "$python" -m venv "$venv"
 }
 
 # uv, and what builds the package: by the pip that came with Python, which checks their hashes.
 install_tools() {
-  local stamp; stamp=.venv/.tools-$(sha256sum requirements-tools.lock | cut -c1-16)
+  local stamp; stamp=$venv/.tools-$(sha256sum requirements-tools.lock | cut -c1-16)
   [ -e "$stamp" ] && return
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-tools.lock
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-tools.lock
   touch "$stamp"
 }
 
@@ -36,24 +37,24 @@ lock() {
 }
 
 compile() { # compile LOCKFILE WHAT...: versions that the file has are kept as long as they fit
-  .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --generate-hashes \
+  "$venv/bin/uv" pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --generate-hashes \
     --output-file "$@"
 }
 
 install() { # install LOCKFILE
-  local stamp; stamp=.venv/.$(basename "$1")-$(cat "$1" pyproject.toml | sha256sum | cut -c1-16)
+  local stamp; stamp=$venv/.$(basename "$1")-$(cat "$1" pyproject.toml | sha256sum | cut -c1-16)
   [ -e "$stamp" ] && return
   echo "installing $1"
-  .venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes -r "$1"
+  "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --require-hashes -r "$1"
   # built by the hatchling that is locked, not by one that the build would fetch
-  .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
+  "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation --editable .
   touch "$stamp"
 }
 
 make_venv
 install_tools
 case $what in
-  run) [ -n "$(ls .venv/.requirements-dev.lock-* 2>/dev/null)" ] || install requirements.lock ;;
+  run) [ -n "$(ls "$venv"/.requirements-dev.lock-* 2>/dev/null)" ] || install requirements.lock ;;
   dev) install requirements-dev.lock ;;
   lock) lock ;;
   *) echo "setup.sh: run, dev or lock, not $what" >&2; exit 2 ;;

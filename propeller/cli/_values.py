@@ -113,7 +113,7 @@ def _binary(binary: literals_pb2.Binary) -> Any:
         return f"<{len(binary.value)} bytes of {binary.tag or 'no tag'}>"
     try:
         return _plain(msgspec.msgpack.decode(binary.value))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # a depth that is the interpreter's
         raise CorruptBlob(f"an output is tagged msgpack, but does not decode: {error}") from error
 
 

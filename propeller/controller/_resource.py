@@ -8,7 +8,6 @@ import hashlib
 from typing import Any
 
 import msgspec
-import orjson
 from flyteidl.core import literals_pb2
 
 from propeller.clock import parse_rfc3339
@@ -97,13 +96,21 @@ def digest_of(closure: bytes) -> str:
     return hashlib.blake2b(closure, digest_size=16).hexdigest()
 
 
+def _digest_of_json(value: Any) -> str:
+    """The digest of a value that was decoded from JSON, however deep a stranger has nested it."""
+    try:
+        return digest_of(msgspec.json.encode(value))
+    except RecursionError:
+        return "nested too deep to be compared"
+
+
 def mark_of(status: dict[str, Any]) -> str:
     """What tells one status of ours from another: its phase, and its snapshot, wherever that is kept."""
     reference = status.get("nodesReference")
     digest = reference.get("sha256") if isinstance(reference, dict) else ""
     written = status.get("nodes") or digest
     if not written and (flytes := status.get("nodeStatus")):
-        written = digest_of(orjson.dumps(flytes))  # FlytePropeller's, which may still be at work
+        written = _digest_of_json(flytes)  # FlytePropeller's, which may still be at work
     return f"{status.get('phase', 0)} {written or ''}"
 
 

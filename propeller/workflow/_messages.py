@@ -9,10 +9,13 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from propeller.decoding import UNDECODABLE
+from propeller.decoding import UNDECODABLE, nests_deeper
 from propeller.errors import Invalid
 
 M = TypeVar("M", bound=Message)
+
+_MAX_NESTING = 200
+"""Levels of JSON: protobuf takes 100 of messages, each in a list or a map at most."""
 
 _RANGES = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
@@ -40,11 +43,11 @@ def parse_message(json: bytes, message: M, path: str) -> M:
 
 
 def _wrong_field(json: bytes, descriptor: Descriptor, path: str) -> str:
+    if nests_deeper(json, _MAX_NESTING):
+        return f"{path} is nested too deep to be read"
     try:
         return _wrong_in(msgspec.json.decode(json), descriptor, path)
-    except RecursionError:
-        return f"{path} is nested too deep to be read"
-    except ValueError:
+    except UNDECODABLE:
         return f"{path} is not JSON"
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller import decoding
-from propeller.decoding import cut, read
+from propeller.decoding import cut, nests_deeper, read
 from propeller.kube import Lease, Pod
 from propeller.workflow import ExecutionSpec
 from propeller.workflow._spec import ClosureSpec
@@ -176,6 +176,30 @@ def test_whatever_the_bytes_are_nothing_is_raised(noise: bytes) -> None:
         for type_ in (Outer, Strict):
             found = read(type_, document)
             assert found.value is not None or found.problems
+
+
+@given(JSON, st.integers(1, 30), st.integers(-1, 1))
+def test_levels_are_counted_whatever_the_texts_hold(value: Any, levels: int, off: int) -> None:
+    shallow = msgspec.json.encode({"[{" * levels: "]}" * levels, 'a\\"[': value})
+    depth = max(levels + off, 0)
+    document = b'{"shallow":%s,"deep":%s}' % (shallow, nested(depth))
+    own = 2 + _levels(value)
+    assert nests_deeper(document, levels) == (max(own, depth + 1) > levels)
+
+
+def _levels(value: Any) -> int:
+    if isinstance(value, dict | list):
+        return 1 + max(map(_levels, value.values() if isinstance(value, dict) else value), default=0)
+    return 0
+
+
+@pytest.mark.parametrize("depth", [90, 400, 600, 3_000, 9_000, 200_000])
+def test_a_depth_is_refused_on_every_interpreter_alike(depth: int) -> None:
+    found = read(Outer, b'{"text":"t","kept":%s}' % nested(depth))
+    assert found.value is not None
+    assert found.value.text == "t"
+    assert bool(found.problems) == (depth >= decoding.MAX_NESTING)
+    assert all("nested deeper than 100 levels" in problem for problem in found.problems)
 
 
 @given(JSON)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from flyteidl.core import literals_pb2
@@ -99,3 +100,11 @@ def _execution(root: dict[str, object], uid: str) -> Execution:
     execution = Execution(info, plan, now=1000.0)
     begin(execution, STEPS, 1000.0)
     return execution
+
+
+@pytest.mark.parametrize("depth", [200, 300, 900, 9_000])
+def test_a_status_of_flytes_is_told_from_another_however_deep_it_is(depth: int) -> None:
+    status: dict[str, Any] = {}
+    for _ in range(depth):
+        status = {"nodeStatus": status}
+    assert mark_of({"nodeStatus": status}) != mark_of({}) != mark_of({"phase": 1})

@@ -42,7 +42,7 @@ def page_of(*items: bytes) -> bytes:
 
 
 GOOD = orjson.dumps(obj("good", spec={"x": 1}, status={"phase": 1}))
-DEEP = b'{"metadata":{"name":"deep","namespace":"ns"},"spec":%s}' % nested(5000)
+DEEP = b'{"metadata":{"name":"deep","namespace":"ns"},"spec":%s}' % nested(100_000)
 BAD = {
     "another type": orjson.dumps(obj("bad", status="text")),
     "a number out of range": b'{"metadata":{"name":"bad","namespace":"ns"},"status":{"x":1e999}}',

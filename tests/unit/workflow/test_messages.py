@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from flyteidl.core import literals_pb2, tasks_pb2
+from flyteidl.core import condition_pb2, literals_pb2, tasks_pb2
 from google.protobuf import json_format
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,3 +77,12 @@ def test_whatever_the_json_is_it_is_a_message_or_invalid(value: Any) -> None:
     with contextlib.suppress(Invalid):
         parse_message(json, found, "inputs")
         assert found == json_format.Parse(json, literals_pb2.LiteralMap(), ignore_unknown_fields=True)
+
+
+@pytest.mark.parametrize("depth", [150, 201, 450, 3_000, 9_000, 100_000])
+@pytest.mark.parametrize("level", [b'{"conjunction":{"leftExpression":', b'{"comparison":[', b"["])
+def test_a_message_that_nests_without_end_is_refused_on_every_interpreter_alike(depth: int, level: bytes) -> None:
+    closers = {b"{": b"}", b"[": b"]"}
+    end = b"".join(closers[bytes([byte])] for byte in reversed(level) if bytes([byte]) in closers)
+    with pytest.raises(Invalid, match=r"^the condition( is nested too deep to be read|.*: expected .*, found a list)"):
+        parse_message(level * depth + b"1" + end * depth, condition_pb2.BooleanExpression(), "the condition")
