@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import nullcontext
+
 import pytest
 
+from propeller.clock import SYSTEM_CLOCK
+from propeller.embedded.kubelet import ClientApi
+from propeller.embedded.kubelet._events import DELAY, SCHEDULER, WARNING, Events, pod_reference
 from propeller.errors import Conflict, NotFound, Rejected
 from propeller.kube import EVENTS, LEASES, Lease, LeaseSpec, ObjectMeta
 from propeller.reconcile import Election
@@ -81,3 +87,20 @@ async def test_an_event_about_something_in_another_namespace_is_invalid(server: 
     with pytest.raises(Rejected, match=r"does not match event\.namespace") as refused:
         await server.client.create(EVENTS, body, server.namespace)
     assert refused.value.status == 422
+
+
+async def test_the_events_of_the_embedded_kubelet_are_such_as_a_real_server_takes(server: Face) -> None:
+    about = pod_reference({"metadata": {"name": "p", "namespace": server.namespace, "uid": "u"}}, "main")
+    events = Events(ClientApi(server.client, follow=lambda _: nullcontext()), clock=SYSTEM_CLOCK, node_name="n")
+    sending = asyncio.create_task(events.run())
+    counts: dict[str, int] = {}
+    async with asyncio.timeout(60):
+        while counts.get("BackOff", 0) < 2 or counts.get("FailedScheduling", 0) < 2:  # created, and then patched
+            events.record(about, WARNING, "BackOff", "Back-off restarting failed container")
+            events.record(about, WARNING, "FailedScheduling", "no room", component=SCHEDULER, action="Scheduling")
+            await asyncio.sleep(2 * DELAY)
+            found = (await server.client.list(EVENTS, server.namespace)).items
+            counts = {one["reason"]: (one.get("series") or one).get("count", 1) for one in found}
+    sending.cancel()
+    await asyncio.wait([sending])
+    assert len(found) == 2

@@ -1,6 +1,6 @@
 """kubectl commands as people type them, in order: a later one sees what an earlier one did.
 
-`<<` parts a command from what goes to its standard input.
+`<<` parts a command from what goes to its standard input; NAMESPACE stands for the test's.
 """
 # ruff: noqa: E501 - a command is a line
 
@@ -185,6 +185,17 @@ create -f - << {"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","labels"
 describe pod web
 describe pods
 describe po -l app=web
+create -f - << {"apiVersion":"v1","kind":"Event","metadata":{"name":"e1"},"involvedObject":{"kind":"Pod","name":"web","namespace":"NAMESPACE","fieldPath":"spec.containers{main}"},"reason":"BackOff","message":"Back-off restarting","type":"Warning","source":{"component":"kubelet","host":"n"},"reportingComponent":"kubelet","reportingInstance":"n","firstTimestamp":"2026-01-02T03:04:05Z","lastTimestamp":"2026-01-02T03:09:05Z","count":7}
+create -f - << {"apiVersion":"v1","kind":"Event","metadata":{"name":"e2"},"involvedObject":{"kind":"Pod","name":"web","namespace":"NAMESPACE"},"reason":"Scheduled","message":"Successfully assigned","type":"Normal","source":{},"reportingComponent":"default-scheduler","reportingInstance":"default-scheduler-n","action":"Binding","eventTime":"2026-01-02T03:04:05.123456Z"}
+create -f - << {"apiVersion":"v1","kind":"Event","metadata":{"name":"e3"},"involvedObject":{"kind":"Pod","name":"web","namespace":"NAMESPACE"},"reason":"FailedScheduling","message":"Successfully assigned","type":"Normal","source":{},"reportingComponent":"default-scheduler","reportingInstance":"default-scheduler-n","action":"Binding","series":{"count":3,"lastObservedTime":"2026-01-02T04:04:05.123456Z"},"eventTime":"2026-01-02T03:04:05.123456Z"}
+get events
+get events -o wide
+get events --sort-by=.metadata.name
+get events --field-selector reason=BackOff,involvedObject.name=web
+get events --field-selector type=Normal
+events --for pod/web
+events --for pod/web --types=Warning -o name
+describe pod web
 describe pod/web --show-events=false
 get pods -w --request-timeout=1s
 get pods -w --watch-only --request-timeout=1s

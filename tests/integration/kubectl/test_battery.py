@@ -54,7 +54,7 @@ def normal(text: str, namespace: str) -> str:
 
 async def said(kubeconfig: Path, namespace: str, command: str) -> str:
     """The exit code, and all that the command printed."""
-    words, _, given = command.partition(" << ")
+    words, _, given = command.replace("NAMESPACE", namespace).partition(" << ")
     process = await asyncio.create_subprocess_exec(
         *(str(binary("kubectl")), f"--kubeconfig={kubeconfig}", f"--cache-dir={kubeconfig.parent / kubeconfig.stem}"),
         *(() if " -n " in command else ("-n", namespace)),
