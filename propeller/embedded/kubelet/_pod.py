@@ -227,8 +227,6 @@ class PodRun:
     async def _run_once(self, container: Container) -> Terminated | None:
         """One process of the container, from its configuration to its end; None where the pod was stopped before."""
         began = self._clock.now()
-        image = f'Container image "{container.spec.get("image", "")}"'
-        self._record(NORMAL, "Pulled", f"{image} already present on machine and can be accessed by the pod", container)
         try:
             command = await self._configure(container)
             if command is None:
@@ -256,17 +254,27 @@ class PodRun:
 
     async def _configure(self, container: Container) -> Command | None:
         """The container's program; waits as long as what its spec refers to is missing. None once stopped."""
+        image = f'Container image "{container.spec.get("image", "")}"'
+        pulled = f"{image} already present on machine and can be accessed by the pod"
         while True:
             try:
                 self._limits[container.name] = memory_limit(container.spec)
-                return await self._launcher.configure(container.spec)
-            except Invalid as error:
-                if isinstance(error, MountFailed):
-                    self._record(WARNING, "FailedMount", error.event)
-                else:
-                    self._record(WARNING, "Failed", f"Error: {error}", container)
+                command = await self._launcher.configure(container.spec)
+            except MountFailed as error:  # before images are pulled
                 container.state = Waiting("CreateContainerConfigError", str(error))
-                self._touch()
+                self._record(WARNING, "FailedMount", error.event)
+            except CannotStart:  # a runtime finds out when it starts what it has created
+                self._record(NORMAL, "Pulled", pulled, container)
+                self._record(NORMAL, "Created", "Container created", container)
+                raise
+            except Invalid as error:
+                container.state = Waiting("CreateContainerConfigError", str(error))
+                self._record(NORMAL, "Pulled", pulled, container)
+                self._record(WARNING, "Failed", f"Error: {error}", container)
+            else:
+                self._record(NORMAL, "Pulled", pulled, container)
+                return command
+            self._touch()
             if await self._stopped_within(self._settings.retry):
                 return None
 

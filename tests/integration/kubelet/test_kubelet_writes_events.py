@@ -46,8 +46,10 @@ async def test_a_container_that_fails_again_and_again_backs_off(cluster: Cluster
 @pytest.mark.usefixtures("kubelet")
 async def test_a_program_that_is_not_there_fails_with_its_name(cluster: Cluster) -> None:
     await cluster.create("p", "no-such-program")
-    *_, (_, type_, reason, message, _) = await cluster.events_of("p", "Failed")
-    assert (type_, reason) == ("Warning", "Failed")
+    events = await cluster.events_of("p", "Failed")
+    assert [reason for _, _, reason, _, _ in events] == ["Scheduled", "Pulled", "Created", "Failed"]
+    _, type_, _, message, _ = events[-1]
+    assert type_ == "Warning"
     assert message.startswith('Error: exec: "no-such-program": executable file not found')
 
 
@@ -72,9 +74,11 @@ async def test_a_volume_and_a_variable_without_their_config_map_have_the_kubelet
     source = {"configMapKeyRef": {"name": "absent", "key": "k"}}
     await cluster.create("variable", "true", env=[{"name": "A", "valueFrom": source}])
     await cluster.create("volume", "true", volumes=[{"name": "v", "configMap": {"name": "absent"}}])
-    *_, (_, _, _, message, _) = await cluster.events_of("variable", "Failed")
+    *_, (_, _, _, message, _) = events = await cluster.events_of("variable", "Failed")
+    assert [reason for _, _, reason, _, _ in events] == ["Scheduled", "Pulled", "Failed"]
     assert message == 'Error: configmap "absent" not found'
-    *_, (_, _, _, message, _) = await cluster.events_of("volume", "FailedMount")
+    *_, (_, _, _, message, _) = events = await cluster.events_of("volume", "FailedMount")
+    assert [reason for _, _, reason, _, _ in events] == ["Scheduled", "FailedMount"]  # volumes come before images
     assert message == 'MountVolume.SetUp failed for volume "v" : configmap "absent" not found'
 
 
