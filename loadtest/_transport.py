@@ -25,7 +25,9 @@ import uvloop
 
 from loadtest._line import Line
 from propeller.kube import PODS, Client
+from propeller.kube._credentials import FixedCredential
 from propeller.kube._http import HttpTransport
+from propeller.kube._transport import Credential
 
 CREATES = 6_000
 AT_ONCE = 32
@@ -175,19 +177,11 @@ async def _session(tls: ssl.SSLContext) -> AsyncIterator[aiohttp.ClientSession]:
 
 @asynccontextmanager
 async def _client(base: str, tls: ssl.SSLContext) -> AsyncIterator[Client]:
-    transport = HttpTransport(base, tls=lambda: tls, tokens=_Token(), max_connections=AT_ONCE)
+    transport = HttpTransport(
+        base, tls=lambda _: tls, credentials=FixedCredential(Credential(token="token")), max_connections=AT_ONCE
+    )
     yield Client(transport)
     await transport.close()
-
-
-class _Token:
-    waits_for = ""
-
-    async def token(self) -> str:
-        return "token"
-
-    def expired(self, token: str) -> None:
-        """It never is."""
 
 
 class _Answering(asyncio.Protocol):

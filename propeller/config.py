@@ -57,6 +57,32 @@ class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     Tokens that are being rotated are refused for seconds.
     """
 
+    reach_deadline: float = 3.0
+    """Seconds that a command waits for the first answer of a cluster: whoever typed it should soon read what is wrong.
+    """
+
+    plugin_deadline: float = 4.0
+    """Seconds that a command waits for a credential plugin, and the first answer after it: with its own start the
+    command ends within about five. Plugins take one or two. One that may ask somebody at the terminal has `deadline`.
+    """
+
+    slow_after: float = 3.0
+    """Seconds after which a command says that it is waiting for a plugin at which somebody may have to log in."""
+
+    reach_backoff: float = 1.0
+    """Seconds, less up to half, before `propeller controller` asks again at its start for a cluster that does not
+    answer; doubles. A controller that ended instead would be restarted by its Deployment with pauses of up to five
+    minutes.
+    """
+
+    reach_backoff_cap: float = 15.0
+    """Seconds. An API server that is back is noticed within as many, and one request in that time costs it nothing."""
+
+    finalizer_tries: int = 5
+    """Writes in a row that may find an object changed before adding or removing a finalizer fails with Conflict.
+    client-go's RetryOnConflict gives up after as many.
+    """
+
     retry_after_cap: float = 60.0
     """Seconds. The longest pause that a server's Retry-After is believed to ask for. kube-apiserver asks for one; a
     proxy that names an hour would keep a status from being written for as long.
@@ -69,6 +95,13 @@ class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         for field in ("writes_at_once", "status_at_once", "reads_at_once", "leases_at_once"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be at least 1: at {getattr(self, field)}, no such request is ever sent")
+        if self.finalizer_tries < 1:
+            raise ValueError(f"finalizer_tries must be at least 1, and is {self.finalizer_tries}")
+        if not 0 < self.reach_backoff <= self.reach_backoff_cap < float("inf"):
+            raise ValueError(
+                f"reach_backoff must be over 0 and at most reach_backoff_cap; they are {self.reach_backoff} and "
+                f"{self.reach_backoff_cap}"
+            )
         if not self.retry_after_cap >= 1:
             raise ValueError(f"retry_after_cap must be at least 1 second, and is {self.retry_after_cap}")
 

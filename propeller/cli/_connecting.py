@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -11,10 +12,13 @@ import click
 
 from propeller.cli._saying import say
 from propeller.config import Settings
-from propeller.errors import Denied, NotFound, PropellerError
+from propeller.errors import Denied, NotFound, PropellerError, Retryable, Untrusted
 from propeller.kube import FLYTE_WORKFLOWS, Client, Connection, connect, load_connection
+from propeller.pauses import Pauses
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_log = logging.getLogger(__name__)
 
 
 def cluster_options(function: F) -> F:
@@ -34,17 +38,9 @@ def cluster_options(function: F) -> F:
     return function
 
 
-REACH_SECONDS = 3.0
-"""How long a command waits for the first answer of the cluster: who sits in front of it should soon hear what is wrong.
-"""
-
-SLOW_SECONDS = 3.0
-"""After which a command says that it waits for credentials."""
-
-
 @asynccontextmanager
-async def _said_if_slow(what: str) -> AsyncIterator[None]:
-    timer = asyncio.get_running_loop().call_later(SLOW_SECONDS, lambda: say(f"{what} ...", to_stderr=True))
+async def _said_if_slow(what: str, seconds: float) -> AsyncIterator[None]:
+    timer = asyncio.get_running_loop().call_later(seconds, lambda: say(f"{what} ...", to_stderr=True))
     try:
         yield
     finally:
@@ -58,12 +54,39 @@ async def connected(
     """A client of the cluster that the options name, which answers. Raises Invalid for a kubeconfig, Unavailable."""
     connection = load_connection(kubeconfig, context)
     async with connect(connection, settings.client) as client:
-        if connection.obtain is None:
-            await client.reach(REACH_SECONDS)
-        else:  # a plugin may have to ask somebody to log in
-            async with _said_if_slow(f"waiting for the credentials of context {connection.obtain[1]!r} (exec plugin)"):
-                await client.reach(settings.client.deadline)
+        await _reach(client, connection)
         yield client, connection
+
+
+async def _reach(client: Client, connection: Connection) -> None:
+    settings, provider = client.settings, connection.provider
+    if provider is None:
+        await client.reach(settings.reach_deadline)
+    elif not provider.interactive:
+        await client.reach(settings.plugin_deadline)
+    else:  # somebody may have to log in
+        async with _said_if_slow(f"waiting for {provider.where}", settings.slow_after):
+            await client.reach(settings.deadline)
+
+
+async def reach_patiently(client: Client, connection: Connection) -> None:
+    """Wait until the server answers and has the resource type, and log each attempt that fails: a controller outlasts
+    its API server.
+
+    Raises for what waiting does not mend: a certificate that is not trusted, credentials that are refused, a resource
+    type that is missing.
+    """
+    settings, pauses = client.settings, Pauses(client.settings.reach_backoff, client.settings.reach_backoff_cap)
+    while True:
+        try:
+            await client.reach(settings.deadline if connection.provider is not None else settings.reach_deadline)
+            return await require_workflows(client, connection)
+        except Untrusted:
+            raise
+        except Retryable as error:
+            pause = pauses.failed(asyncio.get_running_loop().time())
+            _log.warning("%s; asking again in %.1f s", error, pause)
+            await asyncio.sleep(pause)
 
 
 async def require_workflows(client: Client, connection: Connection) -> None:

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from propeller.cli._collector import settle
-from propeller.cli._connecting import cluster_options, connected, require_workflows
+from propeller.cli._connecting import cluster_options, reach_patiently
 from propeller.cli._descriptors import raise_descriptors
 from propeller.cli._loop import run
 from propeller.cli._probes import Probes
@@ -20,7 +20,7 @@ from propeller.cli._settings import load_settings
 from propeller.config import Settings
 from propeller.controller import Recorder, WorkflowController
 from propeller.errors import Denied, PropellerError
-from propeller.kube import Client
+from propeller.kube import Client, connect, load_connection
 from propeller.reconcile import Election, Watchdog
 from propeller.storage import Storage
 from propeller.telemetry import LOG_LEVELS, LogFormat, Metrics, configure_logs, serve_metrics
@@ -98,8 +98,8 @@ async def _serve(
     host: str,
 ) -> None:
     async with AsyncExitStack() as stack:
-        client, connection = await stack.enter_async_context(connected(kubeconfig, context, settings))
-        await require_workflows(client, connection)
+        connection = load_connection(kubeconfig, context)
+        client = await stack.enter_async_context(connect(connection, settings.client))
         metrics = Metrics()
         metrics.watch_requests(client.requests.counts)
         probes = Probes(client, settings.client.refused_for)
@@ -108,6 +108,9 @@ async def _serve(
                 metrics, port=port, host=host, settings=settings.metrics, live=probes.live, ready=probes.ready
             )
         )
+        probes.waits_for = f"an answer of {connection.origin}"
+        await reach_patiently(client, connection)  # while probes are answered, so that the kubelet does not restart us
+        probes.waits_for = ""
         watchdog = Watchdog(
             settings.watchdog, on_block=metrics.watch_lag(lambda: watchdog.max_lag), on_lag=metrics.lagged
         )

@@ -20,6 +20,9 @@ class Probes:
         self._client = client
         self._refused_for = refused_for
         self._clock = clock
+        self.waits_for = ""
+        """What has to come before anything else can be done, "" for nothing: an API server that is away at the start.
+        """
         self.election: Election | None = None
         self.leads = False
         self.controller: WorkflowController | None = None
@@ -32,6 +35,8 @@ class Probes:
         """Why it cannot do its part, None if it can."""
         if (refused := self._refused()) is not None:
             return refused
+        if self.waits_for:
+            return f"waiting for {self.waits_for}"
         if self.election is not None and self.election.trouble:
             return self.election.trouble
         if self.election is not None and not self.leads:

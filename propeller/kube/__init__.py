@@ -1,9 +1,11 @@
 """One Kubernetes API server: connection, authentication, verbs, watches, typed objects and selectors."""
 
+from propeller.kube._auth_provider import AuthProvider
 from propeller.kube._bodies import PatchKind
 from propeller.kube._client import Client
-from propeller.kube._connection import Connection, connect
+from propeller.kube._connection import Connection, Impersonation, connect
 from propeller.kube._decoding import Event, EventType, Page, Undecodable
+from propeller.kube._exec import ExecPlugin
 from propeller.kube._finalizers import add_finalizer, remove_finalizer
 from propeller.kube._kubeconfig import load_connection
 from propeller.kube._names import FieldNameWarning
@@ -58,6 +60,7 @@ __all__ = [
     "PODS",
     "RESOURCE_QUOTAS",
     "SECRETS",
+    "AuthProvider",
     "Client",
     "Connection",
     "ContainerRunning",
@@ -67,8 +70,10 @@ __all__ = [
     "ContainerWaiting",
     "Event",
     "EventType",
+    "ExecPlugin",
     "FieldNameWarning",
     "FieldSelector",
+    "Impersonation",
     "KubeObject",
     "LabelSelector",
     "Lease",

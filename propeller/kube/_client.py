@@ -68,9 +68,9 @@ class Client:
         self, transport: Transport, settings: ClientSettings | None = None, *, clock: Clock = SYSTEM_CLOCK
     ) -> None:
         self.transport = transport
-        self._settings = settings or ClientSettings()
+        self.settings = settings or ClientSettings()
         self._clock = clock
-        self.flows = Flows(self._settings)
+        self.flows = Flows(self.settings)
         """The limits of what is sent at once, with their counters."""
         self.requests = Requests(clock)
         """What was answered, and whether the credentials are refused."""
@@ -101,7 +101,7 @@ class Client:
         query = query_of(
             labelSelector=label_selector,
             fieldSelector=field_selector,
-            limit="" if limit == 0 else str(limit or self._settings.page_size),
+            limit="" if limit == 0 else str(limit or self.settings.page_size),
             **{"continue": continue_token},
             shardSelector=shard_selector,
             resourceVersion="" if continue_token else resource_version,
@@ -314,9 +314,9 @@ class Client:
         what = named("watch", resource, namespace)
         headers = _METADATA if resource.partial else _JSON
         request = Request(method="GET", path=resource.path(namespace), query=query, headers=headers)
-        async with self._counted(self.transport.stream(request, deadline=self._settings.deadline)) as stream:
+        async with self._counted(self.transport.stream(request, deadline=self.settings.deadline)) as stream:
             if stream.status != 200:
-                raise_for(await self._whole(stream, what), what, self._settings.retry_after_cap, request.path)
+                raise_for(await self._whole(stream, what), what, self.settings.retry_after_cap, request.path)
             async for text in whole_lines(stream, what):
                 for event in decode_events(resource, text, what):
                     yield event
@@ -369,8 +369,8 @@ class Client:
         if content_type:
             headers = headers | {"content-type": str(content_type)}
         request = Request(method=method, path=path, query=query, headers=headers, body=encoded(body, what))
-        answer = await self._send(request, self._settings.deadline, what)
-        return check(answer, what, self._settings.retry_after_cap, request.path)
+        answer = await self._send(request, self.settings.deadline, what)
+        return check(answer, what, self.settings.retry_after_cap, request.path)
 
     async def _send(self, request: Request, deadline: float, what: str) -> Response:
         """Send once, and count what came of it by the verb that `what` begins with."""
@@ -399,21 +399,21 @@ class Client:
     async def _whole(self, stream: Stream, what: str) -> Response:
         """A stream that turns out to be an answer: no watch, but the reason why there is none."""
         try:
-            async with asyncio.timeout(self._settings.deadline):
+            async with asyncio.timeout(self.settings.deadline):
                 body = b"".join([chunk async for chunk in stream])
         except TimeoutError as error:
-            raise Unavailable(f"{what}: the answer did not end within {self._settings.deadline:g} s") from error
+            raise Unavailable(f"{what}: the answer did not end within {self.settings.deadline:g} s") from error
         return Response(status=stream.status, headers=stream.headers, body=body)
 
     async def _read(self, request: Request, what: str) -> Response:
         """Send until it succeeds, fails for good, or the deadline leaves no time for another try."""
-        end = self._clock.monotonic() + self._settings.deadline
+        end = self._clock.monotonic() + self.settings.deadline
         backoff = _READ_BACKOFF
         while True:
             try:
                 left = end - self._clock.monotonic()
                 answer = await self._send(request, max(left, _READ_BACKOFF), what)
-                return check(answer, what, self._settings.retry_after_cap, request.path)
+                return check(answer, what, self.settings.retry_after_cap, request.path)
             except Untrusted:
                 raise
             except Retryable as error:

@@ -5,9 +5,9 @@ Guarantees
     that it was computed from, and is computed anew from a fresh read if the object was changed in between. A finalizer
     that is there already, or gone already, costs no request.
 Errors
-    Conflict if the object was changed in between TRIES times. NotFound from `add_finalizer` if the object is gone, or
-    was created anew under its name; for `remove_finalizer` nothing is left to do then. The API server refuses to add a
-    finalizer to an object that is being deleted.
+    Conflict if the object was changed in between `client.finalizer_tries` times. NotFound from `add_finalizer` if the
+    object is gone, or was created anew under its name; for `remove_finalizer` nothing is left to do then. The API
+    server refuses to add a finalizer to an object that is being deleted.
 """
 
 from __future__ import annotations
@@ -18,9 +18,6 @@ from propeller.errors import Conflict, Invalid, NotFound
 from propeller.kube._bodies import Body, metadata_of_body
 from propeller.kube._client import Client
 from propeller.kube._resource import Resource
-
-TRIES = 5
-"""Writes in a row that may find the object changed. client-go's RetryOnConflict gives up after as many."""
 
 
 async def add_finalizer(client: Client, resource: Resource[Any], obj: Body, name: str) -> bool:
@@ -55,7 +52,7 @@ async def _change(client: Client, resource: Resource[Any], obj: Body, name: str,
         try:
             await client.patch(bare, key, namespace, body={"metadata": {**guard, "finalizers": wanted}})
         except Conflict:
-            if tries == TRIES:
+            if tries == client.settings.finalizer_tries:
                 raise
         else:
             return True

@@ -5,8 +5,10 @@ Guarantees
     verb's place. An exchange that is given up, by a deadline or a cancellation, takes its connection with it.
     A request is sent again only where that is safe: a GET on a connection that had idled and was closed without a byte
     of an answer; and any request once, with a fresh token, where the server refused the old one.
+    A connection shows the client certificate of the moment at which it was opened, and carries no request after another
+    one was obtained. With a proxy, no connection goes anywhere else.
 Assumptions
-    The server speaks HTTP/1.1 and there is no proxy in between (`_aiohttp` speaks to those).
+    The server speaks HTTP/1.1.
 """
 
 from __future__ import annotations
@@ -25,7 +27,18 @@ from propeller.kube._deadline import Deadline
 from propeller.kube._gzip import unfolded, unfolded_stream
 from propeller.kube._http_connection import Connection, StreamedAnswer, Unanswered, WholeAnswer
 from propeller.kube._limit import FlowLimit
-from propeller.kube._transport import Request, Response, Stream, TokenSource, check_token, origin_of, unreachable
+from propeller.kube._proxy import Proxy, open_through
+from propeller.kube._transport import (
+    NOBODY,
+    Credential,
+    Credentials,
+    Request,
+    Response,
+    Stream,
+    check_token,
+    origin_of,
+    unreachable,
+)
 
 T = TypeVar("T")
 
@@ -44,15 +57,18 @@ CLOSING_SECONDS = 1.0
 class HttpTransport:
     """Requests to one server at `base_url` (`https://host:port`, a path is put before each request's).
 
-    `tls` gives the context for a connection that is about to be opened; None means the system's authorities.
+    `tls` gives the context for a connection that is about to be opened; None means the system's authorities. `headers`
+    go with every request.
     """
 
     def __init__(
         self,
         base_url: str,
         *,
-        tls: Callable[[], ssl.SSLContext] | None = None,
-        tokens: TokenSource | None = None,
+        tls: Callable[[Credential], ssl.SSLContext] | None = None,
+        credentials: Credentials | None = None,
+        headers: tuple[tuple[str, str], ...] = (),
+        proxy: Proxy | None = None,
         server_hostname: str | None = None,
         max_connections: int = 32,
     ) -> None:
@@ -63,14 +79,21 @@ class HttpTransport:
         self._port = parts.port or (443 if secure else 80)
         self._prefix = parts.path.rstrip("/")
         self._host_header = parts.netloc.rpartition("@")[2]
-        self._tls = (tls or _system_trust) if secure else None
+        self._tls = (tls or (lambda _: _system_trust())) if secure else None
         self._shown: ssl.SSLContext | None = None  # with the last connection that was opened
         self._server_hostname = (server_hostname or self._host) if secure else None
-        self._tokens = tokens
+        self._credentials = credentials
+        self._proxy = proxy
+        forwarding = proxy if proxy is not None and proxy.forwards and not secure else None
+        if forwarding is not None:
+            self._prefix = self._base + self._prefix  # a request to a proxy names the whole URL
+            if forwarding.authorization:
+                headers = (*headers, ("proxy-authorization", forwarding.authorization))
+        self._headers = headers
         self._room = FlowLimit("connections", max_connections)
         self._idle: dict[Connection, None] = {}  # the one used last at the end
         self._open: set[Connection] = set()
-        self._opening: set[asyncio.Future[tuple[asyncio.Transport, Connection]]] = set()
+        self._opening: set[asyncio.Future[Connection]] = set()
         self._closed = False
 
     async def send(self, request: Request, *, deadline: float) -> Response:
@@ -79,12 +102,12 @@ class HttpTransport:
                 if not self._room.try_enter():
                     await self._room.place()
                 try:
-                    answer = await self._authorized(request, lambda head: self._exchange(request, head))
+                    answer = await self._authorized(request, lambda head, shown: self._exchange(request, head, shown))
                     return await unfolded(answer) if "content-encoding" in answer.headers else answer
                 finally:
                     self._room.leave()
         except (OSError, TimeoutError) as error:
-            raise unreachable(self._base, request, deadline, error, waits_for=self._waits_for()) from error
+            raise self._unreachable(request, deadline, error) from error
 
     def stream(self, request: Request, *, deadline: float) -> AbstractAsyncContextManager[Stream]:
         return self._stream(request, deadline)
@@ -100,9 +123,9 @@ class HttpTransport:
                 opening.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _exchange(self, request: Request, head: bytes) -> Response:
+    async def _exchange(self, request: Request, head: bytes, credential: Credential) -> Response:
         while True:
-            connection, used_before = await self._connection()
+            connection, used_before = await self._connection(credential)
             answer = WholeAnswer(asyncio.get_running_loop())
             connection.begin(answer, head + request.body)
             try:
@@ -116,15 +139,16 @@ class HttpTransport:
                 raise
             return Response(status=answer.status, headers=answer.headers, body=body)
 
-    def _waits_for(self) -> str:
-        return self._tokens.waits_for if self._tokens is not None else ""
+    def _unreachable(self, request: Request, deadline: float, error: Exception) -> Unavailable:
+        waits_for = self._credentials.waits_for if self._credentials is not None else ""
+        return unreachable(self._base, request, deadline, error, waits_for=waits_for, proxy=self._proxy)
 
     @asynccontextmanager
     async def _stream(self, request: Request, deadline: float) -> AsyncIterator[Stream]:
         opened: list[tuple[Connection, StreamedAnswer]] = []
 
-        async def begin(head: bytes) -> StreamedAnswer:
-            connection, _ = await self._connection(fresh=True)
+        async def begin(head: bytes, credential: Credential) -> StreamedAnswer:
+            connection, _ = await self._connection(credential, fresh=True)
             answer = StreamedAnswer(connection, asyncio.get_running_loop())
             opened.append((connection, answer))
             connection.begin(answer, head + request.body)
@@ -136,39 +160,43 @@ class HttpTransport:
                 with Deadline(deadline):
                     answer = await self._authorized(request, begin)
             except (OSError, TimeoutError) as error:
-                raise unreachable(self._base, request, deadline, error, waits_for=self._waits_for()) from error
+                raise self._unreachable(request, deadline, error) from error
             yield unfolded_stream(answer)
         finally:
             for connection, begun in opened:
                 connection.give_up(begun)  # one whose answer was read to its end is in the pool, or somebody else's
 
-    async def _authorized(self, request: Request, exchange: Callable[[bytes], Awaitable[T]]) -> T:
-        """Exchange with the token of the moment; a refused one is replaced once."""
-        token = await self._tokens.token() if self._tokens is not None else ""
-        answer = await exchange(self._head(request, token))
-        if getattr(answer, "status", 0) == 401 and self._tokens is not None and token:
-            self._tokens.expired(token)
-            fresh = await self._tokens.token()
-            if fresh != token:
-                return await exchange(self._head(request, fresh))
+    async def _authorized(self, request: Request, exchange: Callable[[bytes, Credential], Awaitable[T]]) -> T:
+        """Exchange with the credentials of the moment; refused ones are replaced once."""
+        if self._credentials is None:
+            return await exchange(self._head(request, ""), NOBODY)
+        credential = await self._credentials.current()
+        answer = await exchange(self._head(request, credential.token), credential)
+        if getattr(answer, "status", 0) == 401:
+            self._credentials.refused(credential)
+            fresh = await self._credentials.current()
+            if fresh != credential:
+                return await exchange(self._head(request, fresh.token), fresh)
         return answer
 
     def _head(self, request: Request, token: str) -> bytes:
         query = _query(tuple(request.query.items())) if request.query else ""
-        lines = _lines(self._host_header, tuple(request.headers.items()), token)
+        headers = tuple(request.headers.items())
+        lines = _lines(self._host_header, (*headers, *self._headers) if self._headers else headers, token)
         length = f"content-length: {len(request.body)}\r\n" if request.body or request.method != "GET" else ""
         return f"{request.method} {self._prefix}{request.path}{query} HTTP/1.1\r\n{lines}{length}\r\n".encode("latin-1")
 
-    async def _connection(self, *, fresh: bool = False) -> tuple[Connection, bool]:
-        """A connection that can be used, and whether it was used before."""
+    async def _connection(self, credential: Credential, *, fresh: bool = False) -> tuple[Connection, bool]:
+        """A connection that can be used and shows the credential's certificate, and whether it was used before."""
         loop = asyncio.get_running_loop()
         while self._idle and not fresh:
             connection, _ = self._idle.popitem()
             now = loop.time()
-            if connection.usable and now - connection.idle_since < KEEP_ALIVE_SECONDS and now < connection.retires_at:
+            young = now - connection.idle_since < KEEP_ALIVE_SECONDS and now < connection.retires_at
+            if connection.usable and young and connection.certificate == credential.certificate:
                 return connection, True
             connection.close()
-        tls = self._tls() if self._tls is not None else None
+        tls = self._tls(credential) if self._tls is not None else None
         if tls is not self._shown:
             self._shown = tls
             self._close_idle()  # what they were opened with has been replaced
@@ -177,6 +205,7 @@ class HttpTransport:
             connection.close()
             raise Unavailable(f"the connections to {self._base} are closed")
         connection.retires_at = loop.time() + LIFETIME_SECONDS * random.uniform(0.9, 1.0)
+        connection.certificate = credential.certificate
         self._open.add(connection)
         return connection, False
 
@@ -184,22 +213,31 @@ class HttpTransport:
         """A new connection. Where nobody waits for it any more it is closed once it is open, and not before: uvloop
         trips over a TLS handshake that is cancelled.
         """
-        opening = asyncio.ensure_future(
-            asyncio.get_running_loop().create_connection(
-                lambda: Connection(self._base, self._release, self._forget),
-                self._host,
-                self._port,
-                ssl=tls,
-                server_hostname=self._server_hostname,
-            )
-        )
+        opening = asyncio.ensure_future(self._open_one(tls))
         self._opening.add(opening)
         opening.add_done_callback(self._opening.discard)
         try:
-            _, connection = await asyncio.shield(opening)
+            return await asyncio.shield(opening)
         except asyncio.CancelledError:
             opening.add_done_callback(_close_unused)
             raise
+
+    async def _open_one(self, tls: ssl.SSLContext | None) -> Connection:
+        connection = Connection(self._base, self._release, self._forget)
+        if self._proxy is None:
+            await asyncio.get_running_loop().create_connection(
+                lambda: connection, self._host, self._port, ssl=tls, server_hostname=self._server_hostname
+            )
+        else:
+            await open_through(
+                self._proxy,
+                connection,
+                self._host,
+                self._port,
+                tls=tls,
+                server_hostname=self._server_hostname,
+                proxy_tls=tls or _system_trust(),
+            )
         return connection
 
     def _close_idle(self) -> None:
@@ -215,9 +253,9 @@ class HttpTransport:
         self._idle.pop(connection, None)
 
 
-def _close_unused(opening: asyncio.Future[tuple[asyncio.Transport, Connection]]) -> None:
+def _close_unused(opening: asyncio.Future[Connection]) -> None:
     if not opening.cancelled() and opening.exception() is None:
-        opening.result()[1].close()
+        opening.result().close()
 
 
 @functools.cache

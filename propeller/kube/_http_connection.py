@@ -245,6 +245,8 @@ class Connection(asyncio.Protocol):
         self.idle_since = 0.0
         """Loop time, seconds, at which its last exchange ended; for the pool, as is `retires_at`."""
         self.retires_at = 0.0
+        self.certificate = b""
+        """The client certificate that it was opened with, if that was obtained."""
         # how far the answer has come
         self._raw_headers: list[tuple[bytes, bytes]]
         self._overhead: int  # bytes received since the last byte of a body

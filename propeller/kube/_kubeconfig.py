@@ -1,11 +1,12 @@
-"""Where an API server is: from kubeconfigs as kubectl reads them, or from the pod that we run in.
+"""Where an API server is, and who we are there: from kubeconfigs as kubectl reads them, or from the pod that we run in.
 
 Guarantees
     Static credentials (certificates, tokens, service account) are read here; what has to be obtained (exec plugins,
-    auth providers) is named, and fetched when it is needed.
-    What would be acted on differently than kubectl does (impersonation, passwords, SOCKS) is refused, not ignored.
+    auth providers) is described, and fetched when it is needed. Plain http servers are shown no credentials.
+    The rules are those of client-go's clientcmd; what would be acted on differently than kubectl does is refused, not
+    ignored.
 Errors
-    Invalid, naming the file, the context or user, and what mends it.
+    Invalid, naming the file, the context, cluster or user, the field, and what mends it.
 """
 
 from __future__ import annotations
@@ -13,91 +14,26 @@ from __future__ import annotations
 import base64
 import os
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-import yaml
 
 from propeller.errors import Invalid
-from propeller.kube._connection import Connection
-from propeller.redaction import place_of_yaml_error, shown_url
+from propeller.kube._auth_provider import AuthProvider
+from propeller.kube._connection import Connection, Impersonation
+from propeller.kube._exec import ExecPlugin
+from propeller.kube._kubeconfig_files import Cluster, Exec, Kubeconfig, User, merged
+from propeller.kube._proxy import parse_proxy, proxy_of_environment
+from propeller.redaction import shown_url
+from propeller.text import visible
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
-C = TypeVar("C", bound="_Cluster | _User")
-
-
-class _Cluster(msgspec.Struct, frozen=True, rename="kebab"):
-    server: str | None = None
-    certificate_authority: str | None = None
-    certificate_authority_data: str | None = None
-    insecure_skip_tls_verify: bool | None = None
-    tls_server_name: str | None = None
-    proxy_url: str | None = None
-
-    def __repr__(self) -> str:
-        return "_Cluster(...)"  # its URLs may hold passwords
-
-
-class _User(msgspec.Struct, frozen=True, rename="kebab"):
-    client_certificate: str | None = None
-    client_certificate_data: str | None = None
-    client_key: str | None = None
-    client_key_data: str | None = None
-    token: str | None = None
-    token_file: str | None = msgspec.field(default=None, name="tokenFile")
-    exec: dict[str, Any] | None = None
-    auth_provider: dict[str, Any] | None = None
-    username: str | None = None
-    password: str | None = None
-    as_: str | None = msgspec.field(default=None, name="as")
-    as_uid: str | None = None
-    as_groups: list[str] | None = None
-    as_user_extra: dict[str, Any] | None = None
-
-    def __repr__(self) -> str:
-        return "_User(...)"
-
-
-class _Context(msgspec.Struct, frozen=True):
-    cluster: str | None = None
-    user: str | None = None
-    namespace: str | None = None
-
-
-class _NamedCluster(msgspec.Struct, frozen=True):
-    name: str
-    cluster: _Cluster | None = None
-
-
-class _NamedUser(msgspec.Struct, frozen=True):
-    name: str
-    user: _User | None = None
-
-
-class _NamedContext(msgspec.Struct, frozen=True):
-    name: str
-    context: _Context | None = None
-
-
-class _Document(msgspec.Struct, frozen=True, rename="kebab"):
-    """One kubeconfig file (client-go's api/v1.Config), as far as we read it."""
-
-    current_context: str | None = None
-    clusters: list[_NamedCluster] | None = None
-    users: list[_NamedUser] | None = None
-    contexts: list[_NamedContext] | None = None
-
-
-class _Merged(msgspec.Struct):
-    """Several files as one, as kubectl merges them: the first to name something wins."""
-
-    source: str
-    current: str = ""
-    clusters: dict[str, _Cluster] = {}
-    users: dict[str, _User] = {}
-    contexts: dict[str, _Context] = {}
+EXEC_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
+EXEC_MODES = ("Never", "IfAvailable", "Always")
+EXEC_EXTENSION = "client.authentication.k8s.io/exec"
+"""The extension of a cluster that its users' plugins are given as `spec.cluster.config`."""
 
 
 def load_connection(kubeconfig: str | None = None, context: str | None = None) -> Connection:
@@ -111,9 +47,19 @@ def load_connection(kubeconfig: str | None = None, context: str | None = None) -
         paths = [str(default)]
     if not paths:
         if (SERVICE_ACCOUNT / "token").exists():
-            return _in_cluster()
+            return _with_proxy(_in_cluster())
         raise Invalid(f"no cluster: there is no {default}, and KUBECONFIG is not set; name one with --kubeconfig FILE")
-    return _of_context(_merged(paths), context)
+    return _with_proxy(_of_context(merged(paths), context))
+
+
+def _with_proxy(connection: Connection) -> Connection:
+    """The environment's proxy, for a connection that names none."""
+    if connection.proxy:
+        return connection
+    url, name = proxy_of_environment(connection.server, os.environ)
+    if url:
+        parse_proxy(url, name)
+    return msgspec.structs.replace(connection, proxy=url or None, proxy_source=name) if url else connection
 
 
 def _in_cluster() -> Connection:
@@ -130,95 +76,155 @@ def _in_cluster() -> Connection:
     )
 
 
-def _merged(paths: list[str]) -> _Merged:
-    present = [path for path in paths if len(paths) == 1 or Path(path).exists()]
-    if not present:
-        raise Invalid(f"none of the kubeconfigs in KUBECONFIG exists: {', '.join(paths)}")
-    merged = _Merged(os.pathsep.join(paths))
-    for path in present:
-        document, base = _read(path), Path(path).resolve().parent
-        merged.current = merged.current or document.current_context or ""
-        for cluster in document.clusters or ():
-            merged.clusters.setdefault(cluster.name, _absolute(cluster.cluster or _Cluster(), base))
-        for user in document.users or ():
-            merged.users.setdefault(user.name, _absolute(user.user or _User(), base))
-        for context in document.contexts or ():
-            merged.contexts.setdefault(context.name, context.context or _Context())
-    return merged
-
-
-def _read(path: str) -> _Document:
-    try:
-        document = yaml.safe_load(Path(path).read_text())
-    except OSError as error:
-        raise Invalid(
-            f"kubeconfig {path} cannot be read: {error.strerror}; name another with --kubeconfig FILE"
-        ) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # not chained: its text quotes the file's
-        raise Invalid(f"kubeconfig {path} is not YAML: {place_of_yaml_error(error)}") from None
-    if not isinstance(document, dict):
-        raise Invalid(f"kubeconfig {path} is no mapping of clusters, users and contexts")
-    try:
-        return msgspec.convert(document, _Document)
-    except msgspec.ValidationError as error:
-        raise Invalid(f"kubeconfig {path}: {error}") from error
-
-
-def _absolute(section: C, base: Path) -> C:
-    """Paths are relative to the file that they stand in."""
-    files = ("certificate_authority", "client_certificate", "client_key", "token_file")
-    named = {field: value for field in files if (value := getattr(section, field, None))}
-    return msgspec.structs.replace(section, **{field: str(base / value) for field, value in named.items()})
-
-
-def _of_context(merged: _Merged, context: str | None) -> Connection:
-    where = f"kubeconfig {merged.source}"
-    name = context or merged.current
+def _of_context(config: Kubeconfig, context: str | None) -> Connection:
+    where = f"kubeconfig {config.source}"
+    name = context or config.current
     if not name:
         raise Invalid(f"{where} has no current-context: set one, or name one with --context")
-    chosen = merged.contexts.get(name)
-    if chosen is None:
-        raise Invalid(f"{where} has no context {name!r}; it has {sorted(merged.contexts)}")
-    cluster = merged.clusters.get(chosen.cluster or "", _Cluster())
-    if not cluster.server:
-        raise Invalid(f"{where}: context {name!r} names cluster {chosen.cluster!r}, which has no server")
-    if chosen.user and chosen.user not in merged.users:
-        raise Invalid(f"{where}: context {name!r} names user {chosen.user!r}, which is not there")
-    user = merged.users.get(chosen.user or "", _User())
-    _check_user(user, f"{where}: user {chosen.user!r}")
+    if name not in config.contexts:
+        raise Invalid(f"{where} has no context {name!r}; it has {sorted(config.contexts)}")
+    chosen, file = config.contexts[name].section, config.contexts[name].file
+    found = config.clusters.get(chosen.cluster or "")
+    if found is None or not found.section.server:
+        raise Invalid(f"kubeconfig {file}: context {name!r} names cluster {chosen.cluster!r}, which has no server")
+    if chosen.user and chosen.user not in config.users:
+        raise Invalid(f"kubeconfig {file}: context {name!r} names user {chosen.user!r}, which is not there")
+    connection = _to_cluster(found.section, f"kubeconfig {found.file}: cluster {chosen.cluster!r}")
+    connection = msgspec.structs.replace(connection, namespace=chosen.namespace or "default")
+    if not chosen.user:
+        return connection
+    user, file = config.users[chosen.user].section, config.users[chosen.user].file
+    who = f"user {chosen.user!r} of kubeconfig {file}"
+    _check_user(user, who)
+    connection = msgspec.structs.replace(connection, impersonation=_impersonation(user, who))
+    if urlsplit(connection.server).scheme != "https":  # others could read what we show
+        return connection
+    connection = _as_user(connection, user, who)
+    if connection.token or connection.token_file or connection.client_certificate:
+        return connection  # the plugin is for those who have nothing else
+    if user.exec is not None:
+        return msgspec.structs.replace(connection, exec_plugin=_plugin(user.exec, found.section, connection, who))
+    if user.auth_provider is not None:
+        return msgspec.structs.replace(connection, auth_provider=AuthProvider(kubeconfig=config.source, context=name))
+    return connection
+
+
+def _to_cluster(cluster: Cluster, where: str) -> Connection:
+    """Without credentials."""
+    _check_once(cluster, "certificate-authority", where)
+    authority = _data(cluster, "certificate-authority", where)
+    if authority is not None and cluster.insecure_skip_tls_verify:
+        raise Invalid(
+            f"{where} has certificate-authority and insecure-skip-tls-verify: true: remove one, for a server is either "
+            "verified or not"
+        )
+    if cluster.proxy_url:
+        parse_proxy(cluster.proxy_url, f"{where}: proxy-url")
     return Connection(
-        server=_http_url(cluster.server, f"{where}: server").rstrip("/"),
-        namespace=chosen.namespace or "default",
-        ca=_data(cluster, "certificate-authority", where),
-        client_certificate=_data(user, "client-certificate", where),
-        client_key=_data(user, "client-key", where),
+        server=_server(cluster.server or "", f"{where}: server"),
+        ca=authority,
         ca_file=_file(cluster, "certificate-authority"),
-        client_certificate_file=_file(user, "client-certificate"),
-        client_key_file=_file(user, "client-key"),
-        token=user.token or "",
-        token_file=user.token_file or "",
-        obtain=None if user.exec is None and user.auth_provider is None else (merged.source, name),
         verify=not cluster.insecure_skip_tls_verify,
         tls_server_name=cluster.tls_server_name or "",
-        proxy=_http_url(cluster.proxy_url, f"{where}: proxy-url") if cluster.proxy_url else None,
+        proxy=cluster.proxy_url or None,
+        proxy_source=f"proxy-url of {where}",
     )
 
 
-def _check_user(user: _User, where: str) -> None:
-    asked = {"as": user.as_, "as-uid": user.as_uid, "as-groups": user.as_groups, "as-user-extra": user.as_user_extra}
-    if fields := [name for name, value in asked.items() if value]:  # ignored, requests would have rights of another
-        shown = ", ".join(f"{name!r}" for name in fields)
-        raise Invalid(f"{where}: impersonation ({shown}) is not supported; name a user who may do what is needed")
+def _as_user(connection: Connection, user: User, who: str) -> Connection:
+    """With the static credentials."""
+    certificate, key = _data(user, "client-certificate", who), None
+    if certificate is not None:
+        key = _data(user, "client-key", who)
+    if user.token_file and not user.token:
+        _content(Path(user.token_file), f"{who}: tokenFile")
+    return msgspec.structs.replace(
+        connection,
+        client_certificate=certificate,
+        client_key=key,
+        client_certificate_file=_file(user, "client-certificate") if certificate is not None else "",
+        client_key_file=_file(user, "client-key") if key is not None else "",
+        token=user.token or "",
+        token_file=user.token_file or "",
+    )
+
+
+def _plugin(exec_: Exec, cluster: Cluster, connection: Connection, who: str) -> ExecPlugin:
+    for field, value in (("command", exec_.command), ("apiVersion", exec_.api_version)):
+        if not value:
+            raise Invalid(f"{who}: exec.{field} is missing")
+    version = exec_.api_version or ""
+    if version not in EXEC_VERSIONS:
+        raise Invalid(f"{who}: exec.apiVersion {version!r} is none of {', '.join(EXEC_VERSIONS)}")
+    mode = exec_.interactive_mode or ("IfAvailable" if version != EXEC_VERSIONS[0] else "")
+    if mode not in EXEC_MODES:
+        wrong = f"{mode!r} is none of" if mode else f"is missing, which {version} requires: it is one of"
+        raise Invalid(f"{who}: exec.interactiveMode {wrong} {', '.join(EXEC_MODES)}")
+    variables = tuple((variable.name, variable.value) for variable in exec_.env or ())
+    bad = next((name for name, _ in variables if not name or "=" in name), None)
+    if bad is not None:
+        raise Invalid(f"{who}: exec.env has a variable with the name {bad!r}")
+    return ExecPlugin(
+        command=exec_.command or "",
+        args=tuple(exec_.args or ()),
+        env=variables,
+        api_version=version,
+        interactive_mode=mode,
+        install_hint=visible(exec_.install_hint or ""),
+        cluster=_cluster_info(cluster, connection) if exec_.provide_cluster_info else None,
+        source=who,
+    )
+
+
+def _cluster_info(cluster: Cluster, connection: Connection) -> dict[str, Any]:
+    """`spec.cluster` of client.authentication.k8s.io: what is not there is left out, the configuration is whatever the
+    extension holds.
+    """
+    extensions = cluster.extensions or ()
+    found = {
+        "server": connection.server,
+        "tls-server-name": connection.tls_server_name,
+        "insecure-skip-tls-verify": not connection.verify,
+        "certificate-authority-data": base64.b64encode(connection.ca or b"").decode(),
+        "proxy-url": connection.proxy,
+        "disable-compression": cluster.disable_compression,
+        "config": next((e.extension for e in extensions if e.name == EXEC_EXTENSION), None),
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def _check_user(user: User, who: str) -> None:
     if user.username or user.password:
-        raise Invalid(f"{where}: username and password are not supported, nor are they by Kubernetes since 1.19")
-    certificate = bool(user.client_certificate or user.client_certificate_data)
-    key = bool(user.client_key or user.client_key_data)
-    if certificate != key:
-        given, missing = ("certificate", "key") if certificate else ("key", "certificate")
-        raise Invalid(f"{where} has client-{given} without client-{missing}: give both or neither")
+        raise Invalid(f"{who}: username and password are not supported, nor are they by Kubernetes since 1.19")
+    if user.exec is not None and user.auth_provider is not None:
+        raise Invalid(f"{who} has exec and auth-provider: remove one")
+    if user.client_certificate or user.client_certificate_data:
+        for key in ("client-certificate", "client-key"):
+            _check_once(user, key, who)
+        if not (user.client_key or user.client_key_data):
+            raise Invalid(f"{who} has client-certificate without client-key; give both or neither")
 
 
-def _http_url(url: str, what: str) -> str:
+def _impersonation(user: User, who: str) -> Impersonation | None:
+    others = {"as-uid": user.as_uid, "as-groups": user.as_groups, "as-user-extra": user.as_user_extra}
+    if not user.as_:
+        if named := [name for name, value in others.items() if value]:
+            raise Invalid(f"{who} has {', '.join(named)} without as: name the user to act as, or remove them")
+        return None
+    found = Impersonation(
+        user=user.as_,
+        uid=user.as_uid or "",
+        groups=tuple(user.as_groups or ()),
+        extra={key: tuple(values or ()) for key, values in (user.as_user_extra or {}).items()},
+    )
+    for value in (found.user, found.uid, *found.groups, *(v for values in found.extra.values() for v in values)):
+        if not value.isprintable():
+            raise Invalid(f"{who}: what as-* name goes into headers, and cannot hold control characters: {value!r}")
+    return found
+
+
+def _server(url: str, what: str) -> str:
+    """Without query and fragment, its scheme in lower case."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
@@ -226,10 +232,16 @@ def _http_url(url: str, what: str) -> str:
         usable = False
     if not usable:
         raise Invalid(f"{what} {shown_url(url)!r} is no URL of the form https://host:port or http://host:port")
-    return url
+    return parts._replace(query="", fragment="").geturl().rstrip("/")
 
 
-def _data(section: _Cluster | _User, key: str, where: str) -> bytes | None:
+def _check_once(section: Cluster | User, key: str, where: str) -> None:
+    field = key.replace("-", "_")
+    if getattr(section, field) and getattr(section, f"{field}_data"):
+        raise Invalid(f"{where} has {key} and {key}-data; remove one")
+
+
+def _data(section: Cluster | User, key: str, where: str) -> bytes | None:
     """A field that is given inline as base64 (`key-data`) or as a file's path (`key`)."""
     field = key.replace("-", "_")
     if inline := getattr(section, f"{field}_data"):
@@ -242,7 +254,7 @@ def _data(section: _Cluster | _User, key: str, where: str) -> bytes | None:
     return None
 
 
-def _file(section: _Cluster | _User, key: str) -> str:
+def _file(section: Cluster | User, key: str) -> str:
     """The path of such a field, "" where it is given inline."""
     field = key.replace("-", "_")
     return "" if getattr(section, f"{field}_data") else getattr(section, field) or ""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from propeller.errors import Invalid
+from propeller.kube._transport import NOBODY, Credential
 
 if TYPE_CHECKING:
     from propeller.kube._connection import Connection
@@ -32,7 +33,8 @@ _FILES = {"ca": "ca_file", "client_certificate": "client_certificate_file", "cli
 
 
 class TlsSource:
-    """Call it for the context of a connection that is about to be opened: the same object as long as no file changed.
+    """Call it for the context of a connection that is about to be opened: the same object as long as no file changed,
+    and no other certificate than before was obtained.
 
     Raises Invalid when made.
     """
@@ -42,10 +44,15 @@ class TlsSource:
         self._context = tls_context(connection)
         self._paths = {field: path for field, name in _FILES.items() if (path := getattr(connection, name))}
         self._seen: Signature | None = None  # what was read into the connection may have changed since
+        self._obtains = connection.exec_plugin is not None
 
-    def __call__(self) -> ssl.SSLContext:
+    def __call__(self, credential: Credential = NOBODY) -> ssl.SSLContext:
         if self._paths:
             self._look()
+        if self._obtains and credential.certificate != (self._connection.client_certificate or b""):
+            shown = {"client_certificate": credential.certificate, "client_key": credential.key}
+            self._connection = msgspec.structs.replace(self._connection, **shown)
+            self._context = tls_context(self._connection)
         return self._context
 
     def _look(self) -> None:
@@ -82,14 +89,22 @@ def tls_context(connection: Connection) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if connection.client_certificate and connection.client_key:
-        # ssl reads certificates from files only; these live as long as this call, and only we can read them
-        with tempfile.TemporaryDirectory() as directory:
-            certificate, key = Path(directory, "cert"), Path(directory, "key")
-            for path, data in ((certificate, connection.client_certificate), (key, connection.client_key)):
-                path.touch(mode=0o600)
-                path.write_bytes(data)
-            try:
-                context.load_cert_chain(certificate, key, password="")
-            except (OSError, ValueError) as error:
-                raise Invalid(f"client certificate or key for {connection.origin} is not usable: {error}") from error
+        try:
+            show_certificate(context, connection.client_certificate, connection.client_key)
+        except Invalid as error:
+            raise Invalid(f"client certificate or key for {connection.origin} is not usable: {error}") from error
     return context
+
+
+def show_certificate(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
+    """Have the context show a client certificate (PEM). Raises Invalid if the two are none, or do not fit together."""
+    # ssl reads certificates from files only; these live as long as this call, and only we can read them
+    with tempfile.TemporaryDirectory() as directory:
+        paths = Path(directory, "cert"), Path(directory, "key")
+        for path, data in zip(paths, (certificate, key), strict=True):
+            path.touch(mode=0o600)
+            path.write_bytes(data)
+        try:
+            context.load_cert_chain(*paths, password="")
+        except (OSError, ValueError) as error:
+            raise Invalid(str(error)) from error

@@ -1,4 +1,4 @@
-"""The seam between the client and what carries its requests: aiohttp, the hot-path HTTP client, or memory.
+"""The seam between the client and what carries its requests: the HTTP client, or memory.
 
 Guarantees
     `send` returns a whole answer of any status, or raises `Unavailable`; it never retries.
@@ -19,20 +19,37 @@ from urllib.parse import urlsplit
 import msgspec
 
 from propeller.errors import Denied, Unavailable, Untrusted
+from propeller.kube._proxy import Proxy, ProxyError
 
 
-class TokenSource(Protocol):
-    """Where a bearer token comes from."""
+class Credential(msgspec.Struct, frozen=True, kw_only=True):
+    """Who we are for the server: a bearer token, "" for none, a client certificate with its key (PEM), or both."""
+
+    token: str = ""
+    certificate: bytes = b""
+    key: bytes = b""
+    expires: float | None = None
+    """Seconds since the epoch."""
+
+    def __repr__(self) -> str:
+        return f"Credential(expires={self.expires})"
+
+
+NOBODY = Credential()
+
+
+class Credentials(Protocol):
+    """Where credentials come from."""
 
     @property
     def waits_for(self) -> str:
-        """What has to come before there is a token, and has not yet, for messages; "" if nothing has to."""
+        """What has to give credentials, and has not yet, for messages; "" for nothing."""
 
-    async def token(self) -> str:
-        """The token to send now, "" for none."""
+    async def current(self) -> Credential:
+        """What to show now. Raises Denied."""
 
-    def expired(self, token: str) -> None:
-        """The server refused this token: get another."""
+    def refused(self, credential: Credential) -> None:
+        """The server refused this one: get another."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,31 +107,30 @@ def origin_of(url: str) -> str:
 
 
 def unreachable(
-    base: str, request: Request, deadline: float, error: Exception, *, waits_for: str = "", proxy: str = ""
+    base: str,
+    request: Request,
+    deadline: float,
+    error: Exception,
+    *,
+    waits_for: str = "",
+    proxy: Proxy | None = None,
 ) -> Unavailable:
-    """The error for an exchange that did not come about, with what mends it. `waits_for` is what had to come first and
-    did not (credentials), `proxy` the origin of the proxy in between: one is not to be blamed for the other.
+    """The error for an exchange that did not come about, with what mends it. `waits_for` is what had to give
+    credentials first and did not, `proxy` what stands in between: one is not to be blamed for the other.
     """
     what = f"{request.method} {request.path}"
-    causes = [error, error.__cause__, getattr(error, "certificate_error", None), getattr(error, "os_error", None)]
-    through = f" through proxy {proxy}" if proxy else ""
+    through = f" through proxy {proxy.origin}" if proxy is not None else ""
     if isinstance(error, TimeoutError):
+        seconds = f"{deadline:.3g} s"
         if waits_for:
-            return Unavailable(f"{waits_for} did not come within {round(deadline, 1):g} s; {base} was not asked yet")
-        return Unavailable(f"{base} did not answer {what} within {round(deadline, 1):g} s{through}")
-    if any(isinstance(cause, ssl.SSLError) for cause in causes):
-        shown = next(cause for cause in causes if isinstance(cause, ssl.SSLError))
+            return Unavailable(f"{waits_for} gave no credentials within {seconds}; {base} was not asked yet")
+        return Unavailable(f"{base} did not answer {what} within {seconds}{through}")
+    if isinstance(error, ProxyError) and proxy is not None:
+        text = f"proxy {proxy.origin} {error}; {base} was not asked: check {proxy.source}"
+        return Untrusted(text) if isinstance(error.__cause__, ssl.SSLError) else Unavailable(text)
+    if isinstance(error, ssl.SSLError):
         return Untrusted(
-            f"{base} shows a certificate that is not trusted{through}: {shown}; check certificate-authority and "
+            f"{base} shows a certificate that is not trusted{through}: {error}; check certificate-authority and "
             "tls-server-name in the kubeconfig"
         )
-    reason = _reason(error)
-    if proxy and hasattr(error, "os_error") and "Proxy" in type(error).__name__:
-        return Unavailable(f"proxy {proxy} cannot be reached, {base} was not asked: {reason}; check proxy-url")
-    return Unavailable(f"{base} cannot be reached for {what}{through}: {reason}")
-
-
-def _reason(error: Exception) -> str:
-    """Without what aiohttp puts around it: the address, and objects of Python's."""
-    inner = getattr(error, "os_error", None)
-    return str(inner or error) or type(error).__name__
+    return Unavailable(f"{base} cannot be reached for {what}{through}: {str(error) or type(error).__name__}")

@@ -1,14 +1,17 @@
-"""Certificates that are replaced in their files while a client runs. On the real server alone."""
+"""Certificates that are replaced, in their files or by a plugin, while a client runs. On the real server alone."""
 
 from __future__ import annotations
 
+import asyncio
+import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from propeller.config import Client as ClientSettings
 from propeller.errors import Denied, Unavailable
-from propeller.kube import CONFIG_MAPS, Connection, connect
+from propeller.kube import CONFIG_MAPS, Client, Connection, ExecPlugin, Request, connect
 from tests.servers import KubeApiserver
 from tests.servers._certificates import Authority, Pair
 
@@ -57,3 +60,70 @@ async def test_an_authority_that_is_replaced_is_trusted_by_the_next_connection(
             await client.list(CONFIG_MAPS, "default")
         file.write_bytes(kube_apiserver.ca)
         await client.list(CONFIG_MAPS, "default")
+
+
+class SetClock:
+    """A clock that stands until it is moved."""
+
+    time = 1_000_000.0
+
+    def now(self) -> float:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time
+
+
+ROTATING = """
+import datetime, json, pathlib, sys
+directory, epoch = pathlib.Path(sys.argv[1]), float(sys.argv[2])
+runs = directory / "runs"
+run = len(runs.read_text()) if runs.exists() else 0
+runs.write_text("x" * (run + 1))
+user = ("first", "second", "third")[run]
+expires = datetime.datetime.fromtimestamp(epoch + 3600 * (run + 1), datetime.UTC).isoformat()
+status = {
+    "clientCertificateData": (directory / f"{user}.crt").read_text(),
+    "clientKeyData": (directory / f"{user}.key").read_text(),
+    "expirationTimestamp": expires,
+}
+print(json.dumps({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status}))
+"""
+
+
+async def test_a_certificate_of_a_plugin_is_replaced_before_it_expires_and_no_old_connection_used(
+    kube_apiserver: KubeApiserver, tmp_path: Path
+) -> None:
+    for user in ("first", "second", "third"):
+        pair = kube_apiserver.authority.client(user, "people")
+        (tmp_path / f"{user}.crt").write_bytes(pair.certificate.read_bytes())
+        (tmp_path / f"{user}.key").write_bytes(pair.key.read_bytes())
+    clock = SetClock()
+    plugin = ExecPlugin(
+        command=sys.executable,
+        args=("-SE", "-c", ROTATING, str(tmp_path), str(clock.time)),
+        api_version="client.authentication.k8s.io/v1",
+        source="a test",
+    )
+    connection = Connection(server=kube_apiserver.url, ca=kube_apiserver.ca, exec_plugin=plugin)
+    async with connect(connection, clock=clock) as client:
+        assert [await whoami(client) for _ in range(2)] == ["first", "first"]
+        clock.time += 3500
+        assert [await whoami(client) for _ in range(2)] == ["first", "first"]
+        clock.time += 50
+        assert set(await asyncio.gather(*(whoami(client) for _ in range(8)))) == {"second"}
+        clock.time += 3600
+        assert [await whoami(client) for _ in range(2)] == ["third", "third"]
+    assert (tmp_path / "runs").read_text() == "xxx"
+
+
+async def whoami(client: Client) -> str:
+    review = {"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1"}
+    request = Request(
+        method="POST",
+        path="/apis/authentication.k8s.io/v1/selfsubjectreviews",
+        headers={"content-type": "application/json"},
+        body=json.dumps(review).encode(),
+    )
+    answer = json.loads((await client.transport.send(request, deadline=60)).body)
+    return str(answer["status"]["userInfo"]["username"])

@@ -6,6 +6,8 @@ import asyncio
 import signal
 import socket
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -154,10 +156,35 @@ def test_a_cluster_that_does_not_answer_is_named(propeller: Propeller) -> None:
         "current-context: c\ncontexts: [{name: c, context: {cluster: c}}]\n"
         f"clusters: [{{name: c, cluster: {{server: 'http://127.0.0.1:{port}'}}}}]\n"
     )
-    (propeller.home / "settings.toml").write_text("[client]\ndeadline = 1.0\n")
-    ended = propeller("controller", "--kubeconfig", str(path), "--config", "settings.toml", "--metrics-port", "0")
+    ended = propeller("status", "e", "--kubeconfig", str(path))
     assert ended.code == 3
     assert f"http://127.0.0.1:{port} cannot be reached" in ended.err
+
+
+def test_a_controller_waits_for_a_cluster_that_does_not_answer_and_says_so(propeller: Propeller) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        probes = listener.getsockname()[1]
+    path = propeller.home / "kubeconfig"
+    path.write_text(
+        "current-context: c\ncontexts: [{name: c, context: {cluster: c}}]\n"
+        f"clusters: [{{name: c, cluster: {{server: 'http://127.0.0.1:{port}'}}}}]\n"
+    )
+    (propeller.home / "settings.toml").write_text("[client]\nreach_deadline = 0.1\nreach_backoff = 0.1\n")
+    words = ("controller", "--kubeconfig", str(path), "--config", "settings.toml", "--metrics-port", str(probes))
+    process = propeller.start(*words)
+    assert process.stderr is not None
+    said = [next(line for line in process.stderr if "asking again in" in line) for _ in range(2)]
+    assert all(f"http://127.0.0.1:{port} cannot be reached" in line for line in said)
+    with urllib.request.urlopen(f"http://127.0.0.1:{probes}/healthz", timeout=60) as live:
+        assert live.status == 200
+    with pytest.raises(urllib.error.HTTPError, match="503") as unready:
+        urllib.request.urlopen(f"http://127.0.0.1:{probes}/readyz", timeout=60)
+    assert f"waiting for an answer of http://127.0.0.1:{port}" in unready.value.read().decode()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 143
 
 
 async def test_a_cluster_without_the_resource_type_is_named_with_its_fix(propeller: Propeller) -> None:

@@ -15,11 +15,13 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import zstandard
 
 from propeller import config
 from propeller.cli.__main__ import main
+from propeller.cli._connecting import reach_patiently
 from propeller.controller import WorkflowController
 from propeller.embedded.server import Forward
 from propeller.errors import PropellerError
@@ -197,6 +199,7 @@ async def test_errors_of_a_server_that_echoes_hold_no_secret(
 ) -> None:
     with echoing_server(status, kubernetes=kubernetes) as url:
         connection = load_connection(kubeconfig(tmp_path, url.replace("://", f"://me:{SECRET}@")))
+        connection = msgspec.structs.replace(connection, token=TOKEN)  # over plain http a kubeconfig's is not sent
         async with connect(connection, config.Client(deadline=0.3)) as client:
             for call in (client.get(PODS, "p", "ns"), client.list(PODS, "ns"), client.delete(PODS, "p", "ns")):
                 try:
@@ -257,8 +260,8 @@ PLUGINS = {
 
 @pytest.mark.parametrize("script", PLUGINS.values(), ids=PLUGINS)
 async def test_what_a_plugin_says_is_masked(tmp_path: Path, logs: io.StringIO, script: str) -> None:
-    path = kubeconfig(tmp_path, "http://127.0.0.1:1", user=plugin(tmp_path, script))
-    with pytest.raises(PropellerError, match="credentials could be obtained") as raised:
+    path = kubeconfig(tmp_path, "https://127.0.0.1:1", user=plugin(tmp_path, script))
+    with pytest.raises(PropellerError, match=r"^exec plugin ") as raised:
         await reach(path)
     assert_nothing_came_out(all_text_of(raised.value) + logs.getvalue())
 
@@ -266,7 +269,7 @@ async def test_what_a_plugin_says_is_masked(tmp_path: Path, logs: io.StringIO, s
 async def test_a_plugin_that_says_much_is_quoted_in_a_line(tmp_path: Path) -> None:
     script = "head -c 200000 /dev/zero | tr '\\0' 'x' >&2; exit 1"
     with pytest.raises(PropellerError) as raised:
-        await reach(kubeconfig(tmp_path, "http://127.0.0.1:1", user=plugin(tmp_path, script)))
+        await reach(kubeconfig(tmp_path, "https://127.0.0.1:1", user=plugin(tmp_path, script)))
     assert len(str(raised.value)) < 2000
 
 
@@ -346,7 +349,7 @@ async def test_a_server_whose_certificate_is_not_trusted_is_shown_without_user_a
 async def test_a_plugin_that_hangs_is_given_up_and_nothing_of_what_it_said_is_shown(
     tmp_path: Path, logs: io.StringIO, script: str
 ) -> None:
-    path = kubeconfig(tmp_path, "http://127.0.0.1:1", user=plugin(tmp_path, script))
+    path = kubeconfig(tmp_path, "https://127.0.0.1:1", user=plugin(tmp_path, script))
     async with connect(load_connection(path), config.Client(deadline=1.0)) as client:
         for _ in range(2):  # once it is given up, and once it is not run again yet
             with pytest.raises(PropellerError) as raised:
@@ -355,18 +358,32 @@ async def test_a_plugin_that_hangs_is_given_up_and_nothing_of_what_it_said_is_sh
     assert_nothing_came_out(logs.getvalue())
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("server", ["https://cluster.example:6443", "http://cluster.example:6443"])
 def test_commands_with_a_proxy_in_the_environment_do_not_show_its_password(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, format_: str
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, server: str
 ) -> None:
     with echoing_server(407, kubernetes=False) as url:
         for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, url.replace("://", f"://me:{SECRET}@"))
-        path = kubeconfig(tmp_path, f"https://127.0.0.1:{closed_port()}")
-        config_path = tmp_path / "settings.yaml"
-        config_path.write_text("client: {deadline: 0.3}")
-        for arguments in (controller(path, format_), ["status", "e", "--kubeconfig", path]):
-            assert_nothing_came_out(said_by(capfd, monkeypatch, *arguments, "--config", str(config_path), code=3))
+        path = kubeconfig(tmp_path, server)
+        assert_nothing_came_out(said_by(capfd, monkeypatch, "status", "e", "--kubeconfig", path, code=3))
+
+
+@pytest.mark.parametrize("logs", FORMATS, indirect=True)
+async def test_a_controller_that_waits_for_its_server_logs_no_password_of_a_proxy(
+    tmp_path: Path, logs: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with echoing_server(407, kubernetes=False) as url:
+        monkeypatch.setenv("HTTPS_PROXY", url.replace("://", f"://me:{SECRET}@"))
+        connection = load_connection(kubeconfig(tmp_path, "https://cluster.example:6443"))
+        async with connect(connection, config.Client(reach_deadline=0.1, reach_backoff=0.1)) as client:
+            waiting = asyncio.create_task(reach_patiently(client, connection))
+            while logs.getvalue().count("asking again") < 2:
+                await asyncio.sleep(0.01)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+    assert "407" in logs.getvalue()
+    assert_nothing_came_out(logs.getvalue())
 
 
 FLOW = f"""

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 import yaml
 
-from propeller.cli import _connecting
-from propeller.cli._connecting import connected
+from propeller.cli._connecting import connected, reach_patiently
 from propeller.config import Settings
-from propeller.errors import Unavailable, Untrusted
+from propeller.errors import Denied, PropellerError, Unavailable, Untrusted
 from propeller.kube import CONFIG_MAPS, Client, Connection, connect
 from propeller.kube._transport import Request, unreachable
+from tests.unit.reconcile.virtual import run_virtually
 
 MOMENT = 0.5
 """Seconds that the commands of these tests wait for an answer."""
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_connecting, "REACH_SECONDS", MOMENT)
 
 
 def kubeconfig(directory: Path, server: str, user: dict[str, Any] | None = None, proxy: str = "") -> str:
@@ -42,9 +38,14 @@ def kubeconfig(directory: Path, server: str, user: dict[str, Any] | None = None,
     return str(path)
 
 
+def client_settings(**changes: float) -> Settings:
+    settings = Settings()
+    return msgspec.structs.replace(settings, client=msgspec.structs.replace(settings.client, **changes))
+
+
 async def failure(path: str, settings: Settings | None = None) -> Unavailable:
     with pytest.raises(Unavailable) as found:
-        async with connected(path, None, settings or Settings()):
+        async with connected(path, None, settings or client_settings(reach_deadline=MOMENT)):
             pytest.fail("connected to nothing")
     return found.value
 
@@ -78,7 +79,8 @@ async def test_a_server_that_never_answers_is_named(tmp_path: Path) -> None:
 async def test_a_dead_proxy_is_blamed_and_not_the_server(tmp_path: Path) -> None:
     path = kubeconfig(tmp_path, "https://cluster.example:6443", proxy="http://somebody:secret@127.0.0.1:9")
     text = str(await failure(path))
-    assert "proxy http://127.0.0.1:9 cannot be reached, https://cluster.example:6443 was not asked" in text
+    assert "proxy http://127.0.0.1:9 cannot be reached" in text
+    assert "https://cluster.example:6443 was not asked: check proxy-url of kubeconfig" in text
     assert "secret" not in text
     assert "object at" not in text
 
@@ -89,22 +91,71 @@ async def test_a_proxy_that_never_answers_is_named_beside_the_server(tmp_path: P
         assert f"through proxy http://127.0.0.1:{port}" in str(await failure(path))
 
 
-async def test_a_plugin_that_hangs_is_blamed_and_said_while_it_is_waited_for(
+def plugin(script: str, mode: str = "Never") -> dict[str, Any]:
+    version = "client.authentication.k8s.io/v1"
+    return {"exec": {"apiVersion": version, "interactiveMode": mode, "command": sys.executable, "args": ["-c", script]}}
+
+
+HANGS = "import sys, time; print('open https://login.example', file=sys.stderr, flush=True); time.sleep(60)"
+
+
+async def test_a_plugin_that_hangs_is_blamed_with_what_it_said_though_requests_have_more_time(tmp_path: Path) -> None:
+    path = kubeconfig(tmp_path, "https://127.0.0.1:9", plugin(HANGS))
+    settings = client_settings(plugin_deadline=1.0, deadline=1000.0)
+    text = str(await failure(path, settings))
+    assert f"exec plugin {sys.executable!r} of user 'u' of kubeconfig {path}" in text
+    assert "(it says: open https://login.example) gave no credentials within 1 s" in text
+    assert "https://127.0.0.1:9 was not asked yet" in text
+
+
+async def test_a_plugin_at_which_somebody_may_log_in_is_waited_for_and_that_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(_connecting, "SLOW_SECONDS", 0.5)
-    command = {"apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never"}
-    user = {"exec": {"command": sys.executable, "args": ["-c", SLEEP], **command}}
-    path = kubeconfig(tmp_path, "https://127.0.0.1:9", user)
-    settings = Settings()
-    settings = msgspec.structs.replace(settings, client=msgspec.structs.replace(settings.client, deadline=2.0))
-    text = str(await failure(path, settings))
-    assert "the credentials of context 'c'" in text
-    assert "https://127.0.0.1:9 was not asked yet" in text
-    assert "waiting for the credentials of context 'c' (exec plugin)" in capsys.readouterr().err
+    monkeypatch.setattr("os.isatty", lambda descriptor: True)
+    path = kubeconfig(tmp_path, "https://127.0.0.1:9", plugin(HANGS, "IfAvailable"))
+    await failure(path, client_settings(plugin_deadline=0.1, deadline=2.0, slow_after=0.5))
+    assert "waiting for exec plugin" in capsys.readouterr().err
 
 
-SLEEP = "import time; time.sleep(60)"
+class Scripted:
+    """A client whose server answers after some failures."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self.settings = Settings().client
+        self.failures = list(failures)
+
+    async def reach(self, deadline: float) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+
+    async def has_subresource(self, resource: object, subresource: str) -> bool:
+        return True
+
+
+HERE = Connection(server="https://here")
+
+
+def test_a_controller_waits_for_its_server_with_growing_pauses_and_logs_each_failure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client = Scripted(*[Unavailable("https://here cannot be reached")] * 8)
+
+    async def main() -> float:
+        await reach_patiently(cast(Client, client), HERE)
+        return asyncio.get_running_loop().time()
+
+    with caplog.at_level(logging.WARNING):
+        waited = run_virtually(main())
+    settings = client.settings
+    assert not client.failures
+    assert caplog.text.count("https://here cannot be reached; asking again in") == 8
+    assert settings.reach_backoff_cap <= waited <= 8 * settings.reach_backoff_cap
+
+
+@pytest.mark.parametrize("error", [Untrusted("not trusted"), Denied("401", status=401)])
+def test_a_controller_does_not_wait_for_what_waiting_does_not_mend(error: PropellerError) -> None:
+    with pytest.raises(type(error)):
+        run_virtually(reach_patiently(cast(Client, Scripted(error)), HERE))
 
 
 async def test_a_certificate_that_is_not_trusted_is_not_waited_for() -> None:

@@ -52,6 +52,12 @@ def test_a_candidate_that_has_not_looked_at_the_lease_or_cannot_is_not_ready() -
     assert (found.ready(), found.live()) == ("leases is forbidden", None)
 
 
+def test_a_process_whose_api_server_is_away_at_the_start_is_live_and_not_ready() -> None:
+    found, _ = probes(HandClock())
+    found.waits_for = "an answer of https://here"
+    assert (found.ready(), found.live()) == ("waiting for an answer of https://here", None)
+
+
 def test_a_leader_is_ready_once_its_caches_are_filled() -> None:
     found, _ = probes(HandClock())
     found.election, found.leads = election(holder="us"), True

@@ -45,7 +45,7 @@ def contexts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def transport_to(url: str, contexts: Contexts, **options: Any) -> HttpTransport:
-    return HttpTransport(url, tls=(lambda: contexts[1]) if contexts else None, **options)
+    return HttpTransport(url, tls=(lambda _: contexts[1]) if contexts else None, **options)
 
 
 @pytest.mark.parametrize("seed", range(2))

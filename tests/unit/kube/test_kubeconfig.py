@@ -83,7 +83,7 @@ def test_nulls_are_as_good_as_absent(tmp_path: Path) -> None:
         context={"cluster": "c", "user": "u", "namespace": None},
     )
     found = load(tmp_path, content | {"preferences": None, "extensions": None})
-    assert (found.namespace, found.token, found.obtain) == ("default", "", None)
+    assert (found.namespace, found.token, found.provider) == ("default", "", None)
 
 
 def test_no_secret_shows_in_a_repr() -> None:
@@ -120,11 +120,40 @@ def test_several_kubeconfigs_are_one_and_the_first_to_name_something_wins(
         ({"cluster": {"server": "https://h", "certificate-authority-data": "%%%"}}, "authority-data is not base64"),
         ({"cluster": {"server": "https://h", "certificate-authority-data": "ü"}}, "authority-data is not base64"),
         ({"cluster": {"server": "https://h", "certificate-authority": "/none"}}, "/none cannot be read: No such file"),
-        ({"cluster": {"server": "https://h", "proxy-url": "socks5://p"}}, r"proxy-url 'socks5://p' .* http://"),
+        (
+            {"cluster": {"server": "https://h", "proxy-url": "ftp://p"}},
+            r"cluster 'c': proxy-url: 'ftp://p' names no proxy",
+        ),
+        ({"cluster": {"server": "https://h", "proxy-url": "p:3128"}}, r"proxy-url: 'p:3128' names no proxy"),
         ({"user": {"client-certificate-data": "a2V5"}}, "client-certificate without client-key"),
-        ({"user": {"client-key-data": "a2V5"}}, "client-key without client-certificate"),
         ({"user": {"username": "u", "password": "p"}}, "username and password"),
-        ({"user": {"token": "t", "as": "somebody"}}, "impersonation"),
+        (
+            {"user": {"client-certificate": "/none", "client-key": "/none"}},
+            "user 'u' .*: client-certificate /none cannot",
+        ),
+        ({"user": {"tokenFile": "none"}}, r"user 'u' .*: tokenFile \S+/none cannot be read: No such file"),
+        (
+            {"user": {"client-certificate": "a", "client-certificate-data": "YQ==", "client-key": "b"}},
+            "has client-certificate and client-certificate-data; remove one",
+        ),
+        (
+            {"cluster": {"server": "https://h", "certificate-authority": "a", "certificate-authority-data": "YQ=="}},
+            "cluster 'c' has certificate-authority and certificate-authority-data; remove one",
+        ),
+        (
+            {
+                "cluster": {
+                    "server": "https://h",
+                    "certificate-authority-data": "YQ==",
+                    "insecure-skip-tls-verify": True,
+                }
+            },
+            "cluster 'c' has certificate-authority and insecure-skip-tls-verify: true: remove one",
+        ),
+        ({"user": {"exec": {}, "auth-provider": {}}}, "has exec and auth-provider: remove one"),
+        ({"user": {"as-uid": "7", "as-groups": ["g"]}}, "has as-uid, as-groups without as: name the user"),
+        ({"user": {"as": "a\r\nx: y"}}, r"cannot hold control characters: 'a\\r\\nx: y'"),
+        ({"user": {"as-user-extra": {"k": "v"}}}, r"at `\$.users\[0\].user.as-user-extra"),
         ({"cluster": {"server": 5}}, r"Expected `str \| null`, got `int` - at `\$.clusters\[0\].cluster.server`"),
         ({"cluster": "text"}, r"at `\$.clusters\[0\].cluster`"),
         ({"context": ["c"]}, r"at `\$.contexts\[0\].context`"),
@@ -144,7 +173,11 @@ def test_a_kubeconfig_that_cannot_be_used_is_refused_with_what_mends_it(
         ("a: [", "is not YAML"),
         ("\x00", "is not YAML"),
         ("text", "is no mapping"),
-        ("", "is no mapping"),
+        ("5", "is no mapping"),
+        ("apiVersion: v2", "apiVersion 'v2': not v1 Config"),
+        ("kind: Pod", "is of kind 'Pod'"),
+        ("contexts: [{name: a}, {name: a}]", "has context 'a' twice: remove one"),
+        ("users: [{name: a}, {name: b}, {name: a}]", "has user 'a' twice: remove one"),
         ("clusters: text", r"at `\$.clusters`"),
         ("clusters: [text]", r"at `\$.clusters\[0\]`"),
     ],
@@ -271,15 +304,79 @@ async def test_an_encrypted_client_key_is_refused_and_nobody_is_asked_for_its_pa
             pass
 
 
-@pytest.mark.parametrize("field", [{"as-uid": "7"}, {"as-groups": ["system:masters"]}, {"as-user-extra": {"k": ["v"]}}])
-def test_no_part_of_an_impersonation_is_ignored(tmp_path: Path, field: dict[str, object]) -> None:
-    document = {
-        "current-context": "c",
-        "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
-        "clusters": [{"name": "k", "cluster": {"server": "https://s"}}],
-        "users": [{"name": "u", "user": {"token": "t", **field}}],
+def test_an_empty_file_is_an_empty_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "empty").touch()
+    (tmp_path / "full").write_text(yaml.safe_dump(document()))
+    monkeypatch.setenv("KUBECONFIG", f"{tmp_path / 'empty'}:{tmp_path / 'full'}")
+    assert load_connection().token == "secret"
+    with pytest.raises(Invalid, match="empty has no current-context"):
+        load_connection(str(tmp_path / "empty"))
+
+
+def test_of_several_kubeconfigs_the_one_at_fault_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_text(yaml.safe_dump({"current-context": "here", "contexts": document()["contexts"]}))
+    second.write_text(yaml.safe_dump(document(user={"tokenFile": "none"}, current="")))
+    monkeypatch.setenv("KUBECONFIG", f"{first}:{second}")
+    with pytest.raises(Invalid, match=f"user 'u' of kubeconfig {second}: tokenFile"):
+        load_connection()
+    second.write_text("a: [")
+    with pytest.raises(Invalid, match=f"^kubeconfig {second} is not YAML"):
+        load_connection()
+
+
+def test_paths_are_relative_to_the_name_that_a_kubeconfig_is_read_by(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "token").write_text("secret")
+    (tmp_path / "real" / "config").write_text(yaml.safe_dump(document(user={"tokenFile": "token"})))
+    link = tmp_path / "link"
+    link.symlink_to("real/config")
+    assert load_connection(str(link)).token_file == str(tmp_path / "token")
+
+
+def test_a_key_without_a_certificate_is_not_looked_at(tmp_path: Path) -> None:
+    found = load(tmp_path, document(user={"token": "t", "client-key": "/none"}))
+    assert (found.token, found.client_key, found.client_key_file) == ("t", None, "")
+
+
+def test_a_servers_scheme_is_read_in_any_case_and_its_path_kept(tmp_path: Path) -> None:
+    found = load(tmp_path, document(cluster={"server": "HTTPS://here/a/?b#c"}))
+    assert found.server == "https://here/a"
+
+
+def test_over_plain_http_no_credentials_are_sent(tmp_path: Path) -> None:
+    found = load(tmp_path, document(cluster={"server": "http://here"}, user={"token": "t", "as": "somebody"}))
+    assert (found.token, found.impersonation is not None) == ("", True)
+
+
+def test_who_to_act_as_goes_into_headers(tmp_path: Path) -> None:
+    user = {
+        "token": "t",
+        "as": "jürgen",
+        "as-uid": "7",
+        "as-groups": ["a", "b"],
+        "as-user-extra": {"example.org/scopes%": ["x", "y"], "none": None},
     }
-    path = tmp_path / "impersonating"
-    path.write_text(yaml.safe_dump(document))
-    with pytest.raises(Invalid, match=rf"user 'u': impersonation \('{next(iter(field))}'\) is not supported"):
-        load_connection(str(path))
+    found = load(tmp_path, document(user=user)).impersonation
+    assert found is not None
+    assert found.headers() == (
+        ("impersonate-user", "jürgen".encode().decode("latin-1")),
+        ("impersonate-uid", "7"),
+        ("impersonate-group", "a"),
+        ("impersonate-group", "b"),
+        ("impersonate-extra-example.org%2Fscopes%25", "x"),
+        ("impersonate-extra-example.org%2Fscopes%25", "y"),
+    )
+
+
+def test_the_environments_proxy_is_for_clusters_that_name_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "proxy:3128")
+    monkeypatch.setenv("NO_PROXY", ".internal")
+    found = load(tmp_path, document())
+    assert (found.proxy, found.proxy_source) == ("http://proxy:3128", "HTTPS_PROXY")
+    assert load(tmp_path, document(cluster={"server": "https://k.internal"})).proxy is None
+    named = load(tmp_path, document(cluster={"server": "https://k.internal", "proxy-url": "socks5://other"}))
+    assert (named.proxy, "proxy-url" in named.proxy_source) == ("socks5://other", True)
+    monkeypatch.setenv("HTTPS_PROXY", "ftp://proxy")
+    with pytest.raises(Invalid, match=r"^HTTPS_PROXY: 'ftp://proxy' names no proxy"):
+        load(tmp_path, document())

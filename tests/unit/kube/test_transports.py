@@ -1,4 +1,4 @@
-"""Both HTTP transports against a server that does what servers and networks do, and what they should not."""
+"""The HTTP transport against a server that does what servers and networks do, and what they should not."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 
 from propeller.errors import PropellerError, Unavailable
 from propeller.kube import Request, Transport
-from propeller.kube._aiohttp import AiohttpTransport
 from propeller.kube._http import HttpTransport
+from propeller.kube._transport import Credential
 from tests.unit.kube.raw_server import CHUNKED, END, Peer, Script, chunk, http, raw_server
 
 GET = Request(method="GET", path="/api/v1/pods")
@@ -26,13 +26,13 @@ LATE = 60.0
 Make = Callable[..., Transport]
 
 
-@pytest.fixture(params=[HttpTransport, AiohttpTransport], ids=["own", "aiohttp"])
-async def make(request: pytest.FixtureRequest) -> AsyncIterator[Make]:
-    """Makes transports of one kind, and closes them."""
+@pytest.fixture
+async def make() -> AsyncIterator[Make]:
+    """Makes transports, and closes them."""
     made: list[Transport] = []
 
     def build(url: str, **options: Any) -> Transport:
-        transport: Transport = request.param(url, **options)
+        transport = HttpTransport(url, **options)
         made.append(transport)
         return transport
 
@@ -455,15 +455,17 @@ async def test_closing_the_transport_fails_what_is_under_way(make: Make) -> None
 class Tokens:
     """A token that has to be replaced once."""
 
+    waits_for = ""
+
     def __init__(self, *tokens: str) -> None:
         self.tokens = list(tokens)
-        self.refused: list[str] = []
+        self.seen: list[str] = []
 
-    async def token(self) -> str:
-        return self.tokens[0]
+    async def current(self) -> Credential:
+        return Credential(token=self.tokens[0])
 
-    def expired(self, token: str) -> None:
-        self.refused.append(token)
+    def refused(self, credential: Credential) -> None:
+        self.seen.append(credential.token)
         if len(self.tokens) > 1:
             self.tokens.pop(0)
 
@@ -478,13 +480,13 @@ async def check_token(peer: Peer) -> None:
 async def test_a_refused_token_is_replaced_and_the_request_sent_again(make: Make, request_: Request) -> None:
     tokens = Tokens("old", "new")
     async with raw_server(check_token) as server:
-        answer = await make(server.url, tokens=tokens).send(request_, deadline=LATE)
-    assert (answer.status, tokens.refused) == (200, ["old"])
+        answer = await make(server.url, credentials=tokens).send(request_, deadline=LATE)
+    assert (answer.status, tokens.seen) == (200, ["old"])
 
 
 async def test_a_refused_token_is_replaced_for_streams_too(make: Make) -> None:
     async with raw_server(check_token) as server:
-        transport = make(server.url, tokens=Tokens("old", "new"))
+        transport = make(server.url, credentials=Tokens("old", "new"))
         async with transport.stream(GET, deadline=LATE) as stream:
             assert (stream.status, b"".join([part async for part in stream])) == (200, b"in")
 
@@ -492,14 +494,14 @@ async def test_a_refused_token_is_replaced_for_streams_too(make: Make) -> None:
 async def test_a_refused_token_without_a_successor_is_handed_back_as_401_after_one_request(make: Make) -> None:
     tokens = Tokens("wrong")
     async with raw_server(check_token) as server:
-        answer = await make(server.url, tokens=tokens).send(GET, deadline=LATE)
-    assert (answer.status, answer.body, tokens.refused) == (401, b"out", ["wrong"])
+        answer = await make(server.url, credentials=tokens).send(GET, deadline=LATE)
+    assert (answer.status, answer.body, tokens.seen) == (401, b"out", ["wrong"])
 
 
 async def test_a_token_that_would_break_the_request_is_refused_here(make: Make) -> None:
     async with raw_server(answering(http())) as server:
         with pytest.raises(PropellerError, match="token"):
-            await make(server.url, tokens=Tokens("a\r\nx-evil: 1")).send(GET, deadline=LATE)
+            await make(server.url, credentials=Tokens("a\r\nx-evil: 1")).send(GET, deadline=LATE)
 
 
 async def test_what_a_proxy_compressed_unasked_is_unfolded_and_a_bomb_of_it_is_refused(make: Make) -> None:
