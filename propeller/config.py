@@ -367,6 +367,12 @@ class Kubelet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     itself.
     """
 
+    tasks_per_process: int = 100
+    """Small tasks of one module that a process may run one after another, as long as none leaves anything behind that
+    the next would notice (docs/differences.md). A fork costs several times what a task of some milliseconds does. 1: a
+    process for each task.
+    """
+
     idle_processes: int = 4
     """Forking processes with a task's module that are kept, least recently used out. Each holds its module's memory."""
 

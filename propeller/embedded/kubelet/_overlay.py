@@ -35,22 +35,28 @@ _ENTERING = frozenset({"os.chdir", "shutil.rmtree"})
 def write_to_copies(links: list[str]) -> None:
     """From now on, what this process writes through one of the links goes to a copy in the link's place.
 
-    As in an overlay file system: a file is copied when it is first written to, a directory becomes one of links.
+    As in an overlay file system: a file is copied when it is first written to, a directory becomes one of links. Links
+    that were given before are left alone again.
     """
-    roots = tuple(links)
-    busy = False
+    if links and not _hooked:
+        sys.addaudithook(_on_event)  # for good: Python has no way to remove one
+        _hooked.append(True)
+    _roots[:] = links
 
-    def on_event(event: str, arguments: tuple[Any, ...]) -> None:
-        nonlocal busy
-        if not busy and (event == "open" or event in _FOLLOWING or event in _NAMING or event in _ENTERING):
-            busy = True  # what follows has events of its own
-            try:
-                for path, what in _changed(event, arguments):
-                    _make_own(roots, path, what)
-            finally:
-                busy = False
 
-    sys.addaudithook(on_event)
+_hooked: list[bool] = []
+_roots: list[str] = []
+_busy: list[str] = []  # the event whose copies are being made, which have events of their own
+
+
+def _on_event(event: str, arguments: tuple[Any, ...]) -> None:
+    if _roots and not _busy and (event == "open" or event in _FOLLOWING or event in _NAMING or event in _ENTERING):
+        _busy.append(event)
+        try:
+            for path, what in _changed(event, arguments):
+                _make_own(_roots, path, what)
+        finally:
+            _busy.clear()
 
 
 def _changed(event: str, arguments: tuple[Any, ...]) -> list[tuple[Any, str]]:
@@ -67,7 +73,7 @@ def _changed(event: str, arguments: tuple[Any, ...]) -> list[tuple[Any, str]]:
     return [(path, "place") for path in arguments[: _NAMING[event]]]
 
 
-def _make_own(roots: tuple[str, ...], path: Any, what: str) -> None:
+def _make_own(roots: list[str], path: Any, what: str) -> None:
     """Take the links out of the way of a path below one of `roots`. What is left of the path's own link is: its "place"
     and nothing more; its "name", as the file is written anew; its "content", or of a directory its "entries".
     """

@@ -52,7 +52,8 @@ class Entry(msgspec.Struct, frozen=True):
 class Command(msgspec.Struct, frozen=True, kw_only=True):
     """A program to start: `executable` is an absolute path, `argv` includes the name, `cwd` exists.
 
-    `project` is where its modules are; with `furnish`, `cwd` is filled from there first.
+    `project` is where its modules are; with `furnish`, `cwd` is filled from there first. A task may run in a process
+    that runs up to `reuse` small ones, one after another.
     """
 
     executable: str
@@ -62,6 +63,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     entry: Entry | None = None
     project: str = ""
     furnish: bool = False
+    reuse: int = 1
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):

@@ -70,7 +70,7 @@ class Servers:
         if server is None or not server.alive:
             bare = await self._bare_server()
             return bare.run(msgspec.structs.replace(command, entry=None), log)
-        return server.run(command, log)
+        return server.run(msgspec.structs.replace(command, reuse=self._settings.tasks_per_process), log)
 
     @property
     def _log_path(self) -> Path:

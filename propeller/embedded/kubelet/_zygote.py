@@ -7,7 +7,7 @@ flytekit imported, user's module imported.
 
 Messages are JSON, one a packet (SOCK_SEQPACKET); a request's body comes in a memory file, so that no environment is too
 large.
-    in   {"op": "run", "id", "argv", "executable", "env", "cwd", "entry", "project", "furnish"}
+    in   {"op": "run", "id", "argv", "executable", "env", "cwd", "entry", "project", "furnish", "reuse"}
                                                                           with descriptors body, log
          {"op": "warm", "id", "module", "env", "cwd", "entry", "project"} with descriptors body, socket
          {"op": "kill", "id", "signal"}                                   with descriptor body
@@ -21,6 +21,7 @@ Guarantees
     kubelet is gone: the closed socket ends the server, and PR_SET_PDEATHSIG the processes, should the server itself be
     killed. A forked Python program sees its argv, environment, working directory, sys.path, __main__, random seeds and
     exit codes as if it had been started by exec. Nothing is forked while a thread lives that a fork would lose.
+    A task may run in a process that has run another of its module, if that has left nothing in it (`_worker.py`).
 Caveats
     Module-level code of what is preloaded ran before the fork, in the server's environment. Objects alive at the end
     are not finalized (atexit handlers and thread joins do run). Modules that shadow a preloaded one are noticed: then
@@ -39,12 +40,10 @@ import gc
 import importlib
 import json
 import os
-import random
 import selectors
 import signal
 import socket
 import sys
-import time
 import traceback
 import types
 from typing import Any, NoReturn
@@ -52,11 +51,15 @@ from typing import Any, NoReturn
 Message = dict[str, Any]
 
 _BESIDE = f"{__package__}." if __package__ else ""  # this file is run by path
-_overlay: Any = importlib.import_module(f"{_BESIDE}_overlay")
 _place: Any = importlib.import_module(f"{_BESIDE}_place")
+_program: Any = importlib.import_module(f"{_BESIDE}_program")
 _threads: Any = importlib.import_module(f"{_BESIDE}_threads")
+_worker: Any = importlib.import_module(f"{_BESIDE}_worker")
 
 _PR_SET_PDEATHSIG = 1
+_IDLE = -1
+"""In the place of a request's id: a worker that waits for one."""
+
 _OOM_SCORE = b"500"  # under memory pressure the kernel takes a task before it takes the user's desktop or the kubelet
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -69,6 +72,9 @@ class Server:
         self.path = path
         self.imported = imported  # the program's own sys.path is set and its module loaded
         self.children: dict[int, int | None] = {}  # pid -> request id, None for servers
+        self.workers = _worker.Workers()
+        self.selector: selectors.BaseSelector  # of `serve`
+        self.objects: Any = None  # what the program's modules lead to, if that can be looked at
 
     def serve(self, files: list[Any]) -> None:
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -80,16 +86,21 @@ class Server:
         with selectors.DefaultSelector() as selector:
             selector.register(self.link, selectors.EVENT_READ)
             selector.register(wake_read, selectors.EVENT_READ)
+            self.selector = selector
             while True:
-                for key, _ in selector.select():
+                for key, _ in selector.select(_worker.IDLE_SECONDS if self.workers.any_idle else None):
                     if key.fileobj is self.link:
                         packet, fds, _, _ = socket.recv_fds(self.link, 16, 4)
                         if not packet:
                             return
                         self.handle(fds)
+                    elif key.data is not None:
+                        self.hear(key.data)
                     else:
                         os.read(wake_read, 4096)
                         self.reap()
+                for pid in self.workers.overdue():
+                    _kill_group(pid, signal.SIGKILL)
 
     def say(self, message: Message) -> None:
         try:
@@ -99,19 +110,30 @@ class Server:
             os._exit(0)
 
     def handle(self, fds: list[int]) -> None:
-        with open(fds[0], "rb") as body:
-            body.seek(0)
-            request = json.loads(body.read())
+        try:
+            self.answer(_worker.read(fds[0]), fds)
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def answer(self, request: Message, fds: list[int]) -> None:
         if request["op"] == "kill":
             for pid, known in self.children.items():
                 if known == request["id"]:
                     _kill_group(pid, request["signal"])
             return
+        ours: socket.socket | None = None
+        theirs: socket.socket | None = None
+        if request["op"] == "run" and self.objects is not None and request["reuse"] > 1:
+            if pid := self.workers.take(fds):
+                self.children[pid] = request["id"]
+                self.say({"id": request["id"], "pid": pid})
+                return
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         parent = os.getpid()
         try:
             pid = os.fork()
         except OSError as error:  # no more processes or memory: that program's failure, not the server's
-            os.close(fds[1])
             self.say({"id": request["id"], "error": f"fork: {error.strerror}"})
             self.say({"id": request["id"], "status": 128 << 8, "cpu": 0.0, "rss": 0})
             return
@@ -119,23 +141,40 @@ class Server:
             if request["op"] == "warm":
                 _become_server(self, request, fds[1])
             else:
-                _become_program(self, request, fds[1], parent)
-        os.close(fds[1])
+                _become_program(self, request, fds[1], parent, theirs)
+        if ours is not None and theirs is not None:
+            theirs.close()
+            self.workers.add(pid, ours)
+            self.selector.register(ours, selectors.EVENT_READ, pid)
         self.children[pid] = request["id"] if request["op"] == "run" else None
         if request["op"] == "run":
             self.say({"id": request["id"], "pid": pid})
+
+    def hear(self, pid: int) -> None:
+        """A worker has ended a program and can take another, or is about to end itself."""
+        link = self.workers.link(pid)
+        if link is None or link not in self.selector.get_map():
+            return  # it has been reaped, or has said before that it ends
+        message = self.workers.hear(pid)
+        if message is None:
+            self.selector.unregister(link)
+            return
+        request, self.children[pid] = self.children[pid], _IDLE
+        self.say({"id": request, "status": 0, **message})
 
     def reap(self) -> None:
         while self.children:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if ended is None:
                 return
+            self.hear(ended.si_pid)  # what it said before it ended
             request = self.children.pop(ended.si_pid, None)
             if request is not None:
                 _kill_group(ended.si_pid, signal.SIGKILL)  # before the wait below frees the group's number
             _, status, usage = os.wait4(ended.si_pid, 0)
-            if request is not None:
-                cpu = usage.ru_utime + usage.ru_stime
+            reported = self.workers.forget(ended.si_pid, self.selector)
+            if request is not None and request != _IDLE:
+                cpu = usage.ru_utime + usage.ru_stime - reported
                 self.say({"id": request, "status": status, "cpu": cpu, "rss": usage.ru_maxrss * 1024})
 
     def close(self) -> None:
@@ -175,6 +214,7 @@ def _become_server(server: Server, request: Message, fd: int) -> NoReturn:
             why = f"importing it leaves {lost} threads running, which a fork would lose"
             warm.say({"ready": False, "why": why, "files": _sources(before)})
         else:
+            warm.objects = _worker.objects_of_the_project()
             warm.serve(_sources(before))
     except BaseException as error:  # noqa: BLE001 - user code ran: whatever it raised, sys.exit included, is the answer
         warm.say({"ready": False, "why": f"{type(error).__name__}: {error}", "files": []})
@@ -182,8 +222,10 @@ def _become_server(server: Server, request: Message, fd: int) -> NoReturn:
     os._exit(0)
 
 
-def _become_program(server: Server, request: Message, log: int, parent: int) -> NoReturn:
-    """In a fork: become the program that was asked for, by exec or by running its entry here."""
+def _become_program(server: Server, request: Message, log: int, parent: int, again: socket.socket | None) -> NoReturn:
+    """In a fork: become the program that was asked for, by exec or by running its entry here; and then those that come
+    on `again`.
+    """
     code = 1
     try:
         os.setsid()
@@ -211,14 +253,13 @@ def _become_program(server: Server, request: Message, log: int, parent: int) -> 
             except OSError as error:
                 server.say({"id": request["id"], "error": f"{error.strerror}: {error.filename}"})
                 os._exit(128)
-        _enter_process(request)
+        _program.enter(request)
         server.link.close()
+        server.workers.close()
         os.close(log)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        if links:
-            _overlay.write_to_copies(links)
-        code = _run(entry, request["argv"])
+        code = _worker.run_programs(again, request, server.objects, links)
     except BaseException:  # noqa: BLE001 - the last frame of a process: nobody above could handle it
         traceback.print_exc()
     finally:
@@ -235,7 +276,7 @@ def _score_for_oom() -> None:
 
 def _enter(request: Message, path: list[str]) -> None:
     """Make sys.path and the environment the program's, so that what it imports comes from where it would."""
-    _set_environment(request["env"])
+    _program.set_environment(request["env"])
     entry = request["entry"]
     python_path = [os.path.abspath(item) for item in request["env"].get("PYTHONPATH", "").split(os.pathsep) if item]
     project = [request["project"]] if entry["is_task"] and request["project"] else []
@@ -244,28 +285,6 @@ def _enter(request: Message, path: list[str]) -> None:
         os.chdir(request["cwd"])
         if request["op"] == "warm" and request["cwd"] not in sys.path:
             sys.path.append(request["cwd"])  # as flytekit's entry points do before they load the task
-
-
-def _set_environment(env: dict[str, str]) -> None:
-    if dict(os.environ) != env:
-        os.environ.clear()
-        os.environ.update(env)
-        time.tzset()
-
-
-def _enter_process(request: Message) -> None:
-    """Make what a fork shares its own: directory, environment, temporary names, random numbers."""
-    os.chdir(request["cwd"])
-    _set_environment(request["env"])
-    sys.argv[:] = request["entry"]["argv"]
-    sys.orig_argv = list(request["argv"])
-    tempfile = sys.modules.get("tempfile")
-    if tempfile is not None:
-        tempfile.tempdir = None  # type: ignore[attr-defined]  # a ModuleType; the name is documented by tempfile
-    random.seed()
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
-        numpy_random.seed()
 
 
 def _shadowed(request: Message) -> str:
@@ -294,62 +313,6 @@ def _sources(before: Any) -> list[Any]:
             stat = os.stat(path)
             files.append([path, stat.st_mtime_ns, stat.st_size])
     return files
-
-
-def _run(entry: Message, argv: list[str]) -> int:
-    """Run the entry as `__main__` and return the exit code that the interpreter would."""
-    code = 0
-    try:
-        if entry["kind"] == "module":
-            import runpy
-
-            runpy.run_module(entry["target"], run_name="__main__", alter_sys=True)
-        else:
-            with open(entry["target"], "rb") as source:
-                compiled = compile(source.read(), entry["target"], "exec")
-            main = types.ModuleType("__main__")
-            main.__file__ = entry["target"]
-            main.__dict__["__builtins__"] = __builtins__
-            sys.modules["__main__"] = main
-            exec(compiled, main.__dict__)  # noqa: S102 - it is the user's program
-    except SystemExit as end:
-        code = _exit_code(end)
-    except BaseException as error:  # noqa: BLE001 - the interpreter's own last handler, done here
-        trace = error.__traceback__.tb_next if error.__traceback__ else None  # without this frame
-        sys.excepthook(type(error), error.with_traceback(trace), trace)
-        code = 1
-        if isinstance(error, KeyboardInterrupt):
-            _finish()
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            os.kill(os.getpid(), signal.SIGINT)
-    return code if _finish() else 120
-
-
-def _exit_code(end: SystemExit) -> int:
-    if end.code is None:
-        return 0
-    if isinstance(end.code, int):
-        return end.code & 0xFF
-    print(end.code, file=sys.stderr)  # noqa: T201 - as the interpreter does with a message for an exit code
-    return 1
-
-
-def _finish() -> bool:
-    """What the interpreter does at its end, in its order; False where output could not be flushed (exit code 120)."""
-    threading = sys.modules.get("threading")
-    if threading is not None:
-        threading._shutdown()
-    atexit._run_exitfuncs()
-    logging = sys.modules.get("logging")
-    if logging is not None:
-        logging.shutdown()
-    try:
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None and not stream.closed:
-                stream.flush()
-    except OSError:
-        return False
-    return True
 
 
 def _preload(module: str) -> None:
