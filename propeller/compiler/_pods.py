@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from propeller.compiler._pod_fields import STRUCTS
-from propeller.compiler._quantity import is_quantity
+from propeller.quantity import is_quantity
 
 
 def find_pod_fault(spec: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from flyteidl.core import compiler_pb2, tasks_pb2
 from propeller.compiler._errors import ErrorCode, Errors
 from propeller.compiler._json import Unrepresentable, struct_to_json
 from propeller.compiler._pods import find_pod_fault
-from propeller.compiler._quantity import is_quantity
+from propeller.quantity import is_quantity
 
 _DNS_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _RESOURCES = {value.number: value.name for value in tasks_pb2.Resources.ResourceName.DESCRIPTOR.values}

@@ -8,6 +8,7 @@ import pytest
 from propeller.errors import AlreadyExists, Conflict, NotFound, Rejected
 from propeller.kube import CONFIG_MAPS, LEASES, PODS, Client, Raw, Request, Response
 from tests.contract.objects import config_map, nameless, pod, version
+from tests.quantities import REFUSED, ROWS
 from tests.servers import Face
 
 
@@ -235,6 +236,29 @@ async def test_an_impossible_pod_is_refused_and_the_field_is_named(server: Face,
         await server.client.create(PODS, {"metadata": {"name": "a"}, "spec": spec}, server.namespace)
     assert (refused.value.status, refused.value.reason) == (422, "Invalid")
     assert field in str(refused.value)
+
+
+async def test_quantities_are_stored_as_kubernetes_writes_them_in_thousandths(server: Face) -> None:
+    rows = {f"c{number}": row for number, row in enumerate(ROWS) if not row[0].startswith("-")}
+    containers = [
+        {"name": name, "image": "none", "resources": {"limits": {"cpu": text}}} for name, (text, *_) in rows.items()
+    ]
+    body = {"metadata": {"name": "a"}, "spec": {"containers": containers}}
+    made = await server.client.create(PODS.typed(Raw), body, server.namespace)
+    found = {one["name"]: one["resources"] for one in made["spec"]["containers"]}
+    stored = {name: row[3] for name, row in rows.items()}
+    assert {name: resources["limits"]["cpu"] for name, resources in found.items()} == stored
+    assert {name: resources["requests"]["cpu"] for name, resources in found.items()} == stored
+
+
+@pytest.mark.parametrize(("text", "why"), [(text, why) for text, why in REFUSED.items() if text == text.strip()])
+async def test_a_text_that_is_no_quantity_is_refused_in_kubernetes_words(server: Face, text: str, why: str) -> None:
+    body = {"metadata": {"name": "a"}, "spec": {"containers": [{"name": "c", "image": "none"}]}}
+    body["spec"]["containers"][0]["resources"] = {"limits": {"cpu": text}}  # type: ignore[index]
+    with pytest.raises(Rejected) as refused:
+        await server.client.create(PODS.typed(Raw), body, server.namespace)
+    assert refused.value.status == 400
+    assert why in str(refused.value)
 
 
 async def test_a_quantity_that_is_none_is_a_bad_request(server: Face) -> None:

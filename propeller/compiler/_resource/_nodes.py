@@ -13,10 +13,10 @@ from flyteidl.core import tasks_pb2, workflow_pb2
 from propeller.compiler._errors import ErrorCode, Errors
 from propeller.compiler._ids import END_NODE, START_NODE, identifier_text
 from propeller.compiler._json import to_json, to_plain_json
-from propeller.compiler._quantity import canonical_quantity
 from propeller.compiler._resource._bindings import bindings_json
 from propeller.compiler._resource._durations import doubled, go_text, nanoseconds
 from propeller.compiler._walk import Walk, run
+from propeller.quantity import NotAQuantity, canonical
 
 NodeSpec = dict[str, Any]
 Tasks = Mapping[str, tasks_pb2.TaskTemplate]
@@ -147,8 +147,9 @@ def _add_overrides(node: workflow_pb2.Node, spec: NodeSpec, errors: Errors) -> b
     for kind, entries in (("requests", overrides.resources.requests), ("limits", overrides.resources.limits)):
         amounts: dict[str, str] = {}
         for entry in entries:
-            amount = canonical_quantity(entry.value)
-            if amount is None:
+            try:
+                amount = canonical(entry.value)
+            except NotAQuantity:
                 message = f"node {node.id!r} overrides {kind} with {entry.value!r}, which is no quantity"
                 errors.add(ErrorCode.WORKFLOW_BUILD_ERROR, "", message)
                 return False

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
 from typing import Any
 
-from propeller.embedded.kubelet._quantity import divide_quantity
 from propeller.errors import Invalid
 from propeller.kube._objects import Raw
+from propeller.quantity import parse
 
 Reference = tuple[str, str]
 """Kind ("ConfigMap" or "Secret") and name of an object in the pod's namespace."""
@@ -154,7 +156,12 @@ def _resource(container: Raw, source: Raw) -> str:
         amount is None
     ):  # upstream gives the node's allocatable for an absent limit; here a limit that is absent is unlimited
         amount = (resources.get("limits") or {}).get(name, "0")
-    return str(divide_quantity(amount, source.get("divisor") or "1"))
+    return str(divided(amount, source.get("divisor") or "1"))
+
+
+def divided(amount: str, divisor: str) -> int:
+    """Return how many divisors fit, rounded up. A divisor of 0 means 1, as upstream has it. Raises NotAQuantity."""
+    return math.ceil(Fraction(parse(amount)) / (Fraction(parse(divisor)) or 1))
 
 
 def _text(value: bytes) -> str:

@@ -16,10 +16,10 @@ from propeller.embedded.kubelet._commands import command_for
 from propeller.embedded.kubelet._environment import Reference, expand_all, references, resolve
 from propeller.embedded.kubelet._logs import open_log, tail_bytes, tail_lines
 from propeller.embedded.kubelet._processes import Command, Process
-from propeller.embedded.kubelet._quantity import parse_quantity
 from propeller.embedded.kubelet._volumes import PodDirectory
 from propeller.errors import Invalid, PropellerError
 from propeller.kube._objects import Raw
+from propeller.quantity import parse
 
 _MESSAGE_BYTES = 4096  # upstream's cap of a termination message
 _FALLBACK_BYTES, _FALLBACK_LINES = 2048, 80  # upstream's cap where the log's tail is the message
@@ -106,4 +106,4 @@ class Launcher:
 def memory_limit(container: Raw) -> int:
     """Bytes; practically infinite where the container has none. Raises `Invalid` where it is no quantity."""
     text = ((container.get("resources") or {}).get("limits") or {}).get("memory")
-    return _NO_LIMIT if text is None else int(parse_quantity(text))
+    return _NO_LIMIT if text is None else int(parse(text))

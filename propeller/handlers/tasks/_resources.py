@@ -6,14 +6,12 @@ limits. A request without a limit is its own limit, and the reverse.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from decimal import Decimal
-from functools import lru_cache
 
 from flyteidl.core import tasks_pb2
 
 from propeller.errors import Invalid
+from propeller.quantity import parse
 from propeller.workflow import TaskResources
 
 GPU = "nvidia.com/gpu"
@@ -25,23 +23,6 @@ _NAMES = {
     tasks_pb2.Resources.EPHEMERAL_STORAGE: "ephemeral-storage",
 }
 """STORAGE, which Kubernetes does not know, is left out as in Flyte."""
-
-LONGEST_QUANTITY = 64
-"""Characters: more than any amount that Kubernetes can hold exactly."""
-
-_QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:[eE]([+-]?\d{1,3})|([numkMGTPE]|[KMGTPE]i)?)", re.ASCII)
-_SUFFIXES = {
-    "n": Decimal("1e-9"),
-    "u": Decimal("1e-6"),
-    "m": Decimal("1e-3"),
-    "k": Decimal("1e3"),
-    "M": Decimal("1e6"),
-    "G": Decimal("1e9"),
-    "T": Decimal("1e12"),
-    "P": Decimal("1e15"),
-    "E": Decimal("1e18"),
-    **{f"{letter}i": Decimal(1024) ** power for power, letter in enumerate("KMGTPE", start=1)},
-}
 
 Requirements = dict[str, dict[str, str]]
 
@@ -81,22 +62,6 @@ def within(own: Requirements, platform: TaskResources) -> Requirements:
     return {key: value for key, value in (("requests", cut_requests), ("limits", cut_limits)) if value}
 
 
-def quantity(text: str) -> Decimal:
-    """A Kubernetes quantity ("500m", "1Gi", "1e3") as a number; raises Invalid."""
-    if len(text) > LONGEST_QUANTITY:
-        raise Invalid(f"{text[:20]!r}... is not a quantity: it has {len(text)} characters, over {LONGEST_QUANTITY}")
-    return _number(text)
-
-
-@lru_cache(1024)
-def _number(text: str) -> Decimal:
-    found = _QUANTITY.fullmatch(text)
-    if found is None:
-        raise Invalid(f"{text!r} is not a quantity; write it like 500m, 2 or 1Gi")
-    digits, exponent, suffix = found.groups()
-    return Decimal(digits) * (Decimal(10) ** int(exponent) if exponent else _SUFFIXES.get(suffix, Decimal(1)))
-
-
 def _ceilings(platform: TaskResources) -> dict[str, str | None]:
     limits = platform.limits
     named = {"cpu": limits.cpu, "memory": limits.memory, "ephemeral-storage": limits.ephemeral_storage, GPU: limits.gpu}
@@ -113,10 +78,10 @@ def _set(text: str | None, name: str) -> str | None:
     if not text:
         return None
     try:
-        return text if quantity(text) else None
+        return text if parse(text) else None
     except Invalid as error:
         raise Invalid(f"resources: {name}: {error}") from None
 
 
 def _smaller(value: str, ceiling: str | None) -> str:
-    return ceiling if ceiling is not None and quantity(ceiling) < quantity(value) else value
+    return ceiling if ceiling is not None and parse(ceiling) < parse(value) else value

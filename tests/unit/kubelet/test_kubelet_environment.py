@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from propeller.embedded.kubelet._environment import Reference, expand, field_value, references, resolve
+from propeller.embedded.kubelet._environment import Reference, divided, expand, field_value, references, resolve
 from propeller.errors import Invalid
+from propeller.quantity import parse
 
 POD: dict[str, Any] = {
     "metadata": {
@@ -96,3 +97,12 @@ def test_env_from_comes_first_with_its_prefix_and_env_wins() -> None:
     container = {"envFrom": [{"prefix": "P_", "configMapRef": {"name": "c"}}], "env": [{"name": "P_a", "value": "own"}]}
     env = _env(container, {("ConfigMap", "c"): {"data": {"a": "1", "b": "2"}}}, PATH="/bin")
     assert env == {"PATH": "/bin", "P_a": "own", "P_b": "2"}
+
+
+@given(st.integers(0, 10**12), st.sampled_from(["1", "1k", "1Mi"]))
+def test_a_resource_is_divided_and_rounded_up(amount: int, divisor: str) -> None:
+    assert divided(str(amount), divisor) == -(-amount // int(parse(divisor)))
+
+
+def test_a_divisor_of_zero_is_one() -> None:
+    assert divided("1500m", "0") == 2

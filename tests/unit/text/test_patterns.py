@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 
 from propeller.compiler._explain import short_name
-from propeller.compiler._quantity import canonical_quantity
 from propeller.decoding import cut
 from propeller.embedded.kubelet._environment import expand
 from propeller.embedded.server.schema._jsonpath import BadPath, find
 from propeller.errors import PropellerError
-from propeller.handlers.tasks._resources import quantity
 from propeller.handlers.tasks._template import parse
 from propeller.kube import parse_field_selector, parse_label_selector
+from propeller.quantity import canonical
 from propeller.redaction import redact
 from propeller.text import bounded, one_line, visible, visible_json
 from propeller.workflow import label_value, parse_duration
@@ -28,8 +27,8 @@ MOST = (LARGE / SMALL) ** 1.6
 """How much more the large text may cost: linear is 8 times, quadratic 64, and between is room for a busy machine."""
 
 GUARDED = {
-    "propeller.compiler._quantity._QUANTITY": "texts of a bounded length alone are read",
-    "propeller.handlers.tasks._resources._QUANTITY": "texts of a bounded length alone are read",
+    "propeller.quantity._QUANTITY": "texts of a bounded length alone are read",
+    "propeller.quantity._SCANNED": "texts of a bounded length alone are read",
     "propeller.embedded.kubelet._environment._REFERENCE": "what follows the last bracket is not searched",
 }
 """Patterns whose functions see to it; these are tested below."""
@@ -97,8 +96,7 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
     "one_line": one_line,
     "bounded": bounded,
     "parse_duration": _refused(parse_duration),
-    "quantity": _refused(quantity),
-    "canonical_quantity": canonical_quantity,
+    "canonical": _refused(canonical),
     "parse": parse,
     "label_value": label_value,
     "parse_label_selector": _refused(parse_label_selector),

@@ -9,7 +9,7 @@ from typing import Any
 from propeller.clock import parse_rfc3339
 from propeller.embedded.server._storage import Object
 from propeller.embedded.server.registry._kinds import Kind
-from propeller.embedded.server.schema._quantities import parse, render
+from propeller.quantity import parse, render
 
 Amounts = dict[str, Decimal]
 

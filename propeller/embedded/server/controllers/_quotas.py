@@ -23,7 +23,7 @@ from propeller.embedded.server.negotiation._requests import Call
 from propeller.embedded.server.registry._kinds import Kind, Registry
 from propeller.embedded.server.registry._quota_scopes import is_about
 from propeller.embedded.server.registry._strategies import FINISHED
-from propeller.embedded.server.schema._quantities import parse
+from propeller.quantity import parse
 
 _ZERO = Decimal(0)
 

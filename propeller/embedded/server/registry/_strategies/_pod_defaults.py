@@ -7,8 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 from propeller.embedded.server._storage import Object
-from propeller.embedded.server.schema._quantities import NotAQuantity, canonicalize
 from propeller.embedded.server.schema._typecheck import TypeMismatch
+from propeller.quantity import MILLI, NotAQuantity, canonical
 
 _SYSTEM_PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 """The priority classes that every cluster has."""
@@ -86,11 +86,11 @@ def _toleration(key: str) -> dict[str, Any]:
 
 
 def amounts(resources: Any) -> dict[str, str]:
-    """A resource list in the server's form. Raises TypeMismatch."""
+    """A resource list in the server's form: JSON numbers as text, rounded up to thousandths. Raises TypeMismatch."""
     try:
-        return canonicalize(resources)
+        return {name: canonical(str(amount).strip(), MILLI) for name, amount in resources.items()}
     except NotAQuantity as error:
-        raise TypeMismatch(str(error)) from error
+        raise TypeMismatch(error.upstream) from error
 
 
 def _tolerates(toleration: dict[str, Any], taint: str) -> bool:

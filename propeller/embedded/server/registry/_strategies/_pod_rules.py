@@ -16,7 +16,7 @@ from propeller.embedded.server._errors import (
 )
 from propeller.embedded.server._storage import Object
 from propeller.embedded.server.schema._names import label, qualified_name, subdomain
-from propeller.embedded.server.schema._quantities import parse
+from propeller.quantity import parse
 
 _RESTART_POLICIES = ("Always", "OnFailure", "Never")
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")

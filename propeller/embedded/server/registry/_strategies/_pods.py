@@ -18,7 +18,7 @@ from propeller.embedded.server.registry._strategies._pod_rules import (
     validate_spec_change,
     validate_status_change,
 )
-from propeller.embedded.server.schema._quantities import parse
+from propeller.quantity import parse
 
 FINISHED = ("Succeeded", "Failed")
 

@@ -10,7 +10,7 @@ from propeller.embedded.server._storage import Object
 from propeller.embedded.server.registry._quota_scopes import PLAIN, PRIORITY, conditions_of
 from propeller.embedded.server.registry._strategies._base import Strategy
 from propeller.embedded.server.registry._strategies._pod_defaults import amounts
-from propeller.embedded.server.schema._quantities import parse
+from propeller.quantity import parse
 
 _COUNTED = {
     "configmaps",
