@@ -80,15 +80,8 @@ async def has_ended(node: NodeView, attempt: int, storage: Storage) -> bool:
 
 
 async def _read_all(storage: Storage, directory: str) -> list[bytes | None]:
-    reads = (_read(storage, f"{directory}/{name}") for name in _DOCUMENTS)
+    reads = (storage.find(f"{directory}/{name}") for name in _DOCUMENTS)
     return await together(reads, at_hand=storage.is_at_hand(directory))
-
-
-async def _read(storage: Storage, uri: str) -> bytes | None:
-    try:
-        return await storage.read(uri, fresh=True)
-    except MissingBlob:
-        return None
 
 
 async def _futures(

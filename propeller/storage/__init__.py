@@ -9,11 +9,13 @@ from propeller.storage._places import require_names
 from propeller.storage._private import make_private
 from propeller.storage._resolve import Lookup, promised_nodes, resolve
 from propeller.storage._storage import Storage
-from propeller.storage._stores import MemoryStore, Store
+from propeller.storage._stores import MISSING, Absence, MemoryStore, Store
 from propeller.storage._structs import struct_to_python
 from propeller.storage._text import literal_to_text
 
 __all__ = [
+    "MISSING",
+    "Absence",
     "Lookup",
     "MemoryStore",
     "Storage",

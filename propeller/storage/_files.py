@@ -28,7 +28,7 @@ from contextlib import suppress
 
 from propeller.errors import CorruptBlob, StorageError
 from propeller.storage._private import make_private
-from propeller.storage._stores import missing, too_large
+from propeller.storage._stores import MISSING, Absence, missing, too_large
 from propeller.storage._uri import file_path
 
 INLINE_BYTES = 256 * 1024
@@ -73,8 +73,13 @@ class FileStore:
         self._roots = roots
         self._directories = Directories(private)
 
-    def read_now(self, uri: str, limit: int) -> bytes | None:
-        return self._reading(uri, limit, INLINE_BYTES)
+    def read_now(self, uri: str, limit: int) -> bytes | Absence | None:
+        try:
+            return _read(uri, file_path(uri), limit, INLINE_BYTES, self._roots)
+        except (FileNotFoundError, NotADirectoryError):
+            return MISSING
+        except OSError as error:
+            raise _failure("read", uri, error) from error
 
     def write_now(self, uri: str, data: bytes) -> bool:
         if len(data) > INLINE_BYTES:
@@ -83,9 +88,7 @@ class FileStore:
         return True
 
     async def read(self, uri: str, limit: int) -> bytes:
-        data = await asyncio.to_thread(self._reading, uri, limit, limit)
-        assert data is not None
-        return data
+        return await asyncio.to_thread(self._reading, uri, limit)
 
     async def write(self, uri: str, data: bytes) -> None:
         await asyncio.to_thread(self._write, uri, data)
@@ -107,10 +110,12 @@ class FileStore:
     async def aclose(self) -> None:
         """Nothing stays open."""
 
-    def _reading(self, uri: str, limit: int, at_most: int) -> bytes | None:
+    def _reading(self, uri: str, limit: int) -> bytes:
         """As `_read`, with errors as they are promised."""
         try:
-            return _read(uri, file_path(uri), limit, at_most, self._roots)
+            data = _read(uri, file_path(uri), limit, limit, self._roots)
+            assert data is not None
+            return data
         except (FileNotFoundError, NotADirectoryError) as error:
             raise missing(uri) from error
         except OSError as error:

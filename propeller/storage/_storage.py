@@ -18,12 +18,12 @@ from collections.abc import Mapping
 from types import TracebackType
 
 from propeller import config
-from propeller.errors import Invalid, PropellerError, StorageError, TooLarge
+from propeller.errors import Invalid, MissingBlob, PropellerError, StorageError, TooLarge
 from propeller.storage._cache import Cache
 from propeller.storage._files import FileStore
 from propeller.storage._places import ReadablePlaces, file_roots
 from propeller.storage._s3 import S3Store
-from propeller.storage._stores import MemoryStore, Store
+from propeller.storage._stores import MISSING, MemoryStore, Store, missing
 from propeller.storage._uri import scheme_of
 
 DEFAULTS = config.Storage()
@@ -90,6 +90,21 @@ class Storage:
                 return other.data
         return await self._read(uri)
 
+    async def find(self, uri: str) -> bytes | None:
+        """The blob that its store has at `uri` now, or None. For who has to look: raises as `read`, but for
+        MissingBlob.
+        """
+        found = self._store_of(uri).read_now(uri, self._limit)
+        if found is MISSING:
+            self._overtake(uri)
+            return None
+        if found is not None:
+            return self._keep(uri, found)
+        try:
+            return await self.read(uri, fresh=True)
+        except MissingBlob:
+            return None
+
     def require_readable(self, uri: str, field: str) -> None:
         """Raise Invalid for a URI that a stranger's `field` names, and that is in no place that the operator allows."""
         if self._readable is not None:
@@ -131,10 +146,11 @@ class Storage:
 
     async def _read(self, uri: str) -> bytes:
         store = self._store_of(uri)
-        if (data := store.read_now(uri, self._limit)) is not None:
-            self._overtake(uri)
-            self._cache.put(uri, data)
-            return data
+        found = store.read_now(uri, self._limit)
+        if found is MISSING:
+            raise missing(uri)
+        if found is not None:
+            return self._keep(uri, found)
         read = self._reads[uri] = _Read()
         try:
             async with asyncio.timeout(self._deadline):
@@ -154,6 +170,12 @@ class Storage:
             if self._reads.get(uri) is read:
                 del self._reads[uri]
             read.done.set()
+
+    def _keep(self, uri: str, data: bytes) -> bytes:
+        """What was just read."""
+        self._overtake(uri)
+        self._cache.put(uri, data)
+        return data
 
     def _overtake(self, uri: str) -> None:
         """What is kept or being read is not what is there any more."""

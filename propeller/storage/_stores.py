@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Protocol
 
 from propeller.errors import MissingBlob, TooLargeBlob
+
+
+class Absence(enum.Enum):
+    """That nothing is stored in a place, for who looks whether something is: an error costs ten times as much."""
+
+    MISSING = "missing"
+
+
+MISSING = Absence.MISSING
 
 
 class Store(Protocol):
@@ -13,8 +23,10 @@ class Store(Protocol):
     at_hand: bool
     """Whether `read_now` and `write_now` mostly do: what has a few small blobs to read or write need not be put off."""
 
-    def read_now(self, uri: str, limit: int) -> bytes | None:
-        """The blob where that takes no waiting; None where it does, and `read` has to be awaited. Raises as that."""
+    def read_now(self, uri: str, limit: int) -> bytes | Absence | None:
+        """The blob, or MISSING, if that takes no waiting; None if it does, and `read` has to be awaited. Raises as
+        that, but for MissingBlob.
+        """
 
     def write_now(self, uri: str, data: bytes) -> bool:
         """Do as `write` where that takes no waiting; False where it does."""
@@ -42,8 +54,10 @@ class MemoryStore:
         self.blobs: dict[str, bytes] = {} if blobs is None else blobs
         self.at_hand = at_hand
 
-    def read_now(self, uri: str, limit: int) -> bytes | None:
-        return self._read(uri, limit) if self.at_hand else None
+    def read_now(self, uri: str, limit: int) -> bytes | Absence | None:
+        if not self.at_hand:
+            return None
+        return self._read(uri, limit) if uri in self.blobs else MISSING
 
     def write_now(self, uri: str, data: bytes) -> bool:
         if self.at_hand:

@@ -7,7 +7,7 @@ import random
 
 from propeller.embedded.faults._weather import FAIR, Weather
 from propeller.errors import StorageError
-from propeller.storage import Store
+from propeller.storage import Absence, Store
 
 
 class FaultyStore:
@@ -20,7 +20,7 @@ class FaultyStore:
         self.partitioned = False
         self.at_hand = store.at_hand
 
-    def read_now(self, uri: str, limit: int) -> bytes | None:
+    def read_now(self, uri: str, limit: int) -> bytes | Absence | None:
         if not self.at_hand:
             return None
         self._trip(uri)

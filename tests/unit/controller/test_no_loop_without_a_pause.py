@@ -223,7 +223,7 @@ class BreakStore(World):
 
             async def read(self, uri: str, limit: int) -> bytes:
                 self._trip()
-                return MemoryStore.read_now(self, uri, limit) or b""
+                return await MemoryStore.read(self, uri, limit)
 
             async def write(self, uri: str, data: bytes) -> None:
                 self._trip()

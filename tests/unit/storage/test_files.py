@@ -318,3 +318,29 @@ async def test_directories_that_somebody_removes_are_made_again(tmp_path: Path) 
             store.write_now(uri, b"x")
             assert store.read_now(uri, 10) == b"x"
         shutil.rmtree(tmp_path / "m")
+
+
+async def test_only_what_is_not_there_is_looked_for_in_vain(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"data")
+    (tmp_path / "link").symlink_to(tmp_path / "absent")
+    os.mkfifo(tmp_path / "fifo")
+    async with Storage(NO_CACHE) as storage:
+        assert await storage.find(uri(tmp_path / "file")) == b"data"
+        assert await storage.find(uri(tmp_path / "absent")) is None
+        assert await storage.find(uri(tmp_path / "no" / "directory")) is None
+        assert await storage.find(uri(tmp_path / "file" / "below")) is None
+        for other in ("link", "fifo", "."):
+            with pytest.raises(CorruptBlob):
+                await storage.find(uri(tmp_path / other))
+
+
+async def test_a_blob_that_may_not_be_opened_is_not_taken_for_one_that_is_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    async with Storage(NO_CACHE) as storage:
+        monkeypatch.setattr("propeller.storage._files.os.open", denied)
+        with pytest.raises(StorageError, match="permission denied"):
+            await storage.find(uri(tmp_path / "closed" / "outputs.pb"))

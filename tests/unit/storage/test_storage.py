@@ -282,3 +282,33 @@ async def test_what_is_kept_grows_old(monkeypatch: Any) -> None:
     monkeypatch.setattr(loop, "time", lambda: later)
     assert cache.get("a") is None
     assert cache.size == 0
+
+
+@pytest.mark.parametrize("at_hand", [True, False])
+async def test_to_look_for_a_blob_passes_the_cache_and_finds_none_where_none_is(at_hand: bool) -> None:
+    blobs = {"memory://m/a": b"old"}
+    async with Storage(stores={"memory": MemoryStore(blobs, at_hand=at_hand)}) as storage:
+        assert await storage.read("memory://m/a") == b"old"
+        blobs["memory://m/a"] = b"new"  # by another process
+        assert await storage.find("memory://m/a") == b"new"
+        assert await storage.read("memory://m/a") == b"new"
+        assert await storage.find("memory://m/b") is None
+
+
+async def test_what_was_looked_for_in_vain_is_not_read_from_the_cache_either() -> None:
+    blobs = {"memory://m/a": b"old"}
+    async with Storage(stores={"memory": MemoryStore(blobs, at_hand=True)}) as storage:
+        await storage.read("memory://m/a")
+        del blobs["memory://m/a"]
+        assert await storage.find("memory://m/a") is None
+        with pytest.raises(MissingBlob, match="memory://m/a"):
+            await storage.read("memory://m/a")
+
+
+async def test_to_look_for_a_blob_in_a_store_that_fails_is_an_error() -> None:
+    store = SlowStore()
+    store.go.set()
+    store.fails = StorageError("away")
+    async with storage_on(store) as storage:
+        with pytest.raises(StorageError, match="away"):
+            await storage.find("slow://a")
