@@ -37,7 +37,15 @@ _NOT_FOR_PODS = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
 def metadata(node: NodeView, attempt: int, shape: Shape, settings: PodSettings) -> dict[str, Any]:
     """The pod's metadata."""
     execution = node.execution
+    unique_id, path = execution.unique_id(node.number), execution.path(node.number)
     labels, annotations, owners = execution.once(_of_execution)
+    own = {
+        NODE_ANNOTATION: unique_id,
+        ATTEMPT_ANNOTATION: str(attempt),
+        SYSTEM_FAILURES_ANNOTATION: str(execution.system_failures.get(node.number, 0)),
+    }
+    if not _is_plain(unique_id, path):
+        own[PATH_ANNOTATION] = path
     return {
         "name": execution.pod_name(node.number, attempt),
         "namespace": execution.info.namespace,
@@ -52,19 +60,15 @@ def metadata(node: NodeView, attempt: int, shape: Shape, settings: PodSettings) 
             **settings.annotations,
             **shape.annotations,
             **annotations,
-            NODE_ANNOTATION: execution.unique_id(node.number),
-            ATTEMPT_ANNOTATION: str(attempt),
-            SYSTEM_FAILURES_ANNOTATION: str(execution.system_failures.get(node.number, 0)),
-            **_path(execution, node.number),
+            **own,
         },
         "ownerReferences": owners,
     }
 
 
-def _path(execution: Execution, node: int) -> dict[str, str]:
-    unique_id, path = execution.unique_id(node), execution.path(node)
-    is_plain = path == unique_id and "-" not in path and not (path.startswith("f") and len(path) == HASHED_LENGTH)
-    return {} if is_plain else {PATH_ANNOTATION: path}
+def _is_plain(unique_id: str, path: str) -> bool:
+    """Whether the unique id is the path, and can be nothing else."""
+    return path == unique_id and "-" not in path and not (path.startswith("f") and len(path) == HASHED_LENGTH)
 
 
 def _of_execution(execution: Execution) -> tuple[dict[str, str], dict[str, str], list[dict[str, Any]]]:

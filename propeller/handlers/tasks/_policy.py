@@ -130,6 +130,8 @@ _PLAIN_CONTAINER = frozenset(
 )
 """Fields that need no look."""
 
+_PLAIN_IF_ANY_SECRET = _PLAIN_CONTAINER | {"env", "envFrom"}
+
 _SELINUX_TYPES = frozenset({None, "", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"})
 _CONTROL_PLANE = frozenset({"node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"})
 _PROFILE_ANNOTATIONS = (
@@ -152,12 +154,16 @@ def check_pod(pod: Json, account: str, policy: Pods) -> None:
             and not _is_listed(name, policy.service_accounts)
         ):
             _refuse(f"spec.{field}", name, "pods.service_accounts")
+    plain = _PLAIN_IF_ANY_SECRET if "*" in policy.secrets else _PLAIN_CONTAINER
     for field in ("initContainers", "containers"):
         for number, container in enumerate(spec.get(field) or ()):
-            _check_container(container, f"spec.{field}[{number}]", policy)
-    for name, value in pod["metadata"]["annotations"].items():
-        if name.startswith(_PROFILE_ANNOTATIONS) and value == "unconfined" and not policy.unconfined:
-            _refuse(f"metadata.annotations[{name}]", value, "pods.unconfined")
+            if not container.keys() <= plain:
+                _check_container(container, f"spec.{field}[{number}]", policy)
+    annotations = pod["metadata"]["annotations"]
+    if "unconfined" in annotations.values() and not policy.unconfined:
+        for name, value in annotations.items():
+            if name.startswith(_PROFILE_ANNOTATIONS) and value == "unconfined":
+                _refuse(f"metadata.annotations[{name}]", value, "pods.unconfined")
 
 
 def _check_spec(spec: Json, policy: Pods) -> None:
