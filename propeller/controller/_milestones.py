@@ -82,7 +82,7 @@ class Milestones:
             if kind is NodeKind.END:
                 continue
             seconds = execution.ended[node] - execution.started[node]
-            self._metrics.node_ended(kind.value, _PHASES[execution.phases[node]], seconds)
+            self._metrics.node_ended(str(kind), _PHASES[execution.phases[node]], seconds)
             if execution.phases[node] == NodePhase.FAILED and (failure := execution.failures.get(node)) is not None:
                 self._node_failed(execution, view, failure)
 

@@ -85,6 +85,8 @@ CREATED = PODS.metadata_only().typed(_Unread)
 HELD = "the platform refuses pods of this execution: they ask one after the other"
 """The reason of a pod that was not asked for yet."""
 
+_GIVEN_UP = (NodePhase.ABORTED, NodePhase.FAILED)
+
 LOOKS = 5
 """How often a pod that changes just then is looked at again before a pause."""
 
@@ -177,7 +179,7 @@ def _refused(
 def is_given_up(node: NodeView, attempt: int) -> bool:
     """Whether the attempt was given up, as it may be while an effect of it is under way."""
     execution, number = node.execution, node.number
-    given_up = execution.dropped or execution.phases[number] in {NodePhase.ABORTED, NodePhase.FAILED}
+    given_up = execution.dropped or execution.phases[number] in _GIVEN_UP
     return given_up or execution.attempts[number] != attempt
 
 

@@ -222,10 +222,13 @@ def _refused(state: Launching, fact: Refused, now: float) -> Step:
 
 
 def _pod_seen(node: NodeView, state: State, seen: PodSeen, now: float) -> Step | None:
-    if isinstance(state, Collecting) and seen.remains is Remains.NOTHING:
+    if type(state) is Collecting and seen.remains is Remains.NOTHING:
         return Step(state=Collecting(state.attempt, state.since)) if state.remains else None
     if not isinstance(state, _MayHavePod):
         return None
+    if seen.phase is PodPhase.SUCCEEDED:
+        collecting = Collecting(seen.attempt, state.since, seen.remains)
+        return Step(state=collecting, effects=(Collect(node.number, seen.attempt),))
     match seen.phase:
         case PodPhase.RUNNING | PodPhase.PENDING if seen.remains is Remains.ENDING:
             return _is_being_deleted(node, state, seen, now)
@@ -233,9 +236,6 @@ def _pod_seen(node: NodeView, state: State, seen: PodSeen, now: float) -> Step |
             if isinstance(state, Running) and state.started:
                 return None
             return Step(state=Running(seen.attempt, state.since, started=True))
-        case PodPhase.SUCCEEDED:
-            collecting = Collecting(seen.attempt, state.since, seen.remains)
-            return Step(state=collecting, effects=(Collect(node.number, seen.attempt),))
         case PodPhase.FAILED | PodPhase.GONE:
             assert seen.failure is not None
             return _failed(node, seen.attempt, seen.failure, now, stop=seen.remains is not Remains.NOTHING)

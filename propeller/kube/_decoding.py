@@ -37,6 +37,9 @@ class EventType(enum.StrEnum):
     ERROR = "ERROR"
 
 
+_ERROR = EventType.ERROR
+
+
 class Undecodable(msgspec.Struct, Generic[T], frozen=True):
     """An object that the server has, and that is not of its type.
 
@@ -164,7 +167,7 @@ def decode_events(resource: Resource[T], text: bytes, what: str) -> Iterator[Eve
     except UNDECODABLE:
         pass
     else:
-        if not any(event.type is EventType.ERROR for event in events):
+        if _ERROR not in [event.type for event in events]:
             yield from events
             return
     for line in text.split(b"\n"):

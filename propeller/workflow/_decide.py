@@ -38,6 +38,9 @@ from propeller.workflow._spec import FailurePolicy, NodeKind
 from propeller.workflow._states import Inside, State
 from propeller.workflow._states import Mapping as MappingState
 
+_NOT_STARTED, _RUNNING, _SUCCEEDED, _TASK = NodePhase.NOT_STARTED, NodePhase.RUNNING, NodePhase.SUCCEEDED, NodeKind.TASK
+"""To look up an enum's member takes as long as a call, in Python 3.11, and a fact would need ten."""
+
 EXECUTION = -1
 """The node number of facts about the execution as a whole: `Cancel`, `TimeIsUp`."""
 
@@ -144,7 +147,7 @@ def _ready(execution: Execution, frame: Frame) -> Iterator[int]:
         state = execution.states.get(frame.parent)
         count = state.next if isinstance(state, MappingState) else 0
     for node in range(frame.base, frame.base + count):
-        if execution.phases[node] == NodePhase.NOT_STARTED and not execution.unmet[node]:
+        if execution.phases[node] == _NOT_STARTED and not execution.unmet[node]:
             yield node
 
 
@@ -213,7 +216,7 @@ class _Round:
             return
         starts = type(fact) is Start
         if starts:
-            if execution.phases[node] != NodePhase.NOT_STARTED or not self._may_start(node):
+            if execution.phases[node] != _NOT_STARTED or not self._may_start(node):
                 return
         elif state is None:
             return
@@ -249,7 +252,7 @@ class _Round:
     def _must_wait(self, view: NodeView) -> bool:
         """Whether a task has to wait for a place. One whose pod is there, from before a restart, has had its own."""
         execution = self._execution
-        if view.spec.kind is not NodeKind.TASK or execution.has_room:
+        if view.spec.kind is not _TASK or execution.has_room:
             return False
         return not execution.proven or execution.unique_id(view.number) not in execution.proven
 
@@ -258,11 +261,11 @@ class _Round:
         before = execution.states.get(node)
         only_asks = step.quiet or (step.state is not None and step.state == before and step.phase is None)
         self._changed |= not only_asks or (step.attempt is not None and not step.quiet)
-        if execution.phases[node] == NodePhase.NOT_STARTED:
-            execution.phases[node] = NodePhase.RUNNING
+        if execution.phases[node] == _NOT_STARTED:
+            execution.phases[node] = _RUNNING
             execution.started[node] = self._now - execution.created_at
             view.frame.active += 1
-            if view.spec.kind is NodeKind.TASK:
+            if view.spec.kind is _TASK:
                 execution.running += 1
                 if execution.unclaimed:
                     execution.unclaimed.discard(execution.unique_id(node))
@@ -274,7 +277,7 @@ class _Round:
         if step.system_failure or step.system_failures > failures:
             execution.system_failures[node] = max(failures + step.system_failure, step.system_failures)
         if step.state is not None:
-            if view.spec.kind is NodeKind.TASK:  # what is inside a dynamic task takes places of its own
+            if view.spec.kind is _TASK:  # what is inside a dynamic task takes places of its own
                 execution.running += (type(before) is Inside) - (type(step.state) is Inside)
             execution.states[node] = step.state
         for effect in step.effects:
@@ -330,7 +333,7 @@ class _Round:
         self._ended.append(view)
         frame.active -= 1
         execution.stops.forget(node)
-        if view.spec.kind is NodeKind.TASK and type(state) is not Inside:
+        if view.spec.kind is _TASK and type(state) is not Inside:
             execution.running -= 1
         if failure is not None:
             execution.failures[node] = failure
@@ -344,9 +347,9 @@ class _Round:
             self._inner.append((frame.base + branch, ChildEnded(view.in_graph, failure)))
         elif failure is not None:
             self._fail(frame, failure)
-        elif phase is NodePhase.SUCCEEDED and view.in_graph == frame.graph.end:
+        elif phase is _SUCCEEDED and view.in_graph == frame.graph.end:
             self._end_frame(frame)
-        elif phase is NodePhase.SUCCEEDED:  # also where none may start any more: a rebuild counts so, too
+        elif phase is _SUCCEEDED:  # also where none may start any more: a rebuild counts so, too
             for successor in frame.graph.downstream[view.in_graph]:
                 self._meet(frame, successor)
         if frame.failure is not None and not frame.ended:

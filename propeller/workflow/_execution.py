@@ -68,7 +68,10 @@ class WorkflowPhase(enum.IntEnum):
 
     @property
     def ended(self) -> bool:
-        return self in {WorkflowPhase.SUCCEEDED, WorkflowPhase.FAILED, WorkflowPhase.ABORTED}
+        return self in _ENDED_WORKFLOW
+
+
+_ENDED_WORKFLOW = (WorkflowPhase.SUCCEEDED, WorkflowPhase.FAILED, WorkflowPhase.ABORTED)
 
 
 class ExecutionInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -234,7 +237,8 @@ class Execution:
         return found
 
     def frame_of(self, node: int) -> Frame:
-        return self.frames[bisect_right(self._bases, node) - 1]
+        frames = self.frames
+        return frames[0] if len(frames) == 1 else frames[bisect_right(self._bases, node) - 1]
 
     def view(self, node: int) -> NodeView:
         frame = self.frame_of(node)
@@ -248,8 +252,11 @@ class Execution:
     def path(self, node: int) -> str:
         """The node's ids from the root on, with the attempts between them: no two nodes have the same."""
         frame = self.frame_of(node)
-        own = frame.graph.node_id(node - frame.base).replace("~", "~0").replace("/", "~1")
-        return shortened(f"{frame.path}{own}", PATH_LENGTH)
+        own = frame.graph.node_id(node - frame.base)
+        if "~" in own or "/" in own:
+            own = own.replace("~", "~0").replace("/", "~1")
+        path = f"{frame.path}{own}" if frame.path else own
+        return path if len(path) <= PATH_LENGTH else shortened(path, PATH_LENGTH)
 
     def unique_ids_of_started(self) -> set[str]:
         return {self.unique_id(node) for node, phase in enumerate(self.phases) if phase != NodePhase.NOT_STARTED}

@@ -246,3 +246,16 @@ async def test_conflicts_without_end_are_given_up() -> None:
     with pytest.raises(Conflict):
         await remove_finalizer(client_of(transport), CONFIG_MAPS, found(["mine"]), "mine")
     assert len(written(transport)) == 5
+
+
+@pytest.mark.parametrize("namespace", [".", "..", "a/b", "../../nodes", "a%2Fb"])
+async def test_no_verb_takes_a_namespace_that_leads_to_another_path_however_often_it_is_asked(
+    transport: ScriptedTransport, namespace: str
+) -> None:
+    client = client_of(transport)
+    for _ in range(2):  # paths are remembered, refusals are not
+        with pytest.raises(Invalid, match="a namespace"):
+            await client.create(CONFIG_MAPS, {"metadata": {"name": "g"}}, namespace)
+        with pytest.raises(Invalid, match="a namespace"):
+            await client.list(CONFIG_MAPS, namespace)
+    assert not transport.requests
