@@ -56,16 +56,20 @@ class Gone(PropellerError):
 
 
 class Checkpointer:
-    """Writes statuses; `subresource` says whether the resource type has a status subresource."""
+    """Writes statuses; `subresource` says whether the resource type has a status subresource: `prepare` asks."""
 
     def __init__(
-        self, client: Client, storage: Storage, settings: Checkpoint, clock: Clock, *, subresource: bool
+        self, client: Client, storage: Storage, settings: Checkpoint, clock: Clock, *, subresource: bool = False
     ) -> None:
         self._client = client
         self._storage = storage
         self._settings = settings
         self._clock = clock
         self._subresource = "status" if subresource else ""
+
+    async def prepare(self) -> None:
+        """Ask the server whether the resource type has a status subresource. Raises NotFound if there is no type."""
+        self._subresource = "status" if await self._client.has_subresource(WORKFLOWS, "status") else ""
 
     async def write(
         self, execution: Execution, version: str, mark_before: str, finalizers: tuple[str, ...] = ()

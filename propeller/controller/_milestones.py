@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 
 from propeller.clock import Clock
 from propeller.controller._events import NORMAL, WARNING, Recorder, Subject
-from propeller.controller._live import Live, Stage
+from propeller.controller._executions import Executions
 from propeller.controller._resource import FlyteWorkflow
+from propeller.controller._session import STAGES, Running
 from propeller.kube import ObjectMeta
 from propeller.telemetry import ExecutionMetrics
 from propeller.text import headline
@@ -52,17 +53,18 @@ class Milestones:
         self._recorder = recorder
         self._clock = clock
 
-    def follow(self, live: Mapping[str, Live], resting: Collection[str]) -> None:
-        """Have a scrape count the executions that are held in memory, and those that are not."""
+    def follow(self, executions: Executions) -> None:
+        """Have a scrape count the executions that are in memory, and those that were evicted."""
 
         def states() -> Iterator[tuple[tuple[str, ...], float]]:
-            stages = Counter(held.stage for held in live.values())
-            for stage in Stage:
-                yield (stage.value,), stages[stage]
-            yield ("resting",), len(resting)
+            stages = Counter(session.stage for session in executions.sessions.values())
+            for stage in STAGES:
+                yield (stage,), stages[stage]
+            yield ("resting",), len(executions.evicted)
 
         def nodes_active() -> Iterator[tuple[tuple[str, ...], float]]:
-            yield (), sum(len(held.execution.states) for held in live.values() if held.execution is not None)
+            sessions = executions.sessions.values()
+            yield (), sum(len(session.execution.states) for session in sessions if isinstance(session, Running))
 
         self._metrics.watch(states, nodes_active)
 
@@ -92,23 +94,23 @@ class Milestones:
         if self._recorder is not None and failure.node == execution.unique_id(view.number):  # and not by another's
             self._recorder.record(_subject(execution), WARNING, "NodeFailed", _said(failure))
 
-    def launched(self, live: Live, node: NodeView, facts: tuple[Fact, ...]) -> None:
+    def launched(self, session: Running, node: NodeView, facts: tuple[Fact, ...]) -> None:
         """A pod was created, or refused."""
         for fact in facts:
             if isinstance(fact, Launched):
                 self._metrics.launched()
             elif isinstance(fact, Refused):
                 self._metrics.refused()
-                self.waits(live, node, fact.reason)
+                self.waits(session, node, fact.reason)
 
-    def waits(self, live: Live, node: NodeView, reason: str) -> None:
+    def waits(self, session: Running, node: NodeView, reason: str) -> None:
         """A node's pod cannot be created, or cannot start."""
         now = self._clock.monotonic()
-        if now < live.told_waiting + WAIT_SECONDS:
+        if now < session.told_waiting + WAIT_SECONDS:
             return
-        live.told_waiting = now
+        session.told_waiting = now
         why = f"node {node.execution.unique_id(node.number)}: {headline(reason, HEADLINE)}"
-        _log.info("%s waits: %s", live.key, why)
+        _log.info("%s waits: %s", session.key, why)
         if self._recorder is not None:
             self._recorder.record(_subject(node.execution), WARNING, "Waiting", why)
 

@@ -8,7 +8,16 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest import mock
 
-from propeller.controller import _checkpoint, _controller, _live, _loading
+from propeller.controller import (
+    _checkpoint,
+    _controller,
+    _effects,
+    _intake,
+    _loading,
+    _pod_events,
+    _retention,
+    _session,
+)
 from propeller.controller._resource import Head
 from propeller.errors import ErrorKind, NotFound
 from propeller.handlers import STEPS, Services, _act, _pods, _task
@@ -71,7 +80,7 @@ class _AnyMark(str):
 
 
 def _the_fence_never_holds() -> AbstractContextManager[Any]:
-    return mock.patch.object(_live.Fence, "holds", return_value=False)
+    return mock.patch.object(_session.MinResourceVersion, "is_newer_than", return_value=False)
 
 
 def _attempts_that_pods_prove_are_ignored() -> AbstractContextManager[Any]:
@@ -86,17 +95,17 @@ def _a_pod_that_is_gone_has_succeeded() -> AbstractContextManager[Any]:
     def report(attempt: int, name: str, why: str = "") -> PodSeen:
         return PodSeen(attempt, PodPhase.SUCCEEDED)
 
-    return mock.patch.object(_controller, "gone", report)
+    return mock.patch.object(_pod_events, "gone", report)
 
 
 def _a_fact_is_lost_after_a_failed_write() -> AbstractContextManager[Any]:
-    take = _live.Live.take_facts
+    take = _session.Running.drain
 
-    def lose(self: _live.Live) -> list[tuple[int, Fact]]:
+    def lose(self: _session.Running) -> list[tuple[int, Fact]]:
         facts = take(self)
         return facts[:-1] if self.write_failures else facts
 
-    return mock.patch.object(_live.Live, "take_facts", lose)
+    return mock.patch.object(_session.Running, "drain", lose)
 
 
 def _pods_of_an_earlier_namesake_are_news() -> AbstractContextManager[Any]:
@@ -104,29 +113,29 @@ def _pods_of_an_earlier_namesake_are_news() -> AbstractContextManager[Any]:
         def __contains__(self, key: object) -> bool:
             return True
 
-    uids = _controller._owner_uids
+    uids = _pod_events.owner_uids
 
     def forgiving(pod: Pod) -> tuple[str, ...]:
         return Everybody(uids(pod))
 
-    return mock.patch.object(_controller, "_owner_uids", forgiving)
+    return mock.patch.object(_pod_events, "owner_uids", forgiving)
 
 
 def _pods_that_still_run_are_left_at_the_end() -> AbstractContextManager[Any]:
-    return mock.patch.object(_controller.WorkflowController, "_stop_what_runs")
+    return mock.patch.object(_retention.Retention, "_stop_what_runs")
 
 
 def _pods_are_stopped_before_a_status_has_the_reason() -> AbstractContextManager[Any]:
-    carry_out = _controller.WorkflowController._carry_out
+    begin = _effects.EffectRunner.begin
 
-    def hasty(self: Any, live: _live.Live, decision: Decision) -> Any:
-        assert live.execution is not None
-        for effect in decision.effects:
+    def hasty(self: _effects.EffectRunner, session: _session.Running, decision: Decision) -> Decision:
+        begun = begin(self, session, decision)
+        for effect in begun.effects:
             if isinstance(effect, StopPod):
-                self._begin_effect(live, live.execution, effect)
-        return carry_out(self, live, decision)
+                self.start(session, effect)
+        return begun
 
-    return mock.patch.object(_controller.WorkflowController, "_carry_out", hasty)
+    return mock.patch.object(_effects.EffectRunner, "begin", hasty)
 
 
 def _a_stop_is_taken_for_having_stopped() -> AbstractContextManager[Any]:
@@ -149,7 +158,7 @@ def _places_of_what_ran_before_a_restart_are_given_away() -> AbstractContextMana
         prove(execution, pods)
         execution.unclaimed.clear()
 
-    return mock.patch.object(_controller, "prove", forgetful)
+    return mock.patch.object(_intake, "prove", forgetful)
 
 
 def _that_a_pod_runs_is_news_though_nobody_follows_it() -> AbstractContextManager[Any]:
@@ -232,7 +241,7 @@ def _any_number_is_an_attempt() -> AbstractContextManager[Any]:
         text = (pod.metadata.annotations or {}).get("propeller/attempt", "")
         return int(text) if text.isascii() and text.isdigit() else None
 
-    return mock.patch.object(_controller, "attempt_at", believed)
+    return mock.patch.object(_pod_events, "attempt_at", believed)
 
 
 def _a_restore_starts_nothing_over() -> AbstractContextManager[Any]:

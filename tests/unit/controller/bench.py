@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from propeller.clock import LoopClock
@@ -17,6 +17,7 @@ from propeller.embedded.server import ApiServer, Interceptor
 from propeller.errors import NotFound
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES, PODS, Client, Raw
 from propeller.storage import MemoryStore, Storage, Store
+from propeller.telemetry import Metrics
 from tests.unit.workflow.drive import TASK, graph
 
 WORKFLOWS = FLYTE_WORKFLOWS.typed(Raw)
@@ -31,6 +32,8 @@ class Bench:
     storage: Storage
     settings: Settings
     namespace: str = "ns"
+    metrics: Metrics = field(default_factory=Metrics)
+    """Of the controllers that run here."""
 
     async def create(self, *nodes: dict[str, Any], **fields: Any) -> Raw:
         """A workflow `ns/w` of these nodes; `fields` are the graph's."""
@@ -60,8 +63,17 @@ class Bench:
     @asynccontextmanager
     async def controller(self, interceptor: Interceptor | None = None) -> AsyncIterator[WorkflowController]:
         client = Client(self.server.transport(interceptor=interceptor), self.settings.client, clock=self.clock)
-        async with WorkflowController(client, self.storage, self.settings, clock=self.clock).running() as controller:
+        made = WorkflowController(client, self.storage, self.settings, clock=self.clock, metrics=self.metrics)
+        async with made.running() as controller:
             yield controller
+
+    def measured(self, name: str, **labels: str) -> float:
+        """The sum of a metric's values over all labels but those given."""
+        samples = (sample for family in self.metrics.registry.collect() for sample in family.samples)
+        return sum(s.value for s in samples if s.name == name and labels.items() <= s.labels.items())
+
+    def reconciles(self) -> int:
+        return round(self.measured("propeller_rounds_total"))
 
 
 @asynccontextmanager

@@ -61,7 +61,7 @@ async def test_reading_what_a_task_left_takes_no_turn_of_its_own_where_it_is_at_
             await pod(of, "w-n0-0")
             await of.report("w-n0-0", phase="Succeeded")
             assert (await ended(of))["phase"] == 3
-    effects = [job for job in jobs if "_begin_effect" in job]
+    effects = [job for job in jobs if "EffectRunner" in job]
     assert len(effects) == (1 if at_hand else 2)  # the launch, and reading
 
 
@@ -72,23 +72,26 @@ async def test_a_new_workflow_whose_object_has_all_of_it_is_loaded_in_its_first_
         jobs = counted(monkeypatch)
         await of.create(task("n0"))
         await pod(of, "w-n0-0")
-    assert not [job for job in jobs if "_begin_loading" in job]
+    assert not [job for job in jobs if "Intake" in job]
 
 
 async def test_what_we_wrote_ourselves_leads_to_no_round() -> None:
-    rounds: list[str] = []
     async with bench(max_lag=0.0) as of, of.controller() as controller:
         await of.create(task("n0"))
         await pod(of, "w-n0-0")
         await asyncio.sleep(5.0)
-        controller._rounds._on_round = lambda outcome, seconds: rounds.append(outcome)
-        live = controller._live["ns/w"]
-        assert live.version == (await of.user.get(WORKFLOWS, "w", "ns"))["metadata"]["resourceVersion"]
+        before = of.reconciles()
         workflow = controller._workflows.store.get("ns/w")
         assert workflow is not None
+        assert workflow.metadata.resource_version == (await version_of(of))
         controller._workflow_changed(Change("ns/w", workflow, workflow))
         await asyncio.sleep(0.5)
-    assert not rounds
+        assert of.reconciles() == before
+
+
+async def version_of(of: Bench) -> str:
+    version: str = (await of.user.get(WORKFLOWS, "w", "ns"))["metadata"]["resourceVersion"]
+    return version
 
 
 async def test_an_outage_of_the_store_fails_no_attempt_and_holds_up_nobody_else() -> None:
@@ -101,7 +104,7 @@ async def test_an_outage_of_the_store_fails_no_attempt_and_holds_up_nobody_else(
             faulty.partitioned = True
             await of.report("w-n0-0", phase="Succeeded")
             await asyncio.sleep(1800.0)
-            assert controller._effects._running == 0  # what pauses takes nobody's place
+            assert controller._pool._running == 0  # what pauses takes nobody's place
             assert (await of.status())["phase"] == 1
             faulty.partitioned = False
             assert (await ended(of))["phase"] == 3

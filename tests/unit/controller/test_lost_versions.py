@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from propeller.controller import workflow_crd
-from propeller.controller._live import Fence
+from propeller.controller._session import Loading
 from propeller.embedded.server import Forward
 from propeller.errors import Unavailable
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, Request, Response
@@ -46,9 +46,8 @@ async def until_it_has_pods(world: Bench) -> None:
 
 async def test_an_execution_does_not_wait_for_a_version_that_never_comes() -> None:
     async with bench() as world, world.controller() as controller:
-        controller._foreign["ns/w"] = Fence("", "")
         created = await world.user.create(WORKFLOWS, resource(), "ns")
-        controller._foreign["ns/w"] = Fence(created["metadata"]["uid"], "999999")
+        controller._executions.reload(Loading("ns/w", created["metadata"]["uid"]), "999999")
         succeeding = asyncio.create_task(succeed(world))
         assert (await ended(world))["phase"] == SUCCEEDED
         succeeding.cancel()

@@ -8,6 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -18,9 +19,9 @@ from hypothesis import strategies as st
 
 from propeller.config import Client as ClientSettings
 from propeller.config import Settings
-from propeller.controller import WorkflowController, _controller
+from propeller.controller import _controller, _intake
+from propeller.controller._cache_lag import LOOK_SECONDS
 from propeller.controller._checkpoint import CONFLICTS_LOOKED_INTO, Checkpointer
-from propeller.controller._controller import LOOK_SECONDS
 from propeller.embedded.server import Forward
 from propeller.errors import NotFound, StorageError, Unavailable
 from propeller.handlers._act import FIRST_PAUSE, LONGEST_PAUSE
@@ -50,7 +51,6 @@ class World:
     def __init__(self) -> None:
         self.on = False
         self.requests: Counter[str] = Counter()
-        self.rounds = 0
 
     async def exchange(self, request: Request, forward: Forward) -> Response:
         self.requests[kind_of(request)] += 1
@@ -92,14 +92,13 @@ async def watch_over(world: World, seconds: float, *, body: dict[str, Any] | Non
     """Run one execution while the fault is on, and let it end when it is over."""
     async with bench(max_lag=0.0, client=ONE_TRY, store=getattr(world, "store", None)) as of:
         world.bench = of
-        async with of.controller(world) as controller:
-            count_rounds(controller, world)
+        async with of.controller(world):
             world.on = True
             await of.user.create(WORKFLOWS, body or resource(), "ns")
             succeeding = asyncio.create_task(succeed(of))
             await asyncio.sleep(seconds)
             most = limits(of.settings, seconds)
-            counts = world.requests | Counter(rounds=world.rounds)
+            counts = world.requests | Counter(rounds=of.reconciles())
             over = {kind: (count, most[kind]) for kind, count in counts.items() if count > most[kind]}
             assert not over, over
             world.on = False
@@ -112,13 +111,6 @@ def longest_pause(given: Settings) -> float:
     """Whatever waited goes on after so many seconds."""
     named = 1.1 * given.client.retry_after_cap
     return sum((named, given.queue.backoff_cap, given.informers.backoff_cap, 2 * given.launches.pause_cap, 60.0))
-
-
-def count_rounds(controller: WorkflowController, world: World) -> None:
-    def count(outcome: str, seconds: float) -> None:
-        world.rounds += 1
-
-    controller._rounds._on_round = count
 
 
 class Refuse(World):
@@ -291,17 +283,19 @@ async def test_the_rejection_of_a_workflow_that_is_undone_for_ever_is_written_wi
     await watch_over(UndoStatuses(), LONG, body=resource(spec=None))
 
 
-@pytest.mark.parametrize("where", ["decide", "resume", "prove"])
-async def test_a_defect_is_run_into_with_pauses(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("module", "where"), [(_controller, "decide"), (_controller, "resume"), (_intake, "prove")])
+async def test_a_defect_is_run_into_with_pauses(
+    module: ModuleType, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Regression: the pause began anew each time that the execution had been loaded."""
-    world, whole = World(), getattr(_controller, where)
+    world, whole = World(), getattr(module, where)
 
     def broken(*arguments: Any, **options: Any) -> Any:
         if world.on:
             raise ZeroDivisionError("a defect")
         return whole(*arguments, **options)
 
-    monkeypatch.setattr(_controller, where, broken)
+    monkeypatch.setattr(module, where, broken)
     await watch_over(world, LONG)
 
 

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from propeller.clock import rfc3339
-from propeller.controller import _controller
+from propeller.controller import _effects
 from propeller.controller._loading import Loader
 from propeller.embedded.server import Forward
 from propeller.handlers import act
@@ -166,7 +166,7 @@ async def test_a_job_that_raises_is_done_again_from_the_checkpoint(monkeypatch: 
 
     monkeypatch.setattr(Loader, "load_now", lambda *_: None)
     monkeypatch.setattr(Loader, "load", bad_load)
-    monkeypatch.setattr(_controller, "act", bad_act)
+    monkeypatch.setattr(_effects, "act", bad_act)
     async with bench() as of, of.controller():
         await of.create(task("a"))
         await succeed(of, "w-a-0")

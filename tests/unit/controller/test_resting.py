@@ -103,7 +103,7 @@ async def test_an_execution_that_rests_is_aborted_when_it_is_deleted() -> None:
             await of.user.delete(WORKFLOWS, "w", "ns", propagation="Background")
             await asyncio.sleep(10.0)
             assert not await of.pods()
-            assert not controller._resting
+            assert not of.measured("propeller_executions", state="resting")
             assert not controller._loader._kept
 
 
@@ -117,7 +117,7 @@ async def test_a_foreign_status_of_an_execution_that_rests_counts() -> None:
             await of.user.patch(WORKFLOWS, "w", "ns", body={"status": {"phase": 5}}, subresource="status")
             await asyncio.sleep(10.0)
             assert not await of.pods()
-            assert not controller._resting
+            assert not of.measured("propeller_executions", state="resting")
             assert not controller._loader._kept
 
 

@@ -1,0 +1,119 @@
+"""Executions whose workflow in the cache is older than what the controller knows: they wait for the cache.
+
+Guarantees
+    The next event of the workflow leads to a reconcile. Caches lag by milliseconds, so the server itself is asked after
+    `LOOK_SECONDS`, and again after pauses that grow to `queue.backoff_cap`: a restore, or a resource type made anew,
+    may have taken the version away.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from propeller.clock import Clock
+from propeller.controller._checkpoint import Checkpointer
+from propeller.controller._executions import Executions
+from propeller.controller._resource import HEADS, FlyteWorkflow, Head
+from propeller.controller._session import Ended, MinResourceVersion
+from propeller.errors import NotFound, PropellerError
+from propeller.informers import Informer
+from propeller.kube import Client
+from propeller.reconcile import FairPool, Result
+from propeller.telemetry import Causes
+
+_log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 10.0
+"""Seconds until the server is asked for an object whose version the cache lacks."""
+
+
+class CacheLag:
+    """See the module's text."""
+
+    def __init__(
+        self,
+        client: Client,
+        checkpointer: Checkpointer,
+        executions: Executions,
+        pool: FairPool[str],
+        workflows: Informer[FlyteWorkflow],
+        causes: Causes,
+        clock: Clock,
+        pause_cap: float,
+    ) -> None:
+        self._client = client
+        self._checkpointer = checkpointer
+        self._executions = executions
+        self._pool = pool
+        self._workflows = workflows
+        self._causes = causes
+        self._clock = clock
+        self._pause_cap = pause_cap
+        self._next_looks: dict[str, tuple[float, float]] = {}
+        """By key, epoch seconds when the server is asked whether what is waited for will come, and the pause in seconds
+        before that.
+        """
+
+    def wait_to_load(self, workflow: FlyteWorkflow) -> Result | None:
+        """When to reconcile again if the cache lacks what somebody else wrote, as to load it would be to conflict
+        again; None if the execution may be loaded.
+        """
+        key = workflow.key
+        wanted = self._executions.stale_until(key)
+        if wanted is None:
+            return None
+        if wanted.is_newer_than(workflow.metadata) and not self._workflows.has_reached(wanted.version):
+            return self._look_later(key, lambda: self._look_for_version(key, wanted))
+        self._executions.is_fresh(key)
+        self._next_looks.pop(key, None)
+        return None
+
+    def wait_for_end(self, session: Ended) -> Result:
+        """When to reconcile again: the cache lacks the end that was written."""
+        return self._look_later(session.key, lambda: self._look_for_end(session))
+
+    def forget(self, key: str) -> None:
+        """Nothing is waited for any more."""
+        self._next_looks.pop(key, None)
+
+    def _look_later(self, key: str, look: Callable[[], Awaitable[None]]) -> Result:
+        now = self._clock.now()
+        due, pause = self._next_looks.setdefault(key, (now + LOOK_SECONDS, LOOK_SECONDS))
+        if now >= due or due > now + pause:  # or the clock was set back
+            pause = max(LOOK_SECONDS, min(2 * pause, self._pause_cap))
+            due = now + pause
+            self._next_looks[key] = due, pause
+            self._pool.submit(key, look)
+        return Result(requeue_after=due - now)
+
+    async def _look_for_version(self, key: str, wanted: MinResourceVersion) -> None:
+        """Find out whether the version can still come."""
+        head = await self._head(key)
+        lost = head is not None and (head.metadata.uid != wanted.uid or wanted.is_newer_than(head.metadata))
+        if lost and self._executions.stale_until(key) == wanted:
+            _log.warning(
+                "%s: the server does not have version %s any more: it goes on from what is there", key, wanted.version
+            )
+            self._executions.is_fresh(key)
+            self._executions.reconcile(key)
+
+    async def _look_for_end(self, session: Ended) -> None:
+        """Find out whether the end that was written is what the server has."""
+        head = await self._head(session.key)
+        if head is None or not self._executions.is_current(session) or head.metadata.uid != session.uid:
+            return
+        if head.mark != session.mark:
+            _log.warning("%s: its end was written, and the server does not have it: it is loaded again", session.key)
+            await self._checkpointer.look_for_subresource()
+            self._executions.reload(session, head.metadata.resource_version)
+            self._executions.reconcile(session.key)
+
+    async def _head(self, key: str) -> Head | None:
+        namespace, _, name = key.partition("/")
+        try:
+            return await self._client.get(HEADS, name, namespace)
+        except PropellerError as error:
+            if not isinstance(error, NotFound):  # else the cache will hear of it
+                self._causes.report(error, "%s: it could not be looked at, trying again", key)
+            return None

@@ -1,0 +1,142 @@
+"""When an execution's status is written, and what follows from that.
+
+Guarantees
+    The status is written when the execution ends, and before that at most every `checkpoint.max_lag` seconds; less
+    often if it is large or many executions run. One write of an execution at a time.
+    Effects that wait for a status begin once it is written, and not before. A write that fails costs nothing but time:
+    work goes on, and the next try waits, each time longer, and as long as the server asked for.
+Errors
+    None: what somebody else wrote, or a workflow that is gone, leads to a reload; all else is tried again.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Sequence
+
+from propeller.clock import Clock
+from propeller.config import Settings
+from propeller.controller._checkpoint import Checkpointer, Foreign, Gone
+from propeller.controller._effects import CHECKPOINT, EffectRunner
+from propeller.controller._executions import Executions
+from propeller.controller._finalizers import is_held, next_stop
+from propeller.controller._milestones import Milestones
+from propeller.controller._pods import OwnedPods
+from propeller.controller._session import Ended, Running
+from propeller.errors import PropellerError, Retryable
+from propeller.reconcile import FairPool, backoff
+from propeller.status import is_own_snapshot, supersede
+from propeller.storage import Storage
+from propeller.telemetry import Causes
+from propeller.workflow import Effect, WorkflowPhase
+
+_log = logging.getLogger(__name__)
+
+
+class Checkpoints:
+    """See the module's text."""
+
+    def __init__(
+        self,
+        checkpointer: Checkpointer,
+        executions: Executions,
+        effects: EffectRunner,
+        pool: FairPool[str],
+        pods: OwnedPods,
+        storage: Storage,
+        settings: Settings,
+        milestones: Milestones,
+        causes: Causes,
+        clock: Clock,
+    ) -> None:
+        self._checkpointer = checkpointer
+        self._executions = executions
+        self._effects = effects
+        self._pool = pool
+        self._pods = pods
+        self._storage = storage
+        self._settings = settings
+        self._milestones = milestones
+        self._causes = causes
+        self._clock = clock
+
+    def begin_if_due(self, session: Running, now: float) -> float | None:
+        """Begin a write if it is time to; returns the seconds until it will be, None if none is owed."""
+        due = session.checkpoint_due(self._lag(session))
+        if due is None:
+            return None
+        if due > now:
+            return due - now
+        session.writing = True
+        self._pool.submit(session.key, lambda: self._write(session), CHECKPOINT)
+        return None
+
+    def _lag(self, session: Running) -> float:
+        """Seconds that news of progress may wait: more if the status is large, and if many executions run."""
+        settings = self._settings.checkpoint
+        shared = min(len(self._executions.sessions) / settings.progress_rate, settings.longest_lag)
+        return max(settings.max_lag, session.status_bytes / settings.pace, shared)
+
+    async def _write(self, session: Running) -> None:
+        since, deferred = session.begin_checkpoint()
+        execution, began = session.execution, self._clock.monotonic()
+        try:
+            written = await self._checkpointer.write(
+                execution, session.version, session.mark, self._to_release(session, deferred)
+            )
+        except Gone as error:
+            _log.info("%s", error)
+            self._executions.forget(session)
+            self._executions.failed(session.key)
+        except Foreign as error:
+            _log.info("%s", error)
+            self._executions.reload(session, error.version)
+            self._executions.failed(session.key, once_free=True)
+        except PropellerError as error:
+            self._milestones.not_written()
+            session.abandon_checkpoint(since, deferred, self._clock.now() + self._pause(session, error))
+            self._causes.report(error, "%s: its status could not be written, trying again", session.key)
+        else:
+            before = session.offloaded_to
+            session.write_failures = 0
+            session.record(written.metadata, written.status)
+            self._milestones.written(self._clock.monotonic() - began, session.status_bytes)
+            self._discard_earlier(session, before)
+            for effect in deferred:
+                self._effects.start(session, effect)
+            if WorkflowPhase(written.status["phase"]).ended:
+                self._milestones.ended(execution)
+                if self._executions.is_current(session):
+                    self._executions.put(Ended(session))
+            elif not session.has_ended and session.dirty_since is None:
+                return  # there has been nothing new meanwhile
+        finally:
+            session.writing = False
+        self._executions.reconcile(session.key)
+
+    def _pause(self, session: Running, error: PropellerError) -> float:
+        """Seconds until the next try."""
+        pause = backoff(self._settings.queue, session.write_failures, random.uniform)
+        after = error.after if isinstance(error, Retryable) else None
+        return max(after or 0.0, pause)
+
+    def _discard_earlier(self, session: Running, uri: str) -> None:
+        """Have a snapshot in the object store removed that the status does not point to any more."""
+        directory, newer = session.execution.info.directory, session.offloaded_to
+        if uri != newer and is_own_snapshot(uri, directory):
+            self._pool.submit(session.key, lambda: self._discard(uri, newer, directory))
+
+    async def _discard(self, uri: str, newer: str, directory: str) -> None:
+        try:
+            await supersede(uri, newer, directory, self._storage)
+        except PropellerError as error:
+            self._causes.report(error, "an old status stays at %s", uri)
+
+    def _to_release(self, session: Running, deferred: Sequence[Effect]) -> tuple[str, ...]:
+        """The finalizers of an execution that has ended and has nothing to be stopped; () of any other."""
+        if not is_held(session) or not session.execution.phase.ended or deferred or session.in_flight:
+            return ()
+        pods = self._pods.of(session.uid)
+        stopped = next_stop(pods, self._clock.now()) is None and not any(is_held(pod.metadata) for pod in pods)
+        return session.finalizers if stopped else ()

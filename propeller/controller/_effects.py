@@ -1,0 +1,151 @@
+"""Runs what was decided: effects that need no waiting at once, the others in the pool, some only after a checkpoint.
+
+Guarantees
+    Effects of one execution run concurrently, fairly beside those of others. A launch and the stop of the same attempt
+    never overtake each other.
+    What could be decided otherwise if it were decided again begins only once a status has the reason.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from propeller.clock import Clock
+from propeller.controller._executions import Executions
+from propeller.controller._milestones import Milestones
+from propeller.controller._session import Running
+from propeller.handlers import STEPS, Later, Services, Tries, act, act_now, is_given_up
+from propeller.reconcile import FairPool
+from propeller.telemetry import Causes
+from propeller.workflow import (
+    Adopt,
+    Decision,
+    Effect,
+    Execution,
+    Fact,
+    Launch,
+    Launched,
+    NodeView,
+    StopPod,
+    WriteInputs,
+    decide,
+)
+
+LAUNCH, OBSERVE, CHECKPOINT = range(3)
+"""Priorities of an execution's effects: what it knows is read and written before it begins anything new, or 50,000
+launches would keep its status waiting.
+"""
+
+MAX_INLINE_EFFECTS = 16
+"""Effects that one reconcile runs itself if they need no waiting: about 1 ms. The rest go to the pool."""
+
+
+class EffectRunner:
+    """See the module's text."""
+
+    def __init__(
+        self,
+        executions: Executions,
+        pool: FairPool[str],
+        services: Services,
+        milestones: Milestones,
+        causes: Causes,
+        clock: Clock,
+    ) -> None:
+        self._executions = executions
+        self._pool = pool
+        self._services = services
+        self._milestones = milestones
+        self._causes = causes
+        self._clock = clock
+
+    def begin(self, session: Running, decision: Decision) -> Decision:
+        """Begin the effects of a decision. Some may run at once, and what they bring is decided on: returns the
+        decision as it is then, with the effects of the first.
+        """
+        execution = session.execution
+        effects, changed, left = decision.effects, decision.changed, MAX_INLINE_EFFECTS
+        while True:
+            if decision.ended or decision.retried:
+                self._milestones.decided(execution, decision)
+            facts: list[tuple[int, Fact]] = []
+            for effect in decision.effects:
+                if needs_checkpoint(execution, effect):
+                    session.deferred.append(effect)
+                elif left and (found := act_now(execution.view(effect.node), effect, self._services)) is not None:
+                    left -= 1
+                    facts += [(effect.node, fact) for fact in found]
+                else:
+                    self.start(session, effect)
+            if not facts:
+                return Decision(effects, decision.wake, changed, decision.more)
+            decision = decide(execution, facts, self._clock.now(), STEPS)
+            changed |= decision.changed
+
+    def start(self, session: Running, effect: Effect) -> None:
+        """Have an effect run; what it brings are events of a later reconcile."""
+        attempt = getattr(effect, "attempt", None)
+        if attempt is not None:
+            session.follow(session.execution.pod_name(effect.node, attempt), effect.node)
+            if isinstance(effect, Launch):
+                session.launching.setdefault((effect.node, attempt))
+            elif isinstance(effect, StopPod) and (effect.node, attempt) in session.launching:
+                session.launching[effect.node, attempt] = effect
+                return
+        session.in_flight += 1
+        self._pool.submit(session.key, lambda: self._run(session, effect, Tries()), _priority(effect))
+
+    def look_for(self, session: Running, node: int, attempt: int) -> None:
+        """A pod is gone, and its end was not seen. Another of its name may be there, as a create whose answer was lost
+        is made again; and what it left in the object store may speak for it.
+        """
+        if (node, attempt) in session.launching:
+            session.looks.add((node, attempt))
+        else:
+            self.start(session, Adopt(node, attempt))
+
+    async def _run(self, session: Running, effect: Effect, tries: Tries) -> None:
+        node = session.execution.view(effect.node)
+        facts = await act(node, effect, self._services, tries)
+        if isinstance(facts, Later):
+            after, made, error = facts
+            self._causes.report(error, "%s: %s is tried again in %.2g s", node.where, type(effect).__name__, after)
+            again = functools.partial(self._run, session, effect, made)
+            self._pool.submit_after(session.key, again, after, _priority(effect))
+            return
+        session.in_flight -= 1
+        if isinstance(effect, Launch):
+            self._launched(session, node, effect, facts)
+        if facts:
+            self._executions.notify(session, effect.node, *facts)
+
+    def _launched(self, session: Running, node: NodeView, effect: Launch, facts: tuple[Fact, ...]) -> None:
+        """A launch was answered: what waited for that goes on."""
+        attempt = effect.node, effect.attempt
+        self._milestones.launched(session, node, facts)
+        if (stop := session.launching.pop(attempt, None)) is not None:
+            self.start(session, stop)
+        elif is_given_up(node, effect.attempt):
+            session.deferred.append(StopPod(*attempt))  # another stop may have come before the pod
+            self._executions.reconcile(session.key)
+        elif attempt in session.looks and any(isinstance(fact, Launched) for fact in facts):
+            self.start(session, Adopt(*attempt))
+        session.looks.discard(attempt)
+
+
+def needs_checkpoint(execution: Execution, effect: Effect) -> bool:
+    """Whether a status has to have the reason of an effect first, as it could be decided otherwise if decided again:
+    stops, what begins a node that runs after a failure, and what runs inside a node once more because its time was up.
+    """
+    kind = type(effect)
+    if kind is StopPod:
+        return True
+    if kind is not Launch and kind is not WriteInputs:
+        return False
+    node = execution.view(effect.node)
+    again = kind is WriteInputs and execution.attempts[effect.node] > 0
+    return again or node.in_graph == node.graph.failure
+
+
+def _priority(effect: Effect) -> int:
+    return LAUNCH if isinstance(effect, Launch) else OBSERVE

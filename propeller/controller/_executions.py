@@ -1,0 +1,151 @@
+"""The executions of one process: which are in memory, which were evicted, and what each key waits for.
+
+The ground floor of the controller: every duty (pod events, effects, checkpoints, retention) stands on it and none knows
+another by it.
+
+Guarantees
+    One session a key. A session that was forgotten is never found again, and its execution counts as dropped: effects
+    that are still under way for it come to nothing.
+    What failed for an execution as a whole is done again after a pause that grows, whatever leads to a reconcile
+    meanwhile; failures of effects and of status writes are counted by those who try them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from propeller.clock import Clock
+from propeller.config import Queue
+from propeller.controller._session import MinResourceVersion, Running, Session
+from propeller.pauses import Pauses
+from propeller.reconcile import WorkQueue
+from propeller.workflow import Fact, Launched, PodPhase, PodSeen
+
+LOW_PRIORITY_DELAY = 0.1
+"""Seconds that events may wait on which nothing depends (a pod was launched, it runs): most pods have more to tell by
+then, and one reconcile handles it all.
+"""
+
+
+class Executions:
+    """By key, `namespace/name`; see the module's text."""
+
+    def __init__(self, queue: WorkQueue[str], settings: Queue, clock: Clock) -> None:
+        self._queue = queue
+        self._settings = settings
+        self._clock = clock
+        self._sessions: dict[str, Session] = {}
+        self._evicted: set[str] = set()
+        self._stale: dict[str, MinResourceVersion] = {}
+        self._pauses: dict[str, Pauses] = {}
+
+    @property
+    def sessions(self) -> Mapping[str, Session]:
+        """Those in memory."""
+        return self._sessions
+
+    @property
+    def evicted(self) -> Collection[str]:
+        """Keys of executions that have left memory until something happens to them."""
+        return self._evicted
+
+    def get(self, key: str) -> Session | None:
+        return self._sessions.get(key)
+
+    def is_current(self, session: Session) -> bool:
+        """Whether a session is the one in memory: an answer may come when it was forgotten long ago."""
+        return self._sessions.get(session.key) is session
+
+    def put(self, session: Session) -> None:
+        """Hold a session in memory, in the place of its earlier stage if there is one."""
+        self._sessions[session.key] = session
+        self._evicted.discard(session.key)
+
+    def forget(self, session: Session) -> None:
+        """Drop a session from memory."""
+        if isinstance(session, Running):
+            session.execution.dropped = True
+        if self.is_current(session):
+            del self._sessions[session.key]
+
+    def evict(self, session: Session) -> None:
+        """Drop a session from memory until something happens to its execution."""
+        self.reload(session)
+        self._evicted.add(session.key)
+
+    def reload(self, session: Session, version: str | None = None) -> None:
+        """Drop a session from memory; its execution is loaded again once the cache has `version`, that of our last
+        read or write if None.
+        """
+        self.forget(session)
+        self._stale[session.key] = MinResourceVersion(session.uid, session.version if version is None else version)
+
+    def stale_until(self, key: str) -> MinResourceVersion | None:
+        """The version that the cache has to reach before the execution may be loaded; None if it may be."""
+        return self._stale.get(key)
+
+    def is_fresh(self, key: str) -> None:
+        """The cache has what was waited for, or it will never come."""
+        self._stale.pop(key, None)
+
+    def start_over(self) -> int:
+        """Drop all sessions and what was known of caches; each execution is reconciled. Returns how many there are."""
+        keys = {*self._sessions, *self._evicted, *self._stale}
+        for session in tuple(self._sessions.values()):
+            self.forget(session)
+        self._stale.clear()
+        for key in keys:
+            self._queue.add(key)
+        return len(keys)
+
+    def deleted(self, key: str) -> None:
+        """The workflow is gone: nothing of it is remembered."""
+        self._stale.pop(key, None)
+        self._pauses.pop(key, None)
+        self._evicted.discard(key)
+
+    def ended(self, key: str) -> None:
+        """The workflow has ended, and has not to be brought back."""
+        self._evicted.discard(key)
+
+    def reconcile(self, key: str) -> None:
+        self._queue.add(key)
+
+    def reconcile_after(self, key: str, seconds: float) -> None:
+        self._queue.add_after(key, seconds)
+
+    def notify(self, session: Running, node: int, *facts: Fact) -> None:
+        """Have the execution's next reconcile handle these events of a node."""
+        session.inbox.extend((node, fact) for fact in facts)
+        if all(map(_can_wait, facts)):
+            self._queue.add_after(session.key, LOW_PRIORITY_DELAY)
+        else:
+            self._queue.add(session.key)
+
+    def retry_later(self, key: str) -> None:
+        """Reconcile again after a pause, as something failed for the execution as a whole."""
+        self._queue.add_after(key, self.failed(key))
+
+    def failed(self, key: str, *, once_free: bool = False) -> float:
+        """Something failed for the execution as a whole: returns the pause before it may be done again. With
+        `once_free` the first of a row costs none.
+        """
+        if (pauses := self._pauses.get(key)) is None:
+            pauses = self._pauses[key] = Pauses(self._settings.backoff, self._settings.backoff_cap)
+        return pauses.failed(self._clock.monotonic(), once_free=once_free)
+
+    def pause_left(self, key: str) -> float:
+        """Seconds until what failed for the execution as a whole may be done again."""
+        pauses = self._pauses.get(key)
+        return 0.0 if pauses is None else pauses.left(self._clock.monotonic())
+
+    def job_raised(self, key: str, error: Exception) -> None:
+        """For the pool: a job has a defect and half of it may be done. The execution is loaded again."""
+        if (session := self._sessions.get(key)) is not None:
+            self.reload(session)
+        self.retry_later(key)
+
+
+def _can_wait(fact: Any) -> bool:
+    return isinstance(fact, Launched) or (isinstance(fact, PodSeen) and fact.phase is PodPhase.RUNNING)

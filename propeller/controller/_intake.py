@@ -1,0 +1,158 @@
+"""Brings executions into memory: new ones, those of a process before this one, and those that were evicted.
+
+Guarantees
+    A new execution whose object has all that it takes is there at once; any other is loaded in the pool.
+    A workflow that cannot run ends as failed, with the reason in its status. One whose state is of another version, or
+    damaged, is left as it is and looked at again (docs/consistency.md). All else is tried again after a pause.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from propeller.clock import Clock
+from propeller.config import Settings
+from propeller.controller._checkpoint import Checkpointer, Gone
+from propeller.controller._effects import EffectRunner
+from propeller.controller._executions import Executions
+from propeller.controller._loading import Loader, owed_stops, prove
+from propeller.controller._milestones import Milestones
+from propeller.controller._pods import OwnedPods
+from propeller.controller._resource import FlyteWorkflow
+from propeller.controller._session import Loading, Running, Session
+from propeller.controller._waiting import Waiting
+from propeller.errors import CorruptBlob, Invalid, MissingBlob, NotFound, NotUnderstood, PropellerError
+from propeller.reconcile import FairPool
+from propeller.telemetry import Causes
+from propeller.workflow import Execution, Failure, StopPod, WorkflowPhase
+
+_log = logging.getLogger(__name__)
+
+
+class Intake:
+    """See the module's text."""
+
+    def __init__(
+        self,
+        loader: Loader,
+        checkpointer: Checkpointer,
+        executions: Executions,
+        effects: EffectRunner,
+        pool: FairPool[str],
+        pods: OwnedPods,
+        settings: Settings,
+        milestones: Milestones,
+        causes: Causes,
+        clock: Clock,
+    ) -> None:
+        self._loader = loader
+        self._checkpointer = checkpointer
+        self._executions = executions
+        self._effects = effects
+        self._pool = pool
+        self._pods = pods
+        self._settings = settings
+        self._milestones = milestones
+        self._causes = causes
+        self._clock = clock
+        self.waiting = Waiting()
+        """Executions whose state this process does not understand."""
+
+    def begin(self, workflow: FlyteWorkflow) -> Session:
+        """Hold an execution in memory from now on: it runs at once, or when it has been loaded."""
+        metadata = workflow.metadata
+        session = Loading(workflow.key, metadata.uid)
+        session.record(metadata, workflow.status)
+        self._executions.put(session)
+        loaded = self._loader.load_now(workflow, self._clock.now())
+        if loaded is None:
+            self._pool.submit(workflow.key, lambda: self._load(session, workflow))
+            return session
+        try:
+            return self._loaded(session, *loaded)
+        except Exception:
+            self._executions.forget(session)  # half loaded, it would wait for ever
+            self._executions.failed(session.key)
+            raise
+
+    def left(self, workflow: FlyteWorkflow) -> float:
+        """Seconds until a workflow whose state is not understood is looked at again; 0 for any other."""
+        return self.waiting.left(workflow.key, workflow.metadata, self._clock.now())
+
+    async def _load(self, session: Loading, workflow: FlyteWorkflow) -> None:
+        try:
+            execution, is_new = await self._loader.load(workflow, self._clock.now(), self._pods.of(session.uid))
+        except (Invalid, CorruptBlob, MissingBlob) as error:
+            await self._reject(session, workflow, error)
+            return
+        except NotUnderstood as error:
+            await self._leave_alone(session, workflow, error)
+            return
+        except NotFound as error:
+            _log.info("%s", error)
+            self._executions.forget(session)
+            self._executions.retry_later(session.key)  # it is gone or another one; or its type is not served
+            return
+        except PropellerError as error:
+            self._causes.report(error, "%s could not be loaded, trying again", session.key)
+            self._executions.forget(session)
+            self._executions.retry_later(session.key)
+            return
+        if self._executions.is_current(session):
+            self._loaded(session, execution, is_new)
+            self._executions.reconcile(session.key)
+
+    def _loaded(self, loading: Loading, execution: Execution, is_new: bool) -> Running:
+        """It runs from now on, with what its pods prove; what a process before this one left to be stopped is."""
+        self.waiting.end(loading.key)
+        execution.stop_margin = self._settings.controller.stop_margin
+        pods = self._pods.of(loading.uid)
+        prove(execution, pods)
+        session = Running(loading, execution, is_new=is_new)
+        owed = [] if is_new else owed_stops(execution, pods)
+        self._executions.put(session)
+        if execution.phase.ended:  # its status says so only in the snapshot
+            session.record_change(self._clock.now())
+        if not is_new and not session.status_bytes:  # FlytePropeller's: from here on the status is ours
+            session.record_change(self._clock.now())
+            others = execution.stopping.difference((stop.node, stop.attempt) for stop in owed)
+            session.deferred = [*owed, *(StopPod(node, attempt) for node, attempt in sorted(others))]
+            return session
+        for stop in owed:  # the status that was loaded has the reason
+            self._effects.start(session, stop)
+        return session
+
+    async def _leave_alone(self, session: Loading, workflow: FlyteWorkflow, error: NotUnderstood) -> None:
+        """Leave a workflow as it is. If it is being deleted it is aborted all the same: that takes no understanding."""
+        if workflow.metadata.deletion_timestamp is not None:
+            await self._reject(session, workflow, error, WorkflowPhase.ABORTED)
+            return
+        self._milestones.left_alone(workflow, error)
+        self._executions.forget(session)
+        pause = self.waiting.begin(session.key, workflow.metadata, error, self._clock.now())
+        self._executions.reconcile_after(session.key, pause)
+
+    async def _reject(
+        self,
+        session: Loading,
+        workflow: FlyteWorkflow,
+        error: PropellerError,
+        phase: WorkflowPhase = WorkflowPhase.FAILED,
+    ) -> None:
+        """Write the end of a workflow that cannot run, or that is deleted and not understood."""
+        failure = Failure("BadWorkflow" if phase is WorkflowPhase.FAILED else "Aborted", str(error), error.kind)
+        try:
+            version = await self._checkpointer.reject(workflow, failure, session.version, phase)
+        except Gone:
+            self._executions.forget(session)
+            self._executions.retry_later(session.key)
+        except PropellerError as unwritten:
+            self._causes.report(unwritten, "%s: its rejection could not be written, trying again", session.key)
+            self._executions.forget(session)
+            self._executions.retry_later(session.key)
+        else:
+            self._milestones.rejected(workflow, phase, failure)
+            self._loader.forget(session.uid)
+            self._executions.failed(session.key, once_free=True)  # else taking the end away would be answered at once
+            self._executions.reload(session, version)
+            self._executions.reconcile(session.key)  # the cache may have it: that event found the session still held

@@ -1,0 +1,236 @@
+"""One execution in memory, between reconciles: a class for each stage, with the data that the stage has and no other.
+
+`Loading` becomes `Running` when its plan and status have been read, and `Ended` when its last status is written; from
+each it may be forgotten.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+
+from propeller.controller._resource import mark_of
+from propeller.handlers.tasks import claim_of, is_of
+from propeller.informers import as_number, went_back
+from propeller.kube import ObjectMeta, Pod
+from propeller.status import offloaded_to, size_of
+from propeller.workflow import Effect, Execution, Fact, StopPod
+
+STAGES = ("loading", "loaded", "running", "ended")
+"""What metrics call the stages; an execution that was loaded is `loaded` until its first reconcile."""
+
+
+class MinResourceVersion(msgspec.Struct, frozen=True):
+    """The version that the cache's object of this uid has to reach before it is worth reading."""
+
+    uid: str
+    version: str
+
+    def is_newer_than(self, metadata: ObjectMeta) -> bool:
+        """Whether an object is older than that. Versions that are not numbers cannot be compared: False."""
+        return metadata.uid == self.uid and 0 < as_number(metadata.resource_version) < as_number(self.version)
+
+
+class Session:
+    """The workflow object as the controller last read or wrote it: what the stages have in common."""
+
+    __slots__ = ("finalizers", "key", "mark", "offloaded_to", "status_bytes", "uid", "version")
+
+    def __init__(self, key: str, uid: str) -> None:
+        self.key = key
+        self.uid = uid
+        self.version = ""
+        self.finalizers: tuple[str, ...] = ()
+        self.mark = ""
+        """Fingerprint of the status."""
+        self.status_bytes = 0
+        """Of the snapshot."""
+        self.offloaded_to = ""
+        """Where in the object store the last snapshot is that is there, "" if none is."""
+
+    @property
+    def stage(self) -> str:
+        """One of `STAGES`."""
+        raise NotImplementedError
+
+    def record(self, metadata: ObjectMeta, status: dict[str, Any]) -> None:
+        """The object was read or written, with this metadata and status."""
+        self.version = metadata.resource_version
+        self.finalizers = metadata.finalizers
+        self.mark = mark_of(status)
+        self.status_bytes = size_of(status)
+        self.offloaded_to = offloaded_to(status) or self.offloaded_to
+
+    def follow_back(self, metadata: ObjectMeta, status: dict[str, Any]) -> None:
+        """Write onto this version from now on if it is older than the last one, as after a restore of the server, and
+        has the same status. Else a write is refused, which leads to a reload.
+        """
+        if went_back(metadata.resource_version, self.version) and mark_of(status) == self.mark:
+            self.version, self.finalizers = metadata.resource_version, metadata.finalizers
+
+    def is_own_write(self, metadata: ObjectMeta) -> bool:
+        """Whether an event of the workflow only echoes our last write, and a running execution need not hear of it."""
+        return False
+
+    def _continue(self, earlier: Session) -> None:
+        """Take over what an earlier stage knows of the object."""
+        self.version, self.finalizers = earlier.version, earlier.finalizers
+        self.mark, self.status_bytes, self.offloaded_to = earlier.mark, earlier.status_bytes, earlier.offloaded_to
+
+
+class Loading(Session):
+    """Its plan and status are being read. Next: Running, or forgotten if it cannot run."""
+
+    __slots__ = ()
+
+    @property
+    def stage(self) -> str:
+        return "loading"
+
+
+class Running(Session):
+    """It is in memory. Next: Ended once a status with its end is written; forgotten if it is evicted or reloaded."""
+
+    __slots__ = (
+        "begun",
+        "deferred",
+        "dirty_since",
+        "execution",
+        "in_flight",
+        "inbox",
+        "is_new",
+        "last_activity",
+        "launching",
+        "looks",
+        "nodes_of_pods",
+        "same_name",
+        "told_waiting",
+        "write_failures",
+        "write_not_before",
+        "writing",
+    )
+
+    def __init__(self, loaded: Loading, execution: Execution, *, is_new: bool) -> None:
+        super().__init__(loaded.key, loaded.uid)
+        self._continue(loaded)
+        self.execution = execution
+        self.is_new = is_new
+        """Whether no status held it when it was loaded."""
+        self.begun = False
+        """Whether it had its first reconcile."""
+        self.inbox: list[tuple[int, Fact]] = []
+        self.last_activity = 0.0
+        """Epoch seconds of the last reconcile that had events or decided something."""
+        self.in_flight = 0
+        """Effects on its nodes that wait or are under way."""
+        self.launching: dict[tuple[int, int], StopPod | None] = {}
+        """Nodes and attempts whose launch is under way, and the stop that waits for it: it would find no pod."""
+        self.looks: set[tuple[int, int]] = set()
+        """Those of them whose pod was seen to go meanwhile: it is looked for once the launch is answered."""
+        self.nodes_of_pods: dict[str, int] = {}
+        self.same_name: dict[str, set[int]] = {}
+        """Nodes that have pods of one name at some attempt, by that name: hardly ever any."""
+        self.dirty_since: float | None = None
+        """Epoch seconds of the first change that no status holds yet."""
+        self.deferred: list[Effect] = []
+        """Effects that wait for a checkpoint: stops of pods (a pod that is being deleted shows that and nothing else),
+        what runs after a failure, and what runs once more because its time was up.
+        """
+        self.writing = False
+        self.write_failures = 0
+        """Since the last status that was written."""
+        self.write_not_before = 0.0
+        """Epoch seconds: when a write that failed may be tried again."""
+        self.told_waiting = -math.inf
+        """Time of the monotonic clock when people were told that it waits."""
+
+    @property
+    def stage(self) -> str:
+        return "ended" if self.has_ended else "running" if self.begun else "loaded"
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing is left to decide: only its last status is to be written."""
+        return self.begun and self.execution.phase.ended
+
+    def is_own_write(self, metadata: ObjectMeta) -> bool:
+        mine = metadata.resource_version == self.version and metadata.uid == self.uid
+        return mine and self.begun and not self.execution.phase.ended and metadata.deletion_timestamp is None
+
+    def follow(self, pod: str, node: int) -> None:
+        """From now on events of the pod of that name are the node's."""
+        if self.nodes_of_pods.setdefault(pod, node) != node:
+            self.same_name.setdefault(pod, set()).update((self.nodes_of_pods[pod], node))
+
+    def node_of(self, pod: Pod) -> int | None:
+        """Whose pod it is; None if it is no followed node's."""
+        name = pod.metadata.name
+        if self.same_name and name in self.same_name:
+            claim = claim_of(pod, self.execution.info.name)
+            for node in sorted(self.same_name[name]):
+                if claim is not None and is_of(self.execution, node, claim.attempt, pod):
+                    return node
+        return self.nodes_of_pods.get(name)
+
+    def drain(self) -> list[tuple[int, Fact]]:
+        """The events since the last reconcile."""
+        facts, self.inbox = self.inbox, []
+        return facts
+
+    def record_change(self, now: float) -> None:
+        """There is something that no status holds."""
+        if self.dirty_since is None:
+            self.dirty_since = now
+
+    def checkpoint_due(self, lag: float) -> float | None:
+        """Epoch seconds when a status is to be written if progress may wait for `lag` seconds; None if there is nothing
+        to write, or a write is under way.
+        """
+        if self.writing or self.dirty_since is None:
+            return None
+        return max(self.dirty_since + (0.0 if self.is_urgent else lag), self.write_not_before)
+
+    def begin_checkpoint(self) -> tuple[float | None, list[Effect]]:
+        """A status is going to be written: returns since when it is owed, and the effects that wait for it."""
+        since, self.dirty_since = self.dirty_since, None
+        deferred, self.deferred = self.deferred, []
+        return since, deferred
+
+    def abandon_checkpoint(self, since: float | None, deferred: list[Effect], not_before: float) -> None:
+        """It was not written, and is owed as before; the next try waits until `not_before`."""
+        self.dirty_since = since
+        self.deferred = deferred + self.deferred
+        self.write_failures += 1
+        self.write_not_before = not_before
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether something waits for the next status."""
+        return self.has_ended or any(not isinstance(effect, StopPod) or effect.urgent for effect in self.deferred)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether all of it is in the status and in pods, and nothing is under way: it could be rebuilt from those."""
+        return (
+            self.begun
+            and not self.execution.phase.ended
+            and not (self.inbox or self.in_flight or self.writing or self.deferred)
+            and self.dirty_since is None
+            and not (self.execution.stopping or self.execution.todo)
+        )
+
+
+class Ended(Session):
+    """Its end is written, and the cache does not have that yet. Next: forgotten once it has."""
+
+    __slots__ = ()
+
+    def __init__(self, earlier: Running) -> None:
+        super().__init__(earlier.key, earlier.uid)
+        self._continue(earlier)
+
+    @property
+    def stage(self) -> str:
+        return "ended"
