@@ -264,3 +264,36 @@ def test_a_file_of_the_project_that_another_program_has_changed_is_named(propell
     ended = propeller.run(file, "t")
     assert "warning: the project was changed while tasks ran: data.bin." in ended.err
     assert (file.parent / "small").read_bytes() == b""
+
+
+def test_a_module_that_makes_a_launch_plan_with_defaults_is_loaded_once_for_all_tasks(
+    propeller: Propeller, flow: Flow
+) -> None:
+    """Regression: an interpreter was started for each task of such a module, which loaded it anew."""
+    text = (
+        "LOADED_BY = os.getpid()\n@task\ndef loaded(n: int) -> int:\n    return LOADED_BY\n"
+        "@workflow\ndef child(n: int) -> int:\n    return loaded(n=n)\n"
+        "plan = LaunchPlan.get_or_create(child, 'my_plan', default_inputs={'n': 3})\n"
+        "@workflow\ndef wf() -> typing.List[int]:\n    return map_task(loaded)(n=[1, 2, 3, 4, 5, 6])\n"
+    )
+    assert len(set(outputs(propeller, flow(text), "wf")["o0"])) == 1
+
+
+def test_small_tasks_share_a_process_but_neither_a_directory_nor_a_change(propeller: Propeller, flow: Flow) -> None:
+    text = (
+        "COUNT = 0\nNames = typing.List[str]\n"
+        "@task\ndef clean(before: Names) -> Names:\n    new = not os.path.exists('mine')\n"
+        "    open('mine', 'w').close()\n"
+        "    return [*before, f'{os.getpid()} {new}']\n"
+        "@task\ndef counts(before: Names) -> Names:\n    global COUNT\n    COUNT += 1\n"
+        "    return [*before, f'{os.getpid()} {COUNT}']\n"
+        "@workflow\ndef wf(none: Names = []) -> typing.Tuple[Names, Names]:\n"
+        "    a = clean(before=clean(before=clean(before=none)))\n"
+        "    return a, counts(before=counts(before=counts(before=a)))\n"
+    )
+    cleaned, both = outputs(propeller, flow(text), "wf").values()
+    assert len(set(cleaned)) == 1
+    assert cleaned[0].endswith(" True")
+    counted = both[len(cleaned) :]
+    assert len(set(counted)) == 3, "a change of a global is seen by no other task"
+    assert all(one.endswith(" 1") for one in counted)

@@ -17,6 +17,7 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -81,12 +82,14 @@ class Kubelet:
         self._settled: set[str] = set()  # uids of pods that are over without having run here
         self._names: dict[tuple[str, str], str] = {}  # namespace and name -> uid
         self._closing = False
+        self._cleaner = ThreadPoolExecutor(1, thread_name_prefix="pod directories")
         self.capacity: Capacity = machine_capacity(settings.max_pods)
 
     async def __aenter__(self) -> Kubelet:
         self._workdir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._workdir.chmod(0o700)
         async with AsyncExitStack() as stack:
+            stack.callback(self._cleaner.shutdown, cancel_futures=True)
             await stack.enter_async_context(self._servers)
             now = self._clock.now()
             await self._api.register(node_object(self._node_name, self.capacity, now=now, since=now))
@@ -213,6 +216,7 @@ class Kubelet:
             await run.run()
         finally:
             del self._active[run.uid]
+        self._cleaner.submit(run.directory.clear)  # waits for the disk, while other pods run
         if run.gone:
             self._forget(run.uid)
             self._welcome_again(run.latest)
