@@ -40,8 +40,8 @@ Message = dict[str, Any]
 SMALL_SECONDS = 1.0
 """Of CPU. A program that takes more gains nothing worth having."""
 
-SMALL_BYTES = 64 * 1024 * 1024
-"""By which a process may have grown and still take another program."""
+SMALL_BYTES = 16 * 1024 * 1024
+"""By which a process may have grown and still take another program, whose memory limit counts all of it."""
 
 IDLE_SECONDS = 5.0
 """After which a worker that nobody needs is ended."""
@@ -110,9 +110,11 @@ class Workers:
             link.close()
 
     def overdue(self) -> list[int]:
-        """Those that have been idle for too long."""
+        """Those that have been idle for too long: they get no program any more, and are to be ended."""
         before = time.monotonic() - IDLE_SECONDS
-        return [pid for pid, since in self._idle if since < before]
+        late = [pid for pid, since in self._idle if since < before]
+        self._idle = [one for one in self._idle if one[0] not in late]
+        return late
 
     @property
     def any_idle(self) -> bool:

@@ -139,7 +139,7 @@ async def test_a_task_that_is_killed_is_reported_so_whatever_its_process_has_run
     )
     first, _, _ = await tasks.run(BATCH_JOB_X="0")
     process, log = await tasks.start(BATCH_JOB_X="600")
-    while "up" not in log.read_text():
+    while not process.pid or "up" not in log.read_text():
         await asyncio.sleep(0.01)
     assert process.pid == first
     process.kill(signal.SIGTERM)
@@ -158,6 +158,14 @@ async def test_each_task_is_charged_for_its_own_time(tasks: Tasks) -> None:
     again, _, idle = await tasks.run(BATCH_JOB_X="0")
     assert pid == again
     assert busy.cpu_seconds > 2 * idle.cpu_seconds
+
+
+async def test_a_process_that_nobody_needs_is_ended(tasks: Tasks) -> None:
+    tasks.write("import _worker\n_worker.IDLE_SECONDS = 0.05\ndef main():\n    pass\n")
+    pid, _, _ = await tasks.run()
+    while Path("/proc", str(pid)).exists():
+        await asyncio.sleep(0.01)
+    assert (await tasks.run())[2].code == 0
 
 
 async def test_a_process_for_each_task_can_be_asked_for(tasks: Tasks) -> None:
