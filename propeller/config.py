@@ -1,8 +1,8 @@
 """Every setting, in frozen sections, each with the reason for its default.
 
 Units are in the docstrings. A section is handed to the room that it configures; no room reads another's.
-`Settings.load` reads TOML or YAML given with `--config` and refuses unknown names, so a typo never silently falls back
-to a default.
+Commands read them from the file that `--config` names, overridden by the environment (`PROPELLER_SECTION__FIELD`), and
+refuse unknown names, so that a typo never silently falls back to a default.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ _COMMANDS = {
     "recover": ("propeller.cli._recover", "Run an execution again, without the tasks that succeeded."),
     "relaunch": ("propeller.cli._relaunch", "Run an execution again, all of it."),
     "install": ("propeller.cli._install", "Print what a cluster needs: CRD and RBAC."),
+    "settings": ("propeller.cli._show_settings", "Print the settings in force, and where each comes from."),
     "cluster": ("propeller.cli._cluster", "Serve the embedded cluster over HTTP, for kubectl and tests."),
 }
 

@@ -12,11 +12,13 @@ import click
 
 from propeller.cli._saying import say
 from propeller.config import Settings
-from propeller.errors import Denied, NotFound, PropellerError, Retryable, Untrusted
+from propeller.errors import Denied, NotFound, PropellerError, Retryable, Unavailable, Untrusted
 from propeller.kube import FLYTE_WORKFLOWS, Client, Connection, connect, load_connection
 from propeller.pauses import Pauses
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+PLUGIN_VARIABLE = "PROPELLER_CLIENT__PLUGIN_DEADLINE"
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +65,12 @@ async def _reach(client: Client, connection: Connection) -> None:
     if provider is None:
         await client.reach(settings.reach_deadline)
     elif not provider.interactive:
-        await client.reach(settings.plugin_deadline)
+        try:
+            await client.reach(settings.plugin_deadline)
+        except Unavailable as error:
+            if not str(error).startswith(provider.where):
+                raise
+            raise Unavailable(f"{error}. If it needs longer, set {PLUGIN_VARIABLE}=30") from error
     else:  # somebody may have to log in
         async with _said_if_slow(f"waiting for {provider.where}", settings.slow_after):
             await client.reach(settings.deadline)

@@ -1,24 +1,76 @@
-"""Settings from a file: TOML or YAML, in the sections of `propeller.config.Settings`."""
+"""Settings in force: the file that --config names, over it the environment, and where each value comes from.
+
+Guarantees
+    A variable `PROPELLER_SECTION__FIELD` overrides `section.field` of the file, which overrides the default. What does
+    not exist or has the wrong type is refused, wherever it stands; other variables that begin with PROPELLER_ are
+    nobody's business: Kubernetes itself makes some for a Service of that name.
+Errors
+    Invalid, naming the file or the variable, the setting and what is right.
+"""
 
 from __future__ import annotations
 
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from propeller.cli._setting_places import lines_of_toml, lines_of_yaml
 from propeller.config import Settings
 from propeller.errors import Invalid
 from propeller.redaction import place_of_yaml_error
 
+PREFIX = "PROPELLER_"
+
+_SECTION = re.compile(r"at `\$\.(\w+)")
+_KINDS = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where a value comes from: `source` is `default`, `file` or `environment`, `place` the line or the variable."""
+
+    source: str
+    place: str = ""
+
+
+DEFAULT = Origin("default")
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    settings: Settings
+    origins: Mapping[tuple[str, str], Origin]
+    """By section and field; what is not in it has its default."""
+
+    def rows(self) -> Iterator[tuple[str, str, Any, Origin]]:
+        """Section, field, value and origin of every setting, in the order of docs/settings.md."""
+        for section in self.settings.__struct_fields__:
+            for field, value in msgspec.structs.asdict(getattr(self.settings, section)).items():
+                yield section, field, value, self.origins.get((section, field), DEFAULT)
+
 
 def load_settings(path: str | None, **storage: str) -> Settings:
-    """The file's settings, defaults where it says nothing, and fields of its section `storage` that options name.
-
-    Raises Invalid, naming the section, the field and the value.
-    """
-    settings = Settings() if path is None else _read(path)
+    """The settings in force, and fields of section `storage` that options name over all others. Raises Invalid."""
+    settings = load(path, os.environ).settings
     return msgspec.structs.replace(settings, storage=msgspec.structs.replace(settings.storage, **storage))
+
+
+def load(path: str | None, environment: Mapping[str, str]) -> Loaded:
+    """As `load_settings`, with where each value comes from."""
+    given, origins = _of_file(path) if path is not None else ({}, {})
+    overriding = dict(_of_environment(environment))
+    for (section, field), (name, value) in overriding.items():
+        given.setdefault(section, {})[field] = value
+        origins[section, field] = Origin("environment", name)
+    try:
+        return Loaded(msgspec.convert(given, Settings), origins)
+    except msgspec.ValidationError as error:  # of the file it was checked: values do not fit together
+        found = _SECTION.search(str(error))
+        names = sorted(name for (section, _), (name, _) in overriding.items() if found and section == found[1])
+        raise Invalid(f"{', '.join(names)} in the environment: {error}") from error
 
 
 def with_max_pods(settings: Settings, max_pods: int | None) -> Settings:
@@ -29,23 +81,84 @@ def with_max_pods(settings: Settings, max_pods: int | None) -> Settings:
     return msgspec.structs.replace(settings, kubelet=kubelet)
 
 
-def _read(path: str) -> Settings:
+def variable(section: str, field: str) -> str:
+    """The name of the variable that overrides a setting."""
+    return f"{PREFIX}{section}__{field}".upper()
+
+
+def _types() -> dict[tuple[str, str], Any]:
+    sections = get_type_hints(Settings)
+    return {
+        (name, field): found for name, class_ in sections.items() for field, found in get_type_hints(class_).items()
+    }
+
+
+def _of_environment(environment: Mapping[str, str]) -> Iterator[tuple[tuple[str, str], tuple[str, Any]]]:
+    """The settings that variables name, with the variable and its value. Raises Invalid."""
+    ours = {name: value for name, value in sorted(environment.items()) if name.upper().startswith(PREFIX)}
+    if not ours:
+        return
+    types = _types()
+    known = {variable(*setting): setting for setting in types}
+    mistaken = {name.replace("__", "_"): name for name in known}
+    for name, text in ours.items():
+        if name in known:
+            yield known[name], (name, _value(name, text, types[known[name]]))
+        elif name.upper() in known or name.upper().replace("__", "_") in mistaken:
+            right = mistaken[name.upper().replace("__", "_")]
+            raise Invalid(f"{name} in the environment is no setting: it is written {right}")
+        elif "__" in name.removeprefix(PREFIX):
+            near = difflib.get_close_matches(name.upper(), known, 1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise Invalid(f"{name} in the environment is no setting: {hint}propeller settings prints all of them")
+
+
+def _value(name: str, text: str, type_: Any) -> Any:
+    """Of the setting's type. Lists are separated by commas, or JSON; tables are JSON."""
+    origin = get_origin(type_)
+    value: Any = text
+    try:
+        if origin is dict or (origin is tuple and text.lstrip().startswith("[")):
+            value = msgspec.json.decode(text)
+        elif origin is tuple:
+            value = [part.strip() for part in text.split(",") if part.strip()]
+        return msgspec.convert(value, type_, strict=False)
+    except (msgspec.ValidationError, msgspec.DecodeError):
+        raise Invalid(f"{name}={text!r} in the environment: {_wanted(type_)}") from None
+
+
+def _wanted(type_: Any) -> str:
+    """What is right."""
+    if get_origin(type_) is tuple:
+        return f"it takes {_KINDS[get_args(type_)[0]]}, several separated by commas, or a list in JSON"
+    if get_origin(type_) is dict:
+        return f"it takes a table in JSON, of {_KINDS[get_args(type_)[1]]} by name"
+    return f"it takes {_KINDS.get(type_, type_)}"
+
+
+def _of_file(path: str) -> tuple[dict[str, Any], dict[tuple[str, str], Origin]]:
+    """The sections of a file that is right by itself, and the lines of its fields."""
     file = Path(path)
     if file.suffix not in {".toml", ".yaml", ".yml"}:
         raise Invalid(f"--config {path}: the name must end with .toml, .yaml or .yml, which says how to read it")
     try:
         content = file.read_bytes()
-        return (
-            msgspec.toml.decode(content, type=Settings)
-            if file.suffix == ".toml"
-            else msgspec.convert(_yaml(content, path), Settings)
-        )
+        document = msgspec.toml.decode(content) if file.suffix == ".toml" else _yaml(content, path)
+        msgspec.convert(document, Settings)
     except OSError as error:
         raise Invalid(f"--config {path} cannot be read: {error.strerror}") from error
     except msgspec.ValidationError as error:
         raise Invalid(f"--config {path}: {error}") from error
     except msgspec.DecodeError as error:
         raise Invalid(f"--config {path} does not parse: {error}") from error
+    text = content.decode()
+    lines = lines_of_toml(text) if file.suffix == ".toml" else lines_of_yaml(text)
+    places = {
+        (section, field): Origin("file", f"{path}:{line}" if (line := lines.get((section, field))) else path)
+        for section, fields in document.items()
+        for field in fields
+    }
+    return document, places
 
 
 def _yaml(content: bytes, path: str) -> Any:

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from propeller.cli._connecting import connected, reach_patiently
+from propeller.cli._settings import variable
 from propeller.config import Settings
 from propeller.errors import Denied, PropellerError, Unavailable, Untrusted
 from propeller.kube import CONFIG_MAPS, Client, Connection, connect
@@ -106,6 +107,7 @@ async def test_a_plugin_that_hangs_is_blamed_with_what_it_said_though_requests_h
     assert f"exec plugin {sys.executable!r} of user 'u' of kubeconfig {path}" in text
     assert "(it says: open https://login.example) gave no credentials within 1 s" in text
     assert "https://127.0.0.1:9 was not asked yet" in text
+    assert f"If it needs longer, set {variable('client', 'plugin_deadline')}=30" in text
 
 
 async def test_a_plugin_at_which_somebody_may_log_in_is_waited_for_and_that_is_said(

@@ -32,6 +32,7 @@ WRONG: dict[str, list[list[str]]] = {
     "controller": [["--kubeconfig", "nowhere"], ["--metrics-port", "x"], ["--lease", "x"], ["--log-level", "loud"]],
     "cluster": [["--port", "x"], ["--max-pods", "0"], ["--config", "nowhere.toml"]],
     "install": [[], ["more"]],
+    "settings": [["more"], ["--config", "nowhere.toml"], ["--config"]],
 }
 """Calls of each command that are wrong in a way of their own; each takes the options that follow."""
 

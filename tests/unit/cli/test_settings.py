@@ -1,12 +1,18 @@
-"""Settings from files."""
+"""Settings from files and the environment, and where each comes from."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+from click.testing import CliRunner
 
-from propeller.cli._settings import load_settings
+from propeller.cli import _show_settings
+from propeller.cli._settings import Origin, load, load_settings, variable
 from propeller.config import Settings
 from propeller.errors import Invalid
 
@@ -45,3 +51,125 @@ def test_an_option_wins_over_the_file(tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text("[storage]\nmetadata_prefix = 'file:///a'\n")
     settings = load_settings(str(tmp_path / "s.toml"), metadata_prefix="file:///b")
     assert settings.storage.metadata_prefix == "file:///b"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("PROPELLER_CHECKPOINT__MAX_LAG", "5", 5.0),
+        ("PROPELLER_CLIENT__PAGE_SIZE", "20", 20),
+        ("PROPELLER_PODS__PRIVILEGED", "true", True),
+        ("PROPELLER_STORAGE__METADATA_PREFIX", "s3://b/5", "s3://b/5"),
+        ("PROPELLER_PODS__HOST_PATHS", "/a, /b", ("/a", "/b")),
+        ("PROPELLER_PODS__HOST_PATHS", '["/a,b", "/c"]', ("/a,b", "/c")),
+        ("PROPELLER_PODS__SECRETS", "", ()),
+    ],
+)
+def test_a_variable_of_the_environment_is_read_as_its_setting(name: str, text: str, value: object) -> None:
+    section, field = name.removeprefix("PROPELLER_").lower().split("__")
+    loaded = load(None, {name: text})
+    assert getattr(getattr(loaded.settings, section), field) == value
+    assert loaded.origins == {(section, field): Origin("environment", name)}
+
+
+def test_the_environment_wins_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text("[checkpoint]\nmax_lag = 2.5\nbudget = 1000\n")
+    loaded = load(str(tmp_path / "s.toml"), {"PROPELLER_CHECKPOINT__MAX_LAG": "5"})
+    checkpoint = loaded.settings.checkpoint
+    assert (checkpoint.max_lag, checkpoint.budget) == (5.0, 1000)
+    assert checkpoint.progress_rate == Settings().checkpoint.progress_rate
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("PROPELLER_CHECKPOINT__MAX_LAGG", "5", "is no setting: did you mean PROPELLER_CHECKPOINT__MAX_LAG?"),
+        ("PROPELLER_CHECKPOINTS__MAX_LAG", "5", "did you mean PROPELLER_CHECKPOINT__MAX_LAG?"),
+        ("PROPELLER_NOTHING__OF_THE_KIND", "5", "is no setting: .*propeller settings prints all of them"),
+        ("PROPELLER_CHECKPOINT_MAX_LAG", "5", "it is written PROPELLER_CHECKPOINT__MAX_LAG"),
+        ("propeller_checkpoint__max_lag", "5", "it is written PROPELLER_CHECKPOINT__MAX_LAG"),
+        ("PROPELLER_CHECKPOINT__MAX_LAG", "soon", "PROPELLER_CHECKPOINT__MAX_LAG='soon' .* it takes a number"),
+        ("PROPELLER_CLIENT__PAGE_SIZE", "2.5", "it takes an integer"),
+        ("PROPELLER_PODS__PRIVILEGED", "maybe", "it takes true or false"),
+        ("PROPELLER_PODS__HOST_PATHS", "[5]", "it takes text, several separated by commas, or a list in JSON"),
+        ("PROPELLER_PODS__HOST_PATHS", "[", "or a list in JSON"),
+        (
+            "PROPELLER_CLIENT__WRITES_AT_ONCE",
+            "0",
+            "PROPELLER_CLIENT__WRITES_AT_ONCE in the environment: writes_at_once",
+        ),
+    ],
+)
+def test_a_mistake_in_the_environment_is_named_with_what_is_right(name: str, text: str, says: str) -> None:
+    with pytest.raises(Invalid, match=says):
+        load(None, {name: text})
+
+
+def test_variables_of_others_are_left_alone() -> None:
+    others = {
+        "PROPELLER_PORT": "tcp://10.0.0.1:443",  # Kubernetes makes these for a Service with the name propeller
+        "PROPELLER_SERVICE_HOST": "10.0.0.1",
+        "PROPELLER_ASSETS": "/somewhere",
+        "MY_PROPELLER_A__B": "5",
+    }
+    assert load(None, others).origins == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("s.toml", "# settings\n[checkpoint]\n\nmax_lag = 2.5\n"),
+        ("s.toml", "# settings\n\n\ncheckpoint.max_lag = 2.5\n"),
+        ("s.yaml", "# settings\ncheckpoint:\n\n  max_lag: 2.5\n"),
+    ],
+)
+def test_a_value_of_a_file_has_its_line(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    assert load(str(path), {}).origins == {("checkpoint", "max_lag"): Origin("file", f"{path}:4")}
+
+
+def test_a_value_that_is_written_in_another_way_has_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text("checkpoint = { max_lag = 2.5 }\n")
+    assert load(str(path), {}).origins == {("checkpoint", "max_lag"): Origin("file", str(path))}
+
+
+def settings_command(*arguments: str, env: dict[str, str]) -> str:
+    ended = CliRunner().invoke(_show_settings.command, arguments, env=env, catch_exceptions=False)
+    assert ended.exit_code == 0
+    return ended.output
+
+
+def test_what_is_printed_says_all_and_is_a_file_that_says_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text("[pods]\nhost_paths = ['/a']\n")
+    env = {"PROPELLER_CHECKPOINT__MAX_LAG": "5"}
+    text = settings_command("--config", str(path), env=env)
+    assert "\nmax_lag = 5.0  # environment: PROPELLER_CHECKPOINT__MAX_LAG\n" in text
+    assert f'\nhost_paths = ["/a"]  # file: {path}:2\n' in text
+    assert f"\nbudget = {Settings().checkpoint.budget}  # default\n" in text
+    printed = tmp_path / "printed.toml"
+    printed.write_text(text)
+    assert load(str(printed), {}).settings == load(str(path), env).settings
+
+
+def test_what_is_printed_as_json_has_every_setting(tmp_path: Path) -> None:
+    printed = json.loads(settings_command("--output", "json", env={"PROPELLER_CHECKPOINT__MAX_LAG": "5"}))
+    found = printed["checkpoint"]["max_lag"]
+    assert found == {"value": 5.0, "source": "environment", "place": "PROPELLER_CHECKPOINT__MAX_LAG"}
+    assert {(section, field) for section, fields in printed.items() for field in fields} == set(every_setting())
+
+
+def every_setting() -> Iterator[tuple[str, str]]:
+    defaults: dict[str, dict[str, Any]] = msgspec.to_builtins(Settings())
+    return ((section, field) for section, fields in defaults.items() for field in fields)
+
+
+@pytest.mark.parametrize(("section", "field"), list(every_setting()))
+def test_every_setting_can_be_set_by_a_variable_to_what_it_is(section: str, field: str) -> None:
+    value = getattr(getattr(Settings(), section), field)
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    loaded = load(None, {variable(section, field): text})
+    assert loaded.settings == Settings()
+    assert list(loaded.origins) == [(section, field)]

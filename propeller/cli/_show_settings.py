@@ -1,0 +1,61 @@
+"""`propeller settings`: every setting that is in force, and where it comes from."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+import msgspec
+
+from propeller.cli._saying import say, say_json
+from propeller.cli._settings import Loaded, Origin, load
+
+
+@click.command("settings")
+@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+def command(*, config: str | None, output: str) -> None:
+    """Print what is in force for commands that are given this --config and run in this environment.
+
+    A variable PROPELLER_SECTION__FIELD overrides the file. The text is TOML, and can be a file for --config.
+
+    \b
+    propeller settings --config settings.toml
+    PROPELLER_CHECKPOINT__MAX_LAG=5 propeller settings --output json | jq .checkpoint
+    """
+    loaded = load(config, os.environ)
+    if output == "json":
+        say_json(_document(loaded), indented=True)
+    else:
+        say("\n".join(_lines(loaded)))
+
+
+def _document(loaded: Loaded) -> dict[str, dict[str, dict[str, Any]]]:
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for section, field, value, origin in loaded.rows():
+        found.setdefault(section, {})[field] = {"value": value, "source": origin.source, "place": origin.place}
+    return found
+
+
+def _lines(loaded: Loaded) -> list[str]:
+    lines: list[str] = []
+    last = ""
+    for section, field, value, origin in loaded.rows():
+        if section != last:
+            lines += [*([""] if last else []), f"[{section}]"]
+            last = section
+        lines.append(f"{field} = {_toml(value)}  # {_shown(origin)}")
+    return lines
+
+
+def _shown(origin: Origin) -> str:
+    return f"{origin.source}: {origin.place}" if origin.place else origin.source
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml(key)} = {_toml(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return repr(value) if isinstance(value, float) else msgspec.json.encode(value).decode()
