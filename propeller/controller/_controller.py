@@ -38,6 +38,7 @@ from propeller.controller._milestones import Milestones
 from propeller.controller._pod_events import Vanished, execution_key, pod_event
 from propeller.controller._pods import OwnedPods
 from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
+from propeller.controller._restores import Restores
 from propeller.controller._retention import Retention
 from propeller.controller._session import Ended, Running, Session
 from propeller.handlers import STEPS, Gates, Inputs, Services
@@ -140,6 +141,7 @@ class WorkflowController:
             clock,
             settings.queue.backoff_cap,
         )
+        self._restores = Restores(self._executions, self._workflows, self._pods.informer)
         self._controller = Controller(
             self._queue, self._reconcile, settings.queue, name=NAME, on_round=metrics.rounds_of(NAME), clock=clock
         )
@@ -183,8 +185,7 @@ class WorkflowController:
             await pods.synced(deadline)
             pods.subscribe(self._pod_changed)
             self._workflows.subscribe(self._workflow_changed)
-            pods.subscribe_restores(self._start_over)
-            self._workflows.subscribe_restores(self._start_over)
+            self._restores.subscribe()
             await self._workflows.synced(deadline)
             async with self._pool, asyncio.TaskGroup() as group:
                 reconciles = group.create_task(self._controller.run(), name="reconciles")
@@ -246,13 +247,6 @@ class WorkflowController:
         workflow = self._workflows.store.get(key)
         return workflow is not None and is_held(workflow.metadata)
 
-    def _start_over(self) -> None:
-        """The server was restored from an older copy: what was written since is void, and what it has now is what a
-        new process would find.
-        """
-        count = self._executions.start_over()
-        _log.warning("the server was restored from an older copy: %d executions are loaded again", count)
-
     # reconcile
 
     def _reconcile(self, key: str) -> Result:
@@ -290,6 +284,8 @@ class WorkflowController:
 
     def _admit(self, workflow: FlyteWorkflow) -> Session | Result:
         """Bring an execution into memory, or say when to try."""
+        if not self._restores.is_settled:
+            return Result()  # every workflow is reconciled then
         if (left := self._executions.pause_left(workflow.key)) > 0:
             return Result(requeue_after=left)
         if workflow.phase.ended:

@@ -90,13 +90,11 @@ class Executions:
         self._stale.pop(key, None)
 
     def start_over(self) -> int:
-        """Drop all sessions and what was known of caches; each execution is reconciled. Returns how many there are."""
+        """Drop all sessions and what was known of caches. Returns how many executions that concerns."""
         keys = {*self._sessions, *self._evicted, *self._stale}
         for session in tuple(self._sessions.values()):
             self.forget(session)
         self._stale.clear()
-        for key in keys:
-            self._queue.add(key)
         return len(keys)
 
     def deleted(self, key: str) -> None:

@@ -98,6 +98,8 @@ class Informer(Generic[T]):
         self._restore_subscribers: list[Callable[[], None]] = []
         self._went_back = False
         """Whether the list that is coming has an object of another history than the store had."""
+        self._awaited: list[tuple[int, Callable[[], None]]] = []
+        """Which list who waits for, and what to call then."""
         self._version = ""
         self._moved: asyncio.Event = asyncio.Event()
         self._synced = asyncio.Event()
@@ -176,6 +178,16 @@ class Informer(Generic[T]):
         What was known by a version from before, such as that of an own write, is void then.
         """
         return self._join(self._restore_subscribers, subscriber)
+
+    def list_anew(self, then: Callable[[], None]) -> None:
+        """List everything again soon, whatever the server's versions say; a watch that is open is given up. `then` is
+        called once the store has a list that was asked for after this call.
+
+        For who has learned otherwise that the server has another history, as from the informer of another kind. Raises
+        Invalid if `then` is a coroutine function.
+        """
+        refuse_coroutines(then, f"what follows a list of {self.resource.plural}")
+        self._awaited.append((self._reflector.list_anew(), then))
 
     def resync(self) -> None:
         """Tell every subscriber of every object in the store again, as a change from its state to the same state.
@@ -281,6 +293,12 @@ class Informer(Generic[T]):
             )
             for subscriber in tuple(self._restore_subscribers):
                 subscriber()
+        awaited, self._awaited = self._awaited, []
+        for number, then in awaited:
+            if number <= self._reflector.lists:
+                then()
+            else:
+                self._awaited.append((number, then))
 
     def happened(self, event: Event[T]) -> None:
         """For the reflector: one event."""

@@ -116,6 +116,10 @@ class Reflector(Generic[T]):
         """Seconds for which the watch was open that has just ended, 0 after anything else."""
         self._by_pages = True
         """Whether lists by pages come to an end."""
+        self._asked = False
+        """Whether somebody wants all to be listed anew, by a list that has not begun."""
+        self._progress: asyncio.Timeout | None = None
+        """Of the watch that is open."""
         self._doubt = False
         """Whether the server may have been restored since its version was seen: after every watch."""
         self._seen_at = 0.0
@@ -133,12 +137,24 @@ class Reflector(Generic[T]):
         """Seconds for which the server may go unseen between a watch and the next without being listed anew."""
         return self._settings.backoff + SHORT_WATCH_SECONDS
 
+    def list_anew(self) -> int:
+        """List everything again after a pause, whatever is under way. Returns which of `lists` that will be."""
+        self._asked = True
+        if self._progress is not None:
+            self._progress.reschedule(asyncio.get_running_loop().time())
+        return self.lists + 1
+
     async def run(self) -> None:
         while True:
             self._lasted = 0.0
             try:
+                if self._asked:
+                    self._version = None
+                    await self._pause()
                 if self._version is None and not self._streams_lists:
                     await self._list()
+                    if self._asked:
+                        continue
                 if self._doubt and self._version is not None:
                     await self._compare_versions(self._version)
                 else:
@@ -167,9 +183,13 @@ class Reflector(Generic[T]):
             await self._list_whole()
         self._streams_lists = self._settings.stream_lists and not self._refused
 
-    async def _list_pages(self) -> None:
+    def _begin_list(self) -> None:
         self.lists += 1
+        self._asked = False
         self._sink.list_begins()
+
+    async def _list_pages(self) -> None:
+        self._begin_list()
         page: Page[T] | None = None
         try:
             async for page in self._client.pages(
@@ -187,8 +207,7 @@ class Reflector(Generic[T]):
         self._list_ended(page.resource_version if page is not None else "")
 
     async def _list_whole(self) -> None:
-        self.lists += 1
-        self._sink.list_begins()
+        self._begin_list()
         page = await self._client.list(
             self._resource,
             self._namespace,
@@ -255,14 +274,14 @@ class Reflector(Generic[T]):
             shard_selector=self._shard_selector,
         )
         if lists:
-            self.lists += 1
-            self._sink.list_begins()
+            self._begin_list()
         self.watches += 1
         loop = asyncio.get_running_loop()
         began = moved = loop.time()
         brought = silent = False
         try:
             async with asyncio.timeout(self._settings.progress_deadline) as progress:
+                self._progress = progress
                 async for event in events:
                     if loop.time() - moved > PROGRESS_SECONDS:
                         moved = loop.time()
@@ -274,6 +293,8 @@ class Reflector(Generic[T]):
                     if not self._take(event):
                         break
         except TimeoutError:
+            if self._asked:
+                return
             silent = True
             log.info("%s: nothing came for %g s", self._resource.plural, self._settings.progress_deadline)
         except PropellerError as error:
@@ -283,6 +304,7 @@ class Reflector(Generic[T]):
                 self._ended(brought, failed=True)
             raise
         finally:
+            self._progress = None
             self._lasted = loop.time() - began
             self._doubt = True
             await events.aclose()

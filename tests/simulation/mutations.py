@@ -10,11 +10,11 @@ from unittest import mock
 
 from propeller.controller import (
     _checkpoint,
-    _controller,
     _effects,
     _intake,
     _loading,
     _pod_events,
+    _restores,
     _retention,
     _session,
 )
@@ -22,7 +22,7 @@ from propeller.controller._resource import Head
 from propeller.errors import ErrorKind, NotFound
 from propeller.handlers import STEPS, Services, _act, _pods, _task
 from propeller.handlers.tasks import _report
-from propeller.informers import _reflector
+from propeller.informers import Informer, _reflector
 from propeller.kube import Pod
 from propeller.reconcile import WorkQueue
 from propeller.status import _head, encode_status
@@ -245,7 +245,7 @@ def _any_number_is_an_attempt() -> AbstractContextManager[Any]:
 
 
 def _a_restore_starts_nothing_over() -> AbstractContextManager[Any]:
-    return mock.patch.object(_controller.WorkflowController, "_start_over", return_value=None)
+    return mock.patch.object(_restores.Restores, "_start_over", return_value=None)
 
 
 def _a_snapshot_that_a_newer_one_replaced_is_lost() -> AbstractContextManager[Any]:
@@ -286,6 +286,13 @@ def _the_next_attempt_does_not_wait_for_the_last_to_stop() -> AbstractContextMan
     return mock.patch.object(Stops, "is_waited_out", return_value=True)
 
 
+def _a_restore_that_one_cache_notices_is_taken_for_known_to_both() -> AbstractContextManager[Any]:
+    def at_once(self: Informer[Any], then: Callable[[], None]) -> None:
+        then()
+
+    return mock.patch.object(Informer, "list_anew", at_once)
+
+
 MUTATIONS: Mapping[str, Mutation] = {
     function.__name__.strip("_").replace("_", " "): function
     for function in (
@@ -320,6 +327,7 @@ MUTATIONS: Mapping[str, Mutation] = {
         _that_a_type_has_a_status_subresource_is_remembered,
         _an_informer_gives_up_on_a_type_that_is_gone,
         _a_type_that_is_gone_is_asked_for_without_a_pause,
+        _a_restore_that_one_cache_notices_is_taken_for_known_to_both,
         _the_phase_of_a_pod_decides,
         _sidecars_are_left_running,
         _the_next_attempt_does_not_wait_for_the_last_to_stop,

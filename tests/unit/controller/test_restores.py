@@ -74,7 +74,7 @@ async def test_pods_that_are_back_before_their_execution_is_known_not_to_have_en
         assert sorted(await world.pods()) == ["w-a-0", "w-b-0"]
 
 
-async def test_an_execution_that_is_back_before_its_pods_are_ends_by_what_they_had_come_to() -> None:
+async def test_an_execution_that_is_back_before_its_pods_are_ends_by_what_they_come_to() -> None:
     deaf = Deaf("pods")
     async with bench() as world, world.controller(deaf):
         await restore_from_while_it_ran(world)
@@ -82,7 +82,48 @@ async def test_an_execution_that_is_back_before_its_pods_are_ends_by_what_they_h
         world.server.start()
         await asyncio.sleep(60)
         deaf.on = False
+        succeeding = asyncio.create_task(succeed(world))
+        assert (await ended(world, 200))["phase"] == SUCCEEDED
+        succeeding.cancel()
+
+
+async def test_a_pod_that_is_back_before_the_status_that_knows_a_later_attempt_is_known_to_be_gone_is_kept() -> None:
+    """Regression: the status in the cache was of after the copy, by which the pod's attempt was over."""
+    deaf = Deaf("flyteworkflows")
+    again = resource(spec=graph(task("a", retry={"minAttempts": 3})))
+    async with bench() as world, world.controller(deaf):
+        await world.user.create(WORKFLOWS, again, "ns")
+        await until_it_has_pods(world)
+        await asyncio.sleep(10)
+        backup = world.server.back_up()
+        await world.report("w-a-0", phase="Failed")
+        await asyncio.sleep(30)
+        assert await world.has_pod("w-a-1")
+        world.server.restore(backup)
+        await asyncio.sleep(5)
+        deaf.on = True
+        world.server.start()
+        await asyncio.sleep(60)
+        assert await world.has_pod("w-a-0")
+        deaf.on = False
+        await asyncio.sleep(60)
+        await world.report("w-a-0", phase="Succeeded")
         assert (await ended(world))["phase"] == SUCCEEDED
+        assert sorted(await world.pods()) == ["w-a-0"]
+
+
+@pytest.mark.parametrize("late", ["flyteworkflows", "pods"])
+async def test_an_execution_is_loaded_after_a_restore_once_both_caches_have_what_the_server_has(late: str) -> None:
+    deaf = Deaf(late)
+    async with bench() as world, world.controller(deaf) as controller:
+        await restore_from_while_it_ran(world)
+        deaf.on = True
+        world.server.start()
+        await asyncio.sleep(60)
+        assert controller.execution("ns/w") is None
+        deaf.on = False
+        await asyncio.sleep(60)
+        assert controller.execution("ns/w") is not None
 
 
 async def test_a_workflow_whose_end_a_restore_has_undone_is_not_collected() -> None:

@@ -20,6 +20,7 @@ from propeller.informers import Change, Informer, key_of
 from propeller.kube import Raw, Request, Response, Stream
 from tests.examples import examples
 from tests.unit.informers.fake_api import GONE, SETTINGS, STREAMING, FakeApi, end_of_list, informer_of
+from tests.unit.pace import most_tries
 from tests.unit.reconcile.virtual import now, run_virtually
 
 SOON = 5.0
@@ -698,3 +699,61 @@ async def _expire_tokens(api: FakeApi) -> None:
     while True:
         api._snapshots.clear()
         await asyncio.sleep(0.0002)
+
+
+async def test_a_list_that_somebody_asks_for_is_made_though_the_watch_is_open_and_nothing_has_changed(
+    filled: FakeApi,
+) -> None:
+    async with informer_of(filled) as informer:
+        await informer.synced(SOON)
+        await asyncio.sleep(SOON)
+        lists, told = informer.lists, list[int]()
+        informer.list_anew(lambda: told.append(informer.lists))
+        await asyncio.sleep(SOON)
+        assert told == [lists + 1]
+        filled.write("new")
+        await equal(informer, filled)
+        await asyncio.sleep(SOON)
+        assert informer.lists == lists + 1
+        assert informer.failures == 0
+
+
+async def test_a_list_that_was_under_way_is_not_the_one_that_somebody_asks_for() -> None:
+    api, told = FakeApi(), list[int]()
+    for number in range(20):
+        api.write(f"c{number}")
+    async with informer_of(api, page_size=3) as informer:
+        while api.lists < 2:
+            await asyncio.sleep(0.0005)
+        assert not informer.has_synced()
+        informer.list_anew(lambda: told.append(informer.lists))
+        await informer.synced(SOON)
+        assert not told
+        await asyncio.sleep(SOON)
+        assert told == [2]
+
+
+async def test_lists_that_somebody_asks_for_without_end_have_growing_pauses(filled: FakeApi) -> None:
+    """As two informers may that follow a server which is restored again and again."""
+    async with informer_of(filled) as informer:
+
+        def again() -> None:
+            informer.list_anew(again)
+
+        await informer.synced(SOON)
+        again()
+        await asyncio.sleep(LATER)
+        assert informer.lists < 2 * most_tries(LATER, SETTINGS.backoff, SETTINGS.backoff_cap)
+
+
+async def test_a_list_that_is_asked_for_while_the_server_is_away_is_made_once_it_is_back(filled: FakeApi) -> None:
+    async with informer_of(filled) as informer:
+        await informer.synced(SOON)
+        told = asyncio.Event()
+        filled.faults = [Unavailable("nobody")] * 5
+        filled.cut()
+        await asyncio.sleep(0.1)
+        informer.list_anew(told.set)
+        await asyncio.wait_for(told.wait(), LATER)
+        assert not filled.faults
+        assert versions(informer) == filled.versions()
