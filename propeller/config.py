@@ -252,6 +252,105 @@ class Controller(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     effects_at_once: int = 64
     """Launches, reads and writes under way at once. More does not help: the API server is the wall, and queues them."""
 
+    inline_effects: int = 16
+    """Effects that one reconcile runs itself if they need no waiting: about 1 ms of the loop. The rest go to the pool
+    of `effects_at_once`.
+    """
+
+    event_delay: float = 0.1
+    """Seconds that events may wait on which nothing depends (a pod was launched, it runs): most pods have more to tell
+    by then, and one reconcile handles it all.
+    """
+
+    def __post_init__(self) -> None:
+        if self.effects_at_once < 1:
+            raise ValueError(
+                f"effects_at_once must be at least 1, and is {self.effects_at_once}: no pod would be created"
+            )
+        if self.inline_effects < 0 or not self.event_delay >= 0:
+            raise ValueError(
+                f"inline_effects and event_delay must be 0 or more; they are {self.inline_effects} and "
+                f"{self.event_delay}"
+            )
+
+
+class Attempts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When an attempt of a task is given up, and when another one follows."""
+
+    system_retries: int = 3
+    """Further attempts of a task after failures by the system's fault (a lost machine, a pod that was evicted), which
+    its own `retries` do not pay for: FlytePropeller's max-node-retries-system-failures. What fails four times in a row
+    will fail again.
+    """
+
+    system_backoff: float = 1.0
+    """Seconds before the first attempt after such a failure; doubles. What broke the last one may still be broken."""
+
+    system_backoff_cap: float = 30.0
+    """Seconds. With three retries it is not reached; with more, none waits for longer."""
+
+    start_grace: dict[str, float] = msgspec.field(
+        default_factory=lambda: {"CreateContainerError": 180.0, "ImagePullBackOff": 180.0}
+    )
+    """Seconds that a pod which cannot start has to get over it, by the reason that its container shows; for other
+    reasons it has none. FlytePropeller's grace periods, counted from when the pod got its node, as there: a registry
+    may be away for a minute, and a volume may come late.
+    """
+
+    unseen_after: float = 60.0
+    """Seconds after which a pod is looked for that was not seen to start: one that came and went during a gap in the
+    watch leaves no event. While it is in the cache, looking costs no request.
+    """
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.system_retries <= 100:
+            raise ValueError(f"system_retries must be between 0 and 100, and is {self.system_retries}")
+        if not 0 <= self.system_backoff <= self.system_backoff_cap < float("inf"):
+            raise ValueError(
+                f"system_backoff must be 0 or more and at most system_backoff_cap; they are {self.system_backoff} and "
+                f"{self.system_backoff_cap}"
+            )
+        if not self.unseen_after >= 1 or not all(seconds >= 0 for seconds in self.start_grace.values()):
+            raise ValueError(
+                f"unseen_after must be at least 1, and each of start_grace 0 or more; they are {self.unseen_after} and "
+                f"{self.start_grace}"
+            )
+
+
+class Effects(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How effects (reads and writes of blobs, launches) are tried again whose error may pass."""
+
+    retry_budget: float = 3600.0
+    """Seconds of pauses after which such an error fails the effect's node, by the system's fault: longer than most
+    outages of an object store. What concerns a pod that exists (to follow it, to stop it) is tried until the API server
+    answers, and allows it.
+    """
+
+    backoff: float = 0.25
+    """Seconds before the second try; doubles."""
+
+    backoff_cap: float = 16.0
+    """Seconds. A store that is back is noticed within as many."""
+
+    quota_retry: float = 5.0
+    """Seconds before a pod that a resource quota refused is asked for again, if the server named no time. Quotas are
+    freed by pods that end, which take minutes.
+    """
+
+    storage_retry: float = 5.0
+    """Seconds before a launch whose inputs could not be read or written is tried again."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.backoff <= self.backoff_cap < float("inf"):
+            raise ValueError(
+                f"backoff must be over 0 and at most backoff_cap; they are {self.backoff} and {self.backoff_cap}"
+            )
+        if not self.retry_budget >= 0 or not self.quota_retry >= 0.1 or not self.storage_retry >= 0.1:
+            raise ValueError(
+                f"retry_budget must be 0 or more, quota_retry and storage_retry at least 0.1; they are "
+                f"{self.retry_budget}, {self.quota_retry} and {self.storage_retry}"
+            )
+
 
 class Launches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How pods are asked for whose create the platform refuses: RBAC, a policy, an admission webhook that denies, is
@@ -601,6 +700,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     watchdog: Watchdog = Watchdog()
     checkpoint: Checkpoint = Checkpoint()
     launches: Launches = Launches()
+    attempts: Attempts = Attempts()
+    effects: Effects = Effects()
     pods: Pods = Pods()
     storage: Storage = Storage()
     controller: Controller = Controller()

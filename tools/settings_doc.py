@@ -70,6 +70,10 @@ def default_of(value: ast.expr) -> str:
     """A default as people read it: products are worked out, texts lose their quotes only where they are empty."""
     if isinstance(value, ast.BinOp):
         return str(eval(compile(ast.Expression(value), "default", "eval")))
+    if isinstance(value, ast.Call):  # msgspec.field(default_factory=lambda: {...})
+        factory = value.keywords[0].value
+        assert isinstance(factory, ast.Lambda)
+        value = factory.body
     if isinstance(value, ast.Tuple):
         return ", ".join(str(ast.literal_eval(item)) for item in value.elts)
     found = ast.literal_eval(value)

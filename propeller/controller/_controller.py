@@ -97,12 +97,18 @@ class WorkflowController:
         )
         self._pods = OwnedPods(client, namespace, settings.informers, clock)
         self._queue: WorkQueue[str] = WorkQueue(settings.queue)
-        self._executions = Executions(self._queue, settings.queue, clock)
+        self._executions = Executions(self._queue, settings.queue, clock, settings.controller.event_delay)
         self._pool: FairPool[str] = FairPool(settings.controller.effects_at_once, on_error=self._executions.job_raised)
         self._checkpointer = Checkpointer(client, storage, settings.checkpoint, clock)
         self._milestones = Milestones(metrics.executions, recorder, clock)
         self._effects = EffectRunner(
-            self._executions, self._pool, self._services(storage), self._milestones, causes, clock
+            self._executions,
+            self._pool,
+            self._services(storage),
+            self._milestones,
+            causes,
+            clock,
+            settings.controller.inline_effects,
         )
         self._checkpoints = Checkpoints(
             self._checkpointer,
@@ -161,6 +167,7 @@ class WorkflowController:
                 environment={"FLYTE_AWS_ENDPOINT": endpoint} if endpoint else {},
             ),
             Gates(settings.launches, self._clock),
+            settings.effects,
         )
 
     def _watch(self, metrics: Metrics) -> None:

@@ -36,9 +36,6 @@ LAUNCH, OBSERVE, CHECKPOINT = range(3)
 launches would keep its status waiting.
 """
 
-MAX_INLINE_EFFECTS = 16
-"""Effects that one reconcile runs itself if they need no waiting: about 1 ms. The rest go to the pool."""
-
 
 class EffectRunner:
     """See the module's text."""
@@ -51,6 +48,7 @@ class EffectRunner:
         milestones: Milestones,
         causes: Causes,
         clock: Clock,
+        inline: int,
     ) -> None:
         self._executions = executions
         self._pool = pool
@@ -58,13 +56,14 @@ class EffectRunner:
         self._milestones = milestones
         self._causes = causes
         self._clock = clock
+        self._inline = inline  # see controller.inline_effects
 
     def begin(self, session: Running, decision: Decision) -> Decision:
         """Begin the effects of a decision. Some may run at once, and what they bring is decided on: returns the
         decision as it is then, with the effects of the first.
         """
         execution = session.execution
-        effects, changed, left = decision.effects, decision.changed, MAX_INLINE_EFFECTS
+        effects, changed, left = decision.effects, decision.changed, self._inline
         while True:
             if decision.ended or decision.retried:
                 self._milestones.decided(execution, decision)

@@ -22,19 +22,15 @@ from propeller.pauses import Pauses
 from propeller.reconcile import WorkQueue
 from propeller.workflow import Fact, Launched, PodPhase, PodSeen
 
-LOW_PRIORITY_DELAY = 0.1
-"""Seconds that events may wait on which nothing depends (a pod was launched, it runs): most pods have more to tell by
-then, and one reconcile handles it all.
-"""
-
 
 class Executions:
     """By key, `namespace/name`; see the module's text."""
 
-    def __init__(self, queue: WorkQueue[str], settings: Queue, clock: Clock) -> None:
+    def __init__(self, queue: WorkQueue[str], settings: Queue, clock: Clock, event_delay: float) -> None:
         self._queue = queue
         self._settings = settings
         self._clock = clock
+        self._event_delay = event_delay  # see controller.event_delay
         self._sessions: dict[str, Session] = {}
         self._evicted: set[str] = set()
         self._stale: dict[str, MinResourceVersion] = {}
@@ -117,7 +113,7 @@ class Executions:
         """Have the execution's next reconcile handle these events of a node."""
         session.inbox.extend((node, fact) for fact in facts)
         if all(map(_can_wait, facts)):
-            self._queue.add_after(session.key, LOW_PRIORITY_DELAY)
+            self._queue.add_after(session.key, self._event_delay)
         else:
             self._queue.add(session.key)
 

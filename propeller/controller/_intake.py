@@ -105,7 +105,7 @@ class Intake:
     def _loaded(self, loading: Loading, execution: Execution, is_new: bool) -> Running:
         """It runs from now on, with what its pods prove; what a process before this one left to be stopped is."""
         self.waiting.end(loading.key)
-        execution.stop_margin = self._settings.controller.stop_margin
+        execution.stop_margin, execution.settings = self._settings.controller.stop_margin, self._settings.attempts
         pods = self._pods.of(loading.uid)
         prove(execution, pods)
         session = Running(loading, execution, is_new=is_new)

@@ -55,7 +55,7 @@ INLINE_BYTES = 128 * 1024
 
 def prove(execution: Execution, pods: Iterable[Pod]) -> None:
     """Let an execution that was loaded know what its pods say about attempts that no status may have."""
-    execution.proven.update(proven_by(execution.info.name, pods))
+    execution.proven.update(proven_by(execution.info.name, pods, execution.settings.system_retries))
     if execution.max_parallelism:
         execution.unclaimed.update(execution.proven.keys() - execution.unique_ids_of_started())
 

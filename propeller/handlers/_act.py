@@ -3,9 +3,9 @@
 Guarantees
     Every effect may be done again, and then changes nothing: pods have fixed names, blobs have fixed places and
     content. An effect's failure concerns its own node alone: errors become facts, with their kind and what mends them.
-    What a retry may mend is tried again, with growing pauses, for `PATIENCE` seconds before it becomes a failure: an
-    attempt that has ended well is not done again because the object store was away for a while. An effect that pauses
-    takes nobody's place.
+    What a retry may mend is tried again, with growing pauses, for `effects.retry_budget` seconds before it becomes a
+    failure: an attempt that has ended well is not done again because the object store was away for a while. An effect
+    that pauses takes nobody's place.
 """
 
 from __future__ import annotations
@@ -45,16 +45,6 @@ from propeller.workflow import (
 
 _log = logging.getLogger(__name__)
 
-PATIENCE = 3600.0
-"""Seconds for which an effect is tried again whose error may pass: longer than most outages of an object store. What
-concerns a pod that exists (adopt, stop) is tried until the API server answers, and allows it.
-"""
-
-FIRST_PAUSE = 0.25
-"""Seconds before the second try; doubles."""
-
-LONGEST_PAUSE = 16.0
-
 _OF_PODS = (Adopt, Expire, StopPod)
 """Of a pod that exists."""
 
@@ -89,9 +79,12 @@ async def act(node: NodeView, effect: Effect, services: Services, tries: Tries =
     try:
         return await EXECUTORS[type(effect)](node, effect, services)
     except (Retryable, Denied) as error:
-        if isinstance(effect, _OF_PODS) or (isinstance(error, Retryable) and tries.waited < PATIENCE):
+        if isinstance(effect, _OF_PODS) or (
+            isinstance(error, Retryable) and tries.waited < services.effects.retry_budget
+        ):
             asked = error.after if isinstance(error, Retryable) else None
-            pause = max(asked or 0.0, min(FIRST_PAUSE * 2 ** min(tries.number, 10), LONGEST_PAUSE))
+            growing = services.effects.backoff * 2 ** min(tries.number, 10)
+            pause = max(asked or 0.0, min(growing, services.effects.backoff_cap))
             return Later(pause, Tries(tries.number + 1, tries.waited + pause), error)
         failure = failure_of(error, node)
     except PropellerError as error:

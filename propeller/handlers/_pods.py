@@ -66,14 +66,8 @@ from propeller.workflow import (
     StopPod,
 )
 
-QUOTA_RETRY_SECONDS = 5.0
-"""Before a pod that a quota refused is asked for again, where the server named no time."""
-
 REASON_CHARACTERS = 1000
 """Of a refusal that are kept: a webhook may answer with any length of text."""
-
-STORAGE_RETRY_SECONDS = 5.0
-"""Before a launch whose inputs could not be read or written is tried again."""
 
 
 class _Unread(msgspec.Struct, frozen=True):
@@ -95,7 +89,7 @@ async def launch(node: NodeView, effect: Launch, services: Services) -> tuple[Fa
     try:
         return await _launch(node, effect, services)
     except StorageError as error:  # nothing of the attempt has begun, and its state can say what it waits for
-        after = error.after or STORAGE_RETRY_SECONDS
+        after = error.after or services.effects.storage_retry
         return (_refused(node, effect.attempt, error, after, services, denied=refusals_of(node).denied),)
 
 
@@ -145,7 +139,7 @@ async def _create(node: NodeView, attempt: int, name: str, pod: dict[str, Any], 
         return (EffectFailed(attempt, _rejection(error)),)
     except Throttled as error:
         services.gates.passed(node)  # quotas are looked at last
-        return (_refused(node, attempt, error, error.after or QUOTA_RETRY_SECONDS, services, denied=0.0),)
+        return (_refused(node, attempt, error, error.after or services.effects.quota_retry, services, denied=0.0),)
     except (Rejected, Retryable) as error:
         return (_tried_later(node, attempt, error, services),)
     services.gates.passed(node)
@@ -237,7 +231,7 @@ def _adopted(node: NodeView, attempt: int, pod: Pod, services: Services, *, foll
     if not _is_ours(node, pod):
         name = f"{node.execution.info.namespace}/{pod.metadata.name}"
         reason = f"pod {name} exists and belongs to something else: delete it"
-        return (_refused(node, attempt, reason, QUOTA_RETRY_SECONDS, services, denied=0.0),)
+        return (_refused(node, attempt, reason, services.effects.quota_retry, services, denied=0.0),)
     if not _is_attempts(node, attempt, pod):
         return (EffectFailed(attempt, _name_is_taken(node, attempt, pod)),)
     seen = report(pod, attempt)

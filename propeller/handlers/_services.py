@@ -6,6 +6,7 @@ from typing import Protocol
 
 import msgspec
 
+from propeller.config import Effects
 from propeller.handlers._gates import Gates
 from propeller.handlers._inputs import Inputs
 from propeller.handlers.tasks import PodSettings
@@ -28,3 +29,5 @@ class Services(msgspec.Struct, frozen=True):
     inputs: Inputs
     pod_settings: PodSettings
     gates: Gates
+    effects: Effects = Effects()
+    """How they are tried again."""

@@ -4,7 +4,8 @@ Guarantees
     An attempt's pod is asked for at most once per state `Launching`; asking again is safe, its name is fixed.
     The next attempt begins when all that the last one has started has stopped, or its grace period is over.
     A pod that somebody else deletes is given up when it is gone or its grace is over: until then it may still succeed.
-    USER and SYSTEM failures draw on separate budgets, as in FlytePropeller: the task's attempts, and `SYSTEM_RETRIES`.
+    USER and SYSTEM failures draw on separate budgets, as in FlytePropeller: the task's attempts, and the setting
+    `attempts.system_retries`.
 """
 
 from __future__ import annotations
@@ -64,23 +65,10 @@ from propeller.workflow import (
     parse_duration,
 )
 
-SYSTEM_RETRIES = 3
-"""Further attempts after SYSTEM failures (FlytePropeller's max-node-retries-system-failures)."""
-
-SYSTEM_BACKOFF = 1.0
-"""Seconds before the first attempt after a SYSTEM failure, doubling: what broke the last one may still be broken."""
-
-SYSTEM_BACKOFF_CAP = 30.0
-
 LONGEST_WAIT = 3600.0
 """Seconds that a pause may still take when an execution is loaded: whatever its status says, and whoever wrote that."""
 
 NOTHING_PROVEN = AttemptProven()
-
-UNSEEN = 60.0
-"""Seconds after which we look for a pod that was not seen to start: one that came and went while the informer did not
-follow leaves no event. While it is in the cache, looking costs no request.
-"""
 
 COLLECTED = 1.0
 """Seconds after which the time of a whole node is looked at again where it was up while outputs were being read."""
@@ -91,11 +79,6 @@ LOST = Failure(
     ErrorKind.SYSTEM,
     recoverable=True,
 )
-
-PATIENCE = {"ImagePullBackOff": 180.0, "CreateContainerError": 180.0}
-"""Seconds that a pod which cannot start has to get over it, by what holds it up; others have none. FlytePropeller's
-grace periods, counted from when the pod got its node, as there: before that it waits for one, not for its image.
-"""
 
 CLOCKS_APART = 300.0
 """Seconds by which a pod's time may be in the future: its node has another clock. What is later is not believed."""
@@ -143,7 +126,7 @@ def _step_attempt(node: NodeView, state: _OfAttempt, fact: Fact, now: float) -> 
         case PodSeen():
             return _pod_seen(node, state, fact, now)
         case Launched() if isinstance(state, Launching):
-            return Step(state=Running(attempt, state.since), wakes=(now + UNSEEN,))
+            return Step(state=Running(attempt, state.since), wakes=(now + node.execution.settings.unseen_after,))
         case Launched() if isinstance(state, Running) and state.started:
             state = Running(attempt, state.since, until=state.until)
             return Step(state=state)  # it is there, but its end may come unseen: look again
@@ -261,7 +244,7 @@ def _pending(node: NodeView, state: Launching | Running, seen: PodSeen, now: flo
     if seen.failure is None:
         return None
     begun = max(state.since, seen.since) if seen.since <= now + CLOCKS_APART else state.since
-    due = begun + PATIENCE.get(seen.failure.code.rpartition("|")[2], 0.0)
+    due = begun + node.execution.settings.start_grace.get(seen.failure.code.rpartition("|")[2], 0.0)
     if now < due:
         return Step(state=state, wakes=(due,))
     return _failed(node, seen.attempt, seen.failure, now, stop=True)
@@ -277,8 +260,8 @@ def _failed(
     execution = node.execution
     system = execution.system_failures.get(node.number, 0)
     if failure.kind is ErrorKind.SYSTEM:
-        again = failure.recoverable and system < SYSTEM_RETRIES
-        pause = min(SYSTEM_BACKOFF * 2**system, SYSTEM_BACKOFF_CAP)
+        again = failure.recoverable and system < execution.settings.system_retries
+        pause = min(execution.settings.system_backoff * 2**system, execution.settings.system_backoff_cap)
     else:
         again = failure.recoverable and attempt + 1 - system < user_attempts(node)
         pause = 0.0
@@ -333,7 +316,11 @@ def _time_is_up(node: NodeView, state: State | None, now: float) -> Step | None:
         return expired
     if isinstance(state, Running) and not state.started:
         # still not started?
-        return Step(state=state, effects=(Adopt(node.number, state.attempt),), wakes=(now + UNSEEN,))
+        return Step(
+            state=state,
+            effects=(Adopt(node.number, state.attempt),),
+            wakes=(now + node.execution.settings.unseen_after,),
+        )
     return None
 
 
@@ -392,7 +379,7 @@ def _resume(node: NodeView, state: State | None, now: float) -> Step | None:
     proven = node.execution.proven.get(node.execution.unique_id(node.number), NOTHING_PROVEN)
     if isinstance(state, Running) and proven.attempt <= state.attempt:
         until = (state.until,) if state.until else ()
-        wakes = (*ends, *until, *_deadline(node, state.since), now + UNSEEN)
+        wakes = (*ends, *until, *_deadline(node, state.since), now + node.execution.settings.unseen_after)
         return Step(state=state, effects=(Adopt(node.number, state.attempt),), wakes=wakes)
     if proven.attempt > state.attempt:
         again = _launch(node, proven.attempt, now, wakes=ends, system_failures=proven.system_failures)

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest import mock
 
+from propeller.config import Attempts, Effects
 from propeller.controller import (
     _checkpoint,
     _effects,
@@ -210,7 +211,7 @@ def _an_adopted_pod_that_is_missing_is_waited_for() -> AbstractContextManager[An
 
 
 def _system_failures_draw_on_the_users_budget() -> AbstractContextManager[Any]:
-    return mock.patch.object(_task, "SYSTEM_RETRIES", 0)
+    return mock.patch.object(Attempts, "system_retries", 0)
 
 
 def _nothing_is_recovered() -> AbstractContextManager[Any]:
@@ -218,7 +219,7 @@ def _nothing_is_recovered() -> AbstractContextManager[Any]:
 
 
 def _outages_of_the_store_fail_attempts() -> AbstractContextManager[Any]:
-    return mock.patch.object(_act, "PATIENCE", 30.0)
+    return mock.patch.object(Effects, "retry_budget", 30.0)
 
 
 def _the_budget_of_a_status_is_ignored() -> AbstractContextManager[Any]:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from propeller.handlers._task import SYSTEM_RETRIES
+from propeller.config import Attempts
 from propeller.handlers._time_limits import MOST_ATTEMPTS
 from propeller.handlers.tasks._metadata import (
     ATTEMPT_ANNOTATION,
@@ -75,7 +75,9 @@ def is_of(execution: Execution, node: int, attempt: int, pod: Pod) -> bool:
     return claim == (execution.unique_id(node), attempt) and (path is None or path == execution.path(node))
 
 
-def proven_by(execution: str, pods: Iterable[Pod]) -> dict[str, AttemptProven]:
+def proven_by(
+    execution: str, pods: Iterable[Pod], system_retries: int = Attempts().system_retries
+) -> dict[str, AttemptProven]:
     """By unique node id, the last attempt that pods of the execution prove.
 
     Every attempt before it has left its pod, but for those that the system took away, which are few: an attempt with
@@ -84,11 +86,11 @@ def proven_by(execution: str, pods: Iterable[Pod]) -> dict[str, AttemptProven]:
     claims: dict[str, dict[int, int]] = {}
     for pod in pods:
         if (claim := claim_of(pod, execution)) is not None:
-            failures = _number(pod.metadata.annotations, SYSTEM_FAILURES_ANNOTATION, SYSTEM_RETRIES) or 0
+            failures = _number(pod.metadata.annotations, SYSTEM_FAILURES_ANNOTATION, system_retries) or 0
             claims.setdefault(claim.node, {})[claim.attempt] = min(failures, claim.attempt)
     proven = {}
     for node, attempts in claims.items():
-        found = [attempt for before, attempt in enumerate(sorted(attempts)) if attempt - before <= SYSTEM_RETRIES]
+        found = [attempt for before, attempt in enumerate(sorted(attempts)) if attempt - before <= system_retries]
         if found:
             proven[node] = AttemptProven(found[-1], attempts[found[-1]])
     return proven

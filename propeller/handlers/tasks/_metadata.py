@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from propeller.handlers._task import SYSTEM_RETRIES
 from propeller.handlers.tasks._settings import PodSettings
 from propeller.workflow import HASHED_LENGTH, Execution, NodeView, label_value
 
@@ -107,7 +106,7 @@ def others_annotations(annotations: Mapping[str, str]) -> dict[str, str]:
 
 def is_interruptible(node: NodeView) -> bool:
     """Whether the attempt may run on machines that can be taken away: never the last one that SYSTEM failures leave."""
-    if node.execution.system_failures.get(node.number, 0) >= SYSTEM_RETRIES:
+    if node.execution.system_failures.get(node.number, 0) >= node.execution.settings.system_retries:
         return False
     if node.spec.interruptible is not None:
         return node.spec.interruptible

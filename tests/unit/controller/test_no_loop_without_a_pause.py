@@ -18,14 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.config import Client as ClientSettings
-from propeller.config import Settings
+from propeller.config import Effects, Settings
 from propeller.controller import _controller, _intake
 from propeller.controller._cache_lag import LOOK_SECONDS
 from propeller.controller._checkpoint import CONFLICTS_LOOKED_INTO, Checkpointer
 from propeller.embedded.server import Forward
 from propeller.errors import NotFound, StorageError, Unavailable
-from propeller.handlers._act import FIRST_PAUSE, LONGEST_PAUSE
-from propeller.handlers._pods import QUOTA_RETRY_SECONDS
 from propeller.kube import Request, Response
 from propeller.storage import MemoryStore
 from tests.examples import examples
@@ -75,8 +73,8 @@ def limits(given: Settings, seconds: float) -> dict[str, float]:
     queue, informers, launches = given.queue, given.informers, given.launches
     follow = most_tries(seconds, informers.backoff, informers.backoff_cap)
     whole = most_tries(seconds, queue.backoff, queue.backoff_cap)
-    effects = most_tries(seconds, FIRST_PAUSE, LONGEST_PAUSE)
-    creates = most_tries(seconds, launches.pause, launches.pause_cap) + seconds / QUOTA_RETRY_SECONDS
+    effects = most_tries(seconds, Effects().backoff, Effects().backoff_cap)
+    creates = most_tries(seconds, launches.pause, launches.pause_cap) + seconds / Effects().quota_retry
     looks = 2 * seconds / LOOK_SECONDS
     found = {
         "follow": 2 * 3 * follow,  # two informers; a list that expires and comes in one piece, and a watch

@@ -10,9 +10,9 @@ import orjson
 import pytest
 from flyteidl.core import tasks_pb2
 
-from propeller.config import Launches
+from propeller.config import Effects, Launches
 from propeller.errors import ErrorKind, StorageError, Unavailable
-from propeller.handlers import Gates, Inputs, Later, Services, Tries, _act, _pods, act
+from propeller.handlers import Gates, Inputs, Later, Services, Tries, _act, act
 from propeller.handlers.tasks import PodSettings
 from propeller.kube import Client, Pod, Request, Response, Stream
 from propeller.storage import MemoryStore, Storage
@@ -194,7 +194,7 @@ async def test_a_pod_that_vanishes_between_two_looks_is_asked_for_again_later() 
 @pytest.mark.parametrize(
     ("answer", "after"),
     [
-        (status(403, "Forbidden", "exceeded quota: pods"), _pods.QUOTA_RETRY_SECONDS),
+        (status(403, "Forbidden", "exceeded quota: pods"), Effects().quota_retry),
         (status(429, "TooManyRequests", "slow down", **{"retry-after": "7"}), 7.0),
         (status(500, "InternalError", "etcd is away"), Launches().pause),
         (status(409, "Conflict", "try again"), Launches().pause),
@@ -342,7 +342,7 @@ async def test_a_stop_is_for_the_pod_that_we_saw() -> None:
 async def test_stop_and_adopt_wait_for_as_long_as_the_server_does_not_answer() -> None:
     of = bench()
     await of.do(Launch, 0)
-    of.server.answers = [Unavailable("no answer")] * round(2 * _act.PATIENCE / _act.LONGEST_PAUSE)
+    of.server.answers = [Unavailable("no answer")] * round(2 * Effects().retry_budget / Effects().backoff_cap)
     assert await of.do(StopPod, 0) == (Stopped(0, 30.0),)
     assert not of.server.objects
 
@@ -416,7 +416,7 @@ async def test_a_launch_waits_for_the_store_and_says_so() -> None:
     assert isinstance(found, Refused)
     assert (found.reason, found.after) == (
         "memory://m/e/n0/data/inputs.pb is out of reach",
-        _pods.STORAGE_RETRY_SECONDS,
+        Effects().storage_retry,
     )
     assert not of.server.requests
 
@@ -429,8 +429,8 @@ async def test_the_store_is_asked_ever_more_rarely_for_as_long_as_an_outage_last
         pauses.append(found.after)
         tries = found.tries
     assert pauses[:8] == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 16.0]
-    assert _act.PATIENCE <= sum(pauses) < _act.PATIENCE + _act.LONGEST_PAUSE
-    assert set(pauses[8:]) == {_act.LONGEST_PAUSE}
+    assert Effects().retry_budget <= sum(pauses) < Effects().retry_budget + Effects().backoff_cap
+    assert set(pauses[8:]) == {Effects().backoff_cap}
 
 
 async def test_a_store_that_goes_on_failing_fails_the_attempt_as_the_systems() -> None:

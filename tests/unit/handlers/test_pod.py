@@ -8,8 +8,8 @@ import msgspec
 import orjson
 import pytest
 
+from propeller.config import Attempts
 from propeller.errors import Invalid
-from propeller.handlers import _task
 from propeller.handlers.tasks import PodSettings, build_pod, shape_of, template_uri
 from propeller.kube import Pod
 from propeller.workflow import ExecutionSpec
@@ -272,9 +272,9 @@ def test_what_is_interruptible_is_the_nodes_to_say_then_the_executions_then_the_
 
 
 def test_the_last_attempt_that_system_failures_leave_is_not_interruptible() -> None:
-    for failures in range(_task.SYSTEM_RETRIES + 1):
+    for failures in range(Attempts().system_retries + 1):
         pod = pod_of(container_task(), node={"interruptible": True}, system_failures=failures)
-        assert pod["metadata"]["labels"]["interruptible"] == str(failures < _task.SYSTEM_RETRIES).lower()
+        assert pod["metadata"]["labels"]["interruptible"] == str(failures < Attempts().system_retries).lower()
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from propeller.config import Attempts
 from propeller.errors import ErrorKind
 from propeller.handlers import STEPS
-from propeller.handlers._task import PATIENCE, UNSEEN, step_task
+from propeller.handlers._task import step_task
 from propeller.handlers._time_limits import MOST_ATTEMPTS
 from propeller.workflow import (
     Adopt,
@@ -48,13 +49,13 @@ def cannot_start(reason: str, kind: ErrorKind = ErrorKind.USER, *, recoverable: 
 
 
 @pytest.mark.parametrize("state", [Launching(0, NOW), Running(0, NOW)])
-@pytest.mark.parametrize("reason", sorted(PATIENCE))
+@pytest.mark.parametrize("reason", sorted(Attempts().start_grace))
 def test_a_pod_that_may_still_start_has_some_time_to(state: State, reason: str) -> None:
     of, seen = node(), cannot_start(reason)
-    due = NOW + PATIENCE[reason]
+    due = NOW + Attempts().start_grace[reason]
     assert step_task(of, state, seen, NOW) == Step(state=state, wakes=(due,))
     assert step_task(of, state, seen, due - 1) == Step(state=state, wakes=(due,))
-    step = step_task(of, state, seen, NOW + PATIENCE[reason])
+    step = step_task(of, state, seen, NOW + Attempts().start_grace[reason])
     assert step is not None
     assert step.phase is NodePhase.FAILED
     assert step.effects == (StopPod(of.number, 0),)
@@ -63,7 +64,9 @@ def test_a_pod_that_may_still_start_has_some_time_to(state: State, reason: str) 
 def test_when_its_time_is_up_a_pod_that_has_not_started_is_looked_at_again() -> None:
     of = node()
     step = step_task(of, Running(0, NOW), TimeIsUp(), NOW + 180)
-    assert step == Step(state=Running(0, NOW), effects=(Adopt(of.number, 0),), wakes=(NOW + 180 + UNSEEN,))
+    assert step == Step(
+        state=Running(0, NOW), effects=(Adopt(of.number, 0),), wakes=(NOW + 180 + Attempts().unseen_after,)
+    )
     assert step_task(of, Running(0, NOW, started=True), TimeIsUp(), NOW + 180) is None
     assert step_task(of, Launching(0, NOW), TimeIsUp(), NOW + 180) is None
 
