@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 import subprocess
 
+from propeller.cli._plan_dot import to_dot
+from propeller.cli._plan_text import explain
 from propeller.cli._workflow import plan_of
 from propeller.cli.flytekit_side import Serialized
-from propeller.compiler import explain, to_dot
 from propeller.errors import Invalid
 
 

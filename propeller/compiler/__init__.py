@@ -2,10 +2,8 @@
 resources out. Pure: no I/O, no clock.
 """
 
-from propeller.compiler._dot import to_dot
 from propeller.compiler._dynamic import compile_dynamic
 from propeller.compiler._errors import CompileError, CompileErrors, ErrorCode
-from propeller.compiler._explain import explain
 from propeller.compiler._ids import identifier_text
 from propeller.compiler._json import to_json
 from propeller.compiler._limits import DEFAULT_LIMITS, Limits
@@ -27,11 +25,9 @@ __all__ = [
     "compile_dynamic",
     "compile_task",
     "compile_workflow",
-    "explain",
     "find_pod_fault",
     "find_requirements",
     "find_warnings",
     "identifier_text",
-    "to_dot",
     "to_json",
 ]

@@ -12,15 +12,15 @@ from flyteidl.core import compiler_pb2, dynamic_job_pb2, literals_pb2, tasks_pb2
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from propeller.cli._plan_dot import to_dot
+from propeller.cli._plan_text import explain
 from propeller.compiler import (
     build_resource,
     compile_dynamic,
     compile_task,
     compile_workflow,
-    explain,
     find_requirements,
     find_warnings,
-    to_dot,
 )
 from propeller.errors import Invalid
 from propeller.workflow import parse_plan

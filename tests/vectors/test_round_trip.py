@@ -7,7 +7,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from propeller.compiler import build_resource, explain, to_dot
+from propeller.cli._plan_dot import to_dot
+from propeller.cli._plan_text import explain
+from propeller.compiler import build_resource
 from propeller.workflow import parse_plan
 from tests.vectors.folder import found, golden
 from tests.vectors.registered import compile_folder

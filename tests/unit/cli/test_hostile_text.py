@@ -19,12 +19,13 @@ from propeller.cli import _result, _status
 from propeller.cli.__main__ import main
 from propeller.cli._compile import encoded
 from propeller.cli._exits import report_error
+from propeller.cli._plan_dot import to_dot
+from propeller.cli._plan_text import explain
 from propeller.cli._progress import Lines, LiveTree
 from propeller.cli._saying import say, say_defect, say_json
 from propeller.cli._tree import node_line, tree
 from propeller.cli.flytekit_side import FileFailed
 from propeller.clock import SYSTEM_CLOCK
-from propeller.compiler import explain, to_dot
 from propeller.config import Settings
 from propeller.controller import WORKFLOWS, Loader, workflow_crd
 from propeller.embedded.server import ApiServer

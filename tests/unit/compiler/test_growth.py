@@ -8,7 +8,8 @@ from collections.abc import Callable
 import orjson
 import pytest
 
-from propeller.compiler import build_resource, compile_workflow, explain
+from propeller.cli._plan_text import explain
+from propeller.compiler import build_resource, compile_workflow
 from propeller.workflow import parse_plan
 from tests.unit.compiler import shapes
 from tests.unit.growth import grows_beyond

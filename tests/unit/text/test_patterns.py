@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from propeller.compiler._explain import short_name
+from propeller.cli._plan_text import short_name
 from propeller.decoding import cut
 from propeller.embedded.kubelet._environment import expand
 from propeller.embedded.server.schema._jsonpath import BadPath, find

@@ -6,11 +6,9 @@ from typing import Any
 
 import msgspec
 from flyteidl.core import condition_pb2
-from google.protobuf import json_format
 
-from propeller.compiler._json import to_json
-from propeller.errors import Invalid
-from propeller.workflow import decode_bindings
+from propeller.compiler import to_json
+from propeller.workflow import decode_bindings, parse_message
 
 SHOWN_ITEMS = 4
 """Of a list that is bound."""
@@ -57,11 +55,7 @@ def condition_words(raw: msgspec.Raw) -> str:
 
 
 def _condition(raw: msgspec.Raw) -> dict[str, Any]:
-    message = condition_pb2.BooleanExpression()
-    try:
-        return to_json(json_format.Parse(bytes(raw), message, ignore_unknown_fields=True))
-    except (json_format.ParseError, RecursionError) as error:
-        raise Invalid(f"a branch's condition is malformed: {error}") from error
+    return to_json(parse_message(bytes(raw), condition_pb2.BooleanExpression(), "a branch's condition"))
 
 
 def _operand_words(operand: dict[str, Any]) -> str:

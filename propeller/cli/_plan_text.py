@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from propeller.compiler._words import binding_words, condition_words
+from propeller.cli._plan_words import binding_words, condition_words
 from propeller.text import one_line
 from propeller.workflow import FailurePolicy, Graph, NodeKind, NodeSpec, Plan
 

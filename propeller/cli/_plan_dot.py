@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from propeller.compiler._explain import title_of
-from propeller.compiler._words import condition_words
+from propeller.cli._plan_text import title_of
+from propeller.cli._plan_words import condition_words
 from propeller.text import visible
 from propeller.workflow import Graph, NodeKind, Plan
 
