@@ -110,11 +110,6 @@ class FairQueue(Generic[K]):
         self._where[key] = (owner, priority)
         return place is None
 
-    def peek(self) -> K:
-        """The key that `pop` would take; raises IndexError when nothing waits."""
-        _, tenant = self._first()
-        return next(iter(tenant.first_lane()))
-
     def pop(self) -> K:
         """Take the key whose turn it is; raises IndexError when nothing waits."""
         tag, tenant = self._first()

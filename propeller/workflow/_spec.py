@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-EMPTY_LIST = msgspec.Raw(b"[]")
 EMPTY_OBJECT = msgspec.Raw(b"{}")
 
 NOTHING = msgspec.Raw(b"")
@@ -134,7 +133,6 @@ class GraphSpec(msgspec.Struct, frozen=True, rename="camel"):
     edges: Edges = Edges()
     on_failure: NodeSpec | None = None
     outputs: msgspec.Raw = EMPTY_OBJECT
-    output_bindings: msgspec.Raw = NOTHING
     on_failure_policy: FailurePolicy | int = FailurePolicy.FAIL_IMMEDIATELY
     """Its name; old resources have the number."""
 

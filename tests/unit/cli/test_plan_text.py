@@ -90,5 +90,5 @@ def test_long_lists_and_literals_are_cut_in_the_middle_of_nothing_else() -> None
 def test_a_malformed_condition_is_refused_by_name() -> None:
     document = orjson.loads(orjson.dumps(build_resource(compile_workflow(branching("w"), [], TASKS), None, None, "")))
     document["spec"]["nodes"]["n0"]["branch"]["if"]["condition"] = {"comparison": 5}
-    with pytest.raises(Invalid, match="a branch's condition.comparison: expected an object, found a number"):
+    with pytest.raises(Invalid, match=r"a branch's condition\.comparison: expected an object, found a number"):
         explain(parse_plan(orjson.dumps(document), "digest"))

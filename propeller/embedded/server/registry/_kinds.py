@@ -126,9 +126,6 @@ class Registry:
         """A kind that is always there."""
         return self._kinds[group, version, plural]
 
-    def has_version(self, group: str, version: str) -> bool:
-        return any(kind.group == group and kind.version == version for kind in self)
-
     def of(self, collection: Collection) -> Kind:
         """A served kind with that collection. Raises LookupError."""
         try:
