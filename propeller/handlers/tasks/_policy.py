@@ -145,7 +145,7 @@ Json = Mapping[str, Any]
 def check_pod(pod: Json, account: str, policy: Pods) -> None:
     """Raises Invalid if a pod asks for what the policy does not allow. `account` is the execution's; "" if none."""
     spec = pod["spec"]
-    if not spec.keys() <= _PLAIN_SPEC:
+    if not _PLAIN_SPEC.issuperset(spec):
         _check_spec(spec, policy)
     for field in ("serviceAccountName", "serviceAccount"):
         if (
@@ -156,9 +156,10 @@ def check_pod(pod: Json, account: str, policy: Pods) -> None:
             _refuse(f"spec.{field}", name, "pods.service_accounts")
     plain = _PLAIN_IF_ANY_SECRET if "*" in policy.secrets else _PLAIN_CONTAINER
     for field in ("initContainers", "containers"):
-        for number, container in enumerate(spec.get(field) or ()):
-            if not container.keys() <= plain:
-                _check_container(container, f"spec.{field}[{number}]", policy)
+        if not (containers := spec.get(field)) or all(map(plain.issuperset, containers)):
+            continue
+        for number, container in enumerate(containers):
+            _check_container(container, f"spec.{field}[{number}]", policy)
     annotations = pod["metadata"]["annotations"]
     if "unconfined" in annotations.values() and not policy.unconfined:
         for name, value in annotations.items():
