@@ -140,7 +140,7 @@ class Reflector(Generic[T]):
     def list_anew(self) -> int:
         """List everything again after a pause, whatever is under way. Returns which of `lists` that will be."""
         self._asked = True
-        if self._progress is not None:
+        if self._progress is not None and not self._progress.expired():
             self._progress.reschedule(asyncio.get_running_loop().time())
         return self.lists + 1
 
@@ -283,7 +283,7 @@ class Reflector(Generic[T]):
             async with asyncio.timeout(self._settings.progress_deadline) as progress:
                 self._progress = progress
                 async for event in events:
-                    if loop.time() - moved > PROGRESS_SECONDS:
+                    if loop.time() - moved > PROGRESS_SECONDS and not self._asked:
                         moved = loop.time()
                         progress.reschedule(moved + self._settings.progress_deadline)
                     if self._version is None:

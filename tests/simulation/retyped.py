@@ -72,7 +72,9 @@ def _definition(server: ApiServer) -> Record | None:
 
 
 class Retyped:
-    """Such changes, in one of eight worlds. What is there is always `served` where somebody would be at a loss."""
+    """Such changes, in one of eight worlds. With `served` the type is never taken out of service: another part of the
+    world reads workflows, and takes a 404 for their end.
+    """
 
     def __init__(
         self, seed: int, server: ApiServer, client: Client, truth: Truth, story: Story, *, served: bool

@@ -8,6 +8,7 @@ import logging
 import random
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from unittest import mock
 
 import orjson
@@ -715,6 +716,22 @@ async def test_a_list_that_somebody_asks_for_is_made_though_the_watch_is_open_an
         await equal(informer, filled)
         await asyncio.sleep(SOON)
         assert informer.lists == lists + 1
+        assert informer.failures == 0
+
+
+async def test_a_list_that_somebody_asks_for_is_made_though_events_come_at_that_moment(filled: FakeApi) -> None:
+    async with informer_of(filled) as informer:
+        await informer.synced(SOON)
+        for number in range(5):
+            await asyncio.sleep(SOON)
+            told = list[int]()
+            filled.write(f"new{number}")
+            informer.list_anew(partial(told.append, 1))
+            for _ in range(number):
+                await asyncio.sleep(0)
+            informer.list_anew(partial(told.append, 2))
+            await asyncio.sleep(2 * SETTINGS.backoff_cap)
+            assert told == [1, 2]
         assert informer.failures == 0
 
 
