@@ -26,7 +26,7 @@ from loadtest._process import cpu
 from loadtest.completer import Completer
 from propeller.controller._resource import FlyteWorkflow, closure_of, info_of
 from propeller.handlers import STEPS
-from propeller.handlers.tasks import PodSettings, build_pod
+from propeller.handlers.plugins.pod import PodSettings, build_pod
 from propeller.kube import NAMESPACES, Client, connect
 from propeller.workflow import Execution, begin, parse_plan
 from tests.servers._kube_apiserver import KubeApiserver, running

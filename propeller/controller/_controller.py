@@ -42,7 +42,7 @@ from propeller.controller._restores import Restores
 from propeller.controller._retention import Retention
 from propeller.controller._session import Ended, Running, Session
 from propeller.handlers import STEPS, Gates, Inputs, Services
-from propeller.handlers.tasks import PodSettings, is_alive
+from propeller.handlers.plugins.pod import PodSettings, is_alive
 from propeller.informers import Change, Informer
 from propeller.kube import PODS, Client, KubeObject, Pod
 from propeller.reconcile import Controller, FairPool, Result, WorkQueue

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from propeller.handlers.tasks import claim_of
+from propeller.handlers.plugins.pod import claim_of
 from propeller.kube import Pod
 from propeller.workflow import NodeKind, NodeSpec, Plan, WorkflowPhase
 

@@ -29,7 +29,7 @@ from propeller.controller._resource import (
 from propeller.controller._takeover import take_over_of
 from propeller.errors import CorruptBlob, Invalid, MissingBlob, NotFound, NotUnderstood, PropellerError
 from propeller.handlers import at_once, plan_of_futures
-from propeller.handlers.tasks import claim_of, has_ended, is_alive, proven_by
+from propeller.handlers.plugins.pod import claim_of, has_ended, is_alive, proven_by
 from propeller.kube import Client, Pod, Undecodable
 from propeller.status import INLINE_NODES, decode_status, is_flytes, rebuild
 from propeller.storage import Storage, apart, open_literals

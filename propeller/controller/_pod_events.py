@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from propeller.controller._session import Running
-from propeller.handlers.tasks import attempt_at, gone, report
+from propeller.handlers.plugins.pod import attempt_at, gone, report
 from propeller.informers import Change
 from propeller.kube import Pod
 from propeller.workflow import Execution, Launching, PodPhase, PodSeen, Remains

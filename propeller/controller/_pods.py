@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from propeller.clock import Clock
 from propeller.config import Informers
 from propeller.controller._pod_events import owner_uids
-from propeller.handlers.tasks import EXECUTION_LABEL
+from propeller.handlers.plugins.pod import EXECUTION_LABEL
 from propeller.informers import Informer
 from propeller.kube import PODS, Client, Pod
 

@@ -22,7 +22,7 @@ from propeller.controller._finalizers import is_held, next_stop, release
 from propeller.controller._pods import OwnedPods
 from propeller.controller._resource import HEADS, WORKFLOWS, FlyteWorkflow, mark_of
 from propeller.errors import Conflict, NotFound, PropellerError
-from propeller.handlers.tasks import is_alive
+from propeller.handlers.plugins.pod import is_alive
 from propeller.kube import PODS, Client, Pod
 from propeller.reconcile import FairPool, Result
 from propeller.telemetry import Causes

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from propeller.controller._resource import mark_of
-from propeller.handlers.tasks import claim_of, is_of
+from propeller.handlers.plugins.pod import claim_of, is_of
 from propeller.informers import as_number, went_back
 from propeller.kube import ObjectMeta, Pod
 from propeller.status import offloaded_to, size_of

@@ -6,7 +6,7 @@ from flyteidl.core import tasks_pb2
 
 from propeller.controller._resource import FlyteWorkflow
 from propeller.errors import Invalid, NotUnderstood
-from propeller.handlers.tasks import shape_of
+from propeller.handlers.plugins.pod import shape_of
 from propeller.status import LoadGraph, take_over
 from propeller.workflow import Execution, ExecutionInfo, Plan
 

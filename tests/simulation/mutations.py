@@ -21,8 +21,10 @@ from propeller.controller import (
 )
 from propeller.controller._resource import Head
 from propeller.errors import ErrorKind, NotFound
-from propeller.handlers import STEPS, Services, _act, _pods, _task
-from propeller.handlers.tasks import _report
+from propeller.handlers import STEPS, Services
+from propeller.handlers.executors import _attempts, _run
+from propeller.handlers.plugins.pod import _report
+from propeller.handlers.transitions import _task
 from propeller.informers import Informer, _reflector
 from propeller.kube import Pod
 from propeller.reconcile import WorkQueue
@@ -52,7 +54,7 @@ Mutation = Callable[[], AbstractContextManager[Any]]
 
 
 def _anybodys_pod_is_ours() -> AbstractContextManager[Any]:
-    return mock.patch.object(_pods, "_is_ours", return_value=True)
+    return mock.patch.object(_attempts, "_is_ours", return_value=True)
 
 
 def _status_is_written_onto_any_version() -> AbstractContextManager[Any]:
@@ -149,7 +151,7 @@ def _a_stop_is_taken_for_having_stopped() -> AbstractContextManager[Any]:
 
 
 def _pods_that_have_ended_are_deleted() -> AbstractContextManager[Any]:
-    return mock.patch.object(_pods, "is_alive", return_value=True)
+    return mock.patch.object(_attempts, "is_alive", return_value=True)
 
 
 def _places_of_what_ran_before_a_restart_are_given_away() -> AbstractContextManager[Any]:
@@ -163,12 +165,12 @@ def _places_of_what_ran_before_a_restart_are_given_away() -> AbstractContextMana
 
 
 def _that_a_pod_runs_is_news_though_nobody_follows_it() -> AbstractContextManager[Any]:
-    adopted = _pods._adopted
+    adopted = _attempts._adopted
 
     def trusting(node: NodeView, attempt: int, pod: Pod, services: Services, *, followed: bool) -> tuple[Fact, ...]:
         return adopted(node, attempt, pod, services, followed=True)
 
-    return mock.patch.object(_pods, "_adopted", trusting)
+    return mock.patch.object(_attempts, "_adopted", trusting)
 
 
 def _deaf_to_time(*kinds: NodeKind) -> AbstractContextManager[Any]:
@@ -204,10 +206,10 @@ def _a_launch_whose_answer_is_lost_is_another_attempt() -> AbstractContextManage
 
 def _an_adopted_pod_that_is_missing_is_waited_for() -> AbstractContextManager[Any]:
     async def wait(node: NodeView, effect: Adopt, services: Any) -> tuple[Fact, ...]:
-        facts: tuple[Fact, ...] = await _pods.adopt(node, effect, services)
+        facts: tuple[Fact, ...] = await _attempts.adopt(node, effect, services)
         return tuple(fact for fact in facts if getattr(fact, "phase", None) is not PodPhase.GONE)
 
-    return mock.patch.dict(_act.EXECUTORS, {Adopt: wait})
+    return mock.patch.dict(_run.EXECUTORS, {Adopt: wait})
 
 
 def _system_failures_draw_on_the_users_budget() -> AbstractContextManager[Any]:
@@ -234,7 +236,7 @@ def _denials_use_up_attempts() -> AbstractContextManager[Any]:
     def failed(node: NodeView, attempt: int, error: Exception, services: Services) -> Fact:
         return EffectFailed(attempt, Failure("RuntimeFailure", str(error), ErrorKind.SYSTEM, recoverable=True))
 
-    return mock.patch.object(_pods, "_tried_later", failed)
+    return mock.patch.object(_attempts, "_tried_later", failed)
 
 
 def _any_number_is_an_attempt() -> AbstractContextManager[Any]:

@@ -12,8 +12,9 @@ from flyteidl.core import tasks_pb2
 
 from propeller.config import Effects, Launches
 from propeller.errors import ErrorKind, StorageError, Unavailable
-from propeller.handlers import Gates, Inputs, Later, Services, Tries, _act, act
-from propeller.handlers.tasks import PodSettings
+from propeller.handlers import Gates, Inputs, Later, Services, Tries, act
+from propeller.handlers.executors import _run
+from propeller.handlers.plugins.pod import PodSettings
 from propeller.kube import Client, Pod, Request, Response, Stream
 from propeller.storage import MemoryStore, Storage
 from propeller.workflow import (
@@ -459,8 +460,8 @@ async def test_a_defect_of_ours_fails_its_node_and_is_logged(
     async def broken(*_: Any) -> tuple[Fact, ...]:
         raise ZeroDivisionError("oops")
 
-    executors: dict[Any, Any] = {**_act.EXECUTORS, Collect: broken}
-    monkeypatch.setattr(_act, "EXECUTORS", executors)
+    executors: dict[Any, Any] = {**_run.EXECUTORS, Collect: broken}
+    monkeypatch.setattr(_run, "EXECUTORS", executors)
     (found,) = await bench().do(Collect, 0)
     assert found == EffectFailed(
         0, Failure("InternalError", "ZeroDivisionError: oops", ErrorKind.SYSTEM, recoverable=True)

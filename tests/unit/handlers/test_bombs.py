@@ -11,9 +11,9 @@ import pytest
 from propeller import config
 from propeller.errors import CorruptBlob, ErrorKind, Invalid
 from propeller.handlers import Inputs
-from propeller.handlers._collect import collect
-from propeller.handlers._outputs import write_outputs
-from propeller.handlers.tasks import PodSettings, build_pod
+from propeller.handlers.executors._outcome import collect
+from propeller.handlers.executors._outputs import write_outputs
+from propeller.handlers.plugins.pod import PodSettings, build_pod
 from propeller.storage import MemoryStore, Storage
 from propeller.wire import COLLECTION, FIRST, SECOND, Encoded
 from propeller.workflow import EffectFailed, OutputsFound

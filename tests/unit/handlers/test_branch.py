@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.errors import Invalid
-from propeller.handlers._branch import choose, evaluate
+from propeller.handlers.executors._branch import choose, evaluate
 from propeller.workflow import Chosen, EffectFailed, Failure
 from tests.unit.handlers.build import World, graph, literals, task
 from tests.unit.storage.values import literal, msgpack, offloaded, struct, union

@@ -9,8 +9,8 @@ from flyteidl.core import dynamic_job_pb2, errors_pb2, execution_pb2, literals_p
 
 from propeller import config
 from propeller.errors import ErrorKind, Invalid, StorageError
-from propeller.handlers import _collect
-from propeller.handlers._collect import collect, has_ended
+from propeller.handlers.executors import _outcome
+from propeller.handlers.executors._outcome import collect, has_ended
 from propeller.storage import MemoryStore, Storage
 from propeller.workflow import EffectFailed, Failure, FuturesFound, OutputsFound
 from tests.unit.handlers.build import World, array, graph, literals, task, template
@@ -125,7 +125,7 @@ async def test_an_error_without_a_code_has_one_all_the_same() -> None:
 
 async def test_futures_come_before_error_and_outputs(monkeypatch: Any) -> None:
     of = world()
-    monkeypatch.setattr(_collect, "plan_of_futures", lambda node, job, task, data: of.plan)
+    monkeypatch.setattr(_outcome, "plan_of_futures", lambda node, job, task, data: of.plan)
     job = dynamic_job_pb2.DynamicJobSpec(min_successes=1).SerializeToString()
     found = await collected(of, futures=job, error=error_document(code="c"), outputs=OUTPUTS)
     assert found == FuturesFound(1, of.plan.root)
@@ -135,7 +135,7 @@ async def test_futures_that_do_not_compile_are_the_users_and_final(monkeypatch: 
     def refuse(*_: Any) -> None:
         raise Invalid("node n0 has no task")
 
-    monkeypatch.setattr(_collect, "plan_of_futures", refuse)
+    monkeypatch.setattr(_outcome, "plan_of_futures", refuse)
     found = await failure(world(), futures=b"")
     assert found == Failure("DynamicWorkflowBuildFailed", "node n0 has no task")
 

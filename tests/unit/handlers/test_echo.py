@@ -6,7 +6,7 @@ import pytest
 from flyteidl.core import literals_pb2, tasks_pb2, types_pb2
 
 from propeller.errors import Invalid
-from propeller.handlers._echo import echoed, is_echo
+from propeller.handlers.executors._echo import echoed, is_echo
 from propeller.wire import Literals
 
 

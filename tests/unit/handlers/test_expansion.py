@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from propeller.embedded.kubelet._environment import expand
 from propeller.errors import Invalid
-from propeller.handlers.tasks._expansion import escape
-from propeller.handlers.tasks._template import LONGEST_ARGUMENT, parse, render
+from propeller.handlers.plugins.pod._expansion import escape
+from propeller.handlers.plugins.pod._template import LONGEST_ARGUMENT, parse, render
 from tests.unit.handlers.build import literals
 
 ENV = {"A": "<secret>", "": "<empty>", "B": "$(A)", "A B": "<spaced>"}

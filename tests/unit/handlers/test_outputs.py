@@ -8,7 +8,7 @@ import pytest
 from flyteidl.core import literals_pb2
 
 from propeller.errors import CorruptBlob, Invalid
-from propeller.handlers._outputs import READS_AT_ONCE, gather_outputs, write_outputs
+from propeller.handlers.executors._outputs import READS_AT_ONCE, gather_outputs, write_outputs
 from propeller.workflow import NodePhase
 from tests.unit.handlers.build import World, array, bindings, graph, task, template
 from tests.unit.storage.values import offloaded, promise

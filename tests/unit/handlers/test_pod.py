@@ -10,7 +10,7 @@ import pytest
 
 from propeller.config import Attempts
 from propeller.errors import Invalid
-from propeller.handlers.tasks import PodSettings, build_pod, shape_of, template_uri
+from propeller.handlers.plugins.pod import PodSettings, build_pod, shape_of, template_uri
 from propeller.kube import Pod
 from propeller.workflow import ExecutionSpec
 from tests.unit.handlers.build import World, array, graph, literals, task, template

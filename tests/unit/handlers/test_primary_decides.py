@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from propeller.handlers.tasks import is_alive, report
+from propeller.handlers.plugins.pod import is_alive, report
 from propeller.kube import Pod
 from propeller.workflow import PodPhase, PodSeen, Remains
 from tests.unit.handlers.pods import container, ended, pod, waiting

@@ -6,8 +6,8 @@ import pytest
 
 from propeller.config import Attempts
 from propeller.errors import ErrorKind
-from propeller.handlers._task import CLOCKS_APART, step_task
-from propeller.handlers.tasks import report
+from propeller.handlers.plugins.pod import report
+from propeller.handlers.transitions._task import CLOCKS_APART, step_task
 from propeller.kube import Pod
 from propeller.workflow import Failure, Launching, NodePhase, PodPhase, PodSeen, Running, State
 from tests.unit.handlers.pods import ended, pod, waiting

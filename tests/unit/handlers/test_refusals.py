@@ -10,9 +10,9 @@ import pytest
 from propeller.config import Launches
 from propeller.errors import ErrorKind
 from propeller.handlers import Gates, Later, act
-from propeller.handlers._gates import FIRST_TRIES
-from propeller.handlers._pods import REASON_CHARACTERS
-from propeller.handlers._task import step_task
+from propeller.handlers.executors._attempts import REASON_CHARACTERS
+from propeller.handlers.executors._gates import FIRST_TRIES
+from propeller.handlers.transitions._task import step_task
 from propeller.kube import Response
 from propeller.workflow import (
     EffectFailed,

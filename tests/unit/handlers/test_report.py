@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from propeller.errors import ErrorKind
-from propeller.handlers.tasks import gone, report
+from propeller.handlers.plugins.pod import gone, report
 from propeller.kube import Pod
 from propeller.workflow import Failure, PodPhase, PodSeen, Remains
 from tests.unit.handlers.pods import container, ended, pod, waiting

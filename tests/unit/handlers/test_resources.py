@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.errors import Invalid
-from propeller.handlers.tasks._resources import GPU, resolve, task_resources, within
+from propeller.handlers.plugins.pod._resources import GPU, resolve, task_resources, within
 from propeller.quantity import parse
 from propeller.workflow import TaskResources
 from tests.quantities import REFUSED, ROWS

@@ -9,8 +9,8 @@ import pytest
 from propeller.config import Attempts
 from propeller.errors import ErrorKind
 from propeller.handlers import STEPS
-from propeller.handlers._task import step_task
-from propeller.handlers._time_limits import MOST_ATTEMPTS
+from propeller.handlers.transitions._task import step_task
+from propeller.handlers.transitions._time_limits import MOST_ATTEMPTS
 from propeller.workflow import (
     Adopt,
     AllStopped,

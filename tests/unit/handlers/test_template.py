@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.errors import Invalid
-from propeller.handlers.tasks._template import parse, render
+from propeller.handlers.plugins.pod._template import parse, render
 from tests.unit.handlers.build import literals
 
 VALUES = {"input": "s3://in/inputs.pb", "outputprefix": "s3://out/0", "namespace": "ns"}

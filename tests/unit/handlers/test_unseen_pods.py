@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from propeller.handlers import STEPS
-from propeller.handlers.tasks import gone
+from propeller.handlers.plugins.pod import gone
 from propeller.workflow import Adopt, Launch, Launched, PodPhase, PodSeen, begin, decide, resume
 from tests.unit.workflow.drive import execution, graph, plan, task
 

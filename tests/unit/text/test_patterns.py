@@ -13,7 +13,7 @@ from propeller.decoding import cut
 from propeller.embedded.kubelet._environment import expand
 from propeller.embedded.server.schema._jsonpath import BadPath, find
 from propeller.errors import PropellerError
-from propeller.handlers.tasks._template import parse
+from propeller.handlers.plugins.pod._template import parse
 from propeller.kube import parse_field_selector, parse_label_selector
 from propeller.quantity import canonical
 from propeller.redaction import redact

@@ -29,11 +29,11 @@ from propeller.errors import (
     Unavailable,
     WebhookUnavailable,
 )
-from propeller.handlers._collect import has_ended
-from propeller.handlers._echo import echoed, is_echo
-from propeller.handlers._gates import refusals_of
-from propeller.handlers._services import Services
-from propeller.handlers.tasks import (
+from propeller.handlers.executors._echo import echoed, is_echo
+from propeller.handlers.executors._gates import refusals_of
+from propeller.handlers.executors._outcome import has_ended
+from propeller.handlers.executors._services import Services
+from propeller.handlers.plugins.pod import (
     build_pod,
     claim_of,
     gone,

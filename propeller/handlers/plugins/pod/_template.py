@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from propeller.errors import Invalid
-from propeller.handlers.tasks._expansion import escape, escape_between
+from propeller.handlers.plugins.pod._expansion import escape, escape_between
 from propeller.storage import literal_to_text
 from propeller.wire import ByName
 

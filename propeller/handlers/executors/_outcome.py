@@ -11,8 +11,8 @@ import asyncio
 from flyteidl.core import errors_pb2, execution_pb2, tasks_pb2
 
 from propeller.errors import CorruptBlob, ErrorKind, Invalid, MissingBlob, TooLargeBlob
-from propeller.handlers._dynamic import plan_of_futures
-from propeller.handlers._together import together
+from propeller.handlers.executors._dynamic import plan_of_futures
+from propeller.handlers.executors._together import together
 from propeller.storage import Storage, apart
 from propeller.text import NAME_CHARACTERS, bounded
 from propeller.wire import Literals, parse

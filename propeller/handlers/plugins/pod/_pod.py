@@ -12,14 +12,14 @@ from functools import lru_cache
 from typing import Any
 
 from propeller.errors import Invalid
-from propeller.handlers.tasks._environment import environment
-from propeller.handlers.tasks._metadata import PRIMARY_CONTAINER, metadata
-from propeller.handlers.tasks._places import template_values
-from propeller.handlers.tasks._policy import check_pod
-from propeller.handlers.tasks._resources import Requirements, resolve, within
-from propeller.handlers.tasks._settings import PodSettings
-from propeller.handlers.tasks._shape import ContainerShape, shape_of
-from propeller.handlers.tasks._template import render
+from propeller.handlers.plugins.pod._environment import environment
+from propeller.handlers.plugins.pod._metadata import PRIMARY_CONTAINER, metadata
+from propeller.handlers.plugins.pod._places import template_values
+from propeller.handlers.plugins.pod._policy import check_pod
+from propeller.handlers.plugins.pod._resources import Requirements, resolve, within
+from propeller.handlers.plugins.pod._settings import PodSettings
+from propeller.handlers.plugins.pod._shape import ContainerShape, shape_of
+from propeller.handlers.plugins.pod._template import render
 from propeller.wire import ByName
 from propeller.workflow import NodeView, TaskResources
 

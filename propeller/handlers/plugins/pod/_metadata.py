@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from propeller.handlers.tasks._settings import PodSettings
+from propeller.handlers.plugins.pod._settings import PodSettings
 from propeller.workflow import HASHED_LENGTH, Execution, NodeView, label_value
 
 if TYPE_CHECKING:
-    from propeller.handlers.tasks._shape import Shape
+    from propeller.handlers.plugins.pod._shape import Shape
 
 NODE_ANNOTATION = "propeller/node"
 ATTEMPT_ANNOTATION = "propeller/attempt"

@@ -15,13 +15,13 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NamedTuple
 
 from propeller.errors import CorruptBlob, Denied, ErrorKind, Invalid, MissingBlob, PropellerError, Retryable
-from propeller.handlers._at_once import at_once
-from propeller.handlers._branch import choose
-from propeller.handlers._collect import collect, recover
-from propeller.handlers._outputs import gather_outputs, write_outputs
-from propeller.handlers._pods import adopt, expire, launch, stop_pod
-from propeller.handlers._services import Services
-from propeller.handlers.tasks import DEFAULT_GRACE
+from propeller.handlers.executors._at_once import at_once
+from propeller.handlers.executors._attempts import adopt, expire, launch, stop_pod
+from propeller.handlers.executors._branch import choose
+from propeller.handlers.executors._outcome import collect, recover
+from propeller.handlers.executors._outputs import gather_outputs, write_outputs
+from propeller.handlers.executors._services import Services
+from propeller.handlers.plugins.pod import DEFAULT_GRACE
 from propeller.workflow import (
     Adopt,
     Choose,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from propeller.handlers.tasks._expansion import escape
-from propeller.handlers.tasks._settings import PodSettings
-from propeller.handlers.tasks._template import LONGEST_ARGUMENT, check_argument
+from propeller.handlers.plugins.pod._expansion import escape
+from propeller.handlers.plugins.pod._settings import PodSettings
+from propeller.handlers.plugins.pod._template import LONGEST_ARGUMENT, check_argument
 from propeller.workflow import Execution, NodeView
 
 if TYPE_CHECKING:
-    from propeller.handlers.tasks._shape import Shape
+    from propeller.handlers.plugins.pod._shape import Shape
 
 _ATTEMPT = "FLYTE_ATTEMPT_NUMBER"
 _URL = "FLYTE_EXECUTION_URL"

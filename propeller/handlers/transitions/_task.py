@@ -15,8 +15,8 @@ from typing import cast, get_args
 import msgspec
 
 from propeller.errors import ErrorKind
-from propeller.handlers._steps import ABORTED, SUCCEEDED
-from propeller.handlers._time_limits import (
+from propeller.handlers.transitions._common import ABORTED, SUCCEEDED
+from propeller.handlers.transitions._time_limits import (
     MOST_ATTEMPTS,
     TIMEOUT,
     active_end,

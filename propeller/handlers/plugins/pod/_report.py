@@ -12,7 +12,7 @@ import re
 import msgspec
 
 from propeller.errors import ErrorKind
-from propeller.handlers.tasks._ends import (
+from propeller.handlers.plugins.pod._ends import (
     end_of,
     ended_by_itself,
     grace_of,

@@ -10,8 +10,8 @@ from __future__ import annotations
 from flyteidl.core import literals_pb2, types_pb2
 
 from propeller.errors import Invalid
-from propeller.handlers._items import ItemInputs
-from propeller.handlers._together import together
+from propeller.handlers.executors._items import ItemInputs
+from propeller.handlers.executors._together import together
 from propeller.storage import Storage, open_literals, promised_nodes, resolve, write_literals
 from propeller.wire import Literals, Slice, whole
 from propeller.workflow import START_NODE, Execution, NodeView

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from propeller.handlers._inputs import Inputs
-from propeller.handlers._together import together
+from propeller.handlers.executors._inputs import Inputs
+from propeller.handlers.executors._together import together
 from propeller.storage import Storage, open_literals, write_literals
 from propeller.wire import COLLECTION, FIRST, SCALAR, Encoded, Literals, whole
 from propeller.workflow import NodePhase, NodeView

@@ -10,9 +10,9 @@ from flyteidl.core import tasks_pb2
 
 from propeller.compiler import find_pod_fault
 from propeller.errors import Invalid
-from propeller.handlers.tasks._metadata import PRIMARY_CONTAINER, others_annotations, others_labels
-from propeller.handlers.tasks._resources import Requirements, task_resources
-from propeller.handlers.tasks._template import Text, names_in, parse
+from propeller.handlers.plugins.pod._metadata import PRIMARY_CONTAINER, others_annotations, others_labels
+from propeller.handlers.plugins.pod._resources import Requirements, task_resources
+from propeller.handlers.plugins.pod._template import Text, names_in, parse
 from propeller.storage import struct_to_python
 
 RAW_CONTAINER = "raw-container"

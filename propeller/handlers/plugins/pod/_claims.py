@@ -15,13 +15,13 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from propeller.config import Attempts
-from propeller.handlers._time_limits import MOST_ATTEMPTS
-from propeller.handlers.tasks._metadata import (
+from propeller.handlers.plugins.pod._metadata import (
     ATTEMPT_ANNOTATION,
     NODE_ANNOTATION,
     PATH_ANNOTATION,
     SYSTEM_FAILURES_ANNOTATION,
 )
+from propeller.handlers.transitions._time_limits import MOST_ATTEMPTS
 from propeller.kube import Pod
 from propeller.workflow import UNIQUE_ID_LENGTH as LONGEST_NODE
 from propeller.workflow import AttemptProven, Execution, pod_name

@@ -7,9 +7,9 @@ from typing import Protocol
 import msgspec
 
 from propeller.config import Effects
-from propeller.handlers._gates import Gates
-from propeller.handlers._inputs import Inputs
-from propeller.handlers.tasks import PodSettings
+from propeller.handlers.executors._gates import Gates
+from propeller.handlers.executors._inputs import Inputs
+from propeller.handlers.plugins.pod import PodSettings
 from propeller.kube import Client, Pod
 from propeller.storage import Storage
 

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Mapping
 
 from propeller.errors import Invalid
-from propeller.handlers._together import together
+from propeller.handlers.executors._together import together
 from propeller.storage import Storage, apart, literals_of, read_offloaded
 from propeller.wire import COLLECTION, OFFLOADED, Items, Literals, Slice, fields, value_of
 

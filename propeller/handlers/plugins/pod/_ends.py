@@ -9,7 +9,7 @@ Guarantees
 from __future__ import annotations
 
 from propeller.clock import parse_rfc3339
-from propeller.handlers.tasks._metadata import PRIMARY_CONTAINER
+from propeller.handlers.plugins.pod._metadata import PRIMARY_CONTAINER
 from propeller.kube import ContainerStatus, ContainerTerminated, Pod, PodCondition
 from propeller.workflow import Remains
 
