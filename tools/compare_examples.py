@@ -8,8 +8,8 @@ yourself, for instance `git clone https://github.com/flyteorg/flytesnacks`; noth
 your user.
 
 Each is run in a new copy of its directory, so that what one leaves behind is no input of the next. Outputs are equal if
-their JSON is; of files and directories only the kind of place is compared. `--package` names another checkout of
-propeller, to count what was before. Exit code 0 if nothing differs or fails, else 1.
+their JSON is; of files, directories and ids that flytekit makes up, only that there is one is compared. `--package`
+names another checkout of propeller, to count what was before. Exit code 0 if nothing differs or fails, else 1.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from propeller.text import one_line
 
 _SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages", "venv"})
 _PLACE = re.compile(r"(?:file://|/|s3://|memory://)\S+")
+_MADE_UP = re.compile(r"[0-9a-f]{32}")
 
 _LIST = """
 import importlib, json, os, sys, typing
@@ -206,12 +207,14 @@ def files_of(root: Path) -> list[Path]:
 
 
 def comparable(value: Any) -> Any:
-    """The value with places of files, which no two runs share, as one word."""
+    """The value with places of files, and ids that flytekit makes up, which no two runs share, as one word each."""
     if isinstance(value, dict):
-        return {key: comparable(inner) for key, inner in value.items()}
+        return {comparable(key): comparable(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [comparable(item) for item in value]
-    return "PLACE" if isinstance(value, str) and _PLACE.fullmatch(value) else value
+    if isinstance(value, str):
+        return "PLACE" if _PLACE.fullmatch(value) else _MADE_UP.sub("ID", value)
+    return value
 
 
 def _last_line(text: str) -> str:

@@ -80,3 +80,5 @@ def test_each_workflow_of_a_directory_has_a_verdict(tmp_path: Path) -> None:
 def test_places_of_files_are_compared_as_places_only() -> None:
     assert comparable({"o0": ["/tmp/a/b", 1]}) == comparable({"o0": ["s3://bucket/c", 1]})
     assert comparable("text") != comparable("/tmp/text")
+    assert comparable({f"Dataset_{'0a' * 16}": 1}) == comparable({f"Dataset_{'1b' * 16}": 1})
+    assert comparable("Dataset_0a") != comparable("Dataset_0b")
