@@ -27,13 +27,12 @@ from flyteidl.core import literals_pb2
 from loadtest import workflows
 from loadtest._ledger import Ledger, total
 from loadtest._line import Line
-from propeller import config
 from propeller.controller import workflow_crd
 from propeller.errors import CorruptBlob, NotFound
-from propeller.informers import Change, Informer
+from propeller.informers import Change, Informer, InformerOptions
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES, PODS, Client, connect
 from propeller.status import decode_status
-from propeller.storage import Storage
+from propeller.storage import Storage, StorageOptions
 from propeller.workflow import NodePhase, WorkflowPhase
 from tests.servers._kube_apiserver import KubeApiserver, running
 
@@ -115,7 +114,7 @@ async def run(server: KubeApiserver, directory: Path, count: int, seed: int) -> 
     )
     async with (
         connect(server.connection()) as client,
-        Storage(config.Storage(metadata_prefix=prefix)) as storage,
+        Storage(StorageOptions(metadata_prefix=prefix)) as storage,
     ):
         await _prepare(client)
         ledger = Ledger(client, NAMESPACE, lambda: draw.uniform(0.0, LONGEST_TASK))
@@ -162,7 +161,7 @@ async def _all_ended(client: Client, count: int) -> AsyncIterator[tuple[asyncio.
         if len(done) == count:
             event.set()
 
-    settings = config.Informers(progress_deadline=10.0)
+    settings = InformerOptions(progress_deadline=10.0)
     async with Informer(client, FLYTE_WORKFLOWS, namespace=NAMESPACE, settings=settings) as informer:
         await informer.synced(DEADLINE)
         informer.subscribe(seen)

@@ -20,11 +20,10 @@ from loadtest._line import Line
 from propeller.cli._workflow import new_execution_name, resource_of
 from propeller.cli.flytekit_side import Serialized, Versioned, serialize
 from propeller.config import Kubelet, Settings
-from propeller.config import Storage as StorageSettings
 from propeller.controller import WorkflowController, workflow_crd
 from propeller.embedded import Cluster, embedded_cluster
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES
-from propeller.storage import Storage
+from propeller.storage import Storage, StorageOptions
 from propeller.workflow import Execution, WorkflowPhase
 
 TASKS = 18
@@ -45,7 +44,7 @@ async def _measure() -> tuple[float, float]:
         prefix = f"file://{directory}"
         settings = Settings(
             kubelet=Kubelet(python=sys.executable, project=str(FLOWS.parent)),
-            storage=StorageSettings(metadata_prefix=f"{prefix}/meta", raw_output_prefix=f"{prefix}/raw"),
+            storage=StorageOptions(metadata_prefix=f"{prefix}/meta", raw_output_prefix=f"{prefix}/raw"),
         )
         serialized = await serialize(sys.executable, FLOWS, "chain", (), Versioned(), prefix)
         async with (

@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from propeller.config import Informers
-from propeller.informers import Change, Informer
+from propeller.informers import Change, Informer, InformerOptions
 from propeller.kube import FLYTE_WORKFLOWS, Client, KubeObject
 
 DEADLINE = 60.0  # seconds for the first list
@@ -51,7 +50,7 @@ class Statuses:
 
     @asynccontextmanager
     async def followed(self, client: Client, namespace: str) -> AsyncIterator[None]:
-        settings = Informers(progress_deadline=10.0)  # kube-apiserver lets a watch fall silent now and then
+        settings = InformerOptions(progress_deadline=10.0)  # kube-apiserver lets a watch fall silent now and then
         kind = FLYTE_WORKFLOWS.typed(Workflow)
         async with Informer(client, kind, namespace=namespace, settings=settings) as informer:
             await informer.synced(DEADLINE)

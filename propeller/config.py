@@ -1,202 +1,23 @@
 """Every setting, in frozen sections, each with the reason for its default.
 
-Units are in the docstrings. A section is handed to the room that it configures; no room reads another's.
-Commands read them from the file that `--config` names, overridden by the environment (`PROPELLER_SECTION__FIELD`), and
-refuse unknown names, so that a typo never silently falls back to a default.
+Units are in the docstrings. Options of a room of the library stand in that room, beside what they configure, and
+`Settings` gathers them; those of the FlyteWorkflow controller and of the embedded cluster stand here: the first are
+shared by its rooms, and importing the second would bring an API server into a controller's memory. A section is handed
+to the room that it configures; no room reads another's. Commands read settings from the file that `--config` names,
+overridden by the environment (`PROPELLER_SECTION__FIELD`), and refuse unknown names, so that a typo never silently
+falls back to a default.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
-from pathlib import Path
-
 import msgspec
 
-
-def own_directory() -> str:
-    """The directory of this user's in which propeller keeps state if no setting names another place.
-
-    A user without a home has one among the temporary files; who makes it sees to it that it is the user's own.
-    """
-    try:
-        return str(Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "propeller")
-    except RuntimeError:
-        return f"{tempfile.gettempdir()}/propeller-{os.geteuid()}"
-
-
-class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How requests go to one API server."""
-
-    deadline: float = 30.0
-    """Seconds for one request. The API server's own limit is 60; half of it leaves time for one retry within a round.
-    """
-
-    writes_at_once: int = 32
-    """Creates and deletes under way. Pods come in bursts; beyond this the API server only queues them. This flow and
-    the next three never wait for each other: each has connections of its own, a tenth in all of the 600 requests that
-    the API server takes from everybody by default. A 429 halves a flow's share, which grows back with each success.
-    """
-
-    status_at_once: int = 16
-    """Patches and replacements: status writes and whatever else changes an object. Half of the pods' share: an
-    execution writes its status once for a pod or more.
-    """
-
-    reads_at_once: int = 12
-    """Single objects and pages of lists. Caches answer most reads; the rest are large answers, slower if there are
-    more.
-    """
-
-    leases_at_once: int = 2
-    """Anything about leases. A process holds few, and renews each every two seconds."""
-
-    refused_for: float = 300.0
-    """Seconds during which the API server answers every request with 401, or no credentials can be obtained, after
-    which /healthz of `propeller controller` fails: the kubelet then restarts it, and it reads its credentials anew.
-    Tokens that are being rotated are refused for seconds.
-    """
-
-    reach_deadline: float = 3.0
-    """Seconds that a command waits for the first answer of a cluster: whoever typed it should soon read what is wrong.
-    """
-
-    plugin_deadline: float = 4.0
-    """Seconds that a command waits for a credential plugin, and the first answer after it: with its own start the
-    command ends within about five. Plugins take one or two. One that may ask somebody at the terminal has `deadline`.
-    """
-
-    slow_after: float = 3.0
-    """Seconds after which a command says that it is waiting for a plugin at which somebody may have to log in."""
-
-    reach_backoff: float = 1.0
-    """Seconds, less up to half, before `propeller controller` asks again at its start for a cluster that does not
-    answer; doubles. A controller that ended instead would be restarted by its Deployment with pauses of up to five
-    minutes.
-    """
-
-    reach_backoff_cap: float = 15.0
-    """Seconds. An API server that is back is noticed within as many, and one request in that time costs it nothing."""
-
-    finalizer_tries: int = 5
-    """Writes in a row that may find an object changed before adding or removing a finalizer fails with Conflict.
-    client-go's RetryOnConflict gives up after as many.
-    """
-
-    retry_after_cap: float = 60.0
-    """Seconds. The longest pause that a server's Retry-After is believed to ask for. kube-apiserver asks for one; a
-    proxy that names an hour would keep a status from being written for as long.
-    """
-
-    page_size: int = 500
-    """Objects per page of a list. client-go's choice: a page of 500 pods is about 2 MB, 10 ms of decoding."""
-
-    def __post_init__(self) -> None:
-        for field in ("writes_at_once", "status_at_once", "reads_at_once", "leases_at_once"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 1: at {getattr(self, field)}, no such request is ever sent")
-        if self.finalizer_tries < 1:
-            raise ValueError(f"finalizer_tries must be at least 1, and is {self.finalizer_tries}")
-        if not 0 < self.reach_backoff <= self.reach_backoff_cap < float("inf"):
-            raise ValueError(
-                f"reach_backoff must be over 0 and at most reach_backoff_cap; they are {self.reach_backoff} and "
-                f"{self.reach_backoff_cap}"
-            )
-        if not self.retry_after_cap >= 1:
-            raise ValueError(f"retry_after_cap must be at least 1 second, and is {self.retry_after_cap}")
-
-
-class Informers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How caches follow the API server."""
-
-    watch_timeout: float = 300.0
-    """Seconds after which the server ends a watch and we resume it. client-go draws 5-10 minutes; shorter sheds load
-    sooner.
-    """
-
-    progress_deadline: float = 90.0
-    """Seconds without an event or bookmark after which a stream is taken for half-open. The server sends a bookmark a
-    minute.
-    """
-
-    stream_lists: bool = False
-    """Whether to ask for lists as a stream of events (WatchList, KEP-3157) rather than by pages. That spares the server
-    some memory and costs us twice the CPU (65 against 32 us a pod), as each object comes for itself. Servers that do
-    not know it are asked for pages all the same.
-    """
-
-    backoff: float = 0.5
-    """Seconds before the first retry of a failed list or watch, or one that ended before its time; doubles, with
-    jitter, up to `backoff_cap`, and begins anew after two of those without a failure.
-    """
-
-    backoff_cap: float = 30.0
-    """Seconds. After an outage every client comes back within this time, spread out by jitter."""
-
-
-class Queue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How keys wait for their rounds."""
-
-    workers: int = 64
-    """Rounds at once. A round does not await the network, so this only bounds how many keys a burst takes off the
-    queue.
-    """
-
-    backoff: float = 0.2
-    """Seconds before a failed key is tried again; doubles up to `backoff_cap` and is reset by a success."""
-
-    backoff_cap: float = 60.0
-    """Seconds. A key that keeps failing still costs at most one attempt a minute."""
-
-    sync_deadline: float = 120.0
-    """Seconds that a controller waits for its caches before it runs rounds, and then gives up. controller-runtime's
-    CacheSyncTimeout: the longest lists take a minute, and what takes longer is a missing kind or permission.
-    """
-
-    round_deadline: float = 60.0
-    """Seconds for one round. Rounds take milliseconds: one that takes a minute hangs, and holds up its key."""
-
-    grace: float = 5.0
-    """Seconds that running rounds get to end in when the controller stops. Kubernetes kills a pod 30 after asking it to
-    end; the lease and connections need some of them too."""
-
-
-class Election(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How one of several processes becomes the one that acts. client-go's times: 15, 10, 2."""
-
-    lease_namespace: str = "flyte"
-    """Namespace of the Lease of `propeller controller`. The same for all controllers of a cluster, whatever namespace
-    their kubeconfig's context or `-n` names: of two that see one workflow only one may act. `propeller install` grants
-    the rights on leases in this namespace alone.
-    """
-
-    lease_name: str = "propeller-controller"
-    """Name of that Lease. Controllers of different namespaces (`-n`) that are to act at the same time need leases of
-    their own."""
-
-    duration: int = 15
-    """Whole seconds (the Lease has no finer unit) for which others leave a silent holder alone: the gap in service
-    after a crash."""
-
-    renew_deadline: float = 10.0
-    """Seconds after the last renewal at which the holder stops acting. The rest up to `duration` is for requests under
-    way and for clocks that run at unlike speeds."""
-
-    retry: float = 2.0
-    """Seconds between two attempts to acquire or renew, plus up to a fifth: five attempts fit before the deadline."""
-
-    def __post_init__(self) -> None:
-        for field in ("lease_namespace", "lease_name"):
-            if not getattr(self, field):
-                raise ValueError(f"{field} must not be empty: it says which Lease the controllers of a cluster share")
-
-
-class Watchdog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How code that blocks the event loop is found."""
-
-    threshold: float = 0.1
-    """Seconds without a tick after which the loop counts as blocked. Parsing over 5 ms belongs in a thread; collecting
-    garbage or a busy machine may well take tens of milliseconds."""
+from propeller.informers._options import InformerOptions
+from propeller.kube._options import ClientOptions
+from propeller.reconcile._options import ElectionOptions, QueueOptions, WatchdogOptions
+from propeller.storage._options import StorageOptions
+from propeller.telemetry._options import MetricsOptions
+from propeller.workflow._options import AttemptOptions
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -274,49 +95,6 @@ class Controller(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             )
 
 
-class Attempts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When an attempt of a task is given up, and when another one follows."""
-
-    system_retries: int = 3
-    """Further attempts of a task after failures by the system's fault (a lost machine, a pod that was evicted), which
-    its own `retries` do not pay for: FlytePropeller's max-node-retries-system-failures. What fails four times in a row
-    will fail again.
-    """
-
-    system_backoff: float = 1.0
-    """Seconds before the first attempt after such a failure; doubles. What broke the last one may still be broken."""
-
-    system_backoff_cap: float = 30.0
-    """Seconds. With three retries it is not reached; with more, none waits for longer."""
-
-    start_grace: dict[str, float] = msgspec.field(
-        default_factory=lambda: {"CreateContainerError": 180.0, "ImagePullBackOff": 180.0}
-    )
-    """Seconds that a pod which cannot start has to get over it, by the reason that its container shows; for other
-    reasons it has none. FlytePropeller's grace periods, counted from when the pod got its node, as there: a registry
-    may be away for a minute, and a volume may come late.
-    """
-
-    unseen_after: float = 60.0
-    """Seconds after which a pod is looked for that was not seen to start: one that came and went during a gap in the
-    watch leaves no event. While it is in the cache, looking costs no request.
-    """
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.system_retries <= 100:
-            raise ValueError(f"system_retries must be between 0 and 100, and is {self.system_retries}")
-        if not 0 <= self.system_backoff <= self.system_backoff_cap < float("inf"):
-            raise ValueError(
-                f"system_backoff must be 0 or more and at most system_backoff_cap; they are {self.system_backoff} and "
-                f"{self.system_backoff_cap}"
-            )
-        if not self.unseen_after >= 1 or not all(seconds >= 0 for seconds in self.start_grace.values()):
-            raise ValueError(
-                f"unseen_after must be at least 1, and each of start_grace 0 or more; they are {self.unseen_after} and "
-                f"{self.start_grace}"
-            )
-
-
 class Effects(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How effects (reads and writes of blobs, launches) are tried again whose error may pass."""
 
@@ -376,58 +154,6 @@ class Launches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError(f"pause must be over 0 and at most pause_cap; they are {self.pause} and {self.pause_cap}")
         if not self.limit >= 0:
             raise ValueError(f"limit must be 0 or more, and is {self.limit}")
-
-
-class Storage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where inputs, outputs and offloaded state live."""
-
-    metadata_prefix: str = ""
-    """URI under which each execution keeps its inputs and outputs (FlytePropeller's metadata-prefix). Empty: below
-    `$XDG_STATE_HOME/propeller` (`~/.local/state/propeller`), which is closed to other users; a place that all users of
-    a machine share could be made, read and written by any of them.
-    """
-
-    raw_output_prefix: str = ""
-    """URI under which tasks write files and data frames if the execution names no place of its own. Empty: beside the
-    metadata.
-    """
-
-    read_prefixes: tuple[str, ...] = ()
-    """URIs below which workflows may name places for the controller to read: inputs and closures that FlyteAdmin
-    stored, literals that tasks offloaded, what an earlier execution left. Besides the two prefixes above, and the
-    whole buckets that they are in, where FlyteAdmin keeps its own. The controller writes below `metadata_prefix` alone.
-    """
-
-    max_blob_bytes: int = 64 * 1024 * 1024
-    """Bytes. What a task writes is untrusted: a larger inputs, outputs or futures document is refused, not read."""
-
-    max_messages: int = 1_000_000
-    """Messages in a protobuf document that has to be parsed whole (futures.pb, closures), and entries of a list or map
-    that an attribute path leads through. A dynamic task of 50,000 nodes has 600,000 or more; a parsed message takes 100
-    to 200 bytes, however few it has in the document, and a million take 50 ms to parse.
-    """
-
-    max_map_items: int = 100_000
-    """Items of a map task. As many as nodes of a workflow; each costs the controller a pod and 100 bytes."""
-
-    cache_bytes: int = 64 * 1024 * 1024
-    """Bytes of literals kept in memory. A node's output is read once by the collector and soon again for its
-    successors.
-    """
-
-    deadline: float = 30.0
-    """Seconds for one read or write."""
-
-    s3_endpoint: str = ""
-    """URL of an S3-compatible server; empty means AWS. Credentials come from the usual AWS variables and files."""
-
-    s3_region: str = "us-east-1"
-    """Region to sign for; S3-compatible servers accept any."""
-
-    def __post_init__(self) -> None:
-        for field, name in (("metadata_prefix", "metadata"), ("raw_output_prefix", "raw")):
-            if not getattr(self, field):
-                msgspec.structs.force_setattr(self, field, f"file://{own_directory()}/{name}")
 
 
 class Kubelet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -646,25 +372,6 @@ class Pods(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Fields of pods, containers and security contexts that this version does not know, and lets through unchecked."""
 
 
-class Metrics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who may ask for metrics and probes, and how slowly. In a pod the port is open to all of the cluster."""
-
-    connections: int = 64
-    """At once. A scrape and a probe take one each, for milliseconds; a process has 1024 descriptors by default, and
-    most are for the API server and the object store. One more makes the one go that has sent nothing for longest.
-    """
-
-    head_seconds: float = 10.0
-    """Seconds until a request's head has to be whole. Probes give up after 1 by default, Prometheus after 10."""
-
-    head_bytes: int = 16 * 1024
-    """Bytes of a request's head: more than any scraper sends."""
-
-    def __post_init__(self) -> None:
-        if self.connections < 1:
-            raise ValueError(f"connections must be at least 1: at {self.connections}, no probe would be answered")
-
-
 class Events(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Kubernetes Events on FlyteWorkflows. They are for people who type `kubectl describe`, and cost the API server a
     request each: in a burst, one is sent for ten executions that end, or `burst`, if that is more.
@@ -693,19 +400,19 @@ class Events(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All sections."""
 
-    client: Client = Client()
-    informers: Informers = Informers()
-    queue: Queue = Queue()
-    election: Election = Election()
-    watchdog: Watchdog = Watchdog()
+    client: ClientOptions = ClientOptions()
+    informers: InformerOptions = InformerOptions()
+    queue: QueueOptions = QueueOptions()
+    election: ElectionOptions = ElectionOptions()
+    watchdog: WatchdogOptions = WatchdogOptions()
     checkpoint: Checkpoint = Checkpoint()
     launches: Launches = Launches()
-    attempts: Attempts = Attempts()
+    attempts: AttemptOptions = AttemptOptions()
     effects: Effects = Effects()
     pods: Pods = Pods()
-    storage: Storage = Storage()
+    storage: StorageOptions = StorageOptions()
     controller: Controller = Controller()
-    metrics: Metrics = Metrics()
+    metrics: MetricsOptions = MetricsOptions()
     events: Events = Events()
     kubelet: Kubelet = Kubelet()
     api_server: ApiServer = ApiServer()

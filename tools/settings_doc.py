@@ -1,4 +1,4 @@
-"""Write docs/settings.md from propeller/config.py: every setting, its default, and the reason for it.
+"""Write docs/settings.md from propeller/config.py and the rooms' options: every setting, its default, and the reason.
 
 `python tools/settings_doc.py` writes it; `--check` only says whether it is current (exit code 1 where it is not).
 """
@@ -31,13 +31,21 @@ metadata_prefix = "s3://my-bucket/metadata"
 """
 
 
-def page(source: str) -> str:
-    """The whole page for the text of config.py."""
-    classes = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
+def page(config: Path) -> str:
+    """The whole page for config.py and the options that it gathers from rooms."""
+    tree = ast.parse(config.read_text())
+    modules = [tree, *(ast.parse(path.read_text()) for path in gathered(tree))]
+    classes = {node.name: node for module in modules for node in module.body if isinstance(node, ast.ClassDef)}
     parts = [HEAD]
     for name, class_name in sections(classes["Settings"]):
         parts.append(section(name, classes[class_name]))
     return "\n".join(parts)
+
+
+def gathered(config: ast.Module) -> list[Path]:
+    """The modules of rooms that config.py takes options from."""
+    imports = [node.module or "" for node in config.body if isinstance(node, ast.ImportFrom)]
+    return [ROOT / f"{name.replace('.', '/')}.py" for name in imports if name.endswith("._options")]
 
 
 def sections(settings: ast.ClassDef) -> list[tuple[str, str]]:
@@ -91,7 +99,7 @@ def flowed(text: str) -> str:
 
 
 def main() -> int:
-    wanted = page((ROOT / "propeller" / "config.py").read_text())
+    wanted = page(ROOT / "propeller" / "config.py")
     if "--check" in sys.argv:
         current = PAGE.exists() and PAGE.read_text() == wanted
         if not current:

@@ -25,7 +25,7 @@ from propeller.cli._result import report_end
 from propeller.cli._saying import say
 from propeller.cli._workflow import is_execution_name, new_execution_name, resource_of
 from propeller.cli.flytekit_side import LAPTOP, Versioned, root_of, serialize
-from propeller.config import Settings, own_directory
+from propeller.config import Settings
 from propeller.controller import WORKFLOWS, FlyteWorkflow, WorkflowController, workflow_crd
 from propeller.embedded import Cluster, embedded_cluster
 from propeller.embedded.kubelet import LinkedFiles
@@ -33,7 +33,7 @@ from propeller.embedded.server import own_certificate
 from propeller.errors import Invalid, PropellerError
 from propeller.informers import Change, Informer
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES
-from propeller.storage import Storage, make_private, write_literals
+from propeller.storage import Storage, make_private, own_directory, write_literals
 from propeller.text import one_line
 from propeller.workflow import Execution
 

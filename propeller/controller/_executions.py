@@ -16,17 +16,16 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from propeller.clock import Clock
-from propeller.config import Queue
 from propeller.controller._session import MinResourceVersion, Running, Session
 from propeller.pauses import Pauses
-from propeller.reconcile import WorkQueue
+from propeller.reconcile import QueueOptions, WorkQueue
 from propeller.workflow import Fact, Launched, PodPhase, PodSeen
 
 
 class Executions:
     """By key, `namespace/name`; see the module's text."""
 
-    def __init__(self, queue: WorkQueue[str], settings: Queue, clock: Clock, event_delay: float) -> None:
+    def __init__(self, queue: WorkQueue[str], settings: QueueOptions, clock: Clock, event_delay: float) -> None:
         self._queue = queue
         self._settings = settings
         self._clock = clock

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from propeller.clock import Clock
-from propeller.config import Informers
 from propeller.controller._pod_events import owner_uids
 from propeller.handlers.plugins.pod import EXECUTION_LABEL
-from propeller.informers import Informer
+from propeller.informers import Informer, InformerOptions
 from propeller.kube import PODS, Client, Pod
 
 _OWNER_INDEX = "owner"
@@ -17,7 +16,7 @@ _OWNER_INDEX = "owner"
 class OwnedPods:
     """Pods that have an execution's label, by the uid of their owner."""
 
-    def __init__(self, client: Client, namespace: str | None, settings: Informers, clock: Clock) -> None:
+    def __init__(self, client: Client, namespace: str | None, settings: InformerOptions, clock: Clock) -> None:
         self.informer = Informer(
             client,
             PODS,

@@ -2,6 +2,7 @@
 
 from propeller.informers._factory import InformerFactory
 from propeller.informers._informer import Informer, Salvage, Subscriber
+from propeller.informers._options import InformerOptions
 from propeller.informers._store import Change, IndexFunction, Store, as_number, key_of, metadata_of, went_back
 from propeller.informers._uid_shard import UidShard
 
@@ -10,6 +11,7 @@ __all__ = [
     "IndexFunction",
     "Informer",
     "InformerFactory",
+    "InformerOptions",
     "Salvage",
     "Store",
     "Subscriber",

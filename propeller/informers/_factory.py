@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from propeller.clock import SYSTEM_CLOCK, Clock
-from propeller.config import Informers as InformerSettings
 from propeller.informers._informer import Informer
+from propeller.informers._options import InformerOptions
 from propeller.informers._uid_shard import UidShard
 from propeller.kube import Client, Resource
 
@@ -19,11 +19,9 @@ T = TypeVar("T")
 class InformerFactory:
     """Starts informers on first use and shares them; use as `async with`."""
 
-    def __init__(
-        self, client: Client, settings: InformerSettings | None = None, *, clock: Clock = SYSTEM_CLOCK
-    ) -> None:
+    def __init__(self, client: Client, settings: InformerOptions | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._client = client
-        self._settings = settings or InformerSettings()
+        self._settings = settings or InformerOptions()
         self._clock = clock
         self._shared: dict[tuple[Any, ...], Informer[Any]] = {}
         self._stack = AsyncExitStack()

@@ -34,9 +34,9 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from propeller.clock import SYSTEM_CLOCK, Clock
-from propeller.config import Informers as InformerSettings
 from propeller.errors import Invalid, Unavailable
 from propeller.informers._callbacks import refuse_coroutines
+from propeller.informers._options import InformerOptions
 from propeller.informers._reflector import Reflector
 from propeller.informers._store import (
     Change,
@@ -81,7 +81,7 @@ class Informer(Generic[T]):
         transform: Callable[[T], T] | None = None,
         salvage: Salvage[T] | None = None,
         shard: UidShard | None = None,
-        settings: InformerSettings | None = None,
+        settings: InformerOptions | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         for name, function in {"transform": transform, "salvage": salvage, **(indexes or {})}.items():
@@ -110,7 +110,7 @@ class Informer(Generic[T]):
             client,
             resource,
             self,
-            settings or InformerSettings(),
+            settings or InformerOptions(),
             namespace=namespace,
             label_selector=label_selector,
             field_selector=field_selector,

@@ -34,8 +34,8 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, Protocol, TypeVar
 
-from propeller.config import Informers as InformerSettings
 from propeller.errors import EndlessList, PropellerError, Rejected, Retryable, Stale, Throttled, Unavailable
+from propeller.informers._options import InformerOptions
 from propeller.informers._store import key_of, metadata_of, went_back
 from propeller.informers._uid_shard import UidShard
 from propeller.kube import Client, Event, EventType, Page, Resource, Undecodable
@@ -86,7 +86,7 @@ class Reflector(Generic[T]):
         client: Client,
         resource: Resource[T],
         sink: Sink[T],
-        settings: InformerSettings,
+        settings: InformerOptions,
         *,
         namespace: str | None = None,
         label_selector: str = "",

@@ -26,6 +26,7 @@ from propeller.kube._objects import (
     PodStatus,
     Raw,
 )
+from propeller.kube._options import ClientOptions
 from propeller.kube._resource import (
     CONFIG_MAPS,
     CUSTOM_RESOURCE_DEFINITIONS,
@@ -62,6 +63,7 @@ __all__ = [
     "SECRETS",
     "AuthProvider",
     "Client",
+    "ClientOptions",
     "Connection",
     "ContainerRunning",
     "ContainerState",

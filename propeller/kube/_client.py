@@ -25,7 +25,6 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from propeller.clock import SYSTEM_CLOCK, Clock
-from propeller.config import Client as ClientSettings
 from propeller.decoding import UNDECODABLE
 from propeller.errors import EndlessList, Invalid, NotFound, PropellerError, Retryable, Unavailable, Untrusted
 from propeller.kube._answers import check, raise_for
@@ -33,6 +32,7 @@ from propeller.kube._bodies import Body, PatchKind, encoded, merge_patch, metada
 from propeller.kube._calls import check_namespace, named, path_of_one, query_of
 from propeller.kube._decoding import Event, Page, decode_events, decode_object, decode_page, whole_lines
 from propeller.kube._flows import Flows
+from propeller.kube._options import ClientOptions
 from propeller.kube._requests import Requests
 from propeller.kube._resource import Resource
 from propeller.kube._transport import Request, Response, Stream, Transport
@@ -65,10 +65,10 @@ class Client:
     """One API server, through a transport; `settings` bound what a request may take."""
 
     def __init__(
-        self, transport: Transport, settings: ClientSettings | None = None, *, clock: Clock = SYSTEM_CLOCK
+        self, transport: Transport, settings: ClientOptions | None = None, *, clock: Clock = SYSTEM_CLOCK
     ) -> None:
         self.transport = transport
-        self.settings = settings or ClientSettings()
+        self.settings = settings or ClientOptions()
         self._clock = clock
         self.flows = Flows(self.settings)
         """The limits of what is sent at once, with their counters."""

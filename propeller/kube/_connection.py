@@ -15,13 +15,13 @@ from string import ascii_letters, digits
 import msgspec
 
 from propeller.clock import SYSTEM_CLOCK, Clock
-from propeller.config import Client as ClientSettings
 from propeller.kube._auth_provider import AuthProvider
 from propeller.kube._client import Client
 from propeller.kube._credentials import FileToken, FixedCredential, ObtainedCredential
 from propeller.kube._exec import ExecPlugin
 from propeller.kube._flows import requests_at_once
 from propeller.kube._http import HttpTransport
+from propeller.kube._options import ClientOptions
 from propeller.kube._proxy import parse_proxy
 from propeller.kube._tls import TlsSource
 from propeller.kube._transport import Credential, Credentials, Transport, origin_of
@@ -96,10 +96,10 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 
 @asynccontextmanager
 async def connect(
-    connection: Connection, settings: ClientSettings | None = None, *, clock: Clock = SYSTEM_CLOCK
+    connection: Connection, settings: ClientOptions | None = None, *, clock: Clock = SYSTEM_CLOCK
 ) -> AsyncIterator[Client]:
     """A client of the connection's server, closed with the block."""
-    settings = settings or ClientSettings()
+    settings = settings or ClientOptions()
     transport = _transport(connection, settings, clock)
     try:
         yield Client(transport, settings, clock=clock)
@@ -107,7 +107,7 @@ async def connect(
         await transport.close()
 
 
-def _transport(connection: Connection, settings: ClientSettings, clock: Clock) -> Transport:
+def _transport(connection: Connection, settings: ClientOptions, clock: Clock) -> Transport:
     return HttpTransport(
         connection.server,
         tls=TlsSource(connection) if connection.server.startswith("https") else None,

@@ -11,15 +11,15 @@ Caveats
 
 from __future__ import annotations
 
-from propeller.config import Client as ClientSettings
 from propeller.kube._answers import retry_after
 from propeller.kube._limit import FlowLimit
+from propeller.kube._options import ClientOptions
 from propeller.kube._transport import Request, Response, Transport
 
 _LEASES = "/apis/coordination.k8s.io/"
 
 
-def requests_at_once(settings: ClientSettings) -> int:
+def requests_at_once(settings: ClientOptions) -> int:
     """Of all flows together: the connections that their requests take."""
     return settings.writes_at_once + settings.status_at_once + settings.reads_at_once + settings.leases_at_once
 
@@ -27,7 +27,7 @@ def requests_at_once(settings: ClientSettings) -> int:
 class Flows:
     """The limits of one client, each with its counters."""
 
-    def __init__(self, settings: ClientSettings) -> None:
+    def __init__(self, settings: ClientOptions) -> None:
         self.leases = FlowLimit("leases", settings.leases_at_once)
         self.status = FlowLimit("status", settings.status_at_once)
         self.reads = FlowLimit("reads", settings.reads_at_once)

@@ -5,6 +5,7 @@ Rounds are level-triggered: a key says that something about an object has change
 
 from propeller.reconcile._controller import Controller, Outcome, Result
 from propeller.reconcile._lease import Election, Leadership, LeaseClient, LeaseLost
+from propeller.reconcile._options import ElectionOptions, QueueOptions, WatchdogOptions
 from propeller.reconcile._pool import FairPool
 from propeller.reconcile._queue import Closed, WorkQueue, backoff
 from propeller.reconcile._shards import SHARD_LABEL, SHARDS, assign_shards, shard_of, shard_selector
@@ -17,13 +18,16 @@ __all__ = [
     "Closed",
     "Controller",
     "Election",
+    "ElectionOptions",
     "FairPool",
     "Leadership",
     "LeaseClient",
     "LeaseLost",
     "Outcome",
+    "QueueOptions",
     "Result",
     "Watchdog",
+    "WatchdogOptions",
     "WorkQueue",
     "assign_shards",
     "backoff",

@@ -32,8 +32,8 @@ from typing import Generic, TypeVar
 import msgspec
 
 from propeller.clock import SYSTEM_CLOCK, Clock
-from propeller.config import Queue as QueueSettings
 from propeller.errors import Invalid, Retryable, Unavailable
+from propeller.reconcile._options import QueueOptions
 from propeller.reconcile._queue import Closed, WorkQueue
 from propeller.telemetry import Causes
 
@@ -74,7 +74,7 @@ class Controller(Generic[K]):
         self,
         queue: WorkQueue[K],
         reconcile: Callable[[K], Awaitable[Result | None] | Result | None],
-        settings: QueueSettings | None = None,
+        settings: QueueOptions | None = None,
         *,
         name: str = "controller",
         synced: Callable[[], bool] = lambda: True,
@@ -87,7 +87,7 @@ class Controller(Generic[K]):
         self.queue = queue
         self.name = name
         self._reconcile = reconcile
-        self._settings = settings or QueueSettings()
+        self._settings = settings or QueueOptions()
         self._synced = synced
         self._on_round = on_round
         self._clock = clock

@@ -34,9 +34,9 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from propeller.clock import SYSTEM_CLOCK, Clock, rfc3339
-from propeller.config import Election as ElectionSettings
 from propeller.errors import AlreadyExists, Conflict, Invalid, NotFound, Retryable
 from propeller.kube import LEASES, Lease, LeaseSpec, ObjectMeta, Resource
+from propeller.reconcile._options import ElectionOptions
 from propeller.telemetry import Causes
 
 T = TypeVar("T")
@@ -91,12 +91,12 @@ class Election:
         namespace: str,
         name: str,
         identity: str,
-        settings: ElectionSettings | None = None,
+        settings: ElectionOptions | None = None,
         *,
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random | None = None,
     ) -> None:
-        self._settings = settings or ElectionSettings()
+        self._settings = settings or ElectionOptions()
         if not 0 < self._settings.retry < self._settings.renew_deadline < self._settings.duration:
             raise Invalid(f"an election needs 0 < retry < renew_deadline < duration, not {self._settings}")
         self._client = client

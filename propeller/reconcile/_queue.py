@@ -29,9 +29,9 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, TypeVar
 
-from propeller.config import Queue as QueueSettings
 from propeller.errors import PropellerError, Throttled
 from propeller.reconcile._delays import Delays
+from propeller.reconcile._options import QueueOptions
 from propeller.resourcemgr import FairQueue
 
 K = TypeVar("K", bound=Hashable)
@@ -49,14 +49,14 @@ class WorkQueue(Generic[K]):
 
     def __init__(
         self,
-        settings: QueueSettings | None = None,
+        settings: QueueOptions | None = None,
         *,
         tenant: Callable[[K], Hashable] | None = None,
         weight: Callable[[Hashable], float] | None = None,
         limit: int | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        self._settings = settings or QueueSettings()
+        self._settings = settings or QueueOptions()
         self._tenant = tenant
         self._limit = limit
         self._rng = rng or random.Random(random.getrandbits(64))  # a seed of the module is a seed of ours
@@ -253,6 +253,6 @@ def _wake(line: deque[asyncio.Future[None]]) -> bool:
     return False
 
 
-def backoff(settings: QueueSettings, failures: int, uniform: Callable[[float, float], float]) -> float:
+def backoff(settings: QueueOptions, failures: int, uniform: Callable[[float, float], float]) -> float:
     """Seconds before the next try of what failed `failures` times before: doubles up to the cap, half of it jitter."""
     return min(settings.backoff * 2.0 ** min(failures, 64), settings.backoff_cap) * uniform(0.5, 1.0)

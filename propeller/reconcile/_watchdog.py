@@ -27,7 +27,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from propeller.clock import SYSTEM_CLOCK, Clock, SystemClock
-from propeller.config import Watchdog as WatchdogSettings
+from propeller.reconcile._options import WatchdogOptions
 
 BUSY = 0.3
 """Share of a core that the loop takes from which on it is busy."""
@@ -46,14 +46,14 @@ class Watchdog:
 
     def __init__(
         self,
-        settings: WatchdogSettings | None = None,
+        settings: WatchdogOptions | None = None,
         *,
         on_block: Callable[[float], None] = lambda seconds: None,
         on_lag: Callable[[float], None] = lambda seconds: None,
         clock: Clock = SYSTEM_CLOCK,
         cpu: Callable[[], float] = time.thread_time,
     ) -> None:
-        self._threshold = (settings or WatchdogSettings()).threshold
+        self._threshold = (settings or WatchdogOptions()).threshold
         self._on_block = on_block
         self._on_lag = on_lag
         self._clock = clock

@@ -5,6 +5,7 @@ One `Storage` for a process, opened with `async with`; everything else here work
 
 from propeller.storage._apart import apart
 from propeller.storage._literals import literals_of, open_literals, read_literals, read_offloaded, write_literals
+from propeller.storage._options import StorageOptions, own_directory
 from propeller.storage._places import require_names
 from propeller.storage._private import make_private
 from propeller.storage._resolve import Lookup, promised_nodes, resolve
@@ -19,12 +20,14 @@ __all__ = [
     "Lookup",
     "MemoryStore",
     "Storage",
+    "StorageOptions",
     "Store",
     "apart",
     "literal_to_text",
     "literals_of",
     "make_private",
     "open_literals",
+    "own_directory",
     "promised_nodes",
     "read_literals",
     "read_offloaded",

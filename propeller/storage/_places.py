@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from propeller import config
 from propeller.errors import Invalid
+from propeller.storage._options import StorageOptions
 from propeller.storage._uri import file_path, scheme_of
 
 PRIVATE = "memory"
@@ -24,7 +24,7 @@ PRIVATE = "memory"
 class ReadablePlaces:
     """See the module's text."""
 
-    def __init__(self, settings: config.Storage) -> None:
+    def __init__(self, settings: StorageOptions) -> None:
         own = (settings.metadata_prefix, settings.raw_output_prefix)
         prefixes = {*map(_bucket, own), *own, *settings.read_prefixes} - {""}
         self._prefixes = tuple(sorted(_directory(prefix) for prefix in prefixes))
@@ -42,7 +42,7 @@ class ReadablePlaces:
             )
 
 
-def file_roots(settings: config.Storage) -> tuple[str, ...]:
+def file_roots(settings: StorageOptions) -> tuple[str, ...]:
     """The directories of the prefixes that are in files."""
     prefixes = (settings.metadata_prefix, settings.raw_output_prefix, *settings.read_prefixes)
     return tuple(_directory(file_path(prefix)) for prefix in prefixes if scheme_of(prefix) == "file")

@@ -17,9 +17,9 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import Any
 
-from propeller import config
 from propeller.errors import CorruptBlob, Invalid
 from propeller.redaction import shown_url
+from propeller.storage._options import StorageOptions
 from propeller.storage._s3_errors import Target, translated
 from propeller.storage._stores import too_large
 from propeller.storage._uri import bucket_and_key
@@ -44,7 +44,7 @@ class S3Store:
 
     at_hand = False
 
-    def __init__(self, settings: config.Storage) -> None:
+    def __init__(self, settings: StorageOptions) -> None:
         self._settings = settings
         self._opened = AsyncExitStack()
         self._opening = asyncio.Lock()
@@ -110,7 +110,7 @@ async def _read(uri: str, body: Any, size: int | None, limit: int) -> bytes:
     return b"".join(pieces)
 
 
-def _prepare(settings: config.Storage) -> tuple[Any, dict[str, Any]]:
+def _prepare(settings: StorageOptions) -> tuple[Any, dict[str, Any]]:
     """A session and its client's options. For a thread: imports and the service's description take most of a second."""
     try:
         from aiobotocore.config import AioConfig

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import msgspec
 
-from propeller import config
 from propeller.errors import CorruptBlob, Invalid, StorageError
+from propeller.storage._options import StorageOptions
 from propeller.storage._stores import missing
 
 _MISSING = {"NoSuchKey", "404", "NotFound"}
@@ -29,7 +29,7 @@ class Target(msgspec.Struct, frozen=True):
     uri: str
     bucket: str
     action: str
-    settings: config.Storage
+    settings: StorageOptions
 
     @property
     def endpoint(self) -> str:

@@ -17,16 +17,16 @@ import asyncio
 from collections.abc import Mapping
 from types import TracebackType
 
-from propeller import config
 from propeller.errors import Invalid, MissingBlob, PropellerError, StorageError, TooLarge
 from propeller.storage._cache import Cache
 from propeller.storage._files import FileStore
+from propeller.storage._options import StorageOptions, own_directory
 from propeller.storage._places import ReadablePlaces, file_roots
 from propeller.storage._s3 import S3Store
 from propeller.storage._stores import MISSING, MemoryStore, Store, missing
 from propeller.storage._uri import scheme_of
 
-DEFAULTS = config.Storage()
+DEFAULTS = StorageOptions()
 
 
 class _Read:
@@ -49,7 +49,7 @@ class Storage:
 
     def __init__(
         self,
-        settings: config.Storage = DEFAULTS,
+        settings: StorageOptions = DEFAULTS,
         *,
         stores: Mapping[str, Store] | None = None,
         trusting: bool = False,
@@ -59,7 +59,7 @@ class Storage:
         self._limit = settings.max_blob_bytes
         self._deadline = settings.deadline
         self._stores: dict[str, Store] = {
-            "file": FileStore(file_roots(settings), private=config.own_directory()),
+            "file": FileStore(file_roots(settings), private=own_directory()),
             "memory": MemoryStore(),
             "s3": S3Store(settings),
             **(stores or {}),

@@ -4,6 +4,16 @@ from propeller.telemetry._causes import Causes
 from propeller.telemetry._executions import ExecutionMetrics
 from propeller.telemetry._logs import LOG_LEVELS, LogFormat, configure_logs
 from propeller.telemetry._metrics import Metrics
+from propeller.telemetry._options import MetricsOptions
 from propeller.telemetry._serve import serve_metrics
 
-__all__ = ["LOG_LEVELS", "Causes", "ExecutionMetrics", "LogFormat", "Metrics", "configure_logs", "serve_metrics"]
+__all__ = [
+    "LOG_LEVELS",
+    "Causes",
+    "ExecutionMetrics",
+    "LogFormat",
+    "Metrics",
+    "MetricsOptions",
+    "configure_logs",
+    "serve_metrics",
+]

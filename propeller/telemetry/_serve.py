@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from propeller.config import Metrics as MetricsSettings
 from propeller.errors import Unavailable
 from propeller.listening import Guard, protocol_log
 from propeller.redaction import redact
 from propeller.telemetry._metrics import Metrics
+from propeller.telemetry._options import MetricsOptions
 from propeller.text import bounded, one_line
 
 REASON_CHARACTERS = 1024
@@ -28,7 +28,7 @@ async def serve_metrics(
     *,
     port: int = 0,
     host: str = "127.0.0.1",
-    settings: MetricsSettings = MetricsSettings(),
+    settings: MetricsOptions = MetricsOptions(),
     live: Probe = lambda: None,
     ready: Probe = lambda: None,
 ) -> AsyncIterator[int]:

@@ -65,6 +65,7 @@ from propeller.workflow._names import (
     pod_name,
     unique_node_id,
 )
+from propeller.workflow._options import AttemptOptions
 from propeller.workflow._plan import Graph, ItemsGraph, Plan, decode_bindings, parse_plan
 from propeller.workflow._spec import (
     END_NODE,
@@ -96,6 +97,7 @@ __all__ = [
     "UNIQUE_ID_LENGTH",
     "Adopt",
     "AllStopped",
+    "AttemptOptions",
     "AttemptProven",
     "Cancel",
     "ChildEnded",

@@ -22,10 +22,10 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from flyteidl.core import literals_pb2
 
-from propeller.config import Attempts
 from propeller.wire import Literals
 from propeller.workflow._facts import Fact, Failure
 from propeller.workflow._names import PATH_LENGTH, pod_name, shortened, unique_node_id
+from propeller.workflow._options import AttemptOptions
 from propeller.workflow._plan import Graph, Plan
 from propeller.workflow._spec import ExecutionSpec, NodeKind, NodeSpec
 from propeller.workflow._states import State
@@ -189,7 +189,7 @@ class Execution:
         """Nodes and attempts whose pods have yet to be told to stop: till then they keep their places."""
         self.stops = Stops(self)
         """Pods that have yet to stop."""
-        self.settings = Attempts()
+        self.settings = AttemptOptions()
         """When its attempts are given up and followed by others."""
         self.stop_margin = STOP_MARGIN
         """Seconds beyond its grace period after which a pod that has not stopped is given up."""

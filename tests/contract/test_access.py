@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from propeller.config import Client as ClientSettings
 from propeller.errors import Denied, NotFound, Unavailable
-from propeller.kube import CONFIG_MAPS, Connection, Raw, Request, Resource, connect, load_connection
+from propeller.kube import CONFIG_MAPS, ClientOptions, Connection, Raw, Request, Resource, connect, load_connection
 from tests.contract.objects import DEADLINE, config_map
 from tests.servers import NOBODY_TOKEN, Face, HttpFace, KubeApiserver
 from tests.servers._certificates import Authority
@@ -90,7 +89,7 @@ async def test_a_client_certificate_says_who_one_is(kube_apiserver: KubeApiserve
 async def test_a_server_of_another_authority_is_not_trusted(kube_apiserver: KubeApiserver, tmp_path: Path) -> None:
     stranger = Authority(tmp_path, "stranger")
     connection = Connection(server=kube_apiserver.url, ca=stranger.pem, token=kube_apiserver.token)
-    settings = ClientSettings(deadline=1.0)
+    settings = ClientOptions(deadline=1.0)
     async with connect(connection, settings) as client:
         with pytest.raises(Unavailable, match="certificate that is not trusted"):
             await client.create(CONFIG_MAPS, config_map("a"), "default")

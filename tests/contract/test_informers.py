@@ -9,9 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from propeller.config import Informers as InformerSettings
 from propeller.errors import NotFound
-from propeller.informers import Change, Informer, UidShard, key_of
+from propeller.informers import Change, Informer, InformerOptions, UidShard, key_of
 from propeller.kube import CONFIG_MAPS, PODS, KubeObject, Raw, Request
 from tests.contract.custom_resources import PLAIN, install_plains
 from tests.contract.objects import DEADLINE, config_map, name_of, pod, version, version_now, watching
@@ -54,12 +53,12 @@ async def write_randomly(server: Face, rng: random.Random, count: int) -> str:
 
 
 @pytest.fixture(params=[False, True], ids=["pages", "streams"])
-def lists(request: pytest.FixtureRequest) -> InformerSettings:
+def lists(request: pytest.FixtureRequest) -> InformerOptions:
     """Whichever way an informer lists."""
-    return InformerSettings(stream_lists=request.param)
+    return InformerOptions(stream_lists=request.param)
 
 
-async def test_the_store_is_the_list_whatever_is_written(server: Face, lists: InformerSettings) -> None:
+async def test_the_store_is_the_list_whatever_is_written(server: Face, lists: InformerOptions) -> None:
     rng = random.Random(7)
     informers = {
         selector: Informer(
@@ -82,7 +81,7 @@ async def test_the_store_is_the_list_whatever_is_written(server: Face, lists: In
                         await asyncio.sleep(0.01)
 
 
-async def test_changes_tell_the_store_step_by_step(server: Face, lists: InformerSettings) -> None:
+async def test_changes_tell_the_store_step_by_step(server: Face, lists: InformerOptions) -> None:
     mirror: dict[str, int] = {}
 
     def follow(change: Change[Raw]) -> None:
@@ -130,14 +129,14 @@ async def test_ten_thousand_objects_are_watched_listed_in_pages_and_streamed(ser
         await streamed.until(lambda: bool(streamed.bookmarks))
     assert versions(event.object for event in streamed.changes) == expected
     for streams in (False, True):
-        lists = InformerSettings(stream_lists=streams)
+        lists = InformerOptions(stream_lists=streams)
         async with Informer(server.client, CONFIG_MAPS, namespace=server.namespace, settings=lists) as informer:
             await informer.synced(DEADLINE)
             assert versions(informer.store) == expected
 
 
 async def test_of_objects_whose_metadata_alone_is_asked_for_nothing_else_is_sent(
-    server: Face, lists: InformerSettings
+    server: Face, lists: InformerOptions
 ) -> None:
     asked = CONFIG_MAPS.metadata_only()
     raw = msgspec.structs.replace(CONFIG_MAPS, partial=True)
@@ -214,7 +213,7 @@ async def test_an_object_that_is_nested_too_deep_hides_no_other(real_server: Htt
 
 
 async def test_shards_part_a_kind_among_informers_whether_the_server_knows_them_or_not(
-    server: Face, lists: InformerSettings
+    server: Face, lists: InformerOptions
 ) -> None:
     informers = [
         Informer(server.client, CONFIG_MAPS, namespace=server.namespace, shard=UidShard(number, 3), settings=lists)

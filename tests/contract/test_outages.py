@@ -9,16 +9,14 @@ from typing import Any
 
 import pytest
 
-from propeller.config import Client as ClientSettings
-from propeller.config import Informers as InformerSettings
 from propeller.errors import Unavailable
-from propeller.informers import Change, Informer
-from propeller.kube import CONFIG_MAPS, Client, Raw
+from propeller.informers import Change, Informer, InformerOptions
+from propeller.kube import CONFIG_MAPS, Client, ClientOptions, Raw
 from tests.contract.objects import DEADLINE, config_map, name_of, version, version_now, watching
 from tests.servers import HttpFace, TcpProxy
 
-SOON = ClientSettings(deadline=2.0)
-IMPATIENT = InformerSettings(backoff=0.05, backoff_cap=0.5, progress_deadline=2.0)
+SOON = ClientOptions(deadline=2.0)
+IMPATIENT = InformerOptions(backoff=0.05, backoff_cap=0.5, progress_deadline=2.0)
 
 
 @asynccontextmanager

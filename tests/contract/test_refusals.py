@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from propeller.config import Checkpoint, Settings
-from propeller.config import Storage as StorageSettings
 from propeller.controller import WorkflowController
 from propeller.errors import Denied, Malformed, NotFound, PropellerError, TooLarge, WebhookUnavailable
 from propeller.kube import FLYTE_WORKFLOWS, NAMESPACES, PODS, Client, Raw, Resource
-from propeller.storage import MemoryStore, Storage
+from propeller.storage import MemoryStore, Storage, StorageOptions
 from tests.contract.custom_resources import install_flyte_workflows
 from tests.servers import NOBODY_TOKEN, Face, HttpFace
 from tests.unit.workflow.drive import TASK, graph, task
@@ -157,7 +156,7 @@ async def test_a_workflow_waits_for_a_policy_that_forbids_its_pods_and_goes_on_w
     binding = {"metadata": {"name": name}, "spec": {"policyName": name, "validationActions": ["Deny"]}}
     await client.create(POLICY_BINDINGS, binding)
     await denied_soon(real_server, Denied)
-    settings = Settings(checkpoint=Checkpoint(max_lag=0.2), storage=StorageSettings(metadata_prefix="memory://m"))
+    settings = Settings(checkpoint=Checkpoint(max_lag=0.2), storage=StorageOptions(metadata_prefix="memory://m"))
     async with (
         Storage(settings.storage, stores={"memory": MemoryStore()}) as storage,
         real_server.connect() as own,

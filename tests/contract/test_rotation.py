@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from propeller.config import Client as ClientSettings
 from propeller.errors import Denied, Unavailable
-from propeller.kube import CONFIG_MAPS, Client, Connection, ExecPlugin, Request, connect
+from propeller.kube import CONFIG_MAPS, Client, ClientOptions, Connection, ExecPlugin, Request, connect
 from tests.servers import KubeApiserver
 from tests.servers._certificates import Authority, Pair
 
@@ -55,7 +54,7 @@ async def test_an_authority_that_is_replaced_is_trusted_by_the_next_connection(
     connection = Connection(
         server=kube_apiserver.url, ca=file.read_bytes(), ca_file=str(file), token=kube_apiserver.token
     )
-    async with connect(connection, ClientSettings(deadline=1.0)) as client:
+    async with connect(connection, ClientOptions(deadline=1.0)) as client:
         with pytest.raises(Unavailable, match="certificate that is not trusted"):
             await client.list(CONFIG_MAPS, "default")
         file.write_bytes(kube_apiserver.ca)

@@ -8,11 +8,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from propeller.config import Checkpoint, Settings
-from propeller.config import Storage as StorageSettings
 from propeller.controller import WorkflowController
 from propeller.errors import NotFound
 from propeller.kube import Client, Raw
-from propeller.storage import MemoryStore, Storage
+from propeller.storage import MemoryStore, Storage, StorageOptions
 from tests.contract.custom_resources import install_flyte_workflows
 from tests.contract.objects import DEADLINE
 from tests.servers import Face
@@ -55,7 +54,7 @@ async def comes(what: Callable[[], Awaitable[bool]]) -> None:
 @asynccontextmanager
 async def controlled(server: Face) -> AsyncIterator[Place]:
     await install_flyte_workflows(server.client)
-    settings = Settings(checkpoint=Checkpoint(max_lag=0.1), storage=StorageSettings(metadata_prefix="memory://m"))
+    settings = Settings(checkpoint=Checkpoint(max_lag=0.1), storage=StorageOptions(metadata_prefix="memory://m"))
     async with Storage(settings.storage, stores={"memory": MemoryStore()}) as storage:
         controller = WorkflowController(server.client, storage, settings, namespace=server.namespace)
         async with controller.running():

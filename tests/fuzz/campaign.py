@@ -17,12 +17,11 @@ from typing import Any
 
 import msgspec
 
-from propeller.config import Storage as StorageSettings
 from propeller.controller import workflow_crd
 from propeller.errors import AlreadyExists, CorruptBlob, NotFound, PropellerError
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES, PODS, Client, connect
 from propeller.status import decode_status
-from propeller.storage import Storage
+from propeller.storage import Storage, StorageOptions
 from tests.fuzz.bases import all_bases, named, ours
 from tests.fuzz.blobs import leaver
 from tests.fuzz.damage import Damage, damage
@@ -174,7 +173,7 @@ class Campaign:
                 return found[0]
         if text := str(status.get("message") or ""):
             return text
-        async with Storage(StorageSettings(metadata_prefix=f"file://{self._directory}/metadata")) as storage:
+        async with Storage(StorageOptions(metadata_prefix=f"file://{self._directory}/metadata")) as storage:
             try:
                 snapshot = await decode_status(status, storage, str(status.get("dataDir")))
             except (PropellerError, CorruptBlob):

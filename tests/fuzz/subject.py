@@ -20,10 +20,9 @@ import msgspec
 import uvloop
 
 from propeller.config import Checkpoint, Settings
-from propeller.config import Storage as StorageSettings
 from propeller.controller import WorkflowController
 from propeller.kube import connect, load_connection
-from propeller.storage import Storage
+from propeller.storage import Storage, StorageOptions
 from propeller.telemetry import configure_logs
 
 LOOK_SECONDS = 0.005
@@ -53,7 +52,7 @@ class Holds:
 async def main(kubeconfig: str, prefix: str, report: str) -> None:
     configure_logs("warning")
     settings = Settings(
-        storage=StorageSettings(metadata_prefix=f"file://{prefix}/metadata", raw_output_prefix=f"file://{prefix}/raw"),
+        storage=StorageOptions(metadata_prefix=f"file://{prefix}/metadata", raw_output_prefix=f"file://{prefix}/raw"),
         checkpoint=Checkpoint(max_lag=0.2),
     )
     settings = msgspec.structs.replace(settings, controller=msgspec.structs.replace(settings.controller, ttl=0.0))

@@ -8,9 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
-from propeller.config import Client as ClientSettings
 from propeller.embedded.server import ApiServer, Front
-from propeller.kube import NAMESPACES, Client, Connection, connect
+from propeller.kube import NAMESPACES, Client, ClientOptions, Connection, connect
 from tests.servers._kube_apiserver import KubeApiserver
 
 _numbers = itertools.count(1)
@@ -35,7 +34,7 @@ class HttpFace(Face, Protocol):
     url: str
 
     def connect(
-        self, *, token: str | None = None, server: str = "", settings: ClientSettings | None = None
+        self, *, token: str | None = None, server: str = "", settings: ClientOptions | None = None
     ) -> AbstractAsyncContextManager[Client]:
         """One more client, with credentials of its own; `server` where its way leads through a proxy."""
 
@@ -54,7 +53,7 @@ class KubeApiserverFace:
         return await make_namespace(self.client)
 
     def connect(
-        self, *, token: str | None = None, server: str = "", settings: ClientSettings | None = None
+        self, *, token: str | None = None, server: str = "", settings: ClientOptions | None = None
     ) -> AbstractAsyncContextManager[Client]:
         chosen = self._server.token if token is None else token
         return connect(self._server.connection(token=chosen, server=server), settings)
@@ -99,7 +98,7 @@ class EmbeddedHttpFace(EmbeddedFace):
         self.url = front.url
 
     def connect(
-        self, *, token: str | None = None, server: str = "", settings: ClientSettings | None = None
+        self, *, token: str | None = None, server: str = "", settings: ClientOptions | None = None
     ) -> AbstractAsyncContextManager[Client]:
         chosen = self._front.token if token is None else token
         return connect(Connection(server=server or self.url, token=chosen), settings)

@@ -18,7 +18,7 @@ import botocore.config
 import botocore.session
 import pytest
 
-from propeller import config
+from propeller.storage import StorageOptions
 from tests import assets
 from tests.servers._processes import ServerProcess, free_ports
 
@@ -63,8 +63,8 @@ class S3Server:
         }
 
     @property
-    def settings(self) -> config.Storage:
-        return config.Storage(s3_endpoint=self.url)
+    def settings(self) -> StorageOptions:
+        return StorageOptions(s3_endpoint=self.url)
 
     def bucket(self) -> str:
         """A new bucket of a name that nobody else has."""

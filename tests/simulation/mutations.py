@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest import mock
 
-from propeller.config import Attempts, Effects
+from propeller.config import Effects
 from propeller.controller import (
     _checkpoint,
     _effects,
@@ -31,6 +31,7 @@ from propeller.reconcile import WorkQueue
 from propeller.status import _head, encode_status
 from propeller.workflow import (
     Adopt,
+    AttemptOptions,
     Decision,
     EffectFailed,
     Execution,
@@ -213,7 +214,7 @@ def _an_adopted_pod_that_is_missing_is_waited_for() -> AbstractContextManager[An
 
 
 def _system_failures_draw_on_the_users_budget() -> AbstractContextManager[Any]:
-    return mock.patch.object(Attempts, "system_retries", 0)
+    return mock.patch.object(AttemptOptions, "system_retries", 0)
 
 
 def _nothing_is_recovered() -> AbstractContextManager[Any]:

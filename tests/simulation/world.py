@@ -13,15 +13,16 @@ from typing import Any
 
 from propeller.clock import LoopClock
 from propeller.config import ApiServer as ApiServerSettings
-from propeller.config import Checkpoint, Informers, Queue, Settings
+from propeller.config import Checkpoint, Settings
 from propeller.config import Controller as ControllerSettings
-from propeller.config import Storage as StorageSettings
 from propeller.controller import WorkflowController, _loading, _resource
 from propeller.embedded.faults import FAIR, FaultyLink, FaultyStore, Weather
 from propeller.embedded.server import ApiServer
 from propeller.errors import AlreadyExists, Conflict, Denied, NotFound, PropellerError
+from propeller.informers import InformerOptions
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES, Client, Raw
-from propeller.storage import MemoryStore, Storage
+from propeller.reconcile import QueueOptions
+from propeller.storage import MemoryStore, Storage, StorageOptions
 from tests.simulation.denials import Denials
 from tests.simulation.finalizers import Finalizers
 from tests.simulation.flows import draw_flow
@@ -121,16 +122,16 @@ class _World:
         """Whether blobs are read and written without waiting, as those of a local disk."""
         budget = rng.choice((256 * 1024, 256 * 1024, 256))
         self.settings = Settings(
-            storage=StorageSettings(metadata_prefix="memory://m", raw_output_prefix="memory://raw"),
+            storage=StorageOptions(metadata_prefix="memory://m", raw_output_prefix="memory://raw"),
             checkpoint=Checkpoint(max_lag=rng.choice((0.0, 1.0, 5.0, 30.0)), budget=budget),
-            queue=Queue(workers=rng.choice((1, 4))),
+            queue=QueueOptions(workers=rng.choice((1, 4))),
             controller=ControllerSettings(
                 ttl=random.Random(f"ttl {self.seed}").choice((0.0, 0.0, 0.0, 60.0, 600.0)),
                 idle=random.Random(f"idle {self.seed}").choice((0.0, 1.0, 20.0, 300.0)),
                 stop_margin=600.0,  # clocks that jump do not make up for it
                 effects_at_once=rng.choice((2, 8, 64)),
             ),
-            informers=Informers(watch_timeout=rng.choice((5.0, 60.0, 300.0)), progress_deadline=90.0),
+            informers=InformerOptions(watch_timeout=rng.choice((5.0, 60.0, 300.0)), progress_deadline=90.0),
         )
         self.storm = Weather(
             latency=rng.choice((0.0, 0.02, 0.5)),

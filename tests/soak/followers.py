@@ -8,9 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Any
 
-from propeller.config import Informers as InformerSettings
 from propeller.errors import Unavailable
-from propeller.informers import Informer, as_number
+from propeller.informers import Informer, InformerOptions, as_number
 from propeller.kube import Client, Request, Response, Stream, Transport
 from tests.soak.fences import Fence
 from tests.soak.fold import Fold, identity
@@ -182,9 +181,9 @@ def anchors_in(objects: dict[str, Any]) -> set[str]:
     return {key for key in objects if key.partition("/")[2] in ANCHORS}
 
 
-def _settings(scope: Scope) -> InformerSettings:
+def _settings(scope: Scope) -> InformerOptions:
     """Everything that is minutes in production is seconds here: a soak has hundreds of resumes."""
-    return InformerSettings(
+    return InformerOptions(
         watch_timeout=8.0,
         progress_deadline=PROGRESS_DEADLINE,
         stream_lists=scope.streams,

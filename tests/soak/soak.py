@@ -13,8 +13,8 @@ import random
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-from propeller.config import Client as ClientSettings
 from propeller.errors import Retryable
+from propeller.kube import ClientOptions
 from tests.soak.fences import write_fence
 from tests.soak.followers import Follower, anchors_in, following
 from tests.soak.ground import Ground
@@ -31,7 +31,7 @@ _NAMESPACES = 3
 _LOOKS_EVERY = 0.02  # seconds between two looks at all stores
 _FENCE_EVERY = 0.2  # seconds between two writes whose versions are waited for, at most
 _ASKS_EVERY = 0.5  # seconds between two lists of the truth while stores settle
-_CLIENT = ClientSettings(deadline=3.0, page_size=7)  # a list is several pages, between which things happen
+_CLIENT = ClientOptions(deadline=3.0, page_size=7)  # a list is several pages, between which things happen
 
 
 class Soak:
@@ -65,7 +65,7 @@ class Soak:
     async def _begin(self) -> None:
         """Namespaces, anchors, and the informers that are there from the first round to the last."""
         face = self._ground.face
-        self._direct = await self._stack.enter_async_context(face.connect(settings=ClientSettings(deadline=3.0)))
+        self._direct = await self._stack.enter_async_context(face.connect(settings=ClientOptions(deadline=3.0)))
         self._namespaces = [face.namespace, *[await face.another_namespace() for _ in range(_NAMESPACES - 1)]]
         await plant_anchors(self._direct, self._namespaces)
         for number, scope in enumerate(scopes(self._namespaces)):

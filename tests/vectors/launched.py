@@ -21,11 +21,10 @@ from google.protobuf import json_format
 
 from propeller.clock import LoopClock
 from propeller.config import Settings
-from propeller.config import Storage as StorageSettings
 from propeller.controller import WorkflowController, workflow_crd
 from propeller.embedded.server import ApiServer
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES, PODS, Client, Raw
-from propeller.storage import MemoryStore, Storage
+from propeller.storage import MemoryStore, Storage, StorageOptions
 from tests.vectors.defaults import default_literal
 
 WORKFLOWS = FLYTE_WORKFLOWS.typed(Raw)
@@ -80,7 +79,7 @@ async def observe(of: Recorded, original: Recorded | None = None) -> Observed:
     """Run it to its end, or as far as it goes. Tasks do what they do in the `original`, if it was edited."""
     clock = LoopClock()
     blobs = dict(of.blobs)
-    settings = Settings(storage=StorageSettings(metadata_prefix=METADATA_PREFIX, raw_output_prefix=RAW_OUTPUT_PREFIX))
+    settings = Settings(storage=StorageOptions(metadata_prefix=METADATA_PREFIX, raw_output_prefix=RAW_OUTPUT_PREFIX))
     async with (
         ApiServer(clock=clock, randomness=random.Random(0)) as server,
         Storage(settings.storage, stores={"s3": MemoryStore(blobs)}) as storage,

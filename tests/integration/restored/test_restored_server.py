@@ -11,12 +11,10 @@ from typing import Any
 
 import pytest
 
-from propeller.config import Informers as InformerSettings
 from propeller.config import Settings
-from propeller.config import Storage as StorageSettings
 from propeller.controller import WorkflowController, workflow_crd
 from propeller.errors import PropellerError
-from propeller.informers import Informer, key_of
+from propeller.informers import Informer, InformerOptions, key_of
 from propeller.kube import (
     CONFIG_MAPS,
     CUSTOM_RESOURCE_DEFINITIONS,
@@ -27,7 +25,7 @@ from propeller.kube import (
     Raw,
     connect,
 )
-from propeller.storage import MemoryStore, Storage
+from propeller.storage import MemoryStore, Storage, StorageOptions
 from tests.servers import KubeApiserver, TcpProxy, running
 from tests.unit.workflow.drive import TASK, graph, task
 
@@ -73,9 +71,7 @@ async def until(holds: Any) -> None:
 
 @asynccontextmanager
 async def controller(server: KubeApiserver, url: str = "") -> AsyncIterator[WorkflowController]:
-    chosen = Settings(
-        storage=StorageSettings(metadata_prefix="memory://m"), informers=InformerSettings(backoff_cap=2.0)
-    )
+    chosen = Settings(storage=StorageOptions(metadata_prefix="memory://m"), informers=InformerOptions(backoff_cap=2.0))
     async with (
         connect(server.connection(server=url)) as client,
         Storage(chosen.storage, stores={"memory": MemoryStore()}) as storage,
@@ -162,7 +158,7 @@ async def test_after_a_restore_that_an_informer_could_not_see_its_cache_is_what_
     for name in names:
         await user.create(CONFIG_MAPS, {"metadata": {"name": name}}, NS)
     async with TcpProxy(server.url) as proxy, connect(server.connection(server=proxy.url)) as client:
-        informer = Informer(client, CONFIG_MAPS, namespace=NS, settings=InformerSettings(backoff=0.1, backoff_cap=1.0))
+        informer = Informer(client, CONFIG_MAPS, namespace=NS, settings=InformerOptions(backoff=0.1, backoff_cap=1.0))
         async with informer:
             await informer.synced(DEADLINE)
             server.spawn_copied(tmp_path / "copy")

@@ -19,14 +19,13 @@ import msgspec
 import pytest
 import zstandard
 
-from propeller import config
 from propeller.cli.__main__ import main
 from propeller.cli._connecting import reach_patiently
 from propeller.controller import WorkflowController
 from propeller.embedded.server import Forward
 from propeller.errors import PropellerError
-from propeller.kube import PODS, Client, Request, Response, connect, load_connection
-from propeller.storage import Storage
+from propeller.kube import PODS, Client, ClientOptions, Request, Response, connect, load_connection
+from propeller.storage import Storage, StorageOptions
 from propeller.telemetry import LogFormat, Metrics, configure_logs
 from tests.integration.secrets.planted import (
     ACCESS_KEY,
@@ -183,12 +182,12 @@ async def test_urls_are_shown_without_user_and_query(
 
 async def reach(path: str, deadline: float = 30.0) -> None:
     """One request, to the server of a kubeconfig."""
-    async with connect(load_connection(path), config.Client(deadline=deadline)) as client:
+    async with connect(load_connection(path), ClientOptions(deadline=deadline)) as client:
         await client.get(PODS, "p", "ns")
 
 
 async def read_from(endpoint: str) -> None:
-    async with Storage(config.Storage(s3_endpoint=endpoint)) as storage:
+    async with Storage(StorageOptions(s3_endpoint=endpoint)) as storage:
         await storage.read("s3://bucket/key")
 
 
@@ -200,7 +199,7 @@ async def test_errors_of_a_server_that_echoes_hold_no_secret(
     with echoing_server(status, kubernetes=kubernetes) as url:
         connection = load_connection(kubeconfig(tmp_path, url.replace("://", f"://me:{SECRET}@")))
         connection = msgspec.structs.replace(connection, token=TOKEN)  # over plain http a kubeconfig's is not sent
-        async with connect(connection, config.Client(deadline=0.3)) as client:
+        async with connect(connection, ClientOptions(deadline=0.3)) as client:
             for call in (client.get(PODS, "p", "ns"), client.list(PODS, "ns"), client.delete(PODS, "p", "ns")):
                 try:
                     await call
@@ -306,7 +305,7 @@ async def test_object_stores_that_refuse_and_libraries_that_say_it_all_show_no_s
     logs: io.StringIO, status: int
 ) -> None:
     with echoing_server(status, kubernetes=False) as url:
-        async with Storage(config.Storage(s3_endpoint=url)) as storage:
+        async with Storage(StorageOptions(s3_endpoint=url)) as storage:
             for call in (storage.read("s3://bucket/key"), storage.write("s3://bucket/key", b"x")):
                 with pytest.raises(PropellerError) as raised:
                     await call
@@ -350,7 +349,7 @@ async def test_a_plugin_that_hangs_is_given_up_and_nothing_of_what_it_said_is_sh
     tmp_path: Path, logs: io.StringIO, script: str
 ) -> None:
     path = kubeconfig(tmp_path, "https://127.0.0.1:1", user=plugin(tmp_path, script))
-    async with connect(load_connection(path), config.Client(deadline=1.0)) as client:
+    async with connect(load_connection(path), ClientOptions(deadline=1.0)) as client:
         for _ in range(2):  # once it is given up, and once it is not run again yet
             with pytest.raises(PropellerError) as raised:
                 await client.get(PODS, "p", "ns")
@@ -376,7 +375,7 @@ async def test_a_controller_that_waits_for_its_server_logs_no_password_of_a_prox
     with echoing_server(407, kubernetes=False) as url:
         monkeypatch.setenv("HTTPS_PROXY", url.replace("://", f"://me:{SECRET}@"))
         connection = load_connection(kubeconfig(tmp_path, "https://cluster.example:6443"))
-        async with connect(connection, config.Client(reach_deadline=0.1, reach_backoff=0.1)) as client:
+        async with connect(connection, ClientOptions(reach_deadline=0.1, reach_backoff=0.1)) as client:
             waiting = asyncio.create_task(reach_patiently(client, connection))
             while logs.getvalue().count("asking again") < 2:
                 await asyncio.sleep(0.01)

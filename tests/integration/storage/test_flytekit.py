@@ -11,8 +11,15 @@ from typing import Any
 import pytest
 from flyteidl.core import literals_pb2
 
-from propeller import config
-from propeller.storage import Storage, promised_nodes, read_literals, read_offloaded, resolve, write_literals
+from propeller.storage import (
+    Storage,
+    StorageOptions,
+    promised_nodes,
+    read_literals,
+    read_offloaded,
+    resolve,
+    write_literals,
+)
 from tests.servers.s3 import S3Server
 from tests.unit.storage.values import literal, parsed, promise, python, wired
 
@@ -86,7 +93,7 @@ async def test_over_s3(s3: S3Server, tmp_path: Path) -> None:
 
 
 async def test_literals_that_a_task_offloads_for_their_size(tmp_path: Path) -> None:
-    async with Storage(config.Storage(metadata_prefix=f"file://{tmp_path}")) as storage:
+    async with Storage(StorageOptions(metadata_prefix=f"file://{tmp_path}")) as storage:
         outputs = await train(storage, f"file://{tmp_path}/e", tmp_path, _F_L_MIN_SIZE_MB="0", _F_L_MAX_SIZE_MB="1000")
         away = outputs.literals["o0"]
         assert away.WhichOneof("value") == "offloaded_metadata"

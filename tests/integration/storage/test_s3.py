@@ -13,9 +13,8 @@ import msgspec
 import pytest
 from flyteidl.core import literals_pb2
 
-from propeller import config
 from propeller.errors import CorruptBlob, Invalid, MissingBlob, StorageError
-from propeller.storage import Storage, read_literals, write_literals
+from propeller.storage import Storage, StorageOptions, read_literals, write_literals
 from propeller.storage._s3 import CONNECTIONS
 from tests.servers._processes import free_ports
 from tests.servers.s3 import S3Server
@@ -126,7 +125,7 @@ async def test_no_credentials_at_all_are_named(
 async def test_a_server_that_is_not_there_is_named_with_its_endpoint(s3: S3Server) -> None:
     (port,) = free_ports(1)
     endpoint = f"http://127.0.0.1:{port}"
-    async with Storage(config.Storage(s3_endpoint=endpoint)) as storage:
+    async with Storage(StorageOptions(s3_endpoint=endpoint)) as storage:
         with pytest.raises(StorageError, match=f"no answer from {endpoint}.*storage.s3_endpoint"):
             await storage.read("s3://bucket/key")
 
@@ -134,13 +133,13 @@ async def test_a_server_that_is_not_there_is_named_with_its_endpoint(s3: S3Serve
 async def test_a_server_that_does_not_answer_ends_by_the_deadline(s3: S3Server) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        async with Storage(config.Storage(s3_endpoint=endpoint, deadline=0.5)) as storage:
+        async with Storage(StorageOptions(s3_endpoint=endpoint, deadline=0.5)) as storage:
             with pytest.raises(StorageError, match=r"s3://bucket/key"):
                 await storage.read("s3://bucket/key")
 
 
 async def test_an_endpoint_that_is_no_url_is_invalid(s3: S3Server) -> None:
-    async with Storage(config.Storage(s3_endpoint="localhost:9000")) as storage:
+    async with Storage(StorageOptions(s3_endpoint="localhost:9000")) as storage:
         with pytest.raises(Invalid, match=r"storage\.s3_endpoint is 'localhost:9000'"):
             await storage.read("s3://bucket/key")
 

@@ -10,13 +10,11 @@ from typing import Any
 
 from propeller.clock import LoopClock
 from propeller.config import Checkpoint, Settings
-from propeller.config import Client as ClientSettings
-from propeller.config import Storage as StorageSettings
 from propeller.controller import WorkflowController, workflow_crd
 from propeller.embedded.server import ApiServer, Interceptor
 from propeller.errors import NotFound
-from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES, PODS, Client, Raw
-from propeller.storage import MemoryStore, Storage, Store
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES, PODS, Client, ClientOptions, Raw
+from propeller.storage import MemoryStore, Storage, StorageOptions, Store
 from propeller.telemetry import Metrics
 from tests.unit.workflow.drive import TASK, graph
 
@@ -78,13 +76,13 @@ class Bench:
 
 @asynccontextmanager
 async def bench(
-    max_lag: float = 1.0, *, client: ClientSettings | None = None, store: Store | None = None
+    max_lag: float = 1.0, *, client: ClientOptions | None = None, store: Store | None = None
 ) -> AsyncIterator[Bench]:
     clock = LoopClock()
     settings = Settings(
-        client=client or ClientSettings(),
+        client=client or ClientOptions(),
         checkpoint=Checkpoint(max_lag=max_lag),
-        storage=StorageSettings(metadata_prefix="memory://m"),
+        storage=StorageOptions(metadata_prefix="memory://m"),
     )
     async with (
         ApiServer(clock=clock, randomness=random.Random(0)) as server,

@@ -17,14 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from propeller.config import Client as ClientSettings
 from propeller.config import Effects, Settings
 from propeller.controller import _controller, _intake
 from propeller.controller._cache_lag import LOOK_SECONDS
 from propeller.controller._checkpoint import CONFLICTS_LOOKED_INTO, Checkpointer
 from propeller.embedded.server import Forward
 from propeller.errors import NotFound, StorageError, Unavailable
-from propeller.kube import Request, Response
+from propeller.kube import ClientOptions, Request, Response
 from propeller.storage import MemoryStore
 from tests.examples import examples
 from tests.unit.controller.bench import WORKFLOWS, Bench, bench
@@ -33,7 +32,7 @@ from tests.unit.controller.test_undecodable import ended, resource, succeed
 from tests.unit.pace import most_tries
 from tests.unit.reconcile.virtual import run_virtually
 
-ONE_TRY = ClientSettings(deadline=0.05)
+ONE_TRY = ClientOptions(deadline=0.05)
 """A read that fails is not tried again within its call, which has a test of its own."""
 
 NODES = 2

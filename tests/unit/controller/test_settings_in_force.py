@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from propeller.config import Attempts, Effects
 from propeller.config import Controller as ControllerSettings
+from propeller.config import Effects
 from propeller.errors import StorageError
 from propeller.storage import MemoryStore
+from propeller.workflow import AttemptOptions
 from tests.unit.controller.bench import Bench, bench
 from tests.unit.controller.test_at_hand import ended, pod
 from tests.unit.workflow.drive import task
@@ -25,7 +26,8 @@ def with_settings(of: Bench, **sections: Any) -> Bench:
 
 @pytest.mark.parametrize("retries", [0, 2])
 async def test_a_task_has_as_many_attempts_after_evictions_as_the_setting_says(retries: int) -> None:
-    async with bench() as made, (of := with_settings(made, attempts=Attempts(system_retries=retries))).controller():
+    settings = AttemptOptions(system_retries=retries)
+    async with bench() as made, (of := with_settings(made, attempts=settings)).controller():
         await of.create(task("a"))
         for attempt in range(retries + 1):
             await pod(of, f"w-a-{attempt}")
@@ -35,7 +37,7 @@ async def test_a_task_has_as_many_attempts_after_evictions_as_the_setting_says(r
 
 
 async def test_the_pause_after_an_eviction_is_the_settings() -> None:
-    settings = Attempts(system_backoff=100.0, system_backoff_cap=100.0)
+    settings = AttemptOptions(system_backoff=100.0, system_backoff_cap=100.0)
     async with bench() as made, (of := with_settings(made, attempts=settings)).controller():
         await of.create(task("a"))
         await pod(of, "w-a-0")
@@ -47,13 +49,13 @@ async def test_the_pause_after_an_eviction_is_the_settings() -> None:
 
 async def test_a_pod_that_cannot_start_has_the_settings_grace() -> None:
     waiting = {"name": "w-a-0", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no"}}}
-    async with bench() as made, (of := with_settings(made, attempts=Attempts(start_grace={}))).controller():
+    async with bench() as made, (of := with_settings(made, attempts=AttemptOptions(start_grace={}))).controller():
         await of.create(task("a"))
         await pod(of, "w-a-0")
         began = of.clock.monotonic()
         await of.report("w-a-0", phase="Pending", containerStatuses=[waiting])
         await ended(of)
-        assert of.clock.monotonic() - began < Attempts().start_grace["ImagePullBackOff"]
+        assert of.clock.monotonic() - began < AttemptOptions().start_grace["ImagePullBackOff"]
 
 
 class Away(MemoryStore):
@@ -66,7 +68,7 @@ class Away(MemoryStore):
 
 
 async def test_an_effect_is_tried_again_for_as_long_as_the_setting_says() -> None:
-    effects, once = Effects(retry_budget=20.0), Attempts(system_retries=0)
+    effects, once = Effects(retry_budget=20.0), AttemptOptions(system_retries=0)
     async with bench(store=Away()) as made, (of := with_settings(made, effects=effects, attempts=once)).controller():
         await of.create(task("a"))
         await pod(of, "w-a-0")
@@ -79,11 +81,11 @@ async def test_an_effect_is_tried_again_for_as_long_as_the_setting_says() -> Non
 @pytest.mark.parametrize(
     ("section", "fields", "says"),
     [
-        (Attempts, {"system_retries": -1}, "system_retries must be between 0 and 100"),
-        (Attempts, {"system_retries": 255}, "system_retries must be between 0 and 100"),
-        (Attempts, {"system_backoff": 60.0}, "at most system_backoff_cap"),
-        (Attempts, {"unseen_after": 0.0}, "unseen_after must be at least 1"),
-        (Attempts, {"start_grace": {"A": -1.0}}, "each of start_grace 0 or more"),
+        (AttemptOptions, {"system_retries": -1}, "system_retries must be between 0 and 100"),
+        (AttemptOptions, {"system_retries": 255}, "system_retries must be between 0 and 100"),
+        (AttemptOptions, {"system_backoff": 60.0}, "at most system_backoff_cap"),
+        (AttemptOptions, {"unseen_after": 0.0}, "unseen_after must be at least 1"),
+        (AttemptOptions, {"start_grace": {"A": -1.0}}, "each of start_grace 0 or more"),
         (Effects, {"backoff": 0.0}, "backoff must be over 0"),
         (Effects, {"quota_retry": 0.0}, "quota_retry and storage_retry at least 0.1"),
         (ControllerSettings, {"effects_at_once": 0}, "effects_at_once must be at least 1"),

@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from propeller import config
 from propeller.errors import CorruptBlob, ErrorKind, Invalid
 from propeller.handlers import Inputs
 from propeller.handlers.executors._outcome import collect
 from propeller.handlers.executors._outputs import write_outputs
 from propeller.handlers.plugins.pod import PodSettings, build_pod
-from propeller.storage import MemoryStore, Storage
+from propeller.storage import MemoryStore, Storage, StorageOptions
 from propeller.wire import COLLECTION, FIRST, SECOND, Encoded
 from propeller.workflow import EffectFailed, OutputsFound
 from tests.unit.handlers.build import World, array, bindings, graph, literals, outputs, task, template
@@ -104,7 +103,7 @@ async def test_a_map_task_over_more_items_than_the_limit_is_refused_with_both_nu
 ) -> None:
     of = world(array("n1", inputBindings=bindings(xs=promise("n0", "o0"))))
     of.blobs[OUTPUTS_URI] = outputs_of(Encoded().add(COLLECTION, BOMB[: 2 * items]).tobytes())
-    storage = Storage(config.Storage(max_map_items=most), stores={"memory": MemoryStore(of.blobs)})
+    storage = Storage(StorageOptions(max_map_items=most), stores={"memory": MemoryStore(of.blobs)})
     message = rf"a map task over 'xs' would have {text} items; storage\.max_map_items allows {most}"
     with pytest.raises(Invalid, match=message):
         await Inputs(storage).of_container_node(of.node("n1"))

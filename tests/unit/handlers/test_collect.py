@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 from flyteidl.core import dynamic_job_pb2, errors_pb2, execution_pb2, literals_pb2
 
-from propeller import config
 from propeller.errors import ErrorKind, Invalid, StorageError
 from propeller.handlers.executors import _outcome
 from propeller.handlers.executors._outcome import collect, has_ended
-from propeller.storage import MemoryStore, Storage
+from propeller.storage import MemoryStore, Storage, StorageOptions
 from propeller.workflow import EffectFailed, Failure, FuturesFound, OutputsFound
 from tests.unit.handlers.build import World, array, graph, literals, task, template
 
@@ -86,7 +85,7 @@ async def test_garbage_is_the_users_and_may_be_tried_again(document: str) -> Non
 @pytest.mark.parametrize("document", ["futures", "error", "outputs"])
 async def test_a_document_over_the_limit_is_refused_for_good(document: str) -> None:
     of = world()
-    of.storage = Storage(config.Storage(max_blob_bytes=10), stores={"memory": MemoryStore(of.blobs)})
+    of.storage = Storage(StorageOptions(max_blob_bytes=10), stores={"memory": MemoryStore(of.blobs)})
     found = await failure(of, **{document: bytes(11)})
     assert (found.code, found.kind, found.recoverable) == ("OutputSizeExceeded", ErrorKind.USER, False)
     assert f"{DIRECTORY}/{document}.pb has 11 bytes" in found.message

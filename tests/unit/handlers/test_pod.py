@@ -8,11 +8,10 @@ import msgspec
 import orjson
 import pytest
 
-from propeller.config import Attempts
 from propeller.errors import Invalid
 from propeller.handlers.plugins.pod import PodSettings, build_pod, shape_of, template_uri
 from propeller.kube import Pod
-from propeller.workflow import ExecutionSpec
+from propeller.workflow import AttemptOptions, ExecutionSpec
 from tests.unit.handlers.build import World, array, graph, literals, task, template
 
 SETTINGS = PodSettings(raw_output_prefix="s3://raw", environment={"PLATFORM": "yes"})
@@ -272,9 +271,9 @@ def test_what_is_interruptible_is_the_nodes_to_say_then_the_executions_then_the_
 
 
 def test_the_last_attempt_that_system_failures_leave_is_not_interruptible() -> None:
-    for failures in range(Attempts().system_retries + 1):
+    for failures in range(AttemptOptions().system_retries + 1):
         pod = pod_of(container_task(), node={"interruptible": True}, system_failures=failures)
-        assert pod["metadata"]["labels"]["interruptible"] == str(failures < Attempts().system_retries).lower()
+        assert pod["metadata"]["labels"]["interruptible"] == str(failures < AttemptOptions().system_retries).lower()
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from propeller.config import Attempts
 from propeller.errors import ErrorKind
 from propeller.handlers.plugins.pod import report
 from propeller.handlers.transitions._task import CLOCKS_APART, step_task
 from propeller.kube import Pod
-from propeller.workflow import Failure, Launching, NodePhase, PodPhase, PodSeen, Running, State
+from propeller.workflow import AttemptOptions, Failure, Launching, NodePhase, PodPhase, PodSeen, Running, State
 from tests.unit.handlers.pods import ended, pod, waiting
 from tests.unit.handlers.test_task import NOW, node
 
@@ -83,12 +82,12 @@ def test_a_pod_that_cannot_start_says_since_when_it_has_a_node(condition: str) -
 
 
 @pytest.mark.parametrize("state", [Launching(0, NOW), Running(0, NOW)])
-@pytest.mark.parametrize("reason", sorted(Attempts().start_grace))
+@pytest.mark.parametrize("reason", sorted(AttemptOptions().start_grace))
 @pytest.mark.parametrize("waited", [0.0, 900.0])
 def test_its_time_to_start_counts_from_when_it_got_its_node(state: State, reason: str, waited: float) -> None:
     failing = Failure(f"ContainersNotReady|{reason}", "why", recoverable=True, attempt=0)
     seen = PodSeen(0, PodPhase.PENDING, reason, failing, since=NOW + waited)
-    due = NOW + waited + Attempts().start_grace[reason]
+    due = NOW + waited + AttemptOptions().start_grace[reason]
     early = step_task(node(), state, seen, due - 1)
     assert early is not None
     assert (early.state, early.wakes) == (state, (due,))

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from propeller.config import Attempts
 from propeller.errors import ErrorKind
 from propeller.handlers import STEPS
 from propeller.handlers.transitions._task import step_task
@@ -14,6 +13,7 @@ from propeller.handlers.transitions._time_limits import MOST_ATTEMPTS
 from propeller.workflow import (
     Adopt,
     AllStopped,
+    AttemptOptions,
     Collecting,
     EffectFailed,
     Failure,
@@ -49,13 +49,13 @@ def cannot_start(reason: str, kind: ErrorKind = ErrorKind.USER, *, recoverable: 
 
 
 @pytest.mark.parametrize("state", [Launching(0, NOW), Running(0, NOW)])
-@pytest.mark.parametrize("reason", sorted(Attempts().start_grace))
+@pytest.mark.parametrize("reason", sorted(AttemptOptions().start_grace))
 def test_a_pod_that_may_still_start_has_some_time_to(state: State, reason: str) -> None:
     of, seen = node(), cannot_start(reason)
-    due = NOW + Attempts().start_grace[reason]
+    due = NOW + AttemptOptions().start_grace[reason]
     assert step_task(of, state, seen, NOW) == Step(state=state, wakes=(due,))
     assert step_task(of, state, seen, due - 1) == Step(state=state, wakes=(due,))
-    step = step_task(of, state, seen, NOW + Attempts().start_grace[reason])
+    step = step_task(of, state, seen, NOW + AttemptOptions().start_grace[reason])
     assert step is not None
     assert step.phase is NodePhase.FAILED
     assert step.effects == (StopPod(of.number, 0),)
@@ -65,7 +65,7 @@ def test_when_its_time_is_up_a_pod_that_has_not_started_is_looked_at_again() -> 
     of = node()
     step = step_task(of, Running(0, NOW), TimeIsUp(), NOW + 180)
     assert step == Step(
-        state=Running(0, NOW), effects=(Adopt(of.number, 0),), wakes=(NOW + 180 + Attempts().unseen_after,)
+        state=Running(0, NOW), effects=(Adopt(of.number, 0),), wakes=(NOW + 180 + AttemptOptions().unseen_after,)
     )
     assert step_task(of, Running(0, NOW, started=True), TimeIsUp(), NOW + 180) is None
     assert step_task(of, Launching(0, NOW), TimeIsUp(), NOW + 180) is None

@@ -12,13 +12,11 @@ import msgspec
 import orjson
 
 from propeller.clock import LoopClock
-from propeller.config import Client as ClientSettings
-from propeller.config import Informers as InformerSettings
 from propeller.errors import Unavailable
-from propeller.informers import Informer
-from propeller.kube import CONFIG_MAPS, Client, Raw, Request, Response, Stream
+from propeller.informers import Informer, InformerOptions
+from propeller.kube import CONFIG_MAPS, Client, ClientOptions, Raw, Request, Response, Stream
 
-SETTINGS = InformerSettings(watch_timeout=300.0, progress_deadline=90.0, backoff=1.0, backoff_cap=30.0)
+SETTINGS = InformerOptions(watch_timeout=300.0, progress_deadline=90.0, backoff=1.0, backoff_cap=30.0)
 STREAMING = msgspec.structs.replace(SETTINGS, stream_lists=True)
 
 
@@ -222,7 +220,7 @@ def end_of_list(version: int) -> bytes:
 
 
 def informer_of(api: FakeApi, **options: Any) -> Informer[Raw]:
-    client = Client(api, ClientSettings(page_size=options.pop("page_size", 3)), clock=LoopClock())
+    client = Client(api, ClientOptions(page_size=options.pop("page_size", 3)), clock=LoopClock())
     settings = options.pop("settings", STREAMING if api.streams else SETTINGS)
     return Informer(client, CONFIG_MAPS, namespace="ns", settings=settings, clock=LoopClock(), **options)
 

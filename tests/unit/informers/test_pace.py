@@ -14,17 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.clock import LoopClock
-from propeller.config import Client as ClientSettings
-from propeller.config import Informers as InformerSettings
 from propeller.errors import Unavailable
-from propeller.informers import Informer
-from propeller.kube import CONFIG_MAPS, Client, Request, Response, Stream, _client
+from propeller.informers import Informer, InformerOptions
+from propeller.kube import CONFIG_MAPS, Client, ClientOptions, Request, Response, Stream, _client
 from tests.examples import examples
 from tests.unit.informers.fake_api import line_of
 from tests.unit.pace import most_tries
 from tests.unit.reconcile.virtual import run_virtually
 
-ONE_TRY = ClientSettings(deadline=0.05)
+ONE_TRY = ClientOptions(deadline=0.05)
 """A read that fails is not tried again within its call: the loop around it is what is looked at."""
 
 LIST_REQUESTS = 3
@@ -117,7 +115,7 @@ class _Open:
             raise Unavailable("the stream was cut")
 
 
-async def asked(server: Hostile, informers: InformerSettings, seconds: float) -> int:
+async def asked(server: Hostile, informers: InformerOptions, seconds: float) -> int:
     """How many requests an informer sends in so many virtual seconds."""
     client = Client(server, ONE_TRY, clock=LoopClock())
     async with Informer(client, CONFIG_MAPS, namespace="ns", settings=informers, clock=LoopClock()):
@@ -134,7 +132,7 @@ WATCHES = st.builds(
 LISTS = st.sampled_from(("good", "good", "expired", "cut", "410", "429", "403", "404", "500", "503"))
 PAUSES = st.sampled_from(("", "0", "-1", "nan", "0.0001", "1", "1e9", "Wed, 21 Oct 2065 07:28:00 GMT"))
 SETTINGS = st.builds(
-    InformerSettings,
+    InformerOptions,
     backoff=st.sampled_from((0.1, 0.5, 2.0)),
     backoff_cap=st.sampled_from((5.0, 30.0)),
     watch_timeout=st.sampled_from((60.0, 300.0)),
@@ -152,7 +150,7 @@ SETTINGS = st.builds(
     seconds=st.sampled_from((100.0, 1_000.0, 20_000.0)),
 )
 def test_whatever_lists_and_watches_do_the_server_is_asked_with_pauses(
-    lists: list[str], watches: list[Watch], retry_after: str, informers: InformerSettings, seconds: float
+    lists: list[str], watches: list[Watch], retry_after: str, informers: InformerOptions, seconds: float
 ) -> None:
     """Regression: each event began the pauses anew, so that a watch cut after one event was opened 3 times a second."""
     server = Hostile(lists, watches, retry_after)
@@ -162,13 +160,13 @@ def test_whatever_lists_and_watches_do_the_server_is_asked_with_pauses(
 
 @pytest.mark.parametrize("watch", [Watch(0.0, "newer", "cut"), Watch(1.1, "newer", "orderly")])
 async def test_a_watch_that_ends_soon_after_one_event_is_opened_with_growing_pauses(watch: Watch) -> None:
-    most = most_tries(3600, InformerSettings().backoff, InformerSettings().backoff_cap)
-    assert await asked(Hostile(["good"], [watch]), InformerSettings(), 3600) <= 2 * most  # a probe and a watch
+    most = most_tries(3600, InformerOptions().backoff, InformerOptions().backoff_cap)
+    assert await asked(Hostile(["good"], [watch]), InformerOptions(), 3600) <= 2 * most  # a probe and a watch
 
 
 async def test_a_watch_that_lasted_is_opened_again_without_the_pauses_of_an_outage() -> None:
     """A proxy that cuts what has been open for a while must not leave the cache behind for half of the time."""
-    informers = InformerSettings()
+    informers = InformerOptions()
     server = Hostile(["good"], [Watch(45.0, "newer", "cut")])
     assert await asked(server, informers, 4600) >= 2 * 4600 / (45 + informers.backoff + 0.1) - 2
 
@@ -188,7 +186,7 @@ async def test_a_list_that_never_ends_by_pages_is_asked_for_in_one_piece_from_th
             )
 
     server = EndlessPages(["good"], [Watch(0.0, "gone", "cut")])
-    informers = InformerSettings()
+    informers = InformerOptions()
     most = 500 + 2 + most_tries(3600, informers.backoff, informers.backoff_cap) * 2
     assert await asked(server, informers, 3600) <= most
 

@@ -11,7 +11,6 @@ import orjson
 import pytest
 
 from propeller.clock import LoopClock
-from propeller.config import Client as ClientSettings
 from propeller.errors import Conflict, Invalid, NotFound, PropellerError, Stale, Throttled, Unavailable
 from propeller.kube import (
     CONFIG_MAPS,
@@ -19,6 +18,7 @@ from propeller.kube import (
     LEASES,
     PODS,
     Client,
+    ClientOptions,
     Lease,
     LeaseSpec,
     ObjectMeta,
@@ -31,7 +31,7 @@ OBJECT = {"metadata": {"name": "a", "namespace": "ns"}}
 
 
 def client_of(transport: ScriptedTransport, **settings: Any) -> Client:
-    return Client(transport, ClientSettings(**settings), clock=LoopClock())
+    return Client(transport, ClientOptions(**settings), clock=LoopClock())
 
 
 async def get(transport: ScriptedTransport, **settings: Any) -> Any:

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from propeller.config import Client as ClientSettings
 from propeller.errors import Throttled, Unavailable
-from propeller.kube import CONFIG_MAPS, FLYTE_WORKFLOWS, LEASES, PODS, Client, Request, Response
+from propeller.kube import CONFIG_MAPS, FLYTE_WORKFLOWS, LEASES, PODS, Client, ClientOptions, Request, Response
 from propeller.kube._flows import Flows, requests_at_once
 from propeller.kube._limit import JITTER, LONGEST_PAUSE, FlowLimit
 from tests.examples import examples
@@ -55,7 +54,7 @@ class Server:
 
 
 def flows(**at_once: int) -> Flows:
-    return Flows(ClientSettings(**at_once))
+    return Flows(ClientOptions(**at_once))
 
 
 @pytest.mark.parametrize(
@@ -247,11 +246,11 @@ async def test_a_server_with_few_seats_is_used_and_not_hammered() -> None:
 @pytest.mark.parametrize("field_", ["writes_at_once", "status_at_once", "reads_at_once", "leases_at_once"])
 def test_a_share_of_nothing_is_refused(field_: str) -> None:
     with pytest.raises(ValueError, match=f"{field_} must be at least 1"):
-        ClientSettings(**{field_: 0})
+        ClientOptions(**{field_: 0})
 
 
 def test_the_flows_together_take_a_small_part_of_what_a_server_has() -> None:
-    assert requests_at_once(ClientSettings()) <= 64
+    assert requests_at_once(ClientOptions()) <= 64
 
 
 @dataclass(frozen=True)

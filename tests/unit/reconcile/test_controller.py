@@ -12,14 +12,13 @@ from itertools import pairwise
 import pytest
 
 from propeller.clock import LoopClock
-from propeller.config import Queue as QueueSettings
 from propeller.errors import Conflict, Invalid, Throttled, Unavailable
-from propeller.reconcile import Closed, Controller, Outcome, Result, WorkQueue
+from propeller.reconcile import Closed, Controller, Outcome, QueueOptions, Result, WorkQueue
 from tests.unit.reconcile.virtual import now
 
 Round = Callable[[str], Awaitable[Result | None] | Result | None]
 
-SETTINGS = QueueSettings(workers=2, backoff=1.0, backoff_cap=60.0, round_deadline=10.0, grace=5.0)
+SETTINGS = QueueOptions(workers=2, backoff=1.0, backoff_cap=60.0, round_deadline=10.0, grace=5.0)
 
 
 @asynccontextmanager
@@ -65,7 +64,7 @@ class _Busy:
 
 
 async def test_however_many_workers_have_something_to_do_the_loop_is_let_go_after_a_slice() -> None:
-    settings = QueueSettings(workers=64)
+    settings = QueueOptions(workers=64)
     queue: WorkQueue[int] = WorkQueue(settings)
     clock = _Busy()
     task = asyncio.create_task(Controller(queue, clock.work, settings, clock=clock).run())

@@ -14,10 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.clock import LoopClock
-from propeller.config import Election as ElectionSettings
 from propeller.errors import AlreadyExists, Conflict, Invalid, NotFound, Unavailable
 from propeller.kube import Lease, LeaseSpec
-from propeller.reconcile import Election, Leadership, LeaseLost
+from propeller.reconcile import Election, ElectionOptions, Leadership, LeaseLost
 from tests.examples import examples
 from tests.unit.reconcile.virtual import now, run_virtually
 
@@ -226,7 +225,7 @@ async def test_a_silent_holder_is_replaced_after_the_duration_and_has_stopped_be
     async with candidate(Link(server), "b").lead():
         taken_at = now()
     await task
-    settings_ = ElectionSettings()
+    settings_ = ElectionOptions()
     assert lost_at <= settings_.renew_deadline < settings_.duration <= taken_at <= settings_.duration + 2 * 2.4
 
 
@@ -307,7 +306,7 @@ async def test_a_failed_release_does_not_hide_how_the_body_ended() -> None:
 @pytest.mark.parametrize("times", [{"retry": 10.0}, {"renew_deadline": 15.0}, {"retry": 0.0}, {"duration": 5}], ids=str)
 def test_times_that_cannot_keep_two_holders_apart_are_refused(times: dict[str, Any]) -> None:
     with pytest.raises(Invalid, match="retry < renew_deadline < duration"):
-        Election(Link(Server()), "flyte", "propeller", "a", msgspec.convert(times, ElectionSettings))
+        Election(Link(Server()), "flyte", "propeller", "a", msgspec.convert(times, ElectionOptions))
 
 
 @examples(30)
@@ -387,4 +386,4 @@ async def test_a_lease_that_cannot_be_had_is_asked_for_with_pauses(error: Except
     await asyncio.sleep(seconds)
     waiting.cancel()
     of_one_attempt = 3  # a look, a write, and a look after it was refused
-    assert link.requests <= of_one_attempt * (seconds / ElectionSettings().retry + 1)
+    assert link.requests <= of_one_attempt * (seconds / ElectionOptions().retry + 1)

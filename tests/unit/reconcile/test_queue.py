@@ -10,9 +10,8 @@ import uvloop
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from propeller.config import Queue as QueueSettings
 from propeller.errors import Throttled
-from propeller.reconcile import Closed, WorkQueue
+from propeller.reconcile import Closed, QueueOptions, WorkQueue
 from tests.examples import examples
 from tests.unit.reconcile.virtual import VirtualTimeLoop, now
 
@@ -119,7 +118,7 @@ async def test_delays_put_forward_again_and_again_leave_nothing_behind() -> None
 
 
 async def test_backoff_doubles_to_its_cap_and_a_success_resets_it() -> None:
-    settings_ = QueueSettings(backoff=1.0, backoff_cap=8.0)
+    settings_ = QueueOptions(backoff=1.0, backoff_cap=8.0)
     queue: WorkQueue[str] = WorkQueue(settings_, rng=random.Random(1))
     delays = [queue.add_rate_limited("a") for _ in range(6)]
     for delay, ceiling in zip(delays, [1, 2, 4, 8, 8, 8], strict=True):
@@ -134,7 +133,7 @@ async def test_a_key_that_fails_ten_thousand_times_still_has_a_finite_backoff() 
     queue: WorkQueue[str] = WorkQueue()
     for _ in range(10_000):
         delay = queue.add_rate_limited("a")
-    assert delay <= QueueSettings().backoff_cap
+    assert delay <= QueueOptions().backoff_cap
 
 
 async def test_the_time_that_a_server_named_takes_the_backoffs_place() -> None:

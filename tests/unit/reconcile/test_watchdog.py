@@ -11,10 +11,9 @@ from collections.abc import Callable
 import pytest
 
 from propeller.clock import LoopClock, SystemClock
-from propeller.config import Watchdog as WatchdogSettings
-from propeller.reconcile import Watchdog
+from propeller.reconcile import Watchdog, WatchdogOptions
 
-SETTINGS = WatchdogSettings(threshold=0.05)
+SETTINGS = WatchdogOptions(threshold=0.05)
 BLOCK = 1.0
 """Seconds that a block lasts by the test's clock."""
 

@@ -6,9 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from propeller.config import Storage as StorageSettings
 from propeller.status import encode_status
-from propeller.storage import MemoryStore, Storage
+from propeller.storage import MemoryStore, Storage, StorageOptions
 from propeller.workflow import Execution, Failure, WorkflowPhase
 from tests.unit.status.test_snapshot import EVERYTHING
 from tests.unit.workflow.drive import execution
@@ -53,7 +52,7 @@ OURS = {"state", "counts", "currentNodes", "nodes", "nodesReference", "waits"}
 
 
 async def written(of: Execution) -> dict[str, Any]:
-    async with Storage(StorageSettings(), stores={"memory": MemoryStore()}) as storage:
+    async with Storage(StorageOptions(), stores={"memory": MemoryStore()}) as storage:
         return await encode_status(of, 1_700_000_000.5, 256 * 1024, storage)
 
 

@@ -16,12 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from propeller import config
 from propeller.errors import CorruptBlob, Invalid, MissingBlob, StorageError, TooLarge
-from propeller.storage import Storage
+from propeller.storage import Storage, StorageOptions, own_directory
 from propeller.storage._files import INLINE_BYTES, FileStore
 
-NO_CACHE = config.Storage(cache_bytes=0)
+NO_CACHE = StorageOptions(cache_bytes=0)
 
 
 def uri(path: Path) -> str:
@@ -37,7 +36,7 @@ async def test_what_was_written_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [0, 1, INLINE_BYTES, INLINE_BYTES + 1, 3 * INLINE_BYTES])
 async def test_any_size_up_to_the_limit_comes_back_whole(tmp_path: Path, size: int) -> None:
     data = os.urandom(size)
-    async with Storage(config.Storage(cache_bytes=0, max_blob_bytes=3 * INLINE_BYTES)) as storage:
+    async with Storage(StorageOptions(cache_bytes=0, max_blob_bytes=3 * INLINE_BYTES)) as storage:
         await storage.write(uri(tmp_path / "blob"), data)
         assert await storage.read(uri(tmp_path / "blob")) == data
 
@@ -78,14 +77,14 @@ async def test_a_file_over_the_limit_is_refused_before_it_is_read(tmp_path: Path
 
 async def test_a_file_that_grows_while_it_is_read_is_read_no_further_than_the_limit() -> None:
     """Files of /proc say that they are empty, and then have content."""
-    async with Storage(config.Storage(max_blob_bytes=100)) as storage:
+    async with Storage(StorageOptions(max_blob_bytes=100)) as storage:
         with pytest.raises(CorruptBlob, match="over the limit of 100"):
             await storage.read("file:///proc/self/smaps")
         assert await storage.read("file:///proc/self/comm")
 
 
 async def test_a_blob_over_the_limit_is_not_written(tmp_path: Path) -> None:
-    async with Storage(config.Storage(max_blob_bytes=3)) as storage:
+    async with Storage(StorageOptions(max_blob_bytes=3)) as storage:
         with pytest.raises(TooLarge, match=r"4 bytes.*storage\.max_blob_bytes"):
             await storage.write(uri(tmp_path / "blob"), b"1234")
     assert not list(tmp_path.iterdir())
@@ -205,7 +204,7 @@ def rooted(tmp_path: Path) -> Storage:
     raw.mkdir()
     (tmp_path / "secret").mkdir()
     (tmp_path / "secret" / "outputs.pb").write_bytes(b"secret")
-    return Storage(config.Storage(cache_bytes=0, metadata_prefix=uri(meta), raw_output_prefix=uri(raw)))
+    return Storage(StorageOptions(cache_bytes=0, metadata_prefix=uri(meta), raw_output_prefix=uri(raw)))
 
 
 async def test_a_link_on_the_way_that_leads_out_of_the_prefixes_is_not_followed(tmp_path: Path) -> None:
@@ -225,7 +224,7 @@ async def test_links_within_the_prefixes_and_a_prefix_that_is_one_are_followed(t
         await storage.write(uri(tmp_path / "meta" / "n0" / "blob"), b"data")
         assert await storage.read(uri(tmp_path / "meta" / "n0" / "blob")) == b"data"
     (tmp_path / "link").symlink_to(tmp_path / "meta")
-    async with Storage(config.Storage(cache_bytes=0, metadata_prefix=uri(tmp_path / "link"))) as storage:
+    async with Storage(StorageOptions(cache_bytes=0, metadata_prefix=uri(tmp_path / "link"))) as storage:
         await storage.write(uri(tmp_path / "link" / "blob"), b"data")
         assert await storage.read(uri(tmp_path / "link" / "blob")) == b"data"
 
@@ -235,7 +234,7 @@ async def test_the_place_without_a_setting_is_the_users_own_and_closed_to_others
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     (tmp_path / "propeller").mkdir(mode=0o755)
-    settings = config.Storage()
+    settings = StorageOptions()
     assert settings.metadata_prefix == uri(tmp_path / "propeller" / "metadata")
     assert settings.raw_output_prefix == uri(tmp_path / "propeller" / "raw")
     async with Storage(settings) as storage:
@@ -247,9 +246,9 @@ async def test_a_place_that_somebody_else_has_made_before_is_not_used(tmp_path: 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     (tmp_path / "propeller").mkdir()
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
-    async with Storage(config.Storage()) as storage:
+    async with Storage(StorageOptions()) as storage:
         with pytest.raises(StorageError, match="somebody else has made it"):
-            await storage.write(f"{config.Storage().metadata_prefix}/e/blob", b"data")
+            await storage.write(f"{StorageOptions().metadata_prefix}/e/blob", b"data")
 
 
 def test_a_user_without_a_home_has_a_place_of_its_own_among_temporary_files(monkeypatch: Any) -> None:
@@ -258,7 +257,7 @@ def test_a_user_without_a_home_has_a_place_of_its_own_among_temporary_files(monk
 
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", homeless)
-    assert config.own_directory().endswith(f"/propeller-{os.geteuid()}")
+    assert own_directory().endswith(f"/propeller-{os.geteuid()}")
 
 
 async def test_a_name_too_long_for_the_disk_is_an_error_of_ours(tmp_path: Path) -> None:

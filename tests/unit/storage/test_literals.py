@@ -7,9 +7,8 @@ from flyteidl.core import literals_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from propeller import config
 from propeller.errors import CorruptBlob, MissingBlob
-from propeller.storage import MemoryStore, Storage, read_literals, read_offloaded, write_literals
+from propeller.storage import MemoryStore, Storage, StorageOptions, read_literals, read_offloaded, write_literals
 from tests.unit.storage.values import literal, offloaded, parsed, python, trees, wired
 
 
@@ -102,7 +101,7 @@ async def test_an_offloaded_literal_without_place_or_without_blob_is_an_error_of
 
 async def test_an_offloaded_literal_over_the_limit_is_not_read() -> None:
     blobs = {"memory://m/o0": bytes(101)}
-    async with Storage(config.Storage(max_blob_bytes=100), stores={"memory": MemoryStore(blobs)}) as storage:
+    async with Storage(StorageOptions(max_blob_bytes=100), stores={"memory": MemoryStore(blobs)}) as storage:
         with pytest.raises(CorruptBlob, match="over the limit"):
             await read_offloaded(storage, wired(offloaded("memory://m/o0")))
 

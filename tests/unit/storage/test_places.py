@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from propeller import config
 from propeller.errors import Invalid
-from propeller.storage import Storage, read_offloaded
+from propeller.storage import Storage, StorageOptions, read_offloaded
 from tests.unit.storage.values import offloaded, wired
 
-S3 = config.Storage(metadata_prefix="s3://data/metadata/propeller", raw_output_prefix="s3://raw/outputs")
-FILES = config.Storage(metadata_prefix="file:///srv/meta", raw_output_prefix="file:///srv/raw/")
+S3 = StorageOptions(metadata_prefix="s3://data/metadata/propeller", raw_output_prefix="s3://raw/outputs")
+FILES = StorageOptions(metadata_prefix="file:///srv/meta", raw_output_prefix="file:///srv/raw/")
 
 
 @pytest.mark.parametrize(
@@ -25,11 +24,11 @@ FILES = config.Storage(metadata_prefix="file:///srv/meta", raw_output_prefix="fi
         (S3, "s3://raw/outputs/x"),
         (FILES, "file:///srv/meta/a"),
         (FILES, "file:///srv/raw/b/c"),
-        (config.Storage(read_prefixes=("s3://other/part",)), "s3://other/part/a"),
-        (config.Storage(read_prefixes=("file:///mnt/shared",)), "file:///mnt/shared/a"),
+        (StorageOptions(read_prefixes=("s3://other/part",)), "s3://other/part/a"),
+        (StorageOptions(read_prefixes=("file:///mnt/shared",)), "file:///mnt/shared/a"),
     ],
 )
-def test_places_below_the_prefixes_and_in_their_buckets_may_be_read(settings: config.Storage, uri: str) -> None:
+def test_places_below_the_prefixes_and_in_their_buckets_may_be_read(settings: StorageOptions, uri: str) -> None:
     Storage(settings).require_readable(uri, "offloadedInputs")
 
 
@@ -42,12 +41,12 @@ def test_places_below_the_prefixes_and_in_their_buckets_may_be_read(settings: co
         (FILES, "file:///etc/passwd"),
         (FILES, "file:///srv/metadata"),
         (FILES, "s3://srv/meta/a"),
-        (config.Storage(read_prefixes=("s3://other/part",)), "s3://other/partner/a"),
+        (StorageOptions(read_prefixes=("s3://other/part",)), "s3://other/partner/a"),
         (S3, "/etc/passwd"),
         (S3, ""),
     ],
 )
-def test_other_places_are_refused_with_the_field_and_the_setting(settings: config.Storage, uri: str) -> None:
+def test_other_places_are_refused_with_the_field_and_the_setting(settings: StorageOptions, uri: str) -> None:
     with pytest.raises(Invalid, match=r"offloadedInputs is .*") as refused:
         Storage(settings).require_readable(uri, "offloadedInputs")
     assert repr(uri) in str(refused.value)
@@ -59,7 +58,7 @@ segments = st.sampled_from(["srv", "meta", "raw", "..", ".", "", "etc", "passwd"
 
 @given(path=st.lists(segments, max_size=8), scheme=st.sampled_from(["file", "s3"]))
 def test_no_path_of_any_components_is_allowed_that_leads_elsewhere(path: list[str], scheme: str) -> None:
-    settings = FILES if scheme == "file" else config.Storage(metadata_prefix="s3://srv/meta", raw_output_prefix="")
+    settings = FILES if scheme == "file" else StorageOptions(metadata_prefix="s3://srv/meta", raw_output_prefix="")
     uri = f"{scheme}:///{'/'.join(path)}" if scheme == "file" else f"s3://{'/'.join(path)}"
     try:
         Storage(settings).require_readable(uri, "field")

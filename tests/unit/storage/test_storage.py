@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from propeller import config
 from propeller.errors import CorruptBlob, Invalid, MissingBlob, StorageError
-from propeller.storage import MemoryStore, Storage
+from propeller.storage import MemoryStore, Storage, StorageOptions
 from propeller.storage._cache import KEPT_SECONDS, OVERHEAD_BYTES, Cache
 
 
@@ -41,7 +40,7 @@ class SlowStore(MemoryStore):
 
 
 def storage_on(store: SlowStore, **settings: Any) -> Storage:
-    return Storage(config.Storage(**settings), stores={"slow": store})
+    return Storage(StorageOptions(**settings), stores={"slow": store})
 
 
 async def settle() -> None:
@@ -61,7 +60,7 @@ async def test_memory_keeps_blobs_for_as_long_as_the_process_wants() -> None:
 
 async def test_memory_refuses_what_exceeds_the_limit() -> None:
     blobs = {"memory://m/a": b"1234"}
-    async with Storage(config.Storage(max_blob_bytes=3), stores={"memory": MemoryStore(blobs)}) as storage:
+    async with Storage(StorageOptions(max_blob_bytes=3), stores={"memory": MemoryStore(blobs)}) as storage:
         with pytest.raises(CorruptBlob, match="4 bytes, over the limit of 3"):
             await storage.read("memory://m/a")
 

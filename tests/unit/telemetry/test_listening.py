@@ -12,9 +12,8 @@ import pytest
 import uvloop
 
 from propeller.config import ApiServer as ApiServerSettings
-from propeller.config import Metrics as MetricsSettings
 from propeller.embedded.server import ApiServer
-from propeller.telemetry import Metrics, serve_metrics
+from propeller.telemetry import Metrics, MetricsOptions, serve_metrics
 
 CONNECTIONS = 8
 SLOW = b"GET /healthz HTTP/1.1\r\nX: "
@@ -23,7 +22,7 @@ Open = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
 
 @asynccontextmanager
 async def metrics(head_seconds: float = 3600.0) -> AsyncIterator[int]:
-    settings = MetricsSettings(connections=CONNECTIONS, head_seconds=head_seconds, head_bytes=4096)
+    settings = MetricsOptions(connections=CONNECTIONS, head_seconds=head_seconds, head_bytes=4096)
     async with serve_metrics(Metrics(), settings=settings) as port:
         yield port
 

@@ -14,7 +14,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from propeller.config import Attempts
 from propeller.handlers.plugins.pod._metadata import (
     ATTEMPT_ANNOTATION,
     NODE_ANNOTATION,
@@ -24,7 +23,7 @@ from propeller.handlers.plugins.pod._metadata import (
 from propeller.handlers.transitions._time_limits import MOST_ATTEMPTS
 from propeller.kube import Pod
 from propeller.workflow import UNIQUE_ID_LENGTH as LONGEST_NODE
-from propeller.workflow import AttemptProven, Execution, pod_name
+from propeller.workflow import AttemptOptions, AttemptProven, Execution, pod_name
 
 _NUMBER = re.compile(r"[0-9]{1,3}")
 
@@ -76,7 +75,7 @@ def is_of(execution: Execution, node: int, attempt: int, pod: Pod) -> bool:
 
 
 def proven_by(
-    execution: str, pods: Iterable[Pod], system_retries: int = Attempts().system_retries
+    execution: str, pods: Iterable[Pod], system_retries: int = AttemptOptions().system_retries
 ) -> dict[str, AttemptProven]:
     """By unique node id, the last attempt that pods of the execution prove.
 

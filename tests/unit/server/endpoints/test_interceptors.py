@@ -10,10 +10,9 @@ import pytest
 
 from propeller.clock import LoopClock
 from propeller.config import ApiServer as Settings
-from propeller.config import Client as ClientSettings
 from propeller.embedded.server import ApiServer, Forward
 from propeller.errors import Throttled, Unavailable
-from propeller.kube import CONFIG_MAPS, Client, Request, Response
+from propeller.kube import CONFIG_MAPS, Client, ClientOptions, Request, Response
 from tests.unit.reconcile.virtual import now
 from tests.unit.server.asking import config_map, names
 
@@ -57,7 +56,7 @@ class Cutting(Passing):
 
 
 def through(server: ApiServer, interceptor: Passing, deadline: float = 30.0) -> Client:
-    return Client(server.transport(interceptor=interceptor), ClientSettings(deadline=deadline), clock=LoopClock())
+    return Client(server.transport(interceptor=interceptor), ClientOptions(deadline=deadline), clock=LoopClock())
 
 
 async def test_an_interceptor_that_only_passes_on_is_not_noticed(server: ApiServer) -> None:

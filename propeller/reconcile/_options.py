@@ -1,0 +1,70 @@
+"""How keys are queued and reconciled, leases held, and the loop watched. Units are in the docstrings."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class QueueOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How keys wait for their rounds."""
+
+    workers: int = 64
+    """Rounds at once. A round does not await the network, so this only bounds how many keys a burst takes off the
+    queue.
+    """
+
+    backoff: float = 0.2
+    """Seconds before a failed key is tried again; doubles up to `backoff_cap` and is reset by a success."""
+
+    backoff_cap: float = 60.0
+    """Seconds. A key that keeps failing still costs at most one attempt a minute."""
+
+    sync_deadline: float = 120.0
+    """Seconds that a controller waits for its caches before it runs rounds, and then gives up. controller-runtime's
+    CacheSyncTimeout: the longest lists take a minute, and what takes longer is a missing kind or permission.
+    """
+
+    round_deadline: float = 60.0
+    """Seconds for one round. Rounds take milliseconds: one that takes a minute hangs, and holds up its key."""
+
+    grace: float = 5.0
+    """Seconds that running rounds get to end in when the controller stops. Kubernetes kills a pod 30 after asking it to
+    end; the lease and connections need some of them too."""
+
+
+class ElectionOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one of several processes becomes the one that acts. client-go's times: 15, 10, 2."""
+
+    lease_namespace: str = "flyte"
+    """Namespace of the Lease of `propeller controller`. The same for all controllers of a cluster, whatever namespace
+    their kubeconfig's context or `-n` names: of two that see one workflow only one may act. `propeller install` grants
+    the rights on leases in this namespace alone.
+    """
+
+    lease_name: str = "propeller-controller"
+    """Name of that Lease. Controllers of different namespaces (`-n`) that are to act at the same time need leases of
+    their own."""
+
+    duration: int = 15
+    """Whole seconds (the Lease has no finer unit) for which others leave a silent holder alone: the gap in service
+    after a crash."""
+
+    renew_deadline: float = 10.0
+    """Seconds after the last renewal at which the holder stops acting. The rest up to `duration` is for requests under
+    way and for clocks that run at unlike speeds."""
+
+    retry: float = 2.0
+    """Seconds between two attempts to acquire or renew, plus up to a fifth: five attempts fit before the deadline."""
+
+    def __post_init__(self) -> None:
+        for field in ("lease_namespace", "lease_name"):
+            if not getattr(self, field):
+                raise ValueError(f"{field} must not be empty: it says which Lease the controllers of a cluster share")
+
+
+class WatchdogOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How code that blocks the event loop is found."""
+
+    threshold: float = 0.1
+    """Seconds without a tick after which the loop counts as blocked. Parsing over 5 ms belongs in a thread; collecting
+    garbage or a busy machine may well take tens of milliseconds."""

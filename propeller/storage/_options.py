@@ -1,0 +1,72 @@
+"""Where blobs live, and how much of them is read. Units are in the docstrings."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+
+def own_directory() -> str:
+    """The directory of this user's in which propeller keeps state if no setting names another place.
+
+    A user without a home has one among the temporary files; who makes it sees to it that it is the user's own.
+    """
+    try:
+        return str(Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "propeller")
+    except RuntimeError:
+        return f"{tempfile.gettempdir()}/propeller-{os.geteuid()}"
+
+
+class StorageOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where inputs, outputs and offloaded state live."""
+
+    metadata_prefix: str = ""
+    """URI under which each execution keeps its inputs and outputs (FlytePropeller's metadata-prefix). Empty: below
+    `$XDG_STATE_HOME/propeller` (`~/.local/state/propeller`), which is closed to other users; a place that all users of
+    a machine share could be made, read and written by any of them.
+    """
+
+    raw_output_prefix: str = ""
+    """URI under which tasks write files and data frames if the execution names no place of its own. Empty: beside the
+    metadata.
+    """
+
+    read_prefixes: tuple[str, ...] = ()
+    """URIs below which workflows may name places for the controller to read: inputs and closures that FlyteAdmin
+    stored, literals that tasks offloaded, what an earlier execution left. Besides the two prefixes above, and the
+    whole buckets that they are in, where FlyteAdmin keeps its own. The controller writes below `metadata_prefix` alone.
+    """
+
+    max_blob_bytes: int = 64 * 1024 * 1024
+    """Bytes. What a task writes is untrusted: a larger inputs, outputs or futures document is refused, not read."""
+
+    max_messages: int = 1_000_000
+    """Messages in a protobuf document that has to be parsed whole (futures.pb, closures), and entries of a list or map
+    that an attribute path leads through. A dynamic task of 50,000 nodes has 600,000 or more; a parsed message takes 100
+    to 200 bytes, however few it has in the document, and a million take 50 ms to parse.
+    """
+
+    max_map_items: int = 100_000
+    """Items of a map task. As many as nodes of a workflow; each costs the controller a pod and 100 bytes."""
+
+    cache_bytes: int = 64 * 1024 * 1024
+    """Bytes of literals kept in memory. A node's output is read once by the collector and soon again for its
+    successors.
+    """
+
+    deadline: float = 30.0
+    """Seconds for one read or write."""
+
+    s3_endpoint: str = ""
+    """URL of an S3-compatible server; empty means AWS. Credentials come from the usual AWS variables and files."""
+
+    s3_region: str = "us-east-1"
+    """Region to sign for; S3-compatible servers accept any."""
+
+    def __post_init__(self) -> None:
+        for field, name in (("metadata_prefix", "metadata"), ("raw_output_prefix", "raw")):
+            if not getattr(self, field):
+                msgspec.structs.force_setattr(self, field, f"file://{own_directory()}/{name}")
