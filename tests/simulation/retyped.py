@@ -30,9 +30,9 @@ NAME = workflow_crd()["metadata"]["name"]
 MOST_HELD = 3600.0
 """Virtual seconds for which workflows with a finalizer may hold the type: all of them are aborted first."""
 
-AT_ONCE = 6
-"""Requests for the type that a process may make however short it is gone, and as many for each workflow: informer and
-executions learn of it.
+AT_ONCE = 12
+"""Requests for the type that a process may make however short it is away, and as many for each workflow: informer and
+executions learn of it, and ask again after pauses that double from 0.2 s to a minute.
 """
 
 EVERY = 15.0

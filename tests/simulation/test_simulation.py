@@ -19,7 +19,7 @@ FOUND_BY = {
     "a restore that one cache notices is taken for known to both": 238,
     "a snapshot that a newer one replaced is lost": 1706,
     "a stop is taken for having stopped": 207,
-    "a type that is gone is asked for without a pause": 251,
+    "a type that is gone is asked for without a pause": 306,
     "an adopted pod that is missing is waited for": 252,
     "an informer gives up on a type that is gone": 228,
     "any number is an attempt": 200,
