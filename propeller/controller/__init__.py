@@ -1,4 +1,4 @@
-"""The FlyteWorkflow controller: wires informers, rounds, effects and checkpoints together."""
+"""The FlyteWorkflow controller: wires informers, reconciles, effects and checkpoints together."""
 
 from propeller.controller._controller import Observer, WorkflowController
 from propeller.controller._events import Recorder

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from propeller.clock import Clock
-from propeller.controller._checkpoint import Checkpointer
+from propeller.controller._checkpointer import Checkpointer
 from propeller.controller._executions import Executions
 from propeller.controller._resource import HEADS, FlyteWorkflow, Head
 from propeller.controller._session import Ended, MinResourceVersion
@@ -56,8 +56,8 @@ class CacheLag:
         """
 
     def wait_to_load(self, workflow: FlyteWorkflow) -> Result | None:
-        """When to reconcile again if the cache lacks what somebody else wrote, as to load it would be to conflict
-        again; None if the execution may be loaded.
+        """When to reconcile again if the cache lacks what was written last, as a load would lead to the next conflict;
+        None if the execution may be loaded.
         """
         key = workflow.key
         wanted = self._executions.stale_until(key)
@@ -103,7 +103,7 @@ class CacheLag:
         head = await self._head(session.key)
         if head is None or not self._executions.is_current(session) or head.metadata.uid != session.uid:
             return
-        if head.mark != session.mark:
+        if head.fingerprint != session.fingerprint:
             _log.warning("%s: its end was written, and the server does not have it: it is loaded again", session.key)
             await self._checkpointer.look_for_subresource()
             self._executions.reload(session, head.metadata.resource_version)

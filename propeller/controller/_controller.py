@@ -26,8 +26,8 @@ from contextlib import asynccontextmanager
 from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.config import Settings
 from propeller.controller._cache_lag import CacheLag
-from propeller.controller._checkpoint import Checkpointer
-from propeller.controller._checkpointing import Checkpoints
+from propeller.controller._checkpointer import Checkpointer
+from propeller.controller._checkpoints import Checkpoints
 from propeller.controller._effects import EffectRunner
 from propeller.controller._events import Recorder
 from propeller.controller._executions import Executions

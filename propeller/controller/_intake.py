@@ -12,15 +12,15 @@ import logging
 
 from propeller.clock import Clock
 from propeller.config import Settings
-from propeller.controller._checkpoint import Checkpointer, Gone
+from propeller.controller._checkpointer import Checkpointer, Deleted
 from propeller.controller._effects import EffectRunner
 from propeller.controller._executions import Executions
-from propeller.controller._loading import Loader, owed_stops, prove
+from propeller.controller._loading import Loader, recover_attempts, stops_owed
 from propeller.controller._milestones import Milestones
+from propeller.controller._not_understood import UnknownStates
 from propeller.controller._pods import OwnedPods
 from propeller.controller._resource import FlyteWorkflow
 from propeller.controller._session import Loading, Running, Session
-from propeller.controller._waiting import Waiting
 from propeller.errors import CorruptBlob, Invalid, MissingBlob, NotFound, NotUnderstood, PropellerError
 from propeller.reconcile import FairPool
 from propeller.telemetry import Causes
@@ -55,7 +55,7 @@ class Intake:
         self._milestones = milestones
         self._causes = causes
         self._clock = clock
-        self.waiting = Waiting()
+        self.waiting = UnknownStates()
         """Executions whose state this process does not understand."""
 
     def begin(self, workflow: FlyteWorkflow) -> Session:
@@ -107,9 +107,9 @@ class Intake:
         self.waiting.end(loading.key)
         execution.stop_margin, execution.settings = self._settings.controller.stop_margin, self._settings.attempts
         pods = self._pods.of(loading.uid)
-        prove(execution, pods)
+        recover_attempts(execution, pods)
         session = Running(loading, execution, is_new=is_new)
-        owed = [] if is_new else owed_stops(execution, pods)
+        owed = [] if is_new else stops_owed(execution, pods)
         self._executions.put(session)
         if execution.phase.ended:  # its status says so only in the snapshot
             session.record_change(self._clock.now())
@@ -143,7 +143,7 @@ class Intake:
         failure = Failure("BadWorkflow" if phase is WorkflowPhase.FAILED else "Aborted", str(error), error.kind)
         try:
             version = await self._checkpointer.reject(workflow, failure, session.version, phase)
-        except Gone:
+        except Deleted:
             self._executions.forget(session)
             self._executions.retry_later(session.key)
         except PropellerError as unwritten:

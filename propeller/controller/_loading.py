@@ -1,6 +1,6 @@
-"""From a FlyteWorkflow object to a running execution: its plan, its snapshot, and what its pods prove.
+"""From a FlyteWorkflow object to a running execution: its plan, its snapshot, and the attempts that its pods show.
 
-Plans are shared by digest and live as long as somebody runs one. Parsing more than `INLINE_BYTES` goes to a thread.
+Plans are shared by digest and live as long as an execution runs one. Parsing more than `INLINE_BYTES` goes to a thread.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ from propeller.workflow import (
 _log = logging.getLogger(__name__)
 
 INLINE_BYTES = 128 * 1024
-"""About 5 ms of parsing: the longest that a round may wait."""
+"""About 5 ms of parsing: the longest that a reconcile may take."""
 
 
-def prove(execution: Execution, pods: Iterable[Pod]) -> None:
+def recover_attempts(execution: Execution, pods: Iterable[Pod]) -> None:
     """Let an execution that was loaded know what its pods say about attempts that no status may have."""
     execution.proven.update(proven_by(execution.info.name, pods, execution.settings.system_retries))
     if execution.max_parallelism:
         execution.unclaimed.update(execution.proven.keys() - execution.unique_ids_of_started())
 
 
-def owed_stops(execution: Execution, pods: Iterable[Pod]) -> list[StopPod]:
+def stops_owed(execution: Execution, pods: Iterable[Pod]) -> list[StopPod]:
     """The stops of pods that run on though the status says that their attempts are over: a process may have died
     between the two. They count as stopping from now on. Only if there are such pods, all nodes are gone through.
     """
@@ -161,7 +161,7 @@ class Loader:
         """The execution, and whether it is new (True) or rebuilt from its status. `pods` are its own.
 
         Raises Invalid for a resource that cannot run, NotUnderstood for a state that cannot be gone on from,
-        StorageError, and NotFound or Unavailable where the object has to be read again and is not there.
+        StorageError, and NotFound or Unavailable if the object has to be read again and is not there.
         """
         uid = workflow.metadata.uid
         if error := self._malformed.get(uid):
@@ -174,7 +174,7 @@ class Loader:
         return execution, new
 
     def load_now(self, workflow: FlyteWorkflow, now: float) -> tuple[Execution, bool] | None:
-        """As `load`, of a new execution whose object has all that it takes, and is small. None where it is not so, or
+        """As `load`, of a new execution whose object has all that it takes, and is small. None if that is not so, or
         it cannot run: `load` says why.
         """
         closure = self._closures.get(workflow.metadata.uid, b"")
@@ -225,7 +225,7 @@ class Loader:
     async def _recovered(self, execution: Execution, name: str) -> dict[str, str]:
         """Where the execution `name`, of the same namespace, left the outputs of tasks that succeeded.
 
-        Raises Invalid where it is of another workflow. One that is gone leaves everything to be run.
+        Raises Invalid if it is of another workflow. If it is gone, everything is run.
         """
         try:
             workflow = await self._client.get(WORKFLOWS, name, execution.info.namespace)

@@ -76,7 +76,7 @@ class Milestones:
             self._recorder.record(_subject(execution), NORMAL, "Accepted", "the execution has begun")
 
     def decided(self, execution: Execution, decision: Decision) -> None:
-        """A round ended nodes or attempts."""
+        """A reconcile ended nodes or attempts."""
         for retried in decision.retried:
             self._metrics.attempt_failed(retried.kind.value, retried.code, retried=True)
         for view in decision.ended:
@@ -115,7 +115,7 @@ class Milestones:
             self._recorder.record(_subject(node.execution), WARNING, "Waiting", why)
 
     def left_alone(self, workflow: FlyteWorkflow, error: Exception) -> None:
-        """Its state is of another version, or damaged: it waits. The log is told where that is found."""
+        """Its state is of another version, or damaged: it waits. `UnknownStates` logs it."""
         if self._recorder is not None:
             why = f"its state is left as it is: {headline(str(error), HEADLINE)}"
             self._recorder.record(_subject_of(workflow.metadata), WARNING, "Waiting", why)
@@ -133,7 +133,7 @@ class Milestones:
         self._end(_subject(execution), execution.phase, execution.failure, lasted)
 
     def rejected(self, workflow: FlyteWorkflow, phase: WorkflowPhase, failure: Failure) -> None:
-        """It never began, or nobody can go on with it."""
+        """It never began, or no version can go on with it."""
         self._end(_subject_of(workflow.metadata), phase, failure, 0.0)
 
     def _end(self, subject: Subject, phase: WorkflowPhase, failure: Failure | None, lasted: float) -> None:

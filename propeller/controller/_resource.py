@@ -45,16 +45,16 @@ class FlyteWorkflow(ExecutionSpec, frozen=True, rename="camel", kw_only=True):
         try:
             return WorkflowPhase(self.status.get("phase", 0))
         except ValueError:
-            return WorkflowPhase.READY  # a foreign hand wrote nonsense: the snapshot decides
+            return WorkflowPhase.READY  # somebody else wrote nonsense: the snapshot decides
 
     @property
     def stopped_at(self) -> float:
-        """When it ended, epoch seconds; where its status does not say, when it was created."""
+        """When it ended, epoch seconds; if its status does not say, when it was created."""
         for text in (self.status.get("stoppedAt"), self.metadata.creation_timestamp):
             try:
                 return parse_rfc3339(text or "")
             except (TypeError, ValueError):
-                continue  # a foreign hand wrote nonsense
+                continue  # somebody else wrote nonsense
         return 0.0
 
 
@@ -67,8 +67,8 @@ class Head(KubeObject, frozen=True, rename="camel"):
     status: msgspec.Raw = EMPTY
 
     @property
-    def mark(self) -> str:
-        return mark_of(read(dict[str, Any], bytes(self.status)).value or {})
+    def fingerprint(self) -> str:
+        return fingerprint_of(read(dict[str, Any], bytes(self.status)).value or {})
 
 
 HEADS: Resource[Head] = FLYTE_WORKFLOWS.typed(Head)
@@ -104,7 +104,7 @@ def _digest_of_json(value: Any) -> str:
         return "nested too deep to be compared"
 
 
-def mark_of(status: dict[str, Any]) -> str:
+def fingerprint_of(status: dict[str, Any]) -> str:
     """What tells one status of ours from another: its phase, and its snapshot, wherever that is kept."""
     reference = status.get("nodesReference")
     digest = reference.get("sha256") if isinstance(reference, dict) else ""

@@ -16,11 +16,11 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from propeller.clock import Clock
-from propeller.controller._checkpoint import TERMINATED
+from propeller.controller._checkpointer import TERMINATED
 from propeller.controller._executions import Executions
 from propeller.controller._finalizers import is_held, next_stop, release
 from propeller.controller._pods import OwnedPods
-from propeller.controller._resource import HEADS, WORKFLOWS, FlyteWorkflow, mark_of
+from propeller.controller._resource import HEADS, WORKFLOWS, FlyteWorkflow, fingerprint_of
 from propeller.errors import Conflict, NotFound, PropellerError
 from propeller.handlers.plugins.pod import is_alive
 from propeller.kube import PODS, Client, Pod
@@ -76,7 +76,7 @@ class Retention:
         try:
             with suppress(NotFound):  # its pods follow
                 head = await self._client.get(HEADS, metadata.name, metadata.namespace)
-                if head.metadata.uid == metadata.uid and head.mark != mark_of(workflow.status):
+                if head.metadata.uid == metadata.uid and head.fingerprint != fingerprint_of(workflow.status):
                     return  # the cache will hear of it
             for pod in pods:
                 metadata = pod.metadata

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from propeller.controller._resource import mark_of
+from propeller.controller._resource import fingerprint_of
 from propeller.handlers.plugins.pod import claim_of, is_of
 from propeller.informers import as_number, went_back
 from propeller.kube import ObjectMeta, Pod
@@ -36,14 +36,14 @@ class MinResourceVersion(msgspec.Struct, frozen=True):
 class Session:
     """The workflow object as the controller last read or wrote it: what the stages have in common."""
 
-    __slots__ = ("finalizers", "key", "mark", "offloaded_to", "status_bytes", "uid", "version")
+    __slots__ = ("finalizers", "fingerprint", "key", "offloaded_to", "status_bytes", "uid", "version")
 
     def __init__(self, key: str, uid: str) -> None:
         self.key = key
         self.uid = uid
         self.version = ""
         self.finalizers: tuple[str, ...] = ()
-        self.mark = ""
+        self.fingerprint = ""
         """Fingerprint of the status."""
         self.status_bytes = 0
         """Of the snapshot."""
@@ -59,7 +59,7 @@ class Session:
         """The object was read or written, with this metadata and status."""
         self.version = metadata.resource_version
         self.finalizers = metadata.finalizers
-        self.mark = mark_of(status)
+        self.fingerprint = fingerprint_of(status)
         self.status_bytes = size_of(status)
         self.offloaded_to = offloaded_to(status) or self.offloaded_to
 
@@ -67,7 +67,7 @@ class Session:
         """Write onto this version from now on if it is older than the last one, as after a restore of the server, and
         has the same status. Else a write is refused, which leads to a reload.
         """
-        if went_back(metadata.resource_version, self.version) and mark_of(status) == self.mark:
+        if went_back(metadata.resource_version, self.version) and fingerprint_of(status) == self.fingerprint:
             self.version, self.finalizers = metadata.resource_version, metadata.finalizers
 
     def is_own_write(self, metadata: ObjectMeta) -> bool:
@@ -77,7 +77,11 @@ class Session:
     def _continue(self, earlier: Session) -> None:
         """Take over what an earlier stage knows of the object."""
         self.version, self.finalizers = earlier.version, earlier.finalizers
-        self.mark, self.status_bytes, self.offloaded_to = earlier.mark, earlier.status_bytes, earlier.offloaded_to
+        self.fingerprint, self.status_bytes, self.offloaded_to = (
+            earlier.fingerprint,
+            earlier.status_bytes,
+            earlier.offloaded_to,
+        )
 
 
 class Loading(Session):
@@ -144,7 +148,7 @@ class Running(Session):
         self.write_not_before = 0.0
         """Epoch seconds: when a write that failed may be tried again."""
         self.told_waiting = -math.inf
-        """Time of the monotonic clock when people were told that it waits."""
+        """Time of the monotonic clock when it was last logged that it waits."""
 
     @property
     def stage(self) -> str:

@@ -10,7 +10,7 @@ from unittest import mock
 
 from propeller.config import Effects
 from propeller.controller import (
-    _checkpoint,
+    _checkpointer,
     _effects,
     _intake,
     _loading,
@@ -59,16 +59,16 @@ def _anybodys_pod_is_ours() -> AbstractContextManager[Any]:
 
 
 def _status_is_written_onto_any_version() -> AbstractContextManager[Any]:
-    patch = _checkpoint.Checkpointer._patch
+    patch = _checkpointer.Checkpointer._patch
 
     async def blind(self: Any, execution: Execution, status: dict[str, Any], version: str, *rest: Any) -> Any:
         return await patch(self, execution, status, "", *rest)
 
-    return mock.patch.object(_checkpoint.Checkpointer, "_patch", blind)
+    return mock.patch.object(_checkpointer.Checkpointer, "_patch", blind)
 
 
 def _foreign_statuses_are_overwritten() -> AbstractContextManager[Any]:
-    return mock.patch.object(Head, "mark", _AnyMark())
+    return mock.patch.object(Head, "fingerprint", _AnyMark())
 
 
 class _AnyMark(str):
@@ -156,13 +156,13 @@ def _pods_that_have_ended_are_deleted() -> AbstractContextManager[Any]:
 
 
 def _places_of_what_ran_before_a_restart_are_given_away() -> AbstractContextManager[Any]:
-    prove = _loading.prove
+    recover = _loading.recover_attempts
 
     def forgetful(execution: Execution, pods: Iterable[Pod]) -> None:
-        prove(execution, pods)
+        recover(execution, pods)
         execution.unclaimed.clear()
 
-    return mock.patch.object(_intake, "prove", forgetful)
+    return mock.patch.object(_intake, "recover_attempts", forgetful)
 
 
 def _that_a_pod_runs_is_news_though_nobody_follows_it() -> AbstractContextManager[Any]:
@@ -230,7 +230,7 @@ def _the_budget_of_a_status_is_ignored() -> AbstractContextManager[Any]:
     async def all_inline(execution: Execution, now: float, budget: int, storage: Any) -> dict[str, Any]:
         return await encode_status(execution, now, 1 << 30, storage)
 
-    return mock.patch.object(_checkpoint, "encode_status", all_inline)
+    return mock.patch.object(_checkpointer, "encode_status", all_inline)
 
 
 def _denials_use_up_attempts() -> AbstractContextManager[Any]:
@@ -257,7 +257,7 @@ def _a_snapshot_that_a_newer_one_replaced_is_lost() -> AbstractContextManager[An
 
 
 def _that_a_type_has_a_status_subresource_is_remembered() -> AbstractContextManager[Any]:
-    return mock.patch.object(_checkpoint.Checkpointer, "look_for_subresource", new=mock.AsyncMock(return_value=False))
+    return mock.patch.object(_checkpointer.Checkpointer, "look_for_subresource", new=mock.AsyncMock(return_value=False))
 
 
 def _an_informer_gives_up_on_a_type_that_is_gone() -> AbstractContextManager[Any]:

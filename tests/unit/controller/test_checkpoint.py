@@ -11,8 +11,8 @@ from flyteidl.core import literals_pb2
 from propeller.clock import LoopClock
 from propeller.config import Checkpoint
 from propeller.controller import workflow_crd
-from propeller.controller._checkpoint import Checkpointer, Foreign
-from propeller.controller._resource import WORKFLOWS, mark_of
+from propeller.controller._checkpointer import Checkpointer, ExternalModification
+from propeller.controller._resource import WORKFLOWS, fingerprint_of
 from propeller.embedded.server import ApiServer
 from propeller.embedded.server.rest._writes import MAX_OBJECT_BYTES
 from propeller.handlers import STEPS
@@ -39,9 +39,9 @@ async def test_a_foreign_status_is_noticed_where_both_snapshots_are_in_the_objec
         mine, theirs = (_execution(root, uid) for _ in range(2))
         theirs.phase = WorkflowPhase.FAILED
         checkpointer = Checkpointer(client, storage, everything_offloaded, clock, subresource=True)
-        await checkpointer.write(theirs, version, mark_of({}))
-        with pytest.raises(Foreign):
-            await checkpointer.write(mine, version, mark_of({}))
+        await checkpointer.write(theirs, version, fingerprint_of({}))
+        with pytest.raises(ExternalModification):
+            await checkpointer.write(mine, version, fingerprint_of({}))
         assert (await client.get(WORKFLOWS, "e", "ns")).phase is WorkflowPhase.FAILED
 
 
@@ -57,7 +57,7 @@ async def test_a_status_that_the_server_has_no_room_for_is_shortened_and_offload
         execution.phase = WorkflowPhase.FAILED
         execution.failure = Failure("E", "begin " + "".join(random.Random(1).choices("abcdefgh", k=20_000)))
         checkpointer = Checkpointer(client, storage, Checkpoint(), clock, subresource=True)
-        await checkpointer.write(execution, version, mark_of({}))
+        await checkpointer.write(execution, version, fingerprint_of({}))
         status = (await client.get(WORKFLOWS, "e", "ns")).status
         assert status["message"].startswith("begin ")
         assert len(status["message"]) <= 256
@@ -107,4 +107,4 @@ def test_a_status_of_flytes_is_told_from_another_however_deep_it_is(depth: int) 
     status: dict[str, Any] = {}
     for _ in range(depth):
         status = {"nodeStatus": status}
-    assert mark_of({"nodeStatus": status}) != mark_of({}) != mark_of({"phase": 1})
+    assert fingerprint_of({"nodeStatus": status}) != fingerprint_of({}) != fingerprint_of({"phase": 1})

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from propeller.config import Effects, Settings
 from propeller.controller import _controller, _intake
 from propeller.controller._cache_lag import LOOK_SECONDS
-from propeller.controller._checkpoint import CONFLICTS_LOOKED_INTO, Checkpointer
+from propeller.controller._checkpointer import CONFLICTS_LOOKED_INTO, Checkpointer
 from propeller.embedded.server import Forward
 from propeller.errors import NotFound, StorageError, Unavailable
 from propeller.kube import ClientOptions, Request, Response
@@ -280,7 +280,9 @@ async def test_the_rejection_of_a_workflow_that_is_undone_for_ever_is_written_wi
     await watch_over(UndoStatuses(), LONG, body=resource(spec=None))
 
 
-@pytest.mark.parametrize(("module", "where"), [(_controller, "decide"), (_controller, "resume"), (_intake, "prove")])
+@pytest.mark.parametrize(
+    ("module", "where"), [(_controller, "decide"), (_controller, "resume"), (_intake, "recover_attempts")]
+)
 async def test_a_defect_is_run_into_with_pauses(
     module: ModuleType, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from propeller.controller import WorkflowController
-from propeller.controller._waiting import Waiting
+from propeller.controller._not_understood import UnknownStates
 from propeller.errors import NotFound, NotUnderstood
 from propeller.kube import Client, ObjectMeta
 from propeller.telemetry import Metrics
@@ -203,7 +203,7 @@ async def test_a_metric_counts_those_that_wait() -> None:
 
 
 def test_one_that_waits_is_looked_at_ever_more_rarely_and_at_once_if_it_changes() -> None:
-    waiting, before = Waiting(), ObjectMeta(uid="u", resource_version="1")
+    waiting, before = UnknownStates(), ObjectMeta(uid="u", resource_version="1")
     error, now, pauses = NotUnderstood("why"), 0.0, []
     for _ in range(9):
         pauses.append(waiting.begin("ns/w", before, error, now))

@@ -1,9 +1,9 @@
 """Writing an execution's status: onto the version that it was computed from, and nothing else.
 
 Guarantees
-    One write of an execution at a time. A 409 is looked into: where only others' fields changed, the write is tried
-    again on the new version; where the status was written by somebody else, or the server was restored from an older
-    copy, `Foreign` says that the execution must be loaded again.
+    One write of an execution at a time. A 409 is looked into: if only others' fields changed, the write is tried again
+    on the new version; if somebody else wrote the status, or the server was restored from an older copy,
+    `ExternalModification` says that the execution must be loaded again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from propeller.workflow import Execution, Failure, WorkflowPhase
 _log = logging.getLogger(__name__)
 
 TERMINATED = {"termination-status": "terminated"}
-"""FlytePropeller's label of ended workflows; set where the status is no subresource, in the same write."""
+"""FlytePropeller's label of ended workflows; set in the same write if the status is no subresource."""
 
 CONFLICTS_LOOKED_INTO = 5
 
@@ -43,16 +43,16 @@ class Written(msgspec.Struct, frozen=True):
     status: dict[str, Any]
 
 
-class Foreign(PropellerError):
-    """Somebody else wrote the status: what we have in memory is not the truth any more. `version` has what is."""
+class ExternalModification(PropellerError):
+    """Somebody else wrote the status: the execution in memory is outdated. `version` is that of the other write."""
 
     def __init__(self, message: str, version: str) -> None:
         super().__init__(message)
         self.version = version
 
 
-class Gone(PropellerError):
-    """The object is gone, or another of the same name has taken its place."""
+class Deleted(PropellerError):
+    """The object was deleted; there may be another of the same name."""
 
 
 class Checkpointer:
@@ -72,14 +72,14 @@ class Checkpointer:
         self._subresource = "status" if await self._client.has_subresource(WORKFLOWS, "status") else ""
 
     async def write(
-        self, execution: Execution, version: str, mark_before: str, finalizers: tuple[str, ...] = ()
+        self, execution: Execution, version: str, fingerprint_before: str, finalizers: tuple[str, ...] = ()
     ) -> Written:
         """Write the status onto `version`.
 
-        `mark_before` is that of the status as we last read or wrote it. `finalizers` are the object's, if nothing of
-        an execution that has ended is left running: Flyte's own are removed with the same request if that can write
-        them. Where the server has no room for the status, all of it that can be is put elsewhere or shortened. Raises
-        Foreign, Gone, Unavailable, TooLarge and what storage raises.
+        `fingerprint_before` is that of the status as the controller last read or wrote it. `finalizers` are the
+        object's, if nothing of an execution that has ended is left running: Flyte's own are removed with the same
+        request if that can write them. If the server has no room for the status, it is offloaded or shortened. Raises
+        ExternalModification, Deleted, Unavailable, TooLarge and what storage raises.
         """
         status = await encode_status(execution, self._clock.now(), self._settings.budget, self._storage)
         shortened = False
@@ -90,18 +90,20 @@ class Checkpointer:
                     return Written(written, status)
             except NotFound as error:
                 if not await self.look_for_subresource():
-                    raise Gone(f"{execution.key} was deleted") from error
+                    raise Deleted(f"{execution.key} was deleted") from error
             except TooLarge:
                 if shortened:
                     raise
                 now, shortened = self._clock.now(), True
                 status = await encode_status(execution, now, 0, self._storage, SHORT_MESSAGE_CHARACTERS)
             except Conflict:
-                current = await self._metadata_now(execution, mark_before)
+                current = await self._metadata_now(execution, fingerprint_before)
                 if went_back(version, current.resource_version):
-                    raise Foreign(f"the server has an older {execution.key}", current.resource_version) from None
+                    raise ExternalModification(
+                        f"the server has an older {execution.key}", current.resource_version
+                    ) from None
                 version, finalizers = current.resource_version, current.finalizers if finalizers else ()
-        raise Foreign(f"{execution.key} is being written by somebody else without a pause", version)
+        raise ExternalModification(f"{execution.key} is being written by somebody else without a pause", version)
 
     async def reject(
         self,
@@ -112,7 +114,7 @@ class Checkpointer:
     ) -> str:
         """End a workflow that cannot run, with as much of the reason as the server has room for.
 
-        Returns the version that has it. Raises Gone and what the client raises.
+        Returns the version that has it. Raises Deleted and what the client raises.
         """
         for characters in (MESSAGE_CHARACTERS, SHORT_MESSAGE_CHARACTERS):
             try:
@@ -130,7 +132,7 @@ class Checkpointer:
                 return written
         except NotFound as error:
             if not await self.look_for_subresource():
-                raise Gone(f"{workflow.key} was deleted") from error
+                raise Deleted(f"{workflow.key} was deleted") from error
         return await self._patch_rejected(workflow, failure, version, phase, characters)
 
     async def _patch_rejected(
@@ -186,15 +188,15 @@ class Checkpointer:
         )
         return written.metadata
 
-    async def _metadata_now(self, execution: Execution, mark_before: str) -> ObjectMeta:
+    async def _metadata_now(self, execution: Execution, fingerprint_before: str) -> ObjectMeta:
         try:
             current = await self._client.get(HEADS, execution.info.name, execution.info.namespace)
         except NotFound as error:
-            raise Gone(f"{execution.key} was deleted") from error
+            raise Deleted(f"{execution.key} was deleted") from error
         if current.metadata.uid != execution.info.uid:
-            raise Gone(f"{execution.key} is another object of the same name now")
-        if current.mark != mark_before:
-            raise Foreign(
+            raise Deleted(f"{execution.key} is another object of the same name now")
+        if current.fingerprint != fingerprint_before:
+            raise ExternalModification(
                 f"the status of {execution.key} was written by somebody else", current.metadata.resource_version
             )
         return current.metadata

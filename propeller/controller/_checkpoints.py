@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from propeller.clock import Clock
 from propeller.config import Settings
-from propeller.controller._checkpoint import Checkpointer, Foreign, Gone
+from propeller.controller._checkpointer import Checkpointer, Deleted, ExternalModification
 from propeller.controller._effects import CHECKPOINT, EffectRunner
 from propeller.controller._executions import Executions
 from propeller.controller._finalizers import is_held, next_stop
@@ -83,13 +83,13 @@ class Checkpoints:
         execution, began = session.execution, self._clock.monotonic()
         try:
             written = await self._checkpointer.write(
-                execution, session.version, session.mark, self._to_release(session, deferred)
+                execution, session.version, session.fingerprint, self._to_release(session, deferred)
             )
-        except Gone as error:
+        except Deleted as error:
             _log.info("%s", error)
             self._executions.forget(session)
             self._executions.failed(session.key)
-        except Foreign as error:
+        except ExternalModification as error:
             _log.info("%s", error)
             self._executions.reload(session, error.version)
             self._executions.failed(session.key, once_free=True)

@@ -1,9 +1,9 @@
-"""Executions whose state this process does not understand: they are left as they are, and looked at again.
+"""Executions whose state this version does not understand: they are left as they are, and looked at again.
 
 Guarantees
     Nothing is written to them. They are loaded again when their object changes, and else after pauses that grow from
     `FIRST_PAUSE` to `LONGEST_PAUSE`: another version may have gone on with them, or a blob may be back.
-    Each version of an object is told of once in the log; `count` is a metric.
+    Each version of an object is logged once; `count` is a metric.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ _log = logging.getLogger(__name__)
 
 FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 600.0
-"""Seconds: somebody who mends it changes the object or starts another version; only a blob comes back unseen."""
+"""Seconds. A mend changes the object, or starts another version; only a blob comes back without an event."""
 
 
-class _Waiting(msgspec.Struct, frozen=True):
+class _State(msgspec.Struct, frozen=True):
     uid: str
     version: str
     pause: float
     until: float
 
 
-class Waiting:
+class UnknownStates:
     """By key; see the module's text."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, _Waiting] = {}
+        self._waiting: dict[str, _State] = {}
 
     @property
     def count(self) -> int:
@@ -44,9 +44,9 @@ class Waiting:
         before = self._waiting.get(key)
         same = before is not None and (before.uid, before.version) == (metadata.uid, metadata.resource_version)
         pause = min(2 * before.pause, LONGEST_PAUSE) if same and before is not None else FIRST_PAUSE
-        self._waiting[key] = _Waiting(metadata.uid, metadata.resource_version, pause, now + pause)
+        self._waiting[key] = _State(metadata.uid, metadata.resource_version, pause, now + pause)
         if not same:
-            _log.warning("%s is left as it is, and waits for who understands it: %s", key, error)
+            _log.warning("%s is left as it is, and waits for a version that understands it: %s", key, error)
         return pause
 
     def left(self, key: str, metadata: ObjectMeta, now: float) -> float:
