@@ -91,6 +91,7 @@ class Checkpoints:
             self._executions.failed(session.key)
         except ExternalModification as error:
             _log.info("%s", error)
+            self._executions.begun.keep(execution)
             self._executions.reload(session, error.version)
             self._executions.failed(session.key, once_free=True)
         except PropellerError as error:

@@ -16,6 +16,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from propeller.clock import Clock
+from propeller.controller._begun import Begun
 from propeller.controller._session import MinResourceVersion, Running, Session
 from propeller.pauses import Pauses
 from propeller.reconcile import QueueOptions, WorkQueue
@@ -34,6 +35,7 @@ class Executions:
         self._evicted: set[str] = set()
         self._stale: dict[str, MinResourceVersion] = {}
         self._pauses: dict[str, Pauses] = {}
+        self.begun = Begun()
 
     @property
     def sessions(self) -> Mapping[str, Session]:
@@ -90,6 +92,7 @@ class Executions:
         for session in tuple(self._sessions.values()):
             self.forget(session)
         self._stale.clear()
+        self.begun.clear()
         return len(keys)
 
     def deleted(self, key: str) -> None:
@@ -97,10 +100,12 @@ class Executions:
         self._stale.pop(key, None)
         self._pauses.pop(key, None)
         self._evicted.discard(key)
+        self.begun.forget(key)
 
     def ended(self, key: str) -> None:
         """The workflow has ended, and has not to be brought back."""
         self._evicted.discard(key)
+        self.begun.forget(key)
 
     def reconcile(self, key: str) -> None:
         self._queue.add(key)

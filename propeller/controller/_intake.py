@@ -108,6 +108,7 @@ class Intake:
         execution.stop_margin, execution.settings = self._settings.controller.stop_margin, self._settings.attempts
         pods = self._pods.of(loading.uid)
         recover_attempts(execution, pods)
+        self._executions.begun.hand_over(execution)
         session = Running(loading, execution, is_new=is_new)
         owed = [] if is_new else stops_owed(execution, pods)
         self._executions.put(session)

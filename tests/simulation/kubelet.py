@@ -15,6 +15,7 @@ from propeller.clock import LoopClock
 from propeller.errors import Conflict, Malformed, NotFound
 from propeller.informers import Change, Informer
 from propeller.kube import PODS, Client, Raw
+from tests.simulation.drains import Drains
 from tests.simulation.flows import task_template
 from tests.simulation.model import DYNAMIC_TASKS, Expected, output_of, serialized
 from tests.simulation.patience import insist
@@ -34,15 +35,25 @@ _TERMINATED: dict[Outcome, dict[str, Any]] = {
     Outcome.KILLED: {"exitCode": 137, "reason": "Error"},
 }
 
+_COMPLETED = {"exitCode": 0, "reason": "Completed"}
+_SIGKILL = {"terminated": _TERMINATED[Outcome.KILLED]}
+
 
 class Kubelet:
     """Runs every pod of the server that `client` talks to; blobs go straight into the store."""
 
     def __init__(
-        self, client: Client, blobs: dict[str, bytes], truth: Truth, rng: random.Random, sidecars: Sidecars
+        self,
+        client: Client,
+        blobs: dict[str, bytes],
+        truth: Truth,
+        rng: random.Random,
+        sidecars: Sidecars,
+        drains: Drains,
     ) -> None:
         self._client = client
         self._sidecars = sidecars
+        self._drains = drains
         self._blobs = blobs
         self._truth = truth
         self._rng = rng
@@ -105,7 +116,7 @@ class Kubelet:
             self._told.pop(uid, None)
             self._bound.discard(uid)
         elif "deletionTimestamp" in pod["metadata"]:
-            if uid not in self._ending:
+            if uid not in self._ending and not self._drains.has_struck(uid):
                 self._cancel(uid)
                 self._ending[uid] = self._group.create_task(self._terminate(pod))
         elif uid not in self._pods:
@@ -161,6 +172,10 @@ class Kubelet:
         expected, outcome = found
         try:
             await self._rest(0.3)
+            if self._drains.comes_early(outcome):
+                self._truth.run_ended(uid, unseen=True)
+                await self._drains.strike(pod)
+                return
             if not pod["spec"].get("nodeName"):
                 await self._bind(pod)
             await self._rest(1.0)
@@ -204,13 +219,37 @@ class Kubelet:
                     await asyncio.sleep(NODE_LOST_SECONDS)
                 self._truth.run_ended(uid, unseen=True)
                 await self._remove(pod)
+            case Outcome.DRAINED:
+                await asyncio.sleep(await self._drains.strike(pod))
+                self._truth.run_ended(uid, unseen=True)
+                if self._drains.end_is_reported():
+                    await self._report(pod, {"phase": "Failed", **statuses(pod, _SIGKILL, _SIGKILL)})
+                await self._rest(1.0)
+                await self._remove(pod)
+            case Outcome.SPARED:
+                await self._end_well(pod, expected)
             case Outcome.EVICTED:
                 await self._report(pod, {"phase": "Failed", "reason": "Evicted", "message": "the node is full"})
             case Outcome.EXIT | Outcome.OOM | Outcome.KILLED:
                 await self._report_end(pod, "Failed", _TERMINATED[outcome])
             case _:
                 self._write(pod, expected, outcome)
-                await self._report_end(pod, "Succeeded", {"exitCode": 0, "reason": "Completed"})
+                await self._report_end(pod, "Succeeded", _COMPLETED)
+
+    async def _end_well(self, pod: Raw, expected: Expected) -> None:
+        """Before the pod is deleted, or in its grace."""
+        late = self._drains.comes_late(Outcome.SPARED)
+        if not late:
+            await asyncio.sleep(await self._drains.strike(pod))
+        self._write(pod, expected, Outcome.SPARED)
+        if late or self._drains.end_is_reported():
+            await self._report_end(pod, "Succeeded", _COMPLETED)
+        else:
+            self._truth.run_ended(pod["metadata"]["uid"])
+        await self._rest(self._rng.choice((0.1, 1.0, 10.0)))
+        if late:
+            await asyncio.sleep(await self._drains.strike(pod))
+        await self._remove(pod)
 
     async def _report_end(self, pod: Raw, phase: str, terminated: dict[str, Any]) -> None:
         for pause, status in self._sidecars.ends(pod, phase, terminated):
@@ -221,7 +260,7 @@ class Kubelet:
     def _write(self, pod: Raw, expected: Expected, outcome: Outcome) -> None:
         """What flytekit would have written before the process ends."""
         kind, _, directory = _arguments(pod)
-        if outcome is Outcome.OK:
+        if outcome.is_well:
             self._truth.outputs_left(pod["metadata"]["uid"])
         match outcome:
             case Outcome.NO_OUTPUTS:

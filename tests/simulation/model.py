@@ -49,9 +49,11 @@ class _End:
     done: frozenset[str] = frozenset()
 
 
-def predict(flow: Flow, seed: str, *, unseen: bool) -> Prediction:
-    """`seed` is that of the scripts; `unseen` whether pods may go without a trace."""
-    walk = _Walk(flow, seed, unseen=unseen)
+def predict(flow: Flow, seed: str, *, unseen: bool, drained: Callable[[Script, str], Script]) -> Prediction:
+    """`seed` is that of the scripts; `unseen` whether pods may go without a trace, and then `drained` puts drains into
+    a script, by the seed that it is given with it.
+    """
+    walk = _Walk(flow, seed, unseen=unseen, drained=drained)
     end = walk.graph(flow.root, "", 0, {"x": flow.x}, frozenset())
     found = walk.prediction
     found.succeeds = end.ok
@@ -71,8 +73,9 @@ def output_of(unique_id: str, inputs: bytes) -> int:
 
 
 class _Walk:
-    def __init__(self, flow: Flow, seed: str, *, unseen: bool) -> None:
+    def __init__(self, flow: Flow, seed: str, *, unseen: bool, drained: Callable[[Script, str], Script]) -> None:
         self.unseen = unseen
+        self.drained = drained
         self.flow = flow
         self.seed = seed
         self.prediction = Prediction()
@@ -168,7 +171,8 @@ class _Walk:
         if node.may_hang:
             return Script((Outcome.HANG,) * RUNS_OF_A_HANGING if rng.random() < 0.5 else (), 1)
         unseen = self.unseen and node.kind != "dynamic"  # the ids of what is inside have the attempt in them
-        return draw_script(rng, node.attempts, hangs=node.deadline, unseen=unseen, trouble=self.flow.trouble)
+        script = draw_script(rng, node.attempts, hangs=node.deadline, unseen=unseen, trouble=self.flow.trouble)
+        return self.drained(script, f"{self.seed} {unique_id}") if unseen else script
 
 
 def _attempts(node: Node, run: Callable[[int], _End]) -> _End:

@@ -10,6 +10,7 @@ from unittest import mock
 
 from propeller.config import Effects
 from propeller.controller import (
+    _begun,
     _checkpointer,
     _effects,
     _intake,
@@ -297,6 +298,25 @@ def _a_restore_that_one_cache_notices_is_taken_for_known_to_both() -> AbstractCo
     return mock.patch.object(Informer, "list_anew", at_once)
 
 
+def _a_pod_that_is_being_deleted_never_counts() -> AbstractContextManager[Any]:
+    ended = _report._ended
+
+    def never(pod: Pod, attempt: int, *rest: Any) -> PodSeen:
+        if pod.metadata.deletion_timestamp is not None:
+            return _report._failed(attempt, _report.DELETED, "somebody deleted the pod", ErrorKind.SYSTEM)
+        return ended(pod, attempt, *rest)
+
+    return mock.patch.object(_report, "_ended", never)
+
+
+def _what_a_pod_that_is_gone_has_left_does_not_count() -> AbstractContextManager[Any]:
+    return mock.patch.object(_attempts, "has_ended", new=mock.AsyncMock(return_value=False))
+
+
+def _what_was_begun_of_an_execution_is_forgotten_with_it() -> AbstractContextManager[Any]:
+    return mock.patch.object(_begun.Begun, "keep", return_value=None)
+
+
 MUTATIONS: Mapping[str, Mutation] = {
     function.__name__.strip("_").replace("_", " "): function
     for function in (
@@ -335,5 +355,8 @@ MUTATIONS: Mapping[str, Mutation] = {
         _the_phase_of_a_pod_decides,
         _sidecars_are_left_running,
         _the_next_attempt_does_not_wait_for_the_last_to_stop,
+        _a_pod_that_is_being_deleted_never_counts,
+        _what_a_pod_that_is_gone_has_left_does_not_count,
+        _what_was_begun_of_an_execution_is_forgotten_with_it,
     )
 }

@@ -25,17 +25,27 @@ class Outcome(enum.Enum):
     KILLED = "is killed"
     VANISHES = "vanishes"
     LOST = "is lost with its node"
+    DRAINED = "is killed by a drain"
+    SPARED = "ends well in the grace that a drain has left it"
 
     @property
     def is_system(self) -> bool:
         return self in _SYSTEM
 
+    @property
+    def is_well(self) -> bool:
+        return self in {Outcome.OK, Outcome.SPARED}
 
-_SYSTEM = {Outcome.SYSTEM, Outcome.EVICTED, Outcome.KILLED, Outcome.VANISHES, Outcome.LOST}
-UNSEEN = {Outcome.VANISHES, Outcome.LOST}
+
+_SYSTEM = {Outcome.SYSTEM, Outcome.EVICTED, Outcome.KILLED, Outcome.VANISHES, Outcome.LOST, Outcome.DRAINED}
+UNSEEN = {Outcome.VANISHES, Outcome.LOST, Outcome.DRAINED}
 """Ends that leave nothing behind that proves them: after a crash the same attempt may be launched again."""
 
-_FAILURES = [outcome for outcome in Outcome if outcome not in {Outcome.OK, Outcome.HANG}]
+_FAILURES = [
+    outcome
+    for outcome in Outcome
+    if outcome not in {Outcome.OK, Outcome.HANG, Outcome.DRAINED, Outcome.SPARED}  # a module of their own has these
+]
 
 
 @dataclass(frozen=True)
@@ -52,7 +62,7 @@ class Script:
         """Whether the node succeeds, and at which attempt (USER and SYSTEM failures have budgets of their own)."""
         system = 0
         for attempt, outcome in enumerate((*self.outcomes, Outcome.OK)):
-            if outcome is Outcome.OK:
+            if outcome.is_well:
                 return True, attempt
             if outcome is Outcome.FATAL:
                 return False, attempt

@@ -15,8 +15,9 @@ FOUND_BY = {
     "a fact is lost after a failed write": 229,
     "a launch whose answer is lost is another attempt": 200,
     "a pod that is gone has succeeded": 221,
-    "a restore starts nothing over": 238,
-    "a restore that one cache notices is taken for known to both": 238,
+    "a pod that is being deleted never counts": 209,
+    "a restore starts nothing over": 1111,
+    "a restore that one cache notices is taken for known to both": 1111,
     "a snapshot that a newer one replaced is lost": 1706,
     "a stop is taken for having stopped": 207,
     "a type that is gone is asked for without a pause": 306,
@@ -39,7 +40,9 @@ FOUND_BY = {
     "the parallelism limit is ignored": 207,
     "the phase of a pod decides": 205,
     "timers are forgotten": 205,
+    "what a pod that is gone has left does not count": 272,
     "what is inside a node takes any time": 215,
+    "what was begun of an execution is forgotten with it": 634,
 }
 """A seed that finds each: `python -m tests.simulation --first 200 --stop --mutation M` looks for one."""
 

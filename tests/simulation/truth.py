@@ -28,6 +28,7 @@ from tests.simulation.story import Story
 ENDED = {3, 5, 6}
 NODE = "propeller/node"
 ATTEMPT = "propeller/attempt"
+SYSTEM_FAILURES = "propeller/system-failures"
 GROUP = "/flyte.lyft.com/"
 
 
@@ -51,9 +52,11 @@ class PodRecord:
     unseen_end: bool = False
     """Whether it went without a trace, or was deleted."""
     again: bool = False
-    """Whether it is in the place of one that a restored server has forgotten, or that has vanished."""
+    """Whether it is in the place of one that a restored server has forgotten, or that has vanished: it has no place of
+    those that run at once, for others have gone on after that.
+    """
     vanished: bool = False
-    """Whether it went after its end was seen: told to stop, as a sidecar ran on."""
+    """Whether it is gone, though it came to its end: told to stop, as a sidecar ran on, or drained."""
 
 
 @dataclass
@@ -99,6 +102,8 @@ class Truth:
         self.pods: dict[str, tuple[Workflow, PodRecord]] = {}
         self.overlap = False
         """Whether two controllers may have been at work at once: limits of one are not limits of two."""
+        self.shown: Callable[[str, str], bool] = lambda uid, node: False
+        """Whether the status of a workflow, by its uid, shows that a node has succeeded."""
         self.restores = 0
         """How often the server was restored from an older copy."""
         self.asked_for_type: Counter[str] = Counter()
@@ -119,7 +124,8 @@ class Truth:
                 self._pod_reported(orjson.loads(response.body))
             case "DELETE", [*_, "pods", name]:
                 self.story.tell(f"{who}: deletes pod {name}")
-                self._pod_deleted(name)
+                if who != "drain":  # else it has its grace, and whoever runs it says what it comes to
+                    self._pod_deleted(name)
                 self._pod_gone(who, orjson.loads(response.body))
             case "DELETE", [*_, "flyteworkflows", _] if who == "world":
                 self._workflow_deleted(orjson.loads(response.body))
@@ -143,13 +149,16 @@ class Truth:
         if workflow is None:
             self.story.broken(f"pod {metadata['name']} belongs to no workflow")
             return
-        record = self._recorded(workflow, metadata["uid"], metadata["name"], node, attempt)
+        failures = int(metadata["annotations"].get(SYSTEM_FAILURES, 0))
+        record = self._recorded(workflow, metadata["uid"], metadata["name"], node, attempt, failures)
         self.pods[record.uid] = workflow, record
         if not workflow.deleted:  # else it will be collected, as are those that it follows
             self._check_run(workflow, record)
         workflow.pods.append(record)
 
-    def _recorded(self, workflow: Workflow, uid: str, name: str, node: str, attempt: int) -> PodRecord:
+    def _recorded(
+        self, workflow: Workflow, uid: str, name: str, node: str, attempt: int, system_failures: int
+    ) -> PodRecord:
         """An attempt whose pod a restored server has forgotten, or has vanished, comes to the same end once more."""
         for pod in workflow.forgotten:
             if (pod.node, pod.attempt) == (node, attempt):
@@ -158,12 +167,21 @@ class Truth:
         for pod in workflow.pods:
             if (pod.node, pod.attempt) == (node, attempt) and pod.vanished:
                 return PodRecord(uid, name, node, attempt, pod.run, again=True)
-        return PodRecord(uid, name, node, attempt, self._next_run(workflow, node))
+        again = node in workflow.done and self._is_forgotten(workflow, node)
+        run = self._next_run(workflow, node, system_failures)
+        return PodRecord(uid, name, node, attempt, run, again=again)
 
-    def _next_run(self, workflow: Workflow, node: str) -> int:
-        """One that was deleted before its end is made up for; one that waits to be stopped has nothing else to come."""
+    def _next_run(self, workflow: Workflow, node: str, system_failures: int) -> int:
+        """One that was deleted before its end is made up for; one that waits to be stopped has nothing else to come,
+        unless a restored server has forgotten it: if that counts as the system's failure, it is made up for as well.
+        """
         earlier = [pod for pod in (*workflow.pods, *workflow.forgotten) if pod.node == node]
-        return max((pod.run + (pod.came_to_its_end or self._is_stuck(pod)) for pod in earlier), default=0)
+        run = max((pod.run + (pod.came_to_its_end or self._is_stuck(pod)) for pod in earlier), default=0)
+        stuck = sum(pod.node == node and self._is_stuck(pod) for pod in workflow.forgotten)
+        if not stuck or (expected := workflow.prediction.tasks.get(node)) is None:
+            return run
+        of_script = sum(expected.script.outcome(number).is_system for number in range(run))
+        return run - min(stuck, max(0, system_failures - of_script))
 
     def _check_run(self, workflow: Workflow, record: PodRecord) -> None:
         lenient = self.overlap or workflow.restored
@@ -172,8 +190,7 @@ class Truth:
         node, attempt = record.node, record.attempt
         where = f"{workflow.name} node {node} attempt {attempt}"
         for earlier in workflow.pods:
-            repeats = earlier.unseen_end or (earlier.vanished and self.overlap)  # who has not heard of its status
-            if earlier.node == node and earlier.attempt == attempt and not repeats:
+            if earlier.node == node and earlier.attempt == attempt and not self._may_be_repeated(workflow, earlier):
                 self.story.broken(f"{where} is run twice")
             if earlier.node == node and earlier.attempt != attempt and self._may_run(earlier) and not lenient:
                 self.story.broken(f"{where} runs beside attempt {earlier.attempt}, which has not stopped")
@@ -189,10 +206,22 @@ class Truth:
         proven = workflow.done | workflow.recovered | (workflow.left if workflow.restored else frozenset())
         if missing := sorted(expected.after - proven):
             self.story.broken(f"{where} runs before {', '.join(missing)} ended well")
-        at_once = len({node} | {pod.node for pod in workflow.pods if pod.live and not self._is_stuck(pod)})
+        counted = [pod for pod in workflow.pods if pod.live and not pod.again and not self._is_stuck(pod)]
+        at_once = len({node} | {pod.node for pod in counted})
         limit = workflow.flow.parallelism
-        if limit and at_once > limit and not lenient:
+        if limit and at_once > limit and not lenient and not record.again:
             self.story.broken(f"{workflow.name} runs {at_once} tasks at once, over its limit of {limit}")
+
+    def _may_be_repeated(self, workflow: Workflow, pod: PodRecord) -> bool:
+        """Whether an attempt may be run once more, as its pod is gone: nothing shows it, or nothing to everybody."""
+        if not pod.vanished or self.overlap:
+            return pod.unseen_end or pod.vanished
+        return self._comes_to(pod, Outcome.SPARED) and not self.shown(workflow.uid, pod.node)
+
+    def _is_forgotten(self, workflow: Workflow, node: str) -> bool:
+        """Whether nothing is left that shows how far the node has come: no status, and no pod."""
+        pods = [pod for pod in workflow.pods if pod.node == node]
+        return all(pod.unseen_end or pod.vanished for pod in pods) and not self.shown(workflow.uid, node)
 
     def _may_run(self, pod: PodRecord) -> bool:
         """Whether it has neither stopped nor outlived its grace, after which its machine counts as lost."""
@@ -200,8 +229,11 @@ class Truth:
 
     def _is_stuck(self, pod: PodRecord) -> bool:
         """Whether it only waits to be stopped: that may be under way."""
+        return self._comes_to(pod, Outcome.HANG, Outcome.IMAGE)
+
+    def _comes_to(self, pod: PodRecord, *outcomes: Outcome) -> bool:
         found = self.script(pod.uid)
-        return found is not None and found[1] in {Outcome.HANG, Outcome.IMAGE}
+        return found is not None and found[1] in outcomes
 
     def _pod_reported(self, pod: dict[str, Any]) -> None:
         phase = pod["status"].get("phase")
@@ -220,14 +252,14 @@ class Truth:
                 record.unseen_end = True
 
     def _pod_gone(self, who: str, answer: dict[str, Any]) -> None:
-        """The kubelet removes a pod when it has stopped; one that is on no machine yet goes at once."""
+        """The kubelet removes a pod when it has stopped; one that is on no machine yet, or has ended, goes at once."""
         found = self.pods.get(answer.get("metadata", {}).get("uid", ""))
         if found is None:
             return
         grace = answer["metadata"].get("deletionGracePeriodSeconds")
         if grace is not None:
             found[1].over = min(found[1].over, self.story.time() + grace)
-        if who == "kubelet" or not answer.get("spec", {}).get("nodeName"):
+        if who == "kubelet" or not answer.get("spec", {}).get("nodeName") or found[1].stopped:
             found[1].stopped = True
             found[1].vanished = found[1].came_to_its_end and not found[1].unseen_end
 
@@ -253,7 +285,7 @@ class Truth:
         record.live = False
         record.unseen_end = unseen
         record.came_to_its_end = True
-        if outcome is Outcome.OK:
+        if outcome.is_well:
             workflow.done.add(record.node)
 
     # workflows

@@ -24,6 +24,7 @@ from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPA
 from propeller.reconcile import QueueOptions
 from propeller.storage import MemoryStore, Storage, StorageOptions
 from tests.simulation.denials import Denials
+from tests.simulation.drains import Drains, Shown
 from tests.simulation.finalizers import Finalizers
 from tests.simulation.flows import draw_flow
 from tests.simulation.kubelet import Kubelet
@@ -160,6 +161,10 @@ class _World:
         self.planted = Planted(self.seed, self.clean, NAMESPACE, self.truth)
         self.restored = Restored(self.seed, self.server, self.truth, self.story)
         self.retyped = Retyped(self.seed, self.server, self.clean, self.truth, self.story, served=self.planted.used)
+        drain = self._client("drain", FaultyLink(random.Random(0)))
+        self.drains = Drains(self.seed, drain, self.story, vanish=not (self.overlaps or self.restored.used))
+        at_hand = Storage(self.settings.storage, stores={"memory": MemoryStore(self.blobs, at_hand=True)})
+        self.truth.shown = Shown(self.server, self.clean, at_hand).has_succeeded
         self.names = 0
         self.storage_outages = 0
 
@@ -185,7 +190,7 @@ class _World:
         await self.clean.create(CUSTOM_RESOURCE_DEFINITIONS, definition(subresource=self.rng.random() >= 0.3))
         await self.clean.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
         link = FaultyLink(random.Random(0))
-        kubelet = Kubelet(self._client("kubelet", link), self.blobs, self.truth, self.rng, self.sidecars)
+        kubelet = Kubelet(self._client("kubelet", link), self.blobs, self.truth, self.rng, self.sidecars, self.drains)
         running = asyncio.create_task(kubelet.run())
         try:
             self._start()
@@ -253,7 +258,9 @@ class _World:
         self.finalizers.put_on(resource)
         if not await self.finalizers.name_is_free(name, self.story):
             return
-        prediction = predict(flow, f"{self.seed} {self.rng.random()}", unseen=not self.overlaps)
+        prediction = predict(
+            flow, f"{self.seed} {self.rng.random()}", unseen=not self.overlaps, drained=self.drains.put_into
+        )
         try:
             created = await insist_on_type(lambda: self.clean.create(WORKFLOWS, resource, NAMESPACE))
         except AlreadyExists:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from propeller.embedded.server import Forward
 from propeller.errors import Unavailable
 from propeller.kube import Request, Response
-from tests.unit.controller.bench import WORKFLOWS, bench
+from tests.unit.controller.bench import RAW_PODS, WORKFLOWS, bench
 from tests.unit.workflow.drive import task
 
 LATE = 10.0
@@ -98,3 +98,38 @@ async def test_a_workflow_that_is_gone_before_the_cache_knows_is_not_asked_for_a
             before = link.requests
             await asyncio.sleep(LATE)
             assert link.requests - before < 5
+
+
+class _PodsCameToAStop:
+    """From the create of one pod on, nothing is heard of pods: neither by a watch nor by a list."""
+
+    def __init__(self, pod: str) -> None:
+        self._pod = f'"name":"{pod}"'.encode()
+        self._deaf = False
+
+    async def exchange(self, request: Request, forward: Forward) -> Response:
+        if request.method == "POST" and self._pod in request.body:
+            self._deaf = True
+        if self._deaf and request.method == "GET" and request.path == "/api/v1/pods":
+            raise Unavailable("the connection broke")
+        return await forward(request)
+
+    async def stream(self, request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            if self._deaf and request.path == "/api/v1/pods":
+                raise Unavailable("the connection broke")
+            yield chunk
+
+
+async def test_an_attempt_that_the_caches_do_not_have_yet_is_remembered_when_its_execution_is_loaded_again() -> None:
+    """Regression: where the pod before it was deleted by somebody else, that attempt was run once more."""
+    async with bench(max_lag=5.0) as of, of.controller(_PodsCameToAStop("w-a-1")):
+        await of.create(task("a"), task("b"))
+        await asyncio.sleep(10.0)
+        await of.user.delete(RAW_PODS, "w-a-0", "ns", grace_seconds=0)
+        await asyncio.sleep(2.0)
+        assert sorted(await of.pods()) == ["w-a-1", "w-b-0"]
+        meddled = {"status": {"nodes": None, "note": "nobody's business"}}
+        await of.user.patch(WORKFLOWS, "w", "ns", body=meddled, subresource="status")
+        await asyncio.sleep(30.0)
+        assert sorted(await of.pods()) == ["w-a-1", "w-b-0"]
