@@ -7,7 +7,7 @@ Guarantees
 Caveats
     A sub-workflow that calls itself (Flyte overflows its stack) and what exceeds `Limits` is refused by name.
     Flyte drops a second node with the same id, and compiles a sub-workflow anew for each workflow that calls it, which
-    puts the branch's id in front of its cases' ids again each time. Both are mirrored, the latter up to `MOST_PASSES`
+    puts the branch's id in front of its cases' ids again each time. Both are mirrored, the latter up to `MAX_PASSES`
     times; `find_warnings` tells a user of the former.
 """
 
@@ -29,7 +29,7 @@ from propeller.compiler._requirements import PRIMARY, find_recursion, index_by_i
 from propeller.compiler._scope import Compilation, Interface, Node, Unit, Workflow
 from propeller.compiler._walk import Walk, run
 
-MOST_PASSES = 16
+MAX_PASSES = 16
 """Over one sub-workflow with branches: Flyte's number is that of the paths of calls that lead to it, which is
 exponential."""
 
@@ -138,7 +138,7 @@ def _check_requirements(
 def _validate_unit(compilation: Compilation, unit: Unit) -> Walk[bool]:
     """Whether a workflow is valid, by what it was found to be where another pass would change nothing."""
     errors = compilation.errors
-    if unit.passes and (not unit.has_branches or unit.passes >= MOST_PASSES):
+    if unit.passes and (not unit.has_branches or unit.passes >= MAX_PASSES):
         if not unit.valid:
             errors.again()
         return unit.valid

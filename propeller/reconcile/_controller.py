@@ -40,7 +40,7 @@ from propeller.telemetry import Causes
 K = TypeVar("K", bound=Hashable)
 
 _FIRST_LOOK = 0.01
-_LONGEST_LOOK = 0.25
+_MAX_SYNC_POLL = 0.25
 """Seconds between two looks at whether the caches are filled."""
 
 _SLICE = 0.005  # seconds; what DESIGN allows on the loop in one piece
@@ -149,7 +149,7 @@ class Controller(Generic[K]):
                     "why their lists fail"
                 )
             await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_LOOK)
+            pause = min(2 * pause, _MAX_SYNC_POLL)
 
     async def _work(self) -> None:
         """One worker: a round for each key, until the queue is closed."""

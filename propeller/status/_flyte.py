@@ -12,7 +12,7 @@ import msgspec
 
 from propeller.workflow import WorkflowPhase
 
-MOST_ITEMS = 100_000
+MAX_ITEMS = 100_000
 """Of a map task: more are not believed."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=255)]
@@ -47,7 +47,7 @@ class BitArray(msgspec.Struct, frozen=True):
 
     words: list[Annotated[int, msgspec.Meta(ge=0, lt=2**32)]] | None = msgspec.field(default=None, name="BitSet")
     item: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
-    count: Annotated[int, msgspec.Meta(ge=0, le=MOST_ITEMS)] = 0
+    count: Annotated[int, msgspec.Meta(ge=0, le=MAX_ITEMS)] = 0
 
     def numbers(self) -> list[int]:
         """Each number's highest bit comes first; words that were never written are zero."""

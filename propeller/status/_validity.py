@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 LAST_TIME = 253_402_300_799.0
 """Epoch seconds of the end of the year 9999, after which no time can be written."""
 
-MOST_ATTEMPTS = 255
+MAX_ATTEMPTS = 255
 
 MAX_NODES = 2_000_000
 """Twenty of the largest map tasks. In memory each takes 34 bytes, and a blob of a kilobyte may claim so many."""
@@ -75,7 +75,7 @@ def check_snapshot(snapshot: Snapshot) -> None:
     ):
         _require(all(0 <= node < nodes for node in keys), f"its {name} are of nodes that do not exist")
     _require(
-        all(0 <= count <= MOST_ATTEMPTS for count in snapshot.system_failures.values()), "a count of failures is none"
+        all(0 <= count <= MAX_ATTEMPTS for count in snapshot.system_failures.values()), "a count of failures is none"
     )
     _check_frames(snapshot.frames, nodes, snapshot.attempts)
     if not snapshot.phase.ended:

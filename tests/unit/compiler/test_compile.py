@@ -15,7 +15,7 @@ from propeller.compiler import (
     find_requirements,
     find_warnings,
 )
-from propeller.compiler._workflow import MOST_PASSES
+from propeller.compiler._workflow import MAX_PASSES
 from propeller.errors import Invalid
 from tests.unit.compiler import shapes
 
@@ -162,7 +162,7 @@ def test_calls_in_layers_take_time_in_the_layers_and_not_in_the_paths() -> None:
         subs += [shapes.calling(called, f"s{layer}{side}") for side in "ab"]
     closure = compile_workflow(shapes.calling(["s0a", "s0b"]), subs, TASKS)
     case = closure.sub_workflows[0].template.nodes[2].branch_node.if_else.case.then_node
-    assert case.id == "n0-" * MOST_PASSES + "c"
+    assert case.id == "n0-" * MAX_PASSES + "c"
 
 
 def test_dropped_nodes_and_order_without_effect_are_told() -> None:
