@@ -35,6 +35,8 @@ class ErrorCode(enum.StrEnum):
     DUPLICATE_ID = "DuplicateId"
     MISMATCHING_TYPES = "MismatchingTypes"
     MISMATCHING_BINDINGS = "MismatchingBindings"
+    MISMATCHING_INTERFACES = "MismatchingInterfaces"
+    INCONSISTENT_TYPES = "InconsistentTypes"
     PARAMETER_BOUND_MORE_THAN_ONCE = "ParameterBoundMoreThanOnce"
     PARAMETER_NOT_BOUND = "ParameterNotBound"
     NO_ENTRY_NODE_FOUND = "NoEntryNodeFound"
