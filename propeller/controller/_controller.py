@@ -246,7 +246,7 @@ class WorkflowController:
             return
         if why := event.is_waiting:
             self._milestones.waits(session, session.execution.view(event.node), why)
-        if event.is_news:
+        if event.is_news and not self._effects.put_off(session, event.node, event.fact):
             self._executions.notify(session, event.node, event.fact)
 
     def _awaits_its_pods(self, key: str) -> bool:

@@ -14,7 +14,7 @@ from propeller.clock import Clock
 from propeller.controller._executions import Executions
 from propeller.controller._milestones import Milestones
 from propeller.controller._session import Running
-from propeller.handlers import STEPS, Later, Services, Tries, act, act_now, is_given_up
+from propeller.handlers import STEPS, Later, Services, Tries, act, act_now, is_given_up, refusals_of
 from propeller.reconcile import FairPool
 from propeller.telemetry import Causes
 from propeller.workflow import (
@@ -26,6 +26,9 @@ from propeller.workflow import (
     Launch,
     Launched,
     NodeView,
+    PodPhase,
+    PodSeen,
+    Remains,
     StopPod,
     WriteInputs,
     decide,
@@ -99,9 +102,24 @@ class EffectRunner:
         is made again; and what it left in the object store may speak for it.
         """
         if (node, attempt) in session.launching:
-            session.looks.add((node, attempt))
+            session.looks[node, attempt] = None
         else:
             self.start(session, Adopt(node, attempt))
+
+    def put_off(self, session: Running, node: int, seen: PodSeen) -> bool:
+        """Whether to ask the server about the failure or the deletion of a pod, and not to believe the event: it may be
+        that of an earlier pod of the same name, as a create was made again after one without an answer.
+        """
+        attempt = node, seen.attempt
+        if seen.phase is not PodPhase.FAILED and seen.remains is not Remains.ENDING:
+            return False
+        if attempt in session.created_again:
+            self.start(session, Adopt(*attempt, fresh=True))
+            return True
+        if attempt in session.launching and refusals_of(session.execution.view(node)).tries:
+            session.looks[attempt] = seen  # once the launch is answered
+            return True
+        return False
 
     async def _run(self, session: Running, effect: Effect, tries: Tries) -> None:
         node = session.execution.view(effect.node)
@@ -121,15 +139,20 @@ class EffectRunner:
     def _launched(self, session: Running, node: NodeView, effect: Launch, facts: tuple[Fact, ...]) -> None:
         """A launch was answered: what waited for that goes on."""
         attempt = effect.node, effect.attempt
+        created = any(isinstance(fact, Launched) for fact in facts)
         self._milestones.launched(session, node, facts)
+        if created and refusals_of(node).tries:
+            session.created_again.add(attempt)
         if (stop := session.launching.pop(attempt, None)) is not None:
             self.start(session, stop)
         elif is_given_up(node, effect.attempt):
             session.deferred.append(StopPod(*attempt))  # another stop may have come before the pod
             self._executions.reconcile(session.key)
-        elif attempt in session.looks and any(isinstance(fact, Launched) for fact in facts):
-            self.start(session, Adopt(*attempt))
-        session.looks.discard(attempt)
+        elif attempt in session.looks and created:
+            self.start(session, Adopt(*attempt, fresh=True))
+        elif (seen := session.looks.get(attempt)) is not None:
+            self._executions.notify(session, effect.node, seen)
+        session.looks.pop(attempt, None)
 
 
 def needs_checkpoint(execution: Execution, effect: Effect) -> bool:

@@ -16,7 +16,7 @@ from propeller.handlers.plugins.pod import claim_of, is_of
 from propeller.informers import as_number, went_back
 from propeller.kube import ObjectMeta, Pod
 from propeller.status import offloaded_to, size_of
-from propeller.workflow import Effect, Execution, Fact, StopPod
+from propeller.workflow import Effect, Execution, Fact, PodSeen, StopPod
 
 STAGES = ("loading", "loaded", "running", "ended")
 """What metrics call the stages; an execution that was loaded is `loaded` until its first reconcile."""
@@ -99,6 +99,7 @@ class Running(Session):
 
     __slots__ = (
         "begun",
+        "created_again",
         "deferred",
         "dirty_since",
         "execution",
@@ -131,8 +132,12 @@ class Running(Session):
         """Effects on its nodes that wait or are under way."""
         self.launching: dict[tuple[int, int], StopPod | None] = {}
         """Nodes and attempts whose launch is under way, and the stop that waits for it: it would find no pod."""
-        self.looks: set[tuple[int, int]] = set()
-        """Those of them whose pod was seen to go meanwhile: it is looked for once the launch is answered."""
+        self.looks: dict[tuple[int, int], PodSeen | None] = {}
+        """Those of them whose pod was seen to fail (and how) or to go (None) meanwhile. That may be an earlier pod of
+        the name, so that the server is asked once the launch is answered.
+        """
+        self.created_again: set[tuple[int, int]] = set()
+        """Nodes and attempts whose pod was created after a create that had no answer, or was refused."""
         self.nodes_of_pods: dict[str, int] = {}
         self.same_name: dict[str, set[int]] = {}
         """Nodes that have pods of one name at some attempt, by that name: hardly ever any."""

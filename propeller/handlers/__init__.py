@@ -17,6 +17,7 @@ from propeller.handlers.executors import (
     at_once,
     is_given_up,
     plan_of_futures,
+    refusals_of,
 )
 from propeller.handlers.transitions import STEPS
 
@@ -34,4 +35,5 @@ __all__ = [
     "at_once",
     "is_given_up",
     "plan_of_futures",
+    "refusals_of",
 ]

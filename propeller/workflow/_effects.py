@@ -25,9 +25,13 @@ class Recover(Effect, frozen=True):
 
 
 class Adopt(Effect, frozen=True):
-    """Look for the pod of an attempt that was running before a restart. → PodSeen, GONE where there is none"""
+    """Look for the pod of an attempt that was running before a restart. → PodSeen, GONE if there is none.
+
+    With `fresh` the server is asked, as the cache may still have an earlier pod of that name.
+    """
 
     attempt: int
+    fresh: bool = False
 
 
 class Collect(Effect, frozen=True):

@@ -68,6 +68,12 @@ class Flow:
     trouble: float
 
     @property
+    def is_timed(self) -> bool:
+        """Whether some node has a time, which what is slow may use up."""
+        nodes = [node for graph in (self.root, *self.subs.values()) for node in graph.nodes]
+        return any(node.deadline or node.timed for node in nodes)
+
+    @property
     def same_whatever_failed(self) -> bool:
         """Whether every node's output is the same in each execution in which it succeeds: those of a map task are not
         that may lack items, nor of a dynamic task or one with a time, whose nodes have its attempt in their names.

@@ -180,7 +180,7 @@ def is_given_up(node: NodeView, attempt: int) -> bool:
 async def adopt(node: NodeView, effect: Adopt, services: Services) -> tuple[Fact, ...]:
     info = node.execution.info
     name = node.execution.pod_name(node.number, effect.attempt)
-    if (cached := services.pods.get(f"{info.namespace}/{name}")) is not None:
+    if not effect.fresh and (cached := services.pods.get(f"{info.namespace}/{name}")) is not None:
         return _adopted(node, effect.attempt, cached, services, followed=True)[-1:]  # that it was launched is known
     try:
         pod = await services.client.get(PODS, name, info.namespace)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import pytest
+
 from propeller.embedded.server import Forward
 from propeller.errors import Unavailable
 from propeller.kube import Request, Response
@@ -83,6 +85,32 @@ async def test_news_that_come_while_the_second_create_is_under_way_wait_for_its_
         link.opened.set()
         await asyncio.sleep(1.0)
         link.answered.set()
+        await asyncio.sleep(10.0)
+        assert sorted(await of.pods()) == ["w-a-0"]
+        await _succeeds(of, "w-a-0")
+        assert (await of.status())["state"] == "Succeeded"
+
+
+@pytest.mark.parametrize("during", [True, False], ids=["while it is under way", "before it"])
+async def test_the_failure_of_a_pod_that_was_created_unseen_is_not_that_of_the_one_in_its_place(during: bool) -> None:
+    """Regression: the next attempt began beside the pod that the second create had made."""
+    link = _Link(loses=True)
+    async with bench() as of, of.controller(link):
+        link.opened.clear()
+        await of.create(task("a", **AGAIN))
+        while link.creates == 0:
+            await asyncio.sleep(0.1)
+        await of.report("w-a-0", phase="Failed", reason="Evicted")
+        await _vanish(of, "w-a-0")
+        link.answered.clear()
+        while link.creates == 1:  # the create whose answer was lost is made again
+            await asyncio.sleep(0.1)
+        if during:
+            link.opened.set()
+            await asyncio.sleep(1.0)
+        link.answered.set()
+        await asyncio.sleep(1.0)
+        link.opened.set()
         await asyncio.sleep(10.0)
         assert sorted(await of.pods()) == ["w-a-0"]
         await _succeeds(of, "w-a-0")
