@@ -298,6 +298,8 @@ def _record(frame: Frame) -> FrameRecord:
 
 async def _open(execution: Execution, snapshot: Snapshot, record: FrameRecord, load_graph: LoadGraph) -> None:
     if record.parent < 0:
+        if record.items >= 0:
+            raise CorruptBlob(f"the status of {execution.key} takes the workflow for a map task")
         graph = execution.plan.root
     elif record.parent >= len(execution.phases):
         raise CorruptBlob(
@@ -313,11 +315,14 @@ async def _open(execution: Execution, snapshot: Snapshot, record: FrameRecord, l
 
 
 async def _graph_inside(node: NodeView, record: FrameRecord, load_graph: LoadGraph) -> Graph:
-    if record.items >= 0 and node.spec.array is not None:
+    is_map = node.spec.array is not None
+    if is_map != (record.items >= 0):
+        raise CorruptBlob(f"the status of {node.where} opens a graph inside it that is not of kind {node.spec.kind}")
+    if is_map:
         return ItemsGraph(node.graph.plan, node.spec, record.items)
     if node.spec.kind is NodeKind.WORKFLOW and node.spec.workflow is not None:
         return node.graph.plan.sub_workflows[node.spec.workflow.sub_workflow_ref or ""]
-    if record.items >= 0 or node.spec.kind is not NodeKind.TASK:
+    if node.spec.kind is not NodeKind.TASK:
         raise CorruptBlob(f"the status of {node.where} opens a graph inside it, though it is of kind {node.spec.kind}")
     return await load_graph(node, record.parent_attempt)
 

@@ -78,6 +78,8 @@ def with_state(state: Any) -> Snapshot:
         changed(phases=bytes([200]) * len(SNAPSHOTS[0].phases)),
         changed(frames=[]),
         changed(frames=[FrameRecord(-1, 0), FrameRecord(-1, 0)]),
+        changed(frames=[FrameRecord(-1, 0, items=0)]),
+        changed(frames=[FrameRecord(-1, 0, items=7)]),
         changed(frames=[FrameRecord(-1, 0), FrameRecord(0, 0, items=10**9)]),
         changed(frames=[FrameRecord(-1, 0), FrameRecord(0, 0, items=3)]),
         changed(frames=[FrameRecord(-1, 0), FrameRecord(0, 200)]),
