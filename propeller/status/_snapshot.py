@@ -184,7 +184,8 @@ def without_times(snapshot: Snapshot) -> Snapshot:
 
 
 def encode(snapshot: Snapshot) -> bytes:
-    return zstandard.ZstdCompressor(level=3).compress(_ENCODER.encode(snapshot))
+    """With a checksum in the frame: most flipped bits would decode to another state."""
+    return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(_ENCODER.encode(snapshot))
 
 
 def unfold(blob: bytes) -> bytes:

@@ -26,6 +26,7 @@ from propeller.workflow import (
     Running,
     State,
     Waiting,
+    WorkflowPhase,
 )
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ def check_snapshot(snapshot: Snapshot) -> None:
 def check_execution(execution: Execution) -> None:
     """Raises CorruptBlob for states that do not fit the plan. For a snapshot that has passed `check_snapshot`."""
     if execution.phase.ended:
+        reasoned = execution.phase is not WorkflowPhase.FAILED or execution.failure is not None
+        _require(reasoned, "it has failed, and has no failure")
         return
     for node, state in execution.states.items():
         kind = execution.view(node).spec.kind

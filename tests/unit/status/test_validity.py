@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -78,6 +79,7 @@ def with_state(state: Any) -> Snapshot:
         changed(phases=bytes([200]) * len(SNAPSHOTS[0].phases)),
         changed(frames=[]),
         changed(frames=[FrameRecord(-1, 0), FrameRecord(-1, 0)]),
+        changed(phase=WorkflowPhase.FAILED, failure=None),
         changed(frames=[FrameRecord(-1, 0, items=0)]),
         changed(frames=[FrameRecord(-1, 0, items=7)]),
         changed(frames=[FrameRecord(-1, 0), FrameRecord(0, 0, items=10**9)]),
@@ -122,6 +124,15 @@ def test_a_number_that_does_not_fit_is_refused() -> None:
         raw[9] = {number: ["R", 0, 0.0]}
         with pytest.raises(CorruptBlob):
             decode(zstandard.compress(msgspec.msgpack.encode(raw)))
+
+
+def test_a_flipped_bit_is_noticed_wherever_it_is() -> None:
+    blob = encode(SNAPSHOTS[-1])
+    for bit in range(8 * len(blob)):
+        damaged = bytearray(blob)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with suppress(CorruptBlob):
+            assert decode(bytes(damaged)) == decode(blob)  # of the frame's head some bits mean nothing
 
 
 def test_nesting_without_end_is_refused() -> None:
