@@ -72,13 +72,19 @@ class Checkpointer:
         self._subresource = "status" if await self._client.has_subresource(WORKFLOWS, "status") else ""
 
     async def write(
-        self, execution: Execution, version: str, fingerprint_before: str, finalizers: tuple[str, ...] = ()
+        self,
+        execution: Execution,
+        version: str,
+        fingerprint_before: str,
+        finalizers: tuple[str, ...] = (),
+        generation: int = 0,
     ) -> Written:
         """Write the status onto `version`.
 
         `fingerprint_before` is that of the status as the controller last read or wrote it. `finalizers` are the
         object's, if nothing of an execution that has ended is left running: Flyte's own are removed with the same
-        request if that can write them. If the server has no room for the status, it is offloaded or shortened. Raises
+        request if that can write them. `generation` is that of `version`, 0 if it is not known. If the server has no
+        room for the status, it is offloaded or shortened. Raises
         ExternalModification, Deleted, Unavailable, TooLarge and what storage raises.
         """
         status = await encode_status(execution, self._clock.now(), self._settings.budget, self._storage)
@@ -86,8 +92,10 @@ class Checkpointer:
         for _ in range(CONFLICTS_LOOKED_INTO):
             try:
                 written = await self._patch(execution, status, version, finalizers)
-                if written.resource_version != version or not await self.look_for_subresource():
+                dropped = self._is_dropped(written, version, generation)
+                if not dropped or not await self.look_for_subresource():
                     return Written(written, status)
+                version, generation = written.resource_version, written.generation
             except NotFound as error:
                 if not await self.look_for_subresource():
                     raise Deleted(f"{execution.key} was deleted") from error
@@ -102,8 +110,15 @@ class Checkpointer:
                     raise ExternalModification(
                         f"the server has an older {execution.key}", current.resource_version
                     ) from None
-                version, finalizers = current.resource_version, current.finalizers if finalizers else ()
+                version, generation = current.resource_version, current.generation
+                finalizers = current.finalizers if finalizers else ()
         raise ExternalModification(f"{execution.key} is being written by somebody else without a pause", version)
+
+    def _is_dropped(self, written: ObjectMeta, version: str, generation: int) -> bool:
+        """Whether a write may have left the status as it was. Without a subresource a status counts in the generation;
+        a write that changes no more than labels leaves that.
+        """
+        return written.resource_version == version or (not self._subresource and 0 < generation == written.generation)
 
     async def reject(
         self,

@@ -83,7 +83,11 @@ class Checkpoints:
         execution, began = session.execution, self._clock.monotonic()
         try:
             written = await self._checkpointer.write(
-                execution, session.version, session.fingerprint, self._to_release(session, deferred)
+                execution,
+                session.version,
+                session.fingerprint,
+                self._to_release(session, deferred),
+                session.generation,
             )
         except Deleted as error:
             _log.info("%s", error)

@@ -111,7 +111,8 @@ class EffectRunner:
         that of an earlier pod of the same name, as a create was made again after one without an answer.
         """
         attempt = node, seen.attempt
-        if seen.phase is not PodPhase.FAILED and seen.remains is not Remains.ENDING:
+        is_going = seen.remains is Remains.ENDING and seen.phase is not PodPhase.SUCCEEDED
+        if seen.phase is not PodPhase.FAILED and not is_going:
             return False
         if attempt in session.created_again:
             self.start(session, Adopt(*attempt, fresh=True))

@@ -36,12 +36,13 @@ class MinResourceVersion(msgspec.Struct, frozen=True):
 class Session:
     """The workflow object as the controller last read or wrote it: what the stages have in common."""
 
-    __slots__ = ("finalizers", "fingerprint", "key", "offloaded_to", "status_bytes", "uid", "version")
+    __slots__ = ("finalizers", "fingerprint", "generation", "key", "offloaded_to", "status_bytes", "uid", "version")
 
     def __init__(self, key: str, uid: str) -> None:
         self.key = key
         self.uid = uid
         self.version = ""
+        self.generation = 0
         self.finalizers: tuple[str, ...] = ()
         self.fingerprint = ""
         """Fingerprint of the status."""
@@ -57,7 +58,7 @@ class Session:
 
     def record(self, metadata: ObjectMeta, status: dict[str, Any]) -> None:
         """The object was read or written, with this metadata and status."""
-        self.version = metadata.resource_version
+        self.version, self.generation = metadata.resource_version, metadata.generation
         self.finalizers = metadata.finalizers
         self.fingerprint = fingerprint_of(status)
         self.status_bytes = size_of(status)
@@ -68,7 +69,8 @@ class Session:
         has the same status. Else a write is refused, which leads to a reload.
         """
         if went_back(metadata.resource_version, self.version) and fingerprint_of(status) == self.fingerprint:
-            self.version, self.finalizers = metadata.resource_version, metadata.finalizers
+            self.version, self.generation = metadata.resource_version, metadata.generation
+            self.finalizers = metadata.finalizers
 
     def is_own_write(self, metadata: ObjectMeta) -> bool:
         """Whether an event of the workflow only echoes our last write, and a running execution need not hear of it."""
@@ -76,7 +78,7 @@ class Session:
 
     def _continue(self, earlier: Session) -> None:
         """Take over what an earlier stage knows of the object."""
-        self.version, self.finalizers = earlier.version, earlier.finalizers
+        self.version, self.generation, self.finalizers = earlier.version, earlier.generation, earlier.finalizers
         self.fingerprint, self.status_bytes, self.offloaded_to = (
             earlier.fingerprint,
             earlier.status_bytes,

@@ -45,6 +45,25 @@ async def test_a_foreign_status_is_noticed_where_both_snapshots_are_in_the_objec
         assert (await client.get(WORKFLOWS, "e", "ns")).phase is WorkflowPhase.FAILED
 
 
+async def test_an_end_that_the_server_dropped_but_for_its_label_is_written_again() -> None:
+    """Regression: the label moved the version, and pods were stopped though no status had the reason."""
+    clock = LoopClock()
+    async with (
+        ApiServer(clock=clock, randomness=random.Random(0)) as server,
+        Storage(stores={"memory": MemoryStore()}) as storage,
+    ):
+        client, created = await _created(server, clock, almost_too_large=False)
+        metadata = created["metadata"]
+        execution = _execution(drive.graph(drive.task("a")), metadata["uid"])
+        execution.phase = WorkflowPhase.SUCCEEDED
+        checkpointer = Checkpointer(client, storage, Checkpoint(), clock, subresource=False)  # as it was
+        version, generation = metadata["resourceVersion"], metadata["generation"]
+        written = await checkpointer.write(execution, version, fingerprint_of({}), (), generation)
+        found = await client.get(WORKFLOWS, "e", "ns")
+        assert found.phase is WorkflowPhase.SUCCEEDED
+        assert found.metadata.resource_version == written.metadata.resource_version
+
+
 async def test_a_status_that_the_server_has_no_room_for_is_shortened_and_offloaded() -> None:
     clock = LoopClock()
     async with (
