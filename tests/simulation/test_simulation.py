@@ -25,10 +25,14 @@ FOUND_BY = {
     "an informer gives up on a type that is gone": 228,
     "any number is an attempt": 200,
     "anybodys pod is ours": 335,
+    "attempts that pods prove are ignored": 695,
     "denials use up attempts": 201,
     "foreign statuses are overwritten": 289,
     "nothing is recovered": 70,
     "outages of the store fail attempts": 223,
+    "pods are stopped before a status has the reason": 239,
+    "pods of an earlier namesake are news": 2820,
+    "pods that have ended are deleted": 1111,
     "pods that still run are left at the end": 621,
     "sidecars are left running": 262,
     "status is written onto any version": 200,
@@ -42,7 +46,6 @@ FOUND_BY = {
     "timers are forgotten": 205,
     "what a pod that is gone has left does not count": 272,
     "what is inside a node takes any time": 215,
-    "what was begun of an execution is forgotten with it": 634,
 }
 """A seed that finds each: `python -m tests.simulation --first 200 --stop --mutation M` looks for one."""
 
