@@ -56,6 +56,7 @@ _PLAIN = (
     *(bool, int, float, complex, str, bytes, range, slice, type(None), type(Ellipsis), type(NotImplemented)),
     *(types.BuiltinFunctionType, types.GetSetDescriptorType, types.MemberDescriptorType, types.MethodDescriptorType),
     *(types.WrapperDescriptorType, types.ClassMethodDescriptorType, types.ModuleType, types.CodeType, logging.Logger),
+    type(vars(collections.namedtuple("_Pair", "first"))["first"]),  # gets a field of a named tuple
 )
 """Types of objects that do not change, or are not the project's."""
 
