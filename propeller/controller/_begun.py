@@ -6,7 +6,7 @@ it, an attempt whose pod somebody else deleted (its name is free) would be run a
 
 from __future__ import annotations
 
-from propeller.workflow import AttemptProven, Execution, NodeKind, NodePhase, Waiting
+from propeller.workflow import AttemptProven, Execution, NodeKind, NodePhase, State, Waiting
 
 
 class Begun:
@@ -27,7 +27,7 @@ class Begun:
                 for node, phase in enumerate(execution.phases)
                 if phase != NodePhase.NOT_STARTED
                 and execution.view(node).spec.kind is NodeKind.TASK
-                and not isinstance(execution.states.get(node), Waiting)
+                and not _waits_to_begin(execution.states.get(node))
             },
         )
 
@@ -49,3 +49,8 @@ class Begun:
     def clear(self) -> None:
         """The server has forgotten some of it."""
         self._attempts.clear()
+
+
+def _waits_to_begin(state: State | None) -> bool:
+    """Whether no pod was asked for yet. One that was refused may be there: an answer may have been lost."""
+    return isinstance(state, Waiting) and not state.refusals.tries
