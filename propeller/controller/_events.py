@@ -6,7 +6,7 @@ Guarantees
     raises its count. Of an execution that ends within `NORMAL_SECONDS` only the end is told.
     Requests are limited: `events.burst` at once and one each `events.pause` seconds, or one for every ten executions
     that have ended, whichever is more. Warnings go first; the last half of the burst is theirs. Of one execution there
-    are at most `OBJECT_BURST`, and one more each `OBJECT_PAUSE` seconds (client-go's EventSourceObjectSpamFilter).
+    are at most as many as `ObjectLimits` allows.
     Messages are in one line, bounded, without credentials, and visible.
 Caveats
     What the limits leave no room for is dropped, and counted. The status and the log have it. So is what waits when
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, OrderedDict
+from collections import Counter
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -32,14 +32,10 @@ from propeller.config import Events as EventSettings
 from propeller.controller._resource import WORKFLOWS
 from propeller.errors import Denied, NotFound, PropellerError
 from propeller.kube import EVENTS, Client
+from propeller.recording import MESSAGE_CHARACTERS, NORMAL, WARNING, ObjectLimits, Recent, event_name
 from propeller.redaction import redact
 from propeller.telemetry import Causes
 from propeller.text import bounded, one_line
-
-NORMAL, WARNING = "Normal", "Warning"
-
-MESSAGE_CHARACTERS = 1000
-"""The API server takes 1,024 bytes in the notes of new-style events; kubectl shows all of them in one line."""
 
 NORMAL_SECONDS = 10.0
 """Seconds that a Normal event waits for the execution's end, which makes it superfluous. Most executions of one pod
@@ -47,11 +43,6 @@ take less, and have one event.
 """
 
 MOST_WAITING = 1_000
-REMEMBERED = 4_096
-"""Events and executions that later ones are merged with. client-go's size of its caches."""
-
-OBJECT_BURST, OBJECT_PAUSE = 25, 300.0
-"""client-go's."""
 
 EXECUTIONS_PER_EVENT = 10
 MOST_EARNED = 50.0
@@ -127,8 +118,8 @@ class Recorder:
         self._settings = settings
         self._clock = clock
         self._waiting: dict[tuple[str, str], _News] = {}
-        self._series: OrderedDict[tuple[str, str], _Series] = OrderedDict()
-        self._objects: OrderedDict[str, Budget] = OrderedDict()
+        self._series: Recent[tuple[str, str], _Series] = Recent()
+        self._objects: ObjectLimits[str] = ObjectLimits()
         self._budget: Budget | None = None
         self._some = asyncio.Event()
         self._causes = Causes(_log)
@@ -196,10 +187,7 @@ class Recorder:
         now = self._clock.monotonic()
         if now < self._silent_until:
             return False
-        of_object = _remembered(self._objects, news.subject.uid)
-        if of_object is None:
-            of_object = _remember(self._objects, news.subject.uid, Budget(OBJECT_BURST, OBJECT_PAUSE, now))
-        return self._of_all().spend(news.type, now) and of_object.spend(WARNING, now)
+        return self._of_all().spend(news.type, now) and self._objects.spend(news.subject.uid, now)
 
     def _of_all(self) -> Budget:
         if self._budget is None:  # made late, as virtual clocks run with their loop only
@@ -218,11 +206,11 @@ class Recorder:
     async def _send(self, news: _News) -> None:
         key = (news.subject.uid, news.reason)
         try:
-            if (series := _remembered(self._series, key)) is None or not await self._raise_count(news, series):
-                series = _remember(self._series, key, _Series(self._name(news.subject), news.count))
+            if (series := self._series.get(key)) is None or not await self._raise_count(news, series):
+                series = self._series.put(key, _Series(self._name(news.subject), news.count))
                 await self._client.create(EVENTS, self._body(news, series), news.subject.namespace)
         except PropellerError as error:
-            self._series.pop(key, None)
+            self._series.forget(key)
             self.counts["failed"] += 1
             if isinstance(error, Denied):
                 self._silent_until = self._clock.monotonic() + DENIED_SECONDS
@@ -246,7 +234,7 @@ class Recorder:
 
     def _name(self, subject: Subject) -> str:
         self._number += 1
-        return f"{subject.name[:200].rstrip('-.')}.{int(self._clock.now() * 1e6):x}{self._number:x}"
+        return event_name(subject.name, self._number, self._clock.now())
 
     def _body(self, news: _News, series: _Series) -> dict[str, Any]:
         namespace, name, uid = news.subject
@@ -274,16 +262,3 @@ class Recorder:
 def _message(news: _News) -> str:
     more = f" (the last of {news.count})" if news.count > 1 else ""
     return bounded(one_line(redact(news.message)), MESSAGE_CHARACTERS) + more
-
-
-def _remembered(memory: OrderedDict[Any, Any], key: Any) -> Any:
-    if (found := memory.get(key)) is not None:
-        memory.move_to_end(key)
-    return found
-
-
-def _remember(memory: OrderedDict[Any, Any], key: Any, value: Any) -> Any:
-    memory[key] = value
-    if len(memory) > REMEMBERED:
-        memory.popitem(last=False)
-    return value

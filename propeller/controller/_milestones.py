@@ -14,11 +14,12 @@ from collections import Counter
 from collections.abc import Iterator
 
 from propeller.clock import Clock
-from propeller.controller._events import NORMAL, WARNING, Recorder, Subject
+from propeller.controller._events import Recorder, Subject
 from propeller.controller._executions import Executions
 from propeller.controller._resource import FlyteWorkflow
 from propeller.controller._session import STAGES, Running
 from propeller.kube import ObjectMeta
+from propeller.recording import NORMAL, WARNING
 from propeller.telemetry import ExecutionMetrics
 from propeller.text import headline
 from propeller.workflow import (

@@ -9,10 +9,11 @@ import pytest
 
 from propeller.clock import SYSTEM_CLOCK
 from propeller.embedded.kubelet import ClientApi
-from propeller.embedded.kubelet._events import DELAY, SCHEDULER, WARNING, Events, pod_reference
+from propeller.embedded.kubelet._events import DELAY, SCHEDULER, Events, pod_reference
 from propeller.errors import Conflict, NotFound, Rejected
 from propeller.kube import EVENTS, LEASES, Lease, LeaseSpec, ObjectMeta
 from propeller.reconcile import Election
+from propeller.recording import WARNING
 from tests.servers import Face
 
 

@@ -3,8 +3,7 @@
 Guarantees
     `record` never blocks and never raises: events wait, at most `MAX_WAITING`, and one task sends them in turn.
     The same message of the same component on the same container is one Event whose count rises (client-go's
-    EventLogger). Of one component and object there are at most `BURST` requests, and one more each `REFILL` seconds
-    (client-go's EventSourceObjectSpamFilter).
+    EventLogger). Of one component and object there are at most as many requests as `ObjectLimits` allows.
 Caveats
     Best effort: what the limits leave no room for is dropped, and so is what waits when the kubelet stops, and what the
     API server refuses (a namespace that is being deleted takes no new objects).
@@ -15,8 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -24,26 +22,15 @@ from propeller.clock import Clock, rfc3339
 from propeller.embedded.kubelet._api import EventsApi
 from propeller.errors import NotFound, PropellerError
 from propeller.kube._objects import Raw
+from propeller.recording import MESSAGE_CHARACTERS, ObjectLimits, Recent, event_name
 from propeller.text import bounded, one_line
 
-NORMAL, WARNING = "Normal", "Warning"
 KUBELET, SCHEDULER = "kubelet", "default-scheduler"
 
 DELAY = 0.25
 """Seconds that events wait, so that a pod's own requests go first: nobody types `kubectl describe` faster."""
 
 MAX_WAITING = 1_000
-REMEMBERED = 4_096
-"""Events, and objects' limits, that later events are counted with. client-go's size of its caches."""
-
-BURST, REFILL = 25, 300.0
-"""client-go's, for each component and object."""
-
-MESSAGE_CHARACTERS = 1_000
-"""The API server takes 1,024 bytes of an event with an eventTime; kubectl shows all of them in one line."""
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 _log = logging.getLogger(__name__)
 
@@ -94,13 +81,6 @@ class _Sent(msgspec.Struct):
     count: int
 
 
-class _Limit(msgspec.Struct):
-    """A token bucket. `at` is the time of the monotonic clock when `tokens` were counted."""
-
-    tokens: float
-    at: float
-
-
 class Events:
     """The recorder of one node; `run` sends what it has recorded."""
 
@@ -109,8 +89,8 @@ class Events:
         self._clock = clock
         self._node_name = node_name
         self._waiting: dict[_Key, _News] = {}
-        self._sent: OrderedDict[_Key, _Sent] = OrderedDict()
-        self._limits: OrderedDict[tuple[str, str], _Limit] = OrderedDict()
+        self._sent: Recent[_Key, _Sent] = Recent()
+        self._limits: ObjectLimits[tuple[str, str]] = ObjectLimits()
         self._some = asyncio.Event()
         self._number = 0
 
@@ -136,31 +116,20 @@ class Events:
             self._some.clear()
             for key in list(self._waiting):
                 news = self._waiting.pop(key)
-                if self._has_room(key):
+                if self._limits.spend((key.component, key.uid), self._clock.monotonic()):
                     await self._send(key, news)
                     await asyncio.sleep(0)  # pods go first: a server in this process answers without a pause
-
-    def _has_room(self, key: _Key) -> bool:
-        now = self._clock.monotonic()
-        limit = _touched(self._limits, (key.component, key.uid)) or _Limit(BURST, now)
-        limit.tokens = min(BURST, limit.tokens + (now - limit.at) / REFILL)
-        limit.at = now
-        _keep(self._limits, (key.component, key.uid), limit)
-        if limit.tokens < 1:
-            return False
-        limit.tokens -= 1
-        return True
 
     async def _send(self, key: _Key, news: _News) -> None:
         namespace = news.about.get("namespace") or "default"
         try:
-            sent = _touched(self._sent, key)
+            sent = self._sent.get(key)
             if sent is None or not await self._raise_count(key, news, sent, namespace):
                 sent = _Sent(self._name(news.about["name"]), news.count)
                 await self._api.create_event(namespace, self._body(key, news, sent.name, namespace))
-                _keep(self._sent, key, sent)
+                self._sent.put(key, sent)
         except PropellerError as error:
-            self._sent.pop(key, None)
+            self._sent.forget(key)
             _log.debug("event %s on %s/%s is not sent: %s", key.reason, namespace, news.about["name"], error)
 
     async def _raise_count(self, key: _Key, news: _News, sent: _Sent, namespace: str) -> bool:
@@ -178,7 +147,7 @@ class Events:
 
     def _name(self, about: str) -> str:
         self._number += 1
-        return f"{about[:200].rstrip('-.')}.{int(self._clock.now() * 1e6):x}{self._number:x}"
+        return event_name(about, self._number, self._clock.now())
 
     def _body(self, key: _Key, news: _News, name: str, namespace: str) -> Raw:
         event: Raw = {
@@ -228,16 +197,3 @@ def pod_reference(pod: Raw, container: str = "", *, init: bool = False) -> Raw:
 def node_reference(name: str) -> Raw:
     """A node as kubelets refer to it: its name is its uid, too."""
     return {"kind": "Node", "name": name, "uid": name}
-
-
-def _touched(known: OrderedDict[K, V], key: K) -> V | None:
-    if (value := known.get(key)) is not None:
-        known.move_to_end(key)
-    return value
-
-
-def _keep(known: OrderedDict[K, V], key: K, value: V) -> None:
-    """Remember it, in the place of the one that was needed last longest ago."""
-    known[key] = value
-    if len(known) > REMEMBERED:
-        known.popitem(last=False)

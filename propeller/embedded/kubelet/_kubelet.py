@@ -26,16 +26,7 @@ from typing import Any
 from propeller import config
 from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.embedded.kubelet._api import Api
-from propeller.embedded.kubelet._events import (
-    NORMAL,
-    SCHEDULER,
-    WARNING,
-    Events,
-    NoEvents,
-    Recorder,
-    node_reference,
-    pod_reference,
-)
+from propeller.embedded.kubelet._events import SCHEDULER, Events, NoEvents, Recorder, node_reference, pod_reference
 from propeller.embedded.kubelet._log_reader import LogQuery, read_log
 from propeller.embedded.kubelet._node import Capacity, machine_capacity, node_object
 from propeller.embedded.kubelet._pod import PodRun
@@ -45,6 +36,7 @@ from propeller.embedded.kubelet._usage import Usage
 from propeller.embedded.kubelet._volumes import PodDirectory
 from propeller.errors import Conflict, NotFound, PropellerError
 from propeller.kube._objects import Raw
+from propeller.recording import NORMAL, WARNING
 
 _log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from typing import Any
 from propeller import config
 from propeller.clock import Clock
 from propeller.embedded.kubelet._api import Api
-from propeller.embedded.kubelet._events import NORMAL, SCHEDULER, WARNING, Recorder, pod_reference
+from propeller.embedded.kubelet._events import SCHEDULER, Recorder, pod_reference
 from propeller.embedded.kubelet._launch import Launcher, Starter, memory_limit
 from propeller.embedded.kubelet._log_index import LogIndex
 from propeller.embedded.kubelet._logs import note_growth, rotate
@@ -40,6 +40,7 @@ from propeller.embedded.kubelet._usage import Meter
 from propeller.embedded.kubelet._volumes import MountFailed, PodDirectory
 from propeller.errors import Conflict, Invalid, NotFound, Rejected, Retryable
 from propeller.kube._objects import Raw
+from propeller.recording import NORMAL, WARNING
 
 _log = logging.getLogger(__name__)
 

@@ -10,17 +10,10 @@ from typing import Any
 import pytest
 
 from propeller.config import Events as EventSettings
-from propeller.controller._events import (
-    MESSAGE_CHARACTERS,
-    MOST_WAITING,
-    NORMAL,
-    OBJECT_BURST,
-    WARNING,
-    Recorder,
-    Subject,
-)
+from propeller.controller._events import MOST_WAITING, Recorder, Subject
 from propeller.errors import Denied
 from propeller.kube import EVENTS, Client, Raw
+from propeller.recording import MESSAGE_CHARACTERS, NORMAL, OBJECT_BURST, WARNING
 from tests.unit.controller.bench import Bench, bench
 
 

@@ -10,19 +10,10 @@ import pytest
 
 from propeller.clock import LoopClock
 from propeller.embedded.kubelet import ClientApi, PodSeen
-from propeller.embedded.kubelet._events import (
-    BURST,
-    MAX_WAITING,
-    NORMAL,
-    REFILL,
-    SCHEDULER,
-    WARNING,
-    Events,
-    node_reference,
-    pod_reference,
-)
+from propeller.embedded.kubelet._events import MAX_WAITING, SCHEDULER, Events, node_reference, pod_reference
 from propeller.embedded.server import ApiServer
 from propeller.kube import EVENTS, NAMESPACES, Client, Raw
+from propeller.recording import NORMAL, OBJECT_BURST, OBJECT_PAUSE, WARNING
 
 POD: Raw = {"metadata": {"name": "p", "namespace": "default", "uid": "u", "resourceVersion": "7"}}
 SOON = 1.0
@@ -121,16 +112,16 @@ async def test_one_object_has_a_burst_of_requests_and_then_one_a_while(
     events: Events, client: Client, server: ApiServer
 ) -> None:
     before = server.resource_version
-    for _ in range(3 * BURST):
+    for _ in range(3 * OBJECT_BURST):
         events.record(pod_reference(POD), WARNING, "Failed", "Error: x")
         await asyncio.sleep(SOON)
-    assert server.resource_version == before + BURST
-    await asyncio.sleep(REFILL)
+    assert server.resource_version == before + OBJECT_BURST
+    await asyncio.sleep(OBJECT_PAUSE)
     other = {"metadata": {**POD["metadata"], "uid": "other"}}
     events.record(pod_reference(POD), WARNING, "Failed", "Error: x")
     events.record(pod_reference(other), WARNING, "Failed", "Error: x")
     assert len(await written(client)) == 2
-    assert server.resource_version == before + BURST + 2
+    assert server.resource_version == before + OBJECT_BURST + 2
 
 
 async def test_what_does_not_fit_is_dropped(events: Events, server: ApiServer) -> None:
