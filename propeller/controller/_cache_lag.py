@@ -65,7 +65,7 @@ class CacheLag:
             return None
         if wanted.is_newer_than(workflow.metadata) and not self._workflows.has_reached(wanted.version):
             return self._look_later(key, lambda: self._look_for_version(key, wanted))
-        self._executions.is_fresh(key)
+        self._executions.caught_up(key)
         self._next_looks.pop(key, None)
         return None
 
@@ -95,7 +95,7 @@ class CacheLag:
             _log.warning(
                 "%s: the server does not have version %s any more: it goes on from what is there", key, wanted.version
             )
-            self._executions.is_fresh(key)
+            self._executions.caught_up(key)
             self._executions.reconcile(key)
 
     async def _look_for_end(self, session: Ended) -> None:

@@ -246,7 +246,11 @@ class WorkflowController:
             return
         if why := event.is_waiting:
             self._milestones.waits(session, session.execution.view(event.node), why)
-        if event.is_news and not self._effects.put_off(session, event.node, event.fact):
+        if not event.is_news:
+            return
+        if self._effects.is_doubtful(session, event.node, event.fact):
+            self._effects.look_for(session, event.node, event.fact.attempt, event.fact)
+        else:
             self._executions.notify(session, event.node, event.fact)
 
     def _awaits_its_pods(self, key: str) -> bool:

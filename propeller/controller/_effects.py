@@ -97,30 +97,26 @@ class EffectRunner:
         session.in_flight += 1
         self._pool.submit(session.key, lambda: self._run(session, effect, Tries()), _priority(effect))
 
-    def look_for(self, session: Running, node: int, attempt: int) -> None:
-        """A pod is gone, and its end was not seen. Another of its name may be there, as a create whose answer was lost
-        is made again; and what it left in the object store may speak for it.
-        """
-        if (node, attempt) in session.launching:
-            session.looks[node, attempt] = None
-        else:
-            self.start(session, Adopt(node, attempt))
-
-    def put_off(self, session: Running, node: int, seen: PodSeen) -> bool:
-        """Whether to ask the server about the failure or the deletion of a pod, and not to believe the event: it may be
-        that of an earlier pod of the same name, as a create was made again after one without an answer.
+    def is_doubtful(self, session: Running, node: int, seen: PodSeen) -> bool:
+        """Whether the failure or the deletion of a pod may be that of an earlier one of the same name, as a create was
+        made again after one without an answer.
         """
         attempt = node, seen.attempt
         is_going = seen.remains is Remains.ENDING and seen.phase is not PodPhase.SUCCEEDED
         if seen.phase is not PodPhase.FAILED and not is_going:
             return False
-        if attempt in session.created_again:
-            self.start(session, Adopt(*attempt, fresh=True))
-            return True
-        if attempt in session.launching and refusals_of(session.execution.view(node)).tries:
-            session.looks[attempt] = seen  # once the launch is answered
-            return True
-        return False
+        return attempt in session.created_again or (
+            attempt in session.launching and refusals_of(session.execution.view(node)).tries > 0
+        )
+
+    def look_for(self, session: Running, node: int, attempt: int, seen: PodSeen | None = None) -> None:
+        """Ask the server for a pod that is gone without its end having been seen, or whose end, `seen`, is doubtful.
+        Another of its name may be there; and what it left in the object store may speak for it.
+        """
+        if (node, attempt) in session.launching:
+            session.looks[node, attempt] = seen  # once the launch is answered
+        else:
+            self.start(session, Adopt(node, attempt, fresh=True))
 
     async def _run(self, session: Running, effect: Effect, tries: Tries) -> None:
         node = session.execution.view(effect.node)

@@ -13,7 +13,6 @@ Guarantees
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from propeller.clock import Clock
 from propeller.controller._begun import Begun
@@ -82,7 +81,7 @@ class Executions:
         """The version that the cache has to reach before the execution may be loaded; None if it may be."""
         return self._stale.get(key)
 
-    def is_fresh(self, key: str) -> None:
+    def caught_up(self, key: str) -> None:
         """The cache has what was waited for, or it will never come."""
         self._stale.pop(key, None)
 
@@ -145,5 +144,5 @@ class Executions:
         self.retry_later(key)
 
 
-def _can_wait(fact: Any) -> bool:
+def _can_wait(fact: Fact) -> bool:
     return isinstance(fact, Launched) or (isinstance(fact, PodSeen) and fact.phase is PodPhase.RUNNING)

@@ -33,7 +33,7 @@ class MinResourceVersion(msgspec.Struct, frozen=True):
         return metadata.uid == self.uid and 0 < as_number(metadata.resource_version) < as_number(self.version)
 
 
-class Session:
+class _Object:
     """The workflow object as the controller last read or wrote it: what the stages have in common."""
 
     __slots__ = ("finalizers", "fingerprint", "generation", "key", "offloaded_to", "status_bytes", "uid", "version")
@@ -50,11 +50,6 @@ class Session:
         """Of the snapshot."""
         self.offloaded_to = ""
         """Where in the object store the last snapshot is that is there, "" if none is."""
-
-    @property
-    def stage(self) -> str:
-        """One of `STAGES`."""
-        raise NotImplementedError
 
     def record(self, metadata: ObjectMeta, status: dict[str, Any]) -> None:
         """The object was read or written, with this metadata and status."""
@@ -76,27 +71,20 @@ class Session:
         """Whether an event of the workflow only echoes our last write, and a running execution need not hear of it."""
         return False
 
-    def _continue(self, earlier: Session) -> None:
-        """Take over what an earlier stage knows of the object."""
-        self.version, self.generation, self.finalizers = earlier.version, earlier.generation, earlier.finalizers
-        self.fingerprint, self.status_bytes, self.offloaded_to = (
-            earlier.fingerprint,
-            earlier.status_bytes,
-            earlier.offloaded_to,
-        )
+    def _continue(self, earlier: _Object) -> None:
+        """Take over all that an earlier stage knows of the object."""
+        for name in _Object.__slots__:
+            setattr(self, name, getattr(earlier, name))
 
 
-class Loading(Session):
+class Loading(_Object):
     """Its plan and status are being read. Next: Running, or forgotten if it cannot run."""
 
     __slots__ = ()
-
-    @property
-    def stage(self) -> str:
-        return "loading"
+    stage = "loading"
 
 
-class Running(Session):
+class Running(_Object):
     """It is in memory. Next: Ended once a status with its end is written; forgotten if it is evicted or reloaded."""
 
     __slots__ = (
@@ -120,7 +108,6 @@ class Running(Session):
     )
 
     def __init__(self, loaded: Loading, execution: Execution, *, is_new: bool) -> None:
-        super().__init__(loaded.key, loaded.uid)
         self._continue(loaded)
         self.execution = execution
         self.is_new = is_new
@@ -233,15 +220,15 @@ class Running(Session):
         )
 
 
-class Ended(Session):
+class Ended(_Object):
     """Its end is written, and the cache does not have that yet. Next: forgotten once it has."""
 
     __slots__ = ()
+    stage = "ended"
 
     def __init__(self, earlier: Running) -> None:
-        super().__init__(earlier.key, earlier.uid)
         self._continue(earlier)
 
-    @property
-    def stage(self) -> str:
-        return "ended"
+
+Session = Loading | Running | Ended
+"""What is in memory of one execution; each has its `stage`, one of `STAGES`."""

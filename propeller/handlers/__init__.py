@@ -1,24 +1,16 @@
 """What each node kind does: a pure transition for `decide` and, if it needs I/O, an executor for `act`.
 
 `transitions` is pure; `executors` does the I/O; `plugins` make the resources of attempts. A new node kind is one module
-and one line in `transitions.STEPS`; a new effect is one executor and one line in `executors.EXECUTORS`.
+and one line in `transitions.STEPS`; a new effect is one executor and one line in `EXECUTORS`.
 """
 
-from propeller.handlers.executors import (
-    EXECUTORS,
-    Executor,
-    Gates,
-    Inputs,
-    Later,
-    Services,
-    Tries,
-    act,
-    act_now,
-    at_once,
-    is_given_up,
-    plan_of_futures,
-    refusals_of,
-)
+from propeller.handlers.executors._at_once import at_once
+from propeller.handlers.executors._attempts import is_given_up
+from propeller.handlers.executors._dynamic import plan_of_futures
+from propeller.handlers.executors._gates import Gates, refusals_of
+from propeller.handlers.executors._inputs import Inputs
+from propeller.handlers.executors._run import EXECUTORS, Executor, Later, Tries, act, act_now
+from propeller.handlers.executors._services import Services
 from propeller.handlers.transitions import STEPS
 
 __all__ = [

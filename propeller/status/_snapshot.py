@@ -299,8 +299,6 @@ def _record(frame: Frame) -> FrameRecord:
 
 async def _open(execution: Execution, snapshot: Snapshot, record: FrameRecord, load_graph: LoadGraph) -> None:
     if record.parent < 0:
-        if record.items >= 0:
-            raise CorruptBlob(f"the status of {execution.key} takes the workflow for a map task")
         graph = execution.plan.root
     elif record.parent >= len(execution.phases):
         raise CorruptBlob(

@@ -117,6 +117,7 @@ def _check_frames(frames: Iterable[FrameRecord], nodes: int, attempts: bytes) ->
     seen: set[tuple[int, int]] = set()
     for number, frame in enumerate(frames):
         _require((frame.parent < 0) is (number == 0), f"graph {number} is inside of node {frame.parent}")
+        _require(number > 0 or frame.items < 0, "the workflow itself has items")
         _require(frame.parent < nodes, f"graph {number} is inside of node {frame.parent}, which does not exist")
         most = attempts[frame.parent] if number else 0
         _require(0 <= frame.parent_attempt <= most, f"graph {number} is of attempt {frame.parent_attempt} of its node")
