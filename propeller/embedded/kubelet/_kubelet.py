@@ -208,12 +208,13 @@ class Kubelet:
             await run.run()
         finally:
             del self._active[run.uid]
-        self._cleaner.submit(run.directory.clear)  # waits for the disk, while other pods run
         if run.gone:
             self._forget(run.uid)
             self._welcome_again(run.latest)
-        elif run.pod["metadata"].get("deletionTimestamp"):
-            await self._remove(run.pod)
+        else:
+            self._cleaner.submit(run.directory.clear)  # waits for the disk, while other pods run
+            if run.pod["metadata"].get("deletionTimestamp"):
+                await self._remove(run.pod)
         self._fill()
 
     def _welcome_again(self, pod: Raw) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -31,13 +32,18 @@ class MountFailed(Invalid):
 
 
 class PodDirectory:
-    """The directory of one pod, readable by its owner only."""
+    """The directory of one pod, readable by its owner only.
+
+    `clear` may run in another thread. It removes nothing after `remove`, when the path may be a later run's.
+    """
 
     def __init__(self, path: Path, logs: Path | None = None, name: str = "") -> None:
         """`logs` is where logs are kept, by the pod's name, if not here."""
         self.path = path
         self._logs = logs
         self._name = name
+        self._removing = threading.Lock()
+        self._removed = False
 
     def create(self) -> None:
         """Make what every pod needs; the rest is made when it is needed, as each directory costs 0.1 ms to make, and on
@@ -49,13 +55,18 @@ class PodDirectory:
 
     def clear(self) -> None:
         """Remove what only its processes have used: of a pod that is over, logs and messages stay."""
-        for path in self.path.iterdir() if self.path.exists() else ():
-            if path.name != "logs" and not path.name.startswith(_MESSAGE):
-                shutil.rmtree(path, ignore_errors=True)
+        with self._removing:
+            if self._removed or not self.path.exists():
+                return
+            for path in self.path.iterdir():
+                if path.name != "logs" and not path.name.startswith(_MESSAGE):
+                    shutil.rmtree(path, ignore_errors=True)
 
     def remove(self) -> None:
         """Remove it all; what cannot be removed (a process wrote it as another user) stays."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        with self._removing:
+            self._removed = True
+            shutil.rmtree(self.path, ignore_errors=True)
 
     @property
     def tmp(self) -> Path:

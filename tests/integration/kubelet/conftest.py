@@ -106,7 +106,10 @@ class Cluster:
             return copy.deepcopy(self.pods[name]["status"])
 
     async def phase(self, name: str, phase: str) -> Raw:
-        return await self.until(name, lambda status: status.get("phase") == phase)
+        """The status, once it has that phase; fails if the pod is over in another."""
+        status = await self.until(name, lambda status: status.get("phase") in (phase, "Succeeded", "Failed"))
+        assert status["phase"] == phase, status
+        return status
 
     async def over(self, name: str) -> Raw:
         """The state `terminated` of the first container, once there is one."""

@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ import pytest
 
 from propeller import config
 from propeller.embedded.kubelet import Kubelet
+from propeller.embedded.kubelet._volumes import PodDirectory
 from propeller.errors import Conflict
 
 if TYPE_CHECKING:
@@ -175,12 +177,40 @@ async def test_a_bind_whose_answer_was_lost_still_runs_the_pod_once(
     assert (tmp_path / "runs").read_text() == "x\n"
 
 
+async def test_what_a_refused_run_leaves_to_clear_does_not_take_the_next_ones_directories(
+    cluster: Cluster, settings: config.Kubelet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is so slow that what the run before left is cleared when the next one's process has started."""
+    bind, clear, started, cleared = cluster.bind, PodDirectory.clear, threading.Event(), threading.Event()
+
+    async def lossy(namespace: str, name: str, uid: str, node: str) -> None:
+        await bind(namespace, name, uid, node)
+        await asyncio.sleep(0.01)
+        raise Conflict("pod is already assigned to node")
+
+    def clear_late(directory: PodDirectory) -> None:
+        started.wait(60)
+        clear(directory)
+        cleared.set()
+
+    monkeypatch.setattr(cluster, "bind", lossy)
+    monkeypatch.setattr(PodDirectory, "clear", clear_late)
+    async with Kubelet(cluster, settings=settings, workdir=tmp_path / "kubelet"):
+        await cluster.create("p", "sh", "-c", f'until [ -e {tmp_path}/go ]; do sleep 0.01; done; [ -d "$TMPDIR" ]')
+        await cluster.phase("p", "Running")
+        started.set()
+        await asyncio.to_thread(cleared.wait, 0.2)  # for nothing, if the kubelet is right
+        (tmp_path / "go").touch()
+        assert (await cluster.over("p"))["exitCode"] == 0
+
+
 _DOOMED = """
 import asyncio, sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 from propeller import config
 from propeller.embedded.kubelet import Kubelet
+from propeller.embedded.kubelet._volumes import PodDirectory
 
 class Cluster:
     async def register(self, node): pass
