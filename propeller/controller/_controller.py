@@ -338,6 +338,8 @@ class WorkflowController:
             session.begun = True  # one that is being deleted begins nothing
             return decide(execution, session.drain(), now, STEPS)
         session.begun = True
+        if session.inbox:  # stops of what ran before may have been answered already
+            self._executions.reconcile(session.key)
         if not session.is_new:
             return resume(execution, STEPS, now)
         self._milestones.accepted(execution)

@@ -24,6 +24,10 @@ from tests.simulation.sidecars import Sidecars, end_of_task, statuses, task_cont
 from tests.simulation.truth import NODE, Truth
 
 NODE_LOST_SECONDS = 40.0
+
+STATUS_SYNC_SECONDS = 10.0
+"""As in the kubelet's status manager."""
+
 _ENDED = ("Succeeded", "Failed")
 _PODS = PODS.typed(Raw)
 _OTHERS = (NotFound, Conflict, Malformed)
@@ -70,13 +74,43 @@ class Kubelet:
         async with self._group, Informer(self._client, _PODS, clock=LoopClock()) as pods:
             pods.subscribe(self._changed)
             pods.subscribe_restores(lambda: self._start_over(pods.store))
-            await asyncio.Event().wait()
+            await self._sync_statuses(pods.store)
 
     def _start_over(self, pods: Iterable[Raw]) -> None:
         """The server was restored from an older copy."""
         for pod in pods:
             if "deletionTimestamp" not in pod["metadata"]:
                 self._set_right(pod)
+
+    async def _sync_statuses(self, pods: Iterable[Raw]) -> None:
+        """Compare all pods with what was reported of them, now and then, once the server was restored. No watch shows a
+        restore that comes before the event of the last report.
+        """
+        while True:
+            await asyncio.sleep(STATUS_SYNC_SECONDS)
+            for pod in pods if self._truth.restores else ():
+                if self._is_out_of_date(pod):
+                    self._group.create_task(self._sync_status(pod))
+
+    def _is_out_of_date(self, pod: Raw) -> bool:
+        told = self._told.get(pod["metadata"]["uid"], {})
+        return pod["status"] | told != pod["status"] or not self._runs_or_has_ended(pod)
+
+    def _runs_or_has_ended(self, pod: Raw) -> bool:
+        """Whether the pod runs, or its end was reported."""
+        uid = pod["metadata"]["uid"]
+        told, running = self._told.get(uid, {}), self._pods.get(uid)
+        is_running = running is not None and not running.done()
+        return is_running or told.get("phase") in _ENDED or end_of_task(told) is not None
+
+    async def _sync_status(self, pod: Raw) -> None:
+        try:
+            found = await insist(lambda: self._client.get(_PODS, pod["metadata"]["name"], pod["metadata"]["namespace"]))
+        except NotFound:
+            return
+        is_same = found["metadata"]["uid"] == pod["metadata"]["uid"]
+        if is_same and "deletionTimestamp" not in found["metadata"] and self._is_out_of_date(found):
+            self._set_right(found)
 
     def _set_right(self, pod: Raw) -> None:
         """Tell a restored server again what came of a pod, or run one that was stopped for a reason that it does not
@@ -85,10 +119,7 @@ class Kubelet:
         uid = pod["metadata"]["uid"]
         if (stopping := self._ending.pop(uid, None)) is not None:
             stopping.cancel()
-        running = self._pods.get(uid)
-        told = self._told.get(uid, {})
-        has_ended = told.get("phase") in _ENDED or end_of_task(told) is not None
-        if has_ended or (running is not None and not running.done()):
+        if self._runs_or_has_ended(pod):
             self._group.create_task(self._tell_again(pod))
         else:
             self._pods[uid] = self._group.create_task(self._run_pod(pod))
@@ -97,7 +128,10 @@ class Kubelet:
         try:
             if pod["metadata"]["uid"] in self._bound and not pod["spec"].get("nodeName"):
                 await self._bind(pod)
-            told = self._told.get(pod["metadata"]["uid"], {})
+            uid = pod["metadata"]["uid"]
+            told, running = self._told.get(uid, {}), self._pods.get(uid)
+            if running is not None and running.cancelled():  # the server does not know that the pod was stopped
+                told = self._sidecars.last_report(pod, told) or told
             if pod["status"] | told != pod["status"]:
                 await self._report(pod, told)
         except _OTHERS:

@@ -109,7 +109,12 @@ class Sidecars:
 
     def stopped(self, pod: Raw, told: dict[str, Any]) -> dict[str, Any] | None:
         """The last report of a pod that was told to stop, if there is one. `told` is the one before."""
-        if told.get("phase") in _ENDED or (ended := end_of_task(told)) is None or self._rng.random() < 0.3:
+        last = self.last_report(pod, told)
+        return None if last is None or self._rng.random() < 0.3 else last
+
+    def last_report(self, pod: Raw, told: dict[str, Any]) -> dict[str, Any] | None:
+        """The terminal status of a pod whose sidecar was stopped after its task had ended, if it was not reported."""
+        if told.get("phase") in _ENDED or (ended := end_of_task(told)) is None:
             return None
         return _last(pod, ended["state"], 143)
 

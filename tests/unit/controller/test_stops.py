@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from propeller.embedded.server import Forward
 from propeller.errors import Unavailable
-from propeller.kube import Request, Response
+from propeller.kube import PODS, Request, Response
 from tests.unit.controller.bench import RAW_PODS, WORKFLOWS, Bench, bench
 from tests.unit.workflow.drive import task
 
@@ -73,6 +73,26 @@ async def test_a_new_process_comes_to_the_same_end_whenever_the_last_one_was_kil
             await asyncio.sleep(120.0)
         assert (await of.status())["error"]["code"] == "TimeoutExpired"
         assert not [name for name in await of.pods() if name != "w-a-0"]
+
+
+async def test_a_new_process_gives_up_a_pod_that_never_stops_when_its_grace_is_over() -> None:
+    """Nothing else happens to the execution: what is known by the time that it is loaded is all there is."""
+    async with bench() as of:
+        async with of.controller():
+            await of.create(task("a", retry={"minAttempts": 2}))
+            await asyncio.sleep(5.0)
+            binding = {"metadata": {"name": "w-a-0"}, "target": {"kind": "Node", "name": "node"}}
+            await of.user.create(RAW_PODS, binding, "ns", name="w-a-0", subresource="binding")
+            await of.user.delete(PODS, "w-a-0", "ns", grace_seconds=60)
+            ended = {"name": "w-a-0", "state": {"terminated": {"exitCode": 1, "reason": "Error"}}}
+            await of.report("w-a-0", phase="Running", containerStatuses=[ended])
+            await asyncio.sleep(5.0)
+            assert (await of.status())["counts"]["running"] == 1
+        async with of.controller():
+            await asyncio.sleep(30.0)
+            assert not await of.pods()
+            await asyncio.sleep(90.0)
+            assert list(await of.pods()) == ["w-a-1"]
 
 
 async def test_a_pod_that_is_created_after_its_attempt_was_given_up_is_stopped() -> None:

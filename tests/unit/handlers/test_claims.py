@@ -25,9 +25,10 @@ def test_a_number_that_no_attempt_can_have_is_none_and_the_name_counts(attempt: 
     found = pod("e-a-7", node="a", attempt=attempt, system_failures=attempt)
     assert claim_of(found, "e") == ("a", 7)
     execution = World(graph(task("a"))).execution
-    assert attempt_at(execution, 0, found) is None
+    assert attempt_at(execution, 0, found) == 7
     execution.attempts[0] = 7
     assert attempt_at(execution, 0, found) == 7
+    assert attempt_at(execution, 0, pod("e-a-x", node="a", attempt=attempt)) is None
     assert is_of(execution, 0, 7, found)
 
 

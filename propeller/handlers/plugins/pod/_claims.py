@@ -11,7 +11,7 @@ Assumptions
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from propeller.handlers.plugins.pod._metadata import (
@@ -46,21 +46,25 @@ def claim_of(pod: Pod, execution: str) -> Claim | None:
     node = annotations.get(NODE_ANNOTATION, "")
     if not 0 < len(node) <= LONGEST_NODE:
         return None
-    for attempt in (attempt_of(pod), _bounded(name.rpartition("-")[2], MOST_ATTEMPTS)):
-        if attempt is not None and pod_name(execution, node, attempt) == name:
-            return Claim(node, attempt)
-    return None
+    attempts = (one for one in _candidates(pod) if pod_name(execution, node, one) == name)
+    return next((Claim(node, attempt) for attempt in attempts), None)
 
 
 def attempt_at(execution: Execution, node: int, pod: Pod) -> int | None:
     """Which attempt of this node the pod is, by its name: the current one in nearly all cases, else the one that its
-    annotation names; None if it is neither.
+    annotation names, or that its name ends in; None if it is none of these.
     """
     name, current = pod.metadata.name, execution.attempts[node]
     if execution.pod_name(node, current) == name:
         return current
-    claimed = attempt_of(pod)
-    return claimed if claimed is not None and execution.pod_name(node, claimed) == name else None
+    return next((one for one in _candidates(pod) if execution.pod_name(node, one) == name), None)
+
+
+def _candidates(pod: Pod) -> Iterator[int]:
+    """Attempts that the pod may be, of those that can be: by its annotation, then by the end of its name."""
+    for attempt in (attempt_of(pod), _bounded(pod.metadata.name.rpartition("-")[2], MOST_ATTEMPTS)):
+        if attempt is not None:
+            yield attempt
 
 
 def is_of(execution: Execution, node: int, attempt: int, pod: Pod) -> bool:
