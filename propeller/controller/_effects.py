@@ -18,7 +18,8 @@ from propeller.handlers import STEPS, Later, Services, Tries, act, act_now, is_g
 from propeller.reconcile import FairPool
 from propeller.telemetry import Causes
 from propeller.workflow import (
-    Adopt,
+    AttemptObserved,
+    AttemptPhase,
     Decision,
     Effect,
     Execution,
@@ -26,10 +27,9 @@ from propeller.workflow import (
     Launch,
     Launched,
     NodeView,
-    PodPhase,
-    PodSeen,
+    ObserveAttempt,
     Remains,
-    StopPod,
+    StopAttempt,
     WriteInputs,
     decide,
 )
@@ -91,32 +91,32 @@ class EffectRunner:
             session.follow(session.execution.pod_name(effect.node, attempt), effect.node)
             if isinstance(effect, Launch):
                 session.launching.setdefault((effect.node, attempt))
-            elif isinstance(effect, StopPod) and (effect.node, attempt) in session.launching:
+            elif isinstance(effect, StopAttempt) and (effect.node, attempt) in session.launching:
                 session.launching[effect.node, attempt] = effect
                 return
         session.in_flight += 1
         self._pool.submit(session.key, lambda: self._run(session, effect, Tries()), _priority(effect))
 
-    def is_doubtful(self, session: Running, node: int, seen: PodSeen) -> bool:
+    def is_doubtful(self, session: Running, node: int, seen: AttemptObserved) -> bool:
         """Whether the failure or the deletion of a pod may be that of an earlier one of the same name, as a create was
         made again after one without an answer.
         """
         attempt = node, seen.attempt
-        is_going = seen.remains is Remains.ENDING and seen.phase is not PodPhase.SUCCEEDED
-        if seen.phase is not PodPhase.FAILED and not is_going:
+        is_going = seen.remains is Remains.ENDING and seen.phase is not AttemptPhase.SUCCEEDED
+        if seen.phase is not AttemptPhase.FAILED and not is_going:
             return False
         return attempt in session.created_again or (
             attempt in session.launching and refusals_of(session.execution.view(node)).tries > 0
         )
 
-    def look_for(self, session: Running, node: int, attempt: int, seen: PodSeen | None = None) -> None:
+    def look_for(self, session: Running, node: int, attempt: int, seen: AttemptObserved | None = None) -> None:
         """Ask the server for a pod that is gone without its end having been seen, or whose end, `seen`, is doubtful.
         Another of its name may be there; and what it left in the object store may speak for it.
         """
         if (node, attempt) in session.launching:
             session.looks[node, attempt] = seen  # once the launch is answered
         else:
-            self.start(session, Adopt(node, attempt, fresh=True))
+            self.start(session, ObserveAttempt(node, attempt, fresh=True))
 
     async def _run(self, session: Running, effect: Effect, tries: Tries) -> None:
         node = session.execution.view(effect.node)
@@ -143,10 +143,10 @@ class EffectRunner:
         if (stop := session.launching.pop(attempt, None)) is not None:
             self.start(session, stop)
         elif is_given_up(node, effect.attempt):
-            session.deferred.append(StopPod(*attempt))  # another stop may have come before the pod
+            session.deferred.append(StopAttempt(*attempt))  # another stop may have come before the pod
             self._executions.reconcile(session.key)
         elif attempt in session.looks and created:
-            self.start(session, Adopt(*attempt, fresh=True))
+            self.start(session, ObserveAttempt(*attempt, fresh=True))
         elif (seen := session.looks.get(attempt)) is not None:
             self._executions.notify(session, effect.node, seen)
         session.looks.pop(attempt, None)
@@ -157,7 +157,7 @@ def needs_checkpoint(execution: Execution, effect: Effect) -> bool:
     stops, what begins a node that runs after a failure, and what runs inside a node once more because its time was up.
     """
     kind = type(effect)
-    if kind is StopPod:
+    if kind is StopAttempt:
         return True
     if kind is not Launch and kind is not WriteInputs:
         return False

@@ -19,7 +19,7 @@ from propeller.controller._begun import Begun
 from propeller.controller._session import MinResourceVersion, Running, Session
 from propeller.pauses import Pauses
 from propeller.reconcile import QueueOptions, WorkQueue
-from propeller.workflow import Fact, Launched, PodPhase, PodSeen
+from propeller.workflow import AttemptObserved, AttemptPhase, Fact, Launched
 
 
 class Executions:
@@ -145,4 +145,4 @@ class Executions:
 
 
 def _can_wait(fact: Fact) -> bool:
-    return isinstance(fact, Launched) or (isinstance(fact, PodSeen) and fact.phase is PodPhase.RUNNING)
+    return isinstance(fact, Launched) or (isinstance(fact, AttemptObserved) and fact.phase is AttemptPhase.RUNNING)

@@ -24,7 +24,7 @@ from propeller.controller._session import Loading, Running, Session
 from propeller.errors import CorruptBlob, Invalid, MissingBlob, NotFound, NotUnderstood, PropellerError
 from propeller.reconcile import FairPool
 from propeller.telemetry import Causes
-from propeller.workflow import Execution, Failure, StopPod, WorkflowPhase
+from propeller.workflow import Execution, Failure, StopAttempt, WorkflowPhase
 
 _log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class Intake:
         if not is_new and not session.status_bytes:  # FlytePropeller's: from here on the status is ours
             session.record_change(self._clock.now())
             others = execution.stopping.difference((stop.node, stop.attempt) for stop in owed)
-            session.deferred = [*owed, *(StopPod(node, attempt) for node, attempt in sorted(others))]
+            session.deferred = [*owed, *(StopAttempt(node, attempt) for node, attempt in sorted(others))]
             return session
         for stop in owed:  # the status that was loaded has the reason
             self._effects.start(session, stop)

@@ -43,7 +43,7 @@ from propeller.workflow import (
     NodePhase,
     NodeView,
     Plan,
-    StopPod,
+    StopAttempt,
     parse_plan,
 )
 
@@ -60,7 +60,7 @@ def recover_attempts(execution: Execution, pods: Iterable[Pod]) -> None:
         execution.unclaimed.update(execution.proven.keys() - execution.unique_ids_of_started())
 
 
-def stops_owed(execution: Execution, pods: Iterable[Pod]) -> list[StopPod]:
+def stops_owed(execution: Execution, pods: Iterable[Pod]) -> list[StopAttempt]:
     """The stops of pods that run on though the status says that their attempts are over: a process may have died
     between the two. They count as stopping from now on. Only if there are such pods, all nodes are gone through.
     """
@@ -80,7 +80,7 @@ def stops_owed(execution: Execution, pods: Iterable[Pod]) -> list[StopPod]:
         phase, state = execution.phases[node], execution.states.get(node)
         if attempt < execution.attempts[node] or phase in ENDED or (isinstance(state, Inside) and is_alive(pod)):
             succeeded = phase == NodePhase.SUCCEEDED or isinstance(state, Inside)
-            stops.append(StopPod(node, attempt, urgent=not succeeded))
+            stops.append(StopAttempt(node, attempt, urgent=not succeeded))
             execution.stops.add(node, attempt)
             if not succeeded and is_alive(pod):
                 execution.stopping.add((node, attempt))

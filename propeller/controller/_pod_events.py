@@ -13,7 +13,7 @@ from propeller.controller._session import Running
 from propeller.handlers.plugins.pod import attempt_at, gone, report
 from propeller.informers import Change
 from propeller.kube import Pod
-from propeller.workflow import Execution, Launching, PodPhase, PodSeen, Remains
+from propeller.workflow import AttemptObserved, AttemptPhase, Execution, Launching, Remains
 from propeller.workflow import Running as RunningState
 
 
@@ -21,7 +21,7 @@ class Seen(msgspec.Struct, frozen=True):
     """What the pod of a node shows."""
 
     node: int
-    fact: PodSeen
+    fact: AttemptObserved
 
     @property
     def is_waiting(self) -> str:
@@ -35,7 +35,7 @@ class Seen(msgspec.Struct, frozen=True):
 
     @property
     def _is_pending(self) -> bool:
-        return self.fact.phase is PodPhase.PENDING and self.fact.remains is not Remains.ENDING
+        return self.fact.phase is AttemptPhase.PENDING and self.fact.remains is not Remains.ENDING
 
 
 class Vanished(msgspec.Struct, frozen=True):
@@ -57,7 +57,7 @@ def pod_event(change: Change[Pod], session: Running) -> Seen | Vanished | None:
     seen = report(pod, attempt)
     if change.new is None:
         seen = _last_news(pod, seen)
-        if seen.phase is PodPhase.GONE and _awaits_end(execution, node, attempt):
+        if seen.phase is AttemptPhase.GONE and _awaits_end(execution, node, attempt):
             return Vanished(node, attempt)
     return Seen(node, seen)
 
@@ -79,8 +79,8 @@ def _awaits_end(execution: Execution, node: int, attempt: int) -> bool:
     return isinstance(state, Launching | RunningState) and state.attempt == attempt
 
 
-def _last_news(pod: Pod, seen: PodSeen) -> PodSeen:
+def _last_news(pod: Pod, seen: AttemptObserved) -> AttemptObserved:
     """How a pod that is gone ended, as it was seen last."""
-    if seen.phase in {PodPhase.SUCCEEDED, PodPhase.FAILED}:
-        return PodSeen(seen.attempt, seen.phase, seen.reason, seen.failure)
+    if seen.phase in {AttemptPhase.SUCCEEDED, AttemptPhase.FAILED}:
+        return AttemptObserved(seen.attempt, seen.phase, seen.reason, seen.failure)
     return gone(seen.attempt, pod.metadata.name)

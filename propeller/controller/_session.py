@@ -16,7 +16,7 @@ from propeller.handlers.plugins.pod import claim_of, is_of
 from propeller.informers import as_number, went_back
 from propeller.kube import ObjectMeta, Pod
 from propeller.status import offloaded_to, size_of
-from propeller.workflow import Effect, Execution, Fact, PodSeen, StopPod
+from propeller.workflow import AttemptObserved, Effect, Execution, Fact, StopAttempt
 
 STAGES = ("loading", "loaded", "running", "ended")
 """What metrics call the stages; an execution that was loaded is `loaded` until its first reconcile."""
@@ -119,9 +119,9 @@ class Running(_Object):
         """Epoch seconds of the last reconcile that had events or decided something."""
         self.in_flight = 0
         """Effects on its nodes that wait or are under way."""
-        self.launching: dict[tuple[int, int], StopPod | None] = {}
+        self.launching: dict[tuple[int, int], StopAttempt | None] = {}
         """Nodes and attempts whose launch is under way, and the stop that waits for it: it would find no pod."""
-        self.looks: dict[tuple[int, int], PodSeen | None] = {}
+        self.looks: dict[tuple[int, int], AttemptObserved | None] = {}
         """Those of them whose pod was seen to fail (and how) or to go (None) meanwhile. That may be an earlier pod of
         the name, so that the server is asked once the launch is answered.
         """
@@ -206,7 +206,7 @@ class Running(_Object):
     @property
     def is_urgent(self) -> bool:
         """Whether something waits for the next status."""
-        return self.has_ended or any(not isinstance(effect, StopPod) or effect.urgent for effect in self.deferred)
+        return self.has_ended or any(not isinstance(effect, StopAttempt) or effect.urgent for effect in self.deferred)
 
     @property
     def is_at_rest(self) -> bool:

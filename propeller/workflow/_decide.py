@@ -16,17 +16,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
-from propeller.workflow._effects import Effect, StopPod
+from propeller.workflow._effects import Effect, StopAttempt
 from propeller.workflow._execution import Execution, Frame, NodePhase, NodeView, WorkflowPhase
 from propeller.workflow._facts import (
     AllStopped,
+    AttemptObserved,
+    AttemptPhase,
     Cancel,
     ChildEnded,
     Fact,
     Failure,
     FrameEnded,
-    PodPhase,
-    PodSeen,
     Remains,
     Resume,
     Start,
@@ -241,7 +241,11 @@ class _Round:
     def _look_for_stops(self, node: int, fact: Fact) -> None:
         """A pod whose attempt is over has stopped, or will not any more."""
         stops = self._execution.stops
-        if isinstance(fact, PodSeen) and fact.phase >= PodPhase.SUCCEEDED and fact.remains is Remains.NOTHING:
+        if (
+            isinstance(fact, AttemptObserved)
+            and fact.phase >= AttemptPhase.SUCCEEDED
+            and fact.remains is Remains.NOTHING
+        ):
             self._have_waited(stops.stopped(node, fact.attempt))
         elif isinstance(fact, TimeIsUp):
             self._have_waited(stops.expire(node, self._now))
@@ -281,7 +285,7 @@ class _Round:
                 execution.running += (type(before) is Inside) - (type(step.state) is Inside)
             execution.states[node] = step.state
         for effect in step.effects:
-            if type(effect) is StopPod:
+            if type(effect) is StopAttempt:
                 execution.stops.add(node, effect.attempt)
                 if effect.urgent:
                     execution.stopping.add((node, effect.attempt))

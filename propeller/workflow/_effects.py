@@ -24,10 +24,10 @@ class Recover(Effect, frozen=True):
     source: str
 
 
-class Adopt(Effect, frozen=True):
-    """Look for the pod of an attempt that was running before a restart. → PodSeen, GONE if there is none.
+class ObserveAttempt(Effect, frozen=True):
+    """Look for the resource of an attempt that was begun. → AttemptObserved, GONE if there is none.
 
-    With `fresh` the server is asked, as the cache may still have an earlier pod of that name.
+    With `fresh` the server is asked, as the cache may still have an earlier one of that name.
     """
 
     attempt: int
@@ -41,13 +41,13 @@ class Collect(Effect, frozen=True):
 
 
 class Expire(Effect, frozen=True):
-    """An attempt's time is up: see whether its pod has come to an end all the same. → PodSeen, Expired"""
+    """An attempt's time is up: see whether its pod has come to an end all the same. → AttemptObserved, Expired"""
 
     attempt: int
 
 
-class StopPod(Effect, frozen=True):
-    """Delete the attempt's pod, unless it ends by itself: it is the record. → Stopped; its end is not waited for.
+class StopAttempt(Effect, frozen=True):
+    """Delete the attempt's resource, unless it ends by itself: it is the record. → Stopped; its end is not waited for.
 
     `urgent`: a status is written for it at once. Not for the sidecars of a task that has succeeded, which take no place
     of `max_parallelism` either.

@@ -58,7 +58,9 @@ class Refusals(msgspec.Struct, frozen=True, array_like=True):
 NOT_REFUSED = Refusals()
 
 
-class PodPhase(enum.IntEnum):
+class AttemptPhase(enum.IntEnum):
+    """How far the resource of an attempt, such as its pod, has come. GONE: it is not there any more."""
+
     PENDING = 0
     RUNNING = 1
     SUCCEEDED = 2
@@ -89,14 +91,15 @@ class Resume(msgspec.Struct, frozen=True):
     """The execution was rebuilt from its checkpoint: ask again for what the state waits for."""
 
 
-class PodSeen(msgspec.Struct, frozen=True):
-    """The node's pod, as the informer saw it last. `failure` is set if it failed; `phase` is the primary container's,
-    `remains` is about the pod. `grace` is how many seconds a pod that is ENDING may take to stop. `since` is when one
-    that cannot start was assigned to its node, epoch seconds; 0 if it does not say.
+class AttemptObserved(msgspec.Struct, frozen=True):
+    """What the resource of an attempt shows, as the informer saw it last. `failure` is set if it failed. Of a pod,
+    `phase` is the primary container's, and `remains` is about the whole. `grace` is how many seconds one that is ENDING
+    may take to stop. `since` is when one that cannot start was assigned to its node, epoch seconds; 0 if it does not
+    say.
     """
 
     attempt: int
-    phase: PodPhase
+    phase: AttemptPhase
     reason: str = ""
     failure: Failure | None = None
     remains: Remains = Remains.NOTHING
@@ -210,7 +213,7 @@ class Cancel(msgspec.Struct, frozen=True):
 Fact = (
     Start
     | Resume
-    | PodSeen
+    | AttemptObserved
     | Launched
     | Recovered
     | NotRecovered

@@ -142,7 +142,7 @@ class Controller:
             yield self.carry_out(f"{who} has not seen {of} for a minute", world, number, round_)
 
     def _is_over(self, world: World, number: int, live: Live, node: int, attempt: int) -> bool:
-        """Whether an attempt that was told to stop is past its grace, in which it has stopped. stop_pod says since when
+        """Whether an attempt that was told to stop is past its grace, in which it has stopped. stop says since when
         it counts; a stop waits for the answer to the attempt's launch (Live.launching).
         """
         stop = (STOP, node, attempt)

@@ -11,7 +11,7 @@ from tests.model.states import ALIVE, ENDED, LAUNCH, NOBODY, RUNNING, SENT, STOP
 
 
 class Effects:
-    """Launch, Adopt, StopPod and the checkpoint's request."""
+    """Launch, ObserveAttempt, StopAttempt and the checkpoint's request."""
 
     def __init__(self, plan: Configuration, controller: Controller) -> None:
         self.plan = plan
@@ -23,7 +23,7 @@ class Effects:
         pod = world.processes[message.by].pods[message.node * self.plan.width + message.attempt]
         sender = NOBODY if message.forgotten else message.by
         sent = world._replace(flight=(*world.flight, message._replace(step=SENT, by=sender, forgotten=False)))
-        if message.kind is STOP:  # handlers/_pods.py: stop_pod
+        if message.kind is STOP:  # executors/_attempts.py: stop
             alive = pod.phase in ALIVE or ENDED_PODS_DELETED in self.plan.planted
             if pod.exists and not (pod.owner == message.uid and alive):
                 return Step(f"{who} finds nothing to stop of {of}", world)
@@ -32,7 +32,7 @@ class Effects:
             if pod.exists:
                 return Step(f"{who} finds {of}, for an execution that it has dropped", world)
             return Step(f"{who} sends the create of {of}, for an execution that it has dropped", sent)
-        if pod.exists:  # handlers/_pods.py: launch and adopt, of a pod that the informer follows
+        if pod.exists:  # executors/_attempts.py: launch and observe, of a pod that the informer follows
             return self._found(f"{who} finds {of} in its cache: {pod.phase}", world, message, pod, followed=True)
         if message.kind is LAUNCH and self._is_given_up(world, message):
             return Step(f"{who} does not launch {of}: it was given up", world)
@@ -55,7 +55,7 @@ class Effects:
         return self._controller.carry_out(f"{step.label}, and was given up", step.state, message.by, round_)
 
     def _found(self, label: str, world: World, message: Message, pod: Pod, *, followed: bool) -> Step[World]:
-        """handlers/_pods.py: _adopted, and what the round makes of it."""
+        """executors/_attempts.py: _found, and what the round makes of it."""
         live = self._listener(world, message)
         if live is None:
             return Step(label, world)

@@ -9,8 +9,8 @@ Assumptions
     The kubelet is the pods themselves: created is running. One that is told to stop does not end well any more.
     One that was told to stop has stopped when its grace period and the margin are over.
     A watch may skip what has changed again before it is looked at; each pod and the object lag by themselves.
-    What reads before it writes, or after a refusal (stop_pod, _find, Checkpointer._version_now), reads and is answered
-    in the one moment in which the request has its effect. Adopt's answer may be old.
+    What reads before it writes, or after a refusal (stop, _find, Checkpointer._version_now), reads and is answered
+    in the one moment in which the request has its effect. ObserveAttempt's answer may be old.
     A crash is followed by a start with fresh lists, at any later moment: who does nothing may as well be down.
     A request of a process that has crashed has its effect before the next one lists, or never. One that was given up
     without an answer may have it later, but before the pod that it names is deleted. `late` takes both away.

@@ -127,7 +127,7 @@ class Round:
         return self
 
     def seen(self, number: int, attempt: int, pod: Pod) -> Round:
-        """step_task: PodSeen; what the pod says is handlers/tasks/_report.py: report, and gone."""
+        """step_task: AttemptObserved; what the pod says is handlers/tasks/_report.py: report, and gone."""
         node = self._nodes[number]
         if pod.phase not in UNSTOPPED:
             self.stopped(number, attempt)
@@ -320,5 +320,5 @@ def news(before: Pod, now: Pod) -> Pod | None:
 
 
 def as_found(pod: Pod) -> Pod | None:
-    """handlers/_pods.py: _adopted of a pod that the informer does not follow: that it runs is no news."""
+    """executors/_attempts.py: _found of a pod that the informer does not follow: that it runs is no news."""
     return None if pod.phase is RUNNING else pod

@@ -31,8 +31,9 @@ from propeller.kube import Pod
 from propeller.reconcile import WorkQueue
 from propeller.status import _head, encode_status
 from propeller.workflow import (
-    Adopt,
+    AttemptObserved,
     AttemptOptions,
+    AttemptPhase,
     Decision,
     EffectFailed,
     Execution,
@@ -40,13 +41,12 @@ from propeller.workflow import (
     Failure,
     NodeKind,
     NodeView,
-    PodPhase,
-    PodSeen,
+    ObserveAttempt,
     State,
     Step,
     StepFunction,
+    StopAttempt,
     Stopped,
-    StopPod,
     TimeIsUp,
     _decide,
 )
@@ -97,8 +97,8 @@ def _timers_are_forgotten() -> AbstractContextManager[Any]:
 
 
 def _a_pod_that_is_gone_has_succeeded() -> AbstractContextManager[Any]:
-    def report(attempt: int, name: str, why: str = "") -> PodSeen:
-        return PodSeen(attempt, PodPhase.SUCCEEDED)
+    def report(attempt: int, name: str, why: str = "") -> AttemptObserved:
+        return AttemptObserved(attempt, AttemptPhase.SUCCEEDED)
 
     return mock.patch.object(_pod_events, "gone", report)
 
@@ -136,7 +136,7 @@ def _pods_are_stopped_before_a_status_has_the_reason() -> AbstractContextManager
     def hasty(self: _effects.EffectRunner, session: _session.Running, decision: Decision) -> Decision:
         begun = begin(self, session, decision)
         for effect in begun.effects:
-            if isinstance(effect, StopPod):
+            if isinstance(effect, StopAttempt):
                 self.start(session, effect)
         return begun
 
@@ -167,12 +167,12 @@ def _places_of_what_ran_before_a_restart_are_given_away() -> AbstractContextMana
 
 
 def _that_a_pod_runs_is_news_though_nobody_follows_it() -> AbstractContextManager[Any]:
-    adopted = _attempts._adopted
+    adopted = _attempts._found
 
     def trusting(node: NodeView, attempt: int, pod: Pod, services: Services, *, followed: bool) -> tuple[Fact, ...]:
         return adopted(node, attempt, pod, services, followed=True)
 
-    return mock.patch.object(_attempts, "_adopted", trusting)
+    return mock.patch.object(_attempts, "_found", trusting)
 
 
 def _deaf_to_time(*kinds: NodeKind) -> AbstractContextManager[Any]:
@@ -207,11 +207,11 @@ def _a_launch_whose_answer_is_lost_is_another_attempt() -> AbstractContextManage
 
 
 def _an_adopted_pod_that_is_missing_is_waited_for() -> AbstractContextManager[Any]:
-    async def wait(node: NodeView, effect: Adopt, services: Any) -> tuple[Fact, ...]:
-        facts: tuple[Fact, ...] = await _attempts.adopt(node, effect, services)
-        return tuple(fact for fact in facts if getattr(fact, "phase", None) is not PodPhase.GONE)
+    async def wait(node: NodeView, effect: ObserveAttempt, services: Any) -> tuple[Fact, ...]:
+        facts: tuple[Fact, ...] = await _attempts.observe(node, effect, services)
+        return tuple(fact for fact in facts if getattr(fact, "phase", None) is not AttemptPhase.GONE)
 
-    return mock.patch.dict(_run.EXECUTORS, {Adopt: wait})
+    return mock.patch.dict(_run.EXECUTORS, {ObserveAttempt: wait})
 
 
 def _system_failures_draw_on_the_users_budget() -> AbstractContextManager[Any]:
@@ -301,7 +301,7 @@ def _a_restore_that_one_cache_notices_is_taken_for_known_to_both() -> AbstractCo
 def _a_pod_that_is_being_deleted_never_counts() -> AbstractContextManager[Any]:
     ended = _report._ended
 
-    def never(pod: Pod, attempt: int, *rest: Any) -> PodSeen:
+    def never(pod: Pod, attempt: int, *rest: Any) -> AttemptObserved:
         if pod.metadata.deletion_timestamp is not None:
             return _report._failed(attempt, _report.DELETED, "somebody deleted the pod", ErrorKind.SYSTEM)
         return ended(pod, attempt, *rest)

@@ -47,7 +47,8 @@ from propeller.handlers.plugins.pod import (
 from propeller.kube import PODS, Pod
 from propeller.storage import write_literals
 from propeller.workflow import (
-    Adopt,
+    AttemptObserved,
+    AttemptPhase,
     EffectFailed,
     Expire,
     Expired,
@@ -57,13 +58,12 @@ from propeller.workflow import (
     Launched,
     NodePhase,
     NodeView,
-    PodPhase,
-    PodSeen,
+    ObserveAttempt,
     Recovered,
     Refusals,
     Refused,
+    StopAttempt,
     Stopped,
-    StopPod,
 )
 
 REASON_CHARACTERS = 1000
@@ -97,7 +97,7 @@ async def _launch(node: NodeView, effect: Launch, services: Services) -> tuple[F
     attempt, execution = effect.attempt, node.execution
     name = execution.pod_name(node.number, attempt)
     if (cached := services.pods.get(f"{execution.info.namespace}/{name}")) is not None:
-        return _adopted(node, attempt, cached, services, followed=True)
+        return _found(node, attempt, cached, services, followed=True)
     if (held := services.gates.hold(node)) is not None:
         refusals = refusals_of(node)
         if not refusals.reason:
@@ -134,7 +134,7 @@ async def _create(node: NodeView, attempt: int, name: str, pod: dict[str, Any], 
             found = await services.client.get(PODS, name, namespace)
         except PropellerError as error:  # it may be gone before we look at it
             return (_tried_later(node, attempt, error, services),)
-        return _adopted(node, attempt, found, services, followed=False)
+        return _found(node, attempt, found, services, followed=False)
     except (Malformed, TooLarge) as error:
         return (EffectFailed(attempt, _rejection(error)),)
     except Throttled as error:
@@ -177,29 +177,30 @@ def is_given_up(node: NodeView, attempt: int) -> bool:
     return given_up or execution.attempts[number] != attempt
 
 
-async def adopt(node: NodeView, effect: Adopt, services: Services) -> tuple[Fact, ...]:
+async def observe(node: NodeView, effect: ObserveAttempt, services: Services) -> tuple[Fact, ...]:
     info = node.execution.info
     name = node.execution.pod_name(node.number, effect.attempt)
     if not effect.fresh and (cached := services.pods.get(f"{info.namespace}/{name}")) is not None:
-        return _adopted(node, effect.attempt, cached, services, followed=True)[-1:]  # that it was launched is known
+        return _found(node, effect.attempt, cached, services, followed=True)[-1:]  # that it was launched is known
     try:
         pod = await services.client.get(PODS, name, info.namespace)
     except NotFound:
         if await has_ended(node, effect.attempt, services.storage):
-            return (PodSeen(effect.attempt, PodPhase.SUCCEEDED),)  # it is gone, and its documents speak for it
+            # its documents speak for it
+            return (AttemptObserved(effect.attempt, AttemptPhase.SUCCEEDED),)
         return (gone(effect.attempt, name),)
-    return _adopted(node, effect.attempt, pod, services, followed=False)
+    return _found(node, effect.attempt, pod, services, followed=False)
 
 
 async def expire(node: NodeView, effect: Expire, services: Services) -> tuple[Fact, ...]:
     """What an attempt came to whose time is up. One that ended before anybody looked has not run out of it."""
-    seen = (await adopt(node, Adopt(node.number, effect.attempt), services))[-1]
-    if isinstance(seen, PodSeen) and seen.phase in {PodPhase.SUCCEEDED, PodPhase.FAILED}:
+    seen = (await observe(node, ObserveAttempt(node.number, effect.attempt), services))[-1]
+    if isinstance(seen, AttemptObserved) and seen.phase in {AttemptPhase.SUCCEEDED, AttemptPhase.FAILED}:
         return (seen,)
     return (Expired(effect.attempt),)
 
 
-async def stop_pod(node: NodeView, effect: StopPod, services: Services) -> tuple[Fact, ...]:
+async def stop(node: NodeView, effect: StopAttempt, services: Services) -> tuple[Fact, ...]:
     info = node.execution.info
     name = node.execution.pod_name(node.number, effect.attempt)
     pod = services.pods.get(f"{info.namespace}/{name}")
@@ -222,7 +223,7 @@ async def stop_pod(node: NodeView, effect: StopPod, services: Services) -> tuple
     raise Unavailable(f"pod {info.namespace}/{name} changes faster than it can be deleted")
 
 
-def _adopted(node: NodeView, attempt: int, pod: Pod, services: Services, *, followed: bool) -> tuple[Fact, ...]:
+def _found(node: NodeView, attempt: int, pod: Pod, services: Services, *, followed: bool) -> tuple[Fact, ...]:
     """A pod of that name exists: ours, with its news, or somebody else's.
 
     That it runs is news only where the informer follows it (`followed`): else its end may come and go unseen, and it
@@ -235,7 +236,7 @@ def _adopted(node: NodeView, attempt: int, pod: Pod, services: Services, *, foll
     if not _is_attempts(node, attempt, pod):
         return (EffectFailed(attempt, _name_is_taken(node, attempt, pod)),)
     seen = report(pod, attempt)
-    if seen.phase is PodPhase.RUNNING and not followed:
+    if seen.phase is AttemptPhase.RUNNING and not followed:
         return (Launched(attempt),)
     return (Launched(attempt), seen)
 

@@ -16,14 +16,13 @@ from typing import Any, NamedTuple
 
 from propeller.errors import CorruptBlob, Denied, ErrorKind, Invalid, MissingBlob, PropellerError, Retryable
 from propeller.handlers.executors._at_once import at_once
-from propeller.handlers.executors._attempts import adopt, expire, launch, stop_pod
+from propeller.handlers.executors._attempts import expire, launch, observe, stop
 from propeller.handlers.executors._branch import choose
 from propeller.handlers.executors._outcome import collect, recover
 from propeller.handlers.executors._outputs import gather_outputs, write_outputs
 from propeller.handlers.executors._services import Services
 from propeller.handlers.plugins.pod import DEFAULT_GRACE
 from propeller.workflow import (
-    Adopt,
     Choose,
     Collect,
     Effect,
@@ -35,17 +34,18 @@ from propeller.workflow import (
     InputsWritten,
     Launch,
     NodeView,
+    ObserveAttempt,
     OutputsWritten,
     Recover,
+    StopAttempt,
     Stopped,
-    StopPod,
     WriteInputs,
     WriteOutputs,
 )
 
 _log = logging.getLogger(__name__)
 
-_OF_PODS = (Adopt, Expire, StopPod)
+_OF_PODS = (ObserveAttempt, Expire, StopAttempt)
 """Of a pod that exists."""
 
 _OF_FEW_BLOBS: frozenset[type[Effect]] = frozenset({Collect, WriteOutputs, Choose})
@@ -93,7 +93,7 @@ async def act(node: NodeView, effect: Effect, services: Services, tries: Tries =
         _log.exception("%s: %s failed", node.where, type(effect).__name__)
         failure = Failure("InternalError", f"{type(error).__name__}: {error}", ErrorKind.SYSTEM, recoverable=True)
     attempt = getattr(effect, "attempt", 0)
-    if isinstance(effect, StopPod):
+    if isinstance(effect, StopAttempt):
         _log.warning("%s: the pod of attempt %d may go on: %s", node.where, attempt, failure.message)
         return (Stopped(attempt, DEFAULT_GRACE),)
     return (EffectFailed(attempt, failure),)
@@ -101,7 +101,7 @@ async def act(node: NodeView, effect: Effect, services: Services, tries: Tries =
 
 def _is_vain(node: NodeView, effect: Effect) -> bool:
     """Whether nobody waits for an effect any more: only a pod's stop matters after the end."""
-    return (node.execution.phase.ended or node.execution.dropped) and not isinstance(effect, StopPod)
+    return (node.execution.phase.ended or node.execution.dropped) and not isinstance(effect, StopAttempt)
 
 
 def act_now(node: NodeView, effect: Effect, services: Services) -> tuple[Fact, ...] | None:
@@ -165,9 +165,9 @@ async def recover_attempt(node: NodeView, effect: Recover, services: Services) -
 EXECUTORS: Mapping[type[Effect], Executor] = {
     Launch: launch,
     Recover: recover_attempt,
-    Adopt: adopt,
+    ObserveAttempt: observe,
     Expire: expire,
-    StopPod: stop_pod,
+    StopAttempt: stop,
     WriteInputs: write_inputs,
     WriteOutputs: write_node_outputs,
     GatherOutputs: gather,

@@ -25,8 +25,9 @@ from propeller.handlers.transitions._time_limits import (
     user_attempts,
 )
 from propeller.workflow import (
-    Adopt,
     AllStopped,
+    AttemptObserved,
+    AttemptPhase,
     AttemptProven,
     Cancel,
     Collect,
@@ -45,10 +46,9 @@ from propeller.workflow import (
     NodePhase,
     NodeView,
     NotRecovered,
+    ObserveAttempt,
     Opening,
     OutputsFound,
-    PodPhase,
-    PodSeen,
     Recover,
     Recovered,
     Refusals,
@@ -59,7 +59,7 @@ from propeller.workflow import (
     Start,
     State,
     Step,
-    StopPod,
+    StopAttempt,
     TimeIsUp,
     Waiting,
     parse_duration,
@@ -123,8 +123,8 @@ def _step_attempt(node: NodeView, state: _OfAttempt, fact: Fact, now: float) -> 
     if getattr(fact, "attempt", None) != attempt:
         return None  # about an attempt that is over
     match fact:
-        case PodSeen():
-            return _pod_seen(node, state, fact, now)
+        case AttemptObserved():
+            return _observed(node, state, fact, now)
         case Launched() if isinstance(state, Launching):
             return Step(state=Running(attempt, state.since), wakes=(now + node.execution.settings.unseen_after,))
         case Launched() if isinstance(state, Running) and state.started:
@@ -204,29 +204,29 @@ def _refused(state: Launching, fact: Refused, now: float) -> Step:
     return Step(state=waiting, wakes=(until,), quiet=not is_news)
 
 
-def _pod_seen(node: NodeView, state: State, seen: PodSeen, now: float) -> Step | None:
+def _observed(node: NodeView, state: State, seen: AttemptObserved, now: float) -> Step | None:
     if type(state) is Collecting and seen.remains is Remains.NOTHING:
         return Step(state=Collecting(state.attempt, state.since)) if state.remains else None
     if not isinstance(state, _MayHavePod):
         return None
-    if seen.phase is PodPhase.SUCCEEDED:
+    if seen.phase is AttemptPhase.SUCCEEDED:
         collecting = Collecting(seen.attempt, state.since, seen.remains)
         return Step(state=collecting, effects=(Collect(node.number, seen.attempt),))
     match seen.phase:
-        case PodPhase.RUNNING | PodPhase.PENDING if seen.remains is Remains.ENDING:
+        case AttemptPhase.RUNNING | AttemptPhase.PENDING if seen.remains is Remains.ENDING:
             return _is_being_deleted(node, state, seen, now)
-        case PodPhase.RUNNING:
+        case AttemptPhase.RUNNING:
             if isinstance(state, Running) and state.started:
                 return None
             return Step(state=Running(seen.attempt, state.since, started=True))
-        case PodPhase.FAILED | PodPhase.GONE:
+        case AttemptPhase.FAILED | AttemptPhase.GONE:
             assert seen.failure is not None
             return _failed(node, seen.attempt, seen.failure, now, stop=seen.remains is not Remains.NOTHING)
-        case PodPhase.PENDING:
+        case AttemptPhase.PENDING:
             return _pending(node, state, seen, now)
 
 
-def _is_being_deleted(node: NodeView, state: Launching | Running, seen: PodSeen, now: float) -> Step | None:
+def _is_being_deleted(node: NodeView, state: Launching | Running, seen: AttemptObserved, now: float) -> Step | None:
     """Somebody else deletes the pod. What it comes to in its grace period counts; then it is looked at once more."""
     if isinstance(state, Running) and state.until:
         return None
@@ -234,12 +234,12 @@ def _is_being_deleted(node: NodeView, state: Launching | Running, seen: PodSeen,
     return Step(state=Running(seen.attempt, state.since, started=True, until=until), wakes=(until,))
 
 
-def _sidecars_end(node: NodeView, state: Collecting) -> tuple[StopPod, ...]:
+def _sidecars_end(node: NodeView, state: Collecting) -> tuple[StopAttempt, ...]:
     """Stop what runs on of an attempt that has ended well."""
-    return (StopPod(node.number, state.attempt, urgent=False),) if state.remains is Remains.RUNNING else ()
+    return (StopAttempt(node.number, state.attempt, urgent=False),) if state.remains is Remains.RUNNING else ()
 
 
-def _pending(node: NodeView, state: Launching | Running, seen: PodSeen, now: float) -> Step | None:
+def _pending(node: NodeView, state: Launching | Running, seen: AttemptObserved, now: float) -> Step | None:
     """A pod that cannot start fails its attempt once its time to get over that is up. It has to be stopped."""
     if seen.failure is None:
         return None
@@ -256,7 +256,7 @@ def _failed(
     """The attempt failed: another one if its kind's budget allows, else the node fails. `stop`: its pod is there;
     `cancel`: what it has made runs inside the node. The next attempt waits for both.
     """
-    effects = (StopPod(node.number, attempt),) if stop else ()
+    effects = (StopAttempt(node.number, attempt),) if stop else ()
     execution = node.execution
     system = execution.system_failures.get(node.number, 0)
     if failure.kind is ErrorKind.SYSTEM:
@@ -318,7 +318,7 @@ def _time_is_up(node: NodeView, state: State | None, now: float) -> Step | None:
         # still not started?
         return Step(
             state=state,
-            effects=(Adopt(node.number, state.attempt),),
+            effects=(ObserveAttempt(node.number, state.attempt),),
             wakes=(now + node.execution.settings.unseen_after,),
         )
     return None
@@ -361,13 +361,13 @@ def _active_deadline(node: NodeView, state: _OfAttempt | Inside, now: float) -> 
     """The whole node's time, waiting and every attempt included, is spent."""
     if not is_over(active_end(node), now):
         return None
-    effects = (StopPod(node.number, state.attempt),)
+    effects = (StopAttempt(node.number, state.attempt),)
     return Step(phase=NodePhase.FAILED, failure=active_time_is_up(node), effects=effects, cancel=True)
 
 
 def _cancel(node: NodeView, state: State | None) -> Step:
     if isinstance(state, Launching | Running | Collecting):
-        return Step(phase=NodePhase.ABORTED, effects=(StopPod(node.number, state.attempt),))
+        return Step(phase=NodePhase.ABORTED, effects=(StopAttempt(node.number, state.attempt),))
     return ABORTED
 
 
@@ -380,7 +380,7 @@ def _resume(node: NodeView, state: State | None, now: float) -> Step | None:
     if isinstance(state, Running) and proven.attempt <= state.attempt:
         until = (state.until,) if state.until else ()
         wakes = (*ends, *until, *_deadline(node, state.since), now + node.execution.settings.unseen_after)
-        return Step(state=state, effects=(Adopt(node.number, state.attempt),), wakes=wakes)
+        return Step(state=state, effects=(ObserveAttempt(node.number, state.attempt),), wakes=wakes)
     if proven.attempt > state.attempt:
         again = _launch(node, proven.attempt, now, wakes=ends, system_failures=proven.system_failures)
         return msgspec.structs.replace(again, cancel=True)  # of a dynamic task, what the attempt before had made
@@ -406,5 +406,5 @@ def _resume_stopping(
     if proven.attempt == state.attempt and proven is not NOTHING_PROVEN:
         return _launch(node, state.attempt, now, wakes=ends)  # it had begun
     known = node.execution.stops.within(node.number)
-    effects = () if known else (StopPod(node.number, state.attempt - 1),)
+    effects = () if known else (StopAttempt(node.number, state.attempt - 1),)
     return Step(state=state, effects=effects, wakes=ends, awaits=True)

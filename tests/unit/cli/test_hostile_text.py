@@ -35,14 +35,14 @@ from propeller.status import encode_status
 from propeller.storage import MemoryStore, Storage
 from propeller.text import one_line
 from propeller.workflow import (
+    AttemptObserved,
+    AttemptPhase,
     Effect,
     Execution,
     Fact,
     Failure,
     Launch,
     Plan,
-    PodPhase,
-    PodSeen,
     WorkflowPhase,
 )
 from tests.unit.workflow.drive import TASK, Driver, execution, graph, plan, task
@@ -71,7 +71,7 @@ def hostile(of: Execution | None = None, message: str = f"first\n{EVIL} last") -
     def answer(of: Execution, effect: Effect) -> Iterable[Fact] | None:
         if isinstance(effect, Launch):
             failure = Failure(FORGED, message, attempt=effect.attempt)
-            return (PodSeen(effect.attempt, PodPhase.FAILED, failure=failure),)
+            return (AttemptObserved(effect.attempt, AttemptPhase.FAILED, failure=failure),)
         return None
 
     return Driver(of or execution(hostile_plan()), answer).run()

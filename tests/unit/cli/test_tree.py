@@ -14,14 +14,14 @@ from propeller.cli._tree import tree
 from propeller.clock import SYSTEM_CLOCK
 from propeller.status import SHORT_MESSAGE_CHARACTERS
 from propeller.workflow import (
+    AttemptObserved,
+    AttemptPhase,
     Effect,
     Execution,
     Fact,
     Failure,
     InputsWritten,
     Launch,
-    PodPhase,
-    PodSeen,
     Refusals,
     Refused,
     WriteInputs,
@@ -44,7 +44,11 @@ def mapped(size: int, *, failing: int | None = None) -> Execution:
         if isinstance(effect, WriteInputs):
             return (InputsWritten(size),)
         if isinstance(effect, Launch) and failing is not None and of.view(effect.node).item == failing:
-            return (PodSeen(effect.attempt, PodPhase.FAILED, failure=Failure("E", "first line\nwhat went wrong")),)
+            return (
+                AttemptObserved(
+                    effect.attempt, AttemptPhase.FAILED, failure=Failure("E", "first line\nwhat went wrong")
+                ),
+            )
         return None
 
     root = graph(task("a"), {"id": "n1", "kind": "array", "array": {"SubNodeSpec": task("item")}}, edges=[("a", "n1")])

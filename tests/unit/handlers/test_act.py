@@ -18,7 +18,8 @@ from propeller.handlers.plugins.pod import PodSettings
 from propeller.kube import Client, Pod, Request, Response, Stream
 from propeller.storage import MemoryStore, Storage
 from propeller.workflow import (
-    Adopt,
+    AttemptObserved,
+    AttemptPhase,
     Choose,
     Chosen,
     Collect,
@@ -32,13 +33,12 @@ from propeller.workflow import (
     Launch,
     Launched,
     NodePhase,
+    ObserveAttempt,
     OutputsFound,
     OutputsWritten,
-    PodPhase,
-    PodSeen,
     Refused,
+    StopAttempt,
     Stopped,
-    StopPod,
     WorkflowPhase,
     WriteInputs,
     WriteOutputs,
@@ -163,7 +163,7 @@ async def test_a_second_launch_of_an_attempt_finds_its_pod_and_its_news() -> Non
     of = bench()
     await of.do(Launch, 0)
     of.server.objects["e-n0-0"]["status"] = {"phase": "Succeeded"}
-    assert await of.do(Launch, 0) == (Launched(0), PodSeen(0, PodPhase.SUCCEEDED))
+    assert await of.do(Launch, 0) == (Launched(0), AttemptObserved(0, AttemptPhase.SUCCEEDED))
     assert len(of.server.objects) == 1
 
 
@@ -171,7 +171,7 @@ async def test_a_pod_that_the_cache_has_is_not_asked_for_again() -> None:
     of = bench()
     of.attempt(1)
     of.cached["ns/e-n0-1"] = pod("Succeeded", ended(0))
-    assert await of.do(Launch, 1) == (Launched(1), PodSeen(1, PodPhase.SUCCEEDED))
+    assert await of.do(Launch, 1) == (Launched(1), AttemptObserved(1, AttemptPhase.SUCCEEDED))
     assert not of.server.requests
 
 
@@ -181,7 +181,7 @@ async def test_a_pod_of_our_name_that_is_somebody_elses_is_waited_for_and_left_a
     (refused,) = await of.do(Launch, 0)
     assert isinstance(refused, Refused)
     assert "ns/e-n0-0 exists and belongs to something else: delete it" in refused.reason
-    assert await of.do(StopPod, 0) == (Stopped(0),)
+    assert await of.do(StopAttempt, 0) == (Stopped(0),)
     assert not of.server.requests
 
 
@@ -285,39 +285,39 @@ async def test_a_pod_that_ends_before_its_creation_is_answered_is_kept() -> None
 async def test_a_pod_is_adopted_from_the_cache_else_from_the_server() -> None:
     of = bench()
     of.cached["ns/e-n0-1"] = pod("Running")
-    assert await of.do(Adopt, 1) == (PodSeen(1, PodPhase.RUNNING),)
+    assert await of.do(ObserveAttempt, 1) == (AttemptObserved(1, AttemptPhase.RUNNING),)
     assert not of.server.requests
     await of.do(Launch, 0)
-    assert await of.do(Adopt, 0) == (Launched(0), PodSeen(0, PodPhase.PENDING))
+    assert await of.do(ObserveAttempt, 0) == (Launched(0), AttemptObserved(0, AttemptPhase.PENDING))
 
 
 async def test_that_a_pod_runs_is_no_news_where_the_informer_does_not_follow_it() -> None:
     of = bench()
     await of.do(Launch, 0)
     of.server.objects["e-n0-0"]["status"] = {"phase": "Running"}
-    assert await of.do(Adopt, 0) == (Launched(0),)
+    assert await of.do(ObserveAttempt, 0) == (Launched(0),)
     of.server.objects["e-n0-0"]["status"] = {"phase": "Succeeded"}
-    assert await of.do(Adopt, 0) == (Launched(0), PodSeen(0, PodPhase.SUCCEEDED))
+    assert await of.do(ObserveAttempt, 0) == (Launched(0), AttemptObserved(0, AttemptPhase.SUCCEEDED))
 
 
 async def test_a_pod_that_is_gone_without_a_trace_is_gone() -> None:
-    (found,) = await bench().do(Adopt, 0)
-    assert isinstance(found, PodSeen)
-    assert found.phase is PodPhase.GONE
+    (found,) = await bench().do(ObserveAttempt, 0)
+    assert isinstance(found, AttemptObserved)
+    assert found.phase is AttemptPhase.GONE
 
 
 async def test_a_pod_that_is_gone_with_its_outputs_stored_has_succeeded() -> None:
     of = bench()
     of.world.blobs["memory://m/e/n0/data/0/outputs.pb"] = b""
-    assert await of.do(Adopt, 0) == (PodSeen(0, PodPhase.SUCCEEDED),)
+    assert await of.do(ObserveAttempt, 0) == (AttemptObserved(0, AttemptPhase.SUCCEEDED),)
 
 
 async def test_a_stop_deletes_the_pod_and_a_second_one_does_nothing() -> None:
     of = bench()
     await of.do(Launch, 0)
-    assert await of.do(StopPod, 0) == (Stopped(0, 30.0),)
+    assert await of.do(StopAttempt, 0) == (Stopped(0, 30.0),)
     assert not of.server.objects
-    assert await of.do(StopPod, 0) == (Stopped(0),)
+    assert await of.do(StopAttempt, 0) == (Stopped(0),)
 
 
 @pytest.mark.parametrize("cached", [True, False])
@@ -327,7 +327,7 @@ async def test_a_pod_that_has_ended_is_not_deleted_it_is_the_record_of_its_attem
     of.server.objects["e-n0-0"]["status"] = {"phase": "Failed"}
     if cached:
         of.cached["ns/e-n0-0"] = pod("Failed", name="e-n0-0")
-    assert await of.do(StopPod, 0) == (Stopped(0),)
+    assert await of.do(StopAttempt, 0) == (Stopped(0),)
     assert list(of.server.objects) == ["e-n0-0"]
 
 
@@ -336,7 +336,7 @@ async def test_a_stop_is_for_the_pod_that_we_saw() -> None:
     seen: list[bytes] = []
     of.cached["ns/e-n0-0"] = pod("Running", name="e-n0-0")
     of.server.before = lambda request: seen.append(request.body)
-    await of.do(StopPod, 0)
+    await of.do(StopAttempt, 0)
     assert orjson.loads(seen[0])["preconditions"]["uid"] == "uid of e-n0-0"
 
 
@@ -344,18 +344,18 @@ async def test_stop_and_adopt_wait_for_as_long_as_the_server_does_not_answer() -
     of = bench()
     await of.do(Launch, 0)
     of.server.answers = [Unavailable("no answer")] * round(2 * Effects().retry_budget / Effects().backoff_cap)
-    assert await of.do(StopPod, 0) == (Stopped(0, 30.0),)
+    assert await of.do(StopAttempt, 0) == (Stopped(0, 30.0),)
     assert not of.server.objects
 
 
-@pytest.mark.parametrize("effect", [StopPod, Adopt, Expire])
+@pytest.mark.parametrize("effect", [StopAttempt, ObserveAttempt, Expire])
 async def test_what_concerns_a_pod_that_exists_waits_until_it_is_allowed(effect: Callable[..., Any]) -> None:
     of = bench()
     await of.do(Launch, 0)
     of.server.objects["e-n0-0"]["status"] = {"phase": "Succeeded"}
     of.server.answers = [status(403, "Forbidden", "pods is forbidden: User cannot")] * 1000
     (found, *_) = await of.do(effect, 0)
-    assert isinstance(found, Stopped | Launched | PodSeen)
+    assert isinstance(found, Stopped | Launched | AttemptObserved)
     assert not of.server.answers
 
 
@@ -484,15 +484,17 @@ async def test_garbage_in_the_place_of_an_input_is_corrupt() -> None:
 
 @pytest.mark.parametrize(
     ("phase", "found"),
-    [("Succeeded", PodPhase.SUCCEEDED), ("Failed", PodPhase.FAILED), ("Running", None), (None, None)],
+    [("Succeeded", AttemptPhase.SUCCEEDED), ("Failed", AttemptPhase.FAILED), ("Running", None), (None, None)],
 )
-async def test_an_attempt_whose_time_is_up_is_what_its_pod_came_to(phase: str | None, found: PodPhase | None) -> None:
+async def test_an_attempt_whose_time_is_up_is_what_its_pod_came_to(
+    phase: str | None, found: AttemptPhase | None
+) -> None:
     of = bench()
     if phase is not None:
         await of.do(Launch, 0)
         of.server.objects["e-n0-0"]["status"] = {"phase": phase}
     (fact,) = await of.do(Expire, 0)
-    assert fact == Expired(0) if found is None else isinstance(fact, PodSeen) and fact.phase is found
+    assert fact == Expired(0) if found is None else isinstance(fact, AttemptObserved) and fact.phase is found
 
 
 async def test_a_pod_that_ends_between_the_look_and_the_delete_is_kept() -> None:
@@ -504,7 +506,7 @@ async def test_a_pod_that_ends_between_the_look_and_the_delete_is_kept() -> None
     of.server.answers = [status(409, "Conflict", "the object has been modified")]
     seen: list[bytes] = []
     of.server.before = lambda request: seen.append(request.body)
-    assert await of.do(StopPod, 0) == (Stopped(0),)
+    assert await of.do(StopAttempt, 0) == (Stopped(0),)
     assert orjson.loads(seen[0])["preconditions"]["resourceVersion"] == "7"
     assert list(of.server.objects) == ["e-n0-0"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from propeller.handlers.plugins.pod import is_alive, report
 from propeller.kube import Pod
-from propeller.workflow import PodPhase, PodSeen, Remains
+from propeller.workflow import AttemptObserved, AttemptPhase, Remains
 from tests.unit.handlers.pods import container, ended, pod, waiting
 
 OF_PRIMARY = [ended(0), ended(0, "Completed"), ended(1, "Error"), ended(3), ended(137, "Error"), ended(143, "Error")]
@@ -28,7 +28,7 @@ def _named(name: str, status: dict[str, Any]) -> dict[str, Any]:
 def _verdict(of: Pod) -> tuple[Any, ...] | None:
     """What an attempt's end is to its node; None while it has none."""
     seen = report(of, 1)
-    if seen.phase in {PodPhase.PENDING, PodPhase.RUNNING}:
+    if seen.phase in {AttemptPhase.PENDING, AttemptPhase.RUNNING}:
         return None
     return seen.phase, seen.failure and (seen.failure.code, seen.failure.kind, seen.failure.recoverable)
 
@@ -66,7 +66,7 @@ def test_the_outcome_does_not_depend_on_which_events_are_seen(naming: str, nativ
         assert verdicts[4] is not None
         assert set(verdicts[4:]) == {verdicts[4]}, (primary, sidecar)
         well = primary["state"]["terminated"]["exitCode"] == 0 and "OOM" not in primary["state"]["terminated"]["reason"]
-        assert (verdicts[4][0] is PodPhase.SUCCEEDED) is well
+        assert (verdicts[4][0] is AttemptPhase.SUCCEEDED) is well
 
 
 @pytest.mark.parametrize("end", OF_PRIMARY)
@@ -82,13 +82,13 @@ def test_a_container_that_the_kubelet_starts_again_has_not_ended() -> None:
     again = {"name": "main", "state": {"running": {}}, "lastState": ended(1)["state"], "restartCount": 1}
     assert _verdict(pod("Running", ended(1), restarts="OnFailure")) is None
     assert _verdict(pod("Running", again, restarts="OnFailure")) is None
-    assert _verdict(pod("Succeeded", ended(0), restarts="OnFailure")) == (PodPhase.SUCCEEDED, None)
+    assert _verdict(pod("Succeeded", ended(0), restarts="OnFailure")) == (AttemptPhase.SUCCEEDED, None)
 
 
 def test_a_container_that_is_started_for_ever_has_ended_with_its_first_end() -> None:
     again = {"name": "main", "state": {"running": {}}, "lastState": ended(0)["state"], "restartCount": 1}
-    assert _verdict(pod("Running", ended(0), restarts="Always")) == (PodPhase.SUCCEEDED, None)
-    assert _verdict(pod("Running", again, restarts="Always")) == (PodPhase.SUCCEEDED, None)
+    assert _verdict(pod("Running", ended(0), restarts="Always")) == (AttemptPhase.SUCCEEDED, None)
+    assert _verdict(pod("Running", again, restarts="Always")) == (AttemptPhase.SUCCEEDED, None)
     assert is_alive(pod("Running", ended(0), restarts="Always"))
 
 
@@ -110,11 +110,11 @@ SIDE = container("proxy", running={})
 )
 def test_what_is_left_of_a_pod_whose_attempt_is_over(of: Pod, remains: Remains, alive: bool) -> None:
     seen = report(of, 1)
-    assert isinstance(seen, PodSeen)
+    assert isinstance(seen, AttemptObserved)
     assert (seen.remains, is_alive(of)) == (remains, alive)
     assert (seen.grace > 0) is (remains is not Remains.NOTHING)
 
 
 def test_a_sidecar_that_ran_out_of_memory_is_no_failure_of_its_task() -> None:
     for of in (pod("Succeeded", ended(0), ended(137, "OOMKilled", name="proxy")), pod("Failed", ended(0), reason="x")):
-        assert _verdict(of) == (PodPhase.SUCCEEDED, None)
+        assert _verdict(of) == (AttemptPhase.SUCCEEDED, None)

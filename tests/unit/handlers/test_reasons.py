@@ -8,7 +8,16 @@ from propeller.errors import ErrorKind
 from propeller.handlers.plugins.pod import report
 from propeller.handlers.transitions._task import CLOCKS_APART, step_task
 from propeller.kube import Pod
-from propeller.workflow import AttemptOptions, Failure, Launching, NodePhase, PodPhase, PodSeen, Running, State
+from propeller.workflow import (
+    AttemptObserved,
+    AttemptOptions,
+    AttemptPhase,
+    Failure,
+    Launching,
+    NodePhase,
+    Running,
+    State,
+)
 from tests.unit.handlers.pods import ended, pod, waiting
 from tests.unit.handlers.test_task import NOW, node
 
@@ -86,7 +95,7 @@ def test_a_pod_that_cannot_start_says_since_when_it_has_a_node(condition: str) -
 @pytest.mark.parametrize("waited", [0.0, 900.0])
 def test_its_time_to_start_counts_from_when_it_got_its_node(state: State, reason: str, waited: float) -> None:
     failing = Failure(f"ContainersNotReady|{reason}", "why", recoverable=True, attempt=0)
-    seen = PodSeen(0, PodPhase.PENDING, reason, failing, since=NOW + waited)
+    seen = AttemptObserved(0, AttemptPhase.PENDING, reason, failing, since=NOW + waited)
     due = NOW + waited + AttemptOptions().start_grace[reason]
     early = step_task(node(), state, seen, due - 1)
     assert early is not None
@@ -98,7 +107,7 @@ def test_its_time_to_start_counts_from_when_it_got_its_node(state: State, reason
 
 def test_a_time_far_in_the_future_is_not_believed() -> None:
     failing = Failure("ContainersNotReady|ImagePullBackOff", "why", recoverable=True, attempt=0)
-    seen = PodSeen(0, PodPhase.PENDING, "", failing, since=NOW + 180 + CLOCKS_APART + 1)
+    seen = AttemptObserved(0, AttemptPhase.PENDING, "", failing, since=NOW + 180 + CLOCKS_APART + 1)
     step = step_task(node(), Running(0, NOW), seen, NOW + 180)
     assert step is not None
     assert step.phase is NodePhase.FAILED

@@ -9,13 +9,13 @@ import pytest
 from propeller.errors import ErrorKind
 from propeller.handlers.plugins.pod import gone, report
 from propeller.kube import Pod
-from propeller.workflow import Failure, PodPhase, PodSeen, Remains
+from propeller.workflow import AttemptObserved, AttemptPhase, Failure, Remains
 from tests.unit.handlers.pods import container, ended, pod, waiting
 
 USER, SYSTEM = ErrorKind.USER, ErrorKind.SYSTEM
 
 
-def seen(of: Pod) -> PodSeen:
+def seen(of: Pod) -> AttemptObserved:
     return report(of, 1)
 
 
@@ -28,21 +28,21 @@ def failure(of: Pod) -> Failure:
 @pytest.mark.parametrize(
     ("of", "phase"),
     [
-        (pod(), PodPhase.PENDING),
-        (pod("Pending"), PodPhase.PENDING),
-        (pod("Unknown"), PodPhase.PENDING),
-        (pod("Running"), PodPhase.RUNNING),
-        (pod("Running", container(running={})), PodPhase.RUNNING),
-        (pod("Running", container(running={}), primary=None), PodPhase.RUNNING),
-        (pod("Succeeded", ended(0)), PodPhase.SUCCEEDED),
-        (pod("Succeeded", ended(0), primary=None), PodPhase.SUCCEEDED),
-        (pod("Failed", ended(1)), PodPhase.FAILED),
+        (pod(), AttemptPhase.PENDING),
+        (pod("Pending"), AttemptPhase.PENDING),
+        (pod("Unknown"), AttemptPhase.PENDING),
+        (pod("Running"), AttemptPhase.RUNNING),
+        (pod("Running", container(running={})), AttemptPhase.RUNNING),
+        (pod("Running", container(running={}), primary=None), AttemptPhase.RUNNING),
+        (pod("Succeeded", ended(0)), AttemptPhase.SUCCEEDED),
+        (pod("Succeeded", ended(0), primary=None), AttemptPhase.SUCCEEDED),
+        (pod("Failed", ended(1)), AttemptPhase.FAILED),
     ],
 )
-def test_each_phase_of_a_pod_is_one_of_ours(of: Pod, phase: PodPhase) -> None:
+def test_each_phase_of_a_pod_is_one_of_ours(of: Pod, phase: AttemptPhase) -> None:
     found = seen(of)
     assert (found.attempt, found.phase) == (1, phase)
-    assert (found.failure is not None) is (phase is PodPhase.FAILED)
+    assert (found.failure is not None) is (phase is AttemptPhase.FAILED)
 
 
 @pytest.mark.parametrize(
@@ -107,19 +107,19 @@ def test_a_restarted_container_tells_of_its_last_end() -> None:
 @pytest.mark.parametrize(
     ("of", "phase", "code", "kind"),
     [
-        (ended(0), PodPhase.SUCCEEDED, "", USER),
-        (ended(1, "Error"), PodPhase.FAILED, "Error", USER),
-        (ended(1), PodPhase.FAILED, "Error", USER),
-        (ended(137, "OOMKilled"), PodPhase.FAILED, "OOMKilled", USER),
-        (ended(137, "Error"), PodPhase.FAILED, "Interrupted", SYSTEM),
-        (ended(247, "Error"), PodPhase.FAILED, "Interrupted", SYSTEM),
-        (container(running={}), PodPhase.RUNNING, "", USER),
-        (waiting("CrashLoopBackOff"), PodPhase.RUNNING, "", USER),
-        (ended(1, name="other"), PodPhase.RUNNING, "", USER),
+        (ended(0), AttemptPhase.SUCCEEDED, "", USER),
+        (ended(1, "Error"), AttemptPhase.FAILED, "Error", USER),
+        (ended(1), AttemptPhase.FAILED, "Error", USER),
+        (ended(137, "OOMKilled"), AttemptPhase.FAILED, "OOMKilled", USER),
+        (ended(137, "Error"), AttemptPhase.FAILED, "Interrupted", SYSTEM),
+        (ended(247, "Error"), AttemptPhase.FAILED, "Interrupted", SYSTEM),
+        (container(running={}), AttemptPhase.RUNNING, "", USER),
+        (waiting("CrashLoopBackOff"), AttemptPhase.RUNNING, "", USER),
+        (ended(1, name="other"), AttemptPhase.RUNNING, "", USER),
     ],
 )
 def test_a_running_pod_ends_when_its_primary_container_does(
-    of: dict[str, Any], phase: PodPhase, code: str, kind: ErrorKind
+    of: dict[str, Any], phase: AttemptPhase, code: str, kind: ErrorKind
 ) -> None:
     found = seen(pod("Running", container("sidecar", running={}), of))
     assert found.phase is phase
@@ -131,12 +131,14 @@ def test_a_running_pod_ends_when_its_primary_container_does(
 
 @pytest.mark.parametrize("reason", ["ContainerCreating", "PodInitializing", "ErrImagePull", "", "CrashLoopBackOff"])
 def test_a_pod_that_gets_ready_is_pending(reason: str) -> None:
-    assert seen(pod("Pending", waiting(reason, "x"))) == PodSeen(1, PodPhase.PENDING)
+    assert seen(pod("Pending", waiting(reason, "x"))) == AttemptObserved(1, AttemptPhase.PENDING)
 
 
 def test_a_pod_that_finds_no_machine_is_pending_with_the_schedulers_reason() -> None:
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
-    assert seen(pod("Pending", conditions=[condition])) == PodSeen(1, PodPhase.PENDING, "Unschedulable: 0/1 nodes")
+    assert seen(pod("Pending", conditions=[condition])) == AttemptObserved(
+        1, AttemptPhase.PENDING, "Unschedulable: 0/1 nodes"
+    )
 
 
 @pytest.mark.parametrize(
@@ -156,7 +158,7 @@ def test_a_pod_that_cannot_start_is_pending_with_the_failure_that_this_becomes(
 ) -> None:
     for of in (pod("Pending", waiting(reason, "why")), pod("Pending", init=(waiting(reason, "why"),))):
         found = seen(of)
-        assert (found.phase, found.reason) == (PodPhase.PENDING, f"{reason}: why")
+        assert (found.phase, found.reason) == (AttemptPhase.PENDING, f"{reason}: why")
         assert found.failure == Failure(
             f"ContainersNotReady|{reason}", "[main] why", kind, recoverable=recoverable, attempt=1
         )
@@ -168,7 +170,7 @@ def test_a_pod_that_cannot_start_is_pending_with_the_failure_that_this_becomes(
 def test_a_pod_that_is_being_deleted_goes_on_for_its_grace_period(phase: str, is_seen: str) -> None:
     found = seen(pod(phase, container(running={}), deleted=True, grace=45)) if phase == "Running" else None
     found = found or seen(pod(phase, deleted=True, grace=45))
-    assert found == PodSeen(1, PodPhase[is_seen], remains=Remains.ENDING, grace=45.0)
+    assert found == AttemptObserved(1, AttemptPhase[is_seen], remains=Remains.ENDING, grace=45.0)
 
 
 @pytest.mark.parametrize("code", [1, 137, 143])
@@ -180,8 +182,8 @@ def test_a_pod_that_is_told_to_stop_and_ends_badly_is_the_systems_failure(code: 
 
 
 def test_a_pod_that_is_told_to_stop_and_ends_well_has_succeeded() -> None:
-    assert seen(pod("Succeeded", ended(0), deleted=True)).phase is PodPhase.SUCCEEDED
-    assert seen(pod("Running", ended(0), deleted=True)).phase is PodPhase.SUCCEEDED
+    assert seen(pod("Succeeded", ended(0), deleted=True)).phase is AttemptPhase.SUCCEEDED
+    assert seen(pod("Running", ended(0), deleted=True)).phase is AttemptPhase.SUCCEEDED
 
 
 def test_a_pod_that_is_deleted_or_evicted_after_its_end_keeps_its_end() -> None:
@@ -198,7 +200,7 @@ def test_a_pod_that_is_deleted_or_evicted_after_its_end_keeps_its_end() -> None:
 
 def test_a_pod_that_is_gone_is_the_systems_failure() -> None:
     found = gone(2, "e-n0-2")
-    assert (found.attempt, found.phase) == (2, PodPhase.GONE)
+    assert (found.attempt, found.phase) == (2, AttemptPhase.GONE)
     assert found.failure is not None
     assert (found.failure.code, found.failure.kind, found.failure.recoverable) == (
         "ResourceDeletedExternally",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from propeller.errors import ErrorKind
 from propeller.handlers import STEPS
 from propeller.workflow import (
-    Adopt,
+    AttemptObserved,
+    AttemptPhase,
     AttemptProven,
     Collect,
     EffectFailed,
@@ -15,9 +16,8 @@ from propeller.workflow import (
     Launch,
     Launched,
     NodePhase,
+    ObserveAttempt,
     OutputsFound,
-    PodPhase,
-    PodSeen,
     begin,
     decide,
     resume,
@@ -32,9 +32,9 @@ def test_system_failures_before_a_restart_do_not_take_from_the_users_attempts_af
     begun = begin(restarted, STEPS, 1000.0)
     assert begun.effects == [Launch(0, 2)]
     users = Failure("Error", "exit code 1", ErrorKind.USER, recoverable=True)
-    again = decide(restarted, [(0, PodSeen(2, PodPhase.FAILED, failure=users))], 1001.0, STEPS)
+    again = decide(restarted, [(0, AttemptObserved(2, AttemptPhase.FAILED, failure=users))], 1001.0, STEPS)
     assert again.effects == [Launch(0, 3)]
-    over = decide(restarted, [(0, PodSeen(3, PodPhase.FAILED, failure=users))], 1002.0, STEPS)
+    over = decide(restarted, [(0, AttemptObserved(3, AttemptPhase.FAILED, failure=users))], 1002.0, STEPS)
     assert not over.effects
     assert restarted.phases[0] == NodePhase.FAILED
 
@@ -44,7 +44,7 @@ def test_the_time_of_a_whole_node_is_counted_on_after_a_restart_and_while_attemp
     running = execution(plan(graph(timed)))
     begin(running, STEPS, 1000.0)
     assert sorted(running.timers) == [(1010.0, 0), (1060.0, 0)]
-    decide(running, [(0, Launched(0)), (0, PodSeen(0, PodPhase.RUNNING))], 1000.0, STEPS)
+    decide(running, [(0, Launched(0)), (0, AttemptObserved(0, AttemptPhase.RUNNING))], 1000.0, STEPS)
     running.timers.clear()
     resume(running, STEPS, 1005.0)
     assert {when for when, _ in running.timers} >= {1010.0, 1060.0}
@@ -54,11 +54,11 @@ def test_an_attempt_that_ended_well_before_a_restart_is_not_out_of_time_after_it
     """Found by the model: its deadline was over before anybody had looked at its pod."""
     running = execution(plan(graph(task("a", executionDeadline="10s"))))
     begin(running, STEPS, 1000.0)
-    decide(running, [(0, Launched(0)), (0, PodSeen(0, PodPhase.RUNNING))], 1000.0, STEPS)
+    decide(running, [(0, Launched(0)), (0, AttemptObserved(0, AttemptPhase.RUNNING))], 1000.0, STEPS)
     running.timers.clear()
-    assert resume(running, STEPS, 2000.0).effects == [Adopt(0, 0)]
+    assert resume(running, STEPS, 2000.0).effects == [ObserveAttempt(0, 0)]
     assert decide(running, [], 2000.0, STEPS).effects == [Expire(0, 0)]
-    assert decide(running, [(0, PodSeen(0, PodPhase.SUCCEEDED))], 2000.0, STEPS).effects == [Collect(0, 0)]
+    assert decide(running, [(0, AttemptObserved(0, AttemptPhase.SUCCEEDED))], 2000.0, STEPS).effects == [Collect(0, 0)]
     assert decide(running, [(0, Expired(0))], 2000.0, STEPS).effects == []
     decide(running, [(0, OutputsFound(0))], 2001.0, STEPS)
     assert running.phases[0] == NodePhase.SUCCEEDED
@@ -67,7 +67,7 @@ def test_an_attempt_that_ended_well_before_a_restart_is_not_out_of_time_after_it
 def test_the_time_of_a_node_whose_outputs_are_being_read_is_looked_at_again() -> None:
     running = execution(plan(graph(task("a", activeDeadline="60s", retry={"minAttempts": 2}))))
     begin(running, STEPS, 1000.0)
-    decide(running, [(0, Launched(0)), (0, PodSeen(0, PodPhase.SUCCEEDED))], 1059.0, STEPS)
+    decide(running, [(0, Launched(0)), (0, AttemptObserved(0, AttemptPhase.SUCCEEDED))], 1059.0, STEPS)
     late = decide(running, [], 1060.0, STEPS)
     assert (late.effects, late.wake) == ([], 1061.0)
     missing = Failure("OutputsNotFound", "none", recoverable=True)

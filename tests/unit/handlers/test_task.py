@@ -11,9 +11,10 @@ from propeller.handlers import STEPS
 from propeller.handlers.transitions._task import step_task
 from propeller.handlers.transitions._time_limits import MOST_ATTEMPTS
 from propeller.workflow import (
-    Adopt,
     AllStopped,
+    AttemptObserved,
     AttemptOptions,
+    AttemptPhase,
     Collecting,
     EffectFailed,
     Failure,
@@ -22,13 +23,12 @@ from propeller.workflow import (
     Launching,
     NodePhase,
     NodeView,
-    PodPhase,
-    PodSeen,
+    ObserveAttempt,
     Running,
     Start,
     State,
     Step,
-    StopPod,
+    StopAttempt,
     TimeIsUp,
     Waiting,
 )
@@ -43,9 +43,9 @@ def node(**fields: Any) -> NodeView:
     return world.node("n0")
 
 
-def cannot_start(reason: str, kind: ErrorKind = ErrorKind.USER, *, recoverable: bool = True) -> PodSeen:
+def cannot_start(reason: str, kind: ErrorKind = ErrorKind.USER, *, recoverable: bool = True) -> AttemptObserved:
     failure = Failure(f"ContainersNotReady|{reason}", "[main] why", kind, recoverable=recoverable, attempt=0)
-    return PodSeen(0, PodPhase.PENDING, reason, failure)
+    return AttemptObserved(0, AttemptPhase.PENDING, reason, failure)
 
 
 @pytest.mark.parametrize("state", [Launching(0, NOW), Running(0, NOW)])
@@ -58,14 +58,16 @@ def test_a_pod_that_may_still_start_has_some_time_to(state: State, reason: str) 
     step = step_task(of, state, seen, NOW + AttemptOptions().start_grace[reason])
     assert step is not None
     assert step.phase is NodePhase.FAILED
-    assert step.effects == (StopPod(of.number, 0),)
+    assert step.effects == (StopAttempt(of.number, 0),)
 
 
 def test_when_its_time_is_up_a_pod_that_has_not_started_is_looked_at_again() -> None:
     of = node()
     step = step_task(of, Running(0, NOW), TimeIsUp(), NOW + 180)
     assert step == Step(
-        state=Running(0, NOW), effects=(Adopt(of.number, 0),), wakes=(NOW + 180 + AttemptOptions().unseen_after,)
+        state=Running(0, NOW),
+        effects=(ObserveAttempt(of.number, 0),),
+        wakes=(NOW + 180 + AttemptOptions().unseen_after,),
     )
     assert step_task(of, Running(0, NOW, started=True), TimeIsUp(), NOW + 180) is None
     assert step_task(of, Launching(0, NOW), TimeIsUp(), NOW + 180) is None
@@ -77,7 +79,7 @@ def test_a_pod_that_cannot_start_at_all_fails_at_once_and_is_stopped() -> None:
     assert step is not None
     assert step.failure is not None
     assert (step.phase, step.failure.code) == (NodePhase.FAILED, "ContainersNotReady|InvalidImageName")
-    assert step.effects == (StopPod(of.number, 0),)
+    assert step.effects == (StopAttempt(of.number, 0),)
 
 
 def test_a_pod_that_the_system_cannot_start_is_stopped_and_tried_again_after_a_pause() -> None:
@@ -85,7 +87,7 @@ def test_a_pod_that_the_system_cannot_start_is_stopped_and_tried_again_after_a_p
     step = step_task(of, Running(0, NOW), cannot_start("RunContainerError", ErrorKind.SYSTEM), NOW)
     assert step is not None
     assert isinstance(step.state, Waiting)
-    assert step.effects == (StopPod(of.number, 0),)
+    assert step.effects == (StopAttempt(of.number, 0),)
     assert step.system_failure
 
 
@@ -93,7 +95,7 @@ def test_with_attempts_left_the_next_one_is_launched_when_the_last_has_stopped()
     of = node(retry={"minAttempts": 2})
     step = step_task(of, Running(0, NOW), cannot_start("ImagePullBackOff"), NOW + 1000)
     assert step is not None
-    assert (step.effects, step.attempt, step.awaits) == ((StopPod(of.number, 0),), 1, True)
+    assert (step.effects, step.attempt, step.awaits) == ((StopAttempt(of.number, 0),), 1, True)
     assert isinstance(step.state, Waiting)
     assert "attempt 0 has to stop first" in step.state.reason
     assert step_task(of, step.state, TimeIsUp(), NOW + 2000) is None
@@ -103,7 +105,10 @@ def test_with_attempts_left_the_next_one_is_launched_when_the_last_has_stopped()
 
 
 def test_a_pod_that_waits_for_room_waits() -> None:
-    assert step_task(node(), Launching(0, NOW), PodSeen(0, PodPhase.PENDING, "Unschedulable"), NOW + 1e6) is None
+    assert (
+        step_task(node(), Launching(0, NOW), AttemptObserved(0, AttemptPhase.PENDING, "Unschedulable"), NOW + 1e6)
+        is None
+    )
 
 
 def test_attempts_end_where_their_number_does_not_fit() -> None:
@@ -119,10 +124,10 @@ def test_attempts_end_where_their_number_does_not_fit() -> None:
     ("state", "fact"),
     [
         (Launching(1, NOW), Launched(0)),
-        (Running(1, NOW), PodSeen(0, PodPhase.FAILED, failure=Failure("Error", "m"))),
+        (Running(1, NOW), AttemptObserved(0, AttemptPhase.FAILED, failure=Failure("Error", "m"))),
         (Collecting(2, NOW), EffectFailed(1, Failure("Error", "m"))),
         (None, Launched(0)),
-        (Waiting(1, NOW, NOW, "r"), PodSeen(1, PodPhase.SUCCEEDED)),
+        (Waiting(1, NOW, NOW, "r"), AttemptObserved(1, AttemptPhase.SUCCEEDED)),
     ],
 )
 def test_news_of_an_attempt_that_is_over_change_nothing(state: State | None, fact: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from propeller.handlers import STEPS
 from propeller.handlers.plugins.pod import gone
-from propeller.workflow import Adopt, Launch, Launched, PodPhase, PodSeen, begin, decide, resume
+from propeller.workflow import AttemptObserved, AttemptPhase, Launch, Launched, ObserveAttempt, begin, decide, resume
 from tests.unit.workflow.drive import execution, graph, plan, task
 
 
@@ -14,7 +14,7 @@ def test_a_pod_that_nobody_saw_is_looked_for_and_its_attempt_is_not_waited_for_f
     launched = decide(running, [(0, Launched(0))], 1001.0, STEPS)
     assert launched.wake is not None
     looked = decide(running, [], launched.wake, STEPS)
-    assert looked.effects == [Adopt(0, 0)]
+    assert looked.effects == [ObserveAttempt(0, 0)]
     assert not looked.changed  # nothing that a status would have to say
     assert looked.wake is not None
     lost = decide(running, [(0, gone(0, "e-a-0"))], launched.wake, STEPS)
@@ -28,20 +28,20 @@ def test_a_pod_that_the_informer_does_not_follow_is_looked_for_until_it_does() -
     wake = decide(running, [(0, Launched(0))], 1000.0, STEPS).wake
     for _ in range(10):
         assert wake is not None
-        assert decide(running, [], wake, STEPS).effects == [Adopt(0, 0)]
+        assert decide(running, [], wake, STEPS).effects == [ObserveAttempt(0, 0)]
         wake = decide(running, [(0, Launched(0))], wake, STEPS).wake  # found by a request, and not in the cache
         assert len(running.timers) == 1
     assert wake is not None
-    decide(running, [(0, PodSeen(0, PodPhase.RUNNING))], wake - 1, STEPS)
+    decide(running, [(0, AttemptObserved(0, AttemptPhase.RUNNING))], wake - 1, STEPS)
     assert decide(running, [], wake, STEPS).effects == []
 
 
 def test_a_pod_that_ran_before_a_restart_is_looked_for_where_the_informer_does_not_follow_it() -> None:
     running = execution(plan(graph(task("a"))))
     begin(running, STEPS, 1000.0)
-    decide(running, [(0, Launched(0)), (0, PodSeen(0, PodPhase.RUNNING))], 1000.0, STEPS)
+    decide(running, [(0, Launched(0)), (0, AttemptObserved(0, AttemptPhase.RUNNING))], 1000.0, STEPS)
     running.timers.clear()
-    assert resume(running, STEPS, 2000.0).effects == [Adopt(0, 0)]
+    assert resume(running, STEPS, 2000.0).effects == [ObserveAttempt(0, 0)]
     wake = decide(running, [(0, Launched(0))], 2000.0, STEPS).wake
     assert wake is not None
-    assert decide(running, [], wake, STEPS).effects == [Adopt(0, 0)]
+    assert decide(running, [], wake, STEPS).effects == [ObserveAttempt(0, 0)]

@@ -10,7 +10,8 @@ from flyteidl.core import literals_pb2
 
 from propeller.handlers import STEPS
 from propeller.workflow import (
-    Adopt,
+    AttemptObserved,
+    AttemptPhase,
     Choose,
     Chosen,
     Collect,
@@ -27,13 +28,12 @@ from propeller.workflow import (
     Launch,
     Launched,
     NodePhase,
+    ObserveAttempt,
     OutputsFound,
     OutputsWritten,
     Plan,
-    PodPhase,
-    PodSeen,
+    StopAttempt,
     Stopped,
-    StopPod,
     WriteInputs,
     WriteOutputs,
     begin,
@@ -113,15 +113,15 @@ class Driver:
         unique_id = self.execution.unique_id(effect.node)
         if isinstance(effect, Launch):
             self.launched.append((unique_id, effect.attempt))
-        if isinstance(effect, StopPod):
+        if isinstance(effect, StopAttempt):
             self.stopped.append((unique_id, effect.attempt))
         own = self.answer(self.execution, effect)
         return self.well_behaved(effect) if own is None else own
 
     def well_behaved(self, effect: Effect) -> Iterable[Fact]:
         match effect:
-            case Launch(attempt=attempt) | Adopt(attempt=attempt):
-                return (Launched(attempt), PodSeen(attempt, PodPhase.SUCCEEDED))
+            case Launch(attempt=attempt) | ObserveAttempt(attempt=attempt):
+                return (Launched(attempt), AttemptObserved(attempt, AttemptPhase.SUCCEEDED))
             case Collect(attempt=attempt):
                 return (OutputsFound(attempt),)
             case WriteInputs():
@@ -130,7 +130,7 @@ class Driver:
                 return (OutputsWritten(),)
             case Expire(attempt=attempt):
                 return (Expired(attempt),)
-            case StopPod(attempt=attempt):
+            case StopAttempt(attempt=attempt):
                 return (Stopped(attempt),)
             case Choose(node=node):
                 branch = self.execution.view(node).spec.branch

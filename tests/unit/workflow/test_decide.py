@@ -11,6 +11,8 @@ from propeller.errors import ErrorKind
 from propeller.handlers import STEPS
 from propeller.workflow import (
     EXECUTION,
+    AttemptObserved,
+    AttemptPhase,
     AttemptProven,
     Cancel,
     Chosen,
@@ -28,11 +30,9 @@ from propeller.workflow import (
     Launched,
     NodePhase,
     OutputsFound,
-    PodPhase,
-    PodSeen,
     Refused,
+    StopAttempt,
     Stopped,
-    StopPod,
     WorkflowPhase,
     begin,
     decide,
@@ -51,7 +51,7 @@ def failing(*unique_ids: str, kind: ErrorKind = ErrorKind.USER, recoverable: boo
     def answer(of: Execution, effect: Effect) -> Iterable[Fact] | None:
         if isinstance(effect, Launch) and of.unique_id(effect.node) in unique_ids and effect.attempt < times:
             failure = Failure("Error", "it broke", kind, recoverable=recoverable)
-            return (Launched(effect.attempt), PodSeen(effect.attempt, PodPhase.FAILED, failure=failure))
+            return (Launched(effect.attempt), AttemptObserved(effect.attempt, AttemptPhase.FAILED, failure=failure))
         return None
 
     return answer
@@ -284,7 +284,9 @@ def test_the_failure_node_stays_out_of_a_workflow_that_succeeds() -> None:
 def test_an_abort_stops_every_pod_and_ends_the_execution() -> None:
     driver = Driver(
         execution(plan(graph(task("a"), task("b")))),
-        lambda of, effect: (Launched(0), PodSeen(0, PodPhase.RUNNING)) if isinstance(effect, Launch) else None,
+        lambda of, effect: (
+            (Launched(0), AttemptObserved(0, AttemptPhase.RUNNING)) if isinstance(effect, Launch) else None
+        ),
     )
     begun = begin(driver.execution, STEPS, 1000.0)
     decide(driver.execution, [(e.node, fact) for e in begun.effects for fact in driver.facts_of(e)], 1000.0, STEPS)
@@ -300,9 +302,11 @@ def test_a_fact_about_an_attempt_that_is_over_changes_nothing() -> None:
     running = execution(plan(graph(task("a", retry={"minAttempts": 2}))))
     begin(running, STEPS, 1000.0)
     failure = Failure("Error", "it broke", recoverable=True)
-    decide(running, [(0, PodSeen(0, PodPhase.FAILED, failure=failure))], 1001.0, STEPS)
+    decide(running, [(0, AttemptObserved(0, AttemptPhase.FAILED, failure=failure))], 1001.0, STEPS)
 
-    late = decide(running, [(0, PodSeen(0, PodPhase.SUCCEEDED)), (0, EffectFailed(0, failure))], 1002.0, STEPS)
+    late = decide(
+        running, [(0, AttemptObserved(0, AttemptPhase.SUCCEEDED)), (0, EffectFailed(0, failure))], 1002.0, STEPS
+    )
 
     assert not late.changed
     assert not late.effects
@@ -378,7 +382,7 @@ def test_a_pod_that_has_to_be_stopped_keeps_its_place_until_it_is_told_to() -> N
     begin(of, STEPS, 1000.0)
     assert decide(of, [(0, Launched(0))], 1000.0, STEPS).effects == []
     assert decide(of, [], 1010.0, STEPS).effects == [Expire(0, 0)]
-    assert decide(of, [(0, Expired(0))], 1010.0, STEPS).effects == [StopPod(0, 0)]
+    assert decide(of, [(0, Expired(0))], 1010.0, STEPS).effects == [StopAttempt(0, 0)]
     assert decide(of, [(0, Stopped(0))], 1011.0, STEPS).effects == [Launch(1, 0)]
 
 
@@ -386,8 +390,8 @@ def test_what_succeeds_in_the_round_of_a_failure_counts_for_its_successors_which
     """Regression: it did not count, and after a rebuild it did."""
     of = execution(plan(graph(task("a"), task("b"), task("c"), edges=[("b", "c")])))
     begin(of, STEPS, 1000.0)
-    decide(of, [(1, Launched(0)), (1, PodSeen(0, PodPhase.SUCCEEDED))], 1001.0, STEPS)
-    failed = PodSeen(0, PodPhase.FAILED, failure=Failure("Error", "it broke"))
+    decide(of, [(1, Launched(0)), (1, AttemptObserved(0, AttemptPhase.SUCCEEDED))], 1001.0, STEPS)
+    failed = AttemptObserved(0, AttemptPhase.FAILED, failure=Failure("Error", "it broke"))
     decided = decide(of, [(0, failed), (1, OutputsFound(0))], 1002.0, STEPS)
     assert (of.phases[1], of.phases[2], of.unmet[2]) == (NodePhase.SUCCEEDED, NodePhase.NOT_STARTED, 0)
     assert not decided.effects

@@ -19,7 +19,7 @@ from propeller.workflow import (
     Launch,
     Launched,
     NodePhase,
-    StopPod,
+    StopAttempt,
     WorkflowPhase,
     _decide,
     begin,
@@ -69,7 +69,7 @@ def test_an_end_of_the_whole_does_not_wait_its_turn() -> None:
         of = execution(plan(graph(*WIDE)))
         begin(of, STEPS, 1000.0)
         ended = decide(of, [(EXECUTION, Cancel("enough"))], 1001.0, STEPS)
-        assert [type(effect) for effect in ended.effects] == [StopPod] * 5
+        assert [type(effect) for effect in ended.effects] == [StopAttempt] * 5
         assert (of.phase, ended.more) == (WorkflowPhase.ABORTED, False)
 
 

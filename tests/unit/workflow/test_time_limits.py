@@ -9,6 +9,8 @@ import pytest
 
 from propeller.handlers import STEPS
 from propeller.workflow import (
+    AttemptObserved,
+    AttemptPhase,
     AttemptProven,
     Choose,
     Chosen,
@@ -22,10 +24,8 @@ from propeller.workflow import (
     Launched,
     NodePhase,
     OutputsFound,
-    PodPhase,
-    PodSeen,
+    StopAttempt,
     Stopped,
-    StopPod,
     WorkflowPhase,
     WriteInputs,
     begin,
@@ -56,7 +56,7 @@ def hangs(*unique_ids: str) -> Answer:
 
     def answer(of: Execution, effect: Effect) -> Iterable[Fact] | None:
         if isinstance(effect, Launch) and of.unique_id(effect.node) in unique_ids:
-            return (Launched(effect.attempt), PodSeen(effect.attempt, PodPhase.RUNNING))
+            return (Launched(effect.attempt), AttemptObserved(effect.attempt, AttemptPhase.RUNNING))
         return (InputsWritten(size=2),) if isinstance(effect, WriteInputs) else None
 
     return answer
@@ -107,10 +107,10 @@ def test_a_case_that_waits_for_a_place_does_not_start_after_the_time_of_its_bran
     of = execution(plan(root), ExecutionSpec(execution_config=ExecutionConfig(max_parallelism=1)))
     assert begin(of, STEPS, 1000.0).effects == [Choose(0), Launch(3, 0)]
     assert not decide(of, [(0, Chosen("yes"))], 1000.0, STEPS).effects
-    decide(of, [(3, Launched(0)), (3, PodSeen(0, PodPhase.RUNNING))], 1001.0, STEPS)
+    decide(of, [(3, Launched(0)), (3, AttemptObserved(0, AttemptPhase.RUNNING))], 1001.0, STEPS)
     decide(of, [], 1060.0, STEPS)
     assert of.phases[0] == NodePhase.FAILED
-    decide(of, [(3, PodSeen(0, PodPhase.SUCCEEDED))], 1061.0, STEPS)
+    decide(of, [(3, AttemptObserved(0, AttemptPhase.SUCCEEDED))], 1061.0, STEPS)
     ended = decide(of, [(3, OutputsFound(0))], 1062.0, STEPS)
     assert not ended.effects
     assert of.phase is WorkflowPhase.FAILED
@@ -122,7 +122,7 @@ def test_the_time_of_a_node_is_counted_on_after_a_restart() -> None:
     decide(of, [(0, InputsWritten())], 1001.0, STEPS)
     of.timers.clear()
     resume(of, STEPS, 1050.0)
-    assert decide(of, [], 1060.0, STEPS).effects == [StopPod(2, 0)]
+    assert decide(of, [], 1060.0, STEPS).effects == [StopAttempt(2, 0)]
     assert decide(of, [(2, Stopped(0))], 1061.0, STEPS).effects == [WriteInputs(0)]
     of.timers.clear()
     resume(of, STEPS, 1100.0)
@@ -143,7 +143,7 @@ def _dynamic(**fields: Any) -> Execution:
     of = execution(plan(graph(task("d", **fields), task("b"))))
     begin(of, STEPS, 1000.0)
     inner = plan(graph(task("a"))).root
-    decide(of, [(0, Launched(0)), (0, PodSeen(0, PodPhase.SUCCEEDED))], 1010.0, STEPS)
+    decide(of, [(0, Launched(0)), (0, AttemptObserved(0, AttemptPhase.SUCCEEDED))], 1010.0, STEPS)
     decide(of, [(0, FuturesFound(0, inner))], 1020.0, STEPS)
     return of
 
@@ -151,9 +151,9 @@ def _dynamic(**fields: Any) -> Execution:
 def test_what_a_dynamic_task_has_made_runs_in_its_attempts_time() -> None:
     of = _dynamic(executionDeadline="60s", retry={"minAttempts": 2})
     assert of.running == 2
-    assert decide(of, [], 1060.0, STEPS).effects == [StopPod(3, 0)]
+    assert decide(of, [], 1060.0, STEPS).effects == [StopAttempt(3, 0)]
     assert decide(of, [(3, Stopped(0, 30.0))], 1060.0, STEPS).effects == []
-    assert decide(of, [(3, PodSeen(0, PodPhase.GONE))], 1065.0, STEPS).effects == [Launch(0, 1)]
+    assert decide(of, [(3, AttemptObserved(0, AttemptPhase.GONE))], 1065.0, STEPS).effects == [Launch(0, 1)]
     assert of.running == 2
 
 
@@ -176,7 +176,7 @@ def test_a_limit_is_not_missed_where_the_start_was_rounded_up() -> None:
     """Regression: a start is kept as a float32, and a timer that rang just before the rounded end never rang again."""
     of = execution(plan(graph(task("a"), task("b", activeDeadline="60s"), edges=[("a", "b")])))
     begin(of, STEPS, 1000.0)
-    decide(of, [(0, Launched(0)), (0, PodSeen(0, PodPhase.SUCCEEDED))], 1001.0, STEPS)
+    decide(of, [(0, Launched(0)), (0, AttemptObserved(0, AttemptPhase.SUCCEEDED))], 1001.0, STEPS)
     later = 1000.0 + 200_000.012  # float32: 200,000.015625
     started = decide(of, [(0, OutputsFound(0))], later, STEPS)
     assert started.wake is not None

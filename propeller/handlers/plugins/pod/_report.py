@@ -23,13 +23,13 @@ from propeller.handlers.plugins.pod._ends import (
     scheduled_at,
 )
 from propeller.kube import ContainerStatus, ContainerTerminated, ContainerWaiting, Pod
-from propeller.workflow import Failure, PodPhase, PodSeen, Remains
+from propeller.workflow import AttemptObserved, AttemptPhase, Failure, Remains
 
 INTERRUPTED = "Interrupted"
 OOM_KILLED = "OOMKilled"
 
 DELETED = "UnexpectedObjectDeletion"
-_UNDECIDED = frozenset({PodPhase.PENDING, PodPhase.RUNNING})
+_UNDECIDED = frozenset({AttemptPhase.PENDING, AttemptPhase.RUNNING})
 _SIGKILL_EXITS = frozenset({137, 247})  # 128 + 9, and 256 - 9 as some runtimes have it
 _SYSTEM_REASON = re.compile(
     r"OutOf\w.*|(?:Unexpected)?AdmissionError|\w*Affinity(?:Error)?|(?:Node)?Shutdown|Terminated|Evicted|Preempt\w*|Node\w+"
@@ -56,7 +56,7 @@ _USERS_WAITING = {
 """What keeps a container from starting through the user's fault, and whether another attempt may mend it."""
 
 
-def report(pod: Pod, attempt: int) -> PodSeen:
+def report(pod: Pod, attempt: int) -> AttemptObserved:
     """The news of the pod of this attempt."""
     seen = _report(pod, attempt)
     if seen.phase in _UNDECIDED and not is_being_deleted(pod):
@@ -71,7 +71,7 @@ def is_alive(pod: Pod) -> bool:
     return remains_of(pod) is Remains.RUNNING
 
 
-def _report(pod: Pod, attempt: int) -> PodSeen:
+def _report(pod: Pod, attempt: int) -> AttemptObserved:
     primary = primary_of(pod)
     if primary is not None and (end := end_of(pod, primary)) is not None:
         return _ended(pod, attempt, primary, end)
@@ -79,35 +79,35 @@ def _report(pod: Pod, attempt: int) -> PodSeen:
         case "Succeeded":
             if any(_is_oom(c.state.terminated) for c in _containers(pod)):
                 return _failed(attempt, OOM_KILLED, "the pod reports success, though a container was OOMKilled")
-            return PodSeen(attempt, PodPhase.SUCCEEDED)
+            return AttemptObserved(attempt, AttemptPhase.SUCCEEDED)
         case "Failed":
             return _demystify_failure(pod, attempt, primary)
         case "Running":
-            return PodSeen(attempt, PodPhase.RUNNING)
+            return AttemptObserved(attempt, AttemptPhase.RUNNING)
         case _ if primary is not None and primary.state.running is not None:
-            return PodSeen(attempt, PodPhase.RUNNING)  # a sidecar alone has not started
+            return AttemptObserved(attempt, AttemptPhase.RUNNING)  # a sidecar alone has not started
         case _:
             return _pending(pod, attempt)
 
 
-def gone(attempt: int, name: str, why: str = "it was deleted by somebody else or its node was lost") -> PodSeen:
+def gone(attempt: int, name: str, why: str = "it was deleted by somebody else or its node was lost") -> AttemptObserved:
     """The news of a pod that is no longer there though its end was not seen."""
     message = f"pod {name} is gone before its end was seen: {why}"
     failure = Failure("ResourceDeletedExternally", message, ErrorKind.SYSTEM, recoverable=True, attempt=attempt)
-    return PodSeen(attempt, PodPhase.GONE, failure=failure)
+    return AttemptObserved(attempt, AttemptPhase.GONE, failure=failure)
 
 
-def _pending(pod: Pod, attempt: int) -> PodSeen:
+def _pending(pod: Pod, attempt: int) -> AttemptObserved:
     for container in _containers(pod):
         waiting = container.state.waiting
         if waiting is not None and waiting.reason not in _HARMLESS_WAITING:
             failure = _cannot_start(attempt, container.name, waiting)
             reason = f"{waiting.reason}: {waiting.message}"
-            return PodSeen(attempt, PodPhase.PENDING, reason, failure, since=scheduled_at(pod))
+            return AttemptObserved(attempt, AttemptPhase.PENDING, reason, failure, since=scheduled_at(pod))
     for condition in pod.status.conditions:
         if condition.type == "PodScheduled" and condition.status == "False":
-            return PodSeen(attempt, PodPhase.PENDING, f"{condition.reason}: {condition.message}")
-    return PodSeen(attempt, PodPhase.PENDING)
+            return AttemptObserved(attempt, AttemptPhase.PENDING, f"{condition.reason}: {condition.message}")
+    return AttemptObserved(attempt, AttemptPhase.PENDING)
 
 
 def _cannot_start(attempt: int, name: str, waiting: ContainerWaiting) -> Failure:
@@ -119,16 +119,16 @@ def _cannot_start(attempt: int, name: str, waiting: ContainerWaiting) -> Failure
     return Failure(code, message, ErrorKind.SYSTEM, recoverable=True, attempt=attempt)
 
 
-def _ended(pod: Pod, attempt: int, primary: ContainerStatus, end: ContainerTerminated) -> PodSeen:
+def _ended(pod: Pod, attempt: int, primary: ContainerStatus, end: ContainerTerminated) -> AttemptObserved:
     """The primary container has ended: how, is how the attempt has, whatever phase the pod is in."""
     if not end.exit_code and not _is_oom(end):
-        return PodSeen(attempt, PodPhase.SUCCEEDED)
+        return AttemptObserved(attempt, AttemptPhase.SUCCEEDED)
     return _demystify_failure(pod, attempt, primary, end)
 
 
 def _demystify_failure(
     pod: Pod, attempt: int, primary: ContainerStatus | None, end: ContainerTerminated | None = None
-) -> PodSeen:
+) -> AttemptObserved:
     """Why it failed: by what the primary container did if it has ended (`end`), else by the pod and all of it."""
     status = pod.status
     by_itself = end is not None and ended_by_itself(pod, end)
@@ -168,9 +168,9 @@ def _describe(name: str, terminated: ContainerTerminated) -> str:
     return f"{end}: {terminated.message.strip()}" if terminated.message else end
 
 
-def _failed(attempt: int, code: str, message: str, kind: ErrorKind = ErrorKind.USER) -> PodSeen:
+def _failed(attempt: int, code: str, message: str, kind: ErrorKind = ErrorKind.USER) -> AttemptObserved:
     failure = Failure(code, message, kind, recoverable=True, attempt=attempt)
-    return PodSeen(attempt, PodPhase.FAILED, failure=failure)
+    return AttemptObserved(attempt, AttemptPhase.FAILED, failure=failure)
 
 
 def _containers(pod: Pod) -> tuple[ContainerStatus, ...]:
