@@ -1,0 +1,211 @@
+"""Who holds which tokens, and who is next: all of it, without I/O and without a clock of its own.
+
+Guarantees
+    A claim takes tokens of all its pools, or none. No pool has more out than its capacity, but for what `restore` has
+    found held, or a lowered limit has left: such a pool grants nothing until it is below its limit.
+    Acquiring a claim again that is held or waits changes nothing; neither does releasing one twice.
+    Work-conserving: a claim waits only while one of its pools has too few tokens for it, another claim has a better
+    right to them, or they are saved up for a bigger claim that was overtaken `max_bypass` times.
+    Fair between tenants at every level (`_turns`), and none starves (`_waitlist`).
+    While nothing waits, `acquire` and `release` cost O(pools and tenants of the claim), else O(log n) more.
+Assumptions
+    `now` is monotonic, in seconds; when it goes back, no tokens come until it is where it was.
+Errors
+    Invalid from `acquire` and `restore` for a claim that makes no sense, names an unknown pool, or (`acquire`) needs
+    more than a pool ever has; from `configure` for limits that contradict themselves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+from propeller.errors import Invalid
+from propeller.resourcemgr._claims import Claim, Wait
+from propeller.resourcemgr._limits import Limits, Path, check
+from propeller.resourcemgr._pools import PoolState
+from propeller.resourcemgr._registry import Registry
+from propeller.resourcemgr._turns import usage_fell
+from propeller.resourcemgr._waiter import Need, Waiter
+from propeller.resourcemgr._waitlist import Waitlist
+
+_PLACES = 48
+"""Bits of a claim's place that number arrivals; those above are its priority."""
+
+
+class Ledger:
+    """See the module's text. `granted` is called with the id of each claim that has waited and got its tokens;
+    `refused` with that of one which can never get them, as limits have become lower. Neither may call the ledger.
+    """
+
+    def __init__(
+        self, limits: Limits, now: float, granted: Callable[[str], None], refused: Callable[[str, Invalid], None]
+    ) -> None:
+        check(limits)
+        self._on_granted = granted
+        self._on_refused = refused
+        self._held: dict[str, Need] = {}
+        self._arrivals = 0
+        self._registry = Registry(limits, now)
+        self._waiting = Waitlist(self._granted, lambda waiter, error: refused(waiter.id, error))
+        self._waiting.max_bypass = limits.max_bypass
+
+    def acquire(self, claim: Claim, now: float) -> bool:
+        """Take the claim's tokens; if they cannot be taken it waits, and `granted` hears of it. Whether it has them."""
+        need = self._registry.needs.get((claim.tenant, claim.needs)) or self._registry.resolve(claim)
+        name = claim.id
+        if name in self._held:
+            return True
+        if name in self._waiting:
+            return False
+        need.count(1)
+        if need.is_timed:
+            fits = all(not pool.order.size and pool.room(now) >= amount for pool, amount in need.items)
+        else:
+            fits = True
+            for pool, amount in need.items:  # a loop, as this is the way of nearly all claims
+                if pool.free < amount or pool.order.size:
+                    fits = False
+                    break
+        if fits:
+            need.take()
+            self._held[name] = need
+            return True
+        self._arrivals += 1
+        self._waiting.add(Waiter(name, need, (-claim.priority << _PLACES) + self._arrivals, now), now)
+        return name in self._held
+
+    def release(self, name: str, now: float) -> None:
+        """Give the tokens of a claim back, or let it wait no more. One that is unknown was given back before."""
+        need = self._held.pop(name, None)
+        if need is not None:
+            need.give_back()
+        elif (waiter := self._waiting.remove(name)) is not None:
+            need = waiter.need
+        else:
+            return
+        need.count(-1)
+        if self._waiting:
+            for node in need.nodes:
+                usage_fell(node)
+            self._waiting.serve([pool for pool, _ in need.items], now)
+
+    def restore(self, claim: Claim) -> None:
+        """Count the tokens of a claim that is known to run, whether they are free or not."""
+        if claim.id in self._held:
+            return
+        registry = self._registry
+        need = registry.needs.get((claim.tenant, claim.needs)) or registry.resolve(claim, is_held=True)
+        if self._waiting.remove(claim.id) is None:
+            need.count(1)
+        need.take()
+        self._held[claim.id] = need
+
+    def tick(self, now: float) -> None:
+        """Grant what has become possible with time; `next_wake` says when that is."""
+        self._waiting.serve([pool for pool in self._registry.pools.values() if pool.rate is not None], now)
+
+    def next_wake(self) -> float | None:
+        """When `tick` has to be called; None if nothing waits for time to pass."""
+        return self._waiting.next_wake(self._registry.pools.values()) if self._waiting else None
+
+    def configure(self, limits: Limits, now: float) -> None:
+        """Have other limits from now on. Claims that are held keep their tokens. Limits that are wrong change nothing.
+
+        Other numbers cost O(tenants). Pools that come, go or get another parent cost O(claims), about 5 us each.
+        """
+        check(limits)
+        if _structure(limits) == _structure(self._registry.limits):
+            self._registry.apply(limits, now)
+        else:
+            self._rebuild(limits, now)
+        self._waiting.max_bypass = limits.max_bypass
+        for pool in self._registry.pools.values():
+            pool.order.let_in(pool, math.inf)  # what was set aside may be too much for ever by now
+        self._waiting.serve(self._registry.pools.values(), now)
+
+    def _rebuild(self, limits: Limits, now: float) -> None:
+        before, held, waiting = self._registry, self._held, self._waiting.clear()
+        self._registry, self._held = Registry(limits, now), {}
+        for title, pool in self._registry.pools.items():
+            if (old := before.pools.get(title)) is not None and old.rate is not None and pool.rate is not None:
+                pool.level = min(pool.level, old.level)
+        known = {pool.name for pool in limits.pools}
+        for name, need in held.items():
+            self.restore(_claim(name, need, known))
+        for waiter in waiting:
+            try:
+                claim = _claim(waiter.id, waiter.need, known)
+                need = self._registry.needs.get((claim.tenant, claim.needs)) or self._registry.resolve(claim)
+            except Invalid as error:
+                self._on_refused(waiter.id, error)
+                continue
+            need.count(1)
+            again = Waiter(waiter.id, need, waiter.place, waiter.since)
+            if need.items:
+                self._waiting.add(again, now)
+            else:
+                self._granted(again)
+
+    def _granted(self, waiter: Waiter) -> None:
+        self._held[waiter.id] = waiter.need
+        self._on_granted(waiter.id)
+
+    def __len__(self) -> int:
+        """Claims that wait."""
+        return len(self._waiting)
+
+    def __iter__(self) -> Iterator[str]:
+        """The ids of claims that wait, in the order in which they came."""
+        return (waiter.id for waiter in self._waiting)
+
+    def is_held(self, name: str) -> bool:
+        """Whether the claim has its tokens."""
+        return name in self._held
+
+    @property
+    def pools(self) -> Iterator[PoolState]:
+        """All pools and what is held of each; limits of tenants are pools of their own, after those that are shared."""
+        return iter(self._registry.pools.values())
+
+    @property
+    def remembered(self) -> int:
+        """Tenants and kinds of claims in memory, with those that have no claims any more."""
+        return len(self._registry)
+
+    def usage(self) -> dict[Path, dict[str, int]]:
+        """Tokens of shared pools that each tenant holds, with the tenants inside it."""
+        return {
+            path: {pool.name: amount for pool, amount in node.held.items() if amount}
+            for path, node in self._registry.named()
+        }
+
+    def explain(self, name: str) -> Wait | None:
+        """Why a claim waits; None if it does not. Costs O(claims of its tenant that wait for the same pool)."""
+        waiter = self._waiting.get(name)
+        if waiter is None:
+            return None
+        pool = waiter.pool or next((one for one, _ in waiter.need.items if one.free < 0), waiter.need.items[0][0])
+        turn = waiter.need.leaf.turns.get(pool)
+        return Wait(
+            pool=pool.title,
+            amount=waiter.need.of(pool),
+            held=pool.held,
+            capacity=pool.capacity,
+            rate=pool.rate,
+            tenant=waiter.need.tenant,
+            ahead=0 if turn is None or waiter.pool is None else turn.ahead_of(waiter),
+            waiting=pool.order.size,
+            since=waiter.since,
+        )
+
+
+def _claim(name: str, need: Need, known: set[str]) -> Claim:
+    """The claim of a need, without pools that are gone."""
+    return Claim(name, need.tenant, tuple((pool, amount) for pool, amount in need.needs if pool in known))
+
+
+def _structure(limits: Limits) -> tuple[object, ...]:
+    """What of the limits makes the pools of a claim; all else can change in place."""
+    pools = tuple((pool.name, pool.parent, pool.rate is None, pool.capacity is None) for pool in limits.pools)
+    return pools, tuple((tenant.name, tuple(tenant.limits)) for tenant in limits.tenants)

@@ -1,0 +1,99 @@
+"""What the limits in force mean for a claim: its pools with their parents, and its tenant's own limits.
+
+Guarantees
+    Claims of one tenant that need the same share one `Need`, resolved once. What no claim uses is forgotten now and
+    then: tenants and needs come from strangers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from propeller.errors import Invalid
+from propeller.resourcemgr._claims import Claim
+from propeller.resourcemgr._limits import SEPARATOR, Limits, Path, lineage, path_of
+from propeller.resourcemgr._pools import PoolState
+from propeller.resourcemgr._tenants import Node, Tenants
+from propeller.resourcemgr._turns import usage_fell
+from propeller.resourcemgr._waiter import Need
+
+_KEPT_NEEDS = 4096
+"""That no claim has."""
+
+
+class Registry:
+    """Pools, tenants and needs under some limits, which were checked."""
+
+    def __init__(self, limits: Limits, now: float) -> None:
+        self.needs: dict[tuple[Path, tuple[tuple[str, int], ...]], Need] = {}
+        """By tenant and what is needed."""
+        self.pools: dict[str, PoolState] = {}
+        self._tenants = Tenants({})
+        self._most_needs = _KEPT_NEEDS
+        self.apply(limits, now)
+
+    def apply(self, limits: Limits, now: float) -> None:
+        """Have these limits: others, or the same pools with other numbers."""
+        self.limits = limits
+        self._tenants.weights = {path_of(tenant.name): tenant.weight for tenant in limits.tenants}
+        for one in limits.pools:
+            self._pool(one.name, "").configure(one.capacity, one.rate, one.burst, now)
+        for tenant in limits.tenants:
+            for name, limit in tenant.limits.items():
+                self._pool(name, tenant.name).configure(limit, None, None, now)
+        for path, node in self._tenants.named():
+            node.weight = self._tenants.weights.get(path, 1.0)
+        for node in self._tenants:
+            usage_fell(node)  # whatever has changed about its share
+
+    def _pool(self, name: str, tenant: str) -> PoolState:
+        found = PoolState(name, tenant)
+        return self.pools.setdefault(found.title, found)
+
+    def resolve(self, claim: Claim, *, is_held: bool = False) -> Need:
+        """What the claim takes. Raises Invalid for a claim that makes no sense, names no pool, or asks for more than
+        there ever is (unless it `is_held`).
+        """
+        claim.check()
+        by_name = {pool.name: pool for pool in self.limits.pools}
+        amounts: dict[PoolState, int] = {}
+        for name, amount in claim.needs:
+            for one in lineage(name, by_name):
+                pool = self.pools[one.name]
+                amounts[pool] = amounts.get(pool, 0) + amount
+        amounts = self._own(claim.tenant, amounts) | amounts
+        for pool, amount in amounts.items():
+            if not is_held and amount > pool.most:
+                raise never(claim.id, pool, amount)
+        if len(self.needs) > self._most_needs or self._tenants.are_many:
+            self._forget()
+        leaf = self._tenants.leaf(claim.tenant)
+        need = self.needs[claim.tenant, claim.needs] = Need(claim.tenant, claim.needs, leaf, tuple(amounts.items()))
+        return need
+
+    def _own(self, tenant: Path, amounts: dict[PoolState, int]) -> dict[PoolState, int]:
+        """What is taken of the tenant's own limits, and of those of the tenants that it is part of."""
+        names = [SEPARATOR.join(tenant[:length]) for length in range(len(tenant), 0, -1)]
+        found = (
+            (self.pools.get(PoolState(pool.name, name).title), amounts[pool]) for name in names for pool in amounts
+        )
+        return {own: amount for own, amount in found if own is not None}
+
+    def _forget(self) -> None:
+        self.needs = {key: need for key, need in self.needs.items() if need.claims}
+        self._most_needs = _KEPT_NEEDS + 2 * len(self.needs)
+        self._tenants.forget()
+
+    def __len__(self) -> int:
+        return len(self.needs) + len(self._tenants)
+
+    def named(self) -> Iterator[tuple[Path, Node]]:
+        """Tenants that have claims."""
+        return self._tenants.named()
+
+
+def never(name: str, pool: PoolState, amount: int) -> Invalid:
+    """The error of a claim that can never be met."""
+    return Invalid(
+        f"claim {name!r} needs {amount} tokens of pool {pool.title!r}, which never has more than {pool.most:g}"
+    )

@@ -1,0 +1,88 @@
+"""What a claim takes, resolved once for all claims that take the same; and a claim that waits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from propeller.resourcemgr._limits import Path
+
+if TYPE_CHECKING:
+    from propeller.resourcemgr._pools import PoolState
+    from propeller.resourcemgr._tenants import Node
+
+
+class Need:
+    """What claims of one tenant take that ask for the same. `items` has each pool once, the tenant's own limits first.
+    `charges` are the counts of what tenants hold that change with it: of pools that are shared and have a capacity.
+    """
+
+    __slots__ = ("charges", "claims", "is_timed", "items", "leaf", "needs", "nodes", "tenant")
+
+    def __init__(
+        self, tenant: Path, needs: tuple[tuple[str, int], ...], leaf: Node, items: tuple[tuple[PoolState, int], ...]
+    ) -> None:
+        self.tenant = tenant
+        self.needs = needs
+        self.leaf = leaf
+        self.nodes = leaf.lineage()
+        self.items = items
+        self.is_timed = any(pool.rate is not None for pool, _ in items)
+        shared = [(pool, amount) for pool, amount in items if not pool.tenant and pool.capacity is not None]
+        self.charges = tuple((node.held, pool, amount) for node in self.nodes for pool, amount in shared)
+        for held, pool, _ in self.charges:
+            held.setdefault(pool, 0)
+        self.claims = 0  # that are held or wait
+
+    def of(self, pool: PoolState) -> int:
+        """Tokens of one pool."""
+        for found, amount in self.items:
+            if found is pool:
+                return amount
+        return 0
+
+    def count(self, by: int) -> None:
+        """So many more claims have it."""
+        self.claims += by
+        for node in self.nodes:
+            node.claims += by
+
+    def take(self) -> None:
+        """Have its tokens held."""
+        for pool, amount in self.items:
+            pool.held += amount
+            pool.free -= amount
+            pool.grants += 1
+            if pool.rate is not None:
+                pool.level -= amount
+        for held, pool, amount in self.charges:
+            held[pool] += amount
+
+    def give_back(self) -> None:
+        """Have its tokens free again. Those of a rate are spent."""
+        for pool, amount in self.items:
+            pool.held -= amount
+            pool.free += amount
+        for held, pool, amount in self.charges:
+            held[pool] -= amount
+
+    def save_up(self, sign: int) -> None:
+        """Withdraw its tokens in advance (1), or put them back (-1)."""
+        for pool, amount in self.items:
+            pool.save_up(sign * amount)
+
+
+class Waiter:
+    """A claim that waits. `pool` is the one in whose order it stands; None if it was served or cancelled, or is put
+    first.
+    """
+
+    __slots__ = ("id", "moves", "need", "overtaken_since", "place", "pool", "since")
+
+    def __init__(self, id_: str, need: Need, place: int, since: float) -> None:
+        self.id = id_
+        self.need = need
+        self.place = place  # by priority, then first come first served
+        self.since = since
+        self.pool: PoolState | None = None
+        self.moves = 0  # between orders
+        self.overtaken_since = -1  # the pool's grants when it was set aside first; -1: it was not

@@ -1,0 +1,190 @@
+"""Claims that wait, and which of them is served when tokens come free.
+
+Guarantees
+    A claim stands in the order of one of its pools: the one that has too few tokens for it, or in which another has a
+    better right. When it could have that pool's tokens and not another's, it moves to the other's order.
+    A claim that was overtaken, or has moved, more than `max_bypass` times is put first: its pools are saved up for it.
+    That is done for one claim at a time, first come first served, so that none of them waits for another.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+
+from propeller.errors import Invalid
+from propeller.resourcemgr._pools import PoolState
+from propeller.resourcemgr._registry import never
+from propeller.resourcemgr._waiter import Need, Waiter
+
+
+class Waitlist:
+    """See the module's text. `granted` is called with a claim whose tokens were taken, `refused` with one that lowered
+    limits can never meet; neither may call back.
+    """
+
+    def __init__(self, granted: Callable[[Waiter], None], refused: Callable[[Waiter, Invalid], None]) -> None:
+        self._granted = granted
+        self._refused = refused
+        self._waiters: dict[str, Waiter] = {}
+        self._put_first: deque[Waiter] = deque()
+        self._is_saved_up_for = False  # the first of them
+        self.max_bypass = 0
+
+    def __len__(self) -> int:
+        return len(self._waiters)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._waiters
+
+    def __iter__(self) -> Iterator[Waiter]:
+        """In the order in which they came."""
+        return iter(self._waiters.values())
+
+    def get(self, name: str) -> Waiter | None:
+        return self._waiters.get(name)
+
+    def add(self, waiter: Waiter, now: float) -> None:
+        """Let a claim wait, whose need was counted; it may be served at once."""
+        self._waiters[waiter.id] = waiter
+        pool = self._blocking(waiter, None, now) or waiter.need.items[0][0]
+        pool.order.add(waiter, pool)
+        self.serve([pool], now)
+
+    def remove(self, name: str) -> Waiter | None:
+        """Let a claim wait no more; what it left has to be served to others by `serve`."""
+        waiter = self._waiters.pop(name, None)
+        if waiter is None:
+            return None
+        if waiter.pool is not None:
+            waiter.pool.order.cancel(waiter, waiter.pool)
+        elif self._put_first[0] is waiter:
+            self._put_first.popleft()
+            self._save_up(waiter.need, False)
+        else:
+            self._put_first.remove(waiter)
+        return waiter
+
+    def clear(self) -> list[Waiter]:
+        """Forget all claims; returns them in the order of their places."""
+        found = sorted(self._waiters.values(), key=lambda waiter: waiter.place)
+        self._waiters.clear()
+        self._put_first.clear()
+        self._is_saved_up_for = False
+        return found
+
+    def serve(self, pools: Iterable[PoolState], now: float) -> None:
+        """Grant what can be, now that these pools may have more."""
+        todo = list(pools)
+        while True:
+            if self._put_first and self._serve_first(todo, now):
+                continue
+            if not todo:
+                return
+            pool = todo.pop()
+            if pool.order.size:
+                self._serve_pool(pool, todo, now)
+
+    def next_wake(self, pools: Iterable[PoolState]) -> float | None:
+        """When time alone may have made room for a claim; None if it will not."""
+        times: list[float | None] = []
+        if self._put_first:
+            of_pools = [pool.enough_at(0) for pool, _ in self._put_first[0].need.items if pool.rate is not None]
+            times.append(max((time for time in of_pools if time is not None), default=None))
+        for pool in pools:
+            if pool.rate is not None and pool.order.size:
+                leaf = pool.order.first()
+                waiter = None if leaf is None else leaf.head
+                times.append(pool.enough_at(waiter.need.of(pool) if waiter else pool.order.smallest_aside or 1))
+        return min((time for time in times if time is not None), default=None)
+
+    def _serve_first(self, todo: list[PoolState], now: float) -> bool:
+        """Grant or refuse the claim that was put first; false if it has to wait."""
+        waiter = self._put_first[0]
+        if self._refuse_if_vain(waiter):
+            return True
+        if not self._is_saved_up_for:
+            self._save_up(waiter.need, True)
+        if any(pool.room(now) < 0 for pool, _ in waiter.need.items):
+            return False
+        self._put_first.popleft()
+        self._save_up(waiter.need, False)
+        self._grant(waiter)
+        todo += [pool for pool, _ in waiter.need.items]
+        return True
+
+    def _save_up(self, need: Need, on: bool) -> None:
+        if self._is_saved_up_for is not on:
+            self._is_saved_up_for = on
+            need.save_up(1 if on else -1)
+
+    def _serve_pool(self, pool: PoolState, todo: list[PoolState], now: float) -> None:
+        """Grant claims of one pool's order. Claims that move to another pool's add that to `todo`."""
+        order = pool.order
+        while order.size and (room := pool.room(now)) >= 1:
+            if (late := order.overtaken(pool, self.max_bypass)) is not None:
+                order.cancel(late, pool)
+                self._put_first.append(late)
+                todo.append(pool)
+                return
+            order.let_in(pool, room)
+            leaf = order.first()
+            if leaf is None:
+                return
+            waiter = leaf.head
+            amount = waiter.need.of(pool)
+            if amount > room:
+                if not self._refuse_if_vain(waiter):
+                    order.set_aside(leaf, amount, pool.grants)
+                continue
+            elsewhere = self._blocking(waiter, pool, now)
+            order.take(leaf)
+            if elsewhere is None:
+                self._grant(waiter)
+                order.served(leaf, amount)
+                continue
+            waiter.moves += 1
+            waiter.overtaken_since = -1
+            todo.append(elsewhere)
+            if waiter.moves > self.max_bypass:
+                self._put_first.append(waiter)
+                todo.append(pool)
+                return
+            elsewhere.order.add(waiter, elsewhere)
+
+    def _grant(self, waiter: Waiter) -> None:
+        del self._waiters[waiter.id]
+        waiter.need.take()
+        self._granted(waiter)
+
+    def _refuse_if_vain(self, waiter: Waiter) -> bool:
+        """Give a claim up that needs more than there ever is, by limits that have become lower."""
+        for pool, amount in waiter.need.items:
+            if amount > pool.most:
+                self.remove(waiter.id)
+                waiter.need.count(-1)
+                self._refused(waiter, never(waiter.id, pool, amount))
+                return True
+        return False
+
+    def _blocking(self, waiter: Waiter, here: PoolState | None, now: float) -> PoolState | None:
+        """Another pool that the claim has to wait for: it has too few tokens, or one with a better right is next."""
+        for pool, amount in waiter.need.items:
+            if pool is here:
+                continue
+            if pool.room(now) < amount or (pool.order.size and (here is None or _has_better(pool, waiter))):
+                return pool
+        return None
+
+
+def _has_better(pool: PoolState, waiter: Waiter) -> bool:
+    """Whether the pool's next claim has a better right than `waiter`: at the level at which their tenants differ, its
+    tenant has the smaller share.
+    """
+    leaf = pool.order.first()
+    if leaf is None:
+        return False
+    for own, other in zip(reversed(waiter.need.nodes), reversed(leaf.node.lineage()), strict=False):
+        if own is not other:
+            return other.share() < own.share()
+    return leaf.head.place < waiter.place
