@@ -43,7 +43,7 @@ soak: setup-dev $(if $(KUBEBUILDER_ASSETS),,assets)  ## run informers on a real 
 bench: setup-dev  ## measure, as ratios within one run
 	$(PY) -m loadtest
 
-settings-doc: setup-dev  ## write docs/settings.md from config.py
+settings-doc: setup-dev  ## write docs/settings.md from propeller/config
 	$(PY) tools/settings_doc.py
 
 api-doc: setup-dev  ## write docs/api/ from the docstrings

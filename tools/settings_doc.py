@@ -1,4 +1,4 @@
-"""Write docs/settings.md from propeller/config.py and the rooms' options: every setting, its default, and the reason.
+"""Write docs/settings.md from propeller/config and the rooms' options: every setting, its default, and the reason.
 
 `python tools/settings_doc.py` writes it; `--check` only says whether it is current (exit code 1 where it is not).
 """
@@ -14,7 +14,7 @@ PAGE = ROOT / "docs" / "settings.md"
 
 HEAD = """# Settings
 
-Made from `propeller/config.py` by `make settings-doc`; do not edit.
+Made from `propeller/config` by `make settings-doc`; do not edit.
 
 Settings come from a file that `--config` names, TOML or YAML, in the sections below, and from the environment, which
 overrides the file: `PROPELLER_CHECKPOINT__MAX_LAG=5` is `max_lag` of `[checkpoint]`. Lists in the environment are
@@ -32,7 +32,7 @@ metadata_prefix = "s3://my-bucket/metadata"
 
 
 def page(config: Path) -> str:
-    """The whole page for config.py and the options that it gathers from rooms."""
+    """The whole page for the package config and the options that it gathers from rooms."""
     tree = ast.parse(config.read_text())
     modules = [tree, *(ast.parse(path.read_text()) for path in gathered(tree))]
     classes = {node.name: node for module in modules for node in module.body if isinstance(node, ast.ClassDef)}
@@ -43,9 +43,9 @@ def page(config: Path) -> str:
 
 
 def gathered(config: ast.Module) -> list[Path]:
-    """The modules of rooms that config.py takes options from."""
+    """The modules, of config itself and of rooms, that it takes options from."""
     imports = [node.module or "" for node in config.body if isinstance(node, ast.ImportFrom)]
-    return [ROOT / f"{name.replace('.', '/')}.py" for name in imports if name.endswith("._options")]
+    return [ROOT / f"{name.replace('.', '/')}.py" for name in imports if name.startswith("propeller.")]
 
 
 def sections(settings: ast.ClassDef) -> list[tuple[str, str]]:
@@ -99,11 +99,11 @@ def flowed(text: str) -> str:
 
 
 def main() -> int:
-    wanted = page(ROOT / "propeller" / "config.py")
+    wanted = page(ROOT / "propeller" / "config" / "__init__.py")
     if "--check" in sys.argv:
         current = PAGE.exists() and PAGE.read_text() == wanted
         if not current:
-            print("docs/settings.md is not what propeller/config.py says: run make settings-doc", file=sys.stderr)
+            print("docs/settings.md is not what propeller/config says: run make settings-doc", file=sys.stderr)
         return 0 if current else 1
     PAGE.write_text(wanted)
     return 0

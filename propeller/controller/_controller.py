@@ -93,9 +93,8 @@ class WorkflowController:
             transform=self._loader.transform,
             salvage=self._loader.salvage,
             settings=settings.informers,
-            clock=clock,
         )
-        self._pods = OwnedPods(client, namespace, settings.informers, clock)
+        self._pods = OwnedPods(client, namespace, settings.informers)
         self._queue: WorkQueue[str] = WorkQueue(settings.queue)
         self._executions = Executions(self._queue, settings.queue, clock, settings.controller.event_delay)
         self._pool: FairPool[str] = FairPool(settings.controller.effects_at_once, on_error=self._executions.job_raised)

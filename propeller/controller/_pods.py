@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from propeller.clock import Clock
 from propeller.controller._pod_events import owner_uids
 from propeller.handlers.plugins.pod import EXECUTION_LABEL
 from propeller.informers import Informer, InformerOptions
@@ -16,7 +15,7 @@ _OWNER_INDEX = "owner"
 class OwnedPods:
     """Pods that have an execution's label, by the uid of their owner."""
 
-    def __init__(self, client: Client, namespace: str | None, settings: InformerOptions, clock: Clock) -> None:
+    def __init__(self, client: Client, namespace: str | None, settings: InformerOptions) -> None:
         self.informer = Informer(
             client,
             PODS,
@@ -24,7 +23,6 @@ class OwnedPods:
             label_selector=EXECUTION_LABEL,
             indexes={_OWNER_INDEX: owner_uids},
             settings=settings,
-            clock=clock,
         )
 
     def of(self, uid: str) -> Sequence[Pod]:

@@ -40,7 +40,7 @@ def follow_pods(
             assert pod is not None
             seen(pod, change.new is None)
 
-        async with Informer(client, PODS.typed(Raw), settings=settings.informers, clock=clock) as pods:
+        async with Informer(client, PODS.typed(Raw), settings=settings.informers) as pods:
             pods.subscribe(tell)
             await pods.synced(settings.client.deadline)
             yield

@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.informers._informer import Informer
 from propeller.informers._options import InformerOptions
 from propeller.informers._uid_shard import UidShard
@@ -19,10 +18,9 @@ T = TypeVar("T")
 class InformerFactory:
     """Starts informers on first use and shares them; use as `async with`."""
 
-    def __init__(self, client: Client, settings: InformerOptions | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, client: Client, settings: InformerOptions | None = None) -> None:
         self._client = client
         self._settings = settings or InformerOptions()
-        self._clock = clock
         self._shared: dict[tuple[Any, ...], Informer[Any]] = {}
         self._stack = AsyncExitStack()
 
@@ -48,7 +46,6 @@ class InformerFactory:
                 transform=transform,
                 shard=shard,
                 settings=self._settings,
-                clock=self._clock,
             )
             self._shared[key] = informer
             await self._stack.enter_async_context(informer)

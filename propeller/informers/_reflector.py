@@ -3,9 +3,7 @@
 Guarantees
     Events reach the sink in order; after a cut the watch resumes after the last version seen, a bookmark's included.
     A 410 leads to a new list, handed over as it comes, which the sink can take as a diff. The list is a stream if the
-    server has that (KEP-3157), and pages if it does not, or if the stream did not come to the list's end. A list that
-    expires between its pages is asked for once more in one piece, as client-go's pager does (FullListIfExpired); one
-    whose pages never end is asked for in one piece from then on.
+    server has that (KEP-3157), and pages if it does not, or if the stream did not come to the list's end (see Pager).
     Lists are consistent reads: one is never older than what was seen before, whichever server answers.
     A watch that brought nothing and failed, or ended within a second, leads to a new list, as in client-go; so do
     `FRUITLESS_WATCHES` in a row that brought nothing, however they ended. A watch that answered 429 is tried again.
@@ -31,14 +29,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable, Iterator
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
-from propeller.errors import EndlessList, PropellerError, Rejected, Retryable, Stale, Throttled, Unavailable
+from propeller.errors import PropellerError, Rejected, Retryable, Stale, Throttled, Unavailable
+from propeller.informers._filter import Filter
 from propeller.informers._options import InformerOptions
-from propeller.informers._store import key_of, metadata_of, went_back
-from propeller.informers._uid_shard import UidShard
-from propeller.kube import Client, Event, EventType, Page, Resource, Undecodable
+from propeller.informers._pager import Pager
+from propeller.informers._selection import Selection
+from propeller.informers._sink import Sink
+from propeller.informers._store import metadata_of, went_back
+from propeller.kube import Client, Event, EventType, Resource, Undecodable
 from propeller.pauses import Pauses
 from propeller.telemetry import Causes
 
@@ -59,27 +60,8 @@ INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 """The annotation of the bookmark that ends a list which comes as a stream (KEP-3157)."""
 
 
-class Sink(Protocol[T]):
-    """Who takes what the reflector brings."""
-
-    def list_begins(self) -> None:
-        """A list comes; the one before may not have ended."""
-
-    def listed(self, objects: Iterable[T]) -> None:
-        """Some of its objects."""
-
-    def listed_undecodable(self, found: Undecodable[T]) -> None:
-        """One of them, which could not be decoded."""
-
-    def list_ended(self, version: str) -> None:
-        """That was the whole list, as of `version`."""
-
-    def happened(self, event: Event[T]) -> None:
-        """One event, a bookmark included; while a list comes, an end."""
-
-
 class Reflector(Generic[T]):
-    """Follows `resource` in a namespace (None: everywhere) by selectors, into `sink`."""
+    """Follows what is selected of `resource`, into `sink`."""
 
     def __init__(
         self,
@@ -87,35 +69,25 @@ class Reflector(Generic[T]):
         resource: Resource[T],
         sink: Sink[T],
         settings: InformerOptions,
+        selection: Selection,
         *,
-        namespace: str | None = None,
-        label_selector: str = "",
-        field_selector: str = "",
         transform: Callable[[T], T] | None = None,
-        shard: UidShard | None = None,
     ) -> None:
         self._client = client
         self._resource = resource
         self._sink = sink
         self._settings = settings
-        self._namespace = namespace
-        self._label_selector = label_selector
-        self._field_selector = field_selector
-        self._transform = transform
-        self._shard = shard
-        self._shard_selector = shard.selector if shard is not None else ""
-        self._sharded = False
-        """Whether the server keeps to the shard."""
+        self._selection = selection
+        self._causes = Causes(log)
+        self._filter = Filter(resource.plural, selection.shard, transform, self._causes)
+        self._pager = Pager(client, resource, selection, sink, self._filter, self._causes, self._begin_list)
         self._version: str | None = None
         self._refused = False
         """Whether the server does not know lists that come as a stream."""
         self._streams_lists = settings.stream_lists
-        self._causes = Causes(log)
         self._pauses = Pauses(settings.backoff, settings.backoff_cap)
         self._lasted = 0.0
         """Seconds for which the watch was open that has just ended, 0 after anything else."""
-        self._by_pages = True
-        """Whether lists by pages come to an end."""
         self._asked = False
         """Whether somebody wants all to be listed anew, by a list that has not begun."""
         self._progress: asyncio.Timeout | None = None
@@ -172,61 +144,13 @@ class Reflector(Generic[T]):
                 await self._failed(error)
 
     async def _list(self) -> None:
-        if self._by_pages:
-            try:
-                await self._list_pages()
-            except (_ExpiredPages, EndlessList) as error:
-                self._by_pages = not isinstance(error, EndlessList)
-                self._causes.report(error, "%s: asking for the whole list at once", self._resource.plural)
-                await self._list_whole()
-        else:
-            await self._list_whole()
+        self._list_ended(await self._pager.list())
         self._streams_lists = self._settings.stream_lists and not self._refused
 
     def _begin_list(self) -> None:
         self.lists += 1
         self._asked = False
         self._sink.list_begins()
-
-    async def _list_pages(self) -> None:
-        self._begin_list()
-        page: Page[T] | None = None
-        try:
-            async for page in self._client.pages(
-                self._resource,
-                self._namespace,
-                label_selector=self._label_selector,
-                field_selector=self._field_selector,
-                shard_selector=self._shard_selector,
-            ):
-                self._take_page(page)
-        except Stale as error:
-            if page is None:
-                raise
-            raise _ExpiredPages(str(error)) from error
-        self._list_ended(page.resource_version if page is not None else "")
-
-    async def _list_whole(self) -> None:
-        self._begin_list()
-        page = await self._client.list(
-            self._resource,
-            self._namespace,
-            label_selector=self._label_selector,
-            field_selector=self._field_selector,
-            shard_selector=self._shard_selector,
-            limit=0,
-        )
-        if page.continue_token:
-            raise EndlessList(f"list {self._resource.plural}: it was asked for in one piece, and a part came")
-        self._take_page(page)
-        self._list_ended(page.resource_version)
-
-    def _take_page(self, page: Page[T]) -> None:
-        self._sharded = page.shard_selector == self._shard_selector
-        for found in page.undecodable:
-            if self._is_wanted_uid(found.metadata.uid):
-                self._sink.listed_undecodable(found)
-        self._sink.listed(self._transformed_all(page.items))
 
     def _list_ended(self, version: str) -> None:
         self._version = version
@@ -239,7 +163,7 @@ class Reflector(Generic[T]):
         answers late, or not at all, may have been restored and have passed it.
         """
         try:
-            page = await self._client.list(self._resource.metadata_only(), self._namespace, limit=1)
+            page = await self._client.list(self._resource.metadata_only(), self._selection.namespace, limit=1)
         except (Stale, Throttled):
             raise
         except PropellerError:
@@ -265,13 +189,13 @@ class Reflector(Generic[T]):
         timeout = self._settings.watch_timeout * random.uniform(1.0, 2.0)
         events = self._client.watch(
             self._resource,
-            self._namespace,
+            self._selection.namespace,
             resource_version=self._version or "",
-            label_selector=self._label_selector,
-            field_selector=self._field_selector,
+            label_selector=self._selection.label_selector,
+            field_selector=self._selection.field_selector,
             timeout_seconds=timeout,
             initial_events=lists,
-            shard_selector=self._shard_selector,
+            shard_selector=self._selection.shard_selector,
         )
         if lists:
             self._begin_list()
@@ -334,13 +258,13 @@ class Reflector(Generic[T]):
             metadata = metadata_of(event.object)
             if (metadata.annotations or {}).get(INITIAL_EVENTS_END) == "true":
                 self._list_ended(metadata.resource_version)
-        elif not self._is_wanted(event.object):
+        elif not self._filter.is_wanted(event.object):
             return
         elif event.type is EventType.DELETED:
             self._take(event)
         elif event.undecodable is not None:
             self._sink.listed_undecodable(event.undecodable)
-        elif isinstance(transformed := self._transformed(event.object), Undecodable):
+        elif isinstance(transformed := self._filter.transformed(event.object), Undecodable):
             self._sink.listed_undecodable(transformed)
         else:
             self._sink.listed((transformed,))
@@ -355,49 +279,10 @@ class Reflector(Generic[T]):
                 self._version = version
             elif event.type is not EventType.DELETED:
                 return False
-        if self._shard is not None or self._transform is not None:
-            event = self._sifted(event)
+        if not self._filter.is_open:
+            event = self._filter.event(event)
         self._sink.happened(event)
         return True
-
-    def _sifted(self, event: Event[T]) -> Event[T]:
-        """The event as the sink wants it."""
-        if event.type is EventType.BOOKMARK:
-            return event
-        if not self._is_wanted(event.object):
-            return Event(EventType.BOOKMARK, event.object)  # of another shard: news of the version alone
-        if self._transform is None or event.undecodable is not None:
-            return event
-        transformed = self._transformed(event.object)
-        if isinstance(transformed, Undecodable):
-            return Event(event.type, event.object, transformed)
-        return Event(event.type, transformed)
-
-    def _is_wanted(self, obj: T) -> bool:
-        return self._shard is None or self._is_wanted_uid(metadata_of(obj).uid)
-
-    def _is_wanted_uid(self, uid: str) -> bool:
-        return self._shard is None or self._sharded or self._shard.holds(uid)
-
-    def _transformed_all(self, objects: Iterable[T]) -> Iterator[T]:
-        for obj in objects:
-            if not self._is_wanted(obj):
-                continue
-            transformed = self._transformed(obj)
-            if isinstance(transformed, Undecodable):
-                self._sink.listed_undecodable(transformed)
-            else:
-                yield transformed
-
-    def _transformed(self, obj: T) -> T | Undecodable[T]:
-        """The object as the sink wants it."""
-        if self._transform is None:
-            return obj
-        try:
-            return self._transform(obj)
-        except Exception as error:  # noqa: BLE001 - it is the caller's function, and one object must not stop the others
-            self._causes.report(error, "%s: transforming %s failed", self._resource.plural, key_of(obj))
-            return Undecodable(metadata_of(obj), f"transforming it failed: {type(error).__name__}: {error}")
 
     async def _failed(self, error: Exception) -> None:
         self.failures += 1
@@ -411,10 +296,6 @@ class Reflector(Generic[T]):
         named = min(at_least, self._settings.backoff_cap) * random.uniform(1.0, 1.1)
         pause = self._pauses.failed(asyncio.get_running_loop().time()) - self._lasted
         await asyncio.sleep(max(named, pause, self._settings.backoff * random.uniform(0.5, 1.0)))
-
-
-class _ExpiredPages(Retryable):
-    """A list that expired between its pages."""
 
 
 def _refuses_streams(error: PropellerError) -> bool:

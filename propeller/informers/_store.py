@@ -31,7 +31,7 @@ IndexFunction = Callable[[T], Iterable[str]]
 
 class Change(msgspec.Struct, Generic[T], frozen=True):
     """What happened to one object: `old` is None when it is new, `new` is None when it is gone (`old` is its last
-    state); in a resync both are its state as it is.
+    state).
 
     `final_state_unknown` says of an object that is gone that a list told so: `old` is the last state that was seen, and
     it may have had later ones (client-go's DeletedFinalStateUnknown).
@@ -44,7 +44,10 @@ class Change(msgspec.Struct, Generic[T], frozen=True):
 
 
 class Store(Generic[T]):
-    """Objects by `namespace/name` (`name` alone where there is no namespace), and by the indexes named at the start."""
+    """Objects by `namespace/name` (`name` alone where there is no namespace), and by the indexes named at the start.
+
+    More than 15 methods: five of them make it a collection to read.
+    """
 
     def __init__(self, indexes: Mapping[str, IndexFunction[T]] | None = None) -> None:
         self._objects: dict[str, T] = {}

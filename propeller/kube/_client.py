@@ -16,41 +16,29 @@ Errors
 
 from __future__ import annotations
 
-import asyncio
-import random
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar, cast
 
 import msgspec
 
 from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.decoding import UNDECODABLE
-from propeller.errors import EndlessList, Invalid, NotFound, PropellerError, Retryable, Unavailable, Untrusted
-from propeller.kube._answers import check, raise_for
-from propeller.kube._bodies import Body, PatchKind, encoded, merge_patch, metadata_of_body, name_in, whole
+from propeller.errors import EndlessList, Invalid, NotFound, Unavailable
+from propeller.kube._bodies import Body, PatchKind, merge_patch, metadata_of_body, name_in, whole
 from propeller.kube._calls import check_namespace, named, path_of_one, query_of
 from propeller.kube._decoding import Event, Page, decode_events, decode_object, decode_page, whole_lines
-from propeller.kube._flows import Flows
 from propeller.kube._options import ClientOptions
-from propeller.kube._requests import Requests
 from propeller.kube._resource import Resource
-from propeller.kube._transport import Request, Response, Stream, Transport
+from propeller.kube._sender import JSON, METADATA, Sender
+from propeller.kube._transport import Request, Transport
 
 T = TypeVar("T")
 
-_JSON = {"accept": "application/json", "content-type": "application/json", "user-agent": "propeller"}
-_METADATA = _JSON | {"accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
-_METADATA_LIST = _JSON | {"accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
-_VERBS = {"replace": "update", "update": "patch", "apply": "patch", "look": "get"}
-"""Kubernetes' words for verbs that our messages call otherwise."""
+_METADATA_LIST = JSON | {"accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
 _MANAGER = {"fieldManager": "propeller"}
 _COMPRESSED = {"accept-encoding": "gzip"}  # a page shrinks to a fraction, and what TLS and copying it takes with it
 MAX_PAGES = 20_000
 """Ten million objects of the default page size: etcd holds fewer, so a longer list never ends."""
-
-_REACH_PAUSE = 0.5  # seconds between two attempts to reach a server at all
-_READ_BACKOFF = 0.1  # seconds before the first retry of a read; doubles
 
 
 class _ApiResource(msgspec.Struct, frozen=True):
@@ -69,17 +57,17 @@ class Client:
     ) -> None:
         self.transport = transport
         self.settings = settings or ClientOptions()
-        self._clock = clock
-        self.flows = Flows(self.settings)
+        self._sender = Sender(transport, self.settings, clock)
+        self.flows = self._sender.flows
         """The limits of what is sent at once, with their counters."""
-        self.requests = Requests(clock)
+        self.requests = self._sender.requests
         """What was answered, and whether the credentials are refused."""
 
     async def get(self, resource: Resource[T], name: str, namespace: str | None = None) -> T:
         what = named("get", resource, namespace, name)
-        headers = _METADATA if resource.partial else _JSON
+        headers = METADATA if resource.partial else JSON
         path = path_of_one(resource, name, namespace, what)
-        answer = await self._read(Request(method="GET", path=path, headers=headers), what)
+        answer = await self._sender.read(Request(method="GET", path=path, headers=headers), what)
         return decode_object(resource, answer.body, what)
 
     async def list(
@@ -106,10 +94,10 @@ class Client:
             shardSelector=shard_selector,
             resourceVersion="" if continue_token else resource_version,
         )
-        headers = _COMPRESSED | (_METADATA_LIST if resource.partial else _JSON)
+        headers = _COMPRESSED | (_METADATA_LIST if resource.partial else JSON)
         request = Request(method="GET", path=resource.path(namespace), query=query, headers=headers)
         what = named("list", resource, namespace)
-        return decode_page(resource, (await self._read(request, what)).body, what)
+        return decode_page(resource, (await self._sender.read(request, what)).body, what)
 
     async def pages(
         self,
@@ -161,7 +149,7 @@ class Client:
         else:
             check_namespace(resource, namespace, what)
             path = resource.path(namespace)
-        answer = await self._write("POST", path, whole(resource, body), what, partial=resource.partial)
+        answer = await self._sender.write("POST", path, whole(resource, body), what, partial=resource.partial)
         # the answer to a post to a subresource is of another kind (Status for a binding), with nothing that we read
         return decode_object(resource, b"{}" if subresource else answer.body, what)
 
@@ -185,7 +173,7 @@ class Client:
                 f"{what}: {type(body).__name__} has a part of the object's fields, and replacing would remove the "
                 "others: use update (a patch of what changed) or apply, or read and write the object with `typed(dict)`"
             )
-        answer = await self._write("PUT", path, whole(resource, body), what, partial=resource.partial)
+        answer = await self._sender.write("PUT", path, whole(resource, body), what, partial=resource.partial)
         return decode_object(resource, answer.body, what)
 
     async def update(self, resource: Resource[T], before: T, after: T, *, subresource: str = "") -> T:
@@ -256,7 +244,9 @@ class Client:
     async def _patch(
         self, resource: Resource[T], path: str, body: Any, what: str, kind: PatchKind, query: Mapping[str, str]
     ) -> T:
-        answer = await self._write("PATCH", path, body, what, content_type=kind, query=query, partial=resource.partial)
+        answer = await self._sender.write(
+            "PATCH", path, body, what, content_type=kind, query=query, partial=resource.partial
+        )
         return decode_object(resource, answer.body, what)
 
     async def delete(
@@ -284,7 +274,7 @@ class Client:
             "preconditions": preconditions or None,
         }
         body = {key: value for key, value in options.items() if value is not None}
-        await self._write("DELETE", path, body, what)
+        await self._sender.write("DELETE", path, body, what)
 
     async def watch(
         self,
@@ -312,30 +302,16 @@ class Client:
             shardSelector=shard_selector,
         )
         what = named("watch", resource, namespace)
-        headers = _METADATA if resource.partial else _JSON
+        headers = METADATA if resource.partial else JSON
         request = Request(method="GET", path=resource.path(namespace), query=query, headers=headers)
-        async with self._counted(self.transport.stream(request, deadline=self.settings.deadline)) as stream:
-            if stream.status != 200:
-                raise_for(await self._whole(stream, what), what, self.settings.retry_after_cap, request.path)
+        async with self._sender.watch(request, what) as stream:
             async for text in whole_lines(stream, what):
                 for event in decode_events(resource, text, what):
                     yield event
 
     async def reach(self, deadline: float) -> None:
         """Be sure that the server answers, whatever it does, within `deadline` seconds. Raises Unavailable."""
-        end, request = self._clock.monotonic() + deadline, Request(method="GET", path="/version", headers=_JSON)
-        while True:
-            left = end - self._clock.monotonic()
-            try:
-                await self._send(request, max(left, _READ_BACKOFF), "get /version")
-            except Untrusted:
-                raise
-            except Unavailable:
-                if self._clock.monotonic() + _REACH_PAUSE >= end:
-                    raise
-                await asyncio.sleep(_REACH_PAUSE)
-            else:
-                return
+        await self._sender.reach(deadline)
 
     async def has_subresource(self, resource: Resource[T], subresource: str) -> bool:
         """Whether the type has that subresource. Raises NotFound where the type itself is not served."""
@@ -345,7 +321,7 @@ class Client:
     async def _served(self, resource: Resource[T]) -> set[str]:
         path = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
         what = f"look up {resource.kind}"
-        answer = await self._read(Request(method="GET", path=path, headers=_JSON), what)
+        answer = await self._sender.read(Request(method="GET", path=path, headers=JSON), what)
         try:
             names = {found.name for found in msgspec.json.decode(answer.body, type=_ApiResources).resources}
         except UNDECODABLE as error:
@@ -353,73 +329,3 @@ class Client:
         if resource.plural not in names:
             raise NotFound(f"{what}: the server has no {resource.plural} in {resource.api_version}", status=404)
         return names
-
-    async def _write(
-        self,
-        method: str,
-        path: str,
-        body: Any,
-        what: str,
-        *,
-        content_type: str = "",
-        query: Mapping[str, str] = {},
-        partial: bool = False,
-    ) -> Response:
-        headers = _METADATA if partial else _JSON
-        if content_type:
-            headers = headers | {"content-type": str(content_type)}
-        request = Request(method=method, path=path, query=query, headers=headers, body=encoded(body, what))
-        answer = await self._send(request, self.settings.deadline, what)
-        return check(answer, what, self.settings.retry_after_cap, request.path)
-
-    async def _send(self, request: Request, deadline: float, what: str) -> Response:
-        """Send once, and count what came of it by the verb that `what` begins with."""
-        word = what[: what.index(" ")]
-        verb = _VERBS.get(word, word)
-        try:
-            answer = await self.flows.send(self.transport, request, deadline)
-        except PropellerError as error:
-            self.requests.failed(verb, error)
-            raise
-        self.requests.answered(verb, answer.status)
-        return answer
-
-    @asynccontextmanager
-    async def _counted(self, opening: AbstractAsyncContextManager[Stream]) -> AsyncIterator[Stream]:
-        """Open a watch, and count what came of that."""
-        async with AsyncExitStack() as stack:
-            try:
-                stream = await stack.enter_async_context(opening)
-            except PropellerError as error:
-                self.requests.failed("watch", error)
-                raise
-            self.requests.answered("watch", stream.status)
-            yield stream
-
-    async def _whole(self, stream: Stream, what: str) -> Response:
-        """A stream that turns out to be an answer: no watch, but the reason why there is none."""
-        try:
-            async with asyncio.timeout(self.settings.deadline):
-                body = b"".join([chunk async for chunk in stream])
-        except TimeoutError as error:
-            raise Unavailable(f"{what}: the answer did not end within {self.settings.deadline:g} s") from error
-        return Response(status=stream.status, headers=stream.headers, body=body)
-
-    async def _read(self, request: Request, what: str) -> Response:
-        """Send until it succeeds, fails for good, or the deadline leaves no time for another try."""
-        end = self._clock.monotonic() + self.settings.deadline
-        backoff = _READ_BACKOFF
-        while True:
-            try:
-                left = end - self._clock.monotonic()
-                answer = await self._send(request, max(left, _READ_BACKOFF), what)
-                return check(answer, what, self.settings.retry_after_cap, request.path)
-            except Untrusted:
-                raise
-            except Retryable as error:
-                named = (error.after or 0.0) * random.uniform(1.0, 1.1)
-                pause = max(named, backoff * random.uniform(0.5, 1.0))
-                if self._clock.monotonic() + pause >= end:
-                    raise
-                await asyncio.sleep(pause)
-                backoff *= 2

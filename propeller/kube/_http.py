@@ -25,7 +25,9 @@ from urllib.parse import urlencode, urlsplit
 from propeller.errors import Unavailable
 from propeller.kube._deadline import Deadline
 from propeller.kube._gzip import unfolded, unfolded_stream
-from propeller.kube._http_connection import Connection, StreamedAnswer, Unanswered, WholeAnswer
+from propeller.kube._http_answers import Unanswered, WholeAnswer
+from propeller.kube._http_connection import Connection
+from propeller.kube._http_stream import StreamedAnswer
 from propeller.kube._limit import FlowLimit
 from propeller.kube._proxy import Proxy, open_through
 from propeller.kube._transport import (

@@ -5,8 +5,6 @@ Guarantees
     nothing came that nobody asked for.
     An answer is whole or it is a failure: a body that is cut, and a head over `HEAD_LIMIT`, never pass for an answer.
     Trailers are read and dropped: what comes after a body does not change what its head said.
-    A reader that is slower than the server makes the server wait: at most `BUFFER` bytes and one segment are held.
-    What comes on a stream is read at once; on a busy one together with what comes within `TOGETHER_SECONDS`.
 Caveats
     A second answer to a request that arrives only after the next request was sent passes for that one's: HTTP/1.1 has
     nothing to tell them apart by. No API server sends one.
@@ -17,221 +15,24 @@ Assumptions
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from typing import Protocol, cast
+from collections.abc import Callable
+from typing import cast
 
 import httptools
 
 from propeller.errors import Unavailable
+from propeller.kube._http_answers import BODY_LIMIT, Exchange, Headers, Unanswered
 
 HEAD_LIMIT = 64 * 1024
 """Bytes of status line and headers, and of anything else that is no body (chunk extensions, trailers). The API server's
 are under 1 KiB."""
 
-BODY_LIMIT = 256 * 1024 * 1024
-"""Bytes of an answer that is read whole. A page of 500 objects of etcd's largest size would be three times that."""
-
-BUFFER = 64 * 1024
-"""Bytes of a streamed body that wait for their reader before the server is made to wait. They are still in the core's
-cache when they are decoded: four times as many cost a tenth more for an event."""
-
-TOGETHER_SECONDS = 0.005
-"""Seconds that a busy stream is left alone after a look at it. A look costs a wake-up, a TLS read and a turn of the
-loop: network cards moderate their interrupts for the same reason.
-"""
-
-FULL_LOOK = 16
-"""Pieces that make a look worth its cost: a stream that has so many each time gains nothing by being left alone."""
-
-BUSY_PER_SECOND = 200.0
-"""Pieces a second, over a tenth of a second, from which on a stream is busy."""
-
-
-class Unanswered(Unavailable):
-    """The connection was closed before a byte of the answer came: a server may close one that idles at any time."""
-
-
-class Headers(Mapping[str, str]):
-    """Headers as they came, decoded when somebody looks: most answers' are never looked at."""
-
-    __slots__ = ("_decoded", "_raw")
-
-    def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
-        self._raw = raw
-        self._decoded: dict[str, str] | None = None
-
-    def _all(self) -> dict[str, str]:
-        if self._decoded is None:
-            self._decoded = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._raw}
-        return self._decoded
-
-    def __getitem__(self, name: str) -> str:
-        return self._all()[name]
-
-    def __contains__(self, name: object) -> bool:
-        """Asked of every answer, about a header that hardly any has: without decoding the others."""
-        if self._decoded is None and isinstance(name, str):
-            wanted, size = name.encode("latin-1", "replace"), len(name)
-            for found, _ in self._raw:  # noqa: SIM110 - a generator costs more than the rest
-                if len(found) == size and found.lower() == wanted:
-                    return True
-            return False
-        return name in self._all()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._all())
-
-    def __len__(self) -> int:
-        return len(self._all())
-
-
-class Exchange(Protocol):
-    """Who takes an answer as it comes."""
-
-    def head(self, status: int, headers: Headers) -> None: ...
-
-    def data(self, chunk: bytes) -> bool:
-        """False where it is more than can be taken."""
-
-    def end(self) -> None: ...
-
-    def failed(self, error: Unavailable) -> None: ...
-
-
-class WholeAnswer:
-    """An answer that is read to its end. Await `done`."""
-
-    __slots__ = ("_parts", "_size", "done", "headers", "status")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.done: asyncio.Future[bytes] = loop.create_future()
-        self.status = 0
-        self.headers = Headers([])
-        self._parts: list[bytes] = []
-        self._size = 0
-
-    def head(self, status: int, headers: Headers) -> None:
-        self.status, self.headers = status, headers
-
-    def data(self, chunk: bytes) -> bool:
-        self._parts.append(chunk)
-        self._size += len(chunk)
-        return self._size <= BODY_LIMIT
-
-    def end(self) -> None:
-        if not self.done.done():
-            self.done.set_result(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
-
-    def failed(self, error: Unavailable) -> None:
-        if not self.done.done():
-            self.done.set_exception(error)
-
-
-class Pace:
-    """When to look at a stream again: at once, or, while it is busy, `TOGETHER_SECONDS` after the last look.
-
-    A leaky bucket of pieces, so that a quiet stream never waits and a burst is over after a tenth of a second.
-    """
-
-    __slots__ = ("_level", "_looked")
-
-    def __init__(self, now: float) -> None:
-        self._level = 0.0
-        self._looked = now
-
-    def look(self, now: float, pieces: int) -> float:
-        """So many pieces were found `now`. Returns the seconds to leave the stream alone."""
-        left = self._level - (now - self._looked) * BUSY_PER_SECOND
-        self._looked = now
-        self._level = min(max(left, 0.0) + pieces, BUSY_PER_SECOND * 0.2)
-        return TOGETHER_SECONDS if self._level > BUSY_PER_SECOND * 0.1 and pieces < FULL_LOOK else 0.0
-
-
-class StreamedAnswer:
-    """An answer that is read as it comes: await `begun`, then iterate. Implements `_transport.Stream`."""
-
-    def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
-        self.begun: asyncio.Future[None] = loop.create_future()
-        self.status = 0
-        self.headers: Mapping[str, str] = Headers([])
-        self._connection = connection
-        self._loop = loop
-        self._parts: list[bytes] = []
-        self._size = 0
-        self._ended = False
-        self._error: Unavailable | None = None
-        self._news: asyncio.Future[None] | None = None
-        self._pace = Pace(loop.time())
-        self._next_look: asyncio.TimerHandle | None = None
-
-    def head(self, status: int, headers: Headers) -> None:
-        self.status, self.headers = status, headers
-        if not self.begun.done():
-            self.begun.set_result(None)
-
-    def data(self, chunk: bytes) -> bool:
-        self._parts.append(chunk)
-        self._size += len(chunk)
-        if self._size > BUFFER:
-            self._connection.pause()
-        self._tell()
-        return True
-
-    def end(self) -> None:
-        self._ended = True
-        self._forget_next_look()  # the connection is another's from here on
-        self._tell()
-
-    def failed(self, error: Unavailable) -> None:
-        self._error = error
-        self._forget_next_look()
-        if not self.begun.done():
-            self.begun.set_exception(error)
-        self._tell()
-
-    def _leave_alone(self, seconds: float) -> None:
-        if self._next_look is not None:
-            return
-        if seconds:
-            self._connection.pause()
-            self._next_look = self._loop.call_later(seconds, self._look)
-        else:
-            self._connection.resume()
-
-    def _look(self) -> None:
-        self._next_look = None
-        if self._size <= BUFFER:
-            self._connection.resume()
-
-    def _forget_next_look(self) -> None:
-        if self._next_look is not None:
-            self._next_look.cancel()
-            self._next_look = None
-
-    def _tell(self) -> None:
-        if self._news is not None and not self._news.done():
-            self._news.set_result(None)
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while True:
-            if self._parts:
-                chunk = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-                self._leave_alone(self._pace.look(self._loop.time(), len(self._parts)))
-                self._parts.clear()
-                self._size = 0
-                yield chunk
-            elif self._error is not None:
-                raise self._error
-            elif self._ended:
-                return
-            else:
-                self._news = self._loop.create_future()
-                await self._news
-
 
 class Connection(asyncio.Protocol):
     """`released` is called when the connection may be used again, once for each exchange that ends so; `lost` when it
     is closed.
+
+    More than 15 methods: nine of them are callbacks, of asyncio.Protocol and of llhttp.
     """
 
     def __init__(self, server: str, released: Callable[[Connection], None], lost: Callable[[Connection], None]) -> None:

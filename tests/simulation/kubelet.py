@@ -11,7 +11,6 @@ from typing import Any
 from flyteidl.core import dynamic_job_pb2, errors_pb2, execution_pb2, literals_pb2
 from google.protobuf import json_format
 
-from propeller.clock import LoopClock
 from propeller.errors import Conflict, Malformed, NotFound
 from propeller.informers import Change, Informer
 from propeller.kube import PODS, Client, Raw
@@ -71,7 +70,7 @@ class Kubelet:
 
     async def run(self) -> None:
         """Until cancelled."""
-        async with self._group, Informer(self._client, _PODS, clock=LoopClock()) as pods:
+        async with self._group, Informer(self._client, _PODS) as pods:
             pods.subscribe(self._changed)
             pods.subscribe_restores(lambda: self._start_over(pods.store))
             await self._sync_statuses(pods.store)

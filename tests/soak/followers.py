@@ -54,9 +54,9 @@ class Follower:
         self._anchors = anchors
         self._version = 0
         self._values: set[str] = set()
-        client.transport = self.transport = CountingTransport(client.transport)
+        self.transport = CountingTransport(client.transport)
         self.informer: Informer[Any] = Informer(
-            client,
+            Client(self.transport, client.settings),
             scope.resource,
             namespace=scope.namespace,
             label_selector=scope.label_selector,

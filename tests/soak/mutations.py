@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 from propeller.informers import Change, Informer, Store
+from propeller.informers._cache import Cache
 from propeller.kube import Client, Event, Resource
 
 Mutation = Callable[[], AbstractContextManager[Any]]
@@ -26,14 +27,14 @@ def _a_change_of_200_is_lost() -> AbstractContextManager[Any]:
 
 
 def _a_list_empties_the_store_first() -> AbstractContextManager[Any]:
-    begins = Informer.list_begins
+    begins = Cache.list_begins
 
-    def emptying(self: Informer[Any]) -> None:
+    def emptying(self: Cache[Any]) -> None:
         for change in self.store.end_list(set()):
-            self._publish(change)
+            self._subscribers.publish(change)
         begins(self)
 
-    return mock.patch.object(Informer, "list_begins", emptying)
+    return mock.patch.object(Cache, "list_begins", emptying)
 
 
 def _a_resumed_watch_begins_with_what_is_there_now() -> AbstractContextManager[Any]:

@@ -222,7 +222,7 @@ def end_of_list(version: int) -> bytes:
 def informer_of(api: FakeApi, **options: Any) -> Informer[Raw]:
     client = Client(api, ClientOptions(page_size=options.pop("page_size", 3)), clock=LoopClock())
     settings = options.pop("settings", STREAMING if api.streams else SETTINGS)
-    return Informer(client, CONFIG_MAPS, namespace="ns", settings=settings, clock=LoopClock(), **options)
+    return Informer(client, CONFIG_MAPS, namespace="ns", settings=settings, **options)
 
 
 def _raised(fault: Response | Exception) -> Response:

@@ -189,34 +189,7 @@ async def test_a_reader_of_changes_that_leaves_is_told_no_more(api: FakeApi) -> 
             await informer.synced(SOON)
             api.write("a")
             await anext(changes)
-        assert informer._subscribers == []
-
-
-async def test_a_resync_tells_every_subscriber_of_every_object_again_and_asks_the_server_nothing(api: FakeApi) -> None:
-    api.write("a")
-    api.write("b")
-    async with informer_of(api) as informer:
-        await informer.synced(SOON)
-        told: list[Change[Raw]] = []
-        informer.subscribe(told.append)
-        told.clear()
-        lists = api.lists
-        informer.resync()
-        assert kinds(told) == ["~a", "~b"]
-        assert all(change.old is change.new is informer.store.get(change.key) for change in told)
-        assert api.lists == lists
-
-
-async def test_a_resync_does_not_hide_from_a_slow_reader_that_an_object_is_new(api: FakeApi) -> None:
-    api.write("a")
-    async with informer_of(api) as informer:
-        await informer.synced(SOON)
-        async with aclosing(informer.changes()) as changes:
-            assert kinds([await anext(changes)]) == ["+a"]
-            api.write("b")
-            await informer.reached(str(api.version), SOON)
-            informer.resync()
-            assert sorted(kinds([await anext(changes), await anext(changes)])) == ["+b", "~a"]
+        assert informer._subscribers.of_changes == []
 
 
 async def test_a_transform_is_applied_to_everything_that_comes(api: FakeApi) -> None:
@@ -390,7 +363,7 @@ async def test_an_event_that_is_older_than_the_store_is_not_taken(api: FakeApi) 
 
 
 async def test_a_factory_follows_each_kind_once(api: FakeApi) -> None:
-    async with InformerFactory(Client(api, clock=LoopClock()), clock=LoopClock()) as factory:
+    async with InformerFactory(Client(api, clock=LoopClock())) as factory:
         one = await factory.informer(CONFIG_MAPS, "ns")
         two = await factory.informer(CONFIG_MAPS, "ns")
         other = await factory.informer(CONFIG_MAPS, "ns", label_selector="a")

@@ -118,7 +118,7 @@ class _Open:
 async def asked(server: Hostile, informers: InformerOptions, seconds: float) -> int:
     """How many requests an informer sends in so many virtual seconds."""
     client = Client(server, ONE_TRY, clock=LoopClock())
-    async with Informer(client, CONFIG_MAPS, namespace="ns", settings=informers, clock=LoopClock()):
+    async with Informer(client, CONFIG_MAPS, namespace="ns", settings=informers):
         await asyncio.sleep(seconds)
     return server.requests
 
@@ -198,7 +198,7 @@ async def test_a_list_without_a_limit_that_is_only_a_part_is_never_taken_for_all
             return self._page("token")
 
     client = Client(Partial(["good"], [Watch(1e9, "", "silent")]), ONE_TRY, clock=LoopClock())
-    async with Informer(client, CONFIG_MAPS, namespace="ns", clock=LoopClock()) as informer:
+    async with Informer(client, CONFIG_MAPS, namespace="ns") as informer:
         await asyncio.sleep(600)
         assert not informer.has_synced()
         assert informer.failures

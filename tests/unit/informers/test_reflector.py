@@ -421,14 +421,14 @@ async def test_a_defect_in_whoever_takes_the_events_does_not_end_the_following(
     """Regression: the task ended, and nobody was told."""
     async with informer_of(filled) as informer:
         await informer.synced(SOON)
-        take, broken = informer.happened, iter([True])
+        take, broken = informer._cache.happened, iter([True])
 
         def fail_once(event: object) -> None:
             if next(broken, False):
                 raise ZeroDivisionError
             take(event)  # type: ignore[arg-type] # it is an event
 
-        monkeypatch.setattr(informer, "happened", fail_once)
+        monkeypatch.setattr(informer._cache, "happened", fail_once)
         with caplog.at_level(logging.ERROR):
             change_all(filled)
             await equal(informer, filled)

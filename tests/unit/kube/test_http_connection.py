@@ -11,16 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.errors import Unavailable
-from propeller.kube._http_connection import (
-    BUSY_PER_SECOND,
-    FULL_LOOK,
-    HEAD_LIMIT,
-    TOGETHER_SECONDS,
-    Connection,
-    Pace,
-    StreamedAnswer,
-    WholeAnswer,
-)
+from propeller.kube._http_answers import WholeAnswer
+from propeller.kube._http_connection import HEAD_LIMIT, Connection
+from propeller.kube._http_stream import BUSY_PER_SECOND, FULL_LOOK, TOGETHER_SECONDS, Pace, StreamedAnswer
 from tests.unit.kube.raw_server import CHUNKED, END, chunk, http
 
 ANSWERS = {

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.errors import PropellerError, Unavailable
-from propeller.kube._http_connection import BUFFER, HEAD_LIMIT, Connection, StreamedAnswer, WholeAnswer
+from propeller.kube._http_answers import WholeAnswer
+from propeller.kube._http_connection import HEAD_LIMIT, Connection
+from propeller.kube._http_stream import BUFFER, StreamedAnswer
 from tests.unit.kube.http_answers import Sent, answers, cut
 from tests.unit.kube.raw_server import CHUNKED, END, chunk, http
 from tests.unit.kube.test_http_connection import Exchange, Wire

@@ -14,7 +14,7 @@ import uvloop
 from propeller.errors import Unavailable
 from propeller.kube import Request
 from propeller.kube._http import HttpTransport
-from propeller.kube._http_connection import BUFFER
+from propeller.kube._http_stream import BUFFER
 from tests.servers._certificates import Authority
 from tests.unit.kube.http_answers import cut
 from tests.unit.kube.raw_server import CHUNKED, END, Peer, chunk, http, raw_server

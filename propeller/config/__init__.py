@@ -1,0 +1,64 @@
+"""Every setting, in frozen sections, each with the reason for its default.
+
+Units are in the docstrings. Options of a room of the library stand in that room, beside what they configure, and
+`Settings` gathers them; those of the FlyteWorkflow controller and of the embedded cluster stand here: the first are
+shared by its rooms, and importing the second would bring an API server into a controller's memory. A section is handed
+to the room that it configures; no room reads another's. Commands read settings from the file that `--config` names,
+overridden by the environment (`PROPELLER_SECTION__FIELD`), and refuse unknown names, so that a typo never silently
+falls back to a default.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from propeller.config._controller import Checkpoint, Controller, Effects, Events, Launches
+from propeller.config._embedded import ApiServer, Kubelet
+from propeller.config._pods import Pods
+from propeller.informers._options import InformerOptions
+from propeller.kube._options import ClientOptions
+from propeller.reconcile._options import ElectionOptions, QueueOptions, WatchdogOptions
+from propeller.storage._options import StorageOptions
+from propeller.telemetry._options import MetricsOptions
+from propeller.workflow._options import AttemptOptions
+
+__all__ = [
+    "ApiServer",
+    "AttemptOptions",
+    "Checkpoint",
+    "ClientOptions",
+    "Controller",
+    "Effects",
+    "ElectionOptions",
+    "Events",
+    "InformerOptions",
+    "Kubelet",
+    "Launches",
+    "MetricsOptions",
+    "Pods",
+    "QueueOptions",
+    "Settings",
+    "StorageOptions",
+    "WatchdogOptions",
+]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All sections."""
+
+    client: ClientOptions = ClientOptions()
+    informers: InformerOptions = InformerOptions()
+    queue: QueueOptions = QueueOptions()
+    election: ElectionOptions = ElectionOptions()
+    watchdog: WatchdogOptions = WatchdogOptions()
+    checkpoint: Checkpoint = Checkpoint()
+    launches: Launches = Launches()
+    attempts: AttemptOptions = AttemptOptions()
+    effects: Effects = Effects()
+    pods: Pods = Pods()
+    storage: StorageOptions = StorageOptions()
+    controller: Controller = Controller()
+    metrics: MetricsOptions = MetricsOptions()
+    events: Events = Events()
+    kubelet: Kubelet = Kubelet()
+    api_server: ApiServer = ApiServer()

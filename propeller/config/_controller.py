@@ -1,0 +1,166 @@
+"""How the FlyteWorkflow controller works. Units are in the docstrings."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When an execution's status is written. Between two writes its pods are the record of its progress."""
+
+    max_lag: float = 2.0
+    """Seconds. At most this long until a finished node is in the status, while few executions run. People watch status,
+    so not much more; each write costs the API server 2-5 ms, so not much less: once a second it would be half of all
+    that nodes of a second cost."""
+
+    progress_rate: float = 10.0
+    """Statuses a second, of all executions together, that say only how far they have come: where more would be due,
+    each is written more rarely. Nobody watches thousands, and the API server has better to do. Ends do not wait.
+    """
+
+    longest_lag: float = 30.0
+    """Seconds. However many executions run, a status is not older."""
+
+    pace: int = 32 * 1024
+    """Bytes of encoded status a second: the larger a status, the rarer it is written, so that what an execution writes
+    grows with its time and not with its time times its size.
+    """
+
+    budget: int = 256 * 1024
+    """Bytes of the encoded status. etcd refuses requests over 1.5 MiB; a sixth of it keeps watches and lists cheap."""
+
+    def __post_init__(self) -> None:
+        for field in ("pace", "progress_rate", "budget"):
+            if not getattr(self, field) > 0:
+                raise ValueError(f"{field} must be over 0, and is {getattr(self, field)}: no status would be written")
+
+
+class Controller(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the FlyteWorkflow controller works."""
+
+    ttl: float = 23 * 3600.0
+    """Seconds that an ended workflow stays in the cluster, with its pods; 0 for ever. FlytePropeller's 23 hours: long
+    enough to look at what failed yesterday, and what stays fills etcd and every cache.
+    """
+
+    idle: float = 300.0
+    """Seconds without news after which an execution leaves memory; 0: never. Its plan, its status and its pods, which
+    are cached anyway, bring it back with the next news or timer. That costs what loading it at a start does, so it is
+    longer where an execution has many nodes: one more `idle` for each thousand.
+    """
+
+    stop_margin: float = 30.0
+    """Seconds beyond its grace period until a pod that was told to stop, and is still there, is taken for lost with its
+    machine: until then no further attempt of its task begins. The kubelet needs some seconds more than the grace to
+    kill, clean up and report.
+    """
+
+    effects_at_once: int = 64
+    """Launches, reads and writes under way at once. More does not help: the API server is the wall, and queues them."""
+
+    inline_effects: int = 16
+    """Effects that one reconcile runs itself if they need no waiting: about 1 ms of the loop. The rest go to the pool
+    of `effects_at_once`.
+    """
+
+    event_delay: float = 0.1
+    """Seconds that events may wait on which nothing depends (a pod was launched, it runs): most pods have more to tell
+    by then, and one reconcile handles it all.
+    """
+
+    def __post_init__(self) -> None:
+        if self.effects_at_once < 1:
+            raise ValueError(
+                f"effects_at_once must be at least 1, and is {self.effects_at_once}: no pod would be created"
+            )
+        if self.inline_effects < 0 or not self.event_delay >= 0:
+            raise ValueError(
+                f"inline_effects and event_delay must be 0 or more; they are {self.inline_effects} and "
+                f"{self.event_delay}"
+            )
+
+
+class Effects(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How effects (reads and writes of blobs, launches) are tried again whose error may pass."""
+
+    retry_budget: float = 3600.0
+    """Seconds of pauses after which such an error fails the effect's node, by the system's fault: longer than most
+    outages of an object store. What concerns a pod that exists (to follow it, to stop it) is tried until the API server
+    answers, and allows it.
+    """
+
+    backoff: float = 0.25
+    """Seconds before the second try; doubles."""
+
+    backoff_cap: float = 16.0
+    """Seconds. A store that is back is noticed within as many."""
+
+    quota_retry: float = 5.0
+    """Seconds before a pod that a resource quota refused is asked for again, if the server named no time. Quotas are
+    freed by pods that end, which take minutes.
+    """
+
+    storage_retry: float = 5.0
+    """Seconds before a launch whose inputs could not be read or written is tried again."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.backoff <= self.backoff_cap < float("inf"):
+            raise ValueError(
+                f"backoff must be over 0 and at most backoff_cap; they are {self.backoff} and {self.backoff_cap}"
+            )
+        if not self.retry_budget >= 0 or not self.quota_retry >= 0.1 or not self.storage_retry >= 0.1:
+            raise ValueError(
+                f"retry_budget must be 0 or more, quota_retry and storage_retry at least 0.1; they are "
+                f"{self.retry_budget}, {self.quota_retry} and {self.storage_retry}"
+            )
+
+
+class Launches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How pods are asked for whose create the platform refuses: RBAC, a policy, an admission webhook that denies, is
+    down or late (docs/refusals.md). No attempt and no retry is used up meanwhile.
+    """
+
+    pause: float = 1.0
+    """Seconds before the second try, more or less by a quarter; doubles. What is mended in seconds is gone on with in
+    seconds."""
+
+    pause_cap: float = 60.0
+    """Seconds. Of all the pods of one task in one namespace one try a minute is no load, and a minute after hours of
+    waiting is soon enough."""
+
+    limit: float = 24 * 3600.0
+    """Seconds since the first of such refusals in a row after which the node fails, by the system's fault and without
+    another attempt; 0 to wait for ever. A day outlasts a roll-out that went wrong at night, and what nobody has allowed
+    by then should be seen as failed.
+    """
+
+    def __post_init__(self) -> None:
+        if not 0 < self.pause <= self.pause_cap < float("inf"):
+            raise ValueError(f"pause must be over 0 and at most pause_cap; they are {self.pause} and {self.pause_cap}")
+        if not self.limit >= 0:
+            raise ValueError(f"limit must be 0 or more, and is {self.limit}")
+
+
+class Events(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Kubernetes Events on FlyteWorkflows. They are for people who type `kubectl describe`, and cost the API server a
+    request each: in a burst, one is sent for ten executions that end, or `burst`, if that is more.
+    """
+
+    enabled: bool = True
+    """Whether `propeller controller` sends any. It needs the right to create and patch events."""
+
+    delay: float = 1.0
+    """Seconds that an event waits for others of the same execution and reason, which are merged with it."""
+
+    burst: int = 5
+    """Events at once; the last half of them are warnings only. A handful of executions at a time is told of in full."""
+
+    pause: float = 10.0
+    """Seconds after which one more may be sent, up to `burst`: six a minute, which no API server feels."""
+
+    def __post_init__(self) -> None:
+        if self.burst < 1 or not self.pause > 0 or not self.delay >= 0.1:
+            raise ValueError(
+                f"burst must be at least 1, pause over 0 and delay at least 0.1; they are {self.burst}, {self.pause} "
+                f"and {self.delay}"
+            )

@@ -1,0 +1,123 @@
+"""How the embedded cluster works: kubelet and API server. Units are in the docstrings."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Kubelet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the embedded kubelet runs pods as processes of this machine."""
+
+    max_pods: int = 0
+    """Pods at once; the others wait in order. 0 means twice the cores, at least 4: a task waits for storage and
+    start-up about as long as it computes, so that twice the cores keeps them busy, while more would only cost memory.
+    """
+
+    python: str = ""
+    """Path of the interpreter that `python`, `pyflyte-execute` and their kin resolve to. Empty: the kubelet's own."""
+
+    project: str = ""
+    """Directory whose modules tasks find first. A container without a workingDir starts in a private copy of it (small
+    files; the rest are links), as if it was in the image. Empty: a private empty directory.
+    """
+
+    logs: str = ""
+    """Directory for the logs of containers, as POD.log or POD.CONTAINER.log, which stay there. Empty: with the pod."""
+
+    inherit_env: tuple[str, ...] = ("LANG", "LC_ALL", "TZ", "USER", "HOME", "SSL_CERT_FILE", "SSL_CERT_DIR")
+    """Names of our own variables that containers see: what a process needs to behave as at a prompt, no credentials."""
+
+    zygote: bool = True
+    """Fork Python programs from a process that has imported `preload` already: 0.02 s a task in the place of 1-2 s."""
+
+    preload: tuple[str, ...] = ("flytekit", "flytekit.bin.entrypoint")
+    """Modules, or paths of Python files, that the forking process imports. Missing ones turn forking off, with one
+    warning that says so.
+    """
+
+    preload_tasks: bool = True
+    """Fork a task from a process that has imported its module too. Spares imports as heavy as pandas for each task;
+    turn it off (for a pod: annotation `propeller.embedded/preload: "false"`) where each task must import its module
+    itself.
+    """
+
+    tasks_per_process: int = 100
+    """Small tasks of one module that a process may run one after another, as long as none leaves anything behind that
+    the next would notice (docs/differences.md). A fork costs several times what a task of some milliseconds does. 1: a
+    process for each task.
+    """
+
+    idle_processes: int = 4
+    """Forking processes with a task's module that are kept, least recently used out. Each holds its module's memory."""
+
+    memory_interval: float = 0.25
+    """Seconds between two looks at memory and logs: 0.1 ms a container each. Python seldom grows by 1 GB in less."""
+
+    termination_grace: float = 30.0
+    """Seconds between SIGTERM and SIGKILL where the pod names none. The API server's default."""
+
+    shutdown_grace: float = 2.0
+    """Seconds that running pods have when the kubelet itself stops: somebody waits at a prompt."""
+
+    log_bytes: int = 16 * 1024 * 1024
+    """Bytes of a log file before it starts again; one older file is kept. The real kubelet's 10 Mi, rounded up."""
+
+    status_delay: float = 0.05
+    """Seconds that news of a pod may wait to be merged with what follows. A pod that ends within it costs one request
+    less; nobody sees a twentieth of a second. The end of a pod never waits."""
+
+    unschedulable_after: float = 1.0
+    """Seconds until a pod that waits for room is told so: most get room sooner, and each telling is a request."""
+
+    events: bool = True
+    """Whether what happens to pods is written as Kubernetes Events too, for `kubectl describe`: some five requests a
+    pod, behind its own. `propeller run` leaves them off unless it serves its cluster, as nobody could read them.
+    """
+
+    retry: float = 1.0
+    """Seconds until a container that lacks a ConfigMap or Secret, or a failed request, is tried again; requests double
+    it.
+    """
+
+    restart_backoff: float = 1.0
+    """Seconds before a container is restarted; doubles up to its cap. Upstream's 10 is for nodes with hundreds of pods.
+    """
+
+    restart_backoff_cap: float = 300.0
+    """Seconds. Upstream's."""
+
+    heartbeat: float = 10.0
+    """Seconds between two reports that the node is ready; a controller manager gives a node up after 40-50."""
+
+
+class ApiServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the embedded API server behaves. What kube-apiserver fixes is fixed here, too, and no setting."""
+
+    history_changes: int = 20_000
+    """Changes of each kind that watches and pages can go back to. kube-apiserver keeps 100 to 100,000, by how fast they
+    come; a reader that is a second behind at 10,000 changes a second still resumes.
+    """
+
+    history_bytes: int = 64 * 1024 * 1024
+    """Bytes of each kind's history, if that is less: a workflow's object may be a thousand times a lease's."""
+
+    bookmark_interval: float = 60.0
+    """Seconds between two bookmarks of a watch, less up to a quarter. kube-apiserver's minute; readers take a stream
+    for dead after one and a half.
+    """
+
+    event_ttl: float = 3600.0
+    """Seconds after which an event is deleted. kube-apiserver's --event-ttl."""
+
+    connections: int = 256
+    """At once over HTTP. kubectl and a controller take some ten each; a process has 1024 descriptors by default. One
+    more makes the one go that has waited for longest without a request.
+    """
+
+    max_in_flight: int = 0
+    """Requests at once, watches apart, beyond which the next is answered with 429. 0 means no limit: within one process
+    nothing is gained by one, but for tests of those who must live with it.
+    """
+
+    retry_after: int = 1
+    """Seconds that a refused request is told to wait. kube-apiserver's."""

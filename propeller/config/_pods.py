@@ -1,0 +1,103 @@
+"""What tasks' pods may ask of the platform."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Pods(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What tasks' pods may ask of the platform (docs/security.md). A task's pod comes from whoever writes workflows, or
+    from a running dynamic task: without a policy both have the rights that the controller has to create pods. The
+    defaults are the Baseline profile of Kubernetes' Pod Security Standards, and the execution's own service account.
+
+    Lists of names take patterns: `team-*`, or `*` for any.
+    """
+
+    privileged: bool = False
+    """Whether containers may be privileged, or HostProcess containers on Windows: each is root on its machine."""
+
+    host_namespaces: bool = False
+    """Whether pods may have the machine's network, processes, IPC and ports, and probes and hooks that the kubelet
+    sends to other hosts."""
+
+    host_paths: tuple[str, ...] = ()
+    """Directories of the machine below which `hostPath` volumes may be, such as /data/shared. Links in them lead
+    anywhere; `/` is the kubelet's own credentials."""
+
+    volumes: tuple[str, ...] = (
+        "configMap",
+        "downwardAPI",
+        "emptyDir",
+        "ephemeral",
+        "image",
+        "persistentVolumeClaim",
+        "projected",
+        "secret",
+    )
+    """Kinds of volumes besides `hostPath`. Others (`csi`, `nfs`, `iscsi`, ...) are mounted with the machine's rights,
+    from wherever the task says."""
+
+    capabilities: tuple[str, ...] = (
+        "AUDIT_WRITE",
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "FOWNER",
+        "FSETID",
+        "KILL",
+        "MKNOD",
+        "NET_BIND_SERVICE",
+        "SETFCAP",
+        "SETGID",
+        "SETPCAP",
+        "SETUID",
+        "SYS_CHROOT",
+    )
+    """Capabilities that containers may add: what container runtimes give by themselves. Others reach the machine."""
+
+    sysctls: tuple[str, ...] = (
+        "kernel.shm_rmid_forced",
+        "net.ipv4.ip_local_port_range",
+        "net.ipv4.ip_local_reserved_ports",
+        "net.ipv4.ip_unprivileged_port_start",
+        "net.ipv4.ping_group_range",
+        "net.ipv4.tcp_fin_timeout",
+        "net.ipv4.tcp_keepalive_intvl",
+        "net.ipv4.tcp_keepalive_probes",
+        "net.ipv4.tcp_keepalive_time",
+        "net.ipv4.tcp_rmem",
+        "net.ipv4.tcp_syncookies",
+        "net.ipv4.tcp_wmem",
+    )
+    """Kernel parameters that pods may set: those that concern the pod alone."""
+
+    unconfined: bool = False
+    """Whether containers may go without seccomp or AppArmor profile, and see all of /proc."""
+
+    selinux_options: bool = False
+    """Whether containers may choose SELinux users, roles and types beyond those of containers."""
+
+    service_accounts: tuple[str, ...] = ()
+    """Accounts that a task's pod may name besides the execution's own (`default`, if that has none): whoever may use an
+    account has its rights."""
+
+    secrets: tuple[str, ...] = ("*",)
+    """Secrets that volumes, variables and image pulls may name. All of the namespace: tasks are given theirs that way,
+    and a namespace is Kubernetes' own border for them. Narrow it if strangers share one."""
+
+    runtime_classes: tuple[str, ...] = ("*",)
+    """All, since GPUs have one. Narrow it if one of the cluster's isolates less than its default."""
+
+    schedulers: tuple[str, ...] = ("*",)
+    """All: batch schedulers are what tasks use."""
+
+    priority_classes: tuple[str, ...] = ("*",)
+    """Those that begin with `system-` have to be listed by such a pattern: they drive out whatever else runs."""
+
+    control_plane: bool = False
+    """Whether pods may tolerate the taints of control plane machines, or all taints (a toleration without a key)."""
+
+    node_name: bool = False
+    """Whether pods may choose a machine by `nodeName`, past the scheduler and past taints."""
+
+    fields: tuple[str, ...] = ()
+    """Fields of pods, containers and security contexts that this version does not know, and lets through unchecked."""

@@ -1,0 +1,140 @@
+"""An answer that is read as it comes, such as a watch's.
+
+Guarantees
+    A reader that is slower than the server makes the server wait: at most `BUFFER` bytes and one segment are held.
+    What comes on a stream is read at once; on a busy one together with what comes within `TOGETHER_SECONDS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Protocol
+
+from propeller.errors import Unavailable
+from propeller.kube._http_answers import Headers
+
+BUFFER = 64 * 1024
+"""Bytes of a streamed body that wait for their reader before the server is made to wait. They are still in the core's
+cache when they are decoded: four times as many cost a tenth more for an event."""
+
+TOGETHER_SECONDS = 0.005
+"""Seconds that a busy stream is left alone after a look at it. A look costs a wake-up, a TLS read and a turn of the
+loop: network cards moderate their interrupts for the same reason.
+"""
+
+FULL_LOOK = 16
+"""Pieces that make a look worth its cost: a stream that has so many each time gains nothing by being left alone."""
+
+BUSY_PER_SECOND = 200.0
+"""Pieces a second, over a tenth of a second, from which on a stream is busy."""
+
+
+class Pausable(Protocol):
+    """A connection that can be left unread for a while."""
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+
+class Pace:
+    """When to look at a stream again: at once, or, while it is busy, `TOGETHER_SECONDS` after the last look.
+
+    A leaky bucket of pieces, so that a quiet stream never waits and a burst is over after a tenth of a second.
+    """
+
+    __slots__ = ("_level", "_looked")
+
+    def __init__(self, now: float) -> None:
+        self._level = 0.0
+        self._looked = now
+
+    def look(self, now: float, pieces: int) -> float:
+        """So many pieces were found `now`. Returns the seconds to leave the stream alone."""
+        left = self._level - (now - self._looked) * BUSY_PER_SECOND
+        self._looked = now
+        self._level = min(max(left, 0.0) + pieces, BUSY_PER_SECOND * 0.2)
+        return TOGETHER_SECONDS if self._level > BUSY_PER_SECOND * 0.1 and pieces < FULL_LOOK else 0.0
+
+
+class StreamedAnswer:
+    """An answer that is read as it comes: await `begun`, then iterate. Implements `_transport.Stream`."""
+
+    def __init__(self, connection: Pausable, loop: asyncio.AbstractEventLoop) -> None:
+        self.begun: asyncio.Future[None] = loop.create_future()
+        self.status = 0
+        self.headers: Mapping[str, str] = Headers([])
+        self._connection = connection
+        self._loop = loop
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._ended = False
+        self._error: Unavailable | None = None
+        self._news: asyncio.Future[None] | None = None
+        self._pace = Pace(loop.time())
+        self._next_look: asyncio.TimerHandle | None = None
+
+    def head(self, status: int, headers: Headers) -> None:
+        self.status, self.headers = status, headers
+        if not self.begun.done():
+            self.begun.set_result(None)
+
+    def data(self, chunk: bytes) -> bool:
+        self._parts.append(chunk)
+        self._size += len(chunk)
+        if self._size > BUFFER:
+            self._connection.pause()
+        self._tell()
+        return True
+
+    def end(self) -> None:
+        self._ended = True
+        self._forget_next_look()  # the connection is another's from here on
+        self._tell()
+
+    def failed(self, error: Unavailable) -> None:
+        self._error = error
+        self._forget_next_look()
+        if not self.begun.done():
+            self.begun.set_exception(error)
+        self._tell()
+
+    def _leave_alone(self, seconds: float) -> None:
+        if self._next_look is not None:
+            return
+        if seconds:
+            self._connection.pause()
+            self._next_look = self._loop.call_later(seconds, self._look)
+        else:
+            self._connection.resume()
+
+    def _look(self) -> None:
+        self._next_look = None
+        if self._size <= BUFFER:
+            self._connection.resume()
+
+    def _forget_next_look(self) -> None:
+        if self._next_look is not None:
+            self._next_look.cancel()
+            self._next_look = None
+
+    def _tell(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            if self._parts:
+                chunk = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+                self._leave_alone(self._pace.look(self._loop.time(), len(self._parts)))
+                self._parts.clear()
+                self._size = 0
+                yield chunk
+            elif self._error is not None:
+                raise self._error
+            elif self._ended:
+                return
+            else:
+                self._news = self._loop.create_future()
+                await self._news

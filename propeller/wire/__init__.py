@@ -1,0 +1,74 @@
+"""The wire format of protobuf, read without parsing: literals as slices of bytes, and how many messages bytes hold.
+
+A parsed message takes up to a hundred times its bytes, and the parser keeps the interpreter's lock while it works. So
+what tasks write is taken apart here by name, key or index, copied as bytes, and parsed only where it must be, after
+its messages have been counted.
+
+Guarantees
+    What is read here means what protobuf's own parsers read, or is refused: groups, and single fields that occur twice,
+    which no serializer writes, are.
+    Nothing takes more memory than 16 bytes for an item of a list, and 200 for a name, up to `MAX_NAMES`.
+    Loops are Python's, so that a thread that runs one lets the event loop run.
+Errors
+    CorruptBlob, whose text ends with what is wrong.
+"""
+
+from propeller.wire._encoded import Encoded
+from propeller.wire._fields import (
+    COLLECTION,
+    EMPTY,
+    FIRST,
+    HASH,
+    MAP,
+    MAX_NAMES,
+    OFFLOADED,
+    SCALAR,
+    SECOND,
+    SHOWN_KEYS,
+    Items,
+    Slice,
+    TooMany,
+    entries,
+    entry,
+    fields,
+    item,
+    only,
+    text,
+    value_of,
+    whole,
+)
+from propeller.wire._literals import PARSED_MESSAGES, UNCOUNTED_BYTES, ByName, Literals
+from propeller.wire._parse import MAX_DEPTH, TooManyMessages, count, parse
+
+__all__ = [
+    "COLLECTION",
+    "EMPTY",
+    "FIRST",
+    "HASH",
+    "MAP",
+    "MAX_DEPTH",
+    "MAX_NAMES",
+    "OFFLOADED",
+    "PARSED_MESSAGES",
+    "SCALAR",
+    "SECOND",
+    "SHOWN_KEYS",
+    "UNCOUNTED_BYTES",
+    "ByName",
+    "Encoded",
+    "Items",
+    "Literals",
+    "Slice",
+    "TooMany",
+    "TooManyMessages",
+    "count",
+    "entries",
+    "entry",
+    "fields",
+    "item",
+    "only",
+    "parse",
+    "text",
+    "value_of",
+    "whole",
+]
