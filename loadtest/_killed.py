@@ -27,10 +27,10 @@ from flyteidl.core import literals_pb2
 from loadtest import workflows
 from loadtest._ledger import Ledger, total
 from loadtest._line import Line
-from propeller.controller import workflow_crd
+from propeller.controller import FLYTE_WORKFLOWS, workflow_crd
 from propeller.errors import CorruptBlob, NotFound
 from propeller.informers import Change, Informer, InformerOptions
-from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES, PODS, Client, connect
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, PODS, Client, connect
 from propeller.status import decode_status
 from propeller.storage import Storage, StorageOptions
 from propeller.workflow import NodePhase, WorkflowPhase

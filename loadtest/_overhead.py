@@ -20,9 +20,9 @@ from loadtest._line import Line
 from propeller.cli._workflow import new_execution_name, resource_of
 from propeller.cli.flytekit_side import Serialized, Versioned, serialize
 from propeller.config import Kubelet, Settings
-from propeller.controller import WorkflowController, workflow_crd
+from propeller.controller import FLYTE_WORKFLOWS, WorkflowController, workflow_crd
 from propeller.embedded import Cluster, embedded_cluster
-from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES
 from propeller.storage import Storage, StorageOptions
 from propeller.workflow import Execution, WorkflowPhase
 

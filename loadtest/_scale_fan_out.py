@@ -16,7 +16,7 @@ from loadtest._scale_target import NAMESPACE, Target, in_namespace, warm
 from loadtest._scenarios import CONTROLLER
 from loadtest._statuses import Statuses
 from loadtest.completer import Completer
-from propeller.kube import FLYTE_WORKFLOWS
+from propeller.controller import FLYTE_WORKFLOWS
 
 DEADLINE = 900.0  # seconds: it hangs, or the machine is far too slow
 FEW = 1_000

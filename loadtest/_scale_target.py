@@ -19,9 +19,9 @@ from loadtest._process import cpu
 from loadtest._scenarios import requests_so_far
 from loadtest._statuses import Statuses
 from loadtest.completer import Completer
-from propeller.controller import workflow_crd
+from propeller.controller import FLYTE_WORKFLOWS, workflow_crd
 from propeller.errors import NotFound
-from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES, Client, connect, load_connection
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Client, connect, load_connection
 from tests.servers._kube_apiserver import KubeApiserver
 
 NAMESPACE = "load"

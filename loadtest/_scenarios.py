@@ -31,10 +31,10 @@ from loadtest._floor import BURST, Floor, Shape, floor_of, server_process
 from loadtest._line import Line
 from loadtest._process import cpu
 from loadtest.completer import Completer
-from propeller.controller import workflow_crd
+from propeller.controller import FLYTE_WORKFLOWS, workflow_crd
 from propeller.errors import PropellerError
 from propeller.informers import Change, Informer
-from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES, Client, Request, connect
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Client, Request, connect
 from tests.servers._kube_apiserver import KubeApiserver, running
 
 SCALE = float(os.environ.get("LOADTEST_SCALE", "1"))

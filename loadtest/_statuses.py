@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
+from propeller.controller import FLYTE_WORKFLOWS
 from propeller.informers import Change, Informer, InformerOptions
-from propeller.kube import FLYTE_WORKFLOWS, Client, KubeObject
+from propeller.kube import Client, KubeObject
 
 DEADLINE = 60.0  # seconds for the first list
 

@@ -12,7 +12,7 @@ from flyteidl.core import compiler_pb2, identifier_pb2, literals_pb2, tasks_pb2,
 from google.protobuf import json_format
 
 from propeller.compiler import build_resource, compile_task, compile_workflow
-from propeller.kube import FLYTE_WORKFLOWS
+from propeller.controller import FLYTE_WORKFLOWS
 
 NAMESPACE = "load"
 OUTPUT = "o0"

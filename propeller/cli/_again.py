@@ -12,8 +12,9 @@ from propeller.cli._loop import run
 from propeller.cli._saying import say, say_json
 from propeller.cli._settings import load_settings
 from propeller.cli._workflow import new_execution_name
+from propeller.controller import FLYTE_WORKFLOWS
 from propeller.errors import AlreadyExists, Invalid, NotFound, PropellerError
-from propeller.kube import FLYTE_WORKFLOWS, Raw
+from propeller.kube import Raw
 from propeller.workflow import WorkflowPhase, label_value
 
 F = TypeVar("F", bound=Callable[..., Any])

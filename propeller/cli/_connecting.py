@@ -12,8 +12,9 @@ import click
 
 from propeller.cli._saying import say
 from propeller.config import Settings
+from propeller.controller import FLYTE_WORKFLOWS
 from propeller.errors import Denied, NotFound, PropellerError, Retryable, Unavailable, Untrusted
-from propeller.kube import FLYTE_WORKFLOWS, Client, Connection, connect, load_connection
+from propeller.kube import Client, Connection, connect, load_connection
 from propeller.pauses import Pauses
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -26,13 +26,13 @@ from propeller.cli._saying import say
 from propeller.cli._workflow import is_execution_name, new_execution_name, resource_of
 from propeller.cli.flytekit_side import LAPTOP, Versioned, root_of, serialize
 from propeller.config import Settings
-from propeller.controller import WORKFLOWS, FlyteWorkflow, WorkflowController, workflow_crd
+from propeller.controller import FLYTE_WORKFLOWS, WORKFLOWS, FlyteWorkflow, WorkflowController, workflow_crd
 from propeller.embedded import Cluster, embedded_cluster
 from propeller.embedded.kubelet import LinkedFiles
 from propeller.embedded.server import own_certificate
 from propeller.errors import Invalid, PropellerError
 from propeller.informers import Change, Informer
-from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES
 from propeller.storage import Storage, make_private, own_directory, write_literals
 from propeller.text import one_line
 from propeller.workflow import Execution

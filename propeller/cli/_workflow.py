@@ -12,7 +12,6 @@ from propeller.cli._launch_plans import nodes_of, with_plans_inside
 from propeller.cli.flytekit_side import Serialized, Versioned
 from propeller.compiler import build_resource, compile_task, compile_workflow
 from propeller.errors import Invalid
-from propeller.kube import FLYTE_WORKFLOWS
 from propeller.workflow import Plan, parse_plan
 
 MAX_INLINE_INPUTS = 128 * 1024
@@ -84,6 +83,8 @@ def resource_of(
     """Compile, and make the resource of one execution. `inputs_uri` is where large inputs are stored, which do not fit
     into it. Raises Invalid if inputs are missing, CompileErrors.
     """
+    from propeller.controller import FLYTE_WORKFLOWS  # here, as `propeller draw` and `check` need not wait for it
+
     if missing := serialized.missing:
         wanted = ", ".join(f"--{parameter.name} ({parameter.type})" for parameter in missing)
         raise Invalid(f"{serialized.kind} {serialized.name} needs a value for {wanted}")

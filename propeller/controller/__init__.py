@@ -2,11 +2,13 @@
 
 from propeller.controller._controller import Observer, WorkflowController
 from propeller.controller._events import Recorder
+from propeller.controller._kind import FLYTE_WORKFLOWS
 from propeller.controller._loading import Loader
 from propeller.controller._manifests import manifests, workflow_crd
 from propeller.controller._resource import WORKFLOWS, FlyteWorkflow, info_of, inline_inputs
 
 __all__ = [
+    "FLYTE_WORKFLOWS",
     "WORKFLOWS",
     "FlyteWorkflow",
     "Loader",

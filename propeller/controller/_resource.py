@@ -11,9 +11,10 @@ import msgspec
 from flyteidl.core import literals_pb2
 
 from propeller.clock import parse_rfc3339
+from propeller.controller._kind import FLYTE_WORKFLOWS
 from propeller.decoding import read
 from propeller.errors import Invalid, NotUnderstood
-from propeller.kube import FLYTE_WORKFLOWS, KubeObject, ObjectMeta, Resource
+from propeller.kube import KubeObject, ObjectMeta, Resource
 from propeller.storage import require_names
 from propeller.wire import Literals
 from propeller.workflow import ExecutionInfo, ExecutionSpec, WorkflowPhase, check_execution, parse_message

@@ -104,10 +104,3 @@ CUSTOM_RESOURCE_DEFINITIONS: Resource[Raw] = Resource(
     type=dict[str, Any],
     namespaced=False,
 )
-FLYTE_WORKFLOWS: Resource[Raw] = Resource(
-    group="flyte.lyft.com",
-    version="v1alpha1",
-    kind="FlyteWorkflow",
-    plural="flyteworkflows",
-    type=dict[str, Any],
-)

@@ -8,13 +8,11 @@ from propeller.reconcile._lease import Election, Leadership, LeaseClient, LeaseL
 from propeller.reconcile._options import ElectionOptions, QueueOptions, WatchdogOptions
 from propeller.reconcile._pool import FairPool
 from propeller.reconcile._queue import Closed, WorkQueue, backoff
-from propeller.reconcile._shards import SHARD_LABEL, SHARDS, assign_shards, shard_of, shard_selector
+from propeller.reconcile._shards import Shards
 from propeller.reconcile._signals import run_until_signal
 from propeller.reconcile._watchdog import Watchdog
 
 __all__ = [
-    "SHARDS",
-    "SHARD_LABEL",
     "Closed",
     "Controller",
     "Election",
@@ -26,12 +24,10 @@ __all__ = [
     "Outcome",
     "QueueOptions",
     "Result",
+    "Shards",
     "Watchdog",
     "WatchdogOptions",
     "WorkQueue",
-    "assign_shards",
     "backoff",
     "run_until_signal",
-    "shard_of",
-    "shard_selector",
 ]

@@ -45,6 +45,8 @@ class WorkQueue(Generic[K]):
     """Keys that need a round. `tenant` names the tenant of a key, `weight` a tenant's share (1.0 where None).
 
     `limit` bounds the keys that wait or are delayed; `rng` draws the jitter of the backoff.
+
+    More than 15 methods: it is all of client-go's queues (order, delay, backoff, bound), with what metrics read of it.
     """
 
     def __init__(
@@ -71,7 +73,6 @@ class WorkQueue(Generic[K]):
         """
         self._putters: deque[asyncio.Future[None]] = deque()
         self._closed = False
-        self._drained = asyncio.Event()
 
     def __len__(self) -> int:
         """Keys that wait or are delayed; not those with a worker."""
@@ -170,8 +171,6 @@ class WorkQueue(Generic[K]):
             raise ValueError(f"{key!r} is with no worker") from None
         if again is not None:
             self._enqueue(key, again)
-        if self._closed:
-            self._check_drained()
 
     def close(self, *, finish: bool = False) -> None:
         """End the queue: nothing can be added, delays are dropped, and waiting keys too unless `finish` is set.
@@ -186,11 +185,6 @@ class WorkQueue(Generic[K]):
         for future in (*self._takers, *self._putters):
             if not future.done():
                 future.set_result(None)
-        self._check_drained()
-
-    async def drained(self) -> None:
-        """Wait until the queue is closed, and no key waits or is with a worker."""
-        await self._drained.wait()
 
     def _admits(self, key: K) -> bool:
         """Whether to take `key` in: not after `close`; raises Throttled if it is new and there is no room."""
@@ -237,10 +231,6 @@ class WorkQueue(Generic[K]):
         finally:
             if future in line:
                 line.remove(future)
-
-    def _check_drained(self) -> None:
-        if not self._active and not self._waiting:
-            self._drained.set()
 
 
 def _wake(line: deque[asyncio.Future[None]]) -> bool:

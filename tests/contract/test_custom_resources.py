@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from propeller.controller import FLYTE_WORKFLOWS
 from propeller.controller._manifests import workflow_crd
 from propeller.errors import Denied, NotFound, PropellerError, Rejected
 from propeller.informers import Informer
-from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, Client, Raw, Resource
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, Client, Raw, Resource
 from tests.contract.custom_resources import PLAIN, install, install_flyte_workflows, install_plains
 from tests.contract.objects import DEADLINE, version_now, watching
 from tests.servers import Face

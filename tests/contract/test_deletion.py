@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from propeller.controller import FLYTE_WORKFLOWS
 from propeller.errors import AlreadyExists, Conflict, NotFound, Rejected
-from propeller.kube import CONFIG_MAPS, FLYTE_WORKFLOWS, PODS, Pod, Raw
+from propeller.kube import CONFIG_MAPS, PODS, Pod, Raw
 from tests.contract.custom_resources import install_flyte_workflows
 from tests.contract.objects import config_map, pod, version, version_now, watching
 from tests.servers import Face

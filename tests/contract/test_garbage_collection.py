@@ -10,8 +10,9 @@ import asyncio
 
 import pytest
 
+from propeller.controller import FLYTE_WORKFLOWS
 from propeller.errors import NotFound
-from propeller.kube import CONFIG_MAPS, FLYTE_WORKFLOWS, PODS, Raw
+from propeller.kube import CONFIG_MAPS, PODS, Raw
 from tests.contract.custom_resources import install_flyte_workflows
 from tests.contract.objects import DEADLINE, config_map, pod
 from tests.servers import Face

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from propeller.controller import FLYTE_WORKFLOWS
 from propeller.errors import Invalid, Rejected, Stale
 from propeller.kube import (
     CONFIG_MAPS,
     EVENTS,
-    FLYTE_WORKFLOWS,
     PODS,
     SECRETS,
     Raw,

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from propeller.controller import FLYTE_WORKFLOWS
 from propeller.errors import Conflict, NotFound, Rejected
-from propeller.kube import CONFIG_MAPS, FLYTE_WORKFLOWS, PODS, PatchKind, Raw
+from propeller.kube import CONFIG_MAPS, PODS, PatchKind, Raw
 from tests.contract.custom_resources import install_flyte_workflows
 from tests.contract.objects import config_map, pod, version
 from tests.servers import Face

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from propeller.config import Checkpoint, Settings
-from propeller.controller import WorkflowController
+from propeller.controller import FLYTE_WORKFLOWS, WorkflowController
 from propeller.errors import Denied, Malformed, NotFound, PropellerError, TooLarge, WebhookUnavailable
-from propeller.kube import FLYTE_WORKFLOWS, NAMESPACES, PODS, Client, Raw, Resource
+from propeller.kube import NAMESPACES, PODS, Client, Raw, Resource
 from propeller.storage import MemoryStore, Storage, StorageOptions
 from tests.contract.custom_resources import install_flyte_workflows
 from tests.servers import NOBODY_TOKEN, Face, HttpFace

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from propeller.controller import FLYTE_WORKFLOWS
 from propeller.errors import Rejected, TooLarge
-from propeller.kube import CONFIG_MAPS, FLYTE_WORKFLOWS
+from propeller.kube import CONFIG_MAPS
 from tests.contract.custom_resources import install_flyte_workflows
 from tests.contract.objects import config_map
 from tests.servers import Face

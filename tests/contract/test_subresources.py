@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from propeller.controller import FLYTE_WORKFLOWS
 from propeller.errors import Conflict, NotFound, Rejected
-from propeller.kube import FLYTE_WORKFLOWS, NODES, PODS, Raw
+from propeller.kube import NODES, PODS, Raw
 from tests.contract.custom_resources import PLAIN, install_flyte_workflows, install_plains
 from tests.contract.objects import pod, version
 from tests.servers import Face

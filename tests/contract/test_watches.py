@@ -9,8 +9,9 @@ from typing import Any
 import orjson
 import pytest
 
+from propeller.controller import FLYTE_WORKFLOWS
 from propeller.errors import Rejected, Stale
-from propeller.kube import CONFIG_MAPS, FLYTE_WORKFLOWS, PODS, Raw, Request
+from propeller.kube import CONFIG_MAPS, PODS, Raw, Request
 from tests.contract.custom_resources import install_flyte_workflows
 from tests.contract.objects import DEADLINE, config_map, name_of, pod, version, version_now, watching
 from tests.servers import Face, HttpFace

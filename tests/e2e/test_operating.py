@@ -19,7 +19,8 @@ import msgspec
 import pytest
 import yaml
 
-from propeller.kube import FLYTE_WORKFLOWS, LEASES, NAMESPACES, PODS, Client, Raw, connect
+from propeller.controller import FLYTE_WORKFLOWS
+from propeller.kube import LEASES, NAMESPACES, PODS, Client, Raw, connect
 from tests import assets
 from tests.e2e.conftest import PROPELLER
 from tests.e2e.test_real_cluster import output_of

@@ -17,9 +17,9 @@ from typing import Any
 
 import msgspec
 
-from propeller.controller import workflow_crd
+from propeller.controller import FLYTE_WORKFLOWS, workflow_crd
 from propeller.errors import AlreadyExists, CorruptBlob, NotFound, PropellerError
-from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES, PODS, Client, connect
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, PODS, Client, connect
 from propeller.status import decode_status
 from propeller.storage import Storage, StorageOptions
 from tests.fuzz.bases import all_bases, named, ours

@@ -6,8 +6,9 @@ import asyncio
 import random
 from typing import Any
 
+from propeller.controller import FLYTE_WORKFLOWS
 from propeller.errors import NotFound
-from propeller.kube import FLYTE_WORKFLOWS, Client, Raw
+from propeller.kube import Client, Raw
 from tests.simulation.patience import insist
 from tests.simulation.story import Story
 

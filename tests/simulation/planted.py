@@ -12,8 +12,9 @@ import random
 import msgspec
 import zstandard
 
+from propeller.controller import FLYTE_WORKFLOWS
 from propeller.errors import Conflict, NotFound
-from propeller.kube import FLYTE_WORKFLOWS, Client, Raw
+from propeller.kube import Client, Raw
 from tests.simulation.patience import insist
 from tests.simulation.story import Story
 from tests.simulation.truth import Truth, Workflow

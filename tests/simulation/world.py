@@ -15,12 +15,12 @@ from propeller.clock import LoopClock
 from propeller.config import ApiServer as ApiServerSettings
 from propeller.config import Checkpoint, Settings
 from propeller.config import Controller as ControllerSettings
-from propeller.controller import WorkflowController, _loading, _resource
+from propeller.controller import FLYTE_WORKFLOWS, WorkflowController, _loading, _resource
 from propeller.embedded.faults import FAIR, FaultyLink, FaultyStore, Weather
 from propeller.embedded.server import ApiServer
 from propeller.errors import AlreadyExists, Conflict, Denied, NotFound, PropellerError
 from propeller.informers import InformerOptions
-from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES, Client, Raw
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Client, Raw
 from propeller.reconcile import QueueOptions
 from propeller.storage import MemoryStore, Storage, StorageOptions
 from tests.simulation.denials import Denials

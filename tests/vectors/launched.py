@@ -21,9 +21,9 @@ from google.protobuf import json_format
 
 from propeller.clock import LoopClock
 from propeller.config import Settings
-from propeller.controller import WorkflowController, workflow_crd
+from propeller.controller import FLYTE_WORKFLOWS, WorkflowController, workflow_crd
 from propeller.embedded.server import ApiServer
-from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES, PODS, Client, Raw
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, PODS, Client, Raw
 from propeller.storage import MemoryStore, Storage, StorageOptions
 from tests.vectors.defaults import default_literal
 

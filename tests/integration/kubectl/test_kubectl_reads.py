@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from propeller.kube import FLYTE_WORKFLOWS, NODES, PODS, Client, Raw
+from propeller.controller import FLYTE_WORKFLOWS
+from propeller.kube import NODES, PODS, Client, Raw
 from tests.integration.kubectl.conftest import DEADLINE, Kubectl, pod
 
 pytestmark = pytest.mark.needs("kubectl")

@@ -12,19 +12,10 @@ from typing import Any
 import pytest
 
 from propeller.config import Settings
-from propeller.controller import WorkflowController, workflow_crd
+from propeller.controller import FLYTE_WORKFLOWS, WorkflowController, workflow_crd
 from propeller.errors import PropellerError
 from propeller.informers import Informer, InformerOptions, key_of
-from propeller.kube import (
-    CONFIG_MAPS,
-    CUSTOM_RESOURCE_DEFINITIONS,
-    FLYTE_WORKFLOWS,
-    NAMESPACES,
-    PODS,
-    Client,
-    Raw,
-    connect,
-)
+from propeller.kube import CONFIG_MAPS, CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, PODS, Client, Raw, connect
 from propeller.storage import MemoryStore, Storage, StorageOptions
 from tests.servers import KubeApiserver, TcpProxy, running
 from tests.unit.workflow.drive import TASK, graph, task

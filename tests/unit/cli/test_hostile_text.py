@@ -27,10 +27,10 @@ from propeller.cli._tree import node_line, tree
 from propeller.cli.flytekit_side import FileFailed
 from propeller.clock import SYSTEM_CLOCK
 from propeller.config import Settings
-from propeller.controller import WORKFLOWS, Loader, workflow_crd
+from propeller.controller import FLYTE_WORKFLOWS, WORKFLOWS, Loader, workflow_crd
 from propeller.embedded.server import ApiServer
 from propeller.errors import PropellerError
-from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES, Client
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Client
 from propeller.status import encode_status
 from propeller.storage import MemoryStore, Storage
 from propeller.text import one_line

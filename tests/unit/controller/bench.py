@@ -10,10 +10,10 @@ from typing import Any
 
 from propeller.clock import LoopClock
 from propeller.config import Checkpoint, Settings
-from propeller.controller import WorkflowController, workflow_crd
+from propeller.controller import FLYTE_WORKFLOWS, WorkflowController, workflow_crd
 from propeller.embedded.server import ApiServer, Interceptor
 from propeller.errors import NotFound
-from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES, PODS, Client, ClientOptions, Raw
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, PODS, Client, ClientOptions, Raw
 from propeller.storage import MemoryStore, Storage, StorageOptions, Store
 from propeller.telemetry import Metrics
 from tests.unit.workflow.drive import TASK, graph

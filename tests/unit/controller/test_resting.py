@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from propeller.config import Controller as ControllerSettings
+from propeller.controller import FLYTE_WORKFLOWS
 from propeller.embedded.server import Forward
-from propeller.kube import FLYTE_WORKFLOWS, Request, Response
+from propeller.kube import Request, Response
 from tests.unit.controller.bench import WORKFLOWS, Bench, bench
 from tests.unit.workflow.drive import task
 

@@ -11,19 +11,9 @@ import orjson
 import pytest
 
 from propeller.clock import LoopClock
+from propeller.controller import FLYTE_WORKFLOWS
 from propeller.errors import Conflict, Invalid, NotFound, PropellerError, Stale, Throttled, Unavailable
-from propeller.kube import (
-    CONFIG_MAPS,
-    FLYTE_WORKFLOWS,
-    LEASES,
-    PODS,
-    Client,
-    ClientOptions,
-    Lease,
-    LeaseSpec,
-    ObjectMeta,
-    PatchKind,
-)
+from propeller.kube import CONFIG_MAPS, LEASES, PODS, Client, ClientOptions, Lease, LeaseSpec, ObjectMeta, PatchKind
 from tests.unit.kube.scripted import ScriptedStream, ScriptedTransport, answer, failure
 from tests.unit.reconcile.virtual import now
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from propeller.controller import FLYTE_WORKFLOWS
 from propeller.errors import Invalid, PropellerError, Stale, Throttled, Unavailable
-from propeller.kube import CONFIG_MAPS, FLYTE_WORKFLOWS, PODS, Event, EventType, KubeObject, Pod, Resource
+from propeller.kube import CONFIG_MAPS, PODS, Event, EventType, KubeObject, Pod, Resource
 from propeller.kube import _decoding as decoding
 from propeller.kube._decoding import decode_event, decode_events, decode_object, decode_page, whole_lines
 from tests.unit.growth import grows_beyond

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from propeller.controller import FLYTE_WORKFLOWS
 from propeller.errors import Throttled, Unavailable
-from propeller.kube import CONFIG_MAPS, FLYTE_WORKFLOWS, LEASES, PODS, Client, ClientOptions, Request, Response
+from propeller.kube import CONFIG_MAPS, LEASES, PODS, Client, ClientOptions, Request, Response
 from propeller.kube._flows import Flows, requests_at_once
 from propeller.kube._limit import JITTER, LONGEST_PAUSE, FlowLimit
 from tests.examples import examples

@@ -235,17 +235,6 @@ async def test_a_closed_queue_takes_nothing_in_and_drops_delays() -> None:
     assert len(queue) == 0
 
 
-async def test_drained_waits_for_the_keys_that_workers_have() -> None:
-    queue: WorkQueue[str] = WorkQueue()
-    queue.add("a")
-    queue.add("b")
-    key = await queue.get()
-    queue.close()
-    asyncio.get_running_loop().call_later(5, queue.done, key)
-    await queue.drained()
-    assert now() == 5
-
-
 async def test_closing_with_finish_hands_out_what_waits_first() -> None:
     queue: WorkQueue[str] = WorkQueue()
     queue.add("a")
@@ -254,7 +243,7 @@ async def test_closing_with_finish_hands_out_what_waits_first() -> None:
     assert [key for key, _ in await times_of(queue, 2)] == ["a", "b"]
     with pytest.raises(Closed):
         await queue.get()
-    await queue.drained()
+    assert not queue.active()
 
 
 class NoChangeGoesUnseen(RuleBasedStateMachine):

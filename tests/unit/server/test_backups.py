@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from propeller.controller import workflow_crd
+from propeller.controller import FLYTE_WORKFLOWS, workflow_crd
 from propeller.embedded.server import ApiServer, Backup
 from propeller.errors import NotFound, Stale, Unavailable
-from propeller.kube import CONFIG_MAPS, CUSTOM_RESOURCE_DEFINITIONS, FLYTE_WORKFLOWS, NAMESPACES, Client, Raw
+from propeller.kube import CONFIG_MAPS, CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Client, Raw
 from tests.unit.server.asking import config_map, names, send, watching
 
 WORKFLOWS = FLYTE_WORKFLOWS.typed(Raw)
