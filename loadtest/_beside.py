@@ -19,7 +19,7 @@ from loadtest._line import Line
 from loadtest._scenarios import CONTROLLER, Result, Scenario, install, run, scenarios, workplace
 from propeller.errors import Invalid
 from propeller.kube import Client, connect
-from tests.servers._kube_apiserver import KubeApiserver, running
+from propeller.testing import KubeApiserver, run_kube_apiserver
 
 PEER = os.environ.get("LOADTEST_PEER", "")
 ROUNDS = 2
@@ -41,7 +41,7 @@ class Taken(msgspec.Struct, frozen=True):
 def measure() -> Iterator[Line]:
     if not PEER:
         raise Invalid("LOADTEST_PEER is empty: give the other controller's command line (see loadtest/flytepropeller)")
-    with workplace() as directory, running(directory) as server:
+    with workplace() as directory, run_kube_apiserver(directory) as server:
         yield from uvloop.run(_in_turns(server, directory))
 
 

@@ -28,8 +28,8 @@ from propeller.controller._resource import FlyteWorkflow, closure_of, info_of
 from propeller.handlers import STEPS
 from propeller.handlers.plugins.pod import PodSettings, build_pod
 from propeller.kube import NAMESPACES, Client, connect
+from propeller.testing import KubeApiserver, run_kube_apiserver
 from propeller.workflow import Execution, begin, parse_plan
-from tests.servers._kube_apiserver import KubeApiserver, running
 
 DEADLINE = 180.0  # seconds
 
@@ -52,7 +52,7 @@ class Floor(msgspec.Struct, frozen=True):
 
 
 def measure() -> Iterator[Line]:
-    with tempfile.TemporaryDirectory() as directory, running(Path(directory)) as server:
+    with tempfile.TemporaryDirectory() as directory, run_kube_apiserver(Path(directory)) as server:
         bare, ours = uvloop.run(_each(server, Path(directory)))
     yield Line(name="floor: CPU for a task's pod, bare aiohttp", value=bare.client * 1e3, unit="ms")
     yield Line(name="floor: CPU for a task's pod, our client alone", value=ours.client * 1e3, unit="ms")

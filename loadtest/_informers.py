@@ -22,7 +22,7 @@ from loadtest._informer_commands import PEERS, Missing, Peer
 from loadtest._informer_processes import Measured, measured
 from loadtest._informer_scale import Phase
 from loadtest._line import Line
-from tests.servers._kube_apiserver import running
+from propeller.testing import run_kube_apiserver
 
 SCALE = float(os.environ.get("LOADTEST_SCALE", "1"))
 PODS = max(500, round(10_000 * SCALE))
@@ -58,7 +58,7 @@ class _Span(msgspec.Struct, frozen=True):
 
 
 def measure() -> Iterator[Line]:
-    with tempfile.TemporaryDirectory() as directory, running(Path(directory)) as server:
+    with tempfile.TemporaryDirectory() as directory, run_kube_apiserver(Path(directory)) as server:
         kubeconfig = server.kubeconfig(Path(directory, "kubeconfig"))
         taken = uvloop.run(_side_by_side(str(kubeconfig), _commands()))
     yield from _compared(taken)

@@ -33,8 +33,8 @@ from propeller.informers import Change, Informer, InformerOptions
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, PODS, Client, connect
 from propeller.status import decode_status
 from propeller.storage import Storage, StorageOptions
+from propeller.testing import KubeApiserver, run_kube_apiserver
 from propeller.workflow import NodePhase, WorkflowPhase
-from tests.servers._kube_apiserver import KubeApiserver, running
 
 NAMESPACE = "killed"
 PARALLEL, CHAIN = 20, 5
@@ -87,7 +87,7 @@ class Outcome(msgspec.Struct, frozen=True):
 def measure() -> Iterator[Line]:
     count = max(1, round(20 * float(os.environ.get("LOADTEST_SCALE", "1"))))
     seed = int(os.environ.get("LOADTEST_SEED", "1"))
-    with tempfile.TemporaryDirectory() as directory, running(Path(directory)) as server:
+    with tempfile.TemporaryDirectory() as directory, run_kube_apiserver(Path(directory)) as server:
         outcome = uvloop.run(run(server, Path(directory), count, seed))
     for problem in outcome.problems:
         print(problem, file=sys.stderr)

@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 import psutil
 
-from tests.servers._processes import free_ports
+from propeller.testing import free_ports
 
 LOOK_EVERY = 0.25  # seconds between two looks at its memory and health, which cost it 0.8 ms
 LONGEST_START = 15.0  # seconds

@@ -23,7 +23,7 @@ from loadtest._scale_concurrent import concurrent
 from loadtest._scale_fan_out import fan_out
 from loadtest._scale_target import Target, embedded, real
 from loadtest._scenarios import SCALE
-from tests.servers._kube_apiserver import running
+from propeller.testing import run_kube_apiserver
 
 Measured = Callable[[Target, int], Coroutine[Any, Any, tuple[float, list[Line]]]]
 """A load of a size; returns the controller's CPU for a task, in seconds, and the table."""
@@ -69,5 +69,5 @@ def _relative(name: str, value: float) -> Line:
 
 @contextmanager
 def _real() -> Iterator[Target]:
-    with tempfile.TemporaryDirectory() as directory, running(Path(directory)) as server:
+    with tempfile.TemporaryDirectory() as directory, run_kube_apiserver(Path(directory)) as server:
         yield real(server, Path(directory))

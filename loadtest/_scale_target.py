@@ -22,7 +22,7 @@ from loadtest.completer import Completer
 from propeller.controller import FLYTE_WORKFLOWS, workflow_crd
 from propeller.errors import NotFound
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Client, connect, load_connection
-from tests.servers._kube_apiserver import KubeApiserver
+from propeller.testing import KubeApiserver
 
 NAMESPACE = "load"
 DEADLINE = 60.0  # seconds for what takes few

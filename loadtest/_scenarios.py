@@ -35,7 +35,7 @@ from propeller.controller import FLYTE_WORKFLOWS, workflow_crd
 from propeller.errors import PropellerError
 from propeller.informers import Change, Informer
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Client, Request, connect
-from tests.servers._kube_apiserver import KubeApiserver, running
+from propeller.testing import KubeApiserver, run_kube_apiserver
 
 SCALE = float(os.environ.get("LOADTEST_SCALE", "1"))
 FLYTE_CRD = os.environ.get("LOADTEST_CRD", "") == "flyte"
@@ -100,7 +100,7 @@ def scenarios() -> list[Scenario]:
 
 
 def measure() -> Iterator[Line]:
-    with workplace() as directory, running(directory) as server:
+    with workplace() as directory, run_kube_apiserver(directory) as server:
         yield from uvloop.run(_measure(server, directory))
 
 

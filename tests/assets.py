@@ -10,17 +10,17 @@ Guarantees
 from __future__ import annotations
 
 import fcntl
-import functools
 import importlib.util
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
+from propeller import testing
+from tools.assets import bin_directory
 
 BINARIES = ("kube-apiserver", "etcd", "kubectl", "redis-server", "rclone")
 """Components that are executables of their own."""
@@ -38,6 +38,10 @@ comes with kube-apiserver."""
 
 WAIT_AT_MOST = 25 * 60.0
 """Seconds. The whole build takes about ten minutes on two cores; one that takes longer than this hangs."""
+
+if not os.environ.get("KUBEBUILDER_ASSETS"):
+    os.environ["KUBEBUILDER_ASSETS"] = str(bin_directory())  # of `make assets`
+os.environ["PATH"] += f"{os.pathsep}{bin_directory()}"  # for what a chosen directory lacks
 
 _HEAD_START = 30.0  # seconds from our start in which a build that was started beside us may not hold its lock yet
 _LOOK_EVERY = 0.5  # seconds
@@ -63,24 +67,15 @@ def give_up(name: str) -> NoReturn:
 def is_here(name: str) -> bool:
     """Whether a component can be used now."""
     if name in BINARIES:
-        return find(name) is not None
+        return testing.find(name) is not None
     return name == "embedded" or importlib.util.find_spec(name) is not None
-
-
-def find(name: str) -> Path | None:
-    """The executable in KUBEBUILDER_ASSETS, else in the directory that `make assets` builds into."""
-    chosen = os.environ.get("KUBEBUILDER_ASSETS")
-    for directory in ([Path(chosen)] if chosen else []) + [_built()]:
-        if os.access(directory / name, os.X_OK):
-            return directory / name
-    return None
 
 
 def wait_for(name: str, say: Callable[[str], None] = lambda line: None) -> Path | None:
     """The executable, as soon as the build beside us has made it; None where no build will."""
     end = time.monotonic() + WAIT_AT_MOST
     told = False
-    while (path := find(name)) is None and _is_building():
+    while (path := testing.find(name)) is None and _is_building():
         if not told:
             say(f"waiting for {name}, which is being built; at most {WAIT_AT_MOST / 60:.0f} minutes")
             told = True
@@ -91,20 +86,11 @@ def wait_for(name: str, say: Callable[[str], None] = lambda line: None) -> Path 
     return path
 
 
-@functools.cache
-def _built() -> Path:
-    """Where tools/assets.py puts what it builds: it alone knows."""
-    script = Path(__file__).parent.parent / "tools" / "assets.py"
-    environment = {key: value for key, value in os.environ.items() if key != "KUBEBUILDER_ASSETS"}
-    command = [sys.executable, str(script), "--print"]
-    return Path(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip())
-
-
 def _is_building() -> bool:
     if os.environ.get("PROPELLER_ASSETS_BUILDING") != "1":
         return False
     try:
-        with (_built() / ".lock").open() as lock:
+        with (bin_directory() / ".lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -18,9 +18,14 @@ from tests.examples import load_profile
 
 load_profile()
 
-pytest_plugins = ["tests.servers.fixtures"]
+pytest_plugins = ["propeller.testing.plugin"]
 
 RAN = pytest.StashKey[Counter[str]]()
+
+
+@pytest.fixture(scope="session")
+def kube_apiserver_flags() -> tuple[str, ...]:
+    return ("--feature-gates=ShardedListAndWatch=true",)
 
 
 def components_of(item: pytest.Item) -> list[str]:

@@ -12,7 +12,8 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from tests.servers import Face, HttpFace, KubeApiserver, embedded_face, embedded_http_face, kube_apiserver_face
+from propeller import testing
+from propeller.testing import HttpServerUnderTest, KubeApiserver, ServerUnderTest
 
 IN_MEMORY = pytest.param("embedded", marks=pytest.mark.needs("embedded"), id="embedded")
 OVER_HTTP = [
@@ -21,32 +22,34 @@ OVER_HTTP = [
 ]
 
 
-def http_face(request: pytest.FixtureRequest) -> AbstractAsyncContextManager[HttpFace]:
+def http_face(request: pytest.FixtureRequest) -> AbstractAsyncContextManager[HttpServerUnderTest]:
     if request.param == "kube-apiserver":
-        return kube_apiserver_face(request.getfixturevalue("kube_apiserver"))
-    return embedded_http_face()
+        return testing.real_server(request.getfixturevalue("kube_apiserver"))
+    return testing.embedded_http_server()
 
 
 @pytest.fixture(params=[IN_MEMORY, *OVER_HTTP])
-async def server(request: pytest.FixtureRequest) -> AsyncIterator[Face]:
-    context: AbstractAsyncContextManager[Face] = embedded_face() if request.param == "embedded" else http_face(request)
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[ServerUnderTest]:
+    context: AbstractAsyncContextManager[ServerUnderTest] = (
+        testing.embedded_server() if request.param == "embedded" else http_face(request)
+    )
     async with context as face:
         yield face
 
 
 @pytest.fixture(params=OVER_HTTP)
-async def http_server(request: pytest.FixtureRequest) -> AsyncIterator[HttpFace]:
+async def http_server(request: pytest.FixtureRequest) -> AsyncIterator[HttpServerUnderTest]:
     async with http_face(request) as face:
         yield face
 
 
 @pytest.fixture
-async def real_server(kube_apiserver: KubeApiserver) -> AsyncIterator[HttpFace]:
-    async with kube_apiserver_face(kube_apiserver) as face:
+async def real_server(kube_apiserver: KubeApiserver) -> AsyncIterator[HttpServerUnderTest]:
+    async with testing.real_server(kube_apiserver) as face:
         yield face
 
 
 @pytest.fixture(params=[IN_MEMORY])
-async def embedded_server(request: pytest.FixtureRequest) -> AsyncIterator[Face]:
-    async with embedded_face() as face:
+async def embedded_server(request: pytest.FixtureRequest) -> AsyncIterator[ServerUnderTest]:
+    async with testing.embedded_server() as face:
         yield face

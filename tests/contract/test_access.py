@@ -10,12 +10,11 @@ import pytest
 
 from propeller.errors import Denied, NotFound, Unavailable
 from propeller.kube import CONFIG_MAPS, ClientOptions, Connection, Raw, Request, Resource, connect, load_connection
+from propeller.testing import NOBODY_TOKEN, Authority, HttpServerUnderTest, KubeApiserver, ServerUnderTest
 from tests.contract.objects import DEADLINE, config_map
-from tests.servers import NOBODY_TOKEN, Face, HttpFace, KubeApiserver
-from tests.servers._certificates import Authority
 
 
-async def test_a_token_that_nobody_has_is_unauthorized(http_server: HttpFace) -> None:
+async def test_a_token_that_nobody_has_is_unauthorized(http_server: HttpServerUnderTest) -> None:
     async with http_server.connect(token="wrong") as client:
         with pytest.raises(Denied, match="401") as refused:
             await client.list(CONFIG_MAPS, http_server.namespace)
@@ -24,14 +23,14 @@ async def test_a_token_that_nobody_has_is_unauthorized(http_server: HttpFace) ->
             await client.create(CONFIG_MAPS, config_map("a"), http_server.namespace)
 
 
-async def test_a_watch_with_a_token_that_nobody_has_is_unauthorized(http_server: HttpFace) -> None:
+async def test_a_watch_with_a_token_that_nobody_has_is_unauthorized(http_server: HttpServerUnderTest) -> None:
     async with http_server.connect(token="wrong") as client:
         with pytest.raises(Denied, match="401"):
             async for _ in client.watch(CONFIG_MAPS, http_server.namespace, resource_version="1"):
                 pass
 
 
-async def test_who_may_not_is_told_what(real_server: HttpFace) -> None:
+async def test_who_may_not_is_told_what(real_server: HttpServerUnderTest) -> None:
     """The embedded server has one user, who may do everything: it is asserted on the real one alone."""
     async with real_server.connect(token=NOBODY_TOKEN) as client:
         with pytest.raises(Denied, match='User "nobody" cannot create resource "configmaps"') as refused:
@@ -40,7 +39,7 @@ async def test_who_may_not_is_told_what(real_server: HttpFace) -> None:
 
 
 @pytest.mark.parametrize("group", ["", "apps", "no.such.group"])
-async def test_a_type_that_is_not_served_is_not_found(server: Face, group: str) -> None:
+async def test_a_type_that_is_not_served_is_not_found(server: ServerUnderTest, group: str) -> None:
     frobs: Resource[Raw] = Resource(group=group, kind="Frob", plural="frobs", type=dict)
     for call in (
         server.client.list(frobs, server.namespace),
@@ -53,18 +52,18 @@ async def test_a_type_that_is_not_served_is_not_found(server: Face, group: str) 
         assert refused.value.status == 404
 
 
-async def test_a_subresource_that_a_type_does_not_have_is_not_found(server: Face) -> None:
+async def test_a_subresource_that_a_type_does_not_have_is_not_found(server: ServerUnderTest) -> None:
     await server.client.create(CONFIG_MAPS, config_map("a"), server.namespace)
     with pytest.raises(NotFound):
         await server.client.patch(CONFIG_MAPS, "a", server.namespace, body={}, subresource="status")
 
 
-async def test_a_method_that_is_not_served_is_not_allowed(server: Face) -> None:
+async def test_a_method_that_is_not_served_is_not_allowed(server: ServerUnderTest) -> None:
     request = Request(method="POST", path=CONFIG_MAPS.path(server.namespace, "a"), body=b"{}")
     assert (await server.client.transport.send(request, deadline=20)).status == 405
 
 
-async def test_the_server_says_its_version_and_health(server: Face) -> None:
+async def test_the_server_says_its_version_and_health(server: ServerUnderTest) -> None:
     for path, part in (("/version", b"gitVersion"), ("/readyz", b"ok"), ("/livez", b"ok")):
         answer = await server.client.transport.send(Request(method="GET", path=path), deadline=20)
         assert answer.status == 200

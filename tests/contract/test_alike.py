@@ -16,8 +16,8 @@ import orjson
 import pytest
 
 from propeller.kube import Client, Raw, Request
+from propeller.testing import KubeApiserver, embedded_server, real_server
 from tests.contract.custom_resources import install_flyte_workflows, install_plains
-from tests.servers import KubeApiserver, embedded_face, kube_apiserver_face
 
 REQUESTS = 150
 SEEDS = range(6)
@@ -298,7 +298,7 @@ class Chance:
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_both_servers_answer_alike_whatever_is_asked(kube_apiserver: KubeApiserver, seed: int) -> None:
     chance = Chance(seed)
-    async with kube_apiserver_face(kube_apiserver) as real, embedded_face(controllers=False) as embedded:
+    async with real_server(kube_apiserver) as real, embedded_server(controllers=False) as embedded:
         for face in (real, embedded):
             await install_flyte_workflows(face.client)
             await install_plains(face.client)

@@ -13,9 +13,9 @@ from propeller.controller._manifests import workflow_crd
 from propeller.errors import Denied, NotFound, PropellerError, Rejected
 from propeller.informers import Informer
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, Client, Raw, Resource
+from propeller.testing import ServerUnderTest
 from tests.contract.custom_resources import PLAIN, install, install_flyte_workflows, install_plains
 from tests.contract.objects import DEADLINE, version_now, watching
-from tests.servers import Face
 
 
 def short_lived(namespace: str) -> tuple[Resource[Raw], Raw]:
@@ -31,7 +31,7 @@ def short_lived(namespace: str) -> tuple[Resource[Raw], Raw]:
     return brieves, crd
 
 
-async def test_a_type_is_served_once_it_is_established_and_gone_once_it_is_deleted(server: Face) -> None:
+async def test_a_type_is_served_once_it_is_established_and_gone_once_it_is_deleted(server: ServerUnderTest) -> None:
     brieves, crd = short_lived(server.namespace)
     with pytest.raises(NotFound):
         await server.client.list(brieves, server.namespace)
@@ -51,7 +51,7 @@ async def test_a_type_is_served_once_it_is_established_and_gone_once_it_is_delet
             await asyncio.sleep(0.05)
 
 
-async def test_a_definition_whose_name_does_not_fit_is_refused(server: Face) -> None:
+async def test_a_definition_whose_name_does_not_fit_is_refused(server: ServerUnderTest) -> None:
     _, crd = short_lived(server.namespace)
     crd["metadata"]["name"] = "wrong"
     with pytest.raises(Rejected, match=r'metadata.name: .* must be spec.names.plural\+"."\+spec.group') as refused:
@@ -59,7 +59,7 @@ async def test_a_definition_whose_name_does_not_fit_is_refused(server: Face) -> 
     assert refused.value.status == 422
 
 
-async def test_what_the_schema_does_not_name_is_kept(server: Face) -> None:
+async def test_what_the_schema_does_not_name_is_kept(server: ServerUnderTest) -> None:
     await install_flyte_workflows(server.client)
     body = {
         "metadata": {"name": "w"},
@@ -74,7 +74,7 @@ async def test_what_the_schema_does_not_name_is_kept(server: Face) -> None:
     }
 
 
-async def test_a_custom_resource_is_replaced_only_onto_a_version(server: Face) -> None:
+async def test_a_custom_resource_is_replaced_only_onto_a_version(server: ServerUnderTest) -> None:
     await install_plains(server.client)
     made = await server.client.create(PLAIN, {"metadata": {"name": "p"}}, server.namespace)
     with pytest.raises(Rejected, match=r"metadata.resourceVersion: .* must be specified for an update") as refused:
@@ -84,7 +84,9 @@ async def test_a_custom_resource_is_replaced_only_onto_a_version(server: Face) -
     assert after["spec"] == {"x": 1}
 
 
-async def test_a_merge_patch_of_spec_status_and_labels_is_one_write_without_a_subresource(server: Face) -> None:
+async def test_a_merge_patch_of_spec_status_and_labels_is_one_write_without_a_subresource(
+    server: ServerUnderTest,
+) -> None:
     """How a status is written onto Flyte's own type."""
     await install_plains(server.client)
     await server.client.create(PLAIN, {"metadata": {"name": "p"}, "spec": {"x": 1}}, server.namespace)
@@ -99,21 +101,25 @@ async def test_a_merge_patch_of_spec_status_and_labels_is_one_write_without_a_su
 
 
 @pytest.mark.parametrize(("wrong", "status"), [({"kind": "Other"}, 422), ({"apiVersion": "v1"}, 400)], ids=str)
-async def test_a_custom_resource_of_another_kind_or_version_is_refused(server: Face, wrong: Raw, status: int) -> None:
+async def test_a_custom_resource_of_another_kind_or_version_is_refused(
+    server: ServerUnderTest, wrong: Raw, status: int
+) -> None:
     await install_flyte_workflows(server.client)
     with pytest.raises(Rejected) as refused:
         await server.client.create(FLYTE_WORKFLOWS, {"metadata": {"name": "w"}, **wrong}, server.namespace)
     assert refused.value.status == status
 
 
-async def test_a_custom_resources_name_is_checked(server: Face) -> None:
+async def test_a_custom_resources_name_is_checked(server: ServerUnderTest) -> None:
     await install_flyte_workflows(server.client)
     with pytest.raises(Rejected, match=r"metadata.name: Invalid value") as refused:
         await server.client.create(FLYTE_WORKFLOWS, {"metadata": {"name": "W_1"}}, server.namespace)
     assert refused.value.status == 422
 
 
-async def test_a_type_that_is_being_deleted_takes_no_new_objects_and_goes_with_the_last_one(server: Face) -> None:
+async def test_a_type_that_is_being_deleted_takes_no_new_objects_and_goes_with_the_last_one(
+    server: ServerUnderTest,
+) -> None:
     """Its objects are deleted; one that a finalizer holds keeps the type."""
     ending, crd = short_lived(server.namespace)
     await install(server.client, crd)
@@ -135,7 +141,7 @@ async def test_a_type_that_is_being_deleted_takes_no_new_objects_and_goes_with_t
 
 @pytest.mark.parametrize("had_status", [True, False], ids=["with a status subresource", "without one"])
 async def test_a_type_that_is_deleted_and_made_anew_is_followed_and_written_as_it_is_then(
-    server: Face, had_status: bool
+    server: ServerUnderTest, had_status: bool
 ) -> None:
     """A status goes to the object itself if the type has no subresource for it: 404 for that subresource, and beside
     one a status of the object itself is dropped.

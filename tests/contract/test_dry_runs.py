@@ -8,8 +8,8 @@ import orjson
 import pytest
 
 from propeller.kube import CONFIG_MAPS, PODS, Raw, Request, Response
+from propeller.testing import HttpServerUnderTest
 from tests.contract.objects import DEADLINE, config_map, pod
-from tests.servers import HttpFace
 
 DRY: Raw = {"dryRun": "All"}
 OPTIONS: Raw = {"dryRun": ["All"]}
@@ -48,7 +48,7 @@ WRITES = [
 ]
 
 
-async def state(server: HttpFace) -> list[tuple[str, str, Any]]:
+async def state(server: HttpServerUnderTest) -> list[tuple[str, str, Any]]:
     """Every object of the namespace that a write here could touch, with its version."""
     found: list[tuple[str, str, Any]] = []
     for resource in (CONFIG_MAPS, PODS):
@@ -60,7 +60,7 @@ async def state(server: HttpFace) -> list[tuple[str, str, Any]]:
     return found
 
 
-async def write(server: HttpFace, method: str, path: str, body: Raw | None, query: Raw) -> Response:
+async def write(server: HttpServerUnderTest, method: str, path: str, body: Raw | None, query: Raw) -> Response:
     headers = {"content-type": "application/json"}
     if method == "PATCH":
         applied = body is not None and "kind" in body
@@ -78,7 +78,7 @@ async def write(server: HttpFace, method: str, path: str, body: Raw | None, quer
 
 @pytest.mark.parametrize(("method", "path", "body", "query"), WRITES)
 async def test_a_dry_run_answers_and_changes_nothing(
-    http_server: HttpFace, method: str, path: str, body: Raw | None, query: Raw
+    http_server: HttpServerUnderTest, method: str, path: str, body: Raw | None, query: Raw
 ) -> None:
     client, namespace = http_server.client, http_server.namespace
     await client.create(CONFIG_MAPS, config_map("there", a="1"), namespace)
@@ -92,7 +92,9 @@ async def test_a_dry_run_answers_and_changes_nothing(
     assert await state(http_server) == before
 
 
-async def test_an_eviction_whose_options_are_wrong_is_refused_and_the_pod_stays(http_server: HttpFace) -> None:
+async def test_an_eviction_whose_options_are_wrong_is_refused_and_the_pod_stays(
+    http_server: HttpServerUnderTest,
+) -> None:
     await http_server.client.create(PODS, pod("p"), http_server.namespace)
     for options in ({"dryRun": ["Some"]}, {"propagationPolicy": "Sideways"}, {"preconditions": {"uid": "another"}}):
         answer = await write(http_server, "POST", "pods/p/eviction", eviction("p", **options), {})

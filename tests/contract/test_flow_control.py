@@ -13,8 +13,8 @@ import pytest
 
 from propeller.errors import Denied, Throttled
 from propeller.kube import CONFIG_MAPS, LEASES, Client, Connection, Request, Resource, connect
+from propeller.testing import HttpServerUnderTest, KubeApiserver
 from tests.contract.objects import DEADLINE, config_map
-from tests.servers import HttpFace, KubeApiserver
 
 USER = "busy"
 OBJECTS = 400
@@ -73,7 +73,7 @@ MAY_DO_ALL = {
 
 
 @pytest.fixture
-async def busy(real_server: HttpFace, kube_apiserver: KubeApiserver) -> AsyncIterator[Client]:
+async def busy(real_server: HttpServerUnderTest, kube_apiserver: KubeApiserver) -> AsyncIterator[Client]:
     """A client of a user whose creates of ConfigMaps have a few seats of the server, and no queue."""
     pair = kube_apiserver.authority.client(USER, "busy-people")  # system:masters would be exempt
     connection = Connection(
@@ -114,7 +114,7 @@ async def _in_force(client: Client, namespace: str, schema: str) -> None:
 
 
 async def test_a_priority_level_driven_full_slows_its_own_flow_alone_and_loses_nothing(
-    busy: Client, real_server: HttpFace
+    busy: Client, real_server: HttpServerUnderTest
 ) -> None:
     namespace = real_server.namespace
     await busy.create(LEASES, {"metadata": {"name": "holder"}}, namespace)
@@ -161,7 +161,7 @@ async def test_a_priority_level_driven_full_slows_its_own_flow_alone_and_loses_n
     assert min(while_waiting) > 20, "other flows stood still while creates waited"
 
 
-async def test_a_client_that_is_refused_asks_less_and_less(busy: Client, real_server: HttpFace) -> None:
+async def test_a_client_that_is_refused_asks_less_and_less(busy: Client, real_server: HttpServerUnderTest) -> None:
     """What is refused in a later round is a small part of what was refused in the first."""
     created = 0
 
@@ -186,7 +186,7 @@ async def test_a_client_that_is_refused_asks_less_and_less(busy: Client, real_se
 
 
 async def test_who_was_not_given_the_rights_is_still_denied_and_not_throttled(
-    real_server: HttpFace, kube_apiserver: KubeApiserver
+    real_server: HttpServerUnderTest, kube_apiserver: KubeApiserver
 ) -> None:
     async with connect(kube_apiserver.connection(token="nobody-token")) as client:
         for number in range(5):

@@ -13,9 +13,9 @@ import pytest
 from propeller.controller import FLYTE_WORKFLOWS
 from propeller.errors import NotFound
 from propeller.kube import CONFIG_MAPS, PODS, Raw
+from propeller.testing import ServerUnderTest
 from tests.contract.custom_resources import install_flyte_workflows
 from tests.contract.objects import DEADLINE, config_map, pod
-from tests.servers import Face
 
 
 def reference(owner: Raw, *, block: bool = False) -> Raw:
@@ -29,12 +29,12 @@ def reference(owner: Raw, *, block: bool = False) -> Raw:
 
 
 @pytest.fixture
-async def workflow(embedded_server: Face) -> Raw:
+async def workflow(embedded_server: ServerUnderTest) -> Raw:
     await install_flyte_workflows(embedded_server.client)
     return await embedded_server.client.create(FLYTE_WORKFLOWS, {"metadata": {"name": "w"}}, embedded_server.namespace)
 
 
-async def gone(server: Face, name: str) -> None:
+async def gone(server: ServerUnderTest, name: str) -> None:
     """Wait until the pod is collected."""
     async with asyncio.timeout(DEADLINE):
         while True:
@@ -45,7 +45,7 @@ async def gone(server: Face, name: str) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_what_is_owned_goes_with_its_owner(embedded_server: Face, workflow: Raw) -> None:
+async def test_what_is_owned_goes_with_its_owner(embedded_server: ServerUnderTest, workflow: Raw) -> None:
     server = embedded_server
     for name, owners in (("owned", [reference(workflow)]), ("free", [])):
         await server.client.create(PODS, pod(name, ownerReferences=owners), server.namespace)
@@ -54,7 +54,7 @@ async def test_what_is_owned_goes_with_its_owner(embedded_server: Face, workflow
     await server.client.get(PODS, "free", server.namespace)
 
 
-async def test_what_another_owner_still_wants_stays(embedded_server: Face, workflow: Raw) -> None:
+async def test_what_another_owner_still_wants_stays(embedded_server: ServerUnderTest, workflow: Raw) -> None:
     server = embedded_server
     other = await server.client.create(CONFIG_MAPS, config_map("other"), server.namespace)
     owners = [reference(workflow), reference(other)]
@@ -67,14 +67,16 @@ async def test_what_another_owner_still_wants_stays(embedded_server: Face, workf
     await gone(server, "shared")
 
 
-async def test_what_is_born_after_its_owners_end_goes_too(embedded_server: Face, workflow: Raw) -> None:
+async def test_what_is_born_after_its_owners_end_goes_too(embedded_server: ServerUnderTest, workflow: Raw) -> None:
     server = embedded_server
     await server.client.delete(FLYTE_WORKFLOWS, "w", server.namespace)
     await server.client.create(PODS, pod("late", ownerReferences=[reference(workflow)]), server.namespace)
     await gone(server, "late")
 
 
-async def test_an_owner_of_that_name_but_another_uid_does_not_keep_it(embedded_server: Face, workflow: Raw) -> None:
+async def test_an_owner_of_that_name_but_another_uid_does_not_keep_it(
+    embedded_server: ServerUnderTest, workflow: Raw
+) -> None:
     server = embedded_server
     await server.client.create(PODS, pod("owned", ownerReferences=[reference(workflow)]), server.namespace)
     await server.client.delete(FLYTE_WORKFLOWS, "w", server.namespace)
@@ -82,7 +84,7 @@ async def test_an_owner_of_that_name_but_another_uid_does_not_keep_it(embedded_s
     await gone(server, "owned")
 
 
-async def test_orphaned_dependants_stay(embedded_server: Face, workflow: Raw) -> None:
+async def test_orphaned_dependants_stay(embedded_server: ServerUnderTest, workflow: Raw) -> None:
     server = embedded_server
     await server.client.create(PODS, pod("owned", ownerReferences=[reference(workflow)]), server.namespace)
     await server.client.delete(FLYTE_WORKFLOWS, "w", server.namespace, propagation="Orphan")
@@ -90,7 +92,7 @@ async def test_orphaned_dependants_stay(embedded_server: Face, workflow: Raw) ->
     await server.client.get(PODS, "owned", server.namespace)
 
 
-async def test_a_bound_dependant_is_asked_to_end_with_grace(embedded_server: Face, workflow: Raw) -> None:
+async def test_a_bound_dependant_is_asked_to_end_with_grace(embedded_server: ServerUnderTest, workflow: Raw) -> None:
     server = embedded_server
     owned = pod("owned", node="n", ownerReferences=[reference(workflow)])
     await server.client.create(PODS, owned, server.namespace)

@@ -12,9 +12,9 @@ import pytest
 from propeller.errors import NotFound
 from propeller.informers import Change, Informer, InformerOptions, UidShard, key_of
 from propeller.kube import CONFIG_MAPS, PODS, KubeObject, Raw, Request
+from propeller.testing import HttpServerUnderTest, ServerUnderTest
 from tests.contract.custom_resources import PLAIN, install_plains
 from tests.contract.objects import DEADLINE, config_map, name_of, pod, version, version_now, watching
-from tests.servers import Face, HttpFace
 
 MANY = 10_000
 
@@ -23,7 +23,7 @@ def versions(objects: Any) -> dict[str, int]:
     return {key_of(obj): version(obj) for obj in objects}
 
 
-async def listed(server: Face, **selectors: str) -> tuple[dict[str, int], str]:
+async def listed(server: ServerUnderTest, **selectors: str) -> tuple[dict[str, int], str]:
     found: dict[str, int] = {}
     version_listed = ""
     async for page in server.client.pages(CONFIG_MAPS, server.namespace, **selectors):
@@ -32,7 +32,7 @@ async def listed(server: Face, **selectors: str) -> tuple[dict[str, int], str]:
     return found, version_listed
 
 
-async def write_randomly(server: Face, rng: random.Random, count: int) -> str:
+async def write_randomly(server: ServerUnderTest, rng: random.Random, count: int) -> str:
     """Create, change, relabel and delete; returns the last version written."""
     last = ""
     for number in range(count):
@@ -58,7 +58,7 @@ def lists(request: pytest.FixtureRequest) -> InformerOptions:
     return InformerOptions(stream_lists=request.param)
 
 
-async def test_the_store_is_the_list_whatever_is_written(server: Face, lists: InformerOptions) -> None:
+async def test_the_store_is_the_list_whatever_is_written(server: ServerUnderTest, lists: InformerOptions) -> None:
     rng = random.Random(7)
     informers = {
         selector: Informer(
@@ -81,7 +81,7 @@ async def test_the_store_is_the_list_whatever_is_written(server: Face, lists: In
                         await asyncio.sleep(0.01)
 
 
-async def test_changes_tell_the_store_step_by_step(server: Face, lists: InformerOptions) -> None:
+async def test_changes_tell_the_store_step_by_step(server: ServerUnderTest, lists: InformerOptions) -> None:
     mirror: dict[str, int] = {}
 
     def follow(change: Change[Raw]) -> None:
@@ -100,7 +100,7 @@ async def test_changes_tell_the_store_step_by_step(server: Face, lists: Informer
         assert mirror == versions(informer.store)
 
 
-async def test_an_own_write_is_in_the_store_once_its_version_is_reached(server: Face) -> None:
+async def test_an_own_write_is_in_the_store_once_its_version_is_reached(server: ServerUnderTest) -> None:
     async with Informer(server.client, PODS, namespace=server.namespace) as informer:
         await informer.synced(DEADLINE)
         for number in range(20):
@@ -109,7 +109,7 @@ async def test_an_own_write_is_in_the_store_once_its_version_is_reached(server: 
             assert informer.store.get(f"{server.namespace}/p{number}") == made
 
 
-async def test_ten_thousand_objects_are_watched_listed_in_pages_and_streamed(server: Face) -> None:
+async def test_ten_thousand_objects_are_watched_listed_in_pages_and_streamed(server: ServerUnderTest) -> None:
     start = await version_now(server.client, CONFIG_MAPS, server.namespace)
     at_once = asyncio.Semaphore(64)
 
@@ -136,7 +136,7 @@ async def test_ten_thousand_objects_are_watched_listed_in_pages_and_streamed(ser
 
 
 async def test_of_objects_whose_metadata_alone_is_asked_for_nothing_else_is_sent(
-    server: Face, lists: InformerOptions
+    server: ServerUnderTest, lists: InformerOptions
 ) -> None:
     asked = CONFIG_MAPS.metadata_only()
     raw = msgspec.structs.replace(CONFIG_MAPS, partial=True)
@@ -171,7 +171,7 @@ class Typed(KubeObject, frozen=True, rename="camel"):
     status: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-async def test_an_object_that_is_not_of_its_type_hides_no_other(server: Face) -> None:
+async def test_an_object_that_is_not_of_its_type_hides_no_other(server: ServerUnderTest) -> None:
     await install_plains(server.client)
     typed = PLAIN.typed(Typed)
     for name, status in (("bad", "text"), ("good", {"phase": 1})):
@@ -189,7 +189,7 @@ async def test_an_object_that_is_not_of_its_type_hides_no_other(server: Face) ->
         assert informer.failures == 0
 
 
-async def test_an_object_that_is_nested_too_deep_hides_no_other(real_server: HttpFace) -> None:
+async def test_an_object_that_is_nested_too_deep_hides_no_other(real_server: HttpServerUnderTest) -> None:
     """Go's decoders go ten times as deep as ours; the embedded server refuses such an object."""
     server = real_server
     await install_plains(server.client)
@@ -213,7 +213,7 @@ async def test_an_object_that_is_nested_too_deep_hides_no_other(real_server: Htt
 
 
 async def test_shards_part_a_kind_among_informers_whether_the_server_knows_them_or_not(
-    server: Face, lists: InformerOptions
+    server: ServerUnderTest, lists: InformerOptions
 ) -> None:
     informers = [
         Informer(server.client, CONFIG_MAPS, namespace=server.namespace, shard=UidShard(number, 3), settings=lists)
@@ -234,7 +234,7 @@ async def test_shards_part_a_kind_among_informers_whether_the_server_knows_them_
             assert all(UidShard(number, 3).holds(obj["metadata"]["uid"]) for obj in informer.store)
 
 
-async def test_a_server_with_sharded_lists_sends_the_shard_alone(real_server: HttpFace) -> None:
+async def test_a_server_with_sharded_lists_sends_the_shard_alone(real_server: HttpServerUnderTest) -> None:
     client, namespace = real_server.client, real_server.namespace
     for number in range(20):
         await client.create(CONFIG_MAPS, config_map(f"c{number}"), namespace)

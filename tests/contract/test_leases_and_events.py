@@ -14,7 +14,7 @@ from propeller.errors import Conflict, NotFound, Rejected
 from propeller.kube import EVENTS, LEASES, Lease, LeaseSpec, ObjectMeta
 from propeller.reconcile import Election
 from propeller.recording import WARNING
-from tests.servers import Face
+from propeller.testing import ServerUnderTest
 
 
 def lease(holder: str, renewed: str = "2026-01-02T03:04:05.678901Z") -> Lease:
@@ -22,12 +22,12 @@ def lease(holder: str, renewed: str = "2026-01-02T03:04:05.678901Z") -> Lease:
     return Lease(metadata=ObjectMeta(name="l"), spec=spec)
 
 
-async def test_a_lease_comes_back_as_it_was_written(server: Face) -> None:
+async def test_a_lease_comes_back_as_it_was_written(server: ServerUnderTest) -> None:
     made = await server.client.create(LEASES, lease("a"), server.namespace)
     assert made.spec == lease("a").spec
 
 
-async def test_of_two_who_take_a_lease_one_succeeds(server: Face) -> None:
+async def test_of_two_who_take_a_lease_one_succeeds(server: ServerUnderTest) -> None:
     made = await server.client.create(LEASES, lease("a"), server.namespace)
     for holder in ("b", "c"):
         taken = Lease(metadata=made.metadata, spec=lease(holder).spec)
@@ -39,7 +39,7 @@ async def test_of_two_who_take_a_lease_one_succeeds(server: Face) -> None:
     assert (await server.client.get(LEASES, "l", server.namespace)).spec.holder_identity == "b"
 
 
-async def test_a_lease_that_was_deleted_is_not_renewed(server: Face) -> None:
+async def test_a_lease_that_was_deleted_is_not_renewed(server: ServerUnderTest) -> None:
     made = await server.client.create(LEASES, lease("a"), server.namespace)
     await server.client.delete(LEASES, "l", server.namespace)
     with pytest.raises(Conflict):
@@ -48,14 +48,14 @@ async def test_a_lease_that_was_deleted_is_not_renewed(server: Face) -> None:
         await server.client.get(LEASES, "l", server.namespace)
 
 
-async def test_a_lease_with_a_duration_of_nothing_is_invalid(server: Face) -> None:
+async def test_a_lease_with_a_duration_of_nothing_is_invalid(server: ServerUnderTest) -> None:
     body = {"metadata": {"name": "l"}, "spec": {"leaseDurationSeconds": 0}}
     with pytest.raises(Rejected, match=r"spec\.leaseDurationSeconds: Invalid value") as refused:
         await server.client.create(LEASES, body, server.namespace)
     assert refused.value.status == 422
 
 
-async def test_a_lease_released_by_its_holder_is_taken_by_the_next(server: Face) -> None:
+async def test_a_lease_released_by_its_holder_is_taken_by_the_next(server: ServerUnderTest) -> None:
     for holder in ("a", "b"):
         async with Election(server.client, server.namespace, "leader", holder).lead() as leadership:
             leadership.check()
@@ -65,7 +65,7 @@ async def test_a_lease_released_by_its_holder_is_taken_by_the_next(server: Face)
     assert (await server.client.get(LEASES, "leader", server.namespace)).spec.holder_identity in (None, "")
 
 
-async def test_an_event_is_created_counted_and_read(server: Face) -> None:
+async def test_an_event_is_created_counted_and_read(server: ServerUnderTest) -> None:
     body = {
         "metadata": {"generateName": "w."},
         "involvedObject": {"kind": "FlyteWorkflow", "name": "w", "namespace": server.namespace},
@@ -83,14 +83,14 @@ async def test_an_event_is_created_counted_and_read(server: Face) -> None:
     assert (after["count"], after["message"], after["source"]) == (2, "it broke", {"component": "propeller"})
 
 
-async def test_an_event_about_something_in_another_namespace_is_invalid(server: Face) -> None:
+async def test_an_event_about_something_in_another_namespace_is_invalid(server: ServerUnderTest) -> None:
     body = {"metadata": {"name": "e"}, "involvedObject": {"kind": "Pod", "name": "a", "namespace": "other"}}
     with pytest.raises(Rejected, match=r"does not match event\.namespace") as refused:
         await server.client.create(EVENTS, body, server.namespace)
     assert refused.value.status == 422
 
 
-async def test_the_events_of_the_embedded_kubelet_are_such_as_a_real_server_takes(server: Face) -> None:
+async def test_the_events_of_the_embedded_kubelet_are_such_as_a_real_server_takes(server: ServerUnderTest) -> None:
     about = pod_reference({"metadata": {"name": "p", "namespace": server.namespace, "uid": "u"}}, "main")
     events = Events(ClientApi(server.client, follow=lambda _: nullcontext()), clock=SYSTEM_CLOCK, node_name="n")
     sending = asyncio.create_task(events.run())

@@ -19,9 +19,9 @@ from propeller.kube import (
     parse_field_selector,
     parse_label_selector,
 )
+from propeller.testing import ServerUnderTest
 from tests.contract.custom_resources import install_flyte_workflows
 from tests.contract.objects import config_map, name_of, pod, version
-from tests.servers import Face
 
 LABELLED = {
     "a": {"app": "x", "tier": "1"},
@@ -49,7 +49,7 @@ LABELLED = {
         ("example.org/none=1", ""),
     ],
 )
-async def test_label_selectors_select(server: Face, selector: str, selected: str) -> None:
+async def test_label_selectors_select(server: ServerUnderTest, selector: str, selected: str) -> None:
     for name, labels in LABELLED.items():
         await server.client.create(CONFIG_MAPS, config_map(name, labels=labels), server.namespace)
     page = await server.client.list(CONFIG_MAPS, server.namespace, label_selector=selector)
@@ -57,7 +57,7 @@ async def test_label_selectors_select(server: Face, selector: str, selected: str
 
 
 @pytest.mark.parametrize("selector", ["a in (", "a/b/c=d", "=x", "a,", "!", "a=b=c", "a in x", "a=two words"])
-async def test_a_label_selector_that_does_not_parse_is_a_bad_request(server: Face, selector: str) -> None:
+async def test_a_label_selector_that_does_not_parse_is_a_bad_request(server: ServerUnderTest, selector: str) -> None:
     with pytest.raises(Rejected) as refused:
         await server.client.list(CONFIG_MAPS, server.namespace, label_selector=selector)
     assert (refused.value.status, refused.value.reason) == (400, "BadRequest")
@@ -76,7 +76,7 @@ async def test_a_label_selector_that_does_not_parse_is_a_bad_request(server: Fac
         ("spec.restartPolicy=Never", "abc"),
     ],
 )
-async def test_field_selectors_of_pods_select(server: Face, selector: str, selected: str) -> None:
+async def test_field_selectors_of_pods_select(server: ServerUnderTest, selector: str, selected: str) -> None:
     await server.client.create(PODS, pod("a"), server.namespace)
     await server.client.create(PODS, pod("b", node="n"), server.namespace)
     await server.client.create(PODS, pod("c", node="n"), server.namespace)
@@ -86,7 +86,7 @@ async def test_field_selectors_of_pods_select(server: Face, selector: str, selec
     assert "".join(map(name_of, page.items)) == selected
 
 
-async def test_events_are_found_by_what_they_are_about(server: Face) -> None:
+async def test_events_are_found_by_what_they_are_about(server: ServerUnderTest) -> None:
     for name, about in (("e1", "a"), ("e2", "b")):
         involved = {"kind": "Pod", "name": about, "namespace": server.namespace, "uid": "u"}
         body = {"metadata": {"name": name}, "involvedObject": involved, "reason": "R", "type": "Normal"}
@@ -96,7 +96,7 @@ async def test_events_are_found_by_what_they_are_about(server: Face) -> None:
     assert [name_of(event) for event in page.items] == ["e2"]
 
 
-async def test_a_field_that_a_kind_cannot_be_selected_by_is_a_bad_request(server: Face) -> None:
+async def test_a_field_that_a_kind_cannot_be_selected_by_is_a_bad_request(server: ServerUnderTest) -> None:
     await install_flyte_workflows(server.client)
     cases: list[tuple[Resource[Any], str]] = [
         (CONFIG_MAPS, "data.x=1"),
@@ -109,7 +109,7 @@ async def test_a_field_that_a_kind_cannot_be_selected_by_is_a_bad_request(server
         assert refused.value.status == 400
 
 
-async def test_both_selectors_must_hold(server: Face) -> None:
+async def test_both_selectors_must_hold(server: ServerUnderTest) -> None:
     for name in "ab":
         await server.client.create(CONFIG_MAPS, config_map(name, labels={"l": "1"}), server.namespace)
     page = await server.client.list(
@@ -118,7 +118,7 @@ async def test_both_selectors_must_hold(server: Face) -> None:
     assert [name_of(item) for item in page.items] == ["b"]
 
 
-async def test_the_whole_clusters_list_holds_every_namespace(server: Face) -> None:
+async def test_the_whole_clusters_list_holds_every_namespace(server: ServerUnderTest) -> None:
     other = await server.another_namespace()
     label = {"which": server.namespace}
     for namespace in (server.namespace, other):
@@ -127,27 +127,27 @@ async def test_the_whole_clusters_list_holds_every_namespace(server: Face) -> No
     assert {item["metadata"]["namespace"] for item in page.items} == {server.namespace, other}
 
 
-async def test_a_namespace_that_is_not_there_lists_as_empty(server: Face) -> None:
+async def test_a_namespace_that_is_not_there_lists_as_empty(server: ServerUnderTest) -> None:
     page = await server.client.list(CONFIG_MAPS, "none")
     assert page.items == ()
     assert int(page.resource_version) > 0
 
 
-async def test_lists_are_sorted_by_name(server: Face) -> None:
+async def test_lists_are_sorted_by_name(server: ServerUnderTest) -> None:
     for name in ("b", "a-1", "c", "a"):
         await server.client.create(CONFIG_MAPS, config_map(name), server.namespace)
     page = await server.client.list(CONFIG_MAPS, server.namespace)
     assert [name_of(item) for item in page.items] == ["a", "a-1", "b", "c"]
 
 
-async def test_a_list_may_be_asked_of_any_version_that_is_there(server: Face) -> None:
+async def test_a_list_may_be_asked_of_any_version_that_is_there(server: ServerUnderTest) -> None:
     made = await server.client.create(CONFIG_MAPS, config_map("a"), server.namespace)
     for wanted in ("0", made["metadata"]["resourceVersion"]):
         page = await server.client.list(CONFIG_MAPS, server.namespace, resource_version=wanted)
         assert int(page.resource_version) >= int(wanted)
 
 
-async def test_pages_show_the_state_of_the_first_one_whatever_is_written_meanwhile(server: Face) -> None:
+async def test_pages_show_the_state_of_the_first_one_whatever_is_written_meanwhile(server: ServerUnderTest) -> None:
     made = {}
     for number in range(10):
         made[f"c{number}"] = await server.client.create(CONFIG_MAPS, config_map(f"c{number}"), server.namespace)
@@ -167,7 +167,7 @@ async def test_pages_show_the_state_of_the_first_one_whatever_is_written_meanwhi
     assert [version(item) for item in seen] == [version(item) for item in made.values()]
 
 
-async def test_pages_of_a_selection_are_full(server: Face) -> None:
+async def test_pages_of_a_selection_are_full(server: ServerUnderTest) -> None:
     for number in range(12):
         labels = {"even": "yes"} if number % 2 == 0 else {}
         await server.client.create(CONFIG_MAPS, config_map(f"c{number:02}", labels=labels), server.namespace)
@@ -186,7 +186,7 @@ async def test_pages_of_a_selection_are_full(server: Face) -> None:
     assert names == [f"c{number:02}" for number in range(0, 12, 2)]
 
 
-async def test_the_clients_pages_are_the_list(server: Face) -> None:
+async def test_the_clients_pages_are_the_list(server: ServerUnderTest) -> None:
     names = [f"c{number:03}" for number in range(30)]
     for name in names:
         await server.client.create(CONFIG_MAPS, config_map(name), server.namespace)
@@ -194,7 +194,7 @@ async def test_the_clients_pages_are_the_list(server: Face) -> None:
     assert [name_of(item) for page in pages for item in page.items] == names
 
 
-async def test_a_continue_token_from_before_a_compaction_is_stale(server: Face) -> None:
+async def test_a_continue_token_from_before_a_compaction_is_stale(server: ServerUnderTest) -> None:
     for number in range(4):
         await server.client.create(CONFIG_MAPS, config_map(f"c{number}"), server.namespace)
     page = await server.client.list(CONFIG_MAPS, server.namespace, limit=2)
@@ -204,13 +204,13 @@ async def test_a_continue_token_from_before_a_compaction_is_stale(server: Face) 
         await server.client.list(CONFIG_MAPS, server.namespace, limit=2, continue_token=page.continue_token)
 
 
-async def test_a_continue_token_that_is_none_is_a_bad_request(server: Face) -> None:
+async def test_a_continue_token_that_is_none_is_a_bad_request(server: ServerUnderTest) -> None:
     with pytest.raises(Rejected) as refused:
         await server.client.list(CONFIG_MAPS, server.namespace, continue_token="garbage")
     assert refused.value.status == 400
 
 
-async def test_a_limit_that_is_no_number_is_a_bad_request(server: Face) -> None:
+async def test_a_limit_that_is_no_number_is_a_bad_request(server: ServerUnderTest) -> None:
     path = CONFIG_MAPS.path(server.namespace)
     answer = await server.client.transport.send(Request(method="GET", path=path, query={"limit": "x"}), deadline=20)
     assert answer.status == 400
@@ -260,7 +260,9 @@ SELECTORS = [
 
 
 @pytest.mark.parametrize("selector", SELECTORS)
-async def test_our_parser_takes_the_selectors_that_the_server_takes(real_server: Face, selector: str) -> None:
+async def test_our_parser_takes_the_selectors_that_the_server_takes(
+    real_server: ServerUnderTest, selector: str
+) -> None:
     """All but those with `>` and `<`, which no list or watch has a use for."""
     try:
         parse_label_selector(selector)
@@ -293,7 +295,9 @@ async def test_our_parser_takes_the_selectors_that_the_server_takes(real_server:
         "=a",
     ],
 )
-async def test_our_parser_takes_the_field_selectors_that_the_server_takes(real_server: Face, selector: str) -> None:
+async def test_our_parser_takes_the_field_selectors_that_the_server_takes(
+    real_server: ServerUnderTest, selector: str
+) -> None:
     try:
         parse_field_selector(selector)
     except Invalid:

@@ -7,12 +7,12 @@ import pytest
 
 from propeller.errors import AlreadyExists, Conflict, NotFound, Rejected
 from propeller.kube import CONFIG_MAPS, LEASES, PODS, Client, Raw, Request, Response
+from propeller.testing import ServerUnderTest
 from tests.contract.objects import config_map, nameless, pod, version
 from tests.quantities import REFUSED, ROWS
-from tests.servers import Face
 
 
-async def test_what_is_created_is_read_back_with_the_servers_metadata(server: Face) -> None:
+async def test_what_is_created_is_read_back_with_the_servers_metadata(server: ServerUnderTest) -> None:
     made = await server.client.create(CONFIG_MAPS, config_map("a", k="v"), server.namespace)
     assert made == await server.client.get(CONFIG_MAPS, "a", server.namespace)
     metadata = made["metadata"]
@@ -23,7 +23,7 @@ async def test_what_is_created_is_read_back_with_the_servers_metadata(server: Fa
     assert (made["kind"], made["apiVersion"], made["data"]) == ("ConfigMap", "v1", {"k": "v"})
 
 
-async def test_identity_and_birth_are_the_servers_to_say(server: Face) -> None:
+async def test_identity_and_birth_are_the_servers_to_say(server: ServerUnderTest) -> None:
     body = config_map("a")
     body["metadata"] |= {
         "uid": "mine",
@@ -36,18 +36,18 @@ async def test_identity_and_birth_are_the_servers_to_say(server: Face) -> None:
     assert "deletionTimestamp" not in metadata
 
 
-async def test_a_taken_name_is_already_there(server: Face) -> None:
+async def test_a_taken_name_is_already_there(server: ServerUnderTest) -> None:
     await server.client.create(CONFIG_MAPS, config_map("a"), server.namespace)
     with pytest.raises(AlreadyExists, match=r'"a" already exists \(409\)'):
         await server.client.create(CONFIG_MAPS, config_map("a"), server.namespace)
 
 
-async def test_the_same_name_is_free_in_another_namespace(server: Face) -> None:
+async def test_the_same_name_is_free_in_another_namespace(server: ServerUnderTest) -> None:
     await server.client.create(CONFIG_MAPS, config_map("a"), server.namespace)
     await server.client.create(CONFIG_MAPS, config_map("a"), await server.another_namespace())
 
 
-async def test_an_object_made_anew_under_its_name_is_another_one(server: Face) -> None:
+async def test_an_object_made_anew_under_its_name_is_another_one(server: ServerUnderTest) -> None:
     first = await server.client.create(CONFIG_MAPS, config_map("a"), server.namespace)
     await server.client.delete(CONFIG_MAPS, "a", server.namespace)
     second = await server.client.create(CONFIG_MAPS, config_map("a"), server.namespace)
@@ -55,7 +55,7 @@ async def test_an_object_made_anew_under_its_name_is_another_one(server: Face) -
     assert version(second) > version(first)
 
 
-async def test_generated_names_have_the_prefix_and_differ(server: Face) -> None:
+async def test_generated_names_have_the_prefix_and_differ(server: ServerUnderTest) -> None:
     names = set()
     for _ in range(20):
         made = await server.client.create(CONFIG_MAPS, nameless("x-"), server.namespace)
@@ -64,7 +64,7 @@ async def test_generated_names_have_the_prefix_and_differ(server: Face) -> None:
     assert all(name.startswith("x-") and len(name) == 7 for name in names)
 
 
-async def test_a_long_prefix_is_cut_so_that_the_name_fits_a_label(server: Face) -> None:
+async def test_a_long_prefix_is_cut_so_that_the_name_fits_a_label(server: ServerUnderTest) -> None:
     made = await server.client.create(CONFIG_MAPS, nameless("x" * 70 + "-"), server.namespace)
     assert made["metadata"]["name"].startswith("x" * 58)
     assert len(made["metadata"]["name"]) == 63
@@ -87,14 +87,16 @@ async def test_a_long_prefix_is_cut_so_that_the_name_fits_a_label(server: Face) 
         ({"name": "a", "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "o"}]}, "uid: Required value"),
     ],
 )
-async def test_invalid_metadata_is_refused_and_the_field_is_named(server: Face, metadata: Raw, field: str) -> None:
+async def test_invalid_metadata_is_refused_and_the_field_is_named(
+    server: ServerUnderTest, metadata: Raw, field: str
+) -> None:
     with pytest.raises(Rejected) as refused:
         await server.client.create(CONFIG_MAPS, {"metadata": metadata}, server.namespace)
     assert (refused.value.status, refused.value.reason) == (422, "Invalid")
     assert field in str(refused.value)
 
 
-async def test_a_refusal_lists_the_causes_by_field(server: Face) -> None:
+async def test_a_refusal_lists_the_causes_by_field(server: ServerUnderTest) -> None:
     answer = await post(
         server.client, f"/api/v1/namespaces/{server.namespace}/configmaps", b'{"metadata":{"name":"A_b"}}'
     )
@@ -117,17 +119,17 @@ async def test_a_refusal_lists_the_causes_by_field(server: Face) -> None:
     ],
     ids=["no JSON", "a list", "a string", "another kind", "labels of another type", "another namespace"],
 )
-async def test_a_body_that_is_no_such_object_is_a_bad_request(server: Face, body: bytes) -> None:
+async def test_a_body_that_is_no_such_object_is_a_bad_request(server: ServerUnderTest, body: bytes) -> None:
     answer = await post(server.client, f"/api/v1/namespaces/{server.namespace}/configmaps", body)
     assert (answer.status, answer_of(answer)["reason"]) == (400, "BadRequest")
 
 
-async def test_nothing_can_be_created_in_a_namespace_that_is_not_there(server: Face) -> None:
+async def test_nothing_can_be_created_in_a_namespace_that_is_not_there(server: ServerUnderTest) -> None:
     with pytest.raises(NotFound, match="none"):
         await server.client.create(CONFIG_MAPS, config_map("a"), "none")
 
 
-async def test_what_is_not_there_is_not_found(server: Face) -> None:
+async def test_what_is_not_there_is_not_found(server: ServerUnderTest) -> None:
     for call in (
         server.client.get(CONFIG_MAPS, "a", server.namespace),
         server.client.replace(CONFIG_MAPS, config_map("a"), "a", server.namespace),
@@ -140,7 +142,7 @@ async def test_what_is_not_there_is_not_found(server: Face) -> None:
         assert refused.value.reason == "NotFound"
 
 
-async def test_versions_grow_over_all_kinds(server: Face) -> None:
+async def test_versions_grow_over_all_kinds(server: ServerUnderTest) -> None:
     first = await server.client.create(CONFIG_MAPS, config_map("a"), server.namespace)
     second = await server.client.create(PODS, pod("a"), server.namespace)
     third = await server.client.patch(CONFIG_MAPS, "a", server.namespace, body={"data": {"k": "v"}})
@@ -148,7 +150,7 @@ async def test_versions_grow_over_all_kinds(server: Face) -> None:
     assert version(first) < version(second) < version(third) <= int(listed.resource_version)
 
 
-async def test_a_replace_onto_the_version_it_was_read_at_succeeds(server: Face) -> None:
+async def test_a_replace_onto_the_version_it_was_read_at_succeeds(server: ServerUnderTest) -> None:
     made = await server.client.create(CONFIG_MAPS, config_map("a", k="v"), server.namespace)
     written = await server.client.replace(CONFIG_MAPS, made | {"data": {"k": "w"}}, "a", server.namespace)
     assert written["data"] == {"k": "w"}
@@ -156,25 +158,25 @@ async def test_a_replace_onto_the_version_it_was_read_at_succeeds(server: Face) 
     assert written["metadata"]["uid"] == made["metadata"]["uid"]
 
 
-async def test_a_replace_onto_an_older_version_is_a_conflict(server: Face) -> None:
+async def test_a_replace_onto_an_older_version_is_a_conflict(server: ServerUnderTest) -> None:
     made = await server.client.create(CONFIG_MAPS, config_map("a"), server.namespace)
     await server.client.replace(CONFIG_MAPS, made | {"data": {"k": "w"}}, "a", server.namespace)
     with pytest.raises(Conflict, match="the object has been modified"):
         await server.client.replace(CONFIG_MAPS, made | {"data": {"k": "x"}}, "a", server.namespace)
 
 
-async def test_a_replace_without_a_version_overwrites(server: Face) -> None:
+async def test_a_replace_without_a_version_overwrites(server: ServerUnderTest) -> None:
     await server.client.create(CONFIG_MAPS, config_map("a", k="v"), server.namespace)
     written = await server.client.replace(CONFIG_MAPS, config_map("a", j="w"), "a", server.namespace)
     assert written["data"] == {"j": "w"}
 
 
-async def test_a_replace_that_changes_nothing_keeps_the_version(server: Face) -> None:
+async def test_a_replace_that_changes_nothing_keeps_the_version(server: ServerUnderTest) -> None:
     made = await server.client.create(CONFIG_MAPS, config_map("a", k="v"), server.namespace)
     assert version(await server.client.replace(CONFIG_MAPS, made, "a", server.namespace)) == version(made)
 
 
-async def test_a_replace_of_another_incarnation_is_a_conflict(server: Face) -> None:
+async def test_a_replace_of_another_incarnation_is_a_conflict(server: ServerUnderTest) -> None:
     await server.client.create(CONFIG_MAPS, config_map("a"), server.namespace)
     body = config_map("a")
     body["metadata"]["uid"] = "of-an-earlier-one"
@@ -182,21 +184,21 @@ async def test_a_replace_of_another_incarnation_is_a_conflict(server: Face) -> N
         await server.client.replace(CONFIG_MAPS, body, "a", server.namespace)
 
 
-async def test_a_replace_under_another_name_is_a_bad_request(server: Face) -> None:
+async def test_a_replace_under_another_name_is_a_bad_request(server: ServerUnderTest) -> None:
     await server.client.create(CONFIG_MAPS, config_map("a"), server.namespace)
     with pytest.raises(Rejected, match="does not match the name on the URL") as refused:
         await server.client.replace(CONFIG_MAPS, config_map("b"), "a", server.namespace)
     assert refused.value.status == 400
 
 
-async def test_a_replace_drops_what_it_does_not_name(server: Face) -> None:
+async def test_a_replace_drops_what_it_does_not_name(server: ServerUnderTest) -> None:
     await server.client.create(CONFIG_MAPS, config_map("a", labels={"l": "1"}, k="v"), server.namespace)
     written = await server.client.replace(CONFIG_MAPS, {"metadata": {"name": "a"}}, "a", server.namespace)
     assert "labels" not in written["metadata"]
     assert "data" not in written
 
 
-async def test_text_of_any_script_comes_back_as_it_was(server: Face) -> None:
+async def test_text_of_any_script_comes_back_as_it_was(server: ServerUnderTest) -> None:
     texts = {"k": 'ünïcödé 漢字 🚀 \u0000 \u2028 "\\/<>&', "j": "a\nb\tc"}
     body = config_map("a", **texts)
     body["metadata"]["annotations"] = {"text": texts["k"]}
@@ -206,7 +208,7 @@ async def test_text_of_any_script_comes_back_as_it_was(server: Face) -> None:
     assert read["metadata"]["annotations"]["text"] == texts["k"]
 
 
-async def test_a_pods_spec_cannot_be_changed(server: Face) -> None:
+async def test_a_pods_spec_cannot_be_changed(server: ServerUnderTest) -> None:
     await server.client.create(PODS, pod("a"), server.namespace)
     with pytest.raises(Rejected, match="spec: Forbidden: pod updates may not change fields other than") as refused:
         await server.client.patch(PODS, "a", server.namespace, body={"spec": {"restartPolicy": "Always"}})
@@ -231,14 +233,16 @@ async def test_a_pods_spec_cannot_be_changed(server: Face) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-async def test_an_impossible_pod_is_refused_and_the_field_is_named(server: Face, spec: Raw, field: str) -> None:
+async def test_an_impossible_pod_is_refused_and_the_field_is_named(
+    server: ServerUnderTest, spec: Raw, field: str
+) -> None:
     with pytest.raises(Rejected) as refused:
         await server.client.create(PODS, {"metadata": {"name": "a"}, "spec": spec}, server.namespace)
     assert (refused.value.status, refused.value.reason) == (422, "Invalid")
     assert field in str(refused.value)
 
 
-async def test_quantities_are_stored_as_kubernetes_writes_them_in_thousandths(server: Face) -> None:
+async def test_quantities_are_stored_as_kubernetes_writes_them_in_thousandths(server: ServerUnderTest) -> None:
     rows = {f"c{number}": row for number, row in enumerate(ROWS) if not row[0].startswith("-")}
     containers = [
         {"name": name, "image": "none", "resources": {"limits": {"cpu": text}}} for name, (text, *_) in rows.items()
@@ -252,7 +256,9 @@ async def test_quantities_are_stored_as_kubernetes_writes_them_in_thousandths(se
 
 
 @pytest.mark.parametrize(("text", "why"), [(text, why) for text, why in REFUSED.items() if text == text.strip()])
-async def test_a_text_that_is_no_quantity_is_refused_in_kubernetes_words(server: Face, text: str, why: str) -> None:
+async def test_a_text_that_is_no_quantity_is_refused_in_kubernetes_words(
+    server: ServerUnderTest, text: str, why: str
+) -> None:
     body = {"metadata": {"name": "a"}, "spec": {"containers": [{"name": "c", "image": "none"}]}}
     body["spec"]["containers"][0]["resources"] = {"limits": {"cpu": text}}  # type: ignore[index]
     with pytest.raises(Rejected) as refused:
@@ -261,7 +267,7 @@ async def test_a_text_that_is_no_quantity_is_refused_in_kubernetes_words(server:
     assert why in str(refused.value)
 
 
-async def test_a_quantity_that_is_none_is_a_bad_request(server: Face) -> None:
+async def test_a_quantity_that_is_none_is_a_bad_request(server: ServerUnderTest) -> None:
     body = pod("a")
     body["spec"]["containers"][0]["resources"] = {"limits": {"cpu": "x"}}
     with pytest.raises(Rejected, match="quantities must match") as refused:
@@ -269,7 +275,7 @@ async def test_a_quantity_that_is_none_is_a_bad_request(server: Face) -> None:
     assert refused.value.status == 400
 
 
-async def test_a_pod_is_given_its_defaults(server: Face) -> None:
+async def test_a_pod_is_given_its_defaults(server: ServerUnderTest) -> None:
     body = {"metadata": {"name": "a"}, "spec": {"containers": [{"name": "main", "image": "none"}]}}
     spec = (await server.client.create(PODS.typed(Raw), body, server.namespace))["spec"]
     assert (spec["restartPolicy"], spec["terminationGracePeriodSeconds"]) == ("Always", 30)
@@ -280,7 +286,7 @@ async def test_a_pod_is_given_its_defaults(server: Face) -> None:
     assert made.status.phase == "Pending"
 
 
-async def test_a_lease_is_replaced_only_onto_a_version(server: Face) -> None:
+async def test_a_lease_is_replaced_only_onto_a_version(server: ServerUnderTest) -> None:
     await server.client.create(LEASES, {"metadata": {"name": "l"}, "spec": {"holderIdentity": "a"}}, server.namespace)
     with pytest.raises(Rejected, match=r"metadata.resourceVersion: .* must be specified for an update") as refused:
         await server.client.replace(LEASES, {"metadata": {"name": "l"}, "spec": {}}, "l", server.namespace)

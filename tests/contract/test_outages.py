@@ -12,15 +12,15 @@ import pytest
 from propeller.errors import Unavailable
 from propeller.informers import Change, Informer, InformerOptions
 from propeller.kube import CONFIG_MAPS, Client, ClientOptions, Raw
+from propeller.testing import HttpServerUnderTest, TcpProxy
 from tests.contract.objects import DEADLINE, config_map, name_of, version, version_now, watching
-from tests.servers import HttpFace, TcpProxy
 
 SOON = ClientOptions(deadline=2.0)
 IMPATIENT = InformerOptions(backoff=0.05, backoff_cap=0.5, progress_deadline=2.0)
 
 
 @asynccontextmanager
-async def through_proxy(server: HttpFace) -> AsyncIterator[tuple[TcpProxy, Client]]:
+async def through_proxy(server: HttpServerUnderTest) -> AsyncIterator[tuple[TcpProxy, Client]]:
     async with TcpProxy(server.url) as proxy, server.connect(server=proxy.url, settings=SOON) as client:
         yield proxy, client
 
@@ -40,7 +40,7 @@ class Follower:
             assert version(change.new) > self.versions.get(change.key, 0)
             self.versions[change.key] = version(change.new)
 
-    async def equals_a_fresh_list(self, server: HttpFace) -> None:
+    async def equals_a_fresh_list(self, server: HttpServerUnderTest) -> None:
         page = await server.client.list(CONFIG_MAPS, server.namespace)
         expected = {name_of(item): version(item) for item in page.items}
         async with asyncio.timeout(DEADLINE):
@@ -49,7 +49,7 @@ class Follower:
 
 
 @asynccontextmanager
-async def following(client: Client, server: HttpFace) -> AsyncIterator[Follower]:
+async def following(client: Client, server: HttpServerUnderTest) -> AsyncIterator[Follower]:
     """An informer of the namespace, with two objects to begin with."""
     for name in ("kept", "lost"):
         await server.client.create(CONFIG_MAPS, config_map(name), server.namespace)
@@ -59,14 +59,14 @@ async def following(client: Client, server: HttpFace) -> AsyncIterator[Follower]
         yield follower
 
 
-async def change_all(server: HttpFace) -> None:
+async def change_all(server: HttpServerUnderTest) -> None:
     """One object of each fate: created, changed, deleted."""
     await server.client.create(CONFIG_MAPS, config_map("new"), server.namespace)
     await server.client.patch(CONFIG_MAPS, "kept", server.namespace, body={"data": {"k": "v"}})
     await server.client.delete(CONFIG_MAPS, "lost", server.namespace)
 
 
-async def test_a_watch_whose_connection_is_cut_raises(http_server: HttpFace) -> None:
+async def test_a_watch_whose_connection_is_cut_raises(http_server: HttpServerUnderTest) -> None:
     async with through_proxy(http_server) as (proxy, client):
         start = await version_now(client, CONFIG_MAPS, http_server.namespace)
         async with watching(client, CONFIG_MAPS, http_server.namespace, start) as watched:
@@ -77,7 +77,7 @@ async def test_a_watch_whose_connection_is_cut_raises(http_server: HttpFace) -> 
                 await watched.end()
 
 
-async def test_a_request_to_a_server_that_is_not_there_names_it(http_server: HttpFace) -> None:
+async def test_a_request_to_a_server_that_is_not_there_names_it(http_server: HttpServerUnderTest) -> None:
     async with through_proxy(http_server) as (proxy, client):
         await proxy.refuse()
         with pytest.raises(Unavailable, match=f"{proxy.url} cannot be reached for POST"):
@@ -86,7 +86,7 @@ async def test_a_request_to_a_server_that_is_not_there_names_it(http_server: Htt
         await client.create(CONFIG_MAPS, config_map("a"), http_server.namespace)
 
 
-async def test_a_read_outlasts_a_short_outage(http_server: HttpFace) -> None:
+async def test_a_read_outlasts_a_short_outage(http_server: HttpServerUnderTest) -> None:
     async with through_proxy(http_server) as (proxy, client):
         await http_server.client.create(CONFIG_MAPS, config_map("a"), http_server.namespace)
         await proxy.refuse()
@@ -96,7 +96,7 @@ async def test_a_read_outlasts_a_short_outage(http_server: HttpFace) -> None:
         assert name_of(await reading) == "a"
 
 
-async def test_a_write_after_the_idle_connections_died_succeeds(http_server: HttpFace) -> None:
+async def test_a_write_after_the_idle_connections_died_succeeds(http_server: HttpServerUnderTest) -> None:
     async with through_proxy(http_server) as (proxy, client):
         await client.list(CONFIG_MAPS, http_server.namespace)
         proxy.cut()
@@ -104,7 +104,7 @@ async def test_a_write_after_the_idle_connections_died_succeeds(http_server: Htt
         await client.create(CONFIG_MAPS, config_map("a"), http_server.namespace)
 
 
-async def test_an_informer_follows_through_a_cut(http_server: HttpFace) -> None:
+async def test_an_informer_follows_through_a_cut(http_server: HttpServerUnderTest) -> None:
     async with through_proxy(http_server) as (proxy, client), following(client, http_server) as follower:
         proxy.cut()
         await change_all(http_server)
@@ -112,7 +112,7 @@ async def test_an_informer_follows_through_a_cut(http_server: HttpFace) -> None:
         assert follower.smallest >= 1
 
 
-async def test_an_informer_follows_through_an_outage(http_server: HttpFace) -> None:
+async def test_an_informer_follows_through_an_outage(http_server: HttpServerUnderTest) -> None:
     async with through_proxy(http_server) as (proxy, client), following(client, http_server) as follower:
         await proxy.refuse()
         await change_all(http_server)
@@ -122,7 +122,7 @@ async def test_an_informer_follows_through_an_outage(http_server: HttpFace) -> N
         assert follower.informer.failures > 0
 
 
-async def test_an_informer_notices_a_half_open_stream(http_server: HttpFace) -> None:
+async def test_an_informer_notices_a_half_open_stream(http_server: HttpServerUnderTest) -> None:
     async with through_proxy(http_server) as (proxy, client), following(client, http_server) as follower:
         before = proxy.accepted
         proxy.freeze()
@@ -132,7 +132,7 @@ async def test_an_informer_notices_a_half_open_stream(http_server: HttpFace) -> 
         assert follower.smallest >= 1
 
 
-async def test_an_informer_on_a_slow_way_loses_nothing(http_server: HttpFace) -> None:
+async def test_an_informer_on_a_slow_way_loses_nothing(http_server: HttpServerUnderTest) -> None:
     async with through_proxy(http_server) as (proxy, client), following(client, http_server) as follower:
         proxy.throttle(400_000)
         for number in range(5):
@@ -142,7 +142,7 @@ async def test_an_informer_on_a_slow_way_loses_nothing(http_server: HttpFace) ->
         await follower.equals_a_fresh_list(http_server)
 
 
-async def test_an_informer_follows_through_a_restart_of_the_server(http_server: HttpFace) -> None:
+async def test_an_informer_follows_through_a_restart_of_the_server(http_server: HttpServerUnderTest) -> None:
     async with following(http_server.client, http_server) as follower:
         await http_server.restart()
         await change_all(http_server)
@@ -151,7 +151,7 @@ async def test_an_informer_follows_through_a_restart_of_the_server(http_server: 
 
 
 async def test_an_informer_whose_version_was_forgotten_meanwhile_lists_again_without_being_empty(
-    http_server: HttpFace,
+    http_server: HttpServerUnderTest,
 ) -> None:
     async with through_proxy(http_server) as (proxy, client), following(client, http_server) as follower:
         await proxy.refuse()

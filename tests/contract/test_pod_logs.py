@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from propeller.kube import PODS, Request
+from propeller.testing import ServerUnderTest
 from tests.contract.objects import pod
-from tests.servers import Face
 
 TIME = '" as "2006-01-02T15:04:05Z07:00": cannot parse '
 INVALID = 'PodLogOptions "p" is invalid: '
@@ -45,7 +45,7 @@ REFUSED: list[tuple[dict[str, str], int, str]] = [
 ]
 
 
-async def asked(server: Face, name: str = "p", **query: str) -> tuple[int, Any]:
+async def asked(server: ServerUnderTest, name: str = "p", **query: str) -> tuple[int, Any]:
     path = PODS.path(server.namespace, name, "log")
     answer = await server.client.transport.send(Request(method="GET", path=path, query=query), deadline=20)
     return answer.status, answer.body.decode()
@@ -53,7 +53,7 @@ async def asked(server: Face, name: str = "p", **query: str) -> tuple[int, Any]:
 
 @pytest.mark.parametrize(("query", "code", "message"), REFUSED, ids=[str(query) for query, _, _ in REFUSED])
 async def test_options_that_say_nothing_sensible_are_refused_in_the_servers_words(
-    server: Face, query: dict[str, str], code: int, message: str
+    server: ServerUnderTest, query: dict[str, str], code: int, message: str
 ) -> None:
     await server.client.create(PODS, pod("p"), server.namespace)
     status, body = await asked(server, **query)
@@ -61,25 +61,25 @@ async def test_options_that_say_nothing_sensible_are_refused_in_the_servers_word
     assert message in json.loads(body)["message"]
 
 
-async def test_options_are_looked_at_before_the_pod(server: Face) -> None:
+async def test_options_are_looked_at_before_the_pod(server: ServerUnderTest) -> None:
     assert (await asked(server, "none", tailLines="-1"))[0] == 422
     assert (await asked(server, "none"))[0] == 404
 
 
-async def test_all_that_is_wrong_is_said_at_once(server: Face) -> None:
+async def test_all_that_is_wrong_is_said_at_once(server: ServerUnderTest) -> None:
     await server.client.create(PODS, pod("p"), server.namespace)
     _, body = await asked(server, tailLines="-1", limitBytes="0", sinceSeconds="0")
     causes = json.loads(body)["details"]["causes"]
     assert [one["field"] for one in causes] == ["tailLines", "limitBytes", "sinceSeconds"]
 
 
-async def test_a_pod_that_is_not_scheduled_has_an_empty_log(server: Face) -> None:
+async def test_a_pod_that_is_not_scheduled_has_an_empty_log(server: ServerUnderTest) -> None:
     await server.client.create(PODS, pod("p"), server.namespace)
     query = {"tailLines": "1", "limitBytes": "10", "timestamps": "true", "sinceSeconds": "5", "container": "main"}
     assert await asked(server, **query) == (204, "")
 
 
-async def test_the_container_must_be_named_if_there_are_several(server: Face) -> None:
+async def test_the_container_must_be_named_if_there_are_several(server: ServerUnderTest) -> None:
     body = pod("p")
     body["spec"]["containers"] = [{"name": name, "image": "i"} for name in ("a", "b")]
     body["spec"]["initContainers"] = [{"name": "i", "image": "i"}]

@@ -14,8 +14,8 @@ from propeller.controller import FLYTE_WORKFLOWS, WorkflowController
 from propeller.errors import Denied, Malformed, NotFound, PropellerError, TooLarge, WebhookUnavailable
 from propeller.kube import NAMESPACES, PODS, Client, Raw, Resource
 from propeller.storage import MemoryStore, Storage, StorageOptions
+from propeller.testing import NOBODY_TOKEN, HttpServerUnderTest, ServerUnderTest
 from tests.contract.custom_resources import install_flyte_workflows
-from tests.servers import NOBODY_TOKEN, Face, HttpFace
 from tests.unit.workflow.drive import TASK, graph, task
 
 WORKFLOWS = FLYTE_WORKFLOWS.typed(Raw)
@@ -44,7 +44,7 @@ async def refusal(client: Client, namespace: str, made: Raw | None = None) -> Pr
     return refused.value
 
 
-async def denied_soon(server: Face, kind: type[PropellerError]) -> PropellerError:
+async def denied_soon(server: ServerUnderTest, kind: type[PropellerError]) -> PropellerError:
     """Policies and webhooks take effect some time after they are written; until then the pod is a trial."""
     for _ in range(600):
         try:
@@ -56,41 +56,41 @@ async def denied_soon(server: Face, kind: type[PropellerError]) -> PropellerErro
 
 
 @pytest.mark.parametrize(("field", "value"), [("name", "A B"), ("imagePullPolicy", "Sometimes")])
-async def test_a_pod_that_is_invalid_is_told_by_its_fields(server: Face, field: str, value: str) -> None:
+async def test_a_pod_that_is_invalid_is_told_by_its_fields(server: ServerUnderTest, field: str, value: str) -> None:
     error = await refusal(server.client, server.namespace, pod(**{field: value}))
     assert isinstance(error, Malformed)
     assert error.fields == (f"spec.containers[0].{field}",)
 
 
-async def test_a_pod_that_cannot_be_decoded_is_malformed(server: Face) -> None:
+async def test_a_pod_that_cannot_be_decoded_is_malformed(server: ServerUnderTest) -> None:
     error = await refusal(server.client, server.namespace, pod(command="not a list"))
     assert isinstance(error, Malformed)
     assert error.status == 400
 
 
-async def test_a_pod_that_is_too_large_is_told_so(server: Face) -> None:
+async def test_a_pod_that_is_too_large_is_told_so(server: ServerUnderTest) -> None:
     error = await refusal(server.client, server.namespace, pod(command=["x" * 4_000_000]))
     assert isinstance(error, TooLarge)
 
 
-async def test_a_namespace_that_is_not_there_may_come(server: Face) -> None:
+async def test_a_namespace_that_is_not_there_may_come(server: ServerUnderTest) -> None:
     error = await refusal(server.client, "nowhere-at-all")
     assert not isinstance(error, Malformed | TooLarge)
 
 
-async def test_missing_rights_are_a_denial(real_server: HttpFace) -> None:
+async def test_missing_rights_are_a_denial(real_server: HttpServerUnderTest) -> None:
     async with real_server.connect(token=NOBODY_TOKEN) as client:
         assert isinstance(await refusal(client, real_server.namespace), Denied)
 
 
-async def test_pod_security_is_a_denial(real_server: HttpFace) -> None:
+async def test_pod_security_is_a_denial(real_server: HttpServerUnderTest) -> None:
     labels = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
     await real_server.client.patch(NAMESPACES.typed(Raw), real_server.namespace, body=labels)
     error = await denied_soon(real_server, Denied)
     assert "violates PodSecurity" in str(error)
 
 
-async def test_a_limit_range_is_a_denial(real_server: HttpFace) -> None:
+async def test_a_limit_range_is_a_denial(real_server: HttpServerUnderTest) -> None:
     limits = {"metadata": {"name": "l"}, "spec": {"limits": [{"type": "Pod", "max": {"cpu": "1"}}]}}
     await real_server.client.create(LIMIT_RANGES, limits, real_server.namespace)
     error = await denied_soon(real_server, Denied)
@@ -98,7 +98,7 @@ async def test_a_limit_range_is_a_denial(real_server: HttpFace) -> None:
 
 
 @pytest.mark.parametrize("reason", ["Invalid", "Forbidden", "RequestEntityTooLarge"])
-async def test_a_policy_is_a_denial_whatever_reason_it_gives(real_server: HttpFace, reason: str) -> None:
+async def test_a_policy_is_a_denial_whatever_reason_it_gives(real_server: HttpServerUnderTest, reason: str) -> None:
     name = f"{real_server.namespace}-{reason.lower()}"
     only_here = {"matchLabels": {"kubernetes.io/metadata.name": real_server.namespace}}
     policy = {
@@ -121,7 +121,7 @@ async def test_a_policy_is_a_denial_whatever_reason_it_gives(real_server: HttpFa
     assert (error.reason, "no pods today" in str(error)) == (reason, True)
 
 
-async def test_a_webhook_that_is_down_is_unavailable(real_server: HttpFace) -> None:
+async def test_a_webhook_that_is_down_is_unavailable(real_server: HttpServerUnderTest) -> None:
     name = f"{real_server.namespace}.example.com"
     only_here = {"matchLabels": {"kubernetes.io/metadata.name": real_server.namespace}}
     webhook = {
@@ -142,7 +142,7 @@ async def test_a_webhook_that_is_down_is_unavailable(real_server: HttpFace) -> N
 
 
 async def test_a_workflow_waits_for_a_policy_that_forbids_its_pods_and_goes_on_without_it(
-    real_server: HttpFace,
+    real_server: HttpServerUnderTest,
 ) -> None:
     """What was reported: seven seconds of denials ended every workflow."""
     client, namespace = real_server.client, real_server.namespace

@@ -11,8 +11,7 @@ import pytest
 
 from propeller.errors import Denied, Unavailable
 from propeller.kube import CONFIG_MAPS, Client, ClientOptions, Connection, ExecPlugin, Request, connect
-from tests.servers import KubeApiserver
-from tests.servers._certificates import Authority, Pair
+from propeller.testing import Authority, KubeApiserver, Pair
 
 
 def show(pair: Pair, directory: Path) -> tuple[Path, Path]:

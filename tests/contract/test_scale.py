@@ -11,9 +11,9 @@ import pytest
 from propeller.controller import workflow_crd
 from propeller.errors import Rejected
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, Raw, Request, Resource, Response
+from propeller.testing import HttpServerUnderTest
 from tests.contract.custom_resources import install
 from tests.contract.objects import DEADLINE
-from tests.servers import HttpFace
 
 FLEETS: Resource[Raw] = Resource(group="scale.example.org", version="v1", kind="Fleet", plural="fleets", type=dict)
 PATHS = {"specReplicasPath": ".spec.ships", "statusReplicasPath": ".status.ships", "labelSelectorPath": ".status.match"}
@@ -36,13 +36,15 @@ def definition() -> Raw:
 
 
 @pytest.fixture
-async def fleet(http_server: HttpFace) -> Raw:
+async def fleet(http_server: HttpServerUnderTest) -> Raw:
     await install(http_server.client, definition())
     body = {"metadata": {"name": "f"}, "spec": {"ships": 2}}
     return await http_server.client.create(FLEETS, body, http_server.namespace)
 
 
-async def ask(server: HttpFace, method: str, body: Any = None, content_type: str = "application/json") -> Response:
+async def ask(
+    server: HttpServerUnderTest, method: str, body: Any = None, content_type: str = "application/json"
+) -> Response:
     path = f"/apis/{FLEETS.group}/v1/namespaces/{server.namespace}/fleets/f/scale"
     headers = {"content-type": content_type}
     given = b"" if body is None else orjson.dumps(body)
@@ -50,12 +52,12 @@ async def ask(server: HttpFace, method: str, body: Any = None, content_type: str
     return await server.client.transport.send(request, deadline=DEADLINE)
 
 
-async def ships(server: HttpFace) -> Any:
+async def ships(server: HttpServerUnderTest) -> Any:
     return (await server.client.get(FLEETS, "f", server.namespace))["spec"].get("ships")
 
 
 async def test_a_scale_shows_replicas_selector_and_the_identity_of_its_resource(
-    http_server: HttpFace, fleet: Raw
+    http_server: HttpServerUnderTest, fleet: Raw
 ) -> None:
     status = {"status": {"ships": 1, "match": "a=b"}}
     now = await http_server.client.patch(FLEETS, "f", http_server.namespace, body=status, subresource="status")
@@ -75,7 +77,7 @@ async def test_a_scale_shows_replicas_selector_and_the_identity_of_its_resource(
     ],
 )
 async def test_a_patch_of_the_scale_changes_the_resource(
-    http_server: HttpFace, fleet: Raw, content_type: str, body: Any
+    http_server: HttpServerUnderTest, fleet: Raw, content_type: str, body: Any
 ) -> None:
     answer = await ask(http_server, "PATCH", body, content_type)
     assert orjson.loads(answer.body)["spec"] == {"replicas": 3}
@@ -84,7 +86,7 @@ async def test_a_patch_of_the_scale_changes_the_resource(
     assert after["metadata"]["generation"] == 2
 
 
-async def test_a_scale_is_put_onto_its_version_only(http_server: HttpFace, fleet: Raw) -> None:
+async def test_a_scale_is_put_onto_its_version_only(http_server: HttpServerUnderTest, fleet: Raw) -> None:
     scale = orjson.loads((await ask(http_server, "GET")).body)
     scale["spec"]["replicas"] = 4
     assert (await ask(http_server, "PUT", scale)).status == 200
@@ -96,7 +98,7 @@ async def test_a_scale_is_put_onto_its_version_only(http_server: HttpFace, fleet
 
 @pytest.mark.parametrize("replicas", [-1, 51, "many", 1.5])
 async def test_a_scale_that_its_resource_cannot_have_is_refused(
-    http_server: HttpFace, fleet: Raw, replicas: Any
+    http_server: HttpServerUnderTest, fleet: Raw, replicas: Any
 ) -> None:
     answer = await ask(http_server, "PATCH", {"spec": {"replicas": replicas}}, "application/merge-patch+json")
     assert answer.status == 422, answer.body
@@ -104,7 +106,7 @@ async def test_a_scale_that_its_resource_cannot_have_is_refused(
 
 
 async def test_a_resource_without_the_field_has_no_scale_but_can_be_given_one(
-    http_server: HttpFace, fleet: Raw
+    http_server: HttpServerUnderTest, fleet: Raw
 ) -> None:
     await http_server.client.patch(FLEETS, "f", http_server.namespace, body={"spec": {"ships": None}})
     answer = await ask(http_server, "GET")
@@ -116,13 +118,17 @@ async def test_a_resource_without_the_field_has_no_scale_but_can_be_given_one(
     assert await ships(http_server) == 1
 
 
-async def test_a_negative_number_is_refused_in_the_resource_itself(http_server: HttpFace, fleet: Raw) -> None:
+async def test_a_negative_number_is_refused_in_the_resource_itself(
+    http_server: HttpServerUnderTest, fleet: Raw
+) -> None:
     with pytest.raises(Rejected, match="should be a non-negative integer"):
         await http_server.client.patch(FLEETS, "f", http_server.namespace, body={"spec": {"ships": -1}})
 
 
 @pytest.mark.parametrize(("name", "path"), [("specReplicasPath", ".status.ships"), ("statusReplicasPath", "")])
-async def test_a_definition_whose_paths_lead_elsewhere_is_refused(http_server: HttpFace, name: str, path: str) -> None:
+async def test_a_definition_whose_paths_lead_elsewhere_is_refused(
+    http_server: HttpServerUnderTest, name: str, path: str
+) -> None:
     crd = definition()
     crd["metadata"]["name"] = "boats.scale.example.org"
     crd["spec"]["names"] = {"kind": "Boat", "listKind": "BoatList", "plural": "boats", "singular": "boat"}

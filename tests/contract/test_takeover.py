@@ -12,9 +12,9 @@ from propeller.controller import WorkflowController
 from propeller.errors import NotFound
 from propeller.kube import Client, Raw
 from propeller.storage import MemoryStore, Storage, StorageOptions
+from propeller.testing import ServerUnderTest
 from tests.contract.custom_resources import install_flyte_workflows
 from tests.contract.objects import DEADLINE
-from tests.servers import Face
 from tests.unit.controller import flytes
 from tests.unit.controller.bench import RAW_PODS, WORKFLOWS
 from tests.unit.controller.flytes import ended, left, node, pod
@@ -52,7 +52,7 @@ async def comes(what: Callable[[], Awaitable[bool]]) -> None:
 
 
 @asynccontextmanager
-async def controlled(server: Face) -> AsyncIterator[Place]:
+async def controlled(server: ServerUnderTest) -> AsyncIterator[Place]:
     await install_flyte_workflows(server.client)
     settings = Settings(checkpoint=Checkpoint(max_lag=0.1), storage=StorageOptions(metadata_prefix="memory://m"))
     async with Storage(settings.storage, stores={"memory": MemoryStore()}) as storage:
@@ -61,7 +61,7 @@ async def controlled(server: Face) -> AsyncIterator[Place]:
             yield Place(server.client, server.namespace)
 
 
-async def test_what_flytepropeller_left_in_flight_goes_on_and_is_released_at_its_end(server: Face) -> None:
+async def test_what_flytepropeller_left_in_flight_goes_on_and_is_released_at_its_end(server: ServerUnderTest) -> None:
     await install_flyte_workflows(server.client)
     place = Place(server.client, server.namespace)
     statuses = {"a": ended(), "b": node(flytes.RUNNING, task=5, attempts=1)}
@@ -86,7 +86,7 @@ async def test_what_flytepropeller_left_in_flight_goes_on_and_is_released_at_its
     await place.user.patch(WORKFLOWS, "w", place.namespace, body={"metadata": {"finalizers": []}})
 
 
-async def test_a_workflow_of_flyteadmins_that_is_deleted_in_flight_is_stopped_and_goes(server: Face) -> None:
+async def test_a_workflow_of_flyteadmins_that_is_deleted_in_flight_is_stopped_and_goes(server: ServerUnderTest) -> None:
     async with controlled(server) as place:
         made = await left(place, (task("a"),), {"a": node(flytes.QUEUED)})
         await comes(lambda: _has(place, "w-a-0"))

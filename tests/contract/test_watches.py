@@ -12,12 +12,12 @@ import pytest
 from propeller.controller import FLYTE_WORKFLOWS
 from propeller.errors import Rejected, Stale
 from propeller.kube import CONFIG_MAPS, PODS, Raw, Request
+from propeller.testing import HttpServerUnderTest, ServerUnderTest
 from tests.contract.custom_resources import install_flyte_workflows
 from tests.contract.objects import DEADLINE, config_map, name_of, pod, version, version_now, watching
-from tests.servers import Face, HttpFace
 
 
-async def test_a_watch_brings_what_happened_after_its_version_in_order(server: Face) -> None:
+async def test_a_watch_brings_what_happened_after_its_version_in_order(server: ServerUnderTest) -> None:
     await server.client.create(CONFIG_MAPS, config_map("before"), server.namespace)
     start = await version_now(server.client, CONFIG_MAPS, server.namespace)
     await server.client.create(CONFIG_MAPS, config_map("a"), server.namespace)
@@ -31,7 +31,7 @@ async def test_a_watch_brings_what_happened_after_its_version_in_order(server: F
     assert versions[0] > int(start)
 
 
-async def test_a_watch_resumes_after_the_last_version_seen(server: Face) -> None:
+async def test_a_watch_resumes_after_the_last_version_seen(server: ServerUnderTest) -> None:
     start = await version_now(server.client, CONFIG_MAPS, server.namespace)
     for name in "abc":
         await server.client.create(CONFIG_MAPS, config_map(name), server.namespace)
@@ -42,7 +42,7 @@ async def test_a_watch_resumes_after_the_last_version_seen(server: Face) -> None
         assert await resumed.take(1) == [("ADDED", "c")]
 
 
-async def test_a_watch_from_a_version_yet_to_come_brings_what_happens_after_it(server: Face) -> None:
+async def test_a_watch_from_a_version_yet_to_come_brings_what_happens_after_it(server: ServerUnderTest) -> None:
     """As of a client that was there before the server was restored from an older copy."""
     to_come = int(await version_now(server.client, CONFIG_MAPS, server.namespace)) + 20
     made: list[Raw] = []
@@ -53,7 +53,7 @@ async def test_a_watch_from_a_version_yet_to_come_brings_what_happens_after_it(s
     assert len(made) > 1
 
 
-async def test_a_write_that_changes_nothing_is_no_event(server: Face) -> None:
+async def test_a_write_that_changes_nothing_is_no_event(server: ServerUnderTest) -> None:
     made = await server.client.create(CONFIG_MAPS, config_map("a", k="v"), server.namespace)
     async with watching(server.client, CONFIG_MAPS, server.namespace, made["metadata"]["resourceVersion"]) as watched:
         await server.client.patch(CONFIG_MAPS, "a", server.namespace, body={"data": {"k": "v"}})
@@ -61,7 +61,7 @@ async def test_a_write_that_changes_nothing_is_no_event(server: Face) -> None:
         assert await watched.take(1) == [("ADDED", "b")]
 
 
-async def test_objects_move_into_and_out_of_a_label_selection(server: Face) -> None:
+async def test_objects_move_into_and_out_of_a_label_selection(server: ServerUnderTest) -> None:
     start = await version_now(server.client, CONFIG_MAPS, server.namespace)
 
     async def label(value: str | None, **data: str) -> Raw:
@@ -83,7 +83,7 @@ async def test_objects_move_into_and_out_of_a_label_selection(server: Face) -> N
     assert version(deleted) == version(left)  # at the version of the write that took it out
 
 
-async def test_objects_move_out_of_a_field_selection(server: Face) -> None:
+async def test_objects_move_out_of_a_field_selection(server: ServerUnderTest) -> None:
     made = await server.client.create(PODS, pod("a", node="n"), server.namespace)
     start = made.metadata.resource_version
     selector = "status.phase!=Succeeded,spec.nodeName=n"
@@ -95,7 +95,7 @@ async def test_objects_move_out_of_a_field_selection(server: Face) -> None:
     assert watched.changes[1].object.status.phase == "Running"
 
 
-async def test_a_watch_of_one_object_sees_no_other(server: Face) -> None:
+async def test_a_watch_of_one_object_sees_no_other(server: ServerUnderTest) -> None:
     start = await version_now(server.client, CONFIG_MAPS, server.namespace)
     async with watching(
         server.client, CONFIG_MAPS, server.namespace, start, field_selector="metadata.name=b"
@@ -106,7 +106,7 @@ async def test_a_watch_of_one_object_sees_no_other(server: Face) -> None:
         assert await watched.take(2) == [("ADDED", "b"), ("DELETED", "b")]
 
 
-async def test_a_watch_of_a_namespace_sees_no_other_and_the_clusters_sees_both(server: Face) -> None:
+async def test_a_watch_of_a_namespace_sees_no_other_and_the_clusters_sees_both(server: ServerUnderTest) -> None:
     other = await server.another_namespace()
     start = await version_now(server.client, CONFIG_MAPS)
     async with (
@@ -119,7 +119,7 @@ async def test_a_watch_of_a_namespace_sees_no_other_and_the_clusters_sees_both(s
         assert await all_.take(2) == [("ADDED", "a"), ("ADDED", "b")]
 
 
-async def test_a_watch_ends_when_its_time_is_over(server: Face) -> None:
+async def test_a_watch_ends_when_its_time_is_over(server: ServerUnderTest) -> None:
     start = await version_now(server.client, CONFIG_MAPS, server.namespace)
     began = time.monotonic()
     async with watching(server.client, CONFIG_MAPS, server.namespace, start, timeout_seconds=1) as watched:
@@ -128,7 +128,7 @@ async def test_a_watch_ends_when_its_time_is_over(server: Face) -> None:
     assert time.monotonic() - began >= 0.9
 
 
-async def test_bookmarks_move_the_version_on_where_nothing_of_the_selection_happens(server: Face) -> None:
+async def test_bookmarks_move_the_version_on_where_nothing_of_the_selection_happens(server: ServerUnderTest) -> None:
     """They come once a minute and shortly before the end: so this watch is short, and busy until they do."""
     await server.client.create(CONFIG_MAPS, config_map("a"), server.namespace)
     start = await version_now(server.client, CONFIG_MAPS, server.namespace)
@@ -154,7 +154,7 @@ async def test_bookmarks_move_the_version_on_where_nothing_of_the_selection_happ
     assert unmarked.events == []
 
 
-async def test_a_watch_with_initial_events_lists_marks_the_end_and_goes_on(server: Face) -> None:
+async def test_a_watch_with_initial_events_lists_marks_the_end_and_goes_on(server: ServerUnderTest) -> None:
     for name in "ab":
         await server.client.create(CONFIG_MAPS, config_map(name), server.namespace)
     async with watching(server.client, CONFIG_MAPS, server.namespace, "", initial_events=True) as watched:
@@ -168,7 +168,7 @@ async def test_a_watch_with_initial_events_lists_marks_the_end_and_goes_on(serve
         assert (await watched.take(3))[2] == ("DELETED", "a")
 
 
-async def test_a_watch_from_a_version_that_is_forgotten_is_stale(server: Face) -> None:
+async def test_a_watch_from_a_version_that_is_forgotten_is_stale(server: ServerUnderTest) -> None:
     start = await version_now(server.client, CONFIG_MAPS, server.namespace)
     await server.client.create(CONFIG_MAPS, config_map("a"), server.namespace)
     await server.forget()
@@ -179,7 +179,7 @@ async def test_a_watch_from_a_version_that_is_forgotten_is_stale(server: Face) -
 
 @pytest.mark.parametrize("selector", [{"label_selector": "a in ("}, {"field_selector": "data.x=1"}], ids=str)
 async def test_a_watch_with_a_selector_that_does_not_parse_is_a_bad_request(
-    server: Face, selector: dict[str, str]
+    server: ServerUnderTest, selector: dict[str, str]
 ) -> None:
     with pytest.raises(Rejected) as refused:
         async with watching(server.client, CONFIG_MAPS, server.namespace, "1", **selector) as watched:
@@ -187,7 +187,7 @@ async def test_a_watch_with_a_selector_that_does_not_parse_is_a_bad_request(
     assert refused.value.status == 400
 
 
-async def test_a_watch_of_custom_resources_brings_their_status(server: Face) -> None:
+async def test_a_watch_of_custom_resources_brings_their_status(server: ServerUnderTest) -> None:
     await install_flyte_workflows(server.client)
     made = await server.client.create(FLYTE_WORKFLOWS, {"metadata": {"name": "w"}}, server.namespace)
     start = made["metadata"]["resourceVersion"]
@@ -198,7 +198,7 @@ async def test_a_watch_of_custom_resources_brings_their_status(server: Face) -> 
     assert watched.changes[0].object["status"] == {"phase": 3}
 
 
-async def test_large_objects_and_text_of_any_script_come_through_a_watch_unchanged(server: Face) -> None:
+async def test_large_objects_and_text_of_any_script_come_through_a_watch_unchanged(server: ServerUnderTest) -> None:
     start = await version_now(server.client, CONFIG_MAPS, server.namespace)
     text = "漢字🚀\u2028\n" * 60_000
     async with watching(server.client, CONFIG_MAPS, server.namespace, start) as watched:
@@ -208,7 +208,7 @@ async def test_large_objects_and_text_of_any_script_come_through_a_watch_unchang
     assert all(event.object["data"]["text"] == text for event in watched.changes)
 
 
-async def test_fifty_watches_see_the_same_events_in_the_same_order(server: Face) -> None:
+async def test_fifty_watches_see_the_same_events_in_the_same_order(server: ServerUnderTest) -> None:
     start = await version_now(server.client, CONFIG_MAPS, server.namespace)
     counts = 50, 30
 
@@ -229,7 +229,7 @@ async def test_fifty_watches_see_the_same_events_in_the_same_order(server: Face)
     assert all(events == seen[0] for events in seen)
 
 
-async def test_a_watch_line_is_an_object_with_a_type_and_an_object(server: Face) -> None:
+async def test_a_watch_line_is_an_object_with_a_type_and_an_object(server: ServerUnderTest) -> None:
     """What reads streams relies on it: a JSON document a line, and nothing else."""
     start = await version_now(server.client, CONFIG_MAPS, server.namespace)
     await server.client.create(CONFIG_MAPS, config_map("a"), server.namespace)
@@ -242,7 +242,7 @@ async def test_a_watch_line_is_an_object_with_a_type_and_an_object(server: Face)
     assert [sorted(orjson.loads(line)) for line in lines] == [["object", "type"]]
 
 
-async def test_a_watch_of_what_is_quiet_is_open_at_once(http_server: HttpFace) -> None:
+async def test_a_watch_of_what_is_quiet_is_open_at_once(http_server: HttpServerUnderTest) -> None:
     """client-go's Watch() returns with the answer's head: if that waits for the first event, `kubectl wait` hangs."""
     since = await version_now(http_server.client, CONFIG_MAPS, http_server.namespace)
     path = f"/api/v1/namespaces/{http_server.namespace}/configmaps"

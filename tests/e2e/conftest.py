@@ -16,10 +16,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.servers.s3 import rclone
-
-__all__ = ["rclone"]  # a fixture
-
 PROPELLER = str(Path(sys.executable).with_name("propeller"))
 DEADLINE = 90.0
 """Seconds for one command: a bound on what hangs, not a goal."""

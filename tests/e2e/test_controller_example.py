@@ -18,8 +18,8 @@ import pytest
 from propeller.clock import rfc3339
 from propeller.errors import NotFound
 from propeller.kube import PODS, Client, Raw
+from propeller.testing import KubeApiserver, ServerUnderTest, embedded_server, real_server
 from tests.e2e.conftest import EXAMPLES
-from tests.servers import Face, KubeApiserver, embedded_face, kube_apiserver_face
 
 FILE = EXAMPLES / "controllers" / "pod_ttl.py"
 DOC = EXAMPLES.parent / "docs" / "controllers.md"
@@ -32,12 +32,12 @@ SERVERS = [
 
 
 @pytest.fixture(params=SERVERS)
-async def server(request: pytest.FixtureRequest) -> AsyncIterator[Face]:
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[ServerUnderTest]:
     if request.param == "embedded":
-        async with embedded_face() as embedded:
+        async with embedded_server() as embedded:
             yield embedded
     else:
-        async with kube_apiserver_face(request.getfixturevalue("kube_apiserver")) as real:
+        async with real_server(request.getfixturevalue("kube_apiserver")) as real:
             yield real
 
 
@@ -62,7 +62,7 @@ async def running(example: ModuleType, client: Client) -> AsyncIterator[None]:
         assert task.cancelled()
 
 
-async def make_pod(server: Face, name: str, phase: str, *, ttl: str = "", age: float = 0.0) -> None:
+async def make_pod(server: ServerUnderTest, name: str, phase: str, *, ttl: str = "", age: float = 0.0) -> None:
     """A pod whose container ended `age` seconds ago, if it has."""
     labels = {"ttl-seconds-after-finished": ttl} if ttl else {}
     spec = {"containers": [{"name": "main", "image": "none"}]}
@@ -75,7 +75,7 @@ async def make_pod(server: Face, name: str, phase: str, *, ttl: str = "", age: f
     await server.client.patch(PODS, name, server.namespace, body=status, subresource="status")
 
 
-async def gone(server: Face, name: str) -> None:
+async def gone(server: ServerUnderTest, name: str) -> None:
     async with asyncio.timeout(DEADLINE):
         while True:
             try:
@@ -85,11 +85,11 @@ async def gone(server: Face, name: str) -> None:
             await asyncio.sleep(0.05)
 
 
-async def names(server: Face) -> set[str]:
+async def names(server: ServerUnderTest) -> set[str]:
     return {pod.metadata.name for pod in (await server.client.list(PODS, server.namespace)).items}
 
 
-async def test_pods_go_when_their_time_after_finishing_is_over(server: Face, example: ModuleType) -> None:
+async def test_pods_go_when_their_time_after_finishing_is_over(server: ServerUnderTest, example: ModuleType) -> None:
     await make_pod(server, "over-before-we-came", "Succeeded", ttl="60", age=100)
     await make_pod(server, "not-yet", "Failed", ttl="600", age=100)
     await make_pod(server, "runs", "Running", ttl="1")
@@ -106,7 +106,7 @@ async def test_pods_go_when_their_time_after_finishing_is_over(server: Face, exa
 async def test_the_process_ends_in_order_when_it_is_asked_to(
     kube_apiserver: KubeApiserver, tmp_path: Path, asked: signal.Signals
 ) -> None:
-    async with kube_apiserver_face(kube_apiserver) as server:
+    async with real_server(kube_apiserver) as server:
         kubeconfig = kube_apiserver.kubeconfig(tmp_path / "kubeconfig")
         await make_pod(server, "sign-of-life", "Succeeded", ttl="0", age=100)
         process = await asyncio.create_subprocess_exec(
@@ -124,7 +124,7 @@ async def test_the_process_ends_in_order_when_it_is_asked_to(
     assert (process.returncode, errors.decode()) == (0, "")
 
 
-async def test_a_time_that_is_shortened_later_counts(server: Face, example: ModuleType) -> None:
+async def test_a_time_that_is_shortened_later_counts(server: ServerUnderTest, example: ModuleType) -> None:
     await make_pod(server, "p", "Succeeded", ttl="600", age=100)
     async with running(example, server.client):
         sooner = {"metadata": {"labels": {"ttl-seconds-after-finished": "0"}}}

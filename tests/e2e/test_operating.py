@@ -21,12 +21,10 @@ import yaml
 
 from propeller.controller import FLYTE_WORKFLOWS
 from propeller.kube import LEASES, NAMESPACES, PODS, Client, Raw, connect
+from propeller.testing import KubeApiserver, free_ports, run_kube_apiserver
 from tests import assets
 from tests.e2e.conftest import PROPELLER
 from tests.e2e.test_real_cluster import output_of
-from tests.servers._kube_apiserver import KubeApiserver
-from tests.servers._kube_apiserver import running as running_server
-from tests.servers._processes import free_ports
 from tests.unit.workflow.drive import TASK, graph, task
 
 WORKFLOWS = FLYTE_WORKFLOWS.typed(Raw)
@@ -146,7 +144,7 @@ async def replica(cluster: Cluster, kubeconfig: Path, *words: str) -> AsyncItera
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApiserver]:
     """A server of our own: the resource type and its workflows are a whole cluster's."""
-    with running_server(tmp_path_factory.mktemp("replicas")) as started:
+    with run_kube_apiserver(tmp_path_factory.mktemp("replicas")) as started:
         yield started
 
 

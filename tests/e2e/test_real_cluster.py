@@ -23,11 +23,10 @@ from propeller.config import Kubelet as KubeletSettings
 from propeller.config import Settings
 from propeller.embedded import run_kubelet
 from propeller.kube import connect
+from propeller.testing import NOBODY_TOKEN, KubeApiserver, run_kube_apiserver
 from tests import assets
 from tests.e2e.conftest import EXAMPLES, PROPELLER, locally
 from tests.e2e.test_run_examples import RUNS, options
-from tests.servers._kube_apiserver import NOBODY_TOKEN, KubeApiserver
-from tests.servers._kube_apiserver import running as running_server
 
 NAMESPACE = "flytesnacks-development"
 
@@ -84,7 +83,7 @@ def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApiserv
     """A server of our own: the kubelet here runs the pods of a whole cluster, and other tests leave some in theirs that
     crash for ever, and would take all of its places.
     """
-    with running_server(tmp_path_factory.mktemp("own-server")) as server:
+    with run_kube_apiserver(tmp_path_factory.mktemp("own-server")) as server:
         yield server
 
 

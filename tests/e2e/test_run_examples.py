@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from propeller.testing import S3Server
 from tests.e2e.conftest import EXAMPLES, Propeller, locally
-from tests.servers.s3 import S3Server
 
 RUNS: list[tuple[str, str, dict[str, Any]]] = [
     ("training", "train", {"rows": 120, "epochs": 5}),

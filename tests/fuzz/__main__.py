@@ -11,11 +11,11 @@ from pathlib import Path
 
 import uvloop
 
+from propeller.testing import run_kube_apiserver
 from tests import assets
 from tests.fuzz.campaign import Outcome, prepared
 from tests.fuzz.kinds import KINDS
 from tests.fuzz.verdicts import Verdict
-from tests.servers import running
 
 BAD = (Verdict.UNCLEAR, Verdict.SILENT, Verdict.STUCK)
 
@@ -29,7 +29,7 @@ def main() -> int:
     parser.add_argument("--all-failures", action="store_true", help="print every failure's message, to be read")
     arguments = parser.parse_args()
     for name in ("kube-apiserver", "etcd"):
-        if assets.find(name) is None:
+        if not assets.is_here(name):
             print(f"{name} is not here; get it with: make assets", file=sys.stderr)
             return 2
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
@@ -37,7 +37,10 @@ def main() -> int:
     print(f"seed {seed}")
     bad = False
     kinds = list(KINDS) if arguments.what == "all" else [arguments.what]
-    with tempfile.TemporaryDirectory(prefix="propeller-fuzz-") as directory, running(Path(directory)) as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="propeller-fuzz-") as directory,
+        run_kube_apiserver(Path(directory)) as server,
+    ):
 
         async def run(kind: str) -> Outcome:
             async with prepared(server, Path(directory), seed) as campaign:

@@ -22,13 +22,13 @@ from propeller.errors import AlreadyExists, CorruptBlob, NotFound, PropellerErro
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, PODS, Client, connect
 from propeller.status import decode_status
 from propeller.storage import Storage, StorageOptions
+from propeller.testing import KubeApiserver
 from tests.fuzz.bases import all_bases, named, ours
 from tests.fuzz.blobs import leaver
 from tests.fuzz.damage import Damage, damage
 from tests.fuzz.pods import Pods
 from tests.fuzz.statuses import STATUSES, pod_metadata
 from tests.fuzz.verdicts import Finding, Verdict, judge
-from tests.servers import KubeApiserver
 
 NAMESPACE = "fuzz"
 WAVE = 100

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from propeller.testing import run_kube_apiserver
 from tests.fuzz.campaign import prepared
 from tests.fuzz.damage import Damage
 from tests.fuzz.kinds import KINDS
 from tests.fuzz.verdicts import Verdict, is_clear, judge
-from tests.servers import running
 
 COUNT = 100
 SEED = 11
@@ -24,7 +24,7 @@ BAD = frozenset({Verdict.UNCLEAR, Verdict.SILENT, Verdict.STUCK})
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_what_strangers_damage_runs_waits_or_fails_by_name_and_holds_up_nobody(kind: str, tmp_path: Path) -> None:
-    with running(tmp_path) as server:  # of its own: it gets rid of whole namespaces' objects
+    with run_kube_apiserver(tmp_path) as server:  # of its own: it gets rid of whole namespaces' objects
         async with prepared(server, tmp_path, SEED) as campaign:
             outcome = await KINDS[kind](campaign, COUNT, lambda line: None)
     assert outcome.problems == []

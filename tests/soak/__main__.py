@@ -29,7 +29,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.server == "kube-apiserver":
         for name in ("kube-apiserver", "etcd"):
-            if assets.find(name) is None:
+            if not assets.is_here(name):
                 print(f"{name} is not here; get it with: make assets", file=sys.stderr)
                 return 2
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]

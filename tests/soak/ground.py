@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import assert_never
 
-from tests.servers import HttpFace, TcpProxy, embedded_http_face, kube_apiserver_face, running
+from propeller.testing import HttpServerUnderTest, TcpProxy, embedded_http_server, real_server, run_kube_apiserver
 from tests.soak.plan import ROUTES, Fault, Kind
 
 _AWAY_BEFORE_IT_IS_FORGOTTEN = 0.5  # seconds in which objects change that nobody follows
@@ -49,7 +49,7 @@ class Route(TcpProxy):
 class Ground:
     """`compact` has the server's store forget old versions, and leaves the server up."""
 
-    face: HttpFace
+    face: HttpServerUnderTest
     routes: list[Route]
     compact: Callable[[], Awaitable[None]]
     _server: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -106,19 +106,19 @@ async def _closed(routes: list[Route]) -> AsyncIterator[None]:
 @asynccontextmanager
 async def kube_apiserver_ground(directory: Path) -> AsyncIterator[Ground]:
     """A kube-apiserver and an etcd of its own, with their files in `directory`."""
-    with running(directory) as server:
+    with run_kube_apiserver(directory) as server:
 
         async def compact() -> None:
             await asyncio.to_thread(server.compact)
 
-        async with kube_apiserver_face(server) as face, _routes(face.url) as routes:
+        async with real_server(server) as face, _routes(face.url) as routes:
             yield Ground(face, routes, compact)
 
 
 @asynccontextmanager
 async def embedded_ground() -> AsyncIterator[Ground]:
     """The embedded server over HTTP, on the loop of the informers."""
-    async with embedded_http_face() as face, _routes(face.url) as routes:
+    async with embedded_http_server() as face, _routes(face.url) as routes:
         yield Ground(face, routes, face.forget)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from flyteidl.core import literals_pb2
 
-from tests.unit.reconcile.virtual import run_virtually
+from propeller.testing import run_virtually
 from tests.vectors.folder import CHECKOUT, found
 from tests.vectors.launched import METADATA_PREFIX, RAW_OUTPUT_PREFIX, Recorded, observe, plain, recorded
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from propeller.errors import PropellerError
-from tests.unit.reconcile.virtual import run_virtually
+from propeller.testing import run_virtually
 from tests.vectors.folder import CHECKOUT, MISSING, found, is_here
 from tests.vectors.launched import Recorded, observe, recorded
 

@@ -13,7 +13,7 @@ import pytest
 from flyteidl.admin import workflow_pb2
 
 from propeller.compiler import build_resource
-from tests.unit.reconcile.virtual import run_virtually
+from propeller.testing import run_virtually
 from tests.vectors.flytes_pod import FIELDS, Made
 from tests.vectors.folder import CHECKOUT, found
 from tests.vectors.launched import Recorded, observe, plain, recorded

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.servers import KubeApiserver
-from tests.servers._certificates import Authority, Pair
+from propeller.testing import Authority, KubeApiserver, Pair
 
 V1, V1BETA1 = "client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"
 NAMED = "kubernetes.default.svc"

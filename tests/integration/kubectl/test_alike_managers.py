@@ -14,8 +14,8 @@ import msgspec
 import pytest
 
 from propeller.kube import Client, Raw, Request
+from propeller.testing import KubeApiserver, embedded_server, real_server
 from tests.contract.custom_resources import install_flyte_workflows
-from tests.servers import KubeApiserver, embedded_face, kube_apiserver_face
 
 SEEDS = range(8)
 REQUESTS = 40
@@ -144,7 +144,7 @@ def told(answer: tuple[int, Any], other: tuple[int, Any]) -> Any:
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_both_servers_name_the_same_owners(kube_apiserver: KubeApiserver, seed: int) -> None:
     chance = Chance(seed)
-    async with kube_apiserver_face(kube_apiserver) as real, embedded_face(controllers=False) as embedded:
+    async with real_server(kube_apiserver) as real, embedded_server(controllers=False) as embedded:
         faces = (real, embedded)
         for face in faces:
             await install_flyte_workflows(face.client)

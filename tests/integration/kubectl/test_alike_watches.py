@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from propeller.kube import Client, Raw, Request
-from tests.servers import Face, KubeApiserver, embedded_face, kube_apiserver_face
+from propeller.testing import KubeApiserver, ServerUnderTest, embedded_server, real_server
 
 SEEDS = range(4)
 WRITES = 50
@@ -110,7 +110,7 @@ def comparable(value: Any) -> Any:
             return value
 
 
-async def story(face: Face, writes: list[Write], views: list[tuple[Any, str]]) -> Any:
+async def story(face: ServerUnderTest, writes: list[Write], views: list[tuple[Any, str]]) -> Any:
     """What became of the writes, what the watches told meanwhile, and what they tell of it afterwards."""
     client, path = face.client, f"/api/v1/namespaces/{face.namespace}/pods"
     _, empty = await ask(client, Request(method="GET", path=path))
@@ -145,6 +145,6 @@ async def test_both_servers_tell_watchers_the_same(kube_apiserver: KubeApiserver
     rng = random.Random(seed)
     writes = [write(rng) for _ in range(WRITES)]
     views = [(selection, rng.choice(FORMS)) for selection in SELECTIONS]
-    async with kube_apiserver_face(kube_apiserver) as real, embedded_face(controllers=False) as embedded:
+    async with real_server(kube_apiserver) as real, embedded_server(controllers=False) as embedded:
         expected, found = await asyncio.gather(story(real, writes, views), story(embedded, writes, views))
     assert found == expected

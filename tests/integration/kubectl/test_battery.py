@@ -15,10 +15,10 @@ import pytest
 
 from propeller.controller import workflow_crd
 from propeller.embedded.server import ApiServer
+from propeller.testing import KubeApiserver, real_server
 from tests.assets import binary
 from tests.integration.kubectl.battery import COMMANDS, LOOKING
 from tests.integration.kubectl.conftest import DEADLINE, Kubectl
-from tests.servers import KubeApiserver, kube_apiserver_face
 
 pytestmark = pytest.mark.needs("kubectl")
 
@@ -79,7 +79,7 @@ async def test_the_embedded_server_says_what_the_real_one_says(
     commands: list[str], kubectl: Kubectl, server: ApiServer, kube_apiserver: KubeApiserver, tmp_path: Path
 ) -> None:
     embedded = tmp_path / "kubeconfig"
-    async with kube_apiserver_face(kube_apiserver) as face:
+    async with real_server(kube_apiserver) as face:
         real = kube_apiserver.kubeconfig(tmp_path / "real")
         crd = json.dumps(workflow_crd())
         await asyncio.gather(said(real, "default", f"apply -f - << {crd}"), kubectl("create", "ns", face.namespace))

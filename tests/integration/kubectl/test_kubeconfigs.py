@@ -21,10 +21,10 @@ from propeller.cli._connecting import connected
 from propeller.config import Settings
 from propeller.errors import PropellerError
 from propeller.kube import CONFIG_MAPS, load_connection
+from propeller.testing import KubeApiserver
 from tests.assets import binary
 from tests.integration.kubectl.kubeconfigs import CASES, NAMED, Case, World, prepare
-from tests.servers import KubeApiserver
-from tests.servers._forward_proxy import forward_proxy
+from tests.unit.kube.forward_proxy import forward_proxy
 
 pytestmark = pytest.mark.needs("kubectl")
 

@@ -6,8 +6,8 @@ import json
 
 from propeller.embedded.server.schema._schema import SCHEMAS_FILE
 from propeller.kube import Request, connect
+from propeller.testing import KubeApiserver
 from tests.integration.kubectl.published_schemas import ROOTS, needed_types, written
-from tests.servers import KubeApiserver
 
 
 async def test_the_schemas_are_the_real_servers(kube_apiserver: KubeApiserver) -> None:

@@ -17,7 +17,7 @@ from propeller.errors import PropellerError
 from propeller.informers import Informer, InformerOptions, key_of
 from propeller.kube import CONFIG_MAPS, CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, PODS, Client, Raw, connect
 from propeller.storage import MemoryStore, Storage, StorageOptions
-from tests.servers import KubeApiserver, TcpProxy, running
+from propeller.testing import KubeApiserver, TcpProxy, run_kube_apiserver
 from tests.unit.workflow.drive import TASK, graph, task
 
 WORKFLOWS = FLYTE_WORKFLOWS.typed(Raw)
@@ -33,7 +33,7 @@ RESTORED = "the server was restored from an older copy; the cache has what it ha
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApiserver]:
     """Of this module alone: whoever restores it takes from everybody what they wrote since."""
-    with running(tmp_path_factory.mktemp("restored")) as found:
+    with run_kube_apiserver(tmp_path_factory.mktemp("restored")) as found:
         yield found
 
 

@@ -27,6 +27,7 @@ from propeller.errors import PropellerError
 from propeller.kube import PODS, Client, ClientOptions, Request, Response, connect, load_connection
 from propeller.storage import Storage, StorageOptions
 from propeller.telemetry import LogFormat, Metrics, configure_logs
+from propeller.testing import Authority
 from tests.integration.secrets.planted import (
     ACCESS_KEY,
     PEM,
@@ -40,7 +41,6 @@ from tests.integration.secrets.planted import (
     kubeconfig,
     plugin,
 )
-from tests.servers._certificates import Authority
 from tests.unit.controller.bench import bench
 from tests.unit.kube.raw_server import Peer, http, raw_server
 from tests.unit.workflow.drive import task

@@ -20,7 +20,7 @@ from propeller.storage import (
     resolve,
     write_literals,
 )
-from tests.servers.s3 import S3Server
+from propeller.testing import S3Server
 from tests.unit.storage.values import literal, parsed, promise, python, wired
 
 TASKS = """

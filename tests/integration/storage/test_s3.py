@@ -16,8 +16,7 @@ from flyteidl.core import literals_pb2
 from propeller.errors import CorruptBlob, Invalid, MissingBlob, StorageError
 from propeller.storage import Storage, StorageOptions, read_literals, write_literals
 from propeller.storage._s3 import CONNECTIONS
-from tests.servers._processes import free_ports
-from tests.servers.s3 import S3Server
+from propeller.testing import S3Server, free_ports
 
 
 @pytest.fixture

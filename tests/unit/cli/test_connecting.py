@@ -21,7 +21,7 @@ from propeller.config import Settings
 from propeller.errors import Denied, PropellerError, Unavailable, Untrusted
 from propeller.kube import CONFIG_MAPS, Client, Connection, connect
 from propeller.kube._transport import Request, unreachable
-from tests.unit.reconcile.virtual import run_virtually
+from propeller.testing import run_virtually
 
 MOMENT = 0.5
 """Seconds that the commands of these tests wait for an answer."""

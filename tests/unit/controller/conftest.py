@@ -1,5 +1,14 @@
 """The tests of this package run on virtual time."""
 
-from tests.unit.reconcile.virtual import pytest_asyncio_loop_factories
+from __future__ import annotations
 
-__all__ = ["pytest_asyncio_loop_factories"]
+import asyncio
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from propeller.testing import VirtualTimeLoop
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"virtual": VirtualTimeLoop}

@@ -25,12 +25,12 @@ from propeller.embedded.server import Forward
 from propeller.errors import NotFound, StorageError, Unavailable
 from propeller.kube import ClientOptions, Request, Response
 from propeller.storage import MemoryStore
+from propeller.testing import run_virtually
 from tests.examples import examples
 from tests.unit.controller.bench import WORKFLOWS, Bench, bench
 from tests.unit.controller.test_finalizers import FLYTE
 from tests.unit.controller.test_undecodable import ended, resource, succeed
 from tests.unit.pace import most_tries
-from tests.unit.reconcile.virtual import run_virtually
 
 ONE_TRY = ClientOptions(deadline=0.05)
 """A read that fails is not tried again within its call, which has a test of its own."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Mapping
+
 import pytest
 
+from propeller.testing import VirtualTimeLoop
 from tests.unit.informers.fake_api import FakeApi
-from tests.unit.reconcile.virtual import pytest_asyncio_loop_factories
 
-__all__ = ["api", "pytest_asyncio_loop_factories"]
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"virtual": VirtualTimeLoop}
 
 
 @pytest.fixture(params=["pages", "streams"])

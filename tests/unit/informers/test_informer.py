@@ -12,8 +12,8 @@ from propeller.clock import LoopClock
 from propeller.errors import Unavailable
 from propeller.informers import Change, Informer, InformerFactory, Salvage, UidShard, key_of
 from propeller.kube import CONFIG_MAPS, PODS, Client, Pod, Raw, Undecodable
+from propeller.testing import now
 from tests.unit.informers.fake_api import SETTINGS, STREAMING, FakeApi, informer_of, line_of
-from tests.unit.reconcile.virtual import now
 
 SOON = 5.0
 

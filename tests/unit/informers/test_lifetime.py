@@ -13,8 +13,8 @@ import pytest
 from propeller.errors import Invalid, Unavailable
 from propeller.informers import Change, Informer
 from propeller.kube import CONFIG_MAPS, Client, Raw
+from propeller.testing import now
 from tests.unit.informers.fake_api import FakeApi, informer_of
-from tests.unit.reconcile.virtual import now
 
 SOON = 5.0
 

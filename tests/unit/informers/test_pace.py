@@ -17,10 +17,10 @@ from propeller.clock import LoopClock
 from propeller.errors import Unavailable
 from propeller.informers import Informer, InformerOptions
 from propeller.kube import CONFIG_MAPS, Client, ClientOptions, Request, Response, Stream, _client
+from propeller.testing import run_virtually
 from tests.examples import examples
 from tests.unit.informers.fake_api import line_of
 from tests.unit.pace import most_tries
-from tests.unit.reconcile.virtual import run_virtually
 
 ONE_TRY = ClientOptions(deadline=0.05)
 """A read that fails is not tried again within its call: the loop around it is what is looked at."""

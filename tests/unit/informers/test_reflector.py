@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from propeller.errors import Unavailable
 from propeller.informers import Change, Informer, key_of
 from propeller.kube import Raw, Request, Response, Stream
+from propeller.testing import now, run_virtually
 from tests.examples import examples
 from tests.unit.informers.fake_api import GONE, SETTINGS, STREAMING, FakeApi, end_of_list, informer_of
 from tests.unit.pace import most_tries
-from tests.unit.reconcile.virtual import now, run_virtually
 
 SOON = 5.0
 LATER = 600.0

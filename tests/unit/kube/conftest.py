@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from tests.unit.reconcile.virtual import VirtualTimeLoop
+from propeller.testing import VirtualTimeLoop
 
 VIRTUAL = {"test_client", "test_deadline", "test_flows", "test_http_connection"}
 

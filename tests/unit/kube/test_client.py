@@ -14,8 +14,8 @@ from propeller.clock import LoopClock
 from propeller.controller import FLYTE_WORKFLOWS
 from propeller.errors import Conflict, Invalid, NotFound, PropellerError, Stale, Throttled, Unavailable
 from propeller.kube import CONFIG_MAPS, LEASES, PODS, Client, ClientOptions, Lease, LeaseSpec, ObjectMeta, PatchKind
+from propeller.testing import now
 from tests.unit.kube.scripted import ScriptedStream, ScriptedTransport, answer, failure
-from tests.unit.reconcile.virtual import now
 
 OBJECT = {"metadata": {"name": "a", "namespace": "ns"}}
 

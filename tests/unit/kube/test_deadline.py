@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.kube._deadline import Deadline
+from propeller.testing import now, run_virtually
 from tests.examples import examples
-from tests.unit.reconcile.virtual import now, run_virtually
 
 
 async def test_a_block_that_is_done_in_time_is_left_alone() -> None:

@@ -16,8 +16,8 @@ from propeller.errors import Invalid, PropellerError, Stale, Throttled, Unavaila
 from propeller.kube import CONFIG_MAPS, PODS, Event, EventType, KubeObject, Pod, Resource
 from propeller.kube import _decoding as decoding
 from propeller.kube._decoding import decode_event, decode_events, decode_object, decode_page, whole_lines
+from propeller.testing import run_virtually
 from tests.unit.growth import grows_beyond
-from tests.unit.reconcile.virtual import run_virtually
 
 
 class Workflow(KubeObject, frozen=True, rename="camel"):

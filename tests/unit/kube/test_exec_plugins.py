@@ -23,7 +23,7 @@ from propeller.kube._command import Transcript
 from propeller.kube._credentials import ObtainedCredential
 from propeller.kube._exec import ExecPlugin
 from propeller.kube._transport import Credential
-from tests.servers._certificates import Authority
+from propeller.testing import Authority
 
 V1, V1BETA1 = "client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"
 

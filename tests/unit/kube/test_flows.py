@@ -15,9 +15,9 @@ from propeller.errors import Throttled, Unavailable
 from propeller.kube import CONFIG_MAPS, LEASES, PODS, Client, ClientOptions, Request, Response
 from propeller.kube._flows import Flows, requests_at_once
 from propeller.kube._limit import JITTER, LONGEST_PAUSE, FlowLimit
+from propeller.testing import now, run_virtually
 from tests.examples import examples
 from tests.unit.kube.scripted import ScriptedTransport, answer, failure
-from tests.unit.reconcile.virtual import now, run_virtually
 
 CREATE = Request(method="POST", path=PODS.path("a"))
 STATUS = Request(method="PATCH", path=FLYTE_WORKFLOWS.path("a", "w", "status"))

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from propeller.errors import Unavailable
 from propeller.kube import Request, Response
 from propeller.kube._http import HttpTransport
+from propeller.testing import now, run_virtually
 from tests.examples import examples
 from tests.unit.kube.fake_network import FATES, FakeNetwork, Plan, then_answered
-from tests.unit.reconcile.virtual import now, run_virtually
 
 DEADLINE = 10.0
 TIMES = st.sampled_from([0.0, 0.5, 1.0, 1.5, 3.0, 9.5, 10.0])

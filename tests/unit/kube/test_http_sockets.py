@@ -15,7 +15,7 @@ from propeller.errors import Unavailable
 from propeller.kube import Request
 from propeller.kube._http import HttpTransport
 from propeller.kube._http_stream import BUFFER
-from tests.servers._certificates import Authority
+from propeller.testing import Authority
 from tests.unit.kube.http_answers import cut
 from tests.unit.kube.raw_server import CHUNKED, END, Peer, chunk, http, raw_server
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from propeller.errors import Invalid
 from propeller.kube import Connection, _kubeconfig, connect, load_connection
+from propeller.testing import Authority
 from tests.examples import examples
-from tests.servers._certificates import Authority
 
 CA = "-----BEGIN CERTIFICATE-----\nnone\n-----END CERTIFICATE-----\n"
 

@@ -11,8 +11,8 @@ from propeller.errors import Invalid, Unavailable, Untrusted
 from propeller.kube import Connection, Request, connect
 from propeller.kube._http import HttpTransport
 from propeller.kube._proxy import Proxy, parse_proxy, proxy_of_environment
-from tests.servers._certificates import Authority
-from tests.servers._forward_proxy import forward_proxy
+from propeller.testing import Authority
+from tests.unit.kube.forward_proxy import forward_proxy
 from tests.unit.kube.raw_server import Peer, http, raw_server
 
 GET = Request(method="GET", path="/version")

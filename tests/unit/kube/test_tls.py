@@ -13,7 +13,7 @@ import yaml
 from propeller.errors import Invalid
 from propeller.kube import Connection, load_connection
 from propeller.kube._tls import TlsSource
-from tests.servers._certificates import Authority, Pair
+from propeller.testing import Authority, Pair
 
 
 @pytest.fixture(scope="module")

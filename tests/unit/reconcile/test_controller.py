@@ -14,7 +14,7 @@ import pytest
 from propeller.clock import LoopClock
 from propeller.errors import Conflict, Invalid, Throttled, Unavailable
 from propeller.reconcile import Closed, Controller, Outcome, QueueOptions, Result, WorkQueue
-from tests.unit.reconcile.virtual import now
+from propeller.testing import now
 
 Round = Callable[[str], Awaitable[Result | None] | Result | None]
 

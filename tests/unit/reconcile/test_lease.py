@@ -17,8 +17,8 @@ from propeller.clock import LoopClock
 from propeller.errors import AlreadyExists, Conflict, Invalid, NotFound, Unavailable
 from propeller.kube import Lease, LeaseSpec
 from propeller.reconcile import Election, ElectionOptions, Leadership, LeaseLost
+from propeller.testing import now, run_virtually
 from tests.examples import examples
-from tests.unit.reconcile.virtual import now, run_virtually
 
 
 class Server:

@@ -12,8 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from propeller.errors import Throttled
 from propeller.reconcile import Closed, QueueOptions, WorkQueue
+from propeller.testing import VirtualTimeLoop, now
 from tests.examples import examples
-from tests.unit.reconcile.virtual import VirtualTimeLoop, now
 
 
 def tenant_of(key: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from propeller.clock import LoopClock
 from propeller.embedded.server import ApiServer
 from propeller.kube import Client
-from tests.unit.reconcile.virtual import VirtualTimeLoop
+from propeller.testing import VirtualTimeLoop
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -13,7 +13,7 @@ from propeller.clock import LoopClock
 from propeller.embedded.server import ApiServer
 from propeller.embedded.server.schema._schema import Schema, Shape, builtin
 from propeller.kube import Raw, Request
-from tests.unit.reconcile.virtual import run_virtually
+from propeller.testing import run_virtually
 from tests.unit.server.asking import DEFAULT, ask, pod
 
 CORE, JSON_SCHEMA = "io.k8s.api.core.v1", "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps"

@@ -17,11 +17,11 @@ import pytest
 from propeller.clock import LoopClock
 from propeller.embedded.server import ApiServer
 from propeller.kube import CONFIG_MAPS, NAMESPACES, PODS, RESOURCE_QUOTAS, Client, Raw
-from tests.unit.reconcile.virtual import run_virtually
+from propeller.testing import run_virtually
 from tests.unit.server.asking import config_map, pod, send
 
 ROOT = Path(__file__).parents[3]
-PRINT = "from tests.unit.server.test_orders import story; from tests.unit.reconcile.virtual import run_virtually; "
+PRINT = "from tests.unit.server.test_orders import story; from propeller.testing import run_virtually; "
 
 
 async def story() -> str:

@@ -8,7 +8,7 @@ import random
 from propeller.clock import LoopClock
 from propeller.embedded.server import ApiServer
 from propeller.kube import CONFIG_MAPS, PODS, Client
-from tests.unit.reconcile.virtual import run_virtually
+from propeller.testing import run_virtually
 from tests.unit.server.asking import pod, send, watching
 
 

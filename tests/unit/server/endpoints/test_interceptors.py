@@ -13,7 +13,7 @@ from propeller.config import ApiServer as Settings
 from propeller.embedded.server import ApiServer, Forward
 from propeller.errors import Throttled, Unavailable
 from propeller.kube import CONFIG_MAPS, Client, ClientOptions, Request, Response
-from tests.unit.reconcile.virtual import now
+from propeller.testing import now
 from tests.unit.server.asking import config_map, names
 
 

@@ -9,7 +9,7 @@ from propeller.clock import LoopClock
 from propeller.config import ApiServer as Settings
 from propeller.embedded.server import ApiServer
 from propeller.kube import CONFIG_MAPS, PODS, Client, EventType
-from tests.unit.reconcile.virtual import now
+from propeller.testing import now
 from tests.unit.server.asking import config_map, watching
 
 

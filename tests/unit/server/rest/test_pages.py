@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from propeller.clock import LoopClock
 from propeller.embedded.server import ApiServer
 from propeller.kube import CONFIG_MAPS, Client
+from propeller.testing import run_virtually
 from tests.examples import examples
-from tests.unit.reconcile.virtual import run_virtually
 from tests.unit.server.asking import DEFAULT, ask
 
 NAMES = [f"c{letter}" for letter in "abcdefgh"]

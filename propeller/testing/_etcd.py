@@ -10,8 +10,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests import assets
-from tests.servers._processes import ServerProcess, free_ports
+from propeller.errors import Unavailable
+from propeller.testing._components import binary
+from propeller.testing._processes import ServerProcess, free_ports
 
 
 class Etcd:
@@ -24,7 +25,7 @@ class Etcd:
         self._process = ServerProcess(
             "etcd",
             [
-                str(assets.binary("etcd")),
+                str(binary("etcd")),
                 f"--data-dir={self._data}",
                 f"--listen-client-urls={client}",
                 f"--advertise-client-urls={client}",
@@ -83,7 +84,7 @@ class Etcd:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 found: dict[str, Any] = json.load(answer)
         except urllib.error.HTTPError as error:
-            raise RuntimeError(f"etcd refused {path}: {error.read().decode(errors='replace')}") from error
+            raise Unavailable(f"etcd refused {path}: {error.read().decode(errors='replace')}") from error
         return found
 
 

@@ -1,20 +1,19 @@
-"""An event loop whose time jumps to the next timer: hours of waiting take no time, and order is exact."""
+"""An event loop whose time jumps to the next timer: hours of waiting take no time, and order is exact.
+
+With pytest-asyncio all tests of a directory run on it if its conftest says so:
+
+    def pytest_asyncio_loop_factories(item):
+        return {"virtual": VirtualTimeLoop}
+"""
 
 from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-import pytest
-
 T = TypeVar("T")
-
-
-def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """A hook for the conftest of a package whose tests all run on virtual time."""
-    return {"virtual": VirtualTimeLoop}
 
 
 class _JumpingSelector(selectors.SelectSelector):
@@ -30,6 +29,8 @@ class _JumpingSelector(selectors.SelectSelector):
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """Sockets do not work on it: whoever waits for one lets time pass."""
+
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
@@ -43,6 +44,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
 
 def run_virtually(main: Coroutine[Any, Any, T]) -> T:
+    """As `asyncio.run`, on virtual time."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(main)
 

@@ -1,4 +1,4 @@
-"""One face for every API server: what the contract suite asks of each, whichever it is."""
+"""One protocol for every API server: what a test asks of each, whichever it is."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Protocol
 
 from propeller.embedded.server import ApiServer, Front
 from propeller.kube import NAMESPACES, Client, ClientOptions, Connection, connect
-from tests.servers._kube_apiserver import KubeApiserver
+from propeller.testing._kube_apiserver import KubeApiserver
 
 _numbers = itertools.count(1)
 
 
-class Face(Protocol):
+class ServerUnderTest(Protocol):
     """One running server. `client` is the administrator's; `namespace` is fresh."""
 
     client: Client
@@ -28,7 +28,7 @@ class Face(Protocol):
         """Have the server forget all versions before now."""
 
 
-class HttpFace(Face, Protocol):
+class HttpServerUnderTest(ServerUnderTest, Protocol):
     """A server that is reached over TCP, and can be stopped."""
 
     url: str
@@ -42,7 +42,7 @@ class HttpFace(Face, Protocol):
         """Crash, and come back with the same data under the same address; watch history is lost."""
 
 
-class KubeApiserverFace:
+class _Real:
     def __init__(self, server: KubeApiserver, client: Client, namespace: str) -> None:
         self._server = server
         self.client = client
@@ -69,12 +69,13 @@ class KubeApiserverFace:
 
 
 @asynccontextmanager
-async def kube_apiserver_face(server: KubeApiserver) -> AsyncIterator[KubeApiserverFace]:
+async def real_server(server: KubeApiserver) -> AsyncIterator[HttpServerUnderTest]:
+    """A fresh namespace on a kube-apiserver that runs."""
     async with connect(server.connection()) as client:
-        yield KubeApiserverFace(server, client, await make_namespace(client))
+        yield _Real(server, client, await make_namespace(client))
 
 
-class EmbeddedFace:
+class _Embedded:
     """The embedded server through its in-memory transport."""
 
     def __init__(self, server: ApiServer, client: Client, namespace: str) -> None:
@@ -89,7 +90,7 @@ class EmbeddedFace:
         self._server.compact()
 
 
-class EmbeddedHttpFace(EmbeddedFace):
+class _EmbeddedHttp(_Embedded):
     """The embedded server over HTTP."""
 
     def __init__(self, server: ApiServer, front: Front, client: Client, namespace: str) -> None:
@@ -110,20 +111,22 @@ class EmbeddedHttpFace(EmbeddedFace):
 
 
 @asynccontextmanager
-async def embedded_face(*, controllers: bool = True) -> AsyncIterator[EmbeddedFace]:
+async def embedded_server(*, controllers: bool = True) -> AsyncIterator[ServerUnderTest]:
+    """The embedded server, in memory; `controllers` as in ApiServer."""
     async with ApiServer(controllers=controllers) as server:
         client = Client(server.transport())
-        yield EmbeddedFace(server, client, await make_namespace(client))
+        yield _Embedded(server, client, await make_namespace(client))
 
 
 @asynccontextmanager
-async def embedded_http_face() -> AsyncIterator[EmbeddedHttpFace]:
+async def embedded_http_server() -> AsyncIterator[HttpServerUnderTest]:
+    """The embedded server over HTTP."""
     async with (
         ApiServer() as server,
         server.serve() as front,
         connect(Connection(server=front.url, token=front.token)) as client,
     ):
-        yield EmbeddedHttpFace(server, front, client, await make_namespace(client))
+        yield _EmbeddedHttp(server, front, client, await make_namespace(client))
 
 
 async def make_namespace(client: Client) -> str:

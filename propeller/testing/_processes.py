@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from propeller.errors import Unavailable
+
 _PR_SET_PDEATHSIG = 1
 _LOG_LINES = 15
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -29,7 +31,7 @@ class ServerProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, is_ready: Callable[[], bool], *, deadline: float) -> None:
-        """Start, and wait until it is ready; raises RuntimeError with the end of its log."""
+        """Start, and wait until it is ready; raises Unavailable with the end of its log."""
         self.spawn()
         self.wait(is_ready, deadline=deadline)
 
@@ -50,10 +52,10 @@ class ServerProcess:
         end = time.monotonic() + deadline
         while not is_ready():
             if self._process is None or self._process.poll() is not None:
-                raise RuntimeError(f"{self.name} has ended: {self._tail()}")
+                raise Unavailable(f"{self.name} has ended: {self._tail()}")
             if time.monotonic() > end:
                 self.stop()
-                raise RuntimeError(f"{self.name} was not ready within {deadline:g} s: {self._tail()}")
+                raise Unavailable(f"{self.name} was not ready within {deadline:g} s: {self._tail()}")
             time.sleep(0.02)
 
     def stop(self, signal_number: int = signal.SIGTERM, *, grace: float = 10.0) -> None:

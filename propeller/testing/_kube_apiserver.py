@@ -11,17 +11,17 @@ import signal
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
 
 from propeller.kube import Connection
-from tests import assets
-from tests.servers._certificates import Authority, make_key
-from tests.servers._etcd import Etcd
-from tests.servers._processes import ServerProcess, free_ports
+from propeller.testing._certificates import Authority, make_key
+from propeller.testing._components import binary
+from propeller.testing._etcd import Etcd
+from propeller.testing._processes import ServerProcess, free_ports
 
 ADMIN_TOKEN = "admin-token"
 NOBODY_TOKEN = "nobody-token"
@@ -31,9 +31,12 @@ _TOKENS = f'{ADMIN_TOKEN},admin,admin,"system:masters"\n{NOBODY_TOKEN},nobody,no
 
 
 class KubeApiserver:
-    """One running API server; see `running`."""
+    """One running API server; see `run_kube_apiserver`.
 
-    def __init__(self, directory: Path) -> None:
+    More than 15 methods: a test starts, stops, crashes, copies and restores it, and looks at what it is.
+    """
+
+    def __init__(self, directory: Path, flags: Sequence[str] = ()) -> None:
         (port,) = free_ports(1)
         self.url = f"https://127.0.0.1:{port}"
         self.token = ADMIN_TOKEN
@@ -45,7 +48,7 @@ class KubeApiserver:
         self._process = ServerProcess(
             "kube-apiserver",
             [
-                str(assets.binary("kube-apiserver")),
+                str(binary("kube-apiserver")),
                 f"--etcd-servers={self.etcd.url}",
                 "--bind-address=127.0.0.1",
                 f"--secure-port={port}",
@@ -61,7 +64,7 @@ class KubeApiserver:
                 "--disable-admission-plugins=ServiceAccount",
                 "--endpoint-reconciler-type=none",
                 "--profiling=false",
-                "--feature-gates=ShardedListAndWatch=true",
+                *flags,
             ],
             directory / "kube-apiserver.log",
         )
@@ -136,9 +139,12 @@ class KubeApiserver:
 
 
 @contextmanager
-def running(directory: Path) -> Iterator[KubeApiserver]:
-    """etcd and kube-apiserver, ready; ended in the opposite order with the block, however it is left."""
-    server = KubeApiserver(directory)
+def run_kube_apiserver(directory: Path, flags: Sequence[str] = ()) -> Iterator[KubeApiserver]:
+    """etcd and kube-apiserver, ready; ended in the opposite order with the block, however it is left. `directory` takes
+    what they store; `flags` are further ones of kube-apiserver. Raises MissingComponent, and Unavailable with the end
+    of a log if one does not get ready.
+    """
+    server = KubeApiserver(directory, flags)
     try:
         server.etcd.start()
         server.start()

@@ -1,13 +1,20 @@
 """Certificates of a test's own authority, made with the openssl command.
 
 Clients verify them against the authority's certificate, as in production.
+
+Errors
+    MissingComponent if there is no openssl, Unavailable with what it said if it fails.
 """
 
 from __future__ import annotations
 
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
+
+from propeller.errors import Unavailable
+from propeller.testing._components import binary
 
 _DAYS = "2"
 
@@ -40,8 +47,7 @@ authorityKeyIdentifier = keyid
 """
 
 
-@dataclass(frozen=True)
-class Pair:
+class Pair(msgspec.Struct, frozen=True):
     """A certificate and its key, as PEM files."""
 
     certificate: Path
@@ -95,8 +101,6 @@ def make_key(path: Path) -> Path:
 
 def _openssl(*arguments: str | Path) -> None:
     try:
-        subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True, text=True)
-    except FileNotFoundError as error:
-        raise RuntimeError("the tests need the openssl command: install the package openssl") from error
+        subprocess.run([binary("openssl"), *map(str, arguments)], check=True, capture_output=True, text=True)
     except subprocess.CalledProcessError as error:
-        raise RuntimeError(f"openssl {arguments[0]} failed: {error.stderr.strip()}") from error
+        raise Unavailable(f"openssl {arguments[0]} failed: {error.stderr.strip()}") from error

@@ -11,16 +11,13 @@ import os
 import socket
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import botocore.config
-import botocore.session
-import pytest
-
 from propeller.storage import StorageOptions
-from tests import assets
-from tests.servers._processes import ServerProcess, free_ports
+from propeller.testing._components import binary
+from propeller.testing._processes import ServerProcess, free_ports
 
 
 class S3Server:
@@ -35,7 +32,7 @@ class S3Server:
         self._process = ServerProcess(
             "rclone serve s3",
             [
-                str(assets.binary("rclone")),
+                str(binary("rclone")),
                 "serve",
                 "s3",
                 str(self.directory),
@@ -74,6 +71,9 @@ class S3Server:
 
     @functools.cached_property
     def _client(self) -> Any:
+        import botocore.config  # here: it comes with the extra s3
+        import botocore.session
+
         return botocore.session.get_session().create_client(
             "s3",
             region_name="us-east-1",
@@ -97,21 +97,12 @@ class S3Server:
         return True
 
 
-@pytest.fixture(scope="session")
-def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """An S3 server for the whole session. Tests share it: each makes a bucket of its own."""
-    server = S3Server(tmp_path_factory.mktemp("s3"))
+@contextmanager
+def run_s3_server(directory: Path) -> Iterator[S3Server]:
+    """An S3 server, ready, ended with the block. Raises MissingComponent."""
+    server = S3Server(directory)
     server.start()
     try:
         yield server
     finally:
         server.stop()
-
-
-@pytest.fixture
-def s3(rclone: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
-    """The server, with this process's environment leading to it."""
-    for name, value in rclone.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    return rclone

@@ -1,0 +1,44 @@
+"""The real components that servers of this room are started from: executables of their own.
+
+They are looked for in the directory that `KUBEBUILDER_ASSETS` names, as controller-runtime's envtest does, and in PATH.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from propeller.errors import PropellerError
+
+MENDS = {
+    "kube-apiserver": "set KUBEBUILDER_ASSETS to a directory that has it, such as `setup-envtest use -p path` prints",
+    "openssl": "install the package openssl",
+    "rclone": "install rclone",
+}
+"""What gets a component. `kubectl` and `etcd` come with kube-apiserver."""
+
+
+class MissingComponent(PropellerError):
+    """A real component is not on this machine; the message says what gets it. `component` is its name."""
+
+    def __init__(self, component: str) -> None:
+        mend = MENDS.get(component, MENDS["kube-apiserver"])
+        super().__init__(f"{component} is not here: {mend}")
+        self.component = component
+
+
+def find(component: str) -> Path | None:
+    """The executable of a component, None if it is not on this machine."""
+    chosen = os.environ.get("KUBEBUILDER_ASSETS")
+    if chosen and os.access(path := Path(chosen, component), os.X_OK):
+        return path
+    found = shutil.which(component)
+    return None if found is None else Path(found)
+
+
+def binary(component: str) -> Path:
+    """The executable of a component. Raises MissingComponent."""
+    if (path := find(component)) is None:
+        raise MissingComponent(component)
+    return path

@@ -1,0 +1,40 @@
+"""Waiting for what a controller does at a time of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from propeller.errors import PropellerError
+
+T = TypeVar("T")
+
+DEADLINE = 60.0
+"""Seconds. What a test waits for has come by then on any machine; it is a bound on what hangs, not a goal."""
+
+
+async def eventually(check: Callable[[], T | Awaitable[T]], *, deadline: float = DEADLINE, interval: float = 0.05) -> T:
+    """Call `check`, a function or coroutine function, every `interval` seconds until it succeeds; returns its result.
+
+    It succeeds when it returns anything but False or None; an AssertionError, or an error of ours such as NotFound, is
+    a reason to try again. After `deadline` seconds the last such error is raised, or TimeoutError if there was none.
+    All times are the loop's, which may be virtual.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + deadline
+    while True:
+        late = loop.time() >= end
+        try:
+            result = check()
+            found: T = await result if inspect.isawaitable(result) else result
+        except (AssertionError, PropellerError):
+            if late:
+                raise
+        else:
+            if found is not None and found is not False:
+                return found
+            if late:
+                raise TimeoutError(f"{getattr(check, '__qualname__', check)} was not true within {deadline:g} s")
+        await asyncio.sleep(interval)
