@@ -1,46 +1,114 @@
-"""`python -m loadtest [NAME ...]`: measure, and print a table."""
+"""`python -m loadtest [NAME]`: measure, and print a table."""
 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import click
 import msgspec
 import orjson
 
+from loadtest._options import CONCURRENT, CONTROLLER, CRD, EMBEDDED_FAN_OUTS, FAN_OUTS, ONLY, PEER, SCALE, SEED
+from propeller.errors import PropellerError
+from tools.assets import bin_directory
+
+Option = Callable[[Callable[..., None]], Callable[..., None]]
+
+
+class Measurement(msgspec.Struct, frozen=True):
+    """`module` has a function `measure`, which takes the options by name and gives lines of the table."""
+
+    module: str
+    text: str
+    options: tuple[Option, ...] = ()
+    long: bool = False
+    """Whether it is run only if it is asked for by name."""
+
+
 MEASUREMENTS = {
-    "beside": ("loadtest._beside", "ours and another controller, LOADTEST_PEER, in turns (ten minutes)"),
-    "overhead": ("loadtest._overhead", "what the embedded cluster adds to each task of a chain of 18"),
-    "compiler": ("loadtest._compiler", "time and memory of compiling and parsing large workflows"),
-    "floor": ("loadtest._floor", "what the smallest client spends on a task's pod"),
-    "footprint": ("loadtest._footprint", "seconds to import the controller, megabytes that it idles with"),
-    "informers": ("loadtest._informers", "what following pods costs, beside client-go, kubernetes-asyncio and kopf"),
-    "killed": ("loadtest._killed", "a controller that is killed again and again: what is lost, what runs twice"),
-    "queue": ("loadtest._work_queue", "the work queue with a thousand tenants"),
-    "scale": ("loadtest._scale", "fan-outs of up to 50,000 nodes, up to 10,000 workflows at once (half an hour)"),
-    "scenarios": ("loadtest._scenarios", "a controller under load on a real API server"),
-    "transport": ("loadtest._transport", "CPU of a request by our HTTP client, relative to aiohttp's"),
+    "beside": Measurement(
+        "_beside",
+        "Ours and another controller of the same resource, in turns on one API server (ten minutes).",
+        (PEER, CONTROLLER, ONLY, SCALE),
+        long=True,
+    ),
+    "overhead": Measurement("_overhead", "What the embedded cluster adds to each task of a chain of 18."),
+    "compiler": Measurement("_compiler", "Time and memory of compiling and parsing large workflows."),
+    "floor": Measurement("_floor", "What the smallest client spends on a task's pod."),
+    "footprint": Measurement("_footprint", "Seconds to import the controller, megabytes that it idles with."),
+    "informers": Measurement(
+        "_informers",
+        "What following pods costs, beside client-go, kubernetes-asyncio and kopf; then ours with many pods.",
+        (SCALE,),
+    ),
+    "killed": Measurement(
+        "_killed",
+        "A controller that is killed again and again: what is lost, what runs twice.",
+        (SCALE, SEED),
+    ),
+    "queue": Measurement("_work_queue", "The work queue with a thousand tenants."),
+    "scale": Measurement(
+        "_scale",
+        "Does a task cost the same in a workflow of 10 nodes and of 50,000, among 100 workflows and among 10,000? "
+        "(half an hour)",
+        (FAN_OUTS, EMBEDDED_FAN_OUTS, CONCURRENT, SCALE, CONTROLLER),
+        long=True,
+    ),
+    "scenarios": Measurement(
+        "_scenarios",
+        "A controller under load on a real API server: requests, CPU and latency for each task, beside what the "
+        "smallest client spends on the same pods.",
+        (ONLY, SCALE, CONTROLLER, CRD),
+    ),
+    "transport": Measurement("_transport", "CPU of a request by our HTTP client, relative to aiohttp's."),
 }
 
-LONG = frozenset({"scale", "beside"})
-"""Measured only where they are asked for by name."""
+OUTPUT = click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 
 
-@click.command()
-@click.argument("names", nargs=-1)
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def main(names: tuple[str, ...], output: str) -> None:
-    """Measure NAMES (all but the long ones where none is given) and print what was found beside what it should be."""
-    if unknown := [name for name in names if name not in MEASUREMENTS]:
-        known = "\n".join(f"  {name:<10} {text}" for name, (_, text) in MEASUREMENTS.items())
-        raise click.UsageError(f"there is no measurement {unknown[0]!r}; there are:\n{known}")
-    for name in names or [name for name in MEASUREMENTS if name not in LONG]:
+@click.group(invoke_without_command=True, context_settings={"max_content_width": 120})
+@OUTPUT
+@click.pass_context
+def main(context: click.Context, output: str) -> None:
+    """Measure, and print what was found beside what it should be: each comparison within one run, as machines differ.
+
+    Without a command all are measured but the long ones. `NAME --help` says what can be chosen.
+    """
+    if not os.environ.get("KUBEBUILDER_ASSETS"):
+        os.environ["KUBEBUILDER_ASSETS"] = str(bin_directory())  # of `make assets`
+    context.default_map = {name: {"output": output} for name in COMMANDS}
+    if context.invoked_subcommand is None:
+        for name, measurement in MEASUREMENTS.items():
+            if not measurement.long:
+                context.invoke(COMMANDS[name], output=output)
+
+
+def command_of(name: str, measurement: Measurement) -> click.Command:
+    """The command of one measurement, whose module is imported when it runs."""
+
+    def run(*, output: str, **options: Any) -> None:
         if output == "text":
-            click.echo(f"{name}: {MEASUREMENTS[name][1]}", err=True)
-        for line in importlib.import_module(MEASUREMENTS[name][0]).measure():
-            click.echo(orjson.dumps(msgspec.to_builtins(line)) if output == "json" else f"  {line.row()}")
+            click.echo(f"{name}: {measurement.text}", err=True)
+        try:
+            for line in importlib.import_module(f"loadtest.{measurement.module}").measure(**options):
+                click.echo(orjson.dumps(msgspec.to_builtins(line)) if output == "json" else f"  {line.row()}")
+        except PropellerError as error:
+            raise click.ClickException(str(error)) from error
 
+    function: Callable[..., None] = run
+    options: tuple[Option, ...] = (*measurement.options, OUTPUT)
+    for option in reversed(options):
+        function = option(function)
+    return click.command(name, help=measurement.text)(function)
+
+
+COMMANDS = {name: command_of(name, measurement) for name, measurement in MEASUREMENTS.items()}
+for command in COMMANDS.values():
+    main.add_command(command)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(prog_name="python -m loadtest"))

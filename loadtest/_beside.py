@@ -1,13 +1,11 @@
 """Ours and another controller of the same resource, in turns on one API server: what each takes for the same work.
 
-LOADTEST_PEER holds the other one's command line, with {kubeconfig}, {directory} and {port} in it: see
-loadtest/flytepropeller for FlytePropeller. Flyte's own resource type is installed, which has no status subresource.
-LOADTEST_ONLY and LOADTEST_SCALE choose scenarios and sizes. It takes ten minutes.
+loadtest/flytepropeller has FlytePropeller's command line. Flyte's own resource type is installed, which has no status
+subresource.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,12 +14,10 @@ import uvloop
 
 from loadtest._floor import floor_of
 from loadtest._line import Line
-from loadtest._scenarios import CONTROLLER, Result, Scenario, install, run, scenarios, workplace
-from propeller.errors import Invalid
+from loadtest._scenarios import Result, Scenario, install, run, scenarios, workplace
 from propeller.kube import Client, connect
 from propeller.testing import KubeApiserver, run_kube_apiserver
 
-PEER = os.environ.get("LOADTEST_PEER", "")
 ROUNDS = 2
 
 
@@ -38,33 +34,40 @@ class Taken(msgspec.Struct, frozen=True):
     between: float | None
 
 
-def measure() -> Iterator[Line]:
-    if not PEER:
-        raise Invalid("LOADTEST_PEER is empty: give the other controller's command line (see loadtest/flytepropeller)")
+def measure(*, peer: str, controller: str, only: Sequence[str], scale: float) -> Iterator[Line]:
+    chosen = scenarios(scale, only)
     with workplace() as directory, run_kube_apiserver(directory) as server:
-        yield from uvloop.run(_in_turns(server, directory))
+        yield from uvloop.run(_in_turns(server, directory, chosen, (controller, peer)))
 
 
-async def _in_turns(server: KubeApiserver, directory: Path) -> list[Line]:
+async def _in_turns(
+    server: KubeApiserver, directory: Path, chosen: Sequence[Scenario], commands: tuple[str, str]
+) -> list[Line]:
+    """`commands` of our controller and of the other one."""
     lines: list[Line] = []
     async with connect(server.connection()) as client:
         await install(client, flyte=True)
-        for number, scenario in enumerate(scenarios()):
+        for number, scenario in enumerate(chosen):
             floor = await floor_of(server, client, directory, f"floor{number}", shape=scenario.shape)
-            ours, theirs = await _both(server, client, directory, scenario, number)
+            ours, theirs = await _both(server, client, directory, scenario, number, commands)
             lines.extend(_compared(scenario, ours, theirs, floor.server * 1e3))
     return lines
 
 
 async def _both(
-    server: KubeApiserver, client: Client, directory: Path, scenario: Scenario, number: int
+    server: KubeApiserver,
+    client: Client,
+    directory: Path,
+    scenario: Scenario,
+    number: int,
+    commands: tuple[str, str],
 ) -> tuple[Taken, Taken]:
-    found: dict[str, list[Result]] = {CONTROLLER: [], PEER: []}
+    found: tuple[list[Result], list[Result]] = ([], [])
     for round_ in range(ROUNDS):
-        for which, (command, results) in enumerate(found.items()):
+        for which, (command, results) in enumerate(zip(commands, found, strict=True)):
             name = f"load{number}-{round_}-{which}"
             results.append(await run(server, client, directory / name, scenario, name, command))
-    return _best(found[CONTROLLER]), _best(found[PEER])
+    return _best(found[0]), _best(found[1])
 
 
 def _best(results: Sequence[Result]) -> Taken:

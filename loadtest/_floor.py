@@ -91,9 +91,7 @@ async def floor_of(
 
 
 def server_process(server: KubeApiserver) -> psutil.Process:
-    process = server._process._process
-    assert process is not None
-    return psutil.Process(process.pid)
+    return psutil.Process(server.pid)
 
 
 def _pod_of_a_task() -> dict[str, Any]:

@@ -2,13 +2,12 @@
 
 First on a real API server over TLS: ours, the bare floor, client-go, kubernetes-asyncio and kopf, each in a fresh
 process of its own, while another process makes the updates. Then ours alone with many pods, on the embedded server in
-its own process over HTTP: a list, a burst, a list anew. LOADTEST_SCALE multiplies the sizes.
+its own process over HTTP: a list, a burst, a list anew.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
 import statistics
 import sys
 import tempfile
@@ -24,12 +23,7 @@ from loadtest._informer_scale import Phase
 from loadtest._line import Line
 from propeller.testing import run_kube_apiserver
 
-SCALE = float(os.environ.get("LOADTEST_SCALE", "1"))
-PODS = max(500, round(10_000 * SCALE))
-UPDATES = max(100, round(2_000 * SCALE))
 ROUNDS = 3
-MANY = max(2_000, round(50_000 * SCALE))
-BURST = max(1_000, round(20_000 * SCALE))
 EXPIRED = 100
 """Updates that a list anew finds."""
 
@@ -42,6 +36,24 @@ BUDGETS: dict[str, tuple[float | None, float | None, float | None]] = {
 """Ours relative to theirs, at most: list CPU, memory, event CPU. Of client-go it is protobuf that counts, which
 controllers choose for pods; JSON is what it speaks where nobody chose.
 """
+
+
+class Sizes(msgspec.Struct, frozen=True):
+    """Pods side by side, and updates of them; pods of ours alone, and the updates of a burst."""
+
+    pods: int
+    updates: int
+    many: int
+    burst: int
+
+
+def sizes_of(scale: float) -> Sizes:
+    return Sizes(
+        pods=max(500, round(10_000 * scale)),
+        updates=max(100, round(2_000 * scale)),
+        many=max(2_000, round(50_000 * scale)),
+        burst=max(1_000, round(20_000 * scale)),
+    )
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -57,13 +69,14 @@ class _Span(msgspec.Struct, frozen=True):
     memory: int
 
 
-def measure() -> Iterator[Line]:
+def measure(*, scale: float = 1.0) -> Iterator[Line]:
+    sizes = sizes_of(scale)
     with tempfile.TemporaryDirectory() as directory, run_kube_apiserver(Path(directory)) as server:
         kubeconfig = server.kubeconfig(Path(directory, "kubeconfig"))
-        taken = uvloop.run(_side_by_side(str(kubeconfig), _commands()))
+        taken = uvloop.run(_side_by_side(str(kubeconfig), _commands(), sizes))
     yield from _compared(taken)
     with tempfile.TemporaryDirectory() as directory:
-        yield from _at_scale(*uvloop.run(_alone(str(Path(directory, "kubeconfig")))))
+        yield from _at_scale(*uvloop.run(_alone(str(Path(directory, "kubeconfig")), sizes)), sizes)
 
 
 def _commands() -> dict[Peer, list[str]]:
@@ -77,19 +90,21 @@ def _commands() -> dict[Peer, list[str]]:
     return found
 
 
-async def _side_by_side(kubeconfig: str, commands: Mapping[Peer, Sequence[str]]) -> dict[str, Taken]:
+async def _side_by_side(kubeconfig: str, commands: Mapping[Peer, Sequence[str]], sizes: Sizes) -> dict[str, Taken]:
     """What each took. Rounds of one take turns with those of others: what else the machine does meets all alike."""
-    await _write(kubeconfig, PODS, 0)
+    await _write(kubeconfig, sizes.pods, 0)
     updates = itertools.count(1)
     rounds: dict[str, list[Taken]] = {peer.name: [] for peer in commands}
     for _ in range(ROUNDS):
         for peer, command in commands.items():
-            line = [*command, kubeconfig, str(PODS), str(UPDATES), *peer.options]
+            line = [*command, kubeconfig, str(sizes.pods), str(sizes.updates), *peer.options]
             async with measured(peer.name, line) as process:
                 listed = msgspec.json.decode(await process.line(), type=_Span)
-                await _write(kubeconfig, UPDATES, next(updates))
+                await _write(kubeconfig, sizes.updates, next(updates))
                 followed = msgspec.json.decode(await process.line(), type=_Span)
-            rounds[peer.name].append(Taken(listed.cpu / PODS, listed.memory / PODS, followed.cpu / UPDATES))
+            rounds[peer.name].append(
+                Taken(listed.cpu / sizes.pods, listed.memory / sizes.pods, followed.cpu / sizes.updates)
+            )
     return {name: _of_rounds(taken) for name, taken in rounds.items()}
 
 
@@ -123,22 +138,22 @@ def _compared(taken: Mapping[str, Taken]) -> Iterator[Line]:
             yield Line(name=f"{relative}: event CPU", value=ours.event / theirs.event, unit="x", budget=of_event)
 
 
-async def _alone(kubeconfig: str) -> tuple[Phase, Phase, Phase]:
+async def _alone(kubeconfig: str, sizes: Sizes) -> tuple[Phase, Phase, Phase]:
     """Ours with many pods: the first list, a burst, a list anew after a 410."""
-    server_command = [sys.executable, "-m", "loadtest._informer_server", kubeconfig, str(MANY)]
+    server_command = [sys.executable, "-m", "loadtest._informer_server", kubeconfig, str(sizes.many)]
     async with measured("the embedded server", server_command) as server:
         await server.line()
-        rounds = [await _phases(server, kubeconfig) for _ in range(ROUNDS)]
+        rounds = [await _phases(server, kubeconfig, sizes) for _ in range(ROUNDS)]
     listed, burst, anew = (_of_phases(phases) for phases in zip(*rounds, strict=True))
     return listed, burst, anew
 
 
-async def _phases(server: Measured, kubeconfig: str) -> tuple[Phase, Phase, Phase]:
-    command = [sys.executable, "-m", "loadtest._informer_scale", kubeconfig, str(MANY), str(BURST)]
+async def _phases(server: Measured, kubeconfig: str, sizes: Sizes) -> tuple[Phase, Phase, Phase]:
+    command = [sys.executable, "-m", "loadtest._informer_scale", kubeconfig, str(sizes.many), str(sizes.burst)]
     async with measured("ours", command) as ours:
         listed = msgspec.json.decode(await ours.line(), type=Phase)
         ours.hold()  # so that the burst waits for it as a whole
-        await server.ask(f"update {BURST}")
+        await server.ask(f"update {sizes.burst}")
         ours.go_on()
         burst = msgspec.json.decode(await ours.line(), type=Phase)
         lists = int(await server.ask("lists"))
@@ -154,14 +169,19 @@ def _of_phases(phases: Sequence[Phase]) -> Phase:
     return Phase(min(phase.cpu for phase in phases), middle.peak, middle.kept)
 
 
-def _at_scale(listed: Phase, burst: Phase, anew: Phase) -> Iterator[Line]:
-    pods = f"{MANY:,} pods"
-    yield Line(name=f"ours, {pods}: CPU of one in the list", value=listed.cpu / MANY * 1e6, unit="us", budget=40)
-    yield Line(name=f"ours, {pods}: kept of one", value=listed.kept / MANY / 1e3, unit="kB")
+def _at_scale(listed: Phase, burst: Phase, anew: Phase, sizes: Sizes) -> Iterator[Line]:
+    pods = f"{sizes.many:,} pods"
+    yield Line(name=f"ours, {pods}: CPU of one in the list", value=listed.cpu / sizes.many * 1e6, unit="us", budget=40)
+    yield Line(name=f"ours, {pods}: kept of one", value=listed.kept / sizes.many / 1e3, unit="kB")
     yield Line(name=f"ours, {pods}: peak over what stays", value=listed.peak / listed.kept, unit="x", budget=1.3)
     yield Line(
-        name=f"ours, a burst of {BURST:,}: CPU of an event", value=burst.cpu / BURST * 1e6, unit="us", budget=100
+        name=f"ours, a burst of {sizes.burst:,}: CPU of an event",
+        value=burst.cpu / sizes.burst * 1e6,
+        unit="us",
+        budget=100,
     )
-    yield Line(name=f"ours, a burst of {BURST:,}: events in a second of CPU", value=BURST / burst.cpu, unit="/s")
-    yield Line(name=f"ours, {pods}: CPU of one in a list anew", value=anew.cpu / MANY * 1e6, unit="us", budget=40)
+    yield Line(
+        name=f"ours, a burst of {sizes.burst:,}: events in a second of CPU", value=sizes.burst / burst.cpu, unit="/s"
+    )
+    yield Line(name=f"ours, {pods}: CPU of one in a list anew", value=anew.cpu / sizes.many * 1e6, unit="us", budget=40)
     yield Line(name=f"ours, {pods}: peak over what stays, list anew", value=anew.peak / anew.kept, unit="x", budget=1.3)

@@ -2,14 +2,12 @@
 
 `propeller controller` gets SIGKILL at moments drawn from a seed, also while it starts, and is started again until every
 workflow has ended. Each workflow has 20 tasks at once, and a chain behind them that takes their results: its output is
-the number of its tasks where none was lost. LOADTEST_SCALE multiplies the number of workflows, LOADTEST_SEED draws
-other moments.
+the number of its tasks where none was lost.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
 import sys
@@ -84,9 +82,8 @@ class Outcome(msgspec.Struct, frozen=True):
         return sum(life.working for life in self.lives)
 
 
-def measure() -> Iterator[Line]:
-    count = max(1, round(20 * float(os.environ.get("LOADTEST_SCALE", "1"))))
-    seed = int(os.environ.get("LOADTEST_SEED", "1"))
+def measure(*, scale: float = 1.0, seed: int = 1) -> Iterator[Line]:
+    count = max(1, round(20 * scale))
     with tempfile.TemporaryDirectory() as directory, run_kube_apiserver(Path(directory)) as server:
         outcome = uvloop.run(run(server, Path(directory), count, seed))
     for problem in outcome.problems:

@@ -143,7 +143,9 @@ class ControllerProcess:
 
 @asynccontextmanager
 async def started(command: str, kubeconfig: Path, directory: Path) -> AsyncIterator[ControllerProcess]:
-    """Start one, without waiting until it is ready; it is killed with the block. `command` as LOADTEST_CONTROLLER."""
+    """Start one, without waiting until it is ready; it is killed with the block. `command` may have
+    {kubeconfig}, {port} and {directory} in it.
+    """
     (port,) = free_ports(1)
     words = shlex.split(command.format(kubeconfig=kubeconfig, port=port, directory=directory))
     controller = ControllerProcess(await asyncio.create_subprocess_exec(*words), port)

@@ -13,7 +13,7 @@ from loadtest import workflows
 from loadtest._line import Line
 from loadtest._process import LATE, ControllerProcess, started
 from loadtest._scale_target import NAMESPACE, Target, warm
-from loadtest._scenarios import CONTROLLER, CREATED_AT_ONCE, create
+from loadtest._scenarios import CREATED_AT_ONCE, create
 from loadtest._statuses import Statuses
 from loadtest.completer import Completer
 from propeller.kube import Client
@@ -99,18 +99,20 @@ class _Meter:
         return Part(time.perf_counter(), self._controller.cpu, self._target.cpu, requests)
 
 
-async def concurrent(target: Target, count: int) -> tuple[float, list[Line]]:
+async def many_at_once(target: Target, controller: str, count: int) -> tuple[float, list[Line]]:
     """The controller's CPU for a task, in seconds, and the table."""
     statuses = Statuses()
     async with target.client() as client:
         completer = Completer(client, NAMESPACE, lambda: None, starts=True)
         async with completer.running(), statuses.followed(client, NAMESPACE):
-            measured = await _measured(target, client, completer, statuses, count)
+            measured = await _measured(target, client, completer, statuses, controller, count)
     return measured.cost, list(_lines(measured, statuses))
 
 
-async def _measured(target: Target, client: Client, completer: Completer, statuses: Statuses, count: int) -> Measured:
-    async with started(CONTROLLER, target.kubeconfig, target.directory) as first:
+async def _measured(
+    target: Target, client: Client, completer: Completer, statuses: Statuses, controller: str, count: int
+) -> Measured:
+    async with started(controller, target.kubeconfig, target.directory) as first:
         await first.ready()
         await warm(client, completer, statuses)
         empty = first.memory
@@ -130,7 +132,7 @@ async def _measured(target: Target, client: Client, completer: Completer, status
         longest = (await first.lags()).longest
     names = iter(sorted(completer.appeared))
     few = max(1, min(RESUMED, count // 2))
-    async with started(CONTROLLER, target.kubeconfig, target.directory) as second:
+    async with started(controller, target.kubeconfig, target.directory) as second:
         meter = _Meter(target, client, second)
         await meter.start(born=True)
         completer.finish(itertools.islice(names, few))

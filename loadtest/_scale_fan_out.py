@@ -13,7 +13,6 @@ from loadtest import workflows
 from loadtest._line import Line
 from loadtest._process import LATE, ControllerProcess, Lags, started
 from loadtest._scale_target import NAMESPACE, Target, in_namespace, warm
-from loadtest._scenarios import CONTROLLER
 from loadtest._statuses import Statuses
 from loadtest.completer import Completer
 from propeller.controller import FLYTE_WORKFLOWS
@@ -36,7 +35,7 @@ class Spent(msgspec.Struct, frozen=True):
     requests: int
 
 
-async def fan_out(target: Target, nodes: int) -> tuple[float, list[Line]]:
+async def fan_out(target: Target, command: str, nodes: int) -> tuple[float, list[Line]]:
     """The controller's CPU for a node, in seconds, and the table."""
     count = max(1, FEW // nodes)
     statuses = Statuses()
@@ -45,7 +44,7 @@ async def fan_out(target: Target, nodes: int) -> tuple[float, list[Line]]:
         async with (
             completer.running(),
             statuses.followed(client, NAMESPACE),
-            started(CONTROLLER, target.kubeconfig, target.directory) as controller,
+            started(command, target.kubeconfig, target.directory) as controller,
         ):
             await controller.ready()
             await warm(client, completer, statuses)

@@ -1,20 +1,15 @@
 """A controller under load on a real API server: requests, CPU and latency for each task, beside the bare client's.
 
-The controller is `propeller controller`, or whatever command line LOADTEST_CONTROLLER holds, with {kubeconfig},
-{directory} and {port} in it: so any controller of this resource can be measured in the same way, as
-loadtest/flytepropeller does with FlytePropeller. LOADTEST_CRD=flyte leaves out the status subresource, as Flyte's own
-CRD does: a controller that writes whole resources needs that. Pods are ended by a simulator. LOADTEST_SCALE multiplies
-the sizes; LOADTEST_ONLY holds the beginnings of the names of the scenarios to measure, with commas between them.
+The controller is `propeller controller`, or any other of this resource by its command line, as loadtest/flytepropeller
+has FlytePropeller's. Pods are ended by a simulator.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import re
 import shlex
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -32,19 +27,11 @@ from loadtest._line import Line
 from loadtest._process import cpu
 from loadtest.completer import Completer
 from propeller.controller import FLYTE_WORKFLOWS, workflow_crd
-from propeller.errors import PropellerError
+from propeller.errors import Invalid, PropellerError
 from propeller.informers import Change, Informer
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Client, Request, connect
 from propeller.testing import KubeApiserver, run_kube_apiserver
 
-SCALE = float(os.environ.get("LOADTEST_SCALE", "1"))
-FLYTE_CRD = os.environ.get("LOADTEST_CRD", "") == "flyte"
-ONLY = tuple(beginning for beginning in os.environ.get("LOADTEST_ONLY", "").split(",") if beginning)
-CONTROLLER = os.environ.get(
-    "LOADTEST_CONTROLLER",
-    f"{sys.executable} -m propeller.cli controller --kubeconfig {{kubeconfig}} --metrics-port {{port}} --no-elect "
-    "--log-level warning --metadata-prefix file://{directory}/metadata",
-)
 CREATED_AT_ONCE = 32
 DEADLINE = 180.0  # seconds for one scenario: it hangs, or the machine is far too slow
 _REQUESTS = re.compile(
@@ -83,9 +70,14 @@ class Result(msgspec.Struct, frozen=True):
     between: list[float]
 
 
-def scenarios() -> list[Scenario]:
+def scenarios(scale: float, only: Sequence[str]) -> list[Scenario]:
+    """Those whose names begin with one of `only` (all, if there is none), their sizes multiplied by `scale`.
+
+    Raises Invalid if that leaves none.
+    """
+
     def scaled(number: int) -> int:
-        return max(1, round(number * SCALE))
+        return max(1, round(number * scale))
 
     found = [
         Scenario("one-pod workflows", workflows.parallel(1), 1, scaled(200)),
@@ -96,12 +88,17 @@ def scenarios() -> list[Scenario]:
         Scenario("50 times 20 parallel, ends spread over 20 s", workflows.parallel(20), 20, scaled(50), spread=20.0),
         Scenario("fan-out of 500, ends spread over 20 s", workflows.parallel(scaled(500)), scaled(500), 1, spread=20.0),
     ]
-    return [scenario for scenario in found if not ONLY or scenario.name.startswith(ONLY)]
+    chosen = [scenario for scenario in found if not only or scenario.name.startswith(tuple(only))]
+    if not chosen:
+        names = ", ".join(repr(scenario.name) for scenario in found)
+        raise Invalid(f"no scenario begins with {' or '.join(map(repr, only))}; there are {names}")
+    return chosen
 
 
-def measure() -> Iterator[Line]:
+def measure(*, scale: float = 1.0, only: Sequence[str] = (), controller: str, crd: str) -> Iterator[Line]:
+    chosen = scenarios(scale, only)
     with workplace() as directory, run_kube_apiserver(directory) as server:
-        yield from uvloop.run(_measure(server, directory))
+        yield from uvloop.run(_measure(server, directory, chosen, controller, flyte=crd == "flyte"))
 
 
 @contextmanager
@@ -111,16 +108,18 @@ def workplace() -> Iterator[Path]:
         yield Path(directory)
 
 
-async def _measure(server: KubeApiserver, directory: Path) -> list[Line]:
+async def _measure(
+    server: KubeApiserver, directory: Path, chosen: Sequence[Scenario], controller: str, *, flyte: bool
+) -> list[Line]:
     lines: list[Line] = []
     async with connect(server.connection()) as client:
-        await install(client, flyte=FLYTE_CRD)
+        await install(client, flyte=flyte)
         before: dict[Shape, Floor] = {}  # one floor after a scenario is the one before the next of its shape
-        for number, scenario in enumerate(scenarios()):
+        for number, scenario in enumerate(chosen):
             shape = scenario.shape
             if shape not in before:
                 before = {shape: await floor_of(server, client, directory, f"before{number}", shape=shape)}
-            result = await run(server, client, directory / f"s{number}", scenario, f"load{number}", CONTROLLER)
+            result = await run(server, client, directory / f"s{number}", scenario, f"load{number}", controller)
             after = await floor_of(server, client, directory, f"after{number}", shape=shape)
             lines.extend(_lines(scenario, result, [before[shape], after]))
             before = {shape: after}

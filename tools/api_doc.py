@@ -24,6 +24,7 @@ PACKAGES = (
     "resourcemgr",
     "embedded",
     "embedded.server",
+    "testing",
     "workflow",
     "compiler",
     "storage",

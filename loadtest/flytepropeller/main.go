@@ -1,5 +1,5 @@
-// FlytePropeller as released, to be measured beside our controller: `python -m loadtest scenarios` with
-// LOADTEST_CONTROLLER; the command is in config.yaml.
+// FlytePropeller as released, to be measured beside our controller: `python -m loadtest scenarios`
+// --controller; the command is in config.yaml.
 //
 // `go build -o /tmp/flytepropeller .` builds it. The replacements in go.mod are needed because the released module
 // refers to its siblings by their place in Flyte's repository.

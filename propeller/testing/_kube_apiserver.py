@@ -74,6 +74,11 @@ class KubeApiserver:
         """The certificate that clients verify the server by, PEM."""
         return self.authority.pem
 
+    @property
+    def pid(self) -> int:
+        """Of kube-apiserver's process, while it runs."""
+        return self._process.pid
+
     def connection(self, *, token: str = ADMIN_TOKEN, server: str = "") -> Connection:
         """How to reach it; `server` where the way leads through a proxy."""
         return Connection(server=server or self.url, ca=self.ca, token=token)

@@ -30,6 +30,12 @@ class ServerProcess:
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """Of the process, which must have been started."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self, is_ready: Callable[[], bool], *, deadline: float) -> None:
         """Start, and wait until it is ready; raises Unavailable with the end of its log."""
         self.spawn()
