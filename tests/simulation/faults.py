@@ -1,0 +1,125 @@
+"""What goes wrong in a world: crashes, pauses, partitions, outages, wrong clocks, lost watches, bad weather."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from propeller.embedded.faults import FAIR
+from tests.simulation.processes import Processes
+from tests.simulation.scene import Scene
+
+
+class Faults:
+    """Drawn one after the other, for as long as the seed says."""
+
+    def __init__(self, scene: Scene, processes: Processes) -> None:
+        self._scene = scene
+        self._processes = processes
+
+    async def run(self) -> None:
+        ends = self._scene.loop.time() + self._scene.rng.choice((20.0, 60.0, 180.0))
+        pace = self._scene.rng.choice((0.5, 5.0, 20.0))
+        kinds: list[Callable[[], Coroutine[Any, Any, None]]] = [
+            self._crash,
+            self._crash,
+            self._pause,
+            self._part,
+            self._outage,
+            self._storage_outage,
+            self._clock_jump,
+            self._disturb_watches,
+            self._change_weather,
+        ]
+        kinds = self._scene.rng.sample(kinds, self._scene.rng.randint(1, len(kinds)))
+        async with asyncio.TaskGroup() as group:
+            if self._scene.planted.used:
+                group.create_task(self._scene.planted.trouble(self._scene.story))
+            if self._scene.restored.used:
+                group.create_task(self._scene.restored.trouble())
+            while self._scene.loop.time() < ends:
+                await asyncio.sleep(self._scene.rng.expovariate(1 / pace))
+                group.create_task(self._scene.rng.choice(kinds)())
+
+    async def _crash(self) -> None:
+        running = [process for process in self._processes.alive if not process.frozen]
+        if not running:
+            return
+        self._processes.kill(self._scene.rng.choice(running))
+        await asyncio.sleep(self._scene.rng.choice((0.0, 1.0, 20.0)))
+        if not self._processes.alive:
+            self._processes.start()
+
+    async def _pause(self) -> None:
+        """A process stands still for a while, and goes on with what it knew; another may have taken its place."""
+        running = [process for process in self._processes.alive if not process.frozen]
+        if not running or len(self._processes.alive) > 2:
+            return
+        process = self._scene.rng.choice(running)
+        self._scene.story.tell(f"{process.name} stands still")
+        process.frozen = True
+        self._scene.loop.freeze(process.number)
+        if self._scene.rng.random() < 0.7:
+            self._overlap()
+        await asyncio.sleep(self._scene.rng.choice((0.1, 3.0, 30.0)))
+        if not process.dead:
+            self._scene.story.tell(f"{process.name} goes on")
+            process.frozen = False
+            self._scene.loop.thaw(process.number)
+
+    async def _part(self) -> None:
+        """A process cannot reach the API server for a while; another may have taken its place."""
+        if not self._processes.alive or len(self._processes.alive) > 2:
+            return
+        process = self._scene.rng.choice(self._processes.alive)
+        self._scene.story.tell(f"{process.name} is cut off")
+        process.link.partitioned = True
+        if self._scene.rng.random() < 0.5:
+            self._overlap()
+        await asyncio.sleep(self._scene.rng.choice((1.0, 10.0, 60.0)))
+        self._scene.story.tell(f"{process.name} is no longer cut off")
+        process.link.partitioned = False
+
+    def _overlap(self) -> None:
+        if self._scene.overlaps:
+            self._scene.truth.overlap = True
+            self._processes.start()
+
+    async def _outage(self) -> None:
+        self._scene.story.tell("the API server is down")
+        self._scene.server.stop()
+        await asyncio.sleep(self._scene.rng.choice((0.1, 2.0, 30.0)))
+        self._scene.story.tell("the API server is up")
+        self._scene.server.start()
+
+    async def _storage_outage(self) -> None:
+        """The object store is away for all of them, for longer than an effect would pause."""
+        self._scene.story.tell("the object store is down")
+        self._processes.storage_outages += 1
+        self._set_storage()
+        await asyncio.sleep(self._scene.rng.choice((1.0, 30.0, 200.0)))
+        self._processes.storage_outages -= 1
+        self._set_storage()
+
+    def _set_storage(self) -> None:
+        for process in self._processes.all:
+            process.store.partitioned = self._processes.storage_outages > 0
+        if not self._processes.storage_outages:
+            self._scene.story.tell("the object store is up")
+
+    async def _clock_jump(self) -> None:
+        for process in self._processes.alive:
+            process.clock.error += self._scene.rng.uniform(-30.0, 30.0)
+            self._scene.story.tell(f"the clock of {process.name} is wrong by {process.clock.error:.1f} s")
+
+    async def _disturb_watches(self) -> None:
+        if self._scene.rng.random() < 0.5:
+            self._scene.story.tell("history is compacted")
+            self._scene.server.compact()
+        if self._scene.rng.random() < 0.7:
+            self._scene.story.tell("all watches are cut")
+            self._scene.server.drop_watches()
+
+    async def _change_weather(self) -> None:
+        self._processes.set_weather(self._scene.rng.choice((FAIR, self._scene.storm)))

@@ -1,0 +1,103 @@
+"""What all parts of one world share: the server, the blobs, what is known of them, and what was drawn from the seed."""
+
+from __future__ import annotations
+
+import random
+
+from propeller.clock import LoopClock
+from propeller.config import ApiServer as ApiServerSettings
+from propeller.config import Checkpoint, Settings
+from propeller.config import Controller as ControllerSettings
+from propeller.controller import FLYTE_WORKFLOWS
+from propeller.embedded.faults import FAIR, FaultyLink, Weather
+from propeller.embedded.server import ApiServer
+from propeller.informers import InformerOptions
+from propeller.kube import Client, Raw
+from propeller.reconcile import QueueOptions
+from propeller.storage import MemoryStore, Storage, StorageOptions
+from tests.simulation.denials import Denials
+from tests.simulation.drains import Drains, Shown
+from tests.simulation.finalizers import Finalizers
+from tests.simulation.loop import SimulatedLoop
+from tests.simulation.planted import Planted
+from tests.simulation.restored import Restored
+from tests.simulation.retyped import Retyped, workflow_type
+from tests.simulation.sidecars import Sidecars
+from tests.simulation.story import Story
+from tests.simulation.strangers import Strangers
+from tests.simulation.truth import Truth, Watched
+
+NAMESPACE = "ns"
+WORKFLOWS = FLYTE_WORKFLOWS.typed(Raw)
+
+
+class Scene:
+    """The state of one world. Every part draws from `rng`, so that the order in which they do is the seed's."""
+
+    def __init__(self, seed: int, loop: SimulatedLoop, *, told: bool) -> None:
+        self.seed = seed
+        self.loop = loop
+        self.rng = random.Random(f"world {self.seed}")
+        rng = self.rng
+        self.story = Story(self.loop.time, told=told)
+        self.calm = rng.random() < 0.1
+        self.overlaps = rng.random() < 0.5
+        """Whether two controllers may be at work at once. Then no pod vanishes: one that does leaves nothing by which
+        the other could know that its attempt was run.
+        """
+        self.at_hand = random.Random(f"at hand {self.seed}").random() < 0.3
+        """Whether blobs are read and written without waiting, as those of a local disk."""
+        budget = rng.choice((256 * 1024, 256 * 1024, 256))
+        self.settings = Settings(
+            storage=StorageOptions(metadata_prefix="memory://m", raw_output_prefix="memory://raw"),
+            checkpoint=Checkpoint(max_lag=rng.choice((0.0, 1.0, 5.0, 30.0)), budget=budget),
+            queue=QueueOptions(workers=rng.choice((1, 4))),
+            controller=ControllerSettings(
+                ttl=random.Random(f"ttl {self.seed}").choice((0.0, 0.0, 0.0, 60.0, 600.0)),
+                idle=random.Random(f"idle {self.seed}").choice((0.0, 1.0, 20.0, 300.0)),
+                stop_margin=600.0,  # clocks that jump do not make up for it
+                effects_at_once=rng.choice((2, 8, 64)),
+            ),
+            informers=InformerOptions(watch_timeout=rng.choice((5.0, 60.0, 300.0)), progress_deadline=90.0),
+        )
+        self.storm = Weather(
+            latency=rng.choice((0.0, 0.02, 0.5)),
+            lost_requests=rng.choice((0.0, 0.02, 0.1)),
+            lost_answers=rng.choice((0.0, 0.02, 0.1)),
+            refusals=rng.choice((0.0, 0.02, 0.1)),
+            stalls=rng.choice((0.0, 0.0, 0.02)),
+            cuts=rng.choice((0.0, 0.05)),
+            silences=rng.choice((0.0, 0.01)),
+            lag=rng.choice((0.0, 0.1, 2.0)),
+            blob_errors=rng.choice((0.0, 0.02, 0.1)),
+            blob_latency=rng.choice((0.0, 0.02, 0.5)),
+        )
+        self.weather = FAIR if self.calm else self.storm
+        self.blobs: dict[str, bytes] = {}
+        history = rng.choice((30, 20_000))
+        self.server = ApiServer(
+            ApiServerSettings(history_changes=history), clock=LoopClock(), randomness=random.Random(f"uid {self.seed}")
+        )
+        self.truth = Truth(self.story, budget, self._has_status)
+        self.denials = Denials(self.seed, self.story)
+        self.sidecars = Sidecars(self.seed, self.story)
+        self.clean = self.client("world", FaultyLink(random.Random(0)))
+        self.strangers = Strangers(self.seed, self.clean, NAMESPACE, self.story)
+        self.finalizers = Finalizers(self.seed, self.clean, NAMESPACE)
+        self.planted = Planted(self.seed, self.clean, NAMESPACE, self.truth)
+        self.restored = Restored(self.seed, self.server, self.truth, self.story)
+        self.retyped = Retyped(self.seed, self.server, self.clean, self.truth, self.story, served=self.planted.used)
+        drain = self.client("drain", FaultyLink(random.Random(0)))
+        self.drains = Drains(self.seed, drain, self.story, vanish=not (self.overlaps or self.restored.used))
+        at_hand = Storage(self.settings.storage, stores={"memory": MemoryStore(self.blobs, at_hand=True)})
+        self.truth.shown = Shown(self.server, self.clean, at_hand).has_succeeded
+
+    def client(self, who: str, link: FaultyLink) -> Client:
+        """A client of somebody, all of whose requests are seen, and some refused."""
+        watched = Watched(self.truth, who, link)
+        before = self.sidecars.before(self.denials.before(watched))
+        return Client(self.server.transport(interceptor=before), clock=LoopClock())
+
+    def _has_status(self) -> bool:
+        kind = workflow_type(self.server)
+        return kind is not None and "status" in kind.subresources

@@ -1,0 +1,124 @@
+"""People who create workflows, delete them, annotate them, and run failed ones again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import replace
+
+from propeller.controller import _loading, _resource
+from propeller.errors import AlreadyExists, Conflict, Denied, NotFound
+from propeller.storage import MemoryStore, Storage
+from tests.simulation.flows import draw_flow
+from tests.simulation.model import predict
+from tests.simulation.patience import insist, insist_on_type
+from tests.simulation.scene import NAMESPACE, WORKFLOWS, Scene
+from tests.simulation.truth import Workflow
+
+
+class Users:
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._names = 0
+
+    async def run(self) -> None:
+        for _ in range(self._scene.rng.choice((1, 2, 4, 6))):
+            await self.create(f"w{self._names}")
+            self._names += 1
+            await asyncio.sleep(self._scene.rng.expovariate(1 / 5.0))
+            alive = [w for w in self._scene.truth.workflows.values() if not w.deleted and not w.collected]
+            if not alive:
+                continue
+            if self._scene.rng.random() < 0.25:
+                await self._delete(victim := self._scene.rng.choice(alive))
+                if self._scene.rng.random() < 0.6:
+                    await asyncio.sleep(self._scene.rng.choice((0.0, 0.5, 5.0)))
+                    await self.create(victim.name)
+            elif self._scene.rng.random() < 0.2:
+                await self._annotate(self._scene.rng.choice(alive))
+        if random.Random(f"recovery {self._scene.seed}").random() < 0.25:
+            await self._recover_one()
+
+    async def _recover_one(self) -> None:
+        """A user runs one that has failed again: nothing fails this time, and what had ended well is not to run."""
+        for _ in range(300):
+            standing = [w for w in self._scene.truth.workflows.values() if not w.deleted and not w.collected]
+            failed = [w for w in standing if w.status.get("phase") == 5 and w.flow.same_whatever_failed]
+            if failed:
+                await self.create("again", recover=failed[0])
+                return
+            if all(workflow.ended for workflow in standing):
+                return
+            await asyncio.sleep(1.0)
+
+    async def create(self, name: str, *, recover: Workflow | None = None) -> None:
+        flow = draw_flow(self._scene.rng) if recover is None else replace(recover.flow, trouble=0.0)
+        resource = flow.resource(name)
+        recovered = taken_over = frozenset[str]()
+        if recover is not None:
+            resource["executionConfig"]["RecoveryExecution"] = {"name": recover.name}
+            recovered, taken_over = frozenset(recover.done), await self._left_by(recover.name)
+        self._scene.finalizers.put_on(resource)
+        if not await self._scene.finalizers.name_is_free(name, self._scene.story):
+            return
+        prediction = predict(
+            flow,
+            f"{self._scene.seed} {self._scene.rng.random()}",
+            unseen=not self._scene.overlaps,
+            drained=self._scene.drains.put_into,
+        )
+        try:
+            created = await insist_on_type(lambda: self._scene.clean.create(WORKFLOWS, resource, NAMESPACE))
+        except AlreadyExists:
+            if not self._scene.truth.restores and not self._scene.retyped.used:
+                raise
+            return  # a restored server has one of that name again, or another user was first
+        except (NotFound, Denied) as error:
+            self._scene.story.broken(f"a user cannot create {name}: {error}")
+            return
+        if recover is not None and recover.deleted:
+            taken_over = frozenset()
+        uid = created["metadata"]["uid"]
+        self._scene.truth.workflows[uid] = Workflow(name, uid, flow, prediction, recovered, taken_over)
+        expected = "succeed" if prediction.succeeds else "fail"
+        scripts = {
+            node: [outcome.value for outcome in task.script.outcomes]
+            for node, task in prediction.tasks.items()
+            if task.script.outcomes
+        }
+        self._scene.story.tell(f"a user creates {name} ({uid}), which should {expected}; {scripts}")
+
+    async def _left_by(self, name: str) -> frozenset[str]:
+        """The tasks whose outputs an ended execution has left, as its status has them. It may go meanwhile."""
+        if self._scene.settings.controller.ttl:
+            return frozenset()
+        try:
+            workflow = await insist(lambda: self._scene.clean.get(_resource.WORKFLOWS, name, NAMESPACE))
+        except NotFound:
+            return frozenset()  # a restored server has forgotten it
+        async with Storage(self._scene.settings.storage, stores={"memory": MemoryStore(self._scene.blobs)}) as storage:
+            execution = await _loading.Loader(self._scene.clean, storage, "memory://m").show(workflow, 0.0)
+            return frozenset(_loading._outputs_left(execution))
+
+    async def _delete(self, workflow: Workflow) -> None:
+        self._scene.story.tell(f"a user deletes {workflow.name}")
+        workflow.deleted = True
+        while True:
+            try:
+                await insist(
+                    lambda: self._scene.clean.delete(WORKFLOWS, workflow.name, NAMESPACE, propagation="Background")
+                )
+                return
+            except NotFound:
+                if not self._scene.retyped.is_unserved:
+                    workflow.collected = True  # just before
+                    return
+            await asyncio.sleep(1.0)
+
+    async def _annotate(self, workflow: Workflow) -> None:
+        self._scene.story.tell(f"a user annotates {workflow.name}")
+        body = {"metadata": {"annotations": {"note": str(self._scene.rng.random())}}}
+        try:
+            await insist(lambda: self._scene.clean.patch(WORKFLOWS, workflow.name, NAMESPACE, body=body))
+        except (NotFound, Conflict):
+            return
