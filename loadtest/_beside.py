@@ -18,7 +18,7 @@ from loadtest._scenarios import Result, Scenario, install, run, scenarios, workp
 from propeller.kube import Client, connect
 from propeller.testing import KubeApiserver, run_kube_apiserver
 
-ROUNDS = 2
+REPETITIONS = 2
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -63,9 +63,9 @@ async def _both(
     commands: tuple[str, str],
 ) -> tuple[Taken, Taken]:
     found: tuple[list[Result], list[Result]] = ([], [])
-    for round_ in range(ROUNDS):
+    for repetition in range(REPETITIONS):
         for which, (command, results) in enumerate(zip(commands, found, strict=True)):
-            name = f"load{number}-{round_}-{which}"
+            name = f"load{number}-{repetition}-{which}"
             results.append(await run(server, client, directory / name, scenario, name, command))
     return _best(found[0]), _best(found[1])
 

@@ -90,7 +90,7 @@ async def ours(kubeconfig: str, pods: int, events: int) -> None:
     async with connect(load_connection(kubeconfig)) as client:
         span = Span()
         async with shared_informer(client, updates) as informer:
-            await informer.synced(DEADLINE)
+            await informer.wait_for_sync(DEADLINE)
             assert len(informer.store) == pods
             span.report()
             await updates.done.wait()

@@ -18,7 +18,7 @@ from propeller.clock import rfc3339
 from propeller.kube import NAMESPACES, PODS, Client, connect, load_connection
 
 NAMESPACE = "informers"
-AT_ONCE = 16
+MAX_CONCURRENT_WRITES = 16
 PODS_OF_AN_OWNER = 10
 
 _BEGAN = 1_793_613_600  # seconds: 2 November 2026, 10 o'clock; a pod a second from then on
@@ -134,7 +134,7 @@ async def _each(count: int, work: Callable[[int], Awaitable[None]]) -> None:
             await work(number)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(AT_ONCE):
+        for _ in range(MAX_CONCURRENT_WRITES):
             group.create_task(worker())
 
 

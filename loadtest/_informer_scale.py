@@ -50,14 +50,14 @@ async def main(kubeconfig: str, pods: int, events: int) -> None:
     async with connect(load_connection(kubeconfig)) as client:
         phases = _Phases()
         async with shared_informer(client, updates) as informer:
-            await informer.synced(DEADLINE)
+            await informer.wait_for_sync(DEADLINE)
             assert len(informer.store) == pods
             phases.ended()
             await updates.done.wait()
             phases.ended()
             logging.getLogger("propeller").setLevel(logging.ERROR)  # the cut that comes is on purpose
             version = await asyncio.to_thread(sys.stdin.readline)
-            await informer.reached(version.strip(), DEADLINE)
+            await informer.wait_for_version(version.strip(), DEADLINE)
             assert len(informer.store) == pods
             phases.ended()
 

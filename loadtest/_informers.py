@@ -23,7 +23,7 @@ from loadtest._informer_scale import Phase
 from loadtest._line import Line
 from propeller.testing import run_kube_apiserver
 
-ROUNDS = 3
+REPETITIONS = 3
 EXPIRED = 100
 """Updates that a list anew finds."""
 
@@ -95,7 +95,7 @@ async def _side_by_side(kubeconfig: str, commands: Mapping[Peer, Sequence[str]],
     await _write(kubeconfig, sizes.pods, 0)
     updates = itertools.count(1)
     rounds: dict[str, list[Taken]] = {peer.name: [] for peer in commands}
-    for _ in range(ROUNDS):
+    for _ in range(REPETITIONS):
         for peer, command in commands.items():
             line = [*command, kubeconfig, str(sizes.pods), str(sizes.updates), *peer.options]
             async with measured(peer.name, line) as process:
@@ -143,7 +143,7 @@ async def _alone(kubeconfig: str, sizes: Sizes) -> tuple[Phase, Phase, Phase]:
     server_command = [sys.executable, "-m", "loadtest._informer_server", kubeconfig, str(sizes.many)]
     async with measured("the embedded server", server_command) as server:
         await server.line()
-        rounds = [await _phases(server, kubeconfig, sizes) for _ in range(ROUNDS)]
+        rounds = [await _phases(server, kubeconfig, sizes) for _ in range(REPETITIONS)]
     listed, burst, anew = (_of_phases(phases) for phases in zip(*rounds, strict=True))
     return listed, burst, anew
 

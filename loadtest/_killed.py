@@ -37,12 +37,12 @@ from propeller.workflow import NodePhase, WorkflowPhase
 NAMESPACE = "killed"
 PARALLEL, CHAIN = 20, 5
 TASKS = PARALLEL + CHAIN
-LONGEST_TASK = 1.5  # seconds
+MAX_TASK = 1.5  # seconds
 MAX_LAG = 0.5
 """Seconds until progress is in a status: less than a life lasts, so that some go on from one."""
 DURING_START = 0.25
 """Of the lives of a controller: this many end before it is ready. A start takes about a second."""
-LONGEST_START, LONGEST_WORK = 1.0, 2.0
+MAX_START, MAX_WORK = 1.0, 2.0
 """Seconds after which it is killed at the latest, from its start, and from when it is ready: a status is written after
 one, so that some lives go on from statuses and pods, and others from pods alone.
 """
@@ -114,7 +114,7 @@ async def run(server: KubeApiserver, directory: Path, count: int, seed: int) -> 
         Storage(StorageOptions(metadata_prefix=prefix)) as storage,
     ):
         await _prepare(client)
-        ledger = Ledger(client, NAMESPACE, lambda: draw.uniform(0.0, LONGEST_TASK))
+        ledger = Ledger(client, NAMESPACE, lambda: draw.uniform(0.0, MAX_TASK))
         async with ledger.running():
             for resource in workflows.resources(workflows.counting(PARALLEL, CHAIN), count, "w"):
                 metadata = resource["metadata"] | {"namespace": NAMESPACE}
@@ -160,7 +160,7 @@ async def _all_ended(client: Client, count: int) -> AsyncIterator[tuple[asyncio.
 
     settings = InformerOptions(progress_deadline=10.0)
     async with Informer(client, FLYTE_WORKFLOWS, namespace=NAMESPACE, settings=settings) as informer:
-        await informer.synced(DEADLINE)
+        await informer.wait_for_sync(DEADLINE)
         informer.subscribe(seen)
         yield event, checkpoints
 
@@ -177,10 +177,10 @@ async def _lives(
         reader = asyncio.create_task(_read(process.stderr, log, ready))
         try:
             if draw.random() < DURING_START:
-                await _wait(ended, draw.uniform(0.0, LONGEST_START))
+                await _wait(ended, draw.uniform(0.0, MAX_START))
             else:
                 await asyncio.wait_for(ready.wait(), DEADLINE)
-                await _wait(ended, draw.uniform(0.0, LONGEST_WORK))
+                await _wait(ended, draw.uniform(0.0, MAX_WORK))
             working = not ended.is_set() and any(READY in line for line in log)
         finally:
             if process.returncode is None:

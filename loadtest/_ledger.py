@@ -2,7 +2,7 @@
 
 Guarantees
     It follows the API server by a watch of its own, from the version at which it began to the end, without a list: no
-    pod comes and goes unseen. Where the server has forgotten that version it raises Stale.
+    pod comes and goes unseen. Where the server has forgotten that version it raises ResourceExpired.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from propeller.errors import Conflict, Retryable
 from propeller.kube import PODS, Client, EventType
 from propeller.reconcile import FairPool
 
-AT_ONCE = 16
+MAX_CONCURRENT_WRITES = 16
 RENEW_SECONDS = 10.0
 """A watch is asked for anew so often: kube-apiserver lets one fall silent now and then."""
 
@@ -46,7 +46,7 @@ class Ledger:
         self._client = client
         self._namespace = namespace
         self._seconds = seconds
-        self._ends: FairPool[str] = FairPool(AT_ONCE)
+        self._ends: FairPool[str] = FairPool(MAX_CONCURRENT_WRITES)
         self._uids: set[str] = set()
         self.created: Counter[Attempt] = Counter()
         self.stopped: list[str] = []

@@ -17,9 +17,9 @@ import psutil
 
 from propeller.testing import free_ports
 
-LOOK_EVERY = 0.25  # seconds between two looks at its memory and health, which cost it 0.8 ms
-LONGEST_START = 15.0  # seconds
-LONGEST_WORK = 60.0  # seconds
+POLL_INTERVAL = 0.25  # seconds between two looks at its memory and health, which cost it 0.8 ms
+MAX_START = 15.0  # seconds
+MAX_WORK = 60.0  # seconds
 QUIET_SECONDS, QUIET_SHARE = 2.0, 0.03
 """It is quiet if it takes no more than this share of a core for so long. Health and metrics cost it a hundredth."""
 LATE = 0.05
@@ -103,8 +103,8 @@ class ControllerProcess:
         await self._process.wait()
 
     async def ready(self) -> None:
-        """Wait until it says so at /readyz; one that does not serve that is taken as ready after `LONGEST_START`."""
-        until = time.monotonic() + LONGEST_START
+        """Wait until it says so at /readyz; one that does not serve that is taken as ready after `MAX_START`."""
+        until = time.monotonic() + MAX_START
         async with aiohttp.ClientSession() as session:
             while time.monotonic() < until:
                 try:
@@ -116,8 +116,8 @@ class ControllerProcess:
                 await asyncio.sleep(0.05)
 
     async def quiet(self) -> None:
-        """Wait until it takes next to no CPU, `LONGEST_WORK` at most."""
-        until = time.monotonic() + LONGEST_WORK
+        """Wait until it takes next to no CPU, `MAX_WORK` at most."""
+        until = time.monotonic() + MAX_WORK
         before = self.cpu
         while time.monotonic() < until:
             await asyncio.sleep(QUIET_SECONDS)
@@ -138,7 +138,7 @@ class ControllerProcess:
                     self.taken.peak = max(self.taken.peak, self.memory)
                 except (aiohttp.ClientError, psutil.NoSuchProcess):
                     pass  # it does not serve that yet, or is being killed
-                await asyncio.sleep(LOOK_EVERY)
+                await asyncio.sleep(POLL_INTERVAL)
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from loadtest import workflows
 from loadtest._line import Line
 from loadtest._process import LATE, ControllerProcess, started
 from loadtest._scale_target import NAMESPACE, Target, warm
-from loadtest._scenarios import CREATED_AT_ONCE, create
+from loadtest._scenarios import CONCURRENT_CREATES, create
 from loadtest._statuses import Statuses
 from loadtest.completer import Completer
 from propeller.kube import Client
@@ -167,7 +167,7 @@ async def _launch(client: Client, completer: Completer, count: int) -> None:
     """Create so many workflows, and wait until a pod of each runs."""
     left = iter(workflows.resources(workflows.parallel(1), count, "w"))
     async with asyncio.TaskGroup() as group:
-        for _ in range(CREATED_AT_ONCE):
+        for _ in range(CONCURRENT_CREATES):
             group.create_task(create(client, left, NAMESPACE))
     async with asyncio.timeout(DEADLINE):
         while len(completer.started) < count:

@@ -32,7 +32,7 @@ from propeller.informers import Change, Informer
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Client, Request, connect
 from propeller.testing import KubeApiserver, run_kube_apiserver
 
-CREATED_AT_ONCE = 32
+CONCURRENT_CREATES = 32
 DEADLINE = 180.0  # seconds for one scenario: it hangs, or the machine is far too slow
 _REQUESTS = re.compile(
     rb'^apiserver_request_total\{[^}]*resource="(?P<resource>[^"]*)"[^}]*subresource="(?P<sub>[^"]*)"[^}]*'
@@ -188,7 +188,7 @@ async def run(
         began = time.perf_counter()
         left = iter(resources)
         async with asyncio.TaskGroup() as group:
-            for _ in range(CREATED_AT_ONCE):
+            for _ in range(CONCURRENT_CREATES):
                 group.create_task(create(client, left, namespace))
         await asyncio.wait_for(ended, DEADLINE)
         took = time.perf_counter() - began
@@ -231,7 +231,7 @@ async def _ended(client: Client, namespace: str, count: int) -> AsyncIterator[as
             ended.set_result(None)
 
     async with Informer(client, FLYTE_WORKFLOWS, namespace=namespace) as informer:
-        await informer.synced(30)
+        await informer.wait_for_sync(30)
         informer.subscribe(seen)
         yield ended
 

@@ -54,7 +54,7 @@ class Statuses:
         settings = InformerOptions(progress_deadline=10.0)  # kube-apiserver lets a watch fall silent now and then
         kind = FLYTE_WORKFLOWS.typed(Workflow)
         async with Informer(client, kind, namespace=namespace, settings=settings) as informer:
-            await informer.synced(DEADLINE)
+            await informer.wait_for_sync(DEADLINE)
             informer.subscribe(self._seen)
             yield
 

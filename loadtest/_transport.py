@@ -30,9 +30,9 @@ from propeller.kube._http import HttpTransport
 from propeller.kube._transport import Credential
 
 CREATES = 6_000
-AT_ONCE = 32
+CONCURRENCY = 32
 EVENTS = 40_000
-ROUNDS = 5
+REPETITIONS = 5
 
 _POD = {
     "metadata": {"name": "x-n0-0", "namespace": "a", "labels": {f"label-{n}": "value" * 4 for n in range(8)}},
@@ -107,7 +107,7 @@ def _least(base: str, certificate: str, *measured: Measured) -> Iterator[float]:
         return await measure(base, ssl.create_default_context(cafile=certificate))
 
     took: list[list[float]] = [[] for _ in measured]
-    for _ in range(ROUNDS):
+    for _ in range(REPETITIONS):
         for times, measure in zip(took, measured, strict=True):
             gc.collect()
             times.append(uvloop.run(once(measure)))
@@ -115,8 +115,8 @@ def _least(base: str, certificate: str, *measured: Measured) -> Iterator[float]:
 
 
 async def _busy(work: Callable[[], Awaitable[object]], times: int) -> float:
-    """Seconds of CPU for `times` calls, AT_ONCE under way."""
-    await asyncio.gather(*(work() for _ in range(AT_ONCE)))  # connections are made
+    """Seconds of CPU for `times` calls, CONCURRENCY under way."""
+    await asyncio.gather(*(work() for _ in range(CONCURRENCY)))  # connections are made
     left = iter(range(times))
 
     async def worker() -> None:
@@ -125,7 +125,7 @@ async def _busy(work: Callable[[], Awaitable[object]], times: int) -> float:
 
     began = time.process_time()
     async with asyncio.TaskGroup() as group:
-        for _ in range(AT_ONCE):
+        for _ in range(CONCURRENCY):
             group.create_task(worker())
     return time.process_time() - began
 
@@ -170,7 +170,7 @@ async def _events_by_us(base: str, tls: ssl.SSLContext) -> float:
 
 @asynccontextmanager
 async def _session(tls: ssl.SSLContext) -> AsyncIterator[aiohttp.ClientSession]:
-    connector = aiohttp.TCPConnector(limit=AT_ONCE, ssl=tls)
+    connector = aiohttp.TCPConnector(limit=CONCURRENCY, ssl=tls)
     async with aiohttp.ClientSession(connector=connector, read_bufsize=2**20) as session:
         yield session
 
@@ -178,7 +178,10 @@ async def _session(tls: ssl.SSLContext) -> AsyncIterator[aiohttp.ClientSession]:
 @asynccontextmanager
 async def _client(base: str, tls: ssl.SSLContext) -> AsyncIterator[Client]:
     transport = HttpTransport(
-        base, tls=lambda _: tls, credentials=FixedCredential(Credential(token="token")), max_connections=AT_ONCE
+        base,
+        tls=lambda _: tls,
+        credentials=FixedCredential(Credential(token="token")),
+        max_connections=CONCURRENCY,
     )
     yield Client(transport)
     await transport.close()

@@ -14,7 +14,7 @@ from propeller.informers import Change, Informer
 from propeller.kube import PODS, Client, KubeObject
 from propeller.reconcile import FairPool
 
-AT_ONCE = 64
+MAX_CONCURRENT_WRITES = 64
 
 
 class Completer:
@@ -31,7 +31,7 @@ class Completer:
         self._namespace = namespace
         self._seconds = seconds
         self._starts = starts
-        self._writes: FairPool[str] = FairPool(AT_ONCE)
+        self._writes: FairPool[str] = FairPool(MAX_CONCURRENT_WRITES)
         self.forget()
 
     def forget(self) -> None:
@@ -45,7 +45,7 @@ class Completer:
     async def running(self) -> AsyncIterator[None]:
         pods = Informer(self._client, PODS.typed(KubeObject), namespace=self._namespace)
         async with self._writes, pods:
-            await pods.synced(30)
+            await pods.wait_for_sync(30)
             pods.subscribe(self._seen)
             yield
 

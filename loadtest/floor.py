@@ -22,7 +22,7 @@ import uvloop
 
 from propeller.kube import PODS, Client, Pod, connect, load_connection
 
-AT_ONCE = 32
+CONCURRENCY = 32
 
 Create = Callable[[dict[str, Any]], Awaitable[None]]
 Read = Callable[[], Coroutine[Any, Any, None]]
@@ -98,7 +98,7 @@ async def _cpu_of_a_pod(create: Create, read: Read, pod: dict[str, Any], pods: i
     began = time.process_time()
     async with asyncio.TaskGroup() as group:
         reading = group.create_task(read())
-        for _ in range(AT_ONCE):
+        for _ in range(CONCURRENCY):
             group.create_task(_create(create, pod, left))
         await reading
     return (time.process_time() - began) / pods

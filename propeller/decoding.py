@@ -48,7 +48,7 @@ MAX_NESTING = 500
 PATIENCE = 20_000
 """Values that are looked at one by one: some 20 ms."""
 
-_LONGEST_PATH = 200
+_MAX_PATH = 200
 """Characters of a field's path in a message."""
 
 _TOO_DEEP = b'"\\u0000nested too deep to be read"'
@@ -258,7 +258,7 @@ class _Reader:
 
     def _problem(self, path: str, text: str) -> _Absent:
         if len(self.problems) < MAX_PROBLEMS:
-            shown = path if len(path) <= _LONGEST_PATH else f"{path[:_LONGEST_PATH]}..."
+            shown = path if len(path) <= _MAX_PATH else f"{path[:_MAX_PATH]}..."
             self.problems.append(f"{shown}: {text}" if path else text)
         return _Absent.ABSENT
 

@@ -74,7 +74,7 @@ class WebhookUnavailable(Unavailable):
     """The API server answers, but an admission webhook that it has to ask does not."""
 
 
-class Stale(PropellerError):
+class ResourceExpired(PropellerError):
     """410: the resourceVersion or continue token is too old. List again."""
 
 

@@ -101,7 +101,7 @@ async def _follow(
         client, WORKFLOWS, namespace=namespace, field_selector=f"metadata.name={name}", settings=settings.informers
     )
     async with workflows:
-        await workflows.synced(settings.client.deadline)
+        await workflows.wait_for_sync(settings.client.deadline)
         if not len(workflows.store):
             raise PropellerError(f"there is no execution {name} in namespace {namespace}; name another with -n")
         with _redrawing(form) as redraw:

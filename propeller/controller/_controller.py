@@ -148,7 +148,7 @@ class WorkflowController:
         )
         self._restores = Restores(self._executions, self._workflows, self._pods.informer)
         self._controller = Controller(
-            self._queue, self._reconcile, settings.queue, name=NAME, on_round=metrics.rounds_of(NAME), clock=clock
+            self._queue, self._reconcile, settings.queue, name=NAME, on_reconcile=metrics.rounds_of(NAME), clock=clock
         )
         self._watch(metrics)
 
@@ -188,11 +188,11 @@ class WorkflowController:
         pods, deadline = self._pods.informer, self._settings.client.deadline
         callers: Exception | None = None
         async with pods, self._workflows:
-            await pods.synced(deadline)
+            await pods.wait_for_sync(deadline)
             pods.subscribe(self._pod_changed)
             self._workflows.subscribe(self._workflow_changed)
             self._restores.subscribe()
-            await self._workflows.synced(deadline)
+            await self._workflows.wait_for_sync(deadline)
             async with self._pool, asyncio.TaskGroup() as group:
                 reconciles = group.create_task(self._controller.run(), name="reconciles")
                 try:

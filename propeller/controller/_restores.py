@@ -43,7 +43,7 @@ class Restores:
         count = self._executions.start_over()
         _log.warning("the server was restored from an older copy: %d executions are loaded again", count)
         self._unlisted += 1
-        other.list_anew(self._listed_anew)
+        other.relist(self._listed_anew)
 
     def _listed_anew(self) -> None:
         self._unlisted -= 1

@@ -42,7 +42,7 @@ def follow_pods(
 
         async with Informer(client, PODS.typed(Raw), settings=settings.informers) as pods:
             pods.subscribe(tell)
-            await pods.synced(settings.client.deadline)
+            await pods.wait_for_sync(settings.client.deadline)
             yield
 
     return follow

@@ -72,26 +72,26 @@ class Cache(Generic[T]):
         """Keys of the list that is coming."""
         self._listing = False
 
-    def list_begins(self) -> None:
+    def on_list_start(self) -> None:
         self._lists += 1
         self._seen = set()
         self._listing = True
         self._went_back = False
 
-    def listed(self, objects: Iterable[T]) -> None:
-        for change in self.store.take(objects, self._seen):
+    def on_list_page(self, objects: Iterable[T]) -> None:
+        for change in self.store.replace_page(objects, self._seen):
             if self.undecodable:
-                self._mended(change.key)
+                self._record_decodable(change.key)
             if change.old is not None and change.new is not None:
                 self._went_back |= of_another_history(change.old, change.new)
             self._subscribers.publish(change)
 
-    def listed_undecodable(self, found: Undecodable[T]) -> None:
+    def on_list_undecodable(self, found: Undecodable[T]) -> None:
         self._seen.add(found.key)
-        self._take_undecodable(found)
+        self._record_undecodable(found)
 
-    def list_ended(self, version: str) -> None:
-        for change in self.store.end_list(self._seen):
+    def on_list_end(self, version: str) -> None:
+        for change in self.store.finish_replace(self._seen):
             self._subscribers.publish(change)
         for key in self.undecodable.keys() - self._seen:
             del self.undecodable[key]
@@ -114,9 +114,9 @@ class Cache(Generic[T]):
             else:
                 self._awaited.append((number, then))
 
-    def happened(self, event: Event[T]) -> None:
+    def on_event(self, event: Event[T]) -> None:
         metadata = metadata_of(event.object)
-        if event.type is not EventType.BOOKMARK and (change := self._taken(event)) is not None:
+        if event.type is not EventType.BOOKMARK and (change := self._apply(event)) is not None:
             self._subscribers.publish(change)
         if metadata.resource_version and not self._listing:  # else what the list is to find gone is still there
             self.version = later(self.version, metadata.resource_version)
@@ -132,9 +132,9 @@ class Cache(Generic[T]):
             return as_number(self.version) >= as_number(version)
         return self.version == version
 
-    async def wait_until(self, is_so: Callable[[], bool]) -> None:
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait until something holds of the store. Raises Unavailable if the informer ends before."""
-        while not is_so():
+        while not condition():
             if self._subscribers.ended:
                 raise Unavailable(f"the informer of {self._resource.plural} has ended")
             self._moved.clear()
@@ -144,22 +144,22 @@ class Cache(Generic[T]):
         """Nothing will happen any more: let those go on who wait."""
         self._moved.set()
 
-    def _taken(self, event: Event[T]) -> Change[T] | None:
+    def _apply(self, event: Event[T]) -> Change[T] | None:
         """What an event changes in the store."""
         if event.undecodable is None:
             if self.undecodable:
-                self._mended(key_of(event.object))
+                self._record_decodable(key_of(event.object))
             if event.type is not EventType.DELETED:
-                return self.store.put(event.object)
-            change = self.store.remove(event.object)
+                return self.store.upsert(event.object)
+            change = self.store.delete(event.object)
             return None if change is None else Change(change.key, event.object, None)
         if event.type is not EventType.DELETED:
-            self._take_undecodable(event.undecodable)
+            self._record_undecodable(event.undecodable)
             return None
         self.undecodable.pop(event.undecodable.key, None)
-        return self.store.remove(event.object)
+        return self.store.delete(event.object)
 
-    def _take_undecodable(self, found: Undecodable[T]) -> None:
+    def _record_undecodable(self, found: Undecodable[T]) -> None:
         """Note an object that cannot be decoded; what the store has of it stays, or is what `salvage` makes."""
         if (dropped := self.store.drop_other(found.metadata)) is not None:
             self._subscribers.publish(dropped)
@@ -171,7 +171,7 @@ class Cache(Generic[T]):
         self.undecodable[found.key] = noted
         salvaged = self._salvage(found, last) if self._salvage is not None else None
         if salvaged is not None:
-            self._subscribers.publish(self.store.replace(salvaged))
+            self._subscribers.publish(self.store.overwrite(salvaged))
         if known is None or known.error != noted.error:
             consequence = (
                 "its last good state stays in use" if last is not None else "it is left out until it is mended"
@@ -185,6 +185,6 @@ class Cache(Generic[T]):
             )
         self._subscribers.publish_undecodable(noted)
 
-    def _mended(self, key: str) -> None:
+    def _record_decodable(self, key: str) -> None:
         if self.undecodable.pop(key, None) is not None:
             log.info("%s %s can be decoded again, or is gone", self._resource.kind, key)

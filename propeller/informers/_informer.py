@@ -6,22 +6,23 @@ Guarantees
     After a cut, a 410 or a restart of the server, the store becomes equal to a fresh list without passing through
     empty. During a list it holds the new states of the pages received so far, and previous states of the rest.
     After a restore the store becomes what the server has (see Reflector for the bound), `restores` grows, and those who
-    called `subscribe_restores` are told. Who waits in `reached` meanwhile waits no longer.
+    called `subscribe_restores` are told. Who waits in `wait_for_version` meanwhile waits no longer.
     Subscribers are told of every change of the store, in order, at once; one that raises harms no other.
     An object that cannot be decoded, or that `transform` raises on, is in `undecodable` and is published to those who
     called `subscribe_undecodable`, never as a deletion. The store keeps its last good state, or has what `salvage`
     makes of it. Each is logged once per error, with its key.
-    When the informer ends, `changes` ends once what it has was read, and who waits in `synced` or `reached` hears so.
+    When the informer ends, `changes` ends once all its changes were read, and `wait_for_sync` and `wait_for_version`
+    raise Unavailable.
 Assumptions
     Subscribers are quick: they run on the loop, between an event and the next. One that is `async def` is refused.
 Caveats
     A reader of `changes` that is slow sees the latest state of an object, not every state in between.
-    With selectors, the version moves with what is selected and with bookmarks, once a minute: `reached` is for writes
-    of selected objects.
+    With selectors, the version moves with the selected objects and with bookmarks, once a minute: `wait_for_version` is
+    for writes of selected objects.
 Errors
-    Raises nothing while running: failures are counted, logged once per cause, and retried. `synced` and `reached` raise
-    Unavailable when their deadline passes, or the informer ends. Invalid for what is entered twice, subscribed to after
-    its end, or given a coroutine function in the place of a plain one.
+    Raises nothing while running: failures are counted, logged once per cause, and retried. `wait_for_sync` and
+    `wait_for_version` raise Unavailable when their deadline passes, or the informer ends. Invalid for an informer that
+    is entered twice or subscribed to after its end, and for a coroutine function in the place of a plain one.
 """
 
 from __future__ import annotations
@@ -145,7 +146,7 @@ class Informer(Generic[T]):
         """
         return self._subscribers.join(self._subscribers.of_restores, subscriber)
 
-    def list_anew(self, then: Callable[[], None]) -> None:
+    def relist(self, then: Callable[[], None]) -> None:
         """List everything again soon, whatever the server's versions say; a watch that is open is given up. `then` is
         called once the store has a list that was asked for after this call.
 
@@ -153,7 +154,7 @@ class Informer(Generic[T]):
         Invalid if `then` is a coroutine function.
         """
         refuse_coroutines(then, f"what follows a list of {self.resource.plural}")
-        self._cache.after_list(self._reflector.list_anew(), then)
+        self._cache.after_list(self._reflector.relist(), then)
 
     async def changes(self) -> AsyncGenerator[Change[T], None]:
         """Changes one after the other, beginning with what is there now.
@@ -188,7 +189,7 @@ class Informer(Generic[T]):
         """Whether the first list is in the store."""
         return self._cache.is_filled
 
-    async def synced(self, deadline: float) -> None:
+    async def wait_for_sync(self, deadline: float) -> None:
         """Wait until the first list is in the store; raises Unavailable after `deadline` seconds."""
         try:
             async with asyncio.timeout(deadline):
@@ -200,7 +201,7 @@ class Informer(Generic[T]):
         """Whether the store has followed up to a version; of versions that are not numbers, whether it is at it."""
         return self._cache.has_reached(version)
 
-    async def reached(self, resource_version: str, deadline: float) -> None:
+    async def wait_for_version(self, resource_version: str, deadline: float) -> None:
         """Wait until the store has followed up to a version, such as that of an own write; raises Unavailable.
 
         Returns as well once the server was restored from an older copy meanwhile: the version may never come.

@@ -4,7 +4,7 @@ Guarantees
     A list that expires between its pages is asked for once more in one piece, as client-go's pager does
     (FullListIfExpired); one whose pages never end is asked for in one piece from then on.
 Errors
-    Stale, EndlessList and whatever else the client raises: the list has not ended then.
+    ResourceExpired, EndlessList and whatever else the client raises: the list has not ended then.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from propeller.errors import EndlessList, Retryable, Stale
+from propeller.errors import EndlessList, ResourceExpired, Retryable
 from propeller.informers._filter import Filter
 from propeller.informers._selection import Selection
 from propeller.informers._sink import Sink
@@ -69,8 +69,8 @@ class Pager(Generic[T]):
                 field_selector=selection.field_selector,
                 shard_selector=selection.shard_selector,
             ):
-                self._take(page)
-        except Stale as error:
+                self._handle(page)
+        except ResourceExpired as error:
             if page is None:
                 raise
             raise _ExpiredPages(str(error)) from error
@@ -89,15 +89,15 @@ class Pager(Generic[T]):
         )
         if page.continue_token:
             raise EndlessList(f"list {self._resource.plural}: it was asked for in one piece, and a part came")
-        self._take(page)
+        self._handle(page)
         return page.resource_version
 
-    def _take(self, page: Page[T]) -> None:
+    def _handle(self, page: Page[T]) -> None:
         self._filter.server_shards = page.shard_selector == self._selection.shard_selector
         for found in page.undecodable:
             if self._filter.is_wanted_uid(found.metadata.uid):
-                self._sink.listed_undecodable(found)
-        self._sink.listed(self._filter.objects(page.items, self._sink.listed_undecodable))
+                self._sink.on_list_undecodable(found)
+        self._sink.on_list_page(self._filter.objects(page.items, self._sink.on_list_undecodable))
 
 
 class _ExpiredPages(Retryable):

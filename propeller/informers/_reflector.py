@@ -12,14 +12,14 @@ Guarantees
     A server restored from an older copy is noticed: before a watch is resumed, and when an event or bookmark is older
     than what was seen, the server is asked for its version (a list of one object's metadata). If that is older than the
     version held, everything is listed anew. A server that was restored while nobody looked may have passed that version
-    since; therefore a connection that failed leads to a list, and so does an answer that comes later than `unseen_most`
+    since; therefore a connection that failed leads to a list, and so does an answer that comes later than `max_unseen`
     after the end of the watch, whether the server or a pause of ours took the time.
     `run` ends only by cancellation. Failures are logged once per cause, counted, and retried with jittered backoff,
     and not before the time that the server named, up to the cap. So are watches that end before their time: an event
     that came does not shorten the pauses, but the time that a watch was open counts as part of its pause.
     An object that cannot be decoded, or that `transform` raises on, goes to the sink as Undecodable.
 Caveats
-    A restore that takes less than `unseen_most` (one `backoff` and a second), by a server that has passed the version
+    A restore that takes less than `max_unseen` (one `backoff` and a second), by a server that has passed the version
     held in that time, is noticed only by the objects that change afterwards. Kubernetes has API servers stopped for a
     restore, and one takes longer to start.
 """
@@ -32,7 +32,7 @@ import random
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from propeller.errors import PropellerError, Rejected, Retryable, Stale, Throttled, Unavailable
+from propeller.errors import PropellerError, Rejected, ResourceExpired, Retryable, Throttled, Unavailable
 from propeller.informers._filter import Filter
 from propeller.informers._options import InformerOptions
 from propeller.informers._pager import Pager
@@ -105,11 +105,11 @@ class Reflector(Generic[T]):
         self.watches = 0
 
     @property
-    def unseen_most(self) -> float:
+    def max_unseen(self) -> float:
         """Seconds for which the server may go unseen between a watch and the next without being listed anew."""
         return self._settings.backoff + SHORT_WATCH_SECONDS
 
-    def list_anew(self) -> int:
+    def relist(self) -> int:
         """List everything again after a pause, whatever is under way. Returns which of `lists` that will be."""
         self._asked = True
         if self._progress is not None and not self._progress.expired():
@@ -131,7 +131,7 @@ class Reflector(Generic[T]):
                     await self._compare_versions(self._version)
                 else:
                     await self._watch()
-            except Stale:
+            except ResourceExpired:
                 self._version = None
                 await self._pause()  # a server that always says 410 must not be asked without end
             except PropellerError as error:
@@ -150,13 +150,13 @@ class Reflector(Generic[T]):
     def _begin_list(self) -> None:
         self.lists += 1
         self._asked = False
-        self._sink.list_begins()
+        self._sink.on_list_start()
 
     def _list_ended(self, version: str) -> None:
         self._version = version
         self._doubt, self._fruitless = False, 0
         self._seen_at = asyncio.get_running_loop().time()
-        self._sink.list_ended(version)
+        self._sink.on_list_end(version)
 
     async def _compare_versions(self, held: str) -> None:
         """Ask for the server's version: one older than that held is that of a server which was restored. A server that
@@ -164,14 +164,14 @@ class Reflector(Generic[T]):
         """
         try:
             page = await self._client.list(self._resource.metadata_only(), self._selection.namespace, limit=1)
-        except (Stale, Throttled):
+        except (ResourceExpired, Throttled):
             raise
         except PropellerError:
             self._version = None
             raise
         self._doubt = False
         now = asyncio.get_running_loop().time()
-        if now - self._seen_at > self.unseen_most:
+        if now - self._seen_at > self.max_unseen:
             self._version = None
         self._seen_at = now
         if went_back(held, page.resource_version):
@@ -211,10 +211,10 @@ class Reflector(Generic[T]):
                         moved = loop.time()
                         progress.reschedule(moved + self._settings.progress_deadline)
                     if self._version is None:
-                        self._take_initial(event)
+                        self._handle_initial(event)
                         continue
                     brought = True
-                    if not self._take(event):
+                    if not self._handle(event):
                         break
         except TimeoutError:
             if self._asked:
@@ -224,7 +224,7 @@ class Reflector(Generic[T]):
         except PropellerError as error:
             if brought:
                 self._seen_at = loop.time()
-            if not isinstance(error, Stale | Throttled):
+            if not isinstance(error, ResourceExpired | Throttled):
                 self._ended(brought, failed=True)
             raise
         finally:
@@ -250,7 +250,7 @@ class Reflector(Generic[T]):
         if not brought and (failed or self._fruitless >= FRUITLESS_WATCHES):
             self._version = None
 
-    def _take_initial(self, event: Event[T]) -> None:
+    def _handle_initial(self, event: Event[T]) -> None:
         """One event of a list that comes as a stream: its last one is a bookmark that says so. What happens meanwhile
         may come before that.
         """
@@ -261,15 +261,15 @@ class Reflector(Generic[T]):
         elif not self._filter.is_wanted(event.object):
             return
         elif event.type is EventType.DELETED:
-            self._take(event)
+            self._handle(event)
         elif event.undecodable is not None:
-            self._sink.listed_undecodable(event.undecodable)
+            self._sink.on_list_undecodable(event.undecodable)
         elif isinstance(transformed := self._filter.transformed(event.object), Undecodable):
-            self._sink.listed_undecodable(transformed)
+            self._sink.on_list_undecodable(transformed)
         else:
-            self._sink.listed((transformed,))
+            self._sink.on_list_page((transformed,))
 
-    def _take(self, event: Event[T]) -> bool:
+    def _handle(self, event: Event[T]) -> bool:
         """One event of a watch; returns False for one that is older than what was seen, from a server that lags or was
         restored.
         """
@@ -281,7 +281,7 @@ class Reflector(Generic[T]):
                 return False
         if not self._filter.is_open:
             event = self._filter.event(event)
-        self._sink.happened(event)
+        self._sink.on_event(event)
         return True
 
     async def _failed(self, error: Exception) -> None:

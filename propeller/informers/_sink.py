@@ -13,17 +13,17 @@ T = TypeVar("T")
 class Sink(Protocol[T]):
     """Who takes what the reflector brings."""
 
-    def list_begins(self) -> None:
+    def on_list_start(self) -> None:
         """A list comes; the one before may not have ended."""
 
-    def listed(self, objects: Iterable[T]) -> None:
+    def on_list_page(self, objects: Iterable[T]) -> None:
         """Some of its objects."""
 
-    def listed_undecodable(self, found: Undecodable[T]) -> None:
+    def on_list_undecodable(self, found: Undecodable[T]) -> None:
         """One of them, which could not be decoded."""
 
-    def list_ended(self, version: str) -> None:
+    def on_list_end(self, version: str) -> None:
         """That was the whole list, as of `version`."""
 
-    def happened(self, event: Event[T]) -> None:
+    def on_event(self, event: Event[T]) -> None:
         """One event, a bookmark included; while a list comes, an end."""

@@ -1,7 +1,7 @@
 """The objects of one kind, by key and by index.
 
 Guarantees
-    `put` and `remove` move only forward: they never put an older state in the place of a newer one (resourceVersions
+    `upsert` and `delete` move only forward: they never put an older state in the place of a newer one (resourceVersions
     are compared as numbers, KEP-5504; where they are not numbers, whatever comes last is taken).
     A list is taken as a diff, page by page: readers see the store change from one list to the next, never an empty one
     between, and no second copy of the objects is held. A list is the truth, whatever its versions: lists are consistent
@@ -74,7 +74,7 @@ class Store(Generic[T]):
         """The objects that `index` gives that value; raises KeyError for an index that was not named at the start."""
         return [self._objects[key] for key in self._indexes[index].get(value, ())]
 
-    def put(self, new: T) -> Change[T] | None:
+    def upsert(self, new: T) -> Change[T] | None:
         """Take an object in; None where the store has it already, or a newer one."""
         metadata = metadata_of(new)
         key = _key(metadata)
@@ -83,16 +83,16 @@ class Store(Generic[T]):
             return None
         return self._set(key, old, new)
 
-    def remove(self, gone: T) -> Change[T] | None:
+    def delete(self, gone: T) -> Change[T] | None:
         """Take an object out, unless the store has a newer one, or another of that name; returns its last state."""
         metadata = metadata_of(gone)
         key = _key(metadata)
         old = self._objects.get(key)
-        if old is None or not _is_of(metadata, metadata_of(old)):
+        if old is None or not _is_same_object(metadata, metadata_of(old)):
             return None
         return self._drop(key, old)
 
-    def take(self, objects: Iterable[T], seen: set[str]) -> Iterator[Change[T]]:
+    def replace_page(self, objects: Iterable[T], seen: set[str]) -> Iterator[Change[T]]:
         """Some objects of a list, whatever their versions; their keys are added to `seen`. Yields what they change.
 
         An object that was made anew under its name is one that is gone and one that is new. A version tells nothing if
@@ -112,12 +112,12 @@ class Store(Generic[T]):
                     continue
             yield self._set(key, old, new)
 
-    def end_list(self, seen: set[str]) -> Iterator[Change[T]]:
+    def finish_replace(self, seen: set[str]) -> Iterator[Change[T]]:
         """The list has ended: what it had not `seen` is gone."""
         for key in self._objects.keys() - seen:
             yield self._drop(key, self._objects[key], unknown=True)
 
-    def replace(self, new: T) -> Change[T]:
+    def overwrite(self, new: T) -> Change[T]:
         """Take an object in whatever its version is, in the place of one with the same name and uid."""
         key = key_of(new)
         return self._set(key, self._objects.get(key), new)
@@ -205,7 +205,7 @@ def _key(metadata: ObjectMeta) -> str:
     return f"{metadata.namespace}/{metadata.name}" if metadata.namespace else metadata.name
 
 
-def _is_of(gone: ObjectMeta, kept: ObjectMeta) -> bool:
+def _is_same_object(gone: ObjectMeta, kept: ObjectMeta) -> bool:
     """Whether the end of an object is that of the one in the store."""
     if gone.uid and kept.uid and gone.uid != kept.uid:
         return False

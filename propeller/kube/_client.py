@@ -11,7 +11,8 @@ Guarantees
     `apply` leave alone what it does not have.
 Errors
     Invalid, before anything is sent, for a call that cannot be meant.
-    See propeller.errors: NotFound, AlreadyExists, Conflict, Denied, Rejected, TooLarge, Throttled, Stale, Unavailable.
+    See propeller.errors: NotFound, AlreadyExists, Conflict, Denied, Rejected, TooLarge, Throttled, ResourceExpired,
+    Unavailable.
 """
 
 from __future__ import annotations
@@ -82,8 +83,9 @@ class Client:
         resource_version: str = "",
         shard_selector: str = "",
     ) -> Page[T]:
-        """One page; `limit` objects at most, the settings' page size if None, all if 0. Raises Stale for an old token.
+        """One page; `limit` objects at most, the settings' page size if None, all if 0.
 
+        Raises ResourceExpired for an old token.
         A server without sharded lists ignores `shard_selector`: the page says whether it kept to it.
         """
         query = query_of(
@@ -110,8 +112,8 @@ class Client:
     ) -> AsyncIterator[Page[T]]:
         """Every page of a consistent list, one after the other.
 
-        Raises Stale if the list expires before its last page, and EndlessList if it does not end: the server repeats a
-        continue token, or there are more than MAX_PAGES pages.
+        Raises ResourceExpired if the list expires before its last page, and EndlessList if it does not end: the server
+        repeats a continue token, or there are more than MAX_PAGES pages.
         """
         token = ""
         tokens: set[str] = set()
@@ -289,7 +291,7 @@ class Client:
         initial_events: bool = False,
         shard_selector: str = "",
     ) -> AsyncGenerator[Event[T], None]:
-        """Events after `resource_version`, until the server ends the watch. Raises Stale where that is too old."""
+        """Events after `resource_version`, until the server ends the watch. Raises ResourceExpired if it is too old."""
         query = query_of(
             watch="true",
             resourceVersion=resource_version,

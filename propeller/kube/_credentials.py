@@ -3,7 +3,7 @@
 Guarantees
     A file is read again every TOKEN_FILE_SECONDS, and at once when the server refuses the token. What a plugin gave is
     replaced before it expires, once however many requests wait for it.
-    A plugin is run with growing pauses, up to LONGEST_PAUSE: meanwhile what was refused, or has expired when it comes,
+    A plugin is run with growing pauses, up to MAX_PAUSE: meanwhile what was refused, or has expired when it comes,
     is used all the same, and what failed fails again as it did. If it fails before they expire, the credentials from
     before go on being used.
 Errors
@@ -34,7 +34,7 @@ for less than two minutes after half its life.
 """
 
 FIRST_PAUSE = 1.0
-LONGEST_PAUSE = 60.0
+MAX_PAUSE = 60.0
 """Seconds between two runs of a plugin, each of which starts a process or two and may ask people to log in: with
 credentials that the server refuses, every request would lead to one. What lasts for longer costs no pause.
 """
@@ -103,7 +103,7 @@ class ObtainedCredential:
         self._renew_at: float | None = None
         self._lock = asyncio.Lock()
         self._running: Transcript | None = None
-        self._pauses = Pauses(FIRST_PAUSE, LONGEST_PAUSE)
+        self._pauses = Pauses(FIRST_PAUSE, MAX_PAUSE)
         self._failure = ""
         """Why the last run gave nothing, "" if it gave something."""
 

@@ -19,9 +19,9 @@ import msgspec
 
 from propeller.decoding import UNDECODABLE, cut, is_cut, read
 from propeller.errors import Invalid, Unavailable
-from propeller.kube._answers import Status, error_of
 from propeller.kube._objects import KubeObject, ObjectMeta
 from propeller.kube._resource import Resource
+from propeller.kube._responses import Status, error_of
 
 T = TypeVar("T")
 

@@ -11,9 +11,9 @@ Caveats
 
 from __future__ import annotations
 
-from propeller.kube._answers import retry_after
 from propeller.kube._limit import FlowLimit
 from propeller.kube._options import ClientOptions
+from propeller.kube._responses import retry_after
 from propeller.kube._transport import Request, Response, Transport
 
 _LEASES = "/apis/coordination.k8s.io/"
@@ -43,18 +43,18 @@ class Flows:
     async def send(self, transport: Transport, request: Request, deadline: float) -> Response:
         """Send as part of its flow. The wait for a place counts towards the deadline (seconds); raises Throttled."""
         limit = self.of(request)
-        if not limit.try_enter():
-            deadline = await limit.enter(deadline)
+        if not limit.try_acquire():
+            deadline = await limit.acquire_within(deadline)
         shrinks = limit.shrinks
         try:
             answer = await transport.send(request, deadline=deadline)
         except BaseException:
-            limit.leave()
+            limit.release()
             raise
         if answer.status == 429:
-            limit.refused(shrinks, retry_after(answer))
+            limit.rejected(shrinks, retry_after(answer))
         elif answer.status < 500:
             limit.succeeded()
         else:
-            limit.leave()
+            limit.release()
         return answer

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 import msgspec
 
 from propeller.errors import Unavailable
-from propeller.kube._http_answers import BODY_LIMIT
+from propeller.kube._http_responses import BODY_LIMIT
 from propeller.kube._transport import Response, Stream
 
 _GZIP = 16 + zlib.MAX_WBITS  # zlib's way to say: with gzip's header and checksum

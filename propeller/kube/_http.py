@@ -25,9 +25,9 @@ from urllib.parse import urlencode, urlsplit
 from propeller.errors import Unavailable
 from propeller.kube._deadline import Deadline
 from propeller.kube._gzip import unfolded, unfolded_stream
-from propeller.kube._http_answers import Unanswered, WholeAnswer
-from propeller.kube._http_connection import Connection
-from propeller.kube._http_stream import StreamedAnswer
+from propeller.kube._http_connection import HttpConnection
+from propeller.kube._http_responses import BufferedResponse, NoResponse
+from propeller.kube._http_stream import StreamingResponse
 from propeller.kube._limit import FlowLimit
 from propeller.kube._proxy import Proxy, open_through
 from propeller.kube._transport import (
@@ -93,21 +93,21 @@ class HttpTransport:
                 headers = (*headers, ("proxy-authorization", forwarding.authorization))
         self._headers = headers
         self._room = FlowLimit("connections", max_connections)
-        self._idle: dict[Connection, None] = {}  # the one used last at the end
-        self._open: set[Connection] = set()
-        self._opening: set[asyncio.Future[Connection]] = set()
+        self._idle: dict[HttpConnection, None] = {}  # the one used last at the end
+        self._open: set[HttpConnection] = set()
+        self._opening: set[asyncio.Future[HttpConnection]] = set()
         self._closed = False
 
     async def send(self, request: Request, *, deadline: float) -> Response:
         try:
             with Deadline(deadline):
-                if not self._room.try_enter():
-                    await self._room.place()
+                if not self._room.try_acquire():
+                    await self._room.acquire()
                 try:
                     answer = await self._authorized(request, lambda head, shown: self._exchange(request, head, shown))
                     return await unfolded(answer) if "content-encoding" in answer.headers else answer
                 finally:
-                    self._room.leave()
+                    self._room.release()
         except (OSError, TimeoutError) as error:
             raise self._unreachable(request, deadline, error) from error
 
@@ -128,11 +128,11 @@ class HttpTransport:
     async def _exchange(self, request: Request, head: bytes, credential: Credential) -> Response:
         while True:
             connection, used_before = await self._connection(credential)
-            answer = WholeAnswer(asyncio.get_running_loop())
+            answer = BufferedResponse(asyncio.get_running_loop())
             connection.begin(answer, head + request.body)
             try:
                 body = await answer.done
-            except Unanswered:
+            except NoResponse:
                 if used_before and request.method == "GET":
                     continue
                 raise
@@ -147,11 +147,11 @@ class HttpTransport:
 
     @asynccontextmanager
     async def _stream(self, request: Request, deadline: float) -> AsyncIterator[Stream]:
-        opened: list[tuple[Connection, StreamedAnswer]] = []
+        opened: list[tuple[HttpConnection, StreamingResponse]] = []
 
-        async def begin(head: bytes, credential: Credential) -> StreamedAnswer:
+        async def begin(head: bytes, credential: Credential) -> StreamingResponse:
             connection, _ = await self._connection(credential, fresh=True)
-            answer = StreamedAnswer(connection, asyncio.get_running_loop())
+            answer = StreamingResponse(connection, asyncio.get_running_loop())
             opened.append((connection, answer))
             connection.begin(answer, head + request.body)
             await answer.begun
@@ -188,7 +188,7 @@ class HttpTransport:
         length = f"content-length: {len(request.body)}\r\n" if request.body or request.method != "GET" else ""
         return f"{request.method} {self._prefix}{request.path}{query} HTTP/1.1\r\n{lines}{length}\r\n".encode("latin-1")
 
-    async def _connection(self, credential: Credential, *, fresh: bool = False) -> tuple[Connection, bool]:
+    async def _connection(self, credential: Credential, *, fresh: bool = False) -> tuple[HttpConnection, bool]:
         """A connection that can be used and shows the credential's certificate, and whether it was used before."""
         loop = asyncio.get_running_loop()
         while self._idle and not fresh:
@@ -211,7 +211,7 @@ class HttpTransport:
         self._open.add(connection)
         return connection, False
 
-    async def _opened(self, tls: ssl.SSLContext | None) -> Connection:
+    async def _opened(self, tls: ssl.SSLContext | None) -> HttpConnection:
         """A new connection. Where nobody waits for it any more it is closed once it is open, and not before: uvloop
         trips over a TLS handshake that is cancelled.
         """
@@ -224,8 +224,8 @@ class HttpTransport:
             opening.add_done_callback(_close_unused)
             raise
 
-    async def _open_one(self, tls: ssl.SSLContext | None) -> Connection:
-        connection = Connection(self._base, self._release, self._forget)
+    async def _open_one(self, tls: ssl.SSLContext | None) -> HttpConnection:
+        connection = HttpConnection(self._base, self._release, self._forget)
         if self._proxy is None:
             await asyncio.get_running_loop().create_connection(
                 lambda: connection, self._host, self._port, ssl=tls, server_hostname=self._server_hostname
@@ -246,16 +246,16 @@ class HttpTransport:
         while self._idle:
             self._idle.popitem()[0].close()
 
-    def _release(self, connection: Connection) -> None:
+    def _release(self, connection: HttpConnection) -> None:
         connection.idle_since = asyncio.get_running_loop().time()
         self._idle[connection] = None
 
-    def _forget(self, connection: Connection) -> None:
+    def _forget(self, connection: HttpConnection) -> None:
         self._open.discard(connection)
         self._idle.pop(connection, None)
 
 
-def _close_unused(opening: asyncio.Future[Connection]) -> None:
+def _close_unused(opening: asyncio.Future[HttpConnection]) -> None:
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close()
 

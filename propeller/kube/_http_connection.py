@@ -21,21 +21,23 @@ from typing import cast
 import httptools
 
 from propeller.errors import Unavailable
-from propeller.kube._http_answers import BODY_LIMIT, Exchange, Headers, Unanswered
+from propeller.kube._http_responses import BODY_LIMIT, Exchange, Headers, NoResponse
 
 HEAD_LIMIT = 64 * 1024
 """Bytes of status line and headers, and of anything else that is no body (chunk extensions, trailers). The API server's
 are under 1 KiB."""
 
 
-class Connection(asyncio.Protocol):
+class HttpConnection(asyncio.Protocol):
     """`released` is called when the connection may be used again, once for each exchange that ends so; `lost` when it
     is closed.
 
     More than 15 methods: nine of them are callbacks, of asyncio.Protocol and of llhttp.
     """
 
-    def __init__(self, server: str, released: Callable[[Connection], None], lost: Callable[[Connection], None]) -> None:
+    def __init__(
+        self, server: str, released: Callable[[HttpConnection], None], lost: Callable[[HttpConnection], None]
+    ) -> None:
         self._server = server
         self._released = released
         self._lost = lost
@@ -55,7 +57,7 @@ class Connection(asyncio.Protocol):
         self._in_body: bool
         self._complete: bool
         self._keep: bool
-        self._unasked: bool
+        self._unsolicited: bool
         self._too_large: str  # what is, "" for nothing
         self._begin_message()
 
@@ -68,7 +70,7 @@ class Connection(asyncio.Protocol):
         """Send a request; its answer goes to `exchange`. Only where nothing is under way."""
         assert self._exchange is None
         if self._transport is None or self._transport.is_closing():
-            exchange.failed(Unanswered(f"{self._server} closed the connection at once"))
+            exchange.failed(NoResponse(f"{self._server} closed the connection at once"))
             return
         self._exchange = exchange
         self._answering = False
@@ -121,7 +123,7 @@ class Connection(asyncio.Protocol):
             if not self._complete:
                 self.fail(f"what {self._server} answers is not HTTP/1.1: {error}")
                 return
-            self._unasked = True  # the answer is whole, and what came after it is not ours
+            self._unsolicited = True  # the answer is whole, and what came after it is not ours
         if self._too_large:
             self.fail(self._too_large)
         elif self._complete:
@@ -145,21 +147,21 @@ class Connection(asyncio.Protocol):
         if self._answering:
             exchange.failed(Unavailable(f"the answer of {self._server} was cut{why}"))
         else:
-            exchange.failed(Unanswered(f"{self._server} closed the connection without an answer{why}"))
+            exchange.failed(NoResponse(f"{self._server} closed the connection without an answer{why}"))
 
     # llhttp
 
     def on_message_begin(self) -> None:
         if self._complete:
-            self._unasked = True
+            self._unsolicited = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_body and not self._unasked:
+        if not self._in_body and not self._unsolicited:
             self._raw_headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if status < 200 or self._exchange is None or self._unasked:
+        if status < 200 or self._exchange is None or self._unsolicited:
             return
         headers = Headers(self._raw_headers)
         if (
@@ -173,13 +175,13 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, chunk: bytes) -> None:
         self._overhead = 0
-        if self._exchange is None or self._unasked or self._too_large:
+        if self._exchange is None or self._unsolicited or self._too_large:
             return
         if not self._exchange.data(chunk):
             self._too_large = f"an answer of {self._server} is over {BODY_LIMIT} bytes: ask for smaller pages"
 
     def on_message_complete(self) -> None:
-        if self._unasked:
+        if self._unsolicited:
             return
         if self._parser.get_status_code() < 200:
             self._begin_message()  # 100, 103: the answer is still to come
@@ -201,12 +203,12 @@ class Connection(asyncio.Protocol):
         self._in_body = False
         self._complete = False
         self._keep = False
-        self._unasked = False
+        self._unsolicited = False
         self._too_large = ""
 
     def _finish(self) -> None:
         exchange, self._exchange = self._exchange, None
-        keep = self._keep and not self._unasked
+        keep = self._keep and not self._unsolicited
         self._begin_message()
         if keep:
             self.resume()  # a reader that was slow and then left never does

@@ -2,7 +2,7 @@
 
 Guarantees
     A reader that is slower than the server makes the server wait: at most `BUFFER` bytes and one segment are held.
-    What comes on a stream is read at once; on a busy one together with what comes within `TOGETHER_SECONDS`.
+    What comes on a stream is read at once; on a busy one together with what comes within `COALESCE_SECONDS`.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
 from propeller.errors import Unavailable
-from propeller.kube._http_answers import Headers
+from propeller.kube._http_responses import Headers
 
 BUFFER = 64 * 1024
 """Bytes of a streamed body that wait for their reader before the server is made to wait. They are still in the core's
 cache when they are decoded: four times as many cost a tenth more for an event."""
 
-TOGETHER_SECONDS = 0.005
+COALESCE_SECONDS = 0.005
 """Seconds that a busy stream is left alone after a look at it. A look costs a wake-up, a TLS read and a turn of the
 loop: network cards moderate their interrupts for the same reason.
 """
 
-FULL_LOOK = 16
+FULL_READ = 16
 """Pieces that make a look worth its cost: a stream that has so many each time gains nothing by being left alone."""
 
 BUSY_PER_SECOND = 200.0
@@ -38,27 +38,27 @@ class Pausable(Protocol):
     def resume(self) -> None: ...
 
 
-class Pace:
-    """When to look at a stream again: at once, or, while it is busy, `TOGETHER_SECONDS` after the last look.
+class ReadCoalescer:
+    """When to look at a stream again: at once, or, while it is busy, `COALESCE_SECONDS` after the last look.
 
     A leaky bucket of pieces, so that a quiet stream never waits and a burst is over after a tenth of a second.
     """
 
-    __slots__ = ("_level", "_looked")
+    __slots__ = ("_level", "_read_at")
 
     def __init__(self, now: float) -> None:
         self._level = 0.0
-        self._looked = now
+        self._read_at = now
 
-    def look(self, now: float, pieces: int) -> float:
+    def delay_after(self, now: float, pieces: int) -> float:
         """So many pieces were found `now`. Returns the seconds to leave the stream alone."""
-        left = self._level - (now - self._looked) * BUSY_PER_SECOND
-        self._looked = now
+        left = self._level - (now - self._read_at) * BUSY_PER_SECOND
+        self._read_at = now
         self._level = min(max(left, 0.0) + pieces, BUSY_PER_SECOND * 0.2)
-        return TOGETHER_SECONDS if self._level > BUSY_PER_SECOND * 0.1 and pieces < FULL_LOOK else 0.0
+        return COALESCE_SECONDS if self._level > BUSY_PER_SECOND * 0.1 and pieces < FULL_READ else 0.0
 
 
-class StreamedAnswer:
+class StreamingResponse:
     """An answer that is read as it comes: await `begun`, then iterate. Implements `_transport.Stream`."""
 
     def __init__(self, connection: Pausable, loop: asyncio.AbstractEventLoop) -> None:
@@ -71,9 +71,9 @@ class StreamedAnswer:
         self._size = 0
         self._ended = False
         self._error: Unavailable | None = None
-        self._news: asyncio.Future[None] | None = None
-        self._pace = Pace(loop.time())
-        self._next_look: asyncio.TimerHandle | None = None
+        self._wakeup: asyncio.Future[None] | None = None
+        self._coalescer = ReadCoalescer(loop.time())
+        self._next_read: asyncio.TimerHandle | None = None
 
     def head(self, status: int, headers: Headers) -> None:
         self.status, self.headers = status, headers
@@ -85,49 +85,49 @@ class StreamedAnswer:
         self._size += len(chunk)
         if self._size > BUFFER:
             self._connection.pause()
-        self._tell()
+        self._notify()
         return True
 
     def end(self) -> None:
         self._ended = True
-        self._forget_next_look()  # the connection is another's from here on
-        self._tell()
+        self._cancel_next_read()  # the connection is another's from here on
+        self._notify()
 
     def failed(self, error: Unavailable) -> None:
         self._error = error
-        self._forget_next_look()
+        self._cancel_next_read()
         if not self.begun.done():
             self.begun.set_exception(error)
-        self._tell()
+        self._notify()
 
-    def _leave_alone(self, seconds: float) -> None:
-        if self._next_look is not None:
+    def _coalesce(self, seconds: float) -> None:
+        if self._next_read is not None:
             return
         if seconds:
             self._connection.pause()
-            self._next_look = self._loop.call_later(seconds, self._look)
+            self._next_read = self._loop.call_later(seconds, self._resume_reading)
         else:
             self._connection.resume()
 
-    def _look(self) -> None:
-        self._next_look = None
+    def _resume_reading(self) -> None:
+        self._next_read = None
         if self._size <= BUFFER:
             self._connection.resume()
 
-    def _forget_next_look(self) -> None:
-        if self._next_look is not None:
-            self._next_look.cancel()
-            self._next_look = None
+    def _cancel_next_read(self) -> None:
+        if self._next_read is not None:
+            self._next_read.cancel()
+            self._next_read = None
 
-    def _tell(self) -> None:
-        if self._news is not None and not self._news.done():
-            self._news.set_result(None)
+    def _notify(self) -> None:
+        if self._wakeup is not None and not self._wakeup.done():
+            self._wakeup.set_result(None)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while True:
             if self._parts:
                 chunk = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-                self._leave_alone(self._pace.look(self._loop.time(), len(self._parts)))
+                self._coalesce(self._coalescer.delay_after(self._loop.time(), len(self._parts)))
                 self._parts.clear()
                 self._size = 0
                 yield chunk
@@ -136,5 +136,5 @@ class StreamedAnswer:
             elif self._ended:
                 return
             else:
-                self._news = self._loop.create_future()
-                await self._news
+                self._wakeup = self._loop.create_future()
+                await self._wakeup

@@ -1,14 +1,14 @@
 """How many requests of one flow may be under way, by how the server takes them.
 
 Guarantees
-    At most `most` at once, and never fewer than one. Places are given in the order in which they were asked for.
-    A 429 halves the limit, once for all requests that were under way at the time, and its place stays taken for as long
+    At maximum `maximum` at once, and never fewer than one. Places are given in the order in which they were asked for.
+    A 429 halves the limit, once for all requests that were under way at the time, and its slot stays taken for as long
     as the server asks to wait, with jitter: if it refuses all, all pause; if it refuses one of ten, nine go on. The
     limit grows back by one, at most once a second, with successes. Additive increase and multiplicative decrease make
     the shares of many such clients fair, and use the server fully (Chiu and Jain, 1989; TCP's congestion avoidance,
     Jacobson, 1988). Growth is by time and not by request: one too many costs a second, kube-apiserver's Retry-After.
 Errors
-    Throttled, where no place comes free in time.
+    Throttled, where no slot comes free in time.
 """
 
 from __future__ import annotations
@@ -29,29 +29,31 @@ JITTER = 0.1
 GROWTH_SECONDS = 1.0
 """At least this long between two steps by which the limit grows: a server that refuses asks to wait for as long."""
 
-LONGEST_PAUSE = 30.0
+MAX_PAUSE = 30.0
 """Seconds. kube-apiserver asks for 1 and seldom for more; what stands between could ask for an hour by mistake."""
 
 
 class FlowLimit:
-    """A place is taken by `try_enter`, `enter` or `place`; `leave`, `succeeded` or `refused` gives it back."""
+    """A slot is taken by `try_acquire`, `acquire_within` or `acquire`, and given back by `release`, `succeeded` or
+    `rejected`.
+    """
 
-    __slots__ = ("_grown_at", "_limit", "_most", "_name", "_waiting", "held", "in_flight", "shrinks", "throttled")
+    __slots__ = ("_grown_at", "_limit", "_max", "_name", "_waiting", "in_flight", "reserved", "shrinks", "throttled")
 
-    def __init__(self, name: str, most: int) -> None:
+    def __init__(self, name: str, maximum: int) -> None:
         self._name = name
-        self._most = float(most)
-        self._limit = float(most)
+        self._max = float(maximum)
+        self._limit = float(maximum)
         self._waiting: OrderedDict[asyncio.Future[None], None] = OrderedDict()
         self._grown_at = 0.0  # loop time, also of the last shrink
         self.in_flight = 0
         """Requests under way."""
-        self.held = 0
+        self.reserved = 0
         """Places that stay empty for as long as the server asked those to wait who had them."""
         self.throttled = 0
         """Answers of 429, ever."""
         self.shrinks = 0
-        """How often the limit was reduced: what a request notes when it begins, and hands to `refused`."""
+        """How often the limit was reduced: what a request notes when it begins, and hands to `rejected`."""
 
     @property
     def limit(self) -> int:
@@ -60,59 +62,59 @@ class FlowLimit:
 
     @property
     def waiting(self) -> int:
-        """Requests that wait for a place."""
+        """Requests that wait for a slot."""
         return len(self._waiting)
 
-    def try_enter(self) -> bool:
-        """Take a place if there is one, and nobody waits for it."""
-        if self._waiting or self.in_flight + self.held + 1 > self._limit:
+    def try_acquire(self) -> bool:
+        """Take a slot if there is one, and nobody waits for it."""
+        if self._waiting or self.in_flight + self.reserved + 1 > self._limit:
             return False
         self.in_flight += 1
         return True
 
-    async def enter(self, deadline: float) -> float:
-        """Wait for a place, `deadline` seconds at most; returns what is left of them. Raises Throttled."""
+    async def acquire_within(self, deadline: float) -> float:
+        """Wait for a slot, `deadline` seconds at maximum; returns what is left of them. Raises Throttled."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
             with Deadline(deadline):
-                await self.place()
+                await self.acquire()
         except TimeoutError as error:
             raise Throttled(f"no room for a request within {deadline:g} s: {self._state()}") from error
         return max(deadline - (loop.time() - began), 0.1)
 
-    async def place(self) -> None:
-        """Wait for a place."""
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[place] = None
+    async def acquire(self) -> None:
+        """Wait for a slot."""
+        slot: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[slot] = None
         self._admit()
         try:
-            await place
+            await slot
         except asyncio.CancelledError:
-            self._waiting.pop(place, None)
-            if place.done() and not place.cancelled():
-                self.leave()  # it had been given by then
+            self._waiting.pop(slot, None)
+            if slot.done() and not slot.cancelled():
+                self.release()  # it had been given by then
             raise
 
     def _state(self) -> str:
-        pause = f"; the server asked {self.held} to wait" if self.held else ""
+        pause = f"; the server asked {self.reserved} to wait" if self.reserved else ""
         return f"{self.in_flight} of the flow {self._name!r} are under way, and {self.limit} may be{pause}"
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """The request ended, and says nothing about how loaded the server is."""
         self.in_flight -= 1
         if self._waiting:
             self._admit()
 
     def succeeded(self) -> None:
-        if self._limit < self._most:
+        if self._limit < self._max:
             now = asyncio.get_running_loop().time()
             if now - self._grown_at >= GROWTH_SECONDS:
                 self._grown_at = now
-                self._limit = min(self._limit + 1.0, self._most)
-        self.leave()
+                self._limit = min(self._limit + 1.0, self._max)
+        self.release()
 
-    def refused(self, shrinks: int, after: float | None) -> None:
+    def rejected(self, shrinks: int, after: float | None) -> None:
         """It was answered with 429. `shrinks` as it was when the request began; `after`: seconds to wait, if named."""
         self.throttled += 1
         loop = asyncio.get_running_loop()
@@ -121,17 +123,17 @@ class FlowLimit:
             self._limit = max(self._limit * SHRINK, 1.0)
             self._grown_at = loop.time()
         if after:
-            self.held += 1
-            loop.call_later(min(after, LONGEST_PAUSE) * random.uniform(1.0, 1.0 + JITTER), self._release)
-        self.leave()
+            self.reserved += 1
+            loop.call_later(min(after, MAX_PAUSE) * random.uniform(1.0, 1.0 + JITTER), self._free_reserved)
+        self.release()
 
-    def _release(self) -> None:
-        self.held -= 1
+    def _free_reserved(self) -> None:
+        self.reserved -= 1
         self._admit()
 
     def _admit(self) -> None:
-        while self._waiting and self.in_flight + self.held + 1 <= self._limit:
-            place, _ = self._waiting.popitem(last=False)
-            if not place.done():
+        while self._waiting and self.in_flight + self.reserved + 1 <= self._limit:
+            slot, _ = self._waiting.popitem(last=False)
+            if not slot.done():
                 self.in_flight += 1
-                place.set_result(None)
+                slot.set_result(None)

@@ -14,14 +14,14 @@ from typing import Any
 import msgspec
 from msgspec.structs import force_setattr
 
-LONGEST_SHARED = 63
+MAX_SHARED_LENGTH = 63
 """Characters of the longest text that is interned: that of a label's value. Longer ones are rarely shared."""
 
 
 def _share(texts: dict[str, str]) -> None:
     """Short texts are those that other objects have. Their names are so already: the decoder remembers keys."""
     for name, text in texts.items():
-        if len(text) <= LONGEST_SHARED:
+        if len(text) <= MAX_SHARED_LENGTH:
             texts[name] = intern(text)
 
 

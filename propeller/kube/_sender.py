@@ -16,11 +16,11 @@ from typing import Any
 
 from propeller.clock import Clock
 from propeller.errors import PropellerError, Retryable, Unavailable, Untrusted
-from propeller.kube._answers import check, raise_for
 from propeller.kube._bodies import encoded
 from propeller.kube._flows import Flows
 from propeller.kube._options import ClientOptions
 from propeller.kube._requests import Requests
+from propeller.kube._responses import check, raise_for
 from propeller.kube._transport import Request, Response, Stream, Transport
 
 JSON = {"accept": "application/json", "content-type": "application/json", "user-agent": "propeller"}

@@ -5,8 +5,8 @@ Guarantees
     yet for one that is gone.
     One round at a time for a key; up to `workers` rounds at once. A round that fails, in whatever way, concerns its own
     key alone: the key waits for its backoff (or the time that the server named) and is tried again.
-    A round that returns without awaiting costs no task switch; after `_SLICE` seconds of such rounds in one turn of the
-    loop, of all workers together, the rest of the loop runs.
+    A round that returns without awaiting costs no task switch; after `_MAX_TURN` seconds of such rounds in one turn of
+    the loop, of all workers together, the rest of the loop runs.
     Stopping: when `run` is cancelled no further key is taken, running rounds get `grace` seconds to end, then they are
     cancelled; `run` returns only when all have ended.
 Assumptions
@@ -17,7 +17,8 @@ Caveats
     on this loop fails.
 Errors
     `run` raises Unavailable if the caches are not filled within `sync_deadline`: the process should end.
-    A round's exceptions do not leave `run`: each cause is logged as `telemetry.Causes` says, and counted in `on_round`.
+    A round's exceptions do not leave `run`: each cause is logged as `telemetry.Causes` says, and counted in
+    `on_reconcile`.
 """
 
 from __future__ import annotations
@@ -39,11 +40,11 @@ from propeller.telemetry import Causes
 
 K = TypeVar("K", bound=Hashable)
 
-_FIRST_LOOK = 0.01
+_MIN_SYNC_POLL = 0.01
 _MAX_SYNC_POLL = 0.25
 """Seconds between two looks at whether the caches are filled."""
 
-_SLICE = 0.005  # seconds; what DESIGN allows on the loop in one piece
+_MAX_TURN = 0.005  # seconds; what DESIGN allows on the loop in one piece
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,8 @@ class Controller(Generic[K]):
     """Runs `reconcile` for the keys of `queue`.
 
     `reconcile` may be a plain function or a coroutine function; None is short for `Result()`. `synced` says whether the
-    caches it reads are filled: rounds begin when it is true. `on_round` is told of each round's outcome and seconds.
+    caches it reads are filled: rounds begin when it is true. `on_reconcile` is called with each round's outcome and
+    seconds.
     """
 
     def __init__(
@@ -78,10 +80,10 @@ class Controller(Generic[K]):
         *,
         name: str = "controller",
         synced: Callable[[], bool] = lambda: True,
-        on_round: Callable[[Outcome, float], None] = lambda outcome, seconds: None,
+        on_reconcile: Callable[[Outcome, float], None] = lambda outcome, seconds: None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        for function, what in ((synced, "synced"), (on_round, "on_round")):
+        for function, what in ((synced, "synced"), (on_reconcile, "on_reconcile")):
             if inspect.iscoroutinefunction(function):
                 raise Invalid(f"{what} of controller {name} cannot be `async def`: give has_synced, not synced")
         self.queue = queue
@@ -89,7 +91,7 @@ class Controller(Generic[K]):
         self._reconcile = reconcile
         self._settings = settings or QueueOptions()
         self._synced = synced
-        self._on_round = on_round
+        self._on_reconcile = on_reconcile
         self._clock = clock
         self._causes = Causes(log)
         self._running: dict[K, float] = {}
@@ -102,7 +104,7 @@ class Controller(Generic[K]):
         Raises Unavailable if the caches are not filled in time.
         """
         try:
-            await self._caches()
+            await self._wait_for_caches()
         except BaseException:
             self.queue.close()
             raise
@@ -139,9 +141,9 @@ class Controller(Generic[K]):
         """Why the process does no work yet; None when it does."""
         return None if self._synced() else f"{self.name}: caches are not synced yet"
 
-    async def _caches(self) -> None:
+    async def _wait_for_caches(self) -> None:
         """Wait until the caches are filled. They are asked, as there may be any number of them."""
-        pause, end = _FIRST_LOOK, self._clock.monotonic() + self._settings.sync_deadline
+        pause, end = _MIN_SYNC_POLL, self._clock.monotonic() + self._settings.sync_deadline
         while not self._synced():
             if self._clock.monotonic() >= end:
                 raise Unavailable(
@@ -169,19 +171,19 @@ class Controller(Generic[K]):
                 asyncio.get_running_loop().call_soon(self._end_turn)
             self._running[key] = began
             try:
-                outcome = await self._round(key)
+                outcome = await self._reconcile_key(key)
             finally:
                 del self._running[key]
                 self.queue.done(key)
-            self._on_round(outcome, self._clock.monotonic() - began)
+            self._on_reconcile(outcome, self._clock.monotonic() - began)
 
     def _turn_is_over(self) -> bool:
-        return self._turn_began is not None and self._clock.monotonic() - self._turn_began > _SLICE
+        return self._turn_began is not None and self._clock.monotonic() - self._turn_began > _MAX_TURN
 
     def _end_turn(self) -> None:
         self._turn_began = None
 
-    async def _round(self, key: K) -> Outcome:
+    async def _reconcile_key(self, key: K) -> Outcome:
         """One round of `key`, and what follows for it."""
         deadline: asyncio.Timeout | None = None
         try:

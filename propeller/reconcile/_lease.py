@@ -169,7 +169,7 @@ class Election:
                 try:
                     await self._acquire_or_renew(leadership)
                 except (AlreadyExists, Conflict, NotFound):
-                    await self._look()  # somebody wrote in between: the next attempt judges what they wrote
+                    await self._read()  # somebody wrote in between: the next attempt judges what they wrote
                     self.trouble = ""
                     return False
         except Exception as error:  # noqa: BLE001 - whatever goes wrong, only the next attempt can mend it
@@ -182,7 +182,7 @@ class Election:
     async def _acquire_or_renew(self, leadership: Leadership) -> None:
         """Write ourselves into the record, if it is ours, free, or was silent for its duration."""
         if not leadership.remaining():
-            exists = await self._look()
+            exists = await self._read()
             if not self._is_free():
                 return
             if not exists:
@@ -197,7 +197,7 @@ class Election:
         duration = self._seen.spec.lease_duration_seconds or self._settings.duration
         return self._clock.monotonic() >= self._seen_at + duration
 
-    async def _look(self) -> bool:
+    async def _read(self) -> bool:
         """Read the record; whether there is one. That of another holder counts for its duration even if deleted."""
         try:
             self._observe(await self._client.get(LEASES, self._name, self._namespace))
@@ -260,7 +260,7 @@ class Election:
                 try:
                     await self._replace(self._seen, _freed(self._seen).spec)
                 except Conflict:  # a renewal that was cancelled on its way has had its effect
-                    if await self._look() and self.holder == self._identity:
+                    if await self._read() and self.holder == self._identity:
                         await self._replace(self._seen, _freed(self._seen).spec)
         except Exception as error:  # noqa: BLE001 - the body's own outcome must not be hidden by a failed courtesy
             self._causes.report(error, "%s cannot release lease %s", self._identity, self.lease)

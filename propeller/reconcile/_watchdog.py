@@ -29,10 +29,10 @@ from types import TracebackType
 from propeller.clock import SYSTEM_CLOCK, Clock, SystemClock
 from propeller.reconcile._options import WatchdogOptions
 
-BUSY = 0.3
+BUSY_SHARE = 0.3
 """Share of a core that the loop takes from which on it is busy."""
 
-RESTING = 5
+IDLE_FACTOR = 5
 """How much more rarely a loop is looked at that is not."""
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class Watchdog:
         if lag > self._threshold:
             self.blocks += 1
             self._on_block(lag)
-        self.interval = self._threshold / 2 * (1 if taken > passed * BUSY else RESTING)
+        self.interval = self._threshold / 2 * (1 if taken > passed * BUSY_SHARE else IDLE_FACTOR)
         self._timer = asyncio.get_running_loop().call_later(self.interval, self._tick)
 
     def _watch(self) -> None:

@@ -116,7 +116,7 @@ class Metrics:
             self.registry.register(family)
 
     def rounds_of(self, controller: str) -> Callable[[str, float], None]:
-        """The `on_round` of a controller: counts (outcome, seconds)."""
+        """The `on_reconcile` of a controller: counts (outcome, seconds)."""
         outcomes, times = self._rounds.counts, self._round_seconds.of(controller)
 
         def count(outcome: str, seconds: float) -> None:

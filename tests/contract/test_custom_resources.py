@@ -154,7 +154,7 @@ async def test_a_type_that_is_deleted_and_made_anew_is_followed_and_written_as_i
     await install(client, before)
     await client.create(brieves, {"metadata": {"name": "b"}}, namespace)
     async with Informer(client, brieves, namespace=namespace) as informer:
-        await informer.synced(DEADLINE)
+        await informer.wait_for_sync(DEADLINE)
         await client.delete(CUSTOM_RESOURCE_DEFINITIONS, crd["metadata"]["name"])
         async with asyncio.timeout(DEADLINE):
             while not await is_gone(client, crd["metadata"]["name"]):

@@ -68,14 +68,14 @@ async def test_the_store_is_the_list_whatever_is_written(server: ServerUnderTest
     }
     async with informers[""], informers["in=yes"], informers["in!=yes"]:
         for informer in informers.values():
-            await informer.synced(DEADLINE)
+            await informer.wait_for_sync(DEADLINE)
         for _ in range(3):
             await write_randomly(server, rng, 60)
             mark = await server.client.create(CONFIG_MAPS, {"metadata": {"generateName": "mark-"}}, server.namespace)
             for selector, informer in informers.items():
                 expected, _ = await listed(server, label_selector=selector)
                 if selector != "in=yes":
-                    await informer.reached(mark["metadata"]["resourceVersion"], DEADLINE)
+                    await informer.wait_for_version(mark["metadata"]["resourceVersion"], DEADLINE)
                 async with asyncio.timeout(DEADLINE):
                     while versions(informer.store) != expected:
                         await asyncio.sleep(0.01)
@@ -94,18 +94,18 @@ async def test_changes_tell_the_store_step_by_step(server: ServerUnderTest, list
 
     async with Informer(server.client, CONFIG_MAPS, namespace=server.namespace, settings=lists) as informer:
         informer.subscribe(follow)
-        await informer.synced(DEADLINE)
+        await informer.wait_for_sync(DEADLINE)
         last = await write_randomly(server, random.Random(11), 80)
-        await informer.reached(last, DEADLINE)
+        await informer.wait_for_version(last, DEADLINE)
         assert mirror == versions(informer.store)
 
 
 async def test_an_own_write_is_in_the_store_once_its_version_is_reached(server: ServerUnderTest) -> None:
     async with Informer(server.client, PODS, namespace=server.namespace) as informer:
-        await informer.synced(DEADLINE)
+        await informer.wait_for_sync(DEADLINE)
         for number in range(20):
             made = await server.client.create(PODS, pod(f"p{number}"), server.namespace)
-            await informer.reached(made.metadata.resource_version, DEADLINE)
+            await informer.wait_for_version(made.metadata.resource_version, DEADLINE)
             assert informer.store.get(f"{server.namespace}/p{number}") == made
 
 
@@ -131,7 +131,7 @@ async def test_ten_thousand_objects_are_watched_listed_in_pages_and_streamed(ser
     for streams in (False, True):
         lists = InformerOptions(stream_lists=streams)
         async with Informer(server.client, CONFIG_MAPS, namespace=server.namespace, settings=lists) as informer:
-            await informer.synced(DEADLINE)
+            await informer.wait_for_sync(DEADLINE)
             assert versions(informer.store) == expected
 
 
@@ -152,14 +152,14 @@ async def test_of_objects_whose_metadata_alone_is_asked_for_nothing_else_is_sent
     assert alone.keys() == {"kind", "apiVersion", "metadata"}
     assert alone["metadata"] == made["metadata"]
     async with Informer(server.client, asked, namespace=server.namespace, settings=lists) as informer:
-        await informer.synced(DEADLINE)
+        await informer.wait_for_sync(DEADLINE)
         found = informer.store.get(f"{server.namespace}/a")
         assert found is not None
         assert found.metadata.labels == {"in": "yes"}
         await server.client.patch(CONFIG_MAPS, "a", server.namespace, body={"data": {"n": "1"}})
         labels = {"metadata": {"labels": {"in": "no"}}}
         last = await server.client.patch(CONFIG_MAPS, "a", server.namespace, body=labels)
-        await informer.reached(last["metadata"]["resourceVersion"], DEADLINE)
+        await informer.wait_for_version(last["metadata"]["resourceVersion"], DEADLINE)
         found = informer.store.get(f"{server.namespace}/a")
         assert found is not None
         assert found.metadata.labels == {"in": "no"}
@@ -177,11 +177,11 @@ async def test_an_object_that_is_not_of_its_type_hides_no_other(server: ServerUn
     for name, status in (("bad", "text"), ("good", {"phase": 1})):
         await server.client.create(PLAIN, {"metadata": {"name": name}, "status": status}, server.namespace)
     async with Informer(server.client, typed, namespace=server.namespace) as informer:
-        await informer.synced(DEADLINE)
+        await informer.wait_for_sync(DEADLINE)
         assert [obj.metadata.name for obj in informer.store] == ["good"]
         await server.client.patch(PLAIN, "good", server.namespace, body={"status": ["text"]})
         mended = await server.client.patch(PLAIN, "bad", server.namespace, body={"status": {"phase": 2}})
-        await informer.reached(mended["metadata"]["resourceVersion"], DEADLINE)
+        await informer.wait_for_version(mended["metadata"]["resourceVersion"], DEADLINE)
         assert sorted(obj.status["phase"] for obj in informer.store) == [1, 2]
         (undecodable,) = informer.undecodable.values()
         assert undecodable.key == f"{server.namespace}/good"
@@ -202,10 +202,10 @@ async def test_an_object_that_is_nested_too_deep_hides_no_other(real_server: Htt
     request = Request(method="POST", path=PLAIN.path(server.namespace), headers=headers, body=body)
     await server.client.create(PLAIN, {"metadata": {"name": "good"}}, server.namespace)
     async with Informer(server.client, PLAIN, namespace=server.namespace) as informer:
-        await informer.synced(DEADLINE)
+        await informer.wait_for_sync(DEADLINE)
         assert (await server.client.transport.send(request, deadline=20)).status == 201
         later = await server.client.create(PLAIN, {"metadata": {"name": "later"}}, server.namespace)
-        await informer.reached(later["metadata"]["resourceVersion"], DEADLINE)
+        await informer.wait_for_version(later["metadata"]["resourceVersion"], DEADLINE)
         assert sorted(name_of(obj) for obj in informer.store) == ["good", "later"]
     page = await server.client.list(PLAIN, server.namespace)
     assert [name_of(item) for item in page.items] == ["good", "later"]
@@ -222,7 +222,7 @@ async def test_shards_part_a_kind_among_informers_whether_the_server_knows_them_
     await write_randomly(server, random.Random(5), 40)
     async with informers[0], informers[1], informers[2]:
         for informer in informers:
-            await informer.synced(DEADLINE)
+            await informer.wait_for_sync(DEADLINE)
         await write_randomly(server, random.Random(6), 60)
         expected, _ = await listed(server)
         async with asyncio.timeout(DEADLINE):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from propeller.controller import FLYTE_WORKFLOWS
-from propeller.errors import Invalid, Rejected, Stale
+from propeller.errors import Invalid, Rejected, ResourceExpired
 from propeller.kube import (
     CONFIG_MAPS,
     EVENTS,
@@ -200,7 +200,7 @@ async def test_a_continue_token_from_before_a_compaction_is_stale(server: Server
     page = await server.client.list(CONFIG_MAPS, server.namespace, limit=2)
     await server.client.create(CONFIG_MAPS, config_map("later"), server.namespace)
     await server.forget()
-    with pytest.raises(Stale, match="410"):
+    with pytest.raises(ResourceExpired, match="410"):
         await server.client.list(CONFIG_MAPS, server.namespace, limit=2, continue_token=page.continue_token)
 
 

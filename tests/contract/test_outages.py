@@ -55,7 +55,7 @@ async def following(client: Client, server: HttpServerUnderTest) -> AsyncIterato
         await server.client.create(CONFIG_MAPS, config_map(name), server.namespace)
     follower = Follower(client, server.namespace)
     async with follower.informer:
-        await follower.informer.synced(DEADLINE)
+        await follower.informer.wait_for_sync(DEADLINE)
         yield follower
 
 

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from propeller.controller import FLYTE_WORKFLOWS
-from propeller.errors import Rejected, Stale
+from propeller.errors import Rejected, ResourceExpired
 from propeller.kube import CONFIG_MAPS, PODS, Raw, Request
 from propeller.testing import HttpServerUnderTest, ServerUnderTest
 from tests.contract.custom_resources import install_flyte_workflows
@@ -172,7 +172,7 @@ async def test_a_watch_from_a_version_that_is_forgotten_is_stale(server: ServerU
     start = await version_now(server.client, CONFIG_MAPS, server.namespace)
     await server.client.create(CONFIG_MAPS, config_map("a"), server.namespace)
     await server.forget()
-    with pytest.raises(Stale):
+    with pytest.raises(ResourceExpired):
         async with watching(server.client, CONFIG_MAPS, server.namespace, start) as watched:
             await watched.end()
 

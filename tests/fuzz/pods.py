@@ -48,7 +48,7 @@ class Pods:
     async def running(self) -> AsyncIterator[None]:
         pods = Informer(self._client, PODS.typed(dict[str, Any]), namespace=self._namespace)
         async with self._writes, pods:
-            await pods.synced(30)
+            await pods.wait_for_sync(30)
             pods.subscribe(self._seen)
             yield
 

@@ -295,7 +295,7 @@ def _a_restore_that_one_cache_notices_is_taken_for_known_to_both() -> AbstractCo
     def at_once(self: Informer[Any], then: Callable[[], None]) -> None:
         then()
 
-    return mock.patch.object(Informer, "list_anew", at_once)
+    return mock.patch.object(Informer, "relist", at_once)
 
 
 def _a_pod_that_is_being_deleted_never_counts() -> AbstractContextManager[Any]:

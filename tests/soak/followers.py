@@ -134,7 +134,7 @@ class Follower:
         if fence.plural != self.scope.resource.plural or fence.kept not in self._anchors:
             return False
         try:
-            await self.informer.reached(fence.version, _FENCE_DEADLINE)
+            await self.informer.wait_for_version(fence.version, _FENCE_DEADLINE)
         except Unavailable:
             return False  # it is cut off: who waits for a fence is told so
         kept, gone = (self.informer.store.get(key) for key in (fence.kept, fence.gone))

@@ -18,23 +18,23 @@ _ONE_IN = 200
 
 
 def _a_change_of_200_is_lost() -> AbstractContextManager[Any]:
-    put, count = Store.put, itertools.count(1)
+    put, count = Store.upsert, itertools.count(1)
 
     def forgetful(self: Store[Any], new: Any) -> Change[Any] | None:
         return None if next(count) % _ONE_IN == 0 else put(self, new)
 
-    return mock.patch.object(Store, "put", forgetful)
+    return mock.patch.object(Store, "upsert", forgetful)
 
 
 def _a_list_empties_the_store_first() -> AbstractContextManager[Any]:
-    begins = Cache.list_begins
+    begins = Cache.on_list_start
 
     def emptying(self: Cache[Any]) -> None:
-        for change in self.store.end_list(set()):
+        for change in self.store.finish_replace(set()):
             self._subscribers.publish(change)
         begins(self)
 
-    return mock.patch.object(Cache, "list_begins", emptying)
+    return mock.patch.object(Cache, "on_list_start", emptying)
 
 
 def _a_resumed_watch_begins_with_what_is_there_now() -> AbstractContextManager[Any]:
@@ -49,14 +49,14 @@ def _a_resumed_watch_begins_with_what_is_there_now() -> AbstractContextManager[A
 
 
 def _what_a_list_has_no_more_stays() -> AbstractContextManager[Any]:
-    return mock.patch.object(Store, "end_list", return_value=())
+    return mock.patch.object(Store, "finish_replace", return_value=())
 
 
 def _a_fence_holds_nobody() -> AbstractContextManager[Any]:
     async def at_once(self: Informer[Any], resource_version: str, deadline: float) -> None:
         """Whatever was asked for."""
 
-    return mock.patch.object(Informer, "reached", at_once)
+    return mock.patch.object(Informer, "wait_for_version", at_once)
 
 
 MUTATIONS: dict[str, Mutation] = {

@@ -151,7 +151,7 @@ async def test_after_a_restore_that_an_informer_could_not_see_its_cache_is_what_
     async with TcpProxy(server.url) as proxy, connect(server.connection(server=proxy.url)) as client:
         informer = Informer(client, CONFIG_MAPS, namespace=NS, settings=InformerOptions(backoff=0.1, backoff_cap=1.0))
         async with informer:
-            await informer.synced(DEADLINE)
+            await informer.wait_for_sync(DEADLINE)
             server.spawn_copied(tmp_path / "copy")
             await asyncio.to_thread(server.wait)
             await user.patch(CONFIG_MAPS, names[1], NS, body={"data": {"when": "before"}})

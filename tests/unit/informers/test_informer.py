@@ -32,13 +32,13 @@ async def test_the_store_holds_the_list_and_follows(api: FakeApi) -> None:
         api.write(name)
     async with informer_of(api, page_size=3) as informer:
         assert not informer.has_synced()
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         assert api.lists == (1 if api.streams else 3)
         assert versions(informer) == api.versions()
         api.write("a", data={"k": "v"})
         api.delete("b")
         api.write("h")
-        await informer.reached(str(api.version), SOON)
+        await informer.wait_for_version(str(api.version), SOON)
         assert versions(informer) == api.versions()
 
 
@@ -46,21 +46,23 @@ async def test_a_list_that_does_not_come_is_unavailable_after_the_deadline(api: 
     api.faults = [Unavailable("nobody")] * 1000
     async with informer_of(api) as informer:
         with pytest.raises(Unavailable, match="configmaps could not be listed within 60 s"):
-            await informer.synced(60)
+            await informer.wait_for_sync(60)
         assert now() == 60
 
 
 async def test_a_version_that_is_not_reached_is_unavailable_after_the_deadline(api: FakeApi) -> None:
     async with informer_of(api) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         with pytest.raises(Unavailable, match="the cache of configmaps has not reached version 999 within 5 s"):
-            await informer.reached("999", SOON)
+            await informer.wait_for_version("999", SOON)
 
 
 async def test_everyone_who_waits_for_a_version_is_told(api: FakeApi) -> None:
     async with informer_of(api) as informer:
-        await informer.synced(SOON)
-        waiting = [asyncio.create_task(informer.reached(str(version), SOON)) for version in (101, 102, 102, 103)]
+        await informer.wait_for_sync(SOON)
+        waiting = [
+            asyncio.create_task(informer.wait_for_version(str(version), SOON)) for version in (101, 102, 102, 103)
+        ]
         await asyncio.sleep(0.1)
         api.write("a")
         await asyncio.sleep(0.1)
@@ -73,36 +75,36 @@ async def test_everyone_who_waits_for_a_version_is_told(api: FakeApi) -> None:
 async def test_versions_are_compared_as_numbers(api: FakeApi) -> None:
     api.version = 998
     async with informer_of(api) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         api.write("a")
         api.write("a")
         assert api.version == 1000
-        await informer.reached("999", SOON)
-        await informer.reached("1000", SOON)
+        await informer.wait_for_version("999", SOON)
+        await informer.wait_for_version("1000", SOON)
 
 
 async def test_a_bookmark_moves_the_version_and_nothing_else(api: FakeApi) -> None:
     async with informer_of(api) as informer:
         changes: list[Change[Raw]] = []
         informer.subscribe(changes.append)
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         await asyncio.sleep(1)
         api.version = 500
         api.bookmark()
-        await informer.reached("500", SOON)
+        await informer.wait_for_version("500", SOON)
         assert changes == []
 
 
 async def test_a_subscriber_is_told_of_every_change_in_order_beginning_with_what_is_there(api: FakeApi) -> None:
     api.write("a")
     async with informer_of(api) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         changes: list[Change[Raw]] = []
         informer.subscribe(changes.append)
         api.write("b")
         api.write("a")
         api.delete("b")
-        await informer.reached(str(api.version), SOON)
+        await informer.wait_for_version(str(api.version), SOON)
         assert kinds(changes) == ["+a", "+b", "~a", "-b"]
 
 
@@ -111,10 +113,10 @@ async def test_a_deletion_brings_the_last_state(api: FakeApi) -> None:
     async with informer_of(api) as informer:
         changes: list[Change[Raw]] = []
         informer.subscribe(changes.append)
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         api.objects["a"]["data"] = {"k": "last"}  # as where the last change and the deletion are one
         api.delete("a")
-        await informer.reached(str(api.version), SOON)
+        await informer.wait_for_version(str(api.version), SOON)
         assert changes[-1].old is not None
         assert changes[-1].old["data"] == {"k": "last"}
 
@@ -129,10 +131,10 @@ async def test_a_subscriber_that_raises_harms_no_other_and_is_logged(
         changes: list[Change[Raw]] = []
         informer.subscribe(raises)
         informer.subscribe(changes.append)
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         with caplog.at_level(logging.ERROR):
             api.write("a")
-            await informer.reached(str(api.version), SOON)
+            await informer.wait_for_version(str(api.version), SOON)
         assert kinds(changes) == ["+a"]
         assert "a subscriber of configmaps raised on ns/a" in caplog.text
         assert versions(informer) == api.versions()
@@ -142,25 +144,25 @@ async def test_a_subscription_ends_when_it_is_stopped_and_stopping_twice_does_no
     async with informer_of(api) as informer:
         changes: list[Change[Raw]] = []
         stop = informer.subscribe(changes.append)
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         stop()
         stop()
         api.write("a")
-        await informer.reached(str(api.version), SOON)
+        await informer.wait_for_version(str(api.version), SOON)
         assert changes == []
 
 
 async def test_a_slow_reader_of_changes_sees_the_latest_of_each_object(api: FakeApi) -> None:
     api.write("a", data={"n": "0"})
     async with informer_of(api) as informer, aclosing(informer.changes()) as changes:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         first = await anext(changes)
         for number in range(1, 6):
             api.write("a", data={"n": str(number)})
             api.write("b", data={"n": str(number)})
         api.write("gone")
         api.delete("gone")
-        await informer.reached(str(api.version), SOON)
+        await informer.wait_for_version(str(api.version), SOON)
         seen = [await anext(changes), await anext(changes)]
         assert kinds([first, *seen]) == ["+a", "~a", "+b"]
         assert [change.new["data"]["n"] for change in seen if change.new is not None] == ["5", "5"]
@@ -172,13 +174,13 @@ async def test_a_slow_reader_of_changes_sees_the_latest_of_each_object(api: Fake
 async def test_an_object_that_changes_all_the_time_still_has_its_turn(api: FakeApi) -> None:
     """Regression: each change put it behind all others again."""
     async with informer_of(api) as informer, aclosing(informer.changes()) as changes:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         seen: set[str] = set()
         for number in range(20):
             api.write("hot")
             api.write(f"other-{number}")
             api.write(f"more-{number}")
-            await informer.reached(str(api.version), SOON)
+            await informer.wait_for_version(str(api.version), SOON)
             seen.add((await anext(changes)).key)
         assert "ns/hot" in seen
 
@@ -186,7 +188,7 @@ async def test_an_object_that_changes_all_the_time_still_has_its_turn(api: FakeA
 async def test_a_reader_of_changes_that_leaves_is_told_no_more(api: FakeApi) -> None:
     async with informer_of(api) as informer:
         async with aclosing(informer.changes()) as changes:
-            await informer.synced(SOON)
+            await informer.wait_for_sync(SOON)
             api.write("a")
             await anext(changes)
         assert informer._subscribers.of_changes == []
@@ -200,10 +202,10 @@ async def test_a_transform_is_applied_to_everything_that_comes(api: FakeApi) -> 
     async with informer_of(api, transform=small) as informer:
         changes: list[Change[Raw]] = []
         informer.subscribe(changes.append)
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         api.write("b", data={"k": "v"})
         api.delete("a")
-        await informer.reached(str(api.version), SOON)
+        await informer.wait_for_version(str(api.version), SOON)
         assert all("data" not in obj for obj in informer.store)
         assert all(obj is None or obj["small"] for change in changes for obj in (change.old, change.new))
 
@@ -224,12 +226,12 @@ async def test_an_object_that_the_transform_raises_on_keeps_its_last_good_state_
         changes: list[Change[Raw]] = []
         informer.subscribe(changes.append)
         with caplog.at_level(logging.ERROR):
-            await informer.synced(SOON)
+            await informer.wait_for_sync(SOON)
             assert kinds(changes) == ["+b"]
             api.write("b", data={"bad": "yes"})
             api.write("a")
             api.write("c")
-            await informer.reached(str(api.version), SOON)
+            await informer.wait_for_version(str(api.version), SOON)
         assert kinds(changes) == ["+b", "+a", "+c"]
         assert informer.store.get("ns/b") is changes[0].new
         assert list(informer.undecodable) == ["ns/b"]
@@ -252,12 +254,12 @@ async def test_an_object_that_cannot_be_decoded_keeps_its_last_good_state_until_
         undecodable: list[Undecodable[Pod]] = []
         pods.subscribe(changes.append)
         with caplog.at_level(logging.INFO):
-            await pods.synced(SOON)
+            await pods.wait_for_sync(SOON)
             pods.subscribe_undecodable(undecodable.append)
             api.write("good", spec={"nodeName": 5})
             api.write("good", spec={"nodeName": 5}, status={})
             api.write("bad")
-            await pods.reached(str(api.version), SOON)
+            await pods.wait_for_version(str(api.version), SOON)
         assert [change.key for change in changes] == ["ns/good", "ns/bad"]
         assert not [change for change in changes if change.new is None]
         assert [(found.key, found.error) for found in undecodable] == [
@@ -277,18 +279,18 @@ async def test_an_undecodable_object_that_is_deleted_is_gone_from_the_store(api:
     api.write("a")
     api.write("b")
     async with pods_of(api) as pods:
-        await pods.synced(SOON)
+        await pods.wait_for_sync(SOON)
         api.write("a", spec="text")
         api.write("b", spec="text")
-        await pods.reached(str(api.version), SOON)
+        await pods.wait_for_version(str(api.version), SOON)
         assert sorted(pods.undecodable) == ["ns/a", "ns/b"]
         api.delete("a")
-        await pods.reached(str(api.version), SOON)
+        await pods.wait_for_version(str(api.version), SOON)
         api.cut()
         api.delete("b")
         api.write("c")
         api.forget()
-        await pods.reached(str(api.version), SOON)
+        await pods.wait_for_version(str(api.version), SOON)
         assert pods.store.keys() == ["ns/c"]
         assert not pods.undecodable
 
@@ -298,13 +300,13 @@ async def test_an_object_created_anew_that_cannot_be_decoded_does_not_keep_the_s
 ) -> None:
     api.write("a")
     async with pods_of(api) as pods:
-        await pods.synced(SOON)
+        await pods.wait_for_sync(SOON)
         api.cut()
         api.delete("a")
         api.write("a", spec="text")
         api.write("b")
         api.forget()
-        await pods.reached(str(api.version), SOON)
+        await pods.wait_for_version(str(api.version), SOON)
         assert pods.store.keys() == ["ns/b"]
         assert list(pods.undecodable) == ["ns/a"]
 
@@ -315,7 +317,7 @@ async def test_what_salvage_makes_of_an_undecodable_object_is_taken_into_the_sto
 
     api.write("new", spec="text", status={"phase": "Running"})
     async with pods_of(api, salvage) as pods:
-        await pods.synced(SOON)
+        await pods.wait_for_sync(SOON)
         found = pods.store.get("ns/new")
         assert found is not None
         assert found.status.phase == "Running"
@@ -324,7 +326,7 @@ async def test_what_salvage_makes_of_an_undecodable_object_is_taken_into_the_sto
 
 async def test_leaving_ends_the_watch_and_its_task(api: FakeApi) -> None:
     async with informer_of(api) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         await asyncio.sleep(1)
         assert api.open_watches == 1
     assert api.open_watches == 0
@@ -341,23 +343,23 @@ async def test_an_event_that_comes_twice_is_told_once(api: FakeApi) -> None:
     async with informer_of(api) as informer:
         changes: list[Change[Raw]] = []
         informer.subscribe(changes.append)
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         obj = api.write("a")
         api.send_line(line_of("MODIFIED", obj))
         api.write("b")
-        await informer.reached(str(api.version), SOON)
+        await informer.wait_for_version(str(api.version), SOON)
         assert kinds(changes) == ["+a", "+b"]
 
 
 async def test_an_event_that_is_older_than_the_store_is_not_taken(api: FakeApi) -> None:
     async with informer_of(api) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         old = api.write("a")
         api.write("a")
         api.send_line(line_of("MODIFIED", old))
         api.send_line(line_of("DELETED", old))
         api.write("b")
-        await informer.reached(str(api.version), SOON)
+        await informer.wait_for_version(str(api.version), SOON)
         assert versions(informer) == api.versions()
         assert informer.version == str(api.version)
 
@@ -371,8 +373,8 @@ async def test_a_factory_follows_each_kind_once(api: FakeApi) -> None:
         assert one is two
         assert one is not other
         assert part not in (one, other)
-        await part.synced(SOON)
-        await one.synced(SOON)
-        await other.synced(SOON)
+        await part.wait_for_sync(SOON)
+        await one.wait_for_sync(SOON)
+        await other.wait_for_sync(SOON)
         assert api.lists == 3
     assert api.open_watches == 0

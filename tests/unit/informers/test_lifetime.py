@@ -28,10 +28,10 @@ async def test_changes_end_with_their_informer_once_all_was_read(api: FakeApi) -
             read.append(change.key)
 
     async with asyncio.timeout(SOON), asyncio.TaskGroup() as group, informer_of(api) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         api.write("a")
         api.write("b")
-        await informer.reached(str(api.version), SOON)
+        await informer.wait_for_version(str(api.version), SOON)
         group.create_task(reader(informer, 0.0))
         group.create_task(reader(informer, 0.5))
         await asyncio.sleep(0.1)
@@ -41,7 +41,10 @@ async def test_changes_end_with_their_informer_once_all_was_read(api: FakeApi) -
 async def test_who_waits_for_an_informer_that_ends_hears_so_at_once(api: FakeApi) -> None:
     api.faults = [Unavailable("nobody")] * 1000
     async with informer_of(api) as informer:
-        waiting = [asyncio.create_task(informer.synced(600)), asyncio.create_task(informer.reached("999", 600))]
+        waiting = [
+            asyncio.create_task(informer.wait_for_sync(600)),
+            asyncio.create_task(informer.wait_for_version("999", 600)),
+        ]
         await asyncio.sleep(1)
     for task in waiting:
         with pytest.raises(Unavailable, match="the informer of configmaps has ended"):
@@ -53,7 +56,7 @@ async def test_an_informer_is_entered_once(api: FakeApi) -> None:
     async with informer_of(api) as informer:
         with pytest.raises(Invalid, match="runs already: it is entered once"):
             await informer.__aenter__()
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         assert api.open_watches <= 1
     with pytest.raises(Invalid, match="has ended: it is entered once; make another one"):
         await informer.__aenter__()
@@ -63,7 +66,7 @@ async def test_an_informer_is_entered_once(api: FakeApi) -> None:
 
 async def test_nobody_subscribes_to_an_informer_that_has_ended(api: FakeApi) -> None:
     async with informer_of(api) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
     for subscribe in (informer.subscribe, informer.subscribe_undecodable):
         with pytest.raises(Invalid, match="has ended: nobody will be told"):
             subscribe(print)
@@ -111,5 +114,5 @@ async def test_a_lambda_that_makes_a_coroutine_is_reported(api: FakeApi, caplog:
         async with informer_of(api) as informer:
             informer.subscribe(lambda change: handle(change))  # type: ignore[arg-type]
             api.write("a")
-            await informer.synced(SOON)
+            await informer.wait_for_sync(SOON)
     assert "it returned a coroutine, which nobody awaits" in caplog.text

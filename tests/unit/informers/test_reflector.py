@@ -60,9 +60,9 @@ def filled(api: FakeApi) -> FakeApi:
 
 async def test_a_watch_resumes_after_the_last_version_seen(filled: FakeApi) -> None:
     async with informer_of(filled) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         filled.write("kept")
-        await informer.reached(str(filled.version), SOON)
+        await informer.wait_for_version(str(filled.version), SOON)
         filled.cut()
         change_all(filled)
         await equal(informer, filled)
@@ -72,11 +72,11 @@ async def test_a_watch_resumes_after_the_last_version_seen(filled: FakeApi) -> N
 
 async def test_a_watch_resumes_after_a_bookmark(filled: FakeApi) -> None:
     async with informer_of(filled) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         await asyncio.sleep(1)
         filled.version = 500
         filled.bookmark()
-        await informer.reached("500", SOON)
+        await informer.wait_for_version("500", SOON)
         filled.forget()
         filled.cut()
         await asyncio.sleep(10)
@@ -86,7 +86,7 @@ async def test_a_watch_resumes_after_a_bookmark(filled: FakeApi) -> None:
 
 async def test_a_watch_that_the_server_ends_is_resumed_at_once_and_is_no_failure(filled: FakeApi) -> None:
     async with informer_of(filled) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         await asyncio.sleep(60)
         ended = now()
         filled.end()
@@ -105,7 +105,7 @@ async def test_a_server_that_ends_every_watch_at_once_is_not_hammered(filled: Fa
             await asyncio.sleep(0.01)
 
     async with informer_of(filled) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         ending = asyncio.create_task(end_all())
         await asyncio.sleep(120)
         ending.cancel()
@@ -116,7 +116,7 @@ async def test_a_relist_after_410_never_empties_the_store(filled: FakeApi) -> No
     sizes: list[int] = []
     changes: list[str] = []
     async with informer_of(filled) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
 
         def note(change: Change[Raw]) -> None:
             sizes.append(len(informer.store))
@@ -135,7 +135,7 @@ async def test_a_relist_after_410_never_empties_the_store(filled: FakeApi) -> No
 
 async def test_a_410_within_a_watch_leads_to_a_new_list(filled: FakeApi) -> None:
     async with informer_of(filled) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         await asyncio.sleep(1)
         filled.freeze()
         change_all(filled)
@@ -149,7 +149,7 @@ async def test_a_410_within_a_watch_leads_to_a_new_list(filled: FakeApi) -> None
 
 async def test_a_server_that_always_says_410_is_asked_with_growing_pauses(filled: FakeApi) -> None:
     async with informer_of(filled) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         await asyncio.sleep(2)
         filled.faults = [GONE] * 1000
         filled.cut()
@@ -206,7 +206,7 @@ async def test_a_list_that_expires_on_a_late_page_starts_over_in_one_piece_and_i
         while api.lists < 6:
             await asyncio.sleep(0.0005)
         assert not informer.has_synced()
-        await informer.synced(LATER)
+        await informer.wait_for_sync(LATER)
         assert versions(informer) == api.versions()
         assert sorted(change.key for change in seen) == sorted(api.versions())  # each once, and as a new one
         assert not any(change.old for change in seen)
@@ -237,7 +237,7 @@ async def test_a_list_that_does_not_come_to_its_end_as_a_stream_is_asked_for_by_
     async with informer_of(api) as informer:
         await asyncio.sleep(SETTINGS.progress_deadline / 2)
         assert not informer.has_synced()
-        await informer.synced(SETTINGS.progress_deadline)
+        await informer.wait_for_sync(SETTINGS.progress_deadline)
         await equal(informer, api)
         api.cut()
         change_all_but_lost(api)
@@ -257,7 +257,7 @@ async def test_what_happens_while_a_list_streams_is_part_of_it() -> None:
         api.delete("deleted")
         api.write("new")
         api.send_line(end_of_list(api.version))
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         assert versions(informer) == api.versions()
         assert informer.version == str(api.version)
 
@@ -268,7 +268,7 @@ async def test_a_version_is_not_reached_while_the_list_that_tells_what_is_gone_h
     for name in ("a", "b", "c"):
         api.write(name)
     async with informer_of(api) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         api.cut()
         api.delete("b")
         gone = str(api.version)
@@ -278,9 +278,9 @@ async def test_a_version_is_not_reached_while_the_list_that_tells_what_is_gone_h
             await asyncio.sleep(0.1)
         api.delete("c")
         with pytest.raises(Unavailable):
-            await informer.reached(gone, SOON)
+            await informer.wait_for_version(gone, SOON)
         api.send_line(end_of_list(api.version))
-        await informer.reached(gone, SOON)
+        await informer.wait_for_version(gone, SOON)
         assert versions(informer) == api.versions()
 
 
@@ -303,7 +303,7 @@ async def test_a_list_asks_for_what_is_latest_whichever_server_answers(api: Fake
 
     with mock.patch.multiple(api, send=noted_send, stream=noted_stream):
         async with informer_of(api) as informer:
-            await informer.synced(SOON)
+            await informer.wait_for_sync(SOON)
             api.write("new")
             await equal(informer, api)
             api.cut()
@@ -315,7 +315,7 @@ async def test_a_list_asks_for_what_is_latest_whichever_server_answers(api: Fake
 
 async def test_a_half_open_stream_is_noticed_and_resumed(filled: FakeApi) -> None:
     async with informer_of(filled) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         await asyncio.sleep(1)
         filled.freeze()
         start = now()
@@ -327,7 +327,7 @@ async def test_a_half_open_stream_is_noticed_and_resumed(filled: FakeApi) -> Non
 
 async def test_bookmarks_keep_a_quiet_stream_open(filled: FakeApi) -> None:
     async with informer_of(filled) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         for _ in range(10):
             await asyncio.sleep(60)
             filled.bookmark()
@@ -350,7 +350,7 @@ async def test_bookmarks_keep_a_quiet_stream_open(filled: FakeApi) -> None:
 )
 async def test_a_line_that_is_no_event_is_a_failure_and_nothing_is_lost(filled: FakeApi, line: bytes) -> None:
     async with informer_of(filled) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         await asyncio.sleep(1)
         filled.write("kept")
         filled.send_line(line)
@@ -362,7 +362,7 @@ async def test_a_line_that_is_no_event_is_a_failure_and_nothing_is_lost(filled: 
 
 async def test_a_watch_that_is_throttled_is_tried_again_when_the_server_says_and_not_before(filled: FakeApi) -> None:
     async with informer_of(filled) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         await asyncio.sleep(1)
         body = b'{"code":429,"message":"storage is (re)initializing","details":{"retryAfterSeconds":20}}'
         filled.faults = [Response(status=429, body=body)]
@@ -375,7 +375,7 @@ async def test_a_watch_that_is_throttled_is_tried_again_when_the_server_says_and
 
 async def test_a_pause_that_a_server_names_is_never_longer_than_the_cap(filled: FakeApi) -> None:
     async with informer_of(filled) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         await asyncio.sleep(1)
         body = b'{"code":503,"details":{"retryAfterSeconds":86400}}'
         filled.faults = [Response(status=503, body=body)]
@@ -386,12 +386,12 @@ async def test_a_pause_that_a_server_names_is_never_longer_than_the_cap(filled: 
 
 async def test_the_pause_starts_small_again_once_events_have_come(filled: FakeApi) -> None:
     async with informer_of(filled) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         filled.faults = [Unavailable("nobody")] * 8
         filled.cut()
         await asyncio.sleep(300)
         filled.write("kept")
-        await informer.reached(str(filled.version), SOON)
+        await informer.wait_for_version(str(filled.version), SOON)
         start = now()
         filled.cut()
         change_all(filled)
@@ -404,7 +404,7 @@ async def test_versions_that_went_back_are_followed_back(filled: FakeApi) -> Non
     filled.version = 1000
     filled.write("kept")
     async with informer_of(filled) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         filled.restore(500)
         filled.write("kept")
         filled.faults = [GONE]
@@ -420,15 +420,15 @@ async def test_a_defect_in_whoever_takes_the_events_does_not_end_the_following(
 ) -> None:
     """Regression: the task ended, and nobody was told."""
     async with informer_of(filled) as informer:
-        await informer.synced(SOON)
-        take, broken = informer._cache.happened, iter([True])
+        await informer.wait_for_sync(SOON)
+        take, broken = informer._cache.on_event, iter([True])
 
         def fail_once(event: object) -> None:
             if next(broken, False):
                 raise ZeroDivisionError
             take(event)  # type: ignore[arg-type] # it is an event
 
-        monkeypatch.setattr(informer._cache, "happened", fail_once)
+        monkeypatch.setattr(informer._cache, "on_event", fail_once)
         with caplog.at_level(logging.ERROR):
             change_all(filled)
             await equal(informer, filled)
@@ -494,7 +494,7 @@ async def test_a_server_restored_from_an_older_copy_is_followed_once_it_answers_
     """Regression: the watch resumed at a version that the server had not reached again, and stayed silent."""
     copy, copied = dict(filled.objects), filled.version
     async with informer_of(filled) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         restored: list[dict[str, int]] = []
         informer.subscribe_restores(lambda: restored.append(versions(informer)))
         change_all(filled)
@@ -516,7 +516,7 @@ async def test_a_restored_server_that_keeps_the_watch_open_and_silent_is_noticed
 ) -> None:
     copy, copied = dict(filled.objects), filled.version
     async with informer_of(filled) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         change_all(filled)
         await equal(informer, filled)
         filled.objects = copy
@@ -527,7 +527,7 @@ async def test_a_restored_server_that_keeps_the_watch_open_and_silent_is_noticed
 async def test_a_bookmark_older_than_what_was_seen_shows_that_the_server_was_restored(filled: FakeApi) -> None:
     copy, copied = dict(filled.objects), filled.version
     async with informer_of(filled) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         change_all(filled)
         await equal(informer, filled)
         await asyncio.sleep(10)
@@ -559,13 +559,13 @@ async def test_a_restore_that_nobody_saw_is_followed_though_versions_have_overta
     """Regression: the server's version was beyond the one held, so the watch went on from there."""
     copy, copied = dict(filled.objects), filled.version
     async with informer_of(filled) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         change_all(filled)
         await equal(informer, filled)
         for _ in range(5):  # each cut makes the pauses longer
             await asyncio.sleep(1)
             filled.write("kept")
-            await informer.reached(str(filled.version), 2 * SETTINGS.backoff_cap)
+            await informer.wait_for_version(str(filled.version), 2 * SETTINGS.backoff_cap)
             filled.cut()
             await asyncio.sleep(0)
         await asyncio.sleep(2)
@@ -580,7 +580,7 @@ async def test_a_restore_that_nobody_saw_is_followed_though_versions_have_overta
 async def test_a_restore_in_a_silence_is_followed_though_versions_have_overtaken(filled: FakeApi) -> None:
     copy, copied = dict(filled.objects), filled.version
     async with informer_of(filled) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         change_all(filled)
         await equal(informer, filled)
         filled.freeze()
@@ -600,7 +600,7 @@ async def test_a_watch_that_ends_in_time_costs_a_question_and_shows_a_restore(fi
     """Regression: a restored server whose watch ended in order was followed from a version that it did not have."""
     copy, copied = dict(filled.objects), filled.version
     async with informer_of(filled) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         change_all(filled)
         await equal(informer, filled)
         for _ in range(12):
@@ -615,7 +615,7 @@ async def test_a_watch_that_ends_in_time_costs_a_question_and_shows_a_restore(fi
 
 async def test_a_server_that_only_lags_costs_a_question_and_no_list(filled: FakeApi) -> None:
     async with informer_of(filled) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         filled.write("kept")
         await equal(informer, filled)
         await asyncio.sleep(10)
@@ -627,11 +627,11 @@ async def test_a_server_that_only_lags_costs_a_question_and_no_list(filled: Fake
 
 async def test_who_waits_for_a_version_that_a_restore_took_away_waits_no_longer(filled: FakeApi) -> None:
     async with informer_of(filled) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         filled.write("kept")
         await equal(informer, filled)
         await asyncio.sleep(10)
-        waiting = asyncio.create_task(informer.reached("900", LATER))
+        waiting = asyncio.create_task(informer.wait_for_version("900", LATER))
         await asyncio.sleep(1)
         del filled.objects["lost"]
         filled.restore(101)
@@ -648,7 +648,7 @@ async def test_an_informer_whose_watches_bring_nothing_lists_again(
     """Regression: such watches were opened for ever, and the store stayed as it was."""
     error = b'{"type":"ERROR","object":{"code":500,"message":"no"}}\n'
     async with informer_of(filled) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         filled.freeze()
         filled._history.clear()
 
@@ -675,7 +675,7 @@ async def test_an_informer_whose_watches_bring_nothing_lists_again(
 
 async def test_watches_that_bring_nothing_for_long_lead_to_a_list(filled: FakeApi) -> None:
     async with informer_of(filled) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         await asyncio.sleep(1)
         for _ in range(3):  # what ends a list that comes as a stream counts as something
             await asyncio.sleep(SETTINGS.progress_deadline - 5)
@@ -690,7 +690,7 @@ async def test_a_list_whose_continue_token_always_expires_is_asked_for_in_one_pi
         api.write(f"c{number}")
     forget = asyncio.create_task(_expire_tokens(api))
     async with informer_of(api, page_size=3) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         assert versions(informer) == api.versions()
         assert api.lists == 3  # a page, a token that has expired, all of it
     forget.cancel()
@@ -706,10 +706,10 @@ async def test_a_list_that_somebody_asks_for_is_made_though_the_watch_is_open_an
     filled: FakeApi,
 ) -> None:
     async with informer_of(filled) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         await asyncio.sleep(SOON)
         lists, told = informer.lists, list[int]()
-        informer.list_anew(lambda: told.append(informer.lists))
+        informer.relist(lambda: told.append(informer.lists))
         await asyncio.sleep(SOON)
         assert told == [lists + 1]
         filled.write("new")
@@ -721,15 +721,15 @@ async def test_a_list_that_somebody_asks_for_is_made_though_the_watch_is_open_an
 
 async def test_a_list_that_somebody_asks_for_is_made_though_events_come_at_that_moment(filled: FakeApi) -> None:
     async with informer_of(filled) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         for number in range(5):
             await asyncio.sleep(SOON)
             told = list[int]()
             filled.write(f"new{number}")
-            informer.list_anew(partial(told.append, 1))
+            informer.relist(partial(told.append, 1))
             for _ in range(number):
                 await asyncio.sleep(0)
-            informer.list_anew(partial(told.append, 2))
+            informer.relist(partial(told.append, 2))
             await asyncio.sleep(2 * SETTINGS.backoff_cap)
             assert told == [1, 2]
         assert informer.failures == 0
@@ -743,8 +743,8 @@ async def test_a_list_that_was_under_way_is_not_the_one_that_somebody_asks_for()
         while api.lists < 2:
             await asyncio.sleep(0.0005)
         assert not informer.has_synced()
-        informer.list_anew(lambda: told.append(informer.lists))
-        await informer.synced(SOON)
+        informer.relist(lambda: told.append(informer.lists))
+        await informer.wait_for_sync(SOON)
         assert not told
         await asyncio.sleep(SOON)
         assert told == [2]
@@ -755,9 +755,9 @@ async def test_lists_that_somebody_asks_for_without_end_have_growing_pauses(fill
     async with informer_of(filled) as informer:
 
         def again() -> None:
-            informer.list_anew(again)
+            informer.relist(again)
 
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         again()
         await asyncio.sleep(LATER)
         assert informer.lists < 2 * most_tries(LATER, SETTINGS.backoff, SETTINGS.backoff_cap)
@@ -765,12 +765,12 @@ async def test_lists_that_somebody_asks_for_without_end_have_growing_pauses(fill
 
 async def test_a_list_that_is_asked_for_while_the_server_is_away_is_made_once_it_is_back(filled: FakeApi) -> None:
     async with informer_of(filled) as informer:
-        await informer.synced(SOON)
+        await informer.wait_for_sync(SOON)
         told = asyncio.Event()
         filled.faults = [Unavailable("nobody")] * 5
         filled.cut()
         await asyncio.sleep(0.1)
-        informer.list_anew(told.set)
+        informer.relist(told.set)
         await asyncio.wait_for(told.wait(), LATER)
         assert not filled.faults
         assert versions(informer) == filled.versions()

@@ -52,7 +52,7 @@ class StoreIsADictThatMovesForward(RuleBasedStateMachine):
     def put(self, name: str, version: int, uid: str, labels: dict[str, str]) -> None:
         new = obj(name, version, uid=uid, labels=labels)
         old = self.model.get(f"ns/{name}")
-        change = self.store.put(new)
+        change = self.store.upsert(new)
         assert (change is not None) == (old is None or version > int(old.metadata.resource_version))
         if change is not None:
             self.model[f"ns/{name}"] = new
@@ -61,7 +61,7 @@ class StoreIsADictThatMovesForward(RuleBasedStateMachine):
     @rule(name=NAMES, version=VERSIONS | st.just(""), uid=UIDS)
     def remove(self, name: str, version: int | str, uid: str) -> None:
         old = self.model.get(f"ns/{name}")
-        change = self.store.remove(obj(name, version, uid=uid))
+        change = self.store.delete(obj(name, version, uid=uid))
         expected = (
             old is not None
             and old.metadata.uid == uid
@@ -77,9 +77,9 @@ class StoreIsADictThatMovesForward(RuleBasedStateMachine):
         objects = [obj(name, version, uid=uid, labels=labels) for name, (version, uid, labels) in listed.items()]
         seen: set[str] = set()
         for page in (objects[:1], objects[1:]):
-            for change in self.store.take(page, seen):
+            for change in self.store.replace_page(page, seen):
                 self.follow(change)
-        for change in self.store.end_list(seen):
+        for change in self.store.finish_replace(seen):
             assert change.final_state_unknown
             self.follow(change)
         self.model = {key_of(new): new for new in objects}
@@ -106,70 +106,70 @@ TestStoreIsADictThatMovesForward.settings = examples(50, stateful_step_count=30)
 
 def test_a_version_that_is_the_same_number_is_not_newer() -> None:
     store: Store[KubeObject] = Store()
-    store.put(obj("a", 7))
-    assert store.put(obj("a", 7)) is None
-    assert store.put(obj("a", "007", uid="v")) is None
+    store.upsert(obj("a", 7))
+    assert store.upsert(obj("a", 7)) is None
+    assert store.upsert(obj("a", "007", uid="v")) is None
 
 
 def test_an_older_state_of_another_incarnation_is_not_taken_either() -> None:
     """Regression: any other uid was taken for newer."""
     store: Store[KubeObject] = Store()
-    store.put(obj("a", 20, uid="second"))
-    assert store.put(obj("a", 10, uid="first")) is None
+    store.upsert(obj("a", 20, uid="second"))
+    assert store.upsert(obj("a", 10, uid="first")) is None
 
 
 def test_a_deletion_of_an_earlier_incarnation_does_not_touch_its_successor() -> None:
     store: Store[KubeObject] = Store()
-    store.put(obj("a", 30, uid="second"))
-    assert store.remove(obj("a", 20, uid="first")) is None
+    store.upsert(obj("a", 30, uid="second"))
+    assert store.delete(obj("a", 20, uid="first")) is None
     assert "ns/a" in store
 
 
 def test_versions_that_are_no_numbers_are_taken_as_they_come() -> None:
     store: Store[KubeObject] = Store()
-    store.put(obj("a", "zeta"))
-    assert store.put(obj("a", "alpha")) is not None
-    assert store.put(obj("a", "alpha")) is None
-    assert store.remove(obj("a", "beta")) is not None
+    store.upsert(obj("a", "zeta"))
+    assert store.upsert(obj("a", "alpha")) is not None
+    assert store.upsert(obj("a", "alpha")) is None
+    assert store.delete(obj("a", "beta")) is not None
 
 
 def test_a_list_is_the_truth_even_where_versions_went_back() -> None:
     """Regression: after a restored backup the store kept what was newer by number for ever."""
     store: Store[KubeObject] = Store()
-    store.put(obj("a", 1000))
-    (change,) = store.take([obj("a", 500)], set())
+    store.upsert(obj("a", 1000))
+    (change,) = store.replace_page([obj("a", 500)], set())
     assert change.new == obj("a", 500)
 
 
 def test_a_version_that_a_restored_server_has_given_to_another_state_is_taken() -> None:
     """Regression: the state that the server had before it was restored was kept for ever."""
     store: Store[KubeObject] = Store()
-    store.put(obj("a", 1000))
+    store.upsert(obj("a", 1000))
     again = obj("a", 1000, labels={"l": "v"})
-    assert list(store.take([obj("a", 1000)], set())) == []
-    (change,) = store.take([again], set())
+    assert list(store.replace_page([obj("a", 1000)], set())) == []
+    (change,) = store.replace_page([again], set())
     assert change.new == store.get("ns/a") == again
 
 
 def test_an_object_made_anew_while_nobody_watched_is_gone_and_then_new() -> None:
     store: Store[KubeObject] = Store()
     first, second = obj("a", 10, uid="first"), obj("a", 20, uid="second")
-    store.put(first)
-    gone, new = store.take([second], set())
+    store.upsert(first)
+    gone, new = store.replace_page([second], set())
     assert gone == Change("ns/a", first, None, final_state_unknown=True)
     assert new == Change("ns/a", None, second)
 
 
 def test_the_end_of_another_incarnation_is_not_that_of_the_one_that_is_there_where_versions_are_no_numbers() -> None:
     store: Store[KubeObject] = Store()
-    store.put(obj("a", "zeta", uid="second"))
-    assert store.remove(obj("a", "alpha", uid="first")) is None
+    store.upsert(obj("a", "zeta", uid="second"))
+    assert store.delete(obj("a", "alpha", uid="first")) is None
 
 
 def test_plain_json_objects_are_kept_as_well_as_structs() -> None:
     store: Store[dict[str, Any]] = Store({"kind": lambda thing: [thing["kind"]]})
     node = {"kind": "Node", "metadata": {"name": "n", "resourceVersion": "5"}}
-    store.put(node)
+    store.upsert(node)
     assert store.get("n") is node
     assert store.by_index("kind", "Node") == [node]
 
@@ -188,13 +188,13 @@ def test_an_index_function_that_raises_spoils_neither_the_store_nor_other_indexe
     store: Store[KubeObject] = Store({"fragile": fragile, "name": lambda thing: [thing.metadata.name]})
     with caplog.at_level(logging.ERROR):
         for version in range(1, 6):
-            store.put(obj("a", version))
+            store.upsert(obj("a", version))
     assert len(caplog.records) == 1
     assert "ns/a" in caplog.text
     assert len(store.by_index("name", "a")) == 1
-    store.put(obj("a", 9, labels={"must": "1"}))
+    store.upsert(obj("a", 9, labels={"must": "1"}))
     assert len(store.by_index("fragile", "1")) == 1
-    store.remove(obj("a", ""))
+    store.delete(obj("a", ""))
     assert store.by_index("fragile", "1") == []
 
 
@@ -202,7 +202,7 @@ def test_an_index_function_that_raises_spoils_neither_the_store_nor_other_indexe
 def test_iterating_is_safe_while_the_store_changes(puts: list[tuple[str, int]]) -> None:
     store: Store[KubeObject] = Store()
     for name, version in puts:
-        store.put(obj(name, version))
+        store.upsert(obj(name, version))
     for thing in store:
-        store.remove(thing)
+        store.delete(thing)
     assert len(store) == 0

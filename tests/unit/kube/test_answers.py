@@ -14,15 +14,15 @@ from propeller.errors import (
     NotFound,
     PropellerError,
     Rejected,
+    ResourceExpired,
     Retryable,
-    Stale,
     Throttled,
     TooLarge,
     Unavailable,
     WebhookUnavailable,
 )
 from propeller.kube import Response
-from propeller.kube._answers import check
+from propeller.kube._responses import check
 from tests.unit.kube.scripted import answer, failure
 
 LONGEST = 60.0
@@ -50,8 +50,8 @@ def error_of(response: Response) -> PropellerError:
         (408, "Timeout", "no", Unavailable),
         (409, "AlreadyExists", "no", AlreadyExists),
         (409, "Conflict", "the object has been modified", Conflict),
-        (410, "Expired", "too old resource version", Stale),
-        (410, "Gone", "no", Stale),
+        (410, "Expired", "too old resource version", ResourceExpired),
+        (410, "Gone", "no", ResourceExpired),
         (413, "RequestEntityTooLarge", "limit is 3145728", TooLarge),
         (415, "UnsupportedMediaType", "no", Rejected),
         (422, "Invalid", "no", Rejected),

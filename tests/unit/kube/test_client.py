@@ -12,7 +12,7 @@ import pytest
 
 from propeller.clock import LoopClock
 from propeller.controller import FLYTE_WORKFLOWS
-from propeller.errors import Conflict, Invalid, NotFound, PropellerError, Stale, Throttled, Unavailable
+from propeller.errors import Conflict, Invalid, NotFound, PropellerError, ResourceExpired, Throttled, Unavailable
 from propeller.kube import CONFIG_MAPS, LEASES, PODS, Client, ClientOptions, Lease, LeaseSpec, ObjectMeta, PatchKind
 from propeller.testing import now
 from tests.unit.kube.scripted import ScriptedStream, ScriptedTransport, answer, failure
@@ -197,7 +197,7 @@ async def test_a_page_that_fails_is_tried_again_with_its_own_token() -> None:
 async def test_a_page_whose_token_has_expired_is_stale() -> None:
     first = {"metadata": {"resourceVersion": "9", "continue": "t1"}, "items": []}
     transport = ScriptedTransport(answer(first), failure(410, "Expired"))
-    with pytest.raises(Stale):
+    with pytest.raises(ResourceExpired):
         async for _ in client_of(transport).pages(CONFIG_MAPS, "ns"):
             pass
 
@@ -225,7 +225,7 @@ async def test_a_watch_asks_for_what_comes_after_a_version_with_bookmarks() -> N
 async def test_a_watch_that_is_refused_raises_what_the_body_says() -> None:
     body = orjson.dumps({"code": 410, "reason": "Expired", "message": "too old resource version"})
     transport = ScriptedTransport(streams=(ScriptedStream(body[:10], body[10:], status=410),))
-    with pytest.raises(Stale, match="watch pods ns: too old resource version"):
+    with pytest.raises(ResourceExpired, match="watch pods ns: too old resource version"):
         async for _ in watch(transport):
             pass
     assert transport.open_streams == 0

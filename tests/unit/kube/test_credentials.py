@@ -291,14 +291,14 @@ async def test_a_plugin_is_run_with_pauses_however_many_requests_there_are(
     """Regression: it was run for each request, two processes each."""
     plugin = Plugin(clock, answer)
     await plugin.ask(ObtainedCredential(plugin, clock), seconds, refused=refused)
-    assert 2 <= plugin.runs <= most_tries(seconds, _credentials.FIRST_PAUSE, _credentials.LONGEST_PAUSE)
+    assert 2 <= plugin.runs <= most_tries(seconds, _credentials.FIRST_PAUSE, _credentials.MAX_PAUSE)
 
 
 async def test_a_token_that_is_refused_after_a_while_is_replaced_at_once(clock: SetClock) -> None:
     source = ObtainedCredential(Plugin(clock, lambda run: valid(f"token {run}")), clock)
     for run in range(1, 5):
         assert await token_of(source) == f"token {run}"
-        clock.time += 10 * _credentials.LONGEST_PAUSE
+        clock.time += 10 * _credentials.MAX_PAUSE
         source.refused(valid(f"token {run}"))
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.controller import FLYTE_WORKFLOWS
-from propeller.errors import Invalid, PropellerError, Stale, Throttled, Unavailable
+from propeller.errors import Invalid, PropellerError, ResourceExpired, Throttled, Unavailable
 from propeller.kube import CONFIG_MAPS, PODS, Event, EventType, KubeObject, Pod, Resource
 from propeller.kube import _decoding as decoding
 from propeller.kube._decoding import decode_event, decode_events, decode_object, decode_page, whole_lines
@@ -133,7 +133,7 @@ STATUS = {"kind": "Status", "metadata": {}, "status": "Failure", "message": "too
 )
 @pytest.mark.parametrize("resource", [PODS, WORKFLOWS, CONFIG_MAPS], ids=lambda resource: resource.plural)
 def test_an_error_event_raises_what_it_says_however_it_is_written(resource: Resource[Any], line: bytes) -> None:
-    with pytest.raises(Stale, match=r"watch pods: too old \(410\)"):
+    with pytest.raises(ResourceExpired, match=r"watch pods: too old \(410\)"):
         decode_event(resource, line, "watch pods")
 
 

@@ -14,7 +14,7 @@ from propeller.controller import FLYTE_WORKFLOWS
 from propeller.errors import Throttled, Unavailable
 from propeller.kube import CONFIG_MAPS, LEASES, PODS, Client, ClientOptions, Request, Response
 from propeller.kube._flows import Flows, requests_at_once
-from propeller.kube._limit import JITTER, LONGEST_PAUSE, FlowLimit
+from propeller.kube._limit import JITTER, MAX_PAUSE, FlowLimit
 from propeller.testing import now, run_virtually
 from tests.examples import examples
 from tests.unit.kube.scripted import ScriptedTransport, answer, failure
@@ -96,7 +96,7 @@ async def test_a_flow_that_is_full_delays_no_other() -> None:
 async def test_a_pause_of_one_flow_is_no_pause_of_another() -> None:
     limits, server = flows(), Server(seats=0, retry_after="20")
     assert (await limits.send(server, CREATE, 30.0)).status == 429  # type: ignore[arg-type]
-    assert (limits.writes.held, limits.status.held, limits.leases.held) == (1, 0, 0)
+    assert (limits.writes.reserved, limits.status.reserved, limits.leases.reserved) == (1, 0, 0)
     began = now()
     await limits.send(server, STATUS, 30.0)  # type: ignore[arg-type]
     assert now() - began == pytest.approx(server.took)
@@ -115,7 +115,7 @@ async def test_where_all_are_refused_all_pause_and_do_not_come_back_together() -
     limits, server = flows(writes_at_once=32), Server(seats=0, retry_after="4")
     began = now()
     await asyncio.gather(*(limits.send(server, CREATE, 30.0) for _ in range(32)))  # type: ignore[arg-type]
-    assert (limits.writes.held, limits.writes.limit) == (32, 16)
+    assert (limits.writes.reserved, limits.writes.limit) == (32, 16)
     server.seats = 100
     await asyncio.gather(*(limits.send(server, CREATE, 30.0) for _ in range(32)))  # type: ignore[arg-type]
     came = [time - began for time, _ in server.answered]
@@ -125,48 +125,48 @@ async def test_where_all_are_refused_all_pause_and_do_not_come_back_together() -
 
 async def test_where_one_of_many_is_refused_the_others_go_on() -> None:
     limit = FlowLimit("writes", 8)
-    assert [limit.try_enter() for _ in range(8)] == [True] * 8
-    limit.refused(0, 5.0)
+    assert [limit.try_acquire() for _ in range(8)] == [True] * 8
+    limit.rejected(0, 5.0)
     for _ in range(7):
-        limit.leave()
-    assert (limit.limit, limit.held) == (4, 1)
-    assert [limit.try_enter() for _ in range(4)] == [True, True, True, False]
+        limit.release()
+    assert (limit.limit, limit.reserved) == (4, 1)
+    assert [limit.try_acquire() for _ in range(4)] == [True, True, True, False]
 
 
 async def test_a_pause_without_reason_or_end_is_cut() -> None:
     limit = FlowLimit("writes", 1)
-    assert limit.try_enter()
-    limit.refused(limit.shrinks, 86_400.0)
+    assert limit.try_acquire()
+    limit.rejected(limit.shrinks, 86_400.0)
     began = now()
-    await limit.enter(100.0)
-    assert LONGEST_PAUSE <= now() - began <= LONGEST_PAUSE * (1 + JITTER)
+    await limit.acquire_within(100.0)
+    assert MAX_PAUSE <= now() - began <= MAX_PAUSE * (1 + JITTER)
 
 
 async def test_refusals_of_one_burst_halve_the_limit_once() -> None:
     limit = FlowLimit("writes", 32)
-    noted = [limit.shrinks for _ in range(32) if limit.try_enter()]
+    noted = [limit.shrinks for _ in range(32) if limit.try_acquire()]
     for shrinks in noted:
-        limit.refused(shrinks, None)
+        limit.rejected(shrinks, None)
     assert (limit.limit, limit.throttled, limit.in_flight) == (16, 32, 0)
 
 
 async def test_refusals_one_after_the_other_never_bring_the_limit_under_one() -> None:
     limit = FlowLimit("writes", 32)
     for _ in range(20):
-        assert limit.try_enter()
-        limit.refused(limit.shrinks, None)
+        assert limit.try_acquire()
+        limit.rejected(limit.shrinks, None)
     assert limit.limit == 1
-    assert limit.try_enter()
+    assert limit.try_acquire()
 
 
 async def test_a_limit_grows_by_one_a_second_with_successes_and_never_over_its_most() -> None:
     limit = FlowLimit("writes", 6)
-    assert limit.try_enter()
-    limit.refused(limit.shrinks, None)
+    assert limit.try_acquire()
+    limit.rejected(limit.shrinks, None)
     grown = []
     for _ in range(20):
         await asyncio.sleep(0.5)
-        assert limit.try_enter()
+        assert limit.try_acquire()
         limit.succeeded()
         grown.append(limit.limit)
     assert grown == [3, 4, 4, 5, 5, *[6] * 15]
@@ -174,10 +174,10 @@ async def test_a_limit_grows_by_one_a_second_with_successes_and_never_over_its_m
 
 async def test_a_limit_does_not_grow_by_time_alone() -> None:
     limit = FlowLimit("writes", 6)
-    assert limit.try_enter()
-    limit.refused(limit.shrinks, None)
+    assert limit.try_acquire()
+    limit.rejected(limit.shrinks, None)
     await asyncio.sleep(100)
-    assert limit.try_enter()
+    assert limit.try_acquire()
     limit.succeeded()
     assert limit.limit == 4
 
@@ -188,7 +188,7 @@ async def test_an_exhausted_quota_or_a_failure_of_the_server_limits_no_flow() ->
         with pytest.raises((Throttled, Unavailable)):
             await client.create(CONFIG_MAPS, {"metadata": {"name": "a"}}, "a")
         writes = client.flows.writes
-        assert (writes.limit, writes.in_flight, writes.throttled, writes.held) == (32, 0, 0, 0)
+        assert (writes.limit, writes.in_flight, writes.throttled, writes.reserved) == (32, 0, 0, 0)
 
 
 async def test_no_room_within_the_deadline_is_throttled_and_says_why() -> None:
@@ -286,23 +286,23 @@ def test_places_are_given_in_order_and_none_is_lost(sequence: list[Guest], most:
         async def visit(guest: Guest) -> None:
             await asyncio.sleep(guest.arrives)
             number = next(order)
-            if not limit.try_enter():
-                await limit.enter(guest.patience)
+            if not limit.try_acquire():
+                await limit.acquire_within(guest.patience)
             admitted.append((number, now()))
             assert 0 < limit.in_flight <= most
             shrinks = limit.shrinks
             try:
                 await asyncio.sleep(guest.stays)
             except asyncio.CancelledError:
-                limit.leave()
+                limit.release()
                 raise
             match guest.ends:
                 case "refused":
-                    limit.refused(shrinks, None)
+                    limit.rejected(shrinks, None)
                 case "refused with a pause":
-                    limit.refused(shrinks, 2.0)
+                    limit.rejected(shrinks, 2.0)
                 case "leave":
-                    limit.leave()
+                    limit.release()
                 case _:
                     limit.succeeded()
 
@@ -322,7 +322,7 @@ def test_places_are_given_in_order_and_none_is_lost(sequence: list[Guest], most:
         times = [time for _, time in sorted(admitted)]
         assert times == sorted(times), "one who came later was let in at an earlier time"
         assert (limit.in_flight, limit.waiting) == (0, 0)
-        await limit.enter(100.0)  # there is a place again, after what pauses there are
+        await limit.acquire_within(100.0)  # there is a place again, after what pauses there are
         assert 1 <= limit.limit <= most
 
     run_virtually(main())

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.errors import Unavailable
-from propeller.kube._http_answers import WholeAnswer
-from propeller.kube._http_connection import HEAD_LIMIT, Connection
-from propeller.kube._http_stream import BUSY_PER_SECOND, FULL_LOOK, TOGETHER_SECONDS, Pace, StreamedAnswer
+from propeller.kube._http_connection import HEAD_LIMIT, HttpConnection
+from propeller.kube._http_responses import BufferedResponse
+from propeller.kube._http_stream import BUSY_PER_SECOND, COALESCE_SECONDS, FULL_READ, ReadCoalescer, StreamingResponse
 from tests.unit.kube.raw_server import CHUNKED, END, chunk, http
 
 ANSWERS = {
@@ -59,15 +59,15 @@ class Exchange:
     def __init__(self) -> None:
         self.wire = Wire()
         self.released = 0
-        self.connection = Connection("server", self._release, lambda connection: None)
+        self.connection = HttpConnection("server", self._release, lambda connection: None)
         self.connection.connection_made(cast(Any, self.wire))
         self.begin()
 
     def begin(self) -> None:
-        self.answer = WholeAnswer(asyncio.get_running_loop())
+        self.answer = BufferedResponse(asyncio.get_running_loop())
         self.connection.begin(self.answer, b"GET")
 
-    def _release(self, connection: Connection) -> None:
+    def _release(self, connection: HttpConnection) -> None:
         self.released += 1
 
     def feed(self, *parts: bytes) -> None:
@@ -182,24 +182,24 @@ async def test_giving_up_one_exchange_leaves_anothers_alone() -> None:
 
 @given(st.lists(st.floats(1.01 / BUSY_PER_SECOND, 60.0), max_size=50))
 async def test_a_quiet_stream_is_never_left_alone(gaps: list[float]) -> None:
-    pace = Pace(now := 0.0)
+    coalescer = ReadCoalescer(now := 0.0)
     for gap in gaps:
-        assert pace.look(now := now + gap, 1) == 0.0
+        assert coalescer.delay_after(now := now + gap, 1) == 0.0
 
 
-@given(st.integers(1, FULL_LOOK - 1), st.floats(0.0, TOGETHER_SECONDS / 2))
+@given(st.integers(1, FULL_READ - 1), st.floats(0.0, COALESCE_SECONDS / 2))
 async def test_a_busy_stream_is_left_alone_until_it_has_been_quiet(pieces: int, gap: float) -> None:
-    pace = Pace(now := 0.0)
-    waits = [pace.look(now := now + gap, pieces) for _ in range(50)]
-    assert waits[-1] == TOGETHER_SECONDS
-    assert pace.look(now + 0.25, 1) == 0.0
+    coalescer = ReadCoalescer(now := 0.0)
+    waits = [coalescer.delay_after(now := now + gap, pieces) for _ in range(50)]
+    assert waits[-1] == COALESCE_SECONDS
+    assert coalescer.delay_after(now + 0.25, 1) == 0.0
 
 
-@given(st.integers(FULL_LOOK, 1000))
+@given(st.integers(FULL_READ, 1000))
 async def test_a_burst_is_read_as_fast_as_it_comes(pieces: int) -> None:
     """Left alone between looks it cost half as much again."""
-    pace = Pace(now := 0.0)
-    assert not any(pace.look(now := now + 0.001, pieces) for _ in range(50))
+    coalescer = ReadCoalescer(now := 0.0)
+    assert not any(coalescer.delay_after(now := now + 0.001, pieces) for _ in range(50))
 
 
 class Followed:
@@ -208,7 +208,7 @@ class Followed:
     def __init__(self) -> None:
         self.exchange = Exchange()
         self.exchange.feed(http(b"before"))
-        self.answer = StreamedAnswer(self.exchange.connection, asyncio.get_running_loop())
+        self.answer = StreamingResponse(self.exchange.connection, asyncio.get_running_loop())
         self.exchange.connection.begin(self.answer, b"GET")
         self.exchange.feed(CHUNKED)
         self.chunks: list[bytes] = []
@@ -232,7 +232,7 @@ async def test_a_busy_stream_is_looked_at_again_after_a_while_and_loses_nothing(
     stream = Followed()
     await stream.make_busy()
     assert stream.left_alone()
-    await asyncio.sleep(TOGETHER_SECONDS * 4)
+    await asyncio.sleep(COALESCE_SECONDS * 4)
     assert not stream.left_alone()
     stream.exchange.feed(chunk(b"last"), END)
     await stream.task
@@ -247,7 +247,7 @@ async def test_a_connection_whose_stream_ended_is_free_at_once_for_who_has_it_ne
     assert stream.exchange.released == 2
     stream.exchange.begin()
     stream.exchange.connection.pause()  # the next one's own wish
-    await asyncio.sleep(TOGETHER_SECONDS * 4)
+    await asyncio.sleep(COALESCE_SECONDS * 4)
     assert stream.left_alone()
     await stream.task
 

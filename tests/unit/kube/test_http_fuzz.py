@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.errors import PropellerError, Unavailable
-from propeller.kube._http_answers import WholeAnswer
-from propeller.kube._http_connection import HEAD_LIMIT, Connection
-from propeller.kube._http_stream import BUFFER, StreamedAnswer
+from propeller.kube._http_connection import HEAD_LIMIT, HttpConnection
+from propeller.kube._http_responses import BufferedResponse
+from propeller.kube._http_stream import BUFFER, StreamingResponse
 from tests.unit.kube.http_answers import Sent, answers, cut
 from tests.unit.kube.raw_server import CHUNKED, END, chunk, http
 from tests.unit.kube.test_http_connection import Exchange, Wire
@@ -105,10 +105,10 @@ async def test_a_damaged_answer_raises_nothing_but_ours(
 class Streaming(Exchange):
     """The same for an answer that is read as it comes."""
 
-    streamed: StreamedAnswer
+    streamed: StreamingResponse
 
     def begin(self) -> None:
-        self.streamed = StreamedAnswer(self.connection, asyncio.get_running_loop())
+        self.streamed = StreamingResponse(self.connection, asyncio.get_running_loop())
         self.connection.begin(self.streamed, b"GET")
 
     async def read(self) -> bytes:
@@ -215,9 +215,9 @@ async def test_a_request_that_the_server_does_not_read_to_its_end_does_not_keep_
             aborted.append(True)
             self.closing = True
 
-    connection = Connection("server", lambda connection: None, lambda connection: None)
+    connection = HttpConnection("server", lambda connection: None, lambda connection: None)
     connection.connection_made(cast(Any, Full()))
-    answer = WholeAnswer(asyncio.get_running_loop())
+    answer = BufferedResponse(asyncio.get_running_loop())
     connection.begin(answer, b"POST")
     connection.data_received(http(b"no", "413 Too Large", connection="close"))
     assert answer.done.result() == b"no"

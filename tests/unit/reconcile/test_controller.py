@@ -27,7 +27,7 @@ async def running(round_: Round, outcomes: Counter[str] | None = None) -> AsyncI
     queue: WorkQueue[str] = WorkQueue(SETTINGS)
     counted: Counter[str] = Counter() if outcomes is None else outcomes
     controller = Controller(
-        queue, round_, SETTINGS, on_round=lambda outcome, _: counted.update([outcome]), clock=LoopClock()
+        queue, round_, SETTINGS, on_reconcile=lambda outcome, _: counted.update([outcome]), clock=LoopClock()
     )
     task = asyncio.create_task(controller.run())
     try:

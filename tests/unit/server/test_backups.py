@@ -8,7 +8,7 @@ import pytest
 
 from propeller.controller import FLYTE_WORKFLOWS, workflow_crd
 from propeller.embedded.server import ApiServer, Backup
-from propeller.errors import NotFound, Stale, Unavailable
+from propeller.errors import NotFound, ResourceExpired, Unavailable
 from propeller.kube import CONFIG_MAPS, CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Client, Raw
 from tests.unit.server.asking import config_map, names, send, watching
 
@@ -54,7 +54,7 @@ async def test_with_a_bump_versions_go_on_beyond_what_was_seen_and_nothing_older
     go_back(server, backup, bump=1000)
     assert server.resource_version == backup.version + 1000
     assert await client.get(CONFIG_MAPS, "kept", "default") == kept
-    with pytest.raises(Stale):
+    with pytest.raises(ResourceExpired):
         await anext(client.watch(CONFIG_MAPS, "default", resource_version=seen["metadata"]["resourceVersion"]))
 
 

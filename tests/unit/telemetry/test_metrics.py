@@ -24,10 +24,10 @@ def samples(metrics: Metrics, name: str) -> dict[tuple[str, ...], float]:
 
 def test_rounds_are_counted_by_outcome_and_timed() -> None:
     metrics = Metrics()
-    on_round = metrics.rounds_of("workflows")
-    on_round("ok", 0.002)
-    on_round("ok", 0.002)
-    on_round("error", 4.0)
+    on_reconcile = metrics.rounds_of("workflows")
+    on_reconcile("ok", 0.002)
+    on_reconcile("ok", 0.002)
+    on_reconcile("error", 4.0)
     assert samples(metrics, "propeller_rounds_total") == {("workflows", "ok"): 2, ("workflows", "error"): 1}
     assert samples(metrics, "propeller_round_seconds_count") == {("workflows",): 3}
     assert samples(metrics, "propeller_round_seconds_sum") == {("workflows",): pytest.approx(4.004)}

@@ -11,7 +11,7 @@ import pytest
 from propeller.clock import LoopClock
 from propeller.config import ApiServer as Settings
 from propeller.embedded.server import ApiServer
-from propeller.errors import Stale, Unavailable
+from propeller.errors import ResourceExpired, Unavailable
 from propeller.kube import CONFIG_MAPS, PODS, Client
 from tests.unit.server.asking import DEFAULT, ask, config_map, names, send, watching
 
@@ -47,7 +47,7 @@ async def test_the_window_is_bounded_in_bytes_too() -> None:
         first = await make(client, "a")
         for number in range(10):
             await client.create(CONFIG_MAPS, {**config_map(f"b{number}"), "data": {"k": "x" * 2000}}, "default")
-        with pytest.raises(Stale):
+        with pytest.raises(ResourceExpired):
             await anext(client.watch(CONFIG_MAPS, "default", resource_version=first))
 
 
@@ -85,7 +85,7 @@ async def test_after_a_compaction_nothing_older_than_now_can_be_resumed_from(ser
     before = await make(client, "a")
     now = await make(client, "b")
     server.compact()
-    with pytest.raises(Stale):
+    with pytest.raises(ResourceExpired):
         await anext(client.watch(CONFIG_MAPS, "default", resource_version=before))
     stale = await send(server, "GET", f"{DEFAULT}/configmaps", resourceVersion=before, resourceVersionMatch="Exact")
     assert stale.status == 410
@@ -141,7 +141,7 @@ async def test_a_server_that_is_down_answers_nobody_and_keeps_its_objects(server
         await make(client, "b")
     server.start()
     assert "a" in await names(client, CONFIG_MAPS)
-    with pytest.raises(Stale):
+    with pytest.raises(ResourceExpired):
         await anext(client.watch(CONFIG_MAPS, "default", resource_version=str(int(version) - 1)))
 
 

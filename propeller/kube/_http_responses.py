@@ -15,7 +15,7 @@ BODY_LIMIT = 256 * 1024 * 1024
 """Bytes of an answer that is read whole. A page of 500 objects of etcd's largest size would be three times that."""
 
 
-class Unanswered(Unavailable):
+class NoResponse(Unavailable):
     """The connection was closed before a byte of the answer came: a server may close one that idles at any time."""
 
 
@@ -66,7 +66,7 @@ class Exchange(Protocol):
     def failed(self, error: Unavailable) -> None: ...
 
 
-class WholeAnswer:
+class BufferedResponse:
     """An answer that is read to its end. Await `done`."""
 
     __slots__ = ("_parts", "_size", "done", "headers", "status")

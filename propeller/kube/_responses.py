@@ -17,7 +17,7 @@ from propeller.errors import (
     NotFound,
     PropellerError,
     Rejected,
-    Stale,
+    ResourceExpired,
     Throttled,
     TooLarge,
     Unavailable,
@@ -122,9 +122,9 @@ def error_of(
         case 409:
             return Conflict(message, after=after)
         case 410:
-            return Stale(message)
+            return ResourceExpired(message)
         case _ if details and any(cause.reason == "ResourceVersionTooLarge" for cause in details.causes or ()):
-            return Stale(f"{message}: the version is from before the server was restored, or the server lags")
+            return ResourceExpired(f"{message}: the version is from before the server was restored, or the server lags")
         case 413:
             return TooLarge(message, **rejection)
         case 400 if status.reason == "BadRequest":
