@@ -26,7 +26,8 @@ from loadtest._process import cpu
 from loadtest.completer import Completer
 from propeller.controller._resource import FlyteWorkflow, closure_of, info_of
 from propeller.handlers import STEPS
-from propeller.handlers.plugins.pod import PodSettings, build_pod
+from propeller.handlers.plugins import PodSettings
+from propeller.handlers.plugins.pod import build_pod
 from propeller.kube import NAMESPACES, Client, connect
 from propeller.testing import KubeApiserver, run_kube_apiserver
 from propeller.workflow import Execution, begin, parse_plan

@@ -11,16 +11,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
-from propeller.clock import Clock
 from propeller.controller._checkpointer import Checkpointer
-from propeller.controller._executions import Executions
+from propeller.controller._duty import Shared
 from propeller.controller._resource import HEADS, FlyteWorkflow, Head
 from propeller.controller._session import Ended, MinResourceVersion
 from propeller.errors import NotFound, PropellerError
 from propeller.informers import Informer
-from propeller.kube import Client
-from propeller.reconcile import FairPool, Result
-from propeller.telemetry import Causes
+from propeller.reconcile import Result
 
 _log = logging.getLogger(__name__)
 
@@ -31,25 +28,15 @@ LOOK_SECONDS = 10.0
 class CacheLag:
     """See the module's text."""
 
-    def __init__(
-        self,
-        client: Client,
-        checkpointer: Checkpointer,
-        executions: Executions,
-        pool: FairPool[str],
-        workflows: Informer[FlyteWorkflow],
-        causes: Causes,
-        clock: Clock,
-        pause_cap: float,
-    ) -> None:
-        self._client = client
+    def __init__(self, shared: Shared, checkpointer: Checkpointer, workflows: Informer[FlyteWorkflow]) -> None:
         self._checkpointer = checkpointer
-        self._executions = executions
-        self._pool = pool
         self._workflows = workflows
-        self._causes = causes
-        self._clock = clock
-        self._pause_cap = pause_cap
+        self._client = shared.client
+        self._executions = shared.executions
+        self._pool = shared.pool
+        self._causes = shared.causes
+        self._clock = shared.clock
+        self._pause_cap = shared.settings.queue.backoff_cap
         self._next_looks: dict[str, tuple[float, float]] = {}
         """By key, epoch seconds when the server is asked whether what is waited for will come, and the pause in seconds
         before that.

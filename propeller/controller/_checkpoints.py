@@ -15,20 +15,14 @@ import logging
 import random
 from collections.abc import Sequence
 
-from propeller.clock import Clock
-from propeller.config import Settings
 from propeller.controller._checkpointer import Checkpointer, Deleted, ExternalModification
+from propeller.controller._duty import Shared
 from propeller.controller._effects import CHECKPOINT, EffectRunner
-from propeller.controller._executions import Executions
 from propeller.controller._finalizers import is_held, next_stop
-from propeller.controller._milestones import Milestones
-from propeller.controller._pods import OwnedPods
 from propeller.controller._session import Ended, Running
 from propeller.errors import PropellerError, Retryable
-from propeller.reconcile import FairPool, backoff
+from propeller.reconcile import backoff
 from propeller.status import is_own_snapshot, supersede
-from propeller.storage import Storage
-from propeller.telemetry import Causes
 from propeller.workflow import Effect, WorkflowPhase
 
 _log = logging.getLogger(__name__)
@@ -37,29 +31,17 @@ _log = logging.getLogger(__name__)
 class Checkpoints:
     """See the module's text."""
 
-    def __init__(
-        self,
-        checkpointer: Checkpointer,
-        executions: Executions,
-        effects: EffectRunner,
-        pool: FairPool[str],
-        pods: OwnedPods,
-        storage: Storage,
-        settings: Settings,
-        milestones: Milestones,
-        causes: Causes,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, shared: Shared, checkpointer: Checkpointer, effects: EffectRunner) -> None:
         self._checkpointer = checkpointer
-        self._executions = executions
         self._effects = effects
-        self._pool = pool
-        self._pods = pods
-        self._storage = storage
-        self._settings = settings
-        self._milestones = milestones
-        self._causes = causes
-        self._clock = clock
+        self._executions = shared.executions
+        self._pool = shared.pool
+        self._resources = shared.resources
+        self._storage = shared.storage
+        self._settings = shared.settings
+        self._milestones = shared.milestones
+        self._causes = shared.causes
+        self._clock = shared.clock
 
     def begin_if_due(self, session: Running, now: float) -> float | None:
         """Begin a write if it is time to; returns the seconds until it will be, None if none is owed."""
@@ -142,6 +124,6 @@ class Checkpoints:
         """The finalizers of an execution that has ended and has nothing to be stopped; () of any other."""
         if not is_held(session) or not session.execution.phase.ended or deferred or session.in_flight:
             return ()
-        pods = self._pods.of(session.uid)
-        stopped = next_stop(pods, self._clock.now()) is None and not any(is_held(pod.metadata) for pod in pods)
+        left = self._resources.of(session.uid)
+        stopped = next_stop(left, self._clock.now()) is None and not any(is_held(one.metadata) for one in left)
         return session.finalizers if stopped else ()

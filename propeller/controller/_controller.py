@@ -9,25 +9,32 @@ Guarantees
     A status is written only onto the version that it was computed from; if somebody else has written it, the execution
     is loaded again.
 Assumptions
-    Pods of an execution are in its namespace, carry its owner reference, and have fixed names.
+    Pods of an execution, and what other plugins make for it, are in its namespace, carry its owner reference, and have
+    fixed names.
 Errors
     Opening raises NotFound if the resource type is not installed, Denied if it may not be read, Unavailable if caches
-    cannot be filled within the client's deadline. What goes wrong with one execution stays with it: it is retried, or
+    cannot be filled within the client's deadline. A task plugin that cannot be used, or whose resource is not served,
+    concerns its own tasks alone. What goes wrong with one execution stays with it: it is retried, or
     ends as failed with the reason in its status.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.config import Settings
+from propeller.controller._attempt_events import Vanished, attempt_event, execution_key
+from propeller.controller._attempt_resources import AttemptResources
 from propeller.controller._cache_lag import CacheLag
 from propeller.controller._checkpointer import Checkpointer
 from propeller.controller._checkpoints import Checkpoints
+from propeller.controller._duty import Shared
 from propeller.controller._effects import EffectRunner
 from propeller.controller._events import Recorder
 from propeller.controller._executions import Executions
@@ -35,16 +42,14 @@ from propeller.controller._finalizers import is_held
 from propeller.controller._intake import Intake
 from propeller.controller._loading import Loader
 from propeller.controller._milestones import Milestones
-from propeller.controller._pod_events import Vanished, execution_key, pod_event
-from propeller.controller._pods import OwnedPods
 from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
 from propeller.controller._restores import Restores
 from propeller.controller._retention import Retention
 from propeller.controller._session import Ended, Running, Session
 from propeller.handlers import STEPS, Gates, Inputs, Services
-from propeller.handlers.plugins.pod import PodSettings, is_alive
+from propeller.handlers.plugins import Plugins, PodSettings, TaskPlugin, installed_plugins
 from propeller.informers import Change, Informer
-from propeller.kube import PODS, Client, KubeObject, Pod
+from propeller.kube import PODS, Client, KubeObject
 from propeller.reconcile import Controller, FairPool, Result, WorkQueue
 from propeller.storage import Storage
 from propeller.telemetry import Causes, Metrics
@@ -77,15 +82,17 @@ class WorkflowController:
         observer: Observer | None = None,
         metrics: Metrics | None = None,
         recorder: Recorder | None = None,
+        plugins: Plugins | None = None,
     ) -> None:
+        """`plugins`: those of this interpreter's packages if None."""
         self._client = client
         self._settings = settings
         self._namespace = namespace
         self._clock = clock
         self._observer = observer
+        self._plugins = installed_plugins() if plugins is None else plugins
         metrics = metrics or Metrics()
-        causes = Causes(_log)
-        self._loader = Loader(client, storage, settings.storage.metadata_prefix)
+        self._loader = Loader(client, storage, settings.storage.metadata_prefix, plugins=self._plugins)
         self._workflows = Informer(
             client,
             WORKFLOWS,
@@ -94,59 +101,29 @@ class WorkflowController:
             salvage=self._loader.salvage,
             settings=settings.informers,
         )
-        self._pods = OwnedPods(client, namespace, settings.informers)
+        self._resources = AttemptResources(client, namespace, self._plugins, settings.informers)
         self._queue: WorkQueue[str] = WorkQueue(settings.queue)
         self._executions = Executions(self._queue, settings.queue, clock, settings.controller.event_delay)
         self._pool: FairPool[str] = FairPool(settings.controller.effects_at_once, on_error=self._executions.job_raised)
-        self._checkpointer = Checkpointer(client, storage, settings.checkpoint, clock)
         self._milestones = Milestones(metrics.executions, recorder, clock)
-        self._effects = EffectRunner(
-            self._executions,
-            self._pool,
-            self._services(storage),
-            self._milestones,
-            causes,
-            clock,
-            settings.controller.inline_effects,
+        shared = Shared(
+            client=client,
+            storage=storage,
+            settings=settings,
+            clock=clock,
+            executions=self._executions,
+            pool=self._pool,
+            resources=self._resources,
+            milestones=self._milestones,
+            causes=Causes(_log),
         )
-        self._checkpoints = Checkpoints(
-            self._checkpointer,
-            self._executions,
-            self._effects,
-            self._pool,
-            self._pods,
-            storage,
-            settings,
-            self._milestones,
-            causes,
-            clock,
-        )
-        self._intake = Intake(
-            self._loader,
-            self._checkpointer,
-            self._executions,
-            self._effects,
-            self._pool,
-            self._pods,
-            settings,
-            self._milestones,
-            causes,
-            clock,
-        )
-        self._retention = Retention(
-            client, self._executions, self._pool, self._pods, causes, clock, settings.controller.ttl
-        )
-        self._cache_lag = CacheLag(
-            client,
-            self._checkpointer,
-            self._executions,
-            self._pool,
-            self._workflows,
-            causes,
-            clock,
-            settings.queue.backoff_cap,
-        )
-        self._restores = Restores(self._executions, self._workflows, self._pods.informer)
+        self._checkpointer = Checkpointer(client, storage, settings.checkpoint, clock)
+        self._effects = EffectRunner(shared, self._services(storage))
+        self._checkpoints = Checkpoints(shared, self._checkpointer, self._effects)
+        self._intake = Intake(shared, self._loader, self._checkpointer, self._effects)
+        self._retention = Retention(shared)
+        self._cache_lag = CacheLag(shared, self._checkpointer, self._workflows)
+        self._restores = Restores(self._executions, self._workflows, self._resources.pods, self._resources.others)
         self._controller = Controller(
             self._queue, self._reconcile, settings.queue, name=NAME, on_reconcile=metrics.rounds_of(NAME), clock=clock
         )
@@ -157,7 +134,8 @@ class WorkflowController:
         endpoint = settings.storage.s3_endpoint
         return Services(
             self._client,
-            self._pods.informer.store,
+            self._plugins,
+            self._resources.kinds(),
             storage,
             Inputs(storage),
             PodSettings(
@@ -174,10 +152,13 @@ class WorkflowController:
         metrics.watch_queue(NAME, self._queue.depths)
         metrics.watch_not_understood(NAME, lambda: self._intake.waiting.count)
         self._milestones.follow(self._executions)
-        metrics.watch_cache(WORKFLOWS.kind, self._workflows)
-        metrics.watch_cache(PODS.kind, self._pods.informer)
-        self._workflows.subscribe_undecodable(metrics.undecodable_of(WORKFLOWS.kind))
-        self._pods.informer.subscribe_undecodable(metrics.undecodable_of(PODS.kind))
+        followed: dict[str, Informer[Any]] = {WORKFLOWS.kind: self._workflows}
+        for plugin, informer in self._resources.informers.items():
+            kind = informer.resource.kind
+            followed[kind if kind not in followed else f"{kind} of {min(plugin.task_types)}"] = informer
+        for kind, informer in followed.items():
+            metrics.watch_cache(kind, informer)
+            informer.subscribe_undecodable(metrics.undecodable_of(kind))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[WorkflowController]:
@@ -185,11 +166,12 @@ class WorkflowController:
         await self._checkpointer.prepare()
         for resource in (WORKFLOWS, PODS):  # informers try for ever; what we may not do at all should be said at once
             await self._client.list(resource.typed(KubeObject), self._namespace, limit=1)
-        pods, deadline = self._pods.informer, self._settings.client.deadline
+        deadline = self._settings.client.deadline
         callers: Exception | None = None
-        async with pods, self._workflows:
-            await pods.wait_for_sync(deadline)
-            pods.subscribe(self._pod_changed)
+        async with self._resources.following(), self._workflows:
+            await self._resources.wait_for_sync(deadline)
+            for plugin, informer in self._resources.informers.items():
+                informer.subscribe(functools.partial(self._attempt_changed, plugin))
             self._workflows.subscribe(self._workflow_changed)
             self._restores.subscribe()
             await self._workflows.wait_for_sync(deadline)
@@ -225,19 +207,21 @@ class WorkflowController:
             self._executions.failed(key, once_free=True)  # who does that for ever must not be answered at once for ever
         self._executions.reconcile(key)
 
-    def _pod_changed(self, change: Change[Pod]) -> None:
-        pod = change.new or change.old
-        assert pod is not None
-        key = execution_key(pod)
+    def _attempt_changed(self, plugin: TaskPlugin, change: Change[KubeObject]) -> None:
+        obj = change.new or change.old
+        assert obj is not None
+        if not (key := execution_key(obj)):
+            return  # a pod of a job, say
         session = self._executions.get(key)
         if session is None:
-            alive = change.new is not None and is_alive(pod)  # it brings back what was evicted, or is to be stopped
-            if alive or key in self._executions.evicted or self._awaits_its_pods(key):
+            # one that is alive brings back what was evicted, or is to be stopped
+            alive = change.new is not None and plugin.is_alive(obj)
+            if alive or key in self._executions.evicted or self._awaits_its_resources(key):
                 self._executions.reconcile(key)
             return
         if not isinstance(session, Running):
             return
-        event = pod_event(change, session)
+        event = attempt_event(change, session, plugin, self._plugins)
         if event is None:
             return
         if isinstance(event, Vanished):
@@ -252,8 +236,8 @@ class WorkflowController:
         else:
             self._executions.notify(session, event.node, event.fact)
 
-    def _awaits_its_pods(self, key: str) -> bool:
-        """Whether a workflow that has ended waits for its pods before it is released from its finalizers."""
+    def _awaits_its_resources(self, key: str) -> bool:
+        """Whether a workflow that has ended waits for what runs of it before it is released from its finalizers."""
         workflow = self._workflows.store.get(key)
         return workflow is not None and is_held(workflow.metadata)
 

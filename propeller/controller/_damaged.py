@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from propeller.handlers.plugins.pod import claim_of
-from propeller.kube import Pod
+from propeller.controller._attempt_resources import AttemptResource
+from propeller.handlers.plugins import claim_of
 from propeller.workflow import NodeKind, NodeSpec, Plan, WorkflowPhase
 
 FINE = frozenset({"queued", "running", "succeeded", "skipped"})
 """What the counts of a status may name."""
 
 
-def why_not_again(name: str, plan: Plan, status: dict[str, Any], pods: Collection[Pod]) -> str:
+def why_not_again(name: str, plan: Plan, status: dict[str, Any], resources: Collection[AttemptResource]) -> str:
     """What forbids to walk the execution of that name again; "" if nothing does."""
     counts = status.get("counts")
     if status.get("phase") != int(WorkflowPhase.RUNNING) or status.get("error") or not isinstance(counts, dict):
@@ -29,10 +29,10 @@ def why_not_again(name: str, plan: Plan, status: dict[str, Any], pods: Collectio
         if why := _decides(node):
             return f"node {node.id!r} {why}, which pods do not prove"
     nodes = {node.id for node in plan.root.nodes}
-    claims = [(pod, claim_of(pod, name)) for pod in pods]
-    if strange := [pod.metadata.name for pod, claim in claims if claim is None or claim.node not in nodes]:
+    claims = [(one, claim_of(one.obj, name)) for one in resources]
+    if strange := [one.metadata.name for one, claim in claims if claim is None or claim.node not in nodes]:
         return f"it has pods that are none of its own nodes', {', '.join(sorted(strange)[:3])}"
-    proven = {claim.node for pod, claim in claims if claim is not None and pod.status.phase == "Succeeded"}
+    proven = {claim.node for one, claim in claims if claim is not None and one.has_succeeded}
     succeeded = counts.get("succeeded") or 0
     if not isinstance(succeeded, int) or succeeded > len(proven):
         return f"{succeeded} of its nodes had succeeded, and pods prove {len(proven)}"

@@ -10,13 +10,9 @@ from __future__ import annotations
 
 import functools
 
-from propeller.clock import Clock
-from propeller.controller._executions import Executions
-from propeller.controller._milestones import Milestones
+from propeller.controller._duty import Shared
 from propeller.controller._session import Running
 from propeller.handlers import STEPS, Later, Services, Tries, act, act_now, is_given_up, refusals_of
-from propeller.reconcile import FairPool
-from propeller.telemetry import Causes
 from propeller.workflow import (
     AttemptObserved,
     AttemptPhase,
@@ -43,23 +39,14 @@ launches would keep its status waiting.
 class EffectRunner:
     """See the module's text."""
 
-    def __init__(
-        self,
-        executions: Executions,
-        pool: FairPool[str],
-        services: Services,
-        milestones: Milestones,
-        causes: Causes,
-        clock: Clock,
-        inline: int,
-    ) -> None:
-        self._executions = executions
-        self._pool = pool
+    def __init__(self, shared: Shared, services: Services) -> None:
         self._services = services
-        self._milestones = milestones
-        self._causes = causes
-        self._clock = clock
-        self._inline = inline  # see controller.inline_effects
+        self._executions = shared.executions
+        self._pool = shared.pool
+        self._milestones = shared.milestones
+        self._causes = shared.causes
+        self._clock = shared.clock
+        self._inline = shared.settings.controller.inline_effects
 
     def begin(self, session: Running, decision: Decision) -> Decision:
         """Begin the effects of a decision. Some may run at once, and what they bring is decided on: returns the

@@ -10,20 +10,14 @@ from __future__ import annotations
 
 import logging
 
-from propeller.clock import Clock
-from propeller.config import Settings
 from propeller.controller._checkpointer import Checkpointer, Deleted
+from propeller.controller._duty import Shared
 from propeller.controller._effects import EffectRunner
-from propeller.controller._executions import Executions
 from propeller.controller._loading import Loader, recover_attempts, stops_owed
-from propeller.controller._milestones import Milestones
 from propeller.controller._not_understood import UnknownStates
-from propeller.controller._pods import OwnedPods
 from propeller.controller._resource import FlyteWorkflow
 from propeller.controller._session import Loading, Running, Session
 from propeller.errors import CorruptBlob, Invalid, MissingBlob, NotFound, NotUnderstood, PropellerError
-from propeller.reconcile import FairPool
-from propeller.telemetry import Causes
 from propeller.workflow import Execution, Failure, StopAttempt, WorkflowPhase
 
 _log = logging.getLogger(__name__)
@@ -32,29 +26,17 @@ _log = logging.getLogger(__name__)
 class Intake:
     """See the module's text."""
 
-    def __init__(
-        self,
-        loader: Loader,
-        checkpointer: Checkpointer,
-        executions: Executions,
-        effects: EffectRunner,
-        pool: FairPool[str],
-        pods: OwnedPods,
-        settings: Settings,
-        milestones: Milestones,
-        causes: Causes,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, shared: Shared, loader: Loader, checkpointer: Checkpointer, effects: EffectRunner) -> None:
         self._loader = loader
         self._checkpointer = checkpointer
-        self._executions = executions
         self._effects = effects
-        self._pool = pool
-        self._pods = pods
-        self._settings = settings
-        self._milestones = milestones
-        self._causes = causes
-        self._clock = clock
+        self._executions = shared.executions
+        self._pool = shared.pool
+        self._resources = shared.resources
+        self._settings = shared.settings
+        self._milestones = shared.milestones
+        self._causes = shared.causes
+        self._clock = shared.clock
         self.waiting = UnknownStates()
         """Executions whose state this process does not understand."""
 
@@ -81,7 +63,7 @@ class Intake:
 
     async def _load(self, session: Loading, workflow: FlyteWorkflow) -> None:
         try:
-            execution, is_new = await self._loader.load(workflow, self._clock.now(), self._pods.of(session.uid))
+            execution, is_new = await self._loader.load(workflow, self._clock.now(), self._resources.of(session.uid))
         except (Invalid, CorruptBlob, MissingBlob) as error:
             await self._reject(session, workflow, error)
             return
@@ -103,14 +85,14 @@ class Intake:
             self._executions.reconcile(session.key)
 
     def _loaded(self, loading: Loading, execution: Execution, is_new: bool) -> Running:
-        """It runs from now on, with what its pods prove; what a process before this one left to be stopped is."""
+        """It runs from now on, with what its resources prove; what a process before this one left to be stopped is."""
         self.waiting.end(loading.key)
         execution.stop_margin, execution.settings = self._settings.controller.stop_margin, self._settings.attempts
-        pods = self._pods.of(loading.uid)
-        recover_attempts(execution, pods)
+        resources = self._resources.of(loading.uid)
+        recover_attempts(execution, resources)
         self._executions.begun.hand_over(execution)
         session = Running(loading, execution, is_new=is_new)
-        owed = [] if is_new else stops_owed(execution, pods)
+        owed = [] if is_new else stops_owed(execution, resources)
         self._executions.put(session)
         if execution.phase.ended:  # its status says so only in the snapshot
             session.record_change(self._clock.now())

@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 import msgspec
 from flyteidl.core import literals_pb2
 
+from propeller.controller._attempt_resources import AttemptResource
 from propeller.controller._damaged import why_not_again
 from propeller.controller._offloaded import closure_of_message
 from propeller.controller._resource import (
@@ -29,8 +30,8 @@ from propeller.controller._resource import (
 from propeller.controller._takeover import take_over_of
 from propeller.errors import CorruptBlob, Invalid, MissingBlob, NotFound, NotUnderstood, PropellerError
 from propeller.handlers import at_once, plan_of_futures
-from propeller.handlers.plugins.pod import claim_of, has_ended, is_alive, proven_by
-from propeller.kube import Client, Pod, Undecodable
+from propeller.handlers.plugins import Plugins, claim_of, proven_by
+from propeller.kube import Client, Undecodable
 from propeller.status import INLINE_NODES, decode_status, is_flytes, rebuild
 from propeller.storage import Storage, apart, open_literals
 from propeller.wire import Literals
@@ -49,40 +50,43 @@ from propeller.workflow import (
 
 _log = logging.getLogger(__name__)
 
+ONLY_PODS = Plugins()
+
 INLINE_BYTES = 128 * 1024
 """About 5 ms of parsing: the longest that a reconcile may take."""
 
 
-def recover_attempts(execution: Execution, pods: Iterable[Pod]) -> None:
-    """Let an execution that was loaded know what its pods say about attempts that no status may have."""
-    execution.proven.update(proven_by(execution.info.name, pods, execution.settings.system_retries))
+def recover_attempts(execution: Execution, resources: Iterable[AttemptResource]) -> None:
+    """Let an execution that was loaded know what its resources say about attempts that no status may have."""
+    objects = (one.obj for one in resources)
+    execution.proven.update(proven_by(execution.info.name, objects, execution.settings.system_retries))
     if execution.max_parallelism:
         execution.unclaimed.update(execution.proven.keys() - execution.unique_ids_of_started())
 
 
-def stops_owed(execution: Execution, pods: Iterable[Pod]) -> list[StopAttempt]:
-    """The stops of pods that run on though the status says that their attempts are over: a process may have died
-    between the two. They count as stopping from now on. Only if there are such pods, all nodes are gone through.
+def stops_owed(execution: Execution, resources: Iterable[AttemptResource]) -> list[StopAttempt]:
+    """The stops of what runs on though the status says that its attempt is over: a process may have died between the
+    two. They count as stopping from now on. Only if there is any, all nodes are gone through.
     """
     left = [
-        (*claim, pod)
-        for pod in pods
-        if not has_ended(pod) and (claim := claim_of(pod, execution.info.name)) is not None
+        (*claim, one)
+        for one in resources
+        if not one.has_ended and (claim := claim_of(one.obj, execution.info.name)) is not None
     ]
     active = {execution.unique_id(node): node for node in execution.states} if left else {}
     if any(node not in active for node, *_ in left):
         ended = {execution.unique_id(node): node for node, phase in enumerate(execution.phases) if phase in ENDED}
         active = ended | active
     stops = []
-    for name, attempt, pod in left:
+    for name, attempt, one in left:
         if (node := active.get(name)) is None:
             continue  # the status is older than its start
         phase, state = execution.phases[node], execution.states.get(node)
-        if attempt < execution.attempts[node] or phase in ENDED or (isinstance(state, Inside) and is_alive(pod)):
+        if attempt < execution.attempts[node] or phase in ENDED or (isinstance(state, Inside) and one.is_alive):
             succeeded = phase == NodePhase.SUCCEEDED or isinstance(state, Inside)
             stops.append(StopAttempt(node, attempt, urgent=not succeeded))
             execution.stops.add(node, attempt)
-            if not succeeded and is_alive(pod):
+            if not succeeded and one.is_alive:
                 execution.stopping.add((node, attempt))
     return stops
 
@@ -112,9 +116,18 @@ def _is_whole(workflow: FlyteWorkflow) -> bool:
 class Loader:
     """Makes executions; see the module's text."""
 
-    def __init__(self, client: Client, storage: Storage, metadata_prefix: str, *, anywhere: bool = False) -> None:
+    def __init__(
+        self,
+        client: Client,
+        storage: Storage,
+        metadata_prefix: str,
+        *,
+        anywhere: bool = False,
+        plugins: Plugins = ONLY_PODS,
+    ) -> None:
         """`anywhere` believes what a status says of its execution's directory: for what writes nothing there."""
         self._client = client
+        self._plugins = plugins
         self._storage = storage
         self._metadata_prefix = metadata_prefix
         self._earlier_prefixes = storage.settings.read_prefixes
@@ -157,8 +170,10 @@ class Loader:
         """The execution leaves memory, and is to come back without asking the server for its closure."""
         self._kept[uid] = plan
 
-    async def load(self, workflow: FlyteWorkflow, now: float, pods: Collection[Pod] = ()) -> tuple[Execution, bool]:
-        """The execution, and whether it is new (True) or rebuilt from its status. `pods` are its own.
+    async def load(
+        self, workflow: FlyteWorkflow, now: float, resources: Collection[AttemptResource] = ()
+    ) -> tuple[Execution, bool]:
+        """The execution, and whether it is new (True) or rebuilt from its status. `resources` are its attempts'.
 
         Raises Invalid for a resource that cannot run, NotUnderstood for a state that cannot be gone on from,
         StorageError, and NotFound or Unavailable if the object has to be read again and is not there.
@@ -167,7 +182,7 @@ class Loader:
         if error := self._malformed.get(uid):
             raise Invalid(f"the resource is malformed: {error}")
         plan = self._kept.get(uid) or await self._plan(workflow, self._closures.get(uid) or await self._fetch(workflow))
-        execution, new = await self._execution(workflow, plan, now, pods)
+        execution, new = await self._execution(workflow, plan, now, resources)
         self._closures.pop(uid, None)
         self._kept.pop(uid, None)
         self._loaded.add(uid)
@@ -197,22 +212,24 @@ class Loader:
         return closure_of(whole)
 
     async def _execution(
-        self, workflow: FlyteWorkflow, plan: Plan, now: float, pods: Collection[Pod] | None = None
+        self, workflow: FlyteWorkflow, plan: Plan, now: float, resources: Collection[AttemptResource] | None = None
     ) -> tuple[Execution, bool]:
-        """`pods` None: a status that is damaged is an error, for nobody is to go on from it."""
+        """`resources` None: a status that is damaged is an error, for nobody is to go on from it."""
         info = info_of(workflow, await self._inputs(workflow), self._metadata_prefix, anywhere=self._anywhere)
         execution = None
         if is_flytes(workflow.status):
-            execution = await take_over_of(workflow, info, plan, self._metadata_prefix, self._dynamic_graph, now)
+            execution = await take_over_of(
+                workflow, info, plan, self._metadata_prefix, self._dynamic_graph, now, self._plugins
+            )
             return execution, False
         try:
             snapshot = await decode_status(workflow.status, self._storage, info.directory)
             if snapshot is not None:
                 execution = await rebuild(info, plan, snapshot, self._dynamic_graph)
         except (CorruptBlob, MissingBlob) as error:
-            if pods is None:
+            if resources is None:
                 raise
-            if why := why_not_again(workflow.metadata.name, plan, workflow.status, pods):
+            if why := why_not_again(workflow.metadata.name, plan, workflow.status, resources):
                 raise NotUnderstood(f"{error}; it is not walked again by what its pods prove, for {why}") from error
             _log.warning("%s: %s; it is walked again by what its pods prove", workflow.key, error)
         new = execution is None

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from propeller.controller._resource import fingerprint_of
-from propeller.handlers.plugins.pod import claim_of, is_of
+from propeller.handlers.plugins import claim_of, is_of
 from propeller.informers import as_number, went_back
-from propeller.kube import ObjectMeta, Pod
+from propeller.kube import KubeObject, ObjectMeta
 from propeller.status import offloaded_to, size_of
 from propeller.workflow import AttemptObserved, Effect, Execution, Fact, StopAttempt
 
@@ -99,7 +99,7 @@ class Running(_Object):
         "last_activity",
         "launching",
         "looks",
-        "nodes_of_pods",
+        "nodes_by_name",
         "same_name",
         "told_waiting",
         "write_failures",
@@ -120,16 +120,16 @@ class Running(_Object):
         self.in_flight = 0
         """Effects on its nodes that wait or are under way."""
         self.launching: dict[tuple[int, int], StopAttempt | None] = {}
-        """Nodes and attempts whose launch is under way, and the stop that waits for it: it would find no pod."""
+        """Nodes and attempts whose launch is under way, and the stop that waits for it: it would find nothing."""
         self.looks: dict[tuple[int, int], AttemptObserved | None] = {}
         """Those of them whose pod was seen to fail (and how) or to go (None) meanwhile. That may be an earlier pod of
         the name, so that the server is asked once the launch is answered.
         """
         self.created_again: set[tuple[int, int]] = set()
         """Nodes and attempts whose pod was created after a create that had no answer, or was refused."""
-        self.nodes_of_pods: dict[str, int] = {}
+        self.nodes_by_name: dict[str, int] = {}
         self.same_name: dict[str, set[int]] = {}
-        """Nodes that have pods of one name at some attempt, by that name: hardly ever any."""
+        """Nodes whose resources have one name at some attempt, by that name: hardly ever any."""
         self.dirty_since: float | None = None
         """Epoch seconds of the first change that no status holds yet."""
         self.deferred: list[Effect] = []
@@ -157,20 +157,20 @@ class Running(_Object):
         mine = metadata.resource_version == self.version and metadata.uid == self.uid
         return mine and self.begun and not self.execution.phase.ended and metadata.deletion_timestamp is None
 
-    def follow(self, pod: str, node: int) -> None:
-        """From now on events of the pod of that name are the node's."""
-        if self.nodes_of_pods.setdefault(pod, node) != node:
-            self.same_name.setdefault(pod, set()).update((self.nodes_of_pods[pod], node))
+    def follow(self, name: str, node: int) -> None:
+        """From now on events of the resource of that name are the node's."""
+        if self.nodes_by_name.setdefault(name, node) != node:
+            self.same_name.setdefault(name, set()).update((self.nodes_by_name[name], node))
 
-    def node_of(self, pod: Pod) -> int | None:
-        """Whose pod it is; None if it is no followed node's."""
-        name = pod.metadata.name
+    def node_of(self, obj: KubeObject) -> int | None:
+        """Whose resource it is; None if it is no followed node's."""
+        name = obj.metadata.name
         if self.same_name and name in self.same_name:
-            claim = claim_of(pod, self.execution.info.name)
+            claim = claim_of(obj, self.execution.info.name)
             for node in sorted(self.same_name[name]):
-                if claim is not None and is_of(self.execution, node, claim.attempt, pod):
+                if claim is not None and is_of(self.execution, node, claim.attempt, obj):
                     return node
-        return self.nodes_of_pods.get(name)
+        return self.nodes_by_name.get(name)
 
     def drain(self) -> list[tuple[int, Fact]]:
         """The events since the last reconcile."""

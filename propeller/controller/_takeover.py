@@ -6,6 +6,7 @@ from flyteidl.core import tasks_pb2
 
 from propeller.controller._resource import FlyteWorkflow
 from propeller.errors import Invalid, NotUnderstood
+from propeller.handlers.plugins import Plugins
 from propeller.handlers.plugins.pod import shape_of
 from propeller.status import LoadGraph, take_over
 from propeller.workflow import Execution, ExecutionInfo, Plan
@@ -27,7 +28,13 @@ NOT_PODS = frozenset(
 
 
 async def take_over_of(
-    workflow: FlyteWorkflow, info: ExecutionInfo, plan: Plan, metadata_prefix: str, load_graph: LoadGraph, now: float
+    workflow: FlyteWorkflow,
+    info: ExecutionInfo,
+    plan: Plan,
+    metadata_prefix: str,
+    load_graph: LoadGraph,
+    now: float,
+    plugins: Plugins,
 ) -> Execution:
     """The execution of an object that FlytePropeller wrote last. Raises NotUnderstood."""
     data_dir, own = str(workflow.status.get("dataDir", "")), _directory(info, metadata_prefix)
@@ -36,7 +43,11 @@ async def take_over_of(
             f"FlytePropeller left the data of {workflow.key} at {data_dir!r}, not at {own!r}: set "
             "storage.metadata_prefix to what comes before its last part"
         )
-    return await take_over(info, plan, workflow.status, load_graph, _runs_pods, now)
+
+    def runs_pods(task: tasks_pb2.TaskTemplate) -> bool:
+        return plugins.is_pod(task.type) and _can_be_pod(task)
+
+    return await take_over(info, plan, workflow.status, load_graph, runs_pods, now)
 
 
 def _directory(info: ExecutionInfo, metadata_prefix: str) -> str:
@@ -47,7 +58,7 @@ def _directory(info: ExecutionInfo, metadata_prefix: str) -> str:
     return f"{metadata_prefix.rstrip('/')}/{name}"
 
 
-def _runs_pods(task: tasks_pb2.TaskTemplate) -> bool:
+def _can_be_pod(task: tasks_pb2.TaskTemplate) -> bool:
     try:
         shape_of(task)
     except Invalid:

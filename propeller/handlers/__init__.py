@@ -5,12 +5,12 @@ and one line in `transitions.STEPS`; a new effect is one executor and one line i
 """
 
 from propeller.handlers.executors._at_once import at_once
-from propeller.handlers.executors._attempts import is_given_up
+from propeller.handlers.executors._attempts import delete_resource, is_given_up
 from propeller.handlers.executors._dynamic import plan_of_futures
 from propeller.handlers.executors._gates import Gates, refusals_of
 from propeller.handlers.executors._inputs import Inputs
 from propeller.handlers.executors._run import EXECUTORS, Executor, Later, Tries, act, act_now
-from propeller.handlers.executors._services import Services
+from propeller.handlers.executors._services import Kind, Services
 from propeller.handlers.transitions import STEPS
 
 __all__ = [
@@ -19,12 +19,14 @@ __all__ = [
     "Executor",
     "Gates",
     "Inputs",
+    "Kind",
     "Later",
     "Services",
     "Tries",
     "act",
     "act_now",
     "at_once",
+    "delete_resource",
     "is_given_up",
     "plan_of_futures",
     "refusals_of",

@@ -10,24 +10,26 @@ from unittest import mock
 
 from propeller.config import Effects
 from propeller.controller import (
+    _attempt_events,
     _begun,
     _checkpointer,
     _effects,
     _intake,
     _loading,
-    _pod_events,
     _restores,
     _retention,
     _session,
 )
+from propeller.controller._attempt_resources import AttemptResource
 from propeller.controller._resource import Head
 from propeller.errors import ErrorKind, NotFound
 from propeller.handlers import STEPS, Services
 from propeller.handlers.executors import _attempts, _run
-from propeller.handlers.plugins.pod import _report
+from propeller.handlers.plugins import TaskPlugin
+from propeller.handlers.plugins.pod import PodPlugin, _report
 from propeller.handlers.transitions import _task
 from propeller.informers import Informer, _reflector
-from propeller.kube import Pod
+from propeller.kube import KubeObject, Pod
 from propeller.reconcile import WorkQueue
 from propeller.status import _head, encode_status
 from propeller.workflow import (
@@ -97,10 +99,13 @@ def _timers_are_forgotten() -> AbstractContextManager[Any]:
 
 
 def _a_pod_that_is_gone_has_succeeded() -> AbstractContextManager[Any]:
-    def report(attempt: int, name: str, why: str = "") -> AttemptObserved:
-        return AttemptObserved(attempt, AttemptPhase.SUCCEEDED)
+    news = _attempt_events._last_news
 
-    return mock.patch.object(_pod_events, "gone", report)
+    def succeeded(obj: KubeObject, seen: AttemptObserved, plugin: TaskPlugin) -> AttemptObserved:
+        found = news(obj, seen, plugin)
+        return AttemptObserved(seen.attempt, AttemptPhase.SUCCEEDED) if found.phase is AttemptPhase.GONE else found
+
+    return mock.patch.object(_attempt_events, "_last_news", succeeded)
 
 
 def _a_fact_is_lost_after_a_failed_write() -> AbstractContextManager[Any]:
@@ -118,12 +123,12 @@ def _pods_of_an_earlier_namesake_are_news() -> AbstractContextManager[Any]:
         def __contains__(self, key: object) -> bool:
             return True
 
-    uids = _pod_events.owner_uids
+    uids = _attempt_events.owner_uids
 
-    def forgiving(pod: Pod) -> tuple[str, ...]:
-        return Everybody(uids(pod))
+    def forgiving(obj: KubeObject) -> tuple[str, ...]:
+        return Everybody(uids(obj))
 
-    return mock.patch.object(_pod_events, "owner_uids", forgiving)
+    return mock.patch.object(_attempt_events, "owner_uids", forgiving)
 
 
 def _pods_that_still_run_are_left_at_the_end() -> AbstractContextManager[Any]:
@@ -153,24 +158,26 @@ def _a_stop_is_taken_for_having_stopped() -> AbstractContextManager[Any]:
 
 
 def _pods_that_have_ended_are_deleted() -> AbstractContextManager[Any]:
-    return mock.patch.object(_attempts, "is_alive", return_value=True)
+    return mock.patch.object(PodPlugin, "is_alive", return_value=True)
 
 
 def _places_of_what_ran_before_a_restart_are_given_away() -> AbstractContextManager[Any]:
     recover = _loading.recover_attempts
 
-    def forgetful(execution: Execution, pods: Iterable[Pod]) -> None:
-        recover(execution, pods)
+    def forgetful(execution: Execution, resources: Iterable[AttemptResource]) -> None:
+        recover(execution, resources)
         execution.unclaimed.clear()
 
     return mock.patch.object(_intake, "recover_attempts", forgetful)
 
 
 def _that_a_pod_runs_is_news_though_nobody_follows_it() -> AbstractContextManager[Any]:
-    adopted = _attempts._found
+    found = _attempts._found
 
-    def trusting(node: NodeView, attempt: int, pod: Pod, services: Services, *, followed: bool) -> tuple[Fact, ...]:
-        return adopted(node, attempt, pod, services, followed=True)
+    def trusting(
+        node: NodeView, attempt: int, obj: KubeObject, services: Services, *, followed: bool
+    ) -> tuple[Fact, ...]:
+        return found(node, attempt, obj, services, followed=True)
 
     return mock.patch.object(_attempts, "_found", trusting)
 
@@ -242,11 +249,11 @@ def _denials_use_up_attempts() -> AbstractContextManager[Any]:
 
 
 def _any_number_is_an_attempt() -> AbstractContextManager[Any]:
-    def believed(execution: Execution, node: int, pod: Pod) -> int | None:
-        text = (pod.metadata.annotations or {}).get("propeller/attempt", "")
+    def believed(execution: Execution, node: int, obj: KubeObject) -> int | None:
+        text = (obj.metadata.annotations or {}).get("propeller/attempt", "")
         return int(text) if text.isascii() and text.isdigit() else None
 
-    return mock.patch.object(_pod_events, "attempt_at", believed)
+    return mock.patch.object(_attempt_events, "attempt_at", believed)
 
 
 def _a_restore_starts_nothing_over() -> AbstractContextManager[Any]:

@@ -1,16 +1,15 @@
-"""Effects on pods: launch one for an attempt, find the one that is there, stop it.
+"""Effects on attempts: create the resource of one (a pod, or what its plugin makes), find one that is there, stop it.
 
 Guarantees
-    An attempt has one pod, whose name is fixed: launching again finds it. A pod of that name that is somebody else's is
-    neither used nor deleted.
-    A pod that has ended is not deleted: it is the record of its attempt.
+    An attempt has one resource, whose name is fixed: launching again finds it. A resource of that name that is somebody
+    else's is neither used nor deleted.
+    A resource that has ended is not deleted: it is the record of its attempt.
+    That a type is not served says nothing of its objects: nothing is taken for gone by it.
 """
 
 from __future__ import annotations
 
 from typing import Any
-
-import msgspec
 
 from propeller.clock import rfc3339
 from propeller.errors import (
@@ -32,19 +31,10 @@ from propeller.errors import (
 from propeller.handlers.executors._echo import echoed, is_echo
 from propeller.handlers.executors._gates import refusals_of
 from propeller.handlers.executors._outcome import has_ended
-from propeller.handlers.executors._services import Services
-from propeller.handlers.plugins.pod import (
-    build_pod,
-    claim_of,
-    gone,
-    grace_of,
-    is_alive,
-    is_of,
-    report,
-    shape_of,
-    template_uri,
-)
-from propeller.kube import PODS, Pod
+from propeller.handlers.executors._services import Kind, Services
+from propeller.handlers.plugins import POD, TaskPlugin, claim_of, is_of
+from propeller.handlers.plugins.pod import shape_of, template_uri
+from propeller.kube import PODS, Client, KubeObject
 from propeller.storage import write_literals
 from propeller.workflow import (
     AttemptObserved,
@@ -70,19 +60,13 @@ REASON_CHARACTERS = 1000
 """Of a refusal that are kept: a webhook may answer with any length of text."""
 
 
-class _Unread(msgspec.Struct, frozen=True):
-    """The answer to a create: the pod's events tell all of it."""
-
-
-CREATED = PODS.metadata_only().typed(_Unread)
-
 HELD = "the platform refuses pods of this execution: they ask one after the other"
 """The reason of a pod that was not asked for yet."""
 
 _GIVEN_UP = (NodePhase.ABORTED, NodePhase.FAILED)
 
 LOOKS = 5
-"""How often a pod that changes just then is looked at again before a pause."""
+"""How often a resource that changes just then is looked at again before a pause."""
 
 
 async def launch(node: NodeView, effect: Launch, services: Services) -> tuple[Fact, ...]:
@@ -95,8 +79,9 @@ async def launch(node: NodeView, effect: Launch, services: Services) -> tuple[Fa
 
 async def _launch(node: NodeView, effect: Launch, services: Services) -> tuple[Fact, ...]:
     attempt, execution = effect.attempt, node.execution
+    plugin, kind = _plugin_of(node, services)
     name = execution.pod_name(node.number, attempt)
-    if (cached := services.pods.get(f"{execution.info.namespace}/{name}")) is not None:
+    if (cached := kind.cache.get(f"{execution.info.namespace}/{name}")) is not None:
         return _found(node, attempt, cached, services, followed=True)
     if (held := services.gates.hold(node)) is not None:
         refusals = refusals_of(node)
@@ -111,27 +96,43 @@ async def _launch(node: NodeView, effect: Launch, services: Services) -> tuple[F
             uri = f"{execution.output_directory(node.number, attempt)}/outputs.pb"
             await write_literals(services.storage, uri, echoed(task, inputs))
             return (Recovered(attempt),)
-        pod = build_pod(node, attempt, inputs, services.pod_settings)
+        resource = plugin.build(node, attempt, inputs, services.pod_settings)
     except Invalid as error:
         return (EffectFailed(attempt, Failure("FailedToBuildResource", str(error))),)
-    if plan.of_task(node.spec.task, shape_of).needs_template:
+    if _needs_template(node):
         template = task.SerializeToString(deterministic=True)
         await services.storage.write(template_uri(node), template)
     if is_given_up(node, attempt):
         return ()
-    return await _create(node, attempt, name, pod, services)
+    return await _create(node, attempt, name, resource, kind, services)
 
 
-async def _create(node: NodeView, attempt: int, name: str, pod: dict[str, Any], services: Services) -> tuple[Fact, ...]:
-    """Create the pod, or find it there. Whatever does not say that the pod itself is wrong is waited for: the attempt
-    has not begun (docs/refusals.md).
+def _plugin_of(node: NodeView, services: Services) -> tuple[TaskPlugin, Kind]:
+    """Raises PluginFailed if the plugin of the node's task cannot be used."""
+    plugin = services.plugins.of(node)
+    return plugin, services.kinds[plugin]
+
+
+def _needs_template(node: NodeView) -> bool:
+    """Whether a command of the task names its template. A task that cannot be a pod has none."""
+    try:
+        return node.graph.plan.of_task(node.spec.task, shape_of).needs_template
+    except Invalid:
+        return False
+
+
+async def _create(
+    node: NodeView, attempt: int, name: str, resource: dict[str, Any], kind: Kind, services: Services
+) -> tuple[Fact, ...]:
+    """Create the resource, or find it there. Whatever does not say that the resource itself is wrong is waited for: the
+    attempt has not begun (docs/refusals.md).
     """
     namespace = node.execution.info.namespace
     try:
-        await services.client.create(CREATED, pod, namespace)
+        await services.client.create(kind.created, resource, namespace)
     except AlreadyExists:
         try:
-            found = await services.client.get(PODS, name, namespace)
+            found = await services.client.get(kind.resource, name, namespace)
         except PropellerError as error:  # it may be gone before we look at it
             return (_tried_later(node, attempt, error, services),)
         return _found(node, attempt, found, services, followed=False)
@@ -140,10 +141,47 @@ async def _create(node: NodeView, attempt: int, name: str, pod: dict[str, Any], 
     except Throttled as error:
         services.gates.passed(node)  # quotas are looked at last
         return (_refused(node, attempt, error, error.after or services.effects.quota_retry, services, denied=0.0),)
+    except NotFound as error:  # its namespace, or its type: the server does not say which
+        return (_tried_later(node, attempt, await _why_not_served(kind, services) or error, services),)
     except (Rejected, Retryable) as error:
         return (_tried_later(node, attempt, error, services),)
     services.gates.passed(node)
     return (Launched(attempt),)
+
+
+async def _get(kind: Kind, name: str, namespace: str, services: Services) -> KubeObject:
+    """The resource of that name. Raises NotFound if it is gone, Unavailable if its type is not served, as nothing can
+    be said of it then, and what the client raises.
+    """
+    found: KubeObject
+    try:
+        found = await services.client.get(kind.resource, name, namespace)
+    except NotFound:
+        if kind.resource is PODS:
+            raise
+        if (unserved := await _why_not_served(kind, services)) is not None:
+            raise Unavailable(str(unserved)) from unserved
+        found = await services.client.get(kind.resource, name, namespace)  # it may have been away at the first look
+    return found
+
+
+async def _why_not_served(kind: Kind, services: Services) -> PropellerError | None:
+    """Ask the server whether it has the type: why it has not, or does not say; None if it has. It has pods, and is not
+    asked.
+    """
+    if kind.resource is PODS:
+        return None
+    try:
+        await services.client.has_subresource(kind.resource, "status")
+    except NotFound:
+        resource = kind.resource
+        why = (
+            f"create {resource.plural}: the server has no {resource.plural} in {resource.api_version}: install its type"
+        )
+        return NotFound(why, status=404)
+    except PropellerError as error:
+        return error
+    return None
 
 
 def _tried_later(node: NodeView, attempt: int, error: PropellerError, services: Services) -> Fact:
@@ -154,7 +192,8 @@ def _tried_later(node: NodeView, attempt: int, error: PropellerError, services: 
         now, limit = gates.clock.now(), gates.settings.limit
         denied = denied or now
         if limit and now - denied >= limit:
-            why = f"its pod could not be created since {rfc3339(denied)}, longer than launches.limit: {error}"
+            what = _plugin_of(node, services)[1].resource.kind.lower()
+            why = f"its {what} could not be created since {rfc3339(denied)}, longer than launches.limit: {error}"
             failure = Failure("RuntimeFailure", why[:REASON_CHARACTERS], ErrorKind.SYSTEM)
             return EffectFailed(attempt, failure)
     after = max(pause, error.after or 0.0) if isinstance(error, Retryable) else pause
@@ -179,17 +218,18 @@ def is_given_up(node: NodeView, attempt: int) -> bool:
 
 async def observe(node: NodeView, effect: ObserveAttempt, services: Services) -> tuple[Fact, ...]:
     info = node.execution.info
+    plugin, kind = _plugin_of(node, services)
     name = node.execution.pod_name(node.number, effect.attempt)
-    if not effect.fresh and (cached := services.pods.get(f"{info.namespace}/{name}")) is not None:
+    if not effect.fresh and (cached := kind.cache.get(f"{info.namespace}/{name}")) is not None:
         return _found(node, effect.attempt, cached, services, followed=True)[-1:]  # that it was launched is known
     try:
-        pod = await services.client.get(PODS, name, info.namespace)
+        obj = await _get(kind, name, info.namespace, services)
     except NotFound:
         if await has_ended(node, effect.attempt, services.storage):
             # its documents speak for it
             return (AttemptObserved(effect.attempt, AttemptPhase.SUCCEEDED),)
-        return (gone(effect.attempt, name),)
-    return _found(node, effect.attempt, pod, services, followed=False)
+        return (plugin.missing(name, effect.attempt),)
+    return _found(node, effect.attempt, obj, services, followed=False)
 
 
 async def expire(node: NodeView, effect: Expire, services: Services) -> tuple[Fact, ...]:
@@ -202,64 +242,84 @@ async def expire(node: NodeView, effect: Expire, services: Services) -> tuple[Fa
 
 async def stop(node: NodeView, effect: StopAttempt, services: Services) -> tuple[Fact, ...]:
     info = node.execution.info
+    plugin, kind = _plugin_of(node, services)
     name = node.execution.pod_name(node.number, effect.attempt)
-    pod = services.pods.get(f"{info.namespace}/{name}")
+    obj: KubeObject | None = kind.cache.get(f"{info.namespace}/{name}")
     for _ in range(LOOKS):
         try:
-            if pod is None:
-                pod = await services.client.get(PODS, name, info.namespace)
-            if not (_is_ours(node, pod) and _is_attempts(node, effect.attempt, pod)):
-                return (Stopped(effect.attempt),)
-            if is_alive(pod):
-                seen = pod.metadata
-                await services.client.delete(
-                    PODS, name, info.namespace, uid=seen.uid, resource_version=seen.resource_version
-                )
-            return (Stopped(effect.attempt, grace_of(pod)),)
+            found = obj or await _get(kind, name, info.namespace, services)
         except NotFound:
             return (Stopped(effect.attempt),)  # gone already: that is what was wanted
+        if not (_is_ours(node, found) and _is_attempts(node, effect.attempt, found)):
+            return (Stopped(effect.attempt),)
+        try:
+            if plugin.is_alive(found):
+                await delete_resource(plugin, found, services.client, unchanged=True)
+            return (Stopped(effect.attempt, plugin.grace_of(found)),)
+        except NotFound:
+            if kind.resource is PODS:
+                return (Stopped(effect.attempt),)
+            obj = None  # it is gone, or its type is
         except Conflict:
-            pod = None  # it may have come to its end since, or be another one
-    raise Unavailable(f"pod {info.namespace}/{name} changes faster than it can be deleted")
+            obj = None  # it may have come to its end since, or be another one
+    raise Unavailable(f"{kind.resource.kind} {info.namespace}/{name} changes faster than it can be deleted")
 
 
-def _found(node: NodeView, attempt: int, pod: Pod, services: Services, *, followed: bool) -> tuple[Fact, ...]:
-    """A pod of that name exists: ours, with its news, or somebody else's.
+async def delete_resource(plugin: TaskPlugin, obj: KubeObject, client: Client, *, unchanged: bool = False) -> None:
+    """Delete that very resource of an attempt, and if `unchanged` only in that state. Raises NotFound, Conflict, and
+    what the client raises.
+    """
+    assert plugin.resource is not None
+    metadata = obj.metadata
+    await client.delete(
+        plugin.resource,
+        metadata.name,
+        metadata.namespace,
+        uid=metadata.uid,
+        resource_version=metadata.resource_version if unchanged else None,
+        propagation=None if plugin is POD else "Foreground",  # so that it is there until what it has started is gone
+    )
+
+
+def _found(node: NodeView, attempt: int, obj: KubeObject, services: Services, *, followed: bool) -> tuple[Fact, ...]:
+    """A resource of that name exists: ours, with its news, or somebody else's.
 
     That it runs is news only where the informer follows it (`followed`): else its end may come and go unseen, and it
     has to be looked for again.
     """
-    if not _is_ours(node, pod):
-        name = f"{node.execution.info.namespace}/{pod.metadata.name}"
-        reason = f"pod {name} exists and belongs to something else: delete it"
+    plugin, kind = _plugin_of(node, services)
+    if not _is_ours(node, obj):
+        name = f"{kind.resource.kind.lower()} {node.execution.info.namespace}/{obj.metadata.name}"
+        reason = f"{name} exists and belongs to something else: delete it"
         return (_refused(node, attempt, reason, services.effects.quota_retry, services, denied=0.0),)
-    if not _is_attempts(node, attempt, pod):
-        return (EffectFailed(attempt, _name_is_taken(node, attempt, pod)),)
-    seen = report(pod, attempt)
-    if seen.phase is AttemptPhase.RUNNING and not followed:
+    if not _is_attempts(node, attempt, obj):
+        return (EffectFailed(attempt, _name_is_taken(node, attempt, obj, kind)),)
+    seen = plugin.observe(obj, attempt)
+    if seen is None or (seen.phase is AttemptPhase.RUNNING and not followed):
         return (Launched(attempt),)
     return (Launched(attempt), seen)
 
 
-def _is_ours(node: NodeView, pod: Pod) -> bool:
-    return any(owner.uid == node.execution.info.uid for owner in pod.metadata.owner_references)
+def _is_ours(node: NodeView, obj: KubeObject) -> bool:
+    return any(owner.uid == node.execution.info.uid for owner in obj.metadata.owner_references)
 
 
-def _is_attempts(node: NodeView, attempt: int, pod: Pod) -> bool:
-    return is_of(node.execution, node.number, attempt, pod)
+def _is_attempts(node: NodeView, attempt: int, obj: KubeObject) -> bool:
+    return is_of(node.execution, node.number, attempt, obj)
 
 
-def _name_is_taken(node: NodeView, attempt: int, pod: Pod) -> Failure:
-    """Two attempts of the execution have one pod name. The next attempt has another name."""
-    claim = claim_of(pod, node.execution.info.name)
+def _name_is_taken(node: NodeView, attempt: int, obj: KubeObject, kind: Kind) -> Failure:
+    """Two attempts of the execution have one name. The next attempt has another one."""
+    claim = claim_of(obj, node.execution.info.name)
     assert claim is not None
     reason = (
-        f"pod {pod.metadata.name} is attempt {claim.attempt} of node {claim.node}: its name is the same as that of "
-        f"attempt {attempt} of node {node.execution.unique_id(node.number)}; rename one of the nodes"
+        f"{kind.resource.kind.lower()} {obj.metadata.name} is attempt {claim.attempt} of node {claim.node}: "
+        f"its name is the same as that of attempt {attempt} of node {node.execution.unique_id(node.number)}; "
+        "rename one of the nodes"
     )
     return Failure("PodNameTaken", reason, ErrorKind.SYSTEM, recoverable=True)
 
 
 def _rejection(error: Malformed | TooLarge) -> Failure:
-    """Flyte's codes for a refused pod (task/k8s/plugin_manager.go)."""
+    """Flyte's codes for a refused resource (task/k8s/plugin_manager.go)."""
     return Failure("EntityTooLarge" if isinstance(error, TooLarge) else "BadTaskFormat", str(error))

@@ -1,7 +1,7 @@
 """The I/O side: one executor for each effect type. Each ends with facts about its node, and never raises.
 
 Guarantees
-    Every effect may be done again, and then changes nothing: pods have fixed names, blobs have fixed places and
+    Every effect may be done again, and then changes nothing: resources have fixed names, blobs have fixed places and
     content. An effect's failure concerns its own node alone: errors become facts, with their kind and what mends them.
     What a retry may mend is tried again, with growing pauses, for `effects.retry_budget` seconds before it becomes a
     failure: an attempt that has ended well is not done again because the object store was away for a while. An effect
@@ -21,7 +21,7 @@ from propeller.handlers.executors._branch import choose
 from propeller.handlers.executors._outcome import collect, recover
 from propeller.handlers.executors._outputs import gather_outputs, write_outputs
 from propeller.handlers.executors._services import Services
-from propeller.handlers.plugins.pod import DEFAULT_GRACE
+from propeller.handlers.plugins import DEFAULT_GRACE
 from propeller.workflow import (
     Choose,
     Collect,
@@ -45,8 +45,8 @@ from propeller.workflow import (
 
 _log = logging.getLogger(__name__)
 
-_OF_PODS = (ObserveAttempt, Expire, StopAttempt)
-"""Of a pod that exists."""
+_OF_BEGUN = (ObserveAttempt, Expire, StopAttempt)
+"""Of an attempt whose resource exists."""
 
 _OF_FEW_BLOBS: frozenset[type[Effect]] = frozenset({Collect, WriteOutputs, Choose})
 
@@ -79,7 +79,7 @@ async def act(node: NodeView, effect: Effect, services: Services, tries: Tries =
     try:
         return await EXECUTORS[type(effect)](node, effect, services)
     except (Retryable, Denied) as error:
-        if isinstance(effect, _OF_PODS) or (
+        if isinstance(effect, _OF_BEGUN) or (
             isinstance(error, Retryable) and tries.waited < services.effects.retry_budget
         ):
             asked = error.after if isinstance(error, Retryable) else None
@@ -94,13 +94,13 @@ async def act(node: NodeView, effect: Effect, services: Services, tries: Tries =
         failure = Failure("InternalError", f"{type(error).__name__}: {error}", ErrorKind.SYSTEM, recoverable=True)
     attempt = getattr(effect, "attempt", 0)
     if isinstance(effect, StopAttempt):
-        _log.warning("%s: the pod of attempt %d may go on: %s", node.where, attempt, failure.message)
+        _log.warning("%s: what attempt %d has started may go on: %s", node.where, attempt, failure.message)
         return (Stopped(attempt, DEFAULT_GRACE),)
     return (EffectFailed(attempt, failure),)
 
 
 def _is_vain(node: NodeView, effect: Effect) -> bool:
-    """Whether nobody waits for an effect any more: only a pod's stop matters after the end."""
+    """Whether nobody waits for an effect any more: only a stop matters after the end."""
     return (node.execution.phase.ended or node.execution.dropped) and not isinstance(effect, StopAttempt)
 
 

@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import msgspec
 
 from propeller.config import Effects
 from propeller.handlers.executors._gates import Gates
 from propeller.handlers.executors._inputs import Inputs
-from propeller.handlers.plugins.pod import PodSettings
-from propeller.kube import Client, Pod
+from propeller.handlers.plugins import Plugins, PodSettings, TaskPlugin
+from propeller.kube import Client, Resource
 from propeller.storage import Storage
 
 
-class PodCache(Protocol):
-    """The informer's store: pods by `namespace/name`."""
+class ObjectCache(Protocol):
+    """An informer's store: objects by `namespace/name`, None for what it has not."""
 
-    def get(self, key: str, /) -> Pod | None: ...
+    def get(self, key: str, /) -> Any: ...
+
+
+class _Unread(msgspec.Struct, frozen=True):
+    """The answer to a create: the object's events tell all of it."""
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """What a plugin makes, as executors work with it."""
+
+    resource: Resource[Any]
+    cache: ObjectCache
+    created: Resource[Any]
+    """The same kind, for the answer to a create."""
+
+    @classmethod
+    def of(cls, resource: Resource[Any], cache: ObjectCache) -> Kind:
+        return cls(resource, cache, resource.metadata_only().typed(_Unread))
 
 
 class Services(msgspec.Struct, frozen=True):
     """One set for all executions of a controller."""
 
     client: Client
-    pods: PodCache
+    plugins: Plugins
+    kinds: Mapping[TaskPlugin, Kind]
+    """By plugin, those of `plugins`."""
     storage: Storage
     inputs: Inputs
     pod_settings: PodSettings

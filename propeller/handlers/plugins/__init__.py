@@ -1,1 +1,32 @@
-"""How an attempt of a task becomes a resource of the cluster, and what that resource's state means; `pod` is one."""
+"""Task plugins: how an attempt of a task becomes a resource of the cluster, and what that resource's state means.
+
+`TaskPlugin` is the protocol, `pod` its first implementation. Packages add task types by entry points of the group
+`propeller.tasks` (docs/plugins.md).
+"""
+
+from propeller.handlers.plugins._api import DEFAULT_GRACE, ENTRY_POINTS, PluginFailed, TaskPlugin, custom_of
+from propeller.handlers.plugins._claims import attempt_at, claim_of, is_of, proven_by
+from propeller.handlers.plugins._metadata import ATTEMPT_ANNOTATION, EXECUTION_LABEL
+from propeller.handlers.plugins._registry import Plugins, installed_plugins, load_plugins
+from propeller.handlers.plugins._settings import PodSettings
+from propeller.handlers.plugins.pod import POD, pod_template
+
+__all__ = [
+    "ATTEMPT_ANNOTATION",
+    "DEFAULT_GRACE",
+    "ENTRY_POINTS",
+    "EXECUTION_LABEL",
+    "POD",
+    "PluginFailed",
+    "Plugins",
+    "PodSettings",
+    "TaskPlugin",
+    "attempt_at",
+    "claim_of",
+    "custom_of",
+    "installed_plugins",
+    "is_of",
+    "load_plugins",
+    "pod_template",
+    "proven_by",
+]

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from propeller.handlers.plugins.pod import ATTEMPT_ANNOTATION
+from propeller.handlers.plugins import ATTEMPT_ANNOTATION
 from propeller.kube import Pod
 
 

@@ -12,10 +12,10 @@ from flyteidl.core import tasks_pb2
 
 from propeller.config import Effects, Launches
 from propeller.errors import ErrorKind, StorageError, Unavailable
-from propeller.handlers import Gates, Inputs, Later, Services, Tries, act
+from propeller.handlers import Gates, Inputs, Kind, Later, Services, Tries, act
 from propeller.handlers.executors import _run
-from propeller.handlers.plugins.pod import PodSettings
-from propeller.kube import Client, Pod, Request, Response, Stream
+from propeller.handlers.plugins import POD, Plugins, PodSettings, TaskPlugin
+from propeller.kube import PODS, Client, Pod, Request, Response, Stream
 from propeller.storage import MemoryStore, Storage
 from propeller.workflow import (
     AttemptObserved,
@@ -130,7 +130,8 @@ class Bench:
 
     def _services(self, storage: Storage) -> Services:
         settings = PodSettings(raw_output_prefix="memory://raw")
-        return Services(Client(self.server), self.cached, storage, Inputs(storage), settings, self.gates)
+        kinds: dict[TaskPlugin, Kind] = {POD: Kind.of(PODS, self.cached)}
+        return Services(Client(self.server), Plugins(), kinds, storage, Inputs(storage), settings, self.gates)
 
     def with_store(self, store: MemoryStore) -> None:
         self.services = self._services(Storage(stores={"memory": store}))

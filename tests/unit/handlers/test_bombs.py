@@ -12,7 +12,8 @@ from propeller.errors import CorruptBlob, ErrorKind, Invalid
 from propeller.handlers import Inputs
 from propeller.handlers.executors._outcome import collect
 from propeller.handlers.executors._outputs import write_outputs
-from propeller.handlers.plugins.pod import PodSettings, build_pod
+from propeller.handlers.plugins import PodSettings
+from propeller.handlers.plugins.pod import build_pod
 from propeller.storage import MemoryStore, Storage, StorageOptions
 from propeller.wire import COLLECTION, FIRST, SECOND, Encoded
 from propeller.workflow import EffectFailed, OutputsFound

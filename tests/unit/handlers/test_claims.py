@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from propeller.handlers.plugins.pod import attempt_at, claim_of, is_of, proven_by
+from propeller.handlers.plugins import attempt_at, claim_of, is_of, proven_by
 from propeller.kube import Pod
 from propeller.workflow import AttemptProven, pod_name
 from tests.unit.handlers.build import World, graph, task

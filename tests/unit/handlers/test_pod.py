@@ -9,7 +9,8 @@ import orjson
 import pytest
 
 from propeller.errors import Invalid
-from propeller.handlers.plugins.pod import PodSettings, build_pod, shape_of, template_uri
+from propeller.handlers.plugins import PodSettings
+from propeller.handlers.plugins.pod import build_pod, shape_of, template_uri
 from propeller.kube import Pod
 from propeller.workflow import AttemptOptions, ExecutionSpec
 from tests.unit.handlers.build import World, array, graph, literals, task, template

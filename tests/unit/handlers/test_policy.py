@@ -11,7 +11,8 @@ import pytest
 from propeller.compiler._pod_fields import STRUCTS
 from propeller.config import Pods
 from propeller.errors import Invalid
-from propeller.handlers.plugins.pod import PodSettings, _policy, build_pod
+from propeller.handlers.plugins import PodSettings
+from propeller.handlers.plugins.pod import _policy, build_pod
 from tests.unit.handlers.build import World, graph, literals, task, template
 from tests.unit.handlers.test_pod import spec_of
 

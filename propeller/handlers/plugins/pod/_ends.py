@@ -9,12 +9,10 @@ Guarantees
 from __future__ import annotations
 
 from propeller.clock import parse_rfc3339
-from propeller.handlers.plugins.pod._metadata import PRIMARY_CONTAINER
+from propeller.handlers.plugins._api import DEFAULT_GRACE
+from propeller.handlers.plugins._metadata import PRIMARY_CONTAINER
 from propeller.kube import ContainerStatus, ContainerTerminated, Pod, PodCondition
 from propeller.workflow import Remains
-
-DEFAULT_GRACE = 30.0
-"""Seconds that a pod has to stop if neither it nor its deletion says (Kubernetes' default)."""
 
 UNNAMED_PRIMARY = "primary"
 """The name of a container task's container if its pod's name is too long for a container."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from propeller.handlers.plugins._settings import PodSettings
 from propeller.handlers.plugins.pod._expansion import escape
-from propeller.handlers.plugins.pod._settings import PodSettings
 from propeller.handlers.plugins.pod._template import LONGEST_ARGUMENT, check_argument
 from propeller.workflow import Execution, NodeView
 

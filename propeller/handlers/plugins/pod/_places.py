@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 
 from propeller.fnv import fnv1a_32
-from propeller.handlers.plugins.pod._settings import PodSettings
+from propeller.handlers.plugins._settings import PodSettings
 from propeller.workflow import NodeView, fixed_length_id
 
 CHECKPOINTS = "_flytecheckpoints"

@@ -11,13 +11,13 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from propeller.errors import Invalid
+from propeller.handlers.plugins._metadata import PRIMARY_CONTAINER, attempt_metadata, without_own
+from propeller.handlers.plugins._overrides import check_override
+from propeller.handlers.plugins._settings import PodSettings
 from propeller.handlers.plugins.pod._environment import environment
-from propeller.handlers.plugins.pod._metadata import PRIMARY_CONTAINER, metadata
 from propeller.handlers.plugins.pod._places import template_values
 from propeller.handlers.plugins.pod._policy import check_pod
 from propeller.handlers.plugins.pod._resources import Requirements, resolve, within
-from propeller.handlers.plugins.pod._settings import PodSettings
 from propeller.handlers.plugins.pod._shape import ContainerShape, shape_of
 from propeller.handlers.plugins.pod._template import render
 from propeller.wire import ByName
@@ -31,11 +31,26 @@ _CONTAINER_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 def build_pod(node: NodeView, attempt: int, inputs: ByName, settings: PodSettings) -> dict[str, Any]:
     """The pod as JSON, ready to create; parts of it are shared with others. Raises Invalid where the task cannot be a
-    pod, or asks for what the policy does not allow.
+    pod, asks for what the policy does not allow, or is of an execution that insists on another plugin.
     """
+    check_override(node, _PLUGINS)
+    return _checked_pod(node, attempt, inputs, settings)
+
+
+def pod_template(node: NodeView, attempt: int, inputs: ByName, settings: PodSettings) -> dict[str, Any]:
+    """The pod template of a plugin's resource, for the pods that its controller will make: what `build_pod` makes of
+    the task, and checked by the same policy, with no more metadata than labels and annotations. Raises Invalid as that
+    does.
+    """
+    pod = _checked_pod(node, attempt, inputs, settings)
+    given = pod["metadata"]
+    metadata = {"labels": given["labels"], "annotations": without_own(given["annotations"])}
+    return {"metadata": metadata, "spec": pod["spec"]}
+
+
+def _checked_pod(node: NodeView, attempt: int, inputs: ByName, settings: PodSettings) -> dict[str, Any]:
     name = node.execution.pod_name(node.number, attempt)
     shape = node.graph.plan.of_task(node.spec.task, shape_of)
-    _check_plugin(node)
     primary = shape.primary or (name if _CONTAINER_NAME.fullmatch(name) else "primary")
     values = template_values(node, attempt, settings, shape.names)
     variables = environment(node, attempt, shape, settings)
@@ -58,30 +73,13 @@ def build_pod(node: NodeView, attempt: int, inputs: ByName, settings: PodSetting
         of_primary["image"] = node.spec.container_image
     if account := _service_account(node):
         spec.setdefault("serviceAccountName", account)
-    described = metadata(node, attempt, shape, settings)
+    task = shape.variables["FLYTE_INTERNAL_TASK_NAME"]
+    described = attempt_metadata(node, attempt, task, shape.labels, settings.annotations | shape.annotations)
     if shape.names_primary:
         described["annotations"][PRIMARY_CONTAINER] = primary
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": described, "spec": spec}
     check_pod(pod, account, settings.policy)
     return pod
-
-
-def _check_plugin(node: NodeView) -> None:
-    """Pods are made by Flyte's pod plugin alone: refuse a task whose execution insists on another
-    (flytepropeller's task handler, ResolvePlugin).
-    """
-    impls = node.execution.info.spec.execution_config.task_plugin_impls
-    if not impls:
-        return
-    task = node.graph.plan.task(node.spec.task)
-    override = impls.get(task.type)
-    if override is None or not override.plugin_ids or override.missing_plugin_behavior not in {0, "FAIL"}:
-        return
-    if _PLUGINS.isdisjoint(override.plugin_ids):
-        raise Invalid(
-            f"executionConfig.TaskPluginImpls asks for plugin {' or '.join(override.plugin_ids)} for task "
-            f"{task.id.name} of type {task.type!r}: other task plugins are not supported yet; see docs/differences.md"
-        )
 
 
 def _resources(container: ContainerShape, node: NodeView) -> Requirements:

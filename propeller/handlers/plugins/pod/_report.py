@@ -12,6 +12,7 @@ import re
 import msgspec
 
 from propeller.errors import ErrorKind
+from propeller.handlers.plugins._api import GONE
 from propeller.handlers.plugins.pod._ends import (
     end_of,
     ended_by_itself,
@@ -93,7 +94,7 @@ def _report(pod: Pod, attempt: int) -> AttemptObserved:
 def gone(attempt: int, name: str, why: str = "it was deleted by somebody else or its node was lost") -> AttemptObserved:
     """The news of a pod that is no longer there though its end was not seen."""
     message = f"pod {name} is gone before its end was seen: {why}"
-    failure = Failure("ResourceDeletedExternally", message, ErrorKind.SYSTEM, recoverable=True, attempt=attempt)
+    failure = Failure(GONE, message, ErrorKind.SYSTEM, recoverable=True, attempt=attempt)
     return AttemptObserved(attempt, AttemptPhase.GONE, failure=failure)
 
 

@@ -10,7 +10,7 @@ from flyteidl.core import tasks_pb2
 
 from propeller.compiler import find_pod_fault
 from propeller.errors import Invalid
-from propeller.handlers.plugins.pod._metadata import PRIMARY_CONTAINER, others_annotations, others_labels
+from propeller.handlers.plugins._metadata import PRIMARY_CONTAINER, others_annotations, others_labels
 from propeller.handlers.plugins.pod._resources import Requirements, task_resources
 from propeller.handlers.plugins.pod._template import Text, names_in, parse
 from propeller.storage import struct_to_python

@@ -1,17 +1,13 @@
-"""Who a pod belongs to and what it runs: its labels, annotations and owner (FlytePropeller's node_exec_context.go,
-k8s/plugin_manager.go).
+"""Whose an attempt's resource is and what it runs: its labels, annotations and owner (FlytePropeller's
+node_exec_context.go, k8s/plugin_manager.go).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from propeller.handlers.plugins.pod._settings import PodSettings
 from propeller.workflow import HASHED_LENGTH, Execution, NodeView, label_value
-
-if TYPE_CHECKING:
-    from propeller.handlers.plugins.pod._shape import Shape
 
 NODE_ANNOTATION = "propeller/node"
 ATTEMPT_ANNOTATION = "propeller/attempt"
@@ -25,6 +21,7 @@ another node is called: this never is. Left out if the unique id can be neither.
 
 PRIMARY_CONTAINER = "primary_container_name"
 EXECUTION_LABEL = "execution-id"
+"""What every resource of an attempt carries: informers select by it."""
 
 _OWN_PREFIX = "propeller/"
 _OWN_LABELS = frozenset({EXECUTION_LABEL, "execution-identity", "node-id", "task-name", "interruptible"})
@@ -33,11 +30,15 @@ _NOT_FOR_PODS = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
 """Annotations of a workflow that its pods do not get: this one has the whole workflow in it."""
 
 
-def metadata(node: NodeView, attempt: int, shape: Shape, settings: PodSettings) -> dict[str, Any]:
-    """The pod's metadata."""
+def attempt_metadata(
+    node: NodeView, attempt: int, task: str, labels: Mapping[str, str], annotations: Mapping[str, str]
+) -> dict[str, Any]:
+    """The metadata of an attempt's resource. `task` is the task's name; `labels` and `annotations` are those that it
+    would have besides, and never win over those by which it is found.
+    """
     execution = node.execution
     unique_id, path = execution.unique_id(node.number), execution.path(node.number)
-    labels, annotations, owners = execution.once(_of_execution)
+    common_labels, common_annotations, owners = execution.once(_of_execution)
     own = {
         NODE_ANNOTATION: unique_id,
         ATTEMPT_ANNOTATION: str(attempt),
@@ -49,16 +50,15 @@ def metadata(node: NodeView, attempt: int, shape: Shape, settings: PodSettings) 
         "name": execution.pod_name(node.number, attempt),
         "namespace": execution.info.namespace,
         "labels": {
-            **shape.labels,
             **labels,
+            **common_labels,
             "node-id": label_value(node.id),
-            "task-name": label_value(shape.variables["FLYTE_INTERNAL_TASK_NAME"]),
+            "task-name": label_value(task),
             "interruptible": "true" if is_interruptible(node) else "false",
         },
         "annotations": {
-            **settings.annotations,
-            **shape.annotations,
             **annotations,
+            **common_annotations,
             **own,
         },
         "ownerReferences": owners,
@@ -71,7 +71,7 @@ def _is_plain(unique_id: str, path: str) -> bool:
 
 
 def _of_execution(execution: Execution) -> tuple[dict[str, str], dict[str, str], list[dict[str, Any]]]:
-    """The labels, annotations and owners of all its pods."""
+    """The labels, annotations and owners of all its attempts' resources."""
     info = execution.info
     labels = info.labels | {EXECUTION_LABEL: info.labels.get(EXECUTION_LABEL, label_value(info.execution_name))}
     run_as = info.spec.security_context.run_as
@@ -102,6 +102,11 @@ def others_annotations(annotations: Mapping[str, str]) -> dict[str, str]:
     return {
         key: value for key, value in annotations.items() if key != PRIMARY_CONTAINER and not key.startswith(_OWN_PREFIX)
     }
+
+
+def without_own(annotations: Mapping[str, str]) -> dict[str, str]:
+    """Annotations without those by which an attempt's resource is found: for what that resource makes itself."""
+    return {key: value for key, value in annotations.items() if not key.startswith(_OWN_PREFIX)}
 
 
 def is_interruptible(node: NodeView) -> bool:

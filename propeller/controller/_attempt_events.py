@@ -1,0 +1,94 @@
+"""What an event of an attempt's resource (its pod, or what its plugin makes) means to the execution that owns it.
+
+Guarantees
+    Pure. The resource of an earlier execution of the same name, of an unknown node, of an attempt that cannot be, or of
+    another plugin than the node's, means nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from propeller.controller._session import Running
+from propeller.handlers.plugins import Plugins, TaskPlugin, attempt_at
+from propeller.informers import Change
+from propeller.kube import KubeObject
+from propeller.workflow import AttemptObserved, AttemptPhase, Execution, Launching, Remains
+from propeller.workflow import Running as RunningState
+
+T = TypeVar("T", bound=KubeObject)
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What the resource of a node's attempt shows."""
+
+    node: int
+    fact: AttemptObserved
+
+    @property
+    def is_waiting(self) -> str:
+        """Why it cannot start, "" if it is not so: no machine has room for a pod, or its image does not come."""
+        return self.fact.reason if self._is_pending else ""
+
+    @property
+    def is_news(self) -> bool:
+        """Whether the execution has to know. A pod that waits as it should says so two or three times."""
+        return not self._is_pending or self.fact.failure is not None
+
+    @property
+    def _is_pending(self) -> bool:
+        return self.fact.phase is AttemptPhase.PENDING and self.fact.remains is not Remains.ENDING
+
+
+class Vanished(msgspec.Struct, frozen=True):
+    """The resource of an attempt is gone, and nobody saw how it ended."""
+
+    node: int
+    attempt: int
+
+
+def attempt_event(change: Change[T], session: Running, plugin: TaskPlugin, plugins: Plugins) -> Seen | Vanished | None:
+    """What an event of a resource of `plugin` means to an execution that runs; None if nothing."""
+    obj = change.new or change.old
+    assert obj is not None
+    if session.uid not in owner_uids(obj):
+        return None  # that of an earlier execution of that name has the same name, too
+    execution, node = session.execution, session.node_of(obj)
+    if node is None or (attempt := attempt_at(execution, node, obj)) is None:
+        return None
+    if not plugins.runs(plugin, execution, node):
+        return None
+    seen = plugin.observe(obj, attempt)
+    if seen is None:
+        return None
+    if change.new is None:
+        seen = _last_news(obj, seen, plugin)
+        if seen.phase is AttemptPhase.GONE and _awaits_end(execution, node, attempt):
+            return Vanished(node, attempt)
+    return Seen(node, seen)
+
+
+def owner_uids(obj: KubeObject) -> tuple[str, ...]:
+    return tuple(owner.uid for owner in obj.metadata.owner_references)
+
+
+def execution_key(obj: KubeObject) -> str:
+    """The key of the execution that owns a resource, "" if none does."""
+    for owner in obj.metadata.owner_references:
+        if owner.kind.lower() == "flyteworkflow":
+            return f"{obj.metadata.namespace}/{owner.name}"
+    return ""
+
+
+def _awaits_end(execution: Execution, node: int, attempt: int) -> bool:
+    state = execution.states.get(node)
+    return isinstance(state, Launching | RunningState) and state.attempt == attempt
+
+
+def _last_news(obj: KubeObject, seen: AttemptObserved, plugin: TaskPlugin) -> AttemptObserved:
+    """How a resource that is gone ended, as it was seen last."""
+    if seen.phase in {AttemptPhase.SUCCEEDED, AttemptPhase.FAILED}:
+        return AttemptObserved(seen.attempt, seen.phase, seen.reason, seen.failure)
+    return plugin.missing(obj.metadata.name, seen.attempt)

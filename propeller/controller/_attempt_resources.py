@@ -1,0 +1,118 @@
+"""The resources of attempts (pods, and what other plugins make), as one informer for each plugin has them.
+
+Guarantees
+    Pods are followed before anything runs. A plugin whose resource cannot be listed, as its type is not served or may
+    not be read, keeps nobody waiting: its informer tries on, its tasks wait for their create, and the log says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, NamedTuple
+
+from propeller.controller._attempt_events import owner_uids
+from propeller.errors import PropellerError
+from propeller.handlers import Kind
+from propeller.handlers.plugins import EXECUTION_LABEL, POD, Plugins, TaskPlugin
+from propeller.informers import Informer, InformerOptions
+from propeller.kube import Client, KubeObject, ObjectMeta, Pod
+from propeller.workflow import AttemptPhase
+
+_log = logging.getLogger(__name__)
+
+_OWNER_INDEX = "owner"
+
+
+class AttemptResource(NamedTuple):
+    """The resource of an attempt, and the plugin that made it."""
+
+    plugin: TaskPlugin
+    obj: KubeObject
+
+    @property
+    def metadata(self) -> ObjectMeta:
+        return self.obj.metadata
+
+    @property
+    def is_alive(self) -> bool:
+        return self.plugin.is_alive(self.obj)
+
+    @property
+    def has_ended(self) -> bool:
+        return self.plugin.has_ended(self.obj)
+
+    @property
+    def has_succeeded(self) -> bool:
+        if not self.has_ended:
+            return False
+        seen = self.plugin.observe(self.obj, 0)
+        return seen is not None and seen.phase is AttemptPhase.SUCCEEDED
+
+
+class AttemptResources:
+    """Those that have an execution's label, by the uid of their owner; see the module's text."""
+
+    def __init__(self, client: Client, namespace: str | None, plugins: Plugins, settings: InformerOptions) -> None:
+        self._client = client
+        self._namespace = namespace
+        self.informers: Mapping[TaskPlugin, Informer[Any]] = {
+            plugin: Informer(
+                client,
+                plugin.resource,
+                namespace=namespace,
+                label_selector=EXECUTION_LABEL,
+                indexes={_OWNER_INDEX: owner_uids},
+                settings=settings,
+            )
+            for plugin in plugins
+            if plugin.resource is not None
+        }
+
+    @property
+    def pods(self) -> Informer[Pod]:
+        return self.informers[POD]
+
+    @property
+    def others(self) -> Sequence[Informer[Any]]:
+        """Those of plugins other than the pod."""
+        return [informer for plugin, informer in self.informers.items() if plugin is not POD]
+
+    def kinds(self) -> Mapping[TaskPlugin, Kind]:
+        """For executors."""
+        return {plugin: Kind.of(informer.resource, informer.store) for plugin, informer in self.informers.items()}
+
+    @asynccontextmanager
+    async def following(self) -> AsyncIterator[None]:
+        """Follow them until the block is left."""
+        async with AsyncExitStack() as stack:
+            for informer in self.informers.values():
+                await stack.enter_async_context(informer)
+            yield
+
+    async def wait_for_sync(self, deadline: float) -> None:
+        """Wait until the caches are filled that can be. Raises Unavailable if that of pods is not within `deadline`
+        seconds.
+        """
+        await self.pods.wait_for_sync(deadline)
+        others = [(plugin, informer) for plugin, informer in self.informers.items() if plugin is not POD]
+        if others:
+            await asyncio.gather(*(self._synced(plugin, informer, deadline) for plugin, informer in others))
+
+    async def _synced(self, plugin: TaskPlugin, informer: Informer[Any], deadline: float) -> None:
+        resource = informer.resource
+        try:
+            await self._client.list(resource.metadata_only(), self._namespace, limit=1)
+            await informer.wait_for_sync(deadline)
+        except PropellerError as error:
+            _log.error("tasks of type %s wait: %s", ", ".join(sorted(plugin.task_types)), error)
+
+    def of(self, uid: str) -> Sequence[AttemptResource]:
+        """Those of the workflow of that uid."""
+        return [
+            AttemptResource(plugin, obj)
+            for plugin, informer in self.informers.items()
+            for obj in informer.store.by_index(_OWNER_INDEX, uid)
+        ]

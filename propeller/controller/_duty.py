@@ -1,0 +1,30 @@
+"""What the controller's duties share."""
+
+from __future__ import annotations
+
+import msgspec
+
+from propeller.clock import Clock
+from propeller.config import Settings
+from propeller.controller._attempt_resources import AttemptResources
+from propeller.controller._executions import Executions
+from propeller.controller._milestones import Milestones
+from propeller.kube import Client
+from propeller.reconcile import FairPool
+from propeller.storage import Storage
+from propeller.telemetry import Causes
+
+
+class Shared(msgspec.Struct, frozen=True, kw_only=True):
+    """One set for all duties of a controller; each takes from it what it works with."""
+
+    client: Client
+    storage: Storage
+    settings: Settings
+    clock: Clock
+    executions: Executions
+    pool: FairPool[str]
+    resources: AttemptResources
+    milestones: Milestones
+    causes: Causes
+    """Failures that repeat, logged once per cause."""

@@ -1,0 +1,110 @@
+"""What an attempt's resource, such as a pod, says of itself in its annotations, as far as it can be believed.
+
+Guarantees
+    A number that no attempt can have is none. A claim counts only if the resource's own name follows from it: whoever
+    may patch annotations cannot make one resource speak for another node or attempt.
+    A resource whose annotations are missing or damaged is what its name says.
+Assumptions
+    The caller has checked the owner reference.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from propeller.handlers.plugins._metadata import (
+    ATTEMPT_ANNOTATION,
+    NODE_ANNOTATION,
+    PATH_ANNOTATION,
+    SYSTEM_FAILURES_ANNOTATION,
+)
+from propeller.handlers.transitions._time_limits import MOST_ATTEMPTS
+from propeller.kube import KubeObject
+from propeller.workflow import UNIQUE_ID_LENGTH as LONGEST_NODE
+from propeller.workflow import AttemptOptions, AttemptProven, Execution, pod_name
+
+_NUMBER = re.compile(r"[0-9]{1,3}")
+
+
+class Claim(NamedTuple):
+    """Which attempt of which node a resource is; `node` is the unique id."""
+
+    node: str
+    attempt: int
+
+
+def attempt_of(obj: KubeObject) -> int | None:
+    """The attempt that the annotation names; None if it names none."""
+    return _number(obj.metadata.annotations, ATTEMPT_ANNOTATION, MOST_ATTEMPTS)
+
+
+def claim_of(obj: KubeObject, execution: str) -> Claim | None:
+    """What the resource claims to be, if its name says the same. `execution` is the name of its FlyteWorkflow."""
+    annotations, name = obj.metadata.annotations or {}, obj.metadata.name
+    node = annotations.get(NODE_ANNOTATION, "")
+    if not 0 < len(node) <= LONGEST_NODE:
+        return None
+    attempts = (one for one in _candidates(obj) if pod_name(execution, node, one) == name)
+    return next((Claim(node, attempt) for attempt in attempts), None)
+
+
+def attempt_at(execution: Execution, node: int, obj: KubeObject) -> int | None:
+    """Which attempt of this node the resource is, by its name: the current one in nearly all cases, else the one that
+    its annotation names, or that its name ends in; None if it is none of these.
+    """
+    name, current = obj.metadata.name, execution.attempts[node]
+    if execution.pod_name(node, current) == name:
+        return current
+    return next((one for one in _candidates(obj) if execution.pod_name(node, one) == name), None)
+
+
+def _candidates(obj: KubeObject) -> Iterator[int]:
+    """Attempts that the resource may be, of those that can be: by its annotation, then by the end of its name."""
+    for attempt in (attempt_of(obj), _bounded(obj.metadata.name.rpartition("-")[2], MOST_ATTEMPTS)):
+        if attempt is not None:
+            yield attempt
+
+
+def is_of(execution: Execution, node: int, attempt: int, obj: KubeObject) -> bool:
+    """Whether a resource under the name of this node's attempt is that attempt's: false if it claims another one whose
+    name is the same (by letter case, characters that names cannot have, or a hash).
+    """
+    claim = claim_of(obj, execution.info.name)
+    if claim is None:
+        return True
+    path = (obj.metadata.annotations or {}).get(PATH_ANNOTATION)
+    return claim == (execution.unique_id(node), attempt) and (path is None or path == execution.path(node))
+
+
+def proven_by(
+    execution: str, resources: Iterable[KubeObject], system_retries: int = AttemptOptions().system_retries
+) -> dict[str, AttemptProven]:
+    """By unique node id, the last attempt that resources of the execution prove.
+
+    Every attempt before it has left its own, but for those that the system took away, which are few: an attempt with
+    more missing before it is nobody's of ours.
+    """
+    claims: dict[str, dict[int, int]] = {}
+    for obj in resources:
+        if (claim := claim_of(obj, execution)) is not None:
+            failures = _number(obj.metadata.annotations, SYSTEM_FAILURES_ANNOTATION, system_retries) or 0
+            claims.setdefault(claim.node, {})[claim.attempt] = min(failures, claim.attempt)
+    proven = {}
+    for node, attempts in claims.items():
+        found = [attempt for before, attempt in enumerate(sorted(attempts)) if attempt - before <= system_retries]
+        if found:
+            proven[node] = AttemptProven(found[-1], attempts[found[-1]])
+    return proven
+
+
+def _number(annotations: Mapping[str, str] | None, name: str, most: int) -> int | None:
+    return _bounded((annotations or {}).get(name, ""), most)
+
+
+def _bounded(text: str, most: int) -> int | None:
+    """A number of ASCII digits, as we write it, from 0 to `most`."""
+    if not _NUMBER.fullmatch(text) or (number := int(text)) > most or str(number) != text:
+        return None
+    return number

@@ -1,0 +1,158 @@
+"""A plugin that others wrote, as the controller uses it: what it raises or gets wrong concerns one attempt alone.
+
+Guarantees
+    `build` returns a resource under the attempt's name, with the owner, label and annotations by which it is found, or
+    raises Invalid (the user's) or PluginFailed (the system's). No other method raises: an `observe` that does fails its
+    attempt, and what runs of that is stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from propeller.errors import ErrorKind, Invalid
+from propeller.handlers.plugins._api import DEFAULT_GRACE, PluginFailed, TaskPlugin
+from propeller.handlers.plugins._metadata import attempt_metadata, others_annotations, others_labels
+from propeller.handlers.plugins._overrides import check_override
+from propeller.handlers.plugins._settings import PodSettings
+from propeller.kube import KubeObject, Resource
+from propeller.telemetry import Causes
+from propeller.text import headline
+from propeller.wire import ByName
+from propeller.workflow import AttemptObserved, AttemptPhase, Failure, NodeView, Remains
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+REASON_CHARACTERS = 1000
+"""Of what a plugin raised, that are kept."""
+
+FAILED = "PluginFailed"
+"""The code of an attempt that its plugin has failed."""
+
+
+class GuardedPlugin(TaskPlugin):
+    """See the module's text. `name` says in messages which plugin it is."""
+
+    def __init__(self, plugin: TaskPlugin, name: str, resource: Resource[Any]) -> None:
+        self.name = name
+        self.task_types = frozenset(plugin.task_types)
+        self.resource: Resource[Any] = resource
+        self._plugin = plugin
+        self._ids = self.task_types
+        self._causes = Causes(_log)
+
+    def build(self, node: NodeView, attempt: int, inputs: ByName, settings: PodSettings) -> dict[str, Any]:
+        check_override(node, self._ids)
+        task = node.graph.plan.task(node.spec.task).id.name
+        where = f"task {task}: plugin {self.name}: build"
+        try:
+            built = self._plugin.build(node, attempt, inputs, settings)
+        except Invalid:
+            raise
+        except Exception as error:
+            _log.exception("%s of %s raised", where, node.where)
+            raise PluginFailed(f"{where} raised {_said(error)}") from error
+        return self._described(node, attempt, task, built, where)
+
+    def _described(self, node: NodeView, attempt: int, task: str, built: Any, where: str) -> dict[str, Any]:
+        """The resource with the metadata that is ours to set."""
+        if not isinstance(built, dict):
+            raise PluginFailed(f"{where} returned {_shown(built)}, and not a resource as a dict")
+        own = built.get("metadata") or {}
+        given = {part: own.get(part) or {} for part in ("labels", "annotations")} if isinstance(own, dict) else {}
+        for part in ("labels", "annotations"):
+            texts = given.get(part)
+            if not isinstance(texts, dict) or not all(isinstance(one, str) for pair in texts.items() for one in pair):
+                raise PluginFailed(f"{where} returned metadata.{part} that are no dict of texts: {_shown(own)}")
+        metadata = attempt_metadata(
+            node, attempt, task, others_labels(given["labels"]), others_annotations(given["annotations"])
+        )
+        kind = {"apiVersion": self.resource.api_version, "kind": self.resource.kind}
+        return {**built, **kind, "metadata": metadata}
+
+    def observe(self, obj: Any, attempt: int) -> AttemptObserved:
+        """As the plugin's own; PENDING if that knows nothing yet."""
+        found = self._ask(obj, "observe", self._plugin.observe, obj, attempt)
+        if isinstance(found, _Raised):
+            return _failed(attempt, found.why)
+        if found is None:
+            found = AttemptObserved(attempt, AttemptPhase.PENDING)
+        if not _is_observed(found):
+            return _failed(attempt, self._blame(obj, f"observe returned {_shown(found)}, and not an AttemptObserved"))
+        return self._completed(obj, attempt, found)
+
+    def _completed(self, obj: KubeObject, attempt: int, seen: AttemptObserved) -> AttemptObserved:
+        """With what the controller relies on: the attempt, a reason of each failure, and that it is being deleted."""
+        if seen.phase is AttemptPhase.GONE:
+            return _failed(attempt, self._blame(obj, "observe says GONE of a resource that is there"))
+        if seen.phase is AttemptPhase.FAILED and seen.failure is None:
+            return _failed(attempt, self._blame(obj, "observe says FAILED, and not why"), seen.remains)
+        if seen.attempt != attempt:
+            seen = msgspec.structs.replace(seen, attempt=attempt)
+        if seen.phase < AttemptPhase.SUCCEEDED and obj.metadata.deletion_timestamp is not None:
+            seen = msgspec.structs.replace(seen, remains=Remains.ENDING, grace=self.grace_of(obj))
+        return seen
+
+    def missing(self, name: str, attempt: int) -> AttemptObserved:
+        found = self._ask(name, "missing", self._plugin.missing, name, attempt)
+        if isinstance(found, AttemptObserved) and (
+            found.phase is AttemptPhase.SUCCEEDED or (found.phase >= AttemptPhase.FAILED and found.failure is not None)
+        ):
+            return msgspec.structs.replace(found, attempt=attempt, remains=Remains.NOTHING)
+        return super().missing(name, attempt)
+
+    def is_alive(self, obj: Any) -> bool:
+        found = self._ask(obj, "is_alive", self._plugin.is_alive, obj)
+        return found if isinstance(found, bool) else obj.metadata.deletion_timestamp is None
+
+    def has_ended(self, obj: Any) -> bool:
+        return self._ask(obj, "has_ended", self._plugin.has_ended, obj) is True
+
+    def grace_of(self, obj: Any) -> float:
+        if self.has_ended(obj):
+            return 0.0
+        found = self._ask(obj, "grace_of", self._plugin.grace_of, obj)
+        return float(found) if isinstance(found, int | float) and 0 <= found < float("inf") else DEFAULT_GRACE
+
+    def _ask(self, obj: Any, method: str, call: Callable[..., T], *arguments: Any) -> T | _Raised:
+        try:
+            return call(*arguments)
+        except Exception as error:  # noqa: BLE001 - whatever a plugin raises: its attempt alone fails by it
+            return _Raised(self._blame(obj, f"{method} raised {_said(error)}", error))
+
+    def _blame(self, obj: Any, what: str, error: Exception | None = None) -> str:
+        """Log what the plugin got wrong, more and more rarely if it does again, and say it."""
+        name = obj if isinstance(obj, str) else f"{obj.metadata.namespace}/{obj.metadata.name}"
+        why = f"plugin {self.name}: {what}"
+        self._causes.report(error or PluginFailed(what), "plugin %s, of %s %s", self.name, self.resource.kind, name)
+        return f"{why}, of {self.resource.kind} {name}"
+
+
+def _is_observed(found: object) -> bool:
+    return isinstance(found, AttemptObserved) and isinstance(found.phase, AttemptPhase)
+
+
+class _Raised(msgspec.Struct, frozen=True):
+    """A method of the plugin raised."""
+
+    why: str
+
+
+def _failed(attempt: int, why: str, remains: Remains = Remains.RUNNING) -> AttemptObserved:
+    """The attempt's end: another one would be observed as badly. What runs of it is stopped."""
+    failure = Failure(FAILED, why, ErrorKind.SYSTEM, attempt=attempt)
+    return AttemptObserved(attempt, AttemptPhase.FAILED, failure=failure, remains=remains)
+
+
+def _said(error: Exception) -> str:
+    return headline(f"{type(error).__name__}: {error}", REASON_CHARACTERS)
+
+
+def _shown(value: Any) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
