@@ -88,9 +88,9 @@ class Waitlist:
     def next_wake(self, pools: Iterable[PoolState]) -> float | None:
         """When time alone may have made room for a claim; None if it will not."""
         times: list[float | None] = []
-        if self._put_first:
-            of_pools = [pool.enough_at(0) for pool, _ in self._put_first[0].need.items if pool.rate is not None]
-            times.append(max((time for time in of_pools if time is not None), default=None))
+        first = [pool for pool, _ in self._put_first[0].need.items] if self._put_first else []
+        if all(pool.free >= 0 for pool in first):
+            times.append(max((time for pool in first if (time := pool.enough_at(0)) is not None), default=None))
         for pool in pools:
             if pool.rate is not None and pool.order.size:
                 leaf = pool.order.first()

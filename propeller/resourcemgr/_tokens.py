@@ -1,0 +1,116 @@
+"""Tokens of one process: a ledger with the loop's time, that calls back when a claim that waited is granted.
+
+Guarantees
+    `granted` and `refused` are called from the loop, never within `request`, and not for a claim that was released
+    meanwhile. Whoever is granted tokens has `unused_after` seconds to `use` them; then they come back.
+Assumptions
+    One process is the only one that takes these tokens. What ran before it did is counted with `restore`, before the
+    first `request`.
+Errors
+    As the ledger's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from propeller.clock import SYSTEM_CLOCK, Clock
+from propeller.errors import Invalid
+from propeller.resourcemgr._claims import Claim, Wait
+from propeller.resourcemgr._ledger import Ledger
+from propeller.resourcemgr._limits import Limits
+
+_SHORTEST = 0.001
+"""Seconds between two ticks: a token of a fast rate need not come sooner."""
+
+Granted = Callable[[], None]
+Refused = Callable[[Invalid], None]
+
+
+class MemoryTokens:
+    """See the module's text. `close` cancels what it has scheduled."""
+
+    def __init__(self, limits: Limits, *, clock: Clock = SYSTEM_CLOCK, unused_after: float = 60.0) -> None:
+        self._clock = clock
+        self._unused_after = unused_after
+        self._waiting: dict[str, tuple[Granted, Refused]] = {}
+        self._unused: dict[str, asyncio.TimerHandle] = {}
+        """Of claims that were granted and are not used yet, what takes them back."""
+        self._wake: asyncio.TimerHandle | None = None
+        self.ledger = Ledger(limits, clock.monotonic(), self._on_granted, self._on_refused)
+
+    def request(self, claim: Claim, granted: Granted, refused: Refused) -> bool:
+        """Whether the claim has its tokens. If not it waits, and one of the two is called later. Raises Invalid."""
+        if self.ledger.acquire(claim, self._clock.monotonic()):
+            return True
+        self._waiting[claim.id] = granted, refused
+        self._schedule()
+        return False
+
+    def use(self, name: str) -> None:
+        """The claim's tokens are in use from now on, until they are released."""
+        if (timer := self._unused.pop(name, None)) is not None:
+            timer.cancel()
+
+    def release(self, name: str) -> None:
+        """Give a claim's tokens back, or let it wait no more."""
+        self.use(name)
+        self._waiting.pop(name, None)
+        self.ledger.release(name, self._clock.monotonic())
+        self._schedule()
+
+    def restore(self, claim: Claim) -> None:
+        """Count the tokens of what runs, whether they are free or not. Raises Invalid."""
+        self._waiting.pop(claim.id, None)
+        self.ledger.restore(claim)
+
+    def configure(self, limits: Limits) -> None:
+        """Have other limits from now on. Raises Invalid, and changes nothing, for limits that are wrong."""
+        self.ledger.configure(limits, self._clock.monotonic())
+        self._schedule()
+
+    def explain(self, name: str) -> Wait | None:
+        """Why a claim waits; None if it does not."""
+        return self.ledger.explain(name)
+
+    def close(self) -> None:
+        """Call nobody back any more."""
+        for timer in (*self._unused.values(), *([self._wake] if self._wake else [])):
+            timer.cancel()
+        self._unused.clear()
+        self._waiting.clear()
+
+    def _on_granted(self, name: str) -> None:
+        granted, _ = self._waiting.pop(name, (None, None))
+        loop = asyncio.get_running_loop()
+        self._unused[name] = loop.call_later(self._unused_after, self._take_back, name)
+        if granted is not None:
+            loop.call_soon(self._call, name, granted)
+
+    def _call(self, name: str, granted: Granted) -> None:
+        if name in self._unused:
+            granted()
+
+    def _on_refused(self, name: str, error: Invalid) -> None:
+        _, refused = self._waiting.pop(name, (None, None))
+        if refused is not None:
+            asyncio.get_running_loop().call_soon(refused, error)
+
+    def _take_back(self, name: str) -> None:
+        if name in self._unused:
+            self.release(name)
+
+    def _schedule(self) -> None:
+        """Have `tick` called when time alone makes room for a claim."""
+        if self._wake is not None:
+            self._wake.cancel()
+            self._wake = None
+        if (wake := self.ledger.next_wake()) is not None:
+            after = max(_SHORTEST, wake - self._clock.monotonic())
+            self._wake = asyncio.get_running_loop().call_later(after, self._tick)
+
+    def _tick(self) -> None:
+        self._wake = None
+        self.ledger.tick(self._clock.monotonic())
+        self._schedule()
