@@ -1,5 +1,5 @@
 """Measurements: each compares two things within one run, for machines differ and are noisy.
 
-`python -m loadtest` runs all of them and prints a table; `python -m loadtest overhead` one. `--help` says what can be
-chosen.
+`python -m loadtest` runs all of them and prints a table; `python -m loadtest overhead` one. `--help` shows
+the options.
 """

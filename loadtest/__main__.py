@@ -74,9 +74,9 @@ OUTPUT = click.option("--output", type=click.Choice(["text", "json"]), default="
 @OUTPUT
 @click.pass_context
 def main(context: click.Context, output: str) -> None:
-    """Measure, and print what was found beside what it should be: each comparison within one run, as machines differ.
+    """Measure, and print each figure beside its budget: comparisons are within one run, as machines differ.
 
-    Without a command all are measured but the long ones. `NAME --help` says what can be chosen.
+    Without a command all but the long measurements run. `NAME --help` shows the options of one.
     """
     if not os.environ.get("KUBEBUILDER_ASSETS"):
         os.environ["KUBEBUILDER_ASSETS"] = str(bin_directory())  # of `make assets`

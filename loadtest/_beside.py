@@ -1,4 +1,4 @@
-"""Ours and another controller of the same resource, in turns on one API server: what each takes for the same work.
+"""Ours and another controller of the same resource, in turns on one API server: the cost of each for the same work.
 
 loadtest/flytepropeller has FlytePropeller's command line. Flyte's own resource type is installed, which has no status
 subresource.
@@ -22,7 +22,7 @@ REPETITIONS = 2
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """The best of some rounds: what else the machine does only ever makes them worse. CPU in milliseconds a task,
+    """The best of some repetitions, as other load of the machine only makes them worse. CPU in milliseconds a task,
     memory in MiB, `between` is the median from node to node in milliseconds.
     """
 
@@ -83,8 +83,8 @@ def _best(results: Sequence[Result]) -> Taken:
 
 
 def _compared(scenario: Scenario, ours: Taken, theirs: Taken, bare: float) -> Iterator[Line]:
-    """What both took, and ours relative to theirs. `bare` is what a pod alone takes of the API server in the same
-    shape, ms: its create, the report of its end, and their events, which are the same whoever runs it.
+    """The cost of both, and ours relative to theirs. `bare` is the API server's cost of a pod alone in the same shape,
+    ms: its create, the report of its end, and their events, which are the same for any controller.
     """
     burst = scenario.tasks >= 20 and not scenario.spread
     timed = bool(scenario.seconds or scenario.spread)  # then the pods set the pace

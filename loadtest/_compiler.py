@@ -70,7 +70,7 @@ def _increment() -> tasks_pb2.TaskTemplate:
 
 
 def _chain(nodes: int) -> workflow_pb2.WorkflowTemplate:
-    """Each node adds one to what the one before gave."""
+    """Each node adds one to the output of the node before."""
     template = workflow_pb2.WorkflowTemplate()
     template.id.CopyFrom(_increment().id)
     template.id.resource_type = identifier_pb2.WORKFLOW

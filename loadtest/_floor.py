@@ -1,4 +1,4 @@
-"""What the smallest client spends on a task's pod: to create it, and to read its events until it has ended.
+"""The cost of a task's pod for the smallest client: to create it, and to read its events until it has ended.
 
 It depends on how pods end: events that come one by one cost a wake-up each, for any client. So a scenario is measured
 beside a floor of its own shape.
@@ -36,7 +36,7 @@ DEADLINE = 180.0  # seconds
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """So many pods, whose ends are spread over so many seconds."""
+    """A number of pods, whose ends are spread over some seconds."""
 
     pods: int = 1_000
     spread: float = 0.0
@@ -73,7 +73,7 @@ async def floor_of(
     name: str = "aiohttp",
     shape: Shape = BURST,
 ) -> Floor:
-    """What the client of that name spends on this server, now, in a new namespace."""
+    """The present cost of the client of that name on this server, in a new namespace."""
     draw = random.Random(1)
     kubeconfig = server.kubeconfig(directory / namespace)
     pod = directory / "pod.json"

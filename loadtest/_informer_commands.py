@@ -1,4 +1,4 @@
-"""How each peer is started, and what is to be had first: kopf's virtual environment, client-go's binary.
+"""Command lines of the peers, and their prerequisites: kopf's virtual environment, client-go's binary.
 
 Both live in the per-user cache, so that the project's own environment and lock do not know them.
 """
@@ -20,7 +20,7 @@ _GO_SOURCES = ("main.go", "go.mod", "go.sum")
 
 
 class Missing(Exception):
-    """A peer cannot be measured here; the text says why, and what gets it."""
+    """A peer cannot be measured here; the text says why, and how to get it."""
 
 
 class Peer(msgspec.Struct, frozen=True):
@@ -58,7 +58,7 @@ def client_go() -> list[str]:
             go.run("build", "-o", str(aside), ".", cwd=source, GOFLAGS="-mod=readonly -buildvcs=false")
         except assets.BuildFailed as error:
             raise Missing(f"client-go could not be built: {error}") from error
-        aside.replace(binary)  # whole or not at all, whoever else builds it
+        aside.replace(binary)  # atomically, as another process may build it, too
     return [str(binary)]
 
 

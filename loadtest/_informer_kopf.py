@@ -1,4 +1,4 @@
-"""The kopf peer: an operator with `kopf.on.event`, that keeps what it is told in a dict.
+"""The kopf peer: an operator with `kopf.on.event`, that keeps objects in a dict.
 
 `python -m loadtest._informer_kopf KUBECONFIG PODS EVENTS`, run by a Python that has kopf and uvloop: nothing of the
 project's own is imported but what needs the standard library alone. It prints what _informer_peers prints.

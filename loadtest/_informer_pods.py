@@ -71,7 +71,7 @@ def pod(number: int, *, variables: int = 1) -> dict[str, Any]:
 
 
 def status(number: int, update: int = 0) -> dict[str, Any]:
-    """What a kubelet reports of it; another one for each `update`."""
+    """A status as a kubelet reports it; another one for each `update`."""
     began = _BEGAN + number
     address = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
     conditions = [

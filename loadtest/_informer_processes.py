@@ -1,4 +1,4 @@
-"""A measured process: what it prints, line by line, and its end with the block."""
+"""A measured process: its output, line by line, and its end with the block."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Measured:
         self._process = process
 
     async def line(self) -> str:
-        """The next one. Raises RuntimeError where the process ends, or says nothing for too long."""
+        """The next line of output. Raises RuntimeError if the process ends, or is silent for too long."""
         assert self._process.stdout is not None
         try:
             found = await asyncio.wait_for(self._process.stdout.readline(), DEADLINE)
@@ -40,14 +40,14 @@ class Measured:
         return await self.line()
 
     def hold(self) -> None:
-        """Stop it where it stands, until `go_on`."""
+        """Suspend it until `go_on`."""
         os.kill(self._process.pid, signal.SIGSTOP)
 
     def go_on(self) -> None:
         os.kill(self._process.pid, signal.SIGCONT)
 
     async def finished(self) -> None:
-        """Wait for its end; raises RuntimeError where it failed."""
+        """Wait for its end; raises RuntimeError if it failed."""
         if code := await asyncio.wait_for(self._process.wait(), DEADLINE):
             raise RuntimeError(f"{self._name} has ended, with {code}")
 

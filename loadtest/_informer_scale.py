@@ -1,4 +1,4 @@
-"""Ours with many pods: the first list, a burst of updates, and a list anew after a 410.
+"""Ours with many pods: the first list, a burst of updates, and a relist after a 410.
 
 `python -m loadtest._informer_scale KUBECONFIG PODS EVENTS` prints a line of JSON (Phase) when the list is in the store,
 one when it has seen so many updates, and one when the store has reached the version that is then written to its input.
@@ -19,7 +19,7 @@ from propeller.kube import connect, load_connection
 
 
 class Phase(msgspec.Struct, frozen=True):
-    """What it took: seconds of CPU; bytes at its most, and those that stay, beyond what was there at the very start."""
+    """Its cost: seconds of CPU; bytes at the peak, and those that stay, beyond those at the very start."""
 
     cpu: float
     peak: int
@@ -37,7 +37,7 @@ class _Phases:
         self._began = usage.cpu()
 
     def ended(self) -> None:
-        """Print what this phase took; the next one has begun by then."""
+        """Print the cost of this phase; the next one has begun by then."""
         took, peak = usage.cpu() - self._began, usage.peak() - self._base
         usage.settled()
         line = msgspec.json.encode(Phase(took, peak, usage.resident() - self._base)).decode()

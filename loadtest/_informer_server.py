@@ -1,9 +1,10 @@
 """The embedded server in a process of its own, with pods that are changed on command.
 
 `python -m loadtest._informer_server KUBECONFIG PODS` writes the kubeconfig, creates the pods, and prints a line; then
-it carries out what comes as lines, and prints one after each:
+it executes commands, one a line, and prints a line after each:
     update EVENTS: update that many pods, once; prints the version of the last.
-    expire EVENTS: the same while nobody reaches it, watches are cut, and history is forgotten: who comes back gets 410.
+    expire EVENTS: the same while it is unreachable; watches are cut, and history is forgotten: a resumed watch gets
+        410.
     lists: prints how often pods have been listed, in pages or as the beginning of a watch.
 """
 
@@ -27,11 +28,11 @@ from propeller.kube import Client, Request, Response
 _VARIABLES = 34
 """Of a pod's environment: they stand in for the managedFields that the embedded server writes only for applies."""
 
-_HISTORY = 4 * 2**30  # bytes: all of a burst, so that who falls behind can resume
+_HISTORY = 4 * 2**30  # bytes: all of a burst, so that a slow reader can resume
 
 
 class Gate:
-    """What comes over HTTP passes here, unless it is closed."""
+    """Passes all requests over HTTP, unless it is closed."""
 
     def __init__(self) -> None:
         self.closed = False

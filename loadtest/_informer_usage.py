@@ -1,4 +1,4 @@
-"""What a process has taken, as it sees it itself: seconds of CPU, bytes of memory.
+"""The resource usage of the running process: seconds of CPU, bytes of memory.
 
 Standard library only: a peer that lives in a virtual environment of its own reads it as well. Linux.
 """
@@ -17,7 +17,7 @@ _RESET_PEAK = "5"
 
 
 class Span:
-    """From its making on. What was there before is first settled, so that memory counts what is added."""
+    """Usage since its creation. Garbage is collected first, so that memory counts additions only."""
 
     def __init__(self) -> None:
         self._memory = settled()
@@ -26,7 +26,7 @@ class Span:
     def report(self) -> None:
         """Print a line of JSON: `cpu`, seconds since the beginning; `memory`, bytes added that stay.
 
-        A new span has begun when it prints: who reads the line may go on at once.
+        A new span has begun when it prints: the reader of the line may go on at once.
         """
         took = cpu() - self._began
         memory = settled()
@@ -51,7 +51,7 @@ def settled() -> int:
 
 
 def reset_peak() -> bool:
-    """Let `peak` begin anew. False where the kernel does not allow it: then it counts from the process's start."""
+    """Reset `peak`. False if the kernel does not allow it: then it counts from the process's start."""
     try:
         _CLEAR.write_text(_RESET_PEAK)
     except OSError:
@@ -65,7 +65,7 @@ def peak() -> int:
 
 
 def resident() -> int:
-    """Bytes that are resident now, files included: what `peak` compares with."""
+    """Bytes that are resident now, files included, to compare with `peak`."""
     return _status("VmRSS")
 
 

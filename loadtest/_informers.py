@@ -1,8 +1,8 @@
-"""Informers side by side: what a list, an event and a pod that is kept cost the process that follows.
+"""Informers side by side: the cost of a list, of an event, and of a pod in the cache.
 
 First on a real API server over TLS: ours, the bare floor, client-go, kubernetes-asyncio and kopf, each in a fresh
 process of its own, while another process makes the updates. Then ours alone with many pods, on the embedded server in
-its own process over HTTP: a list, a burst, a list anew.
+its own process over HTTP: a list, a burst, a relist.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from propeller.testing import run_kube_apiserver
 
 REPETITIONS = 3
 EXPIRED = 100
-"""Updates that a list anew finds."""
+"""Updates that a relist finds."""
 
 BUDGETS: dict[str, tuple[float | None, float | None, float | None]] = {
     "client-go": (0.7, 0.25, 1.0),
@@ -34,7 +34,7 @@ BUDGETS: dict[str, tuple[float | None, float | None, float | None]] = {
     "kopf": (0.1, 0.15, 0.15),
 }
 """Ours relative to theirs, at most: list CPU, memory, event CPU. Of client-go it is protobuf that counts, which
-controllers choose for pods; JSON is what it speaks where nobody chose.
+controllers choose for pods; JSON is its default.
 """
 
 
@@ -91,7 +91,7 @@ def _commands() -> dict[Peer, list[str]]:
 
 
 async def _side_by_side(kubeconfig: str, commands: Mapping[Peer, Sequence[str]], sizes: Sizes) -> dict[str, Taken]:
-    """What each took. Rounds of one take turns with those of others: what else the machine does meets all alike."""
+    """The cost of each. Peers take turns, so that other load of the machine meets all alike."""
     await _write(kubeconfig, sizes.pods, 0)
     updates = itertools.count(1)
     rounds: dict[str, list[Taken]] = {peer.name: [] for peer in commands}
@@ -109,14 +109,14 @@ async def _side_by_side(kubeconfig: str, commands: Mapping[Peer, Sequence[str]],
 
 
 async def _write(kubeconfig: str, pods: int, update: int) -> None:
-    """Create so many pods (update 0), or update them, by a process whose CPU counts for nobody."""
+    """Create so many pods (update 0), or update them, by a process whose CPU is not counted."""
     command = [sys.executable, "-m", "loadtest._informer_pods", kubeconfig, str(pods), str(update)]
     async with measured("the writer", command) as process:
         await process.finished()
 
 
 def _of_rounds(taken: Sequence[Taken]) -> Taken:
-    """The least CPU, as what else the machine does only ever adds; the median of memory."""
+    """The least CPU, as other load of the machine only ever adds; the median of memory."""
     return Taken(
         list=min(one.list for one in taken),
         kept=statistics.median(one.kept for one in taken),
@@ -139,7 +139,7 @@ def _compared(taken: Mapping[str, Taken]) -> Iterator[Line]:
 
 
 async def _alone(kubeconfig: str, sizes: Sizes) -> tuple[Phase, Phase, Phase]:
-    """Ours with many pods: the first list, a burst, a list anew after a 410."""
+    """Ours with many pods: the first list, a burst, a relist after a 410."""
     server_command = [sys.executable, "-m", "loadtest._informer_server", kubeconfig, str(sizes.many)]
     async with measured("the embedded server", server_command) as server:
         await server.line()
@@ -164,7 +164,7 @@ async def _phases(server: Measured, kubeconfig: str, sizes: Sizes) -> tuple[Phas
 
 
 def _of_phases(phases: Sequence[Phase]) -> Phase:
-    """The least CPU, and the memory of the round with the median of its peak relative to what stays."""
+    """The least CPU, and the memory of the repetition with the median ratio of peak to the rest."""
     middle = sorted(phases, key=lambda phase: phase.peak / phase.kept)[len(phases) // 2]
     return Phase(min(phase.cpu for phase in phases), middle.peak, middle.kept)
 

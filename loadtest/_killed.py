@@ -2,7 +2,7 @@
 
 `propeller controller` gets SIGKILL at moments drawn from a seed, also while it starts, and is started again until every
 workflow has ended. Each workflow has 20 tasks at once, and a chain behind them that takes their results: its output is
-the number of its tasks where none was lost.
+the number of its tasks if none was lost.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Life(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What was left: `problems` are sentences, none where all is as it should be."""
+    """The outcome: `problems` are sentences, none if all is as it should be."""
 
     workflows: int
     pods: int
@@ -98,7 +98,7 @@ def measure(*, scale: float = 1.0, seed: int = 1) -> Iterator[Line]:
 
 
 async def run(server: KubeApiserver, directory: Path, count: int, seed: int) -> Outcome:
-    """Run that many workflows to their end; `directory` takes what the controllers store."""
+    """Run that many workflows to their end; the controllers store in `directory`."""
     draw = random.Random(seed)
     kubeconfig = server.kubeconfig(directory / "kubeconfig")
     prefix = f"file://{directory}/metadata"
@@ -207,7 +207,7 @@ async def _wait(ended: asyncio.Event, seconds: float) -> None:
 
 
 async def _problems(client: Client, storage: Storage, ledger: Ledger, count: int) -> AsyncIterator[str]:
-    """What is not as it should be, in sentences."""
+    """Yield deviations from the expected state, as sentences."""
     found = [workflow async for page in client.pages(FLYTE_WORKFLOWS, NAMESPACE) for workflow in page.items]
     if len(found) != count:
         yield f"{len(found)} workflows are there, not {count}"

@@ -1,8 +1,8 @@
-"""Every pod that a namespace has ever had, and the end of each: what its task would have done.
+"""Every pod that a namespace has ever had, and its end: it does the work of the pod's task.
 
 Guarantees
     It follows the API server by a watch of its own, from the version at which it began to the end, without a list: no
-    pod comes and goes unseen. Where the server has forgotten that version it raises ResourceExpired.
+    pod comes and goes unseen. If the server has forgotten that version it raises ResourceExpired.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from propeller.reconcile import FairPool
 
 MAX_CONCURRENT_WRITES = 16
 RENEW_SECONDS = 10.0
-"""A watch is asked for anew so often: kube-apiserver lets one fall silent now and then."""
+"""Seconds after which a watch is resumed: kube-apiserver lets one fall silent now and then."""
 
 _FILE = "file://"
 
 
 class Attempt(NamedTuple):
-    """What a pod was created for."""
+    """The attempt that a pod was created for."""
 
     workflow: str
     """Its uid."""
@@ -38,7 +38,7 @@ class Attempt(NamedTuple):
 
 
 class Ledger:
-    """`created` counts the pods of each attempt; `stopped` names those that somebody deleted; `ended` those that we
+    """`created` counts the pods of each attempt; `stopped` names deleted ones; `ended` those that we
     ended, each some `seconds` after it appeared.
     """
 
@@ -107,7 +107,7 @@ class Ledger:
 
 
 def _count(inputs: Path, outputs: Path) -> None:
-    """What a counting task does: see `loadtest.workflows.counting`."""
+    """Do the work of a counting task: see `loadtest.workflows.counting`."""
     given = literals_pb2.LiteralMap.FromString(inputs.read_bytes()) if inputs.exists() else literals_pb2.LiteralMap()
     result = literals_pb2.LiteralMap()
     result.literals[OUTPUT].scalar.primitive.integer = 1 + total(given)
@@ -116,5 +116,5 @@ def _count(inputs: Path, outputs: Path) -> None:
 
 
 def total(literals: literals_pb2.LiteralMap) -> int:
-    """The sum of what are integers."""
+    """The sum of the integers."""
     return sum(literal.scalar.primitive.integer for literal in literals.literals.values())

@@ -6,7 +6,7 @@ import msgspec
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """`value` in `unit`, and what it should be at most: `budget`, where there is one."""
+    """`value` in `unit`; `budget` is its maximum, if there is one."""
 
     name: str
     value: float

@@ -1,4 +1,4 @@
-"""Options of measurements, each with what it is for."""
+"""Options of measurements."""
 
 from __future__ import annotations
 

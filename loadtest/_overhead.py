@@ -1,4 +1,4 @@
-"""What `propeller run` adds to each task: the time of a chain of 18 tasks less what their processes took, by 18.
+"""The overhead of `propeller run` for each task: the time of a chain of 18 tasks less that of their processes, by 18.
 
 Warm: the process that forks the tasks has imported the workflow's module, as from the second task of a run on.
 """

@@ -1,4 +1,4 @@
-"""A controller as a process of its own, with what it takes."""
+"""A controller as a process of its own, with its resource usage."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def cpu(process: psutil.Process) -> float:
 
 
 class Taken(msgspec.Struct):
-    """By the process up to now. `answers` are the seconds in which it answered /healthz, where it serves that: the lag
-    of its loop, of the machine, and of who asks.
+    """Usage of the process up to now. `answers` are the seconds in which it answered /healthz, if it serves that: the
+    lag of its loop, of the machine, and of our own loop.
     """
 
     peak: int = 0
     answers: list[float] = []
 
     def answered(self, share: float) -> float:
-        """The quantile, in seconds; 0 where nothing answered."""
+        """The quantile, in seconds; 0 without answers."""
         ordered = sorted(self.answers)
         return ordered[int((len(ordered) - 1) * share)] if ordered else 0.0
 
@@ -59,7 +59,7 @@ class Lags(msgspec.Struct, frozen=True):
         return Lags(self.longest, {most: count - before.buckets.get(most, 0.0) for most, count in self.buckets.items()})
 
     def beyond(self, seconds: float) -> float:
-        """The share that was longer than a bound of the buckets; 0 where there are none."""
+        """The share that was longer than a bound of the buckets; 0 if there are none."""
         total = self.buckets.get(math.inf, 0.0)
         return (total - self.buckets[seconds]) / total if total else 0.0
 
@@ -84,7 +84,7 @@ class ControllerProcess:
         return int(self._seen.memory_info().rss)
 
     async def lags(self) -> Lags:
-        """How late its loop has been so far, as it says itself; nothing where it does not say."""
+        """The lag of its loop so far, by its own metrics; empty if it has none."""
         text = await self._metrics()
         longest = _MAX_LAG.search(text)
         buckets = {float(found["most"]): float(found["count"]) for found in _LAGS.finditer(text)}

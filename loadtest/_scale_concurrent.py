@@ -25,7 +25,7 @@ RESUMED = 100
 
 
 class Part(msgspec.Struct, frozen=True):
-    """What was spent."""
+    """The cost of one part of the run."""
 
     seconds: float
     cpu: float

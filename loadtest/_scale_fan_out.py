@@ -19,11 +19,11 @@ from propeller.controller import FLYTE_WORKFLOWS
 
 DEADLINE = 900.0  # seconds: it hangs, or the machine is far too slow
 FEW = 1_000
-"""Nodes: of smaller workflows more than one runs, lest there is too little to measure."""
+"""Nodes: of smaller workflows more than one runs, or there would be too little to measure."""
 LARGE = 500
 """Nodes from which on a workflow is large enough for the budget of large ones."""
 LARGEST_INLINE = 2_000
-"""Nodes: the closure of a larger one is offloaded, as by FlyteAdmin. 50,000 would be 12 MB, where etcd takes 1.5."""
+"""Nodes: the closure of a larger one is offloaded, as by FlyteAdmin. 50,000 would be 12 MB, and etcd takes 1.5."""
 
 
 class Spent(msgspec.Struct, frozen=True):

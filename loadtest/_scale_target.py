@@ -25,16 +25,16 @@ from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Client, conn
 from propeller.testing import KubeApiserver
 
 NAMESPACE = "load"
-DEADLINE = 60.0  # seconds for what takes few
+DEADLINE = 60.0  # seconds for steps that take a few
 WARM = "warm0"
-"""The workflow that a controller runs before it is measured: what only its first one costs is not meant."""
+"""The workflow that a controller runs before it is measured, as a first one has extra costs."""
 
 SETTLE_SECONDS = 3.0
 """A watch that begins while kube-apiserver still sets a resource type up may stay silent."""
 
 
 class Target(msgspec.Struct, frozen=True):
-    """`directory` is for whatever a measurement stores."""
+    """The server under load; measurements store in `directory`."""
 
     name: str
     kubeconfig: Path
@@ -63,7 +63,7 @@ class Target(msgspec.Struct, frozen=True):
         return cpu(psutil.Process(self.process))
 
     async def requests(self, client: Client) -> int:
-        """That only a controller sends, so far; 0 where the server does not count."""
+        """Requests so far that only a controller sends; 0 if the server does not count them."""
         return await requests_so_far(client) if self.counts_requests else 0
 
 

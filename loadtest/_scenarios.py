@@ -103,7 +103,7 @@ def measure(*, scale: float = 1.0, only: Sequence[str] = (), controller: str, cr
 
 @contextmanager
 def workplace() -> Iterator[Path]:
-    """A directory in memory where there is one: it is not the disk's file system that is to be measured."""
+    """A directory in memory if possible, as the disk's file system is not to be measured."""
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as directory:
         yield Path(directory)
 

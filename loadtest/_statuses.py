@@ -20,7 +20,7 @@ class Offloaded(msgspec.Struct, frozen=True):
 
 
 class Head(msgspec.Struct, frozen=True, rename="camel"):
-    """What we read of a status."""
+    """The fields of a status that we read."""
 
     phase: int = 0
     nodes_reference: Offloaded | None = None

@@ -1,7 +1,7 @@
 """CPU of our HTTP client and of aiohttp over TLS: of a create, and of a watch event in a burst.
 
-The server is a process of its own that answers at once, so that what differs is the client. Each side does what it
-would in production: ours decodes with msgspec into what we read, aiohttp's answers go through orjson.
+The server is a process of its own that answers at once, so that only the clients differ. Each side works as in
+production: ours decodes with msgspec into the fields that we read, aiohttp's answers go through orjson.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def measure() -> Iterator[Line]:
 
 
 def _least(base: str, certificate: str, *measured: Measured) -> Iterator[float]:
-    """Seconds of CPU of the best of a few rounds, in turns: what others do on the machine only ever adds, to all."""
+    """Seconds of CPU of the best of a few repetitions, in turns: other load of the machine only ever adds, to all."""
 
     async def once(measure: Measured) -> float:
         return await measure(base, ssl.create_default_context(cafile=certificate))

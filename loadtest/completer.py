@@ -20,7 +20,7 @@ MAX_CONCURRENT_WRITES = 64
 class Completer:
     """`appeared` and `ended`, by pod name: when it was first seen, and when the write of its end was answered.
 
-    `uids` are of all pods ever seen: more than names, where a pod was made a second time. `seconds` draws how long a
+    `uids` are of all pods ever seen: more than names, if a pod was created a second time. `seconds` draws how long a
     pod takes; None: until `finish`. With `starts` a pod is reported as running before; `started` has its name then.
     """
 

@@ -1,7 +1,7 @@
 """The bare client floor: a process that creates the pods of tasks and reads their events, and does nothing else.
 
 `python -m loadtest.floor CLIENT KUBECONFIG NAMESPACE POD PODS` prints the seconds of CPU for one pod. POD is a file
-with what the controller would create. CLIENT is `aiohttp`, with orjson and msgspec the smallest that one writes in
+with the controller's pod. CLIENT is `aiohttp`, with orjson and msgspec the smallest that one writes in
 asyncio, or `ours`.
 """
 

@@ -1,4 +1,4 @@
-"""Workflows of a given shape, as resources. Somebody else ends their pods.
+"""Workflows of a given shape, as resources. A simulator ends their pods.
 
 Tasks have no inputs and outputs, but for those of `counting`: there each gives the sum of its inputs and one more.
 """
@@ -32,7 +32,7 @@ def parallel(tasks: int) -> workflow_pb2.WorkflowTemplate:
 def counting(parallel: int, chain: int) -> workflow_pb2.WorkflowTemplate:
     """`parallel` tasks, and behind all of them `chain` tasks in a row, each of which takes the results of those before.
 
-    So the workflow's output is the number of its tasks, where no result is lost.
+    So the workflow's output is the number of its tasks, if no result is lost.
     """
     template = _workflow(f"counting-{parallel}-{chain}", [[] for _ in range(parallel + chain)])
     for number in range(parallel, parallel + chain):

@@ -32,7 +32,7 @@ class SystemClock:
 
 
 class LoopClock:
-    """The running loop's time, beginning at `epoch` seconds: virtual where the loop's is."""
+    """The running loop's time, beginning at `epoch` seconds: virtual if the loop's is."""
 
     def __init__(self, epoch: float = 1_700_000_000.0) -> None:
         self._epoch = epoch

@@ -4,12 +4,12 @@ This is the slow path, for documents that msgspec's own decoder has refused: it 
 one, and looks inside only those that fail.
 
 Guarantees
-    A null stands for an absent value wherever Go's decoder takes it so (encoding/json, "null has no effect"): a field
+    A null stands for an absent value if Go's decoder takes it so (encoding/json, "null has no effect"): a field
     has its default, an element of a list or map the zero value of its type.
     A value of another type is a problem, reported with its field in the form of Kubernetes (`spec.nodes.n0.task`), the
     type found and the type expected; the value itself is not shown, for it may be a secret. All other fields are read.
     `msgspec.Raw` fields keep their bytes as they are, unless the document is nested deeper than `MAX_NESTING`.
-    Fields that the type does not have are not looked at, whatever they hold.
+    Fields that the type does not have are skipped, whatever their values.
     Time is bounded by `patience`, the number of values that are looked at beside those of msgspec's fast path.
 Caveats
     At most `MAX_PROBLEMS` are looked for. Only types that this project uses are looked into: structs (objects, not
@@ -37,7 +37,7 @@ the interpreter's (some 1,000 levels until Python 3.12, 10,000 in 3.13): code th
 """
 
 MAX_PROBLEMS = 5
-"""Problems told of one document: a message is for people, and goes into statuses of limited size."""
+"""Problems reported of one document: a message is for people, and goes into statuses of limited size."""
 
 MAX_DEPTH = 100
 """Levels of nesting that `cut` keeps."""
@@ -68,7 +68,7 @@ _FOUND = {
 
 
 class Found(msgspec.Struct, Generic[T], frozen=True):
-    """What could be read: `value` has the defaults of fields with problems, and is None if one of them has none."""
+    """The readable part: `value` has the defaults of fields with problems, and is None if one of them has none."""
 
     value: T | None
     problems: tuple[str, ...] = ()
@@ -115,7 +115,7 @@ def nests_deeper(document: bytes, levels: int) -> bool:
 
 
 def cut(document: bytes) -> bytes:
-    """A JSON document with a mark in the place of whatever is nested deeper than `MAX_DEPTH`."""
+    """A JSON document in which a mark replaces values that are nested deeper than `MAX_DEPTH`."""
     depth = start = done = 0
     parts: list[bytes] = []
     for found in _BRACKETS.finditer(document):
@@ -306,7 +306,7 @@ def _is_object(type_: Any) -> bool:
 
 
 def _expected(type_: Any) -> str:
-    """What a field of this type has to be, for people."""
+    """The type of a field, for people."""
     origin, arguments = get_origin(type_), get_args(type_)
     if origin is Annotated:
         return _expected(arguments[0])
@@ -341,7 +341,7 @@ def _first_bytes(type_: Any) -> bytes:
 
 
 def _found(raw: bytes, type_: Any) -> str:
-    """The type of a JSON value, for people; and what is wrong with it if that is not its type."""
+    """The type of a JSON value, for people; or its fault if the type is not the problem."""
     if raw[:1] == b"n" and raw != _NULL:
         return "no JSON"
     kind = _FOUND.get(raw[:1], "a number" if raw[:1].isdigit() or raw[:1] == b"-" else "no JSON")

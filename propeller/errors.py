@@ -3,8 +3,8 @@
 Guarantees
     Every exception that crosses a package's border derives from `PropellerError`; a library's own is chained to it.
     `kind` says whose fault it is, in Flyte's words: USER (fix the workflow or the call) or SYSTEM (fix the platform, or
-    retry). A message is for people: what failed, on which object, and what mends it. It has at most
-    `text.MESSAGE_CHARACTERS`, whatever a server or a workflow had to say, and nothing in it looks like a credential.
+    retry). A message is for people: the failure, the object, and the mend. It has at most `text.MESSAGE_CHARACTERS`, of
+    servers and workflows too, and nothing in it looks like a credential.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class PropellerError(Exception):
 
 
 class Retryable(PropellerError):
-    """Try again later: after `after` seconds where the server named a time. One that is not finite and above 0 is none:
-    it would be no pause, or one for ever.
+    """Try again later: after `after` seconds if the server named a time. One that is not finite and above 0 is dropped:
+    it would be no pause, or an endless one.
     """
 
     def __init__(self, message: str, *, after: float | None = None) -> None:
@@ -49,7 +49,7 @@ class Retryable(PropellerError):
 
 
 class Conflict(Retryable):
-    """409: somebody wrote the object in between. Read it again, then try."""
+    """409: the object was changed in between. Read it again, then try."""
 
 
 class Throttled(Retryable):
@@ -67,7 +67,7 @@ class Untrusted(Unavailable):
 
 
 class EndlessList(Unavailable):
-    """A list by pages that does not come to an end: asked for in one piece it may."""
+    """A list by pages does not end; in one piece it may."""
 
 
 class WebhookUnavailable(Unavailable):
@@ -79,7 +79,7 @@ class ResourceExpired(PropellerError):
 
 
 class Rejected(PropellerError):
-    """A 4xx that no retry mends. `status` is the HTTP code, `reason` Kubernetes' word for it ("" where it has none)."""
+    """A 4xx that no retry mends. `status` is the HTTP code, `reason` Kubernetes' word for it ("" if it has none)."""
 
     def __init__(self, message: str, *, status: int = 400, reason: str = "") -> None:
         super().__init__(message)
@@ -128,14 +128,14 @@ class MissingBlob(PropellerError):
 
 
 class NotUnderstood(PropellerError):
-    """A state that this version cannot go on from, while another may, or somebody who mends it: nothing is changed."""
+    """A state that this version cannot continue from, but another version may: nothing is changed."""
 
 
 class CorruptBlob(PropellerError):
-    """What is stored under that URI is not what was expected: wrong digest, wrong format, over the size limit."""
+    """The blob under that URI is not as expected: wrong digest, wrong format, over the size limit."""
 
     kind = ErrorKind.USER
 
 
 class TooLargeBlob(CorruptBlob):
-    """What is stored under that URI is over a limit: it was not read."""
+    """The blob under that URI is over a limit: it was not read."""

@@ -8,7 +8,7 @@ Guarantees
     `head_seconds`, or has more than `head_bytes`.
     A request that is no HTTP costs no line of the log.
 Caveats
-    The head's end is looked for in the bytes themselves: what follows it in the same request does not count.
+    The head's end is searched in the bytes themselves: bytes after it in the same request do not count.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _END = b"\r\n\r\n"
 
 
 class Guard:
-    """The connections of one listener. `handling` is entered for each request by whoever answers it."""
+    """The connections of one listener. the server enters `handling` for each request."""
 
     def __init__(self, *, connections: int, head_bytes: int, head_seconds: float) -> None:
         self._most = connections
@@ -163,7 +163,7 @@ class _Connection(asyncio.Protocol):
 
 
 class _NoProtocolErrors(logging.Filter):
-    """Lets pass what went wrong in a handler, and not what a stranger sent that is no HTTP."""
+    """Passes on failures of a handler, but not a stranger's bytes that are no HTTP."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         from aiohttp.http_exceptions import HttpProcessingError

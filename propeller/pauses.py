@@ -1,9 +1,9 @@
 """The pauses of a loop of retries: they grow while it goes on failing, and a success alone does not shorten them.
 
 Guarantees
-    Each pause is twice the one before, up to `cap` seconds; up to half of each is taken off at random. They begin anew
-    once nothing has failed for two `cap`, as with client-go's BackoffManager: what succeeds and fails by turns is no
-    more asked than what only fails.
+    Each pause is twice the one before, up to `cap` seconds; up to half of each is taken off at random. They are reset
+    after two `cap` without a failure, as with client-go's BackoffManager: a target that succeeds and fails by turns is
+    asked no more often than one that only fails.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Source: k8s.io/apimachinery/pkg/api/resource, ParseQuantity, Quantity.RoundUp and Quantity.String.
 
 Guarantees
-    Amounts are exact to a billionth. What is finer is rounded away from zero, and an amount in powers of 1024 is
+    Amounts are exact to a billionth. Finer ones are rounded away from zero, and an amount in powers of 1024 is
     2^63 - 1 at most, as upstream has it. Amounts compare as numbers: `parse(a) < parse(b)`.
     The canonical text is upstream's, which keeps the text as it was written if it finds it canonical ("+5", "05").
 Caveats
@@ -44,7 +44,7 @@ _EXACT = Context(prec=2 * MAX_CHARACTERS + MAX_EXPONENT + 20)
 
 
 class NotAQuantity(Invalid):
-    """Text that is no quantity. `upstream` is what Kubernetes says of it."""
+    """Text that is no quantity. `upstream` is Kubernetes' message."""
 
     def __init__(self, message: str, upstream: str) -> None:
         super().__init__(message)
@@ -62,7 +62,7 @@ class _Read(NamedTuple):
 
 @functools.lru_cache(4096)
 def parse(text: str) -> Decimal:
-    """Return the amount: cores, bytes or whatever is counted. Raises NotAQuantity."""
+    """Return the amount: cores, bytes or a count. Raises NotAQuantity."""
     read = _read(text)
     number, places = _rounded(read, NANO)
     return Decimal(-number if read.negative else number).scaleb(-places, _EXACT)

@@ -37,7 +37,7 @@ class Recent(Generic[K, V]):
         return value
 
     def put(self, key: K, value: V) -> V:
-        """Remember it, in the place of the entry that was used last longest ago."""
+        """Remember it; the least recently used entry is dropped."""
         self._entries[key] = value
         if len(self._entries) > REMEMBERED:
             self._entries.popitem(last=False)

@@ -14,16 +14,16 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     that nodes of a second cost."""
 
     progress_rate: float = 10.0
-    """Statuses a second, of all executions together, that say only how far they have come: where more would be due,
-    each is written more rarely. Nobody watches thousands, and the API server has better to do. Ends do not wait.
+    """Statuses a second, of all executions together, that only report progress: if more are due, each is written more
+    rarely. Thousands cannot be watched anyway, and the API server has better to do. Ends do not wait.
     """
 
     longest_lag: float = 30.0
     """Seconds. However many executions run, a status is not older."""
 
     pace: int = 32 * 1024
-    """Bytes of encoded status a second: the larger a status, the rarer it is written, so that what an execution writes
-    grows with its time and not with its time times its size.
+    """Bytes of encoded status a second: the larger a status, the rarer it is written, so that the bytes of an execution
+    grow with its time and not with its time times its size.
     """
 
     budget: int = 256 * 1024
@@ -40,17 +40,17 @@ class Controller(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     ttl: float = 23 * 3600.0
     """Seconds that an ended workflow stays in the cluster, with its pods; 0 for ever. FlytePropeller's 23 hours: long
-    enough to look at what failed yesterday, and what stays fills etcd and every cache.
+    enough to look at yesterday's failures; workflows that stay fill etcd and every cache.
     """
 
     idle: float = 300.0
-    """Seconds without news after which an execution leaves memory; 0: never. Its plan, its status and its pods, which
-    are cached anyway, bring it back with the next news or timer. That costs what loading it at a start does, so it is
-    longer where an execution has many nodes: one more `idle` for each thousand.
+    """Seconds without events after which an execution is evicted from memory; 0: never. The next event or timer loads
+    it again from its plan, its status and its pods, which are cached anyway. That costs as much as loading at a start,
+    so the timeout grows by one `idle` for each thousand nodes.
     """
 
     stop_margin: float = 30.0
-    """Seconds beyond its grace period until a pod that was told to stop, and is still there, is taken for lost with its
+    """Seconds beyond its grace period until a pod that is being deleted, and still exists, is taken for lost with its
     machine: until then no further attempt of its task begins. The kubelet needs some seconds more than the grace to
     kill, clean up and report.
     """
@@ -64,8 +64,7 @@ class Controller(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """
 
     event_delay: float = 0.1
-    """Seconds that events may wait on which nothing depends (a pod was launched, it runs): most pods have more to tell
-    by then, and one reconcile handles it all.
+    """Delay in seconds for low-priority pod events (launched, running), so that one reconcile handles several.
     """
 
     def __post_init__(self) -> None:
@@ -81,11 +80,11 @@ class Controller(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Effects(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How effects (reads and writes of blobs, launches) are tried again whose error may pass."""
+    """Retries of effects (reads and writes of blobs, launches) after transient errors."""
 
     retry_budget: float = 3600.0
     """Seconds of pauses after which such an error fails the effect's node, by the system's fault: longer than most
-    outages of an object store. What concerns a pod that exists (to follow it, to stop it) is tried until the API server
+    outages of an object store. Effects on a pod that exists (to observe it, to stop it) are tried until the API server
     answers, and allows it.
     """
 
@@ -116,12 +115,12 @@ class Effects(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Launches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How pods are asked for whose create the platform refuses: RBAC, a policy, an admission webhook that denies, is
-    down or late (docs/refusals.md). No attempt and no retry is used up meanwhile.
+    """Retries of pod creates that the platform refuses: RBAC, a policy, an admission webhook that denies, is down or
+    late (docs/refusals.md). No attempt and no retry is used up meanwhile.
     """
 
     pause: float = 1.0
-    """Seconds before the second try, more or less by a quarter; doubles. What is mended in seconds is gone on with in
+    """Seconds before the second try, more or less by a quarter; doubles. A refusal that is mended in seconds costs
     seconds."""
 
     pause_cap: float = 60.0
@@ -130,8 +129,8 @@ class Launches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     limit: float = 24 * 3600.0
     """Seconds since the first of such refusals in a row after which the node fails, by the system's fault and without
-    another attempt; 0 to wait for ever. A day outlasts a roll-out that went wrong at night, and what nobody has allowed
-    by then should be seen as failed.
+    another attempt; 0 to wait for ever. A day outlasts a roll-out that went wrong at night, and a pod that is not
+    allowed by then should be seen as failed.
     """
 
     def __post_init__(self) -> None:
@@ -150,10 +149,10 @@ class Events(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Whether `propeller controller` sends any. It needs the right to create and patch events."""
 
     delay: float = 1.0
-    """Seconds that an event waits for others of the same execution and reason, which are merged with it."""
+    """Seconds that an event waits to be merged with later ones of the same execution and reason."""
 
     burst: int = 5
-    """Events at once; the last half of them are warnings only. A handful of executions at a time is told of in full."""
+    """Events at once; the last half of them are warnings only. A handful of executions at once is reported in full."""
 
     pause: float = 10.0
     """Seconds after which one more may be sent, up to `burst`: six a minute, which no API server feels."""

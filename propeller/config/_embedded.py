@@ -25,10 +25,10 @@ class Kubelet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Directory for the logs of containers, as POD.log or POD.CONTAINER.log, which stay there. Empty: with the pod."""
 
     inherit_env: tuple[str, ...] = ("LANG", "LC_ALL", "TZ", "USER", "HOME", "SSL_CERT_FILE", "SSL_CERT_DIR")
-    """Names of our own variables that containers see: what a process needs to behave as at a prompt, no credentials."""
+    """Names of our own variables that containers see: those for a process to behave as at a prompt, no credentials."""
 
     zygote: bool = True
-    """Fork Python programs from a process that has imported `preload` already: 0.02 s a task in the place of 1-2 s."""
+    """Fork Python programs from a process that has imported `preload` already: 0.02 s a task instead of 1-2 s."""
 
     preload: tuple[str, ...] = ("flytekit", "flytekit.bin.entrypoint")
     """Modules, or paths of Python files, that the forking process imports. Missing ones turn forking off, with one
@@ -37,7 +37,7 @@ class Kubelet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     preload_tasks: bool = True
     """Fork a task from a process that has imported its module too. Spares imports as heavy as pandas for each task;
-    turn it off (for a pod: annotation `propeller.embedded/preload: "false"`) where each task must import its module
+    turn it off (for a pod: annotation `propeller.embedded/preload: "false"`) if each task must import its module
     itself.
     """
 
@@ -54,24 +54,25 @@ class Kubelet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Seconds between two looks at memory and logs: 0.1 ms a container each. Python seldom grows by 1 GB in less."""
 
     termination_grace: float = 30.0
-    """Seconds between SIGTERM and SIGKILL where the pod names none. The API server's default."""
+    """Seconds between SIGTERM and SIGKILL if the pod names none. The API server's default."""
 
     shutdown_grace: float = 2.0
-    """Seconds that running pods have when the kubelet itself stops: somebody waits at a prompt."""
+    """Seconds that running pods have when the kubelet itself stops: a user waits at a prompt."""
 
     log_bytes: int = 16 * 1024 * 1024
     """Bytes of a log file before it starts again; one older file is kept. The real kubelet's 10 Mi, rounded up."""
 
     status_delay: float = 0.05
-    """Seconds that news of a pod may wait to be merged with what follows. A pod that ends within it costs one request
-    less; nobody sees a twentieth of a second. The end of a pod never waits."""
+    """Seconds that a pod's status may wait to be merged with the next one. A pod that ends within it costs one request
+    less, and a twentieth of a second is not noticed. The end of a pod never waits."""
 
     unschedulable_after: float = 1.0
-    """Seconds until a pod that waits for room is told so: most get room sooner, and each telling is a request."""
+    """Seconds until a pod that waits for room gets the condition that says so: most get room sooner, and each condition
+    is a request."""
 
     events: bool = True
     """Whether what happens to pods is written as Kubernetes Events too, for `kubectl describe`: some five requests a
-    pod, behind its own. `propeller run` leaves them off unless it serves its cluster, as nobody could read them.
+    pod, behind its own. `propeller run` leaves them off unless it serves its cluster, as they could not be read.
     """
 
     retry: float = 1.0
@@ -91,7 +92,7 @@ class Kubelet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class ApiServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the embedded API server behaves. What kube-apiserver fixes is fixed here, too, and no setting."""
+    """How the embedded API server behaves. Constants of kube-apiserver are constants here, too, and no settings."""
 
     history_changes: int = 20_000
     """Changes of each kind that watches and pages can go back to. kube-apiserver keeps 100 to 100,000, by how fast they
@@ -116,7 +117,7 @@ class ApiServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     max_in_flight: int = 0
     """Requests at once, watches apart, beyond which the next is answered with 429. 0 means no limit: within one process
-    nothing is gained by one, but for tests of those who must live with it.
+    one gains nothing, except for tests of clients that have to cope with it.
     """
 
     retry_after: int = 1

@@ -1,4 +1,4 @@
-"""What tasks' pods may ask of the platform."""
+"""The policy for tasks' pods."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import msgspec
 
 
 class Pods(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What tasks' pods may ask of the platform (docs/security.md). A task's pod comes from whoever writes workflows, or
-    from a running dynamic task: without a policy both have the rights that the controller has to create pods. The
-    defaults are the Baseline profile of Kubernetes' Pod Security Standards, and the execution's own service account.
+    """The policy for tasks' pods (docs/security.md). A task's pod comes from the author of a workflow, or from a
+    running dynamic task: without a policy both have the controller's rights to create pods. The defaults are the
+    Baseline profile of Kubernetes' Pod Security Standards, and the execution's own service account.
 
     Lists of names take patterns: `team-*`, or `*` for any.
     """
@@ -35,7 +35,7 @@ class Pods(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         "secret",
     )
     """Kinds of volumes besides `hostPath`. Others (`csi`, `nfs`, `iscsi`, ...) are mounted with the machine's rights,
-    from wherever the task says."""
+    from any source that the task names."""
 
     capabilities: tuple[str, ...] = (
         "AUDIT_WRITE",
@@ -77,8 +77,8 @@ class Pods(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Whether containers may choose SELinux users, roles and types beyond those of containers."""
 
     service_accounts: tuple[str, ...] = ()
-    """Accounts that a task's pod may name besides the execution's own (`default`, if that has none): whoever may use an
-    account has its rights."""
+    """Accounts that a task's pod may name besides the execution's own (`default`, if that has none): a pod has the
+    rights of its account."""
 
     secrets: tuple[str, ...] = ("*",)
     """Secrets that volumes, variables and image pulls may name. All of the namespace: tasks are given theirs that way,
@@ -88,10 +88,10 @@ class Pods(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """All, since GPUs have one. Narrow it if one of the cluster's isolates less than its default."""
 
     schedulers: tuple[str, ...] = ("*",)
-    """All: batch schedulers are what tasks use."""
+    """All: tasks use batch schedulers."""
 
     priority_classes: tuple[str, ...] = ("*",)
-    """Those that begin with `system-` have to be listed by such a pattern: they drive out whatever else runs."""
+    """Those that begin with `system-` have to be listed by such a pattern: they preempt everything else."""
 
     control_plane: bool = False
     """Whether pods may tolerate the taints of control plane machines, or all taints (a toleration without a key)."""

@@ -1,10 +1,10 @@
-"""What a reflector brings, taken into a store and published: the sink of an informer.
+"""The sink of an informer: takes a reflector's lists and events into a store, and publishes the changes.
 
 Guarantees
     The store moves only forward, but for a server that was restored from an older copy. During a list it holds the new
     states of the pages received so far, and previous states of the rest.
     An object that cannot be decoded is in `undecodable`, and is never published as a deletion. The store keeps its last
-    good state, or has what `salvage` makes of it. Each is logged once per error, with its key.
+    good state, or takes the result of `salvage`. Each is logged once per error, with its key.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from propeller.kube import Event, EventType, Resource, Undecodable
 T = TypeVar("T")
 
 Salvage = Callable[[Undecodable[T], T | None], T | None]
-"""Makes an object of what could be read, and of the last good state (None if there is none): it is taken into the
-store. None keeps the last good state.
+"""Makes an object for the store from the fields that could be read, and from the last good state (None if there is
+none). None keeps the last good state.
 """
 
 log = logging.getLogger(__name__)
@@ -55,21 +55,21 @@ class Cache(Generic[T]):
         self.restores = 0
         """How often the server's versions went back."""
         self.undecodable: dict[str, Undecodable[T]] = {}
-        """By key, the objects whose present state could not be decoded, without what could be read of them."""
+        """By key, the objects whose present state could not be decoded, without their readable fields."""
         self.is_filled = False
         """Whether the first list is in the store."""
         self._resource = resource
         self._salvage = salvage
         self._subscribers = subscribers
         self._went_back = False
-        """Whether the list that is coming has an object of another history than the store had."""
+        """Whether the list in progress has an object of another history than the store had."""
         self._lists = 0
         """Lists that were begun."""
         self._awaited: list[tuple[int, Callable[[], None]]] = []
-        """Which list who waits for, and what to call then."""
+        """Numbers of lists that are waited for, each with the function to call at its end."""
         self._moved: asyncio.Event = asyncio.Event()
         self._seen: set[str] = set()
-        """Keys of the list that is coming."""
+        """Keys of the list in progress."""
         self._listing = False
 
     def on_list_start(self) -> None:
@@ -118,7 +118,7 @@ class Cache(Generic[T]):
         metadata = metadata_of(event.object)
         if event.type is not EventType.BOOKMARK and (change := self._apply(event)) is not None:
             self._subscribers.publish(change)
-        if metadata.resource_version and not self._listing:  # else what the list is to find gone is still there
+        if metadata.resource_version and not self._listing:  # a list may yet find deletions before this version
             self.version = later(self.version, metadata.resource_version)
             self._moved.set()
 
@@ -133,7 +133,7 @@ class Cache(Generic[T]):
         return self.version == version
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Wait until something holds of the store. Raises Unavailable if the informer ends before."""
+        """Wait until `condition` holds, which is checked whenever the store moves. Raises Unavailable at the end."""
         while not condition():
             if self._subscribers.ended:
                 raise Unavailable(f"the informer of {self._resource.plural} has ended")
@@ -141,11 +141,11 @@ class Cache(Generic[T]):
             await self._moved.wait()
 
     def end(self) -> None:
-        """Nothing will happen any more: let those go on who wait."""
+        """The reflector has ended: wake all waiters."""
         self._moved.set()
 
     def _apply(self, event: Event[T]) -> Change[T] | None:
-        """What an event changes in the store."""
+        """Apply an event to the store; returns the change."""
         if event.undecodable is None:
             if self.undecodable:
                 self._record_decodable(key_of(event.object))
@@ -160,7 +160,7 @@ class Cache(Generic[T]):
         return self.store.delete(event.object)
 
     def _record_undecodable(self, found: Undecodable[T]) -> None:
-        """Note an object that cannot be decoded; what the store has of it stays, or is what `salvage` makes."""
+        """Record an object that cannot be decoded; its last good state stays, or `salvage` replaces it."""
         if (dropped := self.store.drop_other(found.metadata)) is not None:
             self._subscribers.publish(dropped)
         last = self.store.get(found.key)

@@ -1,4 +1,4 @@
-"""Functions that an informer calls between two events: they cannot be awaited."""
+"""Checks of functions that an informer calls between two events: they cannot be awaited."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from propeller.errors import Invalid
 
 
 def refuse_coroutines(function: object, what: str) -> None:
-    """Raise Invalid for a function, or an object that is called, whose result would have to be awaited."""
+    """Raise Invalid for a function, or a callable object, whose result would have to be awaited."""
     while isinstance(function, functools.partial):
         function = function.func
     if any(inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one) for one in _called(function)):
@@ -19,4 +19,4 @@ def refuse_coroutines(function: object, what: str) -> None:
 
 
 def _called(function: object) -> tuple[object, ...]:
-    return function, getattr(type(function), "__call__", None)  # noqa: B004 - the method is what is looked at
+    return function, getattr(type(function), "__call__", None)  # noqa: B004 - the method itself is needed

@@ -1,7 +1,7 @@
-"""What of a list or a watch goes to the cache, and in which form: the shard's objects, transformed.
+"""Selects a shard's objects of lists and watches, and transforms them.
 
 Guarantees
-    An object that `transform` raises on comes out as Undecodable. Each error is logged once per cause.
+    If `transform` raises on an object, the object becomes Undecodable. Each error is logged once per cause.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Filter(Generic[T]):
-    """Of the kind `plural`: those of `shard` (None: all), as `transform` makes them (None: as they came)."""
+    """Passes objects of the kind `plural` that are in `shard` (None: all), through `transform` (None: unchanged)."""
 
     def __init__(self, plural: str, shard: UidShard | None, transform: Callable[[T], T] | None, causes: Causes) -> None:
         self._plural = plural
@@ -26,9 +26,9 @@ class Filter(Generic[T]):
         self._transform = transform
         self._causes = causes
         self.server_shards = False
-        """Whether the server keeps to the shard, so that all that comes is of it."""
+        """Whether the server filters by the shard itself."""
         self.is_open = shard is None and transform is None
-        """Whether everything passes as it came."""
+        """Whether everything passes unchanged."""
 
     def is_wanted(self, obj: T) -> bool:
         return self._shard is None or self.is_wanted_uid(metadata_of(obj).uid)
@@ -41,7 +41,7 @@ class Filter(Generic[T]):
         if event.type is EventType.BOOKMARK:
             return event
         if not self.is_wanted(event.object):
-            return Event(EventType.BOOKMARK, event.object)  # of another shard: news of the version alone
+            return Event(EventType.BOOKMARK, event.object)  # of another shard: it only moves the version
         if self._transform is None or event.undecodable is not None:
             return event
         transformed = self.transformed(event.object)

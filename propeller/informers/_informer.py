@@ -5,16 +5,16 @@ Guarantees
     resourceVersion of an object than it has seen.
     After a cut, a 410 or a restart of the server, the store becomes equal to a fresh list without passing through
     empty. During a list it holds the new states of the pages received so far, and previous states of the rest.
-    After a restore the store becomes what the server has (see Reflector for the bound), `restores` grows, and those who
-    called `subscribe_restores` are told. Who waits in `wait_for_version` meanwhile waits no longer.
-    Subscribers are told of every change of the store, in order, at once; one that raises harms no other.
-    An object that cannot be decoded, or that `transform` raises on, is in `undecodable` and is published to those who
-    called `subscribe_undecodable`, never as a deletion. The store keeps its last good state, or has what `salvage`
-    makes of it. Each is logged once per error, with its key.
+    After a restore the store becomes equal to the server's (see Reflector for the bound), `restores` grows, subscribers
+    of restores are called, and waits for a version end.
+    Subscribers are called with every change of the store, in order, at once; an exception of one harms no other.
+    An object that cannot be decoded, or that `transform` raises on, is in `undecodable` and is published to subscribers
+    of undecodable objects, never as a deletion. The store keeps its last good state, or takes the result of `salvage`.
+    Each is logged once per error, with its key.
     When the informer ends, `changes` ends once all its changes were read, and `wait_for_sync` and `wait_for_version`
     raise Unavailable.
 Assumptions
-    Subscribers are quick: they run on the loop, between an event and the next. One that is `async def` is refused.
+    Subscribers are quick: they run on the loop, between an event and the next. A coroutine function is refused.
 Caveats
     A reader of `changes` that is slow sees the latest state of an object, not every state in between.
     With selectors, the version moves with the selected objects and with bookmarks, once a minute: `wait_for_version` is
@@ -49,7 +49,7 @@ T = TypeVar("T")
 class Informer(Generic[T]):
     """Follows `resource`; use as `async with`, and read `store`, `subscribe` or `changes`.
 
-    More than 15 methods: six of them read one number each, for metrics and for who fences writes.
+    More than 15 methods: six of them read one number each, for metrics and for fences of writes.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Informer(Generic[T]):
         )
         self._task: asyncio.Task[None] | None = None
         self._readers: set[asyncio.Event] = set()
-        """What readers of `changes` wait for."""
+        """Events that wake the readers of `changes`."""
 
     @property
     def version(self) -> str:
@@ -101,7 +101,7 @@ class Informer(Generic[T]):
 
     @property
     def lists(self) -> int:
-        """Lists that were begun, since the start: one unless it had to be listed anew."""
+        """Lists that were begun, since the start: more than one after relists."""
         return self._reflector.lists
 
     @property
@@ -116,50 +116,50 @@ class Informer(Generic[T]):
 
     @property
     def undecodable(self) -> Mapping[str, Undecodable[T]]:
-        """By key, the objects whose present state could not be decoded, without what could be read of them."""
+        """By key, the objects whose present state could not be decoded, without their readable fields."""
         return self._cache.undecodable
 
     def subscribe(self, subscriber: Subscriber[T]) -> Callable[[], None]:
-        """Tell `subscriber` of every change, beginning with what is there now; returns how to stop.
+        """Call `subscriber` with every change, beginning with the objects in the store; returns how to stop.
 
         Raises Invalid if the informer has ended, or the subscriber is a coroutine function.
         """
         stop = self._subscribers.join(self._subscribers.of_changes, subscriber)
         for obj in self.store:
-            self._subscribers.tell(subscriber, Change(key_of(obj), None, obj))
+            self._subscribers.call(subscriber, Change(key_of(obj), None, obj))
         return stop
 
     def subscribe_undecodable(self, subscriber: Callable[[Undecodable[T]], None]) -> Callable[[], None]:
-        """Tell `subscriber` of every object that cannot be decoded, each time it comes, beginning with what is there
-        now; returns how to stop.
+        """Call `subscriber` with every object that cannot be decoded, each time it comes, beginning with the present
+        ones; returns how to stop.
         """
         stop = self._subscribers.join(self._subscribers.of_undecodable, subscriber)
         for found in tuple(self._cache.undecodable.values()):
-            self._subscribers.tell(subscriber, found)
+            self._subscribers.call(subscriber, found)
         return stop
 
     def subscribe_restores(self, subscriber: Callable[[], None]) -> Callable[[], None]:
-        """Tell `subscriber` each time the server's versions have gone back, once the store has what the server has;
+        """Call `subscriber` each time the server's versions have gone back, once the store is equal to the server's;
         returns how to stop.
 
-        What was known by a version from before, such as that of an own write, is void then.
+        Versions from before, such as that of an own write, are void then.
         """
         return self._subscribers.join(self._subscribers.of_restores, subscriber)
 
     def relist(self, then: Callable[[], None]) -> None:
-        """List everything again soon, whatever the server's versions say; a watch that is open is given up. `then` is
-        called once the store has a list that was asked for after this call.
+        """List everything again soon, regardless of versions; an open watch is given up. `then` is called once the
+        store has a list that was requested after this call.
 
-        For who has learned otherwise that the server has another history, as from the informer of another kind. Raises
-        Invalid if `then` is a coroutine function.
+        For a controller that knows of a restore from the informer of another kind. Raises Invalid if `then` is a
+        coroutine function.
         """
         refuse_coroutines(then, f"what follows a list of {self.resource.plural}")
         self._cache.after_list(self._reflector.relist(), then)
 
     async def changes(self) -> AsyncGenerator[Change[T], None]:
-        """Changes one after the other, beginning with what is there now.
+        """Yield changes one after the other, beginning with the objects in the store.
 
-        Of an object that changes faster than they are read, the latest. Ends when the informer does.
+        If an object changes faster than they are read, only its latest. Ends when the informer does.
         """
         waiting: dict[str, Change[T]] = {}
         arrived = asyncio.Event()
@@ -168,9 +168,9 @@ class Informer(Generic[T]):
             earlier = waiting.get(change.key)
             old = change.old if earlier is None else earlier.old
             if old is None and change.new is None:
-                del waiting[change.key]  # it came and went unseen
+                del waiting[change.key]  # created and deleted before it was read
             else:
-                waiting[change.key] = Change(change.key, old, change.new)  # where it stood, lest it never has its turn
+                waiting[change.key] = Change(change.key, old, change.new)  # in its old position, so that its turn comes
                 arrived.set()
 
         stop = self.subscribe(note)
@@ -234,7 +234,7 @@ class Informer(Generic[T]):
             self._task.result()
 
     def _end(self, task: asyncio.Task[None]) -> None:
-        """The reflector has ended: nothing will happen any more."""
+        """The reflector has ended: wake all readers and waiters."""
         self._subscribers.ended = True
         self._cache.end()
         for arrived in self._readers:

@@ -26,7 +26,7 @@ class InformerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     backoff: float = 0.5
     """Seconds before the first retry of a failed list or watch, or one that ended before its time; doubles, with
-    jitter, up to `backoff_cap`, and begins anew after two of those without a failure.
+    jitter, up to `backoff_cap`, and is reset after two of those without a failure.
     """
 
     backoff_cap: float = 30.0

@@ -1,10 +1,10 @@
-"""A whole list, handed over as it comes.
+"""Lists a kind, and hands over its pages as they come.
 
 Guarantees
-    A list that expires between its pages is asked for once more in one piece, as client-go's pager does
-    (FullListIfExpired); one whose pages never end is asked for in one piece from then on.
+    A list that expires between its pages is requested once more in one piece, as client-go's pager does
+    (FullListIfExpired); if pages never end, lists are requested in one piece from then on.
 Errors
-    ResourceExpired, EndlessList and whatever else the client raises: the list has not ended then.
+    ResourceExpired, EndlessList and the client's other errors: the list is incomplete then.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ T = TypeVar("T")
 
 
 class Pager(Generic[T]):
-    """Lists what is selected of `resource` into `sink`; `begin` is called before each list, and before one is asked for
-    once more.
+    """Lists the selected objects of `resource` into `sink`; `begin` is called before each list, and before a repeated
+    one.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class Pager(Generic[T]):
         self._causes = causes
         self._begin = begin
         self._by_pages = True
-        """Whether lists by pages come to an end."""
+        """Whether lists by pages end."""
 
     async def list(self) -> str:
-        """Hand over the whole list; returns its version."""
+        """List everything; returns the list's version."""
         if self._by_pages:
             try:
                 return await self._pages()
@@ -101,4 +101,4 @@ class Pager(Generic[T]):
 
 
 class _ExpiredPages(Retryable):
-    """A list that expired between its pages."""
+    """The list expired between its pages."""

@@ -1,17 +1,17 @@
-"""One list and one watch of a kind, for ever: what a store needs to follow an API server.
+"""Reflector: lists and watches one kind for ever, so that a store can follow the API server.
 
 Guarantees
     Events reach the sink in order; after a cut the watch resumes after the last version seen, a bookmark's included.
     A 410 leads to a new list, handed over as it comes, which the sink can take as a diff. The list is a stream if the
-    server has that (KEP-3157), and pages if it does not, or if the stream did not come to the list's end (see Pager).
-    Lists are consistent reads: one is never older than what was seen before, whichever server answers.
+    server supports that (KEP-3157), and pages if it does not, or if the stream ended before the list (see Pager).
+    Lists are consistent reads: a list is never older than the events before, whichever server answers.
     A watch that brought nothing and failed, or ended within a second, leads to a new list, as in client-go; so do
     `FRUITLESS_WATCHES` in a row that brought nothing, however they ended. A watch that answered 429 is tried again.
-    A stream on which nothing comes for `progress_deadline` seconds is given up, and everything listed anew. Servers
-    send bookmarks every minute.
+    A stream without an event for `progress_deadline` seconds is given up, and everything is listed again. Servers send
+    bookmarks every minute.
     A server restored from an older copy is noticed: before a watch is resumed, and when an event or bookmark is older
-    than what was seen, the server is asked for its version (a list of one object's metadata). If that is older than the
-    version held, everything is listed anew. A server that was restored while nobody looked may have passed that version
+    than one before, the server is asked for its version (a list of one object's metadata). If that is older than the
+    version held, everything is listed again. A server that was restored during a gap may have passed that version
     since; therefore a connection that failed leads to a list, and so does an answer that comes later than `max_unseen`
     after the end of the watch, whether the server or a pause of ours took the time.
     `run` ends only by cancellation. Failures are logged once per cause, counted, and retried with jittered backoff,
@@ -51,7 +51,7 @@ SHORT_WATCH_SECONDS = 1.0
 """A watch that the server ends sooner is followed by a pause: servers end them after minutes."""
 
 FRUITLESS_WATCHES = 2
-"""Watches in a row without an event or bookmark, after which everything is listed anew."""
+"""Watches in a row without an event or bookmark, after which everything is listed again."""
 
 PROGRESS_SECONDS = 0.1
 """How often progress is noted: each time costs more than an event's way into the store."""
@@ -61,7 +61,7 @@ INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
 class Reflector(Generic[T]):
-    """Follows what is selected of `resource`, into `sink`."""
+    """Follows the selected objects of `resource`, into `sink`."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Reflector(Generic[T]):
         self._lasted = 0.0
         """Seconds for which the watch was open that has just ended, 0 after anything else."""
         self._asked = False
-        """Whether somebody wants all to be listed anew, by a list that has not begun."""
+        """Whether `relist` was called, and the list has not begun."""
         self._progress: asyncio.Timeout | None = None
         """Of the watch that is open."""
         self._doubt = False
@@ -106,11 +106,11 @@ class Reflector(Generic[T]):
 
     @property
     def max_unseen(self) -> float:
-        """Seconds for which the server may go unseen between a watch and the next without being listed anew."""
+        """Seconds between a watch and the next within which no relist is needed."""
         return self._settings.backoff + SHORT_WATCH_SECONDS
 
     def relist(self) -> int:
-        """List everything again after a pause, whatever is under way. Returns which of `lists` that will be."""
+        """List everything again after a pause, and give up a watch. Returns which of `lists` that will be."""
         self._asked = True
         if self._progress is not None and not self._progress.expired():
             self._progress.reschedule(asyncio.get_running_loop().time())
@@ -140,7 +140,7 @@ class Reflector(Generic[T]):
                 else:
                     await self._failed(error)
             except Exception as error:  # noqa: BLE001 - a defect must not end the following without a sound
-                self._version = None  # what was taken is not known: a list tells
+                self._version = None  # the sink may have missed events: list again
                 await self._failed(error)
 
     async def _list(self) -> None:
@@ -184,7 +184,7 @@ class Reflector(Generic[T]):
             self._version = None
 
     async def _watch(self) -> None:
-        """One watch, until the server ends it or nothing comes any more; a list before it where there is none yet."""
+        """One watch, until it ends or is silent for too long; it begins with a list if there is none yet."""
         lists = self._version is None
         timeout = self._settings.watch_timeout * random.uniform(1.0, 2.0)
         events = self._client.watch(
@@ -234,9 +234,9 @@ class Reflector(Generic[T]):
             await events.aclose()
         self._seen_at = loop.time()
         if self._version is None:
-            self._streams_lists = False  # it did not come to its end: by pages it will, or say why not
+            self._streams_lists = False  # it ended before the list: try pages
         elif silent:
-            self._version = None  # whatever happened meanwhile, nobody saw it
+            self._version = None  # events may have been missed
         short, early = self._lasted < SHORT_WATCH_SECONDS, self._lasted < int(timeout) - 1
         self._ended(brought or lists, failed=short and not silent)
         if short and not (brought or lists):
@@ -245,14 +245,14 @@ class Reflector(Generic[T]):
             await asyncio.sleep(self._pauses.failed(loop.time()) - self._lasted)
 
     def _ended(self, brought: bool, *, failed: bool) -> None:
-        """Draw the consequence of a watch that has ended: whether it can be gone on with, or all has to be listed."""
+        """Decide after a watch whether to resume it or to list again."""
         self._fruitless = 0 if brought else self._fruitless + 1
         if not brought and (failed or self._fruitless >= FRUITLESS_WATCHES):
             self._version = None
 
     def _handle_initial(self, event: Event[T]) -> None:
-        """One event of a list that comes as a stream: its last one is a bookmark that says so. What happens meanwhile
-        may come before that.
+        """Handle one event of a list that comes as a stream: a bookmark marks its end. Events of the time since it
+        began may come before that.
         """
         if event.type is EventType.BOOKMARK:
             metadata = metadata_of(event.object)
@@ -270,7 +270,7 @@ class Reflector(Generic[T]):
             self._sink.on_list_page((transformed,))
 
     def _handle(self, event: Event[T]) -> bool:
-        """One event of a watch; returns False for one that is older than what was seen, from a server that lags or was
+        """Handle one event of a watch; returns False if it is older than an earlier one, as the server lags or was
         restored.
         """
         version = metadata_of(event.object).resource_version
@@ -290,8 +290,8 @@ class Reflector(Generic[T]):
         await self._pause((error.after if isinstance(error, Retryable) else None) or 0.0)
 
     async def _pause(self, at_least: float = 0.0) -> None:
-        """The backoff, less the time that a watch was open; `at_least` the seconds that the server named, where that is
-        not beyond the cap. Never nothing: after an outage all clients come back, and are to be spread.
+        """Sleep for the backoff, less the time that a watch was open; `at_least` is the server's Retry-After, up to the
+        cap. Never nothing: after an outage all clients come back, and are to be spread.
         """
         named = min(at_least, self._settings.backoff_cap) * random.uniform(1.0, 1.1)
         pause = self._pauses.failed(asyncio.get_running_loop().time()) - self._lasted
@@ -299,5 +299,5 @@ class Reflector(Generic[T]):
 
 
 def _refuses_streams(error: PropellerError) -> bool:
-    """Whether a server does not know what was asked for, as one without lists that come as a stream."""
+    """Whether the error is that of a server without streaming lists."""
     return isinstance(error, Rejected) and error.status in {400, 422}

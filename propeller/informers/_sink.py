@@ -1,4 +1,4 @@
-"""What a reflector hands over."""
+"""The receiver of a reflector's lists and events."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ T = TypeVar("T")
 
 
 class Sink(Protocol[T]):
-    """Who takes what the reflector brings."""
+    """Called by the reflector, on the loop."""
 
     def on_list_start(self) -> None:
-        """A list comes; the one before may not have ended."""
+        """A list begins; the one before may be incomplete."""
 
     def on_list_page(self, objects: Iterable[T]) -> None:
-        """Some of its objects."""
+        """Some objects of the list."""
 
     def on_list_undecodable(self, found: Undecodable[T]) -> None:
-        """One of them, which could not be decoded."""
+        """An object of the list that could not be decoded."""
 
     def on_list_end(self, version: str) -> None:
-        """That was the whole list, as of `version`."""
+        """The list is complete, as of `version`."""
 
     def on_event(self, event: Event[T]) -> None:
-        """One event, a bookmark included; while a list comes, an end."""
+        """One event or bookmark; during a list only a deletion."""

@@ -2,10 +2,10 @@
 
 Guarantees
     `upsert` and `delete` move only forward: they never put an older state in the place of a newer one (resourceVersions
-    are compared as numbers, KEP-5504; where they are not numbers, whatever comes last is taken).
+    are compared as numbers, KEP-5504; if they are not numbers, the last one wins).
     A list is taken as a diff, page by page: readers see the store change from one list to the next, never an empty one
-    between, and no second copy of the objects is held. A list is the truth, whatever its versions: lists are consistent
-    reads, so that of a server behind others is not older, and after a restored backup all of them are.
+    between, and no second copy of the objects is held. A list always wins, even with lower resourceVersions: it is a
+    consistent read, and after an etcd restore every version is lower.
     An index function that raises gives no values for that object, and is logged once per cause.
 """
 
@@ -30,11 +30,10 @@ IndexFunction = Callable[[T], Iterable[str]]
 
 
 class Change(msgspec.Struct, Generic[T], frozen=True):
-    """What happened to one object: `old` is None when it is new, `new` is None when it is gone (`old` is its last
-    state).
+    """A change of one object: `old` is None if it is new, `new` is None if it was deleted (`old` is its last state).
 
-    `final_state_unknown` says of an object that is gone that a list told so: `old` is the last state that was seen, and
-    it may have had later ones (client-go's DeletedFinalStateUnknown).
+    `final_state_unknown`: the deletion is known from a list only, so the object may have had later states than `old`
+    (client-go's DeletedFinalStateUnknown).
     """
 
     key: str
@@ -44,7 +43,7 @@ class Change(msgspec.Struct, Generic[T], frozen=True):
 
 
 class Store(Generic[T]):
-    """Objects by `namespace/name` (`name` alone where there is no namespace), and by the indexes named at the start.
+    """Objects by `namespace/name` (`name` alone if there is no namespace), and by the indexes named at the start.
 
     More than 15 methods: five of them make it a collection to read.
     """
@@ -75,7 +74,7 @@ class Store(Generic[T]):
         return [self._objects[key] for key in self._indexes[index].get(value, ())]
 
     def upsert(self, new: T) -> Change[T] | None:
-        """Take an object in; None where the store has it already, or a newer one."""
+        """Insert or update an object; None if the store has it already, or a newer state."""
         metadata = metadata_of(new)
         key = _key(metadata)
         old = self._objects.get(key)
@@ -84,7 +83,7 @@ class Store(Generic[T]):
         return self._set(key, old, new)
 
     def delete(self, gone: T) -> Change[T] | None:
-        """Take an object out, unless the store has a newer one, or another of that name; returns its last state."""
+        """Delete an object, unless the store has a newer state, or another object of that name."""
         metadata = metadata_of(gone)
         key = _key(metadata)
         old = self._objects.get(key)
@@ -93,10 +92,10 @@ class Store(Generic[T]):
         return self._drop(key, old)
 
     def replace_page(self, objects: Iterable[T], seen: set[str]) -> Iterator[Change[T]]:
-        """Some objects of a list, whatever their versions; their keys are added to `seen`. Yields what they change.
+        """Take some objects of a list, regardless of versions; their keys are added to `seen`. Yields the changes.
 
-        An object that was made anew under its name is one that is gone and one that is new. A version tells nothing if
-        the server was restored since: it may have been given twice, so that what is equal is compared as a whole.
+        An object that was created again under its name is a deletion and a creation. After a restore a version may
+        occur twice, so objects of equal version are compared as a whole.
         """
         for new in objects:
             metadata = metadata_of(new)
@@ -113,17 +112,17 @@ class Store(Generic[T]):
             yield self._set(key, old, new)
 
     def finish_replace(self, seen: set[str]) -> Iterator[Change[T]]:
-        """The list has ended: what it had not `seen` is gone."""
+        """Delete the objects that a complete list had not `seen`."""
         for key in self._objects.keys() - seen:
             yield self._drop(key, self._objects[key], unknown=True)
 
     def overwrite(self, new: T) -> Change[T]:
-        """Take an object in whatever its version is, in the place of one with the same name and uid."""
+        """Insert or update an object regardless of its version; the store has none of its name with another uid."""
         key = key_of(new)
         return self._set(key, self._objects.get(key), new)
 
     def drop_other(self, metadata: ObjectMeta) -> Change[T] | None:
-        """Take out an object that has the name of this one and another uid: it was deleted before this was created."""
+        """Delete an object of the same name with another uid: it was deleted before this one was created."""
         old = self._objects.get(key := _key(metadata))
         if old is None or not metadata.uid or metadata_of(old).uid == metadata.uid:
             return None
@@ -167,7 +166,7 @@ def metadata_of(obj: Any) -> ObjectMeta:
         metadata = obj.get("metadata", {})
         try:
             return msgspec.convert(metadata, ObjectMeta)
-        except msgspec.ValidationError:  # a null, or a field of another type: what can be read of it
+        except msgspec.ValidationError:  # a null, or a field of another type: read the other fields
             return read(ObjectMeta, msgspec.json.encode(metadata)).value or ObjectMeta()
     found: ObjectMeta = obj.metadata
     return found
@@ -179,12 +178,12 @@ def key_of(obj: Any) -> str:
 
 
 def as_number(version: str) -> int:
-    """A resourceVersion as a number; 0 where it is none."""
+    """A resourceVersion as a number; 0 if it is none."""
     return int(version) if version.isdecimal() else 0
 
 
 def later(one: str, other: str) -> str:
-    """The later of two resourceVersions; `other` where they are not numbers."""
+    """The later of two resourceVersions; `other` if they are not numbers."""
     return one if went_back(one, other) else other
 
 
@@ -206,7 +205,7 @@ def _key(metadata: ObjectMeta) -> str:
 
 
 def _is_same_object(gone: ObjectMeta, kept: ObjectMeta) -> bool:
-    """Whether the end of an object is that of the one in the store."""
+    """Whether the deletion of an object concerns the state in the store."""
     if gone.uid and kept.uid and gone.uid != kept.uid:
         return False
     return not gone.resource_version or as_number(gone.resource_version) >= as_number(kept.resource_version)

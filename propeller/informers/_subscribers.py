@@ -1,9 +1,9 @@
-"""Those who are told what an informer learns.
+"""Subscribers of an informer.
 
 Guarantees
-    Each is told in order, at once; one that raises harms no other, and is logged.
+    Each is called in order, at once; its exceptions are logged, and harm no other.
 Assumptions
-    Subscribers are quick: they run on the loop, between an event and the next. One that is `async def` is refused.
+    Subscribers are quick: they run on the loop, between an event and the next. A coroutine function is refused.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ Subscriber = Callable[[Change[T]], None]
 
 
 class Subscribers(Generic[T]):
-    """Of one informer, whose kind is called `plural`."""
+    """Lists of subscribers; `plural` names the kind in messages."""
 
     def __init__(self, plural: str) -> None:
         self._plural = plural
         self.ended = False
-        """Whether nothing will happen any more."""
+        """Whether the informer has ended."""
         self.of_changes: list[Subscriber[T]] = []
         self.of_undecodable: list[Callable[[Undecodable[T]], None]] = []
         self.of_restores: list[Callable[[], None]] = []
@@ -52,21 +52,21 @@ class Subscribers(Generic[T]):
 
     def publish(self, change: Change[T]) -> None:
         for subscriber in tuple(self.of_changes):
-            self.tell(subscriber, change)
+            self.call(subscriber, change)
 
     def publish_undecodable(self, found: Undecodable[T]) -> None:
         for subscriber in tuple(self.of_undecodable):
-            self.tell(subscriber, found)
+            self.call(subscriber, found)
 
     def publish_restore(self) -> None:
         for subscriber in tuple(self.of_restores):
             subscriber()
 
-    def tell(self, subscriber: Callable[[S], object], news: S) -> None:
-        """Call one subscriber; what it raises is logged."""
+    def call(self, subscriber: Callable[[S], object], news: S) -> None:
+        """Call one subscriber; log its exception."""
         try:
             result = subscriber(news)
-            if result is not None and inspect.iscoroutine(result):  # of a lambda: what it calls was not to be seen
+            if result is not None and inspect.iscoroutine(result):  # of a lambda, which could not be checked before
                 result.close()
                 raise Invalid("it returned a coroutine, which nobody awaits: add a key to a queue, or read `changes()`")
         except Exception:

@@ -1,9 +1,9 @@
-"""One of several equal parts of a kind's objects, told apart by a hash of their uids: for informers that share a kind.
+"""One of several equal parts of a kind's objects, by a hash of their uids: for informers that share a kind.
 
 Guarantees
     Every object is in exactly one of the `of` parts, for ever: its uid does not change.
-    A server with sharded lists and watches (KEP-5866, feature gate ShardedListAndWatch) sends that part alone; from any
-    other everything comes, and the informer keeps what is its own. A list says which of the two it was.
+    A server with sharded lists and watches (KEP-5866, feature gate ShardedListAndWatch) sends that part alone; any
+    other sends everything, and the informer filters. A list says which of the two it was.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SPACE = 1 << 64
 
 
 class UidShard(msgspec.Struct, frozen=True):
-    """Part `number` (from 0) of `of`. Raises Invalid where there is no such part."""
+    """Part `number` (from 0) of `of`. Raises Invalid if there is no such part."""
 
     number: int
     of: int

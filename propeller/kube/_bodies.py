@@ -1,10 +1,10 @@
-"""Bodies of writes: typed objects as JSON, and what changed between two states of one.
+"""Bodies of writes: typed objects as JSON, and the difference between two states of one.
 
 Guarantees
-    Nothing that a struct does not know is removed by what is made of it here: a merge patch names the fields that
-    differ, and an object in a list, which a merge patch would replace with what the struct knows of it, is refused.
+    A body never removes a field that the struct does not know: a merge patch names the fields that differ, and a
+    difference within a list of objects is refused, as a merge patch would replace the list.
 Errors
-    Invalid, naming the field and what to use.
+    Invalid, naming the field and the alternative.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _difference(before: Any, after: Any, path: str, what: str) -> Any:
 
 
 def _members(value: Any) -> Mapping[str, Any] | None:
-    """The fields of an object by the names of the wire; None for what is no object."""
+    """The fields of an object by the names of the wire; None if it is no object."""
     if isinstance(value, msgspec.Struct):
         return {field.encode_name: getattr(value, field.name) for field in msgspec.structs.fields(value)}
     return value if isinstance(value, Mapping) else None

@@ -1,4 +1,4 @@
-"""What a call addresses, and how messages name it."""
+"""Paths of calls, checked, and their names in messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from propeller.kube._resource import Resource
 def path_of_one(
     resource: Resource[Any], name: str | None, namespace: str | None, what: str, subresource: str = ""
 ) -> str:
-    """The path of one object. Raises Invalid for what would be that of a collection, or of another one."""
+    """The path of one object. Raises Invalid if it would be the path of a collection, or of another object."""
     check_namespace(resource, namespace, what)
     try:
         return resource.path(namespace, "" if name is None else name, subresource)

@@ -3,12 +3,12 @@
 Guarantees
     An answer decodes to the resource's type, or the call raises an error of ours that names verb, kind and object.
     Reads are retried on Unavailable and Throttled, with jittered backoff, `Retry-After` honoured, within the deadline
-    of the call. Writes are not: whoever knows whether they are idempotent decides. Requests of different flows never
-    wait for each other (`flows`). A watch yields each line once, in
-    order; it ends when the server ends it, and raises where it was cut.
+    of the call. Writes are not: only the caller knows whether they are idempotent. Requests of different flows never
+    wait for each other (`flows`). A watch yields each line once, in order; it ends when the server ends it, and raises
+    if the connection was cut.
     No verb of one object acts on a collection: a name, or a namespace that the kind needs, is refused if it is empty.
-    No typed write loses a field: a struct that has a part of the object is refused by `replace`, and `update` and
-    `apply` leave alone what it does not have.
+    No typed write loses a field: `replace` refuses a struct that has only a part of the object, and `update` and
+    `apply` leave fields alone that the struct lacks.
 Errors
     Invalid, before anything is sent, for a call that cannot be meant.
     See propeller.errors: NotFound, AlreadyExists, Conflict, Denied, Rejected, TooLarge, Throttled, ResourceExpired,
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 _METADATA_LIST = JSON | {"accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
 _MANAGER = {"fieldManager": "propeller"}
-_COMPRESSED = {"accept-encoding": "gzip"}  # a page shrinks to a fraction, and what TLS and copying it takes with it
+_COMPRESSED = {"accept-encoding": "gzip"}  # a page shrinks to a fraction, and so do the costs of TLS and copying
 MAX_PAGES = 20_000
 """Ten million objects of the default page size: etcd holds fewer, so a longer list never ends."""
 
@@ -51,7 +51,7 @@ class _ApiResources(msgspec.Struct, frozen=True):
 
 
 class Client:
-    """One API server, through a transport; `settings` bound what a request may take."""
+    """One API server, through a transport; `settings` bound time and concurrency."""
 
     def __init__(
         self, transport: Transport, settings: ClientOptions | None = None, *, clock: Clock = SYSTEM_CLOCK
@@ -60,9 +60,9 @@ class Client:
         self.settings = settings or ClientOptions()
         self._sender = Sender(transport, self.settings, clock)
         self.flows = self._sender.flows
-        """The limits of what is sent at once, with their counters."""
+        """The limits of concurrent requests, with their counters."""
         self.requests = self._sender.requests
-        """What was answered, and whether the credentials are refused."""
+        """Counts of requests by status code, and whether the credentials are refused."""
 
     async def get(self, resource: Resource[T], name: str, namespace: str | None = None) -> T:
         what = named("get", resource, namespace, name)
@@ -164,7 +164,7 @@ class Client:
         *,
         subresource: str = "",
     ) -> T:
-        """Put the whole object, onto its resourceVersion where it has one: what `body` does not have is removed.
+        """Put the whole object, onto its resourceVersion if it has one: fields that `body` lacks are removed.
 
         Raises Invalid for a struct of a resource that is not `complete`, as it has a part of the object only.
         """
@@ -179,7 +179,7 @@ class Client:
         return decode_object(resource, answer.body, what)
 
     async def update(self, resource: Resource[T], before: T, after: T, *, subresource: str = "") -> T:
-        """Write what differs between two states of one object, as a merge patch onto the resourceVersion and uid of
+        """Write the difference of two states of one object, as a merge patch onto the resourceVersion and uid of
         `before`; fields that the type does not know stay as they are. Asks for nothing if they are equal.
 
         Raises Conflict if the object was changed since `before` was read, and Invalid if a list of objects differs: a
@@ -232,7 +232,7 @@ class Client:
     ) -> T:
         """Patch; `force` takes fields over from other managers (APPLY only, whose body may leave out kind and version).
 
-        Raises Invalid for a struct, but for APPLY: a merge would remove what the struct does not know from lists.
+        Raises Invalid for a struct, but for APPLY: a merge would remove from lists the fields that the struct lacks.
         """
         what = named("patch", resource, namespace, name, subresource)
         path = path_of_one(resource, name, namespace, what, subresource)
@@ -262,7 +262,7 @@ class Client:
         uid: str | None = None,
         resource_version: str | None = None,
     ) -> None:
-        """Delete; only that very object where `uid` or `resource_version` is given (Conflict otherwise)."""
+        """Delete; if `uid` or `resource_version` is given, only that very object (Conflict otherwise)."""
         what = named("delete", resource, namespace, name)
         path = path_of_one(resource, name, namespace, what)
         if uid == "" or resource_version == "":
@@ -312,11 +312,11 @@ class Client:
                     yield event
 
     async def reach(self, deadline: float) -> None:
-        """Be sure that the server answers, whatever it does, within `deadline` seconds. Raises Unavailable."""
+        """Wait until the server answers with any status, `deadline` seconds at most. Raises Unavailable."""
         await self._sender.reach(deadline)
 
     async def has_subresource(self, resource: Resource[T], subresource: str) -> bool:
-        """Whether the type has that subresource. Raises NotFound where the type itself is not served."""
+        """Whether the type has that subresource. Raises NotFound if the type itself is not served."""
         found = await self._served(resource)
         return f"{resource.plural}/{subresource}" in found
 

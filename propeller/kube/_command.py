@@ -1,8 +1,8 @@
 """Run a command that prints credentials.
 
 Guarantees
-    A command that is given up is ended with all its children, also while it is being started. What it prints is read
-    up to OUTPUT_BYTES, and of its messages the last OVERLAP bytes are kept.
+    A command that is given up is ended with all its children, also while it is being started. Its output is read up to
+    OUTPUT_BYTES, and of its messages the last OVERLAP bytes are kept.
 Caveats
     An interactive command shares our terminal, so it stays in our session: given up, it is killed, its children are
     not.
@@ -26,7 +26,7 @@ OUTPUT_BYTES = 1024 * 1024
 """Of standard output: a token and a chain of certificates take kilobytes."""
 
 REASON_CHARACTERS = 1024
-"""Of what a command says: a line for people."""
+"""Characters of a command's last line in messages."""
 
 
 class CommandError(Exception):
@@ -34,7 +34,7 @@ class CommandError(Exception):
 
 
 class Transcript:
-    """What a command has said on standard error, while it runs and afterwards."""
+    """The standard error of a command, while it runs and afterwards."""
 
     def __init__(self) -> None:
         self._tail = b""
@@ -52,7 +52,7 @@ class Transcript:
 async def output_of(
     command: Sequence[str], environment: Mapping[str, str], transcript: Transcript, *, interactive: bool = False
 ) -> bytes:
-    """What the command prints. An interactive one has our standard input and error."""
+    """The standard output of a command. An interactive one has our standard input and error."""
     async with _pipe() as (printed, to_output), _pipe() as (said, to_errors):
         starting = asyncio.create_task(
             asyncio.create_subprocess_exec(
@@ -86,8 +86,8 @@ async def output_of(
 
 @contextlib.asynccontextmanager
 async def _pipe() -> AsyncIterator[tuple[asyncio.StreamReader, IO[bytes]]]:
-    """Our end of a pipe, and the other, which is to be closed once the command has it. A pipe of asyncio's own keeps a
-    process from being waited for as long as somebody holds it, or nobody reads.
+    """Our end of a pipe, and the other, which is to be closed once the command has it. With a pipe of asyncio's own a
+    process cannot be waited for while a child holds the pipe, or its output is not read.
     """
     ours, theirs = (os.fdopen(end, mode, buffering=0) for end, mode in zip(os.pipe(), ("rb", "wb"), strict=True))
     stream = asyncio.StreamReader()

@@ -31,7 +31,7 @@ _HEADER_NAME = frozenset(ascii_letters + digits + "!#$&'*+-.^_`|~")
 
 
 class Impersonation(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose rights requests have instead of our own (`as`, `as-uid`, `as-groups`, `as-user-extra`)."""
+    """The user whose rights requests have instead of our own (`as`, `as-uid`, `as-groups`, `as-user-extra`)."""
 
     user: str
     uid: str = ""
@@ -63,14 +63,14 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     client_certificate: bytes | None = None
     client_key: bytes | None = None
     ca_file: str = ""
-    """Where `ca` was read from, and changes of it are to be seen; as for the next two. "" where it never changes."""
+    """The file that `ca` was read from, to notice changes; "" if it never changes. The next two are alike."""
     client_certificate_file: str = ""
     client_key_file: str = ""
     token: str = ""
     token_file: str = ""
     """Comes before `token`, which is used while the file cannot be read."""
     exec_plugin: ExecPlugin | None = None
-    """What has to be run for credentials; not with a token or a client certificate."""
+    """The plugin to run for credentials; not with a token or a client certificate."""
     auth_provider: AuthProvider | None = None
     impersonation: Impersonation | None = None
     verify: bool = True
@@ -78,7 +78,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     proxy: str | None = None
     """URL of the proxy to the server: http, https or socks5."""
     proxy_source: str = "proxy-url"
-    """What names the proxy, for messages: the kubeconfig's field or a variable of the environment."""
+    """The source of the proxy, for messages: the kubeconfig's field or a variable of the environment."""
 
     def __repr__(self) -> str:
         return f"Connection({self.origin})"
@@ -90,7 +90,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def provider(self) -> ExecPlugin | AuthProvider | None:
-        """What has to give credentials before the first request."""
+        """The plugin that has to give credentials before the first request."""
         return self.exec_plugin or self.auth_provider
 
 

@@ -1,11 +1,10 @@
 """Credentials: given, read from a file that is rotated, or obtained from a plugin.
 
 Guarantees
-    A file is read again every TOKEN_FILE_SECONDS, and at once when the server refuses the token. What a plugin gave is
-    replaced before it expires, once however many requests wait for it.
-    A plugin is run with growing pauses, up to MAX_PAUSE: meanwhile what was refused, or has expired when it comes,
-    is used all the same, and what failed fails again as it did. If it fails before they expire, the credentials from
-    before go on being used.
+    A file is read again every TOKEN_FILE_SECONDS, and at once after a 401. A plugin's credentials are replaced before
+    they expire, by one run however many requests wait for it.
+    A plugin is run with growing pauses, up to MAX_PAUSE: until the next run, refused or expired credentials stay in
+    use, and a failure is repeated. If a run fails before the credentials expire, they stay in use.
 Errors
     Denied, naming the file or the plugin.
 """
@@ -29,23 +28,23 @@ TOKEN_FILE_SECONDS = 60.0
 """How long a token file's content is used before it is read again: kubelets rotate it well before it expires."""
 
 EXPIRY_MARGIN_SECONDS = 60.0
-"""What a plugin gave is replaced this long before it expires, so that no request carries an expired token; what lives
-for less than two minutes after half its life.
+"""Seconds before their expiry at which a plugin's credentials are replaced, so that no request carries an expired
+token; those that live for less than two minutes, after half of it.
 """
 
 FIRST_PAUSE = 1.0
 MAX_PAUSE = 60.0
 """Seconds between two runs of a plugin, each of which starts a process or two and may ask people to log in: with
-credentials that the server refuses, every request would lead to one. What lasts for longer costs no pause.
+credentials that the server refuses, every request would lead to one. Credentials that live longer cost no pause.
 """
 
 
 class Provider(Protocol):
-    """What gives credentials when it is run."""
+    """A source of credentials that is run for them."""
 
     @property
     def where(self) -> str:
-        """What it is and who names it, for messages."""
+        """Its name, and the file that names it, for messages."""
 
     async def obtain(self, transcript: Transcript) -> Credential:
         """Raises Denied."""
@@ -93,7 +92,7 @@ class FileToken:
 
 
 class ObtainedCredential:
-    """What an exec plugin or an auth provider gives."""
+    """Credentials of an exec plugin or an auth provider."""
 
     def __init__(self, provider: Provider, clock: Clock) -> None:
         self._provider = provider

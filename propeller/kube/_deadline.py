@@ -1,8 +1,8 @@
-"""A deadline for a block of code: what asyncio.timeout does, at a third of its cost, which every request pays.
+"""A deadline for a block of code: as asyncio.timeout, at a third of its cost, which every request pays.
 
 Guarantees
-    When `seconds` have passed, the task is cancelled where it waits, and the block raises TimeoutError. A cancellation
-    from outside stays one, also where both come at once.
+    When `seconds` have passed, the task is cancelled at its await, and the block raises TimeoutError. A cancellation
+    from outside stays one, even if both come at once.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What a server sends, as typed objects: single ones, pages of lists, and the lines of a watch.
+"""Decodes responses into typed objects: single ones, pages of lists, and the lines of a watch.
 
 Guarantees
-    Whatever the bytes are, the result is a value or an error of ours.
-    A null stands for an absent value wherever Go's decoder takes it so.
+    The result is a value or an error of ours, for any bytes.
+    A null stands for an absent value if Go's decoder takes it so.
     An object that is not of its type (a custom resource may hold anything, nested to any depth) is reported as
-    `Undecodable`, with the reason and with what could be read of it. It never hides the other objects of a list or
+    `Undecodable`, with the reason and the fields that could be read. It never hides the other objects of a list or
     watch, and is never reported as deleted.
 """
 
@@ -60,8 +60,8 @@ class Undecodable(msgspec.Struct, Generic[T], frozen=True):
 class Event(msgspec.Struct, Generic[T], frozen=True, gc=False):
     """One line of a watch. A bookmark's `object` has only its metadata.
 
-    `undecodable` is set if the object is not of its type: then `object` is what could be read of it, and a bare
-    KubeObject if the type has required fields that could not.
+    `undecodable` is set if the object is not of its type: then `object` has the fields that could be read, and is a
+    bare KubeObject if the type has required fields that could not.
     """
 
     type: EventType
@@ -141,7 +141,7 @@ def decode_object(resource: Resource[T], body: bytes, what: str) -> T:
 
 
 def decode_page(resource: Resource[T], body: bytes, what: str) -> Page[T]:
-    """A page of a list; raises Unavailable where the body is none at all."""
+    """Decode a page of a list; raises Unavailable if the body is not a list at all."""
     try:
         found = _decoders_of(resource).list.decode(body)
     except UNDECODABLE:
@@ -150,13 +150,13 @@ def decode_page(resource: Resource[T], body: bytes, what: str) -> Page[T]:
 
 
 def decode_event(resource: Resource[T], line: bytes, what: str) -> Event[T]:
-    """A line of a watch; raises the error that it tells of, Unavailable where it is none at all."""
+    """Decode a line of a watch; raises the error that it reports, Unavailable if it is not an event at all."""
     try:
         event: Event[T] = _decoders_of(resource).event.decode(line)
         if event.type is not EventType.ERROR:
             return event
     except UNDECODABLE:
-        pass  # an ERROR's object is a Status, and others may not be of their type: look at them one by one
+        pass  # an ERROR's object is a Status, and another object may not be of its type: decode them one by one
     return _careful_event(resource, line, what)
 
 
@@ -176,7 +176,7 @@ def decode_events(resource: Resource[T], text: bytes, what: str) -> Iterator[Eve
 
 
 async def whole_lines(chunks: AsyncIterable[bytes], what: str) -> AsyncIterator[bytes]:
-    """A stream again, cut where lines end; what follows the last end is dropped, for it is not whole.
+    """Regroup a stream into whole lines; an incomplete last line is dropped.
 
     A line that comes in many chunks is joined once. Raises Unavailable for one over MAX_LINE.
     """
@@ -199,14 +199,14 @@ def _page(
     resource: Resource[T], meta: _ListMeta, items: tuple[T, ...], undecodable: tuple[Undecodable[T], ...]
 ) -> Page[T]:
     for item in items if resource.type is dict or get_origin(resource.type) is dict else ():
-        # a list names its items' kind once: each has it, as where it comes alone
+        # a list names its items' kind once: each item gets it, as if it was read alone
         cast(dict[str, Any], item).update(apiVersion=resource.api_version, kind=resource.kind)
     shard = meta.shard_info.selector if meta.shard_info is not None else ""
     return Page(items, meta.resource_version, meta.continue_, meta.remaining_item_count, undecodable, shard)
 
 
 def _careful_page(resource: Resource[T], body: bytes, what: str) -> Page[T]:
-    """A page whose items are decoded one by one: those that are of their type, and the others."""
+    """Decode a page item by item: those that are of the type, and those that are undecodable."""
     items: list[T] = []
     undecodable: list[Undecodable[T]] = []
     try:
@@ -238,7 +238,7 @@ def _careful_event(resource: Resource[T], line: bytes, what: str) -> Event[T]:
 
 
 def _decode(resource: Resource[T], document: bytes) -> T | Undecodable[T]:
-    """An object of the type, or what could be read of it. Raises ValueError for what is no object."""
+    """Decode an object of the type, or the part that can be read. Raises ValueError if it is no object."""
     if not is_cut(document):
         try:
             decoded: T = _decoders_of(resource).one.decode(document)

@@ -1,10 +1,10 @@
 """Exec plugins of kubeconfigs: a command that gives a token, or a client certificate and its key (KEP-541).
 
 Guarantees
-    The command is given what client-go gives it: `env` over our environment, and KUBERNETES_EXEC_INFO with the
-    cluster, if the kubeconfig asks for that. It may use the terminal only if its interactiveMode allows it and
-    standard input is one. What it answers is used only if it is whole: of the version that the kubeconfig names, with a
-    token or a certificate that fits its key.
+    The command's environment is client-go's: `env` over our own, and KUBERNETES_EXEC_INFO with the cluster, if the
+    kubeconfig asks for that. It may use the terminal only if its interactiveMode allows it and standard input is one.
+    Its output is used only if it is complete: of the version that the kubeconfig names, with a token or a certificate
+    that fits its key.
 Errors
     Denied, naming the command and the user entry; with the kubeconfig's installHint if the command is not there.
 Source
@@ -59,7 +59,7 @@ class ExecPlugin(msgspec.Struct, frozen=True, kw_only=True):
     interactive_mode: str = "Never"
     install_hint: str = ""
     cluster: Mapping[str, Any] | None = None
-    """What the plugin is told about the cluster; None if it is told nothing."""
+    """The cluster as the plugin sees it; None unless the kubeconfig says that it may."""
     source: str
 
     def __repr__(self) -> str:
@@ -71,7 +71,7 @@ class ExecPlugin(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def interactive(self) -> bool:
-        """Whether somebody may be asked at the terminal."""
+        """Whether the plugin may prompt at the terminal."""
         return self.interactive_mode != "Never" and sys.stdin is not None and os.isatty(0)
 
     async def obtain(self, transcript: Transcript) -> Credential:

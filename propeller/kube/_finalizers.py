@@ -1,12 +1,12 @@
-"""Finalizers: what holds a deleted object until a controller has cleaned up.
+"""Finalizers: they keep a deleted object until a controller has cleaned up.
 
 Guarantees
     Finalizers of other controllers are kept, in their order: each write names the resourceVersion and uid of the state
-    that it was computed from, and is computed anew from a fresh read if the object was changed in between. A finalizer
+    that it was computed from, and is computed again from a fresh read if the object was changed in between. A finalizer
     that is there already, or gone already, costs no request.
 Errors
     Conflict if the object was changed in between `client.finalizer_tries` times. NotFound from `add_finalizer` if the
-    object is gone, or was created anew under its name; for `remove_finalizer` nothing is left to do then. The API
+    object is gone, or was created again under its name; for `remove_finalizer` nothing is left to do then. The API
     server refuses to add a finalizer to an object that is being deleted.
 """
 

@@ -2,11 +2,10 @@
 
 Guarantees
     The flow of a request follows from its verb and resource alone. A burst of creates delays neither the renewal of a
-    lease nor a status write, whether it fills its own limit or is refused by the
-    server.
+    lease nor a status write, whether it fills its own limit or the server rejects it.
 Caveats
     Watches belong to none: they are few, and have connections of their own. A 403 for an exhausted quota limits no
-    flow, for it is one namespace's that has no room; nor does a 5xx.
+    flow, as only one namespace is full; nor does a 5xx.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ class Flows:
         self._by_method = {"GET": self.reads, "PATCH": self.status, "PUT": self.status}
 
     def of(self, request: Request) -> FlowLimit:
-        """Leases by their API group; then reads, changes of what is there (status writes), and creates and deletes."""
+        """Leases by their API group; then reads, changes of existing objects (status writes), creates and deletes."""
         if request.path.startswith(_LEASES):
             return self.leases
         return self._by_method.get(request.method, self.writes)
 
     async def send(self, transport: Transport, request: Request, deadline: float) -> Response:
-        """Send as part of its flow. The wait for a place counts towards the deadline (seconds); raises Throttled."""
+        """Send as part of its flow. The wait for a slot counts towards the deadline (seconds); raises Throttled."""
         limit = self.of(request)
         if not limit.try_acquire():
             deadline = await limit.acquire_within(deadline)

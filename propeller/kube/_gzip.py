@@ -33,7 +33,7 @@ STREAM_BYTES = 64 * 1024
 def inflated(response: Response, limit: int = BODY_LIMIT) -> Response:
     """The answer with its body as it was before it was compressed, if it was; its headers are as they came.
 
-    Raises Unavailable for what is no gzip, or would have more than `limit` bytes, or `RATIO` times its own.
+    Raises Unavailable if it is not gzip, or would have more than `limit` bytes, or `RATIO` times its own.
     """
     if not _is_compressed(response.headers):
         return response

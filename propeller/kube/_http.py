@@ -1,10 +1,10 @@
-"""Transport over a small HTTP/1.1 client of ours, on llhttp: most of what we cost is what requests cost.
+"""Transport over a small HTTP/1.1 client of ours, on llhttp: requests are most of our cost.
 
 Guarantees
-    At most `max_connections` requests at once; streams hold connections of their own, for a watch must not take a
-    verb's place. An exchange that is given up, by a deadline or a cancellation, takes its connection with it.
-    A request is sent again only where that is safe: a GET on a connection that had idled and was closed without a byte
-    of an answer; and any request once, with a fresh token, where the server refused the old one.
+    At most `max_connections` requests at once; streams have connections of their own, as a watch must not occupy a
+    verb's slot. An exchange that is given up, by a deadline or a cancellation, closes its connection.
+    A request is sent again only if that is safe: a GET on a connection that had idled and was closed without a byte of
+    a response; and any request once, with a fresh token, after a 401.
     A connection shows the client certificate of the moment at which it was opened, and carries no request after another
     one was obtained. With a proxy, no connection goes anywhere else.
 Assumptions
@@ -166,7 +166,7 @@ class HttpTransport:
             yield unfolded_stream(answer)
         finally:
             for connection, begun in opened:
-                connection.give_up(begun)  # one whose answer was read to its end is in the pool, or somebody else's
+                connection.give_up(begun)  # if its response was read to its end, another request may have it
 
     async def _authorized(self, request: Request, exchange: Callable[[bytes, Credential], Awaitable[T]]) -> T:
         """Exchange with the credentials of the moment; refused ones are replaced once."""
@@ -201,7 +201,7 @@ class HttpTransport:
         tls = self._tls(credential) if self._tls is not None else None
         if tls is not self._shown:
             self._shown = tls
-            self._close_idle()  # what they were opened with has been replaced
+            self._close_idle()  # the TLS context that they were opened with has been replaced
         connection = await self._opened(tls)
         if self._closed:
             connection.close()
@@ -212,7 +212,7 @@ class HttpTransport:
         return connection, False
 
     async def _opened(self, tls: ssl.SSLContext | None) -> HttpConnection:
-        """A new connection. Where nobody waits for it any more it is closed once it is open, and not before: uvloop
+        """Open a new connection. If its request is cancelled, it is closed once it is open, and not before: uvloop
         trips over a TLS handshake that is cancelled.
         """
         opening = asyncio.ensure_future(self._open_one(tls))

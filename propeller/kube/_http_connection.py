@@ -1,13 +1,13 @@
 """One HTTP/1.1 connection: exchanges one after the other, parsed by llhttp.
 
 Guarantees
-    A connection is used again only when its last answer was read to the end, the server did not ask to close it, and
-    nothing came that nobody asked for.
-    An answer is whole or it is a failure: a body that is cut, and a head over `HEAD_LIMIT`, never pass for an answer.
-    Trailers are read and dropped: what comes after a body does not change what its head said.
+    A connection is reused only if its last response was read to the end, the server did not ask to close it, and no
+    unsolicited bytes came.
+    A response is complete or a failure: a truncated body, and a head over `HEAD_LIMIT`, never pass for a response.
+    Trailers are read and dropped: they do not change the head.
 Caveats
-    A second answer to a request that arrives only after the next request was sent passes for that one's: HTTP/1.1 has
-    nothing to tell them apart by. No API server sends one.
+    A second response to a request that arrives only after the next request was sent passes for that one's: HTTP/1.1
+    cannot distinguish them. No API server sends one.
 Assumptions
     Requests have no Expect header and no upgrade, and there are no HEAD requests.
 """
@@ -29,8 +29,8 @@ are under 1 KiB."""
 
 
 class HttpConnection(asyncio.Protocol):
-    """`released` is called when the connection may be used again, once for each exchange that ends so; `lost` when it
-    is closed.
+    """`released` is called when the connection may be reused, once for each exchange that ends so; `lost` when it is
+    closed.
 
     More than 15 methods: nine of them are callbacks, of asyncio.Protocol and of llhttp.
     """
@@ -58,7 +58,7 @@ class HttpConnection(asyncio.Protocol):
         self._complete: bool
         self._keep: bool
         self._unsolicited: bool
-        self._too_large: str  # what is, "" for nothing
+        self._too_large: str  # the message if head or body is over its limit, else ""
         self._begin_message()
 
     @property
@@ -67,7 +67,7 @@ class HttpConnection(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing() and self._exchange is None
 
     def begin(self, exchange: Exchange, request: bytes) -> None:
-        """Send a request; its answer goes to `exchange`. Only where nothing is under way."""
+        """Send a request, whose response goes to `exchange`. Only if no other exchange is under way."""
         assert self._exchange is None
         if self._transport is None or self._transport.is_closing():
             exchange.failed(NoResponse(f"{self._server} closed the connection at once"))
@@ -77,12 +77,12 @@ class HttpConnection(asyncio.Protocol):
         self._transport.write(request)
 
     def give_up(self, exchange: Exchange) -> None:
-        """End the connection if `exchange` is under way on it. What others have begun on it since is theirs."""
+        """Abort the connection if `exchange` is still under way on it; a later exchange is left alone."""
         if self._exchange is exchange:
             self._abort()
 
     def fail(self, message: str) -> None:
-        """End the connection, and what is under way on it with an error."""
+        """Abort the connection, and fail the exchange that is under way on it."""
         exchange = self._exchange
         self._abort()
         if exchange is not None:
@@ -113,7 +113,7 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._exchange is None:
-            self._abort()  # nobody asked: a server that is out of step must not answer the next request with it
+            self._abort()  # unsolicited: a server that is out of step must not answer the next request with it
             return
         self._answering = True
         self._overhead += len(data)
@@ -123,7 +123,7 @@ class HttpConnection(asyncio.Protocol):
             if not self._complete:
                 self.fail(f"what {self._server} answers is not HTTP/1.1: {error}")
                 return
-            self._unsolicited = True  # the answer is whole, and what came after it is not ours
+            self._unsolicited = True  # the response is complete, and the bytes after it are unsolicited
         if self._too_large:
             self.fail(self._too_large)
         elif self._complete:

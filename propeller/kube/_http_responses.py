@@ -1,6 +1,6 @@
-"""What an exchange on an HTTP/1.1 connection is handed: headers, and an answer that is read to its end.
+"""Receivers of an HTTP/1.1 response: its headers, and the response that is read to its end.
 
-`_http_stream` has the other kind of answer, which is read as it comes.
+`_http_stream` has the streaming one.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ BODY_LIMIT = 256 * 1024 * 1024
 
 
 class NoResponse(Unavailable):
-    """The connection was closed before a byte of the answer came: a server may close one that idles at any time."""
+    """The connection was closed before a byte of the response: a server may close an idle one at any time."""
 
 
 class Headers(Mapping[str, str]):
-    """Headers as they came, decoded when somebody looks: most answers' are never looked at."""
+    """Headers as they came, decoded on first access: those of most responses are never read."""
 
     __slots__ = ("_decoded", "_raw")
 
@@ -37,7 +37,7 @@ class Headers(Mapping[str, str]):
         return self._all()[name]
 
     def __contains__(self, name: object) -> bool:
-        """Asked of every answer, about a header that hardly any has: without decoding the others."""
+        """Called for every response, about a header that hardly any has: without decoding the others."""
         if self._decoded is None and isinstance(name, str):
             wanted, size = name.encode("latin-1", "replace"), len(name)
             for found, _ in self._raw:  # noqa: SIM110 - a generator costs more than the rest
@@ -54,12 +54,12 @@ class Headers(Mapping[str, str]):
 
 
 class Exchange(Protocol):
-    """Who takes an answer as it comes."""
+    """The receiver of one response, called as its parts come."""
 
     def head(self, status: int, headers: Headers) -> None: ...
 
     def data(self, chunk: bytes) -> bool:
-        """False where it is more than can be taken."""
+        """Take a piece of the body; False if the body is over its limit."""
 
     def end(self) -> None: ...
 
@@ -67,7 +67,7 @@ class Exchange(Protocol):
 
 
 class BufferedResponse:
-    """An answer that is read to its end. Await `done`."""
+    """A response that is read to its end. Await `done`."""
 
     __slots__ = ("_parts", "_size", "done", "headers", "status")
 

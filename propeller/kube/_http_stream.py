@@ -1,8 +1,8 @@
-"""An answer that is read as it comes, such as a watch's.
+"""A response that is read as it comes, such as a watch's.
 
 Guarantees
-    A reader that is slower than the server makes the server wait: at most `BUFFER` bytes and one segment are held.
-    What comes on a stream is read at once; on a busy one together with what comes within `COALESCE_SECONDS`.
+    Backpressure: at most `BUFFER` bytes and one segment are held for a reader that is slower than the server.
+    Reads of a busy stream are coalesced: after each, the socket is paused for `COALESCE_SECONDS`. Others are immediate.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ BUFFER = 64 * 1024
 cache when they are decoded: four times as many cost a tenth more for an event."""
 
 COALESCE_SECONDS = 0.005
-"""Seconds that a busy stream is left alone after a look at it. A look costs a wake-up, a TLS read and a turn of the
-loop: network cards moderate their interrupts for the same reason.
+"""Seconds that a busy stream is paused after a read. A read costs a wake-up, a TLS record and a turn of the loop:
+network cards moderate their interrupts for the same reason.
 """
 
 FULL_READ = 16
-"""Pieces that make a look worth its cost: a stream that has so many each time gains nothing by being left alone."""
+"""Chunks that make a read worth its cost: a stream with so many in each read gains nothing from a pause."""
 
 BUSY_PER_SECOND = 200.0
-"""Pieces a second, over a tenth of a second, from which on a stream is busy."""
+"""Chunks a second, over a tenth of a second, from which on a stream is busy."""
 
 
 class Pausable(Protocol):
@@ -39,9 +39,9 @@ class Pausable(Protocol):
 
 
 class ReadCoalescer:
-    """When to look at a stream again: at once, or, while it is busy, `COALESCE_SECONDS` after the last look.
+    """Decides when to read a stream again: at once, or, while it is busy, after `COALESCE_SECONDS`.
 
-    A leaky bucket of pieces, so that a quiet stream never waits and a burst is over after a tenth of a second.
+    A leaky bucket of chunks, so that a quiet stream never waits and a burst is over after a tenth of a second.
     """
 
     __slots__ = ("_level", "_read_at")
@@ -50,16 +50,16 @@ class ReadCoalescer:
         self._level = 0.0
         self._read_at = now
 
-    def delay_after(self, now: float, pieces: int) -> float:
-        """So many pieces were found `now`. Returns the seconds to leave the stream alone."""
+    def delay_after(self, now: float, chunks: int) -> float:
+        """The seconds to pause after a read at `now` that found so many chunks."""
         left = self._level - (now - self._read_at) * BUSY_PER_SECOND
         self._read_at = now
-        self._level = min(max(left, 0.0) + pieces, BUSY_PER_SECOND * 0.2)
-        return COALESCE_SECONDS if self._level > BUSY_PER_SECOND * 0.1 and pieces < FULL_READ else 0.0
+        self._level = min(max(left, 0.0) + chunks, BUSY_PER_SECOND * 0.2)
+        return COALESCE_SECONDS if self._level > BUSY_PER_SECOND * 0.1 and chunks < FULL_READ else 0.0
 
 
 class StreamingResponse:
-    """An answer that is read as it comes: await `begun`, then iterate. Implements `_transport.Stream`."""
+    """A response that is read as it comes: await `begun`, then iterate. Implements `_transport.Stream`."""
 
     def __init__(self, connection: Pausable, loop: asyncio.AbstractEventLoop) -> None:
         self.begun: asyncio.Future[None] = loop.create_future()
@@ -90,7 +90,7 @@ class StreamingResponse:
 
     def end(self) -> None:
         self._ended = True
-        self._cancel_next_read()  # the connection is another's from here on
+        self._cancel_next_read()  # another exchange may use the connection from here on
         self._notify()
 
     def failed(self, error: Unavailable) -> None:

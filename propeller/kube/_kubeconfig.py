@@ -1,12 +1,12 @@
-"""Where an API server is, and who we are there: from kubeconfigs as kubectl reads them, or from the pod that we run in.
+"""Address and credentials of an API server: from kubeconfigs as kubectl reads them, or from the pod that we run in.
 
 Guarantees
-    Static credentials (certificates, tokens, service account) are read here; what has to be obtained (exec plugins,
-    auth providers) is described, and fetched when it is needed. Plain http servers are shown no credentials.
-    The rules are those of client-go's clientcmd; what would be acted on differently than kubectl does is refused, not
+    Static credentials (certificates, tokens, service account) are read here; those to be obtained (exec plugins, auth
+    providers) are described, and fetched when they are needed. Plain http servers are shown no credentials.
+    The rules are those of client-go's clientcmd; a field that would act differently than in kubectl is refused, not
     ignored.
 Errors
-    Invalid, naming the file, the context, cluster or user, the field, and what mends it.
+    Invalid, naming the file, the context, cluster or user, the field, and the mend.
 """
 
 from __future__ import annotations
@@ -97,11 +97,11 @@ def _of_context(config: Kubeconfig, context: str | None) -> Connection:
     who = f"user {chosen.user!r} of kubeconfig {file}"
     _check_user(user, who)
     connection = msgspec.structs.replace(connection, impersonation=_impersonation(user, who))
-    if urlsplit(connection.server).scheme != "https":  # others could read what we show
+    if urlsplit(connection.server).scheme != "https":  # anyone on the way could read the credentials
         return connection
     connection = _as_user(connection, user, who)
     if connection.token or connection.token_file or connection.client_certificate:
-        return connection  # the plugin is for those who have nothing else
+        return connection  # a plugin is used only without other credentials
     if user.exec is not None:
         return msgspec.structs.replace(connection, exec_plugin=_plugin(user.exec, found.section, connection, who))
     if user.auth_provider is not None:
@@ -177,8 +177,8 @@ def _plugin(exec_: Exec, cluster: Cluster, connection: Connection, who: str) -> 
 
 
 def _cluster_info(cluster: Cluster, connection: Connection) -> dict[str, Any]:
-    """`spec.cluster` of client.authentication.k8s.io: what is not there is left out, the configuration is whatever the
-    extension holds.
+    """`spec.cluster` of client.authentication.k8s.io: absent fields are left out, the configuration is the content of
+    the extension.
     """
     extensions = cluster.extensions or ()
     found = {
@@ -255,7 +255,7 @@ def _data(section: Cluster | User, key: str, where: str) -> bytes | None:
 
 
 def _file(section: Cluster | User, key: str) -> str:
-    """The path of such a field, "" where it is given inline."""
+    """The path of such a field, "" if its content is inline."""
     field = key.replace("-", "_")
     return "" if getattr(section, f"{field}_data") else getattr(section, field) or ""
 

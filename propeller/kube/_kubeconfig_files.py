@@ -135,7 +135,7 @@ class Kubeconfig(msgspec.Struct):
 
 
 def merged(paths: list[str]) -> Kubeconfig:
-    """What the files say together. Raises Invalid, also if there is none of them."""
+    """Merge the files. Raises Invalid, also if none of them exists."""
     present = [path for path in dict.fromkeys(paths) if len(paths) == 1 or Path(path).exists()]
     if not present:
         raise Invalid(f"none of the kubeconfigs in KUBECONFIG exists: {', '.join(paths)}")
@@ -150,7 +150,7 @@ def merged(paths: list[str]) -> Kubeconfig:
 
 
 def _add(known: dict[str, Entry[T]], named: Iterable[tuple[str, T]], path: str) -> None:
-    """Take over what no earlier file has. Raises Invalid if this one has a name twice."""
+    """Add the entries that no earlier file has. Raises Invalid if this one has a name twice."""
     here: set[str] = set()
     for name, section in named:
         if name in here:

@@ -1,14 +1,14 @@
-"""How many requests of one flow may be under way, by how the server takes them.
+"""An adaptive limit of a flow's concurrent requests.
 
 Guarantees
-    At maximum `maximum` at once, and never fewer than one. Places are given in the order in which they were asked for.
-    A 429 halves the limit, once for all requests that were under way at the time, and its slot stays taken for as long
-    as the server asks to wait, with jitter: if it refuses all, all pause; if it refuses one of ten, nine go on. The
-    limit grows back by one, at most once a second, with successes. Additive increase and multiplicative decrease make
-    the shares of many such clients fair, and use the server fully (Chiu and Jain, 1989; TCP's congestion avoidance,
-    Jacobson, 1988). Growth is by time and not by request: one too many costs a second, kube-apiserver's Retry-After.
+    At most `maximum` at once, and never fewer than one. Slots are given in the order in which they were asked for.
+    A 429 halves the limit, once for all requests in flight, and its slot stays reserved until Retry-After has passed,
+    with jitter: if the server rejects all, all pause; if it rejects one of ten, nine go on. The limit grows back by
+    one, at most once a second, with successes. Additive increase and multiplicative decrease make the shares of many
+    such clients fair, and use the server fully (Chiu and Jain, 1989; TCP's congestion avoidance, Jacobson, 1988).
+    Growth is by time and not by request: one too many costs a second, kube-apiserver's Retry-After.
 Errors
-    Throttled, where no slot comes free in time.
+    Throttled, if no slot comes free in time.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from propeller.errors import Throttled
 from propeller.kube._deadline import Deadline
 
 SHRINK = 0.5
-"""What a 429 leaves of the limit: TCP's choice."""
+"""The factor by which a 429 shrinks the limit: TCP's choice."""
 
 JITTER = 0.1
-"""Part of the server's pause that is added at most, so that clients that were refused together do not come together."""
+"""Part of the server's pause that is added at most, so that rejected clients do not all retry together."""
 
 GROWTH_SECONDS = 1.0
-"""At least this long between two steps by which the limit grows: a server that refuses asks to wait for as long."""
+"""At least this long between two steps by which the limit grows: kube-apiserver's Retry-After."""
 
 MAX_PAUSE = 30.0
-"""Seconds. kube-apiserver asks for 1 and seldom for more; what stands between could ask for an hour by mistake."""
+"""Seconds. kube-apiserver asks for 1 and seldom for more; a proxy could ask for an hour by mistake."""
 
 
 class FlowLimit:
@@ -49,11 +49,11 @@ class FlowLimit:
         self.in_flight = 0
         """Requests under way."""
         self.reserved = 0
-        """Places that stay empty for as long as the server asked those to wait who had them."""
+        """Slots that stay empty until the Retry-After of the requests that had them has passed."""
         self.throttled = 0
         """Answers of 429, ever."""
         self.shrinks = 0
-        """How often the limit was reduced: what a request notes when it begins, and hands to `rejected`."""
+        """How often the limit was reduced: a request notes it at its start, and hands it to `rejected`."""
 
     @property
     def limit(self) -> int:
@@ -66,14 +66,14 @@ class FlowLimit:
         return len(self._waiting)
 
     def try_acquire(self) -> bool:
-        """Take a slot if there is one, and nobody waits for it."""
+        """Take a slot if one is free and no request waits."""
         if self._waiting or self.in_flight + self.reserved + 1 > self._limit:
             return False
         self.in_flight += 1
         return True
 
     async def acquire_within(self, deadline: float) -> float:
-        """Wait for a slot, `deadline` seconds at maximum; returns what is left of them. Raises Throttled."""
+        """Wait for a slot, `deadline` seconds at most; returns the rest of them. Raises Throttled."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
@@ -101,7 +101,7 @@ class FlowLimit:
         return f"{self.in_flight} of the flow {self._name!r} are under way, and {self.limit} may be{pause}"
 
     def release(self) -> None:
-        """The request ended, and says nothing about how loaded the server is."""
+        """The request ended without a sign of how loaded the server is."""
         self.in_flight -= 1
         if self._waiting:
             self._admit()

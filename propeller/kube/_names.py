@@ -11,7 +11,7 @@ import msgspec
 
 
 class FieldNameWarning(UserWarning):
-    """A field of a typed object has a snake_case name on the wire: it stays at its default, whatever a server sends."""
+    """A field of a typed object has a snake_case name, which Kubernetes never sends: it stays at its default."""
 
 
 def warn_of_snake_case(type_: Any) -> None:

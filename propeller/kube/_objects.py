@@ -1,7 +1,7 @@
-"""Kubernetes objects as the structs we read: only the fields that somebody here uses.
+"""Kubernetes objects as the structs we read: only the fields that are used here.
 
-See docs/performance.md for what that takes. Unknown fields are skipped, absent ones take their default, so a struct
-never fails on what a newer server adds. Texts that many objects share (owners, label values, conditions) are interned:
+See docs/performance.md for the cost. Unknown fields are skipped, absent ones take their default, so a struct never
+fails on fields that a newer server adds. Texts that many objects share (owners, label values, conditions) are interned:
 two fifths of a running pod. The garbage collector does not track these structs (`gc=False`): they hold no cycles, and
 are many.
 """
@@ -26,7 +26,7 @@ def _share(texts: dict[str, str]) -> None:
 
 
 class OwnerReference(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
-    """Who owns an object; it is garbage-collected with its owner."""
+    """The owner of an object, which is garbage-collected with it."""
 
     api_version: str = msgspec.field(default="", name="apiVersion")
     kind: str = ""
@@ -43,7 +43,7 @@ class OwnerReference(msgspec.Struct, frozen=True, rename="camel", omit_defaults=
 
 
 class ObjectMeta(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
-    """What every object has. Times are RFC 3339 text as the server sent them."""
+    """Metadata of any object. Times are RFC 3339 text as the server sent them."""
 
     name: str = ""
     namespace: str = ""

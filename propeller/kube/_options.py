@@ -9,8 +9,7 @@ class ClientOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """How requests go to one API server."""
 
     deadline: float = 30.0
-    """Seconds for one request. The API server's own limit is 60; half of it leaves time for one retry within a round.
-    """
+    """Seconds for one request. The API server's own limit is 60; half of it leaves time for one retry."""
 
     writes_at_once: int = 32
     """Creates and deletes under way. Pods come in bursts; beyond this the API server only queues them. This flow and
@@ -19,7 +18,7 @@ class ClientOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """
 
     status_at_once: int = 16
-    """Patches and replacements: status writes and whatever else changes an object. Half of the pods' share: an
+    """Patches and replacements: status writes and other changes of an object. Half of the pods' share: an
     execution writes its status once for a pod or more.
     """
 
@@ -33,21 +32,20 @@ class ClientOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     refused_for: float = 300.0
     """Seconds during which the API server answers every request with 401, or no credentials can be obtained, after
-    which /healthz of `propeller controller` fails: the kubelet then restarts it, and it reads its credentials anew.
+    which /healthz of `propeller controller` fails: the kubelet then restarts it, and it reads its credentials again.
     Tokens that are being rotated are refused for seconds.
     """
 
     reach_deadline: float = 3.0
-    """Seconds that a command waits for the first answer of a cluster: whoever typed it should soon read what is wrong.
-    """
+    """Seconds that a command waits for the first response of a cluster: its user should soon read what is wrong."""
 
     plugin_deadline: float = 4.0
     """Seconds that a command waits for a credential plugin, and the first answer after it: with its own start the
-    command ends within about five. Plugins take one or two. One that may ask somebody at the terminal has `deadline`.
+    command ends within about five. Plugins take one or two. One that may prompt at the terminal has `deadline`.
     """
 
     slow_after: float = 3.0
-    """Seconds after which a command says that it is waiting for a plugin at which somebody may have to log in."""
+    """Seconds after which a command says that it is waiting for a plugin, which may be waiting for a login."""
 
     reach_backoff: float = 1.0
     """Seconds, less up to half, before `propeller controller` asks again at its start for a cluster that does not

@@ -27,7 +27,7 @@ from propeller.text import bounded, one_line
 
 _PORTS = {"http": 80, "https": 443, "socks5": 1080}
 _ANSWER_SECONDS = 60.0
-"""Until a proxy has answered; a connection that nobody waits for any more ends with it."""
+"""Until a proxy has answered; a connection whose request was cancelled ends with it."""
 _HEAD_BYTES = 16 * 1024
 _REASON_CHARACTERS = 200
 
@@ -116,7 +116,7 @@ def proxy_of_environment(server: str, environment: Mapping[str, str]) -> tuple[s
     excluded = environment.get("NO_PROXY") or environment.get("no_proxy") or ""
     if not _uses_proxy(parts.hostname or "", parts.port or _PORTS[parts.scheme], excluded):
         return "", ""
-    if url.startswith("socks5h://"):  # what socks5 is here, too: the proxy resolves the name
+    if url.startswith("socks5h://"):  # the same as socks5 here: the proxy resolves the name
         url = url.replace("socks5h", "socks5", 1)
     return (url if "://" in url else f"http://{url}"), name
 

@@ -1,4 +1,4 @@
-"""What requests of one client came to, counted as they are answered: for metrics and probes."""
+"""Counts of one client's requests by verb and status code, for metrics and probes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from propeller.clock import Clock
 from propeller.errors import Denied, PropellerError
 
 NO_ANSWER = "none"
-"""The code of requests that were not answered, or not sent for want of credentials or of a place in their flow."""
+"""The code of requests that were not answered, or not sent for want of credentials or of a slot in their flow."""
 
 
 class Requests:

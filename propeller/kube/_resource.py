@@ -1,4 +1,4 @@
-"""Resource descriptors: where a kind lives in the API and what its objects decode to."""
+"""Resource descriptors: the path of a kind in the API, and the type that its objects decode to."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ U = TypeVar("U")
 
 class Resource(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """One kind in one API version. `type` is a struct with `metadata`, or `dict` for plain JSON objects. `partial` asks
-    the server for the metadata alone (PartialObjectMetadata) wherever it is read, and in the answers to writes.
+    the server for the metadata alone (PartialObjectMetadata) in reads, and in the responses to writes.
     `complete` says that a struct `type` has every field of the kind: only then may `Client.replace` write it, which
-    removes whatever the struct does not have.
+    removes all other fields.
 
     Warns with FieldNameWarning if a field of the type has a snake_case name, which Kubernetes never sends.
     """
@@ -67,12 +67,12 @@ class Resource(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
         )
 
     def metadata_only(self) -> Resource[KubeObject]:
-        """The same kind, of which the server sends the metadata alone: for who asks what there is, not how it is."""
+        """The same kind, of which the server sends the metadata alone."""
         return msgspec.structs.replace(self.typed(KubeObject), partial=True)
 
 
 def check_segment(text: str, what: str) -> None:
-    """Raise Invalid for what would lead a path elsewhere, as apimachinery's IsValidPathSegmentName and client-go do."""
+    """Raise Invalid for a segment that would change the path, as apimachinery's IsValidPathSegmentName does."""
     if not text or not isinstance(text, str):
         raise Invalid(f"{what} may not be empty, and is {text!r}: is a variable unset?")
     if text in {".", ".."} or "/" in text or "%" in text:

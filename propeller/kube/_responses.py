@@ -1,4 +1,4 @@
-"""The server's answers as results or as our errors, split by what the caller should do."""
+"""Maps the server's responses to results or to our errors, which are split by what the caller should do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from propeller.errors import (
 from propeller.kube._transport import Response
 
 _TOO_LARGE = re.compile(r"request is too large|larger than max")
-"""What etcd and its client say of a request. A resource version that is too large, for a server that lags, passes."""
+"""Words of etcd and its client about a request. Those of a resource version that is too large do not match."""
 
 _FORBIDDEN = re.compile(r"(?:[\w.-]{1,253} (?:\"[^\"]{0,253}\" )?is )?forbidden: ")
 """How a refusal of authorization, a policy or an admission plugin begins, whatever its code (apimachinery's
@@ -40,7 +40,7 @@ _WEBHOOK_DENIED = re.compile(r"admission webhook \"[^\"]{0,253}\" denied the req
 _WEBHOOK_FAILED = re.compile(r"(?:Internal error occurred: )?failed calling webhook ")
 
 _NO_SUCH_PATH = "404 page not found"
-"""What an API server answers, without a Status, for the path of a resource type that it does not serve."""
+"""An API server's response, without a Status, for the path of a resource type that it does not serve."""
 
 _API = re.compile(r"/(?:api|apis)/(?P<version>(?:[^/]+/)?v[^/]+)/(?:namespaces/[^/]+/)?(?P<plural>[^/]+)")
 
@@ -69,7 +69,7 @@ class Status(msgspec.Struct, frozen=True):
 
 
 def check(response: Response, what: str, longest: float, path: str = "") -> Response:
-    """The answer, if it is a success; raises what it says otherwise. `what` names verb and object in the message;
+    """Return the response if it is a success, else raise its error. `what` names verb and object in the message;
     `longest` is the longest pause in seconds that the server is believed to ask for, `path` that of the request.
     """
     if not 200 <= response.status < 300:
@@ -142,7 +142,7 @@ def error_of(
 
 
 def retry_after(response: Response) -> float | None:
-    """Seconds that the server asks to wait for, None where it names none that can be kept."""
+    """Seconds that the server asks to wait; None if it names none, or one that cannot be kept."""
     try:
         return _seconds(float(response.headers.get("retry-after", "")))
     except ValueError:
@@ -150,7 +150,7 @@ def retry_after(response: Response) -> float | None:
 
 
 def _seconds(value: float) -> float | None:
-    """A pause that a server named, where it can be kept. Retry-After has whole seconds: a fraction counts as one, lest
-    a thousand requests are sent within one. A date, which HTTP has too, is none: kube-apiserver never names one.
+    """A pause that a server named, None if it cannot be kept. Retry-After has whole seconds: a fraction counts as one,
+    or a thousand requests would be sent within one. A date, which HTTP allows too, is none: kube-apiserver sends none.
     """
     return max(value, 1.0) if math.isfinite(value) and value > 0 else None

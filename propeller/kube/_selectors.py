@@ -102,7 +102,7 @@ class FieldSelector(msgspec.Struct, frozen=True):
 
 
 def parse_label_selector(text: str) -> LabelSelector:
-    """Parse `a=b,c!=d,e in (f,g),h,!i`; raises Invalid with the place that does not parse."""
+    """Parse `a=b,c!=d,e in (f,g),h,!i`; raises Invalid with the position that does not parse."""
     requirements: list[Requirement] = []
     position, text = 0, text.strip()
     while position < len(text):
@@ -153,7 +153,7 @@ def _escape(value: str) -> str:
 
 
 def _unescape(value: str, text: str) -> str:
-    """Undo `_escape`; raises Invalid where something that needs a backslash has none, or a backslash has no need."""
+    """Undo `_escape`; raises Invalid if a character lacks its backslash, or a backslash is not needed."""
 
     def undo(found: re.Match[str]) -> str:
         if found[1] is None:

@@ -1,9 +1,9 @@
-"""How a client's requests are sent: counted, within the limit of their flow, and reads again after what may pass.
+"""Sends a client's requests: counted, within the limit of their flow, and retried if they only read.
 
 Guarantees
     Reads are retried on Unavailable and Throttled, with jittered backoff, `Retry-After` honoured, within the deadline
     of the call. Writes are not.
-    An answer that is no success is raised as the error that it says.
+    An unsuccessful answer is raised as the error that its status names.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Sender:
         query: Mapping[str, str] = {},
         partial: bool = False,
     ) -> Response:
-        """Send once: whoever knows whether a write is idempotent decides about another try."""
+        """Send once, as only the caller knows whether the write is idempotent."""
         headers = METADATA if partial else JSON
         if content_type:
             headers = headers | {"content-type": str(content_type)}
@@ -83,7 +83,7 @@ class Sender:
 
     @asynccontextmanager
     async def watch(self, request: Request, what: str) -> AsyncIterator[Stream]:
-        """Open a watch, and count what came of that; raises what the server answers in its place."""
+        """Open a watch, and count it; raises the error that the server answers instead."""
         async with AsyncExitStack() as stack:
             try:
                 opening = self._transport.stream(request, deadline=self._settings.deadline)
@@ -97,7 +97,7 @@ class Sender:
             yield stream
 
     async def reach(self, deadline: float) -> None:
-        """Be sure that the server answers, whatever it does, within `deadline` seconds. Raises Unavailable."""
+        """Wait until the server answers with any status, `deadline` seconds at most. Raises Unavailable."""
         end, request = self._clock.monotonic() + deadline, Request(method="GET", path="/version", headers=JSON)
         while True:
             left = end - self._clock.monotonic()
@@ -113,7 +113,7 @@ class Sender:
                 return
 
     async def send(self, request: Request, deadline: float, what: str) -> Response:
-        """Send once, and count what came of it by the verb that `what` begins with."""
+        """Send once, and count the result by the verb that `what` begins with."""
         word = what[: what.index(" ")]
         verb = _VERBS.get(word, word)
         try:
@@ -125,7 +125,7 @@ class Sender:
         return answer
 
     async def _whole(self, stream: Stream, what: str) -> Response:
-        """A stream that turns out to be an answer: no watch, but the reason why there is none."""
+        """Read the body of an unsuccessful answer to a watch: it says why there is no watch."""
         try:
             async with asyncio.timeout(self._settings.deadline):
                 body = b"".join([chunk async for chunk in stream])

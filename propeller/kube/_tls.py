@@ -1,12 +1,12 @@
-"""TLS of one API server: whom to trust, and the certificate to show.
+"""TLS of one API server: the authorities to trust, and the certificate to show.
 
 Guarantees
     The server's certificate is verified unless the connection says otherwise. A key is in a file of ours for no longer
     than it takes to read it.
-    Files that the kubeconfig names are looked at when a connection is opened; what has changed in them is used from
-    then on. While they do not fit together (a certificate is there, and its key not yet), the last that did are used.
+    Files that the kubeconfig names are checked when a connection is opened, and changes are used from then on. While a
+    certificate and its key do not fit together (one is written, the other not yet), the last that did are used.
 Errors
-    Invalid, for certificates and keys that are none.
+    Invalid, for malformed certificates and keys.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class TlsSource:
         self._connection = connection
         self._context = tls_context(connection)
         self._paths = {field: path for field, name in _FILES.items() if (path := getattr(connection, name))}
-        self._seen: Signature | None = None  # what was read into the connection may have changed since
+        self._seen: Signature | None = None  # the files may have changed since the connection was read
         self._obtains = connection.exec_plugin is not None
 
     def __call__(self, credential: Credential = NOBODY) -> ssl.SSLContext:
@@ -80,7 +80,7 @@ def _signature(path: str) -> tuple[int, int, int]:
 
 
 def tls_context(connection: Connection) -> ssl.SSLContext:
-    """Verifies the server unless the kubeconfig says otherwise; shows the client certificate where there is one."""
+    """Verifies the server unless the kubeconfig says otherwise; shows the client certificate if there is one."""
     try:
         context = ssl.create_default_context(cadata=connection.ca.decode() if connection.ca else None)
     except (ssl.SSLError, ValueError) as error:

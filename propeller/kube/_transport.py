@@ -1,4 +1,4 @@
-"""The seam between the client and what carries its requests: the HTTP client, or memory.
+"""The seam between the client and the transport of its requests: the HTTP client, or memory.
 
 Guarantees
     `send` returns a whole answer of any status, or raises `Unavailable`; it never retries.
@@ -23,7 +23,7 @@ from propeller.kube._proxy import Proxy, ProxyError
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True):
-    """Who we are for the server: a bearer token, "" for none, a client certificate with its key (PEM), or both."""
+    """Credentials: a bearer token, "" for none, a client certificate with its key (PEM), or both."""
 
     token: str = ""
     certificate: bytes = b""
@@ -39,14 +39,14 @@ NOBODY = Credential()
 
 
 class Credentials(Protocol):
-    """Where credentials come from."""
+    """A source of credentials."""
 
     @property
     def waits_for(self) -> str:
-        """What has to give credentials, and has not yet, for messages; "" for nothing."""
+        """The name of the plugin that has not given credentials yet, for messages; "" for none."""
 
     async def current(self) -> Credential:
-        """What to show now. Raises Denied."""
+        """The credentials to show now. Raises Denied."""
 
     def refused(self, credential: Credential) -> None:
         """The server refused this one: get another."""
@@ -71,7 +71,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stream(Protocol):
-    """An answer whose body is still arriving."""
+    """A response whose body is still arriving."""
 
     @property
     def status(self) -> int: ...
@@ -80,7 +80,7 @@ class Stream(Protocol):
     def headers(self) -> Mapping[str, str]: ...
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """The body's chunks until its end; raises `Unavailable` where the connection is cut before it."""
+        """The body's chunks until its end; raises `Unavailable` if the connection is cut before it."""
 
 
 class Transport(Protocol):
@@ -95,13 +95,13 @@ class Transport(Protocol):
 
 
 def check_token(token: str) -> None:
-    """Raise Denied for what cannot be a bearer token, and would break the request that carries it."""
+    """Raise Denied for a text that cannot be a bearer token, and would break the request that carries it."""
     if not token.isascii() or not token.isprintable():
         raise Denied("the bearer token holds characters that no token has: is the token file what it should be?")
 
 
 def origin_of(url: str) -> str:
-    """`https://host:port` of a URL: what messages may show. A path can be a secret, and a user's part is one."""
+    """`https://host:port` of a URL, for messages: a path can be a secret, and a user's part is one."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
@@ -115,8 +115,8 @@ def unreachable(
     waits_for: str = "",
     proxy: Proxy | None = None,
 ) -> Unavailable:
-    """The error for an exchange that did not come about, with what mends it. `waits_for` is what had to give
-    credentials first and did not, `proxy` what stands in between: one is not to be blamed for the other.
+    """The error for a request without a response, with its mend. `waits_for` names a plugin that has not given
+    credentials, `proxy` is the proxy on the way: neither is to be blamed for the other.
     """
     what = f"{request.method} {request.path}"
     through = f" through proxy {proxy.origin}" if proxy is not None else ""

@@ -1,6 +1,6 @@
-"""What every controller is made of, and no workflow: a fair work queue, a loop of rounds, leader election, shards.
+"""The parts of any controller, without workflows: a fair work queue, a reconcile loop, leader election, shards.
 
-Rounds are level-triggered: a key says that something about an object has changed, the round looks at the present state.
+Reconciles are level-triggered: a key says that an object has changed, and the reconcile reads its present state.
 """
 
 from propeller.reconcile._controller import Controller, Outcome, Result

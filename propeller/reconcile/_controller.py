@@ -1,24 +1,24 @@
-"""Controller: workers that take keys from a queue, and run a round for each.
+"""Controller: workers that take keys from a queue, and reconcile each.
 
 Guarantees
-    No round runs before `synced` says that the caches are filled: a reconcile never takes an object that was not listed
-    yet for one that is gone.
-    One round at a time for a key; up to `workers` rounds at once. A round that fails, in whatever way, concerns its own
-    key alone: the key waits for its backoff (or the time that the server named) and is tried again.
-    A round that returns without awaiting costs no task switch; after `_MAX_TURN` seconds of such rounds in one turn of
-    the loop, of all workers together, the rest of the loop runs.
-    Stopping: when `run` is cancelled no further key is taken, running rounds get `grace` seconds to end, then they are
-    cancelled; `run` returns only when all have ended.
+    No key is reconciled before `synced` says that the caches are filled: otherwise an object that is not listed yet
+    would look deleted.
+    One reconcile at a time for a key; up to `workers` at once. A failure concerns its own key alone: the key waits for
+    its backoff (or the server's Retry-After) and is reconciled again.
+    A reconcile that returns without awaiting costs no task switch; after `_MAX_TURN` seconds of such reconciles in one
+    turn of the loop, of all workers together, the rest of the loop runs.
+    Stopping: when `run` is cancelled no further key is taken, running reconciles get `grace` seconds to end, then they
+    are cancelled; `run` returns only when all have ended.
 Assumptions
-    Rounds are level-triggered: they look at the present state, so that one left out by a stop or a crash is made up for
-    when everything is listed anew. A round that swallows cancellation is a defect; `liveness` tells of it.
+    Reconciles are level-triggered: they read the present state, so that the next process's first list makes up for one
+    that a stop or crash left out. A reconcile that swallows cancellation is a defect; `liveness` reports it.
 Caveats
-    `round_deadline` cannot interrupt a round that blocks the loop; the watchdog names it, and a probe that is served
-    on this loop fails.
+    `round_deadline` cannot interrupt a reconcile that blocks the loop; the watchdog names it, and a probe that is
+    served on this loop fails.
 Errors
     `run` raises Unavailable if the caches are not filled within `sync_deadline`: the process should end.
-    A round's exceptions do not leave `run`: each cause is logged as `telemetry.Causes` says, and counted in
-    `on_reconcile`.
+    Exceptions of a reconcile do not leave `run`: each is logged once per cause, as `telemetry.Causes` says, and counted
+    in `on_reconcile`.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ K = TypeVar("K", bound=Hashable)
 
 _MIN_SYNC_POLL = 0.01
 _MAX_SYNC_POLL = 0.25
-"""Seconds between two looks at whether the caches are filled."""
+"""Seconds between two checks of whether the caches are filled."""
 
-_MAX_TURN = 0.005  # seconds; what DESIGN allows on the loop in one piece
+_MAX_TURN = 0.005  # seconds; the longest time that reconciles may hold the event loop
 
 log = logging.getLogger(__name__)
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What a round asks for: another round after `requeue_after` seconds, or none before the next change."""
+    """The result of a reconcile: requeue the key after `requeue_after` seconds, or only with the next change."""
 
     requeue_after: float | None = None
 
 
 class Outcome(enum.StrEnum):
-    """How a round ended."""
+    """How a reconcile ended."""
 
     OK = "ok"
     RETRY = "retry"  # Retryable: expected now and then
@@ -68,8 +68,8 @@ class Controller(Generic[K]):
     """Runs `reconcile` for the keys of `queue`.
 
     `reconcile` may be a plain function or a coroutine function; None is short for `Result()`. `synced` says whether the
-    caches it reads are filled: rounds begin when it is true. `on_reconcile` is called with each round's outcome and
-    seconds.
+    caches it reads are filled: workers start when it is true. `on_reconcile` is called with the outcome and seconds of
+    each reconcile.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Controller(Generic[K]):
         self._causes = Causes(log)
         self._running: dict[K, float] = {}
         self._turn_began: float | None = None
-        """When the first round in this turn of the loop began."""
+        """When the first reconcile in this turn of the loop began."""
 
     async def run(self) -> None:
         """Wait for the caches, and work until cancelled, or until the queue is closed and its last key done.
@@ -133,7 +133,7 @@ class Controller(Generic[K]):
         for key, since in self._running.items():
             if now - since > limit:
                 return (
-                    f"{self.name}: the round of {key!r} has not ended for {now - since:.0f} s, and ignores cancellation"
+                    f"{self.name}: reconciling {key!r} has not ended for {now - since:.0f} s, and ignores cancellation"
                 )
         return None
 
@@ -142,7 +142,7 @@ class Controller(Generic[K]):
         return None if self._synced() else f"{self.name}: caches are not synced yet"
 
     async def _wait_for_caches(self) -> None:
-        """Wait until the caches are filled. They are asked, as there may be any number of them."""
+        """Wait until the caches are filled, by polling, as there may be any number of them."""
         pause, end = _MIN_SYNC_POLL, self._clock.monotonic() + self._settings.sync_deadline
         while not self._synced():
             if self._clock.monotonic() >= end:
@@ -154,7 +154,7 @@ class Controller(Generic[K]):
             pause = min(2 * pause, _MAX_SYNC_POLL)
 
     async def _work(self) -> None:
-        """One worker: a round for each key, until the queue is closed."""
+        """One worker: reconcile key after key, until the queue is closed."""
         while True:
             if self._turn_is_over():
                 await asyncio.sleep(0)
@@ -184,7 +184,7 @@ class Controller(Generic[K]):
         self._turn_began = None
 
     async def _reconcile_key(self, key: K) -> Outcome:
-        """One round of `key`, and what follows for it."""
+        """Reconcile `key`, and requeue it if needed."""
         deadline: asyncio.Timeout | None = None
         try:
             result = self._reconcile(key)
@@ -193,15 +193,15 @@ class Controller(Generic[K]):
                     result = await result
         except Retryable as error:
             delay = self.queue.add_rate_limited(key, after=error.after)
-            self._causes.report(error, "round of %r of %s: trying again in %.1f s", key, self.name, delay)
+            self._causes.report(error, "reconciling %r of %s: trying again in %.1f s", key, self.name, delay)
             return Outcome.RETRY
-        except (Exception, asyncio.CancelledError) as error:  # whatever a round raises, other keys keep their worker
+        except (Exception, asyncio.CancelledError) as error:  # after any exception the other keys keep their worker
             if isinstance(error, asyncio.CancelledError) and _cancelling():
                 raise
             delay = self.queue.add_rate_limited(key)
             late = isinstance(error, TimeoutError) and deadline is not None and deadline.expired()
             outcome = Outcome.DEADLINE if late else Outcome.ERROR
-            self._causes.report(error, "round of %r of %s failed: trying again in %.1f s", key, self.name, delay)
+            self._causes.report(error, "reconciling %r of %s failed: trying again in %.1f s", key, self.name, delay)
             return outcome
         self.queue.forget(key)
         if result is not None and result.requeue_after is not None:

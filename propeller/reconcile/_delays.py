@@ -33,7 +33,7 @@ class Delays(Generic[K]):
         return {key: entry[0] for key, entry in self._entries.items()}
 
     def add(self, key: K, seconds: float, priority: int) -> None:
-        """Let `key` wait for `seconds`; where it waits already, the earlier time and the higher priority hold."""
+        """Let `key` wait for `seconds`; if it waits already, the earlier time and the higher priority win."""
         when = asyncio.get_running_loop().time() + seconds
         entry = self._entries.get(key)
         if entry is not None:
@@ -50,7 +50,7 @@ class Delays(Generic[K]):
         self._arm()
 
     def discard(self, key: K, default: int) -> int:
-        """Forget `key`; its priority, or `default` where it was not delayed."""
+        """Forget `key`; returns its priority, or `default` if it was not delayed."""
         entry = self._entries.pop(key, None)
         return default if entry is None else entry[2]
 

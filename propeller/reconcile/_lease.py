@@ -1,9 +1,9 @@
 """Leader election on a Lease: of several processes one acts, and another takes over when it falls silent.
 
 Guarantees
-    Never two holders act, given that whoever acts asks `Leadership.check` first: a holder stops `renew_deadline`
-    seconds after it *sent* its last acknowledged renewal; nobody else acquires before `duration` seconds have passed
-    since they *saw* that renewal, which is later. The difference, `duration - renew_deadline`, covers requests under
+    Never two holders act, if each calls `Leadership.check` before it acts: a holder stops `renew_deadline` seconds
+    after it *sent* its last acknowledged renewal; another candidate acquires no earlier than `duration` seconds after
+    it *saw* that renewal, which is later. The difference, `duration - renew_deadline`, covers requests under
     way (bound them with `Leadership.remaining`) and clocks that run at unlike speeds.
     No wall clock is compared: a record counts as renewed when its resourceVersion has changed, seen by the watcher's
     own monotonic clock (as in client-go, tools/leaderelection). Clocks may be wrong by years.
@@ -12,12 +12,12 @@ Guarantees
 Assumptions
     Identities are unique. Monotonic clocks differ in rate by less than `duration / renew_deadline`.
 Caveats
-    A process that is halted between `check` and the effect can act late; where that matters, let the effect carry
+    A process that is halted between `check` and the effect can act late; if that matters, let the effect carry
     `token`, which grows with each change of holder, and have its receiver refuse lower ones.
-    Whoever deletes the Lease object by hand lifts the protection against new candidates until the holder's next
+    If the Lease object is deleted by hand, the protection against new candidates is lifted until the holder's next
     renewal, which finds it gone and gives up.
 Errors
-    LeaseLost in the body's place when the lease could not be renewed in time or somebody else holds it. While waiting
+    LeaseLost ends the body when the lease could not be renewed in time or another process holds it. While waiting
     for the lease failures, a missing namespace among them, are logged once per cause, kept in `trouble`, and retried.
 """
 
@@ -45,11 +45,11 @@ log = logging.getLogger(__name__)
 
 
 class LeaseLost(Retryable):
-    """This process may no longer act: the lease was not renewed in time, or is somebody else's."""
+    """This process may no longer act: the lease was not renewed in time, or another process holds it."""
 
 
 class LeaseClient(Protocol):
-    """What an election needs of the Kubernetes client."""
+    """The part of the Kubernetes client that an election needs."""
 
     async def get(self, resource: Resource[T], name: str, namespace: str | None = None) -> T:
         """Raises NotFound."""
@@ -58,7 +58,7 @@ class LeaseClient(Protocol):
         """Raises AlreadyExists."""
 
     async def replace(self, resource: Resource[T], body: msgspec.Struct, name: str, namespace: str | None = None) -> T:
-        """Raises Conflict where the object's resourceVersion is not the current one, NotFound where it is gone."""
+        """Raises Conflict if the object's resourceVersion is not the current one, NotFound if it is gone."""
 
 
 class Leadership:
@@ -119,7 +119,7 @@ class Election:
 
     @property
     def holder(self) -> str:
-        """Who held the lease when it was last looked at; empty where nobody did."""
+        """The identity of the holder when the lease was last read; empty if there was none."""
         return (self._seen.spec.holder_identity or "") if self._seen else ""
 
     @asynccontextmanager
@@ -169,10 +169,10 @@ class Election:
                 try:
                     await self._acquire_or_renew(leadership)
                 except (AlreadyExists, Conflict, NotFound):
-                    await self._read()  # somebody wrote in between: the next attempt judges what they wrote
+                    await self._read()  # another process wrote in between: the next attempt judges that record
                     self.trouble = ""
                     return False
-        except Exception as error:  # noqa: BLE001 - whatever goes wrong, only the next attempt can mend it
+        except Exception as error:  # noqa: BLE001 - only the next attempt can mend a failure
             self._causes.report(error, "%s cannot write lease %s", self._identity, self.lease)
             self.trouble = f"lease {self.lease} cannot be read or written: {str(error) or type(error).__name__}"
             return False
@@ -191,7 +191,7 @@ class Election:
         await self._write(leadership, self._seen)
 
     def _is_free(self) -> bool:
-        """Whether nobody else may be acting, by what was seen so far."""
+        """Whether no other process may be acting, by the records seen so far."""
         if self._seen is None or self.holder in ("", self._identity):
             return True
         duration = self._seen.spec.lease_duration_seconds or self._settings.duration
@@ -212,7 +212,7 @@ class Election:
             self._seen, self._seen_at = lease, self._clock.monotonic()
 
     async def _write(self, leadership: Leadership, current: Lease | None) -> None:
-        """Acquire or renew; `current` is the record to replace, None where there is none."""
+        """Acquire or renew; `current` is the record to replace, None if there is none."""
         previous = self._seen.spec if self._seen else LeaseSpec()
         transitions = previous.lease_transitions or 0
         now = rfc3339(self._clock.now(), microseconds=True)
@@ -251,10 +251,10 @@ class Election:
         return await self._client.replace(LEASES, changed, self._name, self._namespace)
 
     async def _release(self, leadership: Leadership) -> None:
-        """Give the lease up, so that others need not wait; where that fails they wait for its duration."""
+        """Give the lease up, so that other candidates need not wait; if that fails they wait for its duration."""
         if not leadership.remaining() or self._seen is None:
             return
-        leadership.valid_until = -math.inf  # before the write: from there on others may act
+        leadership.valid_until = -math.inf  # before the write: after it another process may act
         try:
             async with asyncio.timeout(self._settings.retry):
                 try:

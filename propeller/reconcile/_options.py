@@ -6,11 +6,11 @@ import msgspec
 
 
 class QueueOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How keys wait for their rounds."""
+    """How keys are queued and reconciled."""
 
     workers: int = 64
-    """Rounds at once. A round does not await the network, so this only bounds how many keys a burst takes off the
-    queue.
+    """Reconciles at once. Those of `propeller controller` do not await the network, so this only bounds how many keys a
+    burst takes off the queue.
     """
 
     backoff: float = 0.2
@@ -20,20 +20,20 @@ class QueueOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Seconds. A key that keeps failing still costs at most one attempt a minute."""
 
     sync_deadline: float = 120.0
-    """Seconds that a controller waits for its caches before it runs rounds, and then gives up. controller-runtime's
-    CacheSyncTimeout: the longest lists take a minute, and what takes longer is a missing kind or permission.
+    """Seconds that a controller waits for its caches before it reconciles, and then gives up. controller-runtime's
+    CacheSyncTimeout: the longest lists take a minute, and a longer wait means a missing kind or permission.
     """
 
     round_deadline: float = 60.0
-    """Seconds for one round. Rounds take milliseconds: one that takes a minute hangs, and holds up its key."""
+    """Seconds for one reconcile. It takes milliseconds: one that takes a minute hangs, and holds up its key."""
 
     grace: float = 5.0
-    """Seconds that running rounds get to end in when the controller stops. Kubernetes kills a pod 30 after asking it to
-    end; the lease and connections need some of them too."""
+    """Seconds that running reconciles get to end in when the controller stops. Kubernetes kills a pod 30 after asking
+    it to end; the lease and connections need some of them too."""
 
 
 class ElectionOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How one of several processes becomes the one that acts. client-go's times: 15, 10, 2."""
+    """How several processes elect the one that acts. client-go's times: 15, 10, 2."""
 
     lease_namespace: str = "flyte"
     """Namespace of the Lease of `propeller controller`. The same for all controllers of a cluster, whatever namespace
@@ -46,8 +46,8 @@ class ElectionOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     their own."""
 
     duration: int = 15
-    """Whole seconds (the Lease has no finer unit) for which others leave a silent holder alone: the gap in service
-    after a crash."""
+    """Whole seconds (the Lease has no finer unit) for which other candidates leave a silent holder alone: the gap in
+    service after a crash."""
 
     renew_deadline: float = 10.0
     """Seconds after the last renewal at which the holder stops acting. The rest up to `duration` is for requests under

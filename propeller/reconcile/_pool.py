@@ -1,13 +1,13 @@
-"""A pool of workers for what rounds want done: bounded, and fair between tenants.
+"""A pool of workers for jobs that reconciles submit: bounded, and fair between tenants.
 
 Guarantees
-    At most `size` jobs run at once. Which is next follows the fair order of `resourcemgr.FairQueue`, so that
-    a tenant with 50,000 jobs does not hold up one with a single job; of one tenant's, the highest priority first.
-    Jobs that never wait for anything let others have the loop: after `JOBS_A_TURN` of them at the latest.
-    A job that waits costs an entry, not a task. Leaving the block cancels what runs and drops what waits.
+    At most `size` jobs run at once, in the fair order of `resourcemgr.FairQueue`, so that a tenant with 50,000 jobs
+    does not hold up one with a single job; within a tenant the highest priority is first.
+    Jobs that never suspend yield the loop after `JOBS_A_TURN` of them.
+    A waiting job costs an entry, not a task. Leaving the block cancels running jobs and drops waiting ones.
 Assumptions
-    Jobs handle their own errors. One that raises is a defect: it is logged with its tenant, and `on_error` is told,
-    whose owner knows how to begin again. The pool goes on.
+    Jobs handle their own errors. An exception is a defect: it is logged with its tenant and passed to `on_error`, and
+    the pool goes on.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Job = Callable[[], Awaitable[None]]
 log = logging.getLogger(__name__)
 
 JOBS_A_TURN = 32
-"""How many jobs, of all workers, begin in one turn of the loop: they take 0.05 to 0.3 ms where they do not wait."""
+"""Jobs, of all workers, that begin in one turn of the loop: those that do not suspend take 0.05 to 0.3 ms."""
 
 
 class FairPool(Generic[T]):
@@ -63,7 +63,7 @@ class FairPool(Generic[T]):
             task.add_done_callback(self._tasks.pop)
 
     def submit_after(self, tenant: T, job: Job, seconds: float, priority: int = 0) -> None:
-        """Submit `job` in so many seconds. Meanwhile it takes nobody's place."""
+        """Submit `job` in so many seconds. Until then it occupies no worker."""
         if self._size:
             self._tenants[job] = tenant
             self._delayed.add(job, seconds, priority)

@@ -1,11 +1,11 @@
-"""Work queue: keys wait for their rounds, once each, in fair order between tenants, now or at a later time.
+"""Work queue: keys wait to be reconciled, once each, in fair order between tenants, now or at a later time.
 
-A key is in at most one place: waiting, delayed until a time, or neither; and it is with at most one worker. A key that
-is added while a worker has it waits again when the worker is done with it.
+A key waits, is delayed until a time, or neither; and it is with at most one worker. A key that is added while a worker
+has it waits again when the worker is done with it.
 
 Guarantees
-    However often a key is added, it waits once; where it was to wait until a time, the earliest time wins. An addition
-    that comes while the key's round runs leads to another round after it. So no change goes unseen.
+    However often a key is added, it waits once; of several delays the earliest time wins. A key that is added while it
+    is being reconciled is reconciled again afterwards. So no change goes unseen.
     Between tenants the order is weighted and fair, within a tenant by priority (see `resourcemgr.FairQueue`).
     All delays share one timer of the loop.
 Assumptions
@@ -13,10 +13,10 @@ Assumptions
 Caveats
     Bound: with a `limit`, adding a *new* key is refused with Throttled once that many wait or are delayed, and nothing
     has changed then; `put` waits for room instead. A key that the queue knows already is never refused, nor is one that
-    its own round adds again, so the queue may exceed the limit by as many keys as rounds run. A controller whose keys
+    its own reconcile adds again, so the queue may exceed the limit by the number of workers. A controller whose keys
     come from an informer needs no limit: coalescing bounds the queue by the objects that exist, and an event must not
     be refused. A limit is for producers that can wait.
-    After `close`, additions have no effect: nobody is left to take them, and the next process lists everything anew.
+    After `close`, additions have no effect: no worker is left, and the next process lists everything again.
 Errors
     Closed from `get`, `try_get` and `put` once the queue has ended; Throttled as above.
 """
@@ -42,11 +42,11 @@ class Closed(PropellerError):
 
 
 class WorkQueue(Generic[K]):
-    """Keys that need a round. `tenant` names the tenant of a key, `weight` a tenant's share (1.0 where None).
+    """Keys to reconcile. `tenant` names the tenant of a key, `weight` a tenant's share (1.0 if None).
 
     `limit` bounds the keys that wait or are delayed; `rng` draws the jitter of the backoff.
 
-    More than 15 methods: it is all of client-go's queues (order, delay, backoff, bound), with what metrics read of it.
+    More than 15 methods: it is all of client-go's queues (order, delay, backoff, bound), and metrics read it.
     """
 
     def __init__(
@@ -68,8 +68,8 @@ class WorkQueue(Generic[K]):
         self._failures: dict[K, int] = {}
         self._takers: deque[asyncio.Future[None]] = deque()
         self._waking = False
-        """Whether a taker was woken and has not come yet: it wakes the next one where that is needed. One that does its
-        rounds without waiting takes all keys, and waking others for them would cost more than the rounds.
+        """Whether a woken worker has not run yet. Only that worker wakes the next, so that a worker whose reconciles
+        never suspend drains the queue without waking the others, which would cost more than the reconciles.
         """
         self._putters: deque[asyncio.Future[None]] = deque()
         self._closed = False
@@ -99,7 +99,7 @@ class WorkQueue(Generic[K]):
         return self._failures.get(key, 0)
 
     def add(self, key: K, priority: int = 0) -> None:
-        """`key` needs a round now. A delay that it waited for ends. Raises Throttled for a new key over the limit."""
+        """Reconcile `key` now; ends a delay of it. Raises Throttled for a new key over the limit."""
         if key in self._active:
             again = self._active[key]
             self._active[key] = priority if again is None else max(again, priority)
@@ -107,17 +107,17 @@ class WorkQueue(Generic[K]):
             self._enqueue(key, priority)
 
     def add_after(self, key: K, seconds: float, priority: int = 0) -> None:
-        """`key` needs a round in `seconds`, or earlier where it has to wait less already. Raises as `add` does."""
+        """Reconcile `key` in `seconds`, or earlier if it is due earlier already. Raises as `add` does."""
         if seconds <= 0:
             self.add(key, priority)
         elif key not in self._waiting and (key in self._active or self._admits(key)) and not self._closed:
             self._delayed.add(key, seconds, priority)
 
     def add_rate_limited(self, key: K, *, after: float | None = None, priority: int = 0) -> float:
-        """`key` failed: try again after its backoff, which is returned (seconds).
+        """Reconcile `key` again, which failed, after its backoff, which is returned (seconds).
 
-        Where the server named a time, `after` takes its place, stretched by up to a tenth so that not everybody comes
-        back at once, and is no step.
+        `after`, the server's Retry-After, takes the place of the backoff and does not grow it; it is stretched by up to
+        a tenth, so that not all clients come back at once.
         """
         if after is not None:
             delay = after * self._rng.uniform(1.0, 1.1)
@@ -129,11 +129,11 @@ class WorkQueue(Generic[K]):
         return delay
 
     def forget(self, key: K) -> None:
-        """`key` succeeded: its next backoff begins anew."""
+        """Reset the backoff of `key`, which succeeded."""
         self._failures.pop(key, None)
 
     async def put(self, key: K, priority: int = 0) -> None:
-        """As `add`, but waits for room where the queue is full. Raises Closed once the queue has ended."""
+        """As `add`, but waits for room if the queue is full. Raises Closed once the queue has ended."""
         while self._lacks_room(key):
             await self._wait_in(self._putters, lambda: not self._lacks_room(key))
         if self._closed:
@@ -164,7 +164,7 @@ class WorkQueue(Generic[K]):
         return key
 
     def done(self, key: K) -> None:
-        """The worker is done with `key`, which waits again if it was added in between. ValueError if nobody has it."""
+        """Give `key` back; it waits again if it was added in between. ValueError if no worker has it."""
         try:
             again = self._active.pop(key)
         except KeyError:
@@ -234,7 +234,7 @@ class WorkQueue(Generic[K]):
 
 
 def _wake(line: deque[asyncio.Future[None]]) -> bool:
-    """Let the first in `line` go on; False where nobody waits in it."""
+    """Wake the first waiter in `line`; False if there is none."""
     while line:
         future = line.popleft()
         if not future.done():
@@ -244,5 +244,5 @@ def _wake(line: deque[asyncio.Future[None]]) -> bool:
 
 
 def backoff(settings: QueueOptions, failures: int, uniform: Callable[[float, float], float]) -> float:
-    """Seconds before the next try of what failed `failures` times before: doubles up to the cap, half of it jitter."""
+    """Seconds before the next try after `failures` failures before this one: doubles up to the cap, half is jitter."""
     return min(settings.backoff * 2.0 ** min(failures, 64), settings.backoff_cap) * uniform(0.5, 1.0)

@@ -1,7 +1,7 @@
-"""Shards: which process works on which keys, told apart by a label, so that each caches only its own objects.
+"""Shards: several processes share the keys by a label, so that each caches only its own objects.
 
-Objects get the number of their shard as a label when they are created, processes get shards by rendezvous hashing
-(Thaler and Ravishankar, 1998) under an even load, and list and watch by the selector of theirs. FlyteAdmin labels its
+Objects get the number of their shard as a label when they are created. Processes get shards by rendezvous hashing
+(Thaler and Ravishankar, 1998) under an even load, and list and watch by a label selector. FlyteAdmin labels its
 resources so: `shard-key`, 32 of them, by the execution's id (v1alpha1.ShardKeyspaceSize).
 
 Guarantees
@@ -25,7 +25,7 @@ from propeller.fnv import fnv1a_32
 
 
 class Shards(msgspec.Struct, frozen=True):
-    """`count` shards, numbered from 0, whose number is the value of the label `label`."""
+    """`count` shards, numbered from 0; the label `label` has the number."""
 
     label: str
     count: int

@@ -16,7 +16,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def run_until_signal(main: Coroutine[Any, Any, None]) -> None:
-    """As `asyncio.run`, and return in order when the process is asked to end. Raises what `main` raises."""
+    """As `asyncio.run`, and return in order when the process is asked to end. Exceptions of `main` are raised."""
     with asyncio.Runner() as runner:
         runner.run(_until_signal(main))
 

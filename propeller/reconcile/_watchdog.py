@@ -3,13 +3,13 @@
 A callback on the loop notes the time every half threshold. A thread looks at that note; when it grows older than the
 threshold, the thread samples the loop thread's stack, which at that moment shows the culprit. While the loop has little
 to do both look five times more rarely: to wake a process that sleeps costs it 0.2 ms, twenty times a second 0.4% of a
-core and a tenth of what a moderate load takes.
+core and a tenth of a moderate load.
 
 Guarantees
     Each site (file, line) is logged once, with the stack that led to it; every block counts, and so does its length.
-    Off where the clock is not the machine's: under virtual time a loop that stands still is not blocked.
+    Off if the clock is not the machine's: under virtual time a loop that stands still is not blocked.
 Caveats
-    A block shorter than the threshold passes unseen, one shorter than four may where it ends a rest, and one that runs
+    A block shorter than the threshold passes unseen, one shorter than four may after an idle time, and one that runs
     through several lines is named by the line it was at when looked at. Code that holds the GIL all the time hides its
     stack; its lag is counted all the same.
 """
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 class Watchdog:
     """`async with Watchdog():` watches the running loop. `on_block` is called on the loop with a block's seconds;
-    `on_lag` at each look, with the seconds by which it was late: samples of how long what is due waits. `cpu` gives the
+    `on_lag` at each look, with the seconds by which it was late: samples of the delay of due callbacks. `cpu` gives the
     seconds of processor time that the loop's thread has taken.
     """
 
@@ -111,7 +111,7 @@ class Watchdog:
         sampled = 0.0
         while not self._ended.wait(self.interval):
             ticked = self._ticked
-            # what is due takes an interval itself
+            # the callback itself is due only once an interval
             if ticked != sampled and self._clock.monotonic() - ticked > self.interval + self._threshold:
                 sampled = ticked
                 self._sample()

@@ -3,7 +3,7 @@
 Clients verify them against the authority's certificate, as in production.
 
 Errors
-    MissingComponent if there is no openssl, Unavailable with what it said if it fails.
+    MissingComponent if there is no openssl, Unavailable with its output if it fails.
 """
 
 from __future__ import annotations

@@ -16,11 +16,11 @@ MENDS = {
     "openssl": "install the package openssl",
     "rclone": "install rclone",
 }
-"""What gets a component. `kubectl` and `etcd` come with kube-apiserver."""
+"""How to get each component; `kubectl` and `etcd` come with kube-apiserver."""
 
 
 class MissingComponent(PropellerError):
-    """A real component is not on this machine; the message says what gets it. `component` is its name."""
+    """A real component is not on this machine; the message says how to get it. `component` is its name."""
 
     def __init__(self, component: str) -> None:
         mend = MENDS.get(component, MENDS["kube-apiserver"])

@@ -16,7 +16,7 @@ from propeller.testing._processes import ServerProcess, free_ports
 
 
 class Etcd:
-    """`url` is where clients connect, without TLS or authentication: loopback only."""
+    """An etcd process. Clients connect to `url`, without TLS or authentication: loopback only."""
 
     def __init__(self, directory: Path) -> None:
         client, peer = (f"http://127.0.0.1:{port}" for port in free_ports(2))
@@ -46,22 +46,22 @@ class Etcd:
         self._process.stop()
 
     def revision(self) -> int:
-        """The newest revision: the resourceVersion of whatever was written last."""
+        """The newest revision: the resourceVersion of the last write."""
         return int(self._call("/v3/kv/range", {"key": _text("none")})["header"]["revision"])
 
     def copy(self, copy: Path) -> None:
-        """Copy all that it has. It must be stopped: so are those who keep the data of a cluster they take down."""
+        """Copy its data. It must be stopped, as for an offline backup."""
         shutil.copytree(self._data, copy)
 
     def put_back(self, copy: Path) -> None:
-        """Have what it had when the copy was made, and its revisions with it. It must be stopped."""
+        """Restore the data of a copy, with its revisions. It must be stopped."""
         shutil.rmtree(self._data)
         shutil.copytree(copy, self._data)
 
     def compact(self) -> int:
         """Forget every revision before the newest one; returns that.
 
-        `compact_rev_key` tells API servers of it, as the one that compacts every five minutes tells the others.
+        API servers learn it from `compact_rev_key`, which the one writes that compacts every five minutes.
         """
         revision = self.revision()
         self._call("/v3/kv/put", {"key": _text("compact_rev_key"), "value": _text(str(revision))})

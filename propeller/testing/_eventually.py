@@ -1,4 +1,4 @@
-"""Waiting for what a controller does at a time of its own."""
+"""Waits for asynchronous effects of a controller."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from propeller.errors import PropellerError
 T = TypeVar("T")
 
 DEADLINE = 60.0
-"""Seconds. What a test waits for has come by then on any machine; it is a bound on what hangs, not a goal."""
+"""Seconds, far longer than any test waits on any machine: a bound on hangs, not a goal."""
 
 
 async def eventually(check: Callable[[], T | Awaitable[T]], *, deadline: float = DEADLINE, interval: float = 0.05) -> T:

@@ -25,7 +25,7 @@ from propeller.testing._processes import ServerProcess, free_ports
 
 ADMIN_TOKEN = "admin-token"
 NOBODY_TOKEN = "nobody-token"
-"""Of a user who is known and may do nothing."""
+"""The token of a user without any rights."""
 
 _TOKENS = f'{ADMIN_TOKEN},admin,admin,"system:masters"\n{NOBODY_TOKEN},nobody,nobody\n'
 
@@ -33,7 +33,7 @@ _TOKENS = f'{ADMIN_TOKEN},admin,admin,"system:masters"\n{NOBODY_TOKEN},nobody,no
 class KubeApiserver:
     """One running API server; see `run_kube_apiserver`.
 
-    More than 15 methods: a test starts, stops, crashes, copies and restores it, and looks at what it is.
+    More than 15 methods: a test starts, stops, crashes, copies and restores it, and reads its address and credentials.
     """
 
     def __init__(self, directory: Path, flags: Sequence[str] = ()) -> None:
@@ -80,7 +80,7 @@ class KubeApiserver:
         return self._process.pid
 
     def connection(self, *, token: str = ADMIN_TOKEN, server: str = "") -> Connection:
-        """How to reach it; `server` where the way leads through a proxy."""
+        """The connection of a client; `server` is the URL of a proxy before it, if any."""
         return Connection(server=server or self.url, ca=self.ca, token=token)
 
     def kubeconfig(self, path: Path) -> Path:
@@ -146,7 +146,7 @@ class KubeApiserver:
 @contextmanager
 def run_kube_apiserver(directory: Path, flags: Sequence[str] = ()) -> Iterator[KubeApiserver]:
     """etcd and kube-apiserver, ready; ended in the opposite order with the block, however it is left. `directory` takes
-    what they store; `flags` are further ones of kube-apiserver. Raises MissingComponent, and Unavailable with the end
+    their data; `flags` are further ones of kube-apiserver. Raises MissingComponent, and Unavailable with the end
     of a log if one does not get ready.
     """
     server = KubeApiserver(directory, flags)
@@ -155,5 +155,5 @@ def run_kube_apiserver(directory: Path, flags: Sequence[str] = ()) -> Iterator[K
         server.start()
         yield server
     finally:
-        server.stop(crash=True)  # what it holds is thrown away, and waiting for watches to drain takes seconds
+        server.stop(crash=True)  # its data is thrown away, and waiting for watches to drain takes seconds
         server.etcd.stop()

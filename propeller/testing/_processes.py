@@ -65,7 +65,7 @@ class ServerProcess:
             time.sleep(0.02)
 
     def stop(self, signal_number: int = signal.SIGTERM, *, grace: float = 10.0) -> None:
-        """End it; by force after `grace` seconds. Nothing where it has ended already."""
+        """End it; by force after `grace` seconds. No effect if it has ended already."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -82,7 +82,7 @@ class ServerProcess:
 
 
 def free_ports(count: int) -> list[int]:
-    """TCP ports on loopback that nobody listens on; all different."""
+    """Different free TCP ports on loopback."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     try:
         return [int(listening.getsockname()[1]) for listening in sockets]

@@ -1,7 +1,7 @@
 """A real server of the S3 protocol: rclone, over a directory.
 
-A bucket is a directory at its top, and an object a file below, for tests to look at; what is put there behind its back
-it may not see. It checks keys, and no permissions: who has a key may do everything.
+A bucket is a directory at its top, and an object a file below, for tests to read; files that are added there by other
+means may not show. It checks keys, but no permissions: any valid key may do everything.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class S3Server:
         return StorageOptions(s3_endpoint=self.url)
 
     def bucket(self) -> str:
-        """A new bucket of a name that nobody else has."""
+        """Create a bucket with a unique name."""
         name = f"tests-{uuid.uuid4().hex[:12]}"
         self._client.create_bucket(Bucket=name)
         return name

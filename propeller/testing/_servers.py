@@ -1,4 +1,4 @@
-"""One protocol for every API server: what a test asks of each, whichever it is."""
+"""One protocol for both API servers, so that a test runs on each."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class HttpServerUnderTest(ServerUnderTest, Protocol):
     def connect(
         self, *, token: str | None = None, server: str = "", settings: ClientOptions | None = None
     ) -> AbstractAsyncContextManager[Client]:
-        """One more client, with credentials of its own; `server` where its way leads through a proxy."""
+        """One more client, with credentials of its own; `server` is the URL of a proxy before the server, if any."""
 
     async def restart(self) -> None:
         """Crash, and come back with the same data under the same address; watch history is lost."""
@@ -60,7 +60,7 @@ class _Real:
 
     async def forget(self) -> None:
         self._server.compact()
-        await self.restart()  # it remembers in memory what etcd does not
+        await self.restart()  # its watch cache remembers compacted revisions
 
     async def restart(self) -> None:
         self._server.stop(crash=True)

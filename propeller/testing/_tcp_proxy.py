@@ -1,4 +1,4 @@
-"""A TCP proxy that does to connections what networks do, when the test says so.
+"""A TCP proxy that injects network faults into connections.
 
 Bytes pass unchanged, TLS included: client and server still verify each other.
 """
@@ -23,7 +23,7 @@ class _Connection:
 
 
 class TcpProxy:
-    """Stands before the server at `upstream` (a URL); `url` is where clients connect. Use as `async with`."""
+    """A proxy before the server at `upstream` (a URL); clients connect to `url`. Use as `async with`."""
 
     def __init__(self, upstream: str) -> None:
         parts = urlsplit(upstream)
@@ -56,7 +56,7 @@ class TcpProxy:
         self._bytes_per_second = bytes_per_second
 
     async def refuse(self) -> None:
-        """Cut, and refuse new connections, as where nobody listens, until `listen`."""
+        """Cut, and refuse new connections, as a closed port does, until `listen`."""
         assert self._server is not None
         self._server.close()
         self.cut()

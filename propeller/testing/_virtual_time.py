@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class _JumpingSelector(selectors.SelectSelector):
-    """Where the loop would wait for `timeout` seconds, time moves on by as much."""
+    """Moves time on by `timeout` seconds instead of waiting for them."""
 
     elapsed = 0.0
 
@@ -29,7 +29,7 @@ class _JumpingSelector(selectors.SelectSelector):
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """Sockets do not work on it: whoever waits for one lets time pass."""
+    """An event loop on virtual time. Sockets do not work on it: time passes while one is awaited."""
 
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()

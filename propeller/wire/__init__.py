@@ -1,16 +1,16 @@
 """The wire format of protobuf, read without parsing: literals as slices of bytes, and how many messages bytes hold.
 
 A parsed message takes up to a hundred times its bytes, and the parser keeps the interpreter's lock while it works. So
-what tasks write is taken apart here by name, key or index, copied as bytes, and parsed only where it must be, after
+the outputs of tasks are taken apart here by name, key or index, copied as bytes, and parsed only if needed, after
 its messages have been counted.
 
 Guarantees
-    What is read here means what protobuf's own parsers read, or is refused: groups, and single fields that occur twice,
+    The result is that of protobuf's own parsers, or the bytes are refused: groups, and single fields that occur twice,
     which no serializer writes, are.
     Nothing takes more memory than 16 bytes for an item of a list, and 200 for a name, up to `MAX_NAMES`.
     Loops are Python's, so that a thread that runs one lets the event loop run.
 Errors
-    CorruptBlob, whose text ends with what is wrong.
+    CorruptBlob, whose text ends with the fault.
 """
 
 from propeller.wire._encoded import Encoded

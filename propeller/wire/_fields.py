@@ -15,7 +15,7 @@ SCALAR, COLLECTION, MAP, HASH, OFFLOADED = 0x0A, 0x12, 0x1A, 0x22, 0x42
 """Tags of flyteidl.core.Literal's fields."""
 
 FIRST, SECOND = 0x0A, 0x12
-"""Tags of fields 1 and 2 where they are text, bytes or messages: `literals`, `value`; `key` and `value` of an entry."""
+"""Tags of fields 1 and 2 if they are text, bytes or messages: `literals`, `value`; `key` and `value` of an entry."""
 
 _MAX_TAG = 2**32 - 1
 _MAX_LENGTH = 2**31 - 1
@@ -98,7 +98,7 @@ def _long(data: bytes, value: int, position: int) -> tuple[int, int]:
 
 
 def only(of: Slice, tags: Iterable[int]) -> tuple[int, Slice]:
-    """The one field of `tags` that a message has, as the members of a oneof; (0, nothing) where it has none."""
+    """The one field of `tags` that a message has, as the members of a oneof; (0, nothing) if it has none."""
     wanted, found, at = frozenset(tags), 0, EMPTY
     for number, (tag, start, end) in enumerate(fields(of)):
         if number >= MAX_NAMES:
@@ -114,7 +114,7 @@ _LITERAL_VALUES = frozenset({SCALAR, COLLECTION, MAP, OFFLOADED})
 
 
 def value_of(literal: Slice) -> tuple[int, Slice]:
-    """Which value a flyteidl.core.Literal has (a tag, 0 for none), and where it is."""
+    """The tag of the value that a flyteidl.core.Literal has (0 for none), and its bytes."""
     return only(literal, _LITERAL_VALUES)
 
 

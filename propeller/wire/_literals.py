@@ -23,7 +23,7 @@ UNCOUNTED_BYTES = 16 * 1024
 
 
 class ByName(Protocol):
-    """What has literals by name: a flyteidl.core.LiteralMap, or `Literals`."""
+    """A map of literals by name: a flyteidl.core.LiteralMap, or `Literals`."""
 
     @property
     def literals(self) -> Mapping[str, literals_pb2.Literal]: ...
@@ -65,7 +65,7 @@ class Literals:
 
 
 def _small(data: bytes) -> dict[str, Slice]:
-    """As `entries`, by protobuf's own parser: a tenth of the time, where its worst does not matter."""
+    """As `entries`, by protobuf's own parser: a tenth of the time, on bytes too few for its worst case to matter."""
     try:
         literals = literals_pb2.LiteralMap.FromString(data).literals
     except DecodeError as error:

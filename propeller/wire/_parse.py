@@ -17,7 +17,7 @@ MAX_DEPTH = 100
 
 
 class TooManyMessages(CorruptBlob):
-    """A message holds more others than are parsed."""
+    """A message holds more messages than are parsed."""
 
 
 def parse(kind: type[M], data: bytes, most: int, what: str, setting: str = "") -> M:

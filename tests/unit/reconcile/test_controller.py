@@ -277,7 +277,7 @@ async def test_liveness_tells_of_a_round_that_ignores_cancellation() -> None:
     await asyncio.sleep(12)
     assert controller.liveness() is None
     await asyncio.sleep(12)
-    assert controller.liveness() == "jobs: the round of 'stubborn' has not ended for 24 s, and ignores cancellation"
+    assert controller.liveness() == "jobs: reconciling 'stubborn' has not ended for 24 s, and ignores cancellation"
     release.set()
     await asyncio.sleep(0)
     queue.close()
