@@ -25,7 +25,7 @@ from loadtest._line import Line
 from loadtest._process import cpu
 from loadtest.completer import Completer
 from propeller.controller._resource import FlyteWorkflow, closure_of, info_of
-from propeller.handlers import STEPS
+from propeller.handlers import TRANSITIONS
 from propeller.handlers.plugins import PodSettings
 from propeller.handlers.plugins.pod import build_pod
 from propeller.kube import NAMESPACES, Client, connect
@@ -102,7 +102,7 @@ def _pod_of_a_task() -> dict[str, Any]:
     workflow = msgspec.json.decode(orjson.dumps(resource), type=FlyteWorkflow)
     plan = parse_plan(closure_of(workflow), "floor")
     execution = Execution(info_of(workflow, literals_pb2.LiteralMap(), "file:///metadata"), plan, now=0.0)
-    (launch,) = begin(execution, STEPS, 0.0).effects
+    (launch,) = begin(execution, TRANSITIONS, 0.0).effects
     node = execution.view(launch.node)
     settings = PodSettings(raw_output_prefix="file:///raw")
     pod = build_pod(node, 0, literals_pb2.LiteralMap(), settings)

@@ -15,7 +15,7 @@ from rich.tree import Tree
 from propeller.cli._traces import summary
 from propeller.status import wait_of
 from propeller.text import one_line
-from propeller.workflow import ENDED, Execution, Frame, NodeKind, NodePhase, Running, State, Waiting, WorkflowPhase
+from propeller.workflow import ENDED, BackingOff, Execution, Frame, NodeKind, NodePhase, Running, State, WorkflowPhase
 
 REASON_SHOWN = 80
 """Characters of why a node waits: its line has more to say."""
@@ -143,7 +143,7 @@ def _label(execution: Execution, frame: Frame, number: int, now: float) -> Line:
     phase = NodePhase(execution.phases[node])
     mark, style = _MARKS[phase]
     state = execution.states.get(node)
-    if (isinstance(state, Running) and not state.started) or isinstance(state, Waiting):
+    if (isinstance(state, Running) and not state.started) or isinstance(state, BackingOff):
         mark, style = _MARKS[NodePhase.QUEUED]
     name = f"[{number}]" if frame.items else one_line(short_name(spec.name or spec.id))
     time = ""
@@ -166,7 +166,7 @@ def _notes(execution: Execution, node: int, state: State | None) -> Text:
         notes.append(f"  attempt {execution.attempts[node] + 1}", style="yellow")
     if (wait := wait_of(execution, node, REASON_SHOWN)) is not None:
         notes.append("  waits: {reason}, since {since}, tried {tries} times".format_map(wait), style="yellow")
-    elif isinstance(state, Waiting):
+    elif isinstance(state, BackingOff):
         notes.append(f"  {_first_line(state.reason)[:REASON_SHOWN]}" if state.reason else "", style="yellow")
     failure, whole = execution.failures.get(node), execution.failure
     if failure is not None and (whole is None or failure.message != whole.message):  # said once, at the end

@@ -25,21 +25,21 @@ class Seen(msgspec.Struct, frozen=True):
     """What the resource of a node's attempt shows."""
 
     node: int
-    fact: AttemptObserved
+    observed: AttemptObserved
 
     @property
     def is_waiting(self) -> str:
         """Why it cannot start, "" if it is not so: no machine has room for a pod, or its image does not come."""
-        return self.fact.reason if self._is_pending else ""
+        return self.observed.reason if self._is_pending else ""
 
     @property
     def is_news(self) -> bool:
         """Whether the execution has to know. A pod that waits as it should says so two or three times."""
-        return not self._is_pending or self.fact.failure is not None
+        return not self._is_pending or self.observed.failure is not None
 
     @property
     def _is_pending(self) -> bool:
-        return self.fact.phase is AttemptPhase.PENDING and self.fact.remains is not Remains.ENDING
+        return self.observed.phase is AttemptPhase.PENDING and self.observed.remains is not Remains.ENDING
 
 
 class Vanished(msgspec.Struct, frozen=True):

@@ -6,14 +6,14 @@ it, an attempt whose pod somebody else deleted (its name is free) would be run a
 
 from __future__ import annotations
 
-from propeller.workflow import AttemptProven, Execution, NodeKind, NodePhase, State, Waiting
+from propeller.workflow import BackingOff, Execution, NodeKind, NodePhase, ObservedAttempt, State
 
 
 class Begun:
     """By execution, from when it is dropped until it is loaded."""
 
     def __init__(self) -> None:
-        self._attempts: dict[str, tuple[str, dict[str, AttemptProven]]] = {}
+        self._attempts: dict[str, tuple[str, dict[str, ObservedAttempt]]] = {}
         """By key: the uid, and each node's last attempt."""
 
     def keep(self, execution: Execution) -> None:
@@ -21,7 +21,7 @@ class Begun:
         self._attempts[execution.key] = (
             execution.info.uid,
             {
-                execution.unique_id(node): AttemptProven(
+                execution.unique_id(node): ObservedAttempt(
                     execution.attempts[node], execution.system_failures.get(node, 0)
                 )
                 for node, phase in enumerate(execution.phases)
@@ -36,7 +36,7 @@ class Begun:
         uid, begun = self._attempts.pop(execution.key, ("", {}))
         if uid != execution.info.uid:
             return
-        proven = execution.proven
+        proven = execution.observed_attempts
         later = {node: one for node, one in begun.items() if node not in proven or one.attempt > proven[node].attempt}
         proven.update(later)
         if execution.max_parallelism:
@@ -53,4 +53,4 @@ class Begun:
 
 def _waits_to_begin(state: State | None) -> bool:
     """Whether no pod was asked for yet. One that was refused may be there: an answer may have been lost."""
-    return isinstance(state, Waiting) and not state.refusals.tries
+    return isinstance(state, BackingOff) and not state.refusals.tries

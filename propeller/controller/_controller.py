@@ -46,7 +46,7 @@ from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
 from propeller.controller._restores import Restores
 from propeller.controller._retention import Retention
 from propeller.controller._session import Ended, Running, Session
-from propeller.handlers import STEPS, Gates, Inputs, Services
+from propeller.handlers import TRANSITIONS, Gates, Inputs, Services
 from propeller.handlers.plugins import Plugins, PodSettings, TaskPlugin, installed_plugins
 from propeller.informers import Change, Informer
 from propeller.kube import PODS, Client, KubeObject
@@ -231,10 +231,10 @@ class WorkflowController:
             self._milestones.waits(session, session.execution.view(event.node), why)
         if not event.is_news:
             return
-        if self._effects.is_doubtful(session, event.node, event.fact):
-            self._effects.look_for(session, event.node, event.fact.attempt, event.fact)
+        if self._effects.is_doubtful(session, event.node, event.observed):
+            self._effects.look_for(session, event.node, event.observed.attempt, event.observed)
         else:
-            self._executions.notify(session, event.node, event.fact)
+            self._executions.notify(session, event.node, event.observed)
 
     def _awaits_its_resources(self, key: str) -> bool:
         """Whether a workflow that has ended waits for what runs of it before it is released from its finalizers."""
@@ -317,16 +317,16 @@ class WorkflowController:
         now, execution = self._clock.now(), session.execution
         if session.inbox or not session.begun:
             session.last_activity = now
-        if session.begun or any(isinstance(fact, Cancel) for _, fact in session.inbox):
+        if session.begun or any(isinstance(event, Cancel) for _, event in session.inbox):
             session.begun = True  # one that is being deleted begins nothing
-            return decide(execution, session.drain(), now, STEPS)
+            return decide(execution, session.drain(), now, TRANSITIONS)
         session.begun = True
         if session.inbox:  # stops of what ran before may have been answered already
             self._executions.reconcile(session.key)
         if not session.is_new:
-            return resume(execution, STEPS, now)
+            return resume(execution, TRANSITIONS, now)
         self._milestones.accepted(execution)
-        return begin(execution, STEPS, now)
+        return begin(execution, TRANSITIONS, now)
 
     def _carry_out(self, session: Running, decision: Decision) -> Result:
         """Checkpoint what was decided if it is time to; returns when to reconcile again."""

@@ -12,16 +12,16 @@ import functools
 
 from propeller.controller._duty import Shared
 from propeller.controller._session import Running
-from propeller.handlers import STEPS, Later, Services, Tries, act, act_now, is_given_up, refusals_of
+from propeller.handlers import TRANSITIONS, Later, Services, Tries, act, act_now, is_given_up, refusals_of
 from propeller.workflow import (
     AttemptObserved,
     AttemptPhase,
     Decision,
     Effect,
     Execution,
-    Fact,
     Launch,
     Launched,
+    NodeEvent,
     NodeView,
     ObserveAttempt,
     Remains,
@@ -57,18 +57,18 @@ class EffectRunner:
         while True:
             if decision.ended or decision.retried:
                 self._milestones.decided(execution, decision)
-            facts: list[tuple[int, Fact]] = []
+            events: list[tuple[int, NodeEvent]] = []
             for effect in decision.effects:
                 if needs_checkpoint(execution, effect):
                     session.deferred.append(effect)
                 elif left and (found := act_now(execution.view(effect.node), effect, self._services)) is not None:
                     left -= 1
-                    facts += [(effect.node, fact) for fact in found]
+                    events += [(effect.node, event) for event in found]
                 else:
                     self.start(session, effect)
-            if not facts:
+            if not events:
                 return Decision(effects, decision.wake, changed, decision.more)
-            decision = decide(execution, facts, self._clock.now(), STEPS)
+            decision = decide(execution, events, self._clock.now(), TRANSITIONS)
             changed |= decision.changed
 
     def start(self, session: Running, effect: Effect) -> None:
@@ -107,24 +107,24 @@ class EffectRunner:
 
     async def _run(self, session: Running, effect: Effect, tries: Tries) -> None:
         node = session.execution.view(effect.node)
-        facts = await act(node, effect, self._services, tries)
-        if isinstance(facts, Later):
-            after, made, error = facts
-            self._causes.report(error, "%s: %s is tried again in %.2g s", node.where, type(effect).__name__, after)
+        events = await act(node, effect, self._services, tries)
+        if isinstance(events, Later):
+            after, made, error = events
+            self._causes.report(error, "%s: %s is tried again in %.2g s", node.log_name, type(effect).__name__, after)
             again = functools.partial(self._run, session, effect, made)
             self._pool.submit_after(session.key, again, after, _priority(effect))
             return
         session.in_flight -= 1
         if isinstance(effect, Launch):
-            self._launched(session, node, effect, facts)
-        if facts:
-            self._executions.notify(session, effect.node, *facts)
+            self._launched(session, node, effect, events)
+        if events:
+            self._executions.notify(session, effect.node, *events)
 
-    def _launched(self, session: Running, node: NodeView, effect: Launch, facts: tuple[Fact, ...]) -> None:
+    def _launched(self, session: Running, node: NodeView, effect: Launch, events: tuple[NodeEvent, ...]) -> None:
         """A launch was answered: what waited for that goes on."""
         attempt = effect.node, effect.attempt
-        created = any(isinstance(fact, Launched) for fact in facts)
-        self._milestones.launched(session, node, facts)
+        created = any(isinstance(event, Launched) for event in events)
+        self._milestones.launched(session, node, events)
         if created and refusals_of(node).tries:
             session.created_again.add(attempt)
         if (stop := session.launching.pop(attempt, None)) is not None:
@@ -150,7 +150,7 @@ def needs_checkpoint(execution: Execution, effect: Effect) -> bool:
         return False
     node = execution.view(effect.node)
     again = kind is WriteInputs and execution.attempts[effect.node] > 0
-    return again or node.in_graph == node.graph.failure
+    return again or node.graph_index == node.graph.failure
 
 
 def _priority(effect: Effect) -> int:

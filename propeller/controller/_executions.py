@@ -19,7 +19,7 @@ from propeller.controller._begun import Begun
 from propeller.controller._session import MinResourceVersion, Running, Session
 from propeller.pauses import Pauses
 from propeller.reconcile import QueueOptions, WorkQueue
-from propeller.workflow import AttemptObserved, AttemptPhase, Fact, Launched
+from propeller.workflow import AttemptObserved, AttemptPhase, Launched, NodeEvent
 
 
 class Executions:
@@ -112,10 +112,10 @@ class Executions:
     def reconcile_after(self, key: str, seconds: float) -> None:
         self._queue.add_after(key, seconds)
 
-    def notify(self, session: Running, node: int, *facts: Fact) -> None:
+    def notify(self, session: Running, node: int, *events: NodeEvent) -> None:
         """Have the execution's next reconcile handle these events of a node."""
-        session.inbox.extend((node, fact) for fact in facts)
-        if all(map(_can_wait, facts)):
+        session.inbox.extend((node, event) for event in events)
+        if all(map(_can_wait, events)):
             self._queue.add_after(session.key, self._event_delay)
         else:
             self._queue.add(session.key)
@@ -144,5 +144,5 @@ class Executions:
         self.retry_later(key)
 
 
-def _can_wait(fact: Fact) -> bool:
-    return isinstance(fact, Launched) or (isinstance(fact, AttemptObserved) and fact.phase is AttemptPhase.RUNNING)
+def _can_wait(event: NodeEvent) -> bool:
+    return isinstance(event, Launched) or (isinstance(event, AttemptObserved) and event.phase is AttemptPhase.RUNNING)

@@ -30,7 +30,7 @@ from propeller.controller._resource import (
 from propeller.controller._takeover import take_over_of
 from propeller.errors import CorruptBlob, Invalid, MissingBlob, NotFound, NotUnderstood, PropellerError
 from propeller.handlers import at_once, plan_of_futures
-from propeller.handlers.plugins import Plugins, claim_of, proven_by
+from propeller.handlers.plugins import Plugins, claim_of, observed_attempts
 from propeller.kube import Client, Undecodable
 from propeller.status import INLINE_NODES, decode_status, is_flytes, rebuild
 from propeller.storage import Storage, apart, open_literals
@@ -39,11 +39,11 @@ from propeller.workflow import (
     ENDED,
     Execution,
     Graph,
-    Inside,
     NodeKind,
     NodePhase,
     NodeView,
     Plan,
+    RunningSubgraph,
     StopAttempt,
     parse_plan,
 )
@@ -59,9 +59,11 @@ INLINE_BYTES = 128 * 1024
 def recover_attempts(execution: Execution, resources: Iterable[AttemptResource]) -> None:
     """Let an execution that was loaded know what its resources say about attempts that no status may have."""
     objects = (one.obj for one in resources)
-    execution.proven.update(proven_by(execution.info.name, objects, execution.settings.system_retries))
+    execution.observed_attempts.update(
+        observed_attempts(execution.info.name, objects, execution.settings.system_retries)
+    )
     if execution.max_parallelism:
-        execution.unclaimed.update(execution.proven.keys() - execution.unique_ids_of_started())
+        execution.unclaimed.update(execution.observed_attempts.keys() - execution.unique_ids_of_started())
 
 
 def stops_owed(execution: Execution, resources: Iterable[AttemptResource]) -> list[StopAttempt]:
@@ -82,8 +84,12 @@ def stops_owed(execution: Execution, resources: Iterable[AttemptResource]) -> li
         if (node := active.get(name)) is None:
             continue  # the status is older than its start
         phase, state = execution.phases[node], execution.states.get(node)
-        if attempt < execution.attempts[node] or phase in ENDED or (isinstance(state, Inside) and one.is_alive):
-            succeeded = phase == NodePhase.SUCCEEDED or isinstance(state, Inside)
+        if (
+            attempt < execution.attempts[node]
+            or phase in ENDED
+            or (isinstance(state, RunningSubgraph) and one.is_alive)
+        ):
+            succeeded = phase == NodePhase.SUCCEEDED or isinstance(state, RunningSubgraph)
             stops.append(StopAttempt(node, attempt, urgent=not succeeded))
             execution.stops.add(node, attempt)
             if not succeeded and one.is_alive:
@@ -99,7 +105,7 @@ def _outputs_left(execution: Execution) -> dict[str, str]:
         if (
             execution.phases[number] == NodePhase.SUCCEEDED
             and node.spec.kind is NodeKind.TASK
-            and node.in_graph != node.graph.failure
+            and node.graph_index != node.graph.failure
         ):
             found[execution.unique_id(number)] = execution.output_directory(number)
     return found

@@ -25,9 +25,9 @@ from propeller.text import headline
 from propeller.workflow import (
     Decision,
     Execution,
-    Fact,
     Failure,
     Launched,
+    NodeEvent,
     NodeKind,
     NodePhase,
     NodeView,
@@ -95,14 +95,14 @@ class Milestones:
         if self._recorder is not None and failure.node == execution.unique_id(view.number):  # and not by another's
             self._recorder.record(_subject(execution), WARNING, "NodeFailed", _said(failure))
 
-    def launched(self, session: Running, node: NodeView, facts: tuple[Fact, ...]) -> None:
+    def launched(self, session: Running, node: NodeView, events: tuple[NodeEvent, ...]) -> None:
         """A pod was created, or refused."""
-        for fact in facts:
-            if isinstance(fact, Launched):
+        for event in events:
+            if isinstance(event, Launched):
                 self._metrics.launched()
-            elif isinstance(fact, Refused):
+            elif isinstance(event, Refused):
                 self._metrics.refused()
-                self.waits(session, node, fact.reason)
+                self.waits(session, node, event.reason)
 
     def waits(self, session: Running, node: NodeView, reason: str) -> None:
         """A node's pod cannot be created, or cannot start."""

@@ -16,7 +16,7 @@ from propeller.handlers.plugins import claim_of, is_of
 from propeller.informers import as_number, went_back
 from propeller.kube import KubeObject, ObjectMeta
 from propeller.status import offloaded_to, size_of
-from propeller.workflow import AttemptObserved, Effect, Execution, Fact, StopAttempt
+from propeller.workflow import AttemptObserved, Effect, Execution, NodeEvent, StopAttempt
 
 STAGES = ("loading", "loaded", "running", "ended")
 """What metrics call the stages; an execution that was loaded is `loaded` until its first reconcile."""
@@ -114,7 +114,7 @@ class Running(_Object):
         """Whether no status held it when it was loaded."""
         self.begun = False
         """Whether it had its first reconcile."""
-        self.inbox: list[tuple[int, Fact]] = []
+        self.inbox: list[tuple[int, NodeEvent]] = []
         self.last_activity = 0.0
         """Epoch seconds of the last reconcile that had events or decided something."""
         self.in_flight = 0
@@ -172,10 +172,10 @@ class Running(_Object):
                     return node
         return self.nodes_by_name.get(name)
 
-    def drain(self) -> list[tuple[int, Fact]]:
+    def drain(self) -> list[tuple[int, NodeEvent]]:
         """The events since the last reconcile."""
-        facts, self.inbox = self.inbox, []
-        return facts
+        events, self.inbox = self.inbox, []
+        return events
 
     def record_change(self, now: float) -> None:
         """There is something that no status holds."""

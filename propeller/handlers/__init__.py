@@ -1,7 +1,7 @@
 """What each node kind does: a pure transition for `decide` and, if it needs I/O, an executor for `act`.
 
 `transitions` is pure; `executors` does the I/O; `plugins` make the resources of attempts. A new node kind is one module
-and one line in `transitions.STEPS`; a new effect is one executor and one line in `EXECUTORS`.
+and one line in `transitions.TRANSITIONS`; a new effect is one executor and one line in `EXECUTORS`.
 """
 
 from propeller.handlers.executors._at_once import at_once
@@ -11,11 +11,11 @@ from propeller.handlers.executors._gates import Gates, refusals_of
 from propeller.handlers.executors._inputs import Inputs
 from propeller.handlers.executors._run import EXECUTORS, Executor, Later, Tries, act, act_now
 from propeller.handlers.executors._services import Kind, Services
-from propeller.handlers.transitions import STEPS
+from propeller.handlers.transitions import TRANSITIONS
 
 __all__ = [
     "EXECUTORS",
-    "STEPS",
+    "TRANSITIONS",
     "Executor",
     "Gates",
     "Inputs",

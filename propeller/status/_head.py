@@ -19,7 +19,7 @@ from propeller.status._newest import is_own_snapshot, newest, snapshot_uri
 from propeller.status._snapshot import INLINE_NODES, LIMIT, Snapshot, decode_apart, encode, take, without_times
 from propeller.storage import Storage
 from propeller.text import bounded, one_line, visible
-from propeller.workflow import Execution, Failure, Launching, NodePhase, Refusals, State, Waiting, WorkflowPhase
+from propeller.workflow import BackingOff, Execution, Failure, Launching, NodePhase, Refusals, State, WorkflowPhase
 
 _log = logging.getLogger(__name__)
 
@@ -180,7 +180,7 @@ def wait_of(execution: Execution, node: int, characters: int = SHORT_MESSAGE_CHA
 
 def _refusals_of(state: State | None) -> Refusals | None:
     """What the create of a node's pod has met, if it was refused. Asked of every active node for every status."""
-    if (type(state) is Launching or type(state) is Waiting) and state.refusals.reason:
+    if (type(state) is Launching or type(state) is BackingOff) and state.refusals.reason:
         return state.refusals
     return None
 

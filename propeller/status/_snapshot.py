@@ -26,12 +26,12 @@ from propeller.workflow import (
     Failure,
     Frame,
     Graph,
-    Inside,
     ItemsGraph,
     NodeKind,
     NodePhase,
     NodeView,
     Plan,
+    RunningSubgraph,
     State,
     WorkflowPhase,
 )
@@ -316,13 +316,15 @@ async def _open(execution: Execution, snapshot: Snapshot, record: FrameRecord, l
 async def _graph_inside(node: NodeView, record: FrameRecord, load_graph: LoadGraph) -> Graph:
     is_map = node.spec.array is not None
     if is_map != (record.items >= 0):
-        raise CorruptBlob(f"the status of {node.where} opens a graph inside it that is not of kind {node.spec.kind}")
+        raise CorruptBlob(f"the status of {node.log_name} opens a graph inside it that is not of kind {node.spec.kind}")
     if is_map:
         return ItemsGraph(node.graph.plan, node.spec, record.items)
     if node.spec.kind is NodeKind.WORKFLOW and node.spec.workflow is not None:
         return node.graph.plan.sub_workflows[node.spec.workflow.sub_workflow_ref or ""]
     if node.spec.kind is not NodeKind.TASK:
-        raise CorruptBlob(f"the status of {node.where} opens a graph inside it, though it is of kind {node.spec.kind}")
+        raise CorruptBlob(
+            f"the status of {node.log_name} opens a graph inside it, though it is of kind {node.spec.kind}"
+        )
     return await load_graph(node, record.parent_attempt)
 
 
@@ -336,7 +338,7 @@ def recount(execution: Execution, frame: Frame) -> None:
                 execution.unmet[base + successor] -= 1
         if phase != NodePhase.NOT_STARTED and phase not in ENDED:
             frame.active += 1
-            inside = isinstance(execution.states.get(base + number), Inside)
+            inside = isinstance(execution.states.get(base + number), RunningSubgraph)
             execution.running += graph.nodes[number].kind is NodeKind.TASK and not inside
     for branch, cases in graph.cases.items():
         if _has_chosen(execution, base + branch, [base + case for case in cases]):
@@ -347,6 +349,6 @@ def recount(execution: Execution, frame: Frame) -> None:
 
 def _has_chosen(execution: Execution, branch: int, cases: list[int]) -> bool:
     """Also a branch that was aborted afterwards: the cases that it did not choose show it."""
-    if execution.phases[branch] == NodePhase.SUCCEEDED or isinstance(execution.states.get(branch), Inside):
+    if execution.phases[branch] == NodePhase.SUCCEEDED or isinstance(execution.states.get(branch), RunningSubgraph):
         return True
     return any(execution.phases[case] == NodePhase.SKIPPED for case in cases)

@@ -24,26 +24,26 @@ from propeller.status._flyte import ArrayStatus, BitArray, FlyteError, FlyteStat
 from propeller.status._snapshot import LoadGraph, recount
 from propeller.workflow import (
     START_NODE,
+    BackingOff,
     Collecting,
     Execution,
     ExecutionInfo,
     Failure,
     Frame,
-    Gathering,
     Graph,
-    Inside,
     ItemsGraph,
     Launching,
-    Mapping,
     NodeKind,
     NodePhase,
     NodeView,
     Plan,
     Preparing,
     Running,
+    RunningSubgraph,
+    RunningSubtasks,
     State,
-    Waiting,
     WorkflowPhase,
+    WritingOutputs,
 )
 
 SUCCEEDED_PHASES = frozenset({4, 5, 12})
@@ -130,7 +130,7 @@ class _Takeover:
         known = {START_NODE, *(graph.node_id(number) for number in range(len(graph.nodes)))}
         begun = (name for name, status in statuses.items() if status is not None and status.phase)
         if strange := sorted(set(begun) - known):
-            where = self._execution.view(parent).where if parent >= 0 else self._execution.key
+            where = self._execution.view(parent).log_name if parent >= 0 else self._execution.key
             raise NotUnderstood(f"{where}: FlytePropeller left states of nodes that it does not have, {strange[:3]}")
         frame = self._execution.open_frame(graph, parent=parent, parent_attempt=attempt)
         for number in range(len(graph.nodes)):
@@ -181,7 +181,7 @@ class _Takeover:
             if attempt == 255:
                 raise self._refusal(node, status, "it has no further attempt")
             self._execution.attempts[node.number] = attempt + 1
-            return Waiting(attempt + 1, self._now, self._now, status.message)
+            return BackingOff(attempt + 1, self._now, self._now, status.message)
         dynamic = status.dynamic_node_status
         if dynamic is not None and dynamic.phase in DYNAMIC_PARENT_DONE:
             return Collecting(attempt, since)
@@ -189,7 +189,7 @@ class _Takeover:
             made = (status.sub_node_status or {}).get(DYNAMIC_NODE)
             graph = await self._load_graph(node, attempt)
             frame = await self._frame(graph, (made.sub_node_status if made else None) or {}, node.number, attempt)
-            return Inside(frame.number, attempt, since)
+            return RunningSubgraph(frame.number, attempt, since)
         phase = status.task_node_status.phase if status.task_node_status is not None else 0
         if phase in NO_POD_YET:
             return Launching(attempt, self._now)
@@ -212,19 +212,19 @@ class _Takeover:
             frame.ended = True
             self._fail(node, frame.failure)
             return None
-        return Inside(frame.number, status.attempts)
+        return RunningSubgraph(frame.number, status.attempts)
 
     async def _branch(self, node: NodeView, status: NodeStatus) -> State:
         own = status.branch_status
         if own is None or own.final is None:
             return Preparing()
         chosen = node.graph.number_of(own.final)
-        if chosen is None or chosen not in node.graph.cases.get(node.in_graph, ()):
+        if chosen is None or chosen not in node.graph.cases.get(node.graph_index, ()):
             raise self._refusal(node, status, f"it has chosen {own.final!r}, which is none of its cases")
-        for case in node.graph.cases[node.in_graph]:
+        for case in node.graph.cases[node.graph_index]:
             if case != chosen:
                 self._execution.phases[node.frame.base + case] = NodePhase.SKIPPED
-        return Inside(-1)
+        return RunningSubgraph(-1)
 
     def _settle_branch(self, frame: Frame, branch: int, cases: list[int]) -> None:
         """A branch ends as its case has, and what was not chosen never runs."""
@@ -233,7 +233,7 @@ class _Takeover:
             for case in cases:
                 if execution.phases[base + case] == NodePhase.NOT_STARTED:
                     execution.phases[base + case] = NodePhase.SKIPPED
-        if execution.states.get(base + branch) != Inside(-1):
+        if execution.states.get(base + branch) != RunningSubgraph(-1):
             return
         for case in cases:
             match execution.phases[base + case]:
@@ -281,10 +281,10 @@ class _Takeover:
             self._fail(node, first or _failure(own.error, "items of the map task failed", unique_id))
             return None
         if own.phase == ARRAY_SUCCEEDING or succeeded + failed == size:
-            return Gathering(frame.number)
+            return WritingOutputs(frame.number)
         begun = max((at + 1 for at in range(size) if phases[at]), default=0)
         following = max(begun, min(size, node.spec.array.parallelism or size))
-        return Mapping(frame.number, size, following, succeeded, failed, first)
+        return RunningSubtasks(frame.number, size, following, succeeded, failed, first)
 
     def _abort_all_but(self, kept: int) -> None:
         """What ran beside a failure node was aborted before that began, and FlytePropeller does not say so."""
@@ -306,7 +306,9 @@ class _Takeover:
 
     def _refusal(self, node: NodeView, status: NodeStatus, why: str) -> NotUnderstood:
         phase = _PHASES.get(status.phase, f"phase {status.phase}")
-        return NotUnderstood(f"{node.where} was left by FlytePropeller as {phase} (attempt {status.attempts}): {why}")
+        return NotUnderstood(
+            f"{node.log_name} was left by FlytePropeller as {phase} (attempt {status.attempts}): {why}"
+        )
 
 
 def _deciding(graph: Graph) -> list[int]:

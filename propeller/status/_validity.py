@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING
 
 from propeller.errors import CorruptBlob
 from propeller.workflow import (
+    BackingOff,
     Collecting,
     Execution,
-    Gathering,
-    Inside,
     Launching,
-    Mapping,
     NodeKind,
     NodePhase,
     Preparing,
     Running,
+    RunningSubgraph,
+    RunningSubtasks,
     State,
-    Waiting,
     WorkflowPhase,
+    WritingOutputs,
 )
 
 if TYPE_CHECKING:
@@ -45,13 +45,13 @@ _ENDED_OR_NOT_BEGUN = frozenset(_PHASES - {NodePhase.QUEUED, NodePhase.RUNNING})
 
 _KINDS: dict[type[State], frozenset[NodeKind]] = {
     Launching: frozenset({NodeKind.TASK}),
-    Waiting: frozenset({NodeKind.TASK}),
+    BackingOff: frozenset({NodeKind.TASK}),
     Running: frozenset({NodeKind.TASK}),
     Collecting: frozenset({NodeKind.TASK}),
     Preparing: frozenset({NodeKind.WORKFLOW, NodeKind.BRANCH, NodeKind.ARRAY}),
-    Inside: frozenset({NodeKind.TASK, NodeKind.WORKFLOW, NodeKind.BRANCH}),
-    Mapping: frozenset({NodeKind.ARRAY}),
-    Gathering: frozenset({NodeKind.ARRAY, NodeKind.END}),
+    RunningSubgraph: frozenset({NodeKind.TASK, NodeKind.WORKFLOW, NodeKind.BRANCH}),
+    RunningSubtasks: frozenset({NodeKind.ARRAY}),
+    WritingOutputs: frozenset({NodeKind.ARRAY, NodeKind.END}),
 }
 """The kinds of node that can be in each state."""
 
@@ -86,7 +86,7 @@ def check_snapshot(snapshot: Snapshot) -> None:
     for node, state in snapshot.states.items():
         _check_times(state)
         attempt = getattr(state, "attempt", None)
-        if isinstance(state, Launching | Waiting | Running | Collecting):
+        if isinstance(state, Launching | BackingOff | Running | Collecting):
             _require(attempt == snapshot.attempts[node], f"node {node} is at two attempts at once")
 
 
@@ -100,12 +100,12 @@ def check_execution(execution: Execution) -> None:
         kind = execution.view(node).spec.kind
         fits = kind in _KINDS[type(state)]
         _require(fits, f"node {node}, of kind {kind}, is {type(state).__name__.lower()}")
-        if isinstance(state, Inside) and (state.frame < 0) is not (kind is NodeKind.BRANCH):
+        if isinstance(state, RunningSubgraph) and (state.frame < 0) is not (kind is NodeKind.BRANCH):
             _require(False, f"node {node}, of kind {kind}, is inside of graph {state.frame}")
-        if isinstance(state, Mapping):
+        if isinstance(state, RunningSubtasks):
             _check_mapping(execution, node, state)
-        elif isinstance(state, Inside | Gathering) and state.frame >= 0:
-            _check_frame(execution, node, state.frame, running=isinstance(state, Inside))
+        elif isinstance(state, RunningSubgraph | WritingOutputs) and state.frame >= 0:
+            _check_frame(execution, node, state.frame, running=isinstance(state, RunningSubgraph))
     ready = any(
         not frame.ended and (frame.failure is not None or _has_ready(execution, frame.base, len(frame.graph.nodes)))
         for frame in execution.frames
@@ -127,7 +127,7 @@ def _check_frames(frames: Iterable[FrameRecord], nodes: int, attempts: bytes) ->
         seen.add(opened)
 
 
-def _check_mapping(execution: Execution, node: int, state: Mapping) -> None:
+def _check_mapping(execution: Execution, node: int, state: RunningSubtasks) -> None:
     _require(state.frame >= 0, f"node {node} maps over graph {state.frame}")
     _check_frame(execution, node, state.frame, running=True)
     size = len(execution.frames[state.frame].graph.nodes)
@@ -152,17 +152,17 @@ def _check_times(state: State) -> None:
     match state:
         case Launching(since=since, refusals=refusals):
             times: tuple[float, ...] = (since, refusals.since, refusals.denied)
-        case Waiting(until=until, since=since, refusals=refusals):
+        case BackingOff(until=until, since=since, refusals=refusals):
             times = (until, since, refusals.since, refusals.denied)
         case Running(since=since, until=until):
             times = (since, until)
-        case Collecting(since=since) | Inside(since=since):
+        case Collecting(since=since) | RunningSubgraph(since=since):
             times = (since,)
         case _:
             times = ()
     for time in times:
         _require_time("a state", time)
-    if isinstance(state, Launching | Waiting):
+    if isinstance(state, Launching | BackingOff):
         _require(0 <= state.refusals.tries < 2**53, "a count of refusals is none")
 
 

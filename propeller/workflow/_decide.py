@@ -1,9 +1,9 @@
-"""The decision of a round: facts in, effects out, no I/O.
+"""The decision of a round: events in, effects out, no I/O.
 
 Guarantees
-    Synchronous and deterministic: the same execution, facts and time give the same effects and the same execution.
-    Visits only nodes that a fact touches, and successors whose last dependency fell: cost is O(what changed).
-    A fact that comes too late (its node has moved on or ended) changes nothing.
+    Synchronous and deterministic: the same execution, events and time give the same effects and the same execution.
+    Visits only nodes that an event touches, and successors whose last dependency fell: cost is O(what changed).
+    An event that comes too late (its node has moved on or ended) changes nothing.
 Assumptions
     The execution is owned by the caller, who hands it over for the call: it is changed in place.
 """
@@ -17,32 +17,31 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import msgspec
 
 from propeller.workflow._effects import Effect, StopAttempt
-from propeller.workflow._execution import Execution, Frame, NodePhase, NodeView, WorkflowPhase
-from propeller.workflow._facts import (
+from propeller.workflow._events import (
     AllStopped,
     AttemptObserved,
     AttemptPhase,
     Cancel,
     ChildEnded,
-    Fact,
     Failure,
-    FrameEnded,
+    NodeEvent,
     Remains,
     Resume,
     Start,
     Stopped,
-    TimeIsUp,
+    SubgraphEnded,
+    TimerFired,
 )
+from propeller.workflow._execution import Execution, Frame, NodePhase, NodeView, WorkflowPhase
 from propeller.workflow._plan import Graph
 from propeller.workflow._spec import FailurePolicy, NodeKind
-from propeller.workflow._states import Inside, State
-from propeller.workflow._states import Mapping as MappingState
+from propeller.workflow._states import RunningSubgraph, RunningSubtasks, State
 
 _NOT_STARTED, _RUNNING, _SUCCEEDED, _TASK = NodePhase.NOT_STARTED, NodePhase.RUNNING, NodePhase.SUCCEEDED, NodeKind.TASK
-"""To look up an enum's member takes as long as a call, in Python 3.11, and a fact would need ten."""
+"""To look up an enum's member takes as long as a call, in Python 3.11, and an event would need ten."""
 
 EXECUTION = -1
-"""The node number of facts about the execution as a whole: `Cancel`, `TimeIsUp`."""
+"""The node number of events about the execution as a whole: `Cancel`, `TimerFired`."""
 
 
 class Opening(msgspec.Struct, frozen=True):
@@ -54,9 +53,9 @@ class Opening(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """What one fact does to one node: a next state, or an end (`phase`, with `failure` where it failed).
+    """What one event does to one node: a next state, or an end (`phase`, with `failure` where it failed).
 
-    `effects` are to be done; `wakes` ask for a TimeIsUp at these times; `open` runs a graph inside; `start` starts
+    `effects` are to be done; `wakes` ask for a TimerFired at these times; `open` runs a graph inside; `start` starts
     children of the node's frame by their number in it; `cancel` stops what runs inside the node; `choose` is the id of
     a branch's case; `attempt` is set where a new attempt begins; `awaits` asks for AllStopped.
     """
@@ -82,11 +81,11 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """What the last attempt failed by, where another one follows."""
 
 
-StepFunction = Callable[[NodeView, State | None, Fact, float], Step | None]
-"""`(node, state, fact, now) -> Step`, pure; None where the fact changes nothing."""
+TransitionFunction = Callable[[NodeView, State | None, NodeEvent, float], Step | None]
+"""`(node, state, event, now) -> Step`, pure; None where the event changes nothing."""
 
 
-MOST_FACTS = 500
+MAX_EVENTS = 500
 """Of one round: some 5 ms. What is left over waits in the execution for the next round, which is due at once."""
 
 
@@ -104,31 +103,31 @@ class Decision(msgspec.Struct, frozen=True):
     retried: list[Failure] = []
 
 
-def begin(execution: Execution, steps: Mapping[NodeKind, StepFunction], now: float) -> Decision:
+def begin(execution: Execution, transitions: Mapping[NodeKind, TransitionFunction], now: float) -> Decision:
     """Open the root and start its first nodes."""
     execution.phase = WorkflowPhase.RUNNING
     _arm_deadline(execution)
     frame = execution.open_frame(execution.plan.root)
     start = Start()
-    return decide(execution, [(frame.base + entry, start) for entry in frame.graph.entries], now, steps)
+    return decide(execution, [(frame.base + entry, start) for entry in frame.graph.entries], now, transitions)
 
 
-def resume(execution: Execution, steps: Mapping[NodeKind, StepFunction], now: float) -> Decision:
+def resume(execution: Execution, transitions: Mapping[NodeKind, TransitionFunction], now: float) -> Decision:
     """The first round after a rebuild: active nodes ask again for what they wait for, and ready ones start."""
     _arm_deadline(execution)
     again, start = Resume(), Start()
-    facts: list[tuple[int, Fact]] = [(node, again) for node in execution.states]
+    events: list[tuple[int, NodeEvent]] = [(node, again) for node in execution.states]
     for frame in execution.frames:
         if not frame.ended:
-            facts.extend((node, start) for node in _ready(execution, frame))
+            events.extend((node, start) for node in _ready(execution, frame))
     execution.failing = [frame for frame in execution.frames if frame.failure is not None and not frame.ended]
     for frame in execution.failing:
         if frame.failure is not None and frame.graph.policy is FailurePolicy.FAIL_IMMEDIATELY:
-            facts.extend(_cancels(execution, frame, frame.failure))
-    return _Round(execution, steps, now).run(facts)
+            events.extend(_cancels(execution, frame, frame.failure))
+    return _Round(execution, transitions, now).run(events)
 
 
-def _cancels(execution: Execution, frame: Frame, failure: Failure) -> Iterator[tuple[int, Fact]]:
+def _cancels(execution: Execution, frame: Frame, failure: Failure) -> Iterator[tuple[int, NodeEvent]]:
     """What stops the others in a frame that fails by one; not what runs because it has."""
     reason = Cancel(f"node {failure.node} failed")
     return ((node, reason) for node in execution.active_in(frame) if node - frame.base != frame.graph.failure)
@@ -145,76 +144,79 @@ def _ready(execution: Execution, frame: Frame) -> Iterator[int]:
     count = len(frame.graph.nodes)
     if frame.items:
         state = execution.states.get(frame.parent)
-        count = state.next if isinstance(state, MappingState) else 0
+        count = state.next if isinstance(state, RunningSubtasks) else 0
     for node in range(frame.base, frame.base + count):
         if execution.phases[node] == _NOT_STARTED and not execution.unmet[node]:
             yield node
 
 
 def decide(
-    execution: Execution, facts: Iterable[tuple[int, Fact]], now: float, steps: Mapping[NodeKind, StepFunction]
+    execution: Execution,
+    events: Iterable[tuple[int, NodeEvent]],
+    now: float,
+    transitions: Mapping[NodeKind, TransitionFunction],
 ) -> Decision:
-    """One round: `facts` are (node number, fact) pairs, `now` epoch seconds."""
-    return _Round(execution, steps, now).run(facts)
+    """One round: `events` are (node number, event) pairs, `now` epoch seconds."""
+    return _Round(execution, transitions, now).run(events)
 
 
 class _Round:
-    """`_inner` are facts that follow from what this round decided, and that nothing else would tell again: they are all
-    heard before it ends. `execution.todo` may stay for the next one: after a crash a resume would come to the same.
+    """`_inner` holds events that follow from what was decided here and that nobody would send again: all are handled
+    before the call ends. `execution.todo` may stay for the next call: after a crash a resume would come to the same.
     """
 
-    def __init__(self, execution: Execution, steps: Mapping[NodeKind, StepFunction], now: float) -> None:
+    def __init__(self, execution: Execution, transitions: Mapping[NodeKind, TransitionFunction], now: float) -> None:
         self._execution = execution
-        self._steps = steps
+        self._transitions = transitions
         self._now = now
         self._todo = execution.todo
-        self._inner: deque[tuple[int, Fact]] = deque()
+        self._inner: deque[tuple[int, NodeEvent]] = deque()
         self._effects: list[Effect] = []
         self._changed = False
         self._failing = execution.failing
         self._ended: list[NodeView] = []
         self._retried: list[Failure] = []
 
-    def run(self, facts: Iterable[tuple[int, Fact]]) -> Decision:
+    def run(self, events: Iterable[tuple[int, NodeEvent]]) -> Decision:
         execution = self._execution
-        for heard_now in facts:
+        for heard_now in events:
             self._queue_of(heard_now[0]).append(heard_now)
         while execution.timers and execution.timers[0][0] <= self._now:
             node = heapq.heappop(execution.timers)[1]
-            self._queue_of(node).append((node, TimeIsUp()))
+            self._queue_of(node).append((node, TimerFired()))
         heard = 0
         while self._inner or self._todo or self._fill_places() or self._settle():
             if self._inner:
-                node, fact = self._inner.popleft()
-            elif heard < MOST_FACTS:
-                node, fact = self._todo.popleft()
+                node, event = self._inner.popleft()
+            elif heard < MAX_EVENTS:
+                node, event = self._todo.popleft()
                 heard += 1
             else:
                 break
             if node == EXECUTION:
-                self._end_execution(fact)
+                self._end_execution(event)
             else:
-                self._deliver(node, fact)
+                self._deliver(node, event)
         wake = execution.timers[0][0] if execution.timers else None
         return Decision(self._effects, wake, self._changed, bool(self._todo), self._ended, self._retried)
 
-    def _queue_of(self, node: int) -> deque[tuple[int, Fact]]:
+    def _queue_of(self, node: int) -> deque[tuple[int, NodeEvent]]:
         """An end of the whole does not wait behind what it makes vain."""
         return self._inner if node == EXECUTION else self._todo
 
-    def _deliver(self, node: int, fact: Fact) -> None:
+    def _deliver(self, node: int, event: NodeEvent) -> None:
         execution = self._execution
         if execution.phase.ended:
             return
         state = execution.states.get(node)
-        if type(fact) is Stopped:  # isinstance asks the metaclass of these structs, five times for each fact
-            self._told(node, fact)
+        if type(event) is Stopped:  # isinstance asks the metaclass of these structs, five times for each event
+            self._told(node, event)
             return
         if execution.stops.pods:
-            self._look_for_stops(node, fact)
-        if type(fact) is AllStopped and not execution.stops.is_waited_out(node):
+            self._look_for_stops(node, event)
+        if type(event) is AllStopped and not execution.stops.is_waited_out(node):
             return
-        starts = type(fact) is Start
+        starts = type(event) is Start
         if starts:
             if execution.phases[node] != _NOT_STARTED or not self._may_start(node):
                 return
@@ -224,30 +226,30 @@ class _Round:
         if starts and self._must_wait(view):
             execution.held.append(node)
             return
-        if type(fact) is Cancel:
-            self._cancel_inside(view, state, fact)
-        step = self._steps[view.spec.kind](view, state, fact, self._now)
+        if type(event) is Cancel:
+            self._cancel_inside(view, state, event)
+        step = self._transitions[view.spec.kind](view, state, event, self._now)
         if step is not None:
             self._apply(view, step)
 
-    def _told(self, node: int, fact: Stopped) -> None:
+    def _told(self, node: int, event: Stopped) -> None:
         execution = self._execution
-        execution.stopping.discard((node, fact.attempt))
-        if fact.grace:
-            execution.stops.told(node, fact.attempt, self._now + fact.grace + execution.stop_margin)
+        execution.stopping.discard((node, event.attempt))
+        if event.grace:
+            execution.stops.told(node, event.attempt, self._now + event.grace + execution.stop_margin)
         else:
-            self._have_waited(execution.stops.stopped(node, fact.attempt))
+            self._have_waited(execution.stops.stopped(node, event.attempt))
 
-    def _look_for_stops(self, node: int, fact: Fact) -> None:
+    def _look_for_stops(self, node: int, event: NodeEvent) -> None:
         """A pod whose attempt is over has stopped, or will not any more."""
         stops = self._execution.stops
         if (
-            isinstance(fact, AttemptObserved)
-            and fact.phase >= AttemptPhase.SUCCEEDED
-            and fact.remains is Remains.NOTHING
+            isinstance(event, AttemptObserved)
+            and event.phase >= AttemptPhase.SUCCEEDED
+            and event.remains is Remains.NOTHING
         ):
-            self._have_waited(stops.stopped(node, fact.attempt))
-        elif isinstance(fact, TimeIsUp):
+            self._have_waited(stops.stopped(node, event.attempt))
+        elif isinstance(event, TimerFired):
             self._have_waited(stops.expire(node, self._now))
 
     def _have_waited(self, nodes: Iterable[int]) -> None:
@@ -258,7 +260,7 @@ class _Round:
         execution = self._execution
         if view.spec.kind is not _TASK or execution.has_room:
             return False
-        return not execution.proven or execution.unique_id(view.number) not in execution.proven
+        return not execution.observed_attempts or execution.unique_id(view.number) not in execution.observed_attempts
 
     def _apply(self, view: NodeView, step: Step) -> None:
         execution, node = self._execution, view.number
@@ -282,7 +284,7 @@ class _Round:
             execution.system_failures[node] = max(failures + step.system_failure, step.system_failures)
         if step.state is not None:
             if view.spec.kind is _TASK:  # what is inside a dynamic task takes places of its own
-                execution.running += (type(before) is Inside) - (type(step.state) is Inside)
+                execution.running += (type(before) is RunningSubgraph) - (type(step.state) is RunningSubgraph)
             execution.states[node] = step.state
         for effect in step.effects:
             if type(effect) is StopAttempt:
@@ -316,7 +318,7 @@ class _Round:
 
     def _choose(self, view: NodeView, chosen: str) -> None:
         execution, frame = self._execution, view.frame
-        for case in frame.graph.cases.get(view.in_graph, ()):
+        for case in frame.graph.cases.get(view.graph_index, ()):
             if frame.graph.node_id(case) == chosen:
                 self._meet(frame, case)
             else:
@@ -337,24 +339,24 @@ class _Round:
         self._ended.append(view)
         frame.active -= 1
         execution.stops.forget(node)
-        if view.spec.kind is _TASK and type(state) is not Inside:
+        if view.spec.kind is _TASK and type(state) is not RunningSubgraph:
             execution.running -= 1
         if failure is not None:
             execution.failures[node] = failure
         if frame.ended:
             return
         if frame.items:
-            self._inner.append((frame.parent, ChildEnded(view.in_graph, failure)))
-        elif view.in_graph == frame.graph.failure:
+            self._inner.append((frame.parent, ChildEnded(view.graph_index, failure)))
+        elif view.graph_index == frame.graph.failure:
             self._end_frame(frame)
-        elif (branch := frame.graph.case_of.get(view.in_graph)) is not None:
-            self._inner.append((frame.base + branch, ChildEnded(view.in_graph, failure)))
+        elif (branch := frame.graph.case_of.get(view.graph_index)) is not None:
+            self._inner.append((frame.base + branch, ChildEnded(view.graph_index, failure)))
         elif failure is not None:
             self._fail(frame, failure)
-        elif phase is _SUCCEEDED and view.in_graph == frame.graph.end:
+        elif phase is _SUCCEEDED and view.graph_index == frame.graph.end:
             self._end_frame(frame)
         elif phase is _SUCCEEDED:  # also where none may start any more: a rebuild counts so, too
-            for successor in frame.graph.downstream[view.in_graph]:
+            for successor in frame.graph.downstream[view.graph_index]:
                 self._meet(frame, successor)
         if frame.failure is not None and not frame.ended:
             self._failing.append(frame)
@@ -372,7 +374,7 @@ class _Round:
         return False
 
     def _nothing_is_under_way(self) -> bool:
-        return all(isinstance(state, Inside | MappingState) for state in self._execution.states.values())
+        return all(isinstance(state, RunningSubgraph | RunningSubtasks) for state in self._execution.states.values())
 
     def _may_start(self, node: int) -> bool:
         frame = self._execution.frame_of(node)
@@ -420,7 +422,7 @@ class _Round:
     def _end_frame(self, frame: Frame) -> None:
         frame.ended = True
         if frame.parent >= 0:
-            self._inner.append((frame.parent, FrameEnded(frame.failure)))
+            self._inner.append((frame.parent, SubgraphEnded(frame.failure)))
             return
         execution = self._execution
         execution.phase = WorkflowPhase.FAILED if frame.failure else WorkflowPhase.SUCCEEDED
@@ -433,41 +435,41 @@ class _Round:
         execution.timers.clear()
         execution.todo.clear()
 
-    def _cancel_inside(self, view: NodeView, state: State | None, fact: Cancel) -> None:
+    def _cancel_inside(self, view: NodeView, state: State | None, event: Cancel) -> None:
         """Whatever runs inside a node is cancelled with it."""
         number = getattr(state, "frame", None)
         if number is None:
             return
         if number >= 0:
-            self._cancel_frame(number, fact)
+            self._cancel_frame(number, event)
         else:
-            self._inner.extend((view.frame.base + case, fact) for case in view.graph.cases.get(view.in_graph, ()))
+            self._inner.extend((view.frame.base + case, event) for case in view.graph.cases.get(view.graph_index, ()))
 
-    def _cancel_frame(self, number: int, fact: Cancel) -> None:
+    def _cancel_frame(self, number: int, event: Cancel) -> None:
         frame = self._execution.frames[number]
         frame.ended = True
-        self._inner.extend((node, fact) for node in self._execution.active_in(frame))
+        self._inner.extend((node, event) for node in self._execution.active_in(frame))
 
-    def _end_execution(self, fact: Fact) -> None:
+    def _end_execution(self, event: NodeEvent) -> None:
         """It is aborted, or its time is up."""
         execution = self._execution
         if execution.phase.ended:
             return
-        if isinstance(fact, TimeIsUp):
+        if isinstance(event, TimerFired):
             limit = execution.info.spec.active_deadline_seconds
             late = Failure("TimeoutExpired", f"workflow active deadline [{limit}s] expired")
             self._stop(Cancel(late.message), WorkflowPhase.FAILED, execution.failure_so_far or late)
-        elif isinstance(fact, Cancel):
-            self._stop(fact, WorkflowPhase.ABORTED, Failure("Aborted", fact.reason))
+        elif isinstance(event, Cancel):
+            self._stop(event, WorkflowPhase.ABORTED, Failure("Aborted", event.reason))
 
-    def _stop(self, fact: Cancel, phase: WorkflowPhase, failure: Failure) -> None:
+    def _stop(self, event: Cancel, phase: WorkflowPhase, failure: Failure) -> None:
         execution = self._execution
         for frame in execution.frames:
             frame.ended = True
         execution.held.clear()
         for node in list(execution.states):
             view = execution.view(node)
-            step = self._steps[view.spec.kind](view, execution.states[node], fact, self._now)
+            step = self._transitions[view.spec.kind](view, execution.states[node], event, self._now)
             if step is not None:
                 self._apply(view, step)
         execution.phase = phase

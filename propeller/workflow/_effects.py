@@ -1,4 +1,4 @@
-"""What a round wants done: each effect concerns one node, and ends as a fact about it."""
+"""What a round wants done: each effect concerns one node, and ends as an event about it."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class WriteInputs(Effect, frozen=True):
     """Resolve the node's bindings and store its inputs. → InputsWritten, EffectFailed"""
 
 
-class Choose(Effect, frozen=True):
-    """Evaluate a branch's conditions. → Chosen, EffectFailed"""
+class EvaluateBranch(Effect, frozen=True):
+    """Evaluate a branch's conditions. → BranchEvaluated, EffectFailed"""
 
 
 class WriteOutputs(Effect, frozen=True):

@@ -23,7 +23,7 @@ import msgspec
 from flyteidl.core import literals_pb2
 
 from propeller.wire import Literals
-from propeller.workflow._facts import Fact, Failure
+from propeller.workflow._events import Failure, NodeEvent
 from propeller.workflow._names import PATH_LENGTH, pod_name, shortened, unique_node_id
 from propeller.workflow._options import AttemptOptions
 from propeller.workflow._plan import Graph, Plan
@@ -102,7 +102,7 @@ class ExecutionInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return self.spec.execution_id.name or self.labels.get("execution-id", "") or self.name
 
 
-class AttemptProven(NamedTuple):
+class ObservedAttempt(NamedTuple):
     """An attempt that has a pod, and how many before it failed by the system's fault."""
 
     attempt: int = 0
@@ -169,11 +169,11 @@ class Execution:
         self.running = 0
         self.held: deque[int] = deque()
         self.timers: list[tuple[float, int]] = []
-        self.todo: deque[tuple[int, Fact]] = deque()
-        """Facts that a round left for the next one."""
+        self.todo: deque[tuple[int, NodeEvent]] = deque()
+        """Events that a round left for the next one."""
         self.failing: list[Frame] = []
         """Frames that have failed, and have yet to be looked at for whether they can end."""
-        self.proven: dict[str, AttemptProven] = {}
+        self.observed_attempts: dict[str, ObservedAttempt] = {}
         """By unique node id: the highest attempt that a pod proves, learnt when an execution is rebuilt after a crash.
         """
         self.recovered: dict[str, str] = {}
@@ -184,7 +184,7 @@ class Execution:
         """Unique ids of nodes that pods prove to have been started, and that we have not come to yet: each still has
         its place of those that `max_parallelism` gives.
         """
-        self._once: dict[Callable[[Execution], Any], Any] = {}
+        self._cached: dict[Callable[[Execution], Any], Any] = {}
         self.stopping: set[tuple[int, int]] = set()
         """Nodes and attempts whose pods have yet to be told to stop: till then they keep their places."""
         self.stops = Stops(self)
@@ -232,11 +232,11 @@ class Execution:
         self.ended.frombytes(bytes(4 * count))
         return frame
 
-    def once(self, make: Callable[[Execution], T]) -> T:
+    def cached(self, make: Callable[[Execution], T]) -> T:
         """What `make` makes of this execution, made once: for what follows from who it is."""
-        found: T | None = self._once.get(make)
+        found: T | None = self._cached.get(make)
         if found is None:
-            found = self._once[make] = make(self)
+            found = self._cached[make] = make(self)
         return found
 
     def frame_of(self, node: int) -> Frame:
@@ -340,18 +340,18 @@ class NodeView(msgspec.Struct, frozen=True):
         return self.frame.graph
 
     @property
-    def in_graph(self) -> int:
+    def graph_index(self) -> int:
         """The node's number in its graph."""
         return self.number - self.frame.base
 
     @property
     def id(self) -> str:
-        return self.graph.node_id(self.in_graph)
+        return self.graph.node_id(self.graph_index)
 
     @property
     def item(self) -> int | None:
         """Its index among a map task's items."""
-        return self.in_graph if self.frame.items else None
+        return self.graph_index if self.frame.items else None
 
     @property
     def next_frame(self) -> int:
@@ -359,6 +359,6 @@ class NodeView(msgspec.Struct, frozen=True):
         return len(self.execution.frames)
 
     @property
-    def where(self) -> str:
+    def log_name(self) -> str:
         """For messages: `namespace/name node n0-0-n1`."""
         return f"{self.execution.key} node {self.execution.unique_id(self.number)}"

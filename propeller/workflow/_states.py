@@ -10,11 +10,11 @@ from __future__ import annotations
 import msgspec
 
 from propeller.text import bounded
-from propeller.workflow._facts import NOT_REFUSED, REASON_CHARACTERS, Failure, Refusals, Remains
+from propeller.workflow._events import MAX_REASON_CHARACTERS, NOT_REFUSED, Failure, Refusals, Remains
 
 
 class Launching(msgspec.Struct, frozen=True, tag="L", array_like=True):
-    """The create was asked for. Next: Running on Launched, Waiting on Refused, another attempt or the end on
+    """The create was asked for. Next: Running on Launched, BackingOff on Refused, another attempt or the end on
     EffectFailed.
     """
 
@@ -23,7 +23,7 @@ class Launching(msgspec.Struct, frozen=True, tag="L", array_like=True):
     refusals: Refusals = NOT_REFUSED
 
 
-class Waiting(msgspec.Struct, frozen=True, tag="W", array_like=True):
+class BackingOff(msgspec.Struct, frozen=True, tag="W", array_like=True):
     """No room, a refusal, or a pause before the next attempt. Next: Launching when the time comes.
 
     `stopping`: it also waits until all that the last attempt has started has stopped.
@@ -37,8 +37,8 @@ class Waiting(msgspec.Struct, frozen=True, tag="W", array_like=True):
     stopping: bool = False
 
     def __post_init__(self) -> None:
-        if len(self.reason) > REASON_CHARACTERS:
-            msgspec.structs.force_setattr(self, "reason", bounded(self.reason, REASON_CHARACTERS))
+        if len(self.reason) > MAX_REASON_CHARACTERS:
+            msgspec.structs.force_setattr(self, "reason", bounded(self.reason, MAX_REASON_CHARACTERS))
 
 
 class Running(msgspec.Struct, frozen=True, tag="R", array_like=True):
@@ -54,8 +54,9 @@ class Running(msgspec.Struct, frozen=True, tag="R", array_like=True):
 
 
 class Collecting(msgspec.Struct, frozen=True, tag="C", array_like=True):
-    """The primary container succeeded, its outputs are being read. Next: the end, Inside for a dynamic task, or another
-    attempt. `remains` is what is left of the pod.
+    """The primary container succeeded and its outputs are being read; `remains` is what is left of the pod.
+
+    Next: the end, RunningSubgraph for a dynamic task, or another attempt.
     """
 
     attempt: int
@@ -64,7 +65,7 @@ class Collecting(msgspec.Struct, frozen=True, tag="C", array_like=True):
 
 
 class Preparing(msgspec.Struct, frozen=True, tag="P", array_like=True):
-    """Inputs are being stored (workflow, map task) or conditions evaluated (branch). Next: Inside, or the end.
+    """Inputs are being stored (workflow, map task) or conditions evaluated (branch). Next: RunningSubgraph, or the end.
 
     `reason`: before that, all that the last attempt has started has to stop.
     """
@@ -72,7 +73,7 @@ class Preparing(msgspec.Struct, frozen=True, tag="P", array_like=True):
     reason: str = ""
 
 
-class Inside(msgspec.Struct, frozen=True, tag="I", array_like=True):
+class RunningSubgraph(msgspec.Struct, frozen=True, tag="I", array_like=True):
     """What is inside the node runs: a frame (`frame`), or a branch's chosen case (`frame` -1). Next: its end.
 
     Of a dynamic task, `since` is when its attempt began, 0 where a status from before this was kept does not say.
@@ -83,8 +84,8 @@ class Inside(msgspec.Struct, frozen=True, tag="I", array_like=True):
     since: float = 0.0
 
 
-class Mapping(msgspec.Struct, frozen=True, tag="M", array_like=True):
-    """Items of a map task run. `next` is the first that has not started. Next: Gathering when enough have ended."""
+class RunningSubtasks(msgspec.Struct, frozen=True, tag="M", array_like=True):
+    """Items of a map task run; `next` is the first that has not started. Next: WritingOutputs once enough ended."""
 
     frame: int
     size: int
@@ -94,10 +95,10 @@ class Mapping(msgspec.Struct, frozen=True, tag="M", array_like=True):
     failure: Failure | None = None
 
 
-class Gathering(msgspec.Struct, frozen=True, tag="G", array_like=True):
+class WritingOutputs(msgspec.Struct, frozen=True, tag="G", array_like=True):
     """Outputs are being stored. Next: the end."""
 
     frame: int = -1
 
 
-State = Launching | Waiting | Running | Collecting | Preparing | Inside | Mapping | Gathering
+State = Launching | BackingOff | Running | Collecting | Preparing | RunningSubgraph | RunningSubtasks | WritingOutputs

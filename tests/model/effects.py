@@ -1,4 +1,4 @@
-"""What a process's effects do: from their turn in the pool to the fact that they end with."""
+"""What a process's effects do: from their turn in the pool to the event that they end with."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Effects:
         return Step(f"{who} learns that its status is written", self._controller.finish(after, number))
 
     def _listener(self, world: World, message: Message) -> Live | None:
-        """The execution that an answer is a fact of; None where it has ended (Stage.ENDED)."""
+        """The execution that an answer is an event of; None where it has ended (Stage.ENDED)."""
         live = world.processes[message.by].live
         return None if live is None or live.phase in ENDED else live
 

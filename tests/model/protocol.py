@@ -5,7 +5,7 @@ pure side, server.py those of the API server, of pods and of people. Faults are 
 
 Assumptions
     Time is left out: whatever waits may go on at any moment, however early or late.
-    A round is held as soon as there is a fact for it. A later round is the same as later news.
+    A round is held as soon as there is an event for it. A later round is the same as later news.
     The kubelet is the pods themselves: created is running. One that is told to stop does not end well any more.
     One that was told to stop has stopped when its grace period and the margin are over.
     A watch may skip what has changed again before it is looked at; each pod and the object lag by themselves.

@@ -1,6 +1,6 @@
-"""The pure side: what a fact does to an execution (workflow/_decide.py: _Round, with handlers/_task.py: step_task).
+"""The pure side: what an event does to an execution (workflow/_decide.py with handlers/transitions/_task.py).
 
-A round here takes one fact. Several at once do what one after the other does, in the order in which they came.
+A round here takes one event. Several at once do what one after the other does, in the order in which they came.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Round:
             dirty=self._dirty or bool(waiting),
         )
 
-    # facts
+    # events
 
     def begin(self) -> Round:
         """workflow/_decide.py: begin."""
@@ -111,7 +111,7 @@ class Round:
         return self._start_what_may()._settle()
 
     def launched(self, number: int, attempt: int) -> Round:
-        """step_task: Launched."""
+        """task_transition: Launched."""
         node = self._nodes[number]
         if node.attempt == attempt and node.state is LAUNCHING:
             self._set(number, node._replace(state=RUNNING, started=False, looks=self._plan.looks))
@@ -120,14 +120,14 @@ class Round:
         return self
 
     def refused(self, number: int, attempt: int) -> Round:
-        """step_task: Refused."""
+        """task_transition: Refused."""
         node = self._nodes[number]
         if node.attempt == attempt and node.state is LAUNCHING:
             self._set(number, node._replace(state=WAITING))
         return self
 
     def seen(self, number: int, attempt: int, pod: Pod) -> Round:
-        """step_task: AttemptObserved; what the pod says is handlers/tasks/_report.py: report, and gone."""
+        """task_transition: AttemptObserved; what the pod says is handlers/tasks/_report.py: report, and gone."""
         node = self._nodes[number]
         if pod.phase not in UNSTOPPED:
             self.stopped(number, attempt)

@@ -23,7 +23,7 @@ from propeller.controller import (
 from propeller.controller._attempt_resources import AttemptResource
 from propeller.controller._resource import Head
 from propeller.errors import ErrorKind, NotFound
-from propeller.handlers import STEPS, Services
+from propeller.handlers import TRANSITIONS, Services
 from propeller.handlers.executors import _attempts, _run
 from propeller.handlers.plugins import TaskPlugin
 from propeller.handlers.plugins.pod import PodPlugin, _report
@@ -39,17 +39,17 @@ from propeller.workflow import (
     Decision,
     EffectFailed,
     Execution,
-    Fact,
     Failure,
+    NodeEvent,
     NodeKind,
     NodeView,
     ObserveAttempt,
     State,
     Step,
-    StepFunction,
     StopAttempt,
     Stopped,
-    TimeIsUp,
+    TimerFired,
+    TransitionFunction,
     _decide,
 )
 from propeller.workflow._stops import Stops
@@ -91,7 +91,7 @@ def _the_fence_never_holds() -> AbstractContextManager[Any]:
 
 
 def _attempts_that_pods_prove_are_ignored() -> AbstractContextManager[Any]:
-    return mock.patch.object(_loading, "proven_by", return_value={})
+    return mock.patch.object(_loading, "observed_attempts", return_value={})
 
 
 def _timers_are_forgotten() -> AbstractContextManager[Any]:
@@ -108,12 +108,12 @@ def _a_pod_that_is_gone_has_succeeded() -> AbstractContextManager[Any]:
     return mock.patch.object(_attempt_events, "_last_news", succeeded)
 
 
-def _a_fact_is_lost_after_a_failed_write() -> AbstractContextManager[Any]:
+def _an_event_is_lost_after_a_failed_write() -> AbstractContextManager[Any]:
     take = _session.Running.drain
 
-    def lose(self: _session.Running) -> list[tuple[int, Fact]]:
-        facts = take(self)
-        return facts[:-1] if self.write_failures else facts
+    def lose(self: _session.Running) -> list[tuple[int, NodeEvent]]:
+        events = take(self)
+        return events[:-1] if self.write_failures else events
 
     return mock.patch.object(_session.Running, "drain", lose)
 
@@ -151,8 +151,8 @@ def _pods_are_stopped_before_a_status_has_the_reason() -> AbstractContextManager
 def _a_stop_is_taken_for_having_stopped() -> AbstractContextManager[Any]:
     told = _decide._Round._told
 
-    def hasty(self: Any, node: int, fact: Stopped) -> None:
-        told(self, node, Stopped(fact.attempt))
+    def hasty(self: Any, node: int, event: Stopped) -> None:
+        told(self, node, Stopped(event.attempt))
 
     return mock.patch.object(_decide._Round, "_told", hasty)
 
@@ -176,7 +176,7 @@ def _that_a_pod_runs_is_news_though_nobody_follows_it() -> AbstractContextManage
 
     def trusting(
         node: NodeView, attempt: int, obj: KubeObject, services: Services, *, followed: bool
-    ) -> tuple[Fact, ...]:
+    ) -> tuple[NodeEvent, ...]:
         return found(node, attempt, obj, services, followed=True)
 
     return mock.patch.object(_attempts, "_found", trusting)
@@ -185,13 +185,13 @@ def _that_a_pod_runs_is_news_though_nobody_follows_it() -> AbstractContextManage
 def _deaf_to_time(*kinds: NodeKind) -> AbstractContextManager[Any]:
     """Nodes of these kinds do not react when their time is up."""
 
-    def deaf(step: StepFunction) -> StepFunction:
-        def without(node: NodeView, state: State | None, fact: Fact, now: float) -> Step | None:
-            return None if isinstance(fact, TimeIsUp) else step(node, state, fact, now)
+    def deaf(step: TransitionFunction) -> TransitionFunction:
+        def without(node: NodeView, state: State | None, event: NodeEvent, now: float) -> Step | None:
+            return None if isinstance(event, TimerFired) else step(node, state, event, now)
 
         return without
 
-    return mock.patch.dict(STEPS, {kind: deaf(STEPS[kind]) for kind in kinds})
+    return mock.patch.dict(TRANSITIONS, {kind: deaf(TRANSITIONS[kind]) for kind in kinds})
 
 
 def _task_timers_are_ignored() -> AbstractContextManager[Any]:
@@ -214,9 +214,9 @@ def _a_launch_whose_answer_is_lost_is_another_attempt() -> AbstractContextManage
 
 
 def _an_adopted_pod_that_is_missing_is_waited_for() -> AbstractContextManager[Any]:
-    async def wait(node: NodeView, effect: ObserveAttempt, services: Any) -> tuple[Fact, ...]:
-        facts: tuple[Fact, ...] = await _attempts.observe(node, effect, services)
-        return tuple(fact for fact in facts if getattr(fact, "phase", None) is not AttemptPhase.GONE)
+    async def wait(node: NodeView, effect: ObserveAttempt, services: Any) -> tuple[NodeEvent, ...]:
+        events: tuple[NodeEvent, ...] = await _attempts.observe(node, effect, services)
+        return tuple(event for event in events if getattr(event, "phase", None) is not AttemptPhase.GONE)
 
     return mock.patch.dict(_run.EXECUTORS, {ObserveAttempt: wait})
 
@@ -242,7 +242,7 @@ def _the_budget_of_a_status_is_ignored() -> AbstractContextManager[Any]:
 
 
 def _denials_use_up_attempts() -> AbstractContextManager[Any]:
-    def failed(node: NodeView, attempt: int, error: Exception, services: Services) -> Fact:
+    def failed(node: NodeView, attempt: int, error: Exception, services: Services) -> NodeEvent:
         return EffectFailed(attempt, Failure("RuntimeFailure", str(error), ErrorKind.SYSTEM, recoverable=True))
 
     return mock.patch.object(_attempts, "_tried_later", failed)
@@ -334,7 +334,7 @@ MUTATIONS: Mapping[str, Mutation] = {
         _attempts_that_pods_prove_are_ignored,
         _timers_are_forgotten,
         _a_pod_that_is_gone_has_succeeded,
-        _a_fact_is_lost_after_a_failed_write,
+        _an_event_is_lost_after_a_failed_write,
         _pods_of_an_earlier_namesake_are_news,
         _pods_that_still_run_are_left_at_the_end,
         _pods_are_stopped_before_a_status_has_the_reason,

@@ -12,7 +12,7 @@ import pytest
 SEEDS = 500
 
 FOUND_BY = {
-    "a fact is lost after a failed write": 229,
+    "an event is lost after a failed write": 229,
     "a launch whose answer is lost is another attempt": 200,
     "a pod that is gone has succeeded": 221,
     "a pod that is being deleted never counts": 209,

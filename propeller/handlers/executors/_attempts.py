@@ -42,10 +42,10 @@ from propeller.workflow import (
     EffectFailed,
     Expire,
     Expired,
-    Fact,
     Failure,
     Launch,
     Launched,
+    NodeEvent,
     NodePhase,
     NodeView,
     ObserveAttempt,
@@ -69,7 +69,7 @@ LOOKS = 5
 """How often a resource that changes just then is looked at again before a pause."""
 
 
-async def launch(node: NodeView, effect: Launch, services: Services) -> tuple[Fact, ...]:
+async def launch(node: NodeView, effect: Launch, services: Services) -> tuple[NodeEvent, ...]:
     try:
         return await _launch(node, effect, services)
     except StorageError as error:  # nothing of the attempt has begun, and its state can say what it waits for
@@ -77,7 +77,7 @@ async def launch(node: NodeView, effect: Launch, services: Services) -> tuple[Fa
         return (_refused(node, effect.attempt, error, after, services, denied=refusals_of(node).denied),)
 
 
-async def _launch(node: NodeView, effect: Launch, services: Services) -> tuple[Fact, ...]:
+async def _launch(node: NodeView, effect: Launch, services: Services) -> tuple[NodeEvent, ...]:
     attempt, execution = effect.attempt, node.execution
     plugin, kind = _plugin_of(node, services)
     name = execution.pod_name(node.number, attempt)
@@ -123,7 +123,7 @@ def _needs_template(node: NodeView) -> bool:
 
 async def _create(
     node: NodeView, attempt: int, name: str, resource: dict[str, Any], kind: Kind, services: Services
-) -> tuple[Fact, ...]:
+) -> tuple[NodeEvent, ...]:
     """Create the resource, or find it there. Whatever does not say that the resource itself is wrong is waited for: the
     attempt has not begun (docs/refusals.md).
     """
@@ -184,7 +184,7 @@ async def _why_not_served(kind: Kind, services: Services) -> PropellerError | No
     return None
 
 
-def _tried_later(node: NodeView, attempt: int, error: PropellerError, services: Services) -> Fact:
+def _tried_later(node: NodeView, attempt: int, error: PropellerError, services: Services) -> NodeEvent:
     """The create was denied, or not answered: the next try waits, each time longer, up to the operator's limit."""
     gates, denied = services.gates, refusals_of(node).denied
     pause = gates.refused(node, str(error))
@@ -216,7 +216,7 @@ def is_given_up(node: NodeView, attempt: int) -> bool:
     return given_up or execution.attempts[number] != attempt
 
 
-async def observe(node: NodeView, effect: ObserveAttempt, services: Services) -> tuple[Fact, ...]:
+async def observe(node: NodeView, effect: ObserveAttempt, services: Services) -> tuple[NodeEvent, ...]:
     info = node.execution.info
     plugin, kind = _plugin_of(node, services)
     name = node.execution.pod_name(node.number, effect.attempt)
@@ -232,7 +232,7 @@ async def observe(node: NodeView, effect: ObserveAttempt, services: Services) ->
     return _found(node, effect.attempt, obj, services, followed=False)
 
 
-async def expire(node: NodeView, effect: Expire, services: Services) -> tuple[Fact, ...]:
+async def expire(node: NodeView, effect: Expire, services: Services) -> tuple[NodeEvent, ...]:
     """What an attempt came to whose time is up. One that ended before anybody looked has not run out of it."""
     seen = (await observe(node, ObserveAttempt(node.number, effect.attempt), services))[-1]
     if isinstance(seen, AttemptObserved) and seen.phase in {AttemptPhase.SUCCEEDED, AttemptPhase.FAILED}:
@@ -240,7 +240,7 @@ async def expire(node: NodeView, effect: Expire, services: Services) -> tuple[Fa
     return (Expired(effect.attempt),)
 
 
-async def stop(node: NodeView, effect: StopAttempt, services: Services) -> tuple[Fact, ...]:
+async def stop(node: NodeView, effect: StopAttempt, services: Services) -> tuple[NodeEvent, ...]:
     info = node.execution.info
     plugin, kind = _plugin_of(node, services)
     name = node.execution.pod_name(node.number, effect.attempt)
@@ -281,7 +281,9 @@ async def delete_resource(plugin: TaskPlugin, obj: KubeObject, client: Client, *
     )
 
 
-def _found(node: NodeView, attempt: int, obj: KubeObject, services: Services, *, followed: bool) -> tuple[Fact, ...]:
+def _found(
+    node: NodeView, attempt: int, obj: KubeObject, services: Services, *, followed: bool
+) -> tuple[NodeEvent, ...]:
     """A resource of that name exists: ours, with its news, or somebody else's.
 
     That it runs is news only where the informer follows it (`followed`): else its end may come and go unseen, and it

@@ -11,23 +11,23 @@ from google.protobuf import json_format
 
 from propeller.errors import Invalid
 from propeller.wire import ByName
-from propeller.workflow import Chosen, EffectFailed, Failure, NodeView, parse_message
+from propeller.workflow import BranchEvaluated, EffectFailed, Failure, NodeView, parse_message
 
 _OPERATORS = condition_pb2.ComparisonExpression.Operator
 
 
-def choose(node: NodeView, inputs: ByName) -> Chosen | EffectFailed:
+def choose(node: NodeView, inputs: ByName) -> BranchEvaluated | EffectFailed:
     """The first case whose condition holds, else the else-case, else the failure that the user wrote for that."""
     branch = node.spec.branch
     assert branch is not None
     try:
         for case in branch.cases:
             if evaluate(_expression(bytes(case.condition)), inputs):
-                return Chosen(case.then)
+                return BranchEvaluated(case.then)
     except Invalid as error:
         return _failed(node, "MalformedBranchUserError", str(error))
     if branch.else_:
-        return Chosen(branch.else_)
+        return BranchEvaluated(branch.else_)
     if branch.else_fail is not None:
         return _failed(node, "UserProvidedError", str(branch.else_fail.get("message", "")))
     return _failed(node, "MalformedBranchUserError", "no condition holds, and there is no else")

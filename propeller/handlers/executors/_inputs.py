@@ -56,7 +56,7 @@ class Inputs:
 
     async def resolve(self, node: NodeView) -> Literals:
         """The node's bindings as literals. Raises Invalid where one cannot be resolved."""
-        bindings = node.graph.bindings(node.in_graph)
+        bindings = node.graph.bindings(node.graph_index)
         needed = list(dict.fromkeys(name for binding in bindings for name in promised_nodes(binding.binding)))
         at_hand = self._storage.is_at_hand(node.execution.info.directory)
         outputs = await together((self._outputs_of(node, name) for name in needed), at_hand=at_hand)
@@ -67,12 +67,12 @@ class Inputs:
             variable = _output_named(node, node_id, variable)
             if variable not in literals:
                 raise Invalid(
-                    f"{node.where} needs {variable!r} of {node_id or START_NODE}, which has only {sorted(literals)}"
+                    f"{node.log_name} needs {variable!r} of {node_id or START_NODE}, which has only {sorted(literals)}"
                 )
             return literals[variable]
 
         inputs = {binding.var: await resolve(binding.binding, lookup, self._storage) for binding in bindings}
-        if node.in_graph == node.graph.failure and node.frame.failure is not None and ERROR_INPUT in inputs:
+        if node.graph_index == node.graph.failure and node.frame.failure is not None and ERROR_INPUT in inputs:
             inputs[ERROR_INPUT] = whole(_error(node).SerializeToString(deterministic=True))
         return Literals(inputs)
 
@@ -82,13 +82,13 @@ class Inputs:
             return await self.of_frame(execution, node.frame.parent)
         number = node.graph.number_of(node_id)
         if number is None:
-            raise Invalid(f"{node.where} is bound to node {node_id!r}, which does not exist")
+            raise Invalid(f"{node.log_name} is bound to node {node_id!r}, which does not exist")
         return await open_literals(self._storage, execution.outputs_uri(node.frame.base + number))
 
     async def of_frame(self, execution: Execution, parent: int) -> Literals:
         """The inputs of a running graph: the execution's, or those of the node it is inside of."""
         if parent < 0:
-            return execution.once(_given)
+            return execution.cached(_given)
         return await open_literals(self._storage, execution.inputs_uri(parent))
 
 

@@ -1,8 +1,8 @@
-"""The I/O side: one executor for each effect type. Each ends with facts about its node, and never raises.
+"""The I/O side: one executor for each effect type. Each ends with events about its node, and never raises.
 
 Guarantees
     Every effect may be done again, and then changes nothing: resources have fixed names, blobs have fixed places and
-    content. An effect's failure concerns its own node alone: errors become facts, with their kind and what mends them.
+    content. An effect's failure concerns its own node alone: errors become events, with their kind and what mends them.
     What a retry may mend is tried again, with growing pauses, for `effects.retry_budget` seconds before it becomes a
     failure: an attempt that has ended well is not done again because the object store was away for a while. An effect
     that pauses takes nobody's place.
@@ -23,16 +23,16 @@ from propeller.handlers.executors._outputs import gather_outputs, write_outputs
 from propeller.handlers.executors._services import Services
 from propeller.handlers.plugins import DEFAULT_GRACE
 from propeller.workflow import (
-    Choose,
     Collect,
     Effect,
     EffectFailed,
+    EvaluateBranch,
     Expire,
-    Fact,
     Failure,
     GatherOutputs,
     InputsWritten,
     Launch,
+    NodeEvent,
     NodeView,
     ObserveAttempt,
     OutputsWritten,
@@ -48,10 +48,10 @@ _log = logging.getLogger(__name__)
 _OF_BEGUN = (ObserveAttempt, Expire, StopAttempt)
 """Of an attempt whose resource exists."""
 
-_OF_FEW_BLOBS: frozenset[type[Effect]] = frozenset({Collect, WriteOutputs, Choose})
+_OF_FEW_BLOBS: frozenset[type[Effect]] = frozenset({Collect, WriteOutputs, EvaluateBranch})
 
 
-Executor = Callable[[NodeView, Any, Services], Coroutine[Any, Any, tuple[Fact, ...]]]
+Executor = Callable[[NodeView, Any, Services], Coroutine[Any, Any, tuple[NodeEvent, ...]]]
 
 
 class Tries(NamedTuple):
@@ -72,7 +72,9 @@ class Later(NamedTuple):
     error: PropellerError
 
 
-async def act(node: NodeView, effect: Effect, services: Services, tries: Tries = UNTRIED) -> tuple[Fact, ...] | Later:
+async def act(
+    node: NodeView, effect: Effect, services: Services, tries: Tries = UNTRIED
+) -> tuple[NodeEvent, ...] | Later:
     """Do one effect; returns what became of it. `tries` are those before."""
     if tries.number and _is_vain(node, effect):
         return ()
@@ -90,11 +92,11 @@ async def act(node: NodeView, effect: Effect, services: Services, tries: Tries =
     except PropellerError as error:
         failure = failure_of(error, node)
     except Exception as error:  # noqa: BLE001 - a defect of ours must not leave its node waiting for ever
-        _log.exception("%s: %s failed", node.where, type(effect).__name__)
+        _log.exception("%s: %s failed", node.log_name, type(effect).__name__)
         failure = Failure("InternalError", f"{type(error).__name__}: {error}", ErrorKind.SYSTEM, recoverable=True)
     attempt = getattr(effect, "attempt", 0)
     if isinstance(effect, StopAttempt):
-        _log.warning("%s: what attempt %d has started may go on: %s", node.where, attempt, failure.message)
+        _log.warning("%s: what attempt %d has started may go on: %s", node.log_name, attempt, failure.message)
         return (Stopped(attempt, DEFAULT_GRACE),)
     return (EffectFailed(attempt, failure),)
 
@@ -104,7 +106,7 @@ def _is_vain(node: NodeView, effect: Effect) -> bool:
     return (node.execution.phase.ended or node.execution.dropped) and not isinstance(effect, StopAttempt)
 
 
-def act_now(node: NodeView, effect: Effect, services: Services) -> tuple[Fact, ...] | None:
+def act_now(node: NodeView, effect: Effect, services: Services) -> tuple[NodeEvent, ...] | None:
     """Do an effect that has a few blobs to read or write where these are at hand; None where it has to be waited for,
     or fails: `act` does it then, from its beginning.
     """
@@ -136,29 +138,29 @@ _CODES: Mapping[type[PropellerError], str] = {
 }
 
 
-async def write_inputs(node: NodeView, effect: WriteInputs, services: Services) -> tuple[Fact, ...]:
+async def write_inputs(node: NodeView, effect: WriteInputs, services: Services) -> tuple[NodeEvent, ...]:
     return (InputsWritten(await services.inputs.of_container_node(node)),)
 
 
-async def write_node_outputs(node: NodeView, effect: WriteOutputs, services: Services) -> tuple[Fact, ...]:
+async def write_node_outputs(node: NodeView, effect: WriteOutputs, services: Services) -> tuple[NodeEvent, ...]:
     await write_outputs(node, services.inputs, services.storage)
     return (OutputsWritten(),)
 
 
-async def gather(node: NodeView, effect: GatherOutputs, services: Services) -> tuple[Fact, ...]:
+async def gather(node: NodeView, effect: GatherOutputs, services: Services) -> tuple[NodeEvent, ...]:
     await gather_outputs(node, services.storage)
     return (OutputsWritten(),)
 
 
-async def choose_case(node: NodeView, effect: Choose, services: Services) -> tuple[Fact, ...]:
+async def choose_case(node: NodeView, effect: EvaluateBranch, services: Services) -> tuple[NodeEvent, ...]:
     return (choose(node, await services.inputs.resolve(node)),)
 
 
-async def collect_attempt(node: NodeView, effect: Collect, services: Services) -> tuple[Fact, ...]:
+async def collect_attempt(node: NodeView, effect: Collect, services: Services) -> tuple[NodeEvent, ...]:
     return (await collect(node, effect.attempt, services.storage),)
 
 
-async def recover_attempt(node: NodeView, effect: Recover, services: Services) -> tuple[Fact, ...]:
+async def recover_attempt(node: NodeView, effect: Recover, services: Services) -> tuple[NodeEvent, ...]:
     return (await recover(node, effect, services.storage),)
 
 
@@ -171,6 +173,6 @@ EXECUTORS: Mapping[type[Effect], Executor] = {
     WriteInputs: write_inputs,
     WriteOutputs: write_node_outputs,
     GatherOutputs: gather,
-    Choose: choose_case,
+    EvaluateBranch: choose_case,
     Collect: collect_attempt,
 }

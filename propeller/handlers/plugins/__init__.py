@@ -5,7 +5,7 @@
 """
 
 from propeller.handlers.plugins._api import DEFAULT_GRACE, ENTRY_POINTS, PluginFailed, TaskPlugin, custom_of
-from propeller.handlers.plugins._claims import attempt_at, claim_of, is_of, proven_by
+from propeller.handlers.plugins._claims import attempt_at, claim_of, is_of, observed_attempts
 from propeller.handlers.plugins._metadata import ATTEMPT_ANNOTATION, EXECUTION_LABEL
 from propeller.handlers.plugins._registry import Plugins, installed_plugins, load_plugins
 from propeller.handlers.plugins._settings import PodSettings
@@ -27,6 +27,6 @@ __all__ = [
     "installed_plugins",
     "is_of",
     "load_plugins",
+    "observed_attempts",
     "pod_template",
-    "proven_by",
 ]

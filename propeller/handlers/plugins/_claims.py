@@ -20,10 +20,10 @@ from propeller.handlers.plugins._metadata import (
     PATH_ANNOTATION,
     SYSTEM_FAILURES_ANNOTATION,
 )
-from propeller.handlers.transitions._time_limits import MOST_ATTEMPTS
+from propeller.handlers.transitions._time_limits import MAX_ATTEMPTS
 from propeller.kube import KubeObject
 from propeller.workflow import UNIQUE_ID_LENGTH as LONGEST_NODE
-from propeller.workflow import AttemptOptions, AttemptProven, Execution, pod_name
+from propeller.workflow import AttemptOptions, Execution, ObservedAttempt, pod_name
 
 _NUMBER = re.compile(r"[0-9]{1,3}")
 
@@ -37,7 +37,7 @@ class Claim(NamedTuple):
 
 def attempt_of(obj: KubeObject) -> int | None:
     """The attempt that the annotation names; None if it names none."""
-    return _number(obj.metadata.annotations, ATTEMPT_ANNOTATION, MOST_ATTEMPTS)
+    return _number(obj.metadata.annotations, ATTEMPT_ANNOTATION, MAX_ATTEMPTS)
 
 
 def claim_of(obj: KubeObject, execution: str) -> Claim | None:
@@ -62,7 +62,7 @@ def attempt_at(execution: Execution, node: int, obj: KubeObject) -> int | None:
 
 def _candidates(obj: KubeObject) -> Iterator[int]:
     """Attempts that the resource may be, of those that can be: by its annotation, then by the end of its name."""
-    for attempt in (attempt_of(obj), _bounded(obj.metadata.name.rpartition("-")[2], MOST_ATTEMPTS)):
+    for attempt in (attempt_of(obj), _bounded(obj.metadata.name.rpartition("-")[2], MAX_ATTEMPTS)):
         if attempt is not None:
             yield attempt
 
@@ -78,9 +78,9 @@ def is_of(execution: Execution, node: int, attempt: int, obj: KubeObject) -> boo
     return claim == (execution.unique_id(node), attempt) and (path is None or path == execution.path(node))
 
 
-def proven_by(
+def observed_attempts(
     execution: str, resources: Iterable[KubeObject], system_retries: int = AttemptOptions().system_retries
-) -> dict[str, AttemptProven]:
+) -> dict[str, ObservedAttempt]:
     """By unique node id, the last attempt that resources of the execution prove.
 
     Every attempt before it has left its own, but for those that the system took away, which are few: an attempt with
@@ -91,12 +91,12 @@ def proven_by(
         if (claim := claim_of(obj, execution)) is not None:
             failures = _number(obj.metadata.annotations, SYSTEM_FAILURES_ANNOTATION, system_retries) or 0
             claims.setdefault(claim.node, {})[claim.attempt] = min(failures, claim.attempt)
-    proven = {}
+    observed = {}
     for node, attempts in claims.items():
         found = [attempt for before, attempt in enumerate(sorted(attempts)) if attempt - before <= system_retries]
         if found:
-            proven[node] = AttemptProven(found[-1], attempts[found[-1]])
-    return proven
+            observed[node] = ObservedAttempt(found[-1], attempts[found[-1]])
+    return observed
 
 
 def _number(annotations: Mapping[str, str] | None, name: str, most: int) -> int | None:

@@ -56,7 +56,7 @@ class GuardedPlugin(TaskPlugin):
         except Invalid:
             raise
         except Exception as error:
-            _log.exception("%s of %s raised", where, node.where)
+            _log.exception("%s of %s raised", where, node.log_name)
             raise PluginFailed(f"{where} raised {_said(error)}") from error
         return self._described(node, attempt, task, built, where)
 

@@ -38,7 +38,7 @@ def attempt_metadata(
     """
     execution = node.execution
     unique_id, path = execution.unique_id(node.number), execution.path(node.number)
-    common_labels, common_annotations, owners = execution.once(_of_execution)
+    common_labels, common_annotations, owners = execution.cached(_of_execution)
     own = {
         NODE_ANNOTATION: unique_id,
         ATTEMPT_ANNOTATION: str(attempt),

@@ -5,22 +5,22 @@ A transition is `(node, state, event, now) -> Step | None`. It may import no I/O
 
 from collections.abc import Mapping
 
-from propeller.handlers.transitions._array import step_array
-from propeller.handlers.transitions._branch import step_branch
-from propeller.handlers.transitions._end import step_end
-from propeller.handlers.transitions._gate import step_unsupported
-from propeller.handlers.transitions._subworkflow import step_workflow
-from propeller.handlers.transitions._task import step_task
+from propeller.handlers.transitions._array import array_transition
+from propeller.handlers.transitions._branch import branch_transition
+from propeller.handlers.transitions._end import end_transition
+from propeller.handlers.transitions._gate import unsupported_transition
+from propeller.handlers.transitions._subworkflow import workflow_transition
+from propeller.handlers.transitions._task import task_transition
 from propeller.handlers.transitions._time_limits import timed
-from propeller.workflow import NodeKind, StepFunction
+from propeller.workflow import NodeKind, TransitionFunction
 
-STEPS: Mapping[NodeKind, StepFunction] = {
-    NodeKind.END: step_end,
-    NodeKind.TASK: step_task,
-    NodeKind.WORKFLOW: timed(step_workflow),
-    NodeKind.BRANCH: timed(step_branch),
-    NodeKind.ARRAY: timed(step_array),
-    NodeKind.GATE: step_unsupported,
+TRANSITIONS: Mapping[NodeKind, TransitionFunction] = {
+    NodeKind.END: end_transition,
+    NodeKind.TASK: task_transition,
+    NodeKind.WORKFLOW: timed(workflow_transition),
+    NodeKind.BRANCH: timed(branch_transition),
+    NodeKind.ARRAY: timed(array_transition),
+    NodeKind.GATE: unsupported_transition,
 }
 
-__all__ = ["STEPS"]
+__all__ = ["TRANSITIONS"]

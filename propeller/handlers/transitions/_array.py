@@ -7,13 +7,11 @@ from propeller.workflow import (
     Cancel,
     ChildEnded,
     EffectFailed,
-    Fact,
     Failure,
-    Gathering,
     GatherOutputs,
     InputsWritten,
     ItemsGraph,
-    Mapping,
+    NodeEvent,
     NodeKind,
     NodePhase,
     NodeView,
@@ -21,17 +19,19 @@ from propeller.workflow import (
     OutputsWritten,
     Preparing,
     Resume,
+    RunningSubtasks,
     Start,
     State,
     Step,
     WriteInputs,
+    WritingOutputs,
 )
 
 
-def step_array(node: NodeView, state: State | None, fact: Fact, now: float) -> Step | None:
+def array_transition(node: NodeView, state: State | None, event: NodeEvent, now: float) -> Step | None:
     """A map task: as many items as its list inputs are long, a bounded number at once, enough of which must succeed."""
     assert node.spec.array is not None
-    match fact:
+    match event:
         case Start() if node.spec.array.sub_node_spec.kind is not NodeKind.TASK:
             return failed(not_supported(node, f"map tasks over {node.spec.array.sub_node_spec.kind} nodes"))
         case Start():
@@ -40,7 +40,7 @@ def step_array(node: NodeView, state: State | None, fact: Fact, now: float) -> S
             return _resume_array(node, state)
         case InputsWritten(size=size) if isinstance(state, Preparing):
             return _begin_items(node, size)
-        case ChildEnded(failure=failure) if isinstance(state, Mapping):
+        case ChildEnded(failure=failure) if isinstance(state, RunningSubtasks):
             return _item_ended(node, state, failure)
         case OutputsWritten():
             return SUCCEEDED
@@ -54,7 +54,7 @@ def step_array(node: NodeView, state: State | None, fact: Fact, now: float) -> S
 def _resume_array(node: NodeView, state: State | None) -> Step | None:
     if isinstance(state, Preparing):
         return Step(state=state, effects=(WriteInputs(node.number),))
-    if isinstance(state, Gathering):
+    if isinstance(state, WritingOutputs):
         return Step(state=state, effects=(GatherOutputs(node.number),))
     return None
 
@@ -65,15 +65,15 @@ def _begin_items(node: NodeView, size: int) -> Step:
     frame = node.next_frame
     opening = Opening(ItemsGraph(node.graph.plan, node.spec, size), node.execution.attempts[node.number], items=True)
     if size and (needed := array.needed(size)) > size:
-        reason = f"{node.where}: {needed} items have to succeed, and there are {size}"
+        reason = f"{node.log_name}: {needed} items have to succeed, and there are {size}"
         return failed(Failure("BadTaskFormat", reason, node=node.execution.unique_id(node.number)))
     if not size:
-        return Step(state=Gathering(frame), open=opening, effects=(GatherOutputs(node.number),))
+        return Step(state=WritingOutputs(frame), open=opening, effects=(GatherOutputs(node.number),))
     at_once = min(size, array.parallelism or size)
-    return Step(state=Mapping(frame, size, at_once), open=opening, start=(frame, 0, at_once))
+    return Step(state=RunningSubtasks(frame, size, at_once), open=opening, start=(frame, 0, at_once))
 
 
-def _item_ended(node: NodeView, state: Mapping, failure: Failure | None) -> Step:
+def _item_ended(node: NodeView, state: RunningSubtasks, failure: Failure | None) -> Step:
     succeeded, failures = state.succeeded + (failure is None), state.failed + (failure is not None)
     first_failure = state.failure or failure
     assert node.spec.array is not None
@@ -82,7 +82,7 @@ def _item_ended(node: NodeView, state: Mapping, failure: Failure | None) -> Step
         assert first_failure is not None
         return Step(phase=NodePhase.FAILED, failure=first_failure, cancel=True)
     if succeeded + failures == state.size:
-        return Step(state=Gathering(state.frame), effects=(GatherOutputs(node.number),))
+        return Step(state=WritingOutputs(state.frame), effects=(GatherOutputs(node.number),))
     more = int(state.next < state.size)
-    following = Mapping(state.frame, state.size, state.next + more, succeeded, failures, first_failure)
+    following = RunningSubtasks(state.frame, state.size, state.next + more, succeeded, failures, first_failure)
     return Step(state=following, start=(state.frame, state.next, state.next + 1) if more else None)

@@ -19,7 +19,7 @@ def failed(failure: Failure) -> Step:
 def not_supported(node: NodeView, what: str) -> Failure:
     return Failure(
         "NotSupported",
-        f"{node.where}: {what} are not supported yet; see docs/differences.md",
+        f"{node.log_name}: {what} are not supported yet; see docs/differences.md",
         ErrorKind.USER,
         node=node.execution.unique_id(node.number),
     )

@@ -6,8 +6,7 @@ from propeller.handlers.transitions._common import ABORTED, SUCCEEDED, failed
 from propeller.workflow import (
     Cancel,
     EffectFailed,
-    Fact,
-    Gathering,
+    NodeEvent,
     NodeView,
     OutputsWritten,
     Resume,
@@ -15,18 +14,19 @@ from propeller.workflow import (
     State,
     Step,
     WriteOutputs,
+    WritingOutputs,
 )
 
 _NO_BINDINGS = frozenset({b"", b"null", b"[]"})
 
 
-def step_end(node: NodeView, state: State | None, fact: Fact, now: float) -> Step | None:
+def end_transition(node: NodeView, state: State | None, event: NodeEvent, now: float) -> Step | None:
     """The end node: its bindings are the workflow's outputs."""
-    match fact:
+    match event:
         case Start() if bytes(node.spec.input_bindings) in _NO_BINDINGS:
             return SUCCEEDED
         case Start() | Resume():
-            return Step(state=Gathering(), effects=(WriteOutputs(node.number),))
+            return Step(state=WritingOutputs(), effects=(WriteOutputs(node.number),))
         case OutputsWritten():
             return SUCCEEDED
         case EffectFailed(failure=failure):

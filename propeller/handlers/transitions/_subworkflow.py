@@ -6,24 +6,24 @@ from propeller.handlers.transitions._common import ABORTED, end_with_child, fail
 from propeller.workflow import (
     Cancel,
     EffectFailed,
-    Fact,
-    FrameEnded,
     InputsWritten,
-    Inside,
+    NodeEvent,
     NodeView,
     Opening,
     Preparing,
     Resume,
+    RunningSubgraph,
     Start,
     State,
     Step,
+    SubgraphEnded,
     WriteInputs,
 )
 
 
-def step_workflow(node: NodeView, state: State | None, fact: Fact, now: float) -> Step | None:
+def workflow_transition(node: NodeView, state: State | None, event: NodeEvent, now: float) -> Step | None:
     """A sub-workflow: its inputs are stored once, then its graph runs inside."""
-    match fact:
+    match event:
         case Start() if node.spec.workflow is None or not node.spec.workflow.sub_workflow_ref:
             return failed(not_supported(node, "launch plan nodes"))
         case Start():
@@ -34,8 +34,8 @@ def step_workflow(node: NodeView, state: State | None, fact: Fact, now: float) -
             assert node.spec.workflow is not None
             graph = node.graph.plan.sub_workflows[node.spec.workflow.sub_workflow_ref or ""]
             attempt = node.execution.attempts[node.number]
-            return Step(state=Inside(node.next_frame, attempt), open=Opening(graph, attempt))
-        case FrameEnded(failure=failure) | EffectFailed(failure=failure):
+            return Step(state=RunningSubgraph(node.next_frame, attempt), open=Opening(graph, attempt))
+        case SubgraphEnded(failure=failure) | EffectFailed(failure=failure):
             return end_with_child(failure)
         case Cancel():
             return ABORTED

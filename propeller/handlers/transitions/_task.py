@@ -17,7 +17,7 @@ import msgspec
 from propeller.errors import ErrorKind
 from propeller.handlers.transitions._common import ABORTED, SUCCEEDED
 from propeller.handlers.transitions._time_limits import (
-    MOST_ATTEMPTS,
+    MAX_ATTEMPTS,
     TIMEOUT,
     active_end,
     active_time_is_up,
@@ -28,25 +28,24 @@ from propeller.workflow import (
     AllStopped,
     AttemptObserved,
     AttemptPhase,
-    AttemptProven,
+    BackingOff,
     Cancel,
     Collect,
     Collecting,
     EffectFailed,
     Expire,
     Expired,
-    Fact,
     Failure,
-    FrameEnded,
     FuturesFound,
-    Inside,
     Launch,
     Launched,
     Launching,
+    NodeEvent,
     NodePhase,
     NodeView,
     NotRecovered,
     ObserveAttempt,
+    ObservedAttempt,
     Opening,
     OutputsFound,
     Recover,
@@ -56,21 +55,22 @@ from propeller.workflow import (
     Remains,
     Resume,
     Running,
+    RunningSubgraph,
     Start,
     State,
     Step,
     StopAttempt,
-    TimeIsUp,
-    Waiting,
+    SubgraphEnded,
+    TimerFired,
     parse_duration,
 )
 
-LONGEST_WAIT = 3600.0
+MAX_WAIT_AFTER_LOAD = 3600.0
 """Seconds that a pause may still take when an execution is loaded: whatever its status says, and whoever wrote that."""
 
-NOTHING_PROVEN = AttemptProven()
+NOTHING_OBSERVED = ObservedAttempt()
 
-COLLECTED = 1.0
+DEADLINE_RECHECK = 1.0
 """Seconds after which the time of a whole node is looked at again where it was up while outputs were being read."""
 
 LOST = Failure(
@@ -80,51 +80,51 @@ LOST = Failure(
     recoverable=True,
 )
 
-CLOCKS_APART = 300.0
+MAX_CLOCK_SKEW = 300.0
 """Seconds by which a pod's time may be in the future: its node has another clock. What is later is not believed."""
 
-_OfAttempt = Launching | Waiting | Running | Collecting
-"""The states of an attempt that has not ended. Inside has one as well, but there the pod has done its part."""
+_OfAttempt = Launching | BackingOff | Running | Collecting
+"""The states of an attempt that has not ended. RunningSubgraph has one as well, but there the pod has done its part."""
 
 _OF_ATTEMPT = frozenset(get_args(_OfAttempt))
 
 _MayHavePod = Running | Launching
 
-_OF_NODE: frozenset[type[Fact]] = frozenset({Start, Cancel, Resume, TimeIsUp, FrameEnded, AllStopped})
-"""Facts that are not about one attempt."""
+_OF_NODE: frozenset[type[NodeEvent]] = frozenset({Start, Cancel, Resume, TimerFired, SubgraphEnded, AllStopped})
+"""Events that are not about one attempt."""
 
 
-def step_task(node: NodeView, state: State | None, fact: Fact, now: float) -> Step | None:
-    if type(fact) in _OF_NODE:
-        return _step_node(node, state, fact, now)
-    return _step_attempt(node, cast(_OfAttempt, state), fact, now) if type(state) in _OF_ATTEMPT else None
+def task_transition(node: NodeView, state: State | None, event: NodeEvent, now: float) -> Step | None:
+    if type(event) in _OF_NODE:
+        return _step_node(node, state, event, now)
+    return _step_attempt(node, cast(_OfAttempt, state), event, now) if type(state) in _OF_ATTEMPT else None
 
 
-def _step_node(node: NodeView, state: State | None, fact: Fact, now: float) -> Step | None:
-    match fact:
+def _step_node(node: NodeView, state: State | None, event: NodeEvent, now: float) -> Step | None:
+    match event:
         case Start():
             return _start(node, now)
         case Cancel():
             return _cancel(node, state)
         case Resume():
             return _resume(node, state, now)
-        case TimeIsUp():
+        case TimerFired():
             return _time_is_up(node, state, now)
-        case FrameEnded(failure=failure) if isinstance(state, Inside):
+        case SubgraphEnded(failure=failure) if isinstance(state, RunningSubgraph):
             return SUCCEEDED if failure is None else _failed(node, state.attempt, failure, now)
-        case AllStopped() if isinstance(state, Waiting) and state.stopping:
+        case AllStopped() if isinstance(state, BackingOff) and state.stopping:
             return _last_has_stopped(node, state, now)
     return None
 
 
-def _step_attempt(node: NodeView, state: _OfAttempt, fact: Fact, now: float) -> Step | None:
+def _step_attempt(node: NodeView, state: _OfAttempt, event: NodeEvent, now: float) -> Step | None:
     """What happened to an attempt; first what happens to each of them, as every case that does not match costs."""
     attempt = state.attempt
-    if getattr(fact, "attempt", None) != attempt:
+    if getattr(event, "attempt", None) != attempt:
         return None  # about an attempt that is over
-    match fact:
+    match event:
         case AttemptObserved():
-            return _observed(node, state, fact, now)
+            return _observed(node, state, event, now)
         case Launched() if isinstance(state, Launching):
             return Step(state=Running(attempt, state.since), wakes=(now + node.execution.settings.unseen_after,))
         case Launched() if isinstance(state, Running) and state.started:
@@ -138,9 +138,9 @@ def _step_attempt(node: NodeView, state: _OfAttempt, fact: Fact, now: float) -> 
         case NotRecovered() if isinstance(state, Launching):
             return Step(state=state, effects=(Launch(node.number, attempt),))
         case Refused() if isinstance(state, Launching):
-            return _refused(state, fact, now)
+            return _refused(state, event, now)
         case FuturesFound(graph=graph) if isinstance(state, Collecting):
-            inside = Inside(node.next_frame, attempt, state.since)
+            inside = RunningSubgraph(node.next_frame, attempt, state.since)
             return Step(state=inside, open=Opening(graph, attempt), effects=_sidecars_end(node, state))
         case Expired():
             return _expired(node, state, now)
@@ -152,9 +152,9 @@ def _step_attempt(node: NodeView, state: _OfAttempt, fact: Fact, now: float) -> 
 
 def _start(node: NodeView, now: float) -> Step:
     execution = node.execution
-    proven = execution.proven.get(execution.unique_id(node.number), NOTHING_PROVEN)
+    observed = execution.observed_attempts.get(execution.unique_id(node.number), NOTHING_OBSERVED)
     ends = active_end(node, now)
-    return _launch(node, proven.attempt, now, wakes=ends, system_failures=proven.system_failures)
+    return _launch(node, observed.attempt, now, wakes=ends, system_failures=observed.system_failures)
 
 
 def _launch(
@@ -193,14 +193,14 @@ def _deadline(node: NodeView, since: float) -> tuple[float, ...]:
     return (since + limit,) if limit and since else ()
 
 
-def _refused(state: Launching, fact: Refused, now: float) -> Step:
+def _refused(state: Launching, event: Refused, now: float) -> Step:
     """The attempt waits, and is not used up. A status says so when it is refused for another reason than before, and
     then at its 2nd, 4th, 8th... try: 10,000 that wait cost the API server few writes.
     """
-    until, refusals = now + fact.after, fact.refusals
+    until, refusals = now + event.after, event.refusals
     before = state.refusals
     is_news = refusals.reason != before.reason or (refusals.tries != before.tries and refusals.tries.bit_count() == 1)
-    waiting = Waiting(state.attempt, until, state.since, fact.reason, refusals)
+    waiting = BackingOff(state.attempt, until, state.since, event.reason, refusals)
     return Step(state=waiting, wakes=(until,), quiet=not is_news)
 
 
@@ -243,7 +243,7 @@ def _pending(node: NodeView, state: Launching | Running, seen: AttemptObserved, 
     """A pod that cannot start fails its attempt once its time to get over that is up. It has to be stopped."""
     if seen.failure is None:
         return None
-    begun = max(state.since, seen.since) if seen.since <= now + CLOCKS_APART else state.since
+    begun = max(state.since, seen.since) if seen.since <= now + MAX_CLOCK_SKEW else state.since
     due = begun + node.execution.settings.start_grace.get(seen.failure.code.rpartition("|")[2], 0.0)
     if now < due:
         return Step(state=state, wakes=(due,))
@@ -265,7 +265,7 @@ def _failed(
     else:
         again = failure.recoverable and attempt + 1 - system < user_attempts(node)
         pause = 0.0
-    if not again or attempt == MOST_ATTEMPTS:
+    if not again or attempt == MAX_ATTEMPTS:
         named = Failure(
             failure.code,
             failure.message,
@@ -278,7 +278,7 @@ def _failed(
     if stop or cancel or execution.stops.within(node.number):
         reason = f"attempt {attempt} has to stop first; it failed: {failure.message}"
         return Step(
-            state=Waiting(attempt + 1, now + pause, now, reason, stopping=True),
+            state=BackingOff(attempt + 1, now + pause, now, reason, stopping=True),
             attempt=attempt + 1,
             effects=effects,
             cancel=cancel,
@@ -287,13 +287,13 @@ def _failed(
             retried=failure,
         )
     if pause:
-        waiting = Waiting(attempt + 1, now + pause, now, failure.message)
+        waiting = BackingOff(attempt + 1, now + pause, now, failure.message)
         wakes = (now + pause,)
         return Step(state=waiting, attempt=attempt + 1, wakes=wakes, system_failure=is_system, retried=failure)
     return _launch(node, attempt + 1, now, system=is_system, retried=failure)
 
 
-def _last_has_stopped(node: NodeView, state: Waiting, now: float) -> Step:
+def _last_has_stopped(node: NodeView, state: BackingOff, now: float) -> Step:
     """All that the last attempt has started has stopped; the pause after it may not be over."""
     if now >= state.until:
         return _launch(node, state.attempt, now)
@@ -301,17 +301,17 @@ def _last_has_stopped(node: NodeView, state: Waiting, now: float) -> Step:
 
 
 def _time_is_up(node: NodeView, state: State | None, now: float) -> Step | None:
-    if isinstance(state, Inside):
+    if isinstance(state, RunningSubgraph):
         return _time_inside_is_up(node, state, now)
     if not isinstance(state, _OfAttempt):
         return None
-    if isinstance(state, Waiting) and now >= state.until and not state.stopping:
+    if isinstance(state, BackingOff) and now >= state.until and not state.stopping:
         again = _launch(node, state.attempt, now, refusals=state.refusals)
         return msgspec.structs.replace(again, quiet=True) if state.refusals.reason else again
     if isinstance(state, _MayHavePod) and (_is_late(node, state, now) or _is_lost(state, now)):
         return Step(state=state, effects=(Expire(node.number, state.attempt),))
     if isinstance(state, Collecting):  # it ended in time: what it left decides
-        return Step(state=state, wakes=(now + COLLECTED,)) if _active_deadline(node, state, now) else None
+        return Step(state=state, wakes=(now + DEADLINE_RECHECK,)) if _active_deadline(node, state, now) else None
     if expired := _active_deadline(node, state, now):
         return expired
     if isinstance(state, Running) and not state.started:
@@ -324,7 +324,7 @@ def _time_is_up(node: NodeView, state: State | None, now: float) -> Step | None:
     return None
 
 
-def _time_inside_is_up(node: NodeView, state: Inside, now: float) -> Step | None:
+def _time_inside_is_up(node: NodeView, state: RunningSubgraph, now: float) -> Step | None:
     """What a dynamic task has made runs in the attempt's time, too; it is stopped where that is over."""
     if expired := _active_deadline(node, state, now):
         return expired
@@ -357,7 +357,7 @@ def _attempt_is_late(node: NodeView) -> Failure:
     return Failure(TIMEOUT, f"task execution timeout [{node.spec.execution_deadline}] expired", recoverable=True)
 
 
-def _active_deadline(node: NodeView, state: _OfAttempt | Inside, now: float) -> Step | None:
+def _active_deadline(node: NodeView, state: _OfAttempt | RunningSubgraph, now: float) -> Step | None:
     """The whole node's time, waiting and every attempt included, is spent."""
     if not is_over(active_end(node), now):
         return None
@@ -373,37 +373,37 @@ def _cancel(node: NodeView, state: State | None) -> Step:
 
 def _resume(node: NodeView, state: State | None, now: float) -> Step | None:
     """After a rebuild: ask again for what the state waits for. A pod's own news come from the informer."""
-    if not isinstance(state, _OfAttempt | Inside):
+    if not isinstance(state, _OfAttempt | RunningSubgraph):
         return None
     ends = active_end(node)
-    proven = node.execution.proven.get(node.execution.unique_id(node.number), NOTHING_PROVEN)
-    if isinstance(state, Running) and proven.attempt <= state.attempt:
+    observed = node.execution.observed_attempts.get(node.execution.unique_id(node.number), NOTHING_OBSERVED)
+    if isinstance(state, Running) and observed.attempt <= state.attempt:
         until = (state.until,) if state.until else ()
         wakes = (*ends, *until, *_deadline(node, state.since), now + node.execution.settings.unseen_after)
         return Step(state=state, effects=(ObserveAttempt(node.number, state.attempt),), wakes=wakes)
-    if proven.attempt > state.attempt:
-        again = _launch(node, proven.attempt, now, wakes=ends, system_failures=proven.system_failures)
+    if observed.attempt > state.attempt:
+        again = _launch(node, observed.attempt, now, wakes=ends, system_failures=observed.system_failures)
         return msgspec.structs.replace(again, cancel=True)  # of a dynamic task, what the attempt before had made
-    if isinstance(state, Waiting) and state.stopping:
-        return _resume_stopping(node, state, proven, now, ends)
-    if isinstance(state, Inside):
+    if isinstance(state, BackingOff) and state.stopping:
+        return _resume_stopping(node, state, observed, now, ends)
+    if isinstance(state, RunningSubgraph):
         wakes = (*ends, *_deadline(node, state.since))
         return Step(state=state, wakes=wakes) if wakes else None
     if isinstance(state, Launching):
         return _launch(node, state.attempt, now, wakes=ends, refusals=state.refusals)
     if isinstance(state, Collecting):
         return Step(state=state, effects=(Collect(node.number, state.attempt),), wakes=ends)
-    if isinstance(state, Waiting):
-        due = min(state.until, now + LONGEST_WAIT)
+    if isinstance(state, BackingOff):
+        due = min(state.until, now + MAX_WAIT_AFTER_LOAD)
         return Step(state=msgspec.structs.replace(state, until=due), wakes=(*ends, due))
     return Step(state=state, wakes=ends)
 
 
 def _resume_stopping(
-    node: NodeView, state: Waiting, proven: AttemptProven, now: float, ends: tuple[float, ...]
+    node: NodeView, state: BackingOff, observed: ObservedAttempt, now: float, ends: tuple[float, ...]
 ) -> Step:
     """The last attempt's pod is among those that have to stop if the cache has it; if not, the server is asked."""
-    if proven.attempt == state.attempt and proven is not NOTHING_PROVEN:
+    if observed.attempt == state.attempt and observed is not NOTHING_OBSERVED:
         return _launch(node, state.attempt, now, wakes=ends)  # it had begun
     known = node.execution.stops.within(node.number)
     effects = () if known else (StopAttempt(node.number, state.attempt - 1),)

@@ -11,9 +11,8 @@ import msgspec
 
 from propeller.workflow import (
     AllStopped,
-    Fact,
     Failure,
-    Gathering,
+    NodeEvent,
     NodeKind,
     NodePhase,
     NodeView,
@@ -22,20 +21,21 @@ from propeller.workflow import (
     Start,
     State,
     Step,
-    StepFunction,
-    TimeIsUp,
+    TimerFired,
+    TransitionFunction,
     WriteInputs,
+    WritingOutputs,
     parse_duration,
 )
 
 TIMEOUT = "TimeoutExpired"
 
-MOST_ATTEMPTS = 255
+MAX_ATTEMPTS = 255
 """However many retries somebody asks for: an execution keeps the number of an attempt in a byte."""
 
 STOPPING_FIRST = "what the last attempt has started has to stop first"
 
-ROUNDED_DOWN = 1 - 2**-23
+FLOAT32_MARGIN = 1 - 2**-23
 """An execution keeps when a node started as a float32, and rounding must not put off an end that a timer was set for.
 """
 
@@ -69,16 +69,16 @@ def user_attempts(node: NodeView) -> int:
     return max(1, retry.min_attempts or 1) if retry is not None else 1
 
 
-def timed(step: StepFunction) -> StepFunction:
+def timed(step: TransitionFunction) -> TransitionFunction:
     """The step of a node kind that runs others inside it, with their time limited."""
 
-    def in_time(node: NodeView, state: State | None, fact: Fact, now: float) -> Step | None:
-        match fact:
-            case TimeIsUp():
+    def in_time(node: NodeView, state: State | None, event: NodeEvent, now: float) -> Step | None:
+        match event:
+            case TimerFired():
                 return _time_is_up(node, state, now)
             case Start():
                 ends = (*_attempt_end(node, now, 0), *active_end(node, now))
-                return _waking(step(node, state, fact, now), state, ends)
+                return _waking(step(node, state, event, now), state, ends)
             case AllStopped() if isinstance(state, Preparing):
                 return Step(state=Preparing(), effects=(WriteInputs(node.number),))
             case Resume() if isinstance(state, Preparing) and node.execution.stops.within(node.number):
@@ -86,8 +86,8 @@ def timed(step: StepFunction) -> StepFunction:
                 return Step(state=Preparing(STOPPING_FIRST), wakes=ends, awaits=True)
             case Resume():
                 ends = (*_attempt_end(node, _started_at(node), _attempt(node)), *active_end(node))
-                return _waking(step(node, state, fact, now), state, ends)
-        return step(node, state, fact, now)
+                return _waking(step(node, state, event, now), state, ends)
+        return step(node, state, event, now)
 
     return in_time
 
@@ -112,11 +112,11 @@ def _attempt(node: NodeView) -> int:
 
 def _started_at(node: NodeView) -> float:
     execution = node.execution
-    return execution.created_at + execution.started[node.number] * ROUNDED_DOWN
+    return execution.created_at + execution.started[node.number] * FLOAT32_MARGIN
 
 
 def _time_is_up(node: NodeView, state: State | None, now: float) -> Step | None:
-    if isinstance(state, Gathering):
+    if isinstance(state, WritingOutputs):
         return None  # all of it ended in time, and what it left is being stored
     if is_over(active_end(node), now):
         return Step(phase=NodePhase.FAILED, failure=active_time_is_up(node), cancel=True)
@@ -129,7 +129,7 @@ def _time_is_up(node: NodeView, state: State | None, now: float) -> Step | None:
         node=node.execution.unique_id(node.number),
         attempt=attempt,
     )
-    if node.spec.kind is NodeKind.BRANCH or attempt + 1 >= min(user_attempts(node), MOST_ATTEMPTS):
+    if node.spec.kind is NodeKind.BRANCH or attempt + 1 >= min(user_attempts(node), MAX_ATTEMPTS):
         return Step(phase=NodePhase.FAILED, failure=failure, cancel=True)
     wakes = _attempt_end(node, started, attempt + 1)
     preparing = Preparing(STOPPING_FIRST)

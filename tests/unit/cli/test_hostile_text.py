@@ -39,9 +39,9 @@ from propeller.workflow import (
     AttemptPhase,
     Effect,
     Execution,
-    Fact,
     Failure,
     Launch,
+    NodeEvent,
     Plan,
     WorkflowPhase,
 )
@@ -68,7 +68,7 @@ def reported(message: str) -> str:
 def hostile(of: Execution | None = None, message: str = f"first\n{EVIL} last") -> Execution:
     """A failed execution all of whose texts are hostile."""
 
-    def answer(of: Execution, effect: Effect) -> Iterable[Fact] | None:
+    def answer(of: Execution, effect: Effect) -> Iterable[NodeEvent] | None:
         if isinstance(effect, Launch):
             failure = Failure(FORGED, message, attempt=effect.attempt)
             return (AttemptObserved(effect.attempt, AttemptPhase.FAILED, failure=failure),)

@@ -18,10 +18,10 @@ from propeller.workflow import (
     AttemptPhase,
     Effect,
     Execution,
-    Fact,
     Failure,
     InputsWritten,
     Launch,
+    NodeEvent,
     Refusals,
     Refused,
     WriteInputs,
@@ -40,7 +40,7 @@ def text(renderable: RenderableType) -> str:
 def mapped(size: int, *, failing: int | None = None) -> Execution:
     """A map task of that many items, of which one may fail for good."""
 
-    def answer(of: Execution, effect: Effect) -> Iterable[Fact] | None:
+    def answer(of: Execution, effect: Effect) -> Iterable[NodeEvent] | None:
         if isinstance(effect, WriteInputs):
             return (InputsWritten(size),)
         if isinstance(effect, Launch) and failing is not None and of.view(effect.node).item == failing:
@@ -92,7 +92,7 @@ def test_a_node_whose_pod_is_refused_shows_what_it_waits_for_since_when_and_how_
     why = "pods is forbidden: exceeded what the \x1b]0;policy\x07 allows " + "at length " * 100
     refusals = iter([Refused(0, why, 600.0, Refusals(3, 1000.0, 1000.0, why))])
 
-    def refuse_once(of: Execution, effect: Effect) -> Iterable[Fact] | None:
+    def refuse_once(of: Execution, effect: Effect) -> Iterable[NodeEvent] | None:
         return tuple(islice(refusals, 1)) if isinstance(effect, Launch) else None
 
     waiting = Driver(execution(plan(graph(task("a"), task("b"), edges=[("a", "b")]))), refuse_once).run()

@@ -12,7 +12,7 @@ from propeller.embedded.faults import FaultyStore
 from propeller.informers import Change
 from propeller.reconcile import FairPool
 from propeller.storage import MemoryStore, Storage
-from propeller.workflow import Waiting
+from propeller.workflow import BackingOff
 from tests.unit.controller.bench import WORKFLOWS, Bench, bench
 from tests.unit.workflow.drive import task
 
@@ -123,7 +123,7 @@ async def test_a_launch_that_the_store_holds_up_says_so_in_the_status() -> None:
             execution = controller.execution("ns/w")
             assert execution is not None
             (state,) = execution.states.values()
-            assert isinstance(state, Waiting)
+            assert isinstance(state, BackingOff)
             assert "the connection broke" in state.reason
             faulty.partitioned = False
             await pod(of, "w-n0-0")

@@ -15,7 +15,7 @@ from propeller.controller._checkpointer import Checkpointer, ExternalModificatio
 from propeller.controller._resource import WORKFLOWS, fingerprint_of
 from propeller.embedded.server import ApiServer
 from propeller.embedded.server.rest._writes import MAX_OBJECT_BYTES
-from propeller.handlers import STEPS
+from propeller.handlers import TRANSITIONS
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Client, Raw
 from propeller.status import decode_status
 from propeller.storage import MemoryStore, Storage
@@ -117,7 +117,7 @@ def _execution(root: dict[str, object], uid: str) -> Execution:
     plan = drive.plan(root)
     info = ExecutionInfo(name="e", namespace="ns", uid=uid, directory="memory://m/e", inputs=literals_pb2.LiteralMap())
     execution = Execution(info, plan, now=1000.0)
-    begin(execution, STEPS, 1000.0)
+    begin(execution, TRANSITIONS, 1000.0)
     return execution
 
 

@@ -14,7 +14,7 @@ from propeller.config import Controller, Launches
 from propeller.embedded.server import Forward
 from propeller.handlers.plugins import Plugins
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, Request, Response
-from propeller.workflow import Waiting
+from propeller.workflow import BackingOff
 from tests.unit.controller.bench import RAW_PODS, WORKFLOWS, Bench, bench
 from tests.unit.controller.things import (
     controller,
@@ -186,7 +186,7 @@ async def test_tasks_whose_resource_is_not_served_wait_by_name_and_others_go_on(
         execution = running.execution("ns/waits")
         assert execution is not None
         state = execution.states[0]
-        assert isinstance(state, Waiting)
+        assert isinstance(state, BackingOff)
         assert "the server has no things in example.org/v1" in state.reason
         await serve(of)
         await until(lambda: find(of, "waits-a-0"))

@@ -20,18 +20,18 @@ from propeller.storage import MemoryStore, Storage
 from propeller.workflow import (
     AttemptObserved,
     AttemptPhase,
-    Choose,
-    Chosen,
+    BranchEvaluated,
     Collect,
     EffectFailed,
+    EvaluateBranch,
     Expire,
     Expired,
-    Fact,
     Failure,
     GatherOutputs,
     InputsWritten,
     Launch,
     Launched,
+    NodeEvent,
     NodePhase,
     ObserveAttempt,
     OutputsFound,
@@ -136,7 +136,7 @@ class Bench:
     def with_store(self, store: MemoryStore) -> None:
         self.services = self._services(Storage(stores={"memory": store}))
 
-    async def do(self, effect: Callable[..., Any], *rest: int, node: str = "n0") -> tuple[Fact, ...]:
+    async def do(self, effect: Callable[..., Any], *rest: int, node: str = "n0") -> tuple[NodeEvent, ...]:
         view, tries = self.world.node(node), Tries()
         while True:
             found = await act(view, effect(view.number, *rest), self.services, tries)
@@ -387,7 +387,7 @@ async def test_an_attempt_that_has_ended_well_is_not_lost_when_the_store_fails_f
     assert await of.do(Collect, 0) == (OutputsFound(0),)
 
 
-@pytest.mark.parametrize("effect", [WriteInputs, WriteOutputs, Choose, GatherOutputs])
+@pytest.mark.parametrize("effect", [WriteInputs, WriteOutputs, EvaluateBranch, GatherOutputs])
 async def test_no_other_effect_fails_for_it_either(effect: Callable[..., Any]) -> None:
     condition = {"comparison": {"leftValue": {"var": "a"}, "rightValue": {"primitive": {"integer": "1"}}}}
     branch = {"if": {"condition": condition, "then": "n2"}}
@@ -395,11 +395,11 @@ async def test_no_other_effect_fails_for_it_either(effect: Callable[..., Any]) -
     nodes: dict[Any, dict[str, Any]] = {
         WriteInputs: {"id": "n0", "kind": "workflow", "workflow": {"subWorkflowRef": "w"}, "inputBindings": bound},
         WriteOutputs: task("n0", inputBindings=bound),
-        Choose: {"id": "n0", "kind": "branch", "branch": branch, "inputBindings": bound},
+        EvaluateBranch: {"id": "n0", "kind": "branch", "branch": branch, "inputBindings": bound},
         GatherOutputs: array("n0"),
     }
     of = Bench(
-        graph(nodes[effect], task("n1"), *([task("n2")] if effect is Choose else []), edges=[("n1", "n0")]),
+        graph(nodes[effect], task("n1"), *([task("n2")] if effect is EvaluateBranch else []), edges=[("n1", "n0")]),
         {"t": template(outputs=("o0",))},
         w=graph(task("x")),
     )
@@ -408,7 +408,7 @@ async def test_no_other_effect_fails_for_it_either(effect: Callable[..., Any]) -
         await of.world.succeeded(item, o0=1)
     of.with_store(Flaky(of.world.blobs, 3))
     (found,) = await of.do(effect)
-    assert found in (InputsWritten(), OutputsWritten(), Chosen("n2"))
+    assert found in (InputsWritten(), OutputsWritten(), BranchEvaluated("n2"))
 
 
 async def test_a_launch_waits_for_the_store_and_says_so() -> None:
@@ -458,7 +458,7 @@ async def test_retries_end_with_the_execution() -> None:
 async def test_a_defect_of_ours_fails_its_node_and_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def broken(*_: Any) -> tuple[Fact, ...]:
+    async def broken(*_: Any) -> tuple[NodeEvent, ...]:
         raise ZeroDivisionError("oops")
 
     executors: dict[Any, Any] = {**_run.EXECUTORS, Collect: broken}
@@ -494,8 +494,8 @@ async def test_an_attempt_whose_time_is_up_is_what_its_pod_came_to(
     if phase is not None:
         await of.do(Launch, 0)
         of.server.objects["e-n0-0"]["status"] = {"phase": phase}
-    (fact,) = await of.do(Expire, 0)
-    assert fact == Expired(0) if found is None else isinstance(fact, AttemptObserved) and fact.phase is found
+    (event,) = await of.do(Expire, 0)
+    assert event == Expired(0) if found is None else isinstance(event, AttemptObserved) and event.phase is found
 
 
 async def test_a_pod_that_ends_between_the_look_and_the_delete_is_kept() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from propeller.errors import Invalid
 from propeller.handlers.executors._branch import choose, evaluate
-from propeller.workflow import Chosen, EffectFailed, Failure
+from propeller.workflow import BranchEvaluated, EffectFailed, Failure
 from tests.unit.handlers.build import World, graph, literals, task
 from tests.unit.storage.values import literal, msgpack, offloaded, struct, union
 
@@ -150,7 +150,7 @@ def case(then: str, expression: Expression | None = None) -> dict[str, Any]:
     return {"condition": condition, "then": then}
 
 
-def chosen(branch: dict[str, Any], **inputs: Any) -> Chosen | EffectFailed:
+def chosen(branch: dict[str, Any], **inputs: Any) -> BranchEvaluated | EffectFailed:
     nodes = [task(f"n0-n{number}") for number in range(4)]
     world = World(graph({"id": "n0", "kind": "branch", "branch": branch}, *nodes))
     return choose(world.node("n0"), literals(**inputs))
@@ -168,12 +168,12 @@ THREE = {
 
 @pytest.mark.parametrize(("x", "then"), [(31, "n0-n0"), (21, "n0-n1"), (11, "n0-n2"), (1, "n0-n3")])
 def test_the_first_case_that_holds_is_chosen_else_the_else(x: int, then: str) -> None:
-    assert chosen({**THREE, "else": "n0-n3"}, x=x) == Chosen(then)
+    assert chosen({**THREE, "else": "n0-n3"}, x=x) == BranchEvaluated(then)
 
 
 def test_later_cases_are_not_looked_at() -> None:
     branch = {"if": case("n0-n0", is_above(0)), "elseIf": [case("n0-n1", compare(Var("none"), "EQ", 1))]}
-    assert chosen(branch, x=1) == Chosen("n0-n0")
+    assert chosen(branch, x=1) == BranchEvaluated("n0-n0")
 
 
 def test_a_branch_fails_as_its_author_wrote() -> None:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from propeller.handlers.plugins import attempt_at, claim_of, is_of, proven_by
+from propeller.handlers.plugins import attempt_at, claim_of, is_of, observed_attempts
 from propeller.kube import Pod
-from propeller.workflow import AttemptProven, pod_name
+from propeller.workflow import ObservedAttempt, pod_name
 from tests.unit.handlers.build import World, graph, task
 
 NONSENSE = ["", "-1", "x", "1.5", "²", "1e9", "NaN", "٣", "300", "9" * 5000, "+1", "01", " 1", "1_0", "None"]
@@ -39,19 +39,19 @@ def test_a_pod_that_claims_another_node_than_its_name_claims_nothing(node: str) 
 
 def test_a_pod_proves_its_attempt_and_how_many_before_it_were_the_systems_fault() -> None:
     pods = [pod(f"e-a-{n}", node="a", attempt=str(n), system_failures=str(min(n, 2))) for n in (0, 1, 2)]
-    assert proven_by("e", pods) == {"a": AttemptProven(2, 2)}
+    assert observed_attempts("e", pods) == {"a": ObservedAttempt(2, 2)}
 
 
 def test_a_claim_that_skips_more_attempts_than_can_be_missing_is_not_believed() -> None:
     honest = [pod("e-a-0", node="a", attempt="0"), pod("e-a-4", node="a", attempt="4", system_failures="3")]
     forged = [pod("e-a-200", node="a", attempt="200"), pod("e-b-200", node="b", attempt="200")]
-    assert proven_by("e", honest + forged) == {"a": AttemptProven(4, 3)}
+    assert observed_attempts("e", honest + forged) == {"a": ObservedAttempt(4, 3)}
 
 
 @pytest.mark.parametrize("failures", [*NONSENSE, "4", "255"])
 def test_more_failures_than_there_can_have_been_are_none(failures: str) -> None:
     pods = [pod(f"e-a-{n}", node="a", attempt=str(n), system_failures=failures) for n in (0, 1)]
-    assert proven_by("e", pods)["a"] == AttemptProven(1, 1 if failures == "1" else 0)
+    assert observed_attempts("e", pods)["a"] == ObservedAttempt(1, 1 if failures == "1" else 0)
 
 
 @given(name=st.text(max_size=60), annotations=st.dictionaries(st.sampled_from(["node", "attempt", "path"]), st.text()))
@@ -59,7 +59,7 @@ def test_whatever_a_pod_says_it_is_somebodys_attempt_or_nobodys(name: str, annot
     found = pod(name, **annotations)
     claim = claim_of(found, "e")
     assert claim is None or (pod_name("e", *claim) == name and 0 <= claim.attempt <= 255)
-    assert all(0 <= proven.attempt <= 3 for proven in proven_by("e", [found]).values())
+    assert all(0 <= observed.attempt <= 3 for observed in observed_attempts("e", [found]).values())
     is_of(World(graph(task("a"))).execution, 0, 0, found)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from propeller.errors import ErrorKind
 from propeller.handlers.plugins.pod import report
-from propeller.handlers.transitions._task import CLOCKS_APART, step_task
+from propeller.handlers.transitions._task import MAX_CLOCK_SKEW, task_transition
 from propeller.kube import Pod
 from propeller.workflow import (
     AttemptObserved,
@@ -97,17 +97,17 @@ def test_its_time_to_start_counts_from_when_it_got_its_node(state: State, reason
     failing = Failure(f"ContainersNotReady|{reason}", "why", recoverable=True, attempt=0)
     seen = AttemptObserved(0, AttemptPhase.PENDING, reason, failing, since=NOW + waited)
     due = NOW + waited + AttemptOptions().start_grace[reason]
-    early = step_task(node(), state, seen, due - 1)
+    early = task_transition(node(), state, seen, due - 1)
     assert early is not None
     assert (early.state, early.wakes) == (state, (due,))
-    late = step_task(node(), state, seen, due)
+    late = task_transition(node(), state, seen, due)
     assert late is not None
     assert late.phase is NodePhase.FAILED
 
 
 def test_a_time_far_in_the_future_is_not_believed() -> None:
     failing = Failure("ContainersNotReady|ImagePullBackOff", "why", recoverable=True, attempt=0)
-    seen = AttemptObserved(0, AttemptPhase.PENDING, "", failing, since=NOW + 180 + CLOCKS_APART + 1)
-    step = step_task(node(), Running(0, NOW), seen, NOW + 180)
+    seen = AttemptObserved(0, AttemptPhase.PENDING, "", failing, since=NOW + 180 + MAX_CLOCK_SKEW + 1)
+    step = task_transition(node(), Running(0, NOW), seen, NOW + 180)
     assert step is not None
     assert step.phase is NodePhase.FAILED

@@ -12,9 +12,10 @@ from propeller.errors import ErrorKind
 from propeller.handlers import Gates, Later, act
 from propeller.handlers.executors._attempts import REASON_CHARACTERS
 from propeller.handlers.executors._gates import FIRST_TRIES
-from propeller.handlers.transitions._task import step_task
+from propeller.handlers.transitions._task import task_transition
 from propeller.kube import Response
 from propeller.workflow import (
+    BackingOff,
     EffectFailed,
     Launch,
     Launched,
@@ -23,8 +24,7 @@ from propeller.workflow import (
     NodeView,
     Refused,
     Start,
-    TimeIsUp,
-    Waiting,
+    TimerFired,
 )
 from tests.unit.handlers.build import array, graph, task
 from tests.unit.handlers.test_act import Bench
@@ -109,10 +109,10 @@ class Launcher(Bench):
         assert not isinstance(found, Later)
         return found
 
-    def hear(self, fact: Any, node: NodeView | None = None) -> Any:
+    def hear(self, event: Any, node: NodeView | None = None) -> Any:
         node = node or self.nodes[0]
         states = self.world.execution.states
-        step = step_task(node, states[node.number], fact, self.clock.time)
+        step = task_transition(node, states[node.number], event, self.clock.time)
         assert step is not None
         if step.state is not None:
             states[node.number] = step.state
@@ -130,7 +130,7 @@ async def test_an_attempt_waits_ever_longer_and_keeps_count() -> None:
         of.hear(refused)
         pauses.append(refused.after)
         of.clock.time += refused.after
-        of.hear(TimeIsUp())
+        of.hear(TimerFired())
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
     state = of.world.execution.states[of.nodes[0].number]
     assert isinstance(state, Launching)
@@ -147,7 +147,7 @@ async def test_statuses_say_of_few_tries_that_they_were_made() -> None:
         if not of.hear(refused).quiet:
             told.append(tries)
         of.clock.time += refused.after
-        assert of.hear(TimeIsUp()).quiet
+        assert of.hear(TimerFired()).quiet
     assert told == [1, 2, 4, 8, 16]
 
 
@@ -159,7 +159,7 @@ async def test_an_operators_limit_ends_the_node_by_the_systems_fault_and_without
         if isinstance(found, EffectFailed):
             break
         of.clock.time += found.after
-        of.hear(TimeIsUp())
+        of.hear(TimerFired())
     assert 100 <= of.clock.time - 1000 < 200
     assert (step.phase, step.failure.code, step.failure.kind) == (
         NodePhase.FAILED,
@@ -176,7 +176,7 @@ async def test_a_long_wait_for_a_quota_does_not_count_for_the_limit_of_denials()
         assert refused.after == 5.0
         of.hear(refused)
         of.clock.time += refused.after
-        of.hear(TimeIsUp())
+        of.hear(TimerFired())
     (refused,) = await of.launch(WAITED_FOR["RBAC"])
     assert isinstance(refused, Refused)
     assert (refused.refusals.tries, refused.refusals.denied) == (51, of.clock.time)
@@ -197,8 +197,8 @@ async def test_thousands_of_pods_that_are_refused_ask_one_after_the_other_and_go
             of.clock.time = max(of.clock.time, next_time)
             item = min(due, key=lambda item: (due[item], item))
             node = of.nodes[item]
-            if isinstance(of.world.execution.states[node.number], Waiting):
-                of.hear(TimeIsUp(), node)
+            if isinstance(of.world.execution.states[node.number], BackingOff):
+                of.hear(TimerFired(), node)
             (found, *_) = await of.launch(*([reply] if reply is not None else []), node=node)
             of.hear(found, node)
             if isinstance(found, Refused):
@@ -233,7 +233,7 @@ async def test_an_execution_that_is_refused_holds_up_no_other() -> None:
 async def test_the_first_event_of_a_node_that_waits_is_not_a_refusal() -> None:
     of = Launcher()
     of.world.execution.states.clear()
-    step = step_task(of.nodes[0], None, Start(), of.clock.time)
+    step = task_transition(of.nodes[0], None, Start(), of.clock.time)
     assert step is not None
     assert isinstance(step.state, Launching)
     assert not step.state.refusals.tries

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from propeller.errors import ErrorKind
-from propeller.handlers import STEPS
+from propeller.handlers import TRANSITIONS
 from propeller.workflow import (
     AttemptObserved,
     AttemptPhase,
-    AttemptProven,
     Collect,
     EffectFailed,
     Expire,
@@ -17,6 +16,7 @@ from propeller.workflow import (
     Launched,
     NodePhase,
     ObserveAttempt,
+    ObservedAttempt,
     OutputsFound,
     begin,
     decide,
@@ -28,13 +28,13 @@ from tests.unit.workflow.drive import execution, graph, plan, task
 def test_system_failures_before_a_restart_do_not_take_from_the_users_attempts_after_it() -> None:
     two_tries = task("a", retry={"minAttempts": 2})
     restarted = execution(plan(graph(two_tries)))
-    restarted.proven["a"] = AttemptProven(attempt=2, system_failures=2)
-    begun = begin(restarted, STEPS, 1000.0)
+    restarted.observed_attempts["a"] = ObservedAttempt(attempt=2, system_failures=2)
+    begun = begin(restarted, TRANSITIONS, 1000.0)
     assert begun.effects == [Launch(0, 2)]
     users = Failure("Error", "exit code 1", ErrorKind.USER, recoverable=True)
-    again = decide(restarted, [(0, AttemptObserved(2, AttemptPhase.FAILED, failure=users))], 1001.0, STEPS)
+    again = decide(restarted, [(0, AttemptObserved(2, AttemptPhase.FAILED, failure=users))], 1001.0, TRANSITIONS)
     assert again.effects == [Launch(0, 3)]
-    over = decide(restarted, [(0, AttemptObserved(3, AttemptPhase.FAILED, failure=users))], 1002.0, STEPS)
+    over = decide(restarted, [(0, AttemptObserved(3, AttemptPhase.FAILED, failure=users))], 1002.0, TRANSITIONS)
     assert not over.effects
     assert restarted.phases[0] == NodePhase.FAILED
 
@@ -42,36 +42,38 @@ def test_system_failures_before_a_restart_do_not_take_from_the_users_attempts_af
 def test_the_time_of_a_whole_node_is_counted_on_after_a_restart_and_while_attempts_take_less() -> None:
     timed = task("a", activeDeadline="60s", executionDeadline="10s")
     running = execution(plan(graph(timed)))
-    begin(running, STEPS, 1000.0)
+    begin(running, TRANSITIONS, 1000.0)
     assert sorted(running.timers) == [(1010.0, 0), (1060.0, 0)]
-    decide(running, [(0, Launched(0)), (0, AttemptObserved(0, AttemptPhase.RUNNING))], 1000.0, STEPS)
+    decide(running, [(0, Launched(0)), (0, AttemptObserved(0, AttemptPhase.RUNNING))], 1000.0, TRANSITIONS)
     running.timers.clear()
-    resume(running, STEPS, 1005.0)
+    resume(running, TRANSITIONS, 1005.0)
     assert {when for when, _ in running.timers} >= {1010.0, 1060.0}
 
 
 def test_an_attempt_that_ended_well_before_a_restart_is_not_out_of_time_after_it() -> None:
     """Found by the model: its deadline was over before anybody had looked at its pod."""
     running = execution(plan(graph(task("a", executionDeadline="10s"))))
-    begin(running, STEPS, 1000.0)
-    decide(running, [(0, Launched(0)), (0, AttemptObserved(0, AttemptPhase.RUNNING))], 1000.0, STEPS)
+    begin(running, TRANSITIONS, 1000.0)
+    decide(running, [(0, Launched(0)), (0, AttemptObserved(0, AttemptPhase.RUNNING))], 1000.0, TRANSITIONS)
     running.timers.clear()
-    assert resume(running, STEPS, 2000.0).effects == [ObserveAttempt(0, 0)]
-    assert decide(running, [], 2000.0, STEPS).effects == [Expire(0, 0)]
-    assert decide(running, [(0, AttemptObserved(0, AttemptPhase.SUCCEEDED))], 2000.0, STEPS).effects == [Collect(0, 0)]
-    assert decide(running, [(0, Expired(0))], 2000.0, STEPS).effects == []
-    decide(running, [(0, OutputsFound(0))], 2001.0, STEPS)
+    assert resume(running, TRANSITIONS, 2000.0).effects == [ObserveAttempt(0, 0)]
+    assert decide(running, [], 2000.0, TRANSITIONS).effects == [Expire(0, 0)]
+    assert decide(running, [(0, AttemptObserved(0, AttemptPhase.SUCCEEDED))], 2000.0, TRANSITIONS).effects == [
+        Collect(0, 0)
+    ]
+    assert decide(running, [(0, Expired(0))], 2000.0, TRANSITIONS).effects == []
+    decide(running, [(0, OutputsFound(0))], 2001.0, TRANSITIONS)
     assert running.phases[0] == NodePhase.SUCCEEDED
 
 
 def test_the_time_of_a_node_whose_outputs_are_being_read_is_looked_at_again() -> None:
     running = execution(plan(graph(task("a", activeDeadline="60s", retry={"minAttempts": 2}))))
-    begin(running, STEPS, 1000.0)
-    decide(running, [(0, Launched(0)), (0, AttemptObserved(0, AttemptPhase.SUCCEEDED))], 1059.0, STEPS)
-    late = decide(running, [], 1060.0, STEPS)
+    begin(running, TRANSITIONS, 1000.0)
+    decide(running, [(0, Launched(0)), (0, AttemptObserved(0, AttemptPhase.SUCCEEDED))], 1059.0, TRANSITIONS)
+    late = decide(running, [], 1060.0, TRANSITIONS)
     assert (late.effects, late.wake) == ([], 1061.0)
     missing = Failure("OutputsNotFound", "none", recoverable=True)
-    assert decide(running, [(0, EffectFailed(0, missing))], 1060.5, STEPS).effects == [Launch(0, 1)]
-    assert decide(running, [], 1061.0, STEPS).effects == [Expire(0, 1)]
-    decide(running, [(0, Expired(1))], 1061.0, STEPS)
+    assert decide(running, [(0, EffectFailed(0, missing))], 1060.5, TRANSITIONS).effects == [Launch(0, 1)]
+    assert decide(running, [], 1061.0, TRANSITIONS).effects == [Expire(0, 1)]
+    decide(running, [(0, Expired(1))], 1061.0, TRANSITIONS)
     assert running.phases[0] == NodePhase.FAILED

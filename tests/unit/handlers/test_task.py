@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 
 from propeller.errors import ErrorKind
-from propeller.handlers import STEPS
-from propeller.handlers.transitions._task import step_task
-from propeller.handlers.transitions._time_limits import MOST_ATTEMPTS
+from propeller.handlers import TRANSITIONS
+from propeller.handlers.transitions._task import task_transition
+from propeller.handlers.transitions._time_limits import MAX_ATTEMPTS
 from propeller.workflow import (
     AllStopped,
     AttemptObserved,
     AttemptOptions,
     AttemptPhase,
+    BackingOff,
     Collecting,
     EffectFailed,
     Failure,
@@ -29,8 +30,7 @@ from propeller.workflow import (
     State,
     Step,
     StopAttempt,
-    TimeIsUp,
-    Waiting,
+    TimerFired,
 )
 from tests.unit.handlers.build import World, array, graph, task
 
@@ -53,9 +53,9 @@ def cannot_start(reason: str, kind: ErrorKind = ErrorKind.USER, *, recoverable: 
 def test_a_pod_that_may_still_start_has_some_time_to(state: State, reason: str) -> None:
     of, seen = node(), cannot_start(reason)
     due = NOW + AttemptOptions().start_grace[reason]
-    assert step_task(of, state, seen, NOW) == Step(state=state, wakes=(due,))
-    assert step_task(of, state, seen, due - 1) == Step(state=state, wakes=(due,))
-    step = step_task(of, state, seen, NOW + AttemptOptions().start_grace[reason])
+    assert task_transition(of, state, seen, NOW) == Step(state=state, wakes=(due,))
+    assert task_transition(of, state, seen, due - 1) == Step(state=state, wakes=(due,))
+    step = task_transition(of, state, seen, NOW + AttemptOptions().start_grace[reason])
     assert step is not None
     assert step.phase is NodePhase.FAILED
     assert step.effects == (StopAttempt(of.number, 0),)
@@ -63,19 +63,19 @@ def test_a_pod_that_may_still_start_has_some_time_to(state: State, reason: str) 
 
 def test_when_its_time_is_up_a_pod_that_has_not_started_is_looked_at_again() -> None:
     of = node()
-    step = step_task(of, Running(0, NOW), TimeIsUp(), NOW + 180)
+    step = task_transition(of, Running(0, NOW), TimerFired(), NOW + 180)
     assert step == Step(
         state=Running(0, NOW),
         effects=(ObserveAttempt(of.number, 0),),
         wakes=(NOW + 180 + AttemptOptions().unseen_after,),
     )
-    assert step_task(of, Running(0, NOW, started=True), TimeIsUp(), NOW + 180) is None
-    assert step_task(of, Launching(0, NOW), TimeIsUp(), NOW + 180) is None
+    assert task_transition(of, Running(0, NOW, started=True), TimerFired(), NOW + 180) is None
+    assert task_transition(of, Launching(0, NOW), TimerFired(), NOW + 180) is None
 
 
 def test_a_pod_that_cannot_start_at_all_fails_at_once_and_is_stopped() -> None:
     of = node()
-    step = step_task(of, Launching(0, NOW), cannot_start("InvalidImageName", recoverable=False), NOW)
+    step = task_transition(of, Launching(0, NOW), cannot_start("InvalidImageName", recoverable=False), NOW)
     assert step is not None
     assert step.failure is not None
     assert (step.phase, step.failure.code) == (NodePhase.FAILED, "ContainersNotReady|InvalidImageName")
@@ -84,29 +84,29 @@ def test_a_pod_that_cannot_start_at_all_fails_at_once_and_is_stopped() -> None:
 
 def test_a_pod_that_the_system_cannot_start_is_stopped_and_tried_again_after_a_pause() -> None:
     of = node()
-    step = step_task(of, Running(0, NOW), cannot_start("RunContainerError", ErrorKind.SYSTEM), NOW)
+    step = task_transition(of, Running(0, NOW), cannot_start("RunContainerError", ErrorKind.SYSTEM), NOW)
     assert step is not None
-    assert isinstance(step.state, Waiting)
+    assert isinstance(step.state, BackingOff)
     assert step.effects == (StopAttempt(of.number, 0),)
     assert step.system_failure
 
 
 def test_with_attempts_left_the_next_one_is_launched_when_the_last_has_stopped() -> None:
     of = node(retry={"minAttempts": 2})
-    step = step_task(of, Running(0, NOW), cannot_start("ImagePullBackOff"), NOW + 1000)
+    step = task_transition(of, Running(0, NOW), cannot_start("ImagePullBackOff"), NOW + 1000)
     assert step is not None
     assert (step.effects, step.attempt, step.awaits) == ((StopAttempt(of.number, 0),), 1, True)
-    assert isinstance(step.state, Waiting)
+    assert isinstance(step.state, BackingOff)
     assert "attempt 0 has to stop first" in step.state.reason
-    assert step_task(of, step.state, TimeIsUp(), NOW + 2000) is None
-    step = step_task(of, step.state, AllStopped(), NOW + 2000)
+    assert task_transition(of, step.state, TimerFired(), NOW + 2000) is None
+    step = task_transition(of, step.state, AllStopped(), NOW + 2000)
     assert step is not None
     assert step.effects == (Launch(of.number, 1),)
 
 
 def test_a_pod_that_waits_for_room_waits() -> None:
     assert (
-        step_task(node(), Launching(0, NOW), AttemptObserved(0, AttemptPhase.PENDING, "Unschedulable"), NOW + 1e6)
+        task_transition(node(), Launching(0, NOW), AttemptObserved(0, AttemptPhase.PENDING, "Unschedulable"), NOW + 1e6)
         is None
     )
 
@@ -114,24 +114,24 @@ def test_a_pod_that_waits_for_room_waits() -> None:
 def test_attempts_end_where_their_number_does_not_fit() -> None:
     of = node(retry={"minAttempts": 1000})
     failure = Failure("Error", "m", recoverable=True)
-    for attempt, phase in ((MOST_ATTEMPTS - 1, None), (MOST_ATTEMPTS, NodePhase.FAILED)):
-        step = step_task(of, Running(attempt, NOW), EffectFailed(attempt, failure), NOW)
+    for attempt, phase in ((MAX_ATTEMPTS - 1, None), (MAX_ATTEMPTS, NodePhase.FAILED)):
+        step = task_transition(of, Running(attempt, NOW), EffectFailed(attempt, failure), NOW)
         assert step is not None
         assert step.phase is phase
 
 
 @pytest.mark.parametrize(
-    ("state", "fact"),
+    ("state", "event"),
     [
         (Launching(1, NOW), Launched(0)),
         (Running(1, NOW), AttemptObserved(0, AttemptPhase.FAILED, failure=Failure("Error", "m"))),
         (Collecting(2, NOW), EffectFailed(1, Failure("Error", "m"))),
         (None, Launched(0)),
-        (Waiting(1, NOW, NOW, "r"), AttemptObserved(1, AttemptPhase.SUCCEEDED)),
+        (BackingOff(1, NOW, NOW, "r"), AttemptObserved(1, AttemptPhase.SUCCEEDED)),
     ],
 )
-def test_news_of_an_attempt_that_is_over_change_nothing(state: State | None, fact: Any) -> None:
-    assert step_task(node(), state, fact, NOW) is None
+def test_news_of_an_attempt_that_is_over_change_nothing(state: State | None, event: Any) -> None:
+    assert task_transition(node(), state, event, NOW) is None
 
 
 @pytest.mark.parametrize("kind", ["workflow", "branch"])
@@ -143,7 +143,7 @@ def test_a_map_task_over_anything_but_a_task_is_not_supported(kind: str) -> None
     }
     world = World(graph(array("n0", inner)), w=graph(task("n0")))
     of = world.node("n0")
-    step: Step | None = STEPS[of.spec.kind](of, None, Start(), NOW)
+    step: Step | None = TRANSITIONS[of.spec.kind](of, None, Start(), NOW)
     assert step is not None
     assert step.failure is not None
     assert (step.failure.code, step.phase) == ("NotSupported", NodePhase.FAILED)

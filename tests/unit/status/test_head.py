@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from propeller.handlers import STEPS
+from propeller.handlers import TRANSITIONS
 from propeller.status import head
-from propeller.workflow import Failure, Waiting, begin
+from propeller.workflow import BackingOff, Failure, begin
 from tests.unit.workflow.drive import Driver, execution, graph, plan, task
 
 
@@ -21,7 +21,7 @@ def test_a_later_head_forgets_the_counts_of_an_earlier_one() -> None:
     """A status is a merge patch: a phase that was left out stayed, and ended workflows had running nodes."""
 
     running = execution(plan(graph(task("a"), task("b"))))
-    begin(running, STEPS, 1000.0)
+    begin(running, TRANSITIONS, 1000.0)
     ended = Driver(execution(plan(graph(task("a"), task("b"))))).run()
     before = merged({}, head(running, 1001.0)["counts"])
     assert before == {"running": 2}
@@ -53,7 +53,7 @@ def test_a_failure_is_bounded_however_it_came() -> None:
 
 
 def test_the_reason_of_a_wait_is_bounded() -> None:
-    assert len(Waiting(0, 1.0, 0.0, "x" * 1_000_000).reason) <= 1024
+    assert len(BackingOff(0, 1.0, 0.0, "x" * 1_000_000).reason) <= 1024
 
 
 def test_text_of_others_acts_on_no_terminal_and_shows_no_credential() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.errors import CorruptBlob, MissingBlob, NotUnderstood, StorageError
-from propeller.handlers import STEPS
+from propeller.handlers import TRANSITIONS
 from propeller.status import Snapshot, decode, encode, rebuild, take
 from propeller.status._snapshot import LIMIT, MAX_RECORDS, decode_apart, is_small, unfold
 from propeller.status._validity import MAX_NODES
@@ -25,7 +25,7 @@ PLAN = plan(graph(task("a"), {"id": "m", "kind": "array", "array": {"SubNodeSpec
 
 def running() -> Execution:
     of = execution(PLAN)
-    begin(of, STEPS, 1000.0)
+    begin(of, TRANSITIONS, 1000.0)
     return of
 
 

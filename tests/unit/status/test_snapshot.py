@@ -13,24 +13,24 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from propeller.errors import CorruptBlob, NotUnderstood
-from propeller.handlers import STEPS
+from propeller.handlers import TRANSITIONS
 from propeller.status import decode, encode, rebuild, take
 from propeller.workflow import (
+    BackingOff,
     Collect,
     Collecting,
     Decision,
     Effect,
     Execution,
     ExecutionSpec,
-    Fact,
     FuturesFound,
     Graph,
     InputsWritten,
+    NodeEvent,
     NodeView,
     Preparing,
     Running,
     State,
-    Waiting,
     WorkflowPhase,
     WriteInputs,
     begin,
@@ -58,7 +58,7 @@ EVERYTHING = plan(
 )
 
 
-def answer(of: Execution, effect: Effect) -> Iterable[Fact] | None:
+def answer(of: Execution, effect: Effect) -> Iterable[NodeEvent] | None:
     if isinstance(effect, WriteInputs) and of.unique_id(effect.node) == "n1":
         return (InputsWritten(5),)
     if isinstance(effect, Collect) and of.unique_id(effect.node) == "dyn":
@@ -83,16 +83,16 @@ class CrashingDriver(Driver):
             self.rounds += 1
             if self.rounds in self.crash_after:
                 decision = self.crash()
-            facts = [(effect.node, fact) for effect in decision.effects for fact in self.facts_of(effect)]
-            if not facts and decision.wake is None:
+            events = [(effect.node, event) for effect in decision.effects for event in self.events_of(effect)]
+            if not events and decision.wake is None:
                 return
-            self.now = max(self.now, decision.wake or 0) if not facts else self.now
-            decision = decide(self.execution, facts, self.now, STEPS)
+            self.now = max(self.now, decision.wake or 0) if not events else self.now
+            decision = decide(self.execution, events, self.now, TRANSITIONS)
 
     def crash(self) -> Decision:
         blob = encode(take(self.execution))
         self.execution = asyncio.run(rebuild(self.execution.info, self.execution.plan, decode(blob), dynamic_graph))
-        return resume(self.execution, STEPS, self.now)
+        return resume(self.execution, TRANSITIONS, self.now)
 
 
 @given(st.sets(st.integers(1, 30)), st.sampled_from([0, 1, 3]))
@@ -120,7 +120,7 @@ def test_a_rebuilt_execution_counts_as_the_original_did() -> None:
 
 def test_an_execution_without_a_round_has_an_empty_snapshot() -> None:
     fresh = execution(EVERYTHING)
-    begin(fresh, STEPS, 1000.0)
+    begin(fresh, TRANSITIONS, 1000.0)
     assert len(encode(take(fresh))) < 500
 
 
@@ -161,7 +161,7 @@ async def test_the_snapshot_of_another_execution_is_refused() -> None:
 @pytest.mark.parametrize(
     ("earlier", "state"),
     [
-        (["W", 1, 5.0, 4.0, "quota"], Waiting(1, 5.0, 4.0, "quota")),
+        (["W", 1, 5.0, 4.0, "quota"], BackingOff(1, 5.0, 4.0, "quota")),
         (["R", 1, 4.0, True], Running(1, 4.0, started=True)),
         (["C", 1, 4.0], Collecting(1, 4.0)),
         (["P"], Preparing()),

@@ -12,21 +12,21 @@ import pytest
 import zstandard
 
 from propeller.errors import CorruptBlob
-from propeller.handlers import STEPS
+from propeller.handlers import TRANSITIONS
 from propeller.status import Snapshot, decode, encode, rebuild, take
 from propeller.status._snapshot import FrameRecord
 from propeller.workflow import (
+    BackingOff,
     Collecting,
     Execution,
-    Gathering,
-    Inside,
     Launching,
-    Mapping,
     Preparing,
     Refusals,
     Running,
-    Waiting,
+    RunningSubgraph,
+    RunningSubtasks,
     WorkflowPhase,
+    WritingOutputs,
     resume,
 )
 from tests.unit.status.test_snapshot import EVERYTHING, answer, dynamic_graph
@@ -44,9 +44,9 @@ class _Recording(Driver):
         super().__init__(of, answer)
         self.snapshots: list[Snapshot] = []
 
-    def facts_of(self, effect: Any) -> Any:
+    def events_of(self, effect: Any) -> Any:
         self.snapshots.append(take(self.execution))
-        return super().facts_of(effect)
+        return super().events_of(effect)
 
 
 def recorded() -> list[Snapshot]:
@@ -101,15 +101,15 @@ def with_state(state: Any) -> Snapshot:
         with_state(Running(-1, 1000.0)),
         with_state(Running(1, 1000.0)),
         with_state(Running(0, NAN)),
-        with_state(Waiting(0, INFINITE, 0.0, "")),
+        with_state(BackingOff(0, INFINITE, 0.0, "")),
         with_state(Launching(0, 0.0, Refusals(-1))),
         with_state(Launching(0, 0.0, Refusals(1, NAN))),
-        with_state(Mapping(0, 1, 1)),
+        with_state(RunningSubtasks(0, 1, 1)),
         with_state(Preparing()),
-        with_state(Gathering()),
-        with_state(Inside(-1)),
-        with_state(Inside(0)),
-        with_state(Inside(10**6)),
+        with_state(WritingOutputs()),
+        with_state(RunningSubgraph(-1)),
+        with_state(RunningSubgraph(0)),
+        with_state(RunningSubgraph(10**6)),
     ],
     ids=lambda snapshot: str(msgspec.to_builtins(snapshot))[-60:],
 )
@@ -157,7 +157,7 @@ def test_a_damaged_snapshot_is_refused_or_its_execution_goes_on_without_raising(
         return
     driver = Driver(found, answer)
     driver.now = 2000.0
-    driver.carry_on(resume(found, STEPS, driver.now))
+    driver.carry_on(resume(found, TRANSITIONS, driver.now))
     encode(take(found))
 
 
@@ -203,12 +203,12 @@ def _state(rng: random.Random) -> Any:
     return rng.choice(
         [
             Launching(number(), time(), Refusals(number(), time(), time(), "r")),
-            Waiting(number(), time(), time(), "r"),
+            BackingOff(number(), time(), time(), "r"),
             Running(number(), time()),
             Collecting(number(), time()),
             Preparing(),
-            Inside(number(), number(), time()),
-            Mapping(number(), number(), number(), number(), number()),
-            Gathering(number()),
+            RunningSubgraph(number(), number(), time()),
+            RunningSubtasks(number(), number(), number(), number(), number()),
+            WritingOutputs(number()),
         ]
     )

@@ -8,25 +8,25 @@ from typing import Any
 
 from flyteidl.core import literals_pb2
 
-from propeller.handlers import STEPS
+from propeller.handlers import TRANSITIONS
 from propeller.workflow import (
     AttemptObserved,
     AttemptPhase,
-    Choose,
-    Chosen,
+    BranchEvaluated,
     Collect,
     Decision,
     Effect,
+    EvaluateBranch,
     Execution,
     ExecutionInfo,
     ExecutionSpec,
     Expire,
     Expired,
-    Fact,
     GatherOutputs,
     InputsWritten,
     Launch,
     Launched,
+    NodeEvent,
     NodePhase,
     ObserveAttempt,
     OutputsFound,
@@ -41,7 +41,7 @@ from propeller.workflow import (
     parse_plan,
 )
 
-Answer = Callable[[Execution, Effect], Iterable[Fact] | None]
+Answer = Callable[[Execution, Effect], Iterable[NodeEvent] | None]
 """A test's own answer to an effect; None leaves it to the driver."""
 
 TASK = {"id": {"name": "t"}, "type": "python-task", "container": {"image": "i"}}
@@ -96,20 +96,20 @@ class Driver:
         self.at_once = 0
 
     def run(self) -> Execution:
-        self.carry_on(begin(self.execution, STEPS, self.now))
+        self.carry_on(begin(self.execution, TRANSITIONS, self.now))
         return self.execution
 
     def carry_on(self, decision: Decision) -> None:
         while True:
-            facts = [(effect.node, fact) for effect in decision.effects for fact in self.facts_of(effect)]
+            events = [(effect.node, event) for effect in decision.effects for event in self.events_of(effect)]
             self.at_once = max(self.at_once, self.execution.running)
-            if not facts and not decision.more:
+            if not events and not decision.more:
                 if decision.wake is None or self.execution.phase.ended:
                     return
                 self.now = max(self.now, decision.wake)
-            decision = decide(self.execution, facts, self.now, STEPS)
+            decision = decide(self.execution, events, self.now, TRANSITIONS)
 
-    def facts_of(self, effect: Effect) -> Iterable[Fact]:
+    def events_of(self, effect: Effect) -> Iterable[NodeEvent]:
         unique_id = self.execution.unique_id(effect.node)
         if isinstance(effect, Launch):
             self.launched.append((unique_id, effect.attempt))
@@ -118,7 +118,7 @@ class Driver:
         own = self.answer(self.execution, effect)
         return self.well_behaved(effect) if own is None else own
 
-    def well_behaved(self, effect: Effect) -> Iterable[Fact]:
+    def well_behaved(self, effect: Effect) -> Iterable[NodeEvent]:
         match effect:
             case Launch(attempt=attempt) | ObserveAttempt(attempt=attempt):
                 return (Launched(attempt), AttemptObserved(attempt, AttemptPhase.SUCCEEDED))
@@ -132,10 +132,10 @@ class Driver:
                 return (Expired(attempt),)
             case StopAttempt(attempt=attempt):
                 return (Stopped(attempt),)
-            case Choose(node=node):
+            case EvaluateBranch(node=node):
                 branch = self.execution.view(node).spec.branch
                 assert branch is not None
-                return (Chosen(branch.if_.then),)
+                return (BranchEvaluated(branch.if_.then),)
             case _:
                 return ()
 

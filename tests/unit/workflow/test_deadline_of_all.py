@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from propeller.handlers import STEPS
+from propeller.handlers import TRANSITIONS
 from propeller.workflow import (
     Effect,
     EffectFailed,
     Execution,
     ExecutionSpec,
-    Fact,
     Failure,
     Launch,
+    NodeEvent,
     WorkflowPhase,
     begin,
     decide,
@@ -23,7 +23,7 @@ from tests.unit.workflow.drive import Driver, execution, graph, plan, task
 LIMITED = ExecutionSpec(active_deadline_seconds=60)
 
 
-def never_ends(of: Execution, effect: Effect) -> Iterable[Fact] | None:
+def never_ends(of: Execution, effect: Effect) -> Iterable[NodeEvent] | None:
     return () if isinstance(effect, Launch) else None
 
 
@@ -46,15 +46,15 @@ def test_one_that_ends_in_time_has_nothing_to_do_with_it() -> None:
 
 def test_the_time_counts_from_the_creation_also_after_a_restart() -> None:
     of = execution(plan(graph(task("n0"))), LIMITED)
-    begin(of, STEPS, 1000.0)
+    begin(of, TRANSITIONS, 1000.0)
     of.timers.clear()  # as after a rebuild
-    assert resume(of, STEPS, 1050.0).wake == 1060.0
-    assert decide(of, [], 1060.0, STEPS).changed
+    assert resume(of, TRANSITIONS, 1050.0).wake == 1060.0
+    assert decide(of, [], 1060.0, TRANSITIONS).changed
     assert of.phase is WorkflowPhase.FAILED
 
 
 def test_what_it_had_failed_by_before_stays_the_reason() -> None:
-    def first_fails(of: Execution, effect: Effect) -> Iterable[Fact] | None:
+    def first_fails(of: Execution, effect: Effect) -> Iterable[NodeEvent] | None:
         if not isinstance(effect, Launch):
             return None
         own = Failure("Broken", "it broke")

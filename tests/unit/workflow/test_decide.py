@@ -8,27 +8,27 @@ from typing import Any
 import pytest
 
 from propeller.errors import ErrorKind
-from propeller.handlers import STEPS
+from propeller.handlers import TRANSITIONS
 from propeller.workflow import (
     EXECUTION,
     AttemptObserved,
     AttemptPhase,
-    AttemptProven,
+    BranchEvaluated,
     Cancel,
-    Chosen,
     Effect,
     EffectFailed,
     Execution,
     ExecutionSpec,
     Expire,
     Expired,
-    Fact,
     Failure,
     FuturesFound,
     InputsWritten,
     Launch,
     Launched,
+    NodeEvent,
     NodePhase,
+    ObservedAttempt,
     OutputsFound,
     Refused,
     StopAttempt,
@@ -48,7 +48,7 @@ FAIL_AFTER = 1
 def failing(*unique_ids: str, kind: ErrorKind = ErrorKind.USER, recoverable: bool = False, times: int = 99) -> Answer:
     """An answer that fails the pods of the named nodes, the first `times` attempts of each."""
 
-    def answer(of: Execution, effect: Effect) -> Iterable[Fact] | None:
+    def answer(of: Execution, effect: Effect) -> Iterable[NodeEvent] | None:
         if isinstance(effect, Launch) and of.unique_id(effect.node) in unique_ids and effect.attempt < times:
             failure = Failure("Error", "it broke", kind, recoverable=recoverable)
             return (Launched(effect.attempt), AttemptObserved(effect.attempt, AttemptPhase.FAILED, failure=failure))
@@ -74,7 +74,7 @@ def test_a_diamond_waits_for_both_sides_and_runs_each_node_once() -> None:
 
 
 def test_a_failed_node_stops_its_siblings_at_once_by_default() -> None:
-    def answer(of: Execution, effect: Effect) -> Iterable[Fact] | None:
+    def answer(of: Execution, effect: Effect) -> Iterable[NodeEvent] | None:
         if isinstance(effect, Launch) and of.unique_id(effect.node) == "slow":
             return (Launched(0),)  # runs on and on
         return failing("bad")(of, effect)
@@ -138,7 +138,7 @@ def test_a_retry_that_succeeds_lets_the_workflow_succeed() -> None:
 def test_a_refused_launch_is_asked_for_again_later_under_the_same_attempt() -> None:
     refused: list[int] = []
 
-    def answer(of: Execution, effect: Effect) -> Iterable[Fact] | None:
+    def answer(of: Execution, effect: Effect) -> Iterable[NodeEvent] | None:
         if isinstance(effect, Launch) and len(refused) < 2:
             refused.append(effect.attempt)
             return (Refused(effect.attempt, "exceeded quota", 5.0),)
@@ -186,8 +186,8 @@ def test_a_branch_runs_one_case_and_skips_the_others(chosen: str, skipped: str) 
     branch = {"id": "n0", "kind": "branch", "branch": {"if": {"then": "n0-n0"}, "else": "n0-n1"}}
     root = graph(branch, task("n0-n0"), task("n0-n1"), task("after"), edges=[("n0", "after")])
 
-    def answer(of: Execution, effect: Effect) -> Iterable[Fact] | None:
-        return (Chosen(chosen),) if type(effect).__name__ == "Choose" else None
+    def answer(of: Execution, effect: Effect) -> Iterable[NodeEvent] | None:
+        return (BranchEvaluated(chosen),) if type(effect).__name__ == "EvaluateBranch" else None
 
     driver = Driver(execution(plan(root)), answer)
 
@@ -210,7 +210,7 @@ def array_node(**array: object) -> dict[str, object]:
 
 
 def sized(size: int, otherwise: Answer = lambda of, effect: None) -> Answer:
-    def answer(of: Execution, effect: Effect) -> Iterable[Fact] | None:
+    def answer(of: Execution, effect: Effect) -> Iterable[NodeEvent] | None:
         if isinstance(effect, WriteInputsEffect):
             return (InputsWritten(size),)
         return otherwise(of, effect)
@@ -244,7 +244,7 @@ def test_a_map_task_succeeds_when_enough_items_do(ratio: float, phase: WorkflowP
 def test_a_dynamic_task_runs_the_workflow_that_it_wrote() -> None:
     inside = plan(graph(task("d0"), task("d1"), edges=[("d0", "d1")]))
 
-    def answer(of: Execution, effect: Effect) -> Iterable[Fact] | None:
+    def answer(of: Execution, effect: Effect) -> Iterable[NodeEvent] | None:
         if isinstance(effect, CollectEffect) and of.unique_id(effect.node) == "n0":
             return (FuturesFound(effect.attempt, inside.root),)
         return None
@@ -288,10 +288,12 @@ def test_an_abort_stops_every_pod_and_ends_the_execution() -> None:
             (Launched(0), AttemptObserved(0, AttemptPhase.RUNNING)) if isinstance(effect, Launch) else None
         ),
     )
-    begun = begin(driver.execution, STEPS, 1000.0)
-    decide(driver.execution, [(e.node, fact) for e in begun.effects for fact in driver.facts_of(e)], 1000.0, STEPS)
+    begun = begin(driver.execution, TRANSITIONS, 1000.0)
+    decide(
+        driver.execution, [(e.node, event) for e in begun.effects for event in driver.events_of(e)], 1000.0, TRANSITIONS
+    )
 
-    driver.carry_on(decide(driver.execution, [(EXECUTION, Cancel("enough"))], 1001.0, STEPS))
+    driver.carry_on(decide(driver.execution, [(EXECUTION, Cancel("enough"))], 1001.0, TRANSITIONS))
 
     assert driver.execution.phase is WorkflowPhase.ABORTED
     assert sorted(driver.stopped) == [("a", 0), ("b", 0)]
@@ -300,12 +302,12 @@ def test_an_abort_stops_every_pod_and_ends_the_execution() -> None:
 
 def test_a_fact_about_an_attempt_that_is_over_changes_nothing() -> None:
     running = execution(plan(graph(task("a", retry={"minAttempts": 2}))))
-    begin(running, STEPS, 1000.0)
+    begin(running, TRANSITIONS, 1000.0)
     failure = Failure("Error", "it broke", recoverable=True)
-    decide(running, [(0, AttemptObserved(0, AttemptPhase.FAILED, failure=failure))], 1001.0, STEPS)
+    decide(running, [(0, AttemptObserved(0, AttemptPhase.FAILED, failure=failure))], 1001.0, TRANSITIONS)
 
     late = decide(
-        running, [(0, AttemptObserved(0, AttemptPhase.SUCCEEDED)), (0, EffectFailed(0, failure))], 1002.0, STEPS
+        running, [(0, AttemptObserved(0, AttemptPhase.SUCCEEDED)), (0, EffectFailed(0, failure))], 1002.0, TRANSITIONS
     )
 
     assert not late.changed
@@ -354,7 +356,7 @@ def _restarted(root: dict[str, Any], limit: int, *launched_before: str) -> Execu
     """As after a crash before the first status; there are pods of the nodes `launched_before`."""
     spec = ExecutionSpec(execution_config=ExecutionConfig(max_parallelism=limit))
     of = execution(plan(root), spec)
-    of.proven.update(dict.fromkeys(launched_before, AttemptProven(0)))
+    of.observed_attempts.update(dict.fromkeys(launched_before, ObservedAttempt(0)))
     of.unclaimed.update(launched_before)
     return of
 
@@ -379,19 +381,19 @@ def test_a_pod_that_has_to_be_stopped_keeps_its_place_until_it_is_told_to() -> N
     spec = ExecutionSpec(execution_config=ExecutionConfig(max_parallelism=1))
     root = graph(task("a", executionDeadline="10s"), task("b"), onFailurePolicy=FAIL_AFTER)
     of = execution(plan(root), spec)
-    begin(of, STEPS, 1000.0)
-    assert decide(of, [(0, Launched(0))], 1000.0, STEPS).effects == []
-    assert decide(of, [], 1010.0, STEPS).effects == [Expire(0, 0)]
-    assert decide(of, [(0, Expired(0))], 1010.0, STEPS).effects == [StopAttempt(0, 0)]
-    assert decide(of, [(0, Stopped(0))], 1011.0, STEPS).effects == [Launch(1, 0)]
+    begin(of, TRANSITIONS, 1000.0)
+    assert decide(of, [(0, Launched(0))], 1000.0, TRANSITIONS).effects == []
+    assert decide(of, [], 1010.0, TRANSITIONS).effects == [Expire(0, 0)]
+    assert decide(of, [(0, Expired(0))], 1010.0, TRANSITIONS).effects == [StopAttempt(0, 0)]
+    assert decide(of, [(0, Stopped(0))], 1011.0, TRANSITIONS).effects == [Launch(1, 0)]
 
 
 def test_what_succeeds_in_the_round_of_a_failure_counts_for_its_successors_which_do_not_start() -> None:
     """Regression: it did not count, and after a rebuild it did."""
     of = execution(plan(graph(task("a"), task("b"), task("c"), edges=[("b", "c")])))
-    begin(of, STEPS, 1000.0)
-    decide(of, [(1, Launched(0)), (1, AttemptObserved(0, AttemptPhase.SUCCEEDED))], 1001.0, STEPS)
+    begin(of, TRANSITIONS, 1000.0)
+    decide(of, [(1, Launched(0)), (1, AttemptObserved(0, AttemptPhase.SUCCEEDED))], 1001.0, TRANSITIONS)
     failed = AttemptObserved(0, AttemptPhase.FAILED, failure=Failure("Error", "it broke"))
-    decided = decide(of, [(0, failed), (1, OutputsFound(0))], 1002.0, STEPS)
+    decided = decide(of, [(0, failed), (1, OutputsFound(0))], 1002.0, TRANSITIONS)
     assert (of.phases[1], of.phases[2], of.unmet[2]) == (NodePhase.SUCCEEDED, NodePhase.NOT_STARTED, 0)
     assert not decided.effects

@@ -7,22 +7,22 @@ from typing import Any
 
 import pytest
 
-from propeller.handlers import STEPS
+from propeller.handlers import TRANSITIONS
 from propeller.workflow import (
     AttemptObserved,
     AttemptPhase,
-    AttemptProven,
-    Choose,
-    Chosen,
+    BranchEvaluated,
     Effect,
+    EvaluateBranch,
     Execution,
     ExecutionSpec,
-    Fact,
     FuturesFound,
     InputsWritten,
     Launch,
     Launched,
+    NodeEvent,
     NodePhase,
+    ObservedAttempt,
     OutputsFound,
     StopAttempt,
     Stopped,
@@ -54,7 +54,7 @@ def branch(**fields: Any) -> dict[str, Any]:
 def hangs(*unique_ids: str) -> Answer:
     """These pods run on for ever."""
 
-    def answer(of: Execution, effect: Effect) -> Iterable[Fact] | None:
+    def answer(of: Execution, effect: Effect) -> Iterable[NodeEvent] | None:
         if isinstance(effect, Launch) and of.unique_id(effect.node) in unique_ids:
             return (Launched(effect.attempt), AttemptObserved(effect.attempt, AttemptPhase.RUNNING))
         return (InputsWritten(size=2),) if isinstance(effect, WriteInputs) else None
@@ -105,79 +105,79 @@ def test_a_branch_whose_time_is_up_stops_its_case() -> None:
 def test_a_case_that_waits_for_a_place_does_not_start_after_the_time_of_its_branch() -> None:
     root = graph(branch(**LIMITED), task("yes"), task("no"), task("b"), onFailurePolicy=1)
     of = execution(plan(root), ExecutionSpec(execution_config=ExecutionConfig(max_parallelism=1)))
-    assert begin(of, STEPS, 1000.0).effects == [Choose(0), Launch(3, 0)]
-    assert not decide(of, [(0, Chosen("yes"))], 1000.0, STEPS).effects
-    decide(of, [(3, Launched(0)), (3, AttemptObserved(0, AttemptPhase.RUNNING))], 1001.0, STEPS)
-    decide(of, [], 1060.0, STEPS)
+    assert begin(of, TRANSITIONS, 1000.0).effects == [EvaluateBranch(0), Launch(3, 0)]
+    assert not decide(of, [(0, BranchEvaluated("yes"))], 1000.0, TRANSITIONS).effects
+    decide(of, [(3, Launched(0)), (3, AttemptObserved(0, AttemptPhase.RUNNING))], 1001.0, TRANSITIONS)
+    decide(of, [], 1060.0, TRANSITIONS)
     assert of.phases[0] == NodePhase.FAILED
-    decide(of, [(3, AttemptObserved(0, AttemptPhase.SUCCEEDED))], 1061.0, STEPS)
-    ended = decide(of, [(3, OutputsFound(0))], 1062.0, STEPS)
+    decide(of, [(3, AttemptObserved(0, AttemptPhase.SUCCEEDED))], 1061.0, TRANSITIONS)
+    ended = decide(of, [(3, OutputsFound(0))], 1062.0, TRANSITIONS)
     assert not ended.effects
     assert of.phase is WorkflowPhase.FAILED
 
 
 def test_the_time_of_a_node_is_counted_on_after_a_restart() -> None:
     of = execution(plan(graph(sub(**AGAIN)), inner=graph(task("a"))))
-    begin(of, STEPS, 1000.0)
-    decide(of, [(0, InputsWritten())], 1001.0, STEPS)
+    begin(of, TRANSITIONS, 1000.0)
+    decide(of, [(0, InputsWritten())], 1001.0, TRANSITIONS)
     of.timers.clear()
-    resume(of, STEPS, 1050.0)
-    assert decide(of, [], 1060.0, STEPS).effects == [StopAttempt(2, 0)]
-    assert decide(of, [(2, Stopped(0))], 1061.0, STEPS).effects == [WriteInputs(0)]
+    resume(of, TRANSITIONS, 1050.0)
+    assert decide(of, [], 1060.0, TRANSITIONS).effects == [StopAttempt(2, 0)]
+    assert decide(of, [(2, Stopped(0))], 1061.0, TRANSITIONS).effects == [WriteInputs(0)]
     of.timers.clear()
-    resume(of, STEPS, 1100.0)
-    decide(of, [], 1120.0, STEPS)
+    resume(of, TRANSITIONS, 1100.0)
+    decide(of, [], 1120.0, TRANSITIONS)
     assert failure_of(of)[0] == "TimeoutExpired"
 
 
 def test_a_node_whose_outputs_are_being_stored_has_ended_in_time() -> None:
     of = execution(plan(graph(mapped(**LIMITED))))
-    begin(of, STEPS, 1000.0)
-    decide(of, [(0, InputsWritten(size=0))], 1001.0, STEPS)
-    assert not decide(of, [], 1200.0, STEPS).effects
+    begin(of, TRANSITIONS, 1000.0)
+    decide(of, [(0, InputsWritten(size=0))], 1001.0, TRANSITIONS)
+    assert not decide(of, [], 1200.0, TRANSITIONS).effects
     assert of.phases[0] == NodePhase.RUNNING
 
 
 def _dynamic(**fields: Any) -> Execution:
     """What it has made, a task, runs."""
     of = execution(plan(graph(task("d", **fields), task("b"))))
-    begin(of, STEPS, 1000.0)
+    begin(of, TRANSITIONS, 1000.0)
     inner = plan(graph(task("a"))).root
-    decide(of, [(0, Launched(0)), (0, AttemptObserved(0, AttemptPhase.SUCCEEDED))], 1010.0, STEPS)
-    decide(of, [(0, FuturesFound(0, inner))], 1020.0, STEPS)
+    decide(of, [(0, Launched(0)), (0, AttemptObserved(0, AttemptPhase.SUCCEEDED))], 1010.0, TRANSITIONS)
+    decide(of, [(0, FuturesFound(0, inner))], 1020.0, TRANSITIONS)
     return of
 
 
 def test_what_a_dynamic_task_has_made_runs_in_its_attempts_time() -> None:
     of = _dynamic(executionDeadline="60s", retry={"minAttempts": 2})
     assert of.running == 2
-    assert decide(of, [], 1060.0, STEPS).effects == [StopAttempt(3, 0)]
-    assert decide(of, [(3, Stopped(0, 30.0))], 1060.0, STEPS).effects == []
-    assert decide(of, [(3, AttemptObserved(0, AttemptPhase.GONE))], 1065.0, STEPS).effects == [Launch(0, 1)]
+    assert decide(of, [], 1060.0, TRANSITIONS).effects == [StopAttempt(3, 0)]
+    assert decide(of, [(3, Stopped(0, 30.0))], 1060.0, TRANSITIONS).effects == []
+    assert decide(of, [(3, AttemptObserved(0, AttemptPhase.GONE))], 1065.0, TRANSITIONS).effects == [Launch(0, 1)]
     assert of.running == 2
 
 
 def test_a_restart_goes_on_with_the_attempt_that_a_pod_proves_of_a_dynamic_task() -> None:
     of = _dynamic(executionDeadline="60s", retry={"minAttempts": 2})
     of.timers.clear()
-    of.proven["d"] = AttemptProven(1)
-    assert Launch(0, 1) in resume(of, STEPS, 1065.0).effects
+    of.observed_attempts["d"] = ObservedAttempt(1)
+    assert Launch(0, 1) in resume(of, TRANSITIONS, 1065.0).effects
     assert of.phases[3] == NodePhase.ABORTED
 
 
 def test_after_a_restart_a_dynamic_task_takes_no_place_of_its_own() -> None:
     """Regression: with a limit to its time it gave its place back once more at each restart."""
     of = _dynamic(executionDeadline="60s", activeDeadline="120s")
-    resume(of, STEPS, 1030.0)
+    resume(of, TRANSITIONS, 1030.0)
     assert of.running == 2
 
 
 def test_a_limit_is_not_missed_where_the_start_was_rounded_up() -> None:
     """Regression: a start is kept as a float32, and a timer that rang just before the rounded end never rang again."""
     of = execution(plan(graph(task("a"), task("b", activeDeadline="60s"), edges=[("a", "b")])))
-    begin(of, STEPS, 1000.0)
-    decide(of, [(0, Launched(0)), (0, AttemptObserved(0, AttemptPhase.SUCCEEDED))], 1001.0, STEPS)
+    begin(of, TRANSITIONS, 1000.0)
+    decide(of, [(0, Launched(0)), (0, AttemptObserved(0, AttemptPhase.SUCCEEDED))], 1001.0, TRANSITIONS)
     later = 1000.0 + 200_000.012  # float32: 200,000.015625
-    started = decide(of, [(0, OutputsFound(0))], later, STEPS)
+    started = decide(of, [(0, OutputsFound(0))], later, TRANSITIONS)
     assert started.wake is not None
-    assert decide(of, [], started.wake, STEPS).effects
+    assert decide(of, [], started.wake, TRANSITIONS).effects

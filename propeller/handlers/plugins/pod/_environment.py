@@ -27,7 +27,7 @@ def environment(node: NodeView, attempt: int, shape: Shape, settings: PodSetting
     Kubernetes expands references in the operator's alone. Raises Invalid if no process can be given a value.
     """
     execution = node.execution
-    by_shape = execution.once(_by_shape)
+    by_shape = execution.cached(_by_shape)
     if (common := by_shape.get(shape)) is None:
         common = by_shape[shape] = _common(execution, shape)
     given = execution.info.spec.execution_config.environment_variables or {}

@@ -1,4 +1,4 @@
-"""What a round learns: each fact is about one node, and decides nothing by itself."""
+"""What a round learns: each event is about one node, and decides nothing by itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from propeller.workflow._plan import Graph
 
 
-REASON_CHARACTERS = 1024
+MAX_REASON_CHARACTERS = 1024
 """Of why a node waits: each of 100,000 nodes may wait, and a status holds all of it."""
 
 
@@ -51,8 +51,8 @@ class Refusals(msgspec.Struct, frozen=True, array_like=True):
     reason: str = ""
 
     def __post_init__(self) -> None:
-        if len(self.reason) > REASON_CHARACTERS:
-            msgspec.structs.force_setattr(self, "reason", bounded(self.reason, REASON_CHARACTERS))
+        if len(self.reason) > MAX_REASON_CHARACTERS:
+            msgspec.structs.force_setattr(self, "reason", bounded(self.reason, MAX_REASON_CHARACTERS))
 
 
 NOT_REFUSED = Refusals()
@@ -177,7 +177,7 @@ class InputsWritten(msgspec.Struct, frozen=True):
     size: int = 0
 
 
-class Chosen(msgspec.Struct, frozen=True):
+class BranchEvaluated(msgspec.Struct, frozen=True):
     """A branch's conditions were evaluated: `case` is the id of the node to run."""
 
     case: str
@@ -194,13 +194,13 @@ class ChildEnded(msgspec.Struct, frozen=True):
     failure: Failure | None = None
 
 
-class FrameEnded(msgspec.Struct, frozen=True):
+class SubgraphEnded(msgspec.Struct, frozen=True):
     """The workflow inside this node ended."""
 
     failure: Failure | None = None
 
 
-class TimeIsUp(msgspec.Struct, frozen=True):
+class TimerFired(msgspec.Struct, frozen=True):
     """A time that the node asked to be woken at has come."""
 
 
@@ -210,7 +210,7 @@ class Cancel(msgspec.Struct, frozen=True):
     reason: str
 
 
-Fact = (
+NodeEvent = (
     Start
     | Resume
     | AttemptObserved
@@ -225,10 +225,10 @@ Fact = (
     | OutputsFound
     | FuturesFound
     | InputsWritten
-    | Chosen
+    | BranchEvaluated
     | OutputsWritten
     | ChildEnded
-    | FrameEnded
-    | TimeIsUp
+    | SubgraphEnded
+    | TimerFired
     | Cancel
 )
