@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from propeller.handlers.plugins import POD, Plugins, installed_plugins
+
 NAME = "propeller"
+
+PLUGIN_VERBS = ("get", "list", "watch", "create", "delete")
+"""On what a task plugin makes."""
 
 
 def workflow_crd() -> dict[str, Any]:
@@ -44,14 +49,16 @@ def workflow_crd() -> dict[str, Any]:
     }
 
 
-def manifests(namespace: str, only: str = "") -> list[dict[str, Any]]:
-    """The CRD, a namespace, a service account in it, and its rights: on leases in that namespace; on workflows, pods
-    and events everywhere, or in the namespace `only` alone, for `propeller controller -n`.
+def manifests(namespace: str, only: str = "", plugins: Plugins | None = None) -> list[dict[str, Any]]:
+    """The CRD, a namespace, a service account in it, and its rights: on leases in that namespace; on workflows, pods,
+    events and what `plugins` make (None: those that are installed here) everywhere, or in the namespace `only` alone,
+    for `propeller controller -n`.
     """
     account = {"kind": "ServiceAccount", "name": NAME, "namespace": namespace}
-    tasks = _granted("ClusterRole", "", NAME, _RULES, account)
+    rules = [*_RULES, *_plugin_rules(installed_plugins() if plugins is None else plugins)]
+    tasks = _granted("ClusterRole", "", NAME, rules, account)
     if only:
-        tasks = _granted("Role", only, NAME, _RULES, account)
+        tasks = _granted("Role", only, NAME, rules, account)
     return [
         workflow_crd(),
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
@@ -59,6 +66,15 @@ def manifests(namespace: str, only: str = "") -> list[dict[str, Any]]:
         *tasks,
         *_granted("Role", namespace, f"{NAME}-leases", _LEASE_RULES, account),
     ]
+
+
+def _plugin_rules(plugins: Plugins) -> list[dict[str, Any]]:
+    """What the controller does with the resources of other plugins than the pod."""
+    resources = dict.fromkeys(
+        plugin.resource for plugin in plugins if plugin is not POD and plugin.resource is not None
+    )
+    names = dict.fromkeys((resource.group, resource.plural) for resource in resources)
+    return [{"apiGroups": [group], "resources": [plural], "verbs": list(PLUGIN_VERBS)} for group, plural in names]
 
 
 def _granted(

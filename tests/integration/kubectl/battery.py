@@ -249,6 +249,16 @@ get all
 get all -A -l app=web
 get services
 get svc
+create -f - << {"apiVersion":"batch/v1","kind":"Job","metadata":{"name":"count"},"spec":{"completions":3,"parallelism":2,"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"main","image":"img:1"},{"name":"side","image":"img:2"}]}}}}
+get jobs
+get jobs -o wide
+get job count -o yaml
+patch job count --subresource=status --type=merge -p {"status":{"startTime":"2026-01-01T00:00:00Z","completionTime":"2026-01-01T00:01:40Z","succeeded":3,"conditions":[{"type":"SuccessCriteriaMet","status":"True"},{"type":"Complete","status":"True"}]}}
+get jobs
+wait job/count --for=condition=Complete --timeout=2s
+get all
+delete job count
+get jobs
 logs web --tail=-1
 logs web --tail=-2
 logs web --since=0s

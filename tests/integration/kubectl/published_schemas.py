@@ -39,6 +39,7 @@ ROOTS: Mapping[str, tuple[str, ...]] = {
         "io.k8s.api.authorization.v1.SelfSubjectAccessReview",
         "io.k8s.api.authorization.v1.SelfSubjectRulesReview",
     ),
+    "apis/batch/v1": ("io.k8s.api.batch.v1.Job",),
     "apis/coordination.k8s.io/v1": ("io.k8s.api.coordination.v1.Lease",),
     "apis/rbac.authorization.k8s.io/v1": tuple(
         f"io.k8s.api.rbac.v1.{kind}" for kind in ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")

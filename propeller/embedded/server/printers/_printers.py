@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
+from propeller.clock import parse_rfc3339
 from propeller.embedded.server._storage import Object
-from propeller.embedded.server.printers._durations import age
+from propeller.embedded.server.printers._durations import age, human
 from propeller.embedded.server.printers._pod_row import pod_cells
 
 Cells = list[Any]
@@ -168,6 +169,35 @@ def _definition(obj: Object, now: float) -> Cells:
 
 DEFAULT = Printer((NAME, _CREATED), default_cells)
 
+
+def _job(obj: Object, now: float) -> Cells:
+    spec, status = obj["spec"], obj.get("status") or {}
+    containers = ((spec.get("template") or {}).get("spec") or {}).get("containers") or ()
+    done, wanted, together = status.get("succeeded", 0), spec.get("completions"), spec.get("parallelism", 0)
+    of: Any = wanted if wanted is not None else f"1 of {together}" if together > 1 else 1
+    began, ended = status.get("startTime"), status.get("completionTime")
+    return [
+        _name(obj),
+        _job_status(obj, status),
+        f"{done}/{of}",
+        "" if not began else human((parse_rfc3339(ended) if ended else now) - parse_rfc3339(began)),
+        _age(obj, now),
+        ",".join(one["name"] for one in containers),
+        ",".join(one.get("image", "") for one in containers),
+        ",".join(f"{key}={value}" for key, value in sorted(spec["selector"].get("matchLabels", {}).items())),
+    ]
+
+
+def _job_status(obj: Object, status: Mapping[str, Any]) -> str:
+    held = {one["type"] for one in status.get("conditions") or () if one.get("status") == "True"}
+    for name in ("Complete", "Failed"):
+        if name in held:
+            return name
+    if "deletionTimestamp" in obj["metadata"]:
+        return "Terminating"
+    return next((name for name in ("Suspended", "FailureTarget", "SuccessCriteriaMet") if name in held), "Running")
+
+
 _POD = Printer(
     (*_columns("Ready", "Status", "Restarts"), *_wide("IP", "Node", "Nominated Node", "Readiness Gates")), pod_cells
 )
@@ -212,6 +242,7 @@ PRINTERS: Mapping[str, Printer] = {
     "ConfigMap": Printer(_columns("Data"), _config_map),
     "CustomResourceDefinition": _DEFINITION,
     "Event": _EVENT,
+    "Job": Printer((*_columns("Status", "Completions", "Duration"), *_wide("Containers", "Images", "Selector")), _job),
     "Lease": Printer(_columns("Holder"), _lease),
     "Namespace": Printer(_columns("Status"), _namespace),
     "Node": _NODE,

@@ -10,11 +10,13 @@ import orjson
 
 from propeller.embedded.server._storage import Collection, Storage
 from propeller.embedded.server.registry._strategies import (
+    BATCH,
     RBAC,
     ClusterRoleBindingStrategy,
     ConfigMapStrategy,
     DefinitionStrategy,
     EventStrategy,
+    JobStrategy,
     LeaseStrategy,
     NamespaceStrategy,
     NodeStrategy,
@@ -162,6 +164,9 @@ def builtin_kinds(storage: Storage) -> Iterator[Kind]:
     yield core("LimitRange", Strategy, short_names=("limits",), verbs=READ_VERBS)
     yield core("ServiceAccount", ServiceAccountStrategy, short_names=("sa",))
     yield _builtin(storage, "io.k8s.api.coordination.v1", "Lease", LeaseStrategy, group="coordination.k8s.io")
+    yield _builtin(
+        storage, "io.k8s.api.batch.v1", "Job", JobStrategy, group=BATCH, categories=("all",), subresources=_STATUS
+    )
     yield rbac("ClusterRole", RoleStrategy, namespaced=False)
     yield rbac("ClusterRoleBinding", ClusterRoleBindingStrategy, namespaced=False)
     yield rbac("Role", RoleStrategy)

@@ -247,6 +247,8 @@ def _finalizers(kind: Kind, metadata: dict[str, Any], options: Options) -> list[
     policy = options.propagation_policy
     if options.orphan_dependents is not None:
         policy = "Orphan" if options.orphan_dependents else "Background"
+    if policy is None and not {_metadata.ORPHAN, _metadata.FOREGROUND}.intersection(given):
+        policy = kind.strategy.default_propagation or None
     if policy is None or not kind.strategy.collects_garbage:
         return given
     wanted = {"Orphan": _metadata.ORPHAN, "Foreground": _metadata.FOREGROUND}.get(policy)

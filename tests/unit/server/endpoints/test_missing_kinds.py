@@ -12,7 +12,7 @@ from tests.unit.server.asking import DEFAULT, ask, send
     ("method", "path", "name"),
     [
         ("POST", "/apis/apps/v1/namespaces/default/deployments", "deployments.apps"),
-        ("GET", "/apis/batch/v1/jobs", "jobs.batch"),
+        ("GET", "/apis/batch/v1/cronjobs", "cronjobs.batch"),
         ("DELETE", "/apis/networking.k8s.io/v1/namespaces/default/ingresses/i", "ingresses.networking.k8s.io"),
         ("GET", "/api/v1/namespaces/default/endpoints/s", "endpoints"),
         ("GET", "/api/v1/persistentvolumes", "persistentvolumes"),

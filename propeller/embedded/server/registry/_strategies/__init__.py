@@ -19,10 +19,12 @@ from propeller.embedded.server.registry._strategies._groups import (
     RoleBindingStrategy,
     RoleStrategy,
 )
+from propeller.embedded.server.registry._strategies._jobs import BATCH, JobStrategy
 from propeller.embedded.server.registry._strategies._pods import FINISHED, PodStrategy
 from propeller.embedded.server.registry._strategies._resource_quotas import ResourceQuotaStrategy
 
 __all__ = [
+    "BATCH",
     "CLEANUP_FINALIZER",
     "FINISHED",
     "KUBERNETES_FINALIZER",
@@ -32,6 +34,7 @@ __all__ = [
     "CustomStrategy",
     "DefinitionStrategy",
     "EventStrategy",
+    "JobStrategy",
     "LeaseStrategy",
     "NamespaceStrategy",
     "NodeStrategy",

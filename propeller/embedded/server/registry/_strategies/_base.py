@@ -32,6 +32,9 @@ class Strategy:
     collects_garbage = True
     """Whether propagation policies mean anything for this kind."""
 
+    default_propagation = ""
+    """What becomes of an object's dependents if a deletion does not say; "": they follow."""
+
     cleanup_finalizer = ""
     """What keeps a deleted object of this kind until what belongs to it is gone."""
 
