@@ -20,7 +20,7 @@ import orjson
 import uvloop
 
 from loadtest import _informer_pods as pods_
-from propeller.config import ApiServer as Settings
+from propeller.config import ApiServerOptions
 from propeller.embedded.server import ApiServer, Forward
 from propeller.errors import Unavailable
 from propeller.kube import Client, Request, Response
@@ -51,7 +51,7 @@ class Gate:
 
 async def main(kubeconfig: str, pods: int) -> None:
     gate, numbers = Gate(), itertools.count(1)
-    settings = Settings(history_changes=10 * pods, history_bytes=_HISTORY)
+    settings = ApiServerOptions(history_changes=10 * pods, history_bytes=_HISTORY)
     async with ApiServer(settings) as server, server.serve(interceptor=gate) as front:
         client = Client(server.transport())
         await pods_.create(client, pods, variables=_VARIABLES)

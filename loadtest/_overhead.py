@@ -19,7 +19,7 @@ import uvloop
 from loadtest._line import Line
 from propeller.cli._workflow import new_execution_name, resource_of
 from propeller.cli.flytekit_side import Serialized, Versioned, serialize
-from propeller.config import Kubelet, Settings
+from propeller.config import KubeletOptions, Settings
 from propeller.controller import FLYTE_WORKFLOWS, WorkflowController, workflow_crd
 from propeller.embedded import Cluster, embedded_cluster
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES
@@ -43,7 +43,7 @@ async def _measure() -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as directory:
         prefix = f"file://{directory}"
         settings = Settings(
-            kubelet=Kubelet(python=sys.executable, project=str(FLOWS.parent)),
+            kubelet=KubeletOptions(python=sys.executable, project=str(FLOWS.parent)),
             storage=StorageOptions(metadata_prefix=f"{prefix}/meta", raw_output_prefix=f"{prefix}/raw"),
         )
         serialized = await serialize(sys.executable, FLOWS, "chain", (), Versioned(), prefix)

@@ -12,9 +12,15 @@ from __future__ import annotations
 
 import msgspec
 
-from propeller.config._controller import Checkpoint, Controller, Effects, Events, Launches
-from propeller.config._embedded import ApiServer, Kubelet
-from propeller.config._pods import Pods
+from propeller.config._controller import (
+    CheckpointOptions,
+    ControllerOptions,
+    EffectOptions,
+    EventOptions,
+    LaunchOptions,
+)
+from propeller.config._embedded import ApiServerOptions, KubeletOptions
+from propeller.config._pods import PodPolicy
 from propeller.informers._options import InformerOptions
 from propeller.kube._options import ClientOptions
 from propeller.reconcile._options import ElectionOptions, QueueOptions, WatchdogOptions
@@ -23,19 +29,19 @@ from propeller.telemetry._options import MetricsOptions
 from propeller.workflow._options import AttemptOptions
 
 __all__ = [
-    "ApiServer",
+    "ApiServerOptions",
     "AttemptOptions",
-    "Checkpoint",
+    "CheckpointOptions",
     "ClientOptions",
-    "Controller",
-    "Effects",
+    "ControllerOptions",
+    "EffectOptions",
     "ElectionOptions",
-    "Events",
+    "EventOptions",
     "InformerOptions",
-    "Kubelet",
-    "Launches",
+    "KubeletOptions",
+    "LaunchOptions",
     "MetricsOptions",
-    "Pods",
+    "PodPolicy",
     "QueueOptions",
     "Settings",
     "StorageOptions",
@@ -51,14 +57,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     queue: QueueOptions = QueueOptions()
     election: ElectionOptions = ElectionOptions()
     watchdog: WatchdogOptions = WatchdogOptions()
-    checkpoint: Checkpoint = Checkpoint()
-    launches: Launches = Launches()
+    checkpoint: CheckpointOptions = CheckpointOptions()
+    launches: LaunchOptions = LaunchOptions()
     attempts: AttemptOptions = AttemptOptions()
-    effects: Effects = Effects()
-    pods: Pods = Pods()
+    effects: EffectOptions = EffectOptions()
+    pods: PodPolicy = PodPolicy()
     storage: StorageOptions = StorageOptions()
-    controller: Controller = Controller()
+    controller: ControllerOptions = ControllerOptions()
     metrics: MetricsOptions = MetricsOptions()
-    events: Events = Events()
-    kubelet: Kubelet = Kubelet()
-    api_server: ApiServer = ApiServer()
+    events: EventOptions = EventOptions()
+    kubelet: KubeletOptions = KubeletOptions()
+    api_server: ApiServerOptions = ApiServerOptions()

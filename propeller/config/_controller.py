@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CheckpointOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When an execution's status is written. Between two writes its pods are the record of its progress."""
 
     max_lag: float = 2.0
@@ -35,7 +35,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 raise ValueError(f"{field} must be over 0, and is {getattr(self, field)}: no status would be written")
 
 
-class Controller(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ControllerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the FlyteWorkflow controller works."""
 
     ttl: float = 23 * 3600.0
@@ -79,7 +79,7 @@ class Controller(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             )
 
 
-class Effects(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class EffectOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Retries of effects (reads and writes of blobs, launches) after transient errors."""
 
     retry_budget: float = 3600.0
@@ -114,7 +114,7 @@ class Effects(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             )
 
 
-class Launches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class LaunchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Retries of pod creates that the platform refuses: RBAC, a policy, an admission webhook that denies, is down or
     late (docs/refusals.md). No attempt and no retry is used up meanwhile.
     """
@@ -140,7 +140,7 @@ class Launches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError(f"limit must be 0 or more, and is {self.limit}")
 
 
-class Events(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class EventOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Kubernetes Events on FlyteWorkflows. They are for people who type `kubectl describe`, and cost the API server a
     request each: in a burst, one is sent for ten executions that end, or `burst`, if that is more.
     """

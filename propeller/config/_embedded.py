@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Kubelet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class KubeletOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the embedded kubelet runs pods as processes of this machine."""
 
     max_pods: int = 0
@@ -91,7 +91,7 @@ class Kubelet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Seconds between two reports that the node is ready; a controller manager gives a node up after 40-50."""
 
 
-class ApiServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ApiServerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the embedded API server behaves. Constants of kube-apiserver are constants here, too, and no settings."""
 
     history_changes: int = 20_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Pods(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PodPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The policy for tasks' pods (docs/security.md). A task's pod comes from the author of a workflow, or from a
     running dynamic task: without a policy both have the controller's rights to create pods. The defaults are the
     Baseline profile of Kubernetes' Pod Security Standards, and the execution's own service account.

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from propeller.clock import Clock, rfc3339
-from propeller.config import Checkpoint
+from propeller.config import CheckpointOptions
 from propeller.controller._finalizers import kept
 from propeller.controller._resource import HEADS, WORKFLOWS, FlyteWorkflow
 from propeller.errors import Conflict, NotFound, PropellerError, TooLarge
@@ -59,7 +59,7 @@ class Checkpointer:
     """Writes statuses; `subresource` says whether the resource type has a status subresource: `prepare` asks."""
 
     def __init__(
-        self, client: Client, storage: Storage, settings: Checkpoint, clock: Clock, *, subresource: bool = False
+        self, client: Client, storage: Storage, settings: CheckpointOptions, clock: Clock, *, subresource: bool = False
     ) -> None:
         self._client = client
         self._storage = storage

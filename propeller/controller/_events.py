@@ -28,7 +28,7 @@ from typing import Any, NamedTuple, Self
 import msgspec
 
 from propeller.clock import SYSTEM_CLOCK, Clock, rfc3339
-from propeller.config import Events as EventSettings
+from propeller.config import EventOptions
 from propeller.controller._resource import WORKFLOWS
 from propeller.errors import Denied, NotFound, PropellerError
 from propeller.kube import EVENTS, Client
@@ -113,7 +113,7 @@ class Budget:
 class Recorder:
     """Sends events; use as `async with`. `counts` has those that were sent, dropped or failed."""
 
-    def __init__(self, client: Client, settings: EventSettings, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, client: Client, settings: EventOptions, clock: Clock = SYSTEM_CLOCK) -> None:
         self._client = client
         self._settings = settings
         self._clock = clock

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from propeller.config import Checkpoint, Settings
+from propeller.config import CheckpointOptions, Settings
 from propeller.controller import FLYTE_WORKFLOWS, WorkflowController
 from propeller.errors import Denied, Malformed, NotFound, PropellerError, TooLarge, WebhookUnavailable
 from propeller.kube import NAMESPACES, PODS, Client, Raw, Resource
@@ -156,7 +156,7 @@ async def test_a_workflow_waits_for_a_policy_that_forbids_its_pods_and_goes_on_w
     binding = {"metadata": {"name": name}, "spec": {"policyName": name, "validationActions": ["Deny"]}}
     await client.create(POLICY_BINDINGS, binding)
     await denied_soon(real_server, Denied)
-    settings = Settings(checkpoint=Checkpoint(max_lag=0.2), storage=StorageOptions(metadata_prefix="memory://m"))
+    settings = Settings(checkpoint=CheckpointOptions(max_lag=0.2), storage=StorageOptions(metadata_prefix="memory://m"))
     async with (
         Storage(settings.storage, stores={"memory": MemoryStore()}) as storage,
         real_server.connect() as own,

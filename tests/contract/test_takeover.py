@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from propeller.config import Checkpoint, Settings
+from propeller.config import CheckpointOptions, Settings
 from propeller.controller import WorkflowController
 from propeller.errors import NotFound
 from propeller.kube import Client, Raw
@@ -54,7 +54,7 @@ async def comes(what: Callable[[], Awaitable[bool]]) -> None:
 @asynccontextmanager
 async def controlled(server: ServerUnderTest) -> AsyncIterator[Place]:
     await install_flyte_workflows(server.client)
-    settings = Settings(checkpoint=Checkpoint(max_lag=0.1), storage=StorageOptions(metadata_prefix="memory://m"))
+    settings = Settings(checkpoint=CheckpointOptions(max_lag=0.1), storage=StorageOptions(metadata_prefix="memory://m"))
     async with Storage(settings.storage, stores={"memory": MemoryStore()}) as storage:
         controller = WorkflowController(server.client, storage, settings, namespace=server.namespace)
         async with controller.running():

@@ -19,8 +19,7 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from propeller.config import Kubelet as KubeletSettings
-from propeller.config import Settings
+from propeller.config import KubeletOptions, Settings
 from propeller.embedded import run_kubelet
 from propeller.kube import connect
 from propeller.testing import NOBODY_TOKEN, KubeApiserver, run_kube_apiserver
@@ -101,7 +100,7 @@ async def cluster(own_server: KubeApiserver, tmp_path_factory: pytest.TempPathFa
     document["users"][0]["user"] = {"token": token}
     document["contexts"][0]["context"]["namespace"] = "flyte"
     (home / "controller").write_text(yaml.safe_dump(document))
-    settings = Settings(kubelet=KubeletSettings(python=sys.executable, project=str(EXAMPLES)))
+    settings = Settings(kubelet=KubeletOptions(python=sys.executable, project=str(EXAMPLES)))
     cluster = Cluster(operator, home / "controller", home / "storage")
     async with (
         connect(own_server.connection()) as client,

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from propeller.config import Checkpoint, Settings
+from propeller.config import CheckpointOptions, Settings
 from propeller.controller import WorkflowController
 from propeller.kube import connect, load_connection
 from propeller.storage import Storage, StorageOptions
@@ -53,7 +53,7 @@ async def main(kubeconfig: str, prefix: str, report: str) -> None:
     configure_logs("warning")
     settings = Settings(
         storage=StorageOptions(metadata_prefix=f"file://{prefix}/metadata", raw_output_prefix=f"file://{prefix}/raw"),
-        checkpoint=Checkpoint(max_lag=0.2),
+        checkpoint=CheckpointOptions(max_lag=0.2),
     )
     settings = msgspec.structs.replace(settings, controller=msgspec.structs.replace(settings.controller, ttl=0.0))
     holds = Holds()

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest import mock
 
-from propeller.config import Effects
+from propeller.config import EffectOptions
 from propeller.controller import (
     _attempt_events,
     _begun,
@@ -230,7 +230,7 @@ def _nothing_is_recovered() -> AbstractContextManager[Any]:
 
 
 def _outages_of_the_store_fail_attempts() -> AbstractContextManager[Any]:
-    return mock.patch.object(Effects, "retry_budget", 30.0)
+    return mock.patch.object(EffectOptions, "retry_budget", 30.0)
 
 
 def _the_budget_of_a_status_is_ignored() -> AbstractContextManager[Any]:

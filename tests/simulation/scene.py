@@ -5,9 +5,7 @@ from __future__ import annotations
 import random
 
 from propeller.clock import LoopClock
-from propeller.config import ApiServer as ApiServerSettings
-from propeller.config import Checkpoint, Settings
-from propeller.config import Controller as ControllerSettings
+from propeller.config import ApiServerOptions, CheckpointOptions, ControllerOptions, Settings
 from propeller.controller import FLYTE_WORKFLOWS
 from propeller.embedded.faults import FAIR, FaultyLink, Weather
 from propeller.embedded.server import ApiServer
@@ -50,9 +48,9 @@ class Scene:
         budget = rng.choice((256 * 1024, 256 * 1024, 256))
         self.settings = Settings(
             storage=StorageOptions(metadata_prefix="memory://m", raw_output_prefix="memory://raw"),
-            checkpoint=Checkpoint(max_lag=rng.choice((0.0, 1.0, 5.0, 30.0)), budget=budget),
+            checkpoint=CheckpointOptions(max_lag=rng.choice((0.0, 1.0, 5.0, 30.0)), budget=budget),
             queue=QueueOptions(workers=rng.choice((1, 4))),
-            controller=ControllerSettings(
+            controller=ControllerOptions(
                 ttl=random.Random(f"ttl {self.seed}").choice((0.0, 0.0, 0.0, 60.0, 600.0)),
                 idle=random.Random(f"idle {self.seed}").choice((0.0, 1.0, 20.0, 300.0)),
                 stop_margin=600.0,  # clocks that jump do not make up for it
@@ -76,7 +74,7 @@ class Scene:
         self.blobs: dict[str, bytes] = {}
         history = rng.choice((30, 20_000))
         self.server = ApiServer(
-            ApiServerSettings(history_changes=history), clock=LoopClock(), randomness=random.Random(f"uid {self.seed}")
+            ApiServerOptions(history_changes=history), clock=LoopClock(), randomness=random.Random(f"uid {self.seed}")
         )
         self.truth = Truth(self.story, budget, self._has_status)
         self.denials = Denials(self.seed, self.story)

@@ -52,12 +52,12 @@ class Kubelet:
         api: Api,
         *,
         workdir: Path,
-        settings: config.Kubelet | None = None,
+        settings: config.KubeletOptions | None = None,
         clock: Clock = SYSTEM_CLOCK,
         node_name: str = "embedded",
     ) -> None:
         self._api = api
-        self._settings = settings = settings or config.Kubelet()
+        self._settings = settings = settings or config.KubeletOptions()
         self._clock = clock
         self._workdir = workdir.absolute()
         self._node_name = node_name
@@ -321,7 +321,7 @@ class Kubelet:
             task.cancel()
 
 
-def _base_environment(settings: config.Kubelet) -> dict[str, str]:
+def _base_environment(settings: config.KubeletOptions) -> dict[str, str]:
     """What every container has before its own env: the user's interpreter first on the PATH, as in an image built
     around it.
     """

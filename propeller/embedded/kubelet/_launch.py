@@ -47,7 +47,7 @@ class Launcher:
         *,
         api: Api,
         starter: Starter,
-        settings: config.Kubelet,
+        settings: config.KubeletOptions,
         directory: PodDirectory,
         base_env: dict[str, str],
     ) -> None:

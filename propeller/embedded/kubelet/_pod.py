@@ -56,7 +56,7 @@ class PodRun:
         *,
         api: Api,
         starter: Starter,
-        settings: config.Kubelet,
+        settings: config.KubeletOptions,
         clock: Clock,
         directory: PodDirectory,
         node_name: str,

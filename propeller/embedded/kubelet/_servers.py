@@ -37,7 +37,7 @@ _Key = tuple[object, ...]
 class Servers:
     """The forking servers of one kubelet. Use within `async with`."""
 
-    def __init__(self, settings: config.Kubelet, *, workdir: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, settings: config.KubeletOptions, *, workdir: Path, env: Mapping[str, str]) -> None:
         self.python = settings.python or sys.executable
         self._settings = settings
         self._workdir = workdir

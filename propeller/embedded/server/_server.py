@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from propeller.clock import SYSTEM_CLOCK, Clock, rfc3339
-from propeller.config import ApiServer as Settings
+from propeller.config import ApiServerOptions
 from propeller.embedded.server._answers import Answer
 from propeller.embedded.server._backup import Backup, back_up, restore
 from propeller.embedded.server._storage import Storage
@@ -56,7 +56,7 @@ class ApiServer:
 
     def __init__(
         self,
-        settings: Settings | None = None,
+        settings: ApiServerOptions | None = None,
         *,
         clock: Clock = SYSTEM_CLOCK,
         randomness: random.Random | None = None,
@@ -64,7 +64,7 @@ class ApiServer:
         controllers: bool = True,
     ) -> None:
         self._controllers = controllers
-        self._settings = settings = settings or Settings()
+        self._settings = settings = settings or ApiServerOptions()
         self._clock = clock
         self._random = randomness or random.Random()
         self._make_parts()

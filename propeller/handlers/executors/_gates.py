@@ -21,7 +21,7 @@ from collections.abc import Callable
 import msgspec
 
 from propeller.clock import SYSTEM_CLOCK, Clock
-from propeller.config import Launches
+from propeller.config import LaunchOptions
 from propeller.workflow import Launching, NodeView, Refusals
 
 FIRST_TRIES = 8
@@ -55,7 +55,7 @@ class Gates:
 
     def __init__(
         self,
-        settings: Launches = Launches(),  # noqa: B008 - frozen
+        settings: LaunchOptions = LaunchOptions(),  # noqa: B008 - frozen
         clock: Clock = SYSTEM_CLOCK,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from propeller.config import Effects
+from propeller.config import EffectOptions
 from propeller.handlers.executors._gates import Gates
 from propeller.handlers.executors._inputs import Inputs
 from propeller.handlers.plugins import Plugins, PodSettings, TaskPlugin
@@ -49,5 +49,5 @@ class Services(msgspec.Struct, frozen=True):
     inputs: Inputs
     pod_settings: PodSettings
     gates: Gates
-    effects: Effects = Effects()
+    effects: EffectOptions = EffectOptions()
     """How they are tried again."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from propeller.config import Pods
+from propeller.config import PodPolicy
 
 
 class PodSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """FlytePropeller's `plugins.k8s` section, as far as we have it."""
 
-    policy: Pods = Pods()
+    policy: PodPolicy = PodPolicy()
     """What pods may ask of the platform."""
 
     raw_output_prefix: str

@@ -172,13 +172,15 @@ def cluster() -> Cluster:
 
 
 @pytest.fixture
-def settings() -> config.Kubelet:
+def settings() -> config.KubeletOptions:
     """Bare processes, impatient: what most tests need."""
-    return config.Kubelet(zygote=False, memory_interval=0.02, retry=0.02, restart_backoff=0.02, shutdown_grace=0.5)
+    return config.KubeletOptions(
+        zygote=False, memory_interval=0.02, retry=0.02, restart_backoff=0.02, shutdown_grace=0.5
+    )
 
 
 @pytest.fixture
-async def kubelet(cluster: Cluster, settings: config.Kubelet, tmp_path: Path) -> AsyncIterator[Kubelet]:
+async def kubelet(cluster: Cluster, settings: config.KubeletOptions, tmp_path: Path) -> AsyncIterator[Kubelet]:
     async with Kubelet(cluster, settings=settings, workdir=tmp_path / "kubelet") as kubelet:
         cluster.kubelet = kubelet
         yield kubelet

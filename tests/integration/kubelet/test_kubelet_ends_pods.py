@@ -108,7 +108,7 @@ async def test_memory_of_child_processes_counts_toward_the_limit(cluster: Cluste
 
 
 async def test_a_kubelet_that_stops_fails_its_pods_and_leaves_no_process(
-    cluster: Cluster, settings: config.Kubelet, tmp_path: Path
+    cluster: Cluster, settings: config.KubeletOptions, tmp_path: Path
 ) -> None:
     async with Kubelet(cluster, settings=settings, workdir=tmp_path) as cluster.kubelet:
         await cluster.create("p", "sh", "-c", "echo $$$$; exec sleep 600")
@@ -120,7 +120,7 @@ async def test_a_kubelet_that_stops_fails_its_pods_and_leaves_no_process(
 
 
 async def test_a_cancelled_kubelet_leaves_no_process(
-    cluster: Cluster, settings: config.Kubelet, tmp_path: Path
+    cluster: Cluster, settings: config.KubeletOptions, tmp_path: Path
 ) -> None:
     started = asyncio.Event()
 
@@ -140,7 +140,7 @@ async def test_a_cancelled_kubelet_leaves_no_process(
 
 
 async def test_a_pod_that_ran_under_an_earlier_kubelet_is_failed_and_not_run_again(
-    cluster: Cluster, settings: config.Kubelet, tmp_path: Path
+    cluster: Cluster, settings: config.KubeletOptions, tmp_path: Path
 ) -> None:
     await cluster.create("p", "touch", str(tmp_path / "ran"), nodeName="embedded")
     cluster.pods["p"]["status"] = {"phase": "Running", "startTime": "2024-01-01T00:00:00Z"}
@@ -152,7 +152,7 @@ async def test_a_pod_that_ran_under_an_earlier_kubelet_is_failed_and_not_run_aga
 
 
 async def test_a_pod_that_started_without_a_report_is_not_run_again(
-    cluster: Cluster, settings: config.Kubelet, tmp_path: Path
+    cluster: Cluster, settings: config.KubeletOptions, tmp_path: Path
 ) -> None:
     uid = await cluster.create("p", "true", nodeName="embedded")
     (tmp_path / "kubelet" / "pods" / uid).mkdir(parents=True)
@@ -161,7 +161,7 @@ async def test_a_pod_that_started_without_a_report_is_not_run_again(
 
 
 async def test_a_bind_whose_answer_was_lost_still_runs_the_pod_once(
-    cluster: Cluster, settings: config.Kubelet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, settings: config.KubeletOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bind = cluster.bind
 
@@ -178,7 +178,7 @@ async def test_a_bind_whose_answer_was_lost_still_runs_the_pod_once(
 
 
 async def test_what_a_refused_run_leaves_to_clear_does_not_take_the_next_ones_directories(
-    cluster: Cluster, settings: config.Kubelet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, settings: config.KubeletOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk is so slow that what the run before left is cleared when the next one's process has started."""
     bind, clear, started, cleared = cluster.bind, PodDirectory.clear, threading.Event(), threading.Event()
@@ -225,7 +225,7 @@ class Cluster:
         yield
 
 async def main():
-    async with Kubelet(Cluster(), settings=config.Kubelet(zygote=False), workdir=Path(sys.argv[1])):
+    async with Kubelet(Cluster(), settings=config.KubeletOptions(zygote=False), workdir=Path(sys.argv[1])):
         await asyncio.sleep(600)
 
 asyncio.run(main())

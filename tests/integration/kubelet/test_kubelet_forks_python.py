@@ -56,7 +56,7 @@ class Runner:
 async def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Runner]:
     home = tmp_path / "home"
     (home / "lib").mkdir(parents=True)
-    settings = config.Kubelet(preload=("json.tool", "random"))
+    settings = config.KubeletOptions(preload=("json.tool", "random"))
     async with Servers(settings, workdir=tmp_path / "servers", env=ENV) as servers:
         yield Runner(servers, home)
 
@@ -142,7 +142,7 @@ async def test_libraries_that_cannot_be_imported_turn_forking_off_with_one_warni
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "lib").mkdir()
-    settings = config.Kubelet(preload=("no_such_module",))
+    settings = config.KubeletOptions(preload=("no_such_module",))
     async with Servers(settings, workdir=tmp_path / "servers", env=ENV) as servers:
         runner = Runner(servers, tmp_path)
         for _ in range(2):

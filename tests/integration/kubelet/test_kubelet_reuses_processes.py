@@ -67,7 +67,7 @@ async def tasks(tmp_path: Path) -> AsyncIterator[Tasks]:
     entry = tmp_path / "bin" / "pyflyte-execute"
     entry.write_text(ENTRY.format(python=python))
     entry.chmod(0o700)
-    settings = config.Kubelet(preload=("json.tool",), python=str(python))
+    settings = config.KubeletOptions(preload=("json.tool",), python=str(python))
     env = {"PATH": os.environ["PATH"]}
     async with Servers(settings, workdir=tmp_path / "servers", env=env) as servers:
         yield Tasks(servers, tmp_path)

@@ -203,7 +203,7 @@ async def test_a_failing_container_is_restarted_until_it_succeeds(cluster: Clust
 
 
 async def test_more_pods_than_fit_wait_in_order_and_are_told_why(
-    cluster: Cluster, settings: config.Kubelet, tmp_path: Path
+    cluster: Cluster, settings: config.KubeletOptions, tmp_path: Path
 ) -> None:
     one_at_a_time = msgspec.structs.replace(settings, max_pods=1, unschedulable_after=0.05)
     cluster.pods.clear()

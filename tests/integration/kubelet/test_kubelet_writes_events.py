@@ -82,7 +82,7 @@ async def test_a_volume_and_a_variable_without_their_config_map_have_the_kubelet
     assert message == 'MountVolume.SetUp failed for volume "v" : configmap "absent" not found'
 
 
-async def test_a_pod_without_room_says_so(cluster: Cluster, settings: config.Kubelet, tmp_path: Path) -> None:
+async def test_a_pod_without_room_says_so(cluster: Cluster, settings: config.KubeletOptions, tmp_path: Path) -> None:
     settings = msgspec.structs.replace(settings, max_pods=1, unschedulable_after=0.01)
     async with Kubelet(cluster, settings=settings, workdir=tmp_path / "kubelet"):
         await cluster.create("first", "sleep", "60")
@@ -93,7 +93,7 @@ async def test_a_pod_without_room_says_so(cluster: Cluster, settings: config.Kub
 
 
 async def test_no_events_are_written_if_they_are_turned_off(
-    cluster: Cluster, settings: config.Kubelet, tmp_path: Path
+    cluster: Cluster, settings: config.KubeletOptions, tmp_path: Path
 ) -> None:
     settings = msgspec.structs.replace(settings, events=False)
     async with Kubelet(cluster, settings=settings, workdir=tmp_path / "kubelet"):

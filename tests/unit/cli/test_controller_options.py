@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from propeller.cli._controller import _with_lease, command
 from propeller.cli._install import command as install
-from propeller.config import Events, Settings
+from propeller.config import EventOptions, Settings
 from propeller.reconcile import ElectionOptions
 
 
@@ -31,7 +31,8 @@ def test_what_is_no_namespace_and_name_is_refused_before_anything_starts(lease: 
 
 
 @pytest.mark.parametrize(
-    ("section", "fields"), [(ElectionOptions, {"lease_name": ""}), (Events, {"burst": 0}), (Events, {"delay": 0})]
+    ("section", "fields"),
+    [(ElectionOptions, {"lease_name": ""}), (EventOptions, {"burst": 0}), (EventOptions, {"delay": 0})],
 )
 def test_settings_that_cannot_work_are_refused_by_name(section: type, fields: dict[str, object]) -> None:
     with pytest.raises(msgspec.ValidationError, match=next(iter(fields))):

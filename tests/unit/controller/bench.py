@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from propeller.clock import LoopClock
-from propeller.config import Checkpoint, Settings
+from propeller.config import CheckpointOptions, Settings
 from propeller.controller import FLYTE_WORKFLOWS, WorkflowController, workflow_crd
 from propeller.embedded.server import ApiServer, Interceptor
 from propeller.errors import NotFound
@@ -81,7 +81,7 @@ async def bench(
     clock = LoopClock()
     settings = Settings(
         client=client or ClientOptions(),
-        checkpoint=Checkpoint(max_lag=max_lag),
+        checkpoint=CheckpointOptions(max_lag=max_lag),
         storage=StorageOptions(metadata_prefix="memory://m"),
     )
     async with (

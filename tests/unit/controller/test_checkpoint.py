@@ -9,7 +9,7 @@ import pytest
 from flyteidl.core import literals_pb2
 
 from propeller.clock import LoopClock
-from propeller.config import Checkpoint
+from propeller.config import CheckpointOptions
 from propeller.controller import workflow_crd
 from propeller.controller._checkpointer import Checkpointer, ExternalModification
 from propeller.controller._resource import WORKFLOWS, fingerprint_of
@@ -25,7 +25,7 @@ from tests.unit.workflow import drive
 
 async def test_a_foreign_status_is_noticed_where_both_snapshots_are_in_the_object_store() -> None:
     clock = LoopClock()
-    everything_offloaded = Checkpoint(budget=1)
+    everything_offloaded = CheckpointOptions(budget=1)
     async with (
         ApiServer(clock=clock, randomness=random.Random(0)) as server,
         Storage(stores={"memory": MemoryStore()}) as storage,
@@ -56,7 +56,7 @@ async def test_an_end_that_the_server_dropped_but_for_its_label_is_written_again
         metadata = created["metadata"]
         execution = _execution(drive.graph(drive.task("a")), metadata["uid"])
         execution.phase = WorkflowPhase.SUCCEEDED
-        checkpointer = Checkpointer(client, storage, Checkpoint(), clock, subresource=False)  # as it was
+        checkpointer = Checkpointer(client, storage, CheckpointOptions(), clock, subresource=False)  # as it was
         version, generation = metadata["resourceVersion"], metadata["generation"]
         written = await checkpointer.write(execution, version, fingerprint_of({}), (), generation)
         found = await client.get(WORKFLOWS, "e", "ns")
@@ -75,7 +75,7 @@ async def test_a_status_that_the_server_has_no_room_for_is_shortened_and_offload
         execution = _execution(drive.graph(drive.task("a")), uid)
         execution.phase = WorkflowPhase.FAILED
         execution.failure = Failure("E", "begin " + "".join(random.Random(1).choices("abcdefgh", k=20_000)))
-        checkpointer = Checkpointer(client, storage, Checkpoint(), clock, subresource=True)
+        checkpointer = Checkpointer(client, storage, CheckpointOptions(), clock, subresource=True)
         await checkpointer.write(execution, version, fingerprint_of({}))
         status = (await client.get(WORKFLOWS, "e", "ns")).status
         assert status["message"].startswith("begin ")
@@ -93,7 +93,7 @@ async def test_a_rejection_that_the_server_has_no_room_for_is_shortened() -> Non
     ):
         client, created = await _created(server, clock, almost_too_large=True)
         workflow = await client.get(WORKFLOWS, "e", "ns")
-        checkpointer = Checkpointer(client, storage, Checkpoint(), clock, subresource=True)
+        checkpointer = Checkpointer(client, storage, CheckpointOptions(), clock, subresource=True)
         await checkpointer.reject(
             workflow, Failure("BadWorkflow", "x" * 20_000), created["metadata"]["resourceVersion"]
         )

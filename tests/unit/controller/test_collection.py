@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from propeller.clock import rfc3339
-from propeller.config import Controller as ControllerSettings
+from propeller.config import ControllerOptions
 from propeller.errors import NotFound
 from tests.unit.controller.bench import WORKFLOWS, Bench, bench
 from tests.unit.workflow.drive import task
@@ -18,7 +18,7 @@ TTL = 3600.0
 
 def lasting(of: Bench, ttl: float) -> Bench:
     """The bench, with another time to live."""
-    settings = msgspec.structs.replace(of.settings, controller=ControllerSettings(ttl=ttl))
+    settings = msgspec.structs.replace(of.settings, controller=ControllerOptions(ttl=ttl))
     return Bench(of.user, of.clock, of.server, of.storage, settings)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from propeller.config import Events as EventSettings
+from propeller.config import EventOptions
 from propeller.controller._events import MOST_WAITING, Recorder, Subject
 from propeller.errors import Denied
 from propeller.kube import EVENTS, Client, Raw
@@ -23,7 +23,7 @@ def subject(number: int = 0) -> Subject:
 
 @asynccontextmanager
 async def recording(**settings: Any) -> AsyncIterator[tuple[Bench, Recorder]]:
-    async with bench() as world, Recorder(world.user, EventSettings(**settings), world.clock) as recorder:
+    async with bench() as world, Recorder(world.user, EventOptions(**settings), world.clock) as recorder:
         yield world, recorder
 
 
@@ -184,7 +184,7 @@ async def test_without_the_right_to_create_events_one_try_in_five_minutes_is_mad
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     client: Any = Refusing()
-    async with bench() as world, Recorder(client, EventSettings(), world.clock) as recorder:
+    async with bench() as world, Recorder(client, EventOptions(), world.clock) as recorder:
         for number in range(60):
             recorder.record(subject(number), WARNING, "Waiting", "no room")
             await asyncio.sleep(5)
@@ -196,7 +196,7 @@ async def test_without_the_right_to_create_events_one_try_in_five_minutes_is_mad
 async def test_a_server_that_is_away_ends_nothing() -> None:
     async with bench() as world:
         client = Client(world.server.transport(), clock=world.clock)
-        async with Recorder(client, EventSettings(), world.clock) as recorder:
+        async with Recorder(client, EventOptions(), world.clock) as recorder:
             world.server.stop()
             recorder.record(subject(0), WARNING, "Waiting", "no room")
             await asyncio.sleep(60)

@@ -10,7 +10,7 @@ import msgspec
 import orjson
 import pytest
 
-from propeller.config import Controller as ControllerSettings
+from propeller.config import ControllerOptions
 from propeller.embedded.server import Forward
 from propeller.errors import NotFound
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Raw, Request, Response
@@ -193,7 +193,7 @@ async def test_one_that_ended_while_no_controller_ran_is_released_when_one_start
 
 async def test_what_flyteadmin_made_is_collected_when_its_time_is_over() -> None:
     async with bench() as plain:
-        settings = msgspec.structs.replace(plain.settings, controller=ControllerSettings(ttl=60.0))
+        settings = msgspec.structs.replace(plain.settings, controller=ControllerOptions(ttl=60.0))
         of = Bench(plain.user, plain.clock, plain.server, plain.storage, settings)
         async with of.controller(_Link()):
             await create(of, FLYTE)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from propeller.config import Events as EventSettings
+from propeller.config import EventOptions
 from propeller.controller import Recorder, WorkflowController
 from propeller.embedded.server import Interceptor
 from propeller.kube import EVENTS, Client, Raw
@@ -49,7 +49,7 @@ async def telling(log: pytest.LogCaptureFixture, interceptor: Interceptor | None
     async with bench() as of:
         client = Client(of.server.transport(interceptor=interceptor), clock=of.clock)
         async with (
-            Recorder(of.user, EventSettings(), of.clock) as recorder,
+            Recorder(of.user, EventOptions(), of.clock) as recorder,
             WorkflowController(
                 client, of.storage, of.settings, clock=of.clock, metrics=metrics, recorder=recorder
             ).running(),

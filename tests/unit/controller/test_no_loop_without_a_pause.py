@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from propeller.config import Effects, Settings
+from propeller.config import EffectOptions, Settings
 from propeller.controller import _controller, _intake
 from propeller.controller._cache_lag import LOOK_SECONDS
 from propeller.controller._checkpointer import CONFLICTS_LOOKED_INTO, Checkpointer
@@ -72,8 +72,8 @@ def limits(given: Settings, seconds: float) -> dict[str, float]:
     queue, informers, launches = given.queue, given.informers, given.launches
     follow = most_tries(seconds, informers.backoff, informers.backoff_cap)
     whole = most_tries(seconds, queue.backoff, queue.backoff_cap)
-    effects = most_tries(seconds, Effects().backoff, Effects().backoff_cap)
-    creates = most_tries(seconds, launches.pause, launches.pause_cap) + seconds / Effects().quota_retry
+    effects = most_tries(seconds, EffectOptions().backoff, EffectOptions().backoff_cap)
+    creates = most_tries(seconds, launches.pause, launches.pause_cap) + seconds / EffectOptions().quota_retry
     looks = 2 * seconds / LOOK_SECONDS
     found = {
         "follow": 2 * 3 * follow,  # two informers; a list that expires and comes in one piece, and a watch

@@ -10,7 +10,7 @@ import msgspec
 import orjson
 import pytest
 
-from propeller.config import Checkpoint
+from propeller.config import CheckpointOptions
 from propeller.embedded.server import Forward
 from propeller.kube import Request, Response
 from propeller.storage import MemoryStore
@@ -36,7 +36,7 @@ class _Statuses:
 
 
 def checkpointed(of: Bench, **settings: Any) -> Bench:
-    settings = {"checkpoint": Checkpoint(**settings)}
+    settings = {"checkpoint": CheckpointOptions(**settings)}
     return Bench(of.user, of.clock, of.server, of.storage, msgspec.structs.replace(of.settings, **settings))
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from propeller.config import Controller as ControllerSettings
+from propeller.config import ControllerOptions
 from propeller.controller import FLYTE_WORKFLOWS
 from propeller.embedded.server import Forward
 from propeller.kube import Request, Response
@@ -35,7 +35,7 @@ class _Requests:
 
 def resting(of: Bench, idle: float = IDLE) -> Bench:
     """The bench, with another time until executions leave memory."""
-    settings = msgspec.structs.replace(of.settings, controller=ControllerSettings(idle=idle))
+    settings = msgspec.structs.replace(of.settings, controller=ControllerOptions(idle=idle))
     return Bench(of.user, of.clock, of.server, of.storage, settings)
 
 

@@ -10,7 +10,7 @@ import msgspec
 import orjson
 import pytest
 
-from propeller.config import Checkpoint, Controller
+from propeller.config import CheckpointOptions, ControllerOptions
 from propeller.embedded.server import Forward
 from propeller.errors import NotFound
 from propeller.kube import Request, Response
@@ -129,7 +129,7 @@ async def test_an_execution_is_loaded_after_a_restore_once_both_caches_have_what
 async def test_a_workflow_whose_end_a_restore_has_undone_is_not_collected() -> None:
     """Regression: it was deleted when the time was over that counts from its end."""
     deaf = Deaf("flyteworkflows")
-    async with bench() as world, changed(world, controller=Controller(ttl=TTL)).controller(deaf):
+    async with bench() as world, changed(world, controller=ControllerOptions(ttl=TTL)).controller(deaf):
         await restore_from_while_it_ran(world)
         deaf.on = True
         world.server.start()
@@ -155,7 +155,7 @@ async def test_a_leftover_pod_of_an_execution_that_has_ended_is_stopped_still() 
 async def test_a_status_whose_snapshot_was_removed_since_is_gone_on_from_by_a_newer_one() -> None:
     """Regression: of a workflow with a time limit, which cannot be walked again, the execution waited for ever."""
     timed = resource(spec=graph(task("a"), task("b", executionDeadline="36000s"), edges=[("a", "b")]))
-    async with bench() as world, changed(world, checkpoint=Checkpoint(max_lag=0.0, budget=1)).controller():
+    async with bench() as world, changed(world, checkpoint=CheckpointOptions(max_lag=0.0, budget=1)).controller():
         await world.user.create(WORKFLOWS, timed, "ns")
         await until_it_has_pods(world)
         await asyncio.sleep(10)

@@ -8,8 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from propeller.config import Controller as ControllerSettings
-from propeller.config import Effects
+from propeller.config import ControllerOptions, EffectOptions
 from propeller.errors import StorageError
 from propeller.storage import MemoryStore
 from propeller.workflow import AttemptOptions
@@ -68,14 +67,14 @@ class Away(MemoryStore):
 
 
 async def test_an_effect_is_tried_again_for_as_long_as_the_setting_says() -> None:
-    effects, once = Effects(retry_budget=20.0), AttemptOptions(system_retries=0)
+    effects, once = EffectOptions(retry_budget=20.0), AttemptOptions(system_retries=0)
     async with bench(store=Away()) as made, (of := with_settings(made, effects=effects, attempts=once)).controller():
         await of.create(task("a"))
         await pod(of, "w-a-0")
         began = of.clock.monotonic()
         await of.report("w-a-0", phase="Succeeded")
         assert (await ended(of))["phase"] == 5
-        assert effects.retry_budget <= of.clock.monotonic() - began < Effects().retry_budget
+        assert effects.retry_budget <= of.clock.monotonic() - began < EffectOptions().retry_budget
 
 
 @pytest.mark.parametrize(
@@ -86,10 +85,10 @@ async def test_an_effect_is_tried_again_for_as_long_as_the_setting_says() -> Non
         (AttemptOptions, {"system_backoff": 60.0}, "at most system_backoff_cap"),
         (AttemptOptions, {"unseen_after": 0.0}, "unseen_after must be at least 1"),
         (AttemptOptions, {"start_grace": {"A": -1.0}}, "each of start_grace 0 or more"),
-        (Effects, {"backoff": 0.0}, "backoff must be over 0"),
-        (Effects, {"quota_retry": 0.0}, "quota_retry and storage_retry at least 0.1"),
-        (ControllerSettings, {"effects_at_once": 0}, "effects_at_once must be at least 1"),
-        (ControllerSettings, {"event_delay": -1.0}, "event_delay must be 0 or more"),
+        (EffectOptions, {"backoff": 0.0}, "backoff must be over 0"),
+        (EffectOptions, {"quota_retry": 0.0}, "quota_retry and storage_retry at least 0.1"),
+        (ControllerOptions, {"effects_at_once": 0}, "effects_at_once must be at least 1"),
+        (ControllerOptions, {"event_delay": -1.0}, "event_delay must be 0 or more"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(section: type, fields: dict[str, Any], says: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from propeller.config import Controller, Launches
+from propeller.config import ControllerOptions, LaunchOptions
 from propeller.embedded.server import Forward
 from propeller.handlers.plugins import Plugins
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, Request, Response
@@ -196,7 +196,7 @@ async def test_tasks_whose_resource_is_not_served_wait_by_name_and_others_go_on(
 
 async def test_tasks_whose_resource_is_not_served_fail_after_the_operators_limit() -> None:
     async with bench() as plain:
-        settings = msgspec.structs.replace(plain.settings, launches=Launches(limit=600.0))
+        settings = msgspec.structs.replace(plain.settings, launches=LaunchOptions(limit=600.0))
         of = Bench(plain.user, plain.clock, plain.server, plain.storage, settings)
         async with controller(of, plugins()):
             await create(of, thing("a"))
@@ -265,7 +265,7 @@ async def test_a_bad_plugin_fails_its_own_task_as_the_systems_and_nothing_else(i
 
 async def test_what_an_execution_leaves_running_is_stopped_at_its_end_and_collected_with_it() -> None:
     async with bench() as plain:
-        settings = msgspec.structs.replace(plain.settings, controller=Controller(ttl=60.0))
+        settings = msgspec.structs.replace(plain.settings, controller=ControllerOptions(ttl=60.0))
         of = Bench(plain.user, plain.clock, plain.server, plain.storage, settings)
         await serve(of)
         async with controller(of, plugins()):

@@ -10,7 +10,7 @@ import orjson
 import pytest
 from flyteidl.core import tasks_pb2
 
-from propeller.config import Effects, Launches
+from propeller.config import EffectOptions, LaunchOptions
 from propeller.errors import ErrorKind, StorageError, Unavailable
 from propeller.handlers import Gates, Inputs, Kind, Later, Services, Tries, act
 from propeller.handlers.executors import _run
@@ -123,7 +123,7 @@ class Bench:
         self.server = Pods()
         self.cached: dict[str, Pod] = {}
         self.clock = At(1000.0)
-        self.gates = Gates(Launches(), self.clock, lambda low, high: (low + high) / 2)
+        self.gates = Gates(LaunchOptions(), self.clock, lambda low, high: (low + high) / 2)
         self.services = self._services(self.world.storage)
         for node in ("n0",):
             self.world.execution.phases[self.world.node(node).number] = NodePhase.RUNNING
@@ -196,11 +196,11 @@ async def test_a_pod_that_vanishes_between_two_looks_is_asked_for_again_later() 
 @pytest.mark.parametrize(
     ("answer", "after"),
     [
-        (status(403, "Forbidden", "exceeded quota: pods"), Effects().quota_retry),
+        (status(403, "Forbidden", "exceeded quota: pods"), EffectOptions().quota_retry),
         (status(429, "TooManyRequests", "slow down", **{"retry-after": "7"}), 7.0),
-        (status(500, "InternalError", "etcd is away"), Launches().pause),
-        (status(409, "Conflict", "try again"), Launches().pause),
-        (Unavailable("no answer"), Launches().pause),
+        (status(500, "InternalError", "etcd is away"), LaunchOptions().pause),
+        (status(409, "Conflict", "try again"), LaunchOptions().pause),
+        (Unavailable("no answer"), LaunchOptions().pause),
     ],
 )
 async def test_a_server_without_room_or_answer_is_tried_later(answer: Any, after: float) -> None:
@@ -344,7 +344,9 @@ async def test_a_stop_is_for_the_pod_that_we_saw() -> None:
 async def test_stop_and_adopt_wait_for_as_long_as_the_server_does_not_answer() -> None:
     of = bench()
     await of.do(Launch, 0)
-    of.server.answers = [Unavailable("no answer")] * round(2 * Effects().retry_budget / Effects().backoff_cap)
+    of.server.answers = [Unavailable("no answer")] * round(
+        2 * EffectOptions().retry_budget / EffectOptions().backoff_cap
+    )
     assert await of.do(StopAttempt, 0) == (Stopped(0, 30.0),)
     assert not of.server.objects
 
@@ -418,7 +420,7 @@ async def test_a_launch_waits_for_the_store_and_says_so() -> None:
     assert isinstance(found, Refused)
     assert (found.reason, found.after) == (
         "memory://m/e/n0/data/inputs.pb is out of reach",
-        Effects().storage_retry,
+        EffectOptions().storage_retry,
     )
     assert not of.server.requests
 
@@ -431,8 +433,8 @@ async def test_the_store_is_asked_ever_more_rarely_for_as_long_as_an_outage_last
         pauses.append(found.after)
         tries = found.tries
     assert pauses[:8] == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 16.0]
-    assert Effects().retry_budget <= sum(pauses) < Effects().retry_budget + Effects().backoff_cap
-    assert set(pauses[8:]) == {Effects().backoff_cap}
+    assert EffectOptions().retry_budget <= sum(pauses) < EffectOptions().retry_budget + EffectOptions().backoff_cap
+    assert set(pauses[8:]) == {EffectOptions().backoff_cap}
 
 
 async def test_a_store_that_goes_on_failing_fails_the_attempt_as_the_systems() -> None:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from propeller.compiler._pod_fields import STRUCTS
-from propeller.config import Pods
+from propeller.config import PodPolicy
 from propeller.errors import Invalid
 from propeller.handlers.plugins import PodSettings
 from propeller.handlers.plugins.pod import _policy, build_pod
@@ -21,7 +21,7 @@ Json = dict[str, Any]
 
 def pod_of(
     *,
-    policy: Pods | None = None,
+    policy: PodPolicy | None = None,
     spec: Json | None = None,
     container: Json | None = None,
     sidecar: Json | None = None,
@@ -43,7 +43,7 @@ def pod_of(
         pod_spec["initContainers"] = [{"name": "init", "image": "image", **init}]
     k8s_pod = {"podSpec": pod_spec, "metadata": {"labels": labels or {}, "annotations": annotations or {}}}
     of = template(k8sPod=k8s_pod, config={"primary_container_name": "main"})
-    settings = PodSettings(raw_output_prefix="s3://raw", policy=policy or Pods())
+    settings = PodSettings(raw_output_prefix="s3://raw", policy=policy or PodPolicy())
     return build_pod(
         World(graph(task("n0")), {"t": of}, spec=spec_of(**(execution or {})), **world).node("n0"),
         0,
@@ -180,7 +180,7 @@ def test_what_reaches_beyond_the_pod_is_refused_by_name_until_its_setting_allows
     with pytest.raises(Invalid, match=rf"asks for {re.escape(path)}: .*the setting pods\.{setting} ") as caught:
         pod_of(**asked)
     assert len(str(caught.value)) < 400
-    pod_of(policy=Pods(**allowed), **asked)
+    pod_of(policy=PodPolicy(**allowed), **asked)
 
 
 NARROWED: list[tuple[Json, str, Json]] = [
@@ -211,7 +211,7 @@ NARROWED: list[tuple[Json, str, Json]] = [
 def test_what_is_allowed_as_a_rule_an_operator_may_narrow(asked: Json, path: str, narrowed: Json) -> None:
     pod_of(**asked)
     with pytest.raises(Invalid, match=re.escape(path)):
-        pod_of(policy=Pods(**narrowed), **asked)
+        pod_of(policy=PodPolicy(**narrowed), **asked)
 
 
 def test_what_tasks_usually_ask_for_is_allowed() -> None:
@@ -262,7 +262,7 @@ def test_without_an_account_of_the_execution_the_namespaces_default_may_be_named
     [("/data", True), ("/data/", True), ("/data/x", True), ("/database", False), ("/data/../etc", False), ("/", False)],
 )
 def test_a_host_path_is_allowed_below_the_directories_that_are_listed(path: str, is_allowed: bool) -> None:
-    policy = Pods(host_paths=("/data",))
+    policy = PodPolicy(host_paths=("/data",))
     if is_allowed:
         pod_of(policy=policy, **volume(hostPath={"path": path}))
     else:
@@ -272,7 +272,7 @@ def test_a_host_path_is_allowed_below_the_directories_that_are_listed(path: str,
 
 def test_kubernetes_own_priorities_are_not_in_a_pattern_for_all() -> None:
     with pytest.raises(Invalid, match="system-cluster-critical"):
-        pod_of(policy=Pods(priority_classes=("*", "s*")), spec={"priorityClassName": "system-cluster-critical"})
+        pod_of(policy=PodPolicy(priority_classes=("*", "s*")), spec={"priorityClassName": "system-cluster-critical"})
 
 
 @pytest.mark.parametrize(
@@ -335,4 +335,4 @@ def test_every_field_that_the_compiler_knows_is_known_to_the_policy() -> None:
 
 def test_every_switch_of_the_policy_has_a_test() -> None:
     tested = {setting for *_, settings in (*REFUSED, *NARROWED) for setting in settings}
-    assert tested == {field.name for field in msgspec.structs.fields(Pods)}
+    assert tested == {field.name for field in msgspec.structs.fields(PodPolicy)}

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from propeller.config import Launches
+from propeller.config import LaunchOptions
 from propeller.errors import ErrorKind
 from propeller.handlers import Gates, Later, act
 from propeller.handlers.executors._attempts import REASON_CHARACTERS
@@ -91,7 +91,7 @@ async def test_what_does_not_say_that_the_pod_is_wrong_is_waited_for(shape: str)
 class Launcher(Bench):
     """Steps and effects of the node, or of a map task's items, hand in hand."""
 
-    def __init__(self, items: int = 0, launches: Launches = Launches()) -> None:  # noqa: B008 - frozen
+    def __init__(self, items: int = 0, launches: LaunchOptions = LaunchOptions()) -> None:  # noqa: B008 - frozen
         super().__init__(graph(array("n0", task("n0")) if items else task("n0")))
         self.gates = Gates(launches, self.clock, lambda low, high: (low + high) / 2)
         self.services = self._services(self.world.storage)
@@ -152,7 +152,7 @@ async def test_statuses_say_of_few_tries_that_they_were_made() -> None:
 
 
 async def test_an_operators_limit_ends_the_node_by_the_systems_fault_and_without_another_attempt() -> None:
-    of = Launcher(launches=Launches(limit=100.0))
+    of = Launcher(launches=LaunchOptions(limit=100.0))
     while True:
         (found,) = await of.launch(WAITED_FOR["webhook that is down"])
         step = of.hear(found)
@@ -170,7 +170,7 @@ async def test_an_operators_limit_ends_the_node_by_the_systems_fault_and_without
 
 
 async def test_a_long_wait_for_a_quota_does_not_count_for_the_limit_of_denials() -> None:
-    of = Launcher(launches=Launches(limit=100.0))
+    of = Launcher(launches=LaunchOptions(limit=100.0))
     for _ in range(50):
         (refused,) = await of.launch(answer(403, "Forbidden", 'pods "a" is forbidden: exceeded quota: q'))
         assert refused.after == 5.0

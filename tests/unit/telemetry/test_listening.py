@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 import uvloop
 
-from propeller.config import ApiServer as ApiServerSettings
+from propeller.config import ApiServerOptions
 from propeller.embedded.server import ApiServer
 from propeller.telemetry import Metrics, MetricsOptions, serve_metrics
 
@@ -29,7 +29,7 @@ async def metrics(head_seconds: float = 3600.0) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def api_server() -> AsyncIterator[int]:
-    async with ApiServer(ApiServerSettings(connections=CONNECTIONS)) as server, server.serve() as front:
+    async with ApiServer(ApiServerOptions(connections=CONNECTIONS)) as server, server.serve() as front:
         yield int(front.url.rpartition(":")[2])
 
 
@@ -144,7 +144,7 @@ async def test_the_reason_of_a_probe_is_one_bounded_line() -> None:
 
 
 async def test_the_api_server_keeps_connections_that_are_answered_and_takes_many_requests_on_one() -> None:
-    async with ApiServer(ApiServerSettings(connections=2)) as server, server.serve() as front:
+    async with ApiServer(ApiServerOptions(connections=2)) as server, server.serve() as front:
         port = int(front.url.rpartition(":")[2])
         path = f"/{front.token}/api/v1/namespaces".encode()  # there are some: the answer begins with the first
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

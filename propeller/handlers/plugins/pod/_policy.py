@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, NoReturn
 
-from propeller.config import Pods
+from propeller.config import PodPolicy
 from propeller.errors import Invalid
 
 _SPEC = frozenset(
@@ -142,7 +142,7 @@ _PROFILE_ANNOTATIONS = (
 Json = Mapping[str, Any]
 
 
-def check_pod(pod: Json, account: str, policy: Pods) -> None:
+def check_pod(pod: Json, account: str, policy: PodPolicy) -> None:
     """Raises Invalid if a pod asks for what the policy does not allow. `account` is the execution's; "" if none."""
     spec = pod["spec"]
     if not _PLAIN_SPEC.issuperset(spec):
@@ -167,7 +167,7 @@ def check_pod(pod: Json, account: str, policy: Pods) -> None:
                 _refuse(f"metadata.annotations[{name}]", value, "pods.unconfined")
 
 
-def _check_spec(spec: Json, policy: Pods) -> None:
+def _check_spec(spec: Json, policy: PodPolicy) -> None:
     _check_fields(spec, _SPEC, "spec", policy)
     for field in ("hostNetwork", "hostPID", "hostIPC"):
         if spec.get(field) and not policy.host_namespaces:
@@ -193,7 +193,7 @@ def _check_spec(spec: Json, policy: Pods) -> None:
     _check_security(spec.get("securityContext"), "spec.securityContext", policy)
 
 
-def _check_volume(volume: Json, path: str, policy: Pods) -> None:
+def _check_volume(volume: Json, path: str, policy: PodPolicy) -> None:
     for source, value in volume.items():
         if source == "name" or value is None:
             continue
@@ -211,7 +211,7 @@ def _check_volume(volume: Json, path: str, policy: Pods) -> None:
                     _check_secret(_object(part["secret"], inner).get("name"), f"{inner}.secret.name", policy)
 
 
-def _check_container(container: Json, path: str, policy: Pods) -> None:
+def _check_container(container: Json, path: str, policy: PodPolicy) -> None:
     if "*" not in policy.secrets:
         _check_environment(container, path, policy)
     for field in container.keys() - _PLAIN_CONTAINER:
@@ -234,7 +234,7 @@ def _check_container(container: Json, path: str, policy: Pods) -> None:
                 _check_fields(container, _CONTAINER, path, policy)
 
 
-def _check_environment(container: Json, path: str, policy: Pods) -> None:
+def _check_environment(container: Json, path: str, policy: PodPolicy) -> None:
     for inner, variable in _objects(container.get("env"), f"{path}.env"):
         reference = _object(variable.get("valueFrom"), inner).get("secretKeyRef")
         if reference:
@@ -244,7 +244,7 @@ def _check_environment(container: Json, path: str, policy: Pods) -> None:
             _check_secret(_object(source["secretRef"], inner).get("name"), f"{inner}.secretRef.name", policy)
 
 
-def _check_address(action: Any, path: str, policy: Pods) -> None:
+def _check_address(action: Any, path: str, policy: PodPolicy) -> None:
     """The kubelet itself connects to the host that a probe or hook names."""
     for kind in ("httpGet", "tcpSocket"):
         host = _object(_object(action, path).get(kind), path).get("host")
@@ -252,7 +252,7 @@ def _check_address(action: Any, path: str, policy: Pods) -> None:
             _refuse(f"{path}.{kind}.host", host, "pods.host_namespaces")
 
 
-def _check_security(value: Any, path: str, policy: Pods) -> None:
+def _check_security(value: Any, path: str, policy: PodPolicy) -> None:
     """The security context of a pod or a container."""
     context = _object(value, path)
     if not context:
@@ -285,13 +285,13 @@ def _check_security(value: Any, path: str, policy: Pods) -> None:
             _refuse(f"{path}.seLinuxOptions.type", options["type"], "pods.selinux_options")
 
 
-def _check_fields(value: Json, known: frozenset[str], path: str, policy: Pods) -> None:
+def _check_fields(value: Json, known: frozenset[str], path: str, policy: PodPolicy) -> None:
     for field in value.keys() - known:
         if value[field] is not None and field not in policy.fields:
             _refuse(f"{path}.{field}", value[field], "pods.fields")
 
 
-def _check_secret(name: Any, path: str, policy: Pods) -> None:
+def _check_secret(name: Any, path: str, policy: PodPolicy) -> None:
     if name and not _is_listed(name, policy.secrets):
         _refuse(path, name, "pods.secrets")
 

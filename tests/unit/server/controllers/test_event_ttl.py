@@ -6,7 +6,7 @@ import asyncio
 import random
 
 from propeller.clock import LoopClock
-from propeller.config import ApiServer as Settings
+from propeller.config import ApiServerOptions
 from propeller.embedded.server import ApiServer
 from propeller.kube import CONFIG_MAPS, EVENTS, Client
 from tests.unit.server.asking import config_map, names
@@ -40,7 +40,7 @@ async def test_nothing_else_expires(client: Client) -> None:
 
 
 async def test_the_lifetime_is_a_setting() -> None:
-    async with ApiServer(Settings(event_ttl=60), clock=LoopClock(), randomness=random.Random(0)) as server:
+    async with ApiServer(ApiServerOptions(event_ttl=60), clock=LoopClock(), randomness=random.Random(0)) as server:
         client = Client(server.transport())
         await client.create(EVENTS, {"metadata": {"name": "e"}, **ABOUT}, "default")
         await asyncio.sleep(62)

@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from propeller.config import ApiServer as Settings
+from propeller.config import ApiServerOptions
 from propeller.embedded.server import ApiServer, Front
 from propeller.errors import Denied, Invalid, Unavailable
 from propeller.kube import CONFIG_MAPS, Client, Connection, connect, load_connection
@@ -164,7 +164,7 @@ async def test_a_followed_log_comes_line_by_line(
 
 
 async def test_requests_over_the_limit_get_429_with_retry_after(session: aiohttp.ClientSession) -> None:
-    async with ApiServer(Settings(max_in_flight=1, retry_after=4)) as server, server.serve() as front:
+    async with ApiServer(ApiServerOptions(max_in_flight=1, retry_after=4)) as server, server.serve() as front:
         server.in_flight = 1
         async with session.get(f"{front.url}/{front.token}/api/v1/pods") as answer:
             assert (answer.status, answer.headers["Retry-After"]) == (429, "4")

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from propeller.clock import LoopClock
-from propeller.config import ApiServer as Settings
+from propeller.config import ApiServerOptions
 from propeller.embedded.server import ApiServer, Forward
 from propeller.errors import Throttled, Unavailable
 from propeller.kube import CONFIG_MAPS, Client, ClientOptions, Request, Response
@@ -117,7 +117,7 @@ async def test_a_cancelled_request_that_has_not_begun_has_no_effect(server: ApiS
 
 
 async def test_requests_over_the_limit_are_told_to_come_again() -> None:
-    settings = Settings(max_in_flight=2, retry_after=3)
+    settings = ApiServerOptions(max_in_flight=2, retry_after=3)
     async with ApiServer(settings, clock=LoopClock(), randomness=random.Random(0)) as server:
         client = through(server, Slow())
         tasks = [client.create(CONFIG_MAPS, config_map(name), "default") for name in "abc"]
@@ -129,7 +129,7 @@ async def test_requests_over_the_limit_are_told_to_come_again() -> None:
 
 
 async def test_open_watches_count_for_nothing_in_the_limit() -> None:
-    async with ApiServer(Settings(max_in_flight=1), clock=LoopClock(), randomness=random.Random(0)) as server:
+    async with ApiServer(ApiServerOptions(max_in_flight=1), clock=LoopClock(), randomness=random.Random(0)) as server:
         client = Client(server.transport())
         await client.create(CONFIG_MAPS, config_map("a"), "default")
         watches = [client.watch(CONFIG_MAPS, "default", resource_version="0") for _ in range(3)]

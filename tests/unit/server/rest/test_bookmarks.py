@@ -6,7 +6,7 @@ import asyncio
 import random
 
 from propeller.clock import LoopClock
-from propeller.config import ApiServer as Settings
+from propeller.config import ApiServerOptions
 from propeller.embedded.server import ApiServer
 from propeller.kube import CONFIG_MAPS, PODS, Client, EventType
 from propeller.testing import now
@@ -30,7 +30,9 @@ async def test_a_watch_that_wants_no_bookmarks_gets_none(server: ApiServer, clie
 
 
 async def test_the_interval_is_a_setting() -> None:
-    async with ApiServer(Settings(bookmark_interval=5), clock=LoopClock(), randomness=random.Random(0)) as server:
+    async with ApiServer(
+        ApiServerOptions(bookmark_interval=5), clock=LoopClock(), randomness=random.Random(0)
+    ) as server:
         client = Client(server.transport())
         async with watching(client, PODS, "default", resource_version=str(server.resource_version)) as seen:
             await asyncio.sleep(50)

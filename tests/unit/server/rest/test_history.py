@@ -9,7 +9,7 @@ import random
 import pytest
 
 from propeller.clock import LoopClock
-from propeller.config import ApiServer as Settings
+from propeller.config import ApiServerOptions
 from propeller.embedded.server import ApiServer
 from propeller.errors import ResourceExpired, Unavailable
 from propeller.kube import CONFIG_MAPS, PODS, Client
@@ -25,7 +25,7 @@ async def make(client: Client, *given: str) -> str:
 
 
 def small(**settings: int) -> ApiServer:
-    return ApiServer(Settings(**settings), clock=LoopClock(), randomness=random.Random(0))
+    return ApiServer(ApiServerOptions(**settings), clock=LoopClock(), randomness=random.Random(0))
 
 
 async def test_a_watch_from_before_the_window_is_told_so_in_the_stream() -> None:
