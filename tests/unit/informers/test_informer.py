@@ -57,7 +57,7 @@ async def test_a_version_that_is_not_reached_is_unavailable_after_the_deadline(a
             await informer.wait_for_version("999", SOON)
 
 
-async def test_everyone_who_waits_for_a_version_is_told(api: FakeApi) -> None:
+async def test_all_waiters_for_a_version_are_woken(api: FakeApi) -> None:
     async with informer_of(api) as informer:
         await informer.wait_for_sync(SOON)
         waiting = [
@@ -95,7 +95,7 @@ async def test_a_bookmark_moves_the_version_and_nothing_else(api: FakeApi) -> No
         assert changes == []
 
 
-async def test_a_subscriber_is_told_of_every_change_in_order_beginning_with_what_is_there(api: FakeApi) -> None:
+async def test_a_subscriber_gets_every_change_in_order_beginning_with_the_stored_objects(api: FakeApi) -> None:
     api.write("a")
     async with informer_of(api) as informer:
         await informer.wait_for_sync(SOON)
@@ -185,7 +185,7 @@ async def test_an_object_that_changes_all_the_time_still_has_its_turn(api: FakeA
         assert "ns/hot" in seen
 
 
-async def test_a_reader_of_changes_that_leaves_is_told_no_more(api: FakeApi) -> None:
+async def test_a_reader_of_changes_that_leaves_is_unsubscribed(api: FakeApi) -> None:
     async with informer_of(api) as informer:
         async with aclosing(informer.changes()) as changes:
             await informer.wait_for_sync(SOON)
@@ -295,7 +295,7 @@ async def test_an_undecodable_object_that_is_deleted_is_gone_from_the_store(api:
         assert not pods.undecodable
 
 
-async def test_an_object_created_anew_that_cannot_be_decoded_does_not_keep_the_state_of_the_one_before(
+async def test_an_undecodable_recreated_object_does_not_keep_the_state_of_its_predecessor(
     api: FakeApi,
 ) -> None:
     api.write("a")
@@ -311,7 +311,7 @@ async def test_an_object_created_anew_that_cannot_be_decoded_does_not_keep_the_s
         assert list(pods.undecodable) == ["ns/a"]
 
 
-async def test_what_salvage_makes_of_an_undecodable_object_is_taken_into_the_store(api: FakeApi) -> None:
+async def test_the_result_of_salvage_replaces_an_undecodable_object_in_the_store(api: FakeApi) -> None:
     def salvage(found: Undecodable[Pod], last: Pod | None) -> Pod | None:
         return found.rest if last is None else None
 
@@ -339,7 +339,7 @@ async def test_an_error_in_the_block_passes_through(api: FakeApi) -> None:
             raise ZeroDivisionError
 
 
-async def test_an_event_that_comes_twice_is_told_once(api: FakeApi) -> None:
+async def test_a_duplicate_event_is_published_once(api: FakeApi) -> None:
     async with informer_of(api) as informer:
         changes: list[Change[Raw]] = []
         informer.subscribe(changes.append)

@@ -38,7 +38,7 @@ async def test_changes_end_with_their_informer_once_all_was_read(api: FakeApi) -
     assert sorted(read) == ["ns/a", "ns/a", "ns/b", "ns/b"]
 
 
-async def test_who_waits_for_an_informer_that_ends_hears_so_at_once(api: FakeApi) -> None:
+async def test_waits_end_with_an_error_as_soon_as_the_informer_ends(api: FakeApi) -> None:
     api.faults = [Unavailable("nobody")] * 1000
     async with informer_of(api) as informer:
         waiting = [
@@ -64,7 +64,7 @@ async def test_an_informer_is_entered_once(api: FakeApi) -> None:
     assert api.open_watches == 0
 
 
-async def test_nobody_subscribes_to_an_informer_that_has_ended(api: FakeApi) -> None:
+async def test_subscribing_to_an_ended_informer_is_refused(api: FakeApi) -> None:
     async with informer_of(api) as informer:
         await informer.wait_for_sync(SOON)
     for subscribe in (informer.subscribe, informer.subscribe_undecodable):

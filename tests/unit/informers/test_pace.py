@@ -149,7 +149,7 @@ SETTINGS = st.builds(
     informers=SETTINGS,
     seconds=st.sampled_from((100.0, 1_000.0, 20_000.0)),
 )
-def test_whatever_lists_and_watches_do_the_server_is_asked_with_pauses(
+def test_requests_have_pauses_whatever_faults_lists_and_watches_have(
     lists: list[str], watches: list[Watch], retry_after: str, informers: InformerOptions, seconds: float
 ) -> None:
     """Regression: each event began the pauses anew, so that a watch cut after one event was opened 3 times a second."""

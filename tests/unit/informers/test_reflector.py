@@ -246,7 +246,7 @@ async def test_a_list_that_does_not_come_to_its_end_as_a_stream_is_asked_for_by_
         assert api.lists == 3  # a stream, pages, a stream
 
 
-async def test_what_happens_while_a_list_streams_is_part_of_it() -> None:
+async def test_events_during_a_streaming_list_are_part_of_it() -> None:
     api = FakeApi(streams=True)
     for name in ("changed", "deleted", "kept"):
         api.write(name)
@@ -262,7 +262,7 @@ async def test_what_happens_while_a_list_streams_is_part_of_it() -> None:
         assert informer.version == str(api.version)
 
 
-async def test_a_version_is_not_reached_while_the_list_that_tells_what_is_gone_has_not_ended() -> None:
+async def test_a_version_is_not_reached_until_the_list_with_its_deletions_has_ended() -> None:
     """Regression: an end that came within a streamed list was taken for progress up to its version."""
     api = FakeApi(streams=True)
     for name in ("a", "b", "c"):
@@ -284,7 +284,7 @@ async def test_a_version_is_not_reached_while_the_list_that_tells_what_is_gone_h
         assert versions(informer) == api.versions()
 
 
-async def test_a_list_asks_for_what_is_latest_whichever_server_answers(api: FakeApi) -> None:
+async def test_a_list_is_a_consistent_read_of_any_server(api: FakeApi) -> None:
     """A server that lags behind another must wait until it has caught up, not answer with what is old."""
     asked: list[str] = []
     send, stream = api.send, api.stream
@@ -415,7 +415,7 @@ async def test_versions_that_went_back_are_followed_back(filled: FakeApi) -> Non
         assert informer.version == str(filled.version)
 
 
-async def test_a_defect_in_whoever_takes_the_events_does_not_end_the_following(
+async def test_an_exception_of_the_sink_does_not_end_the_reflector(
     filled: FakeApi, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Regression: the task ended, and nobody was told."""
@@ -438,7 +438,7 @@ async def test_a_defect_in_whoever_takes_the_events_does_not_end_the_following(
 
 @examples(25)
 @given(seed=st.integers(0, 2**32), streams=st.booleans())
-def test_whatever_happens_the_store_is_the_list_once_it_is_quiet(seed: int, streams: bool) -> None:
+def test_after_any_faults_the_store_equals_the_list_once_it_is_quiet(seed: int, streams: bool) -> None:
     run_virtually(_turmoil(random.Random(seed), FakeApi(streams=streams)))
 
 
@@ -524,7 +524,7 @@ async def test_a_restored_server_that_keeps_the_watch_open_and_silent_is_noticed
         await equal(informer, filled, 2 * SETTINGS.progress_deadline)
 
 
-async def test_a_bookmark_older_than_what_was_seen_shows_that_the_server_was_restored(filled: FakeApi) -> None:
+async def test_a_bookmark_older_than_an_earlier_event_shows_a_restore(filled: FakeApi) -> None:
     copy, copied = dict(filled.objects), filled.version
     async with informer_of(filled) as informer:
         await informer.wait_for_sync(SOON)
@@ -553,7 +553,7 @@ def restore_and_overtake(api: FakeApi, copy: dict[str, Raw], copied: int, held: 
     ],
     ids=["in a long pause", "while the server refuses"],
 )
-async def test_a_restore_that_nobody_saw_is_followed_though_versions_have_overtaken(
+async def test_a_restore_during_a_gap_is_followed_though_versions_have_overtaken(
     filled: FakeApi, caplog: pytest.LogCaptureFixture, hides: Callable[[FakeApi], None]
 ) -> None:
     """Regression: the server's version was beyond the one held, so the watch went on from there."""
@@ -625,7 +625,7 @@ async def test_a_server_that_only_lags_costs_a_question_and_no_list(filled: Fake
         assert informer.restores == 0
 
 
-async def test_who_waits_for_a_version_that_a_restore_took_away_waits_no_longer(filled: FakeApi) -> None:
+async def test_a_wait_for_a_version_ends_with_a_restore(filled: FakeApi) -> None:
     async with informer_of(filled) as informer:
         await informer.wait_for_sync(SOON)
         filled.write("kept")
@@ -702,7 +702,7 @@ async def _expire_tokens(api: FakeApi) -> None:
         await asyncio.sleep(0.0002)
 
 
-async def test_a_list_that_somebody_asks_for_is_made_though_the_watch_is_open_and_nothing_has_changed(
+async def test_a_relist_is_made_though_the_watch_is_open_and_nothing_has_changed(
     filled: FakeApi,
 ) -> None:
     async with informer_of(filled) as informer:
@@ -719,7 +719,7 @@ async def test_a_list_that_somebody_asks_for_is_made_though_the_watch_is_open_an
         assert informer.failures == 0
 
 
-async def test_a_list_that_somebody_asks_for_is_made_though_events_come_at_that_moment(filled: FakeApi) -> None:
+async def test_a_relist_is_made_though_events_come_at_that_moment(filled: FakeApi) -> None:
     async with informer_of(filled) as informer:
         await informer.wait_for_sync(SOON)
         for number in range(5):
@@ -735,7 +735,7 @@ async def test_a_list_that_somebody_asks_for_is_made_though_events_come_at_that_
         assert informer.failures == 0
 
 
-async def test_a_list_that_was_under_way_is_not_the_one_that_somebody_asks_for() -> None:
+async def test_a_list_under_way_does_not_count_as_the_relist() -> None:
     api, told = FakeApi(), list[int]()
     for number in range(20):
         api.write(f"c{number}")
@@ -750,7 +750,7 @@ async def test_a_list_that_was_under_way_is_not_the_one_that_somebody_asks_for()
         assert told == [2]
 
 
-async def test_lists_that_somebody_asks_for_without_end_have_growing_pauses(filled: FakeApi) -> None:
+async def test_endless_relists_have_growing_pauses(filled: FakeApi) -> None:
     """As two informers may that follow a server which is restored again and again."""
     async with informer_of(filled) as informer:
 

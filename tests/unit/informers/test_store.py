@@ -133,7 +133,7 @@ def test_versions_that_are_no_numbers_are_taken_as_they_come() -> None:
     assert store.delete(obj("a", "beta")) is not None
 
 
-def test_a_list_is_the_truth_even_where_versions_went_back() -> None:
+def test_a_list_wins_even_if_versions_went_back() -> None:
     """Regression: after a restored backup the store kept what was newer by number for ever."""
     store: Store[KubeObject] = Store()
     store.upsert(obj("a", 1000))
@@ -151,7 +151,7 @@ def test_a_version_that_a_restored_server_has_given_to_another_state_is_taken() 
     assert change.new == store.get("ns/a") == again
 
 
-def test_an_object_made_anew_while_nobody_watched_is_gone_and_then_new() -> None:
+def test_an_object_recreated_during_a_gap_is_a_deletion_and_a_creation() -> None:
     store: Store[KubeObject] = Store()
     first, second = obj("a", 10, uid="first"), obj("a", 20, uid="second")
     store.upsert(first)
@@ -160,7 +160,7 @@ def test_an_object_made_anew_while_nobody_watched_is_gone_and_then_new() -> None
     assert new == Change("ns/a", None, second)
 
 
-def test_the_end_of_another_incarnation_is_not_that_of_the_one_that_is_there_where_versions_are_no_numbers() -> None:
+def test_the_deletion_of_another_incarnation_is_ignored_also_if_versions_are_not_numbers() -> None:
     store: Store[KubeObject] = Store()
     store.upsert(obj("a", "zeta", uid="second"))
     assert store.delete(obj("a", "alpha", uid="first")) is None

@@ -66,7 +66,7 @@ def error_of(response: Response) -> PropellerError:
         (302, "", "no", Unavailable),
     ],
 )
-def test_each_code_becomes_the_error_of_what_to_do_about_it(
+def test_each_status_code_becomes_the_error_for_the_callers_next_step(
     code: int, reason: str, message: str, expected: type[PropellerError]
 ) -> None:
     error = error_of(failure(code, reason, message))
@@ -100,7 +100,7 @@ def test_a_success_passes(status: int) -> None:
         ("Wed, 21 Oct 2065 07:28:00 GMT", None),
     ],
 )
-def test_the_pause_that_a_server_names_is_kept_where_it_is_one(header: str, after: float | None) -> None:
+def test_a_valid_retry_after_is_kept(header: str, after: float | None) -> None:
     error = error_of(failure(429, retry_after=header))
     assert isinstance(error, Retryable)
     assert error.after == after
@@ -151,5 +151,5 @@ def test_a_body_that_is_no_status_is_shown_in_part(body: bytes, shown: str) -> N
 @given(st.integers(300, 599), st.binary(max_size=60))
 @example(429, b'{"details": null}')
 @example(500, b'{"details": {"causes": null}}')
-def test_whatever_the_answer_it_is_an_error_of_ours(status: int, body: bytes) -> None:
+def test_any_unsuccessful_response_becomes_an_error_of_ours(status: int, body: bytes) -> None:
     error_of(Response(status=status, body=body, headers={"retry-after": "x"}))

@@ -35,7 +35,7 @@ async def test_a_read_that_is_throttled_waits_as_long_as_the_server_says_and_not
     assert len(transport.requests) == 2
 
 
-async def test_a_read_that_finds_nobody_backs_off_with_jitter() -> None:
+async def test_a_read_without_a_server_backs_off_with_jitter() -> None:
     transport = ScriptedTransport(*[Unavailable("nobody")] * 4, answer(OBJECT))
     await get(transport)
     assert 0.5 * (0.1 + 0.2 + 0.4 + 0.8) <= now() <= 0.1 + 0.2 + 0.4 + 0.8
@@ -73,7 +73,7 @@ async def test_a_pause_that_is_none_never_makes_the_client_hammer(header: str) -
 
 
 @pytest.mark.parametrize("step", [failure(404), failure(403), failure(401), failure(410), failure(400)])
-async def test_what_no_retry_mends_is_not_tried_again(step: Any) -> None:
+async def test_errors_that_no_retry_mends_are_not_retried(step: Any) -> None:
     transport = ScriptedTransport(step)
     with pytest.raises(PropellerError):
         await get(transport)
@@ -142,7 +142,7 @@ async def test_names_are_percent_encoded_in_paths() -> None:
 @pytest.mark.parametrize(
     "value", ["\ud800", 2**70, {1, 2}, object()], ids=["a lone surrogate", "a number", "a set", "an object"]
 )
-async def test_what_cannot_be_written_as_json_is_invalid_and_not_sent(value: Any) -> None:
+async def test_a_body_that_is_not_json_is_invalid_and_not_sent(value: Any) -> None:
     transport = ScriptedTransport(answer(OBJECT))
     with pytest.raises(Invalid, match="configmaps ns/a: the object cannot be written as JSON"):
         await client_of(transport).create(CONFIG_MAPS, OBJECT | {"data": {"k": value}}, "ns")
@@ -210,7 +210,7 @@ def watch(transport: ScriptedTransport) -> Any:
     return client_of(transport, deadline=5.0).watch(PODS, "ns", resource_version="9", timeout_seconds=60.7)
 
 
-async def test_a_watch_asks_for_what_comes_after_a_version_with_bookmarks() -> None:
+async def test_a_watch_asks_for_events_after_a_version_with_bookmarks() -> None:
     transport = ScriptedTransport(streams=(ScriptedStream(line("ADDED", "a"), line("DELETED", "a")),))
     events = [(str(event.type), event.object.metadata.name) async for event in watch(transport)]
     assert events == [("ADDED", "a"), ("DELETED", "a")]
@@ -222,7 +222,7 @@ async def test_a_watch_asks_for_what_comes_after_a_version_with_bookmarks() -> N
     }
 
 
-async def test_a_watch_that_is_refused_raises_what_the_body_says() -> None:
+async def test_a_refused_watch_raises_the_error_of_the_body() -> None:
     body = orjson.dumps({"code": 410, "reason": "Expired", "message": "too old resource version"})
     transport = ScriptedTransport(streams=(ScriptedStream(body[:10], body[10:], status=410),))
     with pytest.raises(ResourceExpired, match="watch pods ns: too old resource version"):

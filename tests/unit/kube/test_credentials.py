@@ -112,7 +112,9 @@ def obtain_by(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
 
 
 @pytest.mark.parametrize(("life", "renewed_after"), [(3600, 3540), (100, 50)])
-async def test_what_was_obtained_is_renewed_before_it_expires(clock: SetClock, life: int, renewed_after: int) -> None:
+async def test_obtained_credentials_are_renewed_before_they_expire(
+    clock: SetClock, life: int, renewed_after: int
+) -> None:
     source = ObtainedCredential(Plugin(clock, lambda run: valid(f"token {run}", clock.time + life)), clock)
     assert await token_of(source) == "token 1"
     clock.time += renewed_after - 1
@@ -121,7 +123,7 @@ async def test_what_was_obtained_is_renewed_before_it_expires(clock: SetClock, l
     assert await token_of(source) == "token 2"
 
 
-async def test_what_is_still_valid_is_used_while_its_renewal_fails(clock: SetClock) -> None:
+async def test_valid_credentials_stay_in_use_while_their_renewal_fails(clock: SetClock) -> None:
     def answer(run: int) -> Credential:
         return valid("first", clock.time + 3600) if run == 1 else deny(run)
 
@@ -302,7 +304,7 @@ async def test_a_token_that_is_refused_after_a_while_is_replaced_at_once(clock: 
         source.refused(valid(f"token {run}"))
 
 
-async def test_a_plugin_that_failed_is_not_run_again_for_those_who_wait(clock: SetClock) -> None:
+async def test_a_failed_plugin_is_not_run_again_for_waiting_requests(clock: SetClock) -> None:
     plugin = Plugin(clock, deny)
     source = ObtainedCredential(plugin, clock)
     ends = await asyncio.gather(*(source.current() for _ in range(20)), return_exceptions=True)

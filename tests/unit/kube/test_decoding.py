@@ -79,7 +79,7 @@ def test_a_page_without_items_is_empty() -> None:
 
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
-def test_an_object_that_is_not_of_its_type_does_not_hide_the_others_of_its_page(bad: bytes) -> None:
+def test_an_undecodable_object_does_not_hide_the_rest_of_its_page(bad: bytes) -> None:
     page = decode_page(WORKFLOWS, page_of(bad, GOOD), "list")
     assert [item.metadata.name for item in page.items] == ["good"]
     assert page.items[0].spec == decode_object(WORKFLOWS, GOOD, "").spec
@@ -132,7 +132,7 @@ STATUS = {"kind": "Status", "metadata": {}, "status": "Failure", "message": "too
     ids=["as written by Go", "the other way round", "with spaces"],
 )
 @pytest.mark.parametrize("resource", [PODS, WORKFLOWS, CONFIG_MAPS], ids=lambda resource: resource.plural)
-def test_an_error_event_raises_what_it_says_however_it_is_written(resource: Resource[Any], line: bytes) -> None:
+def test_an_error_event_raises_its_error_in_any_layout(resource: Resource[Any], line: bytes) -> None:
     with pytest.raises(ResourceExpired, match=r"watch pods: too old \(410\)"):
         decode_event(resource, line, "watch pods")
 
@@ -212,7 +212,7 @@ def test_many_lines_are_the_events_of_each_up_to_the_first_that_fails(
 
 
 @given(st.binary(max_size=80))
-def test_whatever_a_line_is_it_is_an_event_or_an_error_of_ours(noise: bytes) -> None:
+def test_any_line_becomes_an_event_or_an_error_of_ours(noise: bytes) -> None:
     for line in (noise, line_of("ADDED", noise), line_of("ERROR", noise), noise + GOOD):
         for decode in (decode_event, decode_page, decode_object):
             try:
@@ -236,7 +236,7 @@ async def test_lines_are_the_same_however_the_stream_is_cut_into_chunks(sent: li
     assert all(piece.endswith(b"\n") for piece in pieces)
 
 
-async def test_what_follows_the_last_line_end_is_not_a_line() -> None:
+async def test_bytes_after_the_last_newline_are_no_line() -> None:
     assert [piece async for piece in whole_lines(chunked(b"one\ntw"), "")] == [b"one\n"]
 
 
@@ -261,7 +261,7 @@ def test_a_long_line_in_many_chunks_costs_as_much_as_many_short_ones() -> None:
     assert not grows_beyond(10, reading(*[chunk + b"\n"] * 8_000), reading(*[chunk] * 8_000, b"\n"))
 
 
-def test_what_objects_have_in_common_is_kept_once() -> None:
+def test_common_texts_of_objects_are_stored_once() -> None:
     def running(name: str) -> Pod:
         owner = {"apiVersion": "v1", "kind": "Job", "name": "a-job-of-many-pods", "uid": "the-uid-of-that-job"}
         metadata = {"name": name, "namespace": "some-namespace", "labels": {"job-name": "a-job-of-many-pods"}}
@@ -278,6 +278,6 @@ def test_what_objects_have_in_common_is_kept_once() -> None:
     assert msgspec.json.decode(msgspec.json.encode(one), type=Pod) == one
 
 
-def test_a_plain_object_says_what_it_is_also_where_it_comes_in_a_list() -> None:
+def test_a_plain_object_of_a_list_has_its_kind_and_version() -> None:
     (item,) = decode_page(CONFIG_MAPS, page_of(orjson.dumps(obj("a"))), "list").items
     assert (item["apiVersion"], item["kind"]) == ("v1", "ConfigMap")

@@ -120,7 +120,7 @@ async def test_a_plugin_has_its_arguments_and_variables_over_ours(
     assert (told["environment"]["OURS"], told["environment"]["BOTH"]) == ("1", "its")
 
 
-async def test_a_plugin_is_told_about_the_cluster_if_the_kubeconfig_says_so(files: Files, authority: Authority) -> None:
+async def test_a_plugin_gets_the_cluster_info_if_the_kubeconfig_says_so(files: Files, authority: Authority) -> None:
     files.plugin(answer(token="t"))
     (files.directory / "ca.crt").write_bytes(authority.pem)
     config = {"audience": ["here"], "n": 5}
@@ -207,14 +207,16 @@ async def test_a_command_is_found_beside_the_kubeconfig_if_it_is_a_path_and_by_o
     assert (await obtained(files.load({"command": "plugin", "env": variables}))).token == "beside"
 
 
-async def test_a_plugin_that_has_to_ask_somebody_is_refused_without_a_terminal(files: Files) -> None:
+async def test_an_interactive_plugin_is_refused_without_a_terminal(files: Files) -> None:
     files.plugin(answer(token="t"))
     with pytest.raises(Denied, match="interactiveMode Always, and standard input is not a terminal"):
         await obtained(files.load({"interactiveMode": "Always"}))
 
 
 @pytest.mark.parametrize(("mode", "asks"), [("Never", False), ("IfAvailable", True), ("Always", True)])
-async def test_a_plugin_that_may_ask_has_the_terminal_and_is_told_so(files: Files, mode: str, asks: bool) -> None:
+async def test_a_plugin_that_may_prompt_has_the_terminal_and_its_exec_info_says_so(
+    files: Files, mode: str, asks: bool
+) -> None:
     files.plugin(answer(token="t"))
     connection = files.load({"interactiveMode": mode})
     controller, terminal = pty.openpty()
@@ -262,7 +264,7 @@ def test_without_an_interactive_mode_v1beta1_asks_if_it_can(files: Files) -> Non
 
 
 @pytest.mark.parametrize("given", [{"token": "t"}, {"tokenFile": "token"}, "certificate"])
-def test_a_plugin_is_for_users_who_have_nothing_else(files: Files, authority: Authority, given: Any) -> None:
+def test_a_plugin_is_used_only_without_other_credentials(files: Files, authority: Authority, given: Any) -> None:
     (files.directory / "token").write_text("t")
     if given == "certificate":
         pair = authority.client("somebody", "people")

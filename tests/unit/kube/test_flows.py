@@ -111,7 +111,7 @@ async def test_a_pause_that_the_server_asks_for_is_kept_with_jitter() -> None:
     assert 7 <= now() - began - server.took <= 7 * (1 + JITTER) + 0.01
 
 
-async def test_where_all_are_refused_all_pause_and_do_not_come_back_together() -> None:
+async def test_if_all_requests_get_429_all_pause_and_do_not_return_together() -> None:
     limits, server = flows(writes_at_once=32), Server(seats=0, retry_after="4")
     began = now()
     await asyncio.gather(*(limits.send(server, CREATE, 30.0) for _ in range(32)))  # type: ignore[arg-type]
@@ -123,7 +123,7 @@ async def test_where_all_are_refused_all_pause_and_do_not_come_back_together() -
     assert len({round(time, 3) for time in came}) > 5
 
 
-async def test_where_one_of_many_is_refused_the_others_go_on() -> None:
+async def test_if_one_of_many_requests_gets_429_the_rest_goes_on() -> None:
     limit = FlowLimit("writes", 8)
     assert [limit.try_acquire() for _ in range(8)] == [True] * 8
     limit.rejected(0, 5.0)
@@ -213,7 +213,7 @@ async def test_the_wait_for_a_place_counts_towards_the_deadline() -> None:
     await first
 
 
-async def test_a_client_counts_what_it_sends() -> None:
+async def test_a_client_counts_its_requests() -> None:
     client = Client(ScriptedTransport(failure(429), answer({"metadata": {"name": "a"}})))
     with pytest.raises(Throttled):
         await client.create(CONFIG_MAPS, {"metadata": {"name": "a"}}, "a")
@@ -250,7 +250,7 @@ def test_a_share_of_nothing_is_refused(field_: str) -> None:
         ClientOptions(**{field_: 0})
 
 
-def test_the_flows_together_take_a_small_part_of_what_a_server_has() -> None:
+def test_all_flows_together_take_a_small_part_of_a_servers_capacity() -> None:
     assert requests_at_once(ClientOptions()) <= 64
 
 

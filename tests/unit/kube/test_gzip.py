@@ -19,7 +19,7 @@ def packed(body: bytes, encoding: str = "gzip") -> Response:
 
 
 @given(st.binary())
-def test_a_compressed_answer_is_what_it_was(body: bytes) -> None:
+def test_a_compressed_response_is_unpacked_unchanged(body: bytes) -> None:
     assert inflated(packed(gzip.compress(body))).body == body
 
 
@@ -30,7 +30,7 @@ def test_an_answer_that_is_not_compressed_is_left_as_it_is(body: bytes) -> None:
 
 
 @given(st.binary(min_size=1), st.data())
-def test_whatever_bytes_come_the_result_is_an_answer_or_an_error_of_ours(body: bytes, data: st.DataObject) -> None:
+def test_any_bytes_become_a_response_or_an_error_of_ours(body: bytes, data: st.DataObject) -> None:
     whole = gzip.compress(body)
     cut = data.draw(st.integers(0, len(whole) - 1))
     for broken in (whole[:cut], body, whole[:cut] + b"!" + whole[cut + 1 :]):
@@ -45,7 +45,7 @@ def test_an_answer_that_is_cut_is_no_answer() -> None:
         inflated(packed(gzip.compress(b"a page" * 1000)[:-9]))
 
 
-def test_an_answer_that_unfolds_to_much_more_than_pages_do_is_refused_whatever_the_limit() -> None:
+def test_a_response_with_a_far_higher_compression_ratio_than_pages_is_refused_at_any_size() -> None:
     bomb = gzip.compress(bytes(ANY_RATIO_BYTES + 1))
     with pytest.raises(Unavailable, match=f"unfolds to over {ANY_RATIO_BYTES} bytes"):
         inflated(packed(bomb))
@@ -58,7 +58,7 @@ def test_an_answer_that_is_compressed_in_another_way_is_refused_by_its_name(enco
 
 
 @given(body=st.binary(max_size=200_000), cuts=st.lists(st.integers(0, 300_000), max_size=5))
-async def test_a_compressed_stream_is_what_it_was_however_it_is_cut(body: bytes, cuts: list[int]) -> None:
+async def test_a_compressed_stream_is_unpacked_unchanged_however_it_is_split(body: bytes, cuts: list[int]) -> None:
     data = gzip.compress(body)
     ends = sorted({min(cut, len(data)) for cut in cuts} | {len(data)})
     chunks = [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]

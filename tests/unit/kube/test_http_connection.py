@@ -239,7 +239,7 @@ async def test_a_busy_stream_is_looked_at_again_after_a_while_and_loses_nothing(
     assert b"".join(stream.chunks) == b"".join(b"%d " % number for number in range(round(BUSY_PER_SECOND))) + b"last"
 
 
-async def test_a_connection_whose_stream_ended_is_free_at_once_for_who_has_it_next() -> None:
+async def test_a_connection_is_reusable_as_soon_as_its_stream_has_ended() -> None:
     stream = Followed()
     await stream.make_busy()
     stream.exchange.feed(END)

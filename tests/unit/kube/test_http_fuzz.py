@@ -62,7 +62,7 @@ async def test_a_valid_answer_that_is_cut_short_is_unavailable(sent: Sent, kept:
 
 
 @given(answers(), STRAYS, PLACES)
-async def test_what_follows_an_answer_is_never_part_of_it_nor_of_the_next(
+async def test_bytes_after_a_response_belong_neither_to_it_nor_to_the_next(
     sent: Sent, stray: bytes, places: set[int]
 ) -> None:
     if sent.until_close or not stray.strip(b"\r\n"):

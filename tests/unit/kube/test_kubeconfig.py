@@ -65,7 +65,7 @@ def test_data_is_inline_or_in_a_file_beside_the_kubeconfig(tmp_path: Path) -> No
     assert found.token_file == str(tmp_path / "pki" / "token")
 
 
-def test_what_the_cluster_says_about_tls_and_proxy_is_kept(tmp_path: Path) -> None:
+def test_tls_and_proxy_fields_of_the_cluster_are_kept(tmp_path: Path) -> None:
     cluster = {
         "server": "https://here",
         "insecure-skip-tls-verify": True,
@@ -159,9 +159,7 @@ def test_several_kubeconfigs_are_one_and_the_first_to_name_something_wins(
         ({"context": ["c"]}, r"at `\$.contexts\[0\].context`"),
     ],
 )
-def test_a_kubeconfig_that_cannot_be_used_is_refused_with_what_mends_it(
-    tmp_path: Path, changes: dict[str, Any], message: str
-) -> None:
+def test_an_unusable_kubeconfig_is_refused_with_the_mend(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(Invalid, match=message) as refused:
         load(tmp_path, document(**changes))
     assert str(tmp_path / "config") in str(refused.value)
@@ -215,7 +213,7 @@ SECTION = st.dictionaries(
 
 @examples(40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cluster=JSON | SECTION, user=JSON | SECTION, context=JSON | SECTION, more=JSON)
-def test_whatever_a_kubeconfig_holds_it_is_a_connection_or_invalid(
+def test_any_kubeconfig_becomes_a_connection_or_invalid(
     tmp_path: Path, cluster: Any, user: Any, context: Any, more: Any
 ) -> None:
     for content in (document(cluster=cluster), document(user=user), document(context=context), more):
@@ -252,13 +250,15 @@ def test_in_a_pod_the_server_may_have_an_ipv6_address(pod: Path, monkeypatch: py
     assert load_connection().server == "https://[fd00::1]:443"
 
 
-def test_a_pod_without_the_servers_address_is_told(pod: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pod_without_the_servers_address_gets_an_error_that_says_so(
+    pod: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST")
     with pytest.raises(Invalid, match="KUBERNETES_SERVICE_HOST is not set"):
         load_connection()
 
 
-def test_a_pod_without_the_authoritys_certificate_is_told(pod: Path) -> None:
+def test_a_pod_without_the_authoritys_certificate_gets_an_error_that_says_so(pod: Path) -> None:
     (pod / "ca.crt").unlink()
     with pytest.raises(Invalid, match=r"ca.crt cannot be read"):
         load_connection()
@@ -294,7 +294,7 @@ async def test_certificates_that_are_none_are_refused_when_connecting(fields: di
             pass
 
 
-async def test_an_encrypted_client_key_is_refused_and_nobody_is_asked_for_its_password(tmp_path: Path) -> None:
+async def test_an_encrypted_client_key_is_refused_without_a_prompt_for_its_password(tmp_path: Path) -> None:
     pair = Authority(tmp_path).client("somebody", "")
     encrypt = ["openssl", "ec", "-in", str(pair.key), "-aes128", "-passout", "pass:secret"]
     key = subprocess.run(encrypt, check=True, capture_output=True).stdout
@@ -349,7 +349,7 @@ def test_over_plain_http_no_credentials_are_sent(tmp_path: Path) -> None:
     assert (found.token, found.impersonation is not None) == ("", True)
 
 
-def test_who_to_act_as_goes_into_headers(tmp_path: Path) -> None:
+def test_impersonation_goes_into_headers(tmp_path: Path) -> None:
     user = {
         "token": "t",
         "as": "jürgen",

@@ -97,7 +97,7 @@ def test_a_proxys_url_has_a_default_port_a_user_and_a_password_that_is_not_shown
 
 
 @pytest.mark.parametrize("url", ["ftp://p:1", "p:3128", "http://", "http://p:0", "http://p:x", "http://me:secret@"])
-def test_what_names_no_proxy_is_refused_with_the_fields_name(url: str) -> None:
+def test_a_malformed_proxy_url_is_refused_with_the_fields_name(url: str) -> None:
     with pytest.raises(Invalid, match=r"^HTTPS_PROXY: .* names no proxy: its form is") as refused:
         parse_proxy(url, "HTTPS_PROXY")
     assert "secret" not in str(refused.value)
@@ -187,7 +187,7 @@ async def send_through(proxy: Proxy) -> None:
         await transport.close()
 
 
-async def test_a_proxy_whose_certificate_is_not_trusted_is_told_from_such_a_server(
+async def test_an_untrusted_proxy_is_reported_apart_from_an_untrusted_server(
     authority: Authority, tmp_path: Path
 ) -> None:
     other = Authority(tmp_path, "other")

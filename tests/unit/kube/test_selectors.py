@@ -58,7 +58,7 @@ def test_each_operator_is_the_opposite_of_its_counterpart(labels: dict[str, str]
 
 
 @given(st.lists(REQUIREMENTS, max_size=4), LABELS)
-def test_a_selector_holds_where_each_requirement_does(requirements: list[Requirement], labels: dict[str, str]) -> None:
+def test_a_selector_matches_if_each_requirement_does(requirements: list[Requirement], labels: dict[str, str]) -> None:
     expected = all(requirement.matches(labels) for requirement in requirements)
     assert LabelSelector(tuple(requirements)).matches(labels) == expected
 
@@ -115,7 +115,7 @@ def test_spellings_of_the_same_selector_are_equal(text: str, written: str) -> No
         "é",
     ],
 )
-def test_what_the_server_refuses_is_refused_here(text: str) -> None:
+def test_selectors_that_the_server_refuses_are_refused(text: str) -> None:
     with pytest.raises(Invalid, match="label selector"):
         parse_label_selector(text)
 

@@ -66,7 +66,7 @@ def test_the_files_that_a_kubeconfig_names_are_kept_with_their_content(files: Fi
     assert found.client_key == files.key.read_bytes()
 
 
-def test_what_is_given_inline_has_no_file() -> None:
+def test_inline_certificates_have_no_file() -> None:
     assert Connection(server="https://here", ca=None).ca_file == ""
 
 
@@ -155,7 +155,7 @@ def test_while_files_do_not_fit_together_the_last_that_did_are_used_and_one_warn
     assert source._connection.client_key == pairs[1].key.read_bytes()
 
 
-def test_what_cannot_be_used_from_the_start_is_invalid(files: Files, pairs: tuple[Pair, Pair]) -> None:
+def test_certificates_that_cannot_be_used_at_the_start_are_invalid(files: Files, pairs: tuple[Pair, Pair]) -> None:
     certificate_without_its_key(files, pairs[1])
     broken = load_connection(str(files.ca.parent / "config"))
     with pytest.raises(Invalid, match="client certificate or key for https://here is not usable"):

@@ -206,14 +206,14 @@ async def test_a_read_on_a_connection_that_died_idle_is_answered_on_another(make
         assert (await transport.send(GET, deadline=LATE)).body == b"1"
 
 
-async def test_nobody_listening_is_unavailable_with_the_address(make: Make) -> None:
+async def test_a_refused_connection_is_unavailable_with_the_address(make: Make) -> None:
     async with raw_server(answering()) as server:
         url = server.url
     with pytest.raises(Unavailable, match=f"{url} cannot be reached for GET /api/v1/pods"):
         await make(url).send(GET, deadline=LATE)
 
 
-async def test_a_name_that_nobody_knows_is_unavailable(make: Make) -> None:
+async def test_a_name_that_does_not_resolve_is_unavailable(make: Make) -> None:
     with pytest.raises(Unavailable, match=r"http://nobody\.invalid:80"):
         await make("http://nobody.invalid:80").send(GET, deadline=LATE)
 
@@ -272,7 +272,7 @@ async def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_ones(make
             await asyncio.sleep(SOON)
 
 
-async def test_an_answer_that_nobody_asked_for_is_not_taken_for_one(make: Make) -> None:
+async def test_an_unsolicited_response_is_never_the_response_to_the_next_request(make: Make) -> None:
     """Two answers to one request, in one segment or two: the first is the answer, the connection is not used again."""
 
     async def script(peer: Peer) -> None:
@@ -362,7 +362,7 @@ async def test_a_stream_that_does_not_begin_is_given_up(make: Make) -> None:
         await asyncio.wait_for(server.closed.acquire(), LATE)
 
 
-async def test_a_stream_that_has_ended_does_not_disturb_who_uses_its_connection_next(make: Make) -> None:
+async def test_an_ended_stream_does_not_disturb_the_next_request_on_its_connection(make: Make) -> None:
     """Regression: leaving the stream aborted the connection, which another request had taken from the pool by then."""
 
     async def script(peer: Peer) -> None:
@@ -381,7 +381,7 @@ async def test_a_stream_that_has_ended_does_not_disturb_who_uses_its_connection_
         assert (await asyncio.wait_for(other, LATE)).body == b"other"
 
 
-async def test_a_request_cancelled_as_its_answer_arrives_does_not_disturb_who_uses_its_connection_next() -> None:
+async def test_a_request_cancelled_as_its_response_arrives_does_not_disturb_the_next_one() -> None:
     """Regression, as above: the cancellation came when the connection was in the pool already."""
 
     async def script(peer: Peer) -> None:
@@ -414,7 +414,7 @@ async def test_garbage_after_a_whole_answer_does_not_spoil_it() -> None:
         await transport.close()
 
 
-async def test_a_switch_of_protocols_that_nobody_asked_for_is_unavailable() -> None:
+async def test_an_unsolicited_switch_of_protocols_is_unavailable() -> None:
     upgrade = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\nnoise"
     async with raw_server(answering(upgrade)) as server:
         transport = HttpTransport(server.url)
@@ -442,7 +442,7 @@ async def test_a_slow_reader_makes_the_server_wait(make: Make) -> None:
         assert sum([len(part) async for part in stream]) == 400 * 65536
 
 
-async def test_closing_the_transport_fails_what_is_under_way(make: Make) -> None:
+async def test_closing_the_transport_fails_requests_in_flight(make: Make) -> None:
     async with raw_server(hang) as server:
         transport = make(server.url)
         sending = asyncio.create_task(transport.send(GET, deadline=LATE))
@@ -504,7 +504,7 @@ async def test_a_token_that_would_break_the_request_is_refused_here(make: Make) 
             await make(server.url, credentials=Tokens("a\r\nx-evil: 1")).send(GET, deadline=LATE)
 
 
-async def test_what_a_proxy_compressed_unasked_is_unfolded_and_a_bomb_of_it_is_refused(make: Make) -> None:
+async def test_compression_added_by_a_proxy_is_unpacked_and_a_bomb_is_refused(make: Make) -> None:
     for encoded, body in ((gzip.compress(b"body" * 100), b"body" * 100), (gzip.compress(bytes(40_000_000)), None)):
         answer = http(encoded, content_encoding="gzip")
         async with raw_server(answering(answer)) as server:

@@ -122,7 +122,7 @@ async def test_a_struct_that_has_a_part_of_the_object_is_not_put_in_its_place(tr
     assert transport.requests == []
 
 
-async def test_an_update_sends_what_changed_onto_the_version_that_was_read(transport: ScriptedTransport) -> None:
+async def test_an_update_sends_the_changes_onto_the_version_that_was_read(transport: ScriptedTransport) -> None:
     before = Gauge(metadata=READ, spec=GaugeSpec(unit="m", limits={"a": "1", "b": "2"}))
     after = Gauge(metadata=READ, spec=GaugeSpec(max_value=4, limits={"b": "3"}, colours=("red",)))
     await client_of(transport).update(GAUGES, before, after)
@@ -154,7 +154,7 @@ async def test_an_update_may_fill_a_list_that_was_empty(transport: ScriptedTrans
     assert orjson.loads(transport.requests[0].body)["spec"] == {"ports": [{"number": 2}]}
 
 
-async def test_an_update_starts_from_what_was_read(transport: ScriptedTransport) -> None:
+async def test_an_update_needs_the_state_that_was_read(transport: ScriptedTransport) -> None:
     made_up = Gauge(metadata=ObjectMeta(name="g", namespace="ns"))
     with pytest.raises(Invalid, match="no resourceVersion"):
         await client_of(transport).update(GAUGES, made_up, made_up)
@@ -211,7 +211,9 @@ def written(transport: ScriptedTransport) -> list[Any]:
     return [orjson.loads(request.body)["metadata"] for request in transport.requests if request.method == "PATCH"]
 
 
-async def test_a_finalizer_joins_those_of_others_on_the_version_that_was_read(transport: ScriptedTransport) -> None:
+async def test_adding_a_finalizer_keeps_other_controllers_finalizers_and_guards_the_version(
+    transport: ScriptedTransport,
+) -> None:
     assert await add_finalizer(client_of(transport), CONFIG_MAPS, found(["theirs"]), "mine")
     assert written(transport) == [{"resourceVersion": "7", "uid": "u", "finalizers": ["theirs", "mine"]}]
 
@@ -229,7 +231,7 @@ async def test_a_finalizer_that_another_controller_added_meanwhile_is_kept() -> 
     assert written(transport)[-1] == {"resourceVersion": "8", "uid": "u", "finalizers": ["late"]}
 
 
-async def test_an_object_that_was_created_anew_under_its_name_is_left_alone() -> None:
+async def test_a_recreated_object_of_the_same_name_is_left_alone() -> None:
     for change in (add_finalizer, remove_finalizer):
         transport = ScriptedTransport(failure(409), answer(found(["mine"], "8", "another")))
         obj = found(["mine"]) if change is remove_finalizer else found([])

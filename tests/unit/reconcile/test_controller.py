@@ -38,7 +38,7 @@ async def running(round_: Round, outcomes: Counter[str] | None = None) -> AsyncI
             await task
 
 
-async def test_each_key_gets_its_round() -> None:
+async def test_each_key_is_reconciled() -> None:
     seen: list[str] = []
     async with running(seen.append) as queue:
         queue.add("a")
@@ -82,7 +82,7 @@ async def test_however_many_workers_have_something_to_do_the_loop_is_let_go_afte
     assert longest < 0.008
 
 
-async def test_rounds_that_never_await_run_in_one_turn_of_the_loop() -> None:
+async def test_reconciles_that_never_await_run_in_one_turn_of_the_loop() -> None:
     turns = 0
     seen: list[tuple[str, int]] = []
 
@@ -98,7 +98,7 @@ async def test_rounds_that_never_await_run_in_one_turn_of_the_loop() -> None:
     assert {turn for _, turn in seen} == {1}
 
 
-async def test_no_more_rounds_run_at_once_than_there_are_workers() -> None:
+async def test_no_more_reconciles_run_at_once_than_there_are_workers() -> None:
     at_once, most = 0, 0
 
     async def reconcile(_: str) -> None:
@@ -115,7 +115,7 @@ async def test_no_more_rounds_run_at_once_than_there_are_workers() -> None:
     assert most == SETTINGS.workers
 
 
-async def test_a_round_can_ask_to_come_again_later() -> None:
+async def test_a_reconcile_can_requeue_its_key_for_later() -> None:
     times = []
 
     def reconcile(_: str) -> Result:
@@ -128,7 +128,7 @@ async def test_a_round_can_ask_to_come_again_later() -> None:
     assert times == [0, 30, 60]
 
 
-async def test_a_failed_round_is_tried_again_with_backoff_until_it_succeeds() -> None:
+async def test_a_failed_reconcile_is_retried_with_backoff_until_it_succeeds() -> None:
     times = []
 
     def reconcile(_: str) -> None:
@@ -163,7 +163,7 @@ async def test_the_time_that_a_server_named_is_honoured() -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError("broken"), asyncio.CancelledError(), TimeoutError()])
-async def test_whatever_one_key_raises_the_others_get_their_rounds(error: BaseException) -> None:
+async def test_an_exception_of_one_key_does_not_keep_other_keys_from_being_reconciled(error: BaseException) -> None:
     done = []
 
     async def reconcile(key: str) -> None:
@@ -179,7 +179,7 @@ async def test_whatever_one_key_raises_the_others_get_their_rounds(error: BaseEx
         assert len(done) == 5
 
 
-async def test_a_round_over_its_deadline_is_ended_and_tried_again() -> None:
+async def test_a_reconcile_over_its_deadline_is_cancelled_and_retried() -> None:
     times = []
 
     async def reconcile(_: str) -> None:
@@ -206,7 +206,7 @@ async def test_a_cause_that_repeats_is_logged_at_its_first_and_tenth_time(caplog
     assert [record.getMessage().count("time 10 from this cause") for record in caplog.records] == [0, 1]
 
 
-async def test_a_stop_lets_running_rounds_end_and_begins_no_further_one() -> None:
+async def test_a_stop_lets_running_reconciles_end_and_begins_no_further_one() -> None:
     begun, ended = [], []
 
     async def reconcile(key: str) -> None:
@@ -222,7 +222,7 @@ async def test_a_stop_lets_running_rounds_end_and_begins_no_further_one() -> Non
     assert now() == 3
 
 
-async def test_a_round_that_outlasts_the_grace_is_cancelled() -> None:
+async def test_a_reconcile_that_outlasts_the_grace_is_cancelled() -> None:
     cancelled = []
 
     async def reconcile(key: str) -> None:
@@ -262,7 +262,7 @@ async def test_a_finished_queue_ends_the_controller() -> None:
     assert seen == ["a", "b"]
 
 
-async def test_liveness_tells_of_a_round_that_ignores_cancellation() -> None:
+async def test_liveness_reports_a_reconcile_that_ignores_cancellation() -> None:
     release = asyncio.Event()
 
     async def reconcile(_: str) -> None:
@@ -292,7 +292,7 @@ async def test_readiness_waits_for_the_caches() -> None:
     assert controller.readiness() is None
 
 
-async def test_no_round_runs_before_the_caches_are_filled() -> None:
+async def test_no_key_is_reconciled_before_the_caches_are_filled() -> None:
     began: list[float] = []
     queue: WorkQueue[str] = WorkQueue(SETTINGS)
     controller = Controller(

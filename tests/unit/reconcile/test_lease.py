@@ -147,7 +147,7 @@ class Bare(Server):
         raise NotFound('create leases flyte/propeller: namespaces "flyte" not found', status=404)
 
 
-async def test_a_missing_namespace_is_told_with_what_mends_it_and_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_missing_namespace_is_reported_with_the_mend_and_retried(caplog: pytest.LogCaptureFixture) -> None:
     server: Server = Bare()
     link = Link(server)
     election = candidate(link, "a")
@@ -229,7 +229,7 @@ async def test_a_silent_holder_is_replaced_after_the_duration_and_has_stopped_be
     assert lost_at <= settings_.renew_deadline < settings_.duration <= taken_at <= settings_.duration + 2 * 2.4
 
 
-async def test_a_holder_that_somebody_replaced_stops_at_its_next_renewal() -> None:
+async def test_a_replaced_holder_stops_at_its_next_renewal() -> None:
     server = Server()
     asyncio.get_running_loop().call_later(
         1, lambda: server.replace(msgspec.structs.replace(server.get(), spec=LeaseSpec(holder_identity="usurper")))
@@ -251,7 +251,7 @@ async def test_a_holder_whose_lease_was_deleted_stops_and_its_successors_token_i
         assert leadership.token > 0
 
 
-async def test_a_foreign_change_of_the_object_does_not_end_the_leadership() -> None:
+async def test_an_external_change_of_the_lease_does_not_end_the_leadership() -> None:
     server = Server()
     async with leading(candidate(Link(server), "a")) as got:
         await asyncio.sleep(1)

@@ -65,7 +65,7 @@ async def test_a_job_that_raises_is_logged_with_its_tenant_and_harms_no_other(ca
     assert "tenant-7" in caplog.text
 
 
-async def test_leaving_the_block_cancels_what_runs_and_drops_what_waits() -> None:
+async def test_leaving_the_block_cancels_running_jobs_and_drops_waiting_ones() -> None:
     begun, cancelled = [], []
 
     async def endless(number: int) -> None:
@@ -98,7 +98,7 @@ async def test_of_one_tenants_jobs_the_most_urgent_come_first() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 64])
-async def test_jobs_that_wait_for_nothing_let_others_have_the_loop(workers: int) -> None:
+async def test_jobs_that_never_suspend_yield_the_loop(workers: int) -> None:
     """Regression: ten thousand of them took one turn of the loop, seconds long."""
     done, turns = 0, 0
 
@@ -137,7 +137,7 @@ async def test_a_delayed_job_takes_nobodys_place_and_runs_in_time() -> None:
     assert loop.time() - began >= 0.02
 
 
-async def test_leaving_drops_what_is_delayed() -> None:
+async def test_leaving_drops_delayed_jobs() -> None:
     async def job() -> None:
         raise AssertionError("it was dropped")
 
@@ -148,7 +148,7 @@ async def test_leaving_drops_what_is_delayed() -> None:
     assert not len(pool)
 
 
-async def test_whoever_knows_how_to_begin_again_is_told_of_a_job_that_raises() -> None:
+async def test_an_exception_of_a_job_is_passed_to_on_error() -> None:
     told: list[tuple[str, str]] = []
 
     async def broken() -> None:

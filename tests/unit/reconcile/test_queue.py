@@ -38,7 +38,7 @@ async def test_a_key_added_many_times_waits_once() -> None:
     assert queue.try_get() is None
 
 
-async def test_a_key_added_during_its_round_gets_another_round_after_it() -> None:
+async def test_a_key_added_while_it_is_reconciled_is_reconciled_again() -> None:
     queue: WorkQueue[str] = WorkQueue()
     queue.add("a")
     key = await queue.get()
@@ -48,7 +48,7 @@ async def test_a_key_added_during_its_round_gets_another_round_after_it() -> Non
     assert queue.try_get() == "a"
 
 
-async def test_a_key_is_done_only_by_who_took_it() -> None:
+async def test_only_a_key_with_a_worker_can_be_done() -> None:
     with pytest.raises(ValueError, match="'a' is with no worker"):
         WorkQueue[str]().done("a")
 
@@ -87,7 +87,7 @@ async def test_an_addition_now_replaces_a_delayed_one() -> None:
     assert queue.try_get() is None
 
 
-async def test_a_delay_that_ends_during_the_round_leads_to_another_round() -> None:
+async def test_a_delay_that_ends_during_the_reconcile_leads_to_another_one() -> None:
     queue: WorkQueue[str] = WorkQueue()
     queue.add("a")
     key = await queue.get()
@@ -142,7 +142,7 @@ async def test_the_time_that_a_server_named_takes_the_backoffs_place() -> None:
     assert queue.failures("a") == 0
 
 
-async def test_priorities_are_kept_through_delays_and_rounds() -> None:
+async def test_priorities_are_kept_through_delays_and_reconciles() -> None:
     queue: WorkQueue[str] = WorkQueue()
     queue.add_after("urgent", 5, priority=1)
     await asyncio.sleep(4)
@@ -214,7 +214,7 @@ async def test_cancelled_gets_leave_nothing_behind() -> None:
     assert not queue._takers
 
 
-async def test_closing_ends_those_who_wait() -> None:
+async def test_closing_ends_waits() -> None:
     queue: WorkQueue[str] = WorkQueue(limit=1)
     getter = asyncio.create_task(queue.get())
     await asyncio.sleep(0)
@@ -235,7 +235,7 @@ async def test_a_closed_queue_takes_nothing_in_and_drops_delays() -> None:
     assert len(queue) == 0
 
 
-async def test_closing_with_finish_hands_out_what_waits_first() -> None:
+async def test_closing_with_finish_hands_out_waiting_keys_first() -> None:
     queue: WorkQueue[str] = WorkQueue()
     queue.add("a")
     queue.add("b")

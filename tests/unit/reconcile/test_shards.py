@@ -19,7 +19,7 @@ def test_a_shard_is_the_published_fnv1a_hash_modulo_32(text: str, fnv1a: int) ->
     assert SHARDS.of(text) == fnv1a % 32
 
 
-def test_a_shard_is_the_one_that_flytes_own_compiler_wrote() -> None:
+def test_shards_of_flyteadmins_label_are_those_of_flytes_compiler() -> None:
     assert SHARDS.of("exec") == 28  # the label `shard-key` of execution `exec` in what FlyteAdmin 1.16 made of it
 
 

@@ -41,7 +41,7 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.001)
 
 
-async def test_what_blocks_the_loop_is_named_with_its_length() -> None:
+async def test_code_that_blocks_the_loop_is_named_with_the_time() -> None:
     blocks: list[float] = []
     clock = SetClock()
     async with Watchdog(SETTINGS, on_block=blocks.append, clock=clock) as watchdog:

@@ -71,7 +71,7 @@ def damaged(draw: st.DrawFn) -> bytes:
 @example(b"\x0a\x02\x12\x00\x0a\x00")
 @example(b"\x8a\x00\x00")  # a tag in more bytes than it needs
 @example(b"\x0b\x0c")  # a group
-def test_whatever_bytes_there_are_protobuf_reads_the_same_names_and_values_or_they_are_refused(data: bytes) -> None:
+def test_any_bytes_are_read_as_protobuf_reads_them_or_refused(data: bytes) -> None:
     try:
         found = wire.entries(whole(data))
     except CorruptBlob:
@@ -127,7 +127,7 @@ def test_messages_are_counted_as_protobuf_has_them(of: literals_pb2.LiteralMap) 
             wire.count(data, of.DESCRIPTOR, number - 1)
 
 
-def test_what_holds_more_messages_than_the_limit_is_refused_by_it_and_not_parsed() -> None:
+def test_a_message_over_the_limit_of_messages_is_refused_by_name_and_not_parsed() -> None:
     bomb = EMPTY_LITERAL * 100_000
     tracemalloc.start()
     with pytest.raises(CorruptBlob, match=r"futures\.pb \(200000 bytes\) .* more than 1000 messages \(the\.setting\)"):
