@@ -36,11 +36,10 @@ class Begun:
         uid, begun = self._attempts.pop(execution.key, ("", {}))
         if uid != execution.info.uid:
             return
-        proven = execution.observed_attempts
-        later = {node: one for node, one in begun.items() if node not in proven or one.attempt > proven[node].attempt}
-        proven.update(later)
-        if execution.max_parallelism:
-            execution.unclaimed.update(later.keys() - execution.unique_ids_of_started())
+        known = execution.observed_attempts
+        execution.recover_attempts(
+            {node: one for node, one in begun.items() if node not in known or one.attempt > known[node].attempt}
+        )
 
     def forget(self, key: str) -> None:
         """The execution is gone or has ended."""

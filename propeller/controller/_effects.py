@@ -14,6 +14,7 @@ from propeller.controller._duty import Shared
 from propeller.controller._session import Running
 from propeller.handlers import TRANSITIONS, Later, Services, Tries, act, act_now, is_given_up, refusals_of
 from propeller.workflow import (
+    AttemptEffect,
     AttemptObserved,
     AttemptPhase,
     Decision,
@@ -73,8 +74,8 @@ class EffectRunner:
 
     def start(self, session: Running, effect: Effect) -> None:
         """Have an effect run; what it brings are events of a later reconcile."""
-        attempt = getattr(effect, "attempt", None)
-        if attempt is not None:
+        if isinstance(effect, AttemptEffect):
+            attempt = effect.attempt
             session.follow(session.execution.pod_name(effect.node, attempt), effect.node)
             if isinstance(effect, Launch):
                 session.launching.setdefault((effect.node, attempt))

@@ -98,7 +98,7 @@ class Intake:
             session.record_change(self._clock.now())
         if not is_new and not session.status_bytes:  # FlytePropeller's: from here on the status is ours
             session.record_change(self._clock.now())
-            others = execution.stopping.difference((stop.node, stop.attempt) for stop in owed)
+            others = execution.slots.stopping.difference((stop.node, stop.attempt) for stop in owed)
             session.deferred = [*owed, *(StopAttempt(node, attempt) for node, attempt in sorted(others))]
             return session
         for stop in owed:  # the status that was loaded has the reason

@@ -59,11 +59,8 @@ INLINE_BYTES = 128 * 1024
 def recover_attempts(execution: Execution, resources: Iterable[AttemptResource]) -> None:
     """Let an execution that was loaded know what its resources say about attempts that no status may have."""
     objects = (one.obj for one in resources)
-    execution.observed_attempts.update(
-        observed_attempts(execution.info.name, objects, execution.settings.system_retries)
-    )
-    if execution.max_parallelism:
-        execution.unclaimed.update(execution.observed_attempts.keys() - execution.unique_ids_of_started())
+    attempts = observed_attempts(execution.info.name, objects, execution.settings.system_retries)
+    execution.recover_attempts(attempts)
 
 
 def stops_owed(execution: Execution, resources: Iterable[AttemptResource]) -> list[StopAttempt]:
@@ -93,7 +90,7 @@ def stops_owed(execution: Execution, resources: Iterable[AttemptResource]) -> li
             stops.append(StopAttempt(node, attempt, urgent=not succeeded))
             execution.stops.add(node, attempt)
             if not succeeded and one.is_alive:
-                execution.stopping.add((node, attempt))
+                execution.slots.stopping.add((node, attempt))
     return stops
 
 

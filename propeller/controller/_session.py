@@ -216,7 +216,7 @@ class Running(_Object):
             and not self.execution.phase.ended
             and not (self.inbox or self.in_flight or self.writing or self.deferred)
             and self.dirty_since is None
-            and not (self.execution.stopping or self.execution.todo)
+            and not (self.execution.slots.stopping or self.execution.todo)
         )
 
 

@@ -23,6 +23,7 @@ from propeller.errors import ErrorKind, NotUnderstood
 from propeller.status._flyte import ArrayStatus, BitArray, FlyteError, FlyteStatus, NodeStatus, TaskStatus
 from propeller.status._snapshot import LoadGraph, recount
 from propeller.workflow import (
+    RUNNING_CASE,
     START_NODE,
     BackingOff,
     Collecting,
@@ -81,7 +82,7 @@ RunsPods = Callable[[tasks_pb2.TaskTemplate], bool]
 async def take_over(
     info: ExecutionInfo, plan: Plan, status: dict[str, Any], load_graph: LoadGraph, runs_pods: RunsPods, now: float
 ) -> Execution:
-    """The execution that FlytePropeller has left in flight. What it owes stops is in `execution.stopping`.
+    """The execution that FlytePropeller has left in flight. What it owes stops is in `execution.slots.stopping`.
 
     Raises NotUnderstood, and what `load_graph` raises.
     """
@@ -151,7 +152,7 @@ class _Takeover:
         execution.started[number] = max(0.0, _time(status.queued_at, self._now) - execution.created_at)
         is_task = node.spec.kind is NodeKind.TASK
         if is_task and status.phase in STOPPING_PHASES:
-            execution.stopping.add((number, status.attempts))
+            execution.slots.stopping.add((number, status.attempts))
         if status.phase in SUCCEEDED_PHASES:
             execution.phases[number] = NodePhase.SUCCEEDED
         elif status.phase == SKIPPED:
@@ -224,7 +225,7 @@ class _Takeover:
         for case in node.graph.cases[node.graph_index]:
             if case != chosen:
                 self._execution.phases[node.frame.base + case] = NodePhase.SKIPPED
-        return RunningSubgraph(-1)
+        return RUNNING_CASE
 
     def _settle_branch(self, frame: Frame, branch: int, cases: list[int]) -> None:
         """A branch ends as its case has, and what was not chosen never runs."""
@@ -233,7 +234,7 @@ class _Takeover:
             for case in cases:
                 if execution.phases[base + case] == NodePhase.NOT_STARTED:
                     execution.phases[base + case] = NodePhase.SKIPPED
-        if execution.states.get(base + branch) != RunningSubgraph(-1):
+        if execution.states.get(base + branch) != RUNNING_CASE:
             return
         for case in cases:
             match execution.phases[base + case]:
@@ -302,7 +303,7 @@ class _Takeover:
                 continue
             self._execution.phases[number] = NodePhase.ABORTED
             if isinstance(state, Launching | Running):
-                self._execution.stopping.add((number, state.attempt))
+                self._execution.slots.stopping.add((number, state.attempt))
 
     def _refusal(self, node: NodeView, status: NodeStatus, why: str) -> NotUnderstood:
         phase = _PHASES.get(status.phase, f"phase {status.phase}")

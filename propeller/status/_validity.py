@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from propeller.errors import CorruptBlob
 from propeller.workflow import (
+    AttemptState,
     BackingOff,
     Collecting,
     Execution,
@@ -85,9 +86,8 @@ def check_snapshot(snapshot: Snapshot) -> None:
         _require(not snapshot.frames[0].ended, "its graph has ended, and it has not")
     for node, state in snapshot.states.items():
         _check_times(state)
-        attempt = getattr(state, "attempt", None)
-        if isinstance(state, Launching | BackingOff | Running | Collecting):
-            _require(attempt == snapshot.attempts[node], f"node {node} is at two attempts at once")
+        if isinstance(state, AttemptState):
+            _require(state.attempt == snapshot.attempts[node], f"node {node} is at two attempts at once")
 
 
 def check_execution(execution: Execution) -> None:

@@ -6,6 +6,7 @@ Everything here is synchronous and does no I/O: events come in, effects go out.
 
 from propeller.workflow._decide import EXECUTION, Decision, Opening, Step, TransitionFunction, begin, decide, resume
 from propeller.workflow._effects import (
+    AttemptEffect,
     Collect,
     Effect,
     EvaluateBranch,
@@ -20,6 +21,7 @@ from propeller.workflow._effects import (
 )
 from propeller.workflow._events import (
     AllStopped,
+    AttemptEvent,
     AttemptObserved,
     AttemptPhase,
     BranchEvaluated,
@@ -66,6 +68,7 @@ from propeller.workflow._names import (
     unique_node_id,
 )
 from propeller.workflow._options import AttemptOptions
+from propeller.workflow._parallelism import Slots
 from propeller.workflow._plan import Graph, ItemsGraph, Plan, decode_bindings, parse_plan
 from propeller.workflow._spec import (
     END_NODE,
@@ -77,9 +80,13 @@ from propeller.workflow._spec import (
     TaskResources,
 )
 from propeller.workflow._states import (
+    NO_FRAME,
+    RUNNING_CASE,
+    AttemptState,
     BackingOff,
     Collecting,
     Launching,
+    NodeState,
     Preparing,
     Running,
     RunningSubgraph,
@@ -93,12 +100,17 @@ __all__ = [
     "END_NODE",
     "EXECUTION",
     "HASHED_LENGTH",
+    "NO_FRAME",
+    "RUNNING_CASE",
     "START_NODE",
     "UNIQUE_ID_LENGTH",
     "AllStopped",
+    "AttemptEffect",
+    "AttemptEvent",
     "AttemptObserved",
     "AttemptOptions",
     "AttemptPhase",
+    "AttemptState",
     "BackingOff",
     "BranchEvaluated",
     "Cancel",
@@ -129,6 +141,7 @@ __all__ = [
     "NodeKind",
     "NodePhase",
     "NodeSpec",
+    "NodeState",
     "NodeView",
     "NotRecovered",
     "ObserveAttempt",
@@ -147,6 +160,7 @@ __all__ = [
     "Running",
     "RunningSubgraph",
     "RunningSubtasks",
+    "Slots",
     "Start",
     "State",
     "Step",

@@ -35,9 +35,9 @@ from propeller.workflow._events import (
 from propeller.workflow._execution import Execution, Frame, NodePhase, NodeView, WorkflowPhase
 from propeller.workflow._plan import Graph
 from propeller.workflow._spec import FailurePolicy, NodeKind
-from propeller.workflow._states import RunningSubgraph, RunningSubtasks, State
+from propeller.workflow._states import RunningSubtasks, State
 
-_NOT_STARTED, _RUNNING, _SUCCEEDED, _TASK = NodePhase.NOT_STARTED, NodePhase.RUNNING, NodePhase.SUCCEEDED, NodeKind.TASK
+_NOT_STARTED, _RUNNING, _SUCCEEDED = NodePhase.NOT_STARTED, NodePhase.RUNNING, NodePhase.SUCCEEDED
 """To look up an enum's member takes as long as a call, in Python 3.11, and an event would need ten."""
 
 EXECUTION = -1
@@ -185,7 +185,7 @@ class _Round:
             node = heapq.heappop(execution.timers)[1]
             self._queue_of(node).append((node, TimerFired()))
         heard = 0
-        while self._inner or self._todo or self._fill_places() or self._settle():
+        while self._inner or self._todo or self._start_blocked() or self._settle():
             if self._inner:
                 node, event = self._inner.popleft()
             elif heard < MAX_EVENTS:
@@ -223,18 +223,19 @@ class _Round:
         elif state is None:
             return
         view = execution.view(node)
-        if starts and self._must_wait(view):
-            execution.held.append(node)
-            return
         if type(event) is Cancel:
             self._cancel_inside(view, state, event)
         step = self._transitions[view.spec.kind](view, state, event, self._now)
-        if step is not None:
-            self._apply(view, step)
+        if step is None:
+            return
+        if starts and execution.slots.is_full and self._needs_slot(view, step):
+            execution.slots.block(node)
+            return
+        self._apply(view, step)
 
     def _told(self, node: int, event: Stopped) -> None:
         execution = self._execution
-        execution.stopping.discard((node, event.attempt))
+        execution.slots.stopping.discard((node, event.attempt))
         if event.grace:
             execution.stops.told(node, event.attempt, self._now + event.grace + execution.stop_margin)
         else:
@@ -255,11 +256,11 @@ class _Round:
     def _have_waited(self, nodes: Iterable[int]) -> None:
         self._todo.extend((node, AllStopped()) for node in nodes)
 
-    def _must_wait(self, view: NodeView) -> bool:
-        """Whether a task has to wait for a place. One whose pod is there, from before a restart, has had its own."""
-        execution = self._execution
-        if view.spec.kind is not _TASK or execution.has_room:
+    def _needs_slot(self, view: NodeView, step: Step) -> bool:
+        """Whether the node needs a free slot to start. One that had started before a restart keeps its own."""
+        if step.state is None or not step.state.holds_slot:
             return False
+        execution = self._execution
         return not execution.observed_attempts or execution.unique_id(view.number) not in execution.observed_attempts
 
     def _apply(self, view: NodeView, step: Step) -> None:
@@ -271,10 +272,8 @@ class _Round:
             execution.phases[node] = _RUNNING
             execution.started[node] = self._now - execution.created_at
             view.frame.active += 1
-            if view.spec.kind is _TASK:
-                execution.running += 1
-                if execution.unclaimed:
-                    execution.unclaimed.discard(execution.unique_id(node))
+            if execution.slots.reserved:
+                execution.slots.reserved.discard(execution.unique_id(node))
         if step.attempt is not None:
             execution.attempts[node] = step.attempt
             if step.retried is not None:
@@ -283,14 +282,13 @@ class _Round:
         if step.system_failure or step.system_failures > failures:
             execution.system_failures[node] = max(failures + step.system_failure, step.system_failures)
         if step.state is not None:
-            if view.spec.kind is _TASK:  # what is inside a dynamic task takes places of its own
-                execution.running += (type(before) is RunningSubgraph) - (type(step.state) is RunningSubgraph)
+            execution.slots.move(before, step.state)
             execution.states[node] = step.state
         for effect in step.effects:
             if type(effect) is StopAttempt:
                 execution.stops.add(node, effect.attempt)
                 if effect.urgent:
-                    execution.stopping.add((node, effect.attempt))
+                    execution.slots.stopping.add((node, effect.attempt))
             self._effects.append(effect)
         for wake in step.wakes:
             execution.wake_at(wake, node)
@@ -339,8 +337,7 @@ class _Round:
         self._ended.append(view)
         frame.active -= 1
         execution.stops.forget(node)
-        if view.spec.kind is _TASK and type(state) is not RunningSubgraph:
-            execution.running -= 1
+        execution.slots.move(state, None)
         if failure is not None:
             execution.failures[node] = failure
         if frame.ended:
@@ -361,20 +358,19 @@ class _Round:
         if frame.failure is not None and not frame.ended:
             self._failing.append(frame)
 
-    def _fill_places(self) -> bool:
-        """Start the first held node that still may, where there is room; returns whether one is to be."""
-        execution, held = self._execution, self._execution.held
-        if held and execution.unclaimed and not execution.running and self._nothing_is_under_way():
-            execution.unclaimed.clear()  # they are not to be come to: what they follow has to run again
-        while held and execution.has_room:
-            node = held.popleft()
+    def _start_blocked(self) -> bool:
+        """Start the first blocked node that still may start, if a slot is free; returns whether there is one."""
+        slots = self._execution.slots
+        if slots.blocked and slots.reserved and not slots.used and self._nothing_is_under_way():
+            slots.release_reserved()
+        while (node := slots.next_blocked()) is not None:
             if self._may_start(node):
                 self._todo.append((node, Start()))
                 return True
         return False
 
     def _nothing_is_under_way(self) -> bool:
-        return all(isinstance(state, RunningSubgraph | RunningSubtasks) for state in self._execution.states.values())
+        return all(state.waits_inside for state in self._execution.states.values())
 
     def _may_start(self, node: int) -> bool:
         frame = self._execution.frame_of(node)
@@ -404,7 +400,7 @@ class _Round:
         execution = self._execution
         while self._failing:
             frame = self._failing.pop()
-            if frame.ended or frame.active or self._has_held(frame):
+            if frame.ended or frame.active or self._has_blocked(frame):
                 continue
             failure_node = frame.graph.failure
             if failure_node is None:
@@ -415,9 +411,9 @@ class _Round:
                 self._meet(frame, failure_node)
         return bool(self._todo or self._inner)
 
-    def _has_held(self, frame: Frame) -> bool:
+    def _has_blocked(self, frame: Frame) -> bool:
         end = frame.base + len(frame.graph.nodes)
-        return self._may_go_on(frame) and any(frame.base <= node < end for node in self._execution.held)
+        return self._may_go_on(frame) and any(frame.base <= node < end for node in self._execution.slots.blocked)
 
     def _end_frame(self, frame: Frame) -> None:
         frame.ended = True
@@ -437,10 +433,9 @@ class _Round:
 
     def _cancel_inside(self, view: NodeView, state: State | None, event: Cancel) -> None:
         """Whatever runs inside a node is cancelled with it."""
-        number = getattr(state, "frame", None)
-        if number is None:
+        if state is None:
             return
-        if number >= 0:
+        if (number := state.child_frame) is not None:
             self._cancel_frame(number, event)
         else:
             self._inner.extend((view.frame.base + case, event) for case in view.graph.cases.get(view.graph_index, ()))
@@ -466,7 +461,7 @@ class _Round:
         execution = self._execution
         for frame in execution.frames:
             frame.ended = True
-        execution.held.clear()
+        execution.slots.blocked.clear()
         for node in list(execution.states):
             view = execution.view(node)
             step = self._transitions[view.spec.kind](view, execution.states[node], event, self._now)

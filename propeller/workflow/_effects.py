@@ -11,49 +11,46 @@ class Effect(msgspec.Struct, frozen=True):
     node: int
 
 
-class Launch(Effect, frozen=True):
+class AttemptEffect(Effect, frozen=True):
+    """The base of effects on one attempt of a task."""
+
+    attempt: int
+
+
+class Launch(AttemptEffect, frozen=True):
     """Resolve and store the inputs, then create the attempt's pod. → Launched, Refused, EffectFailed"""
 
-    attempt: int
 
-
-class Recover(Effect, frozen=True):
+class Recover(AttemptEffect, frozen=True):
     """Take over the outputs that an earlier execution left at `source`. → Recovered, NotRecovered, EffectFailed"""
 
-    attempt: int
     source: str
 
 
-class ObserveAttempt(Effect, frozen=True):
+class ObserveAttempt(AttemptEffect, frozen=True):
     """Look for the resource of an attempt that was begun. → AttemptObserved, GONE if there is none.
 
     With `fresh` the server is asked, as the cache may still have an earlier one of that name.
     """
 
-    attempt: int
     fresh: bool = False
 
 
-class Collect(Effect, frozen=True):
+class Collect(AttemptEffect, frozen=True):
     """Read what an ended attempt left: futures, error or outputs.pb. → OutputsFound, FuturesFound, EffectFailed"""
 
-    attempt: int
 
-
-class Expire(Effect, frozen=True):
+class Expire(AttemptEffect, frozen=True):
     """An attempt's time is up: see whether its pod has come to an end all the same. → AttemptObserved, Expired"""
 
-    attempt: int
 
-
-class StopAttempt(Effect, frozen=True):
+class StopAttempt(AttemptEffect, frozen=True):
     """Delete the attempt's resource, unless it ends by itself: it is the record. → Stopped; its end is not waited for.
 
     `urgent`: a status is written for it at once. Not for the sidecars of a task that has succeeded, which take no place
     of `max_parallelism` either.
     """
 
-    attempt: int
     urgent: bool = True
 
 

@@ -81,24 +81,27 @@ class Remains(enum.IntEnum):
     """Containers beside the primary one run on until the pod is deleted."""
 
 
+class AttemptEvent(msgspec.Struct, frozen=True):
+    """The base of events of one attempt of a node. A later attempt ignores them."""
+
+    attempt: int
+
+
 class Start(msgspec.Struct, frozen=True):
     """Every dependency of the node has ended well."""
-
-    attempt: int = 0
 
 
 class Resume(msgspec.Struct, frozen=True):
     """The execution was rebuilt from its checkpoint: ask again for what the state waits for."""
 
 
-class AttemptObserved(msgspec.Struct, frozen=True):
+class AttemptObserved(AttemptEvent, frozen=True):
     """What the resource of an attempt shows, as the informer saw it last. `failure` is set if it failed. Of a pod,
     `phase` is the primary container's, and `remains` is about the whole. `grace` is how many seconds one that is ENDING
     may take to stop. `since` is when one that cannot start was assigned to its node, epoch seconds; 0 if it does not
     say.
     """
 
-    attempt: int
     phase: AttemptPhase
     reason: str = ""
     failure: Failure | None = None
@@ -107,50 +110,39 @@ class AttemptObserved(msgspec.Struct, frozen=True):
     since: float = 0.0
 
 
-class Launched(msgspec.Struct, frozen=True):
+class Launched(AttemptEvent, frozen=True):
     """The attempt's pod exists."""
 
-    attempt: int
 
-
-class Recovered(msgspec.Struct, frozen=True):
+class Recovered(AttemptEvent, frozen=True):
     """What an earlier execution left is the attempt's result."""
 
-    attempt: int
 
-
-class NotRecovered(msgspec.Struct, frozen=True):
+class NotRecovered(AttemptEvent, frozen=True):
     """The earlier execution's outputs are not there: the attempt has to run."""
 
-    attempt: int
 
-
-class Refused(msgspec.Struct, frozen=True):
+class Refused(AttemptEvent, frozen=True):
     """The pod cannot be created now: quota, throttling, a policy. Try again after `after` seconds."""
 
-    attempt: int
     reason: str
     after: float
     refusals: Refusals = NOT_REFUSED
 
 
-class EffectFailed(msgspec.Struct, frozen=True):
+class EffectFailed(AttemptEvent, frozen=True):
     """An effect could not be done, by our fault or the user's."""
 
-    attempt: int
     failure: Failure
 
 
-class Expired(msgspec.Struct, frozen=True):
+class Expired(AttemptEvent, frozen=True):
     """The attempt's time is up, and its pod has not come to an end."""
 
-    attempt: int
 
-
-class Stopped(msgspec.Struct, frozen=True):
+class Stopped(AttemptEvent, frozen=True):
     """The attempt's pod was told to stop, and has `grace` seconds to, or it runs no more (0). Its place is free."""
 
-    attempt: int
     grace: float = 0.0
 
 
@@ -158,16 +150,13 @@ class AllStopped(msgspec.Struct, frozen=True):
     """No pod of the node's last attempt, nor of what that had started inside, runs any more."""
 
 
-class OutputsFound(msgspec.Struct, frozen=True):
+class OutputsFound(AttemptEvent, frozen=True):
     """The attempt wrote its outputs."""
 
-    attempt: int
 
-
-class FuturesFound(msgspec.Struct, frozen=True):
+class FuturesFound(AttemptEvent, frozen=True):
     """The attempt of a dynamic task wrote a workflow instead of outputs; `graph` is its plan."""
 
-    attempt: int
     graph: Graph
 
 

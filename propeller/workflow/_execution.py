@@ -15,7 +15,7 @@ import heapq
 from array import array
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
@@ -26,6 +26,7 @@ from propeller.wire import Literals
 from propeller.workflow._events import Failure, NodeEvent
 from propeller.workflow._names import PATH_LENGTH, pod_name, shortened, unique_node_id
 from propeller.workflow._options import AttemptOptions
+from propeller.workflow._parallelism import Slots
 from propeller.workflow._plan import Graph, Plan
 from propeller.workflow._spec import ExecutionSpec, NodeKind, NodeSpec
 from propeller.workflow._states import State
@@ -166,8 +167,7 @@ class Execution:
         self.system_failures: dict[int, int] = {}
         self.dropped = False
         """Whether another in memory has taken its place: it has nothing to launch any more."""
-        self.running = 0
-        self.held: deque[int] = deque()
+        self.slots = Slots(info.spec.execution_config.max_parallelism)
         self.timers: list[tuple[float, int]] = []
         self.todo: deque[tuple[int, NodeEvent]] = deque()
         """Events that a round left for the next one."""
@@ -180,13 +180,7 @@ class Execution:
         """By unique node id: the directory in which an earlier execution left the outputs of a node that has not to run
         again.
         """
-        self.unclaimed: set[str] = set()
-        """Unique ids of nodes that pods prove to have been started, and that we have not come to yet: each still has
-        its place of those that `max_parallelism` gives.
-        """
         self._cached: dict[Callable[[Execution], Any], Any] = {}
-        self.stopping: set[tuple[int, int]] = set()
-        """Nodes and attempts whose pods have yet to be told to stop: till then they keep their places."""
         self.stops = Stops(self)
         """Pods that have yet to stop."""
         self.settings = AttemptOptions()
@@ -197,17 +191,6 @@ class Execution:
     @property
     def key(self) -> str:
         return f"{self.info.namespace}/{self.info.name}"
-
-    @property
-    def max_parallelism(self) -> int:
-        """Task nodes that may run at once; 0 for no limit."""
-        return self.info.spec.execution_config.max_parallelism
-
-    @property
-    def has_room(self) -> bool:
-        """Whether one more task may run."""
-        limit = self.max_parallelism
-        return not limit or self.running + len(self.unclaimed) + len(self.stopping) < limit
 
     @property
     def failure_so_far(self) -> Failure | None:
@@ -261,8 +244,14 @@ class Execution:
         path = f"{frame.path}{own}" if frame.path else own
         return path if len(path) <= PATH_LENGTH else shortened(path, PATH_LENGTH)
 
-    def unique_ids_of_started(self) -> set[str]:
-        return {self.unique_id(node) for node, phase in enumerate(self.phases) if phase != NodePhase.NOT_STARTED}
+    def recover_attempts(self, attempts: Mapping[str, ObservedAttempt]) -> None:
+        """Record attempts that had begun before a restart, by unique node id. Each keeps its slot until the execution
+        reaches its node.
+        """
+        self.observed_attempts.update(attempts)
+        if attempts and self.slots.limit:
+            started = {self.unique_id(node) for node, phase in enumerate(self.phases) if phase != NodePhase.NOT_STARTED}
+            self.slots.reserve(attempts.keys() - started)
 
     def pod_name(self, node: int, attempt: int) -> str:
         return pod_name(self.info.name, self.unique_id(node), attempt)

@@ -7,29 +7,51 @@ last one to stop.
 
 from __future__ import annotations
 
+from typing import ClassVar, Final
+
 import msgspec
 
 from propeller.text import bounded
 from propeller.workflow._events import MAX_REASON_CHARACTERS, NOT_REFUSED, Failure, Refusals, Remains
 
 
-class Launching(msgspec.Struct, frozen=True, tag="L", array_like=True):
+class NodeState(msgspec.Struct, frozen=True, array_like=True):
+    """The base of all states."""
+
+    holds_slot: ClassVar[bool] = False
+    """Whether a node in this state uses one of the execution's slots."""
+    waits_inside: ClassVar[bool] = False
+    """Whether the node waits for nodes inside it alone."""
+
+    @property
+    def child_frame(self) -> int | None:
+        """The number of the frame that runs inside the node."""
+        return None
+
+
+class AttemptState(NodeState, frozen=True, array_like=True):
+    """The base of the states of a task's attempt that has not ended."""
+
+    holds_slot: ClassVar[bool] = True
+
+    attempt: int
+
+
+class Launching(AttemptState, frozen=True, tag="L", array_like=True):
     """The create was asked for. Next: Running on Launched, BackingOff on Refused, another attempt or the end on
     EffectFailed.
     """
 
-    attempt: int
     since: float
     refusals: Refusals = NOT_REFUSED
 
 
-class BackingOff(msgspec.Struct, frozen=True, tag="W", array_like=True):
+class BackingOff(AttemptState, frozen=True, tag="W", array_like=True):
     """No room, a refusal, or a pause before the next attempt. Next: Launching when the time comes.
 
     `stopping`: it also waits until all that the last attempt has started has stopped.
     """
 
-    attempt: int
     until: float
     since: float
     reason: str
@@ -41,30 +63,28 @@ class BackingOff(msgspec.Struct, frozen=True, tag="W", array_like=True):
             msgspec.structs.force_setattr(self, "reason", bounded(self.reason, MAX_REASON_CHARACTERS))
 
 
-class Running(msgspec.Struct, frozen=True, tag="R", array_like=True):
+class Running(AttemptState, frozen=True, tag="R", array_like=True):
     """The pod exists. Next: Collecting when it succeeded, another attempt or the end when it failed or vanished.
 
     `until`: somebody is deleting the pod, which may still succeed; when its grace is over, it is given up. Else 0.
     """
 
-    attempt: int
     since: float
     started: bool = False
     until: float = 0.0
 
 
-class Collecting(msgspec.Struct, frozen=True, tag="C", array_like=True):
+class Collecting(AttemptState, frozen=True, tag="C", array_like=True):
     """The primary container succeeded and its outputs are being read; `remains` is what is left of the pod.
 
     Next: the end, RunningSubgraph for a dynamic task, or another attempt.
     """
 
-    attempt: int
     since: float
     remains: Remains = Remains.NOTHING
 
 
-class Preparing(msgspec.Struct, frozen=True, tag="P", array_like=True):
+class Preparing(NodeState, frozen=True, tag="P", array_like=True):
     """Inputs are being stored (workflow, map task) or conditions evaluated (branch). Next: RunningSubgraph, or the end.
 
     `reason`: before that, all that the last attempt has started has to stop.
@@ -73,19 +93,34 @@ class Preparing(msgspec.Struct, frozen=True, tag="P", array_like=True):
     reason: str = ""
 
 
-class RunningSubgraph(msgspec.Struct, frozen=True, tag="I", array_like=True):
-    """What is inside the node runs: a frame (`frame`), or a branch's chosen case (`frame` -1). Next: its end.
+NO_FRAME: Final = -1
 
-    Of a dynamic task, `since` is when its attempt began, 0 where a status from before this was kept does not say.
+
+class RunningSubgraph(NodeState, frozen=True, tag="I", array_like=True):
+    """What is inside the node runs: a frame, or the chosen case of a branch (`frame` is NO_FRAME). Next: its end.
+
+    For a dynamic task, `since` is when its attempt began; 0 if a status of an earlier version does not say.
     """
+
+    waits_inside: ClassVar[bool] = True
 
     frame: int
     attempt: int = 0
     since: float = 0.0
 
+    @property
+    def child_frame(self) -> int | None:
+        return self.frame if self.frame >= 0 else None
 
-class RunningSubtasks(msgspec.Struct, frozen=True, tag="M", array_like=True):
+
+RUNNING_CASE: Final = RunningSubgraph(NO_FRAME)
+"""The state of a branch whose chosen case runs: a node of the branch's own graph."""
+
+
+class RunningSubtasks(NodeState, frozen=True, tag="M", array_like=True):
     """Items of a map task run; `next` is the first that has not started. Next: WritingOutputs once enough ended."""
+
+    waits_inside: ClassVar[bool] = True
 
     frame: int
     size: int
@@ -94,11 +129,19 @@ class RunningSubtasks(msgspec.Struct, frozen=True, tag="M", array_like=True):
     failed: int = 0
     failure: Failure | None = None
 
+    @property
+    def child_frame(self) -> int | None:
+        return self.frame
 
-class WritingOutputs(msgspec.Struct, frozen=True, tag="G", array_like=True):
-    """Outputs are being stored. Next: the end."""
 
-    frame: int = -1
+class WritingOutputs(NodeState, frozen=True, tag="G", array_like=True):
+    """Outputs are being stored. `frame` is that of a map task's items. Next: the end."""
+
+    frame: int = NO_FRAME
+
+    @property
+    def child_frame(self) -> int | None:
+        return self.frame if self.frame >= 0 else None
 
 
 State = Launching | BackingOff | Running | Collecting | Preparing | RunningSubgraph | RunningSubtasks | WritingOutputs

@@ -44,6 +44,7 @@ from propeller.workflow import (
     NodeKind,
     NodeView,
     ObserveAttempt,
+    Slots,
     State,
     Step,
     StopAttempt,
@@ -161,12 +162,12 @@ def _pods_that_have_ended_are_deleted() -> AbstractContextManager[Any]:
     return mock.patch.object(PodPlugin, "is_alive", return_value=True)
 
 
-def _places_of_what_ran_before_a_restart_are_given_away() -> AbstractContextManager[Any]:
+def _slots_of_what_ran_before_a_restart_are_given_away() -> AbstractContextManager[Any]:
     recover = _loading.recover_attempts
 
     def forgetful(execution: Execution, resources: Iterable[AttemptResource]) -> None:
         recover(execution, resources)
-        execution.unclaimed.clear()
+        execution.slots.release_reserved()
 
     return mock.patch.object(_intake, "recover_attempts", forgetful)
 
@@ -203,7 +204,7 @@ def _what_is_inside_a_node_takes_any_time() -> AbstractContextManager[Any]:
 
 
 def _the_parallelism_limit_is_ignored() -> AbstractContextManager[Any]:
-    return mock.patch.object(_decide._Round, "_must_wait", return_value=False)
+    return mock.patch.object(Slots, "is_full", False)
 
 
 def _a_launch_whose_answer_is_lost_is_another_attempt() -> AbstractContextManager[Any]:
@@ -340,7 +341,7 @@ MUTATIONS: Mapping[str, Mutation] = {
         _pods_are_stopped_before_a_status_has_the_reason,
         _a_stop_is_taken_for_having_stopped,
         _pods_that_have_ended_are_deleted,
-        _places_of_what_ran_before_a_restart_are_given_away,
+        _slots_of_what_ran_before_a_restart_are_given_away,
         _that_a_pod_runs_is_news_though_nobody_follows_it,
         _task_timers_are_ignored,
         _what_is_inside_a_node_takes_any_time,

@@ -21,7 +21,7 @@ class Roundtrip:
         for name, mine, theirs in (
             ("unmet", _unmet(execution), _unmet(again)),
             ("active", [frame.active for frame in execution.frames], [frame.active for frame in again.frames]),
-            ("running", execution.running, again.running),
+            ("slots", execution.slots.used, again.slots.used),
             ("states", execution.states, again.states),
             ("phases", execution.phases, again.phases),
         ):

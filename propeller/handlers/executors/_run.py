@@ -23,6 +23,7 @@ from propeller.handlers.executors._outputs import gather_outputs, write_outputs
 from propeller.handlers.executors._services import Services
 from propeller.handlers.plugins import DEFAULT_GRACE
 from propeller.workflow import (
+    AttemptEffect,
     Collect,
     Effect,
     EffectFailed,
@@ -94,7 +95,7 @@ async def act(
     except Exception as error:  # noqa: BLE001 - a defect of ours must not leave its node waiting for ever
         _log.exception("%s: %s failed", node.log_name, type(effect).__name__)
         failure = Failure("InternalError", f"{type(error).__name__}: {error}", ErrorKind.SYSTEM, recoverable=True)
-    attempt = getattr(effect, "attempt", 0)
+    attempt = effect.attempt if isinstance(effect, AttemptEffect) else 0
     if isinstance(effect, StopAttempt):
         _log.warning("%s: what attempt %d has started may go on: %s", node.log_name, attempt, failure.message)
         return (Stopped(attempt, DEFAULT_GRACE),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from propeller.handlers.transitions._common import ABORTED, end_with_child
 from propeller.workflow import (
+    RUNNING_CASE,
     BranchEvaluated,
     Cancel,
     ChildEnded,
@@ -13,7 +14,6 @@ from propeller.workflow import (
     NodeView,
     Preparing,
     Resume,
-    RunningSubgraph,
     Start,
     State,
     Step,
@@ -28,7 +28,7 @@ def branch_transition(node: NodeView, state: State | None, event: NodeEvent, now
         case Resume() if isinstance(state, Preparing):
             return Step(state=state, effects=(EvaluateBranch(node.number),))
         case BranchEvaluated(case=case) if isinstance(state, Preparing):
-            return Step(state=RunningSubgraph(-1), choose=case)
+            return Step(state=RUNNING_CASE, choose=case)
         case ChildEnded(failure=failure) | EffectFailed(failure=failure):
             return end_with_child(failure)
         case Cancel():

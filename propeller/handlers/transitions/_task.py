@@ -10,8 +10,6 @@ Guarantees
 
 from __future__ import annotations
 
-from typing import cast, get_args
-
 import msgspec
 
 from propeller.errors import ErrorKind
@@ -26,8 +24,10 @@ from propeller.handlers.transitions._time_limits import (
 )
 from propeller.workflow import (
     AllStopped,
+    AttemptEvent,
     AttemptObserved,
     AttemptPhase,
+    AttemptState,
     BackingOff,
     Cancel,
     Collect,
@@ -83,21 +83,15 @@ LOST = Failure(
 MAX_CLOCK_SKEW = 300.0
 """Seconds by which a pod's time may be in the future: its node has another clock. What is later is not believed."""
 
-_OfAttempt = Launching | BackingOff | Running | Collecting
-"""The states of an attempt that has not ended. RunningSubgraph has one as well, but there the pod has done its part."""
-
-_OF_ATTEMPT = frozenset(get_args(_OfAttempt))
-
 _MayHavePod = Running | Launching
-
-_OF_NODE: frozenset[type[NodeEvent]] = frozenset({Start, Cancel, Resume, TimerFired, SubgraphEnded, AllStopped})
-"""Events that are not about one attempt."""
 
 
 def task_transition(node: NodeView, state: State | None, event: NodeEvent, now: float) -> Step | None:
-    if type(event) in _OF_NODE:
+    if not isinstance(event, AttemptEvent):
         return _step_node(node, state, event, now)
-    return _step_attempt(node, cast(_OfAttempt, state), event, now) if type(state) in _OF_ATTEMPT else None
+    if not isinstance(state, AttemptState) or event.attempt != state.attempt:
+        return None  # the attempt is over
+    return _step_attempt(node, state, event, now)
 
 
 def _step_node(node: NodeView, state: State | None, event: NodeEvent, now: float) -> Step | None:
@@ -117,11 +111,9 @@ def _step_node(node: NodeView, state: State | None, event: NodeEvent, now: float
     return None
 
 
-def _step_attempt(node: NodeView, state: _OfAttempt, event: NodeEvent, now: float) -> Step | None:
+def _step_attempt(node: NodeView, state: AttemptState, event: AttemptEvent, now: float) -> Step | None:
     """What happened to an attempt; first what happens to each of them, as every case that does not match costs."""
     attempt = state.attempt
-    if getattr(event, "attempt", None) != attempt:
-        return None  # about an attempt that is over
     match event:
         case AttemptObserved():
             return _observed(node, state, event, now)
@@ -204,7 +196,7 @@ def _refused(state: Launching, event: Refused, now: float) -> Step:
     return Step(state=waiting, wakes=(until,), quiet=not is_news)
 
 
-def _observed(node: NodeView, state: State, seen: AttemptObserved, now: float) -> Step | None:
+def _observed(node: NodeView, state: AttemptState, seen: AttemptObserved, now: float) -> Step | None:
     if type(state) is Collecting and seen.remains is Remains.NOTHING:
         return Step(state=Collecting(state.attempt, state.since)) if state.remains else None
     if not isinstance(state, _MayHavePod):
@@ -303,7 +295,7 @@ def _last_has_stopped(node: NodeView, state: BackingOff, now: float) -> Step:
 def _time_is_up(node: NodeView, state: State | None, now: float) -> Step | None:
     if isinstance(state, RunningSubgraph):
         return _time_inside_is_up(node, state, now)
-    if not isinstance(state, _OfAttempt):
+    if not isinstance(state, AttemptState):
         return None
     if isinstance(state, BackingOff) and now >= state.until and not state.stopping:
         again = _launch(node, state.attempt, now, refusals=state.refusals)
@@ -342,7 +334,7 @@ def _is_late(node: NodeView, state: Launching | Running, now: float) -> bool:
     return is_over((*active_end(node), *_deadline(node, state.since)), now)
 
 
-def _expired(node: NodeView, state: State, now: float) -> Step | None:
+def _expired(node: NodeView, state: AttemptState, now: float) -> Step | None:
     """The attempt is late or its pod lost, which was looked at: it has not ended."""
     if not isinstance(state, _MayHavePod):
         return None
@@ -357,7 +349,7 @@ def _attempt_is_late(node: NodeView) -> Failure:
     return Failure(TIMEOUT, f"task execution timeout [{node.spec.execution_deadline}] expired", recoverable=True)
 
 
-def _active_deadline(node: NodeView, state: _OfAttempt | RunningSubgraph, now: float) -> Step | None:
+def _active_deadline(node: NodeView, state: AttemptState | RunningSubgraph, now: float) -> Step | None:
     """The whole node's time, waiting and every attempt included, is spent."""
     if not is_over(active_end(node), now):
         return None
@@ -373,7 +365,7 @@ def _cancel(node: NodeView, state: State | None) -> Step:
 
 def _resume(node: NodeView, state: State | None, now: float) -> Step | None:
     """After a rebuild: ask again for what the state waits for. A pod's own news come from the informer."""
-    if not isinstance(state, _OfAttempt | RunningSubgraph):
+    if not isinstance(state, AttemptState | RunningSubgraph):
         return None
     ends = active_end(node)
     observed = node.execution.observed_attempts.get(node.execution.unique_id(node.number), NOTHING_OBSERVED)

@@ -115,7 +115,7 @@ def test_a_rebuilt_execution_counts_as_the_original_did() -> None:
 
     assert copy.count() == original.count()
     assert copy.unmet == original.unmet
-    assert copy.running == original.running == 0
+    assert copy.slots.used == original.slots.used == 0
 
 
 def test_an_execution_without_a_round_has_an_empty_snapshot() -> None:

@@ -356,8 +356,7 @@ def _restarted(root: dict[str, Any], limit: int, *launched_before: str) -> Execu
     """As after a crash before the first status; there are pods of the nodes `launched_before`."""
     spec = ExecutionSpec(execution_config=ExecutionConfig(max_parallelism=limit))
     of = execution(plan(root), spec)
-    of.observed_attempts.update(dict.fromkeys(launched_before, ObservedAttempt(0)))
-    of.unclaimed.update(launched_before)
+    of.recover_attempts(dict.fromkeys(launched_before, ObservedAttempt(0)))
     return of
 
 

@@ -83,7 +83,7 @@ def test_with_retries_it_all_runs_once_more(node: dict[str, Any], inside: str) -
     assert driver.stopped == [(inside, 0)]
     assert (inside.replace("-0-", "-1-"), 0) in driver.launched
     assert ended.outputs_uri(0).endswith("/s/data/1/outputs.pb")
-    assert ended.running == 0
+    assert ended.slots.used == 0
 
 
 def test_the_whole_time_of_a_node_ends_its_last_attempt() -> None:
@@ -150,11 +150,11 @@ def _dynamic(**fields: Any) -> Execution:
 
 def test_what_a_dynamic_task_has_made_runs_in_its_attempts_time() -> None:
     of = _dynamic(executionDeadline="60s", retry={"minAttempts": 2})
-    assert of.running == 2
+    assert of.slots.used == 2
     assert decide(of, [], 1060.0, TRANSITIONS).effects == [StopAttempt(3, 0)]
     assert decide(of, [(3, Stopped(0, 30.0))], 1060.0, TRANSITIONS).effects == []
     assert decide(of, [(3, AttemptObserved(0, AttemptPhase.GONE))], 1065.0, TRANSITIONS).effects == [Launch(0, 1)]
-    assert of.running == 2
+    assert of.slots.used == 2
 
 
 def test_a_restart_goes_on_with_the_attempt_that_a_pod_proves_of_a_dynamic_task() -> None:
@@ -169,7 +169,7 @@ def test_after_a_restart_a_dynamic_task_takes_no_place_of_its_own() -> None:
     """Regression: with a limit to its time it gave its place back once more at each restart."""
     of = _dynamic(executionDeadline="60s", activeDeadline="120s")
     resume(of, TRANSITIONS, 1030.0)
-    assert of.running == 2
+    assert of.slots.used == 2
 
 
 def test_a_limit_is_not_missed_where_the_start_was_rounded_up() -> None:
