@@ -26,12 +26,12 @@ from loadtest import workflows
 from loadtest._ledger import Ledger, total
 from loadtest._line import Line
 from propeller.controller import FLYTE_WORKFLOWS, workflow_crd
-from propeller.errors import CorruptBlob, NotFound
+from propeller.errors import CorruptBlob
 from propeller.informers import Change, Informer, InformerOptions
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, PODS, Client, connect
 from propeller.status import decode_status
 from propeller.storage import Storage, StorageOptions
-from propeller.testing import KubeApiserver, run_kube_apiserver
+from propeller.testing import KubeApiserver, eventually, run_kube_apiserver
 from propeller.workflow import NodePhase, WorkflowPhase
 
 NAMESPACE = "killed"
@@ -131,13 +131,7 @@ async def _prepare(client: Client) -> None:
     """The resource type, served, and the namespace."""
     await client.create(CUSTOM_RESOURCE_DEFINITIONS, workflow_crd())
     await client.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
-    async with asyncio.timeout(DEADLINE):
-        while True:
-            try:
-                await client.list(FLYTE_WORKFLOWS, NAMESPACE)
-                return
-            except NotFound:
-                await asyncio.sleep(0.1)
+    await eventually(lambda: client.list(FLYTE_WORKFLOWS, NAMESPACE))
 
 
 @asynccontextmanager

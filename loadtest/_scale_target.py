@@ -20,9 +20,8 @@ from loadtest._scenarios import requests_so_far
 from loadtest._statuses import Statuses
 from loadtest.completer import Completer
 from propeller.controller import FLYTE_WORKFLOWS, workflow_crd
-from propeller.errors import NotFound
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Client, connect, load_connection
-from propeller.testing import KubeApiserver
+from propeller.testing import KubeApiserver, eventually
 
 NAMESPACE = "load"
 DEADLINE = 60.0  # seconds for steps that take a few
@@ -48,12 +47,7 @@ class Target(msgspec.Struct, frozen=True):
         async with connect(load_connection(str(self.kubeconfig))) as client:
             await client.create(CUSTOM_RESOURCE_DEFINITIONS, workflow_crd())
             await client.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
-            while True:
-                try:
-                    await client.list(FLYTE_WORKFLOWS, NAMESPACE)
-                    break
-                except NotFound:
-                    await asyncio.sleep(0.1)
+            await eventually(lambda: client.list(FLYTE_WORKFLOWS, NAMESPACE))
             await asyncio.sleep(SETTLE_SECONDS)
             yield client
 

@@ -27,10 +27,10 @@ from loadtest._line import Line
 from loadtest._process import cpu
 from loadtest.completer import Completer
 from propeller.controller import FLYTE_WORKFLOWS, workflow_crd
-from propeller.errors import Invalid, PropellerError
+from propeller.errors import Invalid
 from propeller.informers import Change, Informer
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Client, Request, connect
-from propeller.testing import KubeApiserver, run_kube_apiserver
+from propeller.testing import KubeApiserver, eventually, run_kube_apiserver
 
 CONCURRENT_CREATES = 32
 DEADLINE = 180.0  # seconds for one scenario: it hangs, or the machine is far too slow
@@ -133,7 +133,7 @@ async def install(client: Client, *, flyte: bool) -> None:
         for version in crd["spec"]["versions"]:
             del version["subresources"]
     await client.create(CUSTOM_RESOURCE_DEFINITIONS, crd)
-    await served(client)
+    await eventually(lambda: client.list(FLYTE_WORKFLOWS))
 
 
 def _lines(scenario: Scenario, result: Result, floors: Sequence[Floor]) -> Iterator[Line]:
@@ -160,15 +160,6 @@ def _lines(scenario: Scenario, result: Result, floors: Sequence[Floor]) -> Itera
         last = result.between[int(len(result.between) * 0.99)]
         yield Line(name=f"{scenario.name}: node to node, median", value=middle * 1e3, unit="ms")
         yield Line(name=f"{scenario.name}: node to node, 99th percentile", value=last * 1e3, unit="ms")
-
-
-async def served(client: Client) -> None:
-    while True:
-        try:
-            await client.has_subresource(FLYTE_WORKFLOWS, "status")
-            return
-        except PropellerError:
-            await asyncio.sleep(0.1)
 
 
 async def run(

@@ -97,10 +97,15 @@ def find(module: str, name: str) -> Public:
             for alias in node.names:
                 if (alias.asname or alias.name) == name:
                     return find(node.module, alias.name)
-        elif defined_by(node) == name:
+        elif defined_by(node) == name and not is_overload(node):
             assert isinstance(node, Definition)
             return Public(name, module, node, following)
     raise SystemExit(f"{module} does not define {name}")
+
+
+def is_overload(node: ast.stmt) -> bool:
+    decorators = node.decorator_list if isinstance(node, Function) else ()
+    return any(ast.unparse(one).endswith("overload") for one in decorators)
 
 
 def names_in(tree: ast.Module) -> Iterator[str]:

@@ -6,7 +6,7 @@ propeller imports it.
 
 from propeller.testing._certificates import Authority, Pair
 from propeller.testing._components import MissingComponent, binary, find
-from propeller.testing._eventually import eventually
+from propeller.testing._eventually import eventually, is_deleted
 from propeller.testing._kube_apiserver import NOBODY_TOKEN, KubeApiserver, run_kube_apiserver
 from propeller.testing._processes import ServerProcess, free_ports
 from propeller.testing._s3 import S3Server, run_s3_server
@@ -38,6 +38,7 @@ __all__ = [
     "eventually",
     "find",
     "free_ports",
+    "is_deleted",
     "now",
     "real_server",
     "run_kube_apiserver",

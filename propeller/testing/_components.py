@@ -15,6 +15,7 @@ MENDS = {
     "kube-apiserver": "set KUBEBUILDER_ASSETS to a directory that has it, such as `setup-envtest use -p path` prints",
     "openssl": "install the package openssl",
     "rclone": "install rclone",
+    "redis-server": "install Redis",
 }
 """How to get each component; `kubectl` and `etcd` come with kube-apiserver."""
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 from contextlib import aclosing, suppress
 from typing import Any
 
 from propeller.controller._manifests import workflow_crd
-from propeller.errors import AlreadyExists, NotFound, Throttled
+from propeller.errors import AlreadyExists
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, Client, Raw, Resource
-from tests.contract.objects import DEADLINE
+from propeller.testing import eventually
 
 PLAIN: Resource[Raw] = Resource(
     group="contract.example.org", version="v1alpha1", kind="Plain", plural="plains", type=dict[str, Any]
@@ -36,29 +35,23 @@ async def install(client: Client, crd: Raw) -> None:
     """Create a type where it is missing, and wait until it can be listed and watched."""
     with suppress(AlreadyExists):
         await client.create(CUSTOM_RESOURCE_DEFINITIONS, crd)
-    async with asyncio.timeout(DEADLINE):
-        while not is_established(await client.get(CUSTOM_RESOURCE_DEFINITIONS, crd["metadata"]["name"])):
-            await asyncio.sleep(0.02)
+    await eventually(lambda: is_established(client, crd["metadata"]["name"]), interval=0.02)
     spec = crd["spec"]
     plural, (served,) = spec["names"]["plural"], spec["versions"]
     resource: Resource[Raw] = Resource(
         group=spec["group"], version=served["name"], kind=spec["names"]["kind"], plural=plural, type=dict[str, Any]
     )
-    async with asyncio.timeout(DEADLINE):
-        while not await is_watchable(client, resource):
-            await asyncio.sleep(0.05)
+    await eventually(lambda: is_watchable(client, resource))
 
 
 async def is_watchable(client: Client, resource: Resource[Raw]) -> bool:
-    """For a moment after a type or its server has come up, requests are answered with 429."""
-    try:
-        async with aclosing(client.watch(resource, resource_version="", initial_events=True)) as events:
-            await anext(events)
-    except (NotFound, Throttled):
-        return False
+    """Raises for a moment after a type or its server has come up: requests are answered with 404 and 429."""
+    async with aclosing(client.watch(resource, resource_version="", initial_events=True)) as events:
+        await anext(events)
     return True
 
 
-def is_established(crd: Raw) -> bool:
+async def is_established(client: Client, name: str) -> bool:
+    crd = await client.get(CUSTOM_RESOURCE_DEFINITIONS, name)
     conditions = crd["status"]["conditions"] or []  # null at first
     return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)

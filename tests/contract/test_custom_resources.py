@@ -10,10 +10,10 @@ import pytest
 
 from propeller.controller import FLYTE_WORKFLOWS
 from propeller.controller._manifests import workflow_crd
-from propeller.errors import Denied, NotFound, PropellerError, Rejected
+from propeller.errors import Denied, NotFound, Rejected
 from propeller.informers import Informer
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, Client, Raw, Resource
-from propeller.testing import ServerUnderTest
+from propeller.testing import ServerUnderTest, eventually, is_deleted
 from tests.contract.custom_resources import PLAIN, install, install_flyte_workflows, install_plains
 from tests.contract.objects import DEADLINE, version_now, watching
 
@@ -40,15 +40,7 @@ async def test_a_type_is_served_once_it_is_established_and_gone_once_it_is_delet
     assert (made["kind"], made["apiVersion"], made["spec"]) == ("Brief", brieves.api_version, {"x": 1})
     assert await server.client.has_subresource(brieves, "status")
     await server.client.delete(CUSTOM_RESOURCE_DEFINITIONS, crd["metadata"]["name"])
-    async with asyncio.timeout(DEADLINE):
-        while True:
-            try:
-                await server.client.get(brieves, "b", server.namespace)
-            except NotFound:
-                break
-            except PropellerError:
-                pass  # being taken down
-            await asyncio.sleep(0.05)
+    await eventually(lambda: is_deleted(server.client, brieves, "b", server.namespace))
 
 
 async def test_a_definition_whose_name_does_not_fit_is_refused(server: ServerUnderTest) -> None:

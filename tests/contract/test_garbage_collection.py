@@ -11,9 +11,8 @@ import asyncio
 import pytest
 
 from propeller.controller import FLYTE_WORKFLOWS
-from propeller.errors import NotFound
 from propeller.kube import CONFIG_MAPS, PODS, Raw
-from propeller.testing import ServerUnderTest
+from propeller.testing import ServerUnderTest, eventually, is_deleted
 from tests.contract.custom_resources import install_flyte_workflows
 from tests.contract.objects import DEADLINE, config_map, pod
 
@@ -36,13 +35,7 @@ async def workflow(embedded_server: ServerUnderTest) -> Raw:
 
 async def gone(server: ServerUnderTest, name: str) -> None:
     """Wait until the pod is collected."""
-    async with asyncio.timeout(DEADLINE):
-        while True:
-            try:
-                await server.client.get(PODS, name, server.namespace)
-            except NotFound:
-                return
-            await asyncio.sleep(0.01)
+    await eventually(lambda: is_deleted(server.client, PODS, name, server.namespace), interval=0.01)
 
 
 async def test_what_is_owned_goes_with_its_owner(embedded_server: ServerUnderTest, workflow: Raw) -> None:

@@ -16,9 +16,8 @@ from types import ModuleType
 import pytest
 
 from propeller.clock import rfc3339
-from propeller.errors import NotFound
 from propeller.kube import PODS, Client, Raw
-from propeller.testing import KubeApiserver, ServerUnderTest, embedded_server, real_server
+from propeller.testing import KubeApiserver, ServerUnderTest, embedded_server, eventually, is_deleted, real_server
 from tests.e2e.conftest import EXAMPLES
 
 FILE = EXAMPLES / "controllers" / "pod_ttl.py"
@@ -76,13 +75,7 @@ async def make_pod(server: ServerUnderTest, name: str, phase: str, *, ttl: str =
 
 
 async def gone(server: ServerUnderTest, name: str) -> None:
-    async with asyncio.timeout(DEADLINE):
-        while True:
-            try:
-                await server.client.get(PODS, name, server.namespace)
-            except NotFound:
-                return
-            await asyncio.sleep(0.05)
+    await eventually(lambda: is_deleted(server.client, PODS, name, server.namespace))
 
 
 async def names(server: ServerUnderTest) -> set[str]:
