@@ -26,6 +26,7 @@ PACKAGES = (
     "embedded.server",
     "testing",
     "workflow",
+    "handlers.plugins",
     "compiler",
     "storage",
     "status",

@@ -16,6 +16,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NamedTuple
 
+import msgspec
+
 from propeller.handlers.plugins._api import ENTRY_POINTS, PluginFailed, TaskPlugin
 from propeller.handlers.plugins._guard import GuardedPlugin
 from propeller.handlers.plugins.pod import POD
@@ -140,6 +142,7 @@ def _resource_of(plugin: TaskPlugin) -> Resource[Any]:
         raise PluginFailed(f"its resource {resource.plural} is cluster-wide: a workflow can own only its namespace's")
     if not issubclass(resource.type, KubeObject):
         raise PluginFailed(f"the type of its resource must be a KubeObject, and is {resource.type.__name__}")
+    msgspec.json.Decoder(resource.type)  # raises what its fields' types have wrong
     return resource
 
 

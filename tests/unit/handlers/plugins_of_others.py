@@ -138,6 +138,14 @@ class ClusterWide(Things):
     resource = NODES
 
 
+class Undecodable(KubeObject, frozen=True):
+    status: NoSuchType = None  # type: ignore[name-defined]  # noqa: F821
+
+
+class OfUndecodable(Things):
+    resource = THINGS.typed(Undecodable)
+
+
 class OfText(Things):
     resource = "things"  # type: ignore[assignment]
 
@@ -155,6 +163,7 @@ NUMBER_TYPES = TypesAreNumbers()
 SERVICE = OfAService()
 JSON = OfJson()
 CLUSTER_WIDE = ClusterWide()
+UNDECODABLE = OfUndecodable()
 TEXT_RESOURCE = OfText()
 INCOMPLETE = WithoutObserve()
 NOTHING = None

@@ -78,6 +78,7 @@ def test_a_plugin_with_several_types_is_one_plugin_however_often_it_is_named() -
         ("SERVICE", "plugins of remote services are not supported yet"),
         ("JSON", "must be a KubeObject, and is dict"),
         ("CLUSTER_WIDE", "nodes is cluster-wide"),
+        ("UNDECODABLE", "name 'NoSuchType' is not defined"),
         ("TEXT_RESOURCE", "must be a propeller.kube.Resource, and is a str"),
     ],
 )

@@ -1,0 +1,88 @@
+"""The controller's side: the Job of an attempt, and what its status means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from propeller.errors import ErrorKind, Invalid
+from propeller.handlers.plugins import PodSettings, TaskPlugin, custom_of, pod_template
+from propeller.kube import KubeObject, Resource
+from propeller.wire import ByName
+from propeller.workflow import AttemptObserved, AttemptPhase, Failure, NodeView
+
+MAX_PODS = 1000
+"""Of one Job: a typing error in a number must not fill a cluster."""
+
+FIELDS = {"parallelism": 1, "completions": 1, "backoffLimit": 0}
+"""What a task may say of its Job, and the least of it that makes sense."""
+
+
+class Condition(msgspec.Struct, frozen=True, rename="camel"):
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+
+
+class JobStatus(msgspec.Struct, frozen=True, rename="camel"):
+    active: int = 0
+    ready: int = 0
+    conditions: tuple[Condition, ...] = ()
+
+
+class Job(KubeObject, frozen=True, rename="camel"):
+    """A Job, as far as `observe` reads it: the informer keeps no more."""
+
+    status: JobStatus = JobStatus()
+
+
+JOBS: Resource[Job] = Resource(group="batch", version="v1", kind="Job", plural="jobs", type=Job)
+
+
+class K8sJobPlugin(TaskPlugin):
+    """Runs a task's container as a batch/v1 Job. What else there is of an attempt (retries, timeouts, outputs) is
+    propeller's.
+    """
+
+    task_types = frozenset({"k8s-job"})
+    resource = JOBS
+
+    def build(self, node: NodeView, attempt: int, inputs: ByName, settings: PodSettings) -> dict[str, Any]:
+        custom = custom_of(node)
+        spec = {name: _number(custom, name, least) for name, least in FIELDS.items() if name in custom}
+        return {"spec": {**spec, "template": pod_template(node, attempt, inputs, settings)}}
+
+    def observe(self, obj: Job, attempt: int) -> AttemptObserved:
+        for condition in obj.status.conditions:
+            if condition.status != "True":
+                continue
+            if condition.type == "Complete":
+                return AttemptObserved(attempt, AttemptPhase.SUCCEEDED)
+            if condition.type == "Failed":
+                return AttemptObserved(attempt, AttemptPhase.FAILED, failure=_failure(condition, attempt))
+            if condition.type == "Suspended":
+                return AttemptObserved(attempt, AttemptPhase.PENDING, "the Job is suspended")
+        return AttemptObserved(attempt, AttemptPhase.RUNNING if obj.status.ready else AttemptPhase.PENDING)
+
+
+def _failure(condition: Condition, attempt: int) -> Failure:
+    """The user's, as the Job does not say why its pods failed; the task's own retries decide about another attempt."""
+    return Failure(
+        condition.reason or "JobFailed",
+        condition.message or "the Job failed, and Kubernetes gave no message",
+        ErrorKind.USER,
+        recoverable=True,
+        attempt=attempt,
+    )
+
+
+def _number(custom: dict[str, Any], name: str, least: int) -> int:
+    value = custom[name]
+    if type(value) is not int or not least <= value <= MAX_PODS:
+        raise Invalid(f"{name} of a K8sJob must be a whole number from {least} to {MAX_PODS}, and is {value!r}")
+    return value
+
+
+PLUGIN = K8sJobPlugin()
