@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 class Cache(Generic[T]):
-    """Implements `_reflector.Sink`."""
+    """Implements `_sink.Sink`, for one informer."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """Verbs on typed resources of one API server.
 
 Guarantees
-    An answer decodes to the resource's type, or the call raises an error of ours that names verb, kind and object.
+    A response decodes to the resource's type, or the call raises an error of ours that names verb, kind and object.
     Reads are retried on Unavailable and Throttled, with jittered backoff, `Retry-After` honoured, within the deadline
     of the call. Writes are not: only the caller knows whether they are idempotent. Requests of different flows never
     wait for each other (`flows`). A watch yields each line once, in order; it ends when the server ends it, and raises
@@ -68,8 +68,8 @@ class Client:
         what = named("get", resource, namespace, name)
         headers = METADATA if resource.partial else JSON
         path = path_of_one(resource, name, namespace, what)
-        answer = await self._sender.read(Request(method="GET", path=path, headers=headers), what)
-        return decode_object(resource, answer.body, what)
+        response = await self._sender.read(Request(method="GET", path=path, headers=headers), what)
+        return decode_object(resource, response.body, what)
 
     async def list(
         self,
@@ -151,9 +151,9 @@ class Client:
         else:
             check_namespace(resource, namespace, what)
             path = resource.path(namespace)
-        answer = await self._sender.write("POST", path, whole(resource, body), what, partial=resource.partial)
-        # the answer to a post to a subresource is of another kind (Status for a binding), with nothing that we read
-        return decode_object(resource, b"{}" if subresource else answer.body, what)
+        response = await self._sender.write("POST", path, whole(resource, body), what, partial=resource.partial)
+        # the response to a post to a subresource is of another kind (Status for a binding), with nothing that we read
+        return decode_object(resource, b"{}" if subresource else response.body, what)
 
     async def replace(
         self,
@@ -175,8 +175,8 @@ class Client:
                 f"{what}: {type(body).__name__} has a part of the object's fields, and replacing would remove the "
                 "others: use update (a patch of what changed) or apply, or read and write the object with `typed(dict)`"
             )
-        answer = await self._sender.write("PUT", path, whole(resource, body), what, partial=resource.partial)
-        return decode_object(resource, answer.body, what)
+        response = await self._sender.write("PUT", path, whole(resource, body), what, partial=resource.partial)
+        return decode_object(resource, response.body, what)
 
     async def update(self, resource: Resource[T], before: T, after: T, *, subresource: str = "") -> T:
         """Write the difference of two states of one object, as a merge patch onto the resourceVersion and uid of
@@ -246,10 +246,10 @@ class Client:
     async def _patch(
         self, resource: Resource[T], path: str, body: Any, what: str, kind: PatchKind, query: Mapping[str, str]
     ) -> T:
-        answer = await self._sender.write(
+        response = await self._sender.write(
             "PATCH", path, body, what, content_type=kind, query=query, partial=resource.partial
         )
-        return decode_object(resource, answer.body, what)
+        return decode_object(resource, response.body, what)
 
     async def delete(
         self,
@@ -323,9 +323,9 @@ class Client:
     async def _served(self, resource: Resource[T]) -> set[str]:
         path = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
         what = f"look up {resource.kind}"
-        answer = await self._sender.read(Request(method="GET", path=path, headers=JSON), what)
+        response = await self._sender.read(Request(method="GET", path=path, headers=JSON), what)
         try:
-            names = {found.name for found in msgspec.json.decode(answer.body, type=_ApiResources).resources}
+            names = {found.name for found in msgspec.json.decode(response.body, type=_ApiResources).resources}
         except UNDECODABLE as error:
             raise Unavailable(f"{what}: the answer is no list of resource types: {error}") from error
         if resource.plural not in names:

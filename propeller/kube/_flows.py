@@ -46,14 +46,14 @@ class Flows:
             deadline = await limit.acquire_within(deadline)
         shrinks = limit.shrinks
         try:
-            answer = await transport.send(request, deadline=deadline)
+            response = await transport.send(request, deadline=deadline)
         except BaseException:
             limit.release()
             raise
-        if answer.status == 429:
-            limit.rejected(shrinks, retry_after(answer))
-        elif answer.status < 500:
+        if response.status == 429:
+            limit.rejected(shrinks, retry_after(response))
+        elif response.status < 500:
             limit.succeeded()
         else:
             limit.release()
-        return answer
+        return response

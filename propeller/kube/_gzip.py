@@ -1,4 +1,4 @@
-"""Compressed answers, unfolded up to a limit: a small one may unfold to more than memory holds. That a server, or a
+"""Compressed responses, unfolded up to a limit: a small one may unfold to more than memory holds. That a server, or a
 proxy before it, compresses without being asked is no reason to misread it.
 """
 
@@ -17,7 +17,7 @@ from propeller.kube._transport import Response, Stream
 _GZIP = 16 + zlib.MAX_WBITS  # zlib's way to say: with gzip's header and checksum
 
 RATIO = 64
-"""Times its compressed size that an answer may have, if that is over `ANY_RATIO_BYTES`. Pages of one and the same pod
+"""Times its compressed size that a response may have, if that is over `ANY_RATIO_BYTES`. Pages of one and the same pod
 shrink to a thirtieth.
 """
 
@@ -31,7 +31,7 @@ STREAM_BYTES = 64 * 1024
 
 
 def inflated(response: Response, limit: int = BODY_LIMIT) -> Response:
-    """The answer with its body as it was before it was compressed, if it was; its headers are as they came.
+    """The response with its body as it was before it was compressed, if it was; its headers are as they came.
 
     Raises Unavailable if it is not gzip, or would have more than `limit` bytes, or `RATIO` times its own.
     """

@@ -104,8 +104,8 @@ class HttpTransport:
                 if not self._room.try_acquire():
                     await self._room.acquire()
                 try:
-                    answer = await self._authorized(request, lambda head, shown: self._exchange(request, head, shown))
-                    return await unfolded(answer) if "content-encoding" in answer.headers else answer
+                    response = await self._authorized(request, lambda head, shown: self._exchange(request, head, shown))
+                    return await unfolded(response) if "content-encoding" in response.headers else response
                 finally:
                     self._room.release()
         except (OSError, TimeoutError) as error:
@@ -128,18 +128,18 @@ class HttpTransport:
     async def _exchange(self, request: Request, head: bytes, credential: Credential) -> Response:
         while True:
             connection, used_before = await self._connection(credential)
-            answer = BufferedResponse(asyncio.get_running_loop())
-            connection.begin(answer, head + request.body)
+            response = BufferedResponse(asyncio.get_running_loop())
+            connection.begin(response, head + request.body)
             try:
-                body = await answer.done
+                body = await response.done
             except NoResponse:
                 if used_before and request.method == "GET":
                     continue
                 raise
             except BaseException:
-                connection.give_up(answer)
+                connection.give_up(response)
                 raise
-            return Response(status=answer.status, headers=answer.headers, body=body)
+            return Response(status=response.status, headers=response.headers, body=body)
 
     def _unreachable(self, request: Request, deadline: float, error: Exception) -> Unavailable:
         waits_for = self._credentials.waits_for if self._credentials is not None else ""
@@ -151,19 +151,19 @@ class HttpTransport:
 
         async def begin(head: bytes, credential: Credential) -> StreamingResponse:
             connection, _ = await self._connection(credential, fresh=True)
-            answer = StreamingResponse(connection, asyncio.get_running_loop())
-            opened.append((connection, answer))
-            connection.begin(answer, head + request.body)
-            await answer.begun
-            return answer
+            response = StreamingResponse(connection, asyncio.get_running_loop())
+            opened.append((connection, response))
+            connection.begin(response, head + request.body)
+            await response.begun
+            return response
 
         try:
             try:
                 with Deadline(deadline):
-                    answer = await self._authorized(request, begin)
+                    response = await self._authorized(request, begin)
             except (OSError, TimeoutError) as error:
                 raise self._unreachable(request, deadline, error) from error
-            yield unfolded_stream(answer)
+            yield unfolded_stream(response)
         finally:
             for connection, begun in opened:
                 connection.give_up(begun)  # if its response was read to its end, another request may have it
@@ -173,13 +173,13 @@ class HttpTransport:
         if self._credentials is None:
             return await exchange(self._head(request, ""), NOBODY)
         credential = await self._credentials.current()
-        answer = await exchange(self._head(request, credential.token), credential)
-        if getattr(answer, "status", 0) == 401:
+        response = await exchange(self._head(request, credential.token), credential)
+        if getattr(response, "status", 0) == 401:
             self._credentials.refused(credential)
             fresh = await self._credentials.current()
             if fresh != credential:
                 return await exchange(self._head(request, fresh.token), fresh)
-        return answer
+        return response
 
     def _head(self, request: Request, token: str) -> bytes:
         query = _query(tuple(request.query.items())) if request.query else ""

@@ -50,7 +50,7 @@ class HttpConnection(asyncio.Protocol):
         self.retires_at = 0.0
         self.certificate = b""
         """The client certificate that it was opened with, if that was obtained."""
-        # how far the answer has come
+        # how far the response has come
         self._raw_headers: list[tuple[bytes, bytes]]
         self._overhead: int  # bytes received since the last byte of a body
         self._answering: bool
@@ -92,7 +92,7 @@ class HttpConnection(asyncio.Protocol):
         if self._transport is None:
             return
         if self._transport.get_write_buffer_size():
-            self._transport.abort()  # an answer that came before the request was read: the rest may never leave
+            self._transport.abort()  # a response that came before the request was read: the rest may never leave
         else:
             self._transport.close()
 
@@ -184,7 +184,7 @@ class HttpConnection(asyncio.Protocol):
         if self._unsolicited:
             return
         if self._parser.get_status_code() < 200:
-            self._begin_message()  # 100, 103: the answer is still to come
+            self._begin_message()  # 100, 103: the response is still to come
         else:
             self._complete = True
             self._keep = self._parser.should_keep_alive()

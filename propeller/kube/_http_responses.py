@@ -12,7 +12,7 @@ from typing import Protocol
 from propeller.errors import Unavailable
 
 BODY_LIMIT = 256 * 1024 * 1024
-"""Bytes of an answer that is read whole. A page of 500 objects of etcd's largest size would be three times that."""
+"""Bytes of a response that is read whole. A page of 500 objects of etcd's largest size would be three times that."""
 
 
 class NoResponse(Unavailable):

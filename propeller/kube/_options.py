@@ -23,7 +23,7 @@ class ClientOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """
 
     reads_at_once: int = 12
-    """Single objects and pages of lists. Caches answer most reads; the rest are large answers, slower if there are
+    """Single objects and pages of lists. Caches answer most reads; the rest are large responses, slower if there are
     more.
     """
 
@@ -40,7 +40,7 @@ class ClientOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Seconds that a command waits for the first response of a cluster: its user should soon read what is wrong."""
 
     plugin_deadline: float = 4.0
-    """Seconds that a command waits for a credential plugin, and the first answer after it: with its own start the
+    """Seconds that a command waits for a credential plugin, and the first response after it: with its own start the
     command ends within about five. Plugins take one or two. One that may prompt at the terminal has `deadline`.
     """
 

@@ -20,7 +20,7 @@ class Requests:
         self._clock = clock
         self.counts: Counter[tuple[str, int | str]] = Counter()
         self.refused_since: float | None = None
-        """Time of the monotonic clock, seconds, since when no answer but 401 has come, or no credentials could be
+        """Time of the monotonic clock, seconds, since when no response but 401 has come, or no credentials could be
         obtained; None while they are accepted, and before the first such answer. A server that is away or unwell says
         nothing about credentials."""
 
@@ -32,7 +32,7 @@ class Requests:
             self.refused_since = None
 
     def failed(self, verb: str, error: PropellerError) -> None:
-        """There was no answer."""
+        """There was no response."""
         self.counts[verb, NO_ANSWER] += 1
         if isinstance(error, Denied):
             self._refused()

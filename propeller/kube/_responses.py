@@ -45,7 +45,7 @@ _NO_SUCH_PATH = "404 page not found"
 _API = re.compile(r"/(?:api|apis)/(?P<version>(?:[^/]+/)?v[^/]+)/(?:namespaces/[^/]+/)?(?P<plural>[^/]+)")
 
 _SHOWN = 300
-"""Characters of an answer that is no Status that go into the message."""
+"""Characters of a response that is no Status that go into the message."""
 
 
 class Cause(msgspec.Struct, frozen=True):
@@ -78,7 +78,7 @@ def check(response: Response, what: str, longest: float, path: str = "") -> Resp
 
 
 def raise_for(response: Response, what: str, longest: float, path: str = "") -> NoReturn:
-    """Raise the error of an answer that is none."""
+    """Raise the error of an unsuccessful response."""
     found = read(Status, response.body)
     status = found.value
     if status is None or found.problems:  # no JSON, no Status

@@ -3,7 +3,7 @@
 Guarantees
     Reads are retried on Unavailable and Throttled, with jittered backoff, `Retry-After` honoured, within the deadline
     of the call. Writes are not.
-    An unsuccessful answer is raised as the error that its status names.
+    An unsuccessful response is raised as the error that its status names.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Sender:
         while True:
             try:
                 left = end - self._clock.monotonic()
-                answer = await self.send(request, max(left, _READ_BACKOFF), what)
-                return check(answer, what, self._settings.retry_after_cap, request.path)
+                response = await self.send(request, max(left, _READ_BACKOFF), what)
+                return check(response, what, self._settings.retry_after_cap, request.path)
             except Untrusted:
                 raise
             except Retryable as error:
@@ -78,8 +78,8 @@ class Sender:
         if content_type:
             headers = headers | {"content-type": str(content_type)}
         request = Request(method=method, path=path, query=query, headers=headers, body=encoded(body, what))
-        answer = await self.send(request, self._settings.deadline, what)
-        return check(answer, what, self._settings.retry_after_cap, request.path)
+        response = await self.send(request, self._settings.deadline, what)
+        return check(response, what, self._settings.retry_after_cap, request.path)
 
     @asynccontextmanager
     async def watch(self, request: Request, what: str) -> AsyncIterator[Stream]:
@@ -117,15 +117,15 @@ class Sender:
         word = what[: what.index(" ")]
         verb = _VERBS.get(word, word)
         try:
-            answer = await self.flows.send(self._transport, request, deadline)
+            response = await self.flows.send(self._transport, request, deadline)
         except PropellerError as error:
             self.requests.failed(verb, error)
             raise
-        self.requests.answered(verb, answer.status)
-        return answer
+        self.requests.answered(verb, response.status)
+        return response
 
     async def _whole(self, stream: Stream, what: str) -> Response:
-        """Read the body of an unsuccessful answer to a watch: it says why there is no watch."""
+        """Read the body of an unsuccessful response to a watch: it says why there is no watch."""
         try:
             async with asyncio.timeout(self._settings.deadline):
                 body = b"".join([chunk async for chunk in stream])

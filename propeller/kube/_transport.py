@@ -1,11 +1,11 @@
 """The seam between the client and the transport of its requests: the HTTP client, or memory.
 
 Guarantees
-    `send` returns a whole answer of any status, or raises `Unavailable`; it never retries.
+    `send` returns a whole response of any status, or raises `Unavailable`; it never retries.
     `stream` yields the body's bytes as they come, in chunks of any size, and ends the exchange when its context is
     left.
 Assumptions
-    Header names in answers are lower case.
+    Header names in responses are lower case.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
-    """One whole answer."""
+    """One whole response."""
 
     status: int
     headers: Mapping[str, str] = {}
@@ -88,7 +88,7 @@ class Transport(Protocol):
         """One exchange, whole, within `deadline` seconds."""
 
     def stream(self, request: Request, *, deadline: float) -> AbstractAsyncContextManager[Stream]:
-        """Begin an exchange: `deadline` seconds for the head of the answer, none for its body."""
+        """Begin an exchange: `deadline` seconds for the head of the response, none for its body."""
 
     async def close(self) -> None:
         """End every open exchange and connection."""

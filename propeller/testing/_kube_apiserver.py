@@ -31,10 +31,7 @@ _TOKENS = f'{ADMIN_TOKEN},admin,admin,"system:masters"\n{NOBODY_TOKEN},nobody,no
 
 
 class KubeApiserver:
-    """One running API server; see `run_kube_apiserver`.
-
-    More than 15 methods: a test starts, stops, crashes, copies and restores it, and reads its address and credentials.
-    """
+    """One running API server; see `run_kube_apiserver`."""
 
     def __init__(self, directory: Path, flags: Sequence[str] = ()) -> None:
         (port,) = free_ports(1)
