@@ -24,6 +24,7 @@ from propeller.config._pods import PodPolicy
 from propeller.informers._options import InformerOptions
 from propeller.kube._options import ClientOptions
 from propeller.reconcile._options import ElectionOptions, QueueOptions, WatchdogOptions
+from propeller.resourcemgr._options import ResourceOptions
 from propeller.storage._options import StorageOptions
 from propeller.telemetry._options import MetricsOptions
 from propeller.workflow._options import AttemptOptions
@@ -43,6 +44,7 @@ __all__ = [
     "MetricsOptions",
     "PodPolicy",
     "QueueOptions",
+    "ResourceOptions",
     "Settings",
     "StorageOptions",
     "WatchdogOptions",
@@ -61,6 +63,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     launches: LaunchOptions = LaunchOptions()
     attempts: AttemptOptions = AttemptOptions()
     effects: EffectOptions = EffectOptions()
+    resources: ResourceOptions = ResourceOptions()
     pods: PodPolicy = PodPolicy()
     storage: StorageOptions = StorageOptions()
     controller: ControllerOptions = ControllerOptions()

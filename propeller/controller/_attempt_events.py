@@ -82,6 +82,11 @@ def execution_key(obj: KubeObject) -> str:
     return ""
 
 
+def execution_uid(obj: KubeObject) -> str:
+    """The uid of the execution that owns a resource, "" if none does."""
+    return next((owner.uid for owner in obj.metadata.owner_references if owner.kind.lower() == "flyteworkflow"), "")
+
+
 def _awaits_end(execution: Execution, node: int, attempt: int) -> bool:
     state = execution.states.get(node)
     return isinstance(state, Launching | RunningState) and state.attempt == attempt

@@ -29,7 +29,7 @@ from typing import Any
 
 from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.config import Settings
-from propeller.controller._attempt_events import Vanished, attempt_event, execution_key
+from propeller.controller._attempt_events import Vanished, attempt_event, execution_key, execution_uid
 from propeller.controller._attempt_resources import AttemptResources
 from propeller.controller._cache_lag import CacheLag
 from propeller.controller._checkpointer import Checkpointer
@@ -39,6 +39,7 @@ from propeller.controller._effects import EffectRunner
 from propeller.controller._events import Recorder
 from propeller.controller._executions import Executions
 from propeller.controller._finalizers import is_held
+from propeller.controller._grants import grant
 from propeller.controller._intake import Intake
 from propeller.controller._loading import Loader
 from propeller.controller._milestones import Milestones
@@ -46,7 +47,7 @@ from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
 from propeller.controller._restores import Restores
 from propeller.controller._retention import Retention
 from propeller.controller._session import Ended, Running, Session
-from propeller.handlers import TRANSITIONS, Gates, Inputs, Services
+from propeller.handlers import TRANSITIONS, Gates, Inputs, LaunchTokens, Services
 from propeller.handlers.plugins import Plugins, PodSettings, TaskPlugin, installed_plugins
 from propeller.informers import Change, Informer
 from propeller.kube import PODS, Client, KubeObject
@@ -106,6 +107,10 @@ class WorkflowController:
         self._executions = Executions(self._queue, settings.queue, clock, settings.controller.event_delay)
         self._pool: FairPool[str] = FairPool(settings.controller.effects_at_once, on_error=self._executions.job_raised)
         self._milestones = Milestones(metrics.executions, recorder, clock)
+        causes = Causes(_log)
+        granted = functools.partial(grant, self._executions)
+        limited = bool(settings.resources.pools)
+        self._tokens = LaunchTokens(settings.resources, clock, granted, causes) if limited else None
         shared = Shared(
             client=client,
             storage=storage,
@@ -115,7 +120,7 @@ class WorkflowController:
             pool=self._pool,
             resources=self._resources,
             milestones=self._milestones,
-            causes=Causes(_log),
+            causes=causes,
         )
         self._checkpointer = Checkpointer(client, storage, settings.checkpoint, clock)
         self._effects = EffectRunner(shared, self._services(storage))
@@ -145,6 +150,7 @@ class WorkflowController:
             ),
             Gates(settings.launches, self._clock),
             settings.effects,
+            self._tokens,
         )
 
     def _watch(self, metrics: Metrics) -> None:
@@ -183,6 +189,8 @@ class WorkflowController:
                     callers = error
                 finally:
                     reconciles.cancel()
+                    if self._tokens is not None:
+                        self._tokens.close()
         if callers is not None:
             raise callers
 
@@ -200,7 +208,7 @@ class WorkflowController:
     def _workflow_changed(self, change: Change[FlyteWorkflow]) -> None:
         key = change.key
         if change.new is None:
-            self._loader.forget(change.old.metadata.uid if change.old is not None else "")
+            self._forget(change.old.metadata.uid if change.old is not None else "")
         elif (session := self._executions.get(key)) is not None and session.is_own_write(change.new.metadata):
             return
         elif _end_is_undone(change):
@@ -212,6 +220,8 @@ class WorkflowController:
         assert obj is not None
         if not (key := execution_key(obj)):
             return  # a pod of a job, say
+        if self._tokens is not None:
+            self._tokens.seen(plugin, obj, execution_uid(obj), is_gone=change.new is None)
         session = self._executions.get(key)
         if session is None:
             # one that is alive brings back what was evicted, or is to be stopped
@@ -248,7 +258,7 @@ class WorkflowController:
         session = self._executions.get(key)
         if session is not None and (workflow is None or workflow.metadata.uid != session.uid):
             self._executions.forget(session)  # its pods follow by owner reference
-            self._loader.forget(session.uid)
+            self._forget(session.uid)
             session = None
         if workflow is None:
             self._deleted(key)
@@ -270,6 +280,12 @@ class WorkflowController:
                 return self._cache_lag.wait_for_end(session)
             case _:
                 return Result()  # it is being loaded
+
+    def _forget(self, uid: str) -> None:
+        """The workflow of that uid is gone, or has ended."""
+        self._loader.forget(uid)
+        if self._tokens is not None:
+            self._tokens.forget(uid)
 
     def _deleted(self, key: str) -> None:
         self._executions.deleted(key)
@@ -295,7 +311,7 @@ class WorkflowController:
         self._executions.ended(workflow.key)
         self._cache_lag.forget(workflow.key)
         self._intake.waiting.end(workflow.key)
-        self._loader.forget(workflow.metadata.uid)
+        self._forget(workflow.metadata.uid)
         return self._retention.reconcile(workflow)
 
     def _advance(self, session: Running, workflow: FlyteWorkflow) -> Result:
@@ -355,6 +371,7 @@ class WorkflowController:
             not idle
             or now < session.last_activity + idle
             or not session.is_at_rest
+            or (self._tokens is not None and self._tokens.waits(session.uid))
             or (wake is not None and wake <= now)
         ):
             return None

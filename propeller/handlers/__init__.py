@@ -11,6 +11,7 @@ from propeller.handlers.executors._gates import Gates, refusals_of
 from propeller.handlers.executors._inputs import Inputs
 from propeller.handlers.executors._run import EXECUTORS, Executor, Later, Tries, act, act_now
 from propeller.handlers.executors._services import Kind, Services
+from propeller.handlers.executors._tokens import Holder, LaunchTokens
 from propeller.handlers.transitions import TRANSITIONS
 
 __all__ = [
@@ -18,9 +19,11 @@ __all__ = [
     "TRANSITIONS",
     "Executor",
     "Gates",
+    "Holder",
     "Inputs",
     "Kind",
     "Later",
+    "LaunchTokens",
     "Services",
     "Tries",
     "act",

@@ -8,7 +8,7 @@ callbacks; `needs_of` makes claims of tasks by an operator's rules.
 from propeller.resourcemgr._claims import Claim, Wait
 from propeller.resourcemgr._fair_queue import FairQueue
 from propeller.resourcemgr._ledger import Ledger
-from propeller.resourcemgr._limits import Limits, Pool, Tenant, check
+from propeller.resourcemgr._limits import Limits, Pool, Tenant, check, path_of
 from propeller.resourcemgr._options import ResourceOptions, Rule
 from propeller.resourcemgr._rules import Demand, check_options, needs_of, text_of, wanted_pools
 from propeller.resourcemgr._tokens import MemoryTokens
@@ -28,6 +28,7 @@ __all__ = [
     "check",
     "check_options",
     "needs_of",
+    "path_of",
     "text_of",
     "wanted_pools",
 ]

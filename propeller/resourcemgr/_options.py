@@ -43,6 +43,7 @@ class ResourceOptions(Limits, frozen=True, kw_only=True, forbid_unknown_fields=T
     them."""
 
     unused_grant: float = 60.0
-    """Seconds after which tokens come back that were granted to an attempt whose pod was not asked for: it was given up
-    meanwhile. Longer than launches wait for their turn when thousands are granted at once.
+    """Seconds after which tokens come back that nothing is seen to use: the attempt was given up meanwhile, or the
+    create of its pod had no answer. Longer than launches wait for their turn when thousands are granted at once, and
+    than watches are late.
     """

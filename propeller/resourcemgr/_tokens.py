@@ -2,7 +2,8 @@
 
 Guarantees
     `granted` and `refused` are called from the loop, never within `request`, and not for a claim that was released
-    meanwhile. Whoever is granted tokens has `unused_after` seconds to `use` them; then they come back.
+    meanwhile. Whoever is granted tokens, or is in `doubt` whether they are in use, has `unused_after` seconds to `use`
+    them; then they come back, and `taken_back` is called.
 Assumptions
     One process is the only one that takes these tokens. What ran before it did is counted with `restore`, before the
     first `request`.
@@ -31,9 +32,17 @@ Refused = Callable[[Invalid], None]
 class MemoryTokens:
     """See the module's text. `close` cancels what it has scheduled."""
 
-    def __init__(self, limits: Limits, *, clock: Clock = SYSTEM_CLOCK, unused_after: float = 60.0) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        unused_after: float = 60.0,
+        taken_back: Callable[[str], None] | None = None,
+    ) -> None:
         self._clock = clock
         self._unused_after = unused_after
+        self._taken_back = taken_back
         self._waiting: dict[str, tuple[Granted, Refused]] = {}
         self._unused: dict[str, asyncio.TimerHandle] = {}
         """Of claims that were granted and are not used yet, what takes them back."""
@@ -52,6 +61,12 @@ class MemoryTokens:
         """The claim's tokens are in use from now on, until they are released."""
         if (timer := self._unused.pop(name, None)) is not None:
             timer.cancel()
+
+    def doubt(self, name: str) -> None:
+        """It is not known whether the claim's tokens are in use. That it is said again gives no more time."""
+        if name not in self._unused and self.ledger.is_held(name):
+            timer = asyncio.get_running_loop().call_later(self._unused_after, self._take_back, name)
+            self._unused[name] = timer
 
     def release(self, name: str) -> None:
         """Give a claim's tokens back, or let it wait no more."""
@@ -100,6 +115,8 @@ class MemoryTokens:
     def _take_back(self, name: str) -> None:
         if name in self._unused:
             self.release(name)
+            if self._taken_back is not None:
+                self._taken_back(name)
 
     def _schedule(self) -> None:
         """Have `tick` called when time alone makes room for a claim."""

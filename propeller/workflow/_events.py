@@ -128,6 +128,12 @@ class Refused(AttemptEvent, frozen=True):
     reason: str
     after: float
     refusals: Refusals = NOT_REFUSED
+    may_exist: bool = False
+    """The create had no answer: its resource may be there all the same."""
+
+
+class Granted(AttemptEvent, frozen=True):
+    """The attempt has the tokens that it has waited for: it may be launched."""
 
 
 class EffectFailed(AttemptEvent, frozen=True):
@@ -207,6 +213,7 @@ NodeEvent = (
     | Recovered
     | NotRecovered
     | Refused
+    | Granted
     | EffectFailed
     | Expired
     | Stopped

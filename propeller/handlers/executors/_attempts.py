@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from propeller.clock import rfc3339
 from propeller.errors import (
     AlreadyExists,
@@ -70,11 +72,16 @@ LOOKS = 5
 
 
 async def launch(node: NodeView, effect: Launch, services: Services) -> tuple[NodeEvent, ...]:
+    events: tuple[NodeEvent, ...] = ()
     try:
-        return await _launch(node, effect, services)
+        events = await _launch(node, effect, services)
     except StorageError as error:  # nothing of the attempt has begun, and its state can say what it waits for
         after = error.after or services.effects.storage_retry
-        return (_refused(node, effect.attempt, error, after, services, denied=refusals_of(node).denied),)
+        events = (_refused(node, effect.attempt, error, after, services, denied=refusals_of(node).denied),)
+    finally:
+        if services.tokens is not None:
+            services.tokens.answered(node, effect.attempt, events)
+    return events
 
 
 async def _launch(node: NodeView, effect: Launch, services: Services) -> tuple[NodeEvent, ...]:
@@ -88,6 +95,12 @@ async def _launch(node: NodeView, effect: Launch, services: Services) -> tuple[N
         if not refusals.reason:
             refusals = Refusals(0, services.gates.clock.now(), 0.0, HELD)
         return (Refused(attempt, refusals.reason, held, refusals),)
+    if (
+        services.tokens is not None
+        and not is_given_up(node, attempt)
+        and (wait := services.tokens.ask(node, attempt)) is not None
+    ):
+        return (wait,)
     inputs = await services.inputs.of_task(node)
     plan = node.graph.plan
     task = plan.task(node.spec.task)
@@ -104,6 +117,8 @@ async def _launch(node: NodeView, effect: Launch, services: Services) -> tuple[N
         await services.storage.write(template_uri(node), template)
     if is_given_up(node, attempt):
         return ()
+    if services.tokens is not None:
+        services.tokens.describe(node, resource)
     return await _create(node, attempt, name, resource, kind, services)
 
 
@@ -197,7 +212,9 @@ def _tried_later(node: NodeView, attempt: int, error: PropellerError, services: 
             failure = Failure("RuntimeFailure", why[:REASON_CHARACTERS], ErrorKind.SYSTEM)
             return EffectFailed(attempt, failure)
     after = max(pause, error.after or 0.0) if isinstance(error, Retryable) else pause
-    return _refused(node, attempt, error, after, services, denied=denied)
+    refused = _refused(node, attempt, error, after, services, denied=denied)
+    is_certain = isinstance(error, Rejected | WebhookUnavailable | Throttled)
+    return refused if is_certain else msgspec.structs.replace(refused, may_exist=True)
 
 
 def _refused(
@@ -225,6 +242,8 @@ async def observe(node: NodeView, effect: ObserveAttempt, services: Services) ->
     try:
         obj = await _get(kind, name, info.namespace, services)
     except NotFound:
+        if services.tokens is not None:
+            services.tokens.stopped(node, effect.attempt)
         if await has_ended(node, effect.attempt, services.storage):
             # its documents speak for it
             return (AttemptObserved(effect.attempt, AttemptPhase.SUCCEEDED),)
@@ -241,6 +260,13 @@ async def expire(node: NodeView, effect: Expire, services: Services) -> tuple[No
 
 
 async def stop(node: NodeView, effect: StopAttempt, services: Services) -> tuple[NodeEvent, ...]:
+    stopped = await _stop(node, effect, services)
+    if services.tokens is not None and not stopped.grace:
+        services.tokens.stopped(node, effect.attempt)
+    return (stopped,)
+
+
+async def _stop(node: NodeView, effect: StopAttempt, services: Services) -> Stopped:
     info = node.execution.info
     plugin, kind = _plugin_of(node, services)
     name = node.execution.pod_name(node.number, effect.attempt)
@@ -249,16 +275,16 @@ async def stop(node: NodeView, effect: StopAttempt, services: Services) -> tuple
         try:
             found = obj or await _get(kind, name, info.namespace, services)
         except NotFound:
-            return (Stopped(effect.attempt),)  # gone already: that is what was wanted
+            return Stopped(effect.attempt)  # gone already: that is what was wanted
         if not (_is_ours(node, found) and _is_attempts(node, effect.attempt, found)):
-            return (Stopped(effect.attempt),)
+            return Stopped(effect.attempt)
         try:
             if plugin.is_alive(found):
                 await delete_resource(plugin, found, services.client, unchanged=True)
-            return (Stopped(effect.attempt, plugin.grace_of(found)),)
+            return Stopped(effect.attempt, plugin.grace_of(found))
         except NotFound:
             if kind.resource is PODS:
-                return (Stopped(effect.attempt),)
+                return Stopped(effect.attempt)
             obj = None  # it is gone, or its type is
         except Conflict:
             obj = None  # it may have come to its end since, or be another one

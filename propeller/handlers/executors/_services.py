@@ -10,6 +10,7 @@ import msgspec
 from propeller.config import EffectOptions
 from propeller.handlers.executors._gates import Gates
 from propeller.handlers.executors._inputs import Inputs
+from propeller.handlers.executors._tokens import LaunchTokens
 from propeller.handlers.plugins import Plugins, PodSettings, TaskPlugin
 from propeller.kube import Client, Resource
 from propeller.storage import Storage
@@ -51,3 +52,5 @@ class Services(msgspec.Struct, frozen=True):
     gates: Gates
     effects: EffectOptions = EffectOptions()
     """How they are tried again."""
+    tokens: LaunchTokens | None = None
+    """None if nothing limits what runs."""

@@ -37,6 +37,7 @@ from propeller.workflow import (
     Expired,
     Failure,
     FuturesFound,
+    Granted,
     Launch,
     Launched,
     Launching,
@@ -131,6 +132,8 @@ def _step_attempt(node: NodeView, state: AttemptState, event: AttemptEvent, now:
             return Step(state=state, effects=(Launch(node.number, attempt),))
         case Refused() if isinstance(state, Launching):
             return _refused(state, event, now)
+        case Granted() if isinstance(state, BackingOff) and not state.stopping:
+            return _launch(node, attempt, now, refusals=state.refusals)
         case FuturesFound(graph=graph) if isinstance(state, Collecting):
             inside = RunningSubgraph(node.next_frame, attempt, state.since)
             return Step(state=inside, open=Opening(graph, attempt), effects=_sidecars_end(node, state))

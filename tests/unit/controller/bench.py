@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from propeller.clock import LoopClock
-from propeller.config import CheckpointOptions, Settings
+from propeller.config import CheckpointOptions, ResourceOptions, Settings
 from propeller.controller import FLYTE_WORKFLOWS, WorkflowController, workflow_crd
 from propeller.embedded.server import ApiServer, Interceptor
 from propeller.errors import NotFound
@@ -76,13 +76,18 @@ class Bench:
 
 @asynccontextmanager
 async def bench(
-    max_lag: float = 1.0, *, client: ClientOptions | None = None, store: Store | None = None
+    max_lag: float = 1.0,
+    *,
+    client: ClientOptions | None = None,
+    store: Store | None = None,
+    resources: ResourceOptions | None = None,
 ) -> AsyncIterator[Bench]:
     clock = LoopClock()
     settings = Settings(
         client=client or ClientOptions(),
         checkpoint=CheckpointOptions(max_lag=max_lag),
         storage=StorageOptions(metadata_prefix="memory://m"),
+        resources=resources or ResourceOptions(),
     )
     async with (
         ApiServer(clock=clock, randomness=random.Random(0)) as server,

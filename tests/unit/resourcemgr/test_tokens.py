@@ -65,6 +65,21 @@ async def test_tokens_that_are_granted_and_not_used_come_back() -> None:
     assert of.granted == ["b1", "c1"], "what is used stays out"
 
 
+async def test_tokens_in_doubt_come_back_unless_they_turn_out_to_be_used() -> None:
+    of = _Requests(Pool(name="api", capacity=2))
+    of.request("a1")
+    of.request("a2")
+    of.request("b1", 2)
+    for name in ("a1", "a2"):
+        of.tokens.doubt(name)
+    await asyncio.sleep(30.0)
+    of.tokens.doubt("a1")
+    of.tokens.use("a2")
+    await asyncio.sleep(31.0)
+    assert not of.tokens.ledger.is_held("a1")
+    assert of.tokens.ledger.is_held("a2")
+
+
 async def test_a_rate_wakes_those_that_wait_when_their_tokens_have_come() -> None:
     of = _Requests(Pool(name="api", rate=0.1, burst=1))
     began = asyncio.get_running_loop().time()

@@ -1,5 +1,6 @@
 """The pod, the first task plugin: how an attempt of a task becomes one, and what its state means."""
 
+from propeller.handlers.plugins.pod._demand import POOLS_ANNOTATION, demand_of
 from propeller.handlers.plugins.pod._ends import grace_of, has_ended
 from propeller.handlers.plugins.pod._places import template_uri
 from propeller.handlers.plugins.pod._plugin import POD, PodPlugin
@@ -9,8 +10,10 @@ from propeller.handlers.plugins.pod._shape import shape_of
 
 __all__ = [
     "POD",
+    "POOLS_ANNOTATION",
     "PodPlugin",
     "build_pod",
+    "demand_of",
     "gone",
     "grace_of",
     "has_ended",

@@ -61,7 +61,7 @@ def _checked_pod(node: NodeView, attempt: int, inputs: ByName, settings: PodSett
             "command": render(container.command, values, inputs, "command"),
             "args": render(container.args, values, inputs),
             "env": [*container.env, *variables],
-            "resources": _resources(container, node),
+            "resources": container_resources(container, node),
         }
 
     spec = {"restartPolicy": "Never", **shape.spec, "containers": [filled(found) for found in shape.containers]}
@@ -82,7 +82,7 @@ def _checked_pod(node: NodeView, attempt: int, inputs: ByName, settings: PodSett
     return pod
 
 
-def _resources(container: ContainerShape, node: NodeView) -> Requirements:
+def container_resources(container: ContainerShape, node: NodeView) -> Requirements:
     """Sidecars only stay within the execution's limits; others have the node's overrides and the defaults too."""
     platform = node.execution.info.spec.execution_config.task_resources
     if node.spec.resources and not container.is_sidecar:
