@@ -35,10 +35,13 @@ def page(config: Path) -> str:
     """The whole page for the package config and the options that it gathers from rooms."""
     tree = ast.parse(config.read_text())
     modules = [tree, *(ast.parse(path.read_text()) for path in gathered(tree))]
+    modules += [ast.parse(path.read_text()) for module in modules[1:] for path in gathered(module)]
     classes = {node.name: node for module in modules for node in module.body if isinstance(node, ast.ClassDef)}
     parts = [HEAD]
     for name, class_name in sections(classes["Settings"]):
-        parts.append(section(name, classes[class_name]))
+        class_ = classes[class_name]
+        bases = [classes[base.id] for base in class_.bases if isinstance(base, ast.Name) and base.id in classes]
+        parts.append(section(name, class_, bases))
     return "\n".join(parts)
 
 
@@ -59,7 +62,8 @@ def sections(settings: ast.ClassDef) -> list[tuple[str, str]]:
     ]
 
 
-def section(name: str, class_: ast.ClassDef) -> str:
+def section(name: str, class_: ast.ClassDef, bases: list[ast.ClassDef]) -> str:
+    """The table of a section: the fields of its class, and those that it inherits and that have a docstring."""
     lines = [
         f"## [{name}]",
         "",
@@ -68,9 +72,14 @@ def section(name: str, class_: ast.ClassDef) -> str:
         "| name | default | why |",
         "|---|---|---|",
     ]
-    for node, following in zip(class_.body, [*class_.body[1:], None], strict=True):
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
-            lines.append(f"| `{node.target.id}` | `{default_of(node.value)}` | {docstring_of(following)} |")
+    named: set[str] = set()
+    for one in (class_, *bases):
+        for node, following in zip(one.body, [*one.body[1:], None], strict=True):
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+                why = docstring_of(following)
+                if one is class_ or (why and node.target.id not in named):
+                    lines.append(f"| `{node.target.id}` | `{default_of(node.value)}` | {why} |")
+                named.add(node.target.id)
     return "\n".join([*lines, ""])
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import click
 import yaml
 
+from propeller.config import LeaseOptions
 from propeller.controller import manifests, workflow_crd
-from propeller.reconcile import ElectionOptions
 
 
 @click.command("install")
 @click.option("--print", "print_", is_flag=True, help="Print the manifests as YAML (the only thing this command does).")
 @click.option(
     "--namespace",
-    default=ElectionOptions().lease_namespace,
+    default=LeaseOptions().lease_namespace,
     show_default=True,
     help="Where the controller's service account and its lease live.",
 )

@@ -18,12 +18,13 @@ from propeller.config._controller import (
     EffectOptions,
     EventOptions,
     LaunchOptions,
+    LeaseOptions,
 )
 from propeller.config._embedded import ApiServerOptions, KubeletOptions
 from propeller.config._pods import PodPolicy
 from propeller.informers._options import InformerOptions
 from propeller.kube._options import ClientOptions
-from propeller.reconcile._options import ElectionOptions, QueueOptions, WatchdogOptions
+from propeller.reconcile._options import QueueOptions, WatchdogOptions
 from propeller.resourcemgr._options import ResourceOptions
 from propeller.storage._options import StorageOptions
 from propeller.telemetry._options import MetricsOptions
@@ -36,11 +37,11 @@ __all__ = [
     "ClientOptions",
     "ControllerOptions",
     "EffectOptions",
-    "ElectionOptions",
     "EventOptions",
     "InformerOptions",
     "KubeletOptions",
     "LaunchOptions",
+    "LeaseOptions",
     "MetricsOptions",
     "PodPolicy",
     "QueueOptions",
@@ -57,7 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     client: ClientOptions = ClientOptions()
     informers: InformerOptions = InformerOptions()
     queue: QueueOptions = QueueOptions()
-    election: ElectionOptions = ElectionOptions()
+    election: LeaseOptions = LeaseOptions()
     watchdog: WatchdogOptions = WatchdogOptions()
     checkpoint: CheckpointOptions = CheckpointOptions()
     launches: LaunchOptions = LaunchOptions()

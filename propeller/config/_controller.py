@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from propeller.reconcile._options import ElectionOptions
+
 
 class CheckpointOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When an execution's status is written. Between two writes its pods are the record of its progress."""
@@ -163,3 +165,22 @@ class EventOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 f"burst must be at least 1, pause over 0 and delay at least 0.1; they are {self.burst}, {self.pause} "
                 f"and {self.delay}"
             )
+
+
+class LeaseOptions(ElectionOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How several `propeller controller` elect the one that acts. client-go's times: 15, 10, 2."""
+
+    lease_namespace: str = "flyte"
+    """Namespace of the Lease of `propeller controller`. The same for all controllers of a cluster, whatever namespace
+    their kubeconfig's context or `-n` names: of two that see one workflow only one may act. `propeller install` grants
+    the rights on leases in this namespace alone.
+    """
+
+    lease_name: str = "propeller-controller"
+    """Name of that Lease. Controllers of different namespaces (`-n`) that are to act at the same time need leases of
+    their own."""
+
+    def __post_init__(self) -> None:
+        for field in ("lease_namespace", "lease_name"):
+            if not getattr(self, field):
+                raise ValueError(f"{field} must not be empty: it says which Lease the controllers of a cluster share")

@@ -35,16 +35,6 @@ class QueueOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class ElectionOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How several processes elect the one that acts. client-go's times: 15, 10, 2."""
 
-    lease_namespace: str = "flyte"
-    """Namespace of the Lease of `propeller controller`. The same for all controllers of a cluster, whatever namespace
-    their kubeconfig's context or `-n` names: of two that see one workflow only one may act. `propeller install` grants
-    the rights on leases in this namespace alone.
-    """
-
-    lease_name: str = "propeller-controller"
-    """Name of that Lease. Controllers of different namespaces (`-n`) that are to act at the same time need leases of
-    their own."""
-
     duration: int = 15
     """Whole seconds (the Lease has no finer unit) for which other candidates leave a silent holder alone: the gap in
     service after a crash."""
@@ -55,11 +45,6 @@ class ElectionOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     retry: float = 2.0
     """Seconds between two attempts to acquire or renew, plus up to a fifth: five attempts fit before the deadline."""
-
-    def __post_init__(self) -> None:
-        for field in ("lease_namespace", "lease_name"):
-            if not getattr(self, field):
-                raise ValueError(f"{field} must not be empty: it says which Lease the controllers of a cluster share")
 
 
 class WatchdogOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -9,8 +9,7 @@ from click.testing import CliRunner
 
 from propeller.cli._controller import _with_lease, command
 from propeller.cli._install import command as install
-from propeller.config import EventOptions, Settings
-from propeller.reconcile import ElectionOptions
+from propeller.config import EventOptions, LeaseOptions, Settings
 
 
 def test_the_lease_is_the_same_whatever_the_context() -> None:
@@ -18,7 +17,7 @@ def test_the_lease_is_the_same_whatever_the_context() -> None:
 
 
 def test_an_option_names_another_and_keeps_the_times() -> None:
-    settings = Settings(election=ElectionOptions(duration=30))
+    settings = Settings(election=LeaseOptions(duration=30))
     election = _with_lease(settings, "team-a/mine").election
     assert (election.lease_namespace, election.lease_name, election.duration) == ("team-a", "mine", 30)
 
@@ -32,7 +31,7 @@ def test_what_is_no_namespace_and_name_is_refused_before_anything_starts(lease: 
 
 @pytest.mark.parametrize(
     ("section", "fields"),
-    [(ElectionOptions, {"lease_name": ""}), (EventOptions, {"burst": 0}), (EventOptions, {"delay": 0})],
+    [(LeaseOptions, {"lease_name": ""}), (EventOptions, {"burst": 0}), (EventOptions, {"delay": 0})],
 )
 def test_settings_that_cannot_work_are_refused_by_name(section: type, fields: dict[str, object]) -> None:
     with pytest.raises(msgspec.ValidationError, match=next(iter(fields))):
