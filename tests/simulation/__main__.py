@@ -34,10 +34,10 @@ def main() -> int:
     seeds = range(first, first + (arguments.seeds if arguments.seed is None else 1))
     processes = arguments.processes or os.cpu_count() or 1
     began = time.perf_counter()
-    ran = broken = pods = workflows = 0
+    ran = violated = pods = workflows = 0
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     if processes == 1 or arguments.trace:
-        results = one_after_the_other(seeds, arguments.mutation, told=arguments.trace)
+        results = one_after_the_other(seeds, arguments.mutation, verbose=arguments.trace)
     else:
         results = side_by_side(seeds, arguments.mutation, processes)
     with Progress(console=Console(stderr=True), transient=True, disable=arguments.trace) as progress:
@@ -46,7 +46,7 @@ def main() -> int:
             pods += result.pods
             workflows += result.workflows
             if result.failures:
-                broken += 1
+                violated += 1
                 print(f"seed {result.seed}: {len(result.failures)} broken, first: {result.failures[0]}")
                 if arguments.stop:
                     break
@@ -54,10 +54,10 @@ def main() -> int:
     took = time.perf_counter() - began
     print(
         f"{ran} seeds, {workflows} workflows, {pods} pods in {took:.1f} s ({ran / took:.1f} seeds/s); "
-        f"{broken} broke something"
-        + ("; `python -m tests.simulation --seed N --trace` tells the story of one" if broken else "")
+        f"{violated} broke something"
+        + ("; `python -m tests.simulation --seed N --trace` tells the story of one" if violated else "")
     )
-    return 1 if broken else 0
+    return 1 if violated else 0
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import orjson
 
 from propeller.embedded.server import Forward, Interceptor
 from propeller.kube import Request, Response
-from tests.simulation.story import Story
+from tests.simulation.event_log import EventLog
 
 _ANSWERS = (
     (403, "Forbidden", 'pods is forbidden: User "p" cannot create resource "pods"'),
@@ -24,9 +24,9 @@ _ANSWERS = (
 class Denials:
     """Windows in which creates of pods are refused, in a third of all worlds."""
 
-    def __init__(self, seed: int, story: Story) -> None:
+    def __init__(self, seed: int, event_log: EventLog) -> None:
         self._rng = random.Random(f"denials {seed}")
-        self._story = story
+        self._event_log = event_log
         self._answer: Response | None = None
         self._healed = self._rng.random() > 1 / 3
 
@@ -44,11 +44,11 @@ class Denials:
             return
         code, reason, message = self._rng.choice(_ANSWERS)
         body = {"kind": "Status", "code": code, "reason": reason, "message": message}
-        self._story.tell(f"pods are refused: {message}")
+        self._event_log.record(f"pods are refused: {message}")
         self._answer = Response(status=code, body=orjson.dumps(body))
         await asyncio.sleep(self._rng.choice((1.0, 12.0, 60.0)))
         self._answer = None
-        self._story.tell("pods are allowed")
+        self._event_log.record("pods are allowed")
 
     def before(self, interceptor: Interceptor) -> Interceptor:
         return _Denied(self, interceptor)

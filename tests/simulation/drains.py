@@ -21,9 +21,9 @@ from propeller.handlers import at_once
 from propeller.kube import PODS, Client, Raw
 from propeller.storage import Storage
 from propeller.workflow import NodePhase
-from tests.simulation.patience import insist
+from tests.simulation.event_log import EventLog
+from tests.simulation.retries import retry_until_ok
 from tests.simulation.scripts import SYSTEM_RETRIES, Outcome, Script
-from tests.simulation.story import Story
 
 GRACES = (1, 5, 30, 60)
 """Seconds."""
@@ -32,11 +32,11 @@ GRACES = (1, 5, 30, 60)
 class Drains:
     """Such deletions, in two fifths of the worlds in which pods may vanish."""
 
-    def __init__(self, seed: int, client: Client, story: Story, *, vanish: bool) -> None:
+    def __init__(self, seed: int, client: Client, event_log: EventLog, *, vanish: bool) -> None:
         self._rng = random.Random(f"drains {seed}")
         self.used = self._rng.random() < 0.4 and vanish
         self._client = client
-        self._story = story
+        self._event_log = event_log
         self._struck: set[str] = set()
 
     def put_into(self, script: Script, key: str) -> Script:
@@ -70,8 +70,8 @@ class Drains:
         name, namespace, uid = (pod["metadata"][field] for field in ("name", "namespace", "uid"))
         grace = self._rng.choice(GRACES)
         self._struck.add(uid)
-        self._story.tell(f"pod {name} is drained, with {grace} s")
-        await insist(lambda: self._client.delete(PODS, name, namespace, grace_seconds=grace, uid=uid))
+        self._event_log.record(f"pod {name} is drained, with {grace} s")
+        await retry_until_ok(lambda: self._client.delete(PODS, name, namespace, grace_seconds=grace, uid=uid))
         return self._rng.uniform(0.0, grace)
 
     def has_struck(self, uid: str) -> bool:

@@ -25,7 +25,7 @@ class Faults:
             self._crash,
             self._crash,
             self._pause,
-            self._part,
+            self._partition,
             self._outage,
             self._storage_outage,
             self._clock_jump,
@@ -35,7 +35,7 @@ class Faults:
         kinds = self._scene.rng.sample(kinds, self._scene.rng.randint(1, len(kinds)))
         async with asyncio.TaskGroup() as group:
             if self._scene.planted.used:
-                group.create_task(self._scene.planted.trouble(self._scene.story))
+                group.create_task(self._scene.planted.trouble(self._scene.event_log))
             if self._scene.restored.used:
                 group.create_task(self._scene.restored.trouble())
             while self._scene.loop.time() < ends:
@@ -57,45 +57,45 @@ class Faults:
         if not running or len(self._processes.alive) > 2:
             return
         process = self._scene.rng.choice(running)
-        self._scene.story.tell(f"{process.name} stands still")
+        self._scene.event_log.record(f"{process.name} stands still")
         process.frozen = True
         self._scene.loop.freeze(process.number)
         if self._scene.rng.random() < 0.7:
             self._overlap()
         await asyncio.sleep(self._scene.rng.choice((0.1, 3.0, 30.0)))
         if not process.dead:
-            self._scene.story.tell(f"{process.name} goes on")
+            self._scene.event_log.record(f"{process.name} goes on")
             process.frozen = False
             self._scene.loop.thaw(process.number)
 
-    async def _part(self) -> None:
+    async def _partition(self) -> None:
         """A process cannot reach the API server for a while; another may have taken its place."""
         if not self._processes.alive or len(self._processes.alive) > 2:
             return
         process = self._scene.rng.choice(self._processes.alive)
-        self._scene.story.tell(f"{process.name} is cut off")
+        self._scene.event_log.record(f"{process.name} is cut off")
         process.link.partitioned = True
         if self._scene.rng.random() < 0.5:
             self._overlap()
         await asyncio.sleep(self._scene.rng.choice((1.0, 10.0, 60.0)))
-        self._scene.story.tell(f"{process.name} is no longer cut off")
+        self._scene.event_log.record(f"{process.name} is no longer cut off")
         process.link.partitioned = False
 
     def _overlap(self) -> None:
         if self._scene.overlaps:
-            self._scene.truth.overlap = True
+            self._scene.oracle.overlap = True
             self._processes.start()
 
     async def _outage(self) -> None:
-        self._scene.story.tell("the API server is down")
+        self._scene.event_log.record("the API server is down")
         self._scene.server.stop()
         await asyncio.sleep(self._scene.rng.choice((0.1, 2.0, 30.0)))
-        self._scene.story.tell("the API server is up")
+        self._scene.event_log.record("the API server is up")
         self._scene.server.start()
 
     async def _storage_outage(self) -> None:
         """The object store is away for all of them, for longer than an effect would pause."""
-        self._scene.story.tell("the object store is down")
+        self._scene.event_log.record("the object store is down")
         self._processes.storage_outages += 1
         self._set_storage()
         await asyncio.sleep(self._scene.rng.choice((1.0, 30.0, 200.0)))
@@ -106,19 +106,19 @@ class Faults:
         for process in self._processes.all:
             process.store.partitioned = self._processes.storage_outages > 0
         if not self._processes.storage_outages:
-            self._scene.story.tell("the object store is up")
+            self._scene.event_log.record("the object store is up")
 
     async def _clock_jump(self) -> None:
         for process in self._processes.alive:
             process.clock.error += self._scene.rng.uniform(-30.0, 30.0)
-            self._scene.story.tell(f"the clock of {process.name} is wrong by {process.clock.error:.1f} s")
+            self._scene.event_log.record(f"the clock of {process.name} is wrong by {process.clock.error:.1f} s")
 
     async def _disturb_watches(self) -> None:
         if self._scene.rng.random() < 0.5:
-            self._scene.story.tell("history is compacted")
+            self._scene.event_log.record("history is compacted")
             self._scene.server.compact()
         if self._scene.rng.random() < 0.7:
-            self._scene.story.tell("all watches are cut")
+            self._scene.event_log.record("all watches are cut")
             self._scene.server.drop_watches()
 
     async def _change_weather(self) -> None:

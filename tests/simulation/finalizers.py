@@ -9,8 +9,8 @@ from typing import Any
 from propeller.controller import FLYTE_WORKFLOWS
 from propeller.errors import NotFound
 from propeller.kube import Client, Raw
-from tests.simulation.patience import insist
-from tests.simulation.story import Story
+from tests.simulation.event_log import EventLog
+from tests.simulation.retries import retry_until_ok
 
 FINALIZER = "flyte.org/finalizer"
 WORKFLOWS = FLYTE_WORKFLOWS.typed(Raw)
@@ -30,23 +30,23 @@ class Finalizers:
         if self.used:
             resource["metadata"]["finalizers"] = [FINALIZER]
 
-    async def name_is_free(self, name: str, story: Story) -> bool:
+    async def name_is_free(self, name: str, event_log: EventLog) -> bool:
         """A user who makes a workflow anew waits until the one before is gone."""
         if not self.used:
             return True
         for _ in range(int(NAME_IS_TAKEN)):
             try:
-                found = await insist(lambda: self._client.get(WORKFLOWS, name, self._namespace))
+                found = await retry_until_ok(lambda: self._client.get(WORKFLOWS, name, self._namespace))
             except NotFound:
                 return True
             await asyncio.sleep(1.0)
         if "deletionTimestamp" in found["metadata"]:  # else a restored server has forgotten that
-            story.broken(f"{name} was deleted, and is still there")
+            event_log.violation(f"{name} was deleted, and is still there")
         return False
 
-    async def check(self, story: Story) -> None:
+    async def check(self, event_log: EventLog) -> None:
         """At the end none is left: neither on what ended, nor on what was deleted."""
         for workflow in (await self._client.list(WORKFLOWS, self._namespace)).items:
             metadata = workflow["metadata"]
             if metadata.get("finalizers"):
-                story.broken(f"{metadata['name']} ({metadata['uid']}) keeps its finalizer after the end")
+                event_log.violation(f"{metadata['name']} ({metadata['uid']}) keeps its finalizer after the end")

@@ -17,10 +17,10 @@ from propeller.kube import PODS, Client, Raw
 from tests.simulation.drains import Drains
 from tests.simulation.flows import task_template
 from tests.simulation.model import DYNAMIC_TASKS, Expected, output_of, serialized
-from tests.simulation.patience import insist
+from tests.simulation.oracle import NODE, Oracle
+from tests.simulation.retries import retry_until_ok
 from tests.simulation.scripts import Outcome
 from tests.simulation.sidecars import Sidecars, end_of_task, statuses, task_container
-from tests.simulation.truth import NODE, Truth
 
 NODE_LOST_SECONDS = 40.0
 
@@ -49,7 +49,7 @@ class Kubelet:
         self,
         client: Client,
         blobs: dict[str, bytes],
-        truth: Truth,
+        oracle: Oracle,
         rng: random.Random,
         sidecars: Sidecars,
         drains: Drains,
@@ -58,7 +58,7 @@ class Kubelet:
         self._sidecars = sidecars
         self._drains = drains
         self._blobs = blobs
-        self._truth = truth
+        self._oracle = oracle
         self._rng = rng
         self._pods: dict[str, asyncio.Task[None]] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}
@@ -87,24 +87,26 @@ class Kubelet:
         """
         while True:
             await asyncio.sleep(STATUS_SYNC_SECONDS)
-            for pod in pods if self._truth.restores else ():
+            for pod in pods if self._oracle.restores else ():
                 if self._is_out_of_date(pod):
                     self._group.create_task(self._sync_status(pod))
 
     def _is_out_of_date(self, pod: Raw) -> bool:
-        told = self._told.get(pod["metadata"]["uid"], {})
-        return pod["status"] | told != pod["status"] or not self._runs_or_has_ended(pod)
+        verbose = self._told.get(pod["metadata"]["uid"], {})
+        return pod["status"] | verbose != pod["status"] or not self._runs_or_has_ended(pod)
 
     def _runs_or_has_ended(self, pod: Raw) -> bool:
         """Whether the pod runs, or its end was reported."""
         uid = pod["metadata"]["uid"]
-        told, running = self._told.get(uid, {}), self._pods.get(uid)
+        verbose, running = self._told.get(uid, {}), self._pods.get(uid)
         is_running = running is not None and not running.done()
-        return is_running or told.get("phase") in _ENDED or end_of_task(told) is not None
+        return is_running or verbose.get("phase") in _ENDED or end_of_task(verbose) is not None
 
     async def _sync_status(self, pod: Raw) -> None:
         try:
-            found = await insist(lambda: self._client.get(_PODS, pod["metadata"]["name"], pod["metadata"]["namespace"]))
+            found = await retry_until_ok(
+                lambda: self._client.get(_PODS, pod["metadata"]["name"], pod["metadata"]["namespace"])
+            )
         except NotFound:
             return
         is_same = found["metadata"]["uid"] == pod["metadata"]["uid"]
@@ -128,11 +130,11 @@ class Kubelet:
             if pod["metadata"]["uid"] in self._bound and not pod["spec"].get("nodeName"):
                 await self._bind(pod)
             uid = pod["metadata"]["uid"]
-            told, running = self._told.get(uid, {}), self._pods.get(uid)
+            verbose, running = self._told.get(uid, {}), self._pods.get(uid)
             if running is not None and running.cancelled():  # the server does not know that the pod was stopped
-                told = self._sidecars.last_report(pod, told) or told
-            if pod["status"] | told != pod["status"]:
-                await self._report(pod, told)
+                verbose = self._sidecars.last_report(pod, verbose) or verbose
+            if pod["status"] | verbose != pod["status"]:
+                await self._report(pod, verbose)
         except _OTHERS:
             return  # it was deleted
 
@@ -154,22 +156,22 @@ class Kubelet:
                 self._ending[uid] = self._group.create_task(self._terminate(pod))
         elif uid not in self._pods:
             self._pods[uid] = self._group.create_task(self._run_pod(pod))
-        elif self._truth.restores:
+        elif self._oracle.restores:
             self._set_right(pod)
 
     def _cancel(self, uid: str) -> None:
         if uid in self._stuck:  # to be stopped is the end that its script has
             self._stuck.discard(uid)
-            self._truth.run_ended(uid, unseen=True)
+            self._oracle.run_ended(uid, unseen=True)
         if (task := self._pods.get(uid)) is not None:
             task.cancel()
 
     async def _terminate(self, pod: Raw) -> None:
         uid = pod["metadata"]["uid"]
-        owner = self._truth.pods.get(uid)
+        owner = self._oracle.pods.get(uid)
         hurries = owner is not None and owner[0].flow.is_timed  # its time is not to be up for that
         await asyncio.sleep(self._rng.uniform(0.0, 30.0) + (0.0 if hurries else self._sidecars.stopping_takes(uid)))
-        if not self._truth.restores or await self._is_to_go(pod):
+        if not self._oracle.restores or await self._is_to_go(pod):
             await self._report_last(pod)
             await self._remove(pod)
         elif self._ending.pop(pod["metadata"]["uid"], None) is not None:
@@ -184,7 +186,9 @@ class Kubelet:
     async def _is_to_go(self, pod: Raw) -> bool:
         """A restored server may have forgotten that the pod was told to stop."""
         try:
-            found = await insist(lambda: self._client.get(_PODS, pod["metadata"]["name"], pod["metadata"]["namespace"]))
+            found = await retry_until_ok(
+                lambda: self._client.get(_PODS, pod["metadata"]["name"], pod["metadata"]["namespace"])
+            )
         except NotFound:
             return False
         return "deletionTimestamp" in found["metadata"]
@@ -192,7 +196,7 @@ class Kubelet:
     async def _remove(self, pod: Raw) -> None:
         metadata = pod["metadata"]
         try:
-            await insist(
+            await retry_until_ok(
                 lambda: self._client.delete(
                     PODS, metadata["name"], metadata["namespace"], grace_seconds=0, uid=metadata["uid"]
                 )
@@ -202,14 +206,14 @@ class Kubelet:
 
     async def _run_pod(self, pod: Raw) -> None:
         uid = pod["metadata"]["uid"]
-        found = self._truth.script(uid)
+        found = self._oracle.script(uid)
         if found is None:
             return
         expected, outcome = found
         try:
             await self._rest(0.3)
             if self._drains.comes_early(outcome):
-                self._truth.run_ended(uid, unseen=True)
+                self._oracle.run_ended(uid, unseen=True)
                 await self._drains.strike(pod)
                 return
             if not pod["spec"].get("nodeName"):
@@ -234,7 +238,7 @@ class Kubelet:
         if inputs != expected.inputs:
             found = literals_pb2.LiteralMap.FromString(inputs) if inputs is not None else None
             wanted = literals_pb2.LiteralMap.FromString(expected.inputs)
-            self._truth.story.broken(f"pod {pod['metadata']['name']} finds inputs {found}, not {wanted}")
+            self._oracle.event_log.violation(f"pod {pod['metadata']['name']} finds inputs {found}, not {wanted}")
 
     async def _wait_for_the_image(self, pod: Raw) -> None:
         waiting = {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}
@@ -253,11 +257,11 @@ class Kubelet:
             case Outcome.VANISHES | Outcome.LOST:
                 if outcome is Outcome.LOST:
                     await asyncio.sleep(NODE_LOST_SECONDS)
-                self._truth.run_ended(uid, unseen=True)
+                self._oracle.run_ended(uid, unseen=True)
                 await self._remove(pod)
             case Outcome.DRAINED:
                 await asyncio.sleep(await self._drains.strike(pod))
-                self._truth.run_ended(uid, unseen=True)
+                self._oracle.run_ended(uid, unseen=True)
                 if self._drains.end_is_reported():
                     await self._report(pod, {"phase": "Failed", **statuses(pod, _SIGKILL, _SIGKILL)})
                 await self._rest(1.0)
@@ -281,7 +285,7 @@ class Kubelet:
         if late or self._drains.end_is_reported():
             await self._report_end(pod, "Succeeded", _COMPLETED)
         else:
-            self._truth.run_ended(pod["metadata"]["uid"])
+            self._oracle.run_ended(pod["metadata"]["uid"])
         await self._rest(self._rng.choice((0.1, 1.0, 10.0)))
         if late:
             await asyncio.sleep(await self._drains.strike(pod))
@@ -297,7 +301,7 @@ class Kubelet:
         """What flytekit would have written before the process ends."""
         kind, _, directory = _arguments(pod)
         if outcome.is_well:
-            self._truth.outputs_left(pod["metadata"]["uid"])
+            self._oracle.outputs_left(pod["metadata"]["uid"])
         match outcome:
             case Outcome.NO_OUTPUTS:
                 pass
@@ -325,9 +329,11 @@ class Kubelet:
         }
         name, namespace = metadata["name"], metadata["namespace"]
         try:
-            await insist(lambda: self._client.create(PODS, binding, namespace, name=name, subresource="binding"))
+            await retry_until_ok(
+                lambda: self._client.create(PODS, binding, namespace, name=name, subresource="binding")
+            )
         except Conflict:  # or an earlier try was not answered: then it is bound
-            found = await insist(lambda: self._client.get(_PODS, name, namespace))
+            found = await retry_until_ok(lambda: self._client.get(_PODS, name, namespace))
             if found["metadata"]["uid"] != metadata["uid"] or not found["spec"].get("nodeName"):
                 raise
         self._bound.add(metadata["uid"])
@@ -337,7 +343,7 @@ class Kubelet:
         self._told[metadata["uid"]] = status
         body = {"metadata": {"uid": metadata["uid"]}, "status": status}
         name, namespace = metadata["name"], metadata["namespace"]
-        await insist(lambda: self._client.patch(PODS, name, namespace, body=body, subresource="status"))
+        await retry_until_ok(lambda: self._client.patch(PODS, name, namespace, body=body, subresource="status"))
 
 
 def _arguments(pod: Raw) -> tuple[str, str, str]:

@@ -150,10 +150,10 @@ def _pods_are_stopped_before_a_status_has_the_reason() -> AbstractContextManager
 
 
 def _a_stop_is_taken_for_having_stopped() -> AbstractContextManager[Any]:
-    told = _decide._Round._told
+    verbose = _decide._Round._told
 
     def hasty(self: Any, node: int, event: Stopped) -> None:
-        told(self, node, Stopped(event.attempt))
+        verbose(self, node, Stopped(event.attempt))
 
     return mock.patch.object(_decide._Round, "_told", hasty)
 

@@ -60,7 +60,7 @@ class Processes:
         store.partitioned = self.storage_outages > 0
         process = Process(number, link, store, Clock())
         self.all.append(process)
-        self._scene.story.tell(f"{process.name} starts")
+        self._scene.event_log.record(f"{process.name} starts")
         context = contextvars.copy_context()
         context.run(PROCESS.set, number)
         process.task = self._scene.loop.create_task(self._control(process), context=context)
@@ -71,7 +71,7 @@ class Processes:
         while not process.dead:
             started = False
             client = self._scene.client(process.name, process.link)
-            roundtrip = Roundtrip(self._scene.story)
+            roundtrip = Roundtrip(self._scene.event_log)
             try:
                 async with Storage(self._scene.settings.storage, stores={"memory": process.store}) as storage:
                     controller = WorkflowController(
@@ -81,19 +81,19 @@ class Processes:
                         started = True
                         await asyncio.Event().wait()
             except PropellerError as error:
-                self._scene.story.tell(f"{process.name} could not start: {error}")
+                self._scene.event_log.record(f"{process.name} could not start: {error}")
                 if isinstance(error, NotFound):
                     self._scene.retyped.could_not_start(process.name)
                 if started and not process.dead:
-                    self._scene.story.broken(f"{process.name} had started, and ended: {error}")
+                    self._scene.event_log.violation(f"{process.name} had started, and ended: {error}")
                 await asyncio.sleep(2.0)
             except Exception as error:  # noqa: BLE001 - the world goes on, to tell of it
-                self._scene.story.broken(f"{process.name} ended: {error!r}")
+                self._scene.event_log.violation(f"{process.name} ended: {error!r}")
                 await asyncio.sleep(2.0)
 
     def kill(self, process: Process) -> None:
         """It does nothing from here on, wherever it stood."""
-        self._scene.story.tell(f"{process.name} is killed")
+        self._scene.event_log.record(f"{process.name} is killed")
         process.dead = True
         self._scene.loop.freeze(process.number)
 
@@ -103,7 +103,7 @@ class Processes:
 
     def set_weather(self, weather: Weather) -> None:
         """Of all that reaches a server or the object store."""
-        self._scene.story.tell("the weather is fair" if weather is FAIR else "there is a storm")
+        self._scene.event_log.record("the weather is fair" if weather is FAIR else "there is a storm")
         self._scene.weather = weather
         for process in self.all:
             process.link.weather = process.store.weather = weather

@@ -17,51 +17,51 @@ from dataclasses import dataclass, replace
 
 from propeller.embedded.server import ApiServer
 from propeller.kube import Raw
+from tests.simulation.event_log import EventLog
+from tests.simulation.oracle import Oracle, PodRecord, Workflow
 from tests.simulation.planted import NEWER
 from tests.simulation.retyped import is_ending, stored_workflows
-from tests.simulation.story import Story
-from tests.simulation.truth import PodRecord, Truth, Workflow
 
 
 class Restored:
     """Such a loss, in one of six worlds. `server` is everybody's."""
 
-    def __init__(self, seed: int, server: ApiServer, truth: Truth, story: Story) -> None:
+    def __init__(self, seed: int, server: ApiServer, oracle: Oracle, event_log: EventLog) -> None:
         self._rng = random.Random(f"restored {seed}")
         self.used = self._rng.random() < 1 / 6
         self._server = server
-        self._truth = truth
-        self._story = story
+        self._oracle = oracle
+        self._event_log = event_log
 
     async def trouble(self) -> None:
         await asyncio.sleep(self._rng.choice((1.0, 10.0, 60.0)) * self._rng.random())
         while self._newer_version_is_at_work():
             await asyncio.sleep(0.5)
-        if any("-dn" in node for workflow in self._truth.workflows.values() for node in workflow.prediction.tasks):
+        if any("-dn" in node for workflow in self._oracle.workflows.values() for node in workflow.prediction.tasks):
             return
         backup = self._server.back_up()
-        copied = {uid: _Copy.of(workflow) for uid, workflow in self._truth.workflows.items()}
-        self._story.tell(f"the API server is backed up at version {backup.version}")
+        copied = {uid: _Copy.of(workflow) for uid, workflow in self._oracle.workflows.items()}
+        self._event_log.record(f"the API server is backed up at version {backup.version}")
         await asyncio.sleep(self._rng.choice((2.0, 20.0, 200.0)) * self._rng.random())
         bump = self._rng.choice((0, 0, 1_000_000))
         self._server.restore(backup, bump=bump)
-        self._story.tell(f"the API server is restored from that copy, version {self._server.resource_version}")
+        self._event_log.record(f"the API server is restored from that copy, version {self._server.resource_version}")
         self._go_back(copied)
         await asyncio.sleep(self._rng.choice((5.0, 60.0)))
-        self._story.tell("the restored API server is up")
+        self._event_log.record("the restored API server is up")
         self._server.start()
 
     def _newer_version_is_at_work(self) -> bool:
         """A newer version of the controller would not give back what it does not know to have taken over."""
-        standing = (found for found in self._truth.workflows.values() if not (found.deleted or found.collected))
+        standing = (found for found in self._oracle.workflows.values() if not (found.deleted or found.collected))
         return any(workflow.status.get("nodes") == NEWER for workflow in standing)
 
     def _go_back(self, copied: dict[str, _Copy]) -> None:
-        self._truth.restores += 1
+        self._oracle.restores += 1
         stored, ending = stored_workflows(self._server), is_ending(self._server)
-        for uid, workflow in self._truth.workflows.items():
+        for uid, workflow in self._oracle.workflows.items():
             if (found := stored.get(uid)) is None:
-                self._story.tell(f"{workflow.name} ({uid}) is not there")
+                self._event_log.record(f"{workflow.name} ({uid}) is not there")
                 workflow.deleted = True
                 then = _Copy({}, set(), 0, {})
             else:

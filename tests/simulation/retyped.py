@@ -21,9 +21,9 @@ from propeller.embedded.server._storage import Record
 from propeller.embedded.server.registry._kinds import Kind
 from propeller.errors import AlreadyExists, NotFound
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, Client, Raw
-from tests.simulation.patience import insist
-from tests.simulation.story import Story
-from tests.simulation.truth import Truth
+from tests.simulation.event_log import EventLog
+from tests.simulation.oracle import Oracle
+from tests.simulation.retries import retry_until_ok
 
 NAME = workflow_crd()["metadata"]["name"]
 
@@ -77,15 +77,15 @@ class Retyped:
     """
 
     def __init__(
-        self, seed: int, server: ApiServer, client: Client, truth: Truth, story: Story, *, served: bool
+        self, seed: int, server: ApiServer, client: Client, oracle: Oracle, event_log: EventLog, *, served: bool
     ) -> None:
         self._rng = random.Random(f"type anew {seed}")
         self.used = self._rng.random() < 1 / 8
         self._served = served
         self._server = server
         self._client = client
-        self._truth = truth
-        self._story = story
+        self._oracle = oracle
+        self._event_log = event_log
         self._at_work = False
         """Whether that the type is gone is meant."""
         self._left = False
@@ -134,16 +134,16 @@ class Retyped:
             await asyncio.sleep(5.0)
 
     async def _make_anew(self) -> None:
-        restores = self._truth.restores
-        self._story.tell("the resource type is deleted")
+        restores = self._oracle.restores
+        self._event_log.record("the resource type is deleted")
         with suppress(NotFound):  # the copy that the server was restored from is of a moment when it was gone
-            await insist(lambda: self._client.delete(CUSTOM_RESOURCE_DEFINITIONS, NAME))
+            await retry_until_ok(lambda: self._client.delete(CUSTOM_RESOURCE_DEFINITIONS, NAME))
         if await self._is_gone():
             await self._stay_away(restores)
         await self._define(subresource=self._rng.random() < 0.5)
 
     async def _stop_serving(self) -> None:
-        restores = self._truth.restores
+        restores = self._oracle.restores
         await self._patch(served=False)
         await self._stay_away(restores)
         await self._patch(served=True)
@@ -165,17 +165,17 @@ class Retyped:
             version["subresources"] = {"status": {}} if subresource else {}
         body = {"spec": {"versions": [version]}}
         with suppress(NotFound):
-            await insist(lambda: self._client.patch(CUSTOM_RESOURCE_DEFINITIONS, NAME, body=body))
+            await retry_until_ok(lambda: self._client.patch(CUSTOM_RESOURCE_DEFINITIONS, NAME, body=body))
         has = "with" if version.get("subresources") else "without"
         is_ = "served" if version["served"] else "not served"
-        self._story.tell(f"the resource type is {is_}, {has} a status subresource")
+        self._event_log.record(f"the resource type is {is_}, {has} a status subresource")
 
     async def _stay_away(self, restores: int) -> None:
         """Count what is asked for meanwhile."""
-        self._story.tell("the resource type is away")
+        self._event_log.record("the resource type is away")
         before, since = self._asked(), self._now()
         await asyncio.sleep(self._rng.choice((0.1, 5.0, 60.0, 400.0)) * self._rng.random())
-        if self._truth.restores == restores:
+        if self._oracle.restores == restores:
             self._check_requests(before, self._now() - since)
 
     async def _is_gone(self) -> bool:
@@ -183,36 +183,40 @@ class Retyped:
         ends, pause = self._now() + MOST_HELD, 0.01
         while self._now() < ends:
             try:
-                found = await insist(lambda: self._client.get(CUSTOM_RESOURCE_DEFINITIONS, NAME))
+                found = await retry_until_ok(lambda: self._client.get(CUSTOM_RESOURCE_DEFINITIONS, NAME))
             except NotFound:
                 return True
             if "deletionTimestamp" not in found["metadata"]:
                 return False
             await asyncio.sleep(pause := min(2 * pause, 1.0))
-        self._story.broken("the resource type was deleted, and is still there")
+        self._event_log.violation("the resource type was deleted, and is still there")
         return False
 
     def _asked(self) -> dict[str, int]:
         """Requests for the type so far, by process, without those that starts are."""
-        asked = self._truth.asked_for_type
+        asked = self._oracle.asked_for_type
         return {who: asked[who] - self._starts[who] for who in asked if who != "world"}
 
     def _check_requests(self, before: dict[str, int], seconds: float) -> None:
-        most = (1 + len(self._truth.workflows)) * (AT_ONCE + seconds / EVERY)
+        most = (1 + len(self._oracle.workflows)) * (AT_ONCE + seconds / EVERY)
         for who, now in self._asked().items():
             if (made := now - before.get(who, 0)) > most:
-                self._story.broken(f"{who} asked {made} times for a type that was away for {seconds:.1f} s")
+                self._event_log.violation(f"{who} asked {made} times for a type that was away for {seconds:.1f} s")
 
     async def _define(self, *, subresource: bool) -> None:
         try:
-            await insist(lambda: self._client.create(CUSTOM_RESOURCE_DEFINITIONS, definition(subresource=subresource)))
+            await retry_until_ok(
+                lambda: self._client.create(CUSTOM_RESOURCE_DEFINITIONS, definition(subresource=subresource))
+            )
         except AlreadyExists:
             return  # a restored server has it again
-        self._story.tell(f"the resource type is made anew, {'with' if subresource else 'without'} a status subresource")
+        self._event_log.record(
+            f"the resource type is made anew, {'with' if subresource else 'without'} a status subresource"
+        )
 
     def _free_names(self) -> list[str]:
         """Of workflows that went with the type."""
-        workflows = self._truth.workflows.values()
+        workflows = self._oracle.workflows.values()
         taken = {workflow.name for workflow in workflows if not workflow.deleted}
         return list(dict.fromkeys(workflow.name for workflow in workflows if workflow.name not in taken))
 

@@ -6,14 +6,14 @@ from typing import Any
 
 from propeller.status import rebuild, take
 from propeller.workflow import Execution, Graph, NodePhase, NodeView
-from tests.simulation.story import Story
+from tests.simulation.event_log import EventLog
 
 
 class Roundtrip:
     """An observer of a controller."""
 
-    def __init__(self, story: Story) -> None:
-        self._story = story
+    def __init__(self, event_log: EventLog) -> None:
+        self._event_log = event_log
 
     def check(self, execution: Execution) -> None:
         """Rebuild the execution from its snapshot and compare what is derived."""
@@ -26,7 +26,7 @@ class Roundtrip:
             ("phases", execution.phases, again.phases),
         ):
             if mine != theirs and not execution.phase.ended:
-                self._story.broken(f"{execution.key} has {name} {mine}, and after a rebuild {theirs}")
+                self._event_log.violation(f"{execution.key} has {name} {mine}, and after a rebuild {theirs}")
 
 
 def _unmet(execution: Execution) -> dict[int, int]:

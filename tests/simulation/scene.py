@@ -15,15 +15,15 @@ from propeller.reconcile import QueueOptions
 from propeller.storage import MemoryStore, Storage, StorageOptions
 from tests.simulation.denials import Denials
 from tests.simulation.drains import Drains, Shown
+from tests.simulation.event_log import EventLog
 from tests.simulation.finalizers import Finalizers
 from tests.simulation.loop import SimulatedLoop
+from tests.simulation.oracle import Oracle, Watched
 from tests.simulation.planted import Planted
 from tests.simulation.restored import Restored
 from tests.simulation.retyped import Retyped, workflow_type
 from tests.simulation.sidecars import Sidecars
-from tests.simulation.story import Story
 from tests.simulation.strangers import Strangers
-from tests.simulation.truth import Truth, Watched
 
 NAMESPACE = "ns"
 WORKFLOWS = FLYTE_WORKFLOWS.typed(Raw)
@@ -32,13 +32,13 @@ WORKFLOWS = FLYTE_WORKFLOWS.typed(Raw)
 class Scene:
     """The state of one world. Every part draws from `rng`, so that the order in which they do is the seed's."""
 
-    def __init__(self, seed: int, loop: SimulatedLoop, *, told: bool) -> None:
+    def __init__(self, seed: int, loop: SimulatedLoop, *, verbose: bool) -> None:
         self.seed = seed
         self.loop = loop
         self.rng = random.Random(f"world {self.seed}")
         rng = self.rng
-        self.story = Story(self.loop.time, told=told)
-        self.calm = rng.random() < 0.1
+        self.event_log = EventLog(self.loop.time, verbose=verbose)
+        self.fault_free = rng.random() < 0.1
         self.overlaps = rng.random() < 0.5
         """Whether two controllers may be at work at once. Then no pod vanishes: one that does leaves nothing by which
         the other could know that its attempt was run.
@@ -70,29 +70,31 @@ class Scene:
             blob_errors=rng.choice((0.0, 0.02, 0.1)),
             blob_latency=rng.choice((0.0, 0.02, 0.5)),
         )
-        self.weather = FAIR if self.calm else self.storm
+        self.weather = FAIR if self.fault_free else self.storm
         self.blobs: dict[str, bytes] = {}
         history = rng.choice((30, 20_000))
         self.server = ApiServer(
             ApiServerOptions(history_changes=history), clock=LoopClock(), randomness=random.Random(f"uid {self.seed}")
         )
-        self.truth = Truth(self.story, budget, self._has_status)
-        self.denials = Denials(self.seed, self.story)
-        self.sidecars = Sidecars(self.seed, self.story)
+        self.oracle = Oracle(self.event_log, budget, self._has_status)
+        self.denials = Denials(self.seed, self.event_log)
+        self.sidecars = Sidecars(self.seed, self.event_log)
         self.clean = self.client("world", FaultyLink(random.Random(0)))
-        self.strangers = Strangers(self.seed, self.clean, NAMESPACE, self.story)
+        self.strangers = Strangers(self.seed, self.clean, NAMESPACE, self.event_log)
         self.finalizers = Finalizers(self.seed, self.clean, NAMESPACE)
-        self.planted = Planted(self.seed, self.clean, NAMESPACE, self.truth)
-        self.restored = Restored(self.seed, self.server, self.truth, self.story)
-        self.retyped = Retyped(self.seed, self.server, self.clean, self.truth, self.story, served=self.planted.used)
+        self.planted = Planted(self.seed, self.clean, NAMESPACE, self.oracle)
+        self.restored = Restored(self.seed, self.server, self.oracle, self.event_log)
+        self.retyped = Retyped(
+            self.seed, self.server, self.clean, self.oracle, self.event_log, served=self.planted.used
+        )
         drain = self.client("drain", FaultyLink(random.Random(0)))
-        self.drains = Drains(self.seed, drain, self.story, vanish=not (self.overlaps or self.restored.used))
+        self.drains = Drains(self.seed, drain, self.event_log, vanish=not (self.overlaps or self.restored.used))
         at_hand = Storage(self.settings.storage, stores={"memory": MemoryStore(self.blobs, at_hand=True)})
-        self.truth.shown = Shown(self.server, self.clean, at_hand).has_succeeded
+        self.oracle.shown = Shown(self.server, self.clean, at_hand).has_succeeded
 
     def client(self, who: str, link: FaultyLink) -> Client:
         """A client of somebody, all of whose requests are seen, and some refused."""
-        watched = Watched(self.truth, who, link)
+        watched = Watched(self.oracle, who, link)
         before = self.sidecars.before(self.denials.before(watched))
         return Client(self.server.transport(interceptor=before), clock=LoopClock())
 

@@ -17,10 +17,10 @@ A_TIME = 10
 """Seeds that a process takes at once: some seconds' work."""
 
 
-def one_after_the_other(seeds: Iterable[int], mutation: str | None, *, told: bool = False) -> Results:
+def one_after_the_other(seeds: Iterable[int], mutation: str | None, *, verbose: bool = False) -> Results:
     for seed in seeds:
         with MUTATIONS[mutation]() if mutation else nullcontext():
-            yield simulate(seed, told=told)
+            yield simulate(seed, verbose=verbose)
 
 
 def side_by_side(seeds: range, mutation: str | None, processes: int) -> Results:

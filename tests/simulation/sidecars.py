@@ -19,7 +19,7 @@ import orjson
 from propeller.clock import LoopClock, rfc3339
 from propeller.embedded.server import Forward, Interceptor
 from propeller.kube import Raw, Request, Response
-from tests.simulation.story import Story
+from tests.simulation.event_log import EventLog
 
 NAME = "proxy"
 
@@ -45,11 +45,11 @@ class Kind(enum.Enum):
 class Sidecars:
     """The webhook, and the part of the kubelet that runs what it adds: in a quarter of all worlds."""
 
-    def __init__(self, seed: int, story: Story) -> None:
+    def __init__(self, seed: int, event_log: EventLog) -> None:
         self._seed = seed
         self._rng = random.Random(f"sidecars {seed}")
         self.used = self._rng.random() < 1 / 4
-        self._story = story
+        self._event_log = event_log
         self._left: dict[str, tuple[str, float]] = {}
         """By uid, the name of a pod that nobody has told to stop since its task ended, and when that was."""
         self._fair_since = math.inf
@@ -86,7 +86,7 @@ class Sidecars:
             yield 0.0, _last(pod, state, 1)
             return
         uid, name = pod["metadata"]["uid"], pod["metadata"]["name"]
-        self._story.tell(f"the task of pod {name} has ended; its sidecar {kind.value}")
+        self._event_log.record(f"the task of pod {name} has ended; its sidecar {kind.value}")
         if kind is not Kind.NATIVE:
             self._left[uid] = name, _CLOCK.monotonic()
         yield 0.0, {"phase": "Running", **statuses(pod, state)}
@@ -107,14 +107,14 @@ class Sidecars:
         rng = random.Random(f"out of reach {self._seed} {uid}")
         return rng.uniform(_GRACE, self.longest_stop) if self.used and rng.random() < 0.1 else 0.0
 
-    def stopped(self, pod: Raw, told: dict[str, Any]) -> dict[str, Any] | None:
+    def stopped(self, pod: Raw, verbose: dict[str, Any]) -> dict[str, Any] | None:
         """The last report of a pod that was told to stop, if there is one. `told` is the one before."""
-        last = self.last_report(pod, told)
+        last = self.last_report(pod, verbose)
         return None if last is None or self._rng.random() < 0.3 else last
 
-    def last_report(self, pod: Raw, told: dict[str, Any]) -> dict[str, Any] | None:
+    def last_report(self, pod: Raw, verbose: dict[str, Any]) -> dict[str, Any] | None:
         """The terminal status of a pod whose sidecar was stopped after its task had ended, if it was not reported."""
-        if told.get("phase") in _ENDED or (ended := end_of_task(told)) is None:
+        if verbose.get("phase") in _ENDED or (ended := end_of_task(verbose)) is None:
             return None
         return _last(pod, ended["state"], 143)
 
@@ -124,7 +124,7 @@ class Sidecars:
         self._fair_since = min(self._fair_since, now)
         for uid, (name, since) in list(self._left.items()):
             if now > max(since, self._fair_since) + LONGEST:
-                self._story.broken(f"pod {name} runs on after its task, and nobody stops it")
+                self._event_log.violation(f"pod {name} runs on after its task, and nobody stops it")
                 del self._left[uid]
 
 

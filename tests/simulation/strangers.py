@@ -7,8 +7,8 @@ import random
 
 from propeller.errors import Conflict, NotFound
 from propeller.kube import PODS, Client, Raw
-from tests.simulation.patience import insist
-from tests.simulation.story import Story
+from tests.simulation.event_log import EventLog
+from tests.simulation.retries import retry_until_ok
 
 _ATTEMPTS = ("300", "9" * 5000, "-1", "1e9", "NaN", "٣", "", "200", "1", "0")
 _PODS = PODS.typed(Raw)
@@ -17,11 +17,11 @@ _PODS = PODS.typed(Raw)
 class Strangers:
     """At work in a quarter of all worlds, until `leave`."""
 
-    def __init__(self, seed: int, client: Client, namespace: str, story: Story) -> None:
+    def __init__(self, seed: int, client: Client, namespace: str, event_log: EventLog) -> None:
         self._rng = random.Random(f"strangers {seed}")
         self._client = client
         self._namespace = namespace
-        self._story = story
+        self._event_log = event_log
         self._left = self._rng.random() > 1 / 4
 
     async def run(self) -> None:
@@ -34,13 +34,13 @@ class Strangers:
         self._left = True
 
     async def _patch_one(self) -> None:
-        pods = (await insist(lambda: self._client.list(_PODS, self._namespace))).items
+        pods = (await retry_until_ok(lambda: self._client.list(_PODS, self._namespace))).items
         if not pods:
             return
         name, attempt = self._rng.choice(pods)["metadata"]["name"], self._rng.choice(_ATTEMPTS)
-        self._story.tell(f"a stranger writes attempt {attempt[:9]!r} into pod {name}")
+        self._event_log.record(f"a stranger writes attempt {attempt[:9]!r} into pod {name}")
         body = {"metadata": {"annotations": {"propeller/attempt": attempt}}}
         try:
-            await insist(lambda: self._client.patch(_PODS, name, self._namespace, body=body))
+            await retry_until_ok(lambda: self._client.patch(_PODS, name, self._namespace, body=body))
         except (NotFound, Conflict):
             return

@@ -66,9 +66,9 @@ def test_no_seed_breaks_a_promise() -> None:
 
 def test_a_seed_tells_the_same_story_in_every_process_and_whatever_ran_before() -> None:
     alone, later = _run("--seed", "12", "--trace"), _run("--first", "10", "--seeds", "3", "--trace")
-    story = alone.stdout.splitlines()[:-1]  # the last line has the time that it took
-    assert len(story) > 50
-    assert story == later.stdout.splitlines()[:-1][-len(story) :]
+    event_log = alone.stdout.splitlines()[:-1]  # the last line has the time that it took
+    assert len(event_log) > 50
+    assert event_log == later.stdout.splitlines()[:-1][-len(event_log) :]
 
 
 @pytest.mark.parametrize("mutation", sorted(FOUND_BY))

@@ -11,9 +11,9 @@ from propeller.errors import AlreadyExists, Conflict, Denied, NotFound
 from propeller.storage import MemoryStore, Storage
 from tests.simulation.flows import draw_flow
 from tests.simulation.model import predict
-from tests.simulation.patience import insist, insist_on_type
+from tests.simulation.oracle import Workflow
+from tests.simulation.retries import retry_until_ok, retry_until_served
 from tests.simulation.scene import NAMESPACE, WORKFLOWS, Scene
-from tests.simulation.truth import Workflow
 
 
 class Users:
@@ -26,7 +26,7 @@ class Users:
             await self.create(f"w{self._names}")
             self._names += 1
             await asyncio.sleep(self._scene.rng.expovariate(1 / 5.0))
-            alive = [w for w in self._scene.truth.workflows.values() if not w.deleted and not w.collected]
+            alive = [w for w in self._scene.oracle.workflows.values() if not w.deleted and not w.collected]
             if not alive:
                 continue
             if self._scene.rng.random() < 0.25:
@@ -42,7 +42,7 @@ class Users:
     async def _recover_one(self) -> None:
         """A user runs one that has failed again: nothing fails this time, and what had ended well is not to run."""
         for _ in range(300):
-            standing = [w for w in self._scene.truth.workflows.values() if not w.deleted and not w.collected]
+            standing = [w for w in self._scene.oracle.workflows.values() if not w.deleted and not w.collected]
             failed = [w for w in standing if w.status.get("phase") == 5 and w.flow.same_whatever_failed]
             if failed:
                 await self.create("again", recover=failed[0])
@@ -59,7 +59,7 @@ class Users:
             resource["executionConfig"]["RecoveryExecution"] = {"name": recover.name}
             recovered, taken_over = frozenset(recover.done), await self._left_by(recover.name)
         self._scene.finalizers.put_on(resource)
-        if not await self._scene.finalizers.name_is_free(name, self._scene.story):
+        if not await self._scene.finalizers.name_is_free(name, self._scene.event_log):
             return
         prediction = predict(
             flow,
@@ -68,32 +68,32 @@ class Users:
             drained=self._scene.drains.put_into,
         )
         try:
-            created = await insist_on_type(lambda: self._scene.clean.create(WORKFLOWS, resource, NAMESPACE))
+            created = await retry_until_served(lambda: self._scene.clean.create(WORKFLOWS, resource, NAMESPACE))
         except AlreadyExists:
-            if not self._scene.truth.restores and not self._scene.retyped.used:
+            if not self._scene.oracle.restores and not self._scene.retyped.used:
                 raise
             return  # a restored server has one of that name again, or another user was first
         except (NotFound, Denied) as error:
-            self._scene.story.broken(f"a user cannot create {name}: {error}")
+            self._scene.event_log.violation(f"a user cannot create {name}: {error}")
             return
         if recover is not None and recover.deleted:
             taken_over = frozenset()
         uid = created["metadata"]["uid"]
-        self._scene.truth.workflows[uid] = Workflow(name, uid, flow, prediction, recovered, taken_over)
+        self._scene.oracle.workflows[uid] = Workflow(name, uid, flow, prediction, recovered, taken_over)
         expected = "succeed" if prediction.succeeds else "fail"
         scripts = {
             node: [outcome.value for outcome in task.script.outcomes]
             for node, task in prediction.tasks.items()
             if task.script.outcomes
         }
-        self._scene.story.tell(f"a user creates {name} ({uid}), which should {expected}; {scripts}")
+        self._scene.event_log.record(f"a user creates {name} ({uid}), which should {expected}; {scripts}")
 
     async def _left_by(self, name: str) -> frozenset[str]:
         """The tasks whose outputs an ended execution has left, as its status has them. It may go meanwhile."""
         if self._scene.settings.controller.ttl:
             return frozenset()
         try:
-            workflow = await insist(lambda: self._scene.clean.get(_resource.WORKFLOWS, name, NAMESPACE))
+            workflow = await retry_until_ok(lambda: self._scene.clean.get(_resource.WORKFLOWS, name, NAMESPACE))
         except NotFound:
             return frozenset()  # a restored server has forgotten it
         async with Storage(self._scene.settings.storage, stores={"memory": MemoryStore(self._scene.blobs)}) as storage:
@@ -101,11 +101,11 @@ class Users:
             return frozenset(_loading._outputs_left(execution))
 
     async def _delete(self, workflow: Workflow) -> None:
-        self._scene.story.tell(f"a user deletes {workflow.name}")
+        self._scene.event_log.record(f"a user deletes {workflow.name}")
         workflow.deleted = True
         while True:
             try:
-                await insist(
+                await retry_until_ok(
                     lambda: self._scene.clean.delete(WORKFLOWS, workflow.name, NAMESPACE, propagation="Background")
                 )
                 return
@@ -116,9 +116,9 @@ class Users:
             await asyncio.sleep(1.0)
 
     async def _annotate(self, workflow: Workflow) -> None:
-        self._scene.story.tell(f"a user annotates {workflow.name}")
+        self._scene.event_log.record(f"a user annotates {workflow.name}")
         body = {"metadata": {"annotations": {"note": str(self._scene.rng.random())}}}
         try:
-            await insist(lambda: self._scene.clean.patch(WORKFLOWS, workflow.name, NAMESPACE, body=body))
+            await retry_until_ok(lambda: self._scene.clean.patch(WORKFLOWS, workflow.name, NAMESPACE, body=body))
         except (NotFound, Conflict):
             return

@@ -15,29 +15,31 @@ QUIET = 120.0
 
 async def wait_for_the_end(scene: Scene) -> None:
     ends = scene.loop.time() + PATIENCE
-    while waiting := [w for w in scene.truth.workflows.values() if not w.deleted and not w.ended]:
+    while waiting := [w for w in scene.oracle.workflows.values() if not w.deleted and not w.ended]:
         if scene.loop.time() > ends:
             for workflow in waiting:
-                scene.story.broken(f"{workflow.name} ({workflow.uid}) does not end")
+                scene.event_log.violation(f"{workflow.name} ({workflow.uid}) does not end")
             return
         scene.sidecars.check()
         await asyncio.sleep(1.0)
-    scene.story.tell("everything has ended")
+    scene.event_log.record("everything has ended")
     await asyncio.sleep(QUIET + scene.sidecars.longest_stop)
 
 
 def check_the_end(scene: Scene) -> None:
-    for workflow in scene.truth.workflows.values():
+    for workflow in scene.oracle.workflows.values():
         if workflow.deleted or not workflow.ended:
             continue
         phase, wanted = workflow.status["phase"], 3 if workflow.prediction.succeeds else 5
         if phase != wanted:
             error = workflow.status.get("error")
-            scene.story.broken(f"{workflow.name} ended in phase {phase}, not {wanted}: {error}")
+            scene.event_log.violation(f"{workflow.name} ended in phase {phase}, not {wanted}: {error}")
         if workflow.prediction.outputs is not None and phase == wanted:
             outputs = scene.blobs.get(f"{workflow.status['dataDir']}/end-node/data/0/outputs.pb")
             if outputs != workflow.prediction.outputs:
-                scene.story.broken(f"{workflow.name} has outputs {outputs!r}, not {workflow.prediction.outputs!r}")
+                scene.event_log.violation(
+                    f"{workflow.name} has outputs {outputs!r}, not {workflow.prediction.outputs!r}"
+                )
     _check_pods(scene)
 
 
@@ -48,8 +50,8 @@ def _check_pods(scene: Scene) -> None:
     }
     for pod in kept.values():
         owner = pod["metadata"]["ownerReferences"][0]["uid"]
-        workflow = scene.truth.workflows[owner]
+        workflow = scene.oracle.workflows[owner]
         if workflow.deleted or workflow.collected:
-            scene.story.broken(f"pod {pod['metadata']['name']} is left of a workflow that was deleted")
+            scene.event_log.violation(f"pod {pod['metadata']['name']} is left of a workflow that was deleted")
         elif pod["status"].get("phase") not in {"Succeeded", "Failed"}:
-            scene.story.broken(f"pod {pod['metadata']['name']} is left running")
+            scene.event_log.violation(f"pod {pod['metadata']['name']} is left running")

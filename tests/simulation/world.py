@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from propeller.embedded.faults import FaultyLink
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES
+from tests.simulation.event_log import Listener
 from tests.simulation.faults import Faults
 from tests.simulation.kubelet import Kubelet
 from tests.simulation.loop import Stuck, run
 from tests.simulation.processes import Processes
 from tests.simulation.retyped import definition
 from tests.simulation.scene import NAMESPACE, Scene
-from tests.simulation.story import Listener
 from tests.simulation.users import Users
 from tests.simulation.verdict import check_the_end, wait_for_the_end
 
@@ -34,13 +34,13 @@ class Result:
     """Virtual."""
 
 
-def simulate(seed: int, *, told: bool = False) -> Result:
+def simulate(seed: int, *, verbose: bool = False) -> Result:
     """Run the world of a seed to its end."""
     random.seed(seed)
     collecting = gc.isenabled()
     gc.disable()  # what is collected when must not depend on what ran before
     try:
-        return run(seed, lambda loop: _run(Scene(seed, loop, told=told)))
+        return run(seed, lambda loop: _run(Scene(seed, loop, verbose=verbose)))
     except Stuck as error:
         return Result(seed, (str(error),), "", 0, 0, 0.0)
     finally:
@@ -50,7 +50,7 @@ def simulate(seed: int, *, told: bool = False) -> Result:
 
 async def _run(scene: Scene) -> Result:
     log = logging.getLogger("propeller")
-    listener = Listener(scene.story)
+    listener = Listener(scene.event_log)
     level, propagates = log.level, log.propagate
     log.setLevel(logging.INFO)
     log.propagate = False
@@ -62,16 +62,18 @@ async def _run(scene: Scene) -> Result:
         log.removeHandler(listener)
         log.setLevel(level)
         log.propagate = propagates
-    workflows = scene.truth.workflows.values()
+    workflows = scene.oracle.workflows.values()
     pods = sum(len(workflow.pods) for workflow in workflows)
-    return Result(scene.seed, tuple(scene.story.failures), scene.story.digest, len(workflows), pods, scene.loop.time())
+    return Result(
+        scene.seed, tuple(scene.event_log.failures), scene.event_log.digest, len(workflows), pods, scene.loop.time()
+    )
 
 
 async def _live(scene: Scene) -> None:
     await scene.clean.create(CUSTOM_RESOURCE_DEFINITIONS, definition(subresource=scene.rng.random() >= 0.3))
     await scene.clean.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
     link = FaultyLink(random.Random(0))
-    kubelet = Kubelet(scene.client("kubelet", link), scene.blobs, scene.truth, scene.rng, scene.sidecars, scene.drains)
+    kubelet = Kubelet(scene.client("kubelet", link), scene.blobs, scene.oracle, scene.rng, scene.sidecars, scene.drains)
     processes, users = Processes(scene), Users(scene)
     running = asyncio.create_task(kubelet.run())
     try:
@@ -80,7 +82,7 @@ async def _live(scene: Scene) -> None:
         if scene.retyped.used:
             beside.append(asyncio.create_task(scene.retyped.run(users.create)))
         using = asyncio.create_task(users.run())
-        if not scene.calm:
+        if not scene.fault_free:
             await Faults(scene, processes).run()
         await using
         scene.denials.heal()
@@ -90,7 +92,7 @@ async def _live(scene: Scene) -> None:
         processes.heal()
         await wait_for_the_end(scene)
         check_the_end(scene)
-        await scene.finalizers.check(scene.story)
+        await scene.finalizers.check(scene.event_log)
     finally:
         await processes.stop()
         running.cancel()

@@ -19,11 +19,11 @@ from propeller.embedded.server import Forward
 from propeller.embedded.server.patch._merge_patch import merge_patch
 from propeller.kube import Request, Response
 from propeller.workflow import NodePhase
+from tests.simulation.event_log import EventLog
 from tests.simulation.flows import Flow
 from tests.simulation.model import Expected, Prediction
 from tests.simulation.scripts import Outcome
 from tests.simulation.sidecars import end_of_task
-from tests.simulation.story import Story
 
 ENDED = {3, 5, 6}
 NODE = "propeller/node"
@@ -91,11 +91,11 @@ class Workflow:
         return self.status.get("phase") in ENDED
 
 
-class Truth:
+class Oracle:
     """`workflows` by uid. `has_status` tells whether their type has a status subresource now."""
 
-    def __init__(self, story: Story, budget: int, has_status: Callable[[], bool]) -> None:
-        self.story = story
+    def __init__(self, event_log: EventLog, budget: int, has_status: Callable[[], bool]) -> None:
+        self.event_log = event_log
         self.budget = budget
         self._has_status = has_status
         self.workflows: dict[str, Workflow] = {}
@@ -115,7 +115,7 @@ class Truth:
             self.asked_for_type[who] += 1
         if response.status >= 300:
             if request.method != "GET":
-                self.story.tell(f"{who}: {request.method} {request.path} -> {response.status}")
+                self.event_log.record(f"{who}: {request.method} {request.path} -> {response.status}")
             return
         match request.method, request.path.split("/"):
             case "POST", [*_, "pods"]:
@@ -123,14 +123,14 @@ class Truth:
             case "PATCH", [*_, "pods", _, "status"]:
                 self._pod_reported(orjson.loads(response.body))
             case "DELETE", [*_, "pods", name]:
-                self.story.tell(f"{who}: deletes pod {name}")
+                self.event_log.record(f"{who}: deletes pod {name}")
                 if who != "drain":  # else it has its grace, and whoever runs it says what it comes to
                     self._pod_deleted(name)
                 self._pod_gone(who, orjson.loads(response.body))
             case "DELETE", [*_, "flyteworkflows", _] if who == "world":
                 self._workflow_deleted(orjson.loads(response.body))
             case "DELETE", [*_, "flyteworkflows", name]:
-                self.story.tell(f"{who}: collects {name}")
+                self.event_log.record(f"{who}: collects {name}")
                 self._workflow_collected(name)
             case "DELETE", [*_, "customresourcedefinitions", _]:
                 for workflow in self.workflows.values():
@@ -144,10 +144,10 @@ class Truth:
         metadata = pod["metadata"]
         owner = metadata["ownerReferences"][0]["uid"]
         node, attempt = metadata["annotations"][NODE], int(metadata["annotations"][ATTEMPT])
-        self.story.tell(f"{who}: creates pod {metadata['name']}")
+        self.event_log.record(f"{who}: creates pod {metadata['name']}")
         workflow = self.workflows.get(owner)
         if workflow is None:
-            self.story.broken(f"pod {metadata['name']} belongs to no workflow")
+            self.event_log.violation(f"pod {metadata['name']} belongs to no workflow")
             return
         failures = int(metadata["annotations"].get(SYSTEM_FAILURES, 0))
         record = self._recorded(workflow, metadata["uid"], metadata["name"], node, attempt, failures)
@@ -191,26 +191,26 @@ class Truth:
         where = f"{workflow.name} node {node} attempt {attempt}"
         for earlier in workflow.pods:
             if earlier.node == node and earlier.attempt == attempt and not self._may_be_repeated(workflow, earlier):
-                self.story.broken(f"{where} is run twice")
+                self.event_log.violation(f"{where} is run twice")
             if earlier.node == node and earlier.attempt != attempt and self._may_run(earlier) and not lenient:
-                self.story.broken(f"{where} runs beside attempt {earlier.attempt}, which has not stopped")
+                self.event_log.violation(f"{where} runs beside attempt {earlier.attempt}, which has not stopped")
         expected = workflow.prediction.tasks.get(node)
         if expected is None:
-            self.story.broken(f"{where} should never run")
+            self.event_log.violation(f"{where} should never run")
             return
         if node in workflow.taken_over:
-            self.story.broken(f"{where} is run though what it left before was to be taken over")
+            self.event_log.violation(f"{where} is run though what it left before was to be taken over")
         undone = self.overlap and workflow.restored  # one that stood still acts on what the restore has taken back
         if node in workflow.done and not record.again and not undone:
-            self.story.broken(f"{where} is run though the node has ended well")
+            self.event_log.violation(f"{where} is run though the node has ended well")
         proven = workflow.done | workflow.recovered | (workflow.left if workflow.restored else frozenset())
         if missing := sorted(expected.after - proven):
-            self.story.broken(f"{where} runs before {', '.join(missing)} ended well")
+            self.event_log.violation(f"{where} runs before {', '.join(missing)} ended well")
         counted = [pod for pod in workflow.pods if pod.live and not pod.again and not self._is_stuck(pod)]
         at_once = len({node} | {pod.node for pod in counted})
         limit = workflow.flow.parallelism
         if limit and at_once > limit and not lenient and not record.again:
-            self.story.broken(f"{workflow.name} runs {at_once} tasks at once, over its limit of {limit}")
+            self.event_log.violation(f"{workflow.name} runs {at_once} tasks at once, over its limit of {limit}")
 
     def _may_be_repeated(self, workflow: Workflow, pod: PodRecord) -> bool:
         """Whether an attempt may be run once more, as its pod is gone: nothing shows it, or nothing to everybody."""
@@ -225,7 +225,7 @@ class Truth:
 
     def _may_run(self, pod: PodRecord) -> bool:
         """Whether it has neither stopped nor outlived its grace, after which its machine counts as lost."""
-        return not pod.stopped and self.story.time() < pod.over
+        return not pod.stopped and self.event_log.time() < pod.over
 
     def _is_stuck(self, pod: PodRecord) -> bool:
         """Whether it only waits to be stopped: that may be under way."""
@@ -258,7 +258,7 @@ class Truth:
             return
         grace = answer["metadata"].get("deletionGracePeriodSeconds")
         if grace is not None:
-            found[1].over = min(found[1].over, self.story.time() + grace)
+            found[1].over = min(found[1].over, self.event_log.time() + grace)
         if who == "kubelet" or not answer.get("spec", {}).get("nodeName") or found[1].stopped:
             found[1].stopped = True
             found[1].vanished = found[1].came_to_its_end and not found[1].unseen_end
@@ -281,7 +281,7 @@ class Truth:
         found = self.script(uid)
         assert found is not None
         outcome = found[1]
-        self.story.tell(f"pod {record.name} {outcome.value}")
+        self.event_log.record(f"pod {record.name} {outcome.value}")
         record.live = False
         record.unseen_end = unseen
         record.came_to_its_end = True
@@ -300,7 +300,7 @@ class Truth:
         standing = [workflow for workflow in self.workflows.values() if workflow.name == name and not workflow.deleted]
         for workflow in standing:  # the one of that name that is, or was
             if not workflow.ended:
-                self.story.broken(f"{name} is collected before its end")
+                self.event_log.violation(f"{name} is collected before its end")
             workflow.collected = True
 
     def _workflow_written(self, who: str, request: Request, obj: dict[str, Any]) -> None:
@@ -309,18 +309,18 @@ class Truth:
         if workflow is None or "status" not in body:
             return
         if self._has_status() and not request.path.endswith("/status"):
-            self.story.tell(f"{who}: writes a status of {workflow.name} that the server drops")
+            self.event_log.record(f"{who}: writes a status of {workflow.name} that the server drops")
             return
         status = merge_patch(workflow.status, body["status"])  # the answer may have the metadata alone
-        self.story.tell(f"{who}: writes {workflow.name} as {status.get('state')}, {status.get('counts')}")
+        self.event_log.record(f"{who}: writes {workflow.name} as {status.get('state')}, {status.get('counts')}")
         where = f"the status of {workflow.name}"
         if workflow.ended and status.get("phase") != workflow.status.get("phase"):
-            self.story.broken(f"{where} was {workflow.status.get('state')}, and is {status.get('state')} now")
+            self.event_log.violation(f"{where} was {workflow.status.get('state')}, and is {status.get('state')} now")
         if len(status.get("nodes") or "") > self.budget:
-            self.story.broken(f"{where} has {len(base64.b64decode(status['nodes']))} bytes, over the budget")
+            self.event_log.violation(f"{where} has {len(base64.b64decode(status['nodes']))} bytes, over the budget")
         succeeded = status.get("counts", {}).get(NodePhase.SUCCEEDED.name.lower(), 0)
         if succeeded < workflow.succeeded:
-            self.story.broken(f"{where} had {workflow.succeeded} succeeded nodes, and has {succeeded}")
+            self.event_log.violation(f"{where} had {workflow.succeeded} succeeded nodes, and has {succeeded}")
         workflow.succeeded = max(workflow.succeeded, succeeded)
         workflow.status = status
 
@@ -328,15 +328,15 @@ class Truth:
 class Watched:
     """An interceptor around another: tells the truth of what was done, whatever the client gets to see of it."""
 
-    def __init__(self, truth: Truth, who: str, link: FaultyLink) -> None:
-        self._truth = truth
+    def __init__(self, oracle: Oracle, who: str, link: FaultyLink) -> None:
+        self._oracle = oracle
         self._who = who
         self.link = link
 
     async def exchange(self, request: Request, forward: Forward) -> Response:
         async def seen(passed: Request) -> Response:
             response = await forward(passed)
-            self._truth.applied(self._who, passed, response)
+            self._oracle.applied(self._who, passed, response)
             return response
 
         return await self.link.exchange(request, seen)

@@ -11,7 +11,7 @@ from propeller.errors import Denied, NotFound, Unavailable
 T = TypeVar("T")
 
 
-async def insist(request: Callable[[], Coroutine[Any, Any, T]]) -> T:
+async def retry_until_ok(request: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Try until the server is up."""
     while True:
         try:
@@ -24,11 +24,11 @@ TYPE_IS_GONE = 4 * 3600
 """Virtual seconds for which users wait until there is a resource type again."""
 
 
-async def insist_on_type(request: Callable[[], Coroutine[Any, Any, T]]) -> T:
+async def retry_until_served(request: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Try until the server is up and takes new objects of the type: it refuses them while that is being deleted."""
     for _ in range(TYPE_IS_GONE):
         try:
-            return await insist(request)
+            return await retry_until_ok(request)
         except (NotFound, Denied):
             await asyncio.sleep(1.0)
-    return await insist(request)
+    return await retry_until_ok(request)
