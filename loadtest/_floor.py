@@ -24,7 +24,7 @@ from loadtest import workflows
 from loadtest._line import Line
 from loadtest._process import cpu
 from loadtest.completer import Completer
-from propeller.controller._resource import FlyteWorkflow, closure_of, info_of
+from propeller.controller import FlyteWorkflow, closure_of, info_of
 from propeller.handlers import TRANSITIONS
 from propeller.handlers.plugins import PodSettings
 from propeller.handlers.plugins.pod import build_pod

@@ -24,10 +24,7 @@ import orjson
 import uvloop
 
 from loadtest._line import Line
-from propeller.kube import PODS, Client
-from propeller.kube._credentials import FixedCredential
-from propeller.kube._http import HttpTransport
-from propeller.kube._transport import Credential
+from propeller.kube import PODS, Connection, connect
 
 CREATES = 6_000
 CONCURRENCY = 32
@@ -72,7 +69,7 @@ _ANSWER = b"HTTP/1.1 201 Created\r\n%sContent-Length: %d\r\n\r\n%s" % (_HEAD, le
 _STREAM = b"HTTP/1.1 200 OK\r\n%sTransfer-Encoding: chunked\r\n\r\n" % _HEAD
 _CHUNK = b"%x\r\n%s\r\n" % (len(_EVENT), _EVENT)
 
-Measured = Callable[[str, ssl.SSLContext], Awaitable[float]]
+Measured = Callable[[str, bytes], Awaitable[float]]
 
 
 def measure() -> Iterator[Line]:
@@ -104,7 +101,7 @@ def _least(base: str, certificate: str, *measured: Measured) -> Iterator[float]:
     """Seconds of CPU of the best of a few repetitions, in turns: other load of the machine only ever adds, to all."""
 
     async def once(measure: Measured) -> float:
-        return await measure(base, ssl.create_default_context(cafile=certificate))
+        return await measure(base, Path(certificate).read_bytes())
 
     took: list[list[float]] = [[] for _ in measured]
     for _ in range(REPETITIONS):
@@ -130,10 +127,10 @@ async def _busy(work: Callable[[], Awaitable[object]], times: int) -> float:
     return time.process_time() - began
 
 
-async def _creates_by_aiohttp(base: str, tls: ssl.SSLContext) -> float:
+async def _creates_by_aiohttp(base: str, ca: bytes) -> float:
     headers = {"accept": "application/json", "content-type": "application/json", "authorization": "Bearer token"}
     url = f"{base}/api/v1/namespaces/a/pods"
-    async with _session(tls) as session:
+    async with _session(ca) as session:
 
         async def create() -> None:
             async with session.post(url, data=orjson.dumps(_POD), headers=headers) as answer:
@@ -142,13 +139,13 @@ async def _creates_by_aiohttp(base: str, tls: ssl.SSLContext) -> float:
         return await _busy(create, CREATES)
 
 
-async def _creates_by_us(base: str, tls: ssl.SSLContext) -> float:
-    async with _client(base, tls) as client:
+async def _creates_by_us(base: str, ca: bytes) -> float:
+    async with connect(Connection(server=base, ca=ca, token="token")) as client:
         return await _busy(lambda: client.create(PODS, _POD, "a"), CREATES)
 
 
-async def _events_by_aiohttp(base: str, tls: ssl.SSLContext) -> float:
-    async with _session(tls) as session:
+async def _events_by_aiohttp(base: str, ca: bytes) -> float:
+    async with _session(ca) as session:
         began = time.process_time()
         async with session.get(f"{base}/api/v1/namespaces/a/pods", params={"watch": "true"}) as answer:
             seen = 0
@@ -159,8 +156,8 @@ async def _events_by_aiohttp(base: str, tls: ssl.SSLContext) -> float:
         return time.process_time() - began
 
 
-async def _events_by_us(base: str, tls: ssl.SSLContext) -> float:
-    async with _client(base, tls) as client:
+async def _events_by_us(base: str, ca: bytes) -> float:
+    async with connect(Connection(server=base, ca=ca, token="token")) as client:
         began, seen = time.process_time(), 0
         async for _ in client.watch(PODS, "a", resource_version="1"):
             seen += 1
@@ -169,22 +166,10 @@ async def _events_by_us(base: str, tls: ssl.SSLContext) -> float:
 
 
 @asynccontextmanager
-async def _session(tls: ssl.SSLContext) -> AsyncIterator[aiohttp.ClientSession]:
-    connector = aiohttp.TCPConnector(limit=CONCURRENCY, ssl=tls)
+async def _session(ca: bytes) -> AsyncIterator[aiohttp.ClientSession]:
+    connector = aiohttp.TCPConnector(limit=CONCURRENCY, ssl=ssl.create_default_context(cadata=ca.decode()))
     async with aiohttp.ClientSession(connector=connector, read_bufsize=2**20) as session:
         yield session
-
-
-@asynccontextmanager
-async def _client(base: str, tls: ssl.SSLContext) -> AsyncIterator[Client]:
-    transport = HttpTransport(
-        base,
-        tls=lambda _: tls,
-        credentials=FixedCredential(Credential(token="token")),
-        max_connections=CONCURRENCY,
-    )
-    yield Client(transport)
-    await transport.close()
 
 
 class _Answering(asyncio.Protocol):

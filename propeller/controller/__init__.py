@@ -5,7 +5,7 @@ from propeller.controller._events import Recorder
 from propeller.controller._kind import FLYTE_WORKFLOWS
 from propeller.controller._loading import Loader
 from propeller.controller._manifests import manifests, workflow_crd
-from propeller.controller._resource import WORKFLOWS, FlyteWorkflow, info_of, inline_inputs
+from propeller.controller._resource import WORKFLOWS, FlyteWorkflow, closure_of, info_of, inline_inputs
 
 __all__ = [
     "FLYTE_WORKFLOWS",
@@ -15,6 +15,7 @@ __all__ = [
     "Observer",
     "Recorder",
     "WorkflowController",
+    "closure_of",
     "info_of",
     "inline_inputs",
     "manifests",
