@@ -139,7 +139,11 @@ def described(one: Public) -> list[str]:
         case ast.ClassDef() as class_:
             return [f"## {one.name}", *class_parts(class_)]
         case ast.FunctionDef() | ast.AsyncFunctionDef() as function:
-            return [f"## {one.name}", code(signature(function)), prose(docstring_of(function))]
+            managers = (
+                text for each in function.decorator_list if (text := ast.unparse(each)).endswith("contextmanager")
+            )
+            shown = "\n".join([*(f"@{text}" for text in managers), signature(function)])
+            return [f"## {one.name}", code(shown), prose(docstring_of(function))]
         case constant:
             written = ast.get_source_segment(source_of(one.module).read_text(), constant)  # as the formatter left it
             return [f"## {one.name}", code(written or ""), prose(text_of(one.following))]

@@ -70,14 +70,15 @@ class Authority:
 
     @property
     def pem(self) -> bytes:
+        """The authority's own certificate, for clients to verify servers by."""
         return self.pair.certificate.read_bytes()
 
     def server(self, name: str = "server") -> Pair:
-        """For a server on loopback."""
+        """Issue a certificate for a server on loopback."""
         return self._issue(name, "/CN=kube-apiserver", _SERVER)
 
     def client(self, user: str, group: str) -> Pair:
-        """For a client that Kubernetes knows as `user` of `group`."""
+        """Issue a certificate for a client that Kubernetes knows as `user` of `group`."""
         return self._issue(user, f"/O={group}/CN={user}", _CLIENT)
 
     def _issue(self, name: str, subject: str, extensions: str) -> Pair:

@@ -73,7 +73,7 @@ class KubeApiserver:
 
     @property
     def pid(self) -> int:
-        """Of kube-apiserver's process, while it runs."""
+        """The id of kube-apiserver's process, while it runs."""
         return self._process.pid
 
     def connection(self, *, token: str = ADMIN_TOKEN, server: str = "") -> Connection:
@@ -117,6 +117,7 @@ class KubeApiserver:
         self.spawn()
 
     def start(self) -> None:
+        """Start, in the main thread, and wait until it serves."""
         self.spawn()
         self.wait()
 
@@ -129,6 +130,7 @@ class KubeApiserver:
         self._process.wait(self._is_ready, deadline=90)
 
     def stop(self, *, crash: bool = False) -> None:
+        """End its process, with SIGKILL if `crash`; its data stays in etcd."""
         self._process.stop(signal.SIGKILL if crash else signal.SIGTERM)
 
     def _is_ready(self) -> bool:

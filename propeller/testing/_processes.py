@@ -1,4 +1,4 @@
-"""A server as a child process that never outlives us."""
+"""A server as a child process that never outlives the test run."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class ServerProcess:
     """One command, its output in `log`. It can be started again after it was stopped.
 
-    It has a process group of its own, so that Ctrl-C at the terminal reaches us alone and the end is in our order; and
-    the kernel kills it should we die without a chance to.
+    It has a process group of its own, so that Ctrl-C at the terminal reaches the test run alone, which ends servers in
+    order; the kernel kills it if the test run dies.
     """
 
     def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
@@ -32,7 +32,7 @@ class ServerProcess:
 
     @property
     def pid(self) -> int:
-        """Of the process, which must have been started."""
+        """The id of the process, which must have been started."""
         assert self._process is not None
         return self._process.pid
 

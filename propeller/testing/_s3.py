@@ -21,7 +21,7 @@ from propeller.testing._processes import ServerProcess, free_ports
 
 
 class S3Server:
-    """`url` is its endpoint; `environment` are the variables with which AWS's and flytekit's clients reach it."""
+    """One running S3 server; see `run_s3_server`. `url` is its endpoint."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory / "objects"
@@ -50,6 +50,7 @@ class S3Server:
 
     @property
     def environment(self) -> dict[str, str]:
+        """Variables for AWS's and flytekit's clients."""
         return {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
@@ -61,6 +62,7 @@ class S3Server:
 
     @property
     def settings(self) -> StorageOptions:
+        """Options for `propeller.storage.Storage`; credentials come from the environment."""
         return StorageOptions(s3_endpoint=self.url)
 
     def bucket(self) -> str:
@@ -84,9 +86,11 @@ class S3Server:
         )
 
     def start(self) -> None:
+        """Start, in the main thread, and wait until it serves."""
         self._process.start(self._answers, deadline=15)
 
     def stop(self) -> None:
+        """End its process; its objects stay in the directory."""
         self._process.stop()
 
     def _answers(self) -> bool:

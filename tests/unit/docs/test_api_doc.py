@@ -71,6 +71,23 @@ def test_a_method_is_shown_as_it_is_called(tool: ModuleType) -> None:
     assert "_h" not in parts
 
 
+def test_a_context_manager_is_shown_as_one(tool: ModuleType) -> None:
+    source = "@functools.cache\n@contextlib.contextmanager\ndef f() -> Iterator[int]: ...\n"
+    parts = tool.described(tool.Public("f", "module", tool.ast.parse(source).body[0], None))
+    assert "```python\n@contextlib.contextmanager\ndef f() -> Iterator[int]\n```" in parts
+
+
+def test_an_overloaded_function_is_shown_by_its_implementation(
+    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "module.py"
+    path.write_text(
+        "@overload\ndef f(a: int) -> int: ...\n@typing.overload\ndef f(a: str) -> str: ...\ndef f(a): ...\n"
+    )
+    monkeypatch.setattr(tool, "source_of", lambda module: path)
+    assert tool.signature(tool.find("module", "f").definition) == "def f(a)"
+
+
 def test_the_promises_of_a_docstring_get_headings(tool: ModuleType) -> None:
     text = "What it is.\n\nGuarantees\n    It holds.\n    Always.\nErrors\n    None."
     assert tool.prose(text) == "What it is.\n\n**Guarantees**\n\nIt holds.\nAlways.\n\n**Errors**\n\nNone."
