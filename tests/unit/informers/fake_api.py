@@ -114,7 +114,7 @@ class FakeApi:
         self._snapshots.clear()
 
     def restore(self, version: int) -> None:
-        """Versions go back, as after a restored backup; what was watched is forgotten."""
+        """Versions go back, as after a restored backup; watch history is forgotten."""
         self.version = version
         self.forget()
 
@@ -123,7 +123,7 @@ class FakeApi:
         return len(self._open)
 
     def versions(self) -> dict[str, int]:
-        """What a fresh list says."""
+        """The objects of a fresh list."""
         return {f"ns/{name}": int(obj["metadata"]["resourceVersion"]) for name, obj in self.objects.items()}
 
     # -- Transport

@@ -1,4 +1,4 @@
-"""Informers: what readers see, in which order, and when they can rely on it."""
+"""Informers: the changes that readers see, their order, and their guarantees."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ async def test_a_transform_is_applied_to_everything_that_comes(api: FakeApi) -> 
 async def test_an_object_that_the_transform_raises_on_keeps_its_last_good_state_until_it_is_mended(
     api: FakeApi, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Regression: it ended the following, and nobody was told."""
+    """Regression: it ended the reflector silently."""
 
     def strict(obj: Raw) -> Raw:
         if obj.get("data", {}).get("bad"):

@@ -1,4 +1,4 @@
-"""The beginning and the end of an informer, as those see it who read from it."""
+"""The beginning and the end of an informer, as its readers see them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No list and no watch without a pause: whatever the server does, what it is asked is bounded by the settings."""
+"""No list and no watch without a pause: the settings bound the requests, whatever faults the server has."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LIST_REQUESTS = 3
 
 
 class Watch(msgspec.Struct, frozen=True):
-    """What becomes of a watch: after `lasts` seconds it brings `line` and ends as `end` says."""
+    """The fate of a watch: after `lasts` seconds it brings `line` and ends as `end` says."""
 
     lasts: float
     line: str

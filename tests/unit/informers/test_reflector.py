@@ -33,7 +33,7 @@ def versions(informer: Informer[Raw]) -> dict[str, int]:
 
 
 async def equal(informer: Informer[Raw], api: FakeApi, deadline: float = LATER) -> None:
-    """Wait until the store is what a fresh list says."""
+    """Wait until the store equals a fresh list."""
     async with asyncio.timeout(deadline):
         while versions(informer) != api.versions():
             await asyncio.sleep(0.1)
@@ -418,7 +418,7 @@ async def test_versions_that_went_back_are_followed_back(filled: FakeApi) -> Non
 async def test_an_exception_of_the_sink_does_not_end_the_reflector(
     filled: FakeApi, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Regression: the task ended, and nobody was told."""
+    """Regression: the task ended silently."""
     async with informer_of(filled) as informer:
         await informer.wait_for_sync(SOON)
         take, broken = informer._cache.on_event, iter([True])

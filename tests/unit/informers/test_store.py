@@ -1,4 +1,4 @@
-"""The store against a plain dict, and what it promises of its own."""
+"""The store against a plain dict, and its own guarantees."""
 
 from __future__ import annotations
 

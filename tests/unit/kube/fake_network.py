@@ -23,7 +23,7 @@ FATES: tuple[Fate, ...] = (
 
 @dataclass(frozen=True)
 class Plan:
-    """What becomes of one request: parts of the answer come `pause` seconds apart."""
+    """The fate of one request: parts of the response come `pause` seconds apart."""
 
     fate: Fate = "answered"
     pause: float = 0.0

@@ -18,7 +18,7 @@ class Peer:
         self._writer = writer
 
     async def request(self) -> bytes:
-        """One request with its body; b"" where the client has closed."""
+        """One request with its body; b"" if the client has closed."""
         try:
             head = await self._reader.readuntil(b"\r\n\r\n")
         except (asyncio.IncompleteReadError, ConnectionError):

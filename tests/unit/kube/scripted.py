@@ -1,4 +1,4 @@
-"""A transport that answers as it is told, and keeps what it was asked."""
+"""A transport with scripted responses, which keeps the requests."""
 
 from __future__ import annotations
 

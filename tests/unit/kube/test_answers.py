@@ -1,4 +1,4 @@
-"""Answers become results or errors, split by what the caller should do; whatever the body is."""
+"""Responses become results or errors, split by what the caller should do, for any body."""
 
 from __future__ import annotations
 

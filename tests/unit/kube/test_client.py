@@ -1,4 +1,4 @@
-"""The client's verbs on a scripted transport, in virtual time: what is sent, tried again, and given up."""
+"""The client's verbs on a scripted transport, in virtual time: requests, retries, deadlines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Credentials: files that are rotated, plugins that are run, and what happens when they fail."""
+"""Credentials: files that are rotated, plugins that are run, and their failures."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ print(json.dumps({"token": f"token {count}"}))
 
 
 def obtain_by(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Run `script` in the place of what obtains tokens; it is given kubeconfig and context."""
+    """Run `script` as the plugin that obtains tokens, with kubeconfig and context as arguments."""
     monkeypatch.setattr(_auth_provider, "OBTAIN", (sys.executable, "-S", "-E", "-c", script))
 
 
@@ -227,7 +227,7 @@ async def test_a_plugin_that_is_given_up_while_it_is_started_leaves_no_process(
 
 
 async def no_process_with(mark: str) -> None:
-    """Wait until no process has `mark` in its command line: the kernel takes a moment to end what was killed."""
+    """Wait until no process has `mark` in its command line: the kernel takes a moment to end killed ones."""
     while any(mark in line for line in command_lines()):
         await asyncio.sleep(0.01)
 
@@ -255,7 +255,7 @@ class Plugin:
         return self._answer(self.runs)
 
     async def ask(self, source: ObtainedCredential, seconds: int, *, refused: bool) -> None:
-        """A hundred requests a second, each answered with 401 where `refused`."""
+        """A hundred requests a second, each answered with 401 if `refused`."""
         for _ in range(seconds * 100):
             with contextlib.suppress(Denied):
                 credential = await source.current()

@@ -1,4 +1,4 @@
-"""What servers send, decoded: whole objects, pages, and the lines of watches, whatever the bytes are."""
+"""Decoding of objects, pages, and lines of watches, from any bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exec plugins: real commands, what they are told, what they may answer, and who is blamed if they do not."""
+"""Exec plugins: real commands, their inputs and outputs, and errors that name the one at fault."""
 
 from __future__ import annotations
 

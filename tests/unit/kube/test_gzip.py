@@ -1,4 +1,4 @@
-"""Compressed answers, and what passes for one."""
+"""Compressed responses, genuine and false ones."""
 
 from __future__ import annotations
 

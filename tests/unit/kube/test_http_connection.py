@@ -1,4 +1,4 @@
-"""One connection, fed bytes by hand: whatever they are and however they are cut, an exchange ends once, rightly."""
+"""One connection, fed bytes by hand: an exchange ends once, rightly, for any bytes in any chunks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ANSWERS = {
 
 
 class Wire:
-    """What the connection believes to be a socket."""
+    """Stands in for the socket of a connection."""
 
     def __init__(self) -> None:
         self.written = b""
@@ -76,7 +76,7 @@ class Exchange:
                 self.connection.data_received(part)
 
     def end(self) -> bytes | Unavailable:
-        """The connection is lost; what became of the exchange."""
+        """Lose the connection; returns the result of the exchange."""
         if not self.wire.closing:
             self.connection.eof_received()
         self.connection.connection_lost(None)
@@ -159,7 +159,7 @@ async def test_headers_without_end_are_given_up() -> None:
 
 
 async def test_an_exchange_that_is_begun_on_a_closed_connection_fails_at_once() -> None:
-    """Regression: it waited for its deadline, for nobody was left to tell it."""
+    """Regression: it waited for its deadline, as nothing woke it."""
     exchange = Exchange()
     exchange.feed(http())
     exchange.wire.close()

@@ -1,4 +1,4 @@
-"""The HTTP client against whatever bytes may come, whenever: never a wrong answer, never a hang, no half-read reuse."""
+"""The HTTP client against any bytes at any time: never a wrong response, never a hang, no half-read reuse."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ calls = st.builds(
 
 
 async def make(transport: HttpTransport, call: Call, path: str) -> bytes | None:
-    """The answer's body; None where it was not read to its end."""
+    """The response's body; None if it was not read to its end."""
     request = Request(method=call.method, path=path)
     await asyncio.sleep(call.at)
     began = now()

@@ -1,4 +1,4 @@
-"""Where the API server is: every way to say it, and every way to say it wrong."""
+"""Kubeconfigs: every valid way to name an API server, and every invalid one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forward proxies: which is used for which server, and what passes through them."""
+"""Forward proxies: which is used for which server, and the requests through them."""
 
 from __future__ import annotations
 

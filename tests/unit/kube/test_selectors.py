@@ -1,4 +1,4 @@
-"""Selectors: written and read back, matched, refused where the API server refuses them."""
+"""Selectors: written and read back, matched, refused if the API server refuses them."""
 
 from __future__ import annotations
 

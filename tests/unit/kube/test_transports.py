@@ -1,4 +1,4 @@
-"""The HTTP transport against a server that does what servers and networks do, and what they should not."""
+"""The HTTP transport against a server that behaves like real servers and networks, and worse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The controller's loop: rounds, failures, deadlines, the end."""
+"""The controller's loop: reconciles, failures, deadlines, the end."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def test_each_key_is_reconciled() -> None:
 
 
 class _Busy:
-    """A clock that rounds move on, each by a millisecond."""
+    """A clock that each reconcile moves on by a millisecond."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -93,7 +93,7 @@ async def test_reconciles_that_never_await_run_in_one_turn_of_the_loop() -> None
         await asyncio.sleep(1)
         for number in range(50):
             queue.add(str(number))
-        for turns in range(1, 5):  # noqa: B007 - the rounds read it
+        for turns in range(1, 5):  # noqa: B007 - the reconciles read it
             await asyncio.sleep(0)
     assert {turn for _, turn in seen} == {1}
 

@@ -1,4 +1,4 @@
-"""Leader election: one acts at a time, whatever the clocks, the network and the processes do."""
+"""Leader election: one acts at a time, whatever faults clocks, network and processes have."""
 
 from __future__ import annotations
 
@@ -255,7 +255,7 @@ async def test_an_external_change_of_the_lease_does_not_end_the_leadership() -> 
     server = Server()
     async with leading(candidate(Link(server), "a")) as got:
         await asyncio.sleep(1)
-        server._store(server.get())  # somebody labels it: a new resourceVersion, the same holder
+        server._store(server.get())  # a new label: a new resourceVersion, the same holder
         await asyncio.sleep(60)
         got[0].check()
 

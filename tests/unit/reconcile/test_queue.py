@@ -247,7 +247,7 @@ async def test_closing_with_finish_hands_out_waiting_keys_first() -> None:
 
 
 class NoChangeGoesUnseen(RuleBasedStateMachine):
-    """Whatever the order of calls: after the last addition of a key there is a round of it, and never two at once."""
+    """In any order of calls: a key is reconciled after its last addition, and never by two workers at once."""
 
     def __init__(self) -> None:
         super().__init__()

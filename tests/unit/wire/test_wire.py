@@ -1,4 +1,4 @@
-"""Protobuf that is read without parsing: it means what protobuf's own parser reads, and costs no more than it may."""
+"""Protobuf that is read without parsing: the results are those of protobuf's own parser, at bounded cost."""
 
 from __future__ import annotations
 
