@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from itertools import islice
 
 from tests.simulation.mutations import MUTATIONS
+from tests.simulation.plugged import all_tasks_are_plugged
 from tests.simulation.world import Result, simulate
 
 Results = Generator[Result, None, None]
@@ -17,28 +18,34 @@ A_TIME = 10
 """Seeds that a process takes at once: some seconds' work."""
 
 
-def one_after_the_other(seeds: Iterable[int], mutation: str | None, *, verbose: bool = False) -> Results:
+def one_after_the_other(
+    seeds: Iterable[int], mutation: str | None, *, plugged: bool = False, verbose: bool = False
+) -> Results:
+    """`plugged`: the tasks run by a plugin of another package."""
     for seed in seeds:
-        with MUTATIONS[mutation]() if mutation else nullcontext():
+        with (
+            MUTATIONS[mutation]() if mutation else nullcontext(),
+            all_tasks_are_plugged() if plugged else nullcontext(),
+        ):
             yield simulate(seed, verbose=verbose)
 
 
-def side_by_side(seeds: range, mutation: str | None, processes: int) -> Results:
+def side_by_side(seeds: range, mutation: str | None, processes: int, *, plugged: bool = False) -> Results:
     """Results as they come. What has not begun when nobody wants more is left out."""
     parts = (seeds[start : start + A_TIME] for start in range(0, len(seeds), A_TIME))
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
     try:
         running: set[Future[list[Result]]] = {
-            pool.submit(several, part, mutation) for part in islice(parts, processes * 2)
+            pool.submit(several, part, mutation, plugged) for part in islice(parts, processes * 2)
         }
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
-            running |= {pool.submit(several, part, mutation) for part in islice(parts, len(done))}
+            running |= {pool.submit(several, part, mutation, plugged) for part in islice(parts, len(done))}
             for part in done:
                 yield from part.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def several(seeds: range, mutation: str | None) -> list[Result]:
-    return list(one_after_the_other(seeds, mutation))
+def several(seeds: range, mutation: str | None, plugged: bool) -> list[Result]:
+    return list(one_after_the_other(seeds, mutation, plugged=plugged))

@@ -10,6 +10,15 @@ from pathlib import Path
 import pytest
 
 SEEDS = 500
+PLUGGED_SEEDS = 60
+
+FOUND_WITH_A_PLUGIN_BY = {
+    "a pod that is gone has succeeded": 221,
+    "pods are stopped before a status has the reason": 239,
+    "pods that still run are left at the end": 221,
+    "the next attempt does not wait for the last to stop": 207,
+}
+"""As FOUND_BY, in worlds whose tasks run by a plugin of another package (`--plugged`)."""
 
 FOUND_BY = {
     "an event is lost after a failed write": 229,
@@ -75,4 +84,18 @@ def test_a_seed_tells_the_same_story_in_every_process_and_whatever_ran_before() 
 def test_a_planted_defect_is_found(mutation: str) -> None:
     seed = FOUND_BY[mutation]
     ran = _run("--seed", str(seed), "--mutation", mutation)
+    assert ran.stdout.startswith(f"seed {seed}: "), ran.stdout + ran.stderr
+
+
+@pytest.mark.timeout(300)
+def test_no_seed_breaks_a_promise_where_tasks_run_by_a_plugin() -> None:
+    ran = _run("--seeds", str(PLUGGED_SEEDS), "--plugged", "--processes", "0")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stdout.startswith(f"{PLUGGED_SEEDS} seeds, ")
+
+
+@pytest.mark.parametrize("mutation", sorted(FOUND_WITH_A_PLUGIN_BY))
+def test_a_planted_defect_is_found_where_tasks_run_by_a_plugin(mutation: str) -> None:
+    seed = FOUND_WITH_A_PLUGIN_BY[mutation]
+    ran = _run("--seed", str(seed), "--plugged", "--mutation", mutation)
     assert ran.stdout.startswith(f"seed {seed}: "), ran.stdout + ran.stderr
