@@ -4,7 +4,7 @@
 Everything here is synchronous and does no I/O: events come in, effects go out.
 """
 
-from propeller.workflow._decide import EXECUTION, Decision, Opening, Step, TransitionFunction, begin, decide, resume
+from propeller.workflow._decide import EXECUTION, Decision, begin, decide, resume
 from propeller.workflow._effects import (
     AttemptEffect,
     Collect,
@@ -95,6 +95,20 @@ from propeller.workflow._states import (
     State,
     WritingOutputs,
 )
+from propeller.workflow._transition import (
+    Abort,
+    Continue,
+    Fail,
+    SelectCase,
+    StartAttempt,
+    StartSubgraph,
+    StartSubtask,
+    StartSubtasks,
+    Stay,
+    Succeed,
+    Transition,
+    TransitionFunction,
+)
 
 __all__ = [
     "ENDED",
@@ -105,6 +119,7 @@ __all__ = [
     "RUNNING_CASE",
     "START_NODE",
     "UNIQUE_ID_LENGTH",
+    "Abort",
     "AllStopped",
     "AttemptEffect",
     "AttemptEvent",
@@ -118,6 +133,7 @@ __all__ = [
     "ChildEnded",
     "Collect",
     "Collecting",
+    "Continue",
     "Decision",
     "Effect",
     "EffectFailed",
@@ -127,6 +143,7 @@ __all__ = [
     "ExecutionSpec",
     "Expire",
     "Expired",
+    "Fail",
     "Failure",
     "FailurePolicy",
     "Frame",
@@ -148,7 +165,6 @@ __all__ = [
     "NotRecovered",
     "ObserveAttempt",
     "ObservedAttempt",
-    "Opening",
     "OutputsFound",
     "OutputsWritten",
     "Plan",
@@ -162,15 +178,22 @@ __all__ = [
     "Running",
     "RunningSubgraph",
     "RunningSubtasks",
+    "SelectCase",
     "Slots",
     "Start",
+    "StartAttempt",
+    "StartSubgraph",
+    "StartSubtask",
+    "StartSubtasks",
     "State",
-    "Step",
+    "Stay",
     "StopAttempt",
     "Stopped",
     "SubgraphEnded",
+    "Succeed",
     "TaskResources",
     "TimerFired",
+    "Transition",
     "TransitionFunction",
     "WorkflowPhase",
     "WriteInputs",

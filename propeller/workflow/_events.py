@@ -32,6 +32,10 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     node: str = ""
     attempt: int = 0
 
+    @property
+    def is_system(self) -> bool:
+        return self.kind is ErrorKind.SYSTEM
+
     def __post_init__(self) -> None:
         limits = {"code": NAME_CHARACTERS, "message": MESSAGE_CHARACTERS, "node": NAME_CHARACTERS}
         for field, limit in limits.items():

@@ -46,10 +46,10 @@ from propeller.workflow import (
     ObserveAttempt,
     Slots,
     State,
-    Step,
     StopAttempt,
     Stopped,
     TimerFired,
+    Transition,
     TransitionFunction,
     _decide,
 )
@@ -150,12 +150,12 @@ def _pods_are_stopped_before_a_status_has_the_reason() -> AbstractContextManager
 
 
 def _a_stop_is_taken_for_having_stopped() -> AbstractContextManager[Any]:
-    verbose = _decide._Round._told
+    sent = _decide._Decider._stop_sent
 
     def hasty(self: Any, node: int, event: Stopped) -> None:
-        verbose(self, node, Stopped(event.attempt))
+        sent(self, node, Stopped(event.attempt))
 
-    return mock.patch.object(_decide._Round, "_told", hasty)
+    return mock.patch.object(_decide._Decider, "_stop_sent", hasty)
 
 
 def _pods_that_have_ended_are_deleted() -> AbstractContextManager[Any]:
@@ -187,7 +187,7 @@ def _deaf_to_time(*kinds: NodeKind) -> AbstractContextManager[Any]:
     """Nodes of these kinds do not react when their time is up."""
 
     def deaf(step: TransitionFunction) -> TransitionFunction:
-        def without(node: NodeView, state: State | None, event: NodeEvent, now: float) -> Step | None:
+        def without(node: NodeView, state: State | None, event: NodeEvent, now: float) -> Transition | None:
             return None if isinstance(event, TimerFired) else step(node, state, event, now)
 
         return without

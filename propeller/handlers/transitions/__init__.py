@@ -1,6 +1,6 @@
 """What an event does to a node, one module a node kind: pure, registered by kind, called by `workflow.decide`.
 
-A transition is `(node, state, event, now) -> Step | None`. It may import no I/O; import-linter holds that.
+A transition function is `(node, state, event, now) -> Transition | None`. It imports no I/O; import-linter holds that.
 """
 
 from collections.abc import Mapping

@@ -2,87 +2,90 @@
 
 from __future__ import annotations
 
-from propeller.handlers.transitions._common import ABORTED, SUCCEEDED, failed, not_supported
+from propeller.handlers.transitions._common import ABORT, SUCCEED, not_supported
 from propeller.workflow import (
     Cancel,
     ChildEnded,
+    Continue,
     EffectFailed,
+    Fail,
     Failure,
     GatherOutputs,
     InputsWritten,
     ItemsGraph,
     NodeEvent,
     NodeKind,
-    NodePhase,
     NodeView,
-    Opening,
     OutputsWritten,
     Preparing,
     Resume,
     RunningSubtasks,
     Start,
+    StartSubtask,
+    StartSubtasks,
     State,
-    Step,
+    Stay,
+    Transition,
     WriteInputs,
     WritingOutputs,
 )
 
 
-def array_transition(node: NodeView, state: State | None, event: NodeEvent, now: float) -> Step | None:
-    """A map task: as many items as its list inputs are long, a bounded number at once, enough of which must succeed."""
+def array_transition(node: NodeView, state: State | None, event: NodeEvent, now: float) -> Transition | None:
+    """Run one item for each element of the list inputs, a bounded number at a time; enough of them must succeed."""
     assert node.spec.array is not None
     match event:
         case Start() if node.spec.array.sub_node_spec.kind is not NodeKind.TASK:
-            return failed(not_supported(node, f"map tasks over {node.spec.array.sub_node_spec.kind} nodes"))
+            return not_supported(node, f"map tasks over {node.spec.array.sub_node_spec.kind} nodes")
         case Start():
-            return Step(state=Preparing(), effects=(WriteInputs(node.number),))
+            return Continue(Preparing(), effects=(WriteInputs(node.number),))
         case Resume():
-            return _resume_array(node, state)
+            return _resume(node, state)
         case InputsWritten(size=size) if isinstance(state, Preparing):
-            return _begin_items(node, size)
+            return _start_items(node, size)
         case ChildEnded(failure=failure) if isinstance(state, RunningSubtasks):
             return _item_ended(node, state, failure)
         case OutputsWritten():
-            return SUCCEEDED
+            return SUCCEED
         case EffectFailed(failure=failure):
-            return failed(failure)
+            return Fail(failure)
         case Cancel():
-            return ABORTED
+            return ABORT
     return None
 
 
-def _resume_array(node: NodeView, state: State | None) -> Step | None:
+def _resume(node: NodeView, state: State | None) -> Transition | None:
     if isinstance(state, Preparing):
-        return Step(state=state, effects=(WriteInputs(node.number),))
+        return Stay(effects=(WriteInputs(node.number),))
     if isinstance(state, WritingOutputs):
-        return Step(state=state, effects=(GatherOutputs(node.number),))
+        return Stay(effects=(GatherOutputs(node.number),))
     return None
 
 
-def _begin_items(node: NodeView, size: int) -> Step:
+def _start_items(node: NodeView, size: int) -> Transition:
     array = node.spec.array
     assert array is not None
-    frame = node.next_frame
-    opening = Opening(ItemsGraph(node.graph.plan, node.spec, size), node.execution.attempts[node.number], items=True)
     if size and (needed := array.needed(size)) > size:
         reason = f"{node.log_name}: {needed} items have to succeed, and there are {size}"
-        return failed(Failure("BadTaskFormat", reason, node=node.execution.unique_id(node.number)))
+        return Fail(Failure("BadTaskFormat", reason, node=node.execution.unique_id(node.number)))
+    frame, attempt = node.next_frame, node.execution.attempts[node.number]
+    items = ItemsGraph(node.graph.plan, node.spec, size)
     if not size:
-        return Step(state=WritingOutputs(frame), open=opening, effects=(GatherOutputs(node.number),))
-    at_once = min(size, array.parallelism or size)
-    return Step(state=RunningSubtasks(frame, size, at_once), open=opening, start=(frame, 0, at_once))
+        return StartSubtasks(WritingOutputs(frame), items, attempt, effects=(GatherOutputs(node.number),))
+    first = min(size, array.parallelism or size)
+    return StartSubtasks(RunningSubtasks(frame, size, first), items, attempt)
 
 
-def _item_ended(node: NodeView, state: RunningSubtasks, failure: Failure | None) -> Step:
+def _item_ended(node: NodeView, state: RunningSubtasks, failure: Failure | None) -> Transition:
     succeeded, failures = state.succeeded + (failure is None), state.failed + (failure is not None)
     first_failure = state.failure or failure
     assert node.spec.array is not None
     needed = node.spec.array.needed(state.size)
     if state.size - failures < needed:
         assert first_failure is not None
-        return Step(phase=NodePhase.FAILED, failure=first_failure, cancel=True)
+        return Fail(first_failure, cancel_inside=True)
     if succeeded + failures == state.size:
-        return Step(state=WritingOutputs(state.frame), effects=(GatherOutputs(node.number),))
+        return Continue(WritingOutputs(state.frame), effects=(GatherOutputs(node.number),))
     more = int(state.next < state.size)
     following = RunningSubtasks(state.frame, state.size, state.next + more, succeeded, failures, first_failure)
-    return Step(state=following, start=(state.frame, state.next, state.next + 1) if more else None)
+    return StartSubtask(following, state.next) if more else Continue(following)

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-from propeller.handlers.transitions._common import ABORTED, end_with_child
+from propeller.handlers.transitions._common import ABORT, end_with_child
 from propeller.workflow import (
-    RUNNING_CASE,
     BranchEvaluated,
     Cancel,
     ChildEnded,
+    Continue,
     EffectFailed,
     EvaluateBranch,
     NodeEvent,
     NodeView,
     Preparing,
     Resume,
+    SelectCase,
     Start,
     State,
-    Step,
+    Stay,
+    Transition,
 )
 
 
-def branch_transition(node: NodeView, state: State | None, event: NodeEvent, now: float) -> Step | None:
-    """A branch: one case is chosen by its inputs, the others are skipped; it ends as its case ends."""
+def branch_transition(node: NodeView, state: State | None, event: NodeEvent, now: float) -> Transition | None:
+    """Evaluate the conditions, run the case that they choose, and end as that case ends."""
     match event:
         case Start():
-            return Step(state=Preparing(), effects=(EvaluateBranch(node.number),))
+            return Continue(Preparing(), effects=(EvaluateBranch(node.number),))
         case Resume() if isinstance(state, Preparing):
-            return Step(state=state, effects=(EvaluateBranch(node.number),))
+            return Stay(effects=(EvaluateBranch(node.number),))
         case BranchEvaluated(case=case) if isinstance(state, Preparing):
-            return Step(state=RUNNING_CASE, choose=case)
+            return SelectCase(case)
         case ChildEnded(failure=failure) | EffectFailed(failure=failure):
             return end_with_child(failure)
         case Cancel():
-            return ABORTED
+            return ABORT
     return None

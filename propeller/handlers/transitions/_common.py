@@ -1,30 +1,29 @@
-"""What transitions share.
+"""What all transition functions share.
 
-One rule holds for all: an event that does not fit the state changes nothing.
+One rule holds for all of them: an event that does not fit the state changes nothing.
 """
 
 from __future__ import annotations
 
 from propeller.errors import ErrorKind
-from propeller.workflow import Failure, NodePhase, NodeView, Step
+from propeller.workflow import Abort, Fail, Failure, NodeView, Succeed
 
-SUCCEEDED = Step(phase=NodePhase.SUCCEEDED)
-ABORTED = Step(phase=NodePhase.ABORTED)
-
-
-def failed(failure: Failure) -> Step:
-    return Step(phase=NodePhase.FAILED, failure=failure)
+SUCCEED = Succeed()
+ABORT = Abort()
 
 
-def not_supported(node: NodeView, what: str) -> Failure:
-    return Failure(
-        "NotSupported",
-        f"{node.log_name}: {what} are not supported yet; see docs/differences.md",
-        ErrorKind.USER,
-        node=node.execution.unique_id(node.number),
+def not_supported(node: NodeView, what: str) -> Fail:
+    """Fail a node that this version cannot run; `what` names its kind in the plural."""
+    return Fail(
+        Failure(
+            "NotSupported",
+            f"{node.log_name}: {what} are not supported yet; see docs/differences.md",
+            ErrorKind.USER,
+            node=node.execution.unique_id(node.number),
+        )
     )
 
 
-def end_with_child(failure: Failure | None) -> Step:
-    """End as what ran inside has ended."""
-    return SUCCEEDED if failure is None else failed(failure)
+def end_with_child(failure: Failure | None) -> Succeed | Fail:
+    """End the node as what ran inside it has ended."""
+    return SUCCEED if failure is None else Fail(failure)

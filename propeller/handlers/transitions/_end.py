@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from propeller.handlers.transitions._common import ABORTED, SUCCEEDED, failed
+from propeller.handlers.transitions._common import ABORT, SUCCEED
 from propeller.workflow import (
     Cancel,
+    Continue,
     EffectFailed,
+    Fail,
     NodeEvent,
     NodeView,
     OutputsWritten,
     Resume,
     Start,
     State,
-    Step,
+    Stay,
+    Transition,
     WriteOutputs,
     WritingOutputs,
 )
@@ -20,17 +23,19 @@ from propeller.workflow import (
 _NO_BINDINGS = frozenset({b"", b"null", b"[]"})
 
 
-def end_transition(node: NodeView, state: State | None, event: NodeEvent, now: float) -> Step | None:
-    """The end node: its bindings are the workflow's outputs."""
+def end_transition(node: NodeView, state: State | None, event: NodeEvent, now: float) -> Transition | None:
+    """Store the outputs of the workflow, if it has any."""
     match event:
         case Start() if bytes(node.spec.input_bindings) in _NO_BINDINGS:
-            return SUCCEEDED
-        case Start() | Resume():
-            return Step(state=WritingOutputs(), effects=(WriteOutputs(node.number),))
+            return SUCCEED
+        case Start():
+            return Continue(WritingOutputs(), effects=(WriteOutputs(node.number),))
+        case Resume():
+            return Stay(effects=(WriteOutputs(node.number),))
         case OutputsWritten():
-            return SUCCEEDED
+            return SUCCEED
         case EffectFailed(failure=failure):
-            return failed(failure)
+            return Fail(failure)
         case Cancel():
-            return ABORTED
+            return ABORT
     return None

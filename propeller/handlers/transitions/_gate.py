@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from propeller.handlers.transitions._common import failed, not_supported
-from propeller.workflow import NodeEvent, NodeView, Start, State, Step
+from propeller.handlers.transitions._common import not_supported
+from propeller.workflow import NodeEvent, NodeView, Start, State, Transition
 
 
-def unsupported_transition(node: NodeView, state: State | None, event: NodeEvent, now: float) -> Step | None:
-    """A node kind that this version does not run: it fails at once, by name."""
-    return failed(not_supported(node, f"{node.spec.kind} nodes")) if isinstance(event, Start) else None
+def unsupported_transition(node: NodeView, state: State | None, event: NodeEvent, now: float) -> Transition | None:
+    """Fail the node at its start, and name its kind."""
+    return not_supported(node, f"{node.spec.kind} nodes") if isinstance(event, Start) else None

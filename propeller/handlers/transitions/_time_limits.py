@@ -1,8 +1,8 @@
 """The time that a node has: for one attempt (`executionDeadline`), and for all of it (`activeDeadline`).
 
-FlytePropeller's compiler makes both of a node's timeout, the second twice the first, whatever its kind. A task looks at
-its pod before an attempt is given up (`_task`); of other nodes, what runs inside is stopped, and where the user asked
-for retries it runs once more.
+FlytePropeller's compiler derives both from the node's timeout; activeDeadline is twice executionDeadline. A task checks
+its pod before an attempt is given up (`_task_timers`). Of other nodes, what runs inside is stopped, and if the user
+asked for retries, the node runs once more.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ import msgspec
 
 from propeller.workflow import (
     AllStopped,
+    Continue,
+    Fail,
     Failure,
     NodeEvent,
     NodeKind,
-    NodePhase,
     NodeView,
     Preparing,
     Resume,
     Start,
+    StartAttempt,
     State,
-    Step,
+    Stay,
     TimerFired,
+    Transition,
     TransitionFunction,
     WriteInputs,
     WritingOutputs,
@@ -31,18 +34,18 @@ from propeller.workflow import (
 TIMEOUT = "TimeoutExpired"
 
 MAX_ATTEMPTS = 255
-"""However many retries somebody asks for: an execution keeps the number of an attempt in a byte."""
+"""Attempts of a node, however many retries the user asks for: an execution keeps the number in a byte."""
 
 STOPPING_FIRST = "what the last attempt has started has to stop first"
 
 FLOAT32_MARGIN = 1 - 2**-23
-"""An execution keeps when a node started as a float32, and rounding must not put off an end that a timer was set for.
-"""
+"""Factor of a start time. An execution keeps it as a float32: rounding must not move a deadline behind its timer."""
 
 
 def active_end(node: NodeView, started: float | None = None) -> tuple[float, ...]:
-    """When the whole node has used its time up, if it ever has: waiting and every attempt included. `started` is for a
-    node that starts just now.
+    """When the time of the whole node is over, if it ever is: waiting and every attempt included (epoch seconds).
+
+    `started` is for a node that starts just now.
     """
     limit = parse_duration(node.spec.active_deadline)
     return ((_started_at(node) if started is None else started) + limit,) if limit else ()
@@ -52,7 +55,8 @@ def is_over(ends: tuple[float, ...], now: float) -> bool:
     return any(now >= end for end in ends)
 
 
-def active_time_is_up(node: NodeView) -> Failure:
+def active_deadline_exceeded(node: NodeView) -> Failure:
+    """The failure of a node whose whole time is over."""
     return Failure(
         TIMEOUT,
         f"node active deadline [{node.spec.active_deadline}] expired",
@@ -62,45 +66,53 @@ def active_time_is_up(node: NodeView) -> Failure:
 
 
 def user_attempts(node: NodeView) -> int:
-    """How often the user's own failures may happen: an item of a map task has its map task's budget."""
+    """How many attempts the user's own failures may use; an item of a map task has the retries of its map task."""
     retry = node.spec.retry
     if retry is None and node.frame.items and node.frame.parent >= 0:
         retry = node.execution.view(node.frame.parent).spec.retry
     return max(1, retry.min_attempts or 1) if retry is not None else 1
 
 
-def timed(step: TransitionFunction) -> TransitionFunction:
-    """The step of a node kind that runs others inside it, with their time limited."""
+def timed(transition: TransitionFunction) -> TransitionFunction:
+    """Limit the time of a node kind that runs other nodes inside it."""
 
-    def in_time(node: NodeView, state: State | None, event: NodeEvent, now: float) -> Step | None:
+    def in_time(node: NodeView, state: State | None, event: NodeEvent, now: float) -> Transition | None:
         match event:
             case TimerFired():
-                return _time_is_up(node, state, now)
+                return _timer_fired(node, state, now)
             case Start():
                 ends = (*_attempt_end(node, now, 0), *active_end(node, now))
-                return _waking(step(node, state, event, now), state, ends)
+                return _with_timers(transition(node, state, event, now), ends)
             case AllStopped() if isinstance(state, Preparing):
-                return Step(state=Preparing(), effects=(WriteInputs(node.number),))
+                return Continue(Preparing(), effects=(WriteInputs(node.number),))
             case Resume() if isinstance(state, Preparing) and node.execution.stops.within(node.number):
-                ends = (*_attempt_end(node, _started_at(node), _attempt(node)), *active_end(node))
-                return Step(state=Preparing(STOPPING_FIRST), wakes=ends, awaits=True)
+                return Continue(Preparing(STOPPING_FIRST), wakes=_ends(node), awaits_stops=True)
             case Resume():
-                ends = (*_attempt_end(node, _started_at(node), _attempt(node)), *active_end(node))
-                return _waking(step(node, state, event, now), state, ends)
-        return step(node, state, event, now)
+                return _with_timers(transition(node, state, event, now), _ends(node))
+        return transition(node, state, event, now)
 
     return in_time
 
 
-def _waking(step: Step | None, state: State | None, ends: tuple[float, ...]) -> Step | None:
-    if not ends or (step is not None and step.phase is not None):
-        return step
-    return msgspec.structs.replace(step or Step(state=state), wakes=ends)
+def _with_timers(transition: Transition | None, ends: tuple[float, ...]) -> Transition | None:
+    """Add timers to the transition of a node that goes on."""
+    if not ends:
+        return transition
+    if transition is None:
+        return Stay(wakes=ends)
+    if isinstance(transition, Stay | Continue):
+        return msgspec.structs.replace(transition, wakes=ends)
+    return transition
+
+
+def _ends(node: NodeView) -> tuple[float, ...]:
+    """When the node's attempt and all of the node are over, if they ever are."""
+    return (*_attempt_end(node, _started_at(node), _attempt(node)), *active_end(node))
 
 
 def _attempt_end(node: NodeView, started: float, attempt: int) -> tuple[float, ...]:
-    """When the attempt is over, if it ever is. Such a node has a new attempt only when its time is up, and at once:
-    that they follow one another says when each began.
+    """When the time of the attempt is over, if it ever is. Such a node begins a new attempt only when the time of the
+    last one is over, and at once, so the start of the node says when each began.
     """
     limit = parse_duration(node.spec.execution_deadline)
     return (started + limit * (attempt + 1),) if limit else ()
@@ -115,11 +127,11 @@ def _started_at(node: NodeView) -> float:
     return execution.created_at + execution.started[node.number] * FLOAT32_MARGIN
 
 
-def _time_is_up(node: NodeView, state: State | None, now: float) -> Step | None:
+def _timer_fired(node: NodeView, state: State | None, now: float) -> Transition | None:
     if isinstance(state, WritingOutputs):
-        return None  # all of it ended in time, and what it left is being stored
+        return None  # everything inside ended in time, and its outputs are being stored
     if is_over(active_end(node), now):
-        return Step(phase=NodePhase.FAILED, failure=active_time_is_up(node), cancel=True)
+        return Fail(active_deadline_exceeded(node), cancel_inside=True)
     started, attempt = _started_at(node), _attempt(node)
     if not is_over(_attempt_end(node, started, attempt), now):
         return None
@@ -130,7 +142,12 @@ def _time_is_up(node: NodeView, state: State | None, now: float) -> Step | None:
         attempt=attempt,
     )
     if node.spec.kind is NodeKind.BRANCH or attempt + 1 >= min(user_attempts(node), MAX_ATTEMPTS):
-        return Step(phase=NodePhase.FAILED, failure=failure, cancel=True)
-    wakes = _attempt_end(node, started, attempt + 1)
-    preparing = Preparing(STOPPING_FIRST)
-    return Step(state=preparing, attempt=attempt + 1, wakes=wakes, cancel=True, awaits=True, retried=failure)
+        return Fail(failure, cancel_inside=True)
+    return StartAttempt(
+        Preparing(STOPPING_FIRST),
+        attempt + 1,
+        wakes=_attempt_end(node, started, attempt + 1),
+        failure=failure,
+        awaits_stops=True,
+        cancel_inside=True,
+    )

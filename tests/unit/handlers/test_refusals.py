@@ -16,7 +16,9 @@ from propeller.handlers.transitions._task import task_transition
 from propeller.kube import Response
 from propeller.workflow import (
     BackingOff,
+    Continue,
     EffectFailed,
+    Fail,
     Launch,
     Launched,
     Launching,
@@ -24,6 +26,7 @@ from propeller.workflow import (
     NodeView,
     Refused,
     Start,
+    StartAttempt,
     TimerFired,
 )
 from tests.unit.handlers.build import array, graph, task
@@ -112,11 +115,11 @@ class Launcher(Bench):
     def hear(self, event: Any, node: NodeView | None = None) -> Any:
         node = node or self.nodes[0]
         states = self.world.execution.states
-        step = task_transition(node, states[node.number], event, self.clock.time)
-        assert step is not None
-        if step.state is not None:
-            states[node.number] = step.state
-        return step
+        found = task_transition(node, states[node.number], event, self.clock.time)
+        assert found is not None
+        if isinstance(found, Continue | StartAttempt):
+            states[node.number] = found.state
+        return found
 
     @property
     def creates(self) -> int:
@@ -144,10 +147,10 @@ async def test_statuses_say_of_few_tries_that_they_were_made() -> None:
     of, told = Launcher(), []
     for tries in range(1, 20):
         (refused,) = await of.launch(WAITED_FOR["RBAC"])
-        if not of.hear(refused).quiet:
+        if of.hear(refused).checkpoint:
             told.append(tries)
         of.clock.time += refused.after
-        assert of.hear(TimerFired()).quiet
+        assert not of.hear(TimerFired()).checkpoint
     assert told == [1, 2, 4, 8, 16]
 
 
@@ -155,18 +158,15 @@ async def test_an_operators_limit_ends_the_node_by_the_systems_fault_and_without
     of = Launcher(launches=LaunchOptions(limit=100.0))
     while True:
         (found,) = await of.launch(WAITED_FOR["webhook that is down"])
-        step = of.hear(found)
+        transition = of.hear(found)
         if isinstance(found, EffectFailed):
             break
         of.clock.time += found.after
         of.hear(TimerFired())
     assert 100 <= of.clock.time - 1000 < 200
-    assert (step.phase, step.failure.code, step.failure.kind) == (
-        NodePhase.FAILED,
-        "RuntimeFailure",
-        ErrorKind.SYSTEM,
-    )
-    assert "failed calling webhook" in step.failure.message
+    assert isinstance(transition, Fail)
+    assert (transition.failure.code, transition.failure.kind) == ("RuntimeFailure", ErrorKind.SYSTEM)
+    assert "failed calling webhook" in transition.failure.message
 
 
 async def test_a_long_wait_for_a_quota_does_not_count_for_the_limit_of_denials() -> None:
@@ -233,7 +233,7 @@ async def test_an_execution_that_is_refused_holds_up_no_other() -> None:
 async def test_the_first_event_of_a_node_that_waits_is_not_a_refusal() -> None:
     of = Launcher()
     of.world.execution.states.clear()
-    step = task_transition(of.nodes[0], None, Start(), of.clock.time)
-    assert step is not None
-    assert isinstance(step.state, Launching)
-    assert not step.state.refusals.tries
+    found = task_transition(of.nodes[0], None, Start(), of.clock.time)
+    assert isinstance(found, StartAttempt)
+    assert isinstance(found.state, Launching)
+    assert not found.state.refusals.tries

@@ -18,6 +18,7 @@ from propeller.workflow import (
     BackingOff,
     Collecting,
     EffectFailed,
+    Fail,
     Failure,
     Launch,
     Launched,
@@ -27,8 +28,9 @@ from propeller.workflow import (
     ObserveAttempt,
     Running,
     Start,
+    StartAttempt,
     State,
-    Step,
+    Stay,
     StopAttempt,
     TimerFired,
 )
@@ -53,19 +55,16 @@ def cannot_start(reason: str, kind: ErrorKind = ErrorKind.USER, *, recoverable: 
 def test_a_pod_that_may_still_start_has_some_time_to(state: State, reason: str) -> None:
     of, seen = node(), cannot_start(reason)
     due = NOW + AttemptOptions().start_grace[reason]
-    assert task_transition(of, state, seen, NOW) == Step(state=state, wakes=(due,))
-    assert task_transition(of, state, seen, due - 1) == Step(state=state, wakes=(due,))
-    step = task_transition(of, state, seen, NOW + AttemptOptions().start_grace[reason])
-    assert step is not None
-    assert step.phase is NodePhase.FAILED
-    assert step.effects == (StopAttempt(of.number, 0),)
+    assert task_transition(of, state, seen, NOW) == Stay(wakes=(due,))
+    assert task_transition(of, state, seen, due - 1) == Stay(wakes=(due,))
+    late = task_transition(of, state, seen, NOW + AttemptOptions().start_grace[reason])
+    assert isinstance(late, Fail)
+    assert late.effects == (StopAttempt(of.number, 0),)
 
 
 def test_when_its_time_is_up_a_pod_that_has_not_started_is_looked_at_again() -> None:
     of = node()
-    step = task_transition(of, Running(0, NOW), TimerFired(), NOW + 180)
-    assert step == Step(
-        state=Running(0, NOW),
+    assert task_transition(of, Running(0, NOW), TimerFired(), NOW + 180) == Stay(
         effects=(ObserveAttempt(of.number, 0),),
         wakes=(NOW + 180 + AttemptOptions().unseen_after,),
     )
@@ -75,33 +74,33 @@ def test_when_its_time_is_up_a_pod_that_has_not_started_is_looked_at_again() -> 
 
 def test_a_pod_that_cannot_start_at_all_fails_at_once_and_is_stopped() -> None:
     of = node()
-    step = task_transition(of, Launching(0, NOW), cannot_start("InvalidImageName", recoverable=False), NOW)
-    assert step is not None
-    assert step.failure is not None
-    assert (step.phase, step.failure.code) == (NodePhase.FAILED, "ContainersNotReady|InvalidImageName")
-    assert step.effects == (StopAttempt(of.number, 0),)
+    found = task_transition(of, Launching(0, NOW), cannot_start("InvalidImageName", recoverable=False), NOW)
+    assert isinstance(found, Fail)
+    assert found.failure.code == "ContainersNotReady|InvalidImageName"
+    assert found.effects == (StopAttempt(of.number, 0),)
 
 
 def test_a_pod_that_the_system_cannot_start_is_stopped_and_tried_again_after_a_pause() -> None:
     of = node()
-    step = task_transition(of, Running(0, NOW), cannot_start("RunContainerError", ErrorKind.SYSTEM), NOW)
-    assert step is not None
-    assert isinstance(step.state, BackingOff)
-    assert step.effects == (StopAttempt(of.number, 0),)
-    assert step.system_failure
+    again = task_transition(of, Running(0, NOW), cannot_start("RunContainerError", ErrorKind.SYSTEM), NOW)
+    assert isinstance(again, StartAttempt)
+    assert isinstance(again.state, BackingOff)
+    assert again.effects == (StopAttempt(of.number, 0),)
+    assert again.failure is not None
+    assert again.failure.is_system
 
 
 def test_with_attempts_left_the_next_one_is_launched_when_the_last_has_stopped() -> None:
     of = node(retry={"minAttempts": 2})
-    step = task_transition(of, Running(0, NOW), cannot_start("ImagePullBackOff"), NOW + 1000)
-    assert step is not None
-    assert (step.effects, step.attempt, step.awaits) == ((StopAttempt(of.number, 0),), 1, True)
-    assert isinstance(step.state, BackingOff)
-    assert "attempt 0 has to stop first" in step.state.reason
-    assert task_transition(of, step.state, TimerFired(), NOW + 2000) is None
-    step = task_transition(of, step.state, AllStopped(), NOW + 2000)
-    assert step is not None
-    assert step.effects == (Launch(of.number, 1),)
+    waits = task_transition(of, Running(0, NOW), cannot_start("ImagePullBackOff"), NOW + 1000)
+    assert isinstance(waits, StartAttempt)
+    assert (waits.effects, waits.attempt, waits.awaits_stops) == ((StopAttempt(of.number, 0),), 1, True)
+    assert isinstance(waits.state, BackingOff)
+    assert "attempt 0 has to stop first" in waits.state.reason
+    assert task_transition(of, waits.state, TimerFired(), NOW + 2000) is None
+    launches = task_transition(of, waits.state, AllStopped(), NOW + 2000)
+    assert isinstance(launches, StartAttempt)
+    assert launches.effects == (Launch(of.number, 1),)
 
 
 def test_a_pod_that_waits_for_room_waits() -> None:
@@ -114,10 +113,8 @@ def test_a_pod_that_waits_for_room_waits() -> None:
 def test_attempts_end_where_their_number_does_not_fit() -> None:
     of = node(retry={"minAttempts": 1000})
     failure = Failure("Error", "m", recoverable=True)
-    for attempt, phase in ((MAX_ATTEMPTS - 1, None), (MAX_ATTEMPTS, NodePhase.FAILED)):
-        step = task_transition(of, Running(attempt, NOW), EffectFailed(attempt, failure), NOW)
-        assert step is not None
-        assert step.phase is phase
+    for attempt, expected in ((MAX_ATTEMPTS - 1, StartAttempt), (MAX_ATTEMPTS, Fail)):
+        assert type(task_transition(of, Running(attempt, NOW), EffectFailed(attempt, failure), NOW)) is expected
 
 
 @pytest.mark.parametrize(
@@ -143,8 +140,7 @@ def test_a_map_task_over_anything_but_a_task_is_not_supported(kind: str) -> None
     }
     world = World(graph(array("n0", inner)), w=graph(task("n0")))
     of = world.node("n0")
-    step: Step | None = TRANSITIONS[of.spec.kind](of, None, Start(), NOW)
-    assert step is not None
-    assert step.failure is not None
-    assert (step.failure.code, step.phase) == ("NotSupported", NodePhase.FAILED)
-    assert f"map tasks over {kind} nodes are not supported" in step.failure.message
+    found = TRANSITIONS[of.spec.kind](of, None, Start(), NOW)
+    assert isinstance(found, Fail)
+    assert found.failure.code == "NotSupported"
+    assert f"map tasks over {kind} nodes are not supported" in found.failure.message
