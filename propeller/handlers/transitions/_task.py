@@ -152,9 +152,11 @@ def _observed(node: NodeView, state: AttemptState, seen: AttemptObserved, now: f
         collecting = Collecting(seen.attempt, state.since, seen.remains)
         return Continue(collecting, effects=(Collect(node.number, seen.attempt),))
     match seen.phase:
-        case _ if seen.remains is Remains.ENDING:
+        case AttemptPhase.RUNNING | AttemptPhase.PENDING if seen.remains is Remains.ENDING:
             return _is_being_deleted(node, state, seen, now)
         case AttemptPhase.RUNNING:
+            if isinstance(state, Running) and state.started:
+                return None
             return Continue(Running(seen.attempt, state.since, started=True))
         case AttemptPhase.FAILED | AttemptPhase.GONE:
             assert seen.failure is not None

@@ -17,6 +17,7 @@ from propeller.workflow import (
     AttemptPhase,
     BackingOff,
     Collecting,
+    Continue,
     EffectFailed,
     Fail,
     Failure,
@@ -26,6 +27,7 @@ from propeller.workflow import (
     NodePhase,
     NodeView,
     ObserveAttempt,
+    Remains,
     Running,
     Start,
     StartAttempt,
@@ -144,3 +146,22 @@ def test_a_map_task_over_anything_but_a_task_is_not_supported(kind: str) -> None
     assert isinstance(found, Fail)
     assert found.failure.code == "NotSupported"
     assert f"map tasks over {kind} nodes are not supported" in found.failure.message
+
+
+@pytest.mark.parametrize("phase", [AttemptPhase.PENDING, AttemptPhase.RUNNING])
+def test_a_pod_that_someone_else_deletes_is_given_up_only_after_its_grace_period(phase: AttemptPhase) -> None:
+    of = node()
+    seen = AttemptObserved(0, phase, remains=Remains.ENDING, grace=30.0)
+    until = NOW + 30.0 + of.execution.stop_margin
+    found = task_transition(of, Running(0, NOW), seen, NOW)
+    assert found == Continue(Running(0, NOW, started=True, until=until), wakes=(until,))
+    assert task_transition(of, found.state, seen, NOW + 1) is None
+    assert task_transition(of, found.state, AttemptObserved(0, AttemptPhase.RUNNING), NOW + 1) is None
+
+
+def test_a_pod_that_fails_while_someone_else_deletes_it_fails_its_attempt_at_once() -> None:
+    failure = Failure("UnexpectedObjectDeletion", "m", ErrorKind.SYSTEM, recoverable=True)
+    seen = AttemptObserved(0, AttemptPhase.FAILED, failure=failure, remains=Remains.ENDING, grace=30.0)
+    found = task_transition(node(), Running(0, NOW, started=True, until=NOW + 60), seen, NOW)
+    assert isinstance(found, StartAttempt)
+    assert (found.attempt, found.failure, found.awaits_stops) == (1, failure, True)
