@@ -41,7 +41,7 @@ def all_tasks_are_plugged() -> Iterator[None]:
     """Every task runs by the plugin, in the controllers of all processes. What the pod's own informer has of these pods
     is nobody's: it would hide what the plugin's lacks.
     """
-    plugins = Plugins([GuardedPlugin(PodsOfAPlugin(), "pods of a plugin", RESOURCE)])
+    plugins = Plugins([GuardedPlugin(PodsOfAPlugin(), "pods of a plugin", PodsOfAPlugin.task_types, RESOURCE)])
     of = AttemptResources.of
 
     def of_plugins(self: AttemptResources, uid: str) -> Sequence[AttemptResource]:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
+import orjson
 
 from propeller.errors import ErrorKind, Invalid
 from propeller.handlers.plugins._api import DEFAULT_GRACE, PluginFailed, TaskPlugin
@@ -39,12 +40,12 @@ FAILED = "PluginFailed"
 class GuardedPlugin(TaskPlugin):
     """See the module's text. `name` says in messages which plugin it is."""
 
-    def __init__(self, plugin: TaskPlugin, name: str, resource: Resource[Any]) -> None:
+    def __init__(self, plugin: TaskPlugin, name: str, task_types: frozenset[str], resource: Resource[Any]) -> None:
         self.name = name
-        self.task_types = frozenset(plugin.task_types)
+        self.task_types = task_types
         self.resource: Resource[Any] = resource
         self._plugin = plugin
-        self._ids = self.task_types
+        self._ids = task_types
         self._causes = Causes(_log)
 
     def build(self, node: NodeView, attempt: int, inputs: ByName, settings: PodSettings) -> dict[str, Any]:
@@ -74,7 +75,12 @@ class GuardedPlugin(TaskPlugin):
             node, attempt, task, others_labels(given["labels"]), others_annotations(given["annotations"])
         )
         kind = {"apiVersion": self.resource.api_version, "kind": self.resource.kind}
-        return {**built, **kind, "metadata": metadata}
+        described = {**built, **kind, "metadata": metadata}
+        try:
+            orjson.dumps(described)
+        except TypeError as error:
+            raise PluginFailed(f"{where} returned what cannot be written as JSON: {error}") from error
+        return described
 
     def observe(self, obj: Any, attempt: int) -> AttemptObserved:
         """As the plugin's own; PENDING if that knows nothing yet."""
@@ -83,9 +89,9 @@ class GuardedPlugin(TaskPlugin):
             return _failed(attempt, found.why)
         if found is None:
             found = AttemptObserved(attempt, AttemptPhase.PENDING)
-        if not _is_observed(found):
-            return _failed(attempt, self._blame(obj, f"observe returned {_shown(found)}, and not an AttemptObserved"))
-        return self._completed(obj, attempt, found)
+        if isinstance(seen := _checked(found), str):
+            return _failed(attempt, self._blame(obj, f"observe returned {seen}"))
+        return self._completed(obj, attempt, seen)
 
     def _completed(self, obj: KubeObject, attempt: int, seen: AttemptObserved) -> AttemptObserved:
         """With what the controller relies on: the attempt, a reason of each failure, and that it is being deleted."""
@@ -100,7 +106,7 @@ class GuardedPlugin(TaskPlugin):
         return seen
 
     def missing(self, name: str, attempt: int) -> AttemptObserved:
-        found = self._ask(name, "missing", self._plugin.missing, name, attempt)
+        found = _checked(self._ask(name, "missing", self._plugin.missing, name, attempt))
         if isinstance(found, AttemptObserved) and (
             found.phase is AttemptPhase.SUCCEEDED or (found.phase >= AttemptPhase.FAILED and found.failure is not None)
         ):
@@ -134,8 +140,19 @@ class GuardedPlugin(TaskPlugin):
         return f"{why}, of {self.resource.kind} {name}"
 
 
-def _is_observed(found: object) -> bool:
-    return isinstance(found, AttemptObserved) and isinstance(found.phase, AttemptPhase)
+_OBSERVED = msgspec.json.Decoder(AttemptObserved)
+
+
+def _checked(found: object) -> AttemptObserved | str:
+    """What a plugin has observed, with fields of the types that they have to be of; or what is wrong with it. Structs
+    take anything, and what relies on them later would blame others.
+    """
+    if not isinstance(found, AttemptObserved):
+        return f"{_shown(found)}, and not an AttemptObserved"
+    try:
+        return _OBSERVED.decode(msgspec.json.encode(found))
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError) as error:
+        return f"an AttemptObserved that is none: {error}"
 
 
 class _Raised(msgspec.Struct, frozen=True):

@@ -11,9 +11,10 @@ Guarantees
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Any, NamedTuple
 
 import msgspec
@@ -67,13 +68,30 @@ class Plugins:
 @functools.cache
 def installed_plugins() -> Plugins:
     """The plugins of this interpreter's packages, loaded once."""
-    return load_plugins(entry_points(group=ENTRY_POINTS))
+    return load_plugins(_entry_points(distributions()))
+
+
+def _entry_points(packages: Iterable[Distribution]) -> Iterator[EntryPoint]:
+    """Those of our group. A package whose metadata cannot be read has none; of two of one name the first counts, which
+    is that which is imported.
+    """
+    seen = set()
+    for package in packages:
+        try:
+            name, points = package.name, package.entry_points.select(group=ENTRY_POINTS)
+        except Exception as error:  # noqa: BLE001 - importlib.metadata lets out whatever its parsers raise
+            _log.error("task plugins of a package cannot be found, as its metadata is damaged: %s", _said(error))
+            continue
+        if name not in seen:
+            seen.add(name)
+            yield from points
 
 
 class _Found(NamedTuple):
     name: str
     plugin: TaskPlugin
     types: frozenset[str]
+    resource: Resource[Any]
 
 
 def load_plugins(points: Iterable[EntryPoint]) -> Plugins:
@@ -84,11 +102,11 @@ def load_plugins(points: Iterable[EntryPoint]) -> Plugins:
         name = _name_of(point)
         try:
             plugin = point.load()
-            types = _checked(plugin, point.name)
+            found = _Found(name, plugin, _types_of(plugin, point.name), _resource_of(plugin))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - importing runs whatever the package does
-            _blame(broken, {point.name}, f"plugin {name} cannot be used: {_said(error)}")
+            _blame(broken, point.name, f"plugin {name} cannot be used: {_said(error)}")
         else:
-            loaded.setdefault(id(plugin), _Found(name, plugin, types))
+            loaded.setdefault(id(plugin), found)
     by_type: dict[str, list[_Found]] = {}
     for found in loaded.values():
         for task_type in found.types:
@@ -96,10 +114,8 @@ def load_plugins(points: Iterable[EntryPoint]) -> Plugins:
     for task_type, declared in by_type.items():
         if len(declared) > 1:
             names = " and ".join(one.name for one in declared)
-            _blame(
-                broken, {task_type}, f"task type {task_type!r} is declared by plugins {names}: uninstall all but one"
-            )
-    usable = (GuardedPlugin(one.plugin, one.name, _resource_of(one.plugin)) for one in loaded.values())
+            _blame(broken, task_type, f"task type {task_type!r} is declared by plugins {names}: uninstall all but one")
+    usable = (GuardedPlugin(one.plugin, one.name, one.types, one.resource) for one in loaded.values())
     return Plugins(usable, broken)
 
 
@@ -109,14 +125,15 @@ def _name_of(point: EntryPoint) -> str:
     return f"{point.name} ({point.value}{package})"
 
 
-def _checked(plugin: Any, task_type: str) -> frozenset[str]:
-    """The task types of a plugin that can be used. Raises PluginFailed with what is wrong."""
-    if isinstance(plugin, type) or not isinstance(plugin, TaskPlugin):
+def _types_of(plugin: Any, task_type: str) -> frozenset[str]:
+    """The task types of a plugin whose entry point is named `task_type`. Raises PluginFailed with what is wrong."""
+    if isinstance(plugin, type):
+        raise PluginFailed("it is no TaskPlugin, but a class: name an object of it")
+    if not isinstance(plugin, TaskPlugin):
         lacks = ", ".join(name for name in _MEMBERS if not hasattr(plugin, name))
-        raise PluginFailed(
-            f"it is no TaskPlugin, but {'a class: name an object of it' if isinstance(plugin, type) else ''}"
-            f"{'' if isinstance(plugin, type) else f'a {type(plugin).__name__} without {lacks}'}"
-        )
+        raise PluginFailed(f"it is no TaskPlugin, but a {type(plugin).__name__} without {lacks}")
+    if waits := [name for name in _MEMBERS if inspect.iscoroutinefunction(getattr(plugin, name))]:
+        raise PluginFailed(f"its {', '.join(waits)} may not be async: methods only read and describe")
     types: Any = plugin.task_types
     if isinstance(types, str) or not isinstance(types, Collection) or not all(_is_type(one) for one in types):
         raise PluginFailed("task_types must be a collection of task types, as texts")
@@ -124,7 +141,6 @@ def _checked(plugin: Any, task_type: str) -> frozenset[str]:
         raise PluginFailed(f"its entry point is named {task_type!r}, which is not among its task_types {sorted(types)}")
     if own := sorted(OWN_TYPES.intersection(types)):
         raise PluginFailed(f"its task_types name {own}, which propeller runs itself")
-    _resource_of(plugin)
     return frozenset(types)
 
 
@@ -149,10 +165,11 @@ def _resource_of(plugin: TaskPlugin) -> Resource[Any]:
 _MEMBERS = ("task_types", "resource", "build", "observe", "missing", "is_alive", "has_ended", "grace_of")
 
 
-def _blame(broken: dict[str, str], types: Iterable[str], why: str) -> None:
-    """Have tasks of these types fail, unless propeller runs them itself."""
+def _blame(broken: dict[str, str], task_type: str, why: str) -> None:
+    """Have tasks of this type fail, unless propeller runs them itself."""
     _log.error("%s", why)
-    broken.update((task_type, why) for task_type in types if task_type not in OWN_TYPES)
+    if task_type not in OWN_TYPES:
+        broken[task_type] = why
 
 
 def _said(error: BaseException) -> str:

@@ -71,6 +71,26 @@ class BuildsLabelsOfNumbers(Things):
         return {"metadata": {"labels": {"a": 1}}}
 
 
+class BuildsObjects(Things):
+    def build(self, *arguments: Any) -> Any:
+        return {"spec": {"size": object()}}
+
+
+class ObservesSomethingElse(Things):
+    """An AttemptObserved with fields of other types."""
+
+    def __init__(self, **fields: Any) -> None:
+        self._fields = fields
+
+    def observe(self, obj: Thing, attempt: int) -> AttemptObserved | None:
+        return msgspec.structs.replace(AttemptObserved(attempt, AttemptPhase.RUNNING), **self._fields)
+
+
+class WaitsInObserve(Things):
+    async def observe(self, obj: Thing, attempt: int) -> AttemptObserved | None:  # type: ignore[override]
+        return None
+
+
 class RaisesInObserve(Things):
     def observe(self, obj: Thing, attempt: int) -> AttemptObserved | None:
         raise KeyError("no observe")
@@ -160,6 +180,7 @@ OTHER = OtherThings()
 PYTHON = TakesPythonTasks()
 TEXT_TYPES = TypesAreText()
 NUMBER_TYPES = TypesAreNumbers()
+ASYNC = WaitsInObserve()
 SERVICE = OfAService()
 JSON = OfJson()
 CLUSTER_WIDE = ClusterWide()

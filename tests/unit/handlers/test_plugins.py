@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from importlib.metadata import EntryPoint
+from importlib.metadata import Distribution, EntryPoint
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from propeller.handlers.plugins import (
     TaskPlugin,
     load_plugins,
 )
+from propeller.handlers.plugins._registry import _entry_points
 from propeller.workflow import AttemptObserved, AttemptPhase, ExecutionSpec, Failure, NodeView, Remains
 from tests.unit.handlers import plugins_of_others as others
 from tests.unit.handlers.build import World, graph, literals, task, template
@@ -75,6 +77,7 @@ def test_a_plugin_with_several_types_is_one_plugin_however_often_it_is_named() -
         ("TEXT_TYPES", "task_types must be a collection"),
         ("NUMBER_TYPES", "task_types must be a collection"),
         ("PYTHON", r"its task_types name \['python-task'\], which propeller runs itself"),
+        ("ASYNC", "its observe may not be async"),
         ("SERVICE", "plugins of remote services are not supported yet"),
         ("JSON", "must be a KubeObject, and is dict"),
         ("CLUSTER_WIDE", "nodes is cluster-wide"),
@@ -165,6 +168,10 @@ def test_a_task_whose_execution_insists_on_another_plugin_is_refused(monkeypatch
         (others.RaisesInBuild(), "build raised ZeroDivisionError: no build"),
         (others.BuildsNothing(), "build returned None, and not a resource as a dict"),
         (others.BuildsLabelsOfNumbers(), "build returned metadata.labels that are no dict of texts"),
+        (
+            others.BuildsObjects(),
+            "build returned what cannot be written as JSON: Type is not JSON serializable: object",
+        ),
     ],
 )
 def test_a_build_that_goes_wrong_is_the_systems_and_names_plugin_and_task(
@@ -186,6 +193,27 @@ def test_what_build_refuses_is_the_users(monkeypatch: pytest.MonkeyPatch) -> Non
         (others.RaisesInObserve(), "observe raised KeyError: 'no observe'"),
         (others.ObservesText(), "observe returned a str, and not an AttemptObserved"),
         (others.FailsWithoutAReason(), "observe says FAILED, and not why"),
+        (
+            others.ObservesSomethingElse(phase=17),
+            "observe returned an AttemptObserved that is none: Invalid enum value 17",
+        ),
+        (
+            others.ObservesSomethingElse(phase="running"),
+            "observe returned an AttemptObserved that is none: Expected `int`",
+        ),
+        (
+            others.ObservesSomethingElse(failure="bad"),
+            "observe returned an AttemptObserved that is none: Expected `object",
+        ),
+        (others.ObservesSomethingElse(reason=None), "observe returned an AttemptObserved that is none: Expected `str`"),
+        (
+            others.ObservesSomethingElse(reason=object()),
+            "observe returned an AttemptObserved that is none: Encoding objects",
+        ),
+        (
+            others.ObservesSomethingElse(since=float("nan")),
+            "observe returned an AttemptObserved that is none: Expected",
+        ),
         (others.SaysGone(), "observe says GONE of a resource that is there"),
     ],
 )
@@ -197,7 +225,8 @@ def test_an_observe_that_goes_wrong_fails_its_attempt_as_the_systems_and_names_p
     assert (seen.attempt, seen.phase) == (3, AttemptPhase.FAILED)
     assert seen.failure is not None
     assert (seen.failure.code, seen.failure.kind, seen.failure.recoverable) == ("PluginFailed", ErrorKind.SYSTEM, False)
-    assert f"plugin thing ({MODULE}:GOOD): {why}, of Thing ns/e-n0-0" in seen.failure.message
+    assert seen.failure.message.startswith(f"plugin thing ({MODULE}:GOOD): {why}")
+    assert seen.failure.message.endswith(", of Thing ns/e-n0-0")
     assert len(caplog.records) == 1
 
 
@@ -265,3 +294,31 @@ def test_whatever_else_raises_has_an_answer_that_stops_what_may_run(monkeypatch:
     plugin = guarded(others.RaisesInTheRest(), monkeypatch)
     found = thing("Running")
     assert (plugin.is_alive(found), plugin.has_ended(found), plugin.grace_of(found)) == (True, False, DEFAULT_GRACE)
+
+
+def package(path: Path, name: str, entry_points: str) -> Distribution:
+    """The metadata of an installed package."""
+    folder = path / f"{name}-1.0.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text(entry_points)
+    return Distribution.at(folder)
+
+
+def test_a_package_whose_metadata_is_damaged_hides_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    good = package(tmp_path, "good", f"[{ENTRY_POINTS}]\nthing = {MODULE}:GOOD\n")
+    bad = package(tmp_path, "bad", f"[{ENTRY_POINTS}]\nthis is no entry point\n")
+    plugins = load_plugins(_entry_points([bad, good]))
+    assert plugins.of(node_of()).resource is others.THINGS
+    (record,) = caplog.records
+    assert record.getMessage().startswith("task plugins of a package cannot be found, as its metadata is damaged: ")
+
+
+def test_of_two_packages_of_one_name_the_first_counts_and_is_named(tmp_path: Path) -> None:
+    first = package(tmp_path / "a", "plug", f"[{ENTRY_POINTS}]\nthing = {MODULE}:GOOD\n")
+    second = package(tmp_path / "b", "plug", f"[{ENTRY_POINTS}]\nthing = {MODULE}:OTHER\n")
+    plugins = load_plugins(_entry_points([first, second]))
+    assert plugins.of(node_of()).task_types == {"thing"}
+    (found,) = _entry_points([package(tmp_path / "c", "plug", f"[{ENTRY_POINTS}]\nthing = {MODULE}:NOTHING\n")])
+    with pytest.raises(PluginFailed, match=rf"plugin thing \({MODULE}:NOTHING of plug 1\.0\) cannot be used"):
+        load_plugins([found]).of(node_of())
