@@ -200,8 +200,12 @@ async def test_an_execution_goes_on_where_a_killed_controller_left_it(cluster: C
 
 
 async def test_the_controller_stops_in_order_on_sigterm(cluster: Cluster) -> None:
+    """Regression: it was stopped a second after its start, which on a busy machine is before it handles signals."""
     async with controller(cluster) as process:
-        await asyncio.sleep(1)
+        assert process.stderr is not None
+        async with asyncio.timeout(60):
+            while b" lease " not in (line := await process.stderr.readline()):  # it waits for it, or holds it
+                assert line, "the controller has ended"
     assert process.returncode == 143
 
 
