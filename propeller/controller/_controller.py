@@ -69,7 +69,8 @@ class WorkflowController:
     """Runs every FlyteWorkflow of a namespace (None: of the cluster); use as `async with`.
 
     It wires the duties together, one module each, and has two of its own: it routes events to executions, and decides
-    by reconciling. All stand on `Executions`.
+    by reconciling. All stand on `Executions`. More than 15 methods: one for each source of events, and for each stage
+    of an execution in a reconcile.
     """
 
     def __init__(

@@ -23,7 +23,10 @@ from propeller.workflow import AttemptObserved, AttemptPhase, Launched, NodeEven
 
 
 class Executions:
-    """By key, `namespace/name`; see the module's text."""
+    """By key, `namespace/name`; see the module's text.
+
+    More than 15 methods: each is one question about, or one change of, the table that all duties share.
+    """
 
     def __init__(self, queue: WorkQueue[str], settings: QueueOptions, clock: Clock, event_delay: float) -> None:
         self._queue = queue

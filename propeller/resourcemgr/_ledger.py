@@ -36,6 +36,8 @@ _PLACES = 48
 class Ledger:
     """See the module's text. `granted` is called with the id of each claim that has waited and got its tokens;
     `refused` with that of one which can never get them, as limits have become lower. Neither may call the ledger.
+
+    More than 15 methods: six of them only read it, for explanations and metrics.
     """
 
     def __init__(

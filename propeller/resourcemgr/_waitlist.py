@@ -21,6 +21,8 @@ from propeller.resourcemgr._waiter import Need, Waiter
 class Waitlist:
     """See the module's text. `granted` is called with a claim whose tokens were taken, `refused` with one that lowered
     limits can never meet; neither may call back.
+
+    More than 15 methods: four of them make it a collection to read.
     """
 
     def __init__(self, granted: Callable[[Waiter], None], refused: Callable[[Waiter, Invalid], None]) -> None:

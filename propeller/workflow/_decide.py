@@ -111,6 +111,8 @@ def _arm_deadline(execution: Execution) -> None:
 class _Decider:
     """One call of `decide`. For `_inner` and `_todo` see `GraphProgress`. Events that are left in `_todo` stay in the
     execution; after a crash, `resume` finds the same to do.
+
+    More than 15 methods: one a step of what an event leads to, and all change the same call's state.
     """
 
     __slots__ = (

@@ -146,7 +146,10 @@ class Frame:
 
 
 class Execution:
-    """A running workflow; see the module's text."""
+    """A running workflow; see the module's text.
+
+    More than 15 methods: most give one name or location of a node, which all derive from the same state.
+    """
 
     def __init__(self, info: ExecutionInfo, plan: Plan, *, now: float) -> None:
         self.info = info

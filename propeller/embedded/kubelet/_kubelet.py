@@ -45,7 +45,11 @@ _OVER = ("Succeeded", "Failed")
 
 
 class Kubelet:
-    """Runs pods as processes below `workdir`, as the node `node_name`. Use within `async with`."""
+    """Runs pods as processes below `workdir`, as the node `node_name`. Use within `async with`.
+
+    More than 15 methods: one a step of a pod's way through the node (seen, admitted, run, reported, removed), and all
+    share the table of its pods.
+    """
 
     def __init__(
         self,

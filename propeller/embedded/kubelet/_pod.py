@@ -48,7 +48,10 @@ _CANNOT_START = 128  # containerd's exit code for a container whose program coul
 
 
 class PodRun:
-    """Runs one pod. `stop` may be called at any time; all else happens in `run`."""
+    """Runs one pod. `stop` may be called at any time; all else happens in `run`.
+
+    More than 15 methods: one a step of the pod's life, and all share the states of its containers.
+    """
 
     def __init__(
         self,

@@ -52,6 +52,8 @@ class ApiServer:
     ends of generated names and jitter. Without `controllers` it is as bare as a kube-apiserver without its controller
     manager: deleted namespaces keep ending, nothing is collected with its owner, quotas do not see what is freed, and
     namespaces have no service account.
+
+    More than 15 methods: what its users do with a server (serve, stop, compact, back up) has one each.
     """
 
     def __init__(

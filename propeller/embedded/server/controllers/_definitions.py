@@ -25,7 +25,10 @@ _SUBRESOURCE_VERBS = ("get", "patch", "update")
 
 
 class Definitions:
-    """Serves what is defined. `run` as long as the server is up; `now` gives epoch seconds."""
+    """Serves the defined types. `run` as long as the server is up; `now` gives epoch seconds.
+
+    More than 15 methods: one a step of a definition's life (names, served, cleaned up), and all share the served kinds.
+    """
 
     def __init__(self, storage: Storage, registry: Registry, deletes: Deletes, now: Callable[[], float]) -> None:
         self._storage = storage
