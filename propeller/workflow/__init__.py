@@ -1,7 +1,7 @@
 """Workflows as data and decisions: the FlyteWorkflow resource, the immutable `Plan`, the `Execution` state, and
 `decide`.
 
-Everything here is synchronous and does no I/O: events come in, effects go out.
+Everything here is synchronous and does no I/O: `decide` takes events and returns effects.
 """
 
 from propeller.workflow._decide import EXECUTION, Decision, begin, decide, resume

@@ -2,10 +2,10 @@
 
 Guarantees
     Synchronous and deterministic: the same execution, events and time give the same effects and the same execution.
-    Visits only nodes that have an event, and successors whose last dependency has just completed: cost is O(what
-    changed).
+    Visits only nodes that have an event, and successors whose last dependency has just completed: the cost is
+    proportional to the change.
     An event that comes too late (its node has moved on or ended) changes nothing.
-    Knows no node kind: the transition function of the node's kind says what an event does to it.
+    Knows no node kind: the transition function of the node's kind decides how an event changes it.
 Assumptions
     The caller owns the execution and hands it over for the call: it is changed in place.
 """
@@ -49,7 +49,7 @@ EXECUTION = -1
 MAX_EVENTS = 500
 """Events that one reconcile handles: some 5 ms. The others stay in the execution for the next one, due at once."""
 
-_PART_FAILED = Cancel("what it is part of has failed")
+_PARENT_FAILED = Cancel("the node around it has failed")
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -81,7 +81,7 @@ def begin(execution: Execution, transitions: Transitions, now: float) -> Decisio
 
 
 def resume(execution: Execution, transitions: Transitions, now: float) -> Decision:
-    """Decide for the first time after a load: active nodes ask again for what they wait for, and ready ones start."""
+    """Decide for the first time after a load: active nodes ask again for what they wait for, ready ones start."""
     _arm_deadline(execution)
     again, start = Resume(), Start()
     events: list[tuple[int, NodeEvent]] = [(node, again) for node in execution.states]
@@ -260,7 +260,7 @@ class _Decider:
                     execution.wake_at(wake, node)
             case Fail():
                 if transition.cancel_inside:
-                    self._graphs.cancel_inside(view, execution.states.get(node), _PART_FAILED)
+                    self._graphs.cancel_inside(view, execution.states.get(node), _PARENT_FAILED)
                 self._end_node(view, NodePhase.FAILED, transition.failure)
             case Abort():
                 self._end_node(view, NodePhase.ABORTED, None)
@@ -302,7 +302,7 @@ class _Decider:
             execution.system_failures[node] = max(known + by_system, transition.system_failures)
         before = self._set_state(node, transition.state)
         if transition.cancel_inside:
-            self._graphs.cancel_inside(view, before, _PART_FAILED)
+            self._graphs.cancel_inside(view, before, _PARENT_FAILED)
         self._wait(node, transition)
 
     def _wait(self, node: int, transition: Continue | StartAttempt) -> None:
@@ -311,7 +311,7 @@ class _Decider:
             self._execution.wake_at(wake, node)
         if transition.awaits_stops:
             self._execution.stops.wait(node)
-            self._todo.append((node, AllStopped()))  # behind the events of what is cancelled inside
+            self._todo.append((node, AllStopped()))  # behind the events that cancel nodes inside
 
     def _set_state(self, node: int, state: State) -> State | None:
         """Set the node's state; returns the one before."""

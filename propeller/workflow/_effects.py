@@ -1,4 +1,4 @@
-"""What a round wants done: each effect concerns one node, and ends as an event about it."""
+"""Effects: what the executors do after a decision. Each concerns one node, and ends as an event of that node."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class Effect(msgspec.Struct, frozen=True):
-    """The base. `node` is the node's number in its execution."""
+    """The base of all effects. `node` is the node's number in its execution."""
 
     node: int
 
@@ -28,27 +28,27 @@ class Recover(AttemptEffect, frozen=True):
 
 
 class ObserveAttempt(AttemptEffect, frozen=True):
-    """Look for the resource of an attempt that was begun. → AttemptObserved, GONE if there is none.
+    """Look for the resource of an attempt that had begun. → AttemptObserved, GONE if it does not exist.
 
-    With `fresh` the server is asked, as the cache may still have an earlier one of that name.
+    With `fresh`, ask the API server: the cache may still have an earlier resource of the same name.
     """
 
     fresh: bool = False
 
 
 class Collect(AttemptEffect, frozen=True):
-    """Read what an ended attempt left: futures, error or outputs.pb. → OutputsFound, FuturesFound, EffectFailed"""
+    """Read futures.pb, error.pb or outputs.pb of an ended attempt. → OutputsFound, FuturesFound, EffectFailed"""
 
 
 class Expire(AttemptEffect, frozen=True):
-    """An attempt's time is up: see whether its pod has come to an end all the same. → AttemptObserved, Expired"""
+    """Check whether the pod of an attempt whose deadline has passed has ended. → AttemptObserved, Expired"""
 
 
 class StopAttempt(AttemptEffect, frozen=True):
-    """Delete the attempt's resource, unless it ends by itself: it is the record. → Stopped; its end is not waited for.
+    """Delete the attempt's resource, unless it ends by itself: it is the record. → Stopped, before the pod has ended.
 
-    `urgent`: a status is written for it at once. Not for the sidecars of a task that has succeeded, which take no place
-    of `max_parallelism` either.
+    If `urgent`, a status is written for it at once, and the attempt keeps its slot until the delete was sent. The
+    sidecars of a task that has succeeded are not urgent and use no slot.
     """
 
     urgent: bool = True

@@ -1,4 +1,4 @@
-"""What a round learns: each event is about one node, and decides nothing by itself."""
+"""Events of nodes, the input of `decide`. Each belongs to one node or to the execution, and decides nothing itself."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ if TYPE_CHECKING:
 
 
 MAX_REASON_CHARACTERS = 1024
-"""Of why a node waits: each of 100,000 nodes may wait, and a status holds all of it."""
+"""Of the reason why a node waits: 100,000 nodes may wait, and the status holds the reason of each."""
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why an attempt, a node or an execution failed. `recoverable` failures may be tried again within their kind's
-    budget.
+    """Why an attempt, a node or an execution failed. `recoverable` failures are retried within their kind's budget.
 
-    What a task, a node's kubelet or a status has to say is bounded here, whatever way it came: begin and end are kept.
+    Texts of a task, a kubelet or a status are shortened here, from whatever source: their beginning and end are kept.
     """
 
     code: str
@@ -44,9 +43,9 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Refusals(msgspec.Struct, frozen=True, array_like=True):
-    """What the creates of one attempt's pod have met so far: refused `tries` times in a row, the first time at `since`
-    (epoch seconds), the last time for `reason`. `denied` is when the platform first denied what it denies still; 0 if
-    it was no denial the last time.
+    """The rejections of the creates of one attempt's pod: `tries` in a row, the first at `since` (epoch seconds), the
+    last one for `reason`. `denied` is when the denials (403, 401) began that last until now; 0 if the last
+    rejection was no denial.
     """
 
     tries: int = 0
@@ -63,7 +62,7 @@ NOT_REFUSED = Refusals()
 
 
 class AttemptPhase(enum.IntEnum):
-    """How far the resource of an attempt, such as its pod, has come. GONE: it is not there any more."""
+    """The phase of the resource of an attempt, such as its pod. GONE: it does not exist any more."""
 
     PENDING = 0
     RUNNING = 1
@@ -73,16 +72,16 @@ class AttemptPhase(enum.IntEnum):
 
 
 class Remains(enum.IntEnum):
-    """What is left of a pod: its containers may run on after the primary one has ended."""
+    """Which containers of a pod still run after its primary container has ended."""
 
     NOTHING = 0
-    """It has a terminal phase, or is gone from the API server."""
+    """None: the pod has a terminal phase, or is deleted."""
 
     ENDING = 1
-    """It ends without anybody's doing: it is being deleted, or nothing but native sidecars is left."""
+    """Some, and they will end without a delete: the pod is being deleted, or only native sidecars are left."""
 
     RUNNING = 2
-    """Containers beside the primary one run on until the pod is deleted."""
+    """Containers besides the primary one, until the pod is deleted."""
 
 
 class AttemptEvent(msgspec.Struct, frozen=True):
@@ -96,14 +95,15 @@ class Start(msgspec.Struct, frozen=True):
 
 
 class Resume(msgspec.Struct, frozen=True):
-    """The execution was rebuilt from its checkpoint: ask again for what the state waits for."""
+    """The execution was loaded from its checkpoint: ask again for everything that the state waits for."""
 
 
 class AttemptObserved(AttemptEvent, frozen=True):
-    """What the resource of an attempt shows, as the informer saw it last. `failure` is set if it failed. Of a pod,
-    `phase` is the primary container's, and `remains` is about the whole. `grace` is how many seconds one that is ENDING
-    may take to stop. `since` is when one that cannot start was assigned to its node, epoch seconds; 0 if it does not
-    say.
+    """The state of an attempt's resource in the informer's cache; `failure` is set if it failed.
+
+    For a pod, `phase` is that of the primary container and `remains` is about all containers. `grace` is how many
+    seconds a pod that is ENDING may take to stop. `since` is when a pod that cannot start was assigned to its node
+    (epoch seconds; 0 if unknown).
     """
 
     phase: AttemptPhase
@@ -119,11 +119,11 @@ class Launched(AttemptEvent, frozen=True):
 
 
 class Recovered(AttemptEvent, frozen=True):
-    """What an earlier execution left is the attempt's result."""
+    """The outputs of an earlier execution are the attempt's result."""
 
 
 class NotRecovered(AttemptEvent, frozen=True):
-    """The earlier execution's outputs are not there: the attempt has to run."""
+    """The earlier execution has no outputs: the attempt has to run."""
 
 
 class Refused(AttemptEvent, frozen=True):
@@ -133,31 +133,31 @@ class Refused(AttemptEvent, frozen=True):
     after: float
     refusals: Refusals = NOT_REFUSED
     may_exist: bool = False
-    """The create had no answer: its resource may be there all the same."""
+    """The create had no response: the resource may exist all the same."""
 
 
 class Granted(AttemptEvent, frozen=True):
-    """The attempt has the tokens that it has waited for: it may be launched."""
+    """The attempt has the tokens that it waited for: it may be launched."""
 
 
 class EffectFailed(AttemptEvent, frozen=True):
-    """An effect could not be done, by our fault or the user's."""
+    """An effect failed, by the system's fault or the user's (`failure.kind`)."""
 
     failure: Failure
 
 
 class Expired(AttemptEvent, frozen=True):
-    """The attempt's time is up, and its pod has not come to an end."""
+    """The attempt's deadline has passed, and its pod has not ended."""
 
 
 class Stopped(AttemptEvent, frozen=True):
-    """The attempt's pod was told to stop, and has `grace` seconds to, or it runs no more (0). Its place is free."""
+    """The delete of the pod was sent: it has `grace` seconds to stop, or has stopped (0). Its slot is free."""
 
     grace: float = 0.0
 
 
 class AllStopped(msgspec.Struct, frozen=True):
-    """No pod of the node's last attempt, nor of what that had started inside, runs any more."""
+    """No pod of the node's last attempt runs any more, nor a pod of a node inside it."""
 
 
 class OutputsFound(AttemptEvent, frozen=True):
@@ -171,7 +171,7 @@ class FuturesFound(AttemptEvent, frozen=True):
 
 
 class InputsWritten(msgspec.Struct, frozen=True):
-    """The node's inputs are stored. `size` is the number of items of a map task, 0 for others."""
+    """The node's inputs are stored. `size` is the number of items of a map task, else 0."""
 
     size: int = 0
 
@@ -200,7 +200,7 @@ class SubgraphEnded(msgspec.Struct, frozen=True):
 
 
 class TimerFired(msgspec.Struct, frozen=True):
-    """A time that the node asked to be woken at has come."""
+    """A time that the node had set a timer for has come."""
 
 
 class Cancel(msgspec.Struct, frozen=True):

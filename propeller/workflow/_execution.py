@@ -1,11 +1,11 @@
 """The state of one running workflow: arrays for all nodes, objects only for those that are active.
 
-A node's number is its frame's `base` plus its number in the frame's graph. Frames are opened as their nodes start: the
+A node's number is its frame's `base` plus its number in the frame's graph. A frame is opened when its graph starts: the
 root, then one for each sub-workflow, dynamic workflow and map task that runs. A finished node costs 14 bytes, an active
-one its state.
+node its state.
 
 Assumptions
-    An execution is owned by one round at a time: `decide` takes it, changes it and gives it back.
+    One reconcile at a time owns an execution: `decide` takes it, changes it and returns it.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from propeller.workflow._stops import Stops
 T = TypeVar("T")
 
 STOP_MARGIN = 30.0
-"""Where no setting says otherwise (`controller.stop_margin`)."""
+"""Seconds, if the setting `controller.stop_margin` says nothing else."""
 
 NEVER = 1e11
 """Epoch seconds, 3,000 years from now: no timer is set for later."""
 
 
 class NodePhase(enum.IntEnum):
-    """Numbers are FlytePropeller's (v1alpha1.NodePhase), of which we use those a person can see."""
+    """Numbers are FlytePropeller's (v1alpha1.NodePhase), those that people can see."""
 
     NOT_STARTED = 0
     QUEUED = 1
@@ -77,8 +77,8 @@ _ENDED_WORKFLOW = (WorkflowPhase.SUCCEEDED, WorkflowPhase.FAILED, WorkflowPhase.
 
 
 class ExecutionInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """Who an execution is and what its creator asked for. `directory` is the URI under which its inputs and outputs
-    live.
+    """The identity of an execution and the settings that its creator chose. `directory` is the URI of the directory of
+    its inputs and outputs.
     """
 
     name: str
@@ -104,16 +104,14 @@ class ExecutionInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
 
 class ObservedAttempt(NamedTuple):
-    """An attempt that has a pod, and how many before it failed by the system's fault."""
+    """An attempt that has a pod, and how many attempts before it failed by the system's fault."""
 
     attempt: int = 0
     system_failures: int = 0
 
 
 class Frame:
-    """One running graph. `parent` is the number of the node that it is inside of (-1 for the root), at its
-    `parent_attempt`.
-    """
+    """One running graph. `parent` is the number of the node around it, at attempt `parent_attempt`; -1 for the root."""
 
     __slots__ = (
         "active",
@@ -146,7 +144,7 @@ class Frame:
 
 
 class Execution:
-    """A running workflow; see the module's text.
+    """A running workflow; see the module's docstring.
 
     More than 15 methods: most give one name or location of a node, which all derive from the same state.
     """
@@ -169,25 +167,22 @@ class Execution:
         self.failures: dict[int, Failure] = {}
         self.system_failures: dict[int, int] = {}
         self.dropped = False
-        """Whether another in memory has taken its place: it has nothing to launch any more."""
+        """Whether a newer object in memory has replaced this one, which must not launch anything any more."""
         self.slots = Slots(info.spec.execution_config.max_parallelism)
         self.timers: list[tuple[float, int]] = []
         self.todo: deque[tuple[int, NodeEvent]] = deque()
-        """Events that a round left for the next one."""
+        """Events that are left for the next call of `decide`."""
         self.failing: list[Frame] = []
-        """Frames that have failed, and have yet to be looked at for whether they can end."""
+        """Frames that have failed and that may be able to end now."""
         self.observed_attempts: dict[str, ObservedAttempt] = {}
-        """By unique node id: the highest attempt that a pod proves, learnt when an execution is rebuilt after a crash.
-        """
+        """By unique node id: the highest attempt that has a pod, found when the execution is loaded after a crash."""
         self.recovered: dict[str, str] = {}
-        """By unique node id: the directory in which an earlier execution left the outputs of a node that has not to run
-        again.
-        """
+        """By unique node id: the directory of the outputs that an earlier execution wrote: the node need not run."""
         self._cached: dict[Callable[[Execution], Any], Any] = {}
         self.stops = Stops(self)
-        """Pods that have yet to stop."""
+        """Pods whose attempts are over and that have not stopped yet."""
         self.settings = AttemptOptions()
-        """When its attempts are given up and followed by others."""
+        """When attempts are given up and retried."""
         self.stop_margin = STOP_MARGIN
         """Seconds beyond its grace period after which a pod that has not stopped is given up."""
 
@@ -197,10 +192,11 @@ class Execution:
 
     @property
     def failure_so_far(self) -> Failure | None:
-        """What the root failed by, where that has happened; the execution ends with it once all has settled."""
+        """The failure of the root graph, if it has failed: the execution ends with it when nothing runs any more."""
         return self.frames[0].failure if self.frames else None
 
     def open_frame(self, graph: Graph, *, parent: int = -1, parent_attempt: int = 0, items: bool = False) -> Frame:
+        """Add a frame for a graph that starts. None of its nodes starts by that."""
         frame = Frame(len(self.frames), len(self.phases), graph, parent, parent_attempt, items=items)
         if parent >= 0:
             frame.unique_id = self.unique_id(parent)
@@ -219,7 +215,7 @@ class Execution:
         return frame
 
     def cached(self, make: Callable[[Execution], T]) -> T:
-        """What `make` makes of this execution, made once: for what follows from who it is."""
+        """Return `make(execution)`, computed once: for values that depend only on the execution's identity."""
         found: T | None = self._cached.get(make)
         if found is None:
             found = self._cached[make] = make(self)
@@ -239,7 +235,7 @@ class Execution:
         return unique_node_id(frame.unique_id, frame.parent_attempt, frame.graph.node_id(node - frame.base))
 
     def path(self, node: int) -> str:
-        """The node's ids from the root on, with the attempts between them: no two nodes have the same."""
+        """The ids of the nodes around the node and its own, with their attempts; unique in the execution."""
         frame = self.frame_of(node)
         own = frame.graph.node_id(node - frame.base)
         if "~" in own or "/" in own:
@@ -269,26 +265,26 @@ class Execution:
         return directory if frame.parent >= 0 else f"{directory}/data"
 
     def output_directory(self, node: int, attempt: int | None = None) -> str:
-        """URI of the directory of one attempt's outputs: the latest attempt's where none is named."""
+        """URI of the directory of the outputs of one attempt, by default the latest."""
         return f"{self.data_directory(node)}/{self.attempts[node] if attempt is None else attempt}"
 
     def inputs_uri(self, node: int) -> str:
         return f"{self.data_directory(node)}/inputs.pb"
 
     def outputs_uri(self, node: int) -> str:
-        """Where the node's outputs are once it succeeded: a branch's are those of the case that ran."""
+        """URI of the outputs of a node that has succeeded: for a branch, those of the case that ran."""
         while (frame := self.frame_of(node)).graph.nodes[node - frame.base].kind is NodeKind.BRANCH:
             node = self.chosen_case(node)
         return f"{self.output_directory(node)}/outputs.pb"
 
     def frame_outputs_uri(self, frame: Frame) -> str:
-        """Where the frame's end node puts the outputs: those of the node it is inside of, or of the execution."""
+        """URI to which the frame's end node writes the outputs, of the node around the frame or of the execution."""
         if frame.parent >= 0:
             return f"{self.output_directory(frame.parent, frame.parent_attempt)}/outputs.pb"
         return f"{frame.directory}/end-node/data/0/outputs.pb"
 
     def chosen_case(self, branch: int) -> int:
-        """The number of the case that a branch chose; raises LookupError where it has not chosen."""
+        """The number of the case that a branch chose; raises LookupError if it has not chosen."""
         frame = self.frame_of(branch)
         for case in frame.graph.cases.get(branch - frame.base, ()):
             if self.phases[frame.base + case] not in {NodePhase.NOT_STARTED, NodePhase.SKIPPED}:
@@ -296,15 +292,17 @@ class Execution:
         raise LookupError(f"branch {self.unique_id(branch)} of {self.key} has chosen no case")
 
     def wake_at(self, when: float, node: int) -> None:
-        if when < NEVER:  # nor is NaN
+        """Send the node a TimerFired at this time (epoch seconds)."""
+        if when < NEVER:  # false for NaN, too
             heapq.heappush(self.timers, (when, node))
 
     def active_in(self, frame: Frame) -> list[int]:
+        """The nodes of a frame that have started and not ended."""
         end = frame.base + len(frame.graph.nodes)
         return [node for node in self.states if frame.base <= node < end]
 
     def count(self) -> dict[NodePhase, int]:
-        """How many nodes are in each phase: user's nodes only, as opened so far."""
+        """How many nodes of the frames opened so far are in each phase; end nodes do not count."""
         counts = {value: self.phases.count(value) for value in set(self.phases)}
         for frame in self.frames:
             if frame.graph.end is not None:
@@ -312,7 +310,7 @@ class Execution:
         return {NodePhase(value): count for value, count in sorted(counts.items()) if count}
 
     def user_nodes(self) -> Iterator[int]:
-        """The numbers of every node that a user wrote, in the frames opened so far."""
+        """The numbers of all nodes in the frames opened so far, without end nodes."""
         for frame in self.frames:
             for number, node in enumerate(frame.graph.nodes):
                 if node.kind is not NodeKind.END:
@@ -320,7 +318,7 @@ class Execution:
 
 
 class NodeView(msgspec.Struct, frozen=True):
-    """One node of an execution, as steps and executors see it."""
+    """One node of an execution, as transition functions and executors see it."""
 
     execution: Execution
     frame: Frame
@@ -342,12 +340,12 @@ class NodeView(msgspec.Struct, frozen=True):
 
     @property
     def item(self) -> int | None:
-        """Its index among a map task's items."""
+        """The node's index among the items of a map task; None if it is no item."""
         return self.graph_index if self.frame.items else None
 
     @property
     def next_frame(self) -> int:
-        """The number that a frame opened by this step will have."""
+        """The number of the frame that is opened next."""
         return len(self.execution.frames)
 
     @property

@@ -105,7 +105,7 @@ class GraphProgress:
             self._execution.failing.append(frame)
 
     def cancel_inside(self, view: NodeView, state: State | None, event: Cancel) -> None:
-        """Cancel what runs inside a node: the nodes of its frame, or the cases of a branch."""
+        """Cancel the nodes inside a node: those of its frame, or the cases of a branch."""
         if state is None:
             return
         if (number := state.child_frame) is not None:

@@ -1,4 +1,4 @@
-"""Numbers, durations and names of a resource that no execution could keep to: refused by the field's name."""
+"""Reject numbers, durations and names of a resource that no execution could apply, with the name of the field."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from propeller.errors import Invalid
 from propeller.workflow._names import UNIQUE_ID_LENGTH, fixed_length_id, folded
 from propeller.workflow._spec import ArraySpec, ExecutionSpec, NodeKind, NodeSpec
 
-LONGEST_DURATION = 2**63 / 1e9
+MAX_DURATION = 2**63 / 1e9
 """Seconds: Go keeps a duration as nanoseconds in 64 bits, 292 years."""
 
-DURATION_CHARACTERS = 100
+MAX_DURATION_CHARACTERS = 100
 
 NESTED_PREFIX = 4
-"""Characters that the id of a node inside of another has before its own, at least: a parent's, and its attempt."""
+"""Characters that precede the id of a node inside another one, at least: its parent's id and attempt."""
 
 _PART = re.compile(r"(?<![0-9.])([0-9]++\.?+[0-9]*+|\.[0-9]++)(ms|us|µs|μs|ns|h|m|s)")
 _DURATION = re.compile(rf"\+?(?:{_PART.pattern})++|\+?0")
@@ -26,19 +26,19 @@ _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-
 
 @functools.lru_cache(maxsize=1024)
 def parse_duration(text: str) -> float:
-    """Seconds of a Go duration ("1h0m0s", "1.5s"); 0 for "". Raises Invalid for anything else, also a negative one."""
+    """Seconds of a Go duration ("1h0m0s", "1.5s"); 0 for "". Raises Invalid for any other text, and below 0."""
     if not text:
         return 0.0
-    if len(text) > DURATION_CHARACTERS or not _DURATION.fullmatch(text):
-        raise Invalid(f"is {text[:DURATION_CHARACTERS]!r}, which is no duration of 0 or more like 1h30m or 1.5s")
+    if len(text) > MAX_DURATION_CHARACTERS or not _DURATION.fullmatch(text):
+        raise Invalid(f"is {text[:MAX_DURATION_CHARACTERS]!r}, which is no duration of 0 or more like 1h30m or 1.5s")
     seconds = sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
-    if not seconds <= LONGEST_DURATION:
+    if not seconds <= MAX_DURATION:
         raise Invalid(f"is {text!r}, longer than the 292 years that a duration can be")
     return seconds
 
 
 def check_node(node: NodeSpec, at: str) -> None:
-    """Raises Invalid with the field that no execution could keep to."""
+    """Raise Invalid for the first field that no execution could apply."""
     for name, text in (("executionDeadline", node.execution_deadline), ("activeDeadline", node.active_deadline)):
         try:
             parse_duration(text)
@@ -50,14 +50,14 @@ def check_node(node: NodeSpec, at: str) -> None:
 
 
 def check_execution(spec: ExecutionSpec) -> None:
-    """Raises Invalid with the field that no execution could keep to."""
+    """Raise Invalid for the first field that no execution could apply."""
     _check_count("activeDeadlineSeconds", spec.active_deadline_seconds)
     _check_count("executionConfig.MaxParallelism", spec.execution_config.max_parallelism)
 
 
 def check_names(nodes: Sequence[NodeSpec], case_of: Mapping[int, int], where: str) -> None:
-    """Raises Invalid if pods of two nodes, or of what is inside them, would have the same names: names of pods have no
-    capitals and few other characters. Of the cases of one branch one runs.
+    """Raise Invalid if pods of two nodes, or of nodes inside them, would have the same name: names of pods have no
+    capitals and few other characters. The cases of one branch may share a name, as only one runs.
     """
     nested = NESTED_PREFIX if where != "spec" else 0
     taken: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Messages of flyteidl that a resource holds as JSON: parsed on demand, with the path of a field that is wrong."""
+"""Parse flyteidl messages that a resource holds as JSON, on demand; errors name the path of the wrong field."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from propeller.errors import Invalid
 M = TypeVar("M", bound=Message)
 
 _MAX_NESTING = 200
-"""Levels of JSON: protobuf takes 100 of messages, each in a list or a map at most."""
+"""Levels of JSON: protobuf accepts 100 levels of messages, each in a list or a map."""
 
 _RANGES = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
@@ -29,7 +29,7 @@ _FLOATS = (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT)
 def parse_message(json: bytes, message: M, path: str) -> M:
     """Parse into `message`. Raises Invalid with the path of the field that is wrong, below `path`.
 
-    Protobuf's parser takes a text or a list in the place of a message for an empty one, so types are looked at first.
+    Types are checked first, as protobuf's parser reads a text or a list instead of a message as an empty message.
     """
     if wrong := _wrong_field(json, cast(Descriptor, message.DESCRIPTOR), path):
         raise Invalid(wrong)
@@ -54,7 +54,7 @@ def _wrong_field(json: bytes, descriptor: Descriptor, path: str) -> str:
 def _wrong_in(value: Any, descriptor: Descriptor, path: str) -> str:
     """The first field of a message that is wrong; "" if none is found."""
     if descriptor.full_name.startswith("google.protobuf."):
-        return ""  # written in forms of their own
+        return ""  # they have JSON forms of their own
     if not isinstance(value, dict):
         return f"{path}: expected an object, found {_found(value)}"
     fields = {name: field for field in descriptor.fields for name in (field.name, field.json_name)}

@@ -1,5 +1,5 @@
-"""Names and places that follow from who a node is, so that two controllers, or one before and after a crash, agree on
-them.
+"""Names of pods and labels, derived from a node's identity alone, so that two controllers, or one before and after a
+crash, use the same.
 
 Formats are FlytePropeller's (pluginmachinery/encoding, nodes/common/utils.go): existing tools find pods and outputs by
 them.
@@ -20,13 +20,13 @@ POD_NAME_LENGTH = 50
 UNIQUE_ID_LENGTH = 20
 
 HASHED_LENGTH = 8
-"""Of an id that was longer: "f" and 32 bits in base32."""
+"""Characters of an id that was too long: "f" and 32 bits in base32."""
 
 PATH_LENGTH = 200
-"""Characters of a node's path that are shown as they are: nesting without end must not make texts without end."""
+"""Characters of a node's path before it is replaced by its digest: deep nesting must not make long texts."""
 
-REMEMBERED = 16_384
-"""Names that are kept: a node's are asked for some ten times while it runs."""
+CACHED_NAMES = 16_384
+"""Names that are cached: each is used some ten times while its node runs."""
 
 _ENCODING = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"abcdefghijklmnopqrstuvwxyz123456")
 _NOT_DNS_LABEL = re.compile(r"[^-a-z0-9]+")
@@ -34,7 +34,7 @@ _NOT_DNS_SUBDOMAIN = re.compile(r"[^-.a-z0-9]+")
 
 
 def fixed_length_id(parts: tuple[str, ...], length: int) -> str:
-    """The non-leading-empty parts joined by "-", or, where that is longer than `length`, "f" and their FNV-1a hash."""
+    """The parts joined by "-" without leading empty ones; if longer than `length`, "f" and their FNV-1a hash."""
     joined = ""
     for part in parts:
         joined = f"{joined}-{part}" if joined else part
@@ -50,26 +50,26 @@ def shortened(text: str, length: int) -> str:
     return text if len(text) <= length else "~" + hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(CACHED_NAMES)
 def unique_node_id(parent: str, parent_attempt: int, node_id: str) -> str:
     """A node's id that is unique in its execution: with its parent's unique id and attempt ("" at the top)."""
     parts = (parent, str(parent_attempt), node_id) if parent else (node_id,)
     return fixed_length_id(parts, UNIQUE_ID_LENGTH)
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(CACHED_NAMES)
 def pod_name(execution: str, unique_id: str, attempt: int) -> str:
-    """`<execution>-<node>-<attempt>` where it fits, made fit for DNS."""
+    """`<execution>-<node>-<attempt>`, hashed if too long, and in the characters of a DNS subdomain."""
     name = fixed_length_id((execution, unique_id, str(attempt)), POD_NAME_LENGTH)
     return folded(name).strip("-.")
 
 
 def folded(text: str) -> str:
-    """As it stands in a pod's name."""
+    """The text in the characters that a pod's name may have."""
     return _NOT_DNS_SUBDOMAIN.sub("-", text.lower())
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(CACHED_NAMES)
 def label_value(text: str) -> str:
-    """As FlytePropeller sanitizes labels: lower case, "-" for anything else than letters and digits, 63 characters."""
+    """Sanitize as FlytePropeller: lower case, "-" for all but letters and digits, at most 63 characters."""
     return _NOT_DNS_LABEL.sub("-", text.lower())[:63].strip("-")

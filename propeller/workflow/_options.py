@@ -1,4 +1,4 @@
-"""When attempts of tasks are given up, and followed by others. Units are in the docstrings."""
+"""When attempts of tasks are given up and retried. Units are in the docstrings."""
 
 from __future__ import annotations
 
@@ -6,31 +6,30 @@ import msgspec
 
 
 class AttemptOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When an attempt of a task is given up, and when another one follows."""
+    """When an attempt of a task is given up, and when it is retried."""
 
     system_retries: int = 3
-    """Further attempts of a task after failures by the system's fault (a lost machine, a pod that was evicted), which
-    its own `retries` do not pay for: FlytePropeller's max-node-retries-system-failures. What fails four times in a row
-    will fail again.
+    """Further attempts of a task after failures by the system's fault (a lost machine, an evicted pod), besides its own
+    `retries`: FlytePropeller's max-node-retries-system-failures. A task that fails four times in a row will fail again.
     """
 
     system_backoff: float = 1.0
-    """Seconds before the first attempt after such a failure; doubles. What broke the last one may still be broken."""
+    """Seconds before the first attempt after such a failure; doubles. The cause of the failure may still be there."""
 
     system_backoff_cap: float = 30.0
-    """Seconds. With three retries it is not reached; with more, none waits for longer."""
+    """Seconds. Three retries do not reach it; with more, no attempt waits longer."""
 
     start_grace: dict[str, float] = msgspec.field(
         default_factory=lambda: {"CreateContainerError": 180.0, "ImagePullBackOff": 180.0}
     )
-    """Seconds that a pod which cannot start has to get over it, by the reason that its container shows; for other
-    reasons it has none. FlytePropeller's grace periods, counted from when the pod got its node, as there: a registry
-    may be away for a minute, and a volume may come late.
+    """Seconds before a pod that cannot start fails its attempt, by the reason that its container shows; 0 for other
+    reasons. FlytePropeller's grace periods, counted as there from when the pod was assigned to its node: a registry may
+    be away for a minute, and a volume may be late.
     """
 
     unseen_after: float = 60.0
-    """Seconds after which a pod is looked for that was not seen to start: one that came and went during a gap in the
-    watch leaves no event. While it is in the cache, looking costs no request.
+    """Seconds. If no event shows within this time that a launched pod has started, it is looked for: it may have run
+    during a gap in the watch. If it is in the cache, this costs no request.
     """
 
     def __post_init__(self) -> None:

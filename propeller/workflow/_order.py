@@ -1,7 +1,7 @@
-"""Whether every node of a graph can come to its end: what a resource says of edges and branches, checked once per plan.
+"""Check that every node of a graph can end, by its edges and branches; done once per plan.
 
-A branch starts, its chosen case runs, and it ends with its case. So a case that waits for its own branch to end, or a
-node that waits for a case which may be skipped, would wait for ever.
+A branch starts, its chosen case runs, and it ends with its case. So a case that depends on its own branch would wait
+forever, and so would a node that depends on a case, which may be skipped.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def branches_of_cases(nodes: Sequence[NodeSpec], numbers: Mapping[str, int], where: str) -> dict[int, int]:
-    """The branch of each node that is a case. Raises Invalid for a case that is no node, or another branch's too."""
+    """The branch of each node that is a case. Raises Invalid for a case that is no node or has two branches."""
     found: dict[int, int] = {}
     for number, node in enumerate(nodes):
         for target in dict.fromkeys(node.branch.targets) if node.branch is not None else ():
@@ -33,7 +33,7 @@ def branches_of_cases(nodes: Sequence[NodeSpec], numbers: Mapping[str, int], whe
 
 
 def check_order(graph: Graph, where: str) -> None:
-    """Raises Invalid where a node could never start or end; O(nodes + edges)."""
+    """Raise Invalid if a node could never start or end; O(nodes + edges)."""
     if graph.end is None:
         raise Invalid(f"{where}.nodes has no {END_NODE!r}: the workflow could not end")
     ended = _that_can_end(graph)
@@ -50,18 +50,18 @@ def check_order(graph: Graph, where: str) -> None:
 
 
 def _that_can_end(graph: Graph) -> list[bool]:
-    """For each node, whether it ends if nothing fails: a topological order over the starts and ends of nodes."""
+    """Whether each node ends if nothing fails: a topological order over the starts and ends of nodes."""
     unmet = graph.unmet[:]
     running_cases = {branch: len(cases) for branch, cases in graph.cases.items()}
     ended = [False] * len(graph.nodes)
     started = list(graph.entries)
     for node in started:  # grows while it is read
         if node in graph.cases:
-            _meet(graph.cases[node], unmet, started)
+            _complete_dependency(graph.cases[node], unmet, started)
         ending: int | None = node if node not in graph.cases else None
         while ending is not None:
             ended[ending] = True
-            _meet(graph.downstream[ending], unmet, started)
+            _complete_dependency(graph.downstream[ending], unmet, started)
             branch = graph.case_of.get(ending)
             ending = None
             if branch is not None:
@@ -70,7 +70,7 @@ def _that_can_end(graph: Graph) -> list[bool]:
     return ended
 
 
-def _meet(nodes: Sequence[int], unmet: MutableSequence[int], started: list[int]) -> None:
+def _complete_dependency(nodes: Sequence[int], unmet: MutableSequence[int], started: list[int]) -> None:
     for node in nodes:
         unmet[node] -= 1
         if not unmet[node]:

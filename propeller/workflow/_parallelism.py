@@ -1,4 +1,4 @@
-"""Slots of `max_parallelism`: how many tasks of one execution may run at once.
+"""The slots of `max_parallelism`: how many tasks of one execution may run at the same time.
 
 Guarantees
     A slot is in use for each node whose state holds one, for each attempt that is over until its pod is asked to stop,

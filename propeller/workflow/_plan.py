@@ -1,8 +1,7 @@
-"""A workflow as the engine walks it: arrays and integer node numbers, parsed once per closure and shared by its
-executions.
+"""The plan of a workflow: arrays and integer node numbers, parsed once per closure and shared by its executions.
 
 Guarantees
-    Immutable after `parse_plan`, apart from caches of what is decoded on demand.
+    Immutable after `parse_plan`, apart from caches of messages that are decoded on demand.
     Every reference between nodes, tasks and sub-workflows holds: `parse_plan` raises Invalid with the path of a bad
     one.
 Assumptions
@@ -49,13 +48,13 @@ _BINDINGS = msgspec.json.Decoder(list[msgspec.Raw])
 _NO_DIRECTORY = re.compile(r"[/\x00]")
 
 MAX_ID_BYTES = 255
-"""Of a node's id: what file systems take for the name of a directory, and FlyteAdmin's database for a node's id."""
+"""Of a node's id: the limit of file systems for a directory's name, and of FlyteAdmin's database for a node's id."""
 
-_SHOWN = 100
-"""Characters of an id that messages show."""
+_SHOWN_ID = 100
+"""Of an id in messages."""
 
-_NOT_FOR_NODES = frozenset({"", ".", "..", "inputs.pb", "outputs.pb", "error.pb", "futures.pb"})
-"""What has another meaning as a directory's name, or is the name of a blob beside it."""
+_RESERVED_IDS = frozenset({"", ".", "..", "inputs.pb", "outputs.pb", "error.pb", "futures.pb"})
+"""Ids that have another meaning as a directory's name, or are the name of a blob beside it."""
 
 _set = msgspec.structs.force_setattr
 
@@ -64,8 +63,8 @@ class Graph:
     """One workflow, sub-workflow, dynamic workflow, or the items of a map task.
 
     `nodes[i]` is node number i; `downstream[i]` the numbers of its successors; `unmet[i]` how many dependencies must
-    end before it may start (a branch's case waits for the branch's choice as well); `entries` those that may start at
-    once; `case_of` the branch of each case, `cases` the cases of each branch.
+    complete before it may start (for a case, its branch's choice is one); `entries` the nodes without dependencies;
+    `case_of` the branch of each case, `cases` the cases of each branch.
     """
 
     __slots__ = (
@@ -94,7 +93,7 @@ class Graph:
         for key, node in spec.nodes.items():
             if node.id != key:
                 raise Invalid(
-                    f"{where}.nodes.{bounded(key, _SHOWN)}.id is {bounded(node.id, _SHOWN)!r}: it must be the key"
+                    f"{where}.nodes.{bounded(key, _SHOWN_ID)}.id is {bounded(node.id, _SHOWN_ID)!r}: it must be the key"
                 )
             _check_id(node.id, f"{where}.nodes")
         if spec.on_failure is not None:
@@ -203,7 +202,7 @@ class Plan:
         return template
 
     def of_task(self, key: str, make: Callable[[tasks_pb2.TaskTemplate], T]) -> T:
-        """What `make` makes of the task template under that key, made once."""
+        """Return `make(template)` for the task template under that key, computed once."""
         found: T | None = self._of_tasks.get((key, make))
         if found is None:
             found = self._of_tasks[key, make] = make(self.task(key))
@@ -225,7 +224,7 @@ class Plan:
                 raise Invalid(f"{at}.workflow.subWorkflowRef is {reference!r}, which is not among subWorkflows")
 
     def _check_recursion(self) -> None:
-        """A workflow that runs itself would never end."""
+        """Raise Invalid for a sub-workflow that runs itself: it would never end."""
         callers: dict[str, list[str]] = {}
         open_calls: dict[str, int] = {}
         for caller, graph in self.sub_workflows.items():
@@ -274,8 +273,8 @@ def decode_bindings(raw: msgspec.Raw) -> tuple[literals_pb2.Binding, ...]:
 
 
 def _compact(nodes: Sequence[NodeSpec]) -> Sequence[NodeSpec]:
-    """Let go of the document that nodes were decoded from, and keep equal texts once. The nodes are new and nobody
-    else's: they are changed in place.
+    """Release the document that nodes were decoded from, and keep equal texts once. The nodes are new and not shared
+    yet, so they are changed in place.
     """
     texts: dict[str, str] = {}
     layer = nodes
@@ -306,13 +305,13 @@ def _policy(policy: FailurePolicy | int, where: str) -> FailurePolicy:
 
 
 def _check_id(node_id: str, where: str) -> None:
-    """Raises Invalid for an id that cannot be a directory's name: a node's inputs and outputs are stored under it."""
-    if _NO_DIRECTORY.search(node_id) or node_id in _NOT_FOR_NODES:
+    """Raise Invalid for an id that cannot be a directory's name: a node's inputs and outputs are stored under it."""
+    if _NO_DIRECTORY.search(node_id) or node_id in _RESERVED_IDS:
         raise Invalid(
-            f"{where}: {bounded(node_id, _SHOWN)!r} cannot be a node's id: it is the name of a directory, so it may "
-            f"not be {', '.join(sorted(map(repr, _NOT_FOR_NODES)))} and has no '/' and no NUL"
+            f"{where}: {bounded(node_id, _SHOWN_ID)!r} cannot be a node's id: it is the name of a directory, so it may "
+            f"not be {', '.join(sorted(map(repr, _RESERVED_IDS)))} and has no '/' and no NUL"
         )
     if (size := len(node_id.encode())) > MAX_ID_BYTES:
         raise Invalid(
-            f"{where}: {bounded(node_id, _SHOWN)!r} cannot be a node's id: it has {size} bytes, over {MAX_ID_BYTES}"
+            f"{where}: {bounded(node_id, _SHOWN_ID)!r} cannot be a node's id: it has {size} bytes, over {MAX_ID_BYTES}"
         )

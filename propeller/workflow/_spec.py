@@ -1,7 +1,7 @@
 """The FlyteWorkflow resource as FlyteAdmin and our compiler write it: the fields that we read, typed.
 
 Field names and their odd casing are Flyte's (flytepropeller/pkg/apis/flyteworkflow/v1alpha1). Bindings, tasks and other
-messages of flyteidl stay undecoded JSON (`msgspec.Raw`) until somebody needs one.
+messages of flyteidl stay undecoded JSON (`msgspec.Raw`) until they are used.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 EMPTY_OBJECT = msgspec.Raw(b"{}")
 
 NOTHING = msgspec.Raw(b"")
-"""Where the resource says nothing. (msgspec takes `Raw | None` for None alone.)"""
+"""The value of a field that the resource does not have. (msgspec treats `Raw | None` as None alone.)"""
 
 START_NODE = "start-node"
 END_NODE = "end-node"
@@ -32,7 +32,7 @@ class NodeKind(enum.StrEnum):
 
 
 class FailurePolicy(enum.StrEnum):
-    """What a failed node does to the others (flyteidl.core.WorkflowMetadata.OnFailurePolicy)."""
+    """How a failed node affects the other nodes (flyteidl.core.WorkflowMetadata.OnFailurePolicy)."""
 
     FAIL_IMMEDIATELY = "FAIL_IMMEDIATELY"
     FAIL_AFTER_EXECUTABLE_NODES_COMPLETE = "FAIL_AFTER_EXECUTABLE_NODES_COMPLETE"
@@ -92,7 +92,7 @@ class ArraySpec(msgspec.Struct, frozen=True, rename="pascal"):
 
 
 class OutputAlias(msgspec.Struct, frozen=True):
-    """Another name for an output: promises use `alias` in the place of `var`."""
+    """Another name for an output: promises use `alias` instead of `var`."""
 
     var: str
     alias: str
@@ -120,7 +120,7 @@ class NodeSpec(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
 
 class Edges(msgspec.Struct, frozen=True):
-    """Each node's dependencies. What is downstream follows from it."""
+    """Each node's dependencies. Its successors follow from them."""
 
     upstream: dict[str, tuple[str, ...]] = {}
 
@@ -134,11 +134,11 @@ class GraphSpec(msgspec.Struct, frozen=True, rename="camel"):
     on_failure: NodeSpec | None = None
     outputs: msgspec.Raw = EMPTY_OBJECT
     on_failure_policy: FailurePolicy | int = FailurePolicy.FAIL_IMMEDIATELY
-    """Its name; old resources have the number."""
+    """The policy's name; old resources have its number."""
 
 
 class ClosureSpec(msgspec.Struct, frozen=True, rename="camel"):
-    """The static part of the resource: what all executions of one workflow version share."""
+    """The static part of the resource, which all executions of one workflow version share."""
 
     spec: GraphSpec
     tasks: dict[str, msgspec.Raw] = {}

@@ -1,8 +1,8 @@
-"""What an active node waits for. A state says what comes next; nodes that have not started or have ended have none.
+"""States of active nodes: each says what the node waits for and which state is next. A node that has not started or has
+ended has no state.
 
-Fields are only added at the end, with a default: statuses that earlier versions wrote still decode, and an earlier
-version ignores what it does not know. It then does as it always did: begins the next attempt without waiting for the
-last one to stop.
+Fields are only added at the end, with a default: statuses of earlier versions still decode, and an earlier version
+ignores new fields (one of before `stopping` begins the next attempt without waiting for the last one to stop).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class NodeState(msgspec.Struct, frozen=True, array_like=True):
     holds_slot: ClassVar[bool] = False
     """Whether a node in this state uses one of the execution's slots."""
     waits_inside: ClassVar[bool] = False
-    """Whether the node waits for nodes inside it alone."""
+    """Whether the node waits for nodes inside it and nothing else."""
 
     @property
     def child_frame(self) -> int | None:
@@ -38,8 +38,8 @@ class AttemptState(NodeState, frozen=True, array_like=True):
 
 
 class Launching(AttemptState, frozen=True, tag="L", array_like=True):
-    """The create was asked for. Next: Running on Launched, BackingOff on Refused, another attempt or the end on
-    EffectFailed.
+    """The create of the pod was requested. Next: Running on Launched, BackingOff on Refused, another attempt or the end
+    on EffectFailed.
     """
 
     since: float
@@ -47,9 +47,9 @@ class Launching(AttemptState, frozen=True, tag="L", array_like=True):
 
 
 class BackingOff(AttemptState, frozen=True, tag="W", array_like=True):
-    """No room, a refusal, or a pause before the next attempt. Next: Launching when the time comes.
+    """Waits after a rejected create, or for the pause before the next attempt. Next: Launching at `until`.
 
-    `stopping`: it also waits until all that the last attempt has started has stopped.
+    With `stopping`, it also waits until everything that the last attempt has started has stopped.
     """
 
     until: float
@@ -66,7 +66,7 @@ class BackingOff(AttemptState, frozen=True, tag="W", array_like=True):
 class Running(AttemptState, frozen=True, tag="R", array_like=True):
     """The pod exists. Next: Collecting when it succeeded, another attempt or the end when it failed or vanished.
 
-    `until`: somebody is deleting the pod, which may still succeed; when its grace is over, it is given up. Else 0.
+    `until` is set if someone else deletes the pod, which may still succeed: then it is given up. Else 0.
     """
 
     since: float
@@ -85,9 +85,10 @@ class Collecting(AttemptState, frozen=True, tag="C", array_like=True):
 
 
 class Preparing(NodeState, frozen=True, tag="P", array_like=True):
-    """Inputs are being stored (workflow, map task) or conditions evaluated (branch). Next: RunningSubgraph, or the end.
+    """Inputs are being stored (workflow, map task) or conditions evaluated (branch). Next: RunningSubgraph,
+    RunningSubtasks, or the end.
 
-    `reason`: before that, all that the last attempt has started has to stop.
+    With a `reason`, everything that the last attempt has started has to stop first.
     """
 
     reason: str = ""
@@ -97,7 +98,7 @@ NO_FRAME: Final = -1
 
 
 class RunningSubgraph(NodeState, frozen=True, tag="I", array_like=True):
-    """What is inside the node runs: a frame, or the chosen case of a branch (`frame` is NO_FRAME). Next: its end.
+    """The node waits for a frame inside it, or for the chosen case of a branch (`frame` is NO_FRAME). Next: its end.
 
     For a dynamic task, `since` is when its attempt began; 0 if a status of an earlier version does not say.
     """

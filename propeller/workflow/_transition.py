@@ -1,4 +1,4 @@
-"""What an event does to a node: a transition says how the node goes on, or how it ends.
+"""Transitions: how a node goes on, or ends, after an event.
 
 Guarantees
     Each variant holds what belongs to it and nothing else: a node that ends sets no timer, a node that fails has a
@@ -48,10 +48,10 @@ class Continue(_Transition, frozen=True):
 
 @final
 class StartAttempt(_Transition, frozen=True):
-    """Begin attempt number `attempt`, now or when `state` says. `failure` is what the attempt before it failed by.
+    """Begin attempt number `attempt`, now or when `state` says. `failure` is that of the attempt before it.
 
     `system_failures` is how many earlier attempts are known to have failed by the system's fault, at least.
-    `cancel_inside` cancels what the attempt before it has started inside the node; the rest is as in Continue.
+    `cancel_inside` cancels the nodes that the attempt before it runs inside the node. Other fields are as in Continue.
     """
 
     state: State
@@ -103,7 +103,7 @@ class Succeed(_Transition, frozen=True):
 
 @final
 class Fail(_Transition, frozen=True):
-    """End the node with a failure. `cancel_inside` cancels what runs inside the node."""
+    """End the node with a failure. `cancel_inside` cancels the nodes inside it."""
 
     failure: Failure
     cancel_inside: bool = False

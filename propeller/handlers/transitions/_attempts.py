@@ -1,4 +1,4 @@
-"""How attempts of a task begin, wait and are followed by others.
+"""How attempts of a task begin, wait and are retried.
 
 USER and SYSTEM failures draw on separate budgets, as in FlytePropeller: the task's attempts, and the setting
 `attempts.system_retries`.
@@ -41,7 +41,7 @@ def start_attempt(
     refusals: Refusals = Refusals(),  # noqa: B008 - frozen
     checkpoint: bool = True,
 ) -> StartAttempt:
-    """Launch an attempt. `wakes` are timers besides its own deadline; for the rest see StartAttempt."""
+    """Launch an attempt. `wakes` are timers besides its own deadline; for the other fields see StartAttempt."""
     return StartAttempt(
         Launching(attempt, now, refusals),
         attempt,
@@ -126,7 +126,7 @@ def _named(node: NodeView, attempt: int, failure: Failure) -> Failure:
 
 
 def last_attempt_stopped(node: NodeView, state: BackingOff, now: float) -> StartAttempt | Continue:
-    """Begin the next attempt, now that everything of the last one has stopped, or wait for the rest of the pause."""
+    """Begin the next attempt, now that everything of the last one has stopped, or wait until the pause is over."""
     if now >= state.until:
         return start_attempt(node, state.attempt, now)
     return Continue(msgspec.structs.replace(state, stopping=False), wakes=(state.until,))

@@ -1,4 +1,4 @@
-"""What all transition functions share.
+"""Transitions that several node kinds have in common.
 
 One rule holds for all of them: an event that does not fit the state changes nothing.
 """
@@ -12,12 +12,12 @@ SUCCEED = Succeed()
 ABORT = Abort()
 
 
-def not_supported(node: NodeView, what: str) -> Fail:
-    """Fail a node that this version cannot run; `what` names its kind in the plural."""
+def not_supported(node: NodeView, kind: str) -> Fail:
+    """Fail a node that this version cannot run; `kind` is its kind in the plural."""
     return Fail(
         Failure(
             "NotSupported",
-            f"{node.log_name}: {what} are not supported yet; see docs/differences.md",
+            f"{node.log_name}: {kind} are not supported yet; see docs/differences.md",
             ErrorKind.USER,
             node=node.execution.unique_id(node.number),
         )
@@ -25,5 +25,5 @@ def not_supported(node: NodeView, what: str) -> Fail:
 
 
 def end_with_child(failure: Failure | None) -> Succeed | Fail:
-    """End the node as what ran inside it has ended."""
+    """End the node with the result of its subgraph or case."""
     return SUCCEED if failure is None else Fail(failure)

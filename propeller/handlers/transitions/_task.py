@@ -198,7 +198,7 @@ def _cancel(node: NodeView, state: State | None) -> Abort:
 
 
 def _resume(node: NodeView, state: State | None, now: float) -> Transition | None:
-    """After a load, ask again for what the state waits for. The informer delivers the pod's own events."""
+    """After a load, ask again for everything that the state waits for. The informer delivers the pod's events."""
     if not isinstance(state, AttemptState | RunningSubgraph):
         return None
     ends = active_end(node)

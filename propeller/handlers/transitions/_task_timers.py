@@ -1,6 +1,6 @@
-"""The timers of a task node: deadlines, pauses, and pods of which no event came.
+"""The timers of a task node: deadlines, pauses, and pods without events.
 
-An attempt's pod is looked at once more before the attempt is given up: its end may not have been observed yet.
+Before an attempt is given up, its pod is checked once more: it may have ended without an event yet.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ POD_LOST = Failure(
 
 
 def timer_fired(node: NodeView, state: State | None, now: float) -> Transition | None:
-    """Do what is due of a task node: its next attempt, a deadline, or a look at a pod without events."""
+    """Start the next attempt, apply a deadline, or look for a pod without events: whatever is due now."""
     if isinstance(state, RunningSubgraph):
         return _subgraph_timer_fired(node, state, now)
     if not isinstance(state, AttemptState):

@@ -1,7 +1,7 @@
 """The time that a node has: for one attempt (`executionDeadline`), and for all of it (`activeDeadline`).
 
 FlytePropeller's compiler derives both from the node's timeout; activeDeadline is twice executionDeadline. A task checks
-its pod before an attempt is given up (`_task_timers`). Of other nodes, what runs inside is stopped, and if the user
+its pod before an attempt is given up (`_task_timers`). For other nodes, the nodes inside are stopped, and if the user
 asked for retries, the node runs once more.
 """
 
