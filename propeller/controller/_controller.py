@@ -129,7 +129,7 @@ class WorkflowController:
         self._intake = Intake(shared, self._loader, self._checkpointer, self._effects)
         self._retention = Retention(shared)
         self._cache_lag = CacheLag(shared, self._checkpointer, self._workflows)
-        self._restores = Restores(self._executions, self._workflows, self._resources.pods, self._resources.others)
+        self._restores = Restores(shared, self._workflows)
         self._controller = Controller(
             self._queue, self._reconcile, settings.queue, name=NAME, on_reconcile=metrics.rounds_of(NAME), clock=clock
         )

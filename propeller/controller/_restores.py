@@ -5,43 +5,38 @@ Guarantees
     since one of them has noticed: a status of after the copy could stop pods that are back.
     Then every workflow is reconciled, as by a new process.
 Caveats
-    The caches of other plugins are listed anew, and not waited for: the copy may be older than their types. What such a
-    cache then finds changed are events, and what it finds older starts over again.
+    The caches of other plugins are waited for as well, but no longer than the client's deadline: the copy may be older
+    than their types. What such a cache finds changed later are events.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable
 from typing import Any
 
-from propeller.controller._executions import Executions
+from propeller.controller._duty import Shared
 from propeller.controller._resource import FlyteWorkflow
 from propeller.informers import Informer
-from propeller.kube import Pod
 
 _log = logging.getLogger(__name__)
 
 
 class Restores:
-    """See the module's text. `others` are the caches of plugins other than the pod."""
+    """See the module's text."""
 
-    def __init__(
-        self,
-        executions: Executions,
-        workflows: Informer[FlyteWorkflow],
-        pods: Informer[Pod],
-        others: Iterable[Informer[Any]] = (),
-    ) -> None:
-        self._executions = executions
+    def __init__(self, shared: Shared, workflows: Informer[FlyteWorkflow]) -> None:
+        self._executions = shared.executions
         self._workflows = workflows
-        self._pods = pods
-        self._others = tuple(others)
+        self._pods = shared.resources.pods
+        self._others = shared.resources.others
+        self._deadline = shared.settings.client.deadline
         self._unlisted = 0
 
     @property
     def is_settled(self) -> bool:
-        """Whether the caches of workflows and pods have what the server has, as far as is known."""
+        """Whether the caches have what the server has, as far as is known."""
         return not self._unlisted
 
     def subscribe(self) -> None:
@@ -63,14 +58,22 @@ class Restores:
             self._unlisted += 1
             informer.relist(self._listed_anew)
         for informer in others:
-            informer.relist(_nothing)
+            self._relist_for_a_while(informer)
+
+    def _relist_for_a_while(self, informer: Informer[Any]) -> None:
+        """Wait for the list of a cache that may never come."""
+        self._unlisted += 1
+        waiting = [self._listed_anew]
+
+        def go_on() -> None:
+            if waiting:
+                waiting.pop()()
+
+        informer.relist(go_on)
+        asyncio.get_running_loop().call_later(self._deadline, go_on)
 
     def _listed_anew(self) -> None:
         self._unlisted -= 1
         if self.is_settled:
             for workflow in self._workflows.store:
                 self._executions.reconcile(workflow.key)
-
-
-def _nothing() -> None:
-    """What its list finds changed are events."""

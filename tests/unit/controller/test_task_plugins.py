@@ -8,14 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import orjson
 import pytest
 
 from propeller.config import ControllerOptions, LaunchOptions
 from propeller.embedded.server import Forward
-from propeller.handlers.plugins import Plugins
+from propeller.handlers.plugins import Plugins, load_plugins
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, Request, Response
 from propeller.workflow import BackingOff
 from tests.unit.controller.bench import RAW_PODS, WORKFLOWS, Bench, bench
+from tests.unit.controller.test_restores import Deaf
 from tests.unit.controller.things import (
     controller,
     create,
@@ -28,6 +30,7 @@ from tests.unit.controller.things import (
     thing,
 )
 from tests.unit.handlers import plugins_of_others as others
+from tests.unit.handlers.test_plugins import point
 from tests.unit.workflow.drive import task
 
 PATIENCE = 600.0
@@ -305,3 +308,82 @@ async def test_caches_of_plugins_are_scraped_by_kind() -> None:
             await until(lambda: find(of, "w-a-0"))
             await asyncio.sleep(1.0)
             assert of.measured("propeller_cache_objects", kind="Thing") == 1
+
+
+async def test_two_plugins_may_make_one_kind_and_each_reads_its_own() -> None:
+    both = load_plugins([point("GOOD"), point("ONLY_OTHER", "other")])
+    async with bench() as of:
+        await serve(of)
+        async with controller(of, both):
+            await create(of, thing("a"), thing("b", task="other"))
+            for name in ("w-a-0", "w-b-0"):
+                await until(functools.partial(find, of, name))
+                await report(of, name, "Succeeded")
+            assert (await ended(of))["phase"] == SUCCEEDED
+            kinds = ("Thing", "Thing of thing")
+            assert [of.measured("propeller_cache_objects", kind=kind) for kind in kinds] == [2, 2]
+
+
+async def test_a_controller_that_may_not_list_what_a_plugin_makes_runs_all_other_tasks() -> None:
+    class Forbids:
+        async def exchange(self, request: Request, forward: Forward) -> Response:
+            if "/things" not in request.path:
+                return await forward(request)
+            status = {"kind": "Status", "reason": "Forbidden", "code": 403, "message": "things is forbidden: User x"}
+            return Response(status=403, headers={}, body=orjson.dumps(status))
+
+        def stream(self, request: Request, chunks: Any) -> Any:
+            return chunks
+
+    async with bench() as of:
+        await serve(of)
+        async with controller(of, plugins(), Forbids()) as running:
+            await create(of, thing("a"), name="waits")
+            await create(of, task("a"))
+            await until(lambda: of.has_pod("w-a-0"))
+            await of.report("w-a-0", phase="Succeeded")
+            assert (await ended(of))["phase"] == SUCCEEDED
+            execution = running.execution("ns/waits")
+            assert execution is not None
+            assert "things is forbidden" in str(execution.states[0])
+
+
+async def test_a_restored_server_counts_before_a_plugins_cache_has_heard_of_it() -> None:
+    """Regression: the cache was of after the copy, by which the attempt that is back was over."""
+    deaf = Deaf("things")
+    async with bench() as of:
+        await serve(of)
+        async with controller(of, plugins(), deaf):
+            await create(of, thing("a", retry={"minAttempts": 3}))
+            await until(lambda: find(of, "w-a-0"))
+            await asyncio.sleep(10.0)
+            backup = of.server.back_up()
+            await report(of, "w-a-0", "Failed")
+            await until(lambda: find(of, "w-a-1"))
+            await asyncio.sleep(30.0)  # the status knows of it
+            of.server.restore(backup)
+            deaf.on = True
+            of.server.start()
+            await asyncio.sleep(of.settings.client.deadline / 2)
+            deaf.on = False
+            await asyncio.sleep(60.0)
+            assert await names(of) == ["w-a-0"]
+            await report(of, "w-a-0", "Succeeded")
+            assert (await ended(of))["phase"] == SUCCEEDED
+
+
+async def test_a_server_restored_from_before_a_plugins_type_keeps_no_other_task_waiting() -> None:
+    async with bench() as of:
+        backup_of_namespace = of.server.back_up()
+        await serve(of)
+        async with controller(of, plugins()):
+            await create(of, thing("a"))
+            await until(lambda: find(of, "w-a-0"))
+            await asyncio.sleep(10.0)
+            of.server.restore(backup_of_namespace)
+            of.server.start()
+            await asyncio.sleep(10.0)
+            await create(of, task("a"), name="later")
+            await until(lambda: of.has_pod("later-a-0"))
+            await of.report("later-a-0", phase="Succeeded")
+            assert (await ended(of, "later"))["phase"] == SUCCEEDED

@@ -34,7 +34,7 @@ DEFINITION = {
         ],
     },
 }
-THING_TASK = TASK | {"type": "thing"}
+TASKS = {"t": TASK, "thing": TASK | {"type": "thing"}, "other": TASK | {"type": "other"}}
 
 
 def plugins(value: str = "GOOD") -> Plugins:
@@ -56,12 +56,12 @@ async def serve(of: Bench) -> None:
 
 async def create(of: Bench, *nodes: Raw, name: str = "w", **fields: Any) -> None:
     """A workflow of tasks `t` (pods) and `thing`."""
-    body = {"metadata": {"name": name}, "spec": graph(*nodes, **fields), "tasks": {"t": TASK, "thing": THING_TASK}}
+    body = {"metadata": {"name": name}, "spec": graph(*nodes, **fields), "tasks": TASKS}
     await of.user.create(WORKFLOWS, body, "ns")
 
 
 def thing(node_id: str, **fields: Any) -> Raw:
-    return task(node_id, task="thing", **fields)
+    return task(node_id, **{"task": "thing", **fields})
 
 
 @asynccontextmanager

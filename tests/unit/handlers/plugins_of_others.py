@@ -134,6 +134,10 @@ class OtherThings(Things):
     task_types = frozenset({"thing", "other"})
 
 
+class OnlyOtherThings(Things):
+    task_types = frozenset({"other"})
+
+
 class TakesPythonTasks(Things):
     task_types = frozenset({"python-task", "thing"})
 
@@ -177,6 +181,7 @@ class WithoutObserve:
 
 GOOD = Things()
 OTHER = OtherThings()
+ONLY_OTHER = OnlyOtherThings()
 PYTHON = TakesPythonTasks()
 TEXT_TYPES = TypesAreText()
 NUMBER_TYPES = TypesAreNumbers()
