@@ -18,7 +18,7 @@ import uvloop
 
 from loadtest._line import Line
 from propeller.cli._workflow import new_execution_name, resource_of
-from propeller.cli.flytekit_side import Serialized, Versioned, serialize
+from propeller.cli.flytekit_bridge import Serialized, Versioned, serialize
 from propeller.config import KubeletOptions, Settings
 from propeller.controller import FLYTE_WORKFLOWS, WorkflowController, workflow_crd
 from propeller.embedded import Cluster, embedded_cluster

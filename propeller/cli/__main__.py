@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import click
 
-from propeller.cli._exits import (
+from propeller.cli._exit_codes import (
     BAD_CALL,
     INTERRUPTED,
     PLATFORM_FAILED,
@@ -20,7 +20,7 @@ from propeller.cli._exits import (
     report_error,
     wants_json,
 )
-from propeller.cli._saying import say_defect, say_json
+from propeller.cli._output import say_defect, say_json
 from propeller.errors import PropellerError
 from propeller.redaction import redact
 from propeller.telemetry import configure_logs

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import orjson
 
-from propeller.cli._exits import BAD_CALL, SUCCEEDED
+from propeller.cli._exit_codes import BAD_CALL, SUCCEEDED
 from propeller.cli._files import write_resource
-from propeller.cli._saying import say
+from propeller.cli._output import say
 from propeller.cli._workflow import closure_of, new_execution_name, refuse_eager, resource_of
-from propeller.cli.flytekit_side import Versioned, list_entities, serialize
+from propeller.cli.flytekit_bridge import Versioned, list_entities, serialize
 from propeller.compiler import CompileErrors, find_warnings
 from propeller.errors import Invalid
 from propeller.text import one_line

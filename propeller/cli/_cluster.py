@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 
+from propeller.cli._event_loop import run
 from propeller.cli._files import private_kubeconfig
-from propeller.cli._loop import run
-from propeller.cli._saying import say
+from propeller.cli._output import say
 from propeller.cli._settings import load_settings, with_max_pods
 from propeller.config import Settings
 from propeller.controller import Recorder, WorkflowController, workflow_crd

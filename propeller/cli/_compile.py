@@ -12,12 +12,12 @@ import orjson
 import yaml
 
 from propeller.cli._check import check_files, files_of
-from propeller.cli._draw import drawing
+from propeller.cli._event_loop import run
 from propeller.cli._inputs import TakesInputs, options_after_entity
-from propeller.cli._loop import run
-from propeller.cli._saying import say
+from propeller.cli._output import say
+from propeller.cli._render import render
 from propeller.cli._workflow import new_execution_name, refuse_eager, resource_of
-from propeller.cli.flytekit_side import Serialized, Versioned, interpreter, serialize
+from propeller.cli.flytekit_bridge import Serialized, Versioned, interpreter, serialize
 from propeller.compiler import find_warnings
 from propeller.errors import Invalid, TooLarge
 from propeller.text import one_line, visible_json
@@ -128,7 +128,7 @@ def _result(found: Serialized, options: _Options) -> bytes | str:
         say(f"warning: {one_line(warning)}", to_stderr=True)
     refuse_eager(found)
     if options.explain is not None:
-        return drawing(found, options.explain)
+        return render(found, options.explain)
     resource = resource_of(
         found,
         options.versioned,

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from propeller.cli._saying import say
+from propeller.cli._output import say
 from propeller.config import Settings
 from propeller.controller import FLYTE_WORKFLOWS
 from propeller.errors import Denied, NotFound, PropellerError, Retryable, Unavailable, Untrusted

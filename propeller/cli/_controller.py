@@ -11,10 +11,10 @@ from contextlib import AsyncExitStack
 import click
 import msgspec
 
-from propeller.cli._collector import settle
 from propeller.cli._connecting import cluster_options, reach_patiently
 from propeller.cli._descriptors import raise_descriptors
-from propeller.cli._loop import run
+from propeller.cli._event_loop import run
+from propeller.cli._gc_tuning import freeze_gc
 from propeller.cli._probes import Probes
 from propeller.cli._settings import load_settings
 from propeller.config import Settings
@@ -72,7 +72,7 @@ def command(
     """
     configure_logs(log_level, LogFormat(log_format))
     raise_descriptors()
-    settle()
+    freeze_gc()
     settings = load_settings(config, **({"metadata_prefix": metadata_prefix} if metadata_prefix else {}))
     if lease:
         settings = _with_lease(settings, lease)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from propeller.cli.flytekit_side import Parameter
+from propeller.cli.flytekit_bridge import Parameter
 
 _AFTER = "propeller.options_after_the_entity"
 

@@ -13,7 +13,7 @@ from flyteidl.admin import launch_plan_pb2, workflow_pb2
 from flyteidl.core import identifier_pb2, literals_pb2
 from flyteidl.core import workflow_pb2 as core_pb2
 
-from propeller.cli.flytekit_side import Serialized
+from propeller.cli.flytekit_bridge import Serialized
 from propeller.errors import Invalid
 
 _Key = tuple[str, str, str, str]

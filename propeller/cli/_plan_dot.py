@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from propeller.cli._plan_format import condition_text
 from propeller.cli._plan_text import title_of
-from propeller.cli._plan_words import condition_words
 from propeller.text import visible
 from propeller.workflow import Graph, NodeKind, Plan
 
@@ -44,7 +44,7 @@ def _draw(graph: Graph, prefix: str) -> Iterator[str]:
             yield f"{prefix}_{number} -> {prefix}_{successor};"
     for branch, cases in graph.cases.items():
         spec = graph.nodes[branch].branch
-        conditions = {case.then: condition_words(case.condition) for case in spec.cases} if spec is not None else {}
+        conditions = {case.then: condition_text(case.condition) for case in spec.cases} if spec is not None else {}
         for case in cases:
             label = _quoted(conditions.get(graph.node_id(case), "else"))
             yield f"{prefix}_{branch} -> {prefix}_{case} [style=dashed label={label}];"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from propeller.cli._plan_words import binding_words, condition_words
+from propeller.cli._plan_format import binding_text, condition_text
 from propeller.text import one_line
 from propeller.workflow import FailurePolicy, Graph, NodeKind, NodeSpec, Plan
 
@@ -121,7 +121,7 @@ def _details(graph: Graph, number: int, waits: Sequence[Sequence[str]]) -> Itera
 
 def _bindings(node: NodeSpec, waits: Sequence[str]) -> Iterator[str]:
     bound: set[str] = set()
-    for name, words, providers in binding_words(node.input_bindings):
+    for name, words, providers in binding_text(node.input_bindings):
         bound |= providers
         yield f"{name} = {words}"
     after = [node_id for node_id in waits if node_id not in bound]
@@ -133,7 +133,7 @@ def _branch_lines(node: NodeSpec) -> Iterator[str]:
     if node.branch is None:
         return
     for index, case in enumerate(node.branch.cases):
-        yield f"{'if' if not index else 'elif'} {condition_words(case.condition)}: {case.then}"
+        yield f"{'if' if not index else 'elif'} {condition_text(case.condition)}: {case.then}"
     if node.branch.else_:
         yield f"else: {node.branch.else_}"
     elif node.branch.else_fail is not None:

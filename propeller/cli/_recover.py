@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from propeller.cli._again import again_options, run_again
+from propeller.cli._rerun import rerun, rerun_options
 
 
 @click.command("recover")
-@again_options
+@rerun_options
 def command(**options: Any) -> None:
     """Run EXECUTION again under a new name, without the tasks that succeeded: their outputs are taken over.
 
@@ -19,4 +19,4 @@ def command(**options: Any) -> None:
     \b
     propeller recover a9k2m4x7 -n flytesnacks-development
     """
-    run_again(**options, recover=True)
+    rerun(**options, recover=True)

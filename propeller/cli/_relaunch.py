@@ -6,15 +6,15 @@ from typing import Any
 
 import click
 
-from propeller.cli._again import again_options, run_again
+from propeller.cli._rerun import rerun, rerun_options
 
 
 @click.command("relaunch")
-@again_options
+@rerun_options
 def command(**options: Any) -> None:
     """Run EXECUTION again under a new name, all of it, with the same inputs and settings.
 
     \b
     propeller relaunch a9k2m4x7 -n flytesnacks-development --name second-try
     """
-    run_again(**options, recover=False)
+    rerun(**options, recover=False)

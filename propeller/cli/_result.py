@@ -10,8 +10,8 @@ from typing import Any
 from rich.text import Text
 
 from propeller.cli._console import console_on
-from propeller.cli._exits import SUCCEEDED, WORKFLOW_FAILED
-from propeller.cli._saying import say_json
+from propeller.cli._exit_codes import SUCCEEDED, WORKFLOW_FAILED
+from propeller.cli._output import say_json
 from propeller.cli._traces import is_folded, readable
 from propeller.cli._values import to_json
 from propeller.storage import Storage, read_literals

@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 import msgspec
 
-from propeller.cli._here import LocalRun, run_here
+from propeller.cli._event_loop import run
 from propeller.cli._inputs import TakesInputs, describe, options_after_entity
-from propeller.cli._loop import run
-from propeller.cli._saying import say, say_json
+from propeller.cli._local_run import LocalRun, run_locally
+from propeller.cli._output import say, say_json
 from propeller.cli._settings import load_settings, with_max_pods
-from propeller.cli.flytekit_side import Versioned, interpreter, list_entities, serialize
+from propeller.cli.flytekit_bridge import Versioned, interpreter, list_entities, serialize
 from propeller.errors import Invalid
 from propeller.text import one_line, visible
 
@@ -102,7 +102,7 @@ def command(
         tls=tls,
         settings=with_max_pods(settings, max_pods),
     )
-    context.exit(run(run_here(request)))
+    context.exit(run(run_locally(request)))
 
 
 def _show_entities(path: Path, python: str, *, as_json: bool) -> None:

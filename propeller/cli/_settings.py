@@ -19,7 +19,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from propeller.cli._setting_places import lines_of_toml, lines_of_yaml
+from propeller.cli._setting_lines import lines_of_toml, lines_of_yaml
 from propeller.config import Settings
 from propeller.errors import Invalid
 from propeller.redaction import place_of_yaml_error

@@ -8,7 +8,7 @@ from typing import Any
 import click
 import msgspec
 
-from propeller.cli._saying import say, say_json
+from propeller.cli._output import say, say_json
 from propeller.cli._settings import Loaded, Origin, load
 
 

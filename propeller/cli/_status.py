@@ -14,9 +14,9 @@ from rich.live import Live
 
 from propeller.cli._connecting import cluster_options, connected, require_workflows
 from propeller.cli._console import CutLines, can_redraw, console_on, print_fitting
-from propeller.cli._loop import run
+from propeller.cli._event_loop import run
+from propeller.cli._output import say_json
 from propeller.cli._result import error_json, failed_pod, outputs_of, print_failure
-from propeller.cli._saying import say_json
 from propeller.cli._settings import load_settings
 from propeller.cli._tree import tree
 from propeller.clock import SYSTEM_CLOCK

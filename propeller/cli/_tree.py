@@ -17,13 +17,13 @@ from propeller.status import wait_of
 from propeller.text import one_line
 from propeller.workflow import ENDED, BackingOff, Execution, Frame, NodeKind, NodePhase, Running, State, WorkflowPhase
 
-REASON_SHOWN = 80
+MAX_REASON_CHARACTERS = 80
 """Characters of why a node waits: its line has more to say."""
 
 NAME_KEPT = 12
 """Characters of a name that stay on a narrow terminal, its ellipsis included: enough to know it by."""
 
-ITEMS_SHOWN = 6
+MAX_ITEMS_SHOWN = 6
 """Items of a map task that get a line of their own; the others are counted."""
 
 _MAP_TASK = re.compile(r"map_(.+)_[0-9a-f]{32}(?:-arraynode)?")
@@ -121,11 +121,11 @@ def _shown(execution: Execution, frame: Frame) -> list[int]:
     failure = frame.graph.failure
     if failure is not None and execution.phases[frame.base + failure] != NodePhase.NOT_STARTED:
         numbers.append(failure)
-    if not frame.items or len(numbers) <= ITEMS_SHOWN:
+    if not frame.items or len(numbers) <= MAX_ITEMS_SHOWN:
         return numbers
     failed = [n for n in numbers if execution.phases[frame.base + n] == NodePhase.FAILED]
     running = [n for n in numbers if execution.phases[frame.base + n] == NodePhase.RUNNING]
-    return sorted((failed + running + numbers)[:ITEMS_SHOWN]) if failed or running else numbers[:ITEMS_SHOWN]
+    return sorted((failed + running + numbers)[:MAX_ITEMS_SHOWN]) if failed or running else numbers[:MAX_ITEMS_SHOWN]
 
 
 def _summary(execution: Execution, frame: Frame, shown: set[int]) -> str:
@@ -164,10 +164,10 @@ def _notes(execution: Execution, node: int, state: State | None) -> Text:
     notes = Text()
     if execution.attempts[node]:
         notes.append(f"  attempt {execution.attempts[node] + 1}", style="yellow")
-    if (wait := wait_of(execution, node, REASON_SHOWN)) is not None:
+    if (wait := wait_of(execution, node, MAX_REASON_CHARACTERS)) is not None:
         notes.append("  waits: {reason}, since {since}, tried {tries} times".format_map(wait), style="yellow")
     elif isinstance(state, BackingOff):
-        notes.append(f"  {_first_line(state.reason)[:REASON_SHOWN]}" if state.reason else "", style="yellow")
+        notes.append(f"  {_first_line(state.reason)[:MAX_REASON_CHARACTERS]}" if state.reason else "", style="yellow")
     failure, whole = execution.failures.get(node), execution.failure
     if failure is not None and (whole is None or failure.message != whole.message):  # said once, at the end
         notes.append(f"  {one_line(summary(failure.message))[:100]}", style="red")

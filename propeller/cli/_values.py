@@ -20,7 +20,7 @@ from propeller.errors import CorruptBlob
 MAX_DEPTH = 200
 """Levels of a value that is shown: JSON of more is read by few programs, and ours writes 254."""
 
-LARGEST_WHOLE = 2.0**53
+MAX_EXACT_INTEGER = 2.0**53
 """Whole numbers up to it are exact as floating-point numbers, and JSON's readers take them."""
 
 
@@ -100,7 +100,7 @@ def _struct_value(value: struct_pb2.Value) -> Any:
             return [_struct_value(item) for item in value.list_value.values]
         case "number_value":
             number = value.number_value
-            return int(number) if number.is_integer() and abs(number) <= LARGEST_WHOLE else _number(number)
+            return int(number) if number.is_integer() and abs(number) <= MAX_EXACT_INTEGER else _number(number)
         case "null_value" | None:
             return None
         case kind:

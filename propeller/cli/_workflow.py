@@ -9,7 +9,7 @@ import orjson
 from flyteidl.core import compiler_pb2, identifier_pb2
 
 from propeller.cli._launch_plans import nodes_of, with_plans_inside
-from propeller.cli.flytekit_side import Serialized, Versioned
+from propeller.cli.flytekit_bridge import Serialized, Versioned
 from propeller.compiler import build_resource, compile_task, compile_workflow
 from propeller.errors import Invalid
 from propeller.workflow import Plan, parse_plan

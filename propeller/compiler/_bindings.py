@@ -18,11 +18,11 @@ from propeller.compiler._ids import START_NODE
 from propeller.compiler._literals import type_of_scalar
 from propeller.compiler._outputs import outputs_of
 from propeller.compiler._scope import Node, Workflow
+from propeller.compiler._trampoline import Trampoline, run
 from propeller.compiler._types import Type
-from propeller.compiler._walk import Walk, run
 
 _VARIABLE = re.compile(r"(?:\[(\d+)\]\.)?(\w+)", re.ASCII)
-_LARGEST_INDEX = 2**63 - 1
+_MAX_INDEX = 2**63 - 1
 
 
 class Direction(enum.Enum):
@@ -107,7 +107,7 @@ def _validate(place: _Place, data: literals_pb2.BindingData, expected: Type, err
 
 def _validate_nested(
     place: _Place, data: literals_pb2.BindingData, expected: Type, errors: Errors
-) -> Walk[_Bound | None]:
+) -> Trampoline[_Bound | None]:
     kind = data.WhichOneof("value")
     if kind in {"promise", "scalar"}:
         return _validate(place, data, expected, errors)
@@ -146,7 +146,7 @@ _KINDS = {"": "nothing", "collection": "a list", "map": "a map", "offloaded_meta
 
 def _validate_variants(
     place: _Place, data: literals_pb2.BindingData, expected: Type, errors: Errors
-) -> Walk[_Bound | None]:
+) -> Trampoline[_Bound | None]:
     """A list or map that is bound to a union must fit exactly one of its variants."""
     found: _Bound | None = None
     matching: Type | None = None
@@ -259,6 +259,6 @@ def _parse_variable(text: str) -> tuple[str, bool] | None:
     if len(matches) != 1:
         return None
     index, name = matches[0]
-    if index and int(index.lstrip("0")[:20] or "0") > _LARGEST_INDEX:
+    if index and int(index.lstrip("0")[:20] or "0") > _MAX_INDEX:
         return None
     return name, bool(index)

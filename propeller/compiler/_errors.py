@@ -14,7 +14,7 @@ import msgspec
 
 from propeller.errors import Invalid
 
-SHOWN = 3
+MAX_QUOTED = 3
 """Errors that a message of one line quotes; all of them are in `errors` and in `report`."""
 
 
@@ -70,8 +70,8 @@ class CompileErrors(Invalid):
 
     def __init__(self, errors: tuple[CompileError, ...]) -> None:
         self.errors = errors
-        quoted = "; ".join(str(error) for error in errors[:SHOWN])
-        more = f"; and {len(errors) - SHOWN} more" if len(errors) > SHOWN else ""
+        quoted = "; ".join(str(error) for error in errors[:MAX_QUOTED])
+        more = f"; and {len(errors) - MAX_QUOTED} more" if len(errors) > MAX_QUOTED else ""
         super().__init__(f"the workflow does not compile: {quoted}{more}")
 
     def report(self) -> str:

@@ -14,11 +14,11 @@ from propeller.compiler._errors import ErrorCode, Errors
 from propeller.compiler._ids import identifier_text
 from propeller.compiler._limits import exceeded
 from propeller.compiler._scope import Interface, Node, Workflow
+from propeller.compiler._trampoline import Trampoline
 from propeller.compiler._types import Type
-from propeller.compiler._walk import Walk
 
 
-def find_interface(workflow: Workflow, node: Node, errors: Errors) -> Walk[bool]:
+def find_interface(workflow: Workflow, node: Node, errors: Errors) -> Trampoline[bool]:
     """Whether the node's interface is right; it is in `node.interface` then."""
     if node.interface is not None:
         return True
@@ -161,7 +161,7 @@ def _of_gate(workflow: Workflow, node: Node, errors: Errors) -> Interface | None
             return None
 
 
-def _of_array(workflow: Workflow, node: Node, errors: Errors) -> Walk[Interface | None]:
+def _of_array(workflow: Workflow, node: Node, errors: Errors) -> Trampoline[Interface | None]:
     """That of the node it repeats, unchanged: flytekit has wrapped the types in lists where they are mapped over."""
     array = node.core.array_node
     if not array.HasField("node"):
@@ -172,7 +172,7 @@ def _of_array(workflow: Workflow, node: Node, errors: Errors) -> Walk[Interface 
     return inner.interface if found else None
 
 
-def _of_branch(workflow: Workflow, node: Node, errors: Errors) -> Walk[Interface | None]:
+def _of_branch(workflow: Workflow, node: Node, errors: Errors) -> Trampoline[Interface | None]:
     """Outputs that all cases have in common; inputs are what is bound."""
     block = node.core.branch_node.if_else
     if not node.core.branch_node.HasField("if_else") or not block.HasField("case"):

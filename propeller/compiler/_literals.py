@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from flyteidl.core import literals_pb2, types_pb2
 
+from propeller.compiler._trampoline import Trampoline, run
 from propeller.compiler._types import Type, Types
-from propeller.compiler._walk import Walk, run
 
 MESSAGEPACK = "msgpack"
 """The tag of a binary scalar that holds a struct (flyteidl's coreutils.MESSAGEPACK)."""
@@ -71,7 +71,7 @@ def type_of_literal(types: Types, literal: literals_pb2.Literal) -> Type | None:
     return run(_type_of(types, literal))
 
 
-def _type_of(types: Types, literal: literals_pb2.Literal) -> Walk[Type | None]:
+def _type_of(types: Types, literal: literals_pb2.Literal) -> Trampoline[Type | None]:
     match literal.WhichOneof("value"):
         case "scalar":
             return type_of_scalar(types, literal.scalar)
@@ -89,7 +89,7 @@ def _type_of(types: Types, literal: literals_pb2.Literal) -> Walk[Type | None]:
             return None
 
 
-def _type_of_items(types: Types, literals: Iterable[literals_pb2.Literal]) -> Walk[Type | None]:
+def _type_of_items(types: Types, literals: Iterable[literals_pb2.Literal]) -> Trampoline[Type | None]:
     found: dict[Type | None, None] = {}
     empty: Type | None = None
     for literal in literals:

@@ -14,10 +14,10 @@ from propeller.compiler._ids import END_NODE, START_NODE, identifier_text
 from propeller.compiler._interfaces import cases_of, else_of, find_interface
 from propeller.compiler._outputs import outputs_of
 from propeller.compiler._scope import Node, Workflow
-from propeller.compiler._walk import Walk
+from propeller.compiler._trampoline import Trampoline
 
 
-def validate_node(workflow: Workflow, node: Node, errors: Errors) -> Walk[bool]:
+def validate_node(workflow: Workflow, node: Node, errors: Errors) -> Trampoline[bool]:
     """Check a node by itself; its own bindings are checked when all nodes are known (`add_edges`)."""
     before = errors.count
     if not node.id:
@@ -48,7 +48,7 @@ def add_edges(workflow: Workflow, node: Node, errors: Errors, direction: Directi
     validate_bindings(workflow, node, node.core.inputs, node.interface.inputs, errors, direction)
 
 
-def _validate_branch(workflow: Workflow, node: Node, errors: Errors) -> Walk[list[Node]]:
+def _validate_branch(workflow: Workflow, node: Node, errors: Errors) -> Trampoline[list[Node]]:
     """Check conditions and cases; the cases, or none of them where anything is wrong."""
     before = errors.count
     block: workflow_pb2.IfElseBlock = node.core.branch_node.if_else
@@ -72,7 +72,7 @@ def _validate_branch(workflow: Workflow, node: Node, errors: Errors) -> Walk[lis
     return cases if errors.count == before else []
 
 
-def _validate_sub_workflow(workflow: Workflow, node: Node, errors: Errors) -> Walk[None]:
+def _validate_sub_workflow(workflow: Workflow, node: Node, errors: Errors) -> Trampoline[None]:
     key = identifier_text(node.core.workflow_node.sub_workflow_ref)
     if key in workflow.compiled:
         return

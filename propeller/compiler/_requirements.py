@@ -26,7 +26,7 @@ class Requirements(msgspec.Struct, frozen=True):
     launch_plan_ids: tuple[identifier_pb2.Identifier, ...]
 
 
-class Reading:
+class References:
     """What was read from a workflow and from the sub-workflows that it calls, directly or through others."""
 
     def __init__(self) -> None:
@@ -74,9 +74,9 @@ def index_by_id(
 
 def read_requirements(
     template: workflow_pb2.WorkflowTemplate, units: Mapping[str, workflow_pb2.WorkflowTemplate], errors: Errors
-) -> Reading:
+) -> References:
     """Read a workflow and every sub-workflow that it comes to."""
-    reading = Reading()
+    reading = References()
     todo = [(PRIMARY, template)]
     while todo:
         key, unit = todo.pop()
@@ -95,7 +95,7 @@ def read_requirements(
     return reading
 
 
-def find_recursion(reading: Reading, errors: Errors) -> None:
+def find_recursion(reading: References, errors: Errors) -> None:
     """Refuse a workflow that calls itself; else spread which ones have branches to their callers."""
     cycle = find_cycle(reading.calls, PRIMARY)
     if cycle:
@@ -132,7 +132,7 @@ def _all_nodes(template: workflow_pb2.WorkflowTemplate) -> Iterator[workflow_pb2
             stack.append(node.array_node.node)
 
 
-def _read_node(node: workflow_pb2.Node, reading: Reading, key: str, calls: dict[str, list[str]]) -> None:
+def _read_node(node: workflow_pb2.Node, reading: References, key: str, calls: dict[str, list[str]]) -> None:
     match node.WhichOneof("target"):
         case "task_node":
             if node.task_node.HasField("reference_id"):

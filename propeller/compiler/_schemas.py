@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 from typing import Any
 
-from propeller.compiler._walk import Walk, run
+from propeller.compiler._trampoline import Trampoline, run
 
 Schema = dict[str, Any] | bool
 
@@ -129,7 +129,7 @@ class _Comparison:
         self._roots = {"wide": wide, "narrow": narrow}
         self._known: dict[tuple[int, int], _Verdict] = {}
 
-    def compare(self, narrow: Schema, wide: Schema) -> Walk[_Verdict]:
+    def compare(self, narrow: Schema, wide: Schema) -> Trampoline[_Verdict]:
         narrow, wide = self._resolve(narrow, "narrow"), self._resolve(wide, "wide")
         pair = (id(narrow), id(wide))
         verdict = self._known.get(pair)
@@ -138,7 +138,7 @@ class _Comparison:
             verdict = self._known[pair] = yield self._decide(narrow, wide)
         return verdict
 
-    def _decide(self, narrow: Schema, wide: Schema) -> Walk[_Verdict]:
+    def _decide(self, narrow: Schema, wide: Schema) -> Trampoline[_Verdict]:
         low: dict[str, Any] = {} if isinstance(narrow, bool) else narrow
         high: dict[str, Any] = {} if isinstance(wide, bool) else wide
         types, wide_types = _type_names(low), _type_names(high)
@@ -185,7 +185,7 @@ class _Comparison:
                 raise _Malformed
         return part
 
-    def _compare_lists(self, name: str, low: dict[str, Any], high: dict[str, Any]) -> Walk[_Verdict]:
+    def _compare_lists(self, name: str, low: dict[str, Any], high: dict[str, Any]) -> Trampoline[_Verdict]:
         narrow, wide = low.get(name, []), high.get(name, [])
         if bool(narrow) != bool(wide):
             return _Verdict.DIFFERS
@@ -197,13 +197,13 @@ class _Comparison:
                 return _Verdict.DIFFERS
         return _Verdict.FITS
 
-    def _equal(self, narrow: Schema, wide: Schema) -> Walk[bool]:
+    def _equal(self, narrow: Schema, wide: Schema) -> Trampoline[bool]:
         low, high = self._resolve(narrow, "narrow"), self._resolve(wide, "wide")
         if isinstance(low, bool) or isinstance(high, bool):
             return low is high
         return (yield self.compare(low, high)) is _Verdict.FITS
 
-    def _compare_objects(self, low: dict[str, Any], high: dict[str, Any]) -> Walk[_Verdict]:
+    def _compare_objects(self, low: dict[str, Any], high: dict[str, Any]) -> Trampoline[_Verdict]:
         verdict = _Verdict.FITS
         if any(part.get("additionalProperties", True) is not True for part in (low, high)):
             verdict = _Verdict.UNCHECKED
@@ -230,7 +230,7 @@ class _Comparison:
                 break
         return verdict
 
-    def _compare_arrays(self, low: dict[str, Any], high: dict[str, Any]) -> Walk[_Verdict]:
+    def _compare_arrays(self, low: dict[str, Any], high: dict[str, Any]) -> Trampoline[_Verdict]:
         if _bounds_differ(low, high, "minItems", "maxItems"):
             return _Verdict.DIFFERS
         if low.get("uniqueItems", False) and not high.get("uniqueItems", False):

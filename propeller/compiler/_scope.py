@@ -14,8 +14,8 @@ from flyteidl.core import compiler_pb2, interface_pb2, tasks_pb2, workflow_pb2
 from propeller.compiler._errors import ErrorCode, Errors
 from propeller.compiler._ids import START_NODE, identifier_text
 from propeller.compiler._limits import Limits
+from propeller.compiler._trampoline import Trampoline
 from propeller.compiler._types import Type, Types
-from propeller.compiler._walk import Walk
 
 
 class Interface:
@@ -97,7 +97,7 @@ class Compilation:
         self,
         closure: compiler_pb2.CompiledWorkflowClosure,
         launch_plans: Mapping[str, Any],
-        validate: Callable[[Compilation, Unit], Walk[bool]],
+        validate: Callable[[Compilation, Unit], Trampoline[bool]],
         limits: Limits,
     ) -> None:
         self.closure = closure
@@ -117,7 +117,7 @@ class Compilation:
         self._primary_interface: Interface | None = None
         self._launch_plan_outputs: dict[str, tuple[dict[str, Type], list[str]]] = {}
 
-    def validate(self, unit: Unit) -> Walk[bool]:
+    def validate(self, unit: Unit) -> Trampoline[bool]:
         return self._validate(self, unit)
 
     def task_interface(self, key: str) -> Interface:

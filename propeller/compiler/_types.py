@@ -20,7 +20,7 @@ from flyteidl.core import types_pb2
 
 from propeller.compiler._json import Unrepresentable, struct_to_json
 from propeller.compiler._schemas import offers
-from propeller.compiler._walk import Walk, run
+from propeller.compiler._trampoline import Trampoline, run
 
 _STRING = types_pb2.SimpleType.STRING
 _STRUCT = types_pb2.SimpleType.STRUCT
@@ -33,7 +33,7 @@ _COLUMN_TYPES = {
     types_pb2.SchemaType.SchemaColumn.DATETIME: types_pb2.SimpleType.DATETIME,
     types_pb2.SchemaType.SchemaColumn.DURATION: types_pb2.SimpleType.DURATION,
 }
-_SHOWN_CHARACTERS = 200
+_MAX_TYPE_CHARACTERS = 200
 
 
 class Type:
@@ -150,7 +150,7 @@ class Types:
         found = self._castable.get((source, target, True))
         return run(self._fits(source, target)) if found is None else found
 
-    def _fits(self, source: Type, target: Type) -> Walk[bool]:
+    def _fits(self, source: Type, target: Type) -> Trampoline[bool]:
         """As `_casts`, and a union of one variant also fits where that variant does."""
         key = (source, target, True)
         found = self._castable.get(key)
@@ -160,14 +160,14 @@ class Types:
             self._castable[key] = found
         return found
 
-    def _casts(self, source: Type, target: Type) -> Walk[bool]:
+    def _casts(self, source: Type, target: Type) -> Trampoline[bool]:
         key = (source, target, False)
         found = self._castable.get(key)
         if found is None:
             found = self._castable[key] = bool((yield self._decide(source, target)))
         return found
 
-    def _decide(self, source: Type, target: Type) -> Walk[bool]:
+    def _decide(self, source: Type, target: Type) -> Trampoline[bool]:
         if source.missing or target.missing:
             return False
         match target.kind:
@@ -187,7 +187,7 @@ class Types:
             case _:
                 return source.is_none if target.is_none else _same(source, target)
 
-    def _union_casts(self, source: Type, target: Type) -> Walk[bool]:
+    def _union_casts(self, source: Type, target: Type) -> Trampoline[bool]:
         """Every variant of a union must have a place; of anything else, exactly one variant must take it."""
         if source.kind == "union_type":
             for variant in source.variants:
@@ -203,7 +203,7 @@ class Types:
                 places += 1
         return places == 1
 
-    def _dataset_casts(self, source: Type, target: Type) -> Walk[bool]:
+    def _dataset_casts(self, source: Type, target: Type) -> Trampoline[bool]:
         if source.is_none:
             return True
         wanted = target.message.structured_dataset_type
@@ -271,7 +271,7 @@ def _describe(kind: Type) -> str:
     parts: list[str] = []
     stack: list[Type | str] = [kind]
     length = 0
-    while stack and length < _SHOWN_CHARACTERS:
+    while stack and length < _MAX_TYPE_CHARACTERS:
         top = stack.pop()
         if isinstance(top, str):
             parts.append(top)

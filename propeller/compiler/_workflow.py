@@ -27,7 +27,7 @@ from propeller.compiler._limits import DEFAULT_LIMITS, Limits, exceeded
 from propeller.compiler._nodes import add_edges, validate_node
 from propeller.compiler._requirements import PRIMARY, find_recursion, index_by_id, read_requirements
 from propeller.compiler._scope import Compilation, Interface, Node, Unit, Workflow
-from propeller.compiler._walk import Walk, run
+from propeller.compiler._trampoline import Trampoline, run
 
 MAX_PASSES = 16
 """Over one sub-workflow with branches: Flyte's number is that of the paths of calls that lead to it, which is
@@ -135,7 +135,7 @@ def _check_requirements(
         compilation.units[unit.key] = unit
 
 
-def _validate_unit(compilation: Compilation, unit: Unit) -> Walk[bool]:
+def _validate_unit(compilation: Compilation, unit: Unit) -> Trampoline[bool]:
     """Whether a workflow is valid, by what it was found to be where another pass would change nothing."""
     errors = compilation.errors
     if unit.passes and (not unit.has_branches or unit.passes >= MAX_PASSES):
@@ -144,12 +144,12 @@ def _validate_unit(compilation: Compilation, unit: Unit) -> Walk[bool]:
         return unit.valid
     unit.passes += 1
     before = errors.count
-    yield _pass_over(compilation, unit)
+    yield _validate_once(compilation, unit)
     unit.valid = errors.count == before
     return unit.valid
 
 
-def _pass_over(compilation: Compilation, unit: Unit) -> Walk[None]:
+def _validate_once(compilation: Compilation, unit: Unit) -> Trampoline[None]:
     errors, template = compilation.errors, unit.core.template
     given = template.nodes[2:]
     if not given:
@@ -180,12 +180,12 @@ def _pass_over(compilation: Compilation, unit: Unit) -> Walk[None]:
         failure = Node(template.failure_node)
         yield validate_node(workflow, failure, errors)
         add_edges(workflow, failure, errors, Direction.UPSTREAM)
-    _join_loose_ends(workflow)
-    _check_reach(workflow, errors)
+    _connect_start_and_end(workflow)
+    _check_reachability(workflow, errors)
     _complete(workflow, kept)
 
 
-def _join_loose_ends(workflow: Workflow) -> None:
+def _connect_start_and_end(workflow: Workflow) -> None:
     """Nodes that nothing leads to run first, and the workflow ends after those that lead to nothing."""
     for node_id in workflow.nodes:
         if node_id in {START_NODE, END_NODE}:
@@ -196,7 +196,7 @@ def _join_loose_ends(workflow: Workflow) -> None:
             workflow.add_edge(node_id, END_NODE)
 
 
-def _check_reach(workflow: Workflow, errors: Errors) -> None:
+def _check_reachability(workflow: Workflow, errors: Errors) -> None:
     cycle = find_cycle(workflow.downstream, START_NODE)
     if cycle:
         errors.add(ErrorCode.CYCLE_DETECTED, START_NODE, f"nodes wait for each other: {' > '.join(cycle)}")

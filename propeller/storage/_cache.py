@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 
-KEPT_SECONDS = 60.0
+TTL_SECONDS = 60.0
 """How long a blob is taken for what the store has. Blobs do not change within an execution; another one of the same
 name, run by another process, may write the same URIs again, but not within a minute.
 """
@@ -13,7 +13,7 @@ name, run by another process, may write the same URIs again, but not within a mi
 OVERHEAD_BYTES = 200
 """What an entry costs besides its URI and its bytes."""
 
-LARGEST_SHARE = 4
+MAX_SHARE = 4
 """A blob over this fraction of the cache is not kept: it would drive everything else out."""
 
 
@@ -39,9 +39,9 @@ class Cache:
     def put(self, uri: str, data: bytes) -> None:
         self.discard(uri)
         cost = _cost(uri, data)
-        if cost * LARGEST_SHARE > self._capacity:
+        if cost * MAX_SHARE > self._capacity:
             return
-        self._entries[uri] = data, asyncio.get_running_loop().time() + KEPT_SECONDS
+        self._entries[uri] = data, asyncio.get_running_loop().time() + TTL_SECONDS
         self.size += cost
         while self.size > self._capacity:
             oldest, (dropped, _) = self._entries.popitem(last=False)

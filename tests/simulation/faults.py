@@ -1,4 +1,4 @@
-"""What goes wrong in a world: crashes, pauses, partitions, outages, wrong clocks, lost watches, bad weather."""
+"""What goes wrong in a world: crashes, pauses, partitions, outages, wrong clocks, lost watches, faulty links."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from propeller.embedded.faults import FAIR
+from propeller.embedded.faults import NO_FAULTS
 from tests.simulation.processes import Processes
 from tests.simulation.scene import Scene
 
@@ -30,7 +30,7 @@ class Faults:
             self._storage_outage,
             self._clock_jump,
             self._disturb_watches,
-            self._change_weather,
+            self._change_fault_profile,
         ]
         kinds = self._scene.rng.sample(kinds, self._scene.rng.randint(1, len(kinds)))
         async with asyncio.TaskGroup() as group:
@@ -121,5 +121,5 @@ class Faults:
             self._scene.event_log.record("all watches are cut")
             self._scene.server.drop_watches()
 
-    async def _change_weather(self) -> None:
-        self._processes.set_weather(self._scene.rng.choice((FAIR, self._scene.storm)))
+    async def _change_fault_profile(self) -> None:
+        self._processes.set_profile(self._scene.rng.choice((NO_FAULTS, self._scene.faulty)))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from propeller.clock import LoopClock
 from propeller.controller import WorkflowController
-from propeller.embedded.faults import FAIR, FaultyLink, FaultyStore, Weather
+from propeller.embedded.faults import NO_FAULTS, FaultProfile, FaultyLink, FaultyStore
 from propeller.errors import NotFound, PropellerError
 from propeller.storage import MemoryStore, Storage
 from tests.simulation.loop import PROCESS
@@ -54,9 +54,9 @@ class Processes:
 
     def start(self) -> Process:
         number = len(self.all) + 1
-        link = FaultyLink(random.Random(f"link {self._scene.seed} {number}"), self._scene.weather)
+        link = FaultyLink(random.Random(f"link {self._scene.seed} {number}"), self._scene.profile)
         memory = MemoryStore(self._scene.blobs, at_hand=self._scene.at_hand)
-        store = FaultyStore(memory, random.Random(f"store {self._scene.seed} {number}"), self._scene.weather)
+        store = FaultyStore(memory, random.Random(f"store {self._scene.seed} {number}"), self._scene.profile)
         store.partitioned = self.storage_outages > 0
         process = Process(number, link, store, Clock())
         self.all.append(process)
@@ -101,16 +101,16 @@ class Processes:
     def alive(self) -> list[Process]:
         return [process for process in self.all if not process.dead]
 
-    def set_weather(self, weather: Weather) -> None:
+    def set_profile(self, profile: FaultProfile) -> None:
         """Of all that reaches a server or the object store."""
-        self._scene.event_log.record("the weather is fair" if weather is FAIR else "there is a storm")
-        self._scene.weather = weather
+        self._scene.event_log.record("requests have no faults" if profile is NO_FAULTS else "requests have faults")
+        self._scene.profile = profile
         for process in self.all:
-            process.link.weather = process.store.weather = weather
+            process.link.profile = process.store.profile = profile
 
     def heal(self) -> None:
         """From here on nothing goes wrong, and there is one controller."""
-        self.set_weather(FAIR)
+        self.set_profile(NO_FAULTS)
         self._scene.server.start()
         healthy = [process for process in self.alive if not process.frozen and not process.link.partitioned]
         for process in self.alive:

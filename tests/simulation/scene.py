@@ -7,7 +7,7 @@ import random
 from propeller.clock import LoopClock
 from propeller.config import ApiServerOptions, CheckpointOptions, ControllerOptions, Settings
 from propeller.controller import FLYTE_WORKFLOWS
-from propeller.embedded.faults import FAIR, FaultyLink, Weather
+from propeller.embedded.faults import NO_FAULTS, FaultProfile, FaultyLink
 from propeller.embedded.server import ApiServer
 from propeller.informers import InformerOptions
 from propeller.kube import Client, Raw
@@ -58,19 +58,19 @@ class Scene:
             ),
             informers=InformerOptions(watch_timeout=rng.choice((5.0, 60.0, 300.0)), progress_deadline=90.0),
         )
-        self.storm = Weather(
+        self.faulty = FaultProfile(
             latency=rng.choice((0.0, 0.02, 0.5)),
             lost_requests=rng.choice((0.0, 0.02, 0.1)),
-            lost_answers=rng.choice((0.0, 0.02, 0.1)),
+            lost_responses=rng.choice((0.0, 0.02, 0.1)),
             refusals=rng.choice((0.0, 0.02, 0.1)),
-            stalls=rng.choice((0.0, 0.0, 0.02)),
-            cuts=rng.choice((0.0, 0.05)),
-            silences=rng.choice((0.0, 0.01)),
+            hangs=rng.choice((0.0, 0.0, 0.02)),
+            disconnects=rng.choice((0.0, 0.05)),
+            black_holes=rng.choice((0.0, 0.01)),
             lag=rng.choice((0.0, 0.1, 2.0)),
             blob_errors=rng.choice((0.0, 0.02, 0.1)),
             blob_latency=rng.choice((0.0, 0.02, 0.5)),
         )
-        self.weather = FAIR if self.fault_free else self.storm
+        self.profile = NO_FAULTS if self.fault_free else self.faulty
         self.blobs: dict[str, bytes] = {}
         history = rng.choice((30, 20_000))
         self.server = ApiServer(

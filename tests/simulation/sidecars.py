@@ -24,7 +24,7 @@ from tests.simulation.event_log import EventLog
 NAME = "proxy"
 
 LONGEST = 400.0
-"""Virtual seconds of fair weather after which a pod that outlives its task was told to stop: a status comes first, and
+"""Virtual seconds without faults after which a pod that outlives its task was told to stop: a status comes first, and
 a watch that brings nothing is noticed.
 """
 

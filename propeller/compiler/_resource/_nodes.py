@@ -15,7 +15,7 @@ from propeller.compiler._ids import END_NODE, START_NODE, identifier_text
 from propeller.compiler._json import to_json, to_plain_json
 from propeller.compiler._resource._bindings import bindings_json
 from propeller.compiler._resource._durations import doubled, go_text, nanoseconds
-from propeller.compiler._walk import Walk, run
+from propeller.compiler._trampoline import Trampoline, run
 from propeller.quantity import NotAQuantity, canonical
 
 NodeSpec = dict[str, Any]
@@ -59,7 +59,7 @@ def build_node(node: workflow_pb2.Node, tasks: Tasks, errors: Errors) -> list[No
     return run(_build(node, tasks, errors))
 
 
-def _build(node: workflow_pb2.Node, tasks: Tasks, errors: Errors) -> Walk[list[NodeSpec]]:
+def _build(node: workflow_pb2.Node, tasks: Tasks, errors: Errors) -> Trampoline[list[NodeSpec]]:
     spec = _common(node, tasks, errors)
     if spec is None:
         return []
@@ -189,7 +189,7 @@ def _add_gate(gate: workflow_pb2.GateNode, spec: NodeSpec) -> None:
 
 def _build_branch(
     block: workflow_pb2.IfElseBlock, spec: NodeSpec, tasks: Tasks, errors: Errors
-) -> Walk[list[NodeSpec]]:
+) -> Trampoline[list[NodeSpec]]:
     """Add the cases to the branch's spec; the nodes inside."""
     inside: list[NodeSpec] = list((yield _build(block.case.then_node, tasks, errors)))
     branch: dict[str, Any] = {"if": _case(block.case)}

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import orjson
 
-from propeller.embedded.faults._weather import FAIR, Weather
+from propeller.embedded.faults._profile import NO_FAULTS, FaultProfile
 from propeller.errors import Unavailable
 from propeller.kube import Request, Response
 
@@ -26,45 +26,45 @@ _PARTITION_LOOK = 0.5
 
 
 class FaultyLink:
-    """An interceptor; `weather` and `partitioned` may be changed at any time."""
+    """An interceptor; `profile` and `partitioned` may be changed at any time."""
 
-    def __init__(self, rng: random.Random, weather: Weather = FAIR) -> None:
+    def __init__(self, rng: random.Random, profile: FaultProfile = NO_FAULTS) -> None:
         self._rng = rng
-        self.weather = weather
+        self.profile = profile
         self.partitioned = False
 
     async def exchange(self, request: Request, forward: Forward) -> Response:
-        weather, rng = self.weather, self._rng
-        await self._travel(weather, request)
+        profile, rng = self.profile, self._rng
+        await self._travel(profile, request)
         draw = rng.random()
-        if (draw := draw - weather.lost_requests) < 0:
+        if (draw := draw - profile.lost_requests) < 0:
             raise _broken(request)
-        if (draw := draw - weather.refusals) < 0:
+        if (draw := draw - profile.refusals) < 0:
             return await self._refuse(request, forward)
         response = await forward(request)
-        if (draw := draw - weather.stalls) < 0:
+        if (draw := draw - profile.hangs) < 0:
             await asyncio.sleep(rng.choice((20.0, 60.0, 1e6)))
-        if draw - weather.lost_answers < 0 and not _is_watch(request):
+        if draw - profile.lost_responses < 0 and not _is_watch(request):
             raise _broken(request)
-        await self._travel(weather, request)
+        await self._travel(profile, request)
         return response
 
     async def stream(self, request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for chunk in chunks:
-            weather, draw = self.weather, self._rng.random()
-            if self.partitioned or draw < weather.silences:
+            profile, draw = self.profile, self._rng.random()
+            if self.partitioned or draw < profile.black_holes:
                 await asyncio.sleep(1e6)
-            if draw - weather.silences < weather.cuts:
+            if draw - profile.black_holes < profile.disconnects:
                 raise _broken(request)
-            if lag := weather.pause(self._rng, weather.lag):
+            if lag := profile.pause(self._rng, profile.lag):
                 await asyncio.sleep(lag)
             yield chunk
 
-    async def _travel(self, weather: Weather, request: Request) -> None:
+    async def _travel(self, profile: FaultProfile, request: Request) -> None:
         if self.partitioned:
             await asyncio.sleep(_PARTITION_LOOK)
             raise _broken(request)
-        if pause := weather.pause(self._rng, weather.latency / 2):
+        if pause := profile.pause(self._rng, profile.latency / 2):
             await asyncio.sleep(pause)
             if self.partitioned:
                 raise _broken(request)

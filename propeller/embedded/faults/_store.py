@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import random
 
-from propeller.embedded.faults._weather import FAIR, Weather
+from propeller.embedded.faults._profile import NO_FAULTS, FaultProfile
 from propeller.errors import StorageError
 from propeller.storage import Absence, Store
 
 
 class FaultyStore:
-    """Another store seen through faults; `weather` and `partitioned` may be changed at any time."""
+    """Another store seen through faults; `profile` and `partitioned` may be changed at any time."""
 
-    def __init__(self, store: Store, rng: random.Random, weather: Weather = FAIR) -> None:
+    def __init__(self, store: Store, rng: random.Random, profile: FaultProfile = NO_FAULTS) -> None:
         self._store = store
         self._rng = rng
-        self.weather = weather
+        self.profile = profile
         self.partitioned = False
         self.at_hand = store.at_hand
 
@@ -54,10 +54,10 @@ class FaultyStore:
         await self._store.aclose()
 
     async def _travel(self, uri: str) -> None:
-        if pause := self.weather.pause(self._rng, self.weather.blob_latency / 2):
+        if pause := self.profile.pause(self._rng, self.profile.blob_latency / 2):
             await asyncio.sleep(pause)
         self._trip(uri)
 
     def _trip(self, uri: str) -> None:
-        if self.partitioned or self._rng.random() < self.weather.blob_errors / 2:
+        if self.partitioned or self._rng.random() < self.profile.blob_errors / 2:
             raise StorageError(f"the connection broke at {uri}")

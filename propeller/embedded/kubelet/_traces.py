@@ -33,7 +33,7 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
-MOST_OBJECTS = 2_000
+MAX_OBJECTS = 2_000
 """Objects that names of the project's modules may lead to: looking at so many takes a millisecond."""
 
 _STATEFUL = frozenset({"jax", "matplotlib.pyplot", "pyspark", "ray", "tensorflow", "torch"})
@@ -220,7 +220,7 @@ def _reached(modules: dict[str, types.ModuleType]) -> dict[int, tuple[Any, tuple
         value = todo.pop()
         if isinstance(value, _PLAIN) or id(value) in found:
             continue
-        if len(found) >= MOST_OBJECTS:
+        if len(found) >= MAX_OBJECTS:
             raise Opaque("more objects than can be looked at")
         held = tuple(_held(value, own))
         found[id(value)] = value, held

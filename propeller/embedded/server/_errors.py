@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from propeller.embedded.server._answers import JSON_HEADERS
+from propeller.embedded.server._responses import JSON_HEADERS
 from propeller.kube import Response
 
 

@@ -19,8 +19,8 @@ from typing import Self
 
 from propeller.clock import SYSTEM_CLOCK, Clock, rfc3339
 from propeller.config import ApiServerOptions
-from propeller.embedded.server._answers import Answer
 from propeller.embedded.server._backup import Backup, back_up, restore
+from propeller.embedded.server._responses import Answer
 from propeller.embedded.server._storage import Storage
 from propeller.embedded.server.controllers._definitions import Definitions
 from propeller.embedded.server.controllers._event_ttl import expire

@@ -11,9 +11,9 @@ import orjson
 import pytest
 import yaml
 
-from propeller.cli import _here
+from propeller.cli import _local_run
 from propeller.cli.__main__ import main
-from propeller.cli._exits import BAD_CALL
+from propeller.cli._exit_codes import BAD_CALL
 from propeller.cli._files import private_kubeconfig, write_resource
 from propeller.cli._workflow import new_execution_name
 from propeller.errors import Invalid
@@ -122,9 +122,9 @@ def test_old_runs_are_removed_and_what_is_no_run_stays(tmp_path: Path, monkeypat
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     runs = tmp_path / "propeller" / "runs"
     (runs / "my notes").mkdir(parents=True)
-    for number in range(_here.KEPT_RUNS + 5):
-        run = _here._directory_of(new_execution_name())
+    for number in range(_local_run.MAX_KEPT_RUNS + 5):
+        run = _local_run._directory_of(new_execution_name())
         assert run.stat().st_mode & 0o777 == 0o700
         os.utime(run, (number, number))
     assert (runs / "my notes").exists()
-    assert len(list(runs.iterdir())) == _here.KEPT_RUNS + 1
+    assert len(list(runs.iterdir())) == _local_run.MAX_KEPT_RUNS + 1

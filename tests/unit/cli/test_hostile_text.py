@@ -18,13 +18,13 @@ from rich.console import Console
 from propeller.cli import _result, _status
 from propeller.cli.__main__ import main
 from propeller.cli._compile import encoded
-from propeller.cli._exits import report_error
+from propeller.cli._exit_codes import report_error
+from propeller.cli._output import say, say_defect, say_json
 from propeller.cli._plan_dot import to_dot
 from propeller.cli._plan_text import explain
 from propeller.cli._progress import Lines, LiveTree
-from propeller.cli._saying import say, say_defect, say_json
 from propeller.cli._tree import node_line, tree
-from propeller.cli.flytekit_side import FileFailed
+from propeller.cli.flytekit_bridge import FileFailed
 from propeller.clock import SYSTEM_CLOCK
 from propeller.config import Settings
 from propeller.controller import FLYTE_WORKFLOWS, WORKFLOWS, Loader, workflow_crd

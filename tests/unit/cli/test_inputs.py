@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.cli._inputs import describe
-from propeller.cli.flytekit_side import Parameter
-from propeller.cli.flytekit_side._texts import WrongWords, parse_words
+from propeller.cli.flytekit_bridge import Parameter
+from propeller.cli.flytekit_bridge._texts import WrongWords, parse_words
 
 TAKES = {"a": False, "b": False, "learning_rate": False, "q": False, "no_show": False, "flag": True}
 

@@ -8,7 +8,7 @@ from flyteidl.core import identifier_pb2, literals_pb2
 from flyteidl.core import workflow_pb2 as core_pb2
 
 from propeller.cli._launch_plans import with_plans_inside
-from propeller.cli.flytekit_side import Serialized
+from propeller.cli.flytekit_bridge import Serialized
 from propeller.errors import Invalid
 
 PLAN = identifier_pb2.Identifier(name="plan")

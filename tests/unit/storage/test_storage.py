@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from propeller.errors import CorruptBlob, Invalid, MissingBlob, StorageError
 from propeller.storage import MemoryStore, Storage, StorageOptions
-from propeller.storage._cache import KEPT_SECONDS, OVERHEAD_BYTES, Cache
+from propeller.storage._cache import OVERHEAD_BYTES, TTL_SECONDS, Cache
 
 
 class SlowStore(MemoryStore):
@@ -277,7 +277,7 @@ async def test_what_is_kept_grows_old(monkeypatch: Any) -> None:
     cache = Cache(10_000)
     cache.put("a", b"data")
     loop = asyncio.get_running_loop()
-    later = loop.time() + KEPT_SECONDS
+    later = loop.time() + TTL_SECONDS
     monkeypatch.setattr(loop, "time", lambda: later)
     assert cache.get("a") is None
     assert cache.size == 0

@@ -20,7 +20,7 @@ import propeller
 
 ROOT = Path(propeller.__file__).parent
 _METHODS = {"match", "fullmatch", "search", "sub", "subn", "split", "findall", "finditer"}
-_OUTSIDE = {"propeller.cli.__main__", "propeller.cli.flytekit_side._worker"}
+_OUTSIDE = {"propeller.cli.__main__", "propeller.cli.flytekit_bridge._worker"}
 """Not to be imported: they run."""
 
 _PIECES = 4

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import orjson
 
-from propeller.embedded.server._answers import json_response
 from propeller.embedded.server._errors import no_such_path
+from propeller.embedded.server._responses import json_response
 from propeller.embedded.server.endpoints._reviews import REVIEWS
 from propeller.embedded.server.negotiation._requests import header
 from propeller.embedded.server.registry._kinds import Kind, Registry

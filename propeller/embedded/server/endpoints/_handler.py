@@ -15,8 +15,8 @@ from collections.abc import Awaitable, Callable
 
 import orjson
 
-from propeller.embedded.server._answers import Answer, json_response
 from propeller.embedded.server._errors import Failure, bad_request, method_not_allowed, no_such_path, qualified
+from propeller.embedded.server._responses import Answer, json_response
 from propeller.embedded.server._storage import Storage
 from propeller.embedded.server.controllers._definitions import Definitions
 from propeller.embedded.server.controllers._namespaces import Namespaces

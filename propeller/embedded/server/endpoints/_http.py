@@ -60,7 +60,7 @@ async def serve(
     """Listen until the context is left. Raises Invalid where the address cannot be had."""
     token = token or secrets.token_urlsafe(32)
     guard = Guard(connections=connections, head_bytes=_HEAD_BYTES, head_seconds=_HEAD_SECONDS)
-    door = _Door(transport, token, guard, in_path=tls is None)
+    door = _HttpHandler(transport, token, guard, in_path=tls is None)
     server = web.Server(
         door.handle,
         access_log=None,
@@ -89,7 +89,7 @@ def _not_to_be_had(host: str, port: int, error: OSError) -> Invalid:
     return Invalid(f"the API server cannot listen on {host} port {port}: {error.strerror or error}")
 
 
-class _Door:
+class _HttpHandler:
     """Turns HTTP into requests of a transport, and answers into HTTP."""
 
     def __init__(self, transport: Transport, token: str, guard: Guard, *, in_path: bool) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 
-from propeller.embedded.server._answers import json_response
 from propeller.embedded.server._errors import no_such_path
+from propeller.embedded.server._responses import json_response
 from propeller.embedded.server.endpoints._discovery import VERSION
 from propeller.embedded.server.negotiation._requests import PREFIX_HEADER, header
 from propeller.embedded.server.registry._kinds import Kind, Registry

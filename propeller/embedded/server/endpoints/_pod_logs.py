@@ -13,7 +13,6 @@ from typing import Protocol
 import msgspec
 
 from propeller.clock import parse_rfc3339
-from propeller.embedded.server._answers import Answer, Streaming
 from propeller.embedded.server._errors import (
     Failure,
     bad_request,
@@ -24,6 +23,7 @@ from propeller.embedded.server._errors import (
     not_implemented,
     quoted,
 )
+from propeller.embedded.server._responses import Answer, Streaming
 from propeller.embedded.server._storage import Object, Record
 from propeller.embedded.server.negotiation._requests import Call, is_true, number_in
 from propeller.embedded.server.rest._lists import record_of

@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 
 from propeller.clock import rfc3339
-from propeller.embedded.server._answers import json_response, success
 from propeller.embedded.server._errors import (
     Failure,
     bad_request,
@@ -18,6 +17,7 @@ from propeller.embedded.server._errors import (
     required,
     unsupported_value,
 )
+from propeller.embedded.server._responses import json_response, success
 from propeller.embedded.server._storage import Object, Storage
 from propeller.embedded.server.negotiation._bodies import read_any
 from propeller.embedded.server.negotiation._requests import Call, Target, write_options

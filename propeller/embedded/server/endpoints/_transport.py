@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
-from propeller.embedded.server._answers import Answer, Streaming, throttled
+from propeller.embedded.server._responses import Answer, Streaming, throttled
 from propeller.errors import Unavailable
 from propeller.kube import Request, Response, Stream
 

@@ -112,7 +112,7 @@ def typed(obj: Object, kind: Kind, body: bytes) -> Object:
     return obj
 
 
-def misfit(kind: Kind, why: str) -> Failure:
+def decode_error(kind: Kind, why: str) -> Failure:
     """A body that does not decode to the kind."""
     return bad_request(f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {why}')
 

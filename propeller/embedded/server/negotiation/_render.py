@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 import yaml
 
-from propeller.embedded.server._answers import JSON_HEADERS
 from propeller.embedded.server._errors import Failure
+from propeller.embedded.server._responses import JSON_HEADERS
 from propeller.embedded.server._storage import Record
 from propeller.embedded.server.negotiation._requests import Call, Form, header, wants_yaml
 from propeller.embedded.server.negotiation._tables import partial_metadata, table

@@ -103,7 +103,7 @@ class Scope(msgspec.Struct, frozen=True):
         return {key: node for key, node in fields.items() if node or key != "f:metadata"}
 
 
-def noted(managers: Managers, writer: Manager, old: Object, new: Object, scope: Scope) -> Managers:
+def record_manager(managers: Managers, writer: Manager, old: Object, new: Object, scope: Scope) -> Managers:
     """The managers of an object that nobody has applied yet, after `writer` changed it, or its status."""
     first = next((one for one in managers if one.fields is None and one.subresource == writer.subresource), None)
     if all(one.fields is None for one in managers):
@@ -111,13 +111,13 @@ def noted(managers: Managers, writer: Manager, old: Object, new: Object, scope: 
             return (*managers, writer) if managers else managers  # the first to write the status owns it
         if first.identity == writer.identity:
             return managers
-    after = changed(managers, writer, old, new, scope)
+    after = update_managers(managers, writer, old, new, scope)
     if first is not None and first.identity == writer.identity:
         return (first, *(one for one in after if one.identity != first.identity))
     return after
 
 
-def changed(managers: Managers, writer: Manager, old: Object, new: Object, scope: Scope) -> Managers:
+def update_managers(managers: Managers, writer: Manager, old: Object, new: Object, scope: Scope) -> Managers:
     """The managers of an object after `writer` changed it without applying: what changed is the writer's alone."""
     found = compare(old, new, scope.schema)
     taken = scope.managed(found.changed)

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from propeller.clock import parse_rfc3339, rfc3339
-from propeller.embedded.server._answers import json_response, success
 from propeller.embedded.server._errors import Cause, Failure, bad_request, conflict, invalid, unsupported_value
+from propeller.embedded.server._responses import json_response, success
 from propeller.embedded.server._storage import Object, Record, Storage, encode
 from propeller.embedded.server.negotiation._bodies import read_any
 from propeller.embedded.server.negotiation._render import list_response, object_response

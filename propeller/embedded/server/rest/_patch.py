@@ -263,8 +263,8 @@ def _note_applied(obj: Object, config: Object, kind: Kind) -> None:
     """Keep the annotation of client-side apply right, where there is one, for those who go back to it."""
     annotations = (obj.get("metadata") or {}).get("annotations") or {}
     if LAST_APPLIED in annotations:
-        noted = {"apiVersion": kind.api_version, "kind": kind.kind, **config}
+        record_manager = {"apiVersion": kind.api_version, "kind": kind.kind, **config}
         obj["metadata"] = {
             **obj["metadata"],
-            "annotations": {**annotations, LAST_APPLIED: orjson.dumps(noted).decode() + "\n"},
+            "annotations": {**annotations, LAST_APPLIED: orjson.dumps(record_manager).decode() + "\n"},
         }

@@ -14,8 +14,8 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-from propeller.embedded.server._answers import Streaming
 from propeller.embedded.server._errors import Cause, Failure, expired, forbidden_field, invalid
+from propeller.embedded.server._responses import Streaming
 from propeller.embedded.server._storage import Change, Collection, Expired, Record, Storage
 from propeller.embedded.server.negotiation._render import EventEncoder, bookmark, error_event, event_encoder
 from propeller.embedded.server.negotiation._requests import META_GROUP, Call, is_true, number_in

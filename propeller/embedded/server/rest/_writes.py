@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 import orjson
 
-from propeller.embedded.server._answers import JSON_HEADERS
 from propeller.embedded.server._errors import (
     MODIFIED,
     Failure,
@@ -27,8 +26,9 @@ from propeller.embedded.server._errors import (
     method_not_allowed,
     quoted,
 )
+from propeller.embedded.server._responses import JSON_HEADERS
 from propeller.embedded.server._storage import Object, Record, Storage, encode
-from propeller.embedded.server.negotiation._bodies import duplicate_fields, misfit, read_object
+from propeller.embedded.server.negotiation._bodies import decode_error, duplicate_fields, read_object
 from propeller.embedded.server.negotiation._render import object_response
 from propeller.embedded.server.negotiation._requests import Call, Target, write_options
 from propeller.embedded.server.patch._managed_fields import (
@@ -36,10 +36,10 @@ from propeller.embedded.server.patch._managed_fields import (
     Manager,
     Managers,
     Scope,
-    changed,
     from_json,
-    noted,
+    record_manager,
     to_json,
+    update_managers,
 )
 from propeller.embedded.server.registry._kinds import Kind
 from propeller.embedded.server.rest._lists import record_of
@@ -56,7 +56,7 @@ _MAX_MESSAGE_BYTES = 2 * 1024 * 1024
 _ENVELOPE_BYTES = 512
 """What goes to etcd beside the object."""
 
-_NOBODYS = {"name", "namespace", "uid", "creationTimestamp", "generation"}
+_UNMANAGED_METADATA = {"name", "namespace", "uid", "creationTimestamp", "generation"}
 """Metadata that nobody owns."""
 
 Admission = Callable[[Call, Object], None]
@@ -119,11 +119,11 @@ class Writes:
         key = f"{metadata['namespace']}/{metadata['name']}" if call.target.namespace else metadata["name"]
         existing = kind.collection.records.get(key)
         if existing is not None:
-            raise _taken(kind, existing)
+            raise _already_exists(kind, existing)
         applied = bool(managers) and managers[0].operation != UPDATE
         if applied:
             metadata["managedFields"] = to_json(managers)
-        return self._store(call, obj, None, () if applied or _owns_nothing(obj) else managers)
+        return self._store(call, obj, None, () if applied or _has_no_managed_fields(obj) else managers)
 
     def replace(self, call: Call, now: float) -> Response:
         """PUT onto an object, or onto its status."""
@@ -188,7 +188,7 @@ class Writes:
         if causes:
             raise invalid(kind.group, kind.kind, record.name, causes)
         writers = self._managers(writer, record, obj, old, given, applied)
-        if _same(obj, old) and bool(writers) is bool(record.writers):
+        if _is_noop(obj, old) and bool(writers) is bool(record.writers):
             return record
         if _was_last_finalizer(metadata, old_metadata) and not strategy.is_held(obj):
             last = encode(kind.collection, obj, record.version)
@@ -206,13 +206,13 @@ class Writes:
         try:
             obj, unknown = decoded(kind, obj)
         except TypeMismatch as error:
-            raise misfit(kind, str(error)) from error
+            raise decode_error(kind, str(error)) from error
         warnings = [
             *(f"duplicate field {quoted(path)}" for path in duplicates),
             *(f"unknown field {quoted(path)}" for path in unknown),
         ]
         if warnings and call.query.get("fieldValidation") == "Strict":
-            raise misfit(kind, f"strict decoding error: {', '.join(warnings)}")
+            raise decode_error(kind, f"strict decoding error: {', '.join(warnings)}")
         return obj, () if call.query.get("fieldValidation") == "Ignore" else warnings
 
     def _check_version(self, kind: Kind, record: Record, metadata: dict[str, Any]) -> None:
@@ -243,8 +243,8 @@ class Writes:
                 return ()  # reset: whoever applies next finds fields that nobody manages
         if before is None:
             managers: Managers = record.writers or ()
-            return noted(managers, writer.manager(), old, obj, writer.scope)
-        after = to_json(changed(from_json(before), writer.manager(), old, obj, writer.scope))
+            return record_manager(managers, writer.manager(), old, obj, writer.scope)
+        after = to_json(update_managers(from_json(before), writer.manager(), old, obj, writer.scope))
         if after:
             metadata["managedFields"] = after
         return ()
@@ -318,9 +318,9 @@ def _check_vanished(kind: Kind, obj: Object) -> None:
     metadata.pop("resourceVersion", None)
 
 
-def _owns_nothing(obj: Object) -> bool:
+def _has_no_managed_fields(obj: Object) -> bool:
     """Whether nothing in a new object is its creator's doing."""
-    return len(obj) == 1 and obj["metadata"].keys() <= _NOBODYS
+    return len(obj) == 1 and obj["metadata"].keys() <= _UNMANAGED_METADATA
 
 
 def check_name(target: Target, obj: Object) -> None:
@@ -365,7 +365,7 @@ def _check_size(size: int) -> None:
         raise internal("etcdserver: request is too large", "")
 
 
-def _same(obj: Object, old: Object) -> bool:
+def _is_noop(obj: Object, old: Object) -> bool:
     """Whether a write changes nothing; times of managers alone are no change."""
     if obj == old:
         return True
@@ -384,7 +384,7 @@ def _was_last_finalizer(metadata: Mapping[str, Any], old: Mapping[str, Any]) -> 
     return "deletionTimestamp" in old and not metadata.get("finalizers") and not old.get("deletionGracePeriodSeconds")
 
 
-def _taken(kind: Kind, existing: Record) -> Failure:
+def _already_exists(kind: Kind, existing: Record) -> Failure:
     failure = already_exists(kind.group, kind.plural, existing.name)
     if "deletionTimestamp" in existing.parsed()["metadata"]:
         failure.message = f"object is being deleted: {failure.message}"

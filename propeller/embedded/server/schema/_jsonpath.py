@@ -23,7 +23,7 @@ _STEP = re.compile(
 
 _ESCAPED = re.compile(r"\\(.)")
 
-MOST_STEPS = 100
+MAX_STEPS = 100
 """Of a path: as deep as objects are read."""
 
 _Step = tuple[str, str, str, str]
@@ -53,8 +53,8 @@ def _steps(path: str) -> tuple[_Step, ...]:
     steps: list[_Step] = []
     position = 0
     while position < len(text):
-        if len(steps) == MOST_STEPS:
-            raise BadPath(f"a JSON path that columns may use has {MOST_STEPS} steps at most")
+        if len(steps) == MAX_STEPS:
+            raise BadPath(f"a JSON path that columns may use has {MAX_STEPS} steps at most")
         match = _STEP.match(text, position)
         if match is None:
             raise BadPath(f"{path!r} is no JSON path that columns may use; it goes wrong at {text[position:]!r}")

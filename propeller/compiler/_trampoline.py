@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-Walk = Generator[Any, Any, T]
-"""A function that is to be run by `run`: `result = yield other_walk(...)`."""
+Trampoline = Generator[Any, Any, T]
+"""A function that is to be run by `run`: `result = yield other_trampoline(...)`."""
 
 
-def run(walk: Walk[T]) -> T:
+def run(walk: Trampoline[T]) -> T:
     """Run a walk to its end and return its result. What it raises is raised here."""
-    stack: list[Walk[Any]] = [walk]
+    stack: list[Trampoline[Any]] = [walk]
     value: Any = None
     while True:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from propeller.cli._again import again
+from propeller.cli._rerun import rerun_resource
 
 BEFORE: dict[str, Any] = {
     "apiVersion": "flyte.lyft.com/v1alpha1",
@@ -28,7 +28,7 @@ BEFORE: dict[str, Any] = {
 
 
 def test_it_has_the_same_workflow_inputs_and_settings_under_a_new_name() -> None:
-    new = again(BEFORE, "second", recover=False)
+    new = rerun_resource(BEFORE, "second", recover=False)
     assert new == {
         "apiVersion": "flyte.lyft.com/v1alpha1",
         "kind": "FlyteWorkflow",
@@ -47,12 +47,12 @@ def test_it_has_the_same_workflow_inputs_and_settings_under_a_new_name() -> None
 
 
 def test_a_recovery_names_the_execution_before() -> None:
-    config = again(BEFORE, "second", recover=True)["executionConfig"]
+    config = rerun_resource(BEFORE, "second", recover=True)["executionConfig"]
     assert config["RecoveryExecution"] == {"project": "flytesnacks", "domain": "development", "name": "first"}
 
 
 def test_one_that_was_made_by_hand_needs_no_labels_nor_identity() -> None:
-    new = again({"metadata": {"name": "w", "namespace": "ns"}, "spec": {}}, "second", recover=True)
+    new = rerun_resource({"metadata": {"name": "w", "namespace": "ns"}, "spec": {}}, "second", recover=True)
     assert new["metadata"]["labels"] == {}
     assert new["executionId"] == {}
     assert new["executionConfig"] == {"RecoveryExecution": {"name": "w"}}

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import click
 
 from propeller.cli._connecting import cluster_options, connected, require_workflows
-from propeller.cli._loop import run
-from propeller.cli._saying import say, say_json
+from propeller.cli._event_loop import run
+from propeller.cli._output import say, say_json
 from propeller.cli._settings import load_settings
 from propeller.cli._workflow import new_execution_name
 from propeller.controller import FLYTE_WORKFLOWS
@@ -28,8 +28,8 @@ _OF_THE_ENDED = frozenset({"termination-status", "completed-time"})
 _OF_KUBECTL = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
 
 
-def again_options(function: F) -> F:
-    """EXECUTION and what both commands take: the arguments of `run_again`."""
+def rerun_options(function: F) -> F:
+    """EXECUTION and what both commands take: the arguments of `rerun`."""
     for option in (
         click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
         click.option("--name", default="", help="Of the new execution; default: a random one."),
@@ -41,7 +41,7 @@ def again_options(function: F) -> F:
     return function
 
 
-def run_again(
+def rerun(
     *,
     execution: str,
     kubeconfig: str | None,
@@ -74,7 +74,7 @@ async def _create(
         if recover:
             _require_something_to_recover(before)
         try:
-            return await client.create(WORKFLOWS, again(before, new, recover=recover), where)
+            return await client.create(WORKFLOWS, rerun_resource(before, new, recover=recover), where)
         except AlreadyExists as error:
             raise Invalid(f"--name {new}: an execution of that name exists in namespace {where}") from error
 
@@ -88,7 +88,7 @@ def _require_something_to_recover(workflow: Raw) -> None:
         raise Invalid(f"{name} has not ended: wait for it (propeller status {name} -w), or delete it")
 
 
-def again(workflow: Raw, name: str, *, recover: bool) -> dict[str, Any]:
+def rerun_resource(workflow: Raw, name: str, *, recover: bool) -> dict[str, Any]:
     """The resource of a further execution of the same workflow with the same inputs and settings."""
     old = workflow["metadata"]
     labels = {key: text for key, text in (old.get("labels") or {}).items() if key not in _OF_THE_ENDED}

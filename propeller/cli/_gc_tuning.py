@@ -13,7 +13,7 @@ OLDER = 20
 """Collections of a generation until the next older one is collected, too."""
 
 
-def settle() -> None:
+def freeze_gc() -> None:
     """Leave what has been imported alone from here on, and collect more rarely."""
     gc.collect()
     gc.freeze()

@@ -1,6 +1,6 @@
 """Files of flytekit workflows, read by the user's own interpreter: what they hold, and one of it serialized."""
 
-from propeller.cli.flytekit_side._client import (
+from propeller.cli.flytekit_bridge._client import (
     LAPTOP,
     Entity,
     FileFailed,

@@ -8,11 +8,11 @@ import subprocess
 from propeller.cli._plan_dot import to_dot
 from propeller.cli._plan_text import explain
 from propeller.cli._workflow import plan_of
-from propeller.cli.flytekit_side import Serialized
+from propeller.cli.flytekit_bridge import Serialized
 from propeller.errors import Invalid
 
 
-def drawing(found: Serialized, form: str) -> str | bytes:
+def render(found: Serialized, form: str) -> str | bytes:
     """The drawing in `form`: text, dot or svg. Raises CompileErrors; Invalid where Graphviz is needed and missing."""
     plan = plan_of(found)
     if form == "text":

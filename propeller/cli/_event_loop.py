@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from propeller.cli._exits import Terminated
+from propeller.cli._exit_codes import Terminated
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from propeller.cli._here import LocalRun, _settings
+from propeller.cli._local_run import LocalRun, _settings
 from propeller.cli._settings import with_max_pods
 from propeller.config import KubeletOptions, Settings
 

@@ -19,12 +19,12 @@ from pathlib import Path
 import msgspec
 
 from propeller.cli._files import private_kubeconfig
-from propeller.cli._printed import Printed, showing
+from propeller.cli._output import say
 from propeller.cli._progress import Progress, watching
 from propeller.cli._result import report_end
-from propeller.cli._saying import say
+from propeller.cli._task_output import TaskOutput, show_output
 from propeller.cli._workflow import is_execution_name, new_execution_name, resource_of
-from propeller.cli.flytekit_side import LAPTOP, Versioned, root_of, serialize
+from propeller.cli.flytekit_bridge import LAPTOP, Versioned, root_of, serialize
 from propeller.config import Settings
 from propeller.controller import FLYTE_WORKFLOWS, WORKFLOWS, FlyteWorkflow, WorkflowController, workflow_crd
 from propeller.embedded import Cluster, embedded_cluster
@@ -37,7 +37,7 @@ from propeller.storage import Storage, make_private, own_directory, write_litera
 from propeller.text import one_line
 from propeller.workflow import Execution
 
-KEPT_RUNS = 20
+MAX_KEPT_RUNS = 20
 """Directories of earlier runs that are kept: enough to look back, few enough not to fill a disk unseen."""
 
 NAMED_FILES = 10
@@ -69,7 +69,7 @@ class LocalRun(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings = Settings()
 
 
-async def run_here(run: LocalRun) -> int:
+async def run_locally(run: LocalRun) -> int:
     """Run it; returns the exit code. Raises PropellerError for what prevents it from running."""
     name = new_execution_name()
     versioned = Versioned()
@@ -98,7 +98,7 @@ async def run_here(run: LocalRun) -> int:
         await _prepare(cluster, namespace)
         if run.serve:
             await stack.enter_async_context(_served(cluster, run, progress))
-        printed = await stack.enter_async_context(showing(Path(settings.kubelet.logs), progress))
+        printed = await stack.enter_async_context(show_output(Path(settings.kubelet.logs), progress))
         linked = LinkedFiles(Path(settings.kubelet.project))
         execution = await _run(cluster, storage, settings, resource, progress, printed)
     _warn_of(linked.changed())
@@ -131,7 +131,7 @@ async def _run(
     settings: Settings,
     resource: dict[str, object],
     progress: Progress,
-    printed: Printed,
+    printed: TaskOutput,
 ) -> Execution:
     """Create the resource, and wait until its execution has ended and its last status is written."""
     ended: asyncio.Future[Execution] = asyncio.get_running_loop().create_future()
@@ -212,7 +212,7 @@ def _directory_of(name: str) -> Path:
     try:
         runs.mkdir(mode=0o700, parents=True, exist_ok=True)
         earlier = sorted(filter(_is_of_a_run, runs.iterdir()), key=lambda path: path.stat().st_mtime)
-        for old in earlier[: max(0, len(earlier) - KEPT_RUNS + 1)]:
+        for old in earlier[: max(0, len(earlier) - MAX_KEPT_RUNS + 1)]:
             shutil.rmtree(old, ignore_errors=True)
         for made in (runs / name, runs / name / "logs"):
             made.mkdir(mode=0o700)

@@ -4,7 +4,7 @@ Guarantees
     Each line that a task has printed is shown once, in order, marked with its task; lines of tasks that run at once
     alternate as whole lines. The files stay after the pods are gone; empty ones are removed.
 Caveats
-    Of a file that grows by more than `SHOWN_BYTES` between two looks only the begin is shown, and a line says so.
+    Of a file that grows by more than `MAX_POLL_BYTES` between two looks only the begin is shown, and a line says so.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from propeller.cli._progress import Progress
 from propeller.cli._tree import short_name
 from propeller.workflow import Execution
 
-LOOK_SECONDS = 0.15
+POLL_SECONDS = 0.15
 """Between two looks at the files: nobody reads faster."""
 
-SHOWN_BYTES = 256 * 1024
+MAX_POLL_BYTES = 256 * 1024
 """Of one task in one look: some thousand lines."""
 
 GREETING = b"\n"
 """What flytekit's entry point prints before a task begins."""
 
 
-class Printed:
-    """Shows what comes into the files of `directory`; use `showing`."""
+class TaskOutput:
+    """Shows what comes into the files of `directory`; use `show_output`."""
 
     def __init__(self, directory: Path, progress: Progress) -> None:
         self._directory = directory
@@ -41,7 +41,7 @@ class Printed:
     def changed(self, execution: Execution) -> None:
         self._execution = execution
 
-    def look(self, *, last: bool = False) -> None:
+    def poll(self, *, last: bool = False) -> None:
         """Show the whole lines that are new; the last look also shows lines without an end."""
         for path in sorted(self._directory.glob("*.log"), key=lambda path: path.stat().st_mtime_ns):
             size, shown = path.stat().st_size, self._shown.get(path, 0)
@@ -56,11 +56,11 @@ class Printed:
         """Show what lies between; returns the position up to which all is shown."""
         with path.open("rb") as file:
             file.seek(begin)
-            text = file.read(min(size - begin, SHOWN_BYTES))
+            text = file.read(min(size - begin, MAX_POLL_BYTES))
         if begin == 0 and text.startswith(GREETING):
             begin, text = len(GREETING), text.removeprefix(GREETING)
         label = self._label(path.stem)
-        if len(text) == SHOWN_BYTES:
+        if len(text) == MAX_POLL_BYTES:
             self._progress.printed(label, _lines(text))
             self._progress.printed(label, [f"... {size - begin - len(text)} bytes more in {path}"])
             return size
@@ -102,19 +102,19 @@ def labels_of(execution: Execution) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def showing(directory: Path, progress: Progress) -> AsyncIterator[Printed]:
+async def show_output(directory: Path, progress: Progress) -> AsyncIterator[TaskOutput]:
     """Look into the directory until the block is left, and once more then."""
-    printed = Printed(directory, progress)
+    printed = TaskOutput(directory, progress)
 
-    async def look_again() -> None:
+    async def poll_repeatedly() -> None:
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            printed.look()
+            await asyncio.sleep(POLL_SECONDS)
+            printed.poll()
 
-    looking = asyncio.create_task(look_again(), name="printed")
+    looking = asyncio.create_task(poll_repeatedly(), name="printed")
     try:
         yield printed
     finally:
         looking.cancel()
         await asyncio.wait([looking])
-        printed.look(last=True)
+        printed.poll(last=True)

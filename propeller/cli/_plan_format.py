@@ -10,29 +10,29 @@ from flyteidl.core import condition_pb2
 from propeller.compiler import to_json
 from propeller.workflow import decode_bindings, parse_message
 
-SHOWN_ITEMS = 4
+MAX_ITEMS = 4
 """Of a list that is bound."""
 
-SHOWN_DEPTH = 3
+MAX_DEPTH = 3
 """Of lists in lists that are bound."""
 
-SHOWN_CHARACTERS = 40
+MAX_CHARACTERS = 40
 """Of a literal."""
 
 _OPERATORS = {"EQ": "==", "NEQ": "!=", "GT": ">", "GTE": ">=", "LT": "<", "LTE": "<="}
 
 
-def binding_words(raw: msgspec.Raw) -> list[tuple[str, str, set[str]]]:
+def binding_text(raw: msgspec.Raw) -> list[tuple[str, str, set[str]]]:
     """For each binding: the input, what it is bound to, and the nodes that it waits for."""
     found = []
     for message in decode_bindings(raw):
         binding = to_json(message)
         data = binding.get("binding", {})
-        found.append((str(binding.get("var", "")).lstrip("."), _data_words(data, SHOWN_DEPTH), _providers(data)))
+        found.append((str(binding.get("var", "")).lstrip("."), _data_text(data, MAX_DEPTH), _providers(data)))
     return found
 
 
-def condition_words(raw: msgspec.Raw) -> str:
+def condition_text(raw: msgspec.Raw) -> str:
     """`x > 3 and n0.o0 == "red"`."""
     parts: list[str] = []
     condition = _condition(raw)
@@ -48,7 +48,7 @@ def condition_words(raw: msgspec.Raw) -> str:
         else:
             comparison = part.get("comparison", {})
             operator = _OPERATORS.get(comparison.get("operator", "EQ"), "?")
-            left, right = (_operand_words(comparison.get(side, {})) for side in ("leftValue", "rightValue"))
+            left, right = (_operand_text(comparison.get(side, {})) for side in ("leftValue", "rightValue"))
             parts.append(f"{left} {operator} {right}")
     text = "".join(parts)
     return text[1:-1] if "conjunction" in condition else text
@@ -58,13 +58,13 @@ def _condition(raw: msgspec.Raw) -> dict[str, Any]:
     return to_json(parse_message(bytes(raw), condition_pb2.BooleanExpression(), "a branch's condition"))
 
 
-def _operand_words(operand: dict[str, Any]) -> str:
+def _operand_text(operand: dict[str, Any]) -> str:
     if "var" in operand:
         return str(operand["var"]).lstrip(".")
-    return _literal_words(operand.get("primitive", operand.get("scalar", {})))
+    return _literal_text(operand.get("primitive", operand.get("scalar", {})))
 
 
-def _data_words(data: dict[str, Any], depth: int) -> str:
+def _data_text(data: dict[str, Any], depth: int) -> str:
     """Calls itself to `depth` at most."""
     if "promise" in data:
         promise = data["promise"]
@@ -76,15 +76,15 @@ def _data_words(data: dict[str, Any], depth: int) -> str:
         items = data.get("collection", {}).get("bindings", [])
         if "map" in data:
             named = data["map"].get("bindings", {})
-            words = [f"{key}: {_data_words(named[key], depth - 1)}" for key in list(named)[:SHOWN_ITEMS]]
+            words = [f"{key}: {_data_text(named[key], depth - 1)}" for key in list(named)[:MAX_ITEMS]]
             return "{" + ", ".join(words + _more(len(named))) + "}"
-        words = [_data_words(item, depth - 1) for item in items[:SHOWN_ITEMS]]
+        words = [_data_text(item, depth - 1) for item in items[:MAX_ITEMS]]
         return "[" + ", ".join(words + _more(len(items))) + "]"
-    return _literal_words(data.get("scalar", {}))
+    return _literal_text(data.get("scalar", {}))
 
 
 def _more(count: int) -> list[str]:
-    return [f"and {count - SHOWN_ITEMS} more"] if count > SHOWN_ITEMS else []
+    return [f"and {count - MAX_ITEMS} more"] if count > MAX_ITEMS else []
 
 
 def _provider(promise: dict[str, Any]) -> str:
@@ -104,7 +104,7 @@ def _providers(data: dict[str, Any]) -> set[str]:
     return found
 
 
-def _literal_words(value: Any) -> str:
+def _literal_text(value: Any) -> str:
     while isinstance(value, dict) and len(value) == 1:
         (kind,) = value
         if kind == "noneType":
@@ -115,4 +115,4 @@ def _literal_words(value: Any) -> str:
         if kind == "stringValue":
             value = f'"{value}"'
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."
+    return text if len(text) <= MAX_CHARACTERS else f"{text[: MAX_CHARACTERS - 3]}..."
