@@ -292,7 +292,7 @@ def _the_phase_of_a_pod_decides() -> AbstractContextManager[Any]:
 
 
 def _sidecars_are_left_running() -> AbstractContextManager[Any]:
-    return mock.patch.object(_task, "_sidecars_end", return_value=())
+    return mock.patch.object(_task, "_stop_sidecars", return_value=())
 
 
 def _the_next_attempt_does_not_wait_for_the_last_to_stop() -> AbstractContextManager[Any]:
