@@ -40,10 +40,10 @@ WRITERS: Final = Configuration(
     overdue="a",
 )
 RAISES: Final = Configuration(
-    "out of time or lost; a round that raises", "a", ALONE, Left(defects=1), system_retries=1, overdue="a"
+    "out of time or lost; a reconcile that raises", "a", ALONE, Left(defects=1), system_retries=1, overdue="a"
 )
 RAISES_BETWEEN: Final = Configuration(
-    "another attempt; a round that raises", "a", ALONE, Left(defects=1), attempts=2, overdue="a", prompt=True
+    "another attempt; a reconcile that raises", "a", ALONE, Left(defects=1), attempts=2, overdue="a", prompt=True
 )
 WRITERS_BETWEEN: Final = Configuration(
     "another attempt; a status by others", "a", ALONE, Left(ends=1), attempts=2, overdue="a", prompt=True
@@ -213,7 +213,7 @@ PLANTED: Final = {
     defects.NAMES_NOT_FIXED: (LOST, RUNS_ONCE),
     defects.END_FORGOTTEN: (LOST, NO_FAULT_OF_OURS),
     defects.NO_SWEEP: (LOST, QUIET),
-    defects.NOTHING_PROVEN: (OUT_OF_TIME, RESULT_KEPT),
+    defects.PODS_IGNORED: (OUT_OF_TIME, RESULT_KEPT),
     defects.ANYBODYS_PODS: (NAMESAKE, OURS_ALONE),
 }
 """By defect: where it is found, and which promise it breaks first."""

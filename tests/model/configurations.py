@@ -37,7 +37,7 @@ class Configuration:
     late: bool = False
     """Whether a request that nobody waits for may have its effect after the pod it names was deleted."""
     slow_stops: bool = False
-    """Whether a pod that is told to stop is there for a while, being deleted."""
+    """Whether a pod that is asked to stop is there for a while, being deleted."""
     sidecars: str = ""
     """Nodes whose pods may run on after their tasks have ended."""
     graceful: bool = False

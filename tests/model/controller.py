@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from tests.model.configurations import Configuration
+from tests.model.decide import Reconcile, new_live, pod_event
 from tests.model.defects import ANYBODYS_PODS, DEADLINES_DO_NOT_ASK, DROPPED_LAUNCHES, NO_SWEEP
-from tests.model.rounds import Round, new_live, news
 from tests.model.search import Step
 from tests.model.states import (
     ADOPT,
@@ -39,7 +39,7 @@ from tests.model.states import (
 
 
 class Controller:
-    """The steps of a process but for what its effects do."""
+    """The steps of a process without those of its effects."""
 
     def __init__(self, plan: Configuration) -> None:
         self.plan = plan
@@ -59,15 +59,15 @@ class Controller:
             for node, state in enumerate(live.nodes):
                 yield from self._timers(world, number, live, node, state)
 
-    def carry_out(self, label: str, world: World, number: int, round_: Round) -> Step[World]:
-        """WorkflowController._carry_out: effects but those that wait for a status are begun at once."""
-        live = round_.live()
-        flight = world.flight + begun(number, live, round_.effects)
+    def carry_out(self, label: str, world: World, number: int, reconcile: Reconcile) -> Step[World]:
+        """controller/_controller.py: _carry_out: effects start at once, unless they wait for a status."""
+        live = reconcile.live()
+        flight = world.flight + begun(number, live, reconcile.effects)
         after = with_process(world, number, world.processes[number]._replace(live=live))
-        return Step(label, after._replace(flight=flight, done=tuple(round_.done)), broken=round_.broken)
+        return Step(label, after._replace(flight=flight, done=tuple(reconcile.done)), broken=reconcile.broken)
 
     def forget(self, world: World, number: int, process: Process) -> World:
-        """WorkflowController._forget: effects that were begun go on, and nobody listens."""
+        """controller/_executions.py: forget: effects that were started go on, and their events are dropped."""
         flight = []
         for message in world.flight:
             if message.by != number or message.kind in (STOP, SWEEP):
@@ -79,7 +79,7 @@ class Controller:
         return with_process(world, number, process._replace(live=None))._replace(flight=tuple(flight))
 
     def finish(self, world: World, number: int) -> World:
-        """WorkflowController._finish: an end that the cache has is forgotten."""
+        """controller/_controller.py: _finished: an execution is forgotten when the cache has its end."""
         process = world.processes[number]
         if process.live is not None and process.live.written and process.object.status.ended:
             return self.forget(world, number, process)
@@ -88,7 +88,7 @@ class Controller:
     # caches
 
     def _caches(self, world: World, number: int, process: Process) -> Iterator[Step[World]]:
-        """informers/_store.py: a cache moves forward; then `_workflow_changed` or `_pod_changed`, and `_round`."""
+        """controller/_controller.py: _workflow_changed, _attempt_changed and _reconcile, after a cache has moved on."""
         if process.object != world.object:
             yield self._object_seen(world, number, process)
         for at, (cached, pod) in enumerate(zip(process.pods, world.pods, strict=True)):
@@ -100,15 +100,15 @@ class Controller:
         label = f"{name(number)}'s cache gets {self.plan.of(node, attempt)}: {pod.phase}"
         pods = (*process.pods[:at], pod if pod.exists else Pod(), *process.pods[at + 1 :])
         after = with_process(world, number, process._replace(pods=pods))
-        told, live = news(cached, pod), process.live
+        told, live = pod_event(cached, pod), process.live
         if told is None or live is None or live.phase in ENDED:
             return Step(label, after)
         if told.owner != live.uid and ANYBODYS_PODS not in self.plan.planted:
             return Step(label, after)
-        return self.carry_out(label, after, number, Round(self.plan, live, world.done).seen(node, attempt, told))
+        return self.carry_out(label, after, number, Reconcile(self.plan, live, world.done).seen(node, attempt, told))
 
     def _object_seen(self, world: World, number: int, process: Process) -> Step[World]:
-        """WorkflowController._round: what the object alone says."""
+        """controller/_controller.py: _reconcile, of a change of the object."""
         workflow, live = world.object, process.live
         label = f"{name(number)}'s cache gets the object: {described(workflow)}"
         process = process._replace(object=workflow)
@@ -116,30 +116,30 @@ class Controller:
             return Step(label, self.forget(world, number, process))
         after = with_process(world, number, process)
         if live is not None and workflow.cancelled and live.phase not in ENDED:
-            return self.carry_out(label, after, number, Round(self.plan, live, world.done).cancel())
+            return self.carry_out(label, after, number, Reconcile(self.plan, live, world.done).cancel())
         return Step(label, self.finish(after, number))
 
-    # rounds
+    # reconciles
 
     def _timers(self, world: World, number: int, live: Live, node: int, state: Node) -> Iterator[Step[World]]:
-        """handlers/_task.py: _time_is_up, for each of a node's timers."""
+        """handlers/transitions/_task_timers.py: timer_fired, for each of a node's timers."""
         plan, who, of = self.plan, name(number), self.plan.of(node, state.attempt)
-        round_ = Round(plan, live, world.done)
+        reconcile = Reconcile(plan, live, world.done)
         if state.stopping:
             if self._is_over(world, number, live, node, state.attempt - 1):
                 last = plan.of(node, state.attempt - 1)
-                round_ = round_.stopped(node, state.attempt - 1)
+                reconcile = reconcile.stopped(node, state.attempt - 1)
                 yield self.carry_out(
-                    f"{who} knows that {last} has stopped, or its grace is over", world, number, round_
+                    f"{who} knows that {last} has stopped, or its grace is over", world, number, reconcile
                 )
         elif state.state is WAITING:
-            yield self.carry_out(f"{who} has waited long enough for {of}", world, number, round_.again(node))
+            yield self.carry_out(f"{who} has waited long enough for {of}", world, number, reconcile.again(node))
         elif plan.nodes[node] in plan.overdue and state.state in ((RUNNING, LAUNCHING) if plan.early else (RUNNING,)):
-            yield self._out_of_time(world, number, node, state, round_)
+            yield self._out_of_time(world, number, node, state, reconcile)
         asked = any(other.kind is ADOPT and (other.by, other.node) == (number, node) for other in world.flight)
         if state.looks and (state.started or not asked):
-            round_ = Round(plan, live, world.done).look(node)
-            yield self.carry_out(f"{who} has not seen {of} for a minute", world, number, round_)
+            reconcile = Reconcile(plan, live, world.done).look(node)
+            yield self.carry_out(f"{who} has not seen {of} for a minute", world, number, reconcile)
 
     def _is_over(self, world: World, number: int, live: Live, node: int, attempt: int) -> bool:
         """Whether an attempt that was told to stop is past its grace, in which it has stopped. stop says since when
@@ -154,35 +154,37 @@ class Controller:
                 return False
         return stop not in owed and world.pods[node * self.plan.width + attempt].phase not in UNSTOPPED
 
-    def _out_of_time(self, world: World, number: int, node: int, state: Node, round_: Round) -> Step[World]:
+    def _out_of_time(self, world: World, number: int, node: int, state: Node, reconcile: Reconcile) -> Step[World]:
         """_time_is_up: TimeoutExpired. A question asked before is one moment with its answer."""
         label = f"{name(number)}: {self.plan.of(node, state.attempt)} is out of time"
         pod = world.pods[node * self.plan.width + state.attempt]
         ended = pod.owner == world.processes[number].object.uid and pod.phase in (SUCCEEDED, FAILED)
         if ended and DEADLINES_DO_NOT_ASK not in self.plan.planted:
-            return self.carry_out(f"{label}, and has {pod.phase}", world, number, round_.seen(node, state.attempt, pod))
-        return self.carry_out(label, world, number, round_.out_of_time(node))
+            return self.carry_out(
+                f"{label}, and has {pod.phase}", world, number, reconcile.seen(node, state.attempt, pod)
+            )
+        return self.carry_out(label, world, number, reconcile.out_of_time(node))
 
     def _may_load(self, world: World, process: Process) -> bool:
-        """WorkflowController._is_current, and Loader._fetch where the closure was used up."""
+        """controller/_cache_lag.py: wait_to_load, and controller/_loading.py: _fetch if the closure was used up."""
         workflow, fence = process.object, process.fence
         if fence is not None and fence[0] == workflow.uid and fence[1] > workflow.version:
             return False
         return process.loaded != workflow.uid or world.object.uid == workflow.uid
 
     def _load(self, world: World, number: int, process: Process) -> Step[World]:
-        """WorkflowController._begin_loading, _load and the first _decide."""
+        """controller/_intake.py: begin, _load and _loaded, and the first controller/_controller.py: _decide."""
         workflow = process.object
         live = new_live(self.plan, workflow, process.pods)
         new = not workflow.status.nodes
         label = f"{name(number)} loads the execution" + ("" if new else f" from {described(workflow)}")
         after = with_process(world, number, process._replace(live=live, fence=None, loaded=workflow.uid))
-        round_ = Round(self.plan, live, world.done)
-        round_ = round_.begin() if new else round_.resume(process.pods)
-        return self.carry_out(label, after, number, round_.cancel() if workflow.cancelled else round_)
+        reconcile = Reconcile(self.plan, live, world.done)
+        reconcile = reconcile.begin() if new else reconcile.resume(process.pods)
+        return self.carry_out(label, after, number, reconcile.cancel() if workflow.cancelled else reconcile)
 
     def _checkpoint(self, world: World, number: int, process: Process, live: Live) -> Step[World]:
-        """WorkflowController._checkpoint up to the request: the snapshot, and the stops that it has reasons for."""
+        """controller/_checkpoints.py: _write up to the request: the snapshot, and the stops whose reasons it has."""
         nodes = tuple(node._replace(looks=False) for node in live.nodes)
         write = Write(live.uid, live.version, Status(live.phase, nodes), live.waiting)
         live = live._replace(writing=True, dirty=False, waiting=())
@@ -195,7 +197,7 @@ class Controller:
         return Step(label, after._replace(flight=(*world.flight, message)))
 
     def _sweep(self, world: World, number: int, process: Process) -> Iterator[Step[World]]:
-        """WorkflowController._stop_what_runs and _stop_pods."""
+        """controller/_retention.py: _stop_what_runs and _stop."""
         uid = process.object.uid
         for at, pod in enumerate(process.pods):
             if pod.owner == uid and pod.phase in ALIVE and NO_SWEEP not in self.plan.planted:
@@ -207,7 +209,7 @@ class Controller:
 
 
 def begun(number: int, live: Live, effects: Iterable[Effect]) -> tuple[Message, ...]:
-    """WorkflowController._begin_effect."""
+    """controller/_effects.py: start."""
     return tuple(
         Message(kind, number, QUEUED, live.uid, node, attempt, live.nodes[node].system if kind is LAUNCH else 0)
         for kind, node, attempt in effects

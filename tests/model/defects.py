@@ -9,7 +9,7 @@ DEADLINES_DO_NOT_ASK: Final = "an attempt is given up without a look at its pod"
 HANDLER_IS_HASTY: Final = "a failure node does not wait for the checkpoint"
 DROPPED_LAUNCHES: Final = "an execution that was dropped still launches"
 BLIND_DELETES: Final = "a pod is deleted though it has ended since"
-NO_FENCE_AFTER_RAISE: Final = "no fence after a round that raised"
+NO_FENCE_AFTER_RAISE: Final = "no fence after a reconcile that raised"
 
 # It had these, too.
 NEXT_IS_HASTY: Final = "the next attempt begins before the last has stopped"
@@ -25,7 +25,7 @@ NAMES_NOT_FIXED: Final = "a pod's name is not fixed"
 END_FORGOTTEN: Final = "an end is forgotten before the cache has it"
 SIDECARS_AT_ONCE: Final = "sidecars are stopped before a status has the result"
 NO_SWEEP: Final = "pods that still run at the end are left"
-NOTHING_PROVEN: Final = "attempts that pods prove are ignored"
+PODS_IGNORED: Final = "attempts that pods prove are ignored"
 ANYBODYS_PODS: Final = "anybody's pod is ours"
 
 UNFENCED: Final = frozenset({NO_FENCE, NO_FENCE_AFTER_RAISE, END_FORGOTTEN})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.model.configurations import Configuration
 from tests.model.controller import Controller, begun, described, name, with_process
+from tests.model.decide import Reconcile, as_found, is_given_up
 from tests.model.defects import ANY_STATUS, ANYBODYS_PODS, END_FORGOTTEN, ENDED_PODS_DELETED, NO_FENCE
-from tests.model.rounds import Round, as_found, is_given_up
 from tests.model.search import Step
 from tests.model.states import ALIVE, ENDED, LAUNCH, NOBODY, RUNNING, SENT, STOP, WRITE, Live, Message, Pod, World
 
@@ -23,7 +23,7 @@ class Effects:
         pod = world.processes[message.by].pods[message.node * self.plan.width + message.attempt]
         sender = NOBODY if message.forgotten else message.by
         sent = world._replace(flight=(*world.flight, message._replace(step=SENT, by=sender, forgotten=False)))
-        if message.kind is STOP:  # executors/_attempts.py: stop
+        if message.kind is STOP:  # handlers/executors/_attempts.py: stop
             alive = pod.phase in ALIVE or ENDED_PODS_DELETED in self.plan.planted
             if pod.exists and not (pod.owner == message.uid and alive):
                 return Step(f"{who} finds nothing to stop of {of}", world)
@@ -32,7 +32,7 @@ class Effects:
             if pod.exists:
                 return Step(f"{who} finds {of}, for an execution that it has dropped", world)
             return Step(f"{who} sends the create of {of}, for an execution that it has dropped", sent)
-        if pod.exists:  # executors/_attempts.py: launch and observe, of a pod that the informer follows
+        if pod.exists:  # handlers/executors/_attempts.py: launch and observe, of a pod that the informer follows
             return self._found(f"{who} finds {of} in its cache: {pod.phase}", world, message, pod, followed=True)
         if message.kind is LAUNCH and self._is_given_up(world, message):
             return Step(f"{who} does not launch {of}: it was given up", world)
@@ -51,34 +51,34 @@ class Effects:
         live = self._listener(step.state, message)
         if live is None or message.kind is not LAUNCH or not self._is_given_up(world, message):
             return step
-        round_ = Round(self.plan, live, step.state.done).stop(message.node, message.attempt)
-        return self._controller.carry_out(f"{step.label}, and was given up", step.state, message.by, round_)
+        reconcile = Reconcile(self.plan, live, step.state.done).stop(message.node, message.attempt)
+        return self._controller.carry_out(f"{step.label}, and was given up", step.state, message.by, reconcile)
 
     def _found(self, label: str, world: World, message: Message, pod: Pod, *, followed: bool) -> Step[World]:
-        """executors/_attempts.py: _found, and what the round makes of it."""
+        """handlers/executors/_attempts.py: _found, and the reconcile of its event."""
         live = self._listener(world, message)
         if live is None:
             return Step(label, world)
-        round_ = Round(self.plan, live, world.done)
+        reconcile = Reconcile(self.plan, live, world.done)
         if pod.exists and pod.owner != message.uid and ANYBODYS_PODS not in self.plan.planted:
-            round_ = round_.refused(message.node, message.attempt)
-            return self._controller.carry_out(f"{label}, of somebody else", world, message.by, round_)
+            reconcile = reconcile.refused(message.node, message.attempt)
+            return self._controller.carry_out(f"{label}, of somebody else", world, message.by, reconcile)
         if message.kind is LAUNCH or (not followed and pod.phase is RUNNING):
-            round_ = round_.launched(message.node, message.attempt)
+            reconcile = reconcile.launched(message.node, message.attempt)
         told = pod if followed else as_found(pod)
         if told is not None:
-            round_ = round_.seen(message.node, message.attempt, told)
-        return self._controller.carry_out(label, world, message.by, round_)
+            reconcile = reconcile.seen(message.node, message.attempt, told)
+        return self._controller.carry_out(label, world, message.by, reconcile)
 
     def _created(self, label: str, world: World, message: Message) -> Step[World]:
         live = self._listener(world, message)
         if live is None:
             return Step(label, world)
-        round_ = Round(self.plan, live, world.done).launched(message.node, message.attempt)
-        return self._controller.carry_out(label, world, message.by, round_)
+        reconcile = Reconcile(self.plan, live, world.done).launched(message.node, message.attempt)
+        return self._controller.carry_out(label, world, message.by, reconcile)
 
     def _written(self, world: World, message: Message) -> Step[World]:
-        """WorkflowController._checkpoint after the request, and Checkpointer.write's next try after a conflict."""
+        """controller/_checkpoints.py: _write after the request; controller/_checkpointer.py: write after a conflict."""
         number, write, workflow = message.by, message.write, message.object
         who, process = name(number), world.processes[number]
         live = process.live
@@ -106,11 +106,11 @@ class Effects:
         return Step(f"{who} learns that its status is written", self._controller.finish(after, number))
 
     def _listener(self, world: World, message: Message) -> Live | None:
-        """The execution that an answer is an event of; None where it has ended (Stage.ENDED)."""
+        """The execution that a response is an event of; None if it has ended (controller/_session.py: Ended)."""
         live = world.processes[message.by].live
         return None if live is None or live.phase in ENDED else live
 
     def _is_given_up(self, world: World, message: Message) -> bool:
-        """handlers/_pods.py: is_given_up."""
+        """handlers/executors/_attempts.py: is_given_up."""
         live = world.processes[message.by].live
         return live is not None and is_given_up(live.nodes[message.node], message.attempt)

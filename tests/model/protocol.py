@@ -1,15 +1,15 @@
 """The protocol between controllers, API server and pods (docs/consistency.md), as states and what can happen in each.
 
-Every action names the function that it stands for: controller.py and effects.py have those of a process, rounds.py the
-pure side, server.py those of the API server, of pods and of people. Faults are here.
+Every action names the function that it models, and a test holds that it exists: controller.py and effects.py have those
+of a process, decide.py the pure side, server.py those of the API server, of pods and of people. Faults are here.
 
 Assumptions
-    Time is left out: whatever waits may go on at any moment, however early or late.
-    A round is held as soon as there is an event for it. A later round is the same as later news.
-    The kubelet is the pods themselves: created is running. One that is told to stop does not end well any more.
-    One that was told to stop has stopped when its grace period and the margin are over.
+    Time is left out: an action that waits may happen at any moment, however early or late.
+    A reconcile follows each event at once. A later reconcile is the same as a later event.
+    The kubelet is the pods themselves: created is running. A pod that is asked to stop does not end well any more.
+    A pod that was asked to stop has stopped when its grace period and the margin are over.
     A watch may skip what has changed again before it is looked at; each pod and the object lag by themselves.
-    What reads before it writes, or after a refusal (stop, _find, Checkpointer._version_now), reads and is answered
+    What reads before it writes, or after a refusal (stop, observe, Checkpointer._metadata_now), reads and is answered
     in the one moment in which the request has its effect. ObserveAttempt's answer may be old.
     A crash is followed by a start with fresh lists, at any later moment: who does nothing may as well be down.
     A request of a process that has crashed has its effect before the next one lists, or never. One that was given up
@@ -28,10 +28,10 @@ from collections.abc import Iterator
 from tests.model.canonical import canonical
 from tests.model.configurations import Configuration
 from tests.model.controller import Controller, described, name, with_process
+from tests.model.decide import Reconcile
 from tests.model.defects import NO_FENCE_AFTER_RAISE, UNFENCED
 from tests.model.effects import Effects
 from tests.model.invariants import QUIET
-from tests.model.rounds import Round
 from tests.model.search import Broken, Step
 from tests.model.server import Server
 from tests.model.states import (
@@ -134,7 +134,7 @@ class Protocol:
                 process = process._replace(fence=(process.live.uid, process.live.version))
             spent = world._replace(left=left._replace(defects=left.defects - 1))
             dropped = self._controller.forget(spent, number, process)
-            yield Step(f"a round of {name(number)} raises, and it drops the execution", dropped, fault=True)
+            yield Step(f"a reconcile of {name(number)} raises, and it drops the execution", dropped, fault=True)
 
     def _crash(self, world: World, number: int) -> World:
         """Memory is lost; what was sent has had its effect, or has none. The next process lists."""
@@ -161,10 +161,10 @@ class Protocol:
             return Step(label, with_process(world, number, process._replace(live=live)))
         if live.phase in ENDED:
             return Step(label, world)
-        round_ = Round(self.plan, live, world.done).refused(message.node, message.attempt)
-        if round_.is_given_up(message.node, message.attempt):
-            round_ = round_.stop(message.node, message.attempt)
-        return self._controller.carry_out(label, world, number, round_)
+        reconcile = Reconcile(self.plan, live, world.done).refused(message.node, message.attempt)
+        if reconcile.is_given_up(message.node, message.attempt):
+            reconcile = reconcile.stop(message.node, message.attempt)
+        return self._controller.carry_out(label, world, number, reconcile)
 
 
 def _is_due(world: World, message: Message, now: tuple[str, ...]) -> bool:
@@ -172,7 +172,7 @@ def _is_due(world: World, message: Message, now: tuple[str, ...]) -> bool:
 
 
 def _is_held(world: World, message: Message) -> bool:
-    """WorkflowController._begin_effect: a stop waits for the answer to the launch of its attempt."""
+    """controller/_effects.py: start: a stop waits for the response to the launch of its attempt."""
     if message.kind is not STOP or message.step is not QUEUED:
         return False
     launch = (LAUNCH, message.by)

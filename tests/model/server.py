@@ -91,7 +91,7 @@ class Server:
     def _delete(self, label: str, world: World, message: Message, at: int, pod: Pod) -> Step[World]:
         """DELETE of a pod, by its UID (and version, but for BLIND_DELETES: what has changed since is looked at again).
 
-        A running one is told to stop, one that has ended is gone at once.
+        A running pod is asked to stop, a pod that has ended is gone at once.
         """
         if pod.owner != message.uid or pod.phase not in ALIVE | {SUCCEEDED, FAILED}:
             return Step(label, world)

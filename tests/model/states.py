@@ -1,6 +1,6 @@
-"""What the model's world consists of: an API server, controllers with their caches, requests under way.
+"""The state of the model: an API server, controllers with their caches, requests in flight.
 
-Each record names what it stands for. All are tuples: hashed and compared at C's speed.
+Each record names the part of propeller that it models. All are tuples: hashed and compared at C's speed.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ VANISHED: Final = "vanished"
 DROPPED: Final = "ended well and deleted"
 
 ALIVE: Final = frozenset({RUNNING, LINGERS_WELL, LINGERS_BADLY})
-"""handlers/tasks/_report.py: is_alive."""
+"""handlers/plugins/pod/_report.py: is_alive."""
 UNSTOPPED: Final = ALIVE | {LEAVING, STOPPING}
 EXISTING: Final = UNSTOPPED | {SUCCEEDED, FAILED}
 
-# Of a node (handlers/_task.py: its states; workflow/_execution.py: NodePhase). RUNNING, SUCCEEDED and FAILED as above.
+# Of a node (workflow/_states.py: State; workflow/_execution.py: NodePhase). RUNNING, SUCCEEDED and FAILED as above.
 NOT_STARTED: Final = "not started"
 LAUNCHING: Final = "launching"
 WAITING: Final = "waiting"
@@ -63,8 +63,8 @@ class Pod(NamedTuple):
 
 
 class Node(NamedTuple):
-    """One node of an execution. `looks` is the timer of UNSEEN, which no status has. `stopping`: it is WAITING for the
-    pod of the attempt before to stop.
+    """One node of an execution. `looks` is the timer of `unseen_after`, which is in no status. With `stopping`, it is
+    WAITING for the pod of the attempt before to stop.
     """
 
     state: str = NOT_STARTED
@@ -76,7 +76,7 @@ class Node(NamedTuple):
 
 
 class Status(NamedTuple):
-    """What a checkpoint writes (status/_snapshot.py: Snapshot)."""
+    """The content of a checkpoint (status/_snapshot.py: Snapshot)."""
 
     phase: str = READY
     nodes: tuple[Node, ...] = ()
@@ -96,31 +96,31 @@ class Object(NamedTuple):
 
 
 class Live(NamedTuple):
-    """An execution in memory (controller/_live.py: Live, with the Execution it holds)."""
+    """An execution in memory (controller/_session.py: Running)."""
 
     uid: int
     version: int
     mark: Status
     phase: str
     nodes: tuple[Node, ...]
-    proven: tuple[tuple[int, int], ...]
-    """(attempt, system failures) of each node, as pods proved when it was loaded."""
+    observed: tuple[tuple[int, int], ...]
+    """(attempt, system failures) of each node, as pods showed when it was loaded."""
     dirty: bool = False
     waiting: tuple[Effect, ...] = ()
-    """Stops, and the launch of a failure node, that wait for a status (Live.stops)."""
+    """Stops, and the launch of a failure node, that wait for a status (controller/_session.py: deferred)."""
     writing: bool = False
     written: bool = False
-    """Whether its end is (Live.execution is None)."""
+    """Whether its end is (controller/_session.py: Ended)."""
 
 
 class Process(NamedTuple):
-    """A controller: its two caches, and what it has in memory of the execution."""
+    """A controller: its two caches, and the execution in its memory."""
 
     object: Object
     pods: tuple[Pod, ...]
     live: Live | None = None
     fence: tuple[int, int] | None = None
-    """(uid, version) of WorkflowController._foreign."""
+    """(uid, version) of controller/_executions.py: stale_until."""
     loaded: int = 0
     """The uid whose closure it has used up (Loader._loaded): to load it again it has to be read again."""
 

@@ -1,6 +1,6 @@
 """The pure side: what an event does to an execution (workflow/_decide.py with handlers/transitions/_task.py).
 
-A round here takes one event. Several at once do what one after the other does, in the order in which they came.
+A reconcile here handles one event. Several events at once have the same effect as one after the other, in their order.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from tests.model.defects import (
     HANDLER_IS_HASTY,
     HASTY_STOPS,
     NEXT_IS_HASTY,
-    NOTHING_PROVEN,
+    PODS_IGNORED,
     SIDECARS_AT_ONCE,
 )
 from tests.model.invariants import NO_FAULT_OF_OURS, OURS_ALONE, RESULT_KEPT
@@ -47,11 +47,11 @@ from tests.model.states import (
     Pod,
 )
 
-UNPROVEN = (0, 0)
+NOT_OBSERVED = (0, 0)
 
 
-class Round:
-    """One round; `effects` and `broken` say what came of it, `live()` the execution after it."""
+class Reconcile:
+    """One reconcile: `effects` and `broken` are its results, `live()` is the execution after it."""
 
     def __init__(self, plan: Configuration, live: Live, done: tuple[int, ...]) -> None:
         self._plan = plan
@@ -69,13 +69,13 @@ class Round:
         if HASTY_STOPS in self._plan.planted:
             self.effects += waiting
             waiting = []
-        proven = self._live.proven
+        observed = self._live.observed
         return self._live._replace(
             nodes=tuple(self._nodes),
             phase=self._phase,
-            proven=tuple(
-                known if node.state is NOT_STARTED else UNPROVEN
-                for node, known in zip(self._nodes, proven, strict=True)
+            observed=tuple(
+                known if node.state is NOT_STARTED else NOT_OBSERVED
+                for node, known in zip(self._nodes, observed, strict=True)
             ),
             waiting=tuple(waiting),
             dirty=self._dirty or bool(waiting),
@@ -83,35 +83,37 @@ class Round:
 
     # events
 
-    def begin(self) -> Round:
+    def begin(self) -> Reconcile:
         """workflow/_decide.py: begin."""
         self._phase, self._dirty = RUNNING, True
-        return self._start_what_may()
+        return self._start_ready()
 
-    def resume(self, pods: tuple[Pod, ...]) -> Round:
-        """workflow/_decide.py: resume, handlers/_task.py: _resume; _loading.py: owed_stops."""
+    def resume(self, pods: tuple[Pod, ...]) -> Reconcile:
+        """workflow/_decide.py: resume; handlers/transitions/_task.py: _resume; controller/_loading.py: stops_owed."""
         for number, node in enumerate(self._nodes):
             pod = pods[number * self._plan.width + node.attempt]
             if node.state in (SUCCEEDED, FAILED, ABORTED) and pod.owner == self._live.uid and pod.phase in ALIVE:
                 self.effects.append((STOP, number, node.attempt))
-            attempt, system = self._live.proven[number]
+            attempt, system = self._live.observed[number]
             if node.state not in ACTIVE:
                 continue
             if attempt > node.attempt:
                 self._launch(number, attempt, max(node.system, system))
             elif node.stopping and attempt == node.attempt:
                 self._launch(number, attempt, max(node.system, system))  # it had begun
-            elif node.stopping:  # _loading.py: owed_stops, or _resume_stopping
+            elif (
+                node.stopping
+            ):  # controller/_loading.py: stops_owed, or handlers/transitions/_task.py: _resume_stopping
                 self.effects.append((STOP, number, node.attempt - 1))
             elif node.state is RUNNING:
                 self._nodes[number] = node._replace(looks=self._plan.looks)
                 self.effects.append((ADOPT, number, node.attempt))
             elif node.state is LAUNCHING:
                 self._ask(number, node.attempt)
-        return self._start_what_may()._settle()
+        return self._start_ready()._finish_failed()
 
-    def launched(self, number: int, attempt: int) -> Round:
-        """task_transition: Launched."""
+    def launched(self, number: int, attempt: int) -> Reconcile:
+        """handlers/transitions/_task.py: _on_attempt_event, of Launched."""
         node = self._nodes[number]
         if node.attempt == attempt and node.state is LAUNCHING:
             self._set(number, node._replace(state=RUNNING, started=False, looks=self._plan.looks))
@@ -119,15 +121,15 @@ class Round:
             self._set(number, node._replace(started=False))  # and no timer is set
         return self
 
-    def refused(self, number: int, attempt: int) -> Round:
-        """task_transition: Refused."""
+    def refused(self, number: int, attempt: int) -> Reconcile:
+        """handlers/transitions/_attempts.py: start_rejected."""
         node = self._nodes[number]
         if node.attempt == attempt and node.state is LAUNCHING:
             self._set(number, node._replace(state=WAITING))
         return self
 
-    def seen(self, number: int, attempt: int, pod: Pod) -> Round:
-        """task_transition: AttemptObserved; what the pod says is handlers/tasks/_report.py: report, and gone."""
+    def seen(self, number: int, attempt: int, pod: Pod) -> Reconcile:
+        """handlers/transitions/_task.py: _observed; the event is handlers/plugins/pod/_report.py: report, or gone."""
         node = self._nodes[number]
         if pod.phase not in UNSTOPPED:
             self.stopped(number, attempt)
@@ -140,7 +142,7 @@ class Round:
                 self._set(number, node._replace(state=RUNNING, started=self._plan.looks))
         elif pod.phase is SUCCEEDED:
             self._succeed(number)
-        elif pod.phase is LINGERS_WELL:  # _task.py: _sidecars_end
+        elif pod.phase is LINGERS_WELL:  # handlers/transitions/_task.py: _stop_sidecars
             (self.effects if SIDECARS_AT_ONCE in self._plan.planted else self._waiting).append((STOP, number, attempt))
             self._succeed(number)
         elif pod.phase is FAILED or pod.phase is LINGERS_BADLY:
@@ -154,23 +156,23 @@ class Round:
             self._fail(number, system=True)
         return self
 
-    def again(self, number: int) -> Round:
-        """_time_is_up: a pause is over."""
+    def again(self, number: int) -> Reconcile:
+        """handlers/transitions/_task_timers.py: timer_fired, when a pause is over."""
         return self._launch(number, self._nodes[number].attempt, self._nodes[number].system)
 
-    def stopped(self, number: int, attempt: int) -> Round:
-        """_decide.py: AllStopped. The pod of an attempt that is over has stopped, or its grace is."""
+    def stopped(self, number: int, attempt: int) -> Reconcile:
+        """handlers/transitions/_attempts.py: last_attempt_stopped, if the pod has stopped or its grace is over."""
         node = self._nodes[number]
         if node.stopping and attempt == node.attempt - 1:
             self._launch(number, node.attempt, node.system)
         return self
 
-    def out_of_time(self, number: int) -> Round:
-        """_time_is_up: an attempt has run out of time."""
+    def out_of_time(self, number: int) -> Reconcile:
+        """handlers/transitions/_task_timers.py: deadline_checked, of an attempt that is late."""
         return self._fail(number, system=False, stop=True)
 
-    def look(self, number: int) -> Round:
-        """_time_is_up: UNSEEN seconds are over. A pod that was seen to start is not looked for again."""
+    def look(self, number: int) -> Reconcile:
+        """handlers/transitions/_task_timers.py: timer_fired, after `unseen_after`, of a pod not seen to start."""
         node = self._nodes[number]
         if node.started:
             self._nodes[number] = node._replace(looks=False)
@@ -178,41 +180,41 @@ class Round:
             self.effects.append((ADOPT, number, node.attempt))
         return self
 
-    def cancel(self) -> Round:
-        """_Round._abort."""
+    def cancel(self) -> Reconcile:
+        """workflow/_decide.py: _stop_all."""
         if self._phase not in ENDED:
             self._cancel_active()
             self._phase, self._dirty = ABORTED, True
         return self
 
-    def stop(self, number: int, attempt: int) -> Round:
-        """WorkflowController._do_effect: a pod that was created though its attempt had been given up meanwhile."""
+    def stop(self, number: int, attempt: int) -> Reconcile:
+        """controller/_effects.py: _launched, of a pod that was created after its attempt was given up."""
         self._waiting.append((STOP, number, attempt))
         return self
 
     def is_given_up(self, number: int, attempt: int) -> bool:
-        """handlers/_pods.py: is_given_up."""
+        """handlers/executors/_attempts.py: is_given_up."""
         return is_given_up(self._nodes[number], attempt)
 
     # what follows
 
-    def _start_what_may(self) -> Round:
-        """_decide.py: _ready, and Start of successors. An attempt that pods prove is gone on with."""
+    def _start_ready(self) -> Reconcile:
+        """workflow/_graphs.py: ready_nodes, _dependency_completed. An attempt that has a pod is continued."""
         for number, node in enumerate(self._nodes):
-            if node.state is not NOT_STARTED or number == self._plan.handler or not self._may_go_on():
+            if node.state is not NOT_STARTED or number == self._plan.handler or not self._starts_nodes():
                 continue
             if all(self._nodes[before].state is SUCCEEDED for before in self._plan.after[number]):
-                self._launch(number, *self._live.proven[number])
+                self._launch(number, *self._live.observed[number])
         return self
 
-    def _may_go_on(self) -> bool:
+    def _starts_nodes(self) -> bool:
         return self._phase is RUNNING or (self._phase is FAILING and not self._plan.fails_at_once)
 
-    def _launch(self, number: int, attempt: int, system: int) -> Round:
+    def _launch(self, number: int, attempt: int, system: int) -> Reconcile:
         self._set(number, Node(LAUNCHING, attempt, system))
         return self._ask(number, attempt)
 
-    def _ask(self, number: int, attempt: int) -> Round:
+    def _ask(self, number: int, attempt: int) -> Reconcile:
         done = self.done[number]
         if done and attempt > done - 1 and self.broken is None:
             what = f"{self._plan.of(number, attempt)} is launched, though attempt {done - 1} had succeeded"
@@ -220,7 +222,7 @@ class Round:
         self.effects.append((LAUNCH, number, attempt))
         return self
 
-    def _succeed(self, number: int) -> Round:
+    def _succeed(self, number: int) -> Reconcile:
         node = self._nodes[number]
         done = self.done[number]
         if done and done - 1 != node.attempt and self.broken is None:
@@ -230,13 +232,13 @@ class Round:
         self._set(number, Node(SUCCEEDED, node.attempt, node.system))
         if ENDED_PODS_DELETED in self._plan.planted:
             self.effects.append((STOP, number, node.attempt))
-        self._start_what_may()
+        self._start_ready()
         if all(node.state is SUCCEEDED for other, node in enumerate(self._nodes) if other != self._plan.handler):
             self._phase = SUCCEEDED
-        return self._settle()
+        return self._finish_failed()
 
-    def _fail(self, number: int, *, system: bool, stop: bool = False) -> Round:
-        """handlers/_task.py: _failed; _decide.py: _fail."""
+    def _fail(self, number: int, *, system: bool, stop: bool = False) -> Reconcile:
+        """handlers/transitions/_attempts.py: attempt_failed; workflow/_graphs.py: _fail."""
         node = self._nodes[number]
         if stop:
             self._waiting.append((STOP, number, node.attempt))
@@ -257,23 +259,23 @@ class Round:
             self._phase = FAILING
             if self._plan.fails_at_once:
                 self._cancel_active()
-        return self._start_what_may()._settle()
+        return self._start_ready()._finish_failed()
 
     def _cancel_active(self) -> None:
-        """handlers/_task.py: _cancel."""
+        """handlers/transitions/_task.py: _cancel."""
         for number, node in enumerate(self._nodes):
             if node.state in ACTIVE:
                 if node.state is not WAITING:
                     self._waiting.append((STOP, number, node.attempt))
                 self._set(number, Node(ABORTED, node.attempt, node.system))
 
-    def _settle(self) -> Round:
-        """_Round._settle: a failed execution in which nothing is active ends, after its failure node if it has one."""
+    def _finish_failed(self) -> Reconcile:
+        """workflow/_graphs.py: finish_failed."""
         if self._phase is not FAILING or any(node.state in ACTIVE for node in self._nodes):
             return self
         handler = self._plan.handler
         if handler >= 0 and self._nodes[handler].state is NOT_STARTED:
-            self._launch(handler, *self._live.proven[handler])
+            self._launch(handler, *self._live.observed[handler])
             if HANDLER_IS_HASTY not in self._plan.planted:
                 self._waiting.append(self.effects.pop())
             return self
@@ -291,24 +293,24 @@ def is_given_up(node: Node, attempt: int) -> bool:
 
 
 def new_live(plan: Configuration, workflow: Object, pods: tuple[Pod, ...]) -> Live:
-    """_loading.py: Loader.load and prove: the snapshot, and what the pods in the cache say."""
-    proven = []
+    """controller/_loading.py: load and recover_attempts: the snapshot, and the attempts of pods in the cache."""
+    observed = []
     for number in range(len(plan.nodes)):
-        known = UNPROVEN
+        known = NOT_OBSERVED
         for attempt in range(plan.width):
             pod = pods[number * plan.width + attempt]
             if pod.owner == workflow.uid and pod.phase in EXISTING:
                 known = (attempt, pod.system)
-        proven.append(UNPROVEN if NOTHING_PROVEN in plan.planted else known)
+        observed.append(NOT_OBSERVED if PODS_IGNORED in plan.planted else known)
     status = workflow.status
     nodes = status.nodes or (Node(),) * len(plan.nodes)
-    return Live(workflow.uid, workflow.version, status, status.phase, nodes, tuple(proven))
+    return Live(workflow.uid, workflow.version, status, status.phase, nodes, tuple(observed))
 
 
-def news(before: Pod, now: Pod) -> Pod | None:
-    """WorkflowController._pod_changed: what a change of a pod in the cache says; None for nothing.
+def pod_event(before: Pod, now: Pod) -> Pod | None:
+    """controller/_attempt_events.py: attempt_event, of a change in the cache; None if it is no event.
 
-    One that came and went between two looks leaves no event.
+    A pod that was created and deleted between two watch events leaves none.
     """
     if now.phase in EXISTING:
         return now
@@ -320,5 +322,5 @@ def news(before: Pod, now: Pod) -> Pod | None:
 
 
 def as_found(pod: Pod) -> Pod | None:
-    """executors/_attempts.py: _found of a pod that the informer does not follow: that it runs is no news."""
+    """handlers/executors/_attempts.py: _found, of a pod that the informer does not follow."""
     return None if pod.phase is RUNNING else pod
