@@ -12,7 +12,16 @@ import functools
 
 from propeller.controller._duty import Shared
 from propeller.controller._session import Running
-from propeller.handlers import TRANSITIONS, Later, Services, Tries, act, act_now, is_given_up, refusals_of
+from propeller.handlers import (
+    TRANSITIONS,
+    RetryAfter,
+    RetryState,
+    Services,
+    execute,
+    is_given_up,
+    refusals_of,
+    try_execute_inline,
+)
 from propeller.workflow import (
     AttemptEffect,
     AttemptObserved,
@@ -62,7 +71,10 @@ class EffectRunner:
             for effect in decision.effects:
                 if needs_checkpoint(execution, effect):
                     session.deferred.append(effect)
-                elif left and (found := act_now(execution.view(effect.node), effect, self._services)) is not None:
+                elif (
+                    left
+                    and (found := try_execute_inline(execution.view(effect.node), effect, self._services)) is not None
+                ):
                     left -= 1
                     events += [(effect.node, event) for event in found]
                 else:
@@ -83,7 +95,7 @@ class EffectRunner:
                 session.launching[effect.node, attempt] = effect
                 return
         session.in_flight += 1
-        self._pool.submit(session.key, lambda: self._run(session, effect, Tries()), _priority(effect))
+        self._pool.submit(session.key, lambda: self._run(session, effect, RetryState()), _priority(effect))
 
     def is_doubtful(self, session: Running, node: int, seen: AttemptObserved) -> bool:
         """Whether the failure or the deletion of a pod may be that of an earlier one of the same name, as a create was
@@ -106,10 +118,10 @@ class EffectRunner:
         else:
             self.start(session, ObserveAttempt(node, attempt, fresh=True))
 
-    async def _run(self, session: Running, effect: Effect, tries: Tries) -> None:
+    async def _run(self, session: Running, effect: Effect, tries: RetryState) -> None:
         node = session.execution.view(effect.node)
-        events = await act(node, effect, self._services, tries)
-        if isinstance(events, Later):
+        events = await execute(node, effect, self._services, tries)
+        if isinstance(events, RetryAfter):
             after, made, error = events
             self._causes.report(error, "%s: %s is tried again in %.2g s", node.log_name, type(effect).__name__, after)
             again = functools.partial(self._run, session, effect, made)

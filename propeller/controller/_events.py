@@ -1,7 +1,7 @@
 """Kubernetes Events on FlyteWorkflows, for `kubectl describe`: few, late and droppable, as of client-go's recorder.
 
 Guarantees
-    Recording never blocks and never raises: events wait, at most `MOST_WAITING`, and one task sends them in turn.
+    Recording never blocks and never raises: events wait, at most `MAX_WAITING`, and one task sends them in turn.
     What happens to one execution for one reason is one Event: what comes while it waits is merged, what comes later
     raises its count. Of an execution that ends within `NORMAL_SECONDS` only the end is told.
     Requests are limited: `events.burst` at once and one each `events.pause` seconds, or one for every ten executions
@@ -42,10 +42,10 @@ NORMAL_SECONDS = 10.0
 take less, and have one event.
 """
 
-MOST_WAITING = 1_000
+MAX_WAITING = 1_000
 
 EXECUTIONS_PER_EVENT = 10
-MOST_EARNED = 50.0
+MAX_EARNED = 50.0
 """Requests. A day of successes must not pay for a storm."""
 
 DENIED_SECONDS = 300.0
@@ -93,7 +93,7 @@ class Budget:
 
     def earn(self) -> None:
         """An execution has ended."""
-        self._earned = min(self._earned + 1 / EXECUTIONS_PER_EVENT, MOST_EARNED)
+        self._earned = min(self._earned + 1 / EXECUTIONS_PER_EVENT, MAX_EARNED)
 
     def spend(self, type_: str, now: float) -> bool:
         """Take one, if there is one for an event of that type."""
@@ -135,7 +135,7 @@ class Recorder:
             waiting.message = message
             waiting.count += 1
             return
-        if len(self._waiting) >= MOST_WAITING and (type_ == NORMAL or not self._make_room()):
+        if len(self._waiting) >= MAX_WAITING and (type_ == NORMAL or not self._make_room()):
             self.counts["dropped"] += 1
             return
         delay = NORMAL_SECONDS if type_ == NORMAL else self._settings.delay

@@ -29,7 +29,7 @@ from propeller.controller._resource import (
 )
 from propeller.controller._takeover import take_over_of
 from propeller.errors import CorruptBlob, Invalid, MissingBlob, NotFound, NotUnderstood, PropellerError
-from propeller.handlers import at_once, plan_of_futures
+from propeller.handlers import plan_of_futures, run_without_suspending
 from propeller.handlers.plugins import Plugins, claim_of, observed_attempts
 from propeller.kube import Client, Undecodable
 from propeller.status import INLINE_NODES, decode_status, is_flytes, rebuild
@@ -199,7 +199,7 @@ class Loader:
         if not 0 < len(closure) <= INLINE_BYTES or not _is_whole(workflow) or workflow.metadata.uid in self._malformed:
             return None
         try:
-            return at_once(self.load(workflow, now))
+            return run_without_suspending(self.load(workflow, now))
         except PropellerError:
             return None
 

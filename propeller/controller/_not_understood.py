@@ -2,7 +2,7 @@
 
 Guarantees
     Nothing is written to them. They are loaded again when their object changes, and else after pauses that grow from
-    `FIRST_PAUSE` to `LONGEST_PAUSE`: another version may have gone on with them, or a blob may be back.
+    `FIRST_PAUSE` to `MAX_PAUSE`: another version may have gone on with them, or a blob may be back.
     Each version of an object is logged once; `count` is a metric.
 """
 
@@ -18,7 +18,7 @@ from propeller.kube import ObjectMeta
 _log = logging.getLogger(__name__)
 
 FIRST_PAUSE = 5.0
-LONGEST_PAUSE = 600.0
+MAX_PAUSE = 600.0
 """Seconds. A mend changes the object, or starts another version; only a blob comes back without an event."""
 
 
@@ -43,7 +43,7 @@ class UnknownStates:
         """The object was not understood, by `error`; returns after how many seconds to look again."""
         before = self._waiting.get(key)
         same = before is not None and (before.uid, before.version) == (metadata.uid, metadata.resource_version)
-        pause = min(2 * before.pause, LONGEST_PAUSE) if same and before is not None else FIRST_PAUSE
+        pause = min(2 * before.pause, MAX_PAUSE) if same and before is not None else FIRST_PAUSE
         self._waiting[key] = _State(metadata.uid, metadata.resource_version, pause, now + pause)
         if not same:
             _log.warning("%s is left as it is, and waits for a version that understands it: %s", key, error)

@@ -1,15 +1,15 @@
-"""What each node kind does: a pure transition for `decide` and, if it needs I/O, an executor for `act`.
+"""What each node kind does: a pure transition for `decide` and, if it needs I/O, an executor for `execute`.
 
 `transitions` is pure; `executors` does the I/O; `plugins` make the resources of attempts. A new node kind is one module
 and one line in `transitions.TRANSITIONS`; a new effect is one executor and one line in `EXECUTORS`.
 """
 
-from propeller.handlers.executors._at_once import at_once
 from propeller.handlers.executors._attempts import delete_resource, is_given_up
 from propeller.handlers.executors._dynamic import plan_of_futures
 from propeller.handlers.executors._gates import Gates, refusals_of
+from propeller.handlers.executors._inline import run_without_suspending
 from propeller.handlers.executors._inputs import Inputs
-from propeller.handlers.executors._run import EXECUTORS, Executor, Later, Tries, act, act_now
+from propeller.handlers.executors._run import EXECUTORS, Executor, RetryAfter, RetryState, execute, try_execute_inline
 from propeller.handlers.executors._services import Kind, Services
 from propeller.handlers.executors._tokens import Holder, LaunchTokens
 from propeller.handlers.transitions import TRANSITIONS
@@ -22,15 +22,15 @@ __all__ = [
     "Holder",
     "Inputs",
     "Kind",
-    "Later",
     "LaunchTokens",
+    "RetryAfter",
+    "RetryState",
     "Services",
-    "Tries",
-    "act",
-    "act_now",
-    "at_once",
     "delete_resource",
+    "execute",
     "is_given_up",
     "plan_of_futures",
     "refusals_of",
+    "run_without_suspending",
+    "try_execute_inline",
 ]

@@ -17,7 +17,7 @@ from propeller.controller._loading import Loader
 from propeller.controller._resource import FlyteWorkflow
 from propeller.embedded.server import ApiServer
 from propeller.errors import PropellerError
-from propeller.handlers import at_once
+from propeller.handlers import run_without_suspending
 from propeller.kube import PODS, Client, Raw
 from propeller.storage import Storage
 from propeller.workflow import NodePhase
@@ -97,7 +97,7 @@ class Shown:
 
     def _shows(self, workflow: FlyteWorkflow, node: str) -> bool:
         try:
-            execution = at_once(self._loader.show(workflow, 0.0))
+            execution = run_without_suspending(self._loader.show(workflow, 0.0))
         except PropellerError:
             return False
         return execution is not None and any(

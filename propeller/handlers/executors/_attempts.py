@@ -67,7 +67,7 @@ HELD = "the platform refuses pods of this execution: they ask one after the othe
 
 _GIVEN_UP = (NodePhase.ABORTED, NodePhase.FAILED)
 
-LOOKS = 5
+MAX_DELETE_ATTEMPTS = 5
 """How often a resource that changes just then is looked at again before a pause."""
 
 
@@ -271,7 +271,7 @@ async def _stop(node: NodeView, effect: StopAttempt, services: Services) -> Stop
     plugin, kind = _plugin_of(node, services)
     name = node.execution.pod_name(node.number, effect.attempt)
     obj: KubeObject | None = kind.cache.get(f"{info.namespace}/{name}")
-    for _ in range(LOOKS):
+    for _ in range(MAX_DELETE_ATTEMPTS):
         try:
             found = obj or await _get(kind, name, info.namespace, services)
         except NotFound:

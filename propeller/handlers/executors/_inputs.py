@@ -10,8 +10,8 @@ from __future__ import annotations
 from flyteidl.core import literals_pb2, types_pb2
 
 from propeller.errors import Invalid
+from propeller.handlers.executors._gather import gather
 from propeller.handlers.executors._items import ItemInputs
-from propeller.handlers.executors._together import together
 from propeller.storage import Storage, open_literals, promised_nodes, resolve, write_literals
 from propeller.wire import Literals, Slice, whole
 from propeller.workflow import START_NODE, Execution, NodeView
@@ -58,8 +58,8 @@ class Inputs:
         """The node's bindings as literals. Raises Invalid where one cannot be resolved."""
         bindings = node.graph.bindings(node.graph_index)
         needed = list(dict.fromkeys(name for binding in bindings for name in promised_nodes(binding.binding)))
-        at_hand = self._storage.is_at_hand(node.execution.info.directory)
-        outputs = await together((self._outputs_of(node, name) for name in needed), at_hand=at_hand)
+        is_local = self._storage.is_at_hand(node.execution.info.directory)
+        outputs = await gather((self._outputs_of(node, name) for name in needed), in_sequence=is_local)
         available = dict(zip(needed, outputs, strict=True))
 
         def lookup(node_id: str, variable: str) -> Slice:

@@ -10,11 +10,11 @@ from collections import OrderedDict
 from collections.abc import Collection, Mapping
 
 from propeller.errors import Invalid
-from propeller.handlers.executors._together import together
+from propeller.handlers.executors._gather import gather
 from propeller.storage import Storage, apart, literals_of, read_offloaded
 from propeller.wire import COLLECTION, OFFLOADED, Items, Literals, Slice, fields, value_of
 
-KEPT_BYTES = 16 * 1024 * 1024
+CACHE_BYTES = 16 * 1024 * 1024
 """Bytes of inputs whose items are kept apart, which takes 16 bytes for each item besides."""
 
 COUNTED_ITEMS = 10_000_000
@@ -65,7 +65,7 @@ class ItemInputs:
             return kept[1]
         shares = await self.split(literals_of(data, uri), bound)
         self._kept[uri] = data, shares
-        while sum(len(data) for data, _ in self._kept.values()) > KEPT_BYTES:
+        while sum(len(data) for data, _ in self._kept.values()) > CACHE_BYTES:
             self._kept.popitem(last=False)
         return shares
 
@@ -73,7 +73,7 @@ class ItemInputs:
         """These inputs, in lists and the rest. Raises Invalid for a list over `storage.max_map_items`."""
         unbound = {name: literal for name, literal in inputs.raw.items() if name not in bound}
         away = [name for name, literal in unbound.items() if value_of(literal)[0] == OFFLOADED]
-        found = await together(read_offloaded(self._storage, unbound[name]) for name in away)
+        found = await gather(read_offloaded(self._storage, unbound[name]) for name in away)
         unbound |= zip(away, found, strict=True)
         lists = {name: value for name, literal in unbound.items() if (value := _list_in(literal)) is not None}
         rest = inputs.raw | {name: unbound[name] for name in away}

@@ -12,7 +12,7 @@ from flyteidl.core import errors_pb2, execution_pb2, tasks_pb2
 
 from propeller.errors import CorruptBlob, ErrorKind, Invalid, MissingBlob, TooLargeBlob
 from propeller.handlers.executors._dynamic import plan_of_futures
-from propeller.handlers.executors._together import together
+from propeller.handlers.executors._gather import gather
 from propeller.storage import Storage, apart
 from propeller.text import NAME_CHARACTERS, bounded
 from propeller.wire import Literals, parse
@@ -81,7 +81,7 @@ async def has_ended(node: NodeView, attempt: int, storage: Storage) -> bool:
 
 async def _read_all(storage: Storage, directory: str) -> list[bytes | None]:
     reads = (storage.find(f"{directory}/{name}") for name in _DOCUMENTS)
-    return await together(reads, at_hand=storage.is_at_hand(directory))
+    return await gather(reads, in_sequence=storage.is_at_hand(directory))
 
 
 async def _futures(

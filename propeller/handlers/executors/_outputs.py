@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from propeller.handlers.executors._gather import gather
 from propeller.handlers.executors._inputs import Inputs
-from propeller.handlers.executors._together import together
 from propeller.storage import Storage, open_literals, write_literals
 from propeller.wire import COLLECTION, FIRST, SCALAR, Encoded, Literals, whole
 from propeller.workflow import NodePhase, NodeView
@@ -39,7 +39,7 @@ async def gather_outputs(node: NodeView, storage: Storage) -> None:
             return await open_literals(storage, execution.outputs_uri(number))
 
     numbers = range(frame.base, frame.base + len(frame.graph.nodes))
-    items = await together(read(number) for number in numbers) if names else []
+    items = await gather(read(number) for number in numbers) if names else []
     uri, most = f"{execution.output_directory(node.number)}/outputs.pb", storage.settings.max_blob_bytes
     outputs = {}
     for name in names:

@@ -15,9 +15,9 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NamedTuple
 
 from propeller.errors import CorruptBlob, Denied, ErrorKind, Invalid, MissingBlob, PropellerError, Retryable
-from propeller.handlers.executors._at_once import at_once
 from propeller.handlers.executors._attempts import expire, launch, observe, stop
 from propeller.handlers.executors._branch import choose
+from propeller.handlers.executors._inline import run_without_suspending
 from propeller.handlers.executors._outcome import collect, recover
 from propeller.handlers.executors._outputs import gather_outputs, write_outputs
 from propeller.handlers.executors._services import Services
@@ -47,7 +47,7 @@ from propeller.workflow import (
 _log = logging.getLogger(__name__)
 
 _OF_BEGUN = (ObserveAttempt, Expire, StopAttempt)
-"""Of an attempt whose resource exists."""
+"""Effects on an attempt whose resource exists: they are retried without a limit."""
 
 _OF_FEW_BLOBS: frozenset[type[Effect]] = frozenset({Collect, WriteOutputs, EvaluateBranch})
 
@@ -55,29 +55,29 @@ _OF_FEW_BLOBS: frozenset[type[Effect]] = frozenset({Collect, WriteOutputs, Evalu
 Executor = Callable[[NodeView, Any, Services], Coroutine[Any, Any, tuple[NodeEvent, ...]]]
 
 
-class Tries(NamedTuple):
-    """How often an effect was tried, and the seconds that were waited in between."""
+class RetryState(NamedTuple):
+    """Tries of an effect so far, and the seconds waited between them."""
 
     number: int = 0
     waited: float = 0.0
 
 
-UNTRIED = Tries()
+NOT_RETRIED = RetryState()
 
 
-class Later(NamedTuple):
-    """Nothing came of it now: call `act` again `after` so many seconds, with these `tries`."""
+class RetryAfter(NamedTuple):
+    """The effect has to be retried: call `execute` again in `after` seconds, with these `tries`."""
 
     after: float
-    tries: Tries
+    tries: RetryState
     error: PropellerError
 
 
-async def act(
-    node: NodeView, effect: Effect, services: Services, tries: Tries = UNTRIED
-) -> tuple[NodeEvent, ...] | Later:
-    """Do one effect; returns what became of it. `tries` are those before."""
-    if tries.number and _is_vain(node, effect):
+async def execute(
+    node: NodeView, effect: Effect, services: Services, tries: RetryState = NOT_RETRIED
+) -> tuple[NodeEvent, ...] | RetryAfter:
+    """Run one effect and return its events. `tries` are the earlier ones."""
+    if tries.number and _is_obsolete(node, effect):
         return ()
     try:
         return await EXECUTORS[type(effect)](node, effect, services)
@@ -88,7 +88,7 @@ async def act(
             asked = error.after if isinstance(error, Retryable) else None
             growing = services.effects.backoff * 2 ** min(tries.number, 10)
             pause = max(asked or 0.0, min(growing, services.effects.backoff_cap))
-            return Later(pause, Tries(tries.number + 1, tries.waited + pause), error)
+            return RetryAfter(pause, RetryState(tries.number + 1, tries.waited + pause), error)
         failure = failure_of(error, node)
     except PropellerError as error:
         failure = failure_of(error, node)
@@ -102,27 +102,27 @@ async def act(
     return (EffectFailed(attempt, failure),)
 
 
-def _is_vain(node: NodeView, effect: Effect) -> bool:
-    """Whether nobody waits for an effect any more: only a stop matters after the end."""
+def _is_obsolete(node: NodeView, effect: Effect) -> bool:
+    """Whether the effect is not needed any more: after the execution's end only stops are."""
     return (node.execution.phase.ended or node.execution.dropped) and not isinstance(effect, StopAttempt)
 
 
-def act_now(node: NodeView, effect: Effect, services: Services) -> tuple[NodeEvent, ...] | None:
-    """Do an effect that has a few blobs to read or write where these are at hand; None where it has to be waited for,
-    or fails: `act` does it then, from its beginning.
+def try_execute_inline(node: NodeView, effect: Effect, services: Services) -> tuple[NodeEvent, ...] | None:
+    """Run an effect that reads or writes a few blobs of a local store. Return None if it would have to wait, or fails:
+    `execute` then runs it from the beginning.
     """
     if type(effect) not in _OF_FEW_BLOBS:
         return None
     if not services.storage.is_at_hand(node.execution.info.directory):
         return None
     try:
-        return at_once(EXECUTORS[type(effect)](node, effect, services))
-    except Exception:  # noqa: BLE001 - whatever it is, `act` comes to it again, and knows what to make of it
+        return run_without_suspending(EXECUTORS[type(effect)](node, effect, services))
+    except Exception:  # noqa: BLE001 - `execute` runs into it again, and handles it
         return None
 
 
 def failure_of(error: PropellerError, node: NodeView) -> Failure:
-    """An error as the failure of the node it happened to, in Flyte's codes where it has one."""
+    """Convert an error to the failure of its node, with Flyte's code if there is one."""
     return Failure(
         _CODES.get(type(error), type(error).__name__),
         str(error),

@@ -22,7 +22,7 @@ from propeller.handlers.plugins._metadata import (
 )
 from propeller.handlers.transitions._time_limits import MAX_ATTEMPTS
 from propeller.kube import KubeObject
-from propeller.workflow import UNIQUE_ID_LENGTH as LONGEST_NODE
+from propeller.workflow import UNIQUE_ID_LENGTH as MAX_NODE_CHARACTERS
 from propeller.workflow import AttemptOptions, Execution, ObservedAttempt, pod_name
 
 _NUMBER = re.compile(r"[0-9]{1,3}")
@@ -44,7 +44,7 @@ def claim_of(obj: KubeObject, execution: str) -> Claim | None:
     """What the resource claims to be, if its name says the same. `execution` is the name of its FlyteWorkflow."""
     annotations, name = obj.metadata.annotations or {}, obj.metadata.name
     node = annotations.get(NODE_ANNOTATION, "")
-    if not 0 < len(node) <= LONGEST_NODE:
+    if not 0 < len(node) <= MAX_NODE_CHARACTERS:
         return None
     attempts = (one for one in _candidates(obj) if pod_name(execution, node, one) == name)
     return next((Claim(node, attempt) for attempt in attempts), None)

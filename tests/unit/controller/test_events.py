@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from propeller.config import EventOptions
-from propeller.controller._events import MOST_WAITING, Recorder, Subject
+from propeller.controller._events import MAX_WAITING, Recorder, Subject
 from propeller.errors import Denied
 from propeller.kube import EVENTS, Client, Raw
 from propeller.recording import MESSAGE_CHARACTERS, NORMAL, OBJECT_BURST, WARNING
@@ -135,14 +135,14 @@ async def test_one_execution_that_repeats_itself_for_hours_is_limited_by_itself(
 
 async def test_recording_never_blocks_and_what_waits_is_bounded() -> None:
     async with recording() as (_, recorder):
-        for number in range(MOST_WAITING):
+        for number in range(MAX_WAITING):
             recorder.record(subject(number), NORMAL, "Accepted", "the execution has begun")
-        for number in range(MOST_WAITING):
+        for number in range(MAX_WAITING):
             recorder.record(subject(number), WARNING, "Waiting", "no room")
             recorder.record(subject(number), NORMAL, "Else", "dropped")
-        assert len(recorder._waiting) == MOST_WAITING
+        assert len(recorder._waiting) == MAX_WAITING
         assert all(news.type == WARNING for news in recorder._waiting.values()), "warnings take the others' places"
-        assert recorder.counts["dropped"] == 2 * MOST_WAITING
+        assert recorder.counts["dropped"] == 2 * MAX_WAITING
 
 
 @pytest.mark.parametrize(

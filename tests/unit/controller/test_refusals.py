@@ -13,7 +13,7 @@ from propeller.clock import rfc3339
 from propeller.controller import _effects
 from propeller.controller._loading import Loader
 from propeller.embedded.server import Forward
-from propeller.handlers import act
+from propeller.handlers import execute
 from propeller.kube import Request, Response
 from tests.unit.controller.bench import RAW_PODS, WORKFLOWS, Bench, bench
 from tests.unit.workflow.drive import TASK, graph, task
@@ -150,7 +150,7 @@ async def test_a_strangers_pod_that_claims_attempt_200_makes_no_node_skip_any() 
 
 async def test_a_job_that_raises_is_done_again_from_the_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     load = Loader.load
-    failing = {"load": 3, "act": 3}
+    failing = {"load": 3, "execute": 3}
 
     async def bad_load(self: Loader, *arguments: Any) -> Any:
         failing["load"] -= 1
@@ -159,14 +159,14 @@ async def test_a_job_that_raises_is_done_again_from_the_checkpoint(monkeypatch: 
         return await load(self, *arguments)
 
     async def bad_act(*arguments: Any) -> Any:
-        failing["act"] -= 1
-        if failing["act"] >= 0:
+        failing["execute"] -= 1
+        if failing["execute"] >= 0:
             raise ZeroDivisionError("a defect")
-        return await act(*arguments)
+        return await execute(*arguments)
 
     monkeypatch.setattr(Loader, "load_now", lambda *_: None)
     monkeypatch.setattr(Loader, "load", bad_load)
-    monkeypatch.setattr(_effects, "act", bad_act)
+    monkeypatch.setattr(_effects, "execute", bad_act)
     async with bench() as of, of.controller():
         await of.create(task("a"))
         await succeed(of, "w-a-0")

@@ -12,7 +12,7 @@ from flyteidl.core import tasks_pb2
 
 from propeller.config import EffectOptions, LaunchOptions
 from propeller.errors import ErrorKind, StorageError, Unavailable
-from propeller.handlers import Gates, Inputs, Kind, Later, Services, Tries, act
+from propeller.handlers import Gates, Inputs, Kind, RetryAfter, RetryState, Services, execute
 from propeller.handlers.executors import _run
 from propeller.handlers.plugins import POD, Plugins, PodSettings, TaskPlugin
 from propeller.kube import PODS, Client, Pod, Request, Response, Stream
@@ -137,10 +137,10 @@ class Bench:
         self.services = self._services(Storage(stores={"memory": store}))
 
     async def do(self, effect: Callable[..., Any], *rest: int, node: str = "n0") -> tuple[NodeEvent, ...]:
-        view, tries = self.world.node(node), Tries()
+        view, tries = self.world.node(node), RetryState()
         while True:
-            found = await act(view, effect(view.number, *rest), self.services, tries)
-            if not isinstance(found, Later):
+            found = await execute(view, effect(view.number, *rest), self.services, tries)
+            if not isinstance(found, RetryAfter):
                 return found
             tries = found.tries
 
@@ -428,8 +428,8 @@ async def test_a_launch_waits_for_the_store_and_says_so() -> None:
 async def test_the_store_is_asked_ever_more_rarely_for_as_long_as_an_outage_lasts() -> None:
     of = bench()
     of.with_store(Flaky(of.world.blobs, 1000))
-    view, pauses, tries = of.world.node("n0"), [], Tries()
-    while isinstance(found := await act(view, Collect(view.number, 0), of.services, tries), Later):
+    view, pauses, tries = of.world.node("n0"), [], RetryState()
+    while isinstance(found := await execute(view, Collect(view.number, 0), of.services, tries), RetryAfter):
         pauses.append(found.after)
         tries = found.tries
     assert pauses[:8] == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 16.0]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from propeller.embedded.kubelet._environment import expand
 from propeller.errors import Invalid
 from propeller.handlers.plugins.pod._expansion import escape
-from propeller.handlers.plugins.pod._template import LONGEST_ARGUMENT, parse, render
+from propeller.handlers.plugins.pod._template import MAX_ARGUMENT_BYTES, parse, render
 from tests.unit.handlers.build import literals
 
 ENV = {"A": "<secret>", "": "<empty>", "B": "$(A)", "A B": "<spaced>"}
@@ -106,7 +106,7 @@ def test_a_value_with_a_nul_is_refused_and_its_input_named() -> None:
 
 
 def test_an_argument_that_no_process_can_be_given_is_refused_and_its_input_named() -> None:
-    longest = "$" * LONGEST_ARGUMENT
+    longest = "$" * MAX_ARGUMENT_BYTES
     assert kubernetes(render([parse("{{.inputs.x}}")], {}, literals(x=longest))[0]) == longest
-    with pytest.raises(Invalid, match=rf"command\[0\], with input 'x', is {LONGEST_ARGUMENT + 1} bytes long"):
-        render([parse("{{.inputs.x}}")], {}, literals(x="é" * ((LONGEST_ARGUMENT + 1) // 2)), "command")
+    with pytest.raises(Invalid, match=rf"command\[0\], with input 'x', is {MAX_ARGUMENT_BYTES + 1} bytes long"):
+        render([parse("{{.inputs.x}}")], {}, literals(x="é" * ((MAX_ARGUMENT_BYTES + 1) // 2)), "command")

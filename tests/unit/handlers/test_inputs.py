@@ -10,7 +10,7 @@ from flyteidl.core import types_pb2
 
 from propeller.errors import CorruptBlob, Invalid, MissingBlob
 from propeller.handlers import Inputs
-from propeller.handlers.executors._together import together
+from propeller.handlers.executors._gather import gather
 from propeller.storage import MemoryStore, Storage, write_literals
 from propeller.workflow import NodePhase
 from tests.unit.handlers.build import World, array, bindings, graph, literals, outputs, task
@@ -144,7 +144,7 @@ async def test_together_leaves_nothing_behind_when_one_fails() -> None:
             raise Invalid(str(number))
 
     with pytest.raises(Invalid, match="0"):
-        await together(job(number) for number in range(4))
+        await gather(job(number) for number in range(4))
     assert ended == [0, 1, 2, 3]
 
 
@@ -270,7 +270,7 @@ async def test_inputs_that_were_written_anew_are_parsed_anew() -> None:
 
 
 async def test_no_more_than_a_few_inputs_are_kept_parsed(monkeypatch: Any) -> None:
-    monkeypatch.setattr("propeller.handlers.executors._items.KEPT_BYTES", 50)
+    monkeypatch.setattr("propeller.handlers.executors._items.CACHE_BYTES", 50)
     world = map_world(xs=[1])
     for name in "abc":
         await write_literals(world.storage, f"memory://m/{name}", literals(xs=["x" * 20]))

@@ -9,7 +9,7 @@ import pytest
 
 from propeller.config import LaunchOptions
 from propeller.errors import ErrorKind
-from propeller.handlers import Gates, Later, act
+from propeller.handlers import Gates, RetryAfter, execute
 from propeller.handlers.executors._attempts import REASON_CHARACTERS
 from propeller.handlers.executors._gates import FIRST_TRIES
 from propeller.handlers.transitions._task import task_transition
@@ -108,8 +108,8 @@ class Launcher(Bench):
     async def launch(self, *answers: Response, node: NodeView | None = None) -> Any:
         node = node or self.nodes[0]
         self.server.answers = list(answers)
-        found = await act(node, Launch(node.number, 0), self.services)
-        assert not isinstance(found, Later)
+        found = await execute(node, Launch(node.number, 0), self.services)
+        assert not isinstance(found, RetryAfter)
         return found
 
     def hear(self, event: Any, node: NodeView | None = None) -> Any:

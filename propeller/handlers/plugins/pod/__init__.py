@@ -2,11 +2,11 @@
 
 from propeller.handlers.plugins.pod._demand import POOLS_ANNOTATION, demand_of
 from propeller.handlers.plugins.pod._ends import grace_of, has_ended
-from propeller.handlers.plugins.pod._places import template_uri
 from propeller.handlers.plugins.pod._plugin import POD, PodPlugin
 from propeller.handlers.plugins.pod._pod import build_pod, pod_template
 from propeller.handlers.plugins.pod._report import gone, is_alive, report
 from propeller.handlers.plugins.pod._shape import shape_of
+from propeller.handlers.plugins.pod._template_variables import template_uri
 
 __all__ = [
     "POD",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from propeller.handlers.plugins._settings import PodSettings
 from propeller.handlers.plugins.pod._expansion import escape
-from propeller.handlers.plugins.pod._template import LONGEST_ARGUMENT, check_argument
+from propeller.handlers.plugins.pod._template import MAX_ARGUMENT_BYTES, check_argument
 from propeller.workflow import Execution, NodeView
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _common(execution: Execution, shape: Shape) -> dict[str, Entry]:
 
 def _entry(name: str, value: str) -> Entry:
     text = escape(value)
-    if len(text) > LONGEST_ARGUMENT // 4 or "\0" in text:
+    if len(text) > MAX_ARGUMENT_BYTES // 4 or "\0" in text:
         check_argument(f"variable {name!r}", f"{name}={text}")
     return {"name": name, "value": text}
 

@@ -15,11 +15,11 @@ from propeller.handlers.plugins._metadata import PRIMARY_CONTAINER, attempt_meta
 from propeller.handlers.plugins._overrides import check_override
 from propeller.handlers.plugins._settings import PodSettings
 from propeller.handlers.plugins.pod._environment import environment
-from propeller.handlers.plugins.pod._places import template_values
 from propeller.handlers.plugins.pod._policy import check_pod
 from propeller.handlers.plugins.pod._resources import Requirements, resolve, within
 from propeller.handlers.plugins.pod._shape import ContainerShape, shape_of
 from propeller.handlers.plugins.pod._template import render
+from propeller.handlers.plugins.pod._template_variables import template_values
 from propeller.wire import ByName
 from propeller.workflow import NodeView, TaskResources
 

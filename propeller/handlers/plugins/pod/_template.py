@@ -20,7 +20,7 @@ from propeller.wire import ByName
 _TEMPLATE = re.compile(r"\{\{\s*+[.$](?:inputs\.(?P<input>[^{}\s]++)|(?P<name>[A-Za-z]++))\s*+\}\}", re.IGNORECASE)
 
 
-LONGEST_ARGUMENT = 128 * 1024 - 1
+MAX_ARGUMENT_BYTES = 128 * 1024 - 1
 """Bytes of an argument, or of NAME=value in the environment, that execve takes: MAX_ARG_STRLEN, less the end's NUL."""
 
 
@@ -74,7 +74,7 @@ def render(texts: Iterable[Text], values: Mapping[str, str], inputs: ByName, fie
             )
         except Invalid as error:
             raise Invalid(f"{field}[{number}]: {error}") from None
-        if len(filled) > LONGEST_ARGUMENT // 4 or "\0" in filled:
+        if len(filled) > MAX_ARGUMENT_BYTES // 4 or "\0" in filled:
             check_argument(f"{field}[{number}]{_origin(text)}", filled)
         found.append(filled)
     return found
@@ -85,10 +85,10 @@ def check_argument(where: str, text: str) -> None:
     if "\0" in text:
         raise Invalid(f"{where} has a NUL character, which ends a text for a process: it cannot be given one")
     size = len(text.encode(errors="surrogatepass")) - text.count("$$")
-    if size > LONGEST_ARGUMENT:
+    if size > MAX_ARGUMENT_BYTES:
         raise Invalid(
-            f"{where} is {size} bytes long, and Linux gives a process at most {LONGEST_ARGUMENT} in one: pass a value "
-            "of this size in a file, or to a task that reads its inputs itself ({{.input}})"
+            f"{where} is {size} bytes long, and Linux gives a process at most {MAX_ARGUMENT_BYTES} in one: pass a "
+            "value of this size in a file, or to a task that reads its inputs itself ({{.input}})"
         )
 
 

@@ -1,4 +1,4 @@
-"""Coroutines that may have nothing to wait for."""
+"""Run coroutines that may not need to wait."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def at_once(doing: Coroutine[Any, Any, T]) -> T | None:
-    """What a coroutine returns that waits for nothing; None, and it is ended, where it would. Raises as it does."""
+def run_without_suspending(doing: Coroutine[Any, Any, T]) -> T | None:
+    """Run a coroutine that never suspends and return its result. If it suspends, close it and return None. Raises as
+    the coroutine does.
+    """
     try:
         doing.send(None)
     except StopIteration as done:

@@ -1,4 +1,4 @@
-"""Several reads at once, none of which is left behind."""
+"""Await several reads, and leave none running."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def together(jobs: Iterable[Awaitable[T]], *, at_hand: bool = False) -> list[T]:
-    """What the jobs return, in their order. Where some fail, the first failure is raised once all have ended.
+async def gather(jobs: Iterable[Awaitable[T]], *, in_sequence: bool = False) -> list[T]:
+    """Await the jobs at once and return their results in order. If some fail, raise the first failure after all ended.
 
-    Where what they read is `at_hand` they are done one after the other, up to the first failure; `jobs` has to make
-    them as they are asked for.
+    `in_sequence` awaits them one after the other and stops at the first failure, for jobs that do not suspend: pass a
+    generator, so that later coroutines are never created.
     """
-    if at_hand:
+    if in_sequence:
         return [await job for job in jobs]
     jobs = list(jobs)
     if len(jobs) <= 1:
