@@ -1,4 +1,4 @@
-"""What pods prove about attempts that no status knows."""
+"""Attempts that only their pods show, as no status has them yet."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from propeller.workflow import (
 from tests.unit.workflow.drive import execution, graph, plan, task
 
 
-def test_system_failures_before_a_restart_do_not_take_from_the_users_attempts_after_it() -> None:
+def test_system_failures_before_a_restart_do_not_use_up_the_users_attempts_after_it() -> None:
     two_tries = task("a", retry={"minAttempts": 2})
     restarted = execution(plan(graph(two_tries)))
     restarted.observed_attempts["a"] = ObservedAttempt(attempt=2, system_failures=2)
@@ -39,7 +39,7 @@ def test_system_failures_before_a_restart_do_not_take_from_the_users_attempts_af
     assert restarted.phases[0] == NodePhase.FAILED
 
 
-def test_the_time_of_a_whole_node_is_counted_on_after_a_restart_and_while_attempts_take_less() -> None:
+def test_the_active_deadline_holds_over_a_restart_and_over_short_attempts() -> None:
     timed = task("a", activeDeadline="60s", executionDeadline="10s")
     running = execution(plan(graph(timed)))
     begin(running, TRANSITIONS, 1000.0)
@@ -66,7 +66,7 @@ def test_an_attempt_that_ended_well_before_a_restart_is_not_out_of_time_after_it
     assert running.phases[0] == NodePhase.SUCCEEDED
 
 
-def test_the_time_of_a_node_whose_outputs_are_being_read_is_looked_at_again() -> None:
+def test_the_deadline_of_a_node_whose_outputs_are_being_read_is_checked_again() -> None:
     running = execution(plan(graph(task("a", activeDeadline="60s", retry={"minAttempts": 2}))))
     begin(running, TRANSITIONS, 1000.0)
     decide(running, [(0, Launched(0)), (0, AttemptObserved(0, AttemptPhase.SUCCEEDED))], 1059.0, TRANSITIONS)

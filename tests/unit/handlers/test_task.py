@@ -54,7 +54,7 @@ def cannot_start(reason: str, kind: ErrorKind = ErrorKind.USER, *, recoverable: 
 
 @pytest.mark.parametrize("state", [Launching(0, NOW), Running(0, NOW)])
 @pytest.mark.parametrize("reason", sorted(AttemptOptions().start_grace))
-def test_a_pod_that_may_still_start_has_some_time_to(state: State, reason: str) -> None:
+def test_a_pod_that_may_still_start_has_a_grace_period(state: State, reason: str) -> None:
     of, seen = node(), cannot_start(reason)
     due = NOW + AttemptOptions().start_grace[reason]
     assert task_transition(of, state, seen, NOW) == Stay(wakes=(due,))
@@ -64,7 +64,7 @@ def test_a_pod_that_may_still_start_has_some_time_to(state: State, reason: str) 
     assert late.effects == (StopAttempt(of.number, 0),)
 
 
-def test_when_its_time_is_up_a_pod_that_has_not_started_is_looked_at_again() -> None:
+def test_a_pod_that_was_not_seen_to_start_is_looked_for_when_its_timer_fires() -> None:
     of = node()
     assert task_transition(of, Running(0, NOW), TimerFired(), NOW + 180) == Stay(
         effects=(ObserveAttempt(of.number, 0),),
@@ -82,7 +82,7 @@ def test_a_pod_that_cannot_start_at_all_fails_at_once_and_is_stopped() -> None:
     assert found.effects == (StopAttempt(of.number, 0),)
 
 
-def test_a_pod_that_the_system_cannot_start_is_stopped_and_tried_again_after_a_pause() -> None:
+def test_a_pod_that_the_system_cannot_start_is_stopped_and_retried_after_a_pause() -> None:
     of = node()
     again = task_transition(of, Running(0, NOW), cannot_start("RunContainerError", ErrorKind.SYSTEM), NOW)
     assert isinstance(again, StartAttempt)
@@ -105,14 +105,14 @@ def test_with_attempts_left_the_next_one_is_launched_when_the_last_has_stopped()
     assert launches.effects == (Launch(of.number, 1),)
 
 
-def test_a_pod_that_waits_for_room_waits() -> None:
+def test_a_pod_that_is_unschedulable_is_waited_for() -> None:
     assert (
         task_transition(node(), Launching(0, NOW), AttemptObserved(0, AttemptPhase.PENDING, "Unschedulable"), NOW + 1e6)
         is None
     )
 
 
-def test_attempts_end_where_their_number_does_not_fit() -> None:
+def test_no_attempt_has_a_number_over_the_maximum() -> None:
     of = node(retry={"minAttempts": 1000})
     failure = Failure("Error", "m", recoverable=True)
     for attempt, expected in ((MAX_ATTEMPTS - 1, StartAttempt), (MAX_ATTEMPTS, Fail)):
@@ -129,7 +129,7 @@ def test_attempts_end_where_their_number_does_not_fit() -> None:
         (BackingOff(1, NOW, NOW, "r"), AttemptObserved(1, AttemptPhase.SUCCEEDED)),
     ],
 )
-def test_news_of_an_attempt_that_is_over_change_nothing(state: State | None, event: Any) -> None:
+def test_an_event_of_an_attempt_that_is_over_leads_to_no_transition(state: State | None, event: Any) -> None:
     assert task_transition(node(), state, event, NOW) is None
 
 

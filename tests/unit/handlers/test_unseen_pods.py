@@ -1,4 +1,4 @@
-"""Pods that come and go without an event."""
+"""Pods that run without an event of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from propeller.workflow import AttemptObserved, AttemptPhase, Launch, Launched, 
 from tests.unit.workflow.drive import execution, graph, plan, task
 
 
-def test_a_pod_that_nobody_saw_is_looked_for_and_its_attempt_is_not_waited_for_for_ever() -> None:
+def test_a_pod_without_events_is_looked_for_and_its_attempt_ends() -> None:
     running = execution(plan(graph(task("a"))))
     begin(running, TRANSITIONS, 1000.0)
     launched = decide(running, [(0, Launched(0))], 1001.0, TRANSITIONS)
@@ -36,7 +36,7 @@ def test_a_pod_that_the_informer_does_not_follow_is_looked_for_until_it_does() -
     assert decide(running, [], wake, TRANSITIONS).effects == []
 
 
-def test_a_pod_that_ran_before_a_restart_is_looked_for_where_the_informer_does_not_follow_it() -> None:
+def test_a_pod_that_ran_before_a_restart_is_looked_for_if_the_informer_does_not_follow_it() -> None:
     running = execution(plan(graph(task("a"))))
     begin(running, TRANSITIONS, 1000.0)
     decide(running, [(0, Launched(0)), (0, AttemptObserved(0, AttemptPhase.RUNNING))], 1000.0, TRANSITIONS)

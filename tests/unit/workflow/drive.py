@@ -85,7 +85,7 @@ def execution(of: Plan, spec: ExecutionSpec = ExecutionSpec()) -> Execution:  # 
 
 
 class Driver:
-    """Holds rounds until nothing is left to do. `launched` lists each (unique id, attempt) asked for, in order."""
+    """Decides until nothing is left to do. `launched` lists each (unique id, attempt) that was launched, in order."""
 
     def __init__(self, of: Execution, answer: Answer = lambda execution, effect: None) -> None:
         self.execution = of

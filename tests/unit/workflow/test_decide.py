@@ -1,4 +1,4 @@
-"""What rounds decide, for each node kind and each way to fail."""
+"""Decisions for each node kind and each kind of failure."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_failed_node_stops_its_siblings_at_once_by_default() -> None:
     assert driver.execution.failure.node == "bad"
 
 
-def test_by_the_other_policy_whatever_does_not_need_the_failed_node_still_runs() -> None:
+def test_with_fail_after_executable_nodes_complete_nodes_that_do_not_need_the_failed_one_still_run() -> None:
     root = graph(
         task("bad"),
         task("a"),
@@ -104,14 +104,14 @@ def test_by_the_other_policy_whatever_does_not_need_the_failed_node_still_runs()
     assert driver.phase_of("after") is NodePhase.NOT_STARTED
 
 
-def test_user_failures_are_tried_again_as_often_as_the_task_allows() -> None:
+def test_user_failures_are_retried_as_often_as_the_task_allows() -> None:
     driver = Driver(execution(plan(graph(task("a", retry={"minAttempts": 3})))), failing("a", recoverable=True))
 
     assert driver.run().phase is WorkflowPhase.FAILED
     assert driver.launched == [("a", 0), ("a", 1), ("a", 2)]
 
 
-def test_a_failure_that_is_not_recoverable_is_never_tried_again() -> None:
+def test_a_failure_that_is_not_recoverable_is_never_retried() -> None:
     driver = Driver(execution(plan(graph(task("a", retry={"minAttempts": 3})))), failing("a"))
 
     driver.run()
@@ -135,7 +135,7 @@ def test_a_retry_that_succeeds_lets_the_workflow_succeed() -> None:
     assert driver.launched == [("a", 0), ("a", 1), ("a", 2), ("b", 0)]
 
 
-def test_a_refused_launch_is_asked_for_again_later_under_the_same_attempt() -> None:
+def test_a_rejected_launch_is_retried_later_under_the_same_attempt() -> None:
     refused: list[int] = []
 
     def answer(of: Execution, effect: Effect) -> Iterable[NodeEvent] | None:
@@ -265,7 +265,7 @@ def test_the_failure_node_runs_after_a_failure_and_the_workflow_still_fails() ->
     assert driver.execution.failure.node == "bad"
 
 
-def test_the_failure_node_runs_once_however_many_nodes_fail_in_one_round() -> None:
+def test_the_failure_node_runs_once_however_many_nodes_fail_in_one_reconcile() -> None:
     """Two ends of one round both found the failure node not started yet, and met its one dependency twice."""
     root = graph(task("a"), task("b"), onFailure=task("clean"))
     driver = Driver(execution(plan(root)), failing("a", "b"))
@@ -300,7 +300,7 @@ def test_an_abort_stops_every_pod_and_ends_the_execution() -> None:
     assert not driver.execution.states
 
 
-def test_a_fact_about_an_attempt_that_is_over_changes_nothing() -> None:
+def test_an_event_of_an_attempt_that_is_over_changes_nothing() -> None:
     running = execution(plan(graph(task("a", retry={"minAttempts": 2}))))
     begin(running, TRANSITIONS, 1000.0)
     failure = Failure("Error", "it broke", recoverable=True)
@@ -326,7 +326,7 @@ def test_an_attempt_that_takes_too_long_is_stopped_and_counts_as_the_users_failu
     assert driver.execution.failure.code == "TimeoutExpired"
 
 
-def test_what_this_version_cannot_run_fails_by_name() -> None:
+def test_a_node_kind_that_this_version_cannot_run_fails_by_name() -> None:
     gate = {"id": "n0", "kind": "gate", "gate": {"kind": "sleep"}}
     driver = Driver(execution(plan(graph(gate))))
 
@@ -335,7 +335,7 @@ def test_what_this_version_cannot_run_fails_by_name() -> None:
     assert "gate nodes are not supported" in driver.execution.failure.message
 
 
-def test_a_failure_ends_the_workflow_even_while_nodes_wait_for_a_free_place() -> None:
+def test_a_failure_ends_the_workflow_while_nodes_wait_for_a_slot() -> None:
     spec = ExecutionSpec(execution_config=ExecutionConfig(max_parallelism=2))
     driver = Driver(execution(plan(graph(task("bad"), *(task(f"n{i}") for i in range(9)))), spec), failing("bad"))
 
@@ -343,7 +343,7 @@ def test_a_failure_ends_the_workflow_even_while_nodes_wait_for_a_free_place() ->
     assert len(driver.launched) < 10
 
 
-def test_by_the_other_policy_nodes_that_wait_for_a_free_place_run_after_a_failure() -> None:
+def test_with_fail_after_executable_nodes_complete_nodes_that_wait_for_a_slot_run_after_a_failure() -> None:
     spec = ExecutionSpec(execution_config=ExecutionConfig(max_parallelism=2))
     root = graph(task("bad"), *(task(f"n{i}") for i in range(9)), onFailurePolicy=FAIL_AFTER)
     driver = Driver(execution(plan(root), spec), failing("bad"))
@@ -353,14 +353,14 @@ def test_by_the_other_policy_nodes_that_wait_for_a_free_place_run_after_a_failur
 
 
 def _restarted(root: dict[str, Any], limit: int, *launched_before: str) -> Execution:
-    """As after a crash before the first status; there are pods of the nodes `launched_before`."""
+    """An execution that was loaded after a crash before its first status, with pods of the nodes `launched_before`."""
     spec = ExecutionSpec(execution_config=ExecutionConfig(max_parallelism=limit))
     of = execution(plan(root), spec)
     of.recover_attempts(dict.fromkeys(launched_before, ObservedAttempt(0)))
     return of
 
 
-def test_after_a_restart_what_was_launched_before_keeps_its_place_though_its_turn_comes_late() -> None:
+def test_after_a_restart_a_node_that_had_started_keeps_its_slot_until_it_is_reached() -> None:
     root = graph(task("new"), task("a"), task("b"), edges=[("a", "b")])
     driver = Driver(_restarted(root, 1, "a", "b"))
 
@@ -368,7 +368,7 @@ def test_after_a_restart_what_was_launched_before_keeps_its_place_though_its_tur
     assert driver.launched == [("a", 0), ("b", 0), ("new", 0)]
 
 
-def test_after_a_restart_a_place_is_not_kept_for_what_cannot_be_come_to() -> None:
+def test_after_a_restart_no_slot_is_kept_for_a_node_that_cannot_be_reached() -> None:
     root = graph(task("a"), task("b"), edges=[("a", "b")])
     driver = Driver(_restarted(root, 1, "b"))  # and what a had left is gone
 
@@ -376,7 +376,7 @@ def test_after_a_restart_a_place_is_not_kept_for_what_cannot_be_come_to() -> Non
     assert driver.launched == [("a", 0), ("b", 0)]
 
 
-def test_a_pod_that_has_to_be_stopped_keeps_its_place_until_it_is_told_to() -> None:
+def test_an_attempt_that_is_over_keeps_its_slot_until_its_pod_is_asked_to_stop() -> None:
     spec = ExecutionSpec(execution_config=ExecutionConfig(max_parallelism=1))
     root = graph(task("a", executionDeadline="10s"), task("b"), onFailurePolicy=FAIL_AFTER)
     of = execution(plan(root), spec)
@@ -387,7 +387,7 @@ def test_a_pod_that_has_to_be_stopped_keeps_its_place_until_it_is_told_to() -> N
     assert decide(of, [(0, Stopped(0))], 1011.0, TRANSITIONS).effects == [Launch(1, 0)]
 
 
-def test_what_succeeds_in_the_round_of_a_failure_counts_for_its_successors_which_do_not_start() -> None:
+def test_a_success_in_the_reconcile_of_a_failure_completes_a_dependency_and_starts_no_successor() -> None:
     """Regression: it did not count, and after a rebuild it did."""
     of = execution(plan(graph(task("a"), task("b"), task("c"), edges=[("b", "c")])))
     begin(of, TRANSITIONS, 1000.0)

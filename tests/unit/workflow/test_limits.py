@@ -1,4 +1,4 @@
-"""Numbers, durations and names of resources: what no execution could keep to is refused by its field."""
+"""Numbers, durations and names of resources that no execution could apply are refused by their field."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_map_task_that_could_not_end_is_refused_by_its_field(fields: dict[str,
         (ExecutionSpec(execution_config=ExecutionConfig(max_parallelism=-1)), "MaxParallelism is -1"),
     ],
 )
-def test_what_an_execution_could_not_keep_to_is_refused_by_its_field(spec: ExecutionSpec, named: str) -> None:
+def test_a_setting_that_no_execution_can_apply_is_refused_by_its_field(spec: ExecutionSpec, named: str) -> None:
     with pytest.raises(Invalid, match=named):
         check_execution(spec)
 
@@ -77,7 +77,7 @@ def test_a_deadline_in_thousands_of_years_is_none(seconds: int) -> None:
 
 
 @pytest.mark.parametrize("attempts", [-5, 0, 10**12])
-def test_any_number_of_attempts_is_kept_to(attempts: int) -> None:
+def test_any_number_of_attempts_is_valid(attempts: int) -> None:
     assert Driver(execution(plan(graph(task("a", retry={"minAttempts": attempts}))))).run().phase.ended
 
 
@@ -94,6 +94,6 @@ def test_nodes_whose_hashed_ids_are_the_same_are_refused_by_name() -> None:
         plan(graph(task("a-node-with-a-long-name-139599"), task("a-node-with-a-long-name-322382")))
 
 
-def test_names_that_differ_where_it_counts_are_taken_as_they_are() -> None:
+def test_ids_whose_pods_have_different_names_are_accepted() -> None:
     branch = {"id": "B", "kind": "branch", "branch": {"if": {"then": "b_1"}, "else": "b-1"}}
     plan(graph(task("A"), task("a1"), task("b"), branch, task("b_1"), task("b-1")))

@@ -54,7 +54,7 @@ def test_a_number_that_its_field_cannot_hold_is_refused_by_its_path(number: Any)
 
 
 @pytest.mark.parametrize(("value", "kind"), [("text", "text"), ([1], "a list"), (5, "a number")])
-def test_what_stands_in_the_place_of_a_message_is_refused(value: Any, kind: str) -> None:
+def test_a_value_that_is_no_message_is_refused(value: Any, kind: str) -> None:
     """The parser takes a text or a list for an empty message."""
     with pytest.raises(Invalid, match=f"^task: expected an object, found {kind}$"):
         parse_message(orjson.dumps(value), tasks_pb2.TaskTemplate(), "task")
@@ -72,7 +72,7 @@ def test_what_stands_in_the_place_of_a_message_is_refused(value: Any, kind: str)
         max_leaves=12,
     )
 )
-def test_whatever_the_json_is_it_is_a_message_or_invalid(value: Any) -> None:
+def test_any_json_is_a_message_or_invalid(value: Any) -> None:
     json, found = orjson.dumps(value), literals_pb2.LiteralMap()
     with contextlib.suppress(Invalid):
         parse_message(json, found, "inputs")

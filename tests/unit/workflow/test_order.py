@@ -22,12 +22,12 @@ def test_a_case_that_waits_for_its_own_branch_is_refused() -> None:
         plan(_with_branch(edges=[("b", "yes")]))
 
 
-def test_a_case_that_waits_for_what_follows_its_branch_is_refused() -> None:
+def test_a_case_that_waits_for_a_successor_of_its_branch_is_refused() -> None:
     with pytest.raises(Invalid, match="nodes wait for each other"):
         plan(_with_branch(task("x"), edges=[("b", "x"), ("x", "yes")]))
 
 
-def test_a_case_may_wait_for_what_its_branch_does_not_follow() -> None:
+def test_a_case_may_wait_for_a_node_that_its_branch_does_not_depend_on() -> None:
     plan(_with_branch(task("x"), edges=[("x", "yes")]))
 
 

@@ -1,4 +1,4 @@
-"""The time of nodes that run others inside them, and of what a dynamic task has made."""
+"""Deadlines of nodes with nodes inside them, and of the graphs of dynamic tasks."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def branch(**fields: Any) -> dict[str, Any]:
 
 
 def hangs(*unique_ids: str) -> Answer:
-    """These pods run on for ever."""
+    """Pods of these nodes never end."""
 
     def answer(of: Execution, effect: Effect) -> Iterable[NodeEvent] | None:
         if isinstance(effect, Launch) and of.unique_id(effect.node) in unique_ids:
@@ -68,7 +68,7 @@ def failure_of(ended: Execution) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize(("node", "inside"), [(sub(**LIMITED), "s-0-a"), (mapped(**LIMITED), "s-0-n1")])
-def test_what_runs_inside_is_stopped_when_the_time_of_its_node_is_up(node: dict[str, Any], inside: str) -> None:
+def test_nodes_inside_are_stopped_at_the_deadline_of_their_node(node: dict[str, Any], inside: str) -> None:
     driver = Driver(execution(plan(graph(node), inner=graph(task("a")))), hangs(inside))
     ended = driver.run()
     assert (ended.phase, ended.ended_at, failure_of(ended)) == (WorkflowPhase.FAILED, 1060.0, ("TimeoutExpired", "s"))
@@ -76,7 +76,7 @@ def test_what_runs_inside_is_stopped_when_the_time_of_its_node_is_up(node: dict[
 
 
 @pytest.mark.parametrize(("node", "inside"), [(sub(**AGAIN), "s-0-a"), (mapped(**AGAIN), "s-0-n1")])
-def test_with_retries_it_all_runs_once_more(node: dict[str, Any], inside: str) -> None:
+def test_with_retries_the_nodes_inside_run_once_more(node: dict[str, Any], inside: str) -> None:
     driver = Driver(execution(plan(graph(node), inner=graph(task("a")))), hangs(inside))
     ended = driver.run()
     assert ended.phase is WorkflowPhase.SUCCEEDED
@@ -86,7 +86,7 @@ def test_with_retries_it_all_runs_once_more(node: dict[str, Any], inside: str) -
     assert ended.slots.used == 0
 
 
-def test_the_whole_time_of_a_node_ends_its_last_attempt() -> None:
+def test_the_active_deadline_of_a_node_ends_its_last_attempt() -> None:
     node = sub(executionDeadline="60s", activeDeadline="90s", retry={"minAttempts": 5})
     driver = Driver(execution(plan(graph(node), inner=graph(task("a")))), hangs("s-0-a", "s-1-a"))
     ended = driver.run()
@@ -94,7 +94,7 @@ def test_the_whole_time_of_a_node_ends_its_last_attempt() -> None:
     assert driver.stopped == [("s-0-a", 0), ("s-1-a", 0)]
 
 
-def test_a_branch_whose_time_is_up_stops_its_case() -> None:
+def test_a_branch_stops_its_case_at_its_deadline() -> None:
     root = graph(branch(**LIMITED), task("yes"), task("no"))
     driver = Driver(execution(plan(root)), hangs("yes"))
     ended = driver.run()
@@ -102,7 +102,7 @@ def test_a_branch_whose_time_is_up_stops_its_case() -> None:
     assert (driver.launched, driver.stopped) == ([("yes", 0)], [("yes", 0)])
 
 
-def test_a_case_that_waits_for_a_place_does_not_start_after_the_time_of_its_branch() -> None:
+def test_a_case_that_waits_for_a_slot_does_not_start_after_the_deadline_of_its_branch() -> None:
     root = graph(branch(**LIMITED), task("yes"), task("no"), task("b"), onFailurePolicy=1)
     of = execution(plan(root), ExecutionSpec(execution_config=ExecutionConfig(max_parallelism=1)))
     assert begin(of, TRANSITIONS, 1000.0).effects == [EvaluateBranch(0), Launch(3, 0)]
@@ -116,7 +116,7 @@ def test_a_case_that_waits_for_a_place_does_not_start_after_the_time_of_its_bran
     assert of.phase is WorkflowPhase.FAILED
 
 
-def test_the_time_of_a_node_is_counted_on_after_a_restart() -> None:
+def test_the_deadline_of_a_node_holds_over_a_restart() -> None:
     of = execution(plan(graph(sub(**AGAIN)), inner=graph(task("a"))))
     begin(of, TRANSITIONS, 1000.0)
     decide(of, [(0, InputsWritten())], 1001.0, TRANSITIONS)
@@ -148,7 +148,7 @@ def _dynamic(**fields: Any) -> Execution:
     return of
 
 
-def test_what_a_dynamic_task_has_made_runs_in_its_attempts_time() -> None:
+def test_the_graph_of_a_dynamic_task_runs_within_the_deadline_of_its_attempt() -> None:
     of = _dynamic(executionDeadline="60s", retry={"minAttempts": 2})
     assert of.slots.used == 2
     assert decide(of, [], 1060.0, TRANSITIONS).effects == [StopAttempt(3, 0)]
@@ -157,7 +157,7 @@ def test_what_a_dynamic_task_has_made_runs_in_its_attempts_time() -> None:
     assert of.slots.used == 2
 
 
-def test_a_restart_goes_on_with_the_attempt_that_a_pod_proves_of_a_dynamic_task() -> None:
+def test_after_a_restart_a_dynamic_task_continues_with_the_attempt_that_has_a_pod() -> None:
     of = _dynamic(executionDeadline="60s", retry={"minAttempts": 2})
     of.timers.clear()
     of.observed_attempts["d"] = ObservedAttempt(1)
@@ -165,14 +165,14 @@ def test_a_restart_goes_on_with_the_attempt_that_a_pod_proves_of_a_dynamic_task(
     assert of.phases[3] == NodePhase.ABORTED
 
 
-def test_after_a_restart_a_dynamic_task_takes_no_place_of_its_own() -> None:
+def test_after_a_restart_a_dynamic_task_holds_no_slot_of_its_own() -> None:
     """Regression: with a limit to its time it gave its place back once more at each restart."""
     of = _dynamic(executionDeadline="60s", activeDeadline="120s")
     resume(of, TRANSITIONS, 1030.0)
     assert of.slots.used == 2
 
 
-def test_a_limit_is_not_missed_where_the_start_was_rounded_up() -> None:
+def test_a_deadline_is_not_missed_if_the_start_was_rounded_up() -> None:
     """Regression: a start is kept as a float32, and a timer that rang just before the rounded end never rang again."""
     of = execution(plan(graph(task("a"), task("b", activeDeadline="60s"), edges=[("a", "b")])))
     begin(of, TRANSITIONS, 1000.0)

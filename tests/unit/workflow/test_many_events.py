@@ -1,4 +1,4 @@
-"""A round hears so many events at most: the rest waits, and nothing depends on where it is cut."""
+"""One reconcile handles a maximum of events. The others stay for the next one, and the result is the same."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def fails(name: str) -> Driver:
 
 
 @pytest.mark.parametrize("most", [1, 3, 40, 500])
-def test_it_comes_to_the_same_however_it_is_cut(most: int) -> None:
+def test_the_result_is_the_same_however_many_events_one_reconcile_handles(most: int) -> None:
     with mock.patch.object(_decide, "MAX_EVENTS", most):
         wide = Driver(execution(plan(graph(*WIDE))))
         assert wide.run().phase is WorkflowPhase.SUCCEEDED
@@ -54,7 +54,7 @@ def test_it_comes_to_the_same_however_it_is_cut(most: int) -> None:
         assert failing.execution.failure.node == "n7"
 
 
-def test_a_round_says_that_there_is_more_and_goes_on_where_it_was() -> None:
+def test_a_reconcile_reports_that_events_are_left_and_the_next_one_handles_them() -> None:
     with mock.patch.object(_decide, "MAX_EVENTS", 15):
         of = execution(plan(graph(*WIDE)))
         first = begin(of, TRANSITIONS, 1000.0)
@@ -64,7 +64,7 @@ def test_a_round_says_that_there_is_more_and_goes_on_where_it_was() -> None:
         assert (len(second.effects), len(third.effects), third.more) == (15, 10, False)
 
 
-def test_an_end_of_the_whole_does_not_wait_its_turn() -> None:
+def test_an_abort_skips_the_queue_of_events() -> None:
     with mock.patch.object(_decide, "MAX_EVENTS", 5):
         of = execution(plan(graph(*WIDE)))
         begin(of, TRANSITIONS, 1000.0)
@@ -73,7 +73,7 @@ def test_an_end_of_the_whole_does_not_wait_its_turn() -> None:
         assert (of.phase, ended.more) == (WorkflowPhase.ABORTED, False)
 
 
-def test_what_a_failure_has_yet_to_stop_is_stopped_after_a_restart() -> None:
+def test_nodes_that_a_failure_has_not_stopped_yet_are_stopped_after_a_restart() -> None:
     with mock.patch.object(_decide, "MAX_EVENTS", 45):
         of = execution(plan(graph(*WIDE)))
         begin(of, TRANSITIONS, 1000.0)

@@ -1,4 +1,4 @@
-"""The whole execution's time: the resource's activeDeadlineSeconds."""
+"""The deadline of an execution: the resource's activeDeadlineSeconds."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def never_ends(of: Execution, effect: Effect) -> Iterable[NodeEvent] | None:
     return () if isinstance(effect, Launch) else None
 
 
-def test_an_execution_fails_when_its_time_is_up_and_stops_its_pods() -> None:
+def test_an_execution_fails_at_its_deadline_and_stops_its_pods() -> None:
     driver = Driver(execution(plan(graph(task("n0"), task("n1"))), LIMITED), never_ends)
     ended = driver.run()
     assert (ended.phase, ended.ended_at) == (WorkflowPhase.FAILED, 1060.0)
@@ -39,12 +39,12 @@ def test_an_execution_fails_when_its_time_is_up_and_stops_its_pods() -> None:
     assert {name for name, _ in driver.stopped} == {"n0", "n1"}
 
 
-def test_one_that_ends_in_time_has_nothing_to_do_with_it() -> None:
+def test_an_execution_that_ends_in_time_is_not_affected_by_its_deadline() -> None:
     ended = Driver(execution(plan(graph(task("n0"))), LIMITED)).run()
     assert (ended.phase, ended.timers) == (WorkflowPhase.SUCCEEDED, [])
 
 
-def test_the_time_counts_from_the_creation_also_after_a_restart() -> None:
+def test_the_deadline_counts_from_the_creation_also_after_a_restart() -> None:
     of = execution(plan(graph(task("n0"))), LIMITED)
     begin(of, TRANSITIONS, 1000.0)
     of.timers.clear()  # as after a rebuild
@@ -53,7 +53,7 @@ def test_the_time_counts_from_the_creation_also_after_a_restart() -> None:
     assert of.phase is WorkflowPhase.FAILED
 
 
-def test_what_it_had_failed_by_before_stays_the_reason() -> None:
+def test_a_failure_before_the_deadline_stays_the_reason() -> None:
     def first_fails(of: Execution, effect: Effect) -> Iterable[NodeEvent] | None:
         if not isinstance(effect, Launch):
             return None
