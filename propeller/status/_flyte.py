@@ -13,7 +13,7 @@ import msgspec
 from propeller.workflow import WorkflowPhase
 
 MAX_ITEMS = 100_000
-"""Of a map task: more are not believed."""
+"""Items of a map task; a status with more is refused."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=255)]
 
@@ -102,6 +102,8 @@ class FlyteStatus(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def is_flytes(status: dict[str, Any]) -> bool:
-    """Whether FlytePropeller wrote a status last, of an execution that it has begun: it drops what we write."""
+    """Return whether FlytePropeller was the last to write this status, for an execution that it began: it drops
+    propeller's fields.
+    """
     ours = status.get("nodes") or status.get("nodesReference")
     return bool(status.get("nodeStatus")) and not ours and status.get("phase", 0) != int(WorkflowPhase.READY)

@@ -27,10 +27,10 @@ CURRENT_NODES = 10
 """How many active nodes the head names: enough to see what is going on, few enough to read."""
 
 MESSAGE_CHARACTERS = 8 * 1024
-"""Of the error's message in the head, which holds it twice; the snapshot has twice as much."""
+"""Length of the error's message in the head, which contains it twice. The snapshot keeps twice as much."""
 
 SHORT_MESSAGE_CHARACTERS = 256
-"""The same where the server has no room for more: its limit is for the whole object."""
+"""The same if the server has no room for more: its limit applies to the whole object."""
 
 _WORDS = {
     WorkflowPhase.READY: "Ready",
@@ -69,8 +69,8 @@ def head(execution: Execution, now: float, characters: int = MESSAGE_CHARACTERS)
 
 
 def error_of(failure: Failure, characters: int = MESSAGE_CHARACTERS) -> dict[str, Any]:
-    """A failure as a status shows it to whoever may read it: without what looks like a credential, and with nothing
-    that acts on the terminal of a kubectl.
+    """Format a failure for the status, which many people may read: credentials are masked, terminal control characters
+    are escaped.
     """
     message, node = bounded(visible(redact(failure.message)), characters), one_line(failure.node)
     return {
@@ -108,15 +108,15 @@ def size_of(status: dict[str, Any]) -> int:
 
 
 def offloaded_to(status: dict[str, Any]) -> str:
-    """The URI of a status's snapshot where that is kept in the object store, else ""."""
+    """Return the URI of a status's snapshot if it is in the object store, else ""."""
     reference = status.get("nodesReference")
     return str(reference.get("uri", "")) if isinstance(reference, dict) else ""
 
 
 async def decode_status(status: dict[str, Any], storage: Storage, directory: str) -> Snapshot | None:
-    """The snapshot of a status, None if there is none yet. `directory` is the execution's own.
+    """Decode the snapshot of a status; None if there is none yet. `directory` is the execution's own.
 
-    Raises CorruptBlob, also for a snapshot that is not where this execution keeps its own, MissingBlob, StorageError.
+    Raises CorruptBlob, also if the snapshot is outside of that directory, MissingBlob, StorageError.
     """
     if text := status.get("nodes"):
         try:
@@ -170,7 +170,7 @@ def _waits(execution: Execution, characters: int) -> list[dict[str, Any]] | None
 
 
 def wait_of(execution: Execution, node: int, characters: int = SHORT_MESSAGE_CHARACTERS) -> dict[str, Any] | None:
-    """What a node waits for whose pod was refused: `reason`, `since` (RFC 3339) and `tries`. None for any other."""
+    """Return why a node whose pod was refused waits: `reason`, `since` (RFC 3339) and `tries`. None for other nodes."""
     refusals = _refusals_of(execution.states.get(node))
     if refusals is None:
         return None
@@ -179,13 +179,13 @@ def wait_of(execution: Execution, node: int, characters: int = SHORT_MESSAGE_CHA
 
 
 def _refusals_of(state: State | None) -> Refusals | None:
-    """What the create of a node's pod has met, if it was refused. Asked of every active node for every status."""
+    """Return the refusals of a node's pod, if its create was refused. Called for every active node and every status."""
     if (type(state) is Launching or type(state) is BackingOff) and state.refusals.reason:
         return state.refusals
     return None
 
 
 def _counts(execution: Execution) -> dict[str, int | None]:
-    """None where there are none: a merge patch keeps what it does not name, and an earlier status named it."""
+    """Counts that are absent are None: a merge patch keeps unnamed fields, and an earlier status had named them."""
     counts = execution.count()
     return {phase.name.lower(): counts.get(phase) for phase in NodePhase if phase is not NodePhase.NOT_STARTED}

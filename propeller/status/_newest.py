@@ -1,10 +1,10 @@
-"""Which of an execution's snapshots in the object store is the newest: for a status of before, from a restored server.
+"""Find the newest of an execution's snapshots in the object store, for an old status from a restored server.
 
 Guarantees
-    A snapshot is removed only after a note beside it says which one is newer. The note is overwritten, so that of all
-    statuses of an execution two blobs stay: the newest snapshot, and the note.
+    A snapshot is removed only after a note beside it names the newer one. The note is overwritten, so all statuses of
+    an execution leave two blobs: the newest snapshot and the note.
 Caveats
-    Where two controllers are at work at once, the note may name one that the other has removed.
+    If two controllers work at the same time, the note may name a snapshot that the other one has removed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from propeller.errors import CorruptBlob, MissingBlob
 from propeller.storage import Storage
 
 _SNAPSHOT = re.compile(r"/status/([0-9a-f]{64})\.zst")
-"""Of a snapshot's URI, what follows the execution's directory: it is named after the SHA-256 of its content."""
+"""The part of a snapshot's URI after the execution's directory. The name is the SHA-256 of the content."""
 
 
 def snapshot_uri(directory: str, digest: object) -> str:
@@ -23,7 +23,7 @@ def snapshot_uri(directory: str, digest: object) -> str:
 
 
 def digest_of_own(uri: object, directory: str) -> str:
-    """The digest of a snapshot where an execution whose directory that is may have written one; else ""."""
+    """Return the digest in a snapshot's URI if an execution with that directory may have written it; else ""."""
     if not isinstance(uri, str) or not uri.startswith(f"{directory}/status/"):
         return ""
     found = _SNAPSHOT.fullmatch(uri, len(directory))

@@ -1,9 +1,9 @@
-"""An execution as a compact record, and back: msgpack of arrays, compressed with zstd.
+"""Encode an execution as a compact record, and decode it: msgpack of arrays, compressed with zstd.
 
 Guarantees
-    `take` then `rebuild` gives an execution that decides as the original would; derived things (unmet dependencies,
-    counts) are computed anew and not stored. `decode` refuses newer versions with NotUnderstood; blobs that unfold to
-    more than `LIMIT` bytes, and anything malformed, with CorruptBlob.
+    `take` then `rebuild` gives an execution that decides as the original would. Derived data (unmet dependencies,
+    counts) is recomputed, not stored. `decode` raises NotUnderstood for newer versions, and CorruptBlob for blobs that
+    decompress to more than `LIMIT` bytes and for anything malformed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ fewer.
 """
 
 INLINE_BYTES = 256 * 1024
-"""What unfolds to more, as a snapshot of 20,000 nodes does, is decoded in a thread."""
+"""A larger snapshot, such as one of 20,000 nodes, is decoded in a thread."""
 
 INLINE_NODES = 5_000
 """An execution of more is compressed, and rebuilt, in a thread: either takes over 2 ms."""
@@ -55,10 +55,10 @@ AT_ONCE = 2_000
 """Records that are decoded in one call, which no other thread can interrupt: 4 ms."""
 
 STEP_BYTES = 1024
-"""Of a compressed blob that are unfolded at once: to 32 MiB or so at the worst."""
+"""Bytes of a compressed blob that are decompressed at once: 32 MiB or so of output at worst."""
 
 WINDOW_BYTES = 8 * 1024 * 1024
-"""Memory that a frame may ask for to be unfolded in: four times what ours do, and what every decoder should have."""
+"""Largest window that a zstd frame may need: four times that of our frames, and what every decoder should support."""
 
 LoadGraph = Callable[[NodeView, int], Awaitable[Graph]]
 """`(dynamic node, attempt) -> its graph`, compiled again from its futures."""
@@ -92,7 +92,7 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True):
     started: bytes = b""
     ended: bytes = b""
     uid: str = ""
-    """Of the object that it is the status of."""
+    """UID of the object that the status belongs to."""
 
 
 class _Versioned(msgspec.Struct, frozen=True, array_like=True):
@@ -189,7 +189,7 @@ def encode(snapshot: Snapshot) -> bytes:
 
 
 def unfold(blob: bytes) -> bytes:
-    """What was compressed, whatever size its frame gives. Raises ZstdError, and CorruptBlob over `LIMIT` bytes."""
+    """Decompress, ignoring the size that the frame declares. Raises ZstdError, and CorruptBlob over `LIMIT` bytes."""
     unfolding = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES).decompressobj()
     pieces: list[bytes] = []
     size = 0
@@ -206,19 +206,21 @@ def unfold(blob: bytes) -> bytes:
 
 
 def is_small(blob: bytes) -> bool:
-    """Whether it unfolds to `INLINE_BYTES` at most, whatever its frame says. Costs no more than unfolding so many."""
+    """Return whether it decompresses to at most `INLINE_BYTES`, whatever its frame declares. Costs no more than
+    that.
+    """
     try:
         with zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES).stream_reader(blob) as reader:
             return len(reader.read(INLINE_BYTES + 1)) <= INLINE_BYTES
     except zstandard.ZstdError:
-        return True  # as far as it goes; `decode` says what is wrong
+        return True  # small until the damage; `decode` reports it
 
 
 async def decode_apart(blob: bytes) -> Snapshot:
     """As `decode`, in a thread if that takes long."""
     if is_small(blob):
         return decode(blob)
-    await asyncio.sleep(0)  # who cannot wait turns back here, before a thread has begun
+    await asyncio.sleep(0)  # a caller that must not suspend stops here, before a thread starts
     return await asyncio.get_running_loop().run_in_executor(_THREAD, decode, blob)
 
 
@@ -286,7 +288,7 @@ async def rebuild(info: ExecutionInfo, plan: Plan, snapshot: Snapshot, load_grap
 
 
 def _complete(execution: Execution) -> None:
-    """Compute what is not stored, and see that all of it fits together."""
+    """Compute what is not stored, and check that everything is consistent."""
     for frame in execution.frames:
         recount(execution, frame)
     check_execution(execution)

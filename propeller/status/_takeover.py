@@ -1,12 +1,12 @@
-"""The execution that goes on from what FlytePropeller (1.16) has left in flight.
+"""Take over an execution that FlytePropeller (1.16) has left in flight.
 
 Guarantees
     A node that has ended is not run again, and keeps the attempt under which FlytePropeller stored its outputs. An
-    attempt that may have a pod is looked for under its name, which is the same here, before anything is created.
-    What cannot be gone on from raises NotUnderstood, which names the node and its state: nothing has been done then.
+    attempt that may have a pod is looked up by name, which is the same here, before anything is created. If the state
+    cannot be taken over, NotUnderstood names the node and its state, and nothing has been done.
 Assumptions
-    FlytePropeller does not run any more. It writes a node's phase before the step that follows from it, so that a node
-    that it shows as not started has no pod.
+    FlytePropeller does not run any more. It writes a node's phase before the step that follows from it, so a node that
+    it shows as not started has no pod.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ SUCCEEDED_PHASES = frozenset({4, 5, 12})
 FAILED_PHASES = frozenset({3, 6, 9, 10})
 """Failing, Failed, TimingOut, TimedOut."""
 STOPPING_PHASES = frozenset({3, 8, 9})
-"""Failing, RetryableFailure, TimingOut: the pod has yet to be told to stop."""
+"""Failing, RetryableFailure, TimingOut: the pod still has to be deleted."""
 SKIPPED, RETRYABLE_FAILURE = 7, 8
 
 NO_POD_YET = frozenset({0, 1, 2, 9})
@@ -60,7 +60,7 @@ NO_POD_YET = frozenset({0, 1, 2, 9})
 POD_RUNS = 5
 
 DYNAMIC_PARENT_DONE = frozenset({3, 4})
-"""Its own pod has ended, and what it made has not begun."""
+"""The dynamic node's own pod has ended, and its generated workflow has not begun."""
 DYNAMIC_NODE = "dynamic-node"
 """Under which a dynamic node keeps the nodes that it made."""
 
@@ -82,7 +82,8 @@ RunsPods = Callable[[tasks_pb2.TaskTemplate], bool]
 async def take_over(
     info: ExecutionInfo, plan: Plan, status: dict[str, Any], load_graph: LoadGraph, runs_pods: RunsPods, now: float
 ) -> Execution:
-    """The execution that FlytePropeller has left in flight. What it owes stops is in `execution.slots.stopping`.
+    """Build the execution from FlytePropeller's status. Pods that must still be deleted are in
+    `execution.slots.stopping`.
 
     Raises NotUnderstood, and what `load_graph` raises.
     """
@@ -136,7 +137,7 @@ class _Takeover:
         frame = self._execution.open_frame(graph, parent=parent, parent_attempt=attempt)
         for number in range(len(graph.nodes)):
             status = statuses.get(graph.node_id(number))
-            if status is not None and status.phase and number != graph.end:  # an end is cheap to come to again
+            if status is not None and status.phase and number != graph.end:  # the end node is cheap to decide again
                 await self._node(self._execution.view(frame.base + number), status)
         for branch, cases in graph.cases.items():
             self._settle_branch(frame, branch, cases)
@@ -228,7 +229,7 @@ class _Takeover:
         return RUNNING_CASE
 
     def _settle_branch(self, frame: Frame, branch: int, cases: list[int]) -> None:
-        """A branch ends as its case has, and what was not chosen never runs."""
+        """End a branch like its case; cases that were not chosen never run."""
         execution, base = self._execution, frame.base
         if execution.phases[base + branch] == NodePhase.SUCCEEDED:
             for case in cases:
@@ -288,7 +289,7 @@ class _Takeover:
         return RunningSubtasks(frame.number, size, following, succeeded, failed, first)
 
     def _abort_all_but(self, kept: int) -> None:
-        """What ran beside a failure node was aborted before that began, and FlytePropeller does not say so."""
+        """Abort nodes other than the failure node: FlytePropeller aborted them before it, without recording that."""
         execution = self._execution
         inside = {frame.number for frame in execution.frames if _is_within(execution, frame, kept)}
         others = [n for n in execution.states if n != kept and execution.frame_of(n).number not in inside]

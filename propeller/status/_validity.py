@@ -1,9 +1,9 @@
-"""What a snapshot must be so that nothing that reads it later can raise or wait for ever: whoever may write a status
-may write anything into it.
+"""Check that no later reader of a snapshot can raise or wait forever: anyone who may write a status may write anything
+into it.
 
 Guarantees
-    `check_snapshot` needs nothing but the snapshot, `check_execution` the execution that was made of it. Both raise
-    CorruptBlob, with the part that is wrong. Neither costs more than the snapshot's own size.
+    `check_snapshot` needs only the snapshot, `check_execution` the execution that was built from it. Both raise
+    CorruptBlob, naming the invalid part. Neither costs more than the snapshot's own size.
 """
 
 from __future__ import annotations

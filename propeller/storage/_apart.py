@@ -1,4 +1,4 @@
-"""Work on strangers' data that may take long, off the event loop."""
+"""Run work on untrusted data, which may take long, off the event loop."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 INLINE_BYTES = 32 * 1024
-"""Up to so many are looked at on the loop: 16,000 fields at most, a few milliseconds."""
+"""Bytes up to which the work runs on the event loop: 16,000 fields at most, a few milliseconds."""
 
 
 async def apart(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """`work(...)`, whose argument has `size` bytes: in a thread if that is much."""
+    """Return `work(...)`, whose argument has `size` bytes; run it in a thread if that is over `INLINE_BYTES`."""
     if size <= INLINE_BYTES:
         return work(*args, **kwargs)
-    await asyncio.sleep(0)  # who cannot wait turns back here, before a thread has begun
+    await asyncio.sleep(0)  # a caller that must not suspend stops here, before a thread starts
     return await asyncio.to_thread(work, *args, **kwargs)

@@ -1,9 +1,9 @@
-"""Attribute paths of promises: `n0.o0.model["weights"][2]`, through lists, maps, offloaded literals, unions, and the
-two forms in which flytekit stores dataclasses: protobuf structs, and msgpack (flytepropeller
+"""Resolve attribute paths of promises: `n0.o0.model["weights"][2]`, through lists, maps, offloaded literals, unions,
+and the two forms in which flytekit stores dataclasses: protobuf structs and msgpack (flytepropeller
 nodes/attr_path_resolver.go).
 
-Paths may lead as deep as they are long. Nothing is parsed but the levels that a path passes, and what it leads to keeps
-its bytes. Lists and maps on the way have up to `storage.max_messages` items.
+Paths may be as deep as they are long. Only the levels on the path are parsed; the result keeps its bytes. Lists and
+maps on the path have at most `storage.max_messages` items.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _SCALARS = {
 
 
 async def follow(literal: Slice, path: Path, storage: Storage, name: str) -> Slice:
-    """What `path` leads to in `literal`, of the promise `name`. Raises Invalid where it leads nowhere."""
+    """Return the value at `path` in `literal`, of the promise `name`. Raises Invalid if there is none."""
     most = storage.settings.max_messages
     for number, attribute in enumerate(path):
         literal = _without_union(await read_offloaded(storage, literal), name)
@@ -96,7 +96,9 @@ def _without_union(literal: Slice, name: str) -> Slice:
 
 
 def _inside_scalar(scalar: Slice, path: Path, name: str, most: int) -> Slice:
-    """What the rest of a path leads to in a scalar; with nothing left, the scalar in the form that lists have."""
+    """Return the value at the rest of a path in a scalar; at the end of the path, the scalar in the form that lists
+    have.
+    """
     kind, value = only(scalar, _SCALARS)
     if kind == GENERIC:
         return inside_struct(value, [(value_of_attribute(one), text_of((one,))) for one in path], name, most)

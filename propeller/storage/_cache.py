@@ -6,12 +6,12 @@ import asyncio
 from collections import OrderedDict
 
 TTL_SECONDS = 60.0
-"""How long a blob is taken for what the store has. Blobs do not change within an execution; another one of the same
-name, run by another process, may write the same URIs again, but not within a minute.
+"""Seconds for which a cached blob is assumed to equal the stored one. Blobs do not change within an execution. Another
+execution of the same name, run by another process, may write the same URIs again, but not within a minute.
 """
 
 OVERHEAD_BYTES = 200
-"""What an entry costs besides its URI and its bytes."""
+"""Cost of an entry besides its URI and its bytes."""
 
 MAX_SHARE = 4
 """A blob over this fraction of the cache is not kept: it would drive everything else out."""

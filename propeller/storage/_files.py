@@ -1,20 +1,20 @@
-"""`file://`: blobs as files of this machine, or of a disk that it shares with others.
+"""`file://`: blobs as files of this machine, or of a shared disk.
 
 Guarantees
-    A write is whole or absent: it goes to a temporary file beside its place and is renamed over it. Directories are
-    made.
-    What is read is a regular file no larger than the limit, however it grows meanwhile. Anything else in its place (a
-    directory, FIFO, socket, device, symbolic link) is refused at once.
-    Below one of the `roots`, nothing is read or written that is really outside of all of them: no link of a task's
-    leads there. (A directory that is missing may still be made behind such a link; it stays empty.)
+    A write is atomic: it goes to a temporary file in the same directory, which is then renamed. Missing directories are
+    created.
+    Only regular files no larger than the limit are read, even if they grow meanwhile. Anything else (a directory, FIFO,
+    socket, device, symbolic link) is refused at once.
+    Below one of the `roots`, nothing is read or written that is really outside of all of them: a task cannot lead there
+    by a link. (A missing directory may still be created behind such a link; it stays empty.)
 Caveats
-    Up to `INLINE_BYTES` are read and written on the event loop: 10-30 µs on a local disk, where a thread costs 60-100
-    more. So a network disk that hangs holds up everything: use S3 there.
-    A write survives the end of this process, not of the machine: there is no fsync, which would cost a task
-    milliseconds; and a process killed between the two steps leaves a hidden temporary file.
+    Up to `INLINE_BYTES` are read and written on the event loop: that takes 10-30 µs on a local disk, and a thread would
+    cost 60-100 more. So a network disk that hangs blocks everything: use S3 there.
+    A write survives the end of this process, but not of the machine: there is no fsync, which would cost a task
+    milliseconds. A process killed between the two steps leaves a hidden temporary file.
 Errors
-    MissingBlob; CorruptBlob for what is no file, or outside of the roots; TooLargeBlob over the limit; StorageError
-    with the URI, the system's reason and what mends it.
+    MissingBlob; CorruptBlob if it is not a regular file, or outside the roots; TooLargeBlob over the limit;
+    StorageError with the URI, the system's reason and how to mend it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _CURES = {
 
 
 _LASTING = {errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG}
-"""What does not pass by waiting."""
+"""Errors that a retry does not mend."""
 
 _OTHER_KINDS = {
     stat.S_IFDIR: "a directory",
@@ -123,7 +123,7 @@ class FileStore:
 
 
 def _read(uri: str, path: str, limit: int, at_most: int, roots: tuple[str, ...]) -> bytes | None:
-    """The file's bytes, or None where it has more than `at_most`."""
+    """Return the file's bytes, or None if it has more than `at_most`."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)  # a FIFO must not hold us up
     try:
         status = os.fstat(descriptor)
@@ -164,15 +164,15 @@ def _require_inside(uri: str, path: str, descriptor: int, roots: tuple[str, ...]
 
 def _real_path(path: str, descriptor: int) -> str:
     try:
-        real = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - what was opened, however links change
+        real = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - the opened file's path, even if links change
     except OSError:
         return os.path.realpath(path)  # not Linux
     return real.removesuffix(" (deleted)")
 
 
 class Directories:
-    """Directories that there were when we last wrote below them: what is missing is made from there on, without asking
-    for it first. A task's first write needs two, and each question that is answered by no costs as much as an answer.
+    """Directories that existed at our last write below them: missing ones are created below these, without a check
+    first. A task's first write needs two directories, and each failed check costs as much as a successful one.
     """
 
     def __init__(self, private: str = "") -> None:
@@ -180,7 +180,9 @@ class Directories:
         self._private = private
 
     def make(self, directory: str) -> None:
-        """See to it that the directory is there; it may be gone all the same, if somebody else removed it."""
+        """Create the directory if it is not known to exist. It may still be missing afterwards, if another process
+        removed it.
+        """
         if directory in self._known:
             return
         if self._private and directory.startswith(f"{self._private}/") and self._private not in self._known:
@@ -191,7 +193,7 @@ class Directories:
             below.append(above)
             parent = above.rpartition("/")[0]
             if not parent:
-                _make(directory)  # nothing is known of this place
+                _make(directory)  # no known directory above it
                 break
             above = parent
         else:
@@ -202,7 +204,7 @@ class Directories:
         self._known.update(below)
 
     def make_anew(self, directory: str) -> None:
-        """What was known has been removed."""
+        """Create the directory again, after a known one was removed."""
         self._known.clear()
         _make(directory)
 

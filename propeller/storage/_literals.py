@@ -1,7 +1,7 @@
-"""flyteidl literals in blobs: whole maps, and single ones that were moved out of them for their size.
+"""Read and write flyteidl literals in blobs: whole maps, and single literals that were offloaded because of their size.
 
-What is read to be passed on is not parsed (`wire.Literals`): tasks wrote it, and its parsed form may be a hundred times
-its bytes.
+Literals that are only passed on are not parsed (`wire.Literals`): tasks wrote them, and the parsed form may take a
+hundred times their bytes.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ from propeller.wire import (
 )
 
 LIMIT = "storage.max_messages"
-"""The setting that limits what is parsed whole."""
+"""The setting that limits how many messages are parsed."""
 
 
 async def open_literals(storage: Storage, uri: str) -> Literals:
-    """The map stored at `uri`, not parsed. Raises what `Storage.read` does, and CorruptBlob if it is something else."""
+    """Open the map stored at `uri`, without parsing it. Raises as `Storage.read`, and CorruptBlob if it is not a
+    map.
+    """
     return literals_of(await storage.read(uri), uri)
 
 
@@ -49,9 +51,9 @@ async def read_literals(storage: Storage, uri: str) -> literals_pb2.LiteralMap:
 
 
 async def write_literals(storage: Storage, uri: str, literals: Literals | literals_pb2.LiteralMap) -> None:
-    """Store a map: the same map as the same bytes, so that writing it again changes nothing.
+    """Store a map. The same map gives the same bytes, so that writing it again changes nothing.
 
-    Raises what `Storage.write` does, and Invalid if it is over the limit of storage.max_blob_bytes.
+    Raises as `Storage.write`, and Invalid if it is over storage.max_blob_bytes.
     """
     if isinstance(literals, Literals):
         encoded = literals.encode().require(storage.settings.max_blob_bytes, uri)
@@ -61,10 +63,10 @@ async def write_literals(storage: Storage, uri: str, literals: Literals | litera
 
 
 async def read_offloaded(storage: Storage, literal: Slice) -> Slice:
-    """The literal itself: read from where it was moved to, if it was. Its hash is kept.
+    """Return the literal, read from its URI if it was offloaded. Its hash is kept.
 
-    Raises what `Storage.read` does, Invalid for a URI that may not be read, and CorruptBlob if what is there is not
-    what the literal says.
+    Raises as `Storage.read`, Invalid for a URI that may not be read, and CorruptBlob if the content does not match the
+    literal.
     """
     kind, reference = value_of(literal)
     if kind != OFFLOADED:

@@ -77,7 +77,9 @@ def literal_of_msgpack(data: bytes, name: str, most: int) -> Slice:
 
 
 def decode_msgpack(data: bytes, name: str) -> Any:
-    """The whole value. Raises CorruptBlob where `data` is no msgpack, or nests too deep, Invalid where it is large."""
+    """Decode the whole value. Raises CorruptBlob if `data` is not msgpack or nests too deep, Invalid if it is too
+    large.
+    """
     if len(data) > MAX_DECODED_BYTES:
         raise Invalid(f"{name} has {len(data)} bytes of msgpack, and may have {MAX_DECODED_BYTES}: pass it in a file")
     return _decoded(_ANY, data, name)
@@ -88,7 +90,7 @@ def _binary(data: bytes) -> Encoded:
 
 
 def _require_passable(data: bytes, at: str, most: int) -> None:
-    """Raise Invalid for what takes too long to pass over, or has more entries than may be kept apart."""
+    """Raise Invalid if the data takes too long to skip over, or has more entries than may be kept separately."""
     if len(data) > MAX_BYTES:
         raise Invalid(f"{at} leads into {len(data)} bytes of msgpack, and may into {MAX_BYTES}: pass it in a file")
     width = _COUNTED_IN.get(data[0]) if data else None

@@ -1,4 +1,4 @@
-"""Where blobs live, and how much of them is read. Units are in the docstrings."""
+"""Options of storage: where blobs are stored, and how much of them is read. Units are in the docstrings."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import msgspec
 
 
 def own_directory() -> str:
-    """The directory of this user's in which propeller keeps state if no setting names another place.
+    """Return this user's directory for propeller's state, used if no setting names another.
 
-    A user without a home has one among the temporary files; who makes it sees to it that it is the user's own.
+    For a user without a home it is among the temporary files; the code that creates it ensures that it is the user's
+    own.
     """
     try:
         return str(Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "propeller")
@@ -25,19 +26,18 @@ class StorageOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     metadata_prefix: str = ""
     """URI under which each execution keeps its inputs and outputs (FlytePropeller's metadata-prefix). Empty: below
-    `$XDG_STATE_HOME/propeller` (`~/.local/state/propeller`), which is closed to other users; a place that all users of
-    a machine share could be made, read and written by any of them.
+    `$XDG_STATE_HOME/propeller` (`~/.local/state/propeller`), which is closed to other users; any user of the machine
+    could create, read and write a shared directory.
     """
 
     raw_output_prefix: str = ""
-    """URI under which tasks write files and data frames if the execution names no place of its own. Empty: beside the
-    metadata.
-    """
+    """URI under which tasks write files and data frames if the execution sets no other. Empty: beside the metadata."""
 
     read_prefixes: tuple[str, ...] = ()
-    """URIs below which workflows may name places for the controller to read: inputs and closures that FlyteAdmin
-    stored, literals that tasks offloaded, what an earlier execution left. Besides the two prefixes above, and the
-    whole buckets that they are in, where FlyteAdmin keeps its own. The controller writes below `metadata_prefix` alone.
+    """URIs below which workflows may refer to blobs that the controller reads: inputs and closures that FlyteAdmin
+    stored, literals that tasks offloaded, data of an earlier execution. Always allowed are the two prefixes above, and
+    the whole buckets that contain them, where FlyteAdmin keeps its data. The controller writes only below
+    `metadata_prefix`.
     """
 
     max_blob_bytes: int = 64 * 1024 * 1024

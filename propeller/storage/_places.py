@@ -1,12 +1,12 @@
-"""Which places a stranger may name: a workflow's resource, its status, and literals of tasks hold URIs, and the
-controller reads with rights that their authors do not have.
+"""Which URIs untrusted data may refer to: workflow resources, statuses and literals of tasks contain URIs, and the
+controller reads them with permissions that their authors do not have.
 
 Guarantees
-    What is allowed is below `metadata_prefix`, `raw_output_prefix` or one of `read_prefixes`; in object stores,
-    anywhere in the bucket of the first two, as FlyteAdmin keeps closures and inputs below a prefix of its own there.
-    `.`, `..` and empty components are never part of such a path, in no scheme.
+    Allowed are URIs below `metadata_prefix`, `raw_output_prefix` or one of `read_prefixes`; in object stores, also the
+    whole bucket of the first two, because FlyteAdmin keeps closures and inputs below its own prefix there.
+    `.`, `..` and empty components are refused in every scheme.
 Caveats
-    That no symbolic link leads out of a prefix is the file store's to see to, when it opens what is there.
+    The file store, not this module, ensures that no symbolic link leads out of a prefix, when it opens the file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from propeller.storage._options import StorageOptions
 from propeller.storage._uri import file_path, scheme_of
 
 PRIVATE = "memory"
-"""The scheme of what only this process has written."""
+"""The scheme of blobs that only this process has written."""
 
 
 class ReadablePlaces:
@@ -30,7 +30,7 @@ class ReadablePlaces:
         self._prefixes = tuple(sorted(_directory(prefix) for prefix in prefixes))
 
     def require(self, uri: str, field: str) -> None:
-        """Raise Invalid for a URI, which a stranger's `field` names, that is not in one of these places."""
+        """Raise Invalid if the URI in the untrusted `field` is not allowed."""
         if scheme_of(uri) == PRIVATE:
             return
         if climbs(uri):

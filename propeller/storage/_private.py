@@ -1,4 +1,4 @@
-"""A directory that is the user's own: nobody else reads it, or has made it before."""
+"""Create a directory that belongs to the user alone."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from propeller.errors import StorageError
 
 
 def make_private(directory: str) -> None:
-    """See to it that the directory is there, belongs to this user, and is closed to others (mode 0700).
+    """Ensure that the directory exists, belongs to this user, and has mode 0700.
 
-    Raises StorageError if it is somebody else's, or cannot be made.
+    Raises StorageError if it belongs to another user, or cannot be created.
     """
     try:
         os.makedirs(os.path.dirname(directory), exist_ok=True)  # noqa: PTH103, PTH120 - as the rest of the file store

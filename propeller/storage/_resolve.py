@@ -1,4 +1,4 @@
-"""Bindings to literals: what a workflow's author wrote, with the outputs of other nodes put in (flytepropeller
+"""Resolve bindings to literals: the author's binding, with outputs of other nodes filled in (flytepropeller
 nodes/resolve.go).
 
 Outputs are copied as bytes, and not parsed.
@@ -19,14 +19,15 @@ MAX_DEPTH = 100
 """Lists and maps within each other in one binding: as many as protobuf's own parsers allow."""
 
 Lookup = Callable[[str, str], Slice]
-"""`(node id, variable) -> the node's output of that name`, a literal. Raises Invalid where there is none."""
+"""`(node id, variable) -> the node's output of that name`, a literal. Raises Invalid if there is none."""
 
 
 async def resolve(binding: literals_pb2.BindingData, lookup: Lookup, storage: Storage) -> Slice:
-    """The binding's value, a literal. `storage` is read only where an attribute path leads into an offloaded literal.
+    """Return the binding's value, a literal. `storage` is read only if an attribute path leads into an offloaded
+    literal.
 
-    Raises Invalid, naming the promise, where a path leads nowhere, or the value would be over storage.max_blob_bytes,
-    and what storage raises.
+    Raises Invalid, naming the promise, if a path leads nowhere or the value would be over storage.max_blob_bytes, and
+    what storage raises.
     """
     if binding.WhichOneof("value") == "promise":
         return await _promised(binding.promise, lookup, storage)

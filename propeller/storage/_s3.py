@@ -1,14 +1,14 @@
-"""`s3://`: blobs in Amazon S3, or in a server that speaks its protocol.
+"""`s3://`: blobs in Amazon S3, or in a server with the same protocol.
 
 Guarantees
     aiobotocore is imported, and one client opened, on the first use; `aclose` closes it.
     Size is checked against Content-Length before a body is read; a body without one is read no further than the limit.
 Assumptions
-    Credentials are where AWS's tools look for them: AWS_* variables, ~/.aws, the role of pod or machine. With an
-    endpoint of one's own, addresses carry the bucket in the path, as most such servers want it.
+    Credentials are where AWS's tools look for them: AWS_* variables, ~/.aws, the role of pod or machine. With a custom
+    endpoint, the bucket is in the path of the URL, as most such servers require.
 Errors
     MissingBlob; CorruptBlob over the limit; StorageError that names the bucket and the permission or endpoint; Invalid
-    where aiobotocore is not installed.
+    if aiobotocore is not installed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CONNECT_SECONDS = 5.0
 """A server that is there answers a connect within milliseconds."""
 
 ATTEMPTS = 3
-"""Tries of one request within its deadline; what is above us tries again after longer pauses."""
+"""Attempts of one request within its deadline. Callers retry after longer pauses."""
 
 DIRECTORY_TYPE = "application/x-directory"
 """Content type of the objects that stand for directories."""

@@ -1,4 +1,4 @@
-"""What botocore raises, as ours: which bucket, permission, endpoint or credential it was about, and what mends it."""
+"""Translate botocore's errors: which bucket, permission, endpoint or credential failed, and how to mend it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ _CREDENTIALS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "
 _REGION = {"PermanentRedirect", "AuthorizationHeaderMalformed", "301", "IllegalLocationConstraintException"}
 
 _NO_OBJECT = {"XMinioParentIsObject", "XMinioObjectExistsAsDirectory", "ObjectParentIsObject", "InvalidObjectState"}
-"""A directory in the object's place or the other way round, in servers that keep objects in files; an archived object.
+"""Codes for a directory at the object's path or the other way round, in servers that keep objects in files; and for an
+archived object.
 """
 
 _SET_CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile in ~/.aws, or a role"
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What a request was about."""
+    """The blob and action of a request, for its errors."""
 
     uri: str
     bucket: str
@@ -38,7 +39,7 @@ class Target(msgspec.Struct, frozen=True):
 
 @contextmanager
 def translated(target: Target) -> Iterator[None]:
-    """Raise ours in the place of botocore's and aiohttp's."""
+    """Raise propeller's errors instead of botocore's and aiohttp's."""
     import aiohttp
     from botocore import exceptions
 

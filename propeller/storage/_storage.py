@@ -1,14 +1,15 @@
-"""Blobs by URI, whoever keeps them: one reader and writer for all schemes.
+"""Read and write blobs by URI, for all schemes.
 
 Guarantees
     A blob over `max_blob_bytes` is refused before it is read or written. Every operation ends by its deadline.
-    Reads of one URI at the same time are one read. What was read or written lately is kept, `cache_bytes` of it at
-    most; that something is missing is never kept, and neither is what a write or a fresh read has overtaken.
+    Concurrent reads of one URI are one read. Blobs that were read or written lately are cached, `cache_bytes` of them
+    at most; absence is never cached, and neither is a value that a write or a fresh read has replaced.
 Assumptions
-    Blobs do not change within an execution. Who reads what another process has just written asks for it `fresh`.
+    Blobs do not change within an execution. A caller that reads what another process has just written asks for it
+    `fresh`.
 Errors
-    MissingBlob; CorruptBlob over the limit; StorageError, worth a retry, with the URI and what mends it; Invalid for a
-    URI that nobody here can read.
+    MissingBlob; CorruptBlob over the limit; StorageError, worth a retry, with the URI and how to mend it; Invalid for a
+    URI without a store.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ DEFAULTS = StorageOptions()
 
 
 class _Read:
-    """A read that is under way, and what came of it: neither data nor error where its reader was cancelled."""
+    """A read in flight and its result. It has neither data nor error if its reader was cancelled."""
 
     __slots__ = ("data", "done", "error")
 
@@ -41,10 +42,10 @@ class _Read:
 
 
 class Storage:
-    """Reads and writes blobs; see the module's text. `async with` closes what it opened.
+    """Read and write blobs; see the module's docstring. `async with` closes what it opened.
 
-    `stores` adds schemes, or takes the place of the built-in `file`, `memory` and `s3`. `trusting` reads whatever place
-    a resource names: for somebody's own commands, which read with that person's rights.
+    `stores` adds schemes, or replaces the built-in `file`, `memory` and `s3`. With `trusting`, any URI in a resource
+    may be read: for a user's own commands, which run with that user's rights.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Storage:
             await store.aclose()
 
     async def read(self, uri: str, *, fresh: bool = False) -> bytes:
-        """The blob at `uri`. `fresh` asks its store even where we have it."""
+        """Return the blob at `uri`. With `fresh`, read it from the store even if it is cached."""
         while not fresh:
             if (kept := self._cache.get(uri)) is not None:
                 return kept
@@ -91,7 +92,7 @@ class Storage:
         return await self._read(uri)
 
     async def find(self, uri: str) -> bytes | None:
-        """The blob that its store has at `uri` now, or None. For who has to look: raises as `read`, but for
+        """Return the blob that the store has at `uri` now, or None. For callers that probe: raises as `read`, except
         MissingBlob.
         """
         found = self._store_of(uri).read_now(uri, self._limit)
@@ -106,7 +107,7 @@ class Storage:
             return None
 
     def require_readable(self, uri: str, field: str) -> None:
-        """Raise Invalid for a URI that a stranger's `field` names, and that is in no place that the operator allows."""
+        """Raise Invalid if the URI in an untrusted `field` is not in a location that the operator allows."""
         if self._readable is not None:
             self._readable.require(uri, field)
 
@@ -115,7 +116,7 @@ class Storage:
         return self._store_of(uri).at_hand
 
     async def write(self, uri: str, data: bytes) -> None:
-        """Store `data` at `uri`, in the place of what is there. Raises TooLarge where nobody could read it back."""
+        """Store `data` at `uri`, replacing what is there. Raises TooLarge if it could not be read back."""
         store = self._store_of(uri)
         if len(data) > self._limit:
             raise TooLarge(
@@ -172,13 +173,13 @@ class Storage:
             read.done.set()
 
     def _keep(self, uri: str, data: bytes) -> bytes:
-        """What was just read."""
+        """Cache a blob that was just read."""
         self._overtake(uri)
         self._cache.put(uri, data)
         return data
 
     def _overtake(self, uri: str) -> None:
-        """What is kept or being read is not what is there any more."""
+        """Invalidate the cached blob and reads in flight."""
         self._cache.discard(uri)
         self._reads.pop(uri, None)
 

@@ -1,4 +1,4 @@
-"""What a place that keeps blobs must do, and the one that keeps them in memory."""
+"""The interface of a blob store, and the store in memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from propeller.errors import MissingBlob, TooLargeBlob
 
 
 class Absence(enum.Enum):
-    """That nothing is stored in a place, for who looks whether something is: an error costs ten times as much."""
+    """Marks a missing blob for callers that probe: an exception costs ten times as much."""
 
     MISSING = "missing"
 
@@ -21,21 +21,21 @@ class Store(Protocol):
     """One scheme's blobs, by whole URI. Reads and writes are whole, and a reader never sees half a write."""
 
     at_hand: bool
-    """Whether `read_now` and `write_now` mostly do: what has a few small blobs to read or write need not be put off."""
+    """Whether `read_now` and `write_now` mostly succeed, so that effects with a few small blobs can run inline."""
 
     def read_now(self, uri: str, limit: int) -> bytes | Absence | None:
-        """The blob, or MISSING, if that takes no waiting; None if it does, and `read` has to be awaited. Raises as
-        that, but for MissingBlob.
+        """Return the blob, or MISSING, if that needs no waiting; else None, and the caller must await `read`. Raises as
+        `read`, except MissingBlob.
         """
 
     def write_now(self, uri: str, data: bytes) -> bool:
-        """Do as `write` where that takes no waiting; False where it does."""
+        """Write as `write` does if that needs no waiting; else return False."""
 
     async def read(self, uri: str, limit: int) -> bytes:
-        """The blob; raises MissingBlob, StorageError, and CorruptBlob, before reading it, where it exceeds `limit`."""
+        """Read the blob. Raises MissingBlob, StorageError; CorruptBlob, before reading it, if it exceeds `limit`."""
 
     async def write(self, uri: str, data: bytes) -> None:
-        """Put the blob in the place of what is there, if anything. Raises StorageError."""
+        """Store the blob, replacing what is there. Raises StorageError."""
 
     async def delete(self, uri: str) -> None:
         """Remove the blob, if it is there. Raises StorageError."""
@@ -45,9 +45,9 @@ class Store(Protocol):
 
 
 class MemoryStore:
-    """`memory://`: blobs in a dict of this process, gone with it. `blobs` may be looked into and shared.
+    """`memory://`: blobs in a dict of this process, lost with it. `blobs` may be inspected and shared.
 
-    It stands for stores elsewhere, which have to be waited for, unless it is `at_hand`.
+    It behaves as a remote store, whose operations suspend, unless it is `at_hand`.
     """
 
     def __init__(self, blobs: dict[str, bytes] | None = None, *, at_hand: bool = False) -> None:

@@ -24,7 +24,7 @@ _NONE_TYPE = b"\x2a\x00"
 
 
 def inside_struct(struct: Slice, path: Sequence[tuple[str | int, str]], name: str, most: int) -> Slice:
-    """What a path, of values and how they are written, leads to in a struct, as a literal. Raises Invalid."""
+    """Return what a path (values, and how they are written) leads to in a struct, as a literal. Raises Invalid."""
     kind, value = STRUCT, struct
     for attribute, written in path:
         name += written

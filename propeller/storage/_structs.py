@@ -1,4 +1,6 @@
-"""Protobuf structs as the JSON that somebody wrote: a struct knows only floats; whole ones become integers again."""
+"""Convert protobuf structs to the JSON that they were made from: a struct has only floats; whole ones become integers
+again.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,13 @@ MAX_DEPTH = 100
 """Lists and maps within each other: as many as protobuf's own parsers allow."""
 
 _EXACT = 2**53
-"""From here on a float no longer tells which integer it was."""
+"""From here on a float does not identify one integer."""
 
 
 def struct_to_python(struct: struct_pb2.Struct, name: str) -> dict[str, Any]:
-    """The struct as dicts, lists, text, numbers, booleans and None; `name` is for messages.
+    """Return the struct as dicts, lists, text, numbers, booleans and None; `name` is for messages.
 
-    Raises Invalid where it nests too deep, or holds a number that JSON does not have.
+    Raises Invalid if it nests too deep, or has a number that JSON does not support.
     """
     return {key: _value(value, name, 1) for key, value in struct.fields.items()}
 

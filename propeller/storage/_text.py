@@ -1,7 +1,7 @@
-"""A literal as text, for `{{.inputs.x}}` in a command (flyteplugins core/template): what is one line stays as it is,
-lists are `[a,b]`.
+"""Format a literal as text, for `{{.inputs.x}}` in a command (flyteplugins core/template): a scalar is as it is, lists
+are `[a,b]`.
 
-Where FlytePropeller refuses a struct, and writes msgpack as Go prints maps, both are JSON here.
+FlytePropeller refuses a struct, and writes msgpack as Go prints maps; both are JSON here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ MAX_DEPTH = 100
 
 
 def literal_to_text(literal: literals_pb2.Literal) -> str:
-    """Raises Invalid where a literal has no text: maps, errors, what was offloaded, unknown binary formats."""
+    """Format a literal. Raises Invalid if it has no text form: maps, errors, offloaded literals, unknown binary
+    formats.
+    """
     return _text(literal, 0)
 
 

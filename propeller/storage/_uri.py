@@ -1,7 +1,7 @@
-"""Where a blob is: the scheme of a URI says who keeps it, the rest is that store's own.
+"""Parse the URI of a blob: the scheme selects the store, the rest is that store's own.
 
-Paths are taken as they are written, percent signs and all, because tasks do so (fsspec's `file://` and `s3://`): what
-was decoded here would be another file there.
+Paths are not percent-decoded, because tasks do not decode them either (fsspec's `file://` and `s3://`): decoding would
+name another file.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from propeller.errors import Invalid
 
 
 def scheme_of(uri: str) -> str:
-    """The scheme; "" where there is none."""
+    """Return the scheme; "" if there is none."""
     scheme, separator, _ = uri.partition("://")
     return scheme if separator else ""
 
 
 def file_path(uri: str) -> str:
-    """The path of a `file://` URI; raises Invalid where it is not absolute."""
+    """Return the path of a `file://` URI; raises Invalid if it is not absolute."""
     path = uri.removeprefix("file://")
     if not path.startswith("/"):
         raise Invalid(f"{uri!r} names no absolute path: write it like file:///data/propeller")
@@ -26,7 +26,7 @@ def file_path(uri: str) -> str:
 
 
 def bucket_and_key(uri: str) -> tuple[str, str]:
-    """Bucket and key of an `s3://` URI; raises Invalid where one is missing."""
+    """Return bucket and key of an `s3://` URI; raises Invalid if one is missing."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if key.endswith("/"):
         raise Invalid(f"{uri!r} names a directory, and a blob's key does not end with '/'")

@@ -1,4 +1,4 @@
-"""What people see of a running process: metrics for Prometheus, logs with fields and without secrets, health probes."""
+"""Observability of a running process: metrics for Prometheus, logs with fields and without secrets, health probes."""
 
 from propeller.telemetry._causes import Causes
 from propeller.telemetry._executions import ExecutionMetrics

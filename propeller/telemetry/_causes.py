@@ -12,10 +12,11 @@ _MAX_CAUSES = 1_000  # far more than one program has lines that raise; bounds wh
 
 
 class Causes:
-    """Logs a failure at its 1st, 10th, 100th, ... time. A cause is an exception's type and the line that raised it.
+    """Logs a failure at its 1st, 10th, 100th, ... occurrence. A cause is an exception's type and the line that raised
+    it.
 
-    Retryable ones are warnings, the others errors. What nobody foresaw, which is no error of ours, has its traceback
-    the first time: a missing right is not mended by one.
+    Retryable ones are warnings, the others errors. An unexpected exception, which is not one of propeller's, is logged
+    with its traceback the first time; a missing permission is not, as a traceback does not help.
     """
 
     def __init__(self, log: logging.Logger) -> None:
@@ -23,7 +24,7 @@ class Causes:
         self._seen: Counter[tuple[type[BaseException], str, int]] = Counter()
 
     def report(self, error: BaseException, message: str, *args: object) -> int:
-        """Count `error`, and log `message % args` with it where it is time to; returns how often its cause was seen."""
+        """Count `error`, and log `message % args` with it if it is due; return how often its cause was seen."""
         cause = (type(error), *_origin(error.__traceback__))
         if cause not in self._seen and len(self._seen) >= _MAX_CAUSES:
             self._seen.clear()

@@ -1,11 +1,11 @@
-"""What executions, nodes and attempts come to, counted where it is decided.
+"""Metrics of executions, nodes and attempts, counted when they are decided.
 
 Guarantees
-    Labels are words of ours, or of Flyte and Kubernetes that are known here: a code that a task chose is `Other`.
+    Label values are propeller's, or known ones of Flyte and Kubernetes: a code that a task made up is `Other`.
     A count takes well below a microsecond.
 Caveats
-    What was decided and is decided once more, after a crash or a foreign write, is counted once more; executions are
-    counted as ended when their last status is written.
+    A decision that is repeated after a crash or an external write is counted again. Executions are counted as ended
+    when their last status is written.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def reason_of(code: str) -> str:
 
 
 class ExecutionMetrics:
-    """One process's; what is known anyway (`states`, `nodes_active`) is read when scraped."""
+    """The metrics of one process. Values that are known anyway (`states`, `nodes_active`) are read when scraped."""
 
     def __init__(self) -> None:
         self._accepted = Counters("propeller_executions_accepted", "Executions that were begun.")
@@ -104,7 +104,7 @@ class ExecutionMetrics:
         self._accepted.counts[()] += 1
 
     def ended(self, phase: str, error_kind: str, code: str, seconds: float) -> None:
-        """An execution has; `error_kind` and `code` are "" for one that succeeded."""
+        """Count an ended execution; `error_kind` and `code` are "" if it succeeded."""
         self._ended.counts[phase, error_kind, reason_of(code) if code else ""] += 1
         self._seconds.of(phase).observe(seconds)
 

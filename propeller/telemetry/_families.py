@@ -20,7 +20,7 @@ Reader = Callable[[], Iterable[tuple[tuple[str, ...], float]]]
 
 
 class Family(ABC):
-    """What a scrape and docs/metrics.md say of each."""
+    """Name, help and labels of a metric, as a scrape and docs/metrics.md show them."""
 
     type = ""
     suffix = ""
@@ -37,18 +37,18 @@ class Family(ABC):
 
     @abstractmethod
     def collect(self) -> Iterable[Metric]:
-        """What a scrape gets."""
+        """Yield the metrics for a scrape."""
 
 
 class _ReadFamily(Family):
-    """One whose values others keep: they are read when scraped."""
+    """A family whose values are kept elsewhere and read when scraped."""
 
     def __init__(self, name: str, documentation: str, *labels: str) -> None:
         super().__init__(name, documentation, *labels)
         self._readers: list[Reader] = []
 
     def read(self, reader: Reader) -> None:
-        """Add what yields label values and value."""
+        """Add a function that yields label values and value."""
         self._readers.append(reader)
 
     def _read(self) -> Iterable[tuple[tuple[str, ...], float]]:
@@ -57,7 +57,7 @@ class _ReadFamily(Family):
 
 
 class Counters(_ReadFamily):
-    """A family of counters: `counts[label values] += 1`, or what exists anyway and is read when scraped."""
+    """A family of counters: `counts[label values] += 1`, or values that exist anyway and are read when scraped."""
 
     type = "counter"
     suffix = "_total"

@@ -1,18 +1,18 @@
-"""Logs on stderr: one line of text for people, or one JSON object a line for machines, never with a secret in it.
+"""Log to stderr: one line of text for people, or one JSON object a line for machines, never with a secret in it.
 
 Fields go into `extra`: `log.info("pod created", extra={"execution": key})` ends in `pod created execution=a/b`, or in
 `{"message": "pod created", "execution": "a/b", ...}`.
 
 Guarantees
-    Values of fields whose names speak of secrets are masked, and so is what looks like a credential in any text,
-    tracebacks included (`propeller.redaction`).
-    A record is one line, whatever its values hold; a traceback follows it in lines that begin with spaces, as no record
-    does. What acts on a terminal or hides is shown as an escape. A record has at most `RECORD_CHARACTERS`, its
-    traceback as many, each of its fields `FIELD_CHARACTERS`. All of it takes time in proportion to the text's length.
+    Values of fields whose names suggest secrets are masked, and so is everything that looks like a credential in any
+    text, including tracebacks (`propeller.redaction`).
+    A record is one line, whatever its values contain; a traceback follows in lines that begin with spaces, as no record
+    does. Control and invisible characters are escaped. A record has at most `RECORD_CHARACTERS`, its traceback as many,
+    each of its fields `FIELD_CHARACTERS`. All of this takes time linear in the text's length.
     Libraries log from INFO on only: at DEBUG they print headers and signed requests.
     A record that cannot be formatted does not stop the program.
 Caveats
-    Masking knows forms, not values: a secret printed bare, in no known form, passes.
+    Masking knows forms, not values: a bare secret in no known form passes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from propeller.text import bounded, one_line, visible, visible_json
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 RECORD_CHARACTERS = 16 * 1024
-"""Of a message or a traceback: what collectors of logs take as one line (containerd cuts at 16 KiB)."""
+"""Maximum length of a message or a traceback: log collectors split longer lines (containerd at 16 KiB)."""
 
 FIELD_CHARACTERS = 2 * 1024
 
@@ -50,8 +50,8 @@ class LogFormat(enum.StrEnum):
 def configure_logs(
     level: str = "info", format_: LogFormat = LogFormat.HUMAN, stream: TextIO | None = None
 ) -> logging.Handler:
-    """Send all logs of `level` (one of LOG_LEVELS) and above to `stream` (default stderr), in the place of earlier
-    handlers; returns the handler. Raises ValueError for an unknown level.
+    """Send all logs of `level` (one of LOG_LEVELS) and above to `stream` (default stderr), replacing earlier handlers;
+    return the handler. Raises ValueError for an unknown level.
     """
     if level.lower() not in LOG_LEVELS:
         raise ValueError(f"log level {level!r} is not one of {', '.join(LOG_LEVELS)}")
@@ -109,7 +109,7 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
-    """What was given as `extra`; secret values are masked by their names, and in strings by their form."""
+    """Return the fields of `extra`; secret values are masked by their names, and in strings by their form."""
     fields: dict[str, object] = {}
     for name, value in record.__dict__.items():
         if name in _STANDARD:
@@ -124,7 +124,7 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
 
 
 def _error(record: logging.LogRecord) -> str:
-    """The traceback. Its begin says where, its end what: of a long one the middle is left out."""
+    """Format the traceback. A long one is cut in the middle: its beginning says where, its end what."""
     if not record.exc_info or record.exc_info[0] is None:
         return ""
     text = "".join(traceback.format_exception(*record.exc_info)).rstrip()

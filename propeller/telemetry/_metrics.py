@@ -1,7 +1,7 @@
 """Every metric of a process, declared in one place, in Prometheus' naming (base units, `_total` on counters).
 
-The rooms below take plain callables and know nothing of Prometheus; whoever wires them hands them methods of `Metrics`.
-What exists anyway (queue depths, lag) is read when it is scraped, and costs nothing in between.
+The packages below take plain callables and do not depend on Prometheus; the wiring code passes them methods of
+`Metrics`. Values that exist anyway (queue depths, lag) are read when scraped, and cost nothing in between.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _ROUND_BUCKETS = (
     1.0,
     5.0,
     30.0,
-)  # seconds; a round should be < 5 ms
+)  # seconds; a reconcile should take < 5 ms
 _LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)  # seconds; few should wait for over 50 ms
 _MAX_TENANTS = 100  # label values for tenants: more are summed up, so one scrape stays small
 
-_CODES = range(100, 600)  # of HTTP; a server that sends others is none
+_CODES = range(100, 600)  # of HTTP; other codes are counted as none
 
 
 class Cache(Protocol):
-    """What is counted of an informer."""
+    """The counts of an informer that are reported."""
 
     @property
     def objects(self) -> int:
@@ -55,7 +55,7 @@ class Cache(Protocol):
 
 
 class Metrics:
-    """The registry and what is counted in it. Make one per process, or per test."""
+    """The registry and its metrics. Make one per process, or per test."""
 
     def __init__(self) -> None:
         # Imported here: 0.1 s that no user of informers and queues alone should pay.
@@ -135,14 +135,14 @@ class Metrics:
         self._requests.read(read)
 
     def watch_cache(self, kind: str, cache: Cache) -> None:
-        """Report what a cache holds, and how it is followed."""
+        """Report a cache's objects, lists, watches and failures."""
         self._objects.read(lambda: [((kind,), float(cache.objects))])
         self._lists.read(lambda: [((kind,), float(cache.lists))])
         self._watches.read(lambda: [((kind,), float(cache.watches))])
         self._follow_failures.read(lambda: [((kind,), float(cache.failures))])
 
     def watch_queue(self, queue: str, depths: Callable[[], Mapping[Hashable, int]]) -> None:
-        """Report `depths` (by tenant) under the name `queue`; the smallest tenants over 100 as one, `(others)`."""
+        """Report `depths` (by tenant) under the name `queue`; tenants beyond the 100 largest add up to `(others)`."""
 
         def read() -> Iterable[tuple[tuple[str, ...], float]]:
             ordered = sorted(depths().items(), key=lambda item: -item[1])
@@ -154,11 +154,11 @@ class Metrics:
         self._waiting.read(read)
 
     def watch_not_understood(self, controller: str, count: Callable[[], int]) -> None:
-        """Report of how many objects the state is left as it is, for another version."""
+        """Report how many objects are left unchanged because this version does not understand their state."""
         self._not_understood.read(lambda: [((controller,), float(count()))])
 
     def undecodable_of(self, kind: str) -> Callable[[object], None]:
-        """Returns what to call with each object of `kind` that could not be decoded."""
+        """Return a function to call with each object of `kind` that could not be decoded."""
         counts = self._undecodable.counts
 
         def count(_: object) -> None:
@@ -167,7 +167,7 @@ class Metrics:
         return count
 
     def watch_events(self, counts: Mapping[str, int]) -> None:
-        """Report what became of Events, by outcome."""
+        """Report Events by outcome."""
         self._events.read(lambda: [((outcome,), count) for outcome, count in counts.items()])
 
     def watch_lease(self, lease: str, leading: Callable[[], bool]) -> None:
@@ -175,7 +175,9 @@ class Metrics:
         self._leading.read(lambda: [((lease,), float(leading()))])
 
     def watch_lag(self, max_lag: Callable[[], float]) -> Callable[[float], None]:
-        """Report `max_lag` (seconds); returns what to call with the seconds of each time the loop was blocked."""
+        """Report `max_lag` (seconds); return a function to call with the seconds of each time that the loop was
+        blocked.
+        """
         self._lag.read(lambda: [((), max_lag())])
         counts = self._blocks.counts
 

@@ -19,7 +19,7 @@ SHUTDOWN_SECONDS = 1.0
 """That answers which are under way have to end."""
 
 Probe = Callable[[], str | None]
-"""Says why not, or None where all is well."""
+"""Returns why the process is not healthy or ready, or None if it is."""
 
 
 @asynccontextmanager
@@ -32,11 +32,11 @@ async def serve_metrics(
     live: Probe = lambda: None,
     ready: Probe = lambda: None,
 ) -> AsyncIterator[int]:
-    """Serve until the context is left; its value is the port, which is a free one where `port` is 0.
+    """Serve until the context exits; its value is the port, a free one if `port` is 0.
 
-    /healthz and /readyz answer 200 `ok`, or 503 with the probe's reason. Being served on the loop that does the work,
-    they do not answer at all while it is blocked, which is what a probe should find. A connection is for one request.
-    Raises Unavailable where the address cannot be bound.
+    /healthz and /readyz answer 200 `ok`, or 503 with the probe's reason. They are served on the loop that does the
+    work, so they do not answer while it is blocked, which a probe should detect. A connection serves one request.
+    Raises Unavailable if the address cannot be bound.
     """
     from aiohttp import web  # here, as only a process that serves needs the server half of aiohttp
 
