@@ -73,6 +73,8 @@ class WorkflowPhase(enum.IntEnum):
         return self in _ENDED_WORKFLOW
 
 
+_DEFAULTS = AttemptOptions()
+
 _ENDED_WORKFLOW = (WorkflowPhase.SUCCEEDED, WorkflowPhase.FAILED, WorkflowPhase.ABORTED)
 
 
@@ -181,7 +183,7 @@ class Execution:
         self._cached: dict[Callable[[Execution], Any], Any] = {}
         self.stops = Stops(self)
         """Pods whose attempts are over and that have not stopped yet."""
-        self.settings = AttemptOptions()
+        self.settings = _DEFAULTS
         """When attempts are given up and retried."""
         self.stop_margin = STOP_MARGIN
         """Seconds beyond its grace period after which a pod that has not stopped is given up."""
