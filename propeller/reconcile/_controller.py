@@ -27,6 +27,7 @@ import asyncio
 import enum
 import inspect
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
@@ -97,6 +98,8 @@ class Controller(Generic[K]):
         self._running: dict[K, float] = {}
         self._turn_began: float | None = None
         """When the first reconcile in this turn of the loop began."""
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        """Workers that wait for another turn."""
 
     async def run(self) -> None:
         """Wait for the caches, and work until cancelled, or until the queue is closed and its last key done.
@@ -116,6 +119,9 @@ class Controller(Generic[K]):
             await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
         finally:
             self.queue.close()
+            for waiter in self._waiting:
+                if not waiter.done():
+                    waiter.set_result(None)
             try:
                 await asyncio.wait(workers, timeout=self._settings.grace)
             finally:
@@ -157,13 +163,14 @@ class Controller(Generic[K]):
         """One worker: reconcile key after key, until the queue is closed."""
         while True:
             if self._turn_is_over():
-                await asyncio.sleep(0)
+                await self._next_turn()
                 continue
             try:
                 key = self.queue.try_get()
                 if key is None:
                     key = await self.queue.get()
             except Closed:
+                self._wake_next()
                 return
             began = self._clock.monotonic()
             if self._turn_began is None:
@@ -180,8 +187,31 @@ class Controller(Generic[K]):
     def _turn_is_over(self) -> bool:
         return self._turn_began is not None and self._clock.monotonic() - self._turn_began > _MAX_TURN
 
+    async def _next_turn(self) -> None:
+        """Wait until the loop has had its turn, and those workers that waited before.
+
+        One worker is woken per turn: if reconciles do not suspend it does the work of all, and dozens that look at the
+        clock in every turn would cost more than the reconciles.
+        """
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self._wake_next()  # it was this worker's turn
+            raise
+
     def _end_turn(self) -> None:
         self._turn_began = None
+        self._wake_next()
+
+    def _wake_next(self) -> None:
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
 
     async def _reconcile_key(self, key: K) -> Outcome:
         """Reconcile `key`, and requeue it if needed."""

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -80,6 +81,39 @@ async def test_however_many_workers_have_something_to_do_the_loop_is_let_go_afte
     with suppress(asyncio.CancelledError):
         await task
     assert longest < 0.008
+
+
+async def test_workers_that_wait_for_another_turn_cost_nothing_until_it_is_theirs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, done, callbacks = _Busy(), 0, 0
+    settings = QueueOptions(workers=64)
+    queue: WorkQueue[int] = WorkQueue(settings)
+    loop = asyncio.get_running_loop()
+    call_soon = loop.call_soon
+
+    def counted(*arguments: Any, **options: Any) -> asyncio.Handle:
+        nonlocal callbacks
+        callbacks += 1
+        return call_soon(*arguments, **options)
+
+    def reconcile(key: int) -> None:
+        nonlocal done
+        clock.seconds += 0.001
+        done += 1
+
+    controller = Controller(queue, reconcile, settings, clock=clock)
+    task = asyncio.create_task(controller.run())
+    await asyncio.sleep(0)
+    monkeypatch.setattr(loop, "call_soon", counted)
+    for key in range(2000):
+        queue.add(key)
+    while done < 2000:
+        await asyncio.sleep(0)
+    monkeypatch.undo()
+    assert callbacks < 2 * 2000
+    queue.close()
+    await task
 
 
 async def test_reconciles_that_never_await_run_in_one_turn_of_the_loop() -> None:
