@@ -1,4 +1,4 @@
-"""`propeller compile`: flytekit files to FlyteWorkflow resources, to a drawing, or to a report of what is wrong."""
+"""`propeller compile`: flytekit files to FlyteWorkflow resources, to a drawing, or to a report of errors."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def _result(found: Serialized, options: _Options) -> bytes | str:
 
 
 def encoded(resource: dict[str, Any], format_: str) -> bytes:
-    """The resource as a document. Raises TooLarge where no API server would take it."""
+    """Encode the resource. Raises TooLarge if no API server would accept it."""
     data = orjson.dumps(resource)
     if len(data) > ETCD_REQUEST_BYTES:
         raise TooLarge(

@@ -1,4 +1,4 @@
-"""The options that say which cluster, and what a person should hear when it does not answer."""
+"""Options that select a cluster, and messages for a cluster that does not respond."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def _said_if_slow(what: str, seconds: float) -> AsyncIterator[None]:
 async def connected(
     kubeconfig: str | None, context: str | None, settings: Settings
 ) -> AsyncIterator[tuple[Client, Connection]]:
-    """A client of the cluster that the options name, which answers. Raises Invalid for a kubeconfig, Unavailable."""
+    """Open a client of the selected cluster, which has responded. Raises Invalid for a kubeconfig, Unavailable."""
     connection = load_connection(kubeconfig, context)
     async with connect(connection, settings.client) as client:
         await _reach(client, connection)
@@ -72,17 +72,17 @@ async def _reach(client: Client, connection: Connection) -> None:
             if not str(error).startswith(provider.where):
                 raise
             raise Unavailable(f"{error}. If it needs longer, set {PLUGIN_VARIABLE}=30") from error
-    else:  # somebody may have to log in
+    else:  # the plugin may prompt for a login
         async with _said_if_slow(f"waiting for {provider.where}", settings.slow_after):
             await client.reach(settings.deadline)
 
 
 async def reach_patiently(client: Client, connection: Connection) -> None:
-    """Wait until the server answers and has the resource type, and log each attempt that fails: a controller outlasts
-    its API server.
+    """Wait until the server responds and has the resource type, and log each failed attempt: a controller outlasts its
+    API server.
 
-    Raises for what waiting does not mend: a certificate that is not trusted, credentials that are refused, a resource
-    type that is missing.
+    Raises if waiting does not help: the certificate is not trusted, credentials are refused, the resource type is
+    missing.
     """
     settings, pauses = client.settings, Pauses(client.settings.reach_backoff, client.settings.reach_backoff_cap)
     while True:

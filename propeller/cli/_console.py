@@ -1,7 +1,7 @@
-"""Where text goes that people read: whether it can be drawn anew there, and how wide its lines may be.
+"""Consoles for people: whether output can be redrawn, and how wide its lines may be.
 
-`FORCE_COLOR` gives a file colours, `NO_COLOR` takes them from a terminal (rich does both); neither decides whether
-lines are drawn anew.
+`FORCE_COLOR` adds colours to a file, `NO_COLOR` removes them from a terminal (both by rich); neither decides whether
+lines are redrawn.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ def console_on(stream: TextIO) -> Console:
 
 
 def can_redraw(console: Console) -> bool:
-    """Whether what was written can be written over: on a terminal that takes control sequences."""
+    """Return whether output can be overwritten: on a terminal that accepts control sequences."""
     return console.file.isatty() and not console.is_dumb_terminal
 
 
 class CutLines:
-    """A renderable each of whose lines takes one line of the terminal: what is too long ends in an ellipsis.
+    """A renderable that cuts each line to one line of the terminal, ending in an ellipsis.
 
-    What is drawn again must not wrap: the cursor goes up by as many lines as were written.
+    Redrawn output must not wrap: the cursor moves up by as many lines as were written.
     """
 
     def __init__(self, shown: RenderableType) -> None:

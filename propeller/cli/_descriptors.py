@@ -8,21 +8,21 @@ import resource
 _log = logging.getLogger(__name__)
 
 COMFORTABLE = 1024
-"""What a controller with the default settings never needs: 60 connections to the API server, 64 to an object store,
-those of /metrics, watches, files, and as much again.
+"""File descriptors that a controller with default settings never exceeds: 60 connections to the API server, 64 to an
+object store, those of /metrics, watches, files, and as many again.
 """
 
 
 def raise_descriptors() -> int:
-    """Raise the soft limit of open files to the hard one, as Go programs do; returns what it is then.
+    """Raise the soft limit of open files to the hard one, as Go programs do; return it.
 
-    Logs where that is little, or cannot be done: requests would fail one by one without a word of why.
+    Logs a warning if the limit is low or cannot be raised: requests would fail one by one without saying why.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (OSError, ValueError) as error:  # some systems refuse what they call unlimited
+        except (OSError, ValueError) as error:  # some systems report an unlimited hard limit and refuse it
             _log.warning("the limit of open files stays at %d: it cannot be raised to %d: %s", soft, hard, error)
         else:
             soft = hard

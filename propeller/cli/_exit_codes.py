@@ -39,7 +39,7 @@ def exit_code(error: PropellerError) -> int:
 
 
 def report_error(error: PropellerError) -> int:
-    """Print the error on standard error, after the user's own traceback where it has one; returns the exit code."""
+    """Print the error on standard error, after the user's own traceback if it has one; return the exit code."""
     from rich.text import Text
 
     from propeller.cli._console import console_on
@@ -59,7 +59,7 @@ def wants_json(words: Sequence[str]) -> bool:
 
 
 def error_document(code: str, kind: str, message: str) -> dict[str, Any]:
-    """What `--output json` prints for an end without an execution: of the form of a failed one."""
+    """Return the JSON that `--output json` prints for an end without an execution, in the form of a failed one."""
     fields = {"code": code, "kind": kind, "message": message, "node": None, "task": None, "attempt": None}
     return {"error": fields}
 

@@ -1,10 +1,10 @@
-"""Files that commands write: nothing that is there is lost, and what holds a token is nobody else's to read.
+"""Files that commands write: existing files are never lost, and only the user can read a file with a token.
 
 Guarantees
-    A file of somebody else's is neither overwritten nor deleted, and no symbolic link is followed.
+    A file of another user or program is neither overwritten nor deleted, and no symbolic link is followed.
     A kubeconfig has mode 0600 from its first byte, and is removed with the block if it is still the one written here.
 Errors
-    Invalid, with the option's name, the path and what mends it.
+    Invalid, with the option's name, the path and how to mend it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def private_kubeconfig(path: Path, content: dict[str, Any], option: str) -> Iter
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # somebody has removed it, or what it is in
+        with contextlib.suppress(OSError):  # the file or its directory was removed meanwhile
             found = path.lstat()
             if (found.st_dev, found.st_ino) == (written.st_dev, written.st_ino):
                 path.unlink()

@@ -1,4 +1,4 @@
-"""What a workflow takes, as `--help` shows it, and our options among the words that follow its name."""
+"""A workflow's inputs as `--help` shows them, and propeller's options among the arguments after its name."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ class TakesInputs(click.Command):
 
 
 def options_after_entity(context: click.Context) -> tuple[str, ...]:
-    """Our options that were given behind ENTITY, where inputs of the same name stand, as they were written."""
+    """Return propeller's options that were given after ENTITY, where inputs of the same name could stand, as
+    written.
+    """
     return tuple(context.meta[_AFTER])
 
 
@@ -77,7 +79,7 @@ def _sort(words: list[str], options: dict[str, click.Parameter]) -> tuple[list[s
 
 
 def describe(parameters: Sequence[Parameter]) -> list[tuple[str, str]]:
-    """Rows of the inputs for `--help`: the option, and what is known of it."""
+    """Return rows of the inputs for `--help`: the option and its description."""
     return [(f"--{parameter.name} {_type(parameter)}", _notes(parameter)) for parameter in parameters]
 
 

@@ -55,7 +55,7 @@ def nodes_of(template: core_pb2.WorkflowTemplate) -> Iterator[core_pb2.Node]:
 
 
 def _calls(template: core_pb2.WorkflowTemplate) -> list[tuple[core_pb2.Node, core_pb2.WorkflowNode]]:
-    """Nodes that call launch plans, of map tasks too, with what names the plan."""
+    """Return nodes that call launch plans, in map tasks too, with the reference to the plan."""
     found = []
     for node in nodes_of(template):
         inner = node.array_node.node if node.WhichOneof("target") == "array_node" else node

@@ -1,8 +1,8 @@
-"""Run a workflow on this machine: an embedded cluster, the controller on it, and one execution from begin to end.
+"""Run a workflow on this machine: an embedded cluster, the controller on it, and one execution from start to end.
 
 Guarantees
-    However it ends, by Ctrl-C too, no process of a task is left, and no port is open.
-    Outputs stay where they are: below `storage`, by default in a directory of the user's that keeps the last runs.
+    However it ends, also by Ctrl-C, no task process is left and no port is open.
+    Outputs are kept: below `storage`, by default in a directory of the user's that keeps the last runs.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from propeller.text import one_line
 from propeller.workflow import Execution
 
 MAX_KEPT_RUNS = 20
-"""Directories of earlier runs that are kept: enough to look back, few enough not to fill a disk unseen."""
+"""Directories of earlier runs that are kept: enough to look back, few enough not to fill a disk."""
 
 NAMED_FILES = 10
 """Changed files of the project that a warning names."""
@@ -47,12 +47,14 @@ LAST_STATUS_SECONDS = 2.0
 """How long a run that has ended waits for its last status to be seen."""
 
 _CLIENTS = {"s3": ("s3fs",)}
-"""By scheme: what flytekit imports to read and write there, which takes a second that each task need not pay."""
+"""Modules that flytekit imports to read and write each scheme. The import takes a second, which each task need not
+pay.
+"""
 
 
 class LocalRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run, and how. `words` give the inputs; `options` are ours that were given among them, as they were
-    written. `storage` is a URI, "" for the user's own directory; `serve` a kubeconfig to write, `tls` for HTTPS then.
+    """What to run, and how. `words` are the arguments for inputs; `options` are propeller's options among them, as
+    written. `storage` is a URI, "" for the user's own directory; `serve` a kubeconfig to write, with `tls` for HTTPS.
     """
 
     file: Path
@@ -70,7 +72,7 @@ class LocalRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def run_locally(run: LocalRun) -> int:
-    """Run it; returns the exit code. Raises PropellerError for what prevents it from running."""
+    """Run it; return the exit code. Raises PropellerError if it cannot be run."""
     name = new_execution_name()
     versioned = Versioned()
     directory = _directory_of(name)
@@ -108,7 +110,7 @@ async def run_locally(run: LocalRun) -> int:
 
 
 def _warn_of(changed: Sequence[str]) -> None:
-    """Name the files of the project that are not as they were: whoever runs a workflow expects none."""
+    """Warn of files of the project that have changed: a user does not expect a run to change any."""
     if changed:
         some = ", ".join(changed[:NAMED_FILES]) + (
             f" and {len(changed) - NAMED_FILES} more" * (len(changed) > NAMED_FILES)
@@ -150,7 +152,7 @@ async def _run(
             return
         if change.new is None:
             ended.set_exception(Invalid("the execution was deleted while it ran"))
-        elif change.new.phase.ended:  # without a round: it could not be loaded
+        elif change.new.phase.ended:  # without a reconcile: it could not be loaded
             error = change.new.status.get("error") or {}
             ended.set_exception(Invalid(str(error.get("message") or "the workflow was refused")))
 
@@ -159,7 +161,7 @@ async def _run(
         await cluster.client.create(FLYTE_WORKFLOWS, resource, str(_metadata(resource)["namespace"]))
         workflows.subscribe(follow)
         execution = await ended
-        with contextlib.suppress(TimeoutError):  # whoever watches with kubectl should see the end; we know it already
+        with contextlib.suppress(TimeoutError):  # lets kubectl see the end; it is already known here
             await asyncio.wait_for(written.wait(), LAST_STATUS_SECONDS)
         return execution
 
@@ -181,7 +183,7 @@ async def _served(cluster: Cluster, run: LocalRun, progress: Progress) -> AsyncI
 
 
 def _settings(run: LocalRun, storage_uri: str, logs: Path) -> Settings:
-    """The settings, with what follows from running here: places, interpreter, and the shell's environment for tasks."""
+    """Return the settings for a run here: paths, interpreter, and the shell's environment for tasks."""
     kubelet = msgspec.structs.replace(
         run.settings.kubelet,
         python=run.python,
@@ -201,7 +203,7 @@ def _settings(run: LocalRun, storage_uri: str, logs: Path) -> Settings:
 
 
 def _first_set(*names: str) -> str:
-    """The first of these variables that says anything: what flytekit reads, S3 clients of other makes read too."""
+    """Return the first of these variables that is set: S3 clients of other makes read the same ones as flytekit."""
     return next((value for name in names if (value := os.environ.get(name))), "")
 
 

@@ -11,19 +11,19 @@ from propeller.compiler import to_json
 from propeller.workflow import decode_bindings, parse_message
 
 MAX_ITEMS = 4
-"""Of a list that is bound."""
+"""Items shown of a bound list."""
 
 MAX_DEPTH = 3
 """Of lists in lists that are bound."""
 
 MAX_CHARACTERS = 40
-"""Of a literal."""
+"""Characters shown of a literal."""
 
 _OPERATORS = {"EQ": "==", "NEQ": "!=", "GT": ">", "GTE": ">=", "LT": "<", "LTE": "<="}
 
 
 def binding_text(raw: msgspec.Raw) -> list[tuple[str, str, set[str]]]:
-    """For each binding: the input, what it is bound to, and the nodes that it waits for."""
+    """Return, for each binding, the input, its value, and the nodes that it depends on."""
     found = []
     for message in decode_bindings(raw):
         binding = to_json(message)

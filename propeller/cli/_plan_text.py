@@ -1,7 +1,7 @@
-"""A plan as text: who waits for whom, step by step.
+"""Show a plan as text, step by step, with the dependencies of each node.
 
 Guarantees
-    Linear in nodes and edges. Nothing is left out but the middle of long lists and literals.
+    Linear in nodes and edges. Only the middle of long lists and literals is left out.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def steps_of(graph: Graph) -> list[list[int]]:
 
 
 def title_of(node: NodeSpec) -> str:
-    """What the node runs, in a few words."""
+    """Describe in a few words what the node runs."""
     match node.kind:
         case NodeKind.TASK:
             return f"task {short_name(node.task)}"
@@ -64,7 +64,7 @@ def title_of(node: NodeSpec) -> str:
 
 
 def title_of_inner(node: NodeSpec) -> str:
-    """What an array repeats: through arrays in arrays to the node at the bottom."""
+    """Describe what an array repeats: in nested arrays, the innermost node."""
     depth = 0
     while node.array is not None:
         node, depth = node.array.sub_node_spec, depth + 1

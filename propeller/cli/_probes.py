@@ -1,4 +1,4 @@
-"""What /healthz and /readyz of `propeller controller` say."""
+"""/healthz and /readyz of `propeller controller`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from propeller.reconcile import Election
 
 
 class Probes:
-    """Of one process. What it has not got yet is None.
+    """The probes of one process. Parts that do not exist yet are None.
 
-    It is live unless its rounds hang, or its credentials have been refused for `refused_for` seconds. It is ready if
-    its caches are filled, or if it is a standby: another process holds the lease, and it can read and write that. So
-    a rolling update of several replicas ends, though one of them alone acts.
+    The process is live unless its reconciles hang, or its credentials have been refused for `refused_for` seconds. It
+    is ready if its caches are filled, or if it is a standby: another process holds the lease, and this one can read and
+    write it. So a rolling update of several replicas completes, although only one is active.
     """
 
     def __init__(self, client: Client, refused_for: float, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -21,8 +21,7 @@ class Probes:
         self._refused_for = refused_for
         self._clock = clock
         self.waits_for = ""
-        """What has to come before anything else can be done, "" for nothing: an API server that is away at the start.
-        """
+        """What the process waits for before it can start, such as an unreachable API server; "" for nothing."""
         self.election: Election | None = None
         self.leads = False
         self.controller: WorkflowController | None = None

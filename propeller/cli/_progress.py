@@ -26,7 +26,7 @@ class Progress:
     """Takes executions as they change; use `watching`."""
 
     def changed(self, execution: Execution) -> None:
-        """The execution has changed: quick, for it is called between two rounds."""
+        """Called when the execution has changed. Must be quick, as it runs between two reconciles."""
 
     def note(self, text: str) -> None:
         """Something else that is worth a line."""
@@ -36,7 +36,7 @@ class Progress:
 
 
 class PrintedOnly(Progress):
-    """Nothing but what tasks print."""
+    """Shows only the output of tasks."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -103,8 +103,8 @@ class Lines(PrintedOnly):
 async def watching(
     *, quiet: bool, progress: bool = True, stream: TextIO | None = None, clock: Clock = SYSTEM_CLOCK
 ) -> AsyncIterator[Progress]:
-    """Show progress, and what tasks print, until the block is left; `quiet` shows nothing, without `progress` it is
-    what tasks print.
+    """Show progress and task output until the block is left; `quiet` shows nothing, without `progress` only task
+    output.
     """
     console = console_on(stream or sys.stderr)
     if quiet:

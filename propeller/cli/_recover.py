@@ -1,4 +1,4 @@
-"""`propeller recover`: an execution again, without what it has got done."""
+"""`propeller recover`: run an execution again without the tasks that had succeeded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A workflow's graph, drawn: as text, for Graphviz, or as a picture."""
+"""Render a workflow's graph: as text, for Graphviz, or as a picture."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from propeller.errors import Invalid
 
 
 def render(found: Serialized, form: str) -> str | bytes:
-    """The drawing in `form`: text, dot or svg. Raises CompileErrors; Invalid where Graphviz is needed and missing."""
+    """Render the graph as `form`: text, dot or svg. Raises CompileErrors; Invalid if Graphviz is needed and missing."""
     plan = plan_of(found)
     if form == "text":
         return explain(plan)

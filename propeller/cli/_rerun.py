@@ -1,4 +1,6 @@
-"""An execution again, with or without what it has got done: what `propeller recover` and `relaunch` share."""
+"""Run an execution again, with or without the tasks that had succeeded: shared by `propeller recover` and
+`relaunch`.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ _OF_KUBECTL = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
 
 
 def rerun_options(function: F) -> F:
-    """EXECUTION and what both commands take: the arguments of `rerun`."""
+    """Add the options of both commands: EXECUTION and the arguments of `rerun`."""
     for option in (
         click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
         click.option("--name", default="", help="Of the new execution; default: a random one."),
@@ -51,7 +53,7 @@ def rerun(
     output: str,
     recover: bool,
 ) -> None:
-    """Create the new execution and say what it is called. Raises Invalid, PropellerError."""
+    """Create the new execution and print its name. Raises Invalid, PropellerError."""
     new = name or new_execution_name()
     metadata = run(_create(execution, new, kubeconfig, context, namespace, recover=recover))["metadata"]
     if output == "json":
@@ -89,7 +91,7 @@ def _require_something_to_recover(workflow: Raw) -> None:
 
 
 def rerun_resource(workflow: Raw, name: str, *, recover: bool) -> dict[str, Any]:
-    """The resource of a further execution of the same workflow with the same inputs and settings."""
+    """Build the resource of a new execution of the same workflow with the same inputs and settings."""
     old = workflow["metadata"]
     labels = {key: text for key, text in (old.get("labels") or {}).items() if key not in _OF_THE_ENDED}
     annotations = {key: text for key, text in (old.get("annotations") or {}).items() if key not in _OF_KUBECTL}

@@ -37,7 +37,7 @@ async def report_end(
 
 
 async def outputs_of(execution: Execution, storage: Storage) -> dict[str, Any]:
-    """What a succeeded execution returned. Raises what storage raises."""
+    """Return the outputs of a succeeded execution. Raises what storage raises."""
     root = execution.frames[0]
     end = root.graph.end
     if end is None or not root.graph.nodes[end].input_bindings:
@@ -57,7 +57,7 @@ def error_json(execution: Execution, failure: Failure) -> dict[str, Any]:
 
 
 def task_name(execution: Execution, unique_id: str) -> str:
-    """The name that the author gave to what the node runs; "" where the node is unknown."""
+    """Return the author's name for what the node runs; "" if the node is unknown."""
     node = _number_of(execution, unique_id)
     if node is None:
         return ""
@@ -81,7 +81,7 @@ def failed_pod(execution: Execution, failure: Failure) -> str:
 
 
 def print_failure(execution: Execution, failure: Failure, *, full_traceback: bool = False, logs: str = "") -> None:
-    """Print what failed, why, and the command that shows the `logs`, on standard error."""
+    """Print the failed task, the reason, and the command that shows the `logs`, on standard error."""
     console = console_on(sys.stderr)
     word = "aborted" if execution.phase is WorkflowPhase.ABORTED else "failed"
     where = ""

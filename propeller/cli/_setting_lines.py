@@ -1,8 +1,8 @@
-"""On which line of a settings file each field stands, by section and field, for people who look for it.
+"""Find the line of each field in a settings file, by section and field.
 
 Caveats
-    TOML is read line by line, as it is usually written: `[section]` and `field = value`, or `section.field = value`.
-    What is written otherwise (inline tables, quoted keys) has no line.
+    TOML is read line by line, in its usual form: `[section]` and `field = value`, or `section.field = value`. Other
+    forms (inline tables, quoted keys) have no line.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def lines_of_toml(text: str) -> Lines:
 
 
 def lines_of_yaml(text: str) -> Lines:
-    """Of a document that parses."""
+    """Return the lines of a document that parses."""
     import yaml  # here, as few have settings in YAML
 
     root = yaml.compose(text, Loader=yaml.SafeLoader)

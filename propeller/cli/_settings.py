@@ -1,11 +1,11 @@
-"""Settings in force: the file that --config names, over it the environment, and where each value comes from.
+"""Load the settings: the environment overrides the file of --config, and each value has its origin.
 
 Guarantees
-    A variable `PROPELLER_SECTION__FIELD` overrides `section.field` of the file, which overrides the default. What does
-    not exist or has the wrong type is refused, wherever it stands; other variables that begin with PROPELLER_ are
-    nobody's business: Kubernetes itself makes some for a Service of that name.
+    A variable `PROPELLER_SECTION__FIELD` overrides `section.field` of the file, which overrides the default. A name
+    that does not exist or a value of the wrong type is refused in both. Other variables that begin with PROPELLER_ are
+    ignored: Kubernetes itself sets some for a Service of that name.
 Errors
-    Invalid, naming the file or the variable, the setting and what is right.
+    Invalid, naming the file or the variable, the setting and the expected value.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _KINDS = {int: "an integer", float: "a number", bool: "true or false", str: "tex
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Where a value comes from: `source` is `default`, `file` or `environment`, `place` the line or the variable."""
+    """The origin of a value: `source` is `default`, `file` or `environment`, `place` the line or the variable."""
 
     source: str
     place: str = ""
@@ -43,7 +43,7 @@ DEFAULT = Origin("default")
 class Loaded(msgspec.Struct, frozen=True):
     settings: Settings
     origins: Mapping[tuple[str, str], Origin]
-    """By section and field; what is not in it has its default."""
+    """Origins by section and field; a setting that is missing here has its default."""
 
     def rows(self) -> Iterator[tuple[str, str, Any, Origin]]:
         """Section, field, value and origin of every setting, in the order of docs/settings.md."""
@@ -53,13 +53,13 @@ class Loaded(msgspec.Struct, frozen=True):
 
 
 def load_settings(path: str | None, **storage: str) -> Settings:
-    """The settings in force, and fields of section `storage` that options name over all others. Raises Invalid."""
+    """Load the settings; `storage` fields from options override all others. Raises Invalid."""
     settings = load(path, os.environ).settings
     return msgspec.structs.replace(settings, storage=msgspec.structs.replace(settings.storage, **storage))
 
 
 def load(path: str | None, environment: Mapping[str, str]) -> Loaded:
-    """As `load_settings`, with where each value comes from."""
+    """As `load_settings`, with the origin of each value."""
     given, origins = _of_file(path) if path is not None else ({}, {})
     overriding = dict(_of_environment(environment))
     for (section, field), (name, value) in overriding.items():
@@ -114,7 +114,7 @@ def _of_environment(environment: Mapping[str, str]) -> Iterator[tuple[tuple[str,
 
 
 def _value(name: str, text: str, type_: Any) -> Any:
-    """Of the setting's type. Lists are separated by commas, or JSON; tables are JSON."""
+    """Parse a value of the setting's type. Lists are separated by commas, or JSON; tables are JSON."""
     origin = get_origin(type_)
     value: Any = text
     try:
@@ -128,7 +128,7 @@ def _value(name: str, text: str, type_: Any) -> Any:
 
 
 def _wanted(type_: Any) -> str:
-    """What is right."""
+    """Describe the expected value."""
     if get_origin(type_) is tuple:
         return f"it takes {_KINDS[get_args(type_)[0]]}, several separated by commas, or a list in JSON"
     if get_origin(type_) is dict:

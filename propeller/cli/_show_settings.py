@@ -1,4 +1,4 @@
-"""`propeller settings`: every setting that is in force, and where it comes from."""
+"""`propeller settings`: print every setting and its origin."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ async def _follow(
 
 @contextmanager
 def _redrawing(form: _Form) -> Iterator[Callable[[Execution], None]]:
-    """What draws an execution over the last one, where that can be done; elsewhere only its end is printed."""
+    """Return a function that redraws an execution in place if the terminal allows it; else it prints only the end."""
     console = console_on(sys.stdout)
     if form.as_json or not can_redraw(console):
         yield lambda execution: None

@@ -1,10 +1,10 @@
-"""What the tasks of a run print: shown while they run, by task, and kept in files.
+"""Show the output of a run's tasks while they run, marked by task, and keep it in files.
 
 Guarantees
-    Each line that a task has printed is shown once, in order, marked with its task; lines of tasks that run at once
-    alternate as whole lines. The files stay after the pods are gone; empty ones are removed.
+    Each line that a task has printed is shown once, in order, marked with its task; lines of concurrent tasks alternate
+    as whole lines. The files stay after the pods are gone; empty ones are removed.
 Caveats
-    Of a file that grows by more than `MAX_POLL_BYTES` between two looks only the begin is shown, and a line says so.
+    If a file grows by more than `MAX_POLL_BYTES` between two polls, only the beginning is shown, and a line says so.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from propeller.cli._tree import short_name
 from propeller.workflow import Execution
 
 POLL_SECONDS = 0.15
-"""Between two looks at the files: nobody reads faster."""
+"""Seconds between two polls of the files: people read no faster."""
 
 MAX_POLL_BYTES = 256 * 1024
-"""Of one task in one look: some thousand lines."""
+"""Bytes shown of one task per poll: some thousand lines."""
 
 GREETING = b"\n"
-"""What flytekit's entry point prints before a task begins."""
+"""Output of flytekit's entry point before a task begins."""
 
 
 class TaskOutput:
-    """Shows what comes into the files of `directory`; use `show_output`."""
+    """Shows new content of the files in `directory`; use `show_output`."""
 
     def __init__(self, directory: Path, progress: Progress) -> None:
         self._directory = directory
@@ -42,7 +42,7 @@ class TaskOutput:
         self._execution = execution
 
     def poll(self, *, last: bool = False) -> None:
-        """Show the whole lines that are new; the last look also shows lines without an end."""
+        """Show new complete lines; the last poll also shows an incomplete one."""
         for path in sorted(self._directory.glob("*.log"), key=lambda path: path.stat().st_mtime_ns):
             size, shown = path.stat().st_size, self._shown.get(path, 0)
             if size < shown:
@@ -53,7 +53,7 @@ class TaskOutput:
                 path.unlink()
 
     def _show(self, path: Path, begin: int, size: int, *, last: bool) -> int:
-        """Show what lies between; returns the position up to which all is shown."""
+        """Show the bytes between two positions; return the position up to which everything is shown."""
         with path.open("rb") as file:
             file.seek(begin)
             text = file.read(min(size - begin, MAX_POLL_BYTES))
@@ -82,12 +82,12 @@ def _is_empty(path: Path) -> bool:
 
 
 def _lines(text: bytes) -> list[str]:
-    """A line that a progress bar writes again and again is shown as it is at last."""
+    """Split into lines. A line that a progress bar rewrites is shown in its final state."""
     return [line.rstrip("\r").rpartition("\r")[2] for line in text.decode(errors="replace").rstrip("\n").split("\n")]
 
 
 def labels_of(execution: Execution) -> dict[str, str]:
-    """How people know the pods of an execution: by name of the pod, the task, and of a map task its item."""
+    """Return labels for an execution's pods by pod name: the task's name, and the item of a map task."""
     labels = {}
     for node in execution.user_nodes():
         view = execution.view(node)
@@ -103,7 +103,7 @@ def labels_of(execution: Execution) -> dict[str, str]:
 
 @asynccontextmanager
 async def show_output(directory: Path, progress: Progress) -> AsyncIterator[TaskOutput]:
-    """Look into the directory until the block is left, and once more then."""
+    """Poll the directory until the block is left, and once more then."""
     printed = TaskOutput(directory, progress)
 
     async def poll_repeatedly() -> None:

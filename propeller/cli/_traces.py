@@ -20,7 +20,7 @@ def readable(message: str, *, whole: bool = False) -> str:
 
 
 def summary(message: str) -> str:
-    """What went wrong in one line: of a reported exception its type and text, else the message's last line."""
+    """Summarize an error in one line: type and text of a reported exception, else the message's last line."""
     report = _REPORT.match(message)
     if report is None or not report["message"]:
         return message.strip().rpartition("\n")[2]

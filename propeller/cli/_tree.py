@@ -24,7 +24,7 @@ NAME_KEPT = 12
 """Characters of a name that stay on a narrow terminal, its ellipsis included: enough to know it by."""
 
 MAX_ITEMS_SHOWN = 6
-"""Items of a map task that get a line of their own; the others are counted."""
+"""Items of a map task that are shown on their own lines; the others are counted."""
 
 _MAP_TASK = re.compile(r"map_(.+)_[0-9a-f]{32}(?:-arraynode)?")
 _MARKS = {
@@ -102,7 +102,7 @@ def tree(execution: Execution, now: float) -> Tree:
 
 
 def node_line(execution: Execution, node: int, now: float) -> Text:
-    """One node in one line, with its unique id: for where a tree cannot be redrawn."""
+    """Format one node on one line with its unique id, for output that cannot be redrawn."""
     frame = execution.frame_of(node)
     line = _label(execution, frame, node - frame.base, now).whole()
     return Text.assemble((f"{one_line(execution.unique_id(node))}  ", "dim"), line) if frame.parent >= 0 else line
@@ -160,7 +160,7 @@ def _label(execution: Execution, frame: Frame, number: int, now: float) -> Line:
 
 
 def _notes(execution: Execution, node: int, state: State | None) -> Text:
-    """What is worth a word about a node beside its state: attempts, what it waits for, why it failed."""
+    """Format notes beside a node's state: attempts, what it waits for, why it failed."""
     notes = Text()
     if execution.attempts[node]:
         notes.append(f"  attempt {execution.attempts[node] + 1}", style="yellow")

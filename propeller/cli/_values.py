@@ -1,7 +1,7 @@
-"""Literals as JSON, for people and programs: what a workflow returned.
+"""Convert literals to JSON, for people and programs: the outputs of a workflow.
 
 Times are ISO 8601 text, durations seconds, files, directories and data frames their URI. Whole numbers of a Struct,
-which knows floating-point numbers only, are written without a fraction. JSON has no number for NaN and the infinities:
+which has only floating-point numbers, are written without a fraction. JSON has no number for NaN and the infinities:
 they are the texts "NaN", "Infinity" and "-Infinity", as in protobuf's JSON.
 """
 
@@ -108,7 +108,7 @@ def _struct_value(value: struct_pb2.Value) -> Any:
 
 
 def _binary(binary: literals_pb2.Binary) -> Any:
-    """Dataclasses and models are msgpack; other bytes are shown as what they are: bytes of a tag."""
+    """Decode dataclasses and models, which are msgpack; describe other bytes by size and tag."""
     if binary.tag != "msgpack":
         return f"<{len(binary.value)} bytes of {binary.tag or 'no tag'}>"
     try:
@@ -118,7 +118,9 @@ def _binary(binary: literals_pb2.Binary) -> Any:
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
-    """What msgpack knows and JSON does not: keys that are no text, bytes, extensions, numbers that are not finite."""
+    """Replace values that msgpack has and JSON has not: keys that are not text, bytes, extensions, numbers that are not
+    finite.
+    """
     if depth > MAX_DEPTH:
         raise CorruptBlob(f"an output is nested in more than {MAX_DEPTH} levels")
     match value:

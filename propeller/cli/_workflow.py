@@ -32,7 +32,7 @@ def is_execution_name(text: str) -> bool:
 
 
 def closure_of(serialized: Serialized) -> compiler_pb2.CompiledWorkflowClosure:
-    """Compile what flytekit wrote. Raises CompileErrors; Invalid, by name, for what is not supported."""
+    """Compile flytekit's output. Raises CompileErrors; Invalid, naming the feature, if it is not supported."""
     serialized = with_plans_inside(serialized)
     _refuse_gates(serialized)
     return compile_workflow(
@@ -80,8 +80,8 @@ def resource_of(
     raw_output_prefix: str = "",
     inputs_uri: str = "",
 ) -> dict[str, Any]:
-    """Compile, and make the resource of one execution. `inputs_uri` is where large inputs are stored, which do not fit
-    into it. Raises Invalid if inputs are missing, CompileErrors.
+    """Compile, and build the resource of one execution. Inputs that do not fit into it are stored at `inputs_uri`.
+    Raises Invalid if inputs are missing, CompileErrors.
     """
     from propeller.controller import FLYTE_WORKFLOWS  # here, as `propeller draw` and `check` need not wait for it
 

@@ -1,5 +1,5 @@
-"""What flytekit wrote, checked and made ready to run: templates of flyteidl in, compiled closures and FlyteWorkflow
-resources out. Pure: no I/O, no clock.
+"""Check and compile flytekit's output: flyteidl templates in, compiled closures and FlyteWorkflow resources out. Pure:
+no I/O, no clock.
 """
 
 from propeller.compiler._dynamic import compile_dynamic

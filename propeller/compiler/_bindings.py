@@ -35,7 +35,7 @@ class Direction(enum.Enum):
 
 
 class _Bound(NamedTuple):
-    """A binding that holds: its type (None where it has none), and the nodes that it takes values from."""
+    """A valid binding: its type (None if it has none), and the nodes that it takes values from."""
 
     type: Type | None
     providers: tuple[str, ...]
@@ -51,9 +51,9 @@ def validate_bindings(
     *,
     check_types: bool = True,
 ) -> dict[str, Type]:
-    """Check a node's bindings against its parameters and add their edges; the types of those that hold, by name.
+    """Check a node's bindings against its parameters and add their edges; return the types of the valid ones, by name.
 
-    Without `check_types` any name and any type will do: what is bound says what the parameters are.
+    Without `check_types` any name and any type is valid: the bindings define the parameters.
     """
     resolved: dict[str, Type] = {}
     provided: set[str] = set()
@@ -87,7 +87,7 @@ def validate_bindings(
 
 
 class _Place(NamedTuple):
-    """Where a binding is: for which input of which node."""
+    """The location of a binding: the node and the input that it is for."""
 
     workflow: Workflow
     node: Node
@@ -254,7 +254,7 @@ def _validate_scalar(place: _Place, scalar: literals_pb2.Scalar, expected: Type,
 
 @lru_cache(maxsize=4096)
 def _parse_variable(text: str) -> tuple[str, bool] | None:
-    """The output's name, and whether one of its items is meant; None where it is neither."""
+    """Return the output's name, and whether the binding refers to one of its items; None if it is neither."""
     matches = _VARIABLE.findall(text)
     if len(matches) != 1:
         return None

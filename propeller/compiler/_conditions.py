@@ -1,4 +1,4 @@
-"""Conditions of a branch: what they compare exists, and is of one type.
+"""Validate the conditions of a branch: the operands exist, and have one type.
 
 Source: flytepropeller/pkg/compiler/validators/condition.go.
 """
@@ -16,7 +16,7 @@ from propeller.compiler._types import Type, Types
 def validate_condition(
     types: Types, node: Node, condition: condition_pb2.BooleanExpression | None, errors: Errors
 ) -> None:
-    """Check one condition of branch `node`, whose interface says what may be compared."""
+    """Check one condition of branch `node`, whose interface defines the variables that it may compare."""
     stack = [condition]
     while stack:
         expression = stack.pop()
@@ -49,7 +49,7 @@ def _validate_comparison(
 
 
 def _type_of(types: Types, node: Node, side: str, operand: condition_pb2.Operand | None, errors: Errors) -> Type | None:
-    """None where it is wrong, or not known."""
+    """Return the operand's type; None if it is wrong or unknown."""
     if operand is None:
         errors.add(ErrorCode.VALUE_REQUIRED, node.id, f"a condition has no {side}")
         return None

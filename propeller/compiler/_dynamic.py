@@ -1,4 +1,4 @@
-"""What a dynamic task wrote (futures.pb), as a workflow of its own that runs inside the task's node.
+"""Compile the output of a dynamic task (futures.pb) as a workflow that runs inside the task's node.
 
 Source: flytepropeller/pkg/controller/nodes/dynamic/dynamic_workflow.go.
 """

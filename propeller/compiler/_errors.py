@@ -1,4 +1,4 @@
-"""What a workflow is refused for: Flyte's codes, the node, and a sentence.
+"""Compile errors: Flyte's code, the node, and a sentence.
 
 Guarantees
     Every error found is kept, once: `CompileErrors.errors` is sorted by code and node.
@@ -55,7 +55,7 @@ class ErrorCode(enum.StrEnum):
 
 
 class CompileError(msgspec.Struct, frozen=True, order=True):
-    """`node_id` is "" where the error belongs to no node."""
+    """One error. `node_id` is "" if the error belongs to no node."""
 
     code: ErrorCode
     node_id: str

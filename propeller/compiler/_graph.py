@@ -6,7 +6,9 @@ from collections.abc import Collection, Iterator, Mapping
 
 
 def find_cycle(downstream: Mapping[str, Collection[str]], start: str) -> list[str]:
-    """The nodes of a cycle that `start` leads to, the first one repeated at the end; empty where there is none."""
+    """Return the nodes of a cycle that is reachable from `start`, the first one repeated at the end; empty if there is
+    none.
+    """
     done: set[str] = set()
     path: dict[str, Iterator[str]] = {start: iter(sorted(downstream.get(start, ())))}
     while path:

@@ -1,4 +1,4 @@
-"""Which inputs a node takes and which outputs it gives: those of what it runs.
+"""Find a node's interface: the inputs and outputs of the task or workflow that it runs.
 
 Source: flytepropeller/pkg/compiler/validators/interface.go and branch.go.
 """
@@ -47,7 +47,7 @@ def find_interface(workflow: Workflow, node: Node, errors: Errors) -> Trampoline
 
 
 def inner_node(workflow: Workflow, node: Node, place: str, core: workflow_pb2.Node) -> Node:
-    """The node that stands at `place` inside another; made once."""
+    """Return the node at `place` inside another; it is created once."""
     found = node.inner.get(place)
     if found is None:
         depth = node.depth + 1
@@ -162,7 +162,7 @@ def _of_gate(workflow: Workflow, node: Node, errors: Errors) -> Interface | None
 
 
 def _of_array(workflow: Workflow, node: Node, errors: Errors) -> Trampoline[Interface | None]:
-    """That of the node it repeats, unchanged: flytekit has wrapped the types in lists where they are mapped over."""
+    """Return the interface of the repeated node, unchanged: flytekit has already wrapped mapped types in lists."""
     array = node.core.array_node
     if not array.HasField("node"):
         errors.add(ErrorCode.VALUE_REQUIRED, "", "the array node has no node to repeat")
@@ -173,7 +173,7 @@ def _of_array(workflow: Workflow, node: Node, errors: Errors) -> Trampoline[Inte
 
 
 def _of_branch(workflow: Workflow, node: Node, errors: Errors) -> Trampoline[Interface | None]:
-    """Outputs that all cases have in common; inputs are what is bound."""
+    """Return the outputs that all cases have in common; the inputs are the bound ones."""
     block = node.core.branch_node.if_else
     if not node.core.branch_node.HasField("if_else") or not block.HasField("case"):
         errors.add(ErrorCode.VALUE_REQUIRED, node.id, "the branch has no case")
@@ -225,7 +225,7 @@ def _in_common(case: Node, first: dict[str, Type], other: dict[str, Type], error
 
 
 def _problems_of(variables: dict[str, Type]) -> tuple[str, ...]:
-    """What is wrong with variables that were read off bindings."""
+    """Return the problems of variables whose types come from bindings."""
     return tuple(
         f"input {name!r} has no {'type' if name else 'name'}"
         for name, kind in variables.items()

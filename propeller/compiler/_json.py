@@ -1,11 +1,11 @@
-"""flyteidl messages as JSON, as Go writes them: canonical proto JSON, or (for the few messages that the resource embeds
+"""Convert flyteidl messages to JSON as Go does: canonical proto JSON, or (for the few messages that the resource embeds
 as plain Go structs) Go's own encoding/json with the fields' proto names.
 
 Guarantees
-    Not recursive. Equal to `google.protobuf.json_format` where that accepts a message, and cheaper.
+    Not recursive. Equal to `google.protobuf.json_format` for every message that it accepts, and cheaper.
 Errors
-    Raises Unrepresentable where JSON has no form of a value: a Struct's value that is unset or not finite, a time or
-    duration out of range.
+    Raises Unrepresentable if JSON has no form for a value: an unset or non-finite value in a Struct, a time or duration
+    out of range.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class _Field(NamedTuple):
     name: str
     shape: _Shape
     scalar: Callable[[Any], Any] | None
-    """How a value that is no message becomes JSON; None where it is one."""
+    """Converts a value that is not a message to JSON; None for messages."""
     special: str
     """The name of a well-known type with a JSON form of its own."""
 
@@ -90,8 +90,8 @@ def to_json(message: Message) -> dict[str, Any]:
 
 
 def to_stripped_json(message: Message) -> dict[str, Any]:
-    """Canonical, without what running a workflow does not need: metadata and annotations of types, descriptions of
-    variables. An annotation with `cache-key-metadata` stays: it is part of a cached task's key.
+    """Return canonical JSON without fields that are not needed to run a workflow: metadata and annotations of types,
+    descriptions of variables. An annotation with `cache-key-metadata` stays: it is part of a cached task's key.
 
     Source: StripTypeMetadata in flytepropeller/pkg/compiler/transformers/k8s/utils.go.
     """
@@ -99,7 +99,7 @@ def to_stripped_json(message: Message) -> dict[str, Any]:
 
 
 def to_plain_json(message: Message) -> dict[str, Any]:
-    """What Go's encoding/json makes of a generated struct: snake_case names, enums and 64-bit integers as numbers."""
+    """Convert as Go's encoding/json does a generated struct: snake_case names, enums and 64-bit integers as numbers."""
     return _encode(message, _PLAIN, _Style.PLAIN)
 
 

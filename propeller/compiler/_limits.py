@@ -1,4 +1,4 @@
-"""How large a workflow may be. What exceeds a limit is refused, with the limit's name."""
+"""Limits of a workflow's size. A workflow that exceeds one is refused, naming the limit."""
 
 from __future__ import annotations
 
@@ -30,6 +30,6 @@ DEFAULT_LIMITS = Limits()
 
 
 def exceeded(limit: str, value: int, most: int, what: str) -> CompileErrors:
-    """The error of a limit: `what` has `value`, and `limit` allows `most`."""
+    """Return the error for `what`, which has `value` when `limit` allows `most`."""
     message = f"{what} is {value}, and Limits.{limit} allows {most}: make the workflow smaller, or raise the limit"
     return CompileErrors((CompileError(ErrorCode.INVALID_VALUE, "", message),))

@@ -1,4 +1,4 @@
-"""Types of literals: what Flyte infers from a value alone (compiler/validators/utils.go)."""
+"""Infer the types of literals from their values alone, as Flyte does (compiler/validators/utils.go)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def type_of_primitive(types: Types, primitive: literals_pb2.Primitive) -> Type:
 
 
 def type_of_scalar(types: Types, scalar: literals_pb2.Scalar) -> Type | None:
-    """None where the value is of no known kind; `types.missing` where it is, but does not say which type it has."""
+    """Return the scalar's type; None if its kind is unknown, `types.missing` if the kind is known but the value does
+    not say which type it has.
+    """
     match scalar.WhichOneof("value"):
         case "primitive":
             return type_of_primitive(types, scalar.primitive)
@@ -65,8 +67,8 @@ def type_of_scalar(types: Types, scalar: literals_pb2.Scalar) -> Type | None:
 
 
 def type_of_literal(types: Types, literal: literals_pb2.Literal) -> Type | None:
-    """None where the literal holds nothing known. A list of several types is a list of their union, an empty one of
-    none; None inside a list makes its type unknown too.
+    """Return the literal's type; None if its content is unknown. A list of several types is a list of their union, an
+    empty list one of none; an unknown item makes the list's type unknown too.
     """
     return run(_type_of(types, literal))
 

@@ -1,4 +1,4 @@
-"""One node: its interface, its aliases, and what is inside it.
+"""Validate one node: its interface, its aliases, and the nodes inside it.
 
 Source: flytepropeller/pkg/compiler/validators/node.go.
 """
@@ -49,7 +49,7 @@ def add_edges(workflow: Workflow, node: Node, errors: Errors, direction: Directi
 
 
 def _validate_branch(workflow: Workflow, node: Node, errors: Errors) -> Trampoline[list[Node]]:
-    """Check conditions and cases; the cases, or none of them where anything is wrong."""
+    """Check conditions and cases; return the cases, or none if anything is wrong."""
     before = errors.count
     block: workflow_pb2.IfElseBlock = node.core.branch_node.if_else
     if not block.HasField("case"):

@@ -8,8 +8,8 @@ from propeller.compiler._types import Type
 
 
 def outputs_of(node: Node, errors: Errors) -> dict[str, Type] | None:
-    """What others may bind to: an alias takes the place of the name. Empty where the node's interface is not known,
-    None where the aliases are wrong, which is reported each time.
+    """Return the outputs that other nodes may bind to; an alias replaces the name. Empty if the node's interface is
+    unknown, None if the aliases are wrong, which is reported each time.
     """
     if node.interface is None:
         outputs, faults = _apply_aliases(node)

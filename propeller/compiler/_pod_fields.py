@@ -1,8 +1,8 @@
-"""The fields of a Kubernetes PodSpec and of what is in it, by type.
+"""The fields of a Kubernetes PodSpec and of its members, by type.
 
-A line is a struct, then its fields grouped by type; an indented line goes on with the struct above. `[T]` is a list,
-`{T}` a map from strings; s is a string, b a boolean, i and l integers of 32 and 64 bits, q a quantity, t a time, `is`
-an integer or a string, any anything.
+A line is a struct, then its fields grouped by type; an indented line continues the struct above. `[T]` is a list, `{T}`
+a map from strings; s is a string, b a boolean, i and l integers of 32 and 64 bits, q a quantity, t a time, `is` an
+integer or a string, any anything.
 Source: k8s.io/api/core/v1 of Kubernetes 1.34, which Flyte v1.16.8 is built with.
 """
 

@@ -1,5 +1,5 @@
-"""Whether a pod spec is one: every known field holds what Kubernetes' Go types take (unknown ones are ignored there
-too).
+"""Check a pod spec: every known field has a value that Kubernetes' Go types accept (unknown fields are ignored, as
+there).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from propeller.quantity import is_quantity
 
 
 def find_pod_fault(spec: dict[str, Any]) -> str:
-    """The path of the first field that holds something else than it may, and what that is; "" where there is none."""
+    """Return the path of the first field with an invalid value, and the value; "" if all are valid."""
     stack: list[tuple[str, Any, str]] = [("PodSpec", spec, "")]
     while stack:
         kind, value, path = stack.pop()
@@ -79,4 +79,4 @@ _SCALARS: Mapping[str, Callable[[Any], bool]] = {
 }
 
 _FOLDED = {kind: {name.casefold(): name for name in fields} for kind, fields in STRUCTS.items()}
-"""Go matches names without regard to case where none is equal."""
+"""Fields by case-folded name: Go matches names case-insensitively if none is equal."""

@@ -1,7 +1,7 @@
-"""What a workflow needs: tasks, launch plans, sub-workflows.
+"""Find the tasks, launch plans and sub-workflows that a workflow needs.
 
-Source: flytepropeller/pkg/compiler/requirements.go, which follows a sub-workflow once for each call of it, and for ever
-where one calls itself; here each is read once, and a call of itself is refused.
+Source: flytepropeller/pkg/compiler/requirements.go, which follows a sub-workflow once for each call of it, and forever
+if one calls itself. Here each is read once, and recursion is refused.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Requirements(msgspec.Struct, frozen=True):
 
 
 class References:
-    """What was read from a workflow and from the sub-workflows that it calls, directly or through others."""
+    """References of a workflow and of the sub-workflows that it calls, directly or indirectly."""
 
     def __init__(self) -> None:
         self.tasks: dict[str, identifier_pb2.Identifier] = {}
@@ -35,25 +35,25 @@ class References:
         self.calls: dict[str, dict[str, list[str]]] = {}
         """For each workflow read, the keys of those it calls, and the nodes that do: each has its own error."""
         self.with_branches: set[str] = set()
-        """Workflows that have branches, or call one that has."""
+        """Keys of workflows that have branches, or call a workflow that has."""
         self.nodes = 0
 
 
 def find_requirements(
     template: workflow_pb2.WorkflowTemplate, sub_workflows: Sequence[workflow_pb2.WorkflowTemplate] = ()
 ) -> Requirements:
-    """What must be given to `compile_workflow`. Raises CompileErrors where sub-workflows have no ids of their own, or
-    call themselves.
+    """Return what must be passed to `compile_workflow`. Raises CompileErrors if sub-workflows have no ids, or call
+    themselves.
     """
     errors = Errors()
     units = index_by_id(sub_workflows, errors)
     errors.raise_if_any()
-    reading = read_requirements(template, units, Errors())
-    find_recursion(reading, errors)
+    references = read_requirements(template, units, Errors())
+    find_recursion(references, errors)
     errors.raise_if_any()
     return Requirements(
-        tuple(sorted(reading.tasks.values(), key=order_of)),
-        tuple(sorted(reading.launch_plans.values(), key=order_of)),
+        tuple(sorted(references.tasks.values(), key=order_of)),
+        tuple(sorted(references.launch_plans.values(), key=order_of)),
     )
 
 
@@ -75,42 +75,42 @@ def index_by_id(
 def read_requirements(
     template: workflow_pb2.WorkflowTemplate, units: Mapping[str, workflow_pb2.WorkflowTemplate], errors: Errors
 ) -> References:
-    """Read a workflow and every sub-workflow that it comes to."""
-    reading = References()
+    """Read a workflow and every sub-workflow that is reachable from it."""
+    references = References()
     todo = [(PRIMARY, template)]
     while todo:
         key, unit = todo.pop()
-        if key in reading.calls:
+        if key in references.calls:
             continue
-        calls = reading.calls[key] = {}
+        calls = references.calls[key] = {}
         for node in _all_nodes(unit):
-            reading.nodes += 1
-            _read_node(node, reading, key, calls)
+            references.nodes += 1
+            _read_node(node, references, key, calls)
         for called, node_ids in calls.items():
             if called in units:
                 todo.append((called, units[called]))
                 continue
             for node_id in node_ids:
                 errors.add(ErrorCode.WORKFLOW_REFERENCE_NOT_FOUND, node_id, f"there is no sub-workflow {called}")
-    return reading
+    return references
 
 
-def find_recursion(reading: References, errors: Errors) -> None:
+def find_recursion(references: References, errors: Errors) -> None:
     """Refuse a workflow that calls itself; else spread which ones have branches to their callers."""
-    cycle = find_cycle(reading.calls, PRIMARY)
+    cycle = find_cycle(references.calls, PRIMARY)
     if cycle:
-        for node_id in reading.calls[cycle[0]][cycle[1]]:
+        for node_id in references.calls[cycle[0]][cycle[1]]:
             errors.add(ErrorCode.CYCLE_DETECTED, node_id, f"a sub-workflow calls itself: {' > '.join(cycle)}")
         return
     callers: dict[str, list[str]] = {}
-    for caller, calls in reading.calls.items():
+    for caller, calls in references.calls.items():
         for called in calls:
             callers.setdefault(called, []).append(caller)
-    todo = list(reading.with_branches)
+    todo = list(references.with_branches)
     while todo:
         for caller in callers.get(todo.pop(), ()):
-            if caller not in reading.with_branches:
-                reading.with_branches.add(caller)
+            if caller not in references.with_branches:
+                references.with_branches.add(caller)
                 todo.append(caller)
 
 
@@ -132,17 +132,17 @@ def _all_nodes(template: workflow_pb2.WorkflowTemplate) -> Iterator[workflow_pb2
             stack.append(node.array_node.node)
 
 
-def _read_node(node: workflow_pb2.Node, reading: References, key: str, calls: dict[str, list[str]]) -> None:
+def _read_node(node: workflow_pb2.Node, references: References, key: str, calls: dict[str, list[str]]) -> None:
     match node.WhichOneof("target"):
         case "task_node":
             if node.task_node.HasField("reference_id"):
                 task = node.task_node.reference_id
-                reading.tasks.setdefault(identifier_text(task), task)
+                references.tasks.setdefault(identifier_text(task), task)
         case "workflow_node":
             target = node.workflow_node
             if target.HasField("launchplan_ref"):
-                reading.launch_plans.setdefault(identifier_text(target.launchplan_ref), target.launchplan_ref)
+                references.launch_plans.setdefault(identifier_text(target.launchplan_ref), target.launchplan_ref)
             elif target.HasField("sub_workflow_ref"):
                 calls.setdefault(identifier_text(target.sub_workflow_ref), []).append(node.id)
         case "branch_node":
-            reading.with_branches.add(key)
+            references.with_branches.add(key)

@@ -1,8 +1,8 @@
-"""Whether a dataclass's JSON schema offers all that another's asks for.
+"""Decide whether a dataclass's JSON schema offers everything that another one requires.
 
-Flyte compares the schemas in two types' metadata with a library for draft-07 schemas: a producer may have more than a
-consumer knows. Behaviour is that library's (json-schema-compare over jsonschema 1.x), with what makes it crash (a
-schema that contains itself, a pattern on one side alone) decided instead.
+Flyte compares the schemas in two types' metadata with a library for draft-07 schemas: a producer may have more fields
+than a consumer knows. This follows that library (json-schema-compare over jsonschema 1.x), but decides the cases in
+which it crashes (a schema that contains itself, a pattern on one side only).
 
 Assumptions
     Schemas are JSON: dicts, lists, strings, numbers, booleans, None.
@@ -40,11 +40,11 @@ class _Verdict(enum.IntEnum):
 
 
 class _Malformed(Exception):
-    """Not a draft-07 schema: nothing is known about what it allows."""
+    """Not a draft-07 schema: what it allows is unknown."""
 
 
 def offers(source: dict[str, Any], target: dict[str, Any]) -> bool:
-    """Whether values of schema `source` serve where `target` is expected."""
+    """Return whether values of schema `source` are accepted by `target`."""
     try:
         for schema in (source, target):
             if schema.get("$schema", "http://json-schema.org/schema#") not in _DRAFTS:
@@ -57,7 +57,7 @@ def offers(source: dict[str, Any], target: dict[str, Any]) -> bool:
 
 
 def _check(schema: Any) -> None:
-    """Refuse what the draft-07 meta-schema refuses, in the keywords that are compared."""
+    """Refuse schemas that the draft-07 meta-schema refuses, in the keywords that are compared."""
     stack = [schema]
     while stack:
         part = stack.pop()
@@ -123,7 +123,7 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 class _Comparison:
-    """Of a narrower schema (what is expected) with a wider one (what there is)."""
+    """Comparison of a narrower schema (the expected one) with a wider one (the offered one)."""
 
     def __init__(self, wide: dict[str, Any], narrow: dict[str, Any]) -> None:
         self._roots = {"wide": wide, "narrow": narrow}

@@ -1,7 +1,7 @@
-"""What a compilation knows while it works: tasks, launch plans, workflows, and each workflow's nodes and edges.
+"""State of a compilation: tasks, launch plans, workflows, and each workflow's nodes and edges.
 
-The messages of the closure under construction are changed in place, as Flyte does: ids of a branch's cases get their
-branch's id in front, promises without a node get the start node's, upstream ids are sorted.
+The messages of the closure under construction are changed in place, as Flyte does: ids of a branch's cases are prefixed
+with the branch's id, promises without a node get the start node's, upstream ids are sorted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from propeller.compiler._types import Type, Types
 
 
 class Interface:
-    """Variables in and out by name. `problems` says what is wrong with it."""
+    """Input and output variables by name. `problems` lists what is wrong with them."""
 
     __slots__ = ("inputs", "outputs", "problems")
 
@@ -54,7 +54,7 @@ def read_variables(types: Types, message: interface_pb2.VariableMap, problems: l
 
 
 class Node:
-    """A node on its way: `interface` is known once it was found to be right."""
+    """A node that is being compiled: `interface` is set once it is known to be valid."""
 
     __slots__ = ("core", "depth", "faults", "id", "inner", "interface", "name", "outputs", "target")
 
@@ -66,11 +66,11 @@ class Node:
         self.name: str = core.metadata.name
         self.interface: Interface | None = None
         self.inner: dict[str, Node] = {}
-        """Nodes inside: an array's, a branch's cases, by where they stand in the message."""
+        """Inner nodes: an array's node, a branch's cases, by their position in the message."""
         self.outputs: dict[str, Type] | None = None
-        """Outputs under their aliases; None until asked for."""
+        """Outputs under their aliases; None until they are first needed."""
         self.faults: tuple[tuple[ErrorCode, str], ...] = ()
-        """What is wrong with the aliases."""
+        """Errors of the aliases."""
 
     def rename(self, node_id: str) -> None:
         self.core.id = self.id = node_id
@@ -87,11 +87,11 @@ class Unit:
         self.passes = 0
         self.valid = False
         self.has_branches = False
-        """Itself, or a workflow that it calls."""
+        """Whether it, or a workflow that it calls, has branches."""
 
 
 class Compilation:
-    """One call of `compile_workflow`. `validate` compiles a unit: whether it is valid."""
+    """One call of `compile_workflow`. `validate` compiles a unit and returns whether it is valid."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class Compilation:
         return self._validate(self, unit)
 
     def task_interface(self, key: str) -> Interface:
-        """Of a task that exists; without one of its own it has no inputs and no outputs."""
+        """Return the interface of an existing task; without one of its own it has no inputs and no outputs."""
         found = self._task_interfaces.get(key)
         if found is None:
             task = self.tasks[key]
@@ -131,7 +131,7 @@ class Compilation:
         return found
 
     def unit_interface(self, unit: Unit) -> Interface:
-        """Of a workflow; made, and empty, where its template has none."""
+        """Return the interface of a workflow; an empty one is created if its template has none."""
         found = self._unit_interfaces.get(unit.key) if unit is not self.primary else self._primary_interface
         if found is None:
             found = read_interface(self.types, unit.core.template.interface)
@@ -142,7 +142,7 @@ class Compilation:
         return found
 
     def launch_plan_outputs(self, key: str, problems: list[str]) -> dict[str, Type]:
-        """Outputs of a launch plan that exists; what is wrong with them is added to `problems`."""
+        """Return the outputs of an existing launch plan; their errors are added to `problems`."""
         found = self._launch_plan_outputs.get(key)
         if found is None:
             wrong: list[str] = []

@@ -1,7 +1,7 @@
-"""Recursion without the interpreter's stack: a step that needs another's result yields it.
+"""Recursion without the interpreter's stack: a function that needs another's result yields the call.
 
 Workflows nest as deep as their authors like (sub-workflows that call sub-workflows, branches in branches, lists of
-lists), and Python's stack does not.
+lists); Python's stack is limited.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 Trampoline = Generator[Any, Any, T]
-"""A function that is to be run by `run`: `result = yield other_trampoline(...)`."""
+"""A recursive function for `run`: `result = yield other(...)`."""
 
 
-def run(walk: Trampoline[T]) -> T:
-    """Run a walk to its end and return its result. What it raises is raised here."""
-    stack: list[Trampoline[Any]] = [walk]
+def run(call: Trampoline[T]) -> T:
+    """Run a trampoline to its end and return its result. Its exceptions are raised here."""
+    stack: list[Trampoline[Any]] = [call]
     value: Any = None
     while True:
         try:

@@ -1,14 +1,14 @@
 """Types of variables, and which may be bound to which.
 
-A `Types` table interns flyteidl.core.LiteralType messages for one compilation: equal messages are one `Type`, so that
-what is asked of a pair of types is answered once, however many nodes ask.
+A `Types` table interns flyteidl.core.LiteralType messages for one compilation: equal messages are one `Type`, so a
+question about a pair of types is answered once, however many nodes ask it.
 
 Guarantees
     `castable` is Flyte's AreTypesCastable (compiler/validators/typing.go), in time that grows with the product of the
     types' sizes; Flyte's is exponential for unions of one union.
 Caveats
-    Where Flyte crashes on a type that is missing inside another (a column without a type, a union value without one),
-    the types do not fit.
+    If Flyte crashes on a type that lacks its inner type (a column without a type, a union value without one), the types
+    are not castable.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _MAX_TYPE_CHARACTERS = 200
 
 
 class Type:
-    """One type. `key` is its message serialized, `kind` the name of the field that is set in it, "" where none is;
-    `missing` stands for a type that is not there at all.
+    """One type. `key` is its message serialized, `kind` the name of the field that is set in it, "" if none is;
+    `missing` stands for an absent type.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Type:
 
     @cached_property
     def inner(self) -> Type | None:
-        """What a collection or a map holds; None where this is neither."""
+        """The element type of a collection or a map; None for other types."""
         if self.kind not in {"collection_type", "map_value_type"}:
             return None
         return self._table.of(getattr(self.message, self.kind))
@@ -79,13 +79,13 @@ class Type:
 
     @cached_property
     def fields(self) -> dict[str, Type]:
-        """Of a dataclass."""
+        """The fields of a dataclass."""
         fields = self.message.structure.dataclass_type
         return {name: self._table.of(fields[name]) for name in fields}
 
     @cached_property
     def columns(self) -> list[tuple[str, Type]]:
-        """Of a structured dataset."""
+        """The columns of a structured dataset."""
         return [
             (
                 column.name,
@@ -96,7 +96,7 @@ class Type:
 
     @cached_property
     def bare(self) -> bytes:
-        """The type without metadata, annotation and structure: what decides where nothing else is known."""
+        """The type without metadata, annotation and structure: decides if nothing else is known."""
         copy = types_pb2.LiteralType()
         copy.CopyFrom(self.message)
         for field in ("metadata", "annotation", "structure"):
@@ -105,7 +105,7 @@ class Type:
 
     @cached_property
     def schema(self) -> dict[str, Any] | None:
-        """The JSON schema in the metadata; None where it has no JSON form."""
+        """The JSON schema in the metadata; None if it cannot be represented as JSON."""
         try:
             return struct_to_json(self.message.metadata)
         except Unrepresentable:
@@ -138,7 +138,7 @@ class Types:
         return self._simple[number]
 
     def holder(self, kind: str, inner: Type) -> Type:
-        """The list ("collection_type") or map ("map_value_type") of a type; missing where that is."""
+        """Return the list ("collection_type") or map ("map_value_type") of a type; missing if the type is missing."""
         if inner.missing:
             return self.missing
         message = types_pb2.LiteralType()
@@ -151,7 +151,7 @@ class Types:
         return run(self._fits(source, target)) if found is None else found
 
     def _fits(self, source: Type, target: Type) -> Trampoline[bool]:
-        """As `_casts`, and a union of one variant also fits where that variant does."""
+        """As `_casts`; a union of one variant is also castable if that variant is."""
         key = (source, target, True)
         found = self._castable.get(key)
         if found is None:
@@ -188,7 +188,9 @@ class Types:
                 return source.is_none if target.is_none else _same(source, target)
 
     def _union_casts(self, source: Type, target: Type) -> Trampoline[bool]:
-        """Every variant of a union must have a place; of anything else, exactly one variant must take it."""
+        """Every variant of a union must be castable; of any other type, exactly one variant of the target must accept
+        it.
+        """
         if source.kind == "union_type":
             for variant in source.variants:
                 for place in target.variants:
@@ -267,7 +269,7 @@ def _same(source: Type, target: Type) -> bool:
 
 
 def _describe(kind: Type) -> str:
-    """For people: `list[integer]`, cut where it is very long."""
+    """Return a readable form, such as `list[integer]`, cut if it is very long."""
     parts: list[str] = []
     stack: list[Type | str] = [kind]
     length = 0

@@ -1,4 +1,4 @@
-"""What Flyte accepts in silence although it does not do what is written."""
+"""Warnings for constructs that Flyte silently accepts although it does not do what they say."""
 
 from __future__ import annotations
 

@@ -1,14 +1,15 @@
-"""A workflow with everything that it calls, checked and completed: start and end nodes, connections, ids.
+"""Compile a workflow with everything that it calls: check it, add start and end nodes, connections and ids.
 
 Guarantees
     Accepts and refuses what Flyte v1.16.8 accepts and refuses, with the same codes at the same nodes; the closure is
-    equal to Flyte's (flytepropeller/pkg/compiler/workflow_compiler.go). Every error is found, not the first only.
+    equal to Flyte's (flytepropeller/pkg/compiler/workflow_compiler.go). All errors are reported, not only the first.
     Time is linear in nodes and bindings; nothing is recursive; the messages passed in are not changed.
 Caveats
-    A sub-workflow that calls itself (Flyte overflows its stack) and what exceeds `Limits` is refused by name.
-    Flyte drops a second node with the same id, and compiles a sub-workflow anew for each workflow that calls it, which
-    puts the branch's id in front of its cases' ids again each time. Both are mirrored, the latter up to `MAX_PASSES`
-    times; `find_warnings` tells a user of the former.
+    A sub-workflow that calls itself (Flyte overflows its stack), and a workflow that exceeds `Limits`, is refused by
+    name.
+    Flyte drops a second node with the same id. It also compiles a sub-workflow again for each workflow that calls it,
+    which prefixes the branch's id to its cases' ids each time. Both are mirrored, the latter up to `MAX_PASSES` times;
+    `find_warnings` warns of the former.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ from propeller.compiler._scope import Compilation, Interface, Node, Unit, Workfl
 from propeller.compiler._trampoline import Trampoline, run
 
 MAX_PASSES = 16
-"""Over one sub-workflow with branches: Flyte's number is that of the paths of calls that lead to it, which is
-exponential."""
+"""Passes over one sub-workflow with branches. Flyte makes one pass for each call path that leads to it, which is
+exponential.
+"""
 
 _CLOSURE = compiler_pb2.CompiledWorkflowClosure.DESCRIPTOR.fields_by_name
 _TEMPLATE_FIELD = 1
@@ -68,7 +70,7 @@ def compile_workflow(
     compilation.errors.raise_if_any()
     for unit in (compilation.primary, *compilation.units.values()):
         if not unit.passes:
-            del unit.core.template.nodes[:2]  # nobody calls it: it stays as it was given
+            del unit.core.template.nodes[:2]  # never called: it stays as it was given
     return closure
 
 
@@ -78,7 +80,7 @@ def _assemble(
     tasks: Sequence[compiler_pb2.CompiledTask],
     limits: Limits,
 ) -> compiler_pb2.CompiledWorkflowClosure:
-    """The closure to be: copies of everything, start and end nodes in front of each workflow's own."""
+    """Build the closure: copies of everything, with start and end nodes in front of each workflow's own."""
     closure = compiler_pb2.CompiledWorkflowClosure()
     parts: list[tuple[str, bytes, Message]] = [("primary", _ENDS, template)]
     parts += [("sub_workflows", _ENDS, sub_workflow) for sub_workflow in sub_workflows]
@@ -102,7 +104,7 @@ def _assemble(
 
 
 def _delimited(number: int, data: bytes) -> bytes:
-    """A field of bytes or of a message on the wire."""
+    """Encode a field of bytes or of a message for the wire."""
     head = bytearray([number << 3 | 2])
     length = len(data)
     while length > 0x7F:
@@ -115,28 +117,28 @@ def _delimited(number: int, data: bytes) -> bytes:
 def _check_requirements(
     template: workflow_pb2.WorkflowTemplate, units: dict[str, workflow_pb2.WorkflowTemplate], compilation: Compilation
 ) -> None:
-    """Everything that is referred to is there; else that alone is reported."""
+    """Check that everything referred to exists; if not, only that is reported."""
     errors = compilation.errors
-    reading = read_requirements(template, units, errors)
-    if reading.nodes > compilation.limits.nodes:
-        raise exceeded("nodes", reading.nodes, compilation.limits.nodes, "the number of nodes")
-    for key in reading.launch_plans:
+    references = read_requirements(template, units, errors)
+    if references.nodes > compilation.limits.nodes:
+        raise exceeded("nodes", references.nodes, compilation.limits.nodes, "the number of nodes")
+    for key in references.launch_plans:
         if key not in compilation.launch_plans:
             errors.add(ErrorCode.WORKFLOW_REFERENCE_NOT_FOUND, START_NODE, f"there is no launch plan {key}")
-    for key in reading.tasks:
+    for key in references.tasks:
         if key not in compilation.tasks:
             errors.add(ErrorCode.TASK_REFERENCE_NOT_FOUND, START_NODE, f"there is no task {key}")
-    find_recursion(reading, errors)
+    find_recursion(references, errors)
     errors.raise_if_any()
-    compilation.primary.has_branches = PRIMARY in reading.with_branches
+    compilation.primary.has_branches = PRIMARY in references.with_branches
     for core in compilation.closure.sub_workflows:
         unit = Unit(core)
-        unit.has_branches = unit.key in reading.with_branches
+        unit.has_branches = unit.key in references.with_branches
         compilation.units[unit.key] = unit
 
 
 def _validate_unit(compilation: Compilation, unit: Unit) -> Trampoline[bool]:
-    """Whether a workflow is valid, by what it was found to be where another pass would change nothing."""
+    """Validate a workflow; return the earlier verdict if another pass could not change it."""
     errors = compilation.errors
     if unit.passes and (not unit.has_branches or unit.passes >= MAX_PASSES):
         if not unit.valid:
@@ -186,7 +188,7 @@ def _validate_once(compilation: Compilation, unit: Unit) -> Trampoline[None]:
 
 
 def _connect_start_and_end(workflow: Workflow) -> None:
-    """Nodes that nothing leads to run first, and the workflow ends after those that lead to nothing."""
+    """Connect nodes without upstream to the start node, and nodes without downstream to the end node."""
     for node_id in workflow.nodes:
         if node_id in {START_NODE, END_NODE}:
             continue
@@ -210,7 +212,7 @@ def _check_reachability(workflow: Workflow, errors: Errors) -> None:
 
 
 def _complete(workflow: Workflow, kept: list[workflow_pb2.Node]) -> None:
-    """Write what was found out into the message."""
+    """Write nodes, outputs and connections into the message."""
     core = workflow.unit.core
     nodes = core.template.nodes
     if len(kept) + 2 < len(nodes):

@@ -1,4 +1,4 @@
-"""Files of flytekit workflows, read by the user's own interpreter: what they hold, and one of it serialized."""
+"""Read files of flytekit workflows with the user's own interpreter: list their entities, serialize one."""
 
 from propeller.cli.flytekit_bridge._client import (
     LAPTOP,

@@ -1,7 +1,7 @@
-"""Ask the user's interpreter about a file of workflows: flytekit is imported there, never here.
+"""Run a worker in the user's interpreter to read a file of workflows: flytekit is imported there, never here.
 
 Errors
-    Invalid for everything that is wrong with the file, the name or an input, with what mends it; the part of a
+    Invalid for everything that is wrong with the file, the name or an input, with how to mend it; the part of a
     traceback that lies in the user's code is in `ImportFailed.detail`.
 """
 
@@ -26,7 +26,7 @@ from propeller.errors import Invalid
 
 WORKER = Path(__file__).with_name("_worker.py")
 LAPTOP = Path(__file__).with_name("_laptop.py")
-"""What tasks of a run on this machine preload."""
+"""The module that tasks of a local run preload."""
 
 
 class FileFailed(Invalid):
@@ -95,14 +95,14 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Versioned(msgspec.Struct, frozen=True, kw_only=True):
-    """What serialized entities are named by."""
+    """Project, domain, version and images of serialized entities."""
 
     project: str = "flytesnacks"
     domain: str = "development"
     version: str = "local"
     image: str = "propeller.local/none:latest"
     images: dict[str, str] = {}
-    """By the names that tasks ask for."""
+    """Images by the names that tasks use."""
     needs_images: bool = False
     """Whether pods will pull them. Otherwise none is looked up or built."""
 
@@ -129,7 +129,7 @@ def root_of(file: Path) -> Path:
 
 
 async def list_entities(python: str, file: Path) -> tuple[Entity, ...]:
-    """What can be run in the file. Raises Invalid."""
+    """List the entities of the file that can be run. Raises Invalid."""
     return (await _ask(python, file, "", (), Versioned(), "")).entities
 
 
@@ -143,9 +143,9 @@ async def serialize(
     *,
     options: Sequence[str] = (),
 ) -> Serialized:
-    """Serialize one entity, and turn the words that give its inputs into literals.
+    """Serialize one entity, and convert the arguments for its inputs to literals.
 
-    `options` are those of ours that were given among the words: one that is an input as well is refused. Raises
+    `options` are propeller's options among the arguments: one that is also the name of an input is refused. Raises
     Invalid.
     """
     answer = await _ask(python, file, entity, words, versioned, raw_output_prefix, options)
@@ -195,7 +195,7 @@ async def _ask(
 
 
 async def _run(python: str, request: bytes) -> None:
-    """The worker, to its end. What the user's module prints goes to our standard error."""
+    """Run the worker to its end. Output of the user's module goes to standard error."""
     try:
         process = await asyncio.create_subprocess_exec(python, str(WORKER), stdin=asyncio.subprocess.PIPE, stdout=2)
     except OSError as error:

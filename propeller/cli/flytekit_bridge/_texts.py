@@ -1,6 +1,7 @@
-"""Words of the command line as values of a workflow's inputs, once the file has said what these are.
+"""Parse command line arguments as values of a workflow's inputs, once the file has defined them.
 
-Part of the worker, which imports it by its bare name: nothing of propeller and nothing of flytekit, Python 3.9.
+Part of the worker, which imports it by its bare name: it uses nothing of propeller and nothing of flytekit, and runs on
+Python 3.9.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _ISO_DURATION = re.compile(
 
 
 class WrongWords(Exception):
-    """The words are no inputs; the text says which of them, and what to write instead."""
+    """The arguments are not valid inputs; the text says which, and what to write instead."""
 
 
 def parse_words(words: Sequence[str], flags: Mapping[str, bool]) -> dict[str, str]:
@@ -85,7 +86,7 @@ def duration_of(text: str) -> datetime.timedelta | None:
 
 
 def early_value(text: str, python_type: Any) -> Any:
-    """What a text is for certain, so that nobody else need be asked; None otherwise."""
+    """Return the value of a text if it is unambiguous without asking flytekit; else None."""
     types = _alternatives(python_type)
     if datetime.datetime in types or datetime.date in types:
         time = time_of(text) if "-" in text else None

@@ -37,7 +37,7 @@ _BOOLEAN = 4
 
 
 class Refused(Exception):
-    """The request cannot be answered; `what` says which part of it is at fault."""
+    """The request cannot be answered; `what` says which part of it is wrong."""
 
     def __init__(self, what: str, message: str, detail: str = "") -> None:
         super().__init__(message)
@@ -85,7 +85,7 @@ def _user_traceback(error: BaseException) -> str:
         (n for n, frame in enumerate(frames) if frame.filename not in machinery and "<frozen" not in frame.filename), 0
     )
     lines = traceback.format_list(frames[start:])
-    if isinstance(error, SyntaxError):  # its place is in no frame
+    if isinstance(error, SyntaxError):  # its location is in no frame
         lines += traceback.format_exception_only(type(error), error)[:-1]
     return "".join(lines)
 
@@ -198,7 +198,7 @@ def _workflow_of(entity: Any) -> Any:
 
 
 def _inputs(request: Json, launch_plan: Any) -> tuple[str, list[Json]]:
-    """The literals of the texts that were given, completed by defaults; and what the entity takes."""
+    """Return the literals of the given texts, completed by defaults; and the entity's parameters."""
     interface = launch_plan.workflow.interface.inputs
     python_types = launch_plan.workflow.python_interface.inputs
     defaults = launch_plan.parameters.parameters
@@ -236,7 +236,7 @@ def _inputs(request: Json, launch_plan: Any) -> tuple[str, list[Json]]:
 
 
 def _refuse_ambiguous(options: list[str], inputs: dict[str, bool]) -> None:
-    """Options of ours that are also inputs, and stand behind the name of the workflow: nobody knows which is meant."""
+    """Refuse propeller's options that are also inputs and follow the workflow's name: it is unclear which is meant."""
     both = {text.split()[0].partition("=")[0]: text for text in options}
     both = {name: text for name, text in both.items() if name.lstrip("-").replace("-", "_") in inputs}
     if both:
@@ -300,7 +300,7 @@ def main() -> None:
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != own]
     sys.stdin = open(os.devnull)  # noqa: SIM115 - for the life of the process
     sys.stdout.flush()
-    os.dup2(2, 1)  # what the user's module prints is no answer
+    os.dup2(2, 1)  # output of the user's module is not part of the answer
     try:
         reply = answer(request)
     except Refused as refused:

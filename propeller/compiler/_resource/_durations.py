@@ -11,7 +11,7 @@ _INT64 = 2**63
 
 
 def nanoseconds(duration: duration_pb2.Duration) -> int | None:
-    """None where Go has no time.Duration for it: out of range, or with parts of opposite signs."""
+    """Return nanoseconds; None if Go's time.Duration cannot hold it: out of range, or parts of opposite signs."""
     seconds, nanos = duration.seconds, duration.nanos
     if abs(seconds) > MAX_DURATION_SECONDS or abs(nanos) >= SECOND or seconds * nanos < 0:
         return None

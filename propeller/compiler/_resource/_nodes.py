@@ -52,7 +52,7 @@ def build_nodes(nodes: Iterable[workflow_pb2.Node], tasks: Tasks, errors: Errors
 
 
 def build_node(node: workflow_pb2.Node, tasks: Tasks, errors: Errors) -> list[NodeSpec]:
-    """The node, and after it those inside its branches. Empty where it is refused."""
+    """Build the node, followed by the nodes inside its branches. Empty if it is refused."""
     if node.WhichOneof("target") in _NOTHING_INSIDE:
         spec = _common(node, tasks, errors)
         return [] if spec is None else [spec]
@@ -83,7 +83,7 @@ def _build(node: workflow_pb2.Node, tasks: Tasks, errors: Errors) -> Trampoline[
 
 
 def _common(node: workflow_pb2.Node, tasks: Tasks, errors: Errors) -> NodeSpec | None:
-    """What all kinds have, and the kinds with nothing inside; None where the node is refused."""
+    """Build the fields of all kinds, and the kinds without inner nodes; None if the node is refused."""
     target = node.WhichOneof("target")
     if target is None and node.id not in {START_NODE, END_NODE}:
         errors.add(ErrorCode.VALUE_REQUIRED, node.id, "the node runs nothing: it has no target")
