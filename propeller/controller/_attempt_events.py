@@ -1,8 +1,8 @@
-"""What an event of an attempt's resource (its pod, or what its plugin makes) means to the execution that owns it.
+"""Map an informer event of an attempt's resource (a pod, or another plugin's) to an event of its execution.
 
 Guarantees
-    Pure. The resource of an earlier execution of the same name, of an unknown node, of an attempt that cannot be, or of
-    another plugin than the node's, means nothing.
+    Pure. Ignored are resources of an earlier execution with the same name, of an unknown node, of an impossible
+    attempt, and of another plugin than the node's.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ T = TypeVar("T", bound=KubeObject)
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """What the resource of a node's attempt shows."""
+    """The observed state of the resource of a node's attempt."""
 
     node: int
     observed: AttemptObserved
 
     @property
     def is_waiting(self) -> str:
-        """Why it cannot start, "" if it is not so: no machine has room for a pod, or its image does not come."""
+        """Return why it cannot start, such as an unschedulable pod; "" if that is not the case."""
         return self.observed.reason if self._is_pending else ""
 
     @property
     def is_news(self) -> bool:
-        """Whether the execution has to know. A pod that waits as it should says so two or three times."""
+        """Whether the execution needs the event: a pod that starts normally has two or three PENDING events."""
         return not self._is_pending or self.observed.failure is not None
 
     @property
@@ -43,14 +43,14 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Vanished(msgspec.Struct, frozen=True):
-    """The resource of an attempt is gone, and nobody saw how it ended."""
+    """The resource of an attempt was deleted, and its end was not observed."""
 
     node: int
     attempt: int
 
 
 def attempt_event(change: Change[T], session: Running, plugin: TaskPlugin, plugins: Plugins) -> Seen | Vanished | None:
-    """What an event of a resource of `plugin` means to an execution that runs; None if nothing."""
+    """Map an event of a resource of `plugin` to an event of a running execution; None if it is ignored."""
     obj = change.new or change.old
     assert obj is not None
     if session.uid not in owner_uids(obj):
@@ -75,7 +75,7 @@ def owner_uids(obj: KubeObject) -> tuple[str, ...]:
 
 
 def execution_key(obj: KubeObject) -> str:
-    """The key of the execution that owns a resource, "" if none does."""
+    """Return the key of the execution that owns a resource, "" if none does."""
     for owner in obj.metadata.owner_references:
         if owner.kind.lower() == "flyteworkflow":
             return f"{obj.metadata.namespace}/{owner.name}"
@@ -93,7 +93,7 @@ def _awaits_end(execution: Execution, node: int, attempt: int) -> bool:
 
 
 def _last_news(obj: KubeObject, seen: AttemptObserved, plugin: TaskPlugin) -> AttemptObserved:
-    """How a resource that is gone ended, as it was seen last."""
+    """Return the last observed state of a deleted resource."""
     if seen.phase in {AttemptPhase.SUCCEEDED, AttemptPhase.FAILED}:
         return AttemptObserved(seen.attempt, seen.phase, seen.reason, seen.failure)
     return plugin.missing(obj.metadata.name, seen.attempt)

@@ -1,8 +1,9 @@
-"""The resources of attempts (pods, and what other plugins make), as one informer for each plugin has them.
+"""Run one informer per task plugin, and find the resources of an execution: pods, and those of other plugins.
 
 Guarantees
-    Pods are followed before anything runs. A plugin whose resource cannot be listed, as its type is not served or may
-    not be read, keeps nobody waiting: its informer tries on, its tasks wait for their create, and the log says so.
+    The cache of pods is synced before anything runs. If a plugin's resource cannot be listed, because its type is not
+    served or access is denied, the controller starts all the same: the informer retries, the plugin's tasks wait, and
+    the log says why.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class AttemptResource(NamedTuple):
 
 
 class AttemptResources:
-    """Those that have an execution's label, by the uid of their owner; see the module's text."""
+    """Caches of resources with an execution's label, indexed by owner uid; see the module's text."""
 
     def __init__(self, client: Client, namespace: str | None, plugins: Plugins, settings: InformerOptions) -> None:
         self._client = client
@@ -77,24 +78,24 @@ class AttemptResources:
 
     @property
     def others(self) -> Sequence[Informer[Any]]:
-        """Those of plugins other than the pod."""
+        """Informers of plugins other than the pod."""
         return [informer for plugin, informer in self.informers.items() if plugin is not POD]
 
     def kinds(self) -> Mapping[TaskPlugin, Kind]:
-        """For executors."""
+        """Return the kinds that executors need."""
         return {plugin: Kind.of(informer.resource, informer.store) for plugin, informer in self.informers.items()}
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
-        """Follow them until the block is left."""
+        """Run the informers until the block is left."""
         async with AsyncExitStack() as stack:
             for informer in self.informers.values():
                 await stack.enter_async_context(informer)
             yield
 
     async def wait_for_sync(self, deadline: float) -> None:
-        """Wait until the caches are filled that can be. Raises Unavailable if that of pods is not within `deadline`
-        seconds.
+        """Wait until the caches are synced, up to `deadline` seconds. Raises Unavailable if that of pods is not; other
+        plugins are logged.
         """
         await self.pods.wait_for_sync(deadline)
         others = [(plugin, informer) for plugin, informer in self.informers.items() if plugin is not POD]
@@ -110,7 +111,7 @@ class AttemptResources:
             _log.error("tasks of type %s wait: %s", ", ".join(sorted(plugin.task_types)), error)
 
     def of(self, uid: str) -> Sequence[AttemptResource]:
-        """Those of the workflow of that uid."""
+        """Return the resources of the workflow with that uid."""
         return [
             AttemptResource(plugin, obj)
             for plugin, informer in self.informers.items()

@@ -1,4 +1,4 @@
-"""What the controller's duties share."""
+"""Dependencies that the controller's duties share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from propeller.telemetry import Causes
 
 
 class Shared(msgspec.Struct, frozen=True, kw_only=True):
-    """One set for all duties of a controller; each takes from it what it works with."""
+    """One per controller; each duty takes the dependencies that it needs."""
 
     client: Client
     storage: Storage

@@ -1,12 +1,12 @@
-"""A server restored from an older copy: what was written since is void, and executions are loaded from what it has now.
+"""Reload all executions after the API server was restored from an older backup.
 
 Guarantees
-    Nothing is loaded, stopped or collected by what the caches have before those of workflows and pods have been listed
-    since one of them has noticed: a status of after the copy could stop pods that are back.
-    Then every workflow is reconciled, as by a new process.
+    When one cache notices a restore, nothing is loaded, stopped or deleted until the caches of workflows and pods have
+    been listed again: a status newer than the backup could stop pods that are back. Then every workflow is reconciled,
+    as after a restart.
 Caveats
-    The caches of other plugins are waited for as well, but no longer than the client's deadline: the copy may be older
-    than their types. What such a cache finds changed later are events.
+    The caches of other plugins are waited for no longer than the client's deadline: the backup may be older than their
+    resource types. Changes that such a cache finds later are handled as events.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Restores:
 
     @property
     def is_settled(self) -> bool:
-        """Whether the caches have what the server has, as far as is known."""
+        """Whether all caches have been listed since the last restore that was noticed."""
         return not self._unlisted
 
     def subscribe(self) -> None:
-        """Have the caches tell of restores."""
+        """Subscribe to restores that the caches notice."""
         informers: tuple[Informer[Any], ...] = (self._pods, self._workflows, *self._others)
         for informer in informers:
             self._subscribe(informer)
@@ -51,7 +51,7 @@ class Restores:
         noticing.subscribe_restores(lambda: self._start_over(awaited, others))
 
     def _start_over(self, awaited: Iterable[Informer[Any]], others: Iterable[Informer[Any]]) -> None:
-        """One cache has noticed, and been listed: the others are to be."""
+        """One cache has noticed a restore and was listed: list the others."""
         count = self._executions.start_over()
         _log.warning("the server was restored from an older copy: %d executions are loaded again", count)
         for informer in awaited:
@@ -61,7 +61,7 @@ class Restores:
             self._relist_for_a_while(informer)
 
     def _relist_for_a_while(self, informer: Informer[Any]) -> None:
-        """Wait for the list of a cache that may never come."""
+        """List a cache again, and stop waiting for it after the deadline: its type may not be served."""
         self._unlisted += 1
         waiting = [self._listed_anew]
 

@@ -1,5 +1,4 @@
-"""What becomes of an execution that has ended: what runs of it is stopped, Flyte's finalizers are removed, and in the
-end it is deleted.
+"""Clean up after an execution has ended: stop what still runs, remove Flyte's finalizers, and delete the workflow.
 
 Guarantees
     An execution that has ended leaves no pod (and nothing that another plugin makes) running, also none that another

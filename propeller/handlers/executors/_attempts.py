@@ -1,10 +1,10 @@
-"""Effects on attempts: create the resource of one (a pod, or what its plugin makes), find one that is there, stop it.
+"""Create, observe and stop the resource of an attempt: a pod, or the resource that another task plugin makes.
 
 Guarantees
-    An attempt has one resource, whose name is fixed: launching again finds it. A resource of that name that is somebody
-    else's is neither used nor deleted.
+    An attempt has one resource with a fixed name: a second launch finds the first one's. A resource of that name with
+    another owner is neither used nor deleted.
     A resource that has ended is not deleted: it is the record of its attempt.
-    That a type is not served says nothing of its objects: nothing is taken for gone by it.
+    If a resource type is not served, its objects do not count as deleted.
 """
 
 from __future__ import annotations
@@ -59,23 +59,23 @@ from propeller.workflow import (
 )
 
 REASON_CHARACTERS = 1000
-"""Of a refusal that are kept: a webhook may answer with any length of text."""
+"""Characters of a refusal that are kept: a webhook may answer with any length of text."""
 
 
 HELD = "the platform refuses pods of this execution: they ask one after the other"
-"""The reason of a pod that was not asked for yet."""
+"""Why a create is not sent yet although it was not refused itself."""
 
 _GIVEN_UP = (NodePhase.ABORTED, NodePhase.FAILED)
 
 MAX_DELETE_ATTEMPTS = 5
-"""How often a resource that changes just then is looked at again before a pause."""
+"""Tries to delete a resource that changes at the same time, before a pause."""
 
 
 async def launch(node: NodeView, effect: Launch, services: Services) -> tuple[NodeEvent, ...]:
     events: tuple[NodeEvent, ...] = ()
     try:
         events = await _launch(node, effect, services)
-    except StorageError as error:  # nothing of the attempt has begun, and its state can say what it waits for
+    except StorageError as error:  # nothing was started yet: the attempt waits, and its state says for what
         after = error.after or services.effects.storage_retry
         events = (_refused(node, effect.attempt, error, after, services, denied=refusals_of(node).denied),)
     finally:
@@ -123,13 +123,13 @@ async def _launch(node: NodeView, effect: Launch, services: Services) -> tuple[N
 
 
 def _plugin_of(node: NodeView, services: Services) -> tuple[TaskPlugin, Kind]:
-    """Raises PluginFailed if the plugin of the node's task cannot be used."""
+    """Return the plugin of the node's task, and its kind. Raises PluginFailed if the plugin cannot be used."""
     plugin = services.plugins.of(node)
     return plugin, services.kinds[plugin]
 
 
 def _needs_template(node: NodeView) -> bool:
-    """Whether a command of the task names its template. A task that cannot be a pod has none."""
+    """Whether a command of the task refers to the task's template. False if the task cannot be a pod."""
     try:
         return node.graph.plan.of_task(node.spec.task, shape_of).needs_template
     except Invalid:
@@ -139,8 +139,8 @@ def _needs_template(node: NodeView) -> bool:
 async def _create(
     node: NodeView, attempt: int, name: str, resource: dict[str, Any], kind: Kind, services: Services
 ) -> tuple[NodeEvent, ...]:
-    """Create the resource, or find it there. Whatever does not say that the resource itself is wrong is waited for: the
-    attempt has not begun (docs/refusals.md).
+    """Create the resource, or find the existing one. If the error does not blame the resource itself, the attempt waits
+    and is not used up (docs/refusals.md).
     """
     namespace = node.execution.info.namespace
     try:
@@ -148,15 +148,15 @@ async def _create(
     except AlreadyExists:
         try:
             found = await services.client.get(kind.resource, name, namespace)
-        except PropellerError as error:  # it may be gone before we look at it
+        except PropellerError as error:  # it may be deleted in between
             return (_tried_later(node, attempt, error, services),)
         return _found(node, attempt, found, services, followed=False)
     except (Malformed, TooLarge) as error:
         return (EffectFailed(attempt, _rejection(error)),)
     except Throttled as error:
-        services.gates.passed(node)  # quotas are looked at last
+        services.gates.passed(node)  # quotas are checked last
         return (_refused(node, attempt, error, error.after or services.effects.quota_retry, services, denied=0.0),)
-    except NotFound as error:  # its namespace, or its type: the server does not say which
+    except NotFound as error:  # the namespace or the type: the server does not say which
         return (_tried_later(node, attempt, await _why_not_served(kind, services) or error, services),)
     except (Rejected, Retryable) as error:
         return (_tried_later(node, attempt, error, services),)
@@ -165,8 +165,8 @@ async def _create(
 
 
 async def _get(kind: Kind, name: str, namespace: str, services: Services) -> KubeObject:
-    """The resource of that name. Raises NotFound if it is gone, Unavailable if its type is not served, as nothing can
-    be said of it then, and what the client raises.
+    """Return the resource of that name. Raises NotFound if it is deleted, Unavailable if its type is not served, and
+    what the client raises.
     """
     found: KubeObject
     try:
@@ -176,23 +176,23 @@ async def _get(kind: Kind, name: str, namespace: str, services: Services) -> Kub
             raise
         if (unserved := await _why_not_served(kind, services)) is not None:
             raise Unavailable(str(unserved)) from unserved
-        found = await services.client.get(kind.resource, name, namespace)  # it may have been away at the first look
+        found = await services.client.get(
+            kind.resource, name, namespace
+        )  # the type may have been missing for the first GET only
     return found
 
 
 async def _why_not_served(kind: Kind, services: Services) -> PropellerError | None:
-    """Ask the server whether it has the type: why it has not, or does not say; None if it has. It has pods, and is not
-    asked.
+    """Return why the server does not serve the type, or does not answer; None if it serves it. Pods are always served
+    and cost no request.
     """
     if kind.resource is PODS:
         return None
     try:
         await services.client.has_subresource(kind.resource, "status")
     except NotFound:
-        resource = kind.resource
-        why = (
-            f"create {resource.plural}: the server has no {resource.plural} in {resource.api_version}: install its type"
-        )
+        plural, version = kind.resource.plural, kind.resource.api_version
+        why = f"look up {plural}: the server has no {plural} in {version}: install the resource type"
         return NotFound(why, status=404)
     except PropellerError as error:
         return error
@@ -200,7 +200,7 @@ async def _why_not_served(kind: Kind, services: Services) -> PropellerError | No
 
 
 def _tried_later(node: NodeView, attempt: int, error: PropellerError, services: Services) -> NodeEvent:
-    """The create was denied, or not answered: the next try waits, each time longer, up to the operator's limit."""
+    """Retry a create that was denied or not answered, with growing pauses, up to the operator's limit."""
     gates, denied = services.gates, refusals_of(node).denied
     pause = gates.refused(node, str(error))
     if isinstance(error, Rejected | WebhookUnavailable):
@@ -220,14 +220,14 @@ def _tried_later(node: NodeView, attempt: int, error: PropellerError, services: 
 def _refused(
     node: NodeView, attempt: int, why: PropellerError | str, after: float, services: Services, *, denied: float
 ) -> Refused:
-    """`denied` is since when the platform has denied the create, 0 if it does not."""
+    """Return the event. `denied` is the epoch second of the first denial in a row, 0 if this is none."""
     before, reason = refusals_of(node), str(why)[:REASON_CHARACTERS]
     since = before.since or services.gates.clock.now()
     return Refused(attempt, reason, after, Refusals(before.tries + 1, since, denied, reason))
 
 
 def is_given_up(node: NodeView, attempt: int) -> bool:
-    """Whether the attempt was given up, as it may be while an effect of it is under way."""
+    """Whether the attempt was given up, which may happen while one of its effects runs."""
     execution, number = node.execution, node.number
     given_up = execution.dropped or execution.phases[number] in _GIVEN_UP
     return given_up or execution.attempts[number] != attempt
@@ -238,21 +238,21 @@ async def observe(node: NodeView, effect: ObserveAttempt, services: Services) ->
     plugin, kind = _plugin_of(node, services)
     name = node.execution.pod_name(node.number, effect.attempt)
     if not effect.fresh and (cached := kind.cache.get(f"{info.namespace}/{name}")) is not None:
-        return _found(node, effect.attempt, cached, services, followed=True)[-1:]  # that it was launched is known
+        return _found(node, effect.attempt, cached, services, followed=True)[-1:]  # the launch is known already
     try:
         obj = await _get(kind, name, info.namespace, services)
     except NotFound:
         if services.tokens is not None:
             services.tokens.stopped(node, effect.attempt)
         if await has_ended(node, effect.attempt, services.storage):
-            # its documents speak for it
+            # its documents in the object store prove it
             return (AttemptObserved(effect.attempt, AttemptPhase.SUCCEEDED),)
         return (plugin.missing(name, effect.attempt),)
     return _found(node, effect.attempt, obj, services, followed=False)
 
 
 async def expire(node: NodeView, effect: Expire, services: Services) -> tuple[NodeEvent, ...]:
-    """What an attempt came to whose time is up. One that ended before anybody looked has not run out of it."""
+    """Check an attempt whose deadline has passed: if it ended before, that end counts."""
     seen = (await observe(node, ObserveAttempt(node.number, effect.attempt), services))[-1]
     if isinstance(seen, AttemptObserved) and seen.phase in {AttemptPhase.SUCCEEDED, AttemptPhase.FAILED}:
         return (seen,)
@@ -275,7 +275,7 @@ async def _stop(node: NodeView, effect: StopAttempt, services: Services) -> Stop
         try:
             found = obj or await _get(kind, name, info.namespace, services)
         except NotFound:
-            return Stopped(effect.attempt)  # gone already: that is what was wanted
+            return Stopped(effect.attempt)  # deleted already
         if not (_is_ours(node, found) and _is_attempts(node, effect.attempt, found)):
             return Stopped(effect.attempt)
         try:
@@ -285,15 +285,15 @@ async def _stop(node: NodeView, effect: StopAttempt, services: Services) -> Stop
         except NotFound:
             if kind.resource is PODS:
                 return Stopped(effect.attempt)
-            obj = None  # it is gone, or its type is
+            obj = None  # the object or its type is deleted
         except Conflict:
-            obj = None  # it may have come to its end since, or be another one
+            obj = None  # it may have ended since, or be another object
     raise Unavailable(f"{kind.resource.kind} {info.namespace}/{name} changes faster than it can be deleted")
 
 
 async def delete_resource(plugin: TaskPlugin, obj: KubeObject, client: Client, *, unchanged: bool = False) -> None:
-    """Delete that very resource of an attempt, and if `unchanged` only in that state. Raises NotFound, Conflict, and
-    what the client raises.
+    """Delete this resource of an attempt by uid, and with `unchanged` only at this resourceVersion. Raises NotFound,
+    Conflict, and what the client raises.
     """
     assert plugin.resource is not None
     metadata = obj.metadata
@@ -303,17 +303,17 @@ async def delete_resource(plugin: TaskPlugin, obj: KubeObject, client: Client, *
         metadata.namespace,
         uid=metadata.uid,
         resource_version=metadata.resource_version if unchanged else None,
-        propagation=None if plugin is POD else "Foreground",  # so that it is there until what it has started is gone
+        propagation=None if plugin is POD else "Foreground",  # it stays until its dependents are deleted
     )
 
 
 def _found(
     node: NodeView, attempt: int, obj: KubeObject, services: Services, *, followed: bool
 ) -> tuple[NodeEvent, ...]:
-    """A resource of that name exists: ours, with its news, or somebody else's.
+    """Return the events of an existing resource of that name; it may have another owner.
 
-    That it runs is news only where the informer follows it (`followed`): else its end may come and go unseen, and it
-    has to be looked for again.
+    That it runs is reported only if it is in the informer's cache (`followed`): otherwise its end may be missed, and it
+    has to be observed again.
     """
     plugin, kind = _plugin_of(node, services)
     if not _is_ours(node, obj):
@@ -337,7 +337,7 @@ def _is_attempts(node: NodeView, attempt: int, obj: KubeObject) -> bool:
 
 
 def _name_is_taken(node: NodeView, attempt: int, obj: KubeObject, kind: Kind) -> Failure:
-    """Two attempts of the execution have one name. The next attempt has another one."""
+    """Two attempts of the execution have the same resource name. The next attempt has another one."""
     claim = claim_of(obj, node.execution.info.name)
     assert claim is not None
     reason = (

@@ -1,11 +1,11 @@
-"""The I/O side: one executor for each effect type. Each ends with events about its node, and never raises.
+"""Run effects: one executor per effect type does its I/O and returns events about its node. `execute` never raises.
 
 Guarantees
-    Every effect may be done again, and then changes nothing: resources have fixed names, blobs have fixed places and
-    content. An effect's failure concerns its own node alone: errors become events, with their kind and what mends them.
-    What a retry may mend is tried again, with growing pauses, for `effects.retry_budget` seconds before it becomes a
-    failure: an attempt that has ended well is not done again because the object store was away for a while. An effect
-    that pauses takes nobody's place.
+    Every effect is idempotent: resources have fixed names, blobs have fixed locations and content.
+    The failure of an effect concerns its own node alone: errors become events, with their kind and the remedy.
+    Errors that a retry may fix are retried with growing pauses for `effects.retry_budget` seconds before they become a
+    failure: an attempt that succeeded is not repeated because the object store was unavailable for a while. An effect
+    that waits for its retry does not occupy a worker.
 """
 
 from __future__ import annotations

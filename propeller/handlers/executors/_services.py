@@ -17,7 +17,7 @@ from propeller.storage import Storage
 
 
 class ObjectCache(Protocol):
-    """An informer's store: objects by `namespace/name`, None for what it has not."""
+    """An informer's store: objects by `namespace/name`, or None."""
 
     def get(self, key: str, /) -> Any: ...
 
@@ -27,7 +27,7 @@ class _Unread(msgspec.Struct, frozen=True):
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """What a plugin makes, as executors work with it."""
+    """The resource kind of a plugin, with its informer's cache."""
 
     resource: Resource[Any]
     cache: ObjectCache

@@ -1,14 +1,14 @@
-"""What a task plugin has to do: make the Kubernetes resource of an attempt, and say what its state means.
+"""The protocol of task plugins: build the Kubernetes resource of an attempt, and read its state.
 
-Guarantees (of propeller, to a plugin)
-    The resource of an attempt has a fixed name, is owned by its FlyteWorkflow, and carries the label and annotations by
-    which it is found again: propeller sets these, whatever `build` returns. An attempt has one resource: a create that
-    finds the name taken leads to `observe`, also after a crash.
-    Attempts, retries, timeouts, quotas, checkpoints and the reading of outputs are propeller's. A plugin only reads and
-    describes.
+Guarantees
+    The resource of an attempt has a fixed name, an owner reference to its FlyteWorkflow, and the label and annotations
+    by which the controller finds it again: propeller sets all of these after `build`. An attempt has one resource: if
+    the name is taken when it is created, also after a crash, the existing one is observed.
+    propeller does the rest: attempts, retries, timeouts, quotas, checkpoints, and reading outputs.
 Assumptions
-    Methods are pure and quick: they run on the controller's loop, `observe` for each event of each resource. A method
-    that raises fails its attempt as the system's, with plugin and task named, and nothing else.
+    Methods are pure and fast: they run on the controller's event loop, `observe` for each event of each resource.
+Errors
+    A method that raises fails its attempt with kind SYSTEM and a message that names both; nothing else is affected.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ DEFAULT_GRACE = 30.0
 """Seconds that a pod has to stop if neither it nor its deletion says (Kubernetes' default)."""
 
 GONE = "ResourceDeletedExternally"
-"""The code of an attempt whose resource is gone, though nobody has asked for that, in FlytePropeller's words."""
+"""Error code if the resource of an attempt was deleted, and not by propeller; FlytePropeller's."""
 
 ENTRY_POINTS = "propeller.tasks"
-"""The group of entry points by which plugins are found: the name is the task type, the value a `TaskPlugin`."""
+"""Group of the entry points of plugins: the name is the task type, the value a `TaskPlugin`."""
 
 
 class PluginFailed(PropellerError):
@@ -40,41 +40,41 @@ class PluginFailed(PropellerError):
 
 @runtime_checkable
 class TaskPlugin(Protocol):
-    """How tasks of some types run. Derive from it: all but `task_types`, `resource`, `build` and `observe` has defaults
-    that fit most resources. One object serves all executions, and keeps nothing of any.
+    """Runs tasks of some types. Derive from it: only `task_types`, `resource`, `build` and `observe` have no defaults.
+    One object serves all executions and keeps no state of them.
     """
 
     task_types: Collection[str]
     """The types of tasks (flytekit's `task_type`) that it runs."""
 
     resource: Resource[Any] | None
-    """What it makes. The controller follows it with one informer, and needs the verbs get, list, watch, create and
-    delete on it. Its `type` is a `KubeObject` with the fields that `observe` reads. None is reserved for plugins of
-    remote services, which are not supported yet.
+    """The kind that it creates. The controller runs one informer for it, and needs the verbs get, list, watch, create
+    and delete. `type` is a `KubeObject` with the fields that `observe` reads. None is reserved for plugins of remote
+    services, which are not supported yet.
     """
 
     @abstractmethod
     def build(self, node: NodeView, attempt: int, inputs: ByName, settings: PodSettings) -> dict[str, Any]:
-        """Return the resource of an attempt as JSON: the same for the same arguments, with no more metadata than labels
-        and annotations of its own. `inputs` are the task's literals by name.
+        """Return the resource of an attempt as JSON. The same arguments give the same resource; its metadata has labels
+        and annotations only. `inputs` are the task's literals by name.
 
-        Raises Invalid, with the field and what mends it, if the task cannot be run: it fails for its user.
+        Raises Invalid, naming the field and the fix, if the task cannot run: it fails with kind USER.
         """
         ...
 
     @abstractmethod
     def observe(self, obj: Any, attempt: int) -> AttemptObserved | None:
-        """Say what the resource shows of its attempt; None if nothing is known yet.
+        """Return what the resource shows of its attempt, None if nothing yet.
 
-        A resource that has `SUCCEEDED` or `FAILED` and still runs something says so in `remains`: it is deleted then.
-        Else it stays, as the record of its attempt, until its workflow is deleted. A failure's `kind` and `recoverable`
-        decide whether there is another attempt.
+        If the attempt has `SUCCEEDED` or `FAILED` and something of the resource still runs, set `remains`: the resource
+        is then deleted. Otherwise it stays, as the record of its attempt, until its workflow is deleted. A failure's
+        `kind` and `recoverable` decide whether there is another attempt.
         """
         ...
 
     def missing(self, name: str, attempt: int) -> AttemptObserved:
-        """Say what it means that the resource of that name is gone, though nobody has asked for that and no outputs
-        were left: by default, a failure of the system's, after which there is another attempt.
+        """Return what it means if the resource of that name was deleted, not by propeller, and left no outputs: by
+        default a recoverable failure of kind SYSTEM.
         """
         kind = self.resource.kind if self.resource is not None else "resource"
         message = f"{kind} {name} is gone before its end was seen: somebody deleted it"
@@ -82,8 +82,8 @@ class TaskPlugin(Protocol):
         return AttemptObserved(attempt, AttemptPhase.GONE, failure=failure)
 
     def is_alive(self, obj: Any) -> bool:
-        """Whether the resource runs, or will, until it is deleted. A stop deletes it then, with what it owns before it
-        (propagation policy Foreground).
+        """Whether the resource runs, or will run, until it is deleted. Only then does a stop delete it, with
+        propagation policy Foreground.
         """
         if obj.metadata.deletion_timestamp is not None:
             return False
@@ -96,13 +96,13 @@ class TaskPlugin(Protocol):
         return seen is not None and seen.phase >= AttemptPhase.SUCCEEDED and seen.remains is Remains.NOTHING
 
     def grace_of(self, obj: Any) -> float:
-        """Seconds that the resource has to stop once it is deleted: the next attempt waits for its end, but no longer
-        than this and `controller.stop_margin`.
+        """Return the seconds that the resource needs to stop after its deletion: the next attempt waits until it is
+        gone, at most this long plus `controller.stop_margin`.
         """
         return DEFAULT_GRACE
 
 
 def custom_of(node: NodeView) -> dict[str, Any]:
-    """The `custom` of a node's task: what its flytekit class returned from `get_custom`. Raises Invalid."""
+    """Return the `custom` of a node's task: the result of `get_custom` of its flytekit class. Raises Invalid."""
     task = node.graph.plan.task(node.spec.task)
     return struct_to_python(task.custom, f"custom of task {task.id.name}")

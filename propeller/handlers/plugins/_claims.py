@@ -1,9 +1,9 @@
-"""What an attempt's resource, such as a pod, says of itself in its annotations, as far as it can be believed.
+"""Identify the node and attempt of a resource, such as a pod, from its annotations and name.
 
 Guarantees
-    A number that no attempt can have is none. A claim counts only if the resource's own name follows from it: whoever
-    may patch annotations cannot make one resource speak for another node or attempt.
-    A resource whose annotations are missing or damaged is what its name says.
+    Annotations count only if the resource's name follows from them: a client that may patch annotations cannot make a
+    resource count for another node or attempt. Numbers out of range are ignored.
+    If annotations are missing or damaged, the name decides.
 Assumptions
     The caller has checked the owner reference.
 """

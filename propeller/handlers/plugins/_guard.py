@@ -1,9 +1,9 @@
-"""A plugin that others wrote, as the controller uses it: what it raises or gets wrong concerns one attempt alone.
+"""Guard the controller against faults of a plugin of another package: each concerns one attempt alone.
 
 Guarantees
-    `build` returns a resource under the attempt's name, with the owner, label and annotations by which it is found, or
-    raises Invalid (the user's) or PluginFailed (the system's). No other method raises: an `observe` that does fails its
-    attempt, and what runs of that is stopped.
+    `build` returns a resource with the attempt's name, owner, label and annotations, or raises Invalid (USER) or
+    PluginFailed (SYSTEM). No other method raises: if the plugin's `observe` does, its attempt fails and its resource is
+    deleted.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 REASON_CHARACTERS = 1000
-"""Of what a plugin raised, that are kept."""
+"""Characters of a plugin's exception that are kept."""
 
 FAILED = "PluginFailed"
-"""The code of an attempt that its plugin has failed."""
+"""Error code of an attempt whose plugin is at fault."""
 
 
 class GuardedPlugin(TaskPlugin):
-    """See the module's text. `name` says in messages which plugin it is."""
+    """See the module's text. `name` identifies the plugin in messages."""
 
     def __init__(self, plugin: TaskPlugin, name: str, task_types: frozenset[str], resource: Resource[Any]) -> None:
         self.name = name
@@ -62,7 +62,7 @@ class GuardedPlugin(TaskPlugin):
         return self._described(node, attempt, task, built, where)
 
     def _described(self, node: NodeView, attempt: int, task: str, built: Any, where: str) -> dict[str, Any]:
-        """The resource with the metadata that is ours to set."""
+        """Return the resource with the metadata that propeller sets."""
         if not isinstance(built, dict):
             raise PluginFailed(f"{where} returned {_shown(built)}, and not a resource as a dict")
         own = built.get("metadata") or {}
@@ -83,7 +83,7 @@ class GuardedPlugin(TaskPlugin):
         return described
 
     def observe(self, obj: Any, attempt: int) -> AttemptObserved:
-        """As the plugin's own; PENDING if that knows nothing yet."""
+        """Return what the plugin observes; PENDING if it knows nothing yet."""
         found = self._ask(obj, "observe", self._plugin.observe, obj, attempt)
         if isinstance(found, _Raised):
             return _failed(attempt, found.why)
@@ -94,7 +94,7 @@ class GuardedPlugin(TaskPlugin):
         return self._completed(obj, attempt, seen)
 
     def _completed(self, obj: KubeObject, attempt: int, seen: AttemptObserved) -> AttemptObserved:
-        """With what the controller relies on: the attempt, a reason of each failure, and that it is being deleted."""
+        """Complete the fields that the controller relies on: attempt, cause of a failure, being deleted."""
         if seen.phase is AttemptPhase.GONE:
             return _failed(attempt, self._blame(obj, "observe says GONE of a resource that is there"))
         if seen.phase is AttemptPhase.FAILED and seen.failure is None:
@@ -133,7 +133,7 @@ class GuardedPlugin(TaskPlugin):
             return _Raised(self._blame(obj, f"{method} raised {_said(error)}", error))
 
     def _blame(self, obj: Any, what: str, error: Exception | None = None) -> str:
-        """Log what the plugin got wrong, more and more rarely if it does again, and say it."""
+        """Log the plugin's fault, ever more rarely if it repeats, and return the message."""
         name = obj if isinstance(obj, str) else f"{obj.metadata.namespace}/{obj.metadata.name}"
         why = f"plugin {self.name}: {what}"
         self._causes.report(error or PluginFailed(what), "plugin %s, of %s %s", self.name, self.resource.kind, name)
@@ -144,8 +144,8 @@ _OBSERVED = msgspec.json.Decoder(AttemptObserved)
 
 
 def _checked(found: object) -> AttemptObserved | str:
-    """What a plugin has observed, with fields of the types that they have to be of; or what is wrong with it. Structs
-    take anything, and what relies on them later would blame others.
+    """Validate the field types of a plugin's observation; return what is wrong as text. Structs are not validated when
+    they are made, and a wrong type would raise later, elsewhere.
     """
     if not isinstance(found, AttemptObserved):
         return f"{_shown(found)}, and not an AttemptObserved"
@@ -162,7 +162,7 @@ class _Raised(msgspec.Struct, frozen=True):
 
 
 def _failed(attempt: int, why: str, remains: Remains = Remains.RUNNING) -> AttemptObserved:
-    """The attempt's end: another one would be observed as badly. What runs of it is stopped."""
+    """Fail the attempt for good: the plugin would fail the next one as well. Its resource is deleted."""
     failure = Failure(FAILED, why, ErrorKind.SYSTEM, attempt=attempt)
     return AttemptObserved(attempt, AttemptPhase.FAILED, failure=failure, remains=remains)
 

@@ -1,5 +1,5 @@
-"""Whose an attempt's resource is and what it runs: its labels, annotations and owner (FlytePropeller's
-node_exec_context.go, k8s/plugin_manager.go).
+"""Labels, annotations and owner reference of an attempt's resource (FlytePropeller's node_exec_context.go,
+k8s/plugin_manager.go).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ another node is called: this never is. Left out if the unique id can be neither.
 
 PRIMARY_CONTAINER = "primary_container_name"
 EXECUTION_LABEL = "execution-id"
-"""What every resource of an attempt carries: informers select by it."""
+"""Label of every attempt's resource: informers select by it."""
 
 _OWN_PREFIX = "propeller/"
 _OWN_LABELS = frozenset({EXECUTION_LABEL, "execution-identity", "node-id", "task-name", "interruptible"})
@@ -33,8 +33,8 @@ _NOT_FOR_PODS = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
 def attempt_metadata(
     node: NodeView, attempt: int, task: str, labels: Mapping[str, str], annotations: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The metadata of an attempt's resource. `task` is the task's name; `labels` and `annotations` are those that it
-    would have besides, and never win over those by which it is found.
+    """Return the metadata of an attempt's resource. `task` is the task's name. `labels` and `annotations` are added,
+    and never override those by which the controller finds the resource.
     """
     execution = node.execution
     unique_id, path = execution.unique_id(node.number), execution.path(node.number)
@@ -105,7 +105,7 @@ def others_annotations(annotations: Mapping[str, str]) -> dict[str, str]:
 
 
 def without_own(annotations: Mapping[str, str]) -> dict[str, str]:
-    """Annotations without those by which an attempt's resource is found: for what that resource makes itself."""
+    """Return annotations without those that identify an attempt: for a pod template, whose pods are none themselves."""
     return {key: value for key, value in annotations.items() if not key.startswith(_OWN_PREFIX)}
 
 

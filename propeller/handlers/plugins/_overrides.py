@@ -1,4 +1,4 @@
-"""Which plugins an execution allows for a task: `executionConfig.TaskPluginImpls`, which FlyteAdmin fills in."""
+"""Check `executionConfig.TaskPluginImpls`, by which FlyteAdmin selects plugins per task type."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from propeller.workflow import NodeView
 
 
 def check_override(node: NodeView, ids: AbstractSet[str]) -> None:
-    """Refuse a task whose execution insists on another plugin than the one of these `ids` (flytepropeller's task
-    handler, ResolvePlugin). Raises Invalid.
+    """Raise Invalid if the execution requires another plugin for the task than the one with these `ids`
+    (flytepropeller's task handler, ResolvePlugin).
     """
     impls = node.execution.info.spec.execution_config.task_plugin_impls
     if not impls:

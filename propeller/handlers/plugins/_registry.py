@@ -1,11 +1,11 @@
-"""Which plugin runs a task: those that are installed, by entry points of the group `propeller.tasks`, else the pod.
+"""Select the plugin of a task: installed ones, by entry points of the group `propeller.tasks`, otherwise the pod.
 
-An entry point's name is the task type, so that a type is known though its plugin cannot be imported.
+An entry point's name is the task type, so that the type is known even if its plugin cannot be imported.
 
 Guarantees
-    Loading never raises. A plugin that cannot be used is logged once, with what is wrong; tasks of its types fail as
-    the system's with that text, and nothing else suffers. If two plugins declare one type, neither runs it.
-    What propeller runs itself (`OWN_TYPES`) stays its own: a plugin cannot take python-task away.
+    Loading never raises. A plugin that cannot be used is logged once, with the cause; tasks of its types fail with kind
+    SYSTEM and that message, and nothing else is affected. If two plugins declare a type, neither runs it.
+    Plugins cannot take over `OWN_TYPES`, such as python-task.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ OWN_TYPES = frozenset({*POD.task_types, "echo"})
 
 
 class Plugins:
-    """See the module's text. `broken` are the types whose plugin cannot be used, with the reason."""
+    """See the module's text. `broken` has the task types whose plugin cannot be used, with the cause."""
 
     def __init__(self, plugins: Iterable[TaskPlugin] = (), broken: Mapping[str, str] = {}) -> None:
         self._by_type = {task_type: plugin for plugin in plugins for task_type in plugin.task_types}
@@ -40,7 +40,7 @@ class Plugins:
         self._only_pods = not self._by_type and not self._broken
 
     def of(self, node: NodeView) -> TaskPlugin:
-        """The plugin that runs a task node. Raises PluginFailed if it cannot be used."""
+        """Return the plugin of a task node. Raises PluginFailed if it cannot be used."""
         if self._only_pods:
             return POD
         task = node.graph.plan.task(node.spec.task)
@@ -49,7 +49,7 @@ class Plugins:
         return self._by_type.get(task.type, POD)
 
     def runs(self, plugin: TaskPlugin, execution: Execution, node: int) -> bool:
-        """Whether this plugin runs a task node: another's resource may have its name."""
+        """Whether this plugin runs a task node. Another plugin's resource may have the same name."""
         if self._only_pods:
             return True
         view = execution.view(node)
@@ -61,19 +61,19 @@ class Plugins:
         return task_type not in self._by_type and task_type not in self._broken
 
     def __iter__(self) -> Iterator[TaskPlugin]:
-        """Each plugin once, the pod first."""
+        """Iterate over the plugins, the pod first."""
         return iter(dict.fromkeys((POD, *self._by_type.values())))
 
 
 @functools.cache
 def installed_plugins() -> Plugins:
-    """The plugins of this interpreter's packages, loaded once."""
+    """Return the plugins of this interpreter's packages; loads them once."""
     return load_plugins(_entry_points(distributions()))
 
 
 def _entry_points(packages: Iterable[Distribution]) -> Iterator[EntryPoint]:
-    """Those of our group. A package whose metadata cannot be read has none; of two of one name the first counts, which
-    is that which is imported.
+    """Find the entry points of plugins. A package with damaged metadata has none; of two packages with the same name
+    the first counts, as it does for imports.
     """
     seen = set()
     for package in packages:
@@ -120,13 +120,13 @@ def load_plugins(points: Iterable[EntryPoint]) -> Plugins:
 
 
 def _name_of(point: EntryPoint) -> str:
-    """For messages: what the entry point says, and which package has it."""
+    """Format an entry point and its package for messages."""
     package = f" of {point.dist.name} {point.dist.version}" if point.dist is not None else ""
     return f"{point.name} ({point.value}{package})"
 
 
 def _types_of(plugin: Any, task_type: str) -> frozenset[str]:
-    """The task types of a plugin whose entry point is named `task_type`. Raises PluginFailed with what is wrong."""
+    """Return the task types of a plugin whose entry point is named `task_type`. Raises PluginFailed with the cause."""
     if isinstance(plugin, type):
         raise PluginFailed("it is no TaskPlugin, but a class: name an object of it")
     if not isinstance(plugin, TaskPlugin):
@@ -166,7 +166,7 @@ _MEMBERS = ("task_types", "resource", "build", "observe", "missing", "is_alive",
 
 
 def _blame(broken: dict[str, str], task_type: str, why: str) -> None:
-    """Have tasks of this type fail, unless propeller runs them itself."""
+    """Log the cause, and have tasks of this type fail with it unless the type is one of `OWN_TYPES`."""
     _log.error("%s", why)
     if task_type not in OWN_TYPES:
         broken[task_type] = why

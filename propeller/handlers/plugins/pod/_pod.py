@@ -38,9 +38,9 @@ def build_pod(node: NodeView, attempt: int, inputs: ByName, settings: PodSetting
 
 
 def pod_template(node: NodeView, attempt: int, inputs: ByName, settings: PodSettings) -> dict[str, Any]:
-    """The pod template of a plugin's resource, for the pods that its controller will make: what `build_pod` makes of
-    the task, and checked by the same policy, with no more metadata than labels and annotations. Raises Invalid as that
-    does.
+    """Return a pod template for a plugin's resource: the pod of `build_pod`, checked by the same policy, with labels
+    and annotations as its only metadata. Parts of it are shared: do not change them in place. Raises Invalid as
+    `build_pod` does.
     """
     pod = _checked_pod(node, attempt, inputs, settings)
     given = pod["metadata"]
