@@ -71,11 +71,10 @@ def start_rejected(state: Launching, event: Refused, now: float) -> Continue:
     """Back off without using up the attempt. A status records it if the reason has changed, and then at the 2nd, 4th,
     8th... rejection, so that 10,000 tasks that wait cost the API server few writes.
     """
-    until, refusals = now + event.after, event.refusals
-    before = state.refusals
-    is_news = refusals.reason != before.reason or (refusals.tries != before.tries and refusals.tries.bit_count() == 1)
+    before, refusals, until = state.refusals, event.refusals, now + event.after
+    is_reported_try = refusals.tries != before.tries and refusals.tries.bit_count() == 1
     waiting = BackingOff(state.attempt, until, state.since, event.reason, refusals)
-    return Continue(waiting, wakes=(until,), checkpoint=is_news)
+    return Continue(waiting, wakes=(until,), checkpoint=refusals.reason != before.reason or is_reported_try)
 
 
 def attempt_failed(
