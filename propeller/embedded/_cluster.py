@@ -21,7 +21,7 @@ from propeller.kube import Client
 
 
 class Cluster(msgspec.Struct, frozen=True):
-    """What runs: `client` talks to `server` without a socket."""
+    """The parts of a cluster: `client` calls `server` without a socket."""
 
     server: ApiServer
     client: Client

@@ -31,7 +31,7 @@ async def run_kubelet(
 def follow_pods(
     client: Client, settings: Settings, clock: Clock
 ) -> Callable[[PodSeen], AbstractAsyncContextManager[None]]:
-    """What a kubelet follows pods by: an informer of whole pods."""
+    """Return a kubelet's source of pods: an informer of whole pods."""
 
     @asynccontextmanager
     async def follow(seen: PodSeen) -> AsyncIterator[None]:

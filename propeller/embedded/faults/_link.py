@@ -1,8 +1,9 @@
-"""What may happen to requests between a client and the embedded API server.
+"""Faults of requests between a client and the embedded API server.
 
 Guarantees
-    All that happens is drawn from the random numbers given: the same draws, the same faults. A partitioned link lets
-    nothing through in either direction. A request that the server has done is done: only its answer can be lost.
+    All faults are drawn from the given random numbers: the same draws give the same faults. A partitioned link lets
+    nothing through in either direction. If the server has handled a request, its effect stays: only the response can be
+    lost.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What may happen to blobs on their way to an object store and back."""
+"""Faults of blob reads and writes."""
 
 from __future__ import annotations
 

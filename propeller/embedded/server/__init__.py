@@ -1,15 +1,15 @@
-"""A Kubernetes API server in miniature, in this process and in memory: reached without sockets through
-`ApiServer.transport`, and over HTTP through `ApiServer.serve`, where kubectl works against it.
+"""A small Kubernetes API server in this process and in memory: reached without sockets through `ApiServer.transport`,
+and over HTTP through `ApiServer.serve`, where kubectl works against it.
 
-It may be smaller than kube-apiserver 1.37, never different: what it answers, tests/contract asserts on both.
+It may have less than kube-apiserver 1.37, but never behave differently: tests/contract asserts every behaviour on both.
 
 Caveats
     Kinds: namespaces, nodes, pods, events, config maps, secrets, resource quotas, service accounts, leases, roles and
-    their bindings, custom resource definitions and what they define; services and limit ranges are listed as empty.
-    Roles are kept, not enforced; CEL rules are kept, not evaluated; there are no admission webhooks and no conversion
-    webhooks. Protobuf is read, and answered in JSON.
-    Nothing schedules, and nothing marks a new node as not ready. managedFields show from an object's first apply on.
-    Members that say nothing (an empty text, a zero, false) are kept as they were written, where Go leaves them out.
+    their bindings, Jobs, custom resource definitions and their resources; lists of services and limit ranges are empty.
+    Roles are stored, not enforced; CEL rules are stored, not evaluated; there are no admission and no conversion
+    webhooks. Protobuf requests are answered in JSON.
+    Nothing schedules, and nothing marks a new node as not ready. managedFields appear with an object's first apply.
+    Empty fields (an empty text, a zero, false) are kept as they were written; Go omits them.
 """
 
 from propeller.embedded.server._backup import Backup

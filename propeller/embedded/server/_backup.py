@@ -1,10 +1,10 @@
-"""Copies of everything that is stored, as etcd's snapshots are.
+"""Backup copies of everything that is stored, like etcd's snapshots.
 
 Guarantees
-    A copy is of one moment, and what happens afterwards does not change it.
-    Restoring brings back every object as it was, uid and resourceVersion included, and the counter of versions with
-    it: it goes back, unless it is bumped (etcdutl snapshot restore --bump-revision --mark-compacted). There is no
-    history of before.
+    A copy is of one moment, and later changes do not affect it.
+    Restoring brings back every object as it was, including uid and resourceVersion, and the version counter: it goes
+    back, unless it is bumped (etcdutl snapshot restore --bump-revision --mark-compacted). The history before the
+    restore is gone.
 Source: etcd's etcdutl/snapshot; https://kubernetes.io/docs/tasks/administer-cluster/configure-upgrade-etcd.
 """
 

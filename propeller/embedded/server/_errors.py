@@ -1,8 +1,8 @@
-"""Failures: what a request is answered with that is refused, as a metav1.Status.
+"""Failures: the metav1.Status of a refused request.
 
 Guarantees
-    Every failure's body is a Status with code, reason and details, worded as kube-apiserver words it where clients read
-    the words (k8s.io/apimachinery/pkg/api/errors and pkg/util/validation/field).
+    Every failure's body is a Status with code, reason and details, worded as by kube-apiserver if clients read the text
+    (k8s.io/apimachinery/pkg/api/errors and pkg/util/validation/field).
 """
 
 from __future__ import annotations
@@ -173,7 +173,9 @@ MODIFIED = "the object has been modified; please apply your changes to the lates
 
 
 def expired(message: str, continue_token: str = "") -> Failure:
-    """What is asked for is older than what is kept. `continue_token` lets a list go on regardless."""
+    """Return the failure for a version that is older than the history. `continue_token` lets a list continue
+    regardless.
+    """
     return Failure(410, "Expired", message, metadata={"continue": continue_token} if continue_token else {})
 
 

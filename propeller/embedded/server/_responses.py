@@ -29,7 +29,7 @@ def json_response(content: Any, status: int = 200) -> Response:
 
 
 def success(details: Mapping[str, Any] | None = None, code: int | None = None) -> dict[str, Any]:
-    """The Status of a request that did what it should and has no object to show."""
+    """Return the Status of a successful request that has no object to return."""
     status: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
     if details is not None:
         status["details"] = details

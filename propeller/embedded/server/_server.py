@@ -48,12 +48,12 @@ _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 class ApiServer:
     """A Kubernetes API server in this process. Use within `async with`.
 
-    `logs` is where pods' logs come from, usually a kubelet's `logs`; it may be set later. `randomness` makes uids, the
-    ends of generated names and jitter. Without `controllers` it is as bare as a kube-apiserver without its controller
-    manager: deleted namespaces keep ending, nothing is collected with its owner, quotas do not see what is freed, and
-    namespaces have no service account.
+    `logs` is the source of pods' logs, usually a kubelet's `logs`; it may be set later. `randomness` generates uids,
+    suffixes of generated names and jitter. Without `controllers` it is as bare as a kube-apiserver without its
+    controller manager: deleted namespaces stay terminating, dependents are not garbage collected, quotas do not notice
+    freed resources, and namespaces have no service account.
 
-    More than 15 methods: what its users do with a server (serve, stop, compact, back up) has one each.
+    More than 15 methods: one for each operation on a server (serve, stop, compact, back up).
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class ApiServer:
 
     @property
     def logs(self) -> LogSource | None:
-        """Where pods' logs come from; without one, reading a log is answered with 501."""
+        """The source of pods' logs; without one, reading a log is answered with 501."""
         return self._handler.logs
 
     @logs.setter
@@ -114,7 +114,9 @@ class ApiServer:
         return self._storage.version
 
     def transport(self, user: str = ADMIN, *, interceptor: Interceptor | None = None) -> Transport:
-        """Requests to this server without a socket, as `user`; what comes and goes passes the interceptor."""
+        """Return a transport to this server without a socket, as `user`; requests and responses pass the
+        interceptor.
+        """
         return MemoryTransport(self, user, interceptor)
 
     @asynccontextmanager
@@ -129,9 +131,9 @@ class ApiServer:
         user: str = ADMIN,
         interceptor: Interceptor | None = None,
     ) -> AsyncIterator[Front]:
-        """Open the server to other processes: over HTTP, or HTTPS with `tls`; `ca` is what its clients should trust.
+        """Open the server to other processes: over HTTP, or HTTPS with `tls`; clients should trust `ca`.
 
-        Port 0 means any free one; `token` None means a new random one. Raises Invalid where the port is taken.
+        Port 0 means any free one; `token` None means a new random one. Raises Invalid if the port is taken.
         """
         from propeller.embedded.server.endpoints._http import serve
 
@@ -150,12 +152,14 @@ class ApiServer:
             watch.end(reason)
 
     def stop(self) -> None:
-        """Be down: watches are cut, and requests fail as if nobody listened, until `start`. The objects stay."""
+        """Stop serving: watches are cut, and requests fail as if the port were closed, until `start`. The objects
+        stay.
+        """
         self._up = False
         self.drop_watches("the API server went away")
 
     def start(self) -> None:
-        """Be up again, as a server that restarted: what watches could have resumed from is forgotten."""
+        """Serve again, like a restarted server: the history that watches could resume from is lost."""
         self._storage.forget_watches()
         self._up = True
 
@@ -164,8 +168,8 @@ class ApiServer:
         return back_up(self._storage)
 
     def restore(self, backup: Backup, *, bump: int = 0) -> None:
-        """Go back to a copy: the server is down from now on until `start`, and then knows nothing of what was written
-        since. Versions go back, too; by `bump` they go on beyond those that were seen (etcdutl's --bump-revision).
+        """Restore a copy: the server is down until `start`, and then has lost everything written since. Versions go
+        back, too; with `bump` they continue above those that were seen (etcdutl's --bump-revision).
         """
         logs = self.logs
         self.stop()
@@ -188,7 +192,7 @@ class ApiServer:
         return self._handler.answer(request, user)
 
     def _make_parts(self) -> None:
-        """All that stores and answers, empty: what a server that starts anew has of the one before is nothing."""
+        """Create all parts, empty: a new server keeps nothing of the previous one."""
         settings, clock = self._settings, self._clock
         self._storage = Storage(max_changes=settings.history_changes, max_bytes=settings.history_bytes)
         self._registry = Registry(self._storage)
@@ -246,7 +250,7 @@ class ApiServer:
                 self._writes.create_object(call, {"metadata": {"name": name}}, ())
 
     def _time(self) -> str:
-        """Now as metav1.Time; written anew once a second."""
+        """The current time as metav1.Time; formatted once a second."""
         now = self._clock.now()
         if int(now) != self._second[0]:
             self._second = (int(now), rfc3339(now))

@@ -2,11 +2,11 @@
 
 Guarantees
     One counter numbers every write of every kind (etcd's revision); it only grows, until a copy is restored (_backup).
-    A record never changes: readers, watches and pages share it without copying. It keeps the object's JSON and beside
-    it only what reads select by, so that 50,000 pods cost little more than their JSON.
-    The state at any version within the window can be read (`at`), which is what pages and watches resume from.
+    A record never changes: readers, watches and pages share it without copying. It has the object's JSON, and besides
+    that only what reads select by, so that 50,000 pods cost little more than their JSON.
+    The state at any version within the window can be read (`at`); pages and watches resume from it.
 Caveats
-    Everything is in memory and ends with the process.
+    Everything is in memory and lost with the process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Object = dict[str, Any]
 """An object as parsed JSON, without `kind` and `apiVersion`: those depend on the version that it is read in."""
 
 _FEW = 64
-"""Changes of the key set up to which the sorted keys are mended one by one; sorting anew is faster for more."""
+"""Changes of the key set up to which the sorted keys are updated one by one; above it sorting again is faster."""
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -45,14 +45,14 @@ class Record(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     finalizers: tuple[str, ...]
     deleting: bool
     writers: Any = None
-    """Who wrote which fields, where nobody has applied yet (see patch/_managed_fields)."""
+    """Who wrote which fields, if the object has never been applied (see patch/_managed_fields)."""
 
     def parsed(self) -> Object:
         obj: Object = orjson.loads(b"{" + self.tail)
         return obj
 
     def sparse(self, names: Container[str]) -> Object:
-        """The object with only these members parsed; the others are pieces of JSON, fit to be written and compared."""
+        """Return the object with only these members parsed; the others stay JSON, which can be written and compared."""
         members = _MEMBERS.decode(b"{" + self.tail)
         return {
             name: orjson.loads(bytes(raw)) if name in names else orjson.Fragment(bytes(raw))
@@ -60,7 +60,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         }
 
     def at(self, version: int) -> Record:
-        """The same state at another version: the resourceVersion is where the tail begins."""
+        """Return the same state at another version: the resourceVersion is at the beginning of the tail."""
         tail = _tail_head(version) + self.tail[len(_tail_head(self.version)) :]
         return msgspec.structs.replace(self, version=version, tail=tail)
 
@@ -75,7 +75,7 @@ class Change(msgspec.Struct, frozen=True, gc=False):
 
 
 class Expired(Exception):
-    """That version is older than the window. `floor` is the oldest one that it reaches back to."""
+    """The version is older than the window, whose oldest version is `floor`."""
 
     def __init__(self, floor: int) -> None:
         super().__init__(f"older than {floor}")
@@ -97,7 +97,7 @@ class History:
         self.floor = floor
         """Changes after this version are all here."""
         self.watch_floor = floor
-        """The same for watches: a restarted server has forgotten what it could tell them, but not what it stores."""
+        """The oldest version for watches: a restarted server has lost their history, but not its objects."""
 
     @property
     def end(self) -> int:
@@ -111,13 +111,13 @@ class History:
             self._trim()
 
     def position_after(self, version: int) -> int:
-        """Where the changes after `version` begin. Raises Expired."""
+        """Return the position of the first change after `version`. Raises Expired."""
         if version < self.watch_floor:
             raise Expired(self.watch_floor)
         return self._start + bisect_right(self._changes, version, key=_version)
 
     def since(self, position: int, limit: int) -> list[Change] | None:
-        """At most `limit` changes from a position on; None where the window has moved past it."""
+        """Return at most `limit` changes from a position on; None if the window has moved past it."""
         index = position - self._start
         return None if index < 0 else self._changes[index : index + limit]
 
@@ -175,7 +175,7 @@ class Collection:
         self.history = history
         self.records: dict[str, Record] = {}
         self.dropped = False
-        self.waiting: dict[Waiter, None] = {}  # in the order in which they came to wait, which is that of waking
+        self.waiting: dict[Waiter, None] = {}  # in order of arrival, which is the order of waking
         self._keys: list[str] = []
         self._added: list[str] = []
         self._removed: set[str] = set()
@@ -228,7 +228,7 @@ class Collection:
                 yield record
 
     def apply(self, change: Change) -> None:
-        """Take a change over, and tell those who wait for one."""
+        """Apply a change, and wake those that wait for one."""
         key = change.after.key
         if change.deleted:
             del self.records[key]
@@ -282,11 +282,11 @@ class Storage:
         self._by_uid: dict[str, tuple[Collection, str]] = {}
         self._dependents: dict[str, dict[tuple[Collection, str], None]] = {}  # ordered, as all that work follows from
         self.listeners: list[Listener] = []
-        """Told of every change, at once: controllers that note what to do later."""
+        """Called with every change, synchronously: controllers that queue follow-up work."""
 
     @property
     def version(self) -> int:
-        """Of the latest write."""
+        """The version of the latest write."""
         return self._version
 
     def collection(self, name: str, fields_of: Callable[[Object], tuple[str, ...]]) -> Collection:
@@ -303,7 +303,7 @@ class Storage:
             waiter.end()
 
     def amend(self, collection: Collection, record: Record, change: Callable[[Object], None]) -> Record:
-        """A change that the server itself makes to an object; nothing is stored where it changes nothing."""
+        """Change an object on behalf of the server itself; store nothing if nothing changes."""
         obj = record.parsed()
         change(obj)
         if obj == record.parsed():
@@ -351,7 +351,7 @@ class Storage:
             collection.history.forget(self._version)
 
     def forget_watches(self) -> None:
-        """Forget what watches could resume from, as a server does that restarts."""
+        """Forget the history of watches, as a restarting server does."""
         for collection in self.collections:
             collection.history.watch_floor = self._version
 

@@ -1,4 +1,4 @@
-"""What a controller within the server has yet to look at: keys, each once, in the order in which they came."""
+"""The backlog of a controller within the server: keys, each once, in order of arrival."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 
 _BATCH = 50
-"""Keys that are handled before others get their turn."""
+"""Keys that are handled before other tasks get a turn."""
 
 
 class Backlog(Generic[K]):
@@ -27,7 +27,7 @@ class Backlog(Generic[K]):
         return len(self._keys)
 
     def settle(self, handle: Callable[[K], None]) -> None:
-        """Handle what is there now."""
+        """Handle the keys that are queued now."""
         for key in list(self._keys):
             del self._keys[key]
             handle(key)

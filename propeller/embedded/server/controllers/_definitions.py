@@ -1,7 +1,7 @@
-"""Custom resource definitions at work: their names are accepted, their kinds served, and cleaned up in the end.
+"""Custom resource definitions: accept their names, serve their kinds, and clean up after them.
 
 Caveats
-    A definition is served as soon as it is created, where the real server takes a moment.
+    A definition is served as soon as it is created; the real server takes a moment.
 Source: k8s.io/apiextensions-apiserver/pkg/controller/status and establish.
 """
 
@@ -46,13 +46,13 @@ class Definitions:
         await self._pending.work(self._look_at)
 
     def settle(self) -> None:
-        """Serve what has been written, and say so in its status, now: for the request that wrote it, so that who gets
-        its answer can use the kind.
+        """Serve the written definitions, and say so in their status, before the write is answered, so that its client
+        can use the kind.
         """
         self._pending.settle(self._look_at)
 
     def admit(self, call: Call, obj: Object) -> None:
-        """Raises Failure for a creation of what is defined by a definition that is being deleted."""
+        """Raise Failure if an object is created whose definition is being deleted."""
         kind = call.target.kind
         definition = self._kind.collection.records.get(f"{kind.plural}.{kind.group}") if kind.custom else None
         if definition is not None and definition.deleting:
@@ -60,7 +60,7 @@ class Definitions:
             raise forbidden(kind.group, kind.plural, obj["metadata"].get("name", ""), why)
 
     def serve_again(self, definition: Record) -> None:
-        """Serve what a definition defines whose objects are about to be restored."""
+        """Serve a definition whose objects are about to be restored."""
         self._serve(definition.name, definition.parsed()["spec"])
 
     def _notice(self, collection: Collection, change: Change) -> None:
@@ -140,7 +140,7 @@ class Definitions:
         return None
 
     def _taken(self, name: str, group: str) -> tuple[set[str], set[str]]:
-        """Names of resources and kinds of a group that others have."""
+        """Return the names of resources and kinds in a group that other definitions use."""
         own = self._served.get(name, [])
         others = [kind for kind in self._registry if kind.group == group and kind not in own]
         resources = {word for kind in others for word in (kind.plural, kind.singular, *kind.short_names)}

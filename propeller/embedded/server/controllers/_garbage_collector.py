@@ -1,11 +1,11 @@
-"""The garbage collector: objects go with their owners.
+"""The garbage collector: objects are deleted with their owners.
 
 Guarantees
-    An object goes when none of its owners is left; references to owners that are gone are dropped while others are.
-    Foreground: an owner stays, marked, until its dependents that block it are gone. Orphan: dependents lose their
-    reference before the owner goes.
+    An object is deleted when none of its owners exists; references to missing owners are removed while others exist.
+    Foreground: an owner stays, marked, until the dependents that block it are gone. Orphan: dependents lose their
+    reference before the owner is deleted.
 Caveats
-    Collection follows within one turn of the loop, where the real one's controller takes a moment.
+    Collection happens within one turn of the loop; the real controller takes a moment.
 Source: k8s.io/kubernetes/pkg/controller/garbagecollector.
 """
 
@@ -23,7 +23,7 @@ from propeller.embedded.server.schema._metadata import FOREGROUND, ORPHAN, drop_
 
 
 class GarbageCollector:
-    """Listens to all changes; `run` does what follows from them."""
+    """Listens to all changes; `run` handles their consequences."""
 
     def __init__(self, storage: Storage, registry: Registry, deletes: Deletes) -> None:
         self._storage = storage
@@ -62,7 +62,7 @@ class GarbageCollector:
             elif record.owners and not record.deleting:
                 self._collect(kind, record)
         except (Failure, LookupError):
-            return  # changed or gone meanwhile: what follows from that comes as a change of its own
+            return  # changed or gone meanwhile: that change has its own event
 
     def _orphan(self, kind: Kind, record: Record) -> None:
         for collection, dependent in self._storage.dependents(record.uid):
@@ -102,7 +102,7 @@ class GarbageCollector:
         self._deletes.remove(Target(kind, record.namespace, record.name), record, options)
 
     def _owner(self, uid: str, dependent: Record) -> Record | None:
-        """The owner, where it is one: of the same namespace, or of none."""
+        """Return the owner, if it is a valid one: in the same namespace, or cluster-scoped."""
         found = self._storage.find(uid)
         if found is None or found[1].namespace not in ("", dependent.namespace):
             return None

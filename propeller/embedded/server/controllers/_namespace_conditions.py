@@ -1,4 +1,4 @@
-"""What a namespace that does not end is waiting for, as its conditions say it.
+"""The conditions of a terminating namespace: what it waits for.
 
 Source: k8s.io/kubernetes/pkg/controller/namespace/deletion, status_condition_utils.go.
 """
@@ -31,7 +31,7 @@ _WELL: Mapping[str, tuple[str, str]] = {
 
 
 def set_conditions(namespace: Object, remaining: Iterable[tuple[Kind, Record]], now: float) -> None:
-    """Write into a namespace what is left in it; `now` in epoch seconds."""
+    """Set a namespace's conditions from its remaining objects; `now` in epoch seconds."""
     kinds: Counter[str] = Counter()
     finalizers: Counter[str] = Counter()
     for kind, record in remaining:

@@ -1,4 +1,4 @@
-"""Namespaces: nothing is created in one that is missing or ending, and one that ends takes its content along.
+"""Namespaces: objects cannot be created in a missing or terminating one, and a deleted one deletes its content.
 
 Source: k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle; k8s.io/kubernetes/pkg/controller/namespace.
 """
@@ -22,10 +22,10 @@ PERMANENT = ("default", "kube-system", "kube-public")
 INITIAL = (*PERMANENT, "kube-node-lease")
 
 _BATCH = 100
-"""Objects that are deleted before others get their turn."""
+"""Objects that are deleted before other tasks get a turn."""
 
 _TELL_EVERY = 1.0
-"""Seconds between two writes of a namespace's conditions at least: counting what is left costs its number."""
+"""Minimum seconds between two writes of a namespace's conditions: counting what is left costs time for each object."""
 
 
 class Namespaces:
@@ -63,7 +63,7 @@ class Namespaces:
             raise forbidden("", "namespaces", target.name, "this namespace may not be deleted")
 
     async def run(self) -> None:
-        """Empty and remove what has been deleted, until cancelled."""
+        """Empty and remove deleted namespaces, until cancelled."""
         await self._ending.work(self._end)
 
     def _notice(self, collection: Collection, change: Change) -> None:
@@ -76,7 +76,7 @@ class Namespaces:
                 self._ending.add(namespace.name)
 
     def _end(self, name: str) -> None:
-        """Delete a part of what is left; where nothing is, let the namespace go."""
+        """Delete some of the remaining objects; if there are none, remove the namespace."""
         namespace = self._kind.collection.records.get(name)
         if namespace is None or not namespace.deleting:
             return
@@ -108,7 +108,7 @@ class Namespaces:
             self._deletes.remove(Target(kind, record.namespace, record.name), record)
 
     def _tell(self, namespace: Record) -> None:
-        """Say what it waits for, now and then."""
+        """Update the conditions now and then with what it waits for."""
         now = self._now()
         if now < self._told.get(namespace.uid, 0) + _TELL_EVERY:
             return

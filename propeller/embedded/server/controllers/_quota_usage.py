@@ -1,4 +1,4 @@
-"""What an object counts for in a quota (k8s.io/kubernetes/pkg/quota/v1/evaluator/core)."""
+"""An object's usage of a quota (k8s.io/kubernetes/pkg/quota/v1/evaluator/core)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def usage(kind: Kind, obj: Object, now: float | None = None) -> Amounts:
 
 
 def missing_constraints(obj: Object, hard: Iterable[str]) -> str:
-    """What a pod must specify because a quota limits it, "" where it does. Every container has to."""
+    """Return what a pod must specify because a quota limits it, "" if it does. Every container has to."""
     wanted = _CONSTRAINED.intersection(hard)
     spec = obj.get("spec") or {}
     missing: dict[str, set[str]] = {}
@@ -70,7 +70,9 @@ def _counts(pod: Object, now: float | None) -> bool:
 
 
 def _pod_total(spec: Mapping[str, Any], what: str) -> Amounts:
-    """What a pod needs at once: its containers and sidecars, or one init container with the sidecars before it."""
+    """Return what a pod needs at the same time: its containers and sidecars, or one init container with the sidecars
+    before it.
+    """
     running: Amounts = {}
     peak: Amounts = {}
     for container in spec.get("initContainers") or ():

@@ -1,11 +1,11 @@
-"""Resource quotas: enforced at creations, and kept up to date.
+"""Resource quotas: enforced at creation, and kept up to date.
 
 Guarantees
-    A creation that would exceed a quota is refused with 403 in kube-apiserver's words; one that is let through is in
-    `status.used` before it is answered. What is freed is there again within a turn of the loop.
+    A creation that would exceed a quota is refused with 403 in kube-apiserver's words; an accepted one is in
+    `status.used` before it is answered. Freed resources are available again within a turn of the loop.
 Caveats
-    A quota whose use has not been worked out yet is worked out on the spot, where the real server, whose controller
-    takes a moment, refuses the creation.
+    If a quota's usage is not known yet, it is computed at once; the real server, whose controller takes a moment,
+    refuses the creation.
 Source: k8s.io/apiserver/pkg/admission/plugin/resourcequota; k8s.io/kubernetes/pkg/controller/resourcequota.
 """
 
@@ -39,7 +39,7 @@ class Quotas:
         self._pods = registry.get("", "v1", "pods")
         self._by_namespace: dict[str, dict[str, None]] = {}  # keys of quotas
         self._uncounted: set[str] = set()  # keys of quotas that are new, or limit something new
-        self._freed: dict[str, Amounts] = {}  # what is to be taken off, by key of the quota
+        self._freed: dict[str, Amounts] = {}  # freed amounts to subtract, by key of the quota
         self._stale: Backlog[str] = Backlog()
         storage.listeners.append(self._notice)
 
@@ -68,7 +68,7 @@ class Quotas:
                 self._write_used(record, used)
 
     async def run(self) -> None:
-        """Work out what is used where something was freed or a quota is new, until cancelled."""
+        """Recompute usage if something was freed or a quota is new, until cancelled."""
         await self._stale.work(self._settle)
 
     def _is_about(self, quota: Object, kind: Kind, obj: Object) -> bool:
@@ -139,7 +139,7 @@ class Quotas:
         return self._kind.collection.records[key]
 
     def _settle(self, key: str) -> None:
-        """Bring a quota's use up to date: count everything, or take off what was freed."""
+        """Update a quota's usage: count everything, or subtract what was freed."""
         record = self._kind.collection.records.get(key)
         freed = self._freed.pop(key, {})
         if record is None:
@@ -153,7 +153,7 @@ class Quotas:
             self._write_used(record, left)
 
     def _counted(self, record: Record) -> Amounts:
-        """What everything in the quota's namespace uses."""
+        """Return the usage of everything in the quota's namespace."""
         quota = record.parsed()
         hard = _amounts(quota, "spec", "hard")
         total: Amounts = dict.fromkeys(hard, _ZERO)

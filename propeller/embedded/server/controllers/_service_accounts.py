@@ -31,7 +31,7 @@ class ServiceAccounts:
         storage.listeners.append(self._notice)
 
     async def run(self) -> None:
-        """Make what lacks, until cancelled."""
+        """Create missing service accounts, until cancelled."""
         await self._changed.work(self._ensure)
 
     def _notice(self, collection: Collection, change: Change) -> None:

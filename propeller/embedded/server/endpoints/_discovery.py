@@ -35,7 +35,7 @@ _SUBRESOURCE_KINDS: Mapping[str, tuple[str, str, str]] = {
     "eviction": ("policy", "v1", "Eviction"),
     "scale": ("autoscaling", "v1", "Scale"),
 }
-"""Group, version and kind of what is posted, where it is not the object itself."""
+"""Group, version and kind of the request body of a subresource, if it is not the object itself."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +52,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Discovery:
-    """Answers from the registry; what is computed is kept until the set of kinds changes."""
+    """Discovery documents from the registry, cached until the set of kinds changes."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry

@@ -1,4 +1,4 @@
-"""Where the server is to be reached by other processes, and how they are told."""
+"""The server's address for other processes, and its kubeconfig."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _NAME = "embedded"
 
 
 class Front:
-    """Where the server listens, and what lets one in: `token`, as a bearer's."""
+    """Where the server listens, and the bearer `token` that it requires."""
 
     def __init__(self, url: str, token: str, ca: bytes | None) -> None:
         self.url = url

@@ -1,11 +1,11 @@
-"""From a request to its answer: which verb of which kind, or which document.
+"""Route a request to the verb of a kind, or to a document.
 
 Guarantees
-    Everything but a watch, a log and the deletion of a collection is answered at once, without a pause: one request
-    sees nothing of another's half.
-    Whatever is wrong with a request is a Status in the answer; nothing else is raised.
+    Everything but a watch, a log and the deletion of a collection is answered synchronously: no request sees half of
+    another one's effect.
+    Every error of a request is a Status in the response; nothing else is raised.
 Caveats
-    An object may be nested 250 levels deep, where kube-apiserver's decoder goes to 10,000.
+    An object may be nested 250 levels deep; kube-apiserver's decoder allows 10,000.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class Handler:
                 return _NO_PAGE
 
     def _below_api(self, request: Request, path: str) -> Answer:
-        """A group's document, or what is not there."""
+        """Return a group's document, or the failure for an unknown path."""
         parts = path.strip("/").split("/")
         known = {(kind.group, kind.version) for kind in self._registry} | {(one.group, "v1") for one in REVIEWS}
         own = {(kind.group, kind.version) for kind in self._registry if not kind.custom}
@@ -188,7 +188,7 @@ class Handler:
                 return _guarded(self._deletes.delete_collection(call))
 
     def _written(self, call: Call, response: Response) -> Response:
-        """What a definition brings is there before its writer knows that it was written."""
+        """Serve a written definition before its client gets the response."""
         kind = call.target.kind
         if kind.group != APIEXTENSIONS or response.status >= 300:
             return response

@@ -37,7 +37,7 @@ _HEAD_SECONDS = 32.0
 """Until a request's head has to be whole: kube-apiserver's ReadHeaderTimeout."""
 
 _HEAD_BYTES = 64 * 1024
-"""Of a request's head, its line with selectors and continue tokens included."""
+"""Maximum size of a request's head, including its line with selectors and continue tokens."""
 
 _KEEP_ALIVE_SECONDS = 90.0
 """That a connection may idle: kube-apiserver's IdleTimeout."""
@@ -57,7 +57,7 @@ async def serve(
     tls: ssl.SSLContext | None = None,
     ca: bytes | None = None,
 ) -> AsyncIterator[Front]:
-    """Listen until the context is left. Raises Invalid where the address cannot be had."""
+    """Listen until the context exits. Raises Invalid if the address is not available."""
     token = token or secrets.token_urlsafe(32)
     guard = Guard(connections=connections, head_bytes=_HEAD_BYTES, head_seconds=_HEAD_SECONDS)
     door = _HttpHandler(transport, token, guard, in_path=tls is None)
@@ -100,7 +100,7 @@ class _HttpHandler:
         self._handling: set[asyncio.Task[Any]] = set()
 
     def close(self) -> None:
-        """End what is being answered: watches would go on for ever."""
+        """Cancel responses in flight: watches would never end."""
         for task in tuple(self._handling):
             task.cancel()
 
@@ -141,7 +141,7 @@ class _HttpHandler:
             return web.Response()
 
     def _admit(self, http: web.BaseRequest) -> tuple[str | None, str]:
-        """The path of a request that may be made, else None, and what stands before it."""
+        """Return the path of a permitted request, else None, and the prefix before it."""
         path = http.rel_url.raw_path
         first, slash, rest = path[1:].partition("/")
         if self._prefix and hmac.compare_digest(f"/{first}".encode(), self._prefix):
@@ -153,7 +153,7 @@ class _HttpHandler:
 
 
 async def _read(http: web.BaseRequest) -> bytes | None:
-    """The body; None where it is over the limit."""
+    """Return the body; None if it is over the limit."""
     parts, size = [], 0
     async for part in http.content.iter_any():
         size += len(part)

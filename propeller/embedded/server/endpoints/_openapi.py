@@ -1,8 +1,8 @@
-"""OpenAPI v3 documents: the types of a group version, and which of its requests take which options.
+"""OpenAPI v3 documents: the types of a group version, and the options of its requests.
 
-`kubectl apply` asks them whether the server validates fields itself, and how lists merge; `kubectl explain` shows them,
-here without descriptions. The older version 2 names no types: kubectl asks for it before it applies a `List`, and
-leaves to the server what it finds no type for.
+`kubectl apply` reads them to learn whether the server validates fields itself, and how lists merge; `kubectl explain`
+shows them, here without descriptions. The version 2 document has no types: kubectl requests it before it applies a
+`List`, and leaves everything without a type to the server.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _WRITE_OPTIONS = ("dryRun", "fieldManager", "fieldValidation")
 
 
 def version_2(request: Request) -> Response:
-    """The document of OpenAPI v2, in JSON, or in protobuf where that is asked for, as kubectl does."""
+    """Return the OpenAPI v2 document, in JSON, or in protobuf if requested, as kubectl does."""
     if "protobuf" not in header(request, "accept"):
         return json_response(_VERSION_2)
     swagger = b"\x0a\x032.0"  # field 1 of openapi.v2.Document, a string of 3 bytes

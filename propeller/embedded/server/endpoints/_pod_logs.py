@@ -1,4 +1,4 @@
-"""A pod's logs: which container's, which part of it, and what is refused.
+"""Serve a pod's logs: select the container and the part, and refuse invalid requests.
 
 Source: k8s.io/kubernetes/pkg/apis/core/validation (ValidatePodLogOptions), pkg/registry/core/pod (LogLocation) and
 pkg/kubelet (validateContainerLogStatus).
@@ -37,11 +37,11 @@ _RFC3339 = re.compile(
     r"(Z|[+-][0-9]{2}:[0-9]{2})?"
 )
 _LAYOUTS = ("2006", "-", "01", "-", "02", "T", "15", ":", "04", ":", "05", "Z07:00")
-"""The parts of Go's time.RFC3339, each where the pattern has it."""
+"""The parts of Go's time.RFC3339 layout, in the order of the pattern's groups."""
 
 
 class LogSource(Protocol):
-    """Where containers' output comes from: a kubelet's `logs`."""
+    """The source of containers' output: a kubelet's `logs`."""
 
     def __call__(
         self,
@@ -55,8 +55,8 @@ class LogSource(Protocol):
         timestamps: bool = False,
         previous: bool = False,
     ) -> AsyncIterator[bytes]:
-        """Chunks of the output of a container's last run, or the one before it: its last `tail` lines, and of those
-        what was written `since` then (epoch seconds), each with its time. Raises PropellerErrors before the first.
+        """Yield the output of a container's last run, or the one before it: its last `tail` lines, only those written
+        `since` then (epoch seconds), each with its time. Raises PropellerErrors before the first chunk.
         """
 
 
@@ -108,7 +108,7 @@ async def read_log(call: Call, source: LogSource | None, now: float) -> Answer:
 
 
 def _options(call: Call, now: float) -> _Options:
-    """What the query asks for. Raises Failure."""
+    """Parse the query. Raises Failure."""
     query = call.query
     tail, limit, seconds = (_number(query, name) for name in ("tailLines", "limitBytes", "sinceSeconds"))
     since = _time(query.get("sinceTime", ""))
@@ -139,7 +139,7 @@ def _number(query: Mapping[str, str], name: str) -> int | None:
 
 
 def _time(text: str) -> float | None:
-    """Epoch seconds of a metav1.Time in a query. Raises Failure as Go words it, which names what it stumbled upon."""
+    """Parse a metav1.Time of a query as epoch seconds. Raises Failure worded as by Go, naming the part that failed."""
     if text in ("", "null"):
         return None
     found = _RFC3339.match(text)

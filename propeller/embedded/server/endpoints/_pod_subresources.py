@@ -1,4 +1,4 @@
-"""What can be asked of a pod beside reading and writing it: a node, its eviction. `_pod_logs` has its logs."""
+"""Subresources of pods: binding and eviction. `_pod_logs` has logs."""
 
 from __future__ import annotations
 

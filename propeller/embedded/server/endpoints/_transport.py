@@ -1,9 +1,9 @@
-"""The server's requests without a socket: a `propeller.kube.Transport` that calls it.
+"""A `propeller.kube.Transport` that calls the server without a socket.
 
 Guarantees
-    A request is one turn of the loop away from its effect, as any two requests are from each other, so that requests
-    of many tasks interleave. Cancelling `send` before that turn means that nothing happened.
-    What an interceptor does counts as the request's time within the server: against its deadline and the limit of
+    A request takes effect one turn of the loop after it was sent, so that requests of many tasks interleave. If `send`
+    is cancelled before that turn, nothing has happened.
+    Time spent in an interceptor counts as the request's time within the server: against its deadline and the limit of
     requests in flight.
 """
 
@@ -22,7 +22,7 @@ Forward = Callable[[Request], Awaitable[Response]]
 
 
 class Interceptor(Protocol):
-    """Stands between a client and the server: the place for latency, lost answers and cut streams."""
+    """Sits between a client and the server, to add latency, lose responses or cut streams."""
 
     async def exchange(self, request: Request, forward: Forward) -> Response:
         """One request, a watch's beginning included: `forward` performs it.
@@ -31,7 +31,7 @@ class Interceptor(Protocol):
         """
 
     def stream(self, request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """The chunks of a watch or a log; may hold them back, or raise `Unavailable` where the stream is to break."""
+        """Pass on the chunks of a watch or a log; may delay them, or raise `Unavailable` to break the stream."""
 
 
 class Endpoint(Protocol):
@@ -124,7 +124,7 @@ class MemoryTransport:
             endpoint.in_flight -= 1
 
     async def _intercepted(self, request: Request, deadline: float) -> Answer:
-        """The answer, or what the interceptor makes of it."""
+        """Return the response, or the interceptor's replacement."""
         assert self._interceptor is not None
         endpoint = self._endpoint
         if endpoint.max_in_flight and endpoint.in_flight >= endpoint.max_in_flight:

@@ -109,7 +109,7 @@ def _message(data: memoryview, type_name: str) -> Object:
 
 
 def _repeated(value: Any, type_: str) -> Iterator[Any]:
-    """One element, or many where numbers are packed."""
+    """Yield one element, or several if numbers are packed."""
     if type_ in ("int", "bool") and isinstance(value, memoryview):
         position = 0
         while position < len(value):

@@ -101,7 +101,7 @@ def event_encoder(call: Call, now: Callable[[], float]) -> EventEncoder:
 
 
 def bookmark(call: Call, version: int, *, ends_initial: bool = False) -> bytes:
-    """The line that tells how far a watch has come."""
+    """Return the line of a bookmark, the version that a watch has reached."""
     kind = call.target.kind
     metadata: dict[str, Any] = {"resourceVersion": str(version)}
     if ends_initial:
@@ -119,7 +119,7 @@ def error_event(status: dict[str, Any]) -> bytes:
 
 
 def in_format(call: Call, response: Response) -> Response:
-    """The answer as YAML where that was asked for."""
+    """Return the response as YAML if that was requested."""
     if not wants_yaml(header(call.request, "accept")):
         return response
     text = yaml.safe_dump(orjson.loads(response.body), sort_keys=False, allow_unicode=True)

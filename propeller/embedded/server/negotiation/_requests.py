@@ -1,4 +1,4 @@
-"""What a request asks for: its path, its query, and the form in which it wants the answer."""
+"""Parse a request: its path, its query, and the requested form of the response."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _MAX_PATHS = 10_000
 """Paths of collections that are remembered: one for each kind and namespace that is in use."""
 
 PREFIX_HEADER = "x-forwarded-prefix"
-"""Names what stands before the paths that the client knows, so that links lead back through it."""
+"""The header with the path prefix that the client uses, so that links lead back through it."""
 _NUMBER = re.compile(r"[+-]?[0-9]+")
 _MAX_DIGITS = 40
-"""Of a whole number that may fit 64 bits, with a sign and some leading zeros."""
+"""Digits of an integer that may fit 64 bits, with a sign and some leading zeros."""
 
 _AVAILABLE = (
     "application/json",
@@ -51,7 +51,7 @@ class Form(enum.Enum):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where a path leads within the resource API."""
+    """The target of a path within the resource API."""
 
     kind: Kind
     namespace: str = ""
@@ -75,7 +75,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def header(request: Request, name: str) -> str:
-    """A header by its lower-case name; "" where there is none."""
+    """Return a header by its lower-case name; "" if it is missing."""
     headers = request.headers
     if name in headers:
         return headers[name]
@@ -83,7 +83,7 @@ def header(request: Request, name: str) -> str:
 
 
 def find_target(registry: Registry, path: str) -> Target | None:
-    """What a path of the resource API leads to; None where no such kind is served. Raises Failure for a bad path."""
+    """Resolve a path of the resource API; None if no such kind is served. Raises Failure for a bad path."""
     known = registry.paths
     if found := known.get(path):
         return Target(*found)
@@ -96,7 +96,7 @@ def find_target(registry: Registry, path: str) -> Target | None:
 
 
 def _item(known: Mapping[str, tuple[Kind, str]], path: str) -> Target | None:
-    """An object, or its subresource, in a collection that was asked for before; None where it takes a closer look."""
+    """Resolve an object or subresource in a collection that was requested before; None if that is not enough."""
     head, _, last = path.rpartition("/")
     if not last or "%" in path:
         return None
@@ -146,7 +146,7 @@ def manager_of(request: Request) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def form_of(accept: str) -> Form:
-    """The form that an Accept header asks for. Raises Failure where none is to be had."""
+    """Return the form that an Accept header requests. Raises Failure if none is available."""
     if not accept:
         return Form.OBJECT
     for clause in accept.split(","):
@@ -181,7 +181,7 @@ def is_true(query: Mapping[str, str], name: str) -> bool:
 
 
 def number_in(query: Mapping[str, str], name: str) -> int:
-    """A whole number; 0 where there is none. Raises Failure."""
+    """Parse an integer; 0 if it is missing. Raises Failure."""
     text = query.get(name, "")
     if not text:
         return 0

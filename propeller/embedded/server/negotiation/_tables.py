@@ -1,4 +1,4 @@
-"""Objects as rows of a table: what `kubectl get` asks for.
+"""Render objects as rows of a table, as `kubectl get` requests.
 
 Built-in kinds have the columns of kube-apiserver, custom resources those of their definition.
 """
@@ -32,7 +32,7 @@ def table(
     include: str,
     headers: bool = True,
 ) -> dict[str, Any]:
-    """A meta.k8s.io/v1 Table; `include` is Metadata, Object or None, for what each row carries beside its cells."""
+    """Return a meta.k8s.io/v1 Table; `include` is Metadata, Object or None: what each row has besides its cells."""
     printer = printer_of(kind)
     return {
         "kind": "Table",
@@ -84,7 +84,7 @@ def _column(column: Mapping[str, Any]) -> Column:
 
 
 def _cell(column: Mapping[str, Any], obj: Object, now: float) -> Any:
-    """A column's value of the type that it should have; None where there is none."""
+    """Return a column's value, converted to its type; None if there is none."""
     value = first(obj, column["jsonPath"])
     match column["type"]:
         case _ if value is None:

@@ -1,7 +1,8 @@
-"""Sets of fields, as managedFields write them, and which fields an object or a change has.
+"""Sets of fields in the form of managedFields, and the fields that an object or a change has.
 
 A set is the FieldsV1 tree itself: `f:name` for a field, `k:{"name":"c"}` for an item of a keyed list, `v:"x"` for one
-of a set. A node without children is in the set; one with children is where it has the member ".". The root only holds.
+of a set. A node without children is in the set; a node with children is in it if it has the member ".". The root only
+contains.
 Source: sigs.k8s.io/structured-merge-diff, fieldpath and typed.
 """
 
@@ -25,7 +26,7 @@ class DuplicateItem(Exception):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """What became of an object's fields. `changed` are those that were added or have another value."""
+    """The changes of an object's fields. `changed` are those that were added or have another value."""
 
     changed: Fields
     removed: Fields
@@ -47,7 +48,7 @@ def union(one: Fields, other: Fields) -> Fields:
 
 
 def difference(one: Fields, other: Fields) -> Fields:
-    """What is in one set and not in the other."""
+    """Return the members of one set that are not in the other."""
     result: Fields = {}
     for key, ours in one.items():
         if key == _HERE:
@@ -97,7 +98,7 @@ def _without(fields: Fields, path: tuple[str, ...]) -> Fields:
 
 
 def paths_of(fields: Fields, prefix: str = "") -> Iterator[str]:
-    """The members as people read them, `.spec.containers[name="c"].image`; those of a node before what is below."""
+    """Yield the members in readable form, `.spec.containers[name="c"].image`; a node before its children."""
     shown = {prefix + _shown(key): fields[key] for key in sorted(fields) if key != _HERE}
     yield from (path for path, child in shown.items() if has(child))
     for path, child in shown.items():
@@ -139,7 +140,7 @@ def fields_of(value: Any, schema: Schema, path: str = "") -> Fields:
 
 
 def compare(old: Any, new: Any, schema: Schema) -> Comparison:
-    """The difference of two objects, by what their schema calls a field."""
+    """Compare two objects, by the fields of their schema."""
     changed: Fields = {}
     removed: Fields = {}
     _compare(old, new, schema, changed, removed)
@@ -157,7 +158,7 @@ def _compare(old: Any, new: Any, schema: Schema, changed: Fields, removed: Field
         if was is value or was == value:
             continue
         if value is None and (below := _below(was, child)):
-            removed[key] = below  # null is the container without what it held
+            removed[key] = below  # null: the container, without its former content
         elif was is None and (below := _below(value, child)):
             changed[key] = below
         elif is_container(was, child) and is_container(value, child) and type(was) is type(value):
@@ -191,7 +192,7 @@ def _below(value: Any, schema: Schema) -> Fields:
 
 
 def members(value: Any, schema: Schema) -> dict[str, tuple[Any, Schema]]:
-    """What a container holds, by key; of items with one key the last."""
+    """Return a container's values by key; of items with the same key the last one."""
     if isinstance(value, list):
         return {item_key(item, schema): (item, schema.items) for item in value}
     return {f"f:{name}": (member, schema.child(name)) for name, member in value.items()}

@@ -1,11 +1,11 @@
-"""Who wrote which fields of an object.
+"""Managed fields: who wrote which fields of an object.
 
 Guarantees
-    The owners are those that kube-apiserver would name, at the first apply and after it.
+    The managers are those that kube-apiserver would record, at the first apply and after it.
 Caveats
-    managedFields are written into objects from their first apply on. Until then it is only remembered who wrote:
-    whoever was first owns all that nobody else has changed since. So objects that nobody ever applies, nearly all of
-    them, cost neither the time to work the fields out nor the bytes to keep and send them.
+    managedFields are written into objects from their first apply on. Until then only the writers are remembered: the
+    first writer owns everything that no other has changed since. So objects that are never applied, nearly all of them,
+    cost neither the time to compute the fields nor the bytes to store and send them.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ _SYSTEM_PATHS = (
         )
     ),
 )
-"""Fields that nobody manages."""
+"""Fields without a manager."""
 
 _OF_DELETION = (("f:metadata", "f:deletionTimestamp"), ("f:metadata", "f:deletionGracePeriodSeconds"))
-"""What a deletion sets: nobody who wrote the object."""
+"""Fields that a deletion sets: no writer owns them."""
 
 _STRUCTS = ("f:metadata", "f:spec", "f:status")
-"""Members that built-in objects always have: it is nobody's doing that they are there."""
+"""Members that built-in objects always have: no writer owns their presence."""
 
 
 class Manager(msgspec.Struct, frozen=True, kw_only=True):
-    """One who wrote. `fields` is None for whoever was first: all that no other owns."""
+    """A writer. `fields` is None for the first one: everything that no other owns."""
 
     name: str
     operation: str
@@ -86,16 +86,16 @@ Managers = tuple[Manager, ...]
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """What a write may change: all of a kind's fields but the members that are `ignored`."""
+    """The fields that a write may change: all of a kind's but the `ignored` members."""
 
     schema: Schema
     ignored: tuple[str, ...]
     custom: bool
     admitted: Callable[[Object], tuple[tuple[str, ...], ...]]
-    """Paths of what admission set in an object when it was new: nobody's."""
+    """Paths that admission set in a new object: no writer owns them."""
 
     def managed(self, fields: Fields) -> Fields:
-        """A set without what nobody manages."""
+        """Return a set without fields that have no manager."""
         fields = without(fields, (*_SYSTEM_PATHS, *((f"f:{name}",) for name in self.ignored)))
         for key in ("f:metadata",) if self.custom else _STRUCTS:
             if key in fields and _HERE in fields[key]:
@@ -104,7 +104,7 @@ class Scope(msgspec.Struct, frozen=True):
 
 
 def record_manager(managers: Managers, writer: Manager, old: Object, new: Object, scope: Scope) -> Managers:
-    """The managers of an object that nobody has applied yet, after `writer` changed it, or its status."""
+    """Return the managers of an object that was never applied, after `writer` changed it or its status."""
     first = next((one for one in managers if one.fields is None and one.subresource == writer.subresource), None)
     if all(one.fields is None for one in managers):
         if first is None:
@@ -118,7 +118,9 @@ def record_manager(managers: Managers, writer: Manager, old: Object, new: Object
 
 
 def update_managers(managers: Managers, writer: Manager, old: Object, new: Object, scope: Scope) -> Managers:
-    """The managers of an object after `writer` changed it without applying: what changed is the writer's alone."""
+    """Return the managers of an object after `writer` changed it without applying: changed fields belong to the writer
+    alone.
+    """
     found = compare(old, new, scope.schema)
     taken = scope.managed(found.changed)
     own: Fields = {}
@@ -134,7 +136,7 @@ def update_managers(managers: Managers, writer: Manager, old: Object, new: Objec
 
 
 def unknown(obj: Object, scope: Scope, applier: Manager) -> Managers:
-    """The manager of an object of which it is not known who wrote it, at its first apply."""
+    """Return the manager of an object whose writer is unknown, at its first apply."""
     before = msgspec.structs.replace(applier, name=_BEFORE_FIRST_APPLY, operation=UPDATE)
     return (before.having(scope.managed(_everything(obj, scope.schema))),)
 
@@ -157,7 +159,7 @@ def worked_out(managers: Managers, obj: Object, scope: Scope) -> Managers:
 
 
 def _everything(obj: Object, schema: Schema) -> Fields:
-    """What somebody has set who made the object: a list that cannot be left out was there before it had items."""
+    """Return the fields that an object's creator has set: a list that cannot be omitted existed before it had items."""
     fields = compare({}, obj, schema).changed
     spec = fields.get("f:spec", {})
     given = {
@@ -169,7 +171,7 @@ def _everything(obj: Object, schema: Schema) -> Fields:
 
 
 def drop_unowned(managers: Managers) -> Managers:
-    """Without those who own nothing any more."""
+    """Drop managers that own nothing any more."""
     return tuple(one for one in managers if one.fields is None or one.fields)
 
 
@@ -191,7 +193,7 @@ def to_json(managers: Managers) -> list[dict[str, Any]]:
 
 
 def from_json(entries: list[dict[str, Any]]) -> Managers:
-    """The managers that managedFields name. Raises Failure for what nobody could have written."""
+    """Parse managedFields. Raises Failure for entries that no server could have written."""
     managers = []
     for entry in entries:
         if entry.get("operation") not in (APPLY, UPDATE) or not isinstance(entry.get("fieldsV1"), dict):

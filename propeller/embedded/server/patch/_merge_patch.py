@@ -1,7 +1,7 @@
-"""Patches that need no schema: JSON merge patch (RFC 7386) and JSON patch (RFC 6902).
+"""Patches without a schema: JSON merge patch (RFC 7386) and JSON patch (RFC 6902).
 
 Guarantees
-    The document is not changed; what a patch leaves alone is shared with the result.
+    The document is not changed; unchanged parts are shared with the result.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ MAX_OPERATIONS = 10_000
 
 
 class DoesNotApply(Exception):
-    """The document has not what a patch needs; the text says what."""
+    """The document lacks something that the patch needs; the text says what."""
 
 
 def merge_patch(document: Any, patch: Any) -> Any:

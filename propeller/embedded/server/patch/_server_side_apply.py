@@ -33,10 +33,10 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 def apply(
     live: Object, config: Object, scope: Scope, managers: Managers, applier: Manager, *, force: bool
 ) -> tuple[Object, Managers]:
-    """The object after a configuration was applied, and who manages what then.
+    """Apply a configuration; return the object and its managers.
 
-    `applier` says who applies; its fields are taken from the configuration. What it set last time and does not set any
-    more is removed, unless somebody else sets it too. Raises Failure for fields that others set to other values, unless
+    `applier` says who applies; its fields come from the configuration. Fields that it set last time and no longer sets
+    are removed, unless another manager owns them too. Raises Failure for fields that others set to other values, unless
     `force` takes them over, and DuplicateItem.
     """
     config = {name: value for name, value in config.items() if name not in scope.ignored}
@@ -61,7 +61,9 @@ def apply(
 def _not_client_side(
     conflicts: list[tuple[Manager, Fields]], live: Object, applier: Manager, schema: Schema
 ) -> list[tuple[Manager, Fields]]:
-    """The conflicts that are left where kubectl goes over from client-side apply: what it set itself is none."""
+    """Return the conflicts that remain if kubectl migrates from client-side apply: fields that it set itself are
+    none.
+    """
     last = (live.get("metadata") or {}).get("annotations", {}).get(LAST_APPLIED)
     if applier.name != "kubectl" or not last:
         return conflicts
@@ -84,9 +86,10 @@ def merge(live: Any, config: Any, schema: Schema) -> Any:
 
 
 def _merge_lists(live: list[Any], config: list[Any], schema: Schema) -> list[Any]:
-    """The configuration's items in its order; live ones that it has not stay where they are, between those it has.
+    """Merge lists: the configuration's items in its order; live items that it lacks stay where they are, between its
+    own.
 
-    An item that both have is taken in its turn: where live has them in another order, the configuration's wins.
+    An item of both is taken in its turn: if live has them in another order, the configuration's wins.
     """
     ours = {item_key(item, schema): item for item in live}
     theirs = {item_key(item, schema): item for item in config}
@@ -113,9 +116,9 @@ def _merge_lists(live: list[Any], config: list[Any], schema: Schema) -> list[Any
 
 
 def _prune(value: Any, schema: Schema, last: Fields, owned: Fields) -> Any:
-    """A container without the members that were in `last` and that nobody owns now.
+    """Return a container without the members that were in `last` and that no manager owns now.
 
-    What somebody owns within a named field keeps the field, but within a map's value or an item not the whole of it.
+    A named field stays if a manager owns something inside it; a map's value or an item does not stay as a whole.
     """
     named = {f"f:{name}" for name in schema.fields} if schema.shape is Shape.OBJECT else set()
     kept: dict[str, Any] = {}
@@ -133,7 +136,7 @@ def _prune(value: Any, schema: Schema, last: Fields, owned: Fields) -> Any:
 
 
 def _conflict_failure(conflicts: list[tuple[Manager, Fields]]) -> Failure:
-    """The answer that names each field and who set it."""
+    """Return the failure that names each field and its manager."""
     paths = sorted((one.described, list(paths_of(fields))) for one, fields in conflicts)
     causes = [
         {"reason": "FieldManagerConflict", "message": f"conflict with {who}", "field": path}

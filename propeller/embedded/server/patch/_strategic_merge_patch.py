@@ -111,7 +111,7 @@ def _merged_items(old: list[Any], patch: list[Any], schema: Schema) -> list[Any]
 
 
 def _ordered(items: list[Any], order: Any, before: Any, key: str) -> list[Any]:
-    """Items in the order that the patch sets; those that it does not know go before what they stood before."""
+    """Order items as the patch says; items that it does not name stay before their former successors."""
     rank = _places(order, key)
     place = _places(before, key)
     known = [item for item in items if _key_of(item, key) in rank]
@@ -126,7 +126,7 @@ def _ordered(items: list[Any], order: Any, before: Any, key: str) -> list[Any]:
 
 
 def _places(items: Any, key: str) -> dict[Any, int]:
-    """The first place of each key."""
+    """Return the first position of each key."""
     found: dict[Any, int] = {}
     for index, item in enumerate(items):
         found.setdefault(_key_of(item, key), index)
@@ -134,7 +134,7 @@ def _places(items: Any, key: str) -> dict[Any, int]:
 
 
 def _key_of(item: Any, key: str) -> Any:
-    """What tells an item from others of its list: text or a number."""
+    """Return the key of an item within its list: text or a number."""
     if key and (not isinstance(item, dict) or key not in item):
         raise DoesNotApply(f"map: {go_text(item)} does not contain declared merge key: {key}")
     value = item[key] if key else item
@@ -197,7 +197,7 @@ def _bad_directive(directive: Any, patch: Mapping[str, Any]) -> DoesNotApply:
 
 
 def go_text(value: Any) -> str:
-    """A value as Go's %v shows it, which is what clients get to read."""
+    """Format a value as Go's %v does, which clients get to read."""
     match value:
         case dict():
             return f"map[{' '.join(f'{name}:{go_text(value[name])}' for name in sorted(value))}]"

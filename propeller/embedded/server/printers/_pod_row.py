@@ -34,7 +34,7 @@ def pod_cells(pod: Object, now: float) -> list[Any]:
 
 
 class _State:
-    """What is read off the containers' statuses."""
+    """State collected from the containers' statuses."""
 
     def __init__(self, status: dict[str, Any], sidecars: set[Any], init_count: int) -> None:
         self.word = status.get("reason") or status.get("phase", "")
@@ -58,7 +58,7 @@ class _State:
         self.last_restart = max(self.last_restart, ended.get("finishedAt") or "")
 
     def _read_init(self, containers: Any, sidecars: set[Any], count: int) -> bool:
-        """Whether the pod still initializes; sets the word for where it is."""
+        """Return whether the pod is still initializing; set the status text for it."""
         for index, container in enumerate(containers):
             self._count(container)
             state = container.get("state") or {}

@@ -252,4 +252,4 @@ PRINTERS: Mapping[str, Printer] = {
     "Secret": Printer(_columns("Type", "Data"), _secret),
     "ServiceAccount": Printer(_columns(), _service_account),
 }
-"""By built-in kind; the others show their name and creation."""
+"""Printers by built-in kind; other kinds show their name and age."""

@@ -1,4 +1,4 @@
-"""Which kinds there are, and what is particular to each: a new one is a strategy in `_strategies/`, a line in `_kinds`.
+"""The kinds, and the rules of each: a new kind is a strategy in `_strategies/` and a line in `_kinds`.
 
 Upstream: k8s.io/kubernetes/pkg/registry, pkg/apis and their defaults and validation.
 """

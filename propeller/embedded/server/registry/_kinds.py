@@ -87,7 +87,7 @@ class Kind:
         self.custom = custom
         self.api_version = f"{group}/{version}" if group else version
         self.head = b'{"kind":%s,"apiVersion":%s,' % (orjson.dumps(kind), orjson.dumps(self.api_version))
-        """What comes before a record's tail."""
+        """The JSON before a record's tail."""
         self.item_head = self.head if custom else b"{"
         """The same in lists, whose built-in items do not repeat it."""
 
@@ -102,7 +102,7 @@ class Registry:
         self.storage = storage
         self._kinds: dict[tuple[str, str, str], Kind] = {}
         self.changes = 0
-        """How often the set of kinds has changed: what is derived from it can be kept until then."""
+        """Number of changes of the set of kinds: derived data can be cached until it grows."""
         self.paths: dict[str, tuple[Kind, str]] = {}
         """Kind and namespace by the path of a collection, as far as it was asked for: most come again and again."""
 

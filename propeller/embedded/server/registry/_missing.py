@@ -1,4 +1,5 @@
-"""What every real cluster has and this server lacks, so that a request for it can be answered by its name.
+"""Resources that every real cluster has and this server lacks, so that a request for them gets a message that names
+them.
 
 kubectl and controllers show the message: "the server could not find the requested resource" alone would blame the
 request.
@@ -14,7 +15,7 @@ _PLURALS = {
     *("endpoints", "persistentvolumes", "persistentvolumeclaims", "replicationcontrollers"),
     *("podtemplates", "componentstatuses"),
 }
-"""Of the core group."""
+"""Resources of the core group."""
 
 _GROUPS = {
     *("admissionregistration.k8s.io", "apiregistration.k8s.io", "apps", "autoscaling", "batch"),

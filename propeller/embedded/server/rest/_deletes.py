@@ -26,7 +26,7 @@ from propeller.kube import Response
 
 _POLICIES = ("Foreground", "Background", "Orphan")
 _BATCH = 100
-"""Objects of a collection that are deleted before others get their turn."""
+"""Objects of a collection that are deleted before other tasks get a turn."""
 
 
 class Preconditions(msgspec.Struct, frozen=True, rename="camel"):
@@ -111,7 +111,7 @@ class Deletes:
         return (current if dry_run else self._storage.delete(kind.collection, current)), True
 
     def release(self, kind: Kind, record: Record, finalizer: str) -> None:
-        """Take a finalizer off an object; it goes where that was the last thing that it waited for."""
+        """Remove a finalizer from an object; delete the object if it was the last one."""
         obj = record.parsed()
         metadata = obj["metadata"]
         metadata["finalizers"] = [one for one in metadata.get("finalizers") or () if one != finalizer]
@@ -123,7 +123,7 @@ class Deletes:
             self._put(kind, record, obj, dry_run=False)
 
     def _begin_grace(self, kind: Kind, obj: Object, options: Options) -> tuple[bool | None, int]:
-        """Whether a grace period begins or becomes shorter, and how long it is; None where it just goes on."""
+        """Return whether a grace period begins or becomes shorter, and its length; None if it continues unchanged."""
         metadata, asked = obj["metadata"], options.grace_period_seconds
         seconds = kind.strategy.grace(obj, asked)
         if seconds is None:
@@ -139,7 +139,7 @@ class Deletes:
         return True, self._shorten(metadata, left, 1 if asked < 0 else asked)
 
     def _terminate(self, kind: Kind, record: Record, obj: Object, options: Options, dry_run: bool) -> Record:
-        """A namespace: told to end, it goes when its content has."""
+        """Mark a namespace as terminating; it is removed once its content is gone."""
         metadata = obj["metadata"]
         if "deletionTimestamp" in metadata:
             return record
@@ -195,7 +195,9 @@ def read_options(call: Call) -> tuple[Options, bool]:
 
 
 def check_options(options: Options, query: Mapping[str, str]) -> bool:
-    """Whether the options of a deletion, or a request's query, ask for a dry run. Raises Failure for what is wrong."""
+    """Return whether the options of a deletion, or a request's query, request a dry run. Raises Failure if they are
+    invalid.
+    """
     dry_run = write_options("DeleteOptions", query, {"dryRun": options.dry_run})
     _validate(options)
     return dry_run

@@ -41,7 +41,7 @@ _CONTINUE_EXPIRED = (
 
 
 class Token(msgspec.Struct, frozen=True):
-    """Where the next page begins: after the key `start`, as of version `rv`; -1 for whatever is there then."""
+    """The beginning of the next page: after the key `start`, as of version `rv`; -1 for the latest."""
 
     rv: int = 0
     start: str = ""

@@ -1,4 +1,4 @@
-"""PATCH requests: which kind of patch, onto what, and what becomes of it."""
+"""PATCH requests: choose the kind of patch, apply it, and store the result."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from propeller.embedded.server.schema._typecheck import TypeMismatch, json_type
 from propeller.kube import Response
 
 _OF_STATUS = ("kind", "apiVersion", "metadata", "status")
-"""What matters of an object whose status is patched: the rest stays as it is."""
+"""Members that a patch of the status may change; the others stay as they are."""
 
 
 class Patch(enum.StrEnum):
@@ -84,7 +84,7 @@ def _current(call: Call, record: Record, document: Any, how: Patch) -> Object:
 
 
 def how_to_patch(call: Call, kind: Kind) -> Patch:
-    """Which kind of patch the content type says. Raises Failure for one that the kind does not take."""
+    """Return the kind of patch of the content type. Raises Failure for one that the kind does not support."""
     allowed = [one for one in Patch if not (kind.custom and one is Patch.STRATEGIC)]
     given = media_type(call.request)
     if given in ("application/apply-patch+cbor", "application/apply-patch+json"):
@@ -113,7 +113,7 @@ def _record(call: Call) -> Record | None:
 
 
 def patched(current: Object, document: Any, how: Patch, kind: Kind) -> Object:
-    """What a patch makes of an object. Raises Failure for one that does not apply."""
+    """Apply a patch to an object. Raises Failure if it does not apply."""
     if not isinstance(document, list if how is Patch.JSON else dict):
         what = "[]handlers.jsonPatchOp" if how is Patch.JSON else "map[string]interface {}"
         raise bad_request(
@@ -146,7 +146,7 @@ def _inapplicable(error: DoesNotApply, how: Patch) -> Failure:
 
 
 def _accepted(call: Call, patched: Object, blame: Callable[[str], Failure]) -> tuple[Object, list[str]]:
-    """The patched object as its kind has it. Raises the Failure that `blame` makes of what is wrong."""
+    """Return the patched object in the form of its kind. `blame` makes the Failure for an invalid one."""
     kind, strictness = call.target.kind, call.query.get("fieldValidation")
     obj = {name: value for name, value in patched.items() if name not in ("kind", "apiVersion")}
     if obj.get("metadata") is None or isinstance(obj["metadata"], dict):
@@ -162,7 +162,7 @@ def _accepted(call: Call, patched: Object, blame: Callable[[str], Failure]) -> t
 
 
 def blamed(patch: str, why: str) -> Failure:
-    """A patch that makes what is no object of its kind."""
+    """Return the failure of a patch whose result is not an object of its kind."""
     return invalid("", "", "", [invalid_value("patch", patch, why)])
 
 
@@ -206,7 +206,9 @@ def _unconvertible(call: Call, why: str) -> Failure:
 
 
 def _configuration(call: Call, config: Any, exists: bool) -> Object:
-    """The applied configuration without its type fields; it may leave out the name of what exists. Raises Failure."""
+    """Return the applied configuration without its type fields; it may omit the name of an existing object. Raises
+    Failure.
+    """
     kind, target = call.target.kind, call.target
     if not isinstance(config, dict):
         raise bad_request(f"error decoding patch: {json_type(config)} is no object")
@@ -246,7 +248,7 @@ def _untyped(call: Call, why: str) -> Failure:
 
 
 def _managers(record: Record | None, live: Object, writer: Writer) -> Managers:
-    """Who manages what before an apply, worked out where nobody has applied yet."""
+    """Return the managers before an apply, computed if the object has never been applied."""
     if record is None:
         return ()
     entries = live["metadata"].get("managedFields")
@@ -260,7 +262,7 @@ def _managers(record: Record | None, live: Object, writer: Writer) -> Managers:
 
 
 def _note_applied(obj: Object, config: Object, kind: Kind) -> None:
-    """Keep the annotation of client-side apply right, where there is one, for those who go back to it."""
+    """Update the annotation of client-side apply, if there is one, for clients that go back to it."""
     annotations = (obj.get("metadata") or {}).get("annotations") or {}
     if LAST_APPLIED in annotations:
         record_manager = {"apiVersion": kind.api_version, "kind": kind.kind, **config}

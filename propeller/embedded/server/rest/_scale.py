@@ -107,7 +107,7 @@ def _patched(call: Call, scale: Object) -> Object:
 
 
 def _set(obj: Object, path: str, value: int) -> None:
-    """Set the number at a simple path such as `.spec.replicas`, making what is missing on the way."""
+    """Set the number at a simple path such as `.spec.replicas`, creating missing objects on the way."""
     *way, last = path.removeprefix(".").split(".")
     for name in way:
         inner = obj.get(name)

@@ -1,11 +1,11 @@
 """Watches: the changes of a selection, in order, as lines of JSON.
 
 Guarantees
-    Every change after the version that the watch starts from is told once, in order of versions; an object that comes
-    into the selection is ADDED, one that leaves it DELETED.
-    A watch costs nothing while nothing of its interest happens; the encoded objects are shared, never copied before
-    they are sent.
-    A reader that is so slow that the history moves past it is cut off, like any that has to resume.
+    Every change after the watch's start version is sent once, in order of versions; an object that enters the selection
+    is ADDED, one that leaves it DELETED.
+    A watch costs nothing while nothing in its selection changes; encoded objects are shared, and not copied before they
+    are sent.
+    If a reader is so slow that the history moves past it, its watch is cut, and it has to resume.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Watch:
         self._selection = selection
         self._encoder = encoder
         self._after = after
-        """The version that the client has seen: one yet to come, where the server was restored since."""
+        """The version that the client has seen: it may be a future one, if the server was restored since."""
         self._position = position
         self._initial = initial
         self._end_of_initial = bookmark(call, storage.version, ends_initial=True) if ends_initial else b""
@@ -86,7 +86,7 @@ class Watch:
         self._wake()
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The lines. Raises Unavailable where the stream was cut."""
+        """Yield the lines. Raises Unavailable if the stream was cut."""
         loop = asyncio.get_running_loop()
         self._open_watches[self] = None
         timers = [loop.call_later(self._timeout, self.end)]
@@ -118,7 +118,7 @@ class Watch:
         return b"".join([piece for record in batch for piece in self._encoder("ADDED", record)])
 
     def _next(self) -> bytes:
-        """What has happened since, or a bookmark that is due; b"" where there is neither."""
+        """Return new changes, or a due bookmark; b"" if there is neither."""
         while changes := self._collection.history.since(self._position, _BATCH):
             self._position += len(changes)
             if chunk := b"".join([piece for change in changes for piece in self._encoded(change)]):
@@ -133,7 +133,7 @@ class Watch:
         return b""
 
     def _encoded(self, change: Change) -> Sequence[bytes]:
-        """The line of a change as this watch sees it; nothing where it does not."""
+        """Return the line of a change as this watch sees it; nothing if it is outside the selection."""
         before, after = change.before, change.after
         selection = self._selection
         if change.version <= self._after:
@@ -150,7 +150,7 @@ class Watch:
         if not was:
             return ()
         assert before is not None
-        # one that leaves the selection is shown as it was in it
+        # an object that leaves the selection is sent in its last state within it
         return self._encoder("DELETED", after if change.deleted else before.at(change.version))
 
     def _concerns(self, change: Change) -> bool:
@@ -165,7 +165,9 @@ class Watch:
         self._wake()
 
     def _plan_bookmark(self, loop: asyncio.AbstractEventLoop, timers: list[asyncio.TimerHandle], ends: float) -> None:
-        """The next one; the last comes shortly before the end, so that who resumes is up to date."""
+        """Schedule the next bookmark; the last one comes shortly before the end, so that a client that resumes is up to
+        date.
+        """
         delay = min(self._bookmark_every, ends - _LAST_BOOKMARK - loop.time())
         if delay > _SHORTEST:
             timers[1:] = [loop.call_later(delay, self._want_bookmark, timers, ends)]
@@ -193,9 +195,9 @@ def open_watch(
     open_watches: dict[Watch, None],
     randomness: random.Random,
 ) -> Streaming:
-    """The answer to a watch, which is in `open_watches` while it is read.
+    """Return the response of a watch, which is in `open_watches` while it is read.
 
-    Raises Failure for options that make no sense; what is too old is told in the stream.
+    Raises Failure for invalid options; a version that is too old is reported in the stream.
     """
     query, kind = call.query, call.target.kind
     _validate(query)
@@ -230,7 +232,7 @@ def open_watch(
 
 
 def _refused(failure: Failure) -> Streaming:
-    """A watch that ends with an error: once the options are right, that is how failures are told."""
+    """Return a watch that ends with an error: failures after valid options are reported this way."""
 
     async def chunks() -> AsyncIterator[bytes]:
         yield error_event(failure.status())

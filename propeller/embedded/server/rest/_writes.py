@@ -1,8 +1,8 @@
-"""Creating, replacing and patching objects: what each write goes through before it is stored.
+"""Create, replace and patch objects: the steps of each write before it is stored.
 
 Guarantees
-    A write is all or nothing, and takes place between two requests: nothing is awaited in between.
-    A write that changes nothing stores nothing: the version stays, and no watch is told.
+    A write is atomic, and happens between two requests: nothing is awaited in between.
+    A write that changes nothing stores nothing: the version stays, and no watch gets an event.
 Source: k8s.io/apiserver/pkg/registry/generic/registry and pkg/endpoints/handlers.
 """
 
@@ -51,20 +51,20 @@ MAX_OBJECT_BYTES = 1536 * 1024
 """etcd's default limit for a request."""
 
 _MAX_MESSAGE_BYTES = 2 * 1024 * 1024
-"""The limit of kube-apiserver's own client of etcd, which refuses what is larger in other words."""
+"""The limit of kube-apiserver's own client of etcd, which refuses larger requests with another message."""
 
 _ENVELOPE_BYTES = 512
-"""What goes to etcd beside the object."""
+"""Bytes sent to etcd besides the object."""
 
 _UNMANAGED_METADATA = {"name", "namespace", "uid", "creationTimestamp", "generation"}
-"""Metadata that nobody owns."""
+"""Metadata without a manager."""
 
 Admission = Callable[[Call, Object], None]
 """A last look at a new object, which may refuse it by raising Failure."""
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """What makes a server's objects unlike another's: the time, uids, and the ends of generated names."""
+    """Sources of values that differ between servers: the time, uids, and suffixes of generated names."""
 
     time: Callable[[], str]
     uid: Callable[[], str]
@@ -154,10 +154,10 @@ class Writes:
         old: Object | None = None,
         applied: Managers | None = None,
     ) -> Record:
-        """Store a new state of an object, or remove it where that was all that its deletion waited for.
+        """Store the update; if it removes the last finalizer of an object being deleted, delete the object.
 
-        `old` is the record parsed, where it has been already; the new state may share with it what did not change.
-        `applied` are the managers after an apply; any other write is the writer's alone. Raises Failure.
+        `old` is the parsed record, if it has been parsed; the new state may share unchanged parts with it. `applied`
+        are the managers after an apply; any other write belongs to the writer alone. Raises Failure.
         """
         kind, strategy, target = call.target.kind, call.target.kind.strategy, call.target
         old = record.parsed() if old is None else old
@@ -198,7 +198,7 @@ class Writes:
         return self._store(call, obj, record, writers)
 
     def decode(self, call: Call, obj: Object) -> tuple[Object, Sequence[str]]:
-        """The object as its kind has it, and warnings about what it has not. Raises Failure."""
+        """Return the object in the form of its kind, and warnings about unknown fields. Raises Failure."""
         kind = call.target.kind
         duplicates: list[str] = []
         if call.query.get("fieldValidation") == "Strict":
@@ -230,7 +230,7 @@ class Writes:
     def _managers(
         self, writer: Writer, record: Record, obj: Object, old: Object, given: Any, applied: Managers | None
     ) -> Managers:
-        """Who manages what now: in the object where anybody ever applied, beside it otherwise."""
+        """Return the managers now: stored in the object if it was ever applied, else beside it."""
         metadata, before = obj["metadata"], old["metadata"].get("managedFields")
         if applied is not None:
             metadata["managedFields"] = to_json(applied)
@@ -240,7 +240,7 @@ class Writes:
         if given is not None and given != before:
             before = [entry for entry in given if entry]
             if not before:
-                return ()  # reset: whoever applies next finds fields that nobody manages
+                return ()  # reset: the next applier finds fields without a manager
         if before is None:
             managers: Managers = record.writers or ()
             return record_manager(managers, writer.manager(), old, obj, writer.scope)
@@ -295,7 +295,7 @@ def ignored_members(kind: Kind, subresource: str) -> tuple[str, ...]:
 
 
 def accept(kind: Kind, obj: Object) -> tuple[Object, tuple[str, ...]]:
-    """The object as its kind has it, and the paths of what it has not. Raises TypeMismatch."""
+    """Return the object in the form of its kind, and the paths of unknown fields. Raises TypeMismatch."""
     metadata = obj.get("metadata")
     if metadata is None:
         obj["metadata"] = {}
@@ -304,14 +304,14 @@ def accept(kind: Kind, obj: Object) -> tuple[Object, tuple[str, ...]]:
 
 
 def decoded(kind: Kind, obj: Object) -> tuple[Object, tuple[str, ...]]:
-    """The same, with what the client left out. Raises TypeMismatch."""
+    """As `accept`, with defaults filled in. Raises TypeMismatch."""
     obj, unknown = accept(kind, obj)
     kind.strategy.default(obj)
     return obj, unknown
 
 
 def _check_vanished(kind: Kind, obj: Object) -> None:
-    """Raises Failure where a PUT that would create is meant for an object that is gone."""
+    """Raise Failure if a PUT that would create is meant for an object that is gone."""
     metadata = obj["metadata"]
     if uid := metadata.get("uid"):
         raise conflict(kind.group, kind.plural, metadata["name"], _other_uid(kind, metadata["name"], uid, ""))
@@ -324,7 +324,7 @@ def _has_no_managed_fields(obj: Object) -> bool:
 
 
 def check_name(target: Target, obj: Object) -> None:
-    """Raises Failure where a write names another object than its path."""
+    """Raise Failure if a write names another object than its path."""
     name = obj["metadata"].get("name", "")
     if not name:
         why = f"the name of the object ({target.name} based on URL) was undeterminable: name must be provided"
@@ -343,7 +343,7 @@ def _other_uid(kind: Kind, key: str, given: str, actual: str) -> str:
 
 
 def check_uid(target: Target, record: Record, metadata: Mapping[str, Any]) -> None:
-    """Raises Failure where a write names another object's uid."""
+    """Raise Failure if a write names another object's uid."""
     uid = metadata.get("uid")
     if uid and uid != record.uid:
         why = _other_uid(target.kind, record.key, uid, record.uid)
@@ -351,13 +351,13 @@ def check_uid(target: Target, record: Record, metadata: Mapping[str, Any]) -> No
 
 
 def checked(kind_of_options: str, call: Call) -> Call:
-    """The call, with what its options say about dry runs. Raises Failure for options that make no sense."""
+    """Return the call with its dry-run option. Raises Failure for invalid options."""
     dry_run = write_options(kind_of_options, call.query)
     return msgspec.structs.replace(call, dry_run=True) if dry_run else call
 
 
 def _check_size(size: int) -> None:
-    """Raises Failure for what etcd would not take."""
+    """Raise Failure if etcd would refuse the size."""
     if size > _MAX_MESSAGE_BYTES:
         why = f"trying to send message larger than max ({size} vs. {_MAX_MESSAGE_BYTES})"
         raise internal(f"rpc error: code = ResourceExhausted desc = {why}", "")

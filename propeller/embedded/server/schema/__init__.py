@@ -1,4 +1,4 @@
-"""What objects may look like, whatever their kind: OpenAPI schemas, types, names, metadata, quantities, paths.
+"""Validation common to all kinds: OpenAPI schemas, types, names, metadata, quantities, paths.
 
 Upstream: k8s.io/apimachinery/pkg/api/validation; k8s.io/apiextensions-apiserver/pkg/apiserver/schema.
 """

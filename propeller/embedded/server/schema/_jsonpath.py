@@ -24,10 +24,10 @@ _STEP = re.compile(
 _ESCAPED = re.compile(r"\\(.)")
 
 MAX_STEPS = 100
-"""Of a path: as deep as objects are read."""
+"""Steps of a path: as deep as objects may be nested."""
 
 _Step = tuple[str, str, str, str]
-"""What it does, and what with: member name, index, or the path, operator and value of a filter."""
+"""Operation and operands: member name, index, or the path, operator and value of a filter."""
 
 
 class BadPath(ValueError):
@@ -35,7 +35,7 @@ class BadPath(ValueError):
 
 
 def first(obj: Any, path: str) -> Any:
-    """The first value at a path; None where there is none."""
+    """Return the first value at a path; None if there is none."""
     return next(find(obj, path), None)
 
 

@@ -1,4 +1,4 @@
-"""The rules of metadata: what the server sets, what a client may, and what an update must leave alone.
+"""Rules of metadata: fields that the server sets, that a client may set, and that an update may not change.
 
 Source: k8s.io/apiserver/pkg/registry/rest and k8s.io/apimachinery/pkg/api/validation, ObjectMeta.
 """
@@ -30,7 +30,7 @@ def drop_empty(metadata: Metadata) -> None:
 
 
 def place(metadata: Metadata, namespace: str) -> None:
-    """Put an object into the namespace of its request ("" for none). Raises Failure where it names another."""
+    """Set the namespace of the request ("" for none). Raises Failure if the object names another."""
     given = metadata.get("namespace", "")
     if given == namespace:
         return
@@ -43,7 +43,7 @@ def place(metadata: Metadata, namespace: str) -> None:
 
 
 def begin(metadata: Metadata, *, uid: str, now: str) -> None:
-    """What the server sets at a creation, over whatever the client sent."""
+    """Set the server's fields of a new object, overriding the client's."""
     for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"):
         metadata.pop(name, None)
     metadata["uid"] = uid
@@ -75,7 +75,9 @@ def _keep(metadata: Metadata, old: Metadata, name: str) -> None:
 
 
 def validate(metadata: Metadata, rule: NameRule, *, core: bool) -> list[Cause]:
-    """What is wrong with the metadata of any object; `rule` is the kind's for names, `core` the core group's kinds."""
+    """Validate the metadata of any object; `rule` is the kind's for names, `core` is set for kinds of the core
+    group.
+    """
     causes: list[Cause] = []
     if (prefix := metadata.get("generateName")) and (why := with_suffix(rule)(prefix)):
         causes.append(invalid_value("metadata.generateName", prefix, why))
@@ -96,7 +98,7 @@ def validate(metadata: Metadata, rule: NameRule, *, core: bool) -> list[Cause]:
 
 
 def validate_update(metadata: Metadata, old: Metadata) -> list[Cause]:
-    """What an update may not change."""
+    """Validate an update: metadata that it may not change."""
     causes: list[Cause] = []
     if "deletionTimestamp" in old:
         extra = sorted(set(metadata.get("finalizers") or ()) - set(old.get("finalizers") or ()))

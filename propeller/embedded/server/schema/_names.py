@@ -1,7 +1,7 @@
-"""Which names, label keys, label values and finalizers are allowed (k8s.io/apimachinery/pkg/api/validate/content).
+"""Rules for names, label keys, label values and finalizers (k8s.io/apimachinery/pkg/api/validate/content).
 
-Each rule returns what is wrong, in kube-apiserver's words, "" where nothing is. Answers are remembered: a controller
-writes the same labels and names' prefixes thousands of times.
+Each rule returns the error in kube-apiserver's words, "" if there is none. Results are cached: a controller writes the
+same labels and names' prefixes thousands of times.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Schemas of kinds: what fields there are, and how lists and maps of them merge.
+"""Schemas of kinds: their fields, and how lists and maps merge.
 
-The built-in kinds' are those that kube-apiserver 1.37 publishes (schemas.json beside this module, without the
-descriptions; tests/integration/kubectl keeps it equal); a custom resource's come with its definition.
+Schemas of built-in kinds are those that kube-apiserver 1.37 publishes (schemas.json beside this module, without the
+descriptions; tests/integration/kubectl keeps it equal); those of custom resources are in their definitions.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Shape(enum.Enum):
 
 
 class Schema:
-    """One node of a schema; its children are made when they are asked for, for some schemas contain themselves.
+    """One node of a schema; children are created on demand, because some schemas contain themselves.
 
-    `name` is the type's, where it has one. `raw` is the OpenAPI schema with its references followed.
+    `name` is the type's, if it has one. `raw` is the OpenAPI schema with its references resolved.
     """
 
     def __init__(
@@ -70,12 +70,12 @@ class Schema:
 
     @functools.cached_property
     def items(self) -> Schema:
-        """What a LIST's elements and a MAP's values are."""
+        """The schema of a LIST's elements or a MAP's values."""
         raw = self.raw.get("items") if self.shape is Shape.LIST else self.raw.get("additionalProperties")
         return Schema(raw, self._resolve) if isinstance(raw, Mapping) else ANYTHING
 
     def child(self, name: str) -> Schema:
-        """What the value under a key is, known field or not."""
+        """Return the schema of the value under a key, known field or not."""
         if self.shape is Shape.OBJECT:
             return self.fields.get(name, ANYTHING)
         return self.items if self.shape is Shape.MAP else ANYTHING

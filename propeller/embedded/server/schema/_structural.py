@@ -1,9 +1,9 @@
-"""Custom resources against their structural schema: pruning, defaults, validation.
+"""Check custom resources against their structural schema: pruning, defaults, validation.
 
 Source: k8s.io/apiextensions-apiserver/pkg/apiserver/schema and kube-openapi's validator, messages included.
 
 Caveats
-    CEL rules (`x-kubernetes-validations`) are not evaluated; who creates a definition that has some is warned.
+    CEL rules (`x-kubernetes-validations`) are not evaluated; creating a definition that has some returns a warning.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TYPE_FIELDS = ("apiVersion", "kind", "metadata")
 
 
 def prune(value: Any, schema: Schema, path: str, unknown: list[str]) -> None:
-    """Drop the fields that the schema does not know, in place, and name them."""
+    """Drop fields that are not in the schema, in place, and add their paths to `unknown`."""
     if isinstance(value, list):
         if schema.shape is Shape.LIST:
             for index, item in enumerate(value):
@@ -58,7 +58,7 @@ def _prune_object(value: dict[str, Any], schema: Schema, path: str, unknown: lis
 
 
 def fill_defaults(value: Any, schema: Schema) -> None:
-    """Fill in the schema's defaults, in place; a null where none is allowed gives way, too."""
+    """Fill in the schema's defaults, in place; they also replace a null that is not allowed."""
     if isinstance(value, list):
         if schema.shape is Shape.LIST and _has_defaults(schema):
             for item in value:
@@ -84,7 +84,7 @@ def _has_defaults(schema: Schema) -> bool:
 
 
 def validate(value: Any, schema: Schema, path: str = "") -> Iterator[Cause]:
-    """What is wrong with a value by its schema."""
+    """Validate a value against its schema."""
     if value is None and schema.raw.get("nullable"):
         return
     expected = _expected_types(schema)

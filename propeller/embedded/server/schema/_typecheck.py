@@ -1,11 +1,11 @@
-"""What kube-apiserver's decoder does to an object of a built-in kind: drop what it does not know, refuse wrong types.
+"""Decode objects of built-in kinds as kube-apiserver does: drop unknown fields, refuse wrong types.
 
 Guarantees
-    An object that is already right costs one pass in C (a msgspec struct generated from the schema) and is returned as
-    it is. One that is not is cleaned: nulls, empty lists and maps, and unknown fields are dropped, and the latter
-    named; a field of the wrong type is a `TypeMismatch`, worded as Go's decoder words it. So writing an empty list
-    where there is none changes nothing, as with Go's `omitempty`.
-    Definitions are always cleaned: the type of the schemas in them contains itself, and no struct can be made of it.
+    A valid object costs one pass in C (a msgspec struct generated from the schema) and is returned unchanged. Any other
+    object is cleaned: nulls, empty lists and maps, and unknown fields are dropped, and the latter reported; a field of
+    the wrong type is a `TypeMismatch`, worded as by Go's decoder. So writing an empty list over a missing one changes
+    nothing, as with Go's `omitempty`.
+    Definitions are always cleaned: the type of the schemas in them contains itself, and cannot be a struct.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class TypeCheck:
         return _type_of(self._schema)
 
     def __call__(self, obj: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """The object with known fields only, and the paths of the others. Raises TypeMismatch."""
+        """Return the object with known fields only, and the paths of the others. Raises TypeMismatch."""
         try:
             msgspec.convert(obj, self._struct)
         except msgspec.ValidationError:
@@ -168,7 +168,7 @@ def _short(name: str) -> str:
 
 
 def _type_of(schema: Schema) -> Any:
-    """The msgspec type that accepts exactly what the schema does."""
+    """Return the msgspec type that accepts exactly what the schema does."""
     match schema.shape:
         case Shape.OBJECT:
             return _struct_of(schema.name) if schema.name else _new_struct(schema)

@@ -1,4 +1,4 @@
-"""What all kinds have in common, and the places where one may differ."""
+"""The rules that all kinds share, and the methods in which a kind may differ."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Strategy:
     """Whether there is a status that only writes to the subresource change."""
 
     create_on_update = False
-    """Whether a PUT creates what is not there."""
+    """Whether a PUT creates a missing object."""
 
     unconditional_update = True
     """Whether a PUT may leave out the resourceVersion."""
@@ -33,10 +33,10 @@ class Strategy:
     """Whether propagation policies mean anything for this kind."""
 
     default_propagation = ""
-    """What becomes of an object's dependents if a deletion does not say; "": they follow."""
+    """Propagation policy of a deletion that does not specify one; "": background."""
 
     cleanup_finalizer = ""
-    """What keeps a deleted object of this kind until what belongs to it is gone."""
+    """Finalizer that keeps a deleted object of this kind until its content is gone."""
 
     selectable: tuple[str, ...] = ()
     """Paths that field selectors know, beside metadata.name and metadata.namespace."""
@@ -47,38 +47,38 @@ class Strategy:
         self._type_name = type_name
 
     def accept(self, obj: Object) -> tuple[Object, tuple[str, ...]]:
-        """The object with the fields that the kind has, and the paths of the others. Raises TypeMismatch."""
+        """Return the object with the kind's fields, and the paths of unknown ones. Raises TypeMismatch."""
         return check_of(self._type_name)(obj)
 
     def default(self, obj: Object) -> None:
-        """Fill in what the client left out, on every write. Raises TypeMismatch for text that is no quantity, say."""
+        """Fill in defaults, on every write. Raises TypeMismatch, for example for text that is not a quantity."""
 
     def prepare_create(self, obj: Object) -> None:
-        """Drop what a client may not set at a creation, and set what the server sets."""
+        """Drop fields that a client may not set at creation, and set the server's fields."""
         if self.has_status:
             obj.pop("status", None)
 
     def prepare_update(self, obj: Object, old: Object) -> None:
-        """Put back what a write to the object itself may not change."""
+        """Restore fields that a write to the object itself may not change."""
         if self.has_status:
             restore(obj, old, "status")
 
     def prepare_status(self, obj: Object, old: Object) -> None:
-        """Put back what a write to the status may not change."""
+        """Restore fields that a write to the status may not change."""
         for name in [*obj, *old]:
             if name not in ("metadata", "status"):
                 restore(obj, old, name)
 
     def validate(self, obj: Object) -> list[Cause]:
-        """What is wrong with the object, beside its metadata."""
+        """Validate the object, except its metadata; return the causes."""
         return []
 
     def validate_update(self, obj: Object, old: Object) -> list[Cause]:
-        """What is wrong with the change; the object itself has been validated."""
+        """Validate the change; the object itself has been validated."""
         return []
 
     def validate_status(self, obj: Object, old: Object) -> list[Cause]:
-        """What is wrong with a change of the status."""
+        """Validate a change of the status."""
         return []
 
     def is_held(self, obj: Object) -> bool:
@@ -94,7 +94,7 @@ class Strategy:
         return ()
 
     def admitted(self, obj: Object) -> tuple[tuple[str, ...], ...]:
-        """Paths, as managedFields write them, of what admission set in a new object: no creator owns it."""
+        """Return the paths, in the form of managedFields, that admission set in a new object: no creator owns them."""
         return ()
 
     def grace(self, obj: Object, asked: int | None) -> int | None:
@@ -111,7 +111,7 @@ def restore(obj: Object, old: Object, name: str) -> None:
 
 
 def text_at(obj: Mapping[str, Any], *path: str) -> str:
-    """The text at a path; "" where there is none."""
+    """Return the text at a path; "" if there is none."""
     value: Any = obj
     for name in path:
         if not isinstance(value, dict):

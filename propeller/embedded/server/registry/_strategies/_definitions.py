@@ -1,4 +1,4 @@
-"""CustomResourceDefinitions: what makes one valid (k8s.io/apiextensions-apiserver/pkg/apis/apiextensions)."""
+"""CustomResourceDefinitions: validation (k8s.io/apiextensions-apiserver/pkg/apis/apiextensions)."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _validate(name: str, spec: dict[str, Any]) -> Iterator[Cause]:
 
 
 def _validate_version(version: dict[str, Any], path: str, shared: str) -> Iterator[Cause]:
-    """`shared` is where the server has what all versions have alike, if this is the only one."""
+    """Validate one version. `shared` is the path of fields that all versions share, if this is the only version."""
     name = version.get("name", "")
     if not _VERSION.fullmatch(name):
         yield invalid_value(f"{path}.name", name, label(name) or "must be a DNS label")
@@ -116,7 +116,7 @@ def _validate_version(version: dict[str, Any], path: str, shared: str) -> Iterat
 
 
 def _validate_scale(scale: Mapping[str, Any], field: str) -> Iterator[Cause]:
-    """What is wrong with a definition's `subresources.scale`."""
+    """Validate a definition's `subresources.scale`."""
     for name, roots, optional in (
         ("specReplicasPath", (".spec",), False),
         ("statusReplicasPath", (".status",), False),
@@ -139,7 +139,7 @@ def _validate_path(text: str, field: str) -> Iterator[Cause]:
 
 
 def _validate_structure(schema: dict[str, Any], path: str) -> Iterator[Cause]:
-    """Every node must say what it is: without that nothing could be pruned."""
+    """Require that every node has a type: without it nothing could be pruned."""
     for name, child in (schema.get("properties") or {}).items():
         yield from _validate_node(child, f"{path}.properties[{name}]")
     items, additional = schema.get("items"), schema.get("additionalProperties")
@@ -160,7 +160,9 @@ def _validate_node(schema: dict[str, Any], path: str) -> Iterator[Cause]:
 
 
 def _validate_constraints(schema: dict[str, Any], path: str) -> Iterator[Cause]:
-    """Of a node and its alternatives: patterns that compile, and no references, which structural schemas have not."""
+    """Validate a node and its alternatives: patterns compile, and there are no references, which structural schemas do
+    not allow.
+    """
     if "$ref" in schema:
         yield forbidden_field(f"{path}.$ref", "$ref is not supported")
     if "pattern" in schema:
@@ -176,7 +178,7 @@ def _validate_constraints(schema: dict[str, Any], path: str) -> Iterator[Cause]:
 
 
 def _validate_alternative(schema: dict[str, Any], path: str) -> Iterator[Cause]:
-    """An alternative, which need not say of what type anything is."""
+    """Validate an alternative, which does not need types."""
     yield from _validate_constraints(schema, path)
     children = [(f"{path}.properties[{name}]", one) for name, one in (schema.get("properties") or {}).items()]
     children += [(f"{path}.{name}", schema.get(name)) for name in ("items", "additionalProperties")]

@@ -1,4 +1,4 @@
-"""Jobs: defaults, the selector that the server makes, what may change, and how a status ends (no controller runs them).
+"""Jobs: defaults, the generated selector, immutable fields, and the end of a status (no controller runs them).
 
 Source: k8s.io/kubernetes/pkg/apis/batch (defaults, validation) and pkg/registry/batch/job.
 """
@@ -105,7 +105,7 @@ def _default_labels(obj: Object) -> None:
 
 
 def _validate_end(status: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[Cause]:
-    """What a Job that has ended must say, and may not take back."""
+    """Validate what an ended Job must say, and may not revert."""
     now, had = _conditions(status), _conditions(before)
     time = status.get("completionTime")
     if "Complete" in now and not time:

@@ -1,5 +1,5 @@
-"""What kube-apiserver fills into a pod that leaves it out (k8s.io/kubernetes/pkg/apis/core/v1/defaults.go, and the
-admission plugins that run by default: Priority and DefaultTolerationSeconds).
+"""Defaults of kube-apiserver for pods (k8s.io/kubernetes/pkg/apis/core/v1/defaults.go, and the admission plugins that
+run by default: Priority and DefaultTolerationSeconds).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MODED_VOLUMES = ("secret", "configMap", "downwardAPI", "projected")
 
 
 def default_pod(pod: Object) -> None:
-    """Fill in a pod's spec, in place. Raises TypeMismatch for an amount that is none."""
+    """Fill in a pod's spec, in place. Raises TypeMismatch for an invalid quantity."""
     spec = pod.get("spec")
     if spec is None:
         return
@@ -52,7 +52,7 @@ def default_pod(pod: Object) -> None:
 
 
 def admit_pod(pod: Object) -> None:
-    """What the admission plugins add to a new pod."""
+    """Apply the admission plugins to a new pod."""
     spec = pod["spec"]
     spec.setdefault("priority", _SYSTEM_PRIORITIES.get(spec.get("priorityClassName", ""), 0))
     spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
@@ -60,7 +60,7 @@ def admit_pod(pod: Object) -> None:
 
 
 def admit_pod_update(pod: Object, old: Object) -> None:
-    """What the admission plugins put back into a pod whose writer left it out."""
+    """Restore the admission plugins' fields in a pod whose writer omitted them."""
     spec, before = pod["spec"], old.get("spec") or {}
     for name in ("priority", "preemptionPolicy"):
         if name in before:
@@ -69,7 +69,7 @@ def admit_pod_update(pod: Object, old: Object) -> None:
 
 
 def has_only_admitted_tolerations(pod: Object) -> bool:
-    """Whether all that a pod tolerates is what every pod does."""
+    """Return whether a pod has only the tolerations that every pod has."""
     return bool(pod["spec"].get("tolerations") == [_toleration(key) for key in _TOLERATED])
 
 

@@ -1,4 +1,4 @@
-"""What makes a pod invalid, as far as anybody here relies on it (k8s.io/kubernetes/pkg/apis/core/validation)."""
+"""Validation of pods, as far as propeller relies on it (k8s.io/kubernetes/pkg/apis/core/validation)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _CHANGEABLE = (
 
 
 def validate_spec(pod: Object) -> list[Cause]:
-    """What is wrong with a pod's spec."""
+    """Validate a pod's spec."""
     spec = pod.get("spec") or {}
     volumes = list(_validate_volumes(spec.get("volumes") or ()))
     causes = volumes
@@ -60,7 +60,7 @@ def validate_spec(pod: Object) -> list[Cause]:
 
 
 def validate_spec_change(pod: Object, old: Object) -> list[Cause]:
-    """What a change of a pod's spec may not do: nearly anything."""
+    """Validate a change of a pod's spec, which may change almost nothing."""
     spec, before = pod.get("spec") or {}, old.get("spec") or {}
     if spec == before:
         return []
@@ -87,7 +87,7 @@ def validate_spec_change(pod: Object, old: Object) -> list[Cause]:
 
 
 def validate_status_change(pod: Object, old: Object) -> list[Cause]:
-    """What a report about a pod may not do: bring an ended container back to life that its policy leaves ended."""
+    """Validate a status report: it may not restart an ended container that its policy leaves ended."""
     policy = (old.get("spec") or {}).get("restartPolicy", "Always")
     status, before = pod.get("status") or {}, old.get("status") or {}
     causes = []
@@ -116,7 +116,7 @@ def _validate_deadline_change(after: int | None, before: int | None) -> list[Cau
 
 
 def _fixed_part(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The spec without what may change."""
+    """Return the immutable part of a spec."""
     fixed = {
         name: value
         for name, value in spec.items()

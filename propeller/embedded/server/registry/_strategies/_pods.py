@@ -1,4 +1,4 @@
-"""Pods: their defaults, their class of service, what may change, and how long they take to go."""
+"""Pods: defaults, QoS class, immutable fields, and grace period."""
 
 from __future__ import annotations
 
@@ -110,7 +110,9 @@ class PodStrategy(Strategy):
 
 
 def qos_class(pod: Object) -> str:
-    """BestEffort without requests, Guaranteed where every container's CPU and memory requests equal its limits."""
+    """Return the QoS class: BestEffort without requests, Guaranteed if every container's CPU and memory requests equal
+    its limits.
+    """
     spec = pod.get("spec") or {}
     containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
     classes = {_container_class(container.get("resources") or {}) for container in containers}

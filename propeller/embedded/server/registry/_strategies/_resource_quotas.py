@@ -1,4 +1,6 @@
-"""Resource quotas: what they may limit, and for which pods (validation of k8s.io/kubernetes/pkg/apis/core)."""
+"""Resource quotas: which resources they may limit, and for which pods (validation of
+k8s.io/kubernetes/pkg/apis/core).
+"""
 
 from __future__ import annotations
 
@@ -97,7 +99,7 @@ def _validate_scopes(spec: Mapping[str, Any]) -> Iterator[Cause]:
 
 
 def _validate_scope(name: str, field: str, shown: Any, spec: Mapping[str, Any]) -> Iterator[Cause]:
-    """One that there is, and that goes with what is limited."""
+    """Validate that a scope exists and fits the limited resources."""
     if name not in (*PLAIN, PRIORITY, _VOLUMES):
         listed = field == "spec.scopes"
         yield invalid_value(field if listed else f"{field}.scopeName", shown if listed else name, "unsupported scope")
