@@ -1,7 +1,7 @@
-"""Attempts that this process has begun of executions that it has to load again.
+"""Remember the attempts that this process has started of executions that it has to reload.
 
-The status may be older than they are, and so may the cache of pods: what neither shows yet is remembered here. Without
-it, an attempt whose pod somebody else deleted (its name is free) would be run again though the next one has been.
+The status may be older than these attempts, and so may the cache of pods. Without this memory, an attempt whose pod was
+deleted by another client, so that its name is free, would run again although the next attempt has run already.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from propeller.workflow import BackingOff, Execution, NodeKind, NodePhase, Obser
 
 
 class Begun:
-    """By execution, from when it is dropped until it is loaded."""
+    """Attempts by execution, from when it is dropped until it is loaded."""
 
     def __init__(self) -> None:
         self._attempts: dict[str, tuple[str, dict[str, ObservedAttempt]]] = {}
         """By key: the uid, and each node's last attempt."""
 
     def keep(self, execution: Execution) -> None:
-        """Remember what was begun of an execution that is dropped."""
+        """Remember the attempts of an execution that is dropped."""
         self._attempts[execution.key] = (
             execution.info.uid,
             {
@@ -32,7 +32,7 @@ class Begun:
         )
 
     def hand_over(self, execution: Execution) -> None:
-        """Let the execution that was loaded know it. What its pods prove is known already."""
+        """Tell the loaded execution about its attempts, unless its pods show them already."""
         uid, begun = self._attempts.pop(execution.key, ("", {}))
         if uid != execution.info.uid:
             return
@@ -42,14 +42,14 @@ class Begun:
         )
 
     def forget(self, key: str) -> None:
-        """The execution is gone or has ended."""
+        """Forget an execution that was deleted or has ended."""
         self._attempts.pop(key, None)
 
     def clear(self) -> None:
-        """The server has forgotten some of it."""
+        """Forget everything: the server was restored and may not know it."""
         self._attempts.clear()
 
 
 def _waits_to_begin(state: State | None) -> bool:
-    """Whether no pod was asked for yet. One that was refused may be there: an answer may have been lost."""
+    """Whether no create was sent for the attempt. A refused one may exist: its answer may have been lost."""
     return isinstance(state, BackingOff) and not state.refusals.tries

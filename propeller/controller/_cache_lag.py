@@ -1,9 +1,9 @@
-"""Executions whose workflow in the cache is older than what the controller knows: they wait for the cache.
+"""Make executions wait while their workflow in the cache is older than what the controller knows.
 
 Guarantees
-    The next event of the workflow leads to a reconcile. Caches lag by milliseconds, so the server itself is asked after
-    `LOOK_SECONDS`, and again after pauses that grow to `queue.backoff_cap`: a restore, or a resource type made anew,
-    may have taken the version away.
+    The next event of the workflow triggers a reconcile. Caches lag by milliseconds, so the server is asked after
+    `LOOK_SECONDS`, and again after pauses that grow to `queue.backoff_cap`: a restore, or a recreated resource type,
+    may have removed the version.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class CacheLag:
         """
 
     def wait_to_load(self, workflow: FlyteWorkflow) -> Result | None:
-        """When to reconcile again if the cache lacks what was written last, as a load would lead to the next conflict;
-        None if the execution may be loaded.
+        """Return when to reconcile again if the cache lacks the last write, as loading would lead to a conflict. None
+        if the execution may be loaded.
         """
         key = workflow.key
         wanted = self._executions.stale_until(key)
@@ -57,11 +57,11 @@ class CacheLag:
         return None
 
     def wait_for_end(self, session: Ended) -> Result:
-        """When to reconcile again: the cache lacks the end that was written."""
+        """Return when to reconcile again: the cache lacks the end that was written."""
         return self._look_later(session.key, lambda: self._look_for_end(session))
 
     def forget(self, key: str) -> None:
-        """Nothing is waited for any more."""
+        """Stop waiting."""
         self._next_looks.pop(key, None)
 
     def _look_later(self, key: str, look: Callable[[], Awaitable[None]]) -> Result:
@@ -75,7 +75,7 @@ class CacheLag:
         return Result(requeue_after=due - now)
 
     async def _look_for_version(self, key: str, wanted: MinResourceVersion) -> None:
-        """Find out whether the version can still come."""
+        """Check whether the version can still arrive."""
         head = await self._head(key)
         lost = head is not None and (head.metadata.uid != wanted.uid or wanted.is_newer_than(head.metadata))
         if lost and self._executions.stale_until(key) == wanted:
@@ -86,7 +86,7 @@ class CacheLag:
             self._executions.reconcile(key)
 
     async def _look_for_end(self, session: Ended) -> None:
-        """Find out whether the end that was written is what the server has."""
+        """Check whether the server has the end that was written."""
         head = await self._head(session.key)
         if head is None or not self._executions.is_current(session) or head.metadata.uid != session.uid:
             return

@@ -1,9 +1,9 @@
-"""Writing an execution's status: onto the version that it was computed from, and nothing else.
+"""Write an execution's status, only onto the version of the object that it was computed from.
 
 Guarantees
-    One write of an execution at a time. A 409 is looked into: if only others' fields changed, the write is tried again
-    on the new version; if somebody else wrote the status, or the server was restored from an older copy,
-    `ExternalModification` says that the execution must be loaded again.
+    One write of an execution at a time. After a 409 the object is read: if only other fields changed, the write is
+    retried on the new version. If another client wrote the status, or the server was restored from a backup,
+    `ExternalModification` says that the execution must be reloaded.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ WRITTEN = WORKFLOWS.metadata_only()
 
 
 class Written(msgspec.Struct, frozen=True):
-    """A status, and the object's metadata with it."""
+    """The status that was written, and the object's metadata after that."""
 
     metadata: ObjectMeta
     status: dict[str, Any]
 
 
 class ExternalModification(PropellerError):
-    """Somebody else wrote the status: the execution in memory is outdated. `version` is that of the other write."""
+    """Another client wrote the status: the execution in memory is outdated. `version` is the other write's."""
 
     def __init__(self, message: str, version: str) -> None:
         super().__init__(message)
@@ -52,11 +52,13 @@ class ExternalModification(PropellerError):
 
 
 class Deleted(PropellerError):
-    """The object was deleted; there may be another of the same name."""
+    """The object was deleted; another may have its name."""
 
 
 class Checkpointer:
-    """Writes statuses; `subresource` says whether the resource type has a status subresource: `prepare` asks."""
+    """Writes statuses. `subresource` says whether the resource type has a status subresource; `prepare` asks the
+    server.
+    """
 
     def __init__(
         self, client: Client, storage: Storage, settings: CheckpointOptions, clock: Clock, *, subresource: bool = False
@@ -81,11 +83,10 @@ class Checkpointer:
     ) -> Written:
         """Write the status onto `version`.
 
-        `fingerprint_before` is that of the status as the controller last read or wrote it. `finalizers` are the
-        object's, if nothing of an execution that has ended is left running: Flyte's own are removed with the same
-        request if that can write them. `generation` is that of `version`, 0 if it is not known. If the server has no
-        room for the status, it is offloaded or shortened. Raises
-        ExternalModification, Deleted, Unavailable, TooLarge and what storage raises.
+        `fingerprint_before` is that of the status which the controller read or wrote last. `finalizers` are the
+        object's if the execution has ended and nothing of it runs: the same request then removes Flyte's own, if it
+        can. `generation` is that of `version`, 0 if unknown. If the server rejects the size, the status is offloaded or
+        shortened. Raises ExternalModification, Deleted, Unavailable, TooLarge and what storage raises.
         """
         status = await encode_status(execution, self._clock.now(), self._settings.budget, self._storage)
         shortened = False
@@ -115,8 +116,8 @@ class Checkpointer:
         raise ExternalModification(f"{execution.key} is being written by somebody else without a pause", version)
 
     def _is_dropped(self, written: ObjectMeta, version: str, generation: int) -> bool:
-        """Whether a write may have left the status as it was. Without a subresource a status counts in the generation;
-        a write that changes no more than labels leaves that.
+        """Whether the server may have ignored the status of a write. Without a subresource a status change increments
+        the generation; a write that changes only labels does not.
         """
         return written.resource_version == version or (not self._subresource and 0 < generation == written.generation)
 
@@ -127,9 +128,9 @@ class Checkpointer:
         version: str,
         phase: WorkflowPhase = WorkflowPhase.FAILED,
     ) -> str:
-        """End a workflow that cannot run, with as much of the reason as the server has room for.
+        """Write the end of a workflow that cannot run, with as much of the reason as the server accepts.
 
-        Returns the version that has it. Raises Deleted and what the client raises.
+        Returns the new version. Raises Deleted and what the client raises.
         """
         for characters in (MESSAGE_CHARACTERS, SHORT_MESSAGE_CHARACTERS):
             try:
@@ -169,10 +170,10 @@ class Checkpointer:
         return written.metadata.resource_version
 
     async def look_for_subresource(self) -> bool:
-        """Ask the server again whether the resource type has a status subresource; returns whether that has changed.
+        """Ask the server again whether the resource type has a status subresource; returns whether that changed.
 
-        The type may have been created anew since, or edited: a write to a subresource that is gone is answered with
-        404, and a status written to the main resource beside a subresource is dropped without a word.
+        The type may have been recreated or edited: a write to a missing subresource is answered with 404, and a status
+        written to the main resource of a type with subresource is dropped silently.
         """
         try:
             found = "status" if await self._client.has_subresource(WORKFLOWS, "status") else ""
@@ -187,7 +188,7 @@ class Checkpointer:
     async def _patch(
         self, execution: Execution, status: dict[str, Any], version: str, finalizers: tuple[str, ...]
     ) -> ObjectMeta:
-        """Returns the metadata that it made."""
+        """Send the patch and return the metadata of the answer."""
         metadata: dict[str, Any] = {"resourceVersion": version, "uid": execution.info.uid}
         if not self._subresource and execution.phase.ended:
             metadata["labels"] = TERMINATED

@@ -1,12 +1,12 @@
-"""When an execution's status is written, and what follows from that.
+"""Decide when an execution's status is written, and continue after the write.
 
 Guarantees
     The status is written when the execution ends, and before that at most every `checkpoint.max_lag` seconds; less
-    often if it is large or many executions run. One write of an execution at a time.
-    Effects that wait for a status begin once it is written, and not before. A write that fails costs nothing but time:
-    work goes on, and the next try waits, each time longer, and as long as the server asked for.
+    often if it is large or if many executions run. One write of an execution at a time.
+    Effects that wait for a status start once it is written, and not before. A failed write delays nothing else: work
+    continues, and the retry waits, longer each time, and at least as long as the server asked for.
 Errors
-    None: what somebody else wrote, or a workflow that is gone, leads to a reload; all else is tried again.
+    None: a status by another client or a deleted workflow leads to a reload; all other errors are retried.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Checkpoints:
         self._clock = shared.clock
 
     def begin_if_due(self, session: Running, now: float) -> float | None:
-        """Begin a write if it is time to; returns the seconds until it will be, None if none is owed."""
+        """Start a write if one is due; returns the seconds until then, None if nothing is to be written."""
         due = session.checkpoint_due(self._lag(session))
         if due is None:
             return None
@@ -55,7 +55,7 @@ class Checkpoints:
         return None
 
     def _lag(self, session: Running) -> float:
-        """Seconds that news of progress may wait: more if the status is large, and if many executions run."""
+        """Return the seconds that progress may wait: more if the status is large, and if many executions run."""
         settings = self._settings.checkpoint
         shared = min(len(self._executions.sessions) / settings.progress_rate, settings.longest_lag)
         return max(settings.max_lag, session.status_bytes / settings.pace, shared)
@@ -103,13 +103,13 @@ class Checkpoints:
         self._executions.reconcile(session.key)
 
     def _pause(self, session: Running, error: PropellerError) -> float:
-        """Seconds until the next try."""
+        """Return the seconds until the retry."""
         pause = backoff(self._settings.queue, session.write_failures, random.uniform)
         after = error.after if isinstance(error, Retryable) else None
         return max(after or 0.0, pause)
 
     def _discard_earlier(self, session: Running, uri: str) -> None:
-        """Have a snapshot in the object store removed that the status does not point to any more."""
+        """Delete a snapshot in the object store that the status no longer refers to."""
         directory, newer = session.execution.info.directory, session.offloaded_to
         if uri != newer and is_own_snapshot(uri, directory):
             self._pool.submit(session.key, lambda: self._discard(uri, newer, directory))
@@ -121,7 +121,7 @@ class Checkpoints:
             self._causes.report(error, "an old status stays at %s", uri)
 
     def _to_release(self, session: Running, deferred: Sequence[Effect]) -> tuple[str, ...]:
-        """The finalizers of an execution that has ended and has nothing to be stopped; () of any other."""
+        """Return the finalizers of an execution that has ended and of which nothing runs, otherwise ()."""
         if not is_held(session) or not session.execution.phase.ended or deferred or session.in_flight:
             return ()
         left = self._resources.of(session.uid)

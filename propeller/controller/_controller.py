@@ -86,7 +86,7 @@ class WorkflowController:
         recorder: Recorder | None = None,
         plugins: Plugins | None = None,
     ) -> None:
-        """`plugins`: those of this interpreter's packages if None."""
+        """`plugins`: by default those of this interpreter's packages."""
         self._client = client
         self._settings = settings
         self._namespace = namespace
@@ -196,12 +196,12 @@ class WorkflowController:
             raise callers
 
     def execution(self, key: str) -> Execution | None:
-        """The execution as of its last reconcile; `key` is `namespace/name`."""
+        """Return the execution as of its last reconcile; `key` is `namespace/name`."""
         session = self._executions.get(key)
         return session.execution if isinstance(session, Running) else None
 
     def liveness(self) -> str | None:
-        """Why the process should be restarted; None while all is well."""
+        """Return why the process should be restarted, None if it is healthy."""
         return self._controller.liveness()
 
     # events
@@ -248,7 +248,7 @@ class WorkflowController:
             self._executions.notify(session, event.node, event.observed)
 
     def _awaits_its_resources(self, key: str) -> bool:
-        """Whether a workflow that has ended waits for what runs of it before it is released from its finalizers."""
+        """Whether an ended workflow waits for its resources to stop before its finalizers are removed."""
         workflow = self._workflows.store.get(key)
         return workflow is not None and is_held(workflow.metadata)
 
@@ -294,7 +294,7 @@ class WorkflowController:
         self._intake.waiting.end(key)
 
     def _admit(self, workflow: FlyteWorkflow) -> Session | Result:
-        """Bring an execution into memory, or say when to try."""
+        """Load an execution, or return when to try again."""
         if not self._restores.is_settled:
             return Result()  # every workflow is reconciled then
         if (left := self._executions.pause_left(workflow.key)) > 0:
@@ -308,7 +308,7 @@ class WorkflowController:
         return self._intake.begin(workflow)
 
     def _finished(self, workflow: FlyteWorkflow) -> Result:
-        """The cache has the workflow's end."""
+        """Handle a workflow whose end is in the cache."""
         self._executions.ended(workflow.key)
         self._cache_lag.forget(workflow.key)
         self._intake.waiting.end(workflow.key)
@@ -316,7 +316,7 @@ class WorkflowController:
         return self._retention.reconcile(workflow)
 
     def _advance(self, session: Running, workflow: FlyteWorkflow) -> Result:
-        """Decide on what has happened, and begin what was decided."""
+        """Decide on the events, and start the resulting effects."""
         if workflow.metadata.deletion_timestamp is not None:
             session.inbox.append((EXECUTION, Cancel("the workflow is being deleted")))
             session.follow_back(workflow.metadata, workflow.status)
@@ -346,7 +346,7 @@ class WorkflowController:
         return begin(execution, TRANSITIONS, now)
 
     def _carry_out(self, session: Running, decision: Decision) -> Result:
-        """Checkpoint what was decided if it is time to; returns when to reconcile again."""
+        """Start a checkpoint if one is due; returns when to reconcile again."""
         now, execution = self._clock.now(), session.execution
         if session.deferred or decision.changed:
             session.record_change(now)
@@ -364,7 +364,7 @@ class WorkflowController:
         return Result(requeue_after=min((max(0.0, wait) for wait in waits if wait is not None), default=None))
 
     def _evict_if_idle(self, session: Running) -> Result | None:
-        """Let an execution that has been idle leave memory; returns when it has to be back, None if it stays."""
+        """Evict an execution that has been idle; returns when to reconcile it again, None if it stays."""
         now, execution = self._clock.now(), session.execution
         wake = execution.timers[0][0] if execution.timers else None
         idle = self._idle(execution)
@@ -381,20 +381,20 @@ class WorkflowController:
         return Result(requeue_after=None if wake is None else wake - now)
 
     def _idle_left(self, session: Running, now: float) -> float | None:
-        """Seconds until an execution may be evicted: more if something is under way then. None if it never is."""
+        """Return the seconds until an execution may be evicted: more if something runs then, None if it never is."""
         idle = self._idle(session.execution)
         if not idle or session.has_ended:
             return None
         return max(session.last_activity + idle - now, idle / 4)
 
     def _idle(self, execution: Execution) -> float:
-        """Seconds without events after which an execution leaves memory. To load it again costs more if it has many
+        """Return the seconds without events after which an execution is evicted. Reloading costs more if it has many
         nodes.
         """
         return self._settings.controller.idle * (1 + len(execution.phases) // 1000)
 
 
 def _end_is_undone(change: Change[FlyteWorkflow]) -> bool:
-    """Whether somebody has taken an end away that was written."""
+    """Whether another client has removed an end that was written."""
     old, new = change.old, change.new
     return old is not None and new is not None and old.phase.ended and not new.phase.ended

@@ -1,8 +1,8 @@
-"""Whether an execution whose status is damaged can be walked again from its beginning, by what its pods prove.
+"""Decide whether an execution with a damaged status can be run again from its start, by what its pods show.
 
-Pods and outputs prove which attempts were run and how they ended, but not what was decided: time-outs, cancellations,
-failures that a failure node follows, results of nodes that have no pod. So it is done for the plainest of workflows
-alone, of which nothing but pods decides (docs/consistency.md); any other waits for somebody who mends its status.
+Pods and outputs show which attempts ran and how they ended, but not what was decided: timeouts, cancellations, failures
+that a failure node handles, results of nodes without pods. So only the simplest workflows qualify, in which pods decide
+everything (docs/consistency.md); any other waits until its status is repaired.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FINE = frozenset({"queued", "running", "succeeded", "skipped"})
 
 
 def why_not_again(name: str, plan: Plan, status: dict[str, Any], resources: Collection[AttemptResource]) -> str:
-    """What forbids to walk the execution of that name again; "" if nothing does."""
+    """Return why the execution of that name cannot be run again, "" if it can."""
     counts = status.get("counts")
     if status.get("phase") != int(WorkflowPhase.RUNNING) or status.get("error") or not isinstance(counts, dict):
         return "its head does not say that all goes well"

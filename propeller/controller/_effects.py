@@ -1,9 +1,9 @@
-"""Runs what was decided: effects that need no waiting at once, the others in the pool, some only after a checkpoint.
+"""Run the effects of decisions: inline if they need no waiting, otherwise in the pool, some only after a checkpoint.
 
 Guarantees
-    Effects of one execution run concurrently, fairly beside those of others. A launch and the stop of the same attempt
-    never overtake each other.
-    What could be decided otherwise if it were decided again begins only once a status has the reason.
+    Effects of one execution run concurrently, and share the workers fairly with those of other executions. A launch and
+    the stop of the same attempt never overtake each other.
+    An effect that could be decided differently a second time starts only once a status has its reason.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class EffectRunner:
         self._inline = shared.settings.controller.inline_effects
 
     def begin(self, session: Running, decision: Decision) -> Decision:
-        """Begin the effects of a decision. Some may run at once, and what they bring is decided on: returns the
-        decision as it is then, with the effects of the first.
+        """Start the effects of a decision. Some run inline, and their events are decided at once: returns the final
+        decision, with the effects of the first one.
         """
         execution = session.execution
         effects, changed, left = decision.effects, decision.changed, self._inline
@@ -85,7 +85,7 @@ class EffectRunner:
             changed |= decision.changed
 
     def start(self, session: Running, effect: Effect) -> None:
-        """Have an effect run; what it brings are events of a later reconcile."""
+        """Run an effect; its events are handled by a later reconcile."""
         if isinstance(effect, AttemptEffect):
             attempt = effect.attempt
             session.follow(session.execution.pod_name(effect.node, attempt), effect.node)
@@ -98,8 +98,8 @@ class EffectRunner:
         self._pool.submit(session.key, lambda: self._run(session, effect, RetryState()), _priority(effect))
 
     def is_doubtful(self, session: Running, node: int, seen: AttemptObserved) -> bool:
-        """Whether the failure or the deletion of a pod may be that of an earlier one of the same name, as a create was
-        made again after one without an answer.
+        """Whether the failure or deletion of a pod may be that of an earlier pod of the same name, because a create
+        without an answer was repeated.
         """
         attempt = node, seen.attempt
         is_going = seen.remains is Remains.ENDING and seen.phase is not AttemptPhase.SUCCEEDED
@@ -110,8 +110,8 @@ class EffectRunner:
         )
 
     def look_for(self, session: Running, node: int, attempt: int, seen: AttemptObserved | None = None) -> None:
-        """Ask the server for a pod that is gone without its end having been seen, or whose end, `seen`, is doubtful.
-        Another of its name may be there; and what it left in the object store may speak for it.
+        """GET a pod that was deleted before its end was observed, or whose end, `seen`, is doubtful. Another pod of
+        that name may exist, and outputs in the object store may prove its success.
         """
         if (node, attempt) in session.launching:
             session.looks[node, attempt] = seen  # once the launch is answered
@@ -134,7 +134,7 @@ class EffectRunner:
             self._executions.notify(session, effect.node, *events)
 
     def _launched(self, session: Running, node: NodeView, effect: Launch, events: tuple[NodeEvent, ...]) -> None:
-        """A launch was answered: what waited for that goes on."""
+        """Handle the answer to a launch, and start what waited for it."""
         attempt = effect.node, effect.attempt
         created = any(isinstance(event, Launched) for event in events)
         self._milestones.launched(session, node, events)
@@ -153,8 +153,8 @@ class EffectRunner:
 
 
 def needs_checkpoint(execution: Execution, effect: Effect) -> bool:
-    """Whether a status has to have the reason of an effect first, as it could be decided otherwise if decided again:
-    stops, what begins a node that runs after a failure, and what runs inside a node once more because its time was up.
+    """Whether a status must hold the reason of an effect before it starts, as it could be decided differently a second
+    time: stops, the start of a failure node, and what runs again inside a node whose time was up.
     """
     kind = type(effect)
     if kind is StopAttempt:

@@ -1,13 +1,13 @@
-"""The executions of one process: which are in memory, which were evicted, and what each key waits for.
+"""Track the executions of this process: which are in memory, which are evicted, and what each key waits for.
 
-The ground floor of the controller: every duty (pod events, effects, checkpoints, retention) stands on it and none knows
-another by it.
+All duties of the controller (pod events, effects, checkpoints, retention) build on this module, and none on another one
+through it.
 
 Guarantees
-    One session a key. A session that was forgotten is never found again, and its execution counts as dropped: effects
-    that are still under way for it come to nothing.
-    What failed for an execution as a whole is done again after a pause that grows, whatever leads to a reconcile
-    meanwhile; failures of effects and of status writes are counted by those who try them again.
+    One session per key. A forgotten session is never found again, and its execution counts as dropped: effects that
+    still run for it have no result.
+    If something fails for an execution as a whole, it is retried after a growing pause, whatever triggers a reconcile
+    meanwhile. Failures of effects and of status writes are counted where they are retried.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ class Executions:
 
     @property
     def sessions(self) -> Mapping[str, Session]:
-        """Those in memory."""
+        """The sessions in memory."""
         return self._sessions
 
     @property
     def evicted(self) -> Collection[str]:
-        """Keys of executions that have left memory until something happens to them."""
+        """Keys of executions that left memory until their next event."""
         return self._evicted
 
     def get(self, key: str) -> Session | None:
         return self._sessions.get(key)
 
     def is_current(self, session: Session) -> bool:
-        """Whether a session is the one in memory: an answer may come when it was forgotten long ago."""
+        """Whether the session is the one in memory: an answer may arrive after it was forgotten."""
         return self._sessions.get(session.key) is session
 
     def put(self, session: Session) -> None:
-        """Hold a session in memory, in the place of its earlier stage if there is one."""
+        """Hold a session in memory; it replaces its earlier stage."""
         self._sessions[session.key] = session
         self._evicted.discard(session.key)
 
@@ -69,27 +69,27 @@ class Executions:
             del self._sessions[session.key]
 
     def evict(self, session: Session) -> None:
-        """Drop a session from memory until something happens to its execution."""
+        """Drop a session from memory until its execution's next event."""
         self.reload(session)
         self._evicted.add(session.key)
 
     def reload(self, session: Session, version: str | None = None) -> None:
-        """Drop a session from memory; its execution is loaded again once the cache has `version`, that of our last
-        read or write if None.
+        """Drop a session from memory. Its execution is loaded again once the cache has `version`, by default that of
+        our last read or write.
         """
         self.forget(session)
         self._stale[session.key] = MinResourceVersion(session.uid, session.version if version is None else version)
 
     def stale_until(self, key: str) -> MinResourceVersion | None:
-        """The version that the cache has to reach before the execution may be loaded; None if it may be."""
+        """Return the version that the cache has to reach before the execution may be loaded; None if it may be."""
         return self._stale.get(key)
 
     def caught_up(self, key: str) -> None:
-        """The cache has what was waited for, or it will never come."""
+        """Stop waiting for the cache: it has the version, or the version will never come."""
         self._stale.pop(key, None)
 
     def start_over(self) -> int:
-        """Drop all sessions and what was known of caches. Returns how many executions that concerns."""
+        """Drop all sessions and all knowledge of caches. Returns the number of executions."""
         keys = {*self._sessions, *self._evicted, *self._stale}
         for session in tuple(self._sessions.values()):
             self.forget(session)
@@ -98,14 +98,14 @@ class Executions:
         return len(keys)
 
     def deleted(self, key: str) -> None:
-        """The workflow is gone: nothing of it is remembered."""
+        """Forget a deleted workflow."""
         self._stale.pop(key, None)
         self._pauses.pop(key, None)
         self._evicted.discard(key)
         self.begun.forget(key)
 
     def ended(self, key: str) -> None:
-        """The workflow has ended, and has not to be brought back."""
+        """Forget an ended workflow: it is not brought back."""
         self._evicted.discard(key)
         self.begun.forget(key)
 
@@ -116,7 +116,7 @@ class Executions:
         self._queue.add_after(key, seconds)
 
     def notify(self, session: Running, node: int, *events: NodeEvent) -> None:
-        """Have the execution's next reconcile handle these events of a node."""
+        """Add events of a node to the session's inbox, and requeue its key."""
         session.inbox.extend((node, event) for event in events)
         if all(map(_can_wait, events)):
             self._queue.add_after(session.key, self._event_delay)
@@ -124,24 +124,24 @@ class Executions:
             self._queue.add(session.key)
 
     def retry_later(self, key: str) -> None:
-        """Reconcile again after a pause, as something failed for the execution as a whole."""
+        """Requeue after a pause, as something failed for the execution as a whole."""
         self._queue.add_after(key, self.failed(key))
 
     def failed(self, key: str, *, once_free: bool = False) -> float:
-        """Something failed for the execution as a whole: returns the pause before it may be done again. With
-        `once_free` the first of a row costs none.
+        """Count a failure of the execution as a whole; returns the pause before the retry. With `once_free` the first
+        failure in a row costs no pause.
         """
         if (pauses := self._pauses.get(key)) is None:
             pauses = self._pauses[key] = Pauses(self._settings.backoff, self._settings.backoff_cap)
         return pauses.failed(self._clock.monotonic(), once_free=once_free)
 
     def pause_left(self, key: str) -> float:
-        """Seconds until what failed for the execution as a whole may be done again."""
+        """Return the seconds left of that pause."""
         pauses = self._pauses.get(key)
         return 0.0 if pauses is None else pauses.left(self._clock.monotonic())
 
     def job_raised(self, key: str, error: Exception) -> None:
-        """For the pool: a job has a defect and half of it may be done. The execution is loaded again."""
+        """For the pool: a job raised, and may have done half of its work. The execution is reloaded."""
         if (session := self._sessions.get(key)) is not None:
             self.reload(session)
         self.retry_later(key)

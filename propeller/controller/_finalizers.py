@@ -1,10 +1,9 @@
-"""Finalizers of Flyte's: FlyteAdmin (since 1.14) and FlytePropeller put them on what they create, and whoever runs
-the workflow removes them.
+"""Remove Flyte's finalizers: FlyteAdmin (since 1.14) and FlytePropeller add them, and the engine has to remove them.
 
 Guarantees
-    A workflow is released only after its end is in the cache and each of its pods, and of what other plugins have made,
-    has ended, is gone, or has outlived the grace that it was given. The finalizers of others are kept: a patch names
-    the version of the object that it was computed from.
+    A workflow is released only after its end is in the cache and each of its pods, and of other plugins' resources, has
+    ended, is deleted, or has exceeded its grace period. Finalizers of other owners are kept: a patch names the version
+    of the object that it was computed from.
     An object without such a finalizer costs no request.
 """
 
@@ -40,18 +39,18 @@ class _HasFinalizers(Protocol):
 
 
 def is_held(by: _HasFinalizers) -> bool:
-    """Whether an object carries a finalizer that is for us to remove."""
+    """Whether an object has a finalizer that the controller has to remove."""
     return bool(by.finalizers) and not OURS.isdisjoint(by.finalizers)
 
 
 def kept(finalizers: Iterable[str]) -> list[str]:
-    """The finalizers of others, in their order."""
+    """Return the finalizers of other owners, in order."""
     return [name for name in finalizers if name not in OURS]
 
 
 def stops_at(resource: AttemptResource) -> float | None:
-    """Epoch seconds from which on a resource counts as stopped, 0 for one that has ended; None while nobody has told it
-    to stop. A pod's `deletionTimestamp` is the end of the grace.
+    """Return the epoch second from which on a resource counts as stopped: 0 if it has ended, None if it is not being
+    deleted. A pod's `deletionTimestamp` is the end of its grace period.
     """
     if resource.has_ended:
         return 0.0
@@ -64,9 +63,8 @@ def stops_at(resource: AttemptResource) -> float | None:
 
 
 def next_stop(resources: Iterable[AttemptResource], now: float) -> float | None:
-    """When the last of the resources that have been told to stop counts as stopped; None if each of them does already.
-
-    Infinity if one has not been told yet.
+    """Return the epoch second when the last of the resources counts as stopped, None if all do already, infinity if one
+    is not being deleted.
     """
     last = max((at if at is not None else float("inf") for at in map(stops_at, resources)), default=0.0)
     return last if last > now else None
@@ -75,9 +73,8 @@ def next_stop(resources: Iterable[AttemptResource], now: float) -> float | None:
 async def release(
     client: Client, workflow: ObjectMeta, resources: Sequence[AttemptResource], labels: dict[str, str]
 ) -> None:
-    """Remove Flyte's finalizers from what the attempts of an ended workflow have left, then from the workflow, which
-    gets `labels` with it. Raises NotFound for a workflow that is not there, Conflict for an object that has changed,
-    and what the client raises.
+    """Remove Flyte's finalizers from the resources of an ended workflow, then from the workflow, which gets `labels` as
+    well. Raises NotFound for a deleted workflow, Conflict for an object that has changed, and what the client raises.
     """
     for plugin, obj in resources:
         if plugin.resource is not None:
@@ -94,5 +91,5 @@ async def _remove(client: Client, resource: Resource[Any], metadata: ObjectMeta,
 
 
 def _identity(metadata: ObjectMeta) -> dict[str, str]:
-    """In a merge patch: only that very object, at that version (409 otherwise)."""
+    """Pin a merge patch to this object at this version (409 otherwise)."""
     return {"resourceVersion": metadata.resource_version, "uid": metadata.uid}

@@ -1,9 +1,10 @@
-"""Brings executions into memory: new ones, those of a process before this one, and those that were evicted.
+"""Load executions into memory: new ones, those of an earlier process, and evicted ones.
 
 Guarantees
-    A new execution whose object has all that it takes is there at once; any other is loaded in the pool.
-    A workflow that cannot run ends as failed, with the reason in its status. One whose state is of another version, or
-    damaged, is left as it is and looked at again (docs/consistency.md). All else is tried again after a pause.
+    A new execution whose object is complete is loaded at once; any other is loaded in the pool.
+    A workflow that cannot run ends as failed, with the reason in its status. One with a damaged state, or that of
+    another version, is left as it is and checked again (docs/consistency.md). All other errors are retried after a
+    pause.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Intake:
             raise
 
     def left(self, workflow: FlyteWorkflow) -> float:
-        """Seconds until a workflow whose state is not understood is looked at again; 0 for any other."""
+        """Return the seconds until a workflow with an unknown state is checked again, 0 for any other."""
         return self.waiting.left(workflow.key, workflow.metadata, self._clock.now())
 
     async def _load(self, session: Loading, workflow: FlyteWorkflow) -> None:
@@ -85,7 +86,9 @@ class Intake:
             self._executions.reconcile(session.key)
 
     def _loaded(self, loading: Loading, execution: Execution, is_new: bool) -> Running:
-        """It runs from now on, with what its resources prove; what a process before this one left to be stopped is."""
+        """Start running it, with the attempts that its resources show, and stop what an earlier process left to be
+        stopped.
+        """
         self.waiting.end(loading.key)
         execution.stop_margin, execution.settings = self._settings.controller.stop_margin, self._settings.attempts
         resources = self._resources.of(loading.uid)
@@ -106,7 +109,9 @@ class Intake:
         return session
 
     async def _leave_alone(self, session: Loading, workflow: FlyteWorkflow, error: NotUnderstood) -> None:
-        """Leave a workflow as it is. If it is being deleted it is aborted all the same: that takes no understanding."""
+        """Leave a workflow as it is. If it is being deleted it is aborted all the same, which needs no knowledge of its
+        state.
+        """
         if workflow.metadata.deletion_timestamp is not None:
             await self._reject(session, workflow, error, WorkflowPhase.ABORTED)
             return
@@ -122,7 +127,7 @@ class Intake:
         error: PropellerError,
         phase: WorkflowPhase = WorkflowPhase.FAILED,
     ) -> None:
-        """Write the end of a workflow that cannot run, or that is deleted and not understood."""
+        """Write the end of a workflow that cannot run, or that is deleted with an unknown state."""
         failure = Failure("BadWorkflow" if phase is WorkflowPhase.FAILED else "Aborted", str(error), error.kind)
         try:
             version = await self._checkpointer.reject(workflow, failure, session.version, phase)

@@ -1,6 +1,6 @@
-"""From a FlyteWorkflow object to a running execution: its plan, its snapshot, and the attempts that its pods show.
+"""Load an execution from its FlyteWorkflow object: its plan, its snapshot, and the attempts that its resources show.
 
-Plans are shared by digest and live as long as an execution runs one. Parsing more than `INLINE_BYTES` goes to a thread.
+Plans are shared by digest and live as long as an execution runs one. Parsing more than `INLINE_BYTES` runs in a thread.
 """
 
 from __future__ import annotations
@@ -57,15 +57,15 @@ INLINE_BYTES = 128 * 1024
 
 
 def recover_attempts(execution: Execution, resources: Iterable[AttemptResource]) -> None:
-    """Let an execution that was loaded know what its resources say about attempts that no status may have."""
+    """Tell a loaded execution about attempts that its resources show and that its status may lack."""
     objects = (one.obj for one in resources)
     attempts = observed_attempts(execution.info.name, objects, execution.settings.system_retries)
     execution.recover_attempts(attempts)
 
 
 def stops_owed(execution: Execution, resources: Iterable[AttemptResource]) -> list[StopAttempt]:
-    """The stops of what runs on though the status says that its attempt is over: a process may have died between the
-    two. They count as stopping from now on. Only if there is any, all nodes are gone through.
+    """Return the stops of resources that still run although the status says that their attempts are over: a process may
+    have died in between. They count as stopping from now on. All nodes are visited only if there is such a resource.
     """
     left = [
         (*claim, one)
@@ -95,7 +95,7 @@ def stops_owed(execution: Execution, resources: Iterable[AttemptResource]) -> li
 
 
 def _outputs_left(execution: Execution) -> dict[str, str]:
-    """By unique node id, the directory of each task's outputs; without failure nodes, which have to run anew."""
+    """Return the directory of each task's outputs by unique node id, without failure nodes, which have to run again."""
     found = {}
     for number in execution.user_nodes():
         node = execution.view(number)
@@ -109,7 +109,7 @@ def _outputs_left(execution: Execution) -> dict[str, str]:
 
 
 def _is_whole(workflow: FlyteWorkflow) -> bool:
-    """Whether nothing of it is elsewhere."""
+    """Whether the object refers to nothing outside of it."""
     status = workflow.status
     begun = status.get("nodes") or status.get("nodesReference") or status.get("nodeStatus")
     elsewhere = begun or workflow.offloaded_inputs or workflow.workflow_closure_reference
@@ -117,7 +117,7 @@ def _is_whole(workflow: FlyteWorkflow) -> bool:
 
 
 class Loader:
-    """Makes executions; see the module's text."""
+    """Loads executions; see the module's text."""
 
     def __init__(
         self,
@@ -151,8 +151,8 @@ class Loader:
         return without_closure(workflow)
 
     def salvage(self, found: Undecodable[FlyteWorkflow], last: FlyteWorkflow | None) -> FlyteWorkflow | None:
-        """For the informer: of an object that cannot be decoded, its last good state under its present metadata and
-        status. One that has none, `load` rejects with the fields that are wrong.
+        """For the informer: of an object that cannot be decoded, keep its last good state under its present metadata
+        and status. If there is none, `load` rejects it, naming the wrong fields.
         """
         rest, uid = found.rest, found.metadata.uid
         if rest is None:
@@ -163,23 +163,23 @@ class Loader:
         return msgspec.structs.replace(last, metadata=found.metadata, status=rest.status or last.status)
 
     def forget(self, uid: str) -> None:
-        """The object is gone or ended: nobody will ask for its closure."""
+        """Forget the closure of an object that is deleted or has ended."""
         self._closures.pop(uid, None)
         self._malformed.pop(uid, None)
         self._loaded.discard(uid)
         self._kept.pop(uid, None)
 
     def keep(self, uid: str, plan: Plan) -> None:
-        """The execution leaves memory, and is to come back without asking the server for its closure."""
+        """Keep the plan of an evicted execution, so that it can be loaded without asking the server for its closure."""
         self._kept[uid] = plan
 
     async def load(
         self, workflow: FlyteWorkflow, now: float, resources: Collection[AttemptResource] = ()
     ) -> tuple[Execution, bool]:
-        """The execution, and whether it is new (True) or rebuilt from its status. `resources` are its attempts'.
+        """Return the execution, and whether it is new (True) or rebuilt from its status. `resources` are its attempts'.
 
-        Raises Invalid for a resource that cannot run, NotUnderstood for a state that cannot be gone on from,
-        StorageError, and NotFound or Unavailable if the object has to be read again and is not there.
+        Raises Invalid for a resource that cannot run, NotUnderstood for a state that cannot be continued, StorageError,
+        and NotFound or Unavailable if the object has to be read again and is deleted.
         """
         uid = workflow.metadata.uid
         if error := self._malformed.get(uid):
@@ -192,8 +192,8 @@ class Loader:
         return execution, new
 
     def load_now(self, workflow: FlyteWorkflow, now: float) -> tuple[Execution, bool] | None:
-        """As `load`, of a new execution whose object has all that it takes, and is small. None if that is not so, or
-        it cannot run: `load` says why.
+        """As `load`, for a new execution whose object is complete and small. None for any other, and if it cannot run:
+        `load` says why.
         """
         closure = self._closures.get(workflow.metadata.uid, b"")
         if not 0 < len(closure) <= INLINE_BYTES or not _is_whole(workflow) or workflow.metadata.uid in self._malformed:
@@ -204,11 +204,11 @@ class Loader:
             return None
 
     async def show(self, workflow: FlyteWorkflow, now: float) -> Execution:
-        """The execution of a whole object as its status has it, for people to look at. Raises as `load` does."""
+        """Return the execution of a complete object as its status has it, for display. Raises as `load` does."""
         return (await self._execution(workflow, await self._plan(workflow, closure_of(workflow)), now))[0]
 
     async def _fetch(self, workflow: FlyteWorkflow) -> bytes:
-        """The closure of an execution that was loaded before, and has to be again. Raises NotFound, Unavailable."""
+        """Read the closure of an execution that was loaded before. Raises NotFound, Unavailable."""
         whole = await self._client.get(CLOSURES, workflow.metadata.name, workflow.metadata.namespace)
         if whole.metadata.uid != workflow.metadata.uid:
             raise NotFound(f"{workflow.key} is another object of the same name now", status=404)
@@ -217,7 +217,7 @@ class Loader:
     async def _execution(
         self, workflow: FlyteWorkflow, plan: Plan, now: float, resources: Collection[AttemptResource] | None = None
     ) -> tuple[Execution, bool]:
-        """`resources` None: a status that is damaged is an error, for nobody is to go on from it."""
+        """If `resources` is None, a damaged status is an error, as the execution will not be continued."""
         info = info_of(workflow, await self._inputs(workflow), self._metadata_prefix, anywhere=self._anywhere)
         execution = None
         if is_flytes(workflow.status):
@@ -243,9 +243,9 @@ class Loader:
         return execution, new
 
     async def _recovered(self, execution: Execution, name: str) -> dict[str, str]:
-        """Where the execution `name`, of the same namespace, left the outputs of tasks that succeeded.
+        """Return where the execution `name`, of the same namespace, left the outputs of tasks that succeeded.
 
-        Raises Invalid if it is of another workflow. If it is gone, everything is run.
+        Raises Invalid if it is of another workflow. If it is deleted, everything runs.
         """
         try:
             workflow = await self._client.get(WORKFLOWS, name, execution.info.namespace)

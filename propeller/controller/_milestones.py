@@ -1,10 +1,10 @@
-"""What people are told of executions: lines of the log at info, metrics, and Kubernetes Events on the resource.
+"""Report on executions: log lines at info, metrics, and Kubernetes Events on the resource.
 
 Guarantees
-    One line when an execution is accepted, starts to wait, fails, is aborted or succeeds; nothing for a pod or a node
-    that goes well. An execution that waits again and again has a line each `WAIT_SECONDS` at most.
-    The end is told once its status is written. What is told costs no request but the recorder's, which has limits of
-    its own, and makes nobody wait.
+    One line when an execution is accepted, starts to wait, fails, is aborted or succeeds; none for a pod or a node that
+    succeeds. An execution that waits repeatedly has at most one line per `WAIT_SECONDS`.
+    The end is reported once its status is written. Reports cost no requests but the recorder's, which are limited, and
+    block nothing.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _PHASES = {int(phase): phase.name.lower() for phase in NodePhase}
 
 
 class Milestones:
-    """Tells of the executions of one process; `recorder` None: no Events."""
+    """Reports on the executions of one process; `recorder` None: no Events."""
 
     def __init__(self, metrics: ExecutionMetrics, recorder: Recorder | None, clock: Clock) -> None:
         self._metrics = metrics
@@ -55,7 +55,7 @@ class Milestones:
         self._clock = clock
 
     def follow(self, executions: Executions) -> None:
-        """Have a scrape count the executions that are in memory, and those that were evicted."""
+        """Have each scrape count the executions in memory and the evicted ones."""
 
         def states() -> Iterator[tuple[tuple[str, ...], float]]:
             stages = Counter(session.stage for session in executions.sessions.values())
@@ -70,14 +70,14 @@ class Milestones:
         self._metrics.watch(states, nodes_active)
 
     def accepted(self, execution: Execution) -> None:
-        """It begins; not told again of one that a restart goes on with."""
+        """Report that it starts; not repeated after a restart."""
         self._metrics.accepted()
         _log.info("%s accepted", execution.key)
         if self._recorder is not None:
             self._recorder.record(_subject(execution), NORMAL, "Accepted", "the execution has begun")
 
     def decided(self, execution: Execution, decision: Decision) -> None:
-        """A reconcile ended nodes or attempts."""
+        """Report the nodes and attempts that a reconcile ended."""
         for retried in decision.retried:
             self._metrics.attempt_failed(retried.kind.value, retried.code, retried=True)
         for view in decision.ended:
@@ -96,7 +96,7 @@ class Milestones:
             self._recorder.record(_subject(execution), WARNING, "NodeFailed", _said(failure))
 
     def launched(self, session: Running, node: NodeView, events: tuple[NodeEvent, ...]) -> None:
-        """A pod was created, or refused."""
+        """Report that a resource was created, or refused."""
         for event in events:
             if isinstance(event, Launched):
                 self._metrics.launched()
@@ -105,7 +105,7 @@ class Milestones:
                 self.waits(session, node, event.reason)
 
     def waits(self, session: Running, node: NodeView, reason: str) -> None:
-        """A node's pod cannot be created, or cannot start."""
+        """Report that a node's resource cannot be created, or cannot start."""
         now = self._clock.monotonic()
         if now < session.told_waiting + WAIT_SECONDS:
             return
@@ -116,25 +116,25 @@ class Milestones:
             self._recorder.record(_subject(node.execution), WARNING, "Waiting", why)
 
     def left_alone(self, workflow: FlyteWorkflow, error: Exception) -> None:
-        """Its state is of another version, or damaged: it waits. `UnknownStates` logs it."""
+        """Report that it waits, as its state is damaged or of another version. `UnknownStates` logs it."""
         if self._recorder is not None:
             why = f"its state is left as it is: {headline(str(error), HEADLINE)}"
             self._recorder.record(_subject_of(workflow.metadata), WARNING, "Waiting", why)
 
     def written(self, seconds: float, size: int) -> None:
-        """A status was, in so many seconds, with a snapshot of `size` bytes."""
+        """Report a status write: its seconds, and the bytes of the snapshot."""
         self._metrics.written(seconds, size)
 
     def not_written(self) -> None:
         self._metrics.not_written()
 
     def ended(self, execution: Execution) -> None:
-        """Its last status is written."""
+        """Report the end, after its status was written."""
         lasted = max(0.0, (execution.ended_at or execution.created_at) - execution.created_at)
         self._end(_subject(execution), execution.phase, execution.failure, lasted)
 
     def rejected(self, workflow: FlyteWorkflow, phase: WorkflowPhase, failure: Failure) -> None:
-        """It never began, or no version can go on with it."""
+        """Report that a workflow cannot run, or that no version can continue it."""
         self._end(_subject_of(workflow.metadata), phase, failure, 0.0)
 
     def _end(self, subject: Subject, phase: WorkflowPhase, failure: Failure | None, lasted: float) -> None:

@@ -1,8 +1,8 @@
-"""Executions whose state this version does not understand: they are left as they are, and looked at again.
+"""Keep executions whose state this version does not understand: they are left as they are, and checked again.
 
 Guarantees
-    Nothing is written to them. They are loaded again when their object changes, and else after pauses that grow from
-    `FIRST_PAUSE` to `MAX_PAUSE`: another version may have gone on with them, or a blob may be back.
+    Nothing is written to them. They are loaded again when their object changes, and otherwise after pauses that grow
+    from `FIRST_PAUSE` to `MAX_PAUSE`: another version may have continued them, or a blob may be back.
     Each version of an object is logged once; `count` is a metric.
 """
 
@@ -40,7 +40,7 @@ class UnknownStates:
         return len(self._waiting)
 
     def begin(self, key: str, metadata: ObjectMeta, error: PropellerError, now: float) -> float:
-        """The object was not understood, by `error`; returns after how many seconds to look again."""
+        """Record an object that was not understood because of `error`; returns the seconds until the next check."""
         before = self._waiting.get(key)
         same = before is not None and (before.uid, before.version) == (metadata.uid, metadata.resource_version)
         pause = min(2 * before.pause, MAX_PAUSE) if same and before is not None else FIRST_PAUSE
@@ -50,12 +50,12 @@ class UnknownStates:
         return pause
 
     def left(self, key: str, metadata: ObjectMeta, now: float) -> float:
-        """Seconds until it is to be looked at again; 0 for one that has changed, or does not wait."""
+        """Return the seconds until the next check, 0 if the object has changed or is not recorded."""
         found = self._waiting.get(key)
         if found is None or (found.uid, found.version) != (metadata.uid, metadata.resource_version):
             return 0.0
         return max(0.0, found.until - now)
 
     def end(self, key: str) -> None:
-        """It is understood, ended or gone."""
+        """Forget an object that is understood, has ended or is deleted."""
         self._waiting.pop(key, None)

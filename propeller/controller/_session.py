@@ -1,7 +1,7 @@
-"""One execution in memory, between reconciles: a class for each stage, with the data that the stage has and no other.
+"""Hold one execution in memory between reconciles: one class per stage, with only the data of that stage.
 
-`Loading` becomes `Running` when its plan and status have been read, and `Ended` when its last status is written; from
-each it may be forgotten.
+`Loading` becomes `Running` when its plan and status have been read, and `Ended` when its last status is written; each
+may be forgotten.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ STAGES = ("loading", "loaded", "running", "ended")
 
 
 class MinResourceVersion(msgspec.Struct, frozen=True):
-    """The version that the cache's object of this uid has to reach before it is worth reading."""
+    """The version that the cache's object of this uid has to reach before it may be read."""
 
     uid: str
     version: str
 
     def is_newer_than(self, metadata: ObjectMeta) -> bool:
-        """Whether an object is older than that. Versions that are not numbers cannot be compared: False."""
+        """Whether the object is older than this version. False if versions are not numbers."""
         return metadata.uid == self.uid and 0 < as_number(metadata.resource_version) < as_number(self.version)
 
 
 class _Object:
-    """The workflow object as the controller last read or wrote it: what the stages have in common."""
+    """The workflow object as the controller read or wrote it last: common to all stages."""
 
     __slots__ = ("finalizers", "fingerprint", "generation", "key", "offloaded_to", "status_bytes", "uid", "version")
 
@@ -52,7 +52,7 @@ class _Object:
         """Where in the object store the last snapshot is that is there, "" if none is."""
 
     def record(self, metadata: ObjectMeta, status: dict[str, Any]) -> None:
-        """The object was read or written, with this metadata and status."""
+        """Record that the object was read or written, with this metadata and status."""
         self.version, self.generation = metadata.resource_version, metadata.generation
         self.finalizers = metadata.finalizers
         self.fingerprint = fingerprint_of(status)
@@ -60,19 +60,19 @@ class _Object:
         self.offloaded_to = offloaded_to(status) or self.offloaded_to
 
     def follow_back(self, metadata: ObjectMeta, status: dict[str, Any]) -> None:
-        """Write onto this version from now on if it is older than the last one, as after a restore of the server, and
-        has the same status. Else a write is refused, which leads to a reload.
+        """Write onto this version from now on if it is older than the last one, as after a restore, and has the same
+        status. Otherwise a write conflicts, which leads to a reload.
         """
         if went_back(metadata.resource_version, self.version) and fingerprint_of(status) == self.fingerprint:
             self.version, self.generation = metadata.resource_version, metadata.generation
             self.finalizers = metadata.finalizers
 
     def is_own_write(self, metadata: ObjectMeta) -> bool:
-        """Whether an event of the workflow only echoes our last write, and a running execution need not hear of it."""
+        """Whether an event of the workflow only echoes our last write, so that a running execution can ignore it."""
         return False
 
     def _continue(self, earlier: _Object) -> None:
-        """Take over all that an earlier stage knows of the object."""
+        """Copy the data of an earlier stage."""
         for name in _Object.__slots__:
             setattr(self, name, getattr(earlier, name))
 
@@ -150,7 +150,7 @@ class Running(_Object):
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing is left to decide: only its last status is to be written."""
+        """Whether nothing is left to decide: only the last status has to be written."""
         return self.begun and self.execution.phase.ended
 
     def is_own_write(self, metadata: ObjectMeta) -> bool:
@@ -158,12 +158,12 @@ class Running(_Object):
         return mine and self.begun and not self.execution.phase.ended and metadata.deletion_timestamp is None
 
     def follow(self, name: str, node: int) -> None:
-        """From now on events of the resource of that name are the node's."""
+        """Map events of the resource of that name to the node from now on."""
         if self.nodes_by_name.setdefault(name, node) != node:
             self.same_name.setdefault(name, set()).update((self.nodes_by_name[name], node))
 
     def node_of(self, obj: KubeObject) -> int | None:
-        """Whose resource it is; None if it is no followed node's."""
+        """Return the node of a resource, None if it belongs to none."""
         name = obj.metadata.name
         if self.same_name and name in self.same_name:
             claim = claim_of(obj, self.execution.info.name)
@@ -173,31 +173,31 @@ class Running(_Object):
         return self.nodes_by_name.get(name)
 
     def drain(self) -> list[tuple[int, NodeEvent]]:
-        """The events since the last reconcile."""
+        """Return the events since the last reconcile, and empty the inbox."""
         events, self.inbox = self.inbox, []
         return events
 
     def record_change(self, now: float) -> None:
-        """There is something that no status holds."""
+        """Record that there is a change that no status holds."""
         if self.dirty_since is None:
             self.dirty_since = now
 
     def checkpoint_due(self, lag: float) -> float | None:
-        """Epoch seconds when a status is to be written if progress may wait for `lag` seconds; None if there is nothing
-        to write, or a write is under way.
+        """Return the epoch second when a status has to be written if progress may wait for `lag` seconds; None if
+        nothing is to be written, or a write runs.
         """
         if self.writing or self.dirty_since is None:
             return None
         return max(self.dirty_since + (0.0 if self.is_urgent else lag), self.write_not_before)
 
     def begin_checkpoint(self) -> tuple[float | None, list[Effect]]:
-        """A status is going to be written: returns since when it is owed, and the effects that wait for it."""
+        """Start a status write; returns since when it is due, and the effects that wait for it."""
         since, self.dirty_since = self.dirty_since, None
         deferred, self.deferred = self.deferred, []
         return since, deferred
 
     def abandon_checkpoint(self, since: float | None, deferred: list[Effect], not_before: float) -> None:
-        """It was not written, and is owed as before; the next try waits until `not_before`."""
+        """The write failed and is due as before; the retry waits until `not_before`."""
         self.dirty_since = since
         self.deferred = deferred + self.deferred
         self.write_failures += 1
@@ -210,7 +210,7 @@ class Running(_Object):
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether all of it is in the status and in pods, and nothing is under way: it could be rebuilt from those."""
+        """Whether the status and the pods hold all of it, and nothing runs: it could be rebuilt from them."""
         return (
             self.begun
             and not self.execution.phase.ended

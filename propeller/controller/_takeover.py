@@ -1,4 +1,4 @@
-"""Going on from what FlytePropeller has left in flight (docs/migration.md)."""
+"""Continue executions that FlytePropeller left in flight (docs/migration.md)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def take_over_of(
     now: float,
     plugins: Plugins,
 ) -> Execution:
-    """The execution of an object that FlytePropeller wrote last. Raises NotUnderstood."""
+    """Return the execution of an object that FlytePropeller wrote last. Raises NotUnderstood."""
     data_dir, own = str(workflow.status.get("dataDir", "")), _directory(info, metadata_prefix)
     if data_dir.rstrip("/") != own:
         raise NotUnderstood(
@@ -51,7 +51,7 @@ async def take_over_of(
 
 
 def _directory(info: ExecutionInfo, metadata_prefix: str) -> str:
-    """Where FlytePropeller keeps an execution's data (constructWorkflowMetadataPrefix)."""
+    """Return where FlytePropeller keeps an execution's data (constructWorkflowMetadataPrefix)."""
     identity = info.spec.execution_id
     named = identity.project or identity.domain or identity.name
     name = f"{identity.project}-{identity.domain}-{identity.name}" if named else info.name
