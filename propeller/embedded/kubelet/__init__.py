@@ -1,15 +1,15 @@
-"""A kubelet without containers: runs each pod of a cluster as real processes of this machine, as its one node.
+"""A kubelet without containers: it runs each pod of a cluster as processes of this machine, as the cluster's one node.
 
-It works against any API server, the embedded one or a real kube-apiserver: registers a Node, binds pods that nobody has
-scheduled, runs them, and reports what a real kubelet would. Python programs, flytekit's above all, are forked from a
-process that has imported their libraries already, so that a small task takes 0.02 s rather than 1-2 s.
+It works against any API server, the embedded one or a real kube-apiserver: registers a Node, binds unscheduled pods,
+runs them, and reports what a real kubelet would. Python programs, above all flytekit's, are forked from a process that
+has already imported their libraries, so that a small task takes 0.02 s rather than 1-2 s.
 
 Caveats
     There is no container runtime: images are not pulled, nothing is isolated. A pod's command runs as the user, in the
     user's own environment; `python`, `python3`, `pyflyte` and `pyflyte-*execute` are those of the user's interpreter.
-    Paths of volumes are in the environment (`PROPELLER_VOLUME_<NAME>`), for a plain user cannot mount. Memory limits
-    are enforced by looking a few times a second; CPU limits and ephemeral storage are not. Probes, lifecycle hooks,
-    ports and security contexts are ignored. It needs Linux.
+    Paths of volumes are in the environment (`PROPELLER_VOLUME_<NAME>`), because an unprivileged user cannot mount.
+    Memory limits are enforced by polling a few times a second; CPU limits and ephemeral storage are not enforced.
+    Probes, lifecycle hooks, ports and security contexts are ignored. It needs Linux.
 """
 
 from propeller.embedded.kubelet._api import Api, PodSeen

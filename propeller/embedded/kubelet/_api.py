@@ -1,4 +1,4 @@
-"""What a kubelet needs of an API server, and no more: a seam, so that a kubelet is tested without one."""
+"""The API server operations that a kubelet uses: an interface, so that it can be tested without a server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PodSeen = Callable[[Raw, bool], None]
 
 
 class EventsApi(Protocol):
-    """What is needed to write Events. Every call raises `PropellerError`s as the client does."""
+    """The operations for writing Events. Every call raises `PropellerError`s as the client does."""
 
     async def create_event(self, namespace: str, event: Raw) -> None:
         """Create a core/v1 Event."""
@@ -26,19 +26,19 @@ class Api(EventsApi, Protocol):
     """Every call raises `PropellerError`s as the client does."""
 
     async def register(self, node: Raw) -> None:
-        """Create the node or, where it exists, replace its status."""
+        """Create the node, or replace its status if it exists."""
 
     async def bind(self, namespace: str, name: str, uid: str, node: str) -> None:
         """Assign an unscheduled pod to the node."""
 
     async def report(self, namespace: str, name: str, uid: str, status: Raw) -> None:
-        """Merge into the status of the pod with this uid; `Conflict` where another pod has the name now."""
+        """Merge into the status of the pod with this uid; `Conflict` if another pod has the name now."""
 
     async def remove(self, namespace: str, name: str, uid: str) -> None:
         """Delete the pod with this uid at once: its processes are gone."""
 
     async def read(self, kind: str, namespace: str, name: str) -> Raw | None:
-        """A "ConfigMap" or "Secret"; None where it does not exist."""
+        """Read a "ConfigMap" or "Secret"; None if it does not exist."""
 
     def watch(self, seen: PodSeen) -> AbstractAsyncContextManager[None]:
         """Report every pod of the cluster and every change until exit; entered when the first list is in."""

@@ -1,7 +1,7 @@
-"""`Api` over the package's client: which request each call of the kubelet is.
+"""`Api` on top of `propeller.kube.Client`.
 
 Guarantees
-    Every write about a pod carries its uid, so that a pod that was made anew under the same name is never touched.
+    Every write to a pod carries its uid, so that a pod recreated under the same name is never touched.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _READABLE = {"ConfigMap": CONFIG_MAPS, "Secret": SECRETS}
 
 
 class Verbs(Protocol):
-    """What is used of `propeller.kube.Client`."""
+    """The methods of `propeller.kube.Client` that are used."""
 
     async def get(self, resource: Resource[Any], name: str, namespace: str | None = None) -> Any: ...
 

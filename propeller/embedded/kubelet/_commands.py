@@ -1,7 +1,8 @@
-"""From a container's words to a program of this machine: there are no images, so names resolve in the user's own.
+"""Resolve a container's command to a program of this machine: there are no images, so names resolve in the user's
+environment.
 
-`python`, `python3` and flytekit's entry points are the user's interpreter's, by whatever path an image would have them.
-Other names are looked up on the container's PATH, as exec does. What is Python can run in a fork and gets an `Entry`.
+`python`, `python3` and flytekit's entry points are the user's interpreter's, whatever their path in an image. Other
+names are looked up on the container's PATH, as exec does. Python programs can run in a fork and get an `Entry`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ def command_for(
 
 
 def task_module(command: Command) -> str:
-    """The user's module that a flytekit command will load; empty where it is none, or downloads its code first."""
+    """Return the user's module that a flytekit command will load; empty if there is none, or if the command downloads
+    its code first.
+    """
     if Path(command.executable).name not in _TASK_COMMANDS or "--dynamic-addl-distro" in command.argv:
         return ""
     for word, value in zip(command.argv, command.argv[1:], strict=False):

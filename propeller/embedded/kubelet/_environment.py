@@ -1,7 +1,7 @@
-"""What a container's env, command and args resolve to: pure, given the pod and the objects that it refers to.
+"""Resolve a container's env, command and args: pure, given the pod and the objects that it refers to.
 
-Rules are those of the real kubelet: later names win, `$(NAME)` expands names defined before it, `$$` escapes, unknown
-names stay as they are (k8s.io/kubernetes/third_party/forked/golang/expansion).
+The rules are those of the real kubelet: later names win, `$(NAME)` expands names defined before it, `$$` escapes,
+unknown names stay unchanged (k8s.io/kubernetes/third_party/forked/golang/expansion).
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def references(pod: Raw, container: Raw) -> set[Reference]:
 
 
 def object_data(objects: Mapping[Reference, Raw | None], kind: str, source: Raw) -> Mapping[str, bytes]:
-    """The entries of a ConfigMap or Secret; none where it is missing and optional. Raises `Invalid` where it is
-    required.
+    """Return the entries of a ConfigMap or Secret; none if it is missing and optional. Raises `Invalid` if it is
+    missing and required.
     """
     name = source.get("secretName") or source.get("name", "")
     found = objects.get((kind, name))
@@ -61,7 +61,7 @@ def object_data(objects: Mapping[Reference, Raw | None], kind: str, source: Raw)
 def resolve(
     pod: Raw, container: Raw, *, base: Mapping[str, str], objects: Mapping[Reference, Raw | None]
 ) -> dict[str, str]:
-    """The container's whole environment on top of `base`. Raises `Invalid` naming what is missing."""
+    """Return the container's complete environment on top of `base`. Raises `Invalid` naming what is missing."""
     env = dict(base)
     for source in container.get("envFrom") or ():
         for kind, field in (("ConfigMap", "configMapRef"), ("Secret", "secretRef")):
@@ -121,7 +121,7 @@ def _value(
 
 
 def field_value(pod: Raw, path: str) -> str:
-    """What the downward API gives for a field path. Raises `Invalid` for a path that it does not have."""
+    """Return the downward API's value of a field path. Raises `Invalid` for an unsupported path."""
     metadata, spec = pod["metadata"], pod["spec"]
     subscript = _SUBSCRIPT.fullmatch(path)
     if subscript:

@@ -1,12 +1,12 @@
-"""Kubernetes Events on pods and the node, as the scheduler and the kubelet write them: behind the pods' own requests.
+"""Write Kubernetes Events on pods and the node, as the scheduler and the kubelet do, after the pods' own requests.
 
 Guarantees
-    `record` never blocks and never raises: events wait, at most `MAX_WAITING`, and one task sends them in turn.
-    The same message of the same component on the same container is one Event whose count rises (client-go's
-    EventLogger). Of one component and object there are at most as many requests as `ObjectLimits` allows.
+    `record` never blocks and never raises: events are queued, at most `MAX_WAITING`, and one task sends them in turn.
+    The same message of the same component on the same container is one Event with a count (client-go's EventLogger).
+    `ObjectLimits` bounds the requests of one component about one object.
 Caveats
-    Best effort: what the limits leave no room for is dropped, and so is what waits when the kubelet stops, and what the
-    API server refuses (a namespace that is being deleted takes no new objects).
+    Best effort: events are dropped if they exceed the limits, are still queued when the kubelet stops, or are refused
+    by the API server (a terminating namespace accepts no new objects).
 Source: k8s.io/client-go/tools/record; reasons and messages of k8s.io/kubernetes/pkg/kubelet and pkg/scheduler 1.37.
 """
 
@@ -28,7 +28,7 @@ from propeller.text import bounded, one_line
 KUBELET, SCHEDULER = "kubelet", "default-scheduler"
 
 DELAY = 0.25
-"""Seconds that events wait, so that a pod's own requests go first: nobody types `kubectl describe` faster."""
+"""Seconds that events wait, so that a pod's own requests go first: no user types `kubectl describe` faster."""
 
 MAX_WAITING = 1_000
 
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 class Recorder(Protocol):
-    """Where events go."""
+    """Records events."""
 
     def record(
         self, about: Raw, type_: str, reason: str, message: str, *, component: str = KUBELET, action: str = ""
@@ -45,7 +45,7 @@ class Recorder(Protocol):
 
 
 class NoEvents:
-    """Records nothing: a cluster that nobody can look into."""
+    """Records nothing: for a cluster that users cannot inspect."""
 
     def record(
         self, about: Raw, type_: str, reason: str, message: str, *, component: str = KUBELET, action: str = ""
@@ -54,7 +54,7 @@ class NoEvents:
 
 
 class _Key(NamedTuple):
-    """What makes two events one."""
+    """The fields that identify an event for aggregation."""
 
     component: str
     uid: str
@@ -65,7 +65,7 @@ class _Key(NamedTuple):
 
 
 class _News(msgspec.Struct):
-    """What waits to be sent. Times are epoch seconds."""
+    """An event that waits to be sent. Times are epoch seconds."""
 
     about: Raw
     action: str
@@ -82,7 +82,7 @@ class _Sent(msgspec.Struct):
 
 
 class Events:
-    """The recorder of one node; `run` sends what it has recorded."""
+    """The recorder of one node; `run` sends the recorded events."""
 
     def __init__(self, api: EventsApi, *, clock: Clock, node_name: str) -> None:
         self._api = api
@@ -97,7 +97,7 @@ class Events:
     def record(
         self, about: Raw, type_: str, reason: str, message: str, *, component: str = KUBELET, action: str = ""
     ) -> None:
-        """As `Recorder.record`; `action` is what a component of the newer form of events did."""
+        """As `Recorder.record`; `action` is for components that use the newer Events API."""
         text = one_line(bounded(one_line(message), MESSAGE_CHARACTERS))
         key = _Key(component, about["uid"], about.get("fieldPath", ""), type_, reason, text)
         now = self._clock.now()
@@ -109,7 +109,7 @@ class Events:
             self._some.set()
 
     async def run(self) -> None:
-        """Send what is recorded, until cancelled."""
+        """Send recorded events, until cancelled."""
         while True:
             await self._some.wait()
             await asyncio.sleep(DELAY)

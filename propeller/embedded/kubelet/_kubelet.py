@@ -1,13 +1,13 @@
-"""The kubelet itself: follows the cluster's pods, runs those of its node, binds those of none, and ends them.
+"""The kubelet: watches the cluster's pods, runs those of its node, binds unscheduled ones, and ends them.
 
 Guarantees
-    At most `capacity.pods` pods run at once; the others wait in the order in which they were seen.
-    A pod is started at most once. A pod of this node that ran under an earlier kubelet is reported as Failed, never run
-    again. A deleted pod is removed from the API server only when its processes are gone, and only if it is still the
-    same pod (uid). When the context is left, by an error or cancellation too, no process is left.
+    At most `capacity.pods` pods run at once; the others wait in order of arrival.
+    A pod is started at most once. A pod of this node that ran under an earlier kubelet is reported as Failed, and never
+    run again. A deleted pod is removed from the API server only when its processes are gone, and only if it is still
+    the same pod (uid). When the context exits, also by an error or cancellation, no process is left.
 Assumptions
     It is its cluster's only scheduler for pods of the default scheduler: selectors, affinity, taints and requests are
-    not weighed.
+    not considered.
 """
 
 from __future__ import annotations
@@ -119,11 +119,11 @@ class Kubelet:
         timestamps: bool = False,
         previous: bool = False,
     ) -> AsyncIterator[bytes]:
-        """The output of a container's last run in chunks (the first container's by default): all that is kept, or its
-        last `tail` lines; of those what was written `since` then (epoch seconds); each line with its time.
+        """Return the output of a container's last run in chunks (the first container's by default): everything that is
+        kept, or its last `tail` lines; only lines written `since` then (epoch seconds); each line with its time.
 
-        With `follow` it goes on until that run has ended; with `previous` it is the run before. Raises `NotFound` for a
-        pod or container that is not run here, and `Rejected` if there was no run before.
+        With `follow` it continues until that run has ended; with `previous` it is the run before. Raises `NotFound` for
+        a pod or container that does not run here, and `Rejected` if there was no run before.
         """
         run = self._run_of(namespace, name)
         wanted = container or next(one.name for one in run.containers if not one.init)
@@ -137,7 +137,9 @@ class Kubelet:
             yield chunk
 
     def usage(self, namespace: str, name: str) -> dict[str, Usage]:
-        """What the pod's containers have used so far, by container. Raises `NotFound` for a pod not run here."""
+        """Return what the pod's containers have used so far, by container. Raises `NotFound` for a pod that does not
+        run here.
+        """
         return dict(self._run_of(namespace, name).meter.usage)
 
     def _run_of(self, namespace: str, name: str) -> PodRun:
@@ -160,7 +162,7 @@ class Kubelet:
         return task
 
     def _seen(self, pod: Raw, gone: bool) -> None:
-        """A state of some pod of the cluster: decide what it means here."""
+        """Handle a pod event of the cluster."""
         node = pod["spec"].get("nodeName") or ""
         if node not in ("", self._node_name) or self._closing:
             return
@@ -188,7 +190,7 @@ class Kubelet:
                 self._go(self._explain(uid), f"explain {uid}")
 
     def _fill(self) -> None:
-        """Start what waits, while there is room."""
+        """Start waiting pods while there is room."""
         while self._waiting and len(self._active) < self.capacity.pods and not self._closing:
             uid, pod = next(iter(self._waiting.items()))
             del self._waiting[uid]
@@ -222,7 +224,9 @@ class Kubelet:
         self._fill()
 
     def _welcome_again(self, pod: Raw) -> None:
-        """A bind whose answer was lost looks like a refusal; the pod's own news tell that it is ours."""
+        """Handle a bind whose response was lost, which looks like a refusal: the pod's own event shows that it is bound
+        to this node.
+        """
         if pod["spec"].get("nodeName") == self._node_name and not (pod.get("status") or {}).get("startTime"):
             self._seen(pod, False)
 
@@ -326,8 +330,8 @@ class Kubelet:
 
 
 def _base_environment(settings: config.KubeletOptions) -> dict[str, str]:
-    """What every container has before its own env: the user's interpreter first on the PATH, as in an image built
-    around it.
+    """Return the environment below every container's own: the user's interpreter is first on the PATH, as in an image
+    built around it.
     """
     python = settings.python or sys.executable
     inherited = {name: os.environ[name] for name in settings.inherit_env if name in os.environ}

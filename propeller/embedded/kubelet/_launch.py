@@ -1,8 +1,8 @@
-"""From a container's spec to its process, and from its end to its message: what a container runtime would do.
+"""Start a container's process from its spec, and read its termination message: the job of a container runtime.
 
 Errors
-    `Invalid` for what the API server can still mend (a ConfigMap that is missing), `CannotStart` and `OSError` for what
-    fails the container.
+    `Invalid` if the API server's objects can still be corrected (a missing ConfigMap), `CannotStart` and `OSError` if
+    the container fails.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from propeller.kube._objects import Raw
 from propeller.quantity import parse
 
 _MESSAGE_BYTES = 4096  # upstream's cap of a termination message
-_FALLBACK_BYTES, _FALLBACK_LINES = 2048, 80  # upstream's cap where the log's tail is the message
+_FALLBACK_BYTES, _FALLBACK_LINES = 2048, 80  # upstream's cap if the log's tail is the message
 _NO_LIMIT = 1 << 62
 _PRELOAD = "propeller.embedded/preload"
 
 
 class Starter(Protocol):
-    """What starts processes: `Servers`, or a stand-in."""
+    """Starts processes: `Servers`, or a stand-in."""
 
     @property
     def python(self) -> str:
@@ -88,7 +88,7 @@ class Launcher:
             os.close(log)
 
     def message(self, container: Raw, *, failed: bool) -> str:
-        """What the container left to say: its termination message, or its log's tail where its policy wants that."""
+        """Return the container's termination message, or the tail of its log if its policy says so."""
         text = tail_bytes(self._directory.message(container["name"]), _MESSAGE_BYTES).decode(errors="replace")
         if not text and failed and container.get("terminationMessagePolicy") == "FallbackToLogsOnError":
             text = tail_lines(self._directory.log(container["name"]), _FALLBACK_LINES, _FALLBACK_BYTES)
@@ -104,6 +104,8 @@ class Launcher:
 
 
 def memory_limit(container: Raw) -> int:
-    """Bytes; practically infinite where the container has none. Raises `Invalid` where it is no quantity."""
+    """Return the memory limit in bytes; practically infinite if the container has none. Raises `Invalid` if it is not a
+    quantity.
+    """
     text = ((container.get("resources") or {}).get("limits") or {}).get("memory")
     return _NO_LIMIT if text is None else int(parse(text))

@@ -10,14 +10,14 @@ _State = tuple[int, int]
 
 
 class LinkedFiles:
-    """The files and directories that a place has as links because of their size, as they are now."""
+    """The files and directories that a working directory has as links because of their size, in their current state."""
 
     def __init__(self, project: Path) -> None:
         self._project = project
         self._before = self._look()
 
     def changed(self) -> list[str]:
-        """Those, relative to the project, that are not as they were. Of a directory only its own entries are seen."""
+        """Return those that have changed, relative to the project. Of a directory only its own entries are checked."""
         now = self._look()
         return sorted(name for name, state in self._before.items() if now.get(name) != state)
 

@@ -1,12 +1,12 @@
-"""When the bytes of a log were written, and where each run of its container begins.
+"""An index of a log: when its bytes were written, and where each run of its container begins.
 
-The processes write the log themselves, so the kubelet notes its size a few times a second. Positions count bytes from
-the log's first one, and go on when the file is begun again.
+The processes write the log themselves, so the kubelet records its size a few times a second. Positions count bytes from
+the log's first one, and continue when the file is started again.
 
 Guarantees
-    Times never go back from one byte to the next, nor beyond the time at which the log was looked at.
+    Times never decrease from one byte to the next, and never exceed the time of the poll.
 Caveats
-    A byte has the time of the next look, or of the log's last change before it: up to `kubelet.memory_interval` late.
+    A byte has the time of the next poll, or of the log's last change before it: up to `kubelet.memory_interval` late.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class LogIndex:
 
     def note(self, size: int, changed: float, now: float) -> None:
         """The file has `size` bytes now, and was last written at `changed`; a task can set the latter to anything."""
-        if size < self._size:  # somebody else began the file again
+        if size < self._size:  # another process truncated the file
             self.start += self._size
             self._size = 0
         if size > self._size:
@@ -56,11 +56,11 @@ class LogIndex:
         self._runs = [*self._runs[-1:], self.start + self._size]
 
     def last_run(self) -> tuple[int, None]:
-        """Where the last run begins; it is open."""
+        """Return where the last run begins; it has no end yet."""
         return self._runs[-1] if self._runs else 0, None
 
     def run_before(self) -> tuple[int, int]:
-        """Where the run before the last one begins and ends; both 0 if there was none."""
+        """Return where the run before the last one begins and ends; both 0 if there was none."""
         return (self._runs[0], self._runs[1]) if len(self._runs) == 2 else (0, 0)
 
     def first_since(self, time: float) -> int:

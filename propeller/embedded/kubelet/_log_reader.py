@@ -33,7 +33,7 @@ class LogQuery(msgspec.Struct, frozen=True, kw_only=True):
 async def read_log(
     path: Path, index: LogIndex, query: LogQuery, *, follow: Callable[[], bool], now: Callable[[], float]
 ) -> AsyncIterator[bytes]:
-    """The log in chunks: what is kept of it now, and while `follow()` is true, what is written next."""
+    """Yield the log in chunks: its current content, and while `follow()` is true, what is appended."""
     text, at = _kept(path, index, query.bounds, now())
     end, begin = at + len(text), _begin_of(text, at, index, query)
     stamper = Stamper(index) if query.timestamps else None
@@ -73,7 +73,7 @@ class Stamper:
 
 
 def _kept(path: Path, index: LogIndex, bounds: tuple[int, int | None], now: float) -> tuple[bytes, int]:
-    """What is kept of that part of the log, and its position."""
+    """Return what is kept of that part of the log, and its position."""
     note_growth(path, index, now)
     old, current = _content(older(path)), _content(path)
     first = index.start - len(old)
@@ -84,7 +84,7 @@ def _kept(path: Path, index: LogIndex, bounds: tuple[int, int | None], now: floa
 
 
 def _begin_of(text: bytes, position: int, index: LogIndex, query: LogQuery) -> int:
-    """Where in `text` the lines begin that were asked for."""
+    """Return where the requested lines begin in `text`."""
     begin = 0 if query.tail is None else _tail(text, query.tail)
     if query.since is not None:
         at = index.first_since(query.since) - position
@@ -94,7 +94,7 @@ def _begin_of(text: bytes, position: int, index: LogIndex, query: LogQuery) -> i
 
 
 def _tail(text: bytes, lines: int) -> int:
-    """Where the last `lines` lines begin."""
+    """Return where the last `lines` lines begin."""
     if text.count(b"\n") < lines:
         return 0
     at = len(text)
@@ -112,7 +112,7 @@ def _content(path: Path) -> bytes:
 
 
 def _read_from(path: Path, index: LogIndex, position: int, now: float) -> tuple[bytes, int] | None:
-    """The next chunk at `position` and where it begins; later, if what was there is not kept any more."""
+    """Return the next chunk at `position` and its actual position, which is later if that part is not kept any more."""
     note_growth(path, index, now)
     if position < index.start:
         rest = _content(older(path))[-(index.start - position) :]

@@ -1,8 +1,8 @@
-"""Container logs: one file that the processes write themselves, kept under a cap.
+"""Container logs: one file that the processes write themselves, bounded by a cap.
 
 Guarantees
-    Standard output and error keep their order. A file grows to the cap, is copied to `<file>.1` and starts again: what
-    is kept is between one and two caps.
+    Standard output and error keep their order. A file grows to the cap, is copied to `<file>.1` and starts again, so
+    between one and two caps are kept.
 Caveats
     Bytes written between the copy and the truncation (microseconds) are lost: the price of having no process in
     between.
@@ -19,9 +19,9 @@ from propeller.embedded.kubelet._log_index import LogIndex
 
 
 def open_log(path: Path) -> int:
-    """A descriptor to append to, readable by the owner only. The caller closes it.
+    """Return a descriptor to append to, readable by the owner only. The caller closes it.
 
-    Raises OSError where an earlier process of the container has put something else there than a file.
+    Raises OSError if an earlier process of the container has put something other than a file there.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600)
@@ -30,8 +30,8 @@ def open_log(path: Path) -> int:
 
 
 def open_regular(path: Path) -> BinaryIO | None:
-    """The file for reading; None where there is none, or where a task has put something else in its place: a pipe
-    would be waited for, and a link leads out of the pod.
+    """Open the file for reading; None if there is none, or if a task has replaced it by something else: reading a pipe
+    would block, and a link may lead out of the pod.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -44,7 +44,7 @@ def open_regular(path: Path) -> BinaryIO | None:
 
 
 def older(path: Path) -> Path:
-    """The file with what was written before the current one was begun."""
+    """Return the path of the rotated file."""
     return path.with_name(path.name + ".1")
 
 
@@ -71,7 +71,7 @@ def rotate(path: Path, cap: int, index: LogIndex, now: float) -> None:
 
 
 def tail_bytes(path: Path, limit: int) -> bytes:
-    """The last `limit` bytes at most; nothing where there is no file."""
+    """Return at most the last `limit` bytes; nothing if there is no file."""
     file = open_regular(path)
     if file is None:
         return b""

@@ -1,11 +1,12 @@
-"""Memory of a process and its descendants, read from /proc: what a cgroup would count, without the right to make one.
+"""Memory of a process and its descendants, from /proc: what a cgroup would count, without the permission to create one.
 
 Guarantees
-    A tree is counted by its pages: where several processes share some (a fork does), each page counts once in
-    proportion (Pss).
+    A tree is counted by its pages: if several processes share a page (as after a fork), it counts once, in proportion
+    (Pss).
 Caveats
-    What lives less than one polling interval is not seen. RLIMIT_AS is no substitute: numpy, Arrow and threads reserve
-    address space by the gigabyte that they never touch, so a limit on it kills tasks that are well within their memory.
+    Processes that live less than one polling interval are missed. RLIMIT_AS is no substitute: numpy, Arrow and threads
+    reserve gigabytes of address space that they never touch, so a limit on it kills tasks that are well within their
+    memory.
 """
 
 from __future__ import annotations
@@ -51,6 +52,6 @@ def _proportional_bytes(pid: int) -> int:
         rollup = (_PROC / str(pid) / "smaps_rollup").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return 0
-    except PermissionError:  # a process that changed its user: its resident set is what may be read
+    except PermissionError:  # a process that changed its user: only its resident set may be read
         return resident_bytes(pid)
     return next(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:"))

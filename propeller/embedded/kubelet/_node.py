@@ -1,4 +1,4 @@
-"""The Node object that stands for this machine, and what the machine has."""
+"""The Node object for this machine, and the machine's capacity."""
 
 from __future__ import annotations
 

@@ -1,13 +1,14 @@
-"""Keep what a program writes out of files that its place shares by links: they are copied when they are written to.
+"""Redirect a program's writes from shared, linked files to copies, which are made at the first write.
 
-Part of the forking server (`_zygote.py`), which imports it by its bare name: nothing of propeller, Python 3.9.
+Part of the forking server (`_zygote.py`), which imports it by its bare name: it uses nothing of propeller, and runs on
+Python 3.9.
 
 Guarantees
-    What Python code writes, removes or renames by a name below one of the links is done to the process's own copy, as
-    in an overlay file system. Reading copies nothing.
+    If Python code writes, removes or renames a path below one of the links, the process's own copy is changed, as in an
+    overlay file system. Reading copies nothing.
 Caveats
-    Python's audit events tell of it, so that other programs, and libraries that open files themselves (Arrow, HDF5,
-    SQLite), write through the links.
+    This uses Python's audit events, so other programs, and libraries that open files themselves (Arrow, HDF5, SQLite),
+    write through the links.
 """
 
 # pathlib would be one more import in every program.
@@ -29,14 +30,14 @@ _NAMING = {"os.rename": 2, "os.link": 2, "os.symlink": 2, "os.mkdir": 1, "os.rem
 """Audit events of changes to a directory, and how many of their first arguments are paths in one."""
 
 _ENTERING = frozenset({"os.chdir", "shutil.rmtree"})
-"""Audit events after which names are relative to what the path, their first argument, leads to."""
+"""Audit events after which names are relative to the target of the path in their first argument."""
 
 
 def write_to_copies(links: list[str]) -> None:
-    """From now on, what this process writes through one of the links goes to a copy in the link's place.
+    """Redirect this process's writes through the links to copies that replace the links.
 
-    As in an overlay file system: a file is copied when it is first written to, a directory becomes one of links. Links
-    that were given before are left alone again.
+    As in an overlay file system, a file is copied at the first write, and a directory becomes one of links. Links of an
+    earlier call are no longer handled.
     """
     if links and not _hooked:
         sys.addaudithook(_on_event)  # for good: Python has no way to remove one
@@ -60,7 +61,7 @@ def _on_event(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _changed(event: str, arguments: tuple[Any, ...]) -> list[tuple[Any, str]]:
-    """Paths that the event is about to change, each with what of it must be the process's own."""
+    """Return paths that the event is about to change, each with the part of it that must be the process's own."""
     if event == "open":
         path, _, flags = arguments
         if not flags & _WRITES:
@@ -74,8 +75,8 @@ def _changed(event: str, arguments: tuple[Any, ...]) -> list[tuple[Any, str]]:
 
 
 def _make_own(roots: list[str], path: Any, what: str) -> None:
-    """Take the links out of the way of a path below one of `roots`. What is left of the path's own link is: its "place"
-    and nothing more; its "name", as the file is written anew; its "content", or of a directory its "entries".
+    """Replace links on a path below one of `roots`. `what` says what of the path's own link is needed: only its
+    "place"; its "name", if the file is rewritten; its "content"; or a directory's "entries".
     """
     if isinstance(path, int):
         return

@@ -1,13 +1,14 @@
-"""Give a program a place of its own: a copy of the project's small files, and links to all else that is in it.
+"""Fill a private working directory for a program: copies of the project's small files, and links to everything else.
 
-Part of the forking server (`_zygote.py`), which imports it by its bare name: nothing of propeller, Python 3.9.
+Part of the forking server (`_zygote.py`), which imports it by its bare name: it uses nothing of propeller, and runs on
+Python 3.9.
 
 Guarantees
-    What a program writes under the name of a copied file, or under a new name, is seen by no other program and does not
-    come into the project. Nothing in the project is changed.
+    Writes to a copied file or to a new name are invisible to other programs and do not reach the project. Nothing in
+    the project is changed.
 Caveats
-    A file or directory beyond the limits is a link: `_overlay.py` keeps Python code from writing through it, nothing
-    keeps other programs. Hidden directories and environments are links, too: what is in them is meant to be shared.
+    A file or directory beyond the limits is a link: `_overlay.py` keeps Python code from writing through it, but not
+    other programs. Hidden directories and virtual environments are links, too: their content is meant to be shared.
 """
 
 # pathlib would be one more import in every program.
@@ -34,7 +35,9 @@ _LEFT_OUT = frozenset({"__pycache__"})
 
 
 class Contents(NamedTuple):
-    """What a place gets, as paths relative to the project. `large` are links too, to what is over the limits."""
+    """The content of a working directory, as paths relative to the project. `large` are links, too, to files over the
+    limits.
+    """
 
     directories: list[str]
     copies: list[str]
@@ -43,11 +46,11 @@ class Contents(NamedTuple):
 
 
 def contents(project: str, place: str = "") -> Contents:
-    """What `furnish` puts into `place`. What cannot be read is left out."""
+    """Return what `furnish` puts into `place`. Unreadable files are left out."""
     found = Contents([], [], [], [])
     size, entries = 0, 0
     todo = [""]
-    for directory in todo:  # grows: breadth first, so that what is at the top is copied first
+    for directory in todo:  # grows: breadth first, so that files at the top are copied first
         inside = _entries(os.path.join(project, directory), ENTRIES - entries)
         if inside is None and directory:
             found.directories.remove(directory)
@@ -82,7 +85,9 @@ def contents(project: str, place: str = "") -> Contents:
 
 
 def furnish(project: str, place: str) -> list[str]:
-    """Fill `place`, if it is empty, from the directory `project`; returns the links to what is too large to copy."""
+    """Fill `place`, if it is empty, from the directory `project`; return the links to files that are too large to
+    copy.
+    """
     if os.listdir(place):
         return []  # its container was started before
     project, place = os.path.abspath(project), os.path.realpath(place)
@@ -99,8 +104,8 @@ def furnish(project: str, place: str) -> list[str]:
 
 
 def _target(project: str, path: str) -> str:
-    """Where a link of the place leads that stands for this one of the project: one within the project stays in the
-    place.
+    """Return the target of a link that stands for this link of the project: a link within the project stays within
+    `place`.
     """
     here = os.path.join(project, path)
     directory = os.path.dirname(here)
@@ -117,7 +122,7 @@ def _try(call: Any, *paths: str) -> bool:
 
 
 def _entries(directory: str, most: int) -> list[os.DirEntry[str]] | None:
-    """What is in the directory; None if that is too much."""
+    """Return the directory's entries; None if there are too many."""
     try:
         with os.scandir(directory) as found:
             entries = list(itertools.islice(found, most + 1))
@@ -127,7 +132,9 @@ def _entries(directory: str, most: int) -> list[os.DirEntry[str]] | None:
 
 
 def _leads_to(entry: os.DirEntry[str], place: str) -> bool:
-    """Whether the place itself is in the entry, as when the project is the directory of temporary files."""
+    """Return whether the working directory itself is in the entry, as when the project is the directory of temporary
+    files.
+    """
     return place.startswith(os.path.realpath(entry.path) + os.sep)
 
 

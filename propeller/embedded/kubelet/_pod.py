@@ -4,8 +4,7 @@ Guarantees
     Each container's end is reported as soon as its process is reaped. Reports of one pod never overlap or overtake each
     other. After `run` returns, no process of the pod is left.
 Errors
-    What goes wrong with a pod becomes its status. Requests that fail are repeated until they succeed or the pod is
-    gone.
+    A pod's errors become its status. Failed requests are retried until they succeed or the pod is gone.
 """
 
 from __future__ import annotations
@@ -157,7 +156,7 @@ class PodRun:
             rotate(path, self._settings.log_bytes, self.log_index[container.name], self._clock.now())
 
     def log_bounds(self, container: str, *, previous: bool) -> tuple[int, int | None]:
-        """Which part of the container's log its last run has written, or the `previous` one that ended.
+        """Return the part of the container's log that its last run has written, or the `previous` run that ended.
 
         Raises `Rejected` if none has ended.
         """
@@ -229,7 +228,7 @@ class PodRun:
             backoff = min(backoff * 2, self._settings.restart_backoff_cap)
 
     async def _run_once(self, container: Container) -> Terminated | None:
-        """One process of the container, from its configuration to its end; None where the pod was stopped before."""
+        """Run one process of the container, from its configuration to its end; None if the pod was stopped before."""
         began = self._clock.now()
         try:
             command = await self._configure(container)
@@ -257,7 +256,9 @@ class PodRun:
         return self._terminated(container, began, end)
 
     async def _configure(self, container: Container) -> Command | None:
-        """The container's program; waits as long as what its spec refers to is missing. None once stopped."""
+        """Return the container's program; wait as long as an object that its spec refers to is missing. None once
+        stopped.
+        """
         image = f'Container image "{container.spec.get("image", "")}"'
         pulled = f"{image} already present on machine and can be accessed by the pod"
         while True:
@@ -267,7 +268,7 @@ class PodRun:
             except MountFailed as error:  # before images are pulled
                 container.state = Waiting("CreateContainerConfigError", str(error))
                 self._record(WARNING, "FailedMount", error.event)
-            except CannotStart:  # a runtime finds out when it starts what it has created
+            except CannotStart:  # a runtime notices only when it starts the container
                 self._record(NORMAL, "Pulled", pulled, container)
                 self._record(NORMAL, "Created", "Container created", container)
                 raise

@@ -1,11 +1,11 @@
-"""Processes as the kubelet holds them: started by a forking server (`_zygote.py`), ended in an `Exit`.
+"""The kubelet's handles of processes: started by a forking server (`_zygote.py`), ended with an `Exit`.
 
 Guarantees
-    The kubelet's own process never forks for a container, so neither its size nor its threads matter to what it starts.
-    Signals go through the server, which knows which of its children are not reaped yet: a recycled pid is never hit.
-    When a server dies, its processes die with it, and each `wait` returns an exit by SIGKILL.
+    The kubelet's own process never forks for a container, so neither its size nor its threads affect the started
+    process. Signals go through the server, which knows which of its children are not reaped yet: a recycled pid is
+    never hit. When a server dies, its processes die with it, and each `wait` returns an exit by SIGKILL.
 Errors
-    `CannotStart` where a program or server cannot be started; nothing else is raised.
+    `CannotStart` if a program or server cannot be started; nothing else is raised.
 """
 
 from __future__ import annotations
@@ -35,8 +35,7 @@ class CannotStart(PropellerError):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A program that is Python and can run in a fork: `kind` is "file" or "module", `target` the path or the module's
-    name.
+    """A Python program that can run in a fork: `kind` is "file" or "module", `target` the path or the module's name.
 
     `path0` is what the interpreter would put first on sys.path, `argv` the program's own sys.argv.
     """
@@ -52,8 +51,8 @@ class Entry(msgspec.Struct, frozen=True):
 class Command(msgspec.Struct, frozen=True, kw_only=True):
     """A program to start: `executable` is an absolute path, `argv` includes the name, `cwd` exists.
 
-    `project` is where its modules are; with `furnish`, `cwd` is filled from there first. A task may run in a process
-    that runs up to `reuse` small ones, one after another.
+    `project` is the directory of its modules; with `furnish`, `cwd` is filled from there first. A task may run in a
+    process that runs up to `reuse` small tasks, one after another.
     """
 
     executable: str
@@ -67,7 +66,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
-    """How a process ended. `code` is 0-255, 128 + `signal` where a signal ended it; `error` where it never became the
+    """How a process ended. `code` is 0-255, 128 + `signal` if a signal ended it; `error` if it never became the
     program.
     """
 
@@ -124,7 +123,7 @@ class Process:
             )
 
     def lose(self) -> None:
-        """The server is gone, and the process with it; end what it had started too."""
+        """Handle the end of the server and, with it, of the process; kill what the process had started."""
         if self.running:
             if self.pid:
                 with contextlib.suppress(ProcessLookupError):
@@ -178,12 +177,12 @@ class Server:
         return Server(None, ours)
 
     async def ready(self) -> None:
-        """Wait until it serves; raises `CannotStart` with the reason where it cannot."""
+        """Wait until it serves; raise `CannotStart` with the reason if it cannot."""
         await asyncio.shield(self._ready)
 
     @property
     def busy(self) -> bool:
-        """Whether a process that it started still runs, or somebody still waits for it to be ready."""
+        """Whether a process that it started still runs, or a caller still waits for it to be ready."""
         return bool(self._processes) or not self._ready.done()
 
     def current(self) -> bool:
@@ -198,7 +197,7 @@ class Server:
         return not self.alive and self._ready.done() and self._ready.exception() is None
 
     def release(self) -> None:
-        """End a server that was forked; what it was forked from reaps it."""
+        """End a forked server; its parent reaps it."""
         assert self._popen is None
         self._lose("released")
 
@@ -212,12 +211,12 @@ class Server:
         return process
 
     def kill(self, ident: int, signum: int) -> None:
-        """Signal the group of one process; where the server has ended, the process has too."""
+        """Signal the group of one process; if the server has ended, the process has too."""
         with contextlib.suppress(CannotStart):
             self._send({"op": "kill", "id": ident, "signal": signum})
 
     async def close(self) -> None:
-        """End the server; it kills what it started. Returns when the interpreter that it began as is reaped."""
+        """End the server, which kills its processes. Returns when its original interpreter is reaped."""
         if self._popen is not None and not self._ready.done():
             self._popen.kill()  # it still imports, and has started nothing
         self._lose("closed")
@@ -277,7 +276,7 @@ class Server:
         self._link.close()
         if not self._ready.done():
             self._ready.set_exception(CannotStart(why))
-            self._ready.exception()  # read here, so that a server nobody waits for is not reported as a lost error
+            self._ready.exception()  # read here, so that an unawaited server is not reported as a lost error
         for process in self._processes.values():
             process.lose()
         self._processes.clear()

@@ -35,7 +35,7 @@ def set_environment(env: dict[str, str]) -> None:
 
 
 def enter(request: Message) -> None:
-    """Make what a fork shares its own: directory, environment, temporary names, random numbers."""
+    """Make shared state of a fork its own: directory, environment, temporary names, random numbers."""
     os.chdir(request["cwd"])
     set_environment(request["env"])
     sys.argv[:] = request["entry"]["argv"]
@@ -88,7 +88,7 @@ def _exit_code(end: SystemExit) -> int:
 
 
 def finish() -> bool:
-    """What the interpreter does at its end, in its order; False if output could not be written (`UNFLUSHED`)."""
+    """Do what the interpreter does at exit, in its order; return False if output could not be written (`UNFLUSHED`)."""
     threading = sys.modules.get("threading")
     if threading is not None:
         threading._shutdown()
@@ -100,7 +100,7 @@ def finish() -> bool:
 
 
 def flush() -> bool:
-    """Write out what Python and C hold back; False if it could not be written."""
+    """Flush the buffers of Python and C; return False if they could not be written."""
     _libc.fflush(None)
     try:
         for stream in (sys.stdout, sys.stderr):

@@ -1,10 +1,10 @@
-"""Which forking server a command runs under: the bare one, flytekit's, or one with the task's module too.
+"""Choose the forking server for a command: the bare one, flytekit's, or one that has also imported the task's module.
 
 Guarantees
-    A program in Python that cannot be forked correctly is started by exec instead, and the reason is logged once.
-    A server with a task's module is used only for the same interpreter, working directory and environment (but for what
-    Flyte sets anew for each attempt), and only while the files that it imported are unchanged. All servers, and what
-    they started, are gone when the context is left.
+    A Python program that cannot be forked correctly is started by exec instead, and the reason is logged once.
+    A server with a task's module is used only for the same interpreter, working directory and environment (except
+    variables that Flyte sets for each attempt), and only while the files that it imported are unchanged. When the
+    context exits, all servers and their processes are gone.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Servers:
         self._libraries: dict[_Key, Server] = {}
         self._modules: dict[_Key, Server] = {}  # in order of last use
         self._retired: list[Server] = []  # to be let go when the last process that they started has ended
-        self._dead: list[Server] = []  # ended by somebody else, and to be reaped
+        self._dead: list[Server] = []  # killed from outside, still to be reaped
         self._refused: set[str] = set()
 
     async def __aenter__(self) -> Servers:

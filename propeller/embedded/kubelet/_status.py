@@ -14,7 +14,7 @@ _FINAL = ("Succeeded", "Failed")
 
 
 class Waiting(msgspec.Struct, frozen=True, tag=True):
-    """Not started, or between two runs. Next: Running, or Terminated where it cannot start."""
+    """Not started, or between two runs. Next: Running, or Terminated if it cannot start."""
 
     reason: str = "PodInitializing"
     message: str = ""
@@ -27,7 +27,7 @@ class Running(msgspec.Struct, frozen=True, tag=True):
 
 
 class Terminated(msgspec.Struct, frozen=True, tag=True):
-    """Ended. Next: Waiting where the restart policy says so."""
+    """Ended. Next: Waiting if the restart policy says so."""
 
     exit_code: int
     signal: int
@@ -48,7 +48,7 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Container:
-    """What is known of one container: the only thing here that changes."""
+    """The state of one container: the only mutable object here."""
 
     def __init__(self, spec: Raw, *, init: bool = False) -> None:
         self.spec = spec
@@ -135,7 +135,7 @@ def pod_status(
 
 
 def condition(kind: str, true: bool, *, at: float, reason: str = "", message: str = "") -> Raw:
-    """One condition; its reason and message are told only while it is false."""
+    """Build a condition; it has reason and message only while it is false."""
     found = {"type": kind, "status": "True" if true else "False", "lastTransitionTime": rfc3339(at)}
     if not true and reason:
         found["reason"] = reason

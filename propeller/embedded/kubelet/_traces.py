@@ -1,16 +1,18 @@
-"""Whether a program has left anything in its process that the next one would notice.
+"""Detect whether a program has left anything in its process that the next program would notice.
 
-Part of the forking server (`_zygote.py`), which imports it by its bare name: nothing of propeller, Python 3.9.
+Part of the forking server (`_zygote.py`), which imports it by its bare name: it uses nothing of propeller, and runs on
+Python 3.9.
 
 Guarantees
-    Looked at are threads, child processes, open files, signal handlers and timers, exit handlers, the interpreter's own
-    settings, and everything that the names of the project's modules lead to. What cannot be looked at counts as left.
+    Checked are threads, child processes, open files, signal handlers and timers, exit handlers, the interpreter's own
+    settings, and every object reachable from the names of the project's modules. An object that cannot be checked
+    counts as left.
 Caveats
-    Settings of libraries (`pandas.set_option`) are not seen. Those whose purpose is state, such as torch's generators
-    and pyplot's figures, count as left as soon as they are loaded.
+    Settings of libraries (`pandas.set_option`) are not seen. Libraries whose purpose is state, such as torch's
+    generators and pyplot's figures, count as left as soon as they are loaded.
 """
 
-# pathlib would be one more import in every program; atexit and logging keep to themselves what they hold.
+# pathlib would be one more import in every program; atexit and logging do not expose their content.
 # ruff: noqa: PTH115, PTH118, PTH120, PTH208, SLF001
 
 from __future__ import annotations
@@ -90,7 +92,7 @@ class Opaque(Exception):
 
 
 class Objects:
-    """What the names of the project's modules lead to, as it is now. Raises Opaque."""
+    """A record of the objects reachable from the names of the project's modules. Raises Opaque."""
 
     def __init__(self) -> None:
         self._loaded = frozenset(sys.modules)
@@ -98,7 +100,7 @@ class Objects:
         self._objects = _reached(self._modules)
 
     def changed(self) -> str:
-        """What is not as it was; empty if nothing."""
+        """Return what has changed; empty if nothing."""
         if any(sys.modules.get(name) is not module for name, module in self._modules.items()):
             return "a module of the project"
         if new := _own_modules(sys.modules.keys() - self._loaded):
@@ -111,7 +113,7 @@ class Objects:
 
 
 class Traces:
-    """What a program could change, as it is now: `left` tells what has changed since."""
+    """A record of what a program could change: `left` returns what has changed since."""
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
@@ -119,7 +121,7 @@ class Traces:
         self._files = _files()
 
     def left(self) -> str:
-        """What the program has left; empty if nothing."""
+        """Return what the program has left; empty if nothing."""
         threads = [t.name for t in threading.enumerate() if t is not threading.main_thread()]
         if others := [name for name in threads if not name.endswith(_OWN_THREADS)]:
             return f"thread {others[0]}"
@@ -193,7 +195,7 @@ def _has_children() -> bool:
 
 
 def _own_modules(names: Iterable[str]) -> dict[str, types.ModuleType]:
-    """Of the loaded modules of these names, those that no installer has put there."""
+    """Return the loaded modules of these names that are not installed packages."""
     found = {}
     for name in names:
         module = sys.modules.get(name)
@@ -208,7 +210,7 @@ def _is_installed(path: str) -> bool:
 
 
 def _reached(modules: dict[str, types.ModuleType]) -> dict[int, tuple[Any, tuple[Any, ...]]]:
-    """By id, each object that the modules' names lead to, and what it holds. Raises Opaque."""
+    """Return, by id, each object reachable from the modules' names, and its content. Raises Opaque."""
     own = frozenset(modules)
     found: dict[int, tuple[Any, tuple[Any, ...]]] = {}
     todo: list[Any] = []
@@ -229,7 +231,7 @@ def _reached(modules: dict[str, types.ModuleType]) -> dict[int, tuple[Any, tuple
 
 
 def _held(value: Any, own: frozenset[str]) -> Iterable[Any]:
-    """What an object holds that may change. Raises Opaque."""
+    """Return the mutable content of an object. Raises Opaque."""
     kind = type(value)
     if isinstance(value, (list, tuple, collections.deque)):
         return (*value, *_attributes(value))

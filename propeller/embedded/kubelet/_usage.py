@@ -1,4 +1,6 @@
-"""What pods have used: CPU by the kernel's account at the end of each process, memory by account and by looking."""
+"""Resource usage of pods: CPU from the kernel's accounting at the end of each process, memory from accounting and
+polling.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ from propeller.embedded.kubelet._processes import Exit
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """Of one container, all its runs together. `memory` is what was last seen, `max_memory` the most; both in bytes."""
+    """Usage of one container, over all its runs. `memory` is the last poll's, `max_memory` the maximum; both in
+    bytes.
+    """
 
     cpu_seconds: float = 0.0
     memory: int = 0

@@ -1,10 +1,11 @@
-"""A pod's directory: logs, termination messages, volumes. Everything of a pod on disk, and nothing else, is below it.
+"""A pod's directory: logs, termination messages, volumes. It contains everything of a pod on disk, and nothing else.
 
 Caveats
-    A plain user can make no mounts. A volume is a directory here, and the path of each one that a container mounts is
-    in its environment as PROPELLER_VOLUME_<NAME> (letters upper case, others `_`), so that `$(PROPELLER_VOLUME_DATA)/x`
-    works in args; and likewise PROPELLER_TERMINATION_LOG for terminationMessagePath. Links under `root/` show the paths
-    that an image would have. Projected volumes (service account tokens) and claims are empty directories.
+    An unprivileged user cannot mount. A volume is a directory here, and the path of each volume that a container mounts
+    is in its environment as PROPELLER_VOLUME_<NAME> (letters upper case, others `_`), so that
+    `$(PROPELLER_VOLUME_DATA)/x` works in args; likewise PROPELLER_TERMINATION_LOG for terminationMessagePath. Links
+    under `root/` show the paths that an image would have. Projected volumes (service account tokens) and claims are
+    empty directories.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class PodDirectory:
     """
 
     def __init__(self, path: Path, logs: Path | None = None, name: str = "") -> None:
-        """`logs` is where logs are kept, by the pod's name, if not here."""
+        """`logs` is the directory for logs, by the pod's name, if they are not kept here."""
         self.path = path
         self._logs = logs
         self._name = name
@@ -46,15 +47,15 @@ class PodDirectory:
         self._removed = False
 
     def create(self) -> None:
-        """Make what every pod needs; the rest is made when it is needed, as each directory costs 0.1 ms to make, and on
-        a busy disk milliseconds to remove.
+        """Create what every pod needs. The rest is created on demand: each directory costs 0.1 ms to create, and
+        milliseconds to remove on a busy disk.
         """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ("tmp", *(("logs",) if self._logs is None else ())):
             (self.path / name).mkdir(mode=0o700, exist_ok=True)
 
     def clear(self) -> None:
-        """Remove what only its processes have used: of a pod that is over, logs and messages stay."""
+        """Remove what only its processes have used: logs and messages of an ended pod stay."""
         with self._removing:
             if self._removed or not self.path.exists():
                 return
@@ -63,7 +64,7 @@ class PodDirectory:
                     shutil.rmtree(path, ignore_errors=True)
 
     def remove(self) -> None:
-        """Remove it all; what cannot be removed (a process wrote it as another user) stays."""
+        """Remove everything; files that cannot be removed (a process wrote them as another user) stay."""
         with self._removing:
             self._removed = True
             shutil.rmtree(self.path, ignore_errors=True)
@@ -89,7 +90,7 @@ class PodDirectory:
         path.touch(mode=0o600)
 
     def work(self, container: str) -> Path:
-        """The directory where the container starts unless told otherwise."""
+        """Return the container's default working directory."""
         path = self.path / f"work.{container}"
         path.mkdir(mode=0o700, exist_ok=True)
         return path
@@ -115,7 +116,7 @@ class PodDirectory:
                 _write(directory, volume[field], object_data(objects, kind, volume[field]))
 
     def mounts(self, container: Raw) -> dict[str, str]:
-        """The variables that tell a container where its volumes and its termination message are."""
+        """Return the variables with the paths of a container's volumes and its termination message."""
         found = {"PROPELLER_TERMINATION_LOG": str(self.message(container["name"]))}
         for mount in container.get("volumeMounts") or ():
             directory = self.path / "volumes" / _inside(mount["name"])
@@ -142,7 +143,7 @@ def _write(directory: Path, source: Raw, data: Mapping[str, bytes]) -> None:
 
 
 def _inside(path: str) -> str:
-    """The path, refused where it would lead out of the pod's directory."""
+    """Return the path; refuse it if it leads out of the pod's directory."""
     if path.startswith("/") or ".." in Path(path).parts:
         raise Invalid(f"{path!r} leads out of its volume")
     return path

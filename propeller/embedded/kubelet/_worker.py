@@ -1,14 +1,15 @@
-"""A process that runs one small program after another, as long as each leaves nothing that the next would notice.
+"""Run small programs one after another in one process, as long as each leaves nothing that the next would notice.
 
-Part of the forking server (`_zygote.py`), which imports it by its bare name: nothing of propeller, Python 3.9.
+Part of the forking server (`_zygote.py`), which imports it by its bare name: it uses nothing of propeller, and runs on
+Python 3.9.
 
 A fork copies each page of the interpreter that the program touches: some 2,500, which costs several times what a task
 of a few milliseconds does. So a process that has run such a task waits for the next one instead of ending, if
-`_traces.py` finds nothing that the task has left. Each program has its own directory, environment, arguments and log
-all the same.
+`_traces.py` finds nothing that the task has left. Each program still has its own directory, environment, arguments and
+log.
 
-Messages between server and worker, on a socket of their own: the server passes on a request's descriptors; the worker
-answers {"cpu", "rss"} (seconds of this program, bytes) once it can take another, and else ends, with the program's
+Messages between server and worker, on a separate socket: the server passes on a request's descriptors; the worker
+answers {"cpu", "rss"} (seconds of this program, bytes) once it can take another, and else exits with the program's
 code.
 """
 
@@ -44,7 +45,7 @@ SMALL_BYTES = 16 * 1024 * 1024
 """By which a process may have grown and still take another program, whose memory limit counts all of it."""
 
 IDLE_SECONDS = 5.0
-"""After which a worker that nobody needs is ended."""
+"""Seconds after which an unused worker is ended."""
 
 _PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -82,7 +83,7 @@ class Workers:
         return 0
 
     def hear(self, pid: int) -> Message | None:
-        """What a worker says that has ended a program; None if it ends itself."""
+        """Read the message of a worker that has ended a program; None if the worker itself ends."""
         try:
             packet = self._links[pid].recv(4096, socket.MSG_DONTWAIT)
         except OSError:  # it ended without a word, and something that it started still has its socket
@@ -122,7 +123,9 @@ class Workers:
 
 
 def objects_of_the_project() -> Any:
-    """What the modules lead to that the server has loaded for its programs; None if that cannot be looked at."""
+    """Return the record of objects reachable from the modules that the server has loaded for its programs; None if they
+    cannot be checked.
+    """
     try:
         return _traces.Objects()
     except _traces.Opaque:
@@ -130,15 +133,15 @@ def objects_of_the_project() -> Any:
 
 
 def run_programs(link: socket.socket | None, request: Message, objects: Any, links: list[str]) -> int:
-    """Run the program that the process was forked for, then those that come on `link`. `objects` is what the project's
-    modules lead to, as the server has them. Returns the exit code of the last program: the process is to end with it.
+    """Run the program that the process was forked for, then those that arrive on `link`. `objects` is the server's
+    record of the project's modules. Returns the exit code of the last program, with which the process has to exit.
     """
     if links:
         _overlay.write_to_copies(links)
     if link is None:
         code = int(_program.run(request["entry"]))
         return code if _program.finish() else int(_program.UNFLUSHED)
-    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)  # what a program leaves running in the background is a child of ours then
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)  # background processes of a program become children of this one
     path = list(sys.path)
     weakref.finalize(objects, len, path).detach()  # the first one registers an exit handler, which is no program's
     traces = _traces.Traces(objects)

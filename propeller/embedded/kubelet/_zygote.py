@@ -1,30 +1,30 @@
-"""The process that starts processes: a server that forks on request, cold (exec) or warm (libraries imported already).
+"""The forking server: starts processes on request, cold (exec) or warm (libraries already imported).
 
-The kubelet runs this file with the user's interpreter, by path; it imports nothing of propeller and needs Python 3.9
-and Linux. One server is one loop over one socket. `run` forks a process; `warm` forks another server, which first
-imports a module and then serves on a socket of its own. So servers form a tree, root to leaf: bare interpreter,
-flytekit imported, user's module imported.
+The kubelet runs this file with the user's interpreter, by path; it uses nothing of propeller and needs Python 3.9 and
+Linux. One server is one loop over one socket. `run` forks a process; `warm` forks another server, which first imports a
+module and then serves on a socket of its own. So servers form a tree, from root to leaf: bare interpreter, flytekit
+imported, user's module imported.
 
-Messages are JSON, one a packet (SOCK_SEQPACKET); a request's body comes in a memory file, so that no environment is too
+Messages are JSON, one a packet (SOCK_SEQPACKET); a request's body is in a memory file, so that no environment is too
 large.
     in   {"op": "run", "id", "argv", "executable", "env", "cwd", "entry", "project", "furnish", "reuse"}
-                                                                          with descriptors body, log
+             with descriptors body, log
          {"op": "warm", "id", "module", "env", "cwd", "entry", "project"} with descriptors body, socket
          {"op": "kill", "id", "signal"}                                   with descriptor body
     out  {"ready": true, "files": [[path, mtime_ns, size], ...]} once, first;
-         or {"ready": false, "why", "files"}, with files where trying again is useless until they change
-         {"id", "pid"}; {"id", "error"} where exec failed; {"id", "status", "cpu", "rss"} at the end: wait status,
-         seconds, bytes
+             or {"ready": false, "why", "files"}, with files if retrying is useless until they change
+         {"id", "pid"}; {"id", "error"} if exec failed; {"id", "status", "cpu", "rss"} at the end: wait status,
+             seconds, bytes
 
 Guarantees
     A process has its own session, and its group is killed when its leader ends, when the server ends or when the
     kubelet is gone: the closed socket ends the server, and PR_SET_PDEATHSIG the processes, should the server itself be
     killed. A forked Python program sees its argv, environment, working directory, sys.path, __main__, random seeds and
     exit codes as if it had been started by exec. Nothing is forked while a thread lives that a fork would lose.
-    A task may run in a process that has run another of its module, if that has left nothing in it (`_worker.py`).
+    A task may run in a process that has run another task of its module, if that has left nothing in it (`_worker.py`).
 Caveats
-    Module-level code of what is preloaded ran before the fork, in the server's environment. Objects alive at the end
-    are not finalized (atexit handlers and thread joins do run). Modules that shadow a preloaded one are noticed: then
+    Module-level code of preloaded modules ran before the fork, in the server's environment. Objects alive at the end
+    are not finalized (atexit handlers and thread joins do run). Modules that shadow a preloaded one are detected: then
     exec is used.
 """
 
@@ -58,7 +58,7 @@ _worker: Any = importlib.import_module(f"{_BESIDE}_worker")
 
 _PR_SET_PDEATHSIG = 1
 _IDLE = -1
-"""In the place of a request's id: a worker that waits for one."""
+"""The id of a worker that waits for a request."""
 
 _OOM_SCORE = b"500"  # under memory pressure the kernel takes a task before it takes the user's desktop or the kubelet
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -74,7 +74,7 @@ class Server:
         self.children: dict[int, int | None] = {}  # pid -> request id, None for servers
         self.workers = _worker.Workers()
         self.selector: selectors.BaseSelector  # of `serve`
-        self.objects: Any = None  # what the program's modules lead to, if that can be looked at
+        self.objects: Any = None  # record of the program's modules, if it can be made
 
     def serve(self, files: list[Any]) -> None:
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -167,7 +167,7 @@ class Server:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if ended is None:
                 return
-            self.hear(ended.si_pid)  # what it said before it ended
+            self.hear(ended.si_pid)  # its last messages
             request = self.children.pop(ended.si_pid, None)
             if request is not None:
                 _kill_group(ended.si_pid, signal.SIGKILL)  # before the wait below frees the group's number
@@ -179,7 +179,7 @@ class Server:
 
     def close(self) -> None:
         for pid, request in self.children.items():
-            if request is not None:  # a forked server has a socket of its own to tell it
+            if request is not None:  # a forked server is notified on its own socket
                 _kill_group(pid, signal.SIGKILL)
 
 
@@ -249,7 +249,7 @@ def _become_program(server: Server, request: Message, log: int, parent: int, aga
         if not entry:
             try:
                 os.chdir(request["cwd"])
-                os.execve(request["executable"], request["argv"], request["env"])  # noqa: S606 - what this file is for
+                os.execve(request["executable"], request["argv"], request["env"])  # noqa: S606 - the purpose of this file
             except OSError as error:
                 server.say({"id": request["id"], "error": f"{error.strerror}: {error.filename}"})
                 os._exit(128)
@@ -260,7 +260,7 @@ def _become_program(server: Server, request: Message, log: int, parent: int, aga
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         code = _worker.run_programs(again, request, server.objects, links)
-    except BaseException:  # noqa: BLE001 - the last frame of a process: nobody above could handle it
+    except BaseException:  # noqa: BLE001 - the last frame of a process: no caller could handle it
         traceback.print_exc()
     finally:
         os._exit(code)
@@ -275,7 +275,7 @@ def _score_for_oom() -> None:
 
 
 def _enter(request: Message, path: list[str]) -> None:
-    """Make sys.path and the environment the program's, so that what it imports comes from where it would."""
+    """Set sys.path and the environment to the program's, so that its imports resolve as they would without the fork."""
     _program.set_environment(request["env"])
     entry = request["entry"]
     python_path = [os.path.abspath(item) for item in request["env"].get("PYTHONPATH", "").split(os.pathsep) if item]
@@ -288,9 +288,9 @@ def _enter(request: Message, path: list[str]) -> None:
 
 
 def _shadowed(request: Message) -> str:
-    """A module of the program that would hide one that is loaded already from elsewhere; empty where there is none.
+    """Return a module of the program that would shadow one already loaded from elsewhere; empty if there is none.
 
-    A project's modules hide none: `pyflyte run` imports flytekit before it makes them known, too.
+    A project's modules shadow none: `pyflyte run`, too, imports flytekit before it adds them to the path.
     """
     own = "" if request["project"] else request["cwd"]
     for directory in {own, *request["env"].get("PYTHONPATH", "").split(os.pathsep)}:
