@@ -1,4 +1,4 @@
-"""Conditions of a branch, evaluated on its inputs (flytepropeller nodes/branch). Both sides of a conjunction are
+"""Evaluate the conditions of a branch on its inputs (flytepropeller nodes/branch). Both sides of a conjunction are
 evaluated.
 """
 
@@ -17,7 +17,9 @@ _OPERATORS = condition_pb2.ComparisonExpression.Operator
 
 
 def choose(node: NodeView, inputs: ByName) -> BranchEvaluated | EffectFailed:
-    """The first case whose condition holds, else the else-case, else the failure that the user wrote for that."""
+    """Return the first case whose condition holds, otherwise the else-case, otherwise the failure that the author wrote
+    for it.
+    """
     branch = node.spec.branch
     assert branch is not None
     try:
@@ -38,7 +40,7 @@ def _failed(node: NodeView, code: str, message: str) -> EffectFailed:
 
 
 def evaluate(expression: condition_pb2.BooleanExpression, inputs: ByName) -> bool:
-    """Whether an expression holds; raises Invalid where it is malformed or compares what cannot be compared."""
+    """Whether an expression holds. Raises Invalid if it is malformed or compares values that cannot be compared."""
     match expression.WhichOneof("expr"):
         case "comparison":
             return _compare(expression.comparison, inputs)
@@ -53,7 +55,7 @@ def evaluate(expression: condition_pb2.BooleanExpression, inputs: ByName) -> boo
 
 
 def _expression(raw: bytes) -> condition_pb2.BooleanExpression:
-    """Parsed strictly: without the part that we do not know, a condition would say something else."""
+    """Parse strictly: if an unknown part were ignored, the condition would mean something else."""
     try:
         return json_format.Parse(raw, condition_pb2.BooleanExpression())
     except (json_format.ParseError, TypeError, AttributeError, ValueError) as error:
@@ -87,7 +89,7 @@ def _compare(comparison: condition_pb2.ComparisonExpression, inputs: ByName) -> 
 
 
 def _value(operand: condition_pb2.Operand, inputs: ByName) -> tuple[str, Any]:
-    """An operand's kind and a Python value that compares as the kind does."""
+    """Return an operand's kind, and a Python value that compares as that kind does."""
     match operand.WhichOneof("val"):
         case "primitive":
             return _primitive(operand.primitive)

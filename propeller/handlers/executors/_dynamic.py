@@ -1,4 +1,4 @@
-"""A dynamic task's futures.pb, compiled to a plan that runs inside the node."""
+"""Compile a dynamic task's futures.pb to a plan that runs inside the node."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from propeller.workflow import NodeView, Plan, parse_plan
 
 
 def plan_of_futures(node: NodeView, task: tasks_pb2.TaskTemplate, data: bytes, most: int) -> Plan:
-    """Parse, if it holds no more than `most` messages, compile, and parse the plan. CPU-bound, for a thread.
+    """Parse the document, if it has at most `most` messages, compile it, and parse the plan. CPU-bound: run it in a
+    thread.
 
-    Raises CorruptBlob for what is no futures.pb, or too large; CompileErrors, which is the user's.
+    Raises CorruptBlob if it is no futures.pb or too large; CompileErrors, of kind USER.
     """
     info = node.execution.info
     job = parse(dynamic_job_pb2.DynamicJobSpec, data, most, "futures.pb", "storage.max_messages")

@@ -1,4 +1,4 @@
-"""Echo tasks (flytekit's `Echo`): their inputs are their outputs, and no pod runs (flyteplugins testing/echo.go)."""
+"""Run echo tasks (flytekit's `Echo`) without a pod: their inputs are their outputs (flyteplugins testing/echo.go)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def is_echo(task: tasks_pb2.TaskTemplate) -> bool:
 
 
 def echoed(task: tasks_pb2.TaskTemplate, inputs: Literals) -> Literals:
-    """The outputs. Raises Invalid if it is not clear which input an output is: FlytePropeller takes one input only;
-    here several are told apart by their types.
+    """Return the outputs. Raises Invalid if it is ambiguous which input an output is: FlytePropeller takes a single
+    input, propeller tells several apart by type.
     """
     names = {output: _input_of(task, output) for output in sorted(task.interface.outputs.variables)}
     if len(names) != len(task.interface.inputs.variables):

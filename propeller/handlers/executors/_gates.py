@@ -1,14 +1,13 @@
-"""When a pod whose create was refused is asked for again.
+"""Decide when a create that was refused is sent again.
 
 Guarantees
     The pauses of one attempt grow with its refusals, up to `launches.pause_cap`, with jitter.
-    However many attempts are refused for one reason, one of them asks for all: of those in one namespace that run the
-    same task and were refused for the same cause, one create is sent per pause. The pause of that gate grows as well,
-    and the first create that passes opens it.
-    An execution whose creates were refused `FIRST_TRIES` times in a row sends one more of its pods per pause, also of
-    those that were not refused yet. Other executions are not held up by it.
+    Of all attempts in a namespace that run the same task and were refused for the same cause, one create is sent per
+    pause. The pause of this gate grows as well, and the first create that succeeds opens it.
+    An execution whose creates were refused `FIRST_TRIES` times in a row sends one create per pause, also for attempts
+    that were not refused yet. Other executions are not delayed.
 Caveats
-    Gates are in memory: after a restart each attempt may ask once more than it had to.
+    Gates are in memory: after a restart each attempt may be tried once more than necessary.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class _Gate(msgspec.Struct):
 
 
 class Gates:
-    """One for all executions of a controller."""
+    """The gates of all executions of a controller."""
 
     def __init__(
         self,
@@ -66,7 +65,7 @@ class Gates:
         """In the order in which they were last refused."""
 
     def hold(self, node: NodeView) -> float | None:
-        """Seconds until the node's create may be tried; None if it may be now, which is then its turn."""
+        """Return the seconds until the node's create may be tried, None if it may be sent now, which takes its turn."""
         if not self._gates:
             return None
         refusals = refusals_of(node)
@@ -81,7 +80,7 @@ class Gates:
         return gate.opens - now + self._uniform(0.0, gate.pause)
 
     def refused(self, node: NodeView, reason: str) -> float:
-        """A create was refused: returns the seconds until that attempt may ask again."""
+        """Record that a create was refused; returns the seconds until this attempt may be tried again."""
         now = self.clock.now()
         self._forget_unused(now)
         for key in (_cause(node, reason), _execution(node)):
@@ -89,7 +88,7 @@ class Gates:
         return self._jittered(self._grown(refusals_of(node).tries))
 
     def passed(self, node: NodeView) -> None:
-        """A create was accepted: what was refused as it was may be, too."""
+        """Record that a create succeeded: attempts that were refused as it was may be tried."""
         if self._gates:
             self._gates.pop(_execution(node), None)
             self._gates.pop(_cause(node, refusals_of(node).reason), None)
@@ -106,7 +105,7 @@ class Gates:
         self._gates.move_to_end(key)
 
     def _forget_unused(self, now: float) -> None:
-        """Gates at which nobody has asked for a while: whoever waited there was stopped."""
+        """Drop gates that no attempt has used for a while: those that waited there were stopped."""
         while self._gates:
             key, gate = next(iter(self._gates.items()))
             if now < gate.opens + 4 * self.settings.pause_cap:
@@ -121,13 +120,13 @@ class Gates:
 
 
 def refusals_of(node: NodeView) -> Refusals:
-    """What the creates of the attempt that is being launched have met so far."""
+    """Return the refusals so far of the attempt that is being launched."""
     state = node.execution.states.get(node.number)
     return state.refusals if isinstance(state, Launching) else Refusals()
 
 
 def _cause(node: NodeView, reason: str) -> Key:
-    """The refusal without verb and object, which stand before the first colon, and without names and numbers."""
+    """Return the refusal without verb and object, which precede the first colon, and without names and numbers."""
     text = reason.partition(": ")[2]
     return (
         node.execution.info.namespace,

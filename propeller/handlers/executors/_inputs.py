@@ -1,8 +1,8 @@
-"""A node's inputs: its bindings resolved against what ran before it.
+"""Resolve a node's bindings to its inputs, and store them.
 
 Guarantees
-    Literals stay in the object store; what is read twice within a short time is read once (the storage's cache).
-    An inputs.pb is written before anything that reads it is started.
+    Literals stay in the object store; one that is read twice within a short time is read once (the storage's cache).
+    An inputs.pb is written before anything starts that reads it.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class Inputs:
         self._items = ItemInputs(storage)
 
     async def of_task(self, node: NodeView) -> Literals:
-        """The inputs of a task node, stored where its pod reads them.
+        """Return the inputs of a task node, after storing them where its pod reads them.
 
-        An item of a map task gets its share of the lists. Its pod finds that in a file of its own (`data_mode` 1), or
-        takes it out of the file that all items share.
+        An item of a map task gets its share of the lists: in a file of its own (`data_mode` 1), or as an index into the
+        file that all items share.
         """
         if node.item is None:
             inputs = await self.resolve(node)
@@ -55,7 +55,7 @@ class Inputs:
         return (await self._items.split(inputs, bound)).count(bound)
 
     async def resolve(self, node: NodeView) -> Literals:
-        """The node's bindings as literals. Raises Invalid where one cannot be resolved."""
+        """Resolve the node's bindings to literals. Raises Invalid if one cannot be resolved."""
         bindings = node.graph.bindings(node.graph_index)
         needed = list(dict.fromkeys(name for binding in bindings for name in promised_nodes(binding.binding)))
         is_local = self._storage.is_at_hand(node.execution.info.directory)
@@ -86,27 +86,29 @@ class Inputs:
         return await open_literals(self._storage, execution.outputs_uri(node.frame.base + number))
 
     async def of_frame(self, execution: Execution, parent: int) -> Literals:
-        """The inputs of a running graph: the execution's, or those of the node it is inside of."""
+        """Return the inputs of a running graph: the execution's, or those of the node that it runs inside of."""
         if parent < 0:
             return execution.cached(_given)
         return await open_literals(self._storage, execution.inputs_uri(parent))
 
 
 def _output_named(node: NodeView, node_id: str, name: str) -> str:
-    """The output of a node that a promise means, which may name it by an alias."""
+    """Return the output of a node that a promise refers to, possibly by an alias."""
     number = node.graph.number_of(node_id)
     aliases = node.graph.nodes[number].output_alias if number is not None else ()
     return next((one.var for one in aliases if one.alias == name), name)
 
 
 def _given(execution: Execution) -> Literals:
-    """The inputs that the execution was created with."""
+    """Return the inputs that the execution was created with."""
     inputs = execution.info.inputs
     return inputs if isinstance(inputs, Literals) else Literals(inputs.SerializeToString())
 
 
 def _error(node: NodeView) -> literals_pb2.Literal:
-    """The failure as the failure node gets it (flytepropeller nodes/resolve.go, ResolveErrorInputLiteralData)."""
+    """Return the failure in the form that a failure node gets (flytepropeller nodes/resolve.go,
+    ResolveErrorInputLiteralData).
+    """
     failure = node.frame.failure
     assert failure is not None
     literal = literals_pb2.Literal()

@@ -22,14 +22,14 @@ COUNTED_ITEMS = 10_000_000
 
 
 class Shares:
-    """The inputs of a map task: the lists that it runs over, and the rest, which all items get."""
+    """The inputs of a map task: the lists that it runs over, and the inputs that all items share."""
 
     def __init__(self, rest: Mapping[str, Slice], lists: Mapping[str, Items]) -> None:
         self._rest = rest
         self._lists = lists
 
     def count(self, bound: Collection[str]) -> int:
-        """How many items the map task has: 1 where all inputs are bound. Raises Invalid."""
+        """Return the number of items; 1 if all inputs are bound. Raises Invalid."""
         sizes = {name: len(self._lists[name]) for name in sorted(self._lists)}
         if len(set(sizes.values())) > 1:
             raise Invalid(f"the lists that a map task runs over have different lengths: {sizes}")
@@ -40,7 +40,9 @@ class Shares:
         raise Invalid("a map task needs a list among its inputs; there is none")
 
     def of_item(self, index: int) -> Literals:
-        """One item's share: the index-th of each list that is not bound, everything else as it is. Raises Invalid."""
+        """Return one item's share: the index-th element of each list that is not bound, and all other inputs. Raises
+        Invalid.
+        """
         own = dict(self._rest)
         for name, items in self._lists.items():
             if index >= len(items):
@@ -50,14 +52,14 @@ class Shares:
 
 
 class ItemInputs:
-    """Reads the inputs of map tasks, with the lists that were offloaded for their size put back in."""
+    """Reads the inputs of map tasks, including lists that were offloaded for their size."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._kept: OrderedDict[str, tuple[bytes, Shares]] = OrderedDict()
 
     async def read(self, uri: str, bound: Collection[str]) -> Shares:
-        """The inputs of the map task that are stored there. Raises CorruptBlob, Invalid and what storage raises."""
+        """Read the inputs of a map task. Raises CorruptBlob, Invalid and what storage raises."""
         data = await self._storage.read(uri)
         kept = self._kept.get(uri)
         if kept is not None and kept[0] is data:
@@ -70,7 +72,7 @@ class ItemInputs:
         return shares
 
     async def split(self, inputs: Literals, bound: Collection[str]) -> Shares:
-        """These inputs, in lists and the rest. Raises Invalid for a list over `storage.max_map_items`."""
+        """Split inputs into lists and the rest. Raises Invalid for a list over `storage.max_map_items`."""
         unbound = {name: literal for name, literal in inputs.raw.items() if name not in bound}
         away = [name for name, literal in unbound.items() if value_of(literal)[0] == OFFLOADED]
         found = await gather(read_offloaded(self._storage, unbound[name]) for name in away)

@@ -1,7 +1,7 @@
-"""What an attempt that exited 0 left behind: futures.pb, else error.pb, else outputs.pb (Flyte's order and meaning).
+"""Read the result of an attempt that exited 0: futures.pb, otherwise error.pb, otherwise outputs.pb (Flyte's order).
 
-They are read past the cache: another process has just written them, maybe over those of an earlier execution of the
-same name.
+The documents are read past the cache: another process has just written them, possibly over those of an earlier
+execution of the same name.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _Ending = OutputsFound | FuturesFound | EffectFailed
 
 
 async def collect(node: NodeView, attempt: int, storage: Storage) -> _Ending:
-    """Read the three documents at once and say what they mean together."""
+    """Read the three documents concurrently, and return what they mean together."""
     directory = node.execution.output_directory(node.number, attempt)
     try:
         futures, error, outputs = await _read_all(storage, directory)
@@ -56,7 +56,7 @@ async def collect(node: NodeView, attempt: int, storage: Storage) -> _Ending:
 
 
 async def recover(node: NodeView, effect: Recover, storage: Storage) -> Recovered | NotRecovered:
-    """Take over what an earlier execution left. Raises StorageError."""
+    """Copy the outputs that an earlier execution left. Raises StorageError."""
     task = node.graph.plan.task(node.spec.task)
     if not task.interface.outputs.variables:
         return Recovered(effect.attempt)
@@ -71,7 +71,7 @@ async def recover(node: NodeView, effect: Recover, storage: Storage) -> Recovere
 
 
 async def has_ended(node: NodeView, attempt: int, storage: Storage) -> bool:
-    """Whether an attempt whose pod is gone had left one of the documents. Raises StorageError."""
+    """Whether an attempt whose resource is deleted has left one of the documents. Raises StorageError."""
     try:
         found = await _read_all(storage, node.execution.output_directory(node.number, attempt))
     except CorruptBlob:
@@ -134,7 +134,7 @@ def _outputs(attempt: int, task: tasks_pb2.TaskTemplate, data: bytes | None, uri
 
 
 def _some(names: list[str]) -> str:
-    """Names for a message: not more, and not longer ones, than one reads."""
+    """Format names for a message, bounded in number and length."""
     shown = [bounded(name, NAME_CHARACTERS) for name in names[:MAX_NAMED]]
     return f"{shown}" + (f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else "")
 

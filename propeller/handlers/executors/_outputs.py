@@ -1,4 +1,4 @@
-"""Outputs that the engine writes itself: a workflow's at its end node, a map task's from its items."""
+"""Write the outputs that the engine makes itself: a workflow's at its end node, a map task's from its items."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def write_outputs(node: NodeView, inputs: Inputs, storage: Storage) -> Non
 
 
 async def gather_outputs(node: NodeView, storage: Storage) -> None:
-    """Store, for each output of a map task, the list of its items' values; an item that failed contributes none."""
+    """Store, for each output of a map task, the list of its items' values; a failed item has none."""
     execution = node.execution
     frame = next(frame for frame in reversed(execution.frames) if frame.parent == node.number and frame.items)
     assert node.spec.array is not None

@@ -29,19 +29,19 @@ _NUMBER = re.compile(r"[0-9]{1,3}")
 
 
 class Claim(NamedTuple):
-    """Which attempt of which node a resource is; `node` is the unique id."""
+    """The node, by unique id, and the attempt of a resource."""
 
     node: str
     attempt: int
 
 
 def attempt_of(obj: KubeObject) -> int | None:
-    """The attempt that the annotation names; None if it names none."""
+    """Return the attempt that the annotation names, None if it names none."""
     return _number(obj.metadata.annotations, ATTEMPT_ANNOTATION, MAX_ATTEMPTS)
 
 
 def claim_of(obj: KubeObject, execution: str) -> Claim | None:
-    """What the resource claims to be, if its name says the same. `execution` is the name of its FlyteWorkflow."""
+    """Return the claim of a resource if its name agrees. `execution` is the name of its FlyteWorkflow."""
     annotations, name = obj.metadata.annotations or {}, obj.metadata.name
     node = annotations.get(NODE_ANNOTATION, "")
     if not 0 < len(node) <= MAX_NODE_CHARACTERS:
@@ -51,8 +51,8 @@ def claim_of(obj: KubeObject, execution: str) -> Claim | None:
 
 
 def attempt_at(execution: Execution, node: int, obj: KubeObject) -> int | None:
-    """Which attempt of this node the resource is, by its name: the current one in nearly all cases, else the one that
-    its annotation names, or that its name ends in; None if it is none of these.
+    """Return which attempt of this node the resource is: by its name the current one in most cases, otherwise the one
+    of its annotation or of the end of its name; None if none agrees.
     """
     name, current = obj.metadata.name, execution.attempts[node]
     if execution.pod_name(node, current) == name:
@@ -61,15 +61,15 @@ def attempt_at(execution: Execution, node: int, obj: KubeObject) -> int | None:
 
 
 def _candidates(obj: KubeObject) -> Iterator[int]:
-    """Attempts that the resource may be, of those that can be: by its annotation, then by the end of its name."""
+    """Return possible attempts: by the annotation, then by the end of the name."""
     for attempt in (attempt_of(obj), _bounded(obj.metadata.name.rpartition("-")[2], MAX_ATTEMPTS)):
         if attempt is not None:
             yield attempt
 
 
 def is_of(execution: Execution, node: int, attempt: int, obj: KubeObject) -> bool:
-    """Whether a resource under the name of this node's attempt is that attempt's: false if it claims another one whose
-    name is the same (by letter case, characters that names cannot have, or a hash).
+    """Whether a resource with the name of this node's attempt belongs to it: false if it claims another attempt with
+    the same name (by letter case, characters that names cannot have, or a hash).
     """
     claim = claim_of(obj, execution.info.name)
     if claim is None:
@@ -81,10 +81,10 @@ def is_of(execution: Execution, node: int, attempt: int, obj: KubeObject) -> boo
 def observed_attempts(
     execution: str, resources: Iterable[KubeObject], system_retries: int = AttemptOptions().system_retries
 ) -> dict[str, ObservedAttempt]:
-    """By unique node id, the last attempt that resources of the execution prove.
+    """Return the last attempt that resources of the execution show, by unique node id.
 
-    Every attempt before it has left its own, but for those that the system took away, which are few: an attempt with
-    more missing before it is nobody's of ours.
+    Every earlier attempt has left a resource, but for the few that the system took away: an attempt with more missing
+    before it is ignored.
     """
     claims: dict[str, dict[int, int]] = {}
     for obj in resources:
@@ -104,7 +104,7 @@ def _number(annotations: Mapping[str, str] | None, name: str, most: int) -> int 
 
 
 def _bounded(text: str, most: int) -> int | None:
-    """A number of ASCII digits, as we write it, from 0 to `most`."""
+    """Parse a number of ASCII digits from 0 to `most`, in the form that propeller writes."""
     if not _NUMBER.fullmatch(text) or (number := int(text)) > most or str(number) != text:
         return None
     return number

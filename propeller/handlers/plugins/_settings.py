@@ -1,4 +1,4 @@
-"""What every pod gets besides what its task asks for."""
+"""Settings of every pod, in addition to its task's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from propeller.config import PodPolicy
 
 
 class PodSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """FlytePropeller's `plugins.k8s` section, as far as we have it."""
+    """The supported part of FlytePropeller's `plugins.k8s` section."""
 
     policy: PodPolicy = PodPolicy()
     """What pods may ask of the platform."""

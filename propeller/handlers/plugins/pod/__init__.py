@@ -1,4 +1,4 @@
-"""The pod, the first task plugin: how an attempt of a task becomes one, and what its state means."""
+"""The pod plugin: build the pod of a task's attempt, and read its state."""
 
 from propeller.handlers.plugins.pod._demand import POOLS_ANNOTATION, demand_of
 from propeller.handlers.plugins.pod._ends import grace_of, has_ended

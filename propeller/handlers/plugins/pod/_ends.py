@@ -1,8 +1,8 @@
-"""How a pod ends: its primary container decides, whatever else runs in it.
+"""Determine how a pod ends: its primary container decides, independent of the other containers.
 
 Guarantees
-    A container's end is final when it is first seen, so that the outcome of an attempt does not depend on which of its
-    pod's events is seen: `Running` with the primary container terminated says what the last `Failed` says.
+    A container's end is final when it is first observed, so that the outcome of an attempt does not depend on which of
+    its pod's events arrives: `Running` with a terminated primary container gives the same result as the last `Failed`.
     Native sidecars, and containers that a webhook added, neither keep a task running nor decide how it ends.
 """
 
@@ -30,8 +30,8 @@ def is_being_deleted(pod: Pod) -> bool:
 
 
 def primary_of(pod: Pod) -> ContainerStatus | None:
-    """The container that decides: the one that an annotation names, else that of a container task, by its name, else
-    the only one. None before the kubelet has reported it, or if every container counts.
+    """Return the container that decides: the one that an annotation names, otherwise that of a container task, by name,
+    otherwise the only one. None before the kubelet has reported it, or if all containers count.
     """
     containers = pod.status.container_statuses
     named = (pod.metadata.annotations or {}).get(PRIMARY_CONTAINER)
@@ -43,7 +43,7 @@ def primary_of(pod: Pod) -> ContainerStatus | None:
 
 
 def end_of(pod: Pod, container: ContainerStatus) -> ContainerTerminated | None:
-    """How the container has ended for good. One that the kubelet will start again has not."""
+    """Return the final termination of the container, None if it runs or the kubelet will restart it."""
     ended = container.state.terminated
     match pod.spec.restart_policy:
         case "Always":  # it never ends for good: its first end is the task's
@@ -54,14 +54,14 @@ def end_of(pod: Pod, container: ContainerStatus) -> ContainerTerminated | None:
 
 
 def remains_of(pod: Pod) -> Remains:
-    """What is left of the pod, now that its attempt is over."""
+    """Return what is left of the pod after its attempt is over."""
     if has_ended(pod):
         return Remains.NOTHING
     return Remains.ENDING if is_being_deleted(pod) or _all_have_ended(pod) else Remains.RUNNING
 
 
 def _all_have_ended(pod: Pod) -> bool:
-    """Whether no container but native sidecars is left, which the kubelet stops by itself."""
+    """Whether only native sidecars are left, which the kubelet stops by itself."""
     containers = pod.status.container_statuses
     return (
         bool(containers)
@@ -71,7 +71,7 @@ def _all_have_ended(pod: Pod) -> bool:
 
 
 def grace_of(pod: Pod) -> float:
-    """Seconds that the pod has to stop from when it is told to; 0 if it has stopped."""
+    """Return the seconds that the pod has to stop after its deletion, 0 if it has stopped."""
     if has_ended(pod):
         return 0.0
     given = pod.metadata.deletion_grace_period_seconds
@@ -81,8 +81,8 @@ def grace_of(pod: Pod) -> float:
 
 
 def ended_by_itself(pod: Pod, end: ContainerTerminated) -> bool:
-    """Whether the container ended before its pod was told to stop (deleted, evicted, preempted), as far as the times of
-    both say. They are whole seconds: an end in the same one is taken for a consequence.
+    """Whether the container ended before its pod was to stop (deleted, evicted, preempted), by the times of both. These
+    are whole seconds: an end in the same second counts as a consequence.
     """
     finished = _epoch(end.finished_at)
     told = [when for when in (_deletion_asked_at(pod), *map(_disrupted_at, pod.status.conditions)) if when is not None]
@@ -100,12 +100,12 @@ def _disrupted_at(condition: PodCondition) -> float | None:
 
 
 def is_disrupted(pod: Pod) -> bool:
-    """Whether the pod was taken away: evicted, preempted, its node drained or tainted."""
+    """Whether the pod was disrupted: evicted, preempted, its node drained or tainted."""
     return any(found.type == "DisruptionTarget" and found.status == "True" for found in pod.status.conditions)
 
 
 def scheduled_at(pod: Pod) -> float:
-    """Epoch seconds when the pod was assigned to its node, which begins to pull images then; 0 if it does not say."""
+    """Return the epoch second when the pod was assigned to its node, which then pulls images; 0 if unknown."""
     ready = scheduled = None
     for condition in pod.status.conditions:
         if condition.type == "PodScheduled" and condition.status == "True":

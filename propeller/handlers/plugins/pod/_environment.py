@@ -1,4 +1,6 @@
-"""The variables by which a task knows who it is (flytek8s/k8s_resource_adds.go; flytekit's entrypoint reads them)."""
+"""Build the environment variables that identify a task (flytek8s/k8s_resource_adds.go; flytekit's entrypoint reads
+them).
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,9 @@ Entry = dict[str, str]
 
 
 def environment(node: NodeView, attempt: int, shape: Shape, settings: PodSettings) -> list[Entry]:
-    """In Kubernetes' form, to stand behind a container's own: of two with the same name the later one counts.
-    Kubernetes expands references in the operator's alone. Raises Invalid if no process can be given a value.
+    """Return the variables in Kubernetes' form, to be appended to a container's own: of two with the same name the
+    later one counts. Kubernetes expands references only in the operator's. Raises Invalid if a value cannot be passed
+    to a process.
     """
     execution = node.execution
     by_shape = execution.cached(_by_shape)
@@ -47,7 +50,7 @@ def environment(node: NodeView, attempt: int, shape: Shape, settings: PodSetting
 
 
 def _by_shape(_: Execution) -> dict[Shape, dict[str, Entry]]:
-    """To keep what the pods of each of an execution's tasks have in common."""
+    """Hold what the pods of each of an execution's tasks have in common."""
     return {}
 
 

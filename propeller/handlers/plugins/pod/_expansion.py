@@ -1,11 +1,11 @@
-"""Kubernetes expands `$(NAME)` in command, args and env, and folds `$$` to `$`: what that may do with a pod's texts.
+"""Escape values against Kubernetes' expansion of `$(NAME)` and `$$` in command, args and env.
 
 Guarantees
-    What an author wrote means what it means in Kubernetes. What a value brings (an input's text, a path, a name, a
-    variable of the execution) reaches the process as it is, whatever stands around it: `$$` is always folded to `$`, so
-    each `$` of a value is doubled, and a `$` or `$(` of the author's that a value could complete is doubled as well.
+    The author's text keeps its meaning in Kubernetes. A value (an input's text, a path, a name, a variable of the
+    execution) reaches the process unchanged: `$$` is always folded to `$`, so each `$` of a value is doubled, and so is
+    a `$` or `$(` of the author that a value could complete.
 Caveats
-    A reference whose name a value would complete, `$(A{{.inputs.x}})`, is none: the process gets it as text.
+    A reference whose name contains a value, `$(A{{.inputs.x}})`, is not expanded: the process gets it as text.
 Source
     third_party/forked/golang/expansion of Kubernetes.
 """
@@ -16,12 +16,12 @@ from collections.abc import Sequence
 
 
 def escape(value: str) -> str:
-    """The text that Kubernetes turns into `value`."""
+    """Return the text that Kubernetes turns into `value`."""
     return value.replace("$", "$$") if "$" in value else value
 
 
 def escape_between(pieces: Sequence[str]) -> list[str]:
-    """An author's text around values: its pieces, so that no value changes their meaning. Between two is a value."""
+    """Escape the pieces of an author's text so that the values between them cannot change their meaning."""
     last = len(pieces) - 1
     last_closing = max((number for number, piece in enumerate(pieces) if ")" in piece), default=-1)
     found: list[str] = []

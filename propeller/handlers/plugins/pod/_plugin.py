@@ -1,4 +1,4 @@
-"""The pod as a task plugin: the first one, and that of every task that no other plugin declares."""
+"""The pod as a task plugin: it runs every task whose type no other plugin declares."""
 
 from __future__ import annotations
 

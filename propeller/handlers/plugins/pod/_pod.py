@@ -1,8 +1,8 @@
-"""The pod of one attempt of a container task, python-task or pod task, as FlytePropeller builds it (plugins/k8s/pod).
+"""Build the pod of an attempt of a container task, python-task or pod task, as FlytePropeller does (plugins/k8s/pod).
 
 Guarantees
-    Pure: the same node, attempt, inputs and settings give the same pod, so that launching twice asks for the same
-    thing. Every pod names its execution by owner reference and labels, and its node and attempt by annotations.
+    Pure: the same node, attempt, inputs and settings give the same pod, so that a second launch requests the same.
+    Every pod names its execution by owner reference and labels, and its node and attempt by annotations.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _CONTAINER_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def build_pod(node: NodeView, attempt: int, inputs: ByName, settings: PodSettings) -> dict[str, Any]:
-    """The pod as JSON, ready to create; parts of it are shared with others. Raises Invalid where the task cannot be a
-    pod, asks for what the policy does not allow, or is of an execution that insists on another plugin.
+    """Return the pod as JSON, ready to create; parts of it are shared with other pods. Raises Invalid if the task
+    cannot be a pod, requests something that the policy forbids, or is of an execution that requires another plugin.
     """
     check_override(node, _PLUGINS)
     return _checked_pod(node, attempt, inputs, settings)
@@ -83,7 +83,9 @@ def _checked_pod(node: NodeView, attempt: int, inputs: ByName, settings: PodSett
 
 
 def container_resources(container: ContainerShape, node: NodeView) -> Requirements:
-    """Sidecars only stay within the execution's limits; others have the node's overrides and the defaults too."""
+    """Return the resources of a container. Sidecars are only cut to the execution's limits; others get the node's
+    overrides and the defaults as well.
+    """
     platform = node.execution.info.spec.execution_config.task_resources
     if node.spec.resources and not container.is_sidecar:
         return resolve(container.resources, node.spec.resources, platform)
@@ -92,13 +94,15 @@ def container_resources(container: ContainerShape, node: NodeView) -> Requiremen
 
 @lru_cache(1024)
 def _without_overrides(container: ContainerShape, platform: TaskResources) -> Requirements:
-    """The same for most pods of a task."""
+    """Cached, as the result is the same for most pods of a task."""
     own = container.resources
     return within(own, platform) if container.is_sidecar else resolve(own, None, platform)
 
 
 def _service_account(node: NodeView) -> str:
-    """FlyteAdmin writes the same account into both; where they differ, FlytePropeller takes the resource's own."""
+    """Return the service account. FlyteAdmin writes it in two places; if they differ, FlytePropeller uses the
+    resource's own.
+    """
     spec = node.execution.info.spec
     run_as = spec.security_context.run_as
     return spec.service_account_name or (run_as.k8s_service_account if run_as is not None else "")

@@ -1,12 +1,12 @@
-"""What a pod may ask of the platform: the finished pod is checked, whatever its parts came from.
+"""Check a finished pod against the policy of what pods may request.
 
 Guarantees
-    Pure. What is refused is named: the field's path, its value, and the setting of `pods` that would allow it. A field
-    that is not known here is refused, so that one which a newer Kubernetes has is looked at before it is used.
+    Pure. A refusal names the field's path, its value, and the setting of `pods` that would allow it. Unknown fields are
+    refused, so that a field of a newer Kubernetes is reviewed before it is used.
 Caveats
-    Names only: what a secret, a claim, a class or an account of the namespace gives is the cluster's own to restrict.
+    Names only: what a secret, a claim, a class or an account of the namespace grants is up to the cluster.
 Source
-    The Baseline profile of Kubernetes' Pod Security Standards; docs/security.md says where this differs.
+    The Baseline profile of Kubernetes' Pod Security Standards; docs/security.md lists the differences.
 """
 
 from __future__ import annotations
@@ -143,7 +143,9 @@ Json = Mapping[str, Any]
 
 
 def check_pod(pod: Json, account: str, policy: PodPolicy) -> None:
-    """Raises Invalid if a pod asks for what the policy does not allow. `account` is the execution's; "" if none."""
+    """Raise Invalid if the pod requests something that the policy forbids. `account` is the execution's service
+    account, "" if none.
+    """
     spec = pod["spec"]
     if not _PLAIN_SPEC.issuperset(spec):
         _check_spec(spec, policy)
@@ -245,7 +247,7 @@ def _check_environment(container: Json, path: str, policy: PodPolicy) -> None:
 
 
 def _check_address(action: Any, path: str, policy: PodPolicy) -> None:
-    """The kubelet itself connects to the host that a probe or hook names."""
+    """Check the host of a probe or hook: the kubelet itself connects to it."""
     for kind in ("httpGet", "tcpSocket"):
         host = _object(_object(action, path).get(kind), path).get("host")
         if host and not policy.host_namespaces:
@@ -253,7 +255,7 @@ def _check_address(action: Any, path: str, policy: PodPolicy) -> None:
 
 
 def _check_security(value: Any, path: str, policy: PodPolicy) -> None:
-    """The security context of a pod or a container."""
+    """Check the security context of a pod or a container."""
     context = _object(value, path)
     if not context:
         return
@@ -301,7 +303,7 @@ def _is_listed(name: Any, patterns: tuple[str, ...]) -> bool:
 
 
 def _is_priority(name: Any, patterns: tuple[str, ...]) -> bool:
-    """Kubernetes' own classes have to be named: what has them drives out everything else."""
+    """Whether the class is allowed. Kubernetes' own classes have to be named: they preempt everything else."""
     if str(name).startswith("system-"):
         patterns = tuple(pattern for pattern in patterns if pattern.startswith("system-"))
     return _is_listed(name, patterns)
@@ -314,7 +316,7 @@ def _is_below(path: Any, prefixes: tuple[str, ...]) -> bool:
 
 
 def _object(value: Any, path: str) -> Json:
-    """An object, or nothing. Raises Invalid for what is neither: what cannot be read is not let through."""
+    """Return an object, or an empty one for None. Raises Invalid for anything else: what cannot be read is refused."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):

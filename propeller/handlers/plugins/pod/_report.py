@@ -1,7 +1,8 @@
-"""What a pod's status says about its attempt, in Flyte's error codes and kinds (flytek8s/pod_helper.go, Demystify*).
+"""Map a pod's status to an observation of its attempt, with Flyte's error codes and kinds (flytek8s/pod_helper.go,
+Demystify*).
 
-An OOM kill is the user's (ask for more memory); a SIGKILL by anybody else, an eviction, a lost node, a deleted or
-vanished pod are the system's; any other exit code is the user's. All of them may be tried again.
+An OOM kill is USER (request more memory); another SIGKILL, an eviction, a lost node, a deleted pod are SYSTEM; any
+other exit code is USER. All are recoverable.
 A pod that cannot start is PENDING, with the failure that this becomes if it lasts.
 """
 
@@ -58,7 +59,7 @@ _USERS_WAITING = {
 
 
 def report(pod: Pod, attempt: int) -> AttemptObserved:
-    """The news of the pod of this attempt."""
+    """Return what the pod shows of its attempt."""
     seen = _report(pod, attempt)
     if seen.phase in _UNDECIDED and not is_being_deleted(pod):
         return seen
@@ -68,7 +69,7 @@ def report(pod: Pod, attempt: int) -> AttemptObserved:
 
 
 def is_alive(pod: Pod) -> bool:
-    """Whether it runs, or will, until it is told to stop."""
+    """Whether it runs, or will run, until it is deleted."""
     return remains_of(pod) is Remains.RUNNING
 
 
@@ -92,7 +93,7 @@ def _report(pod: Pod, attempt: int) -> AttemptObserved:
 
 
 def gone(attempt: int, name: str, why: str = "it was deleted by somebody else or its node was lost") -> AttemptObserved:
-    """The news of a pod that is no longer there though its end was not seen."""
+    """Return the observation of a pod that was deleted before its end was observed."""
     message = f"pod {name} is gone before its end was seen: {why}"
     failure = Failure(GONE, message, ErrorKind.SYSTEM, recoverable=True, attempt=attempt)
     return AttemptObserved(attempt, AttemptPhase.GONE, failure=failure)
@@ -112,7 +113,7 @@ def _pending(pod: Pod, attempt: int) -> AttemptObserved:
 
 
 def _cannot_start(attempt: int, name: str, waiting: ContainerWaiting) -> Failure:
-    """What does not start by the user's fault is named; anything else is the system's."""
+    """Return the failure of a container that cannot start: known user errors by name, anything else as SYSTEM."""
     code, message = f"ContainersNotReady|{waiting.reason}", f"[{name}] {waiting.message or waiting.reason}"
     recoverable = _USERS_WAITING.get(waiting.reason)
     if recoverable is not None and _RATE_LIMITED not in waiting.message:
@@ -121,7 +122,7 @@ def _cannot_start(attempt: int, name: str, waiting: ContainerWaiting) -> Failure
 
 
 def _ended(pod: Pod, attempt: int, primary: ContainerStatus, end: ContainerTerminated) -> AttemptObserved:
-    """The primary container has ended: how, is how the attempt has, whatever phase the pod is in."""
+    """Return the end of the attempt: that of its primary container, whatever phase the pod is in."""
     if not end.exit_code and not _is_oom(end):
         return AttemptObserved(attempt, AttemptPhase.SUCCEEDED)
     return _demystify_failure(pod, attempt, primary, end)
@@ -130,7 +131,9 @@ def _ended(pod: Pod, attempt: int, primary: ContainerStatus, end: ContainerTermi
 def _demystify_failure(
     pod: Pod, attempt: int, primary: ContainerStatus | None, end: ContainerTerminated | None = None
 ) -> AttemptObserved:
-    """Why it failed: by what the primary container did if it has ended (`end`), else by the pod and all of it."""
+    """Return the cause of a failure: the primary container's if it has ended (`end`), otherwise that of the pod and all
+    containers.
+    """
     status = pod.status
     by_itself = end is not None and ended_by_itself(pod, end)
     reason = "" if by_itself else status.reason

@@ -1,4 +1,4 @@
-"""Requests and limits of a task's containers, as FlytePropeller resolves them (flytek8s/container_helper.go).
+"""Resolve requests and limits of a task's containers as FlytePropeller does (flytek8s/container_helper.go).
 
 The task's own values, overridden by the node's, completed by the execution's defaults, and cut to the execution's
 limits. A request without a limit is its own limit, and the reverse.
@@ -28,7 +28,7 @@ Requirements = dict[str, dict[str, str]]
 
 
 def task_resources(resources: tasks_pb2.Resources) -> Requirements:
-    """A container's resources from its template."""
+    """Return a container's resources from its template."""
     return {
         "requests": {_NAMES[r.name]: r.value for r in resources.requests if r.name in _NAMES},
         "limits": {_NAMES[r.name]: r.value for r in resources.limits if r.name in _NAMES},
@@ -38,7 +38,7 @@ def task_resources(resources: tasks_pb2.Resources) -> Requirements:
 def resolve(
     own: Requirements, overrides: Mapping[str, Mapping[str, str]] | None, platform: TaskResources
 ) -> Requirements:
-    """What a task's container asks for. Raises Invalid with the quantity that is none."""
+    """Return the resources of a task's container. Raises Invalid, naming a malformed quantity."""
     requests = _sanitized(own.get("requests", {})) | _sanitized((overrides or {}).get("requests", {}))
     limits = _sanitized(own.get("limits", {})) | _sanitized((overrides or {}).get("limits", {}))
     defaults = {"cpu": platform.requests.cpu, "memory": platform.requests.memory}
@@ -50,7 +50,7 @@ def resolve(
 
 
 def within(own: Requirements, platform: TaskResources) -> Requirements:
-    """The same, cut to the execution's limits, and requests to their own limits. Raises Invalid."""
+    """Return resources cut to the execution's limits, and requests cut to their own limits. Raises Invalid."""
     ceilings = _ceilings(platform)
     requests, limits = _sanitized(own.get("requests", {})), _sanitized(own.get("limits", {}))
     cut_limits = {name: _smaller(value, ceilings.get(name)) for name, value in limits.items() if _set(value, name)}
@@ -69,12 +69,12 @@ def _ceilings(platform: TaskResources) -> dict[str, str | None]:
 
 
 def _sanitized(resources: Mapping[str, object]) -> dict[str, str]:
-    """Quantities as text, where Kubernetes takes numbers too; "gpu" under its own name."""
+    """Convert quantities to text, as Kubernetes accepts numbers too; "gpu" gets its full name."""
     return {GPU if name == "gpu" else name: str(value) for name, value in resources.items()}
 
 
 def _set(text: str | None, name: str) -> str | None:
-    """The quantity unless it is none or zero. Raises Invalid, with the resource's name."""
+    """Return the quantity unless it is missing or zero. Raises Invalid with the resource's name."""
     if not text:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What all pods of a task have in common: worked out once, when the first of them is launched."""
+"""Parse a task's pod template once, when its first pod is launched: what all its pods have in common."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RAW_CONTAINER = "raw-container"
 
 
 class ContainerShape(msgspec.Struct, frozen=True, eq=False):
-    """A container, but for what differs from pod to pod. `own` are its fields that do not."""
+    """A container without what differs between pods. `own` are its fixed fields."""
 
     own: dict[str, Any]
     command: tuple[Text, ...]
@@ -30,7 +30,7 @@ class ContainerShape(msgspec.Struct, frozen=True, eq=False):
 
 
 class Shape(msgspec.Struct, frozen=True, eq=False):
-    """A task's pod, but for what differs from pod to pod. Pods share its parts: nobody may change them.
+    """A task's pod without what differs between pods. Pods share its parts: do not change them.
 
     The container of a container task is named after its pod: then `primary` is "".
     """
@@ -53,12 +53,12 @@ class Shape(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def needs_template(self) -> bool:
-        """Whether a command names `{{.taskTemplatePath}}`, as flytekit's tasks do whose code is in their image."""
+        """Whether a command contains `{{.taskTemplatePath}}`, as those of flytekit's prebuilt-container tasks do."""
         return "tasktemplatepath" in self.names
 
 
 def shape_of(task: tasks_pb2.TaskTemplate) -> Shape:
-    """Raises Invalid where the task cannot be a pod."""
+    """Return the shape of a task's pods. Raises Invalid if the task cannot be a pod."""
     match task.WhichOneof("target"):
         case "container":
             _refuse_copilot(task, task.container)
@@ -117,8 +117,8 @@ def _of_container(container: dict[str, Any], *, is_sidecar: bool) -> ContainerSh
 
 
 def _refuse_copilot(task: tasks_pb2.TaskTemplate, target: tasks_pb2.Container | tasks_pb2.K8sPod) -> None:
-    """Every raw container asks for Flyte CoPilot; one that gets its inputs by its command and gives no outputs can do
-    without.
+    """Raise Invalid if a raw container needs Flyte CoPilot, which all request: those with inputs in the command and no
+    outputs do not need it.
     """
     config = target.data_config
     if not config.enabled:
@@ -143,7 +143,7 @@ def _container(container: tasks_pb2.Container) -> dict[str, Any]:
 
 
 def _pod_of_pod_task(task: tasks_pb2.TaskTemplate) -> tuple[dict[str, Any], str]:
-    """The task's own pod spec, and the name of its primary container."""
+    """Return the task's own pod spec, and the name of its primary container."""
     primary = task.config.get(PRIMARY_CONTAINER, "") or task.k8s_pod.primary_container_name
     given = struct_to_python(task.k8s_pod.pod_spec, f"the pod spec of task {task.id.name}")
     if fault := find_pod_fault(given):

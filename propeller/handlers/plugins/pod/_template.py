@@ -25,7 +25,7 @@ MAX_ARGUMENT_BYTES = 128 * 1024 - 1
 
 
 class Place(NamedTuple):
-    """A template in a text: the name of an input, or else a lower-case name of one of Flyte's own values."""
+    """A template in a text: the name of an input, otherwise the lower-case name of one of Flyte's values."""
 
     name: str
     input: str
@@ -37,7 +37,7 @@ Text = str | tuple[str | Place, ...]
 
 
 def parse(text: str) -> Text:
-    """The text's pieces, for Kubernetes to expand when they are filled."""
+    """Split the text into pieces, escaped for Kubernetes' expansion."""
     places = list(_TEMPLATE.finditer(text)) if "{{" in text else []
     if not places:
         return text
@@ -52,17 +52,17 @@ def parse(text: str) -> Text:
 
 
 def names_in(texts: Iterable[Text]) -> Iterator[str]:
-    """Of Flyte's values, those that the texts name; there may be others that are none."""
+    """Return the names of Flyte's values in the texts, possibly unknown ones."""
     for text in texts:
         if not isinstance(text, str):
             yield from (piece.name for piece in text if isinstance(piece, Place) and piece.name)
 
 
 def render(texts: Iterable[Text], values: Mapping[str, str], inputs: ByName, field: str = "args") -> list[str]:
-    """Fill templates: `values` by lower-case name, `{{.inputs.x}}` from `inputs`. Unknown names stay as they are. The
-    texts are for Kubernetes, which makes of them what the process gets.
+    """Fill templates: `values` by lower-case name, `{{.inputs.x}}` from `inputs`. Unknown names stay. The result is
+    text for Kubernetes, which expands it for the process.
 
-    Raises Invalid if a template names an input that the task does not have, or if a process cannot be given a text.
+    Raises Invalid if a template names an input that the task does not have, or if a text cannot be passed to a process.
     """
     found = []
     for number, text in enumerate(texts):
@@ -81,7 +81,7 @@ def render(texts: Iterable[Text], values: Mapping[str, str], inputs: ByName, fie
 
 
 def check_argument(where: str, text: str) -> None:
-    """Raises Invalid if no process can be given what Kubernetes makes of `text`."""
+    """Raise Invalid if `text`, as Kubernetes expands it, cannot be passed to a process."""
     if "\0" in text:
         raise Invalid(f"{where} has a NUL character, which ends a text for a process: it cannot be given one")
     size = len(text.encode(errors="surrogatepass")) - text.count("$$")

@@ -1,4 +1,4 @@
-"""Where an attempt reads and writes, as command templates name it (flyteplugins core/template, ioutils)."""
+"""Compute the values of command templates: where an attempt reads and writes (flyteplugins core/template, ioutils)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NOT_AT_THE_START = re.compile(r"^[^a-zA-Z_]+")
 
 
 def template_values(node: NodeView, attempt: int, settings: PodSettings, names: Iterable[str]) -> dict[str, str]:
-    """What command templates stand for, by lower-case name: those of `names` that there are."""
+    """Return the values of those of `names` that exist, by lower-case name."""
     return {name: _VALUES[name](node, attempt, settings) for name in names if name in _VALUES}
 
 
@@ -51,9 +51,9 @@ _VALUES: Mapping[str, Callable[[NodeView, int, PodSettings], str]] = {
 
 
 def raw_output_prefix(node: NodeView, name: str, settings: PodSettings) -> str:
-    """`<prefix>/<two characters of a hash>/<name of the attempt>`: spread, as object stores shard by prefix.
+    """Return `<prefix>/<two characters of a hash>/<name of the attempt>`: spread, as object stores shard by prefix.
 
-    A file:// prefix becomes a plain path: flytekit does not read back what it stored under such a URI.
+    A file:// prefix becomes a plain path: flytekit cannot read what it stored under such a URI.
     """
     prefix = node.execution.info.spec.raw_output_data_config.output_location_prefix or settings.raw_output_prefix
     bucket = fnv1a_32(name.encode()) % len(_SHARD_CHARACTERS) ** 2
@@ -62,12 +62,12 @@ def raw_output_prefix(node: NodeView, name: str, settings: PodSettings) -> str:
 
 
 def template_uri(node: NodeView) -> str:
-    """Where a task's own template is put for tasks that ask for it."""
+    """Return where a task's template is stored for tasks that read it."""
     return f"{node.execution.data_directory(node.number)}/task.pb"
 
 
 def _generated_name(node: NodeView, attempt: int) -> str:
-    """`<execution>-<node>-<attempt>`, or a hash of that where it is long."""
+    """Return `<execution>-<node>-<attempt>`, or a hash of it if it is too long."""
     execution = node.execution
     return fixed_length_id((execution.info.name, execution.unique_id(node.number), str(attempt)), 50)
 
