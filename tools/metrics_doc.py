@@ -18,10 +18,10 @@ Made from `propeller/telemetry` by `make metrics-doc`; do not edit.
 
 `propeller controller` serves them on `--metrics-port` under `/metrics`, with those of the process and of
 Python (`process_*`, `python_*`). Labels have few values: kinds, phases, verbs, codes and reasons that propeller
-knows; a reason that a task made up is `Other`. What single executions come to is in the log (one line each at info),
+knows; a reason that a task made up is `Other`. Results of single executions are in the log (one line each at info),
 in their status, and in Events (`kubectl describe flyteworkflow NAME`).
 
-| name | type | labels | what |
+| name | type | labels | description |
 |---|---|---|---|
 """
 

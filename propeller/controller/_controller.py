@@ -131,7 +131,12 @@ class WorkflowController:
         self._cache_lag = CacheLag(shared, self._checkpointer, self._workflows)
         self._restores = Restores(shared, self._workflows)
         self._controller = Controller(
-            self._queue, self._reconcile, settings.queue, name=NAME, on_reconcile=metrics.rounds_of(NAME), clock=clock
+            self._queue,
+            self._reconcile,
+            settings.queue,
+            name=NAME,
+            on_reconcile=metrics.reconciles_of(NAME),
+            clock=clock,
         )
         self._watch(metrics)
 

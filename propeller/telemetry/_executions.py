@@ -57,38 +57,38 @@ class ExecutionMetrics:
     """The metrics of one process. Values that are known anyway (`states`, `nodes_active`) are read when scraped."""
 
     def __init__(self) -> None:
-        self._accepted = Counters("propeller_executions_accepted", "Executions that were begun.")
+        self._accepted = Counters("propeller_executions_accepted", "Executions that have begun.")
         self._ended = Counters(
             "propeller_executions_ended",
-            "Executions that have ended, by what failed them: USER or SYSTEM, and the code where it is known.",
+            "Executions that have ended, by phase, kind of error (USER or SYSTEM), and known error codes.",
             *("phase", "error_kind", "reason"),
         )
         self._seconds = Histograms(
-            "propeller_execution_seconds", "Time from an execution's begin to its end.", _DURATIONS, "phase"
+            "propeller_execution_seconds", "Time from an execution's start to its end.", _DURATIONS, "phase"
         )
         self._states = Gauges(
             "propeller_executions",
-            "Executions by state: loading, loaded (about to go on), running, ended (with a status to write), resting.",
+            "Executions by state: loading, loaded (about to run), running, ended (not written), resting (evicted).",
             "state",
         )
-        self._active = Gauges("propeller_nodes_active", "Nodes that have begun and not ended, of those in memory.")
+        self._active = Gauges("propeller_nodes_active", "Nodes that have begun and not ended, of executions in memory.")
         self._nodes = Counters("propeller_nodes_ended", "Nodes that have ended.", "kind", "phase")
         self._node_seconds = Histograms(
-            "propeller_node_seconds", "Time from a node's begin to its end, its attempts included.", _DURATIONS, "kind"
+            "propeller_node_seconds", "Time from a node's start to its end, including all attempts.", _DURATIONS, "kind"
         )
         self._launched = Counters("propeller_attempts_launched", "Attempts whose pod was created or found.")
         self._refused = Counters(
             "propeller_attempts_refused",
-            "Launches that were refused, or held back because others of their task were, each time.",
+            "Launches that were refused, or held back because others of the same task were, counted each time.",
         )
         self._failed = Counters(
             "propeller_attempts_failed",
-            "Attempts that failed, and whether another one follows.",
+            "Attempts that failed, and whether they are retried.",
             *("error_kind", "reason", "retried"),
         )
-        self._written = Counters("propeller_checkpoints", "Statuses that were written or not.", "outcome")
+        self._written = Counters("propeller_checkpoints", "Status writes by outcome.", "outcome")
         self._write_seconds = Histograms("propeller_checkpoint_seconds", "Time of a status write.", _WRITE_SECONDS)
-        self._bytes = Histograms("propeller_checkpoint_bytes", "Bytes of a status' snapshot.", _STATUS_BYTES)
+        self._bytes = Histograms("propeller_checkpoint_bytes", "Bytes of a status's snapshot.", _STATUS_BYTES)
         self.families: tuple[Family, ...] = (
             *(self._accepted, self._ended, self._seconds, self._states, self._active, self._nodes, self._node_seconds),
             *(self._launched, self._refused, self._failed, self._written, self._write_seconds, self._bytes),

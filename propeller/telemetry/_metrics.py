@@ -15,7 +15,7 @@ from propeller.telemetry._families import Counters, Family, Gauges, Histograms
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-_ROUND_BUCKETS = (
+_RECONCILE_BUCKETS = (
     0.0001,
     0.0005,
     0.001,
@@ -39,7 +39,7 @@ class Cache(Protocol):
 
     @property
     def objects(self) -> int:
-        """In its store."""
+        """Objects in the store."""
 
     @property
     def lists(self) -> int:
@@ -70,26 +70,28 @@ class Metrics:
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         self.executions = ExecutionMetrics()
-        self._rounds = Counters("propeller_rounds", "Rounds that have ended.", "controller", "outcome")
-        self._round_seconds = Histograms("propeller_round_seconds", "Time of a round.", _ROUND_BUCKETS, "controller")
+        self._reconciles = Counters("propeller_rounds", "Reconciles that have ended.", "controller", "outcome")
+        self._reconcile_seconds = Histograms(
+            "propeller_round_seconds", "Time of a reconcile.", _RECONCILE_BUCKETS, "controller"
+        )
         self._requests = Counters(
             "propeller_requests",
-            "Requests to the API server by verb and HTTP code, none for those that were not answered.",
+            "Requests to the API server by verb and HTTP code; the code is none without a response.",
             *("verb", "code"),
         )
         self._objects = Gauges("propeller_cache_objects", "Objects in a cache.", "kind")
-        self._lists = Counters("propeller_lists", "Lists by which a cache was filled.", "kind")
-        self._watches = Counters("propeller_watches", "Watches by which a cache was kept.", "kind")
+        self._lists = Counters("propeller_lists", "Lists that filled a cache.", "kind")
+        self._watches = Counters("propeller_watches", "Watches that kept a cache up to date.", "kind")
         self._follow_failures = Counters("propeller_list_watch_failures", "Lists and watches that failed.", "kind")
         self._blocks = Counters("propeller_loop_blocks", "Times the event loop was blocked over the threshold.")
         self._lags = Histograms(
             "propeller_loop_lag_seconds",
-            "How late the event loop was for what was due, sampled by the watchdog.",
+            "Lag of the event loop's timers, sampled by the watchdog.",
             _LAG_BUCKETS,
         )
         self._undecodable = Counters(
             "propeller_undecodable_objects",
-            "Objects that the API server sent and that could not be decoded, each time they came.",
+            "Objects from the API server that could not be decoded, counted each time.",
             "kind",
         )
         self._events = Counters(
@@ -97,27 +99,34 @@ class Metrics:
         )
         self._leading = Gauges("propeller_leading", "1 while this process holds the lease.", "lease")
         self._waiting = Gauges(
-            "propeller_queue_waiting", "Keys that wait for a round now, by tenant.", "tenant", "queue"
+            "propeller_queue_waiting", "Keys that wait for a reconcile now, by tenant.", "tenant", "queue"
         )
         self._lag = Gauges("propeller_loop_lag_max_seconds", "Longest time that the event loop was blocked.")
         self._not_understood = Gauges(
             "propeller_not_understood",
-            "Objects whose state this version does not understand, and leaves.",
+            "Objects that are left unchanged because this version does not understand their state.",
             "controller",
         )
         self.families: tuple[Family, ...] = (
             *self.executions.families,
             *(self._requests, self._objects, self._lists, self._watches, self._follow_failures, self._undecodable),
-            *(self._events, self._not_understood, self._waiting, self._rounds, self._round_seconds, self._leading),
+            *(
+                self._events,
+                self._not_understood,
+                self._waiting,
+                self._reconciles,
+                self._reconcile_seconds,
+                self._leading,
+            ),
             *(self._lags, self._lag, self._blocks),
         )
-        """All of ours, in the order of docs/metrics.md."""
+        """All families of propeller, in the order of docs/metrics.md."""
         for family in self.families:
             self.registry.register(family)
 
-    def rounds_of(self, controller: str) -> Callable[[str, float], None]:
-        """The `on_reconcile` of a controller: counts (outcome, seconds)."""
-        outcomes, times = self._rounds.counts, self._round_seconds.of(controller)
+    def reconciles_of(self, controller: str) -> Callable[[str, float], None]:
+        """Return the `on_reconcile` of a controller, which counts (outcome, seconds)."""
+        outcomes, times = self._reconciles.counts, self._reconcile_seconds.of(controller)
 
         def count(outcome: str, seconds: float) -> None:
             outcomes[controller, outcome] += 1
@@ -191,7 +200,7 @@ class Metrics:
         self._lags.of().observe(seconds)
 
     def text(self) -> bytes:
-        """All of it in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         from prometheus_client import generate_latest
 
         return generate_latest(self.registry)

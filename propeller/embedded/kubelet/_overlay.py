@@ -24,7 +24,7 @@ from typing import Any
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
 
 _FOLLOWING = frozenset({"os.truncate", "os.chmod", "os.chown", "os.utime", "os.setxattr", "os.removexattr"})
-"""Audit events of changes to what a link leads to; their first argument is its path."""
+"""Audit events of changes to a link's target; their first argument is its path."""
 
 _NAMING = {"os.rename": 2, "os.link": 2, "os.symlink": 2, "os.mkdir": 1, "os.remove": 1, "os.rmdir": 1}
 """Audit events of changes to a directory, and how many of their first arguments are paths in one."""

@@ -67,7 +67,7 @@ async def test_a_missing_key_is_a_missing_blob(s3: S3Server, storage: Storage) -
         await storage.read(f"s3://{s3.bucket()}/none")
 
 
-async def test_what_was_deleted_is_missing_and_may_be_deleted_again(s3: S3Server, storage: Storage) -> None:
+async def test_a_deleted_blob_is_missing_and_may_be_deleted_again(s3: S3Server, storage: Storage) -> None:
     uri = f"s3://{s3.bucket()}/a/b"
     await storage.write(uri, b"data")
     await storage.delete(uri)

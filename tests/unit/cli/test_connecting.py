@@ -1,4 +1,4 @@
-"""What a command says of a cluster that it cannot reach: soon, and about the right one."""
+"""Messages about an unreachable cluster: soon, and blaming the right part."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def plugin(script: str, mode: str = "Never") -> dict[str, Any]:
 HANGS = "import sys, time; print('open https://login.example', file=sys.stderr, flush=True); time.sleep(60)"
 
 
-async def test_a_plugin_that_hangs_is_blamed_with_what_it_said_though_requests_have_more_time(tmp_path: Path) -> None:
+async def test_a_hanging_plugin_is_blamed_with_its_last_output_before_the_request_deadline(tmp_path: Path) -> None:
     path = kubeconfig(tmp_path, "https://127.0.0.1:9", plugin(HANGS))
     settings = client_settings(plugin_deadline=1.0, deadline=1000.0)
     text = str(await failure(path, settings))
@@ -110,7 +110,7 @@ async def test_a_plugin_that_hangs_is_blamed_with_what_it_said_though_requests_h
     assert f"If it needs longer, set {variable('client', 'plugin_deadline')}=30" in text
 
 
-async def test_a_plugin_at_which_somebody_may_log_in_is_waited_for_and_that_is_said(
+async def test_an_interactive_plugin_is_waited_for_with_a_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("os.isatty", lambda descriptor: True)
@@ -155,7 +155,7 @@ def test_a_controller_waits_for_its_server_with_growing_pauses_and_logs_each_fai
 
 
 @pytest.mark.parametrize("error", [Untrusted("not trusted"), Denied("401", status=401)])
-def test_a_controller_does_not_wait_for_what_waiting_does_not_mend(error: PropellerError) -> None:
+def test_a_controller_does_not_wait_for_permanent_errors(error: PropellerError) -> None:
     with pytest.raises(type(error)):
         run_virtually(reach_patiently(cast(Client, Scripted(error)), HERE))
 

@@ -23,7 +23,7 @@ def test_an_option_names_another_and_keeps_the_times() -> None:
 
 
 @pytest.mark.parametrize("lease", ["mine", "/mine", "team-a/", "a/b/c"])
-def test_what_is_no_namespace_and_name_is_refused_before_anything_starts(lease: str) -> None:
+def test_an_invalid_lease_name_is_refused_before_anything_starts(lease: str) -> None:
     with pytest.raises(click.BadParameter, match="is not NAMESPACE/NAME"):
         _with_lease(Settings(), lease)
     assert CliRunner().invoke(command, ["--lease", lease]).exit_code == 2

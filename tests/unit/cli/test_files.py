@@ -63,7 +63,7 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
         private_kubeconfig(tmp_path / "k", CONFIG, "--serve").__enter__()
 
 
-def test_a_file_that_took_the_place_of_ours_stays(tmp_path: Path) -> None:
+def test_a_file_that_replaced_the_kubeconfig_stays(tmp_path: Path) -> None:
     path, other = tmp_path / "k", tmp_path / "other"
     with private_kubeconfig(path, CONFIG, "--serve"):
         other.write_text("precious")
@@ -71,7 +71,7 @@ def test_a_file_that_took_the_place_of_ours_stays(tmp_path: Path) -> None:
     assert path.read_text() == "precious"
 
 
-def test_what_a_killed_process_left_is_replaced_and_what_a_living_one_uses_is_not(tmp_path: Path) -> None:
+def test_a_killed_processs_file_is_replaced_and_a_live_ones_is_not(tmp_path: Path) -> None:
     path = tmp_path / "k"
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
@@ -118,7 +118,7 @@ def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> No
     assert not (tmp_path / "a.json").exists()
 
 
-def test_old_runs_are_removed_and_what_is_no_run_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_runs_are_removed_and_other_directories_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     runs = tmp_path / "propeller" / "runs"
     (runs / "my notes").mkdir(parents=True)

@@ -1,5 +1,5 @@
-"""Names, messages, codes and outputs of a workflow that somebody else wrote act on no terminal, whatever command shows
-them, and are not taken for markup.
+"""Names, messages, codes and outputs of an untrusted workflow cannot control the terminal in any command, and are not
+taken for markup.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def assert_harmless(text: str) -> None:
 
 
 def on_terminal() -> Console:
-    """One that writes no codes of its own, so that all that are found are others'."""
+    """A console that writes no escape codes itself, so that every one found comes from the workflow."""
     return Console(file=io.StringIO(), width=10_000, color_system=None, soft_wrap=True)
 
 
@@ -157,7 +157,7 @@ def _defect(**options: object) -> None:
     raise RuntimeError(f"{EVIL} https://me:hunter2@host")
 
 
-def test_what_compile_writes_is_harmless() -> None:
+def test_the_output_of_compile_is_harmless() -> None:
     drawn = hostile_plan()
     assert_harmless(explain(drawn))
     assert_harmless(to_dot(drawn))

@@ -13,7 +13,7 @@ from propeller.config import KubeletOptions, Settings
 
 
 @pytest.mark.parametrize(("serve", "wanted", "written"), [("", True, False), ("kc", True, True), ("kc", False, False)])
-def test_events_are_written_only_if_somebody_can_read_and_wants_them(serve: str, wanted: bool, written: bool) -> None:
+def test_events_are_written_only_with_serve_and_events_enabled(serve: str, wanted: bool, written: bool) -> None:
     settings = Settings(kubelet=KubeletOptions(events=wanted))
     run = LocalRun(file=Path("flow.py"), entity="wf", words=(), python="python", serve=serve, settings=settings)
     assert _settings(run, "file:///runs/x", Path("logs")).kubelet.events is written

@@ -1,4 +1,4 @@
-"""What the probes of `propeller controller` say of a standby, of a leader, and of credentials that are refused."""
+"""The probes of `propeller controller`, for a standby, for a leader, and when credentials are refused."""
 
 from __future__ import annotations
 

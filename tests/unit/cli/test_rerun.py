@@ -51,7 +51,7 @@ def test_a_recovery_names_the_execution_before() -> None:
     assert config["RecoveryExecution"] == {"project": "flytesnacks", "domain": "development", "name": "first"}
 
 
-def test_one_that_was_made_by_hand_needs_no_labels_nor_identity() -> None:
+def test_a_resource_made_by_hand_needs_no_labels_nor_identity() -> None:
     new = rerun_resource({"metadata": {"name": "w", "namespace": "ns"}, "spec": {}}, "second", recover=True)
     assert new["metadata"]["labels"] == {}
     assert new["executionId"] == {}

@@ -1,4 +1,4 @@
-"""Settings from files and the environment, and where each comes from."""
+"""Settings from files and the environment, and their origins."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_without_a_file_everything_has_its_default() -> None:
 @pytest.mark.parametrize(
     ("name", "text"), [("s.toml", "[checkpoint]\nmax_lag = 2.5\n"), ("s.yaml", "checkpoint: {max_lag: 2.5}")]
 )
-def test_a_file_changes_what_it_names(tmp_path: Path, name: str, text: str) -> None:
+def test_a_file_overrides_the_settings_that_it_names(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
     settings = load_settings(str(tmp_path / name))
     assert settings.checkpoint.max_lag == 2.5
@@ -99,12 +99,12 @@ def test_the_environment_wins_over_the_file_and_the_file_over_defaults(tmp_path:
         ),
     ],
 )
-def test_a_mistake_in_the_environment_is_named_with_what_is_right(name: str, text: str, says: str) -> None:
+def test_an_invalid_variable_is_named_with_the_expected_value(name: str, text: str, says: str) -> None:
     with pytest.raises(Invalid, match=says):
         load(None, {name: text})
 
 
-def test_variables_of_others_are_left_alone() -> None:
+def test_unrelated_variables_are_ignored() -> None:
     others = {
         "PROPELLER_PORT": "tcp://10.0.0.1:443",  # Kubernetes makes these for a Service with the name propeller
         "PROPELLER_SERVICE_HOST": "10.0.0.1",
@@ -140,7 +140,7 @@ def settings_command(*arguments: str, env: dict[str, str]) -> str:
     return ended.output
 
 
-def test_what_is_printed_says_all_and_is_a_file_that_says_the_same(tmp_path: Path) -> None:
+def test_printed_settings_are_complete_and_load_as_a_file(tmp_path: Path) -> None:
     path = tmp_path / "s.toml"
     path.write_text("[pods]\nhost_paths = ['/a']\n")
     env = {"PROPELLER_CHECKPOINT__MAX_LAG": "5"}
@@ -153,7 +153,7 @@ def test_what_is_printed_says_all_and_is_a_file_that_says_the_same(tmp_path: Pat
     assert load(str(printed), {}).settings == load(str(path), env).settings
 
 
-def test_what_is_printed_as_json_has_every_setting(tmp_path: Path) -> None:
+def test_settings_as_json_have_every_setting(tmp_path: Path) -> None:
     printed = json.loads(settings_command("--output", "json", env={"PROPELLER_CHECKPOINT__MAX_LAG": "5"}))
     found = printed["checkpoint"]["max_lag"]
     assert found == {"value": 5.0, "source": "environment", "place": "PROPELLER_CHECKPOINT__MAX_LAG"}
@@ -166,7 +166,7 @@ def every_setting() -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("section", "field"), list(every_setting()))
-def test_every_setting_can_be_set_by_a_variable_to_what_it_is(section: str, field: str) -> None:
+def test_every_setting_round_trips_through_its_variable(section: str, field: str) -> None:
     value = getattr(getattr(Settings(), section), field)
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     loaded = load(None, {variable(section, field): text})

@@ -1,4 +1,4 @@
-"""What is drawn on a terminal, a narrow one too, and what a file gets instead."""
+"""Output on a terminal, also a narrow one, and in a file."""
 
 from __future__ import annotations
 

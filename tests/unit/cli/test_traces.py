@@ -40,7 +40,7 @@ def test_a_trace_of_own_frames_and_any_other_message_stay_as_they_are() -> None:
     assert readable("\nexit code (143)\n") == "exit code (143)"
 
 
-def test_a_report_that_was_cut_and_a_traceback_of_a_log_are_folded_too() -> None:
+def test_truncated_reports_and_tracebacks_in_logs_are_folded_too() -> None:
     cut = reported(OF_FLYTEKIT + OWN).partition("\nMessage:")[0] + "\n... 900 characters left out ..."
     for message in (cut, f"exit code (1)\nTraceback (most recent call last):\n{OF_FLYTEKIT}{OWN}ValueError: no"):
         assert is_folded(message)

@@ -1,4 +1,4 @@
-"""What people see while an execution runs."""
+"""The tree of a running execution."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_an_item_that_failed_is_shown_wherever_it_is() -> None:
     assert "what went wrong" not in shown, "the execution has failed with it, and says it once at its end"
 
 
-def test_where_nothing_can_be_redrawn_each_change_is_a_line() -> None:
+def test_without_redrawing_each_change_is_a_line() -> None:
     console = Console(file=io.StringIO(), width=120, color_system=None)
     lines = Lines(console, SYSTEM_CLOCK)
     done = Driver(execution(plan(graph(task("a"), task("b"))))).run()
@@ -87,7 +87,7 @@ def test_where_nothing_can_be_redrawn_each_change_is_a_line() -> None:
     assert len(written.getvalue().splitlines()) == 2
 
 
-def test_a_node_whose_pod_is_refused_shows_what_it_waits_for_since_when_and_how_often() -> None:
+def test_a_node_whose_pod_is_refused_shows_reason_since_and_tries() -> None:
     """Regression: only the first words of the reason, and nothing at all while the create was tried again."""
     why = "pods is forbidden: exceeded what the \x1b]0;policy\x07 allows " + "at length " * 100
     refusals = iter([Refused(0, why, 600.0, Refusals(3, 1000.0, 1000.0, why))])

@@ -73,7 +73,7 @@ def test_a_number_that_json_lacks_is_a_text_wherever_it_stands(number: float, te
     assert value_of(packed) == {"loss": [text, 1.5]}
 
 
-def test_what_msgpack_has_beyond_json_is_shown() -> None:
+def test_msgpack_values_beyond_json_are_shown() -> None:
     found = literals_pb2.Literal()
     found.scalar.binary.tag = "msgpack"
     found.scalar.binary.value = msgspec.msgpack.encode({1: b"ab", 2.5: msgspec.msgpack.Ext(7, b"xyz"), None: True})

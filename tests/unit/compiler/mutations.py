@@ -25,7 +25,7 @@ def mutate(random: Random, root: Message, times: int) -> None:
 
 
 def damage(random: Random, message: M) -> M | None:
-    """The message with a few bytes changed, dropped or doubled; None where that is no message any more."""
+    """Change, drop or double a few bytes of the message; None if it does not parse any more."""
     data = bytearray(message.SerializeToString())
     for _ in range(random.randint(1, 4)):
         if not data:

@@ -1,4 +1,4 @@
-"""What compiling promises beyond Flyte's own vectors: limits, recursion, warnings, errors that say what to do."""
+"""Guarantees of the compiler beyond Flyte's own vectors: limits, recursion, warnings, errors that say what to do."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def branching(name: str) -> workflow_pb2.WorkflowTemplate:
     return made
 
 
-def test_what_is_given_is_not_changed() -> None:
+def test_the_messages_passed_in_are_not_changed() -> None:
     given, subs = shapes.calling(["s"]), [branching("s")]
     before = [message.SerializeToString(deterministic=True) for message in (given, *subs, *TASKS)]
     closure = compile_workflow(given, subs, TASKS)
@@ -148,7 +148,7 @@ def test_ten_thousand_workflows_deep_is_not_too_deep() -> None:
     assert len(closure.sub_workflows) == depth + 1
 
 
-def test_a_branch_in_a_workflow_that_two_others_call_gets_its_id_in_front_twice() -> None:
+def test_a_branch_in_a_workflow_with_two_callers_is_prefixed_twice() -> None:
     closure = compile_workflow(shapes.calling(["s", "t"]), [branching("s"), shapes.calling(["s"], "t")], TASKS)
     case = closure.sub_workflows[0].template.nodes[2].branch_node.if_else.case.then_node
     assert case.id == "n0-n0-c"
@@ -216,7 +216,7 @@ def test_a_recursion_is_reported_for_every_node_that_closes_it() -> None:
     assert codes(caught) == {("CycleDetected", "n0"), ("CycleDetected", "n1")}
 
 
-def test_what_is_wrong_with_a_shared_launch_plan_is_reported_for_each_node() -> None:
+def test_errors_of_a_shared_launch_plan_are_reported_for_each_node() -> None:
     """Its outputs are read once."""
     made = shapes.workflow()
     for number in range(3):

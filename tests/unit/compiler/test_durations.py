@@ -29,7 +29,7 @@ def test_a_duration_is_written_as_go_writes_it(seconds: int, nanos: int, text: s
 
 
 @pytest.mark.parametrize(("seconds", "nanos"), [(1, -1), (-1, 1), (0, 10**9), (10**12, 0), (9_223_372_037, 0)])
-def test_what_go_has_no_duration_for_is_none(seconds: int, nanos: int) -> None:
+def test_a_duration_that_go_cannot_hold_is_none(seconds: int, nanos: int) -> None:
     assert nanoseconds(duration_pb2.Duration(seconds=seconds, nanos=nanos)) is None
 
 

@@ -1,4 +1,4 @@
-"""What a dynamic task wrote."""
+"""Workflows that dynamic tasks generate."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def test_time_grows_no_faster_than_the_workflow(prepare: Callable[[int], Callabl
     assert not grows_beyond(SLACK * LARGE / SMALL, prepare(SMALL), prepare(LARGE))
 
 
-def test_layers_with_countless_paths_cost_what_their_edges_cost() -> None:
+def test_layered_graphs_cost_in_proportion_to_their_edges() -> None:
     shallow, deep = shapes.layers(10, 10), shapes.layers(80, 10)
     small, large = (lambda: compile_workflow(shallow, [], TASKS)), (lambda: compile_workflow(deep, [], TASKS))
     assert not grows_beyond(SLACK * 8, small, large)

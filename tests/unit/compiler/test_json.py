@@ -39,7 +39,7 @@ def _holds_unset_value(message: Message) -> bool:
 
 @examples(200)
 @given(st.integers(min_value=0, max_value=2**32).map(Random))
-def test_it_is_what_protobuf_itself_writes(random: Random) -> None:
+def test_json_equals_that_of_protobuf_itself(random: Random) -> None:
     message = random.choice((_rich_task(), shapes.chain(3), shapes.calling(["s"])))
     mutate(random, message, 3)
     try:
@@ -83,7 +83,7 @@ def test_odd_values_have_their_text(message: Any, expected: dict[str, Any]) -> N
         struct_pb2.Value(list_value=struct_pb2.ListValue(values=[struct_pb2.Value(number_value=float("inf"))])),
     ],
 )
-def test_what_json_has_no_form_of_is_refused(message: Any) -> None:
+def test_values_without_a_json_form_are_refused(message: Any) -> None:
     holder = literals_pb2.Scalar()
     if isinstance(message, struct_pb2.Struct):
         holder.generic.CopyFrom(message)

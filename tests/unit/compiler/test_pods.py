@@ -22,7 +22,7 @@ from tests.unit.compiler import shapes
         {"volumes": [{"name": "v", "emptyDir": {"sizeLimit": "1Gi"}}], "terminationGracePeriodSeconds": 2**40},
     ],
 )
-def test_what_kubernetes_takes_is_taken(spec: dict[str, Any]) -> None:
+def test_values_that_kubernetes_accepts_are_accepted(spec: dict[str, Any]) -> None:
     assert find_pod_fault(spec) == ""
 
 

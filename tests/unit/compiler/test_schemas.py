@@ -1,4 +1,4 @@
-"""JSON schemas of dataclasses: may what has one be given where the other is expected."""
+"""JSON schemas of dataclasses: whether values of one are accepted by another."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_less_than_is_expected_does_not_serve(source: dict[str, Any], target: di
         {"properties": {"a": {"$ref": "#/properties/a"}}},
     ],
 )
-def test_what_is_no_schema_serves_nowhere(malformed: dict[str, Any]) -> None:
+def test_an_invalid_schema_is_castable_to_nothing(malformed: dict[str, Any]) -> None:
     assert not offers(malformed, malformed)
 
 

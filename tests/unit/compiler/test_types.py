@@ -162,7 +162,7 @@ def test_a_type_is_described_in_words(kind: Kind, words: str) -> None:
     assert str(Types().of(kind)) == words
 
 
-def test_a_description_is_cut_where_it_is_very_long() -> None:
+def test_a_very_long_description_is_cut() -> None:
     wide = union(*(Kind(enum_type=types_pb2.EnumType(values=[f"value{n}"])) for n in range(1000)))
     assert len(str(Types().of(wide))) < 300
 
@@ -183,7 +183,7 @@ def test_every_type_without_a_doubtful_union_fits_itself(kind: Kind) -> None:
 
 @settings(deadline=None)
 @given(kinds, kinds)
-def test_the_answer_does_not_depend_on_what_was_asked_before(source: Kind, target: Kind) -> None:
+def test_castable_does_not_depend_on_earlier_calls(source: Kind, target: Kind) -> None:
     types, fresh = Types(), Types()
     types.castable(types.of(target), types.of(source))
     first = types.castable(types.of(source), types.of(target))

@@ -71,7 +71,7 @@ async def test_a_removal_is_immediate_and_of_that_uid_only(client: Recorder) -> 
     assert client.requests == [("delete", "/api/v1/namespaces/ns/pods/p", (0, "u"))]
 
 
-async def test_a_node_is_created_where_its_status_cannot_be_patched() -> None:
+async def test_a_node_is_created_if_its_status_cannot_be_patched() -> None:
     client = Recorder(missing="/nodes/n/status")
     await ClientApi(client, follow=follow).register({"metadata": {"name": "n"}, "status": {}})
     assert [(verb, path) for verb, path, _ in client.requests] == [

@@ -41,7 +41,7 @@ def test_flytekits_entry_points_are_the_users_and_can_be_forked(python: str) -> 
     assert command.entry.argv == (command.executable, "--inputs", "x")
 
 
-def test_what_is_not_python_is_not_forked(python: str) -> None:
+def test_programs_that_are_not_python_are_not_forked(python: str) -> None:
     assert _command(python, "tool").entry is None
     assert _command(python, "sh").entry is None
 
@@ -51,7 +51,7 @@ def test_options_are_left_to_the_interpreter(python: str, arguments: tuple[str, 
     assert _command(python, "python", *arguments).entry is None
 
 
-def test_a_pod_without_a_command_is_told_that_there_is_no_image(python: str) -> None:
+def test_a_pod_without_a_command_fails_because_there_is_no_image(python: str) -> None:
     with pytest.raises(CannotStart, match="there is no image"):
         _command(python)
 

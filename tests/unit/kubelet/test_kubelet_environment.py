@@ -1,4 +1,4 @@
-"""What env, command and args resolve to."""
+"""Resolution of env, command and args."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_text_without_parentheses_changes_only_in_doubled_dollars(text: str) -> 
         ("status.podIP", "127.0.0.1"),
     ],
 )
-def test_a_field_reference_gives_what_the_downward_api_gives(path: str, value: str) -> None:
+def test_a_field_reference_resolves_as_in_the_downward_api(path: str, value: str) -> None:
     assert field_value(POD, path) == value
 
 

@@ -73,9 +73,7 @@ async def test_the_scheduler_writes_the_newer_form_of_events(events: Events, cli
     assert event.get("count") is None
 
 
-async def test_what_happens_again_while_it_waits_is_one_request(
-    events: Events, client: Client, server: ApiServer
-) -> None:
+async def test_repeated_queued_events_are_one_request(events: Events, client: Client, server: ApiServer) -> None:
     before = server.resource_version
     for _ in range(3):
         events.record(pod_reference(POD, "main"), WARNING, "BackOff", "Back-off")
@@ -85,7 +83,7 @@ async def test_what_happens_again_while_it_waits_is_one_request(
 
 
 @pytest.mark.parametrize("component", ["kubelet", SCHEDULER])
-async def test_what_happens_again_later_raises_the_count(events: Events, client: Client, component: str) -> None:
+async def test_a_repeated_event_raises_the_count(events: Events, client: Client, component: str) -> None:
     for _ in range(2):
         events.record(pod_reference(POD), WARNING, "Failed", "Error: x", component=component, action="A")
         (event,) = await written(client)
@@ -124,7 +122,7 @@ async def test_one_object_has_a_burst_of_requests_and_then_one_a_while(
     assert server.resource_version == before + OBJECT_BURST + 2
 
 
-async def test_what_does_not_fit_is_dropped(events: Events, server: ApiServer) -> None:
+async def test_events_over_the_limit_are_dropped(events: Events, server: ApiServer) -> None:
     before = server.resource_version
     for number in range(MAX_WAITING + 10):
         about = pod_reference({"metadata": {**POD["metadata"], "uid": f"u{number}"}})

@@ -116,7 +116,7 @@ async def test_times_are_kept_when_the_log_is_begun_again(log: Log) -> None:
     assert (await log.read(timestamps=True)).endswith(b"1970-01-01T00:00:05.000000000Z eeee\n")
 
 
-async def test_what_is_followed_has_its_times_too(log: Log) -> None:
+async def test_followed_lines_have_timestamps_too(log: Log) -> None:
     log.write(b"one\ntw", 1.0)
     steps = iter([True, True, False])
 
@@ -187,9 +187,7 @@ def _put(kind: str, path: Path, target: Path = Path("/dev/null")) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pipe", "link", "directory"])
-async def test_what_a_task_puts_in_the_place_of_its_files_is_neither_followed_nor_waited_for(
-    tmp_path: Path, kind: str
-) -> None:
+async def test_replacements_of_a_tasks_files_are_neither_followed_nor_block(tmp_path: Path, kind: str) -> None:
     secret, path = tmp_path / "secret", tmp_path / "log"
     secret.write_text("secret")
     _put(kind, path, secret)

@@ -21,7 +21,7 @@ def project(tmp_path: Path) -> Path:
     return path
 
 
-def test_small_files_are_copies_and_what_is_no_source_is_a_link(project: Path, tmp_path: Path) -> None:
+def test_small_files_are_copies_and_other_files_are_links(project: Path, tmp_path: Path) -> None:
     place = tmp_path / "place"
     place.mkdir()
     furnish(str(project), str(place))
@@ -37,7 +37,7 @@ def test_small_files_are_copies_and_what_is_no_source_is_a_link(project: Path, t
 
 
 @pytest.mark.parametrize("limit", ["COPIED_FILES", "COPIED_BYTES"])
-def test_what_is_over_the_limits_is_a_link(
+def test_files_over_the_limits_are_links(
     project: Path, tmp_path: Path, limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_place, limit, 0)
@@ -48,7 +48,7 @@ def test_what_is_over_the_limits_is_a_link(
     assert (place / "flow.py").read_text() == "flow.py"
 
 
-def test_a_place_within_the_project_is_not_copied_into_itself(project: Path) -> None:
+def test_a_working_directory_within_the_project_is_not_copied_into_itself(project: Path) -> None:
     place = project / "tmp" / "pod" / "work"
     place.mkdir(parents=True)
     furnish(str(project), str(place))
@@ -56,7 +56,7 @@ def test_a_place_within_the_project_is_not_copied_into_itself(project: Path) -> 
     assert not (place / "tmp").exists()
 
 
-def test_a_place_that_was_used_before_stays_as_it_is(project: Path, tmp_path: Path) -> None:
+def test_a_used_working_directory_is_not_changed(project: Path, tmp_path: Path) -> None:
     place = tmp_path / "place"
     place.mkdir()
     (place / "of an earlier start").touch()
@@ -78,7 +78,7 @@ def test_a_link_within_the_project_leads_to_the_copy_and_one_out_of_it_to_where_
     assert (place / "outside").resolve() == tmp_path / "elsewhere"
 
 
-def test_a_directory_of_more_files_than_a_place_has_is_a_link_to_all_of_them(
+def test_a_directory_with_too_many_files_is_one_link(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Regression: the files beyond the limit were not there at all."""
@@ -131,9 +131,7 @@ _overlay.write_to_copies(_place.furnish({project!r}, {place!r}))
         "os.chdir('many/deep'); open('../new', 'w').write('!')",
     ],
 )
-def test_what_python_writes_through_a_link_changes_nothing_in_the_project(
-    project: Path, tmp_path: Path, body: str
-) -> None:
+def test_python_writes_through_a_link_do_not_change_the_project(project: Path, tmp_path: Path, body: str) -> None:
     (project / "large").write_text("l" * 2000)
     (project / "many" / "deep").mkdir(parents=True)
     for number in range(60):
@@ -161,7 +159,7 @@ def state_of(directory: Path) -> dict[str, tuple[object, ...]]:
     return found
 
 
-def test_a_copy_that_is_appended_to_begins_with_what_the_project_has(project: Path, tmp_path: Path) -> None:
+def test_a_copy_that_is_appended_to_begins_with_the_projects_content(project: Path, tmp_path: Path) -> None:
     (project / "large").write_text("l" * 2000)
     place = tmp_path / "place"
     place.mkdir()

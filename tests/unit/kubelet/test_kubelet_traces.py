@@ -1,4 +1,4 @@
-"""What a program has left in its process is found, whatever it is, and what is gone is not."""
+"""Traces that a program has left in its process are found, and removed ones are not reported."""
 
 from __future__ import annotations
 
@@ -146,12 +146,12 @@ def test_a_change_of_the_process_is_found(tmp_path: Path, body: str, says: str) 
         "os.environ['A'] = 'b'; os.chdir('/'); sys.argv.append('c'); sys.path.append('d')",
     ],
 )
-def test_what_a_next_program_would_not_notice_is_nothing(tmp_path: Path, body: str) -> None:
+def test_changes_that_the_next_program_cannot_notice_do_not_count(tmp_path: Path, body: str) -> None:
     assert left(tmp_path, body) == "nothing"
 
 
 @pytest.mark.parametrize("value", ["itertools.count()", "(n for n in ())", "threading.Lock()", "random.Random(1)"])
-def test_a_module_that_holds_what_cannot_be_looked_at_is_not_taken_for_clean(tmp_path: Path, value: str) -> None:
+def test_a_module_with_opaque_objects_is_not_taken_for_clean(tmp_path: Path, value: str) -> None:
     module = f"import itertools, random, threading\nVALUE = {{'a': [{value}]}}\n"
     (tmp_path / "mine.py").write_text(module)
     script = SCRIPT.format(kubelet=str(Path(_traces.__file__).parent), home=str(tmp_path), body="pass")

@@ -72,7 +72,7 @@ async def names(client: Client, resource: Resource[Raw], namespace: str | None =
 async def watching(
     client: Client, resource: Resource[Any], namespace: str | None = None, **options: Any
 ) -> AsyncIterator[list[Event[Any]]]:
-    """What a watch brings, as it comes; the watch is open when the block is entered."""
+    """Yield the events of a watch as they arrive; the watch is open when the block is entered."""
     seen: list[Event[Any]] = []
 
     async def read() -> None:

@@ -20,9 +20,7 @@ def go_back(server: ApiServer, backup: Backup, *, bump: int = 0) -> None:
     server.start()
 
 
-async def test_what_was_created_since_is_gone_and_what_was_deleted_or_changed_is_as_it_was(
-    server: ApiServer, client: Client
-) -> None:
+async def test_a_restore_undoes_creations_deletions_and_changes(server: ApiServer, client: Client) -> None:
     deleted = await client.create(CONFIG_MAPS, config_map("deleted"), "default")
     changed = await client.create(CONFIG_MAPS, config_map("changed"), "default")
     backup = server.back_up()
@@ -45,7 +43,7 @@ async def test_versions_go_back_and_are_given_again(server: ApiServer, client: C
     assert second["metadata"]["uid"] != first["metadata"]["uid"]
 
 
-async def test_with_a_bump_versions_go_on_beyond_what_was_seen_and_nothing_older_can_be_resumed_from(
+async def test_with_a_bump_versions_continue_above_those_seen_and_older_watches_expire(
     server: ApiServer, client: Client
 ) -> None:
     kept = await client.create(CONFIG_MAPS, config_map("kept"), "default")
@@ -73,9 +71,7 @@ async def test_the_server_is_down_until_it_is_started_and_its_watches_are_cut(
     assert "a" in await names(client, CONFIG_MAPS)
 
 
-async def test_a_watch_from_a_version_that_is_yet_to_come_is_told_what_happens_after_it(
-    server: ApiServer, client: Client
-) -> None:
+async def test_a_watch_from_a_future_version_gets_events_after_it(server: ApiServer, client: Client) -> None:
     """As kube-apiserver's cache: it is silent until that version has passed, and so cannot know what it missed."""
     backup = server.back_up()
     future = [await client.create(CONFIG_MAPS, config_map(f"before-{n}"), "default") for n in range(3)]
@@ -90,7 +86,7 @@ async def test_a_watch_from_a_version_that_is_yet_to_come_is_told_what_happens_a
     assert refused.status == 504
 
 
-async def test_a_copy_is_not_touched_by_what_happens_after_it_and_can_be_restored_twice(
+async def test_a_copy_is_independent_of_later_changes_and_can_be_restored_twice(
     server: ApiServer, client: Client
 ) -> None:
     await client.create(CONFIG_MAPS, config_map("a"), "default")

@@ -109,7 +109,7 @@ def request(rng: random.Random) -> Request:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_any_request_is_answered_and_what_follows_from_it_harms_nobody(seed: int) -> None:
+def test_any_request_is_answered_and_does_not_harm_the_server(seed: int) -> None:
     async def scenario() -> None:
         rng = random.Random(seed)
         async with ApiServer(clock=LoopClock(), randomness=random.Random(0)) as server:
@@ -191,7 +191,7 @@ async def test_an_amount_beyond_all_bounds_is_answered(server: ApiServer, amount
     assert (await ask(server, "POST", f"{DEFAULT}/resourcequotas", quota)).get("code", 201) in (201, 400, 422)
 
 
-async def test_a_definition_whose_conditions_somebody_spoiled_is_served_on(server: ApiServer) -> None:
+async def test_a_definition_with_spoiled_conditions_is_still_served(server: ApiServer) -> None:
     await ask(server, "POST", DEFINITIONS, crd({"type": "object"}))
     spoiled = {"status": {"conditions": [{"status": "True"}]}}
     path = f"{DEFINITIONS}/things.example.com/status"

@@ -25,7 +25,7 @@ PRINT = "from tests.unit.server.test_orders import story; from propeller.testing
 
 
 async def story() -> str:
-    """A digest of all that a server tells while it collects, counts and wakes those who watch."""
+    """A digest of everything that a server reports while it collects, counts and wakes watchers."""
     told: list[str] = []
     async with ApiServer(clock=LoopClock(), randomness=random.Random(3)) as server:
         client = Client(server.transport(), clock=LoopClock())

@@ -13,7 +13,7 @@ from tests.unit.server.asking import pod, send, watching
 
 
 async def history(seed: int) -> tuple[bytes, list[object]]:
-    """What a server holds and has told after many tasks wrote to it."""
+    """The objects and events of a server after many tasks wrote to it."""
     async with ApiServer(clock=LoopClock(), randomness=random.Random(seed)) as server:
         client = Client(server.transport())
         async with watching(client, PODS, resource_version="0", timeout_seconds=60) as seen:

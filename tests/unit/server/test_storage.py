@@ -146,7 +146,7 @@ def test_the_sorted_keys_survive_a_change_of_nearly_all_of_them() -> None:
     assert list(collection.keys()) == sorted(collection.records)
 
 
-def test_an_object_made_anew_is_another_one_to_those_who_look_by_uid() -> None:
+def test_a_recreated_object_is_not_found_by_its_old_uid() -> None:
     storage, collection = new_storage()
     first = put(storage, collection, "a/x")
     storage.delete(collection, first)

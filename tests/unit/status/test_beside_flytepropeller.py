@@ -1,4 +1,4 @@
-"""What we write into a status can be read by FlytePropeller: a field of the same name has its Go type."""
+"""FlytePropeller can read propeller's status: a field of the same name has its Go type."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def test_a_long_message_keeps_its_begin_and_its_end() -> None:
 
 
 def test_a_failure_is_bounded_however_it_came() -> None:
-    """A task's error.pb, a pod's message, or a status that somebody else wrote."""
+    """Untrusted text: a task's error.pb, a pod's message, or a status written by another client."""
     long = "begin " + "x" * 1_000_000 + " end"
     for failure in (
         Failure(long, long, node=long),
@@ -56,7 +56,7 @@ def test_the_reason_of_a_wait_is_bounded() -> None:
     assert len(BackingOff(0, 1.0, 0.0, "x" * 1_000_000).reason) <= 1024
 
 
-def test_text_of_others_acts_on_no_terminal_and_shows_no_credential() -> None:
+def test_untrusted_text_is_escaped_and_shows_no_credential() -> None:
     failed = Driver(execution(plan(graph(task("a"))))).run()
     failed.failure = Failure("\x1b[31mE", "\x1b]0;title\x07 \u202e https://me:hunter2@host\nnext", node="n\x1b[2J\n")
     found = head(failed, 1001.0)

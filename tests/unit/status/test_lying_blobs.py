@@ -59,7 +59,7 @@ def test_a_frame_without_a_size_is_read() -> None:
     assert unfold(streaming.compress(RAW) + streaming.flush()) == RAW
 
 
-def test_several_frames_and_what_follows_one_are_refused() -> None:
+def test_several_frames_and_trailing_data_are_refused() -> None:
     for blob in (BLOB + BLOB, BLOB + b"x", zstandard.compress(b"") + BLOB):
         with pytest.raises(CorruptBlob):
             decode(blob)
@@ -146,7 +146,7 @@ async def test_a_blob_that_unfolds_to_much_is_decoded_beside_the_loop() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1000, 255 * 1024, 257 * 1024, LIMIT + 1])
-def test_a_frame_is_small_by_what_it_unfolds_to_whatever_it_says(size: int) -> None:
+def test_a_frame_is_small_by_its_decompressed_size_not_its_declared_one(size: int) -> None:
     streaming = zstandard.ZstdCompressor().compressobj()
     unsaid = streaming.compress(bytes(size)) + streaming.flush()
     for blob in (zstandard.compress(bytes(size)), unsaid):

@@ -96,7 +96,7 @@ class CrashingDriver(Driver):
 
 
 @given(st.sets(st.integers(1, 30)), st.sampled_from([0, 1, 3]))
-def test_an_execution_rebuilt_at_any_rounds_ends_as_one_that_never_crashed(crashes: set[int], parallelism: int) -> None:
+def test_an_execution_rebuilt_at_any_reconcile_ends_as_if_it_never_crashed(crashes: set[int], parallelism: int) -> None:
     spec = ExecutionSpec(execution_config=ExecutionConfig(max_parallelism=parallelism))
     driver = CrashingDriver(execution(EVERYTHING, spec), crashes)
 
@@ -118,7 +118,7 @@ def test_a_rebuilt_execution_counts_as_the_original_did() -> None:
     assert copy.slots.used == original.slots.used == 0
 
 
-def test_an_execution_without_a_round_has_an_empty_snapshot() -> None:
+def test_an_execution_before_its_first_reconcile_has_an_empty_snapshot() -> None:
     fresh = execution(EVERYTHING)
     begin(fresh, TRANSITIONS, 1000.0)
     assert len(encode(take(fresh))) < 500
@@ -146,7 +146,7 @@ def test_a_snapshot_of_another_version_is_refused_by_its_number(version: int, er
         decode(encode(snapshot))
 
 
-def test_a_newer_version_is_told_from_a_damaged_one_whatever_its_other_fields_are() -> None:
+def test_a_newer_version_is_distinguished_from_a_damaged_one() -> None:
     with pytest.raises(NotUnderstood, match="version 7"):
         decode(zstandard.ZstdCompressor().compress(msgspec.msgpack.encode([7, {"all": "is different"}, 3])))
 
@@ -167,9 +167,7 @@ async def test_the_snapshot_of_another_execution_is_refused() -> None:
         (["P"], Preparing()),
     ],
 )
-def test_states_that_earlier_versions_wrote_decode_and_they_ignore_what_is_new(
-    earlier: list[Any], state: State
-) -> None:
+def test_states_of_earlier_versions_decode_and_those_ignore_new_fields(earlier: list[Any], state: State) -> None:
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(earlier), type=State) == state
     now = msgspec.msgpack.decode(msgspec.msgpack.encode(state))
     assert now[: len(earlier)] == earlier, "fields are only added at the end"

@@ -1,4 +1,4 @@
-"""Snapshots that somebody else wrote: each is refused, or its execution goes on without raising."""
+"""Snapshots written by another client: each is refused, or its execution continues without raising."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def with_state(state: Any) -> Snapshot:
     ],
     ids=lambda snapshot: str(msgspec.to_builtins(snapshot))[-60:],
 )
-def test_what_cannot_be_is_refused(damaged: Snapshot) -> None:
+def test_an_impossible_snapshot_is_refused(damaged: Snapshot) -> None:
     with pytest.raises(CorruptBlob):
         load(damaged)
 

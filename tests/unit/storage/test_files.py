@@ -27,7 +27,7 @@ def uri(path: Path) -> str:
     return f"file://{path}"
 
 
-async def test_what_was_written_is_read(tmp_path: Path) -> None:
+async def test_a_written_blob_is_read_back(tmp_path: Path) -> None:
     async with Storage(NO_CACHE) as storage:
         await storage.write(uri(tmp_path / "made" / "on" / "the" / "way" / "outputs.pb"), b"data")
         assert await storage.read(uri(tmp_path / "made" / "on" / "the" / "way" / "outputs.pb")) == b"data"
@@ -122,7 +122,7 @@ async def test_readers_see_the_old_blob_or_the_new_one_and_never_half_of_one(tmp
         (errno.EIO, "Input/output error"),
     ],
 )
-async def test_a_failed_write_says_what_mends_it_and_leaves_nothing_behind(
+async def test_a_failed_write_says_how_to_mend_it_and_leaves_no_file(
     tmp_path: Path, monkeypatch: Any, number: int, cure: str
 ) -> None:
     def fail(descriptor: int, data: object) -> int:
@@ -137,7 +137,7 @@ async def test_a_failed_write_says_what_mends_it_and_leaves_nothing_behind(
         assert await storage.read(uri(tmp_path / "blob")) == b"before"
 
 
-async def test_a_directory_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
+async def test_a_directory_instead_of_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "blob").mkdir()
     async with Storage(NO_CACHE) as storage:
         with pytest.raises(CorruptBlob, match="is a directory, and a blob is a regular file"):
@@ -147,7 +147,7 @@ async def test_a_directory_in_the_place_of_a_file_is_named(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == [tmp_path / "blob"]
 
 
-async def test_a_file_in_the_place_of_a_directory_is_named(tmp_path: Path) -> None:
+async def test_a_file_instead_of_a_directory_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     async with Storage(NO_CACHE) as storage:
         with pytest.raises(CorruptBlob, match="a file is where a directory should be"):
@@ -182,7 +182,7 @@ def make_loop(path: Path) -> None:
         (make_loop, "a symbolic link is where"),
     ],
 )
-async def test_what_is_no_regular_file_is_refused_by_name_and_not_waited_for(
+async def test_a_file_that_is_not_regular_is_refused_by_name_without_blocking(
     tmp_path: Path, monkeypatch: Any, make: Callable[[Path], None], named: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -229,9 +229,7 @@ async def test_links_within_the_prefixes_and_a_prefix_that_is_one_are_followed(t
         assert await storage.read(uri(tmp_path / "link" / "blob")) == b"data"
 
 
-async def test_the_place_without_a_setting_is_the_users_own_and_closed_to_others(
-    tmp_path: Path, monkeypatch: Any
-) -> None:
+async def test_the_default_directory_belongs_to_the_user_and_has_mode_0700(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     (tmp_path / "propeller").mkdir(mode=0o755)
     settings = StorageOptions()
@@ -242,7 +240,7 @@ async def test_the_place_without_a_setting_is_the_users_own_and_closed_to_others
     assert (tmp_path / "propeller").stat().st_mode & 0o777 == 0o700
 
 
-async def test_a_place_that_somebody_else_has_made_before_is_not_used(tmp_path: Path, monkeypatch: Any) -> None:
+async def test_a_directory_created_by_another_user_is_not_used(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     (tmp_path / "propeller").mkdir()
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
@@ -251,7 +249,7 @@ async def test_a_place_that_somebody_else_has_made_before_is_not_used(tmp_path: 
             await storage.write(f"{StorageOptions().metadata_prefix}/e/blob", b"data")
 
 
-def test_a_user_without_a_home_has_a_place_of_its_own_among_temporary_files(monkeypatch: Any) -> None:
+def test_a_user_without_a_home_gets_a_temporary_directory(monkeypatch: Any) -> None:
     def homeless() -> Path:
         raise RuntimeError("no home")
 
@@ -285,7 +283,7 @@ async def test_a_large_write_that_is_cancelled_harms_nobody(tmp_path: Path) -> N
         await storage.write(uri(tmp_path / "blob"), b"next")
 
 
-async def test_what_was_deleted_is_missing_and_may_be_deleted_again(tmp_path: Path) -> None:
+async def test_a_deleted_blob_is_missing_and_may_be_deleted_again(tmp_path: Path) -> None:
     blob = uri(tmp_path / "blob")
     async with Storage() as storage:
         await storage.write(blob, b"data")
@@ -303,13 +301,13 @@ async def test_a_blob_that_cannot_be_deleted_is_named(tmp_path: Path) -> None:
             await storage.delete(uri(tmp_path / "directory"))
 
 
-async def test_a_place_where_nothing_can_be_made_is_said_to_be_one() -> None:
-    """There a directory is said to be missing, though the one that it would be in exists."""
+async def test_an_unwritable_directory_is_reported() -> None:
+    """In /proc, creating a directory fails as if its parent were missing."""
     with pytest.raises(StorageError, match="cannot be written"):
         await Storage().write("file:///proc/nowhere/at/all.pb", b"x")
 
 
-async def test_directories_that_somebody_removes_are_made_again(tmp_path: Path) -> None:
+async def test_removed_directories_are_created_again(tmp_path: Path) -> None:
     store = FileStore()
     for _ in range(2):
         for name in ("a/b/c/one", "a/b/two", "a/b/d/e/three"):
@@ -319,7 +317,7 @@ async def test_directories_that_somebody_removes_are_made_again(tmp_path: Path) 
         shutil.rmtree(tmp_path / "m")
 
 
-async def test_only_what_is_not_there_is_looked_for_in_vain(tmp_path: Path) -> None:
+async def test_find_returns_none_only_for_missing_blobs(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"data")
     (tmp_path / "link").symlink_to(tmp_path / "absent")
     os.mkfifo(tmp_path / "fifo")
@@ -333,7 +331,7 @@ async def test_only_what_is_not_there_is_looked_for_in_vain(tmp_path: Path) -> N
                 await storage.find(uri(tmp_path / other))
 
 
-async def test_a_blob_that_may_not_be_opened_is_not_taken_for_one_that_is_absent(
+async def test_an_unreadable_blob_is_not_taken_for_a_missing_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def denied(*_: object) -> int:

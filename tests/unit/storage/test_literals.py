@@ -33,7 +33,7 @@ async def test_the_same_map_is_the_same_bytes_in_whatever_order_it_was_filled() 
 
 
 @pytest.mark.parametrize("garbage", [b"\xff\xff\xff", b"not a protobuf", b"\x0a\x05ab"])
-async def test_what_is_no_map_is_corrupt_and_named(garbage: bytes) -> None:
+async def test_a_blob_that_is_not_a_literal_map_is_corrupt_and_named(garbage: bytes) -> None:
     async with Storage() as storage:
         await storage.write("memory://m/outputs.pb", garbage)
         with pytest.raises(CorruptBlob, match=r"memory://m/outputs\.pb .* is not a flyteidl.core.LiteralMap"):
@@ -84,14 +84,14 @@ async def test_an_offloaded_literal_of_another_size_than_it_says_is_corrupt() ->
         (offloaded("memory://m/o0").SerializeToString(), "one may not lead to another"),
     ],
 )
-async def test_garbage_in_the_place_of_an_offloaded_literal_is_corrupt(data: bytes, message: str) -> None:
+async def test_garbage_instead_of_an_offloaded_literal_is_corrupt(data: bytes, message: str) -> None:
     async with Storage() as storage:
         await storage.write("memory://m/o0", data)
         with pytest.raises(CorruptBlob, match=message):
             await read_offloaded(storage, wired(offloaded("memory://m/o0")))
 
 
-async def test_an_offloaded_literal_without_place_or_without_blob_is_an_error_of_ours() -> None:
+async def test_an_offloaded_literal_without_uri_or_blob_is_a_propeller_error() -> None:
     async with Storage() as storage:
         with pytest.raises(CorruptBlob, match="its uri is empty"):
             await read_offloaded(storage, wired(offloaded("")))

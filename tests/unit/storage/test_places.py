@@ -28,7 +28,7 @@ FILES = StorageOptions(metadata_prefix="file:///srv/meta", raw_output_prefix="fi
         (StorageOptions(read_prefixes=("file:///mnt/shared",)), "file:///mnt/shared/a"),
     ],
 )
-def test_places_below_the_prefixes_and_in_their_buckets_may_be_read(settings: StorageOptions, uri: str) -> None:
+def test_uris_below_the_prefixes_and_in_their_buckets_may_be_read(settings: StorageOptions, uri: str) -> None:
     Storage(settings).require_readable(uri, "offloadedInputs")
 
 
@@ -46,7 +46,7 @@ def test_places_below_the_prefixes_and_in_their_buckets_may_be_read(settings: St
         (S3, ""),
     ],
 )
-def test_other_places_are_refused_with_the_field_and_the_setting(settings: StorageOptions, uri: str) -> None:
+def test_other_uris_are_refused_with_the_field_and_the_setting(settings: StorageOptions, uri: str) -> None:
     with pytest.raises(Invalid, match=r"offloadedInputs is .*") as refused:
         Storage(settings).require_readable(uri, "offloadedInputs")
     assert repr(uri) in str(refused.value)
@@ -69,7 +69,7 @@ def test_no_path_of_any_components_is_allowed_that_leads_elsewhere(path: list[st
     assert led_to.startswith(("/srv/meta/", "/srv/raw/") if scheme == "file" else "srv/")
 
 
-async def test_a_literal_of_a_task_cannot_have_other_places_read() -> None:
+async def test_a_tasks_literal_cannot_make_the_controller_read_other_uris() -> None:
     async with Storage(FILES) as storage:
         with pytest.raises(Invalid, match=r"offloaded_metadata\.uri of a literal is 'file:///etc/passwd'"):
             await read_offloaded(storage, wired(offloaded("file:///etc/passwd")))

@@ -38,7 +38,7 @@ async def resolved(binding: literals_pb2.BindingData, **outputs: literals_pb2.Li
 
 
 async def at(value: literals_pb2.Literal, *path: str | int) -> Any:
-    """What a promise with that path gives, as Python."""
+    """Resolve a promise with this path, as a Python value."""
     return python(await resolved(promise("n0", "o0", *path), o0=value))
 
 
@@ -53,7 +53,7 @@ async def test_promises_may_stand_anywhere_within_lists_and_maps() -> None:
     assert python(found) == {"a": [1, "x", [2.5]], "b": {}}
 
 
-async def test_empty_lists_and_maps_stay_what_they_are() -> None:
+async def test_empty_lists_and_maps_stay_unchanged() -> None:
     assert (await resolved(bound([]))).WhichOneof("value") == "collection"
     assert (await resolved(bound({}))).WhichOneof("value") == "map"
 
@@ -65,7 +65,7 @@ async def test_a_promise_keeps_hash_and_metadata_of_its_literal() -> None:
     assert await resolved(promise("n0", "o0"), o0=value) == value
 
 
-async def test_a_literal_that_was_offloaded_stays_so_where_no_path_leads_into_it() -> None:
+async def test_an_offloaded_literal_stays_offloaded_if_no_path_leads_into_it() -> None:
     value = offloaded("memory://nowhere")
     assert await resolved(promise("n0", "o0"), o0=value) == value
     binding = literals_pb2.BindingData(offloaded_metadata=value.offloaded_metadata)
@@ -97,7 +97,7 @@ def test_promised_nodes_of_a_binding_that_nests_without_end_are_found() -> None:
 
 
 def as_floats(value: Any) -> Any:
-    """What a protobuf struct makes of numbers."""
+    """Numbers as a protobuf struct converts them."""
     match value:
         case bool():
             return value
@@ -121,7 +121,7 @@ FORMS: dict[str, tuple[Callable[[Any], literals_pb2.Literal], Callable[[Any], An
 
 @pytest.mark.parametrize("form", FORMS)
 @given(case=trees_with_paths())
-async def test_a_path_leads_to_what_python_finds_there(form: str, case: tuple[Any, list[str | int], Any]) -> None:
+async def test_a_path_resolves_as_in_python(form: str, case: tuple[Any, list[str | int], Any]) -> None:
     tree, path, there = case
     make, expect = FORMS[form]
     assert await at(make(tree), *path) == expect(there)
@@ -185,7 +185,7 @@ async def test_a_dataclass_within_a_list_keeps_its_form() -> None:
 
 
 async def test_values_in_msgpack_keep_their_bytes() -> None:
-    """A number in four bytes stays one in four bytes: nothing is encoded anew."""
+    """A number in four bytes stays one in four bytes: nothing is encoded again."""
     inner = b"\x81\xa1x\xd2\x00\x00\x00\x01"
     found = await resolved(promise("n0", "o0", "inner"), o0=binary(b"\x81\xa5inner" + inner))
     assert found.scalar.binary.value == inner
@@ -207,7 +207,7 @@ async def test_bytes_and_none_in_msgpack_stay_msgpack() -> None:
 
 
 @given(data=st.binary(max_size=40), path=st.lists(st.text(max_size=2) | st.integers(-1, 2), min_size=1, max_size=3))
-async def test_garbage_in_the_place_of_msgpack_is_an_error_of_ours(data: bytes, path: list[str | int]) -> None:
+async def test_garbage_instead_of_msgpack_is_a_propeller_error(data: bytes, path: list[str | int]) -> None:
     try:
         found = await resolved(promise("n0", "o0", *path), o0=binary(data))
     except (Invalid, CorruptBlob) as error:
@@ -247,7 +247,7 @@ async def test_a_path_as_long_as_the_value_is_deep_is_followed() -> None:
         (binary(b""), ("a",), "leads into"),
     ],
 )
-async def test_the_message_of_a_bad_path_says_where_and_what_is_there(
+async def test_the_message_of_a_bad_path_names_position_and_value(
     value: literals_pb2.Literal, path: tuple[str | int, ...], message: str
 ) -> None:
     with pytest.raises(Invalid, match=message):

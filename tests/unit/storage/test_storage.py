@@ -58,7 +58,7 @@ async def test_memory_keeps_blobs_for_as_long_as_the_process_wants() -> None:
             await storage.read("memory://m/b")
 
 
-async def test_memory_refuses_what_exceeds_the_limit() -> None:
+async def test_memory_refuses_a_blob_over_the_limit() -> None:
     blobs = {"memory://m/a": b"1234"}
     async with Storage(StorageOptions(max_blob_bytes=3), stores={"memory": MemoryStore(blobs)}) as storage:
         with pytest.raises(CorruptBlob, match="4 bytes, over the limit of 3"):
@@ -93,7 +93,7 @@ async def test_a_missing_blob_is_asked_for_again() -> None:
         assert await storage.read("slow://a") == b"now"
 
 
-async def test_a_write_through_us_is_what_is_read_next() -> None:
+async def test_a_write_is_visible_to_the_next_read() -> None:
     store = SlowStore(a=b"old")
     store.go.set()
     async with storage_on(store) as storage:
@@ -190,7 +190,7 @@ async def test_after_a_failed_write_the_store_is_asked() -> None:
         assert await storage.read("slow://a") == b"new"
 
 
-async def test_a_read_that_takes_too_long_ends_for_all_who_wait() -> None:
+async def test_a_read_over_its_deadline_ends_for_all_waiters() -> None:
     store = SlowStore(a=b"data")
     async with storage_on(store, deadline=0.01) as storage:
         results = await asyncio.gather(*(storage.read("slow://a") for _ in range(3)), return_exceptions=True)
@@ -256,7 +256,7 @@ def test_the_cache_never_exceeds_its_capacity_and_never_answers_with_anything_bu
     asyncio.run(run())
 
 
-async def test_the_cache_drops_what_was_not_used_for_longest() -> None:
+async def test_the_cache_evicts_the_least_recently_used_blob() -> None:
     cache = Cache(4 * (OVERHEAD_BYTES + 1))
     for uri in "abcd":
         cache.put(uri, b"")
@@ -273,7 +273,7 @@ async def test_one_large_blob_does_not_drive_everything_else_out() -> None:
     assert cache.get("small") == b"data"
 
 
-async def test_what_is_kept_grows_old(monkeypatch: Any) -> None:
+async def test_cached_blobs_expire(monkeypatch: Any) -> None:
     cache = Cache(10_000)
     cache.put("a", b"data")
     loop = asyncio.get_running_loop()
@@ -284,7 +284,7 @@ async def test_what_is_kept_grows_old(monkeypatch: Any) -> None:
 
 
 @pytest.mark.parametrize("at_hand", [True, False])
-async def test_to_look_for_a_blob_passes_the_cache_and_finds_none_where_none_is(at_hand: bool) -> None:
+async def test_find_bypasses_the_cache_and_returns_none_if_the_blob_is_missing(at_hand: bool) -> None:
     blobs = {"memory://m/a": b"old"}
     async with Storage(stores={"memory": MemoryStore(blobs, at_hand=at_hand)}) as storage:
         assert await storage.read("memory://m/a") == b"old"
@@ -294,7 +294,7 @@ async def test_to_look_for_a_blob_passes_the_cache_and_finds_none_where_none_is(
         assert await storage.find("memory://m/b") is None
 
 
-async def test_what_was_looked_for_in_vain_is_not_read_from_the_cache_either() -> None:
+async def test_a_blob_that_find_missed_is_not_read_from_the_cache() -> None:
     blobs = {"memory://m/a": b"old"}
     async with Storage(stores={"memory": MemoryStore(blobs, at_hand=True)}) as storage:
         await storage.read("memory://m/a")

@@ -127,7 +127,7 @@ def test_the_text_of_a_struct_is_json_of_it(value: dict[str, Any]) -> None:
         (datetime(10**12), "no possible time"),
     ],
 )
-def test_what_has_no_text_is_invalid(value: Literal, message: str) -> None:
+def test_a_literal_without_a_text_form_is_invalid(value: Literal, message: str) -> None:
     with pytest.raises(Invalid, match=message):
         literal_to_text(value)
 
@@ -155,7 +155,7 @@ def test_a_number_that_json_lacks_is_invalid_in_msgpack_too(number: float) -> No
         literal_to_text(msgpack({"a": [1.5, {"b": number}]}))
 
 
-def test_garbage_in_the_place_of_msgpack_is_corrupt() -> None:
+def test_garbage_instead_of_msgpack_is_corrupt() -> None:
     with pytest.raises(CorruptBlob):
         literal_to_text(binary(b"\xc1"))
 

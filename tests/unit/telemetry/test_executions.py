@@ -1,4 +1,4 @@
-"""What executions, nodes and attempts come to is counted under labels of which there are few."""
+"""Metrics of executions, nodes and attempts, whose labels have few values."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_codes_of_the_package_itself_are_labels() -> None:
 
 
 def _codes(path: Path) -> set[str]:
-    """Codes of failures that are written where a Failure is made, or in a constant or a mapping beside it."""
+    """Codes of failures that are set when a Failure is created, or in a constant or mapping beside it."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Failure" and node.args:

@@ -46,7 +46,7 @@ async def ask(port: int, request: bytes = b"GET /healthz HTTP/1.1\r\nHost: x\r\n
 
 
 async def is_closed(reader: asyncio.StreamReader) -> bool:
-    """Whether the other side ends it; hangs where it does not."""
+    """Return whether the other side closes the connection; hang if it does not."""
     with contextlib.suppress(ConnectionError):
         await reader.read()
     return True
@@ -111,7 +111,7 @@ async def test_a_head_without_end_ends_its_connection(
 
 
 @FRONTS
-async def test_what_is_no_http_costs_no_line_of_the_log(
+async def test_garbage_instead_of_http_is_not_logged(
     front: Callable[[], contextlib.AbstractAsyncContextManager[int]], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):

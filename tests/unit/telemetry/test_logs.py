@@ -76,7 +76,7 @@ def test_a_traceback_is_one_field_of_the_json_line() -> None:
         ("got eyJhbGciOiJSUzI1.eyJzdWIiOiJ4.c2lnbmF0dXJl", "c2lnbmF0dXJl"),
     ],
 )
-def test_what_looks_like_a_credential_is_masked(format_: LogFormat, message: str, secret: str) -> None:
+def test_text_that_looks_like_a_credential_is_masked(format_: LogFormat, message: str, secret: str) -> None:
     line = logged(format_, message)
     assert secret not in line
     assert "***" in line
@@ -178,7 +178,7 @@ def test_a_json_line_is_visible_and_has_the_values_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("format_", list(LogFormat))
-def test_what_is_no_text_is_logged_all_the_same(format_: LogFormat) -> None:
+def test_values_that_are_not_text_are_logged(format_: LogFormat) -> None:
     assert "\\ud800" in logged(format_, "file \ud800", path="\ud800", large=2**70)
 
 

@@ -22,9 +22,9 @@ def samples(metrics: Metrics, name: str) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_rounds_are_counted_by_outcome_and_timed() -> None:
+def test_reconciles_are_counted_by_outcome_and_timed() -> None:
     metrics = Metrics()
-    on_reconcile = metrics.rounds_of("workflows")
+    on_reconcile = metrics.reconciles_of("workflows")
     on_reconcile("ok", 0.002)
     on_reconcile("ok", 0.002)
     on_reconcile("error", 4.0)

@@ -1,4 +1,4 @@
-"""What goes with what: the ways to delete an owner, and a server without controllers."""
+"""Garbage collection: the ways to delete an owner, and a server without controllers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def test_a_chain_of_owners_goes_from_the_top(client: Client) -> None:
     assert await names(client, CONFIG_MAPS) == []
 
 
-async def test_in_the_foreground_an_owner_outlives_what_blocks_it(client: Client) -> None:
+async def test_foreground_deletion_waits_for_blocking_dependents(client: Client) -> None:
     owner = await client.create(CONFIG_MAPS, config_map("owner"), "default")
     held = config_map("held", owner=owner, block=True, finalizers=["example.com/hold"])
     await client.create(CONFIG_MAPS, held, "default")
@@ -33,7 +33,7 @@ async def test_in_the_foreground_an_owner_outlives_what_blocks_it(client: Client
     assert await names(client, CONFIG_MAPS) == []
 
 
-async def test_in_the_foreground_an_owner_does_not_wait_for_what_does_not_block_it(client: Client) -> None:
+async def test_foreground_deletion_does_not_wait_for_other_dependents(client: Client) -> None:
     owner = await client.create(CONFIG_MAPS, config_map("owner"), "default")
     await client.create(CONFIG_MAPS, config_map("held", owner=owner, finalizers=["example.com/hold"]), "default")
     await client.delete(CONFIG_MAPS, "owner", "default", propagation="Foreground")
@@ -41,7 +41,7 @@ async def test_in_the_foreground_an_owner_does_not_wait_for_what_does_not_block_
     assert await names(client, CONFIG_MAPS) == ["held"]
 
 
-async def test_a_dependent_with_another_owner_loses_the_reference_to_the_one_that_went(client: Client) -> None:
+async def test_a_dependent_with_another_owner_loses_the_reference_to_the_deleted_one(client: Client) -> None:
     one, other = [await client.create(CONFIG_MAPS, config_map(name), "default") for name in ("one", "other")]
     shared = config_map("shared", ownerReferences=[reference(one), reference(other)])
     await client.create(CONFIG_MAPS, shared, "default")
@@ -60,7 +60,7 @@ async def test_orphans_lose_the_reference_before_their_owner_goes(client: Client
     assert "ownerReferences" not in (await client.get(CONFIG_MAPS, "child", "default"))["metadata"]
 
 
-async def test_thousands_of_dependents_are_collected_while_others_are_served(client: Client) -> None:
+async def test_thousands_of_dependents_are_collected_while_requests_are_served(client: Client) -> None:
     owner = await client.create(CONFIG_MAPS, config_map("owner"), "default")
     for number in range(2000):
         await client.create(PODS, pod(f"p{number}", ownerReferences=[reference(owner)]), "default")

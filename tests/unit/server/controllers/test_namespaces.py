@@ -67,12 +67,12 @@ async def test_a_bound_pod_keeps_its_namespace_until_its_kubelet_has_ended_it(cl
 
 
 @pytest.mark.parametrize("name", ["default", "kube-system", "kube-public"])
-async def test_what_every_cluster_has_cannot_be_deleted(client: Client, name: str) -> None:
+async def test_permanent_namespaces_cannot_be_deleted(client: Client, name: str) -> None:
     with pytest.raises(Denied, match="this namespace may not be deleted"):
         await client.delete(NAMESPACES, name)
 
 
-async def test_a_finalizer_of_somebody_elses_in_the_spec_keeps_it(server: ApiServer, client: Client) -> None:
+async def test_another_clients_spec_finalizer_keeps_a_namespace(server: ApiServer, client: Client) -> None:
     namespace = await client.get(NAMESPACES, "n")
     namespace["spec"]["finalizers"].append("example.com/mine")
     await ask(server, "PUT", "/api/v1/namespaces/n/finalize", namespace)

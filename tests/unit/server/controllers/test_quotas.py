@@ -1,4 +1,4 @@
-"""What counts for a quota, and when."""
+"""Usage of quotas: which objects count, and when."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def test_the_refusal_is_the_real_servers_to_the_letter(server: ApiServer, 
     )
 
 
-async def test_what_was_there_before_the_quota_counts(client: Client) -> None:
+async def test_objects_from_before_the_quota_count(client: Client) -> None:
     await client.create(PODS, pod("a"), "default")
     await limit(client, pods="2")
     assert await used(client) == {"pods": "1"}
@@ -100,7 +100,7 @@ async def test_a_dry_run_is_refused_alike_and_charged_nothing(server: ApiServer,
     assert (await ask(server, "POST", f"{DEFAULT}/pods", pod("c"), dryRun="All"))["code"] == 403
 
 
-async def test_a_pod_that_does_not_say_what_a_quota_limits_is_refused(server: ApiServer, client: Client) -> None:
+async def test_a_pod_without_a_value_for_a_limited_resource_is_refused(server: ApiServer, client: Client) -> None:
     await limit(client, **{"limits.memory": "1Gi", "requests.cpu": "1"})
     refused = await ask(server, "POST", f"{DEFAULT}/pods", pod("a"))
     assert refused["message"].endswith("failed quota: q: must specify limits.memory for: main; requests.cpu for: main")

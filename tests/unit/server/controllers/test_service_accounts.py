@@ -27,7 +27,7 @@ async def test_a_namespace_gets_its_service_account(client: Client) -> None:
     ]
 
 
-async def test_one_that_is_deleted_comes_back_as_another(client: Client) -> None:
+async def test_a_deleted_service_account_is_created_again_with_a_new_uid(client: Client) -> None:
     await client.create(NAMESPACES, {"metadata": {"name": "ns"}})
     await asyncio.sleep(0.1)
     first = await client.get(SERVICE_ACCOUNTS, "default", "ns")
@@ -37,7 +37,7 @@ async def test_one_that_is_deleted_comes_back_as_another(client: Client) -> None
     assert first["metadata"]["uid"] != second["metadata"]["uid"]
 
 
-async def test_others_are_left_to_whoever_made_them(client: Client) -> None:
+async def test_other_service_accounts_are_not_recreated(client: Client) -> None:
     await client.create(SERVICE_ACCOUNTS, {"metadata": {"name": "robot"}}, "default")
     await client.delete(SERVICE_ACCOUNTS, "robot", "default")
     await asyncio.sleep(0.1)

@@ -1,4 +1,4 @@
-"""What the server says that it serves: to clients of either form of discovery, and in OpenAPI."""
+"""Discovery: for clients of either form, and in OpenAPI."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ async def test_a_path_leads_to_something_or_is_not_found(server: ApiServer, path
     assert (await send(server, "GET", path)).status == status
 
 
-async def test_whoever_asks_may_do_everything_and_is_told_so(server: ApiServer) -> None:
+async def test_access_reviews_allow_everything_to_everyone(server: ApiServer) -> None:
     attributes = {"verb": "create", "resource": "pods", "namespace": "default"}
     review = {
         "apiVersion": "authorization.k8s.io/v1",

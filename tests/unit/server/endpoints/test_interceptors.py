@@ -116,7 +116,7 @@ async def test_a_cancelled_request_that_has_not_begun_has_no_effect(server: ApiS
     assert await names(client, CONFIG_MAPS) == []
 
 
-async def test_requests_over_the_limit_are_told_to_come_again() -> None:
+async def test_requests_over_the_limit_get_429_with_retry_after() -> None:
     settings = ApiServerOptions(max_in_flight=2, retry_after=3)
     async with ApiServer(settings, clock=LoopClock(), randomness=random.Random(0)) as server:
         client = through(server, Slow())

@@ -28,7 +28,7 @@ async def test_a_kind_that_is_lacked_is_named_with_those_that_are_served(
 
 
 @pytest.mark.parametrize("path", ["/apis/unknown.example.org/v1/things", "/apis/apps", "/apis/apps/v1"])
-async def test_what_no_cluster_has_is_answered_as_there(server: ApiServer, path: str) -> None:
+async def test_an_unknown_kind_is_answered_as_by_kube_apiserver(server: ApiServer, path: str) -> None:
     assert (await send(server, "GET", path)).body == b"404 page not found\n"
 
 

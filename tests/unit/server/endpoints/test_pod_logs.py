@@ -72,7 +72,7 @@ async def test_a_log_that_is_followed_comes_as_it_is_written(server: ApiServer, 
         assert [chunk async for chunk in chunks] == [b"line 1\n", b"line 2\n"]
 
 
-async def test_the_container_is_named_where_there_are_several(server: ApiServer, client: Client) -> None:
+async def test_the_container_must_be_named_if_there_are_several(server: ApiServer, client: Client) -> None:
     server.logs = logs = Logs()
     await started(client, "a", "b")
     refused = await ask(server, "GET", LOG)
@@ -82,7 +82,7 @@ async def test_the_container_is_named_where_there_are_several(server: ApiServer,
     assert (await ask(server, "GET", LOG, container="c"))["message"] == "container c is not valid for pod p"
 
 
-async def test_the_log_of_what_has_not_started_is_a_bad_request(server: ApiServer, client: Client) -> None:
+async def test_the_log_of_an_unstarted_container_is_a_bad_request(server: ApiServer, client: Client) -> None:
     server.logs = Logs()
     await client.create(PODS, pod("p", node="n1"), "default")
     refused = await ask(server, "GET", LOG)
@@ -100,7 +100,9 @@ async def test_without_a_hook_logs_are_not_implemented(server: ApiServer, client
     ("error", "code"),
     [(NotFound("no such pod"), 404), (Rejected("no such container", status=400), 400), (Unavailable("broken"), 500)],
 )
-async def test_what_the_hook_raises_is_a_status(server: ApiServer, client: Client, error: Exception, code: int) -> None:
+async def test_an_error_of_the_log_source_is_a_status(
+    server: ApiServer, client: Client, error: Exception, code: int
+) -> None:
     server.logs = Logs(error)
     await started(client, "main")
     assert (await ask(server, "GET", LOG))["code"] == code

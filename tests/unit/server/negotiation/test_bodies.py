@@ -1,4 +1,4 @@
-"""What is made of a request's body: types, unknown fields, YAML, protobuf."""
+"""Decoding of request bodies: types, unknown fields, YAML, protobuf."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def test_unknown_and_repeated_fields_are_refused_strictly(server: ApiServe
     )
 
 
-async def test_unknown_fields_are_dropped_without_a_word_where_that_is_asked_for(server: ApiServer) -> None:
+async def test_unknown_fields_are_silently_dropped_with_field_validation_ignore(server: ApiServer) -> None:
     answer = await send(server, "POST", MAPS, {**config_map("c"), "more": 1}, fieldValidation="Ignore")
     assert (answer.status, "warning" in answer.headers) == (201, False)
 
@@ -66,7 +66,7 @@ async def test_nulls_and_empty_lists_are_as_good_as_nothing(server: ApiServer) -
         (b"\xff\xfe", "json parse error"),
     ],
 )
-async def test_what_is_no_object_is_a_bad_request(server: ApiServer, body: bytes, said: str) -> None:
+async def test_a_body_that_is_not_an_object_is_a_bad_request(server: ApiServer, body: bytes, said: str) -> None:
     refused = await ask(server, "POST", MAPS, body)
     assert (refused["code"], refused["reason"]) == (400, "BadRequest")
     assert said in refused["message"]
@@ -123,7 +123,7 @@ def envelope(api_version: str, kind: str, message: bytes) -> bytes:
     return b"k8s\x00" + field(1, field(1, api_version) + field(2, kind)) + field(2, message)
 
 
-async def test_what_clients_in_go_send_as_protobuf_is_taken(server: ApiServer) -> None:
+async def test_protobuf_bodies_of_go_clients_are_accepted(server: ApiServer) -> None:
     metadata = field(1, "c") + field(11, field(1, "l") + field(2, "1"))
     message = field(1, metadata) + field(2, field(1, "k") + field(2, "v"))
     body = envelope("v1", "ConfigMap", message)
@@ -183,7 +183,7 @@ def test_any_bytes_are_read_or_refused(noise: bytes) -> None:
         ("PUT", f"{MAPS}/none", {"metadata": {"name": "none"}}, 404),
     ],
 )
-async def test_of_several_faults_the_one_is_told_that_the_real_server_finds_first(
+async def test_of_several_errors_the_one_that_kube_apiserver_finds_first_is_reported(
     server: ApiServer, method: str, path: str, body: Any, code: int
 ) -> None:
     assert (await ask(server, method, path, body))["code"] == code
@@ -197,7 +197,7 @@ async def test_of_several_faults_the_one_is_told_that_the_real_server_finds_firs
         ("apply-patch+yaml", 500, "failed to convert new object (/s; /v1, Kind=Secret) to proper version"),
     ],
 )
-async def test_a_patch_is_blamed_for_what_does_not_decode(server: ApiServer, kind: str, code: int, said: str) -> None:
+async def test_a_patch_that_does_not_decode_is_blamed(server: ApiServer, kind: str, code: int, said: str) -> None:
     path = f"{DEFAULT}/secrets"
     await ask(server, "POST", path, config_map("s"))
     body: dict[str, Any] = {"data": {"k": "%"}}

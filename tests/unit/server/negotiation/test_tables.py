@@ -34,7 +34,7 @@ def column(type_: str, path: str = ".spec.value") -> Raw:
 
 
 async def cell_of(server: ApiServer, client: Client, type_: str, value: Any) -> Any:
-    """What a table shows of a custom resource's value in a column of that type."""
+    """Cells of a custom resource's values, by the column's type."""
     await client.create(CUSTOM_RESOURCE_DEFINITIONS, definition(column(type_)))
     path = "/apis/example.com/v1/namespaces/default/things"
     body = {"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "t"}, "spec": {"value": value}}
@@ -77,7 +77,7 @@ async def test_a_row_carries_as_much_of_its_object_as_is_asked_for(
     assert (carried and carried["kind"]) == kind
 
 
-async def test_a_page_of_a_table_goes_on_like_one_of_objects(server: ApiServer, client: Client) -> None:
+async def test_a_table_is_paged_like_a_list_of_objects(server: ApiServer, client: Client) -> None:
     for name in ("a", "b", "c"):
         await client.create(CONFIG_MAPS, config_map(name), "default")
     first = await ask(server, "GET", f"{DEFAULT}/configmaps", accept=TABLE, limit="2")

@@ -51,7 +51,7 @@ def paths(fields: Fields, prefix: tuple[str, ...] = ()) -> frozenset[tuple[str, 
 
 
 @given(PATH_SETS)
-def test_a_tree_holds_what_was_put_in(one: Any) -> None:
+def test_a_field_set_contains_its_members(one: Any) -> None:
     assert paths(tree(one)) == one
 
 
@@ -63,7 +63,7 @@ def test_trees_are_joined_cut_and_subtracted_as_sets_are(one: Any, other: Any) -
 
 
 @given(PATH_SETS, PATH_SETS)
-def test_what_is_left_of_a_tree_has_no_empty_branches(one: Any, other: Any) -> None:
+def test_a_difference_has_no_empty_branches(one: Any, other: Any) -> None:
     def is_tidy(fields: Fields) -> bool:
         return all(key == "." or child == {} or (len(child) > 0 and is_tidy(child)) for key, child in fields.items())
 
@@ -92,7 +92,7 @@ def test_paths_read_as_people_write_them() -> None:
     }
 
 
-def test_two_items_with_one_key_cannot_be_told_apart() -> None:
+def test_two_items_with_one_key_are_duplicates() -> None:
     pod = {"spec": {"containers": [{"name": "c"}, {"name": "c"}]}}
     with pytest.raises(DuplicateItem, match=r"\.spec\.containers"):
         fields_of(pod, POD)
@@ -111,7 +111,7 @@ def test_a_change_is_compared_item_by_item() -> None:
     assert '.spec.containers[name="a"]' in set(paths_of(found.removed))
 
 
-def test_a_field_that_is_no_container_any_more_has_lost_what_was_in_it() -> None:
+def test_a_field_that_is_no_longer_a_container_loses_its_content() -> None:
     schema = of_custom_resource({"type": "object", "x-kubernetes-preserve-unknown-fields": True})
     found = compare({"spec": {"a": {"b": 1}}}, {"spec": {"a": 1}}, schema)
     assert (set(paths_of(found.changed)), set(paths_of(found.removed))) == ({".spec.a"}, {".spec.a.b"})

@@ -26,7 +26,7 @@ def pruned(value: Any) -> Any:
 
 
 def merge_difference(old: Any, new: Any) -> Any:
-    """A merge patch that makes `new` of `old`, where `new` has no nulls in objects."""
+    """Compute a merge patch that turns `old` into `new`, if `new` has no nulls in objects."""
     if not isinstance(old, dict) or not isinstance(new, dict):
         return new
     changed = {name: merge_difference(old.get(name), value) for name, value in new.items() if old.get(name) != value}
@@ -46,7 +46,7 @@ def test_a_merge_patch_twice_is_a_merge_patch_once(document: Any, patch: Any) ->
 
 
 @given(OBJECTS, OBJECTS)
-def test_a_merge_patch_leaves_what_it_does_not_name_and_its_input(document: Any, patch: Any) -> None:
+def test_a_merge_patch_keeps_unnamed_fields_and_its_input(document: Any, patch: Any) -> None:
     before = copy.deepcopy((document, patch))
     patched = merge_patch(document, patch)
     assert {name: patched[name] for name in document if name not in patch} == {
@@ -81,7 +81,7 @@ def pointer(*parts: str) -> str:
 
 
 @given(OBJECTS, KEYS, JSON)
-def test_what_is_added_is_there_and_removed_is_gone(document: Any, key: str, value: Any) -> None:
+def test_add_and_remove_operations_take_effect(document: Any, key: str, value: Any) -> None:
     added = json_patch(document, [{"op": "add", "path": pointer(key), "value": value}])
     assert added == {**document, key: value}
     assert json_patch(added, [{"op": "remove", "path": pointer(key)}]) == {
@@ -100,7 +100,7 @@ def test_adding_to_a_list_inserts(items: list[Any], index: int, value: Any) -> N
 
 
 @given(OBJECTS, JSON)
-def test_a_test_holds_for_what_is_there_and_for_nothing_else(document: Any, other: Any) -> None:
+def test_a_test_operation_accepts_only_the_present_value(document: Any, other: Any) -> None:
     patch = [{"op": "test", "path": "", "value": other}]
     if json.dumps(document, sort_keys=True) == json.dumps(other, sort_keys=True):
         assert json_patch(document, patch) == document
@@ -163,6 +163,6 @@ def test_one_operation(document: Any, operation: Any, result: Any) -> None:
         "no operation",
     ],
 )
-def test_what_does_not_fit_is_refused(operation: Any) -> None:
+def test_an_inapplicable_patch_is_refused(operation: Any) -> None:
     with pytest.raises(DoesNotApply):
         json_patch({"a": 1, "l": [1], "o": {"p": 1}}, [operation])

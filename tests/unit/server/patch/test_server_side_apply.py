@@ -41,12 +41,12 @@ def owners(obj: Raw) -> dict[str, Any]:
     }
 
 
-async def test_each_applier_owns_what_it_applies(client: Client) -> None:
+async def test_each_applier_owns_the_fields_it_applies(client: Client) -> None:
     await apply(client, "one", {"a": "1"})
     assert owners(await apply(client, "other", {"b": "2"})) == {"one Apply": ["a"], "other Apply": ["b"]}
 
 
-async def test_what_an_applier_leaves_out_goes_unless_somebody_else_sets_it(client: Client) -> None:
+async def test_a_field_that_an_applier_omits_is_removed_unless_another_owns_it(client: Client) -> None:
     await apply(client, "one", {"a": "1", "b": "2"})
     await apply(client, "other", {"b": "2"})
     left = await apply(client, "one", {})
@@ -136,9 +136,7 @@ async def test_containers_are_applied_by_name(server: ApiServer, client: Client)
         ("ab", "", "ab"),
     ],
 )
-def test_items_that_are_applied_come_in_their_order_and_others_where_they_were(
-    live: str, config: str, merged: str
-) -> None:
+def test_applied_items_are_in_their_order_and_others_keep_their_position(live: str, config: str, merged: str) -> None:
     def pod_with(names: str) -> Raw:
         return {"spec": {"containers": [{"name": name} for name in names]}}
 
@@ -146,9 +144,7 @@ def test_items_that_are_applied_come_in_their_order_and_others_where_they_were(
     assert [one["name"] for one in result["spec"]["containers"]] == list(merged)
 
 
-async def test_who_made_an_object_stays_its_owner_after_taking_something_off_again(
-    client: Client, server: ApiServer
-) -> None:
+async def test_the_creator_stays_owner_after_removing_a_field(client: Client, server: ApiServer) -> None:
     body = {**config_map("c", labels={"l": "1"}), "data": {"a": "1"}}
     await send(server, "POST", f"{DEFAULT}/configmaps", body, fieldManager="maker")
     for manager, patch in (("changer", {"data": {"b": "2"}}), ("maker", {"metadata": {"labels": None}})):
@@ -156,7 +152,7 @@ async def test_who_made_an_object_stays_its_owner_after_taking_something_off_aga
     assert owners(await apply(client, "applier", {}))["maker Update"] == ["a"]
 
 
-def test_dropping_an_item_takes_along_what_others_own_within_it_but_a_named_field_stays() -> None:
+def test_dropping_an_item_drops_others_fields_in_it_but_a_named_field_stays() -> None:
     scope = Scope(builtin("io.k8s.api.core.v1.Pod"), (), custom=False, admitted=lambda obj: ())
     one = Manager(name="one", operation="Apply", api_version="v1")
     other = Manager(name="other", operation="Update", api_version="v1")
@@ -168,7 +164,7 @@ def test_dropping_an_item_takes_along_what_others_own_within_it_but_a_named_fiel
     assert result == {"spec": {"containers": None, "securityContext": {"runAsUser": 1}}}
 
 
-async def test_a_reset_of_what_was_never_applied_is_a_write(client: Client) -> None:
+async def test_resetting_managers_of_a_never_applied_object_is_a_write(client: Client) -> None:
     made = await client.create(CONFIG_MAPS, {**config_map("c"), "data": {"a": "1"}}, "default")
     reset = await client.patch(CONFIG_MAPS, "c", "default", body={"metadata": {"managedFields": [{}]}})
     assert reset["metadata"]["resourceVersion"] != made["metadata"]["resourceVersion"]
@@ -181,7 +177,7 @@ async def test_a_list_that_is_merged_is_not_owned_for_being_empty(client: Client
     assert entry["fieldsV1"]["f:metadata"] == {"f:labels": {}}
 
 
-async def test_the_status_of_what_is_not_there_is_not_found(server: ApiServer) -> None:
+async def test_applying_the_status_of_a_missing_object_is_not_found(server: ApiServer) -> None:
     body = {"apiVersion": "v1", "kind": "Pod", "status": {"phase": "Running"}}
     options = {"content_type": "application/apply-patch+yaml", "fieldManager": "one"}
     assert (await ask(server, "PATCH", f"{DEFAULT}/pods/p/status", body, **options))["code"] == 404

@@ -31,7 +31,7 @@ def test_an_item_is_found_by_its_key_and_merged() -> None:
     ("before", "patch", "after"),
     [("ab", "c", "cab"), ("abc", "ca", "bca"), ("abc", "b", "abc"), ("abc", "xby", "xabyc"), ("", "ba", "ba")],
 )
-def test_items_are_in_the_patchs_order_and_others_before_what_they_stood_before(
+def test_items_follow_the_patchs_order_and_others_stay_before_their_successors(
     before: str, patch: str, after: str
 ) -> None:
     result = patched({"containers": containers(*before)}, {"containers": containers(*patch)})

@@ -1,4 +1,4 @@
-"""What `kubectl get` shows of pods, nodes and events, and how old things are."""
+"""Rows of `kubectl get` for pods, nodes and events, and their ages."""
 
 from __future__ import annotations
 

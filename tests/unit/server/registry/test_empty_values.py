@@ -17,7 +17,7 @@ NOTHING: list[tuple[str, Raw]] = [
 
 
 @pytest.mark.parametrize(("path", "patch"), NOTHING)
-async def test_writing_an_empty_value_where_there_is_none_changes_nothing(
+async def test_writing_an_empty_value_over_a_missing_one_changes_nothing(
     server: ApiServer, client: Client, path: str, patch: Raw
 ) -> None:
     await client.create(PODS, pod("p"), "default")
@@ -41,7 +41,7 @@ async def test_an_empty_struct_stays_for_it_says_something(server: ApiServer) ->
     assert not {"args", "env"} & container.keys()
 
 
-async def test_what_is_required_may_not_be_left_out_by_being_empty(server: ApiServer) -> None:
+async def test_a_required_field_may_not_be_empty(server: ApiServer) -> None:
     body = pod("p")
     body["spec"]["containers"] = []
     refused = await ask(server, "POST", f"{DEFAULT}/pods", body)

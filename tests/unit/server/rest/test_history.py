@@ -1,4 +1,4 @@
-"""What can be resumed from: the window of changes, compaction, a restart."""
+"""The history of changes: its window, compaction, a restart."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def small(**settings: int) -> ApiServer:
     return ApiServer(ApiServerOptions(**settings), clock=LoopClock(), randomness=random.Random(0))
 
 
-async def test_a_watch_from_before_the_window_is_told_so_in_the_stream() -> None:
+async def test_a_watch_from_before_the_window_gets_410_in_the_stream() -> None:
     async with small(history_changes=10) as server:
         client = Client(server.transport())
         first = await make(client, "a")
@@ -51,7 +51,7 @@ async def test_the_window_is_bounded_in_bytes_too() -> None:
             await anext(client.watch(CONFIG_MAPS, "default", resource_version=first))
 
 
-async def test_an_object_larger_than_the_window_is_still_told_to_those_who_watch() -> None:
+async def test_an_object_larger_than_the_window_still_reaches_watchers() -> None:
     async with small(history_bytes=1000) as server:
         client = Client(server.transport())
         async with watching(client, CONFIG_MAPS, "default", resource_version="0") as seen:
@@ -130,7 +130,7 @@ async def test_dropped_watches_break_and_can_be_resumed(server: ApiServer, clien
     await resumed.aclose()
 
 
-async def test_a_server_that_is_down_answers_nobody_and_keeps_its_objects(server: ApiServer, client: Client) -> None:
+async def test_a_stopped_server_answers_no_request_and_keeps_its_objects(server: ApiServer, client: Client) -> None:
     version = await make(client, "a")
     watch = client.watch(CONFIG_MAPS, "default", resource_version="0")
     await anext(watch)

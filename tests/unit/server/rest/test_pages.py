@@ -77,6 +77,6 @@ def test_all_pages_show_the_state_of_the_first(
 
 
 @pytest.mark.parametrize("token", ["x", "eyJ2IjoiIn0", "e30", "////", "eyJydiI6IjEiLCJzdGFydCI6ImEifQ"])
-async def test_a_token_of_nobodys_is_a_bad_request(server: ApiServer, token: str) -> None:
+async def test_an_invalid_continue_token_is_a_bad_request(server: ApiServer, token: str) -> None:
     refused = await ask(server, "GET", f"{DEFAULT}/pods", **{"continue": token})
     assert refused["code"] == 400

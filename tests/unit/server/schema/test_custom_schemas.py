@@ -43,15 +43,13 @@ SPEC = {
 }
 
 
-async def test_what_the_schema_does_not_know_is_pruned_and_defaults_are_filled_in(
-    server: ApiServer, client: Client
-) -> None:
+async def test_unknown_fields_are_pruned_and_defaults_filled_in(server: ApiServer, client: Client) -> None:
     await client.create(CUSTOM_RESOURCE_DEFINITIONS, definition(SPEC))
     made = await create(server, {"size": 1, "other": 1, "free": {"any": [1]}, "list": [{"z": 1}, {"x": "1"}]})
     assert made["spec"] == {"size": 1, "mode": "a", "free": {"any": [1]}, "list": [{"x": "y"}, {"x": "1"}]}
 
 
-async def test_all_that_is_wrong_is_told_at_once(server: ApiServer, client: Client) -> None:
+async def test_all_errors_are_reported_at_once(server: ApiServer, client: Client) -> None:
     await client.create(CUSTOM_RESOURCE_DEFINITIONS, definition(SPEC))
     refused = await create(server, {"size": 10, "mode": "c"})
     assert refused["reason"] == "Invalid"
@@ -90,14 +88,14 @@ async def test_all_that_is_wrong_is_told_at_once(server: ApiServer, client: Clie
         ({"not": {"minimum": 5}}, [4], [6]),
     ],
 )
-def test_each_keyword_tells_good_from_bad(schema: Raw, good: list[Any], bad: list[Any]) -> None:
+def test_each_keyword_accepts_good_and_refuses_bad_values(schema: Raw, good: list[Any], bad: list[Any]) -> None:
     for value in good:
         assert list(validate(value, Schema(schema), "f")) == []
     for value in bad:
         assert list(validate(value, Schema(schema), "f")), value
 
 
-def test_pruning_names_what_it_drops() -> None:
+def test_pruning_names_dropped_fields() -> None:
     schema = Schema({"type": "object", "properties": {"a": {"type": "array", "items": {"type": "object"}}}})
     value = {"a": [{"b": 1}, {}], "c": 1}
     unknown: list[str] = []
@@ -105,7 +103,7 @@ def test_pruning_names_what_it_drops() -> None:
     assert (value, unknown) == ({"a": [{}, {}]}, ["a[0].b", "c"])
 
 
-def test_a_default_is_nobody_elses() -> None:
+def test_a_default_is_not_shared_between_objects() -> None:
     schema = Schema({"type": "object", "properties": {"a": {"type": "object", "default": {"l": []}}}})
     one: Raw = {}
     other: Raw = {}

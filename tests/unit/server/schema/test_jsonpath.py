@@ -45,7 +45,7 @@ def test_a_path_finds(path: str, values: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("path", [".spec[", ".spec.items[x]", ".a[?(@.b)", ".a..b'", ".items[?(@.a>1)]"])
-def test_what_is_no_path_says_where_it_goes_wrong(path: str) -> None:
+def test_an_invalid_path_says_where_it_is_wrong(path: str) -> None:
     with pytest.raises(BadPath, match="goes wrong at"):
         find(OBJECT, path)
 
