@@ -1,4 +1,4 @@
-"""Tasks that run as Kubernetes Jobs: `task.py` is for those who write workflows, `plugin.py` for the controller.
+"""Tasks that run as Kubernetes Jobs: `task.py` is for workflow authors, `plugin.py` for the controller.
 
-Neither imports the other: a controller has no flytekit, and a laptop no controller.
+Neither imports the other: a controller does not need flytekit, and workflow authors do not need propeller.
 """

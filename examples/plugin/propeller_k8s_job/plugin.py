@@ -1,4 +1,4 @@
-"""The controller's side: the Job of an attempt, and what its status means."""
+"""The controller's side: build the Job of an attempt, and read its status."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from propeller.wire import ByName
 from propeller.workflow import AttemptObserved, AttemptPhase, Failure, NodeView
 
 MAX_PODS = 1000
-"""Of one Job: a typing error in a number must not fill a cluster."""
+"""Pods of one Job at most: a typing error must not fill a cluster."""
 
 FIELDS = {"parallelism": 1, "completions": 1, "backoffLimit": 0}
-"""What a task may say of its Job, and the least of it that makes sense."""
+"""Fields of a Job that a task may set, each with its minimum."""
 
 
 class Condition(msgspec.Struct, frozen=True, rename="camel"):
@@ -33,7 +33,7 @@ class JobStatus(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Job(KubeObject, frozen=True, rename="camel"):
-    """A Job, as far as `observe` reads it: the informer keeps no more."""
+    """The fields of a Job that `observe` reads: the informer keeps no others."""
 
     status: JobStatus = JobStatus()
 
@@ -42,9 +42,7 @@ JOBS: Resource[Job] = Resource(group="batch", version="v1", kind="Job", plural="
 
 
 class K8sJobPlugin(TaskPlugin):
-    """Runs a task's container as a batch/v1 Job. What else there is of an attempt (retries, timeouts, outputs) is
-    propeller's.
-    """
+    """Runs a task's container as a batch/v1 Job. Retries, timeouts and outputs of the attempt are up to propeller."""
 
     task_types = frozenset({"k8s-job"})
     resource = JOBS
@@ -68,7 +66,7 @@ class K8sJobPlugin(TaskPlugin):
 
 
 def _failure(condition: Condition, attempt: int) -> Failure:
-    """The user's, as the Job does not say why its pods failed; the task's own retries decide about another attempt."""
+    """Kind USER, as a Job does not say why its pods failed; the task's retries decide about another attempt."""
     return Failure(
         condition.reason or "JobFailed",
         condition.message or "the Job failed, and Kubernetes gave no message",

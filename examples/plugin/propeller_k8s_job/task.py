@@ -13,7 +13,7 @@ from flytekit.extend import TaskPlugins
 
 @dataclass
 class K8sJob:
-    """What the Job's spec says beside its pods; Kubernetes' names and meanings."""
+    """Fields of the Job's spec, with Kubernetes' meaning."""
 
     parallelism: int = 1
     completions: int = 1
@@ -21,7 +21,7 @@ class K8sJob:
 
 
 class K8sJobTask(PythonFunctionTask[K8sJob]):
-    """Every pod of the Job runs the function, and writes the same outputs: the last one's count."""
+    """Every pod of the Job runs the function and writes the same outputs: those of the last one count."""
 
     def __init__(self, task_config: K8sJob, task_function: Callable[..., Any], **more: Any) -> None:
         super().__init__(task_config=task_config, task_function=task_function, task_type="k8s-job", **more)
