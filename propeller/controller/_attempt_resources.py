@@ -81,6 +81,14 @@ class AttemptResources:
         """Informers of plugins other than the pod."""
         return [informer for plugin, informer in self.informers.items() if plugin is not POD]
 
+    def by_kind(self) -> Mapping[str, Informer[Any]]:
+        """Return the informers by kind, for metrics; the key of a second one of a kind names a task type as well."""
+        found: dict[str, Informer[Any]] = {}
+        for plugin, informer in self.informers.items():
+            kind = informer.resource.kind
+            found[kind if kind not in found else f"{kind} of {min(plugin.task_types)}"] = informer
+        return found
+
     def kinds(self) -> Mapping[TaskPlugin, Kind]:
         """Return the kinds that executors need."""
         return {plugin: Kind.of(informer.resource, informer.store) for plugin, informer in self.informers.items()}

@@ -14,8 +14,8 @@ Assumptions
 Errors
     Opening raises NotFound if the resource type is not installed, Denied if it may not be read, Unavailable if caches
     cannot be filled within the client's deadline. A task plugin that cannot be used, or whose resource is not served,
-    concerns its own tasks alone. What goes wrong with one execution stays with it: it is retried, or
-    ends as failed with the reason in its status.
+    affects only its own tasks. An error of one execution affects only that: it is retried, or ends as failed with the
+    reason in its status.
 """
 
 from __future__ import annotations
@@ -109,9 +109,9 @@ class WorkflowController:
         self._pool: FairPool[str] = FairPool(settings.controller.effects_at_once, on_error=self._executions.job_raised)
         self._milestones = Milestones(metrics.executions, recorder, clock)
         causes = Causes(_log)
-        granted = functools.partial(grant, self._executions)
-        limited = bool(settings.resources.pools)
-        self._tokens = LaunchTokens(settings.resources, clock, granted, causes) if limited else None
+        self._tokens: LaunchTokens | None = None
+        if settings.resources.pools:
+            self._tokens = LaunchTokens(settings.resources, clock, functools.partial(grant, self._executions), causes)
         shared = Shared(
             client=client,
             storage=storage,
@@ -130,13 +130,9 @@ class WorkflowController:
         self._retention = Retention(shared)
         self._cache_lag = CacheLag(shared, self._checkpointer, self._workflows)
         self._restores = Restores(shared, self._workflows)
+        counted = metrics.reconciles_of(NAME)
         self._controller = Controller(
-            self._queue,
-            self._reconcile,
-            settings.queue,
-            name=NAME,
-            on_reconcile=metrics.reconciles_of(NAME),
-            clock=clock,
+            self._queue, self._reconcile, settings.queue, name=NAME, on_reconcile=counted, clock=clock
         )
         self._watch(metrics)
 
@@ -164,11 +160,8 @@ class WorkflowController:
         metrics.watch_queue(NAME, self._queue.depths)
         metrics.watch_not_understood(NAME, lambda: self._intake.waiting.count)
         self._milestones.follow(self._executions)
-        followed: dict[str, Informer[Any]] = {WORKFLOWS.kind: self._workflows}
-        for plugin, informer in self._resources.informers.items():
-            kind = informer.resource.kind
-            followed[kind if kind not in followed else f"{kind} of {min(plugin.task_types)}"] = informer
-        for kind, informer in followed.items():
+        caches: dict[str, Informer[Any]] = {WORKFLOWS.kind: self._workflows, **self._resources.by_kind()}
+        for kind, informer in caches.items():
             metrics.watch_cache(kind, informer)
             informer.subscribe_undecodable(metrics.undecodable_of(kind))
 
