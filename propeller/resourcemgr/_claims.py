@@ -51,12 +51,17 @@ class Wait(msgspec.Struct, frozen=True):
     estimate: float | None = None
     """Seconds until it is granted, if claims go on being granted at the pace of late; None if none were."""
 
+    @property
+    def what(self) -> str:
+        """What it waits for: how its text begins."""
+        return f"waits for {self.pool}: "
+
     def __str__(self) -> str:
         if self.capacity is None:
             state = f"{self.rate:g} a second"
         else:
             state = "it is paused" if not self.capacity else f"{self.held} of {self.capacity} held"
-        return f"waits for {self.pool}: {state}, {_ordinal(self.ahead + 1)} of {'/'.join(self.tenant)}"
+        return f"{self.what}{state}, {_ordinal(self.ahead + 1)} of {'/'.join(self.tenant)}"
 
 
 def _ordinal(number: int) -> str:

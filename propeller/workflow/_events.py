@@ -134,6 +134,8 @@ class Refused(AttemptEvent, frozen=True):
     refusals: Refusals = NOT_REFUSED
     may_exist: bool = False
     """The create had no response: the resource may exist all the same."""
+    repeats: bool = False
+    """It says what the last one did, in newer numbers: no status is written for that."""
 
 
 class Granted(AttemptEvent, frozen=True):

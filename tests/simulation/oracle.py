@@ -24,6 +24,7 @@ from tests.simulation.flows import Flow
 from tests.simulation.model import Expected, Prediction
 from tests.simulation.scripts import Outcome
 from tests.simulation.sidecars import end_of_task
+from tests.simulation.tokens import Tokens
 
 ENDED = {3, 5, 6}
 NODE = "propeller/node"
@@ -55,6 +56,8 @@ class PodRecord:
     """Whether it is in the place of one that a restored server has forgotten, or that has vanished: it has no place of
     those that run at once, for others have gone on after that.
     """
+    created: tuple[str, float] = ("", 0.0)
+    """Who created it, and when."""
     vanished: bool = False
     """Whether it is gone, though it came to its end: told to stop, as a sidecar ran on, or drained."""
 
@@ -94,8 +97,9 @@ class Workflow:
 class Oracle:
     """`workflows` by uid. `has_status` tells whether their type has a status subresource now."""
 
-    def __init__(self, event_log: EventLog, budget: int, has_status: Callable[[], bool]) -> None:
+    def __init__(self, event_log: EventLog, budget: int, has_status: Callable[[], bool], tokens: Tokens) -> None:
         self.event_log = event_log
+        self._tokens = tokens
         self.budget = budget
         self._has_status = has_status
         self.workflows: dict[str, Workflow] = {}
@@ -151,6 +155,10 @@ class Oracle:
             return
         failures = int(metadata["annotations"].get(SYSTEM_FAILURES, 0))
         record = self._recorded(workflow, metadata["uid"], metadata["name"], node, attempt, failures)
+        record.created = who, self.event_log.time()
+        if not self.restores:
+            others = (other for flow, other in self.pods.values() if not (flow.deleted or flow.collected))
+            self._tokens.created(who, record.name, [other.created for other in others if not other.stopped])
         self.pods[record.uid] = workflow, record
         if not workflow.deleted:  # else it will be collected, as are those that it follows
             self._check_run(workflow, record)

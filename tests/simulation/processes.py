@@ -70,6 +70,7 @@ class Processes:
         """A process that is started again where it cannot begin."""
         while not process.dead:
             started = False
+            self._scene.tokens.starts(process.name)
             client = self._scene.client(process.name, process.link)
             roundtrip = Roundtrip(self._scene.event_log)
             try:

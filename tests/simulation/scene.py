@@ -24,6 +24,7 @@ from tests.simulation.restored import Restored
 from tests.simulation.retyped import Retyped, workflow_type
 from tests.simulation.sidecars import Sidecars
 from tests.simulation.strangers import Strangers
+from tests.simulation.tokens import Tokens
 
 NAMESPACE = "ns"
 WORKFLOWS = FLYTE_WORKFLOWS.typed(Raw)
@@ -45,6 +46,7 @@ class Scene:
         """
         self.at_hand = random.Random(f"at hand {self.seed}").random() < 0.3
         """Whether blobs are read and written without waiting, as those of a local disk."""
+        self.tokens = Tokens(seed, self.event_log)
         budget = rng.choice((256 * 1024, 256 * 1024, 256))
         self.settings = Settings(
             storage=StorageOptions(metadata_prefix="memory://m", raw_output_prefix="memory://raw"),
@@ -56,6 +58,7 @@ class Scene:
                 stop_margin=600.0,  # clocks that jump do not make up for it
                 effects_at_once=rng.choice((2, 8, 64)),
             ),
+            resources=self.tokens.options,
             informers=InformerOptions(watch_timeout=rng.choice((5.0, 60.0, 300.0)), progress_deadline=90.0),
         )
         self.faulty = FaultProfile(
@@ -76,7 +79,7 @@ class Scene:
         self.server = ApiServer(
             ApiServerOptions(history_changes=history), clock=LoopClock(), randomness=random.Random(f"uid {self.seed}")
         )
-        self.oracle = Oracle(self.event_log, budget, self._has_status)
+        self.oracle = Oracle(self.event_log, budget, self._has_status, self.tokens)
         self.denials = Denials(self.seed, self.event_log)
         self.sidecars = Sidecars(self.seed, self.event_log)
         self.clean = self.client("world", FaultyLink(random.Random(0)))

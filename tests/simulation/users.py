@@ -9,7 +9,7 @@ from dataclasses import replace
 from propeller.controller import _loading, _resource
 from propeller.errors import AlreadyExists, Conflict, Denied, NotFound
 from propeller.storage import MemoryStore, Storage
-from tests.simulation.flows import draw_flow
+from tests.simulation.flows import Flow, draw_flow
 from tests.simulation.model import predict
 from tests.simulation.oracle import Workflow
 from tests.simulation.retries import retry_until_ok, retry_until_served
@@ -52,7 +52,7 @@ class Users:
             await asyncio.sleep(1.0)
 
     async def create(self, name: str, *, recover: Workflow | None = None) -> None:
-        flow = draw_flow(self._scene.rng) if recover is None else replace(recover.flow, trouble=0.0)
+        flow = self._draw() if recover is None else replace(recover.flow, trouble=0.0)
         resource = flow.resource(name)
         recovered = taken_over = frozenset[str]()
         if recover is not None:
@@ -87,6 +87,15 @@ class Users:
             if task.script.outcomes
         }
         self._scene.event_log.record(f"a user creates {name} ({uid}), which should {expected}; {scripts}")
+
+    def _draw(self) -> Flow:
+        """A workflow. If attempts wait for tokens none has time limits: the time of a dynamic task goes on while what
+        it has made waits.
+        """
+        flow = draw_flow(self._scene.rng)
+        while self._scene.tokens.used and flow.is_timed:
+            flow = draw_flow(self._scene.rng)
+        return flow
 
     async def _left_by(self, name: str) -> frozenset[str]:
         """The tasks whose outputs an ended execution has left, as its status has them. It may go meanwhile."""

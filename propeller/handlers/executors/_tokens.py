@@ -6,8 +6,8 @@ Guarantees
     A claim's identity is the attempt. Its resource carries the claim (annotations `propeller/pools` and
     `propeller/tenant`): what runs after a restart is counted before anything is launched, and what the informer shows
     to run is counted whoever has launched it.
-    Tokens come back when the resource has ended or is gone, the create was refused, or the execution has ended without
-    one. After a create without an answer they stay out until its resource was seen to end, or none was seen for
+    Tokens come back when the resource has ended or is gone, or the create was refused. After a create without an
+    answer, and after the end of an execution, they stay out until the resource was seen to end, or none was seen for
     `resources.unused_grant` seconds.
 Caveats
     If a watch is later than that, its pods are counted when they are seen: a pool may have more out by those.
@@ -116,9 +116,10 @@ class LaunchTokens:
             return None
         wait = self._tokens.explain(claim.id)
         assert wait is not None
-        refusals, now, reason = refusals_of(node), self._clock.now(), str(wait)
-        told = Refusals(refusals.tries, refusals.since or now, refusals.denied, reason)
-        return Refused(attempt, reason, max(SHORTEST_LOOK, len(self._tokens.ledger) / LOOKS_A_SECOND), told)
+        before, now = refusals_of(node), self._clock.now()
+        refusals = Refusals(before.tries, before.since or now, before.denied, str(wait))
+        again = max(SHORTEST_LOOK, len(self._tokens.ledger) / LOOKS_A_SECOND)
+        return Refused(attempt, str(wait), again, refusals, repeats=before.reason.startswith(wait.what))
 
     def describe(self, node: NodeView, resource: dict[str, Any]) -> None:
         """Write the claim into the resource that is going to be created."""
@@ -181,9 +182,14 @@ class LaunchTokens:
         return bool(self._without_resource.get(uid))
 
     def forget(self, uid: str) -> None:
-        """The execution has ended or is gone: what has no resource gives its tokens back."""
+        """The execution has ended or is gone: nothing of it waits any more, and what has shown no resource will show
+        one soon or not at all.
+        """
         for name in tuple(self._without_resource.get(uid, ())):
-            self._give_back(uid, name)
+            if self._tokens.ledger.is_held(name):
+                self._tokens.doubt(name)
+            else:
+                self._give_back(uid, name)
 
     def close(self) -> None:
         """Grant nothing any more."""

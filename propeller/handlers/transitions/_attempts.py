@@ -74,7 +74,8 @@ def start_rejected(state: Launching, event: Refused, now: float) -> Continue:
     before, refusals, until = state.refusals, event.refusals, now + event.after
     is_reported_try = refusals.tries != before.tries and refusals.tries.bit_count() == 1
     waiting = BackingOff(state.attempt, until, state.since, event.reason, refusals)
-    return Continue(waiting, wakes=(until,), checkpoint=refusals.reason != before.reason or is_reported_try)
+    is_news = refusals.reason != before.reason and not event.repeats
+    return Continue(waiting, wakes=(until,), checkpoint=is_news or is_reported_try)
 
 
 def attempt_failed(

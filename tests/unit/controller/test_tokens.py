@@ -90,8 +90,12 @@ async def test_no_more_attempts_run_than_a_pool_has_tokens_and_those_that_wait_c
 async def test_a_node_says_what_it_waits_for() -> None:
     async with bench(resources=EVERY_TASK) as of, of.controller():
         await _create(of, "w", *NODES, labels={"project": "ml", "domain": "production"})
-        status = await of.status()
-        assert "waits for db: 2 of 2 held, 1st of ml/production" in str(status)
+        waits = {wait["node"]: wait["reason"] for wait in (await of.status())["waits"]}
+        assert waits["n4"] == "waits for db: 2 of 2 held, 3rd of ml/production"
+        version = (await of.user.get(WORKFLOWS, "w", "ns"))["metadata"]["resourceVersion"]
+        await _create(of, "v", *NODES)
+        await asyncio.sleep(600.0)
+        assert (await of.user.get(WORKFLOWS, "w", "ns"))["metadata"]["resourceVersion"] == version, "nothing is new"
 
 
 async def test_tenants_take_turns_by_weight_whoever_came_first() -> None:
@@ -207,14 +211,17 @@ async def test_a_pod_that_came_and_went_unseen_gives_its_tokens_back() -> None:
         assert await _running(of) == ["w-a-1", "w-b-1"]
 
 
-async def test_a_workflow_that_is_gone_leaves_no_tokens_out_that_have_no_pod() -> None:
+async def test_a_workflow_that_is_gone_leaves_no_tokens_out_though_its_pods_were_never_seen() -> None:
     link = _Link()
     async with bench(resources=EVERY_TASK) as of, of.controller(link):
-        link.fails = Unavailable("the connection broke")
+        link.is_deaf = True
         await _create(of, "w", *NODES)
-        await of.user.delete(WORKFLOWS, "w", "ns")
-        link.fails = None
+        await of.user.delete(WORKFLOWS, "w", "ns")  # and its pods with it
+        await asyncio.sleep(1.0)
+        link.is_deaf = False
         await _create(of, "v", *NODES)
+        assert not await _running(of), "they may be there still, for all that the controller knows"
+        await asyncio.sleep(60.0)
         assert await _running(of) == ["v-n0-0", "v-n1-0"]
 
 
