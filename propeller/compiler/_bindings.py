@@ -70,7 +70,7 @@ def validate_bindings(
         else:
             provided.add(name)
             bound = _validate(
-                _Place(workflow, node, name, check_types), binding.binding, expected or types.none, errors
+                _Location(workflow, node, name, check_types), binding.binding, expected or types.none, errors
             )
             if bound is None:
                 continue
@@ -86,7 +86,7 @@ def validate_bindings(
     return resolved
 
 
-class _Place(NamedTuple):
+class _Location(NamedTuple):
     """The location of a binding: the node and the input that it is for."""
 
     workflow: Workflow
@@ -95,24 +95,24 @@ class _Place(NamedTuple):
     check_types: bool
 
 
-def _validate(place: _Place, data: literals_pb2.BindingData, expected: Type, errors: Errors) -> _Bound | None:
+def _validate(at: _Location, data: literals_pb2.BindingData, expected: Type, errors: Errors) -> _Bound | None:
     match data.WhichOneof("value"):
         case "promise":
-            return _validate_promise(place, data.promise, expected, errors)
+            return _validate_promise(at, data.promise, expected, errors)
         case "scalar":
-            return _validate_scalar(place, data.scalar, expected, errors)
+            return _validate_scalar(at, data.scalar, expected, errors)
         case _:
-            return run(_validate_nested(place, data, expected, errors))
+            return run(_validate_nested(at, data, expected, errors))
 
 
 def _validate_nested(
-    place: _Place, data: literals_pb2.BindingData, expected: Type, errors: Errors
+    at: _Location, data: literals_pb2.BindingData, expected: Type, errors: Errors
 ) -> Trampoline[_Bound | None]:
     kind = data.WhichOneof("value")
     if kind in {"promise", "scalar"}:
-        return _validate(place, data, expected, errors)
+        return _validate(at, data, expected, errors)
     if expected.kind == "union_type":
-        found: _Bound | None = yield _validate_variants(place, data, expected, errors)
+        found: _Bound | None = yield _validate_variants(at, data, expected, errors)
         return found
     if kind == "collection" and expected.kind == "collection_type":
         items: Iterable[literals_pb2.BindingData] = data.collection.bindings
@@ -122,8 +122,8 @@ def _validate_nested(
     else:
         errors.add(
             ErrorCode.MISMATCHING_BINDINGS,
-            place.node.id,
-            f"input {place.name!r} of type {expected} cannot be bound to {_KINDS.get(kind or '', kind)}",
+            at.node.id,
+            f"input {at.name!r} of type {expected} cannot be bound to {_KINDS.get(kind or '', kind)}",
         )
         return None
     assert expected.inner is not None
@@ -131,13 +131,13 @@ def _validate_nested(
     inner: Type | None = None
     providers: list[str] = []
     for item in items:
-        bound = yield _validate_nested(place, item, expected.inner, errors)
+        bound = yield _validate_nested(at, item, expected.inner, errors)
         if bound is not None:
             inner = bound.type
             providers.extend(bound.providers)
     if errors.count != before:
         return None
-    types = place.workflow.compilation.types
+    types = at.workflow.compilation.types
     return _Bound(types.holder(expected.kind, inner or types.missing), tuple(providers))
 
 
@@ -145,36 +145,36 @@ _KINDS = {"": "nothing", "collection": "a list", "map": "a map", "offloaded_meta
 
 
 def _validate_variants(
-    place: _Place, data: literals_pb2.BindingData, expected: Type, errors: Errors
+    at: _Location, data: literals_pb2.BindingData, expected: Type, errors: Errors
 ) -> Trampoline[_Bound | None]:
     """A list or map that is bound to a union must fit exactly one of its variants."""
     found: _Bound | None = None
     matching: Type | None = None
     for variant in expected.variants:
-        bound = yield _validate_nested(place, data, variant, Errors())
+        bound = yield _validate_nested(at, data, variant, Errors())
         if bound is None:
             continue
         if found is not None:
             errors.add(
                 ErrorCode.AMBIGUOUS_BINDING_UNION_VALUE,
-                place.node.id,
-                f"what is bound to input {place.name!r} fits two variants of {expected}: {matching} and {variant}",
+                at.node.id,
+                f"what is bound to input {at.name!r} fits two variants of {expected}: {matching} and {variant}",
             )
             return None
         found, matching = bound, variant
     if found is None:
         errors.add(
             ErrorCode.INCOMPATIBLE_BINDING_UNION_VALUE,
-            place.node.id,
-            f"what is bound to input {place.name!r} fits no variant of {expected}",
+            at.node.id,
+            f"what is bound to input {at.name!r} fits no variant of {expected}",
         )
     return found
 
 
 def _validate_promise(
-    place: _Place, promise: types_pb2.OutputReference, expected: Type, errors: Errors
+    at: _Location, promise: types_pb2.OutputReference, expected: Type, errors: Errors
 ) -> _Bound | None:
-    workflow, node, name, check_types = place
+    workflow, node, name, check_types = at
     provider_id = promise.node_id or START_NODE
     provider = workflow.nodes.get(provider_id)
     if provider is None:
@@ -201,7 +201,7 @@ def _validate_promise(
     source = given
     if is_indexed:
         if given.kind != "collection_type":
-            _mismatch(place, provider, variable, given, expected, errors)
+            _mismatch(at, provider, variable, given, expected, errors)
         else:
             source = given.inner or given
     for attribute in promise.attr_path:
@@ -219,23 +219,23 @@ def _validate_promise(
                 return None
             source = field
     if check_types and not workflow.compilation.types.castable(source, expected):
-        _mismatch(place, provider, variable, source, expected, errors)
+        _mismatch(at, provider, variable, source, expected, errors)
         return None
     if not promise.node_id:
         promise.node_id = START_NODE
     return _Bound(given, (provider_id,))
 
 
-def _mismatch(place: _Place, provider: Node, variable: str, source: Type, expected: Type, errors: Errors) -> None:
+def _mismatch(at: _Location, provider: Node, variable: str, source: Type, expected: Type, errors: Errors) -> None:
     errors.add(
         ErrorCode.MISMATCHING_TYPES,
-        place.node.id,
-        f"input {place.name!r} of type {expected} is bound to output {variable!r} of {provider.id!r}, of type {source}",
+        at.node.id,
+        f"input {at.name!r} of type {expected} is bound to output {variable!r} of {provider.id!r}, of type {source}",
     )
 
 
-def _validate_scalar(place: _Place, scalar: literals_pb2.Scalar, expected: Type, errors: Errors) -> _Bound | None:
-    workflow, node, name, check_types = place
+def _validate_scalar(at: _Location, scalar: literals_pb2.Scalar, expected: Type, errors: Errors) -> _Bound | None:
+    workflow, node, name, check_types = at
     types = workflow.compilation.types
     before = errors.count
     given = type_of_scalar(types, scalar)

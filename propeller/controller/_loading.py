@@ -33,7 +33,7 @@ from propeller.handlers import plan_of_futures, run_without_suspending
 from propeller.handlers.plugins import Plugins, claim_of, observed_attempts
 from propeller.kube import Client, Undecodable
 from propeller.status import INLINE_NODES, decode_status, is_flytes, rebuild
-from propeller.storage import Storage, apart, open_literals
+from propeller.storage import Storage, in_thread_if_large, open_literals
 from propeller.wire import Literals
 from propeller.workflow import (
     ENDED,
@@ -288,7 +288,7 @@ class Loader:
 
     async def _inputs(self, workflow: FlyteWorkflow) -> literals_pb2.LiteralMap | Literals:
         if not workflow.offloaded_inputs:
-            return await apart(len(bytes(workflow.inputs)), inline_inputs, workflow)
+            return await in_thread_if_large(len(bytes(workflow.inputs)), inline_inputs, workflow)
         if has_inline_inputs(workflow):
             raise Invalid(f"{workflow.key} has both inputs and offloadedInputs: remove one")
         self._storage.require_readable(workflow.offloaded_inputs, "offloadedInputs")

@@ -16,7 +16,7 @@ from propeller.clock import rfc3339
 from propeller.errors import CorruptBlob, MissingBlob
 from propeller.redaction import redact
 from propeller.status._newest import is_own_snapshot, newest, snapshot_uri
-from propeller.status._snapshot import INLINE_NODES, LIMIT, Snapshot, decode_apart, encode, take, without_times
+from propeller.status._snapshot import INLINE_NODES, LIMIT, Snapshot, decode_off_loop, encode, take, without_times
 from propeller.storage import Storage
 from propeller.text import bounded, one_line, visible
 from propeller.workflow import BackingOff, Execution, Failure, Launching, NodePhase, Refusals, State, WorkflowPhase
@@ -123,7 +123,7 @@ async def decode_status(status: dict[str, Any], storage: Storage, directory: str
             blob = base64.b64decode(text, validate=True)
         except (ValueError, TypeError) as error:
             raise CorruptBlob(f"status.nodes is not base64: {error}") from error
-        return await decode_apart(blob)
+        return await decode_off_loop(blob)
     if reference := status.get("nodesReference"):
         if not isinstance(reference, dict) or not {"uri", "sha256"} <= reference.keys():
             raise CorruptBlob(f"status.nodesReference has no uri and sha256: {reference!r}")
@@ -155,7 +155,7 @@ async def _read(digest: str, storage: Storage, directory: str) -> Snapshot:
     blob = await storage.read(uri)
     if hashlib.sha256(blob).hexdigest() != digest:
         raise CorruptBlob(f"{uri} is not what its name says: its digest differs")
-    return await decode_apart(blob)
+    return await decode_off_loop(blob)
 
 
 def _waits(execution: Execution, characters: int) -> list[dict[str, Any]] | None:

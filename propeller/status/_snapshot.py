@@ -188,7 +188,7 @@ def encode(snapshot: Snapshot) -> bytes:
     return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(_ENCODER.encode(snapshot))
 
 
-def unfold(blob: bytes) -> bytes:
+def decompress(blob: bytes) -> bytes:
     """Decompress, ignoring the size that the frame declares. Raises ZstdError, and CorruptBlob over `LIMIT` bytes."""
     unfolding = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES).decompressobj()
     pieces: list[bytes] = []
@@ -216,7 +216,7 @@ def is_small(blob: bytes) -> bool:
         return True  # small until the damage; `decode` reports it
 
 
-async def decode_apart(blob: bytes) -> Snapshot:
+async def decode_off_loop(blob: bytes) -> Snapshot:
     """As `decode`, in a thread if that takes long."""
     if is_small(blob):
         return decode(blob)
@@ -227,7 +227,7 @@ async def decode_apart(blob: bytes) -> Snapshot:
 def decode(blob: bytes) -> Snapshot:
     """Raises CorruptBlob; NotUnderstood for the status of a newer version."""
     try:
-        raw = unfold(blob)
+        raw = decompress(blob)
         version = msgspec.msgpack.decode(raw, type=_Versioned).version
         if version > VERSION:
             raise NotUnderstood(

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Sequence
 from flyteidl.core import types_pb2
 
 from propeller.errors import Invalid
-from propeller.storage._apart import apart
 from propeller.storage._levels import entry_at, item_at
 from propeller.storage._literals import read_offloaded
 from propeller.storage._msgpack import MSGPACK, literal_of_msgpack, step_into_msgpack
 from propeller.storage._storage import Storage
 from propeller.storage._struct_values import inside_struct
+from propeller.storage._threads import in_thread_if_large
 from propeller.wire import (
     COLLECTION,
     FIRST,
@@ -59,17 +59,17 @@ async def follow(literal: Slice, path: Path, storage: Storage, name: str) -> Sli
         at = name + text_of(path[: number + 1])
         kind, value = value_of(literal)
         if kind == MAP:
-            literal = await apart(value.size, _entry, value, attribute, at, most)
+            literal = await in_thread_if_large(value.size, _entry, value, attribute, at, most)
         elif kind == COLLECTION:
-            literal = await apart(value.size, _item, value, attribute, at, most)
+            literal = await in_thread_if_large(value.size, _item, value, attribute, at, most)
         elif kind == SCALAR:
             rest, so_far = path[number:], name + text_of(path[:number])
-            return await apart(value.size, _inside_scalar, value, rest, so_far, most)
+            return await in_thread_if_large(value.size, _inside_scalar, value, rest, so_far, most)
         else:
             raise Invalid(f"{at} leads into an empty value")
     kind, value = value_of(literal)
     if kind == SCALAR and only(value, _SCALARS)[0] in {BINARY, GENERIC}:
-        return await apart(value.size, _inside_scalar, value, (), name + text_of(path), most)
+        return await in_thread_if_large(value.size, _inside_scalar, value, (), name + text_of(path), most)
     return literal
 
 

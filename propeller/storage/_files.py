@@ -67,7 +67,7 @@ _OTHER_KINDS = {
 class FileStore:
     """Reads and writes files; see the module's text. `roots` end with "/"; `private` is made for this user alone."""
 
-    at_hand = True
+    is_local = True
 
     def __init__(self, roots: tuple[str, ...] = (), *, private: str = "") -> None:
         self._roots = roots

@@ -9,8 +9,8 @@ from __future__ import annotations
 from flyteidl.core import literals_pb2
 
 from propeller.errors import CorruptBlob
-from propeller.storage._apart import apart
 from propeller.storage._storage import Storage
+from propeller.storage._threads import in_thread_if_large
 from propeller.wire import (
     HASH,
     OFFLOADED,
@@ -47,7 +47,8 @@ def literals_of(data: bytes, uri: str) -> Literals:
 async def read_literals(storage: Storage, uri: str) -> literals_pb2.LiteralMap:
     """The map stored at `uri`, parsed. Raises as `open_literals`, and CorruptBlob over `storage.max_messages`."""
     data = await storage.read(uri)
-    return await apart(len(data), parse, literals_pb2.LiteralMap, data, storage.settings.max_messages, uri, LIMIT)
+    most = storage.settings.max_messages
+    return await in_thread_if_large(len(data), parse, literals_pb2.LiteralMap, data, most, uri, LIMIT)
 
 
 async def write_literals(storage: Storage, uri: str, literals: Literals | literals_pb2.LiteralMap) -> None:

@@ -42,7 +42,7 @@ _PIECE = 1 << 20
 class S3Store:
     """Reads and writes objects; see the module's text."""
 
-    at_hand = False
+    is_local = False
 
     def __init__(self, settings: StorageOptions) -> None:
         self._settings = settings

@@ -22,7 +22,7 @@ from propeller.errors import Invalid, MissingBlob, PropellerError, StorageError,
 from propeller.storage._cache import Cache
 from propeller.storage._files import FileStore
 from propeller.storage._options import StorageOptions, own_directory
-from propeller.storage._places import ReadablePlaces, file_roots
+from propeller.storage._readable import ReadableUris, file_roots
 from propeller.storage._s3 import S3Store
 from propeller.storage._stores import MISSING, MemoryStore, Store, missing
 from propeller.storage._uri import scheme_of
@@ -56,7 +56,7 @@ class Storage:
         trusting: bool = False,
     ) -> None:
         self.settings = settings
-        self._readable = None if trusting else ReadablePlaces(settings)
+        self._readable = None if trusting else ReadableUris(settings)
         self._limit = settings.max_blob_bytes
         self._deadline = settings.deadline
         self._stores: dict[str, Store] = {
@@ -111,9 +111,11 @@ class Storage:
         if self._readable is not None:
             self._readable.require(uri, field)
 
-    def is_at_hand(self, uri: str) -> bool:
-        """Whether small blobs there are read and written without waiting for anybody: several at once gain nothing."""
-        return self._store_of(uri).at_hand
+    def is_local(self, uri: str) -> bool:
+        """Return whether small blobs there are read and written without suspending, so that doing several concurrently
+        gains nothing.
+        """
+        return self._store_of(uri).is_local
 
     async def write(self, uri: str, data: bytes) -> None:
         """Store `data` at `uri`, replacing what is there. Raises TooLarge if it could not be read back."""

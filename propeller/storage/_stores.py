@@ -20,7 +20,7 @@ MISSING = Absence.MISSING
 class Store(Protocol):
     """One scheme's blobs, by whole URI. Reads and writes are whole, and a reader never sees half a write."""
 
-    at_hand: bool
+    is_local: bool
     """Whether `read_now` and `write_now` mostly succeed, so that effects with a few small blobs can run inline."""
 
     def read_now(self, uri: str, limit: int) -> bytes | Absence | None:
@@ -47,22 +47,22 @@ class Store(Protocol):
 class MemoryStore:
     """`memory://`: blobs in a dict of this process, lost with it. `blobs` may be inspected and shared.
 
-    It behaves as a remote store, whose operations suspend, unless it is `at_hand`.
+    It behaves as a remote store, whose operations suspend, unless it is `is_local`.
     """
 
-    def __init__(self, blobs: dict[str, bytes] | None = None, *, at_hand: bool = False) -> None:
+    def __init__(self, blobs: dict[str, bytes] | None = None, *, is_local: bool = False) -> None:
         self.blobs: dict[str, bytes] = {} if blobs is None else blobs
-        self.at_hand = at_hand
+        self.is_local = is_local
 
     def read_now(self, uri: str, limit: int) -> bytes | Absence | None:
-        if not self.at_hand:
+        if not self.is_local:
             return None
         return self._read(uri, limit) if uri in self.blobs else MISSING
 
     def write_now(self, uri: str, data: bytes) -> bool:
-        if self.at_hand:
+        if self.is_local:
             self.blobs[uri] = data
-        return self.at_hand
+        return self.is_local
 
     async def read(self, uri: str, limit: int) -> bytes:
         return self._read(uri, limit)

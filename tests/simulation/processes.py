@@ -55,7 +55,7 @@ class Processes:
     def start(self) -> Process:
         number = len(self.all) + 1
         link = FaultyLink(random.Random(f"link {self._scene.seed} {number}"), self._scene.profile)
-        memory = MemoryStore(self._scene.blobs, at_hand=self._scene.at_hand)
+        memory = MemoryStore(self._scene.blobs, is_local=self._scene.is_local)
         store = FaultyStore(memory, random.Random(f"store {self._scene.seed} {number}"), self._scene.profile)
         store.partitioned = self.storage_outages > 0
         process = Process(number, link, store, Clock())

@@ -44,7 +44,7 @@ class Scene:
         """Whether two controllers may be at work at once. Then no pod vanishes: one that does leaves nothing by which
         the other could know that its attempt was run.
         """
-        self.at_hand = random.Random(f"at hand {self.seed}").random() < 0.3
+        self.is_local = random.Random(f"at hand {self.seed}").random() < 0.3
         """Whether blobs are read and written without waiting, as those of a local disk."""
         self.tokens = Tokens(seed, self.event_log)
         budget = rng.choice((256 * 1024, 256 * 1024, 256))
@@ -92,8 +92,8 @@ class Scene:
         )
         drain = self.client("drain", FaultyLink(random.Random(0)))
         self.drains = Drains(self.seed, drain, self.event_log, vanish=not (self.overlaps or self.restored.used))
-        at_hand = Storage(self.settings.storage, stores={"memory": MemoryStore(self.blobs, at_hand=True)})
-        self.oracle.shown = Shown(self.server, self.clean, at_hand).has_succeeded
+        local = Storage(self.settings.storage, stores={"memory": MemoryStore(self.blobs, is_local=True)})
+        self.oracle.shown = Shown(self.server, self.clean, local).has_succeeded
 
     def client(self, who: str, link: FaultyLink) -> Client:
         """A client of somebody, all of whose requests are seen, and some refused."""

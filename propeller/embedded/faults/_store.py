@@ -18,16 +18,16 @@ class FaultyStore:
         self._rng = rng
         self.profile = profile
         self.partitioned = False
-        self.at_hand = store.at_hand
+        self.is_local = store.is_local
 
     def read_now(self, uri: str, limit: int) -> bytes | Absence | None:
-        if not self.at_hand:
+        if not self.is_local:
             return None
         self._trip(uri)
         return self._store.read_now(uri, limit)
 
     def write_now(self, uri: str, data: bytes) -> bool:
-        if not self.at_hand:
+        if not self.is_local:
             return False
         self._trip(uri)
         done = self._store.write_now(uri, data)

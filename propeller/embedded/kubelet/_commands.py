@@ -20,21 +20,21 @@ _TASK_COMMANDS = ("pyflyte-execute", "pyflyte-map-execute")
 
 
 def command_for(
-    words: tuple[str, ...], *, env: Mapping[str, str], cwd: str, python: str, project: str = "", furnish: bool = False
+    words: tuple[str, ...], *, env: Mapping[str, str], cwd: str, python: str, project: str = "", populate: bool = False
 ) -> Command:
     """The program that `words` start in `cwd`; `python` is the user's interpreter. Raises `CannotStart` if there is
     none.
 
-    If `cwd` is still to be furnished from the project, programs that are named relative to it are the project's.
+    If `cwd` is still to be populated from the project, programs that are named relative to it are the project's.
     """
     if not words:
         raise CannotStart("no command: the pod names none, and there is no image to take one from")
     if not Path(cwd).is_dir():
         raise CannotStart(f"workingDir {cwd}: no such directory on this machine")
-    beside = project if furnish else cwd
+    beside = project if populate else cwd
     executable = _find(words[0], env=env, cwd=beside, python=python)
     entry = _entry(executable, words, beside, python)
-    return Command(executable=executable, argv=words, env=env, cwd=cwd, entry=entry, project=project, furnish=furnish)
+    return Command(executable=executable, argv=words, env=env, cwd=cwd, entry=entry, project=project, populate=populate)
 
 
 def task_module(command: Command) -> str:

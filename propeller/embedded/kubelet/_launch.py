@@ -75,7 +75,7 @@ class Launcher:
             cwd=given or str(self._directory.work(name)),
             python=self._starter.python,
             project=project,
-            furnish=bool(project) and not given,
+            populate=bool(project) and not given,
         )
 
     async def start(self, container: Raw, command: Command) -> Process:

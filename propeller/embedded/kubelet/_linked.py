@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from propeller.embedded.kubelet._place import contents
+from propeller.embedded.kubelet._workdir import contents
 
 _State = tuple[int, int]
 

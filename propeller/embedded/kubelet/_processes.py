@@ -51,7 +51,7 @@ class Entry(msgspec.Struct, frozen=True):
 class Command(msgspec.Struct, frozen=True, kw_only=True):
     """A program to start: `executable` is an absolute path, `argv` includes the name, `cwd` exists.
 
-    `project` is the directory of its modules; with `furnish`, `cwd` is filled from there first. A task may run in a
+    `project` is the directory of its modules; with `populate`, `cwd` is filled from there first. A task may run in a
     process that runs up to `reuse` small tasks, one after another.
     """
 
@@ -61,7 +61,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     cwd: str
     entry: Entry | None = None
     project: str = ""
-    furnish: bool = False
+    populate: bool = False
     reuse: int = 1
 
 

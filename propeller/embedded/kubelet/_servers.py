@@ -127,7 +127,7 @@ class Servers:
             if not name.startswith(_PER_ATTEMPT) and name not in _PER_POD
         }
         cwd = command.cwd
-        if command.furnish:
+        if command.populate:
             cwd = command.project
         elif not any(Path(cwd).iterdir()):
             cwd = ""  # an empty directory holds no module: any will do

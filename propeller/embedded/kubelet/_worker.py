@@ -32,7 +32,7 @@ from typing import Any
 
 _BESIDE = f"{__package__}." if __package__ else ""  # this file is run by path
 _overlay: Any = importlib.import_module(f"{_BESIDE}_overlay")
-_place: Any = importlib.import_module(f"{_BESIDE}_place")
+_workdir: Any = importlib.import_module(f"{_BESIDE}_workdir")
 _program: Any = importlib.import_module(f"{_BESIDE}_program")
 _traces: Any = importlib.import_module(f"{_BESIDE}_traces")
 
@@ -163,7 +163,7 @@ def run_programs(link: socket.socket | None, request: Message, objects: Any, lin
         os.close(fds[0])
         _write_to(fds[1])
         sys.path[:] = path
-        links = _place.furnish(request["project"], request["cwd"]) if request["furnish"] else []
+        links = _workdir.populate(request["project"], request["cwd"]) if request["populate"] else []
         _program.enter(request)
         _overlay.write_to_copies(links)
     return code if _program.finish() else int(_program.UNFLUSHED)

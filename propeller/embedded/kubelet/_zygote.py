@@ -7,7 +7,7 @@ imported, user's module imported.
 
 Messages are JSON, one a packet (SOCK_SEQPACKET); a request's body is in a memory file, so that no environment is too
 large.
-    in   {"op": "run", "id", "argv", "executable", "env", "cwd", "entry", "project", "furnish", "reuse"}
+    in   {"op": "run", "id", "argv", "executable", "env", "cwd", "entry", "project", "populate", "reuse"}
              with descriptors body, log
          {"op": "warm", "id", "module", "env", "cwd", "entry", "project"} with descriptors body, socket
          {"op": "kill", "id", "signal"}                                   with descriptor body
@@ -51,7 +51,7 @@ from typing import Any, NoReturn
 Message = dict[str, Any]
 
 _BESIDE = f"{__package__}." if __package__ else ""  # this file is run by path
-_place: Any = importlib.import_module(f"{_BESIDE}_place")
+_workdir: Any = importlib.import_module(f"{_BESIDE}_workdir")
 _program: Any = importlib.import_module(f"{_BESIDE}_program")
 _threads: Any = importlib.import_module(f"{_BESIDE}_threads")
 _worker: Any = importlib.import_module(f"{_BESIDE}_worker")
@@ -245,7 +245,7 @@ def _become_program(server: Server, request: Message, log: int, parent: int, aga
             _enter(request, server.path)
             if _shadowed(request):
                 entry = None
-        links = _place.furnish(request["project"], request["cwd"]) if request["furnish"] else []
+        links = _workdir.populate(request["project"], request["cwd"]) if request["populate"] else []
         if not entry:
             try:
                 os.chdir(request["cwd"])

@@ -58,7 +58,7 @@ class Inputs:
         """Resolve the node's bindings to literals. Raises Invalid if one cannot be resolved."""
         bindings = node.graph.bindings(node.graph_index)
         needed = list(dict.fromkeys(name for binding in bindings for name in promised_nodes(binding.binding)))
-        is_local = self._storage.is_at_hand(node.execution.info.directory)
+        is_local = self._storage.is_local(node.execution.info.directory)
         outputs = await gather((self._outputs_of(node, name) for name in needed), in_sequence=is_local)
         available = dict(zip(needed, outputs, strict=True))
 

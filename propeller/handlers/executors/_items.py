@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 
 from propeller.errors import Invalid
 from propeller.handlers.executors._gather import gather
-from propeller.storage import Storage, apart, literals_of, read_offloaded
+from propeller.storage import Storage, in_thread_if_large, literals_of, read_offloaded
 from propeller.wire import COLLECTION, OFFLOADED, Items, Literals, Slice, fields, value_of
 
 CACHE_BYTES = 16 * 1024 * 1024
@@ -82,7 +82,7 @@ class ItemInputs:
         most = self._storage.settings.max_map_items
         return Shares(
             {name: literal for name, literal in rest.items() if name not in lists},
-            {name: await apart(value.size, _items, name, value, most) for name, value in lists.items()},
+            {name: await in_thread_if_large(value.size, _items, name, value, most) for name, value in lists.items()},
         )
 
 

@@ -13,7 +13,7 @@ from flyteidl.core import errors_pb2, execution_pb2, tasks_pb2
 from propeller.errors import CorruptBlob, ErrorKind, Invalid, MissingBlob, TooLargeBlob
 from propeller.handlers.executors._dynamic import plan_of_futures
 from propeller.handlers.executors._gather import gather
-from propeller.storage import Storage, apart
+from propeller.storage import Storage, in_thread_if_large
 from propeller.text import NAME_CHARACTERS, bounded
 from propeller.wire import Literals, parse
 from propeller.workflow import (
@@ -51,7 +51,7 @@ async def collect(node: NodeView, attempt: int, storage: Storage) -> _Ending:
     if futures is not None:
         return await _futures(node, attempt, task, futures, storage.settings.max_messages)
     if error is not None:
-        return EffectFailed(attempt, await apart(len(error), _error, error, f"{directory}/error.pb"))
+        return EffectFailed(attempt, await in_thread_if_large(len(error), _error, error, f"{directory}/error.pb"))
     return _outputs(attempt, task, outputs, f"{directory}/outputs.pb")
 
 
@@ -81,7 +81,7 @@ async def has_ended(node: NodeView, attempt: int, storage: Storage) -> bool:
 
 async def _read_all(storage: Storage, directory: str) -> list[bytes | None]:
     reads = (storage.find(f"{directory}/{name}") for name in _DOCUMENTS)
-    return await gather(reads, in_sequence=storage.is_at_hand(directory))
+    return await gather(reads, in_sequence=storage.is_local(directory))
 
 
 async def _futures(

@@ -113,7 +113,7 @@ def try_execute_inline(node: NodeView, effect: Effect, services: Services) -> tu
     """
     if type(effect) not in _OF_FEW_BLOBS:
         return None
-    if not services.storage.is_at_hand(node.execution.info.directory):
+    if not services.storage.is_local(node.execution.info.directory):
         return None
     try:
         return run_without_suspending(EXECUTORS[type(effect)](node, effect, services))

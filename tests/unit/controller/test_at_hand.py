@@ -21,8 +21,8 @@ def on(of: Bench, store: FaultyStore) -> Bench:
     return Bench(of.user, of.clock, of.server, Storage(of.settings.storage, stores={"memory": store}), of.settings)
 
 
-def store(*, at_hand: bool = False) -> FaultyStore:
-    return FaultyStore(MemoryStore(at_hand=at_hand), random.Random(0))
+def store(*, is_local: bool = False) -> FaultyStore:
+    return FaultyStore(MemoryStore(is_local=is_local), random.Random(0))
 
 
 async def ended(of: Bench) -> dict[str, Any]:
@@ -49,12 +49,12 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return jobs
 
 
-@pytest.mark.parametrize("at_hand", [True, False])
+@pytest.mark.parametrize("is_local", [True, False])
 async def test_reading_what_a_task_left_takes_no_turn_of_its_own_where_it_is_at_hand(
-    at_hand: bool, monkeypatch: pytest.MonkeyPatch
+    is_local: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with bench() as made:
-        of = on(made, store(at_hand=at_hand))
+        of = on(made, store(is_local=is_local))
         async with of.controller():
             jobs = counted(monkeypatch)
             await of.create(task("n0"))
@@ -62,7 +62,7 @@ async def test_reading_what_a_task_left_takes_no_turn_of_its_own_where_it_is_at_
             await of.report("w-n0-0", phase="Succeeded")
             assert (await ended(of))["phase"] == 3
     effects = [job for job in jobs if "EffectRunner" in job]
-    assert len(effects) == (1 if at_hand else 2)  # the launch, and reading
+    assert len(effects) == (1 if is_local else 2)  # the launch, and reading
 
 
 async def test_a_new_workflow_whose_object_has_all_of_it_is_loaded_in_its_first_round(

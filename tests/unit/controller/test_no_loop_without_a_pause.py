@@ -202,7 +202,7 @@ class BreakStore(World):
         world = self
 
         class Broken(MemoryStore):
-            at_hand = False
+            is_local = False
 
             def read_now(self, uri: str, limit: int) -> bytes | None:
                 return None

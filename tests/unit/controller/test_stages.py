@@ -46,7 +46,7 @@ async def test_a_pod_event_leads_to_its_successors_create_in_the_stages_that_the
     told = stages()
     assert 0 < len(told) <= MAX_STAGES
     names = [name for stage in told for name in stage]
-    async with bench() as made, (of := on(made, store(at_hand=True))).controller():
+    async with bench() as made, (of := on(made, store(is_local=True))).controller():
         await of.create(task("n0"), task("n1"), edges=[("n0", "n1")])
         await pod(of, "w-n0-0")
         await asyncio.sleep(5.0)  # all that the launch leads to is over

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from propeller.errors import CorruptBlob, MissingBlob, NotUnderstood, StorageError
 from propeller.handlers import TRANSITIONS
 from propeller.status import Snapshot, decode, encode, rebuild, take
-from propeller.status._snapshot import LIMIT, MAX_RECORDS, decode_apart, is_small, unfold
+from propeller.status._snapshot import LIMIT, MAX_RECORDS, decode_off_loop, decompress, is_small
 from propeller.status._validity import MAX_NODES
 from propeller.workflow import Execution, Failure, Graph, NodeView, Running, WorkflowPhase, begin
 from tests.unit.workflow.drive import execution, graph, plan, task
@@ -56,7 +56,7 @@ def test_a_frame_that_lies_about_its_size_costs_no_more_than_its_bytes(size: int
 
 def test_a_frame_without_a_size_is_read() -> None:
     streaming = zstandard.ZstdCompressor().compressobj()
-    assert unfold(streaming.compress(RAW) + streaming.flush()) == RAW
+    assert decompress(streaming.compress(RAW) + streaming.flush()) == RAW
 
 
 def test_several_frames_and_trailing_data_are_refused() -> None:
@@ -118,7 +118,7 @@ def mapped(items: int) -> Snapshot:
 async def test_many_records_decode_as_few_do(items: int) -> None:
     snapshot = mapped(items)
     assert decode(encode(snapshot)) == snapshot
-    assert await decode_apart(encode(snapshot)) == snapshot
+    assert await decode_off_loop(encode(snapshot)) == snapshot
 
 
 async def turns_while_decoding(blob: bytes) -> int:
@@ -132,7 +132,7 @@ async def turns_while_decoding(blob: bytes) -> int:
 
     beside = asyncio.create_task(others())
     with pytest.raises(CorruptBlob):
-        await decode_apart(blob)
+        await decode_off_loop(blob)
     beside.cancel()
     return turns
 

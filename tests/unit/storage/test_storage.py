@@ -283,10 +283,10 @@ async def test_cached_blobs_expire(monkeypatch: Any) -> None:
     assert cache.size == 0
 
 
-@pytest.mark.parametrize("at_hand", [True, False])
-async def test_find_bypasses_the_cache_and_returns_none_if_the_blob_is_missing(at_hand: bool) -> None:
+@pytest.mark.parametrize("is_local", [True, False])
+async def test_find_bypasses_the_cache_and_returns_none_if_the_blob_is_missing(is_local: bool) -> None:
     blobs = {"memory://m/a": b"old"}
-    async with Storage(stores={"memory": MemoryStore(blobs, at_hand=at_hand)}) as storage:
+    async with Storage(stores={"memory": MemoryStore(blobs, is_local=is_local)}) as storage:
         assert await storage.read("memory://m/a") == b"old"
         blobs["memory://m/a"] = b"new"  # by another process
         assert await storage.find("memory://m/a") == b"new"
@@ -296,7 +296,7 @@ async def test_find_bypasses_the_cache_and_returns_none_if_the_blob_is_missing(a
 
 async def test_a_blob_that_find_missed_is_not_read_from_the_cache() -> None:
     blobs = {"memory://m/a": b"old"}
-    async with Storage(stores={"memory": MemoryStore(blobs, at_hand=True)}) as storage:
+    async with Storage(stores={"memory": MemoryStore(blobs, is_local=True)}) as storage:
         await storage.read("memory://m/a")
         del blobs["memory://m/a"]
         assert await storage.find("memory://m/a") is None

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from propeller.embedded.kubelet import _place
-from propeller.embedded.kubelet._place import furnish
+from propeller.embedded.kubelet import _workdir
+from propeller.embedded.kubelet._workdir import populate
 
 
 @pytest.fixture
@@ -22,17 +22,17 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_small_files_are_copies_and_other_files_are_links(project: Path, tmp_path: Path) -> None:
-    place = tmp_path / "place"
-    place.mkdir()
-    furnish(str(project), str(place))
-    assert {path.name: path.is_symlink() for path in place.iterdir()} == {
+    workdir = tmp_path / "workdir"
+    workdir.mkdir()
+    populate(str(project), str(workdir))
+    assert {path.name: path.is_symlink() for path in workdir.iterdir()} == {
         "flow.py": False,
         "data": False,
         ".git": True,
         "venv": True,
         "env": True,
     }
-    (place / "data" / "small.csv").write_text("mine")
+    (workdir / "data" / "small.csv").write_text("mine")
     assert (project / "data" / "small.csv").read_text() == "data/small.csv"
 
 
@@ -40,28 +40,28 @@ def test_small_files_are_copies_and_other_files_are_links(project: Path, tmp_pat
 def test_files_over_the_limits_are_links(
     project: Path, tmp_path: Path, limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_place, limit, 0)
-    place = tmp_path / "place"
-    place.mkdir()
-    furnish(str(project), str(place))
-    assert (place / "flow.py").is_symlink()
-    assert (place / "flow.py").read_text() == "flow.py"
+    monkeypatch.setattr(_workdir, limit, 0)
+    workdir = tmp_path / "workdir"
+    workdir.mkdir()
+    populate(str(project), str(workdir))
+    assert (workdir / "flow.py").is_symlink()
+    assert (workdir / "flow.py").read_text() == "flow.py"
 
 
 def test_a_working_directory_within_the_project_is_not_copied_into_itself(project: Path) -> None:
-    place = project / "tmp" / "pod" / "work"
-    place.mkdir(parents=True)
-    furnish(str(project), str(place))
-    assert (place / "flow.py").is_file()
-    assert not (place / "tmp").exists()
+    workdir = project / "tmp" / "pod" / "work"
+    workdir.mkdir(parents=True)
+    populate(str(project), str(workdir))
+    assert (workdir / "flow.py").is_file()
+    assert not (workdir / "tmp").exists()
 
 
 def test_a_used_working_directory_is_not_changed(project: Path, tmp_path: Path) -> None:
-    place = tmp_path / "place"
-    place.mkdir()
-    (place / "of an earlier start").touch()
-    furnish(str(project), str(place))
-    assert [path.name for path in place.iterdir()] == ["of an earlier start"]
+    workdir = tmp_path / "workdir"
+    workdir.mkdir()
+    (workdir / "of an earlier start").touch()
+    populate(str(project), str(workdir))
+    assert [path.name for path in workdir.iterdir()] == ["of an earlier start"]
 
 
 def test_a_link_within_the_project_leads_to_the_copy_and_one_out_of_it_to_where_it_did(
@@ -70,36 +70,36 @@ def test_a_link_within_the_project_leads_to_the_copy_and_one_out_of_it_to_where_
     (project / "latest.csv").symlink_to("data/small.csv")
     (project / "data" / "up").symlink_to(project / "flow.py")
     (project / "outside").symlink_to(tmp_path / "elsewhere")
-    place = tmp_path / "place"
-    place.mkdir()
-    furnish(str(project), str(place))
-    assert (place / "latest.csv").resolve() == place / "data" / "small.csv"
-    assert (place / "data" / "up").resolve() == place / "flow.py"
-    assert (place / "outside").resolve() == tmp_path / "elsewhere"
+    workdir = tmp_path / "workdir"
+    workdir.mkdir()
+    populate(str(project), str(workdir))
+    assert (workdir / "latest.csv").resolve() == workdir / "data" / "small.csv"
+    assert (workdir / "data" / "up").resolve() == workdir / "flow.py"
+    assert (workdir / "outside").resolve() == tmp_path / "elsewhere"
 
 
 def test_a_directory_with_too_many_files_is_one_link(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Regression: the files beyond the limit were not there at all."""
-    monkeypatch.setattr(_place, "ENTRIES", 10)
+    monkeypatch.setattr(_workdir, "ENTRIES", 10)
     (project / "many").mkdir()
     for number in range(20):
         (project / "many" / str(number)).touch()
-    place = tmp_path / "place"
-    place.mkdir()
-    assert furnish(str(project), str(place)) == [str(place / "many")]
-    assert len(list((place / "many").iterdir())) == 20
+    workdir = tmp_path / "workdir"
+    workdir.mkdir()
+    assert populate(str(project), str(workdir)) == [str(workdir / "many")]
+    assert len(list((workdir / "many").iterdir())) == 20
 
 
 WRITES = """
 import os, shutil, sys
 from pathlib import Path
 sys.path.insert(0, {kubelet!r})
-import _overlay, _place
-_place.COPIED_BYTES, _place.ENTRIES = 1000, 50
-os.chdir({place!r})
-_overlay.write_to_copies(_place.furnish({project!r}, {place!r}))
+import _overlay, _workdir
+_workdir.COPIED_BYTES, _workdir.ENTRIES = 1000, 50
+os.chdir({workdir!r})
+_overlay.write_to_copies(_workdir.populate({project!r}, {workdir!r}))
 {body}
 """
 
@@ -138,13 +138,13 @@ def test_python_writes_through_a_link_do_not_change_the_project(project: Path, t
         (project / "many" / str(number)).write_text("many")
         (project / "many" / "deep" / str(number)).write_text("deep")
     before = state_of(project)
-    place = tmp_path / "place"
-    place.mkdir()
-    kubelet = str(Path(_place.__file__).parent)
+    workdir = tmp_path / "workdir"
+    workdir.mkdir()
+    kubelet = str(Path(_workdir.__file__).parent)
     check = "\nassert any(p.is_file() and '!' in p.read_text() for p in Path().rglob('*'))" if "'!'" in body else ""
     if body.startswith("os.chdir"):
-        check = check.replace("Path()", f"Path({str(place)!r})")
-    script = WRITES.format(kubelet=kubelet, place=str(place), project=str(project), body=body + check)
+        check = check.replace("Path()", f"Path({str(workdir)!r})")
+    script = WRITES.format(kubelet=kubelet, workdir=str(workdir), project=str(project), body=body + check)
     subprocess.run([sys.executable, "-c", script], check=True)
     assert state_of(project) == before
 
@@ -161,9 +161,9 @@ def state_of(directory: Path) -> dict[str, tuple[object, ...]]:
 
 def test_a_copy_that_is_appended_to_begins_with_the_projects_content(project: Path, tmp_path: Path) -> None:
     (project / "large").write_text("l" * 2000)
-    place = tmp_path / "place"
-    place.mkdir()
+    workdir = tmp_path / "workdir"
+    workdir.mkdir()
     body = "open('large', 'a').write('!'); assert open('large').read() == 'l' * 2000 + '!'"
-    kubelet = str(Path(_place.__file__).parent)
-    script = WRITES.format(kubelet=kubelet, place=str(place), project=str(project), body=body)
+    kubelet = str(Path(_workdir.__file__).parent)
+    script = WRITES.format(kubelet=kubelet, workdir=str(workdir), project=str(project), body=body)
     subprocess.run([sys.executable, "-c", script], check=True)

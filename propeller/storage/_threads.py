@@ -13,7 +13,7 @@ INLINE_BYTES = 32 * 1024
 """Bytes up to which the work runs on the event loop: 16,000 fields at most, a few milliseconds."""
 
 
-async def apart(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def in_thread_if_large(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Return `work(...)`, whose argument has `size` bytes; run it in a thread if that is over `INLINE_BYTES`."""
     if size <= INLINE_BYTES:
         return work(*args, **kwargs)

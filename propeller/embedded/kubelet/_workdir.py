@@ -45,8 +45,8 @@ class Contents(NamedTuple):
     large: list[str]
 
 
-def contents(project: str, place: str = "") -> Contents:
-    """Return what `furnish` puts into `place`. Unreadable files are left out."""
+def contents(project: str, workdir: str = "") -> Contents:
+    """Return what `populate` puts into `workdir`. Unreadable files are left out."""
     found = Contents([], [], [], [])
     size, entries = 0, 0
     todo = [""]
@@ -59,7 +59,7 @@ def contents(project: str, place: str = "") -> Contents:
         for entry in inside or []:
             path = os.path.join(directory, entry.name)
             entries += 1
-            if entry.name in _LEFT_OUT or (place and _leads_to(entry, place)):
+            if entry.name in _LEFT_OUT or (workdir and _leads_to(entry, workdir)):
                 continue
             try:
                 if entry.is_symlink():
@@ -84,28 +84,28 @@ def contents(project: str, place: str = "") -> Contents:
     return found
 
 
-def furnish(project: str, place: str) -> list[str]:
-    """Fill `place`, if it is empty, from the directory `project`; return the links to files that are too large to
+def populate(project: str, workdir: str) -> list[str]:
+    """Fill `workdir`, if it is empty, from the directory `project`; return the links to files that are too large to
     copy.
     """
-    if os.listdir(place):
+    if os.listdir(workdir):
         return []  # its container was started before
-    project, place = os.path.abspath(project), os.path.realpath(place)
-    found = contents(project, place)
+    project, workdir = os.path.abspath(project), os.path.realpath(workdir)
+    found = contents(project, workdir)
     for path in found.directories:
-        _try(os.mkdir, os.path.join(place, path))
+        _try(os.mkdir, os.path.join(workdir, path))
     for path in found.copies:
-        _try(shutil.copy, os.path.join(project, path), os.path.join(place, path))
+        _try(shutil.copy, os.path.join(project, path), os.path.join(workdir, path))
     for path in found.links:
-        _try(os.symlink, _target(project, path), os.path.join(place, path))
+        _try(os.symlink, _target(project, path), os.path.join(workdir, path))
     for path in found.large:
-        _try(os.symlink, os.path.join(project, path), os.path.join(place, path))
-    return [os.path.join(place, path) for path in found.large]
+        _try(os.symlink, os.path.join(project, path), os.path.join(workdir, path))
+    return [os.path.join(workdir, path) for path in found.large]
 
 
 def _target(project: str, path: str) -> str:
     """Return the target of a link that stands for this link of the project: a link within the project stays within
-    `place`.
+    `workdir`.
     """
     here = os.path.join(project, path)
     directory = os.path.dirname(here)
@@ -131,11 +131,11 @@ def _entries(directory: str, most: int) -> list[os.DirEntry[str]] | None:
     return sorted(entries, key=lambda entry: entry.name) if len(entries) <= most else None
 
 
-def _leads_to(entry: os.DirEntry[str], place: str) -> bool:
+def _leads_to(entry: os.DirEntry[str], workdir: str) -> bool:
     """Return whether the working directory itself is in the entry, as when the project is the directory of temporary
     files.
     """
-    return place.startswith(os.path.realpath(entry.path) + os.sep)
+    return workdir.startswith(os.path.realpath(entry.path) + os.sep)
 
 
 def _is_environment(path: str) -> bool:

@@ -21,7 +21,7 @@ PRIVATE = "memory"
 """The scheme of blobs that only this process has written."""
 
 
-class ReadablePlaces:
+class ReadableUris:
     """See the module's text."""
 
     def __init__(self, settings: StorageOptions) -> None:
