@@ -64,6 +64,9 @@ MEASUREMENTS = {
         "smallest client spends on the same pods.",
         (ONLY, SCALE, CONTROLLER, CRD),
     ),
+    "tokens": Measurement(
+        "_tokens", "Tokens of the resource manager: cost of a claim, memory of those that wait, fair shares.", (SCALE,)
+    ),
     "transport": Measurement("_transport", "CPU of a request by our HTTP client, relative to aiohttp's."),
 }
 
