@@ -31,6 +31,7 @@ from propeller.handlers.transitions import _task
 from propeller.informers import Informer, _reflector
 from propeller.kube import KubeObject, Pod
 from propeller.reconcile import WorkQueue
+from propeller.resourcemgr import MemoryTokens
 from propeller.status import _head, encode_status
 from propeller.workflow import (
     AttemptObserved,
@@ -325,9 +326,32 @@ def _what_was_begun_of_an_execution_is_forgotten_with_it() -> AbstractContextMan
     return mock.patch.object(_begun.Begun, "keep", return_value=None)
 
 
+def _what_ran_before_a_restart_takes_no_tokens() -> AbstractContextManager[Any]:
+    return mock.patch.object(MemoryTokens, "restore", return_value=None)
+
+
+def _tokens_of_what_has_ended_stay_out() -> AbstractContextManager[Any]:
+    return mock.patch.object(MemoryTokens, "release", return_value=None)
+
+
+def _tokens_come_back_when_a_pod_is_told_to_stop() -> AbstractContextManager[Any]:
+    stop = _attempts._stop
+
+    async def stopped(node: NodeView, effect: StopAttempt, services: Services) -> Stopped:
+        found = await stop(node, effect, services)
+        if services.tokens is not None:
+            services.tokens.stopped(node, effect.attempt)
+        return found
+
+    return mock.patch.object(_attempts, "_stop", stopped)
+
+
 MUTATIONS: Mapping[str, Mutation] = {
     function.__name__.strip("_").replace("_", " "): function
     for function in (
+        _what_ran_before_a_restart_takes_no_tokens,
+        _tokens_of_what_has_ended_stay_out,
+        _tokens_come_back_when_a_pod_is_told_to_stop,
         _anybodys_pod_is_ours,
         _status_is_written_onto_any_version,
         _foreign_statuses_are_overwritten,

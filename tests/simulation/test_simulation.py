@@ -24,9 +24,9 @@ FOUND_BY = {
     "an event is lost after a failed write": 229,
     "a launch whose answer is lost is another attempt": 200,
     "a pod that is gone has succeeded": 221,
-    "a pod that is being deleted never counts": 209,
-    "a restore starts nothing over": 1111,
-    "a restore that one cache notices is taken for known to both": 1111,
+    "a pod that is being deleted never counts": 16,
+    "a restore starts nothing over": 4170,
+    "a restore that one cache notices is taken for known to both": 473,
     "a snapshot that a newer one replaced is lost": 1706,
     "a stop is taken for having stopped": 207,
     "a type that is gone is asked for without a pause": 306,
@@ -40,7 +40,6 @@ FOUND_BY = {
     "nothing is recovered": 70,
     "outages of the store fail attempts": 223,
     "pods are stopped before a status has the reason": 239,
-    "pods of an earlier namesake are news": 2820,
     "pods that have ended are deleted": 1111,
     "pods that still run are left at the end": 621,
     "sidecars are left running": 262,
@@ -53,8 +52,11 @@ FOUND_BY = {
     "the parallelism limit is ignored": 207,
     "the phase of a pod decides": 205,
     "timers are forgotten": 205,
+    "tokens come back when a pod is told to stop": 263,
+    "tokens of what has ended stay out": 201,
     "what a pod that is gone has left does not count": 272,
     "what is inside a node takes any time": 215,
+    "what ran before a restart takes no tokens": 450,
 }
 """A seed that finds each: `python -m tests.simulation --first 200 --stop --mutation M` looks for one."""
 
