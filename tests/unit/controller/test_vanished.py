@@ -10,7 +10,7 @@ import pytest
 from propeller.embedded.server import Forward
 from propeller.errors import Unavailable
 from propeller.kube import Request, Response
-from tests.unit.controller.bench import RAW_PODS, Bench, bench
+from tests.unit.controller.bench import RAW_PODS, WORKFLOWS, Bench, bench
 from tests.unit.workflow.drive import task
 
 AGAIN = {"retry": {"minAttempts": 3}}
@@ -160,3 +160,22 @@ async def test_a_pod_that_was_stopped_on_purpose_is_not_asked_for() -> None:
         assert (await of.status())["state"] == "Failed"
         assert sorted(await of.pods()) == ["w-a-0"]
         assert link.reads == 0
+
+
+async def test_late_events_of_a_pod_of_an_earlier_workflow_of_the_same_name_mean_nothing() -> None:
+    link = _Link()
+    async with bench() as of, of.controller(link):
+        link.opened.clear()
+        await of.create(task("a", **AGAIN))
+        await asyncio.sleep(5.0)
+        await of.report("w-a-0", phase="Failed")
+        await of.user.delete(WORKFLOWS, "w", "ns")  # and its pod with it
+        await asyncio.sleep(5.0)
+        await of.create(task("a", **AGAIN))
+        await asyncio.sleep(5.0)
+        assert link.creates == 2
+        link.opened.set()
+        await asyncio.sleep(60.0)
+        assert list(await of.pods()) == ["w-a-0"]
+        await _succeeds(of, "w-a-0")
+        assert (await of.status())["state"] == "Succeeded"
