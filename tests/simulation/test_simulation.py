@@ -16,7 +16,7 @@ FOUND_WITH_A_PLUGIN_BY = {
     "a pod that is gone has succeeded": 221,
     "pods are stopped before a status has the reason": 239,
     "pods that still run are left at the end": 221,
-    "the next attempt does not wait for the last to stop": 207,
+    "the next attempt does not wait for the last to stop": 209,
 }
 """As FOUND_BY, in worlds whose tasks run by a plugin of another package (`--plugged`)."""
 
@@ -28,7 +28,7 @@ FOUND_BY = {
     "a restore starts nothing over": 4170,
     "a restore that one cache notices is taken for known to both": 473,
     "a snapshot that a newer one replaced is lost": 1706,
-    "a stop is taken for having stopped": 207,
+    "a stop is taken for having stopped": 209,
     "a type that is gone is asked for without a pause": 306,
     "an adopted pod that is missing is waited for": 252,
     "an informer gives up on a type that is gone": 228,
@@ -40,9 +40,9 @@ FOUND_BY = {
     "nothing is recovered": 70,
     "outages of the store fail attempts": 223,
     "pods are stopped before a status has the reason": 239,
-    "pods that have ended are deleted": 1111,
+    "pods that have ended are deleted": 939,
     "pods that still run are left at the end": 621,
-    "sidecars are left running": 262,
+    "sidecars are left running": 276,
     "status is written onto any version": 200,
     "system failures draw on the users budget": 203,
     "task timers are ignored": 201,

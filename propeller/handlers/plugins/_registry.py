@@ -156,8 +156,9 @@ def _resource_of(plugin: TaskPlugin) -> Resource[Any]:
         raise PluginFailed(f"its resource must be a propeller.kube.Resource, and is a {type(resource).__name__}")
     if not resource.namespaced:
         raise PluginFailed(f"its resource {resource.plural} is cluster-wide: a workflow can own only its namespace's")
-    if not issubclass(resource.type, KubeObject):
-        raise PluginFailed(f"the type of its resource must be a KubeObject, and is {resource.type.__name__}")
+    type_: object = resource.type  # a generic alias, such as that of JSON, is no class
+    if not (isinstance(type_, type) and issubclass(type_, KubeObject)):
+        raise PluginFailed(f"the type of its resource must be a KubeObject, and is {getattr(type_, '__name__', type_)}")
     msgspec.json.Decoder(resource.type)  # raises what its fields' types have wrong
     return resource
 

@@ -170,10 +170,13 @@ async def _send(http: web.BaseRequest, stream: Stream) -> web.StreamResponse:
         return web.Response(status=stream.status, headers=stream.headers, body=body)
     response = web.StreamResponse(status=stream.status, headers=stream.headers)
     response.enable_chunked_encoding()
-    await response.prepare(http)  # client-go's Watch() returns with the head, which may be long before the first event
-    async for chunk in stream:
-        await response.write(chunk)
-    await response.write_eof()
+    try:
+        await response.prepare(http)  # client-go's Watch() returns with the head, which may come long before an event
+        async for chunk in stream:
+            await response.write(chunk)
+        await response.write_eof()
+    except ConnectionError:  # the client is gone, and its stream ends with it
+        _reset(http)
     return response
 
 

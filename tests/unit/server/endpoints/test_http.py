@@ -12,6 +12,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from propeller.config import ApiServerOptions
 from propeller.embedded.server import ApiServer, Front
@@ -114,6 +115,21 @@ async def test_a_dropped_watch_breaks_at_its_reader(server: ApiServer, front: Fr
         async with asyncio.timeout(20):
             with pytest.raises(Unavailable):
                 await anext(watch)
+
+
+async def test_a_client_that_is_gone_when_an_event_is_written_ends_its_watch_and_is_no_defect(
+    server: ApiServer, front: Front, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def write(response: web.StreamResponse, data: bytes) -> None:
+        raise aiohttp.ClientConnectionResetError("Cannot write to closing transport")
+
+    async with connect(Connection(server=front.url, token=front.token)) as client:
+        await client.create(CONFIG_MAPS, config_map("c"), "default")
+        monkeypatch.setattr(web.StreamResponse, "write", write)
+        async with asyncio.timeout(20):
+            with pytest.raises(Unavailable):
+                await anext(client.watch(CONFIG_MAPS, "default", resource_version="0"))
+    assert "Error handling request" not in caplog.text
 
 
 async def test_the_front_closes_although_a_watch_is_open(server: ApiServer) -> None:
