@@ -61,7 +61,7 @@ def test_a_directory_is_reported_on_and_its_resources_written(propeller: Propell
     written = {path.name for path in (propeller.home / "resources").iterdir()}
     assert written == {
         *("demo.demo.json", "fan_out.longest_words.json", "quality_gate.gate.json", "sweep.sweep.json"),
-        "training.train.json",
+        *("squares.squares.json", "training.train.json"),
     }
     assert json.loads((propeller.home / "resources" / "demo.demo.json").read_text())["kind"] == "FlyteWorkflow"
 
