@@ -8,12 +8,13 @@ callbacks; `needs_of` makes claims of tasks by an operator's rules.
 from propeller.resourcemgr._claims import Claim, Wait
 from propeller.resourcemgr._fair_queue import FairQueue
 from propeller.resourcemgr._ledger import Ledger
-from propeller.resourcemgr._limits import Limits, Pool, Tenant, check, path_of
+from propeller.resourcemgr._limits import SEPARATOR, Limits, Pool, Tenant, check, path_of
 from propeller.resourcemgr._options import ResourceOptions, Rule
 from propeller.resourcemgr._rules import Demand, check_options, needs_of, text_of, wanted_pools
 from propeller.resourcemgr._tokens import MemoryTokens
 
 __all__ = [
+    "SEPARATOR",
     "Claim",
     "Demand",
     "FairQueue",

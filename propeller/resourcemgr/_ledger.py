@@ -9,7 +9,7 @@ Guarantees
     Fair between tenants at every level (`_turns`), and none starves (`_waitlist`).
     While nothing waits, `acquire` and `release` cost O(pools and tenants of the claim), else O(log n) more.
 Assumptions
-    `now` is monotonic, in seconds; when it goes back, no tokens come until it is where it was.
+    `now` is monotonic, in seconds. If it goes back all the same, no tokens come by that.
 Errors
     Invalid from `acquire` and `restore` for a claim that makes no sense, names an unknown pool, or (`acquire`) needs
     more than a pool ever has; from `configure` for limits that contradict themselves.
@@ -105,11 +105,11 @@ class Ledger:
 
     def tick(self, now: float) -> None:
         """Grant what has become possible with time; `next_wake` says when that is."""
-        self._waiting.serve([pool for pool in self._registry.pools.values() if pool.rate is not None], now)
+        self._waiting.serve(self._registry.timed, now)
 
     def next_wake(self) -> float | None:
         """When `tick` has to be called; None if nothing waits for time to pass."""
-        return self._waiting.next_wake(self._registry.pools.values()) if self._waiting else None
+        return self._waiting.next_wake(self._registry.timed) if self._waiting else None
 
     def configure(self, limits: Limits, now: float) -> None:
         """Have other limits from now on. Claims that are held keep their tokens. Limits that are wrong change nothing.
@@ -156,6 +156,10 @@ class Ledger:
     def __len__(self) -> int:
         """Claims that wait."""
         return len(self._waiting)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether the claim waits."""
+        return name in self._waiting
 
     def __iter__(self) -> Iterator[str]:
         """The ids of claims that wait, in the order in which they came."""

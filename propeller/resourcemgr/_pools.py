@@ -12,6 +12,11 @@ _ROUNDING = 1e-9
 """Tokens that a sum of parts of a token may be short of a whole one."""
 
 
+def title_of(name: str, tenant: str) -> str:
+    """The name of a pool, or of a tenant's limit for it, that no other one has."""
+    return f"{name} of {tenant}" if tenant else name
+
+
 class PoolState:
     """A pool's tokens, and the order of the claims that wait for it. `tenant` is whose limit it is, "" for a pool that
     tenants share.
@@ -38,7 +43,7 @@ class PoolState:
     def __init__(self, name: str, tenant: str = "") -> None:
         self.name = name
         self.tenant = tenant
-        self.title = f"{name} of {tenant}" if tenant else name
+        self.title = title_of(name, tenant)
         self.capacity: int | None = None
         self.rate: float | None = None
         self.burst = 0.0

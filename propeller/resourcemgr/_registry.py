@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from propeller.errors import Invalid
 from propeller.resourcemgr._claims import Claim
 from propeller.resourcemgr._limits import SEPARATOR, Limits, Path, lineage, path_of
-from propeller.resourcemgr._pools import PoolState
+from propeller.resourcemgr._pools import PoolState, title_of
 from propeller.resourcemgr._tenants import Node, Tenants
 from propeller.resourcemgr._turns import usage_fell
 from propeller.resourcemgr._waiter import Need
@@ -41,14 +41,17 @@ class Registry:
         for tenant in limits.tenants:
             for name, limit in tenant.limits.items():
                 self._pool(name, tenant.name).configure(limit, None, None, now)
+        self.timed = [pool for pool in self.pools.values() if pool.rate is not None]
         for path, node in self._tenants.named():
             node.weight = self._tenants.weights.get(path, 1.0)
         for node in self._tenants:
             usage_fell(node)  # whatever has changed about its share
 
     def _pool(self, name: str, tenant: str) -> PoolState:
-        found = PoolState(name, tenant)
-        return self.pools.setdefault(found.title, found)
+        title = title_of(name, tenant)
+        if title not in self.pools:
+            self.pools[title] = PoolState(name, tenant)
+        return self.pools[title]
 
     def resolve(self, claim: Claim, *, is_held: bool = False) -> Need:
         """What the claim takes. Raises Invalid for a claim that makes no sense, names no pool, or asks for more than
@@ -74,9 +77,7 @@ class Registry:
     def _own(self, tenant: Path, amounts: dict[PoolState, int]) -> dict[PoolState, int]:
         """What is taken of the tenant's own limits, and of those of the tenants that it is part of."""
         names = [SEPARATOR.join(tenant[:length]) for length in range(len(tenant), 0, -1)]
-        found = (
-            (self.pools.get(PoolState(pool.name, name).title), amounts[pool]) for name in names for pool in amounts
-        )
+        found = ((self.pools.get(title_of(pool.name, name)), amounts[pool]) for name in names for pool in amounts)
         return {own: amount for own, amount in found if own is not None}
 
     def _forget(self) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.errors import Invalid
-from propeller.resourcemgr._claims import Claim, Wait
+from propeller.resourcemgr._claims import Claim
 from propeller.resourcemgr._ledger import Ledger
 from propeller.resourcemgr._limits import Limits
 
@@ -65,8 +65,7 @@ class MemoryTokens:
     def doubt(self, name: str) -> None:
         """It is not known whether the claim's tokens are in use. That it is said again gives no more time."""
         if name not in self._unused and self.ledger.is_held(name):
-            timer = asyncio.get_running_loop().call_later(self._unused_after, self._take_back, name)
-            self._unused[name] = timer
+            self._take_back_later(name)
 
     def release(self, name: str) -> None:
         """Give a claim's tokens back, or let it wait no more."""
@@ -85,12 +84,8 @@ class MemoryTokens:
         self.ledger.configure(limits, self._clock.monotonic())
         self._schedule()
 
-    def explain(self, name: str) -> Wait | None:
-        """Why a claim waits; None if it does not."""
-        return self.ledger.explain(name)
-
     def close(self) -> None:
-        """Call nobody back any more."""
+        """Cancel all that is scheduled."""
         for timer in (*self._unused.values(), *([self._wake] if self._wake else [])):
             timer.cancel()
         self._unused.clear()
@@ -98,10 +93,12 @@ class MemoryTokens:
 
     def _on_granted(self, name: str) -> None:
         granted, _ = self._waiting.pop(name, (None, None))
-        loop = asyncio.get_running_loop()
-        self._unused[name] = loop.call_later(self._unused_after, self._take_back, name)
+        self._take_back_later(name)
         if granted is not None:
-            loop.call_soon(self._call, name, granted)
+            asyncio.get_running_loop().call_soon(self._call, name, granted)
+
+    def _take_back_later(self, name: str) -> None:
+        self._unused[name] = asyncio.get_running_loop().call_later(self._unused_after, self._take_back, name)
 
     def _call(self, name: str, granted: Granted) -> None:
         if name in self._unused:

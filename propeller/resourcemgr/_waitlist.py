@@ -87,14 +87,14 @@ class Waitlist:
             if pool.order.size:
                 self._serve_pool(pool, todo, now)
 
-    def next_wake(self, pools: Iterable[PoolState]) -> float | None:
-        """When time alone may have made room for a claim; None if it will not."""
+    def next_wake(self, timed: Iterable[PoolState]) -> float | None:
+        """When time alone may have made room for a claim; None if it will not. `timed` are the pools with a rate."""
         times: list[float | None] = []
         first = [pool for pool, _ in self._put_first[0].need.items] if self._put_first else []
         if all(pool.free >= 0 for pool in first):
             times.append(max((time for pool in first if (time := pool.enough_at(0)) is not None), default=None))
-        for pool in pools:
-            if pool.rate is not None and pool.order.size:
+        for pool in timed:
+            if pool.order.size:
                 leaf = pool.order.first()
                 waiter = None if leaf is None else leaf.head
                 times.append(pool.enough_at(waiter.need.of(pool) if waiter else pool.order.smallest_aside or 1))

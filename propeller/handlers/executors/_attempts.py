@@ -118,7 +118,7 @@ async def _launch(node: NodeView, effect: Launch, services: Services) -> tuple[N
     if is_given_up(node, attempt):
         return ()
     if services.tokens is not None:
-        services.tokens.describe(node, resource)
+        services.tokens.describe(node, attempt, resource)
     return await _create(node, attempt, name, resource, kind, services)
 
 

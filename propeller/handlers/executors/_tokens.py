@@ -28,6 +28,7 @@ from propeller.handlers.plugins import TaskPlugin
 from propeller.handlers.plugins.pod import POOLS_ANNOTATION, demand_of
 from propeller.kube import KubeObject
 from propeller.resourcemgr import (
+    SEPARATOR,
     Claim,
     MemoryTokens,
     ResourceOptions,
@@ -100,43 +101,38 @@ class LaunchTokens:
 
     def ask(self, node: NodeView, attempt: int) -> Refused | EffectFailed | None:
         """Take the tokens of an attempt's launch; if they are not free, what to tell its node."""
-        info, execution = node.execution.info, node.execution
+        execution, uid = node.execution, node.execution.info.uid
         try:
-            needs = needs_of(demand_of(node), self._rules)
-            if not needs:
+            claim = self._claim(node, attempt)
+            if claim is None:
                 return None
-            holder = Holder(execution.key, info.uid, node.number, attempt, execution.pod_name(node.number, attempt))
-            claim = Claim(_claim_id(info.uid, holder.name), _tenant(info.project, info.domain, info.namespace), needs)
+            holder = Holder(execution.key, uid, node.number, attempt, execution.pod_name(node.number, attempt))
             is_granted = self._tokens.request(claim, lambda: self._on_granted(claim.id, holder), lambda _: None)
         except Invalid as error:
             return EffectFailed(attempt, Failure(_LIMIT, str(error)))
-        self._without_resource.setdefault(info.uid, set()).add(claim.id)
+        self._without_resource.setdefault(uid, set()).add(claim.id)
         if is_granted:
             self._tokens.use(claim.id)
             return None
-        wait = self._tokens.explain(claim.id)
+        wait = self._tokens.ledger.explain(claim.id)
         assert wait is not None
         before, now = refusals_of(node), self._clock.now()
         refusals = Refusals(before.tries, before.since or now, before.denied, str(wait))
         again = max(SHORTEST_LOOK, len(self._tokens.ledger) / LOOKS_A_SECOND)
         return Refused(attempt, str(wait), again, refusals, repeats=before.reason.startswith(wait.what))
 
-    def describe(self, node: NodeView, resource: dict[str, Any]) -> None:
+    def describe(self, node: NodeView, attempt: int, resource: dict[str, Any]) -> None:
         """Write the claim into the resource that is going to be created."""
-        needs = needs_of(demand_of(node), self._rules)
-        if needs:
-            info = node.execution.info
+        if (claim := self._claim(node, attempt)) is not None:
             metadata = resource["metadata"]
-            tenant = "/".join(_tenant(info.project, info.domain, info.namespace))
-            marks = {POOLS_ANNOTATION: text_of(needs), TENANT_ANNOTATION: tenant}
+            marks = {POOLS_ANNOTATION: text_of(claim.needs), TENANT_ANNOTATION: SEPARATOR.join(claim.tenant)}
             metadata["annotations"] = {**metadata.get("annotations", {}), **marks}
 
     def answered(self, node: NodeView, attempt: int, events: Iterable[NodeEvent]) -> None:
         """A launch has come to something. Tokens come back if it has left no resource that runs, at once or, if a
         create had no answer, when the informer has had the time to show one.
         """
-        uid = node.execution.info.uid
-        name = _claim_id(uid, node.execution.pod_name(node.number, attempt))
+        uid, name = node.execution.info.uid, _id_of(node, attempt)
         if name in self._running:
             return
         if any(map(_runs, events)):
@@ -144,13 +140,12 @@ class LaunchTokens:
         elif any(isinstance(event, Refused) and event.may_exist for event in events) or name in self._doubtful:
             self._doubtful.add(name)
             self._tokens.doubt(name)
-        elif self._tokens.explain(name) is None:  # else it waits
+        elif name not in self._tokens.ledger:  # else it waits
             self._give_back(uid, name)
 
     def stopped(self, node: NodeView, attempt: int) -> None:
         """Nothing runs of an attempt that is over, and nothing will."""
-        uid = node.execution.info.uid
-        self._give_back(uid, _claim_id(uid, node.execution.pod_name(node.number, attempt)))
+        self._give_back(node.execution.info.uid, _id_of(node, attempt))
 
     def seen(self, plugin: TaskPlugin, obj: KubeObject, uid: str, *, is_gone: bool = False) -> None:
         """The resource of an attempt of the execution `uid`, as its informer has it."""
@@ -195,6 +190,14 @@ class LaunchTokens:
         """Grant nothing any more."""
         self._tokens.close()
 
+    def _claim(self, node: NodeView, attempt: int) -> Claim | None:
+        """The claim of an attempt; None if it needs no tokens. Raises Invalid."""
+        needs, info = needs_of(demand_of(node), self._rules), node.execution.info
+        if not needs:
+            return None
+        tenant = tuple(part for part in (info.project, info.domain) if part) or (info.namespace,)
+        return Claim(_id_of(node, attempt), tenant, needs)
+
     def _on_granted(self, name: str, holder: Holder) -> None:
         if not self._granted(holder):
             self._give_back(holder.uid, name)
@@ -229,5 +232,5 @@ def _claim_id(uid: str, name: str) -> str:
     return f"{uid}/{name}"
 
 
-def _tenant(project: str, domain: str, namespace: str) -> tuple[str, ...]:
-    return tuple(part for part in (project, domain) if part) or (namespace,)
+def _id_of(node: NodeView, attempt: int) -> str:
+    return _claim_id(node.execution.info.uid, node.execution.pod_name(node.number, attempt))

@@ -1,14 +1,5 @@
 """The tests of this package run on virtual time."""
 
-from __future__ import annotations
+from tests.unit.virtual import pytest_asyncio_loop_factories
 
-import asyncio
-from collections.abc import Callable, Mapping
-
-import pytest
-
-from propeller.testing import VirtualTimeLoop
-
-
-def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    return {"virtual": VirtualTimeLoop}
+__all__ = ["pytest_asyncio_loop_factories"]
