@@ -17,14 +17,13 @@ Errors
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 
 from propeller.errors import Invalid
 from propeller.resourcemgr._claims import Claim, Wait
 from propeller.resourcemgr._limits import Limits, Path, check
 from propeller.resourcemgr._pools import PoolState
-from propeller.resourcemgr._registry import Registry
+from propeller.resourcemgr._registry import Registry, never
 from propeller.resourcemgr._turns import usage_fell
 from propeller.resourcemgr._waiter import Need, Waiter
 from propeller.resourcemgr._waitlist import Waitlist
@@ -37,7 +36,7 @@ class Ledger:
     """See the module's text. `granted` is called with the id of each claim that has waited and got its tokens;
     `refused` with that of one which can never get them, as limits have become lower. Neither may call the ledger.
 
-    More than 15 methods: six of them only read it, for explanations and metrics.
+    More than 15 methods: seven of them only read it, for explanations and metrics.
     """
 
     def __init__(
@@ -49,17 +48,20 @@ class Ledger:
         self._held: dict[str, Need] = {}
         self._arrivals = 0
         self._registry = Registry(limits, now)
-        self._waiting = Waitlist(self._granted, lambda waiter, error: refused(waiter.id, error))
+        self._waiting = Waitlist(self._granted)
         self._waiting.max_bypass = limits.max_bypass
 
     def acquire(self, claim: Claim, now: float) -> bool:
-        """Take the claim's tokens; if they cannot be taken it waits, and `granted` hears of it. Whether it has them."""
-        need = self._registry.needs.get((claim.tenant, claim.needs)) or self._registry.resolve(claim)
+        """Take the claim's tokens; if they cannot be taken it waits, and `granted` hears of it. Whether it has them.
+
+        One that waits, and needs something else now, is amended.
+        """
         name = claim.id
         if name in self._held:
             return True
         if name in self._waiting:
-            return False
+            return self.amend(claim, now)
+        need = self._registry.needs.get((claim.tenant, claim.needs)) or self._registry.resolve(claim)
         need.count(1)
         if need.is_timed:
             fits = all(not pool.order.size and pool.room(now) >= amount for pool, amount in need.items)
@@ -77,6 +79,21 @@ class Ledger:
         self._waiting.add(Waiter(name, need, (-claim.priority << _PLACES) + self._arrivals, now), now)
         return name in self._held
 
+    def amend(self, claim: Claim, now: float) -> bool:
+        """Have a claim that waits need something else, at its place; `since` is as before. Whether it has its tokens.
+
+        One that is held, or unknown, is not changed. Raises Invalid, and changes nothing, as `acquire` does.
+        """
+        waiter = self._waiting.get(claim.id)
+        if waiter is None:
+            return claim.id in self._held
+        need = self._registry.needs.get((claim.tenant, claim.needs)) or self._registry.resolve(claim)
+        if need is not waiter.need:
+            need.count(1)
+            waiter.need.count(-1)
+            self._waiting.amend(waiter, need, now)
+        return claim.id in self._held
+
     def release(self, name: str, now: float) -> None:
         """Give the tokens of a claim back, or let it wait no more. One that is unknown was given back before."""
         need = self._held.pop(name, None)
@@ -92,16 +109,18 @@ class Ledger:
                 usage_fell(node)
             self._waiting.serve([pool for pool, _ in need.items], now)
 
-    def restore(self, claim: Claim) -> None:
+    def restore(self, claim: Claim, now: float) -> None:
         """Count the tokens of a claim that is known to run, whether they are free or not."""
         if claim.id in self._held:
             return
         registry = self._registry
         need = registry.needs.get((claim.tenant, claim.needs)) or registry.resolve(claim, is_held=True)
-        if self._waiting.remove(claim.id) is None:
-            need.count(1)
+        need.count(1)
         need.take()
         self._held[claim.id] = need
+        if (waiter := self._waiting.remove(claim.id)) is not None:
+            waiter.need.count(-1)
+            self._waiting.serve([pool for pool, _ in waiter.need.items], now)
 
     def tick(self, now: float) -> None:
         """Grant what has become possible with time; `next_wake` says when that is."""
@@ -112,19 +131,28 @@ class Ledger:
         return self._waiting.next_wake(self._registry.timed) if self._waiting else None
 
     def configure(self, limits: Limits, now: float) -> None:
-        """Have other limits from now on. Claims that are held keep their tokens. Limits that are wrong change nothing.
+        """Have other limits from now on. Claims that are held keep their tokens; those that wait and can never be met
+        any more are refused. Limits that are wrong change nothing.
 
-        Other numbers cost O(tenants). Pools that come, go or get another parent cost O(claims), about 5 us each.
+        Other numbers cost O(tenants and kinds of claims). Pools that come, go or get another parent cost O(claims),
+        about 5 us each, and so does a refusal.
         """
         check(limits)
         if _structure(limits) == _structure(self._registry.limits):
             self._registry.apply(limits, now)
+            self._refuse_vain()
         else:
             self._rebuild(limits, now)
         self._waiting.max_bypass = limits.max_bypass
-        for pool in self._registry.pools.values():
-            pool.order.let_in(pool, math.inf)  # what was set aside may be too much for ever by now
         self._waiting.serve(self._registry.pools.values(), now)
+
+    def _refuse_vain(self) -> None:
+        """Give up claims that wait for more than there ever is."""
+        vain = self._registry.drop_vain()
+        for waiter in [waiter for waiter in self._waiting if waiter.need in vain] if vain else ():
+            self._waiting.remove(waiter.id)
+            waiter.need.count(-1)
+            self._on_refused(waiter.id, never(waiter.id, *vain[waiter.need]))
 
     def _rebuild(self, limits: Limits, now: float) -> None:
         before, held, waiting = self._registry, self._held, self._waiting.clear()
@@ -134,7 +162,7 @@ class Ledger:
                 pool.level = min(pool.level, old.level)
         known = {pool.name for pool in limits.pools}
         for name, need in held.items():
-            self.restore(_claim(name, need, known))
+            self.restore(_claim(name, need, known), now)
         for waiter in waiting:
             try:
                 claim = _claim(waiter.id, waiter.need, known)
@@ -143,11 +171,7 @@ class Ledger:
                 self._on_refused(waiter.id, error)
                 continue
             need.count(1)
-            again = Waiter(waiter.id, need, waiter.place, waiter.since)
-            if need.items:
-                self._waiting.add(again, now)
-            else:
-                self._granted(again)
+            self._waiting.add(Waiter(waiter.id, need, waiter.place, waiter.since), now)
 
     def _granted(self, waiter: Waiter) -> None:
         self._held[waiter.id] = waiter.need
@@ -169,6 +193,11 @@ class Ledger:
         """Whether the claim has its tokens."""
         return name in self._held
 
+    def held(self, name: str) -> tuple[tuple[str, int], ...]:
+        """What the claim has, as it has asked for it; nothing if it waits or is unknown."""
+        need = self._held.get(name)
+        return () if need is None else need.needs
+
     @property
     def pools(self) -> Iterator[PoolState]:
         """All pools and what is held of each; limits of tenants are pools of their own, after those that are shared."""
@@ -187,7 +216,7 @@ class Ledger:
         }
 
     def explain(self, name: str) -> Wait | None:
-        """Why a claim waits; None if it does not. Costs O(claims of its tenant that wait for the same pool)."""
+        """Why a claim waits; None if it does not. Costs O(sqrt(claims of its tenant that wait for the same pool))."""
         waiter = self._waiting.get(name)
         if waiter is None:
             return None

@@ -35,6 +35,7 @@ class Registry:
     def apply(self, limits: Limits, now: float) -> None:
         """Have these limits: others, or the same pools with other numbers."""
         self.limits = limits
+        self._by_name = {pool.name: pool for pool in limits.pools}
         self._tenants.weights = {path_of(tenant.name): tenant.weight for tenant in limits.tenants}
         for one in limits.pools:
             self._pool(one.name, "").configure(one.capacity, one.rate, one.burst, now)
@@ -55,24 +56,31 @@ class Registry:
 
     def resolve(self, claim: Claim, *, is_held: bool = False) -> Need:
         """What the claim takes. Raises Invalid for a claim that makes no sense, names no pool, or asks for more than
-        there ever is (unless it `is_held`).
+        there ever is (unless it `is_held`). `needs` has it from then on, if it can be met.
         """
         claim.check()
-        by_name = {pool.name: pool for pool in self.limits.pools}
         amounts: dict[PoolState, int] = {}
         for name, amount in claim.needs:
-            for one in lineage(name, by_name):
+            for one in lineage(name, self._by_name):
                 pool = self.pools[one.name]
                 amounts[pool] = amounts.get(pool, 0) + amount
         amounts = self._own(claim.tenant, amounts) | amounts
-        for pool, amount in amounts.items():
-            if not is_held and amount > pool.most:
-                raise never(claim.id, pool, amount)
+        excess = next(((pool, amount) for pool, amount in amounts.items() if amount > pool.most), None)
+        if excess is not None and not is_held:
+            raise never(claim.id, *excess)
         if len(self.needs) > self._most_needs or self._tenants.are_many:
             self._forget()
-        leaf = self._tenants.leaf(claim.tenant)
-        need = self.needs[claim.tenant, claim.needs] = Need(claim.tenant, claim.needs, leaf, tuple(amounts.items()))
+        need = Need(claim.tenant, claim.needs, self._tenants.leaf(claim.tenant), tuple(amounts.items()))
+        if excess is None:
+            self.needs[claim.tenant, claim.needs] = need
         return need
+
+    def drop_vain(self) -> dict[Need, tuple[PoolState, int]]:
+        """Forget needs that can never be met any more, so that claims of them are resolved anew. Returns those that
+        claims have: a pool, and how much it would take to have.
+        """
+        vain = {key: excess for key, need in self.needs.items() if (excess := need.excess()) is not None}
+        return {need: excess for key, excess in vain.items() if (need := self.needs.pop(key)).claims}
 
     def _own(self, tenant: Path, amounts: dict[PoolState, int]) -> dict[PoolState, int]:
         """What is taken of the tenant's own limits, and of those of the tenants that it is part of."""

@@ -1,9 +1,7 @@
 """Tokens of one process: a ledger with the loop's time, that calls back when a claim that waited is granted.
 
 Guarantees
-    `granted` and `refused` are called from the loop, never within `request`, and not for a claim that was released
-    meanwhile. Whoever is granted tokens, or is in `doubt` whether they are in use, has `unused_after` seconds to `use`
-    them; then they come back, and `taken_back` is called.
+    Those of `Tokens`. `request` has its answer at once.
 Assumptions
     One process is the only one that takes these tokens. What ran before it did is counted with `restore`, before the
     first `request`.
@@ -14,23 +12,27 @@ Errors
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.errors import Invalid
-from propeller.resourcemgr._claims import Claim
+from propeller.resourcemgr._backend import Granted, Refused, TakenBack
+from propeller.resourcemgr._claims import Claim, Wait
 from propeller.resourcemgr._ledger import Ledger
 from propeller.resourcemgr._limits import Limits
+from propeller.resourcemgr._options import ResourceOptions
+from propeller.resourcemgr._rules import Needs
 
 _SHORTEST = 0.001
 """Seconds between two ticks: a token of a fast rate need not come sooner."""
 
-Granted = Callable[[], None]
-Refused = Callable[[Invalid], None]
-
 
 class MemoryTokens:
-    """See the module's text. `close` cancels what it has scheduled."""
+    """See the module's text, and `Tokens` for what its methods do. `close` cancels what it has scheduled.
+
+    More than 15 methods: 12 of them are the interface.
+    """
 
     def __init__(
         self,
@@ -38,7 +40,7 @@ class MemoryTokens:
         *,
         clock: Clock = SYSTEM_CLOCK,
         unused_after: float = 60.0,
-        taken_back: Callable[[str], None] | None = None,
+        taken_back: TakenBack | None = None,
     ) -> None:
         self._clock = clock
         self._unused_after = unused_after
@@ -50,46 +52,64 @@ class MemoryTokens:
         self.ledger = Ledger(limits, clock.monotonic(), self._on_granted, self._on_refused)
 
     def request(self, claim: Claim, granted: Granted, refused: Refused) -> bool:
-        """Whether the claim has its tokens. If not it waits, and one of the two is called later. Raises Invalid."""
         if self.ledger.acquire(claim, self._clock.monotonic()):
             return True
-        self._waiting[claim.id] = granted, refused
+        self._waiting.setdefault(claim.id, (granted, refused))
         self._schedule()
         return False
 
+    def amend(self, claim: Claim) -> None:
+        self.ledger.amend(claim, self._clock.monotonic())
+        self._schedule()
+
     def use(self, name: str) -> None:
-        """The claim's tokens are in use from now on, until they are released."""
         if (timer := self._unused.pop(name, None)) is not None:
             timer.cancel()
 
     def doubt(self, name: str) -> None:
-        """It is not known whether the claim's tokens are in use. That it is said again gives no more time."""
         if name not in self._unused and self.ledger.is_held(name):
             self._take_back_later(name)
 
     def release(self, name: str) -> None:
-        """Give a claim's tokens back, or let it wait no more."""
         self.use(name)
         self._waiting.pop(name, None)
         self.ledger.release(name, self._clock.monotonic())
         self._schedule()
 
     def restore(self, claim: Claim) -> None:
-        """Count the tokens of what runs, whether they are free or not. Raises Invalid."""
         self._waiting.pop(claim.id, None)
-        self.ledger.restore(claim)
+        self.ledger.restore(claim, self._clock.monotonic())
+        self._schedule()
 
     def configure(self, limits: Limits) -> None:
-        """Have other limits from now on. Raises Invalid, and changes nothing, for limits that are wrong."""
         self.ledger.configure(limits, self._clock.monotonic())
         self._schedule()
 
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            self.close()
+
     def close(self) -> None:
-        """Cancel all that is scheduled."""
         for timer in (*self._unused.values(), *([self._wake] if self._wake else [])):
             timer.cancel()
         self._unused.clear()
         self._waiting.clear()
+
+    def is_held(self, name: str) -> bool:
+        return self.ledger.is_held(name)
+
+    def held(self, name: str) -> Needs:
+        return self.ledger.held(name)
+
+    @property
+    def waiting(self) -> int:
+        return len(self.ledger)
+
+    def explain(self, name: str) -> Wait | None:
+        return self.ledger.explain(name)
 
     def _on_granted(self, name: str) -> None:
         granted, _ = self._waiting.pop(name, (None, None))
@@ -128,3 +148,8 @@ class MemoryTokens:
         self._wake = None
         self.ledger.tick(self._clock.monotonic())
         self._schedule()
+
+
+def in_memory(options: ResourceOptions, *, clock: Clock, taken_back: TakenBack) -> MemoryTokens:
+    """The backend that is used unless another one is chosen."""
+    return MemoryTokens(options, clock=clock, unused_after=options.unused_grant, taken_back=taken_back)

@@ -17,6 +17,8 @@ from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
 from typing import TYPE_CHECKING
 
+from propeller.resourcemgr._lane import Lane
+
 if TYPE_CHECKING:
     from propeller.resourcemgr._pools import PoolState
     from propeller.resourcemgr._tenants import Node
@@ -36,7 +38,7 @@ class Turn:
     def __init__(self, node: Node, up: Turn | None, *, is_leaf: bool) -> None:
         self.node = node
         self.up = up
-        self.lane: list[tuple[int, Waiter]] | None = [] if is_leaf else None
+        self.lane: Lane | None = Lane() if is_leaf else None
         self.heap: list[_Entry] = []
         self.limit = 64  # entries of the heap at which void ones are dropped
         self.number = next(_numbers)
@@ -50,11 +52,11 @@ class Turn:
     def head(self) -> Waiter:
         """The first claim of a leaf that `Order.first` has returned."""
         assert self.lane is not None
-        return self.lane[0][1]
+        return self.lane.first
 
     def ahead_of(self, waiter: Waiter) -> int:
         """Claims of a leaf that go before this one."""
-        return sum(place < waiter.place and other.pool is waiter.pool for place, other in self.lane or ())
+        return self.lane.ahead_of(waiter) if self.lane else 0
 
     def queue(self) -> None:
         """Make an entry in the heap above, which voids those before."""
@@ -93,10 +95,10 @@ class Order:
         turn = self._turn(waiter.need.leaf, pool)
         lane = turn.lane
         assert lane is not None
-        heappush(lane, (waiter.place, waiter))
+        lane.add(waiter)
         waiter.pool = pool
         self.size += 1
-        if turn.aside is not None and lane[0][1] is not turn.aside:
+        if turn.aside is not None and lane.first is not turn.aside:
             turn.aside = None  # an urgent one came: it may fit
         if turn.aside is None:
             turn.activate()
@@ -115,10 +117,7 @@ class Order:
         root = turn = self._root
         while turn is not None:
             if turn.lane is not None:
-                lane = turn.lane
-                while lane and lane[0][1].pool is None:  # it was cancelled
-                    heappop(lane)
-                if lane:
+                if turn.lane:
                     return turn
                 turn.is_queued = False
                 turn = root
@@ -134,7 +133,8 @@ class Order:
     def take(self, leaf: Turn) -> Waiter:
         """Remove the first claim of a leaf that `first` has returned."""
         assert leaf.lane is not None
-        waiter = heappop(leaf.lane)[1]
+        waiter = leaf.lane.first
+        leaf.lane.remove(waiter)
         self.size -= 1
         waiter.pool = None
         return waiter
@@ -188,8 +188,10 @@ class Order:
         """Let a claim wait no more, here."""
         waiter.pool = None
         self.size -= 1
-        turn = waiter.need.leaf.turns.get(pool)
-        if turn is not None and turn.aside is waiter:
+        turn = waiter.need.leaf.turns[pool]
+        assert turn.lane is not None
+        turn.lane.remove(waiter)
+        if turn.aside is waiter:
             turn.aside = None
             turn.activate()
 

@@ -40,6 +40,10 @@ class Need:
                 return amount
         return 0
 
+    def excess(self) -> tuple[PoolState, int] | None:
+        """A pool of which it takes more than that ever has, and how much it takes."""
+        return next(((pool, amount) for pool, amount in self.items if amount > pool.most), None)
+
     def count(self, by: int) -> None:
         """So many more claims have it."""
         self.claims += by

@@ -3,8 +3,8 @@
 Guarantees
     A claim stands in the order of one of its pools: the one that has too few tokens for it, or in which another has a
     better right. When it could have that pool's tokens and not another's, it moves to the other's order.
-    A claim that was overtaken, or has moved, more than `max_bypass` times is put first: its pools are saved up for it.
-    That is done for one claim at a time, first come first served, so that none of them waits for another.
+    A claim that was overtaken, has moved, or was amended more than `max_bypass` times is put first: its pools are saved
+    up for it. That is done for one claim at a time, first come first served, so that none of them waits for another.
 """
 
 from __future__ import annotations
@@ -12,22 +12,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
-from propeller.errors import Invalid
 from propeller.resourcemgr._pools import PoolState
-from propeller.resourcemgr._registry import never
 from propeller.resourcemgr._waiter import Need, Waiter
 
 
 class Waitlist:
-    """See the module's text. `granted` is called with a claim whose tokens were taken, `refused` with one that lowered
-    limits can never meet; neither may call back.
+    """See the module's text. `granted` is called with a claim whose tokens were taken; it may not call back.
 
     More than 15 methods: four of them make it a collection to read.
     """
 
-    def __init__(self, granted: Callable[[Waiter], None], refused: Callable[[Waiter, Invalid], None]) -> None:
+    def __init__(self, granted: Callable[[Waiter], None]) -> None:
         self._granted = granted
-        self._refused = refused
         self._waiters: dict[str, Waiter] = {}
         self._put_first: deque[Waiter] = deque()
         self._is_saved_up_for = False  # the first of them
@@ -49,9 +45,17 @@ class Waitlist:
     def add(self, waiter: Waiter, now: float) -> None:
         """Let a claim wait, whose need was counted; it may be served at once."""
         self._waiters[waiter.id] = waiter
+        self._stand(waiter, now)
+        if waiter.pool is not None:
+            self.serve([waiter.pool], now)
+
+    def _stand(self, waiter: Waiter, now: float) -> None:
+        """Have a claim stand in the order of a pool that it has to wait for, or of any of its pools."""
+        if not waiter.need.items:
+            self._grant(waiter)
+            return
         pool = self._blocking(waiter, None, now) or waiter.need.items[0][0]
         pool.order.add(waiter, pool)
-        self.serve([pool], now)
 
     def remove(self, name: str) -> Waiter | None:
         """Let a claim wait no more; what it left has to be served to others by `serve`."""
@@ -66,6 +70,22 @@ class Waitlist:
         else:
             self._put_first.remove(waiter)
         return waiter
+
+    def amend(self, waiter: Waiter, need: Need, now: float) -> None:
+        """Let a claim wait for something else, at its place: it may be served at once. Its need was counted."""
+        before, here = waiter.need, waiter.pool
+        if here is not None:
+            here.order.cancel(waiter, here)
+            waiter.moves += 1
+            waiter.overtaken_since = -1
+        elif self._put_first[0] is waiter:
+            self._save_up(before, False)
+        waiter.need = need
+        if here is not None and waiter.moves > self.max_bypass:  # it may be amended all the time
+            self._put_first.append(waiter)
+        elif here is not None:
+            self._stand(waiter, now)
+        self.serve(dict.fromkeys(pool for one in (before, need) for pool, _ in one.items), now)
 
     def clear(self) -> list[Waiter]:
         """Forget all claims; returns them in the order of their places."""
@@ -101,10 +121,8 @@ class Waitlist:
         return min((time for time in times if time is not None), default=None)
 
     def _serve_first(self, todo: list[PoolState], now: float) -> bool:
-        """Grant or refuse the claim that was put first; false if it has to wait."""
+        """Grant the claim that was put first; false if it has to wait."""
         waiter = self._put_first[0]
-        if self._refuse_if_vain(waiter):
-            return True
         if not self._is_saved_up_for:
             self._save_up(waiter.need, True)
         if any(pool.room(now) < 0 for pool, _ in waiter.need.items):
@@ -136,8 +154,7 @@ class Waitlist:
             waiter = leaf.head
             amount = waiter.need.of(pool)
             if amount > room:
-                if not self._refuse_if_vain(waiter):
-                    order.set_aside(leaf, amount, pool.grants)
+                order.set_aside(leaf, amount, pool.grants)
                 continue
             elsewhere = self._blocking(waiter, pool, now)
             order.take(leaf)
@@ -158,16 +175,6 @@ class Waitlist:
         del self._waiters[waiter.id]
         waiter.need.take()
         self._granted(waiter)
-
-    def _refuse_if_vain(self, waiter: Waiter) -> bool:
-        """Give a claim up that needs more than there ever is, by limits that have become lower."""
-        for pool, amount in waiter.need.items:
-            if amount > pool.most:
-                self.remove(waiter.id)
-                waiter.need.count(-1)
-                self._refused(waiter, never(waiter.id, pool, amount))
-                return True
-        return False
 
     def _blocking(self, waiter: Waiter, here: PoolState | None, now: float) -> PoolState | None:
         """Another pool that the claim has to wait for: it has too few tokens, or one with a better right is next."""

@@ -25,6 +25,8 @@ class Book:
         self.refused: dict[str, str] = {}
         self.order: list[str] = []
         """Claims that had to wait, as they were granted."""
+        self.came: dict[str, tuple[int, float]] = {}
+        """The number and the time of each claim."""
         self.ledger = Ledger(of, self.now, self._granted, self._refused)
         self._count = 0
 
@@ -40,6 +42,7 @@ class Book:
         """The claim's id; look into `held` and `waiting` for what came of it."""
         self._count += 1
         claim = Claim(name or f"{tenant} {self._count}", tuple(tenant.split("/")), needs, priority)
+        self.came.setdefault(claim.id, (self._count, self.now))
         self.waiting[claim.id] = claim  # it may be granted by the call
         try:
             took = self.ledger.acquire(claim, self.now)
@@ -50,6 +53,16 @@ class Book:
             self.held[claim.id] = self.waiting.pop(claim.id)
         return claim.id
 
+    def amend(self, name: str, *needs: tuple[str, int]) -> None:
+        """Have a claim that waits need something else."""
+        claim = Claim(name, self.waiting[name].tenant, needs, self.waiting[name].priority)
+        before, self.waiting[name] = self.waiting[name], claim
+        try:
+            self.ledger.amend(claim, self.now)
+        except Invalid:
+            self.waiting[name] = before
+            raise
+
     def release(self, name: str) -> None:
         self.held.pop(name, None)
         self.waiting.pop(name, None)
@@ -58,6 +71,11 @@ class Book:
     def release_one(self, tenant: str = "") -> None:
         """The claim that has been held longest, of that tenant or of any."""
         self.release(next(name for name in self.held if name.startswith(tenant)))
+
+    def is_put_first(self, name: str) -> bool:
+        """Whether pools are saved up for the claim, or will be next."""
+        waiter = self.ledger._waiting.get(name)
+        return waiter is not None and waiter.pool is None
 
     def pass_time(self, seconds: float) -> None:
         self.now += seconds

@@ -237,7 +237,7 @@ def test_a_clock_that_goes_back_gives_no_tokens() -> None:
 def test_what_runs_after_a_restart_counts_though_there_is_no_room_for_it() -> None:
     book = Book(limits(API))
     for number in range(3):
-        book.ledger.restore(Claim(f"running {number}", ("a",), (("api", 1),)))
+        book.ledger.restore(Claim(f"running {number}", ("a",), (("api", 1),)), book.now)
     waits = book.acquire("b", ("api", 1))
     for number in (0, 1):
         assert waits in book.waiting
@@ -279,7 +279,6 @@ def test_a_claim_that_lower_limits_can_never_meet_is_refused_with_both_numbers()
     book.acquire("a", ("db", 4))
     name = book.acquire("b", ("db", 3))
     book.ledger.configure(limits(Pool(name="db", capacity=2)), book.now)
-    book.release_one("a")
     assert book.refused == {name: f"claim {name!r} needs 3 tokens of pool 'db', which never has more than 2"}
 
 
@@ -293,6 +292,101 @@ def test_a_claim_that_was_set_aside_is_refused_when_limits_can_never_meet_it_any
     book.release(name)
     book.ledger.configure(limits(Pool(name="db", capacity=3)), book.now)
     assert list(book.refused) == [waits]
+
+
+def test_all_claims_that_lower_limits_can_never_meet_are_refused_at_once_wherever_they_stand() -> None:
+    book = Book(limits(DB))
+    book.acquire("a", ("db", 4))
+    names = [book.acquire(tenant, ("db", amount)) for tenant in "ab" for amount in (1, 3, 2, 4)]
+    book.ledger.configure(limits(Pool(name="db", capacity=2)), book.now)
+    assert list(book.refused) == [names[1], names[3], names[5], names[7]]
+    assert len(book.ledger) == 4
+
+
+def test_a_claim_that_lower_limits_can_never_meet_is_refused_also_if_one_like_it_is_held_or_was_found_to_run() -> None:
+    book = Book(limits(DB))
+    book.acquire("a", ("db", 4))
+    book.ledger.configure(limits(Pool(name="db", capacity=2)), book.now)
+    book.ledger.restore(Claim("found", ("b",), (("db", 3),)), book.now)
+    for tenant, amount in (("a", 4), ("b", 3)):
+        with pytest.raises(Invalid, match=f"needs {amount} tokens of pool 'db', which never has more than 2"):
+            book.acquire(tenant, ("db", amount))
+
+
+def test_a_claim_that_waits_gets_other_needs_and_keeps_its_place() -> None:
+    book = Book(limits(DB, API))
+    block = book.acquire("x", ("db", 4), ("api", 2))
+    book.now += 10.0
+    names = [book.acquire("a", ("db", 3)) for _ in range(3)]
+    book.now += 10.0
+    book.amend(names[1], ("db", 1), ("api", 1))
+    wait = book.ledger.explain(names[1])
+    assert wait is not None
+    assert (wait.ahead, wait.since) == (1, 110.0)
+    book.release(block)
+    assert list(book.held) == names[:2]
+    assert {pool.name: pool.held for pool in book.ledger.pools} == {"db": 4, "api": 1}
+
+
+def test_a_claim_that_needs_less_now_is_granted_at_once() -> None:
+    book = Book(limits(DB, API))
+    book.acquire("x", ("db", 4))
+    first, second, third = (book.acquire("a", ("db", 1)) for _ in range(3))
+    book.amend(second, ("api", 1))
+    assert second in book.held
+    book.amend(third)
+    assert third in book.held, "it needs nothing any more"
+    assert first in book.waiting
+    assert len(book.ledger) == 1
+
+
+def test_a_claim_that_was_big_and_first_lets_others_go_on_when_it_is_amended() -> None:
+    book = Book(limits(DB, max_bypass=0))
+    book.acquire("x", ("db", 3))
+    big, small = book.acquire("a", ("db", 4)), book.acquire("b", ("db", 1))
+    assert small in book.waiting, "the pool is saved up for the big one"
+    book.amend(big, ("db", 2))
+    assert small in book.waiting
+    book.amend(big, ("db", 1))
+    assert big in book.held
+
+
+def test_a_claim_that_is_amended_all_the_time_is_granted_at_some_time() -> None:
+    book = Book(limits(Pool(name="slots", capacity=4), max_bypass=8))
+    for _ in range(4):
+        book.acquire("small", ("slots", 1))
+    big = book.acquire("big", ("slots", 4))
+    for _ in range(200):
+        book.acquire("small", ("slots", 1))
+    releases = 0
+    while big in book.waiting:
+        book.amend(big, ("slots", 3 + releases % 2))
+        book.release_one("small")
+        releases += 1
+    assert releases < 30
+
+
+def test_claims_that_are_held_or_unknown_are_not_amended_nor_is_one_by_needs_that_make_no_sense() -> None:
+    book = Book(limits(DB))
+    held, waits = book.acquire("a", ("db", 4)), book.acquire("a", ("db", 2))
+    assert book.ledger.amend(Claim(held, ("a",), (("db", 1),)), book.now)
+    assert not book.ledger.amend(Claim("nobody", ("a",), (("db", 1),)), book.now)
+    with pytest.raises(Invalid, match="needs 5 tokens of pool 'db', which never has more than 4"):
+        book.amend(waits, ("db", 5))
+    book.release(held)
+    assert [pool.held for pool in book.ledger.pools] == [2]
+
+
+def test_a_claim_that_is_found_to_run_while_it_waits_is_counted_once_by_what_runs() -> None:
+    book = Book(limits(DB))
+    book.acquire("a", ("db", 3))
+    big, small = book.acquire("b", ("db", 4)), book.acquire("b", ("db", 1))
+    book.ledger.restore(Claim(big, ("b",), (("db", 1),)), book.now)
+    assert small in book.waiting
+    book.ledger.release(big, book.now)
+    assert small in book.held
+    book.release(small)
+    assert book.ledger.usage() == {("a",): {"db": 3}}
 
 
 def test_a_claim_says_what_it_waits_for_and_behind_how_many() -> None:

@@ -61,6 +61,18 @@ class Tokens(RuleBasedStateMachine):
     def cancel(self, data: st.DataObject) -> None:
         self.book.release(data.draw(st.sampled_from(sorted(self.book.waiting))))
 
+    @precondition(lambda self: self.book.waiting)
+    @rule(data=st.data(), needs=_needs)
+    def amend(self, data: st.DataObject, needs: dict[str, int]) -> None:
+        name = data.draw(st.sampled_from(sorted(self.book.waiting)))
+        try:
+            self.book.amend(name, *needs.items())
+        except Invalid as error:
+            if "never has more than" not in str(error):
+                raise
+        wait = self.book.ledger.explain(name)
+        assert wait is None or wait.since == self.book.came[name][1]
+
     @rule(seconds=st.floats(-1.0, 3.0))
     def pass_time(self, seconds: float) -> None:
         self.book.pass_time(seconds)
@@ -105,6 +117,20 @@ class Tokens(RuleBasedStateMachine):
     @invariant()
     def those_that_wait_are_those_that_have_nothing(self) -> None:
         assert set(self.book.ledger) == set(self.book.waiting)
+
+    @invariant()
+    def a_claim_knows_how_many_of_its_tenant_go_before_it(self) -> None:
+        """As counted one by one: those of its tenant in that pool's order, by priority, and first come first served."""
+        book, lanes = self.book, dict[tuple[object, ...], list[str]]()
+        for name in sorted(book.waiting, key=lambda name: (-book.waiting[name].priority, book.came[name])):
+            wait = self.book.ledger.explain(name)
+            assert wait is not None
+            if self.book.is_put_first(name):
+                assert wait.ahead == 0
+                continue
+            lane = lanes.setdefault((wait.pool, wait.tenant), [])
+            assert wait.ahead == len(lane), (name, wait, lane)
+            lane.append(name)
 
     @invariant()
     def a_tenants_only_claim_does_not_wait_beside_idle_pools(self) -> None:
