@@ -24,7 +24,7 @@ import asyncio
 import functools
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 from propeller.clock import SYSTEM_CLOCK, Clock
@@ -39,7 +39,7 @@ from propeller.controller._effects import EffectRunner
 from propeller.controller._events import Recorder
 from propeller.controller._executions import Executions
 from propeller.controller._finalizers import is_held
-from propeller.controller._grants import grant
+from propeller.controller._grants import Grants
 from propeller.controller._intake import Intake
 from propeller.controller._loading import Loader
 from propeller.controller._milestones import Milestones
@@ -109,9 +109,10 @@ class WorkflowController:
         self._pool: FairPool[str] = FairPool(settings.controller.effects_at_once, on_error=self._executions.job_raised)
         self._milestones = Milestones(metrics.executions, recorder, clock)
         causes = Causes(_log)
+        self._grants = Grants(self._executions)
         self._tokens: LaunchTokens | None = None
         if settings.resources.pools:
-            self._tokens = LaunchTokens(settings.resources, clock, functools.partial(grant, self._executions), causes)
+            self._tokens = LaunchTokens(settings.resources, clock, self._grants.grant, causes)
         shared = Shared(
             client=client,
             storage=storage,
@@ -173,7 +174,8 @@ class WorkflowController:
             await self._client.list(resource.typed(KubeObject), self._namespace, limit=1)
         deadline = self._settings.client.deadline
         callers: Exception | None = None
-        async with self._resources.following(), self._workflows:
+        tokens = self._tokens.running() if self._tokens is not None else nullcontext()
+        async with tokens, self._resources.following(), self._workflows:
             await self._resources.wait_for_sync(deadline)
             for plugin, informer in self._resources.informers.items():
                 informer.subscribe(functools.partial(self._attempt_changed, plugin))
@@ -283,6 +285,7 @@ class WorkflowController:
     def _forget(self, uid: str) -> None:
         """The workflow of that uid is gone, or has ended."""
         self._loader.forget(uid)
+        self._grants.forget(uid)
         if self._tokens is not None:
             self._tokens.forget(uid)
 
@@ -336,6 +339,7 @@ class WorkflowController:
             session.begun = True  # one that is being deleted begins nothing
             return decide(execution, session.drain(), now, TRANSITIONS)
         session.begun = True
+        self._grants.begun(session)
         if session.inbox:  # stops of what ran before may have been answered already
             self._executions.reconcile(session.key)
         if not session.is_new:

@@ -98,7 +98,7 @@ async def _launch(node: NodeView, effect: Launch, services: Services) -> tuple[N
     if (
         services.tokens is not None
         and not is_given_up(node, attempt)
-        and (wait := services.tokens.ask(node, attempt)) is not None
+        and (wait := await services.tokens.ask(node, attempt)) is not None
     ):
         return (wait,)
     inputs = await services.inputs.of_task(node)

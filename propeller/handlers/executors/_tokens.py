@@ -1,8 +1,10 @@
 """Tokens of launches: an attempt is asked for when its claim has been granted, and gives back when nothing of it runs.
 
 Guarantees
-    An attempt whose rules name no pool is never asked about twice. One that has to wait does so without a request, and
+    An attempt whose rules name no pool costs the look at the rules. One that has to wait does so without a request, and
     hears of its grant at once; its node says what it waits for.
+    Other limits and rules may come at any time. Attempts that have their tokens keep them; those that wait keep their
+    places, and take what the new rules say. What can never be met fails, with both numbers.
     A claim's identity is the attempt. Its resource carries the claim (annotations `propeller/pools` and
     `propeller/tenant`): what runs after a restart is counted before anything is launched, and what the informer shows
     to run is counted whoever has launched it.
@@ -16,7 +18,9 @@ Caveats
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import functools
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -29,10 +33,13 @@ from propeller.handlers.plugins.pod import POOLS_ANNOTATION, demand_of
 from propeller.kube import KubeObject
 from propeller.resourcemgr import (
     SEPARATOR,
+    Backend,
     Claim,
-    MemoryTokens,
+    Path,
     ResourceOptions,
+    Tokens,
     check_options,
+    in_memory,
     needs_of,
     path_of,
     text_of,
@@ -76,12 +83,19 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 class LaunchTokens:
-    """One for all executions of a controller. `granted` is called when a holder that has waited may launch; it returns
-    whether that is still wanted.
+    """One for all executions of a controller. `granted` is called when a holder that has waited may ask again, as it
+    has its tokens or other limits apply; it returns whether that is still wanted.
+
+    More than 15 methods: one for each thing that happens to an attempt.
     """
 
     def __init__(
-        self, options: ResourceOptions, clock: Clock, granted: Callable[[Holder], bool], causes: Causes
+        self,
+        options: ResourceOptions,
+        clock: Clock,
+        granted: Callable[[Holder], bool],
+        causes: Causes,
+        backend: Backend = in_memory,
     ) -> None:
         """Raises Invalid for limits or rules that contradict themselves."""
         check_options(options)
@@ -89,43 +103,71 @@ class LaunchTokens:
         self._granted = granted
         self._causes = causes
         self._clock = clock
-        self._tokens = MemoryTokens(
-            options, clock=clock, unused_after=options.unused_grant, taken_back=self._taken_back
-        )
+        self._tokens: Tokens = backend(options, clock=clock, taken_back=self._taken_back)
         self._running: set[str] = set()
         """Claims of attempts whose resource is there, and has not ended."""
         self._doubtful: set[str] = set()
         """Claims of attempts whose create had no answer: there may be a resource."""
         self._without_resource: dict[str, set[str]] = {}
         """By execution's uid: claims, held or waiting, of attempts that have shown no resource yet."""
+        self._waiting: dict[str, Holder] = {}
+        """Of claims that wait."""
 
-    def ask(self, node: NodeView, attempt: int) -> Refused | EffectFailed | None:
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Have the backend's tokens until the block is left."""
+        async with self._tokens.running():
+            yield
+
+    def configure(self, options: ResourceOptions) -> None:
+        """Have other limits and rules from now on. Raises Invalid, and changes nothing, if they contradict themselves.
+
+        If the rules differ, all attempts that wait are asked anew: O(those), spread by the controller's queues.
+        """
+        check_options(options)
+        self._tokens.configure(options)
+        if options.rules != self._rules:
+            self._rules = options.rules
+            for name, holder in tuple(self._waiting.items()):
+                self._ask_again(name, holder)
+
+    async def ask(self, node: NodeView, attempt: int) -> Refused | EffectFailed | None:
         """Take the tokens of an attempt's launch; if they are not free, what to tell its node."""
-        execution, uid = node.execution, node.execution.info.uid
+        execution, uid, name = node.execution, node.execution.info.uid, _id_of(node, attempt)
         try:
-            claim = self._claim(node, attempt)
+            claim = self._claim(node, name)
             if claim is None:
+                self._wait_no_more(uid, name)
                 return None
             holder = Holder(execution.key, uid, node.number, attempt, execution.pod_name(node.number, attempt))
-            is_granted = self._tokens.request(claim, lambda: self._on_granted(claim.id, holder), lambda _: None)
+            answered = functools.partial(self._answered_later, name, holder)
+            answer = self._tokens.request(claim, answered, lambda _: answered())
+            has_tokens = answer if isinstance(answer, bool) else await answer
         except Invalid as error:
+            self._wait_no_more(uid, name)
             return EffectFailed(attempt, Failure(_LIMIT, str(error)))
-        self._without_resource.setdefault(uid, set()).add(claim.id)
-        if is_granted:
-            self._tokens.use(claim.id)
+        self._without_resource.setdefault(uid, set()).add(name)
+        if has_tokens:
+            self._waiting.pop(name, None)
+            self._tokens.use(name)
             return None
-        wait = self._tokens.ledger.explain(claim.id)
-        assert wait is not None
+        self._waiting[name] = holder
+        return self._waits(node, attempt, claim)
+
+    def _waits(self, node: NodeView, attempt: int, claim: Claim) -> Refused:
+        wait = self._tokens.explain(claim.id)
+        what = "waits for " + " and ".join(pool for pool, _ in claim.needs) if wait is None else wait.what
         before, now = refusals_of(node), self._clock.now()
-        refusals = Refusals(before.tries, before.since or now, before.denied, str(wait))
-        again = max(SHORTEST_LOOK, len(self._tokens.ledger) / LOOKS_A_SECOND)
-        return Refused(attempt, str(wait), again, refusals, repeats=before.reason.startswith(wait.what))
+        reason = what if wait is None else str(wait)
+        refusals = Refusals(before.tries, before.since or now, before.denied, reason)
+        again = max(SHORTEST_LOOK, self._tokens.waiting / LOOKS_A_SECOND)
+        return Refused(attempt, reason, again, refusals, repeats=before.reason.startswith(what))
 
     def describe(self, node: NodeView, attempt: int, resource: dict[str, Any]) -> None:
         """Write the claim into the resource that is going to be created."""
-        if (claim := self._claim(node, attempt)) is not None:
+        if needs := self._tokens.held(_id_of(node, attempt)):
             metadata = resource["metadata"]
-            marks = {POOLS_ANNOTATION: text_of(claim.needs), TENANT_ANNOTATION: SEPARATOR.join(claim.tenant)}
+            marks = {POOLS_ANNOTATION: text_of(needs), TENANT_ANNOTATION: SEPARATOR.join(_tenant_of(node))}
             metadata["annotations"] = {**metadata.get("annotations", {}), **marks}
 
     def answered(self, node: NodeView, attempt: int, events: Iterable[NodeEvent]) -> None:
@@ -140,7 +182,7 @@ class LaunchTokens:
         elif any(isinstance(event, Refused) and event.may_exist for event in events) or name in self._doubtful:
             self._doubtful.add(name)
             self._tokens.doubt(name)
-        elif name not in self._tokens.ledger:  # else it waits
+        elif name not in self._waiting:
             self._give_back(uid, name)
 
     def stopped(self, node: NodeView, attempt: int) -> None:
@@ -152,7 +194,7 @@ class LaunchTokens:
         name = _claim_id(uid, obj.metadata.name)
         if is_gone or plugin.has_ended(obj):
             self._running.discard(name)
-            if self._tokens.ledger.is_held(name):
+            if self._tokens.is_held(name):
                 self._give_back(uid, name)
         elif name not in self._running:
             self._runs(uid, name, obj.metadata.annotations or {})
@@ -160,7 +202,7 @@ class LaunchTokens:
     def _runs(self, uid: str, name: str, annotations: Mapping[str, str]) -> None:
         """The resource of a claim is seen to run for the first time."""
         self._show(uid, name)
-        if self._tokens.ledger.is_held(name):
+        if self._tokens.is_held(name):
             self._running.add(name)
             self._tokens.use(name)
         elif text := annotations.get(POOLS_ANNOTATION):
@@ -181,7 +223,7 @@ class LaunchTokens:
         one soon or not at all.
         """
         for name in tuple(self._without_resource.get(uid, ())):
-            if self._tokens.ledger.is_held(name):
+            if self._tokens.is_held(name):
                 self._tokens.doubt(name)
             else:
                 self._give_back(uid, name)
@@ -190,17 +232,24 @@ class LaunchTokens:
         """Grant nothing any more."""
         self._tokens.close()
 
-    def _claim(self, node: NodeView, attempt: int) -> Claim | None:
+    def _claim(self, node: NodeView, name: str) -> Claim | None:
         """The claim of an attempt; None if it needs no tokens. Raises Invalid."""
-        needs, info = needs_of(demand_of(node), self._rules), node.execution.info
-        if not needs:
-            return None
-        tenant = tuple(part for part in (info.project, info.domain) if part) or (info.namespace,)
-        return Claim(_id_of(node, attempt), tenant, needs)
+        needs = needs_of(demand_of(node), self._rules)
+        return Claim(name, _tenant_of(node), needs) if needs else None
 
-    def _on_granted(self, name: str, holder: Holder) -> None:
+    def _answered_later(self, name: str, holder: Holder) -> None:
+        """The claim waits no more: it has its tokens, or can never get them."""
+        self._waiting.pop(name, None)
+        self._ask_again(name, holder)
+
+    def _ask_again(self, name: str, holder: Holder) -> None:
+        """Have an attempt ask again: it is told then what became of its claim."""
         if not self._granted(holder):
             self._give_back(holder.uid, name)
+
+    def _wait_no_more(self, uid: str, name: str) -> None:
+        if name in self._waiting:
+            self._give_back(uid, name)
 
     def _give_back(self, uid: str, name: str) -> None:
         self._show(uid, name)
@@ -210,12 +259,19 @@ class LaunchTokens:
         self._show(name.partition("/")[0], name)
 
     def _show(self, uid: str, name: str) -> None:
-        """The claim is no longer one without a resource."""
+        """The claim is no longer one without a resource, nor does it wait."""
         self._doubtful.discard(name)
+        self._waiting.pop(name, None)
         if (names := self._without_resource.get(uid)) is not None:
             names.discard(name)
             if not names:
                 del self._without_resource[uid]
+
+
+def _tenant_of(node: NodeView) -> Path:
+    """The tenant of the node's claims: its project and domain."""
+    info = node.execution.info
+    return tuple(part for part in (info.project, info.domain) if part) or (info.namespace,)
 
 
 def _runs(event: NodeEvent) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from propeller.config import ResourceOptions
+from propeller.controller import WorkflowController
 from propeller.embedded.server import Forward
 from propeller.errors import Invalid, Unavailable
 from propeller.kube import NAMESPACES, Raw, Request, Resource, Response
@@ -147,6 +148,22 @@ async def test_what_runs_when_a_process_starts_is_counted_before_anything_is_lau
             assert len(await _running(of)) == 2
 
 
+async def test_an_attempt_that_is_granted_while_its_execution_is_being_loaded_keeps_its_tokens_and_its_place() -> None:
+    async with bench(resources=EVERY_TASK) as of, of.controller() as controller:
+        await _create(of, "w", *NODES[:2])
+        await _create(of, "v", *NODES[:2])
+        await _create(of, "u", *NODES[:2])
+        session = controller._executions.get("ns/v")
+        assert session is not None
+        controller._executions.reload(session, "999999")  # somebody has written its status, which the cache lacks yet
+        await _succeed(of, "w-n0-0", "w-n1-0")
+        assert not await _running(of), "v has them, whose turn it was"
+        controller._executions.caught_up("ns/v")
+        controller._executions.reconcile("ns/v")
+        await asyncio.sleep(1.0)
+        assert await _running(of) == ["v-n0-0", "v-n1-0"]
+
+
 async def test_a_workflow_that_is_aborted_gives_back_what_it_holds_and_waits_no_more() -> None:
     async with bench(resources=EVERY_TASK) as of, of.controller():
         await _create(of, "w", *NODES)
@@ -252,6 +269,50 @@ async def test_rules_that_name_no_pool_limit_nothing() -> None:
     async with bench(resources=of_spark) as of, of.controller():
         await _create(of, "w", *NODES)
         assert len(await _running(of)) == 5
+
+
+async def _configure(controller: WorkflowController, of: ResourceOptions) -> None:
+    assert controller._tokens is not None
+    controller._tokens.configure(of)
+    await asyncio.sleep(5.0)
+
+
+async def test_other_limits_apply_at_once_to_those_that_wait() -> None:
+    async with bench(resources=EVERY_TASK) as of, of.controller() as controller:
+        await _create(of, "w", *NODES)
+        await _configure(controller, ResourceOptions(pools=(Pool(name="db", capacity=4),), rules=EVERY_TASK.rules))
+        assert len(await _running(of)) == 4
+
+
+async def test_other_rules_apply_at_once_to_those_that_wait_and_not_to_what_runs() -> None:
+    api = Pool(name="api", capacity=1)
+    async with bench(resources=EVERY_TASK) as of, of.controller() as controller:
+        await _create(of, "w", *NODES)
+        await _configure(controller, ResourceOptions(pools=(DB, api), rules=(Rule(pools={"api": 1}),)))
+        assert await _running(of) == ["w-n0-0", "w-n1-0", "w-n2-0"]
+        pods = await of.pods()
+        assert [pods[f"w-n{n}-0"]["metadata"]["annotations"]["propeller/pools"] for n in (1, 2)] == ["db=1", "api=1"]
+        waits = {wait["node"]: wait["reason"] for wait in (await of.status())["waits"]}
+        assert waits["n4"].startswith("waits for api: 1 of 1 held, 2nd of ")
+        await _configure(controller, ResourceOptions(pools=(DB, api)))
+        assert len(await _running(of)) == 5
+
+
+async def test_those_that_wait_for_what_there_never_is_by_other_limits_fail_with_both_numbers() -> None:
+    wants = {**TASK, "metadata": {"metadata": {"annotations": {"propeller/pools": "db=2"}}}}
+    async with bench(resources=ResourceOptions(pools=(DB,))) as of, of.controller() as controller:
+        await _create(of, "w", *NODES[:2], of_task=wants)
+        await _configure(controller, ResourceOptions(pools=(Pool(name="db", capacity=1),)))
+        error = (await of.status())["error"]
+        assert (error["code"], error["kind"]) == ("ResourceLimit", "USER")
+        assert "needs 2 tokens of pool 'db', which never has more than 1" in error["message"]
+
+
+async def test_those_that_wait_for_what_there_never_is_by_other_rules_fail_with_both_numbers() -> None:
+    async with bench(resources=EVERY_TASK) as of, of.controller() as controller:
+        await _create(of, "w", *NODES)
+        await _configure(controller, ResourceOptions(pools=(DB,), rules=(Rule(pools={"db": 3}),)))
+        assert "needs 3 tokens of pool 'db', which never has more than 2" in (await of.status())["error"]["message"]
 
 
 async def test_limits_that_contradict_themselves_keep_the_controller_from_starting() -> None:
