@@ -21,6 +21,7 @@ from propeller.config._controller import (
     LeaseOptions,
 )
 from propeller.config._embedded import ApiServerOptions, KubeletOptions
+from propeller.config._kueue import KueueOptions, KueueQueue
 from propeller.config._pods import PodPolicy
 from propeller.informers._options import InformerOptions
 from propeller.kube._options import ClientOptions
@@ -40,6 +41,8 @@ __all__ = [
     "EventOptions",
     "InformerOptions",
     "KubeletOptions",
+    "KueueOptions",
+    "KueueQueue",
     "LaunchOptions",
     "LeaseOptions",
     "MetricsOptions",
@@ -66,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     effects: EffectOptions = EffectOptions()
     resources: ResourceOptions = ResourceOptions()
     pods: PodPolicy = PodPolicy()
+    kueue: KueueOptions = KueueOptions()
     storage: StorageOptions = StorageOptions()
     controller: ControllerOptions = ControllerOptions()
     metrics: MetricsOptions = MetricsOptions()

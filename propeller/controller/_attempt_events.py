@@ -26,6 +26,8 @@ class Seen(msgspec.Struct, frozen=True):
 
     node: int
     observed: AttemptObserved
+    released: bool = False
+    """Whether a queue has held the pod until now."""
 
     @property
     def is_waiting(self) -> str:
@@ -35,7 +37,8 @@ class Seen(msgspec.Struct, frozen=True):
     @property
     def is_news(self) -> bool:
         """Whether the execution needs the event: a pod that starts normally has two or three PENDING events."""
-        return not self._is_pending or self.observed.failure is not None
+        seen = self.observed
+        return not self._is_pending or seen.failure is not None or seen.gated or self.released
 
     @property
     def _is_pending(self) -> bool:
@@ -67,6 +70,9 @@ def attempt_event(change: Change[T], session: Running, plugin: TaskPlugin, plugi
         seen = _last_news(obj, seen, plugin)
         if seen.phase is AttemptPhase.GONE and _awaits_end(execution, node, attempt):
             return Vanished(node, attempt)
+    if seen.phase is AttemptPhase.PENDING and not seen.gated:
+        state = execution.states.get(node)
+        return Seen(node, seen, released=isinstance(state, RunningState) and bool(state.waits_for))
     return Seen(node, seen)
 
 

@@ -148,6 +148,7 @@ class WorkflowController:
             Inputs(storage),
             PodSettings(
                 policy=settings.pods,
+                kueue=settings.kueue,
                 raw_output_prefix=settings.storage.raw_output_prefix,
                 environment={"FLYTE_AWS_ENDPOINT": endpoint} if endpoint else {},
             ),

@@ -148,4 +148,6 @@ class Executions:
 
 
 def _can_wait(event: NodeEvent) -> bool:
-    return isinstance(event, Launched) or (isinstance(event, AttemptObserved) and event.phase is AttemptPhase.RUNNING)
+    return isinstance(event, Launched) or (
+        isinstance(event, AttemptObserved) and (event.phase is AttemptPhase.RUNNING or event.gated)
+    )

@@ -25,6 +25,7 @@ from propeller.kube._objects import (
     PodSpec,
     PodStatus,
     Raw,
+    SchedulingGate,
 )
 from propeller.kube._options import ClientOptions
 from propeller.kube._resource import (
@@ -92,6 +93,7 @@ __all__ = [
     "Requirement",
     "Resource",
     "Response",
+    "SchedulingGate",
     "Stream",
     "Transport",
     "Undecodable",

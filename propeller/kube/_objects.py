@@ -141,10 +141,20 @@ class PodStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True,
             force_setattr(self, "reason", intern(self.reason))
 
 
+class SchedulingGate(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "name", intern(self.name))
+
+
 class PodSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
+    """A pod with a scheduling gate is not scheduled: whoever has set the gate removes it."""
+
     node_name: str = ""
     restart_policy: str = ""
     termination_grace_period_seconds: int | None = None
+    scheduling_gates: tuple[SchedulingGate, ...] = ()
 
     def __post_init__(self) -> None:
         if self.node_name:

@@ -19,7 +19,17 @@ from propeller.status._newest import is_own_snapshot, newest, snapshot_uri
 from propeller.status._snapshot import INLINE_NODES, LIMIT, Snapshot, decode_off_loop, encode, take, without_times
 from propeller.storage import Storage
 from propeller.text import bounded, one_line, visible
-from propeller.workflow import BackingOff, Execution, Failure, Launching, NodePhase, Refusals, State, WorkflowPhase
+from propeller.workflow import (
+    BackingOff,
+    Execution,
+    Failure,
+    Launching,
+    NodePhase,
+    Refusals,
+    Running,
+    State,
+    WorkflowPhase,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +74,7 @@ def head(execution: Execution, now: float, characters: int = MESSAGE_CHARACTERS)
     if execution.failure is not None:
         status |= error_of(execution.failure, characters)
     elif status["waits"]:
-        status["message"] = "{node} waits: {reason}, since {since}, tried {tries} times".format_map(status["waits"][0])
+        status["message"] = _said(status["waits"][0])
     return status
 
 
@@ -159,7 +169,9 @@ async def _read(digest: str, storage: Storage, directory: str) -> Snapshot:
 
 
 def _waits(execution: Execution, characters: int) -> list[dict[str, Any]] | None:
-    """Nodes whose pods were refused, with the reason: `CURRENT_NODES` of them at most. None if there are none."""
+    """Nodes whose pods were refused, or are held by a queue, with the reason: `CURRENT_NODES` of them at most. None if
+    there are none.
+    """
     waits = []
     for node, state in execution.states.items():
         if _refusals_of(state) is not None and (wait := wait_of(execution, node, characters)) is not None:
@@ -170,7 +182,9 @@ def _waits(execution: Execution, characters: int) -> list[dict[str, Any]] | None
 
 
 def wait_of(execution: Execution, node: int, characters: int = SHORT_MESSAGE_CHARACTERS) -> dict[str, Any] | None:
-    """Return why a node whose pod was refused waits: `reason`, `since` (RFC 3339) and `tries`. None for other nodes."""
+    """Return why a node waits whose pod was refused or is held by a queue: `reason`, `since` (RFC 3339) and `tries`.
+    None for other nodes.
+    """
     refusals = _refusals_of(execution.states.get(node))
     if refusals is None:
         return None
@@ -179,10 +193,20 @@ def wait_of(execution: Execution, node: int, characters: int = SHORT_MESSAGE_CHA
 
 
 def _refusals_of(state: State | None) -> Refusals | None:
-    """Return the refusals of a node's pod, if its create was refused. Called for every active node and every status."""
+    """Return the refusals of a node's pod, if its create was refused or a queue holds it. Called for every active node
+    and every status.
+    """
     if (type(state) is Launching or type(state) is BackingOff) and state.refusals.reason:
         return state.refusals
+    if type(state) is Running and state.waits_for:
+        return Refusals(0, state.since, 0.0, state.waits_for)
     return None
+
+
+def _said(wait: dict[str, Any]) -> str:
+    """One of the `waits`, as a sentence."""
+    said = "{node} waits: {reason}, since {since}".format_map(wait)
+    return f"{said}, tried {wait['tries']} times" if wait["tries"] else said
 
 
 def _counts(execution: Execution) -> dict[str, int | None]:

@@ -93,12 +93,17 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True):
     ended: bytes = b""
     uid: str = ""
     """UID of the object that the status belongs to."""
+    evictions: dict[int, int] = {}
 
 
 class _Versioned(msgspec.Struct, frozen=True, array_like=True):
     """As much of a snapshot as every version has."""
 
     version: int
+
+
+_NONE = msgspec.Raw(b"\xc0")
+"""Of a field that an earlier version's snapshot has not."""
 
 
 class _Counted(msgspec.Struct, frozen=True, array_like=True):
@@ -116,10 +121,15 @@ class _Counted(msgspec.Struct, frozen=True, array_like=True):
     states: msgspec.Raw
     failures: msgspec.Raw
     system_failures: msgspec.Raw
+    started: msgspec.Raw = _NONE
+    ended: msgspec.Raw = _NONE
+    uid: msgspec.Raw = _NONE
+    evictions: msgspec.Raw = _NONE
 
     @property
     def records(self) -> int:
-        return sum(map(_length, (self.frames, self.states, self.failures, self.system_failures)))
+        counted = (self.frames, self.states, self.failures, self.system_failures, self.evictions)
+        return sum(map(_length, counted))
 
 
 def _length(raw: msgspec.Raw) -> int:
@@ -139,7 +149,11 @@ _RECORDS: dict[str, Any] = {
 _Split: Any = msgspec.defstruct(
     "_Split",
     [
-        (field.name, _RECORDS.get(field.name, field.type), msgspec.field(default=field.default))
+        (
+            field.name,
+            _RECORDS.get(field.name, field.type),
+            msgspec.field(default=field.default, default_factory=field.default_factory),
+        )
         for field in msgspec.structs.fields(Snapshot)
     ],
     frozen=True,
@@ -175,6 +189,7 @@ def take(execution: Execution) -> Snapshot:
         execution.started.tobytes(),
         execution.ended.tobytes(),
         execution.info.uid,
+        dict(execution.evictions),
     )
 
 
@@ -277,6 +292,7 @@ async def rebuild(info: ExecutionInfo, plan: Plan, snapshot: Snapshot, load_grap
     execution.states = dict(snapshot.states)
     execution.failures = dict(snapshot.failures)
     execution.system_failures = dict(snapshot.system_failures)
+    execution.evictions = dict(snapshot.evictions)
     if snapshot.started:
         execution.started = array("f", snapshot.started)
         execution.ended = array("f", snapshot.ended)

@@ -74,11 +74,11 @@ def check_snapshot(snapshot: Snapshot) -> None:
         ("states", snapshot.states),
         ("failures", snapshot.failures),
         ("system failures", snapshot.system_failures),
+        ("evictions", snapshot.evictions),
     ):
         _require(all(0 <= node < nodes for node in keys), f"its {name} are of nodes that do not exist")
-    _require(
-        all(0 <= count <= MAX_ATTEMPTS for count in snapshot.system_failures.values()), "a count of failures is none"
-    )
+    for counts in (snapshot.system_failures, snapshot.evictions):
+        _require(all(0 <= count <= MAX_ATTEMPTS for count in counts.values()), "a count of failures is none")
     _check_frames(snapshot.frames, nodes, snapshot.attempts)
     if not snapshot.phase.ended:
         active = {node for node, phase in enumerate(snapshot.phases) if phase not in _ENDED_OR_NOT_BEGUN}

@@ -300,6 +300,8 @@ class _Decider:
         if by_system or transition.system_failures:
             known = execution.system_failures.get(node, 0)
             execution.system_failures[node] = max(known + by_system, transition.system_failures)
+        if failure is not None and failure.evicted:
+            execution.evictions[node] = execution.evictions.get(node, 0) + 1
         before = self._set_state(node, transition.state)
         if transition.cancel_inside:
             self._graphs.cancel_inside(view, before, _PARENT_FAILED)

@@ -30,6 +30,8 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     recoverable: bool = False
     node: str = ""
     attempt: int = 0
+    evicted: bool = False
+    """Whether a queue took the attempt's pod back, to run it again later: that uses up no retry at all."""
 
     @property
     def is_system(self) -> bool:
@@ -103,7 +105,8 @@ class AttemptObserved(AttemptEvent, frozen=True):
 
     For a pod, `phase` is that of the primary container and `remains` is about all containers. `grace` is how many
     seconds a pod that is ENDING may take to stop. `since` is when a pod that cannot start was assigned to its node
-    (epoch seconds; 0 if unknown).
+    (epoch seconds; 0 if unknown). `gated`: the pod is PENDING because a queue holds it, and `reason` says which: it
+    waits, however long that takes.
     """
 
     phase: AttemptPhase
@@ -112,6 +115,7 @@ class AttemptObserved(AttemptEvent, frozen=True):
     remains: Remains = Remains.NOTHING
     grace: float = 0.0
     since: float = 0.0
+    gated: bool = False
 
 
 class Launched(AttemptEvent, frozen=True):

@@ -168,6 +168,8 @@ class Execution:
         self.states: dict[int, State] = {}
         self.failures: dict[int, Failure] = {}
         self.system_failures: dict[int, int] = {}
+        self.evictions: dict[int, int] = {}
+        """How many of these were evictions by a queue, which use up no budget."""
         self.dropped = False
         """Whether a newer object in memory has replaced this one, which must not launch anything any more."""
         self.slots = Slots(info.spec.execution_config.max_parallelism)

@@ -59,9 +59,11 @@ class GuardedPlugin(TaskPlugin):
         except Exception as error:
             _log.exception("%s of %s raised", where, node.log_name)
             raise PluginFailed(f"{where} raised {_said(error)}") from error
-        return self._described(node, attempt, task, built, where)
+        return self._described(node, attempt, task, built, where, settings)
 
-    def _described(self, node: NodeView, attempt: int, task: str, built: Any, where: str) -> dict[str, Any]:
+    def _described(
+        self, node: NodeView, attempt: int, task: str, built: Any, where: str, settings: PodSettings
+    ) -> dict[str, Any]:
         """Return the resource with the metadata that propeller sets."""
         if not isinstance(built, dict):
             raise PluginFailed(f"{where} returned {_shown(built)}, and not a resource as a dict")
@@ -71,9 +73,8 @@ class GuardedPlugin(TaskPlugin):
             texts = given.get(part)
             if not isinstance(texts, dict) or not all(isinstance(one, str) for pair in texts.items() for one in pair):
                 raise PluginFailed(f"{where} returned metadata.{part} that are no dict of texts: {_shown(own)}")
-        metadata = attempt_metadata(
-            node, attempt, task, others_labels(given["labels"]), others_annotations(given["annotations"])
-        )
+        labels, annotations = others_labels(given["labels"]), others_annotations(given["annotations"])
+        metadata = attempt_metadata(node, attempt, task, labels, annotations, settings.kueue)
         kind = {"apiVersion": self.resource.api_version, "kind": self.resource.kind}
         described = {**built, **kind, "metadata": metadata}
         try:

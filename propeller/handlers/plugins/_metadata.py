@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from propeller.config import KueueOptions
 from propeller.workflow import HASHED_LENGTH, Execution, NodeView, label_value
 
 NODE_ANNOTATION = "propeller/node"
@@ -20,21 +21,33 @@ another node is called: this never is. Left out if the unique id can be neither.
 """
 
 PRIMARY_CONTAINER = "primary_container_name"
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+"""Kueue's: the LocalQueue that admits a pod, and the jobs that it knows."""
+
 EXECUTION_LABEL = "execution-id"
 """Label of every attempt's resource: informers select by it."""
 
 _OWN_PREFIX = "propeller/"
 _OWN_LABELS = frozenset({EXECUTION_LABEL, "execution-identity", "node-id", "task-name", "interruptible"})
 
+_CHOOSES_QUEUE = frozenset({QUEUE_LABEL, "kueue.x-k8s.io/prebuilt-workload-name"})
+"""Labels by which a task would be admitted as another's, or in another queue, than the operator says."""
+
 _NOT_FOR_PODS = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
 """Annotations of a workflow that its pods do not get: this one has the whole workflow in it."""
 
 
 def attempt_metadata(
-    node: NodeView, attempt: int, task: str, labels: Mapping[str, str], annotations: Mapping[str, str]
+    node: NodeView,
+    attempt: int,
+    task: str,
+    labels: Mapping[str, str],
+    annotations: Mapping[str, str],
+    kueue: KueueOptions = KueueOptions(),  # noqa: B008 - frozen
 ) -> dict[str, Any]:
     """Return the metadata of an attempt's resource. `task` is the task's name. `labels` and `annotations` are added,
-    and never override those by which the controller finds the resource.
+    and never override those by which the controller finds the resource. If `kueue` maps the project to a queue, it is
+    that one whatever the task says.
     """
     execution = node.execution
     unique_id, path = execution.unique_id(node.number), execution.path(node.number)
@@ -46,16 +59,21 @@ def attempt_metadata(
     }
     if not _is_plain(unique_id, path):
         own[PATH_ANNOTATION] = path
+    info = execution.info
+    all_labels = {
+        **labels,
+        **common_labels,
+        "node-id": label_value(node.id),
+        "task-name": label_value(task),
+        "interruptible": "true" if is_interruptible(node) else "false",
+    }
+    if kueue.queues and (queue := kueue.queue_of(info.project, info.domain)):
+        all_labels = {key: value for key, value in all_labels.items() if key not in _CHOOSES_QUEUE}
+        all_labels[QUEUE_LABEL] = queue
     return {
         "name": execution.pod_name(node.number, attempt),
-        "namespace": execution.info.namespace,
-        "labels": {
-            **labels,
-            **common_labels,
-            "node-id": label_value(node.id),
-            "task-name": label_value(task),
-            "interruptible": "true" if is_interruptible(node) else "false",
-        },
+        "namespace": info.namespace,
+        "labels": all_labels,
         "annotations": {
             **annotations,
             **common_annotations,

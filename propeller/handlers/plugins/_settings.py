@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from propeller.config import PodPolicy
+from propeller.config import KueueOptions, PodPolicy
 
 
 class PodSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -12,6 +12,9 @@ class PodSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     policy: PodPolicy = PodPolicy()
     """What pods may ask of the platform."""
+
+    kueue: KueueOptions = KueueOptions()
+    """Whose pods Kueue admits."""
 
     raw_output_prefix: str
     """URI under which tasks write their own files where the execution names no place."""

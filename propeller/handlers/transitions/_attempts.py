@@ -61,6 +61,13 @@ def _first_effect(node: NodeView, attempt: int) -> Launch | Recover:
     return Launch(node.number, attempt)
 
 
+def running_deadline(node: NodeView, state: Launching | Running) -> tuple[float, ...]:
+    """When the time of an attempt that may have a pod is over: it does not run while a queue holds the pod."""
+    if isinstance(state, Running) and state.waits_for:
+        return ()
+    return attempt_deadline(node, state.since)
+
+
 def attempt_deadline(node: NodeView, since: float) -> tuple[float, ...]:
     """When the time of an attempt that began at `since` (0 if unknown) is over, if it ever is (epoch seconds)."""
     limit = parse_duration(node.spec.execution_deadline)
@@ -89,9 +96,12 @@ def attempt_failed(
     execution = node.execution
     effects = (StopAttempt(node.number, attempt),) if stop else ()
     system = execution.system_failures.get(node.number, 0)
-    if failure.is_system:
-        again = failure.recoverable and system < execution.settings.system_retries
-        pause = min(execution.settings.system_backoff * 2**system, execution.settings.system_backoff_cap)
+    if failure.evicted:  # it waits in the queue again: that is its pause
+        again, pause = True, execution.settings.system_backoff
+    elif failure.is_system:
+        counted = system - execution.evictions.get(node.number, 0)
+        again = failure.recoverable and counted < execution.settings.system_retries
+        pause = min(execution.settings.system_backoff * 2**counted, execution.settings.system_backoff_cap)
     else:
         again = failure.recoverable and attempt + 1 - system < user_attempts(node)
         pause = 0.0

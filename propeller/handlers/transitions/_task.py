@@ -16,6 +16,7 @@ from propeller.handlers.transitions._attempts import (
     attempt_deadline,
     attempt_failed,
     last_attempt_stopped,
+    running_deadline,
     start_attempt,
     start_rejected,
 )
@@ -157,7 +158,7 @@ def _observed(node: NodeView, state: AttemptState, seen: AttemptObserved, now: f
         case AttemptPhase.RUNNING:
             if isinstance(state, Running) and state.started:
                 return None
-            return Continue(Running(seen.attempt, state.since, started=True))
+            return _begun(node, state, Running(seen.attempt, state.since, started=True), now)
         case AttemptPhase.FAILED | AttemptPhase.GONE:
             assert seen.failure is not None
             return attempt_failed(node, seen.attempt, seen.failure, now, stop=seen.remains is not Remains.NOTHING)
@@ -182,6 +183,10 @@ def _stop_sidecars(node: NodeView, state: Collecting) -> tuple[StopAttempt, ...]
 
 def _pending(node: NodeView, state: Launching | Running, seen: AttemptObserved, now: float) -> Transition | None:
     """Fail the attempt and stop its pod if the pod cannot start and the grace period for that reason is over."""
+    if seen.gated:
+        return _held(node, state, seen, now)
+    if isinstance(state, Running) and state.waits_for:
+        return _begun(node, state, Running(seen.attempt, state.since), now)
     if seen.failure is None:
         return None
     begun = max(state.since, seen.since) if seen.since <= now + MAX_CLOCK_SKEW else state.since
@@ -189,6 +194,21 @@ def _pending(node: NodeView, state: Launching | Running, seen: AttemptObserved, 
     if now < due:
         return Stay(wakes=(due,))
     return attempt_failed(node, seen.attempt, seen.failure, now, stop=True)
+
+
+def _held(node: NodeView, state: Launching | Running, seen: AttemptObserved, now: float) -> Continue | None:
+    """A queue holds the pod: it waits, and says what for."""
+    if isinstance(state, Running) and state.waits_for == seen.reason:
+        return None
+    waiting = Running(seen.attempt, state.since, waits_for=seen.reason)
+    return Continue(waiting, wakes=(now + node.execution.settings.unseen_after,))
+
+
+def _begun(node: NodeView, state: Launching | Running, begun: Running, now: float) -> Continue:
+    """The pod begins. If a queue has held it, its time starts now."""
+    if not isinstance(state, Running) or not state.waits_for:
+        return Continue(begun)
+    return Continue(msgspec.structs.replace(begun, since=now), wakes=attempt_deadline(node, now))
 
 
 def _cancel(node: NodeView, state: State | None) -> Abort:
@@ -210,7 +230,7 @@ def _resume(node: NodeView, state: State | None, now: float) -> Transition | Non
         case Running():
             until = (state.until,) if state.until else ()
             look_again = now + node.execution.settings.unseen_after
-            wakes = (*ends, *until, *attempt_deadline(node, state.since), look_again)
+            wakes = (*ends, *until, *running_deadline(node, state), look_again)
             return Stay(effects=(ObserveAttempt(node.number, state.attempt),), wakes=wakes)
         case BackingOff(stopping=True):
             return _resume_stopping(node, state, observed, now, ends)

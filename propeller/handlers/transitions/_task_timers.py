@@ -6,7 +6,13 @@ Before an attempt is given up, its pod is checked once more: it may have ended w
 from __future__ import annotations
 
 from propeller.errors import ErrorKind
-from propeller.handlers.transitions._attempts import MayHavePod, attempt_deadline, attempt_failed, start_attempt
+from propeller.handlers.transitions._attempts import (
+    MayHavePod,
+    attempt_deadline,
+    attempt_failed,
+    running_deadline,
+    start_attempt,
+)
 from propeller.handlers.transitions._time_limits import TIMEOUT, active_deadline_exceeded, active_end, is_over
 from propeller.workflow import (
     AttemptState,
@@ -85,7 +91,7 @@ def _is_lost(state: State, now: float) -> bool:
 
 
 def _is_late(node: NodeView, state: Launching | Running, now: float) -> bool:
-    return is_over((*active_end(node), *attempt_deadline(node, state.since)), now)
+    return is_over((*active_end(node), *running_deadline(node, state)), now)
 
 
 def _deadline_exceeded(node: NodeView) -> Failure:

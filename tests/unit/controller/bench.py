@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from propeller.clock import LoopClock
-from propeller.config import CheckpointOptions, ResourceOptions, Settings
+from propeller.config import CheckpointOptions, KueueOptions, ResourceOptions, Settings
 from propeller.controller import FLYTE_WORKFLOWS, WorkflowController, workflow_crd
 from propeller.embedded.server import ApiServer, Interceptor
 from propeller.errors import NotFound
@@ -81,6 +81,7 @@ async def bench(
     client: ClientOptions | None = None,
     store: Store | None = None,
     resources: ResourceOptions | None = None,
+    kueue: KueueOptions | None = None,
 ) -> AsyncIterator[Bench]:
     clock = LoopClock()
     settings = Settings(
@@ -88,6 +89,7 @@ async def bench(
         checkpoint=CheckpointOptions(max_lag=max_lag),
         storage=StorageOptions(metadata_prefix="memory://m"),
         resources=resources or ResourceOptions(),
+        kueue=kueue or KueueOptions(),
     )
     async with (
         ApiServer(clock=clock, randomness=random.Random(0)) as server,

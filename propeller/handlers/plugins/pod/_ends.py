@@ -11,6 +11,7 @@ from __future__ import annotations
 from propeller.clock import parse_rfc3339
 from propeller.handlers.plugins._api import DEFAULT_GRACE
 from propeller.handlers.plugins._metadata import PRIMARY_CONTAINER
+from propeller.handlers.plugins.pod._kueue import TERMINATION_TARGET, is_gated
 from propeller.kube import ContainerStatus, ContainerTerminated, Pod, PodCondition
 from propeller.workflow import Remains
 
@@ -18,11 +19,14 @@ UNNAMED_PRIMARY = "primary"
 """The name of a container task's container if its pod's name is too long for a container."""
 
 _ENDED = frozenset({"Succeeded", "Failed"})
+_DISRUPTIONS = frozenset({"DisruptionTarget", TERMINATION_TARGET})
 
 
 def has_ended(pod: Pod) -> bool:
-    """Whether the pod has a terminal phase: none of its containers runs."""
-    return pod.status.phase in _ENDED
+    """Whether none of its containers runs, or ever will: it has a terminal phase, or is deleted while a queue holds it.
+    Finalizers may keep such an object for long.
+    """
+    return pod.status.phase in _ENDED or (is_gated(pod) and is_being_deleted(pod))
 
 
 def is_being_deleted(pod: Pod) -> bool:
@@ -71,8 +75,8 @@ def _all_have_ended(pod: Pod) -> bool:
 
 
 def grace_of(pod: Pod) -> float:
-    """Return the seconds that the pod has to stop after its deletion, 0 if it has stopped."""
-    if has_ended(pod):
+    """Return the seconds that the pod has to stop after its deletion, 0 if it has stopped or not begun."""
+    if has_ended(pod) or is_gated(pod):
         return 0.0
     given = pod.metadata.deletion_grace_period_seconds
     if given is None:
@@ -95,7 +99,7 @@ def _deletion_asked_at(pod: Pod) -> float | None:
 
 
 def _disrupted_at(condition: PodCondition) -> float | None:
-    disrupted = condition.type == "DisruptionTarget" and condition.status == "True"
+    disrupted = condition.type in _DISRUPTIONS and condition.status == "True"
     return _epoch(condition.last_transition_time) if disrupted else None
 
 

@@ -74,7 +74,8 @@ def _checked_pod(node: NodeView, attempt: int, inputs: ByName, settings: PodSett
     if account := _service_account(node):
         spec.setdefault("serviceAccountName", account)
     task = shape.variables["FLYTE_INTERNAL_TASK_NAME"]
-    described = attempt_metadata(node, attempt, task, shape.labels, settings.annotations | shape.annotations)
+    annotations = settings.annotations | shape.annotations
+    described = attempt_metadata(node, attempt, task, shape.labels, annotations, settings.kueue)
     if shape.names_primary:
         described["annotations"][PRIMARY_CONTAINER] = primary
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": described, "spec": spec}

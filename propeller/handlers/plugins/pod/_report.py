@@ -3,7 +3,8 @@ Demystify*).
 
 An OOM kill is USER (request more memory); another SIGKILL, an eviction, a lost node, a deleted pod are SYSTEM; any
 other exit code is USER. All are recoverable.
-A pod that cannot start is PENDING, with the failure that this becomes if it lasts.
+A pod that cannot start is PENDING, with the failure that this becomes if it lasts. One that a queue holds by a
+scheduling gate is PENDING, and waits; one that its queue takes back is evicted, which costs its task nothing.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from propeller.handlers.plugins.pod._ends import (
     remains_of,
     scheduled_at,
 )
+from propeller.handlers.plugins.pod._kueue import is_gated, taken_back, waits_for
 from propeller.kube import ContainerStatus, ContainerTerminated, ContainerWaiting, Pod
 from propeller.workflow import AttemptObserved, AttemptPhase, Failure, Remains
 
@@ -100,6 +102,10 @@ def gone(attempt: int, name: str, why: str = "it was deleted by somebody else or
 
 
 def _pending(pod: Pod, attempt: int) -> AttemptObserved:
+    if is_gated(pod):
+        if is_being_deleted(pod):
+            return _deleted(pod, attempt, "it had not begun")
+        return AttemptObserved(attempt, AttemptPhase.PENDING, waits_for(pod), gated=True)
     for container in _containers(pod):
         waiting = container.state.waiting
         if waiting is not None and waiting.reason not in _HARMLESS_WAITING:
@@ -158,11 +164,20 @@ def _demystify_failure(
         elif terminated.exit_code and code == "UnknownError":
             code = terminated.reason or "Error"
     message = "\n".join(lines) or "the pod failed, and Kubernetes gave no message"
-    if is_being_deleted(pod) and not by_itself:
-        return _failed(attempt, DELETED, f"somebody deleted the pod before its end: {message}", ErrorKind.SYSTEM)
+    if not by_itself and (is_being_deleted(pod) or taken_back(pod) is not None):
+        return _deleted(pod, attempt, message)
     if system or code == "UnknownError":
         return _failed(attempt, INTERRUPTED, message, ErrorKind.SYSTEM)
     return _failed(attempt, code, message)
+
+
+def _deleted(pod: Pod, attempt: int, message: str) -> AttemptObserved:
+    """Return the end of an attempt whose pod was deleted by somebody else: by the queue that has let it start, too."""
+    if (why := taken_back(pod)) is None:
+        return _failed(attempt, DELETED, f"somebody deleted the pod before its end: {message}", ErrorKind.SYSTEM)
+    taken = f"its queue took the pod back ({why}): {message}"
+    failure = Failure(INTERRUPTED, taken, ErrorKind.SYSTEM, recoverable=True, attempt=attempt, evicted=True)
+    return AttemptObserved(attempt, AttemptPhase.FAILED, failure=failure)
 
 
 def _describe(name: str, terminated: ContainerTerminated) -> str:
