@@ -1,8 +1,8 @@
 """The FlyteWorkflow controller: informers feed reconciles, reconciles decide, effects act, checkpoints make it durable.
 
 Guarantees
-    A reconcile is synchronous and never awaits the network; effects run beside it, fairly between executions, a bounded
-    number at once.
+    A reconcile is synchronous and never awaits the network; effects run beside it, a bounded number at once. Tenants
+    take turns at both, and the executions of a tenant at its effects.
     A node's success starts its successors at once. Between two status writes pods are the record (docs/consistency.md):
     no pod is stopped before a status has the reason.
     An execution without events for `controller.idle` seconds is in memory as a plan that it shares, and a status.
@@ -47,6 +47,7 @@ from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
 from propeller.controller._restores import Restores
 from propeller.controller._retention import Retention
 from propeller.controller._session import Ended, Running, Session
+from propeller.controller._tenancy import tenant_of
 from propeller.handlers import TRANSITIONS, Gates, Inputs, LaunchTokens, Services
 from propeller.handlers.plugins import Plugins, PodSettings, TaskPlugin, installed_plugins
 from propeller.informers import Change, Informer
@@ -104,9 +105,12 @@ class WorkflowController:
             settings=settings.informers,
         )
         self._resources = AttemptResources(client, namespace, self._plugins, settings.informers)
-        self._queue: WorkQueue[str] = WorkQueue(settings.queue)
+        tenant = tenant_of(self._workflows.store.get)
+        self._queue: WorkQueue[str] = WorkQueue(settings.queue, tenant=tenant)
         self._executions = Executions(self._queue, settings.queue, clock, settings.controller.event_delay)
-        self._pool: FairPool[str] = FairPool(settings.controller.effects_at_once, on_error=self._executions.job_raised)
+        self._pool: FairPool[str] = FairPool(
+            settings.controller.effects_at_once, group=tenant, on_error=self._executions.job_raised
+        )
         self._milestones = Milestones(metrics.executions, recorder, clock)
         causes = Causes(_log)
         self._grants = Grants(self._executions)

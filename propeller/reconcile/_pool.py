@@ -1,8 +1,9 @@
 """A pool of workers for jobs that reconciles submit: bounded, and fair between tenants.
 
 Guarantees
-    At most `size` jobs run at once, in the fair order of `resourcemgr.FairQueue`, so that a tenant with 50,000 jobs
-    does not hold up one with a single job; within a tenant the highest priority is first.
+    At most `size` jobs run at once, in the fair order of `resourcemgr.FairGroups`, so that a tenant with 50,000 jobs
+    does not hold up one with a single job, nor a group of 50,000 tenants that with one; within a tenant the highest
+    priority is first.
     Jobs that never suspend yield the loop after `JOBS_A_TURN` of them.
     A waiting job costs an entry, not a task. Leaving the block cancels running jobs and drops waiting ones.
 Assumptions
@@ -20,7 +21,7 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from propeller.reconcile._delays import Delays
-from propeller.resourcemgr import FairQueue
+from propeller.resourcemgr import FairGroups
 
 T = TypeVar("T", bound=Hashable)
 
@@ -33,12 +34,21 @@ JOBS_A_TURN = 32
 
 
 class FairPool(Generic[T]):
-    """Runs jobs of tenants; use as `async with`. Workers start with the first jobs, not before."""
+    """Runs jobs of tenants; use as `async with`. Workers start with the first jobs, not before. `group` names the group
+    of a tenant; all are in one if None.
+    """
 
-    def __init__(self, size: int, *, on_error: Callable[[T, Exception], None] | None = None) -> None:
+    def __init__(
+        self,
+        size: int,
+        *,
+        group: Callable[[T], Hashable] | None = None,
+        on_error: Callable[[T, Exception], None] | None = None,
+    ) -> None:
         self._size = size
+        self._group_of = group
         self._on_error = on_error
-        self._waiting: FairQueue[Job] = FairQueue()
+        self._waiting: FairGroups[Job] = FairGroups()
         self._delayed: Delays[Job] = Delays(self._due)
         self._tenants: dict[Job, T] = {}
         self._running = 0
@@ -54,7 +64,7 @@ class FairPool(Generic[T]):
 
     def submit(self, tenant: T, job: Job, priority: int = 0) -> None:
         """Run `job` when its turn comes."""
-        self._waiting.add(job, tenant, priority)
+        self._waiting.add(job, "" if self._group_of is None else self._group_of(tenant), tenant, priority)
         self._tenants[job] = tenant
         if self._running < self._size:
             self._running += 1
@@ -80,8 +90,7 @@ class FairPool(Generic[T]):
     ) -> None:
         self._size = 0
         self._delayed.clear()
-        for job in list(self._waiting):
-            self._waiting.remove(job)
+        self._waiting.clear()
         self._tenants.clear()
         for task in tuple(self._tasks):
             task.cancel()

@@ -8,6 +8,7 @@ rules.
 
 from propeller.resourcemgr._backend import Backend, Tokens
 from propeller.resourcemgr._claims import Claim, Wait
+from propeller.resourcemgr._fair_groups import FairGroups
 from propeller.resourcemgr._fair_queue import FairQueue
 from propeller.resourcemgr._ledger import Ledger
 from propeller.resourcemgr._limits import SEPARATOR, Limits, Path, Pool, Tenant, check, path_of
@@ -20,6 +21,7 @@ __all__ = [
     "Backend",
     "Claim",
     "Demand",
+    "FairGroups",
     "FairQueue",
     "Ledger",
     "Limits",

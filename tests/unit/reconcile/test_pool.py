@@ -46,6 +46,23 @@ async def test_a_tenant_with_one_job_does_not_wait_behind_one_with_many() -> Non
     assert len(done) == 51
 
 
+async def test_a_group_of_many_tenants_does_not_hold_up_one_with_a_single_tenant() -> None:
+    done: list[str] = []
+
+    async def job(tenant: str) -> None:
+        done.append(tenant)
+        await asyncio.sleep(0)
+
+    async with FairPool[str](1, group=lambda tenant: tenant.partition("/")[0]) as pool:
+        for number in range(50):
+            pool.submit(f"crowd/{number}", lambda: job("crowd"))
+        pool.submit("single/0", lambda: job("single"))
+        while len(pool):
+            await asyncio.sleep(0)
+    assert done.index("single") <= 2
+    assert len(done) == 51
+
+
 async def test_a_job_that_raises_is_logged_with_its_tenant_and_harms_no_other(caplog: pytest.LogCaptureFixture) -> None:
     done = []
 
