@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from propeller.kube import KubeObject
+from propeller.controller._resource import FlyteWorkflow
 from propeller.resourcemgr import SEPARATOR
 
 PROJECT_LABEL, DOMAIN_LABEL = "project", "domain"
 """FlyteAdmin's, on every FlyteWorkflow."""
 
-Get = Callable[[str], KubeObject | None]
 
-
-def tenant_of(workflows: Get) -> Callable[[str], str]:
+def tenant_of(workflows: Callable[[str], FlyteWorkflow | None]) -> Callable[[str], str]:
     """A function from an execution's key to its tenant (`ml/production`); `workflows` looks it up in a cache."""
 
     def tenant(key: str) -> str:

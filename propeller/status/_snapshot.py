@@ -146,16 +146,17 @@ _RECORDS: dict[str, Any] = {
     "states": dict[int, msgspec.Raw],
     "failures": dict[int, msgspec.Raw],
 }
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    if field.default_factory is not msgspec.NODEFAULT:
+        return msgspec.field(default_factory=field.default_factory)
+    return msgspec.field(default=field.default)
+
+
 _Split: Any = msgspec.defstruct(
     "_Split",
-    [
-        (
-            field.name,
-            _RECORDS.get(field.name, field.type),
-            msgspec.field(default=field.default, default_factory=field.default_factory),
-        )
-        for field in msgspec.structs.fields(Snapshot)
-    ],
+    [(field.name, _RECORDS.get(field.name, field.type), _default(field)) for field in msgspec.structs.fields(Snapshot)],
     frozen=True,
     array_like=True,
 )

@@ -52,7 +52,8 @@ def test_json_can_be_asked_for_before_and_after_the_name(arguments: tuple[str, .
     def measure() -> Iterator[Line]:
         yield Line(name="a", value=1.0, unit="ms")
 
-    assert ran(*arguments, measure=measure).stdout == '{"name":"a","value":1.0,"unit":"ms","budget":null}\n'
+    line = '{"name":"a","value":1.0,"unit":"ms","budget":null,"at_least":null}\n'
+    assert ran(*arguments, measure=measure).stdout == line
 
 
 def test_sizes_are_numbers_with_commas_between() -> None:
