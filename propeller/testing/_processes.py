@@ -76,6 +76,11 @@ class ServerProcess:
             process.kill()
             process.wait()
 
+    def signal(self, number: int) -> None:
+        """Send it a signal, if it runs."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
     def _tail(self) -> str:
         lines = self._log.read_text(errors="replace").splitlines()
         return "\n".join(lines[-_LOG_LINES:])

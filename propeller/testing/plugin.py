@@ -4,7 +4,8 @@
     kube_apiserver        a real kube-apiserver with an etcd of its own, one for the whole session
     api_server            a fresh namespace on each of both, one after the other: for tests that both have to pass
     rclone                a real S3 server, one for the whole session
-    s3                    the same, with the environment of the test's process leading to it
+    redis                 a real Redis server without data, new for each test
+    s3                    the same as rclone, with the environment of the test's process leading to it
 
 A test whose server is not on this machine is skipped, with the command that gets it; with CI=true it fails instead.
 Needs the extra `testing` (pytest and pytest-asyncio).
@@ -15,6 +16,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -23,12 +25,14 @@ from propeller.testing import (
     HttpServerUnderTest,
     KubeApiserver,
     MissingComponent,
+    RedisServer,
     S3Server,
     ServerUnderTest,
     embedded_http_server,
     embedded_server,
     real_server,
     run_kube_apiserver,
+    run_redis_server,
     run_s3_server,
 )
 
@@ -88,3 +92,10 @@ def s3(rclone: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     return rclone
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis server of the test's own, which it may crash."""
+    with skipping(), run_redis_server(tmp_path / "redis") as server:
+        yield server

@@ -1,0 +1,298 @@
+"""Which claims of all processes are granted next: tenants by share at every level of their tree, then priority, then
+first come first served. `store.lua` does the same step by step, and a test compares them.
+
+Guarantees
+    A claim gets tokens of all its pools, or none. No grant lets a pool exceed its capacity or what came at its rate.
+    The tenant with the smallest dominant share of shared pools, over all processes and relative to its weight, is
+    next; among equal shares turns go round by weight. A tenant's later claims do not overtake its first one in a pool
+    that this one waits for.
+    A claim that a pool had some tokens for, but too few, is overtaken at most `max_bypass` times; then its pools are
+    saved up for it, for one such claim at a time.
+    Costs O(lanes + grants * log lanes).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from heapq import heapify, heappop, heapreplace
+
+from propeller.resourcemgr.shared._messages import items_of
+from propeller.resourcemgr.shared._tables import Lane, Meta, Node, Pool
+
+UNLIMITED = (-1.0, -1.0, 0.0, False)
+"""The limits of a pool that no limits name."""
+
+_ROUNDING = 1e-9
+
+Items = tuple[tuple[str, int], ...]
+
+Caps = dict[str, tuple[float, float, float, bool]]
+
+
+class Room:
+    """What is left in the pools at a moment."""
+
+    def __init__(self, pools: dict[str, Pool], caps: Caps, t: float) -> None:
+        self._pools = pools
+        self._caps = caps
+        self._t = t
+
+    def of(self, name: str) -> float:
+        capacity, rate, burst, _ = self._caps.get(name, UNLIMITED)
+        pool = self.row(name)
+        left = math.inf if capacity < 0 else capacity - pool.held
+        if rate >= 0:
+            pool.level = min(burst, pool.level + max(0.0, self._t - pool.at) * rate / 1000)
+            pool.at = self._t
+            left = min(left, pool.level + _ROUNDING)
+        return left
+
+    def wait(self, name: str, amount: float) -> float:
+        """Milliseconds until time alone makes room; infinite if it does not."""
+        capacity, rate, burst, _ = self._caps.get(name, UNLIMITED)
+        pool = self.row(name)
+        if rate < 0 or amount > burst or (capacity >= 0 and capacity - pool.held < amount):
+            return math.inf
+        return max(0.0, amount - pool.level) * 1000 / rate
+
+    def row(self, name: str) -> Pool:
+        pool = self._pools.get(name)
+        if pool is None:
+            pool = self._pools[name] = Pool(at=self._t)
+        return pool
+
+
+class _Place:
+    """A lane's place in a pass: claims before `index` were served or are `blocked`."""
+
+    def __init__(self, key: str, lane: Lane) -> None:
+        self.key = key
+        self.lane = lane
+        self.index = 0
+        self.blocked: set[str] = set()
+        self.is_first_seen = False
+
+
+_Entry = tuple[float, float, int, "_Turn"]
+
+
+class _Turn:
+    """A tenant in a pass, with the turns of those below it, or the places of its own lanes."""
+
+    def __init__(self, name: str, node: Node, up: _Turn | None) -> None:
+        self.name = name
+        self.node = node
+        self.up = up
+        self.number = 0
+        self.tag = 0.0
+        self.below: list[_Turn] = []
+        self.heap: list[_Entry] = []
+        self.places: list[tuple[int, float, int, _Place]] = []
+
+
+class Division:
+    """One pass over `lanes`. `charge` counts a claim that is granted."""
+
+    def __init__(
+        self,
+        meta: Meta,
+        nodes: dict[str, Node],
+        caps: Caps,
+        weights: dict[str, float],
+        room: Room,
+        charge: Callable[[Lane, str], None],
+    ) -> None:
+        self._meta = meta
+        self._nodes = nodes
+        self._caps = caps
+        self._weights = weights
+        self._room = room
+        self._charge = charge
+        self._reserved: dict[str, int] = {}
+        self.wake_after = math.inf
+        """Milliseconds until time alone makes room for one of these claims."""
+        self.blocked: dict[str, str] = {}
+        """By lane, the pool that its first claim waits for."""
+
+    def run(self, lanes: dict[str, Lane], lane: Callable[[str], Lane | None]) -> None:
+        """Serve these lanes; `lane` finds others."""
+        self._serve_overtaken(lanes, lane)
+        root = _Turn("", self._node(""), None)
+        turns = {"": root}
+        for key, one in lanes.items():
+            if one.runs:
+                self._enter(turns, root, key, one)
+        for turn in turns.values():
+            for child in turn.below:
+                child.tag = max(child.node.tag, turn.node.time)
+            turn.heap = [self._entry(child) for child in turn.below]
+            heapify(turn.heap)
+            heapify(turn.places)
+        while root.heap:
+            self._serve_next(root)
+
+    def _serve_overtaken(self, lanes: dict[str, Lane], lane: Callable[[str], Lane | None]) -> None:
+        """Grant, or save up for, claims that were overtaken too often."""
+        meta = self._meta
+        while True:
+            if not meta.first:
+                late = [
+                    (one.runs[0][3], one.number, key)
+                    for key, one in lanes.items()
+                    if one.aside and one.runs and self._room.row(one.aside).grants - one.aside_at >= meta.max_bypass
+                ]
+                if not late:
+                    return
+                meta.first = min(late)[2]
+            first = lane(meta.first)
+            if first is None or not first.runs or not first.aside:
+                meta.first = ""
+                continue
+            needed = items_of(first.runs[0][0])
+            if any(self._room.of(pool) < amount for pool, amount in needed):
+                self._reserved = dict(needed)
+                return
+            meta.first = ""
+            self._charge(first, first.runs[0][0])
+            _take(first, 0)
+
+    def _enter(self, turns: dict[str, _Turn], root: _Turn, key: str, lane: Lane) -> None:
+        place = _Place(key, lane)
+        if key == self._meta.first:
+            place.index = 1
+            place.is_first_seen = True
+            place.blocked.update(self._reserved)
+            needed = items_of(lane.runs[0][0])
+            lacking = next(pool for pool, amount in needed if self._room.of(pool) < amount)
+            self._blocks(place, lacking, max(self._wait(pool, amount, {}) for pool, amount in needed))
+        if not self._find(place):
+            return
+        up = root
+        for name in lineage(lane.path):
+            turn = turns.get(name)
+            if turn is None:
+                turn = turns[name] = _Turn(name, self._node(name), up)
+                turn.number = lane.number
+                up.below.append(turn)
+            turn.number = min(turn.number, lane.number)
+            up = turn
+        up.places.append(_order(place))
+
+    def _serve_next(self, root: _Turn) -> None:
+        turn = root
+        while turn.heap:
+            turn = turn.heap[0][3]
+        before = turn.places[0]
+        place = before[3]
+        if not self._find(place):
+            heappop(turn.places)
+            if not turn.places:
+                self._drop(turn)
+            return
+        if (now := _order(place))[:2] != before[:2]:
+            heapreplace(turn.places, now)
+            return
+        items = place.lane.runs[place.index][0]
+        self._charge(place.lane, items)
+        _take(place.lane, place.index)
+        if self._find(place):
+            heapreplace(turn.places, _order(place))
+        else:
+            heappop(turn.places)
+        self._served(turn, max(amount for _, amount in items_of(items)))
+
+    def _served(self, turn: _Turn, cost: float) -> None:
+        """Let the tenant, and those above it, take their places anew."""
+        while (up := turn.up) is not None:
+            up.node.time = max(up.node.time, turn.tag)
+            turn.tag += cost / self._weights.get(turn.name, 1.0)
+            turn.node.tag = turn.tag
+            if turn.places or turn.heap:
+                heapreplace(up.heap, self._entry(turn))
+            else:
+                heappop(up.heap)
+            turn = up
+
+    def _drop(self, turn: _Turn) -> None:
+        """Nothing of the tenant, which is the first everywhere above it, can be served any more."""
+        while turn.up is not None:
+            heappop(turn.up.heap)
+            if turn.up.heap:
+                return
+            turn = turn.up
+
+    def _find(self, place: _Place) -> bool:
+        """Move on to the lane's next claim that there is room for."""
+        lane = place.lane
+        while place.index < len(lane.runs):
+            needed = items_of(lane.runs[place.index][0])
+            if not any(pool in place.blocked for pool, _ in needed):
+                lacking = [pool for pool, amount in needed if self._left(pool) < amount]
+                if not lacking:
+                    return True
+                place.blocked.update(lacking)
+                if not place.is_first_seen:
+                    self._set_aside(place, needed, lacking[0])
+            place.is_first_seen = True
+            place.index += 1
+        return False
+
+    def _set_aside(self, place: _Place, needed: Items, lacking: str) -> None:
+        lane = place.lane
+        if not lane.aside and self._left(lacking) >= 1:
+            lane.aside, lane.aside_at = lacking, self._room.row(lacking).grants
+        self._blocks(place, lacking, max(self._wait(pool, amount, self._reserved) for pool, amount in needed))
+
+    def _blocks(self, place: _Place, lacking: str, wait: float) -> None:
+        self.blocked[place.key] = lacking
+        self.wake_after = min(self.wake_after, wait)
+
+    def _wait(self, pool: str, amount: float, reserved: dict[str, int]) -> float:
+        """Milliseconds until time alone makes room."""
+        amount += reserved.get(pool, 0)
+        return self._room.wait(pool, amount) if self._room.of(pool) < amount else 0.0
+
+    def _left(self, pool: str) -> float:
+        return self._room.of(pool) - self._reserved.get(pool, 0)
+
+    def _entry(self, turn: _Turn) -> _Entry:
+        return self._share(turn), turn.tag, turn.number, turn
+
+    def _share(self, turn: _Turn) -> float:
+        most = 0.0
+        for pool, amount in turn.node.held.items():
+            capacity, _, _, is_shared = self._caps.get(pool, UNLIMITED)
+            if is_shared and capacity >= 0 and amount > 0:
+                most = max(most, amount / capacity if capacity > 0 else math.inf)
+        return most / self._weights.get(turn.name, 1.0)
+
+    def _node(self, name: str) -> Node:
+        node = self._nodes.get(name)
+        if node is None:
+            node = self._nodes[name] = Node()
+        return node
+
+
+def lineage(path: str) -> list[str]:
+    """A tenant's place in the tree, from its project to the leaf that its own claims belong to."""
+    names: list[str] = []
+    for part in path.split("/"):
+        names.append(f"{names[-1]}/{part}" if names else part)
+    return [*names, f"{path}/"]
+
+
+def _order(place: _Place) -> tuple[int, float, int, _Place]:
+    _, _, priority, since = place.lane.runs[place.index]
+    return -priority, since, place.lane.number, place
+
+
+def _take(lane: Lane, index: int) -> None:
+    """One claim of a run was granted."""
+    items, count, priority, since = lane.runs[index]
+    if count > 1:
+        lane.runs[index] = (items, count - 1, priority, since)
+    else:
+        del lane.runs[index]
+    if index == 0:
+        lane.aside = ""

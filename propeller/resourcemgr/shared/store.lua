@@ -1,0 +1,724 @@
+-- The store that processes share, in Redis (6 or later): one statement in, one answer out. `_store.py` and `_division.py`
+-- are the same step by step, with the reasons; a test compares the two.
+--
+-- KEYS: meta (a string), limits, pools, nodes, leases, lanes, members (hashes). All have one hash tag, so that they are on
+-- one node of a cluster. ARGV: the statement (MessagePack); in tests also the time in milliseconds and the server's run.
+-- Rows are MessagePack, as numbers have to stay exact:
+--   pool   {held, level, at, grants}               node   {claims, tag, time, held by pool}
+--   lane   {member, path, number, runs, aside, aside_at}
+--   member {number, expires, configured, using, pending}
+--   lease  a number                                run, held  {tenant or items, ...} as in the statement
+
+local call, pack, unpack_row = redis.call, cmsgpack.pack, cmsgpack.unpack
+local huge, max, min = math.huge, math.max, math.min
+local ROUNDING, MOST_NODES, CHUNK = 1e-9, 4096, 500
+
+-- rows of a hash: read once, written at the end
+
+local function rows(key)
+  local cache, dirty, own = {}, {}, {}
+
+  function own.get(name)
+    local row = cache[name]
+    if row == nil then
+      local text = call('HGET', key, name)
+      row = text and unpack_row(text) or false
+      cache[name] = row
+    end
+    return row or nil
+  end
+
+  function own.fetch(names)
+    local missing = {}
+    for _, name in ipairs(names) do
+      if cache[name] == nil then missing[#missing + 1] = name end
+    end
+    for first = 1, #missing, CHUNK do
+      local last = min(first + CHUNK - 1, #missing)
+      local found = call('HMGET', key, unpack(missing, first, last))
+      for index = first, last do
+        local text = found[index - first + 1]
+        cache[missing[index]] = text and unpack_row(text) or false
+      end
+    end
+  end
+
+  function own.put(name, row)
+    cache[name] = row
+    dirty[name] = true
+  end
+
+  function own.drop(name)
+    cache[name] = false
+    dirty[name] = true
+  end
+
+  function own.all()
+    local found, pairs_of = {}, call('HGETALL', key)
+    for index = 1, #pairs_of, 2 do
+      local name = pairs_of[index]
+      if cache[name] == nil then cache[name] = unpack_row(pairs_of[index + 1]) end
+    end
+    for name, row in pairs(cache) do
+      if row then found[name] = row end
+    end
+    return found
+  end
+
+  function own.size() return call('HLEN', key) end
+
+  function own.clear()
+    call('DEL', key)
+    cache, dirty = {}, {}
+  end
+
+  function own.flush()
+    local set, del = {}, {}
+    for name in pairs(dirty) do
+      local row = cache[name]
+      if row then
+        set[#set + 1] = name
+        set[#set + 1] = pack(row)
+      else
+        del[#del + 1] = name
+      end
+    end
+    for first = 1, #set, 2 * CHUNK do call('HSET', key, unpack(set, first, min(first + 2 * CHUNK - 1, #set))) end
+    for first = 1, #del, CHUNK do call('HDEL', key, unpack(del, first, min(first + CHUNK - 1, #del))) end
+  end
+
+  return own
+end
+
+local limits, pools, nodes = rows(KEYS[2]), rows(KEYS[3]), rows(KEYS[4])
+local leases, lanes, members = rows(KEYS[5]), rows(KEYS[6]), rows(KEYS[7])
+local tables = {limits, pools, nodes, leases, lanes, members}
+local meta, freed, woken
+
+local UNLIMITED = {-1, -1, 0, false}
+
+local function caps_of(pool) return limits.get('pool:' .. pool) or UNLIMITED end
+
+local function weight_of(name) return limits.get('weight:' .. name) or 1 end
+
+local function key_of(member, path, items)
+  if items then return member .. '\n' .. path .. '\n' .. items end
+  return member .. '\n' .. path
+end
+
+local items_cache = {}
+
+local function items_of(text)
+  local found = items_cache[text]
+  if not found then
+    found = {}
+    for pool, amount in string.gmatch(text, '([^,=]+)=(%d+)') do found[#found + 1] = {pool, tonumber(amount)} end
+    items_cache[text] = found
+  end
+  return found
+end
+
+local lineage_cache = {}
+
+local function lineage(path)
+  local names = lineage_cache[path]
+  if not names then
+    names = {}
+    for part in string.gmatch(path, '[^/]+') do
+      names[#names + 1] = #names > 0 and names[#names] .. '/' .. part or part
+    end
+    names[#names + 1] = path .. '/'
+    lineage_cache[path] = names
+  end
+  return names
+end
+
+-- leases
+
+local function pool_row(name)
+  local pool = pools.get(name)
+  if not pool then
+    pool = {0, 0, meta.t, 0}
+    pools.put(name, pool)
+  end
+  return pool
+end
+
+local function node_row(name)
+  local node = nodes.get(name)
+  if not node then
+    node = {0, 0, 0, {}}
+    nodes.put(name, node)
+  end
+  return node
+end
+
+local function charge(member, path, items, by)
+  if by == 0 then return end
+  local key = key_of(member, path, items)
+  local count = (leases.get(key) or 0) + by
+  if count == 0 then leases.drop(key) else leases.put(key, count) end
+  freed = freed or by < 0
+  local needed = items_of(items)
+  for _, item in ipairs(needed) do
+    local pool = pool_row(item[1])
+    pool[1] = pool[1] + by * item[2]
+    pools.put(item[1], pool)
+  end
+  for _, name in ipairs(lineage(path)) do
+    local node = node_row(name)
+    node[1] = node[1] + by
+    for _, item in ipairs(needed) do
+      local held = (node[4][item[1]] or 0) + by * item[2]
+      node[4][item[1]] = held ~= 0 and held or nil
+    end
+    nodes.put(name, node)
+  end
+end
+
+local function starts(text, prefix) return string.sub(text, 1, #prefix) == prefix end
+
+local function drop(member, kept)
+  local prefix = member .. '\n'
+  for key, count in pairs(leases.all()) do
+    if starts(key, prefix) then
+      local path, items = string.match(key, '^[^\n]*\n([^\n]*)\n(.*)$')
+      charge(member, path, items, -count)
+    end
+  end
+  for key in pairs(lanes.all()) do
+    if starts(key, prefix) and not kept[string.sub(key, #prefix + 1)] then lanes.drop(key) end
+  end
+  freed = true
+end
+
+-- a statement
+
+local function tick(at, server, ttl)
+  if meta.server ~= server then
+    meta.server = server
+    meta.frozen_until = meta.t + ttl
+    woken['*'] = true
+  elseif at > meta.at then
+    meta.t = meta.t + min(at - meta.at, ttl / 2)
+  end
+  meta.at = at
+  for name, member in pairs(members.all()) do
+    if member[2] <= meta.t then
+      members.drop(name)
+      drop(name, {})
+    end
+  end
+end
+
+local function configure(rules, member)
+  meta.generation, meta.digest, meta.owner = rules.generation, rules.digest, member
+  meta.max_bypass = rules.max_bypass
+  limits.clear()
+  limits.put('source', {rules.source})
+  for pool, caps in pairs(rules.pools) do limits.put('pool:' .. pool, caps) end
+  for path, weight in pairs(rules.weights) do limits.put('weight:' .. path, weight) end
+  freed = true
+  woken['*'] = true
+end
+
+local function agree(statement)
+  if meta.digest ~= '' then
+    if statement.generation == meta.generation and statement.digest == meta.digest then return true end
+    if statement.generation < meta.generation then return true end
+    if statement.generation == meta.generation then
+      local configured = string.format('%.0f %s', meta.generation, meta.digest)
+      for name, member in pairs(members.all()) do
+        if name ~= statement.member and member[3] == configured then return true end
+      end
+    end
+  end
+  if type(statement.rules) ~= 'table' then return false end
+  configure(statement.rules, statement.member)
+  return true
+end
+
+local function without(runs, items, count)
+  local left = {}
+  for _, run in ipairs(runs) do
+    local taken = run[1] == items and min(count, run[2]) or 0
+    count = count - taken
+    if run[2] > taken then left[#left + 1] = {run[1], run[2] - taken, run[3], run[4]} end
+  end
+  return left
+end
+
+local function queue(member, path, runs)
+  local key = key_of(member, path)
+  for _, held in ipairs(members.get(member)[5]) do
+    if held[1] == path then runs = without(runs, held[2], held[3]) end
+  end
+  local lane = lanes.get(key)
+  if not lane then
+    if #runs > 0 then
+      meta.numbers = meta.numbers + 1
+      lanes.put(key, {member, path, meta.numbers, runs, '', 0})
+    end
+    return
+  end
+  local old, new = lane[4][1], runs[1]
+  if not (old and new and old[1] == new[1] and old[4] == new[4]) then
+    lane[5] = ''
+    freed = freed or meta.first == key
+  end
+  lane[4] = runs
+  if #runs > 0 then lanes.put(key, lane) else lanes.drop(key) end
+end
+
+local function take_statement(statement, me)
+  local name, pending = statement.member, {}
+  local is_new = not me or statement.is_full
+  if is_new then
+    local kept = {}
+    for _, waiting in ipairs(statement.waiting) do kept[waiting[1]] = true end
+    drop(name, kept)
+  else
+    for _, held in ipairs(me[5]) do
+      local key = key_of(name, held[1], held[2])
+      pending[key] = (pending[key] or 0) + held[3]
+    end
+  end
+  members.put(name, {
+    statement.number,
+    meta.t + statement.ttl,
+    string.format('%.0f %s', statement.generation, statement.digest),
+    statement.using,
+    is_new and {} or me[5],
+  })
+  for _, held in ipairs(statement.held) do
+    local key = key_of(name, held[1], held[2])
+    charge(name, held[1], held[2], held[3] + (pending[key] or 0) - (leases.get(key) or 0))
+  end
+  for _, waiting in ipairs(statement.waiting) do queue(name, waiting[1], waiting[2]) end
+end
+
+-- what is left in the pools
+
+local function room_of(name)
+  local caps, pool = caps_of(name), pool_row(name)
+  local left = caps[1] < 0 and huge or caps[1] - pool[1]
+  if caps[2] >= 0 then
+    pool[2] = min(caps[3], pool[2] + max(0, meta.t - pool[3]) * caps[2] / 1000)
+    pool[3] = meta.t
+    pools.put(name, pool)
+    left = min(left, pool[2] + ROUNDING)
+  end
+  return left
+end
+
+local function wait_of(name, amount)
+  if room_of(name) >= amount then return 0 end
+  local caps, pool = caps_of(name), pool_row(name)
+  if caps[2] < 0 or amount > caps[3] or (caps[1] >= 0 and caps[1] - pool[1] < amount) then return huge end
+  return max(0, amount - pool[2]) * 1000 / caps[2]
+end
+
+-- one pass: which claims are next
+
+local function less(a, b)
+  if a[1] ~= b[1] then return a[1] < b[1] end
+  if a[2] ~= b[2] then return a[2] < b[2] end
+  return a[3] < b[3]
+end
+
+local function sift_down(heap, at)
+  local size, entry = #heap, heap[at]
+  while true do
+    local child = 2 * at
+    if child > size then break end
+    if child < size and less(heap[child + 1], heap[child]) then child = child + 1 end
+    if not less(heap[child], entry) then break end
+    heap[at] = heap[child]
+    at = child
+  end
+  heap[at] = entry
+end
+
+local function heapify(heap)
+  for at = math.floor(#heap / 2), 1, -1 do sift_down(heap, at) end
+end
+
+local function replace_first(heap, entry)
+  heap[1] = entry
+  sift_down(heap, 1)
+end
+
+local function pop_first(heap)
+  local size = #heap
+  heap[1] = heap[size]
+  heap[size] = nil
+  if size > 2 then sift_down(heap, 1) end
+end
+
+local reserved, blocked, wake_after
+
+local function left_of(pool) return room_of(pool) - (reserved[pool] or 0) end
+
+local function agreed(key)
+  local lane = lanes.get(key)
+  if lane and members.get(lane[1])[4] == meta.digest then return lane end
+  return nil
+end
+
+local function grant_one(lane, items)
+  charge(lane[1], lane[2], items, 1)
+  for _, item in ipairs(items_of(items)) do
+    local pool = pool_row(item[1])
+    pool[4] = pool[4] + 1
+    if caps_of(item[1])[2] >= 0 then pool[2] = pool[2] - item[2] end
+    pools.put(item[1], pool)
+  end
+  local member = members.get(lane[1])
+  local pending = member[5]
+  local last = pending[#pending]
+  if last and last[1] == lane[2] and last[2] == items then
+    last[3] = last[3] + 1
+  else
+    pending[#pending + 1] = {lane[2], items, 1}
+  end
+  members.put(lane[1], member)
+  woken[lane[1]] = true
+end
+
+local function take_run(key, lane, index)
+  local run = lane[4][index]
+  if run[2] > 1 then
+    lane[4][index] = {run[1], run[2] - 1, run[3], run[4]}
+  else
+    table.remove(lane[4], index)
+  end
+  if index == 1 then lane[5] = '' end
+  lanes.put(key, lane)
+end
+
+local function blocks(place, lacking, needed, with)
+  blocked[place.key] = lacking
+  local wait = 0
+  for _, item in ipairs(needed) do wait = max(wait, wait_of(item[1], item[2] + (with[item[1]] or 0))) end
+  wake_after = min(wake_after, wait)
+end
+
+local function find(place)
+  local lane = place.lane
+  local runs = lane[4]
+  while place.index <= #runs do
+    local needed, is_blocked, lacking = items_of(runs[place.index][1]), false, {}
+    for _, item in ipairs(needed) do is_blocked = is_blocked or place.blocked[item[1]] end
+    if not is_blocked then
+      for _, item in ipairs(needed) do
+        if left_of(item[1]) < item[2] then lacking[#lacking + 1] = item[1] end
+      end
+      if #lacking == 0 then return true end
+      for _, pool in ipairs(lacking) do place.blocked[pool] = true end
+      if not place.is_first_seen then
+        if lane[5] == '' and left_of(lacking[1]) >= 1 then
+          lane[5], lane[6] = lacking[1], pool_row(lacking[1])[4]
+          lanes.put(place.key, lane)
+        end
+        blocks(place, lacking[1], needed, reserved)
+      end
+    end
+    place.is_first_seen = true
+    place.index = place.index + 1
+  end
+  return false
+end
+
+local function order(place)
+  local run = place.lane[4][place.index]
+  return {-run[3], run[4], place.lane[3], place}
+end
+
+local function share(turn)
+  local most = 0
+  for pool, amount in pairs(turn.node[4]) do
+    local caps = caps_of(pool)
+    if caps[4] and caps[1] >= 0 and amount > 0 then most = max(most, caps[1] > 0 and amount / caps[1] or huge) end
+  end
+  return most / turn.weight
+end
+
+local function entry(turn) return {share(turn), turn.tag, turn.number, turn} end
+
+local function serve_overtaken(some)
+  while true do
+    if meta.first == '' then
+      local best
+      for key, lane in pairs(some) do
+        if lane[5] ~= '' and #lane[4] > 0 and pool_row(lane[5])[4] - lane[6] >= meta.max_bypass then
+          local late = {lane[4][1][4], lane[3], 0, key}
+          if not best or less(late, best) then best = late end
+        end
+      end
+      if not best then return end
+      meta.first = best[4]
+    end
+    local first = agreed(meta.first)
+    if not first or #first[4] == 0 or first[5] == '' then
+      meta.first = ''
+    else
+      local items, fits = first[4][1][1], true
+      for _, item in ipairs(items_of(items)) do fits = fits and room_of(item[1]) >= item[2] end
+      if not fits then
+        for _, item in ipairs(items_of(items)) do reserved[item[1]] = item[2] end
+        return
+      end
+      local key = meta.first
+      meta.first = ''
+      grant_one(first, items)
+      take_run(key, first, 1)
+    end
+  end
+end
+
+local function turn_of(name, up)
+  return {name = name, node = node_row(name), up = up, number = 0, tag = 0, below = {}, heap = {}, places = {},
+    weight = weight_of(name)}
+end
+
+local function enter(turns, root, key, lane)
+  local place = {key = key, lane = lane, index = 1, blocked = {}, is_first_seen = false}
+  if key == meta.first then
+    place.index, place.is_first_seen = 2, true
+    for pool in pairs(reserved) do place.blocked[pool] = true end
+    local needed = items_of(lane[4][1][1])
+    for _, item in ipairs(needed) do
+      if room_of(item[1]) < item[2] then
+        blocks(place, item[1], needed, {})
+        break
+      end
+    end
+  end
+  if not find(place) then return end
+  local up = root
+  for _, name in ipairs(lineage(lane[2])) do
+    local turn = turns[name]
+    if not turn then
+      turn = turn_of(name, up)
+      turn.number = lane[3]
+      turns[name] = turn
+      up.below[#up.below + 1] = turn
+    end
+    turn.number = min(turn.number, lane[3])
+    up = turn
+  end
+  up.places[#up.places + 1] = order(place)
+end
+
+local function drop_turn(turn)
+  while turn.up do
+    pop_first(turn.up.heap)
+    if #turn.up.heap > 0 then return end
+    turn = turn.up
+  end
+end
+
+local function served(turn, cost)
+  while turn.up do
+    local up = turn.up
+    up.node[3] = max(up.node[3], turn.tag)
+    turn.tag = turn.tag + cost / turn.weight
+    turn.node[2] = turn.tag
+    nodes.put(turn.name, turn.node)
+    nodes.put(up.name, up.node)
+    if #turn.places > 0 or #turn.heap > 0 then replace_first(up.heap, entry(turn)) else pop_first(up.heap) end
+    turn = up
+  end
+end
+
+local function serve_next(root)
+  local turn = root
+  while #turn.heap > 0 do turn = turn.heap[1][4] end
+  local before = turn.places[1]
+  local place = before[4]
+  if not find(place) then
+    pop_first(turn.places)
+    if #turn.places == 0 then drop_turn(turn) end
+    return
+  end
+  local now = order(place)
+  if now[1] ~= before[1] or now[2] ~= before[2] then
+    replace_first(turn.places, now)
+    return
+  end
+  local items, cost = place.lane[4][place.index][1], 0
+  grant_one(place.lane, items)
+  take_run(place.key, place.lane, place.index)
+  if find(place) then replace_first(turn.places, order(place)) else pop_first(turn.places) end
+  for _, item in ipairs(items_of(items)) do cost = max(cost, item[2]) end
+  served(turn, cost)
+end
+
+local function prefetch(some)
+  local names, weights, pool_names, seen = {''}, {'weight:'}, {}, {}
+  for _, lane in pairs(some) do
+    for _, name in ipairs(lineage(lane[2])) do
+      if not seen[name] then
+        seen[name] = true
+        names[#names + 1] = name
+        weights[#weights + 1] = 'weight:' .. name
+      end
+    end
+    for _, run in ipairs(lane[4]) do
+      for _, item in ipairs(items_of(run[1])) do
+        if not seen['=' .. item[1]] then
+          seen['=' .. item[1]] = true
+          pool_names[#pool_names + 1] = item[1]
+        end
+      end
+    end
+  end
+  pools.fetch(pool_names)
+  nodes.fetch(names)
+  limits.fetch(weights)
+end
+
+local function divide(some)
+  prefetch(some)
+  serve_overtaken(some)
+  local root = turn_of('')
+  local turns = {[''] = root}
+  for key, lane in pairs(some) do
+    if #lane[4] > 0 then enter(turns, root, key, lane) end
+  end
+  for _, turn in pairs(turns) do
+    for _, child in ipairs(turn.below) do
+      child.tag = max(child.node[2], turn.node[3])
+      turn.heap[#turn.heap + 1] = entry(child)
+    end
+    heapify(turn.heap)
+    heapify(turn.places)
+  end
+  while #root.heap > 0 do serve_next(root) end
+  for key, lane in pairs(some) do
+    if #lane[4] == 0 then lanes.drop(key) end
+  end
+end
+
+local function is_timed(lane)
+  for _, run in ipairs(lane[4]) do
+    for _, item in ipairs(items_of(run[1])) do
+      if caps_of(item[1])[2] >= 0 then return true end
+    end
+  end
+  return false
+end
+
+local function grant(statement)
+  reserved, blocked, wake_after = {}, {}, huge
+  if meta.t < meta.frozen_until then
+    meta.is_unserved = true
+    return
+  end
+  local everything = freed or meta.is_unserved or statement.is_due
+  meta.is_unserved = false
+  local some, is_any = {}, false
+  for _, waiting in ipairs(statement.waiting) do
+    local key = key_of(statement.member, waiting[1])
+    local lane = agreed(key)
+    if lane then
+      some[key], is_any = lane, true
+      everything = everything or is_timed(lane)
+    end
+  end
+  if everything then
+    for key in pairs(lanes.all()) do
+      local lane = agreed(key)
+      if lane then some[key], is_any = lane, true end
+    end
+  end
+  if nodes.size() >= meta.most_nodes then
+    local kept = 0
+    for name, node in pairs(nodes.all()) do
+      if node[1] == 0 and name ~= '' then nodes.drop(name) else kept = kept + 1 end
+    end
+    meta.most_nodes = MOST_NODES + 2 * kept
+  end
+  if is_any then divide(some) end
+end
+
+-- the answer
+
+local function answer(verdict, statement)
+  local found = {verdict = verdict, now = meta.t}
+  if statement then
+    local name = statement.member
+    local me = members.get(name)
+    found.granted, me[5] = me[5], {}
+    members.put(name, me)
+    woken[name] = nil
+    local prefix = name .. '\n'
+    found.blocked, found.usage, found.members = {}, {}, 0
+    for key, pool in pairs(blocked) do
+      if starts(key, prefix) then
+        found.blocked[string.sub(key, #prefix + 1)] = pool
+        found.usage[pool] = pool_row(pool)[1]
+      end
+    end
+    for _ in pairs(members.all()) do found.members = found.members + 1 end
+    found.wake_after = wake_after == huge and -1 or wake_after
+    found.recovering = max(0, meta.frozen_until - meta.t)
+    found.generation, found.owner = meta.generation, meta.owner
+    if statement.using ~= meta.digest then found.source = limits.get('source')[1] end
+  end
+  return found
+end
+
+local function load_meta()
+  local text = call('GET', KEYS[1])
+  meta = text and unpack_row(text)
+  if meta then
+    for index, one in ipairs(tables) do
+      if one.size() ~= meta.sizes[index] then meta = nil; break end -- a key of ours was evicted or deleted
+    end
+  end
+  if not meta then
+    for _, one in ipairs(tables) do one.clear() end
+    meta = {server = '', t = 0, at = 0, frozen_until = 0, is_unserved = false, first = '', numbers = 0, generation = 0,
+      digest = '', owner = '', max_bypass = 0, most_nodes = MOST_NODES}
+  end
+end
+
+local function save()
+  meta.sizes = {}
+  for index, one in ipairs(tables) do
+    one.flush()
+    meta.sizes[index] = one.size()
+  end
+  call('SET', KEYS[1], pack(meta))
+  for name in pairs(woken) do
+    call('PUBLISH', name == '*' and KEYS[1] .. ':wake' or KEYS[1] .. ':wake:' .. name, '')
+  end
+end
+
+local function server_run() return string.match(call('INFO', 'server'), 'run_id:(%w+)') end
+
+local function now()
+  local time = call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local statement = unpack_row(ARGV[1])
+freed, woken = false, {}
+load_meta()
+tick(ARGV[2] and tonumber(ARGV[2]) or now(), ARGV[3] or server_run(), statement.ttl)
+local me = members.get(statement.member)
+local found
+if me and statement.number <= me[1] then
+  found = answer('stale')
+elseif not statement.is_full and not (me and statement.number == me[1] + 1) then
+  found = answer('resync')
+elseif not agree(statement) then
+  found = answer('rules')
+else
+  take_statement(statement, me)
+  grant(statement)
+  found = answer('ok', statement)
+end
+save()
+return pack(found)
