@@ -7,16 +7,32 @@ rules.
 """
 
 from propeller.resourcemgr._backend import Backend, Tokens
+from propeller.resourcemgr._borrowing import shares_of, with_borrowing
 from propeller.resourcemgr._claims import Claim, Wait
 from propeller.resourcemgr._fair_groups import FairGroups
 from propeller.resourcemgr._fair_queue import FairQueue
 from propeller.resourcemgr._ledger import Ledger
-from propeller.resourcemgr._limits import SEPARATOR, Limits, Path, Pool, Tenant, check, path_of
+from propeller.resourcemgr._limits import (
+    MAX_DEPTH,
+    MAX_TOKENS,
+    POOL_NAME,
+    SEPARATOR,
+    Limits,
+    Path,
+    Pool,
+    Tenant,
+    check,
+    path_of,
+)
 from propeller.resourcemgr._options import ResourceOptions, Rule
 from propeller.resourcemgr._rules import Demand, check_options, needs_of, text_of, wanted_pools
 from propeller.resourcemgr._tokens import MemoryTokens, in_memory
+from propeller.resourcemgr._usage import PoolUsage, TenantUsage, Usage
 
 __all__ = [
+    "MAX_DEPTH",
+    "MAX_TOKENS",
+    "POOL_NAME",
     "SEPARATOR",
     "Backend",
     "Claim",
@@ -28,16 +44,21 @@ __all__ = [
     "MemoryTokens",
     "Path",
     "Pool",
+    "PoolUsage",
     "ResourceOptions",
     "Rule",
     "Tenant",
+    "TenantUsage",
     "Tokens",
+    "Usage",
     "Wait",
     "check",
     "check_options",
     "in_memory",
     "needs_of",
     "path_of",
+    "shares_of",
     "text_of",
     "wanted_pools",
+    "with_borrowing",
 ]

@@ -28,6 +28,7 @@ from propeller.resourcemgr._claims import Claim, Wait
 from propeller.resourcemgr._limits import Limits
 from propeller.resourcemgr._options import ResourceOptions
 from propeller.resourcemgr._rules import Needs
+from propeller.resourcemgr._usage import Usage
 
 Granted = Callable[[], None]
 Refused = Callable[[Invalid], None]
@@ -88,6 +89,9 @@ class Tokens(Protocol):
     @property
     def waiting(self) -> int:
         """Claims of this process that wait."""
+
+    def report(self) -> Usage:
+        """What each pool and tenant holds and waits for, of all processes as far as this one knows."""
 
     def explain(self, name: str) -> Wait | None:
         """Why a claim waits, as of its last answer; None if it does not, or there was none yet."""

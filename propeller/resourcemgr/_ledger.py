@@ -25,6 +25,7 @@ from propeller.resourcemgr._limits import Limits, Path, check
 from propeller.resourcemgr._pools import PoolState
 from propeller.resourcemgr._registry import Registry, never
 from propeller.resourcemgr._turns import usage_fell
+from propeller.resourcemgr._usage import Usage, usage_of
 from propeller.resourcemgr._waiter import Need, Waiter
 from propeller.resourcemgr._waitlist import Waitlist
 
@@ -162,7 +163,7 @@ class Ledger:
                 pool.level = min(pool.level, old.level)
         known = {pool.name for pool in limits.pools}
         for name, need in held.items():
-            self.restore(_claim(name, need, known), now)
+            self.restore(Claim(name, need.tenant, need.needs), now)
         for waiter in waiting:
             try:
                 claim = _claim(waiter.id, waiter.need, known)
@@ -171,7 +172,7 @@ class Ledger:
                 self._on_refused(waiter.id, error)
                 continue
             need.count(1)
-            self._waiting.add(Waiter(waiter.id, need, waiter.place, waiter.since), now)
+            self._waiting.enqueue(Waiter(waiter.id, need, waiter.place, waiter.since), now)
 
     def _granted(self, waiter: Waiter) -> None:
         self._held[waiter.id] = waiter.need
@@ -214,6 +215,11 @@ class Ledger:
             path: {pool.name: amount for pool, amount in node.held.items() if amount}
             for path, node in self._registry.named()
         }
+
+    def report(self) -> Usage:
+        """What each pool and tenant holds and waits for. Costs O(pools and tenants)."""
+        registry = self._registry
+        return usage_of(registry.pools.values(), registry.tenants, self._waiting.put_first)
 
     def explain(self, name: str) -> Wait | None:
         """Why a claim waits; None if it does not. Costs O(sqrt(claims of its tenant that wait for the same pool))."""

@@ -10,6 +10,7 @@ Errors
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -24,6 +25,12 @@ MAX_TOKENS = 2**53
 """Of one pool: what a float holds exactly, so that tokens of a rate and tokens that are held compare exactly."""
 
 SEPARATOR = "/"
+
+MAX_NAME = 253
+"""Characters of a pool's name."""
+
+POOL_NAME = r"[A-Za-z0-9][-A-Za-z0-9_.]*"
+"""What can be written into the annotation `propeller/pools`, which says what a running pod holds."""
 
 Path = tuple[str, ...]
 """A tenant: ("ml", "production") is domain production of project ml."""
@@ -57,6 +64,12 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     limits: Mapping[str, int] = {}
     """Tokens that it may hold at once, by pool."""
+
+    borrowing: Mapping[str, int] = {}
+    """Tokens that it may hold beyond its share, by pool: 0 for no more than its share. Its share is that part of the
+    pool's capacity which its weight is of the weights of all tenants that are listed beside it. By default it may
+    borrow whatever others leave unused.
+    """
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -120,6 +133,11 @@ def lineage(name: str, pools: Mapping[str, Pool]) -> tuple[Pool, ...]:
 def _check_pool(pool: Pool) -> None:
     if not pool.name:
         raise Invalid("a pool has no name")
+    if len(pool.name) > MAX_NAME or not re.fullmatch(POOL_NAME, pool.name):
+        raise Invalid(
+            f"pool {pool.name[:MAX_NAME]!r}: write at most {MAX_NAME} letters, digits, '-', '_' and '.', and begin "
+            "with a letter or a digit"
+        )
     if pool.capacity is None and pool.rate is None:
         raise Invalid(f"pool {pool.name!r} limits nothing: give it a capacity, a rate, or both")
     if pool.capacity is not None and not 0 <= pool.capacity <= MAX_TOKENS:
@@ -136,14 +154,21 @@ def _check_tenant(tenant: Tenant, pools: Mapping[str, Pool]) -> None:
     path_of(tenant.name)
     if not (0 < tenant.weight < math.inf):
         raise Invalid(f"weight of tenant {tenant.name!r} is {tenant.weight}: it has to be a positive, finite number")
-    for name, limit in tenant.limits.items():
-        if name not in pools:
+    for field, amounts in (("limit", tenant.limits), ("borrowing", tenant.borrowing)):
+        for name, amount in amounts.items():
+            if name not in pools:
+                raise Invalid(
+                    f"tenant {tenant.name!r} has a {field} for {name!r}, which is no pool; known are {_some(pools)}"
+                )
+            if not 0 <= amount <= MAX_TOKENS:
+                raise Invalid(
+                    f"{field} of tenant {tenant.name!r} for pool {name!r} is {amount}: it has to be 0 to {MAX_TOKENS}"
+                )
+    for name in tenant.borrowing:
+        if pools[name].capacity is None:
             raise Invalid(
-                f"tenant {tenant.name!r} has a limit for {name!r}, which is no pool; known are {_some(pools)}"
-            )
-        if not 0 <= limit <= MAX_TOKENS:
-            raise Invalid(
-                f"limit of tenant {tenant.name!r} for pool {name!r} is {limit}: it has to be 0 to {MAX_TOKENS}"
+                f"tenant {tenant.name!r} has a borrowing for pool {name!r}, which has no capacity and so no shares: "
+                "give the pool a capacity, or the tenant no borrowing"
             )
 
 

@@ -42,6 +42,16 @@ class ResourceOptions(Limits, frozen=True, kw_only=True, forbid_unknown_fields=T
     """All that match count; of one pool, the amount of the last. A task's own annotation `propeller/pools` goes before
     them."""
 
+    fair_queues: bool = True
+    """Whether the limits of FairQueue resources are followed. It costs one watch, and a request a minute while the
+    type is not installed or may not be read.
+    """
+
+    status_interval: float = 1.0
+    """Seconds between two writes of a FairQueue's status, which is written only if it has changed. As often as people
+    who watch it read; a write costs the API server a few ms.
+    """
+
     unused_grant: float = 60.0
     """Seconds after which tokens come back that nothing is seen to use: the attempt was given up meanwhile, or the
     create of its pod had no answer. Longer than launches wait for their turn when thousands are granted at once, and

@@ -7,7 +7,7 @@ Guarantees
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from propeller.errors import Invalid
 from propeller.resourcemgr._claims import Claim
@@ -55,12 +55,15 @@ class Registry:
         return self.pools[title]
 
     def resolve(self, claim: Claim, *, is_held: bool = False) -> Need:
-        """What the claim takes. Raises Invalid for a claim that makes no sense, names no pool, or asks for more than
-        there ever is (unless it `is_held`). `needs` has it from then on, if it can be met.
+        """What the claim takes. Raises Invalid for a claim that makes no sense; and unless it `is_held`, for one that
+        names what is no pool, or asks for more than there ever is. `needs` has it from then on, if it can be met.
+
+        A claim that is held keeps pools that are gone: they count it if they come back.
         """
         claim.check()
         amounts: dict[PoolState, int] = {}
-        for name, amount in claim.needs:
+        known = [(name, amount) for name, amount in claim.needs if name in self._by_name] if is_held else claim.needs
+        for name, amount in known:
             for one in lineage(name, self._by_name):
                 pool = self.pools[one.name]
                 amounts[pool] = amounts.get(pool, 0) + amount
@@ -71,7 +74,7 @@ class Registry:
         if len(self.needs) > self._most_needs or self._tenants.are_many:
             self._forget()
         need = Need(claim.tenant, claim.needs, self._tenants.leaf(claim.tenant), tuple(amounts.items()))
-        if excess is None:
+        if excess is None and len(known) == len(claim.needs):
             self.needs[claim.tenant, claim.needs] = need
         return need
 
@@ -95,6 +98,11 @@ class Registry:
 
     def __len__(self) -> int:
         return len(self.needs) + len(self._tenants)
+
+    @property
+    def tenants(self) -> Iterable[Node]:
+        """All of them, with the root and the leaves."""
+        return self._tenants
 
     def named(self) -> Iterator[tuple[Path, Node]]:
         """Tenants that have claims."""

@@ -17,7 +17,7 @@ import msgspec
 
 from propeller.errors import Invalid
 from propeller.resourcemgr._claims import MAX_POOLS_OF_A_CLAIM
-from propeller.resourcemgr._limits import MAX_TOKENS, check
+from propeller.resourcemgr._limits import MAX_TOKENS, POOL_NAME, check
 from propeller.resourcemgr._options import ResourceOptions, Rule
 
 MAX_TEXT = 4096
@@ -28,7 +28,7 @@ _UNITS: Mapping[str, Decimal] = {
     "memory": Decimal(1 << 20),
     "ephemeral-storage": Decimal(1 << 20),
 }
-_WANTED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)(?:=([0-9]{1,16}))?")
+_WANTED = re.compile(rf"({POOL_NAME})(?:=([0-9]{{1,16}}))?")
 
 Needs = tuple[tuple[str, int], ...]
 
@@ -87,6 +87,8 @@ def text_of(needs: Needs) -> str:
 def check_options(options: ResourceOptions) -> None:
     """Raise Invalid for limits that contradict themselves, and rules that can mean nothing."""
     check(options)
+    if not options.status_interval >= 0.1:
+        raise Invalid(f"status_interval is {options.status_interval}: it has to be at least 0.1")
     known = {pool.name for pool in options.pools}
     for number, rule in enumerate(options.rules):
         for pool in (*rule.pools, *rule.resources):

@@ -23,6 +23,7 @@ from propeller.resourcemgr._ledger import Ledger
 from propeller.resourcemgr._limits import Limits
 from propeller.resourcemgr._options import ResourceOptions
 from propeller.resourcemgr._rules import Needs
+from propeller.resourcemgr._usage import Usage
 
 _SHORTEST = 0.001
 """Seconds between two ticks: a token of a fast rate need not come sooner."""
@@ -31,7 +32,7 @@ _SHORTEST = 0.001
 class MemoryTokens:
     """See the module's text, and `Tokens` for what its methods do. `close` cancels what it has scheduled.
 
-    More than 15 methods: 12 of them are the interface.
+    More than 15 methods: nearly all of them are the interface.
     """
 
     def __init__(
@@ -107,6 +108,9 @@ class MemoryTokens:
     @property
     def waiting(self) -> int:
         return len(self.ledger)
+
+    def report(self) -> Usage:
+        return self.ledger.report()
 
     def explain(self, name: str) -> Wait | None:
         return self.ledger.explain(name)

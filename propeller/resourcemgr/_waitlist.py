@@ -39,15 +39,24 @@ class Waitlist:
         """In the order in which they came."""
         return iter(self._waiters.values())
 
+    @property
+    def put_first(self) -> Iterable[Waiter]:
+        """Claims that stand in no order, as their pools are saved up for them in turn."""
+        return self._put_first
+
     def get(self, name: str) -> Waiter | None:
         return self._waiters.get(name)
 
     def add(self, waiter: Waiter, now: float) -> None:
         """Let a claim wait, whose need was counted; it may be served at once."""
-        self._waiters[waiter.id] = waiter
-        self._stand(waiter, now)
+        self.enqueue(waiter, now)
         if waiter.pool is not None:
             self.serve([waiter.pool], now)
+
+    def enqueue(self, waiter: Waiter, now: float) -> None:
+        """As `add`, but it is served with the next `serve`: after others that have a better right, maybe."""
+        self._waiters[waiter.id] = waiter
+        self._stand(waiter, now)
 
     def _stand(self, waiter: Waiter, now: float) -> None:
         """Have a claim stand in the order of a pool that it has to wait for, or of any of its pools."""

@@ -20,9 +20,11 @@ from propeller.errors import Invalid
 from propeller.resourcemgr._claims import Claim
 from propeller.resourcemgr._limits import Limits, check
 from propeller.resourcemgr._rules import Needs
+from propeller.resourcemgr._usage import Usage
 from propeller.resourcemgr.shared._kinds import Kind, Kinds
 from propeller.resourcemgr.shared._lanes import Lane, Streak
 from propeller.resourcemgr.shared._messages import Answer, Held, Rules, Statement, items_of, rules_of
+from propeller.resourcemgr.shared._report import report_of
 from propeller.resourcemgr.shared._store import Store
 
 
@@ -30,7 +32,7 @@ class Member:
     """See the module's text. When limits change, `granted` is called with a claim that waits and needs nothing any
     more, `refused` with one that can never be met. `is_ahead` says whether the store does not know yet what it should.
 
-    More than 15 methods: six of them only read it.
+    More than 15 methods: seven of them only read it.
     """
 
     def __init__(
@@ -294,6 +296,10 @@ class Member:
     def held(self, name: str) -> Needs:
         kind = self._held.get(name)
         return () if kind is None else kind.needs
+
+    def report(self) -> Usage:
+        """What this process holds and waits for."""
+        return report_of(self._kinds.in_use(), self._kinds.rules)
 
     def place(self, name: str) -> tuple[Kind, int, float] | None:
         """Of a claim that waits: its kind, how many of its tenant go before it, and since when it waits."""

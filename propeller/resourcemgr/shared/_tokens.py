@@ -33,6 +33,7 @@ from propeller.resourcemgr._backend import Granted, Refused, TakenBack
 from propeller.resourcemgr._claims import Claim, Wait
 from propeller.resourcemgr._limits import Limits
 from propeller.resourcemgr._rules import Needs
+from propeller.resourcemgr._usage import Usage
 from propeller.resourcemgr.shared._member import Member
 from propeller.resourcemgr.shared._messages import Answer, Rules, Statement, items_of, pool_title, source_of
 from propeller.resourcemgr.shared._options import RedisOptions
@@ -195,6 +196,10 @@ class SharedTokens:
     @property
     def waiting(self) -> int:
         return self._member.waiting
+
+    def report(self) -> Usage:
+        """What this process holds and waits for: the store does not say what others do."""
+        return self._member.report()
 
     def explain(self, name: str) -> Wait | None:
         place = self._member.place(name)

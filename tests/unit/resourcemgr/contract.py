@@ -286,6 +286,28 @@ async def test_a_claim_that_waits_says_for_what(backend: Backend) -> None:
         assert (wait.amount, wait.capacity, wait.ahead) == (1, 2, 1)
 
 
+async def test_a_report_says_who_holds_and_who_waits(backend: Backend) -> None:
+    pools = Pool(name="all", capacity=9), Pool(name="api", capacity=2, parent="all")
+    tenants = (Tenant(name="a", weight=2.0, limits={"api": 5}),)
+    async with calling(backend, *pools, tenants=tenants) as caller:
+        assert await caller.request("a1", tenant="a/x")
+        assert await caller.request("b1")
+        assert not await caller.request("a2", tenant="a/x")
+        assert not await caller.request("a3", tenant="a/y")
+        report = caller.tokens.report()
+        assert [(pool.name, pool.held, pool.capacity, pool.waiting) for pool in report.pools] == [
+            ("all", 2, 9, 0),
+            ("api", 2, 2, 2),
+        ]
+        one = {"all": 1, "api": 1}
+        assert {tenant.path: (tenant.weight, tenant.held, tenant.waiting) for tenant in report.tenants} == {
+            ("a",): (2.0, one, {"api": 2}),
+            ("a", "x"): (1.0, one, {"api": 1}),
+            ("a", "y"): (1.0, {}, {"api": 1}),
+            ("b",): (1.0, one, {}),
+        }
+
+
 async def test_nothing_is_called_once_it_is_closed(backend: Backend) -> None:
     async with calling(backend, API) as caller:
         await caller.request("a1")

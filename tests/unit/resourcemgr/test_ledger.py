@@ -426,3 +426,32 @@ def test_tenants_and_needs_of_strangers_are_forgotten() -> None:
         book.release(book.acquire(f"t{number}", ("slots", 1 + number % 3)))
     book.acquire("last", ("slots", 1))
     assert book.ledger.remembered <= 12_000
+
+
+def test_a_pool_that_is_gone_for_a_while_has_not_forgotten_what_is_held() -> None:
+    book = Book(limits(DB, API))
+    both = book.acquire("a", ("db", 3), ("api", 1))
+    waits = book.acquire("a", ("api", 2))
+    book.ledger.configure(limits(DB), book.now)
+    assert waits in book.held, "nothing limits it any more"
+    assert [(pool.name, pool.held) for pool in book.ledger.pools] == [("db", 3)]
+    book.ledger.configure(limits(DB, API), book.now)
+    assert [(pool.name, pool.held) for pool in book.ledger.pools] == [("db", 3), ("api", 1)]
+    book.release(both)
+    assert [(pool.name, pool.held) for pool in book.ledger.pools] == [("db", 0), ("api", 0)]
+
+
+def test_what_runs_and_names_a_pool_that_is_gone_is_counted_in_the_others() -> None:
+    book = Book(limits(DB))
+    book.ledger.restore(Claim("one", ("a",), (("api", 1), ("db", 2))), book.now)
+    assert [(pool.name, pool.held) for pool in book.ledger.pools] == [("db", 2)]
+    with pytest.raises(Invalid, match="'api' is no pool"):
+        book.ledger.acquire(Claim("two", ("a",), (("api", 1), ("db", 2))), book.now)
+
+
+def test_tokens_that_come_with_another_tree_go_to_whose_turn_it_is_and_not_to_who_came_first() -> None:
+    book = Book(limits(Pool(name="db", capacity=2)))
+    for tenant in "aaaaabbbbb":
+        book.acquire(tenant, ("db", 1))
+    book.ledger.configure(limits(DB, tenants=[Tenant(name="b", limits={"db": 4})]), book.now)
+    assert book.tenants() == {"a": 2, "b": 2}

@@ -119,6 +119,19 @@ class Tokens(RuleBasedStateMachine):
         assert set(self.book.ledger) == set(self.book.waiting)
 
     @invariant()
+    def the_report_counts_what_is_held_and_waits(self) -> None:
+        report, book = self.book.ledger.report(), self.book
+        assert sum(pool.waiting for pool in report.pools) == len(book.waiting)
+        assert {pool.name: pool.held for pool in report.pools} == {
+            pool.name: pool.held for pool in book.ledger.pools if not pool.tenant
+        }
+        tenants = [claim.tenant for claim in book.waiting.values()]
+        waiting = Counter(path[:length] for path in tenants for length in range(1, len(path) + 1))
+        rows = {tenant.path: tenant for tenant in report.tenants}
+        assert {path: sum(row.waiting.values()) for path, row in rows.items() if row.waiting} == waiting
+        assert {path: row.held for path, row in rows.items()} == book.ledger.usage()
+
+    @invariant()
     def a_claim_knows_how_many_of_its_tenant_go_before_it(self) -> None:
         """As counted one by one: those of its tenant in that pool's order, by priority, and first come first served."""
         book, lanes = self.book, dict[tuple[object, ...], list[str]]()

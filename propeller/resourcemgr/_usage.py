@@ -1,0 +1,75 @@
+"""Who holds and waits for how much: a picture for statuses, metrics and people.
+
+Guarantees
+    `usage_of` costs O(pools + tenants and the pools that each has waited for), however many claims wait.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from propeller.resourcemgr._limits import Path
+
+if TYPE_CHECKING:
+    from propeller.resourcemgr._pools import PoolState
+    from propeller.resourcemgr._tenants import Node
+    from propeller.resourcemgr._waiter import Waiter
+
+
+class PoolUsage(msgspec.Struct, frozen=True):
+    """Of a pool that tenants share. `capacity` is None for any number; `waiting` counts claims."""
+
+    name: str
+    held: int
+    capacity: int | None
+    waiting: int
+
+
+class TenantUsage(msgspec.Struct, frozen=True):
+    """Of a tenant with all below it: by pool, the tokens that it holds, and its claims that wait."""
+
+    path: Path
+    weight: float
+    held: Mapping[str, int]
+    waiting: Mapping[str, int]
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Of all shared pools, and of the tenants that have claims."""
+
+    pools: Sequence[PoolUsage] = ()
+    tenants: Sequence[TenantUsage] = ()
+
+
+def usage_of(pools: Iterable[PoolState], tenants: Iterable[Node], put_first: Iterable[Waiter]) -> Usage:
+    """The picture of a ledger: its pools, all its tenants with their leaves, and the claims that stand in no order as
+    their pools are saved up for them. A claim that waits for a tenant's own limit of a pool waits for that pool.
+    """
+    every = tuple(tenants)
+    waiting: defaultdict[Path, Counter[str]] = defaultdict(Counter)
+    of_pool: Counter[str] = Counter()
+    standing = [
+        (node.path[:-1], pool.name, len(turn.lane)) for node in every for pool, turn in node.turns.items() if turn.lane
+    ]
+    first = [(waiter.need.tenant, waiter.need.items[0][0].name, 1) for waiter in put_first]
+    for path, name, count in (*standing, *first):
+        of_pool[name] += count
+        for length in range(1, len(path) + 1):
+            waiting[path[:length]][name] += count
+    return Usage(
+        [PoolUsage(one.name, one.held, one.capacity, of_pool[one.name]) for one in pools if not one.tenant],
+        [
+            TenantUsage(
+                node.path,
+                node.weight,
+                {pool.name: amount for pool, amount in node.held.items() if amount},
+                waiting[node.path],
+            )
+            for node in every
+            if node.claims and node.path and node.path[-1]
+        ],
+    )
