@@ -28,8 +28,9 @@ from propeller.errors import EndlessList, Invalid, NotFound, Unavailable
 from propeller.kube._bodies import Body, PatchKind, merge_patch, metadata_of_body, name_in, whole
 from propeller.kube._calls import check_namespace, named, path_of_one, query_of
 from propeller.kube._decoding import Event, Page, decode_events, decode_object, decode_page, whole_lines
+from propeller.kube._objects import Raw
 from propeller.kube._options import ClientOptions
-from propeller.kube._resource import Resource
+from propeller.kube._resource import Resource, check_segment
 from propeller.kube._sender import JSON, METADATA, Sender
 from propeller.kube._transport import Request, Transport
 
@@ -44,6 +45,8 @@ MAX_PAGES = 20_000
 
 class _ApiResource(msgspec.Struct, frozen=True):
     name: str
+    kind: str = ""
+    namespaced: bool = True
 
 
 class _ApiResources(msgspec.Struct, frozen=True):
@@ -206,16 +209,18 @@ class Client:
         *,
         field_manager: str = "propeller",
         force: bool = False,
+        dry_run: bool = False,
         subresource: str = "",
     ) -> T:
         """Server-side apply of an object that names itself; kind and version are filled in. `force` takes fields over
-        from other managers. Fields that `field_manager` applied before, and that `body` has not, are removed.
+        from other managers. Fields that `field_manager` applied before, and that `body` has not, are removed. With
+        `dry_run` nothing is written, and the object is returned as it would be.
         """
         metadata = metadata_of_body(body)
         name, namespace = metadata.get("name"), namespace or metadata.get("namespace")
         what = named("apply", resource, namespace, name or "", subresource)
         path = path_of_one(resource, name, namespace, what, subresource)
-        query = query_of(fieldManager=field_manager, force="true" if force else "")
+        query = query_of(fieldManager=field_manager, force="true" if force else "", dryRun="All" if dry_run else "")
         return await self._patch(resource, path, whole(resource, body), what, PatchKind.APPLY, query)
 
     async def patch(
@@ -317,17 +322,39 @@ class Client:
 
     async def has_subresource(self, resource: Resource[T], subresource: str) -> bool:
         """Whether the type has that subresource. Raises NotFound if the type itself is not served."""
-        found = await self._served(resource)
-        return f"{resource.plural}/{subresource}" in found
+        names = {found.name for found in await self._served(resource.api_version, resource.kind)}
+        if resource.plural not in names:
+            raise NotFound(
+                f"look up {resource.kind}: the server has no {resource.plural} in {resource.api_version}", status=404
+            )
+        return f"{resource.plural}/{subresource}" in names
 
-    async def _served(self, resource: Resource[T]) -> set[str]:
-        path = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
-        what = f"look up {resource.kind}"
+    async def find_resource(self, api_version: str, kind: str) -> Resource[Raw]:
+        """The resource of a kind, as the server's discovery has it. Raises NotFound, Invalid."""
+        group, _, version = api_version.rpartition("/")
+        for text, what in ((group or "core", "a group"), (version, "a version")):
+            check_segment(text, f"{what} in apiVersion {api_version!r} of {kind}")
+        try:
+            served = await self._served(api_version, kind)
+        except NotFound as error:
+            raise NotFound(f"look up {kind}: the server has nothing of {api_version}", status=404) from error
+        for found in served:
+            if found.kind == kind and "/" not in found.name:
+                return Resource(
+                    group=group,
+                    version=version,
+                    kind=kind,
+                    plural=found.name,
+                    type=dict[str, Any],
+                    namespaced=found.namespaced,
+                )
+        raise NotFound(f"look up {kind}: the server has no such kind in {api_version}", status=404)
+
+    async def _served(self, api_version: str, kind: str) -> tuple[_ApiResource, ...]:
+        path = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+        what = f"look up {kind}"
         response = await self._sender.read(Request(method="GET", path=path, headers=JSON), what)
         try:
-            names = {found.name for found in msgspec.json.decode(response.body, type=_ApiResources).resources}
+            return msgspec.json.decode(response.body, type=_ApiResources).resources
         except UNDECODABLE as error:
             raise Unavailable(f"{what}: the answer is no list of resource types: {error}") from error
-        if resource.plural not in names:
-            raise NotFound(f"{what}: the server has no {resource.plural} in {resource.api_version}", status=404)
-        return names
