@@ -19,6 +19,7 @@ from propeller.config import Settings
 from propeller.controller import Recorder, WorkflowController, workflow_crd
 from propeller.embedded import embedded_cluster
 from propeller.embedded.server import own_certificate
+from propeller.fairqueues import fair_queue_crd
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES
 from propeller.storage import Storage
 
@@ -55,7 +56,8 @@ async def _serve(port: int, kubeconfig: Path, settings: Settings, *, with_contro
         workdir = stack.enter_context(tempfile.TemporaryDirectory(prefix="propeller-", ignore_cleanup_errors=True))
         cluster = await stack.enter_async_context(embedded_cluster(Path(workdir), settings))
         await cluster.client.create(NAMESPACES, {"metadata": {"name": "flytesnacks-development"}})
-        await cluster.client.create(CUSTOM_RESOURCE_DEFINITIONS, workflow_crd())
+        for definition in (workflow_crd(), fair_queue_crd()):
+            await cluster.client.create(CUSTOM_RESOURCE_DEFINITIONS, definition)
         if with_controller:
             storage = await stack.enter_async_context(Storage(settings.storage))
             recorder = await stack.enter_async_context(Recorder(cluster.client, settings.events))

@@ -3,7 +3,7 @@
 | code | meaning |
 |---|---|
 | 0 | it did what was asked; the workflow succeeded |
-| 1 | the workflow failed or was aborted |
+| 1 | the workflow failed or was aborted; `tenants sync --dry-run` has found differences |
 | 2 | the call was wrong: unknown file, workflow, input or option |
 | 3 | the platform failed: cluster, storage, permissions |
 | 130 | interrupted with Ctrl-C, and cleaned up |

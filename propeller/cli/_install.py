@@ -7,6 +7,7 @@ import yaml
 
 from propeller.config import LeaseOptions
 from propeller.controller import manifests, workflow_crd
+from propeller.fairqueues import fair_queue_crd
 
 
 @click.command("install")
@@ -23,9 +24,9 @@ from propeller.controller import manifests, workflow_crd
     metavar="NAMESPACE",
     help="Rights on workflows and pods of this namespace alone, for propeller controller -n; default: of all.",
 )
-@click.option("--crd-only", is_flag=True, help="Only the CustomResourceDefinition.")
+@click.option("--crd-only", is_flag=True, help="Only the CustomResourceDefinitions.")
 def command(*, print_: bool, namespace: str, only: str, crd_only: bool) -> None:
-    """Print the CRD, service account and least-privilege RBAC of the controller.
+    """Print the CRDs, service account and least-privilege RBAC of the controller.
 
     \b
     propeller install --print | kubectl apply -f -
@@ -34,5 +35,5 @@ def command(*, print_: bool, namespace: str, only: str, crd_only: bool) -> None:
     """
     if not print_:
         raise click.UsageError("say --print: the manifests go to standard output, for kubectl apply -f -")
-    documents = [workflow_crd()] if crd_only else manifests(namespace, only)
+    documents = [workflow_crd(), *([] if only else [fair_queue_crd()])] if crd_only else manifests(namespace, only)
     click.echo(yaml.safe_dump_all(documents, sort_keys=False), nl=False)

@@ -199,7 +199,8 @@ def _settings(run: LocalRun, storage_uri: str, logs: Path) -> Settings:
         raw_output_prefix=f"{storage_uri}/raw",
         s3_endpoint=run.settings.storage.s3_endpoint or _first_set("AWS_ENDPOINT_URL", "FLYTE_AWS_ENDPOINT"),
     )
-    return msgspec.structs.replace(run.settings, kubelet=kubelet, storage=storage)
+    resources = msgspec.structs.replace(run.settings.resources, fair_queues=False)  # there is no such type
+    return msgspec.structs.replace(run.settings, kubelet=kubelet, storage=storage, resources=resources)
 
 
 def _first_set(*names: str) -> str:

@@ -24,7 +24,7 @@ import asyncio
 import functools
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from typing import Any
 
 from propeller.clock import SYSTEM_CLOCK, Clock
@@ -41,6 +41,7 @@ from propeller.controller._executions import Executions
 from propeller.controller._finalizers import is_held
 from propeller.controller._grants import Grants
 from propeller.controller._intake import Intake
+from propeller.controller._live_limits import LiveLimits
 from propeller.controller._loading import Loader
 from propeller.controller._milestones import Milestones
 from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
@@ -48,7 +49,7 @@ from propeller.controller._restores import Restores
 from propeller.controller._retention import Retention
 from propeller.controller._session import Ended, Running, Session
 from propeller.controller._tenancy import tenant_of
-from propeller.handlers import TRANSITIONS, Gates, Inputs, LaunchTokens, Services
+from propeller.handlers import TRANSITIONS, Gates, Inputs, Services
 from propeller.handlers.plugins import Plugins, PodSettings, TaskPlugin, installed_plugins
 from propeller.informers import Change, Informer
 from propeller.kube import PODS, Client, KubeObject
@@ -114,9 +115,10 @@ class WorkflowController:
         self._milestones = Milestones(metrics.executions, recorder, clock)
         causes = Causes(_log)
         self._grants = Grants(self._executions)
-        self._tokens: LaunchTokens | None = None
-        if settings.resources.pools:
-            self._tokens = LaunchTokens(settings.resources, clock, self._grants.grant, causes)
+        self._limits = LiveLimits(
+            client, settings, clock, self._grants.grant, causes, namespace=namespace, recorder=recorder
+        )
+        self._tokens = self._limits.tokens
         shared = Shared(
             client=client,
             storage=storage,
@@ -179,8 +181,7 @@ class WorkflowController:
             await self._client.list(resource.typed(KubeObject), self._namespace, limit=1)
         deadline = self._settings.client.deadline
         callers: Exception | None = None
-        tokens = self._tokens.running() if self._tokens is not None else nullcontext()
-        async with tokens, self._resources.following(), self._workflows:
+        async with self._limits.running(), self._resources.following(), self._workflows:
             await self._resources.wait_for_sync(deadline)
             for plugin, informer in self._resources.informers.items():
                 informer.subscribe(functools.partial(self._attempt_changed, plugin))

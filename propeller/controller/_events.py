@@ -56,11 +56,18 @@ _log = logging.getLogger(__name__)
 
 
 class Subject(NamedTuple):
-    """The execution that an event is about."""
+    """The object that an event is about: an execution, or what else is named. `namespace` is "" if it has none."""
 
     namespace: str
     name: str
     uid: str
+    api_version: str = WORKFLOWS.api_version
+    kind: str = WORKFLOWS.kind
+
+    @property
+    def event_namespace(self) -> str:
+        """Of its events: those of an object without a namespace are in `default`, as client-go's."""
+        return self.namespace or "default"
 
 
 class _News(msgspec.Struct):
@@ -208,7 +215,7 @@ class Recorder:
         try:
             if (series := self._series.get(key)) is None or not await self._raise_count(news, series):
                 series = self._series.put(key, _Series(self._name(news.subject), news.count))
-                await self._client.create(EVENTS, self._body(news, series), news.subject.namespace)
+                await self._client.create(EVENTS, self._body(news, series), news.subject.event_namespace)
         except PropellerError as error:
             self._series.forget(key)
             self.counts["failed"] += 1
@@ -226,7 +233,7 @@ class Recorder:
             "message": _message(news),
         }
         try:
-            await self._client.patch(EVENTS, series.name, news.subject.namespace, body=body)
+            await self._client.patch(EVENTS, series.name, news.subject.event_namespace, body=body)
         except NotFound:
             return False  # events are deleted after an hour
         series.count += news.count
@@ -237,16 +244,16 @@ class Recorder:
         return event_name(subject.name, self._number, self._clock.now())
 
     def _body(self, news: _News, series: _Series) -> dict[str, Any]:
-        namespace, name, uid = news.subject
+        subject = news.subject
         now = rfc3339(self._clock.now())
         return {
-            "metadata": {"name": series.name, "namespace": namespace},
+            "metadata": {"name": series.name, "namespace": subject.event_namespace},
             "involvedObject": {
-                "apiVersion": WORKFLOWS.api_version,
-                "kind": WORKFLOWS.kind,
-                "namespace": namespace,
-                "name": name,
-                "uid": uid,
+                "apiVersion": subject.api_version,
+                "kind": subject.kind,
+                **({"namespace": subject.namespace} if subject.namespace else {}),
+                "name": subject.name,
+                "uid": subject.uid,
             },
             "type": news.type,
             "reason": news.reason,

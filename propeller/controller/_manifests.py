@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from propeller.fairqueues import FAIR_QUEUES, fair_queue_crd
 from propeller.handlers.plugins import POD, Plugins, installed_plugins
 
 NAME = "propeller"
@@ -50,17 +51,18 @@ def workflow_crd() -> dict[str, Any]:
 
 
 def manifests(namespace: str, only: str = "", plugins: Plugins | None = None) -> list[dict[str, Any]]:
-    """The CRD, a namespace, a service account in it, and its rights: on leases in that namespace; on workflows, pods,
+    """The CRDs, a namespace, a service account in it, and its rights: on leases in that namespace; on workflows, pods,
     events and what `plugins` make (None: those that are installed here) everywhere, or in the namespace `only` alone,
-    for `propeller controller -n`.
+    for `propeller controller -n`. FairQueues, which have no namespace, are left out then.
     """
     account = {"kind": "ServiceAccount", "name": NAME, "namespace": namespace}
     rules = [*_RULES, *_plugin_rules(installed_plugins() if plugins is None else plugins)]
-    tasks = _granted("ClusterRole", "", NAME, rules, account)
+    tasks = _granted("ClusterRole", "", NAME, [*rules, *_FAIR_QUEUE_RULES], account)
     if only:
         tasks = _granted("Role", only, NAME, rules, account)
     return [
         workflow_crd(),
+        *([] if only else [fair_queue_crd()]),
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NAME, "namespace": namespace}},
         *tasks,
@@ -107,6 +109,10 @@ _RULES: list[dict[str, Any]] = [
     {"apiGroups": ["flyte.lyft.com"], "resources": ["flyteworkflows/finalizers"], "verbs": ["update"]},
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+]
+_FAIR_QUEUE_RULES: list[dict[str, Any]] = [
+    {"apiGroups": [FAIR_QUEUES.group], "resources": [FAIR_QUEUES.plural], "verbs": ["list", "watch"]},
+    {"apiGroups": [FAIR_QUEUES.group], "resources": [f"{FAIR_QUEUES.plural}/status"], "verbs": ["patch"]},
 ]
 _LEASE_RULES: list[dict[str, Any]] = [
     {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]}

@@ -27,9 +27,11 @@ class Tokens:
     def options(self) -> ResourceOptions:
         """Settings of this world's controllers. Tokens in doubt stay out for longer than any watch is late."""
         if not self.used:
-            return ResourceOptions()
+            return ResourceOptions(fair_queues=False)
         rules = (Rule(pools={POOL: 1}),)
-        return ResourceOptions(pools=(Pool(name=POOL, capacity=self.capacity),), rules=rules, unused_grant=3600.0)
+        return ResourceOptions(
+            pools=(Pool(name=POOL, capacity=self.capacity),), rules=rules, unused_grant=3600.0, fair_queues=False
+        )
 
     def starts(self, who: str) -> None:
         """A controller starts, or starts anew."""

@@ -38,6 +38,7 @@ from propeller.resourcemgr import (
     Path,
     ResourceOptions,
     Tokens,
+    Usage,
     check_options,
     in_memory,
     needs_of,
@@ -100,6 +101,7 @@ class LaunchTokens:
         """Raises Invalid for limits or rules that contradict themselves."""
         check_options(options)
         self._rules = options.rules
+        self._is_limited = bool(options.pools)
         self._granted = granted
         self._causes = causes
         self._clock = clock
@@ -126,6 +128,7 @@ class LaunchTokens:
         """
         check_options(options)
         self._tokens.configure(options)
+        self._is_limited = bool(options.pools)
         if options.rules != self._rules:
             self._rules = options.rules
             for name, holder in tuple(self._waiting.items()):
@@ -228,12 +231,18 @@ class LaunchTokens:
             else:
                 self._give_back(uid, name)
 
+    def report(self) -> Usage:
+        """What each pool and tenant holds and waits for."""
+        return self._tokens.report()
+
     def close(self) -> None:
         """Grant nothing any more."""
         self._tokens.close()
 
     def _claim(self, node: NodeView, name: str) -> Claim | None:
-        """The claim of an attempt; None if it needs no tokens. Raises Invalid."""
+        """The claim of an attempt; None if it needs no tokens, or nothing is limited. Raises Invalid."""
+        if not self._is_limited:
+            return None
         needs = needs_of(demand_of(node), self._rules)
         return Claim(name, _tenant_of(node), needs) if needs else None
 

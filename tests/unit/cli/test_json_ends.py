@@ -31,6 +31,17 @@ WRONG: dict[str, list[list[str]]] = {
     "relaunch": [[], ["e", "--kubeconfig", "nowhere"], ["e", "f"]],
     "controller": [["--kubeconfig", "nowhere"], ["--metrics-port", "x"], ["--lease", "x"], ["--log-level", "loud"]],
     "cluster": [["--port", "x"], ["--max-pods", "0"], ["--config", "nowhere.toml"]],
+    "tenants": [
+        [],
+        ["limit", "set"],
+        ["limit", "set", "ml"],
+        ["limit", "set", "ml", "hive"],
+        ["limit", "set", "ml", "hive=-1"],
+        ["limit", "set", "ml", "hive=1", "--kubeconfig", "nowhere"],
+        ["list", "more"],
+        ["sync"],
+        ["sync", "nowhere.yaml"],
+    ],
     "install": [[], ["more"]],
     "settings": [["more"], ["--config", "nowhere.toml"], ["--config"]],
 }

@@ -10,7 +10,7 @@ from typing import Any
 
 from propeller.clock import LoopClock
 from propeller.config import CheckpointOptions, KueueOptions, ResourceOptions, Settings
-from propeller.controller import FLYTE_WORKFLOWS, WorkflowController, workflow_crd
+from propeller.controller import FLYTE_WORKFLOWS, Recorder, WorkflowController, workflow_crd
 from propeller.embedded.server import ApiServer, Interceptor
 from propeller.errors import NotFound
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, PODS, Client, ClientOptions, Raw
@@ -59,9 +59,19 @@ class Bench:
             return False
 
     @asynccontextmanager
-    async def controller(self, interceptor: Interceptor | None = None) -> AsyncIterator[WorkflowController]:
+    async def controller(
+        self, interceptor: Interceptor | None = None, *, namespace: str | None = None, recorder: Recorder | None = None
+    ) -> AsyncIterator[WorkflowController]:
         client = Client(self.server.transport(interceptor=interceptor), self.settings.client, clock=self.clock)
-        made = WorkflowController(client, self.storage, self.settings, clock=self.clock, metrics=self.metrics)
+        made = WorkflowController(
+            client,
+            self.storage,
+            self.settings,
+            namespace=namespace,
+            clock=self.clock,
+            metrics=self.metrics,
+            recorder=recorder,
+        )
         async with made.running() as controller:
             yield controller
 

@@ -1,0 +1,202 @@
+"""`propeller tenants limit set` and `propeller tenants list`: limits of tenants in FairQueues."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from propeller.cli._connecting import cluster_options, connected
+from propeller.cli._event_loop import run
+from propeller.cli._exit_codes import BAD_CALL, SUCCEEDED
+from propeller.cli._output import say, say_json
+from propeller.cli._settings import load_settings
+from propeller.errors import Conflict, Invalid, NotFound, PropellerError
+from propeller.fairqueues import FAIR_QUEUES, Edit, FairQueue, edits
+from propeller.kube import Client
+
+MANAGER = "propeller-tenants-limit"
+"""The field manager."""
+
+_TRIES = 10
+"""Of a change that others make changes beside."""
+
+_LOOK_SECONDS = 0.2
+
+_STATUS_COLUMNS = ("held", "waiting", "share", "ideal")
+
+
+@click.command("set")
+@click.argument("tenant")
+@click.argument("limits", nargs=-1, metavar="[POOL=N]...")
+@cluster_options
+@click.option("--weight", type=float, default=None, help="Its share relative to the tenants beside it.")
+@click.option("--queue", default="", metavar="NAME", help="The FairQueue; default: the one that has the pool.")
+@click.option(
+    "--wait", default=5.0, show_default=True, metavar="SECONDS", help="How long to wait for a controller to follow."
+)
+@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
+def set_limits(
+    *,
+    tenant: str,
+    limits: tuple[str, ...],
+    kubeconfig: str | None,
+    context: str | None,
+    weight: float | None,
+    queue: str,
+    wait: float,
+    config: str | None,
+) -> int:
+    """Set how many tokens of pools a TENANT (a project, or project/domain) may hold, and its weight.
+
+    The FairQueue that has the pool is changed, and running controllers follow it at once.
+
+    \b
+    propeller tenants limit set ml hive=40 cluster=200
+    propeller tenants limit set ml/production --weight 3
+    propeller tenants limit set ml hive=none              no limit any more
+    """
+    wanted = dict(map(_limit_of, limits))
+    if not wanted and weight is None:
+        raise Invalid("say what to set: POOL=N, or --weight W")
+    return run(_set(tenant, wanted, weight, queue, wait, kubeconfig, context, config))
+
+
+def _limit_of(word: str) -> tuple[str, int | None]:
+    pool, _, amount = word.partition("=")
+    if not pool or not (amount == "none" or (amount.isascii() and amount.isdecimal())):
+        raise Invalid(f"{word!r} is no limit: write POOL=N, such as hive=40, or POOL=none")
+    return pool, None if amount == "none" else int(amount)
+
+
+async def _set(
+    tenant: str,
+    limits: Mapping[str, int | None],
+    weight: float | None,
+    queue: str,
+    wait: float,
+    kubeconfig: str | None,
+    context: str | None,
+    config: str | None,
+) -> int:
+    async with connected(kubeconfig, context, load_settings(config)) as (client, _):
+        for left in reversed(range(_TRIES)):
+            try:
+                written = [await _write(client, edit) for edit in await _edits(client, tenant, limits, weight, queue)]
+                break
+            except Conflict:
+                if not left:
+                    raise
+        codes = [await _followed(client, one, tenant, wait) for one in written]
+    return max(codes, default=SUCCEEDED)
+
+
+async def _edits(
+    client: Client, tenant: str, limits: Mapping[str, int | None], weight: float | None, queue: str
+) -> list[Edit]:
+    return edits(await _queues(client), tenant, limits, weight, queue)
+
+
+async def _queues(client: Client) -> list[FairQueue]:
+    """All FairQueues. Raises PropellerError."""
+    try:
+        return [queue async for page in client.pages(FAIR_QUEUES) for queue in page.items]
+    except NotFound as error:
+        raise PropellerError(
+            "the cluster does not have the resource type fairqueues.propeller.dev. "
+            "Install it: propeller install --print | kubectl apply -f -"
+        ) from error
+
+
+async def _write(client: Client, edit: Edit) -> FairQueue:
+    """Onto the version that the edit was made of. Raises Conflict if there is another by now."""
+    metadata = edit.queue.metadata
+    body = {
+        "metadata": {"resourceVersion": metadata.resource_version, "uid": metadata.uid},
+        "spec": {"tenants": list(edit.tenants)},
+    }
+    return await client.patch(FAIR_QUEUES, metadata.name, body=body, field_manager=MANAGER)
+
+
+async def _followed(client: Client, written: FairQueue, tenant: str, wait: float) -> int:
+    """Say what came of a change, once a controller has seen it; return the exit code."""
+    name, generation = written.metadata.name, written.metadata.generation
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + wait
+    while loop.time() < ends:
+        queue = await client.get(FAIR_QUEUES, name)
+        status = queue.status if isinstance(queue.status, dict) else {}
+        if status.get("observedGeneration", 0) >= generation:
+            ready: Mapping[str, Any] = next(
+                (one for one in status.get("conditions", ()) if one.get("type") == "Ready"), {}
+            )
+            if ready.get("status") != "True":
+                say(f"fairqueue/{name}: refused: {ready.get('message', '')}", to_stderr=True)
+                return BAD_CALL
+            say(f"fairqueue/{name}: {tenant}: in force")
+            return SUCCEEDED
+        await asyncio.sleep(_LOOK_SECONDS)
+    say(f"fairqueue/{name}: {tenant}: written; no controller has followed within {wait:g} s")
+    return SUCCEEDED
+
+
+@click.command("list")
+@cluster_options
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
+def list_tenants(*, kubeconfig: str | None, context: str | None, output: str, config: str | None) -> None:
+    """List the tenants of all FairQueues: weights and limits, and what they hold and wait for now."""
+    rows = run(_list(kubeconfig, context, config))
+    if output == "json":
+        say_json(rows)
+    else:
+        say("\n".join(_lines(rows)))
+
+
+async def _list(kubeconfig: str | None, context: str | None, config: str | None) -> list[dict[str, Any]]:
+    async with connected(kubeconfig, context, load_settings(config)) as (client, _):
+        return [row for queue in await _queues(client) for row in _rows(queue)]
+
+
+def _rows(queue: FairQueue) -> Iterator[dict[str, Any]]:
+    """Tenants that the FairQueue names, and those that hold or wait for its tokens."""
+    spec, status = (part if isinstance(part, dict) else {} for part in (queue.spec, queue.status))
+    named = {one["name"]: one for one in spec.get("tenants", ())}
+    active = {one["name"]: one for one in status.get("tenants", ())}
+    for name in sorted({*named, *active}):
+        declared, usage = named.get(name, {}), active.get(name, {})
+        yield {
+            "fairqueue": queue.metadata.name,
+            "tenant": name,
+            "weight": declared.get("weight"),
+            "limits": declared.get("limits", {}),
+            "borrowing": declared.get("borrowing", {}),
+            **{column: usage.get(column) for column in _STATUS_COLUMNS},
+        }
+
+
+def _lines(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """A table; a tenant without a weight of its own has 1."""
+    header = ("TENANT", "WEIGHT", "LIMITS", "HELD", "WAITING", "SHARE", "IDEAL", "FAIRQUEUE")
+    cells = [
+        (
+            row["tenant"],
+            f"{row['weight'] or 1:g}",
+            _amounts(row["limits"]) + "".join(f" +{pool}={n}" for pool, n in row["borrowing"].items()),
+            _amounts(row["held"] or {}),
+            str(row["waiting"] or 0),
+            f"{row['share'] or 0:.3f}",
+            "-" if row["ideal"] is None else f"{row['ideal']:.3f}",
+            row["fairqueue"],
+        )
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
+    for line in (header, *cells):
+        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+
+
+def _amounts(amounts: Mapping[str, int]) -> str:
+    return ",".join(f"{pool}={amount}" for pool, amount in amounts.items()) or "-"

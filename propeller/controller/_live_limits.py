@@ -1,0 +1,74 @@
+"""The limits in force: those of the settings and of FairQueues, as they change, for the launches of a controller.
+
+Guarantees
+    Before anything is launched, the FairQueues that there are have been read. Later changes are in force at once.
+    What is wrong with a FairQueue is in its condition, the log, and an Event. A controller of one namespace follows
+    FairQueues if it may, and writes no status: it sees a part of what they limit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from propeller.clock import Clock
+from propeller.config import Settings
+from propeller.controller._events import Recorder, Subject
+from propeller.errors import Invalid
+from propeller.fairqueues import FAIR_QUEUES, FairQueue, FairQueues
+from propeller.handlers import Holder, LaunchTokens
+from propeller.kube import Client
+from propeller.recording import WARNING
+from propeller.resourcemgr import with_borrowing
+from propeller.telemetry import Causes
+
+
+class LiveLimits:
+    """`tokens` are what launches ask; None if nothing can limit them."""
+
+    def __init__(
+        self,
+        client: Client,
+        settings: Settings,
+        clock: Clock,
+        granted: Callable[[Holder], bool],
+        causes: Causes,
+        *,
+        namespace: str | None,
+        recorder: Recorder | None,
+    ) -> None:
+        """Raises Invalid for limits of the settings that contradict themselves."""
+        resources = settings.resources
+        self.tokens: LaunchTokens | None = None
+        self._followed: FairQueues | None = None
+        self._deadline = settings.client.deadline
+        self._recorder = recorder
+        if resources.pools or resources.fair_queues:
+            self.tokens = LaunchTokens(with_borrowing(resources), clock, granted, causes)
+        if self.tokens is not None and resources.fair_queues:
+            self._followed = FairQueues(
+                client,
+                resources,
+                settings.informers,
+                clock,
+                apply=self.tokens.configure,
+                usage=self.tokens.report if namespace is None else None,
+                refused=self._refused,
+            )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Have tokens, and follow FairQueues, until the block is left. Raises Unavailable."""
+        async with contextlib.AsyncExitStack() as stack:
+            if self.tokens is not None:
+                await stack.enter_async_context(self.tokens.running())
+            if self._followed is not None:
+                await stack.enter_async_context(self._followed.following(self._deadline))
+            yield
+
+    def _refused(self, queue: FairQueue, error: Invalid) -> None:
+        if self._recorder is not None:
+            metadata = queue.metadata
+            subject = Subject("", metadata.name, metadata.uid, FAIR_QUEUES.api_version, FAIR_QUEUES.kind)
+            self._recorder.record(subject, WARNING, "Refused", str(error))

@@ -1,0 +1,197 @@
+"""Follows the FairQueues of a cluster: their limits are in force without a restart, and their statuses say so.
+
+Guarantees
+    On entering, the FairQueues that there are have been applied; later changes are applied in one go, as they come.
+    A FairQueue that is refused changes no limits (`_merge`); its condition Ready, the log, and `refused` say why.
+    Without the type, or without the right to read it, the settings' limits are in force: this is logged once, and the
+    type is looked for every LOOK_SECONDS. While there is no FairQueue nothing else is done.
+    A FairQueue that is deleted takes its limits with it. While the API server cannot be reached, those that were seen
+    last stay in force.
+Errors
+    Entering raises Unavailable if the FairQueues could not be listed within the deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from propeller.clock import Clock, rfc3339
+from propeller.errors import Denied, Invalid, NotFound
+from propeller.fairqueues._kind import FAIR_QUEUES, FairQueue
+from propeller.fairqueues._merge import Accepted, Verdict, merge
+from propeller.fairqueues._report import conditions, usage_status
+from propeller.fairqueues._status_writer import StatusWriter
+from propeller.informers import Change, Informer, InformerOptions
+from propeller.kube import Client
+from propeller.resourcemgr import ResourceOptions, Usage, with_borrowing
+from propeller.telemetry import Causes
+
+_log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 60.0
+"""Between two looks for the type while it is not installed."""
+
+
+class FairQueues:
+    """See the module's text. `apply` is called with the limits that are to be in force; `usage` returns what is held;
+    `refused` is called for a FairQueue that is refused anew. Without `usage` no status is written.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        settings: ResourceOptions,
+        informers: InformerOptions,
+        clock: Clock,
+        *,
+        apply: Callable[[ResourceOptions], None],
+        usage: Callable[[], Usage] | None = None,
+        refused: Callable[[FairQueue, Invalid], None] | None = None,
+    ) -> None:
+        self._client = client
+        self._settings = settings
+        self._informer_options = informers
+        self._clock = clock
+        self._apply = apply
+        self._usage = usage
+        self._refused = refused
+        self._informer: Informer[FairQueue] | None = None
+        self._accepted: dict[str, Accepted] = {}
+        self._verdicts: Mapping[str, Verdict] = {}
+        self._conditions: dict[str, list[dict[str, Any]]] = {}
+        """By uid: with the time of the last change, which the store may not have yet."""
+        self._options = with_borrowing(settings)
+        self._is_due = False
+        self._said = False
+        self._causes = Causes(_log)
+        self._writer = StatusWriter(client, self._statuses, settings.status_interval)
+
+    @asynccontextmanager
+    async def following(self, deadline: float) -> AsyncIterator[None]:
+        """Follow until the block is left. Raises Unavailable after `deadline` seconds without a list."""
+        first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        tasks = [
+            asyncio.create_task(self._follow(first, deadline), name="follow fairqueues"),
+            asyncio.create_task(self._writer.run(), name="write statuses of fairqueues"),
+        ]
+        try:
+            await first
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    async def _follow(self, first: asyncio.Future[None], deadline: float) -> None:
+        """Follow until cancelled. `first` is done once it is known what there is; it fails if that cannot be known."""
+        while True:
+            try:
+                await self._follow_once(first, deadline)
+            except Exception as error:  # noqa: BLE001 - whoever waits for `first` has it, and later tries are to go on
+                if not first.done():
+                    first.set_exception(error)
+                    return
+                self._causes.report(error, "FairQueues cannot be followed: trying again")
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _follow_once(self, first: asyncio.Future[None], deadline: float) -> None:
+        """Follow until cancelled if the type is served."""
+        if await self._is_served():
+            async with Informer(self._client, FAIR_QUEUES, settings=self._informer_options) as informer:
+                await informer.wait_for_sync(deadline)
+                self._informer = informer
+                informer.subscribe(self._changed)
+                self._merge()
+                _finish(first)
+                await asyncio.Event().wait()
+        _finish(first)
+
+    async def _is_served(self) -> bool:
+        try:
+            await self._client.list(FAIR_QUEUES.metadata_only(), limit=1)
+        except (NotFound, Denied) as error:
+            if not self._said:
+                self._said = True
+                _log.info("the limits are those of the settings, as FairQueues cannot be read: %s", error)
+            return False
+        return True
+
+    def _changed(self, change: Change[FairQueue]) -> None:
+        old, new = change.old, change.new
+        if old is not None and new is not None and _identity(old) == _identity(new):
+            return  # its status
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._merge)
+
+    def _merge(self) -> None:
+        assert self._informer is not None
+        self._is_due = False
+        queues = tuple(self._informer.store)
+        merged = merge(self._settings, queues, self._accepted)
+        self._accepted = {uid: found.accepted for uid, found in merged.verdicts.items() if found.accepted is not None}
+        for queue in queues:
+            self._tell(queue, self._verdicts.get(queue.metadata.uid), merged.verdicts[queue.metadata.uid])
+        self._verdicts = merged.verdicts
+        self._conditions = {uid: found for uid, found in self._conditions.items() if uid in merged.verdicts}
+        version = int(self._informer.version) if self._informer.version.isdecimal() else 0
+        if merged.options != self._options:
+            self._options = merged.options
+            generation = max(self._settings.generation, version)
+            self._apply(msgspec.structs.replace(merged.options, generation=generation))
+        self._writer.wake()
+
+    def _tell(self, queue: FairQueue, before: Verdict | None, now: Verdict) -> None:
+        """Say what came of a FairQueue, if that is news."""
+        name, generation = queue.metadata.name, queue.metadata.generation
+        if now.refused is not None:
+            if before is None or before.refused is None or str(before.refused) != str(now.refused):
+                _log.warning("FairQueue %s is not in force with generation %d: %s", name, generation, now.refused)
+                if self._refused is not None:
+                    self._refused(queue, now.refused)
+        elif now != before:
+            over = f", in the place of {', '.join(now.replaces)} of the settings" if now.replaces else ""
+            _log.info("FairQueue %s is in force with generation %d%s", name, generation, over)
+
+    def _statuses(self) -> Iterator[tuple[FairQueue, Mapping[str, Any]]]:
+        """Each FairQueue with the status that it should have."""
+        if self._informer is None or self._usage is None or not len(self._informer.store):
+            return
+        usage, now = self._usage(), rfc3339(self._clock.now())
+        for queue in self._informer.store:
+            if (verdict := self._verdicts.get(queue.metadata.uid)) is None:
+                continue
+            uid, accepted = queue.metadata.uid, verdict.accepted
+            before = self._conditions.get(uid) or _conditions_of(queue)
+            self._conditions[uid] = conditions(verdict, queue.metadata.generation, before, now)
+            pools = () if accepted is None else [pool.name for pool in accepted.declares.pools]
+            yield (
+                queue,
+                {
+                    "observedGeneration": queue.metadata.generation,
+                    "conditions": self._conditions[uid],
+                    "accepted": None
+                    if accepted is None
+                    else {"generation": accepted.generation, "spec": accepted.spec},
+                    **usage_status(pools, usage),
+                },
+            )
+
+
+def _finish(first: asyncio.Future[None]) -> None:
+    if not first.done():
+        first.set_result(None)
+
+
+def _identity(queue: FairQueue) -> tuple[str, int]:
+    return queue.metadata.uid, queue.metadata.generation
+
+
+def _conditions_of(queue: FairQueue) -> Any:
+    return queue.status.get("conditions") if isinstance(queue.status, dict) else None

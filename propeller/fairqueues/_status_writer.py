@@ -1,0 +1,106 @@
+"""Writes the statuses of FairQueues: at most once an interval each, and only if they have changed.
+
+Guarantees
+    A write is a merge patch of the status subresource with the fields that differ, onto the uid that it is of.
+    A write that fails is tried again after a pause that grows; it delays no other's.
+Errors
+    None: a failure is logged once per cause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from propeller.errors import Conflict, NotFound, PropellerError
+from propeller.fairqueues._kind import FAIR_QUEUES, FairQueue
+from propeller.kube import Client
+from propeller.pauses import Pauses
+from propeller.telemetry import Causes
+
+_log = logging.getLogger(__name__)
+
+MANAGER = "propeller-fairqueue-status"
+"""The field manager."""
+
+LONGEST_PAUSE = 60.0
+"""Seconds after which a status that could not be written is tried again at the latest."""
+
+Statuses = Callable[[], Iterable[tuple[FairQueue, Mapping[str, Any]]]]
+
+
+class StatusWriter:
+    """Of one process. `statuses` returns each FairQueue with the status that it should have."""
+
+    def __init__(self, client: Client, statuses: Statuses, interval: float) -> None:
+        self._client = client
+        self._statuses = statuses
+        self._interval = interval
+        self._some = asyncio.Event()
+        self._causes = Causes(_log)
+        self._pauses: dict[str, Pauses] = {}
+        self._written: dict[str, Mapping[str, Any]] = {}
+        """By uid, what was written last."""
+
+    def wake(self) -> None:
+        """There are FairQueues, or others than before."""
+        self._some.set()
+
+    async def run(self) -> None:
+        """Until cancelled; while there is no FairQueue it sleeps."""
+        while True:
+            await self._some.wait()
+            await self._write_all()
+            await asyncio.sleep(self._interval)
+
+    async def _write_all(self) -> None:
+        now, uids = asyncio.get_running_loop().time(), set()
+        for queue, status in self._statuses():
+            uid = queue.metadata.uid
+            uids.add(uid)
+            before = self._written.get(uid) or (queue.status if isinstance(queue.status, dict) else {})
+            changed = _difference(before, status)
+            if changed and self._pauses_of(uid).left(now) <= 0:
+                await self._write(queue, status, changed)
+        self._pauses = {uid: found for uid, found in self._pauses.items() if uid in uids}
+        self._written = {uid: found for uid, found in self._written.items() if uid in uids}
+        if not uids:
+            self._some.clear()
+
+    def _pauses_of(self, uid: str) -> Pauses:
+        return self._pauses.setdefault(uid, Pauses(self._interval, LONGEST_PAUSE))
+
+    async def _write(self, queue: FairQueue, status: Mapping[str, Any], changed: Mapping[str, Any]) -> None:
+        uid, name = queue.metadata.uid, queue.metadata.name
+        try:
+            await self._client.patch(
+                FAIR_QUEUES,
+                name,
+                body={"metadata": {"uid": uid}, "status": changed},
+                subresource="status",
+                field_manager=MANAGER,
+            )
+        except (Conflict, NotFound):
+            self._pauses_of(uid).failed(asyncio.get_running_loop().time())  # it is gone, as the informer will say
+        except PropellerError as error:
+            self._pauses_of(uid).failed(asyncio.get_running_loop().time())
+            self._causes.report(error, "the status of FairQueue %s is not written", name)
+        else:
+            self._written[uid] = status
+
+
+def _difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """The merge patch from one to the other. Fields that `after` has not are left as they are at the top, and removed
+    below it.
+    """
+    changed: dict[str, Any] = {}
+    for field, value in after.items():
+        old = before.get(field)
+        if isinstance(old, dict) and isinstance(value, dict):
+            if inner := _difference(old, {**dict.fromkeys(old), **value}):
+                changed[field] = inner
+        elif old != value:
+            changed[field] = value
+    return changed
