@@ -189,8 +189,9 @@ def _finish(first: asyncio.Future[None]) -> None:
         first.set_result(None)
 
 
-def _identity(queue: FairQueue) -> tuple[str, int]:
-    return queue.metadata.uid, queue.metadata.generation
+def _identity(queue: FairQueue) -> tuple[str, int, Any]:
+    """What makes it another one to follow. Generations come again after a restore of the server."""
+    return queue.metadata.uid, queue.metadata.generation, queue.spec
 
 
 def _conditions_of(queue: FairQueue) -> Any:

@@ -90,7 +90,7 @@ class _Trial:
     def has(self, queue: FairQueue) -> bool:
         """Whether the FairQueue's present spec is accepted."""
         found = self.accepted.get(queue.metadata.name)
-        return found is not None and found.generation == queue.metadata.generation
+        return found is not None and (found.generation, found.spec) == (queue.metadata.generation, queue.spec)
 
     def try_spec(self, queue: FairQueue) -> Invalid | None:
         """Accept the FairQueue's present spec, or return why not."""

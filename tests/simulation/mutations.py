@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest import mock
 
+import msgspec
+
 from propeller.config import EffectOptions
 from propeller.controller import (
     _attempt_events,
@@ -23,6 +25,7 @@ from propeller.controller import (
 from propeller.controller._attempt_resources import AttemptResource
 from propeller.controller._resource import Head
 from propeller.errors import ErrorKind, NotFound
+from propeller.fairqueues import Accepted, FairQueue, FairQueues, Merged, _follower, merge
 from propeller.handlers import TRANSITIONS, Services
 from propeller.handlers.executors import _attempts, _run
 from propeller.handlers.plugins import TaskPlugin
@@ -31,7 +34,8 @@ from propeller.handlers.transitions import _task
 from propeller.informers import Informer, _reflector
 from propeller.kube import KubeObject, Pod
 from propeller.reconcile import WorkQueue
-from propeller.resourcemgr import MemoryTokens
+from propeller.resourcemgr import Ledger, Limits, MemoryTokens, ResourceOptions
+from propeller.resourcemgr._pools import PoolState
 from propeller.status import _head, encode_status
 from propeller.workflow import (
     AttemptObserved,
@@ -346,12 +350,48 @@ def _tokens_come_back_when_a_pod_is_told_to_stop() -> AbstractContextManager[Any
     return mock.patch.object(_attempts, "_stop", stopped)
 
 
+def _other_limits_forget_what_is_held() -> AbstractContextManager[Any]:
+    rebuild = Ledger._rebuild
+
+    def forgetful(self: Ledger, limits: Limits, now: float) -> None:
+        self._held = {}
+        rebuild(self, limits, now)
+
+    return mock.patch.object(Ledger, "_rebuild", forgetful)
+
+
+def _a_lowered_limit_goes_on_being_granted() -> AbstractContextManager[Any]:
+    configure = PoolState.configure
+
+    def generous(self: PoolState, capacity: int | None, *rest: Any) -> None:
+        free = self.free
+        configure(self, capacity, *rest)
+        self.free = max(self.free, free)
+
+    return mock.patch.object(PoolState, "configure", generous)
+
+
+def _changes_of_limits_go_unnoticed() -> AbstractContextManager[Any]:
+    return mock.patch.object(FairQueues, "_changed", return_value=None)
+
+
+def _limits_that_are_wrong_are_those_of_the_settings() -> AbstractContextManager[Any]:
+    def rash(settings: ResourceOptions, queues: Iterable[FairQueue], before: Mapping[str, Accepted]) -> Merged:
+        return merge(settings, [msgspec.structs.replace(queue, status=None) for queue in queues], {})
+
+    return mock.patch.object(_follower, "merge", rash)
+
+
 MUTATIONS: Mapping[str, Mutation] = {
     function.__name__.strip("_").replace("_", " "): function
     for function in (
         _what_ran_before_a_restart_takes_no_tokens,
         _tokens_of_what_has_ended_stay_out,
         _tokens_come_back_when_a_pod_is_told_to_stop,
+        _other_limits_forget_what_is_held,
+        _a_lowered_limit_goes_on_being_granted,
+        _changes_of_limits_go_unnoticed,
+        _limits_that_are_wrong_are_those_of_the_settings,
         _anybodys_pod_is_ours,
         _status_is_written_onto_any_version,
         _foreign_statuses_are_overwritten,

@@ -78,6 +78,7 @@ class Processes:
                     controller = WorkflowController(
                         client, storage, self._scene.settings, clock=process.clock, observer=roundtrip.check
                     )
+                    self._scene.tokens.follow(process.name, controller)
                     async with controller.running():
                         started = True
                         await asyncio.Event().wait()

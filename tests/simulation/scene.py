@@ -17,6 +17,7 @@ from tests.simulation.denials import Denials
 from tests.simulation.drains import Drains, Shown
 from tests.simulation.event_log import EventLog
 from tests.simulation.finalizers import Finalizers
+from tests.simulation.limits import Limits
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.oracle import Oracle, Watched
 from tests.simulation.planted import Planted
@@ -84,6 +85,7 @@ class Scene:
         self.sidecars = Sidecars(self.seed, self.event_log)
         self.clean = self.client("world", FaultyLink(random.Random(0)))
         self.strangers = Strangers(self.seed, self.clean, NAMESPACE, self.event_log)
+        self.limits = Limits(self.seed, self.clean, self.tokens, self.event_log)
         self.finalizers = Finalizers(self.seed, self.clean, NAMESPACE)
         self.planted = Planted(self.seed, self.clean, NAMESPACE, self.oracle)
         self.restored = Restored(self.seed, self.server, self.oracle, self.event_log)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from propeller.resourcemgr import Pool, ResourceOptions, Rule
+from propeller.controller import WorkflowController
+from propeller.resourcemgr import Claim, Pool, PoolUsage, ResourceOptions, Rule
 from tests.simulation.event_log import EventLog
 
 POOL = "slots"
@@ -13,15 +15,18 @@ POOL = "slots"
 
 class Tokens:
     """In some worlds every attempt takes a token. Each controller counts for itself: those attempts that it began, and
-    those that were there when it started.
+    those that were there when it started. In half of them, `live`, the pool's capacity and other limits change while it
+    works (`limits`).
     """
 
     def __init__(self, seed: int, event_log: EventLog) -> None:
         rng = random.Random(f"tokens {seed}")
         self.used = rng.random() < 0.15
         self.capacity = rng.choice((1, 2, 4))
+        self.live = self.used and random.Random(f"live limits {seed}").random() < 0.5
         self._event_log = event_log
         self._started: dict[str, float] = {}
+        self._views: dict[str, View] = {}
 
     @property
     def options(self) -> ResourceOptions:
@@ -30,12 +35,21 @@ class Tokens:
             return ResourceOptions(fair_queues=False)
         rules = (Rule(pools={POOL: 1}),)
         return ResourceOptions(
-            pools=(Pool(name=POOL, capacity=self.capacity),), rules=rules, unused_grant=3600.0, fair_queues=False
+            pools=(Pool(name=POOL, capacity=self.capacity),), rules=rules, unused_grant=3600.0, fair_queues=self.live
         )
 
     def starts(self, who: str) -> None:
         """A controller starts, or starts anew."""
         self._started[who] = self._event_log.time()
+
+    def follow(self, who: str, controller: WorkflowController) -> None:
+        """Look into that controller's tokens from now on."""
+        if self.live:
+            self._views[who] = View(controller)
+
+    def capacity_in_force(self, who: str) -> int | None:
+        """That a controller has."""
+        return self._views[who].pool.capacity
 
     def created(self, who: str, name: str, others: Iterable[tuple[str, float]]) -> None:
         """A pod was created beside others that have not stopped: who created each of them, and when."""
@@ -43,5 +57,45 @@ class Tokens:
             return
         since = self._started.get(who, 0.0)
         count = 1 + sum(creator == who or at < since for creator, at in others)
-        if count > self.capacity:
-            self._event_log.violation(f"{name} is one of {count} pods at once, and {POOL} has {self.capacity}")
+        if not self.live:
+            if count > self.capacity:
+                self._event_log.violation(f"{name} is one of {count} pods at once, and {POOL} has {self.capacity}")
+        elif error := self._views[who].error(count):
+            self._event_log.violation(f"{name}: {who} {error}")
+
+
+class View:
+    """What one controller's tokens may do while limits change: every pod has a token, and above a limit nothing is
+    granted. What is found running is counted all the same.
+    """
+
+    def __init__(self, controller: WorkflowController) -> None:
+        tokens: Any = controller._limits.tokens
+        followed: Any = controller._limits._followed
+        self._report = tokens.report
+        self._left = 0
+        """The most that may be out above the capacity: what a lowered limit has left, and what was found running."""
+        tokens._tokens.restore = self._then_look(tokens._tokens.restore)
+        followed._apply = self._then_look(followed._apply)
+
+    @property
+    def pool(self) -> PoolUsage:
+        found: PoolUsage = next(pool for pool in self._report().pools if pool.name == POOL)
+        return found
+
+    def _then_look(self, function: Callable[[Any], None]) -> Callable[[Claim | ResourceOptions], None]:
+        def call(argument: Claim | ResourceOptions) -> None:
+            function(argument)
+            self._left = self.pool.held
+
+        return call
+
+    def error(self, count: int) -> str:
+        """What is wrong, with so many pods at once; "" if nothing is."""
+        pool, left = self.pool, self._left
+        self._left = min(left, pool.held)
+        if count > pool.held:
+            return f"has {count} pods at once, and counts {pool.held} tokens of {POOL}"
+        if pool.capacity is not None and pool.held > max(pool.capacity, left):
+            return f"has {pool.held} tokens of {POOL} out, whose capacity is {pool.capacity}; {left} were left"
+        return ""

@@ -72,6 +72,7 @@ async def _run(scene: Scene) -> Result:
 async def _live(scene: Scene) -> None:
     await scene.clean.create(CUSTOM_RESOURCE_DEFINITIONS, definition(subresource=scene.rng.random() >= 0.3))
     await scene.clean.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
+    await scene.limits.install()
     link = FaultyLink(random.Random(0))
     kubelet = Kubelet(scene.client("kubelet", link), scene.blobs, scene.oracle, scene.rng, scene.sidecars, scene.drains)
     processes, users = Processes(scene), Users(scene)
@@ -79,6 +80,8 @@ async def _live(scene: Scene) -> None:
     try:
         processes.start()
         beside = [asyncio.create_task(scene.denials.run()), asyncio.create_task(scene.strangers.run())]
+        if scene.tokens.live:
+            beside.append(asyncio.create_task(scene.limits.run()))
         if scene.retyped.used:
             beside.append(asyncio.create_task(scene.retyped.run(users.create)))
         using = asyncio.create_task(users.run())
@@ -88,10 +91,13 @@ async def _live(scene: Scene) -> None:
         scene.denials.heal()
         scene.strangers.leave()
         scene.retyped.leave()
+        scene.limits.leave()
         await asyncio.gather(*beside)
         processes.heal()
+        await scene.limits.end()
         await wait_for_the_end(scene)
         check_the_end(scene)
+        await scene.limits.check(processes.alive[-1].name)
         await scene.finalizers.check(scene.event_log)
     finally:
         await processes.stop()

@@ -263,3 +263,18 @@ async def test_a_fairqueue_of_the_same_name_that_is_created_anew_has_a_status_of
         await scene.create("a", pools(hive=2))
         assert scene.capacities == {"all": 100, "hive": 2}
         assert (await scene.status("a"))["accepted"]["spec"]["pools"] == [{"name": "hive", "capacity": 2}]
+
+
+async def test_a_restored_server_may_have_another_spec_of_the_same_generation(scene: Scene) -> None:
+    await scene.install()
+    await scene.create("a", pools(hive=8))
+    async with scene.following():
+        backup = scene.server.back_up()
+        await scene.change("a", pools(hive=9))
+        scene.server.restore(backup)
+        scene.server.start()
+        await scene.user.patch(FAIR_QUEUES, "a", body={"spec": pools(hive=7)})
+        assert (await scene.user.get(FAIR_QUEUES, "a")).metadata.generation == 2, "as the one before"
+        await asyncio.sleep(120.0)
+        assert scene.capacities == {"all": 100, "hive": 7}
+        assert (await scene.status("a"))["accepted"]["spec"]["pools"] == [{"name": "hive", "capacity": 7}]
