@@ -118,7 +118,8 @@ class FairQueues:
         except (NotFound, Denied) as error:
             if not self._said:
                 self._said = True
-                _log.info("the limits are those of the settings, as FairQueues cannot be read: %s", error)
+                why = "may not be listed" if isinstance(error, Denied) else "are not installed"
+                _log.info("the limits are those of the settings: FairQueues %s", why)
             return False
         return True
 

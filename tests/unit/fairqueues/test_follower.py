@@ -215,7 +215,7 @@ async def test_without_the_type_the_settings_are_in_force_and_it_is_followed_whe
         await asyncio.sleep(3600.0)
         assert not scene.applied
         assert len(scene.link.asked) <= 62
-        assert caplog.text.count("FairQueues cannot be read") == 1
+        assert caplog.text.count("FairQueues are not installed") == 1
         assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
         await scene.install()
         await scene.create("a", pools(hive=8))
