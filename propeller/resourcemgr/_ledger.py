@@ -106,6 +106,8 @@ class Ledger:
             return
         need.count(-1)
         if self._waiting:
+            for pool, _ in need.items:
+                pool.order.set_clock(now, releases=1)
             for node in need.nodes:
                 usage_fell(node)
             self._waiting.serve([pool for pool, _ in need.items], now)

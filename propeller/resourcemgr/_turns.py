@@ -2,7 +2,8 @@
 served.
 
 Guarantees
-    `first` is the claim of the tenant with the smallest share, at each level of the tree; among equal shares, turns go
+    `first` is the claim of the tenant with the smallest share, at each level of the tree: to within one claim, by which
+    shares are rounded up and down in turns, so that they are right over time (`_balance`). Among equal shares, turns go
     round by weight (start-time fair queueing); within a tenant the higher priority first, and within a priority the
     earlier claim.
     `add`, `first` and `served` cost O(depth * log n). A tenant's usage may change at any time: `usage_fell` has to be
@@ -12,32 +13,61 @@ Guarantees
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
 from typing import TYPE_CHECKING
 
+from propeller.resourcemgr._balance import Group, Member
 from propeller.resourcemgr._lane import Lane
 
 if TYPE_CHECKING:
     from propeller.resourcemgr._pools import PoolState
     from propeller.resourcemgr._tenants import Node
-    from propeller.resourcemgr._waiter import Waiter
+    from propeller.resourcemgr._waiter import Need, Waiter
 
 _numbers = count()
 
 _Entry = tuple[float, float, int, int, "Turn"]
-"""Share, tag, number, version and turn of a child: the smallest is next."""
+"""Share with handicap, tag, number, version and turn of a child: the smallest is next."""
+
+_RELEASE = 1e-6
+"""Seconds that a release counts for where time is compared, so that those of an instant are not one and the same."""
 
 
 class Turn:
     """A tenant's place in a pool's order. A leaf has claims, any other has the turns of the tenants below it."""
 
-    __slots__ = ("aside", "heap", "is_queued", "lane", "limit", "node", "number", "tag", "time", "up", "version")
+    __slots__ = (
+        "ahead",
+        "aside",
+        "group",
+        "heap",
+        "is_ahead",
+        "is_queued",
+        "lane",
+        "limit",
+        "member",
+        "node",
+        "number",
+        "order",
+        "step",
+        "tag",
+        "time",
+        "up",
+        "version",
+    )
 
-    def __init__(self, node: Node, up: Turn | None, *, is_leaf: bool) -> None:
+    def __init__(self, node: Node, order: Order, up: Turn | None, *, is_leaf: bool) -> None:
         self.node = node
+        self.order = order
         self.up = up
+        self.group = Group()  # of those below
+        self.member = Member(self.group if up is None else up.group)
+        self.ahead: deque[Turn] = deque()  # those below that have a handicap; each once
+        self.is_ahead = False  # whether it is among those of the turn above
+        self.step = 0.0  # what a claim of it has taken last, as a share, without its weight
         self.lane: Lane | None = Lane() if is_leaf else None
         self.heap: list[_Entry] = []
         self.limit = 64  # entries of the heap at which void ones are dropped
@@ -64,14 +94,62 @@ class Turn:
         assert up is not None
         if self.tag < up.time:
             self.tag = up.time
-        self.version += 1
         self.is_queued = True
         heap = up.heap
         if len(heap) >= up.limit:
             heap[:] = [entry for entry in heap if entry[4].is_queued and entry[3] == entry[4].version]
             heapify(heap)
             up.limit = 64 + 2 * len(heap)
-        heappush(heap, (self.node.share(), self.tag, self.number, self.version, self))
+        heappush(heap, self._entry())
+
+    def _entry(self) -> _Entry:
+        """A new one, by its share now."""
+        self.version += 1
+        up, node, member = self.up, self.node, self.member
+        assert up is not None
+        if member.is_in and up.group.members == 1:
+            return 0.0, self.tag, self.number, self.version, self  # whatever its share is; it is seen if another comes
+        share = node.share()
+        if share < math.inf:
+            member.weigh(share, node.weight, self.step / node.weight, self.order.clock)
+        if not member.is_ahead:
+            return share, self.tag, self.number, self.version, self
+        if not self.is_ahead:
+            self.is_ahead = True
+            up.ahead.append(self)
+        return share + member.step, self.tag, self.number, self.version, self
+
+    def serve(self, up: Turn, amount: int, step: float) -> None:
+        """A claim below got its tokens. Only if there is an entry of it, that is the first in the heap above."""
+        self.step = step
+        self.member.is_served = True
+        if self.is_queued:
+            if up.time < self.tag:
+                up.time = self.tag
+            self.tag += amount / self.node.weight
+            heapreplace(up.heap, self._entry())
+        else:
+            self.tag += amount / self.node.weight
+        if up.ahead:
+            up.look()
+
+    def look(self) -> None:
+        """See whether one of those below is ahead no longer: if it holds nothing, nothing else would show it."""
+        turn = self.ahead.popleft()
+        turn.is_ahead = False
+        if turn.is_queued:
+            turn.member.settle(self.order.clock)
+            if turn.member.is_ahead:
+                turn.is_ahead = True
+                self.ahead.append(turn)
+            else:
+                turn.queue()
+
+    def rest(self) -> None:
+        """There is no entry any more. If none of those below waits for room either, nothing waits here."""
+        self.is_queued = False
+        if self.aside is None and not self.group.members and self.up is not None:
+            self.member.leave(self.order.clock)
 
     def activate(self) -> None:
         """Make an entry here and above, as far as there is none."""
@@ -82,13 +160,20 @@ class Turn:
 
 
 class Order:
-    """The claims that wait for one pool."""
+    """The claims that wait for one pool. `clock` is in seconds, as of the last call that has changed something."""
 
     def __init__(self) -> None:
         self.size = 0
+        self.clock = 0.0
+        self._releases = 0
         self._root: Turn | None = None
         self._asides: list[tuple[int, int, Waiter]] = []  # by amount
         self._overtaken: deque[Waiter] = deque()  # in the order in which they were set aside first
+
+    def set_clock(self, now: float, releases: int = 0) -> None:
+        """It is `now`, and so many more claims were released."""
+        self._releases += releases
+        self.clock = now + _RELEASE * self._releases
 
     def add(self, waiter: Waiter, pool: PoolState) -> None:
         """Let a claim wait."""
@@ -107,7 +192,8 @@ class Order:
         found = node.turns.get(pool)
         if found is None:
             up = None if node.parent is None else self._turn(node.parent, pool)
-            found = node.turns[pool] = Turn(node, up, is_leaf=node.parent is not None and not node.path[-1])
+            found = Turn(node, self, up, is_leaf=node.parent is not None and not node.path[-1])
+            node.turns[pool] = found
             if up is None:
                 self._root = found
         return found
@@ -119,12 +205,12 @@ class Order:
             if turn.lane is not None:
                 if turn.lane:
                     return turn
-                turn.is_queued = False
+                turn.rest()
                 turn = root
                 continue
             child = _next_child(turn.heap)
             if child is None:
-                turn.is_queued = False
+                turn.rest()
                 turn = root if turn is not root else None
             else:
                 turn = child
@@ -139,17 +225,12 @@ class Order:
         waiter.pool = None
         return waiter
 
-    def served(self, leaf: Turn, amount: int) -> None:
+    def served(self, leaf: Turn, need: Need, pool: PoolState) -> None:
         """The claim that was taken got its tokens: it is the turn of others with the same share now."""
+        amount, step = need.of(pool), need.step()
         turn: Turn = leaf
         while (up := turn.up) is not None:
-            node = turn.node
-            if turn.is_queued:
-                up.time = max(up.time, turn.tag)
-            turn.tag += amount / node.weight
-            if turn.is_queued:
-                turn.version += 1
-                heapreplace(up.heap, (node.share(), turn.tag, turn.number, turn.version, turn))
+            turn.serve(up, amount, step)
             turn = up
 
     def set_aside(self, leaf: Turn, amount: int, grants: int) -> None:
@@ -157,8 +238,8 @@ class Order:
         are those of the pool so far.
         """
         waiter = leaf.head
-        leaf.is_queued = False
         leaf.aside = waiter
+        leaf.rest()
         heappush(self._asides, (amount, next(_numbers), waiter))
         if waiter.overtaken_since < 0:
             waiter.overtaken_since = grants
@@ -208,7 +289,9 @@ def _next_child(heap: list[_Entry]) -> Turn | None:
         if version != turn.version or not turn.is_queued:
             heappop(heap)
             continue
-        now = turn.node.share()
+        if len(heap) == 1:
+            return turn
+        now = turn.node.share() + turn.member.handicap
         if now <= share:
             return turn
         heapreplace(heap, (now, tag, number, version, turn))

@@ -16,7 +16,7 @@ class Need:
     `charges` are the counts of what tenants hold that change with it: of pools that are shared and have a capacity.
     """
 
-    __slots__ = ("charges", "claims", "is_timed", "items", "leaf", "needs", "nodes", "tenant")
+    __slots__ = ("_shared", "charges", "claims", "is_timed", "items", "leaf", "needs", "nodes", "tenant")
 
     def __init__(
         self, tenant: Path, needs: tuple[tuple[str, int], ...], leaf: Node, items: tuple[tuple[PoolState, int], ...]
@@ -28,6 +28,7 @@ class Need:
         self.items = items
         self.is_timed = any(pool.rate is not None for pool, _ in items)
         shared = [(pool, amount) for pool, amount in items if not pool.tenant and pool.capacity is not None]
+        self._shared = shared
         self.charges = tuple((node.held, pool, amount) for node in self.nodes for pool, amount in shared)
         for held, pool, _ in self.charges:
             held.setdefault(pool, 0)
@@ -39,6 +40,14 @@ class Need:
             if found is pool:
                 return amount
         return 0
+
+    def step(self) -> float:
+        """What it adds to a share, before that is divided by a weight."""
+        most = 0.0
+        for pool, amount in self._shared:
+            if (capacity := pool.capacity) and amount > most * capacity:
+                most = amount / capacity
+        return most
 
     def excess(self) -> tuple[PoolState, int] | None:
         """A pool of which it takes more than that ever has, and how much it takes."""

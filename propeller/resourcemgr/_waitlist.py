@@ -150,6 +150,7 @@ class Waitlist:
     def _serve_pool(self, pool: PoolState, todo: list[PoolState], now: float) -> None:
         """Grant claims of one pool's order. Claims that move to another pool's add that to `todo`."""
         order = pool.order
+        order.set_clock(now)
         while order.size and (room := pool.room(now)) >= 1:
             if (late := order.overtaken(pool, self.max_bypass)) is not None:
                 order.cancel(late, pool)
@@ -169,7 +170,7 @@ class Waitlist:
             order.take(leaf)
             if elsewhere is None:
                 self._grant(waiter)
-                order.served(leaf, amount)
+                order.served(leaf, waiter.need, pool)
                 continue
             waiter.moves += 1
             waiter.overtaken_since = -1

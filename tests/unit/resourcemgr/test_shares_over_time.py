@@ -1,0 +1,116 @@
+"""What is left over when shares are rounded to whole tokens is carried over: the mean over time is the ideal."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from propeller.resourcemgr import Pool, Tenant
+from tests.unit.resourcemgr.book import Book, limits
+
+
+def _flooded(slots: int, weights: Sequence[float]) -> Book:
+    """All slots came free at once, and each tenant has more that waits than there are slots."""
+    tenants = [Tenant(name=f"t{number}", weight=weight) for number, weight in enumerate(weights)]
+    book = Book(limits(Pool(name="slots", capacity=slots), tenants=tenants))
+    block = book.acquire("block", ("slots", slots))
+    for tenant in tenants:
+        for _ in range(slots + 1):
+            book.acquire(tenant.name, ("slots", 1))
+    book.release(block)
+    return book
+
+
+def _waves(slots: int, weights: Sequence[float], count: int, seconds: float) -> list[float]:
+    """Tokens that each tenant holds, on average over waves of tasks that begin and end together."""
+    book, held = _flooded(slots, weights), Counter[str]()
+    for _ in range(count):
+        held += book.tenants()
+        book.now += seconds
+        for name, claim in list(book.held.items()):
+            book.release(name)
+            book.acquire(claim.tenant[0], ("slots", 1))
+    return [held[f"t{number}"] / count for number in range(len(weights))]
+
+
+@pytest.mark.parametrize(("seconds", "off"), [(20.0, 0.01), (0.0, 0.02)])
+def test_slots_that_come_free_together_wave_after_wave_are_shared_by_weight(seconds: float, off: float) -> None:
+    assert _waves(40, (1, 2, 4), 20, seconds) == pytest.approx([40 / 7, 80 / 7, 160 / 7], rel=off)
+
+
+@settings(max_examples=60)
+@given(st.integers(2, 60), st.lists(st.integers(1, 7), min_size=2, max_size=6), st.integers(20, 60))
+def test_the_mean_of_waves_is_right_to_a_part_of_a_token_whatever_weights_and_slots_are(
+    slots: int, weights: list[int], count: int
+) -> None:
+    ideal = [slots * weight / sum(weights) for weight in weights]
+    for found, right in zip(_waves(slots, weights, count, 20.0), ideal, strict=True):
+        assert abs(found - right) <= 0.03 + 2 / count, (weights, found, right)
+
+
+_DURATIONS: dict[str, Sequence[Callable[[random.Random], float]]] = {
+    "the smallest tenant's tasks are the longest": [lambda _: 20.0, lambda _: 5.0, lambda _: 1.0],
+    "the smallest tenant's tasks are the shortest": [lambda _: 1.0, lambda _: 5.0, lambda _: 20.0],
+    "tasks take any time": [lambda rng: rng.expovariate(1 / 20)] * 3,
+}
+
+
+@pytest.mark.parametrize("durations", _DURATIONS.values(), ids=_DURATIONS)
+def test_slot_seconds_are_shared_by_weight_however_long_tasks_take(
+    durations: Sequence[Callable[[random.Random], float]],
+) -> None:
+    weights, rng = (1, 2, 4), random.Random(1)
+    book, busy, ends = _flooded(40, weights), Counter[str](), list[tuple[float, str]]()
+    known: set[str] = set()
+    until = book.now + 1000.0
+    while True:
+        for name in book.held.keys() - known:
+            tenant = book.held[name].tenant[0]
+            seconds = durations[int(tenant[1:])](rng)
+            busy[tenant] += round(1000 * (min(book.now + seconds, until) - book.now))
+            heapq.heappush(ends, (book.now + seconds, name))
+        known = set(book.held)
+        if ends[0][0] >= until:
+            break
+        book.now, name = heapq.heappop(ends)
+        tenant = book.held[name].tenant[0]
+        book.release(name)
+        book.acquire(tenant, ("slots", 1))
+    assert [busy[f"t{number}"] / busy.total() for number in range(3)] == pytest.approx([1 / 7, 2 / 7, 4 / 7], rel=0.005)
+
+
+def test_a_tenant_that_holds_nothing_for_its_small_weight_gets_its_turn_after_a_while() -> None:
+    """Nothing is released by it, which would show that it is ahead no longer."""
+    found = _waves(9, (2, 4, 6, 1), 40, 20.0)
+    assert found == pytest.approx([18 / 13, 36 / 13, 54 / 13, 9 / 13], abs=0.05)
+
+
+def test_a_tenant_that_was_idle_has_no_credit_and_one_that_was_lent_owes_no_more_than_a_claim() -> None:
+    book = Book(limits(Pool(name="slots", capacity=8)))
+
+    def turn() -> None:
+        book.now += 10.0
+        for name in list(book.held):
+            tenant = book.held[name].tenant[0]
+            book.release(name)
+            book.acquire(tenant, ("slots", 1))
+
+    for _ in range(12):
+        book.acquire("a", ("slots", 1))
+    for _ in range(1000):
+        turn()
+    assert book.tenants() == {"a": 8}
+    for _ in range(12):
+        book.acquire("b", ("slots", 1))
+    held = Counter[str]()
+    for _ in range(10):
+        turn()
+        held += book.tenants()
+        assert all(3 <= count <= 5 for count in book.tenants().values())
+    assert abs(held["a"] - held["b"]) <= 2
