@@ -92,8 +92,42 @@ def _schema() -> Schema:
             *(_names_a_pool("rules", field) for field in ("pools", "resources")),
         ],
     )
-    status = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    return _object({"spec": spec, "status": status}, required=("spec",))
+    return _object({"spec": spec, "status": _status()}, required=("spec",))
+
+
+def _status() -> Schema:
+    """As the controller writes it. It has no bounds of its own, as the controller's are narrower."""
+    count, text, share = {"type": "integer", "format": "int64"}, {"type": "string"}, {"type": "number"}
+    condition = {
+        "type": text,
+        "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
+        "reason": text,
+        "message": text,
+        "observedGeneration": count,
+        "lastTransitionTime": {"type": "string", "format": "date-time"},
+    }
+    pool = {"name": text, "held": count, "capacity": count, "waiting": count}
+    held = {"type": "object", "additionalProperties": count, "description": "Tokens that it holds, by pool."}
+    tenant = {"name": text, "held": held, "waiting": count, "share": share, "ideal": share}
+    return _object(
+        {
+            "observedGeneration": {**count, "description": "Generation of the spec that the condition is about."},
+            "conditions": _keyed("type", _object(condition, required=("type", "status"))),
+            "waiting": {**count, "description": "Claims that wait for these pools."},
+            "usage": {**text, "description": "Tokens held and capacity of each pool, for people."},
+            "activeTenants": {**count, "description": "Tenants that hold or wait for tokens of these pools."},
+            "pools": _keyed("name", _object(pool, required=("name",))),
+            "tenants": {"type": "array", "items": _object(tenant), "x-kubernetes-list-type": "atomic"},
+            "otherTenants": {
+                **_object({"tenants": count, "waiting": count}),
+                "description": "Those that are not listed: their number, and their claims that wait.",
+            },
+            "accepted": {
+                **_object({"generation": count, "spec": {"type": "object", **_ANY}}),
+                "description": "What is in force of this FairQueue: an earlier spec while the present one is refused.",
+            },
+        }
+    )
 
 
 def _pool() -> Schema:
@@ -154,6 +188,8 @@ def _rule() -> Schema:
     )
 
 
+_ANY: Schema = {"x-kubernetes-preserve-unknown-fields": True}
+
 _POSITIVE: Schema = {"type": "number", "minimum": 0, "exclusiveMinimum": True}
 
 
@@ -186,8 +222,12 @@ def _list(items: Schema, most: int, description: str) -> Schema:
 
 def _named(items: Schema, most: int, description: str) -> Schema:
     """A list in which each name is there once, and which server-side apply merges by name."""
-    by_name = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
-    return {**_list(items, most, description), **by_name}
+    return {**_list(items, most, description), **_keyed("name", items)}
+
+
+def _keyed(key: str, items: Schema) -> Schema:
+    """A list whose items are known by one field."""
+    return {"type": "array", "items": items, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
 
 
 def _cel(rule: str, message: str) -> dict[str, str]:

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from propeller.errors import Malformed, NotFound, Rejected
-from propeller.fairqueues import FAIR_QUEUES, RAW_FAIR_QUEUES, decode, fair_queue_crd
+from propeller.fairqueues import FAIR_QUEUES, RAW_FAIR_QUEUES, Verdict, decode, fair_queue_crd
+from propeller.fairqueues._report import conditions, usage_status
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, Client, Raw
+from propeller.resourcemgr import PoolUsage, TenantUsage, Usage
 from propeller.testing import ServerUnderTest, eventually
 from tests.contract.objects import DEADLINE
 
@@ -148,6 +150,22 @@ async def test_a_change_of_the_status_is_no_new_generation(client: Client) -> No
     after = await client.patch(RAW_FAIR_QUEUES, "one", body={"spec": {"rules": []}})
     assert after["metadata"]["generation"] == 2
     await client.delete(FAIR_QUEUES, "one")
+
+
+async def test_a_status_is_taken_whatever_tenants_are_called(client: Client) -> None:
+    """Names are cut, so that two may be alike."""
+    await create(client, "hostile", {"pools": [{"name": "p", "capacity": 9}]})
+    names = ["x" * 500 + "1", "x" * 500 + "2", "a\x1b[2J", "a\\x1b[2J", "ä\u202e", *map(str, range(60))]
+    tenants = [TenantUsage((name,), 1.0, {"p": 1}, {"p": 2}) for name in names]
+    status = usage_status(["p"], Usage((PoolUsage("p", 9, 9, 12),), tenants))
+    ready = conditions(Verdict(None), 1, None, "2026-01-01T00:00:00Z")
+    body = {"status": {**status, "conditions": ready, "observedGeneration": 1}}
+    after = await client.patch(RAW_FAIR_QUEUES, "hostile", body=body, subresource="status")
+    assert after["status"] == body["status"]
+    few = {"status": usage_status(["p"], Usage((PoolUsage("p", 9, 9, 12),), tenants[:3]))}
+    after = await client.patch(RAW_FAIR_QUEUES, "hostile", body=few, subresource="status")
+    assert "otherTenants" not in after["status"]
+    await client.delete(FAIR_QUEUES, "hostile")
 
 
 async def test_server_side_apply_merges_tenants_of_several_managers(real: Client) -> None:

@@ -136,6 +136,8 @@ class LaunchTokens:
 
     async def ask(self, node: NodeView, attempt: int) -> Refused | EffectFailed | None:
         """Take the tokens of an attempt's launch; if they are not free, what to tell its node."""
+        if not self._is_limited and not self._waiting:
+            return None
         execution, uid, name = node.execution, node.execution.info.uid, _id_of(node, attempt)
         try:
             claim = self._claim(node, name)
@@ -194,6 +196,8 @@ class LaunchTokens:
 
     def seen(self, plugin: TaskPlugin, obj: KubeObject, uid: str, *, is_gone: bool = False) -> None:
         """The resource of an attempt of the execution `uid`, as its informer has it."""
+        if not self._is_limited and POOLS_ANNOTATION not in (obj.metadata.annotations or ()):
+            return
         name = _claim_id(uid, obj.metadata.name)
         if is_gone or plugin.has_ended(obj):
             self._running.discard(name)
