@@ -55,7 +55,7 @@ metrics-doc: setup-dev  ## write docs/metrics.md from propeller/telemetry
 assets:  ## build kube-apiserver, etcd, kubectl, Redis and rclone into a per-user cache
 	@python3 tools/assets.py
 
-assets-all:  ## the same, and the kube controllers, kwok and kind
+assets-all:  ## the same, and the kube controllers, kwok, kind and Kueue
 	@python3 tools/assets.py --all
 
 lock:  ## compute the lock files anew from pyproject.toml

@@ -12,7 +12,19 @@ import click
 import msgspec
 import orjson
 
-from loadtest._options import CONCURRENT, CONTROLLER, CRD, EMBEDDED_FAN_OUTS, FAN_OUTS, ONLY, PEER, SCALE, SEED
+from loadtest._options import (
+    CONCURRENT,
+    CONTROLLER,
+    CRD,
+    EMBEDDED_FAN_OUTS,
+    FAN_OUTS,
+    ONLY,
+    PEER,
+    PICTURE,
+    QUEUE,
+    SCALE,
+    SEED,
+)
 from propeller.errors import PropellerError
 from tools.assets import bin_directory
 
@@ -38,6 +50,13 @@ MEASUREMENTS = {
     ),
     "overhead": Measurement("_overhead", "What the embedded cluster adds to each task of a chain of 18."),
     "compiler": Measurement("_compiler", "Time and memory of compiling and parsing large workflows."),
+    "fairness": Measurement(
+        "_fairness",
+        "Tenants of weight 1:2:4 in a flood: their shares of slots, a small tenant's wait, and the cost, also beside "
+        "Kueue (five minutes).",
+        (QUEUE, PICTURE, SCALE),
+        long=True,
+    ),
     "floor": Measurement("_floor", "What the smallest client spends on a task's pod."),
     "footprint": Measurement("_footprint", "Seconds to import the controller, megabytes that it idles with."),
     "informers": Measurement(

@@ -77,7 +77,7 @@ async def floor_of(
     draw = random.Random(1)
     kubeconfig = server.kubeconfig(directory / namespace)
     pod = directory / "pod.json"
-    pod.write_bytes(orjson.dumps(_pod_of_a_task()))
+    pod.write_bytes(orjson.dumps(pod_of_a_task()))
     await client.create(NAMESPACES, {"metadata": {"name": namespace}})
     async with Completer(client, namespace, lambda: draw.uniform(0.0, shape.spread)).running():
         before = cpu(server_process(server))
@@ -95,7 +95,7 @@ def server_process(server: KubeApiserver) -> psutil.Process:
     return psutil.Process(server.pid)
 
 
-def _pod_of_a_task() -> dict[str, Any]:
+def pod_of_a_task() -> dict[str, Any]:
     """As the controller creates it in the scenarios, but for its name."""
     (resource,) = workflows.resources(workflows.parallel(1), 1, "floor")
     resource["metadata"]["uid"] = "5ad5b7b2-3f6f-4f5b-8d4c-000000000000"

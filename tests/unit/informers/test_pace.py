@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from propeller.clock import LoopClock
 from propeller.errors import Unavailable
 from propeller.informers import Informer, InformerOptions
+from propeller.informers._reflector import BUSY_WATCH_EVENTS
 from propeller.kube import CONFIG_MAPS, Client, ClientOptions, Request, Response, Stream, _client
 from propeller.testing import run_virtually
 from tests.examples import examples
@@ -37,6 +38,7 @@ class Watch(msgspec.Struct, frozen=True):
     """`newer`, `older`, `bookmark`, `gone` (an ERROR event), `junk` or nothing."""
     end: str
     """`orderly`, `cut`, or `silent`: it stays open."""
+    lines: int = 1
 
 
 class Hostile:
@@ -108,7 +110,8 @@ class _Open:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         await asyncio.sleep(self._watch.lasts)
-        yield self._server.line(self._watch.line)
+        for _ in range(self._watch.lines):
+            yield self._server.line(self._watch.line)
         if self._watch.end == "silent":
             await asyncio.sleep(1e9)
         if self._watch.end == "cut":
@@ -169,6 +172,22 @@ async def test_a_watch_that_lasted_is_opened_again_without_the_pauses_of_an_outa
     informers = InformerOptions()
     server = Hostile(["good"], [Watch(45.0, "newer", "cut")])
     assert await asked(server, informers, 4600) >= 2 * 4600 / (45 + informers.backoff + 0.1) - 2
+
+
+@pytest.mark.parametrize("lasts", [0.0, 0.3, 2.0])
+async def test_a_watch_that_the_server_ends_in_the_middle_of_a_burst_is_resumed_without_growing_pauses(
+    lasts: float,
+) -> None:
+    """Regression: kube-apiserver ends watches of clients that it cannot serve fast enough; the pauses grew to 30 s, in
+    which nothing was seen of thousands of pods.
+    """
+    informers = InformerOptions()
+    server = Hostile(["good"], [Watch(lasts, "newer", "orderly", lines=BUSY_WATCH_EVENTS)])
+    seconds = 600
+    requests = await asked(server, informers, seconds)
+    most_late = max(lasts, informers.backoff) + 0.1
+    least_late = max(lasts, informers.backoff / 2)
+    assert 2 * seconds / most_late - 4 <= requests <= 2 * seconds / least_late + 4  # a probe and a watch
 
 
 @pytest.mark.parametrize("behaviour", ["endless", "repeating"])

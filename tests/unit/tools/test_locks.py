@@ -115,6 +115,7 @@ def test_go_modules_are_pinned_by_hash() -> None:
         "k8s.io/kubernetes",
         "sigs.k8s.io/kwok",
         "sigs.k8s.io/kind",
+        "sigs.k8s.io/kueue",
     }
     assert all(re.fullmatch(r"h1:[A-Za-z0-9+/]{43}=", value) for value in tool.SUMS.values())
     etcd = ROOT / "tools" / "go" / "etcd"
