@@ -109,9 +109,8 @@ class WorkflowController:
         tenant = tenant_of(self._workflows.store.get)
         self._queue: WorkQueue[str] = WorkQueue(settings.queue, tenant=tenant)
         self._executions = Executions(self._queue, settings.queue, clock, settings.controller.event_delay)
-        self._pool: FairPool[str] = FairPool(
-            settings.controller.effects_at_once, group=tenant, on_error=self._executions.job_raised
-        )
+        at_once, on_error = settings.controller.effects_at_once, self._executions.job_raised
+        self._pool: FairPool[str] = FairPool(at_once, group=tenant, on_error=on_error)
         self._milestones = Milestones(metrics.executions, recorder, clock)
         causes = Causes(_log)
         self._grants = Grants(self._executions)
@@ -145,19 +144,13 @@ class WorkflowController:
 
     def _services(self, storage: Storage) -> Services:
         settings = self._settings
-        endpoint = settings.storage.s3_endpoint
         return Services(
             self._client,
             self._plugins,
             self._resources.kinds(),
             storage,
             Inputs(storage),
-            PodSettings(
-                policy=settings.pods,
-                kueue=settings.kueue,
-                raw_output_prefix=settings.storage.raw_output_prefix,
-                environment={"FLYTE_AWS_ENDPOINT": endpoint} if endpoint else {},
-            ),
+            PodSettings.of(settings),
             Gates(settings.launches, self._clock),
             settings.effects,
             self._tokens,
@@ -396,9 +389,7 @@ class WorkflowController:
         return max(session.last_activity + idle - now, idle / 4)
 
     def _idle(self, execution: Execution) -> float:
-        """Return the seconds without events after which an execution is evicted. Reloading costs more if it has many
-        nodes.
-        """
+        """Return the seconds without events until an execution is evicted: reloading one of many nodes costs more."""
         return self._settings.controller.idle * (1 + len(execution.phases) // 1000)
 
 

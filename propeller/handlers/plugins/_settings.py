@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import msgspec
 
-from propeller.config import KueueOptions, PodPolicy
+from propeller.config import KueueOptions, PodPolicy, Settings
 
 
 class PodSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,3 +30,14 @@ class PodSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         default_factory=lambda: {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
     )
     """Annotations of every pod. FlytePropeller's default: a task that is moved to another machine starts over."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Those of a controller."""
+        endpoint = settings.storage.s3_endpoint
+        return cls(
+            policy=settings.pods,
+            kueue=settings.kueue,
+            raw_output_prefix=settings.storage.raw_output_prefix,
+            environment={"FLYTE_AWS_ENDPOINT": endpoint} if endpoint else {},
+        )
