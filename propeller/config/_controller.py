@@ -135,7 +135,28 @@ class LaunchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     allowed by then should be seen as failed.
     """
 
+    quotas: bool = True
+    """Whether ResourceQuotas and LimitRanges are followed, so that a pod which has no room waits without a request. It
+    needs the right to list and watch both. Without it a pod's refusal is the first news of a quota.
+    """
+
+    quota_settle: float = 2.0
+    """Seconds after the answer to a create until a quota's status is believed to count the pod. It does so within
+    milliseconds, but watches are late when the API server is busy. Larger, and room at the edge of a quota is left
+    unused for longer; smaller, and a late status leads to a refusal.
+    """
+
+    quota_patience: float = 60.0
+    """Seconds that a quota has to be smaller than a single pod until the pod's task fails. A quota that was lowered by
+    mistake, or is replaced by another one, is mended in less; a task that is too large does not get smaller.
+    """
+
     def __post_init__(self) -> None:
+        if not (self.quota_settle >= 0 and self.quota_patience >= 0):
+            raise ValueError(
+                f"quota_settle and quota_patience must be 0 or more; they are {self.quota_settle} and "
+                f"{self.quota_patience}"
+            )
         if not 0 < self.pause <= self.pause_cap < float("inf"):
             raise ValueError(f"pause must be over 0 and at most pause_cap; they are {self.pause} and {self.pause_cap}")
         if not self.limit >= 0:

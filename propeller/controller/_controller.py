@@ -44,6 +44,7 @@ from propeller.controller._intake import Intake
 from propeller.controller._live_limits import LiveLimits
 from propeller.controller._loading import Loader
 from propeller.controller._milestones import Milestones
+from propeller.controller._quotas import QuotaInformers
 from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
 from propeller.controller._restores import Restores
 from propeller.controller._retention import Retention
@@ -118,6 +119,8 @@ class WorkflowController:
             client, settings, clock, self._grants.grant, causes, namespace=namespace, recorder=recorder
         )
         self._tokens = self._limits.tokens
+        self._quotas = QuotaInformers(client, settings, clock, self._grants.grant, namespace=namespace)
+        self._launch_quotas = self._quotas.launches
         shared = Shared(
             client=client,
             storage=storage,
@@ -153,6 +156,7 @@ class WorkflowController:
             PodSettings.of(settings),
             Gates(settings.launches, self._clock),
             settings.effects,
+            self._launch_quotas,
             self._tokens,
         )
 
@@ -162,6 +166,7 @@ class WorkflowController:
         metrics.watch_not_understood(NAME, lambda: self._intake.waiting.count)
         self._milestones.follow(self._executions)
         caches: dict[str, Informer[Any]] = {WORKFLOWS.kind: self._workflows, **self._resources.by_kind()}
+        caches |= {informer.resource.kind: informer for informer in self._quotas.informers}
         for kind, informer in caches.items():
             metrics.watch_cache(kind, informer)
             informer.subscribe_undecodable(metrics.undecodable_of(kind))
@@ -174,7 +179,7 @@ class WorkflowController:
             await self._client.list(resource.typed(KubeObject), self._namespace, limit=1)
         deadline = self._settings.client.deadline
         callers: Exception | None = None
-        async with self._limits.running(), self._resources.following(), self._workflows:
+        async with self._limits.running(), self._quotas.running(), self._resources.following(), self._workflows:
             await self._resources.wait_for_sync(deadline)
             for plugin, informer in self._resources.informers.items():
                 informer.subscribe(functools.partial(self._attempt_changed, plugin))
@@ -222,6 +227,8 @@ class WorkflowController:
             return  # a pod of a job, say
         if self._tokens is not None:
             self._tokens.seen(plugin, obj, execution_uid(obj), is_gone=change.new is None)
+        if self._launch_quotas is not None and change.new is not None:
+            self._launch_quotas.seen(obj, execution_uid(obj))
         session = self._executions.get(key)
         if session is None:
             # one that is alive brings back what was evicted, or is to be stopped
@@ -287,6 +294,8 @@ class WorkflowController:
         self._grants.forget(uid)
         if self._tokens is not None:
             self._tokens.forget(uid)
+        if self._launch_quotas is not None:
+            self._launch_quotas.forget(uid)
 
     def _deleted(self, key: str) -> None:
         self._executions.deleted(key)
@@ -374,6 +383,7 @@ class WorkflowController:
             or now < session.last_activity + idle
             or not session.is_at_rest
             or (self._tokens is not None and self._tokens.waits(session.uid))
+            or (self._launch_quotas is not None and self._launch_quotas.waits(session.uid))
             or (wake is not None and wake <= now)
         ):
             return None

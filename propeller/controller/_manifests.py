@@ -109,6 +109,7 @@ _RULES: list[dict[str, Any]] = [
     {"apiGroups": ["flyte.lyft.com"], "resources": ["flyteworkflows/finalizers"], "verbs": ["update"]},
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+    {"apiGroups": [""], "resources": ["resourcequotas", "limitranges"], "verbs": ["list", "watch"]},
 ]
 _FAIR_QUEUE_RULES: list[dict[str, Any]] = [
     {"apiGroups": [FAIR_QUEUES.group], "resources": [FAIR_QUEUES.plural], "verbs": ["list", "watch"]},

@@ -9,6 +9,7 @@ from propeller.handlers.executors._dynamic import plan_of_futures
 from propeller.handlers.executors._gates import Gates, refusals_of
 from propeller.handlers.executors._inline import run_without_suspending
 from propeller.handlers.executors._inputs import Inputs
+from propeller.handlers.executors._quotas import LaunchQuotas
 from propeller.handlers.executors._run import EXECUTORS, Executor, RetryAfter, RetryState, execute, try_execute_inline
 from propeller.handlers.executors._services import Kind, Services
 from propeller.handlers.executors._tokens import Holder, LaunchTokens
@@ -22,6 +23,7 @@ __all__ = [
     "Holder",
     "Inputs",
     "Kind",
+    "LaunchQuotas",
     "LaunchTokens",
     "RetryAfter",
     "RetryState",

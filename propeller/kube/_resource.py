@@ -97,6 +97,7 @@ EVENTS: Resource[Raw] = Resource(kind="Event", plural="events", type=dict[str, A
 CONFIG_MAPS: Resource[Raw] = Resource(kind="ConfigMap", plural="configmaps", type=dict[str, Any])
 SECRETS: Resource[Raw] = Resource(kind="Secret", plural="secrets", type=dict[str, Any])
 RESOURCE_QUOTAS: Resource[Raw] = Resource(kind="ResourceQuota", plural="resourcequotas", type=dict[str, Any])
+LIMIT_RANGES: Resource[Raw] = Resource(kind="LimitRange", plural="limitranges", type=dict[str, Any])
 CUSTOM_RESOURCE_DEFINITIONS: Resource[Raw] = Resource(
     group="apiextensions.k8s.io",
     kind="CustomResourceDefinition",

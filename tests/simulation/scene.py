@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from propeller.clock import LoopClock
-from propeller.config import ApiServerOptions, CheckpointOptions, ControllerOptions, Settings
+from propeller.config import ApiServerOptions, CheckpointOptions, ControllerOptions, LaunchOptions, Settings
 from propeller.controller import FLYTE_WORKFLOWS
 from propeller.embedded.faults import NO_FAULTS, FaultProfile, FaultyLink
 from propeller.embedded.server import ApiServer
@@ -59,6 +59,7 @@ class Scene:
                 stop_margin=600.0,  # clocks that jump do not make up for it
                 effects_at_once=rng.choice((2, 8, 64)),
             ),
+            launches=LaunchOptions(quotas=False),
             resources=self.tokens.options,
             informers=InformerOptions(watch_timeout=rng.choice((5.0, 60.0, 300.0)), progress_deadline=90.0),
         )

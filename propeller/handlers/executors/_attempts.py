@@ -79,6 +79,8 @@ async def launch(node: NodeView, effect: Launch, services: Services) -> tuple[No
         after = error.after or services.effects.storage_retry
         events = (_refused(node, effect.attempt, error, after, services, denied=refusals_of(node).denied),)
     finally:
+        if services.quotas is not None:
+            services.quotas.answered(node, effect.attempt, events)
         if services.tokens is not None:
             services.tokens.answered(node, effect.attempt, events)
     return events
@@ -95,6 +97,12 @@ async def _launch(node: NodeView, effect: Launch, services: Services) -> tuple[N
         if not refusals.reason:
             refusals = Refusals(0, services.gates.clock.now(), 0.0, HELD)
         return (Refused(attempt, refusals.reason, held, refusals),)
+    if (
+        services.quotas is not None
+        and not is_given_up(node, attempt)
+        and (no_room := services.quotas.ask(node, attempt, kind.resource)) is not None
+    ):
+        return (no_room,)
     if (
         services.tokens is not None
         and not is_given_up(node, attempt)
@@ -155,6 +163,8 @@ async def _create(
         return (EffectFailed(attempt, _rejection(error)),)
     except Throttled as error:
         services.gates.passed(node)  # quotas are checked last
+        if services.quotas is not None and (waits := services.quotas.refused(node, attempt, kind.resource, error)):
+            return (waits,)
         return (_refused(node, attempt, error, error.after or services.effects.quota_retry, services, denied=0.0),)
     except NotFound as error:  # the namespace or the type: the server does not say which
         return (_tried_later(node, attempt, await _why_not_served(kind, services) or error, services),)

@@ -10,6 +10,7 @@ import msgspec
 from propeller.config import EffectOptions
 from propeller.handlers.executors._gates import Gates
 from propeller.handlers.executors._inputs import Inputs
+from propeller.handlers.executors._quotas import LaunchQuotas
 from propeller.handlers.executors._tokens import LaunchTokens
 from propeller.handlers.plugins import Plugins, PodSettings, TaskPlugin
 from propeller.kube import Client, Resource
@@ -52,5 +53,7 @@ class Services(msgspec.Struct, frozen=True):
     gates: Gates
     effects: EffectOptions = EffectOptions()
     """How they are tried again."""
+    quotas: LaunchQuotas | None = None
+    """None if quotas are not followed."""
     tokens: LaunchTokens | None = None
     """None if nothing limits what runs."""

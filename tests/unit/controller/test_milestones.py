@@ -90,8 +90,18 @@ async def test_one_that_succeeds_has_two_lines_and_one_event(caplog: pytest.LogC
         assert samples(metrics, "propeller_execution_seconds_count") == {("succeeded",): 1}
         assert samples(metrics, "propeller_node_seconds_count") == {("task",): 1}
         assert samples(metrics, "propeller_checkpoints_total")[("ok",)] >= 1
-        assert samples(metrics, "propeller_cache_objects") == {("FlyteWorkflow",): 1, ("Pod",): 1}
-        assert samples(metrics, "propeller_lists_total") == {("FlyteWorkflow",): 1, ("Pod",): 1}
+        assert samples(metrics, "propeller_cache_objects") == {
+            ("FlyteWorkflow",): 1,
+            ("LimitRange",): 0,
+            ("Pod",): 1,
+            ("ResourceQuota",): 0,
+        }
+        assert samples(metrics, "propeller_lists_total") == {
+            ("FlyteWorkflow",): 1,
+            ("LimitRange",): 1,
+            ("Pod",): 1,
+            ("ResourceQuota",): 1,
+        }
 
 
 async def test_one_that_fails_says_where_of_what_kind_and_what_its_traceback_ends_in(

@@ -18,12 +18,12 @@ from typing import Any
 from propeller.embedded.server._errors import forbidden
 from propeller.embedded.server._storage import Change, Collection, Object, Record, Storage
 from propeller.embedded.server.controllers._backlog import Backlog
-from propeller.embedded.server.controllers._quota_usage import Amounts, missing_constraints, usage, written
+from propeller.embedded.server.controllers._quota_usage import usage
 from propeller.embedded.server.negotiation._requests import Call
 from propeller.embedded.server.registry._kinds import Kind, Registry
-from propeller.embedded.server.registry._quota_scopes import is_about
 from propeller.embedded.server.registry._strategies import FINISHED
 from propeller.quantity import parse
+from propeller.resourcemgr.quotas import Amounts, is_about, missing_constraints, written
 
 _ZERO = Decimal(0)
 

@@ -1,6 +1,6 @@
 """The pod plugin: build the pod of a task's attempt, and read its state."""
 
-from propeller.handlers.plugins.pod._demand import POOLS_ANNOTATION, demand_of
+from propeller.handlers.plugins.pod._demand import POOLS_ANNOTATION, Footprint, demand_of, footprint_of
 from propeller.handlers.plugins.pod._ends import grace_of, has_ended
 from propeller.handlers.plugins.pod._plugin import POD, PodPlugin
 from propeller.handlers.plugins.pod._pod import build_pod, pod_template
@@ -11,9 +11,11 @@ from propeller.handlers.plugins.pod._template_variables import template_uri
 __all__ = [
     "POD",
     "POOLS_ANNOTATION",
+    "Footprint",
     "PodPlugin",
     "build_pod",
     "demand_of",
+    "footprint_of",
     "gone",
     "grace_of",
     "has_ended",

@@ -9,10 +9,10 @@ from typing import Any
 
 from propeller.embedded.server._errors import Cause, invalid_value, required
 from propeller.embedded.server._storage import Object
-from propeller.embedded.server.registry._quota_scopes import PLAIN, PRIORITY, conditions_of
 from propeller.embedded.server.registry._strategies._base import Strategy
 from propeller.embedded.server.registry._strategies._pod_defaults import amounts
 from propeller.quantity import parse
+from propeller.resourcemgr.quotas import PLAIN, PRIORITY, conditions_of
 
 _COUNTED = {
     "configmaps",

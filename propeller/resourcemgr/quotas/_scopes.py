@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from propeller.embedded.server._storage import Object
+Object = Mapping[str, Any]
 
 PRIORITY = "PriorityClass"
 CROSS_NAMESPACE = "CrossNamespacePodAffinity"

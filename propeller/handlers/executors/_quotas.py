@@ -1,0 +1,231 @@
+"""Room of launches in the quotas of their namespaces: an attempt that has none waits without a request, and is woken.
+
+Guarantees
+    A namespace without quotas costs a look into a table.
+    Room is taken before tokens of pools are asked for, and given back if those have to be waited for: an attempt holds
+    neither while it waits for the other.
+    An attempt that comes back, from a refusal or from waiting for tokens, has the place of its first wait.
+Caveats
+    Of a pod, what is known is what its task says: a sidecar of a webhook, the overhead of a runtime class, or a default
+    priority class are learned by the first refusal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from propeller.clock import Clock
+from propeller.config import LaunchOptions
+from propeller.errors import Throttled
+from propeller.handlers.executors._gates import refusals_of
+from propeller.handlers.executors._tokens import LOOKS_A_SECOND, SHORTEST_LOOK, Holder
+from propeller.handlers.plugins.pod import footprint_of
+from propeller.kube import PODS, KubeObject, Resource
+from propeller.resourcemgr.quotas import Launch, NamespaceQuotas, Pace, QuotaWait, TooSmall, quota_of, refusal_of
+from propeller.workflow import AttemptObserved, EffectFailed, Failure, Launched, NodeEvent, NodeView, Refusals, Refused
+
+_SHORTEST = 0.001
+"""Seconds between two looks at the time."""
+
+_CODE = "ResourceQuota"
+"""Of an attempt that no quota of its namespace has room for, ever."""
+
+_Json = Mapping[str, Any]
+
+
+class LaunchQuotas:
+    """One for all executions of a controller. `granted` is called when an attempt that has waited may be launched; it
+    returns whether that is still wanted.
+    """
+
+    def __init__(self, settings: LaunchOptions, clock: Clock, granted: Callable[[Holder], bool]) -> None:
+        self._pace = Pace(
+            settle=settings.quota_settle,
+            patience=settings.quota_patience,
+            pause=settings.pause,
+            pause_cap=settings.pause_cap,
+        )
+        self._clock = clock
+        self._granted = granted
+        self._namespaces: dict[str, NamespaceQuotas] = {}
+        self._holders: dict[str, tuple[str, Holder]] = {}
+        """Of attempts that wait, or were granted room: their namespace, and whose they are."""
+        self._of_execution: dict[str, set[str]] = {}
+        """The same attempts, by their execution's uid."""
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    # what the informers show
+
+    def quota_changed(self, namespace: str, name: str, quota: _Json | None) -> None:
+        """A ResourceQuota is new, has changed, or is gone."""
+        book, now = self._book(namespace), self._clock.monotonic()
+        if quota is None:
+            book.forget(name, now)
+        else:
+            book.observe(quota_of(quota), now)
+        self._settle(namespace, book)
+
+    def limit_range_changed(self, namespace: str, name: str, limit_range: _Json | None) -> None:
+        """A LimitRange is new, has changed, or is gone."""
+        book = self._book(namespace)
+        spec = None if limit_range is None else limit_range.get("spec") or {}
+        book.limit_range(name, spec, self._clock.monotonic())
+        self._settle(namespace, book)
+
+    def seen(self, obj: KubeObject, uid: str) -> None:
+        """The resource of an attempt, as its informer has it."""
+        if (book := self._namespaces.get(obj.metadata.namespace)) is not None:
+            version = obj.metadata.resource_version
+            book.shown(f"{uid}/{obj.metadata.name}", int(version) if version.isdecimal() else 0)
+
+    # an attempt's life
+
+    def ask(self, node: NodeView, attempt: int, resource: Resource[Any]) -> Refused | EffectFailed | None:
+        """Give an attempt its room; if there is none, what to tell its node."""
+        namespace = node.execution.info.namespace
+        book = self._namespaces.get(namespace)
+        if not book:
+            if self._holders:
+                self._drop(_id_of(node, attempt))
+            return None
+        name = _id_of(node, attempt)
+        try:
+            wait = book.ask(self._launch(node, name, resource), self._since(node), self._clock.monotonic())
+        except TooSmall as error:
+            self._drop(name)
+            book.give_up(name, self._clock.monotonic())
+            return EffectFailed(attempt, Failure(_CODE, str(error)))
+        if wait is None:
+            self._drop(name)
+            return None
+        self._keep(node, attempt, name)
+        self._settle(namespace, book)
+        return self._waits(node, attempt, book, wait)
+
+    def refused(self, node: NodeView, attempt: int, resource: Resource[Any], error: Throttled) -> Refused | None:
+        """A create was refused: what to tell its node, if by a quota that is known; the attempt then waits for it."""
+        namespace = node.execution.info.namespace
+        book, refusal = self._namespaces.get(namespace), refusal_of(str(error))
+        if not book or refusal is None:
+            return None
+        name = _id_of(node, attempt)
+        launch = self._launch(node, name, resource)
+        wait = book.refused(launch, refusal, self._since(node), self._clock.monotonic())
+        if wait is None:
+            return None
+        self._keep(node, attempt, name)
+        self._settle(namespace, book)
+        return self._waits(node, attempt, book, wait, tries=1)
+
+    def answered(self, node: NodeView, attempt: int, events: Iterable[NodeEvent]) -> None:
+        """A launch has come to something."""
+        namespace, name = node.execution.info.namespace, _id_of(node, attempt)
+        book = self._namespaces.get(namespace)
+        if book is None or name in self._holders:
+            return  # it waits
+        if any(map(_may_exist, events)):
+            book.answered(name, self._clock.monotonic())
+        else:
+            book.give_up(name, self._clock.monotonic())
+        self._settle(namespace, book)
+
+    def waits(self, uid: str) -> bool:
+        """Whether an attempt of the execution waits."""
+        return uid in self._of_execution
+
+    def forget(self, uid: str) -> None:
+        """The execution has ended or is gone: nothing of it waits any more."""
+        for name in tuple(self._of_execution.get(uid, ())):
+            namespace, _ = self._holders[name]
+            self._drop(name)
+            if (book := self._namespaces.get(namespace)) is not None:
+                book.give_up(name, self._clock.monotonic())
+                self._settle(namespace, book)
+
+    def close(self) -> None:
+        """Wake nothing any more."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._namespaces.clear()
+
+    @property
+    def waiting(self) -> Mapping[str, int]:
+        """Attempts that wait, by namespace."""
+        return {namespace: book.waiting for namespace, book in self._namespaces.items() if book.waiting}
+
+    # within
+
+    def _book(self, namespace: str) -> NamespaceQuotas:
+        book = self._namespaces.get(namespace)
+        if book is None:
+            book = self._namespaces[namespace] = NamespaceQuotas(self._on_granted, self._pace)
+        return book
+
+    def _settle(self, namespace: str, book: NamespaceQuotas) -> None:
+        """Have the book looked at when time alone makes room; forget it if it has nothing in it."""
+        if (timer := self._timers.pop(namespace, None)) is not None:
+            timer.cancel()
+        if book.is_empty:
+            self._namespaces.pop(namespace, None)
+        elif (wake := book.next_wake(self._clock.monotonic())) is not None:
+            after = max(_SHORTEST, wake - self._clock.monotonic())
+            tick = functools.partial(self._tick, namespace)
+            self._timers[namespace] = asyncio.get_running_loop().call_later(after, tick)
+
+    def _tick(self, namespace: str) -> None:
+        self._timers.pop(namespace, None)
+        if (book := self._namespaces.get(namespace)) is not None:
+            book.serve(self._clock.monotonic())
+            self._settle(namespace, book)
+
+    def _launch(self, node: NodeView, name: str, resource: Resource[Any]) -> Launch:
+        counted_as = f"count/{resource.plural}.{resource.group}" if resource.group else f"count/{resource.plural}"
+        found = footprint_of(node) if resource is PODS else None
+        if found is None:
+            return Launch(name, counted_as, counted_as, None)
+        return Launch(name, found.kind, counted_as, found.spec)
+
+    def _since(self, node: NodeView) -> float:
+        return refusals_of(node).since or self._clock.now()
+
+    def _waits(
+        self, node: NodeView, attempt: int, book: NamespaceQuotas, wait: QuotaWait, *, tries: int = 0
+    ) -> Refused:
+        before = refusals_of(node)
+        refusals = Refusals(before.tries + tries, self._since(node), 0.0, str(wait))
+        again = wait.after or max(SHORTEST_LOOK, book.waiting / LOOKS_A_SECOND)
+        return Refused(attempt, str(wait), again, refusals, repeats=before.reason.startswith(wait.what))
+
+    def _keep(self, node: NodeView, attempt: int, name: str) -> None:
+        execution = node.execution
+        holder = Holder(
+            execution.key, execution.info.uid, node.number, attempt, execution.pod_name(node.number, attempt)
+        )
+        self._holders[name] = execution.info.namespace, holder
+        self._of_execution.setdefault(holder.uid, set()).add(name)
+
+    def _drop(self, name: str) -> None:
+        if (kept := self._holders.pop(name, None)) is not None:
+            names = self._of_execution[kept[1].uid]
+            names.discard(name)
+            if not names:
+                del self._of_execution[kept[1].uid]
+
+    def _on_granted(self, name: str) -> bool:
+        kept = self._holders.get(name)
+        if kept is None or not self._granted(kept[1]):
+            self._drop(name)
+            return False
+        return True
+
+
+def _may_exist(event: NodeEvent) -> bool:
+    return isinstance(event, Launched | AttemptObserved) or (isinstance(event, Refused) and event.may_exist)
+
+
+def _id_of(node: NodeView, attempt: int) -> str:
+    return f"{node.execution.info.uid}/{node.execution.pod_name(node.number, attempt)}"

@@ -1,0 +1,263 @@
+"""Pods that a ResourceQuota has no room for wait without a request, and are launched when there is room."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import orjson
+import pytest
+
+from propeller.config import ResourceOptions
+from propeller.embedded.server import Forward
+from propeller.kube import NAMESPACES, RESOURCE_QUOTAS, Request, Response
+from propeller.resourcemgr import Pool, Rule
+from tests.unit.controller.bench import RAW_PODS, WORKFLOWS, Bench, bench
+from tests.unit.workflow.drive import TASK, graph, task
+
+NODES = [task(f"n{number}") for number in range(5)]
+CONTAINER: dict[str, Any] = TASK["container"]
+CPU = {"container": {**CONTAINER, "resources": {"requests": [{"name": "CPU", "value": "500m"}]}}}
+
+
+class _Link:
+    """Counts creates of pods, and those that were refused; may hide quotas, or delay their events."""
+
+    def __init__(self, *, hides: bool = False) -> None:
+        self.creates = 0
+        self.refused = 0
+        self.hides = hides
+        self.lag = 0.0
+        self.adds = 0
+        """Thousandths of a core that a webhook adds to each pod."""
+
+    async def exchange(self, request: Request, forward: Forward) -> Response:
+        if self.hides and "/resourcequotas" in request.path:
+            body = {"kind": "Status", "code": 403, "reason": "Forbidden", "message": "resourcequotas is forbidden: no"}
+            return Response(status=403, body=orjson.dumps(body))
+        if request.method != "POST" or not request.path.endswith("/pods"):
+            return await forward(request)
+        self.creates += 1
+        if self.adds:
+            pod = orjson.loads(request.body)
+            sidecar = {"name": "s", "image": "i", "resources": {"requests": {"cpu": f"{self.adds}m"}}}
+            pod["spec"]["containers"].append(sidecar)
+            request = msgspec.structs.replace(request, body=orjson.dumps(pod))
+        response = await forward(request)
+        self.refused += response.status == 403
+        return response
+
+    async def stream(self, request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            if self.lag and "/resourcequotas" in request.path:
+                await asyncio.sleep(self.lag)
+            yield chunk
+
+
+async def _limit(of: Bench, name: str = "q", spec: dict[str, Any] | None = None, /, **hard: str) -> None:
+    hard = {key.replace("_", "."): value for key, value in hard.items()}
+    body = {"metadata": {"name": name}, "spec": {"hard": hard, **(spec or {})}}
+    await of.user.create(RESOURCE_QUOTAS, body, "ns")
+    await asyncio.sleep(1.0)
+
+
+async def _raise(of: Bench, **hard: str) -> None:
+    hard = {key.replace("_", "."): value for key, value in hard.items()}
+    await of.user.patch(RESOURCE_QUOTAS, "q", "ns", body={"spec": {"hard": hard}})
+    await asyncio.sleep(1.0)
+
+
+async def _create(of: Bench, name: str, *nodes: dict[str, Any], of_task: dict[str, Any] | None = None) -> None:
+    resource = {"metadata": {"name": name}, "spec": graph(*nodes), "tasks": {"t": {**TASK, **(of_task or {})}}}
+    await of.user.create(WORKFLOWS, resource, "ns")
+    await asyncio.sleep(5.0)
+
+
+async def _running(of: Bench) -> list[str]:
+    pods = (await of.user.list(RAW_PODS, "ns")).items
+    return sorted(pod["metadata"]["name"] for pod in pods if pod["status"].get("phase") not in ("Succeeded", "Failed"))
+
+
+async def _succeed(of: Bench, *pods: str) -> None:
+    for pod in pods:
+        await of.report(pod, phase="Succeeded")
+    await asyncio.sleep(1.0)
+
+
+async def test_at_a_full_quota_a_thousand_tasks_wait_without_a_request_and_go_on_as_pods_end() -> None:
+    link = _Link()
+    async with bench() as of, of.controller(link):
+        await _limit(of, pods="10")
+        await _create(of, "w", *[task(f"n{number}") for number in range(1000)])
+        assert len(await _running(of)) == 10
+        await asyncio.sleep(3600.0)
+        assert (link.creates, link.refused) == (10, 0)
+        for _ in range(5):
+            await _succeed(of, *(await _running(of))[:3])
+            assert len(await _running(of)) == 10
+        assert link.refused == 0
+
+
+async def test_a_node_says_which_quota_it_waits_for() -> None:
+    async with bench() as of, of.controller():
+        await _limit(of, requests_cpu="1")
+        await _create(of, "w", *NODES, of_task=CPU)
+        waits = {wait["node"]: wait["reason"] for wait in (await of.status())["waits"]}
+        assert waits["n4"] == "waits for quota q: 1 of 1 requests.cpu used, and it needs 500m"
+
+
+async def test_a_quota_that_is_raised_or_deleted_opens_at_once() -> None:
+    async with bench() as of, of.controller():
+        await _limit(of, pods="1")
+        await _create(of, "w", *NODES)
+        await _raise(of, pods="3")
+        assert len(await _running(of)) == 3
+        await of.user.delete(RESOURCE_QUOTAS, "q", "ns")
+        await asyncio.sleep(1.0)
+        assert len(await _running(of)) == 5
+
+
+async def test_a_quota_that_appears_while_attempts_wait_and_run_is_kept() -> None:
+    link = _Link()
+    pools = ResourceOptions(pools=(Pool(name="db", capacity=3),), rules=(Rule(pools={"db": 1}),))
+    async with bench(resources=pools) as of, of.controller(link):
+        await _create(of, "w", *NODES)
+        await _limit(of, pods="2")
+        await _succeed(of, "w-n0-0")
+        assert await _running(of) == ["w-n1-0", "w-n2-0"]
+        assert link.refused == 0
+
+
+async def test_an_attempt_that_only_waits_for_a_quota_holds_no_tokens() -> None:
+    pools = ResourceOptions(pools=(Pool(name="db", capacity=3),), rules=(Rule(pools={"db": 1}),))
+    async with bench(resources=pools) as of, of.controller():
+        await _limit(of, pods="1")
+        await of.user.create(NAMESPACES, {"metadata": {"name": "other"}})
+        await _create(of, "w", *NODES)
+        resource = {"metadata": {"name": "v"}, "spec": graph(*NODES), "tasks": {"t": TASK}}
+        await of.user.create(WORKFLOWS, resource, "other")
+        await asyncio.sleep(5.0)
+        assert len(await _running(of)) == 1
+        assert len((await of.user.list(RAW_PODS, "other")).items) == 2
+
+
+async def test_an_attempt_that_waits_for_tokens_takes_no_room_in_a_quota() -> None:
+    pools = ResourceOptions(pools=(Pool(name="db", capacity=1),), rules=(Rule(task_type="container", pools={"db": 1}),))
+    async with bench(resources=pools) as of, of.controller():
+        await _limit(of, pods="2")
+        await _create(of, "w", *NODES, of_task={"type": "container"})
+        await _create(of, "v", *NODES, of_task={"type": "raw-container"})
+        assert await _running(of) == ["v-n0-0", "w-n0-0"]
+        await _succeed(of, "w-n0-0")
+        assert len(await _running(of)) == 2
+
+
+async def test_a_task_that_is_larger_than_a_quota_fails_with_the_numbers() -> None:
+    async with bench() as of, of.controller():
+        await _limit(of, requests_cpu="200m")
+        await _create(of, "w", task("a"), of_task=CPU)
+        assert (await of.status())["waits"][0]["reason"] == (
+            "waits for quota q: requests.cpu has 200m in all, and it needs 500m"
+        )
+        await asyncio.sleep(120.0)
+        error = (await of.status())["error"]
+        assert (error["code"], error["kind"]) == ("ResourceQuota", "USER")
+        assert "it needs 500m of requests.cpu, and quota 'q' of its namespace never has more than 200m" in str(error)
+
+
+async def test_a_quota_that_is_lowered_for_a_moment_fails_nothing() -> None:
+    async with bench() as of, of.controller():
+        await _limit(of, requests_cpu="200m")
+        await _create(of, "w", task("a"), of_task=CPU)
+        await asyncio.sleep(30.0)
+        await _raise(of, requests_cpu="1")
+        assert await _running(of) == ["w-a-0"]
+
+
+async def test_a_namespace_that_is_closed_by_a_quota_of_no_pods_waits() -> None:
+    link = _Link()
+    async with bench() as of, of.controller(link):
+        await _limit(of, pods="0")
+        await _create(of, "w", task("a"))
+        await asyncio.sleep(7200.0)
+        assert link.creates == 0
+        await _raise(of, pods="1")
+        assert await _running(of) == ["w-a-0"]
+
+
+async def test_what_a_webhook_adds_is_learned_from_the_first_refusal() -> None:
+    link = _Link()
+    link.adds = 400
+    async with bench() as of, of.controller(link):
+        await _limit(of, requests_cpu="1")
+        await _create(of, "w", *NODES, of_task=CPU)
+        first = link.refused
+        assert len(await _running(of)) == 1
+        assert first <= 4
+        await asyncio.sleep(1800.0)
+        assert link.refused == first
+        await _succeed(of, *await _running(of))
+        assert len(await _running(of)) == 1
+
+
+async def test_a_late_status_leads_to_few_refusals_and_to_no_unused_room() -> None:
+    link = _Link()
+    link.lag = 20.0
+    async with bench() as of, of.controller(link):
+        await _limit(of, pods="2")
+        await asyncio.sleep(60.0)
+        await _create(of, "w", *[task(f"n{number}") for number in range(50)])
+        await asyncio.sleep(300.0)
+        before = link.refused
+        assert len(await _running(of)) == 2
+        assert before <= 10
+        await _succeed(of, *await _running(of))
+        await asyncio.sleep(120.0)
+        assert len(await _running(of)) == 2
+
+
+async def test_others_who_take_of_the_quota_are_counted() -> None:
+    link = _Link()
+    async with bench() as of, of.controller(link):
+        await _limit(of, pods="3")
+        for name in ("x", "y"):
+            pod = {"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+            await of.user.create(RAW_PODS, pod, "ns")
+        await _create(of, "w", *NODES)
+        assert [name for name in await _running(of) if name.startswith("w")] == ["w-n0-0"]
+        await of.user.delete(RAW_PODS, "x", "ns", grace_seconds=0)
+        await asyncio.sleep(1.0)
+        assert len(await _running(of)) == 3
+        assert link.refused == 0
+
+
+async def test_a_quota_of_another_scope_limits_nothing() -> None:
+    async with bench() as of, of.controller():
+        await _limit(of, "q", {"scopes": ["Terminating"]}, pods="0")
+        await _create(of, "w", *NODES)
+        assert len(await _running(of)) == 5
+
+
+async def test_an_aborted_workflow_waits_no_more_and_its_room_is_anothers() -> None:
+    async with bench() as of, of.controller():
+        await _limit(of, pods="2")
+        await _create(of, "w", *NODES)
+        await _create(of, "v", *NODES)
+        await of.user.delete(WORKFLOWS, "w", "ns")
+        await asyncio.sleep(60.0)
+        assert await _running(of) == ["v-n0-0", "v-n1-0"]
+
+
+async def test_who_may_not_read_quotas_is_told_once_what_to_grant(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    link = _Link(hides=True)
+    async with bench() as of, of.controller(link):
+        await _limit(of, pods="1")
+        await _create(of, "w", *NODES)
+        assert len(await _running(of)) == 1
+    told = [record.getMessage() for record in caplog.records if "grant list and watch" in record.getMessage()]
+    assert len(told) == 1
+    assert "ResourceQuotas are not followed" in told[0]
