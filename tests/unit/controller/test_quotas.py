@@ -19,7 +19,7 @@ from tests.unit.controller.bench import RAW_PODS, WORKFLOWS, Bench, bench
 from tests.unit.workflow.drive import TASK, graph, task
 
 NODES = [task(f"n{number}") for number in range(5)]
-CONTAINER: dict[str, Any] = TASK["container"]
+CONTAINER: Any = TASK["container"]
 CPU = {"container": {**CONTAINER, "resources": {"requests": [{"name": "CPU", "value": "500m"}]}}}
 
 
