@@ -29,7 +29,7 @@ from propeller.fairqueues._report import conditions, usage_status
 from propeller.fairqueues._status_writer import StatusWriter
 from propeller.informers import Change, Informer, InformerOptions
 from propeller.kube import Client
-from propeller.resourcemgr import ResourceOptions, Usage, with_borrowing
+from propeller.resourcemgr import ResourceOptions, Usage
 from propeller.telemetry import Causes
 
 _log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class FairQueues:
         self._verdicts: Mapping[str, Verdict] = {}
         self._conditions: dict[str, list[dict[str, Any]]] = {}
         """By uid: with the time of the last change, which the store may not have yet."""
-        self._options = with_borrowing(settings)
+        self._options: ResourceOptions | None = None
         self._is_due = False
         self._said = False
         self._causes = Causes(_log)
@@ -141,12 +141,18 @@ class FairQueues:
             self._tell(queue, self._verdicts.get(queue.metadata.uid), merged.verdicts[queue.metadata.uid])
         self._verdicts = merged.verdicts
         self._conditions = {uid: found for uid, found in self._conditions.items() if uid in merged.verdicts}
-        version = int(self._informer.version) if self._informer.version.isdecimal() else 0
         if merged.options != self._options:
             self._options = merged.options
-            generation = max(self._settings.generation, version)
-            self._apply(msgspec.structs.replace(merged.options, generation=generation))
+            self._apply(msgspec.structs.replace(merged.options, generation=self._generation()))
         self._writer.wake()
+
+    def _generation(self) -> int:
+        """Of the limits: it grows with each change of a FairQueue, and is alike in all processes that have seen the
+        same; of two settings, those of the process that has started later go before.
+        """
+        assert self._informer is not None
+        version = self._informer.version
+        return self._settings.generation + (int(version) if version.isdecimal() else 0)
 
     def _tell(self, queue: FairQueue, before: Verdict | None, now: Verdict) -> None:
         """Say what came of a FairQueue, if that is news."""
