@@ -27,6 +27,7 @@ from propeller.informers._options import InformerOptions
 from propeller.kube._options import ClientOptions
 from propeller.reconcile._options import QueueOptions, WatchdogOptions
 from propeller.resourcemgr._options import ResourceOptions
+from propeller.resourcemgr.shared._options import RedisOptions
 from propeller.storage._options import StorageOptions
 from propeller.telemetry._options import MetricsOptions
 from propeller.workflow._options import AttemptOptions
@@ -48,6 +49,7 @@ __all__ = [
     "MetricsOptions",
     "PodPolicy",
     "QueueOptions",
+    "RedisOptions",
     "ResourceOptions",
     "Settings",
     "StorageOptions",
@@ -68,6 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     attempts: AttemptOptions = AttemptOptions()
     effects: EffectOptions = EffectOptions()
     resources: ResourceOptions = ResourceOptions()
+    redis: RedisOptions = RedisOptions()
     pods: PodPolicy = PodPolicy()
     kueue: KueueOptions = KueueOptions()
     storage: StorageOptions = StorageOptions()

@@ -21,6 +21,7 @@ from propeller.handlers import Holder, LaunchTokens
 from propeller.kube import Client
 from propeller.recording import WARNING
 from propeller.resourcemgr import with_borrowing
+from propeller.resourcemgr.shared import backend_of
 from propeller.telemetry import Causes
 
 
@@ -45,7 +46,7 @@ class LiveLimits:
         self._deadline = settings.client.deadline
         self._recorder = recorder
         if resources.pools or resources.fair_queues:
-            self.tokens = LaunchTokens(with_borrowing(resources), clock, granted, causes)
+            self.tokens = LaunchTokens(with_borrowing(resources), clock, granted, causes, backend_of(settings.redis))
         if self.tokens is not None and resources.fair_queues:
             self._followed = FairQueues(
                 client,

@@ -9,8 +9,9 @@ A process's slice is what the store counts for it. It is never less than what th
 processes never exceed a pool, whatever is lost in between.
 """
 
+from propeller.resourcemgr.shared._backend import backend_of
 from propeller.resourcemgr.shared._options import RedisOptions
 from propeller.resourcemgr.shared._redis import RedisStore
 from propeller.resourcemgr.shared._tokens import Exchange, SharedTokens
 
-__all__ = ["Exchange", "RedisOptions", "RedisStore", "SharedTokens"]
+__all__ = ["Exchange", "RedisOptions", "RedisStore", "SharedTokens", "backend_of"]

@@ -52,6 +52,8 @@ class Room:
         """Milliseconds until time alone makes room; infinite if it does not."""
         capacity, rate, burst, _ = self._caps.get(name, UNLIMITED)
         pool = self.row(name)
+        if self.of(name) >= amount:
+            return 0.0
         if rate < 0 or amount > burst or (capacity >= 0 and capacity - pool.held < amount):
             return math.inf
         return max(0.0, amount - pool.level) * 1000 / rate
@@ -110,6 +112,12 @@ class Division:
         self._room = room
         self._charge = charge
         self._reserved: dict[str, int] = {}
+        self._lefts: dict[str, float] = {}
+        """What is left of a pool for all but the first claim."""
+        self._lacking: dict[str, tuple[list[str], float]] = {}
+        """By what a claim takes: the pools that had too little, and milliseconds until time alone makes room. In a pass
+        it stays so, as there is ever less.
+        """
         self.wake_after = math.inf
         """Milliseconds until time alone makes room for one of these claims."""
         self.blocked: dict[str, str] = {}
@@ -118,6 +126,7 @@ class Division:
     def run(self, lanes: dict[str, Lane], lane: Callable[[str], Lane | None]) -> None:
         """Serve these lanes; `lane` finds others."""
         self._serve_overtaken(lanes, lane)
+        self._lefts.clear()
         root = _Turn("", self._node(""), None)
         turns = {"": root}
         for key, one in lanes.items():
@@ -154,8 +163,7 @@ class Division:
                 self._reserved = dict(needed)
                 return
             meta.first = ""
-            self._charge(first, first.runs[0][0])
-            _take(first, 0)
+            self._grant(first, 0)
 
     def _enter(self, turns: dict[str, _Turn], root: _Turn, key: str, lane: Lane) -> None:
         place = _Place(key, lane)
@@ -165,7 +173,7 @@ class Division:
             place.blocked.update(self._reserved)
             needed = items_of(lane.runs[0][0])
             lacking = next(pool for pool, amount in needed if self._room.of(pool) < amount)
-            self._blocks(place, lacking, max(self._wait(pool, amount, {}) for pool, amount in needed))
+            self._blocks(place, lacking, max(self._room.wait(pool, amount) for pool, amount in needed))
         if not self._find(place):
             return
         up = root
@@ -194,8 +202,7 @@ class Division:
             heapreplace(turn.places, now)
             return
         items = place.lane.runs[place.index][0]
-        self._charge(place.lane, items)
-        _take(place.lane, place.index)
+        self._grant(place.lane, place.index)
         if self._find(place):
             heapreplace(turn.places, _order(place))
         else:
@@ -226,35 +233,55 @@ class Division:
         """Move on to the lane's next claim that there is room for."""
         lane = place.lane
         while place.index < len(lane.runs):
-            needed = items_of(lane.runs[place.index][0])
-            if not any(pool in place.blocked for pool, _ in needed):
-                lacking = [pool for pool, amount in needed if self._left(pool) < amount]
-                if not lacking:
+            items = lane.runs[place.index][0]
+            if not any(pool in place.blocked for pool, _ in items_of(items)):
+                found = self._lacks(items)
+                if found is None:
                     return True
+                lacking, wait = found
                 place.blocked.update(lacking)
                 if not place.is_first_seen:
-                    self._set_aside(place, needed, lacking[0])
+                    self._set_aside(place, lacking[0])
+                    self._blocks(place, lacking[0], wait)
             place.is_first_seen = True
             place.index += 1
         return False
 
-    def _set_aside(self, place: _Place, needed: Items, lacking: str) -> None:
+    def _lacks(self, items: str) -> tuple[list[str], float] | None:
+        """Pools that have too little for such a claim; None if it can be granted."""
+        found = self._lacking.get(items)
+        if found is None:
+            needed = items_of(items)
+            lacking = [pool for pool, amount in needed if self._left(pool) < amount]
+            if not lacking:
+                return None
+            waits = [self._room.wait(pool, amount + self._reserved.get(pool, 0)) for pool, amount in needed]
+            found = self._lacking[items] = lacking, max(waits)
+        return found
+
+    def _set_aside(self, place: _Place, lacking: str) -> None:
+        """Others may overtake the lane's first claim, if the pool has something left: so many and no more."""
         lane = place.lane
         if not lane.aside and self._left(lacking) >= 1:
             lane.aside, lane.aside_at = lacking, self._room.row(lacking).grants
-        self._blocks(place, lacking, max(self._wait(pool, amount, self._reserved) for pool, amount in needed))
 
     def _blocks(self, place: _Place, lacking: str, wait: float) -> None:
         self.blocked[place.key] = lacking
         self.wake_after = min(self.wake_after, wait)
 
-    def _wait(self, pool: str, amount: float, reserved: dict[str, int]) -> float:
-        """Milliseconds until time alone makes room."""
-        amount += reserved.get(pool, 0)
-        return self._room.wait(pool, amount) if self._room.of(pool) < amount else 0.0
-
     def _left(self, pool: str) -> float:
-        return self._room.of(pool) - self._reserved.get(pool, 0)
+        found = self._lefts.get(pool)
+        if found is None:
+            found = self._lefts[pool] = self._room.of(pool) - self._reserved.get(pool, 0)
+        return found
+
+    def _grant(self, lane: Lane, index: int) -> None:
+        items = lane.runs[index][0]
+        self._charge(lane, items)
+        for pool, amount in items_of(items):
+            if pool in self._lefts:
+                self._lefts[pool] -= amount
+        _take(lane, index)
 
     def _entry(self, turn: _Turn) -> _Entry:
         return self._share(turn), turn.tag, turn.number, turn

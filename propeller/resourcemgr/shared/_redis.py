@@ -33,6 +33,7 @@ import msgspec
 from propeller.errors import Denied, Invalid, PropellerError, Unavailable, Untrusted
 from propeller.pauses import Pauses
 from propeller.redaction import shown_url
+from propeller.resourcemgr.shared._beside import beside
 from propeller.resourcemgr.shared._messages import Answer, Statement
 from propeller.resourcemgr.shared._options import RedisOptions
 
@@ -97,7 +98,7 @@ class RedisStore:
             try:
                 async with asyncio.timeout(self._options.timeout):
                     if self._client is None:
-                        self._client = self._connection(self._options.timeout)
+                        self._client = self._connection()
                     await self._client.ping()
             except BaseException:
                 await self._disconnect()
@@ -107,7 +108,7 @@ class RedisStore:
         from redis.exceptions import MovedError, NoScriptError
 
         if self._client is None:
-            self._client = self._connection(self._options.timeout)
+            self._client = self._connection()
         arguments = (len(self._keys), *self._keys, statement)
         try:
             try:
@@ -133,13 +134,11 @@ class RedisStore:
     @asynccontextmanager
     async def waking(self, wake: Callable[[], None]) -> AsyncIterator[None]:
         """Call `wake` when something was granted that was waited for, until the block is left."""
-        async with asyncio.TaskGroup() as group:
-            listening = group.create_task(self._listen(wake), name="wake-ups of the store of tokens")
-            try:
+        try:
+            async with beside(self._listen(wake), "wake-ups of the store of tokens"):
                 yield
-            finally:
-                listening.cancel()
-        await self._disconnect()
+        finally:
+            await self._disconnect()
 
     async def _listen(self, wake: Callable[[], None]) -> None:
         pauses, loop = Pauses(0.1, 5.0), asyncio.get_running_loop()
@@ -152,7 +151,7 @@ class RedisStore:
             await asyncio.sleep(pauses.failed(loop.time()))
 
     async def _follow(self, wake: Callable[[], None]) -> None:
-        client = self._connection(None)
+        client = self._connection()
         try:
             async with client.pubsub() as channel:
                 async with asyncio.timeout(self._options.timeout):
@@ -173,7 +172,7 @@ class RedisStore:
             with suppress(Exception):
                 await client.aclose()
 
-    def _connection(self, timeout: float | None) -> Any:
+    def _connection(self) -> Any:
         """A client that connects when it is used, and never tries again by itself."""
         from redis.asyncio import Redis
         from redis.asyncio.retry import Retry
@@ -195,7 +194,7 @@ class RedisStore:
             db=int(parts.path.strip("/") or 0),
             username=options.username or None,
             password=_password(options),
-            socket_timeout=timeout,
+            socket_timeout=None,  # it would be kept by wait_for, which loses a cancellation now and then (until 3.12)
             socket_connect_timeout=options.timeout,
             retry=Retry(NoBackoff(), 0),
             protocol=2,

@@ -20,9 +20,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -34,6 +34,7 @@ from propeller.resourcemgr._claims import Claim, Wait
 from propeller.resourcemgr._limits import Limits
 from propeller.resourcemgr._rules import Needs
 from propeller.resourcemgr._usage import Usage
+from propeller.resourcemgr.shared._beside import beside
 from propeller.resourcemgr.shared._member import Member
 from propeller.resourcemgr.shared._messages import Answer, Rules, Statement, items_of, pool_title, source_of
 from propeller.resourcemgr.shared._options import RedisOptions
@@ -41,6 +42,9 @@ from propeller.resourcemgr.shared._slice import OWN, StoreWait, differences, of_
 from propeller.resourcemgr.shared._store import Store
 
 _log = logging.getLogger(__name__)
+
+_LONGEST_REST = 0.02
+"""Seconds between two exchanges at most, if there is news. Less than people notice."""
 
 _RENEWALS = 3
 """In a TTL."""
@@ -117,7 +121,7 @@ class SharedTokens:
                 raise Invalid(str(self._lost)) from self._lost
             if isinstance(self._lost, Untrusted | Invalid):
                 raise self._lost
-            async with _beside(self._serve(), "exchanges with the store of tokens"):
+            async with beside(self._serve(), "exchanges with the store of tokens"):
                 try:
                     yield
                 finally:
@@ -239,15 +243,19 @@ class SharedTokens:
     # exchanges
 
     async def _serve(self) -> None:
-        pauses = Pauses(0.1, self._options.ttl / 3)
+        pauses, rest = Pauses(0.1, self._options.ttl / 3), -math.inf
         while True:
             if self._lost is not None:
                 await asyncio.sleep(pauses.failed(self._clock.monotonic()))
                 await self._regain()
                 continue
             await self._needed.wait()
-            await asyncio.sleep(0)  # what others ask for in this turn of the loop goes along
+            # what others ask for in this turn of the loop goes along; and a store that is busy is given news in bigger
+            # pieces, as a piece costs it more than what is in it
+            await asyncio.sleep(max(0.0, rest - self._clock.monotonic()))
+            began = self._clock.monotonic()
             await self._exchange()
+            rest = (now := self._clock.monotonic()) + min(now - began, _LONGEST_REST)
 
     async def _exchange(self) -> None:
         self._needed.clear()
@@ -407,19 +415,3 @@ class SharedTokens:
             self.release(name)
             if self._taken_back is not None:
                 self._taken_back(name)
-
-
-@asynccontextmanager
-async def _beside(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
-    """Run it beside the block. If it fails, the block is cancelled."""
-    of_block: Exception | None = None
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(work, name=name)
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 - the block's own, which is not to come out within a group
-            of_block = error
-        finally:
-            task.cancel()
-    if of_block is not None:
-        raise of_block

@@ -97,9 +97,23 @@ local meta, freed, woken
 
 local UNLIMITED = {-1, -1, 0, false}
 
-local function caps_of(pool) return limits.get('pool:' .. pool) or UNLIMITED end
+local caps_cache = {}
 
-local function weight_of(name) return limits.get('weight:' .. name) or 1 end
+local function caps_of(pool)
+  local caps = caps_cache[pool]
+  if not caps then
+    caps = limits.get('pool:' .. pool) or UNLIMITED
+    caps_cache[pool] = caps
+  end
+  return caps
+end
+
+local weights
+
+local function weight_of(name)
+  weights = weights or limits.get('weights') or {}
+  return weights[name] or 1
+end
 
 local function key_of(member, path, items)
   if items then return member .. '\n' .. path .. '\n' .. items end
@@ -215,9 +229,11 @@ local function configure(rules, member)
   meta.generation, meta.digest, meta.owner = rules.generation, rules.digest, member
   meta.max_bypass = rules.max_bypass
   limits.clear()
+  caps_cache = {}
   limits.put('source', {rules.source})
   for pool, caps in pairs(rules.pools) do limits.put('pool:' .. pool, caps) end
-  for path, weight in pairs(rules.weights) do limits.put('weight:' .. path, weight) end
+  limits.put('weights', rules.weights)
+  weights = rules.weights
   freed = true
   woken['*'] = true
 end
@@ -355,9 +371,31 @@ local function pop_first(heap)
   if size > 2 then sift_down(heap, 1) end
 end
 
-local reserved, blocked, wake_after
+local reserved, blocked, wake_after, own_name
+local left, lacking_of = {}, {} -- as of this pass: what is left for all but the first claim; what a kind of claim lacks
 
-local function left_of(pool) return room_of(pool) - (reserved[pool] or 0) end
+local function left_of(pool)
+  local found = left[pool]
+  if not found then
+    found = room_of(pool) - (reserved[pool] or 0)
+    left[pool] = found
+  end
+  return found
+end
+
+local function lacks(items)
+  local found = lacking_of[items]
+  if found then return found end
+  local lacking, wait, needed = {}, 0, items_of(items)
+  for _, item in ipairs(needed) do
+    if left_of(item[1]) < item[2] then lacking[#lacking + 1] = item[1] end
+  end
+  if #lacking == 0 then return nil end
+  for _, item in ipairs(needed) do wait = max(wait, wait_of(item[1], item[2] + (reserved[item[1]] or 0))) end
+  found = {lacking, wait}
+  lacking_of[items] = found
+  return found
+end
 
 local function agreed(key)
   local lane = lanes.get(key)
@@ -371,6 +409,7 @@ local function grant_one(lane, items)
     local pool = pool_row(item[1])
     pool[4] = pool[4] + 1
     if caps_of(item[1])[2] >= 0 then pool[2] = pool[2] - item[2] end
+    if left[item[1]] then left[item[1]] = left[item[1]] - item[2] end
     pools.put(item[1], pool)
   end
   local member = members.get(lane[1])
@@ -396,10 +435,8 @@ local function take_run(key, lane, index)
   lanes.put(key, lane)
 end
 
-local function blocks(place, lacking, needed, with)
-  blocked[place.key] = lacking
-  local wait = 0
-  for _, item in ipairs(needed) do wait = max(wait, wait_of(item[1], item[2] + (with[item[1]] or 0))) end
+local function blocks(lane, lacking, wait)
+  if lane[1] == own_name then blocked[lane[2]] = lacking end
   wake_after = min(wake_after, wait)
 end
 
@@ -407,20 +444,21 @@ local function find(place)
   local lane = place.lane
   local runs = lane[4]
   while place.index <= #runs do
-    local needed, is_blocked, lacking = items_of(runs[place.index][1]), false, {}
-    for _, item in ipairs(needed) do is_blocked = is_blocked or place.blocked[item[1]] end
+    local items, is_blocked = runs[place.index][1], false
+    if next(place.blocked) then
+      for _, item in ipairs(items_of(items)) do is_blocked = is_blocked or place.blocked[item[1]] end
+    end
     if not is_blocked then
-      for _, item in ipairs(needed) do
-        if left_of(item[1]) < item[2] then lacking[#lacking + 1] = item[1] end
-      end
-      if #lacking == 0 then return true end
+      local found = lacks(items)
+      if not found then return true end
+      local lacking = found[1]
       for _, pool in ipairs(lacking) do place.blocked[pool] = true end
       if not place.is_first_seen then
         if lane[5] == '' and left_of(lacking[1]) >= 1 then
           lane[5], lane[6] = lacking[1], pool_row(lacking[1])[4]
           lanes.put(place.key, lane)
         end
-        blocks(place, lacking[1], needed, reserved)
+        blocks(lane, lacking[1], found[2])
       end
     end
     place.is_first_seen = true
@@ -487,12 +525,12 @@ local function enter(turns, root, key, lane)
     place.index, place.is_first_seen = 2, true
     for pool in pairs(reserved) do place.blocked[pool] = true end
     local needed = items_of(lane[4][1][1])
+    local wait, lacking = 0, nil
     for _, item in ipairs(needed) do
-      if room_of(item[1]) < item[2] then
-        blocks(place, item[1], needed, {})
-        break
-      end
+      wait = max(wait, wait_of(item[1], item[2]))
+      if not lacking and room_of(item[1]) < item[2] then lacking = item[1] end
     end
+    blocks(lane, lacking, wait)
   end
   if not find(place) then return end
   local up = root
@@ -555,13 +593,12 @@ local function serve_next(root)
 end
 
 local function prefetch(some)
-  local names, weights, pool_names, seen = {''}, {'weight:'}, {}, {}
+  local names, pool_names, seen = {''}, {}, {}
   for _, lane in pairs(some) do
     for _, name in ipairs(lineage(lane[2])) do
       if not seen[name] then
         seen[name] = true
         names[#names + 1] = name
-        weights[#weights + 1] = 'weight:' .. name
       end
     end
     for _, run in ipairs(lane[4]) do
@@ -575,12 +612,12 @@ local function prefetch(some)
   end
   pools.fetch(pool_names)
   nodes.fetch(names)
-  limits.fetch(weights)
 end
 
 local function divide(some)
   prefetch(some)
   serve_overtaken(some)
+  left, lacking_of = {}, {}
   local root = turn_of('')
   local turns = {[''] = root}
   for key, lane in pairs(some) do
@@ -610,7 +647,7 @@ local function is_timed(lane)
 end
 
 local function grant(statement)
-  reserved, blocked, wake_after = {}, {}, huge
+  reserved, blocked, wake_after, own_name = {}, {}, huge, statement.member
   if meta.t < meta.frozen_until then
     meta.is_unserved = true
     return
@@ -627,9 +664,10 @@ local function grant(statement)
     end
   end
   if everything then
-    for key in pairs(lanes.all()) do
-      local lane = agreed(key)
-      if lane then some[key], is_any = lane, true end
+    local agrees = {}
+    for name, member in pairs(members.all()) do agrees[name] = member[4] == meta.digest end
+    for key, lane in pairs(lanes.all()) do
+      if agrees[lane[1]] then some[key], is_any = lane, true end
     end
   end
   if nodes.size() >= meta.most_nodes then
@@ -652,14 +690,8 @@ local function answer(verdict, statement)
     found.granted, me[5] = me[5], {}
     members.put(name, me)
     woken[name] = nil
-    local prefix = name .. '\n'
-    found.blocked, found.usage, found.members = {}, {}, 0
-    for key, pool in pairs(blocked) do
-      if starts(key, prefix) then
-        found.blocked[string.sub(key, #prefix + 1)] = pool
-        found.usage[pool] = pool_row(pool)[1]
-      end
-    end
+    found.blocked, found.usage, found.members = blocked, {}, 0
+    for _, pool in pairs(blocked) do found.usage[pool] = pool_row(pool)[1] end
     for _ in pairs(members.all()) do found.members = found.members + 1 end
     found.wake_after = wake_after == huge and -1 or wake_after
     found.recovering = max(0, meta.frozen_until - meta.t)
