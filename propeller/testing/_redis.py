@@ -52,6 +52,22 @@ class RedisServer:
     def resume(self) -> None:
         self._process.signal(signal.SIGCONT)
 
+    def command(self, *words: str) -> str:
+        """What it answers to a command, as text."""
+        import redis  # here: it comes with the extra redis
+
+        with redis.Redis(port=self.port, decode_responses=True) as client:
+            return str(client.execute_command(*words))
+
+    def follow(self, primary: RedisServer | None) -> None:
+        """Be a replica of another server; None: of none any more, as after a failover."""
+        self.command("REPLICAOF", *(("NO", "ONE") if primary is None else ("127.0.0.1", str(primary.port))))
+
+    @property
+    def is_in_step(self) -> bool:
+        """Whether it is a replica that has got its primary's data."""
+        return "'master_link_status': 'up'" in self.command("INFO", "replication")
+
     def _answers(self) -> bool:
         try:
             socket.create_connection(("127.0.0.1", self.port), timeout=1).close()

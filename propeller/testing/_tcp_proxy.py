@@ -26,10 +26,8 @@ class TcpProxy:
     """A proxy before the server at `upstream` (a URL); clients connect to `url`. Use as `async with`."""
 
     def __init__(self, upstream: str) -> None:
-        parts = urlsplit(upstream)
-        assert parts.port is not None
-        self._scheme = parts.scheme
-        self._upstream = (parts.hostname or "", parts.port)
+        self._scheme = urlsplit(upstream).scheme
+        self.lead_to(upstream)
         self._server: asyncio.Server | None = None
         self._port = 0
         self._connections: dict[asyncio.Task[None], _Connection] = {}
@@ -40,6 +38,12 @@ class TcpProxy:
     @property
     def url(self) -> str:
         return f"{self._scheme}://127.0.0.1:{self._port}"
+
+    def lead_to(self, upstream: str) -> None:
+        """Take new connections to another server (a URL)."""
+        parts = urlsplit(upstream)
+        assert parts.port is not None
+        self._upstream = (parts.hostname or "", parts.port)
 
     def cut(self) -> None:
         """Reset every connection; new ones are welcome."""

@@ -78,6 +78,7 @@ class RedisStore:
         self._moved: tuple[str, int] | None = None
         self._client: Any = None
         self.exchanges = 0
+        self.is_doubtful = False
 
     @property
     def place(self) -> str:
@@ -100,6 +101,7 @@ class RedisStore:
                     if self._client is None:
                         self._client = self._connection()
                     await self._client.ping()
+                self.is_doubtful = False
             except BaseException:
                 await self._disconnect()
                 raise
@@ -148,6 +150,7 @@ class RedisStore:
                     await self._follow(wake)
             except PropellerError as error:  # exchanges meet the same, and say so
                 _log.debug("wake-ups of the store of tokens: %s", error)
+            self.is_doubtful = True
             await asyncio.sleep(pauses.failed(loop.time()))
 
     async def _follow(self, wake: Callable[[], None]) -> None:

@@ -53,6 +53,9 @@ _RENEWALS = 3
 class Exchange(Protocol):
     """The way to the store."""
 
+    is_doubtful: bool
+    """Whether the store may be gone: it should be probed before a statement is sent, which would lower the slice."""
+
     @property
     def place(self) -> str:
         """Where it is, for messages."""
@@ -254,7 +257,7 @@ class SharedTokens:
             # pieces, as a piece costs it more than what is in it
             await asyncio.sleep(max(0.0, rest - self._clock.monotonic()))
             began = self._clock.monotonic()
-            await self._exchange()
+            await (self._regain() if self._store.is_doubtful else self._exchange())
             rest = (now := self._clock.monotonic()) + min(now - began, _LONGEST_REST)
 
     async def _exchange(self) -> None:

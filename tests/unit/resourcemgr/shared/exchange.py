@@ -49,6 +49,7 @@ class Line:
         self._name = name
         self.fails: PropellerError | None = None
         self.loses = 0
+        self.is_doubtful = False
         self.exchanges = 0
         self.probes = 0
 
