@@ -10,8 +10,9 @@ processes never exceed a pool, whatever is lost in between.
 """
 
 from propeller.resourcemgr.shared._backend import backend_of
+from propeller.resourcemgr.shared._exchange import Exchange
 from propeller.resourcemgr.shared._options import RedisOptions
 from propeller.resourcemgr.shared._redis import RedisStore
-from propeller.resourcemgr.shared._tokens import Exchange, SharedTokens
+from propeller.resourcemgr.shared._tokens import SharedTokens
 
 __all__ = ["Exchange", "RedisOptions", "RedisStore", "SharedTokens", "backend_of"]

@@ -51,13 +51,13 @@ class Kinds:
         self._most = _KEPT
 
     def of(self, claim: Claim, *, is_held: bool = False) -> Kind:
-        """The claim's kind. Raises Invalid for a claim that makes no sense, names an unknown pool, or asks for more
-        than there ever is (unless it `is_held`).
+        """The claim's kind. Raises Invalid for a claim that makes no sense; and unless it `is_held`, for one that names
+        what is no pool, or asks for more than there ever is.
         """
         found = self._found.get((claim.tenant, claim.needs))
         if found is None:
             claim.check()
-            titles = self._titles(claim)
+            titles = self._titles(claim, is_held=is_held)
             if not is_held:
                 self._check(claim.id, titles)
             needs = _merged(claim.needs)
@@ -92,13 +92,16 @@ class Kinds:
                     f"claim {name!r} needs {amount} tokens of pool {title!r}, which never has more than {most:g}"
                 )
 
-    def known(self, kind: Kind) -> tuple[tuple[str, int], ...]:
-        """What claims of a kind of other limits ask for, without pools that these do not have."""
-        return tuple((pool, amount) for pool, amount in kind.needs if pool in self._pools)
+    def known(self, needs: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
+        """What claims of other limits ask for, without pools that these do not have."""
+        return tuple((pool, amount) for pool, amount in needs if pool in self._pools)
 
-    def _titles(self, claim: Claim) -> dict[str, int]:
+    def _titles(self, claim: Claim, *, is_held: bool = False) -> dict[str, int]:
         shared: dict[str, int] = {}
         for name, amount in claim.needs:
+            if is_held and name not in self._pools:  # gone: the store counts it without a limit, until it comes back
+                shared[name] = shared.get(name, 0) + amount
+                continue
             for pool in lineage(name, self._pools):
                 shared[pool.name] = shared.get(pool.name, 0) + amount
         found = dict(shared)

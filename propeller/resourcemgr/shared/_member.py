@@ -153,11 +153,11 @@ class Member:
         self._changed, self._stirred = set(), set()
         self.resync()
         for name, before, is_stated in held:
-            kind = kinds.of(Claim(name, before.tenant, kinds.known(before)), is_held=True)
+            kind = kinds.of(Claim(name, before.tenant, before.needs), is_held=True)
             self._hold(name, kind)
             kind.stated += is_stated
         for name, before, priority, since in waiting:
-            claim = Claim(name, before.tenant, kinds.known(before), priority)
+            claim = Claim(name, before.tenant, kinds.known(before.needs), priority)
             try:
                 if self.request(claim, since):
                     self._granted(name)

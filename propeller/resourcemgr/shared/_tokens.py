@@ -20,9 +20,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import Protocol
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager, suppress
 
 import msgspec
 
@@ -35,8 +34,9 @@ from propeller.resourcemgr._limits import Limits
 from propeller.resourcemgr._rules import Needs
 from propeller.resourcemgr._usage import Usage
 from propeller.resourcemgr.shared._beside import beside
+from propeller.resourcemgr.shared._exchange import Exchange
 from propeller.resourcemgr.shared._member import Member
-from propeller.resourcemgr.shared._messages import Answer, Rules, Statement, items_of, pool_title, source_of
+from propeller.resourcemgr.shared._messages import Answer, Rules, items_of, pool_title, source_of
 from propeller.resourcemgr.shared._options import RedisOptions
 from propeller.resourcemgr.shared._slice import OWN, StoreWait, differences, of_slice
 from propeller.resourcemgr.shared._store import Store
@@ -48,26 +48,6 @@ _LONGEST_REST = 0.02
 
 _RENEWALS = 3
 """In a TTL."""
-
-
-class Exchange(Protocol):
-    """The way to the store."""
-
-    is_doubtful: bool
-    """Whether the store may be gone: it should be probed before a statement is sent, which would lower the slice."""
-
-    @property
-    def place(self) -> str:
-        """Where it is, for messages."""
-
-    async def exchange(self, statement: Statement) -> Answer:
-        """State, and get the answer. Raises PropellerError; whether the statement has arrived is unknown then."""
-
-    async def probe(self) -> None:
-        """Return if the store answers. Raises PropellerError."""
-
-    def waking(self, wake: Callable[[], None]) -> AbstractAsyncContextManager[None]:
-        """Call `wake` when something was granted that was waited for, until the block is left."""
 
 
 class SharedTokens:
@@ -322,21 +302,26 @@ class SharedTokens:
         return self._heard.now + (self._clock.monotonic() - self._heard_at) * 1000
 
     def _note_limits(self, answer: Answer) -> None:
-        """Say so once if other limits are in force than this process is configured with."""
-        if not answer.source or answer.source == self._overruled_by:
-            return
-        self._overruled_by = answer.source
+        """Say so if others' limits are in force, unless this process or the others follow within a TTL."""
+        if answer.source and answer.source != self._overruled_by:
+            self._overruled_by = answer.source
+            if answer.generation > self._member.configured.generation:
+                _log.info("limits of generation %d, of %s, are in force", answer.generation, answer.owner)
+            else:
+                asyncio.get_running_loop().call_later(self._options.ttl, self._name_conflict, answer)
+
+    def _name_conflict(self, answer: Answer) -> None:
         own, other = self._member.configured, msgspec.json.decode(answer.source, type=Limits)
-        if source_of(own) != answer.source and own.generation == other.generation:
-            _log.error(
-                "limits of generation %d differ from those of %s, which are in force: %s. Give the right ones a higher "
-                "resources.generation",
-                own.generation,
-                answer.owner,
-                differences(own, other),
-            )
-        else:
-            _log.info("limits of generation %d, of %s, are in force", answer.generation, answer.owner)
+        if self._is_closed or self._member.rules.source != answer.source or source_of(own) == answer.source:
+            return
+        _log.error(
+            "limits of generation %d differ from those of %s (generation %d), which are in force: %s. Give the right "
+            "ones a higher resources.generation",
+            own.generation,
+            answer.owner,
+            other.generation,
+            differences(own, other),
+        )
 
     # without the store
 

@@ -9,6 +9,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,18 +42,16 @@ class Process:
         for _ in range(count):
             self._count += 1
             name = f"{self.name}{self._count}"
-            answer = self.tokens.request(
-                Claim(name, (self.name,), (("api", 1),)),
-                lambda name=name: self._granted(name),
-                lambda _: None,  # type: ignore[misc]
-            )
-            if isinstance(answer, bool):
-                if answer:
-                    self._granted(name)
-            else:
-                asyncio.ensure_future(answer).add_done_callback(
-                    lambda done, name=name: done.result() and self._granted(name)
-                )  # type: ignore[misc]
+            claim, granted = Claim(name, (self.name,), (("api", 1),)), partial(self._granted, name)
+            answer = self.tokens.request(claim, granted, lambda _: None)
+            if not isinstance(answer, bool):
+                asyncio.ensure_future(answer).add_done_callback(partial(self._answered, name))
+            elif answer:
+                granted()
+
+    def _answered(self, name: str, answer: asyncio.Future[bool]) -> None:
+        if answer.result():
+            self._granted(name)
 
     def _granted(self, name: str) -> None:
         self.tokens.use(name)
