@@ -68,6 +68,8 @@ def command(
     propeller tenants sync tenants.yaml                 change it
     propeller tenants sync tenants.yaml --watch         and keep it so
     """
+    if watch and (dry_run or output == "json"):
+        raise click.UsageError("--watch changes clusters and logs: it goes with neither --dry-run nor --output json")
     options = SyncOptions(dry_run=dry_run, prune=prune, prune_namespaces=prune_namespaces)
     settings = load_settings(config)
     if watch:

@@ -3,7 +3,8 @@
 Guarantees
     Objects are applied by server-side apply with a field manager of our own, and what others have changed of our fields
     is taken back; fields that no template names are left alone. An object that is as it should be is not written to.
-    The failure of an object is its own: the others go on, but for those in a namespace that could not be made.
+    The failure of an object is its own: the others go on, but for those in a namespace that could not be made. A server
+    that answers nothing is given up after a few objects.
     With `dry_run` nothing is written.
     Only objects with our label are pruned, none of those that should be there, none while anything has failed, and
     namespaces only if that is asked for by itself.
@@ -19,13 +20,20 @@ from typing import Any
 
 import msgspec
 
-from propeller.errors import NotFound, PropellerError
+from propeller.errors import Conflict, NotFound, PropellerError, Throttled, Unavailable, WebhookUnavailable
 from propeller.kube import Client, Raw, Resource
+from propeller.pauses import Pauses
 from propeller.tenants._changes import Action, Change, ClusterReport, differences
 from propeller.tenants._rendered import DOMAIN_LABEL, MANAGER, OWNER_LABEL, PROJECT_LABEL, Rendered
 
 _AT_ONCE = 8
 """Objects under way: a cluster of a thousand tenants takes a minute, and its API server feels little of it."""
+
+_TRIES, _FIRST_PAUSE, _LONGEST_PAUSE = 4, 0.5, 8.0
+"""Of an object that the server has no room for just then, or that was changed meanwhile; seconds."""
+
+_UNANSWERED = 8
+"""Objects in a row without an answer after which the others are not tried: each costs the client's whole deadline."""
 
 _PRUNED_KINDS = (
     ("v1", "ResourceQuota"),
@@ -69,6 +77,10 @@ class _Sync:
         self._options = options
         self._kinds: dict[tuple[str, str], asyncio.Task[Resource[Raw]]] = {}
         self._room = asyncio.Semaphore(_AT_ONCE)
+        self._unanswered = 0
+        """Objects in a row that the cluster did not answer for."""
+        self._lost: PropellerError | None = None
+        """Why the cluster was given up."""
 
     async def run(self, wanted: Sequence[Rendered]) -> ClusterReport:
         namespaces = [one for one in wanted if one.kind == "Namespace"]
@@ -89,10 +101,34 @@ class _Sync:
 
     async def _one(self, one: Rendered, is_new: bool) -> Change:
         async with self._room:
+            if self._lost is not None:
+                return _failed(one, self._lost)
+            try:
+                found = await self._tried(one, is_new)
+            except PropellerError as error:
+                self._note(error)
+                return _failed(one, error)
+            self._unanswered = 0
+            return found
+
+    async def _tried(self, one: Rendered, is_new: bool) -> Change:
+        """Sync an object; to apply it again changes nothing."""
+        pauses = Pauses(_FIRST_PAUSE, _LONGEST_PAUSE)
+        for _ in range(_TRIES - 1):
             try:
                 return await self._synced(one, is_new)
-            except PropellerError as error:
-                return _failed(one, error)
+            except (Throttled, Conflict) as error:
+                await asyncio.sleep(max(error.after or 0.0, pauses.failed(asyncio.get_running_loop().time())))
+        return await self._synced(one, is_new)
+
+    def _note(self, error: PropellerError) -> None:
+        """Give the cluster up if it has not answered for long."""
+        if isinstance(error, Unavailable) and not isinstance(error, WebhookUnavailable):
+            self._unanswered += 1
+            if self._unanswered >= _UNANSWERED:
+                self._lost = error
+        else:
+            self._unanswered = 0
 
     async def _synced(self, one: Rendered, is_new: bool) -> Change:
         resource = await self._resource(one.api_version, one.kind)

@@ -41,6 +41,7 @@ WRONG: dict[str, list[list[str]]] = {
         ["list", "more"],
         ["sync"],
         ["sync", "nowhere.yaml"],
+        ["sync", "nowhere.yaml", "--watch"],
     ],
     "install": [[], ["more"]],
     "settings": [["more"], ["--config", "nowhere.toml"], ["--config"]],
