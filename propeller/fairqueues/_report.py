@@ -7,7 +7,7 @@ Guarantees
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from propeller.fairqueues._merge import Collision, Verdict
@@ -31,22 +31,59 @@ def usage_status(names: Iterable[str], usage: Usage) -> dict[str, Any]:
     """The part of a status that says who holds what of the pools with these names."""
     own = set(names)
     pools = [pool for pool in usage.pools if pool.name in own]
-    tenants = _tenants(pools, usage.tenants)
-    ranked = sorted(tenants, key=lambda tenant: (-tenant["share"], -tenant["waiting"], tenant["name"]))
-    listed, rest = ranked[:MAX_TENANTS], ranked[MAX_TENANTS:]
+    capacities = {pool.name: pool.capacity for pool in pools}
+    active = [_Active(tenant, capacities) for tenant in usage.tenants]
+    active = [one for one in active if one.held or one.waiting]
+    active.sort(key=lambda one: (-one.share, -one.waiting, one.path))
+    listed, rest = active[:MAX_TENANTS], active[MAX_TENANTS:]
+    ideal = _ideals(active)
+    others = {"tenants": len(rest), "waiting": sum(one.waiting for one in rest if len(one.path) == 1)}
     return {
         "waiting": sum(pool.waiting for pool in pools),
         "usage": bounded(", ".join(map(_usage_of, pools)), MAX_USAGE),
-        "activeTenants": len(tenants),
+        "activeTenants": len(active),
         "pools": [_pool(pool) for pool in pools],
-        "tenants": sorted(listed, key=lambda tenant: tenant["name"]),
-        "otherTenants": {"tenants": len(rest), "waiting": _waiting(tenants) - _waiting(listed)} if rest else None,
+        "tenants": [one.row(ideal(one.path)) for one in sorted(listed, key=lambda one: one.path)],
+        "otherTenants": others if rest else None,
     }
 
 
-def _waiting(rows: Iterable[Mapping[str, Any]]) -> int:
-    """Claims of these tenants; those of a domain are its project's as well."""
-    return sum(row["waiting"] for row in rows if "/" not in row["name"])
+class _Active:
+    """What a tenant has of some pools. Claims that wait in a domain wait in its project as well."""
+
+    __slots__ = ("held", "path", "share", "waiting", "weight")
+
+    def __init__(self, tenant: TenantUsage, capacities: Mapping[str, int | None]) -> None:
+        self.path = tenant.path
+        self.weight = tenant.weight
+        self.held = {name: amount for name, amount in tenant.held.items() if amount and name in capacities}
+        self.waiting = sum(count for name, count in tenant.waiting.items() if name in capacities)
+        self.share = max((amount / (capacities[name] or amount) for name, amount in self.held.items()), default=0.0)
+
+    def row(self, ideal: float) -> dict[str, Any]:
+        """Of a status."""
+        return {
+            "name": one_line(bounded("/".join(self.path), MAX_NAME)),
+            "held": dict(sorted(self.held.items(), key=lambda item: -item[1])[:MAX_HELD]),
+            "waiting": self.waiting,
+            "share": round(self.share, 3),
+            "ideal": round(ideal, 3),
+        }
+
+
+def _ideals(tenants: Iterable[_Active]) -> Callable[[Path], float]:
+    """The part of the pools that a tenant gets by its weight if all of these want more than that."""
+    weights = {tenant.path: tenant.weight for tenant in tenants}
+    sums: dict[Path, float] = {}
+    for path, weight in weights.items():
+        sums[path[:-1]] = sums.get(path[:-1], 0.0) + weight
+
+    def ideal(path: Path) -> float:
+        if path not in weights:
+            return 1.0
+        return ideal(path[:-1]) * weights[path] / sums[path[:-1]]
+
+    return ideal
 
 
 def conditions(verdict: Verdict, generation: int, before: Any, now: str) -> list[dict[str, Any]]:
@@ -88,40 +125,3 @@ def _pool(pool: PoolUsage) -> dict[str, Any]:
 
 def _usage_of(pool: PoolUsage) -> str:
     return f"{pool.name} {pool.held}" if pool.capacity is None else f"{pool.name} {pool.held}/{pool.capacity}"
-
-
-def _tenants(pools: Sequence[PoolUsage], tenants: Sequence[TenantUsage]) -> list[dict[str, Any]]:
-    """Of the tenants that hold or wait for tokens of these pools: what they have, and what they should have."""
-    capacities = {pool.name: pool.capacity for pool in pools}
-    found = []
-    active = [
-        tenant
-        for tenant in tenants
-        if any(tenant.held.get(name, 0) or tenant.waiting.get(name, 0) for name in capacities)
-    ]
-    ideals = _ideals(active)
-    for tenant in active:
-        held = {name: tenant.held[name] for name in capacities if tenant.held.get(name)}
-        parts = [held[name] / capacity for name, capacity in capacities.items() if capacity and name in held]
-        found.append(
-            {
-                "name": one_line(bounded("/".join(tenant.path), MAX_NAME)),
-                "held": dict(sorted(held.items(), key=lambda item: -item[1])[:MAX_HELD]),
-                "waiting": sum(tenant.waiting.get(name, 0) for name in capacities),
-                "share": round(max(parts, default=0.0), 3),
-                "ideal": round(ideals[tenant.path], 3),
-            }
-        )
-    return found
-
-
-def _ideals(tenants: Sequence[TenantUsage]) -> dict[Path, float]:
-    """The part of the pools that each tenant gets by its weight if all of these want more than that."""
-    sums: dict[Path, float] = {}
-    for tenant in tenants:
-        sums[tenant.path[:-1]] = sums.get(tenant.path[:-1], 0.0) + tenant.weight
-    ideals: dict[Path, float] = {(): 1.0}
-    for tenant in sorted(tenants, key=lambda tenant: len(tenant.path)):
-        above = ideals.get(tenant.path[:-1], 1.0)
-        ideals[tenant.path] = above * tenant.weight / sums[tenant.path[:-1]]
-    return ideals
