@@ -11,6 +11,7 @@ import pytest
 from propeller.errors import NotFound
 from propeller.kube import CONFIG_MAPS, NAMESPACES, RESOURCE_QUOTAS, SECRETS, Raw
 from propeller.tenants import Action, Change, ClusterReport, Rendered, SyncOptions, sync
+from propeller.tenants._variables import Template
 from propeller.testing import ServerUnderTest
 from tests.contract.objects import version
 
@@ -203,3 +204,52 @@ async def test_a_kind_is_found_by_its_version_and_name(server: ServerUnderTest) 
         await server.client.find_resource("v1", "Pods")
     with pytest.raises(NotFound, match="look up Thing"):
         await server.client.find_resource("no.such.group/v1", "Thing")
+
+
+FLYTES = """
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: {{ namespace }}
+spec:
+  finalizers:
+  - kubernetes
+---
+apiVersion: v1
+kind: ResourceQuota
+metadata:
+  name: project-quota
+  namespace: {{ namespace }}
+spec:
+  hard:
+    limits.cpu: {{ projectQuotaCpu }}
+    limits.memory: {{ projectQuotaMemory }}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: default
+  namespace: {{ namespace }}
+  annotations:
+    eks.amazonaws.com/role-arn: {{ defaultIamRole }}
+"""
+
+
+async def test_templates_in_the_form_of_flytes_are_applied_and_then_rest(server: ServerUnderTest, name: str) -> None:
+    """Also what the server has made by itself before: the account `default` of a namespace."""
+    values = {
+        "projectQuotaCpu": "4",
+        "projectQuotaMemory": "3000Mi",
+        "defaultIamRole": "arn:aws:iam::1:role/{{ project }}: [x]",
+        "project": "no",
+        "namespace": name,
+    }
+    template = Template("flyte.yaml", FLYTES)
+    made = [wanted(body, name) for body in template.documents(values)]
+    assert {action for _, action in actions(await synced(server, made))} <= {"created", "mended"}
+    assert {action for _, action in actions(await synced(server, made))} == {"unchanged"}
+    hard = (await quota(server, name, "project-quota"))["spec"]["hard"]
+    assert hard == {"limits.cpu": "4", "limits.memory": "3000Mi"}
+    accounts = await server.client.find_resource("v1", "ServiceAccount")
+    account = await server.client.get(accounts, "default", name)
+    assert account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"] == values["defaultIamRole"]
