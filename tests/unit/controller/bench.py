@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from propeller.clock import LoopClock
-from propeller.config import CheckpointOptions, KueueOptions, ResourceOptions, Settings
+from propeller.config import CheckpointOptions, KueueOptions, RedisOptions, ResourceOptions, Settings
 from propeller.controller import FLYTE_WORKFLOWS, Recorder, WorkflowController, workflow_crd
 from propeller.embedded.server import ApiServer, Interceptor
 from propeller.errors import NotFound
@@ -92,6 +92,7 @@ async def bench(
     store: Store | None = None,
     resources: ResourceOptions | None = None,
     kueue: KueueOptions | None = None,
+    redis: RedisOptions | None = None,
 ) -> AsyncIterator[Bench]:
     clock = LoopClock()
     settings = Settings(
@@ -100,6 +101,7 @@ async def bench(
         storage=StorageOptions(metadata_prefix="memory://m"),
         resources=resources or ResourceOptions(),
         kueue=kueue or KueueOptions(),
+        redis=redis or RedisOptions(),
     )
     async with (
         ApiServer(clock=clock, randomness=random.Random(0)) as server,
