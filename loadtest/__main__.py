@@ -13,6 +13,7 @@ import msgspec
 import orjson
 
 from loadtest._options import (
+    BACKEND,
     CONCURRENT,
     CONTROLLER,
     CRD,
@@ -84,7 +85,10 @@ MEASUREMENTS = {
         (ONLY, SCALE, CONTROLLER, CRD),
     ),
     "tokens": Measurement(
-        "_tokens", "Tokens of the resource manager: cost of a claim, memory of those that wait, fair shares.", (SCALE,)
+        "_tokens",
+        "Tokens of the resource manager: cost of a claim, memory of those that wait, fair shares; or of four processes "
+        "that share them in Redis.",
+        (BACKEND, SCALE),
     ),
     "transport": Measurement("_transport", "CPU of a request by our HTTP client, relative to aiohttp's."),
 }

@@ -90,3 +90,11 @@ EMBEDDED_FAN_OUTS = click.option(
 CONCURRENT = click.option(
     "--concurrent", type=sizes, metavar="NUMBERS", help="Workflows at once; 100,2000,10000 if not given, '' for none."
 )
+
+BACKEND = click.option(
+    "--backend",
+    type=click.Choice(["memory", "redis"]),
+    default="memory",
+    show_default=True,
+    help="Where tokens are: in one process, or in a Redis that four share.",
+)

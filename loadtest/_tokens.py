@@ -13,6 +13,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 
+from loadtest import _redis_tokens
 from loadtest._line import Line
 from propeller.resourcemgr import Claim, Ledger, Limits, MemoryTokens, Pool, Tenant
 
@@ -22,7 +23,10 @@ FAIR_SLOTS, TASK_SECONDS = 40, 20
 _NEEDS = (("hive", 1),)
 
 
-def measure(scale: float) -> Iterator[Line]:
+def measure(scale: float, backend: str = "memory") -> Iterator[Line]:
+    if backend == "redis":
+        yield from _redis_tokens.measure(scale)
+        return
     pairs, waiting = max(1000, round(PAIRS * scale)), max(10_000, round(1_000_000 * scale))
     yield Line(name="acquire and release, three pools, nobody waits", value=_alone(pairs), unit="us", budget=5)
     yield Line(name="the same while 1,000 tenants wait", value=_contended(pairs // 4), unit="us", budget=20)

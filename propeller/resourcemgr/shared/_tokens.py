@@ -233,12 +233,13 @@ class SharedTokens:
                 await self._regain()
                 continue
             await self._needed.wait()
-            # what others ask for in this turn of the loop goes along; and a store that is busy is given news in bigger
-            # pieces, as a piece costs it more than what is in it
+            # what others ask for in this turn of the loop goes along; and a store that is busy sharing out what many
+            # wait for is given news in bigger pieces, as a piece costs it more than what is in it
             await asyncio.sleep(max(0.0, rest - self._clock.monotonic()))
             began = self._clock.monotonic()
             await (self._regain() if self._store.is_doubtful else self._exchange())
-            rest = (now := self._clock.monotonic()) + min(now - began, _LONGEST_REST)
+            now = self._clock.monotonic()
+            rest = now + min(now - began, _LONGEST_REST) if self._member.waiting else -math.inf
 
     async def _exchange(self) -> None:
         self._needed.clear()

@@ -16,13 +16,14 @@ local ROUNDING, MOST_NODES, CHUNK = 1e-9, 4096, 500
 -- rows of a hash: read once, written at the end
 
 local function rows(key)
-  local cache, dirty, own = {}, {}, {}
+  local cache, dirty, absent, own = {}, {}, {}, {}
 
   function own.get(name)
     local row = cache[name]
     if row == nil then
       local text = call('HGET', key, name)
       row = text and unpack_row(text) or false
+      absent[name] = not text
       cache[name] = row
     end
     return row or nil
@@ -50,7 +51,7 @@ local function rows(key)
 
   function own.drop(name)
     cache[name] = false
-    dirty[name] = true
+    dirty[name] = not absent[name] or nil
   end
 
   function own.all()
@@ -69,7 +70,7 @@ local function rows(key)
 
   function own.clear()
     call('DEL', key)
-    cache, dirty = {}, {}
+    cache, dirty, absent = {}, {}, {}
   end
 
   function own.flush()
