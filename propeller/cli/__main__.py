@@ -30,6 +30,7 @@ _COMMANDS = {
     "controller": ("propeller.cli._controller", "Run the controller against a cluster."),
     "compile": ("propeller.cli._compile", "Compile a flytekit file to FlyteWorkflow resources."),
     "status": ("propeller.cli._status", "Show how an execution stands."),
+    "queue": ("propeller.cli._queue", "Show who waits for tokens of which pool, and behind whom."),
     "recover": ("propeller.cli._recover", "Run an execution again, without the tasks that succeeded."),
     "relaunch": ("propeller.cli._relaunch", "Run an execution again, all of it."),
     "tenants": ("propeller.cli._tenants", "Limits of tenants, and their namespaces, quotas and accounts."),

@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
     help="The lease; default: election.lease_namespace and lease_name of the settings, flyte/propeller-controller.",
 )
 @click.option(
-    "--metrics-port", default=10254, show_default=True, help="/metrics, /healthz and /readyz; 0: any free port."
+    "--metrics-port", default=10254, show_default=True, help="/metrics, /healthz, /readyz and /queue; 0: any free port."
 )
 @click.option(
     "--metrics-host", default="127.0.0.1", show_default=True, help="Address to serve them on; pods want 0.0.0.0."
@@ -105,7 +105,13 @@ async def _serve(
         probes = Probes(client, settings.client.refused_for)
         await stack.enter_async_context(
             serve_metrics(
-                metrics, port=port, host=host, settings=settings.metrics, live=probes.live, ready=probes.ready
+                metrics,
+                port=port,
+                host=host,
+                settings=settings.metrics,
+                live=probes.live,
+                ready=probes.ready,
+                pages={"/queue": probes.queue},
             )
         )
         probes.waits_for = f"an answer of {connection.origin}"

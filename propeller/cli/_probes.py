@@ -1,9 +1,16 @@
-"""/healthz and /readyz of `propeller controller`."""
+"""/healthz, /readyz and /queue of `propeller controller`."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
+import orjson
+
 from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.controller import WorkflowController
+from propeller.errors import Unavailable
+from propeller.handlers import Asked
 from propeller.kube import Client
 from propeller.reconcile import Election
 
@@ -25,6 +32,8 @@ class Probes:
         self.election: Election | None = None
         self.leads = False
         self.controller: WorkflowController | None = None
+        self._next_page = -math.inf
+        """Monotonic seconds from which on another page of the queue may be made."""
 
     def live(self) -> str | None:
         """Why the process should be restarted, None while all is well."""
@@ -41,6 +50,21 @@ class Probes:
         if self.election is not None and not self.leads:
             return None if self.election.holder else f"lease {self.election.lease} has not been looked at yet"
         return None if self.controller is not None else "the caches are not filled yet"
+
+    def queue(self, query: Mapping[str, str]) -> bytes:
+        """Who holds and waits for which tokens, as JSON. Raises Invalid, Unavailable."""
+        if self.controller is None:
+            leader = (
+                "" if self.election is None or self.leads else f": {self.election.holder or 'nobody'} has the lease"
+            )
+            raise Unavailable(f"this process does not run workflows now{leader}")
+        began = self._clock.monotonic()
+        if began < self._next_page:
+            raise Unavailable("asked too often: pages take a tenth of the controller's time and no more")
+        page = orjson.dumps(self.controller.limits.queue(Asked.of(query)))
+        now = self._clock.monotonic()
+        self._next_page = now + 9 * (now - began)
+        return page
 
     def _refused(self) -> str | None:
         since = self._client.requests.refused_since

@@ -115,10 +115,10 @@ class WorkflowController:
         self._milestones = Milestones(metrics.executions, recorder, clock)
         causes = Causes(_log)
         self._grants = Grants(self._executions)
-        self._limits = LiveLimits(
+        self.limits = LiveLimits(
             client, settings, clock, self._grants.grant, causes, namespace=namespace, recorder=recorder
         )
-        self._tokens = self._limits.tokens
+        self._tokens = self.limits.tokens
         self._quotas = QuotaInformers(client, settings, clock, self._grants.grant, namespace=namespace)
         self._launch_quotas = self._quotas.launches
         shared = Shared(
@@ -165,6 +165,7 @@ class WorkflowController:
         metrics.watch_queue(NAME, self._queue.depths)
         metrics.watch_not_understood(NAME, lambda: self._intake.waiting.count)
         self._milestones.follow(self._executions)
+        self.limits.watch(metrics.pools)
         caches: dict[str, Informer[Any]] = {WORKFLOWS.kind: self._workflows, **self._resources.by_kind()}
         caches |= {informer.resource.kind: informer for informer in self._quotas.informers}
         for kind, informer in caches.items():
@@ -179,7 +180,7 @@ class WorkflowController:
             await self._client.list(resource.typed(KubeObject), self._namespace, limit=1)
         deadline = self._settings.client.deadline
         callers: Exception | None = None
-        async with self._limits.running(), self._quotas.running(), self._resources.following(), self._workflows:
+        async with self.limits.running(), self._quotas.running(), self._resources.following(), self._workflows:
             await self._resources.wait_for_sync(deadline)
             for plugin, informer in self._resources.informers.items():
                 informer.subscribe(functools.partial(self._attempt_changed, plugin))

@@ -11,18 +11,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from propeller.clock import Clock
 from propeller.config import Settings
 from propeller.controller._events import Recorder, Subject
-from propeller.errors import Invalid
+from propeller.controller._pool_metrics import watch_pools
+from propeller.errors import Invalid, Unavailable
 from propeller.fairqueues import FAIR_QUEUES, FairQueue, FairQueues
-from propeller.handlers import Holder, LaunchTokens
+from propeller.handlers import Asked, Holder, LaunchTokens
 from propeller.kube import Client
 from propeller.recording import WARNING
 from propeller.resourcemgr import with_borrowing
 from propeller.resourcemgr.shared import backend_of
-from propeller.telemetry import Causes
+from propeller.telemetry import Causes, PoolMetrics
 
 
 class LiveLimits:
@@ -45,6 +47,7 @@ class LiveLimits:
         self._followed: FairQueues | None = None
         self._deadline = settings.client.deadline
         self._recorder = recorder
+        self._clock = clock
         if resources.pools or resources.fair_queues:
             self.tokens = LaunchTokens(with_borrowing(resources), clock, granted, causes, backend_of(settings.redis))
         if self.tokens is not None and resources.fair_queues:
@@ -57,6 +60,19 @@ class LiveLimits:
                 usage=self.tokens.report if namespace is None else None,
                 refused=self._refused,
             )
+
+    def watch(self, metrics: PoolMetrics) -> None:
+        """Have scrapes read what pools hold, and count how long launches wait for them."""
+        if self.tokens is not None:
+            watch_pools(metrics, self.tokens, self._clock)
+
+    def queue(self, asked: Asked) -> dict[str, Any]:
+        """Who holds and waits for which tokens, for JSON. Raises Invalid for a pool that is none, Unavailable if
+        nothing limits launches.
+        """
+        if self.tokens is None:
+            raise Unavailable("nothing limits launches: the settings have no pools")
+        return self.tokens.queue(asked)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -9,15 +9,18 @@ from propeller.handlers.executors._dynamic import plan_of_futures
 from propeller.handlers.executors._gates import Gates, refusals_of
 from propeller.handlers.executors._inline import run_without_suspending
 from propeller.handlers.executors._inputs import Inputs
+from propeller.handlers.executors._queue_page import Asked
 from propeller.handlers.executors._quotas import LaunchQuotas
 from propeller.handlers.executors._run import EXECUTORS, Executor, RetryAfter, RetryState, execute, try_execute_inline
 from propeller.handlers.executors._services import Kind, Services
-from propeller.handlers.executors._tokens import Holder, LaunchTokens
+from propeller.handlers.executors._tokens import LaunchTokens
+from propeller.handlers.executors._waits import Holder
 from propeller.handlers.transitions import TRANSITIONS
 
 __all__ = [
     "EXECUTORS",
     "TRANSITIONS",
+    "Asked",
     "Executor",
     "Gates",
     "Holder",

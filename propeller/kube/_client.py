@@ -30,7 +30,8 @@ from propeller.kube._calls import check_namespace, named, path_of_one, query_of
 from propeller.kube._decoding import Event, Page, decode_events, decode_object, decode_page, whole_lines
 from propeller.kube._objects import Raw
 from propeller.kube._options import ClientOptions
-from propeller.kube._resource import Resource, check_segment
+from propeller.kube._resource import PODS, Resource, check_segment
+from propeller.kube._responses import check
 from propeller.kube._sender import JSON, METADATA, Sender
 from propeller.kube._transport import Request, Transport
 
@@ -315,6 +316,19 @@ class Client:
             async for text in whole_lines(stream, what):
                 for event in decode_events(resource, text, what):
                     yield event
+
+    async def proxied(
+        self, pod: str, namespace: str, port: int, path: str, query: Mapping[str, str] = {}, *, deadline: float = 10.0
+    ) -> bytes:
+        """What a pod answers to a GET of `path` on its port, through the API server's proxy. It is sent once.
+
+        Raises NotFound if there is no such pod, Denied without the right `get` on `pods/proxy`, Unavailable or Rejected
+        if the pod does not answer, or answers an error.
+        """
+        what = named("get", PODS, namespace, pod, "proxy")
+        way = f"{path_of_one(PODS, pod, namespace, what)}:{port}/proxy{path}"
+        response = await self._sender.send(Request(method="GET", path=way, query=query, headers=JSON), deadline, what)
+        return check(response, what, self.settings.retry_after_cap, way).body
 
     async def reach(self, deadline: float) -> None:
         """Wait until the server answers with any status, `deadline` seconds at most. Raises Unavailable."""

@@ -27,7 +27,7 @@ from propeller.resourcemgr._limits import (
 from propeller.resourcemgr._options import ResourceOptions, Rule
 from propeller.resourcemgr._rules import Demand, check_options, needs_of, text_of, wanted_pools
 from propeller.resourcemgr._tokens import MemoryTokens, in_memory
-from propeller.resourcemgr._usage import PoolUsage, TenantUsage, Usage
+from propeller.resourcemgr._usage import PoolUsage, TenantUsage, Usage, ideals_of, share_of
 
 __all__ = [
     "MAX_DEPTH",
@@ -54,9 +54,11 @@ __all__ = [
     "Wait",
     "check",
     "check_options",
+    "ideals_of",
     "in_memory",
     "needs_of",
     "path_of",
+    "share_of",
     "shares_of",
     "text_of",
     "wanted_pools",

@@ -73,3 +73,21 @@ def usage_of(pools: Iterable[PoolState], tenants: Iterable[Node], put_first: Ite
             if node.claims and node.path and node.path[-1]
         ],
     )
+
+
+def ideals_of(tenants: Sequence[TenantUsage]) -> dict[Path, float]:
+    """The part of the pools that each tenant gets by its weight if all of these want more than that."""
+    sums: dict[Path, float] = {}
+    for tenant in tenants:
+        sums[tenant.path[:-1]] = sums.get(tenant.path[:-1], 0.0) + tenant.weight
+    ideals: dict[Path, float] = {(): 1.0}
+    for tenant in sorted(tenants, key=lambda tenant: len(tenant.path)):
+        above = ideals.get(tenant.path[:-1], 1.0)
+        ideals[tenant.path] = above * tenant.weight / sums[tenant.path[:-1]]
+    return ideals
+
+
+def share_of(tenant: TenantUsage, capacities: Mapping[str, int | None]) -> float:
+    """The largest part of any of these pools that the tenant holds, not divided by its weight."""
+    parts = (tenant.held.get(name, 0) / capacity for name, capacity in capacities.items() if capacity)
+    return max(parts, default=0.0)

@@ -5,7 +5,8 @@ from propeller.telemetry._executions import ExecutionMetrics
 from propeller.telemetry._logs import LOG_LEVELS, LogFormat, configure_logs
 from propeller.telemetry._metrics import Metrics
 from propeller.telemetry._options import MetricsOptions
-from propeller.telemetry._serve import serve_metrics
+from propeller.telemetry._pools import PoolMetrics
+from propeller.telemetry._serve import Page, serve_metrics
 
 __all__ = [
     "LOG_LEVELS",
@@ -14,6 +15,8 @@ __all__ = [
     "LogFormat",
     "Metrics",
     "MetricsOptions",
+    "Page",
+    "PoolMetrics",
     "configure_logs",
     "serve_metrics",
 ]

@@ -1,11 +1,11 @@
-"""The HTTP port for probes and scrapes: /metrics, /healthz, /readyz."""
+"""The HTTP port for probes and scrapes: /metrics, /healthz, /readyz; and pages of JSON."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from propeller.errors import Unavailable
+from propeller.errors import Invalid, Unavailable
 from propeller.listening import Guard, protocol_log
 from propeller.redaction import redact
 from propeller.telemetry._metrics import Metrics
@@ -21,6 +21,9 @@ SHUTDOWN_SECONDS = 1.0
 Probe = Callable[[], str | None]
 """Returns why the process is not healthy or ready, or None if it is."""
 
+Page = Callable[[Mapping[str, str]], bytes]
+"""Returns a document of JSON for a query. Raises Invalid for a query that makes no sense (400), Unavailable (503)."""
+
 
 @asynccontextmanager
 async def serve_metrics(
@@ -31,8 +34,9 @@ async def serve_metrics(
     settings: MetricsOptions = MetricsOptions(),
     live: Probe = lambda: None,
     ready: Probe = lambda: None,
+    pages: Mapping[str, Page] = {},
 ) -> AsyncIterator[int]:
-    """Serve until the context exits; its value is the port, a free one if `port` is 0.
+    """Serve until the context exits; its value is the port, a free one if `port` is 0. `pages` are by path.
 
     /healthz and /readyz answer 200 `ok`, or 503 with the probe's reason. They are served on the loop that does the
     work, so they do not answer while it is blocked, which a probe should detect. A connection serves one request.
@@ -52,6 +56,16 @@ async def serve_metrics(
 
         return answer
 
+    def shows(page: Page) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def show(request: web.Request) -> web.Response:
+            try:
+                return web.Response(body=page(request.query), content_type="application/json")
+            except (Invalid, Unavailable) as error:
+                status = 400 if isinstance(error, Invalid) else 503
+                return web.Response(status=status, text=f"{bounded(one_line(redact(str(error))), REASON_CHARACTERS)}\n")
+
+        return show
+
     guard = Guard(connections=settings.connections, head_bytes=settings.head_bytes, head_seconds=settings.head_seconds)
 
     @web.middleware
@@ -67,6 +81,8 @@ async def serve_metrics(
     app.router.add_get("/metrics", scrape)
     app.router.add_get("/healthz", answers(live))
     app.router.add_get("/readyz", answers(ready))
+    for path, page in pages.items():
+        app.router.add_get(path, shows(page))
     runner = web.AppRunner(app, access_log=None, logger=protocol_log, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     assert runner.server is not None

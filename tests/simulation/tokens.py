@@ -70,8 +70,8 @@ class View:
     """
 
     def __init__(self, controller: WorkflowController) -> None:
-        tokens: Any = controller._limits.tokens
-        followed: Any = controller._limits._followed
+        tokens: Any = controller.limits.tokens
+        followed: Any = controller.limits._followed
         self._report = tokens.report
         self._left = 0
         """The most that may be out above the capacity: what a lowered limit has left, and what was found running."""

@@ -21,7 +21,8 @@ from propeller.clock import Clock
 from propeller.config import LaunchOptions
 from propeller.errors import Throttled
 from propeller.handlers.executors._gates import refusals_of
-from propeller.handlers.executors._tokens import LOOKS_A_SECOND, SHORTEST_LOOK, Holder
+from propeller.handlers.executors._tokens import LOOKS_A_SECOND, SHORTEST_LOOK
+from propeller.handlers.executors._waits import Holder
 from propeller.handlers.plugins.pod import footprint_of
 from propeller.kube import PODS, KubeObject, Resource
 from propeller.resourcemgr.quotas import Launch, NamespaceQuotas, Pace, QuotaWait, TooSmall, quota_of, refusal_of

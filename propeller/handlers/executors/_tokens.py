@@ -23,11 +23,11 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-import msgspec
-
 from propeller.clock import Clock
 from propeller.errors import Invalid
 from propeller.handlers.executors._gates import refusals_of
+from propeller.handlers.executors._queue_page import Asked, queue_page
+from propeller.handlers.executors._waits import Holder, Waiting, Waits
 from propeller.handlers.plugins import TaskPlugin
 from propeller.handlers.plugins.pod import POOLS_ANNOTATION, demand_of
 from propeller.kube import KubeObject
@@ -71,18 +71,6 @@ _LIMIT = "ResourceLimit"
 """The code of an attempt whose claim can never be met."""
 
 
-class Holder(msgspec.Struct, frozen=True):
-    """Whose claim it is."""
-
-    execution: str
-    """Its key."""
-    uid: str
-    node: int
-    attempt: int
-    name: str
-    """Of the attempt's resource."""
-
-
 class LaunchTokens:
     """One for all executions of a controller. `granted` is called when a holder that has waited may ask again, as it
     has its tokens or other limits apply; it returns whether that is still wanted.
@@ -102,6 +90,8 @@ class LaunchTokens:
         check_options(options)
         self._rules = options.rules
         self._is_limited = bool(options.pools)
+        self.named_tenants = _named(options)
+        """Tenants that the limits name."""
         self._granted = granted
         self._causes = causes
         self._clock = clock
@@ -112,8 +102,9 @@ class LaunchTokens:
         """Claims of attempts whose create had no answer: there may be a resource."""
         self._without_resource: dict[str, set[str]] = {}
         """By execution's uid: claims, held or waiting, of attempts that have shown no resource yet."""
-        self._waiting: dict[str, Holder] = {}
-        """Of claims that wait."""
+        self._waiting = Waits()
+        self.on_waited: Callable[[Path, float], None] = lambda tenant, seconds: None
+        """Called with the tenant of a claim that was granted, and for how long it has waited."""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -129,10 +120,11 @@ class LaunchTokens:
         check_options(options)
         self._tokens.configure(options)
         self._is_limited = bool(options.pools)
+        self.named_tenants = _named(options)
         if options.rules != self._rules:
             self._rules = options.rules
-            for name, holder in tuple(self._waiting.items()):
-                self._ask_again(name, holder)
+            for waiting in self._waiting:
+                self._ask_again(waiting.name, waiting.holder)
 
     async def ask(self, node: NodeView, attempt: int) -> Refused | EffectFailed | None:
         """Take the tokens of an attempt's launch; if they are not free, what to tell its node."""
@@ -153,14 +145,15 @@ class LaunchTokens:
             return EffectFailed(attempt, Failure(_LIMIT, str(error)))
         self._without_resource.setdefault(uid, set()).add(name)
         if has_tokens:
-            self._waiting.pop(name, None)
+            self._was_granted(name)
             self._tokens.use(name)
             return None
-        self._waiting[name] = holder
-        return self._waits(node, attempt, claim)
+        return self._waits(node, attempt, claim, holder)
 
-    def _waits(self, node: NodeView, attempt: int, claim: Claim) -> Refused:
-        wait = self._tokens.explain(claim.id)
+    def _waits(self, node: NodeView, attempt: int, claim: Claim, holder: Holder) -> Refused:
+        wait, at = self._tokens.explain(claim.id), self._clock.monotonic()
+        pool, since = (claim.needs[0][0], at) if wait is None else (wait.pool, wait.since)
+        self._waiting.put(Waiting(claim.id, holder, claim.tenant, pool, since), at)
         what = "waits for " + " and ".join(pool for pool, _ in claim.needs) if wait is None else wait.what
         before, now = refusals_of(node), self._clock.now()
         reason = what if wait is None else str(wait)
@@ -239,6 +232,10 @@ class LaunchTokens:
         """What each pool and tenant holds and waits for."""
         return self._tokens.report()
 
+    def queue(self, asked: Asked) -> dict[str, Any]:
+        """Who holds and waits for what: pools, tenants, and a page of claims."""
+        return queue_page(asked, self._tokens.report(), self._waiting, self._tokens.explain, self._clock)
+
     def close(self) -> None:
         """Grant nothing any more."""
         self._tokens.close()
@@ -252,8 +249,16 @@ class LaunchTokens:
 
     def _answered_later(self, name: str, holder: Holder) -> None:
         """The claim waits no more: it has its tokens, or can never get them."""
-        self._waiting.pop(name, None)
+        if self._tokens.is_held(name):
+            self._was_granted(name)
+        else:
+            self._waiting.drop(name)
         self._ask_again(name, holder)
+
+    def _was_granted(self, name: str) -> None:
+        now = self._clock.monotonic()
+        if (waited := self._waiting.granted(name, now)) is not None:
+            self.on_waited(waited.tenant, now - waited.since)
 
     def _ask_again(self, name: str, holder: Holder) -> None:
         """Have an attempt ask again: it is told then what became of its claim."""
@@ -274,11 +279,15 @@ class LaunchTokens:
     def _show(self, uid: str, name: str) -> None:
         """The claim is no longer one without a resource, nor does it wait."""
         self._doubtful.discard(name)
-        self._waiting.pop(name, None)
+        self._waiting.drop(name)
         if (names := self._without_resource.get(uid)) is not None:
             names.discard(name)
             if not names:
                 del self._without_resource[uid]
+
+
+def _named(options: ResourceOptions) -> frozenset[Path]:
+    return frozenset(path_of(tenant.name) for tenant in options.tenants)
 
 
 def _tenant_of(node: NodeView) -> Path:

@@ -31,6 +31,15 @@ WRONG: dict[str, list[list[str]]] = {
     "relaunch": [[], ["e", "--kubeconfig", "nowhere"], ["e", "f"]],
     "controller": [["--kubeconfig", "nowhere"], ["--metrics-port", "x"], ["--lease", "x"], ["--log-level", "loud"]],
     "cluster": [["--port", "x"], ["--max-pods", "0"], ["--config", "nowhere.toml"]],
+    "queue": [
+        ["more"],
+        ["--kubeconfig", "nowhere"],
+        ["--url", "nowhere"],
+        ["--lease", "x"],
+        ["--tenant", "a//b"],
+        ["--first", "0"],
+        ["--watch", "--interval", "0"],
+    ],
     "tenants": [
         [],
         ["limit", "set"],

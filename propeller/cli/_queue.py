@@ -1,0 +1,198 @@
+"""`propeller queue`: who waits for tokens of which pool, since when, behind whom, and for how long still."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import click
+import orjson
+from rich.live import Live
+from rich.text import Text
+
+from propeller.cli._connecting import cluster_options, connected
+from propeller.cli._console import CutLines, can_redraw, console_on
+from propeller.cli._event_loop import run
+from propeller.cli._output import say, say_json
+from propeller.cli._queue_text import queue_text
+from propeller.cli._settings import load_settings
+from propeller.config import Settings
+from propeller.errors import Denied, Invalid, NotFound, PropellerError, Unavailable
+from propeller.kube import LEASES, Client
+from propeller.resourcemgr import path_of
+from propeller.text import visible
+
+DEADLINE = 10.0
+"""Seconds for an answer of the controller."""
+
+MAX_BYTES = 32 * 1024 * 1024
+"""Of an answer: a page is some hundred KB."""
+
+Look = Callable[[], Awaitable[bytes]]
+
+
+@click.command("queue")
+@cluster_options
+@click.option("--pool", default="", metavar="NAME", help="Of this pool alone.")
+@click.option("--tenant", default="", metavar="PATH", help="Of this project (ml) or domain (ml/production) alone.")
+@click.option(
+    "--first", default=20, show_default=True, type=click.IntRange(1, 500), help="How many claims of each pool to show."
+)
+@click.option("--watch", "-w", is_flag=True, help="Show it again and again, until Ctrl-C.")
+@click.option(
+    "--interval", default=2.0, show_default=True, type=click.FloatRange(0.1), metavar="SECONDS", help="Of --watch."
+)
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+@click.option(
+    "--url", default="", metavar="URL", help="The controller's HTTP port; default: that of the pod that has the lease."
+)
+@click.option("--port", default=10254, show_default=True, help="Port of that pod: the controller's --metrics-port.")
+@click.option("--lease", default="", metavar="NAMESPACE/NAME", help="The controller's lease; default: the settings'.")
+@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
+def command(
+    *,
+    kubeconfig: str | None,
+    context: str | None,
+    pool: str,
+    tenant: str,
+    first: int,
+    watch: bool,
+    interval: float,
+    output: str,
+    url: str,
+    port: int,
+    lease: str,
+    config: str | None,
+) -> None:
+    """Show who waits for tokens of pools (docs/limits.md): for what, since when, behind whom, and until when.
+
+    \b
+    propeller queue --watch
+    propeller queue --pool hive --tenant ml --output json | jq .claims
+    propeller queue --url http://127.0.0.1:10254
+    """
+    if tenant:
+        path_of(tenant)
+    query = {"first": str(first)} | ({"pool": pool} if pool else {}) | ({"tenant": tenant} if tenant else {})
+    settings = load_settings(config)
+    place, _, name = (lease or f"{settings.election.lease_namespace}/{settings.election.lease_name}").partition("/")
+    if not place or not name or "/" in name:
+        raise click.BadParameter(f"{lease!r} is not NAMESPACE/NAME", param_hint="--lease")
+    way = _at_url(url, query) if url else _by_lease(kubeconfig, context, settings, place, name, port, query)
+    run(_show(way, as_json=output == "json", every=interval if watch else None))
+
+
+async def _show(way: Any, *, as_json: bool, every: float | None) -> None:
+    async with way as look:
+        if every is None:
+            _print(await look(), as_json=as_json)
+        elif as_json or not can_redraw(console_on(sys.stdout)):
+            while True:
+                _print(await look(), as_json=as_json)
+                await asyncio.sleep(every)
+        else:
+            await _redraw(look, every)
+
+
+def _print(answer: bytes, *, as_json: bool) -> None:
+    page = _read(answer)
+    if as_json:
+        say_json(page)
+    else:
+        say(queue_text(page))
+
+
+async def _redraw(look: Look, every: float) -> None:
+    with Live(console=console_on(sys.stdout), auto_refresh=False, transient=False) as live:
+        while True:
+            try:
+                shown = queue_text(_read(await look()))
+            except Unavailable as error:  # another process may be taking over
+                shown = str(error)
+            live.update(CutLines(Text(visible(shown))), refresh=True)
+            await asyncio.sleep(every)
+
+
+def _read(answer: bytes) -> dict[str, Any]:
+    try:
+        page = orjson.loads(answer)
+    except orjson.JSONDecodeError as error:
+        raise PropellerError("the answer is no JSON: is that the HTTP port of a propeller controller?") from error
+    if not isinstance(page, dict) or "claims" not in page:
+        raise PropellerError("the answer is no queue: is that the HTTP port of a propeller controller?")
+    return page
+
+
+@asynccontextmanager
+async def _at_url(url: str, query: Mapping[str, str]) -> AsyncIterator[Look]:
+    import aiohttp  # here, as no other way needs it
+
+    if not url.startswith(("http://", "https://")):
+        raise Invalid(f"{url[:200]!r} is no URL: write http://127.0.0.1:10254")
+    timeout = aiohttp.ClientTimeout(total=DEADLINE)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+
+        async def look() -> bytes:
+            try:
+                async with session.get(f"{url.rstrip('/')}/queue", params=query, allow_redirects=False) as answer:
+                    body = await answer.content.read(MAX_BYTES)
+            except (aiohttp.ClientError, ValueError, TimeoutError) as error:
+                raise Unavailable(f"{url} does not answer: {str(error) or type(error).__name__}") from error
+            if answer.status == 200:
+                return body
+            text = body[:1000].decode(errors="replace").strip()
+            kind = Invalid if answer.status == 400 else Unavailable
+            raise kind(f"{url}: {text if answer.status in (400, 503) else f'it answers {answer.status} to /queue'}")
+
+        yield look
+
+
+@asynccontextmanager
+async def _by_lease(
+    kubeconfig: str | None,
+    context: str | None,
+    settings: Settings,
+    namespace: str,
+    lease: str,
+    port: int,
+    query: Mapping[str, str],
+) -> AsyncIterator[Look]:
+    async with connected(kubeconfig, context, settings) as (client, _):
+        yield lambda: _through_proxy(client, namespace, lease, port, query)
+
+
+async def _through_proxy(client: Client, namespace: str, lease: str, port: int, query: Mapping[str, str]) -> bytes:
+    """Ask the pod that has the lease: its holder's identity is the pod's name, `_`, and a random id."""
+    try:
+        holder = (await client.get(LEASES, lease, namespace)).spec.holder_identity or ""
+    except NotFound as error:
+        raise PropellerError(
+            f"there is no lease {namespace}/{lease}, so no controller is known: name its lease with --lease, or its "
+            "HTTP port with --url http://HOST:10254"
+        ) from error
+    if not holder:
+        raise Unavailable(f"nobody has the lease {namespace}/{lease}: no controller is active")
+    pod = holder.rpartition("_")[0]
+    instead = (
+        f"Instead: kubectl port-forward -n {namespace} pod/{pod} {port}, and propeller queue --url "
+        f"http://127.0.0.1:{port}"
+    )
+    try:
+        return await client.proxied(pod, namespace, port, "/queue", query, deadline=DEADLINE)
+    except NotFound as error:
+        raise PropellerError(
+            f"{holder} has the lease {namespace}/{lease}, and there is no pod {pod} in namespace {namespace}: if it "
+            f"runs outside of the cluster, propeller queue --url http://HOST:{port}"
+        ) from error
+    except Denied as error:
+        raise PropellerError(
+            f"{error}. It takes the right get on pods/proxy in namespace {namespace}. {instead}"
+        ) from error
+    except PropellerError as error:
+        raise Unavailable(
+            f"pod {pod} of namespace {namespace} does not answer on port {port}: {error}. Does it serve on all "
+            f"addresses (--metrics-host 0.0.0.0)? {instead}"
+        ) from error

@@ -1,0 +1,98 @@
+"""The queue as text: pools, tenants and claims, each as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+_UNKNOWN = "unknown"
+
+
+def queue_text(page: Mapping[str, Any]) -> str:
+    """Lines for people; `page` is what a controller serves."""
+    return "\n".join(_lines(page))
+
+
+def _lines(page: Mapping[str, Any]) -> Iterator[str]:
+    yield from _table(
+        ("POOL", "HELD", "CAPACITY", "WAITING", "GRANTS"),
+        (
+            (pool["name"], pool["held"], _or_dash(pool["capacity"]), pool["waiting"], _rate(pool["grantsPerSecond"]))
+            for pool in page["pools"]
+        ),
+    )
+    if page["tenants"]:
+        yield ""
+        yield from _table(
+            ("TENANT", "WEIGHT", "SHARE", "IDEAL", "HELD", "WAITING"),
+            (
+                (
+                    one["name"],
+                    f"{one['weight']:g}",
+                    f"{one['share']:.1%}",
+                    f"{one['ideal']:.1%}",
+                    _amounts(one["held"]),
+                    _amounts(one["waiting"]),
+                )
+                for one in page["tenants"]
+            ),
+        )
+        if page["tenantsNotShown"]:
+            yield f"and {page['tenantsNotShown']} more tenants"
+    yield ""
+    if not page["claims"]:
+        yield "nobody waits" if not page["waiting"] else f"{page['waiting']} wait"
+        return
+    yield from _table(
+        ("POOL", "TENANT", "PLACE", "WAITED", "ESTIMATE", "TOKENS", "ATTEMPT"),
+        (
+            (
+                claim["pool"],
+                claim["tenant"],
+                claim["position"],
+                duration(claim["waitedSeconds"]),
+                _UNKNOWN if claim["estimateSeconds"] is None else duration(claim["estimateSeconds"]),
+                claim["amount"],
+                f"{claim['execution'].partition('/')[0]}/{claim['resource']}",
+            )
+            for claim in page["claims"]
+        ),
+    )
+    if page["notShown"]:
+        yield f"and {page['notShown']} more that wait: --first 500, --pool, --tenant"
+
+
+def duration(seconds: float) -> str:
+    """As kubectl shows ages: 4s, 3m20s, 5h, 2d3h."""
+    left = max(0, round(seconds))
+    if left < 120:
+        return f"{left}s"
+    minutes, second = divmod(left, 60)
+    if minutes < 10:
+        return f"{minutes}m{second}s"
+    hours, minute = divmod(minutes, 60)
+    if hours < 3:
+        return f"{minutes}m"
+    days, hour = divmod(hours, 24)
+    return f"{hours}h{minute}m" if hours < 10 else f"{hours}h" if hours < 48 else f"{days}d{hour}h"
+
+
+def _rate(per_second: float | None) -> str:
+    if per_second is None:
+        return "-"
+    return f"{per_second:.1f}/s" if per_second >= 1 else f"{60 * per_second:.1f}/min"
+
+
+def _or_dash(value: object) -> object:
+    return "-" if value is None else value
+
+
+def _amounts(amounts: Mapping[str, int]) -> str:
+    return ",".join(f"{pool}={amount}" for pool, amount in amounts.items()) or "-"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    cells = [header, *(tuple(map(str, row)) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
