@@ -10,6 +10,7 @@ import msgspec
 
 from propeller.cli._output import say, say_json
 from propeller.cli._settings import Loaded, Origin, load
+from propeller.redaction import redact
 
 
 @click.command("settings")
@@ -34,7 +35,7 @@ def command(*, config: str | None, output: str) -> None:
 def _document(loaded: Loaded) -> dict[str, dict[str, dict[str, Any]]]:
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for section, field, value, origin in loaded.rows():
-        found.setdefault(section, {})[field] = {"value": value, "source": origin.source, "place": origin.place}
+        found.setdefault(section, {})[field] = {"value": _masked(value), "source": origin.source, "place": origin.place}
     return found
 
 
@@ -45,8 +46,13 @@ def _lines(loaded: Loaded) -> list[str]:
         if section != last:
             lines += [*([""] if last else []), f"[{section}]"]
             last = section
-        lines.append(f"{field} = {_toml(value)}  # {_shown(origin)}")
+        lines.append(f"{field} = {_toml(_masked(value))}  # {_shown(origin)}")
     return lines
+
+
+def _masked(value: Any) -> Any:
+    """A value without credentials that it must not have, such as those in a URL: output is pasted into tickets."""
+    return redact(value) if isinstance(value, str) else value
 
 
 def _shown(origin: Origin) -> str:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import importlib
 import logging
 import os
 import ssl
@@ -136,6 +137,7 @@ class RedisStore:
     @asynccontextmanager
     async def waking(self, wake: Callable[[], None]) -> AsyncIterator[None]:
         """Call `wake` when something was granted that was waited for, until the block is left."""
+        await asyncio.to_thread(importlib.import_module, "redis.asyncio")  # it takes a fifth of a second
         try:
             async with beside(self._listen(wake), "wake-ups of the store of tokens"):
                 yield
@@ -212,8 +214,9 @@ class RedisStore:
         try:
             yield
         except (errors.AuthenticationError, errors.AuthorizationError, errors.NoPermissionError) as error:
+            user, why = self._options.username or "default", str(error).strip(".")
             raise Denied(
-                f"Redis at {self.place} refuses the user {self._options.username or 'default'!r}: {error}. "
+                f"Redis at {self.place} refuses the user {user!r}: {why}. "
                 f"Its password is read from redis.password_file or {PASSWORD}; docs/limits.md lists its rights"
             ) from error
         except errors.MovedError as error:
@@ -221,8 +224,8 @@ class RedisStore:
         except (errors.TimeoutError, TimeoutError) as error:
             raise Unavailable(f"Redis at {self.place} does not answer within {self._options.timeout:g} s") from error
         except (errors.ConnectionError, OSError) as error:
-            if (why := _distrust(error)) is not None:
-                raise Untrusted(f"the certificate of Redis at {self.place} is not trusted: {why}") from error
+            if (reason := _distrust(error)) is not None:
+                raise Untrusted(f"the certificate of Redis at {self.place} is not trusted: {reason}") from error
             raise Unavailable(f"Redis at {self.place} is not reached: {error}") from error
         except errors.RedisError as error:
             if "OOM command not allowed" in str(error):

@@ -153,6 +153,15 @@ def test_printed_settings_are_complete_and_load_as_a_file(tmp_path: Path) -> Non
     assert load(str(printed), {}).settings == load(str(path), env).settings
 
 
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_credentials_in_a_url_are_not_printed(tmp_path: Path, output: str) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text('[redis]\nurl = "redis://me:sesame@host:6379"\n')
+    printed = CliRunner().invoke(_show_settings.command, ["--config", str(file), "--output", output]).output
+    assert "sesame" not in printed
+    assert "host:6379" in printed
+
+
 def test_settings_as_json_have_every_setting(tmp_path: Path) -> None:
     printed = json.loads(settings_command("--output", "json", env={"PROPELLER_CHECKPOINT__MAX_LAG": "5"}))
     found = printed["checkpoint"]["max_lag"]
