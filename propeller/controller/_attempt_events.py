@@ -52,6 +52,12 @@ class Vanished(msgspec.Struct, frozen=True):
     attempt: int
 
 
+def attempt_ended(change: Change[T], plugin: TaskPlugin) -> bool:
+    """Whether the resource of an attempt that ran has ended, or is gone."""
+    old, new = change.old, change.new
+    return old is not None and not plugin.has_ended(old) and (new is None or plugin.has_ended(new))
+
+
 def attempt_event(change: Change[T], session: Running, plugin: TaskPlugin, plugins: Plugins) -> Seen | Vanished | None:
     """Map an event of a resource of `plugin` to an event of a running execution; None if it is ignored."""
     obj = change.new or change.old

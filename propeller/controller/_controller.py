@@ -29,7 +29,7 @@ from typing import Any
 
 from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.config import Settings
-from propeller.controller._attempt_events import Vanished, attempt_event, execution_key, execution_uid
+from propeller.controller._attempt_events import Vanished, attempt_ended, attempt_event, execution_key, execution_uid
 from propeller.controller._attempt_resources import AttemptResources
 from propeller.controller._cache_lag import CacheLag
 from propeller.controller._checkpointer import Checkpointer
@@ -50,7 +50,7 @@ from propeller.controller._restores import Restores
 from propeller.controller._retention import Retention
 from propeller.controller._session import Ended, Running, Session
 from propeller.controller._tenancy import tenant_of
-from propeller.handlers import TRANSITIONS, Gates, Inputs, Services
+from propeller.handlers import TRANSITIONS, Gates, Inputs, Services, Windows
 from propeller.handlers.plugins import Plugins, PodSettings, TaskPlugin, installed_plugins
 from propeller.informers import Change, Informer
 from propeller.kube import PODS, Client, KubeObject
@@ -121,6 +121,7 @@ class WorkflowController:
         self._tokens = self.limits.tokens
         self._quotas = QuotaInformers(client, settings, clock, self._grants.grant, namespace=namespace)
         self._launch_quotas = self._quotas.launches
+        self._windows = Windows(settings.launches, clock, self._grants.grant)
         shared = Shared(
             client=client,
             storage=storage,
@@ -156,6 +157,7 @@ class WorkflowController:
             PodSettings.of(settings),
             Gates(settings.launches, self._clock),
             settings.effects,
+            self._windows,
             self._launch_quotas,
             self._tokens,
         )
@@ -230,6 +232,8 @@ class WorkflowController:
             self._tokens.seen(plugin, obj, execution_uid(obj), is_gone=change.new is None)
         if self._launch_quotas is not None and change.new is not None:
             self._launch_quotas.seen(obj, execution_uid(obj))
+        if self._windows and attempt_ended(change, plugin):
+            self._windows.pod_ended(obj.metadata.namespace)
         session = self._executions.get(key)
         if session is None:
             # one that is alive brings back what was evicted, or is to be stopped

@@ -15,6 +15,7 @@ from propeller.handlers.executors._run import EXECUTORS, Executor, RetryAfter, R
 from propeller.handlers.executors._services import Kind, Services
 from propeller.handlers.executors._tokens import LaunchTokens
 from propeller.handlers.executors._waits import Holder
+from propeller.handlers.executors._windows import Windows
 from propeller.handlers.transitions import TRANSITIONS
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "RetryAfter",
     "RetryState",
     "Services",
+    "Windows",
     "delete_resource",
     "execute",
     "is_given_up",

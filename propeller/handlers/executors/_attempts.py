@@ -65,6 +65,9 @@ REASON_CHARACTERS = 1000
 HELD = "the platform refuses pods of this execution: they ask one after the other"
 """Why a create is not sent yet although it was not refused itself."""
 
+NAMESPACE_HELD = "the platform refuses what is created in this namespace: launches ask one after the other"
+"""Why a create is not sent yet although nothing of its execution was refused."""
+
 _GIVEN_UP = (NodePhase.ABORTED, NodePhase.FAILED)
 
 MAX_DELETE_ATTEMPTS = 5
@@ -79,6 +82,8 @@ async def launch(node: NodeView, effect: Launch, services: Services) -> tuple[No
         after = error.after or services.effects.storage_retry
         events = (_refused(node, effect.attempt, error, after, services, denied=refusals_of(node).denied),)
     finally:
+        if services.windows is not None:
+            services.windows.given_up(node, effect.attempt)
         if services.quotas is not None:
             services.quotas.answered(node, effect.attempt, events)
         if services.tokens is not None:
@@ -97,6 +102,12 @@ async def _launch(node: NodeView, effect: Launch, services: Services) -> tuple[N
         if not refusals.reason:
             refusals = Refusals(0, services.gates.clock.now(), 0.0, HELD)
         return (Refused(attempt, refusals.reason, held, refusals),)
+    if services.windows is not None and (held := services.windows.hold(node, attempt)) is not None:
+        before = refusals_of(node)
+        held_back = Refusals(
+            before.tries, before.since or services.gates.clock.now(), before.denied, before.reason or NAMESPACE_HELD
+        )
+        return (Refused(attempt, held_back.reason, held, held_back, repeats=True),)
     if (
         services.quotas is not None
         and not is_given_up(node, attempt)
@@ -165,12 +176,17 @@ async def _create(
         services.gates.passed(node)  # quotas are checked last
         if services.quotas is not None and (waits := services.quotas.refused(node, attempt, kind.resource, error)):
             return (waits,)
-        return (_refused(node, attempt, error, error.after or services.effects.quota_retry, services, denied=0.0),)
+        after = error.after or services.effects.quota_retry
+        if services.windows is not None:
+            after = services.windows.refused(node, attempt, error.after)
+        return (_refused(node, attempt, error, after, services, denied=0.0),)
     except NotFound as error:  # the namespace or the type: the server does not say which
         return (_tried_later(node, attempt, await _why_not_served(kind, services) or error, services),)
     except (Rejected, Retryable) as error:
         return (_tried_later(node, attempt, error, services),)
     services.gates.passed(node)
+    if services.windows is not None:
+        services.windows.passed(node, attempt)
     return (Launched(attempt),)
 
 
@@ -214,6 +230,8 @@ def _tried_later(node: NodeView, attempt: int, error: PropellerError, services: 
     gates, denied = services.gates, refusals_of(node).denied
     pause = gates.refused(node, str(error))
     if isinstance(error, Rejected | WebhookUnavailable):
+        if services.windows is not None:
+            services.windows.denied(node, attempt)
         now, limit = gates.clock.now(), gates.settings.limit
         denied = denied or now
         if limit and now - denied >= limit:

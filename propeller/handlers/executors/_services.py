@@ -12,6 +12,7 @@ from propeller.handlers.executors._gates import Gates
 from propeller.handlers.executors._inputs import Inputs
 from propeller.handlers.executors._quotas import LaunchQuotas
 from propeller.handlers.executors._tokens import LaunchTokens
+from propeller.handlers.executors._windows import Windows
 from propeller.handlers.plugins import Plugins, PodSettings, TaskPlugin
 from propeller.kube import Client, Resource
 from propeller.storage import Storage
@@ -53,6 +54,8 @@ class Services(msgspec.Struct, frozen=True):
     gates: Gates
     effects: EffectOptions = EffectOptions()
     """How they are tried again."""
+    windows: Windows | None = None
+    """None if a namespace's refusals do not slow down its launches."""
     quotas: LaunchQuotas | None = None
     """None if quotas are not followed."""
     tokens: LaunchTokens | None = None
