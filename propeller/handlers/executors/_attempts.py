@@ -97,7 +97,8 @@ async def _launch(node: NodeView, effect: Launch, services: Services) -> tuple[N
     name = execution.pod_name(node.number, attempt)
     if (cached := kind.cache.get(f"{execution.info.namespace}/{name}")) is not None:
         return _found(node, attempt, cached, services, followed=True)
-    if (held := services.gates.hold(node)) is not None:
+    has_room = services.windows is not None and services.windows.has_room(node)
+    if not has_room and (held := services.gates.hold(node)) is not None:
         refusals = refusals_of(node)
         if not refusals.reason:
             refusals = Refusals(0, services.gates.clock.now(), 0.0, HELD)

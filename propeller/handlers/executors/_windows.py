@@ -32,6 +32,11 @@ policy that one task violates must not slow down the others. Twice as many as of
 JITTER = 0.25
 """The share of a pause by which it may be longer."""
 
+KEPT = 60
+"""Longest pauses after the last refusal until a namespace's launches need not take turns any more. Turns cost little;
+without them as many creates are refused at once as are under way.
+"""
+
 LONGEST_TURN = 60.0
 """Seconds after which a create under way no longer keeps others waiting: it was given up."""
 
@@ -41,6 +46,7 @@ class _Window(msgspec.Struct):
     """Of the last refusal: half as long after each success, twice as long after the next refusal."""
     opens: float = 0.0
     """Epoch seconds when a create may be sent whatever is known."""
+    refused_at: float = 0.0
     turn: str = ""
     """Whose create is under way, "" if none is."""
     turn_ends: float = 0.0
@@ -82,6 +88,11 @@ class Windows:
         """Attempts that wait, by namespace."""
         return {namespace: len(window.waiting) for namespace, window in self._windows.items() if window.waiting}
 
+    def has_room(self, node: NodeView) -> bool:
+        """Whether a pod of the namespace has ended, so that a create is worth a try whatever was refused before."""
+        window = self._windows.get(node.execution.info.namespace)
+        return window is not None and window.ended > 0 and window.trusts_ends and not window.turn
+
     def hold(self, node: NodeView, attempt: int) -> float | None:
         """Return the seconds until the node's create may be tried, None if it may be sent now, which takes its turn."""
         window = self._windows.get(node.execution.info.namespace)
@@ -114,6 +125,7 @@ class Windows:
         if window.turn == name:
             window.trusts_ends &= not window.on_end
             window.turn = ""
+        window.refused_at = now
         if now >= window.opens:  # those that were under way together count once
             window.pause = min(window.pause * 2, self._settings.pause_cap)
             window.opens = now + max(window.pause * self._uniform(1.0, 1.0 + JITTER), after or 0.0)
@@ -125,7 +137,8 @@ class Windows:
         """Record that a create was denied: maybe because of the pod; after many in a row, for its namespace's sake."""
         namespace = node.execution.info.namespace
         row = self._denials[namespace] = self._denials.get(namespace, 0) + 1
-        if row >= DENIALS_IN_A_ROW:
+        window = self._windows.get(namespace)
+        if row >= DENIALS_IN_A_ROW or (window is not None and window.turn == _holder(node, attempt)[0]):
             self.refused(node, attempt, None)
 
     def passed(self, node: NodeView, attempt: int) -> None:
@@ -166,14 +179,14 @@ class Windows:
         window.turn, window.turn_ends, window.on_end = name, now + LONGEST_TURN, on_end
 
     def _wake(self, namespace: str, window: _Window) -> None:
-        """Have the first that waits ask again. If none does, and pauses are short again, the window is forgotten."""
+        """Have the first that waits ask again. If none does, and nothing was refused of late, forget the window."""
         while window.waiting:
             name, holder = next(iter(window.waiting.items()))
             if self._granted(holder):
                 return
             del window.waiting[name]
-        if not window.turn and window.pause < self._settings.pause:
-            del self._windows[namespace]
+        if not window.turn and self._clock.now() >= window.refused_at + KEPT * self._settings.pause_cap:
+            self._windows.pop(namespace, None)
 
 
 def _holder(node: NodeView, attempt: int) -> tuple[str, Holder]:

@@ -14,6 +14,11 @@ from __future__ import annotations
 
 from propeller.resourcemgr.quotas._quota import Quota, Refusal
 
+ADMISSION_LAG = 0.05
+"""Seconds after room has come until it is used: the API server's admission reads quotas from a cache of its own, which
+is late as well.
+"""
+
 
 class Count:
     """One quota. Amounts are by resource; `now` is monotonic, in seconds."""
@@ -42,6 +47,13 @@ class Count:
                 del self._said[resource]
             else:
                 self._said[resource] = said
+        has_more_room = any(
+            quota.hard[resource] - quota.used.get(resource, 0)
+            > before.hard.get(resource, 0) - before.used.get(resource, 0)
+            for resource in quota.hard
+        )
+        if has_more_room and now >= self.closed_until:
+            self.closed_until = now + ADMISSION_LAG
         self.quota = quota
 
     def send(self, resource: str, amount: int) -> None:

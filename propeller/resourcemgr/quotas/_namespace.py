@@ -118,6 +118,11 @@ class NamespaceQuotas:
         """Launches that wait."""
         return len(self._line)
 
+    def used(self, quota: str, now: float) -> dict[str, int]:
+        """What is used of a quota, with launches under way: of CPU thousandths of a core, else units."""
+        count = self._counts[quota]
+        return {resource: count.used(resource, now) for resource in count.quota.hard}
+
     def observe(self, quota: Quota, now: float) -> None:
         """Take a quota's newest state."""
         count = self._counts.get(quota.name)
