@@ -21,7 +21,7 @@ import msgspec
 
 from propeller.clock import Clock
 from propeller.config import LaunchOptions
-from propeller.handlers.executors._tokens import Holder
+from propeller.handlers.executors._waits import Holder
 from propeller.workflow import NodeView
 
 DENIALS_IN_A_ROW = 16
