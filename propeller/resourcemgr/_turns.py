@@ -151,6 +151,13 @@ class Turn:
         if self.aside is None and not self.group.members and self.up is not None:
             self.member.leave(self.order.clock)
 
+    def retire(self) -> None:
+        """No claim waits here any more: it is not compared with others until one does."""
+        turn = self
+        while turn.up is not None and not turn.group.members:
+            turn.rest()
+            turn = turn.up
+
     def activate(self) -> None:
         """Make an entry here and above, as far as there is none."""
         turn = self
@@ -221,6 +228,8 @@ class Order:
         assert leaf.lane is not None
         waiter = leaf.lane.first
         leaf.lane.remove(waiter)
+        if not leaf.lane:
+            leaf.retire()
         self.size -= 1
         waiter.pool = None
         return waiter
@@ -272,8 +281,12 @@ class Order:
         turn = waiter.need.leaf.turns[pool]
         assert turn.lane is not None
         turn.lane.remove(waiter)
-        if turn.aside is waiter:
+        is_aside = turn.aside is waiter
+        if is_aside:
             turn.aside = None
+        if not turn.lane:
+            turn.retire()
+        elif is_aside:
             turn.activate()
 
     @property

@@ -114,3 +114,29 @@ def test_a_tenant_that_was_idle_has_no_credit_and_one_that_was_lent_owes_no_more
         held += book.tenants()
         assert all(3 <= count <= 5 for count in book.tenants().values())
     assert abs(held["a"] - held["b"]) <= 2
+
+
+def test_a_tenant_that_holds_much_and_waits_for_nothing_does_not_count_where_others_are_compared() -> None:
+    tenants = [Tenant(name=f"t{number}", weight=weight) for number, weight in enumerate((1, 2, 4))]
+    book = Book(limits(Pool(name="slots", capacity=40), tenants=tenants))
+    block = book.acquire("block", ("slots", 20))
+    for _ in range(11):
+        book.acquire("lent", ("slots", 1))
+    lent = [name for name in book.held if name != block]
+    for tenant in tenants:
+        for _ in range(30):
+            book.acquire(tenant.name, ("slots", 1))
+    given_up = [book.acquire("lent", ("slots", 1)) for _ in range(9)]
+    for name in given_up:
+        book.release(name)
+    book.release(block)
+    held = Counter[str]()
+    for wave in range(42):
+        held += book.tenants() if wave > 1 else Counter()
+        book.now += 20.0
+        for name, claim in list(book.held.items()):
+            if name not in lent:
+                book.release(name)
+                book.acquire(claim.tenant[0], ("slots", 1))
+    found = [held[tenant.name] for tenant in tenants]
+    assert [count / sum(found) for count in found] == pytest.approx([1 / 7, 2 / 7, 4 / 7], rel=0.02)
