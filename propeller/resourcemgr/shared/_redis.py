@@ -52,6 +52,10 @@ MOST_TTL = 86_400.0
 """Seconds."""
 
 
+_NO_RIGHTS = ("can't run this command", "can't access at least one of the keys", "ACL failure in script")
+"""What Redis says, by its versions, if a script does what its user may not."""
+
+
 def keys_of(prefix: str, tree: str) -> list[str]:
     """The keys of a tree of pools. They have one hash tag."""
     names = ("meta", "limits", "pools", "nodes", "leases", "lanes", "members")
@@ -214,11 +218,7 @@ class RedisStore:
         try:
             yield
         except (errors.AuthenticationError, errors.AuthorizationError, errors.NoPermissionError) as error:
-            user, why = self._options.username or "default", str(error).strip(".")
-            raise Denied(
-                f"Redis at {self.place} refuses the user {user!r}: {why}. "
-                f"Its password is read from redis.password_file or {PASSWORD}; docs/limits.md lists its rights"
-            ) from error
+            raise self._denied(error) from error
         except errors.MovedError as error:
             raise Unavailable(f"Redis at {self.place} has the keys on another node: {error}") from error
         except (errors.TimeoutError, TimeoutError) as error:
@@ -228,10 +228,19 @@ class RedisStore:
                 raise Untrusted(f"the certificate of Redis at {self.place} is not trusted: {reason}") from error
             raise Unavailable(f"Redis at {self.place} is not reached: {error}") from error
         except errors.RedisError as error:
+            if any(words in str(error) for words in _NO_RIGHTS):
+                raise self._denied(error) from error
             if "OOM command not allowed" in str(error):
                 text = "is full (maxmemory): it needs more memory, or fewer other keys"
                 raise Unavailable(f"Redis at {self.place} {text}") from error
             raise Unavailable(f"Redis at {self.place} cannot do it: {error}") from error
+
+    def _denied(self, error: Exception) -> Denied:
+        user, why = self._options.username or "default", str(error).strip(".")
+        return Denied(
+            f"Redis at {self.place} refuses the user {user!r}: {why}. "
+            f"Its password is read from redis.password_file or {PASSWORD}; docs/limits.md lists its rights"
+        )
 
 
 def _distrust(error: BaseException | None) -> str | None:

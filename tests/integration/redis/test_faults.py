@@ -8,7 +8,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -268,6 +268,54 @@ async def test_a_password_comes_from_the_environment_or_a_file_and_is_never_show
             assert secret_text not in caplog.text
             assert secret_text not in str(caught.value)
             assert secret_text not in repr(options)
+
+
+RIGHTS = "eval evalsha info time ping subscribe publish get set del hget hmget hgetall hset hdel hlen"
+"""As docs/limits.md lists them."""
+
+
+@pytest.mark.parametrize("missing", ["", "hgetall", "info", "evalsha", "subscribe"])
+async def test_the_rights_that_are_documented_are_enough_and_needed(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    await prime(_options(redis))
+    rights = [f"+{right}" for right in RIGHTS.split() if right != missing]
+    redis.command(
+        "ACL", "SETUSER", "controller", "on", f">{PASSWORD}", "resetchannels", "~propeller:*", "&propeller:*", *rights
+    )
+    monkeypatch.setenv("PROPELLER_REDIS_PASSWORD", PASSWORD)
+    options = _options(redis, username="controller")
+    if missing and missing != "subscribe":
+        with pytest.raises(Invalid, match="refuses the user 'controller'"):
+            async with _process("a", options):
+                pass
+        return
+    async with _process("a", options) as a, _process("b", options) as b:
+        a.ask(4)
+        await a.has(4)
+        b.ask(1)
+        a.end()
+        await b.has(1)  # without messages it hears of it when it renews what it has
+
+
+async def test_a_slow_line_delays_grants_and_exceeds_nothing(redis: RedisServer) -> None:
+    await prime(_options(redis))
+    async with AsyncExitStack() as stack:
+        proxy = await stack.enter_async_context(TcpProxy(redis.url))
+        a = await stack.enter_async_context(_process("a", _options(redis, url=proxy.url)))
+        b = await stack.enter_async_context(_process("b", _options(redis)))
+        proxy.throttle(4000)
+        for _ in range(5):
+            a.ask(2)
+            b.ask(2)
+            for _ in range(20):
+                assert len(a.held) + len(b.held) <= 4
+                await asyncio.sleep(0.02)
+            for process in (a, b):
+                if process.held:
+                    process.end()
+        proxy.throttle(None)
+        await eventually(lambda: len(a.held) + len(b.held) == 4 or None, interval=0.01)
 
 
 async def test_a_password_in_the_url_is_refused_without_being_shown(redis: RedisServer) -> None:
