@@ -39,9 +39,13 @@ def _lines(page: Mapping[str, Any]) -> Iterator[str]:
         )
         if page["tenantsNotShown"]:
             yield f"and {page['tenantsNotShown']} more tenants"
+    if page["quotas"]:
+        yield ""
+        rows = ((one["namespace"], one["waiting"]) for one in page["quotas"])
+        yield from _table(("NAMESPACE", "WAITING FOR QUOTA"), rows)
     yield ""
     if not page["claims"]:
-        yield "nobody waits" if not page["waiting"] else f"{page['waiting']} wait"
+        yield f"{page['waiting']} wait for tokens" if page["waiting"] else "nobody waits for tokens"
         return
     yield from _table(
         ("POOL", "TENANT", "PLACE", "WAITED", "ESTIMATE", "TOKENS", "ATTEMPT"),

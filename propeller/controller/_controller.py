@@ -50,7 +50,7 @@ from propeller.controller._restores import Restores
 from propeller.controller._retention import Retention
 from propeller.controller._session import Ended, Running, Session
 from propeller.controller._tenancy import tenant_of
-from propeller.handlers import TRANSITIONS, Gates, Inputs, Services, Windows
+from propeller.handlers import TRANSITIONS, Asked, Gates, Inputs, Services, Windows, quotas_page
 from propeller.handlers.plugins import Plugins, PodSettings, TaskPlugin, installed_plugins
 from propeller.informers import Change, Informer
 from propeller.kube import PODS, Client, KubeObject
@@ -206,6 +206,11 @@ class WorkflowController:
         """Return the execution as of its last reconcile; `key` is `namespace/name`."""
         session = self._executions.get(key)
         return session.execution if isinstance(session, Running) else None
+
+    def queue(self, asked: Asked) -> dict[str, Any]:
+        """Return who waits for tokens and for quotas, for JSON. Raises Invalid for a pool that is none, Unavailable."""
+        quotas = {} if self._launch_quotas is None else self._launch_quotas.waiting
+        return self.limits.queue(asked) | {"quotas": quotas_page(quotas)}
 
     def liveness(self) -> str | None:
         """Return why the process should be restarted, None if it is healthy."""

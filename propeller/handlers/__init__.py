@@ -9,7 +9,7 @@ from propeller.handlers.executors._dynamic import plan_of_futures
 from propeller.handlers.executors._gates import Gates, refusals_of
 from propeller.handlers.executors._inline import run_without_suspending
 from propeller.handlers.executors._inputs import Inputs
-from propeller.handlers.executors._queue_page import Asked
+from propeller.handlers.executors._queue_page import Asked, quotas_page
 from propeller.handlers.executors._quotas import LaunchQuotas
 from propeller.handlers.executors._run import EXECUTORS, Executor, RetryAfter, RetryState, execute, try_execute_inline
 from propeller.handlers.executors._services import Kind, Services
@@ -37,6 +37,7 @@ __all__ = [
     "execute",
     "is_given_up",
     "plan_of_futures",
+    "quotas_page",
     "refusals_of",
     "run_without_suspending",
     "try_execute_inline",

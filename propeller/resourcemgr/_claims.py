@@ -48,8 +48,6 @@ class Wait(msgspec.Struct, frozen=True):
     ahead: int
     waiting: int
     since: float
-    estimate: float | None = None
-    """Seconds until it is granted, if claims go on being granted at the pace of late; None if none were."""
 
     @property
     def what(self) -> str:

@@ -78,6 +78,12 @@ def queue_page(
     }
 
 
+def quotas_page(waiting: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Namespaces in which attempts wait for a ResourceQuota, those with the most of them."""
+    ranked = sorted(waiting.items(), key=lambda item: (-item[1], item[0]))
+    return [{"namespace": namespace, "waiting": count} for namespace, count in ranked[:MAX_TENANTS]]
+
+
 def _outermost(tenants: Iterable[TenantUsage]) -> Iterable[TenantUsage]:
     """Those that are inside no other one of them."""
     every = {tenant.path: tenant for tenant in tenants}

@@ -24,6 +24,7 @@ PAGE: dict[str, Any] = {
         {"name": "ml", "weight": 2.0, "held": {"hive": 27}, "waiting": {"hive": 4}, "share": 0.3375, "ideal": 0.6667},
     ],
     "tenantsNotShown": 3,
+    "quotas": [{"namespace": "ml-production", "waiting": 7}],
     "claims": [
         {
             "pool": "hive",
@@ -53,11 +54,14 @@ def test_pools_tenants_and_claims_are_tables_and_what_is_not_shown_is_counted() 
         "ml      2       33.8%  66.7%  hive=27  hive=4",
         "and 3 more tenants",
         "",
+        "NAMESPACE      WAITING FOR QUOTA",
+        "ml-production  7",
+        "",
         "POOL  TENANT         PLACE  WAITED  ESTIMATE  TOKENS  ATTEMPT",
         "hive  ml/production  4      4m10s   unknown   2       ml-production/b7-n4-0",
         "and 1203 more that wait: --first 500, --pool, --tenant",
     ]
-    assert queue_text({**PAGE, "claims": [], "waiting": 0}).endswith("nobody waits")
+    assert queue_text({**PAGE, "claims": [], "waiting": 0}).endswith("nobody waits for tokens")
 
 
 @pytest.mark.parametrize(
@@ -143,7 +147,6 @@ class _Slow:
     """A controller whose pages take 0.1 s, with its clock."""
 
     def __init__(self) -> None:
-        self.limits = self
         self.seconds = 0.0
 
     def queue(self, asked: Any) -> dict[str, Any]:

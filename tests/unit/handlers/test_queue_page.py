@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from propeller.errors import Invalid
-from propeller.handlers.executors._queue_page import MAX_LOOKS, Asked, queue_page
+from propeller.handlers.executors._queue_page import MAX_LOOKS, MAX_TENANTS, Asked, queue_page, quotas_page
 from propeller.handlers.executors._waits import Holder, Pace, Waiting, Waits
 from propeller.resourcemgr import Claim, Ledger, Limits, Pool, Tenant, Wait
 
@@ -156,6 +156,12 @@ def test_however_many_tenants_wait_few_claims_are_looked_at() -> None:
 def test_a_question_that_makes_no_sense_is_refused(asked: dict[str, str], word: str) -> None:
     with pytest.raises(Invalid, match=word):
         _Queue(Pool(name="db", capacity=1)).page(**asked)
+
+
+def test_namespaces_whose_quotas_are_waited_for_are_listed_those_with_most_first_and_not_all_of_many() -> None:
+    page = quotas_page({"a": 1, "b": 5} | {f"n{number}": 1 for number in range(1000)})
+    assert page[:2] == [{"namespace": "b", "waiting": 5}, {"namespace": "a", "waiting": 1}]
+    assert len(page) == MAX_TENANTS
 
 
 def test_a_pace_is_that_of_the_last_minutes() -> None:
