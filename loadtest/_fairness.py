@@ -33,7 +33,7 @@ FEWEST = 300
 SLOTS = {1.0: 40, 20.0: 200}
 """By the seconds that a pod runs: two cores end about 40 pods a second without being the bottleneck."""
 
-WIDE_SLOTS = 400
+WIDE_SLOTS = 1_000
 """So many that slots are no limit, but what two cores can create."""
 
 WINDOW, LONGEST = 40.0, 150.0
@@ -128,7 +128,7 @@ def _beside(pods: int, panels: list[Panel]) -> Iterator[Line]:
 
 
 def _busy_run(pods: int, seconds: float) -> Run:
-    slots = min(SLOTS[seconds], pods // 5)
+    slots = min(SLOTS[seconds], pods // 2)
     return Run(
         name=f"3 x {pods:,}, {seconds:g} s, {slots} slots", pods=pods, slots=slots, seconds=seconds, window=WINDOW
     )

@@ -46,7 +46,8 @@ Requests = Counter[tuple[str, str]]
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """`pods` of each tenant, which run for `seconds` in `slots`. Measured for `window` seconds once these are busy, or
-    until the first tenant has no pod left that has not begun. If they run `together`, slots come free at once.
+    until the first tenant has no pod left that has not begun. If they run `together`, slots come free at once; then
+    there are no probes.
     `complete`: measured from the flood's first request until all pods have ended, `window` seconds at most.
     """
 
@@ -157,8 +158,9 @@ async def _measured(server: KubeApiserver, client: Client, queue: Queue, run: Ru
     probes = _Probes(client, queue, kubelet)
     before = await _look(server, client, queue)
     origin, held = before.at, list[float]()
-    async with _together(*(lambda name=name: queue.flood(client, name, run) for name in WEIGHTS), probes.run):
-        if not await _until(lambda: bool(kubelet.began), STARTS):
+    beside = () if run.together else (probes.run,)  # whose slots would come free at other times
+    async with _together(*(lambda name=name: queue.flood(client, name, run) for name in WEIGHTS), *beside):
+        if not await _until(lambda: any(not key.startswith(SMALL) for key in kubelet.began), STARTS):
             raise Unavailable(f"{queue.name}: no pod has begun within {STARTS:g} s of the flood")
         if not run.complete:
             await _until(lambda: len(kubelet.began) >= run.slots, max(run.seconds, 5.0))

@@ -27,8 +27,8 @@ from propeller.testing import KubeApiserver
 CREATORS = 11
 """Requests of one tenant at once: with three tenants, as many as the floor's client has."""
 
-LARGEST_INLINE = 2_000
-"""Nodes: the closure of a larger fan-out is offloaded, as by FlyteAdmin. 50,000 would be 12 MB, and etcd takes 1.5."""
+LARGEST_INLINE = 500
+"""Nodes: the closure of a larger fan-out is offloaded, as FlyteAdmin can do: else each status write has it along."""
 
 POOL = "slots"
 
@@ -110,9 +110,7 @@ class Propeller:
                 template, count = workflows.parallel(1), pods
         offloaded = ""
         if self._shape is Shape.FAN_OUT and pods > LARGEST_INLINE:
-            path = self._directory / f"{tenant}.pb"
-            path.write_bytes(workflows.closure_of(template).SerializeToString())
-            offloaded = f"file://{path}"
+            offloaded = workflows.offload(template, self._directory, tenant)
         for resource in workflows.resources(template, count, "w", project=tenant, namespace=tenant):
             if offloaded:
                 static = {"spec", "tasks", "subWorkflows"}

@@ -70,9 +70,7 @@ def _resources(directory: Path, nodes: int, count: int) -> Iterator[dict[str, An
     template = workflows.parallel(nodes)
     offloaded = ""
     if nodes > LARGEST_INLINE:
-        path = directory / "closure.pb"
-        path.write_bytes(workflows.closure_of(template).SerializeToString())
-        offloaded = f"file://{path}"
+        offloaded = workflows.offload(template, directory, "closure")
     for resource in workflows.resources(template, count, "w"):
         whole = in_namespace(resource)
         if offloaded:

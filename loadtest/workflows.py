@@ -6,6 +6,7 @@ Tasks have no inputs and outputs, but for those of `counting`: there each gives 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from flyteidl.core import compiler_pb2, identifier_pb2, literals_pb2, tasks_pb2, types_pb2, workflow_pb2
@@ -79,6 +80,16 @@ def resources(
         resource: dict[str, Any] = build_resource(closure, None, identity, namespace)
         found.append(resource | {"kind": FLYTE_WORKFLOWS.kind})
     return found
+
+
+def offload(template: workflow_pb2.WorkflowTemplate, directory: Path, name: str) -> str:
+    """Write the closure where the controller may read it, as FlyteAdmin does; returns its URI. `directory` is that of
+    the measurement.
+    """
+    path = directory / "metadata" / f"{name}.pb"  # below the controller's --metadata-prefix
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(closure_of(template).SerializeToString())
+    return f"file://{path}"
 
 
 def closure_of(template: workflow_pb2.WorkflowTemplate) -> compiler_pb2.CompiledWorkflowClosure:
