@@ -32,7 +32,10 @@ local function rows(key)
   function own.fetch(names)
     local missing = {}
     for _, name in ipairs(names) do
-      if cache[name] == nil then missing[#missing + 1] = name end
+      if cache[name] == nil then
+        cache[name] = false
+        missing[#missing + 1] = name
+      end
     end
     for first = 1, #missing, CHUNK do
       local last = min(first + CHUNK - 1, #missing)
@@ -40,6 +43,7 @@ local function rows(key)
       for index = first, last do
         local text = found[index - first + 1]
         cache[missing[index]] = text and unpack_row(text) or false
+        absent[missing[index]] = not text
       end
     end
   end
@@ -287,8 +291,23 @@ local function queue(member, path, runs)
   if #runs > 0 then lanes.put(key, lane) else lanes.drop(key) end
 end
 
+local function fetch_stated(statement)
+  local of_nodes, of_leases, of_lanes = {}, {}, {}
+  for _, held in ipairs(statement.held) do
+    of_leases[#of_leases + 1] = key_of(statement.member, held[1], held[2])
+    for _, name in ipairs(lineage(held[1])) do of_nodes[#of_nodes + 1] = name end
+  end
+  for _, waiting in ipairs(statement.waiting) do
+    of_lanes[#of_lanes + 1] = key_of(statement.member, waiting[1])
+  end
+  nodes.fetch(of_nodes)
+  leases.fetch(of_leases)
+  lanes.fetch(of_lanes)
+end
+
 local function take_statement(statement, me)
   local name, pending = statement.member, {}
+  fetch_stated(statement)
   local is_new = not me or statement.is_full
   if is_new then
     local kept = {}
