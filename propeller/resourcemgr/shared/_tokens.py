@@ -43,8 +43,10 @@ from propeller.resourcemgr.shared._store import Store
 
 _log = logging.getLogger(__name__)
 
-_LONGEST_REST = 0.02
-"""Seconds between two exchanges at most, if there is news. Less than people notice."""
+_LONGEST_REST = 0.003
+"""Seconds between two exchanges at most, if there is news. It saves Redis two fifths of its CPU when many wait; longer
+pauses save no more.
+"""
 
 _RENEWALS = 3
 """In a TTL."""
