@@ -40,6 +40,7 @@ from propeller.controller._events import Recorder
 from propeller.controller._executions import Executions
 from propeller.controller._finalizers import is_held
 from propeller.controller._grants import Grants
+from propeller.controller._idleness import Idleness
 from propeller.controller._intake import Intake
 from propeller.controller._live_limits import LiveLimits
 from propeller.controller._loading import Loader
@@ -138,6 +139,7 @@ class WorkflowController:
         self._checkpoints = Checkpoints(shared, self._checkpointer, self._effects)
         self._intake = Intake(shared, self._loader, self._checkpointer, self._effects)
         self._retention = Retention(shared)
+        self._idleness = Idleness(shared, self._loader, self._waits)
         self._cache_lag = CacheLag(shared, self._checkpointer, self._workflows)
         self._restores = Restores(shared, self._workflows)
         counted = metrics.reconciles_of(NAME)
@@ -339,7 +341,7 @@ class WorkflowController:
         if workflow.metadata.deletion_timestamp is not None:
             session.inbox.append((EXECUTION, Cancel("the workflow is being deleted")))
             session.follow_back(workflow.metadata, workflow.status)
-        if (evicted := self._evict_if_idle(session)) is not None:
+        if (evicted := self._idleness.evict_if_due(session)) is not None:
             return evicted
         try:
             decision = self._effects.begin(session, self._decide(session))
@@ -378,39 +380,14 @@ class WorkflowController:
             self._executions.reconcile(session.key)
         waits = [
             None if decision.wake is None else decision.wake - now,
-            self._idle_left(session, now),
+            self._idleness.left(session, now),
             self._checkpoints.begin_if_due(session, now),
         ]
         return Result(requeue_after=min((max(0.0, wait) for wait in waits if wait is not None), default=None))
 
-    def _evict_if_idle(self, session: Running) -> Result | None:
-        """Evict an execution that has been idle; returns when to reconcile it again, None if it stays."""
-        now, execution = self._clock.now(), session.execution
-        wake = execution.timers[0][0] if execution.timers else None
-        idle = self._idle(execution)
-        if (
-            not idle
-            or now < session.last_activity + idle
-            or not session.is_at_rest
-            or (self._tokens is not None and self._tokens.waits(session.uid))
-            or (self._launch_quotas is not None and self._launch_quotas.waits(session.uid))
-            or (wake is not None and wake <= now)
-        ):
-            return None
-        self._loader.keep(session.uid, execution.plan)
-        self._executions.evict(session)
-        return Result(requeue_after=None if wake is None else wake - now)
-
-    def _idle_left(self, session: Running, now: float) -> float | None:
-        """Return the seconds until an execution may be evicted: more if something runs then, None if it never is."""
-        idle = self._idle(session.execution)
-        if not idle or session.has_ended:
-            return None
-        return max(session.last_activity + idle - now, idle / 4)
-
-    def _idle(self, execution: Execution) -> float:
-        """Return the seconds without events until an execution is evicted: reloading one of many nodes costs more."""
-        return self._settings.controller.idle * (1 + len(execution.phases) // 1000)
+    def _waits(self, uid: str) -> bool:
+        """Whether an attempt of the execution waits for tokens or for room in a quota."""
+        return any(one is not None and one.waits(uid) for one in (self._tokens, self._launch_quotas))
 
 
 def _end_is_undone(change: Change[FlyteWorkflow]) -> bool:
