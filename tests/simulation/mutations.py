@@ -36,6 +36,7 @@ from propeller.kube import KubeObject, Pod
 from propeller.reconcile import WorkQueue
 from propeller.resourcemgr import Ledger, Limits, MemoryTokens, ResourceOptions
 from propeller.resourcemgr._pools import PoolState
+from propeller.resourcemgr.quotas._count import Count
 from propeller.status import _head, encode_status
 from propeller.workflow import (
     AttemptObserved,
@@ -371,6 +372,10 @@ def _a_lowered_limit_goes_on_being_granted() -> AbstractContextManager[Any]:
     return mock.patch.object(PoolState, "configure", generous)
 
 
+def _a_quota_that_is_raised_goes_unnoticed() -> AbstractContextManager[Any]:
+    return mock.patch.object(Count, "observe", return_value=None)
+
+
 def _changes_of_limits_go_unnoticed() -> AbstractContextManager[Any]:
     return mock.patch.object(FairQueues, "_changed", return_value=None)
 
@@ -385,6 +390,7 @@ def _limits_that_are_wrong_are_those_of_the_settings() -> AbstractContextManager
 MUTATIONS: Mapping[str, Mutation] = {
     function.__name__.strip("_").replace("_", " "): function
     for function in (
+        _a_quota_that_is_raised_goes_unnoticed,
         _what_ran_before_a_restart_takes_no_tokens,
         _tokens_of_what_has_ended_stay_out,
         _tokens_come_back_when_a_pod_is_told_to_stop,

@@ -21,6 +21,7 @@ from tests.simulation.limits import Limits
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.oracle import Oracle, Watched
 from tests.simulation.planted import Planted
+from tests.simulation.quotas import Quotas
 from tests.simulation.restored import Restored
 from tests.simulation.retyped import Retyped, workflow_type
 from tests.simulation.sidecars import Sidecars
@@ -48,6 +49,7 @@ class Scene:
         self.is_local = random.Random(f"at hand {self.seed}").random() < 0.3
         """Whether blobs are read and written without waiting, as those of a local disk."""
         self.tokens = Tokens(seed, self.event_log)
+        self.quotas = Quotas(seed, self.event_log)
         budget = rng.choice((256 * 1024, 256 * 1024, 256))
         self.settings = Settings(
             storage=StorageOptions(metadata_prefix="memory://m", raw_output_prefix="memory://raw"),
@@ -59,7 +61,7 @@ class Scene:
                 stop_margin=600.0,  # clocks that jump do not make up for it
                 effects_at_once=rng.choice((2, 8, 64)),
             ),
-            launches=LaunchOptions(quotas=False),
+            launches=LaunchOptions(quotas=self.quotas.used),
             resources=self.tokens.options,
             informers=InformerOptions(watch_timeout=rng.choice((5.0, 60.0, 300.0)), progress_deadline=90.0),
         )
@@ -101,7 +103,7 @@ class Scene:
     def client(self, who: str, link: FaultyLink) -> Client:
         """A client of somebody, all of whose requests are seen, and some refused."""
         watched = Watched(self.oracle, who, link)
-        before = self.sidecars.before(self.denials.before(watched))
+        before = self.sidecars.before(self.denials.before(self.quotas.before(watched)))
         return Client(self.server.transport(interceptor=before), clock=LoopClock())
 
     def _has_status(self) -> bool:

@@ -26,6 +26,7 @@ FOUND_BY = {
     "a lowered limit goes on being granted": 201,
     "a pod that is gone has succeeded": 221,
     "a pod that is being deleted never counts": 16,
+    "a quota that is raised goes unnoticed": 378,
     "a restore starts nothing over": 4170,
     "a restore that one cache notices is taken for known to both": 473,
     "a snapshot that a newer one replaced is lost": 1706,

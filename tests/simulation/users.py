@@ -89,11 +89,11 @@ class Users:
         self._scene.event_log.record(f"a user creates {name} ({uid}), which should {expected}; {scripts}")
 
     def _draw(self) -> Flow:
-        """A workflow. If attempts wait for tokens none has time limits: the time of a dynamic task goes on while what
-        it has made waits.
+        """A workflow. If attempts wait for tokens or quotas none has time limits: the time of a dynamic task goes on
+        while what it has made waits.
         """
         flow = draw_flow(self._scene.rng)
-        while self._scene.tokens.used and flow.is_timed:
+        while (self._scene.tokens.used or self._scene.quotas.used) and flow.is_timed:
             flow = draw_flow(self._scene.rng)
         return flow
 

@@ -49,6 +49,8 @@ class Quotas:
         if not keys or call.target.subresource:
             return
         kind = call.target.kind
+        if f"{call.target.namespace}/{obj['metadata'].get('name', '')}" in kind.collection.records:
+            return  # the name is taken: nothing is created, and nothing would ever be given back
         wanted = usage(kind, obj)
         charges: list[tuple[Record, Amounts]] = []
         for key in sorted(keys):

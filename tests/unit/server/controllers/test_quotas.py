@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from propeller.embedded.server import ApiServer
-from propeller.errors import Denied, Throttled
+from propeller.errors import AlreadyExists, Denied, Throttled
 from propeller.kube import CONFIG_MAPS, PODS, RESOURCE_QUOTAS, SECRETS, Client, Raw
 from tests.unit.server.asking import DEFAULT, ask, config_map, pod
 
@@ -114,6 +114,14 @@ async def test_other_kinds_are_counted_by_their_plural(client: Client) -> None:
         await client.create(CONFIG_MAPS, config_map("b"), "default")
     with pytest.raises(Throttled, match="count/secrets=1"):
         await client.create(SECRETS, config_map("b"), "default")
+
+
+async def test_an_object_whose_name_is_taken_is_charged_to_no_quota(client: Client) -> None:
+    await limit(client, pods="5")
+    await client.create(PODS, pod("a"), "default")
+    with pytest.raises(AlreadyExists):
+        await client.create(PODS, pod("a"), "default")
+    assert await used(client) == {"pods": "1"}
 
 
 async def test_a_refused_object_is_charged_to_no_quota(client: Client) -> None:
