@@ -55,7 +55,10 @@ class _ApiResources(msgspec.Struct, frozen=True):
 
 
 class Client:
-    """One API server, through a transport; `settings` bound time and concurrency."""
+    """One API server, through a transport; `settings` bound time and concurrency.
+
+    More than 15 methods: one for each verb of the API, and discovery.
+    """
 
     def __init__(
         self, transport: Transport, settings: ClientOptions | None = None, *, clock: Clock = SYSTEM_CLOCK
