@@ -94,7 +94,10 @@ class _Turn:
 
 
 class Division:
-    """One pass over `lanes`. `charge` counts a claim that is granted."""
+    """One pass over `lanes`. `charge` counts a claim that is granted.
+
+    More than 15 methods: a function each of `store.lua`, so that the two can be read side by side.
+    """
 
     def __init__(
         self,

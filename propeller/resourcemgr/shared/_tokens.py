@@ -34,6 +34,7 @@ from propeller.resourcemgr._limits import Limits
 from propeller.resourcemgr._rules import Needs
 from propeller.resourcemgr._usage import Usage
 from propeller.resourcemgr.shared._beside import beside
+from propeller.resourcemgr.shared._callers import Callers
 from propeller.resourcemgr.shared._exchange import Exchange
 from propeller.resourcemgr.shared._member import Member
 from propeller.resourcemgr.shared._messages import Answer, Rules, items_of, pool_title, source_of
@@ -72,19 +73,12 @@ class SharedTokens:
         self._store = store
         self._options = options
         self._clock = clock
-        self._unused_after = unused_after
-        self._taken_back = taken_back
-        self._member = Member(name, round(options.ttl * 1000), limits, self._on_granted, self._on_refused)
-        self._callers: dict[str, tuple[Granted, Refused]] = {}
-        self._asking: dict[str, asyncio.Future[bool]] = {}
-        """Requests without an answer yet."""
-        self._unused: dict[str, asyncio.TimerHandle] = {}
-        """Of claims that were granted and are not used yet, what takes them back."""
+        self._callers = Callers(unused_after, self.release, taken_back)
+        self._member = Member(name, round(options.ttl * 1000), limits, self._callers.granted, self._callers.refused)
         self._needed = asyncio.Event()
         self._due = -math.inf
         """When an exchange has to be made even without news."""
         self._alarm: asyncio.TimerHandle | None = None
-        self._is_closed = False
         self._heard: Answer | None = None
         """The last answer."""
         self._heard_at = 0.0
@@ -123,13 +117,9 @@ class SharedTokens:
                 await self._store.exchange(self._member.statement())
 
     def close(self) -> None:
-        self._is_closed = True
-        for timer in (*self._unused.values(), *([self._alarm] if self._alarm else [])):
-            timer.cancel()
-        self._unused.clear()
-        self._callers.clear()
-        for name in list(self._asking):
-            self._settle(name, False)
+        self._callers.close()
+        if self._alarm is not None:
+            self._alarm.cancel()
 
     # a claim's life
 
@@ -138,36 +128,30 @@ class SharedTokens:
             return True
         if claim.id in self._callers:
             return False
-        self._callers[claim.id] = granted, refused
+        self._callers.add(claim.id, granted, refused)
         self._news()
-        if self._lost is not None:
-            return False
-        self._asking[claim.id] = asking = asyncio.get_running_loop().create_future()
-        return asking
+        return self._callers.ask(claim.id) if self._lost is None else False
 
     def amend(self, claim: Claim) -> None:
         self._member.amend(claim)
         self._news()
 
     def use(self, name: str) -> None:
-        if (timer := self._unused.pop(name, None)) is not None:
-            timer.cancel()
+        self._callers.use(name)
 
     def doubt(self, name: str) -> None:
-        if name not in self._unused and self._member.is_held(name):
-            self._take_back_later(name)
+        if not self._callers.is_unused(name) and self._member.is_held(name):
+            self._callers.take_back_later(name)
 
     def release(self, name: str) -> None:
         self.use(name)
-        self._callers.pop(name, None)
-        self._settle(name, False)
+        self._callers.drop(name, False)
         self._member.release(name)
         self._news()
 
     def restore(self, claim: Claim) -> None:
         self._member.restore(claim)
-        self._callers.pop(claim.id, None)
-        self._settle(claim.id, True)
+        self._callers.drop(claim.id, True)
         self._news()
 
     def configure(self, limits: Limits) -> None:
@@ -245,7 +229,7 @@ class SharedTokens:
 
     async def _exchange(self) -> None:
         self._needed.clear()
-        asked = list(self._asking)
+        asked = self._callers.asked
         began = self._clock.monotonic()
         statement = self._member.statement(is_due=began >= self._due - 0.001)
         self._own = None  # the slice is what was stated, from now on
@@ -271,9 +255,9 @@ class SharedTokens:
                 self._blocked, self._usage = answer.blocked, answer.usage
             self._note_limits(answer)
             for name in names:
-                self._on_granted(name)
+                self._callers.granted(name)
             for name in asked:
-                self._settle(name, False)
+                self._callers.settle(name, False)
         after = self._options.ttl / _RENEWALS
         for milliseconds in (answer.wake_after, answer.recovering or -1.0):
             if milliseconds >= 0:
@@ -286,7 +270,7 @@ class SharedTokens:
         self._due = now + after
         if self._alarm is not None:
             self._alarm.cancel()
-        self._alarm = None if self._is_closed else asyncio.get_running_loop().call_later(after, self._wake)
+        self._alarm = None if self._callers.is_closed else asyncio.get_running_loop().call_later(after, self._wake)
 
     def _wake(self) -> None:
         self._needed.set()
@@ -315,7 +299,7 @@ class SharedTokens:
 
     def _name_conflict(self, answer: Answer) -> None:
         own, other = self._member.configured, msgspec.json.decode(answer.source, type=Limits)
-        if self._is_closed or self._member.rules.source != answer.source or source_of(own) == answer.source:
+        if self._callers.is_closed or self._member.rules.source != answer.source or source_of(own) == answer.source:
             return
         _log.error(
             "limits of generation %d differ from those of %s (generation %d), which are in force: %s. Give the right "
@@ -332,9 +316,9 @@ class SharedTokens:
         if self._lost is None or type(error) is not type(self._lost):
             _log.warning("the store of tokens is lost: %s", error)
         is_new, self._lost = self._lost is None, error
-        for name in list(self._asking):
-            self._settle(name, False)
-        if is_new and self._heard is not None and self._options.lost == "slice" and not self._is_closed:
+        for name in self._callers.asked:
+            self._callers.settle(name, False)
+        if is_new and self._heard is not None and self._options.lost == "slice" and not self._callers.is_closed:
             left = self._heard_at + self._options.lost_after - self._clock.monotonic()
             asyncio.get_running_loop().call_later(max(0.0, left), self._use_slice)
         elif self._was_shared:
@@ -350,7 +334,7 @@ class SharedTokens:
 
     def _use_slice(self) -> None:
         """Share the slice among this process's claims."""
-        if self._lost is None or self._own is not None or self._heard is None or self._is_closed:
+        if self._lost is None or self._own is not None or self._heard is None or self._callers.is_closed:
             return
         if not self._was_shared:
             _log.warning("no more is launched at once than when %s was last heard of", self._store.place)
@@ -361,48 +345,10 @@ class SharedTokens:
         self._serve_slice()
 
     def _serve_slice(self) -> None:
-        if self._own is None or self._is_closed:
+        if self._own is None or self._callers.is_closed:
             return
         names, wake_after = self._member.serve(*self._own, self._clock.monotonic() * 1000)
         for name in names:
-            self._on_granted(name)
+            self._callers.granted(name)
         if wake_after >= 0:
             asyncio.get_running_loop().call_later(max(0.001, wake_after / 1000), self._serve_slice)
-
-    # callers
-
-    def _settle(self, name: str, is_granted: bool) -> None:
-        """Answer a request that awaits it."""
-        asking = self._asking.pop(name, None)
-        if asking is not None and not asking.done():
-            asking.set_result(is_granted)
-
-    def _on_granted(self, name: str) -> None:
-        if self._is_closed:
-            return
-        granted, _ = self._callers.pop(name, (None, None))
-        self._take_back_later(name)
-        asking = self._asking.get(name)
-        if asking is not None and not asking.done():
-            self._settle(name, True)
-        elif granted is not None:
-            asyncio.get_running_loop().call_soon(self._call, name, granted)
-
-    def _call(self, name: str, granted: Granted) -> None:
-        if name in self._unused:
-            granted()
-
-    def _on_refused(self, name: str, error: Invalid) -> None:
-        _, refused = self._callers.pop(name, (None, None))
-        self._settle(name, False)
-        if refused is not None and not self._is_closed:
-            asyncio.get_running_loop().call_soon(refused, error)
-
-    def _take_back_later(self, name: str) -> None:
-        self._unused[name] = asyncio.get_running_loop().call_later(self._unused_after, self._take_back, name)
-
-    def _take_back(self, name: str) -> None:
-        if name in self._unused:
-            self.release(name)
-            if self._taken_back is not None:
-                self._taken_back(name)
