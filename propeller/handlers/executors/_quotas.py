@@ -40,6 +40,8 @@ _Json = Mapping[str, Any]
 class LaunchQuotas:
     """One for all executions of a controller. `granted` is called when an attempt that has waited may be launched; it
     returns whether that is still wanted.
+
+    More than 15 methods: one for each source of news, of informers and of an attempt's life.
     """
 
     def __init__(self, settings: LaunchOptions, clock: Clock, granted: Callable[[Holder], bool]) -> None:
