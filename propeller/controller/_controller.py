@@ -237,7 +237,7 @@ class WorkflowController:
             return  # a pod of a job, say
         if self._tokens is not None:
             self._tokens.seen(plugin, obj, execution_uid(obj), is_gone=change.new is None)
-        if self._launch_quotas is not None and change.new is not None:
+        if self._launch_quotas and change.new is not None:
             self._launch_quotas.seen(obj, execution_uid(obj))
         if self._windows and attempt_ended(change, plugin):
             self._windows.pod_ended(obj.metadata.namespace)

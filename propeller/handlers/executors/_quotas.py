@@ -125,15 +125,19 @@ class LaunchQuotas:
 
     def answered(self, node: NodeView, attempt: int, events: Iterable[NodeEvent]) -> None:
         """A launch has come to something."""
-        namespace, name = node.execution.info.namespace, _id_of(node, attempt)
+        namespace = node.execution.info.namespace
         book = self._namespaces.get(namespace)
-        if book is None or name in self._holders:
+        if book is None or (name := _id_of(node, attempt)) in self._holders:
             return  # it waits
         if any(map(_may_exist, events)):
             book.answered(name, self._clock.monotonic())
         else:
             book.give_up(name, self._clock.monotonic())
         self._settle(namespace, book)
+
+    def __bool__(self) -> bool:
+        """Whether any namespace has quotas."""
+        return bool(self._namespaces)
 
     def waits(self, uid: str) -> bool:
         """Whether an attempt of the execution waits."""
