@@ -64,13 +64,12 @@ def test_kubectl_watches_workflows_and_pods_during_a_run(propeller: Propeller, f
     while not kubeconfig.exists() or not kubeconfig.read_text():
         assert time.monotonic() < until, "the cluster is not served"
         time.sleep(0.05)
-    both = started(kubeconfig, "get", "flyteworkflows,pods", "-A")
     watches = [started(kubeconfig, "get", kind, "-A", "-w") for kind in ("flyteworkflows", "pods")]
-    shown = both.communicate(timeout=60)[0]
+    while "flyteworkflow.flyte.lyft.com/" not in (shown := said(kubeconfig, "get", "flyteworkflows,pods", "-A")):
+        assert time.monotonic() < until, shown  # served before the workflow is there
     assert run.wait(timeout=60) == 0
     run.communicate()
     workflows, pods = (watch.communicate(timeout=60)[0] for watch in watches)
-    assert "flyteworkflow.flyte.lyft.com/" in shown
     assert "Running" in workflows
     assert "Succeeded" in workflows
     assert "n0-0" in pods
