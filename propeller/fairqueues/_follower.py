@@ -34,8 +34,10 @@ from propeller.telemetry import Causes
 
 _log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 60.0
-"""Between two looks for the type while it is not installed."""
+FIRST_LOOK_SECONDS, LOOK_SECONDS = 1.0, 60.0
+"""Between two looks for the type while it is not served: doubling from the first to the second, as an API server
+serves a type some moments after it was installed.
+"""
 
 
 class FairQueues:
@@ -90,6 +92,7 @@ class FairQueues:
 
     async def _follow(self, first: asyncio.Future[None], deadline: float) -> None:
         """Follow until cancelled. `first` is done once it is known what there is; it fails if that cannot be known."""
+        pause = FIRST_LOOK_SECONDS
         while True:
             try:
                 await self._follow_once(first, deadline)
@@ -98,7 +101,8 @@ class FairQueues:
                     first.set_exception(error)
                     return
                 self._causes.report(error, "FairQueues cannot be followed: trying again")
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LOOK_SECONDS)
 
     async def _follow_once(self, first: asyncio.Future[None], deadline: float) -> None:
         """Follow until cancelled if the type is served."""

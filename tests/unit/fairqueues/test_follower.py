@@ -214,12 +214,21 @@ async def test_without_the_type_the_settings_are_in_force_and_it_is_followed_whe
     async with scene.following():
         await asyncio.sleep(3600.0)
         assert not scene.applied
-        assert len(scene.link.asked) <= 62
+        assert len(scene.link.asked) <= 68  # one a minute, and six while the pauses grow
         assert caplog.text.count("FairQueues are not installed") == 1
         assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
         await scene.install()
         await scene.create("a", pools(hive=8))
         await asyncio.sleep(70.0)
+        assert scene.capacities == {"all": 100, "hive": 8}
+
+
+async def test_a_type_that_is_served_a_moment_after_the_start_is_followed_within_two_seconds(scene: Scene) -> None:
+    """As an API server serves a type some moments after it was installed."""
+    async with scene.following():
+        await scene.install()
+        await scene.create("a", pools(hive=8))
+        await asyncio.sleep(2.0)
         assert scene.capacities == {"all": 100, "hive": 8}
 
 
