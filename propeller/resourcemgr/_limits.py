@@ -32,6 +32,8 @@ MAX_NAME = 253
 POOL_NAME = r"[A-Za-z0-9][-A-Za-z0-9_.]*"
 """What can be written into the annotation `propeller/pools`, which says what a running pod holds."""
 
+_POOL_NAME = re.compile(POOL_NAME)
+
 Path = tuple[str, ...]
 """A tenant: ("ml", "production") is domain production of project ml."""
 
@@ -133,7 +135,7 @@ def lineage(name: str, pools: Mapping[str, Pool]) -> tuple[Pool, ...]:
 def _check_pool(pool: Pool) -> None:
     if not pool.name:
         raise Invalid("a pool has no name")
-    if len(pool.name) > MAX_NAME or not re.fullmatch(POOL_NAME, pool.name):
+    if len(pool.name) > MAX_NAME or not _POOL_NAME.fullmatch(pool.name):
         raise Invalid(
             f"pool {pool.name[:MAX_NAME]!r}: write at most {MAX_NAME} letters, digits, '-', '_' and '.', and begin "
             "with a letter or a digit"

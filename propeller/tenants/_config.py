@@ -20,7 +20,7 @@ import yaml
 
 from propeller.errors import Invalid
 from propeller.redaction import place_of_yaml_error
-from propeller.tenants._variables import MAX_VALUE, VARIABLE, filled
+from propeller.tenants._variables import MAX_VALUE, filled
 
 RESERVED = ("namespace", "project", "domain", "cluster")
 """Variables that each tenant has of itself."""
@@ -28,6 +28,7 @@ RESERVED = ("namespace", "project", "domain", "cluster")
 MAX_TENANTS = 10_000
 """Projects and domains on one cluster."""
 
+_VARIABLE = re.compile(r"[A-Za-z_][-A-Za-z0-9_.]*")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -206,7 +207,7 @@ class _Values:
     def _of(self, name: str, value: str | float | bool | Source) -> str:
         if name in RESERVED:
             raise Invalid(f"data: {name!r} is the tenant's own, and cannot be set")
-        if not VARIABLE.fullmatch(name):
+        if not _VARIABLE.fullmatch(name):
             raise Invalid(f"data: {name[:80]!r} is no name of a variable: write letters, digits, '-', '_' and '.'")
         if isinstance(value, bool):
             return "true" if value else "false"

@@ -23,9 +23,8 @@ from propeller.redaction import place_of_yaml_error
 MAX_VALUE = 64 * 1024
 """Characters of a value."""
 
-VARIABLE = re.compile(r"[A-Za-z_][-A-Za-z0-9_.]*")
-
-_USE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+_USE = re.compile(r"\{\{([^{}]*)\}\}")
+_MARK = re.compile(r"(v[0-9a-f]{24}n)([0-9]{1,6})e")
 _BOOL, _INT = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:int"
 _TEXT_IN_KUBERNETES = {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:binary"}
 """What YAML 1.1 has types for, and JSON has not; as is a number with colons."""
@@ -53,8 +52,7 @@ class Template:
         """`name` is for messages. Raises Invalid for what is no YAML."""
         self.name = name
         self._uses: list[str] = []
-        self._begin = f"v{secrets.token_hex(12)}n"  # no text of the template, as nobody knows it before
-        self._mark = re.compile(self._begin + "([0-9]+)e")
+        self._begin = f"v{secrets.token_hex(12)}n"  # no text of the template, as nobody knows it before; see _MARK
         marked = _USE.sub(self._noted, text)
         try:
             self._nodes = list(yaml.compose_all(marked, yaml.SafeLoader))
@@ -82,8 +80,12 @@ class Template:
         if self._begin not in text:
             return text, tag
         what = f"template {self.name}"
-        replaced = self._mark.sub(lambda mark: values[_named(self._uses[int(mark[1])], values, what)], text)
-        if node.style is None and self._mark.fullmatch(text) and _TYPED.fullmatch(replaced):
+
+        def value_of(mark: re.Match[str]) -> str:
+            return values[_named(self._uses[int(mark[2])], values, what)] if mark[1] == self._begin else mark[0]
+
+        replaced = _MARK.sub(value_of, text)
+        if node.style is None and _MARK.fullmatch(text) and _TYPED.fullmatch(replaced):
             return replaced, _BOOL if replaced[-1] == "e" else _INT
         return replaced, tag
 

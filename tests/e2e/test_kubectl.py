@@ -91,9 +91,9 @@ def test_kubectl_looks_into_a_run_over_tls(propeller: Propeller, flow: Callable[
     assert said(kubeconfig, "get", "nodes", "-o", "jsonpath={.items[*].status.capacity.pods}") == "3"
     pod = next(name for name in pods.split() if name.endswith("n0-0"))
     namespace = ("-n", "flytesnacks-development")
-    described = said(kubeconfig, "describe", pod, *namespace)
-    for reason in ("Scheduled", "Pulled", "Created", "Started"):
-        assert f" {reason} " in described
+    reasons = {"Scheduled", "Pulled", "Created", "Started"}
+    while lacking := {one for one in reasons if f" {one} " not in said(kubeconfig, "describe", pod, *namespace)}:
+        assert time.monotonic() < until, lacking  # Events are written a moment later
     log = said(kubeconfig, "logs", pod, "--timestamps", *namespace)
     assert re.search(r"^\d{4}-\d\d-\d\dT[\d:]{8}\.\d{9}Z first says hello$", log, re.MULTILINE), log
     assert "first says hello" in said(kubeconfig, "logs", pod, "--since=10m", *namespace)
