@@ -77,8 +77,9 @@ def attempt_event(change: Change[T], session: Running, plugin: TaskPlugin, plugi
         if seen.phase is AttemptPhase.GONE and _awaits_end(execution, node, attempt):
             return Vanished(node, attempt)
     if seen.phase is AttemptPhase.PENDING and not seen.gated:
-        state = execution.states.get(node)
-        return Seen(node, seen, released=isinstance(state, RunningState) and bool(state.waits_for))
+        return Seen(node, seen, released=_was_held(session, node))
+    if seen.gated:
+        session.held.add(node)
     return Seen(node, seen)
 
 
@@ -97,6 +98,15 @@ def execution_key(obj: KubeObject) -> str:
 def execution_uid(obj: KubeObject) -> str:
     """The uid of the execution that owns a resource, "" if none does."""
     return next((owner.uid for owner in obj.metadata.owner_references if owner.kind.lower() == "flyteworkflow"), "")
+
+
+def _was_held(session: Running, node: int) -> bool:
+    """Whether a queue has held the node's pod, as far as the execution knows, or will know after its next reconcile."""
+    state = session.execution.states.get(node)
+    if node in session.held:
+        session.held.remove(node)
+        return True
+    return isinstance(state, RunningState) and bool(state.waits_for)
 
 
 def _awaits_end(execution: Execution, node: int, attempt: int) -> bool:

@@ -93,6 +93,7 @@ class Running(_Object):
         "deferred",
         "dirty_since",
         "execution",
+        "held",
         "in_flight",
         "inbox",
         "is_new",
@@ -114,6 +115,8 @@ class Running(_Object):
         """Whether no status held it when it was loaded."""
         self.begun = False
         """Whether it had its first reconcile."""
+        self.held: set[int] = set()
+        """Nodes whose pods a queue holds, as their last events say."""
         self.inbox: list[tuple[int, NodeEvent]] = []
         self.last_activity = 0.0
         """Epoch seconds of the last reconcile that had events or decided something."""

@@ -100,6 +100,20 @@ async def test_an_attempts_time_begins_when_kueue_admits_its_pod() -> None:
         assert (await of.status())["error"]["code"] == "TimeoutExpired"
 
 
+@pytest.mark.parametrize("after", [0.0, 0.01, 0.03, 0.05, 0.08, 0.12])
+async def test_a_pod_that_is_admitted_before_its_wait_was_noted_does_not_wait_for_ever(after: float) -> None:
+    async with bench(kueue=OPTIONS) as of, of.controller(_Webhook()):
+        await of.create(task("a", **TIMED))
+        while not (await of.user.list(RAW_PODS, "ns")).items:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(after)
+        await _admit(of, "w-a-0")
+        await asyncio.sleep(10.0)
+        assert (await of.status()).get("waits") is None
+        await asyncio.sleep(60.0)
+        assert (await of.status())["error"]["code"] == "TimeoutExpired"
+
+
 async def test_a_controller_that_starts_while_a_pod_waits_counts_none_of_that_time() -> None:
     async with bench(kueue=OPTIONS) as of:
         async with of.controller(_Webhook()):
