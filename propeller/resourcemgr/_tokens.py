@@ -16,8 +16,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from propeller.clock import SYSTEM_CLOCK, Clock
-from propeller.errors import Invalid
 from propeller.resourcemgr._backend import Granted, Refused, TakenBack
+from propeller.resourcemgr._callers import Callers
 from propeller.resourcemgr._claims import Claim, Wait
 from propeller.resourcemgr._ledger import Ledger
 from propeller.resourcemgr._limits import Limits
@@ -44,18 +44,14 @@ class MemoryTokens:
         taken_back: TakenBack | None = None,
     ) -> None:
         self._clock = clock
-        self._unused_after = unused_after
-        self._taken_back = taken_back
-        self._waiting: dict[str, tuple[Granted, Refused]] = {}
-        self._unused: dict[str, asyncio.TimerHandle] = {}
-        """Of claims that were granted and are not used yet, what takes them back."""
+        self._callers = Callers(unused_after, self.release, taken_back)
         self._wake: asyncio.TimerHandle | None = None
-        self.ledger = Ledger(limits, clock.monotonic(), self._on_granted, self._on_refused)
+        self.ledger = Ledger(limits, clock.monotonic(), self._callers.granted, self._callers.refused)
 
     def request(self, claim: Claim, granted: Granted, refused: Refused) -> bool:
         if self.ledger.acquire(claim, self._clock.monotonic()):
             return True
-        self._waiting.setdefault(claim.id, (granted, refused))
+        self._callers.add(claim.id, granted, refused)
         self._schedule()
         return False
 
@@ -64,21 +60,20 @@ class MemoryTokens:
         self._schedule()
 
     def use(self, name: str) -> None:
-        if (timer := self._unused.pop(name, None)) is not None:
-            timer.cancel()
+        self._callers.use(name)
 
     def doubt(self, name: str) -> None:
-        if name not in self._unused and self.ledger.is_held(name):
-            self._take_back_later(name)
+        if not self._callers.is_unused(name) and self.ledger.is_held(name):
+            self._callers.take_back_later(name)
 
     def release(self, name: str) -> None:
         self.use(name)
-        self._waiting.pop(name, None)
+        self._callers.drop(name, False)
         self.ledger.release(name, self._clock.monotonic())
         self._schedule()
 
     def restore(self, claim: Claim) -> None:
-        self._waiting.pop(claim.id, None)
+        self._callers.drop(claim.id, True)
         self.ledger.restore(claim, self._clock.monotonic())
         self._schedule()
 
@@ -94,10 +89,9 @@ class MemoryTokens:
             self.close()
 
     def close(self) -> None:
-        for timer in (*self._unused.values(), *([self._wake] if self._wake else [])):
-            timer.cancel()
-        self._unused.clear()
-        self._waiting.clear()
+        self._callers.close()
+        if self._wake is not None:
+            self._wake.cancel()
 
     def is_held(self, name: str) -> bool:
         return self.ledger.is_held(name)
@@ -114,30 +108,6 @@ class MemoryTokens:
 
     def explain(self, name: str) -> Wait | None:
         return self.ledger.explain(name)
-
-    def _on_granted(self, name: str) -> None:
-        granted, _ = self._waiting.pop(name, (None, None))
-        self._take_back_later(name)
-        if granted is not None:
-            asyncio.get_running_loop().call_soon(self._call, name, granted)
-
-    def _take_back_later(self, name: str) -> None:
-        self._unused[name] = asyncio.get_running_loop().call_later(self._unused_after, self._take_back, name)
-
-    def _call(self, name: str, granted: Granted) -> None:
-        if name in self._unused:
-            granted()
-
-    def _on_refused(self, name: str, error: Invalid) -> None:
-        _, refused = self._waiting.pop(name, (None, None))
-        if refused is not None:
-            asyncio.get_running_loop().call_soon(refused, error)
-
-    def _take_back(self, name: str) -> None:
-        if name in self._unused:
-            self.release(name)
-            if self._taken_back is not None:
-                self._taken_back(name)
 
     def _schedule(self) -> None:
         """Have `tick` called when time alone makes room for a claim."""

@@ -29,12 +29,12 @@ from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.errors import Denied, Invalid, PropellerError, Untrusted
 from propeller.pauses import Pauses
 from propeller.resourcemgr._backend import Granted, Refused, TakenBack
+from propeller.resourcemgr._callers import Callers
 from propeller.resourcemgr._claims import Claim, Wait
 from propeller.resourcemgr._limits import Limits
 from propeller.resourcemgr._rules import Needs
 from propeller.resourcemgr._usage import Usage
 from propeller.resourcemgr.shared._beside import beside
-from propeller.resourcemgr.shared._callers import Callers
 from propeller.resourcemgr.shared._exchange import Exchange
 from propeller.resourcemgr.shared._member import Member
 from propeller.resourcemgr.shared._messages import Answer, Rules, items_of, pool_title, source_of

@@ -30,7 +30,8 @@ class Callers:
         return name in self._waiting
 
     def add(self, name: str, granted: Granted, refused: Refused) -> None:
-        self._waiting[name] = granted, refused
+        """Tell a caller what becomes of the claim; if it has one already, that one is told."""
+        self._waiting.setdefault(name, (granted, refused))
 
     def ask(self, name: str) -> asyncio.Future[bool]:
         """What the claim's caller awaits."""
