@@ -22,7 +22,7 @@ from propeller.config import LaunchOptions
 from propeller.errors import Throttled
 from propeller.handlers.executors._gates import refusals_of
 from propeller.handlers.executors._tokens import LOOKS_A_SECOND, SHORTEST_LOOK
-from propeller.handlers.executors._waits import Holder
+from propeller.handlers.executors._waits import Holder, claim_of, holder_of
 from propeller.handlers.plugins.pod import footprint_of
 from propeller.kube import PODS, KubeObject, Resource
 from propeller.resourcemgr.quotas import Launch, NamespaceQuotas, Pace, QuotaWait, TooSmall, quota_of, refusal_of
@@ -82,7 +82,7 @@ class LaunchQuotas:
         """The resource of an attempt, as its informer has it."""
         if (book := self._namespaces.get(obj.metadata.namespace)) is not None:
             version = obj.metadata.resource_version
-            book.shown(f"{uid}/{obj.metadata.name}", int(version) if version.isdecimal() else 0)
+            book.shown(claim_of(uid, obj.metadata.name), int(version) if version.isdecimal() else 0)
 
     # an attempt's life
 
@@ -92,9 +92,10 @@ class LaunchQuotas:
         book = self._namespaces.get(namespace)
         if not book:
             if self._holders:
-                self._drop(_id_of(node, attempt))
+                self._drop(holder_of(node, attempt).claim)
             return None
-        name = _id_of(node, attempt)
+        holder = holder_of(node, attempt)
+        name = holder.claim
         try:
             wait = book.ask(self._launch(node, name, resource), self._since(node), self._clock.monotonic())
         except TooSmall as error:
@@ -104,7 +105,7 @@ class LaunchQuotas:
         if wait is None:
             self._drop(name)
             return None
-        self._keep(node, attempt, name)
+        self._keep(namespace, holder)
         self._settle(namespace, book)
         return self._waits(node, attempt, book, wait)
 
@@ -114,12 +115,13 @@ class LaunchQuotas:
         book, refusal = self._namespaces.get(namespace), refusal_of(str(error))
         if not book or refusal is None:
             return None
-        name = _id_of(node, attempt)
+        holder = holder_of(node, attempt)
+        name = holder.claim
         launch = self._launch(node, name, resource)
         wait = book.refused(launch, refusal, self._since(node), self._clock.monotonic())
         if wait is None:
             return None
-        self._keep(node, attempt, name)
+        self._keep(namespace, holder)
         self._settle(namespace, book)
         return self._waits(node, attempt, book, wait, tries=1)
 
@@ -127,7 +129,7 @@ class LaunchQuotas:
         """A launch has come to something."""
         namespace = node.execution.info.namespace
         book = self._namespaces.get(namespace)
-        if book is None or (name := _id_of(node, attempt)) in self._holders:
+        if book is None or (name := holder_of(node, attempt).claim) in self._holders:
             return  # it waits
         if any(map(_may_exist, events)):
             book.answered(name, self._clock.monotonic())
@@ -207,13 +209,9 @@ class LaunchQuotas:
         again = wait.after or max(SHORTEST_LOOK, book.waiting / LOOKS_A_SECOND)
         return Refused(attempt, str(wait), again, refusals, repeats=before.reason.startswith(wait.what))
 
-    def _keep(self, node: NodeView, attempt: int, name: str) -> None:
-        execution = node.execution
-        holder = Holder(
-            execution.key, execution.info.uid, node.number, attempt, execution.pod_name(node.number, attempt)
-        )
-        self._holders[name] = execution.info.namespace, holder
-        self._of_execution.setdefault(holder.uid, set()).add(name)
+    def _keep(self, namespace: str, holder: Holder) -> None:
+        self._holders[holder.claim] = namespace, holder
+        self._of_execution.setdefault(holder.uid, set()).add(holder.claim)
 
     def _drop(self, name: str) -> None:
         if (kept := self._holders.pop(name, None)) is not None:
@@ -232,7 +230,3 @@ class LaunchQuotas:
 
 def _may_exist(event: NodeEvent) -> bool:
     return isinstance(event, Launched | AttemptObserved) or (isinstance(event, Refused) and event.may_exist)
-
-
-def _id_of(node: NodeView, attempt: int) -> str:
-    return f"{node.execution.info.uid}/{node.execution.pod_name(node.number, attempt)}"

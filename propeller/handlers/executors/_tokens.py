@@ -27,7 +27,7 @@ from propeller.clock import Clock
 from propeller.errors import Invalid
 from propeller.handlers.executors._gates import refusals_of
 from propeller.handlers.executors._queue_page import Asked, queue_page
-from propeller.handlers.executors._waits import Holder, Waiting, Waits
+from propeller.handlers.executors._waits import Holder, Waiting, Waits, claim_of, holder_of
 from propeller.handlers.plugins import TaskPlugin
 from propeller.handlers.plugins.pod import POOLS_ANNOTATION, demand_of
 from propeller.kube import KubeObject
@@ -89,7 +89,8 @@ class LaunchTokens:
         """Raises Invalid for limits or rules that contradict themselves."""
         check_options(options)
         self._rules = options.rules
-        self._is_limited = bool(options.pools)
+        self._is_limited = self._is_used = bool(options.pools)
+        """`_is_used`: whether anything was ever limited, or found with a claim; if not, there are no claims."""
         self.named_tenants = _named(options)
         """Tenants that the limits name."""
         self._granted = granted
@@ -120,6 +121,7 @@ class LaunchTokens:
         check_options(options)
         self._tokens.configure(options)
         self._is_limited = bool(options.pools)
+        self._is_used |= self._is_limited
         self.named_tenants = _named(options)
         if options.rules != self._rules:
             self._rules = options.rules
@@ -130,13 +132,13 @@ class LaunchTokens:
         """Take the tokens of an attempt's launch; if they are not free, what to tell its node."""
         if not self._is_limited and not self._waiting:
             return None
-        execution, uid, name = node.execution, node.execution.info.uid, _id_of(node, attempt)
+        holder = holder_of(node, attempt)
+        uid, name = holder.uid, holder.claim
         try:
             claim = self._claim(node, name)
             if claim is None:
                 self._wait_no_more(uid, name)
                 return None
-            holder = Holder(execution.key, uid, node.number, attempt, execution.pod_name(node.number, attempt))
             answered = functools.partial(self._answered_later, name, holder)
             answer = self._tokens.request(claim, answered, lambda _: answered())
             has_tokens = answer if isinstance(answer, bool) else await answer
@@ -163,7 +165,7 @@ class LaunchTokens:
 
     def describe(self, node: NodeView, attempt: int, resource: dict[str, Any]) -> None:
         """Write the claim into the resource that is going to be created."""
-        if needs := self._tokens.held(_id_of(node, attempt)):
+        if self._is_used and (needs := self._tokens.held(holder_of(node, attempt).claim)):
             metadata = resource["metadata"]
             marks = {POOLS_ANNOTATION: text_of(needs), TENANT_ANNOTATION: SEPARATOR.join(_tenant_of(node))}
             metadata["annotations"] = {**metadata.get("annotations", {}), **marks}
@@ -172,7 +174,9 @@ class LaunchTokens:
         """A launch has come to something. Tokens come back if it has left no resource that runs, at once or, if a
         create had no answer, when the informer has had the time to show one.
         """
-        uid, name = node.execution.info.uid, _id_of(node, attempt)
+        if not self._is_used:
+            return
+        uid, name = node.execution.info.uid, holder_of(node, attempt).claim
         if name in self._running:
             return
         if any(map(_runs, events)):
@@ -185,13 +189,14 @@ class LaunchTokens:
 
     def stopped(self, node: NodeView, attempt: int) -> None:
         """Nothing runs of an attempt that is over, and nothing will."""
-        self._give_back(node.execution.info.uid, _id_of(node, attempt))
+        if self._is_used:
+            self._give_back(node.execution.info.uid, holder_of(node, attempt).claim)
 
     def seen(self, plugin: TaskPlugin, obj: KubeObject, uid: str, *, is_gone: bool = False) -> None:
         """The resource of an attempt of the execution `uid`, as its informer has it."""
         if not self._is_limited and POOLS_ANNOTATION not in (obj.metadata.annotations or ()):
             return
-        name = _claim_id(uid, obj.metadata.name)
+        name = claim_of(uid, obj.metadata.name)
         if is_gone or plugin.has_ended(obj):
             self._running.discard(name)
             if self._tokens.is_held(name):
@@ -209,6 +214,7 @@ class LaunchTokens:
             try:
                 tenant = path_of(annotations.get(TENANT_ANNOTATION, ""))
                 self._tokens.restore(Claim(name, tenant, wanted_pools(text)))
+                self._is_used = True
             except Invalid as error:
                 self._causes.report(error, "the tokens of %s are not counted", name)
             else:
@@ -304,11 +310,3 @@ def _runs(event: NodeEvent) -> bool:
             return phase < AttemptPhase.SUCCEEDED or remains is not Remains.NOTHING
         case _:
             return False
-
-
-def _claim_id(uid: str, name: str) -> str:
-    return f"{uid}/{name}"
-
-
-def _id_of(node: NodeView, attempt: int) -> str:
-    return _claim_id(node.execution.info.uid, node.execution.pod_name(node.number, attempt))

@@ -13,6 +13,7 @@ from itertools import islice
 import msgspec
 
 from propeller.resourcemgr import Path
+from propeller.workflow import NodeView
 
 _WINDOW = 60.0
 """Seconds over which grants are counted: an estimate should follow what has changed within a minute or two."""
@@ -33,6 +34,23 @@ class Holder(msgspec.Struct, frozen=True):
     attempt: int
     name: str
     """Of the attempt's resource."""
+
+    @property
+    def claim(self) -> str:
+        """The id of its claim."""
+        return claim_of(self.uid, self.name)
+
+
+def claim_of(uid: str, name: str) -> str:
+    """The id of the claim of an attempt, by its execution's uid and the name of its resource."""
+    return f"{uid}/{name}"
+
+
+def holder_of(node: NodeView, attempt: int) -> Holder:
+    """Whose claim that of a node's attempt is."""
+    execution = node.execution
+    name = execution.pod_name(node.number, attempt)
+    return Holder(execution.key, execution.info.uid, node.number, attempt, name)
 
 
 class Waiting(msgspec.Struct, frozen=True):

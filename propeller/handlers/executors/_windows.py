@@ -21,7 +21,7 @@ import msgspec
 
 from propeller.clock import Clock
 from propeller.config import LaunchOptions
-from propeller.handlers.executors._waits import Holder
+from propeller.handlers.executors._waits import Holder, holder_of
 from propeller.workflow import NodeView
 
 DENIALS_IN_A_ROW = 16
@@ -98,7 +98,8 @@ class Windows:
         window = self._windows.get(node.execution.info.namespace)
         if window is None:
             return None
-        (name, holder), now = _holder(node, attempt), self._clock.now()
+        holder, now = holder_of(node, attempt), self._clock.now()
+        name = holder.claim
         if window.turn in ("", name) or now >= window.turn_ends:
             is_first = not window.waiting or next(iter(window.waiting)) == name
             if window.ended and window.trusts_ends:
@@ -121,7 +122,8 @@ class Windows:
         window = self._windows.get(namespace)
         if window is None:
             window = self._windows[namespace] = _Window(self._settings.pause / 2)
-        name, holder = _holder(node, attempt)
+        holder = holder_of(node, attempt)
+        name = holder.claim
         if window.turn == name:
             window.trusts_ends &= not window.on_end
             window.turn = ""
@@ -138,7 +140,7 @@ class Windows:
         namespace = node.execution.info.namespace
         row = self._denials[namespace] = self._denials.get(namespace, 0) + 1
         window = self._windows.get(namespace)
-        if row >= DENIALS_IN_A_ROW or (window is not None and window.turn == _holder(node, attempt)[0]):
+        if row >= DENIALS_IN_A_ROW or (window is not None and window.turn == holder_of(node, attempt).claim):
             self.refused(node, attempt, None)
 
     def passed(self, node: NodeView, attempt: int) -> None:
@@ -149,7 +151,7 @@ class Windows:
         window = self._windows.get(namespace)
         if window is None:
             return
-        name, _ = _holder(node, attempt)
+        name = holder_of(node, attempt).claim
         window.waiting.pop(name, None)
         window.trusts_ends = True
         if window.turn != name:
@@ -163,7 +165,7 @@ class Windows:
     def given_up(self, node: NodeView, attempt: int) -> None:
         """Nothing was sent after all: it is another one's turn."""
         window = self._windows.get(node.execution.info.namespace)
-        if window is not None and window.turn == _holder(node, attempt)[0]:
+        if window is not None and window.turn == holder_of(node, attempt).claim:
             window.turn = ""
             self._wake(node.execution.info.namespace, window)
 
@@ -187,9 +189,3 @@ class Windows:
             del window.waiting[name]
         if not window.turn and self._clock.now() >= window.refused_at + KEPT * self._settings.pause_cap:
             self._windows.pop(namespace, None)
-
-
-def _holder(node: NodeView, attempt: int) -> tuple[str, Holder]:
-    execution = node.execution
-    uid, name = execution.info.uid, execution.pod_name(node.number, attempt)
-    return f"{uid}/{name}", Holder(execution.key, uid, node.number, attempt, name)
