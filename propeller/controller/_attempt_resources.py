@@ -28,10 +28,11 @@ _OWNER_INDEX = "owner"
 
 
 class AttemptResource(NamedTuple):
-    """The resource of an attempt, and the plugin that made it."""
+    """The resource of an attempt, the plugin that made it, and a client of its cluster."""
 
     plugin: TaskPlugin
     obj: KubeObject
+    client: Client
 
     @property
     def metadata(self) -> ObjectMeta:
@@ -121,7 +122,7 @@ class AttemptResources:
     def of(self, uid: str) -> Sequence[AttemptResource]:
         """Return the resources of the workflow with that uid."""
         return [
-            AttemptResource(plugin, obj)
+            AttemptResource(plugin, obj, self._client)
             for plugin, informer in self.informers.items()
             for obj in informer.store.by_index(_OWNER_INDEX, uid)
         ]

@@ -36,7 +36,7 @@ class Checkpoints:
         self._effects = effects
         self._executions = shared.executions
         self._pool = shared.pool
-        self._resources = shared.resources
+        self._clusters = shared.clusters
         self._storage = shared.storage
         self._settings = shared.settings
         self._milestones = shared.milestones
@@ -124,6 +124,6 @@ class Checkpoints:
         """Return the finalizers of an execution that has ended and of which nothing runs, otherwise ()."""
         if not is_held(session) or not session.execution.phase.ended or deferred or session.in_flight:
             return ()
-        left = self._resources.of(session.uid)
+        left = self._clusters.resources_of(session.uid)
         stopped = next_stop(left, self._clock.now()) is None and not any(is_held(one.metadata) for one in left)
         return session.finalizers if stopped else ()

@@ -30,10 +30,10 @@ from typing import Any
 from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.config import Settings
 from propeller.controller._attempt_events import Vanished, attempt_ended, attempt_event, execution_key, execution_uid
-from propeller.controller._attempt_resources import AttemptResources
 from propeller.controller._cache_lag import CacheLag
 from propeller.controller._checkpointer import Checkpointer
 from propeller.controller._checkpoints import Checkpoints
+from propeller.controller._clusters import Clusters, ExecutionCluster
 from propeller.controller._duty import Shared
 from propeller.controller._effects import EffectRunner
 from propeller.controller._events import Recorder
@@ -45,13 +45,12 @@ from propeller.controller._intake import Intake
 from propeller.controller._live_limits import LiveLimits
 from propeller.controller._loading import Loader
 from propeller.controller._milestones import Milestones
-from propeller.controller._quotas import QuotaInformers
 from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
 from propeller.controller._restores import Restores
 from propeller.controller._retention import Retention
 from propeller.controller._session import Ended, Running, Session
 from propeller.controller._tenancy import tenant_of
-from propeller.handlers import TRANSITIONS, Asked, Gates, Inputs, Services, Windows, quotas_page
+from propeller.handlers import TRANSITIONS, Asked, Gates, Inputs, Services, quotas_page
 from propeller.handlers.plugins import Plugins, PodSettings, TaskPlugin, installed_plugins
 from propeller.informers import Change, Informer
 from propeller.kube import PODS, Client, KubeObject
@@ -107,7 +106,6 @@ class WorkflowController:
             salvage=self._loader.salvage,
             settings=settings.informers,
         )
-        self._resources = AttemptResources(client, namespace, self._plugins, settings.informers)
         tenant = tenant_of(self._workflows.store.get)
         self._queue: WorkQueue[str] = WorkQueue(settings.queue, tenant=tenant)
         self._executions = Executions(self._queue, settings.queue, clock, settings.controller.event_delay)
@@ -120,9 +118,8 @@ class WorkflowController:
             client, settings, clock, self._grants.grant, causes, namespace=namespace, recorder=recorder
         )
         self._tokens = self.limits.tokens
-        self._quotas = QuotaInformers(client, settings, clock, self._grants.grant, namespace=namespace)
-        self._launch_quotas = self._quotas.launches
-        self._windows = Windows(settings.launches, clock, self._grants.grant)
+        control = ExecutionCluster(client, self._plugins, settings, clock, self._grants.grant, namespace=namespace)
+        self._clusters = Clusters(control)
         shared = Shared(
             client=client,
             storage=storage,
@@ -130,7 +127,7 @@ class WorkflowController:
             clock=clock,
             executions=self._executions,
             pool=self._pool,
-            resources=self._resources,
+            clusters=self._clusters,
             milestones=self._milestones,
             causes=causes,
         )
@@ -151,16 +148,13 @@ class WorkflowController:
     def _services(self, storage: Storage) -> Services:
         settings = self._settings
         return Services(
-            self._client,
+            self._clusters.of_attempt,
             self._plugins,
-            self._resources.kinds(),
             storage,
             Inputs(storage),
             PodSettings.of(settings),
             Gates(settings.launches, self._clock),
             settings.effects,
-            self._windows,
-            self._launch_quotas,
             self._tokens,
         )
 
@@ -170,8 +164,9 @@ class WorkflowController:
         metrics.watch_not_understood(NAME, lambda: self._intake.waiting.count)
         self._milestones.follow(self._executions)
         self.limits.watch(metrics.pools)
-        caches: dict[str, Informer[Any]] = {WORKFLOWS.kind: self._workflows, **self._resources.by_kind()}
-        caches |= {informer.resource.kind: informer for informer in self._quotas.informers}
+        control = self._clusters.control
+        caches: dict[str, Informer[Any]] = {WORKFLOWS.kind: self._workflows, **control.resources.by_kind()}
+        caches |= {informer.resource.kind: informer for informer in control.quotas.informers}
         for kind, informer in caches.items():
             metrics.watch_cache(kind, informer)
             informer.subscribe_undecodable(metrics.undecodable_of(kind))
@@ -184,10 +179,11 @@ class WorkflowController:
             await self._client.list(resource.typed(KubeObject), self._namespace, limit=1)
         deadline = self._settings.client.deadline
         callers: Exception | None = None
-        async with self.limits.running(), self._quotas.running(), self._resources.following(), self._workflows:
-            await self._resources.wait_for_sync(deadline)
-            for plugin, informer in self._resources.informers.items():
-                informer.subscribe(functools.partial(self._attempt_changed, plugin))
+        control = self._clusters.control
+        async with self.limits.running(), control.following(), self._workflows:
+            await control.resources.wait_for_sync(deadline)
+            for plugin, informer in control.resources.informers.items():
+                informer.subscribe(functools.partial(self._attempt_changed, control, plugin))
             self._workflows.subscribe(self._workflow_changed)
             self._restores.subscribe()
             await self._workflows.wait_for_sync(deadline)
@@ -211,7 +207,8 @@ class WorkflowController:
 
     def queue(self, asked: Asked) -> dict[str, Any]:
         """Return who waits for tokens and for quotas, for JSON. Raises Invalid for a pool that is none, Unavailable."""
-        quotas = {} if self._launch_quotas is None else self._launch_quotas.waiting
+        launches = self._clusters.control.launches
+        quotas = {} if launches is None else launches.waiting
         return self.limits.queue(asked) | {"quotas": quotas_page(quotas)}
 
     def liveness(self) -> str | None:
@@ -230,17 +227,17 @@ class WorkflowController:
             self._executions.failed(key, once_free=True)  # who does that for ever must not be answered at once for ever
         self._executions.reconcile(key)
 
-    def _attempt_changed(self, plugin: TaskPlugin, change: Change[KubeObject]) -> None:
+    def _attempt_changed(self, cluster: ExecutionCluster, plugin: TaskPlugin, change: Change[KubeObject]) -> None:
         obj = change.new or change.old
         assert obj is not None
         if not (key := execution_key(obj)):
             return  # a pod of a job, say
         if self._tokens is not None:
             self._tokens.seen(plugin, obj, execution_uid(obj), is_gone=change.new is None)
-        if self._launch_quotas and change.new is not None:
-            self._launch_quotas.seen(obj, execution_uid(obj))
-        if self._windows and attempt_ended(change, plugin):
-            self._windows.pod_ended(obj.metadata.namespace)
+        if cluster.launches and change.new is not None:
+            cluster.launches.seen(obj, execution_uid(obj))
+        if cluster.windows and attempt_ended(change, plugin):
+            cluster.windows.pod_ended(obj.metadata.namespace)
         session = self._executions.get(key)
         if session is None:
             # one that is alive brings back what was evicted, or is to be stopped
@@ -306,8 +303,9 @@ class WorkflowController:
         self._grants.forget(uid)
         if self._tokens is not None:
             self._tokens.forget(uid)
-        if self._launch_quotas is not None:
-            self._launch_quotas.forget(uid)
+        for cluster in self._clusters:
+            if cluster.launches is not None:
+                cluster.launches.forget(uid)
 
     def _deleted(self, key: str) -> None:
         self._executions.deleted(key)
@@ -387,7 +385,7 @@ class WorkflowController:
 
     def _waits(self, uid: str) -> bool:
         """Whether an attempt of the execution waits for tokens or for room in a quota."""
-        return any(one is not None and one.waits(uid) for one in (self._tokens, self._launch_quotas))
+        return (self._tokens is not None and self._tokens.waits(uid)) or self._clusters.waits(uid)
 
 
 def _end_is_undone(change: Change[FlyteWorkflow]) -> bool:

@@ -6,7 +6,7 @@ import msgspec
 
 from propeller.clock import Clock
 from propeller.config import Settings
-from propeller.controller._attempt_resources import AttemptResources
+from propeller.controller._clusters import Clusters
 from propeller.controller._executions import Executions
 from propeller.controller._milestones import Milestones
 from propeller.kube import Client
@@ -19,12 +19,13 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     """One per controller; each duty takes the dependencies that it needs."""
 
     client: Client
+    """Of the cluster of the FlyteWorkflows."""
     storage: Storage
     settings: Settings
     clock: Clock
     executions: Executions
     pool: FairPool[str]
-    resources: AttemptResources
+    clusters: Clusters
     milestones: Milestones
     causes: Causes
     """Failures that repeat, logged once per cause."""

@@ -33,7 +33,7 @@ class Intake:
         self._effects = effects
         self._executions = shared.executions
         self._pool = shared.pool
-        self._resources = shared.resources
+        self._clusters = shared.clusters
         self._settings = shared.settings
         self._milestones = shared.milestones
         self._causes = shared.causes
@@ -64,7 +64,8 @@ class Intake:
 
     async def _load(self, session: Loading, workflow: FlyteWorkflow) -> None:
         try:
-            execution, is_new = await self._loader.load(workflow, self._clock.now(), self._resources.of(session.uid))
+            resources = self._clusters.resources_of(session.uid)
+            execution, is_new = await self._loader.load(workflow, self._clock.now(), resources)
         except (Invalid, CorruptBlob, MissingBlob) as error:
             await self._reject(session, workflow, error)
             return
@@ -91,7 +92,7 @@ class Intake:
         """
         self.waiting.end(loading.key)
         execution.stop_margin, execution.settings = self._settings.controller.stop_margin, self._settings.attempts
-        resources = self._resources.of(loading.uid)
+        resources = self._clusters.resources_of(loading.uid)
         recover_attempts(execution, resources)
         self._executions.begun.hand_over(execution)
         session = Running(loading, execution, is_new=is_new)

@@ -29,8 +29,9 @@ class Restores:
     def __init__(self, shared: Shared, workflows: Informer[FlyteWorkflow]) -> None:
         self._executions = shared.executions
         self._workflows = workflows
-        self._pods = shared.resources.pods
-        self._others = shared.resources.others
+        resources = shared.clusters.control.resources
+        self._pods = resources.pods
+        self._others = resources.others
         self._deadline = shared.settings.client.deadline
         self._unlisted = 0
 

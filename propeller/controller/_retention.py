@@ -32,14 +32,14 @@ class Retention:
         self._client = shared.client
         self._executions = shared.executions
         self._pool = shared.pool
-        self._resources = shared.resources
+        self._clusters = shared.clusters
         self._causes = shared.causes
         self._clock = shared.clock
         self._ttl = shared.settings.controller.ttl
 
     def reconcile(self, workflow: FlyteWorkflow) -> Result:
         """Do what is due for a workflow whose end is in the cache."""
-        resources = self._resources.of(workflow.metadata.uid)
+        resources = self._clusters.resources_of(workflow.metadata.uid)
         held = is_held(workflow.metadata) or any(is_held(one.metadata) for one in resources)
         deleted = workflow.metadata.deletion_timestamp is not None
         if held or not deleted:
@@ -66,9 +66,9 @@ class Retention:
                 head = await self._client.get(HEADS, metadata.name, metadata.namespace)
                 if head.metadata.uid == metadata.uid and head.fingerprint != fingerprint_of(workflow.status):
                     return  # the cache will hear of it
-            for plugin, obj in resources:
+            for plugin, obj, client in resources:
                 with suppress(NotFound, Conflict):  # gone, or another one by now
-                    await delete_resource(plugin, obj, self._client)
+                    await delete_resource(plugin, obj, client)
         except PropellerError as error:
             self._causes.report(error, "%s has ended, and what runs of it could not be stopped, trying again", key)
             self._executions.retry_later(key)

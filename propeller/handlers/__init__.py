@@ -12,7 +12,7 @@ from propeller.handlers.executors._inputs import Inputs
 from propeller.handlers.executors._queue_page import Asked, quotas_page
 from propeller.handlers.executors._quotas import LaunchQuotas
 from propeller.handlers.executors._run import EXECUTORS, Executor, RetryAfter, RetryState, execute, try_execute_inline
-from propeller.handlers.executors._services import Kind, Services
+from propeller.handlers.executors._services import Cluster, Kind, Services
 from propeller.handlers.executors._tokens import LaunchTokens
 from propeller.handlers.executors._waits import Holder
 from propeller.handlers.executors._windows import Windows
@@ -22,6 +22,7 @@ __all__ = [
     "EXECUTORS",
     "TRANSITIONS",
     "Asked",
+    "Cluster",
     "Executor",
     "Gates",
     "Holder",

@@ -26,7 +26,7 @@ from propeller.controller._attempt_resources import AttemptResource
 from propeller.controller._resource import Head
 from propeller.errors import ErrorKind, NotFound
 from propeller.fairqueues import Accepted, FairQueue, FairQueues, Merged, _follower, merge
-from propeller.handlers import TRANSITIONS, Services
+from propeller.handlers import TRANSITIONS, Cluster, Services
 from propeller.handlers.executors import _attempts, _run
 from propeller.handlers.plugins import TaskPlugin
 from propeller.handlers.plugins.pod import PodPlugin, _report
@@ -182,9 +182,9 @@ def _that_a_pod_runs_is_news_though_nobody_follows_it() -> AbstractContextManage
     found = _attempts._found
 
     def trusting(
-        node: NodeView, attempt: int, obj: KubeObject, services: Services, *, followed: bool
+        node: NodeView, attempt: int, obj: KubeObject, services: Services, cluster: Cluster, *, followed: bool
     ) -> tuple[NodeEvent, ...]:
-        return found(node, attempt, obj, services, followed=True)
+        return found(node, attempt, obj, services, cluster, followed=True)
 
     return mock.patch.object(_attempts, "_found", trusting)
 

@@ -33,7 +33,7 @@ from propeller.errors import (
 from propeller.handlers.executors._echo import echoed, is_echo
 from propeller.handlers.executors._gates import refusals_of
 from propeller.handlers.executors._outcome import has_ended
-from propeller.handlers.executors._services import Kind, Services
+from propeller.handlers.executors._services import Cluster, Kind, Services
 from propeller.handlers.plugins import POD, TaskPlugin, claim_of, is_of
 from propeller.handlers.plugins.pod import shape_of, template_uri
 from propeller.kube import PODS, Client, KubeObject
@@ -76,43 +76,44 @@ MAX_DELETE_ATTEMPTS = 5
 
 async def launch(node: NodeView, effect: Launch, services: Services) -> tuple[NodeEvent, ...]:
     events: tuple[NodeEvent, ...] = ()
+    cluster = services.cluster_of(node, effect.attempt)
     try:
-        events = await _launch(node, effect, services)
+        events = await _launch(node, effect, services, cluster)
     except StorageError as error:  # nothing was started yet: the attempt waits, and its state says for what
         after = error.after or services.effects.storage_retry
         events = (_refused(node, effect.attempt, error, after, services, denied=refusals_of(node).denied),)
     finally:
-        if services.windows is not None:
-            services.windows.given_up(node, effect.attempt)
-        if services.quotas is not None:
-            services.quotas.answered(node, effect.attempt, events)
+        if cluster.windows is not None:
+            cluster.windows.given_up(node, effect.attempt)
+        if cluster.quotas is not None:
+            cluster.quotas.answered(node, effect.attempt, events)
         if services.tokens is not None:
             services.tokens.answered(node, effect.attempt, events)
     return events
 
 
-async def _launch(node: NodeView, effect: Launch, services: Services) -> tuple[NodeEvent, ...]:
+async def _launch(node: NodeView, effect: Launch, services: Services, cluster: Cluster) -> tuple[NodeEvent, ...]:
     attempt, execution = effect.attempt, node.execution
-    plugin, kind = _plugin_of(node, services)
+    plugin, kind = _plugin_of(node, services, cluster)
     name = execution.pod_name(node.number, attempt)
     if (cached := kind.cache.get(f"{execution.info.namespace}/{name}")) is not None:
-        return _found(node, attempt, cached, services, followed=True)
-    has_room = services.windows is not None and services.windows.has_room(node)
+        return _found(node, attempt, cached, services, cluster, followed=True)
+    has_room = cluster.windows is not None and cluster.windows.has_room(node)
     if not has_room and (held := services.gates.hold(node)) is not None:
         refusals = refusals_of(node)
         if not refusals.reason:
             refusals = Refusals(0, services.gates.clock.now(), 0.0, HELD)
         return (Refused(attempt, refusals.reason, held, refusals),)
-    if services.windows is not None and (held := services.windows.hold(node, attempt)) is not None:
+    if cluster.windows is not None and (held := cluster.windows.hold(node, attempt)) is not None:
         before = refusals_of(node)
         held_back = Refusals(
             before.tries, before.since or services.gates.clock.now(), before.denied, before.reason or NAMESPACE_HELD
         )
         return (Refused(attempt, held_back.reason, held, held_back, repeats=True),)
     if (
-        services.quotas is not None
+        cluster.quotas is not None
         and not is_given_up(node, attempt)
-        and (no_room := services.quotas.ask(node, attempt, kind.resource)) is not None
+        and (no_room := cluster.quotas.ask(node, attempt, kind.resource)) is not None
     ):
         return (no_room,)
     if (
@@ -139,13 +140,13 @@ async def _launch(node: NodeView, effect: Launch, services: Services) -> tuple[N
         return ()
     if services.tokens is not None:
         services.tokens.describe(node, attempt, resource)
-    return await _create(node, attempt, name, resource, kind, services)
+    return await _create(node, attempt, name, resource, kind, services, cluster)
 
 
-def _plugin_of(node: NodeView, services: Services) -> tuple[TaskPlugin, Kind]:
+def _plugin_of(node: NodeView, services: Services, cluster: Cluster) -> tuple[TaskPlugin, Kind]:
     """Return the plugin of the node's task, and its kind. Raises PluginFailed if the plugin cannot be used."""
     plugin = services.plugins.of(node)
-    return plugin, services.kinds[plugin]
+    return plugin, cluster.kinds[plugin]
 
 
 def _needs_template(node: NodeView) -> bool:
@@ -157,66 +158,72 @@ def _needs_template(node: NodeView) -> bool:
 
 
 async def _create(
-    node: NodeView, attempt: int, name: str, resource: dict[str, Any], kind: Kind, services: Services
+    node: NodeView,
+    attempt: int,
+    name: str,
+    resource: dict[str, Any],
+    kind: Kind,
+    services: Services,
+    cluster: Cluster,
 ) -> tuple[NodeEvent, ...]:
     """Create the resource, or find the existing one. If the error does not blame the resource itself, the attempt waits
     and is not used up (docs/refusals.md).
     """
     namespace = node.execution.info.namespace
     try:
-        await services.client.create(kind.created, resource, namespace)
+        await cluster.client.create(kind.created, resource, namespace)
     except AlreadyExists:
         try:
-            found = await services.client.get(kind.resource, name, namespace)
+            found = await cluster.client.get(kind.resource, name, namespace)
         except PropellerError as error:  # it may be deleted in between
-            return (_tried_later(node, attempt, error, services),)
-        return _found(node, attempt, found, services, followed=False)
+            return (_tried_later(node, attempt, error, services, cluster),)
+        return _found(node, attempt, found, services, cluster, followed=False)
     except (Malformed, TooLarge) as error:
         return (EffectFailed(attempt, _rejection(error)),)
     except Throttled as error:
         services.gates.passed(node)  # quotas are checked last
-        if services.quotas is not None and (waits := services.quotas.refused(node, attempt, kind.resource, error)):
+        if cluster.quotas is not None and (waits := cluster.quotas.refused(node, attempt, kind.resource, error)):
             return (waits,)
         after = error.after or services.effects.quota_retry
-        if services.windows is not None:
-            after = services.windows.refused(node, attempt, error.after)
+        if cluster.windows is not None:
+            after = cluster.windows.refused(node, attempt, error.after)
         return (_refused(node, attempt, error, after, services, denied=0.0),)
     except NotFound as error:  # the namespace or the type: the server does not say which
-        return (_tried_later(node, attempt, await _why_not_served(kind, services) or error, services),)
+        return (_tried_later(node, attempt, await _why_not_served(kind, cluster.client) or error, services, cluster),)
     except (Rejected, Retryable) as error:
-        return (_tried_later(node, attempt, error, services),)
+        return (_tried_later(node, attempt, error, services, cluster),)
     services.gates.passed(node)
-    if services.windows is not None:
-        services.windows.passed(node, attempt)
+    if cluster.windows is not None:
+        cluster.windows.passed(node, attempt)
     return (Launched(attempt),)
 
 
-async def _get(kind: Kind, name: str, namespace: str, services: Services) -> KubeObject:
+async def _get(kind: Kind, name: str, namespace: str, client: Client) -> KubeObject:
     """Return the resource of that name. Raises NotFound if it is deleted, Unavailable if its type is not served, and
     what the client raises.
     """
     found: KubeObject
     try:
-        found = await services.client.get(kind.resource, name, namespace)
+        found = await client.get(kind.resource, name, namespace)
     except NotFound:
         if kind.resource is PODS:
             raise
-        if (unserved := await _why_not_served(kind, services)) is not None:
+        if (unserved := await _why_not_served(kind, client)) is not None:
             raise Unavailable(str(unserved)) from unserved
-        found = await services.client.get(
+        found = await client.get(
             kind.resource, name, namespace
         )  # the type may have been missing for the first GET only
     return found
 
 
-async def _why_not_served(kind: Kind, services: Services) -> PropellerError | None:
+async def _why_not_served(kind: Kind, client: Client) -> PropellerError | None:
     """Return why the server does not serve the type, or does not answer; None if it serves it. Pods are always served
     and cost no request.
     """
     if kind.resource is PODS:
         return None
     try:
-        await services.client.has_subresource(kind.resource, "status")
+        await client.has_subresource(kind.resource, "status")
     except NotFound:
         plural, version = kind.resource.plural, kind.resource.api_version
         why = f"look up {plural}: the server has no {plural} in {version}: install the resource type"
@@ -226,17 +233,19 @@ async def _why_not_served(kind: Kind, services: Services) -> PropellerError | No
     return None
 
 
-def _tried_later(node: NodeView, attempt: int, error: PropellerError, services: Services) -> NodeEvent:
+def _tried_later(
+    node: NodeView, attempt: int, error: PropellerError, services: Services, cluster: Cluster
+) -> NodeEvent:
     """Retry a create that was denied or not answered, with growing pauses, up to the operator's limit."""
     gates, denied = services.gates, refusals_of(node).denied
     pause = gates.refused(node, str(error))
     if isinstance(error, Rejected | WebhookUnavailable):
-        if services.windows is not None:
-            services.windows.denied(node, attempt)
+        if cluster.windows is not None:
+            cluster.windows.denied(node, attempt)
         now, limit = gates.clock.now(), gates.settings.limit
         denied = denied or now
         if limit and now - denied >= limit:
-            what = _plugin_of(node, services)[1].resource.kind.lower()
+            what = _plugin_of(node, services, cluster)[1].resource.kind.lower()
             why = f"its {what} could not be created since {rfc3339(denied)}, longer than launches.limit: {error}"
             failure = Failure("RuntimeFailure", why[:REASON_CHARACTERS], ErrorKind.SYSTEM)
             return EffectFailed(attempt, failure)
@@ -264,12 +273,15 @@ def is_given_up(node: NodeView, attempt: int) -> bool:
 
 async def observe(node: NodeView, effect: ObserveAttempt, services: Services) -> tuple[NodeEvent, ...]:
     info = node.execution.info
-    plugin, kind = _plugin_of(node, services)
+    cluster = services.cluster_of(node, effect.attempt)
+    plugin, kind = _plugin_of(node, services, cluster)
     name = node.execution.pod_name(node.number, effect.attempt)
     if not effect.fresh and (cached := kind.cache.get(f"{info.namespace}/{name}")) is not None:
-        return _found(node, effect.attempt, cached, services, followed=True)[-1:]  # the launch is known already
+        return _found(node, effect.attempt, cached, services, cluster, followed=True)[
+            -1:
+        ]  # the launch is known already
     try:
-        obj = await _get(kind, name, info.namespace, services)
+        obj = await _get(kind, name, info.namespace, cluster.client)
     except NotFound:
         if services.tokens is not None:
             services.tokens.stopped(node, effect.attempt)
@@ -277,7 +289,7 @@ async def observe(node: NodeView, effect: ObserveAttempt, services: Services) ->
             # its documents in the object store prove it
             return (AttemptObserved(effect.attempt, AttemptPhase.SUCCEEDED),)
         return (plugin.missing(name, effect.attempt),)
-    return _found(node, effect.attempt, obj, services, followed=False)
+    return _found(node, effect.attempt, obj, services, cluster, followed=False)
 
 
 async def expire(node: NodeView, effect: Expire, services: Services) -> tuple[NodeEvent, ...]:
@@ -297,19 +309,20 @@ async def stop(node: NodeView, effect: StopAttempt, services: Services) -> tuple
 
 async def _stop(node: NodeView, effect: StopAttempt, services: Services) -> Stopped:
     info = node.execution.info
-    plugin, kind = _plugin_of(node, services)
+    cluster = services.cluster_of(node, effect.attempt)
+    plugin, kind = _plugin_of(node, services, cluster)
     name = node.execution.pod_name(node.number, effect.attempt)
     obj: KubeObject | None = kind.cache.get(f"{info.namespace}/{name}")
     for _ in range(MAX_DELETE_ATTEMPTS):
         try:
-            found = obj or await _get(kind, name, info.namespace, services)
+            found = obj or await _get(kind, name, info.namespace, cluster.client)
         except NotFound:
             return Stopped(effect.attempt)  # deleted already
         if not (_is_ours(node, found) and _is_attempts(node, effect.attempt, found)):
             return Stopped(effect.attempt)
         try:
             if plugin.is_alive(found):
-                await delete_resource(plugin, found, services.client, unchanged=True)
+                await delete_resource(plugin, found, cluster.client, unchanged=True)
             return Stopped(effect.attempt, plugin.grace_of(found))
         except NotFound:
             if kind.resource is PODS:
@@ -337,14 +350,14 @@ async def delete_resource(plugin: TaskPlugin, obj: KubeObject, client: Client, *
 
 
 def _found(
-    node: NodeView, attempt: int, obj: KubeObject, services: Services, *, followed: bool
+    node: NodeView, attempt: int, obj: KubeObject, services: Services, cluster: Cluster, *, followed: bool
 ) -> tuple[NodeEvent, ...]:
     """Return the events of an existing resource of that name; it may have another owner.
 
     That it runs is reported only if it is in the informer's cache (`followed`): otherwise its end may be missed, and it
     has to be observed again.
     """
-    plugin, kind = _plugin_of(node, services)
+    plugin, kind = _plugin_of(node, services, cluster)
     if not _is_ours(node, obj):
         name = f"{kind.resource.kind.lower()} {node.execution.info.namespace}/{obj.metadata.name}"
         reason = f"{name} exists and belongs to something else: delete it"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -16,6 +16,7 @@ from propeller.handlers.executors._windows import Windows
 from propeller.handlers.plugins import Plugins, PodSettings, TaskPlugin
 from propeller.kube import Client, Resource
 from propeller.storage import Storage
+from propeller.workflow import NodeView
 
 
 class ObjectCache(Protocol):
@@ -41,22 +42,29 @@ class Kind(msgspec.Struct, frozen=True):
         return cls(resource, cache, resource.metadata_only().typed(_Unread))
 
 
+class Cluster(msgspec.Struct, frozen=True):
+    """The cluster of an attempt, as executors work with it."""
+
+    client: Client
+    kinds: Mapping[TaskPlugin, Kind]
+    """By plugin, those of `Services.plugins`."""
+    windows: Windows | None = None
+    """None if a namespace's refusals do not slow down its launches."""
+    quotas: LaunchQuotas | None = None
+    """None if quotas are not followed."""
+
+
 class Services(msgspec.Struct, frozen=True):
     """One set for all executions of a controller."""
 
-    client: Client
+    cluster_of: Callable[[NodeView, int], Cluster]
+    """The cluster in which an attempt of a node runs, or is to run. Raises Unavailable."""
     plugins: Plugins
-    kinds: Mapping[TaskPlugin, Kind]
-    """By plugin, those of `plugins`."""
     storage: Storage
     inputs: Inputs
     pod_settings: PodSettings
     gates: Gates
     effects: EffectOptions = EffectOptions()
     """How they are tried again."""
-    windows: Windows | None = None
-    """None if a namespace's refusals do not slow down its launches."""
-    quotas: LaunchQuotas | None = None
-    """None if quotas are not followed."""
     tokens: LaunchTokens | None = None
     """None if nothing limits what runs."""

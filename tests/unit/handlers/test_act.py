@@ -12,7 +12,7 @@ from flyteidl.core import tasks_pb2
 
 from propeller.config import EffectOptions, LaunchOptions
 from propeller.errors import ErrorKind, StorageError, Unavailable
-from propeller.handlers import Gates, Inputs, Kind, RetryAfter, RetryState, Services, execute
+from propeller.handlers import Cluster, Gates, Inputs, Kind, RetryAfter, RetryState, Services, execute
 from propeller.handlers.executors import _run
 from propeller.handlers.plugins import POD, Plugins, PodSettings, TaskPlugin
 from propeller.kube import PODS, Client, Pod, Request, Response, Stream
@@ -131,7 +131,8 @@ class Bench:
     def _services(self, storage: Storage) -> Services:
         settings = PodSettings(raw_output_prefix="memory://raw")
         kinds: dict[TaskPlugin, Kind] = {POD: Kind.of(PODS, self.cached)}
-        return Services(Client(self.server), Plugins(), kinds, storage, Inputs(storage), settings, self.gates)
+        cluster = Cluster(Client(self.server), kinds)
+        return Services(lambda node, attempt: cluster, Plugins(), storage, Inputs(storage), settings, self.gates)
 
     def with_store(self, store: MemoryStore) -> None:
         self.services = self._services(Storage(stores={"memory": store}))
