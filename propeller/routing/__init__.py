@@ -1,0 +1,47 @@
+"""On which cluster work runs: a routing table, checked as a whole, and the decision that it makes for one execution.
+
+`decide` is pure: table, subject and the clusters' states in, a placement or a reason to wait out.
+"""
+
+from propeller.routing._decide import States, decide
+from propeller.routing._declared import (
+    Access,
+    Capacity,
+    Cluster,
+    Declaration,
+    Match,
+    Pool,
+    Rule,
+    SecretReference,
+    State,
+)
+from propeller.routing._parse import parse_table, table_of
+from propeller.routing._problems import InvalidTable, Problem
+from propeller.routing._rendezvous import Rendezvous
+from propeller.routing._subject import ClusterState, Placement, Subject, Task, Waiting
+from propeller.routing._table import Table
+
+__all__ = [
+    "Access",
+    "Capacity",
+    "Cluster",
+    "ClusterState",
+    "Declaration",
+    "InvalidTable",
+    "Match",
+    "Placement",
+    "Pool",
+    "Problem",
+    "Rendezvous",
+    "Rule",
+    "SecretReference",
+    "State",
+    "States",
+    "Subject",
+    "Table",
+    "Task",
+    "Waiting",
+    "decide",
+    "parse_table",
+    "table_of",
+]
