@@ -58,11 +58,13 @@ class ControllerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """
 
     effects_at_once: int = 64
-    """Launches, reads and writes under way at once. More does not help: the API server is the wall, and queues them."""
+    """Launches under way at once, and as many reads, status writes and stops each: none of these waits for another's
+    workers. More does not help: the API server is the wall, and queues them.
+    """
 
     inline_effects: int = 16
-    """Effects that one reconcile runs itself if they need no waiting: about 1 ms of the loop. The rest go to the pool
-    of `effects_at_once`.
+    """Effects that one reconcile runs itself if they need no waiting: about 1 ms of the loop. The rest go to the
+    workers of `effects_at_once`.
     """
 
     event_delay: float = 0.1

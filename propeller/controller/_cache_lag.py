@@ -33,7 +33,7 @@ class CacheLag:
         self._workflows = workflows
         self._client = shared.client
         self._executions = shared.executions
-        self._pool = shared.pool
+        self._lane = shared.lanes.observe
         self._causes = shared.causes
         self._clock = shared.clock
         self._pause_cap = shared.settings.queue.backoff_cap
@@ -71,7 +71,7 @@ class CacheLag:
             pause = max(LOOK_SECONDS, min(2 * pause, self._pause_cap))
             due = now + pause
             self._next_looks[key] = due, pause
-            self._pool.submit(key, look)
+            self._lane.submit(key, look)
         return Result(requeue_after=due - now)
 
     async def _look_for_version(self, key: str, wanted: MinResourceVersion) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from propeller.controller._checkpointer import Checkpointer, Deleted, ExternalModification
 from propeller.controller._duty import Shared
-from propeller.controller._effects import CHECKPOINT, EffectRunner
+from propeller.controller._effects import EffectRunner
 from propeller.controller._finalizers import is_held, next_stop
 from propeller.controller._session import Ended, Running
 from propeller.errors import PropellerError, Retryable
@@ -35,7 +35,7 @@ class Checkpoints:
         self._checkpointer = checkpointer
         self._effects = effects
         self._executions = shared.executions
-        self._pool = shared.pool
+        self._lanes = shared.lanes
         self._clusters = shared.clusters
         self._storage = shared.storage
         self._settings = shared.settings
@@ -51,7 +51,7 @@ class Checkpoints:
         if due > now:
             return due - now
         session.writing = True
-        self._pool.submit(session.key, lambda: self._write(session), CHECKPOINT)
+        self._lanes.checkpoint.submit(session.key, lambda: self._write(session))
         return None
 
     def _lag(self, session: Running) -> float:
@@ -112,7 +112,7 @@ class Checkpoints:
         """Delete a snapshot in the object store that the status no longer refers to."""
         directory, newer = session.execution.info.directory, session.offloaded_to
         if uri != newer and is_own_snapshot(uri, directory):
-            self._pool.submit(session.key, lambda: self._discard(uri, newer, directory))
+            self._lanes.stop.submit(session.key, lambda: self._discard(uri, newer, directory))
 
     async def _discard(self, uri: str, newer: str, directory: str) -> None:
         try:

@@ -42,6 +42,7 @@ from propeller.controller._finalizers import is_held
 from propeller.controller._grants import Grants
 from propeller.controller._idleness import Idleness
 from propeller.controller._intake import Intake
+from propeller.controller._lanes import Lanes
 from propeller.controller._live_limits import LiveLimits
 from propeller.controller._loading import Loader
 from propeller.controller._milestones import Milestones
@@ -54,7 +55,7 @@ from propeller.handlers import TRANSITIONS, Asked, Gates, Inputs, Services, quot
 from propeller.handlers.plugins import Plugins, PodSettings, TaskPlugin, installed_plugins
 from propeller.informers import Change, Informer
 from propeller.kube import PODS, Client, KubeObject
-from propeller.reconcile import Controller, FairPool, Result, WorkQueue
+from propeller.reconcile import Controller, Result, WorkQueue
 from propeller.storage import Storage
 from propeller.telemetry import Causes, Metrics
 from propeller.workflow import EXECUTION, Cancel, Decision, Execution, begin, decide, resume
@@ -110,7 +111,7 @@ class WorkflowController:
         self._queue: WorkQueue[str] = WorkQueue(settings.queue, tenant=tenant)
         self._executions = Executions(self._queue, settings.queue, clock, settings.controller.event_delay)
         at_once, on_error = settings.controller.effects_at_once, self._executions.job_raised
-        self._pool: FairPool[str] = FairPool(at_once, group=tenant, on_error=on_error)
+        self._lanes = Lanes(at_once, group=tenant, on_error=on_error)
         self._milestones = Milestones(metrics.executions, recorder, clock)
         causes = Causes(_log)
         self._grants = Grants(self._executions)
@@ -126,7 +127,7 @@ class WorkflowController:
             settings=settings,
             clock=clock,
             executions=self._executions,
-            pool=self._pool,
+            lanes=self._lanes,
             clusters=self._clusters,
             milestones=self._milestones,
             causes=causes,
@@ -187,7 +188,7 @@ class WorkflowController:
             self._workflows.subscribe(self._workflow_changed)
             self._restores.subscribe()
             await self._workflows.wait_for_sync(deadline)
-            async with self._pool, asyncio.TaskGroup() as group:
+            async with self._lanes.running(), asyncio.TaskGroup() as group:
                 reconciles = group.create_task(self._controller.run(), name="reconciles")
                 try:
                     yield self

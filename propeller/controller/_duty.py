@@ -8,9 +8,9 @@ from propeller.clock import Clock
 from propeller.config import Settings
 from propeller.controller._clusters import Clusters
 from propeller.controller._executions import Executions
+from propeller.controller._lanes import Lanes
 from propeller.controller._milestones import Milestones
 from propeller.kube import Client
-from propeller.reconcile import FairPool
 from propeller.storage import Storage
 from propeller.telemetry import Causes
 
@@ -24,7 +24,7 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
     clock: Clock
     executions: Executions
-    pool: FairPool[str]
+    lanes: Lanes
     clusters: Clusters
     milestones: Milestones
     causes: Causes

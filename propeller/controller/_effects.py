@@ -1,8 +1,8 @@
-"""Run the effects of decisions: inline if they need no waiting, otherwise in the pool, some only after a checkpoint.
+"""Run the effects of decisions: inline if they need no waiting, otherwise in lanes, some only after a checkpoint.
 
 Guarantees
-    Effects of one execution run concurrently, and share the workers fairly with those of other executions. A launch and
-    the stop of the same attempt never overtake each other.
+    Effects of one execution run concurrently, and share the workers of their lane fairly with those of other
+    executions. A launch and the stop of the same attempt never overtake each other.
     An effect that could be decided differently a second time starts only once a status has its reason.
 """
 
@@ -22,6 +22,7 @@ from propeller.handlers import (
     refusals_of,
     try_execute_inline,
 )
+from propeller.reconcile import FairPool
 from propeller.workflow import (
     AttemptEffect,
     AttemptObserved,
@@ -40,11 +41,6 @@ from propeller.workflow import (
     decide,
 )
 
-LAUNCH, OBSERVE, CHECKPOINT = range(3)
-"""Priorities of an execution's effects: what it knows is read and written before it begins anything new, or 50,000
-launches would keep its status waiting.
-"""
-
 
 class EffectRunner:
     """See the module's text."""
@@ -52,7 +48,7 @@ class EffectRunner:
     def __init__(self, shared: Shared, services: Services) -> None:
         self._services = services
         self._executions = shared.executions
-        self._pool = shared.pool
+        self._lanes = shared.lanes
         self._milestones = shared.milestones
         self._causes = shared.causes
         self._clock = shared.clock
@@ -95,7 +91,7 @@ class EffectRunner:
                 session.launching[effect.node, attempt] = effect
                 return
         session.in_flight += 1
-        self._pool.submit(session.key, lambda: self._run(session, effect, RetryState()), _priority(effect))
+        self._lane_of(effect).submit(session.key, lambda: self._run(session, effect, RetryState()))
 
     def is_doubtful(self, session: Running, node: int, seen: AttemptObserved) -> bool:
         """Whether the failure or deletion of a pod may be that of an earlier pod of the same name, because a create
@@ -118,6 +114,15 @@ class EffectRunner:
         else:
             self.start(session, ObserveAttempt(node, attempt, fresh=True))
 
+    def _lane_of(self, effect: Effect) -> FairPool[str]:
+        match effect:
+            case Launch():
+                return self._lanes.launch
+            case StopAttempt():
+                return self._lanes.stop
+            case _:
+                return self._lanes.observe
+
     async def _run(self, session: Running, effect: Effect, tries: RetryState) -> None:
         node = session.execution.view(effect.node)
         events = await execute(node, effect, self._services, tries)
@@ -125,7 +130,7 @@ class EffectRunner:
             after, made, error = events
             self._causes.report(error, "%s: %s is tried again in %.2g s", node.log_name, type(effect).__name__, after)
             again = functools.partial(self._run, session, effect, made)
-            self._pool.submit_after(session.key, again, after, _priority(effect))
+            self._lane_of(effect).submit_after(session.key, again, after)
             return
         session.in_flight -= 1
         if isinstance(effect, Launch):
@@ -164,7 +169,3 @@ def needs_checkpoint(execution: Execution, effect: Effect) -> bool:
     node = execution.view(effect.node)
     again = kind is WriteInputs and execution.attempts[effect.node] > 0
     return again or node.graph_index == node.graph.failure
-
-
-def _priority(effect: Effect) -> int:
-    return LAUNCH if isinstance(effect, Launch) else OBSERVE

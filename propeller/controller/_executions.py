@@ -141,7 +141,7 @@ class Executions:
         return 0.0 if pauses is None else pauses.left(self._clock.monotonic())
 
     def job_raised(self, key: str, error: Exception) -> None:
-        """For the pool: a job raised, and may have done half of its work. The execution is reloaded."""
+        """For workers: a job raised, and may have done half of its work. The execution is reloaded."""
         if (session := self._sessions.get(key)) is not None:
             self.reload(session)
         self.retry_later(key)

@@ -1,7 +1,7 @@
 """Load executions into memory: new ones, those of an earlier process, and evicted ones.
 
 Guarantees
-    A new execution whose object is complete is loaded at once; any other is loaded in the pool.
+    A new execution whose object is complete is loaded at once; any other is loaded by a worker.
     A workflow that cannot run ends as failed, with the reason in its status. One with a damaged state, or that of
     another version, is left as it is and checked again (docs/consistency.md). All other errors are retried after a
     pause.
@@ -32,7 +32,7 @@ class Intake:
         self._checkpointer = checkpointer
         self._effects = effects
         self._executions = shared.executions
-        self._pool = shared.pool
+        self._lane = shared.lanes.observe
         self._clusters = shared.clusters
         self._settings = shared.settings
         self._milestones = shared.milestones
@@ -49,7 +49,7 @@ class Intake:
         self._executions.put(session)
         loaded = self._loader.load_now(workflow, self._clock.now())
         if loaded is None:
-            self._pool.submit(workflow.key, lambda: self._load(session, workflow))
+            self._lane.submit(workflow.key, lambda: self._load(session, workflow))
             return session
         try:
             return self._loaded(session, *loaded)

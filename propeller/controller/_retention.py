@@ -31,7 +31,7 @@ class Retention:
     def __init__(self, shared: Shared) -> None:
         self._client = shared.client
         self._executions = shared.executions
-        self._pool = shared.pool
+        self._lane = shared.lanes.stop
         self._clusters = shared.clusters
         self._causes = shared.causes
         self._clock = shared.clock
@@ -51,13 +51,13 @@ class Retention:
         left = workflow.stopped_at + self._ttl - self._clock.now()
         if left > 0:
             return Result(requeue_after=left)
-        self._pool.submit(workflow.key, lambda: self._delete(workflow))
+        self._lane.submit(workflow.key, lambda: self._delete(workflow))
         return Result()
 
     def _stop_what_runs(self, workflow: FlyteWorkflow, resources: Iterable[AttemptResource]) -> None:
         alive = [one for one in resources if one.is_alive]
         if alive:
-            self._pool.submit(workflow.key, lambda: self._stop(workflow, alive))
+            self._lane.submit(workflow.key, lambda: self._stop(workflow, alive))
 
     async def _stop(self, workflow: FlyteWorkflow, resources: Iterable[AttemptResource]) -> None:
         key, metadata = workflow.key, workflow.metadata
@@ -77,7 +77,7 @@ class Retention:
         now = self._clock.now()
         if (until := next_stop(resources, now)) is not None:
             return Result(requeue_after=until - now if until < math.inf else None)  # or their events lead here
-        self._pool.submit(workflow.key, lambda: self._release(workflow, resources))
+        self._lane.submit(workflow.key, lambda: self._release(workflow, resources))
         return Result()
 
     async def _release(self, workflow: FlyteWorkflow, resources: Sequence[AttemptResource]) -> None:

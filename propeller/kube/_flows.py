@@ -2,7 +2,7 @@
 
 Guarantees
     The flow of a request follows from its verb and resource alone. A burst of creates delays neither the renewal of a
-    lease nor a status write, whether it fills its own limit or the server rejects it.
+    lease nor a status write nor a delete, whether it fills its own limit or the server rejects it.
 Caveats
     Watches belong to none: they are few, and have connections of their own. A 403 for an exhausted quota limits no
     flow, as only one namespace is full; nor does a 5xx.
@@ -20,7 +20,8 @@ _LEASES = "/apis/coordination.k8s.io/"
 
 def requests_at_once(settings: ClientOptions) -> int:
     """Of all flows together: the connections that their requests take."""
-    return settings.writes_at_once + settings.status_at_once + settings.reads_at_once + settings.leases_at_once
+    at_once = (settings.writes_at_once, settings.deletes_at_once, settings.status_at_once)
+    return sum(at_once) + settings.reads_at_once + settings.leases_at_once
 
 
 class Flows:
@@ -31,10 +32,11 @@ class Flows:
         self.status = FlowLimit("status", settings.status_at_once)
         self.reads = FlowLimit("reads", settings.reads_at_once)
         self.writes = FlowLimit("writes", settings.writes_at_once)
-        self._by_method = {"GET": self.reads, "PATCH": self.status, "PUT": self.status}
+        self.deletes = FlowLimit("deletes", settings.deletes_at_once)
+        self._by_method = {"GET": self.reads, "PATCH": self.status, "PUT": self.status, "DELETE": self.deletes}
 
     def of(self, request: Request) -> FlowLimit:
-        """Leases by their API group; then reads, changes of existing objects (status writes), creates and deletes."""
+        """Leases by their API group; then reads, changes of existing objects (status writes), deletes, creates."""
         if request.path.startswith(_LEASES):
             return self.leases
         return self._by_method.get(request.method, self.writes)

@@ -12,9 +12,14 @@ class ClientOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Seconds for one request. The API server's own limit is 60; half of it leaves time for one retry."""
 
     writes_at_once: int = 32
-    """Creates and deletes under way. Pods come in bursts; beyond this the API server only queues them. This flow and
-    the next three never wait for each other: each has connections of its own, a tenth in all of the 600 requests that
-    the API server takes from everybody by default. A 429 halves a flow's share, which grows back with each success.
+    """Creates under way. Pods come in bursts; beyond this the API server only queues them. This flow and the next four
+    never wait for each other: each has connections of its own, an eighth in all of the 600 requests that the API server
+    takes from everybody by default. A 429 halves a flow's share, which grows back with each success.
+    """
+
+    deletes_at_once: int = 8
+    """Deletes under way: what an abort stops, and workflows whose time is over. A delete costs the API server as much
+    as a create, and eight at once keep it as busy as it should be with those.
     """
 
     status_at_once: int = 16
@@ -70,7 +75,7 @@ class ClientOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Objects per page of a list. client-go's choice: a page of 500 pods is about 2 MB, 10 ms of decoding."""
 
     def __post_init__(self) -> None:
-        for field in ("writes_at_once", "status_at_once", "reads_at_once", "leases_at_once"):
+        for field in ("writes_at_once", "deletes_at_once", "status_at_once", "reads_at_once", "leases_at_once"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be at least 1: at {getattr(self, field)}, no such request is ever sent")
         if self.finalizer_tries < 1:

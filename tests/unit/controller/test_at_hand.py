@@ -104,7 +104,7 @@ async def test_an_outage_of_the_store_fails_no_attempt_and_holds_up_nobody_else(
             faulty.partitioned = True
             await of.report("w-n0-0", phase="Succeeded")
             await asyncio.sleep(1800.0)
-            assert controller._pool._running == 0  # what pauses takes nobody's place
+            assert controller._lanes.observe._running == 0  # what pauses takes nobody's place
             assert (await of.status())["phase"] == 1
             faulty.partitioned = False
             assert (await ended(of))["phase"] == 3

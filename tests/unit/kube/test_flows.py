@@ -62,7 +62,7 @@ def flows(**at_once: int) -> Flows:
     ("request_", "flow"),
     [
         (CREATE, "writes"),
-        (Request(method="DELETE", path=PODS.path("a", "p")), "writes"),
+        (Request(method="DELETE", path=PODS.path("a", "p")), "deletes"),
         (Request(method="POST", path=PODS.path("a", "p", "binding")), "writes"),
         (STATUS, "status"),
         (Request(method="PATCH", path=FLYTE_WORKFLOWS.path("a", "w")), "status"),
@@ -244,14 +244,16 @@ async def test_a_server_with_few_seats_is_used_and_not_hammered() -> None:
     assert done * server.took / (now() - began) > 0.5 * server.seats
 
 
-@pytest.mark.parametrize("field_", ["writes_at_once", "status_at_once", "reads_at_once", "leases_at_once"])
+@pytest.mark.parametrize(
+    "field_", ["writes_at_once", "deletes_at_once", "status_at_once", "reads_at_once", "leases_at_once"]
+)
 def test_a_share_of_nothing_is_refused(field_: str) -> None:
     with pytest.raises(ValueError, match=f"{field_} must be at least 1"):
         ClientOptions(**{field_: 0})
 
 
 def test_all_flows_together_take_a_small_part_of_a_servers_capacity() -> None:
-    assert requests_at_once(ClientOptions()) <= 64
+    assert requests_at_once(ClientOptions()) <= 600 / 8
 
 
 @dataclass(frozen=True)
@@ -329,7 +331,7 @@ def test_places_are_given_in_order_and_none_is_lost(sequence: list[Guest], most:
 
 
 @examples(60)
-@given(st.lists(st.sampled_from(["POST", "PATCH", "GET"]), max_size=60), st.integers(1, 4), st.integers(0, 3))
+@given(st.lists(st.sampled_from(["POST", "PATCH", "GET", "DELETE"]), max_size=60), st.integers(1, 4), st.integers(0, 3))
 def test_no_burst_of_other_flows_ever_delays_a_lease(burst: list[str], at_once: int, seats: int) -> None:
     async def main() -> None:
         limits = flows(writes_at_once=at_once, status_at_once=at_once, reads_at_once=at_once)
