@@ -4,7 +4,7 @@ Guarantees
     On entering, the FairQueues that there are have been applied; later changes are applied in one go, as they come.
     A FairQueue that is refused changes no limits (`_merge`); its condition Ready, the log, and `refused` say why.
     Without the type, or without the right to read it, the settings' limits are in force: this is logged once, and the
-    type is looked for every LOOK_SECONDS. While there is no FairQueue nothing else is done.
+    type is looked for again (`InformerWhenServed`). While there is no FairQueue nothing else is done.
     A FairQueue that is deleted takes its limits with it. While the API server cannot be reached, those that were seen
     last stay in force.
 Errors
@@ -22,22 +22,19 @@ from typing import Any
 import msgspec
 
 from propeller.clock import Clock, rfc3339
-from propeller.errors import Denied, Invalid, NotFound
+from propeller.errors import Invalid
 from propeller.fairqueues._kind import FAIR_QUEUES, FairQueue
 from propeller.fairqueues._merge import Accepted, Verdict, merge
 from propeller.fairqueues._report import conditions, usage_status
-from propeller.fairqueues._status_writer import StatusWriter
-from propeller.informers import Change, Informer, InformerOptions
+from propeller.informers import Change, Informer, InformerOptions, InformerWhenServed
 from propeller.kube import Client
 from propeller.resourcemgr import ResourceOptions, Usage
-from propeller.telemetry import Causes
+from propeller.status_writer import StatusWriter
 
 _log = logging.getLogger(__name__)
 
-FIRST_LOOK_SECONDS, LOOK_SECONDS = 1.0, 60.0
-"""Between two looks for the type while it is not served: doubling from the first to the second, as an API server
-serves a type some moments after it was installed.
-"""
+MANAGER = "propeller-fairqueue-status"
+"""The field manager of statuses."""
 
 
 class FairQueues:
@@ -56,9 +53,7 @@ class FairQueues:
         usage: Callable[[], Usage] | None = None,
         refused: Callable[[FairQueue, Invalid], None] | None = None,
     ) -> None:
-        self._client = client
         self._settings = settings
-        self._informer_options = informers
         self._clock = clock
         self._apply = apply
         self._usage = usage
@@ -70,62 +65,26 @@ class FairQueues:
         """By uid: with the time of the last change, which the store may not have yet."""
         self._options: ResourceOptions | None = None
         self._is_due = False
-        self._said = False
-        self._causes = Causes(_log)
-        self._writer = StatusWriter(client, self._statuses, settings.status_interval)
+        self._served = InformerWhenServed(
+            client, FAIR_QUEUES, informers, self._synced, instead="the limits are those of the settings"
+        )
+        self._writer = StatusWriter(client, FAIR_QUEUES, MANAGER, self._statuses, settings.status_interval)
 
     @asynccontextmanager
     async def following(self, deadline: float) -> AsyncIterator[None]:
         """Follow until the block is left. Raises Unavailable after `deadline` seconds without a list."""
-        first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        tasks = [
-            asyncio.create_task(self._follow(first, deadline), name="follow fairqueues"),
-            asyncio.create_task(self._writer.run(), name="write statuses of fairqueues"),
-        ]
-        try:
-            await first
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-
-    async def _follow(self, first: asyncio.Future[None], deadline: float) -> None:
-        """Follow until cancelled. `first` is done once it is known what there is; it fails if that cannot be known."""
-        pause = FIRST_LOOK_SECONDS
-        while True:
+        async with self._served.following(deadline):
+            task = asyncio.create_task(self._writer.run(), name="write statuses of fairqueues")
             try:
-                await self._follow_once(first, deadline)
-            except Exception as error:  # noqa: BLE001 - whoever waits for `first` has it, and later tries are to go on
-                if not first.done():
-                    first.set_exception(error)
-                    return
-                self._causes.report(error, "FairQueues cannot be followed: trying again")
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LOOK_SECONDS)
+                yield
+            finally:
+                task.cancel()
+                await asyncio.wait([task])
 
-    async def _follow_once(self, first: asyncio.Future[None], deadline: float) -> None:
-        """Follow until cancelled if the type is served."""
-        if await self._is_served():
-            async with Informer(self._client, FAIR_QUEUES, settings=self._informer_options) as informer:
-                await informer.wait_for_sync(deadline)
-                self._informer = informer
-                informer.subscribe(self._changed)
-                self._merge()
-                _finish(first)
-                await asyncio.Event().wait()
-        _finish(first)
-
-    async def _is_served(self) -> bool:
-        try:
-            await self._client.list(FAIR_QUEUES.metadata_only(), limit=1)
-        except (NotFound, Denied) as error:
-            if not self._said:
-                self._said = True
-                why = "may not be listed" if isinstance(error, Denied) else "are not installed"
-                _log.info("the limits are those of the settings: FairQueues %s", why)
-            return False
-        return True
+    def _synced(self, informer: Informer[FairQueue]) -> None:
+        self._informer = informer
+        informer.subscribe(self._changed)
+        self._merge()
 
     def _changed(self, change: Change[FairQueue]) -> None:
         old, new = change.old, change.new
@@ -193,11 +152,6 @@ class FairQueues:
                     **usage_status(pools, usage),
                 },
             )
-
-
-def _finish(first: asyncio.Future[None]) -> None:
-    if not first.done():
-        first.set_result(None)
 
 
 def _identity(queue: FairQueue) -> tuple[str, int, Any]:

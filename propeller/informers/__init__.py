@@ -7,6 +7,7 @@ from propeller.informers._options import InformerOptions
 from propeller.informers._store import Change, IndexFunction, Store, as_number, key_of, metadata_of, went_back
 from propeller.informers._subscribers import Subscriber
 from propeller.informers._uid_shard import UidShard
+from propeller.informers._when_served import InformerWhenServed
 
 __all__ = [
     "Change",
@@ -14,6 +15,7 @@ __all__ = [
     "Informer",
     "InformerFactory",
     "InformerOptions",
+    "InformerWhenServed",
     "Salvage",
     "Store",
     "Subscriber",

@@ -1,4 +1,4 @@
-"""Writes the statuses of FairQueues: at most once an interval each, and only if they have changed.
+"""Writes the statuses of resources that people declare: at most once an interval each, and only if they have changed.
 
 Guarantees
     A write is a merge patch of the status subresource with the fields that differ, onto the uid that it is of.
@@ -12,30 +12,44 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from propeller.errors import Conflict, NotFound, PropellerError
-from propeller.fairqueues._kind import FAIR_QUEUES, FairQueue
-from propeller.kube import Client
+from propeller.kube import Client, ObjectMeta, Resource
 from propeller.pauses import Pauses
 from propeller.telemetry import Causes
 
 _log = logging.getLogger(__name__)
 
-MANAGER = "propeller-fairqueue-status"
-"""The field manager."""
-
 LONGEST_PAUSE = 60.0
 """Seconds after which a status that could not be written is tried again at the latest."""
 
-Statuses = Callable[[], Iterable[tuple[FairQueue, Mapping[str, Any]]]]
+
+class WithStatus(Protocol):
+    """An object whose status is plain JSON."""
+
+    @property
+    def metadata(self) -> ObjectMeta: ...
+
+    @property
+    def status(self) -> Any: ...
 
 
-class StatusWriter:
-    """Of one process. `statuses` returns each FairQueue with the status that it should have."""
+T = TypeVar("T", bound=WithStatus)
 
-    def __init__(self, client: Client, statuses: Statuses, interval: float) -> None:
+Statuses = Callable[[], Iterable[tuple[T, Mapping[str, Any]]]]
+
+
+class StatusWriter(Generic[T]):
+    """Of one process and kind. `statuses` returns each object with the status that it should have."""
+
+    def __init__(
+        self, client: Client, resource: Resource[T], manager: str, statuses: Statuses[T], interval: float
+    ) -> None:
+        """`manager` is the field manager; `interval` in seconds."""
         self._client = client
+        self._resource = resource
+        self._manager = manager
         self._statuses = statuses
         self._interval = interval
         self._some = asyncio.Event()
@@ -45,11 +59,11 @@ class StatusWriter:
         """By uid, what was written last."""
 
     def wake(self) -> None:
-        """There are FairQueues, or others than before."""
+        """There are objects, or others than before."""
         self._some.set()
 
     async def run(self) -> None:
-        """Until cancelled; while there is no FairQueue it sleeps."""
+        """Until cancelled; while there is no object it sleeps."""
         while True:
             await self._some.wait()
             await self._write_all()
@@ -57,13 +71,13 @@ class StatusWriter:
 
     async def _write_all(self) -> None:
         now, uids = asyncio.get_running_loop().time(), set()
-        for queue, status in self._statuses():
-            uid = queue.metadata.uid
+        for obj, status in self._statuses():
+            uid = obj.metadata.uid
             uids.add(uid)
-            before = self._written.get(uid) or (queue.status if isinstance(queue.status, dict) else {})
+            before = self._written.get(uid) or (obj.status if isinstance(obj.status, dict) else {})
             changed = _difference(before, status)
             if changed and self._pauses_of(uid).left(now) <= 0:
-                await self._write(queue, status, changed)
+                await self._write(obj, status, changed)
         self._pauses = {uid: found for uid, found in self._pauses.items() if uid in uids}
         self._written = {uid: found for uid, found in self._written.items() if uid in uids}
         if not uids:
@@ -72,21 +86,21 @@ class StatusWriter:
     def _pauses_of(self, uid: str) -> Pauses:
         return self._pauses.setdefault(uid, Pauses(self._interval, LONGEST_PAUSE))
 
-    async def _write(self, queue: FairQueue, status: Mapping[str, Any], changed: Mapping[str, Any]) -> None:
-        uid, name = queue.metadata.uid, queue.metadata.name
+    async def _write(self, obj: T, status: Mapping[str, Any], changed: Mapping[str, Any]) -> None:
+        uid, name = obj.metadata.uid, obj.metadata.name
         try:
             await self._client.patch(
-                FAIR_QUEUES,
+                self._resource,
                 name,
                 body={"metadata": {"uid": uid}, "status": changed},
                 subresource="status",
-                field_manager=MANAGER,
+                field_manager=self._manager,
             )
         except (Conflict, NotFound):
             self._pauses_of(uid).failed(asyncio.get_running_loop().time())  # it is gone, as the informer will say
         except PropellerError as error:
             self._pauses_of(uid).failed(asyncio.get_running_loop().time())
-            self._causes.report(error, "the status of FairQueue %s is not written", name)
+            self._causes.report(error, "the status of %s %s is not written", self._resource.kind, name)
         else:
             self._written[uid] = status
 
