@@ -8,8 +8,9 @@ would have with one claim more. So its share is rounded down for as long as it w
 
 Guarantees
     Each call costs O(1). What is compared is time, so that tasks may take as long as they like.
-    A tenant without waiting claims earns no credit, and no debt is forgiven it. More than a claim's difference does not
-    count, and nothing that a tenant had before others waited beside it: what it was lent it does not owe.
+    A tenant without waiting claims earns no credit, soon loses what it had, and no debt is forgiven it. A difference of
+    more than the largest claim of any of them does not count, as no rounding makes it, nor does anything that a tenant
+    had before others waited beside it: what it was lent it does not owe.
 """
 
 from __future__ import annotations
@@ -18,18 +19,35 @@ _ROUNDING = 1e-9
 """Seconds: a claim's difference for less than this comes from sums of parts."""
 
 
-class Group:
-    """Those of one parent that have waiting claims. `level` is the integral of their mean share, by weight."""
+_LITTLE = 0.1
+"""Of a claim. Tokens are not left idle for a difference that is smaller."""
 
-    __slots__ = ("at", "level", "members", "rate", "since", "weight")
+_AWAY = 1.0
+"""Seconds without waiting claims after which a tenant has lost its credit. If it is back sooner, its next tasks were on
+their way.
+"""
+
+
+class Group:
+    """Those of one parent that have waiting claims. `level` is the integral of their mean share, by weight; `largest`
+    the share of the largest claim that any of them has had served, `granted` the sum of all of them.
+    """
+
+    __slots__ = ("at", "granted", "largest", "level", "members", "rate", "since", "weight")
 
     def __init__(self) -> None:
         self.members = 0
         self.weight = 0.0  # of all members
         self.rate = 0.0  # the sum of weight * share
         self.level = 0.0
+        self.largest = self.granted = 0.0
         self.at = 0.0
         self.since = 0.0  # when the second one came
+
+    @property
+    def pace(self) -> float:
+        """Seconds for which a token is held, on average."""
+        return self.level * self.weight / self.granted if self.granted else 0.0
 
     def advance(self, now: float) -> None:
         """Let time pass. A clock that goes back lets none pass."""
@@ -63,8 +81,21 @@ class Member:
         """What is added to its share when shares are compared."""
         return self.step if self.is_ahead else 0.0
 
-    def weigh(self, share: float, weight: float, step: float, now: float) -> None:
-        """It has waiting claims, and this share from now on."""
+    @property
+    def is_well_ahead(self) -> bool:
+        """Whether it is ahead by more than a little: a part of what one claim more is while that is held."""
+        return self.lead > max(_ROUNDING, _LITTLE * self.group.pace) * self.step
+
+    def serve(self, claim: float) -> None:
+        """It got the tokens of a claim, which adds that much to a share, without the weight."""
+        self.is_served = True
+        if self.group.members > 1:
+            self.group.granted += claim
+
+    def weigh(self, share: float, weight: float, claim: float, now: float) -> None:
+        """It has waiting claims, and this share from now on; `claim` is what its last one added to a share, without the
+        weight.
+        """
         group = self.group
         if not self.is_in:
             self._enter(now)
@@ -72,16 +103,19 @@ class Member:
             self.settle(now)
         group.weight += weight - self.weight
         group.rate += weight * share - self.weight * self.share
-        self.share, self.weight, self.step = share, weight, step
+        self.share, self.weight, self.step = share, weight, claim / weight
+        group.largest = max(group.largest, claim)
 
     def _enter(self, now: float) -> None:
         group = self.group
         group.advance(now)
-        self.is_in, self.is_served = True, False
+        self.is_in = True
         group.members += 1
         if group.members == 2:
             group.since = group.at
-        self.lead = max(0.0, self.lead)
+        if group.at - self.at > _AWAY:
+            self.is_served = False
+            self.lead = max(0.0, self.lead)
         self.share = self.weight = 0.0
         self.at, self.level = group.at, group.level
 
@@ -90,7 +124,8 @@ class Member:
         group = self.group
         group.advance(now)
         passed = group.at - (max(group.since, self.at))
-        lead, most = self.share * passed - (group.level - self.level), self.step * passed
+        lead = self.share * passed - (group.level - self.level)
+        most = group.largest / self.weight * passed if self.weight else 0.0
         if lead < 0 or self.is_served:
             self.lead += most if lead > most else max(lead, -most)
         self.at, self.level = group.at, group.level
@@ -102,10 +137,15 @@ class Member:
         group = self.group
         if group.members > 1:
             self.settle(now)
+        else:
+            group.advance(now)
+            self.at = group.at
         self.is_in = False
         group.members -= 1
         if group.members:
             group.weight -= self.weight
             group.rate -= self.weight * self.share
         else:
-            group.weight = group.rate = group.level = 0.0  # sums keep their precision over years
+            group.weight = group.rate = group.level = group.largest = group.granted = (
+                0.0  # sums keep their precision over years
+            )

@@ -5,7 +5,8 @@ Guarantees
     found held, or a lowered limit has left: such a pool grants nothing until it is below its limit.
     Acquiring a claim again that is held or waits changes nothing; neither does releasing one twice.
     Work-conserving: a claim waits only while one of its pools has too few tokens for it, another claim has a better
-    right to them, or they are saved up for a bigger claim that was overtaken `max_bypass` times.
+    right to them, or they are saved up for a bigger claim: those that could overtake it have had more than their part,
+    or did so `max_bypass` times.
     Fair between tenants at every level (`_turns`), and none starves (`_waitlist`).
     While nothing waits, `acquire` and `release` cost O(pools and tenants of the claim), else O(log n) more.
 Assumptions
@@ -24,7 +25,7 @@ from propeller.resourcemgr._claims import Claim, Wait
 from propeller.resourcemgr._limits import Limits, Path, check
 from propeller.resourcemgr._pools import PoolState
 from propeller.resourcemgr._registry import Registry, never
-from propeller.resourcemgr._turns import usage_fell
+from propeller.resourcemgr._turns import usage_changed
 from propeller.resourcemgr._usage import Usage, usage_of
 from propeller.resourcemgr._waiter import Need, Waiter
 from propeller.resourcemgr._waitlist import Waitlist
@@ -109,7 +110,7 @@ class Ledger:
             for pool, _ in need.items:
                 pool.order.set_clock(now, releases=1)
             for node in need.nodes:
-                usage_fell(node)
+                usage_changed(node)
             self._waiting.serve([pool for pool, _ in need.items], now)
 
     def restore(self, claim: Claim, now: float) -> None:

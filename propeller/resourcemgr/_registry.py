@@ -14,7 +14,7 @@ from propeller.resourcemgr._claims import Claim
 from propeller.resourcemgr._limits import SEPARATOR, Limits, Path, lineage, path_of
 from propeller.resourcemgr._pools import PoolState, title_of
 from propeller.resourcemgr._tenants import Node, Tenants
-from propeller.resourcemgr._turns import usage_fell
+from propeller.resourcemgr._turns import usage_changed
 from propeller.resourcemgr._waiter import Need
 
 _KEPT_NEEDS = 4096
@@ -46,7 +46,7 @@ class Registry:
         for path, node in self._tenants.named():
             node.weight = self._tenants.weights.get(path, 1.0)
         for node in self._tenants:
-            usage_fell(node)  # whatever has changed about its share
+            usage_changed(node)  # whatever has changed about its share
 
     def _pool(self, name: str, tenant: str) -> PoolState:
         title = title_of(name, tenant)

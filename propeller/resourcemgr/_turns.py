@@ -6,9 +6,10 @@ Guarantees
     shares are rounded up and down in turns, so that they are right over time (`_balance`). Among equal shares, turns go
     round by weight (start-time fair queueing); within a tenant the higher priority first, and within a priority the
     earlier claim.
-    `add`, `first` and `served` cost O(depth * log n). A tenant's usage may change at any time: `usage_fell` has to be
-    called when it has fallen; when it has grown nothing need be done.
-    A tenant whose first claim does not fit may be set aside: it costs nothing until there is room for it.
+    `add`, `first` and `served` cost O(depth * log n). A tenant's usage may change at any time: `usage_changed` has
+    to be called when it has fallen, and when it has grown other than by `served`.
+    A tenant whose first claim does not fit may be set aside: it costs nothing until there is room for it. Smaller
+    claims go before it as long as that is fair: until `owed` returns it, for which the pool is to be saved up then.
 """
 
 from __future__ import annotations
@@ -105,13 +106,11 @@ class Turn:
     def _entry(self) -> _Entry:
         """A new one, by its share now."""
         self.version += 1
-        up, node, member = self.up, self.node, self.member
+        up, member = self.up, self.member
         assert up is not None
         if member.is_in and up.group.members == 1:
             return 0.0, self.tag, self.number, self.version, self  # whatever its share is; it is seen if another comes
-        share = node.share()
-        if share < math.inf:
-            member.weigh(share, node.weight, self.step / node.weight, self.order.clock)
+        share = self.weigh()
         if not member.is_ahead:
             return share, self.tag, self.number, self.version, self
         if not self.is_ahead:
@@ -119,10 +118,41 @@ class Turn:
             up.ahead.append(self)
         return share + member.step, self.tag, self.number, self.version, self
 
+    def weigh(self) -> float:
+        """Its share now, which counts from now on."""
+        share = self.node.share()
+        if share < math.inf:
+            self.member.weigh(share, self.node.weight, self.step, self.order.clock)
+        return share
+
+    def look_again(self) -> None:
+        """Its tenant holds more or less than it did."""
+        if self.up is None:
+            return
+        if self.is_queued:
+            self.queue()
+        elif self.member.is_in:
+            self.weigh()
+
+    def after(self, need: Need, pool: PoolState) -> tuple[float, float]:
+        """The share that it has once a claim of it is served; or if that is none, its tag then."""
+        share = self.node.share() + need.step() / self.node.weight
+        return (share, 0.0) if share else (0.0, self.tag + need.of(pool) / self.node.weight)
+
+    def key(self) -> float:
+        """Its share with handicap, now."""
+        return self.node.share() + self.member.handicap
+
+    def settle(self) -> Member:
+        """Its member as of now."""
+        if self.member.is_in:
+            self.member.settle(self.order.clock)
+        return self.member
+
     def serve(self, up: Turn, amount: int, step: float) -> None:
         """A claim below got its tokens. Only if there is an entry of it, that is the first in the heap above."""
         self.step = step
-        self.member.is_served = True
+        self.member.serve(step)
         if self.is_queued:
             if up.time < self.tag:
                 up.time = self.tag
@@ -264,13 +294,34 @@ class Order:
                 turn.activate()
 
     def overtaken(self, pool: PoolState, limit: int) -> Waiter | None:
-        """A claim that has been overtaken `limit` times, if there is one; returned once."""
+        """A claim that has been overtaken `limit` times, if there is one."""
+        late = self._set_aside_first(pool)
+        return late if late is not None and pool.grants - late.overtaken_since >= limit else None
+
+    def owed(self, leaf: Turn, pool: PoolState) -> Waiter | None:
+        """The claim that was set aside first, if it is its turn still, and it would be unfair that the first claim of
+        `leaf` goes before it: its tenant has held more than its part for longer than less, and the other one has not;
+        or if that is alike, it would hold more by its weight than the other one with its claim.
+        """
+        late = self._set_aside_first(pool)
+        if late is None:
+            return None
+        need = leaf.head.need
+        for own, other in zip(reversed(need.nodes), reversed(late.need.nodes), strict=False):
+            if own is not other:
+                mine, its = own.turns[pool], other.turns[pool]
+                one, another = mine.settle(), its.settle()
+                if (is_owed := one.is_well_ahead) is another.is_ahead:
+                    is_owed = mine.after(need, pool) > its.after(late.need, pool)
+                return late if is_owed and its.key() <= mine.key() else None
+        return None
+
+    def _set_aside_first(self, pool: PoolState) -> Waiter | None:
+        """Of the claims that are set aside, the one that has been so for longest."""
         while self._overtaken:
             waiter = self._overtaken[0]
             if waiter.pool is pool and waiter.overtaken_since >= 0:
-                if pool.grants - waiter.overtaken_since < limit:
-                    return None
-                return self._overtaken.popleft()
+                return waiter
             self._overtaken.popleft()
         return None
 
@@ -304,15 +355,28 @@ def _next_child(heap: list[_Entry]) -> Turn | None:
             continue
         if len(heap) == 1:
             return turn
-        now = turn.node.share() + turn.member.handicap
+        now = turn.key()
         if now <= share:
             return turn
         heapreplace(heap, (now, tag, number, version, turn))
     return None
 
 
-def usage_fell(node: Node) -> None:
-    """A tenant holds less than it did: its turns may come earlier."""
+def usage_changed(node: Node) -> None:
+    """A tenant holds less than it did: its turns may come earlier. Or more, other than by its turn."""
     for turn in node.turns.values():
-        if turn.is_queued and turn.up is not None:
-            turn.queue()
+        turn.look_again()
+
+
+def served_out_of_turn(need: Need, now: float) -> None:
+    """A claim got its tokens that stood in no order: its tenants have had them all the same."""
+    step = need.step()
+    for node in need.nodes:
+        for pool, turn in node.turns.items():
+            turn.order.set_clock(now)
+            turn.step = step
+            turn.member.serve(step)
+            if turn.up is not None:
+                turn.up.time = max(turn.up.time, turn.tag)
+            turn.tag += need.of(pool) / node.weight
+            turn.look_again()

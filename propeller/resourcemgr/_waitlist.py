@@ -4,7 +4,9 @@ Guarantees
     A claim stands in the order of one of its pools: the one that has too few tokens for it, or in which another has a
     better right. When it could have that pool's tokens and not another's, it moves to the other's order.
     A claim that was overtaken, has moved, or was amended more than `max_bypass` times is put first: its pools are saved
-    up for it. That is done for one claim at a time, first come first served, so that none of them waits for another.
+    up for it. So is one that only has to wait for more tokens of a single pool, if those that could go before it have
+    had more than their part. That is done for one claim at a time, first come first served, so that none of them waits
+    for another.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from propeller.resourcemgr._pools import PoolState
+from propeller.resourcemgr._turns import served_out_of_turn
 from propeller.resourcemgr._waiter import Need, Waiter
 
 
@@ -139,6 +142,7 @@ class Waitlist:
         self._put_first.popleft()
         self._save_up(waiter.need, False)
         self._grant(waiter)
+        served_out_of_turn(waiter.need, now)
         todo += [pool for pool, _ in waiter.need.items]
         return True
 
@@ -153,9 +157,7 @@ class Waitlist:
         order.set_clock(now)
         while order.size and (room := pool.room(now)) >= 1:
             if (late := order.overtaken(pool, self.max_bypass)) is not None:
-                order.cancel(late, pool)
-                self._put_first.append(late)
-                todo.append(pool)
+                self._put(late, pool, todo)
                 return
             order.let_in(pool, room)
             leaf = order.first()
@@ -166,6 +168,9 @@ class Waitlist:
             if amount > room:
                 order.set_aside(leaf, amount, pool.grants)
                 continue
+            if (late := order.owed(leaf, pool)) is not None and self._lacks_only(late, pool, now):
+                self._put(late, pool, todo)
+                return
             elsewhere = self._blocking(waiter, pool, now)
             order.take(leaf)
             if elsewhere is None:
@@ -180,6 +185,18 @@ class Waitlist:
                 todo.append(pool)
                 return
             elsewhere.order.add(waiter, elsewhere)
+
+    def _put(self, late: Waiter, pool: PoolState, todo: list[PoolState]) -> None:
+        """Put a claim first that stands in the pool's order."""
+        pool.order.cancel(late, pool)
+        self._put_first.append(late)
+        todo.append(pool)
+
+    def _lacks_only(self, waiter: Waiter, here: PoolState, now: float) -> bool:
+        """Whether all other pools have the tokens that the claim takes: nothing is saved up here for years, because it
+        has to wait elsewhere.
+        """
+        return all(pool is here or pool.room(now) >= amount for pool, amount in waiter.need.items)
 
     def _grant(self, waiter: Waiter) -> None:
         del self._waiters[waiter.id]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from propeller.resourcemgr import Pool, Tenant
 from tests.unit.resourcemgr.book import Book, limits
+from tests.unit.resourcemgr.sharing import Durations, Found, Sizes, share
 
 
 def _flooded(slots: int, weights: Sequence[float]) -> Book:
@@ -140,3 +141,80 @@ def test_a_tenant_that_holds_much_and_waits_for_nothing_does_not_count_where_oth
                 book.acquire(claim.tenant[0], ("slots", 1))
     found = [held[tenant.name] for tenant in tenants]
     assert [count / sum(found) for count in found] == pytest.approx([1 / 7, 2 / 7, 4 / 7], rel=0.02)
+
+
+ANY_TIME: Durations = lambda rng: rng.expovariate(1 / 20)  # noqa: E731
+TOGETHER: Durations = lambda _: 20.0  # noqa: E731
+
+
+def _shared(slots: int, weights: Sequence[float], sizes: Sequence[Sizes], durations: Durations, seed: int = 1) -> Found:
+    tenants = [Tenant(name=f"t{number}", weight=weight) for number, weight in enumerate(weights)]
+    book = Book(limits(Pool(name="slots", capacity=slots), tenants=tenants))
+    return share(book, slots, weights, sizes, durations, seed=seed)
+
+
+@pytest.mark.parametrize("durations", [ANY_TIME, TOGETHER], ids=["any time", "all together"])
+@pytest.mark.parametrize(
+    ("slots", "sizes"),
+    [
+        (40, [(1,), (2,), (4,)]),
+        (40, [(4,), (2,), (1,)]),
+        (40, [(1, 2, 4)] * 3),
+        (10, [(1,), (2,), (4,)]),
+        (10, [(1, 2, 4)] * 3),
+    ],
+    ids=str,
+)
+def test_claims_of_one_two_and_four_tokens_are_shared_by_weight_and_not_by_who_fits(
+    slots: int, sizes: Sequence[Sizes], durations: Durations
+) -> None:
+    found = _shared(slots, (1, 2, 4), sizes, durations)
+    assert found.off <= 0.08, found
+    assert found.jain >= 0.995
+    assert found.idle * slots < max(map(max, sizes)), "tokens that are saved up: less than a claim"
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.data())
+def test_shares_are_by_weight_whatever_sizes_and_weights_are(data: st.DataObject) -> None:
+    weights = data.draw(st.lists(st.integers(1, 4), min_size=2, max_size=5))
+    sizes = data.draw(
+        st.lists(
+            st.sampled_from([(1,), (2,), (4,), (1, 2), (1, 4), (1, 2, 4)]),
+            min_size=len(weights),
+            max_size=len(weights),
+        )
+    )
+    slots = data.draw(st.sampled_from([20, 40, 64]))
+    found = _shared(slots, weights, sizes, ANY_TIME, seed=data.draw(st.integers(0, 999)))
+    assert found.off <= 0.15, found
+    assert found.jain >= 0.99
+
+
+def test_what_is_saved_up_for_a_big_claim_is_no_more_than_it_lacks_and_only_if_it_lacks_nothing_else() -> None:
+    """Its other pool is full for long: meanwhile the smaller ones of another tenant go before it."""
+    book = Book(limits(Pool(name="slots", capacity=4), Pool(name="db", capacity=1)))
+    book.acquire("c", ("db", 1))
+    for _ in range(20):
+        book.acquire("a", ("slots", 1))
+    big = book.acquire("b", ("slots", 3), ("db", 1))
+    for _ in range(10):
+        book.now += 1.0
+        book.release_one("a")
+        assert book.tenants()["a"] == 4
+    book.release_one("c")
+    for _ in range(3):
+        book.now += 1.0
+        book.release_one("a")
+    assert big in book.held
+
+
+def test_a_rate_is_shared_by_weight_also_by_claims_of_different_sizes() -> None:
+    book = Book(limits(Pool(name="calls", rate=1.0, burst=4), tenants=[Tenant(name="b", weight=3.0)]))
+    for _ in range(400):
+        book.acquire("a", ("calls", 1))
+        book.acquire("b", ("calls", 4))
+    book.held.clear()
+    for _ in range(400):
+        book.pass_time(1.0)
+    assert 4 * book.tenants()["b"] == pytest.approx(3 * book.tenants()["a"], rel=0.05)
