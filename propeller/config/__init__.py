@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import msgspec
 
+from propeller.clusters._options import ClusterOptions
 from propeller.config._controller import (
     CheckpointOptions,
     ControllerOptions,
@@ -37,6 +38,7 @@ __all__ = [
     "AttemptOptions",
     "CheckpointOptions",
     "ClientOptions",
+    "ClusterOptions",
     "ControllerOptions",
     "EffectOptions",
     "EventOptions",
@@ -75,6 +77,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     kueue: KueueOptions = KueueOptions()
     storage: StorageOptions = StorageOptions()
     controller: ControllerOptions = ControllerOptions()
+    clusters: ClusterOptions = ClusterOptions()
     metrics: MetricsOptions = MetricsOptions()
     events: EventOptions = EventOptions()
     kubelet: KubeletOptions = KubeletOptions()

@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from propeller.controller._session import Running
-from propeller.handlers.plugins import Plugins, TaskPlugin, attempt_at
+from propeller.handlers.plugins import Plugins, TaskPlugin, attempt_at, owner_of
 from propeller.informers import Change
 from propeller.kube import KubeObject
 from propeller.workflow import AttemptObserved, AttemptPhase, Execution, Launching, Remains
@@ -84,20 +84,10 @@ def attempt_event(change: Change[T], session: Running, plugin: TaskPlugin, plugi
 
 
 def owner_uids(obj: KubeObject) -> tuple[str, ...]:
-    return tuple(owner.uid for owner in obj.metadata.owner_references)
-
-
-def execution_key(obj: KubeObject) -> str:
-    """Return the key of the execution that owns a resource, "" if none does."""
-    for owner in obj.metadata.owner_references:
-        if owner.kind.lower() == "flyteworkflow":
-            return f"{obj.metadata.namespace}/{owner.name}"
-    return ""
-
-
-def execution_uid(obj: KubeObject) -> str:
-    """The uid of the execution that owns a resource, "" if none does."""
-    return next((owner.uid for owner in obj.metadata.owner_references if owner.kind.lower() == "flyteworkflow"), "")
+    if obj.metadata.owner_references:
+        return tuple(owner.uid for owner in obj.metadata.owner_references)
+    owner = owner_of(obj)
+    return () if owner is None else (owner.uid,)
 
 
 def _was_held(session: Running, node: int) -> bool:

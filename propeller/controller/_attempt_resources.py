@@ -28,11 +28,14 @@ _OWNER_INDEX = "owner"
 
 
 class AttemptResource(NamedTuple):
-    """The resource of an attempt, the plugin that made it, and a client of its cluster."""
+    """The resource of an attempt, the plugin that made it, and its cluster: a client, and its name ("" for that of the
+    FlyteWorkflows).
+    """
 
     plugin: TaskPlugin
     obj: KubeObject
     client: Client
+    cluster: str = ""
 
     @property
     def metadata(self) -> ObjectMeta:
@@ -57,7 +60,16 @@ class AttemptResource(NamedTuple):
 class AttemptResources:
     """Caches of resources with an execution's label, indexed by owner uid; see the module's text."""
 
-    def __init__(self, client: Client, namespace: str | None, plugins: Plugins, settings: InformerOptions) -> None:
+    def __init__(
+        self,
+        client: Client,
+        namespace: str | None,
+        plugins: Plugins,
+        settings: InformerOptions,
+        selector: str = EXECUTION_LABEL,
+        cluster: str = "",
+    ) -> None:
+        self._cluster = cluster
         self._client = client
         self._namespace = namespace
         self.informers: Mapping[TaskPlugin, Informer[Any]] = {
@@ -65,7 +77,7 @@ class AttemptResources:
                 client,
                 plugin.resource,
                 namespace=namespace,
-                label_selector=EXECUTION_LABEL,
+                label_selector=selector,
                 indexes={_OWNER_INDEX: owner_uids},
                 settings=settings,
             )
@@ -122,7 +134,7 @@ class AttemptResources:
     def of(self, uid: str) -> Sequence[AttemptResource]:
         """Return the resources of the workflow with that uid."""
         return [
-            AttemptResource(plugin, obj, self._client)
+            AttemptResource(plugin, obj, self._client, self._cluster)
             for plugin, informer in self.informers.items()
             for obj in informer.store.by_index(_OWNER_INDEX, uid)
         ]

@@ -63,6 +63,8 @@ class Checkpoints:
     async def _write(self, session: Running) -> None:
         since, deferred = session.begin_checkpoint()
         execution, began = session.execution, self._clock.monotonic()
+        placements = execution.placements
+        version = 0 if placements is None else placements.version
         try:
             written = await self._checkpointer.write(
                 execution,
@@ -88,6 +90,8 @@ class Checkpoints:
             before = session.offloaded_to
             session.write_failures = 0
             session.record(written.metadata, written.status)
+            if placements is not None:
+                placements.written(version)
             self._milestones.written(self._clock.monotonic() - began, session.status_bytes)
             self._discard_earlier(session, before)
             for effect in deferred:

@@ -1,21 +1,26 @@
 """The clusters in which attempts run: what the controller has of each, and which one an attempt is in.
 
-Today there is one: that of the FlyteWorkflows.
+Guarantees
+    Without a routing table there is one: that of the FlyteWorkflows, under the name "". Nothing is looked up then.
+    A cluster that is not well is not asked: an effect on an attempt in it fails at once, and is tried again.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from propeller.clock import Clock
+from propeller.clusters import Circuit
 from propeller.config import Settings
 from propeller.controller._attempt_resources import AttemptResource, AttemptResources
 from propeller.controller._quotas import QuotaInformers
+from propeller.errors import Unavailable
 from propeller.handlers import Cluster, Holder, Windows
-from propeller.handlers.plugins import Plugins
-from propeller.kube import Client
-from propeller.workflow import NodeView
+from propeller.handlers.plugins import EXECUTION_LABEL, Marks, Owner, Plugins, TaskPlugin, cluster_of, owner_of
+from propeller.informers import Change
+from propeller.kube import Client, KubeObject
+from propeller.workflow import NodeView, Placements
 
 
 class ExecutionCluster:
@@ -30,14 +35,24 @@ class ExecutionCluster:
         granted: Callable[[Holder], bool],
         *,
         namespace: str | None,
+        marks: Marks | None = None,
     ) -> None:
-        """`granted` is called when an attempt that has waited for its namespace may ask again."""
+        """`granted` is called when an attempt that has waited for its namespace may ask again. `marks` are those of its
+        resources, None for the cluster of the FlyteWorkflows, where they have owner references.
+        """
         self.client = client
-        self.resources = AttemptResources(client, namespace, plugins, settings.informers)
+        self.namespace = namespace
+        self.marks = marks
+        self.name = "" if marks is None else marks.cluster
+        """In the routing table; "" for the cluster of the FlyteWorkflows, whatever the table calls it."""
+        selector = EXECUTION_LABEL if marks is None else f"{EXECUTION_LABEL},{marks.selector}"
+        self.resources = AttemptResources(client, namespace, plugins, settings.informers, selector, self.name)
         self.quotas = QuotaInformers(client, settings, clock, granted, namespace=namespace)
         self.windows = Windows(settings.launches, clock, granted)
         self.launches = self.quotas.launches
-        self.of_executors = Cluster(client, self.resources.kinds(), self.windows, self.launches)
+        self.busy: set[str] = set()
+        """With a routing table: names of resources of attempts that are launched or run, with their namespaces."""
+        self.of_executors = Cluster(client, self.resources.kinds(), self.windows, self.launches, marks)
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
@@ -45,23 +60,122 @@ class ExecutionCluster:
         async with self.quotas.running(), self.resources.following():
             yield
 
+    def count(self, change: Change[KubeObject], plugin: TaskPlugin) -> None:
+        """Count a resource while it runs."""
+        obj = change.new or change.old
+        assert obj is not None
+        name = f"{obj.metadata.namespace}/{obj.metadata.name}"
+        if change.new is None or plugin.has_ended(change.new):
+            self.busy.discard(name)
+        else:
+            self.busy.add(name)
+
+    def owner_of(self, obj: KubeObject) -> Owner | None:
+        """Return the workflow that owns a resource of this cluster; None if none does, or if the resource was made for
+        a cluster of another name, or by the controllers of another one.
+        """
+        if self.marks is None:
+            return owner_of(obj) if obj.metadata.owner_references else None
+        return owner_of(obj) if cluster_of(obj) == self.marks.cluster else None
+
+    def resources_of(self, uid: str) -> Sequence[AttemptResource]:
+        """Return the resources of the workflow with that uid."""
+        return [one for one in self.resources.of(uid) if self.owner_of(one.obj) is not None]
+
+
+class Member:
+    """A cluster of the routing table. Next: connected, then synced; then its circuit says whether it is well."""
+
+    def __init__(self, name: str, now: float) -> None:
+        self.name = name
+        self.cluster: ExecutionCluster | None = None
+        self.is_synced = False
+        """Whether its caches have everything that runs there."""
+        self.circuit = Circuit(since=now)
+        self.executions = 0
+        """That are placed there, and have not ended."""
+
+    @property
+    def pods(self) -> int:
+        """How many attempts are launched or run there."""
+        return 0 if self.cluster is None else len(self.cluster.busy)
+
+    @property
+    def trouble(self) -> str:
+        """Why it gets no new work and is not asked; "" if it is well, or is being connected to."""
+        return "" if self.circuit.healthy else self.circuit.reason
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it may be asked."""
+        return self.is_synced and self.circuit.healthy
+
+    @property
+    def is_known(self) -> bool:
+        """Whether all that can be known of its attempts is: its caches are synced, or it is known to be unwell."""
+        return self.is_synced or not self.circuit.healthy
+
 
 class Clusters:
-    """See the module's text. `control` is the cluster of the FlyteWorkflows."""
+    """See the module's text. `control` is the cluster of the FlyteWorkflows; `members` are those of the table."""
 
     def __init__(self, control: ExecutionCluster) -> None:
         self.control = control
+        self.members: dict[str, Member] = {}
 
     def __iter__(self) -> Iterator[ExecutionCluster]:
+        """All that are connected."""
         yield self.control
+        for member in self.members.values():
+            if member.cluster is not None and member.cluster is not self.control:
+                yield member.cluster
 
     def of_attempt(self, node: NodeView, attempt: int) -> Cluster:
-        """Return the cluster in which an attempt runs, or is to run."""
-        return self.control.of_executors
+        """Return the cluster in which an attempt runs, or is to run. Raises Unavailable."""
+        placements = node.execution.placements
+        if placements is None:
+            return self.control.of_executors
+        name = placements.cluster_of(node.number, attempt)
+        if name == "":
+            return self.control.of_executors
+        member = self.members.get(name or "")
+        if member is None or member.cluster is None or not member.is_ready:
+            raise Unavailable(f"attempt {attempt} of {node.log_name}: {self.obstacle(name)}")
+        return member.cluster.of_executors
+
+    def obstacle(self, name: str | None) -> str:
+        """Say why a cluster cannot be asked, "" if it can."""
+        if name == "":
+            return ""
+        if name is None:
+            return "it has no cluster yet"
+        member = self.members.get(name)
+        if member is None:
+            return f"its cluster {name} is not in the routing table"
+        if member.trouble:
+            return f"its cluster {name} is unhealthy: {member.trouble}"
+        return "" if member.is_synced else f"its cluster {name} is being connected to"
+
+    def are_ready(self, placements: Placements | None) -> bool:
+        """Whether all clusters of an execution may be asked."""
+        return placements is None or not any(self.obstacle(name) for name in placements.names())
+
+    def named(self, name: str) -> ExecutionCluster | None:
+        """Return the connected cluster of that name."""
+        if not name:
+            return self.control
+        member = self.members.get(name)
+        return None if member is None else member.cluster
 
     def resources_of(self, uid: str) -> Sequence[AttemptResource]:
         """Return the resources of the workflow with that uid, of all clusters."""
-        return self.control.resources.of(uid)
+        if not self.members:
+            return self.control.resources.of(uid)
+        return [one for cluster in self for one in cluster.resources_of(uid)]
+
+    def found_in(self, uid: str) -> Mapping[str, Sequence[AttemptResource]]:
+        """Return the same by the name of the cluster, "" for that of the FlyteWorkflows."""
+        return {cluster.name: found for cluster in self if (found := cluster.resources_of(uid))}
 
     def waits(self, uid: str) -> bool:
         """Whether an attempt of the execution waits for room in a quota."""

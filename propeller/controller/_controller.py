@@ -28,8 +28,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from propeller.clock import SYSTEM_CLOCK, Clock
+from propeller.clusters import Opener
 from propeller.config import Settings
-from propeller.controller._attempt_events import Vanished, attempt_ended, attempt_event, execution_key, execution_uid
 from propeller.controller._cache_lag import CacheLag
 from propeller.controller._checkpointer import Checkpointer
 from propeller.controller._checkpoints import Checkpoints
@@ -38,24 +38,29 @@ from propeller.controller._duty import Shared
 from propeller.controller._effects import EffectRunner
 from propeller.controller._events import Recorder
 from propeller.controller._executions import Executions
-from propeller.controller._finalizers import is_held
 from propeller.controller._grants import Grants
 from propeller.controller._idleness import Idleness
 from propeller.controller._intake import Intake
+from propeller.controller._janitor import Janitor
 from propeller.controller._lanes import Lanes
 from propeller.controller._live_limits import LiveLimits
 from propeller.controller._loading import Loader
 from propeller.controller._milestones import Milestones
+from propeller.controller._observing import Observing
+from propeller.controller._placing import Placing
 from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
 from propeller.controller._restores import Restores
+from propeller.controller._resync import Resync
 from propeller.controller._retention import Retention
 from propeller.controller._session import Ended, Running, Session
+from propeller.controller._several import SeveralClusters
 from propeller.controller._tenancy import tenant_of
 from propeller.handlers import TRANSITIONS, Asked, Gates, Inputs, Services, quotas_page
-from propeller.handlers.plugins import Plugins, PodSettings, TaskPlugin, installed_plugins
+from propeller.handlers.plugins import Plugins, PodSettings, installed_plugins
 from propeller.informers import Change, Informer
 from propeller.kube import PODS, Client, KubeObject
 from propeller.reconcile import Controller, Result, WorkQueue
+from propeller.routing import Table
 from propeller.storage import Storage
 from propeller.telemetry import Causes, Metrics
 from propeller.workflow import EXECUTION, Cancel, Decision, Execution, begin, decide, resume
@@ -89,8 +94,11 @@ class WorkflowController:
         metrics: Metrics | None = None,
         recorder: Recorder | None = None,
         plugins: Plugins | None = None,
+        opener: Opener | None = None,
     ) -> None:
-        """`plugins`: by default those of this interpreter's packages."""
+        """`plugins`: by default those of this interpreter's packages. `opener` connects to the clusters of a routing
+        table, if there can be one.
+        """
         self._client = client
         self._settings = settings
         self._namespace = namespace
@@ -121,6 +129,7 @@ class WorkflowController:
         self._tokens = self.limits.tokens
         control = ExecutionCluster(client, self._plugins, settings, clock, self._grants.grant, namespace=namespace)
         self._clusters = Clusters(control)
+        self._placing = Placing(self._clusters, clock, self._grants.grant)
         shared = Shared(
             client=client,
             storage=storage,
@@ -129,6 +138,7 @@ class WorkflowController:
             executions=self._executions,
             lanes=self._lanes,
             clusters=self._clusters,
+            placing=self._placing,
             milestones=self._milestones,
             causes=causes,
         )
@@ -140,6 +150,20 @@ class WorkflowController:
         self._idleness = Idleness(shared, self._loader, self._waits)
         self._cache_lag = CacheLag(shared, self._checkpointer, self._workflows)
         self._restores = Restores(shared, self._workflows)
+        find = self._workflows.store.get
+        self._janitor = Janitor(client, self._clusters, find, settings.clusters, clock)
+        self._observing = Observing(shared, self._effects, self._tokens, self._plugins, find, self._janitor.seen)
+        self._resync = Resync(self._clusters, self._executions)
+        self._several = SeveralClusters(
+            shared,
+            self._observing,
+            self._janitor,
+            self._resync,
+            self._grants,
+            self._plugins,
+            opener,
+            namespace=namespace,
+        )
         counted = metrics.reconciles_of(NAME)
         self._controller = Controller(
             self._queue, self._reconcile, settings.queue, name=NAME, on_reconcile=counted, clock=clock
@@ -184,11 +208,11 @@ class WorkflowController:
         async with self.limits.running(), control.following(), self._workflows:
             await control.resources.wait_for_sync(deadline)
             for plugin, informer in control.resources.informers.items():
-                informer.subscribe(functools.partial(self._attempt_changed, control, plugin))
+                informer.subscribe(functools.partial(self._observing.attempt_changed, control, plugin))
             self._workflows.subscribe(self._workflow_changed)
             self._restores.subscribe()
             await self._workflows.wait_for_sync(deadline)
-            async with self._lanes.running(), asyncio.TaskGroup() as group:
+            async with self._several.running(), self._lanes.running(), asyncio.TaskGroup() as group:
                 reconciles = group.create_task(self._controller.run(), name="reconciles")
                 try:
                     yield self
@@ -200,6 +224,10 @@ class WorkflowController:
                         self._tokens.close()
         if callers is not None:
             raise callers
+
+    def route_by(self, table: Table) -> None:
+        """Place executions by this table from now on. Raises Invalid if the controller has no `opener`."""
+        self._several.apply(table)
 
     def execution(self, key: str) -> Execution | None:
         """Return the execution as of its last reconcile; `key` is `namespace/name`."""
@@ -222,51 +250,13 @@ class WorkflowController:
         key = change.key
         if change.new is None:
             self._forget(change.old.metadata.uid if change.old is not None else "")
+            if change.old is not None and self._clusters.members:
+                self._janitor.workflow_deleted(change.old)
         elif (session := self._executions.get(key)) is not None and session.is_own_write(change.new.metadata):
             return
         elif _end_is_undone(change):
             self._executions.failed(key, once_free=True)  # who does that for ever must not be answered at once for ever
         self._executions.reconcile(key)
-
-    def _attempt_changed(self, cluster: ExecutionCluster, plugin: TaskPlugin, change: Change[KubeObject]) -> None:
-        obj = change.new or change.old
-        assert obj is not None
-        if not (key := execution_key(obj)):
-            return  # a pod of a job, say
-        if self._tokens is not None:
-            self._tokens.seen(plugin, obj, execution_uid(obj), is_gone=change.new is None)
-        if cluster.launches and change.new is not None:
-            cluster.launches.seen(obj, execution_uid(obj))
-        if cluster.windows and attempt_ended(change, plugin):
-            cluster.windows.pod_ended(obj.metadata.namespace)
-        session = self._executions.get(key)
-        if session is None:
-            # one that is alive brings back what was evicted, or is to be stopped
-            alive = change.new is not None and plugin.is_alive(obj)
-            if alive or key in self._executions.evicted or self._awaits_its_resources(key):
-                self._executions.reconcile(key)
-            return
-        if not isinstance(session, Running):
-            return
-        event = attempt_event(change, session, plugin, self._plugins)
-        if event is None:
-            return
-        if isinstance(event, Vanished):
-            self._effects.look_for(session, event.node, event.attempt)
-            return
-        if why := event.is_waiting:
-            self._milestones.waits(session, session.execution.view(event.node), why)
-        if not event.is_news:
-            return
-        if self._effects.is_doubtful(session, event.node, event.observed):
-            self._effects.look_for(session, event.node, event.observed.attempt, event.observed)
-        else:
-            self._executions.notify(session, event.node, event.observed)
-
-    def _awaits_its_resources(self, key: str) -> bool:
-        """Whether an ended workflow waits for its resources to stop before its finalizers are removed."""
-        workflow = self._workflows.store.get(key)
-        return workflow is not None and is_held(workflow.metadata)
 
     # reconcile
 
@@ -302,6 +292,7 @@ class WorkflowController:
         """The workflow of that uid is gone, or has ended."""
         self._loader.forget(uid)
         self._grants.forget(uid)
+        self._placing.forget(uid)
         if self._tokens is not None:
             self._tokens.forget(uid)
         for cluster in self._clusters:
@@ -323,6 +314,8 @@ class WorkflowController:
             return self._finished(workflow)
         if (wait := self._cache_lag.wait_to_load(workflow)) is not None:
             return wait
+        if self._clusters.members and self._resync.must_wait(workflow):
+            return Result()
         if (left := self._intake.left(workflow)) > 0:
             return Result(requeue_after=left)
         return self._intake.begin(workflow)

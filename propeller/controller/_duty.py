@@ -10,6 +10,7 @@ from propeller.controller._clusters import Clusters
 from propeller.controller._executions import Executions
 from propeller.controller._lanes import Lanes
 from propeller.controller._milestones import Milestones
+from propeller.controller._placing import Placing
 from propeller.kube import Client
 from propeller.storage import Storage
 from propeller.telemetry import Causes
@@ -26,6 +27,7 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     executions: Executions
     lanes: Lanes
     clusters: Clusters
+    placing: Placing
     milestones: Milestones
     causes: Causes
     """Failures that repeat, logged once per cause."""

@@ -47,6 +47,7 @@ class EffectRunner:
 
     def __init__(self, shared: Shared, services: Services) -> None:
         self._services = services
+        self._placing = shared.placing
         self._executions = shared.executions
         self._lanes = shared.lanes
         self._milestones = shared.milestones
@@ -65,7 +66,9 @@ class EffectRunner:
                 self._milestones.decided(execution, decision)
             events: list[tuple[int, NodeEvent]] = []
             for effect in decision.effects:
-                if needs_checkpoint(execution, effect):
+                if type(effect) is Launch and (waits := self._place(execution, effect)) is not None:
+                    events.append((effect.node, waits))
+                elif needs_checkpoint(execution, effect):
                     session.deferred.append(effect)
                 elif (
                     left
@@ -79,6 +82,12 @@ class EffectRunner:
                 return Decision(effects, decision.wake, changed, decision.more)
             decision = decide(execution, events, self._clock.now(), TRANSITIONS)
             changed |= decision.changed
+
+    def _place(self, execution: Execution, launch: Launch) -> NodeEvent | None:
+        """Choose the cluster of a launch; returns why it has to wait for one, if it does."""
+        if not self._placing.applies_to(execution):
+            return None
+        return self._placing.place(execution.view(launch.node), launch.attempt)
 
     def start(self, session: Running, effect: Effect) -> None:
         """Run an effect; its events are handled by a later reconcile."""
@@ -159,10 +168,13 @@ class EffectRunner:
 
 def needs_checkpoint(execution: Execution, effect: Effect) -> bool:
     """Whether a status must hold the reason of an effect before it starts, as it could be decided differently a second
-    time: stops, the start of a failure node, and what runs again inside a node whose time was up.
+    time: stops, the start of a failure node, what runs again inside a node whose time was up, and launches whose
+    cluster was chosen among several.
     """
     kind = type(effect)
     if kind is StopAttempt:
+        return True
+    if kind is Launch and execution.placements is not None and execution.placements.unwritten:
         return True
     if kind is not Launch and kind is not WriteInputs:
         return False

@@ -76,10 +76,10 @@ async def release(
     """Remove Flyte's finalizers from the resources of an ended workflow, then from the workflow, which gets `labels` as
     well. Raises NotFound for a deleted workflow, Conflict for an object that has changed, and what the client raises.
     """
-    for plugin, obj, of_cluster in resources:
-        if plugin.resource is not None:
+    for one in resources:
+        if one.plugin.resource is not None:
             with suppress(NotFound):
-                await _remove(of_cluster, plugin.resource, obj.metadata, {})
+                await _remove(one.client, one.plugin.resource, one.metadata, {})
     await _remove(client, WORKFLOWS, workflow, {"labels": labels})
 
 

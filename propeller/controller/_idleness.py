@@ -25,6 +25,7 @@ class Idleness:
         self._executions = shared.executions
         self._loader = loader
         self._waits = waits
+        self._clusters = shared.clusters
         self._idle = shared.settings.controller.idle
 
     def evict_if_due(self, session: Running) -> Result | None:
@@ -37,6 +38,7 @@ class Idleness:
             or now < session.last_activity + idle
             or not session.is_at_rest
             or self._waits(session.uid)
+            or not self._clusters.are_ready(execution.placements)
             or (wake is not None and wake <= now)
         ):
             return None

@@ -34,6 +34,7 @@ class Intake:
         self._executions = shared.executions
         self._lane = shared.lanes.observe
         self._clusters = shared.clusters
+        self._placing = shared.placing
         self._settings = shared.settings
         self._milestones = shared.milestones
         self._causes = shared.causes
@@ -94,6 +95,7 @@ class Intake:
         execution.stop_margin, execution.settings = self._settings.controller.stop_margin, self._settings.attempts
         resources = self._clusters.resources_of(loading.uid)
         recover_attempts(execution, resources)
+        self._placing.loaded(execution, is_new=is_new)
         self._executions.begun.hand_over(execution)
         session = Running(loading, execution, is_new=is_new)
         owed = [] if is_new else stops_owed(execution, resources)

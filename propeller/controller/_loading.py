@@ -88,6 +88,8 @@ def stops_owed(execution: Execution, resources: Iterable[AttemptResource]) -> li
         ):
             succeeded = phase == NodePhase.SUCCEEDED or isinstance(state, RunningSubgraph)
             stops.append(StopAttempt(node, attempt, urgent=not succeeded))
+            if execution.placements is not None:
+                execution.placements.pin(node, attempt, one.cluster)
             execution.stops.add(node, attempt)
             if not succeeded and one.is_alive:
                 execution.slots.stopping.add((node, attempt))

@@ -66,9 +66,9 @@ class Retention:
                 head = await self._client.get(HEADS, metadata.name, metadata.namespace)
                 if head.metadata.uid == metadata.uid and head.fingerprint != fingerprint_of(workflow.status):
                     return  # the cache will hear of it
-            for plugin, obj, client in resources:
+            for one in resources:
                 with suppress(NotFound, Conflict):  # gone, or another one by now
-                    await delete_resource(plugin, obj, client)
+                    await delete_resource(one.plugin, one.obj, one.client)
         except PropellerError as error:
             self._causes.report(error, "%s has ended, and what runs of it could not be stopped, trying again", key)
             self._executions.retry_later(key)

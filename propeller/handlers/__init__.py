@@ -13,8 +13,9 @@ from propeller.handlers.executors._queue_page import Asked, quotas_page
 from propeller.handlers.executors._quotas import LaunchQuotas
 from propeller.handlers.executors._run import EXECUTORS, Executor, RetryAfter, RetryState, execute, try_execute_inline
 from propeller.handlers.executors._services import Cluster, Kind, Services
+from propeller.handlers.executors._subject import attempt_of, whole_of
 from propeller.handlers.executors._tokens import LaunchTokens
-from propeller.handlers.executors._waits import Holder
+from propeller.handlers.executors._waits import Holder, holder_of
 from propeller.handlers.executors._windows import Windows
 from propeller.handlers.transitions import TRANSITIONS
 
@@ -34,12 +35,15 @@ __all__ = [
     "RetryState",
     "Services",
     "Windows",
+    "attempt_of",
     "delete_resource",
     "execute",
+    "holder_of",
     "is_given_up",
     "plan_of_futures",
     "quotas_page",
     "refusals_of",
     "run_without_suspending",
     "try_execute_inline",
+    "whole_of",
 ]

@@ -7,7 +7,7 @@ from propeller.kube._connection import Connection, Impersonation, connect
 from propeller.kube._decoding import Event, EventType, Page, Undecodable
 from propeller.kube._exec import ExecPlugin
 from propeller.kube._finalizers import add_finalizer, remove_finalizer
-from propeller.kube._kubeconfig import load_connection
+from propeller.kube._kubeconfig import load_connection, parse_connection
 from propeller.kube._names import FieldNameWarning
 from propeller.kube._objects import (
     ContainerRunning,
@@ -102,6 +102,7 @@ __all__ = [
     "add_finalizer",
     "connect",
     "load_connection",
+    "parse_connection",
     "parse_field_selector",
     "parse_label_selector",
     "remove_finalizer",

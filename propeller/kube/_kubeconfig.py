@@ -23,7 +23,7 @@ from propeller.errors import Invalid
 from propeller.kube._auth_provider import AuthProvider
 from propeller.kube._connection import Connection, Impersonation
 from propeller.kube._exec import ExecPlugin
-from propeller.kube._kubeconfig_files import Cluster, Exec, Kubeconfig, User, merged
+from propeller.kube._kubeconfig_files import Cluster, Exec, Kubeconfig, User, merged, self_contained
 from propeller.kube._proxy import parse_proxy, proxy_of_environment
 from propeller.redaction import shown_url
 from propeller.text import visible
@@ -50,6 +50,13 @@ def load_connection(kubeconfig: str | None = None, context: str | None = None) -
             return _with_proxy(_in_cluster())
         raise Invalid(f"no cluster: there is no {default}, and KUBECONFIG is not set; name one with --kubeconfig FILE")
     return _with_proxy(_of_context(merged(paths), context))
+
+
+def parse_connection(data: bytes, source: str, context: str | None = None) -> Connection:
+    """The connection of a kubeconfig's context, for one that is no file, such as a Secret's. `source` names it in
+    messages. Raises Invalid; also if it names files or commands.
+    """
+    return _with_proxy(_of_context(self_contained(data, source), context))
 
 
 def _with_proxy(connection: Connection) -> Connection:

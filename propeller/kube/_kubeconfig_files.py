@@ -20,6 +20,9 @@ import yaml
 from propeller.errors import Invalid
 from propeller.redaction import place_of_yaml_error
 
+_FILES = ("certificate_authority", "client_certificate", "client_key", "token_file")
+"""Fields that are paths."""
+
 T = TypeVar("T")
 C = TypeVar("C", bound="Cluster | User")
 
@@ -149,6 +152,27 @@ def merged(paths: list[str]) -> Kubeconfig:
     return found
 
 
+def self_contained(data: bytes, source: str) -> Kubeconfig:
+    """Read a kubeconfig that is no file of this machine, such as one in a Secret. Raises Invalid, also if it names
+    files or commands: those of this machine are none of its author's business.
+    """
+    document = _parsed(data.decode(errors="replace"), source)
+    found = Kubeconfig(source, document.current_context or "")
+    _add(found.clusters, ((c.name, c.cluster or Cluster()) for c in document.clusters or ()), source)
+    _add(found.users, ((u.name, u.user or User()) for u in document.users or ()), source)
+    _add(found.contexts, ((c.name, c.context or Context()) for c in document.contexts or ()), source)
+    sections: list[Cluster | User] = [entry.section for entry in found.clusters.values()]
+    sections += [entry.section for entry in found.users.values()]
+    for section in sections:
+        for field in (*_FILES, "exec", "auth_provider"):
+            if getattr(section, field, None):
+                raise Invalid(
+                    f"kubeconfig {source} has {field.replace('_', '-')}, and may name neither files nor commands: give "
+                    "certificates as data, and a token as it is"
+                )
+    return found
+
+
 def _add(known: dict[str, Entry[T]], named: Iterable[tuple[str, T]], path: str) -> None:
     """Add the entries that no earlier file has. Raises Invalid if this one has a name twice."""
     here: set[str] = set()
@@ -161,11 +185,19 @@ def _add(known: dict[str, Entry[T]], named: Iterable[tuple[str, T]], path: str) 
 
 def _read(path: str) -> _Document:
     try:
-        document = yaml.safe_load(Path(path).read_text())
+        text = Path(path).read_text()
     except OSError as error:
         raise Invalid(
             f"kubeconfig {path} cannot be read: {error.strerror}; name another with --kubeconfig FILE"
         ) from error
+    except ValueError as error:
+        raise Invalid(f"kubeconfig {path} is not YAML: {place_of_yaml_error(error)}") from None
+    return _parsed(text, path)
+
+
+def _parsed(text: str, path: str) -> _Document:
+    try:
+        document = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # not chained: its text quotes the file's
         raise Invalid(f"kubeconfig {path} is not YAML: {place_of_yaml_error(error)}") from None
     if document is None:
@@ -183,8 +215,7 @@ def _read(path: str) -> _Document:
 
 def _absolute(section: C, base: Path) -> C:
     """Paths are relative to the file that they stand in; a plugin's command only if it is a path."""
-    files = ("certificate_authority", "client_certificate", "client_key", "token_file")
-    named: dict[str, Any] = {field: str(base / value) for field in files if (value := getattr(section, field, None))}
+    named: dict[str, Any] = {field: str(base / value) for field in _FILES if (value := getattr(section, field, None))}
     if isinstance(section, User) and section.exec is not None and os.sep in (command := section.exec.command or ""):
         named["exec"] = msgspec.structs.replace(section.exec, command=str(base / command))
     return msgspec.structs.replace(section, **named)

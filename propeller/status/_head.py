@@ -16,6 +16,7 @@ from propeller.clock import rfc3339
 from propeller.errors import CorruptBlob, MissingBlob
 from propeller.redaction import redact
 from propeller.status._newest import is_own_snapshot, newest, snapshot_uri
+from propeller.status._placed import placement_for_people
 from propeller.status._snapshot import INLINE_NODES, LIMIT, Snapshot, decode_off_loop, encode, take, without_times
 from propeller.storage import Storage
 from propeller.text import bounded, one_line, visible
@@ -71,6 +72,8 @@ def head(execution: Execution, now: float, characters: int = MESSAGE_CHARACTERS)
         "error": None,
         "message": None,
     }
+    if execution.placements is not None:
+        status |= placement_for_people(execution)
     if execution.failure is not None:
         status |= error_of(execution.failure, characters)
     elif status["waits"]:

@@ -18,6 +18,7 @@ import msgspec
 import zstandard
 
 from propeller.errors import CorruptBlob, NotUnderstood
+from propeller.status._placed import Placed, placements_of, taken
 from propeller.status._validity import check_execution, check_snapshot
 from propeller.workflow import (
     ENDED,
@@ -94,6 +95,7 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True):
     uid: str = ""
     """UID of the object that the status belongs to."""
     evictions: dict[int, int] = {}
+    placed: Placed | None = None
 
 
 class _Versioned(msgspec.Struct, frozen=True, array_like=True):
@@ -125,6 +127,7 @@ class _Counted(msgspec.Struct, frozen=True, array_like=True):
     ended: msgspec.Raw = _NONE
     uid: msgspec.Raw = _NONE
     evictions: msgspec.Raw = _NONE
+    placed: msgspec.Raw = _NONE
 
     @property
     def records(self) -> int:
@@ -191,6 +194,7 @@ def take(execution: Execution) -> Snapshot:
         execution.ended.tobytes(),
         execution.info.uid,
         dict(execution.evictions),
+        taken(execution),
     )
 
 
@@ -294,6 +298,7 @@ async def rebuild(info: ExecutionInfo, plan: Plan, snapshot: Snapshot, load_grap
     execution.failures = dict(snapshot.failures)
     execution.system_failures = dict(snapshot.system_failures)
     execution.evictions = dict(snapshot.evictions)
+    execution.placements = placements_of(snapshot.placed)
     if snapshot.started:
         execution.started = array("f", snapshot.started)
         execution.ended = array("f", snapshot.ended)

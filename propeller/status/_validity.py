@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from propeller.errors import CorruptBlob
+from propeller.status._placed import check_placed
 from propeller.workflow import (
     AttemptState,
     BackingOff,
@@ -79,6 +80,7 @@ def check_snapshot(snapshot: Snapshot) -> None:
         _require(all(0 <= node < nodes for node in keys), f"its {name} are of nodes that do not exist")
     for counts in (snapshot.system_failures, snapshot.evictions):
         _require(all(0 <= count <= MAX_ATTEMPTS for count in counts.values()), "a count of failures is none")
+    check_placed(snapshot.placed, nodes, MAX_ATTEMPTS)
     _check_frames(snapshot.frames, nodes, snapshot.attempts)
     if not snapshot.phase.ended:
         active = {node for node, phase in enumerate(snapshot.phases) if phase not in _ENDED_OR_NOT_BEGUN}

@@ -34,6 +34,7 @@ from propeller.workflow._events import (
     Granted,
     InputsWritten,
     Launched,
+    Lost,
     NodeEvent,
     NotRecovered,
     OutputsFound,
@@ -70,6 +71,7 @@ from propeller.workflow._names import (
 )
 from propeller.workflow._options import AttemptOptions
 from propeller.workflow._parallelism import Slots
+from propeller.workflow._placements import Placements
 from propeller.workflow._plan import Graph, ItemsGraph, Plan, decode_bindings, parse_plan
 from propeller.workflow._spec import (
     END_NODE,
@@ -153,6 +155,7 @@ __all__ = [
     "Launch",
     "Launched",
     "Launching",
+    "Lost",
     "NodeEvent",
     "NodeKind",
     "NodePhase",
@@ -163,6 +166,7 @@ __all__ = [
     "ObservedAttempt",
     "OutputsFound",
     "OutputsWritten",
+    "Placements",
     "Plan",
     "Preparing",
     "Recover",

@@ -152,6 +152,12 @@ class EffectFailed(AttemptEvent, frozen=True):
     failure: Failure
 
 
+class Lost(AttemptEvent, frozen=True):
+    """The cluster of the attempt is given up: what runs there may go on, and its result does not count."""
+
+    failure: Failure
+
+
 class Expired(AttemptEvent, frozen=True):
     """The attempt's deadline has passed, and its pod has not ended."""
 
@@ -225,6 +231,7 @@ NodeEvent = (
     | Refused
     | Granted
     | EffectFailed
+    | Lost
     | Expired
     | Stopped
     | AllStopped

@@ -27,6 +27,7 @@ from propeller.workflow._events import Failure, NodeEvent
 from propeller.workflow._names import PATH_LENGTH, pod_name, shortened, unique_node_id
 from propeller.workflow._options import AttemptOptions
 from propeller.workflow._parallelism import Slots
+from propeller.workflow._placements import Placements
 from propeller.workflow._plan import Graph, Plan
 from propeller.workflow._spec import ExecutionSpec, NodeKind, NodeSpec
 from propeller.workflow._states import State
@@ -187,6 +188,8 @@ class Execution:
         """Pods whose attempts are over and that have not stopped yet."""
         self.settings = _DEFAULTS
         """When attempts are given up and retried."""
+        self.placements: Placements | None = None
+        """None if there is one cluster."""
         self.stop_margin = STOP_MARGIN
         """Seconds beyond its grace period after which a pod that has not stopped is given up."""
 

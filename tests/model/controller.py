@@ -88,7 +88,7 @@ class Controller:
     # caches
 
     def _caches(self, world: World, number: int, process: Process) -> Iterator[Step[World]]:
-        """controller/_controller.py: _workflow_changed, _attempt_changed and _reconcile, after a cache has moved on."""
+        """controller/_controller.py: _workflow_changed and _reconcile; _observing.py: attempt_changed."""
         if process.object != world.object:
             yield self._object_seen(world, number, process)
         for at, (cached, pod) in enumerate(zip(process.pods, world.pods, strict=True)):

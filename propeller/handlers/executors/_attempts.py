@@ -34,7 +34,7 @@ from propeller.handlers.executors._echo import echoed, is_echo
 from propeller.handlers.executors._gates import refusals_of
 from propeller.handlers.executors._outcome import has_ended
 from propeller.handlers.executors._services import Cluster, Kind, Services
-from propeller.handlers.plugins import POD, TaskPlugin, claim_of, is_of
+from propeller.handlers.plugins import POD, TaskPlugin, claim_of, is_of, owner_of
 from propeller.handlers.plugins.pod import shape_of, template_uri
 from propeller.kube import PODS, Client, KubeObject
 from propeller.storage import write_literals
@@ -140,6 +140,8 @@ async def _launch(node: NodeView, effect: Launch, services: Services, cluster: C
         return ()
     if services.tokens is not None:
         services.tokens.describe(node, attempt, resource)
+    if cluster.marks is not None:
+        resource = cluster.marks.mark(resource, execution.info)
     return await _create(node, attempt, name, resource, kind, services, cluster)
 
 
@@ -371,7 +373,10 @@ def _found(
 
 
 def _is_ours(node: NodeView, obj: KubeObject) -> bool:
-    return any(owner.uid == node.execution.info.uid for owner in obj.metadata.owner_references)
+    uid = node.execution.info.uid
+    if obj.metadata.owner_references:
+        return any(owner.uid == uid for owner in obj.metadata.owner_references)
+    return (owner := owner_of(obj)) is not None and owner.uid == uid
 
 
 def _is_attempts(node: NodeView, attempt: int, obj: KubeObject) -> bool:

@@ -13,7 +13,7 @@ from propeller.handlers.executors._inputs import Inputs
 from propeller.handlers.executors._quotas import LaunchQuotas
 from propeller.handlers.executors._tokens import LaunchTokens
 from propeller.handlers.executors._windows import Windows
-from propeller.handlers.plugins import Plugins, PodSettings, TaskPlugin
+from propeller.handlers.plugins import Marks, Plugins, PodSettings, TaskPlugin
 from propeller.kube import Client, Resource
 from propeller.storage import Storage
 from propeller.workflow import NodeView
@@ -52,6 +52,8 @@ class Cluster(msgspec.Struct, frozen=True):
     """None if a namespace's refusals do not slow down its launches."""
     quotas: LaunchQuotas | None = None
     """None if quotas are not followed."""
+    marks: Marks | None = None
+    """What its resources are marked with; None if they have owner references."""
 
 
 class Services(msgspec.Struct, frozen=True):

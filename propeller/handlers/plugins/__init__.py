@@ -6,8 +6,9 @@
 
 from propeller.handlers.plugins._api import DEFAULT_GRACE, ENTRY_POINTS, PluginFailed, TaskPlugin, custom_of
 from propeller.handlers.plugins._claims import attempt_at, claim_of, is_of, observed_attempts
-from propeller.handlers.plugins._metadata import ATTEMPT_ANNOTATION, EXECUTION_LABEL
+from propeller.handlers.plugins._metadata import ATTEMPT_ANNOTATION, EXECUTION_LABEL, is_interruptible
 from propeller.handlers.plugins._registry import Plugins, installed_plugins, load_plugins
+from propeller.handlers.plugins._remote import Marks, Owner, cluster_of, owner_of
 from propeller.handlers.plugins._settings import PodSettings
 from propeller.handlers.plugins.pod import POD, pod_template
 
@@ -17,16 +18,21 @@ __all__ = [
     "ENTRY_POINTS",
     "EXECUTION_LABEL",
     "POD",
+    "Marks",
+    "Owner",
     "PluginFailed",
     "Plugins",
     "PodSettings",
     "TaskPlugin",
     "attempt_at",
     "claim_of",
+    "cluster_of",
     "custom_of",
     "installed_plugins",
+    "is_interruptible",
     "is_of",
     "load_plugins",
     "observed_attempts",
+    "owner_of",
     "pod_template",
 ]

@@ -42,6 +42,7 @@ from propeller.workflow import (
     Launch,
     Launched,
     Launching,
+    Lost,
     NodeEvent,
     NodeView,
     NotRecovered,
@@ -125,6 +126,8 @@ def _on_attempt_event(node: NodeView, state: AttemptState, event: AttemptEvent, 
         case FuturesFound(graph=graph) if isinstance(state, Collecting):
             inside = RunningSubgraph(node.next_frame, attempt, state.since)
             return StartSubgraph(inside, graph, effects=_stop_sidecars(node, state))
+        case Lost(failure=failure) if isinstance(state, MayHavePod | BackingOff):
+            return attempt_failed(node, attempt, failure, now, stop=True)
         case Expired():
             return deadline_checked(node, state, now)
         case EffectFailed(failure=failure):
@@ -135,6 +138,9 @@ def _on_attempt_event(node: NodeView, state: AttemptState, event: AttemptEvent, 
 
 def _start(node: NodeView, now: float) -> Transition:
     observed = _observed_attempt(node)
+    placements = node.execution.placements
+    if observed is NOT_OBSERVED and placements is not None and (first := placements.first_attempt):
+        observed = ObservedAttempt(first, first)
     ends = active_end(node, now)
     return start_attempt(node, observed.attempt, now, wakes=ends, system_failures=observed.system_failures)
 

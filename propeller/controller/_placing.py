@@ -1,0 +1,180 @@
+"""Decide where attempts run, if a routing table names several clusters.
+
+Guarantees
+    An execution has one cluster, chosen at its first launch, and keeps it while the table and the cluster's health
+    allow. An attempt is placed once, before its first launch. The status says where and why, and has it before anything
+    is launched that builds on it: decided again, it could come out differently.
+    If no cluster may take an attempt, its node waits with the reason, without a request, and is woken when the table or
+    a cluster's state changes.
+    An execution that began before there was a table stays in the cluster of the FlyteWorkflows.
+Caveats
+    Capacities are those of one process: several shards may exceed them together.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+
+from propeller.clock import Clock
+from propeller.controller._clusters import Clusters
+from propeller.handlers import Holder, attempt_of, holder_of, refusals_of, whole_of
+from propeller.routing import ClusterState, Placement, Table, Waiting, decide
+from propeller.workflow import AttemptState, Execution, NodeView, Placements, Refusals, Refused
+
+LOOK_SECONDS = 60.0
+"""Seconds after which an attempt without a cluster asks again. Changes wake it: this is for what nobody saw coming."""
+
+
+class Placing:
+    """See the module's text. `granted` is called when an attempt that has waited may ask again; it returns whether that
+    is still wanted.
+    """
+
+    def __init__(self, clusters: Clusters, clock: Clock, granted: Callable[[Holder], bool]) -> None:
+        self._clusters = clusters
+        self._clock = clock
+        self._granted = granted
+        self._states = _States(clusters)
+        self._homes: dict[str, str] = {}
+        """By execution's uid."""
+        self._waiting: dict[str, Holder] = {}
+        """Attempts that no cluster may take, by claim."""
+        self.table: Table | None = None
+
+    def applies_to(self, execution: Execution) -> bool:
+        """Whether launches of the execution need a place."""
+        return self.table is not None or execution.placements is not None
+
+    def loaded(self, execution: Execution, *, is_new: bool) -> None:
+        """Complete the placements of an execution that was loaded, with what its resources show."""
+        if not self.applies_to(execution):
+            return
+        found = self._clusters.found_in(execution.info.uid)
+        placements = execution.placements
+        if placements is None:
+            began_here = not is_new or bool(found.get(""))
+            placements = execution.placements = Placements("" if began_here else None)
+        placements.found = {one.metadata.name: name for name, resources in found.items() for one in resources}
+        home = placements.home
+        if home is not None:
+            self._count(execution.info.uid, home)
+            for node, state in execution.states.items():
+                if isinstance(state, AttemptState):
+                    placements.known(node, state.attempt)
+            if not self._is_seen(home):
+                placements.give_up()
+
+    def _is_seen(self, name: str) -> bool:
+        """Whether the caches show everything that runs in a cluster."""
+        member = self._clusters.members.get(name)
+        return not name or (member is not None and member.is_synced)
+
+    def place(self, node: NodeView, attempt: int) -> Refused | None:
+        """Choose the cluster of an attempt that is to be launched. Returns why it has to wait, None if it need not."""
+        execution = node.execution
+        placements = execution.placements
+        if placements is None:
+            placements = execution.placements = Placements("")
+        if not placements.is_placed(node.number, attempt):
+            found = placements.found and placements.found.get(execution.pod_name(node.number, attempt))
+            if found:
+                placements.place(node.number, attempt, found)
+                return self._wait_for_cluster(node, attempt)
+            if self.table is None and placements.home is None:
+                placements.settle("", "there is no routing table")
+            if self.table is not None and placements.home != "" and (why := self._choose(self.table, node, attempt)):
+                return self._wait(node, attempt, why)
+            assert placements.home is not None
+            cluster = placements.cluster_of(node.number, attempt)
+            placements.place(node.number, attempt, placements.home if cluster is None else cluster)
+        return self._wait_for_cluster(node, attempt)
+
+    def _wait_for_cluster(self, node: NodeView, attempt: int) -> Refused | None:
+        placements = node.execution.placements
+        assert placements is not None
+        why = self._clusters.obstacle(placements.cluster_of(node.number, attempt))
+        return self._wait(node, attempt, why) if why else None
+
+    def changed(self) -> None:
+        """The table, or the state of a cluster, is another one: attempts that wait ask again."""
+        waiting, self._waiting = self._waiting, {}
+        for holder in waiting.values():
+            self._granted(holder)
+
+    def forget(self, uid: str) -> None:
+        """The execution has ended or is gone."""
+        self._count(uid, None)
+
+    def _choose(self, table: Table, node: NodeView, attempt: int) -> str:
+        """Place an attempt, and its execution if it has no cluster or cannot stay; returns why it waits, if it does."""
+        execution, placements = node.execution, node.execution.placements
+        assert placements is not None
+        whole = whole_of(execution)
+        if placements.home is None:
+            found = decide(table, whole, self._states)
+            if isinstance(found, Waiting):
+                return found.reason
+            self._settle(execution, placements, found)
+        home = placements.home or ""
+        found = decide(table, attempt_of(node, detailed=table.has_task_rules), self._states, home)
+        if isinstance(found, Waiting):
+            return found.reason
+        if found.cluster != home:
+            moved = decide(table, whole, self._states, home)
+            if isinstance(moved, Placement) and moved.cluster != home:
+                self._settle(execution, placements, moved)
+        if self._clusters.members[found.cluster].is_synced:
+            placements.place(node.number, attempt, found.cluster)
+            return ""
+        return self._clusters.obstacle(found.cluster)
+
+    def _settle(self, execution: Execution, placements: Placements, found: Placement) -> None:
+        begun = {(node, state.attempt) for node, state in execution.states.items() if isinstance(state, AttemptState)}
+        kept = [one for one in begun if placements.is_placed(*one)]
+        stopping = [(node, attempt) for node, attempts in execution.stops.pods.items() for attempt in attempts]
+        placements.settle(found.cluster, found.reason, [*kept, *stopping])
+        self._count(execution.info.uid, found.cluster)
+
+    def _count(self, uid: str, home: str | None) -> None:
+        before = self._homes.pop(uid, None)
+        if home is not None:
+            self._homes[uid] = home
+        for name, change in ((before, -1), (home, 1)):
+            if name and (member := self._clusters.members.get(name)) is not None:
+                member.executions += change
+
+    def recount(self) -> None:
+        """The table has other clusters: count the executions of each."""
+        for member in self._clusters.members.values():
+            member.executions = 0
+        for home in self._homes.values():
+            if (found := self._clusters.members.get(home)) is not None:
+                found.executions += 1
+
+    def _wait(self, node: NodeView, attempt: int, why: str) -> Refused:
+        holder = holder_of(node, attempt)
+        self._waiting[holder.claim] = holder
+        before = refusals_of(node)
+        refusals = Refusals(before.tries, before.since or self._clock.now(), before.denied, why)
+        after = LOOK_SECONDS * random.uniform(1.0, 2.0)
+        return Refused(attempt, why, after, refusals, repeats=before.reason == why)
+
+
+class _States(Mapping[str, ClusterState]):
+    """The states of the table's clusters as `decide` reads them."""
+
+    def __init__(self, clusters: Clusters) -> None:
+        self._clusters = clusters
+
+    def __getitem__(self, name: str) -> ClusterState:
+        member = self._clusters.members[name]
+        return ClusterState(
+            healthy=member.circuit.healthy, reason=member.trouble, pods=member.pods, executions=member.executions
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._clusters.members)
+
+    def __len__(self) -> int:
+        return len(self._clusters.members)
