@@ -29,6 +29,7 @@ from propeller.kube._options import ClientOptions
 from propeller.reconcile._options import QueueOptions, WatchdogOptions
 from propeller.resourcemgr._options import ResourceOptions
 from propeller.resourcemgr.shared._options import RedisOptions
+from propeller.routing._options import RoutingOptions
 from propeller.storage._options import StorageOptions
 from propeller.telemetry._options import MetricsOptions
 from propeller.workflow._options import AttemptOptions
@@ -53,6 +54,7 @@ __all__ = [
     "QueueOptions",
     "RedisOptions",
     "ResourceOptions",
+    "RoutingOptions",
     "Settings",
     "StorageOptions",
     "WatchdogOptions",
@@ -75,6 +77,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     redis: RedisOptions = RedisOptions()
     pods: PodPolicy = PodPolicy()
     kueue: KueueOptions = KueueOptions()
+    routing: RoutingOptions = RoutingOptions()
     storage: StorageOptions = StorageOptions()
     controller: ControllerOptions = ControllerOptions()
     clusters: ClusterOptions = ClusterOptions()

@@ -15,6 +15,10 @@ from propeller.routing._declared import (
     SecretReference,
     State,
 )
+from propeller.routing._definition import routing_table_crd
+from propeller.routing._kind import RAW_ROUTING_TABLES, ROUTING_TABLES, RoutingTable
+from propeller.routing._live import LiveTable
+from propeller.routing._options import RoutingOptions
 from propeller.routing._parse import parse_table, table_of
 from propeller.routing._problems import InvalidTable, Problem
 from propeller.routing._rendezvous import Rendezvous
@@ -22,17 +26,22 @@ from propeller.routing._subject import ClusterState, Placement, Subject, Task, W
 from propeller.routing._table import Table
 
 __all__ = [
+    "RAW_ROUTING_TABLES",
+    "ROUTING_TABLES",
     "Access",
     "Capacity",
     "Cluster",
     "ClusterState",
     "Declaration",
     "InvalidTable",
+    "LiveTable",
     "Match",
     "Placement",
     "Pool",
     "Problem",
     "Rendezvous",
+    "RoutingOptions",
+    "RoutingTable",
     "Rule",
     "SecretReference",
     "State",
@@ -43,5 +52,6 @@ __all__ = [
     "Waiting",
     "decide",
     "parse_table",
+    "routing_table_crd",
     "table_of",
 ]

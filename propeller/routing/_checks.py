@@ -124,7 +124,7 @@ def _access(path: Path, access: Access) -> Iterator[Problem]:
     ways = [
         name
         for name, given in (
-            ("kubeconfig", bool(access.kubeconfig or access.context)),
+            ("kubeconfig", bool(access.kubeconfig or (access.context and access.secret is None))),
             ("secret", access.secret is not None),
             ("inCluster", access.in_cluster),
         )

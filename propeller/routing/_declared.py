@@ -53,7 +53,7 @@ class Access(_Declared, frozen=True):
     """A file; by default the usual one, if a context is named."""
 
     context: str = ""
-    """By default the kubeconfig's current one."""
+    """By default the current one of the kubeconfig, or of that in the Secret."""
 
     secret: SecretReference | None = None
     in_cluster: bool = False

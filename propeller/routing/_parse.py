@@ -8,13 +8,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from propeller.routing._checks import problems_of
 from propeller.routing._problems import InvalidTable, Problem
 from propeller.routing._reading import read
 from propeller.routing._table import Table
 from propeller.routing._yaml import Text
 
-API_VERSION, KIND = "propeller.dev/v1alpha1", "RoutingTable"
+GROUP, VERSION, KIND = "propeller.dev", "v1alpha1", "RoutingTable"
+
+MAX_SPEC_BYTES = 256 * 1024
+"""Of a resource's spec as JSON. The status repeats it (`accepted`), and etcd refuses objects over 1.5 MiB. A file may
+have more.
+"""
 
 
 def parse_table(content: bytes, source: str = "") -> Table:
@@ -28,7 +35,11 @@ def parse_table(content: bytes, source: str = "") -> Table:
 
 
 def table_of(spec: Any) -> Table:
-    """The table of a resource's spec."""
+    """The table of a resource's spec, which is JSON."""
+    size = len(msgspec.json.encode(spec))
+    if size > MAX_SPEC_BYTES:
+        text = f"has {size} bytes, more than {MAX_SPEC_BYTES}: a file (routing.file) may have more"
+        raise InvalidTable([Problem(("spec",), text)])
     return _table(spec, ("spec",), [])
 
 
@@ -36,8 +47,8 @@ def _spec(document: Any) -> tuple[Any, tuple[str, ...]]:
     """What declares the table, and where it is in the document."""
     if isinstance(document, dict) and ("apiVersion" in document or "kind" in document):
         names = (document.get("apiVersion"), document.get("kind"))
-        if names != (API_VERSION, KIND):
-            raise InvalidTable([Problem((), f"is no {KIND} of {API_VERSION}")])
+        if names != (f"{GROUP}/{VERSION}", KIND):
+            raise InvalidTable([Problem((), f"is no {KIND} of {GROUP}/{VERSION}")])
         return document.get("spec"), ("spec",)
     return document, ()
 

@@ -1,0 +1,101 @@
+"""Follows the routing table in a file.
+
+Guarantees
+    On entering, the file's table is in force. A change is in force within two looks; one that is refused, or a file
+    that can no longer be read, leaves the table as it is, and is said once.
+    Files are read and checked in a thread.
+Errors
+    Entering raises InvalidTable for what is no table, Invalid for a file that cannot be read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from propeller.errors import Invalid
+from propeller.routing._parse import parse_table
+from propeller.routing._table import Table
+from propeller.routing._yaml import MAX_BYTES
+from propeller.telemetry import Causes
+
+_log = logging.getLogger(__name__)
+
+Signature = tuple[int, int, int]
+"""Time of the last change, size and inode: another one for another content, also behind a ConfigMap's symbolic link."""
+
+
+class FileTable:
+    """`apply` is called with each table that is to be in force; `refused` with why another is not."""
+
+    def __init__(
+        self, path: str, interval: float, apply: Callable[[Table], None], refused: Callable[[Invalid], None]
+    ) -> None:
+        """`interval` in seconds."""
+        self._path = Path(path)
+        self._interval = interval
+        self._apply = apply
+        self._refused = refused
+        self._read: Signature | None = None
+        """Of the content that was read last."""
+        self._said = ""
+        self._causes = Causes(_log)
+
+    @asynccontextmanager
+    async def following(self, deadline: float) -> AsyncIterator[None]:
+        """Follow until the block is left. `deadline` is not used: a file is there, or it is not."""
+        self._read, table = await asyncio.to_thread(self._load)
+        self._apply(table)
+        task = asyncio.create_task(self._follow(), name=f"follow {self._path}")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _follow(self) -> None:
+        before = self._read
+        while True:
+            await asyncio.sleep(self._interval)
+            try:
+                found = await asyncio.to_thread(self._signature)
+                if found == self._read:
+                    self._said = ""
+                elif found == before:
+                    self._read = found
+                    self._read, table = await asyncio.to_thread(self._load)
+                    self._said = ""
+                    self._apply(table)
+                    _log.info("the routing table of %s is in force as it is now", self._path)
+                before = found
+            except Invalid as error:
+                self._say(error)
+            except Exception as error:  # noqa: BLE001 - a defect, after which later versions are to be read all the same
+                self._causes.report(error, "the routing table of %s cannot be followed: trying again", self._path)
+
+    def _say(self, error: Invalid) -> None:
+        """Once, as the file is looked at every second."""
+        if str(error) != self._said:
+            self._said = str(error)
+            _log.warning("the routing table stays as it was: %s", error)
+            self._refused(error)
+
+    def _signature(self) -> Signature:
+        try:
+            found = self._path.stat()
+        except OSError as error:
+            raise Invalid(f"{self._path} cannot be read: {error.strerror}") from error
+        return found.st_mtime_ns, found.st_size, found.st_ino
+
+    def _load(self) -> tuple[Signature, Table]:
+        """The content with the signature of before, so that a change meanwhile is seen."""
+        signature = self._signature()
+        try:
+            with self._path.open("rb") as file:
+                content = file.read(MAX_BYTES + 1)
+        except OSError as error:
+            raise Invalid(f"{self._path} cannot be read: {error.strerror}") from error
+        return signature, parse_table(content, str(self._path))

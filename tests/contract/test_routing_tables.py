@@ -1,0 +1,202 @@
+"""The RoutingTable type on each server: what its schema takes and refuses, and what only a real one does, by CEL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from propeller.errors import Malformed, NotFound
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, Client, Raw
+from propeller.routing import (
+    RAW_ROUTING_TABLES,
+    ROUTING_TABLES,
+    ClusterState,
+    InvalidTable,
+    Problem,
+    routing_table_crd,
+    table_of,
+)
+from propeller.routing._checks import MAX_CLUSTERS, MAX_POOLS
+from propeller.routing._report import Verdict, status_of
+from propeller.testing import ServerUnderTest, eventually
+from tests.contract.objects import DEADLINE
+
+FULL: Raw = {
+    "clusters": [
+        {
+            "name": "a",
+            "connection": {"kubeconfig": "/etc/kube/a", "context": "a"},
+            "state": "cordoned",
+            "weight": 0.5,
+            "priority": -3,
+            "labels": {"region": "eu"},
+            "capacity": {"pods": 0, "executions": 10},
+        },
+        {
+            "name": "b",
+            "connection": {"secret": {"namespace": "flyte", "name": "b", "key": "config"}, "context": "x"},
+            "weight": 3,
+        },
+        {"name": "c", "connection": {"inCluster": True}, "state": "bake"},
+        {"name": "d.example", "connection": {"context": "d"}, "labels": {"region": "eu"}},
+    ],
+    "pools": [{"name": "eu", "selector": "region in (eu, us)"}, {"name": "rest", "clusters": ["b", "c"]}],
+    "rules": [
+        {
+            "name": "training",
+            "match": {
+                "projects": ["ml", "ml-*"],
+                "domains": ["production"],
+                "workflows": ["flows.*"],
+                "launchPlans": ["nightly"],
+                "labels": {"team": "x"},
+                "selector": "!old",
+                "taskTypes": ["pytorch"],
+                "accelerators": ["nvidia-*"],
+                "resources": {"nvidia.com/gpu": 2, "memory": "1.5Gi"},
+                "interruptible": False,
+            },
+            "pool": "eu",
+            "isolate": True,
+        },
+        {"name": "any", "pool": "rest"},
+    ],
+}
+
+
+async def installed(client: Client) -> None:
+    """Have the type, which is a whole server's: other tests may have installed it."""
+    try:
+        await client.get(CUSTOM_RESOURCE_DEFINITIONS, "routingtables.propeller.dev")
+    except NotFound:
+        await client.create(CUSTOM_RESOURCE_DEFINITIONS, routing_table_crd())
+
+    async def is_served() -> bool:
+        try:
+            await client.list(ROUTING_TABLES)
+        except NotFound:
+            return False
+        return True
+
+    await eventually(is_served, deadline=DEADLINE)
+
+
+@pytest.fixture
+async def client(server: ServerUnderTest) -> Client:
+    await installed(server.client)
+    return server.client
+
+
+@pytest.fixture
+async def real(real_server: ServerUnderTest) -> Client:
+    await installed(real_server.client)
+    return real_server.client
+
+
+async def create(client: Client, name: str, spec: Any) -> Raw:
+    return await client.create(RAW_ROUTING_TABLES, {"metadata": {"name": name}, "spec": spec})
+
+
+def changed(path: str, value: Any) -> Raw:
+    """The whole table with one field of another value; None removes it."""
+    spec: Any = _copy(FULL)
+    *inside, last = path.split(".")
+    place = spec
+    for part in inside:
+        place = place[int(part)] if part.isdecimal() else place[part]
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return dict(spec)
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list) else value
+
+
+async def test_a_table_is_taken_whole_and_is_what_a_file_of_it_is(client: Client) -> None:
+    created = await create(client, "full", FULL)
+    assert created["spec"] == FULL
+    assert list(table_of(created["spec"]).clusters) == ["a", "b", "c", "d.example"]
+    await client.delete(ROUTING_TABLES, "full")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "word"),
+    [
+        ("clusters", None, "clusters"),
+        ("clusters", [], "clusters"),
+        ("clusters.0.name", "A", "name"),
+        ("clusters.0.name", "a" * 64, "name"),
+        ("clusters.0.connection", None, "connection"),
+        ("clusters.0.state", "off", "state"),
+        ("clusters.0.weight", -1, "weight"),
+        ("clusters.0.weight", "1", "weight"),
+        ("clusters.0.priority", 10**7, "priority"),
+        ("clusters.0.capacity", {"pods": -1}, "pods"),
+        ("clusters.1.connection.secret", {"name": "x"}, "namespace"),
+        ("clusters.1.name", "a", "clusters"),
+        ("pools.1.name", "eu", "pools"),
+        ("pools.1.clusters", ["b", "b"], "clusters"),
+        ("rules.0.pool", None, "pool"),
+        ("rules.0.match.projects", "ml", "projects"),
+        ("rules.0.match.projects", [""], "projects"),
+        ("rules.0.match.interruptible", "yes", "interruptible"),
+        ("rules.0.match.resources", {"gpu": 1.5}, "gpu"),
+        ("rules.1.fallbacks", ["eu"] * 9, "fallbacks"),
+    ],
+)
+async def test_the_schema_refuses_what_it_can_say(client: Client, path: str, value: Any, word: str) -> None:
+    with pytest.raises(Malformed, match=word):
+        await create(client, "wrong", changed(path, value))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "word"),
+    [
+        ("rules.0.pool", "us", "a rule's pool has to be a pool of this table"),
+        ("rules.0.fallbacks", ["rest"], "an isolated rule has no fallbacks"),
+        ("clusters.0.connection", {}, "a connection needs one of"),
+        ("clusters.0.connection", {"inCluster": True, "kubeconfig": "x"}, "a connection needs one of"),
+        ("clusters.0.connection", {"inCluster": False}, "a connection needs one of"),
+        ("pools.0.selector", None, "a pool needs either clusters or a selector"),
+        ("pools.0.clusters", ["a"], "a pool needs either clusters or a selector"),
+    ],
+)
+async def test_cel_refuses_what_contradicts_itself(real: Client, path: str, value: Any, word: str) -> None:
+    with pytest.raises(Malformed, match=word):
+        await create(real, "wrong", changed(path, value))
+
+
+async def test_a_table_with_a_thousand_rules_is_within_the_cost_of_the_rules(real: Client) -> None:
+    large = {
+        "clusters": [{"name": f"c{n}", "connection": {"context": f"c{n}"}} for n in range(MAX_CLUSTERS)],
+        "pools": [{"name": f"{'p' * 50}{n}", "clusters": [f"c{n}"]} for n in range(MAX_POOLS)],
+        "rules": [
+            {"name": f"r{n}", "match": {"projects": [f"p{n}"]}, "pool": f"{'p' * 50}{n % MAX_POOLS}"}
+            for n in range(1000)
+        ],
+    }
+    created = await create(real, "large", large)
+    assert len(table_of(created["spec"]).rules) == 1000
+    await real.delete(ROUTING_TABLES, "large")
+
+
+async def test_the_status_is_one_that_the_schema_takes(client: Client) -> None:
+    await create(client, "full", FULL)
+    table = table_of(FULL)
+    states = {"a": ClusterState(pods=3, executions=2), "b": ClusterState(healthy=False, reason="no answer")}
+    for verdict in (
+        Verdict(table, 1, FULL),
+        Verdict(table, 1, FULL, InvalidTable([Problem(("spec",), "is wrong")])),
+        Verdict(None, refused=InvalidTable([Problem(("spec",), "is wrong")])),
+    ):
+        status = status_of(verdict, 1, states, None, "2026-01-01T00:00:00Z")
+        await client.patch(ROUTING_TABLES, "full", body={"status": status}, subresource="status")
+        written = (await client.get(RAW_ROUTING_TABLES, "full"))["status"]
+        assert written == {name: value for name, value in status.items() if value is not None}
+    await client.delete(ROUTING_TABLES, "full")
