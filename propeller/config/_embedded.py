@@ -21,6 +21,25 @@ class KubeletOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     files; the rest are links), as if it was in the image. Empty: a private empty directory.
     """
 
+    images: dict[str, str] = {}
+    """Root file systems by image, as directories. A container of such an image runs in it as in a container runtime,
+    with its volumes mounted, but without isolation of network and processes (`kubelet/_sandbox.py`). Containers of
+    other images run in this machine's own.
+    """
+
+    labels: dict[str, str] = {}
+    """Labels of the node for node selectors, besides its name's and its operating system's."""
+
+    schedules: bool = True
+    """Whether pods without a node are run here. Turn it off if the cluster has a scheduler, such as kube-scheduler."""
+
+    pod_addresses: bool = False
+    """Whether each pod has an address of its own in 127.64.0.0/10, on which it can listen at ports that others use,
+    too. Otherwise all have 127.0.0.1, where a task finds servers of this machine as well."""
+
+    token_refresh: float = 0.8
+    """Share of a service account token's life after which the pod gets a new one. The real kubelet's."""
+
     logs: str = ""
     """Directory for the logs of containers, as POD.log or POD.CONTAINER.log, which stay there. Empty: with the pod."""
 

@@ -20,11 +20,17 @@ async def run_kubelet(
     settings: Settings = Settings(),
     *,
     node_name: str = "embedded",
+    api_server: tuple[str, int] | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> AsyncIterator[Kubelet]:
-    """A kubelet of any cluster, the embedded one or a real one."""
+    """A kubelet of any cluster, the embedded one or a real one. With `api_server`, host and port, pods find the API
+    server by the usual variables; their service accounts' tokens are in their volumes, if the server's admission adds
+    them.
+    """
     api = ClientApi(client, follow=follow_pods(client, settings, clock))
-    async with Kubelet(api, workdir=workdir, settings=settings.kubelet, clock=clock, node_name=node_name) as kubelet:
+    async with Kubelet(
+        api, workdir=workdir, settings=settings.kubelet, clock=clock, node_name=node_name, api_server=api_server
+    ) as kubelet:
         yield kubelet
 
 

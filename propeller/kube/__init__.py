@@ -39,6 +39,7 @@ from propeller.kube._resource import (
     PODS,
     RESOURCE_QUOTAS,
     SECRETS,
+    SERVICE_ACCOUNTS,
     Resource,
 )
 from propeller.kube._selectors import (
@@ -62,6 +63,7 @@ __all__ = [
     "PODS",
     "RESOURCE_QUOTAS",
     "SECRETS",
+    "SERVICE_ACCOUNTS",
     "AuthProvider",
     "Client",
     "ClientOptions",

@@ -18,7 +18,7 @@ Errors
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_origin
 
 import msgspec
 
@@ -159,8 +159,9 @@ class Client:
             check_namespace(resource, namespace, what)
             path = resource.path(namespace)
         response = await self._sender.write("POST", path, whole(resource, body), what, partial=resource.partial)
-        # the response to a post to a subresource is of another kind (Status for a binding), with nothing that we read
-        return decode_object(resource, b"{}" if subresource else response.body, what)
+        # the response to a post to a subresource is of another kind (a binding's Status, a TokenRequest): no struct's
+        untyped = get_origin(resource.type) is dict
+        return decode_object(resource, b"{}" if subresource and not untyped else response.body, what)
 
     async def replace(
         self,

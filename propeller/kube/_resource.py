@@ -96,6 +96,7 @@ NAMESPACES: Resource[Raw] = Resource(kind="Namespace", plural="namespaces", type
 EVENTS: Resource[Raw] = Resource(kind="Event", plural="events", type=dict[str, Any])
 CONFIG_MAPS: Resource[Raw] = Resource(kind="ConfigMap", plural="configmaps", type=dict[str, Any])
 SECRETS: Resource[Raw] = Resource(kind="Secret", plural="secrets", type=dict[str, Any])
+SERVICE_ACCOUNTS: Resource[Raw] = Resource(kind="ServiceAccount", plural="serviceaccounts", type=dict[str, Any])
 RESOURCE_QUOTAS: Resource[Raw] = Resource(kind="ResourceQuota", plural="resourcequotas", type=dict[str, Any])
 LIMIT_RANGES: Resource[Raw] = Resource(kind="LimitRange", plural="limitranges", type=dict[str, Any])
 CUSTOM_RESOURCE_DEFINITIONS: Resource[Raw] = Resource(

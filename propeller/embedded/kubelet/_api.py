@@ -6,10 +6,19 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+import msgspec
+
 from propeller.kube._objects import Raw
 
 PodSeen = Callable[[Raw, bool], None]
 """Called with each state of a pod that is seen; the flag is true when the pod is gone. It must not block."""
+
+
+class Token(msgspec.Struct, frozen=True):
+    """A token of a service account; `expires` is the server's time (RFC 3339)."""
+
+    text: str
+    expires: str
 
 
 class EventsApi(Protocol):
@@ -39,6 +48,9 @@ class Api(EventsApi, Protocol):
 
     async def read(self, kind: str, namespace: str, name: str) -> Raw | None:
         """Read a "ConfigMap" or "Secret"; None if it does not exist."""
+
+    async def token(self, pod: Raw, audience: str, seconds: int) -> Token:
+        """Request a token of the pod's service account, bound to the pod; "" is the API server's own audience."""
 
     def watch(self, seen: PodSeen) -> AbstractAsyncContextManager[None]:
         """Report every pod of the cluster and every change until exit; entered when the first list is in."""

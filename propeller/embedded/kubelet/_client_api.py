@@ -10,10 +10,10 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
-from propeller.embedded.kubelet._api import PodSeen
+from propeller.embedded.kubelet._api import PodSeen, Token
 from propeller.errors import NotFound
 from propeller.kube._objects import Raw
-from propeller.kube._resource import CONFIG_MAPS, EVENTS, NODES, PODS, SECRETS, Resource
+from propeller.kube._resource import CONFIG_MAPS, EVENTS, NODES, PODS, SECRETS, SERVICE_ACCOUNTS, Resource
 
 _READABLE = {"ConfigMap": CONFIG_MAPS, "Secret": SECRETS}
 
@@ -73,6 +73,17 @@ class ClientApi:
         except NotFound:
             return None
         return found
+
+    async def token(self, pod: Raw, audience: str, seconds: int) -> Token:
+        metadata = pod["metadata"]
+        bound = {"kind": "Pod", "apiVersion": "v1", "name": metadata["name"], "uid": metadata["uid"]}
+        spec = {"audiences": [audience] if audience else [], "expirationSeconds": seconds, "boundObjectRef": bound}
+        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        account = pod["spec"].get("serviceAccountName") or "default"
+        answer: Raw = await self._client.create(
+            SERVICE_ACCOUNTS, request, metadata["namespace"], name=account, subresource="token"
+        )
+        return Token(answer["status"]["token"], answer["status"]["expirationTimestamp"])
 
     async def create_event(self, namespace: str, event: Raw) -> None:
         await self._client.create(EVENTS, event, namespace)

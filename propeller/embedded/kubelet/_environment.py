@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
+from propeller.embedded.kubelet._status import LOCAL_IP
 from propeller.errors import Invalid
 from propeller.kube._objects import Raw
 from propeller.quantity import parse
@@ -31,10 +32,11 @@ def references(pod: Raw, container: Raw) -> set[Reference]:
     for kind, source, _ in _sources(container):
         found.add((kind, source.get("name", "")))
     for volume in pod["spec"].get("volumes") or ():
-        if "configMap" in volume:
-            found.add(("ConfigMap", volume["configMap"].get("name", "")))
-        if "secret" in volume:
-            found.add(("Secret", volume["secret"].get("secretName", "")))
+        for source in (volume, *((volume.get("projected") or {}).get("sources") or ())):
+            if "configMap" in source:
+                found.add(("ConfigMap", source["configMap"].get("name", "")))
+            if "secret" in source:
+                found.add(("Secret", source["secret"].get("secretName") or source["secret"].get("name", "")))
     return found
 
 
@@ -123,6 +125,7 @@ def _value(
 def field_value(pod: Raw, path: str) -> str:
     """Return the downward API's value of a field path. Raises `Invalid` for an unsupported path."""
     metadata, spec = pod["metadata"], pod["spec"]
+    address = (pod.get("status") or {}).get("podIP") or LOCAL_IP
     subscript = _SUBSCRIPT.fullmatch(path)
     if subscript:
         return str((metadata.get(subscript[1]) or {}).get(subscript[2], ""))
@@ -134,10 +137,10 @@ def field_value(pod: Raw, path: str) -> str:
         "metadata.annotations": _pairs(metadata.get("annotations")),
         "spec.nodeName": spec.get("nodeName", ""),
         "spec.serviceAccountName": spec.get("serviceAccountName", ""),
-        "status.podIP": "127.0.0.1",
-        "status.podIPs": "127.0.0.1",
-        "status.hostIP": "127.0.0.1",
-        "status.hostIPs": "127.0.0.1",
+        "status.podIP": address,
+        "status.podIPs": address,
+        "status.hostIP": LOCAL_IP,
+        "status.hostIPs": LOCAL_IP,
     }
     if path not in values:
         raise Invalid(f"unsupported fieldPath: {path}")

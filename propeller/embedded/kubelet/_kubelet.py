@@ -28,10 +28,10 @@ from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.embedded.kubelet._api import Api
 from propeller.embedded.kubelet._events import SCHEDULER, Events, NoEvents, Recorder, node_reference, pod_reference
 from propeller.embedded.kubelet._log_reader import LogQuery, read_log
-from propeller.embedded.kubelet._node import Capacity, machine_capacity, node_object
+from propeller.embedded.kubelet._node import Capacity, address_of, machine_capacity, node_object
 from propeller.embedded.kubelet._pod import PodRun
 from propeller.embedded.kubelet._servers import Servers
-from propeller.embedded.kubelet._status import Container, Failure, Terminated, condition, pod_status
+from propeller.embedded.kubelet._status import LOCAL_IP, Container, Failure, Terminated, condition, pod_status
 from propeller.embedded.kubelet._usage import Usage
 from propeller.embedded.kubelet._volumes import PodDirectory
 from propeller.errors import Conflict, NotFound, PropellerError
@@ -59,13 +59,18 @@ class Kubelet:
         settings: config.KubeletOptions | None = None,
         clock: Clock = SYSTEM_CLOCK,
         node_name: str = "embedded",
+        api_server: tuple[str, int] | None = None,
     ) -> None:
+        """`api_server` is the host and port at which pods reach the API server: their KUBERNETES_SERVICE_HOST and
+        KUBERNETES_SERVICE_PORT.
+        """
         self._api = api
         self._settings = settings = settings or config.KubeletOptions()
         self._clock = clock
         self._workdir = workdir.absolute()
         self._node_name = node_name
         self._env = _base_environment(settings)
+        self._service_env = _service_environment(api_server)
         self._sender = Events(api, clock=clock, node_name=node_name) if settings.events else None
         self._events: Recorder = self._sender or NoEvents()
         self._servers = Servers(settings, workdir=self._workdir / "servers", env=self._env)
@@ -88,7 +93,7 @@ class Kubelet:
             stack.callback(self._cleaner.shutdown, cancel_futures=True)
             await stack.enter_async_context(self._servers)
             now = self._clock.now()
-            await self._api.register(node_object(self._node_name, self.capacity, now=now, since=now))
+            await self._api.register(self._node(now, now))
             self._group = await stack.enter_async_context(asyncio.TaskGroup())
             stack.push_async_exit(self._stop_all)
             self._go(self._look(), "look after pods")
@@ -183,11 +188,16 @@ class Kubelet:
         elif spec.get("nodeName") and (status.get("startTime") or self._directory(uid).path.exists()):
             self._settled.add(uid)
             self._go(self._report_lost(pod), f"report lost {uid}")
-        elif spec.get("nodeName") or (spec.get("schedulerName") in _SCHEDULERS and not spec.get("schedulingGates")):
+        elif spec.get("nodeName") or self._schedules(spec):
             self._waiting[uid] = pod
             self._fill()
             if uid in self._waiting:
                 self._go(self._explain(uid), f"explain {uid}")
+
+    def _schedules(self, spec: Raw) -> bool:
+        """Whether a pod without a node is to run here."""
+        given = spec.get("schedulerName") in _SCHEDULERS and not spec.get("schedulingGates")
+        return self._settings.schedules and given
 
     def _fill(self) -> None:
         """Start waiting pods while there is room."""
@@ -203,6 +213,8 @@ class Kubelet:
                 directory=self._directory(uid, pod["metadata"]["name"]),
                 node_name=self._node_name,
                 base_env=self._env,
+                service_env=self._service_env,
+                address=address_of(uid) if self._settings.pod_addresses else LOCAL_IP,
                 events=self._events,
             )
             self._runs[uid] = run
@@ -311,9 +323,12 @@ class Kubelet:
             await asyncio.sleep(self._settings.heartbeat)
             try:
                 now = self._clock.now()
-                await self._api.register(node_object(self._node_name, self.capacity, now=now, since=since))
+                await self._api.register(self._node(now, since))
             except PropellerError as error:
                 _log.warning("node %s: heartbeat failed: %s", self._node_name, error)
+
+    def _node(self, now: float, since: float) -> Raw:
+        return node_object(self._node_name, self.capacity, now=now, since=since, labels=self._settings.labels)
 
     async def _stop_all(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -339,3 +354,11 @@ def _base_environment(settings: config.KubeletOptions) -> dict[str, str]:
         **inherited,
         "PATH": os.pathsep.join([str(Path(python).parent), os.environ.get("PATH", os.defpath)]),
     }
+
+
+def _service_environment(api_server: tuple[str, int] | None) -> dict[str, str]:
+    """Return the variables by which a pod finds the API server."""
+    if api_server is None:
+        return {}
+    host, port = api_server
+    return {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": str(port)}

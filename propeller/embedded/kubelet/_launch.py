@@ -7,15 +7,21 @@ Errors
 
 from __future__ import annotations
 
+import json
 import os
+import sys
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Protocol
 
 from propeller import config
+from propeller.clock import Clock
 from propeller.embedded.kubelet._api import Api
 from propeller.embedded.kubelet._commands import command_for
 from propeller.embedded.kubelet._environment import Reference, expand_all, references, resolve
 from propeller.embedded.kubelet._logs import open_log, tail_bytes, tail_lines
-from propeller.embedded.kubelet._processes import Command, Process
+from propeller.embedded.kubelet._processes import CannotStart, Command, Process
+from propeller.embedded.kubelet._tokens import Tokens
 from propeller.embedded.kubelet._volumes import PodDirectory
 from propeller.errors import Invalid, PropellerError
 from propeller.kube._objects import Raw
@@ -25,6 +31,8 @@ _MESSAGE_BYTES = 4096  # upstream's cap of a termination message
 _FALLBACK_BYTES, _FALLBACK_LINES = 2048, 80  # upstream's cap if the log's tail is the message
 _NO_LIMIT = 1 << 62
 _PRELOAD = "propeller.embedded/preload"
+_SANDBOX = Path(__file__).with_name("_sandbox.py")
+_IMAGE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # container runtimes' default
 
 
 class Starter(Protocol):
@@ -48,24 +56,31 @@ class Launcher:
         api: Api,
         starter: Starter,
         settings: config.KubeletOptions,
+        clock: Clock,
         directory: PodDirectory,
         base_env: dict[str, str],
+        service_env: dict[str, str],
     ) -> None:
+        """`base_env` is for processes of this machine, `service_env` for all."""
         self._pod = pod
         self._api = api
         self._starter = starter
         self._settings = settings
         self._directory = directory
         self._base_env = base_env
+        self._service_env = service_env
+        self._tokens = Tokens(pod, api=api, clock=clock, retry=settings.retry, refresh=settings.token_refresh)
         self._objects: dict[Reference, Raw | None] = {}
 
     async def configure(self, container: Raw) -> Command:
         """The container's program, with everything that it refers to read and its volumes made."""
         await self._read_objects(container)
-        self._directory.fill(self._pod, self._objects)
+        self._directory.fill(self._pod, self._objects, self._tokens)
+        if (image := self._settings.images.get(container.get("image") or "")) is not None:
+            return self._in_image(container, image)
         name = container["name"]
         own = {"HOSTNAME": self._pod["metadata"]["name"], "TMPDIR": str(self._directory.tmp)}
-        base = {**self._base_env, **own, **self._directory.mounts(container)}
+        base = {**self._base_env, **self._service_env, **own, **self._directory.mounts(container)}
         env = resolve(self._pod, container, base=base, objects=self._objects)
         words = expand_all([*(container.get("command") or ()), *(container.get("args") or ())], env)
         given, project = container.get("workingDir") or "", self._settings.project
@@ -77,6 +92,36 @@ class Launcher:
             project=project,
             populate=bool(project) and not given,
         )
+
+    def _in_image(self, container: Raw, image: str) -> Command:
+        """The program in the root file system of its image, with its volumes mounted."""
+        base = {"PATH": _IMAGE_PATH, "HOSTNAME": self._pod["metadata"]["name"], **self._service_env}
+        env = resolve(self._pod, container, base=base, objects=self._objects)
+        words = expand_all([*(container.get("command") or ()), *(container.get("args") or ())], env)
+        if not words:
+            raise CannotStart("no command: the pod names none, and an unpacked image has none")
+        rules = (self._pod["spec"].get("securityContext") or {}) | (container.get("securityContext") or {})
+        user = int(rules.get("runAsUser") or 0)
+        spec = {
+            "image": str(Path(image).absolute()),
+            "scratch": str(self._directory.layer(container["name"])),
+            "mounts": [
+                (str(path), mount["mountPath"], bool(mount.get("readOnly")))
+                for mount, path in self._directory.mounted(container)
+            ],
+            "read_only": bool(rules.get("readOnlyRootFilesystem")),
+            "user": user,
+            "group": int(rules.get("runAsGroup") or user),
+            "cwd": container.get("workingDir") or "/",
+            "argv": words,
+            "variables": list(env),
+        }
+        argv = (sys.executable, "-I", "-S", str(_SANDBOX), json.dumps(spec))
+        return Command(executable=sys.executable, argv=argv, env=env, cwd=str(self._directory.path))
+
+    def keeping_tokens(self) -> AbstractAsyncContextManager[None]:
+        """Replace service account tokens in the pod's volumes before they expire, as long as the block runs."""
+        return self._tokens.kept(self._directory.volumes)
 
     async def start(self, container: Raw, command: Command) -> Process:
         self._directory.clear_message(container["name"])
@@ -101,6 +146,10 @@ class Launcher:
                     self._objects[kind, name] = await self._api.read(kind, self._pod["metadata"]["namespace"], name)
                 except PropellerError as error:
                     raise Invalid(f'{kind.lower()} "{name}" could not be read: {error}') from error
+        try:
+            await self._tokens.obtain()
+        except PropellerError as error:
+            raise Invalid(f"failed to fetch token: {error}") from error
 
 
 def memory_limit(container: Raw) -> int:

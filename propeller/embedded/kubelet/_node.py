@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import zlib
+from collections.abc import Mapping
 
 import msgspec
 
@@ -27,7 +29,13 @@ def machine_capacity(max_pods: int) -> Capacity:
     return Capacity(cpu=cores, memory=memory, pods=max_pods or max(4, 2 * cores))
 
 
-def node_object(name: str, capacity: Capacity, *, now: float, since: float) -> Raw:
+def address_of(uid: str) -> str:
+    """Return a loopback address for a pod: another one for each uid, but for one in two million."""
+    number = zlib.crc32(uid.encode())
+    return f"127.{64 + number % 64}.{number // 64 % 256}.{1 + number // 16384 % 254}"
+
+
+def node_object(name: str, capacity: Capacity, *, now: float, since: float, labels: Mapping[str, str]) -> Raw:
     """The node, ready at `now`, having become so at `since` (epoch seconds)."""
     amounts = {"cpu": str(capacity.cpu), "memory": str(capacity.memory), "pods": str(capacity.pods)}
     ready = {
@@ -41,7 +49,7 @@ def node_object(name: str, capacity: Capacity, *, now: float, since: float) -> R
     return {
         "apiVersion": "v1",
         "kind": "Node",
-        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}},
+        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", **labels}},
         "status": {
             "capacity": amounts,
             "allocatable": amounts,

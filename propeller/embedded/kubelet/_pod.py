@@ -25,6 +25,7 @@ from propeller.embedded.kubelet._launch import Launcher, Starter, memory_limit
 from propeller.embedded.kubelet._log_index import LogIndex
 from propeller.embedded.kubelet._logs import note_growth, rotate
 from propeller.embedded.kubelet._memory import tree_bytes
+from propeller.embedded.kubelet._probes import Health, Unhealthy, has_probes, probing
 from propeller.embedded.kubelet._processes import CannotStart, Command, Exit, Process
 from propeller.embedded.kubelet._status import (
     Container,
@@ -63,9 +64,12 @@ class PodRun:
         directory: PodDirectory,
         node_name: str,
         base_env: dict[str, str],
+        service_env: dict[str, str],
+        address: str,
         events: Recorder,
     ) -> None:
         metadata, spec = pod["metadata"], pod["spec"]
+        pod = {**pod, "status": {**(pod.get("status") or {}), "podIP": address}}
         self.pod = self.latest = pod
         self.namespace, self.name, self.uid = metadata["namespace"], metadata["name"], metadata["uid"]
         self.directory = directory
@@ -80,8 +84,16 @@ class PodRun:
         self.meter = Meter()
         self._api = api
         self._launcher = Launcher(
-            pod, api=api, starter=starter, settings=settings, directory=directory, base_env=base_env
+            pod,
+            api=api,
+            starter=starter,
+            settings=settings,
+            clock=clock,
+            directory=directory,
+            base_env=base_env,
+            service_env=service_env,
         )
+        self._address = address
         self._settings = settings
         self._events = events
         self._clock = clock
@@ -107,7 +119,8 @@ class PodRun:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._report(), name=f"report {self.namespace}/{self.name}")
                 try:
-                    await self._run_containers()
+                    async with self._launcher.keeping_tokens():
+                        await self._run_containers()
                 finally:
                     self._ended.set()
                     self._changed.set()
@@ -247,13 +260,25 @@ class PodRun:
             process.kill(signal.SIGKILL)
         self._touch()
         try:
-            end = await process.wait()
+            end = await (self._probed(container, process) if has_probes(container.spec) else process.wait())
         finally:
             process.kill(signal.SIGKILL)
             del self._live[container.name]
         self._note_log(container.name)
         self.meter.ended(container.name, end)
         return self._terminated(container, began, end)
+
+    async def _probed(self, container: Container, process: Process) -> Exit:
+        """Wait for the end of a process, and end it if its probes say that it has to be restarted."""
+        container.health = Health(container.spec)
+
+        def unhealthy(found: Unhealthy) -> None:
+            self._record(WARNING, "Unhealthy", f"{found.probe} probe failed: {found.why}", container)
+            killing = f"Container {container.name} failed {found.probe.lower()} probe, will be restarted"
+            self._record(NORMAL, "Killing", killing, container)
+
+        async with probing(container.spec, container.health, process.kill, self._address, self._touch, unhealthy):
+            return await process.wait()
 
     async def _configure(self, container: Container) -> Command | None:
         """Return the container's program; wait as long as an object that its spec refers to is missing. None once
@@ -342,6 +367,7 @@ class PodRun:
             started_at=self._started_at,
             now=self._clock.now(),
             failure=self.failure,
+            address=self._address,
         )
         self._conditions = keep_transitions(self._conditions, status["conditions"])
         return status | {"conditions": self._conditions}

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from propeller.clock import rfc3339
+from propeller.embedded.kubelet._probes import Health
 from propeller.kube._objects import Raw
 
 LOCAL_IP = "127.0.0.1"
@@ -56,6 +57,7 @@ class Container:
         self.sidecar = init and spec.get("restartPolicy") == "Always"
         self.state: State = Waiting()
         self.last: Terminated | None = None
+        self.health = Health(spec)
         self.restarts = 0
 
     @property
@@ -69,6 +71,11 @@ class Container:
     @property
     def failed(self) -> bool:
         return isinstance(self.state, Terminated) and self.state.exit_code != 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether it runs, and its probes have found it ready."""
+        return isinstance(self.state, Running) and self.health.ready
 
     @property
     def started(self) -> bool:
@@ -105,18 +112,19 @@ def pod_status(
     started_at: float,
     now: float,
     failure: Failure | None = None,
+    address: str = LOCAL_IP,
 ) -> Raw:
-    """The whole `status` of a pod that this kubelet runs. Times are epoch seconds."""
+    """The whole `status` of a pod that this kubelet runs, at an IP address. Times are epoch seconds."""
     phase = phase_of(containers, policy=policy, failure=failure)
     done = phase in _FINAL
     initialized = all(one.succeeded or (one.sidecar and one.started) for one in containers if one.init)
-    ready = not done and all(isinstance(one.state, Running) for one in containers if not one.init)
+    ready = not done and all(one.ready for one in containers if not one.init)
     why = {"Succeeded": "PodCompleted", "Failed": "PodFailed"}.get(phase, "ContainersNotReady")
     status: Raw = {
         "phase": phase,
         "hostIP": LOCAL_IP,
-        "podIP": LOCAL_IP,
-        "podIPs": [{"ip": LOCAL_IP}],
+        "podIP": address,
+        "podIPs": [{"ip": address}],
         "startTime": rfc3339(started_at),
         "conditions": [
             condition("PodScheduled", True, at=bound_at),
@@ -157,14 +165,13 @@ def keep_transitions(before: list[Raw], after: list[Raw]) -> list[Raw]:
 
 def container_status(container: Container) -> Raw:
     state = container.state
-    running = isinstance(state, Running)
     image = str(container.spec.get("image", ""))
     status: Raw = {
         "name": container.name,
         "image": image,
         "imageID": image,
-        "ready": running or (container.init and not container.sidecar and container.succeeded),
-        "started": running,
+        "ready": container.ready or (container.init and not container.sidecar and container.succeeded),
+        "started": isinstance(state, Running) and container.health.started,
         "restartCount": container.restarts,
         "state": _state(state),
         "lastState": _state(container.last) if container.last is not None else {},

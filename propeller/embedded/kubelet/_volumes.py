@@ -4,8 +4,8 @@ Caveats
     An unprivileged user cannot mount. A volume is a directory here, and the path of each volume that a container mounts
     is in its environment as PROPELLER_VOLUME_<NAME> (letters upper case, others `_`), so that
     `$(PROPELLER_VOLUME_DATA)/x` works in args; likewise PROPELLER_TERMINATION_LOG for terminationMessagePath. Links
-    under `root/` show the paths that an image would have. Projected volumes (service account tokens) and claims are
-    empty directories.
+    under `root/` show the paths that an image would have. Claims are empty directories. Containers that run in a root
+    file system of their own (`_sandbox.py`) have volumes mounted where their spec says.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from __future__ import annotations
 import re
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from propeller.embedded.kubelet._environment import Reference, object_data
+from propeller.embedded.kubelet._environment import Reference, field_value, object_data
+from propeller.embedded.kubelet._tokens import Tokens, replace
 from propeller.errors import Invalid
 from propeller.kube._objects import Raw
 
@@ -59,6 +60,8 @@ class PodDirectory:
         with self._removing:
             if self._removed or not self.path.exists():
                 return
+            for inner in self.path.glob("layer.*/work/work"):
+                inner.chmod(0o700)  # overlayfs leaves it without permissions
             for path in self.path.iterdir():
                 if path.name != "logs" and not path.name.startswith(_MESSAGE):
                     shutil.rmtree(path, ignore_errors=True)
@@ -95,34 +98,54 @@ class PodDirectory:
         path.mkdir(mode=0o700, exist_ok=True)
         return path
 
-    def fill(self, pod: Raw, objects: Mapping[Reference, Raw | None]) -> None:
+    @property
+    def volumes(self) -> Path:
+        return self.path / "volumes"
+
+    def layer(self, container: str) -> Path:
+        """Return the directory of what a container changes in the root file system of its image."""
+        return self.path / f"layer.{container}"
+
+    def fill(self, pod: Raw, objects: Mapping[Reference, Raw | None], tokens: Tokens) -> None:
         """Make the pod's volumes. Raises `MountFailed` if a ConfigMap or Secret is missing."""
         for volume in pod["spec"].get("volumes") or ():
             try:
-                self._fill(volume, objects)
+                self._fill(pod, volume, objects, tokens)
             except Invalid as error:
                 raise MountFailed(volume["name"], error) from error
 
-    def _fill(self, volume: Raw, objects: Mapping[Reference, Raw | None]) -> None:
-        directory = self.path / "volumes" / _inside(volume["name"])
+    def _fill(self, pod: Raw, volume: Raw, objects: Mapping[Reference, Raw | None], tokens: Tokens) -> None:
+        directory = self.volumes / _inside(volume["name"])
         directory.parent.mkdir(mode=0o700, exist_ok=True)
         if "hostPath" in volume:
             if not directory.is_symlink():
                 directory.symlink_to(volume["hostPath"]["path"])
             return
         directory.mkdir(mode=0o700, exist_ok=True)
-        for kind, field in (("ConfigMap", "configMap"), ("Secret", "secret")):
-            if field in volume:
-                _write(directory, volume[field], object_data(objects, kind, volume[field]))
+        for source in (volume, *((volume.get("projected") or {}).get("sources") or ())):
+            for kind, field in (("ConfigMap", "configMap"), ("Secret", "secret")):
+                if field in source:
+                    _write(directory, source[field], object_data(objects, kind, source[field]))
+            for item in (source.get("downwardAPI") or {}).get("items") or ():
+                if "fieldRef" in item:
+                    _put(directory, item["path"], field_value(pod, item["fieldRef"].get("fieldPath", "")).encode())
+        for path, token in tokens.of(volume["name"]).items():
+            _put(directory, path, token)
+
+    def mounted(self, container: Raw) -> Iterator[tuple[Raw, Path]]:
+        """Yield each of a container's volume mounts with the file or directory that it shows."""
+        for mount in container.get("volumeMounts") or ():
+            path = self.volumes / _inside(mount["name"])
+            if mount.get("subPath"):
+                path = path / _inside(mount["subPath"])
+                if not path.exists():
+                    path.mkdir(mode=0o700, parents=True)
+            yield mount, path
 
     def mounts(self, container: Raw) -> dict[str, str]:
         """Return the variables with the paths of a container's volumes and its termination message."""
         found = {"PROPELLER_TERMINATION_LOG": str(self.message(container["name"]))}
-        for mount in container.get("volumeMounts") or ():
-            directory = self.path / "volumes" / _inside(mount["name"])
-            if mount.get("subPath"):
-                directory = directory / _inside(mount["subPath"])
-                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for mount, directory in self.mounted(container):
             link = self.path / "root" / container["name"] / _inside(mount["mountPath"].strip("/"))
             link.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not link.exists():
@@ -137,9 +160,13 @@ def _write(directory: Path, source: Raw, data: Mapping[str, bytes]) -> None:
     for path, key in chosen.items():
         if key not in data:
             raise Invalid(f"references non-existent key: {key}")
-        target = directory / _inside(path)
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        target.write_bytes(data[key])
+        _put(directory, path, data[key])
+
+
+def _put(directory: Path, path: str, content: bytes) -> None:
+    target = directory / _inside(path)
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    replace(target, content)
 
 
 def _inside(path: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import itertools
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,10 +14,17 @@ from typing import Any
 import pytest
 
 from propeller import config
-from propeller.embedded.kubelet import Kubelet, PodSeen
+from propeller.clock import rfc3339
+from propeller.embedded.kubelet import Kubelet, PodSeen, Token
 from propeller.errors import Conflict, Denied, NotFound, Unavailable
 
 Raw = dict[str, Any]
+
+
+_OF_THE_CONTAINER = frozenset(
+    {"args", "env", "image", "ports", "resources", "securityContext", "terminationMessagePolicy", "volumeMounts"}
+    | {"workingDir"}
+)
 
 
 class Cluster:
@@ -29,6 +37,8 @@ class Cluster:
         self.requests: list[str] = []
         self.events: dict[str, Raw] = {}
         self.takes_events = True
+        self.tokens = 0
+        self.token_life = 3600.0
         self.failing = 0  # so many of the next writes fail
         self.kubelet: Kubelet | None = None
         self._uids = itertools.count()
@@ -60,6 +70,10 @@ class Cluster:
     async def read(self, kind: str, namespace: str, name: str) -> Raw | None:
         return self.objects.get((kind, name))
 
+    async def token(self, pod: Raw, audience: str, seconds: int) -> Token:
+        self.tokens += 1
+        return Token(f"{self.tokens} for {audience or 'the server'}", rfc3339(time.time() + self.token_life))
+
     async def create_event(self, namespace: str, event: Raw) -> None:
         if not self.takes_events:
             raise Denied("events is forbidden", status=403)
@@ -86,7 +100,7 @@ class Cluster:
         for key, value in fields.items():
             if key in ("finalizers", "annotations", "labels"):
                 metadata[key] = value
-            elif key in ("env", "workingDir", "resources", "terminationMessagePolicy", "volumeMounts", "args"):
+            elif key in _OF_THE_CONTAINER or key.endswith("Probe"):
                 container[key] = value
             else:
                 spec[key] = value

@@ -13,7 +13,18 @@ import pytest
 from propeller.clock import LoopClock
 from propeller.controller import FLYTE_WORKFLOWS
 from propeller.errors import Conflict, Invalid, NotFound, PropellerError, ResourceExpired, Throttled, Unavailable
-from propeller.kube import CONFIG_MAPS, LEASES, PODS, Client, ClientOptions, Lease, LeaseSpec, ObjectMeta, PatchKind
+from propeller.kube import (
+    CONFIG_MAPS,
+    LEASES,
+    PODS,
+    SERVICE_ACCOUNTS,
+    Client,
+    ClientOptions,
+    Lease,
+    LeaseSpec,
+    ObjectMeta,
+    PatchKind,
+)
 from propeller.testing import now
 from tests.unit.kube.scripted import ScriptedStream, ScriptedTransport, answer, failure
 
@@ -284,6 +295,12 @@ async def test_the_answer_to_a_binding_is_no_pod_and_is_not_read_as_one() -> Non
     found = await client_of(transport).create(PODS, {}, "ns", name="a", subresource="binding")
     assert found == msgspec.convert({}, type(found))
     assert transport.requests[0].path == "/api/v1/namespaces/ns/pods/a/binding"
+
+
+async def test_the_answer_to_a_request_for_a_token_is_given_whole_to_those_who_read_plain_objects() -> None:
+    answered = {"kind": "TokenRequest", "status": {"token": "t"}}
+    client = client_of(ScriptedTransport(answer(answered, 201)))
+    assert await client.create(SERVICE_ACCOUNTS, {}, "ns", name="a", subresource="token") == answered
 
 
 async def test_requests_are_counted_by_kubernetes_verb_and_code() -> None:

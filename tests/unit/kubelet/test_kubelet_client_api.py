@@ -17,13 +17,14 @@ class Recorder:
 
     def __init__(self, missing: str = "none") -> None:
         self.missing = missing
+        self.answer: Any = None
         self.requests: list[tuple[str, str, Any]] = []
 
     def _note(self, verb: str, path: str, body: Any) -> Any:
         self.requests.append((verb, path, body))
         if self.missing in path:
             raise NotFound(f"{path} not found", status=404)
-        return {"found": path}
+        return self.answer or {"found": path}
 
     async def get(self, resource: Resource[Any], name: str, namespace: str | None = None) -> Any:
         return self._note("get", resource.path(namespace, name), None)
@@ -84,3 +85,14 @@ async def test_an_object_that_is_missing_is_read_as_none() -> None:
     api = ClientApi(Recorder(missing="secrets/s"), follow=follow)
     assert await api.read("Secret", "ns", "s") is None
     assert await api.read("ConfigMap", "ns", "c") == {"found": "/api/v1/namespaces/ns/configmaps/c"}
+
+
+async def test_a_token_is_requested_for_the_pods_account_and_bound_to_the_pod(client: Recorder) -> None:
+    client.answer = {"status": {"token": "t", "expirationTimestamp": "2030-01-01T00:00:00Z"}}
+    pod = {"metadata": {"namespace": "ns", "name": "p", "uid": "u"}, "spec": {"serviceAccountName": "robot"}}
+    token = await ClientApi(client, follow=follow).token(pod, "", 3607)
+    assert (token.text, token.expires) == ("t", "2030-01-01T00:00:00Z")
+    ((verb, path, body),) = client.requests
+    assert (verb, path) == ("create", "/api/v1/namespaces/ns/serviceaccounts/robot/token")
+    bound = {"kind": "Pod", "apiVersion": "v1", "name": "p", "uid": "u"}
+    assert body["spec"] == {"audiences": [], "expirationSeconds": 3607, "boundObjectRef": bound}

@@ -1,0 +1,131 @@
+"""Enter a container's root file system and become its program: what a container runtime does, without privileges.
+
+Run by path in the container's own process, before its program: it uses nothing of propeller.
+
+Guarantees
+    The program sees the image's files, its own changes over them (overlayfs), the volumes where its spec mounts them,
+    and `/proc`, a few devices and the resolver's files of this machine; nothing else. With `read_only` it can write to
+    writable volumes alone. It runs as `user` and `group`, without capabilities; on this machine it has the rights of
+    the user who started the kubelet.
+Assumptions
+    Linux 5.11 or newer, with user namespaces that this user may create.
+Caveats
+    Network, processes and time are those of the machine.
+Errors
+    One line on standard error, and exit code 128, if the program could not be started.
+"""
+
+# pathlib would be one more import in every container.
+# ruff: noqa: PTH102, PTH103, PTH110, PTH112, PTH118, PTH120, PTH123
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import sys
+from typing import Any, NoReturn
+
+CANNOT_START = 128
+"""containerd's exit code for a container whose program could not be executed."""
+
+_NEW_MOUNTS, _NEW_USER = 0x00020000, 0x10000000
+_READ_ONLY, _REMOUNT, _BIND, _RECURSIVE, _PRIVATE, _RELATIVE_TIMES = 1, 32, 4096, 16384, 1 << 18, 1 << 21
+_LOCKED = 2 | 4 | 8 | 1024 | 2048
+"""nosuid, nodev, noexec, noatime, nodiratime: a mount that a user namespace inherits keeps them."""
+
+_DEVICES = ("full", "null", "random", "urandom", "zero")
+_RESOLVER = ("/etc/hosts", "/etc/resolv.conf")
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def enter(spec: dict[str, Any]) -> NoReturn:
+    """Build the file system that `spec` describes, enter it, and execute the program. Raises OSError."""
+    _become(spec["user"], spec["group"])
+    _mount("none", "/", "", _RECURSIVE | _PRIVATE)
+    root = _overlay(spec["image"], spec["scratch"])
+    _bind("/proc", root + "/proc", recursive=True)
+    _make_devices(root + "/dev")
+    for path in _RESOLVER:
+        if os.path.exists(path):
+            _bind(path, root + path, read_only=True)
+    for source, target, read_only in spec["mounts"]:
+        _bind(source, root + target, read_only=read_only)
+    if spec["read_only"]:
+        _remount_read_only(root)
+    os.chroot(root)
+    os.chdir(spec["cwd"])
+    env = {name: os.environ[name] for name in spec["variables"]}  # Python adds to them when it starts
+    os.execvpe(spec["argv"][0], spec["argv"], env)  # noqa: S606 - the container's program
+
+
+def _become(user: int, group: int) -> None:
+    """Enter a user namespace in which our own user is `user`, and a mount namespace that belongs to it."""
+    own_user, own_group = os.geteuid(), os.getegid()
+    _check(_libc.unshare(_NEW_USER | _NEW_MOUNTS), "unshare")
+    for name, line in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{user} {own_user} 1"),
+        ("gid_map", f"{group} {own_group} 1"),
+    ):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(line)
+
+
+def _overlay(image: str, scratch: str) -> str:
+    """Mount the image below a layer for changes; returns the root."""
+    upper, work, root = (os.path.join(scratch, name) for name in ("upper", "work", "root"))
+    for directory in (upper, work, root):
+        os.makedirs(directory, exist_ok=True)
+    _mount("overlay", root, "overlay", 0, f"lowerdir={image},upperdir={upper},workdir={work},userxattr")
+    return root
+
+
+def _make_devices(directory: str) -> None:
+    os.makedirs(directory, exist_ok=True)
+    _mount("tmpfs", directory, "tmpfs", 0, "mode=755")
+    for name in _DEVICES:
+        _bind(f"/dev/{name}", f"{directory}/{name}")
+    os.mkdir(f"{directory}/shm")
+    _mount("tmpfs", f"{directory}/shm", "tmpfs", 0, "")
+
+
+def _bind(source: str, target: str, *, read_only: bool = False, recursive: bool = False) -> None:
+    """Mount a file or directory, at a place that is made if it is missing."""
+    if os.path.isdir(source):
+        os.makedirs(target, exist_ok=True)
+    elif not os.path.exists(target):
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        with open(target, "w"):
+            pass
+    _mount(source, target, "", _BIND | (_RECURSIVE if recursive else 0))
+    if read_only:
+        _remount_read_only(target)
+
+
+def _remount_read_only(path: str) -> None:
+    flags = os.statvfs(path).f_flag
+    kept = flags & _LOCKED | (_RELATIVE_TIMES if flags & os.ST_RELATIME else 0)
+    _mount("none", path, "", _REMOUNT | _BIND | _READ_ONLY | kept)
+
+
+def _mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
+    words = [os.fsencode(word) for word in (source, target, kind)]
+    _check(_libc.mount(*words, ctypes.c_ulong(flags), os.fsencode(options)), f"mount {target}")
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), what)
+
+
+if __name__ == "__main__":
+    given = json.loads(sys.argv[1])
+    try:
+        enter(given)
+    except OSError as error:
+        step = f" ({error.filename})" if isinstance(error.filename, str) else ""  # the last path tried is bytes
+        sys.stderr.write(f"exec {given['argv'][0]}: {error.strerror}{step}\n")
+        sys.exit(CANNOT_START)
