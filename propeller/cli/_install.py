@@ -1,13 +1,19 @@
-"""`propeller install`: the manifests that a cluster needs before a controller can run on it."""
+"""`propeller install`: manifests of what a controller needs in a cluster, and of the controller."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
+import msgspec
 import yaml
 
-from propeller.config import LeaseOptions
-from propeller.controller import manifests, workflow_crd
+from propeller.cli._settings import load
+from propeller.config import LeaseOptions, Settings
+from propeller.controller import workflow_crd
 from propeller.fairqueues import fair_queue_crd
+from propeller.manifests import execution_cluster, installation, manifests
 
 
 @click.command("install")
@@ -24,16 +30,67 @@ from propeller.fairqueues import fair_queue_crd
     metavar="NAMESPACE",
     help="Rights on workflows and pods of this namespace alone, for propeller controller -n; default: of all.",
 )
+@click.option("--image", default="", metavar="IMAGE", help="Also a Deployment that runs the controller.")
+@click.option(
+    "--config",
+    default=None,
+    metavar="FILE",
+    help="Settings, TOML or YAML: rights that they do not need are left out; with --image the Deployment's.",
+)
 @click.option("--crd-only", is_flag=True, help="Only the CustomResourceDefinitions.")
-def command(*, print_: bool, namespace: str, only: str, crd_only: bool) -> None:
-    """Print the CRDs, service account and least-privilege RBAC of the controller.
+@click.option(
+    "--execution-cluster",
+    is_flag=True,
+    help="Account and rights in a cluster that only runs tasks, without a controller.",
+)
+def command(
+    *,
+    print_: bool,
+    namespace: str,
+    only: str,
+    image: str,
+    config: str | None,
+    crd_only: bool,
+    execution_cluster: bool,
+) -> None:
+    """Print the CRDs, service account and least-privilege RBAC of the controller, and on request the controller itself.
 
     \b
     propeller install --print | kubectl apply -f -
+    propeller install --print --image registry/propeller:0.1.0 --config propeller.yaml | kubectl apply -f -
     propeller install --print --namespace team-a --only team-a | kubectl apply -f -
     propeller controller -n team-a --lease team-a/propeller-controller
     """
     if not print_:
         raise click.UsageError("say --print: the manifests go to standard output, for kubectl apply -f -")
-    documents = [workflow_crd(), *([] if only else [fair_queue_crd()])] if crd_only else manifests(namespace, only)
+    if crd_only + execution_cluster + bool(image) > 1:
+        raise click.UsageError("--crd-only, --execution-cluster and --image exclude each other")
+    settings = load(config, {}).settings  # not of this shell's environment: the pods have another one
+    if crd_only:
+        documents = [workflow_crd(), *([] if only else [fair_queue_crd()])]
+    elif execution_cluster:
+        documents = _of_execution_cluster(namespace)
+    elif image:
+        documents = _with_controller(namespace, image, config, only, settings)
+    else:
+        documents = manifests(namespace, only, settings=settings)
     click.echo(yaml.safe_dump_all(documents, sort_keys=False), nl=False)
+
+
+_of_execution_cluster = execution_cluster  # the option has its name within the command
+
+
+def _with_controller(
+    namespace: str, image: str, config: str | None, only: str, settings: Settings
+) -> list[dict[str, Any]]:
+    if config is None or not settings.storage.metadata_prefix:
+        raise click.UsageError(
+            "--image needs storage.metadata_prefix in the file of --config: a pod has no files that outlive it"
+        )
+    return installation(namespace, image, _as_yaml(Path(config)), only, settings)
+
+
+def _as_yaml(path: Path) -> str:
+    """The text of a settings file that has been read already, in YAML."""
+    text = path.read_text()
+    return yaml.safe_dump(msgspec.toml.decode(text), sort_keys=False) if path.suffix == ".toml" else text

@@ -4,8 +4,8 @@ from propeller.controller._controller import Observer, WorkflowController
 from propeller.controller._events import Recorder
 from propeller.controller._kind import FLYTE_WORKFLOWS
 from propeller.controller._loading import Loader
-from propeller.controller._manifests import manifests, workflow_crd
 from propeller.controller._resource import WORKFLOWS, FlyteWorkflow, closure_of, info_of, inline_inputs
+from propeller.controller._workflow_crd import workflow_crd
 
 __all__ = [
     "FLYTE_WORKFLOWS",
@@ -18,6 +18,5 @@ __all__ = [
     "closure_of",
     "info_of",
     "inline_inputs",
-    "manifests",
     "workflow_crd",
 ]

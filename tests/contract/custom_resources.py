@@ -6,7 +6,7 @@ import copy
 from contextlib import aclosing, suppress
 from typing import Any
 
-from propeller.controller._manifests import workflow_crd
+from propeller.controller import workflow_crd
 from propeller.errors import AlreadyExists
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, Client, Raw, Resource
 from propeller.testing import eventually

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from propeller.controller import FLYTE_WORKFLOWS
-from propeller.controller._manifests import workflow_crd
+from propeller.controller import FLYTE_WORKFLOWS, workflow_crd
 from propeller.errors import Denied, NotFound, Rejected
 from propeller.informers import Informer
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, Client, Raw, Resource

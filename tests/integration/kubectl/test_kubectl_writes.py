@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from propeller.controller import manifests
 from propeller.embedded.server import ApiServer
 from propeller.errors import Invalid
 from propeller.kube import CONFIG_MAPS, PODS, Client, Raw, connect, load_connection
+from propeller.manifests import manifests
 from tests.integration.kubectl.conftest import Failed, Kubectl, pod
 
 pytestmark = pytest.mark.needs("kubectl")

@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -60,7 +60,7 @@ def settings(settings: config.KubeletOptions, image: Path) -> config.KubeletOpti
     return msgspec.structs.replace(settings, images={IMAGE: str(image)})
 
 
-def _with_account(cluster: Cluster) -> dict[str, object]:
+def _with_account(cluster: Cluster) -> dict[str, Any]:
     cluster.objects["ConfigMap", "kube-root-ca.crt"] = {"data": {"ca.crt": "an authority"}}
     return {"volumes": [TOKEN], "volumeMounts": [{"name": TOKEN["name"], "mountPath": ACCOUNT, "readOnly": True}]}
 

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[3]
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-tools.lock", "requirements-assets.lock")
+LOCKS = tuple(f"requirements{part}.lock" for part in ("", "-dev", "-image", "-tools", "-assets"))
 ENTRY = re.compile(
     r"[a-z0-9][a-z0-9.-]*(?:\[[a-z0-9,-]+\])?==[^\s;]+(?: ; [^\\\n]+)?(?: \\\n    --hash=sha256:[0-9a-f]{64})+"
 )
@@ -69,6 +69,10 @@ def test_locks_and_pyproject_agree() -> None:
                 for text in about["project"]["optional-dependencies"][extra]
             ),
         ],
+        "requirements-image.lock": [
+            *about["project"]["dependencies"],
+            *(text for extra in ("s3", "redis") for text in about["project"]["optional-dependencies"][extra]),
+        ],
         "requirements-tools.lock": about["dependency-groups"]["tools"],
         "requirements-assets.lock": about["dependency-groups"]["assets"],
     }
@@ -116,6 +120,7 @@ def test_go_modules_are_pinned_by_hash() -> None:
         "sigs.k8s.io/kwok",
         "sigs.k8s.io/kind",
         "sigs.k8s.io/kueue",
+        "helm.sh/helm/v4",
     }
     assert all(re.fullmatch(r"h1:[A-Za-z0-9+/]{43}=", value) for value in tool.SUMS.values())
     etcd = ROOT / "tools" / "go" / "etcd"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from propeller.controller import manifests
 from propeller.handlers.plugins import Plugins
+from propeller.manifests import manifests
 from tests.unit.controller.things import plugins
 
 

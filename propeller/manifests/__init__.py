@@ -1,0 +1,23 @@
+"""What a cluster has to have so that a controller can run on it, as manifests: types, rights, and the controller's own
+Deployment.
+
+`propeller install` prints them; `deploy/kustomize/base`, and rules and types of the Helm chart, are made from them. A
+test compares them with what the chart renders.
+"""
+
+from propeller.manifests._install import execution_cluster, installation, manifests
+from propeller.manifests._rules import RULES, Grant, Part, parts_of, rules_of
+from propeller.manifests._workload import SETTINGS_FILE, workload
+
+__all__ = [
+    "RULES",
+    "SETTINGS_FILE",
+    "Grant",
+    "Part",
+    "execution_cluster",
+    "installation",
+    "manifests",
+    "parts_of",
+    "rules_of",
+    "workload",
+]

@@ -1,0 +1,111 @@
+"""The rights of the controller, each with the request that needs it.
+
+`tests/deploy/test_rights.py` compares them with the requests that a controller sends to a real API server: none is
+missing, and none is unused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from propeller.config import Settings
+from propeller.fairqueues import FAIR_QUEUES
+from propeller.handlers.plugins import POD, Plugins
+
+PLUGIN_VERBS = ("get", "list", "watch", "create", "delete")
+"""On what a task plugin makes."""
+
+
+class Part(StrEnum):
+    """What rights are for."""
+
+    WORKFLOWS = "workflows"
+    TASKS = "tasks"
+    """In every cluster that runs tasks."""
+    EVENTS = "events"
+    """If the setting `events.enabled` is on."""
+    QUOTAS = "quotas"
+    """In every cluster that runs tasks, if the setting `launches.quotas` is on."""
+    FAIR_QUEUES = "fairQueues"
+    """If the setting `resources.fair_queues` is on. FairQueues have no namespace."""
+    LEASES = "leases"
+    """In the namespace of the leader lease alone."""
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """Verbs on a resource of an API group, and why the controller needs them."""
+
+    part: Part
+    group: str
+    resource: str
+    verbs: tuple[str, ...]
+    why: str
+
+
+RULES = (
+    Grant(
+        Part.WORKFLOWS,
+        "flyte.lyft.com",
+        "flyteworkflows",
+        ("get", "list", "watch", "patch", "delete"),
+        "follow workflows; write their status on a CRD without a status subresource; remove Flyte's finalizers; delete "
+        "those that ended long ago (controller.ttl)",
+    ),
+    Grant(Part.WORKFLOWS, "flyte.lyft.com", "flyteworkflows/status", ("patch",), "write a status"),
+    Grant(
+        Part.WORKFLOWS,
+        "flyte.lyft.com",
+        "flyteworkflows/finalizers",
+        ("update",),
+        "set owner references that block deletion",
+    ),
+    Grant(
+        Part.TASKS,
+        "",
+        "pods",
+        ("get", "list", "watch", "create", "patch", "delete"),
+        "launch, watch and stop tasks; remove finalizers that FlytePropeller's inject-finalizer left",
+    ),
+    Grant(Part.EVENTS, "", "events", ("create", "patch"), "write Events on workflows, for kubectl describe"),
+    Grant(Part.QUOTAS, "", "resourcequotas", ("list", "watch"), "count what has room before pods are created"),
+    Grant(Part.QUOTAS, "", "limitranges", ("list", "watch"), "the same, as their defaults count"),
+    Grant(Part.FAIR_QUEUES, FAIR_QUEUES.group, FAIR_QUEUES.plural, ("list", "watch"), "follow limits"),
+    Grant(Part.FAIR_QUEUES, FAIR_QUEUES.group, f"{FAIR_QUEUES.plural}/status", ("patch",), "write usage and shares"),
+    Grant(Part.LEASES, "coordination.k8s.io", "leases", ("get", "create", "update"), "hold the leader lease"),
+)
+"""Of the controller, without those of task plugins."""
+
+
+def parts_of(settings: Settings) -> list[Part]:
+    """What a controller with these settings does, besides leader election."""
+    optional = {
+        Part.EVENTS: settings.events.enabled,
+        Part.QUOTAS: settings.launches.quotas,
+        Part.FAIR_QUEUES: settings.resources.fair_queues,
+        Part.LEASES: False,
+    }
+    return [part for part in Part if optional.get(part, True)]
+
+
+def rules_of(parts: Iterable[Part], plugins: Plugins | None = None) -> list[dict[str, Any]]:
+    """The rules of a Role for these parts, and for what `plugins` make, besides pods."""
+    chosen = set(parts)
+    rules = [_rule(one.group, one.resource, one.verbs) for one in RULES if one.part in chosen]
+    return rules + (_plugin_rules(plugins) if plugins is not None else [])
+
+
+def _plugin_rules(plugins: Plugins) -> list[dict[str, Any]]:
+    names = dict.fromkeys(
+        (plugin.resource.group, plugin.resource.plural)
+        for plugin in plugins
+        if plugin is not POD and plugin.resource is not None
+    )
+    return [_rule(group, plural, PLUGIN_VERBS) for group, plural in names]
+
+
+def _rule(group: str, resource: str, verbs: tuple[str, ...]) -> dict[str, Any]:
+    return {"apiGroups": [group], "resources": [resource], "verbs": list(verbs)}
