@@ -84,8 +84,9 @@ def attempt_event(change: Change[T], session: Running, plugin: TaskPlugin, plugi
 
 
 def owner_uids(obj: KubeObject) -> tuple[str, ...]:
-    if obj.metadata.owner_references:
-        return tuple(owner.uid for owner in obj.metadata.owner_references)
+    owners = obj.metadata.owner_references
+    if owners:
+        return (owners[0].uid,) if len(owners) == 1 else tuple(owner.uid for owner in owners)
     owner = owner_of(obj)
     return () if owner is None else (owner.uid,)
 

@@ -27,6 +27,8 @@ is all that etcd takes, hold 120,000. Empty ones would be half a million.
 
 _NOTHING = (b"", b"null")
 
+_PHASES = {int(phase): phase for phase in WorkflowPhase}
+
 
 class FlyteWorkflow(ExecutionSpec, frozen=True, rename="camel", kw_only=True):
     """A FlyteWorkflow. `spec`, `tasks` and `sub_workflows` are JSON, and empty once their plan is known."""
@@ -44,8 +46,8 @@ class FlyteWorkflow(ExecutionSpec, frozen=True, rename="camel", kw_only=True):
     @property
     def phase(self) -> WorkflowPhase:
         try:
-            return WorkflowPhase(self.status.get("phase", 0))
-        except ValueError:
+            return _PHASES[self.status.get("phase", 0)]
+        except (KeyError, TypeError):
             return WorkflowPhase.READY  # somebody else wrote nonsense: the snapshot decides
 
     @property

@@ -73,8 +73,12 @@ class _Object:
 
     def _continue(self, earlier: _Object) -> None:
         """Copy the data of an earlier stage."""
-        for name in _Object.__slots__:
-            setattr(self, name, getattr(earlier, name))
+        self.key, self.uid = earlier.key, earlier.uid
+        self.version, self.generation = earlier.version, earlier.generation
+        self.finalizers = earlier.finalizers
+        self.fingerprint = earlier.fingerprint
+        self.status_bytes = earlier.status_bytes
+        self.offloaded_to = earlier.offloaded_to
 
 
 class Loading(_Object):

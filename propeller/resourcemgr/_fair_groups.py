@@ -8,6 +8,7 @@ Guarantees
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
+from heapq import heappop, heappush, heapreplace
 from itertools import count
 from typing import Generic, TypeVar
 
@@ -17,17 +18,21 @@ K = TypeVar("K", bound=Hashable)
 
 
 class FairGroups(Generic[K]):
-    """Keys of tenants that belong to groups; see the module's text."""
+    """Keys of tenants that belong to groups of equal weight; see the module's text."""
 
     def __init__(self) -> None:
-        self._turns: FairQueue[tuple[Hashable, int]] = FairQueue()
-        """A ticket of its group for each key. Tickets of one group are alike."""
         self._groups: dict[Hashable, FairQueue[K]] = {}
         """Those that have keys."""
-        self._tickets = count()
+        self._turns: list[tuple[int, int, Hashable, FairQueue[K]]] = []
+        """A heap of these groups, by virtual time and, within one, first come, first served: as `FairQueue` has it."""
+        self._virtual_time = 0
+        self._arrival = count()
+        self._size = 0
+        self._spare: FairQueue[K] | None = None
+        """That of a group that has run empty, for the next one: most groups have a key or two at a time."""
 
     def __len__(self) -> int:
-        return len(self._turns)
+        return self._size
 
     def __iter__(self) -> Iterator[K]:
         """Waiting keys, group by group."""
@@ -38,22 +43,29 @@ class FairGroups(Generic[K]):
         """Let `key` wait, as `FairQueue.add` does. Its group must not change while it waits."""
         keys = self._groups.get(group)
         if keys is None:
-            keys = self._groups[group] = FairQueue()
+            keys, self._spare = FairQueue() if self._spare is None else self._spare, None
+            self._groups[group] = keys
+            heappush(self._turns, (self._virtual_time + 1, next(self._arrival), group, keys))
         is_new = keys.add(key, tenant, priority)
-        if is_new:
-            self._turns.add((group, next(self._tickets)), group)
+        self._size += is_new
         return is_new
 
     def pop(self) -> K:
         """Take the key whose turn it is; raises IndexError when nothing waits."""
-        group, _ = self._turns.pop()
-        keys = self._groups[group]
+        tag, _, group, keys = self._turns[0]
         key = keys.pop()
-        if not keys:
+        self._size -= 1
+        self._virtual_time = tag
+        if keys:
+            heapreplace(self._turns, (tag + 1, next(self._arrival), group, keys))
+        else:
+            heappop(self._turns)
             del self._groups[group]
+            self._spare = keys
         return key
 
     def clear(self) -> None:
         """Forget all keys."""
-        self._turns = FairQueue()
         self._groups.clear()
+        self._turns.clear()
+        self._size = 0

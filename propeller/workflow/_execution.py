@@ -184,6 +184,7 @@ class Execution:
         self.recovered: dict[str, str] = {}
         """By unique node id: the directory of the outputs that an earlier execution wrote: the node need not run."""
         self._cached: dict[Callable[[Execution], Any], Any] = {}
+        self._last_name = (-1, 0, "")
         self.stops = Stops(self)
         """Pods whose attempts are over and that have not stopped yet."""
         self.settings = _DEFAULTS
@@ -260,7 +261,10 @@ class Execution:
             self.slots.reserve(attempts.keys() - started)
 
     def pod_name(self, node: int, attempt: int) -> str:
-        return pod_name(self.info.name, self.unique_id(node), attempt)
+        known = self._last_name  # a launch and each event of its pod ask for the same name
+        if known[0] != node or known[1] != attempt:
+            known = self._last_name = (node, attempt, pod_name(self.info.name, self.unique_id(node), attempt))
+        return known[2]
 
     def data_directory(self, node: int) -> str:
         """URI of the directory that holds the node's inputs and, by attempt, outputs (FlytePropeller's layout)."""
