@@ -21,6 +21,7 @@ PACKAGES = (
     "kube",
     "informers",
     "reconcile",
+    "reconcile.shards",
     "resourcemgr",
     "embedded",
     "embedded.server",

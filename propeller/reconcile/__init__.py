@@ -8,7 +8,6 @@ from propeller.reconcile._lease import Election, Leadership, LeaseClient, LeaseL
 from propeller.reconcile._options import ElectionOptions, QueueOptions, WatchdogOptions
 from propeller.reconcile._pool import FairPool
 from propeller.reconcile._queue import Closed, WorkQueue, backoff
-from propeller.reconcile._shards import Shards
 from propeller.reconcile._signals import run_until_signal
 from propeller.reconcile._watchdog import Watchdog
 
@@ -24,7 +23,6 @@ __all__ = [
     "Outcome",
     "QueueOptions",
     "Result",
-    "Shards",
     "Watchdog",
     "WatchdogOptions",
     "WorkQueue",

@@ -27,7 +27,7 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Protocol, TypeVar
 
@@ -93,9 +93,12 @@ class Election:
         identity: str,
         settings: ElectionOptions | None = None,
         *,
+        labels: Mapping[str, str] | None = None,
+        annotations: Callable[[], Mapping[str, str]] = dict,
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random | None = None,
     ) -> None:
+        """The Lease gets `labels` when it is created, and `annotations` with each renewal."""
         self._settings = settings or ElectionOptions()
         if not 0 < self._settings.retry < self._settings.renew_deadline < self._settings.duration:
             raise Invalid(f"an election needs 0 < retry < renew_deadline < duration, not {self._settings}")
@@ -103,6 +106,8 @@ class Election:
         self._namespace = namespace
         self._name = name
         self._identity = identity
+        self._labels = dict(labels) if labels else None
+        self._annotations = annotations
         self._clock = clock
         self._rng = rng or random.Random(random.getrandbits(64))  # a seed of the module is a seed of ours
         self._causes = Causes(log)
@@ -238,7 +243,12 @@ class Election:
         leadership.valid_until = sent + self._settings.renew_deadline
 
     async def _create(self, spec: LeaseSpec) -> Lease:
-        metadata = ObjectMeta(name=self._name, namespace=self._namespace)
+        metadata = ObjectMeta(
+            name=self._name,
+            namespace=self._namespace,
+            labels=self._labels,
+            annotations=dict(self._annotations()) or None,
+        )
         try:
             return await self._client.create(LEASES, Lease(metadata=metadata, spec=spec), self._namespace)
         except NotFound as error:  # of an object that is yet to be: its namespace is missing
@@ -248,6 +258,10 @@ class Election:
 
     async def _replace(self, current: Lease, spec: LeaseSpec) -> Lease:
         changed = msgspec.structs.replace(current, spec=spec)
+        if annotations := self._annotations():
+            merged = {**(current.metadata.annotations or {}), **annotations}
+            metadata = msgspec.structs.replace(current.metadata, annotations=merged)
+            changed = msgspec.structs.replace(changed, metadata=metadata)
         return await self._client.replace(LEASES, changed, self._name, self._namespace)
 
     async def _release(self, leadership: Leadership) -> None:

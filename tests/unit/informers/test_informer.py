@@ -10,8 +10,8 @@ import pytest
 
 from propeller.clock import LoopClock
 from propeller.errors import Unavailable
-from propeller.informers import Change, Informer, InformerFactory, Salvage, UidShard, key_of
-from propeller.kube import CONFIG_MAPS, PODS, Client, Pod, Raw, Undecodable
+from propeller.informers import Change, Informer, Salvage, key_of
+from propeller.kube import PODS, Client, Pod, Raw, Undecodable
 from propeller.testing import now
 from tests.unit.informers.fake_api import SETTINGS, STREAMING, FakeApi, informer_of, line_of
 
@@ -362,19 +362,3 @@ async def test_an_event_that_is_older_than_the_store_is_not_taken(api: FakeApi) 
         await informer.wait_for_version(str(api.version), SOON)
         assert versions(informer) == api.versions()
         assert informer.version == str(api.version)
-
-
-async def test_a_factory_follows_each_kind_once(api: FakeApi) -> None:
-    async with InformerFactory(Client(api, clock=LoopClock())) as factory:
-        one = await factory.informer(CONFIG_MAPS, "ns")
-        two = await factory.informer(CONFIG_MAPS, "ns")
-        other = await factory.informer(CONFIG_MAPS, "ns", label_selector="a")
-        part = await factory.informer(CONFIG_MAPS, "ns", shard=UidShard(0, 2))
-        assert one is two
-        assert one is not other
-        assert part not in (one, other)
-        await part.wait_for_sync(SOON)
-        await one.wait_for_sync(SOON)
-        await other.wait_for_sync(SOON)
-        assert api.lists == 3
-    assert api.open_watches == 0

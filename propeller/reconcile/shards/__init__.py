@@ -1,0 +1,21 @@
+"""Shards: several processes divide a kind's objects, and each caches and reconciles its own alone."""
+
+from propeller.reconcile.shards._assignment import assign
+from propeller.reconcile.shards._fence import FencedTransport
+from propeller.reconcile.shards._keyspace import Keyspace, LabelShards, UidShards
+from propeller.reconcile.shards._membership import Membership
+from propeller.reconcile.shards._options import ShardOptions
+from propeller.reconcile.shards._shard_map import ShardMap
+from propeller.reconcile.shards._work import ShardServer
+
+__all__ = [
+    "FencedTransport",
+    "Keyspace",
+    "LabelShards",
+    "Membership",
+    "ShardMap",
+    "ShardOptions",
+    "ShardServer",
+    "UidShards",
+    "assign",
+]
