@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 
-.PHONY: help demo test test-python check fix simulate soak bench settings-doc api-doc metrics-doc assets assets-all lock setup setup-dev clean
+.PHONY: help demo test test-python check fix simulate soak bench settings-doc api-doc metrics-doc chart assets assets-all lock setup setup-dev clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -27,6 +27,7 @@ check: setup-dev  ## format, lint, types and import rules
 	$(PY) tools/settings_doc.py --check
 	$(PY) tools/api_doc.py --check
 	$(PY) tools/metrics_doc.py --check
+	$(PY) tools/chart.py --check
 
 fix: setup-dev  ## format, and mend what the linter can
 	.venv/bin/ruff format .
@@ -43,7 +44,7 @@ soak: setup-dev $(if $(KUBEBUILDER_ASSETS),,assets)  ## run informers on a real 
 bench: setup-dev  ## measure, as ratios within one run
 	$(PY) -m loadtest
 
-settings-doc: setup-dev  ## write docs/settings.md from propeller/config
+settings-doc: setup-dev chart  ## write docs/settings.md from propeller/config, and the schema of the chart
 	$(PY) tools/settings_doc.py
 
 api-doc: setup-dev  ## write docs/api/ from the docstrings
@@ -52,10 +53,13 @@ api-doc: setup-dev  ## write docs/api/ from the docstrings
 metrics-doc: setup-dev  ## write docs/metrics.md from propeller/telemetry
 	$(PY) tools/metrics_doc.py
 
-assets:  ## build kube-apiserver, etcd, kubectl, Redis and rclone into a per-user cache
+chart: setup-dev  ## write the files of deploy/ that are made from propeller/manifests and the settings
+	$(PY) tools/chart.py
+
+assets:  ## build kube-apiserver, the kube controllers, etcd, kubectl, Helm, Redis and rclone into a per-user cache
 	@python3 tools/assets.py
 
-assets-all:  ## the same, and the kube controllers, kwok, kind and Kueue
+assets-all:  ## the same, and kwok, kind and Kueue
 	@python3 tools/assets.py --all
 
 lock:  ## compute the lock files anew from pyproject.toml
