@@ -71,6 +71,7 @@ MEASUREMENTS = {
         (SCALE, SEED),
     ),
     "queue": Measurement("_work_queue", "The work queue with a thousand tenants."),
+    "routing": Measurement("_routing", "A decision of the routing table among 50 clusters by 1,000 rules."),
     "scale": Measurement(
         "_scale",
         "Does a task cost the same in a workflow of 10 nodes and of 50,000, among 100 workflows and among 10,000? "

@@ -83,7 +83,8 @@ def resource_of(
     """Compile, and build the resource of one execution. Inputs that do not fit into it are stored at `inputs_uri`.
     Raises Invalid if inputs are missing, CompileErrors.
     """
-    from propeller.controller import FLYTE_WORKFLOWS  # here, as `propeller draw` and `check` need not wait for it
+    from propeller.controller import FLYTE_WORKFLOWS  # here, as `propeller draw` and `check` need not wait for them
+    from propeller.handlers import LAUNCH_PLAN_ANNOTATION
 
     if missing := serialized.missing:
         wanted = ", ".join(f"--{parameter.name} ({parameter.type})" for parameter in missing)
@@ -96,6 +97,8 @@ def resource_of(
         resource.pop("inputs", None)
         resource["offloadedInputs"] = inputs_uri
     resource["kind"] = FLYTE_WORKFLOWS.kind  # Flyte's compiler writes it in lower case, which its own CRD refuses
+    if serialized.kind == "launch plan":
+        resource["metadata"]["annotations"] = {LAUNCH_PLAN_ANNOTATION: serialized.name}
     if raw_output_prefix:
         resource["rawOutputDataConfig"] = {"output_location_prefix": raw_output_prefix}
     return resource

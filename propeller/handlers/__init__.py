@@ -13,7 +13,7 @@ from propeller.handlers.executors._queue_page import Asked, quotas_page
 from propeller.handlers.executors._quotas import LaunchQuotas
 from propeller.handlers.executors._run import EXECUTORS, Executor, RetryAfter, RetryState, execute, try_execute_inline
 from propeller.handlers.executors._services import Cluster, Kind, Services
-from propeller.handlers.executors._subject import attempt_of, whole_of
+from propeller.handlers.executors._subject import LAUNCH_PLAN_ANNOTATION, attempt_of, launch_plan_of, whole_of
 from propeller.handlers.executors._tokens import LaunchTokens
 from propeller.handlers.executors._waits import Holder, holder_of
 from propeller.handlers.executors._windows import Windows
@@ -21,6 +21,7 @@ from propeller.handlers.transitions import TRANSITIONS
 
 __all__ = [
     "EXECUTORS",
+    "LAUNCH_PLAN_ANNOTATION",
     "TRANSITIONS",
     "Asked",
     "Cluster",
@@ -40,6 +41,7 @@ __all__ = [
     "execute",
     "holder_of",
     "is_given_up",
+    "launch_plan_of",
     "plan_of_futures",
     "quotas_page",
     "refusals_of",

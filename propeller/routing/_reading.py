@@ -36,8 +36,13 @@ _SHOWN = 60
 
 def read(document: Any) -> tuple[Declaration, list[Problem]]:
     """A declaration, and what is wrong with the document's names and types."""
+    return read_as(Declaration, document)
+
+
+def read_as(type_: type[S], document: Any) -> tuple[S, list[Problem]]:
+    """As `read`, for any struct; an object in it that cannot be read is of no use if there are problems."""
     reader = _Reader()
-    return reader.struct(Declaration, document, (), Declaration), reader.problems
+    return reader.struct(type_, document, (), type_), reader.problems
 
 
 class _Reader:

@@ -7,6 +7,8 @@ Guarantees
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 from flyteidl.core import tasks_pb2
 
@@ -15,6 +17,11 @@ from propeller.handlers.plugins import is_interruptible
 from propeller.handlers.plugins.pod import demand_of
 from propeller.routing import Subject, Task
 from propeller.workflow import Execution, NodeView
+
+LAUNCH_PLAN_ANNOTATION = "propeller/launch-plan"
+"""The name of an execution's launch plan. FlyteAdmin writes it nowhere into the resource, so a launch plan has to have
+it among its own annotations if rules are to ask for it; `propeller run` and `compile` write it.
+"""
 
 _SOME_TASK = Task()
 """A task of which nothing matters: no rule asks."""
@@ -71,8 +78,14 @@ def _whole(execution: Execution) -> Subject:
         project=info.project,
         domain=info.domain,
         workflow=_workflow_name(execution.plan.root.id) or info.labels.get("workflow-name", ""),
+        launch_plan=launch_plan_of(info.annotations),
         labels=info.labels,
     )
+
+
+def launch_plan_of(annotations: Mapping[str, str]) -> str:
+    """Return the name of the launch plan of an execution with these annotations, "" if it is not known."""
+    return str(annotations.get(LAUNCH_PLAN_ANNOTATION, ""))
 
 
 def _workflow_name(identifier: str) -> str:

@@ -52,6 +52,17 @@ WRONG: dict[str, list[list[str]]] = {
         ["sync", "nowhere.yaml"],
         ["sync", "nowhere.yaml", "--watch"],
     ],
+    "routes": [
+        ["explain"],
+        ["explain", "nowhere.yaml"],
+        ["explain", "flow.py"],
+        ["explain", "flow.py", "--resource", "x"],
+        ["check"],
+        ["check", "nowhere.yaml", "more", "and more"],
+        ["check", "routingtable/x", "--kubeconfig", "nowhere"],
+        ["simulate", "nowhere.yaml"],
+        ["simulate", "nowhere.yaml", "nowhere.yaml"],
+    ],
     "install": [[], ["more"]],
     "settings": [["more"], ["--config", "nowhere.toml"], ["--config"]],
 }

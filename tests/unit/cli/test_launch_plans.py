@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from flyteidl.admin import launch_plan_pb2, workflow_pb2
-from flyteidl.core import identifier_pb2, literals_pb2
+from flyteidl.admin import launch_plan_pb2, task_pb2, workflow_pb2
+from flyteidl.core import identifier_pb2, literals_pb2, tasks_pb2
 from flyteidl.core import workflow_pb2 as core_pb2
+from msgspec.structs import replace
 
 from propeller.cli._launch_plans import with_plans_inside
-from propeller.cli.flytekit_bridge import Serialized
+from propeller.cli._workflow import resource_of
+from propeller.cli.flytekit_bridge import Serialized, Versioned
 from propeller.errors import Invalid
 
 PLAN = identifier_pb2.Identifier(name="plan")
@@ -71,3 +73,16 @@ def test_a_plan_in_a_branch_is_found() -> None:
 def test_a_plan_that_is_not_there_is_named() -> None:
     with pytest.raises(Invalid, match="node n0 calls launch plan plan, which is not in the file"):
         with_plans_inside(caller(calling()))
+
+
+@pytest.mark.parametrize("kind", ["launch plan", "workflow"])
+def test_the_resource_of_a_launch_plan_names_it(kind: str) -> None:
+    task = identifier_pb2.Identifier(resource_type=identifier_pb2.TASK, name="t")
+    node = core_pb2.Node(id="n0", task_node=core_pb2.TaskNode(reference_id=task))
+    spec = task_pb2.TaskSpec(template=tasks_pb2.TaskTemplate(id=task, type="x"))
+    spec.template.interface.inputs.SetInParent()
+    workflow = workflow_pb2.WorkflowSpec(template=core_pb2.WorkflowTemplate(id=CHILD, nodes=[node]))
+    workflow.template.interface.inputs.SetInParent()
+    found = replace(caller(node), name="nightly", kind=kind, workflow=workflow, tasks=(spec,))
+    metadata = resource_of(found, Versioned(), name="a", namespace="n")["metadata"]
+    assert metadata.get("annotations") == ({"propeller/launch-plan": "nightly"} if kind == "launch plan" else None)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from propeller.routing import Capacity, ClusterState, Placement, State, Table, Waiting, decide
 from propeller.routing._reachable import unreachable
 from tests.examples import examples
+from tests.unit.growth import grows_beyond
 from tests.unit.routing.tables import (
     ALL,
     ANY,
@@ -396,3 +397,23 @@ def test_a_cluster_that_goes_down_moves_its_own_executions_alone(down: str, keys
     for key in keys:
         before, after = placed(of, execution(key)), placed(of, execution(key), {down: DOWN})
         assert after == before if before != down else after not in ("", down)
+
+
+def test_a_decision_costs_no_more_with_many_rules_than_with_few() -> None:
+    def tables(rules: int) -> Table:
+        mixed = [
+            rule(f"r{n}", "all", projects=f"p{n}", selector="!x")
+            if n % 2
+            else rule(f"r{n}", "all", projects=f"p{n % 20}", labels={"team": f"t{n}"})
+            for n in range(rules)
+        ]
+        return table(*clusters("a", "b"), ALL, *mixed, ANY)
+
+    few, many = tables(10), tables(1000)
+    subjects = [execution(f"ns/{n}", project=f"p{n}", labels={"team": f"t{n}", "a": "b"}) for n in range(0, 1000, 10)]
+
+    def place(of: Table) -> None:
+        for subject in subjects:
+            decide(of, subject, {})
+
+    assert not grows_beyond(3, lambda: place(few), lambda: place(many))
