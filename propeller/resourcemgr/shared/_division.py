@@ -4,10 +4,11 @@ first come first served. `store.lua` does the same step by step, and a test comp
 Guarantees
     A claim gets tokens of all its pools, or none. No grant lets a pool exceed its capacity or what came at its rate.
     The tenant with the smallest dominant share of shared pools, over all processes and relative to its weight, is
-    next; among equal shares turns go round by weight. A tenant's later claims do not overtake its first one in a pool
-    that this one waits for.
-    A claim that a pool had some tokens for, but too few, is overtaken at most `max_bypass` times; then its pools are
-    saved up for it, for one such claim at a time.
+    next: to within one claim, by which shares are rounded up and down in turns, so that they are right over time. Among
+    equal shares turns go round by weight. A tenant's later claims do not overtake its first one in a pool that this one
+    waits for.
+    A claim that a pool had some tokens for, but too few, is overtaken at most `max_bypass` times, and only by tenants
+    that have had less than their part; then its pools are saved up for it, for one such claim at a time.
     Costs O(lanes + grants * log lanes).
 """
 
@@ -18,16 +19,10 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heapreplace
 
 from propeller.resourcemgr.shared._messages import items_of
+from propeller.resourcemgr.shared._shares import UNLIMITED, Caps, Shares, parent_of
 from propeller.resourcemgr.shared._tables import Lane, Meta, Node, Pool
 
-UNLIMITED = (-1.0, -1.0, 0.0, False)
-"""The limits of a pool that no limits name."""
-
 _ROUNDING = 1e-9
-
-Items = tuple[tuple[str, int], ...]
-
-Caps = dict[str, tuple[float, float, float, bool]]
 
 
 class Room:
@@ -82,10 +77,11 @@ _Entry = tuple[float, float, int, "_Turn"]
 class _Turn:
     """A tenant in a pass, with the turns of those below it, or the places of its own lanes."""
 
-    def __init__(self, name: str, node: Node, up: _Turn | None) -> None:
+    def __init__(self, name: str, node: Node, up: _Turn | None, handicap: float) -> None:
         self.name = name
         self.node = node
         self.up = up
+        self.handicap = handicap
         self.number = 0
         self.tag = 0.0
         self.below: list[_Turn] = []
@@ -102,16 +98,12 @@ class Division:
     def __init__(
         self,
         meta: Meta,
-        nodes: dict[str, Node],
-        caps: Caps,
-        weights: dict[str, float],
+        shares: Shares,
         room: Room,
         charge: Callable[[Lane, str], None],
     ) -> None:
         self._meta = meta
-        self._nodes = nodes
-        self._caps = caps
-        self._weights = weights
+        self._shares = shares
         self._room = room
         self._charge = charge
         self._reserved: dict[str, int] = {}
@@ -123,15 +115,18 @@ class Division:
         """
         self.wake_after = math.inf
         """Milliseconds until time alone makes room for one of these claims."""
-        self.blocked: dict[str, str] = {}
-        """By lane, the pool that its first claim waits for."""
+        self._turns: dict[str, _Turn] = {}
+        self._asides: dict[str, tuple[int, int, str, Lane]] = {}
+        """By pool, the lane that was set aside first: when, its number, and its key."""
+        self.blocked: dict[str, list[str]] = {}
+        """By lane, the pools that its first claim waits for."""
 
     def run(self, lanes: dict[str, Lane], lane: Callable[[str], Lane | None]) -> None:
         """Serve these lanes; `lane` finds others."""
         self._serve_overtaken(lanes, lane)
         self._lefts.clear()
-        root = _Turn("", self._node(""), None)
-        turns = {"": root}
+        root = _Turn("", self._shares.node(""), None, 0.0)
+        turns = self._turns = {"": root}
         for key, one in lanes.items():
             if one.runs:
                 self._enter(turns, root, key, one)
@@ -176,14 +171,15 @@ class Division:
             place.blocked.update(self._reserved)
             needed = items_of(lane.runs[0][0])
             lacking = next(pool for pool, amount in needed if self._room.of(pool) < amount)
-            self._blocks(place, lacking, max(self._room.wait(pool, amount) for pool, amount in needed))
+            self._blocks(place, [lacking], max(self._room.wait(pool, amount) for pool, amount in needed))
         if not self._find(place):
             return
         up = root
         for name in lineage(lane.path):
             turn = turns.get(name)
             if turn is None:
-                turn = turns[name] = _Turn(name, self._node(name), up)
+                handicap = self._shares.handicap(lane.pool, name) if lane.pool else 0.0
+                turn = turns[name] = _Turn(name, self._shares.node(name), up, handicap)
                 turn.number = lane.number
                 up.below.append(turn)
             turn.number = min(turn.number, lane.number)
@@ -205,6 +201,8 @@ class Division:
             heapreplace(turn.places, now)
             return
         items = place.lane.runs[place.index][0]
+        if self._save_up_for_owed(turn, place, items):
+            return
         self._grant(place.lane, place.index)
         if self._find(place):
             heapreplace(turn.places, _order(place))
@@ -216,7 +214,7 @@ class Division:
         """Let the tenant, and those above it, take their places anew."""
         while (up := turn.up) is not None:
             up.node.time = max(up.node.time, turn.tag)
-            turn.tag += cost / self._weights.get(turn.name, 1.0)
+            turn.tag += cost / self._shares.weight(turn.name)
             turn.node.tag = turn.tag
             if turn.places or turn.heap:
                 heapreplace(up.heap, self._entry(turn))
@@ -245,7 +243,7 @@ class Division:
                 place.blocked.update(lacking)
                 if not place.is_first_seen:
                     self._set_aside(place, lacking[0])
-                    self._blocks(place, lacking[0], wait)
+                    self._blocks(place, lacking, wait)
             place.is_first_seen = True
             place.index += 1
         return False
@@ -267,8 +265,55 @@ class Division:
         lane = place.lane
         if not lane.aside and self._left(lacking) >= 1:
             lane.aside, lane.aside_at = lacking, self._room.row(lacking).grants
+        if lane.aside == lacking:
+            entry = lane.aside_at, lane.number, place.key, lane
+            if entry[:2] < self._asides.get(lacking, (math.inf, 0))[:2]:
+                self._asides[lacking] = entry
 
-    def _blocks(self, place: _Place, lacking: str, wait: float) -> None:
+    def _save_up_for_owed(self, turn: _Turn, place: _Place, items: str) -> bool:
+        """Save up for a claim that was set aside, if it would be unfair that this one goes before it."""
+        if self._meta.first:
+            return False
+        needed = items_of(items)
+        for pool, amount in needed if self._asides else ():
+            found = self._asides.get(pool)
+            if found is not None and self._owes(place.lane, needed, amount, found[3], pool):
+                self._meta.first = found[2]
+                self._reserved = dict(items_of(found[3].runs[0][0]))
+                self._lefts.clear()
+                self._lacking.clear()
+                return True
+        return False
+
+    def _owes(self, lane: Lane, needed: tuple[tuple[str, int], ...], amount: int, late: Lane, pool: str) -> bool:
+        """Whether it is the turn of `late`, which lacks tokens of this pool alone, and a tenant of `lane` has held more
+        than its part for longer than less and that of `late` has not; or if that is alike, it would hold more by its
+        weight than the other one with its claim.
+        """
+        shares, of_late = self._shares, items_of(late.runs[0][0])
+        if any(other != pool and self._room.of(other) < count for other, count in of_late):
+            return False
+        for mine, its in zip(lineage(lane.path), lineage(late.path), strict=False):
+            if mine != its:
+                ahead = shares.handicap(pool, mine), shares.handicap(pool, its)
+                if shares.of(its) + ahead[1] > shares.of(mine) + ahead[0]:
+                    return False
+                if shares.is_well_ahead(pool, mine) is not (ahead[1] > 0):
+                    return ahead[1] == 0
+                return self._after(mine, needed, amount) > self._after(its, of_late, dict(of_late)[pool])
+        return False
+
+    def _after(self, name: str, needed: tuple[tuple[str, int], ...], amount: int) -> tuple[float, float]:
+        """The share that a tenant has once a claim of it is served; or if that is none, its tag then."""
+        shares = self._shares
+        share = shares.of(name) + shares.claim(needed) / shares.weight(name)
+        if share > 0:
+            return share, 0.0
+        turn = self._turns.get(name)
+        tag = max(shares.node(name).tag, shares.node(parent_of(name)).time) if turn is None else turn.tag
+        return 0.0, tag + amount / shares.weight(name)
+
+    def _blocks(self, place: _Place, lacking: list[str], wait: float) -> None:
         self.blocked[place.key] = lacking
         self.wake_after = min(self.wake_after, wait)
 
@@ -287,21 +332,7 @@ class Division:
         _take(lane, index)
 
     def _entry(self, turn: _Turn) -> _Entry:
-        return self._share(turn), turn.tag, turn.number, turn
-
-    def _share(self, turn: _Turn) -> float:
-        most = 0.0
-        for pool, amount in turn.node.held.items():
-            capacity, _, _, is_shared = self._caps.get(pool, UNLIMITED)
-            if is_shared and capacity >= 0 and amount > 0:
-                most = max(most, amount / capacity if capacity > 0 else math.inf)
-        return most / self._weights.get(turn.name, 1.0)
-
-    def _node(self, name: str) -> Node:
-        node = self._nodes.get(name)
-        if node is None:
-            node = self._nodes[name] = Node()
-        return node
+        return self._shares.of(turn.name) + turn.handicap, turn.tag, turn.number, turn
 
 
 def lineage(path: str) -> list[str]:

@@ -58,7 +58,7 @@ _NO_RIGHTS = ("can't run this command", "can't access at least one of the keys",
 
 def keys_of(prefix: str, tree: str) -> list[str]:
     """The keys of a tree of pools. They have one hash tag."""
-    names = ("meta", "limits", "pools", "nodes", "leases", "lanes", "members")
+    names = ("meta", "limits", "pools", "nodes", "leases", "lanes", "members", "balances", "groups")
     return [f"{prefix}:{{{tree}}}:{name}" for name in names]
 
 

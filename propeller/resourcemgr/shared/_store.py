@@ -23,16 +23,20 @@ from __future__ import annotations
 import math
 from collections.abc import Container
 
-from propeller.resourcemgr.shared._division import UNLIMITED, Caps, Division, Room, lineage
+from propeller.resourcemgr.shared._division import Division, Room, lineage
 from propeller.resourcemgr.shared._messages import Answer, Rules, Run, Statement, items_of
-from propeller.resourcemgr.shared._tables import Lane, Member, Meta, Node, Pool
+from propeller.resourcemgr.shared._shares import UNLIMITED, Caps, Shares
+from propeller.resourcemgr.shared._tables import Balance, Group, Lane, Member, Meta, Node, Pool
 
 MOST_NODES = 4096
 """Tenants that are remembered at least. Those without claims are forgotten beyond that: they come from strangers."""
 
 
 class Store:
-    """See the module's text. `woken` are the processes that the last exchange has to wake ("*": all of them)."""
+    """See the module's text. `woken` are the processes that the last exchange has to wake ("*": all of them).
+
+    More than 15 methods: a function each of `store.lua`, so that the two can be read side by side.
+    """
 
     def __init__(self) -> None:
         self.woken: set[str] = set()
@@ -45,6 +49,9 @@ class Store:
         self.weights: dict[str, float] = {}
         self.pools: dict[str, Pool] = {}
         self.nodes: dict[str, Node] = {}
+        self.balances: dict[str, Balance] = {}
+        self.groups: dict[str, Group] = {}
+        """Of tenants that wait, and of those that they wait beside; by pool and tenant."""
         self.leases: dict[str, int] = {}
         """How many claims each process has, by process, tenant and what each takes."""
         self.lanes: dict[str, Lane] = {}
@@ -55,6 +62,11 @@ class Store:
         self.woken = set()
         self._freed = False
         self._tick(at, server, statement.ttl)
+        answer = self._answer_to(statement)
+        self._shares.settle()
+        return answer
+
+    def _answer_to(self, statement: Statement) -> Answer:
         me = self.members.get(statement.member)
         if me is not None and statement.number <= me.number:
             return self._answer("stale")
@@ -74,7 +86,8 @@ class Store:
         elif at > meta.at:
             meta.t += min(at - meta.at, ttl / 2)
         meta.at = at
-        for name in [name for name, member in self.members.items() if member.expires <= meta.t]:
+        self._shares = Shares(self.nodes, self.balances, self.groups, self.caps, self.weights, meta.t)
+        for name in sorted(name for name, member in self.members.items() if member.expires <= meta.t):
             del self.members[name]
             self._drop(name)
 
@@ -84,9 +97,15 @@ class Store:
         for key in [key for key in self.leases if key.startswith(prefix)]:
             _, path, items = key.split("\n")
             self._charge(member, path, items, -self.leases[key])
-        for key in [key for key in self.lanes if key.startswith(prefix) and key[len(prefix) :] not in kept]:
-            del self.lanes[key]
+        keys = [key for key in self.lanes if key.startswith(prefix) and key[len(prefix) :] not in kept]
+        for key in sorted(keys, key=lambda key: self.lanes[key].number):
+            self._drop_lane(key)
         self._freed = True
+
+    def _drop_lane(self, key: str) -> None:
+        lane = self.lanes.pop(key)
+        if lane.pool:
+            self._shares.wait(lineage(lane.path), lane.pool, -1)
 
     def _agree(self, statement: Statement) -> bool:
         """Have the statement's limits if they are to be in force; false if they are, and are not in the statement."""
@@ -109,7 +128,9 @@ class Store:
         meta = self.meta
         meta.generation, meta.digest, meta.source, meta.owner = rules.generation, rules.digest, rules.source, member
         meta.max_bypass = rules.max_bypass
-        self.caps, self.weights = dict(rules.pools), dict(rules.weights)
+        for own, new in ((self.caps, rules.pools), (self.weights, rules.weights)):
+            own.clear()
+            own.update(new)  # type: ignore[arg-type]
         self._freed = True
         self.woken.add("*")
 
@@ -154,7 +175,7 @@ class Store:
             self._freed = self._freed or self.meta.first == key
         lane.runs = runs
         if not runs:
-            del self.lanes[key]
+            self._drop_lane(key)
 
     def _charge(self, member: str, path: str, items: str, by: int) -> None:
         """Count so many more claims (less, if negative) of a process."""
@@ -169,7 +190,8 @@ class Store:
         for pool, amount in needed:
             self.pools.setdefault(pool, Pool(at=self.meta.t)).held += by * amount
         for name in lineage(path):
-            node = self.nodes.setdefault(name, Node())
+            node = self._shares.node(name)
+            self._shares.stir(name)
             node.claims += by
             for pool, amount in needed:
                 node.held[pool] = node.held.get(pool, 0) + by * amount
@@ -181,7 +203,7 @@ class Store:
         if meta.t < meta.frozen_until:
             meta.is_unserved = True
             return self._answer("ok", statement)
-        everything = self._freed or meta.is_unserved or statement.is_due
+        everything = self._freed or meta.is_unserved or statement.is_due or meta.is_aside
         meta.is_unserved = False
         if not everything:
             own = (self._agreed(f"{statement.member}\n{path}") for path, _ in statement.waiting)
@@ -191,17 +213,36 @@ class Store:
         else:
             keys = [f"{statement.member}\n{path}" for path, _ in statement.waiting]
             lanes = {key: lane for key in keys if (lane := self._agreed(key)) is not None}
-        division = Division(
-            meta, self.nodes, self.caps, self.weights, Room(self.pools, self.caps, meta.t), self._grant_one
-        )
+        division = Division(meta, self._shares, Room(self.pools, self.caps, meta.t), self._grant_one)
         if len(self.nodes) >= meta.most_nodes:
-            self.nodes = {name: node for name, node in self.nodes.items() if node.claims or not name}
-            meta.most_nodes = MOST_NODES + 2 * len(self.nodes)
+            self._forget()
         if lanes:
             division.run(lanes, self._agreed)
-            for key in [key for key, lane in lanes.items() if not lane.runs]:
-                del self.lanes[key]
+            meta.is_aside = any(lane.aside and lane.runs for lane in lanes.values())
+            for key, lane in sorted(lanes.items(), key=lambda item: item[1].number):
+                self._stand(key, lane, division.blocked.get(key))
         return self._answer("ok", statement, division)
+
+    def _stand(self, key: str, lane: Lane, lacking: list[str] | None) -> None:
+        """Have a lane wait for a pool that it lacks, and not for others any more."""
+        if not lane.runs:
+            self._drop_lane(key)
+            return
+        if lacking is None or lane.pool in lacking:
+            return
+        names = lineage(lane.path)
+        if lane.pool:
+            self._shares.wait(names, lane.pool, -1)
+        lane.pool = lacking[0]
+        self._shares.wait(names, lane.pool, 1)
+
+    def _forget(self) -> None:
+        """Forget tenants that have nothing and wait for nothing."""
+        for name in [name for name, node in self.nodes.items() if name and not node.claims and not node.waits]:
+            del self.nodes[name]
+        for key in [key for key in self.balances if key.split("\n")[1] not in self.nodes]:
+            del self.balances[key]
+        self.meta.most_nodes = MOST_NODES + 2 * len(self.nodes)
 
     def _agreed(self, key: str) -> Lane | None:
         """A lane whose claims are stated by the limits in force."""
@@ -220,6 +261,9 @@ class Store:
             row.grants += 1
             if self.caps.get(pool, UNLIMITED)[1] >= 0:
                 row.level -= amount
+        claim = self._shares.claim(items_of(items))
+        for name in lineage(lane.path):
+            self._shares.stir(name, claim)
         pending = self.members[lane.member].pending
         if pending and pending[-1][:2] == (lane.path, items):
             pending[-1] = (lane.path, items, pending[-1][2] + 1)
@@ -239,7 +283,9 @@ class Store:
         wake = math.inf
         if division is not None:
             prefix = f"{name}\n"
-            blocked = {key[len(prefix) :]: pool for key, pool in division.blocked.items() if key.startswith(prefix)}
+            blocked = {
+                key[len(prefix) :]: lacking[0] for key, lacking in division.blocked.items() if key.startswith(prefix)
+            }
             wake = division.wake_after
         is_other = statement.using != meta.digest
         return Answer(

@@ -18,18 +18,49 @@ class Pool(msgspec.Struct):
 
 class Node(msgspec.Struct):
     """A tenant. `tag` and `time` are its turn among those beside it, and the turn that those below it have reached
-    (start-time fair queueing); `held` its tokens by pool, with those of the tenants below it.
+    (start-time fair queueing); `held` its tokens by pool, with those of the tenants below it; `waits`, by pool, how
+    many lanes of it and of those below it wait there, and how many of those right below it have some.
     """
 
     claims: int = 0
     tag: float = 0.0
     time: float = 0.0
     held: dict[str, float] = {}
+    waits: dict[str, tuple[int, int]] = {}
+
+
+class Balance(msgspec.Struct):
+    """A tenant among those beside it that wait for the same pool. `lead` is the integral of what its share was above
+    their mean, until `at`, when that of the mean was `level`; `claim` is what its last claim added to a share, `step`
+    the same by its weight. See `resourcemgr._balance`.
+    """
+
+    lead: float = 0.0
+    at: float = 0.0
+    level: float = 0.0
+    share: float = 0.0
+    weight: float = 0.0
+    claim: float = 0.0
+    step: float = 0.0
+    is_served: bool = False
+
+
+class Group(msgspec.Struct):
+    """Those of one parent that wait for the same pool."""
+
+    weight: float = 0.0
+    rate: float = 0.0
+    level: float = 0.0
+    at: float = 0.0
+    since: float = 0.0
+    largest: float = 0.0
+    granted: float = 0.0
 
 
 class Lane(msgspec.Struct):
-    """Claims of one tenant that wait in one process, in their order. `aside` is the pool which had some tokens left,
-    but too few for the first of them, when its grants were `aside_at`; "" if that was not so yet.
+    """Claims of one tenant that wait in one process, in their order; for `pool`, "" until that is known. `aside` is the
+    pool which had some tokens left, but too few for the first of them, when its grants were `aside_at`; "" if that was
+    not so yet.
     """
 
     member: str
@@ -38,6 +69,7 @@ class Lane(msgspec.Struct):
     runs: list[Run]
     aside: str = ""
     aside_at: int = 0
+    pool: str = ""
 
 
 class Member(msgspec.Struct):
@@ -64,6 +96,8 @@ class Meta(msgspec.Struct):
     """Whether something came free that was not granted yet, as the store was frozen."""
     first: str = ""
     """The lane whose first claim was overtaken too often: what it takes is saved up for it."""
+    is_aside: bool = False
+    """Whether a lane is set aside, or was when they were looked at last."""
     numbers: int = 0
     generation: int = 0
     digest: str = ""

@@ -1,17 +1,19 @@
--- The store that processes share, in Redis (6 or later): one statement in, one answer out. `_store.py` and `_division.py`
--- are the same step by step, with the reasons; a test compares the two.
+-- The store that processes share, in Redis (6 or later): one statement in, one answer out. `_store.py`, `_division.py`
+-- and `_shares.py` are the same step by step, with the reasons; a test compares the two.
 --
--- KEYS: meta (a string), limits, pools, nodes, leases, lanes, members (hashes). All have one hash tag, so that they are on
--- one node of a cluster. ARGV: the statement (MessagePack); in tests also the time in milliseconds and the server's run.
+-- KEYS: meta (a string), limits, pools, nodes, leases, lanes, members, balances, groups (hashes). All have one hash tag, so
+-- that they are on one node of a cluster. ARGV: the statement (MessagePack); in tests also the time in milliseconds and the server's run.
 -- Rows are MessagePack, as numbers have to stay exact:
---   pool   {held, level, at, grants}               node   {claims, tag, time, held by pool}
---   lane   {member, path, number, runs, aside, aside_at}
+--   pool   {held, level, at, grants}               node   {claims, tag, time, held by pool, {lanes, below} by pool}
+--   lane   {member, path, number, runs, aside, aside_at, pool}
+--   balance {lead, at, level, share, weight, claim, step, is_served}
+--   group  {weight, rate, level, at, since, largest, granted}
 --   member {number, expires, configured, using, pending}
 --   lease  a number                                run, held  {tenant or items, ...} as in the statement
 
 local call, pack, unpack_row = redis.call, cmsgpack.pack, cmsgpack.unpack
 local huge, max, min = math.huge, math.max, math.min
-local ROUNDING, MOST_NODES, CHUNK = 1e-9, 4096, 500
+local ROUNDING, LITTLE, AWAY, MOST_NODES, CHUNK = 1e-9, 0.1, 1000, 4096, 500
 
 -- rows of a hash: read once, written at the end
 
@@ -97,7 +99,8 @@ end
 
 local limits, pools, nodes = rows(KEYS[2]), rows(KEYS[3]), rows(KEYS[4])
 local leases, lanes, members = rows(KEYS[5]), rows(KEYS[6]), rows(KEYS[7])
-local tables = {limits, pools, nodes, leases, lanes, members}
+local balances, groups = rows(KEYS[8]), rows(KEYS[9])
+local tables = {limits, pools, nodes, leases, lanes, members, balances, groups}
 local meta, freed, woken
 
 local UNLIMITED = {-1, -1, 0, false}
@@ -166,10 +169,185 @@ end
 local function node_row(name)
   local node = nodes.get(name)
   if not node then
-    node = {0, 0, 0, {}}
+    node = {0, 0, 0, {}, {}}
     nodes.put(name, node)
   end
   return node
+end
+
+-- shares of tenants, now and over time
+
+local stirred, stirred_names = {}, {}
+
+local function stir(name, claim)
+  if not stirred[name] then stirred_names[#stirred_names + 1] = name end
+  stirred[name] = claim ~= 0 and claim or stirred[name] or 0
+end
+
+local function parent_of(name) return string.match(name, '^(.*)/[^/]*$') or '' end
+
+local function share_of(name)
+  local most = 0
+  for pool, amount in pairs(node_row(name)[4]) do
+    local caps = caps_of(pool)
+    if caps[4] and caps[1] >= 0 and amount > 0 then most = max(most, caps[1] > 0 and amount / caps[1] or huge) end
+  end
+  return most / weight_of(name)
+end
+
+local function claim_of(items)
+  local most = 0
+  for _, item in ipairs(items_of(items)) do
+    local caps = caps_of(item[1])
+    if caps[4] and caps[1] > 0 then most = max(most, item[2] / caps[1]) end
+  end
+  return most
+end
+
+local function balance_key(pool, name) return pool .. '\n' .. name end
+
+local function waits_of(name, pool)
+  local waits = node_row(name)[5][pool]
+  if waits then return waits[1], waits[2] end
+  return 0, 0
+end
+
+local function members_of(pool, parent)
+  local node = nodes.get(parent)
+  local waits = node and node[5][pool]
+  return waits and waits[2] or 0
+end
+
+local function settled(balance, group, at, level)
+  local passed = at - max(group[5], balance[2])
+  local lead = balance[4] * passed - (level - balance[3])
+  local most = group[6] / balance[5] * passed
+  if lead < 0 or balance[8] then return balance[1] + (lead > most and most or max(lead, -most)) end
+  return balance[1]
+end
+
+local function waiting_rows(pool, name)
+  local parent = parent_of(name)
+  if members_of(pool, parent) < 2 then return nil end
+  local balance = balances.get(balance_key(pool, name))
+  if not balance then return nil end
+  return balance, groups.get(balance_key(pool, parent))
+end
+
+local function lead_of(balance, group)
+  local level = group[3] + max(0, meta.t - group[4]) * group[2] / group[1]
+  return settled(balance, group, max(meta.t, group[4]), level)
+end
+
+local function handicap_of(pool, name)
+  local balance, group = waiting_rows(pool, name)
+  if not balance or not group or lead_of(balance, group) <= ROUNDING * balance[7] then return 0 end
+  return balance[7]
+end
+
+local function is_well_ahead(pool, name)
+  local balance, group = waiting_rows(pool, name)
+  if not balance or not group then return false end
+  local pace = group[7] > 0 and group[3] * group[1] / group[7] or 0
+  return lead_of(balance, group) > max(ROUNDING, LITTLE * pace) * balance[7]
+end
+
+local function advance(group, count)
+  if meta.t > group[4] then
+    if count > 1 then group[3] = group[3] + (meta.t - group[4]) * group[2] / group[1] end
+    group[4] = meta.t
+  end
+end
+
+local function weigh(name, balance, group, claim)
+  local share, weight = share_of(name), weight_of(name)
+  if share == huge then share = 0 end
+  group[1] = group[1] + (weight - balance[5])
+  group[2] = group[2] + (weight * share - balance[5] * balance[4])
+  balance[4], balance[5], balance[6], balance[7] = share, weight, claim, claim / weight
+  group[6] = max(group[6], claim)
+end
+
+local function enter_group(pool, name, count)
+  local own, of_group = balance_key(pool, name), balance_key(pool, parent_of(name))
+  local group = groups.get(of_group) or {0, 0, 0, meta.t, 0, 0, 0}
+  advance(group, count - 1)
+  if count == 2 then group[5] = group[4] end
+  local balance = balances.get(own) or {0, group[4], 0, 0, 0, 0, 0, false}
+  if group[4] - balance[2] > AWAY then
+    balance[8] = false
+    balance[1] = max(0, balance[1])
+  end
+  balance[4], balance[5] = 0, 0
+  balance[2], balance[3] = group[4], group[3]
+  weigh(name, balance, group, balance[6])
+  balances.put(own, balance)
+  groups.put(of_group, group)
+end
+
+local function leave_group(pool, name, count)
+  local own, of_group = balance_key(pool, name), balance_key(pool, parent_of(name))
+  local group, balance = groups.get(of_group), balances.get(own)
+  advance(group, count)
+  if count > 1 then balance[1] = settled(balance, group, group[4], group[3]) end
+  balance[2], balance[3] = group[4], group[3]
+  group[1] = group[1] - balance[5]
+  group[2] = group[2] - balance[5] * balance[4]
+  balances.put(own, balance)
+  if count == 1 then groups.drop(of_group) else groups.put(of_group, group) end
+end
+
+local function wait(names, pool, by)
+  local name = ''
+  for index = 0, #names do
+    local node = node_row(name)
+    local count, below = waits_of(name, pool)
+    local child, is_other = names[index + 1], false
+    if child then is_other = (waits_of(child, pool)) == (by > 0 and 0 or 1) end
+    node[5][pool] = {count + by, below + (is_other and by or 0)}
+    if is_other and by > 0 then
+      enter_group(pool, child, below + 1)
+    elseif is_other then
+      leave_group(pool, child, below)
+    end
+    if count + by == 0 then node[5][pool] = nil end
+    nodes.put(name, node)
+    name = child
+  end
+end
+
+local function settle_stirred()
+  local found = {}
+  for _, name in ipairs(stirred_names) do
+    local node, parent = nodes.get(name), parent_of(name)
+    for pool in pairs(node and node[5] or {}) do
+      local count = members_of(pool, parent)
+      if count > 1 then
+        local own, of_group = balance_key(pool, name), balance_key(pool, parent)
+        local balance, group = balances.get(own), groups.get(of_group)
+        advance(group, count)
+        balance[1] = settled(balance, group, group[4], group[3])
+        balance[2], balance[3] = group[4], group[3]
+        balances.put(own, balance)
+        groups.put(of_group, group)
+        found[#found + 1] = {name, balance, group}
+      end
+    end
+  end
+  for _, one in ipairs(found) do
+    local claim, balance, group = stirred[one[1]], one[2], one[3]
+    if claim > 0 then
+      balance[8] = true
+      group[7] = group[7] + claim
+    end
+    weigh(one[1], balance, group, claim > 0 and claim or balance[6])
+  end
+end
+
+local function drop_lane(key)
+  local lane = lanes.get(key)
+  lanes.drop(key)
+  if lane[7] ~= '' then wait(lineage(lane[2]), lane[7], -1) end
 end
 
 local function charge(member, path, items, by)
@@ -186,6 +364,7 @@ local function charge(member, path, items, by)
   end
   for _, name in ipairs(lineage(path)) do
     local node = node_row(name)
+    stir(name, 0)
     node[1] = node[1] + by
     for _, item in ipairs(needed) do
       local held = (node[4][item[1]] or 0) + by * item[2]
@@ -197,8 +376,13 @@ end
 
 local function starts(text, prefix) return string.sub(text, 1, #prefix) == prefix end
 
+local function by_number(keys)
+  table.sort(keys, function(a, b) return lanes.get(a)[3] < lanes.get(b)[3] end)
+  return keys
+end
+
 local function drop(member, kept)
-  local prefix = member .. '\n'
+  local prefix, keys = member .. '\n', {}
   for key, count in pairs(leases.all()) do
     if starts(key, prefix) then
       local path, items = string.match(key, '^[^\n]*\n([^\n]*)\n(.*)$')
@@ -206,8 +390,9 @@ local function drop(member, kept)
     end
   end
   for key in pairs(lanes.all()) do
-    if starts(key, prefix) and not kept[string.sub(key, #prefix + 1)] then lanes.drop(key) end
+    if starts(key, prefix) and not kept[string.sub(key, #prefix + 1)] then keys[#keys + 1] = key end
   end
+  for _, key in ipairs(by_number(keys)) do drop_lane(key) end
   freed = true
 end
 
@@ -222,11 +407,14 @@ local function tick(at, server, ttl)
     meta.t = meta.t + min(at - meta.at, ttl / 2)
   end
   meta.at = at
+  local expired = {}
   for name, member in pairs(members.all()) do
-    if member[2] <= meta.t then
-      members.drop(name)
-      drop(name, {})
-    end
+    if member[2] <= meta.t then expired[#expired + 1] = name end
+  end
+  table.sort(expired)
+  for _, name in ipairs(expired) do
+    members.drop(name)
+    drop(name, {})
   end
 end
 
@@ -278,7 +466,7 @@ local function queue(member, path, runs)
   if not lane then
     if #runs > 0 then
       meta.numbers = meta.numbers + 1
-      lanes.put(key, {member, path, meta.numbers, runs, '', 0})
+      lanes.put(key, {member, path, meta.numbers, runs, '', 0, ''})
     end
     return
   end
@@ -288,7 +476,7 @@ local function queue(member, path, runs)
     freed = freed or meta.first == key
   end
   lane[4] = runs
-  if #runs > 0 then lanes.put(key, lane) else lanes.drop(key) end
+  if #runs > 0 then lanes.put(key, lane) else drop_lane(key) end
 end
 
 local function fetch_stated(statement)
@@ -391,7 +579,8 @@ local function pop_first(heap)
   if size > 2 then sift_down(heap, 1) end
 end
 
-local reserved, blocked, wake_after, own_name
+local reserved, blocked, wake_after, own_name, turns
+local lacked, asides = {}, {} -- by lane, the pools that its first claim waits for; by pool, the lane set aside first
 local left, lacking_of = {}, {} -- as of this pass: what is left for all but the first claim; what a kind of claim lacks
 
 local function left_of(pool)
@@ -432,6 +621,8 @@ local function grant_one(lane, items)
     if left[item[1]] then left[item[1]] = left[item[1]] - item[2] end
     pools.put(item[1], pool)
   end
+  local claim = claim_of(items)
+  for _, name in ipairs(lineage(lane[2])) do stir(name, claim) end
   local member = members.get(lane[1])
   local pending = member[5]
   local last = pending[#pending]
@@ -455,9 +646,24 @@ local function take_run(key, lane, index)
   lanes.put(key, lane)
 end
 
-local function blocks(lane, lacking, wait)
-  if lane[1] == own_name then blocked[lane[2]] = lacking end
+local function blocks(key, lane, lacking, wait)
+  lacked[key] = lacking
+  if lane[1] == own_name then blocked[lane[2]] = lacking[1] end
   wake_after = min(wake_after, wait)
+end
+
+local function set_aside(place, lacking)
+  local lane = place.lane
+  if lane[5] == '' and left_of(lacking) >= 1 then
+    lane[5], lane[6] = lacking, pool_row(lacking)[4]
+    lanes.put(place.key, lane)
+  end
+  if lane[5] == lacking then
+    local first = asides[lacking]
+    if not first or lane[6] < first[2][6] or (lane[6] == first[2][6] and lane[3] < first[2][3]) then
+      asides[lacking] = {place.key, lane}
+    end
+  end
 end
 
 local function find(place)
@@ -474,11 +680,8 @@ local function find(place)
       local lacking = found[1]
       for _, pool in ipairs(lacking) do place.blocked[pool] = true end
       if not place.is_first_seen then
-        if lane[5] == '' and left_of(lacking[1]) >= 1 then
-          lane[5], lane[6] = lacking[1], pool_row(lacking[1])[4]
-          lanes.put(place.key, lane)
-        end
-        blocks(lane, lacking[1], found[2])
+        set_aside(place, lacking[1])
+        blocks(place.key, lane, lacking, found[2])
       end
     end
     place.is_first_seen = true
@@ -492,16 +695,54 @@ local function order(place)
   return {-run[3], run[4], place.lane[3], place}
 end
 
-local function share(turn)
-  local most = 0
-  for pool, amount in pairs(turn.node[4]) do
-    local caps = caps_of(pool)
-    if caps[4] and caps[1] >= 0 and amount > 0 then most = max(most, caps[1] > 0 and amount / caps[1] or huge) end
+local function entry(turn) return {share_of(turn.name) + turn.handicap, turn.tag, turn.number, turn} end
+
+local function after(name, items, pool)
+  local weight = weight_of(name)
+  local share = share_of(name) + claim_of(items) / weight
+  if share > 0 then return share, 0 end
+  local tag, amount = turns[name] and turns[name].tag, 0
+  tag = tag or max(node_row(name)[2], node_row(parent_of(name))[3])
+  for _, item in ipairs(items_of(items)) do
+    if item[1] == pool then amount = item[2] end
   end
-  return most / turn.weight
+  return 0, tag + amount / weight
 end
 
-local function entry(turn) return {share(turn), turn.tag, turn.number, turn} end
+local function owes(lane, items, late, pool)
+  local of_late = late[4][1][1]
+  for _, item in ipairs(items_of(of_late)) do
+    if item[1] ~= pool and room_of(item[1]) < item[2] then return false end
+  end
+  local own, other = lineage(lane[2]), lineage(late[2])
+  for index = 1, min(#own, #other) do
+    local mine, its = own[index], other[index]
+    if mine ~= its then
+      local ahead, its_ahead = handicap_of(pool, mine), handicap_of(pool, its)
+      if share_of(its) + its_ahead > share_of(mine) + ahead then return false end
+      if is_well_ahead(pool, mine) ~= (its_ahead > 0) then return its_ahead == 0 end
+      local share, tag = after(mine, items, pool)
+      local its_share, its_tag = after(its, of_late, pool)
+      if share ~= its_share then return share > its_share end
+      return tag > its_tag
+    end
+  end
+  return false
+end
+
+local function save_up_for_owed(place, items)
+  if meta.first ~= '' or not next(asides) then return false end
+  for _, item in ipairs(items_of(items)) do
+    local found = asides[item[1]]
+    if found and owes(place.lane, items, found[2], item[1]) then
+      meta.first = found[1]
+      reserved, left, lacking_of = {}, {}, {}
+      for _, needed in ipairs(items_of(found[2][4][1][1])) do reserved[needed[1]] = needed[2] end
+      return true
+    end
+  end
+  return false
+end
 
 local function serve_overtaken(some)
   while true do
@@ -534,12 +775,12 @@ local function serve_overtaken(some)
   end
 end
 
-local function turn_of(name, up)
+local function turn_of(name, up, pool)
   return {name = name, node = node_row(name), up = up, number = 0, tag = 0, below = {}, heap = {}, places = {},
-    weight = weight_of(name)}
+    weight = weight_of(name), handicap = pool and pool ~= '' and handicap_of(pool, name) or 0}
 end
 
-local function enter(turns, root, key, lane)
+local function enter(root, key, lane)
   local place = {key = key, lane = lane, index = 1, blocked = {}, is_first_seen = false}
   if key == meta.first then
     place.index, place.is_first_seen = 2, true
@@ -550,14 +791,14 @@ local function enter(turns, root, key, lane)
       wait = max(wait, wait_of(item[1], item[2]))
       if not lacking and room_of(item[1]) < item[2] then lacking = item[1] end
     end
-    blocks(lane, lacking, wait)
+    blocks(key, lane, {lacking}, wait)
   end
   if not find(place) then return end
   local up = root
   for _, name in ipairs(lineage(lane[2])) do
     local turn = turns[name]
     if not turn then
-      turn = turn_of(name, up)
+      turn = turn_of(name, up, lane[7])
       turn.number = lane[3]
       turns[name] = turn
       up.below[#up.below + 1] = turn
@@ -605,6 +846,7 @@ local function serve_next(root)
     return
   end
   local items, cost = place.lane[4][place.index][1], 0
+  if save_up_for_owed(place, items) then return end
   grant_one(place.lane, items)
   take_run(place.key, place.lane, place.index)
   if find(place) then replace_first(turn.places, order(place)) else pop_first(turn.places) end
@@ -634,14 +876,37 @@ local function prefetch(some)
   nodes.fetch(names)
 end
 
+local function is_in_place(key, lane)
+  local lacking = lacked[key]
+  if #lane[4] == 0 then return false end
+  if not lacking then return true end
+  for _, pool in ipairs(lacking) do
+    if pool == lane[7] then return true end
+  end
+  return false
+end
+
+local function stand(key)
+  local lane = lanes.get(key)
+  if #lane[4] == 0 then
+    drop_lane(key)
+    return
+  end
+  local names = lineage(lane[2])
+  if lane[7] ~= '' then wait(names, lane[7], -1) end
+  lane[7] = lacked[key][1]
+  lanes.put(key, lane)
+  wait(names, lane[7], 1)
+end
+
 local function divide(some)
   prefetch(some)
   serve_overtaken(some)
   left, lacking_of = {}, {}
   local root = turn_of('')
-  local turns = {[''] = root}
+  turns = {[''] = root}
   for key, lane in pairs(some) do
-    if #lane[4] > 0 then enter(turns, root, key, lane) end
+    if #lane[4] > 0 then enter(root, key, lane) end
   end
   for _, turn in pairs(turns) do
     for _, child in ipairs(turn.below) do
@@ -652,9 +917,13 @@ local function divide(some)
     heapify(turn.places)
   end
   while #root.heap > 0 do serve_next(root) end
+  local moved = {}
+  meta.is_aside = false
   for key, lane in pairs(some) do
-    if #lane[4] == 0 then lanes.drop(key) end
+    meta.is_aside = meta.is_aside or (lane[5] ~= '' and #lane[4] > 0)
+    if not is_in_place(key, lane) then moved[#moved + 1] = key end
   end
+  for _, key in ipairs(by_number(moved)) do stand(key) end
 end
 
 local function is_timed(lane)
@@ -672,7 +941,7 @@ local function grant(statement)
     meta.is_unserved = true
     return
   end
-  local everything = freed or meta.is_unserved or statement.is_due
+  local everything = freed or meta.is_unserved or statement.is_due or meta.is_aside
   meta.is_unserved = false
   local some, is_any = {}, false
   for _, waiting in ipairs(statement.waiting) do
@@ -693,7 +962,10 @@ local function grant(statement)
   if nodes.size() >= meta.most_nodes then
     local kept = 0
     for name, node in pairs(nodes.all()) do
-      if node[1] == 0 and name ~= '' then nodes.drop(name) else kept = kept + 1 end
+      if node[1] == 0 and name ~= '' and not next(node[5]) then nodes.drop(name) else kept = kept + 1 end
+    end
+    for key in pairs(balances.all()) do
+      if not nodes.get(string.match(key, '\n(.*)$')) then balances.drop(key) end
     end
     meta.most_nodes = MOST_NODES + 2 * kept
   end
@@ -731,7 +1003,7 @@ local function load_meta()
   end
   if not meta then
     for _, one in ipairs(tables) do one.clear() end
-    meta = {server = '', t = 0, at = 0, frozen_until = 0, is_unserved = false, first = '', numbers = 0, generation = 0,
+    meta = {server = '', t = 0, at = 0, frozen_until = 0, is_unserved = false, is_aside = false, first = '', numbers = 0, generation = 0,
       digest = '', owner = '', max_bypass = 0, most_nodes = MOST_NODES}
   end
 end
@@ -772,5 +1044,6 @@ else
   grant(statement)
   found = answer('ok', statement)
 end
+settle_stirred()
 save()
 return pack(found)

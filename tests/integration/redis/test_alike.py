@@ -83,10 +83,13 @@ def _plain(store: Store) -> dict[str, Any]:
     return {
         "pools": {name: (pool.held, pool.level, pool.at, pool.grants) for name, pool in store.pools.items()},
         "leases": dict(store.leases),
-        "lanes": {key: (lane.runs, lane.aside, lane.number) for key, lane in store.lanes.items()},
+        "lanes": {key: (lane.runs, lane.aside, lane.number, lane.pool) for key, lane in store.lanes.items()},
         "held": {name: node.held for name, node in store.nodes.items() if node.held},
         "turns": {name: (node.tag, node.time) for name, node in store.nodes.items() if node.tag or node.time},
         "members": {name: (one.number, one.expires, one.pending) for name, one in store.members.items()},
+        "waits": {name: node.waits for name, node in store.nodes.items() if node.waits},
+        "balances": {key: pytest.approx(msgspec.structs.astuple(row)) for key, row in store.balances.items()},
+        "groups": {key: pytest.approx(msgspec.structs.astuple(row)) for key, row in store.groups.items()},
     }
 
 
@@ -95,17 +98,24 @@ def _rows(client: Any, key: str) -> dict[str, Any]:
 
 
 def _stored(client: Any, keys: list[str]) -> dict[str, Any]:
-    _, _, pools, nodes, leases, lanes, members = keys
+    _, _, pools, nodes, leases, lanes, members, balances, groups = keys
     of_nodes = _rows(client, nodes)
     return {
         "pools": {name: tuple(row) for name, row in _rows(client, pools).items()},
         "leases": _rows(client, leases),
-        "lanes": {key: ([tuple(run) for run in row[3]], row[4], row[2]) for key, row in _rows(client, lanes).items()},
+        "lanes": {
+            key: ([tuple(run) for run in row[3]], row[4], row[2], row[6]) for key, row in _rows(client, lanes).items()
+        },
         "held": {name: row[3] for name, row in of_nodes.items() if row[3]},
         "turns": {name: (row[1], row[2]) for name, row in of_nodes.items() if row[1] or row[2]},
         "members": {
             name: (row[0], row[1], [tuple(held) for held in row[4]]) for name, row in _rows(client, members).items()
         },
+        "waits": {
+            name: {pool: tuple(counts) for pool, counts in row[4].items()} for name, row in of_nodes.items() if row[4]
+        },
+        "balances": {key: tuple(row) for key, row in _rows(client, balances).items()},
+        "groups": {key: tuple(row) for key, row in _rows(client, groups).items()},
     }
 
 

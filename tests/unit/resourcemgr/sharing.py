@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -20,7 +20,9 @@ class Keeper(Protocol):
     """What keeps the tokens. `now` is in seconds; `held` is what has its tokens."""
 
     now: float
-    held: dict[str, Claim]
+
+    @property
+    def held(self) -> Mapping[str, Claim]: ...
 
     def acquire(self, tenant: str, *needs: tuple[str, int]) -> str: ...
 
@@ -71,16 +73,19 @@ def share(
     ends: list[tuple[float, str]] = []
     known: set[str] = set()
     while last - began < seconds:
-        for name in sorted(keeper.held.keys() - known):
+        held = {name: claim for name, claim in keeper.held.items() if claim.needs[0][0] == "slots"}
+        for name in sorted(held.keys() - known):
             heapq.heappush(ends, (keeper.now + durations(rng), name))
-        known = set(keeper.held)
-        at, name = heapq.heappop(ends)
-        for claim in keeper.held.values():
+        known = set(held)
+        at = ends[0][0]
+        for claim in held.values():
             busy[claim.tenant[0]] += round(1000 * claim.needs[0][1] * (at - last))
         keeper.now = last = at
-        tenant = keeper.held[name].tenant[0]
-        keeper.release(name)
-        ask(int(tenant[1:]))
+        while ends and ends[0][0] == at:
+            name = heapq.heappop(ends)[1]
+            tenant = held[name].tenant[0]
+            keeper.release(name)
+            ask(int(tenant[1:]))
     ideal = [busy.total() * weight / sum(weights) for weight in weights]
     shares = [busy[f"t{number}"] / of for number, of in enumerate(ideal)]
     return Found(shares, 1 - busy.total() / 1000 / slots / (last - began))
