@@ -22,6 +22,7 @@ from propeller.controller import workflow_crd
 from propeller.fairqueues import fair_queue_crd
 from propeller.handlers.plugins import Plugins
 from propeller.manifests import SETTINGS_FILE, Part, manifests, rules_of, workload
+from propeller.routing import routing_table_crd
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 CHART = DEPLOY / "helm" / "propeller"
@@ -39,7 +40,7 @@ def files() -> Iterator[tuple[Path, str]]:
     """Every file and its content."""
     rules = {str(part): rules_of([part]) for part in Part}
     yield CHART / "files" / "rules.yaml", _yaml(rules)
-    for crd in (workflow_crd(), fair_queue_crd()):
+    for crd in (workflow_crd(), fair_queue_crd(), routing_table_crd()):
         yield CHART / "files" / "crds" / f"{crd['spec']['names']['plural']}.yaml", _yaml(crd)
     yield CHART / "values.schema.json", json.dumps(schema(Settings), indent=2) + "\n"
     installed = manifests(NAMESPACE, plugins=Plugins())

@@ -115,7 +115,7 @@ def values(config: Schema) -> Schema:
             },
             extraRules=LIST,
         ),
-        crds=table(flyteWorkflows=FLAG, fairQueues=FLAG, keep=FLAG),
+        crds=table(flyteWorkflows=FLAG, fairQueues=FLAG, routingTables=FLAG, keep=FLAG),
         podDisruptionBudget=table(enabled=FLAG, maxUnavailable=COUNT_OR_SHARE),
         probes=table(startup=times, liveness=times, readiness=times),
         networkPolicy=table(enabled=FLAG, **{"from": LIST}, egress=LIST),

@@ -21,6 +21,7 @@ from propeller.embedded import embedded_cluster
 from propeller.embedded.server import own_certificate
 from propeller.fairqueues import fair_queue_crd
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES
+from propeller.routing import routing_table_crd
 from propeller.storage import Storage
 
 
@@ -56,7 +57,7 @@ async def _serve(port: int, kubeconfig: Path, settings: Settings, *, with_contro
         workdir = stack.enter_context(tempfile.TemporaryDirectory(prefix="propeller-", ignore_cleanup_errors=True))
         cluster = await stack.enter_async_context(embedded_cluster(Path(workdir), settings))
         await cluster.client.create(NAMESPACES, {"metadata": {"name": "flytesnacks-development"}})
-        for definition in (workflow_crd(), fair_queue_crd()):
+        for definition in (workflow_crd(), fair_queue_crd(), routing_table_crd()):
             await cluster.client.create(CUSTOM_RESOURCE_DEFINITIONS, definition)
         if with_controller:
             storage = await stack.enter_async_context(Storage(settings.storage))

@@ -10,10 +10,8 @@ import msgspec
 import yaml
 
 from propeller.cli._settings import load
-from propeller.config import LeaseOptions, Settings
-from propeller.controller import workflow_crd
-from propeller.fairqueues import fair_queue_crd
-from propeller.manifests import execution_cluster, installation, manifests
+from propeller.config import LeaseOptions, RoutingOptions, Settings
+from propeller.manifests import execution_cluster, installation, manifests, types
 
 
 @click.command("install")
@@ -37,6 +35,11 @@ from propeller.manifests import execution_cluster, installation, manifests
     metavar="FILE",
     help="Settings, TOML or YAML: rights that they do not need are left out; with --image the Deployment's.",
 )
+@click.option(
+    "--routing",
+    is_flag=True,
+    help="Also the RoutingTable type, and the rights to follow one, as if routing.table were set (docs/routing.md).",
+)
 @click.option("--crd-only", is_flag=True, help="Only the CustomResourceDefinitions.")
 @click.option(
     "--execution-cluster",
@@ -52,6 +55,7 @@ def command(
     config: str | None,
     crd_only: bool,
     execution_cluster: bool,
+    routing: bool,
 ) -> None:
     """Print the CRDs, service account and least-privilege RBAC of the controller, and on request the controller itself.
 
@@ -65,9 +69,11 @@ def command(
         raise click.UsageError("say --print: the manifests go to standard output, for kubectl apply -f -")
     if crd_only + execution_cluster + bool(image) > 1:
         raise click.UsageError("--crd-only, --execution-cluster and --image exclude each other")
-    settings = load(config, {}).settings  # not of this shell's environment: the pods have another one
+    settings = _with_routing(
+        load(config, {}).settings, routing=routing
+    )  # not of this shell's environment: the pods have another one
     if crd_only:
-        documents = [workflow_crd(), *([] if only else [fair_queue_crd()])]
+        documents = types(only, settings)
     elif execution_cluster:
         documents = _of_execution_cluster(namespace)
     elif image:
@@ -78,6 +84,13 @@ def command(
 
 
 _of_execution_cluster = execution_cluster  # the option has its name within the command
+
+
+def _with_routing(settings: Settings, *, routing: bool) -> Settings:
+    """The settings, such that a RoutingTable is followed if `routing`, whichever it is."""
+    if not routing or settings.routing.table:
+        return settings
+    return msgspec.structs.replace(settings, routing=RoutingOptions(table="default"))
 
 
 def _with_controller(

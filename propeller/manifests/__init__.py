@@ -5,7 +5,7 @@ Deployment.
 test compares them with what the chart renders.
 """
 
-from propeller.manifests._install import execution_cluster, installation, manifests
+from propeller.manifests._install import execution_cluster, installation, manifests, types
 from propeller.manifests._rules import RULES, Grant, Part, parts_of, rules_of
 from propeller.manifests._workload import SETTINGS_FILE, workload
 
@@ -19,5 +19,6 @@ __all__ = [
     "manifests",
     "parts_of",
     "rules_of",
+    "types",
     "workload",
 ]

@@ -10,6 +10,9 @@ from propeller.fairqueues import fair_queue_crd
 from propeller.handlers.plugins import Plugins, installed_plugins
 from propeller.manifests._rules import Part, parts_of, rules_of
 from propeller.manifests._workload import NAME, workload
+from propeller.routing import routing_table_crd
+
+WITHOUT_NAMESPACE = (Part.FAIR_QUEUES, Part.ROUTING_TABLES)
 
 _RBAC = "rbac.authorization.k8s.io"
 
@@ -19,18 +22,24 @@ def manifests(
 ) -> list[dict[str, Any]]:
     """The CRDs, a namespace, a service account in it, and its rights: on leases in that namespace; on workflows, pods,
     events and what `plugins` make (None: those that are installed here) everywhere, or in the namespace `only` alone,
-    for `propeller controller -n`. FairQueues, which have no namespace, are left out then. Rights that `settings` do not
-    need are left out as well.
+    for `propeller controller -n`. FairQueues and RoutingTables, which have no namespace, are left out then. Rights that
+    `settings` do not need are left out as well, and so is the type of RoutingTables.
     """
-    parts = [part for part in parts_of(settings) if not (only and part == Part.FAIR_QUEUES)]
+    parts = [part for part in parts_of(settings) if not (only and part in WITHOUT_NAMESPACE)]
     rules = rules_of(parts, installed_plugins() if plugins is None else plugins)
     return [
-        workflow_crd(),
-        *([] if only else [fair_queue_crd()]),
+        *types(only, settings),
         *_account(namespace),
         *_granted(namespace, only, NAME, rules),
         *_granted(namespace, namespace, f"{NAME}-leases", rules_of([Part.LEASES])),
     ]
+
+
+def types(only: str, settings: Settings) -> list[dict[str, Any]]:
+    """The CRDs that a controller of all namespaces, or of `only` one, needs with these settings."""
+    if only:
+        return [workflow_crd()]
+    return [workflow_crd(), fair_queue_crd(), *([routing_table_crd()] if settings.routing.table else [])]
 
 
 def installation(

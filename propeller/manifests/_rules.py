@@ -15,6 +15,7 @@ import msgspec
 from propeller.config import Settings
 from propeller.fairqueues import FAIR_QUEUES
 from propeller.handlers.plugins import POD, Plugins
+from propeller.routing import ROUTING_TABLES
 
 PLUGIN_VERBS = ("get", "list", "watch", "create", "delete")
 """On what a task plugin makes."""
@@ -32,6 +33,8 @@ class Part(StrEnum):
     """In every cluster that runs tasks, if the setting `launches.quotas` is on."""
     FAIR_QUEUES = "fairQueues"
     """If the setting `resources.fair_queues` is on. FairQueues have no namespace."""
+    ROUTING_TABLES = "routingTables"
+    """If the setting `routing.table` names one. RoutingTables have no namespace."""
     LEASES = "leases"
     """In the namespace of the leader lease alone."""
 
@@ -75,6 +78,16 @@ RULES = (
     Grant(Part.QUOTAS, "", "limitranges", ("list", "watch"), "the same, as their defaults count"),
     Grant(Part.FAIR_QUEUES, FAIR_QUEUES.group, FAIR_QUEUES.plural, ("list", "watch"), "follow limits"),
     Grant(Part.FAIR_QUEUES, FAIR_QUEUES.group, f"{FAIR_QUEUES.plural}/status", ("patch",), "write usage and shares"),
+    Grant(
+        Part.ROUTING_TABLES, ROUTING_TABLES.group, ROUTING_TABLES.plural, ("list", "watch"), "follow the routing table"
+    ),
+    Grant(
+        Part.ROUTING_TABLES,
+        ROUTING_TABLES.group,
+        f"{ROUTING_TABLES.plural}/status",
+        ("patch",),
+        "write what came of it, and how its clusters are",
+    ),
     Grant(Part.LEASES, "coordination.k8s.io", "leases", ("get", "create", "update"), "hold the leader lease"),
 )
 """Of the controller, without those of task plugins."""
@@ -86,6 +99,7 @@ def parts_of(settings: Settings) -> list[Part]:
         Part.EVENTS: settings.events.enabled,
         Part.QUOTAS: settings.launches.quotas,
         Part.FAIR_QUEUES: settings.resources.fair_queues,
+        Part.ROUTING_TABLES: bool(settings.routing.table),
         Part.LEASES: False,
     }
     return [part for part in Part if optional.get(part, True)]

@@ -258,7 +258,13 @@ def test_uninstalling_keeps_the_types_unless_asked_otherwise() -> None:
 
 
 FLAGS = ["metrics.service.enabled", "metrics.podMonitor.enabled", "serviceAccount.create", "rbac.create", "crds.keep"]
-FLAGS += ["crds.flyteWorkflows", "crds.fairQueues", "podDisruptionBudget.enabled", "networkPolicy.enabled"]
+FLAGS += [
+    "crds.flyteWorkflows",
+    "crds.fairQueues",
+    "crds.routingTables",
+    "podDisruptionBudget.enabled",
+    "networkPolicy.enabled",
+]
 TEXTS: dict[str, list[Any]] = {
     "fullnameOverride": ["", "a", "x" * 63],
     "watchNamespace": ["", "team-a"],

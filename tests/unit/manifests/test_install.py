@@ -78,6 +78,21 @@ def test_rights_that_settings_do_not_need_are_left_out() -> None:
     assert role["rules"] == rules_of([Part.WORKFLOWS, Part.TASKS])
 
 
+def test_a_routing_table_has_its_type_and_its_rights_if_it_is_asked_for(tmp_path: Path) -> None:
+    name = "routingtables.propeller.dev"
+    assert name not in yaml.safe_dump(printed())
+    settings = tmp_path / "propeller.yaml"
+    settings.write_text("routing: {table: default}")
+    for options in (("--routing",), ("--config", str(settings))):
+        documents = printed(*options)
+        assert name in [one["metadata"]["name"] for one in documents]
+        rules = of_kind(documents, "ClusterRole")["rules"]
+        verbs = {one["resources"][0]: one["verbs"] for one in rules if one["resources"][0].startswith("routing")}
+        assert verbs == {"routingtables": ["list", "watch"], "routingtables/status": ["patch"]}
+        assert name in [one["metadata"]["name"] for one in printed("--crd-only", *options)]
+        assert name not in yaml.safe_dump(printed("--only", "team-a", *options)), "it has no namespace"
+
+
 def test_each_right_has_its_reason() -> None:
     assert all(one.why for one in RULES)
     assert len({(one.group, one.resource) for one in RULES}) == len(RULES), "each resource once"

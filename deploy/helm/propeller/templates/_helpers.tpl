@@ -79,6 +79,7 @@ annotations:
 {{- if ne (toString (dig "launches" "quotas" true $config)) "false" -}}{{- $parts = append $parts "quotas" -}}{{- end -}}
 {{- if and (eq .Values.mode "control") (not .Values.watchNamespace) -}}
 {{- if ne (toString (dig "resources" "fair_queues" true $config)) "false" -}}{{- $parts = append $parts "fairQueues" -}}{{- end -}}
+{{- if dig "routing" "table" "" $config -}}{{- $parts = append $parts "routingTables" -}}{{- end -}}
 {{- end -}}
 {{- toJson $parts -}}
 {{- end -}}
