@@ -56,6 +56,12 @@ class Throttled(Retryable):
     """429, or a 403 for an exhausted quota: wait for room."""
 
 
+class Overloaded(Throttled):
+    """429 of the API server itself, or no slot for a request within its deadline: the server is asked for too much, and
+    nothing says that this request or its namespace is to blame.
+    """
+
+
 class Unavailable(Retryable):
     """No answer, a cut connection, a deadline that passed, or a 5xx: the request may or may not have had its effect."""
 

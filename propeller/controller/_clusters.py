@@ -10,17 +10,32 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
+import msgspec
+
 from propeller.clock import Clock
 from propeller.clusters import Circuit
 from propeller.config import Settings
 from propeller.controller._attempt_resources import AttemptResource, AttemptResources
 from propeller.controller._quotas import QuotaInformers
 from propeller.errors import Unavailable
-from propeller.handlers import Cluster, Holder, Windows
+from propeller.handlers import Cluster, Holder, LaunchPressure, Windows
 from propeller.handlers.plugins import EXECUTION_LABEL, Marks, Owner, Plugins, TaskPlugin, cluster_of, owner_of
 from propeller.informers import Change
 from propeller.kube import Client, KubeObject
+from propeller.resourcemgr import Path
 from propeller.workflow import NodeView, Placements
+
+
+class Stakes(msgspec.Struct, frozen=True):
+    """What tenants have in all clusters together."""
+
+    weight_of: Callable[[Path], float]
+    running: Callable[[], Mapping[Path, int]]
+    """Counts attempts that run."""
+    given_up: Callable[[Holder], None]
+    """Takes back the tokens of an attempt that waits no more."""
+    waited: Callable[[Path, float], None]
+    """Counts a wait for room in a quota, in seconds."""
 
 
 class ExecutionCluster:
@@ -33,12 +48,14 @@ class ExecutionCluster:
         settings: Settings,
         clock: Clock,
         granted: Callable[[Holder], bool],
+        stakes: Stakes,
         *,
         namespace: str | None,
         marks: Marks | None = None,
     ) -> None:
-        """`granted` is called when an attempt that has waited for its namespace may ask again. `marks` are those of its
-        resources, None for the cluster of the FlyteWorkflows, where they have owner references.
+        """`granted` is called when an attempt that has waited for its namespace, or for the API server, may ask again.
+        `marks` are those of its resources, None for the cluster of the FlyteWorkflows, where they have owner
+        references.
         """
         self.client = client
         self.namespace = namespace
@@ -52,13 +69,37 @@ class ExecutionCluster:
         self.launches = self.quotas.launches
         self.busy: set[str] = set()
         """With a routing table: names of resources of attempts that are launched or run, with their namespaces."""
-        self.of_executors = Cluster(client, self.resources.kinds(), self.windows, self.launches, marks)
+        self.stakes = stakes
+        self.pressure = LaunchPressure(
+            client.flows.writes,
+            clock,
+            granted,
+            weight_of=stakes.weight_of,
+            running=stakes.running,
+            given_up=stakes.given_up,
+        )
+        if self.launches is not None:
+            self.launches.on_waited = stakes.waited
+        self.of_executors = Cluster(client, self.resources.kinds(), self.windows, self.launches, self.pressure, marks)
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
         """Run its informers until the block is left."""
         async with self.quotas.running(), self.resources.following():
-            yield
+            try:
+                yield
+            finally:
+                self.pressure.close()
+
+    def waits(self, uid: str) -> bool:
+        """Whether an attempt of the execution waits for room in a quota, or for the API server."""
+        return self.pressure.waits(uid) or (self.launches is not None and self.launches.waits(uid))
+
+    def forget(self, uid: str) -> None:
+        """The execution has ended or is gone."""
+        self.pressure.forget(uid)
+        if self.launches is not None:
+            self.launches.forget(uid)
 
     def count(self, change: Change[KubeObject], plugin: TaskPlugin) -> None:
         """Count a resource while it runs."""
@@ -178,5 +219,5 @@ class Clusters:
         return {cluster.name: found for cluster in self if (found := cluster.resources_of(uid))}
 
     def waits(self, uid: str) -> bool:
-        """Whether an attempt of the execution waits for room in a quota."""
-        return any(cluster.launches is not None and cluster.launches.waits(uid) for cluster in self)
+        """Whether an attempt of the execution waits for a cluster."""
+        return any(cluster.waits(uid) for cluster in self)

@@ -43,6 +43,7 @@ from propeller.controller._idleness import Idleness
 from propeller.controller._intake import Intake
 from propeller.controller._janitor import Janitor
 from propeller.controller._lanes import Lanes
+from propeller.controller._launch_metrics import stakes_of, watch_launches
 from propeller.controller._live_limits import LiveLimits
 from propeller.controller._loading import Loader
 from propeller.controller._milestones import Milestones
@@ -127,7 +128,10 @@ class WorkflowController:
             client, settings, clock, self._grants.grant, causes, namespace=namespace, recorder=recorder
         )
         self._tokens = self.limits.tokens
-        control = ExecutionCluster(client, self._plugins, settings, clock, self._grants.grant, namespace=namespace)
+        stakes = stakes_of(self.limits, self._executions, metrics.launches)
+        control = ExecutionCluster(
+            client, self._plugins, settings, clock, self._grants.grant, stakes, namespace=namespace
+        )
         self._clusters = Clusters(control)
         self._placing = Placing(self._clusters, clock, self._grants.grant)
         shared = Shared(
@@ -190,6 +194,7 @@ class WorkflowController:
         self._milestones.follow(self._executions)
         self.limits.watch(metrics.pools)
         control = self._clusters.control
+        watch_launches(metrics.launches, self._clusters)
         caches: dict[str, Informer[Any]] = {WORKFLOWS.kind: self._workflows, **control.resources.by_kind()}
         caches |= {informer.resource.kind: informer for informer in control.quotas.informers}
         for kind, informer in caches.items():
@@ -296,8 +301,7 @@ class WorkflowController:
         if self._tokens is not None:
             self._tokens.forget(uid)
         for cluster in self._clusters:
-            if cluster.launches is not None:
-                cluster.launches.forget(uid)
+            cluster.forget(uid)
 
     def _deleted(self, key: str) -> None:
         self._executions.deleted(key)
@@ -378,7 +382,7 @@ class WorkflowController:
         return Result(requeue_after=min((max(0.0, wait) for wait in waits if wait is not None), default=None))
 
     def _waits(self, uid: str) -> bool:
-        """Whether an attempt of the execution waits for tokens or for room in a quota."""
+        """Whether an attempt of the execution waits for tokens, for room in a quota, or for an API server."""
         return (self._tokens is not None and self._tokens.waits(uid)) or self._clusters.waits(uid)
 
 

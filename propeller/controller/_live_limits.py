@@ -22,7 +22,7 @@ from propeller.fairqueues import FAIR_QUEUES, FairQueue, FairQueues
 from propeller.handlers import Asked, Holder, LaunchTokens
 from propeller.kube import Client
 from propeller.recording import WARNING
-from propeller.resourcemgr import with_borrowing
+from propeller.resourcemgr import Path, path_of, with_borrowing
 from propeller.resourcemgr.shared import backend_of
 from propeller.telemetry import Causes, PoolMetrics
 
@@ -44,6 +44,7 @@ class LiveLimits:
         """Raises Invalid for limits of the settings that contradict themselves."""
         resources = settings.resources
         self.tokens: LaunchTokens | None = None
+        self._weights = {path_of(tenant.name): tenant.weight for tenant in resources.tenants}
         self._followed: FairQueues | None = None
         self._deadline = settings.client.deadline
         self._recorder = recorder
@@ -60,6 +61,19 @@ class LiveLimits:
                 usage=self.tokens.report if namespace is None else None,
                 refused=self._refused,
             )
+
+    def weight_of(self, tenant: Path) -> float:
+        """A tenant's weight among its siblings."""
+        return (self._weights if self.tokens is None else self.tokens.weights).get(tenant, 1.0)
+
+    def named_tenants(self) -> frozenset[Path]:
+        """Tenants that the limits in force name."""
+        return frozenset(self._weights) if self.tokens is None else self.tokens.named_tenants
+
+    def given_up(self, holder: Holder) -> None:
+        """An attempt that had its tokens waits for nothing any more."""
+        if self.tokens is not None:
+            self.tokens.given_up(holder)
 
     def watch(self, metrics: PoolMetrics) -> None:
         """Have scrapes read what pools hold, and count how long launches wait for them."""

@@ -110,6 +110,7 @@ class SeveralClusters:
             self._settings,
             self._clock,
             self._grants.grant,
+            self._clusters.control.stakes,
             namespace=self._namespace,
             marks=Marks(control, name),
         )

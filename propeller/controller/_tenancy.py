@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 
+from propeller import handlers
 from propeller.controller._resource import FlyteWorkflow
-from propeller.resourcemgr import SEPARATOR
+from propeller.controller._session import Running, Session
+from propeller.resourcemgr import SEPARATOR, Path
+from propeller.workflow import Running as RunningAttempt
 
 PROJECT_LABEL, DOMAIN_LABEL = "project", "domain"
 """FlyteAdmin's, on every FlyteWorkflow."""
@@ -22,3 +26,15 @@ def tenant_of(workflows: Callable[[str], FlyteWorkflow | None]) -> Callable[[str
         return key.partition("/")[0]
 
     return tenant
+
+
+def running_attempts(sessions: Mapping[str, Session]) -> Counter[Path]:
+    """Attempts that run, by tenant. Costs time in proportion to the active nodes of all executions."""
+    found: Counter[Path] = Counter()
+    for session in sessions.values():
+        if isinstance(session, Running):
+            states = session.execution.states.values()
+            running = sum(type(state) is RunningAttempt for state in states)
+            if running:
+                found[handlers.tenant_of(session.execution.info)] += running
+    return found

@@ -9,13 +9,14 @@ from propeller.handlers.executors._dynamic import plan_of_futures
 from propeller.handlers.executors._gates import Gates, refusals_of
 from propeller.handlers.executors._inline import run_without_suspending
 from propeller.handlers.executors._inputs import Inputs
+from propeller.handlers.executors._pressure import LaunchPressure
 from propeller.handlers.executors._queue_page import Asked, quotas_page
 from propeller.handlers.executors._quotas import LaunchQuotas
 from propeller.handlers.executors._run import EXECUTORS, Executor, RetryAfter, RetryState, execute, try_execute_inline
 from propeller.handlers.executors._services import Cluster, Kind, Services
 from propeller.handlers.executors._subject import LAUNCH_PLAN_ANNOTATION, attempt_of, launch_plan_of, whole_of
 from propeller.handlers.executors._tokens import LaunchTokens
-from propeller.handlers.executors._waits import Holder, holder_of
+from propeller.handlers.executors._waits import Holder, holder_of, tenant_of
 from propeller.handlers.executors._windows import Windows
 from propeller.handlers.transitions import TRANSITIONS
 
@@ -30,6 +31,7 @@ __all__ = [
     "Holder",
     "Inputs",
     "Kind",
+    "LaunchPressure",
     "LaunchQuotas",
     "LaunchTokens",
     "RetryAfter",
@@ -46,6 +48,7 @@ __all__ = [
     "quotas_page",
     "refusals_of",
     "run_without_suspending",
+    "tenant_of",
     "try_execute_inline",
     "whole_of",
 ]

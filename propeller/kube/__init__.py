@@ -8,6 +8,7 @@ from propeller.kube._decoding import Event, EventType, Page, Undecodable
 from propeller.kube._exec import ExecPlugin
 from propeller.kube._finalizers import add_finalizer, remove_finalizer
 from propeller.kube._kubeconfig import load_connection, parse_connection
+from propeller.kube._limit import FlowLimit
 from propeller.kube._names import FieldNameWarning
 from propeller.kube._objects import (
     ContainerRunning,
@@ -78,6 +79,7 @@ __all__ = [
     "ExecPlugin",
     "FieldNameWarning",
     "FieldSelector",
+    "FlowLimit",
     "Impersonation",
     "KubeObject",
     "LabelSelector",

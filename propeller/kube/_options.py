@@ -35,6 +35,16 @@ class ClientOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     leases_at_once: int = 2
     """Anything about leases. A process holds few, and renews each every two seconds."""
 
+    slow_creates: float = 0.5
+    """Seconds. While creates take longer than this in the median, and `slow_creates_ratio` times as long as the fastest
+    of the last minutes, fewer are sent at once, as after a 429: the API server keeps up no more, and what it does not
+    spend on pods is left for status writes and for everybody else. Half of kube-apiserver's own objective (1 s for 99
+    of 100 changes); a busy one answers within a tenth of a second.
+    """
+
+    slow_creates_ratio: float = 5.0
+    """See `slow_creates`. A server on another continent answers none in less than 0.3 s and is not slow."""
+
     refused_for: float = 300.0
     """Seconds during which the API server answers every request with 401, or no credentials can be obtained, after
     which /healthz of `propeller controller` fails: the kubelet then restarts it, and it reads its credentials again.
@@ -78,6 +88,11 @@ class ClientOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         for field in ("writes_at_once", "deletes_at_once", "status_at_once", "reads_at_once", "leases_at_once"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be at least 1: at {getattr(self, field)}, no such request is ever sent")
+        if not (self.slow_creates > 0 and self.slow_creates_ratio >= 1):
+            raise ValueError(
+                f"slow_creates must be over 0 and slow_creates_ratio at least 1; they are {self.slow_creates} and "
+                f"{self.slow_creates_ratio}: every create would be slow"
+            )
         if self.finalizer_tries < 1:
             raise ValueError(f"finalizer_tries must be at least 1, and is {self.finalizer_tries}")
         if not 0 < self.reach_backoff <= self.reach_backoff_cap < float("inf"):

@@ -15,6 +15,7 @@ from propeller.errors import (
     Denied,
     Malformed,
     NotFound,
+    Overloaded,
     PropellerError,
     Rejected,
     ResourceExpired,
@@ -41,6 +42,11 @@ _WEBHOOK_FAILED = re.compile(r"(?:Internal error occurred: )?failed calling webh
 
 _NO_SUCH_PATH = "404 page not found"
 """An API server's response, without a Status, for the path of a resource type that it does not serve."""
+
+_VERSION_TOO_LARGE = "ResourceVersionTooLarge"
+
+_LOAD = frozenset({429, 503, 504})
+"""Codes of priority and fairness, of a server that shuts down or has lost etcd, and of requests that took too long."""
 
 _API = re.compile(r"/(?:api|apis)/(?P<version>(?:[^/]+/)?v[^/]+)/(?:namespaces/[^/]+/)?(?P<plural>[^/]+)")
 
@@ -103,8 +109,10 @@ def error_of(
     message = f"{what}: {status.message or status.reason} ({code})"
     rejection: dict[str, Any] = {"status": code, "reason": status.reason}
     match code:
-        case 429:
+        case 429 if _WEBHOOK_DENIED.match(status.message):
             return Throttled(message, after=after)
+        case 429:
+            return Overloaded(message, after=after)
         case 403 if "exceeded quota" in status.message:
             return Throttled(message, after=after)
         case _ if code >= 400 and (_FORBIDDEN.match(status.message) or _WEBHOOK_DENIED.match(status.message)):
@@ -123,7 +131,7 @@ def error_of(
             return Conflict(message, after=after)
         case 410:
             return ResourceExpired(message)
-        case _ if details and any(cause.reason == "ResourceVersionTooLarge" for cause in details.causes or ()):
+        case _ if details and any(cause.reason == _VERSION_TOO_LARGE for cause in details.causes or ()):
             return ResourceExpired(f"{message}: the version is from before the server was restored, or the server lags")
         case 413:
             return TooLarge(message, **rejection)
@@ -139,6 +147,21 @@ def error_of(
             return Unavailable(message, after=after)
         case _:
             return Rejected(message, **rejection)
+
+
+def shows_load(response: Response) -> bool:
+    """Whether the response says that the API server is asked for too much, or does not keep up. What an admission
+    webhook answers does not, nor does a version that the server has not reached.
+    """
+    if response.status not in _LOAD:
+        return False
+    status = read(Status, response.body).value
+    if status is None:
+        return True
+    causes = (status.details.causes if status.details else None) or ()
+    if any(cause.reason == _VERSION_TOO_LARGE for cause in causes):
+        return False
+    return not (_WEBHOOK_DENIED.match(status.message) or _WEBHOOK_FAILED.match(status.message))
 
 
 def retry_after(response: Response) -> float | None:

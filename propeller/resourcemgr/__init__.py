@@ -26,6 +26,7 @@ from propeller.resourcemgr._limits import (
 )
 from propeller.resourcemgr._options import ResourceOptions, Rule
 from propeller.resourcemgr._rules import Demand, check_options, needs_of, text_of, wanted_pools
+from propeller.resourcemgr._tenant_turns import TenantTurns
 from propeller.resourcemgr._tokens import MemoryTokens, in_memory
 from propeller.resourcemgr._usage import PoolUsage, TenantUsage, Usage, ideals_of, share_of
 
@@ -48,6 +49,7 @@ __all__ = [
     "ResourceOptions",
     "Rule",
     "Tenant",
+    "TenantTurns",
     "TenantUsage",
     "Tokens",
     "Usage",

@@ -2,6 +2,8 @@
 
 from propeller.telemetry._causes import Causes
 from propeller.telemetry._executions import ExecutionMetrics
+from propeller.telemetry._families import Reader
+from propeller.telemetry._launches import LaunchMetrics
 from propeller.telemetry._logs import LOG_LEVELS, LogFormat, configure_logs
 from propeller.telemetry._metrics import Metrics
 from propeller.telemetry._options import MetricsOptions
@@ -12,11 +14,13 @@ __all__ = [
     "LOG_LEVELS",
     "Causes",
     "ExecutionMetrics",
+    "LaunchMetrics",
     "LogFormat",
     "Metrics",
     "MetricsOptions",
     "Page",
     "PoolMetrics",
+    "Reader",
     "configure_logs",
     "serve_metrics",
 ]

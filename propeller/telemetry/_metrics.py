@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from propeller.telemetry._executions import ExecutionMetrics
 from propeller.telemetry._families import Counters, Family, Gauges, Histograms
+from propeller.telemetry._launches import LaunchMetrics
 from propeller.telemetry._pools import PoolMetrics
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Metrics:
         GCCollector(registry=self.registry)
         self.executions = ExecutionMetrics()
         self.pools = PoolMetrics()
+        self.launches = LaunchMetrics()
         self._reconciles = Counters("propeller_rounds", "Reconciles that have ended.", "controller", "outcome")
         self._reconcile_seconds = Histograms(
             "propeller_round_seconds", "Time of a reconcile.", _RECONCILE_BUCKETS, "controller"
@@ -112,6 +114,7 @@ class Metrics:
         self.families: tuple[Family, ...] = (
             *self.executions.families,
             *self.pools.families,
+            *self.launches.families,
             *(self._requests, self._objects, self._lists, self._watches, self._follow_failures, self._undecodable),
             *(
                 self._events,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from propeller.telemetry._families import Family, Gauges, Histograms, Reader
 
-_WAIT_SECONDS = (0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 4 * 3600.0, 24 * 3600.0)
+WAIT_SECONDS = (0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 4 * 3600.0, 24 * 3600.0)
 """Behind a second's tasks, and behind a flood that takes a day."""
 
 
@@ -27,7 +27,7 @@ class PoolMetrics:
         self._wait_seconds = Histograms(
             "propeller_pool_wait_seconds",
             "Time that attempts waited until they had their tokens, of those that had to wait.",
-            _WAIT_SECONDS,
+            WAIT_SECONDS,
             "tenant",
         )
         self._share = Gauges(

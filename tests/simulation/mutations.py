@@ -27,7 +27,7 @@ from propeller.controller._resource import Head
 from propeller.errors import ErrorKind, NotFound
 from propeller.fairqueues import Accepted, FairQueue, FairQueues, Merged, _follower, merge
 from propeller.handlers import TRANSITIONS, Cluster, Services
-from propeller.handlers.executors import _attempts, _run
+from propeller.handlers.executors import _attempts, _launches, _run
 from propeller.handlers.plugins import TaskPlugin
 from propeller.handlers.plugins.pod import PodPlugin, _report
 from propeller.handlers.transitions import _task
@@ -179,14 +179,14 @@ def _slots_of_what_ran_before_a_restart_are_given_away() -> AbstractContextManag
 
 
 def _that_a_pod_runs_is_news_though_nobody_follows_it() -> AbstractContextManager[Any]:
-    found = _attempts._found
+    found = _attempts.found_resource
 
     def trusting(
         node: NodeView, attempt: int, obj: KubeObject, services: Services, cluster: Cluster, *, followed: bool
     ) -> tuple[NodeEvent, ...]:
         return found(node, attempt, obj, services, cluster, followed=True)
 
-    return mock.patch.object(_attempts, "_found", trusting)
+    return mock.patch.object(_attempts, "found_resource", trusting)
 
 
 def _deaf_to_time(*kinds: NodeKind) -> AbstractContextManager[Any]:
@@ -249,10 +249,10 @@ def _the_budget_of_a_status_is_ignored() -> AbstractContextManager[Any]:
 
 
 def _denials_use_up_attempts() -> AbstractContextManager[Any]:
-    def failed(node: NodeView, attempt: int, error: Exception, services: Services) -> NodeEvent:
+    def failed(node: NodeView, attempt: int, error: Exception, *rest: Any) -> NodeEvent:
         return EffectFailed(attempt, Failure("RuntimeFailure", str(error), ErrorKind.SYSTEM, recoverable=True))
 
-    return mock.patch.object(_attempts, "_tried_later", failed)
+    return mock.patch.object(_launches, "_tried_later", failed)
 
 
 def _any_number_is_an_attempt() -> AbstractContextManager[Any]:

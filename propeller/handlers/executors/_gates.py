@@ -21,7 +21,8 @@ import msgspec
 
 from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.config import LaunchOptions
-from propeller.workflow import Launching, NodeView, Refusals
+from propeller.errors import PropellerError
+from propeller.workflow import Launching, NodeView, Refusals, Refused
 
 FIRST_TRIES = 8
 """Creates of one execution that may be refused in a row before the rest of its pods wait as well: a map task of 10,000
@@ -30,6 +31,9 @@ items is not refused 10,000 times.
 
 JITTER = 0.25
 """The share of a pause by which it may be longer or shorter."""
+
+REASON_CHARACTERS = 1000
+"""Characters of a refusal that are kept: a webhook may answer with any length of text."""
 
 CAUSE_CHARACTERS = 200
 """Of a refusal's text that tell it from others, without what differs from pod to pod."""
@@ -117,6 +121,16 @@ class Gates:
 
     def _jittered(self, pause: float) -> float:
         return pause * self._uniform(1 - JITTER, 1 + JITTER)
+
+
+def refused_event(
+    node: NodeView, attempt: int, why: PropellerError | str, after: float, now: float, *, denied: float
+) -> Refused:
+    """Return the event of a create that was refused, and is tried again after so many seconds. `denied` is the epoch
+    second of the first denial in a row, 0 if this is none.
+    """
+    before, reason = refusals_of(node), str(why)[:REASON_CHARACTERS]
+    return Refused(attempt, reason, after, Refusals(before.tries + 1, before.since or now, denied, reason))
 
 
 def refusals_of(node: NodeView) -> Refusals:

@@ -22,9 +22,10 @@ from propeller.config import LaunchOptions
 from propeller.errors import Throttled
 from propeller.handlers.executors._gates import refusals_of
 from propeller.handlers.executors._tokens import LOOKS_A_SECOND, SHORTEST_LOOK
-from propeller.handlers.executors._waits import Holder, claim_of, holder_of
+from propeller.handlers.executors._waits import Holder, claim_of, holder_of, tenant_of
 from propeller.handlers.plugins.pod import footprint_of
 from propeller.kube import PODS, KubeObject, Resource
+from propeller.resourcemgr import Path
 from propeller.resourcemgr.quotas import Launch, NamespaceQuotas, Pace, QuotaWait, TooSmall, quota_of, refusal_of
 from propeller.workflow import AttemptObserved, EffectFailed, Failure, Launched, NodeEvent, NodeView, Refusals, Refused
 
@@ -59,6 +60,10 @@ class LaunchQuotas:
         self._of_execution: dict[str, set[str]] = {}
         """The same attempts, by their execution's uid."""
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._waits_since: dict[str, tuple[Path, float]] = {}
+        """Of claims that wait: their tenant, and since when in monotonic seconds."""
+        self.on_waited: Callable[[Path, float], None] = lambda tenant, seconds: None
+        """Called with the tenant of an attempt that has room, and for how long it has waited."""
 
     # what the informers show
 
@@ -103,9 +108,10 @@ class LaunchQuotas:
             book.give_up(name, self._clock.monotonic())
             return EffectFailed(attempt, Failure(_CODE, str(error)))
         if wait is None:
+            self._has_room(name)
             self._drop(name)
             return None
-        self._keep(namespace, holder)
+        self._keep(namespace, holder, tenant_of(node.execution.info))
         self._settle(namespace, book)
         return self._waits(node, attempt, book, wait)
 
@@ -121,7 +127,7 @@ class LaunchQuotas:
         wait = book.refused(launch, refusal, self._since(node), self._clock.monotonic())
         if wait is None:
             return None
-        self._keep(namespace, holder)
+        self._keep(namespace, holder, tenant_of(node.execution.info))
         self._settle(namespace, book)
         return self._waits(node, attempt, book, wait, tries=1)
 
@@ -209,11 +215,18 @@ class LaunchQuotas:
         again = wait.after or max(SHORTEST_LOOK, book.waiting / LOOKS_A_SECOND)
         return Refused(attempt, str(wait), again, refusals, repeats=before.reason.startswith(wait.what))
 
-    def _keep(self, namespace: str, holder: Holder) -> None:
+    def _has_room(self, name: str) -> None:
+        if (waited := self._waits_since.pop(name, None)) is not None:
+            tenant, since = waited
+            self.on_waited(tenant, self._clock.monotonic() - since)
+
+    def _keep(self, namespace: str, holder: Holder, tenant: Path) -> None:
         self._holders[holder.claim] = namespace, holder
+        self._waits_since.setdefault(holder.claim, (tenant, self._clock.monotonic()))
         self._of_execution.setdefault(holder.uid, set()).add(holder.claim)
 
     def _drop(self, name: str) -> None:
+        self._waits_since.pop(name, None)
         if (kept := self._holders.pop(name, None)) is not None:
             names = self._of_execution[kept[1].uid]
             names.discard(name)
@@ -225,6 +238,7 @@ class LaunchQuotas:
         if kept is None or not self._granted(kept[1]):
             self._drop(name)
             return False
+        self._has_room(name)
         return True
 
 

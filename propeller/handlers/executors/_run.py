@@ -15,9 +15,10 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NamedTuple
 
 from propeller.errors import CorruptBlob, Denied, ErrorKind, Invalid, MissingBlob, PropellerError, Retryable
-from propeller.handlers.executors._attempts import expire, launch, observe, stop
+from propeller.handlers.executors._attempts import expire, observe, stop
 from propeller.handlers.executors._branch import choose
 from propeller.handlers.executors._inline import run_without_suspending
+from propeller.handlers.executors._launches import launch
 from propeller.handlers.executors._outcome import collect, recover
 from propeller.handlers.executors._outputs import gather_outputs, write_outputs
 from propeller.handlers.executors._services import Services

@@ -10,6 +10,7 @@ import msgspec
 from propeller.config import EffectOptions
 from propeller.handlers.executors._gates import Gates
 from propeller.handlers.executors._inputs import Inputs
+from propeller.handlers.executors._pressure import LaunchPressure
 from propeller.handlers.executors._quotas import LaunchQuotas
 from propeller.handlers.executors._tokens import LaunchTokens
 from propeller.handlers.executors._windows import Windows
@@ -52,6 +53,8 @@ class Cluster(msgspec.Struct, frozen=True):
     """None if a namespace's refusals do not slow down its launches."""
     quotas: LaunchQuotas | None = None
     """None if quotas are not followed."""
+    pressure: LaunchPressure | None = None
+    """None if launches do not yield to an API server under load."""
     marks: Marks | None = None
     """What its resources are marked with; None if they have owner references."""
 

@@ -27,7 +27,7 @@ from propeller.clock import Clock
 from propeller.errors import Invalid
 from propeller.handlers.executors._gates import refusals_of
 from propeller.handlers.executors._queue_page import Asked, queue_page
-from propeller.handlers.executors._waits import Holder, Waiting, Waits, claim_of, holder_of
+from propeller.handlers.executors._waits import Holder, Waiting, Waits, claim_of, holder_of, tenant_of
 from propeller.handlers.plugins import TaskPlugin
 from propeller.handlers.plugins.pod import POOLS_ANNOTATION, demand_of
 from propeller.kube import KubeObject
@@ -91,7 +91,8 @@ class LaunchTokens:
         self._rules = options.rules
         self._is_limited = self._is_used = bool(options.pools)
         """`_is_used`: whether anything was ever limited, or found with a claim; if not, there are no claims."""
-        self.named_tenants = _named(options)
+        self.weights = _weights_of(options)
+        self.named_tenants = frozenset(self.weights)
         """Tenants that the limits name."""
         self._granted = granted
         self._causes = causes
@@ -122,7 +123,8 @@ class LaunchTokens:
         self._tokens.configure(options)
         self._is_limited = bool(options.pools)
         self._is_used |= self._is_limited
-        self.named_tenants = _named(options)
+        self.weights = _weights_of(options)
+        self.named_tenants = frozenset(self.weights)
         if options.rules != self._rules:
             self._rules = options.rules
             for waiting in self._waiting:
@@ -167,7 +169,10 @@ class LaunchTokens:
         """Write the claim into the resource that is going to be created."""
         if self._is_used and (needs := self._tokens.held(holder_of(node, attempt).claim)):
             metadata = resource["metadata"]
-            marks = {POOLS_ANNOTATION: text_of(needs), TENANT_ANNOTATION: SEPARATOR.join(_tenant_of(node))}
+            marks = {
+                POOLS_ANNOTATION: text_of(needs),
+                TENANT_ANNOTATION: SEPARATOR.join(tenant_of(node.execution.info)),
+            }
             metadata["annotations"] = {**metadata.get("annotations", {}), **marks}
 
     def answered(self, node: NodeView, attempt: int, events: Iterable[NodeEvent]) -> None:
@@ -191,6 +196,16 @@ class LaunchTokens:
         """Nothing runs of an attempt that is over, and nothing will."""
         if self._is_used:
             self._give_back(node.execution.info.uid, holder_of(node, attempt).claim)
+
+    def given_up(self, holder: Holder) -> None:
+        """An attempt that had its tokens, and waited for something else, is over, or late: then it asks again."""
+        name = holder.claim
+        if not self._is_used or name in self._running:
+            return
+        if name in self._doubtful:
+            self._tokens.doubt(name)
+        else:
+            self._give_back(holder.uid, name)
 
     def seen(self, plugin: TaskPlugin, obj: KubeObject, uid: str, *, is_gone: bool = False) -> None:
         """The resource of an attempt of the execution `uid`, as its informer has it."""
@@ -251,7 +266,7 @@ class LaunchTokens:
         if not self._is_limited:
             return None
         needs = needs_of(demand_of(node), self._rules)
-        return Claim(name, _tenant_of(node), needs) if needs else None
+        return Claim(name, tenant_of(node.execution.info), needs) if needs else None
 
     def _answered_later(self, name: str, holder: Holder) -> None:
         """The claim waits no more: it has its tokens, or can never get them."""
@@ -292,14 +307,8 @@ class LaunchTokens:
                 del self._without_resource[uid]
 
 
-def _named(options: ResourceOptions) -> frozenset[Path]:
-    return frozenset(path_of(tenant.name) for tenant in options.tenants)
-
-
-def _tenant_of(node: NodeView) -> Path:
-    """The tenant of the node's claims: its project and domain."""
-    info = node.execution.info
-    return tuple(part for part in (info.project, info.domain) if part) or (info.namespace,)
+def _weights_of(options: ResourceOptions) -> Mapping[Path, float]:
+    return {path_of(tenant.name): tenant.weight for tenant in options.tenants}
 
 
 def _runs(event: NodeEvent) -> bool:

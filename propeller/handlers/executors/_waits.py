@@ -13,7 +13,7 @@ from itertools import islice
 import msgspec
 
 from propeller.resourcemgr import Path
-from propeller.workflow import NodeView
+from propeller.workflow import ExecutionInfo, NodeView
 
 _WINDOW = 60.0
 """Seconds over which grants are counted: an estimate should follow what has changed within a minute or two."""
@@ -51,6 +51,11 @@ def holder_of(node: NodeView, attempt: int) -> Holder:
     execution = node.execution
     name = execution.pod_name(node.number, attempt)
     return Holder(execution.key, execution.info.uid, node.number, attempt, name)
+
+
+def tenant_of(info: ExecutionInfo) -> Path:
+    """Whose an execution's claims are: its project's and domain's."""
+    return tuple(part for part in (info.project, info.domain) if part) or (info.namespace,)
 
 
 class Waiting(msgspec.Struct, frozen=True):

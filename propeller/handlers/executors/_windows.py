@@ -32,6 +32,11 @@ policy that one task violates must not slow down the others. Twice as many as of
 JITTER = 0.25
 """The share of a pause by which it may be longer."""
 
+THROTTLED_FOR = 30.0
+"""Seconds in which the API server answers 429 to all creates of a namespace before it is taken for the namespace's: a
+server under load has room for one now and then, and slows down all of them (`LaunchPressure`).
+"""
+
 KEPT = 60
 """Longest pauses after the last refusal until a namespace's launches need not take turns any more. Turns cost little;
 without them as many creates are refused at once as are under way.
@@ -78,6 +83,8 @@ class Windows:
         self._windows: dict[str, _Window] = {}
         self._denials: dict[str, int] = {}
         """In a row, by namespace."""
+        self._throttled: dict[str, tuple[float, float]] = {}
+        """By namespace whose last creates had a 429: epoch seconds of the first in a row, and of the last."""
 
     def __bool__(self) -> bool:
         """Whether any namespace is slowed down."""
@@ -135,6 +142,19 @@ class Windows:
         window.waiting.setdefault(name, holder)
         return max(window.opens - now, 0.1)
 
+    def throttled(self, node: NodeView, attempt: int, after: float | None) -> float | None:
+        """Record that a create was answered 429; returns the seconds until it may be tried again if that is for its
+        namespace's sake, as far as is known, else None. `after` is what the server asked to wait.
+        """
+        namespace, now = node.execution.info.namespace, self._clock.now()
+        if namespace in self._windows:
+            return self.refused(node, attempt, after)
+        began, last = self._throttled.get(namespace, (now, now))
+        if now - last > THROTTLED_FOR:
+            began = now
+        self._throttled[namespace] = began, now
+        return self.refused(node, attempt, after) if now - began >= THROTTLED_FOR else None
+
     def denied(self, node: NodeView, attempt: int) -> None:
         """Record that a create was denied: maybe because of the pod; after many in a row, for its namespace's sake."""
         namespace = node.execution.info.namespace
@@ -148,6 +168,8 @@ class Windows:
         namespace = node.execution.info.namespace
         if self._denials:
             self._denials.pop(namespace, None)
+        if self._throttled:
+            self._throttled.pop(namespace, None)
         window = self._windows.get(namespace)
         if window is None:
             return

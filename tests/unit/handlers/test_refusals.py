@@ -10,8 +10,7 @@ import pytest
 from propeller.config import LaunchOptions
 from propeller.errors import ErrorKind
 from propeller.handlers import Gates, RetryAfter, execute
-from propeller.handlers.executors._attempts import REASON_CHARACTERS
-from propeller.handlers.executors._gates import FIRST_TRIES
+from propeller.handlers.executors._gates import FIRST_TRIES, REASON_CHARACTERS
 from propeller.handlers.transitions._task import task_transition
 from propeller.kube import Response
 from propeller.workflow import (

@@ -182,8 +182,14 @@ async def test_a_limit_does_not_grow_by_time_alone() -> None:
     assert limit.limit == 4
 
 
-async def test_an_exhausted_quota_or_a_failure_of_the_server_limits_no_flow() -> None:
-    for step in (failure(403, "Forbidden", "exceeded quota: q"), failure(503), failure(500), Unavailable("gone")):
+async def test_an_exhausted_quota_a_webhook_or_a_defect_of_the_server_limits_no_flow() -> None:
+    for step in (
+        failure(403, "Forbidden", "exceeded quota: q"),
+        failure(429, "TooManyRequests", 'admission webhook "a.b.c" denied the request: too many'),
+        failure(503, "", 'failed calling webhook "a.b.c": no endpoints'),
+        failure(500),
+        Unavailable("gone"),
+    ):
         client = Client(ScriptedTransport(step))
         with pytest.raises((Throttled, Unavailable)):
             await client.create(CONFIG_MAPS, {"metadata": {"name": "a"}}, "a")
@@ -242,6 +248,110 @@ async def test_a_server_with_few_seats_is_used_and_not_hammered() -> None:
     assert server.most == 4
     assert server.refused < done / 10
     assert done * server.took / (now() - began) > 0.5 * server.seats
+
+
+@pytest.mark.parametrize("code", [503, 504])
+async def test_a_server_that_does_not_keep_up_has_fewer_creates_at_once(code: int) -> None:
+    client = Client(ScriptedTransport(failure(code)))
+    with pytest.raises(Unavailable):
+        await client.create(CONFIG_MAPS, {"metadata": {"name": "a"}}, "a")
+    writes = client.flows.writes
+    assert (writes.limit, writes.reserved, writes.throttled, writes.cause) == (16, 1, 0, f"it answers {code}")
+
+
+@pytest.mark.parametrize("code", [429, 503, 504])
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+async def test_creates_are_the_first_to_yield_whatever_request_shows_the_load(method: str, code: int) -> None:
+    limits = flows()
+    request = Request(method=method, path=PODS.path("a", "p"))
+    await asyncio.sleep(10.0)
+    for _ in range(2):  # a burst is one sign
+        await limits.send(ScriptedTransport(failure(code)), request, 100.0)
+    assert (limits.writes.limit, limits.writes.cause) == (16, f"it answers {code}")
+    assert limits.of(request).is_pressed == (code == 429)
+
+
+async def test_a_429_without_a_time_is_a_pause_of_a_second() -> None:
+    limits, server = flows(writes_at_once=1), Server(seats=0, retry_after="", took=0.0)
+    for _ in range(10):
+        await limits.send(server, CREATE, 30.0)  # type: ignore[arg-type]
+    assert 9.0 <= now() <= 9.0 * (1 + JITTER) + 0.1
+
+
+@dataclass
+class Queueing(Server):
+    """Works on `seats` requests at once, each for `took` seconds: others wait, and so take longer."""
+
+    def __post_init__(self) -> None:
+        self.free = asyncio.Semaphore(self.seats)
+
+    async def send(self, request: Request, *, deadline: float) -> Response:
+        self.under_way += 1
+        async with self.free:
+            await asyncio.sleep(self.took)
+        self.under_way -= 1
+        self.answered.append((now(), request))
+        return OK
+
+
+async def test_a_server_that_only_queues_what_it_is_sent_is_sent_less_and_stays_busy() -> None:
+    limits, server = flows(writes_at_once=32), Queueing(took=0.2, seats=2)
+    await limits.send(server, CREATE, 1000.0)  # type: ignore[arg-type] # alone: what it can do
+    under_way: list[int] = []
+
+    async def work() -> None:
+        for _ in range(40):
+            await limits.send(server, CREATE, 1000.0)  # type: ignore[arg-type]
+            under_way.append(server.under_way)
+
+    began = now()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(32):
+            group.create_task(work())
+    late = under_way[len(under_way) // 4 :]
+    assert sum(late) / len(late) < 16, "as many as it answers within a second, not all 32"
+    assert 1280 * server.took / 2 >= 0.9 * (now() - began), "its seats were taken"
+    assert limits.writes.reductions["slow"] > 0
+    assert limits.writes.throttled == 0
+
+
+async def test_a_server_that_is_far_away_or_has_a_slow_request_now_and_then_is_not_slow() -> None:
+    limits, server = flows(), Server()
+    for number in range(400):
+        server.took = 4.0 if number % 5 == 0 else 0.9
+        await limits.send(server, CREATE, 100.0)  # type: ignore[arg-type]
+    assert (limits.writes.limit, limits.writes.reductions) == (32, {})
+
+
+async def test_creates_that_have_no_answer_at_all_are_the_slowest() -> None:
+    limits, server = flows(), Server(took=0.01)
+    for _ in range(100):
+        await limits.send(server, CREATE, 100.0)  # type: ignore[arg-type]
+    server.took = 100.0
+    for _ in range(5):
+        await asyncio.gather(
+            *(limits.send(server, CREATE, 5.0) for _ in range(32)),  # type: ignore[arg-type]
+            return_exceptions=True,
+        )
+    assert limits.writes.limit <= 4
+
+
+async def test_a_server_that_is_fast_again_gets_more_within_seconds_and_the_cause_is_forgotten() -> None:
+    limits, server = flows(writes_at_once=8), Server(took=0.01)
+
+    async def some(seconds: float) -> None:
+        until = now() + seconds
+        while now() < until:
+            await asyncio.gather(*(limits.send(server, CREATE, 100.0) for _ in range(8)))  # type: ignore[arg-type]
+
+    await some(5.0)
+    server.took = 2.0
+    await some(30.0)
+    assert limits.writes.limit == 1
+    assert limits.writes.cause == "it takes 2 s for a create"
+    server.took = 0.01
+    await some(15.0)
+    assert (limits.writes.limit, limits.writes.cause, limits.writes.is_pressed) == (8, "", False)
 
 
 @pytest.mark.parametrize(
