@@ -15,7 +15,7 @@ from propeller.cli._event_loop import run
 from propeller.cli._files import private_kubeconfig
 from propeller.cli._output import say
 from propeller.cli._settings import load_settings, with_max_pods
-from propeller.config import Settings
+from propeller.config import RoutingOptions, Settings
 from propeller.controller import Recorder, WorkflowController, workflow_crd
 from propeller.embedded import embedded_cluster
 from propeller.embedded.server import own_certificate
@@ -48,7 +48,7 @@ def command(
     """
     settings = with_max_pods(load_settings(config), max_pods)
     kubelet = msgspec.structs.replace(settings.kubelet, python=python, project=str(Path.cwd()))
-    settings = msgspec.structs.replace(settings, kubelet=kubelet)
+    settings = msgspec.structs.replace(settings, kubelet=kubelet, routing=RoutingOptions())  # it is one cluster
     run(_serve(port, Path(kubeconfig), settings, with_controller=controller, with_tls=tls))
 
 

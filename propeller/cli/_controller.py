@@ -17,6 +17,7 @@ from propeller.cli._event_loop import run
 from propeller.cli._gc_tuning import freeze_gc
 from propeller.cli._probes import Probes
 from propeller.cli._settings import load_settings
+from propeller.clusters import Connector
 from propeller.config import Settings
 from propeller.controller import Recorder, WorkflowController
 from propeller.errors import Denied, PropellerError
@@ -126,7 +127,13 @@ async def _serve(
         storage = await stack.enter_async_context(Storage(settings.storage))
         recorder = await _recorder(stack, client, settings, metrics)
         controller = WorkflowController(
-            client, storage, settings, namespace=namespace, metrics=metrics, recorder=recorder
+            client,
+            storage,
+            settings,
+            namespace=namespace,
+            metrics=metrics,
+            recorder=recorder,
+            opener=Connector(client, connection, settings.client),
         )
         try:
             await stack.enter_async_context(controller.running())

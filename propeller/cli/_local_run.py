@@ -25,7 +25,7 @@ from propeller.cli._result import report_end
 from propeller.cli._task_output import TaskOutput, show_output
 from propeller.cli._workflow import is_execution_name, new_execution_name, resource_of
 from propeller.cli.flytekit_bridge import LAPTOP, Versioned, root_of, serialize
-from propeller.config import Settings
+from propeller.config import RoutingOptions, Settings
 from propeller.controller import FLYTE_WORKFLOWS, WORKFLOWS, FlyteWorkflow, WorkflowController, workflow_crd
 from propeller.embedded import Cluster, embedded_cluster
 from propeller.embedded.kubelet import LinkedFiles
@@ -200,7 +200,8 @@ def _settings(run: LocalRun, storage_uri: str, logs: Path) -> Settings:
         s3_endpoint=run.settings.storage.s3_endpoint or _first_set("AWS_ENDPOINT_URL", "FLYTE_AWS_ENDPOINT"),
     )
     resources = msgspec.structs.replace(run.settings.resources, fair_queues=False)  # there is no such type
-    return msgspec.structs.replace(run.settings, kubelet=kubelet, storage=storage, resources=resources)
+    routing = RoutingOptions()  # one machine is one cluster
+    return msgspec.structs.replace(run.settings, kubelet=kubelet, storage=storage, resources=resources, routing=routing)
 
 
 def _first_set(*names: str) -> str:

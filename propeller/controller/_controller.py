@@ -45,6 +45,7 @@ from propeller.controller._janitor import Janitor
 from propeller.controller._lanes import Lanes
 from propeller.controller._launch_metrics import stakes_of, watch_launches
 from propeller.controller._live_limits import LiveLimits
+from propeller.controller._live_routing import LiveRouting
 from propeller.controller._loading import Loader
 from propeller.controller._milestones import Milestones
 from propeller.controller._observing import Observing
@@ -168,6 +169,7 @@ class WorkflowController:
             opener,
             namespace=namespace,
         )
+        self._routing = LiveRouting(shared, self._several, namespace=namespace, recorder=recorder)
         counted = metrics.reconciles_of(NAME)
         self._controller = Controller(
             self._queue, self._reconcile, settings.queue, name=NAME, on_reconcile=counted, clock=clock
@@ -210,7 +212,7 @@ class WorkflowController:
         deadline = self._settings.client.deadline
         callers: Exception | None = None
         control = self._clusters.control
-        async with self.limits.running(), control.following(), self._workflows:
+        async with self.limits.running(), self._routing.following(), control.following(), self._workflows:
             await control.resources.wait_for_sync(deadline)
             for plugin, informer in control.resources.informers.items():
                 informer.subscribe(functools.partial(self._observing.attempt_changed, control, plugin))

@@ -35,16 +35,18 @@ class Placing:
         self._clusters = clusters
         self._clock = clock
         self._granted = granted
-        self._states = _States(clusters)
+        self.states: Mapping[str, ClusterState] = _States(clusters)
         self._homes: dict[str, str] = {}
         """By execution's uid."""
         self._waiting: dict[str, Holder] = {}
         """Attempts that no cluster may take, by claim."""
         self.table: Table | None = None
+        self.missing = ""
+        """Why there is no table though there is to be one; "" if everything runs in one cluster."""
 
     def applies_to(self, execution: Execution) -> bool:
         """Whether launches of the execution need a place."""
-        return self.table is not None or execution.placements is not None
+        return self.table is not None or bool(self.missing) or execution.placements is not None
 
     def loaded(self, execution: Execution, *, is_new: bool) -> None:
         """Complete the placements of an execution that was loaded, with what its resources show."""
@@ -82,6 +84,8 @@ class Placing:
                 placements.place(node.number, attempt, found)
                 return self._wait_for_cluster(node, attempt)
             if self.table is None and placements.home is None:
+                if self.missing:
+                    return self._wait(node, attempt, self.missing)
                 placements.settle("", "there is no routing table")
             if self.table is not None and placements.home != "" and (why := self._choose(self.table, node, attempt)):
                 return self._wait(node, attempt, why)
@@ -112,16 +116,16 @@ class Placing:
         assert placements is not None
         whole = whole_of(execution)
         if placements.home is None:
-            found = decide(table, whole, self._states)
+            found = decide(table, whole, self.states)
             if isinstance(found, Waiting):
                 return found.reason
             self._settle(execution, placements, found)
         home = placements.home or ""
-        found = decide(table, attempt_of(node, detailed=table.has_task_rules), self._states, home)
+        found = decide(table, attempt_of(node, detailed=table.has_task_rules), self.states, home)
         if isinstance(found, Waiting):
             return found.reason
         if found.cluster != home:
-            moved = decide(table, whole, self._states, home)
+            moved = decide(table, whole, self.states, home)
             if isinstance(moved, Placement) and moved.cluster != home:
                 self._settle(execution, placements, moved)
         if self._clusters.members[found.cluster].is_synced:

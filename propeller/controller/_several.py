@@ -69,8 +69,8 @@ class SeveralClusters:
 
     def apply(self, table: Table) -> None:
         """Place by this table from now on, and run its clusters. Raises Invalid if there can be none."""
-        if self._members is None:
-            raise Invalid("this controller was made without a way to connect to other clusters")
+        self.require_opener()
+        assert self._members is not None
         self._placing.table = table
         if not self._is_running:
             return
@@ -79,6 +79,11 @@ class SeveralClusters:
         self._changed()
         if self._ticks is None:
             self._ticks = asyncio.create_task(self._tick(), name="failover")
+
+    def require_opener(self) -> None:
+        """Raise Invalid if there is no way to connect to other clusters."""
+        if self._members is None:
+            raise Invalid("this controller was made without a way to connect to other clusters")
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

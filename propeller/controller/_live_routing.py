@@ -1,0 +1,63 @@
+"""The routing table in force, of a file or a RoutingTable, as it changes, for the launches of a controller.
+
+Guarantees
+    Before anything is launched, the table that there is has been read. Later ones are in force at once. While there is
+    none, executions that have no cluster yet wait, with that reason.
+    What is wrong with a new table is in the log and, of a RoutingTable, in its condition and an Event. A controller of
+    one namespace writes no status: it sees a part of what runs in the clusters.
+    Without a table in the settings nothing is spent on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from propeller.controller._duty import Shared
+from propeller.controller._events import Recorder, Subject
+from propeller.controller._several import SeveralClusters
+from propeller.errors import Invalid
+from propeller.recording import WARNING
+from propeller.routing import ROUTING_TABLES, LiveTable, RoutingTable
+
+
+class LiveRouting:
+    """`several` places by each table that comes into force."""
+
+    def __init__(
+        self, shared: Shared, several: SeveralClusters, *, namespace: str | None, recorder: Recorder | None
+    ) -> None:
+        """Raises Invalid if the settings name a table, and there is no way to connect to its clusters."""
+        settings = shared.settings
+        self._recorder = recorder
+        self._deadline = settings.client.deadline
+        self._live: LiveTable | None = None
+        if not (settings.routing.file or settings.routing.table):
+            return
+        several.require_opener()
+        placing = shared.placing
+        self._live = LiveTable(
+            shared.client,
+            settings.routing,
+            settings.informers,
+            shared.clock,
+            changed=several.apply,
+            refused=self._refused,
+            states=(lambda: placing.states) if namespace is None else None,
+        )
+        placing.missing = self._live.missing
+
+    @asynccontextmanager
+    async def following(self) -> AsyncIterator[None]:
+        """Follow the table until the block is left. Raises InvalidTable, Invalid, Unavailable."""
+        if self._live is None:
+            yield
+            return
+        async with self._live.following(self._deadline):
+            yield
+
+    def _refused(self, table: RoutingTable | None, error: Invalid) -> None:
+        if self._recorder is not None and table is not None:
+            metadata = table.metadata
+            subject = Subject("", metadata.name, metadata.uid, ROUTING_TABLES.api_version, ROUTING_TABLES.kind)
+            self._recorder.record(subject, WARNING, "Refused", str(error))
