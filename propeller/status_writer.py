@@ -37,11 +37,13 @@ class WithStatus(Protocol):
 
 T = TypeVar("T", bound=WithStatus)
 
-Statuses = Callable[[], Iterable[tuple[T, Mapping[str, Any]]]]
+Statuses = Callable[[], Iterable[tuple[T, Mapping[str, Any]]] | None]
 
 
 class StatusWriter(Generic[T]):
-    """Of one process and kind. `statuses` returns each object with the status that it should have."""
+    """Of one process and kind. `statuses` returns each object with the status that it should have; None while another
+    process writes them.
+    """
 
     def __init__(
         self, client: Client, resource: Resource[T], manager: str, statuses: Statuses[T], interval: float
@@ -71,7 +73,11 @@ class StatusWriter(Generic[T]):
 
     async def _write_all(self) -> None:
         now, uids = asyncio.get_running_loop().time(), set()
-        for obj, status in self._statuses():
+        statuses = self._statuses()
+        if statuses is None:
+            self._written.clear()  # the other one writes something else
+            return
+        for obj, status in statuses:
             uid = obj.metadata.uid
             uids.add(uid)
             before = self._written.get(uid) or (obj.status if isinstance(obj.status, dict) else {})

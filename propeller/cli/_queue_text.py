@@ -44,8 +44,10 @@ def _lines(page: Mapping[str, Any]) -> Iterator[str]:
         rows = ((one["namespace"], one["waiting"]) for one in page["quotas"])
         yield from _table(("NAMESPACE", "WAITING FOR QUOTA"), rows)
     yield ""
+    others = page.get("controllers", 1) - 1
     if not page["claims"]:
-        yield f"{page['waiting']} wait for tokens" if page["waiting"] else "nobody waits for tokens"
+        where = f" in {others} other controller{'s' if others > 1 else ''}" if others else ""
+        yield f"{page['waiting']} wait for tokens{where}" if page["waiting"] else "nobody waits for tokens"
         return
     yield from _table(
         ("POOL", "TENANT", "PLACE", "WAITED", "ESTIMATE", "TOKENS", "ATTEMPT"),
@@ -63,7 +65,8 @@ def _lines(page: Mapping[str, Any]) -> Iterator[str]:
         ),
     )
     if page["notShown"]:
-        yield f"and {page['notShown']} more that wait: --first 500, --pool, --tenant"
+        where = f", here or in {others} other controller{'s' if others > 1 else ''}" if others else ""
+        yield f"and {page['notShown']} more that wait{where}: --first 500, --pool, --tenant"
 
 
 def duration(seconds: float) -> str:

@@ -3,7 +3,7 @@
 Guarantees
     Before anything is launched, the FairQueues that there are have been read. Later changes are in force at once.
     What is wrong with a FairQueue is in its condition, the log, and an Event. A controller of one namespace follows
-    FairQueues if it may, and writes no status: it sees a part of what they limit.
+    FairQueues if it may, and writes no status. Of several controllers that share tokens one writes statuses.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class LiveLimits:
                 settings.informers,
                 clock,
                 apply=self.tokens.configure,
-                usage=self.tokens.report if namespace is None else None,
+                usage=self.tokens.report_for_all if namespace is None else None,
                 refused=self._refused,
             )
 

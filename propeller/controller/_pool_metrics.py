@@ -2,7 +2,8 @@
 
 Guarantees
     Tenants are a label if the limits in force name them: a claim counts for the innermost that they name, others for
-    `(others)`. A scrape looks at pools and tenants once, whatever it reads of them.
+    `(others)`. A scrape looks at pools and tenants once, whatever it reads of them. Of controllers that share pools
+    each has what is its own, so that they can be added up.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class _Look:
     def _now(self) -> Usage:
         now = self._clock.monotonic()
         if not 0 <= now - self._at < _FRESH:
-            self._usage, self._at = self._tokens.report(), now
+            self._usage, self._at = self._tokens.report(own=True), now
         return self._usage
 
     def held(self) -> _Values:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -38,8 +38,9 @@ MANAGER = "propeller-fairqueue-status"
 
 
 class FairQueues:
-    """See the module's text. `apply` is called with the limits that are to be in force; `usage` returns what is held;
-    `refused` is called for a FairQueue that is refused anew. Without `usage` no status is written.
+    """See the module's text. `apply` is called with the limits that are to be in force; `usage` returns what is held,
+    or None while another process writes statuses; `refused` is called for a FairQueue that is refused anew. Without
+    `usage` no status is written.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class FairQueues:
         clock: Clock,
         *,
         apply: Callable[[ResourceOptions], None],
-        usage: Callable[[], Usage] | None = None,
+        usage: Callable[[], Usage | None] | None = None,
         refused: Callable[[FairQueue, Invalid], None] | None = None,
     ) -> None:
         self._settings = settings
@@ -129,12 +130,19 @@ class FairQueues:
             over = f", in the place of {', '.join(now.replaces)} of the settings" if now.replaces else ""
             _log.info("FairQueue %s is in force with generation %d%s", name, generation, over)
 
-    def _statuses(self) -> Iterator[tuple[FairQueue, Mapping[str, Any]]]:
-        """Each FairQueue with the status that it should have."""
+    def _statuses(self) -> Iterable[tuple[FairQueue, Mapping[str, Any]]] | None:
+        """Each FairQueue with the status that it should have; None while another process writes them."""
         if self._informer is None or self._usage is None or not len(self._informer.store):
-            return
-        usage, now = self._usage(), rfc3339(self._clock.now())
-        for queue in self._informer.store:
+            return ()
+        usage = self._usage()
+        if usage is None:
+            self._conditions.clear()
+            return None
+        return self._rows(self._informer, usage)
+
+    def _rows(self, informer: Informer[FairQueue], usage: Usage) -> Iterator[tuple[FairQueue, Mapping[str, Any]]]:
+        now = rfc3339(self._clock.now())
+        for queue in informer.store:
             if (verdict := self._verdicts.get(queue.metadata.uid)) is None:
                 continue
             uid, accepted = queue.metadata.uid, verdict.accepted

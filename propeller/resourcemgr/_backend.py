@@ -90,8 +90,15 @@ class Tokens(Protocol):
     def waiting(self) -> int:
         """Claims of this process that wait."""
 
-    def report(self) -> Usage:
-        """What each pool and tenant holds and waits for, of all processes as far as this one knows."""
+    def report(self, *, own: bool = False) -> Usage:
+        """What each pool and tenant holds and waits for: of all processes as this one has heard last, seconds ago; or
+        what is this process's `own`.
+        """
+
+    def speaks(self) -> bool:
+        """Whether this process is to write what `report` says where one has to: of the processes that ask, one at a
+        time is. False until that is known.
+        """
 
     def explain(self, name: str) -> Wait | None:
         """Why a claim waits, as of its last answer; None if it does not, or there was none yet."""

@@ -8,13 +8,16 @@ from propeller.resourcemgr._turns import Order
 
 UNLIMITED = 2**62
 
+OF_TENANT = " of "
+"""Between the name of a pool, which has no spaces, and the tenant whose limit of it this is."""
+
 _ROUNDING = 1e-9
 """Tokens that a sum of parts of a token may be short of a whole one."""
 
 
 def title_of(name: str, tenant: str) -> str:
     """The name of a pool, or of a tenant's limit for it, that no other one has."""
-    return f"{name} of {tenant}" if tenant else name
+    return f"{name}{OF_TENANT}{tenant}" if tenant else name
 
 
 class PoolState:

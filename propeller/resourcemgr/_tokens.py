@@ -103,8 +103,11 @@ class MemoryTokens:
     def waiting(self) -> int:
         return len(self.ledger)
 
-    def report(self) -> Usage:
+    def report(self, *, own: bool = False) -> Usage:
         return self.ledger.report()
+
+    def speaks(self) -> bool:
+        return True
 
     def explain(self, name: str) -> Wait | None:
         return self.ledger.explain(name)

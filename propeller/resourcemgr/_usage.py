@@ -39,10 +39,13 @@ class TenantUsage(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Of all shared pools, and of the tenants that have claims."""
+    """Of all shared pools, and of the tenants that have claims: those of so many processes together."""
 
     pools: Sequence[PoolUsage] = ()
     tenants: Sequence[TenantUsage] = ()
+    tenants_left_out: int = 0
+    """Those that hold and wait for the least, if there are too many."""
+    processes: int = 1
 
 
 def usage_of(pools: Iterable[PoolState], tenants: Iterable[Node], put_first: Iterable[Waiter]) -> Usage:

@@ -2,6 +2,8 @@
 
 Guarantees
     A page is bounded, however many wait: `MAX_TENANTS` tenants, `MAX_FIRST` claims of a pool; the rest are counted.
+    Of controllers that share pools, `controllers` of them, all that is held and waits is counted; the claims are those
+    of the one that is asked.
     It costs O(pools and tenants) and at most `MAX_LOOKS` explanations of claims.
     Names of tenants and attempts are strangers' text: bounded, in one line.
 """
@@ -72,6 +74,7 @@ def queue_page(
             for pool in pools
         ],
         **_tenants(tenants, usage, names),
+        "controllers": usage.processes,
         "claims": rows,
         "waiting": total,
         "notShown": max(0, total - len(rows)),
@@ -108,7 +111,7 @@ def _tenants(tenants: list[TenantUsage], usage: Usage, names: frozenset[str]) ->
         }
         for tenant in active[:MAX_TENANTS]
     ]
-    return {"tenants": rows, "tenantsNotShown": len(active) - len(rows)}
+    return {"tenants": rows, "tenantsNotShown": len(active) - len(rows) + usage.tenants_left_out}
 
 
 def _rows(

@@ -249,9 +249,13 @@ class LaunchTokens:
             else:
                 self._give_back(uid, name)
 
-    def report(self) -> Usage:
-        """What each pool and tenant holds and waits for."""
-        return self._tokens.report()
+    def report(self, *, own: bool = False) -> Usage:
+        """What each pool and tenant holds and waits for, of all controllers that share the tokens or of this one."""
+        return self._tokens.report(own=own)
+
+    def report_for_all(self) -> Usage | None:
+        """What each pool and tenant holds and waits for, if this controller is the one that says so for all of them."""
+        return self._tokens.report() if self._tokens.speaks() else None
 
     def queue(self, asked: Asked) -> dict[str, Any]:
         """Who holds and waits for what: pools, tenants, and a page of claims."""

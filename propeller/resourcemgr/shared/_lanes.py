@@ -99,6 +99,11 @@ class Lane:
         )
 
     @property
+    def rest(self) -> int:
+        """Claims that `stated` leaves out."""
+        return self.size - sum(len(streak.claims) for streak in islice(iter(self), MOST_RUNS)) if self.is_long else 0
+
+    @property
     def is_long(self) -> bool:
         """Whether it has claims that `stated` leaves out."""
         return sum(map(len, self._streaks.values())) > MOST_RUNS

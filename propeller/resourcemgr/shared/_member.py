@@ -23,8 +23,8 @@ from propeller.resourcemgr._rules import Needs
 from propeller.resourcemgr._usage import Usage
 from propeller.resourcemgr.shared._kinds import Kind, Kinds
 from propeller.resourcemgr.shared._lanes import Lane, Streak
-from propeller.resourcemgr.shared._messages import Answer, Held, Rules, Statement, items_of, rules_of
-from propeller.resourcemgr.shared._report import report_of
+from propeller.resourcemgr.shared._messages import Answer, Held, Report, Rules, Statement, items_of, rules_of
+from propeller.resourcemgr.shared._report import report_of, usage_of
 from propeller.resourcemgr.shared._store import Store
 
 
@@ -179,7 +179,7 @@ class Member:
         self._with_rules = with_rules or self._with_rules
         self.is_ahead = True
 
-    def statement(self, *, is_due: bool = False) -> Statement:
+    def statement(self, *, is_due: bool = False, is_asking: bool = False, is_candidate: bool = False) -> Statement:
         """What the store has to know. From now on the process has no more than that, until an answer says so."""
         self._number += 1
         own, is_full, with_rules = self._own, self._is_full, self._with_rules
@@ -189,7 +189,8 @@ class Member:
             self._stirred = set(self._lanes)
         held = tuple((kind.path, kind.items, kind.held) for kind in self._changed if kind.items)
         waiting = tuple(
-            (path, lane.stated() if (lane := self._lanes.get(path)) is not None else ()) for path in self._stirred
+            (path, lane.stated(), lane.rest) if (lane := self._lanes.get(path)) is not None else (path, (), 0)
+            for path in self._stirred
         )
         for kind in self._changed:
             kind.stated = kind.held
@@ -210,6 +211,8 @@ class Member:
             rules=own if with_rules else None,
             held=held,
             waiting=waiting,
+            is_asking=is_asking,
+            is_candidate=is_candidate,
         )
 
     def accept(self, answer: Answer) -> list[str]:
@@ -237,7 +240,7 @@ class Member:
             using=rules.digest,
             rules=rules,
             held=tuple((kind.path, kind.items, kind.held) for kind in self._kinds.in_use() if kind.items),
-            waiting=tuple((path, lane.stated()) for path, lane in self._lanes.items()),
+            waiting=tuple((path, lane.stated(), lane.rest) for path, lane in self._lanes.items()),
         )
         answer = store.exchange(statement, at, store.meta.server)
         return self._grant(answer.granted, are_counted=False), answer.wake_after
@@ -300,6 +303,10 @@ class Member:
     def report(self) -> Usage:
         """What this process holds and waits for."""
         return report_of(self._kinds.in_use(), self._kinds.rules)
+
+    def usage(self, report: Report, processes: int) -> Usage:
+        """What all processes hold and wait for, of which there are so many."""
+        return usage_of(report, self._kinds.rules, processes)
 
     def place(self, name: str) -> tuple[Kind, int, float] | None:
         """Of a claim that waits: its kind, how many of its tenant go before it, and since when it waits."""

@@ -27,6 +27,9 @@ Run = tuple[str, int, int, float]
 priority, and the store's time in milliseconds at which the first came.
 """
 
+MOST_TENANTS = 1000
+"""In a report."""
+
 MOST_RUNS = 32
 """Of a tenant in a statement. What is behind them is stated when these have been served."""
 
@@ -62,7 +65,23 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     rules: Rules | None = None
     """Its own; left out if the store is believed to know what to do without."""
     held: tuple[Held, ...] = ()
-    waiting: tuple[tuple[str, tuple[Run, ...]], ...] = ()
+    waiting: tuple[tuple[str, tuple[Run, ...], int], ...] = ()
+    """By tenant: its runs, and how many claims wait behind them that are not stated."""
+    is_asking: bool = False
+    """Whether it wants a report."""
+    is_candidate: bool = False
+    """Whether it can speak for all."""
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What all processes hold and wait for."""
+
+    pools: tuple[tuple[str, int, int], ...]
+    """Pools, what is held of each, and the claims that wait for it."""
+    tenants: tuple[tuple[str, tuple[tuple[str, int], ...], tuple[tuple[str, int], ...]], ...]
+    """Tenants that have claims, what each holds by pool, and its claims that wait by pool."""
+    left_out: int
+    """Tenants that are too many."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,10 +108,17 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """Limits in force, as JSON, if they are not those of the statement."""
     owner: str = ""
     """The process that has stated them."""
+    report: Report | None = None
+    speaks: bool = False
+    """Whether this process is to speak for all: one of those that can."""
 
 
 def path_text(path: Path) -> str:
     return "/".join(quote(part, safe="") for part in path)
+
+
+def text_path(text: str) -> Path:
+    return tuple(unquote(part) for part in text.split("/"))
 
 
 def pool_text(title: str) -> str:

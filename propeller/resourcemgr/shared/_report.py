@@ -1,4 +1,4 @@
-"""What one process holds and waits for, as a picture."""
+"""What one process, or all of them, hold and wait for, as a picture."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from propeller.resourcemgr._limits import Path
+from propeller.resourcemgr._pools import OF_TENANT
 from propeller.resourcemgr._usage import PoolUsage, TenantUsage, Usage
 from propeller.resourcemgr.shared._kinds import Kind
-from propeller.resourcemgr.shared._messages import Rules, items_of, path_text, pool_title
+from propeller.resourcemgr.shared._messages import Report, Rules, items_of, path_text, pool_title, text_path
 
 
 def report_of(kinds: Iterable[Kind], rules: Rules) -> Usage:
@@ -37,3 +38,37 @@ def report_of(kinds: Iterable[Kind], rules: Rules) -> Usage:
         if path and (any(held[path].values()) or waiting[path])
     ]
     return Usage(pools, tenants)
+
+
+def usage_of(report: Report, rules: Rules, processes: int) -> Usage:
+    """The picture of a report, by the limits in force. A claim that waits for a tenant's own limit of a pool waits for
+    that pool.
+    """
+    shared = {text: pool_title(text) for text, (_, _, _, is_shared) in rules.pools.items() if is_shared}
+    held = {shared[text]: amount for text, amount, _ in report.pools if text in shared}
+    waiting = _of_pools((text, count) for text, _, count in report.pools)
+    return Usage(
+        pools=[
+            PoolUsage(name, held.get(name, 0), round(capacity) if capacity >= 0 else None, waiting[name])
+            for text, name in shared.items()
+            for capacity in rules.pools[text][:1]
+        ],
+        tenants=[
+            TenantUsage(
+                text_path(path),
+                rules.weights.get(path, 1.0),
+                {shared[text]: amount for text, amount in held_by if text in shared},
+                +_of_pools(waits),
+            )
+            for path, held_by, waits in report.tenants
+        ],
+        tenants_left_out=report.left_out,
+        processes=processes,
+    )
+
+
+def _of_pools(amounts: Iterable[tuple[str, int]]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for text, amount in amounts:
+        found[pool_title(text).partition(OF_TENANT)[0]] += amount
+    return found

@@ -21,10 +21,10 @@ Errors
 from __future__ import annotations
 
 import math
-from collections.abc import Container
+from collections.abc import Container, Mapping
 
 from propeller.resourcemgr.shared._division import Division, Room, lineage
-from propeller.resourcemgr.shared._messages import Answer, Rules, Run, Statement, items_of
+from propeller.resourcemgr.shared._messages import MOST_TENANTS, Answer, Report, Rules, Run, Statement, items_of
 from propeller.resourcemgr.shared._shares import UNLIMITED, Caps, Shares
 from propeller.resourcemgr.shared._tables import Balance, Group, Lane, Member, Meta, Node, Pool
 
@@ -139,7 +139,7 @@ class Store:
         name = statement.member
         pending: dict[str, int] = {}
         if me is None or statement.is_full:
-            self._drop(name, {path for path, _ in statement.waiting})
+            self._drop(name, {path for path, _, _ in statement.waiting})
         else:
             for path, items, count in me.pending:
                 key = f"{name}\n{path}\n{items}"
@@ -154,10 +154,14 @@ class Store:
         for path, items, count in statement.held:
             key = f"{name}\n{path}\n{items}"
             self._charge(name, path, items, count + pending.get(key, 0) - self.leases.get(key, 0))
-        for path, runs in statement.waiting:
-            self._queue(name, path, list(runs))
+        for path, runs, rest in statement.waiting:
+            self._queue(name, path, list(runs), rest)
+        if statement.is_candidate and self.meta.speaker not in self.members:
+            self.meta.speaker = name
+        elif self.meta.speaker == name and not statement.is_candidate:
+            self.meta.speaker = ""
 
-    def _queue(self, member: str, path: str, runs: list[Run]) -> None:
+    def _queue(self, member: str, path: str, runs: list[Run], rest: int) -> None:
         """Have these claims of a process wait, but for those that were granted meanwhile."""
         key = f"{member}\n{path}"
         for of, items, count in self.members[member].pending:
@@ -167,13 +171,13 @@ class Store:
         if lane is None:
             if runs:
                 self.meta.numbers += 1
-                self.lanes[key] = Lane(member=member, path=path, number=self.meta.numbers, runs=runs)
+                self.lanes[key] = Lane(member=member, path=path, number=self.meta.numbers, runs=runs, rest=rest)
             return
         is_same = bool(lane.runs and runs) and (lane.runs[0][0], lane.runs[0][3]) == (runs[0][0], runs[0][3])
         if not is_same:
             lane.aside = ""
             self._freed = self._freed or self.meta.first == key
-        lane.runs = runs
+        lane.runs, lane.rest = runs, rest
         if not runs:
             self._drop_lane(key)
 
@@ -206,12 +210,12 @@ class Store:
         everything = self._freed or meta.is_unserved or statement.is_due or meta.is_aside
         meta.is_unserved = False
         if not everything:
-            own = (self._agreed(f"{statement.member}\n{path}") for path, _ in statement.waiting)
+            own = (self._agreed(f"{statement.member}\n{path}") for path, _, _ in statement.waiting)
             everything = any(self._is_timed(lane) for lane in own if lane is not None)
         if everything:
             lanes = {key: lane for key in self.lanes if (lane := self._agreed(key)) is not None}
         else:
-            keys = [f"{statement.member}\n{path}" for path, _ in statement.waiting]
+            keys = [f"{statement.member}\n{path}" for path, _, _ in statement.waiting]
             lanes = {key: lane for key in keys if (lane := self._agreed(key)) is not None}
         division = Division(meta, self._shares, Room(self.pools, self.caps, meta.t), self._grant_one)
         if len(self.nodes) >= meta.most_nodes:
@@ -300,7 +304,39 @@ class Store:
             generation=meta.generation,
             source=meta.source if is_other else "",
             owner=meta.owner,
+            report=self._report() if statement.is_asking else None,
+            speaks=meta.speaker == name,
         )
+
+    def _report(self) -> Report:
+        """What all processes hold and wait for. Costs O(tenants and lanes)."""
+        waiting: dict[str, dict[str, int]] = {}
+        for lane in self.lanes.values():
+            pool = lane.pool or items_of(lane.runs[0][0])[0][0]
+            count = lane.rest + sum(run[1] for run in lane.runs)
+            for name in ("", *lineage(lane.path)[:-1]):
+                of = waiting.setdefault(name, {})
+                of[pool] = of.get(pool, 0) + count
+        of_pools = waiting.get("", {})
+        names = sorted(
+            (name for name, node in self.nodes.items() if name in waiting or node.claims),
+            key=lambda name: (-self.nodes[name].claims - sum(waiting.get(name, {}).values()), name),
+        )
+        names = [name for name in names if name and not name.endswith("/")]
+        return Report(
+            pools=tuple(
+                (pool, round(self.pools[pool].held) if pool in self.pools else 0, of_pools.get(pool, 0))
+                for pool in sorted(self.pools.keys() | of_pools.keys())
+            ),
+            tenants=tuple(
+                (name, _pairs(self.nodes[name].held), _pairs(waiting.get(name, {}))) for name in names[:MOST_TENANTS]
+            ),
+            left_out=max(0, len(names) - MOST_TENANTS),
+        )
+
+
+def _pairs(amounts: Mapping[str, float]) -> tuple[tuple[str, int], ...]:
+    return tuple((pool, round(amounts[pool])) for pool in sorted(amounts))
 
 
 def without(runs: list[Run], items: str, count: int) -> list[Run]:

@@ -70,6 +70,8 @@ class Lane(msgspec.Struct):
     aside: str = ""
     aside_at: int = 0
     pool: str = ""
+    rest: int = 0
+    """Claims behind these that were not stated."""
 
 
 class Member(msgspec.Struct):
@@ -105,3 +107,5 @@ class Meta(msgspec.Struct):
     owner: str = ""
     max_bypass: int = 0
     most_nodes: int = 4096
+    speaker: str = ""
+    """The process that is to speak for all."""

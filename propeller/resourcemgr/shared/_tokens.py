@@ -49,6 +49,9 @@ _LONGEST_REST = 0.003
 pauses save no more.
 """
 
+_REPORT_SECONDS = 1.0
+"""At least between two reports that are asked for: each costs Redis some microseconds for each tenant."""
+
 _RENEWALS = 3
 """In a TTL."""
 
@@ -91,6 +94,11 @@ class SharedTokens:
         self._was_shared = False
         """Whether the slice was used since the store was lost."""
         self._overruled_by = ""
+        self._reported: tuple[Usage, float] | None = None
+        """What the store has said of all processes, and when."""
+        self._wants_report = True
+        self._is_candidate = False
+        """Whether it is asked if it `speaks`."""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -170,9 +178,20 @@ class SharedTokens:
     def waiting(self) -> int:
         return self._member.waiting
 
-    def report(self) -> Usage:
-        """What this process holds and waits for: the store does not say what others do."""
-        return self._member.report()
+    def report(self, *, own: bool = False) -> Usage:
+        if own or self._lost is not None or self._reported is None:
+            return self._member.report()
+        if self._clock.monotonic() - self._reported[1] >= _REPORT_SECONDS:
+            self._wants_report = True
+            self._needed.set()
+        return self._reported[0]
+
+    def speaks(self) -> bool:
+        if not self._is_candidate:
+            self._is_candidate = True
+            self._needed.set()
+        is_fresh = self._clock.monotonic() - self._heard_at < self._options.ttl
+        return self._lost is None and self._heard is not None and self._heard.speaks and is_fresh
 
     def explain(self, name: str) -> Wait | None:
         place = self._member.place(name)
@@ -231,7 +250,11 @@ class SharedTokens:
         self._needed.clear()
         asked = self._callers.asked
         began = self._clock.monotonic()
-        statement = self._member.statement(is_due=began >= self._due - 0.001)
+        statement = self._member.statement(
+            is_due=(is_due := began >= self._due - 0.001),
+            is_asking=self._wants_report or is_due,
+            is_candidate=self._is_candidate,
+        )
         self._own = None  # the slice is what was stated, from now on
         try:
             answer = await self._store.exchange(statement)
@@ -253,6 +276,8 @@ class SharedTokens:
             self._usage |= answer.usage
             if len(self._blocked) > 2 * self._member.lanes + 1000:
                 self._blocked, self._usage = answer.blocked, answer.usage
+            if answer.report is not None:
+                self._reported, self._wants_report = (self._member.usage(answer.report, answer.members), now), False
             self._note_limits(answer)
             for name in names:
                 self._callers.granted(name)

@@ -5,7 +5,7 @@
 -- that they are on one node of a cluster. ARGV: the statement (MessagePack); in tests also the time in milliseconds and the server's run.
 -- Rows are MessagePack, as numbers have to stay exact:
 --   pool   {held, level, at, grants}               node   {claims, tag, time, held by pool, {lanes, below} by pool}
---   lane   {member, path, number, runs, aside, aside_at, pool}
+--   lane   {member, path, number, runs, aside, aside_at, pool, rest}
 --   balance {lead, at, level, share, weight, claim, step, is_served}
 --   group  {weight, rate, level, at, since, largest, granted}
 --   member {number, expires, configured, using, pending}
@@ -13,7 +13,7 @@
 
 local call, pack, unpack_row = redis.call, cmsgpack.pack, cmsgpack.unpack
 local huge, max, min = math.huge, math.max, math.min
-local ROUNDING, LITTLE, AWAY, MOST_NODES, CHUNK = 1e-9, 0.1, 1000, 4096, 500
+local ROUNDING, LITTLE, AWAY, MOST_NODES, MOST_TENANTS, CHUNK = 1e-9, 0.1, 1000, 4096, 1000, 500
 
 -- rows of a hash: read once, written at the end
 
@@ -457,7 +457,7 @@ local function without(runs, items, count)
   return left
 end
 
-local function queue(member, path, runs)
+local function queue(member, path, runs, rest)
   local key = key_of(member, path)
   for _, held in ipairs(members.get(member)[5]) do
     if held[1] == path then runs = without(runs, held[2], held[3]) end
@@ -466,7 +466,7 @@ local function queue(member, path, runs)
   if not lane then
     if #runs > 0 then
       meta.numbers = meta.numbers + 1
-      lanes.put(key, {member, path, meta.numbers, runs, '', 0, ''})
+      lanes.put(key, {member, path, meta.numbers, runs, '', 0, '', rest})
     end
     return
   end
@@ -475,7 +475,7 @@ local function queue(member, path, runs)
     lane[5] = ''
     freed = freed or meta.first == key
   end
-  lane[4] = runs
+  lane[4], lane[8] = runs, rest
   if #runs > 0 then lanes.put(key, lane) else drop_lane(key) end
 end
 
@@ -518,7 +518,12 @@ local function take_statement(statement, me)
     local key = key_of(name, held[1], held[2])
     charge(name, held[1], held[2], held[3] + (pending[key] or 0) - (leases.get(key) or 0))
   end
-  for _, waiting in ipairs(statement.waiting) do queue(name, waiting[1], waiting[2]) end
+  for _, waiting in ipairs(statement.waiting) do queue(name, waiting[1], waiting[2], waiting[3]) end
+  if statement.is_candidate and not members.get(meta.speaker) then
+    meta.speaker = name
+  elseif meta.speaker == name and not statement.is_candidate then
+    meta.speaker = ''
+  end
 end
 
 -- what is left in the pools
@@ -974,6 +979,52 @@ end
 
 -- the answer
 
+local function add(counts, pool, count) counts[pool] = (counts[pool] or 0) + count end
+
+local function pairs_list(counts)
+  local found = {}
+  for pool, count in pairs(counts) do found[#found + 1] = {pool, count} end
+  table.sort(found, function(a, b) return a[1] < b[1] end)
+  return found
+end
+
+local function report()
+  local waiting, names, claims, held = {['']={}}, {}, {}, {}
+  for _, lane in pairs(lanes.all()) do
+    local pool, count = lane[7], lane[8]
+    if pool == '' then pool = items_of(lane[4][1][1])[1][1] end
+    for _, run in ipairs(lane[4]) do count = count + run[2] end
+    add(waiting[''], pool, count)
+    local above = lineage(lane[2])
+    for index = 1, #above - 1 do
+      waiting[above[index]] = waiting[above[index]] or {}
+      add(waiting[above[index]], pool, count)
+    end
+  end
+  for name, node in pairs(nodes.all()) do
+    if name ~= '' and string.sub(name, -1) ~= '/' and (waiting[name] or node[1] > 0) then
+      names[#names + 1] = name
+      claims[name] = node[1]
+      for _, count in pairs(waiting[name] or {}) do claims[name] = claims[name] + count end
+    end
+  end
+  table.sort(names, function(a, b)
+    if claims[a] ~= claims[b] then return claims[a] > claims[b] end
+    return a < b
+  end)
+  local found = {pools = {}, tenants = {}, left_out = max(0, #names - MOST_TENANTS)}
+  for pool in pairs(waiting['']) do held[pool] = 0 end
+  for pool, row in pairs(pools.all()) do held[pool] = row[1] end
+  for _, pair in ipairs(pairs_list(held)) do
+    found.pools[#found.pools + 1] = {pair[1], pair[2], waiting[''][pair[1]] or 0}
+  end
+  for index = 1, min(#names, MOST_TENANTS) do
+    local name = names[index]
+    found.tenants[index] = {name, pairs_list(nodes.get(name)[4]), pairs_list(waiting[name] or {})}
+  end
+  return found
+end
+
 local function answer(verdict, statement)
   local found = {verdict = verdict, now = meta.t}
   if statement then
@@ -988,6 +1039,8 @@ local function answer(verdict, statement)
     found.wake_after = wake_after == huge and -1 or wake_after
     found.recovering = max(0, meta.frozen_until - meta.t)
     found.generation, found.owner = meta.generation, meta.owner
+    found.speaks = meta.speaker == name
+    if statement.is_asking then found.report = report() end
     if statement.using ~= meta.digest then found.source = limits.get('source')[1] end
   end
   return found
@@ -1004,7 +1057,7 @@ local function load_meta()
   if not meta then
     for _, one in ipairs(tables) do one.clear() end
     meta = {server = '', t = 0, at = 0, frozen_until = 0, is_unserved = false, is_aside = false, first = '', numbers = 0, generation = 0,
-      digest = '', owner = '', max_bypass = 0, most_nodes = MOST_NODES}
+      digest = '', owner = '', max_bypass = 0, most_nodes = MOST_NODES, speaker = ''}
   end
 end
 

@@ -67,8 +67,13 @@ class _Process:
             using=rng.choices([rules_of(limits).digest, rules.digest], [9, 1])[0],
             is_due=rng.random() < 0.1,
             rules=rules if rng.random() < 0.7 else None,
+            is_asking=rng.random() < 0.3,
+            is_candidate=rng.random() < 0.8,
             held=tuple((path, rng.choice(self._kinds), rng.randint(0, 3)) for path in tenants),
-            waiting=tuple((path, self._runs()) for path in rng.sample(["a", "a/x", "b/x", "b/y"], rng.randint(0, 3))),
+            waiting=tuple(
+                (path, runs := self._runs(), rng.randint(0, 2) if runs else 0)
+                for path in rng.sample(["a", "a/x", "b/x", "b/y"], rng.randint(0, 3))
+            ),
         )
 
     def _runs(self) -> tuple[Run, ...]:

@@ -64,6 +64,12 @@ def test_pools_tenants_and_claims_are_tables_and_what_is_not_shown_is_counted() 
     assert queue_text({**PAGE, "claims": [], "waiting": 0}).endswith("nobody waits for tokens")
 
 
+def test_what_waits_in_other_controllers_is_counted() -> None:
+    shared = PAGE | {"controllers": 3}
+    assert queue_text(shared).splitlines()[-1].startswith("and 1203 more that wait, here or in 2 other controllers: ")
+    assert queue_text(shared | {"claims": []}).splitlines()[-1] == "1204 wait for tokens in 2 other controllers"
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [

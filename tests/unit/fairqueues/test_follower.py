@@ -56,7 +56,8 @@ class Scene:
     link: Link = field(default_factory=Link)
     applied: list[ResourceOptions] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage | None = field(default_factory=Usage)
+    """None while another process writes statuses."""
 
     @asynccontextmanager
     async def following(self, settings: ResourceOptions = SETTINGS, *, writes: bool = True) -> AsyncIterator[None]:
@@ -205,6 +206,23 @@ async def test_a_process_that_does_not_act_for_the_cluster_writes_no_status(scen
         await scene.create("a", pools(hive=8))
         assert scene.capacities == {"all": 100, "hive": 8}
         assert scene.link.writes == 0
+
+
+async def test_while_another_process_writes_statuses_none_is_written_and_what_it_wrote_is_known_after_it(
+    scene: Scene,
+) -> None:
+    await scene.install()
+    async with scene.following():
+        await scene.create("a", pools(hive=8))
+        await asyncio.sleep(5.0)
+        scene.usage, before = None, scene.link.writes
+        await scene.user.patch(RAW_FAIR_QUEUES, "a", body={"status": {"waiting": 7}}, subresource="status")
+        await asyncio.sleep(5.0)
+        assert scene.link.writes == before
+        scene.usage = Usage()
+        await asyncio.sleep(5.0)
+        assert scene.link.writes == before + 1
+        assert (await scene.user.get(RAW_FAIR_QUEUES, "a"))["status"]["waiting"] == 0
 
 
 async def test_without_the_type_the_settings_are_in_force_and_it_is_followed_when_it_comes(

@@ -220,3 +220,66 @@ async def test_limits_that_all_processes_change_one_after_the_other_are_no_confl
             assert len(one.held) + len(two.held) == 3
             await asyncio.sleep(2 * TTL)
         assert "differ" not in caplog.text
+
+
+async def test_each_process_reports_what_all_hold_and_wait_for_and_own_is_its_own_part() -> None:
+    async with _processes(_of(3, Tenant(name="b", weight=2.0, limits={"api": 2})), "one", "two") as (one, two):
+        one.ask("a/x", 40)
+        two.ask("b", 100)
+        for number in range(40):  # more kinds of claims than a statement has
+            two.ask("b", 1, ("api", 1 + number % 2))
+        for _ in range(8):
+            one.tokens.report()
+            two.tokens.report()
+            await asyncio.sleep(1.0)
+        for process in (one, two):
+            usage = process.tokens.report()
+            assert usage.processes == 2
+            assert [(pool.name, pool.held, pool.capacity, pool.waiting) for pool in usage.pools] == [("api", 3, 3, 177)]
+            tenants = {"/".join(tenant.path): tenant for tenant in usage.tenants}
+            assert set(tenants) == {"a", "a/x", "b"}
+            assert tenants["a/x"].held == {"api": len(one.held)}
+            assert tenants["a"].waiting == {"api": 40 - len(one.held)}
+            assert tenants["b"].waiting == {"api": 140 - len(two.held)}
+            assert tenants["b"].weight == 2.0
+        own = one.tokens.report(own=True)
+        assert own.processes == 1
+        assert own.pools[0].waiting == 40 - len(one.held)
+
+
+async def test_a_report_is_asked_for_at_most_once_a_second_however_often_it_is_looked_at() -> None:
+    async with _processes(_of(3), "one") as (one,):
+        await asyncio.sleep(1.0)
+        before = one.line.exchanges
+        for _ in range(1000):
+            one.tokens.report()
+            await asyncio.sleep(0.01)
+        assert one.line.exchanges - before <= 12
+
+
+async def test_one_of_those_that_ask_speaks_for_all_and_another_one_when_it_is_gone() -> None:
+    server = Server()
+    one, two, three = (_Process(server, name, _of(2)) for name in ("one", "two", "three"))
+
+    def speakers() -> list[str]:
+        return [process.name for process in (one, two) if process.tokens.speaks()]
+
+    async with three.tokens.running(), two.tokens.running():
+        async with one.tokens.running():
+            assert speakers() == []
+            await asyncio.sleep(1.0)
+            assert len(speakers()) == 1, "and never the third one, which does not ask"
+            first = speakers()
+            await asyncio.sleep(10 * TTL)
+            assert speakers() == first
+            (one if first == ["one"] else two).line.cut()
+            for _ in range(20):
+                await asyncio.sleep(TTL / 10)
+                assert len(speakers()) <= 1
+            assert speakers() == [name for name in ("one", "two") if name not in first]
+            one.line.mend()
+            two.line.mend()
+            await asyncio.sleep(TTL)
+            assert len(speakers()) == 1
+        await asyncio.sleep(2 * TTL)
+        assert speakers() == ["two"]
