@@ -23,6 +23,7 @@ PACKAGES = (
     "reconcile",
     "reconcile.shards",
     "resourcemgr",
+    "routing",
     "embedded",
     "embedded.server",
     "testing",

@@ -25,11 +25,15 @@ class Tables:
 
     async def read(self, named: str) -> Table:
         """The table. Raises InvalidTable with all that is wrong, Invalid for a file that cannot be read."""
-        for prefix in _OF_CLUSTER:
-            if named.startswith(prefix):
-                async with connected(*self._cluster) as (client, _):
-                    return await table_of_cluster(client, named.removeprefix(prefix))
+        if (name := name_of_cluster(named)) is not None:
+            async with connected(*self._cluster) as (client, _):
+                return await table_of_cluster(client, name)
         return parse_table(content_of(named), named)
+
+
+def name_of_cluster(named: str) -> str | None:
+    """The name of the RoutingTable that is named, None if a file is."""
+    return next((named.removeprefix(prefix) for prefix in _OF_CLUSTER if named.startswith(prefix)), None)
 
 
 async def table_of_cluster(client: Client, name: str) -> Table:

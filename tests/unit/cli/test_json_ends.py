@@ -63,6 +63,13 @@ WRONG: dict[str, list[list[str]]] = {
         ["simulate", "nowhere.yaml"],
         ["simulate", "nowhere.yaml", "nowhere.yaml"],
     ],
+    "clusters": [
+        [],
+        ["nowhere.yaml"],
+        ["flow.py"],
+        ["routingtable/x", "--kubeconfig", "nowhere"],
+        ["--deadline", "0"],
+    ],
     "install": [[], ["more"]],
     "settings": [["more"], ["--config", "nowhere.toml"], ["--config"]],
 }
