@@ -2,7 +2,7 @@
 
 Assumptions
     There is no controller manager: nothing collects garbage, empties namespaces, makes service accounts or counts
-    quotas. The admission of service accounts is off, so that pods can be created without one.
+    quotas. So the admission of service accounts is off, unless asked for: pods can be created without one.
 """
 
 from __future__ import annotations
@@ -33,13 +33,15 @@ _TOKENS = f'{ADMIN_TOKEN},admin,admin,"system:masters"\n{NOBODY_TOKEN},nobody,no
 class KubeApiserver:
     """One running API server; see `run_kube_apiserver`."""
 
-    def __init__(self, directory: Path, flags: Sequence[str] = ()) -> None:
+    def __init__(self, directory: Path, flags: Sequence[str] = (), *, service_accounts: bool = False) -> None:
         (port,) = free_ports(1)
         self.url = f"https://127.0.0.1:{port}"
         self.token = ADMIN_TOKEN
         self.authority = Authority(directory)
         self.etcd = Etcd(directory)
         serving, signing = self.authority.server(), make_key(directory / "service-accounts.key")
+        self.signing_key = signing
+        """Of service accounts' tokens, for a controller manager."""
         (directory / "tokens.csv").write_text(_TOKENS)
         self._tls = ssl.create_default_context(cadata=self.ca.decode())
         self._process = ServerProcess(
@@ -58,7 +60,7 @@ class KubeApiserver:
                 "--service-account-issuer=https://kubernetes.default.svc",
                 "--service-cluster-ip-range=10.0.0.0/24",
                 "--authorization-mode=RBAC",
-                "--disable-admission-plugins=ServiceAccount",
+                *(() if service_accounts else ("--disable-admission-plugins=ServiceAccount",)),
                 "--endpoint-reconciler-type=none",
                 "--profiling=false",
                 *flags,
@@ -143,12 +145,15 @@ class KubeApiserver:
 
 
 @contextmanager
-def run_kube_apiserver(directory: Path, flags: Sequence[str] = ()) -> Iterator[KubeApiserver]:
+def run_kube_apiserver(
+    directory: Path, flags: Sequence[str] = (), *, service_accounts: bool = False
+) -> Iterator[KubeApiserver]:
     """etcd and kube-apiserver, ready; ended in the opposite order with the block, however it is left. `directory` takes
-    their data; `flags` are further ones of kube-apiserver. Raises MissingComponent, and Unavailable with the end
-    of a log if one does not get ready.
+    their data; `flags` are further ones of kube-apiserver. With `service_accounts` pods need an account, and get its
+    token; a controller manager has to make accounts then. Raises MissingComponent, and Unavailable with the end of a
+    log if one does not get ready.
     """
-    server = KubeApiserver(directory, flags)
+    server = KubeApiserver(directory, flags, service_accounts=service_accounts)
     try:
         server.etcd.start()
         server.start()
