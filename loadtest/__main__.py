@@ -79,6 +79,11 @@ MEASUREMENTS = {
         (FAN_OUTS, EMBEDDED_FAN_OUTS, CONCURRENT, SCALE, CONTROLLER),
         long=True,
     ),
+    "shards": Measurement(
+        "_shards",
+        "Controllers that divide the workflows: one is killed, one joins, one leaves.",
+        (SCALE, SEED),
+    ),
     "scenarios": Measurement(
         "_scenarios",
         "A controller under load on a real API server: requests, CPU and latency for each task, beside what the "

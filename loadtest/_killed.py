@@ -113,21 +113,21 @@ async def run(server: KubeApiserver, directory: Path, count: int, seed: int) -> 
         connect(server.connection()) as client,
         Storage(StorageOptions(metadata_prefix=prefix)) as storage,
     ):
-        await _prepare(client)
+        await prepare(client)
         ledger = Ledger(client, NAMESPACE, lambda: draw.uniform(0.0, MAX_TASK))
         async with ledger.running():
             for resource in workflows.resources(workflows.counting(PARALLEL, CHAIN), count, "w"):
                 metadata = resource["metadata"] | {"namespace": NAMESPACE}
                 await client.create(FLYTE_WORKFLOWS, resource | {"metadata": metadata}, NAMESPACE)
-            async with _all_ended(client, count) as (ended, checkpoints):
+            async with all_ended(client, count) as (ended, checkpoints):
                 until = time.monotonic() + SECONDS_AT_LEAST + SECONDS_EACH * count
                 lives = [life async for life in _lives(command, ended, until, random.Random(seed))]
-            problems = [problem async for problem in _problems(client, storage, ledger, count)]
+            problems = [problem async for problem in problems_of(client, storage, ledger, count)]
     problems += [life.problem for life in lives if life.problem]
     return Outcome(count, ledger.created.total(), len(checkpoints), lives, problems)
 
 
-async def _prepare(client: Client) -> None:
+async def prepare(client: Client) -> None:
     """The resource type, served, and the namespace."""
     await client.create(CUSTOM_RESOURCE_DEFINITIONS, workflow_crd())
     await client.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
@@ -135,7 +135,7 @@ async def _prepare(client: Client) -> None:
 
 
 @asynccontextmanager
-async def _all_ended(client: Client, count: int) -> AsyncIterator[tuple[asyncio.Event, set[str]]]:
+async def all_ended(client: Client, count: int) -> AsyncIterator[tuple[asyncio.Event, set[str]]]:
     """Set when that many workflows have ended, in whatever way; and the versions of statuses written before."""
     done: set[str] = set()
     checkpoints: set[str] = set()
@@ -200,13 +200,15 @@ async def _wait(ended: asyncio.Event, seconds: float) -> None:
         return
 
 
-async def _problems(client: Client, storage: Storage, ledger: Ledger, count: int) -> AsyncIterator[str]:
+async def problems_of(
+    client: Client, storage: Storage, ledger: Ledger, count: int, tasks: int = TASKS
+) -> AsyncIterator[str]:
     """Yield deviations from the expected state, as sentences."""
     found = [workflow async for page in client.pages(FLYTE_WORKFLOWS, NAMESPACE) for workflow in page.items]
     if len(found) != count:
         yield f"{len(found)} workflows are there, not {count}"
     for workflow in found:
-        async for problem in _problems_of(workflow, storage, ledger):
+        async for problem in _problems_of(workflow, storage, ledger, tasks):
             yield f"{workflow['metadata']['name']}: {problem}"
     for attempt, pods in ledger.created.items():
         if pods != 1:
@@ -218,17 +220,17 @@ async def _problems(client: Client, storage: Storage, ledger: Ledger, count: int
     left = [pod async for page in client.pages(PODS, NAMESPACE) for pod in page.items]
     if running_on := [pod.metadata.name for pod in left if pod.status.phase != "Succeeded"]:
         yield f"pods are left running: {running_on}"
-    if len(left) != count * TASKS:
-        yield f"{len(left)} pods are there, not {count * TASKS}"
+    if len(left) != count * tasks:
+        yield f"{len(left)} pods are there, not {count * tasks}"
 
 
-async def _problems_of(workflow: dict[str, Any], storage: Storage, ledger: Ledger) -> AsyncIterator[str]:
+async def _problems_of(workflow: dict[str, Any], storage: Storage, ledger: Ledger, tasks: int) -> AsyncIterator[str]:
     status = workflow.get("status", {})
     if status.get("phase") != 3:
         yield f"it has phase {status.get('phase')}: {status.get('error')}"
     nodes = {attempt.node for attempt in ledger.created if attempt.workflow == workflow["metadata"]["uid"]}
-    if len(nodes) != TASKS:
-        yield f"{len(nodes)} of its nodes had pods, not {TASKS}"
+    if len(nodes) != tasks:
+        yield f"{len(nodes)} of its nodes had pods, not {tasks}"
     try:
         snapshot = await decode_status(status, storage, status["dataDir"])
     except CorruptBlob as error:
@@ -242,5 +244,5 @@ async def _problems_of(workflow: dict[str, Any], storage: Storage, ledger: Ledge
     if unlike := [phase for phase in snapshot.phases if phase != NodePhase.SUCCEEDED]:
         yield f"nodes of its snapshot are in phases {unlike}"
     outputs = await storage.read(f"{status['dataDir']}/end-node/data/0/outputs.pb", fresh=True)
-    if (result := total(literals_pb2.LiteralMap.FromString(outputs))) != TASKS:
-        yield f"its output is {result}: the results of {TASKS - result} tasks were lost"
+    if (result := total(literals_pb2.LiteralMap.FromString(outputs))) != tasks:
+        yield f"its output is {result}: the results of {tasks - result} tasks were lost"

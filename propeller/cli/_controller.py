@@ -17,6 +17,9 @@ from propeller.cli._event_loop import run
 from propeller.cli._gc_tuning import freeze_gc
 from propeller.cli._probes import Probes
 from propeller.cli._settings import load_settings
+from propeller.cli._sharded import Fence, join
+from propeller.cli._supervised import Supervised
+from propeller.cli._supervisor import supervise
 from propeller.clusters import Connector
 from propeller.config import Settings
 from propeller.controller import Recorder, WorkflowController
@@ -25,6 +28,10 @@ from propeller.kube import Client, connect, load_connection
 from propeller.reconcile import Election, Watchdog
 from propeller.storage import Storage
 from propeller.telemetry import LOG_LEVELS, LogFormat, Metrics, configure_logs, serve_metrics
+from propeller.workflow import SHARD_KEYS
+
+DEFAULT_SHARDS = 16
+"""If several processes are asked for, and no number of shards."""
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +56,22 @@ _log = logging.getLogger(__name__)
 @click.option(
     "--metrics-host", default="127.0.0.1", show_default=True, help="Address to serve them on; pods want 0.0.0.0."
 )
+@click.option(
+    "--shards",
+    type=click.IntRange(0, SHARD_KEYS),
+    default=None,
+    metavar="N",
+    help="Divide the workflows into so many shards among all controllers; default: shards.count of the settings.",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help=f"Processes on this machine, which divide the workflows (--shards, {DEFAULT_SHARDS} unless it says more).",
+)
+@click.option("--process", default="", hidden=True, help="Under a supervisor: which process this is.")
+@click.option("--report-to", type=int, default=None, hidden=True, help="Under a supervisor: its file descriptor.")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), default="info", show_default=True)
 @click.option("--log-format", type=click.Choice([str(f) for f in LogFormat]), default="human", show_default=True)
 def command(
@@ -62,6 +85,10 @@ def command(
     lease: str,
     metrics_port: int,
     metrics_host: str,
+    shards: int | None,
+    processes: int,
+    process: str,
+    report_to: int | None,
     log_level: str,
     log_format: str,
 ) -> None:
@@ -71,13 +98,43 @@ def command(
     propeller install --print | kubectl apply -f -            once, before
     propeller controller --metadata-prefix s3://bucket/meta
     """
-    configure_logs(log_level, LogFormat(log_format))
+    configure_logs(log_level, LogFormat(log_format), process=process)
     raise_descriptors()
     freeze_gc()
     settings = load_settings(config, **({"metadata_prefix": metadata_prefix} if metadata_prefix else {}))
     if lease:
         settings = _with_lease(settings, lease)
-    run(_serve(kubeconfig, context, namespace, settings, elect=elect, port=metrics_port, host=metrics_host))
+    settings = _with_shards(settings, shards, processes, elect=elect)
+    if processes > 1:
+        options = {
+            "--kubeconfig": kubeconfig,
+            "--context": context,
+            "--namespace": namespace,
+            "--config": config,
+            "--metadata-prefix": metadata_prefix,
+            "--lease": lease,
+            "--shards": settings.shards.count,
+            "--log-level": log_level,
+            "--log-format": log_format,
+        }
+        given = [text for name, value in options.items() if value for text in (name, str(value))]
+        arguments = ["controller", *given, "--metrics-port", "0"]
+        run(supervise(arguments, processes, metrics_host, metrics_port, settings.metrics))
+        return
+    under = Supervised(process, report_to)
+    run(_serve(kubeconfig, context, namespace, settings, under, elect=elect, port=metrics_port, host=metrics_host))
+
+
+def _with_shards(settings: Settings, shards: int | None, processes: int, *, elect: bool) -> Settings:
+    """The settings with the shards that the options ask for. Raises UsageError if they contradict each other."""
+    count = settings.shards.count if shards is None else shards
+    if processes > 1 and not count:
+        count = DEFAULT_SHARDS
+    if count and not elect:
+        raise click.UsageError("shards are held by Leases: leave out --no-elect, or --shards and --processes")
+    if processes > count + 1 > 1:
+        raise click.UsageError(f"{processes} processes cannot divide {count + 1} shards: raise --shards")
+    return msgspec.structs.replace(settings, shards=msgspec.structs.replace(settings.shards, count=count))
 
 
 def _with_lease(settings: Settings, lease: str) -> Settings:
@@ -93,6 +150,7 @@ async def _serve(
     context: str | None,
     namespace: str | None,
     settings: Settings,
+    under: Supervised,
     *,
     elect: bool,
     port: int,
@@ -101,10 +159,13 @@ async def _serve(
     async with AsyncExitStack() as stack:
         connection = load_connection(kubeconfig, context)
         client = await stack.enter_async_context(connect(connection, settings.client))
+        fence = Fence()
+        if settings.shards.count:
+            client = fence.around(client)
         metrics = Metrics()
         metrics.watch_requests(client.requests.counts)
         probes = Probes(client, settings.client.refused_for)
-        await stack.enter_async_context(
+        bound = await stack.enter_async_context(
             serve_metrics(
                 metrics,
                 port=port,
@@ -115,6 +176,7 @@ async def _serve(
                 pages={"/queue": probes.queue},
             )
         )
+        under.report("port", bound)
         probes.waits_for = f"an answer of {connection.origin}"
         await reach_patiently(client, connection)  # while probes are answered, so that the kubelet does not restart us
         probes.waits_for = ""
@@ -122,7 +184,7 @@ async def _serve(
             settings.watchdog, on_block=metrics.watch_lag(lambda: watchdog.max_lag), on_lag=metrics.lagged
         )
         await stack.enter_async_context(watchdog)
-        if elect:
+        if elect and not settings.shards.count:
             await _lead(stack, client, settings, metrics, probes)
         storage = await stack.enter_async_context(Storage(settings.storage))
         recorder = await _recorder(stack, client, settings, metrics)
@@ -139,6 +201,9 @@ async def _serve(
             await stack.enter_async_context(controller.running())
         except Denied as error:
             raise PropellerError(f"{error}. The manifests of propeller install --print grant what is needed") from error
+        if settings.shards.count:
+            membership = await join(stack, client, controller, fence, settings, metrics, probes, under.process)
+            await stack.enter_async_context(under.heeding(membership))
         probes.controller = controller
         _log.info("running the workflows of %s on %s", namespace or "all namespaces", connection.origin)
         await asyncio.Event().wait()  # until cancelled

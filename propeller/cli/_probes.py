@@ -13,6 +13,7 @@ from propeller.errors import Unavailable
 from propeller.handlers import Asked
 from propeller.kube import Client
 from propeller.reconcile import Election
+from propeller.reconcile.shards import Membership
 
 
 class Probes:
@@ -31,6 +32,8 @@ class Probes:
         """What the process waits for before it can start, such as an unreachable API server; "" for nothing."""
         self.election: Election | None = None
         self.leads = False
+        self.membership: Membership | None = None
+        """If the process divides shards with others."""
         self.controller: WorkflowController | None = None
         self._next_page = -math.inf
         """Monotonic seconds from which on another page of the queue may be made."""
@@ -45,6 +48,8 @@ class Probes:
             return refused
         if self.waits_for:
             return f"waiting for {self.waits_for}"
+        if self.membership is not None and self.leads:
+            return self.membership.readiness()
         if self.election is not None and self.election.trouble:
             return self.election.trouble
         if self.election is not None and not self.leads:

@@ -17,7 +17,7 @@ from propeller.cli._workflow import new_execution_name
 from propeller.controller import FLYTE_WORKFLOWS
 from propeller.errors import AlreadyExists, Invalid, NotFound, PropellerError
 from propeller.kube import Raw
-from propeller.workflow import WorkflowPhase, label_value
+from propeller.workflow import SHARD_LABEL, WorkflowPhase, label_value, shard_key
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -97,6 +97,7 @@ def rerun_resource(workflow: Raw, name: str, *, recover: bool) -> dict[str, Any]
     annotations = {key: text for key, text in (old.get("annotations") or {}).items() if key not in _OF_KUBECTL}
     if "execution-id" in labels:
         labels["execution-id"] = label_value(name)
+    labels[SHARD_LABEL] = shard_key(name)
     kept = {key: value for key, value in workflow.items() if key not in _NOT_TAKEN_OVER}
     identity = {key: text for key, text in (kept.get("executionId") or {}).items() if key != "name"}
     config = {key: value for key, value in (kept.get("executionConfig") or {}).items() if key != "RecoveryExecution"}

@@ -24,6 +24,7 @@ from propeller.config._controller import (
 from propeller.config._embedded import ApiServerOptions, KubeletOptions
 from propeller.config._kueue import KueueOptions, KueueQueue
 from propeller.config._pods import PodPolicy
+from propeller.config._shards import WorkflowShardOptions
 from propeller.informers._options import InformerOptions
 from propeller.kube._options import ClientOptions
 from propeller.reconcile._options import QueueOptions, WatchdogOptions
@@ -58,6 +59,7 @@ __all__ = [
     "Settings",
     "StorageOptions",
     "WatchdogOptions",
+    "WorkflowShardOptions",
 ]
 
 
@@ -68,6 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     informers: InformerOptions = InformerOptions()
     queue: QueueOptions = QueueOptions()
     election: LeaseOptions = LeaseOptions()
+    shards: WorkflowShardOptions = WorkflowShardOptions()
     watchdog: WatchdogOptions = WatchdogOptions()
     checkpoint: CheckpointOptions = CheckpointOptions()
     launches: LaunchOptions = LaunchOptions()

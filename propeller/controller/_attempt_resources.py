@@ -18,8 +18,9 @@ from propeller.controller._attempt_events import owner_uids
 from propeller.errors import PropellerError
 from propeller.handlers import Kind
 from propeller.handlers.plugins import EXECUTION_LABEL, POD, Plugins, TaskPlugin
-from propeller.informers import Informer, InformerOptions
-from propeller.kube import Client, KubeObject, ObjectMeta, Pod
+from propeller.informers import AnyInformer, IndexFunction, Informer, InformerOptions, Selection, ShardedInformer
+from propeller.kube import Client, KubeObject, ObjectMeta, Pod, Resource
+from propeller.reconcile.shards import Keyspace
 from propeller.workflow import AttemptPhase
 
 _log = logging.getLogger(__name__)
@@ -68,35 +69,65 @@ class AttemptResources:
         settings: InformerOptions,
         selector: str = EXECUTION_LABEL,
         cluster: str = "",
+        keyspace: Keyspace | None = None,
     ) -> None:
+        """`keyspace`: how the resources are divided into shards, of which those that are opened are cached; None: all
+        are cached.
+        """
+        self._selector = selector
+        self._settings = settings
+        self._keyspace = keyspace
         self._cluster = cluster
         self._client = client
         self._namespace = namespace
-        self.informers: Mapping[TaskPlugin, Informer[Any]] = {
-            plugin: Informer(
-                client,
-                plugin.resource,
-                namespace=namespace,
-                label_selector=selector,
-                indexes={_OWNER_INDEX: owner_uids},
-                settings=settings,
-            )
-            for plugin in plugins
-            if plugin.resource is not None
+        self.informers: Mapping[TaskPlugin, AnyInformer[Any]] = {
+            plugin: self._informer(plugin.resource) for plugin in plugins if plugin.resource is not None
         }
 
+    def _informer(self, resource: Resource[Any]) -> AnyInformer[Any]:
+        indexes: Mapping[str, IndexFunction[Any]] = {_OWNER_INDEX: owner_uids}
+
+        def part(chosen: Selection, indexes: Mapping[str, IndexFunction[Any]] | None = None) -> Informer[Any]:
+            return Informer(
+                self._client,
+                resource,
+                namespace=self._namespace,
+                label_selector=",".join(filter(None, (self._selector, chosen.label_selector))),
+                indexes=indexes,
+                settings=self._settings,
+            )
+
+        if self._keyspace is None:
+            return part(Selection(), indexes)
+        return ShardedInformer(resource, part, self._keyspace.selection, indexes=indexes)
+
+    async def open(self, shard: int, deadline: float) -> None:
+        """Cache a shard's resources. Raises Unavailable if pods cannot be listed; other plugins are logged."""
+        for plugin, informer in self.informers.items():
+            assert isinstance(informer, ShardedInformer)
+            if plugin is POD:
+                await informer.open(shard, deadline)
+            else:
+                await self._synced(plugin, await informer.begin(shard), deadline)
+
+    async def close(self, shard: int) -> None:
+        """Cache a shard's resources no more."""
+        for informer in self.informers.values():
+            assert isinstance(informer, ShardedInformer)
+            await informer.close(shard)
+
     @property
-    def pods(self) -> Informer[Pod]:
+    def pods(self) -> AnyInformer[Pod]:
         return self.informers[POD]
 
     @property
-    def others(self) -> Sequence[Informer[Any]]:
+    def others(self) -> Sequence[AnyInformer[Any]]:
         """Informers of plugins other than the pod."""
         return [informer for plugin, informer in self.informers.items() if plugin is not POD]
 
-    def by_kind(self) -> Mapping[str, Informer[Any]]:
+    def by_kind(self) -> Mapping[str, AnyInformer[Any]]:
         """Return the informers by kind, for metrics; the key of a second one of a kind names a task type as well."""
-        found: dict[str, Informer[Any]] = {}
+        found: dict[str, AnyInformer[Any]] = {}
         for plugin, informer in self.informers.items():
             kind = informer.resource.kind
             found[kind if kind not in found else f"{kind} of {min(plugin.task_types)}"] = informer
@@ -123,7 +154,7 @@ class AttemptResources:
         if others:
             await asyncio.gather(*(self._synced(plugin, informer, deadline) for plugin, informer in others))
 
-    async def _synced(self, plugin: TaskPlugin, informer: Informer[Any], deadline: float) -> None:
+    async def _synced(self, plugin: TaskPlugin, informer: AnyInformer[Any], deadline: float) -> None:
         resource = informer.resource
         try:
             await self._client.list(resource.metadata_only(), self._namespace, limit=1)

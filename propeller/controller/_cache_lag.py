@@ -16,7 +16,7 @@ from propeller.controller._duty import Shared
 from propeller.controller._resource import HEADS, FlyteWorkflow, Head
 from propeller.controller._session import Ended, MinResourceVersion
 from propeller.errors import NotFound, PropellerError
-from propeller.informers import Informer
+from propeller.informers import AnyInformer
 from propeller.reconcile import Result
 
 _log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ LOOK_SECONDS = 10.0
 class CacheLag:
     """See the module's text."""
 
-    def __init__(self, shared: Shared, checkpointer: Checkpointer, workflows: Informer[FlyteWorkflow]) -> None:
+    def __init__(self, shared: Shared, checkpointer: Checkpointer, workflows: AnyInformer[FlyteWorkflow]) -> None:
         self._checkpointer = checkpointer
         self._workflows = workflows
         self._client = shared.client

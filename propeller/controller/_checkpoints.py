@@ -50,9 +50,17 @@ class Checkpoints:
             return None
         if due > now:
             return due - now
+        self._begin(session)
+        return None
+
+    def begin(self, session: Running) -> None:
+        """Start a write now if there is anything to write, and none runs."""
+        if session.dirty_since is not None and not session.writing:
+            self._begin(session)
+
+    def _begin(self, session: Running) -> None:
         session.writing = True
         self._lanes.checkpoint.submit(session.key, lambda: self._write(session))
-        return None
 
     def _lag(self, session: Running) -> float:
         """Return the seconds that progress may wait: more if the status is large, and if many executions run."""

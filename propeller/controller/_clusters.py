@@ -22,6 +22,7 @@ from propeller.handlers import Cluster, Holder, LaunchPressure, Windows
 from propeller.handlers.plugins import EXECUTION_LABEL, Marks, Owner, Plugins, TaskPlugin, cluster_of, owner_of
 from propeller.informers import Change
 from propeller.kube import Client, KubeObject
+from propeller.reconcile.shards import Keyspace
 from propeller.resourcemgr import Path
 from propeller.workflow import NodeView, Placements
 
@@ -52,6 +53,7 @@ class ExecutionCluster:
         *,
         namespace: str | None,
         marks: Marks | None = None,
+        keyspace: Keyspace | None = None,
     ) -> None:
         """`granted` is called when an attempt that has waited for its namespace, or for the API server, may ask again.
         `marks` are those of its resources, None for the cluster of the FlyteWorkflows, where they have owner
@@ -63,7 +65,7 @@ class ExecutionCluster:
         self.name = "" if marks is None else marks.cluster
         """In the routing table; "" for the cluster of the FlyteWorkflows, whatever the table calls it."""
         selector = EXECUTION_LABEL if marks is None else f"{EXECUTION_LABEL},{marks.selector}"
-        self.resources = AttemptResources(client, namespace, plugins, settings.informers, selector, self.name)
+        self.resources = AttemptResources(client, namespace, plugins, settings.informers, selector, self.name, keyspace)
         self.quotas = QuotaInformers(client, settings, clock, granted, namespace=namespace)
         self.windows = Windows(settings.launches, clock, granted)
         self.launches = self.quotas.launches

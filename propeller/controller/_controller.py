@@ -56,10 +56,12 @@ from propeller.controller._resync import Resync
 from propeller.controller._retention import Retention
 from propeller.controller._session import Ended, Running, Session
 from propeller.controller._several import SeveralClusters
+from propeller.controller._shards import WITH_A_TABLE, Shards, informer_of_workflows, keyspace_of
 from propeller.controller._tenancy import tenant_of
+from propeller.errors import Invalid
 from propeller.handlers import TRANSITIONS, Asked, Gates, Inputs, Services, quotas_page
 from propeller.handlers.plugins import Plugins, PodSettings, installed_plugins
-from propeller.informers import Change, Informer
+from propeller.informers import AnyInformer, Change, ShardedInformer
 from propeller.kube import PODS, Client, KubeObject
 from propeller.reconcile import Controller, Result, WorkQueue
 from propeller.routing import Table
@@ -109,14 +111,8 @@ class WorkflowController:
         self._plugins = installed_plugins() if plugins is None else plugins
         metrics = metrics or Metrics()
         self._loader = Loader(client, storage, settings.storage.metadata_prefix, plugins=self._plugins)
-        self._workflows = Informer(
-            client,
-            WORKFLOWS,
-            namespace=namespace,
-            transform=self._loader.transform,
-            salvage=self._loader.salvage,
-            settings=settings.informers,
-        )
+        keyspace = keyspace_of(settings)
+        self._workflows = informer_of_workflows(client, namespace, self._loader, settings.informers, keyspace)
         tenant = tenant_of(self._workflows.store.get)
         self._queue: WorkQueue[str] = WorkQueue(settings.queue, tenant=tenant)
         self._executions = Executions(self._queue, settings.queue, clock, settings.controller.event_delay)
@@ -131,7 +127,7 @@ class WorkflowController:
         self._tokens = self.limits.tokens
         stakes = stakes_of(self.limits, self._executions, metrics.launches)
         control = ExecutionCluster(
-            client, self._plugins, settings, clock, self._grants.grant, stakes, namespace=namespace
+            client, self._plugins, settings, clock, self._grants.grant, stakes, namespace=namespace, keyspace=keyspace
         )
         self._clusters = Clusters(control)
         self._placing = Placing(self._clusters, clock, self._grants.grant)
@@ -159,20 +155,20 @@ class WorkflowController:
         self._janitor = Janitor(client, self._clusters, find, settings.clusters, clock)
         self._observing = Observing(shared, self._effects, self._tokens, self._plugins, find, self._janitor.seen)
         self._resync = Resync(self._clusters, self._executions)
-        self._several = SeveralClusters(
-            shared,
-            self._observing,
-            self._janitor,
-            self._resync,
-            self._grants,
-            self._plugins,
-            opener,
-            namespace=namespace,
-        )
+        of_clusters = self._observing, self._janitor, self._resync
+        self._several = SeveralClusters(shared, *of_clusters, self._grants, self._plugins, opener, namespace=namespace)
         self._routing = LiveRouting(shared, self._several, namespace=namespace, recorder=recorder)
+        reconcile = self._reconcile
+        self.shards: Shards | None = None
+        """What a `Membership` of this process serves; None if it works on everything."""
+        if isinstance(self._workflows, ShardedInformer):
+            self.shards = Shards(
+                shared, self._workflows, self._checkpoints, self._tokens, self._reconcile, self._hand_over
+            )
+            reconcile = self.shards.reconcile
         counted = metrics.reconciles_of(NAME)
         self._controller = Controller(
-            self._queue, self._reconcile, settings.queue, name=NAME, on_reconcile=counted, clock=clock
+            self._queue, reconcile, settings.queue, name=NAME, on_reconcile=counted, clock=clock
         )
         self._watch(metrics)
 
@@ -197,7 +193,7 @@ class WorkflowController:
         self.limits.watch(metrics.pools)
         control = self._clusters.control
         watch_launches(metrics.launches, self._clusters)
-        caches: dict[str, Informer[Any]] = {WORKFLOWS.kind: self._workflows, **control.resources.by_kind()}
+        caches: dict[str, AnyInformer[Any]] = {WORKFLOWS.kind: self._workflows, **control.resources.by_kind()}
         caches |= {informer.resource.kind: informer for informer in control.quotas.informers}
         for kind, informer in caches.items():
             metrics.watch_cache(kind, informer)
@@ -233,7 +229,11 @@ class WorkflowController:
             raise callers
 
     def route_by(self, table: Table) -> None:
-        """Place executions by this table from now on. Raises Invalid if the controller has no `opener`."""
+        """Place executions by this table from now on. Raises Invalid if the controller has no `opener`, or works on
+        shards.
+        """
+        if self.shards is not None:
+            raise Invalid(WITH_A_TABLE)
         self._several.apply(table)
 
     def execution(self, key: str) -> Execution | None:
@@ -295,15 +295,19 @@ class WorkflowController:
             case _:
                 return Result()  # it is being loaded
 
-    def _forget(self, uid: str) -> None:
-        """The workflow of that uid is gone, or has ended."""
+    def _forget(self, uid: str, *, is_over: bool = True) -> None:
+        """The workflow of that uid is gone, or has ended; or another process has it from now on."""
         self._loader.forget(uid)
         self._grants.forget(uid)
         self._placing.forget(uid)
-        if self._tokens is not None:
+        if self._tokens is not None and is_over:
             self._tokens.forget(uid)
         for cluster in self._clusters:
             cluster.forget(uid)
+
+    def _hand_over(self, key: str, uid: str) -> None:
+        self._forget(uid, is_over=False)
+        self._deleted(key)
 
     def _deleted(self, key: str) -> None:
         self._executions.deleted(key)

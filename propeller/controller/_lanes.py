@@ -9,7 +9,7 @@ Guarantees
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncIterator, Callable, Collection, Hashable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from propeller.reconcile import FairPool
@@ -32,11 +32,17 @@ class Lanes:
         """Creates of attempts' resources, with the inputs that they need."""
         self.stop = lane()
         """Deletes, and what is written for them: of attempts' resources, of finalizers, of ended workflows."""
+        self._all = (self.observe, self.checkpoint, self.launch, self.stop)
+
+    async def drop(self, keys: Collection[str]) -> None:
+        """Drop the jobs of executions: once this returns nothing more is sent for them."""
+        for lane in self._all:
+            await lane.drop(keys)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run jobs until the block is left."""
         async with AsyncExitStack() as stack:
-            for lane in (self.observe, self.checkpoint, self.launch, self.stop):
+            for lane in self._all:
                 await stack.enter_async_context(lane)
             yield

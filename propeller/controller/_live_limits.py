@@ -22,9 +22,23 @@ from propeller.fairqueues import FAIR_QUEUES, FairQueue, FairQueues
 from propeller.handlers import Asked, Holder, LaunchTokens
 from propeller.kube import Client
 from propeller.recording import WARNING
-from propeller.resourcemgr import Path, path_of, with_borrowing
+from propeller.resourcemgr import Path, ResourceOptions, path_of, with_borrowing
 from propeller.resourcemgr.shared import backend_of
 from propeller.telemetry import Causes, PoolMetrics
+
+_PER_PROCESS = (
+    "resources.pools and shards.count are set, and redis.url is not: each process would count for itself, and together "
+    "they would grant a pool as many times as there are processes. Set redis.url, so that they share the pools"
+)
+
+
+def _refuse_pools(options: ResourceOptions) -> None:
+    """Processes that divide the workflows and count in their own memory cannot keep a pool."""
+    if options.pools:
+        raise Invalid(
+            "the controllers divide the workflows (shards.count), and cannot keep a pool in the memory of each: set "
+            "redis.url in their settings"
+        )
 
 
 class LiveLimits:
@@ -43,6 +57,9 @@ class LiveLimits:
     ) -> None:
         """Raises Invalid for limits of the settings that contradict themselves."""
         resources = settings.resources
+        per_process = settings.shards.count > 0 and not settings.redis.url
+        if per_process and resources.pools:
+            raise Invalid(_PER_PROCESS)
         self.tokens: LaunchTokens | None = None
         self._weights = {path_of(tenant.name): tenant.weight for tenant in resources.tenants}
         self._followed: FairQueues | None = None
@@ -57,7 +74,7 @@ class LiveLimits:
                 resources,
                 settings.informers,
                 clock,
-                apply=self.tokens.configure,
+                apply=_refuse_pools if per_process else self.tokens.configure,
                 usage=self.tokens.report_for_all if namespace is None else None,
                 refused=self._refused,
             )

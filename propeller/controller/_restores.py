@@ -18,7 +18,7 @@ from typing import Any
 
 from propeller.controller._duty import Shared
 from propeller.controller._resource import FlyteWorkflow
-from propeller.informers import Informer
+from propeller.informers import AnyInformer
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 class Restores:
     """See the module's text."""
 
-    def __init__(self, shared: Shared, workflows: Informer[FlyteWorkflow]) -> None:
+    def __init__(self, shared: Shared, workflows: AnyInformer[FlyteWorkflow]) -> None:
         self._executions = shared.executions
         self._workflows = workflows
         resources = shared.clusters.control.resources
@@ -42,16 +42,16 @@ class Restores:
 
     def subscribe(self) -> None:
         """Subscribe to restores that the caches notice."""
-        informers: tuple[Informer[Any], ...] = (self._pods, self._workflows, *self._others)
+        informers: tuple[AnyInformer[Any], ...] = (self._pods, self._workflows, *self._others)
         for informer in informers:
             self._subscribe(informer)
 
-    def _subscribe(self, noticing: Informer[Any]) -> None:
+    def _subscribe(self, noticing: AnyInformer[Any]) -> None:
         awaited = [informer for informer in (self._workflows, self._pods) if informer is not noticing]
         others = [informer for informer in self._others if informer is not noticing]
         noticing.subscribe_restores(lambda: self._start_over(awaited, others))
 
-    def _start_over(self, awaited: Iterable[Informer[Any]], others: Iterable[Informer[Any]]) -> None:
+    def _start_over(self, awaited: Iterable[AnyInformer[Any]], others: Iterable[AnyInformer[Any]]) -> None:
         """One cache has noticed a restore and was listed: list the others."""
         count = self._executions.start_over()
         _log.warning("the server was restored from an older copy: %d executions are loaded again", count)
@@ -61,7 +61,7 @@ class Restores:
         for informer in others:
             self._relist_for_a_while(informer)
 
-    def _relist_for_a_while(self, informer: Informer[Any]) -> None:
+    def _relist_for_a_while(self, informer: AnyInformer[Any]) -> None:
         """List a cache again, and stop waiting for it after the deadline: its type may not be served."""
         self._unlisted += 1
         waiting = [self._listed_anew]

@@ -17,7 +17,7 @@ from propeller.controller._clusters import Clusters, ExecutionCluster
 from propeller.controller._executions import Executions
 from propeller.controller._resource import FlyteWorkflow
 from propeller.controller._session import Running
-from propeller.informers import Informer
+from propeller.informers import AnyInformer
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Resync:
             others = [informer for informer in informers if informer is not noticing]
             noticing.subscribe_restores(functools.partial(self._restored, cluster, others))
 
-    def _restored(self, cluster: ExecutionCluster, others: list[Informer[Any]]) -> None:
+    def _restored(self, cluster: ExecutionCluster, others: list[AnyInformer[Any]]) -> None:
         _log.warning("cluster %s was restored from an older copy", cluster.name)
         self.reload(cluster)
         for informer in others:

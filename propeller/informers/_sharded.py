@@ -71,18 +71,22 @@ class ShardedInformer(Generic[T]):
         return [key for key, found in self._shard_of.items() if found == shard]
 
     async def open(self, shard: int, deadline: float) -> None:
-        """Follow a shard; returns once its objects are in the store."""
-        part = self._part(self._selection(shard))
-        self._parts[shard] = part
+        """Follow a shard; returns once its objects are in the store. If they cannot be listed, it is closed again."""
         try:
-            await part.__aenter__()
-            part.subscribe_undecodable(self._subscribers.publish_undecodable)
-            part.subscribe_restores(self._subscribers.publish_restore)
-            part.subscribe(functools.partial(self._changed, shard))
-            await part.wait_for_sync(deadline)
+            await (await self.begin(shard)).wait_for_sync(deadline)
         except BaseException:
             await self.close(shard)
             raise
+
+    async def begin(self, shard: int) -> Informer[T]:
+        """Follow a shard, and return its informer: its objects come as soon as they can be listed."""
+        part = self._part(self._selection(shard))
+        self._parts[shard] = part
+        await part.__aenter__()
+        part.subscribe_undecodable(self._subscribers.publish_undecodable)
+        part.subscribe_restores(self._subscribers.publish_restore)
+        part.subscribe(functools.partial(self._changed, shard))
+        return part
 
     async def close(self, shard: int) -> None:
         """Follow a shard no more, and drop its objects. One that is not open is closed already."""
@@ -201,3 +205,7 @@ class ShardedInformer(Generic[T]):
     def _sum(self, name: str) -> int:
         counts: list[int] = [getattr(part, name) for part in self._parts.values()]
         return self._closed[name] + sum(counts)
+
+
+AnyInformer = Informer[T] | ShardedInformer[T]
+"""What readers of a cache need not tell apart."""

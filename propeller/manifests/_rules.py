@@ -88,7 +88,13 @@ RULES = (
         ("patch",),
         "write what came of it, and how its clusters are",
     ),
-    Grant(Part.LEASES, "coordination.k8s.io", "leases", ("get", "create", "update"), "hold the leader lease"),
+    Grant(
+        Part.LEASES,
+        "coordination.k8s.io",
+        "leases",
+        ("get", "list", "watch", "create", "update", "delete"),
+        "hold the leader lease; or divide shards among controllers, which take over from those that are dead",
+    ),
 )
 """Of the controller, without those of task plugins."""
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Collection, Hashable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -53,7 +53,9 @@ class FairPool(Generic[T]):
         self._tenants: dict[Job, T] = {}
         self._running = 0
         self._group = asyncio.TaskGroup()
-        self._tasks: dict[asyncio.Task[None], None] = {}  # in the order of their start
+        self._tasks: dict[asyncio.Task[None], T | None] = {}  # in the order of their start, with whose job runs now
+        self._dropping: dict[asyncio.Task[None], asyncio.Future[None]] = {}
+        """Workers whose job is being cancelled, and who go on with the next; done when the job has ended."""
         self._open = AsyncExitStack()
         self._in_turn = 0
         """Jobs begun in this turn of the loop."""
@@ -78,8 +80,26 @@ class FairPool(Generic[T]):
             self._tenants[job] = tenant
             self._delayed.add(job, seconds, priority)
 
+    async def drop(self, tenants: Collection[T]) -> None:
+        """Drop the jobs of tenants: those that wait never run, those that run are cancelled, and awaited. Jobs that are
+        submitted meanwhile are dropped as well.
+        """
+        while True:
+            for job in [job for job, tenant in self._tenants.items() if tenant in tenants]:
+                del self._tenants[job]
+                self._delayed.discard(job, 0)
+            running = [task for task, tenant in self._tasks.items() if tenant is not None and tenant in tenants]
+            if not running:
+                return
+            for task in running:
+                if task not in self._dropping:
+                    self._dropping[task] = asyncio.get_running_loop().create_future()
+                    task.cancel()
+            await asyncio.wait([self._dropping[task] for task in running])
+
     def _due(self, job: Job, priority: int) -> None:
-        self.submit(self._tenants[job], job, priority)
+        if (tenant := self._tenants.get(job)) is not None:
+            self.submit(tenant, job, priority)
 
     async def __aenter__(self) -> Self:
         await self._open.enter_async_context(self._group)
@@ -100,6 +120,8 @@ class FairPool(Generic[T]):
 
     async def _work(self) -> None:
         """Jobs one after the other, until none waits."""
+        this = asyncio.current_task()
+        assert this is not None
         try:
             while self._waiting:
                 if self._in_turn >= JOBS_A_TURN:
@@ -109,13 +131,24 @@ class FairPool(Generic[T]):
                     asyncio.get_running_loop().call_soon(self._end_turn)
                 self._in_turn += 1
                 job = self._waiting.pop()
-                tenant = self._tenants.pop(job)
+                tenant = self._tenants.pop(job, None)
+                if tenant is None:
+                    continue  # it was dropped
+                self._tasks[this] = tenant
                 try:
                     await job()
+                except asyncio.CancelledError:
+                    if this not in self._dropping or this.cancelling() > 1:
+                        raise
                 except Exception as error:
                     log.exception("a job of %s raised", tenant)
                     if self._on_error is not None:
                         self._on_error(tenant, error)
+                finally:
+                    self._tasks[this] = None
+                    if (dropped := self._dropping.pop(this, None)) is not None:
+                        this.uncancel()
+                        dropped.set_result(None)
         finally:
             self._running -= 1
 

@@ -48,15 +48,17 @@ class LogFormat(enum.StrEnum):
 
 
 def configure_logs(
-    level: str = "info", format_: LogFormat = LogFormat.HUMAN, stream: TextIO | None = None
+    level: str = "info", format_: LogFormat = LogFormat.HUMAN, stream: TextIO | None = None, *, process: str = ""
 ) -> logging.Handler:
     """Send all logs of `level` (one of LOG_LEVELS) and above to `stream` (default stderr), replacing earlier handlers;
-    return the handler. Raises ValueError for an unknown level.
+    return the handler. `process` is a field of every line, if it is given. Raises ValueError for an unknown level.
     """
     if level.lower() not in LOG_LEVELS:
         raise ValueError(f"log level {level!r} is not one of {', '.join(LOG_LEVELS)}")
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(_JsonFormatter() if format_ is LogFormat.JSON else _HumanFormatter())
+    if process:
+        handler.addFilter(_OfProcess(process))
     root = logging.getLogger()
     for earlier in root.handlers[:]:
         root.removeHandler(earlier)
@@ -64,6 +66,18 @@ def configure_logs(
     root.setLevel("INFO" if level.lower() == "debug" else level.upper())
     logging.getLogger("propeller").setLevel(level.upper())
     return handler
+
+
+class _OfProcess(logging.Filter):
+    """Adds a field that says which process a line is from."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self._process = process
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.of_process = self._process
+        return True
 
 
 class _HumanFormatter(logging.Formatter):

@@ -102,6 +102,7 @@ class Metrics:
             "propeller_events", "Kubernetes Events that were sent, dropped by the limits, or failed.", "outcome"
         )
         self._leading = Gauges("propeller_leading", "1 while this process holds the lease.", "lease")
+        self._shards = Gauges("propeller_shards", "Shards that this process works on.")
         self._waiting = Gauges(
             "propeller_queue_waiting", "Keys that wait for a reconcile now, by tenant.", "tenant", "queue"
         )
@@ -123,6 +124,7 @@ class Metrics:
                 self._reconciles,
                 self._reconcile_seconds,
                 self._leading,
+                self._shards,
             ),
             *(self._lags, self._lag, self._blocks),
         )
@@ -188,6 +190,10 @@ class Metrics:
     def watch_lease(self, lease: str, leading: Callable[[], bool]) -> None:
         """Report whether this process holds `lease`."""
         self._leading.read(lambda: [((lease,), float(leading()))])
+
+    def watch_shards(self, count: Callable[[], int]) -> None:
+        """Report how many shards this process works on."""
+        self._shards.read(lambda: [((), float(count()))])
 
     def watch_lag(self, max_lag: Callable[[], float]) -> Callable[[float], None]:
         """Report `max_lag` (seconds); return a function to call with the seconds of each time that the loop was

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Protocol, TypeVar
 
 from propeller.errors import Invalid, Unavailable
 from propeller.listening import Guard, protocol_log
 from propeller.redaction import redact
-from propeller.telemetry._metrics import Metrics
 from propeller.telemetry._options import MetricsOptions
 from propeller.text import bounded, one_line
+
+T = TypeVar("T")
 
 REASON_CHARACTERS = 1024
 """Of why a probe fails."""
@@ -18,16 +20,23 @@ REASON_CHARACTERS = 1024
 SHUTDOWN_SECONDS = 1.0
 """That answers which are under way have to end."""
 
-Probe = Callable[[], str | None]
+Probe = Callable[[], str | Awaitable[str | None] | None]
 """Returns why the process is not healthy or ready, or None if it is."""
 
-Page = Callable[[Mapping[str, str]], bytes]
+Page = Callable[[Mapping[str, str]], bytes | Awaitable[bytes]]
 """Returns a document of JSON for a query. Raises Invalid for a query that makes no sense (400), Unavailable (503)."""
+
+
+class Scraped(Protocol):
+    """Metrics: those of this process, or of others."""
+
+    def text(self) -> bytes | Awaitable[bytes]:
+        """All of them, in Prometheus' text format."""
 
 
 @asynccontextmanager
 async def serve_metrics(
-    metrics: Metrics,
+    metrics: Scraped,
     *,
     port: int = 0,
     host: str = "127.0.0.1",
@@ -45,11 +54,13 @@ async def serve_metrics(
     from aiohttp import web  # here, as only a process that serves needs the server half of aiohttp
 
     async def scrape(_: web.Request) -> web.Response:
-        return web.Response(body=metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+        return web.Response(
+            body=await _whole(metrics.text()), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        )
 
     def answers(probe: Probe) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def answer(_: web.Request) -> web.Response:
-            reason = probe()
+            reason = await _whole(probe())
             if reason is None:
                 return web.Response(text="ok\n")
             return web.Response(status=503, text=f"{bounded(one_line(redact(reason)), REASON_CHARACTERS)}\n")
@@ -59,7 +70,7 @@ async def serve_metrics(
     def shows(page: Page) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def show(request: web.Request) -> web.Response:
             try:
-                return web.Response(body=page(request.query), content_type="application/json")
+                return web.Response(body=await _whole(page(request.query)), content_type="application/json")
             except (Invalid, Unavailable) as error:
                 status = 400 if isinstance(error, Invalid) else 503
                 return web.Response(status=status, text=f"{bounded(one_line(redact(str(error))), REASON_CHARACTERS)}\n")
@@ -93,3 +104,7 @@ async def serve_metrics(
         except OSError as error:
             raise Unavailable(f"cannot serve metrics on {host}:{port}: {error.strerror or error}") from error
         yield bound
+
+
+async def _whole(answer: T | Awaitable[T]) -> T:
+    return await answer if isinstance(answer, Awaitable) else answer

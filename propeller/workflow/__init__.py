@@ -73,6 +73,7 @@ from propeller.workflow._options import AttemptOptions
 from propeller.workflow._parallelism import Slots
 from propeller.workflow._placements import Placements
 from propeller.workflow._plan import Graph, ItemsGraph, Plan, decode_bindings, parse_plan
+from propeller.workflow._shard_key import SHARD_KEYS, SHARD_LABEL, shard_key
 from propeller.workflow._spec import (
     END_NODE,
     START_NODE,
@@ -116,6 +117,8 @@ __all__ = [
     "EXECUTION",
     "HASHED_LENGTH",
     "RUNNING_CASE",
+    "SHARD_KEYS",
+    "SHARD_LABEL",
     "START_NODE",
     "UNIQUE_ID_LENGTH",
     "Abort",
@@ -210,5 +213,6 @@ __all__ = [
     "parse_plan",
     "pod_name",
     "resume",
+    "shard_key",
     "unique_node_id",
 ]

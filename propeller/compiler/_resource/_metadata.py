@@ -6,11 +6,7 @@ from typing import Any
 
 from flyteidl.core import identifier_pb2
 
-from propeller.fnv import fnv1a_32
-from propeller.workflow import label_value
-
-SHARD_KEYS = 32
-"""Label values that shards divide among each other (v1alpha1.ShardKeyspaceSize)."""
+from propeller.workflow import SHARD_LABEL, label_value, shard_key
 
 _GENERATED_NAME_LENGTH = 32
 
@@ -37,7 +33,7 @@ def build_metadata(
         "domain": domain,
         "execution-id": label,
         "project": project,
-        "shard-key": str(fnv1a_32(label.encode()) % SHARD_KEYS),
+        SHARD_LABEL: shard_key(label),
         "workflow-name": _workflow_label(workflow),
     }
     return metadata

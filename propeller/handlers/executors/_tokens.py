@@ -19,7 +19,7 @@ Caveats
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -248,6 +248,24 @@ class LaunchTokens:
                 self._tokens.doubt(name)
             else:
                 self._give_back(uid, name)
+
+    def hand_over(self, uids: Collection[str]) -> tuple[str, ...]:
+        """Another process goes on with these executions. Returns the claims to `give_back` once it counts them."""
+        wanted = frozenset(uids)
+        names = {name for uid in wanted for name in self._without_resource.get(uid, ())}
+        names.update(name for name in self._running if name.partition("/")[0] in wanted)
+        for name in names:
+            self._running.discard(name)
+            self._show(name.partition("/")[0], name)
+            if not self._tokens.is_held(name):
+                self._tokens.release(name)
+        return tuple(name for name in names if self._tokens.is_held(name))
+
+    def give_back(self, names: Iterable[str]) -> None:
+        """Give back claims that were handed over, unless their resources are seen here again."""
+        for name in names:
+            if name not in self._running:
+                self._tokens.release(name)
 
     def report(self, *, own: bool = False) -> Usage:
         """What each pool and tenant holds and waits for, of all controllers that share the tokens or of this one."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from propeller.config import KueueOptions
-from propeller.workflow import HASHED_LENGTH, Execution, NodeView, label_value
+from propeller.workflow import HASHED_LENGTH, SHARD_LABEL, Execution, NodeView, label_value
 
 NODE_ANNOTATION = "propeller/node"
 ATTEMPT_ANNOTATION = "propeller/attempt"
@@ -28,7 +28,7 @@ EXECUTION_LABEL = "execution-id"
 """Label of every attempt's resource: informers select by it."""
 
 _OWN_PREFIX = "propeller/"
-_OWN_LABELS = frozenset({EXECUTION_LABEL, "execution-identity", "node-id", "task-name", "interruptible"})
+_OWN_LABELS = frozenset({EXECUTION_LABEL, "execution-identity", "node-id", "task-name", "interruptible", SHARD_LABEL})
 
 _CHOOSES_QUEUE = frozenset({QUEUE_LABEL, "kueue.x-k8s.io/prebuilt-workload-name"})
 """Labels by which a task would be admitted as another's, or in another queue, than the operator says."""

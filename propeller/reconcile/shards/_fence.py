@@ -2,7 +2,8 @@
 
 Guarantees
     The check is made when the request leaves, after every wait for its turn: a process that was halted meanwhile sends
-    no request that changes anything. Reads pass: they do no harm.
+    no request that changes anything. Reads pass: they do no harm. So do requests for Leases, by which the right is won,
+    kept and given up: their own rules guard them.
 Errors
     LeaseLost in the place of such a request.
 """
@@ -16,6 +17,8 @@ from propeller.kube import Request, Response, Stream, Transport
 
 _READS = frozenset({"GET", "HEAD"})
 
+_LEASES = "/apis/coordination.k8s.io/"
+
 
 class FencedTransport:
     """Sends through `transport` while `check` does not raise."""
@@ -25,7 +28,7 @@ class FencedTransport:
         self._check = check
 
     async def send(self, request: Request, *, deadline: float) -> Response:
-        if request.method not in _READS:
+        if request.method not in _READS and not request.path.startswith(_LEASES):
             self._check()
         return await self._transport.send(request, deadline=deadline)
 

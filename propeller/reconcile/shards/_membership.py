@@ -118,6 +118,14 @@ class Membership:
         """Shards that this member works on, their caches filled."""
         return self._work.ready
 
+    def readiness(self) -> str | None:
+        """Why this member does not do its part; None if it does, or has nothing to do."""
+        if why := self.trouble or self.election.trouble:
+            return why
+        if waiting := self.map.held_by(self.name) - self.ready:
+            return f"the caches of shards {_listed(waiting)} are not filled yet"
+        return None
+
     @asynccontextmanager
     async def joined(self) -> AsyncIterator[Leadership]:
         """Be a member while the body runs. If its Lease is lost the body is cancelled, and LeaseLost raised.

@@ -35,7 +35,7 @@ def test_it_has_the_same_workflow_inputs_and_settings_under_a_new_name() -> None
         "metadata": {
             "name": "second",
             "namespace": "flytesnacks-development",
-            "labels": {"execution-id": "second", "project": "flytesnacks"},
+            "labels": {"execution-id": "second", "project": "flytesnacks", "shard-key": "29"},
             "annotations": {"team": "a"},
         },
         "spec": {"id": "w"},
@@ -51,8 +51,8 @@ def test_a_recovery_names_the_execution_before() -> None:
     assert config["RecoveryExecution"] == {"project": "flytesnacks", "domain": "development", "name": "first"}
 
 
-def test_a_resource_made_by_hand_needs_no_labels_nor_identity() -> None:
+def test_a_resource_made_by_hand_needs_no_labels_nor_identity_and_gets_its_shard_key() -> None:
     new = rerun_resource({"metadata": {"name": "w", "namespace": "ns"}, "spec": {}}, "second", recover=True)
-    assert new["metadata"]["labels"] == {}
+    assert new["metadata"]["labels"] == {"shard-key": "29"}
     assert new["executionId"] == {}
     assert new["executionConfig"] == {"RecoveryExecution": {"name": "w"}}

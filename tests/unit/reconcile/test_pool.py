@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 
@@ -176,3 +178,70 @@ async def test_an_exception_of_a_job_is_passed_to_on_error() -> None:
         while len(pool):
             await asyncio.sleep(0)
     assert told == [("a", "broken")]
+
+
+async def test_the_jobs_of_a_dropped_tenant_are_cancelled_and_those_of_others_go_on() -> None:
+    done: list[str] = []
+    ended: list[str] = []
+
+    def job(name: str, seconds: float) -> Callable[[], Awaitable[None]]:
+        async def work() -> None:
+            try:
+                await asyncio.sleep(seconds)
+                done.append(name)
+            finally:
+                ended.append(name)
+
+        return work
+
+    async with FairPool[str](2) as pool:
+        pool.submit("a", job("a runs", 10))
+        pool.submit("b", job("b runs", 1))
+        pool.submit("a", job("a waits", 1))
+        pool.submit_after("a", job("a later", 1), 1)
+        await asyncio.sleep(0.5)
+        pool.submit("b", job("b waits", 1))
+        await pool.drop({"a"})
+        assert ended == ["a runs"]
+        await asyncio.sleep(5)
+        pool.submit("a", job("a again", 1))
+        await asyncio.sleep(5)
+    assert done == ["b runs", "b waits", "a again"]
+
+
+async def test_a_job_that_swallows_its_end_leaves_a_worker_that_can_be_used() -> None:
+    done: list[str] = []
+
+    async def deaf() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(10)
+        done.append("deaf")
+
+    async def timed() -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await asyncio.sleep(10)
+        done.append("timed")
+
+    async with FairPool[str](1) as pool:
+        pool.submit("a", deaf)
+        pool.submit("b", timed)
+        await asyncio.sleep(0.5)
+        await pool.drop({"a"})
+        await asyncio.sleep(3)
+    assert done == ["deaf", "timed"]
+
+
+async def test_a_pool_that_is_left_while_a_tenant_is_dropped_ends() -> None:
+    async def slow_to_end() -> None:
+        try:
+            await asyncio.sleep(100)
+        finally:
+            await asyncio.sleep(2)
+
+    async with FairPool[str](1) as pool:
+        pool.submit("a", slow_to_end)
+        await asyncio.sleep(0.5)
+        dropping = asyncio.create_task(pool.drop({"a"}))
+        await asyncio.sleep(0.5)
+    await asyncio.wait_for(dropping, 10)

@@ -1,0 +1,170 @@
+"""Controllers that divide the workflows of a real API server: one is killed, one joins, and what that costs.
+
+`propeller controller --processes N` runs workflows of two tasks. When the first task of each has its pod, one process
+gets SIGKILL; later a controller of its own joins and leaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import re
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from loadtest import workflows
+from loadtest._killed import NAMESPACE, all_ended, prepare, problems_of
+from loadtest._ledger import Ledger
+from loadtest._line import Line
+from propeller.controller import FLYTE_WORKFLOWS
+from propeller.kube import LEASES, NAMESPACES, Client, connect
+from propeller.storage import Storage, StorageOptions
+from propeller.testing import KubeApiserver, run_kube_apiserver
+
+PARALLEL, CHAIN = 1, 1
+TASKS = PARALLEL + CHAIN
+MAX_TASK = 20.0  # seconds
+LEASE_NAMESPACE, GROUP = "flyte", "propeller-controller-shards"
+DEADLINE = 240.0  # seconds: something hangs, or the machine is far too slow
+_MAP = "propeller.dev/shard-map"
+_PID = re.compile(rb"process (\d{1,3}) has pid (\d{1,9})")
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """Seconds, and `problems` in sentences."""
+
+    workflows: int
+    take_over: float
+    """From the kill of a process until its shards have other holders."""
+    join: float
+    """From the start of another controller until it holds shards."""
+    leave: float
+    """From its SIGTERM until its shards have other holders."""
+    problems: list[str]
+
+
+class Group:
+    """The shard map as the server has it."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def holders(self) -> dict[str, str]:
+        found = await self._client.get(LEASES, GROUP, LEASE_NAMESPACE)
+        map_ = msgspec.json.decode((found.metadata.annotations or {})[_MAP])
+        holders: dict[str, str] = map_["holders"]
+        return holders
+
+    async def seconds_until(self, condition: Callable[[dict[str, str]], bool]) -> float:
+        """How long it takes until the holders are as wanted."""
+        began = time.monotonic()
+        while time.monotonic() - began < DEADLINE:
+            with contextlib.suppress(Exception):
+                if condition(await self.holders()):
+                    break
+            await asyncio.sleep(0.05)
+        return time.monotonic() - began
+
+
+class Controllers:
+    """One `propeller controller`, with the processes that it starts."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.pids: dict[int, int] = {}
+        self.log: list[bytes] = []
+
+    async def read(self) -> None:
+        assert self.process.stderr is not None
+        async for line in self.process.stderr:
+            self.log.append(line)
+            if found := _PID.search(line):
+                self.pids[int(found[1])] = int(found[2])
+
+
+@asynccontextmanager
+async def controllers(directory: Path, kubeconfig: Path, *options: str) -> AsyncIterator[Controllers]:
+    command = (
+        *(sys.executable, "-m", "propeller.cli", "controller", "--kubeconfig", str(kubeconfig)),
+        *("--namespace", NAMESPACE, "--metrics-port", "0", "--metadata-prefix", f"file://{directory}/metadata"),
+        *options,
+    )
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    made = Controllers(process)
+    reading = asyncio.create_task(made.read())
+    try:
+        yield made
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        await process.wait()
+        await reading
+
+
+async def run(server: KubeApiserver, directory: Path, count: int, processes: int, seed: int = 1) -> Outcome:
+    """Run that many workflows to their end, with a kill, a join and a leave."""
+    draw = random.Random(seed)
+    kubeconfig = server.kubeconfig(directory / "kubeconfig")
+    prefix = f"file://{directory}/metadata"
+    async with connect(server.connection()) as client, Storage(StorageOptions(metadata_prefix=prefix)) as storage:
+        await prepare(client)
+        await client.create(NAMESPACES, {"metadata": {"name": LEASE_NAMESPACE}})
+        ledger, group = Ledger(client, NAMESPACE, lambda: draw.uniform(0.0, MAX_TASK)), Group(client)
+        async with (
+            ledger.running(),
+            all_ended(client, count) as (ended, _),
+            controllers(directory, kubeconfig, "--processes", str(processes)) as several,
+        ):
+            await group.seconds_until(lambda holders: len(set(holders.values())) == processes)
+            for resource in workflows.resources(workflows.counting(PARALLEL, CHAIN), count, "w"):
+                metadata = resource["metadata"] | {"namespace": NAMESPACE}
+                await client.create(FLYTE_WORKFLOWS, resource | {"metadata": metadata}, NAMESPACE)
+            async with asyncio.timeout(DEADLINE):
+                while ledger.created.total() < count:
+                    await asyncio.sleep(0.1)
+            before = await group.holders()
+            os.kill(several.pids[1], signal.SIGKILL)
+            whole = await group.seconds_until(
+                lambda holders: (
+                    len(set(holders.values()) & set(before.values())) < processes and len(holders) == len(before)
+                )
+            )
+            members = set((await group.holders()).values())
+            async with controllers(directory, kubeconfig, "--shards", "16"):
+                joined = await group.seconds_until(lambda holders: bool(set(holders.values()) - members))
+                await asyncio.sleep(2.0)
+                began = time.monotonic()
+            left = time.monotonic() - began
+            async with asyncio.timeout(DEADLINE):
+                await ended.wait()
+        problems = [problem async for problem in problems_of(client, storage, ledger, count, TASKS)]
+    if any(b"Traceback" in line for line in several.log):
+        problems.append("a controller raised:\n" + b"".join(several.log).decode())
+    return Outcome(count, whole, joined, left, problems)
+
+
+def measure(*, scale: float = 1.0, seed: int = 1) -> Iterator[Line]:
+    for processes in (2, 4):
+        with tempfile.TemporaryDirectory() as directory, run_kube_apiserver(Path(directory)) as server:
+            outcome = uvloop.run(run(server, Path(directory), max(10, round(300 * scale)), processes, seed))
+        for problem in outcome.problems:
+            print(problem, file=sys.stderr)
+        at = f"{processes} processes, {outcome.workflows} workflows"
+        yield Line(name=f"{at}: seconds until the shards of a killed process are held again", value=outcome.take_over,
+                   unit="s", budget=20.0)  # fmt: skip
+        yield Line(name=f"{at}: seconds until a controller that starts holds shards", value=outcome.join, unit="s",
+                   budget=5.0)  # fmt: skip
+        yield Line(name=f"{at}: seconds until a controller that is stopped has handed over and ended",
+                   value=outcome.leave, unit="s", budget=5.0)  # fmt: skip
+        yield Line(name=f"{at}: workflows, attempts and pods that are not as they should be",
+                   value=len(outcome.problems), unit="", budget=0)  # fmt: skip

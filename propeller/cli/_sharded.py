@@ -1,0 +1,69 @@
+"""Have a controller work on the shards that this process holds, among other processes."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+from propeller.cli._probes import Probes
+from propeller.config import Settings
+from propeller.controller import WorkflowController
+from propeller.kube import Client
+from propeller.reconcile import LeaseLost
+from propeller.reconcile.shards import FencedTransport, Membership
+from propeller.telemetry import Metrics
+
+_log = logging.getLogger(__name__)
+
+
+class Fence:
+    """Whether this process may change anything: once it has joined, while its Lease is valid."""
+
+    def __init__(self) -> None:
+        self.check: Callable[[], None] = _has_not_joined
+
+    def around(self, client: Client) -> Client:
+        """A client through the same connections that changes nothing while this process may not act."""
+        return Client(FencedTransport(client.transport, lambda: self.check()), client.settings)
+
+
+def _has_not_joined() -> None:
+    raise LeaseLost("this process has not joined the others yet")
+
+
+async def join(
+    stack: AsyncExitStack,
+    client: Client,
+    controller: WorkflowController,
+    fence: Fence,
+    settings: Settings,
+    metrics: Metrics,
+    probes: Probes,
+    name: str = "",
+) -> Membership:
+    """Join the group of processes, until the stack is left; the loss of the Lease ends it. `name` says which of the
+    processes of its machine it is.
+    """
+    assert controller.shards is not None
+    chosen = settings.election
+    membership = Membership(
+        client,
+        chosen.lease_namespace,
+        f"{chosen.lease_name}-shards",
+        settings.shards.count + 1,
+        controller.shards,
+        settings.shards,
+        chosen,
+        identity="_".join(filter(None, (platform.node(), name))),
+        informers=settings.informers,
+    )
+    probes.election = membership.election
+    probes.membership = membership
+    leadership = await stack.enter_async_context(membership.joined())
+    fence.check = leadership.check
+    probes.leads = True
+    metrics.watch_lease(membership.election.lease, lambda: leadership.remaining() > 0)
+    metrics.watch_shards(lambda: len(membership.ready))
+    return membership

@@ -1,0 +1,21 @@
+"""How processes divide FlyteWorkflows among them. Units are in the docstrings."""
+
+from __future__ import annotations
+
+from propeller.reconcile.shards._options import ShardOptions
+
+
+class WorkflowShardOptions(ShardOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How several `propeller controller` divide the FlyteWorkflows of a cluster (docs/scale.md)."""
+
+    count: int = 0
+    """Shards of workflows with a shard key, 1 to 32; those without one are in a shard more. 0: one process does
+    everything, the others stand by. 16 divide well among up to 8 processes. Each shard costs its process a list and a
+    watch of workflows and one of pods, and the API server a look at each event for each of these watches, so not more
+    than needed. All members have the same number: to change it, stop them all.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.count <= 32:
+            raise ValueError(f"count must be 0 to 32, as FlyteAdmin has 32 shard keys, and is {self.count}")

@@ -1,0 +1,168 @@
+"""Work on the shards that this process holds: cache, load and run their executions, and hand them over.
+
+Guarantees
+    Only executions of shards that were taken are in the caches and in memory. A shard's attempts are cached before its
+    workflows are, so that nothing runs before everything that it has started is known.
+    `give_up` writes what no status has yet, for `shards.handover` seconds, drops what is under way after that, and
+    returns when nothing more will be sent. What it drops is found again as after a crash (docs/consistency.md).
+Caveats
+    A claim of shared tokens is given back `HELD_TOKENS` seconds after its execution was handed over: by then the next
+    process counts it. Meanwhile it counts twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+
+from propeller.config import Settings
+from propeller.controller._checkpoints import Checkpoints
+from propeller.controller._duty import Shared
+from propeller.controller._loading import Loader
+from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
+from propeller.controller._session import Running
+from propeller.errors import Invalid
+from propeller.handlers import LaunchTokens
+from propeller.informers import AnyInformer, Informer, InformerOptions, Selection, ShardedInformer
+from propeller.kube import Client
+from propeller.reconcile import Result
+from propeller.reconcile.shards import Keyspace, LabelShards
+from propeller.workflow import SHARD_KEYS, SHARD_LABEL
+
+_log = logging.getLogger(__name__)
+
+HELD_TOKENS = 30.0
+"""Seconds. Longer than a process takes over a shard after a crash."""
+
+POLL = 0.02
+"""Seconds between two looks whether everything is written."""
+
+
+WITH_A_TABLE = "a routing table cannot be used together with shards yet: set shards.count to 0"
+
+
+def keyspace_of(settings: Settings) -> LabelShards | None:
+    """How FlyteWorkflows and what is made for them are divided; None if they are not. Raises Invalid for settings that
+    do not go together.
+    """
+    if not settings.shards.count:
+        return None
+    if settings.routing.file or settings.routing.table:
+        raise Invalid(WITH_A_TABLE)
+    return LabelShards(SHARD_LABEL, SHARD_KEYS, settings.shards.count)
+
+
+def informer_of_workflows(
+    client: Client, namespace: str | None, loader: Loader, settings: InformerOptions, keyspace: Keyspace | None
+) -> AnyInformer[FlyteWorkflow]:
+    """The informer of FlyteWorkflows: of shards that are opened, or of all."""
+
+    def part(chosen: Selection) -> Informer[FlyteWorkflow]:
+        return Informer(
+            client,
+            WORKFLOWS,
+            namespace=namespace,
+            label_selector=chosen.label_selector,
+            transform=loader.transform,
+            salvage=loader.salvage,
+            settings=settings,
+        )
+
+    return part(Selection()) if keyspace is None else ShardedInformer(WORKFLOWS, part, keyspace.selection)
+
+
+class Shards:
+    """Implements `ShardServer`. `forget` drops what the controller knows of the workflow of that key and uid."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        workflows: ShardedInformer[FlyteWorkflow],
+        checkpoints: Checkpoints,
+        tokens: LaunchTokens | None,
+        reconcile: Callable[[str], Result],
+        forget: Callable[[str, str], None],
+    ) -> None:
+        self._workflows = workflows
+        self._executions = shared.executions
+        self._lanes = shared.lanes
+        self._resources = shared.clusters.control.resources
+        self._checkpoints = checkpoints
+        self._tokens = tokens
+        self._reconcile = reconcile
+        self._forget = forget
+        self._clock = shared.clock
+        self._deadline = shared.settings.client.deadline
+        self._handover = shared.settings.shards.handover
+        self._closing: set[int] = set()
+
+    def reconcile(self, key: str) -> Result:
+        """Reconcile an execution, unless its shard is being handed over."""
+        if self._closing and self._workflows.shard_of(key) in self._closing:
+            return Result()
+        return self._reconcile(key)
+
+    async def take(self, shard: int) -> None:
+        """Begin to work on a shard. Raises Unavailable."""
+        began = self._clock.monotonic()
+        await self._resources.open(shard, self._deadline)
+        await self._workflows.open(shard, self._deadline)
+        count, seconds = len(self._workflows.keys_of(shard)), self._clock.monotonic() - began
+        _log.info("shard %d is here, with %d workflows, after %.2f s", shard, count, seconds)
+
+    async def give_up(self, shards: Collection[int]) -> None:
+        """End the work on shards; once this returns nothing more is sent for them."""
+        began = self._clock.monotonic()
+        self._closing |= set(shards)
+        try:
+            keys = {key for shard in shards for key in self._workflows.keys_of(shard)}
+            await self._write_progress(keys)
+            await self._lanes.drop(keys)
+            uids = self._drop(keys)
+            for shard in shards:
+                await self._workflows.close(shard)
+                await self._resources.close(shard)
+            self._hand_tokens_over(uids)
+        finally:
+            self._closing -= set(shards)
+        seconds = self._clock.monotonic() - began
+        _log.info("shards %s are given up, with %d workflows, after %.2f s", sorted(shards), len(keys), seconds)
+
+    def loads(self) -> Mapping[int, float]:
+        """How many executions of each shard have not ended."""
+        found: Counter[int] = Counter(dict.fromkeys(self._workflows.shards, 0))
+        for key in (*self._executions.sessions, *self._executions.evicted):
+            if (shard := self._workflows.shard_of(key)) is not None:
+                found[shard] += 1
+        return {shard: float(count) for shard, count in found.items()}
+
+    def _sessions(self, keys: Iterable[str]) -> list[Running]:
+        sessions = (self._executions.get(key) for key in keys)
+        return [session for session in sessions if isinstance(session, Running)]
+
+    async def _write_progress(self, keys: Collection[str]) -> None:
+        """Write the statuses that are due some time, and let what is under way end, for as long as there is time."""
+        end = self._clock.monotonic() + self._handover
+        for session in self._sessions(keys):
+            self._checkpoints.begin(session)
+        while self._clock.monotonic() < end:
+            if not any(session.writing or session.in_flight for session in self._sessions(keys)):
+                return
+            await asyncio.sleep(POLL)
+
+    def _drop(self, keys: Collection[str]) -> list[str]:
+        """Drop executions from memory; returns the uids of their workflows."""
+        uids = []
+        for key in keys:
+            if (session := self._executions.get(key)) is not None:
+                self._executions.forget(session)
+            if (workflow := self._workflows.store.get(key)) is not None:
+                uids.append(workflow.metadata.uid)
+                self._forget(key, workflow.metadata.uid)
+        return uids
+
+    def _hand_tokens_over(self, uids: Collection[str]) -> None:
+        if self._tokens is not None and (names := self._tokens.hand_over(uids)):
+            asyncio.get_running_loop().call_later(HELD_TOKENS, self._tokens.give_back, names)
