@@ -66,7 +66,7 @@ class ExecutionCluster:
         """In the routing table; "" for the cluster of the FlyteWorkflows, whatever the table calls it."""
         selector = EXECUTION_LABEL if marks is None else f"{EXECUTION_LABEL},{marks.selector}"
         self.resources = AttemptResources(client, namespace, plugins, settings.informers, selector, self.name, keyspace)
-        self.quotas = QuotaInformers(client, settings, clock, granted, namespace=namespace)
+        self.quotas = QuotaInformers(client, settings, clock, granted, stakes.weight_of, namespace=namespace)
         self.windows = Windows(settings.launches, clock, granted)
         self.launches = self.quotas.launches
         self.busy: set[str] = set()

@@ -17,6 +17,7 @@ from propeller.errors import PropellerError
 from propeller.handlers import Holder, LaunchQuotas
 from propeller.informers import Change, Informer
 from propeller.kube import LIMIT_RANGES, RESOURCE_QUOTAS, Client, Raw, Resource
+from propeller.resourcemgr import Path
 
 _log = logging.getLogger(__name__)
 
@@ -30,13 +31,15 @@ class QuotaInformers:
         settings: Settings,
         clock: Clock,
         granted: Callable[[Holder], bool],
+        weight_of: Callable[[Path], float],
         *,
         namespace: str | None,
     ) -> None:
         self._client = client
         self._namespace = namespace
         self._deadline = settings.client.deadline
-        self.launches = LaunchQuotas(settings.launches, clock, granted) if settings.launches.quotas else None
+        follows = settings.launches.quotas
+        self.launches = LaunchQuotas(settings.launches, clock, granted, weight_of) if follows else None
         self.informers: tuple[Informer[Raw], ...] = ()
         if self.launches is not None:
             self.informers = tuple(

@@ -13,9 +13,9 @@ import pytest
 
 from propeller.config import CheckpointOptions, Settings
 from propeller.controller import FLYTE_WORKFLOWS, WorkflowController
-from propeller.errors import Conflict, Throttled
+from propeller.errors import Conflict, Denied, Throttled
 from propeller.kube import LIMIT_RANGES, PODS, RESOURCE_QUOTAS, Client, Raw
-from propeller.resourcemgr.quotas import Launch, NamespaceQuotas, quota_of
+from propeller.resourcemgr.quotas import Launch, NamespaceQuotas, OutOfRange, quota_of
 from propeller.storage import MemoryStore, Storage, StorageOptions
 from propeller.testing import HttpServerUnderTest, ServerUnderTest, eventually
 from tests.contract.custom_resources import install_flyte_workflows
@@ -141,6 +141,53 @@ async def test_a_pod_takes_what_a_limit_range_gives_it(real_server: HttpServerUn
         await client.delete(RAW_PODS, pod["metadata"]["name"], namespace, grace_seconds=0)
         reset = {"status": {"used": dict.fromkeys(HARD, "0")}}
         before = await client.patch(RESOURCE_QUOTAS, "q", namespace, body=reset, subresource="status")
+
+
+BOUNDS: dict[str, Raw] = {
+    "max": {"type": "Container", "max": {"cpu": "1"}},
+    "min": {"type": "Container", "min": {"cpu": "300m"}, "max": {"cpu": "8"}},
+    "ratio": {"type": "Container", "maxLimitRequestRatio": {"cpu": "2"}},
+    "max of a pod": {"type": "Pod", "max": {"cpu": "1"}},
+    "max of memory": {"type": "Container", "max": {"memory": "1Gi"}},
+}
+RANGED = SPECS | {
+    "a wide ratio": {
+        "containers": [
+            {"name": "a", "image": "i", "resources": {"requests": {"cpu": "250m"}, "limits": {"cpu": "750m"}}},
+        ]
+    },
+    "nothing asked": {"containers": [{"name": "a", "image": "i"}]},
+    "a small init container": {"containers": [asking("a", "1")], "initContainers": [asking("i", "100m")]},
+}
+
+
+@pytest.mark.parametrize("bound", BOUNDS)
+async def test_what_is_never_allowed_by_a_limit_range_the_server_does_not_allow(
+    real_server: HttpServerUnderTest, bound: str
+) -> None:
+    """And all that it refuses for more than a missing amount is known before."""
+    client, namespace = real_server.client, real_server.namespace
+    body = {"metadata": {"name": "l"}, "spec": {"limits": [BOUNDS[bound]]}}
+    limit_range = await client.create(LIMIT_RANGES, body, namespace)
+    await asyncio.sleep(1.0)  # admission has a cache of its own
+    predicted = 0
+    for shape, spec in RANGED.items():
+        book = book_of(limit_ranges=(limit_range["spec"],))
+        why = refusal = ""
+        try:
+            book.ask(Launch("id", "kind", "count/pods", spec.copy), 0.0, 0.0)
+        except OutOfRange as error:
+            why = str(error)
+        try:
+            await client.create(RAW_PODS, {"metadata": {"generateName": "a"}, "spec": spec}, namespace)
+        except Denied as error:
+            refusal = str(error)
+        if why:
+            predicted += 1
+            assert " usage per " in refusal or " ratio per " in refusal, (shape, why, refusal)
+        elif refusal and "is specified" not in refusal:
+            raise AssertionError(f"{shape} is refused, and was not predicted: {refusal}")
+    assert predicted
 
 
 SCOPES: dict[str, Raw] = {

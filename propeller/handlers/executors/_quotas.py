@@ -26,7 +26,16 @@ from propeller.handlers.executors._waits import Holder, claim_of, holder_of, ten
 from propeller.handlers.plugins.pod import footprint_of
 from propeller.kube import PODS, KubeObject, Resource
 from propeller.resourcemgr import Path
-from propeller.resourcemgr.quotas import Launch, NamespaceQuotas, Pace, QuotaWait, TooSmall, quota_of, refusal_of
+from propeller.resourcemgr.quotas import (
+    Launch,
+    NamespaceQuotas,
+    OutOfRange,
+    Pace,
+    QuotaWait,
+    TooSmall,
+    quota_of,
+    refusal_of,
+)
 from propeller.workflow import AttemptObserved, EffectFailed, Failure, Launched, NodeEvent, NodeView, Refusals, Refused
 
 _SHORTEST = 0.001
@@ -34,6 +43,9 @@ _SHORTEST = 0.001
 
 _CODE = "ResourceQuota"
 """Of an attempt that no quota of its namespace has room for, ever."""
+
+_RANGE_CODE = "LimitRange"
+"""Of an attempt that a limit range of its namespace never allows."""
 
 _Json = Mapping[str, Any]
 
@@ -45,7 +57,13 @@ class LaunchQuotas:
     More than 15 methods: one for each source of news, of informers and of an attempt's life.
     """
 
-    def __init__(self, settings: LaunchOptions, clock: Clock, granted: Callable[[Holder], bool]) -> None:
+    def __init__(
+        self,
+        settings: LaunchOptions,
+        clock: Clock,
+        granted: Callable[[Holder], bool],
+        weight_of: Callable[[Path], float] = lambda tenant: 1.0,
+    ) -> None:
         self._pace = Pace(
             settle=settings.quota_settle,
             patience=settings.quota_patience,
@@ -54,6 +72,7 @@ class LaunchQuotas:
         )
         self._clock = clock
         self._granted = granted
+        self._weight_of = weight_of
         self._namespaces: dict[str, NamespaceQuotas] = {}
         self._holders: dict[str, tuple[str, Holder]] = {}
         """Of attempts that wait, or were granted room: their namespace, and whose they are."""
@@ -103,10 +122,11 @@ class LaunchQuotas:
         name = holder.claim
         try:
             wait = book.ask(self._launch(node, name, resource), self._since(node), self._clock.monotonic())
-        except TooSmall as error:
+        except (TooSmall, OutOfRange) as error:
             self._drop(name)
             book.give_up(name, self._clock.monotonic())
-            return EffectFailed(attempt, Failure(_CODE, str(error)))
+            code = _CODE if isinstance(error, TooSmall) else _RANGE_CODE
+            return EffectFailed(attempt, Failure(code, str(error)))
         if wait is None:
             self._has_room(name)
             self._drop(name)
@@ -177,7 +197,7 @@ class LaunchQuotas:
     def _book(self, namespace: str) -> NamespaceQuotas:
         book = self._namespaces.get(namespace)
         if book is None:
-            book = self._namespaces[namespace] = NamespaceQuotas(self._on_granted, self._pace)
+            book = self._namespaces[namespace] = NamespaceQuotas(self._on_granted, self._pace, self._weight_of)
         return book
 
     def _settle(self, namespace: str, book: NamespaceQuotas) -> None:
@@ -199,10 +219,11 @@ class LaunchQuotas:
 
     def _launch(self, node: NodeView, name: str, resource: Resource[Any]) -> Launch:
         counted_as = f"count/{resource.plural}.{resource.group}" if resource.group else f"count/{resource.plural}"
+        tenant = tenant_of(node.execution.info)
         found = footprint_of(node) if resource is PODS else None
         if found is None:
-            return Launch(name, counted_as, counted_as, None)
-        return Launch(name, found.kind, counted_as, found.spec)
+            return Launch(name, counted_as, counted_as, None, tenant)
+        return Launch(name, found.kind, counted_as, found.spec, tenant)
 
     def _since(self, node: NodeView) -> float:
         return refusals_of(node).since or self._clock.now()

@@ -3,13 +3,15 @@
 Guarantees
     Pure: no I/O, and no clock of its own.
     A launch has room in all quotas that it takes of, or waits: without a request, and woken by what makes room.
+    Tenants that share the namespace take turns (`Line`).
     `granted` is called with the id of each launch that has waited and has room now; it returns whether that is still
     wanted. Room that was granted comes back after `unused` seconds if nothing was sent.
     A refusal in spite of the count corrects it: with what the server says is used, and with what it says the pod takes,
     which an admission webhook may have made more.
 Errors
     TooSmall for a launch that is larger than a whole quota, once that has been so for `patience` seconds: a quota that
-    is lowered by mistake is mended within minutes, and a task that is too large never becomes smaller.
+    is lowered by mistake is mended within minutes, and a task that is too large never becomes smaller. OutOfRange for
+    one that a limit range never allows.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ from typing import Any
 import msgspec
 
 from propeller.errors import Invalid
+from propeller.resourcemgr._limits import Path
 from propeller.resourcemgr.quotas._count import Count
-from propeller.resourcemgr.quotas._limit_ranges import apply_limit_ranges
+from propeller.resourcemgr.quotas._limit_ranges import apply_limit_ranges, bounds, out_of_range
 from propeller.resourcemgr.quotas._line import Line, Needs
 from propeller.resourcemgr.quotas._quota import Quota, Refusal, text, whole
 from propeller.resourcemgr.quotas._usage import is_best_effort, pod_usage, with_defaults
@@ -34,6 +37,10 @@ class TooSmall(Invalid):
     """A quota is smaller than a single pod."""
 
 
+class OutOfRange(Invalid):
+    """A limit range does not allow the pod."""
+
+
 class Launch(msgspec.Struct, frozen=True):
     """An object that is going to be created."""
 
@@ -44,6 +51,8 @@ class Launch(msgspec.Struct, frozen=True):
     """`count/pods`, or that of another resource."""
     spec: Callable[[], Mapping[str, Any]] | None
     """Makes that of the pod, without what no quota looks at; None if it is no pod."""
+    tenant: Path = ()
+    """Whose it is: tenants take turns."""
 
 
 class QuotaWait(msgspec.Struct, frozen=True):
@@ -90,15 +99,22 @@ class Pace(msgspec.Struct, frozen=True):
 class NamespaceQuotas:
     """See the module's text. More than 15 methods: one for each thing that happens to a quota, or to a launch."""
 
-    def __init__(self, granted: Callable[[str], bool], pace: Pace = Pace()) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self,
+        granted: Callable[[str], bool],
+        pace: Pace = Pace(),  # noqa: B008 - frozen
+        weight_of: Callable[[Path], float] = lambda tenant: 1.0,
+    ) -> None:
         self._granted = granted
         self._pace = pace
         self._counts: dict[str, Count] = {}
         self._limit_ranges: dict[str, Mapping[str, Any]] = {}
         self._needs: dict[Hashable, Needs] = {}
+        self._out_of_range: dict[Hashable, str] = {}
+        """By kind of launch that no limit range will ever allow: why."""
         self._taught: dict[Hashable, dict[tuple[str, str], int]] = {}
         self._flights: dict[str, _Flight] = {}
-        self._line = Line(pace.max_bypass)
+        self._line = Line(pace.max_bypass, weight_of)
         self._launches: dict[str, Launch] = {}
         """Those that wait."""
 
@@ -106,7 +122,7 @@ class NamespaceQuotas:
 
     def __bool__(self) -> bool:
         """Whether anything is limited."""
-        return bool(self._counts)
+        return bool(self._counts) or any(map(bounds, self._limit_ranges.values()))
 
     @property
     def is_empty(self) -> bool:
@@ -164,6 +180,8 @@ class NamespaceQuotas:
             flight.since = float("inf")
             return None
         needs = self._needs_of(launch)
+        if self._out_of_range and (why := self._out_of_range.get(launch.kind)):
+            raise OutOfRange(why)
         if not needs:
             self.give_up(launch.id, now)
             return None
@@ -177,7 +195,7 @@ class NamespaceQuotas:
 
     def _wait(self, launch: Launch, needs: Needs, since: float) -> None:
         self._launches[launch.id] = launch
-        self._line.add(launch.id, needs, since)
+        self._line.add(launch.id, needs, since, launch.tenant)
 
     def answered(self, name: str, now: float) -> None:
         """A create was accepted, or had no answer: the statuses have it soon."""
@@ -234,7 +252,7 @@ class NamespaceQuotas:
         if self._line:
             self._expire(now)
         while self._line:
-            waiter = self._line.next(lambda needs: self._fits(needs, now), self._can_fit)
+            waiter = self._line.next(lambda needs: self._fits(needs, now), self._can_fit, self._part)
             if waiter is None:
                 return
             del self._launches[waiter.id]
@@ -290,6 +308,11 @@ class NamespaceQuotas:
     def _can_fit(self, needs: Needs) -> bool:
         return all(self._counts[quota].quota.hard[resource] >= amount for quota, resource, amount in needs)
 
+    def _part(self, needs: Needs) -> float:
+        """The largest part of a quota that a launch takes."""
+        hard = ((self._counts[quota].quota.hard[resource], amount) for quota, resource, amount in needs)
+        return max((amount / most for most, amount in hard if most), default=1.0)
+
     def _check(self, needs: Needs, now: float) -> None:
         for quota, resource, amount in needs:
             since = self._counts[quota].too_small_since(resource, amount)
@@ -320,8 +343,9 @@ class NamespaceQuotas:
     def _structure_changed(self) -> None:
         """Other quotas, or other resources, are limited: what launches need has to be known anew."""
         self._needs.clear()
+        self._out_of_range.clear()
         for name, launch in self._launches.items():
-            self._line.add(name, self._needs_of(launch), 0.0)
+            self._line.add(name, self._needs_of(launch), 0.0, launch.tenant)
         for name, flight in tuple(self._flights.items()):
             flight.needs = tuple(need for need in flight.needs if need[0] in self._counts)
             if not flight.needs:
@@ -332,6 +356,7 @@ class NamespaceQuotas:
         if found is None:
             if len(self._needs) >= _KEPT_NEEDS:
                 self._needs.clear()
+                self._out_of_range.clear()
             found = self._needs[launch.kind] = tuple(self._computed(launch))
         return found
 
@@ -340,6 +365,8 @@ class NamespaceQuotas:
         try:
             pod = None if launch.spec is None else self._admitted(launch.spec())
             if pod is not None:
+                if why := out_of_range(pod["spec"], self._limit_ranges):
+                    self._out_of_range[launch.kind] = why
                 used |= {name: whole(name, amount) for name, amount in pod_usage(pod).items()}
         except Invalid:
             return  # the API server says what is wrong with it

@@ -30,7 +30,7 @@ _HUGE_PAGES = "hugepages-"
 def pod_usage(pod: Json) -> Amounts:
     """What a pod that has not ended uses of each thing that can be limited, besides `count/pods`."""
     spec = pod.get("spec") or {}
-    requests, limits = _pod_total(spec, "requests"), _pod_total(spec, "limits")
+    requests, limits = pod_total(spec, "requests"), pod_total(spec, "limits")
     used = {"pods": Decimal(1)}
     used |= {f"limits.{name}": amount for name, amount in limits.items() if name in _COMPUTE}
     used |= {f"requests.{name}": amount for name, amount in requests.items()}
@@ -82,28 +82,30 @@ def with_defaults(container: Json) -> dict[str, Any]:
     return {**container, "resources": {**resources, "limits": limits, "requests": {**limits, **requests}}}
 
 
-def _pod_total(spec: Json, what: str) -> Amounts:
+def pod_total(spec: Json, what: str) -> Amounts:
+    """The `requests` or `limits` of a pod as a whole. Raises NotAQuantity."""
     running: Amounts = {}
     peak: Amounts = {}
     for container in spec.get("initContainers") or ():
-        own = _amounts(container, what)
+        own = amounts_of(container, what)
         if container.get("restartPolicy") == "Always":
             running = _sum(running, own)
             peak = _largest(peak, running)
         else:
             peak = _largest(peak, _sum(running, own))
     for container in spec.get("containers") or ():
-        running = _sum(running, _amounts(container, what))
+        running = _sum(running, amounts_of(container, what))
     as_a_whole = {
         name: amount
-        for name, amount in _amounts(spec, what).items()
+        for name, amount in amounts_of(spec, what).items()
         if name in ("cpu", "memory") or name.startswith(_HUGE_PAGES)
     }
     overhead = {name: parse(str(amount)) for name, amount in (spec.get("overhead") or {}).items()}
     return _sum({**_largest(peak, running), **as_a_whole}, overhead)
 
 
-def _amounts(asking: Json, what: str) -> Amounts:
+def amounts_of(asking: Json, what: str) -> Amounts:
+    """The `requests` or `limits` of a container. Raises NotAQuantity."""
     listed = (asking.get("resources") or {}).get(what) or {}
     return {name: parse(str(amount)) for name, amount in listed.items()}
 

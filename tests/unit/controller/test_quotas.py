@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from propeller.config import ResourceOptions
+from propeller.controller import WorkflowController
 from propeller.embedded.server import Forward
 from propeller.kube import NAMESPACES, RESOURCE_QUOTAS, Request, Response
 from propeller.resourcemgr import Pool, Rule
@@ -261,3 +262,60 @@ async def test_who_may_not_read_quotas_is_told_once_what_to_grant(caplog: pytest
     told = [record.getMessage() for record in caplog.records if "grant list and watch" in record.getMessage()]
     assert len(told) == 1
     assert "ResourceQuotas are not followed" in told[0]
+
+
+def _bound(controller: WorkflowController, **bounds: dict[str, str]) -> None:
+    """As its informer does: the embedded server keeps no limit ranges."""
+    launches = controller._clusters.control.launches
+    assert launches is not None
+    launches.limit_range_changed("ns", "bounds", {"spec": {"limits": [{"type": "Container", **bounds}]}})
+
+
+async def test_a_pod_that_a_limit_range_never_allows_fails_at_once_with_the_numbers() -> None:
+    link = _Link()
+    async with bench() as of, of.controller(link) as controller:
+        _bound(controller, max={"cpu": "250m"})
+        await _create(of, "w", task("a"), of_task=CPU)
+        status = await of.user.get(WORKFLOWS, "w", "ns")
+        assert status["status"]["phase"] == 5
+        error = status["status"]["error"]
+        assert (error["code"], error["kind"]) == ("LimitRange", "USER")
+        assert "has a request of 500m cpu, and at most 250m is allowed in LimitRange 'bounds'" in error["message"]
+        assert link.creates == 0
+
+
+async def test_what_a_limit_range_allows_waits_for_the_quota_beside_it() -> None:
+    async with bench() as of, of.controller() as controller:
+        _bound(controller, max={"cpu": "1"})
+        await _limit(of, requests_cpu="1")
+        await _create(of, "w", *NODES, of_task=CPU)
+        assert len(await _running(of)) == 2
+        assert {wait["reason"].partition(":")[0] for wait in (await of.status())["waits"]} == {"waits for quota q"}
+
+
+async def test_one_that_waits_for_a_quota_fails_soon_if_a_limit_range_comes_that_never_allows_it() -> None:
+    async with bench() as of, of.controller() as controller:
+        await _limit(of, pods="0")
+        await _create(of, "w", task("a"), of_task=CPU)
+        _bound(controller, max={"cpu": "250m"})
+        await asyncio.sleep(60.0)
+        assert (await of.status())["error"]["code"] == "LimitRange"
+
+
+async def test_tenants_that_share_a_namespace_take_turns_at_its_quota() -> None:
+    link = _Link()
+    async with bench() as of, of.controller(link):
+        await _limit(of, pods="4")
+        for name, project, nodes in (("flood", "many", 300), ("small", "one", 3)):
+            labels = {"project": project, "domain": "production"}
+            spec = graph(*[task(f"n{number}") for number in range(nodes)])
+            body = {"metadata": {"name": name, "labels": labels}, "spec": spec, "tasks": {"t": TASK}}
+            await of.user.create(WORKFLOWS, body, "ns")
+            await asyncio.sleep(2.0)
+        for _ in range(2):
+            await _succeed(of, *await _running(of))
+        ran = [pod["metadata"]["name"] for pod in (await of.user.list(RAW_PODS, "ns")).items]
+        assert len([name for name in ran if name.startswith("small-")]) == 3, ran
+        assert link.refused == 0
+        assert of.measured("propeller_quota_wait_seconds_count", tenant="(others)") == 8
+        assert of.measured("propeller_launches_waiting", namespace="ns", limit="quota") == 300 - 9
