@@ -173,7 +173,7 @@ async def _serve(
                 settings=settings.metrics,
                 live=probes.live,
                 ready=probes.ready,
-                pages={"/queue": probes.queue},
+                pages={"/queue": probes.queue, "/clusters": probes.clusters},
             )
         )
         under.report("port", bound)

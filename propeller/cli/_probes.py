@@ -1,4 +1,4 @@
-"""/healthz, /readyz and /queue of `propeller controller`."""
+"""/healthz, /readyz, /queue and /clusters of `propeller controller`."""
 
 from __future__ import annotations
 
@@ -58,18 +58,26 @@ class Probes:
 
     def queue(self, query: Mapping[str, str]) -> bytes:
         """Who holds and waits for which tokens, as JSON. Raises Invalid, Unavailable."""
+        controller = self._running()
+        began = self._clock.monotonic()
+        if began < self._next_page:
+            raise Unavailable("asked too often: pages take a tenth of the controller's time and no more")
+        page = orjson.dumps(controller.queue(Asked.of(query)))
+        now = self._clock.monotonic()
+        self._next_page = now + 9 * (now - began)
+        return page
+
+    def clusters(self, query: Mapping[str, str]) -> bytes:
+        """How the clusters of the routing table are, as JSON. Raises Unavailable."""
+        return orjson.dumps(self._running().several.page())
+
+    def _running(self) -> WorkflowController:
         if self.controller is None:
             leader = (
                 "" if self.election is None or self.leads else f": {self.election.holder or 'nobody'} has the lease"
             )
             raise Unavailable(f"this process does not run workflows now{leader}")
-        began = self._clock.monotonic()
-        if began < self._next_page:
-            raise Unavailable("asked too often: pages take a tenth of the controller's time and no more")
-        page = orjson.dumps(self.controller.queue(Asked.of(query)))
-        now = self._clock.monotonic()
-        self._next_page = now + 9 * (now - began)
-        return page
+        return self.controller
 
     def _refused(self) -> str | None:
         since = self._client.requests.refused_since

@@ -34,6 +34,7 @@ from propeller.controller._cache_lag import CacheLag
 from propeller.controller._checkpointer import Checkpointer
 from propeller.controller._checkpoints import Checkpoints
 from propeller.controller._clusters import Clusters, ExecutionCluster
+from propeller.controller._clusters_page import watch_clusters
 from propeller.controller._duty import Shared
 from propeller.controller._effects import EffectRunner
 from propeller.controller._events import Recorder
@@ -156,8 +157,8 @@ class WorkflowController:
         self._observing = Observing(shared, self._effects, self._tokens, self._plugins, find, self._janitor.seen)
         self._resync = Resync(self._clusters, self._executions)
         of_clusters = self._observing, self._janitor, self._resync
-        self._several = SeveralClusters(shared, *of_clusters, self._grants, self._plugins, opener, namespace=namespace)
-        self._routing = LiveRouting(shared, self._several, namespace=namespace, recorder=recorder)
+        self.several = SeveralClusters(shared, *of_clusters, self._grants, self._plugins, opener, namespace=namespace)
+        self._routing = LiveRouting(shared, self.several, namespace=namespace, recorder=recorder)
         reconcile = self._reconcile
         self.shards: Shards | None = None
         """What a `Membership` of this process serves; None if it works on everything."""
@@ -191,6 +192,7 @@ class WorkflowController:
         metrics.watch_not_understood(NAME, lambda: self._intake.waiting.count)
         self._milestones.follow(self._executions)
         self.limits.watch(metrics.pools)
+        watch_clusters(metrics.clusters, self._clusters, self.several.failover, self._janitor)
         control = self._clusters.control
         watch_launches(metrics.launches, self._clusters)
         caches: dict[str, AnyInformer[Any]] = {WORKFLOWS.kind: self._workflows, **control.resources.by_kind()}
@@ -215,7 +217,7 @@ class WorkflowController:
             self._workflows.subscribe(self._workflow_changed)
             self._restores.subscribe()
             await self._workflows.wait_for_sync(deadline)
-            async with self._several.running(), self._lanes.running(), asyncio.TaskGroup() as group:
+            async with self.several.running(), self._lanes.running(), asyncio.TaskGroup() as group:
                 reconciles = group.create_task(self._controller.run(), name="reconciles")
                 try:
                     yield self
@@ -234,7 +236,7 @@ class WorkflowController:
         """
         if self.shards is not None:
             raise Invalid(WITH_A_TABLE)
-        self._several.apply(table)
+        self.several.apply(table)
 
     def execution(self, key: str) -> Execution | None:
         """Return the execution as of its last reconcile; `key` is `namespace/name`."""

@@ -3,12 +3,13 @@
 Guarantees
     The next attempt has another number, and so other outputs, and is launched only once a status says so: whatever the
     lost attempt still does, its result does not count. It is stopped once its cluster is back, by its fixed name.
-    One that is back before the grace is over has lost nothing but time.
+    One that is back before the grace is over has lost nothing but time. No retry is used up, however often clusters go.
     While the cluster of the FlyteWorkflows cannot be reached, nothing of this takes effect: no status can be written.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from propeller.clock import Clock
@@ -30,8 +31,10 @@ class Failover:
         self._executions = executions
         self._clock = clock
         self._grace = grace
-        self._given_up: set[str] = set()
+        self._awake: set[str] = set()
         """Clusters whose executions were brought back into memory."""
+        self.given_up: Counter[str] = Counter()
+        """Attempts by cluster."""
 
     def lost(self) -> list[Member]:
         """Return the clusters whose attempts are waited for no longer."""
@@ -46,16 +49,16 @@ class Failover:
         """Give up the attempts of all executions in clusters that are lost, and load those that are not in memory."""
         lost = self.lost()
         if not lost:
-            self._given_up.clear()
+            self._awake.clear()
             return
         for session in tuple(self._executions.sessions.values()):
             if isinstance(session, Running) and session.begun and not session.has_ended:
                 self.give_up(session, lost)
         names = {member.name for member in lost}
-        if names - self._given_up:
+        if names - self._awake:
             for key in tuple(self._executions.evicted):
                 self._executions.reconcile(key)
-        self._given_up = names
+        self._awake = names
 
     def give_up(self, session: Running, lost: Iterable[Member]) -> None:
         """Give up the attempts of one execution in these clusters."""
@@ -71,8 +74,9 @@ class Failover:
             member = by_name.get(placements.cluster_of(node, attempt) or "")
             if member is not None and placements.is_placed(node, attempt):
                 placements.hold(node, attempt)
+                self.given_up[member.name] += 1
                 why = f"cluster {member.name} has been unhealthy for over {self._grace:g} s: {member.trouble}"
-                failure = Failure(CODE, why, ErrorKind.SYSTEM, recoverable=True, attempt=attempt)
+                failure = Failure(CODE, why, ErrorKind.SYSTEM, recoverable=True, attempt=attempt, evicted=True)
                 self._executions.notify(session, node, Lost(attempt, failure), Stopped(attempt))
         for node, attempts in tuple(execution.stops.pods.items()):
             for attempt in tuple(attempts):

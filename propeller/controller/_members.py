@@ -5,7 +5,8 @@ Guarantees
     of 500) delays and ends no other, nor the controller.
     `on_synced` is called when a cluster's caches have everything that runs there, and `on_change` when a cluster begins
     or ceases to take new work.
-    A connection whose credentials are refused is opened anew once its kubeconfig or Secret has changed.
+    A connection to a cluster that is unhealthy, or refuses its credentials, is opened anew once its kubeconfig or
+    Secret has changed.
 """
 
 from __future__ import annotations
@@ -140,7 +141,8 @@ class Members:
             waits = self._until_synced(cluster) if not member.is_synced else asyncio.sleep(self._options.probe)
             reading, _ = await asyncio.gather(prober.read(), waits)
             self._judge(member, advance(member.circuit, reading, self._clock.monotonic(), self._options))
-            if cluster.client.requests.refused_since is not None and await self._has_changed(access):
+            is_refused = cluster.client.requests.refused_since is not None
+            if (is_refused or not member.circuit.healthy) and await self._has_changed(access):
                 _log.info("cluster %s has another connection now", member.name)
                 raise _Reconnect
 

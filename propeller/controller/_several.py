@@ -10,9 +10,11 @@ import asyncio
 import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from propeller.clusters import Opener, control_identity
 from propeller.controller._clusters import ExecutionCluster
+from propeller.controller._clusters_page import clusters_page
 from propeller.controller._duty import Shared
 from propeller.controller._failover import Failover
 from propeller.controller._grants import Grants
@@ -54,7 +56,7 @@ class SeveralClusters:
         self._plugins = plugins
         self._namespace = namespace
         options = shared.settings.clusters
-        self._failover = Failover(shared.clusters, shared.executions, shared.clock, options.grace)
+        self.failover = Failover(shared.clusters, shared.executions, shared.clock, options.grace)
         self._members: Members | None = None
         if opener is not None:
             hooks = Hooks(
@@ -79,6 +81,10 @@ class SeveralClusters:
         self._changed()
         if self._ticks is None:
             self._ticks = asyncio.create_task(self._tick(), name="failover")
+
+    def page(self) -> list[dict[str, Any]]:
+        """Return how the clusters of the table are, for JSON."""
+        return clusters_page(self._clusters, self._clock)
 
     def require_opener(self) -> None:
         """Raise Invalid if there is no way to connect to other clusters."""
@@ -106,7 +112,7 @@ class SeveralClusters:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(self._settings.clusters.probe)
-            self._failover.run()
+            self.failover.run()
 
     def _make(self, client: Client, name: str, control: str) -> ExecutionCluster:
         return ExecutionCluster(

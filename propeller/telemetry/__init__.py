@@ -1,6 +1,7 @@
 """Observability of a running process: metrics for Prometheus, logs with fields and without secrets, health probes."""
 
 from propeller.telemetry._causes import Causes
+from propeller.telemetry._clusters import ClusterMetrics
 from propeller.telemetry._executions import ExecutionMetrics
 from propeller.telemetry._families import Reader
 from propeller.telemetry._launches import LaunchMetrics
@@ -13,6 +14,7 @@ from propeller.telemetry._serve import Page, serve_metrics
 __all__ = [
     "LOG_LEVELS",
     "Causes",
+    "ClusterMetrics",
     "ExecutionMetrics",
     "LaunchMetrics",
     "LogFormat",

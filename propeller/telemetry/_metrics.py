@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
+from propeller.telemetry._clusters import ClusterMetrics
 from propeller.telemetry._executions import ExecutionMetrics
 from propeller.telemetry._families import Counters, Family, Gauges, Histograms
 from propeller.telemetry._launches import LaunchMetrics
@@ -74,6 +75,7 @@ class Metrics:
         self.executions = ExecutionMetrics()
         self.pools = PoolMetrics()
         self.launches = LaunchMetrics()
+        self.clusters = ClusterMetrics()
         self._reconciles = Counters("propeller_rounds", "Reconciles that have ended.", "controller", "outcome")
         self._reconcile_seconds = Histograms(
             "propeller_round_seconds", "Time of a reconcile.", _RECONCILE_BUCKETS, "controller"
@@ -116,6 +118,7 @@ class Metrics:
             *self.executions.families,
             *self.pools.families,
             *self.launches.families,
+            *self.clusters.families,
             *(self._requests, self._objects, self._lists, self._watches, self._follow_failures, self._undecodable),
             *(
                 self._events,

@@ -31,7 +31,9 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     node: str = ""
     attempt: int = 0
     evicted: bool = False
-    """Whether a queue took the attempt's pod back, to run it again later: that uses up no retry at all."""
+    """Whether a queue took the attempt's pod back, to run it again later, or its cluster was given up: that uses up no
+    retry at all.
+    """
 
     @property
     def is_system(self) -> bool:

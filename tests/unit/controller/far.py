@@ -14,7 +14,7 @@ from propeller.clock import LoopClock
 from propeller.config import CheckpointOptions, ClusterOptions, Settings
 from propeller.controller import FLYTE_WORKFLOWS, WorkflowController, workflow_crd
 from propeller.embedded.server import ApiServer, Interceptor
-from propeller.errors import NotFound
+from propeller.errors import Invalid, NotFound
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, PODS, Client, Raw
 from propeller.routing import Access, Table, parse_table
 from propeller.storage import MemoryStore, Storage, StorageOptions
@@ -24,15 +24,19 @@ WORKFLOWS = FLYTE_WORKFLOWS.typed(Raw)
 RAW_PODS = PODS.typed(Raw)
 
 
-def table(*rules: str, pools: str = "", **states: str) -> Table:
+def text(*rules: str, pools: str = "", **states: str) -> str:
     """East and west, in a state each, and rules in YAML; by default everything may go to both."""
     lines = "\n".join(
         f"  - {{name: {name}, state: {states.get(name, 'active')}, connection: {{context: {name}}}}}"
         for name in ("east", "west")
     )
     given = "\n".join(f"  - {rule}" for rule in rules or ("{name: all, pool: both}",))
-    text = f"clusters:\n{lines}\npools:\n  - {{name: both, clusters: [east, west]}}\n{pools}\nrules:\n{given}\n"
-    return parse_table(text.encode())
+    return f"clusters:\n{lines}\npools:\n  - {{name: both, clusters: [east, west]}}\n{pools}\nrules:\n{given}\n"
+
+
+def table(*rules: str, pools: str = "", **states: str) -> Table:
+    """As `text`."""
+    return parse_table(text(*rules, pools=pools, **states).encode())
 
 
 @dataclass
@@ -42,11 +46,12 @@ class Opener:
     servers: Mapping[str, ApiServer]
     clock: LoopClock
     interceptors: dict[str, Interceptor] = field(default_factory=dict)
-    opened: list[str] = field(default_factory=list)
+    broken: set[str] = field(default_factory=set)
 
     @asynccontextmanager
     async def open(self, access: Access) -> AsyncIterator[Client | None]:
-        self.opened.append(access.context)
+        if access.context in self.broken:
+            raise Invalid(f"there is no kubeconfig of {access.context}")
         if access.in_cluster:
             yield None
             return
@@ -102,11 +107,13 @@ class Far:
 
     @asynccontextmanager
     async def controller(
-        self, routes: Table, interceptor: Interceptor | None = None
+        self, routes: Table | None, interceptor: Interceptor | None = None, *, settings: Settings | None = None
     ) -> AsyncIterator[WorkflowController]:
         client = Client(self.control.transport(interceptor=interceptor), clock=self.clock)
-        made = WorkflowController(client, self.storage, self.settings, clock=self.clock, opener=self.opener)
-        made.route_by(routes)
+        settings = settings or self.settings
+        made = WorkflowController(client, self.storage, settings, clock=self.clock, opener=self.opener)
+        if routes is not None:
+            made.route_by(routes)
         async with made.running() as controller:
             yield controller
 

@@ -6,6 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
+
+from propeller.config import RoutingOptions
 from propeller.embedded.server import Forward
 from propeller.errors import Unavailable
 from propeller.kube import NAMESPACES, Request, Response
@@ -311,3 +314,43 @@ async def test_a_controller_that_starts_finds_the_pods_of_all_clusters_before_it
             await asyncio.sleep(SETTLED)
             assert (await of.status(name))["state"] == "Succeeded"
         assert written == []
+
+
+async def test_a_controller_says_how_its_clusters_are() -> None:
+    async with far() as of, of.controller(table(east="cordoned")) as controller:
+        await of.create("w0", task("a"))
+        await asyncio.sleep(SETTLED)
+        controller.route_by(table(west="cordoned"))
+        await of.create("w1", task("a"))
+        await asyncio.sleep(SETTLED)
+        assert (await of.where("w0-a-0"), await of.where("w1-a-0")) == ("west", "east")
+        await _succeed(of, "w0-a-0")
+        shown = {one["name"]: (one["healthy"], one["executions"], one["pods"]) for one in controller.several.page()}
+        assert shown == {"east": (True, 1, 1), "west": (True, 0, 0)}
+
+
+async def test_without_the_routing_table_that_the_settings_name_executions_wait() -> None:
+    async with far() as of:
+        settings = msgspec.structs.replace(of.settings, routing=RoutingOptions(table="default"))
+        async with of.controller(None, settings=settings):
+            await of.create("w", task("a"))
+            await asyncio.sleep(of.settings.checkpoint.max_lag + SETTLED)
+            assert (await of.status("w"))["waits"][0]["reason"] == "there is no RoutingTable 'default'"
+            assert await of.where("w-a-0") == ""
+            assert (await of.user.list(RAW_PODS, "ns")).items == ()
+
+
+async def test_a_cluster_that_cannot_be_connected_to_delays_no_other() -> None:
+    """A connection that is wrong, such as a kubeconfig that is not there."""
+    async with far() as of:
+        of.opener.broken = {"east"}
+        async with of.controller(table()) as controller:
+            for number in range(8):
+                await of.create(f"w{number}", task("a"))
+            await asyncio.sleep(SETTLED)
+            assert 0 < len(await of.pods("west")) < 8, "those of the east wait for it a while"
+            await asyncio.sleep(60.0)
+            assert len(await of.pods("west")) == 8
+            of.opener.broken = set()
+            await asyncio.sleep(120.0)
+            assert all(one["healthy"] and one["connected"] for one in controller.several.page())

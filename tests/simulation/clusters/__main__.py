@@ -1,0 +1,44 @@
+"""`python -m tests.simulation.clusters --seeds 100` runs seeds, and says which broke what."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from contextlib import nullcontext
+
+from tests.simulation.clusters.mutations import MUTATIONS
+from tests.simulation.clusters.world import simulate
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation.clusters", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=100, help="how many")
+    parser.add_argument("--first", type=int, default=0, help="the first of them")
+    parser.add_argument("--seed", type=int, help="this one alone")
+    parser.add_argument("--trace", action="store_true", help="print what happens, line by line")
+    parser.add_argument("--stop", action="store_true", help="at the first seed that breaks something")
+    parser.add_argument("--mutation", choices=sorted(MUTATIONS), help="a defect to plant, to see whether it is found")
+    arguments = parser.parse_args()
+    if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets of strings is part of the story
+        command = [sys.executable, "-m", "tests.simulation.clusters", *sys.argv[1:]]
+        os.execve(sys.executable, command, os.environ | {"PYTHONHASHSEED": "0"})
+    first = arguments.first if arguments.seed is None else arguments.seed
+    broken = pods = ran = 0
+    for seed in range(first, first + (arguments.seeds if arguments.seed is None else 1)):
+        with MUTATIONS[arguments.mutation]() if arguments.mutation else nullcontext():
+            failures, digest, launched = simulate(seed, verbose=arguments.trace)
+        ran, pods = ran + 1, pods + launched
+        if failures:
+            broken += 1
+            print(f"seed {seed}: {len(failures)} broken, first: {failures[0]}", flush=True)
+            if arguments.stop:
+                break
+        elif arguments.seed is not None:
+            print(f"seed {seed}: {digest}")
+    print(f"{ran} seeds, {pods} pods; {broken} broke something")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,398 @@
+"""One world: a cluster of workflows and three that run them, which fail in every way, until everything has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import gc
+import logging
+import random
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
+
+from propeller.clock import LoopClock
+from propeller.config import CheckpointOptions, ClusterOptions, ControllerOptions, Settings
+from propeller.controller import FLYTE_WORKFLOWS, WorkflowController, workflow_crd
+from propeller.embedded.faults import NO_FAULTS, FaultProfile, FaultyLink
+from propeller.embedded.server import ApiServer
+from propeller.errors import PropellerError
+from propeller.informers import Change, Informer
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, PODS, Client, Raw
+from propeller.routing import Access, Table, parse_table
+from propeller.storage import MemoryStore, Storage, StorageOptions
+from tests.simulation.clusters.truth import CONTROL, ISOLATED, VAULT, Seen, Truth
+from tests.simulation.event_log import EventLog, Listener
+from tests.simulation.loop import PROCESS, SimulatedLoop, Stuck, run
+from tests.unit.workflow.drive import TASK, graph, task
+
+NAMESPACE = "ns"
+SHARED = ("east", "west")
+WORKFLOWS = FLYTE_WORKFLOWS.typed(Raw)
+RAW_PODS = PODS.typed(Raw)
+LONGEST = 20_000.0
+"""Seconds within which everything has ended once nothing goes wrong any more."""
+
+SHAPES: tuple[tuple[tuple[str, ...], list[tuple[str, str]]], ...] = (
+    (("a",), []),
+    (("a", "b"), [("a", "b")]),
+    (("a", "b", "c"), [("a", "c"), ("b", "c")]),
+    (("a", "b", "c", "d"), [("a", "b"), ("b", "c"), ("c", "d")]),
+)
+
+
+def table(east: str, west: str) -> Table:
+    """The routing table with its shared clusters in these states."""
+    return parse_table(
+        f"""
+clusters:
+  - {{name: east, state: {east}, connection: {{context: east}}}}
+  - {{name: west, state: {west}, connection: {{context: west}}}}
+  - {{name: vault, connection: {{context: vault}}}}
+pools:
+  - {{name: shared, clusters: [east, west]}}
+  - {{name: sealed, clusters: [vault]}}
+rules:
+  - {{name: secrets, pool: sealed, isolate: true, match: {{projects: [{ISOLATED}]}}}}
+  - {{name: rest, pool: shared}}
+""".encode()
+    )
+
+
+class World:
+    """The state of one world; everything is drawn from `rng`."""
+
+    def __init__(self, seed: int, loop: SimulatedLoop, *, verbose: bool) -> None:
+        self.rng = rng = random.Random(f"clusters {seed}")
+        self.loop = loop
+        self.event_log = EventLog(loop.time, verbose=verbose)
+        self.truth = Truth(self.event_log)
+        self.clock = LoopClock()
+        self.servers = {
+            name: ApiServer(clock=self.clock, randomness=random.Random(f"{name} {seed}"))
+            for name in (CONTROL, *SHARED, VAULT)
+        }
+        self.clients = {name: Client(server.transport(), clock=self.clock) for name, server in self.servers.items()}
+        self.settings = Settings(
+            storage=StorageOptions(metadata_prefix="memory://m", raw_output_prefix="memory://raw"),
+            checkpoint=CheckpointOptions(max_lag=rng.choice((0.0, 2.0, 30.0))),
+            controller=ControllerOptions(idle=rng.choice((0.0, 20.0)), stop_margin=30.0),
+            clusters=ClusterOptions(grace=rng.choice((20.0, 120.0)), orphans_after=10.0),
+        )
+        self.faulty = FaultProfile(
+            latency=rng.choice((0.0, 0.1)),
+            lost_requests=rng.choice((0.0, 0.05)),
+            lost_responses=rng.choice((0.0, 0.05)),
+            disconnects=rng.choice((0.0, 0.02)),
+            lag=rng.choice((0.0, 1.0)),
+        )
+        self.profile = self.faulty
+        self.links: list[FaultyLink] = []
+        self.blobs: dict[str, bytes] = {}
+        self.restores = rng.random() < 0.25
+        self.table = table("active", "active")
+        self.down: set[str] = set()
+        self.controller: WorkflowController | None = None
+        self.process = 0
+        self.tasks: list[asyncio.Task[None]] = []
+
+    # controllers
+
+    def start(self) -> None:
+        """Start a controller; the one before has to be dead."""
+        self.process += 1
+        self.event_log.record(f"controller {self.process} starts")
+        context = contextvars.copy_context()
+        context.run(PROCESS.set, self.process)
+        self.tasks.append(self.loop.create_task(self._control(), context=context))
+
+    def kill(self) -> None:
+        self.event_log.record(f"controller {self.process} is killed")
+        self.controller = None
+        self.loop.freeze(self.process)
+
+    def client(self, cluster: str) -> Client:
+        link = FaultyLink(random.Random(f"{cluster} {self.process} {len(self.links)}"), self.profile)
+        self.links.append(link)
+        interceptor = Seen(self.truth, cluster, link)
+        return Client(self.servers[cluster].transport(interceptor=interceptor), clock=self.clock)
+
+    @asynccontextmanager
+    async def open(self, access: Access) -> AsyncIterator[Client | None]:
+        yield self.client(access.context)
+
+    async def has_changed(self, access: Access) -> bool:
+        return False
+
+    async def _control(self) -> None:
+        while True:
+            client = self.client(CONTROL)
+            try:
+                async with Storage(self.settings.storage, stores={"memory": MemoryStore(self.blobs)}) as storage:
+                    controller = WorkflowController(client, storage, self.settings, clock=self.clock, opener=self)
+                    controller.route_by(self.table)
+                    async with controller.running():
+                        self.controller = controller
+                        controller.route_by(self.table)  # it may have changed meanwhile
+                        await asyncio.Event().wait()
+            except PropellerError as error:
+                self.event_log.record(f"the controller could not start: {error}")
+                await asyncio.sleep(2.0)
+
+    # kubelets
+
+    async def kubelet(self, cluster: str) -> None:
+        """Run the pods of a cluster: each ends well after a time of its own."""
+        async with asyncio.TaskGroup() as group:
+            running: set[str] = set()
+
+            async def run(act: Callable[[str, str, str], Coroutine[Any, Any, None]], name: str, uid: str) -> None:
+                await act(cluster, name, uid)
+                running.discard(uid)
+
+            def changed(change: Change[Raw]) -> None:
+                pod = change.new
+                if pod is None or pod["metadata"]["uid"] in running:
+                    return
+                name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+                if "deletionTimestamp" in pod["metadata"]:
+                    running.add(uid)
+                    group.create_task(run(self._end_deleted, name, uid))
+                elif pod.get("status", {}).get("phase") != "Succeeded":
+                    running.add(uid)
+                    group.create_task(run(self._run_pod, name, uid))
+
+            async with Informer(self.clients[cluster], RAW_PODS, namespace=NAMESPACE) as informer:
+                informer.subscribe(changed)
+                await asyncio.Event().wait()
+
+    async def _run_pod(self, cluster: str, name: str, uid: str) -> None:
+        drawn = random.Random(f"{name} {cluster}")
+        await asyncio.sleep(drawn.choice((0.5, 3.0, 30.0, 90.0, 300.0)) * drawn.random())
+        while True:
+            try:
+                body = {"metadata": {"uid": uid}, "status": {"phase": "Succeeded"}}
+                pod = await self.clients[cluster].get(RAW_PODS, name, NAMESPACE)
+                if pod["metadata"]["uid"] != uid:
+                    return
+                if "deletionTimestamp" in pod["metadata"]:
+                    await self._end_deleted(cluster, name, uid)
+                    return
+                await self.clients[cluster].patch(RAW_PODS, name, NAMESPACE, body=body, subresource="status")
+            except PropellerError as error:
+                if cluster in self.down:
+                    await asyncio.sleep(1.0)
+                    continue
+                self.event_log.record(f"pod {name} is not there: {type(error).__name__}")
+                return
+            self.event_log.record(f"pod {name} succeeds in {cluster}")
+            owner = pod["metadata"]["labels"]["propeller/workflow-uid"]
+            self.truth.workflows[owner].pods[name].succeeded = True
+            return
+
+    async def _end_deleted(self, cluster: str, name: str, uid: str) -> None:
+        await asyncio.sleep(random.Random(name).random() * 5.0)
+        with suppress(PropellerError):
+            await self.clients[cluster].delete(RAW_PODS, name, NAMESPACE, uid=uid, grace_seconds=0)
+
+    # users
+
+    async def use(self) -> None:
+        for number in range(self.rng.randint(1, 12)):
+            await asyncio.sleep(self.rng.choice((0.0, 2.0, 100.0)) * self.rng.random())
+            nodes, edges = self.rng.choice(SHAPES)
+            name, project = f"w{number}", self.rng.choice((ISOLATED, "open", "open"))
+            tasks = (task(node, retry={"minAttempts": 3}) for node in nodes)
+            body = {
+                "metadata": {"name": name, "labels": {"project": project}},
+                "spec": graph(*tasks, edges=edges),
+                "tasks": {"t": TASK},
+            }
+            made = await self._patiently(functools.partial(self.clients[CONTROL].create, WORKFLOWS, body, NAMESPACE))
+            self.truth.created(made, nodes)
+            if self.rng.random() < 0.15:
+                self.tasks.append(asyncio.create_task(self._delete(name, made["metadata"]["uid"])))
+
+    async def _delete(self, name: str, uid: str) -> None:
+        await asyncio.sleep(self.rng.choice((1.0, 60.0)) * self.rng.random())
+        self.truth.deleted(uid)
+        await self._patiently(lambda: self.clients[CONTROL].delete(WORKFLOWS, name, NAMESPACE))
+
+    async def _patiently(self, ask: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        while True:
+            try:
+                return await ask()
+            except PropellerError:
+                await asyncio.sleep(1.0)
+
+    # faults
+
+    async def trouble(self) -> None:
+        ends = self.loop.time() + self.rng.choice((60.0, 300.0, 900.0))
+        kinds = [self._crash, self._outage, self._outage, self._partition, self._reroute, self._control_outage]
+        kinds += [self._restore] if self.restores else []
+        kinds = self.rng.sample(kinds, self.rng.randint(1, len(kinds)))
+        async with asyncio.TaskGroup() as group:
+            while self.loop.time() < ends:
+                await asyncio.sleep(self.rng.expovariate(1 / 20.0))
+                group.create_task(self.rng.choice(kinds)())
+
+    async def _crash(self) -> None:
+        if self.controller is None:
+            return
+        self.kill()
+        await asyncio.sleep(self.rng.choice((0.0, 5.0, 100.0)))
+        self.start()
+
+    async def _outage(self) -> None:
+        await self._down(self.rng.choice((*SHARED, VAULT)))
+
+    async def _control_outage(self) -> None:
+        await self._down(CONTROL)
+
+    async def _down(self, cluster: str) -> None:
+        server = self.servers[cluster]
+        if cluster in self.down:
+            return
+        self.event_log.record(f"{cluster} is down")
+        server.stop()
+        self.down.add(cluster)
+        await asyncio.sleep(self.rng.choice((1.0, 20.0, 100.0, 300.0)))
+        self._up(cluster)
+
+    async def _partition(self) -> None:
+        if not self.links:
+            return
+        link = self.rng.choice(self.links[-4:])
+        self.event_log.record("a link is cut")
+        link.partitioned = True
+        await asyncio.sleep(self.rng.choice((5.0, 60.0, 200.0)))
+        self.event_log.record("a link is mended")
+        link.partitioned = False
+
+    async def _reroute(self) -> None:
+        states = [self.rng.choice(("active", "active", "draining", "cordoned")) for _ in SHARED]
+        self.event_log.record(f"the table has {states}")
+        self.table = table(*states)
+        if self.controller is not None:
+            self.controller.route_by(self.table)
+
+    async def _restore(self) -> None:
+        """A cluster loses what was created within some seconds."""
+        cluster = self.rng.choice(SHARED)
+        server = self.servers[cluster]
+        if cluster in self.down:
+            return
+        backup = server.back_up()
+        had = {pod.name for one in self.truth.workflows.values() for pod in one.pods.values()}
+        await asyncio.sleep(self.rng.choice((2.0, 30.0)) * self.rng.random())
+        if cluster in self.down:
+            return
+        server.restore(backup)
+        self.down.add(cluster)
+        self.event_log.record(f"{cluster} is restored from an older copy")
+        for workflow in self.truth.workflows.values():
+            self.truth.lost |= {pod.name for pod in workflow.pods.values() if pod.cluster == cluster} - had
+        await asyncio.sleep(self.rng.choice((1.0, 10.0)))
+        self._up(cluster)
+
+    def _up(self, cluster: str) -> None:
+        if cluster in self.down:
+            self.event_log.record(f"{cluster} is up")
+            self.down.remove(cluster)
+            self.servers[cluster].start()
+
+    def heal(self) -> None:
+        """From here on nothing goes wrong."""
+        self.event_log.record("nothing goes wrong any more")
+        self.profile = NO_FAULTS
+        for link in self.links:
+            link.partitioned, link.profile = False, NO_FAULTS
+        for cluster in tuple(self.down):
+            self._up(cluster)
+        self.table = table("active", "active")
+        if self.controller is not None:
+            self.controller.route_by(self.table)
+
+    # the end
+
+    async def live(self) -> None:
+        async with AsyncExitStack() as stack:
+            for name, server in self.servers.items():
+                await stack.enter_async_context(server)
+                await self.clients[name].create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
+            await self.clients[CONTROL].create(CUSTOM_RESOURCE_DEFINITIONS, workflow_crd())
+            kubelets = [asyncio.create_task(self.kubelet(name)) for name in (*SHARED, VAULT)]
+            self.start()
+            try:
+                using = asyncio.create_task(self.use())
+                await self.trouble()
+                self.heal()
+                await using
+                await self._end()
+            finally:
+                for number in range(1, self.process + 1):
+                    self.loop.thaw(number)
+                for link in self.links:
+                    link.partitioned = True
+                for one in (*self.tasks, *kubelets):
+                    one.cancel()
+                await asyncio.wait([*self.tasks, *kubelets])
+
+    async def _end(self) -> None:
+        began = self.loop.time()
+        while not await self._has_ended():
+            if self.loop.time() > began + LONGEST:
+                break
+            await asyncio.sleep(10.0)
+        self.event_log.record("the end")
+        self.truth.check_the_end()
+        deleted = {one.uid for one in self.truth.workflows.values() if one.deleted}
+        for name in (*SHARED, VAULT):
+            for pod in (await self.clients[name].list(RAW_PODS, NAMESPACE)).items:
+                if pod["metadata"]["labels"]["propeller/workflow-uid"] in deleted:
+                    self.event_log.violation(f"{pod['metadata']['name']} is left in {name}")
+
+    async def _has_ended(self) -> bool:
+        standing = [one for one in self.truth.workflows.values() if not one.deleted]
+        if not all(one.status.get("phase") in {3, 5, 6} for one in standing):
+            return False
+        deleted = {one.uid for one in self.truth.workflows.values() if one.deleted}
+        left = [pod for name in (*SHARED, VAULT) for pod in (await self.clients[name].list(RAW_PODS, NAMESPACE)).items]
+        return not any(
+            pod["metadata"]["labels"]["propeller/workflow-uid"] in deleted
+            or pod.get("status", {}).get("phase") != "Succeeded"
+            for pod in left
+        )
+
+
+def simulate(seed: int, *, verbose: bool = False) -> tuple[list[str], str, int]:
+    """Run the world of a seed to its end: returns what was broken, a digest of its story, and how many pods it had."""
+    random.seed(seed)
+    collecting = gc.isenabled()
+    gc.disable()  # what is collected when must not depend on what ran before
+    try:
+        return run(seed, lambda loop: _run(World(seed, loop, verbose=verbose)))
+    except Stuck as error:
+        return [str(error)], "", 0
+    finally:
+        if collecting:
+            gc.enable()
+
+
+async def _run(world: World) -> tuple[list[str], str, int]:
+    log = logging.getLogger("propeller")
+    listener = Listener(world.event_log)
+    level, propagates = log.level, log.propagate
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    log.addHandler(listener)
+    try:
+        await world.live()
+    finally:
+        log.removeHandler(listener)
+        log.setLevel(level)
+        log.propagate = propagates
+    pods = sum(len(one.pods) for one in world.truth.workflows.values())
+    return world.event_log.failures, world.event_log.digest, pods
