@@ -1080,6 +1080,11 @@ local function now()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- Redis 6 lets scripts write although too few replicas follow
+if not ARGV[3] and string.match(call('INFO', 'replication'), 'min_slaves_good_slaves:0%s') then
+  return redis.error_reply('NOREPLICAS No replica follows, and min-replicas-to-write asks for one.')
+end
+
 local statement = unpack_row(ARGV[1])
 freed, woken = false, {}
 load_meta()

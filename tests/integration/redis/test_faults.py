@@ -9,85 +9,28 @@ import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
 from propeller.errors import Invalid, Untrusted
-from propeller.resourcemgr import Claim, Limits, Pool
-from propeller.resourcemgr.shared import RedisOptions, SharedTokens
+from propeller.resourcemgr import Limits, Pool
+from propeller.resourcemgr.shared import RedisOptions
 from propeller.testing import Authority, Pair, RedisServer, TcpProxy, eventually, run_redis_server
-from tests.integration.redis.stores import options_of, prime, shared
+from tests.integration.redis.processes import TTL, process, short
+from tests.integration.redis.stores import prime
 
 pytestmark = pytest.mark.needs("redis-server")
-
-TTL = 2.0
-FOUR = Limits(pools=(Pool(name="api", capacity=4),))
-
-
-class Process:
-    """Claims of one process, and which of them have tokens."""
-
-    def __init__(self, name: str, tokens: SharedTokens) -> None:
-        self.name = name
-        self.tokens = tokens
-        self.held: list[str] = []
-        self._count = 0
-
-    def ask(self, count: int) -> None:
-        """Request so many tokens, each for itself."""
-        for _ in range(count):
-            self._count += 1
-            name = f"{self.name}{self._count}"
-            claim, granted = Claim(name, (self.name,), (("api", 1),)), partial(self._granted, name)
-            answer = self.tokens.request(claim, granted, lambda _: None)
-            if not isinstance(answer, bool):
-                asyncio.ensure_future(answer).add_done_callback(partial(self._answered, name))
-            elif answer:
-                granted()
-
-    def _answered(self, name: str, answer: asyncio.Future[bool]) -> None:
-        if answer.result():
-            self._granted(name)
-
-    def _granted(self, name: str) -> None:
-        self.tokens.use(name)
-        self.held.append(name)
-
-    def end(self) -> None:
-        """What was granted first ends."""
-        self.tokens.release(self.held.pop(0))
-
-    async def has(self, count: int) -> None:
-        """Wait until it has so many tokens."""
-        await eventually(lambda: len(self.held) == count or None, interval=0.01)
-
-    async def keeps(self, count: int, *, seconds: float) -> None:
-        """Nothing is granted to it for so long."""
-        await asyncio.sleep(seconds)
-        assert len(self.held) == count
-
-
-@asynccontextmanager
-async def _process(name: str, options: RedisOptions, of: Limits = FOUR) -> AsyncIterator[Process]:
-    async with shared(options, of, name) as tokens:
-        yield Process(name, tokens)
-
-
-def _options(redis: RedisServer, **changed: Any) -> RedisOptions:
-    return options_of(redis, **{"ttl": TTL, "timeout": 0.5, "lost_after": 0.3, **changed})
 
 
 @pytest.mark.parametrize("keeps_data", [True, False])
 async def test_a_crash_of_redis_exceeds_no_pool_with_its_data_or_without(tmp_path: Path, *, keeps_data: bool) -> None:
     flags = ("--appendonly", "yes", "--appendfsync", "always") if keeps_data else ()
     with run_redis_server(tmp_path, flags) as redis:
-        options = _options(redis)
+        options = short(redis)
         await prime(options)
-        async with _process("a", options) as a, _process("b", options) as b:
+        async with process("a", options) as a, process("b", options) as b:
             a.ask(3)
             await a.has(3)
             b.ask(3)
@@ -106,10 +49,10 @@ async def test_a_crash_of_redis_exceeds_no_pool_with_its_data_or_without(tmp_pat
 
 async def test_a_failover_to_a_replica_that_lacks_the_last_grants_exceeds_no_pool(tmp_path: Path) -> None:
     with run_redis_server(tmp_path / "primary") as primary, run_redis_server(tmp_path / "replica") as replica:
-        await prime(_options(primary))
+        await prime(short(primary))
         async with TcpProxy(primary.url) as proxy:
-            options = _options(primary, url=proxy.url)
-            async with _process("a", options) as a, _process("b", options) as b:
+            options = short(primary, url=proxy.url)
+            async with process("a", options) as a, process("b", options) as b:
                 a.ask(1)
                 await a.has(1)
                 replica.follow(primary)
@@ -128,9 +71,9 @@ async def test_a_failover_to_a_replica_that_lacks_the_last_grants_exceeds_no_poo
 
 
 async def test_a_server_that_is_paused_is_waited_for_within_the_slice(redis: RedisServer) -> None:
-    options = _options(redis)
+    options = short(redis)
     await prime(options)
-    async with _process("a", options) as a, _process("b", options) as b:
+    async with process("a", options) as a, process("b", options) as b:
         a.ask(3)
         await a.has(3)
         b.ask(2)
@@ -151,10 +94,10 @@ async def test_a_server_that_is_paused_is_waited_for_within_the_slice(redis: Red
 async def test_the_slice_of_a_process_that_is_cut_off_is_the_bound_and_with_stop_it_starts_nothing(
     redis: RedisServer,
 ) -> None:
-    await prime(_options(redis))
+    await prime(short(redis))
     async with TcpProxy(redis.url) as of_a, TcpProxy(redis.url) as of_b:
-        cut, stopped = _options(redis, url=of_a.url), _options(redis, url=of_b.url, lost="stop")
-        async with _process("a", cut) as a, _process("b", stopped) as b, _process("c", _options(redis)) as c:
+        cut, stopped = short(redis, url=of_a.url), short(redis, url=of_b.url, lost="stop")
+        async with process("a", cut) as a, process("b", stopped) as b, process("c", short(redis)) as c:
             a.ask(2)
             b.ask(2)
             await a.has(2)
@@ -164,9 +107,9 @@ async def test_the_slice_of_a_process_that_is_cut_off_is_the_bound_and_with_stop
             await of_a.refuse()
             await of_b.refuse()
             await a.keeps(2, seconds=0.1)
-            for process in (a, b):
-                process.ask(2)
-                process.end()
+            for one in (a, b):
+                one.ask(2)
+                one.end()
             await a.has(2)
             await c.has(4)  # after a TTL what the others had is its
             await a.keeps(2, seconds=0.2)
@@ -189,9 +132,9 @@ async def test_the_slice_of_a_process_that_is_cut_off_is_the_bound_and_with_stop
 async def test_a_server_that_is_full_grants_nothing_and_says_so(
     redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    options = _options(redis, lost="stop")
+    options = short(redis, lost="stop")
     await prime(options)
-    async with _process("a", options) as a:
+    async with process("a", options) as a:
         a.ask(1)
         await a.has(1)
         redis.command("CONFIG", "SET", "maxmemory", "1")
@@ -205,9 +148,9 @@ async def test_a_server_that_is_full_grants_nothing_and_says_so(
 
 @pytest.mark.parametrize("key", ["leases", "pools", "members", "meta"])
 async def test_a_key_that_is_evicted_or_deleted_is_no_licence_to_grant_more(redis: RedisServer, key: str) -> None:
-    options = _options(redis)
+    options = short(redis)
     await prime(options)
-    async with _process("a", options) as a, _process("b", options) as b:
+    async with process("a", options) as a, process("b", options) as b:
         a.ask(3)
         await a.has(3)
         redis.command("DEL", f"propeller:{{tokens}}:{key}")
@@ -222,9 +165,9 @@ async def test_a_key_that_is_evicted_or_deleted_is_no_licence_to_grant_more(redi
 async def test_changed_limits_are_everywhere_at_once_and_two_that_disagree_are_named(
     redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    options = _options(redis)
+    options = short(redis)
     await prime(options)
-    async with _process("a", options) as a, _process("b", options) as b:
+    async with process("a", options) as a, process("b", options) as b:
         a.ask(3)
         b.ask(3)
         await eventually(lambda: len(a.held) + len(b.held) == 4 or None, interval=0.01)
@@ -249,7 +192,7 @@ async def test_a_password_comes_from_the_environment_or_a_file_and_is_never_show
 ) -> None:
     with run_redis_server(tmp_path / "redis", ("--requirepass", PASSWORD)) as redis:
         secret = tmp_path / "secret"
-        options = _options(redis, password_file=str(secret) if of_file else "")
+        options = short(redis, password_file=str(secret) if of_file else "")
 
         def give(password: str) -> None:
             secret.write_text(f"{password}\n")
@@ -257,11 +200,11 @@ async def test_a_password_comes_from_the_environment_or_a_file_and_is_never_show
 
         give("wrong battery")
         with caplog.at_level(logging.DEBUG), pytest.raises(Invalid, match="refuses the user 'default'") as caught:
-            async with _process("a", options):
+            async with process("a", options):
                 pass
         assert "PROPELLER_REDIS_PASSWORD" in str(caught.value)
         give(PASSWORD)
-        async with _process("a", options) as a:
+        async with process("a", options) as a:
             a.ask(1)
             await a.has(1)
         for secret_text in ("wrong battery", PASSWORD):
@@ -278,19 +221,19 @@ RIGHTS = "eval evalsha info time ping subscribe publish get set del hget hmget h
 async def test_the_rights_that_are_documented_are_enough_and_needed(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
-    await prime(_options(redis))
+    await prime(short(redis))
     rights = [f"+{right}" for right in RIGHTS.split() if right != missing]
     redis.command(
         "ACL", "SETUSER", "controller", "on", f">{PASSWORD}", "resetchannels", "~propeller:*", "&propeller:*", *rights
     )
     monkeypatch.setenv("PROPELLER_REDIS_PASSWORD", PASSWORD)
-    options = _options(redis, username="controller")
+    options = short(redis, username="controller")
     if missing and missing != "subscribe":
         with pytest.raises(Invalid, match="refuses the user 'controller'"):
-            async with _process("a", options):
+            async with process("a", options):
                 pass
         return
-    async with _process("a", options) as a, _process("b", options) as b:
+    async with process("a", options) as a, process("b", options) as b:
         a.ask(4)
         await a.has(4)
         b.ask(1)
@@ -299,11 +242,11 @@ async def test_the_rights_that_are_documented_are_enough_and_needed(
 
 
 async def test_a_slow_line_delays_grants_and_exceeds_nothing(redis: RedisServer) -> None:
-    await prime(_options(redis))
+    await prime(short(redis))
     async with AsyncExitStack() as stack:
         proxy = await stack.enter_async_context(TcpProxy(redis.url))
-        a = await stack.enter_async_context(_process("a", _options(redis, url=proxy.url)))
-        b = await stack.enter_async_context(_process("b", _options(redis)))
+        a = await stack.enter_async_context(process("a", short(redis, url=proxy.url)))
+        b = await stack.enter_async_context(process("b", short(redis)))
         proxy.throttle(4000)
         for _ in range(5):
             a.ask(2)
@@ -311,16 +254,16 @@ async def test_a_slow_line_delays_grants_and_exceeds_nothing(redis: RedisServer)
             for _ in range(20):
                 assert len(a.held) + len(b.held) <= 4
                 await asyncio.sleep(0.02)
-            for process in (a, b):
-                if process.held:
-                    process.end()
+            for one in (a, b):
+                if one.held:
+                    one.end()
         proxy.throttle(None)
         await eventually(lambda: len(a.held) + len(b.held) == 4 or None, interval=0.01)
 
 
 async def test_a_password_in_the_url_is_refused_without_being_shown(redis: RedisServer) -> None:
     with pytest.raises(Invalid, match="PROPELLER_REDIS_PASSWORD") as caught:
-        async with _process("a", RedisOptions(url=redis.url.replace("//", "//:secret@"))):
+        async with process("a", RedisOptions(url=redis.url.replace("//", "//:secret@"))):
             pass
     assert "secret@" not in str(caught.value)
 
@@ -350,20 +293,20 @@ async def test_tls_is_verified_on_both_sides(redis: RedisServer, tmp_path: Path)
         (tmp_path / name).mkdir()
     authority, other = Authority(tmp_path / "ours"), Authority(tmp_path / "other")
     client = authority.client("controller", "controllers")
-    await prime(_options(redis))
+    await prime(short(redis))
     async with _tls_before(redis, authority.server(), authority.pair.certificate) as port:
-        tls = _options(
+        tls = short(
             redis,
             url=f"rediss://localhost:{port}",
             ca_file=str(authority.pair.certificate),
             certificate_file=str(client.certificate),
             key_file=str(client.key),
         )
-        async with _process("a", tls) as a:
+        async with process("a", tls) as a:
             a.ask(1)
             await a.has(1)
         with pytest.raises(Untrusted, match="certificate of Redis"):
-            async with _process("a", msgspec.structs.replace(tls, ca_file=str(other.pair.certificate))):
+            async with process("a", msgspec.structs.replace(tls, ca_file=str(other.pair.certificate))):
                 pass
 
 
@@ -375,7 +318,7 @@ async def test_any_node_of_a_cluster_leads_to_the_one_that_has_the_keys(tmp_path
         one.command("CLUSTER", "MEET", "127.0.0.1", str(two.port))
         await eventually(lambda: "cluster_state:ok" in one.command("CLUSTER", "INFO") or None)
         await eventually(lambda: "cluster_state:ok" in two.command("CLUSTER", "INFO") or None)
-        async with _process("a", _options(one)) as a, _process("b", _options(two)) as b:
+        async with process("a", short(one)) as a, process("b", short(two)) as b:
             a.ask(3)
             b.ask(3)
             await eventually(lambda: len(a.held) + len(b.held) == 4 or None, interval=0.01)
