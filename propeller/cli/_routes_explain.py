@@ -28,7 +28,8 @@ from propeller.routing import ClusterState, Explanation, Subject, Table, Task, e
 @click.option("--domain", default="")
 @click.option("--workflow", default="", metavar="NAME", help="Such as flows.train.wf.")
 @click.option("--launch-plan", default="", metavar="NAME")
-@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Of the execution, or of the task.")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Of the execution.")
+@click.option("--task-label", "task_labels", multiple=True, metavar="KEY=VALUE", help="Place a task with this label.")
 @click.option("--task-type", default="", metavar="TYPE", help="Place a task: such as python-task or pytorch.")
 @click.option("--accelerator", default="", metavar="KIND", help="Place a task that asks for this kind of GPU.")
 @click.option(
@@ -58,6 +59,7 @@ def command(
     workflow: str,
     launch_plan: str,
     labels: tuple[str, ...],
+    task_labels: tuple[str, ...],
     task_type: str,
     accelerator: str,
     resources: tuple[str, ...],
@@ -82,19 +84,21 @@ def command(
     propeller routes explain routes.yaml --task-type pytorch --resource nvidia.com/gpu=2
     propeller compile flow.py wf --x 3 | propeller routes explain routes.yaml -f -
     """
-    is_task = bool(task_type or accelerator or resources) or interruptible is not None
+    is_task = bool(task_type or accelerator or resources or task_labels) or interruptible is not None
+    of_execution = dict(_pairs(labels, "--label"))
     given = Subject(
         key=key,
         project=project,
         domain=domain,
         workflow=workflow,
         launch_plan=launch_plan,
-        labels=dict(_pairs(labels, "--label")),
+        labels=of_execution,
         task=Task(
             type=task_type,
             accelerator=accelerator,
             requests={name: _amount(name, text) for name, text in _pairs(resources, "--resource")},
             interruptible=bool(interruptible),
+            labels={**dict(_pairs(task_labels, "--task-label")), **of_execution},
         )
         if is_task
         else None,

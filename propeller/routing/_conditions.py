@@ -61,13 +61,16 @@ class NameCondition:
 
 
 class LabelCondition:
-    """What a label may be: any value but `excluded` if `values` is None; whether it may be absent."""
+    """What a label may be: any value but `excluded` if `values` is None; whether it may be absent. `of_task` is whether
+    it is one of a task, among whose labels are those of its execution, or of an execution.
+    """
 
-    __slots__ = ("about", "absent", "excluded", "key", "values")
+    __slots__ = ("about", "absent", "excluded", "key", "of_task", "values")
 
-    def __init__(self, key: str, requirements: list[Requirement]) -> None:
+    def __init__(self, key: str, requirements: list[Requirement], *, of_task: bool) -> None:
         self.key = key
-        self.about = f"label {key}"
+        self.of_task = of_task
+        self.about = f"label {key} of a task" if of_task else f"label {key}"
         self.absent = all(one.operator in (Operator.ABSENT, Operator.NOT_IN) for one in requirements)
         wanted = [frozenset(one.values) for one in requirements if one.operator is Operator.IN]
         if any(one.operator is Operator.ABSENT for one in requirements):
@@ -80,8 +83,12 @@ class LabelCondition:
     def is_possible(self) -> bool:
         return self.absent or self.values is None or bool(self.values)
 
+    def _value(self, subject: Subject) -> str | None:
+        labels = subject.task.labels if self.of_task and subject.task is not None else subject.labels
+        return labels.get(self.key)
+
     def holds(self, subject: Subject) -> bool:
-        value = subject.labels.get(self.key)
+        value = self._value(subject)
         return self.absent if value is None else self._takes(value)
 
     def _takes(self, value: str) -> bool:
@@ -95,7 +102,7 @@ class LabelCondition:
         return self.values is None and self.excluded <= other.excluded
 
     def found(self, subject: Subject) -> str:
-        value = subject.labels.get(self.key)
+        value = self._value(subject)
         return f"no label {self.key}" if value is None else f"label {self.key}={one_line(bounded(value, SHOWN))}"
 
     def __str__(self) -> str:
@@ -176,7 +183,7 @@ def _conditions(match: Match) -> Iterator[AnyCondition]:
     for requirement in (*requirements, *parse_label_selector(match.selector).requirements):
         by_key.setdefault(requirement.key, []).append(requirement)
     for key, found in by_key.items():
-        yield LabelCondition(key, found)
+        yield LabelCondition(key, found, of_task=match.is_about_tasks)
     for name, amount in match.resources.items():
         yield ResourceCondition(name, str(amount))
     if match.interruptible is not None:

@@ -107,7 +107,7 @@ class Match(_Declared, frozen=True):
     launch_plans: tuple[str, ...] = ()
 
     labels: Mapping[str, str] = {}
-    """Labels of the execution, and of the task if a task is placed; all of them have to be there."""
+    """Labels of the execution; if the rule is about tasks, those of the task count as well. All have to be there."""
 
     selector: str = ""
     """As for pools, on those labels."""

@@ -47,6 +47,7 @@ class TaskText(_Written, frozen=True):
     accelerator: str = ""
     resources: Mapping[str, str | int | float] = {}
     interruptible: bool = False
+    labels: Mapping[str, str] = {}
 
 
 class Outcome(_Written, frozen=True):
@@ -131,6 +132,7 @@ def subject_of(execution: ExecutionText, task: TaskText | None = None) -> Subjec
             accelerator=task.accelerator,
             requests={name: parse(str(amount)) for name, amount in task.resources.items()},
             interruptible=task.interruptible,
+            labels={**task.labels, **execution.labels},
         ),
     )
 

@@ -24,8 +24,10 @@ from propeller.telemetry import Causes
 
 _log = logging.getLogger(__name__)
 
-Signature = tuple[int, int, int]
-"""Time of the last change, size and inode: another one for another content, also behind a ConfigMap's symbolic link."""
+Signature = tuple[int, int, int, int]
+"""Times of the last changes of content and of rights, size and inode: another one for what may be read otherwise, also
+behind a ConfigMap's symbolic link.
+"""
 
 
 class FileTable:
@@ -88,7 +90,7 @@ class FileTable:
             found = self._path.stat()
         except OSError as error:
             raise Invalid(f"{self._path} cannot be read: {error.strerror}") from error
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
     def _load(self) -> tuple[Signature, Table]:
         """The content with the signature of before, so that a change meanwhile is seen."""

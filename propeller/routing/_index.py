@@ -66,7 +66,9 @@ class Index:
                     break
                 found += table.get(value[:length], ())
         if self._labels:
-            for label in subject.labels.items():
+            for label in (
+                subject.labels if subject.task is None else {**subject.labels, **subject.task.labels}
+            ).items():
                 found += self._labels.get(label, ())
         if self._resources and subject.task is not None:
             for name in subject.task.requests:

@@ -24,7 +24,7 @@ from propeller.routing._conditions import (
 from propeller.routing._declared import Rule
 from propeller.routing._index import Index
 
-MAX_CASES = 256
+MAX_CASES = 100
 """Of one rule. One with more is looked at as a whole."""
 
 Conditions = Mapping[str, AnyCondition]
@@ -91,7 +91,10 @@ def _parts(condition: AnyCondition) -> list[AnyCondition]:
     match condition:
         case NameCondition(about=field, exact=exact, prefixes=prefixes):
             return [NameCondition(field, (one,)) for one in (*sorted(exact), *(f"{prefix}*" for prefix in prefixes))]
-        case LabelCondition(key=key, values=values, absent=False) if values:
-            return [LabelCondition(key, [Requirement(key, Operator.IN, (value,))]) for value in sorted(values)]
+        case LabelCondition(key=key, values=values, absent=False, of_task=of_task) if values:
+            return [
+                LabelCondition(key, [Requirement(key, Operator.IN, (value,))], of_task=of_task)
+                for value in sorted(values)
+            ]
         case _:
             return [condition]

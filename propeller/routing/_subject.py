@@ -18,6 +18,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
     interruptible: bool = False
 
+    labels: Mapping[str, str] = {}
+    """Its own and those of its execution, which go first: only rules about tasks see them."""
+
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """An execution, or one of its tasks' attempts, that needs a cluster."""
@@ -32,7 +35,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """"" if it is not known: a rule that asks for one does not match then."""
 
     labels: Mapping[str, str] = {}
-    """Of the execution; for an attempt those of its task as well."""
+    """Of the execution."""
 
     task: Task | None = None
     """None places the execution as a whole: rules about tasks are passed over."""

@@ -6,14 +6,18 @@ from typing import Any
 
 import pytest
 
+from propeller.clock import SYSTEM_CLOCK
 from propeller.errors import Malformed, NotFound
+from propeller.informers import InformerOptions
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, Client, Raw
 from propeller.routing import (
     RAW_ROUTING_TABLES,
     ROUTING_TABLES,
     ClusterState,
     InvalidTable,
+    LiveTable,
     Problem,
+    RoutingOptions,
     routing_table_crd,
     table_of,
 )
@@ -200,3 +204,36 @@ async def test_the_status_is_one_that_the_schema_takes(client: Client) -> None:
         written = (await client.get(RAW_ROUTING_TABLES, "full"))["status"]
         assert written == {name: value for name, value in status.items() if value is not None}
     await client.delete(ROUTING_TABLES, "full")
+
+
+async def test_a_table_is_followed_and_its_status_says_what_came_of_it(client: Client) -> None:
+    applied: list[list[str]] = []
+    live = LiveTable(
+        client,
+        RoutingOptions(table="followed", status_interval=0.1),
+        InformerOptions(),
+        SYSTEM_CLOCK,
+        changed=lambda table: applied.append(list(table.clusters)),
+        refused=lambda table, error: None,
+        states=lambda: {"a": ClusterState(healthy=False, reason="no answer", executions=3)},
+    )
+
+    async def condition(generation: int) -> Raw:
+        status = (await client.get(RAW_ROUTING_TABLES, "followed")).get("status", {})
+        (found,) = status.get("conditions") or [{}]
+        assert found.get("observedGeneration") == generation
+        return dict(found)
+
+    await create(client, "followed", FULL)
+    async with live.following(DEADLINE):
+        assert applied == [["a", "b", "c", "d.example"]]
+        assert (await eventually(lambda: condition(1), deadline=DEADLINE))["status"] == "True"
+        status = (await client.get(RAW_ROUTING_TABLES, "followed"))["status"]
+        assert (status["healthy"], status["executions"]) == ("3/4", 3)
+        wrong = changed("rules.1.match", {"selector": "x=y,x=z"})
+        await client.patch(ROUTING_TABLES, "followed", body={"spec": wrong})
+        refused = await eventually(lambda: condition(2), deadline=DEADLINE)
+        assert (refused["status"], refused["reason"]) == ("False", "Invalid")
+        assert refused["message"].endswith("generation 1 stays in force")
+        assert len(applied) == 1
+    await client.delete(ROUTING_TABLES, "followed")

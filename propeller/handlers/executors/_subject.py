@@ -49,15 +49,16 @@ def attempt_of(node: NodeView, *, detailed: bool) -> Subject:
     try:
         demand = demand_of(node)
     except Invalid:  # it will fail by that, wherever it is launched
-        task = Task(type=template.type, interruptible=is_interruptible(node))
+        task = Task(type=template.type, interruptible=is_interruptible(node), labels=whole.labels)
         return msgspec.structs.replace(whole, task=task)
     task = Task(
         type=template.type,
         accelerator=_accelerator(node, template),
         requests=demand.requests,
         interruptible=is_interruptible(node),
+        labels=demand.labels,
     )
-    return msgspec.structs.replace(whole, labels=demand.labels, task=task)
+    return msgspec.structs.replace(whole, task=task)
 
 
 def _accelerator(node: NodeView, template: tasks_pb2.TaskTemplate) -> str:

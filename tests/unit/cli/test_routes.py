@@ -160,6 +160,7 @@ def test_a_resource_is_an_execution_and_its_tasks() -> None:
     ((name, task),) = found.tasks
     assert name == "n0 (flows.train)"
     assert task.task is not None
+    assert task.task.labels["team"] == "x", "those of its execution"
     assert (task.task.type, {key: int(value) for key, value in task.task.requests.items() if "gpu" in key}) == (
         "pytorch",
         {"nvidia.com/gpu": 2},

@@ -72,8 +72,10 @@ def execution(key: str = "ns/a", **attributes: Any) -> Subject:
 
 
 def attempt(key: str = "ns/a", *, gpus: int = 0, task: dict[str, Any] | None = None, **attributes: Any) -> Subject:
+    """A task has the labels of its execution if none are given."""
     requests = {"nvidia.com/gpu": Decimal(gpus)} if gpus else {}
-    return Subject(key=key, task=Task(**{"requests": requests, **(task or {})}), **attributes)
+    given = {"requests": requests, "labels": attributes.get("labels", {}), **(task or {})}
+    return Subject(key=key, task=Task(**given), **attributes)
 
 
 NO_STATES: States = {}

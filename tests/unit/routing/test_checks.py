@@ -223,6 +223,7 @@ def test_a_rule_that_nothing_reaches_is_refused(before: list[Any], hidden: dict[
         ([{"selector": "a in (x, y)"}], {"selector": "a"}),
         ([{"selector": "!a"}], {"selector": "a"}),
         ([{"projects": "a"}, {"projects": "b"}], {"projects": ("a", "b", "c")}),
+        ([{"labels": {"a": "b"}}], {"labels": {"a": "b"}, "task_types": "*"}),
     ],
 )
 def test_a_rule_that_something_reaches_is_taken(before: list[Any], reached: dict[str, Any]) -> None:

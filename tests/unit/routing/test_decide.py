@@ -96,6 +96,21 @@ def test_a_rule_about_tasks_places_attempts_alone(match: Any, matching: Any, oth
     assert placed(of, execution()) == "b", "an execution as a whole has nothing of a task"
 
 
+def test_labels_of_a_task_count_in_rules_about_tasks_alone() -> None:
+    """Else a rule would place attempts by them or not, depending on whether another rule is about tasks."""
+    of = table(
+        *clusters("a", "b"),
+        pool("pa", "a"),
+        pool("pb", "b"),
+        rule("tasks", "pa", labels={"size": "xl"}, task_types="*"),
+        rule("executions", "pa", labels={"size": "l"}),
+        rule("any", "pb"),
+    )
+    assert placed(of, attempt(task={"labels": {"size": "xl"}})) == "a"
+    assert placed(of, attempt(task={"labels": {"size": "l"}})) == "b"
+    assert placed(of, attempt(labels={"size": "l"})) == "a"
+
+
 def test_without_a_rule_that_matches_it_waits_and_the_reason_names_it() -> None:
     of = table(*clusters("a"), pool("pa", "a"), rule("ml", "pa", projects="ml"))
     found = decide(of, execution(project="e\x1btl", domain="d"), {})
