@@ -12,7 +12,7 @@ from propeller.manifests._rules import Part, parts_of, rules_of
 from propeller.manifests._workload import NAME, workload
 from propeller.routing import routing_table_crd
 
-WITHOUT_NAMESPACE = (Part.FAIR_QUEUES, Part.ROUTING_TABLES)
+WITHOUT_NAMESPACE = (Part.FAIR_QUEUES, Part.ROUTING_TABLES, Part.CLUSTERS)
 
 _RBAC = "rbac.authorization.k8s.io"
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from propeller.clusters import IDENTITY_NAMESPACE
 from propeller.config import Settings
 from propeller.fairqueues import FAIR_QUEUES
 from propeller.handlers.plugins import POD, Plugins
@@ -35,6 +36,8 @@ class Part(StrEnum):
     """If the setting `resources.fair_queues` is on. FairQueues have no namespace."""
     ROUTING_TABLES = "routingTables"
     """If the setting `routing.table` names one. RoutingTables have no namespace."""
+    CLUSTERS = "clusters"
+    """If the settings name a routing table, in a file or not, and not the cluster itself (`clusters.control`)."""
     LEASES = "leases"
     """In the namespace of the leader lease alone."""
 
@@ -47,6 +50,8 @@ class Grant(msgspec.Struct, frozen=True):
     resource: str
     verbs: tuple[str, ...]
     why: str
+    names: tuple[str, ...] = ()
+    """Of the only objects that it is for, if it is for some alone."""
 
 
 RULES = (
@@ -89,6 +94,14 @@ RULES = (
         "write what came of it, and how its clusters are",
     ),
     Grant(
+        Part.CLUSTERS,
+        "",
+        "namespaces",
+        ("get",),
+        "tell this cluster from others by the uid of a namespace, in labels of what runs in those",
+        (IDENTITY_NAMESPACE,),
+    ),
+    Grant(
         Part.LEASES,
         "coordination.k8s.io",
         "leases",
@@ -106,6 +119,7 @@ def parts_of(settings: Settings) -> list[Part]:
         Part.QUOTAS: settings.launches.quotas,
         Part.FAIR_QUEUES: settings.resources.fair_queues,
         Part.ROUTING_TABLES: bool(settings.routing.table),
+        Part.CLUSTERS: bool(settings.routing.table or settings.routing.file) and not settings.clusters.control,
         Part.LEASES: False,
     }
     return [part for part in Part if optional.get(part, True)]
@@ -114,7 +128,7 @@ def parts_of(settings: Settings) -> list[Part]:
 def rules_of(parts: Iterable[Part], plugins: Plugins | None = None) -> list[dict[str, Any]]:
     """The rules of a Role for these parts, and for what `plugins` make, besides pods."""
     chosen = set(parts)
-    rules = [_rule(one.group, one.resource, one.verbs) for one in RULES if one.part in chosen]
+    rules = [_rule(one.group, one.resource, one.verbs, one.names) for one in RULES if one.part in chosen]
     return rules + (_plugin_rules(plugins) if plugins is not None else [])
 
 
@@ -127,5 +141,6 @@ def _plugin_rules(plugins: Plugins) -> list[dict[str, Any]]:
     return [_rule(group, plural, PLUGIN_VERBS) for group, plural in names]
 
 
-def _rule(group: str, resource: str, verbs: tuple[str, ...]) -> dict[str, Any]:
-    return {"apiGroups": [group], "resources": [resource], "verbs": list(verbs)}
+def _rule(group: str, resource: str, verbs: tuple[str, ...], names: tuple[str, ...] = ()) -> dict[str, Any]:
+    rule: dict[str, Any] = {"apiGroups": [group], "resources": [resource], "verbs": list(verbs)}
+    return rule | ({"resourceNames": list(names)} if names else {})

@@ -10,15 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.cli._settings import load
+from propeller.config import Settings
 from propeller.handlers.plugins import Plugins
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, connect
-from propeller.manifests import execution_cluster, manifests, workload
+from propeller.manifests import execution_cluster, manifests, parts_of, rules_of, workload
 from propeller.resourcemgr import check_options
 from propeller.testing import KubeApiserver, run_kube_apiserver
 from tests import assets
@@ -247,6 +249,19 @@ def test_rights_that_the_settings_do_not_need_are_not_granted() -> None:
     assert {name for rule in rules for name in rule["resources"]} == {
         *("flyteworkflows", "flyteworkflows/status", "flyteworkflows/finalizers", "pods")
     }
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"routing": {"table": "default"}},
+        {"routing": {"file": "/x"}},
+        {"routing": {"file": "/x"}, "clusters": {"control": "a"}},
+    ],
+)
+def test_rights_for_a_routing_table_are_those_that_install_grants(settings: Raw) -> None:
+    rules = only(render(MINIMAL, config=settings), "ClusterRole")["rules"]
+    assert rules == rules_of(parts_of(msgspec.convert(settings, Settings)))
 
 
 def test_uninstalling_keeps_the_types_unless_asked_otherwise() -> None:

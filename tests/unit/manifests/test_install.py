@@ -88,6 +88,12 @@ def test_a_routing_table_has_its_type_and_its_rights_if_it_is_asked_for(tmp_path
         assert name in [one["metadata"]["name"] for one in documents]
         rules = of_kind(documents, "ClusterRole")["rules"]
         verbs = {one["resources"][0]: one["verbs"] for one in rules if one["resources"][0].startswith("routing")}
+        assert {
+            "apiGroups": [""],
+            "resources": ["namespaces"],
+            "verbs": ["get"],
+            "resourceNames": ["kube-system"],
+        } in rules
         assert verbs == {"routingtables": ["list", "watch"], "routingtables/status": ["patch"]}
         assert name in [one["metadata"]["name"] for one in printed("--crd-only", *options)]
         assert name not in yaml.safe_dump(printed("--only", "team-a", *options)), "it has no namespace"

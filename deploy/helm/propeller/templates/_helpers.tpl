@@ -80,6 +80,7 @@ annotations:
 {{- if and (eq .Values.mode "control") (not .Values.watchNamespace) -}}
 {{- if ne (toString (dig "resources" "fair_queues" true $config)) "false" -}}{{- $parts = append $parts "fairQueues" -}}{{- end -}}
 {{- if dig "routing" "table" "" $config -}}{{- $parts = append $parts "routingTables" -}}{{- end -}}
+{{- if and (or (dig "routing" "table" "" $config) (dig "routing" "file" "" $config)) (not (dig "clusters" "control" "" $config)) -}}{{- $parts = append $parts "clusters" -}}{{- end -}}
 {{- end -}}
 {{- toJson $parts -}}
 {{- end -}}
