@@ -16,6 +16,9 @@ from propeller.routing._checks import MAX_CLUSTERS, MAX_POOLS, MAX_RULES
 from propeller.routing._declared import Cluster, Match, State
 from propeller.routing._parse import MAX_SPEC_BYTES, parse_table
 from propeller.routing._yaml import MAX_BYTES
+from tests.unit.cli.conftest import logs_as_before
+
+__all__ = ["logs_as_before"]
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "routing.md").read_text()
