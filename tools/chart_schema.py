@@ -88,6 +88,7 @@ def values(config: Schema) -> Schema:
         config=config,
         watchNamespace=LABEL,
         replicas=WHOLE,
+        processes={"type": "integer", "minimum": 1, "maximum": 33},
         leaderElection=table(enabled=FLAG, namespace=LABEL, name={**NAME, "minLength": 1}),
         log=table(level=one_of("debug", "info", "warning", "error"), format=one_of("human", "json")),
         metrics=table(
@@ -106,6 +107,7 @@ def values(config: Schema) -> Schema:
         secrets=table(
             s3=table(name=NAME, accessKeyId=TEXT, secretAccessKey=TEXT),
             redis=table(name=NAME, password=TEXT),
+            clusters={"type": "array", "items": {**NAME, "minLength": 1}},
         ),
         rbac=table(
             create=FLAG,

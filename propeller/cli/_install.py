@@ -40,6 +40,13 @@ from propeller.manifests import execution_cluster, installation, manifests, type
     is_flag=True,
     help="Also the RoutingTable type, and the rights to follow one, as if routing.table were set (docs/routing.md).",
 )
+@click.option(
+    "--cluster-secret",
+    "cluster_secrets",
+    multiple=True,
+    metavar="NAME",
+    help="The right to read this Secret, which has the kubeconfig of a routing table's cluster. May be repeated.",
+)
 @click.option("--crd-only", is_flag=True, help="Only the CustomResourceDefinitions.")
 @click.option(
     "--execution-cluster",
@@ -56,6 +63,7 @@ def command(
     crd_only: bool,
     execution_cluster: bool,
     routing: bool,
+    cluster_secrets: tuple[str, ...],
 ) -> None:
     """Print the CRDs, service account and least-privilege RBAC of the controller, and on request the controller itself.
 
@@ -77,9 +85,9 @@ def command(
     elif execution_cluster:
         documents = _of_execution_cluster(namespace)
     elif image:
-        documents = _with_controller(namespace, image, config, only, settings)
+        documents = _with_controller(namespace, image, config, only, settings, cluster_secrets)
     else:
-        documents = manifests(namespace, only, settings=settings)
+        documents = manifests(namespace, only, settings=settings, kubeconfigs=cluster_secrets)
     click.echo(yaml.safe_dump_all(documents, sort_keys=False), nl=False)
 
 
@@ -94,13 +102,13 @@ def _with_routing(settings: Settings, *, routing: bool) -> Settings:
 
 
 def _with_controller(
-    namespace: str, image: str, config: str | None, only: str, settings: Settings
+    namespace: str, image: str, config: str | None, only: str, settings: Settings, kubeconfigs: tuple[str, ...]
 ) -> list[dict[str, Any]]:
     if config is None or not settings.storage.metadata_prefix:
         raise click.UsageError(
             "--image needs storage.metadata_prefix in the file of --config: a pod has no files that outlive it"
         )
-    return installation(namespace, image, _as_yaml(Path(config)), only, settings)
+    return installation(namespace, image, _as_yaml(Path(config)), only, settings, kubeconfigs)
 
 
 def _as_yaml(path: Path) -> str:

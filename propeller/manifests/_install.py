@@ -8,7 +8,7 @@ from propeller.config import Settings
 from propeller.controller import workflow_crd
 from propeller.fairqueues import fair_queue_crd
 from propeller.handlers.plugins import Plugins, installed_plugins
-from propeller.manifests._rules import Part, parts_of, rules_of
+from propeller.manifests._rules import Part, kubeconfig_rules, lease_parts_of, parts_of, rules_of
 from propeller.manifests._workload import NAME, workload
 from propeller.routing import routing_table_crd
 
@@ -18,12 +18,17 @@ _RBAC = "rbac.authorization.k8s.io"
 
 
 def manifests(
-    namespace: str, only: str = "", plugins: Plugins | None = None, settings: Settings = Settings()
+    namespace: str,
+    only: str = "",
+    plugins: Plugins | None = None,
+    settings: Settings = Settings(),
+    kubeconfigs: tuple[str, ...] = (),
 ) -> list[dict[str, Any]]:
     """The CRDs, a namespace, a service account in it, and its rights: on leases in that namespace; on workflows, pods,
     events and what `plugins` make (None: those that are installed here) everywhere, or in the namespace `only` alone,
     for `propeller controller -n`. FairQueues and RoutingTables, which have no namespace, are left out then. Rights that
-    `settings` do not need are left out as well, and so is the type of RoutingTables.
+    `settings` do not need are left out as well, and so is the type of RoutingTables. `kubeconfigs` are Secrets of the
+    namespace by which a routing table's clusters are reached.
     """
     parts = [part for part in parts_of(settings) if not (only and part in WITHOUT_NAMESPACE)]
     rules = rules_of(parts, installed_plugins() if plugins is None else plugins)
@@ -31,7 +36,8 @@ def manifests(
         *types(only, settings),
         *_account(namespace),
         *_granted(namespace, only, NAME, rules),
-        *_granted(namespace, namespace, f"{NAME}-leases", rules_of([Part.LEASES])),
+        *_granted(namespace, namespace, f"{NAME}-leases", rules_of(lease_parts_of(settings))),
+        *(_granted(namespace, namespace, f"{NAME}-clusters", kubeconfig_rules(kubeconfigs)) if kubeconfigs else ()),
     ]
 
 
@@ -43,12 +49,20 @@ def types(only: str, settings: Settings) -> list[dict[str, Any]]:
 
 
 def installation(
-    namespace: str, image: str, settings_file: str, only: str = "", settings: Settings = Settings()
+    namespace: str,
+    image: str,
+    settings_file: str,
+    only: str = "",
+    settings: Settings = Settings(),
+    kubeconfigs: tuple[str, ...] = (),
 ) -> list[dict[str, Any]]:
     """The same, and the controller itself: a Deployment of `image` with the text of a settings file, which says
     `settings`.
     """
-    return [*manifests(namespace, only, settings=settings), *workload(namespace, image, settings_file, only=only)]
+    return [
+        *manifests(namespace, only, settings=settings, kubeconfigs=kubeconfigs),
+        *workload(namespace, image, settings_file, only=only),
+    ]
 
 
 def execution_cluster(namespace: str, plugins: Plugins | None = None) -> list[dict[str, Any]]:

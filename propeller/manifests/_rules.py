@@ -40,6 +40,8 @@ class Part(StrEnum):
     """If the settings name a routing table, in a file or not, and not the cluster itself (`clusters.control`)."""
     LEASES = "leases"
     """In the namespace of the leader lease alone."""
+    SHARDS = "shards"
+    """There, too, if several controllers divide the workflows (`shards.count`)."""
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -101,19 +103,20 @@ RULES = (
         "tell this cluster from others by the uid of a namespace, in labels of what runs in those",
         (IDENTITY_NAMESPACE,),
     ),
+    Grant(Part.LEASES, "coordination.k8s.io", "leases", ("get", "create", "update"), "hold the leader lease"),
     Grant(
-        Part.LEASES,
+        Part.SHARDS,
         "coordination.k8s.io",
         "leases",
-        ("get", "list", "watch", "create", "update", "delete"),
-        "hold the leader lease; or divide shards among controllers, which take over from those that are dead",
+        ("list", "watch", "delete"),
+        "divide shards among controllers, which take over from those that are dead",
     ),
 )
 """Of the controller, without those of task plugins."""
 
 
 def parts_of(settings: Settings) -> list[Part]:
-    """What a controller with these settings does, besides leader election."""
+    """What a controller with these settings does, besides Leases."""
     optional = {
         Part.EVENTS: settings.events.enabled,
         Part.QUOTAS: settings.launches.quotas,
@@ -121,8 +124,14 @@ def parts_of(settings: Settings) -> list[Part]:
         Part.ROUTING_TABLES: bool(settings.routing.table),
         Part.CLUSTERS: bool(settings.routing.table or settings.routing.file) and not settings.clusters.control,
         Part.LEASES: False,
+        Part.SHARDS: False,
     }
     return [part for part in Part if optional.get(part, True)]
+
+
+def lease_parts_of(settings: Settings) -> list[Part]:
+    """What a controller with these settings does with Leases."""
+    return [Part.LEASES, *([Part.SHARDS] if settings.shards.count else [])]
 
 
 def rules_of(parts: Iterable[Part], plugins: Plugins | None = None) -> list[dict[str, Any]]:
@@ -139,6 +148,11 @@ def _plugin_rules(plugins: Plugins) -> list[dict[str, Any]]:
         if plugin is not POD and plugin.resource is not None
     )
     return [_rule(group, plural, PLUGIN_VERBS) for group, plural in names]
+
+
+def kubeconfig_rules(secrets: Iterable[str]) -> list[dict[str, Any]]:
+    """The rules of a Role that lets the controller read the Secrets with the kubeconfigs of other clusters."""
+    return [_rule("", "secrets", ("get",), tuple(secrets))]
 
 
 def _rule(group: str, resource: str, verbs: tuple[str, ...], names: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -70,6 +70,22 @@ def test_in_a_cluster_that_only_runs_tasks_chart_and_install_agree() -> None:
     assert plain(render(mode="execution")) == plain(execution_cluster("flyte", Plugins()))
 
 
+def test_with_a_routing_table_chart_and_install_grant_the_same() -> None:
+    config = {"routing": {"table": "default"}}
+    chart = plain(render(MINIMAL, config=config, crds={"routingTables": True}, secrets={"clusters": ["east", "west"]}))
+    settings = msgspec.convert(config, Settings)
+    printed = plain(manifests("flyte", plugins=Plugins(), settings=settings, kubeconfigs=("east", "west")))
+    assert {key: chart.get(key) for key in printed} == printed
+
+
+def test_with_shards_chart_and_install_grant_the_same() -> None:
+    config = {"shards": {"count": 16}}
+    chart = plain(render(MINIMAL, config=config, processes=2))
+    printed = plain(manifests("flyte", plugins=Plugins(), settings=msgspec.convert(config, Settings)))
+    assert {key: chart.get(key) for key in printed} == printed
+    assert "--processes=2" in chart["Deployment", "propeller"]["spec"]["template"]["spec"]["containers"][0]["args"]
+
+
 @pytest.mark.needs("kubectl")
 def test_the_kustomize_base_is_what_install_prints_with_its_settings() -> None:
     built = subprocess.run(
@@ -200,6 +216,21 @@ async def test_the_pods_are_allowed_in_a_namespace_of_the_restricted_profile(
         ({"config": {"election": {"lease_name": "x"}}}, "leaderElection.name"),
         ({"config": {"election": {"lease_namespace": "x"}}}, "leaderElection.namespace"),
         ({"config": {"storage": {"metadata_prefix": ""}}}, "config.storage.metadata_prefix is needed"),
+        ({"processes": 2}, "need config.shards.count"),
+        (
+            {"config": {"shards": {"count": 4}, "resources": {"pools": [{"name": "a", "capacity": 1}]}}},
+            "config.redis.url",
+        ),
+        ({"config": {"shards": {"count": 4}, "routing": {"table": "t"}}}, "together with shards"),
+        (
+            {
+                "config": {"shards": {"count": 4}},
+                "leaderElection": {"enabled": False},
+                "replicas": 1,
+                "strategy": {"type": "Recreate"},
+            },
+            "shards are held by Leases",
+        ),
         ({"mode": "execution"}, "config.storage has no effect"),
         (
             {"metrics": {"service": {"enabled": False}, "serviceMonitor": {"enabled": True}}},

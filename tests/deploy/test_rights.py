@@ -124,6 +124,7 @@ async def one_limited_by_a_fair_queue(cluster: Cluster) -> None:
     spec = {"pools": [{"name": "p", "capacity": 1}]}
     await cluster.client.create(FAIR_QUEUES, {"metadata": {"name": "limits"}, "spec": spec})
     await eventually(lambda: _asked(cluster, (FAIR_QUEUES.group, f"{FAIR_QUEUES.plural}/status", "patch")))
+    await cluster.client.delete(FAIR_QUEUES, "limits")
 
 
 async def one_that_ended_long_ago(cluster: Cluster) -> None:
@@ -155,7 +156,24 @@ async def test_the_controller_uses_every_right_that_it_is_given_and_no_other(clu
         await one_whose_pod_exists_already(cluster, work)
         await one_limited_by_a_fair_queue(cluster)
         await one_that_ended_long_ago(cluster)
+        await eventually(lambda: _asked(cluster, ("coordination.k8s.io", "leases", "update")))  # its renewal
     given = granted([*parts_of(Settings()), Part.LEASES])
     assert used(home) - given == set(), "requests without a right"
     assert given - used(home) == CHECKED_BY_ADMISSION, "rights without a request"
+    assert refused(home) == []
+
+
+async def test_controllers_that_divide_the_workflows_use_every_right_on_leases(cluster: Cluster, home: Path) -> None:
+    settings = home / "shards.toml"
+    settings.write_text("[shards]\ncount = 2\n[election]\nduration = 3\nrenew_deadline = 2.0\nretry = 0.5\n")
+    await cluster.install("--config", str(settings))
+    kubeconfig = await cluster.kubeconfig("flyte", "default")
+    async with replica(cluster, kubeconfig, "--config", str(settings)) as controller:
+        await controller.ready()
+        async with replica(cluster, kubeconfig, "--config", str(settings)) as other:
+            await other.ready()
+            other.process.kill()
+            await eventually(lambda: _asked(cluster, ("coordination.k8s.io", "leases", "delete")))
+    of_leases = {right for right in used(home) if right[1] == "leases"}
+    assert of_leases == granted([Part.LEASES, Part.SHARDS])
     assert refused(home) == []

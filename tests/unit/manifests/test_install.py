@@ -101,4 +101,4 @@ def test_a_routing_table_has_its_type_and_its_rights_if_it_is_asked_for(tmp_path
 
 def test_each_right_has_its_reason() -> None:
     assert all(one.why for one in RULES)
-    assert len({(one.group, one.resource) for one in RULES}) == len(RULES), "each resource once"
+    assert len({(one.part, one.group, one.resource) for one in RULES}) == len(RULES), "each resource once"

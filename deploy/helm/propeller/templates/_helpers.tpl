@@ -80,9 +80,15 @@ annotations:
 {{- if and (eq .Values.mode "control") (not .Values.watchNamespace) -}}
 {{- if ne (toString (dig "resources" "fair_queues" true $config)) "false" -}}{{- $parts = append $parts "fairQueues" -}}{{- end -}}
 {{- if dig "routing" "table" "" $config -}}{{- $parts = append $parts "routingTables" -}}{{- end -}}
-{{- if and (or (dig "routing" "table" "" $config) (dig "routing" "file" "" $config)) (not (dig "clusters" "control" "" $config)) -}}{{- $parts = append $parts "clusters" -}}{{- end -}}
+{{- $routed := or (dig "routing" "table" "" $config) (dig "routing" "file" "" $config) -}}
+{{- if and $routed (not (dig "clusters" "control" "" $config)) -}}{{- $parts = append $parts "clusters" -}}{{- end -}}
 {{- end -}}
 {{- toJson $parts -}}
+{{- end -}}
+
+{{/* Whether several controllers divide the workflows. */}}
+{{- define "propeller.sharded" -}}
+{{- or (gt (int (dig "shards" "count" 0 .Values.config)) 0) (gt (int .Values.processes) 1) -}}
 {{- end -}}
 
 {{- define "propeller.image" -}}
@@ -104,6 +110,20 @@ annotations:
 {{- if not .Values.leaderElection.enabled -}}
 {{- if or (gt (int .Values.replicas) 1) (ne .Values.strategy.type "Recreate") -}}
 {{- fail "leaderElection.enabled=false needs replicas=1 and strategy.type=Recreate: two controllers would act at the same time" -}}
+{{- end -}}
+{{- end -}}
+{{- if eq (include "propeller.sharded" .) "true" -}}
+{{- if not .Values.leaderElection.enabled -}}
+{{- fail "shards are held by Leases: leaderElection.enabled=false cannot be with config.shards.count or processes" -}}
+{{- end -}}
+{{- if and (dig "resources" "pools" list .Values.config) (not (dig "redis" "url" "" .Values.config)) -}}
+{{- fail "config.resources.pools with shards needs config.redis.url: each process would grant the pools by itself" -}}
+{{- end -}}
+{{- if or (dig "routing" "table" "" .Values.config) (dig "routing" "file" "" .Values.config) -}}
+{{- fail "config.routing cannot be used together with shards yet (docs/scale.md)" -}}
+{{- end -}}
+{{- if and (gt (int .Values.replicas) 1) (not (dig "shards" "count" 0 .Values.config)) -}}
+{{- fail "processes with several replicas need config.shards.count, the same for all" -}}
 {{- end -}}
 {{- end -}}
 {{- if and .Values.secrets.redis.name (not (dig "redis" "url" "" .Values.config)) -}}
