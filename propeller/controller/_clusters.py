@@ -16,6 +16,7 @@ from propeller.clock import Clock
 from propeller.clusters import Circuit
 from propeller.config import Settings
 from propeller.controller._attempt_resources import AttemptResource, AttemptResources
+from propeller.controller._load import Load
 from propeller.controller._quotas import QuotaInformers
 from propeller.errors import Unavailable
 from propeller.handlers import Cluster, Holder, LaunchPressure, Windows
@@ -69,8 +70,8 @@ class ExecutionCluster:
         self.quotas = QuotaInformers(client, settings, clock, granted, stakes.weight_of, namespace=namespace)
         self.windows = Windows(settings.launches, clock, granted)
         self.launches = self.quotas.launches
-        self.busy: set[str] = set()
-        """With a routing table: names of resources of attempts that are launched or run, with their namespaces."""
+        self.load = Load()
+        """What it runs, if there is a routing table."""
         self.stakes = stakes
         self.pressure = LaunchPressure(
             client.flows.writes,
@@ -103,15 +104,12 @@ class ExecutionCluster:
         if self.launches is not None:
             self.launches.forget(uid)
 
-    def count(self, change: Change[KubeObject], plugin: TaskPlugin) -> None:
+    def count(self, change: Change[KubeObject], plugin: TaskPlugin, owner: Owner) -> None:
         """Count a resource while it runs."""
         obj = change.new or change.old
         assert obj is not None
-        name = f"{obj.metadata.namespace}/{obj.metadata.name}"
-        if change.new is None or plugin.has_ended(change.new):
-            self.busy.discard(name)
-        else:
-            self.busy.add(name)
+        runs = change.new is not None and not plugin.has_ended(change.new)
+        self.load.seen(owner.uid, f"{obj.metadata.namespace}/{obj.metadata.name}", runs=runs)
 
     def owner_of(self, obj: KubeObject) -> Owner | None:
         """Return the workflow that owns a resource of this cluster; None if none does, or if the resource was made for
@@ -141,7 +139,7 @@ class Member:
     @property
     def pods(self) -> int:
         """How many attempts are launched or run there."""
-        return 0 if self.cluster is None else len(self.cluster.busy)
+        return 0 if self.cluster is None else len(self.cluster.load)
 
     @property
     def trouble(self) -> str:

@@ -152,6 +152,7 @@ class EffectRunner:
         attempt = effect.node, effect.attempt
         created = any(isinstance(event, Launched) for event in events)
         self._milestones.launched(session, node, events)
+        self._placing.answered(node, effect.attempt, events)
         if created and refusals_of(node).tries:
             session.created_again.add(attempt)
         if (stop := session.launching.pop(attempt, None)) is not None:

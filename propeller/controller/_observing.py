@@ -63,7 +63,7 @@ class Observing:
         if cluster.windows and attempt_ended(change, plugin):
             cluster.windows.pod_ended(obj.metadata.namespace)
         if self._clusters.members:
-            cluster.count(change, plugin)
+            cluster.count(change, plugin, owner)
             if change.new is not None:
                 self._seen_remotely(cluster, obj, owner)
         session = self._executions.get(key)

@@ -14,13 +14,23 @@ Caveats
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from propeller.clock import Clock
 from propeller.controller._clusters import Clusters
 from propeller.handlers import Holder, attempt_of, holder_of, refusals_of, whole_of
 from propeller.routing import ClusterState, Placement, Table, Waiting, decide
-from propeller.workflow import AttemptState, Execution, NodeView, Placements, Refusals, Refused
+from propeller.workflow import (
+    AttemptObserved,
+    AttemptState,
+    Execution,
+    Launched,
+    NodeEvent,
+    NodeView,
+    Placements,
+    Refusals,
+    Refused,
+)
 
 LOOK_SECONDS = 60.0
 """Seconds after which an attempt without a cluster asks again. Changes wake it: this is for what nobody saw coming."""
@@ -97,8 +107,21 @@ class Placing:
     def _wait_for_cluster(self, node: NodeView, attempt: int) -> Refused | None:
         placements = node.execution.placements
         assert placements is not None
-        why = self._clusters.obstacle(placements.cluster_of(node.number, attempt))
-        return self._wait(node, attempt, why) if why else None
+        name = placements.cluster_of(node.number, attempt)
+        if why := self._clusters.obstacle(name):
+            return self._wait(node, attempt, why)
+        if name and (cluster := self._clusters.named(name)) is not None:
+            cluster.load.expect(node.execution.info.uid, _resource_of(node, attempt))
+        return None
+
+    def answered(self, node: NodeView, attempt: int, events: Iterable[NodeEvent]) -> None:
+        """A launch has come to something: if to no resource, the attempt is no load of its cluster."""
+        placements = node.execution.placements
+        if placements is None or any(map(_may_have_resource, events)):
+            return
+        name = placements.cluster_of(node.number, attempt)
+        if name and (cluster := self._clusters.named(name)) is not None:
+            cluster.load.is_none(node.execution.info.uid, _resource_of(node, attempt))
 
     def changed(self) -> None:
         """The table, or the state of a cluster, is another one: attempts that wait ask again."""
@@ -108,7 +131,10 @@ class Placing:
 
     def forget(self, uid: str) -> None:
         """The execution has ended or is gone."""
-        self._count(uid, None)
+        if uid in self._homes:
+            self._count(uid, None)
+            for cluster in self._clusters:
+                cluster.load.forget(uid)
 
     def _choose(self, table: Table, node: NodeView, attempt: int) -> str:
         """Place an attempt, and its execution if it has no cluster or cannot stay; returns why it waits, if it does."""
@@ -163,6 +189,14 @@ class Placing:
         refusals = Refusals(before.tries, before.since or self._clock.now(), before.denied, why)
         after = LOOK_SECONDS * random.uniform(1.0, 2.0)
         return Refused(attempt, why, after, refusals, repeats=before.reason == why)
+
+
+def _resource_of(node: NodeView, attempt: int) -> str:
+    return f"{node.execution.info.namespace}/{node.execution.pod_name(node.number, attempt)}"
+
+
+def _may_have_resource(event: NodeEvent) -> bool:
+    return isinstance(event, Launched | AttemptObserved) or (isinstance(event, Refused) and event.may_exist)
 
 
 class _States(Mapping[str, ClusterState]):

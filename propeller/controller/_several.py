@@ -131,7 +131,8 @@ class SeveralClusters:
         if cluster is self._clusters.control:
             for plugin, informer in informers:
                 for obj in informer.store:
-                    cluster.count(Change("", None, obj), plugin)
+                    if (owner := cluster.owner_of(obj)) is not None:
+                        cluster.count(Change("", None, obj), plugin, owner)
             return
         self._resync.reload(cluster)
         self._resync.follow(cluster)
