@@ -47,7 +47,8 @@ def _candidate(one: Candidate) -> Sequence[object]:
 
 def simulation_lines(found: Simulation) -> Iterator[str]:
     """How many move, what each cluster has, and the first that move."""
-    yield f"{found.executions} executions: {len(found.moves)} move, {found.waiting} would wait"
+    plural = "" if found.executions == 1 else "s"
+    yield f"{found.executions} execution{plural}: {len(found.moves)} would move, {found.waiting} would wait"
     if found.unplaced:
         yield f"{found.unplaced} have no cluster yet"
     yield ""

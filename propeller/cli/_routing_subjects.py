@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from flyteidl.core import literals_pb2
 
+from propeller.cli._plan_text import short_name
 from propeller.controller import FLYTE_WORKFLOWS
 from propeller.decoding import UNDECODABLE, read
 from propeller.errors import Invalid
@@ -80,7 +81,7 @@ def _task_nodes(graph: Graph) -> Iterator[tuple[int, str, NodeSpec]]:
     for number, node in enumerate(graph.nodes):
         inner = node.array.sub_node_spec if node.array is not None else node
         if inner.task:
-            yield number, f"{node.id} ({inner.task.rpartition(':')[0].rpartition(':')[2] or inner.task})", inner
+            yield number, f"{node.id} ({short_name(inner.task)})", inner
 
 
 async def running_on(client: Client) -> AsyncIterator[Running]:

@@ -106,7 +106,7 @@ def test_simulate_says_what_moves(propeller: Any) -> None:
     words = [ROUTES, str(EXAMPLES / "routing-table.yaml"), "--executions", str(EXAMPLES / "executions.yaml")]
     code, out, _ = propeller("routes", "simulate", *words)
     assert code == 0
-    assert out.startswith("5 executions: 1 move, 0 would wait\n")
+    assert out.startswith("5 executions: 1 would move, 0 would wait\n")
     assert "platform-development/b2  eu-2  eu-1  rule everything: eu-1, of pool all\n" in out
     _, out, _ = propeller("routes", "simulate", *words, "--output", "json")
     assert json.loads(out)["moves"][0]["before"] == "eu-2"
@@ -116,7 +116,7 @@ def test_simulate_reads_what_kubectl_writes(propeller: Any, tmp_path: Path) -> N
     path = tmp_path / "list.json"
     path.write_text(json.dumps({"kind": "List", "items": [resource("a", cluster="eu-2"), resource("b", phase=3)]}))
     _, out, _ = propeller("routes", "simulate", ROUTES, str(EXAMPLES / "routing-table.yaml"), "--executions", str(path))
-    assert out.startswith("1 executions: 1 move")
+    assert out.startswith("1 execution: 1 would move")
 
 
 def resource(name: str, *, cluster: str = "", phase: int = 1, project: str = "ml", **fields: Any) -> dict[str, Any]:
@@ -135,12 +135,12 @@ def resource(name: str, *, cluster: str = "", phase: int = 1, project: str = "ml
             "id": f"{project}:production:flows.wf",
             "nodes": {
                 "start-node": {"id": "start-node", "kind": "start"},
-                "n0": {"id": "n0", "kind": "task", "task": "t:p:d:flows.train:v1"},
+                "n0": {"id": "n0", "kind": "task", "task": 'resource_type:TASK name:"flows.train" version:"v1"'},
                 "end-node": {"id": "end-node", "kind": "end"},
             },
             "edges": {"upstream": {"n0": ["start-node"], "end-node": ["n0"]}},
         },
-        "tasks": {"t:p:d:flows.train:v1": template},
+        "tasks": {'resource_type:TASK name:"flows.train" version:"v1"': template},
         "status": {"phase": phase} | ({"cluster": cluster} if cluster else {}),
         **fields,
     }

@@ -218,3 +218,10 @@ def test_a_table_with_one_thing_replaced_is_a_table_or_is_refused_at_that_place(
     except InvalidTable as error:
         found = error.problems
     assert all(0 < problem.line <= len(lines) + 1 for problem in found)
+
+
+@given(st.binary(max_size=60), st.integers(0, len(TABLE)), st.integers(0, 40))
+@examples(300)
+def test_a_text_with_anything_written_into_it_is_a_table_or_is_refused(noise: bytes, place: int, over: int) -> None:
+    with contextlib.suppress(InvalidTable):
+        parse_table(TABLE.encode()[:place] + noise + TABLE.encode()[place + over :])
