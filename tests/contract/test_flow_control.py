@@ -6,16 +6,24 @@ On the real server alone: the embedded one has one limit for everybody (`ApiServ
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from propeller.config import CheckpointOptions, Settings
+from propeller.controller import FLYTE_WORKFLOWS, WorkflowController
 from propeller.errors import Denied, Throttled
-from propeller.kube import CONFIG_MAPS, LEASES, Client, Connection, Request, Resource, connect
-from propeller.testing import HttpServerUnderTest, KubeApiserver
+from propeller.kube import CONFIG_MAPS, LEASES, PODS, Client, Connection, Raw, Request, Resource, connect
+from propeller.storage import MemoryStore, Storage, StorageOptions
+from propeller.testing import HttpServerUnderTest, KubeApiserver, eventually
+from tests.contract.custom_resources import install_flyte_workflows
 from tests.contract.objects import DEADLINE, config_map
+from tests.unit.workflow.drive import TASK, graph, task
 
+WORKFLOWS = FLYTE_WORKFLOWS.typed(Raw)
+RAW_PODS = PODS.typed(Raw)
 USER = "busy"
 OBJECTS = 400
 WORKERS = 64
@@ -59,7 +67,7 @@ CREATES_OF_CONFIG_MAPS = {
             {
                 "subjects": [{"kind": "User", "user": {"name": USER}}],
                 "resourceRules": [
-                    {"verbs": ["create"], "apiGroups": [""], "resources": ["configmaps"], "namespaces": ["*"]}
+                    {"verbs": ["create"], "apiGroups": [""], "resources": ["configmaps", "pods"], "namespaces": ["*"]}
                 ],
             }
         ],
@@ -183,6 +191,54 @@ async def test_a_client_that_is_refused_asks_less_and_less(busy: Client, real_se
         refused.append(busy.flows.writes.throttled - before)
     assert created == 200
     assert refused[1] < refused[0]
+
+
+async def test_a_controllers_launches_yield_to_a_full_priority_level_and_nothing_else_of_it_does(
+    busy: Client, real_server: HttpServerUnderTest
+) -> None:
+    """Pods that end while hundreds of launches wait are observed, and the ends of their executions are written."""
+    user, namespace = real_server.client, real_server.namespace
+    await install_flyte_workflows(user)
+    settings = Settings(checkpoint=CheckpointOptions(max_lag=0.2), storage=StorageOptions(metadata_prefix="memory://m"))
+    waited, ended_while_waiting = "", 0
+
+    async def create(name: str, nodes: int, project: str) -> None:
+        labels = {"project": project, "domain": "d"}
+        spec = graph(*(task(f"n{number}") for number in range(nodes)))
+        body = {"metadata": {"name": name, "labels": labels}, "spec": spec, "tasks": {"t": TASK}}
+        await user.create(WORKFLOWS, body, namespace)
+
+    async def has_ended(name: str) -> bool:
+        return (await user.get(WORKFLOWS, name, namespace)).get("status", {}).get("phase") == 3
+
+    async with (
+        Storage(settings.storage, stores={"memory": MemoryStore()}) as storage,
+        WorkflowController(busy, storage, settings, namespace=namespace).running() as controller,
+    ):
+        for number in range(5):
+            await create(f"small{number}", 1, "small")
+        await eventually(lambda: user.get(PODS, "small4-n0-0", namespace))
+        pressure = controller._clusters.control.pressure
+        for number in range(4):
+            await create(f"flood{number}", 150, "many")
+        for number in range(5):
+            while not pressure.waiting and busy.flows.writes.throttled == 0:
+                await asyncio.sleep(0.01)
+            body = {"status": {"phase": "Succeeded"}}
+            await user.patch(RAW_PODS, f"small{number}-n0-0", namespace, body=body, subresource="status")
+            await eventually(functools.partial(has_ended, f"small{number}"), interval=0.02)
+            ended_while_waiting += pressure.waiting > 0
+            status = (await user.get(WORKFLOWS, "flood0", namespace)).get("status", {})
+            waited = next((wait["reason"] for wait in status.get("waits", ())), waited)
+
+        async def all_there() -> bool:
+            return sum([len(page.items) async for page in user.pages(RAW_PODS, namespace)]) == 605
+
+        await eventually(all_there, deadline=100.0, interval=0.5)
+        assert busy.flows.writes.throttled > 0
+        assert ended_while_waiting >= 3
+        assert waited.startswith("waits for the API server: it answers 429; "), waited
+        assert [flow.throttled for flow in (busy.flows.status, busy.flows.deletes, busy.flows.leases)] == [0, 0, 0]
 
 
 async def test_who_was_not_given_the_rights_is_still_denied_and_not_throttled(

@@ -26,13 +26,13 @@ from propeller.controller._attempt_resources import AttemptResource
 from propeller.controller._resource import Head
 from propeller.errors import ErrorKind, NotFound
 from propeller.fairqueues import Accepted, FairQueue, FairQueues, Merged, _follower, merge
-from propeller.handlers import TRANSITIONS, Cluster, Services
+from propeller.handlers import TRANSITIONS, Cluster, LaunchPressure, Services
 from propeller.handlers.executors import _attempts, _launches, _run
 from propeller.handlers.plugins import TaskPlugin
 from propeller.handlers.plugins.pod import PodPlugin, _report
 from propeller.handlers.transitions import _task
 from propeller.informers import Informer, _reflector
-from propeller.kube import KubeObject, Pod
+from propeller.kube import FlowLimit, KubeObject, Pod
 from propeller.reconcile import WorkQueue
 from propeller.resourcemgr import Ledger, Limits, MemoryTokens, ResourceOptions
 from propeller.resourcemgr._pools import PoolState
@@ -387,10 +387,23 @@ def _limits_that_are_wrong_are_those_of_the_settings() -> AbstractContextManager
     return mock.patch.object(_follower, "merge", rash)
 
 
+def _a_server_that_asks_to_wait_is_asked_again_at_once() -> AbstractContextManager[Any]:
+    def deaf(self: FlowLimit, shrinks: int, after: float | None, cause: str = "") -> None:
+        self.release()
+
+    return mock.patch.object(FlowLimit, "rejected", deaf)
+
+
+def _slots_of_launches_are_not_given_back() -> AbstractContextManager[Any]:
+    return mock.patch.object(LaunchPressure, "done", return_value=None)
+
+
 MUTATIONS: Mapping[str, Mutation] = {
     function.__name__.strip("_").replace("_", " "): function
     for function in (
         _a_quota_that_is_raised_goes_unnoticed,
+        _a_server_that_asks_to_wait_is_asked_again_at_once,
+        _slots_of_launches_are_not_given_back,
         _what_ran_before_a_restart_takes_no_tokens,
         _tokens_of_what_has_ended_stay_out,
         _tokens_come_back_when_a_pod_is_told_to_stop,

@@ -21,6 +21,7 @@ from tests.simulation.limits import Limits
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.oracle import Oracle, Watched
 from tests.simulation.planted import Planted
+from tests.simulation.pressure import Pressure
 from tests.simulation.quotas import Quotas
 from tests.simulation.restored import Restored
 from tests.simulation.retyped import Retyped, workflow_type
@@ -50,6 +51,7 @@ class Scene:
         """Whether blobs are read and written without waiting, as those of a local disk."""
         self.tokens = Tokens(seed, self.event_log)
         self.quotas = Quotas(seed, self.event_log)
+        self.pressure = Pressure(seed, self.event_log)
         budget = rng.choice((256 * 1024, 256 * 1024, 256))
         self.settings = Settings(
             storage=StorageOptions(metadata_prefix="memory://m", raw_output_prefix="memory://raw"),
@@ -103,7 +105,7 @@ class Scene:
     def client(self, who: str, link: FaultyLink) -> Client:
         """A client of somebody, all of whose requests are seen, and some refused."""
         watched = Watched(self.oracle, who, link)
-        before = self.sidecars.before(self.denials.before(self.quotas.before(watched)))
+        before = self.sidecars.before(self.denials.before(self.quotas.before(self.pressure.before(watched))))
         return Client(self.server.transport(interceptor=before), clock=LoopClock())
 
     def _has_status(self) -> bool:

@@ -82,6 +82,8 @@ async def _live(scene: Scene) -> None:
         beside = [asyncio.create_task(scene.denials.run()), asyncio.create_task(scene.strangers.run())]
         if scene.tokens.live:
             beside.append(asyncio.create_task(scene.limits.run()))
+        if scene.pressure.used:
+            beside.append(asyncio.create_task(scene.pressure.run()))
         if scene.quotas.used:
             beside.append(asyncio.create_task(scene.quotas.run(scene.clean, NAMESPACE)))
         if scene.retyped.used:
@@ -94,6 +96,7 @@ async def _live(scene: Scene) -> None:
         scene.strangers.leave()
         scene.retyped.leave()
         scene.limits.leave()
+        scene.pressure.heal()
         await scene.quotas.heal(scene.clean, NAMESPACE)
         await asyncio.gather(*beside)
         processes.heal()

@@ -22,6 +22,31 @@ DENIALS = {
     "RBAC": (403, "Forbidden", 'pods is forbidden: User "p" cannot create resource "pods"'),
     "a policy": (422, "Invalid", "pods \"w-a-0\" is forbidden: ValidatingAdmissionPolicy 'p' denied request: no"),
     "a webhook": (400, "", 'admission webhook "a.b.c" denied the request: no'),
+    "a role that a webhook authorizer denies": (403, "Forbidden", "pods is forbidden: no opinion"),
+    "Pod Security": (403, "Forbidden", 'pods "w-a-0" is forbidden: violates PodSecurity "restricted:latest": seccomp'),
+    "a service account that is not there": (
+        *(403, "Forbidden"),
+        'pods "w-a-0" is forbidden: error looking up service account ns/runner: serviceaccount "runner" not found',
+    ),
+    "a priority class that is not there": (
+        *(403, "Forbidden"),
+        'pods "w-a-0" is forbidden: no PriorityClass with name high was found',
+    ),
+    "a limit range that misses an amount": (
+        *(403, "Forbidden"),
+        'pods "w-a-0" is forbidden: maximum cpu usage per Container is 1.  No limit is specified',
+    ),
+    "a quota that misses an amount": (
+        *(403, "Forbidden"),
+        'pods "w-a-0" is forbidden: failed quota: q: must specify requests.cpu for: main',
+    ),
+    "a namespace that is being deleted": (
+        *(403, "Forbidden"),
+        'pods "w-a-0" is forbidden: unable to create new content in namespace ns because it is being terminated',
+    ),
+    "a webhook with a 403": (403, "Forbidden", 'admission webhook "a.b.c" denied the request: quota of licenses'),
+    "words of somebody else": (403, "", "computer says no"),
+    "credentials": (401, "Unauthorized", "Unauthorized"),
     "a webhook that is down": (500, "InternalError", 'Internal error occurred: failed calling webhook "a.b.c": no'),
 }
 
