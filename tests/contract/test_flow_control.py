@@ -209,7 +209,8 @@ async def test_a_controllers_launches_yield_to_a_full_priority_level_and_nothing
         await user.create(WORKFLOWS, body, namespace)
 
     async def has_ended(name: str) -> bool:
-        return (await user.get(WORKFLOWS, name, namespace)).get("status", {}).get("phase") == 3
+        status = (await user.get(WORKFLOWS, name, namespace)).get("status", {})
+        return bool(status.get("phase") == 3)
 
     async with (
         Storage(settings.storage, stores={"memory": MemoryStore()}) as storage,
