@@ -41,6 +41,11 @@ from propeller.manifests import execution_cluster, installation, manifests, type
     help="Also the RoutingTable type, and the rights to follow one, as if routing.table were set (docs/routing.md).",
 )
 @click.option(
+    "--shards",
+    is_flag=True,
+    help="Also the rights to divide the workflows, as if shards.count were set (docs/scale.md).",
+)
+@click.option(
     "--cluster-secret",
     "cluster_secrets",
     multiple=True,
@@ -63,6 +68,7 @@ def command(
     crd_only: bool,
     execution_cluster: bool,
     routing: bool,
+    shards: bool,
     cluster_secrets: tuple[str, ...],
 ) -> None:
     """Print the CRDs, service account and least-privilege RBAC of the controller, and on request the controller itself.
@@ -77,9 +83,8 @@ def command(
         raise click.UsageError("say --print: the manifests go to standard output, for kubectl apply -f -")
     if crd_only + execution_cluster + bool(image) > 1:
         raise click.UsageError("--crd-only, --execution-cluster and --image exclude each other")
-    settings = _with_routing(
-        load(config, {}).settings, routing=routing
-    )  # not of this shell's environment: the pods have another one
+    settings = load(config, {}).settings  # not of this shell's environment: the pods have another one
+    settings = _with_shards(_with_routing(settings, routing=routing), shards=shards)
     if crd_only:
         documents = types(only, settings)
     elif execution_cluster:
@@ -99,6 +104,13 @@ def _with_routing(settings: Settings, *, routing: bool) -> Settings:
     if not routing or settings.routing.table:
         return settings
     return msgspec.structs.replace(settings, routing=RoutingOptions(table="default"))
+
+
+def _with_shards(settings: Settings, *, shards: bool) -> Settings:
+    """The settings, such that the workflows are divided if `shards`, into however many."""
+    if not shards or settings.shards.count:
+        return settings
+    return msgspec.structs.replace(settings, shards=msgspec.structs.replace(settings.shards, count=1))
 
 
 def _with_controller(

@@ -99,6 +99,21 @@ def test_a_routing_table_has_its_type_and_its_rights_if_it_is_asked_for(tmp_path
         assert name not in yaml.safe_dump(printed("--only", "team-a", *options)), "it has no namespace"
 
 
+def test_who_divides_the_workflows_may_list_and_delete_leases_and_nobody_else() -> None:
+    def verbs(*words: str) -> list[str]:
+        (role,) = (one for one in printed(*words) if one["kind"] == "Role")
+        return [verb for rule in role["rules"] for verb in rule["verbs"]]
+
+    assert verbs() == ["get", "create", "update"]
+    assert verbs("--shards") == [*verbs(), "list", "watch", "delete"]
+
+
+def test_secrets_with_kubeconfigs_may_be_read_by_name() -> None:
+    rules = [one["rules"] for one in printed("--cluster-secret", "east", "--cluster-secret", "west") if "rules" in one]
+    secrets = [rule for found in rules for rule in found if "secrets" in rule["resources"]]
+    assert [(rule["verbs"], rule["resourceNames"]) for rule in secrets] == [(["get"], ["east", "west"])]
+
+
 def test_each_right_has_its_reason() -> None:
     assert all(one.why for one in RULES)
     assert len({(one.part, one.group, one.resource) for one in RULES}) == len(RULES), "each resource once"
