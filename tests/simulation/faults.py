@@ -59,6 +59,7 @@ class Faults:
         process = self._scene.rng.choice(running)
         self._scene.event_log.record(f"{process.name} stands still")
         process.frozen = True
+        self._scene.tokens.is_out(process.name)
         self._scene.loop.freeze(process.number)
         if self._scene.rng.random() < 0.7:
             self._overlap()

@@ -37,6 +37,10 @@ from propeller.reconcile import WorkQueue
 from propeller.resourcemgr import Ledger, Limits, MemoryTokens, ResourceOptions
 from propeller.resourcemgr._pools import PoolState
 from propeller.resourcemgr.quotas._count import Count
+from propeller.resourcemgr.shared import SharedTokens
+from propeller.resourcemgr.shared._messages import items_of
+from propeller.resourcemgr.shared._store import Store
+from propeller.resourcemgr.shared._tables import Lane
 from propeller.status import _head, encode_status
 from propeller.workflow import (
     AttemptObserved,
@@ -351,6 +355,32 @@ def _tokens_come_back_when_a_pod_is_told_to_stop() -> AbstractContextManager[Any
     return mock.patch.object(_attempts, "_stop", stopped)
 
 
+def _what_ran_before_a_restart_takes_no_shared_tokens() -> AbstractContextManager[Any]:
+    return mock.patch.object(SharedTokens, "restore", return_value=None)
+
+
+def _shared_tokens_are_given_back_twice() -> AbstractContextManager[Any]:
+    charge = Store._charge
+
+    def twice(self: Store, member: str, path: str, items: str, by: int) -> None:
+        charge(self, member, path, items, by)
+        for pool, amount in items_of(items) if by < 0 else ():
+            self.pools[pool].held = max(0.0, self.pools[pool].held + by * amount)
+
+    return mock.patch.object(Store, "_charge", twice)
+
+
+def _the_store_forgets_who_waits_when_it_lends_to_another() -> AbstractContextManager[Any]:
+    grant = Store._grant_one
+
+    def forgetful(self: Store, lane: Lane, items: str) -> None:
+        grant(self, lane, items)
+        for key in [key for key, other in self.lanes.items() if other.member != lane.member]:
+            self.lanes[key].runs.clear()
+
+    return mock.patch.object(Store, "_grant_one", forgetful)
+
+
 def _other_limits_forget_what_is_held() -> AbstractContextManager[Any]:
     rebuild = Ledger._rebuild
 
@@ -405,6 +435,9 @@ MUTATIONS: Mapping[str, Mutation] = {
         _a_server_that_asks_to_wait_is_asked_again_at_once,
         _slots_of_launches_are_not_given_back,
         _what_ran_before_a_restart_takes_no_tokens,
+        _what_ran_before_a_restart_takes_no_shared_tokens,
+        _shared_tokens_are_given_back_twice,
+        _the_store_forgets_who_waits_when_it_lends_to_another,
         _tokens_of_what_has_ended_stay_out,
         _tokens_come_back_when_a_pod_is_told_to_stop,
         _other_limits_forget_what_is_held,

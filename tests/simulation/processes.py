@@ -75,9 +75,10 @@ class Processes:
             roundtrip = Roundtrip(self._scene.event_log)
             try:
                 async with Storage(self._scene.settings.storage, stores={"memory": process.store}) as storage:
-                    controller = WorkflowController(
-                        client, storage, self._scene.settings, clock=process.clock, observer=roundtrip.check
-                    )
+                    with self._scene.tokens.used_by(process.name):
+                        controller = WorkflowController(
+                            client, storage, self._scene.settings, clock=process.clock, observer=roundtrip.check
+                        )
                     self._scene.tokens.follow(process.name, controller)
                     async with controller.running():
                         started = True
@@ -97,6 +98,7 @@ class Processes:
         """It does nothing from here on, wherever it stood."""
         self._scene.event_log.record(f"{process.name} is killed")
         process.dead = True
+        self._scene.tokens.is_out(process.name)
         self._scene.loop.freeze(process.number)
 
     @property

@@ -50,6 +50,7 @@ class Scene:
         self.is_local = random.Random(f"at hand {self.seed}").random() < 0.3
         """Whether blobs are read and written without waiting, as those of a local disk."""
         self.tokens = Tokens(seed, self.event_log)
+        self.overlaps = self.overlaps or self.tokens.shared is not None
         self.quotas = Quotas(seed, self.event_log)
         self.pressure = Pressure(seed, self.event_log)
         budget = rng.choice((256 * 1024, 256 * 1024, 256))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from propeller.controller import WorkflowController
 from propeller.resourcemgr import Claim, Pool, PoolUsage, ResourceOptions, Rule
 from tests.simulation.event_log import EventLog
+from tests.simulation.shared import SharedPools
 
 POOL = "slots"
 
@@ -16,7 +18,7 @@ POOL = "slots"
 class Tokens:
     """In some worlds every attempt takes a token. Each controller counts for itself: those attempts that it began, and
     those that were there when it started. In half of them, `live`, the pool's capacity and other limits change while it
-    works (`limits`).
+    works (`limits`). In most of the others two controllers `share` the pool in a store (`shared`).
     """
 
     def __init__(self, seed: int, event_log: EventLog) -> None:
@@ -24,6 +26,8 @@ class Tokens:
         self.used = rng.random() < 0.15
         self.capacity = rng.choice((1, 2, 4))
         self.live = self.used and random.Random(f"live limits {seed}").random() < 0.5
+        is_shared = self.used and not self.live and random.Random(f"shared tokens {seed}").random() < 0.7
+        self.shared = SharedPools(seed, event_log) if is_shared else None
         self._event_log = event_log
         self._started: dict[str, float] = {}
         self._views: dict[str, View] = {}
@@ -56,12 +60,27 @@ class Tokens:
         if not self.used:
             return
         since = self._started.get(who, 0.0)
-        count = 1 + sum(creator == who or at < since for creator, at in others)
+        if self.shared is not None and who in self.shared.out:
+            return  # others may have got its tokens: it has no more than it had
+        count = 1 + sum(creator == who or at < since or self._are_counted(creator) for creator, at in others)
         if not self.live:
             if count > self.capacity:
                 self._event_log.violation(f"{name} is one of {count} pods at once, and {POOL} has {self.capacity}")
         elif error := self._views[who].error(count):
             self._event_log.violation(f"{name}: {who} {error}")
+
+    def _are_counted(self, creator: str) -> bool:
+        """Whether the store has counted what another controller has created, all the time."""
+        return self.shared is not None and creator not in self.shared.out
+
+    def is_out(self, who: str) -> None:
+        """A controller stands still, or was killed."""
+        if self.shared is not None:
+            self.shared.out.add(who)
+
+    def used_by(self, who: str) -> AbstractContextManager[Any]:
+        """Have a controller that is made within this block use the world's tokens."""
+        return nullcontext() if self.shared is None else self.shared.backend(who)
 
 
 class View:

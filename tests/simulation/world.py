@@ -79,11 +79,17 @@ async def _live(scene: Scene) -> None:
     running = asyncio.create_task(kubelet.run())
     try:
         processes.start()
+        shared = scene.tokens.shared
+        if shared is not None:
+            scene.oracle.overlap = True
+            processes.start()
         beside = [asyncio.create_task(scene.denials.run()), asyncio.create_task(scene.strangers.run())]
         if scene.tokens.live:
             beside.append(asyncio.create_task(scene.limits.run()))
         if scene.pressure.used:
             beside.append(asyncio.create_task(scene.pressure.run()))
+        if shared is not None and not scene.fault_free:
+            beside.append(asyncio.create_task(shared.trouble()))
         if scene.quotas.used:
             beside.append(asyncio.create_task(scene.quotas.run(scene.clean, NAMESPACE)))
         if scene.retyped.used:
@@ -97,6 +103,8 @@ async def _live(scene: Scene) -> None:
         scene.retyped.leave()
         scene.limits.leave()
         scene.pressure.heal()
+        if shared is not None:
+            shared.leave()
         await scene.quotas.heal(scene.clean, NAMESPACE)
         await asyncio.gather(*beside)
         processes.heal()
@@ -105,6 +113,8 @@ async def _live(scene: Scene) -> None:
         check_the_end(scene)
         await scene.limits.check(processes.alive[-1].name)
         await scene.finalizers.check(scene.event_log)
+        if shared is not None:
+            await shared.check()
     finally:
         await processes.stop()
         running.cancel()
