@@ -33,6 +33,7 @@ from propeller.handlers.executors._attempts import found_resource, is_given_up, 
 from propeller.handlers.executors._echo import echoed, is_echo
 from propeller.handlers.executors._gates import REASON_CHARACTERS, refusals_of, refused_event
 from propeller.handlers.executors._services import Cluster, Kind, Services
+from propeller.handlers.executors._tokens import SHORTEST_LOOK
 from propeller.handlers.plugins import TaskPlugin
 from propeller.handlers.plugins.pod import shape_of, template_uri
 from propeller.storage import write_literals
@@ -104,6 +105,8 @@ async def _launch(node: NodeView, effect: Launch, services: Services, cluster: C
         and not is_given_up(node, attempt)
         and (no_room := cluster.quotas.ask(node, attempt, kind.resource)) is not None
     ):
+        if isinstance(no_room, Refused) and services.tokens is not None and services.tokens.keep(node, attempt):
+            no_room = msgspec.structs.replace(no_room, after=min(no_room.after, SHORTEST_LOOK))
         return (no_room,)
     if (
         services.tokens is not None

@@ -3,7 +3,7 @@
 Guarantees
     A namespace without quotas costs a look into a table.
     Room is taken before tokens of pools are asked for, and given back if those have to be waited for: an attempt holds
-    neither while it waits for the other.
+    neither while it waits for the other, but for tokens that it has lost before (`LaunchTokens.keep`).
     An attempt that comes back, from a refusal or from waiting for tokens, has the place of its first wait.
 Caveats
     Of a pod, what is known is what its task says: a sidecar of a webhook, the overhead of a runtime class, or a default

@@ -67,6 +67,11 @@ SHORTEST_LOOK, LOOKS_A_SECOND = 30.0, 100
 would be more than that in a second.
 """
 
+MOST_LOSSES = 2
+"""How often an attempt gives its tokens back because a quota has no room by then, before it keeps them while it waits:
+else those that need only one of the two could take turns at both for ever, and it would never meet both.
+"""
+
 _LIMIT = "ResourceLimit"
 """The code of an attempt whose claim can never be met."""
 
@@ -104,6 +109,10 @@ class LaunchTokens:
         """Claims of attempts whose create had no answer: there may be a resource."""
         self._without_resource: dict[str, set[str]] = {}
         """By execution's uid: claims, held or waiting, of attempts that have shown no resource yet."""
+        self._losses: dict[str, dict[str, int]] = {}
+        """By execution's uid and claim: how often tokens were given back for a quota's sake."""
+        self._kept: set[str] = set()
+        """Claims whose launch waits for a quota, and keeps its tokens."""
         self._waiting = Waits()
         self.on_waited: Callable[[Path, float], None] = lambda tenant, seconds: None
         """Called with the tenant of a claim that was granted, and for how long it has waited."""
@@ -186,11 +195,33 @@ class LaunchTokens:
             return
         if any(map(_runs, events)):
             self._doubtful.discard(name)
+        elif name in self._kept:
+            self._kept.discard(name)
         elif any(isinstance(event, Refused) and event.may_exist for event in events) or name in self._doubtful:
             self._doubtful.add(name)
             self._tokens.doubt(name)
         elif name not in self._waiting:
             self._give_back(uid, name)
+
+    def keep(self, node: NodeView, attempt: int) -> bool:
+        """Whether an attempt that waits for room in a quota keeps the tokens that it has: until it is asked again, or
+        for `resources.unused_grant` seconds. Tokens are never waited for with room in a quota in hand, so that no two
+        attempts wait for each other.
+        """
+        if not self._is_used:
+            return False
+        holder = holder_of(node, attempt)
+        uid, name = holder.uid, holder.claim
+        if name in self._doubtful or name in self._running or not self._tokens.is_held(name):
+            return False
+        losses = self._losses.setdefault(uid, {})
+        losses[name] = losses.get(name, 0) + 1
+        if losses[name] <= MOST_LOSSES:
+            return False
+        self._tokens.use(name)
+        self._tokens.doubt(name)
+        self._kept.add(name)
+        return True
 
     def stopped(self, node: NodeView, attempt: int) -> None:
         """Nothing runs of an attempt that is over, and nothing will."""
@@ -243,6 +274,7 @@ class LaunchTokens:
         """The execution has ended or is gone: nothing of it waits any more, and what has shown no resource will show
         one soon or not at all.
         """
+        self._losses.pop(uid, None)
         for name in tuple(self._without_resource.get(uid, ())):
             if self._tokens.is_held(name):
                 self._tokens.doubt(name)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -319,3 +321,39 @@ async def test_tenants_that_share_a_namespace_take_turns_at_its_quota() -> None:
         assert link.refused == 0
         assert of.measured("propeller_quota_wait_seconds_count", tenant="(others)") == 8
         assert of.measured("propeller_launches_waiting", namespace="ns", limit="quota") == 300 - 9
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_an_attempt_that_needs_a_scarce_pool_and_a_scarce_quota_meets_both_soon(seed: int) -> None:
+    """Others need only one of the two, and there are always some that wait for it."""
+    draw = random.Random(seed)
+    pools = ResourceOptions(pools=(Pool(name="db", capacity=2),))
+    wants = {"metadata": {"metadata": {"annotations": {"propeller/pools": "db"}}}}
+    async with bench(resources=pools) as of, of.controller():
+        await of.user.create(NAMESPACES, {"metadata": {"name": "free"}})
+        await _limit(of, pods="2")
+
+        async def create(namespace: str, name: str, nodes: int, **of_task: Any) -> None:
+            spec = graph(*[task(f"n{number}") for number in range(nodes)])
+            metadata = {"name": name, "labels": {"project": name, "domain": "production"}}
+            body = {"metadata": metadata, "spec": spec, "tasks": {"t": {**TASK, **of_task}}}
+            await of.user.create(WORKFLOWS, body, namespace)
+            await asyncio.sleep(1.0)
+
+        await create("free", "pool", 300, **wants)
+        await create("ns", "quota", 300)
+        await create("ns", "both", 1, **wants)
+        ended: Counter[str] = Counter()
+        while not await of.has_pod("both-n0-0"):
+            namespace = draw.choice(("ns", "free"))
+            pods = (await of.user.list(RAW_PODS, namespace)).items
+            alive = [pod for pod in pods if pod["status"].get("phase") != "Succeeded"]
+            if not alive:
+                await asyncio.sleep(0.1)
+                continue
+            body = {"status": {"phase": "Succeeded"}}
+            name = draw.choice(alive)["metadata"]["name"]
+            await of.user.patch(RAW_PODS, name, namespace, body=body, subresource="status")
+            await asyncio.sleep(draw.choice((0.0, 0.2, 5.0)))
+            ended[namespace] += 1
+            assert ended.total() <= 60, ended
