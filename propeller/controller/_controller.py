@@ -158,7 +158,7 @@ class WorkflowController:
         self._resync = Resync(self._clusters, self._executions)
         of_clusters = self._observing, self._janitor, self._resync
         self.several = SeveralClusters(shared, *of_clusters, self._grants, self._plugins, opener, namespace=namespace)
-        self._routing = LiveRouting(shared, self.several, namespace=namespace, recorder=recorder)
+        self._routing = LiveRouting(shared, self.several, metrics.clusters, namespace=namespace, recorder=recorder)
         reconcile = self._reconcile
         self.shards: Shards | None = None
         """What a `Membership` of this process serves; None if it works on everything."""

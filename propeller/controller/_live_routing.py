@@ -19,13 +19,20 @@ from propeller.controller._several import SeveralClusters
 from propeller.errors import Invalid
 from propeller.recording import WARNING
 from propeller.routing import ROUTING_TABLES, LiveTable, RoutingTable
+from propeller.telemetry import ClusterMetrics
 
 
 class LiveRouting:
     """`several` places by each table that comes into force."""
 
     def __init__(
-        self, shared: Shared, several: SeveralClusters, *, namespace: str | None, recorder: Recorder | None
+        self,
+        shared: Shared,
+        several: SeveralClusters,
+        metrics: ClusterMetrics,
+        *,
+        namespace: str | None,
+        recorder: Recorder | None,
     ) -> None:
         """Raises Invalid if the settings name a table, and there is no way to connect to its clusters."""
         settings = shared.settings
@@ -46,6 +53,7 @@ class LiveRouting:
             states=(lambda: placing.states) if namespace is None else None,
         )
         placing.missing = self._live.missing
+        metrics.watch_table(self._live.is_refused)
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:

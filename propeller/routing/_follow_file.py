@@ -43,8 +43,15 @@ class FileTable:
         self._refused = refused
         self._read: Signature | None = None
         """Of the content that was read last."""
+        self._is_wrong = False
+        """Whether the content that was read last is no table."""
         self._said = ""
+        """What was said last of a file that cannot be read, or is wrong."""
         self._causes = Causes(_log)
+
+    def is_refused(self) -> bool:
+        """Whether the file as it is now is not in force."""
+        return self._is_wrong or bool(self._said)
 
     @asynccontextmanager
     async def following(self, deadline: float) -> AsyncIterator[None]:
@@ -67,9 +74,9 @@ class FileTable:
                 if found == self._read:
                     self._said = ""
                 elif found == before:
-                    self._read = found
+                    self._read, self._is_wrong = found, True
                     self._read, table = await asyncio.to_thread(self._load)
-                    self._said = ""
+                    self._said, self._is_wrong = "", False
                     self._apply(table)
                     _log.info("the routing table of %s is in force as it is now", self._path)
                 before = found

@@ -85,6 +85,10 @@ class ResourceTable:
             client, ROUTING_TABLES, MANAGER, self._statuses, options.status_interval
         )
 
+    def is_refused(self) -> bool:
+        """Whether the RoutingTable as it is now is not in force."""
+        return self._verdict is not None and self._verdict[1].refused is not None
+
     @asynccontextmanager
     async def following(self, deadline: float) -> AsyncIterator[None]:
         """Follow until the block is left. Raises Unavailable after `deadline` seconds without a list."""

@@ -21,6 +21,8 @@ from propeller.routing._table import Table
 class Source(Protocol):
     """Follows a table."""
 
+    def is_refused(self) -> bool: ...
+
     def following(self, deadline: float) -> AbstractAsyncContextManager[None]: ...
 
 
@@ -57,6 +59,10 @@ class LiveTable:
             self._source = ResourceTable(
                 client, options, informers, clock, apply=self._apply, refused=refused, states=states
             )
+
+    def is_refused(self) -> bool:
+        """Whether the newest version is not in force, as it is wrong or cannot be read."""
+        return self._source.is_refused()
 
     @asynccontextmanager
     async def following(self, deadline: float) -> AsyncIterator[None]:

@@ -6,6 +6,8 @@ Guarantees
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from propeller.telemetry._families import Counters, Family, Gauges, Reader
 
 
@@ -29,9 +31,17 @@ class ClusterMetrics:
         self._orphans = Counters(
             "propeller_cluster_orphans", "Resources in other clusters that were deleted as their workflow was gone."
         )
+        self._refused = Gauges(
+            "propeller_routing_table_refused", "1 while the newest version of the routing table is not in force."
+        )
         self.families: tuple[Family, ...] = (
+            self._refused,
             *(self._connected, self._healthy, self._executions, self._pods, self._lost, self._orphans),
         )
+
+    def watch_table(self, is_refused: Callable[[], bool]) -> None:
+        """Report whether the newest version of the routing table is refused, if there is a table."""
+        self._refused.read(lambda: [((), float(is_refused()))])
 
     def watch(
         self, *, connected: Reader, healthy: Reader, executions: Reader, pods: Reader, lost: Reader, orphans: Reader

@@ -16,6 +16,7 @@ from propeller.errors import Invalid
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, EVENTS, Client, Raw
 from propeller.routing import RAW_ROUTING_TABLES, ROUTING_TABLES, routing_table_crd
 from propeller.storage import MemoryStore, Storage
+from propeller.telemetry import Metrics
 from tests.unit.controller.far import RAW_PODS, Far, far
 from tests.unit.workflow.drive import task
 
@@ -34,7 +35,9 @@ WRONG = spec("west", match={"selector": "x=y,x=z"})
 
 
 @asynccontextmanager
-async def following(of: Far, *, namespace: str | None = None) -> AsyncIterator[WorkflowController]:
+async def following(
+    of: Far, *, namespace: str | None = None, metrics: Metrics | None = None
+) -> AsyncIterator[WorkflowController]:
     settings = msgspec.structs.replace(of.settings, routing=RoutingOptions(table="routes"))
     client = Client(of.control.transport(), clock=of.clock)
     async with Recorder(client, EventOptions(), of.clock) as recorder:
@@ -46,6 +49,7 @@ async def following(of: Far, *, namespace: str | None = None) -> AsyncIterator[W
             opener=of.opener,
             recorder=recorder,
             namespace=namespace,
+            metrics=metrics,
         )
         async with made.running() as controller:
             yield controller
@@ -98,8 +102,11 @@ async def test_a_table_that_is_refused_changes_nothing_and_an_event_says_why() -
     async with far() as of:
         await install(of)
         await declare(of, spec("east"))
-        async with following(of):
+        metrics = Metrics()
+        async with following(of, metrics=metrics):
+            assert "propeller_routing_table_refused 0.0" in metrics.text().decode()
             await change(of, WRONG)
+            assert "propeller_routing_table_refused 1.0" in metrics.text().decode()
             await of.create("w", task("a"))
             await asyncio.sleep(SETTLED)
             assert await of.where("w-a-0") == "east"

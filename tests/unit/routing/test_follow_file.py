@@ -66,11 +66,13 @@ async def test_a_change_of_the_file_is_in_force_and_a_wrong_one_is_not(
         path.write_text(text("a", "b").replace("pool: all", "pool: al"))
         await eventually(lambda: bool(found.refused), deadline=DEADLINE)
         assert found.clusters == ["a", "b"]
+        assert found.live.is_refused()
         problem = f"{path}: line 5, column 21: rules[0].pool: there is no pool 'al'; did you mean 'all'?"
         assert found.refused == [problem]
         assert caplog.text.count("the routing table stays as it was") == 1
         path.write_text(text("c"))
         await eventually(lambda: found.clusters == ["c"], deadline=DEADLINE)
+        assert not found.live.is_refused()
 
 
 async def test_a_file_that_goes_leaves_its_table_in_force_and_is_followed_when_it_comes_back(
@@ -82,8 +84,10 @@ async def test_a_file_that_goes_leaves_its_table_in_force_and_is_followed_when_i
         path.unlink()
         await eventually(lambda: bool(found.refused), deadline=DEADLINE)
         assert found.clusters == ["a"]
+        assert found.live.is_refused()
         path.write_text(text("b"))
         await eventually(lambda: found.clusters == ["b"], deadline=DEADLINE)
+        assert not found.live.is_refused()
         assert found.refused == [f"{path} cannot be read: No such file or directory"]
 
 

@@ -141,9 +141,10 @@ async def test_a_wrong_one_changes_nothing_and_its_condition_says_why_also_to_a_
 ) -> None:
     await scene.install()
     await scene.create(spec("a"))
-    async with scene.following():
+    async with scene.following() as live:
         await scene.change(WRONG)
         assert scene.applied == [["a"]]
+        assert live.is_refused()
         condition = await scene.accepted()
         assert (condition["status"], condition["reason"], condition["observedGeneration"]) == ("False", "Invalid", 2)
         why = "spec.rules[0]: nothing can match it: label x cannot be all that is asked of it"
@@ -152,10 +153,12 @@ async def test_a_wrong_one_changes_nothing_and_its_condition_says_why_also_to_a_
         assert caplog.text.count("is not in force with generation 2") == 1
         assert (await scene.status())["accepted"] == {"generation": 1, "spec": spec("a")}
     scene.applied.clear()
-    async with scene.following():
+    async with scene.following() as live:
+        assert live.is_refused()
         assert scene.applied == [["a"]], "another process knows it from the status"
         await scene.change(spec("b"))
         assert scene.applied == [["a"], ["b"]]
+        assert not live.is_refused()
         assert (await scene.accepted())["status"] == "True"
 
 
