@@ -77,10 +77,13 @@ async def installed(cluster: Cluster, home: Path) -> Cluster:
     return cluster
 
 
-async def release(cluster: Cluster, home: Path, verb: str, *words: str, tag: str = "", **config: Any) -> str:
+async def release(
+    cluster: Cluster, home: Path, verb: str, *words: str, tag: str = "", strategy: str = "RollingUpdate", **config: Any
+) -> str:
     """helm install or upgrade, until the Deployment's pods are those of the new values."""
     given = values(home, **config)
     given["image"]["tag"] = tag
+    given["strategy"] = {"type": strategy}
     (home / "values.yaml").write_text(json.dumps(given))
     said = await run_helm(cluster, verb, "propeller", CHART, "-n", "flyte", "-f", home / "values.yaml", *words)
     try:
@@ -204,6 +207,23 @@ async def test_values_that_are_refused_leave_the_release_as_it_is(installed: Clu
         await release(installed, home, "upgrade", checkpoint={"max_lagg": 1.0})
     now = await installed.kubectl("-n", "flyte", "get", "deployment", "propeller", "-o", "jsonpath={.spec}")
     assert now == before
+
+
+async def test_replicas_begin_to_divide_the_workflows_only_once_the_others_have_stopped(
+    installed: Cluster, home: Path
+) -> None:
+    with pytest.raises(AssertionError, match="shards change from 0 to 4"):
+        await release(installed, home, "upgrade", shards={"count": 4})
+    await release(installed, home, "upgrade", strategy="Recreate", shards={"count": 4})
+
+    async def share() -> bool:
+        return all([await leads(pod) for pod in await replicas(installed)])
+
+    await until(share, "two replicas that act")
+    async with load(installed, home, "divided", count=1) as names:
+        await release(installed, home, "upgrade", tag="next", shards={"count": 4})
+    ends = await asyncio.gather(*(ended(installed, name) for name in names))
+    assert [one["phase"] for one in ends] == ["SUCCEEDED"] * len(names)
 
 
 async def test_tokens_are_replaced_and_used_and_no_request_was_refused(installed: Cluster) -> None:

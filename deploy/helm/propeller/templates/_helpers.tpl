@@ -91,6 +91,23 @@ annotations:
 {{- or (gt (int (dig "shards" "count" 0 .Values.config)) 0) (gt (int .Values.processes) 1) -}}
 {{- end -}}
 
+{{/* How the workflows are divided: the number of shards, "processes" for their default, or 0. */}}
+{{- define "propeller.division" -}}
+{{- $count := int (dig "shards" "count" 0 .Values.config) -}}
+{{- if gt $count 0 -}}{{ $count }}{{- else if gt (int .Values.processes) 1 -}}processes{{- else -}}0{{- end -}}
+{{- end -}}
+
+{{/* Replicas that divide the workflows otherwise must not act at the same time: a rolling update would let them. */}}
+{{- define "propeller.checkDivision" -}}
+{{- $running := lookup "apps/v1" "Deployment" .Release.Namespace (include "propeller.fullname" .) -}}
+{{- if and $running (ne .Values.strategy.type "Recreate") -}}
+{{- $before := dig "metadata" "annotations" "propeller.dev/shards" "0" $running -}}
+{{- if and (ne $before (include "propeller.division" .)) (gt (int (dig "status" "replicas" 0 $running)) 0) -}}
+{{- fail (printf "shards change from %s to %s, and replicas of both kinds must not run at the same time: set strategy.type=Recreate, or stop the running ones before: kubectl -n %s scale deployment/%s --replicas=0" $before (include "propeller.division" .) .Release.Namespace (include "propeller.fullname" .)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "propeller.image" -}}
 {{- if .Values.image.digest -}}
 {{ .Values.image.repository }}@{{ .Values.image.digest }}
