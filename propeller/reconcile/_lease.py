@@ -34,7 +34,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from propeller.clock import SYSTEM_CLOCK, Clock, rfc3339
-from propeller.errors import AlreadyExists, Conflict, Invalid, NotFound, Retryable
+from propeller.errors import AlreadyExists, Conflict, Invalid, NotFound, Retryable, Unavailable
 from propeller.kube import LEASES, Lease, LeaseSpec, ObjectMeta, Resource
 from propeller.reconcile._options import ElectionOptions
 from propeller.telemetry import Causes
@@ -158,9 +158,14 @@ class Election:
             await self._release(leadership)
 
     async def _keep(self, leadership: Leadership, fuse: asyncio.Timeout) -> None:
-        """Renew until cancelled. Each renewal puts off the fuse, which ends the body when it burns down."""
+        """Renew until cancelled. Each renewal puts off the fuse, which ends the body when it burns down.
+
+        A lease that has lapsed is not acquired again, although it may be free: others may have acted meanwhile.
+        """
         while not fuse.expired():
             await self._pause()
+            if not leadership.remaining():
+                return
             held = await self._attempt(leadership)
             if not held and self.holder != self._identity:
                 leadership.valid_until = -math.inf
@@ -177,7 +182,8 @@ class Election:
                     await self._read()  # another process wrote in between: the next attempt judges that record
                     self.trouble = ""
                     return False
-        except Exception as error:  # noqa: BLE001 - only the next attempt can mend a failure
+        except Exception as caught:  # noqa: BLE001 - only the next attempt can mend a failure
+            error = _ours(caught)
             self._causes.report(error, "%s cannot write lease %s", self._identity, self.lease)
             self.trouble = f"lease {self.lease} cannot be read or written: {str(error) or type(error).__name__}"
             return False
@@ -276,13 +282,17 @@ class Election:
                 except Conflict:  # a renewal that was cancelled on its way has had its effect
                     if await self._read() and self.holder == self._identity:
                         await self._replace(self._seen, _freed(self._seen).spec)
-        except Exception as error:  # noqa: BLE001 - the body's own outcome must not be hidden by a failed courtesy
-            self._causes.report(error, "%s cannot release lease %s", self._identity, self.lease)
+        except Exception as caught:  # noqa: BLE001 - the body's own outcome must not be hidden by a failed courtesy
+            self._causes.report(_ours(caught), "%s cannot release lease %s", self._identity, self.lease)
         else:
             log.info("%s released lease %s", self._identity, self.lease)
 
     async def _pause(self) -> None:
         await asyncio.sleep(self._settings.retry * self._rng.uniform(1.0, 1.2))
+
+
+def _ours(error: Exception) -> Exception:
+    return Unavailable("the API server did not answer in time") if isinstance(error, TimeoutError) else error
 
 
 def _freed(lease: Lease) -> Lease:

@@ -10,8 +10,7 @@ import time
 from rich.console import Console
 from rich.progress import Progress
 
-from tests.simulation.mutations import MUTATIONS
-from tests.simulation.seeds import one_after_the_other, side_by_side
+from tests.simulation.seeds import PLANTED, one_after_the_other, side_by_side
 
 
 def main() -> int:
@@ -21,8 +20,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="this one alone")
     parser.add_argument("--trace", action="store_true", help="print what happens, line by line")
     parser.add_argument("--stop", action="store_true", help="at the first seed that breaks something")
-    parser.add_argument("--mutation", choices=sorted(MUTATIONS), help="a defect to plant, to see whether it is found")
+    parser.add_argument("--mutation", choices=sorted(PLANTED), help="a defect to plant, to see whether it is found")
     parser.add_argument("--plugged", action="store_true", help="run the tasks by a plugin of another package")
+    parser.add_argument("--sharded", action="store_true", help="let several controllers divide the workflows")
     parser.add_argument("--processes", type=int, default=1, help="that share the seeds; 0: as many as there are cores")
     arguments = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets of strings is part of the story
@@ -38,9 +38,13 @@ def main() -> int:
     ran = violated = pods = workflows = 0
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     if processes == 1 or arguments.trace:
-        results = one_after_the_other(seeds, arguments.mutation, plugged=arguments.plugged, verbose=arguments.trace)
+        results = one_after_the_other(
+            seeds, arguments.mutation, plugged=arguments.plugged, sharded=arguments.sharded, verbose=arguments.trace
+        )
     else:
-        results = side_by_side(seeds, arguments.mutation, processes, plugged=arguments.plugged)
+        results = side_by_side(
+            seeds, arguments.mutation, processes, plugged=arguments.plugged, sharded=arguments.sharded
+        )
     with Progress(console=Console(stderr=True), transient=True, disable=arguments.trace) as progress:
         for result in progress.track(results, total=len(seeds), description="seeds"):
             ran += 1

@@ -67,6 +67,7 @@ class Faults:
         if not process.dead:
             self._scene.event_log.record(f"{process.name} goes on")
             process.frozen = False
+            process.halted()
             self._scene.loop.thaw(process.number)
 
     async def _partition(self) -> None:

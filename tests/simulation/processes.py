@@ -38,6 +38,11 @@ class Process:
     frozen: bool = False
     dead: bool = False
 
+    def halted(self) -> None:
+        """It goes on after having stood still."""
+        if hasattr(self.link, "halts"):
+            self.link.halts += 1
+
     @property
     def name(self) -> str:
         return f"controller {self.number}"
@@ -54,7 +59,7 @@ class Processes:
 
     def start(self) -> Process:
         number = len(self.all) + 1
-        link = FaultyLink(random.Random(f"link {self._scene.seed} {number}"), self._scene.profile)
+        link = self._link(number)
         memory = MemoryStore(self._scene.blobs, is_local=self._scene.is_local)
         store = FaultyStore(memory, random.Random(f"store {self._scene.seed} {number}"), self._scene.profile)
         store.partitioned = self.storage_outages > 0
@@ -65,6 +70,9 @@ class Processes:
         context.run(PROCESS.set, number)
         process.task = self._scene.loop.create_task(self._control(process), context=context)
         return process
+
+    def _link(self, number: int) -> FaultyLink:
+        return FaultyLink(random.Random(f"link {self._scene.seed} {number}"), self._scene.profile)
 
     async def _control(self, process: Process) -> None:
         """A process that is started again where it cannot begin."""

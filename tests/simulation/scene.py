@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 from propeller.clock import LoopClock
-from propeller.config import ApiServerOptions, CheckpointOptions, ControllerOptions, LaunchOptions, Settings
+from propeller.config import (
+    ApiServerOptions,
+    CheckpointOptions,
+    ControllerOptions,
+    LaunchOptions,
+    Settings,
+    WorkflowShardOptions,
+)
 from propeller.controller import FLYTE_WORKFLOWS
 from propeller.embedded.faults import NO_FAULTS, FaultProfile, FaultyLink
 from propeller.embedded.server import ApiServer
@@ -36,7 +44,10 @@ WORKFLOWS = FLYTE_WORKFLOWS.typed(Raw)
 class Scene:
     """The state of one world. Every part draws from `rng`, so that the order in which they do is the seed's."""
 
-    def __init__(self, seed: int, loop: SimulatedLoop, *, verbose: bool) -> None:
+    def __init__(self, seed: int, loop: SimulatedLoop, *, verbose: bool, sharded: int = 0) -> None:
+        """`sharded`: into how many shards several controllers divide the workflows. Then none of them takes the place
+        of another that may be at work, no process counts tokens in its memory, and the map of shards is never restored.
+        """
         self.seed = seed
         self.loop = loop
         self.rng = random.Random(f"world {self.seed}")
@@ -50,7 +61,9 @@ class Scene:
         self.is_local = random.Random(f"at hand {self.seed}").random() < 0.3
         """Whether blobs are read and written without waiting, as those of a local disk."""
         self.tokens = Tokens(seed, self.event_log)
-        self.overlaps = self.overlaps or self.tokens.shared is not None
+        if sharded:
+            self.tokens.leave_out()
+        self.overlaps = not sharded and (self.overlaps or self.tokens.shared is not None)
         self.quotas = Quotas(seed, self.event_log)
         self.pressure = Pressure(seed, self.event_log)
         budget = rng.choice((256 * 1024, 256 * 1024, 256))
@@ -64,6 +77,7 @@ class Scene:
                 stop_margin=600.0,  # clocks that jump do not make up for it
                 effects_at_once=rng.choice((2, 8, 64)),
             ),
+            shards=WorkflowShardOptions(count=sharded, level_interval=rng.choice((5.0, 60.0)) if sharded else 60.0),
             launches=LaunchOptions(quotas=self.quotas.used),
             resources=self.tokens.options,
             informers=InformerOptions(watch_timeout=rng.choice((5.0, 60.0, 300.0)), progress_deadline=90.0),
@@ -87,6 +101,8 @@ class Scene:
             ApiServerOptions(history_changes=history), clock=LoopClock(), randomness=random.Random(f"uid {self.seed}")
         )
         self.oracle = Oracle(self.event_log, budget, self._has_status, self.tokens)
+        self.actors: Any = None
+        """Of controllers that divide the workflows: who may act for which."""
         self.denials = Denials(self.seed, self.event_log)
         self.sidecars = Sidecars(self.seed, self.event_log)
         self.clean = self.client("world", FaultyLink(random.Random(0)))
@@ -98,6 +114,8 @@ class Scene:
         self.retyped = Retyped(
             self.seed, self.server, self.clean, self.oracle, self.event_log, served=self.planted.used
         )
+        if sharded:
+            self.restored.used = self.retyped.used = False
         drain = self.client("drain", FaultyLink(random.Random(0)))
         self.drains = Drains(self.seed, drain, self.event_log, vanish=not (self.overlaps or self.restored.used))
         local = Storage(self.settings.storage, stores={"memory": MemoryStore(self.blobs, is_local=True)})

@@ -11,6 +11,17 @@ import pytest
 
 SEEDS = 500
 PLUGGED_SEEDS = 60
+SHARDED_SEEDS = 60
+
+FOUND_AMONG_SHARDS_BY = {
+    "a halted process sends what it was about to": 202,
+    "a lease that has lapsed is acquired again": 44,
+    "a lost lease is acted on": 211,
+    "a shard is taken before it is given up": 203,
+    "what is under way goes on after a handover": 205,
+    "workflows without a label are dropped": 200,
+}
+"""As FOUND_BY, in worlds whose controllers divide the workflows (`--sharded`)."""
 
 FOUND_WITH_A_PLUGIN_BY = {
     "a pod that is gone has succeeded": 221,
@@ -110,4 +121,18 @@ def test_no_seed_breaks_a_promise_where_tasks_run_by_a_plugin() -> None:
 def test_a_planted_defect_is_found_where_tasks_run_by_a_plugin(mutation: str) -> None:
     seed = FOUND_WITH_A_PLUGIN_BY[mutation]
     ran = _run("--seed", str(seed), "--plugged", "--mutation", mutation)
+    assert ran.stdout.startswith(f"seed {seed}: "), ran.stdout + ran.stderr
+
+
+@pytest.mark.timeout(300)
+def test_no_seed_breaks_a_promise_where_controllers_divide_the_workflows() -> None:
+    ran = _run("--seeds", str(SHARDED_SEEDS), "--sharded", "--processes", "0")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stdout.startswith(f"{SHARDED_SEEDS} seeds, ")
+
+
+@pytest.mark.parametrize("mutation", sorted(FOUND_AMONG_SHARDS_BY))
+def test_a_planted_defect_is_found_where_controllers_divide_the_workflows(mutation: str) -> None:
+    seed = FOUND_AMONG_SHARDS_BY[mutation]
+    ran = _run("--seed", str(seed), "--sharded", "--mutation", mutation)
     assert ran.stdout.startswith(f"seed {seed}: "), ran.stdout + ran.stderr

@@ -27,10 +27,15 @@ class Tokens:
         self.capacity = rng.choice((1, 2, 4))
         self.live = self.used and random.Random(f"live limits {seed}").random() < 0.5
         is_shared = self.used and not self.live and random.Random(f"shared tokens {seed}").random() < 0.7
-        self.shared = SharedPools(seed, event_log) if is_shared else None
+        self.shared: SharedPools | None = SharedPools(seed, event_log) if is_shared else None
         self._event_log = event_log
         self._started: dict[str, float] = {}
         self._views: dict[str, View] = {}
+
+    def leave_out(self) -> None:
+        """Have none in this world."""
+        self.used = self.live = False
+        self.shared = None
 
     @property
     def options(self) -> ResourceOptions:

@@ -59,6 +59,8 @@ class Users:
             resource["executionConfig"]["RecoveryExecution"] = {"name": recover.name}
             recovered, taken_over = frozenset(recover.done), await self._left_by(recover.name)
         self._scene.finalizers.put_on(resource)
+        if self._scene.actors is not None:
+            self._scene.actors.label(resource)
         if not await self._scene.finalizers.name_is_free(name, self._scene.event_log):
             return
         prediction = predict(

@@ -17,6 +17,7 @@ from tests.simulation.loop import Stuck, run
 from tests.simulation.processes import Processes
 from tests.simulation.retyped import definition
 from tests.simulation.scene import NAMESPACE, Scene
+from tests.simulation.sharded import COUNT, Actors, ShardedProcesses
 from tests.simulation.users import Users
 from tests.simulation.verdict import check_the_end, wait_for_the_end
 
@@ -34,13 +35,13 @@ class Result:
     """Virtual."""
 
 
-def simulate(seed: int, *, verbose: bool = False) -> Result:
-    """Run the world of a seed to its end."""
+def simulate(seed: int, *, verbose: bool = False, sharded: bool = False) -> Result:
+    """Run the world of a seed to its end. `sharded`: several controllers divide the workflows."""
     random.seed(seed)
     collecting = gc.isenabled()
     gc.disable()  # what is collected when must not depend on what ran before
     try:
-        return run(seed, lambda loop: _run(Scene(seed, loop, verbose=verbose)))
+        return run(seed, lambda loop: _run(Scene(seed, loop, verbose=verbose, sharded=COUNT if sharded else 0)))
     except Stuck as error:
         return Result(seed, (str(error),), "", 0, 0, 0.0)
     finally:
@@ -69,17 +70,30 @@ async def _run(scene: Scene) -> Result:
     )
 
 
+def _processes(scene: Scene) -> Processes:
+    if not scene.settings.shards.count:
+        return Processes(scene)
+    scene.actors = Actors(scene.event_log)
+    return ShardedProcesses(scene)
+
+
 async def _live(scene: Scene) -> None:
     await scene.clean.create(CUSTOM_RESOURCE_DEFINITIONS, definition(subresource=scene.rng.random() >= 0.3))
     await scene.clean.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
     await scene.limits.install()
     link = FaultyLink(random.Random(0))
     kubelet = Kubelet(scene.client("kubelet", link), scene.blobs, scene.oracle, scene.rng, scene.sidecars, scene.drains)
-    processes, users = Processes(scene), Users(scene)
+    processes, users = _processes(scene), Users(scene)
     running = asyncio.create_task(kubelet.run())
+    coming = None
     try:
-        processes.start()
         shared = scene.tokens.shared
+        if isinstance(processes, ShardedProcesses):
+            processes.start_some()
+            if not scene.fault_free:
+                coming = asyncio.create_task(processes.come_and_go())
+        else:
+            processes.start()
         if shared is not None:
             scene.oracle.overlap = True
             processes.start()
@@ -107,6 +121,8 @@ async def _live(scene: Scene) -> None:
             shared.leave()
         await scene.quotas.heal(scene.clean, NAMESPACE)
         await asyncio.gather(*beside)
+        if coming is not None:
+            coming.cancel()
         processes.heal()
         await scene.limits.end()
         await wait_for_the_end(scene)

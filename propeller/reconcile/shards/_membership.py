@@ -13,6 +13,8 @@ Guarantees
 Requests
     Of each member one renewal in `retry` seconds (30 a minute), and one watch; the map is written when a shard moves.
     A Lease for each of 17 shards would be 510 renewals a minute, whoever holds them.
+Caveats
+    If the server is restored from an older copy, members work by the map that they know until each has noticed.
 Assumptions
     As of `Election`. `ShardServer.give_up` returns once nothing will be sent any more for the shards.
 Errors
@@ -103,6 +105,7 @@ class Membership:
         self._work = Work(server, self._changed.set)
         self._gone: set[str] = set()
         self._left = False
+        self._is_restored = False
         self._next_level = clock.monotonic() + self._settings.level_interval
         self._causes = Causes(log)
         self.trouble = ""
@@ -138,6 +141,7 @@ class Membership:
                 with contextlib.suppress(PropellerError):  # without loads shards are divided by their number
                     await self._leases.wait_for_sync(self._retry)
                 stop = self._leases.subscribe(lambda _: self._changed.set())
+                self._leases.subscribe_restores(self._restored)
                 steps = asyncio.create_task(self._run(leadership), name=f"shards of {self.name}")
                 try:
                     yield leadership
@@ -176,6 +180,9 @@ class Membership:
 
     async def _step(self, leadership: Leadership) -> None:
         """Take this member's next step, and follow the map."""
+        if self._is_restored:
+            await self._store.read()
+            self._is_restored = False
         self._store.saw(self._leases.store.get(f"{self._namespace}/{self._group}"))
         now, leases = self._clock.monotonic(), self._member_leases()
         self._members.observe(leases, self.map.names, now)
@@ -253,6 +260,11 @@ class Membership:
             pass
         self._members.renewed(name, self._clock.monotonic())  # the cache is late
         return False
+
+    def _restored(self) -> None:
+        """The server was restored from an older copy: its map holds, although it is older."""
+        self._is_restored = True
+        self._changed.set()
 
     def _member_leases(self) -> dict[str, Lease]:
         return {lease.metadata.name: lease for lease in self._leases.store if lease.metadata.name != self._group}

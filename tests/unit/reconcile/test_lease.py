@@ -387,3 +387,19 @@ async def test_a_lease_that_cannot_be_had_is_asked_for_with_pauses(error: Except
     waiting.cancel()
     of_one_attempt = 3  # a look, a write, and a look after it was refused
     assert link.requests <= of_one_attempt * (seconds / ElectionOptions().retry + 1)
+
+
+async def test_a_holder_that_was_halted_for_too_long_does_not_come_back_although_nobody_took_its_lease() -> None:
+    server, clock = Server(), SkewedClock()
+
+    async def lead() -> None:
+        async with candidate(Link(server), "a", clock).lead() as leadership:
+            server.lease = None  # others have given it up for lost
+            clock.skew += 60  # it was halted: its timers have not rung yet
+            for _ in range(30):
+                await asyncio.sleep(1)
+                assert not leadership.remaining()
+
+    with pytest.raises(LeaseLost):
+        await lead()
+    assert server.lease is None

@@ -153,6 +153,20 @@ async def test_at_rest_a_member_sends_thirty_renewals_a_minute_and_nothing_else(
         assert counts["GET"] < 3 * 15  # watches that are resumed
 
 
+async def test_after_a_restore_of_the_server_members_follow_its_older_map() -> None:
+    async with group() as g, g.member() as (first, _):
+        await g.settled()
+        async with g.member() as (second, _):
+            copy = g.server.back_up()  # the second one is not in the map yet
+            await asyncio.sleep(3)
+            assert second.shards
+            g.server.restore(copy)
+            g.server.start()
+            await asyncio.sleep(60)
+            assert not first.shards & second.shards
+            assert len(first.shards | second.shards) == COUNT
+
+
 async def test_a_map_of_another_number_of_shards_is_refused() -> None:
     async with group() as g, g.member() as (worker, _):
         await g.settled()
