@@ -62,7 +62,7 @@ class Kubelet:
         api_server: tuple[str, int] | None = None,
     ) -> None:
         """`api_server` is the host and port at which pods reach the API server: their KUBERNETES_SERVICE_HOST and
-        KUBERNETES_SERVICE_PORT.
+        KUBERNETES_SERVICE_PORT. Without it, pods get no service account tokens, either.
         """
         self._api = api
         self._settings = settings = settings or config.KubeletOptions()

@@ -69,7 +69,14 @@ class Launcher:
         self._directory = directory
         self._base_env = base_env
         self._service_env = service_env
-        self._tokens = Tokens(pod, api=api, clock=clock, retry=settings.retry, refresh=settings.token_refresh)
+        self._tokens = Tokens(
+            pod,
+            given=bool(service_env),  # without the API server's address a pod could not use one
+            api=api,
+            clock=clock,
+            retry=settings.retry,
+            refresh=settings.token_refresh,
+        )
         self._objects: dict[Reference, Raw | None] = {}
 
     async def configure(self, container: Raw) -> Command:

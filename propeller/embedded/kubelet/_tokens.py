@@ -48,10 +48,13 @@ def token_sources(pod: Raw) -> Iterator[TokenSource]:
 
 
 class Tokens:
-    """The tokens of one pod. `refresh` is the share of a token's life after which it is replaced."""
+    """The tokens of one pod, or none unless it is `given` any. `refresh` is the share of a token's life after which it
+    is replaced.
+    """
 
-    def __init__(self, pod: Raw, *, api: Api, clock: Clock, retry: float, refresh: float) -> None:
+    def __init__(self, pod: Raw, *, given: bool, api: Api, clock: Clock, retry: float, refresh: float) -> None:
         self._pod = pod
+        self._sources = tuple(token_sources(pod)) if given else ()
         self._api = api
         self._clock = clock
         self._retry = retry
@@ -63,7 +66,7 @@ class Tokens:
 
     async def obtain(self) -> None:
         """Request the tokens that are missing or due."""
-        for source in token_sources(self._pod):
+        for source in self._sources:
             if self._due(source) <= self._clock.now():
                 await self._request(source)
 
@@ -74,7 +77,7 @@ class Tokens:
     @asynccontextmanager
     async def kept(self, volumes: Path) -> AsyncIterator[None]:
         """Replace each token in its file below `volumes` when it is due, as long as the block runs."""
-        if not any(token_sources(self._pod)):
+        if not self._sources:
             yield
             return
         async with asyncio.TaskGroup() as group:
