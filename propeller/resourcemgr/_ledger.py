@@ -18,7 +18,7 @@ Errors
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 
 from propeller.errors import Invalid
 from propeller.resourcemgr._claims import Claim, Wait
@@ -29,6 +29,9 @@ from propeller.resourcemgr._turns import usage_changed
 from propeller.resourcemgr._usage import Usage, usage_of
 from propeller.resourcemgr._waiter import Need, Waiter
 from propeller.resourcemgr._waitlist import Waitlist
+
+_SLICE = 250
+"""Claims that get new places at once after a change of the limits' structure: 1 to 3 ms."""
 
 _PLACES = 48
 """Bits of a claim's place that number arrivals; those above are its priority."""
@@ -52,6 +55,10 @@ class Ledger:
         self._registry = Registry(limits, now)
         self._waiting = Waitlist(self._granted)
         self._waiting.max_bypass = limits.max_bypass
+        self._is_settled = True
+        self._before: list[Need] = []
+        """Until it is settled: needs by an earlier structure, and for those that are renewed, what they are now."""
+        self._renewed: dict[Need, Need] = {}
 
     def acquire(self, claim: Claim, now: float) -> bool:
         """Take the claim's tokens; if they cannot be taken it waits, and `granted` hears of it. Whether it has them.
@@ -66,9 +73,11 @@ class Ledger:
         need = self._registry.needs.get((claim.tenant, claim.needs)) or self._registry.resolve(claim)
         need.count(1)
         if need.is_timed:
-            fits = all(not pool.order.size and pool.room(now) >= amount for pool, amount in need.items)
+            fits = self._is_settled and all(
+                not pool.order.size and pool.room(now) >= amount for pool, amount in need.items
+            )
         else:
-            fits = True
+            fits = self._is_settled
             for pool, amount in need.items:  # a loop, as this is the way of nearly all claims
                 if pool.free < amount or pool.order.size:
                     fits = False
@@ -127,19 +136,23 @@ class Ledger:
             self._waiting.serve([pool for pool, _ in waiter.need.items], now)
 
     def tick(self, now: float) -> None:
-        """Grant what has become possible with time; `next_wake` says when that is."""
-        self._waiting.serve(self._registry.timed, now)
+        """Grant what has become possible with time, and go on with a change of limits; `next_wake` says when to."""
+        if self._is_settled:
+            self._waiting.serve(self._registry.timed, now)
+        else:
+            self._settle(now)
 
     def next_wake(self) -> float | None:
         """When `tick` has to be called; None if nothing waits for time to pass."""
-        return self._waiting.next_wake(self._registry.timed) if self._waiting else None
+        return self._waiting.next_wake(self._registry.timed) if self._waiting or not self._is_settled else None
 
     def configure(self, limits: Limits, now: float) -> None:
         """Have other limits from now on. Claims that are held keep their tokens; those that wait and can never be met
         any more are refused. Limits that are wrong change nothing.
 
-        Other numbers cost O(tenants and kinds of claims). Pools that come, go or get another parent cost O(claims),
-        about 5 us each, and so does a refusal.
+        Other numbers cost O(tenants and kinds of claims). If pools or limits of tenants come or go, or a pool gets
+        another parent, it costs O(claims that are held), about 2 us each; claims that wait get new places in slices,
+        the first of them at once and the others by `tick`. Until all have theirs nothing is granted.
         """
         check(limits)
         if _structure(limits) == _structure(self._registry.limits):
@@ -148,7 +161,10 @@ class Ledger:
         else:
             self._rebuild(limits, now)
         self._waiting.max_bypass = limits.max_bypass
-        self._waiting.serve(self._registry.pools.values(), now)
+        if self._is_settled:
+            self._waiting.serve(self._registry.pools.values(), now)
+        else:
+            self._settle(now)
 
     def _refuse_vain(self) -> None:
         """Give up claims that wait for more than there ever is."""
@@ -159,23 +175,45 @@ class Ledger:
             self._on_refused(waiter.id, never(waiter.id, *vain[waiter.need]))
 
     def _rebuild(self, limits: Limits, now: float) -> None:
-        before, held, waiting = self._registry, self._held, self._waiting.clear()
-        self._registry, self._held = Registry(limits, now), {}
+        before, held = self._registry, self._held
+        self._registry, self._held = Registry(limits, now, before.epoch + 1), {}
         for title, pool in self._registry.pools.items():
             if (old := before.pools.get(title)) is not None and old.rate is not None and pool.rate is not None:
                 pool.level = min(pool.level, old.level)
-        known = {pool.name for pool in limits.pools}
-        for name, need in held.items():
-            self.restore(Claim(name, need.tenant, need.needs), now)
-        for waiter in waiting:
+        needs: dict[Need, Need] = {}
+        for name, old_need in held.items():
+            need = needs.get(old_need)
+            if need is None:
+                claim = Claim(name, old_need.tenant, old_need.needs)
+                need = needs[old_need] = self._registry.resolve(claim, is_held=True)
+            old_need.count(-1)
+            need.count(1)
+            need.take()
+            self._held[name] = need
+        self._before = [need for need in (*self._before, *before.needs.values()) if need.claims]
+        self._renewed = {}
+        self._waiting.unsettle(self._registry.epoch)
+        self._is_settled = self._waiting.is_settled
+
+    def _settle(self, now: float) -> None:
+        """Give places to a slice of the claims that have lost theirs."""
+        self._waiting.settle(_SLICE, self._renew, now)
+        if self._waiting.is_settled:
+            self._is_settled, self._before, self._renewed = True, [], {}
+            self._waiting.serve(self._registry.pools.values(), now)
+
+    def _renew(self, waiter: Waiter) -> Need | None:
+        """What a claim takes by the structure in force; None if that can never be met."""
+        need = self._renewed.get(waiter.need)
+        if need is None:
+            claim = _claim(waiter.id, waiter.need, self._registry.names)
             try:
-                claim = _claim(waiter.id, waiter.need, known)
                 need = self._registry.needs.get((claim.tenant, claim.needs)) or self._registry.resolve(claim)
             except Invalid as error:
                 self._on_refused(waiter.id, error)
-                continue
-            need.count(1)
-            self._waiting.enqueue(Waiter(waiter.id, need, waiter.place, waiter.since), now)
+                return None
+            self._renewed[waiter.need] = need
+        return need
 
     def _granted(self, waiter: Waiter) -> None:
         self._held[waiter.id] = waiter.need
@@ -222,7 +260,9 @@ class Ledger:
     def report(self) -> Usage:
         """What each pool and tenant holds and waits for. Costs O(pools and tenants)."""
         registry = self._registry
-        return usage_of(registry.pools.values(), registry.tenants, self._waiting.put_first)
+        first = [(waiter.need.tenant, waiter.need.items[0][0].name, 1) for waiter in self._waiting.put_first]
+        unplaced = [(need.tenant, need.needs[0][0], need.claims) for need in self._before if need.needs]
+        return usage_of(registry.pools.values(), registry.tenants, [*first, *unplaced])
 
     def explain(self, name: str) -> Wait | None:
         """Why a claim waits; None if it does not. Costs O(sqrt(claims of its tenant that wait for the same pool))."""
@@ -244,7 +284,7 @@ class Ledger:
         )
 
 
-def _claim(name: str, need: Need, known: set[str]) -> Claim:
+def _claim(name: str, need: Need, known: Container[str]) -> Claim:
     """The claim of a need, without pools that are gone."""
     return Claim(name, need.tenant, tuple((pool, amount) for pool, amount in need.needs if pool in known))
 
@@ -252,4 +292,4 @@ def _claim(name: str, need: Need, known: set[str]) -> Claim:
 def _structure(limits: Limits) -> tuple[object, ...]:
     """What of the limits makes the pools of a claim; all else can change in place."""
     pools = tuple((pool.name, pool.parent, pool.rate is None, pool.capacity is None) for pool in limits.pools)
-    return pools, tuple((tenant.name, tuple(tenant.limits)) for tenant in limits.tenants)
+    return pools, tuple((tenant.name, tuple(tenant.limits)) for tenant in limits.tenants if tenant.limits)

@@ -7,7 +7,7 @@ Guarantees
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from propeller.errors import Invalid
 from propeller.resourcemgr._claims import Claim
@@ -24,7 +24,8 @@ _KEPT_NEEDS = 4096
 class Registry:
     """Pools, tenants and needs under some limits, which were checked."""
 
-    def __init__(self, limits: Limits, now: float) -> None:
+    def __init__(self, limits: Limits, now: float, epoch: int = 0) -> None:
+        self.epoch = epoch
         self.needs: dict[tuple[Path, tuple[tuple[str, int], ...]], Need] = {}
         """By tenant and what is needed."""
         self.pools: dict[str, PoolState] = {}
@@ -73,7 +74,7 @@ class Registry:
             raise never(claim.id, *excess)
         if len(self.needs) > self._most_needs or self._tenants.are_many:
             self._forget()
-        need = Need(claim.tenant, claim.needs, self._tenants.leaf(claim.tenant), tuple(amounts.items()))
+        need = Need(claim.tenant, claim.needs, self._tenants.leaf(claim.tenant), tuple(amounts.items()), self.epoch)
         if excess is None and len(known) == len(claim.needs):
             self.needs[claim.tenant, claim.needs] = need
         return need
@@ -98,6 +99,11 @@ class Registry:
 
     def __len__(self) -> int:
         return len(self.needs) + len(self._tenants)
+
+    @property
+    def names(self) -> Container[str]:
+        """Of the pools that the limits have."""
+        return self._by_name
 
     @property
     def tenants(self) -> Iterable[Node]:

@@ -17,7 +17,6 @@ from propeller.resourcemgr._limits import Path
 if TYPE_CHECKING:
     from propeller.resourcemgr._pools import PoolState
     from propeller.resourcemgr._tenants import Node
-    from propeller.resourcemgr._waiter import Waiter
 
 
 class PoolUsage(msgspec.Struct, frozen=True):
@@ -48,9 +47,9 @@ class Usage(msgspec.Struct, frozen=True):
     processes: int = 1
 
 
-def usage_of(pools: Iterable[PoolState], tenants: Iterable[Node], put_first: Iterable[Waiter]) -> Usage:
-    """The picture of a ledger: its pools, all its tenants with their leaves, and the claims that stand in no order as
-    their pools are saved up for them. A claim that waits for a tenant's own limit of a pool waits for that pool.
+def usage_of(pools: Iterable[PoolState], tenants: Iterable[Node], others: Iterable[tuple[Path, str, int]]) -> Usage:
+    """The picture of a ledger: its pools, all its tenants with their leaves, and tenants and pools of claims that stand
+    in no order, and how many they are. A claim that waits for a tenant's own limit of a pool waits for that pool.
     """
     every = tuple(tenants)
     waiting: defaultdict[Path, Counter[str]] = defaultdict(Counter)
@@ -58,8 +57,7 @@ def usage_of(pools: Iterable[PoolState], tenants: Iterable[Node], put_first: Ite
     standing = [
         (node.path[:-1], pool.name, len(turn.lane)) for node in every for pool, turn in node.turns.items() if turn.lane
     ]
-    first = [(waiter.need.tenant, waiter.need.items[0][0].name, 1) for waiter in put_first]
-    for path, name, count in (*standing, *first):
+    for path, name, count in (*standing, *others):
         of_pool[name] += count
         for length in range(1, len(path) + 1):
             waiting[path[:length]][name] += count

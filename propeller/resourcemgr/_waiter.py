@@ -14,13 +14,20 @@ if TYPE_CHECKING:
 class Need:
     """What claims of one tenant take that ask for the same. `items` has each pool once, the tenant's own limits first.
     `charges` are the counts of what tenants hold that change with it: of pools that are shared and have a capacity.
+    `epoch` numbers the structure of the limits by which it was resolved.
     """
 
-    __slots__ = ("_shared", "charges", "claims", "is_timed", "items", "leaf", "needs", "nodes", "tenant")
+    __slots__ = ("_shared", "charges", "claims", "epoch", "is_timed", "items", "leaf", "needs", "nodes", "tenant")
 
     def __init__(
-        self, tenant: Path, needs: tuple[tuple[str, int], ...], leaf: Node, items: tuple[tuple[PoolState, int], ...]
+        self,
+        tenant: Path,
+        needs: tuple[tuple[str, int], ...],
+        leaf: Node,
+        items: tuple[tuple[PoolState, int], ...],
+        epoch: int,
     ) -> None:
+        self.epoch = epoch
         self.tenant = tenant
         self.needs = needs
         self.leaf = leaf

@@ -7,10 +7,13 @@ Guarantees
     up for it. So is one that only has to wait for more tokens of a single pool, if those that could go before it have
     had more than their part. That is done for one claim at a time, first come first served, so that none of them waits
     for another.
+    If other pools make up the claims, all of them lose their places; they get new ones in slices, by `settle`, and
+    until the last one has its own nothing is granted.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
@@ -30,6 +33,10 @@ class Waitlist:
         self._waiters: dict[str, Waiter] = {}
         self._put_first: deque[Waiter] = deque()
         self._is_saved_up_for = False  # the first of them
+        self._unplaced: deque[Waiter] = deque()
+        """Claims whose places are gone, but for those that have got new ones or wait no more."""
+        self._epoch = 0
+        """Of the needs of claims that have places."""
         self.max_bypass = 0
 
     def __len__(self) -> int:
@@ -72,8 +79,8 @@ class Waitlist:
     def remove(self, name: str) -> Waiter | None:
         """Let a claim wait no more; what it left has to be served to others by `serve`."""
         waiter = self._waiters.pop(name, None)
-        if waiter is None:
-            return None
+        if waiter is None or waiter.need.epoch != self._epoch:
+            return waiter
         if waiter.pool is not None:
             waiter.pool.order.cancel(waiter, waiter.pool)
         elif self._put_first[0] is waiter:
@@ -85,6 +92,9 @@ class Waitlist:
 
     def amend(self, waiter: Waiter, need: Need, now: float) -> None:
         """Let a claim wait for something else, at its place: it may be served at once. Its need was counted."""
+        if waiter.need.epoch != self._epoch:
+            self._place(waiter, need, now)
+            return
         before, here = waiter.need, waiter.pool
         if here is not None:
             here.order.cancel(waiter, here)
@@ -99,16 +109,41 @@ class Waitlist:
             self._stand(waiter, now)
         self.serve(dict.fromkeys(pool for one in (before, need) for pool, _ in one.items), now)
 
-    def clear(self) -> list[Waiter]:
-        """Forget all claims; returns them in the order of their places."""
-        found = sorted(self._waiters.values(), key=lambda waiter: waiter.place)
-        self._waiters.clear()
+    def unsettle(self, epoch: int) -> None:
+        """All claims lose their places: the pools in whose orders they stand are gone. Needs of that epoch are new."""
         self._put_first.clear()
         self._is_saved_up_for = False
-        return found
+        self._epoch = epoch
+        self._unplaced = deque(self._waiters.values())
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all claims have places."""
+        return not self._unplaced
+
+    def settle(self, most: int, renewed: Callable[[Waiter], Need | None], now: float) -> None:
+        """Give places to so many claims, by their needs as they are `renewed`; None: the claim waits no more."""
+        for _ in range(min(most, len(self._unplaced))):
+            waiter = self._unplaced.popleft()
+            if self._waiters.get(waiter.id) is not waiter or waiter.need.epoch == self._epoch:
+                continue
+            need = renewed(waiter)
+            waiter.need.count(-1)
+            if need is None:
+                del self._waiters[waiter.id]
+            else:
+                need.count(1)
+                self._place(waiter, need, now)
+
+    def _place(self, waiter: Waiter, need: Need, now: float) -> None:
+        """Have a claim stand that had lost its place. Its need was counted."""
+        waiter.need, waiter.pool, waiter.moves, waiter.overtaken_since = need, None, 0, -1
+        self._stand(waiter, now)
 
     def serve(self, pools: Iterable[PoolState], now: float) -> None:
-        """Grant what can be, now that these pools may have more."""
+        """Grant what can be, now that these pools may have more; nothing, while claims have lost their places."""
+        if self._unplaced:
+            return
         todo = list(pools)
         while True:
             if self._put_first and self._serve_first(todo, now):
@@ -120,7 +155,11 @@ class Waitlist:
                 self._serve_pool(pool, todo, now)
 
     def next_wake(self, timed: Iterable[PoolState]) -> float | None:
-        """When time alone may have made room for a claim; None if it will not. `timed` are the pools with a rate."""
+        """When time alone may have made room for a claim; None if it will not. `timed` are the pools with a rate. At
+        once if claims have lost their places.
+        """
+        if self._unplaced:
+            return -math.inf
         times: list[float | None] = []
         first = [pool for pool, _ in self._put_first[0].need.items] if self._put_first else []
         if all(pool.free >= 0 for pool in first):

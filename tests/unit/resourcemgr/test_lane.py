@@ -11,7 +11,7 @@ from propeller.resourcemgr._lane import Lane
 from propeller.resourcemgr._tenants import Tenants
 from propeller.resourcemgr._waiter import Need, Waiter
 
-_NEED = Need(("a",), (), Tenants({}).leaf(("a",)), ())
+_NEED = Need(("a",), (), Tenants({}).leaf(("a",)), (), 0)
 
 
 def _waiter(place: int) -> Waiter:
