@@ -49,7 +49,7 @@ FOUND_BY = {
     "any number is an attempt": 200,
     "anybodys pod is ours": 335,
     "attempts that pods prove are ignored": 695,
-    "changes of limits go unnoticed": 211,
+    "changes of limits go unnoticed": 86,
     "denials use up attempts": 209,
     "foreign statuses are overwritten": 289,
     "limits that are wrong are those of the settings": 360,
