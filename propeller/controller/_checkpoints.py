@@ -134,7 +134,10 @@ class Checkpoints:
 
     def _to_release(self, session: Running, deferred: Sequence[Effect]) -> tuple[str, ...]:
         """Return the finalizers of an execution that has ended and of which nothing runs, otherwise ()."""
-        if not is_held(session) or not session.execution.phase.ended or deferred or session.in_flight:
+        execution = session.execution
+        if not is_held(session) or not execution.phase.ended or deferred or session.in_flight:
+            return ()
+        if not self._clusters.are_ready(execution.placements):
             return ()
         left = self._clusters.resources_of(session.uid)
         stopped = next_stop(left, self._clock.now()) is None and not any(is_held(one.metadata) for one in left)

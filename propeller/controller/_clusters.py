@@ -201,6 +201,19 @@ class Clusters:
         """Whether all clusters of an execution may be asked."""
         return placements is None or not any(self.obstacle(name) for name in placements.names())
 
+    def may_ask(self, name: str) -> bool:
+        """Whether the cluster of that name is connected and well."""
+        return not self.obstacle(name)
+
+    def is_waited_for(self, name: str, now: float, grace: float) -> bool:
+        """Whether a cluster cannot be asked now, and has not been away for longer than the grace. `now` is of the
+        monotonic clock.
+        """
+        member = self.members.get(name)
+        if not name or member is None or member.is_ready:
+            return False
+        return member.circuit.healthy or now - member.circuit.since < grace
+
     def named(self, name: str) -> ExecutionCluster | None:
         """Return the connected cluster of that name."""
         if not name:

@@ -30,6 +30,10 @@ from propeller.telemetry import Causes
 _log = logging.getLogger(__name__)
 
 
+SOON = 0.01
+"""Seconds: what is due within them is looked at together."""
+
+
 class _Suspect(msgspec.Struct, frozen=True):
     """A workflow that may be gone, and has resources in some cluster."""
 
@@ -97,7 +101,7 @@ class Janitor:
         while True:
             self._arrived.clear()
             now = self._clock.monotonic()
-            for suspect in [suspect for suspect, due in self._suspects.items() if due <= now]:
+            for suspect in [suspect for suspect, due in self._suspects.items() if due <= now + SOON]:
                 del self._suspects[suspect]
                 try:
                     await self._look_into(suspect)
@@ -111,7 +115,7 @@ class Janitor:
     async def _until_due(self) -> None:
         left = min(self._suspects.values(), default=None)
         with suppress(TimeoutError):
-            async with asyncio.timeout(None if left is None else max(0.0, left - self._clock.monotonic())):
+            async with asyncio.timeout(None if left is None else max(SOON, left - self._clock.monotonic())):
                 await self._arrived.wait()
 
     async def _look_into(self, suspect: _Suspect) -> None:
@@ -119,9 +123,14 @@ class Janitor:
         left = [
             cluster for cluster in self._clusters if cluster.marks is not None and cluster.resources_of(suspect.uid)
         ]
-        if not left or self._exists(suspect.key, suspect.uid) or not await self._is_gone(suspect):
+        if not left or self._exists(suspect.key, suspect.uid):
             return
-        failures = [error for cluster in left if (error := await self._collect(cluster, suspect.uid)) is not None]
+        reachable = [cluster for cluster in left if self._clusters.may_ask(cluster.name)]
+        if len(reachable) < len(left):
+            self._suspect(suspect, max(self._options.orphans_after, self._options.probe))
+        if not reachable or not await self._is_gone(suspect):
+            return
+        failures = [error for cluster in reachable if (error := await self._collect(cluster, suspect.uid)) is not None]
         if failures:
             raise failures[0]
 

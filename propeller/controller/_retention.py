@@ -5,6 +5,8 @@ Guarantees
     replica launched. It is released from
     Flyte's finalizers once its pods have really stopped, and deleted, with its pods, `controller.ttl` seconds after its
     end.
+    What is in an unhealthy cluster is stopped when that is back. A release waits for it `clusters.grace` seconds;
+    after that the janitor of orphans deletes it.
     The server is asked before pods are stopped: restored from an older copy, it may have pods again whose execution has
     not ended there.
 """
@@ -20,9 +22,13 @@ from propeller.controller._checkpointer import TERMINATED
 from propeller.controller._duty import Shared
 from propeller.controller._finalizers import is_held, next_stop, release
 from propeller.controller._resource import HEADS, WORKFLOWS, FlyteWorkflow, fingerprint_of
+from propeller.controller._resync import clusters_of
 from propeller.errors import Conflict, NotFound, PropellerError
 from propeller.handlers import delete_resource
 from propeller.reconcile import Result
+
+LOOK_SECONDS = 30.0
+"""Seconds until a workflow is looked at again that waits for a cluster."""
 
 
 class Retention:
@@ -36,16 +42,22 @@ class Retention:
         self._causes = shared.causes
         self._clock = shared.clock
         self._ttl = shared.settings.controller.ttl
+        self._grace = shared.settings.clusters.grace
 
     def reconcile(self, workflow: FlyteWorkflow) -> Result:
         """Do what is due for a workflow whose end is in the cache."""
         resources = self._clusters.resources_of(workflow.metadata.uid)
         held = is_held(workflow.metadata) or any(is_held(one.metadata) for one in resources)
         deleted = workflow.metadata.deletion_timestamp is not None
+        reachable = [one for one in resources if self._clusters.may_ask(one.cluster)]
         if held or not deleted:
-            self._stop_what_runs(workflow, resources)
+            self._stop_what_runs(workflow, reachable)
+        if held and self._waits_for_a_cluster(workflow, resources):
+            return Result(requeue_after=LOOK_SECONDS)
         if held:
-            return self._release_when_stopped(workflow, resources)
+            return self._release_when_stopped(workflow, reachable)
+        if len(reachable) < len(resources) and not deleted:
+            return Result(requeue_after=LOOK_SECONDS)
         if deleted or not self._ttl:
             return Result()
         left = workflow.stopped_at + self._ttl - self._clock.now()
@@ -53,6 +65,14 @@ class Retention:
             return Result(requeue_after=left)
         self._lane.submit(workflow.key, lambda: self._delete(workflow))
         return Result()
+
+    def _waits_for_a_cluster(self, workflow: FlyteWorkflow, resources: Iterable[AttemptResource]) -> bool:
+        """Whether something of the workflow may run in a cluster that cannot be asked now, and may soon be back."""
+        if not self._clusters.members:
+            return False
+        names = {*clusters_of(workflow.status), *(one.cluster for one in resources)}
+        now = self._clock.monotonic()
+        return any(self._clusters.is_waited_for(name, now, self._grace) for name in names)
 
     def _stop_what_runs(self, workflow: FlyteWorkflow, resources: Iterable[AttemptResource]) -> None:
         alive = [one for one in resources if one.is_alive]
@@ -66,12 +86,19 @@ class Retention:
                 head = await self._client.get(HEADS, metadata.name, metadata.namespace)
                 if head.metadata.uid == metadata.uid and head.fingerprint != fingerprint_of(workflow.status):
                     return  # the cache will hear of it
-            for one in resources:
+        except PropellerError as error:
+            self._is_not_stopped(key, error)
+            return
+        for one in resources:
+            try:
                 with suppress(NotFound, Conflict):  # gone, or another one by now
                     await delete_resource(one.plugin, one.obj, one.client)
-        except PropellerError as error:
-            self._causes.report(error, "%s has ended, and what runs of it could not be stopped, trying again", key)
-            self._executions.retry_later(key)
+            except PropellerError as error:
+                self._is_not_stopped(key, error)
+
+    def _is_not_stopped(self, key: str, error: PropellerError) -> None:
+        self._causes.report(error, "%s has ended, and what runs of it could not be stopped, trying again", key)
+        self._executions.retry_later(key)
 
     def _release_when_stopped(self, workflow: FlyteWorkflow, resources: Sequence[AttemptResource]) -> Result:
         now = self._clock.now()

@@ -75,8 +75,15 @@ class Far:
     opener: Opener
     settings: Settings
 
-    async def create(self, name: str, *nodes: dict[str, Any], labels: Mapping[str, str] = {}, **fields: Any) -> Raw:
-        metadata = {"name": name, "labels": dict(labels)}
+    async def create(
+        self,
+        name: str,
+        *nodes: dict[str, Any],
+        labels: Mapping[str, str] = {},
+        finalizers: list[str] | None = None,
+        **fields: Any,
+    ) -> Raw:
+        metadata = {"name": name, "labels": dict(labels), "finalizers": finalizers or []}
         body = {"metadata": metadata, "spec": graph(*nodes, **fields), "tasks": {"t": TASK}}
         return await self.user.create(WORKFLOWS, body, "ns")
 

@@ -27,10 +27,10 @@ async def _succeed(of: Far, pod: str) -> str:
     return cluster
 
 
-async def _on(of: Far, cluster: str, *, count: int = 8) -> str:
+async def _on(of: Far, cluster: str, *, finalizers: list[str] | None = None) -> str:
     """The name of an execution in that cluster, of two tasks."""
-    for number in range(count):
-        await of.create(f"w{number}", task("a"), task("b"), **ONE_AFTER_THE_OTHER)
+    for number in range(8):
+        await of.create(f"w{number}", task("a"), task("b"), finalizers=finalizers, **ONE_AFTER_THE_OTHER)
     await asyncio.sleep(SETTLED)
     pods = await of.pods(cluster)
     return min(pods).partition("-")[0]
@@ -354,3 +354,32 @@ async def test_a_cluster_that_cannot_be_connected_to_delays_no_other() -> None:
             of.opener.broken = set()
             await asyncio.sleep(120.0)
             assert all(one["healthy"] and one["connected"] for one in controller.several.page())
+
+
+async def _delete_while_east_is_away(of: Far, name: str) -> None:
+    of.servers["east"].stop()
+    await asyncio.sleep(60.0)
+    await of.user.delete(WORKFLOWS, name, "ns")
+    await asyncio.sleep(60.0)
+
+
+async def test_a_workflow_with_flytes_finalizer_waits_for_its_cluster_no_longer_than_the_grace() -> None:
+    async with far(grace=300.0) as of, of.controller(table()):
+        name = await _on(of, "east", finalizers=["flyte.org/finalizer"])
+        await _delete_while_east_is_away(of, name)
+        assert await of.has_workflow(name), "its pod may still run"
+        await asyncio.sleep(300.0)
+        assert not await of.has_workflow(name)
+        of.servers["east"].start()
+        await asyncio.sleep(300.0)
+        assert f"{name}-a-0" not in await of.pods("east")
+
+
+async def test_a_workflow_with_flytes_finalizer_is_released_once_its_cluster_is_back_and_its_pod_has_stopped() -> None:
+    async with far(grace=3000.0) as of, of.controller(table()):
+        name = await _on(of, "east", finalizers=["flyte.org/finalizer"])
+        await _delete_while_east_is_away(of, name)
+        of.servers["east"].start()
+        await asyncio.sleep(200.0)
+        assert f"{name}-a-0" not in await of.pods("east")
+        assert not await of.has_workflow(name)
