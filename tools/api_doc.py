@@ -21,6 +21,7 @@ PACKAGES = (
     "kube",
     "informers",
     "reconcile",
+    "reconcile.rollouts",
     "reconcile.shards",
     "resourcemgr",
     "routing",

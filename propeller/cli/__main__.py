@@ -36,6 +36,7 @@ _COMMANDS = {
     "tenants": ("propeller.cli._tenants", "Limits of tenants, and their namespaces, quotas and accounts."),
     "routes": ("propeller.cli._routes", "Say which cluster executions go to, and why; check a routing table."),
     "clusters": ("propeller.cli._clusters", "Show state, health and load of the clusters that executions run on."),
+    "rollout": ("propeller.cli._rollout", "Let a new version of the controller take the work step by step."),
     "install": ("propeller.cli._install", "Print what a cluster needs: CRD and RBAC."),
     "settings": ("propeller.cli._show_settings", "Print the settings in force, and where each comes from."),
     "cluster": ("propeller.cli._cluster", "Serve the embedded cluster over HTTP, for kubectl and tests."),

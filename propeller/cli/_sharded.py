@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from propeller.cli._probes import Probes
+from propeller.cli._versions import counts_of, version_of
 from propeller.config import Settings
 from propeller.controller import WorkflowController
 from propeller.kube import Client
@@ -33,6 +34,11 @@ def _has_not_joined() -> None:
     raise LeaseLost("this process has not joined the others yet")
 
 
+def group_of(settings: Settings) -> str:
+    """The name of the group of processes, and of its Lease."""
+    return f"{settings.election.lease_name}-shards"
+
+
 async def join(
     stack: AsyncExitStack,
     client: Client,
@@ -51,13 +57,15 @@ async def join(
     membership = Membership(
         client,
         chosen.lease_namespace,
-        f"{chosen.lease_name}-shards",
+        group_of(settings),
         settings.shards.count + 1,
         controller.shards,
         settings.shards,
         chosen,
         identity="_".join(filter(None, (platform.node(), name))),
         informers=settings.informers,
+        version=version_of(settings),
+        counts=lambda: counts_of(metrics),
     )
     probes.election = membership.election
     probes.membership = membership

@@ -28,6 +28,7 @@ from propeller.config._shards import WorkflowShardOptions
 from propeller.informers._options import InformerOptions
 from propeller.kube._options import ClientOptions
 from propeller.reconcile._options import QueueOptions, WatchdogOptions
+from propeller.reconcile.rollouts._options import RolloutOptions
 from propeller.resourcemgr._options import ResourceOptions
 from propeller.resourcemgr.shared._options import RedisOptions
 from propeller.routing._options import RoutingOptions
@@ -55,6 +56,7 @@ __all__ = [
     "QueueOptions",
     "RedisOptions",
     "ResourceOptions",
+    "RolloutOptions",
     "RoutingOptions",
     "Settings",
     "StorageOptions",
@@ -71,6 +73,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     queue: QueueOptions = QueueOptions()
     election: LeaseOptions = LeaseOptions()
     shards: WorkflowShardOptions = WorkflowShardOptions()
+    rollout: RolloutOptions = RolloutOptions()
     watchdog: WatchdogOptions = WatchdogOptions()
     checkpoint: CheckpointOptions = CheckpointOptions()
     launches: LaunchOptions = LaunchOptions()

@@ -15,7 +15,14 @@ class WorkflowShardOptions(ShardOptions, frozen=True, kw_only=True, forbid_unkno
     than needed. All members have the same number: to change it, stop them all.
     """
 
+    version: str = ""
+    """What `propeller rollout` calls this controller. "": the version of the package and a digest of the settings, so
+    that other settings are another version.
+    """
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        if len(self.version) > 63 or self.version != self.version.strip() or not self.version.isprintable():
+            raise ValueError(f"version must be 63 printable characters at most, and is {self.version!r}")
         if not 0 <= self.count <= 32:
             raise ValueError(f"count must be 0 to 32, as FlyteAdmin has 32 shard keys, and is {self.count}")

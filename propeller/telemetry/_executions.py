@@ -10,6 +10,8 @@ Caveats
 
 from __future__ import annotations
 
+from collections import Counter
+
 from propeller import errors
 from propeller.telemetry._families import Counters, Family, Gauges, Histograms, Reader
 
@@ -51,6 +53,11 @@ def reason_of(code: str) -> str:
     """The label for a failure's code: `ContainersNotReady|ImagePullBackOff` counts as ImagePullBackOff."""
     last = code.rpartition("|")[2]
     return last if last in REASONS else OTHER
+
+
+def _of_platform(counts: Counter[tuple[str, ...]], label: int) -> int:
+    """The sum of counts whose label of that number says SYSTEM."""
+    return sum(count for labels, count in counts.items() if labels[label] == "SYSTEM")
 
 
 class ExecutionMetrics:
@@ -107,6 +114,19 @@ class ExecutionMetrics:
         """Count an ended execution; `error_kind` and `code` are "" if it succeeded."""
         self._ended.counts[phase, error_kind, reason_of(code) if code else ""] += 1
         self._seconds.of(phase).observe(seconds)
+
+    def failed_executions(self) -> tuple[int, int]:
+        """How many executions have failed by the platform's fault, and how many have ended."""
+        return _of_platform(self._ended.counts, 1), self._ended.counts.total()
+
+    def failed_attempts(self) -> tuple[int, int]:
+        """How many attempts have failed by the platform's fault, and how many were launched, or failed before."""
+        failed = _of_platform(self._failed.counts, 0)
+        return failed, max(failed, self._launched.counts.total())
+
+    def failed_writes(self) -> tuple[int, int]:
+        """How many status writes have failed, and how many there were."""
+        return self._written.counts["error",], self._written.counts.total()
 
     def node_ended(self, kind: str, phase: str, seconds: float) -> None:
         self._nodes.counts[kind, phase] += 1

@@ -105,6 +105,11 @@ class Histogram:
         self._counts[bisect_left(self._bounds, value)] += 1
         self.total += value
 
+    @property
+    def counts(self) -> list[int]:
+        """Of each bucket, the last of them without a bound."""
+        return self._counts
+
     def cumulative(self) -> list[tuple[str, float]]:
         """Buckets in Prometheus' form: each with all that are smaller."""
         found, total = [], 0
@@ -130,6 +135,10 @@ class Histograms(Family):
         if found is None:
             found = self._of[labels] = Histogram(self._bounds)
         return found
+
+    def counts(self) -> tuple[int, ...]:
+        """Of each bucket, of all of them; the last bucket has no bound."""
+        return tuple(map(sum, zip(*(one.counts for one in self._of.values()), strict=True)))
 
     def collect(self) -> Iterable[Metric]:
         from prometheus_client.metrics_core import HistogramMetricFamily

@@ -145,6 +145,13 @@ class Metrics:
 
         return count
 
+    def reconciled(self) -> tuple[dict[str, int], tuple[int, ...]]:
+        """How many reconciles there were by outcome, and by time: of each bucket, the last of them without a bound."""
+        outcomes: dict[str, int] = {}
+        for (_, outcome), count in self._reconciles.counts.items():
+            outcomes[outcome] = outcomes.get(outcome, 0) + count
+        return outcomes, self._reconcile_seconds.counts()
+
     def watch_requests(self, counts: Mapping[tuple[str, int | str], int]) -> None:
         """Report a client's requests, by verb and code."""
 

@@ -2,6 +2,7 @@
 
 from propeller.reconcile.shards._assignment import assign
 from propeller.reconcile.shards._fence import FencedTransport
+from propeller.reconcile.shards._group import GroupView, change_rollout, view_group
 from propeller.reconcile.shards._keyspace import Keyspace, LabelShards, UidShards
 from propeller.reconcile.shards._membership import Membership
 from propeller.reconcile.shards._options import ShardOptions
@@ -10,6 +11,7 @@ from propeller.reconcile.shards._work import ShardServer
 
 __all__ = [
     "FencedTransport",
+    "GroupView",
     "Keyspace",
     "LabelShards",
     "Membership",
@@ -18,4 +20,6 @@ __all__ = [
     "ShardServer",
     "UidShards",
     "assign",
+    "change_rollout",
+    "view_group",
 ]

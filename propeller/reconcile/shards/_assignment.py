@@ -32,9 +32,15 @@ MAX_LOAD = 1e9
 
 
 def assign(
-    members: Collection[str], loads: Mapping[int, float], current: Mapping[int, str], count: int, *, level: bool = True
+    members: Collection[str],
+    loads: Mapping[int, float],
+    current: Mapping[int, str],
+    count: int,
+    *,
+    shards: Collection[int] | None = None,
+    level: bool = True,
 ) -> dict[int, str]:
-    """The member of each of the shards 0 to `count - 1`.
+    """The member of each of the shards 0 to `count - 1`, or of those `shards` of them.
 
     `loads` are those of shards (any unit, 0 if unknown), `current` the member that each had. Unless `level` is set only
     shards without a member get one. Raises Invalid without members, or with a name given twice.
@@ -43,11 +49,12 @@ def assign(
     if not names or len(names) != len(members):
         raise Invalid(f"shards need one member or more, each with a name of its own, not {sorted(members)}")
     weights = weights_of(loads, count)
-    owner = {shard: current[shard] for shard in range(count) if current.get(shard) in names}
+    wanted = range(count) if shards is None else shards
+    owner = {shard: current[shard] for shard in sorted(wanted) if current.get(shard) in names}
     carried = dict.fromkeys(names, 0.0)
     for shard, name in owner.items():
         carried[name] += weights[shard]
-    for shard in sorted(set(range(count)) - owner.keys(), key=lambda shard: (-weights[shard], shard)):
+    for shard in sorted(set(wanted) - owner.keys(), key=lambda shard: (-weights[shard], shard)):
         name = min(names, key=lambda name: (carried[name], name))
         owner[shard] = name
         carried[name] += weights[shard]

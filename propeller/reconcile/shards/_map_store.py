@@ -22,7 +22,7 @@ MAP_ANNOTATION = "propeller.dev/shard-map"
 
 
 class MapStore:
-    """The map of the group `namespace/name`, which divides `count` shards."""
+    """The map of the group `namespace/name`, which divides `count` shards; 0: as many as the map says."""
 
     def __init__(self, client: Client, namespace: str, name: str, count: int) -> None:
         self._client = client

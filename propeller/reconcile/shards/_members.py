@@ -19,6 +19,10 @@ LOAD_ANNOTATION = "propeller.dev/load"
 """On a member's Lease: the load of each of its shards, as JSON."""
 
 
+COUNTS_ANNOTATION = "propeller.dev/counts"
+"""On a member's Lease while a rollout is under way: what it has done, as JSON."""
+
+
 class _Seen(msgspec.Struct):
     version: str
     """resourceVersion of the Lease; "" if it is missing."""

@@ -28,7 +28,7 @@ import contextlib
 import logging
 import random
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -39,8 +39,9 @@ from propeller.informers import Informer, InformerOptions
 from propeller.kube import LEASES, Client, Lease
 from propeller.reconcile._lease import Election, Leadership
 from propeller.reconcile._options import ElectionOptions
+from propeller.reconcile.rollouts import Counts, Observed, Tally, decode_counts, encode_counts
 from propeller.reconcile.shards._map_store import GROUP_LABEL, MapStore
-from propeller.reconcile.shards._members import LOAD_ANNOTATION, Members
+from propeller.reconcile.shards._members import COUNTS_ANNOTATION, LOAD_ANNOTATION, Members
 from propeller.reconcile.shards._options import ShardOptions
 from propeller.reconcile.shards._shard_map import ShardMap, Step, advance, loads_of
 from propeller.reconcile.shards._work import ShardServer, Work
@@ -50,7 +51,8 @@ TRIES = 8
 """Writes of the map in a row that meet another's, before the next change or tick is waited for."""
 
 PAUSE = 0.02
-"""Seconds, with jitter, after such a write: of members that start together each gets its turn."""
+"""Seconds, with jitter, after such a write: of members that start together each gets its turn. And between two steps.
+"""
 
 log = logging.getLogger(__name__)
 
@@ -70,10 +72,14 @@ class Membership:
         *,
         identity: str = "",
         informers: InformerOptions | None = None,
+        version: str = "",
+        counts: Callable[[], Counts] = Counts,
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random | None = None,
     ) -> None:
-        """`identity` tells people which process it is."""
+        """`identity` tells people which process it is. `version` is that of its code and settings, which rollouts tell
+        apart, and judge by its `counts`.
+        """
         rng = rng or random.Random(random.getrandbits(64))
         self._client = client
         self._namespace = namespace
@@ -99,6 +105,9 @@ class Membership:
         self._leases = Informer(
             client, LEASES, namespace=namespace, label_selector=f"{GROUP_LABEL}={name}", settings=informers
         )
+        self._version = version
+        self._counts = counts
+        self._tally = Tally()
         self._members = Members((election or ElectionOptions()).duration)
         self._store = MapStore(client, namespace, name, count)
         self._changed = asyncio.Event()
@@ -177,6 +186,7 @@ class Membership:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._retry):
                     await self._changed.wait()
+            await asyncio.sleep(PAUSE)  # renewals of many members are one look, and no disagreement keeps the loop busy
 
     async def _step(self, leadership: Leadership) -> None:
         """Take this member's next step, and follow the map."""
@@ -188,7 +198,7 @@ class Membership:
         self._members.observe(leases, self.map.names, now)
         silent = [name for name in self._members.silent(now) if name != self.name]
         alive = [name for name in self.map.members if name not in silent]
-        plans = not alive or alive[0] == self.name
+        plans = self.map.planner(alive) in {"", self.name}
         if plans:
             for name in silent:
                 if name not in self._gone and await self._is_gone(name, leases.get(name)):
@@ -207,8 +217,11 @@ class Membership:
                 gone=frozenset(self._gone),
                 plans=plans,
                 levels=levels,
-                loads=self._loads(leases),
+                loads=_loads_in(leases) | dict(self._server.loads()),
                 active=self._settings.active,
+                version=self._version,
+                observed=self._observed(leases) if plans else None,
+                now=self._clock.now(),
             )
             if await self._write(leadership, step):
                 break
@@ -233,7 +246,9 @@ class Membership:
             await self._work.abandon()
             return
         await self._work.end_all()
-        step = Step(member=self.name, leaves=True, stopped=frozenset(self._work.stopped), loads=self._loads({}))
+        step = Step(
+            member=self.name, leaves=True, stopped=frozenset(self._work.stopped), loads=dict(self._server.loads())
+        )
         while leadership.remaining():
             try:
                 if await self._write(leadership, step):
@@ -269,13 +284,26 @@ class Membership:
     def _member_leases(self) -> dict[str, Lease]:
         return {lease.metadata.name: lease for lease in self._leases.store if lease.metadata.name != self._group}
 
-    def _loads(self, leases: Mapping[str, Lease]) -> dict[int, float]:
-        texts = [(lease.metadata.annotations or {}).get(LOAD_ANNOTATION, "") for lease in leases.values()]
-        return loads_of(texts) | dict(self._server.loads())
+    def _observed(self, leases: Mapping[str, Lease]) -> Observed | None:
+        """What members have done in the stage of the rollout, None if none is under way."""
+        rollout = self.map.rollout
+        if rollout is None or rollout.state.is_over:
+            return None
+        texts = {name: (lease.metadata.annotations or {}).get(COUNTS_ANNOTATION, "") for name, lease in leases.items()}
+        counts = {name: found for name, text in texts.items() if (found := decode_counts(text)) is not None}
+        return self._tally.observe(rollout, self.map.versions, counts, self._clock.monotonic())
 
     def _annotations(self) -> dict[str, str]:
         loads = {shard: load for shard, load in self._server.loads().items() if load}
-        return {LOAD_ANNOTATION: msgspec.json.encode(loads).decode()}
+        found = {LOAD_ANNOTATION: msgspec.json.encode(loads).decode()}
+        if self.map.rollout is not None and not self.map.rollout.state.is_over:
+            found[COUNTS_ANNOTATION] = encode_counts(self._counts())
+        return found
+
+
+def _loads_in(leases: Mapping[str, Lease]) -> dict[int, float]:
+    """The loads of shards as their holders' Leases tell them."""
+    return loads_of([(lease.metadata.annotations or {}).get(LOAD_ANNOTATION, "") for lease in leases.values()])
 
 
 def _log_change(name: str, before: ShardMap, after: ShardMap) -> None:

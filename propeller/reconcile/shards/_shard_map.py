@@ -6,33 +6,47 @@ Guarantees (of `advance`, from any map, whatever members believe of each other)
     A shard changes its holder only from nobody to the member that writes. It loses its holder only if that is the
     member that writes, which has stopped its work on the shard, or one whose Lease is gone.
     So no member is told by others that it holds a shard, or has lost one while its Lease is there.
+    While a rollout is in the map, a shard is wanted only by members of a version that may have it: see `rollouts`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
 from propeller.decoding import UNDECODABLE
 from propeller.errors import Invalid
+from propeller.reconcile.rollouts import Observed, Rollout, State, divisions
+from propeller.reconcile.rollouts import step as next_of
 from propeller.reconcile.shards._assignment import assign
 
 
 class ShardMap(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """`members` are in the order in which they have joined. By shard: `holders`, which alone may work on it, and
-    `wanted`, who is to be next if that is another one.
+    `wanted`, who is to be next if that is another one. `versions` are those of members.
     """
 
     count: int
     members: tuple[str, ...] = ()
     holders: Mapping[int, str] = {}
     wanted: Mapping[int, str] = {}
+    versions: Mapping[str, str] = {}
+    rollout: Rollout | None = None
 
     @property
     def names(self) -> frozenset[str]:
         """Members, and holders that are none any more."""
         return frozenset((*self.members, *self.holders.values()))
+
+    def planner(self, alive: Sequence[str]) -> str:
+        """Which of the living members, in the order of the map, decides who is to have which shard; "" if none lives.
+        A version that is being tried does not judge itself.
+        """
+        rollout = self.rollout
+        if rollout is not None and rollout.state is not State.PROMOTED:
+            alive = [name for name in alive if self.versions.get(name) != rollout.candidate] or alive
+        return alive[0] if alive else ""
 
     def held_by(self, member: str) -> frozenset[int]:
         return frozenset(shard for shard, holder in self.holders.items() if holder == member)
@@ -57,7 +71,15 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it may move shards for their load alone."""
     loads: Mapping[int, float] = {}
     active: int = 0
-    """Members that get shards, the first of those that have joined; 0: all. The others stand by."""
+    """Members that get shards, the first of those that have joined; 0: all. The others stand by. Of each version while
+    a rollout is under way.
+    """
+    version: str = ""
+    """Of the member."""
+    observed: Observed | None = None
+    """What members have done in the rollout's stage, if it is this member that judges it."""
+    now: float = 0.0
+    """Epoch seconds."""
 
 
 def advance(before: ShardMap, step: Step) -> ShardMap:
@@ -69,19 +91,60 @@ def advance(before: ShardMap, step: Step) -> ShardMap:
         for shard, name in before.holders.items()
         if name not in step.gone and not (name == me and (shard in step.stopped or step.leaves))
     }
-    wanted = dict(before.wanted)
     if step.leaves:
         remaining = tuple(name for name in remaining if name != me)
     elif me not in remaining:
         remaining += (me,)
-    chosen = remaining[: step.active or None]
-    if chosen and (step.plans or step.leaves or set(chosen) != set(before.members[: step.active or None])):
-        level = step.levels or any(name not in wanted.values() for name in chosen)
-        wanted = assign(chosen, step.loads, wanted, before.count, level=level)
+    versions = {name: version for name, version in before.versions.items() if name in remaining}
+    if step.version and me in remaining:
+        versions[me] = step.version
+    rollout = _rollout_after(before, step, remaining, versions)
+    chosen = _chosen(rollout, remaining, versions, step.active)
+    wanted = dict(before.wanted)
+    changed = set(chosen) != set(_chosen(before.rollout, before.members, before.versions, step.active))
+    if step.plans or step.leaves or changed:
+        wanted = {}
+        for shards, owners in divisions(rollout, chosen, versions, before.count):
+            if owners and shards:
+                level = step.levels or any(name not in before.wanted.values() for name in owners)
+                wanted |= assign(owners, step.loads, before.wanted, before.count, shards=shards, level=level)
+        if not chosen:
+            wanted = dict(before.wanted)
     if not step.leaves:
         mine = [shard for shard, name in wanted.items() if name == me and shard not in holders]
         holders |= dict.fromkeys(mine, me)
-    return ShardMap(before.count, remaining, dict(sorted(holders.items())), dict(sorted(wanted.items())))
+    return ShardMap(
+        before.count, remaining, dict(sorted(holders.items())), dict(sorted(wanted.items())), versions, rollout
+    )
+
+
+def _rollout_after(
+    before: ShardMap, step: Step, remaining: Collection[str], versions: Mapping[str, str]
+) -> Rollout | None:
+    """The rollout after a step. One that has promoted its candidate goes once all members are of that version; one that
+    was rolled back stays, so that the bad version gets nothing however often its members come back.
+    """
+    rollout = before.rollout
+    if rollout is None or not step.plans:
+        return rollout
+    crashed = [name for name in before.members if name in step.gone and before.versions.get(name) == rollout.candidate]
+    if crashed and not rollout.state.is_over:
+        rollout = msgspec.structs.replace(rollout, crashes=rollout.crashes + len(crashed))
+    if step.observed is not None:
+        rollout = next_of(rollout, step.observed, step.now)
+    if rollout.state is State.PROMOTED and all(versions.get(name) == rollout.candidate for name in remaining):
+        return None
+    return rollout
+
+
+def _chosen(
+    rollout: Rollout | None, members: Collection[str], versions: Mapping[str, str], active: int
+) -> tuple[str, ...]:
+    """The members that may get shards."""
+    if rollout is None or not active:
+        return tuple(members)[: active or None]
+    candidates = [name for name in members if versions.get(name) == rollout.candidate]
+    return (*[name for name in members if name not in candidates][:active], *candidates[:active])
 
 
 def encode_map(map_: ShardMap) -> str:
@@ -89,12 +152,14 @@ def encode_map(map_: ShardMap) -> str:
 
 
 def decode_map(text: str, count: int, where: str) -> ShardMap:
-    """Raises Invalid for a text that is no map, or a map of another number of shards: `where` is the object's name."""
+    """Raises Invalid for a text that is no map, or a map of another number of shards (0: of any). `where` is the
+    object's name.
+    """
     try:
         found = msgspec.json.decode(text, type=ShardMap)
     except UNDECODABLE as error:
         raise Invalid(f"the shard map of {where} cannot be read: {error}; delete that Lease to begin anew") from error
-    if found.count != count:
+    if count and found.count != count:
         raise Invalid(
             f"{where} divides {found.count} shards, and the settings say {count}: stop all members to change the number"
         )

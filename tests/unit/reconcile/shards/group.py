@@ -16,6 +16,7 @@ from propeller.embedded.server import ApiServer, Forward
 from propeller.errors import PropellerError
 from propeller.kube import NAMESPACES, Client, Request, Response
 from propeller.reconcile import Leadership, LeaseLost
+from propeller.reconcile.rollouts import Counts, Share
 from propeller.reconcile.shards import Membership, ShardMap, ShardOptions
 from propeller.reconcile.shards._map_store import MAP_ANNOTATION
 from propeller.reconcile.shards._shard_map import decode_map
@@ -85,6 +86,10 @@ class Worker:
     slow: float = 0.0
     """Seconds that it takes to begin or end."""
     ignores_loss: bool = False
+    version: str = ""
+    failing: float = 0.0
+    """Share of its work that fails, to be seen in a rollout."""
+    done: int = 0
     shards: set[int] = field(default_factory=set)
     taken: list[tuple[float, int]] = field(default_factory=list)
     given_up: list[tuple[float, int]] = field(default_factory=list)
@@ -104,11 +109,15 @@ class Worker:
     def loads(self) -> Mapping[int, float]:
         return {shard: self.load.get(shard, 0.0) for shard in self.shards}
 
+    def counts(self) -> Counts:
+        return Counts({"failed work": Share(int(self.done * self.failing), self.done)})
+
     async def work(self) -> None:
         assert self.member is not None
         while True:
             if self.leadership is not None and (self.ignores_loss or self.leadership.remaining()):
                 for shard in self.shards:
+                    self.done += 1
                     if (holder := self.witness.map.holders.get(shard)) != self.member.name:
                         self.witness.wrong.append(f"{self.member.name} works on {shard}, held by {holder or 'nobody'}")
             await asyncio.sleep(0.1)
@@ -132,7 +141,13 @@ class Group:
         clock = clock or LoopClock()
         client = Client(self.server.transport(interceptor=link), clock=clock)
         worker = Worker(self.witness, **options)  # type: ignore[arg-type]
-        worker.member = Membership(client, NAMESPACE, GROUP, COUNT, worker, self._options, clock=clock, rng=rng)
+        worker.member = Membership(
+            *(client, NAMESPACE, GROUP, COUNT, worker, self._options),
+            version=worker.version,
+            counts=worker.counts,
+            clock=clock,
+            rng=rng,
+        )
         ready = asyncio.Event()
 
         async def live() -> None:

@@ -1,0 +1,224 @@
+"""`propeller rollout`: a new version of the controller takes the work step by step, and goes back if it is bad."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+
+from propeller.cli._connecting import cluster_options, connected
+from propeller.cli._event_loop import run
+from propeller.cli._exit_codes import PLATFORM_FAILED, SUCCEEDED
+from propeller.cli._output import say, say_json
+from propeller.cli._settings import load_settings
+from propeller.cli._sharded import group_of
+from propeller.config import Settings
+from propeller.errors import Conflict, Invalid, NotFound
+from propeller.reconcile.rollouts import Rollout, State, abort, begin, promote
+from propeller.reconcile.shards import GroupView, change_rollout, view_group
+from propeller.text import one_line
+
+LOOK_SECONDS = 2.0
+"""Between two looks of --wait."""
+
+Change = Callable[[GroupView], Rollout | None]
+
+
+@click.group("rollout")
+def command() -> None:
+    """Let a new version of the controller, or of its settings, take the work step by step.
+
+    Run the new version beside the one that runs, such as a second Deployment with the same lease and shards: until its
+    rollout starts it stands by. It then takes few shards, and is compared with the version that runs: failures,
+    retries, status writes, latency. If it is no worse it takes more; if it is, it gives all back (docs/scale.md).
+
+    \b
+    propeller rollout start                  the version that has joined beside the one that runs
+    propeller rollout status
+    propeller rollout promote --all          at once, whatever was seen
+    propeller rollout abort
+    """
+
+
+def _options(function: Any) -> Any:
+    config = click.option(
+        "--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md."
+    )
+    return cluster_options(config(function))
+
+
+@command.command("start")
+@click.option("--to", "candidate", default="", metavar="VERSION", help="The new version; default: the other one.")
+@click.option(
+    "--from", "current", default="", metavar="VERSION", help="The one that runs; default: that of the shards."
+)
+@click.option("--wait", is_flag=True, help="Until it is over; exit code 3 if it was rolled back.")
+@_options
+def start(
+    *, candidate: str, current: str, wait: bool, kubeconfig: str | None, context: str | None, config: str | None
+) -> int:
+    """Start to give shards to a new version. The stages and what is judged are settings (rollout)."""
+    settings = load_settings(config)
+
+    def change(view: GroupView) -> Rollout:
+        running = view.map.rollout
+        if running is not None and not running.state.is_over:
+            raise Conflict(f"the rollout of {running.candidate} is {running.state}: promote or abort it first")
+        old = current or _version_that_runs(view)
+        new = candidate or _other_version(view, old)
+        if new not in view.map.versions.values():
+            raise Invalid(f"no member is of version {new!r}; there are {_versions_text(view)}")
+        return begin(new, old, view.loads, view.map.count, settings.rollout, time.time())
+
+    return run(_change(kubeconfig, context, settings, change, wait=wait))
+
+
+@command.command("status")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+@click.option("--wait", is_flag=True, help="Until it is over; exit code 3 if it was rolled back.")
+@_options
+def status(*, output: str, wait: bool, kubeconfig: str | None, context: str | None, config: str | None) -> int:
+    """Show the rollout: its stage, why it is there, and what each version holds and has done."""
+    return run(_status(kubeconfig, context, load_settings(config), output, wait=wait))
+
+
+@command.command("promote")
+@click.option("--all", "whole", is_flag=True, help="Give it all shards, not those of the next stage.")
+@_options
+def promote_it(*, whole: bool, kubeconfig: str | None, context: str | None, config: str | None) -> int:
+    """Go on to the next stage now, whatever was seen."""
+
+    def change(view: GroupView) -> Rollout:
+        return promote(_under_way(view), time.time(), whole=whole, why="promoted by hand")
+
+    return run(_change(kubeconfig, context, load_settings(config), change))
+
+
+@command.command("abort")
+@click.option("--reason", default="aborted by hand", show_default=True, help="What the status says of it.")
+@_options
+def abort_it(*, reason: str, kubeconfig: str | None, context: str | None, config: str | None) -> int:
+    """Give all shards back to the version that runs. The other gets none until another rollout of it is started."""
+
+    def change(view: GroupView) -> Rollout:
+        return abort(_under_way(view), one_line(reason), time.time())
+
+    return run(_change(kubeconfig, context, load_settings(config), change))
+
+
+def _under_way(view: GroupView) -> Rollout:
+    if view.map.rollout is None:
+        raise NotFound("no rollout is under way; start one: propeller rollout start")
+    return view.map.rollout
+
+
+def _version_that_runs(view: GroupView) -> str:
+    """The version whose members hold the most shards. Raises Invalid if none tells its version."""
+    held = Counter(view.map.versions.get(name, "") for name in view.map.holders.values())
+    held.pop("", None)
+    if not held:
+        raise Invalid("no member that holds shards tells its version: say which one runs, --from VERSION")
+    return held.most_common(1)[0][0]
+
+
+def _other_version(view: GroupView, current: str) -> str:
+    others = sorted(set(view.map.versions.values()) - {current})
+    if len(others) != 1:
+        raise Invalid(f"say which version to roll out, --to VERSION: beside {current} there are {others or 'none'}")
+    return others[0]
+
+
+def _versions_text(view: GroupView) -> str:
+    return ", ".join(sorted(set(view.map.versions.values()))) or "none that tell theirs"
+
+
+async def _change(
+    kubeconfig: str | None, context: str | None, settings: Settings, change: Change, *, wait: bool = False
+) -> int:
+    async with connected(kubeconfig, context, settings) as (client, _):
+        namespace, group = settings.election.lease_namespace, group_of(settings)
+        rollout = await change_rollout(client, namespace, group, change)
+        while True:
+            if rollout is None:
+                say("the rollout is over: all members are of one version")
+                return SUCCEEDED
+            say(_headline(rollout))
+            if not wait or rollout.state.is_over:
+                return PLATFORM_FAILED if wait and rollout.state is State.ABORTED else SUCCEEDED
+            before = rollout
+            while rollout == before:
+                await asyncio.sleep(LOOK_SECONDS)
+                rollout = (await view_group(client, namespace, group)).map.rollout
+
+
+async def _status(kubeconfig: str | None, context: str | None, settings: Settings, output: str, *, wait: bool) -> int:
+    async with connected(kubeconfig, context, settings) as (client, _):
+        namespace, group = settings.election.lease_namespace, group_of(settings)
+        while True:
+            view = await view_group(client, namespace, group)
+            rollout = view.map.rollout
+            if not wait or rollout is None or rollout.state.is_over:
+                break
+            await asyncio.sleep(LOOK_SECONDS)
+    if output == "json":
+        say_json(_document(view))
+    else:
+        say("\n".join(_lines(view)))
+    return PLATFORM_FAILED if wait and rollout is not None and rollout.state is State.ABORTED else SUCCEEDED
+
+
+def _document(view: GroupView) -> dict[str, Any]:
+    rollout = view.map.rollout
+    return {
+        "rollout": None
+        if rollout is None
+        else {
+            "candidate": rollout.candidate,
+            "current": rollout.current,
+            "state": rollout.state,
+            "stage": rollout.stage + 1,
+            "stages": list(rollout.options.stages),
+            "shards": sorted(rollout.shards),
+            "since": rollout.since,
+            "reason": rollout.reason,
+            "crashes": rollout.crashes,
+        },
+        "members": [
+            {
+                "name": name,
+                "process": view.identities.get(name, ""),
+                "version": view.map.versions.get(name, ""),
+                "shards": sorted(view.map.held_by(name)),
+                "counts": {what: [share.bad, share.total] for what, share in counts.shares.items()}
+                if (counts := view.counts.get(name)) is not None
+                else {},
+            }
+            for name in view.map.members
+        ],
+    }
+
+
+def _headline(rollout: Rollout) -> str:
+    stage = "" if rollout.state.is_over else f", stage {rollout.stage + 1} of {len(rollout.options.stages)}"
+    return (
+        f"{one_line(rollout.candidate)} over {one_line(rollout.current)}: {rollout.state}{stage}: "
+        f"{one_line(rollout.reason)}"
+    )
+
+
+def _lines(view: GroupView) -> Iterator[str]:
+    yield "no rollout" if view.map.rollout is None else _headline(view.map.rollout)
+    rows = [("VERSION", "SHARDS", "MEMBER", "SINCE IT BEGAN")]
+    for name in view.map.members:
+        counts = view.counts.get(name)
+        done = counts.shares.items() if counts is not None else ()
+        version = one_line(view.map.versions.get(name, "")) or "-"
+        did = ", ".join(f"{share.bad} of {share.total} {one_line(what)}" for what, share in done)
+        rows.append((version, str(len(view.map.held_by(name))), one_line(view.identities.get(name, "") or name), did))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
