@@ -18,7 +18,7 @@ from tests.examples import load_profile
 
 load_profile()
 
-pytest_plugins = ["propeller.testing.plugin"]
+pytest_plugins = ["propeller.testing.plugin", "tests.namespaces"]
 
 RAN = pytest.StashKey[Counter[str]]()
 

@@ -35,7 +35,7 @@ TOKEN = {
 
 
 @pytest.fixture
-def image(tmp_path: Path) -> Path:
+def image(tmp_path: Path, namespaces: None) -> Path:
     """A root file system with a shell and a few commands, and nothing else."""
     root = tmp_path / "image"
     for name in ("sh", "cat", "touch", "id", "env", "sleep", "ls"):
