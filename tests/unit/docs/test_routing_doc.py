@@ -14,6 +14,7 @@ from propeller.config import Settings
 from propeller.routing import routing_table_crd
 from propeller.routing._checks import MAX_CLUSTERS, MAX_POOLS, MAX_RULES
 from propeller.routing._declared import Cluster, Match, State
+from propeller.routing._definition import MAX_FALLBACKS
 from propeller.routing._parse import MAX_SPEC_BYTES, parse_table
 from propeller.routing._yaml import MAX_BYTES
 from tests.unit.cli.conftest import logs_as_before
@@ -55,7 +56,7 @@ def test_the_columns_of_the_page_are_those_of_the_type() -> None:
 
 def test_the_bounds_of_the_page_are_those_of_the_code() -> None:
     assert f"{MAX_CLUSTERS} clusters, {MAX_POOLS} pools and {MAX_RULES:,} rules" in PAGE
-    assert f"{MAX_SPEC_BYTES >> 10} KiB; a file {MAX_BYTES >> 20} MiB" in PAGE
+    assert f"{MAX_SPEC_BYTES >> 10} KiB, and {MAX_FALLBACKS} fallbacks in a rule; a file {MAX_BYTES >> 20} MiB" in PAGE
 
 
 @pytest.mark.parametrize("command", COMMANDS)
