@@ -70,6 +70,12 @@ MEASUREMENTS = {
         "A controller that is killed again and again: what is lost, what runs twice.",
         (SCALE, SEED),
     ),
+    "limits": Measurement(
+        "_limits",
+        "Controller CPU for a task with three pools and a quota, relative to without any (five minutes).",
+        (ONLY, SCALE),
+        long=True,
+    ),
     "queue": Measurement("_work_queue", "The work queue with a thousand tenants."),
     "routing": Measurement("_routing", "A decision of the routing table among 50 clusters by 1,000 rules."),
     "scale": Measurement(

@@ -13,7 +13,7 @@ import shlex
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from loadtest._line import Line
 from loadtest._process import cpu
 from loadtest.completer import Completer
 from propeller.controller import FLYTE_WORKFLOWS, workflow_crd
-from propeller.errors import Invalid
+from propeller.errors import AlreadyExists, Invalid
 from propeller.informers import Change, Informer
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Client, Request, connect
 from propeller.testing import KubeApiserver, eventually, run_kube_apiserver
@@ -166,7 +166,8 @@ async def run(
     server: KubeApiserver, client: Client, directory: Path, scenario: Scenario, namespace: str, command: str
 ) -> Result:
     """One scenario in a namespace of its own, by the controller of that command line."""
-    await client.create(NAMESPACES, {"metadata": {"name": namespace}})
+    with suppress(AlreadyExists):
+        await client.create(NAMESPACES, {"metadata": {"name": namespace}})
     resources = [_identified(resource) for resource in workflows.resources(scenario.template, scenario.count, "w")]
     draw = random.Random(1)
     completer = Completer(client, namespace, lambda: scenario.seconds + draw.uniform(0.0, scenario.spread))

@@ -19,11 +19,10 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
-import msgspec
-
 from propeller.errors import Invalid
 from propeller.resourcemgr._limits import Path
 from propeller.resourcemgr.quotas._count import Count
+from propeller.resourcemgr.quotas._launch import Launch, OutOfRange, Pace, QuotaWait, TooSmall
 from propeller.resourcemgr.quotas._limit_ranges import apply_limit_ranges, bounds, out_of_range
 from propeller.resourcemgr.quotas._line import Line, Needs
 from propeller.resourcemgr.quotas._quota import Quota, Refusal, text, whole
@@ -31,44 +30,6 @@ from propeller.resourcemgr.quotas._usage import is_best_effort, pod_usage, with_
 
 _KEPT_NEEDS = 1024
 """By kind of launch. Kinds come from strangers."""
-
-
-class TooSmall(Invalid):
-    """A quota is smaller than a single pod."""
-
-
-class OutOfRange(Invalid):
-    """A limit range does not allow the pod."""
-
-
-class Launch(msgspec.Struct, frozen=True):
-    """An object that is going to be created."""
-
-    id: str
-    kind: Hashable
-    """Launches of one kind take the same."""
-    counted_as: str
-    """`count/pods`, or that of another resource."""
-    spec: Callable[[], Mapping[str, Any]] | None
-    """Makes that of the pod, without what no quota looks at; None if it is no pod."""
-    tenant: Path = ()
-    """Whose it is: tenants take turns."""
-
-
-class QuotaWait(msgspec.Struct, frozen=True):
-    """Why a launch waits."""
-
-    quota: str
-    reason: str
-    after: float | None = None
-    """Seconds until it should ask again, if that is known."""
-
-    @property
-    def what(self) -> str:
-        return f"waits for quota {self.quota}: "
-
-    def __str__(self) -> str:
-        return self.what + self.reason
 
 
 class _Flight:
@@ -83,17 +44,6 @@ class _Flight:
         """When it got its room, if nothing was sent yet; else infinite."""
         self.answered = float("inf")
         self.version = 0
-
-
-class Pace(msgspec.Struct, frozen=True):
-    """Times in seconds, and a number."""
-
-    settle: float = 2.0
-    patience: float = 60.0
-    unused: float = 60.0
-    pause: float = 1.0
-    pause_cap: float = 60.0
-    max_bypass: int = 64
 
 
 class NamespaceQuotas:
@@ -114,6 +64,10 @@ class NamespaceQuotas:
         """By kind of launch that no limit range will ever allow: why."""
         self._taught: dict[Hashable, dict[tuple[str, str], int]] = {}
         self._flights: dict[str, _Flight] = {}
+        self._seen: dict[str, _Flight] = {}
+        """Those whose object is seen, and that some status lacks."""
+        self._expires = float("inf")
+        """No flight is believed, or taken back, before."""
         self._line = Line(pace.max_bypass, weight_of)
         self._launches: dict[str, Launch] = {}
         """Those that wait."""
@@ -150,8 +104,10 @@ class NamespaceQuotas:
             count.observe(quota, now)
             if before.hard.keys() != quota.hard.keys() or before.spec != quota.spec:
                 self._structure_changed()
-        for name, flight in tuple(self._flights.items()):
-            if 0 < flight.version <= quota.version:
+        for name, flight in tuple(self._seen.items()):
+            if self._flights.get(name) is not flight:
+                del self._seen[name]
+            elif flight.version <= quota.version:
                 self._land(name, flight, quota.name)
         self._expire(now)
         self.serve(now)
@@ -201,6 +157,7 @@ class NamespaceQuotas:
         """A create was accepted, or had no answer: the statuses have it soon."""
         if (flight := self._flights.get(name)) is not None and flight.answered > now:
             flight.answered = now
+            self._expires = min(self._expires, now + self._pace.settle)
             for quota, _, _ in flight.needs:
                 if (count := self._counts.get(quota)) is not None:
                     count.refusals = 0
@@ -211,6 +168,8 @@ class NamespaceQuotas:
         if flight is None or flight.version:
             return
         flight.version = version
+        if version:
+            self._seen[name] = flight
         for quota, count in self._counts.items():
             if 0 < version <= count.quota.version:
                 self._land(name, flight, quota)
@@ -265,10 +224,16 @@ class NamespaceQuotas:
 
     def _expire(self, now: float) -> None:
         """Believe the statuses about launches that were answered a while ago; take back room that nobody has used."""
+        if now < self._expires:
+            return
+        self._expires = float("inf")
         for name, flight in tuple(self._flights.items()):
-            if flight.answered + self._pace.settle <= now or flight.since + self._pace.unused <= now:
+            expires = min(flight.answered + self._pace.settle, flight.since + self._pace.unused)
+            if expires <= now:
                 del self._flights[name]
                 self._take_back(flight.needs)
+            else:
+                self._expires = min(self._expires, expires)
 
     def next_wake(self, now: float) -> float | None:
         """When `serve` has to be called, though nothing happens; None if nothing waits for time to pass."""
@@ -285,6 +250,7 @@ class NamespaceQuotas:
 
     def _depart(self, name: str, needs: Needs, since: float) -> None:
         self._flights[name] = _Flight(needs, since)
+        self._expires = min(self._expires, since + self._pace.unused)
         for quota, resource, amount in needs:
             self._counts[quota].send(resource, amount)
 
