@@ -71,7 +71,7 @@ def start(
         old = current or _version_that_runs(view)
         new = candidate or _other_version(view, old)
         if new not in view.map.versions.values():
-            raise Invalid(f"no member is of version {new!r}; there are {_versions_text(view)}")
+            say(f"no member is of version {one_line(new)} yet; there are {_versions_text(view)}", to_stderr=True)
         return begin(new, old, view.loads, view.map.count, settings.rollout, time.time())
 
     return run(_change(kubeconfig, context, settings, change, wait=wait))
@@ -133,7 +133,7 @@ def _other_version(view: GroupView, current: str) -> str:
 
 
 def _versions_text(view: GroupView) -> str:
-    return ", ".join(sorted(set(view.map.versions.values()))) or "none that tell theirs"
+    return ", ".join(sorted(map(one_line, set(view.map.versions.values())))) or "none that tell theirs"
 
 
 async def _change(
