@@ -44,7 +44,7 @@ soak: setup-dev $(if $(KUBEBUILDER_ASSETS),,assets)  ## run informers on a real 
 bench: setup-dev  ## measure, as ratios within one run
 	$(PY) -m loadtest
 
-settings-doc: setup-dev chart  ## write docs/settings.md from propeller/config, and the schema of the chart
+settings-doc: setup-dev  ## write docs/settings.md from propeller/config, and what chart writes
 	$(PY) tools/settings_doc.py
 
 api-doc: setup-dev  ## write docs/api/ from the docstrings

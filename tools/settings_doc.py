@@ -1,6 +1,7 @@
 """Write docs/settings.md from propeller/config and the rooms' options: every setting, its default, and the reason.
 
-`python tools/settings_doc.py` writes it; `--check` only says whether it is current (exit code 1 where it is not).
+`python tools/settings_doc.py` writes it; `--check` only says whether it is current (exit code 1 where it is not). Both
+do the same to the files of deploy/ that settings and rights are in (`chart.py`).
 """
 
 from __future__ import annotations
@@ -8,6 +9,10 @@ from __future__ import annotations
 import ast
 import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import chart
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "settings.md"
@@ -113,9 +118,9 @@ def main() -> int:
         current = PAGE.exists() and PAGE.read_text() == wanted
         if not current:
             print("docs/settings.md is not what propeller/config says: run make settings-doc", file=sys.stderr)
-        return 0 if current else 1
+        return max(chart.main(), 0 if current else 1)
     PAGE.write_text(wanted)
-    return 0
+    return chart.main()
 
 
 if __name__ == "__main__":
