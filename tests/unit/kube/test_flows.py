@@ -362,6 +362,12 @@ def test_a_share_of_nothing_is_refused(field_: str) -> None:
         ClientOptions(**{field_: 0})
 
 
+@pytest.mark.parametrize("fields", [{"slow_creates": 0.0}, {"slow_creates_ratio": 0.5}])
+def test_a_time_that_makes_every_create_slow_is_refused(fields: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="every create would be slow"):
+        ClientOptions(**fields)  # type: ignore[arg-type]
+
+
 def test_all_flows_together_take_a_small_part_of_a_servers_capacity() -> None:
     assert requests_at_once(ClientOptions()) <= 600 / 8
 
