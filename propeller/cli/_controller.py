@@ -17,7 +17,7 @@ from propeller.cli._event_loop import run
 from propeller.cli._gc_tuning import freeze_gc
 from propeller.cli._probes import Probes
 from propeller.cli._settings import load_settings
-from propeller.cli._sharded import Fence, join
+from propeller.cli._sharded import Fence, group_of, join
 from propeller.cli._supervised import Supervised
 from propeller.cli._supervisor import supervise
 from propeller.clusters import Connector
@@ -26,6 +26,7 @@ from propeller.controller import Recorder, WorkflowController
 from propeller.errors import Denied, PropellerError
 from propeller.kube import Client, connect, load_connection
 from propeller.reconcile import Election, Watchdog
+from propeller.reconcile.shards import NoMembers
 from propeller.storage import Storage
 from propeller.telemetry import LOG_LEVELS, LogFormat, Metrics, configure_logs, serve_metrics
 from propeller.workflow import SHARD_KEYS
@@ -218,12 +219,20 @@ async def _recorder(stack: AsyncExitStack, client: Client, settings: Settings, m
 
 
 async def _lead(stack: AsyncExitStack, client: Client, settings: Settings, metrics: Metrics, probes: Probes) -> None:
-    """Wait for the lease; from then on its loss ends the stack."""
+    """Wait for the lease, and until nobody divides the work; from then on the loss of the lease ends the stack."""
     identity = f"{platform.node()}_{uuid.uuid4()}"  # names of machines and process ids are not unique in containers
     chosen = settings.election
     election = Election(client, chosen.lease_namespace, chosen.lease_name, identity, chosen)
     probes.election = election
     _log.info("waiting for lease %s", election.lease)
-    leadership = await stack.enter_async_context(election.lead())
+    others = NoMembers(client, chosen.lease_namespace, group_of(settings), chosen)
+    while True:
+        async with AsyncExitStack() as attempt:
+            leadership = await attempt.enter_async_context(election.lead())
+            if not (obstacle := await others.obstacle()):
+                stack.push_async_exit(attempt.pop_all())
+                break
+        _log.warning("waiting: %s", obstacle)
+        await asyncio.sleep(chosen.retry)
     probes.leads = True
     metrics.watch_lease(election.lease, lambda: leadership.remaining() > 0)

@@ -13,7 +13,7 @@ from propeller.config import Settings
 from propeller.controller import WorkflowController
 from propeller.kube import Client
 from propeller.reconcile import LeaseLost
-from propeller.reconcile.shards import FencedTransport, Membership
+from propeller.reconcile.shards import FencedTransport, Membership, NoLeader
 from propeller.telemetry import Metrics
 
 _log = logging.getLogger(__name__)
@@ -66,6 +66,7 @@ async def join(
         informers=settings.informers,
         version=version_of(settings),
         counts=lambda: counts_of(metrics),
+        interlock=NoLeader(client, chosen.lease_namespace, chosen.lease_name, chosen),
     )
     probes.election = membership.election
     probes.membership = membership

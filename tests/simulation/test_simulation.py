@@ -15,8 +15,8 @@ SHARDED_SEEDS = 60
 
 FOUND_AMONG_SHARDS_BY = {
     "a halted process sends what it was about to": 202,
-    "a lease that has lapsed is acquired again": 44,
-    "a lost lease is acted on": 211,
+    "a lease that has lapsed is acquired again": 169,
+    "a lost lease is acted on": 51,
     "a shard is taken before it is given up": 203,
     "what is under way goes on after a handover": 205,
     "workflows without a label are dropped": 200,

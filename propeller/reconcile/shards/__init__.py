@@ -3,6 +3,7 @@
 from propeller.reconcile.shards._assignment import assign
 from propeller.reconcile.shards._fence import FencedTransport
 from propeller.reconcile.shards._group import GroupView, change_rollout, view_group
+from propeller.reconcile.shards._interlock import Interlock, NoLeader, NoMembers
 from propeller.reconcile.shards._keyspace import Keyspace, LabelShards, UidShards
 from propeller.reconcile.shards._membership import Membership
 from propeller.reconcile.shards._options import ShardOptions
@@ -12,9 +13,12 @@ from propeller.reconcile.shards._work import ShardServer
 __all__ = [
     "FencedTransport",
     "GroupView",
+    "Interlock",
     "Keyspace",
     "LabelShards",
     "Membership",
+    "NoLeader",
+    "NoMembers",
     "ShardMap",
     "ShardOptions",
     "ShardServer",

@@ -40,6 +40,7 @@ from propeller.kube import LEASES, Client, Lease
 from propeller.reconcile._lease import Election, Leadership
 from propeller.reconcile._options import ElectionOptions
 from propeller.reconcile.rollouts import Counts, Observed, Tally, decode_counts, encode_counts
+from propeller.reconcile.shards._interlock import Interlock
 from propeller.reconcile.shards._map_store import GROUP_LABEL, MapStore
 from propeller.reconcile.shards._members import COUNTS_ANNOTATION, LOAD_ANNOTATION, Members
 from propeller.reconcile.shards._options import ShardOptions
@@ -74,11 +75,12 @@ class Membership:
         informers: InformerOptions | None = None,
         version: str = "",
         counts: Callable[[], Counts] = Counts,
+        interlock: Interlock | None = None,
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random | None = None,
     ) -> None:
         """`identity` tells people which process it is. `version` is that of its code and settings, which rollouts tell
-        apart, and judge by its `counts`.
+        apart, and judge by its `counts`. Until `interlock` says that nobody else acts, the member begins nothing.
         """
         rng = rng or random.Random(random.getrandbits(64))
         self._client = client
@@ -107,6 +109,7 @@ class Membership:
         )
         self._version = version
         self._counts = counts
+        self._interlock = interlock
         self._tally = Tally()
         self._members = Members((election or ElectionOptions()).duration)
         self._store = MapStore(client, namespace, name, count)
@@ -119,6 +122,8 @@ class Membership:
         self._causes = Causes(log)
         self.trouble = ""
         """Why the map could not be read or written when it was last tried; "" if it could."""
+        self.obstacle = ""
+        """Who has to end before this member begins; "" once nobody has."""
 
     @property
     def map(self) -> ShardMap:
@@ -134,6 +139,8 @@ class Membership:
         """Why this member does not do its part; None if it does, or has nothing to do."""
         if why := self.trouble or self.election.trouble:
             return why
+        if self.obstacle:
+            return None  # a standby is ready, or the one that it waits for would not be ended
         if waiting := self.map.held_by(self.name) - self.ready:
             return f"the caches of shards {_listed(waiting)} are not filled yet"
         return None
@@ -225,6 +232,13 @@ class Membership:
             )
             if await self._write(leadership, step):
                 break
+        if self._interlock is not None and self.name in self.map.members:
+            before, self.obstacle = self.obstacle, await self._interlock.obstacle()
+            if self.obstacle:
+                if not before:
+                    log.warning("%s waits: %s", self.name, self.obstacle)
+                return
+            self._interlock = None
         self._work.follow(self.map.held_by(self.name), self.map.wanted_of(self.name))
 
     async def _write(self, leadership: Leadership, step: Step) -> bool:

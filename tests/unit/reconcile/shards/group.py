@@ -17,7 +17,7 @@ from propeller.errors import PropellerError
 from propeller.kube import NAMESPACES, Client, Request, Response
 from propeller.reconcile import Leadership, LeaseLost
 from propeller.reconcile.rollouts import Counts, Share
-from propeller.reconcile.shards import Membership, ShardMap, ShardOptions
+from propeller.reconcile.shards import Membership, NoLeader, ShardMap, ShardOptions
 from propeller.reconcile.shards._map_store import MAP_ANNOTATION
 from propeller.reconcile.shards._shard_map import decode_map
 from propeller.testing import now
@@ -25,6 +25,7 @@ from propeller.testing import now
 COUNT = 9
 NAMESPACE = "flyte"
 GROUP = "group"
+LEADER = "leader"
 
 
 class SkewedClock(LoopClock):
@@ -86,6 +87,8 @@ class Worker:
     slow: float = 0.0
     """Seconds that it takes to begin or end."""
     ignores_loss: bool = False
+    heeds_leader: bool = False
+    """Whether it waits while a leader does everything."""
     version: str = ""
     failing: float = 0.0
     """Share of its work that fails, to be seen in a rollout."""
@@ -145,6 +148,7 @@ class Group:
             *(client, NAMESPACE, GROUP, COUNT, worker, self._options),
             version=worker.version,
             counts=worker.counts,
+            interlock=NoLeader(client, NAMESPACE, LEADER, clock=clock) if worker.heeds_leader else None,
             clock=clock,
             rng=rng,
         )

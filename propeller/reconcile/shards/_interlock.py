@@ -1,0 +1,105 @@
+"""Keep a leader that does everything and members that divide the same objects from acting at once, as when one setting
+becomes the other in a rolling update.
+
+Each side first shows itself (the leader by its Lease, a member in the shard map), and then looks for the other: of two
+that do so at once, one at least sees the other. A leader that sees members gives its lease up and waits; members that
+see a leader wait for it to end.
+
+Guarantees
+    A leader acts only once the map had no living member after it had the lease; a member begins only once the lease was
+    free after the map had it.
+    Who is dead is waited for as in an election: until its Lease has not changed for its duration, by this process' own
+    monotonic clock.
+Errors
+    What the client raises: who cannot look does not begin.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from propeller.clock import SYSTEM_CLOCK, Clock
+from propeller.errors import NotFound
+from propeller.kube import LEASES, Client, Lease
+from propeller.reconcile._options import ElectionOptions
+from propeller.reconcile.shards._map_store import MapStore
+from propeller.reconcile.shards._members import Members
+
+
+class Interlock(Protocol):
+    """Looks for others, who may not act at the same time."""
+
+    async def obstacle(self) -> str:
+        """Return who acts now, or may, "" if nobody does. Raises what the client raises."""
+
+
+class NoLeader:
+    """For members: whether a leader holds the lease `namespace/name`."""
+
+    def __init__(
+        self,
+        client: Client,
+        namespace: str,
+        name: str,
+        settings: ElectionOptions | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._name = name
+        self._clock = clock
+        self._seen = Members((settings or ElectionOptions()).duration)
+
+    async def obstacle(self) -> str:
+        """See `Interlock`."""
+        lease = await _get(self._client, self._namespace, self._name)
+        if lease is None or not lease.spec.holder_identity:
+            return ""
+        now = self._clock.monotonic()
+        self._seen.observe({self._name: lease}, (), now)
+        if self._seen.silent(now):
+            return ""
+        return (
+            f"{lease.spec.holder_identity} has lease {self._namespace}/{self._name} and does everything: it has to end"
+        )
+
+
+class NoMembers:
+    """For a leader: whether the group `namespace/name` has members."""
+
+    def __init__(
+        self,
+        client: Client,
+        namespace: str,
+        name: str,
+        settings: ElectionOptions | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._name = name
+        self._clock = clock
+        self._seen = Members((settings or ElectionOptions()).duration)
+
+    async def obstacle(self) -> str:
+        """See `Interlock`."""
+        store = MapStore(self._client, self._namespace, self._name, 0)
+        await store.read()
+        names = sorted(store.map.names)
+        leases = {name: lease for name in names if (lease := await _get(self._client, self._namespace, name))}
+        now = self._clock.monotonic()
+        self._seen.observe(leases, names, now)
+        silent = set(self._seen.silent(now))
+        living = [name for name in names if name not in silent]
+        if not living:
+            return ""
+        return (
+            f"{len(living)} controllers divide the work, as lease {self._namespace}/{self._name} says: they have to end"
+        )
+
+
+async def _get(client: Client, namespace: str, name: str) -> Lease | None:
+    try:
+        return await client.get(LEASES, name, namespace)
+    except NotFound:
+        return None
