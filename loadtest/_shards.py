@@ -23,11 +23,12 @@ import msgspec
 import uvloop
 
 from loadtest import workflows
-from loadtest._killed import NAMESPACE, all_ended, prepare, problems_of
+from loadtest._killed import NAMESPACE, READY, all_ended, prepare, problems_of
 from loadtest._ledger import Ledger
 from loadtest._line import Line
 from propeller.controller import FLYTE_WORKFLOWS
 from propeller.kube import LEASES, NAMESPACES, Client, connect
+from propeller.reconcile.shards._members import LOAD_ANNOTATION
 from propeller.storage import Storage, StorageOptions
 from propeller.testing import KubeApiserver, run_kube_apiserver
 
@@ -50,6 +51,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """From the start of another controller until it holds shards."""
     leave: float
     """From its SIGTERM until its shards have other holders."""
+    carried: list[int]
+    """Executions that each process had before the kill, as its Lease says."""
     problems: list[str]
 
 
@@ -64,6 +67,12 @@ class Group:
         map_ = msgspec.json.decode((found.metadata.annotations or {})[_MAP])
         holders: dict[str, str] = map_["holders"]
         return holders
+
+    async def carried(self) -> list[int]:
+        """How many executions each member says that it has."""
+        leases = (await self._client.list(LEASES, LEASE_NAMESPACE)).items
+        texts = [(lease.metadata.annotations or {}).get(LOAD_ANNOTATION, "") for lease in leases]
+        return [round(sum(msgspec.json.decode(text, type=dict[str, float]).values())) for text in texts if text]
 
     async def seconds_until(self, condition: Callable[[dict[str, str]], bool]) -> float:
         """How long it takes until the holders are as wanted."""
@@ -83,6 +92,18 @@ class Controllers:
         self.process = process
         self.pids: dict[int, int] = {}
         self.log: list[bytes] = []
+
+    @property
+    def is_ready(self) -> bool:
+        return any(READY in line for line in self.log)
+
+    def cpu(self) -> float:
+        """Seconds of processor time that its processes have taken."""
+        ticks = 0
+        for pid in (self.process.pid, *self.pids.values()):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])  # utime, stime
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     async def read(self) -> None:
         assert self.process.stderr is not None
@@ -111,7 +132,9 @@ async def controllers(directory: Path, kubeconfig: Path, *options: str) -> Async
         await reading
 
 
-async def run(server: KubeApiserver, directory: Path, count: int, processes: int, seed: int = 1) -> Outcome:
+async def run(
+    server: KubeApiserver, directory: Path, count: int, processes: int, seed: int = 1, *, max_task: float = MAX_TASK
+) -> Outcome:
     """Run that many workflows to their end, with a kill, a join and a leave."""
     draw = random.Random(seed)
     kubeconfig = server.kubeconfig(directory / "kubeconfig")
@@ -119,7 +142,7 @@ async def run(server: KubeApiserver, directory: Path, count: int, processes: int
     async with connect(server.connection()) as client, Storage(StorageOptions(metadata_prefix=prefix)) as storage:
         await prepare(client)
         await client.create(NAMESPACES, {"metadata": {"name": LEASE_NAMESPACE}})
-        ledger, group = Ledger(client, NAMESPACE, lambda: draw.uniform(0.0, MAX_TASK)), Group(client)
+        ledger, group = Ledger(client, NAMESPACE, lambda: draw.uniform(0.0, max_task)), Group(client)
         async with (
             ledger.running(),
             all_ended(client, count) as (ended, _),
@@ -133,6 +156,7 @@ async def run(server: KubeApiserver, directory: Path, count: int, processes: int
                 while ledger.created.total() < count:
                     await asyncio.sleep(0.1)
             before = await group.holders()
+            carried = await group.carried()
             os.kill(several.pids[1], signal.SIGKILL)
             whole = await group.seconds_until(
                 lambda holders: (
@@ -150,10 +174,57 @@ async def run(server: KubeApiserver, directory: Path, count: int, processes: int
         problems = [problem async for problem in problems_of(client, storage, ledger, count, TASKS)]
     if any(b"Traceback" in line for line in several.log):
         problems.append("a controller raised:\n" + b"".join(several.log).decode())
-    return Outcome(count, whole, joined, left, problems)
+    return Outcome(count, whole, joined, left, carried, problems)
+
+
+class Throughput(msgspec.Struct, frozen=True):
+    """Of a run without a kill."""
+
+    seconds: float
+    cpu: float
+    """Seconds of processor time of all controllers together."""
+
+
+async def throughput(server: KubeApiserver, directory: Path, count: int, processes: int) -> Throughput:
+    """Run that many workflows, whose tasks end at once, by so many processes; by one without shards if it is 1."""
+    kubeconfig = server.kubeconfig(directory / "kubeconfig")
+    options = ("--no-elect",) if processes == 1 else ("--processes", str(processes))
+    async with connect(server.connection()) as client:
+        await prepare(client)
+        await client.create(NAMESPACES, {"metadata": {"name": LEASE_NAMESPACE}})
+        ledger, group = Ledger(client, NAMESPACE, lambda: 0.0), Group(client)
+        resources = list(workflows.resources(workflows.counting(PARALLEL, CHAIN), count, "w"))
+        async with (
+            ledger.running(),
+            all_ended(client, count) as (ended, _),
+            controllers(directory, kubeconfig, *options) as running,
+        ):
+            if processes > 1:
+                await group.seconds_until(lambda holders: len(set(holders.values())) == processes)
+            async with asyncio.timeout(DEADLINE):
+                while not running.is_ready:
+                    await asyncio.sleep(0.1)
+            before, began = running.cpu(), time.monotonic()
+            for resource in resources:
+                metadata = resource["metadata"] | {"namespace": NAMESPACE}
+                await client.create(FLYTE_WORKFLOWS, resource | {"metadata": metadata}, NAMESPACE)
+            async with asyncio.timeout(DEADLINE):
+                await ended.wait()
+            return Throughput(time.monotonic() - began, running.cpu() - before)
 
 
 def measure(*, scale: float = 1.0, seed: int = 1) -> Iterator[Line]:
+    count, alone = max(10, round(400 * scale)), 0.0
+    for processes in (1, 2, 4):
+        with tempfile.TemporaryDirectory() as directory, run_kube_apiserver(Path(directory)) as server:
+            found = uvloop.run(throughput(server, Path(directory), count, processes))
+        tasks = count * TASKS
+        each = 1000 * found.cpu / tasks
+        alone = alone or each
+        at = f"{processes} processes" if processes > 1 else "1 process without shards"
+        yield Line(name=f"{at}: tasks a second", value=tasks / found.seconds, unit="")
+        yield Line(name=f"{at}: controller CPU for each task", value=each, unit="ms")
+        yield Line(name=f"{at}: the same, as a part of that of 1 process", value=each / alone, unit="", budget=1.15)
     for processes in (2, 4):
         with tempfile.TemporaryDirectory() as directory, run_kube_apiserver(Path(directory)) as server:
             outcome = uvloop.run(run(server, Path(directory), max(10, round(300 * scale)), processes, seed))
@@ -166,5 +237,7 @@ def measure(*, scale: float = 1.0, seed: int = 1) -> Iterator[Line]:
                    budget=5.0)  # fmt: skip
         yield Line(name=f"{at}: seconds until a controller that is stopped has handed over and ended",
                    value=outcome.leave, unit="s", budget=5.0)  # fmt: skip
+        yield Line(name=f"{at}: executions of the process that has most of them", value=max(outcome.carried), unit="",
+                   budget=outcome.workflows)  # fmt: skip
         yield Line(name=f"{at}: workflows, attempts and pods that are not as they should be",
                    value=len(outcome.problems), unit="", budget=0)  # fmt: skip

@@ -98,7 +98,7 @@ def _best_move(
         fitting = [shard for shard, name in owner.items() if name == heavy and weights[shard] < gap]
         if not fitting:
             continue
-        shard = min(fitting, key=lambda shard: (abs(gap / 2 - weights[shard]), shard))
+        shard = min(fitting, key=lambda shard: (abs(gap / 2 - weights[shard]), weights[shard], shard))
         if has_none or gap - abs(gap - 2 * weights[shard]) >= gain:
             return shard, light
     return None

@@ -99,6 +99,10 @@ def test_a_shard_heavier_than_all_others_together_stays_and_the_others_leave_its
     assert abs(counts.most_common()[0][1] - counts.most_common()[-1][1]) <= 1
 
 
+def test_of_two_moves_that_level_alike_the_lighter_shard_moves() -> None:
+    assert assign(["a", "b"], {0: 500.0}, {0: "a", 1: "a"}, 2) == {0: "a", 1: "b"}
+
+
 def test_loads_that_differ_by_a_tenth_move_nothing() -> None:
     old = {shard: "ab"[shard % 2] for shard in range(32)}
     load = {shard: 100.0 + 10.0 * (shard % 2) for shard in range(32)}

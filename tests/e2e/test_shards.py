@@ -1,0 +1,28 @@
+"""Controllers that divide the workflows of a real API server: a process is killed, a controller joins and leaves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from loadtest._shards import run
+from propeller.reconcile import ElectionOptions
+from propeller.testing import run_kube_apiserver
+
+WORKFLOWS = 60
+
+pytestmark = pytest.mark.needs("kube-apiserver")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("processes", [2, 4])
+async def test_a_killed_process_loses_nothing_and_its_shards_are_taken_before_its_lease_ends(
+    tmp_path: Path, processes: int
+) -> None:
+    with run_kube_apiserver(tmp_path) as server:
+        outcome = await run(server, tmp_path, WORKFLOWS, processes, max_task=5.0)
+    assert outcome.problems == []
+    assert outcome.take_over < ElectionOptions().duration  # its supervisor has seen it die
+    assert len(outcome.carried) == processes
+    assert max(outcome.carried) < WORKFLOWS, "a process has the workflows of all"
