@@ -32,13 +32,13 @@ Change = Callable[[GroupView], Rollout | None]
 def command() -> None:
     """Let a new version of the controller, or of its settings, take the work step by step.
 
-    Run the new version beside the one that runs, such as a second Deployment with the same lease and shards: until its
-    rollout starts it stands by. It then takes few shards, and is compared with the version that runs: failures,
-    retries, status writes, latency. If it is no worse it takes more; if it is, it gives all back (docs/scale.md).
+    Start the rollout, then run the new version beside the one that runs, such as by a second Deployment with the same
+    lease and shards. It takes few shards, and is compared with the version that runs: failures, retries, status writes,
+    latency. If it is no worse it takes more; if it is, it gives all back (docs/scale.md).
 
     \b
-    propeller rollout start                  the version that has joined beside the one that runs
-    propeller rollout status
+    propeller rollout start --to 2.0         shards.version, or what the status shows
+    propeller rollout status --wait          exit code 3 if it was rolled back
     propeller rollout promote --all          at once, whatever was seen
     propeller rollout abort
     """

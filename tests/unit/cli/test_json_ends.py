@@ -70,6 +70,14 @@ WRONG: dict[str, list[list[str]]] = {
         ["routingtable/x", "--kubeconfig", "nowhere"],
         ["--deadline", "0"],
     ],
+    "rollout": [
+        ["start", "more"],
+        ["start", "--kubeconfig", "nowhere"],
+        ["status", "--config", "nowhere.toml"],
+        ["status", "--kubeconfig", "nowhere"],
+        ["promote", "--kubeconfig", "nowhere"],
+        ["abort", "--reason"],
+    ],
     "install": [[], ["more"]],
     "settings": [["more"], ["--config", "nowhere.toml"], ["--config"]],
 }
