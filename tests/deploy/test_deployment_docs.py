@@ -133,4 +133,7 @@ async def test_a_type_that_is_not_the_releases_stops_it_with_the_message_of_the_
     words = (*release, "--dry-run=server", "--kubeconfig", kubeconfig)
     with pytest.raises(Refused, match="invalid ownership metadata"):
         helm(*words)
-    helm(*words, "--set", "crds.flyteWorkflows=false")
+    others = ("--set", "crds.fairQueues=false", "--set", "crds.routingTables=false")  # which other tests may have left
+    with pytest.raises(Refused, match="flyteworkflows"):
+        helm(*words, *others)
+    helm(*words, *others, "--set", "crds.flyteWorkflows=false")
