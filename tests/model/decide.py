@@ -322,5 +322,5 @@ def pod_event(before: Pod, now: Pod) -> Pod | None:
 
 
 def as_found(pod: Pod) -> Pod | None:
-    """handlers/executors/_attempts.py: _found, of a pod that the informer does not follow."""
+    """handlers/executors/_attempts.py: found_resource, of a pod that the informer does not follow."""
     return None if pod.phase is RUNNING else pod

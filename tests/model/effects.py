@@ -32,7 +32,7 @@ class Effects:
             if pod.exists:
                 return Step(f"{who} finds {of}, for an execution that it has dropped", world)
             return Step(f"{who} sends the create of {of}, for an execution that it has dropped", sent)
-        if pod.exists:  # handlers/executors/_attempts.py: launch and observe, of a pod that the informer follows
+        if pod.exists:  # handlers/executors/_launches.py: launch, and _attempts.py: observe, of a pod that is followed
             return self._found(f"{who} finds {of} in its cache: {pod.phase}", world, message, pod, followed=True)
         if message.kind is LAUNCH and self._is_given_up(world, message):
             return Step(f"{who} does not launch {of}: it was given up", world)
@@ -55,7 +55,7 @@ class Effects:
         return self._controller.carry_out(f"{step.label}, and was given up", step.state, message.by, reconcile)
 
     def _found(self, label: str, world: World, message: Message, pod: Pod, *, followed: bool) -> Step[World]:
-        """handlers/executors/_attempts.py: _found, and the reconcile of its event."""
+        """handlers/executors/_attempts.py: found_resource, and the reconcile of its event."""
         live = self._listener(world, message)
         if live is None:
             return Step(label, world)
