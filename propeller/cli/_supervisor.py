@@ -59,7 +59,6 @@ class Supervisor:
         self._command = command
         self._front = front
         self._children = [Child(number) for number in range(1, count + 1)]
-        self._ending = False
         front.missing = {child.number for child in self._children}
 
     async def run(self) -> None:
@@ -95,11 +94,12 @@ class Supervisor:
         _log.info("process %d has pid %d", child.number, child.process.pid)
         listening = asyncio.create_task(self._listen(child, reports))
         try:
-            return await child.process.wait()
+            code = await child.process.wait()
         finally:
-            if not self._ending:
-                listening.cancel()
-                self._ended(child)
+            listening.cancel()
+            await asyncio.wait([listening])
+        self._ended(child)  # not when this is cancelled: a process that is told to end hands its shards over itself
+        return code
 
     async def _listen(self, child: Child, reports: int) -> None:
         """Hear which port a process serves, and which member it is."""
@@ -128,7 +128,6 @@ class Supervisor:
                     other.send(f"dead {member}")
 
     async def _end_all(self) -> None:
-        self._ending = True
         running = [child.process for child in self._children if child.process and child.process.returncode is None]
         for process in running:
             with contextlib.suppress(ProcessLookupError):

@@ -84,6 +84,8 @@ async def test_processes_are_summed_replaced_and_ended_in_order(child: Path) -> 
             await asyncio.wait([running])
     assert "term" in (child / "1").read_text()
     assert "term" in (child / "2").read_text()
+    heard = (child / "2").read_text().splitlines()
+    assert [line for line in heard if line.startswith("dead")] == [f"dead {died}"], "not of one that is told to end"
 
 
 async def test_a_process_hears_when_its_supervisor_is_gone(child: Path) -> None:
