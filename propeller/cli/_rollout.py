@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +15,7 @@ from propeller.cli._exit_codes import PLATFORM_FAILED, SUCCEEDED
 from propeller.cli._output import say, say_json
 from propeller.cli._settings import load_settings
 from propeller.cli._sharded import group_of
+from propeller.clock import SYSTEM_CLOCK
 from propeller.config import Settings
 from propeller.errors import Conflict, Invalid, NotFound
 from propeller.reconcile.rollouts import Rollout, State, abort, begin, promote
@@ -72,7 +72,7 @@ def start(
         new = candidate or _other_version(view, old)
         if new not in view.map.versions.values():
             say(f"no member is of version {one_line(new)} yet; there are {_versions_text(view)}", to_stderr=True)
-        return begin(new, old, view.loads, view.map.count, settings.rollout, time.time())
+        return begin(new, old, view.loads, view.map.count, settings.rollout, SYSTEM_CLOCK.now())
 
     return run(_change(kubeconfig, context, settings, change, wait=wait))
 
@@ -93,7 +93,7 @@ def promote_it(*, whole: bool, kubeconfig: str | None, context: str | None, conf
     """Go on to the next stage now, whatever was seen."""
 
     def change(view: GroupView) -> Rollout:
-        return promote(_under_way(view), time.time(), whole=whole, why="promoted by hand")
+        return promote(_under_way(view), SYSTEM_CLOCK.now(), whole=whole, why="promoted by hand")
 
     return run(_change(kubeconfig, context, load_settings(config), change))
 
@@ -105,7 +105,7 @@ def abort_it(*, reason: str, kubeconfig: str | None, context: str | None, config
     """Give all shards back to the version that runs. The other gets none until another rollout of it is started."""
 
     def change(view: GroupView) -> Rollout:
-        return abort(_under_way(view), one_line(reason), time.time())
+        return abort(_under_way(view), one_line(reason), SYSTEM_CLOCK.now())
 
     return run(_change(kubeconfig, context, load_settings(config), change))
 

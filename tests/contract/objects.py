@@ -7,11 +7,29 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
-from propeller.errors import PropellerError
-from propeller.kube import Client, Event, EventType, Raw, Resource
+from propeller.errors import NotFound, PropellerError
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, Client, Event, EventType, Raw, Resource
+from propeller.testing import eventually
 
 DEADLINE = 60.0
 """Seconds within which what a test waits for has come on any machine; reaching it fails the test."""
+
+
+async def installed(client: Client, definition: Raw, resource: Resource[Any]) -> None:
+    """Have a type, which is a whole server's: other tests may have installed it."""
+    try:
+        await client.get(CUSTOM_RESOURCE_DEFINITIONS, definition["metadata"]["name"])
+    except NotFound:
+        await client.create(CUSTOM_RESOURCE_DEFINITIONS, definition)
+
+    async def is_served() -> bool:
+        try:
+            await client.list(resource)
+        except NotFound:
+            return False
+        return True
+
+    await eventually(is_served, deadline=DEADLINE)
 
 
 def config_map(name: str, /, *, labels: Any = None, **data: str) -> Raw:

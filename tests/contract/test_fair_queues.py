@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from propeller.errors import Malformed, NotFound, Rejected
+from propeller.errors import Malformed, Rejected
 from propeller.fairqueues import FAIR_QUEUES, RAW_FAIR_QUEUES, Verdict, decode, fair_queue_crd
 from propeller.fairqueues._report import conditions, usage_status
-from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, Client, Raw
+from propeller.kube import Client, Raw
 from propeller.resourcemgr import PoolUsage, TenantUsage, Usage
-from propeller.testing import ServerUnderTest, eventually
-from tests.contract.objects import DEADLINE
+from propeller.testing import ServerUnderTest
+from tests.contract.objects import installed
 
 FULL: Raw = {
     "pools": [
@@ -32,32 +32,15 @@ FULL: Raw = {
 }
 
 
-async def installed(client: Client) -> None:
-    """Have the type, which is a whole server's: other tests may have installed it."""
-    try:
-        await client.get(CUSTOM_RESOURCE_DEFINITIONS, "fairqueues.propeller.dev")
-    except NotFound:
-        await client.create(CUSTOM_RESOURCE_DEFINITIONS, fair_queue_crd())
-
-    async def is_served() -> bool:
-        try:
-            await client.list(FAIR_QUEUES)
-        except NotFound:
-            return False
-        return True
-
-    await eventually(is_served, deadline=DEADLINE)
-
-
 @pytest.fixture
 async def client(server: ServerUnderTest) -> Client:
-    await installed(server.client)
+    await installed(server.client, fair_queue_crd(), FAIR_QUEUES)
     return server.client
 
 
 @pytest.fixture
 async def real(real_server: ServerUnderTest) -> Client:
-    await installed(real_server.client)
+    await installed(real_server.client, fair_queue_crd(), FAIR_QUEUES)
     return real_server.client
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from propeller.clock import SYSTEM_CLOCK
-from propeller.errors import Malformed, NotFound
+from propeller.errors import Malformed
 from propeller.informers import InformerOptions
-from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, Client, Raw
+from propeller.kube import Client, Raw
 from propeller.routing import (
     RAW_ROUTING_TABLES,
     ROUTING_TABLES,
@@ -24,7 +24,7 @@ from propeller.routing import (
 from propeller.routing._checks import MAX_CLUSTERS, MAX_POOLS
 from propeller.routing._report import Verdict, status_of
 from propeller.testing import ServerUnderTest, eventually
-from tests.contract.objects import DEADLINE
+from tests.contract.objects import DEADLINE, installed
 
 FULL: Raw = {
     "clusters": [
@@ -69,32 +69,15 @@ FULL: Raw = {
 }
 
 
-async def installed(client: Client) -> None:
-    """Have the type, which is a whole server's: other tests may have installed it."""
-    try:
-        await client.get(CUSTOM_RESOURCE_DEFINITIONS, "routingtables.propeller.dev")
-    except NotFound:
-        await client.create(CUSTOM_RESOURCE_DEFINITIONS, routing_table_crd())
-
-    async def is_served() -> bool:
-        try:
-            await client.list(ROUTING_TABLES)
-        except NotFound:
-            return False
-        return True
-
-    await eventually(is_served, deadline=DEADLINE)
-
-
 @pytest.fixture
 async def client(server: ServerUnderTest) -> Client:
-    await installed(server.client)
+    await installed(server.client, routing_table_crd(), ROUTING_TABLES)
     return server.client
 
 
 @pytest.fixture
 async def real(real_server: ServerUnderTest) -> Client:
-    await installed(real_server.client)
+    await installed(real_server.client, routing_table_crd(), ROUTING_TABLES)
     return real_server.client
 
 

@@ -16,6 +16,7 @@ Errors
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from propeller.clock import SYSTEM_CLOCK, Clock
@@ -33,8 +34,8 @@ class Interlock(Protocol):
         """Return who acts now, or may, "" if nobody does. Raises what the client raises."""
 
 
-class NoLeader:
-    """For members: whether a leader holds the lease `namespace/name`."""
+class _Watch:
+    """Looks at the Leases of `namespace/name`, and remembers since when each has been silent."""
 
     def __init__(
         self,
@@ -50,56 +51,50 @@ class NoLeader:
         self._clock = clock
         self._seen = Members((settings or ElectionOptions()).duration)
 
+    async def _lease(self, name: str) -> Lease | None:
+        try:
+            return await self._client.get(LEASES, name, self._namespace)
+        except NotFound:
+            return None
+
+    def _living(self, names: Collection[str], leases: Mapping[str, Lease]) -> list[str]:
+        """Those of `names` that are not silent."""
+        now = self._clock.monotonic()
+        self._seen.observe(leases, names, now)
+        silent = set(self._seen.silent(now))
+        return [name for name in names if name not in silent]
+
+
+class NoLeader(_Watch):
+    """For members: whether a leader holds the lease `namespace/name`.
+
+    `NoLeader(client, namespace, name, settings=None, clock=SYSTEM_CLOCK)`; `settings` are those of the election.
+    """
+
     async def obstacle(self) -> str:
         """See `Interlock`."""
-        lease = await _get(self._client, self._namespace, self._name)
-        if lease is None or not lease.spec.holder_identity:
-            return ""
-        now = self._clock.monotonic()
-        self._seen.observe({self._name: lease}, (), now)
-        if self._seen.silent(now):
+        lease = await self._lease(self._name)
+        if lease is None or not lease.spec.holder_identity or not self._living([self._name], {self._name: lease}):
             return ""
         return (
             f"{lease.spec.holder_identity} has lease {self._namespace}/{self._name} and does everything: it has to end"
         )
 
 
-class NoMembers:
-    """For a leader: whether the group `namespace/name` has members."""
+class NoMembers(_Watch):
+    """For a leader: whether the group `namespace/name` has members.
 
-    def __init__(
-        self,
-        client: Client,
-        namespace: str,
-        name: str,
-        settings: ElectionOptions | None = None,
-        clock: Clock = SYSTEM_CLOCK,
-    ) -> None:
-        self._client = client
-        self._namespace = namespace
-        self._name = name
-        self._clock = clock
-        self._seen = Members((settings or ElectionOptions()).duration)
+    `NoMembers(client, namespace, name, settings=None, clock=SYSTEM_CLOCK)`, as `NoLeader`.
+    """
 
     async def obstacle(self) -> str:
         """See `Interlock`."""
         store = MapStore(self._client, self._namespace, self._name, 0)
         await store.read()
         names = sorted(store.map.names)
-        leases = {name: lease for name in names if (lease := await _get(self._client, self._namespace, name))}
-        now = self._clock.monotonic()
-        self._seen.observe(leases, names, now)
-        silent = set(self._seen.silent(now))
-        living = [name for name in names if name not in silent]
-        if not living:
+        leases = {name: lease for name in names if (lease := await self._lease(name)) is not None}
+        if not (living := self._living(names, leases)):
             return ""
         return (
             f"{len(living)} controllers divide the work, as lease {self._namespace}/{self._name} says: they have to end"
         )
-
-
-async def _get(client: Client, namespace: str, name: str) -> Lease | None:
-    try:
-        return await client.get(LEASES, name, namespace)
-    except NotFound:
-        return None
