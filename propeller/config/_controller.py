@@ -23,6 +23,12 @@ class CheckpointOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     longest_lag: float = 30.0
     """Seconds. However many executions run, a status is not older."""
 
+    longest_wait_lag: float = 300.0
+    """Seconds. The same of an execution that only waits: none of its pods was created yet, and no status was written.
+    Thousands that wait for few slots would otherwise load the API server with as many statuses as pods; `propeller
+    queue` tells at once who waits for what.
+    """
+
     pace: int = 32 * 1024
     """Bytes of encoded status a second: the larger a status, the rarer it is written, so that the bytes of an execution
     grow with its time and not with its time times its size.

@@ -63,9 +63,12 @@ class Checkpoints:
         self._lanes.checkpoint.submit(session.key, lambda: self._write(session))
 
     def _lag(self, session: Running) -> float:
-        """Return the seconds that progress may wait: more if the status is large, and if many executions run."""
+        """Return the seconds that progress may wait: more if the status is large, if many executions run, and if this
+        one only waits.
+        """
         settings = self._settings.checkpoint
-        shared = min(len(self._executions.sessions) / settings.progress_rate, settings.longest_lag)
+        longest = settings.longest_wait_lag if session.only_waits else settings.longest_lag
+        shared = min(len(self._executions.sessions) / settings.progress_rate, longest)
         return max(settings.max_lag, session.status_bytes / settings.pace, shared)
 
     async def _write(self, session: Running) -> None:

@@ -153,6 +153,8 @@ class EffectRunner:
         created = any(isinstance(event, Launched) for event in events)
         self._milestones.launched(session, node, events)
         self._placing.answered(node, effect.attempt, events)
+        if created:
+            session.record_launch(self._clock.now())
         if created and refusals_of(node).tries:
             session.created_again.add(attempt)
         if (stop := session.launching.pop(attempt, None)) is not None:

@@ -97,6 +97,7 @@ class Running(_Object):
         "deferred",
         "dirty_since",
         "execution",
+        "has_launched",
         "held",
         "in_flight",
         "inbox",
@@ -117,6 +118,8 @@ class Running(_Object):
         self.execution = execution
         self.is_new = is_new
         """Whether no status held it when it was loaded."""
+        self.has_launched = not is_new
+        """Whether a pod of it may exist."""
         self.begun = False
         """Whether it had its first reconcile."""
         self.held: set[int] = set()
@@ -188,6 +191,20 @@ class Running(_Object):
         """Record that there is a change that no status holds."""
         if self.dirty_since is None:
             self.dirty_since = now
+
+    def record_launch(self, now: float) -> None:
+        """Record that a pod was created. The status of what only waited is no older than that: until then it said
+        nothing that is not in the object's spec.
+        """
+        if not self.has_launched:
+            self.has_launched = True
+            if self.dirty_since is not None:
+                self.dirty_since = now
+
+    @property
+    def only_waits(self) -> bool:
+        """Whether nothing of it has begun, and no status says that it waits."""
+        return not self.has_launched and not self.status_bytes
 
     def checkpoint_due(self, lag: float) -> float | None:
         """Return the epoch second when a status has to be written if progress may wait for `lag` seconds; None if

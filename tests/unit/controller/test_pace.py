@@ -10,11 +10,13 @@ import msgspec
 import orjson
 import pytest
 
-from propeller.config import CheckpointOptions
+from propeller.config import CheckpointOptions, ResourceOptions
 from propeller.embedded.server import Forward
 from propeller.kube import Request, Response
+from propeller.resourcemgr import Pool, Rule
 from propeller.storage import MemoryStore
-from tests.unit.controller.bench import Bench, bench
+from tests.unit.controller.bench import WORKFLOWS, Bench, bench
+from tests.unit.controller.things import create
 from tests.unit.workflow.drive import task
 
 NODES = 40
@@ -86,6 +88,47 @@ async def test_an_end_is_written_at_once_however_many_run() -> None:
             await of.report("w-n0-0", phase="Succeeded")
             await asyncio.sleep(0.5)
             assert (await of.status())["phase"] == 3
+
+
+async def test_what_only_waits_writes_more_rarely_until_its_first_pod() -> None:
+    """Two workflows, and tokens for one of them: the other one's status says that it waits after 100 s only; from its
+    first pod on it is written as any other's.
+    """
+    one_at_a_time = ResourceOptions(pools=(Pool(name="slots", capacity=1),), rules=(Rule(pools={"slots": 1}),))
+    async with bench(resources=one_at_a_time) as plain:
+        of = checkpointed(plain, progress_rate=0.001, longest_lag=10.0, longest_wait_lag=100.0)
+        async with of.controller():
+            for name in ("w", "waits"):
+                await create(of, task("n0"), task("n1"), name=name)
+                await asyncio.sleep(1.0)
+
+            async def phases() -> list[int | None]:
+                resources = [await of.user.get(WORKFLOWS, name, "ns") for name in ("w", "waits")]
+                return [resource.get("status", {}).get("phase") for resource in resources]
+
+            await asyncio.sleep(12.0)
+            assert await phases() == [1, None]
+            await asyncio.sleep(100.0)
+            assert await phases() == [1, 1]
+
+
+async def test_the_status_of_what_waited_is_no_older_than_its_first_pod() -> None:
+    one_at_a_time = ResourceOptions(pools=(Pool(name="slots", capacity=1),), rules=(Rule(pools={"slots": 1}),))
+    async with bench(resources=one_at_a_time) as plain:
+        of, statuses = checkpointed(plain, progress_rate=0.001, longest_lag=10.0), _Statuses()
+        async with of.controller(statuses):
+            await create(of, task("n0"))
+            await asyncio.sleep(1.0)
+            await create(of, task("n0"), name="waits")
+            await asyncio.sleep(60.0)
+            await of.report("w-n0-0", phase="Succeeded")
+            await asyncio.sleep(2.0)
+            written = len(statuses.sizes)  # two of `w`
+            assert await of.has_pod("waits-n0-0")
+            await asyncio.sleep(6.0)
+            await of.report("waits-n0-0", phase="Succeeded")
+            await asyncio.sleep(2.0)
+            assert (written, len(statuses.sizes)) == (2, 3), "the end alone, as with a pod that has not waited"
 
 
 async def test_of_statuses_in_the_object_store_the_last_one_alone_stays_and_a_note_of_which_that_is() -> None:
