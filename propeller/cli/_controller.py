@@ -17,10 +17,10 @@ from propeller.cli._event_loop import run
 from propeller.cli._gc_tuning import freeze_gc
 from propeller.cli._probes import Probes
 from propeller.cli._settings import load_settings
-from propeller.cli._sharded import Fence, group_of, join
+from propeller.cli._sharded import Fence, FencedOpener, group_of, join
 from propeller.cli._supervised import Supervised
 from propeller.cli._supervisor import supervise
-from propeller.clusters import Connector
+from propeller.clusters import Connector, Opener
 from propeller.config import Settings
 from propeller.controller import Recorder, WorkflowController
 from propeller.errors import Denied, PropellerError
@@ -161,8 +161,9 @@ async def _serve(
         connection = load_connection(kubeconfig, context)
         client = await stack.enter_async_context(connect(connection, settings.client))
         fence = Fence()
+        opener: Opener = Connector(client, connection, settings.client)
         if settings.shards.count:
-            client = fence.around(client)
+            client, opener = fence.around(client), FencedOpener(opener, fence)
         metrics = Metrics()
         metrics.watch_requests(client.requests.counts)
         probes = Probes(client, settings.client.refused_for)
@@ -196,7 +197,7 @@ async def _serve(
             namespace=namespace,
             metrics=metrics,
             recorder=recorder,
-            opener=Connector(client, connection, settings.client),
+            opener=opener,
         )
         try:
             await stack.enter_async_context(controller.running())

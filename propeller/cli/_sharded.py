@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from propeller.cli._probes import Probes
 from propeller.cli._versions import counts_of, version_of
+from propeller.clusters import Opener
 from propeller.config import Settings
 from propeller.controller import WorkflowController
 from propeller.kube import Client
 from propeller.reconcile import LeaseLost
 from propeller.reconcile.shards import FencedTransport, Membership, NoLeader
+from propeller.routing import Access
 from propeller.telemetry import Metrics
 
 _log = logging.getLogger(__name__)
@@ -28,6 +30,22 @@ class Fence:
     def around(self, client: Client) -> Client:
         """A client through the same connections that changes nothing while this process may not act."""
         return Client(FencedTransport(client.transport, lambda: self.check()), client.settings)
+
+
+class FencedOpener:
+    """Opens the clusters of a routing table through clients that change nothing while this process may not act."""
+
+    def __init__(self, opener: Opener, fence: Fence) -> None:
+        self._opener = opener
+        self._fence = fence
+
+    @asynccontextmanager
+    async def open(self, access: Access) -> AsyncIterator[Client | None]:
+        async with self._opener.open(access) as client:
+            yield None if client is None else self._fence.around(client)
+
+    async def has_changed(self, access: Access) -> bool:
+        return await self._opener.has_changed(access)
 
 
 def _has_not_joined() -> None:
@@ -66,6 +84,8 @@ async def join(
         informers=settings.informers,
         version=version_of(settings),
         counts=lambda: counts_of(metrics),
+        note=controller.several.peers.note,
+        met=controller.several.peers.met,
         interlock=NoLeader(client, chosen.lease_namespace, chosen.lease_name, chosen),
     )
     probes.election = membership.election

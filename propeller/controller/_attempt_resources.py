@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -103,18 +103,30 @@ class AttemptResources:
 
     async def open(self, shard: int, deadline: float) -> None:
         """Cache a shard's resources. Raises Unavailable if pods cannot be listed; other plugins are logged."""
-        for plugin, informer in self.informers.items():
-            assert isinstance(informer, ShardedInformer)
+        for plugin, informer in self._sharded():
             if plugin is POD:
                 await informer.open(shard, deadline)
             else:
                 await self._synced(plugin, await informer.begin(shard), deadline)
 
+    async def begin(self, shard: int) -> Informer[Pod]:
+        """Cache a shard's resources as soon as they can be listed; returns the informer of its pods. Awaits nothing."""
+        begun = {plugin: await informer.begin(shard) for plugin, informer in self._sharded()}
+        return begun[POD]
+
+    def keys_of(self, shard: int) -> list[str]:
+        """Return the keys of a shard's resources, `namespace/name`."""
+        return [key for _, informer in self._sharded() for key in informer.keys_of(shard)]
+
     async def close(self, shard: int) -> None:
         """Cache a shard's resources no more."""
-        for informer in self.informers.values():
-            assert isinstance(informer, ShardedInformer)
+        for _, informer in self._sharded():
             await informer.close(shard)
+
+    def _sharded(self) -> Iterator[tuple[TaskPlugin, ShardedInformer[Any]]]:
+        for plugin, informer in self.informers.items():
+            assert isinstance(informer, ShardedInformer)
+            yield plugin, informer
 
     @property
     def pods(self) -> AnyInformer[Pod]:

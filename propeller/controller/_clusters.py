@@ -72,6 +72,8 @@ class ExecutionCluster:
         self.launches = self.quotas.launches
         self.load = Load()
         """What it runs, if there is a routing table."""
+        self.is_followed = False
+        """Whether executions hear of its resources."""
         self.stakes = stakes
         self.pressure = LaunchPressure(
             client.flows.writes,
@@ -93,6 +95,12 @@ class ExecutionCluster:
                 yield
             finally:
                 self.pressure.close()
+
+    async def close(self, shard: int) -> None:
+        """Follow a shard no more."""
+        for key in self.resources.keys_of(shard):
+            self.load.leave(key)
+        await self.resources.close(shard)
 
     def waits(self, uid: str) -> bool:
         """Whether an attempt of the execution waits for room in a quota, or for the API server."""
@@ -124,6 +132,15 @@ class ExecutionCluster:
         return [one for one in self.resources.of(uid) if self.owner_of(one.obj) is not None]
 
 
+class Elsewhere(msgspec.Struct, frozen=True):
+    """What processes that hold other shards have of a cluster, all together."""
+
+    executions: int = 0
+    pods: int = 0
+    trouble: str = ""
+    """Why one of them finds that it is not well; "" if none does."""
+
+
 class Member:
     """A cluster of the routing table. Next: connected, then synced; then its circuit says whether it is well."""
 
@@ -135,6 +152,7 @@ class Member:
         self.circuit = Circuit(since=now)
         self.executions = 0
         """That are placed there, and have not ended."""
+        self.elsewhere = Elsewhere()
 
     @property
     def pods(self) -> int:

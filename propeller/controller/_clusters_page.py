@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from propeller.clock import Clock
+from propeller.controller._cluster_peers import trouble_of
 from propeller.controller._clusters import Clusters, Member
 from propeller.controller._failover import Failover
 from propeller.controller._janitor import Janitor
@@ -14,17 +15,19 @@ from propeller.telemetry._families import Reader
 
 
 def clusters_page(clusters: Clusters, clock: Clock) -> list[dict[str, Any]]:
-    """How each is, for JSON; `seconds` is how long it has been so."""
+    """How each is, for JSON, to all processes that divide the work; `connected` and `seconds`, how long it has been so,
+    are this one's.
+    """
     now = clock.monotonic()
     return [
         {
             "name": member.name,
             "connected": member.is_synced,
-            "healthy": member.circuit.healthy,
-            "reason": member.trouble or None,
+            "healthy": not trouble_of(member),
+            "reason": trouble_of(member) or None,
             "seconds": round(max(0.0, now - member.circuit.since), 1),
-            "executions": member.executions,
-            "pods": member.pods,
+            "executions": member.executions + member.elsewhere.executions,
+            "pods": member.pods + member.elsewhere.pods,
         }
         for member in clusters.members.values()
     ]

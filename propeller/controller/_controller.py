@@ -57,9 +57,8 @@ from propeller.controller._resync import Resync
 from propeller.controller._retention import Retention
 from propeller.controller._session import Ended, Running, Session
 from propeller.controller._several import SeveralClusters
-from propeller.controller._shards import WITH_A_TABLE, Shards, informer_of_workflows, keyspace_of
+from propeller.controller._shards import Shards, informer_of_workflows, keyspace_of
 from propeller.controller._tenancy import tenant_of
-from propeller.errors import Invalid
 from propeller.handlers import TRANSITIONS, Asked, Gates, Inputs, Services, quotas_page
 from propeller.handlers.plugins import Plugins, PodSettings, installed_plugins
 from propeller.informers import AnyInformer, Change, ShardedInformer
@@ -157,14 +156,16 @@ class WorkflowController:
         self._observing = Observing(shared, self._effects, self._tokens, self._plugins, find, self._janitor.seen)
         self._resync = Resync(self._clusters, self._executions)
         of_clusters = self._observing, self._janitor, self._resync
-        self.several = SeveralClusters(shared, *of_clusters, self._grants, self._plugins, opener, namespace=namespace)
+        also = self._grants, self._plugins, opener
+        self.several = SeveralClusters(shared, *of_clusters, *also, namespace=namespace, keyspace=keyspace)
         self._routing = LiveRouting(shared, self.several, metrics.clusters, namespace=namespace, recorder=recorder)
         reconcile = self._reconcile
         self.shards: Shards | None = None
         """What a `Membership` of this process serves; None if it works on everything."""
         if isinstance(self._workflows, ShardedInformer):
             self.shards = Shards(
-                shared, self._workflows, self._checkpoints, self._tokens, self._reconcile, self._hand_over
+                *(shared, self._workflows, self._checkpoints, self._tokens, self.several),
+                *(self._reconcile, self._hand_over),
             )
             reconcile = self.shards.reconcile
         counted = metrics.reconciles_of(NAME)
@@ -231,11 +232,7 @@ class WorkflowController:
             raise callers
 
     def route_by(self, table: Table) -> None:
-        """Place executions by this table from now on. Raises Invalid if the controller has no `opener`, or works on
-        shards.
-        """
-        if self.shards is not None:
-            raise Invalid(WITH_A_TABLE)
+        """Place executions by this table from now on. Raises Invalid if the controller has no `opener`."""
         self.several.apply(table)
 
     def execution(self, key: str) -> Execution | None:

@@ -3,8 +3,9 @@
 Guarantees
     Before anything is launched, the table that there is has been read. Later ones are in force at once. While there is
     none, executions that have no cluster yet wait, with that reason.
-    What is wrong with a new table is in the log and, of a RoutingTable, in its condition and an Event. A controller of
-    one namespace writes no status: it sees a part of what runs in the clusters.
+    What is wrong with a new table is in the log and, of a RoutingTable, in its condition and an Event. Of processes
+    that divide the work one says so, and how the clusters are to all of them. A controller of one namespace writes no
+    status: it sees a part of what runs in the clusters.
     Without a table in the settings nothing is spent on it.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from propeller.controller._cluster_peers import ClusterPeers, GroupStates
 from propeller.controller._duty import Shared
 from propeller.controller._events import Recorder, Subject
 from propeller.controller._several import SeveralClusters
@@ -37,12 +39,13 @@ class LiveRouting:
         """Raises Invalid if the settings name a table, and there is no way to connect to its clusters."""
         settings = shared.settings
         self._recorder = recorder
+        self._peers: ClusterPeers = several.peers
         self._deadline = settings.client.deadline
         self._live: LiveTable | None = None
         if not (settings.routing.file or settings.routing.table):
             return
         several.require_opener()
-        placing = shared.placing
+        group = GroupStates(shared.clusters)
         self._live = LiveTable(
             shared.client,
             settings.routing,
@@ -50,9 +53,9 @@ class LiveRouting:
             shared.clock,
             changed=several.apply,
             refused=self._refused,
-            states=(lambda: placing.states) if namespace is None else None,
+            states=(lambda: group if several.peers.speaks else None) if namespace is None else None,
         )
-        placing.missing = self._live.missing
+        shared.placing.missing = self._live.missing
         metrics.watch_table(self._live.is_refused)
 
     @asynccontextmanager
@@ -65,7 +68,7 @@ class LiveRouting:
             yield
 
     def _refused(self, table: RoutingTable | None, error: Invalid) -> None:
-        if self._recorder is not None and table is not None:
+        if self._recorder is not None and table is not None and self._peers.speaks:
             metadata = table.metadata
             subject = Subject("", metadata.name, metadata.uid, ROUTING_TABLES.api_version, ROUTING_TABLES.kind)
             self._recorder.record(subject, WARNING, "Refused", str(error))

@@ -43,6 +43,10 @@ class Load:
         else:
             self._running.discard(name)
 
+    def leave(self, name: str) -> None:
+        """A resource is another process' to count."""
+        self._running.discard(name)
+
     def forget(self, uid: str) -> None:
         """The execution has ended or is gone: what has shown no resource will show none."""
         self._expecting -= len(self._expected.pop(uid, ()))

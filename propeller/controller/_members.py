@@ -3,8 +3,8 @@
 Guarantees
     Each cluster is a task of its own: whatever is wrong with one (unreachable, wrong CA, expired credentials, answers
     of 500) delays and ends no other, nor the controller.
-    `on_synced` is called when a cluster's caches have everything that runs there, and `on_change` when a cluster begins
-    or ceases to take new work.
+    `on_synced` is called each time a cluster's caches have come to have everything that runs there, and `on_change`
+    when a cluster begins or ceases to take new work.
     A connection to a cluster that is unhealthy, or refuses its credentials, is opened anew once its kubeconfig or
     Secret has changed.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import msgspec
 
@@ -40,6 +40,8 @@ class Hooks(msgspec.Struct, frozen=True, kw_only=True):
     """The name of the cluster of the FlyteWorkflows in labels. Raises PropellerError."""
     make: Callable[[Client, str, str], ExecutionCluster]
     """Make what is had of a cluster: from a client, the cluster's name, and that identity."""
+    following: Callable[[ExecutionCluster], AbstractAsyncContextManager[None]]
+    """What is done while a cluster that was made is connected to."""
     on_synced: Callable[[ExecutionCluster], None]
     on_change: Callable[[], None]
 
@@ -92,7 +94,7 @@ class Members:
             earlier = members.get(name)
             member = members[name] = Member(name, now)
             if earlier is not None:
-                member.executions = earlier.executions
+                member.executions, member.elsewhere = earlier.executions, earlier.elsewhere
             task = asyncio.create_task(self._follow(member, declared.connection), name=f"cluster {name}")
             self._tasks[name] = declared.connection, task
 
@@ -122,7 +124,7 @@ class Members:
             return
         cluster = self._hooks.make(client, member.name, await self._hooks.identity())
         try:
-            async with cluster.following():
+            async with cluster.following(), self._hooks.following(cluster):
                 await self._watch_over(member, access, cluster)
         finally:
             member.cluster, member.is_synced = None, False

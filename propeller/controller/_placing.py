@@ -8,7 +8,7 @@ Guarantees
     a cluster's state changes.
     An execution that began before there was a table stays in the cluster of the FlyteWorkflows.
 Caveats
-    Capacities are those of one process: several shards may exceed them together.
+    What processes with other shards have of a cluster counts against its capacity some seconds later.
 """
 
 from __future__ import annotations
@@ -208,7 +208,10 @@ class _States(Mapping[str, ClusterState]):
     def __getitem__(self, name: str) -> ClusterState:
         member = self._clusters.members[name]
         return ClusterState(
-            healthy=member.circuit.healthy, reason=member.trouble, pods=member.pods, executions=member.executions
+            healthy=member.circuit.healthy,
+            reason=member.trouble,
+            pods=member.pods + member.elsewhere.pods,
+            executions=member.executions + member.elsewhere.executions,
         )
 
     def __iter__(self) -> Iterator[str]:

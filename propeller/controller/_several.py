@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 from propeller.clusters import Opener, control_identity
+from propeller.controller._cluster_peers import ClusterPeers
 from propeller.controller._clusters import ExecutionCluster
 from propeller.controller._clusters_page import clusters_page
 from propeller.controller._duty import Shared
@@ -21,16 +22,20 @@ from propeller.controller._grants import Grants
 from propeller.controller._janitor import Janitor
 from propeller.controller._members import Hooks, Members
 from propeller.controller._observing import Observing
+from propeller.controller._remote_shards import RemoteShards
 from propeller.controller._resync import Resync
 from propeller.errors import Invalid
 from propeller.handlers.plugins import Marks, Plugins
 from propeller.informers import Change
 from propeller.kube import Client
+from propeller.reconcile.shards import Keyspace
 from propeller.routing import Table
 
 
 class SeveralClusters:
-    """`opener` connects to the clusters of a table; None if there can be none. `namespace` is the controller's."""
+    """`opener` connects to the clusters of a table; None if there can be none. `namespace` and `keyspace` are the
+    controller's.
+    """
 
     def __init__(
         self,
@@ -43,6 +48,7 @@ class SeveralClusters:
         opener: Opener | None,
         *,
         namespace: str | None,
+        keyspace: Keyspace | None = None,
     ) -> None:
         self._client = shared.client
         self._settings = shared.settings
@@ -55,6 +61,7 @@ class SeveralClusters:
         self._grants = grants
         self._plugins = plugins
         self._namespace = namespace
+        self._keyspace = keyspace
         options = shared.settings.clusters
         self.failover = Failover(shared.clusters, shared.executions, shared.clock, options.grace)
         self._members: Members | None = None
@@ -62,10 +69,13 @@ class SeveralClusters:
             hooks = Hooks(
                 identity=lambda: control_identity(shared.client, options.control),
                 make=self._make,
+                following=self._caching,
                 on_synced=self._synced,
                 on_change=self._changed,
             )
             self._members = Members(shared.clusters, opener, options, shared.clock, hooks)
+        self.shards = RemoteShards(shared.clusters)
+        self.peers = ClusterPeers(shared.clusters, alone=keyspace is None)
         self._is_running = False
         self._ticks: asyncio.Task[None] | None = None
 
@@ -124,7 +134,11 @@ class SeveralClusters:
             self._clusters.control.stakes,
             namespace=self._namespace,
             marks=Marks(control, name),
+            keyspace=self._keyspace,
         )
+
+    def _caching(self, cluster: ExecutionCluster) -> AbstractAsyncContextManager[None]:
+        return nullcontext() if self._keyspace is None else self.shards.of(cluster)
 
     def _synced(self, cluster: ExecutionCluster) -> None:
         informers = cluster.resources.informers.items()
@@ -135,6 +149,9 @@ class SeveralClusters:
                         cluster.count(Change("", None, obj), plugin, owner)
             return
         self._resync.reload(cluster)
+        if cluster.is_followed:
+            return
+        cluster.is_followed = True
         self._resync.follow(cluster)
         for plugin, informer in informers:
             informer.subscribe(functools.partial(self._observing.attempt_changed, cluster, plugin))

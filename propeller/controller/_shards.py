@@ -2,7 +2,8 @@
 
 Guarantees
     Only executions of shards that were taken are in the caches and in memory. A shard's attempts are cached before its
-    workflows are, so that nothing runs before everything that it has started is known.
+    workflows are, in all clusters that may be asked, so that nothing runs before everything that it has started is
+    known.
     `give_up` writes what no status has yet, for `shards.handover` seconds, drops what is under way after that, and
     returns when nothing more will be sent. What it drops is found again as after a crash (docs/consistency.md).
 Caveats
@@ -23,7 +24,7 @@ from propeller.controller._duty import Shared
 from propeller.controller._loading import Loader
 from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
 from propeller.controller._session import Running
-from propeller.errors import Invalid
+from propeller.controller._several import SeveralClusters
 from propeller.handlers import LaunchTokens
 from propeller.informers import AnyInformer, Informer, InformerOptions, Selection, ShardedInformer
 from propeller.kube import Client
@@ -40,17 +41,10 @@ POLL = 0.02
 """Seconds between two looks whether everything is written."""
 
 
-WITH_A_TABLE = "a routing table cannot be used together with shards yet: set shards.count to 0"
-
-
 def keyspace_of(settings: Settings) -> LabelShards | None:
-    """How FlyteWorkflows and what is made for them are divided; None if they are not. Raises Invalid for settings that
-    do not go together.
-    """
+    """How FlyteWorkflows and what is made for them are divided; None if they are not."""
     if not settings.shards.count:
         return None
-    if settings.routing.file or settings.routing.table:
-        raise Invalid(WITH_A_TABLE)
     return LabelShards(SHARD_LABEL, SHARD_KEYS, settings.shards.count)
 
 
@@ -82,6 +76,7 @@ class Shards:
         workflows: ShardedInformer[FlyteWorkflow],
         checkpoints: Checkpoints,
         tokens: LaunchTokens | None,
+        several: SeveralClusters,
         reconcile: Callable[[str], Result],
         forget: Callable[[str, str], None],
     ) -> None:
@@ -91,6 +86,7 @@ class Shards:
         self._resources = shared.clusters.control.resources
         self._checkpoints = checkpoints
         self._tokens = tokens
+        self._several = several
         self._reconcile = reconcile
         self._forget = forget
         self._clock = shared.clock
@@ -108,6 +104,7 @@ class Shards:
         """Begin to work on a shard. Raises Unavailable."""
         began = self._clock.monotonic()
         await self._resources.open(shard, self._deadline)
+        await self._several.shards.take(shard)
         await self._workflows.open(shard, self._deadline)
         count, seconds = len(self._workflows.keys_of(shard)), self._clock.monotonic() - began
         _log.info("shard %d is here, with %d workflows, after %.2f s", shard, count, seconds)
@@ -123,7 +120,7 @@ class Shards:
             uids = self._drop(keys)
             for shard in shards:
                 await self._workflows.close(shard)
-                await self._resources.close(shard)
+            await self._several.shards.give_up(shards)
             self._hand_tokens_over(uids)
         finally:
             self._closing -= set(shards)

@@ -47,7 +47,7 @@ LARGE = 8 * 1024
 
 class ResourceTable:
     """`apply` is called with each table that is to be in force; `refused` for a RoutingTable that is refused anew;
-    `states` returns how the clusters are: without it no status is written.
+    `states` returns how the clusters are: without it, or while it returns None, no status is written.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class ResourceTable:
         *,
         apply: Callable[[Table], None],
         refused: Callable[[RoutingTable, Invalid], None],
-        states: Callable[[], States] | None,
+        states: Callable[[], States | None] | None,
     ) -> None:
         self._name = options.table
         self._clock = clock
@@ -153,8 +153,16 @@ class ResourceTable:
             )
             self._refused(found, verdict.refused)
 
-    def _statuses(self) -> Iterator[tuple[RoutingTable, Mapping[str, Any]]]:
-        if self._states is None or self._verdict is None or self._informer is None:
+    def _statuses(self) -> Iterator[tuple[RoutingTable, Mapping[str, Any]]] | None:
+        if self._states is None:
+            return iter(())
+        if (states := self._states()) is None:
+            self._status = None  # another process writes it
+            return None
+        return self._status_with(states)
+
+    def _status_with(self, states: States) -> Iterator[tuple[RoutingTable, Mapping[str, Any]]]:
+        if self._verdict is None or self._informer is None:
             return
         found, verdict = self._verdict
         stored = self._informer.store.get(self._name)
@@ -163,7 +171,7 @@ class ResourceTable:
         uid, before = found.metadata.uid, stored.status
         if self._status is not None and self._status[0] == uid:
             before = self._status[1]
-        status = status_of(verdict, found.metadata.generation, self._states(), before, rfc3339(self._clock.now()))
+        status = status_of(verdict, found.metadata.generation, states, before, rfc3339(self._clock.now()))
         self._status = (uid, status)
         yield stored, status
 

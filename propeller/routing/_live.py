@@ -40,11 +40,11 @@ class LiveTable:
         *,
         changed: Callable[[Table], None],
         refused: Callable[[RoutingTable | None, Invalid], None],
-        states: Callable[[], States] | None = None,
+        states: Callable[[], States | None] | None = None,
     ) -> None:
         """`options` name a file or a RoutingTable. `changed` is called with each table that comes into force, on the
         loop, `refused` with what is not to be (None for the RoutingTable if it is of a file). `states` returns how the
-        clusters are, for the RoutingTable's status, which is not written without it.
+        clusters are, for the RoutingTable's status, which is not written without it, nor while it returns None.
         """
         self.table: Table | None = None
         self._changed = changed

@@ -179,7 +179,7 @@ class ShardedProcesses(Processes):
         assert isinstance(link, Link)
         while not process.dead:
             roundtrip = Roundtrip(self._scene.event_log)
-            check = _Check()
+            check = Check()
             inner = self._scene.client(process.name, link)
             client = Client(FencedTransport(Leaving(inner.transport, link), check), clock=process.clock)
             try:
@@ -212,7 +212,7 @@ class ShardedProcesses(Processes):
                 await asyncio.sleep(2.0)
 
 
-class _Check:
+class Check:
     """The fence of one process."""
 
     leadership: Any = None

@@ -5,6 +5,7 @@ from propeller.reconcile.shards._fence import FencedTransport
 from propeller.reconcile.shards._group import GroupView, change_rollout, view_group
 from propeller.reconcile.shards._interlock import Interlock, NoLeader, NoMembers
 from propeller.reconcile.shards._keyspace import Keyspace, LabelShards, UidShards
+from propeller.reconcile.shards._members import Peers
 from propeller.reconcile.shards._membership import Membership
 from propeller.reconcile.shards._options import ShardOptions
 from propeller.reconcile.shards._shard_map import ShardMap
@@ -19,6 +20,7 @@ __all__ = [
     "Membership",
     "NoLeader",
     "NoMembers",
+    "Peers",
     "ShardMap",
     "ShardOptions",
     "ShardServer",

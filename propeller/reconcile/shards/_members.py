@@ -23,6 +23,19 @@ COUNTS_ANNOTATION = "propeller.dev/counts"
 """On a member's Lease while a rollout is under way: what it has done, as JSON."""
 
 
+NOTE_ANNOTATION = "propeller.dev/note"
+"""On a member's Lease: what it tells the others of itself, in a form that is its server's own."""
+
+
+class Peers(msgspec.Struct, frozen=True):
+    """What a member sees of the others that live."""
+
+    speaks: bool
+    """Whether it is the one that says what is to be said once for all of them."""
+    notes: tuple[str, ...]
+    """What each of the others notes."""
+
+
 class _Seen(msgspec.Struct):
     version: str
     """resourceVersion of the Lease; "" if it is missing."""

@@ -12,6 +12,7 @@ Guarantees
     A member whose Lease is lost never works again under its name: `joined` raises LeaseLost.
 Requests
     Of each member one renewal in `retry` seconds (30 a minute), and one watch; the map is written when a shard moves.
+    What a member notes for the others goes with its renewals, so that they have it `retry` seconds later.
     A Lease for each of 17 shards would be 510 renewals a minute, whoever holds them.
 Caveats
     If the server is restored from an older copy, members work by the map that they know until each has noticed.
@@ -28,7 +29,7 @@ import contextlib
 import logging
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -42,7 +43,13 @@ from propeller.reconcile._options import ElectionOptions
 from propeller.reconcile.rollouts import Counts, Observed, Tally, decode_counts, encode_counts
 from propeller.reconcile.shards._interlock import Interlock
 from propeller.reconcile.shards._map_store import GROUP_LABEL, MapStore
-from propeller.reconcile.shards._members import COUNTS_ANNOTATION, LOAD_ANNOTATION, Members
+from propeller.reconcile.shards._members import (
+    COUNTS_ANNOTATION,
+    LOAD_ANNOTATION,
+    NOTE_ANNOTATION,
+    Members,
+    Peers,
+)
 from propeller.reconcile.shards._options import ShardOptions
 from propeller.reconcile.shards._shard_map import ShardMap, Step, advance, loads_of
 from propeller.reconcile.shards._work import ShardServer, Work
@@ -76,11 +83,15 @@ class Membership:
         version: str = "",
         counts: Callable[[], Counts] = Counts,
         interlock: Interlock | None = None,
+        note: Callable[[], str] | None = None,
+        met: Callable[[Peers], None] | None = None,
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random | None = None,
     ) -> None:
         """`identity` tells people which process it is. `version` is that of its code and settings, which rollouts tell
         apart, and judge by its `counts`. Until `interlock` says that nobody else acts, the member begins nothing.
+        `note` returns what the member tells the others ("": nothing), some KB at most; `met` is called with what they
+        tell, at each step.
         """
         rng = rng or random.Random(random.getrandbits(64))
         self._client = client
@@ -110,6 +121,8 @@ class Membership:
         self._version = version
         self._counts = counts
         self._interlock = interlock
+        self._note = note
+        self._met = met
         self._tally = Tally()
         self._members = Members((election or ElectionOptions()).duration)
         self._store = MapStore(client, namespace, name, count)
@@ -206,6 +219,8 @@ class Membership:
         silent = [name for name in self._members.silent(now) if name != self.name]
         alive = [name for name in self.map.members if name not in silent]
         plans = self.map.planner(alive) in {"", self.name}
+        if self._met is not None:
+            self._met(Peers(plans, _notes_in(leases[name] for name in alive if name in leases and name != self.name)))
         if plans:
             for name in silent:
                 if name not in self._gone and await self._is_gone(name, leases.get(name)):
@@ -312,12 +327,19 @@ class Membership:
         found = {LOAD_ANNOTATION: msgspec.json.encode(loads).decode()}
         if self.map.rollout is not None and not self.map.rollout.state.is_over:
             found[COUNTS_ANNOTATION] = encode_counts(self._counts())
+        if self._note is not None and (note := self._note()):
+            found[NOTE_ANNOTATION] = note
         return found
 
 
 def _loads_in(leases: Mapping[str, Lease]) -> dict[int, float]:
     """The loads of shards as their holders' Leases tell them."""
     return loads_of([(lease.metadata.annotations or {}).get(LOAD_ANNOTATION, "") for lease in leases.values()])
+
+
+def _notes_in(leases: Iterable[Lease]) -> tuple[str, ...]:
+    texts = ((lease.metadata.annotations or {}).get(NOTE_ANNOTATION, "") for lease in leases)
+    return tuple(text for text in texts if text)
 
 
 def _log_change(name: str, before: ShardMap, after: ShardMap) -> None:

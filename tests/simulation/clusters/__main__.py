@@ -7,8 +7,12 @@ import os
 import sys
 from contextlib import nullcontext
 
-from tests.simulation.clusters.mutations import MUTATIONS
-from tests.simulation.clusters.world import simulate
+from tests.simulation.clusters.mutations import MUTATIONS, SHARDED_MUTATIONS
+from tests.simulation.clusters.sharded import sharded
+from tests.simulation.clusters.world import plain, simulate
+
+PLANTED = {**MUTATIONS, **SHARDED_MUTATIONS}
+"""All defects that can be planted."""
 
 
 def main() -> int:
@@ -18,7 +22,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="this one alone")
     parser.add_argument("--trace", action="store_true", help="print what happens, line by line")
     parser.add_argument("--stop", action="store_true", help="at the first seed that breaks something")
-    parser.add_argument("--mutation", choices=sorted(MUTATIONS), help="a defect to plant, to see whether it is found")
+    parser.add_argument("--mutation", choices=sorted(PLANTED), help="a defect to plant, to see whether it is found")
+    parser.add_argument("--sharded", action="store_true", help="let several controllers divide the workflows")
     arguments = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets of strings is part of the story
         command = [sys.executable, "-m", "tests.simulation.clusters", *sys.argv[1:]]
@@ -26,8 +31,10 @@ def main() -> int:
     first = arguments.first if arguments.seed is None else arguments.seed
     broken = pods = ran = 0
     for seed in range(first, first + (arguments.seeds if arguments.seed is None else 1)):
-        with MUTATIONS[arguments.mutation]() if arguments.mutation else nullcontext():
-            failures, digest, launched = simulate(seed, verbose=arguments.trace)
+        with PLANTED[arguments.mutation]() if arguments.mutation else nullcontext():
+            failures, digest, launched = simulate(
+                seed, verbose=arguments.trace, made=sharded if arguments.sharded else plain
+            )
         ran, pods = ran + 1, pods + launched
         if failures:
             broken += 1

@@ -8,7 +8,10 @@ from typing import Any
 from unittest import mock
 
 from propeller.controller._janitor import Janitor
+from propeller.controller._remote_shards import RemoteShards
 from propeller.errors import PropellerError
+from propeller.kube import Request, Response
+from propeller.reconcile.shards import FencedTransport
 from propeller.workflow import Placements
 
 Mutation = Callable[[], AbstractContextManager[Any]]
@@ -35,6 +38,25 @@ def _workflows_that_cannot_be_asked_for_are_gone() -> AbstractContextManager[Any
     return mock.patch.multiple(Janitor, _is_gone=rash, _exists=lambda self, key, uid: False)
 
 
+def _a_halted_process_sends_to_other_clusters_what_it_was_about_to() -> AbstractContextManager[Any]:
+    send = FencedTransport.send
+
+    async def unchecked(self: Any, request: Request, *, deadline: float) -> Response:
+        if request.path.startswith("/api/v1/namespaces/ns/pods"):
+            response: Response = await self._transport.send(request, deadline=deadline)
+            return response
+        return await send(self, request, deadline=deadline)
+
+    return mock.patch.object(FencedTransport, "send", unchecked)
+
+
+def _a_shard_that_is_taken_is_not_followed_in_other_clusters() -> AbstractContextManager[Any]:
+    async def blind(self: RemoteShards, shard: int) -> None:
+        return
+
+    return mock.patch.object(RemoteShards, "take", blind)
+
+
 MUTATIONS: Mapping[str, Mutation] = {
     function.__name__.strip("_").replace("_", " "): function
     for function in (
@@ -43,3 +65,12 @@ MUTATIONS: Mapping[str, Mutation] = {
         _workflows_that_cannot_be_asked_for_are_gone,
     )
 }
+
+SHARDED_MUTATIONS: Mapping[str, Mutation] = {
+    function.__name__.strip("_").replace("_", " "): function
+    for function in (
+        _a_halted_process_sends_to_other_clusters_what_it_was_about_to,
+        _a_shard_that_is_taken_is_not_followed_in_other_clusters,
+    )
+}
+"""In worlds whose controllers divide the workflows (`--sharded`)."""

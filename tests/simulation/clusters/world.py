@@ -9,7 +9,7 @@ import gc
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from propeller.clock import LoopClock
@@ -18,19 +18,17 @@ from propeller.controller import FLYTE_WORKFLOWS, WorkflowController, workflow_c
 from propeller.embedded.faults import NO_FAULTS, FaultProfile, FaultyLink
 from propeller.embedded.server import ApiServer
 from propeller.errors import PropellerError
-from propeller.informers import Change, Informer
-from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, PODS, Client, Raw
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Client, Raw
 from propeller.routing import Access, Table, parse_table
 from propeller.storage import MemoryStore, Storage, StorageOptions
+from tests.simulation.clusters.kubelet import NAMESPACE, RAW_PODS, Kubelet
 from tests.simulation.clusters.truth import CONTROL, ISOLATED, VAULT, Seen, Truth
 from tests.simulation.event_log import EventLog, Listener
 from tests.simulation.loop import PROCESS, SimulatedLoop, Stuck, run
 from tests.unit.workflow.drive import TASK, graph, task
 
-NAMESPACE = "ns"
 SHARED = ("east", "west")
 WORKFLOWS = FLYTE_WORKFLOWS.typed(Raw)
-RAW_PODS = PODS.typed(Raw)
 LONGEST = 20_000.0
 """Seconds within which everything has ended once nothing goes wrong any more."""
 
@@ -93,11 +91,17 @@ class World:
         self.restores = rng.random() < 0.25
         self.table = table("active", "active")
         self.down: set[str] = set()
-        self.controller: WorkflowController | None = None
+        self.controllers: dict[int, WorkflowController] = {}
+        """Those that run, by the number of their process."""
         self.process = 0
+        """Of the last one that was started."""
         self.tasks: list[asyncio.Task[None]] = []
 
     # controllers
+
+    def begin(self) -> None:
+        """Start what is there from the beginning."""
+        self.start()
 
     def start(self) -> None:
         """Start a controller; the one before has to be dead."""
@@ -107,13 +111,16 @@ class World:
         context.run(PROCESS.set, self.process)
         self.tasks.append(self.loop.create_task(self._control(), context=context))
 
-    def kill(self) -> None:
-        self.event_log.record(f"controller {self.process} is killed")
-        self.controller = None
-        self.loop.freeze(self.process)
+    def kill(self, process: int) -> None:
+        self.event_log.record(f"controller {process} is killed")
+        self.controllers.pop(process, None)
+        self.loop.freeze(process)
+
+    def link(self, rng: random.Random) -> FaultyLink:
+        return FaultyLink(rng, self.profile)
 
     def client(self, cluster: str) -> Client:
-        link = FaultyLink(random.Random(f"{cluster} {self.process} {len(self.links)}"), self.profile)
+        link = self.link(random.Random(f"{cluster} {PROCESS.get()} {len(self.links)}"))
         self.links.append(link)
         interceptor = Seen(self.truth, cluster, link)
         return Client(self.servers[cluster].transport(interceptor=interceptor), clock=self.clock)
@@ -126,6 +133,7 @@ class World:
         return False
 
     async def _control(self) -> None:
+        process = PROCESS.get()
         while True:
             client = self.client(CONTROL)
             try:
@@ -133,68 +141,12 @@ class World:
                     controller = WorkflowController(client, storage, self.settings, clock=self.clock, opener=self)
                     controller.route_by(self.table)
                     async with controller.running():
-                        self.controller = controller
+                        self.controllers[process] = controller
                         controller.route_by(self.table)  # it may have changed meanwhile
                         await asyncio.Event().wait()
             except PropellerError as error:
                 self.event_log.record(f"the controller could not start: {error}")
                 await asyncio.sleep(2.0)
-
-    # kubelets
-
-    async def kubelet(self, cluster: str) -> None:
-        """Run the pods of a cluster: each ends well after a time of its own."""
-        async with asyncio.TaskGroup() as group:
-            running: set[str] = set()
-
-            async def run(act: Callable[[str, str, str], Coroutine[Any, Any, None]], name: str, uid: str) -> None:
-                await act(cluster, name, uid)
-                running.discard(uid)
-
-            def changed(change: Change[Raw]) -> None:
-                pod = change.new
-                if pod is None or pod["metadata"]["uid"] in running:
-                    return
-                name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
-                if "deletionTimestamp" in pod["metadata"]:
-                    running.add(uid)
-                    group.create_task(run(self._end_deleted, name, uid))
-                elif pod.get("status", {}).get("phase") != "Succeeded":
-                    running.add(uid)
-                    group.create_task(run(self._run_pod, name, uid))
-
-            async with Informer(self.clients[cluster], RAW_PODS, namespace=NAMESPACE) as informer:
-                informer.subscribe(changed)
-                await asyncio.Event().wait()
-
-    async def _run_pod(self, cluster: str, name: str, uid: str) -> None:
-        drawn = random.Random(f"{name} {cluster}")
-        await asyncio.sleep(drawn.choice((0.5, 3.0, 30.0, 90.0, 300.0)) * drawn.random())
-        while True:
-            try:
-                body = {"metadata": {"uid": uid}, "status": {"phase": "Succeeded"}}
-                pod = await self.clients[cluster].get(RAW_PODS, name, NAMESPACE)
-                if pod["metadata"]["uid"] != uid:
-                    return
-                if "deletionTimestamp" in pod["metadata"]:
-                    await self._end_deleted(cluster, name, uid)
-                    return
-                await self.clients[cluster].patch(RAW_PODS, name, NAMESPACE, body=body, subresource="status")
-            except PropellerError as error:
-                if cluster in self.down:
-                    await asyncio.sleep(1.0)
-                    continue
-                self.event_log.record(f"pod {name} is not there: {type(error).__name__}")
-                return
-            self.event_log.record(f"pod {name} succeeds in {cluster}")
-            owner = pod["metadata"]["labels"]["propeller/workflow-uid"]
-            self.truth.workflows[owner].pods[name].succeeded = True
-            return
-
-    async def _end_deleted(self, cluster: str, name: str, uid: str) -> None:
-        await asyncio.sleep(random.Random(name).random() * 5.0)
-        with suppress(PropellerError):
-            await self.clients[cluster].delete(RAW_PODS, name, NAMESPACE, uid=uid, grace_seconds=0)
 
     # users
 
@@ -205,7 +157,7 @@ class World:
             name, project = f"w{number}", self.rng.choice((ISOLATED, "open", "open"))
             tasks = (task(node, retry={"minAttempts": 3}) for node in nodes)
             body = {
-                "metadata": {"name": name, "labels": {"project": project}},
+                "metadata": {"name": name, "labels": {"project": project, **self.labels(name)}},
                 "spec": graph(*tasks, edges=edges),
                 "tasks": {"t": TASK},
             }
@@ -213,6 +165,10 @@ class World:
             self.truth.created(made, nodes)
             if self.rng.random() < 0.15:
                 self.tasks.append(asyncio.create_task(self._delete(name, made["metadata"]["uid"])))
+
+    def labels(self, name: str) -> dict[str, str]:
+        """More labels of a workflow."""
+        return {}
 
     async def _delete(self, name: str, uid: str) -> None:
         await asyncio.sleep(self.rng.choice((1.0, 60.0)) * self.rng.random())
@@ -228,10 +184,14 @@ class World:
 
     # faults
 
+    def kinds(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+        """What may go wrong."""
+        kinds = [self._crash, self._outage, self._outage, self._partition, self._reroute, self._control_outage]
+        return kinds + ([self._restore] if self.restores else [])
+
     async def trouble(self) -> None:
         ends = self.loop.time() + self.rng.choice((60.0, 300.0, 900.0))
-        kinds = [self._crash, self._outage, self._outage, self._partition, self._reroute, self._control_outage]
-        kinds += [self._restore] if self.restores else []
+        kinds = self.kinds()
         kinds = self.rng.sample(kinds, self.rng.randint(1, len(kinds)))
         async with asyncio.TaskGroup() as group:
             while self.loop.time() < ends:
@@ -239,9 +199,9 @@ class World:
                 group.create_task(self.rng.choice(kinds)())
 
     async def _crash(self) -> None:
-        if self.controller is None:
+        if self.process not in self.controllers:
             return
-        self.kill()
+        self.kill(self.process)
         await asyncio.sleep(self.rng.choice((0.0, 5.0, 100.0)))
         self.start()
 
@@ -275,8 +235,11 @@ class World:
         states = [self.rng.choice(("active", "active", "draining", "cordoned")) for _ in SHARED]
         self.event_log.record(f"the table has {states}")
         self.table = table(*states)
-        if self.controller is not None:
-            self.controller.route_by(self.table)
+        self._route()
+
+    def _route(self) -> None:
+        for controller in self.controllers.values():
+            controller.route_by(self.table)
 
     async def _restore(self) -> None:
         """A cluster loses what was created within some seconds."""
@@ -312,8 +275,7 @@ class World:
         for cluster in tuple(self.down):
             self._up(cluster)
         self.table = table("active", "active")
-        if self.controller is not None:
-            self.controller.route_by(self.table)
+        self._route()
 
     # the end
 
@@ -323,8 +285,11 @@ class World:
                 await stack.enter_async_context(server)
                 await self.clients[name].create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
             await self.clients[CONTROL].create(CUSTOM_RESOURCE_DEFINITIONS, workflow_crd())
-            kubelets = [asyncio.create_task(self.kubelet(name)) for name in (*SHARED, VAULT)]
-            self.start()
+            kubelets = [
+                asyncio.create_task(Kubelet(name, self.clients[name], self.truth, self.down).run())
+                for name in (*SHARED, VAULT)
+            ]
+            self.begin()
             try:
                 using = asyncio.create_task(self.use())
                 await self.trouble()
@@ -367,13 +332,21 @@ class World:
         )
 
 
-def simulate(seed: int, *, verbose: bool = False) -> tuple[list[str], str, int]:
+Made = Callable[[int, SimulatedLoop, bool], World]
+"""Makes the world of a seed; the last argument: whether to print what happens."""
+
+
+def plain(seed: int, loop: SimulatedLoop, verbose: bool) -> World:
+    return World(seed, loop, verbose=verbose)
+
+
+def simulate(seed: int, *, verbose: bool = False, made: Made = plain) -> tuple[list[str], str, int]:
     """Run the world of a seed to its end: returns what was broken, a digest of its story, and how many pods it had."""
     random.seed(seed)
     collecting = gc.isenabled()
     gc.disable()  # what is collected when must not depend on what ran before
     try:
-        return run(seed, lambda loop: _run(World(seed, loop, verbose=verbose)))
+        return run(seed, lambda loop: _run(made(seed, loop, verbose)))
     except Stuck as error:
         return [str(error)], "", 0
     finally:

@@ -18,7 +18,6 @@ from propeller.errors import Invalid
 from propeller.kube import NAMESPACES, Client
 from propeller.reconcile.shards import Membership
 from propeller.resourcemgr import Pool, ResourceOptions
-from propeller.routing import RoutingOptions
 from propeller.workflow import SHARD_LABEL, shard_key
 from tests.unit.controller.bench import RAW_PODS, WORKFLOWS, Bench, bench
 from tests.unit.workflow.drive import TASK, graph, task
@@ -164,13 +163,6 @@ async def test_pools_in_the_memory_of_each_process_are_refused_with_the_mend() -
             _controller(b, settings)
         shared = msgspec.structs.replace(settings, redis=RedisOptions(url="redis://127.0.0.1:1/0"))
         assert _controller(b, shared).shards is not None
-
-
-async def test_a_routing_table_beside_shards_is_refused() -> None:
-    async with scene() as b:
-        settings = msgspec.structs.replace(b.settings, routing=RoutingOptions(table="t"))
-        with pytest.raises(Invalid, match="cannot be used together with shards yet"):
-            _controller(b, settings)
 
 
 async def test_without_shards_nothing_is_divided() -> None:
