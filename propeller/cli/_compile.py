@@ -31,6 +31,7 @@ class _Options(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     namespace: str
     raw_output_prefix: str
+    overwrite_cache: bool
     format_: str
     explain: str | None
 
@@ -53,6 +54,7 @@ class _Options(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--name", default="", metavar="NAME", help="Of the execution; default: a new random one.")
 @click.option("--namespace", default="", metavar="NS", help="Default: PROJECT-DOMAIN.")
 @click.option("--raw-output-prefix", default="", metavar="URI", help="Where tasks write files and data frames.")
+@click.option("--overwrite-cache", is_flag=True, help="Run cached tasks again, and cache their new outputs.")
 @click.option("--format", "format_", type=click.Choice(["json", "yaml"]), default="json", show_default=True)
 @click.option("--python", default="", metavar="PATH", help="The interpreter that has flytekit and your libraries.")
 @click.pass_context
@@ -72,6 +74,7 @@ def command(
     name: str,
     namespace: str,
     raw_output_prefix: str,
+    overwrite_cache: bool,
     format_: str,
     python: str,
 ) -> None:
@@ -91,6 +94,7 @@ def command(
         name=name,
         namespace=namespace or f"{project}-{domain}",
         raw_output_prefix=raw_output_prefix,
+        overwrite_cache=overwrite_cache,
         format_=format_,
         explain=explain,
     )
@@ -135,6 +139,7 @@ def _result(found: Serialized, options: _Options) -> bytes | str:
         name=options.name or new_execution_name(),
         namespace=options.namespace,
         raw_output_prefix=options.raw_output_prefix,
+        overwrite_cache=options.overwrite_cache,
     )
     return encoded(resource, options.format_)
 

@@ -33,7 +33,7 @@ from propeller.embedded.server import own_certificate
 from propeller.errors import Invalid, PropellerError
 from propeller.informers import Change, Informer
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES
-from propeller.storage import Storage, make_private, own_directory, write_literals
+from propeller.storage import Storage, StorageOptions, make_private, own_directory, write_literals
 from propeller.text import one_line
 from propeller.workflow import Execution
 
@@ -68,6 +68,7 @@ class LocalRun(msgspec.Struct, frozen=True, kw_only=True):
     storage: str = ""
     serve: str = ""
     tls: bool = False
+    overwrite_cache: bool = False
     settings: Settings = Settings()
 
 
@@ -95,7 +96,14 @@ async def run_locally(run: LocalRun) -> int:
         )
         namespace = f"{versioned.project}-{versioned.domain}"
         inputs_uri = f"{settings.storage.raw_output_prefix}/inputs/{name}.pb"
-        resource = resource_of(serialized, versioned, name=name, namespace=namespace, inputs_uri=inputs_uri)
+        resource = resource_of(
+            serialized,
+            versioned,
+            name=name,
+            namespace=namespace,
+            inputs_uri=inputs_uri,
+            overwrite_cache=run.overwrite_cache,
+        )
         await write_literals(storage, inputs_uri, serialized.inputs)  # storage must be writable
         await _prepare(cluster, namespace)
         if run.serve:
@@ -199,9 +207,16 @@ def _settings(run: LocalRun, storage_uri: str, logs: Path) -> Settings:
         raw_output_prefix=f"{storage_uri}/raw",
         s3_endpoint=run.settings.storage.s3_endpoint or _first_set("AWS_ENDPOINT_URL", "FLYTE_AWS_ENDPOINT"),
     )
+    catalog = run.settings.catalog
+    if not run.storage:  # each run has a directory of its own, and what one has computed the next one need not
+        prefix = catalog.prefix or f"{StorageOptions().metadata_prefix}/catalog"
+        catalog = msgspec.structs.replace(catalog, prefix=prefix)
+        storage = msgspec.structs.replace(storage, read_prefixes=(*storage.read_prefixes, f"file://{own_directory()}"))
     resources = msgspec.structs.replace(run.settings.resources, fair_queues=False)  # there is no such type
     routing = RoutingOptions()  # one machine is one cluster
-    return msgspec.structs.replace(run.settings, kubelet=kubelet, storage=storage, resources=resources, routing=routing)
+    return msgspec.structs.replace(
+        run.settings, kubelet=kubelet, storage=storage, catalog=catalog, resources=resources, routing=routing
+    )
 
 
 def _first_set(*names: str) -> str:

@@ -34,6 +34,7 @@ def rerun_options(function: F) -> F:
     """Add the options of both commands: EXECUTION and the arguments of `rerun`."""
     for option in (
         click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
+        click.option("--overwrite-cache", is_flag=True, help="Run cached tasks again, and cache their new outputs."),
         click.option("--name", default="", help="Of the new execution; default: a random one."),
         click.option("--namespace", "-n", default=None, help="Default: the context's."),
         cluster_options,
@@ -52,10 +53,12 @@ def rerun(
     name: str,
     output: str,
     recover: bool,
+    overwrite_cache: bool,
 ) -> None:
     """Create the new execution and print its name. Raises Invalid, PropellerError."""
     new = name or new_execution_name()
-    metadata = run(_create(execution, new, kubeconfig, context, namespace, recover=recover))["metadata"]
+    created = _create(execution, new, kubeconfig, context, namespace, recover=recover, overwrite_cache=overwrite_cache)
+    metadata = run(created)["metadata"]
     if output == "json":
         say_json({"name": metadata["name"], "namespace": metadata["namespace"]})
     else:
@@ -64,7 +67,14 @@ def rerun(
 
 
 async def _create(
-    name: str, new: str, kubeconfig: str | None, context: str | None, namespace: str | None, *, recover: bool
+    name: str,
+    new: str,
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str | None,
+    *,
+    recover: bool,
+    overwrite_cache: bool,
 ) -> Raw:
     async with connected(kubeconfig, context, load_settings(None)) as (client, connection):
         await require_workflows(client, connection)
@@ -76,7 +86,8 @@ async def _create(
         if recover:
             _require_something_to_recover(before)
         try:
-            return await client.create(WORKFLOWS, rerun_resource(before, new, recover=recover), where)
+            resource = rerun_resource(before, new, recover=recover, overwrite_cache=overwrite_cache)
+            return await client.create(WORKFLOWS, resource, where)
         except AlreadyExists as error:
             raise Invalid(f"--name {new}: an execution of that name exists in namespace {where}") from error
 
@@ -90,7 +101,7 @@ def _require_something_to_recover(workflow: Raw) -> None:
         raise Invalid(f"{name} has not ended: wait for it (propeller status {name} -w), or delete it")
 
 
-def rerun_resource(workflow: Raw, name: str, *, recover: bool) -> dict[str, Any]:
+def rerun_resource(workflow: Raw, name: str, *, recover: bool, overwrite_cache: bool = False) -> dict[str, Any]:
     """Build the resource of a new execution of the same workflow with the same inputs and settings."""
     old = workflow["metadata"]
     labels = {key: text for key, text in (old.get("labels") or {}).items() if key not in _OF_THE_ENDED}
@@ -101,6 +112,8 @@ def rerun_resource(workflow: Raw, name: str, *, recover: bool) -> dict[str, Any]
     kept = {key: value for key, value in workflow.items() if key not in _NOT_TAKEN_OVER}
     identity = {key: text for key, text in (kept.get("executionId") or {}).items() if key != "name"}
     config = {key: value for key, value in (kept.get("executionConfig") or {}).items() if key != "RecoveryExecution"}
+    if overwrite_cache:
+        config["OverwriteCache"] = True
     if recover:
         config["RecoveryExecution"] = {**identity, "name": old["name"]}
     return {

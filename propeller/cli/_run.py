@@ -32,6 +32,7 @@ _FORMS = ("text", "json")
 @click.option("--storage", default="", metavar="URI", help="Where outputs go: file:///... or s3://bucket/prefix.")
 @click.option("--serve", default="", metavar="FILE", help="Serve the cluster for kubectl; write this kubeconfig.")
 @click.option("--tls", is_flag=True, help="Serve HTTPS (needs the openssl command); for --serve.")
+@click.option("--overwrite-cache", is_flag=True, help="Run cached tasks again, and cache their new outputs.")
 @click.option("--max-pods", type=click.IntRange(min=1), default=None, help="Pods at once; see kubelet.max_pods.")
 @click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
 @click.option("-h", "--help", "help_", is_flag=True, help="Show this; after FILE and WORKFLOW, their inputs too.")
@@ -50,6 +51,7 @@ def command(
     storage: str,
     serve: str,
     tls: bool,
+    overwrite_cache: bool,
     max_pods: int | None,
     config: str | None,
     help_: bool,
@@ -100,6 +102,7 @@ def command(
         storage=storage,
         serve=serve,
         tls=tls,
+        overwrite_cache=overwrite_cache,
         settings=with_max_pods(settings, max_pods),
     )
     context.exit(run(run_locally(request)))

@@ -27,7 +27,7 @@ from propeller.informers import Informer
 from propeller.kube import Client
 from propeller.status import wait_of
 from propeller.storage import Storage
-from propeller.workflow import Execution, NodePhase, WorkflowPhase
+from propeller.workflow import CacheStatus, Execution, NodePhase, WorkflowPhase
 
 
 class _Form(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,7 +160,7 @@ def as_data(execution: Execution) -> dict[str, Any]:
 def _node(execution: Execution, node: int) -> dict[str, Any]:
     view = execution.view(node)
     failure = execution.failures.get(node)
-    phase = NodePhase(execution.phases[node])
+    phase, cached = NodePhase(execution.phases[node]), execution.cache.of(node)
     return {
         "id": execution.unique_id(node),
         "name": view.spec.name,
@@ -171,4 +171,5 @@ def _node(execution: Execution, node: int) -> dict[str, Any]:
         "endedAt": round(execution.ended[node], 3) or None,
         "error": error_json(execution, failure) if failure is not None else None,
         "waits": wait_of(execution, node),
+        "cache": None if cached is CacheStatus.DISABLED else cached.name,
     }

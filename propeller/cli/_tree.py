@@ -15,7 +15,18 @@ from rich.tree import Tree
 from propeller.cli._traces import summary
 from propeller.status import wait_of
 from propeller.text import one_line
-from propeller.workflow import ENDED, BackingOff, Execution, Frame, NodeKind, NodePhase, Running, State, WorkflowPhase
+from propeller.workflow import (
+    ENDED,
+    BackingOff,
+    CacheStatus,
+    Execution,
+    Frame,
+    NodeKind,
+    NodePhase,
+    Running,
+    State,
+    WorkflowPhase,
+)
 
 MAX_REASON_CHARACTERS = 80
 """Characters of why a node waits: its line has more to say."""
@@ -164,6 +175,8 @@ def _notes(execution: Execution, node: int, state: State | None) -> Text:
     notes = Text()
     if execution.attempts[node]:
         notes.append(f"  attempt {execution.attempts[node] + 1}", style="yellow")
+    if execution.cache.of(node) in _CACHE_NOTES:
+        notes.append(f"  {_CACHE_NOTES[execution.cache.of(node)]}", style="cyan")
     if (wait := wait_of(execution, node, MAX_REASON_CHARACTERS)) is not None:
         notes.append("  waits: {reason}, since {since}, tried {tries} times".format_map(wait), style="yellow")
     elif isinstance(state, BackingOff):
@@ -172,6 +185,15 @@ def _notes(execution: Execution, node: int, state: State | None) -> Text:
     if failure is not None and (whole is None or failure.message != whole.message):  # said once, at the end
         notes.append(f"  {one_line(summary(failure.message))[:100]}", style="red")
     return notes
+
+
+_CACHE_NOTES = {
+    CacheStatus.HIT: "cached",
+    CacheStatus.SKIPPED: "cache skipped",
+    CacheStatus.LOOKUP_FAILURE: "cache not readable",
+    CacheStatus.PUT_FAILURE: "outputs not cached",
+}
+"""What people are told: that outputs were looked for or cached as usual goes without saying."""
 
 
 def _first_line(text: str) -> str:

@@ -79,6 +79,7 @@ def resource_of(
     namespace: str,
     raw_output_prefix: str = "",
     inputs_uri: str = "",
+    overwrite_cache: bool = False,
 ) -> dict[str, Any]:
     """Compile, and build the resource of one execution. Inputs that do not fit into it are stored at `inputs_uri`.
     Raises Invalid if inputs are missing, CompileErrors.
@@ -99,6 +100,8 @@ def resource_of(
     resource["kind"] = FLYTE_WORKFLOWS.kind  # Flyte's compiler writes it in lower case, which its own CRD refuses
     if serialized.kind == "launch plan":
         resource["metadata"]["annotations"] = {LAUNCH_PLAN_ANNOTATION: serialized.name}
+    if overwrite_cache:
+        resource["executionConfig"]["OverwriteCache"] = True
     if raw_output_prefix:
         resource["rawOutputDataConfig"] = {"output_location_prefix": raw_output_prefix}
     return resource

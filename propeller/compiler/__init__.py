@@ -7,6 +7,7 @@ from propeller.compiler._errors import CompileError, CompileErrors, ErrorCode
 from propeller.compiler._ids import identifier_text
 from propeller.compiler._json import to_json
 from propeller.compiler._limits import DEFAULT_LIMITS, Limits
+from propeller.compiler._literals import literal_fits
 from propeller.compiler._pods import find_pod_fault
 from propeller.compiler._requirements import Requirements, find_requirements
 from propeller.compiler._resource import build_resource
@@ -29,5 +30,6 @@ __all__ = [
     "find_requirements",
     "find_warnings",
     "identifier_text",
+    "literal_fits",
     "to_json",
 ]

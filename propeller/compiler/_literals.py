@@ -129,3 +129,10 @@ def _union(types: Types, found: Iterable[Type | None]) -> Type:
         types_pb2.LiteralType(union_type=types_pb2.UnionType(variants=[variant.message for variant in variants]))
     )
     return types.holder("collection_type", union) if nested else union
+
+
+def literal_fits(literal: literals_pb2.Literal, expected: types_pb2.LiteralType) -> bool:
+    """Return whether a value may be that of a variable of this type, by Flyte's rules for bindings."""
+    types = Types()
+    given = type_of_literal(types, literal)
+    return given is not None and types.castable(given, types.of(expected))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import msgspec
 
+from propeller.catalog._options import CatalogOptions
 from propeller.clusters._options import ClusterOptions
 from propeller.config._controller import (
     CheckpointOptions,
@@ -39,6 +40,7 @@ from propeller.workflow._options import AttemptOptions
 __all__ = [
     "ApiServerOptions",
     "AttemptOptions",
+    "CatalogOptions",
     "CheckpointOptions",
     "ClientOptions",
     "ClusterOptions",
@@ -85,6 +87,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     kueue: KueueOptions = KueueOptions()
     routing: RoutingOptions = RoutingOptions()
     storage: StorageOptions = StorageOptions()
+    catalog: CatalogOptions = CatalogOptions()
     controller: ControllerOptions = ControllerOptions()
     clusters: ClusterOptions = ClusterOptions()
     metrics: MetricsOptions = MetricsOptions()

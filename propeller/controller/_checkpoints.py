@@ -76,6 +76,7 @@ class Checkpoints:
         execution, began = session.execution, self._clock.monotonic()
         placements = execution.placements
         version = 0 if placements is None else placements.version
+        hits = execution.cache.unwritten()
         try:
             written = await self._checkpointer.write(
                 execution,
@@ -103,6 +104,7 @@ class Checkpoints:
             session.record(written.metadata, written.status)
             if placements is not None:
                 placements.written(version)
+            execution.cache.written(hits)
             self._milestones.written(self._clock.monotonic() - began, session.status_bytes)
             self._discard_earlier(session, before)
             for effect in deferred:

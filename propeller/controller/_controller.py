@@ -55,12 +55,13 @@ from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
 from propeller.controller._restores import Restores
 from propeller.controller._resync import Resync
 from propeller.controller._retention import Retention
+from propeller.controller._services import cache_running, services_of
 from propeller.controller._session import Ended, Running, Session
 from propeller.controller._several import SeveralClusters
 from propeller.controller._shards import Shards, informer_of_workflows, keyspace_of
 from propeller.controller._tenancy import tenant_of
-from propeller.handlers import TRANSITIONS, Asked, Gates, Inputs, Services, quotas_page
-from propeller.handlers.plugins import Plugins, PodSettings, installed_plugins
+from propeller.handlers import TRANSITIONS, Asked, quotas_page
+from propeller.handlers.plugins import Plugins, installed_plugins
 from propeller.informers import AnyInformer, Change, ShardedInformer
 from propeller.kube import PODS, Client, KubeObject
 from propeller.reconcile import Controller, Result, WorkQueue
@@ -144,7 +145,9 @@ class WorkflowController:
             causes=causes,
         )
         self._checkpointer = Checkpointer(client, storage, settings.checkpoint, clock)
-        self._effects = EffectRunner(shared, self._services(storage))
+        told = self._grants.grant, metrics.catalog
+        self._services = services_of(settings, storage, self._clusters, self._plugins, clock, self._tokens, *told)
+        self._effects = EffectRunner(shared, self._services)
         self._checkpoints = Checkpoints(shared, self._checkpointer, self._effects)
         self._intake = Intake(shared, self._loader, self._checkpointer, self._effects)
         self._retention = Retention(shared)
@@ -173,19 +176,6 @@ class WorkflowController:
             self._queue, reconcile, settings.queue, name=NAME, on_reconcile=counted, clock=clock
         )
         self._watch(metrics)
-
-    def _services(self, storage: Storage) -> Services:
-        settings = self._settings
-        return Services(
-            self._clusters.of_attempt,
-            self._plugins,
-            storage,
-            Inputs(storage),
-            PodSettings.of(settings),
-            Gates(settings.launches, self._clock),
-            settings.effects,
-            self._tokens,
-        )
 
     def _watch(self, metrics: Metrics) -> None:
         """Have scrapes read the queue, the caches and the executions."""
@@ -218,7 +208,8 @@ class WorkflowController:
             self._workflows.subscribe(self._workflow_changed)
             self._restores.subscribe()
             await self._workflows.wait_for_sync(deadline)
-            async with self.several.running(), self._lanes.running(), asyncio.TaskGroup() as group:
+            working = cache_running(self._services), self.several.running(), self._lanes.running()
+            async with working[0], working[1], working[2], asyncio.TaskGroup() as group:
                 reconciles = group.create_task(self._controller.run(), name="reconciles")
                 try:
                     yield self
@@ -303,6 +294,8 @@ class WorkflowController:
             self._tokens.forget(uid)
         for cluster in self._clusters:
             cluster.forget(uid)
+        if self._services.cache is not None:
+            self._services.cache.forget(uid, is_over=is_over)
 
     def _hand_over(self, key: str, uid: str) -> None:
         self._forget(uid, is_over=False)

@@ -47,6 +47,7 @@ class EffectRunner:
 
     def __init__(self, shared: Shared, services: Services) -> None:
         self._services = services
+        self._cache = services.cache
         self._placing = shared.placing
         self._executions = shared.executions
         self._lanes = shared.lanes
@@ -64,6 +65,8 @@ class EffectRunner:
         while True:
             if decision.ended or decision.retried:
                 self._milestones.decided(execution, decision)
+                if self._cache is not None:
+                    self._cache.ended(decision.ended)
             events: list[tuple[int, NodeEvent]] = []
             for effect in decision.effects:
                 if type(effect) is Launch and (waits := self._place(execution, effect)) is not None:
@@ -171,8 +174,8 @@ class EffectRunner:
 
 def needs_checkpoint(execution: Execution, effect: Effect) -> bool:
     """Whether a status must hold the reason of an effect before it starts, as it could be decided differently a second
-    time: stops, the start of a failure node, what runs again inside a node whose time was up, and launches whose
-    cluster was chosen among several.
+    time: stops, the start of a failure node, what runs again inside a node whose time was up, launches whose cluster
+    was chosen among several, and launches with inputs from the cache.
     """
     kind = type(effect)
     if kind is StopAttempt:
@@ -182,5 +185,7 @@ def needs_checkpoint(execution: Execution, effect: Effect) -> bool:
     if kind is not Launch and kind is not WriteInputs:
         return False
     node = execution.view(effect.node)
+    if kind is Launch and execution.cache.builds_on(node.frame):
+        return True
     again = kind is WriteInputs and execution.attempts[effect.node] > 0
     return again or node.graph_index == node.graph.failure

@@ -15,6 +15,7 @@ from propeller.handlers.executors._quotas import LaunchQuotas
 from propeller.handlers.executors._run import EXECUTORS, Executor, RetryAfter, RetryState, execute, try_execute_inline
 from propeller.handlers.executors._services import Cluster, Kind, Services
 from propeller.handlers.executors._subject import LAUNCH_PLAN_ANNOTATION, attempt_of, launch_plan_of, whole_of
+from propeller.handlers.executors._task_cache import TaskCache
 from propeller.handlers.executors._tokens import LaunchTokens
 from propeller.handlers.executors._waits import Holder, holder_of, tenant_of
 from propeller.handlers.executors._windows import Windows
@@ -37,6 +38,7 @@ __all__ = [
     "RetryAfter",
     "RetryState",
     "Services",
+    "TaskCache",
     "Windows",
     "attempt_of",
     "delete_resource",

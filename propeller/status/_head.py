@@ -22,6 +22,7 @@ from propeller.storage import Storage
 from propeller.text import bounded, one_line, visible
 from propeller.workflow import (
     BackingOff,
+    CacheStatus,
     Execution,
     Failure,
     Launching,
@@ -72,6 +73,8 @@ def head(execution: Execution, now: float, characters: int = MESSAGE_CHARACTERS)
         "error": None,
         "message": None,
     }
+    if execution.cache.statuses:
+        status["cache"] = _cache_counts(execution)
     if execution.placements is not None:
         status |= placement_for_people(execution)
     if execution.failure is not None:
@@ -210,6 +213,12 @@ def _said(wait: dict[str, Any]) -> str:
     """One of the `waits`, as a sentence."""
     said = "{node} waits: {reason}, since {since}".format_map(wait)
     return f"{said}, tried {wait['tries']} times" if wait["tries"] else said
+
+
+def _cache_counts(execution: Execution) -> dict[str, int | None]:
+    """How many nodes the cache has which status for; as `_counts`."""
+    statuses = execution.cache.statuses
+    return {one.name.lower(): statuses.count(one) or None for one in CacheStatus if one is not CacheStatus.DISABLED}
 
 
 def _counts(execution: Execution) -> dict[str, int | None]:

@@ -96,6 +96,8 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True):
     """UID of the object that the status belongs to."""
     evictions: dict[int, int] = {}
     placed: Placed | None = None
+    cached: bytes = b""
+    """The cache's status of each node (`CacheStatus`); shorter if the last ones have none."""
 
 
 class _Versioned(msgspec.Struct, frozen=True, array_like=True):
@@ -128,6 +130,7 @@ class _Counted(msgspec.Struct, frozen=True, array_like=True):
     uid: msgspec.Raw = _NONE
     evictions: msgspec.Raw = _NONE
     placed: msgspec.Raw = _NONE
+    cached: msgspec.Raw = _NONE
 
     @property
     def records(self) -> int:
@@ -195,6 +198,7 @@ def take(execution: Execution) -> Snapshot:
         execution.info.uid,
         dict(execution.evictions),
         taken(execution),
+        bytes(execution.cache.statuses),
     )
 
 
@@ -299,6 +303,7 @@ async def rebuild(info: ExecutionInfo, plan: Plan, snapshot: Snapshot, load_grap
     execution.system_failures = dict(snapshot.system_failures)
     execution.evictions = dict(snapshot.evictions)
     execution.placements = placements_of(snapshot.placed)
+    execution.cache.statuses[:] = snapshot.cached
     if snapshot.started:
         execution.started = array("f", snapshot.started)
         execution.ended = array("f", snapshot.ended)

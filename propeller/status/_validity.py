@@ -17,6 +17,7 @@ from propeller.status._placed import check_placed
 from propeller.workflow import (
     AttemptState,
     BackingOff,
+    CacheStatus,
     Collecting,
     Execution,
     Launching,
@@ -43,6 +44,7 @@ MAX_NODES = 2_000_000
 """Twenty of the largest map tasks. In memory each takes 34 bytes, and a blob of a kilobyte may claim so many."""
 
 _PHASES = frozenset(NodePhase)
+_CACHE_STATUSES = frozenset(CacheStatus)
 _ENDED_OR_NOT_BEGUN = frozenset(_PHASES - {NodePhase.QUEUED, NodePhase.RUNNING})
 
 _KINDS: dict[type[State], frozenset[NodeKind]] = {
@@ -80,6 +82,8 @@ def check_snapshot(snapshot: Snapshot) -> None:
         _require(all(0 <= node < nodes for node in keys), f"its {name} are of nodes that do not exist")
     for counts in (snapshot.system_failures, snapshot.evictions):
         _require(all(0 <= count <= MAX_ATTEMPTS for count in counts.values()), "a count of failures is none")
+    _require(len(snapshot.cached) <= nodes, "the cache's statuses are of nodes that do not exist")
+    _require(set(snapshot.cached) <= _CACHE_STATUSES, "a cache's status does not exist")
     check_placed(snapshot.placed, nodes, MAX_ATTEMPTS)
     _check_frames(snapshot.frames, nodes, snapshot.attempts)
     if not snapshot.phase.ended:

@@ -9,7 +9,7 @@ from propeller.storage._private import make_private
 from propeller.storage._readable import require_names
 from propeller.storage._resolve import Lookup, promised_nodes, resolve
 from propeller.storage._storage import Storage
-from propeller.storage._stores import MISSING, Absence, MemoryStore, Store
+from propeller.storage._stores import MISSING, Absence, ConditionalStore, MemoryStore, Store
 from propeller.storage._structs import struct_to_python
 from propeller.storage._text import literal_to_text
 from propeller.storage._threads import in_thread_if_large
@@ -17,6 +17,7 @@ from propeller.storage._threads import in_thread_if_large
 __all__ = [
     "MISSING",
     "Absence",
+    "ConditionalStore",
     "Lookup",
     "MemoryStore",
     "Storage",

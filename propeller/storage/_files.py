@@ -21,17 +21,22 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
 import secrets
 import stat
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
-from propeller.errors import CorruptBlob, StorageError
+from propeller.errors import CorruptBlob, MissingBlob, StorageError
 from propeller.storage._private import make_private
-from propeller.storage._stores import MISSING, Absence, missing, too_large
+from propeller.storage._stores import MISSING, Absence, missing, too_large, version_of
 from propeller.storage._uri import file_path
 
 INLINE_BYTES = 256 * 1024
+
+_ANY_SIZE = 1 << 40
+"""Of what is copied: `Storage` limits what it wrote itself."""
 
 KNOWN_DIRECTORIES = 16_384
 """That are remembered: 2 MB of names."""
@@ -106,6 +111,48 @@ class FileStore:
             return
         except OSError as error:
             raise _failure("deleted", uri, error) from error
+
+    async def create(self, uri: str, data: bytes) -> str | None:
+        try:
+            _write(uri, file_path(uri), data, self._directories, self._roots, put=_link)
+        except FileExistsError:
+            return None
+        except OSError as error:
+            raise _failure("written", uri, error) from error
+        return version_of(data)
+
+    async def read_version(self, uri: str, limit: int) -> tuple[bytes, str]:
+        data = self._reading(uri, limit)
+        return data, version_of(data)
+
+    async def replace(self, uri: str, data: bytes, version: str) -> str | None:
+        """Writers exclude each other by a lock on the directory, which ends with a process that dies."""
+        path = file_path(uri)
+        try:
+            with _locked(path.rpartition("/")[0] or "/"):
+                found = _read(uri, path, INLINE_BYTES, INLINE_BYTES, self._roots)
+                if found is None or version_of(found) != version:
+                    return None
+                self._write(uri, data)
+                return version_of(data)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise _failure("written", uri, error) from error
+
+    async def copy(self, source: str, target: str) -> str | None:
+        try:
+            data = await self.read(source, _ANY_SIZE)
+        except MissingBlob:
+            return None
+        await self.write(target, data)
+        return version_of(data)
+
+    async def list_blobs(self, prefix: str, most: int) -> list[str]:
+        return await asyncio.to_thread(_list, file_path(prefix), most)
+
+    async def exists(self, uri: str) -> bool:
+        return _exists(file_path(uri))
 
     async def aclose(self) -> None:
         """Nothing stays open."""
@@ -229,7 +276,49 @@ def _make_one(directory: str) -> None:
             raise
 
 
-def _write(uri: str, path: str, data: bytes, directories: Directories, roots: tuple[str, ...]) -> None:
+def _list(prefix: str, most: int) -> list[str]:
+    """Files whose path begins with `prefix`; temporary files of writes are none."""
+    top = prefix.rpartition("/")[0] or "/"
+    found: list[str] = []
+    for directory, below, names in os.walk(top):
+        below[:] = sorted(name for name in below if _meet(f"{directory}/{name}/", prefix))
+        paths = (f"{directory}/{name}" for name in names if not name.startswith("."))
+        found += [f"file://{path}" for path in paths if path.startswith(prefix)]
+    return sorted(found)[:most]
+
+
+def _meet(directory: str, prefix: str) -> bool:
+    return directory.startswith(prefix) or prefix.startswith(directory)
+
+
+def _exists(path: str) -> bool:
+    return os.path.exists(path)  # noqa: PTH110
+
+
+@contextmanager
+def _locked(directory: str) -> Iterator[None]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # held for the microseconds of one small write
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _link(temporary: str, path: str) -> None:
+    """Give a file that is written its name, unless that is taken. Raises FileExistsError."""
+    os.link(temporary, path)
+    os.unlink(temporary)  # noqa: PTH108
+
+
+def _write(
+    uri: str,
+    path: str,
+    data: bytes,
+    directories: Directories,
+    roots: tuple[str, ...],
+    put: Callable[[str, str], None] = os.replace,
+) -> None:
     directory = path.rpartition("/")[0] or "/"
     temporary = f"{directory}/.{secrets.token_hex(8)}.tmp"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -247,7 +336,7 @@ def _write(uri: str, path: str, data: bytes, directories: Directories, roots: tu
                 rest = rest[os.write(descriptor, rest) :]
         finally:
             os.close(descriptor)
-        os.replace(temporary, path)  # noqa: PTH105
+        put(temporary, path)
     except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(temporary)  # noqa: PTH108

@@ -17,10 +17,10 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import Any
 
-from propeller.errors import CorruptBlob, Invalid
+from propeller.errors import CorruptBlob, Invalid, MissingBlob
 from propeller.redaction import shown_url
 from propeller.storage._options import StorageOptions
-from propeller.storage._s3_errors import Target, translated
+from propeller.storage._s3_errors import Target, translated, unless_refused
 from propeller.storage._stores import too_large
 from propeller.storage._uri import bucket_and_key
 
@@ -37,6 +37,9 @@ DIRECTORY_TYPE = "application/x-directory"
 """Content type of the objects that stand for directories."""
 
 _PIECE = 1 << 20
+
+_PAGE = 1000
+"""Keys of one answer to a list: the most that S3 gives."""
 
 
 class S3Store:
@@ -80,6 +83,61 @@ class S3Store:
         client = self._client or await self._open()
         with translated(Target(uri, bucket, "s3:DeleteObject", self._settings)):
             await client.delete_object(Bucket=bucket, Key=key)
+
+    async def create(self, uri: str, data: bytes) -> str | None:
+        return await self._write_if(uri, data, IfNoneMatch="*")
+
+    async def replace(self, uri: str, data: bytes, version: str) -> str | None:
+        return await self._write_if(uri, data, IfMatch=version)
+
+    async def _write_if(self, uri: str, data: bytes, **condition: str) -> str | None:
+        bucket, key = bucket_and_key(uri)
+        client = self._client or await self._open()
+        with translated(Target(uri, bucket, "s3:PutObject", self._settings)):
+            answer = await unless_refused(client.put_object(Bucket=bucket, Key=key, Body=data, **condition))
+        return None if answer is None else str(answer.get("ETag", ""))
+
+    async def read_version(self, uri: str, limit: int) -> tuple[bytes, str]:
+        bucket, key = bucket_and_key(uri)
+        client = self._client or await self._open()
+        with translated(Target(uri, bucket, "s3:GetObject", self._settings)):
+            answer = await client.get_object(Bucket=bucket, Key=key)
+            body = answer["Body"]
+            try:
+                return await _read(uri, body, answer.get("ContentLength"), limit), str(answer.get("ETag", ""))
+            finally:
+                body.close()
+
+    async def copy(self, source: str, target: str) -> str | None:
+        """The server copies: no bytes come here."""
+        (bucket, key), (to_bucket, to_key) = bucket_and_key(source), bucket_and_key(target)
+        client = self._client or await self._open()
+        origin = {"Bucket": bucket, "Key": key}
+        try:
+            with translated(Target(target, to_bucket, "s3:PutObject", self._settings)):
+                answer = await client.copy_object(Bucket=to_bucket, Key=to_key, CopySource=origin)
+        except MissingBlob:
+            return None
+        return str(answer.get("CopyObjectResult", {}).get("ETag", ""))
+
+    async def list_blobs(self, prefix: str, most: int) -> list[str]:
+        bucket, _, key = prefix.removeprefix("s3://").partition("/")
+        client = self._client or await self._open()
+        found: list[str] = []
+        page: dict[str, Any] = {}
+        with translated(Target(prefix, bucket, "s3:ListBucket", self._settings)):
+            while len(found) < most:
+                asked = {"Bucket": bucket, "Prefix": key, "MaxKeys": min(most - len(found), _PAGE), **page}
+                answer = await client.list_objects_v2(**asked)
+                found += [f"s3://{bucket}/{one['Key']}" for one in answer.get("Contents", ())]
+                if not (token := answer.get("NextContinuationToken")):
+                    break
+                page = {"ContinuationToken": token}
+        return found
+
+    async def exists(self, uri: str) -> bool:
+        uri = uri.rstrip("/")
+        return await self.list_blobs(uri, 1) == [uri] or bool(await self.list_blobs(f"{uri}/", 1))
 
     async def aclose(self) -> None:
         self._client = None

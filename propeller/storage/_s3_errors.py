@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import msgspec
 
@@ -20,6 +21,9 @@ _NO_OBJECT = {"XMinioParentIsObject", "XMinioObjectExistsAsDirectory", "ObjectPa
 """Codes for a directory at the object's path or the other way round, in servers that keep objects in files; and for an
 archived object.
 """
+
+_CONDITION = {"PreconditionFailed", "ConditionalRequestConflict", "412"}
+"""Codes for a write whose condition does not hold, or that another write has overtaken."""
 
 _SET_CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile in ~/.aws, or a role"
 
@@ -60,6 +64,19 @@ def translated(target: Target) -> Iterator[None]:
             f"{target.uri}: no answer from {target.endpoint}: {error}; see that the server runs and that "
             "storage.s3_endpoint is its address"
         ) from error
+
+
+async def unless_refused(request: Awaitable[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the answer to a conditional write; None if its condition does not hold. Raises as botocore does."""
+    from botocore import exceptions
+
+    try:
+        return await request
+    except exceptions.ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        if code in _CONDITION or code in _MISSING:  # of what should be replaced, nothing may be there
+            return None
+        raise
 
 
 def _answered(target: Target, response: dict[str, dict[str, object]]) -> Exception:

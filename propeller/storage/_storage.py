@@ -15,8 +15,9 @@ Errors
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from types import TracebackType
+from typing import TypeVar
 
 from propeller.errors import Invalid, MissingBlob, PropellerError, StorageError, TooLarge
 from propeller.storage._cache import Cache
@@ -24,10 +25,12 @@ from propeller.storage._files import FileStore
 from propeller.storage._options import StorageOptions, own_directory
 from propeller.storage._readable import ReadableUris, file_roots
 from propeller.storage._s3 import S3Store
-from propeller.storage._stores import MISSING, MemoryStore, Store, missing
+from propeller.storage._stores import MISSING, ConditionalStore, MemoryStore, Store, missing
 from propeller.storage._uri import scheme_of
 
 DEFAULTS = StorageOptions()
+
+T = TypeVar("T")
 
 
 class _Read:
@@ -45,7 +48,8 @@ class Storage:
     """Read and write blobs; see the module's docstring. `async with` closes what it opened.
 
     `stores` adds schemes, or replaces the built-in `file`, `memory` and `s3`. With `trusting`, any URI in a resource
-    may be read: for a user's own commands, which run with that user's rights.
+    may be read: for a user's own commands, which run with that user's rights. More than 15 methods: one for each
+    operation of a store, and what they share.
     """
 
     def __init__(
@@ -120,10 +124,7 @@ class Storage:
     async def write(self, uri: str, data: bytes) -> None:
         """Store `data` at `uri`, replacing what is there. Raises TooLarge if it could not be read back."""
         store = self._store_of(uri)
-        if len(data) > self._limit:
-            raise TooLarge(
-                f"{uri} would have {len(data)} bytes, over the limit of storage.max_blob_bytes, {self._limit}"
-            )
+        self._require_fits(uri, len(data))
         try:
             if not store.write_now(uri, data):
                 async with asyncio.timeout(self._deadline):
@@ -146,6 +147,66 @@ class Storage:
             raise StorageError(f"{uri} was not deleted within {self._deadline:g} s (storage.deadline)") from error
         finally:
             self._overtake(uri)
+
+    async def create(self, uri: str, data: bytes) -> str | None:
+        """Store `data` at `uri` if nothing is there, and return its version; else return None. Raises as `write`."""
+        self._require_fits(uri, len(data))
+        created = await self._in_time(uri, "written", self._conditional(uri).create(uri, data))
+        self._overtake(uri)
+        return created
+
+    async def read_version(self, uri: str) -> tuple[bytes, str] | None:
+        """Return the blob that is there now and its version, None if there is none. Raises as `read`."""
+        try:
+            return await self._in_time(uri, "read", self._conditional(uri).read_version(uri, self._limit))
+        except MissingBlob:
+            return None
+
+    async def replace(self, uri: str, data: bytes, version: str) -> str | None:
+        """Store `data` at `uri` if the blob there has this version, and return the new one; else return None. Raises as
+        `write`.
+        """
+        self._require_fits(uri, len(data))
+        replaced = await self._in_time(uri, "written", self._conditional(uri).replace(uri, data, version))
+        self._overtake(uri)
+        return replaced
+
+    async def copy(self, source: str, target: str) -> str | None:
+        """Copy a blob, and return the copy's version, None if there is no such blob. Raises as `write`."""
+        copied = await self._in_time(target, "written", self._conditional(target).copy(source, target))
+        self._overtake(target)
+        return copied
+
+    async def list_blobs(self, prefix: str, most: int) -> list[str]:
+        """Return the URIs that begin with `prefix`, at most `most`, in order. Raises StorageError."""
+        return await self._in_time(prefix, "listed", self._conditional(prefix).list_blobs(prefix, most))
+
+    async def exists(self, uri: str) -> bool:
+        """Whether a blob is there, or blobs below it. Raises StorageError, and Invalid if it cannot be looked for."""
+        return await self._in_time(uri, "looked for", self._conditional(uri).exists(uri))
+
+    def keep(self, uri: str, data: bytes) -> None:
+        """Cache a blob that the caller knows to be there, as a copy of one that it has read."""
+        self._keep(uri, data)
+
+    def _conditional(self, uri: str) -> ConditionalStore:
+        store = self._store_of(uri)
+        if not isinstance(store, ConditionalStore):
+            raise Invalid(f"{uri!r} is in a store without conditional writes, copies and lists")
+        return store
+
+    async def _in_time(self, uri: str, done: str, operation: Awaitable[T]) -> T:
+        """Await an operation of a store. Raises StorageError if it takes longer than the deadline."""
+        try:
+            async with asyncio.timeout(self._deadline):
+                return await operation
+        except TimeoutError as error:
+            self._overtake(uri)
+            raise StorageError(f"{uri} was not {done} within {self._deadline:g} s (storage.deadline)") from error
+
+    def _require_fits(self, uri: str, size: int) -> None:
+        if size > self._limit:
+            raise TooLarge(f"{uri} would have {size} bytes, over the limit of storage.max_blob_bytes, {self._limit}")
 
     async def _read(self, uri: str) -> bytes:
         store = self._store_of(uri)

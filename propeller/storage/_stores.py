@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from typing import Protocol
+import hashlib
+from typing import Protocol, runtime_checkable
 
 from propeller.errors import MissingBlob, TooLargeBlob
 
@@ -44,6 +45,37 @@ class Store(Protocol):
         """Release connections."""
 
 
+@runtime_checkable
+class ConditionalStore(Store, Protocol):
+    """A store whose writes can depend on what is there, and that can copy and list: what a shared catalog needs.
+
+    A version identifies the content of a blob at one time; it is opaque.
+    """
+
+    async def create(self, uri: str, data: bytes) -> str | None:
+        """Store the blob if nothing is there, and return its version; else return None. Raises StorageError."""
+
+    async def read_version(self, uri: str, limit: int) -> tuple[bytes, str]:
+        """Read the blob and its version. Raises as `read`."""
+
+    async def replace(self, uri: str, data: bytes, version: str) -> str | None:
+        """Store the blob if the one that is there has this version, and return the new version; else return None."""
+
+    async def copy(self, source: str, target: str) -> str | None:
+        """Copy a blob within the store, and return the copy's version; None if there is none. Raises StorageError."""
+
+    async def list_blobs(self, prefix: str, most: int) -> list[str]:
+        """Return the URIs that begin with `prefix`, at most `most`, in order. Raises StorageError."""
+
+    async def exists(self, uri: str) -> bool:
+        """Whether there is a blob, or blobs below it as in a directory. Raises StorageError."""
+
+
+def version_of(data: bytes) -> str:
+    """The version of a blob in a store that keeps no versions: its digest."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
 class MemoryStore:
     """`memory://`: blobs in a dict of this process, lost with it. `blobs` may be inspected and shared.
 
@@ -80,6 +112,36 @@ class MemoryStore:
 
     async def delete(self, uri: str) -> None:
         self.blobs.pop(uri, None)
+
+    async def create(self, uri: str, data: bytes) -> str | None:
+        if uri in self.blobs:
+            return None
+        self.blobs[uri] = data
+        return version_of(data)
+
+    async def read_version(self, uri: str, limit: int) -> tuple[bytes, str]:
+        data = self._read(uri, limit)
+        return data, version_of(data)
+
+    async def replace(self, uri: str, data: bytes, version: str) -> str | None:
+        found = self.blobs.get(uri)
+        if found is None or version_of(found) != version:
+            return None
+        self.blobs[uri] = data
+        return version_of(data)
+
+    async def copy(self, source: str, target: str) -> str | None:
+        data = self.blobs.get(source)
+        if data is None:
+            return None
+        self.blobs[target] = data
+        return version_of(data)
+
+    async def list_blobs(self, prefix: str, most: int) -> list[str]:
+        return sorted(uri for uri in self.blobs if uri.startswith(prefix))[:most]
+
+    async def exists(self, uri: str) -> bool:
+        return uri in self.blobs or any(one.startswith(f"{uri}/") for one in self.blobs)
 
     async def aclose(self) -> None:
         """Nothing to release: the blobs stay, as files would."""

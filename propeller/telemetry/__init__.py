@@ -1,5 +1,6 @@
 """Observability of a running process: metrics for Prometheus, logs with fields and without secrets, health probes."""
 
+from propeller.telemetry._catalog import CatalogMetrics
 from propeller.telemetry._causes import Causes
 from propeller.telemetry._clusters import ClusterMetrics
 from propeller.telemetry._executions import ExecutionMetrics
@@ -13,6 +14,7 @@ from propeller.telemetry._serve import Page, serve_metrics
 
 __all__ = [
     "LOG_LEVELS",
+    "CatalogMetrics",
     "Causes",
     "ClusterMetrics",
     "ExecutionMetrics",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
+from propeller.telemetry._catalog import CatalogMetrics
 from propeller.telemetry._clusters import ClusterMetrics
 from propeller.telemetry._executions import ExecutionMetrics
 from propeller.telemetry._families import Counters, Family, Gauges, Histograms
@@ -76,6 +77,7 @@ class Metrics:
         self.pools = PoolMetrics()
         self.launches = LaunchMetrics()
         self.clusters = ClusterMetrics()
+        self.catalog = CatalogMetrics()
         self._reconciles = Counters("propeller_rounds", "Reconciles that have ended.", "controller", "outcome")
         self._reconcile_seconds = Histograms(
             "propeller_round_seconds", "Time of a reconcile.", _RECONCILE_BUCKETS, "controller"
@@ -119,6 +121,7 @@ class Metrics:
             *self.pools.families,
             *self.launches.families,
             *self.clusters.families,
+            *self.catalog.families,
             *(self._requests, self._objects, self._lists, self._watches, self._follow_failures, self._undecodable),
             *(
                 self._events,

@@ -246,6 +246,8 @@ class _Decider:
                 if effect.urgent:
                     execution.slots.stopping.add((node, effect.attempt))
             self._effects.append(effect)
+        if transition.cache is not None:
+            execution.cache.record(view.frame, node, transition.cache)
         match transition:  # the most frequent ones first: each case that does not match costs
             case Continue():
                 before = self._set_state(node, transition.state)

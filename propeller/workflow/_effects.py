@@ -27,6 +27,18 @@ class Recover(AttemptEffect, frozen=True):
     source: str
 
 
+class LookUp(AttemptEffect, frozen=True):
+    """Look for cached outputs of the same task and inputs, and take them over. → CacheAnswered, CacheReserved"""
+
+
+class Populate(AttemptEffect, frozen=True):
+    """Cache the outputs of an attempt that has succeeded. → Populated, whatever happens"""
+
+
+class Reserve(AttemptEffect, frozen=True):
+    """Keep the reservation of a node whose attempt runs: the process that held it has ended. → nothing"""
+
+
 class ObserveAttempt(AttemptEffect, frozen=True):
     """Look for the resource of an attempt that had begun. → AttemptObserved, GONE if it does not exist.
 

@@ -9,6 +9,7 @@ import msgspec
 
 from propeller.errors import ErrorKind
 from propeller.text import MESSAGE_CHARACTERS, NAME_CHARACTERS, bounded
+from propeller.workflow._caching import CacheStatus
 
 if TYPE_CHECKING:
     from propeller.workflow._plan import Graph
@@ -132,6 +133,25 @@ class NotRecovered(AttemptEvent, frozen=True):
     """The earlier execution has no outputs: the attempt has to run."""
 
 
+class CacheAnswered(AttemptEvent, frozen=True):
+    """The cache has outputs, and they are the attempt's (HIT); or the attempt has to run (MISS, LOOKUP_FAILURE)."""
+
+    status: CacheStatus
+
+
+class CacheReserved(AttemptEvent, frozen=True):
+    """Another node computes the same at this moment: ask again after `after` seconds, or when Granted."""
+
+    reason: str
+    after: float
+
+
+class Populated(AttemptEvent, frozen=True):
+    """The attempt's outputs are cached (POPULATED), or could not be (PUT_FAILURE)."""
+
+    status: CacheStatus
+
+
 class Refused(AttemptEvent, frozen=True):
     """The pod cannot be created now: quota, throttling, a policy. Try again after `after` seconds."""
 
@@ -230,6 +250,9 @@ NodeEvent = (
     | Launched
     | Recovered
     | NotRecovered
+    | CacheAnswered
+    | CacheReserved
+    | Populated
     | Refused
     | Granted
     | EffectFailed

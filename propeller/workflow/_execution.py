@@ -23,6 +23,7 @@ import msgspec
 from flyteidl.core import literals_pb2
 
 from propeller.wire import Literals
+from propeller.workflow._caching import CacheRecord
 from propeller.workflow._events import Failure, NodeEvent
 from propeller.workflow._names import PATH_LENGTH, pod_name, shortened, unique_node_id
 from propeller.workflow._options import AttemptOptions
@@ -187,6 +188,8 @@ class Execution:
         self._last_name = (-1, 0, "")
         self.stops = Stops(self)
         """Pods whose attempts are over and that have not stopped yet."""
+        self.cache = CacheRecord()
+        """What the cache had for its nodes."""
         self.settings = _DEFAULTS
         """When attempts are given up and retried."""
         self.placements: Placements | None = None

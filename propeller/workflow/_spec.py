@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from propeller.workflow._caching import CacheOverride
+
 EMPTY_OBJECT = msgspec.Raw(b"{}")
 
 NOTHING = msgspec.Raw(b"")
@@ -117,6 +119,8 @@ class NodeSpec(msgspec.Struct, frozen=True, rename="camel", gc=False):
     container_image: str = ""
     pod_template: msgspec.Raw = EMPTY_OBJECT
     extended_resources: msgspec.Raw = EMPTY_OBJECT
+    cache: CacheOverride | None = None
+    """Ours: Flyte's compiler drops what a node says about the cache."""
 
 
 class Edges(msgspec.Struct, frozen=True):
@@ -220,6 +224,7 @@ class ExecutionConfig(msgspec.Struct, frozen=True, rename="pascal"):
     task_resources: TaskResources = TaskResources()
     recovery_execution: ExecutionIdentity | None = None
     task_plugin_impls: dict[str, PluginOverride] | None = None
+    overwrite_cache: bool | None = None
 
 
 class NodeDefaults(msgspec.Struct, frozen=True):

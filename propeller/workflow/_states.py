@@ -44,6 +44,8 @@ class Launching(AttemptState, frozen=True, tag="L", array_like=True):
 
     since: float
     refusals: Refusals = NOT_REFUSED
+    lookup: bool = False
+    """The cache is asked first. An earlier version launches without."""
 
 
 class BackingOff(AttemptState, frozen=True, tag="W", array_like=True):
@@ -57,6 +59,8 @@ class BackingOff(AttemptState, frozen=True, tag="W", array_like=True):
     reason: str
     refusals: Refusals = NOT_REFUSED
     stopping: bool = False
+    lookup: bool = False
+    """It waits for another node that computes the same; then the cache is asked again."""
 
     def __post_init__(self) -> None:
         if len(self.reason) > MAX_REASON_CHARACTERS:

@@ -14,6 +14,7 @@ from typing import final
 
 import msgspec
 
+from propeller.workflow._caching import CacheStatus
 from propeller.workflow._effects import Effect
 from propeller.workflow._events import Failure, NodeEvent
 from propeller.workflow._execution import NodeView
@@ -25,6 +26,8 @@ class _Transition(msgspec.Struct, frozen=True, kw_only=True):
     """The base of all transitions. `effects` are run after the decision, in this order."""
 
     effects: tuple[Effect, ...] = ()
+    cache: CacheStatus | None = None
+    """The cache's status of the node from now on; None if it stays as it is."""
 
 
 @final

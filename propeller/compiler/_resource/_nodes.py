@@ -27,6 +27,13 @@ _RESOURCE_NAMES = {
     tasks_pb2.Resources.GPU: "nvidia.com/gpu",
     tasks_pb2.Resources.EPHEMERAL_STORAGE: "ephemeral-storage",
 }
+_CACHE_FIELDS = {
+    "cacheable": "cacheable",
+    "cache_version": "cacheVersion",
+    "cache_serializable": "cacheSerializable",
+}
+"""What a node says about the cache. Flyte's compiler drops it (docs/differences.md)."""
+
 _UINT32 = 2**32
 _NOTHING_INSIDE = frozenset({"task_node", "workflow_node", "gate_node", None})
 
@@ -134,6 +141,8 @@ def _add_metadata(node: workflow_pb2.Node, task: tasks_pb2.TaskTemplate | None, 
         spec["name"] = metadata.name
     if metadata.HasField("interruptible"):
         spec["interruptible"] = metadata.interruptible
+    if cache := {name: getattr(metadata, field) for field, name in _CACHE_FIELDS.items() if metadata.HasField(field)}:
+        spec["cache"] = cache
     retries = metadata.retries.retries or (task.metadata.retries.retries if task is not None else 0)
     if retries:
         spec["retry"] = {"minAttempts": (retries + 1) % _UINT32}

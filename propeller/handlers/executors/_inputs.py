@@ -37,13 +37,16 @@ class Inputs:
             inputs = await self.resolve(node)
             await write_literals(self._storage, node.execution.inputs_uri(node.number), inputs)
             return inputs
+        own = await self._share(node, node.item)
         array = node.execution.view(node.frame.parent).spec.array
         assert array is not None
-        bound = array.bound_inputs or ()
-        own = (await self._items.read(node.execution.inputs_uri(node.frame.parent), bound)).of_item(node.item)
         if array.data_mode == 1:
             await write_literals(self._storage, node.execution.inputs_uri(node.number), own)
         return own
+
+    async def peek(self, node: NodeView) -> Literals:
+        """Return the inputs of a task node, or an item's share, and store nothing. Raises as `of_task`."""
+        return await self.resolve(node) if node.item is None else await self._share(node, node.item)
 
     async def of_container_node(self, node: NodeView) -> int:
         """Store the inputs of a sub-workflow or map task; returns how many items a map task has, 0 for others."""
@@ -53,6 +56,12 @@ class Inputs:
             return 0
         bound = node.spec.array.bound_inputs or ()
         return (await self._items.split(inputs, bound)).count(bound)
+
+    async def _share(self, node: NodeView, item: int) -> Literals:
+        parent = node.frame.parent
+        array = node.execution.view(parent).spec.array
+        assert array is not None
+        return (await self._items.read(node.execution.inputs_uri(parent), array.bound_inputs or ())).of_item(item)
 
     async def resolve(self, node: NodeView) -> Literals:
         """Resolve the node's bindings to literals. Raises Invalid if one cannot be resolved."""

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from propeller.errors import CorruptBlob, Denied, ErrorKind, Invalid, MissingBlob, PropellerError, Retryable
 from propeller.handlers.executors._attempts import expire, observe, stop
 from propeller.handlers.executors._branch import choose
+from propeller.handlers.executors._caching import look_up, populate, reserve
 from propeller.handlers.executors._inline import run_without_suspending
 from propeller.handlers.executors._launches import launch
 from propeller.handlers.executors._outcome import collect, recover
@@ -34,11 +35,14 @@ from propeller.workflow import (
     GatherOutputs,
     InputsWritten,
     Launch,
+    LookUp,
     NodeEvent,
     NodeView,
     ObserveAttempt,
     OutputsWritten,
+    Populate,
     Recover,
+    Reserve,
     StopAttempt,
     Stopped,
     WriteInputs,
@@ -50,7 +54,7 @@ _log = logging.getLogger(__name__)
 _OF_BEGUN = (ObserveAttempt, Expire, StopAttempt)
 """Effects on an attempt whose resource exists: they are retried without a limit."""
 
-_OF_FEW_BLOBS: frozenset[type[Effect]] = frozenset({Collect, WriteOutputs, EvaluateBranch})
+_OF_FEW_BLOBS: frozenset[type[Effect]] = frozenset({Collect, LookUp, Populate, WriteOutputs, EvaluateBranch})
 
 
 Executor = Callable[[NodeView, Any, Services], Coroutine[Any, Any, tuple[NodeEvent, ...]]]
@@ -169,6 +173,9 @@ async def recover_attempt(node: NodeView, effect: Recover, services: Services) -
 EXECUTORS: Mapping[type[Effect], Executor] = {
     Launch: launch,
     Recover: recover_attempt,
+    LookUp: look_up,
+    Populate: populate,
+    Reserve: reserve,
     ObserveAttempt: observe,
     Expire: expire,
     StopAttempt: stop,

@@ -12,6 +12,7 @@ from propeller.handlers.executors._gates import Gates
 from propeller.handlers.executors._inputs import Inputs
 from propeller.handlers.executors._pressure import LaunchPressure
 from propeller.handlers.executors._quotas import LaunchQuotas
+from propeller.handlers.executors._task_cache import TaskCache
 from propeller.handlers.executors._tokens import LaunchTokens
 from propeller.handlers.executors._windows import Windows
 from propeller.handlers.plugins import Marks, Plugins, PodSettings, TaskPlugin
@@ -73,3 +74,5 @@ class Services(msgspec.Struct, frozen=True):
     """How they are tried again."""
     tokens: LaunchTokens | None = None
     """None if nothing limits what runs."""
+    cache: TaskCache | None = None
+    """None if outputs are not cached."""

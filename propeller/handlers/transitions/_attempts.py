@@ -16,6 +16,7 @@ from propeller.workflow import (
     Failure,
     Launch,
     Launching,
+    LookUp,
     NodeView,
     Recover,
     Refusals,
@@ -40,12 +41,15 @@ def start_attempt(
     system_failures: int = 0,
     refusals: Refusals = Refusals(),  # noqa: B008 - frozen
     checkpoint: bool = True,
+    lookup: bool = False,
 ) -> StartAttempt:
-    """Launch an attempt. `wakes` are timers besides its own deadline; for the other fields see StartAttempt."""
+    """Launch an attempt, with `lookup` if the cache has no outputs for it. `wakes` are timers besides its own deadline;
+    for the other fields see StartAttempt.
+    """
     return StartAttempt(
-        Launching(attempt, now, refusals),
+        Launching(attempt, now, refusals, lookup),
         attempt,
-        effects=(_first_effect(node, attempt),),
+        effects=(_first_effect(node, attempt, lookup=lookup),),
         wakes=(*wakes, *attempt_deadline(node, now)),
         failure=failure,
         system_failures=system_failures,
@@ -53,11 +57,13 @@ def start_attempt(
     )
 
 
-def _first_effect(node: NodeView, attempt: int) -> Launch | Recover:
-    """Launch the attempt, or take over the outputs of the execution that this one recovers from."""
+def _first_effect(node: NodeView, attempt: int, *, lookup: bool) -> Launch | LookUp | Recover:
+    """Launch the attempt, or take over the outputs of the execution that this one recovers from, or cached ones."""
     recovered = node.execution.recovered
     if recovered and attempt == 0 and (source := recovered.get(node.execution.unique_id(node.number))):
         return Recover(node.number, attempt, source)
+    if lookup:
+        return LookUp(node.number, attempt)
     return Launch(node.number, attempt)
 
 
@@ -138,5 +144,5 @@ def _named(node: NodeView, attempt: int, failure: Failure) -> Failure:
 def last_attempt_stopped(node: NodeView, state: BackingOff, now: float) -> StartAttempt | Continue:
     """Begin the next attempt, now that everything of the last one has stopped, or wait until the pause is over."""
     if now >= state.until:
-        return start_attempt(node, state.attempt, now)
+        return start_attempt(node, state.attempt, now, lookup=state.lookup)
     return Continue(msgspec.structs.replace(state, stopping=False), wakes=(state.until,))

@@ -20,6 +20,15 @@ from propeller.handlers.transitions._attempts import (
     start_attempt,
     start_rejected,
 )
+from propeller.handlers.transitions._caching import (
+    answered,
+    asks_first,
+    has_ended_inside,
+    kept_reservation,
+    reserved_elsewhere,
+    subgraph_ended,
+    with_cache,
+)
 from propeller.handlers.transitions._common import ABORT, SUCCEED
 from propeller.handlers.transitions._task_timers import deadline_checked, timer_fired
 from propeller.handlers.transitions._time_limits import active_end
@@ -31,6 +40,8 @@ from propeller.workflow import (
     AttemptPhase,
     AttemptState,
     BackingOff,
+    CacheAnswered,
+    CacheReserved,
     Cancel,
     Collect,
     Collecting,
@@ -42,6 +53,7 @@ from propeller.workflow import (
     Launch,
     Launched,
     Launching,
+    LookUp,
     Lost,
     NodeEvent,
     NodeView,
@@ -49,6 +61,8 @@ from propeller.workflow import (
     ObserveAttempt,
     ObservedAttempt,
     OutputsFound,
+    Populate,
+    Populated,
     Recovered,
     Refused,
     Remains,
@@ -64,6 +78,7 @@ from propeller.workflow import (
     Succeed,
     TimerFired,
     Transition,
+    caching_of,
 )
 
 MAX_WAIT_AFTER_LOAD = 3600.0
@@ -79,6 +94,8 @@ def task_transition(node: NodeView, state: State | None, event: NodeEvent, now: 
     """Move a task node on; events of an attempt that is over change nothing."""
     if not isinstance(event, AttemptEvent):
         return _on_node_event(node, state, event, now)
+    if type(event) is Populated and isinstance(state, RunningSubgraph) and event.attempt == state.attempt:
+        return Succeed(cache=event.status)
     if not isinstance(state, AttemptState) or event.attempt != state.attempt:
         return None
     return _on_attempt_event(node, state, event, now)
@@ -95,7 +112,7 @@ def _on_node_event(node: NodeView, state: State | None, event: NodeEvent, now: f
         case TimerFired():
             return timer_fired(node, state, now)
         case SubgraphEnded(failure=failure) if isinstance(state, RunningSubgraph):
-            return SUCCEED if failure is None else attempt_failed(node, state.attempt, failure, now)
+            return subgraph_ended(node, state) if failure is None else attempt_failed(node, state.attempt, failure, now)
         case AllStopped() if isinstance(state, BackingOff) and state.stopping:
             return last_attempt_stopped(node, state, now)
     return None
@@ -113,16 +130,24 @@ def _on_attempt_event(node: NodeView, state: AttemptState, event: AttemptEvent, 
             # no watch follows the pod that was found, so its end may go unseen: `started` is unset to look again
             return Continue(Running(attempt, state.since, until=state.until))
         case OutputsFound() if isinstance(state, Collecting):
+            if caching_of(node):
+                return Stay(effects=(Populate(node.number, attempt),))
             effects = _stop_sidecars(node, state)
             return Succeed(effects=effects) if effects else SUCCEED
         case Recovered() if isinstance(state, Launching):
             return SUCCEED
         case NotRecovered() if isinstance(state, Launching):
-            return Stay(effects=(Launch(node.number, attempt),))
+            return Stay(effects=((LookUp if state.lookup else Launch)(node.number, attempt),))
+        case CacheAnswered() if isinstance(state, Launching):
+            return answered(node, state, event.status)
+        case CacheReserved() if isinstance(state, Launching):
+            return reserved_elsewhere(state, event, now)
+        case Populated(status=status) if isinstance(state, Collecting):
+            return Succeed(effects=_stop_sidecars(node, state), cache=status)
         case Refused() if isinstance(state, Launching):
             return start_rejected(state, event, now)
         case Granted() if isinstance(state, BackingOff) and not state.stopping:
-            return start_attempt(node, attempt, now, refusals=state.refusals)
+            return start_attempt(node, attempt, now, refusals=state.refusals, lookup=state.lookup)
         case FuturesFound(graph=graph) if isinstance(state, Collecting):
             inside = RunningSubgraph(node.next_frame, attempt, state.since)
             return StartSubgraph(inside, graph, effects=_stop_sidecars(node, state))
@@ -138,11 +163,20 @@ def _on_attempt_event(node: NodeView, state: AttemptState, event: AttemptEvent, 
 
 def _start(node: NodeView, now: float) -> Transition:
     observed = _observed_attempt(node)
+    has_begun = observed is not NOT_OBSERVED
     placements = node.execution.placements
     if observed is NOT_OBSERVED and placements is not None and (first := placements.first_attempt):
         observed = ObservedAttempt(first, first)
     ends = active_end(node, now)
-    return start_attempt(node, observed.attempt, now, wakes=ends, system_failures=observed.system_failures)
+    begun = start_attempt(
+        node,
+        observed.attempt,
+        now,
+        wakes=ends,
+        system_failures=observed.system_failures,
+        lookup=not has_begun and asks_first(node),
+    )
+    return with_cache(node, begun)
 
 
 def _observed_attempt(node: NodeView) -> ObservedAttempt:
@@ -237,19 +271,27 @@ def _resume(node: NodeView, state: State | None, now: float) -> Transition | Non
             until = (state.until,) if state.until else ()
             look_again = now + node.execution.settings.unseen_after
             wakes = (*ends, *until, *running_deadline(node, state), look_again)
-            return Stay(effects=(ObserveAttempt(node.number, state.attempt),), wakes=wakes)
+            effects = (ObserveAttempt(node.number, state.attempt), *kept_reservation(node, state))
+            return Stay(effects=effects, wakes=wakes)
         case BackingOff(stopping=True):
             return _resume_stopping(node, state, observed, now, ends)
         case BackingOff():
             due = min(state.until, now + MAX_WAIT_AFTER_LOAD)
-            return Continue(msgspec.structs.replace(state, until=due), wakes=(*ends, due))
+            kept = kept_reservation(node, state)
+            return Continue(msgspec.structs.replace(state, until=due), effects=kept, wakes=(*ends, due))
+        case RunningSubgraph() if has_ended_inside(node, state):
+            return Stay(effects=(Populate(node.number, state.attempt),))
         case RunningSubgraph():
             wakes = (*ends, *attempt_deadline(node, state.since))
-            return Stay(wakes=wakes) if wakes else None
+            kept = kept_reservation(node, state)
+            return Stay(effects=kept, wakes=wakes) if wakes or kept else None
         case Launching():
-            return start_attempt(node, state.attempt, now, wakes=ends, refusals=state.refusals)
+            lookup = state.lookup and not (observed is not NOT_OBSERVED and observed.attempt == state.attempt)
+            again = start_attempt(node, state.attempt, now, wakes=ends, refusals=state.refusals, lookup=lookup)
+            return msgspec.structs.replace(again, effects=(*again.effects, *kept_reservation(node, again.state)))
         case Collecting():
-            return Stay(effects=(Collect(node.number, state.attempt),), wakes=ends)
+            effects = (Collect(node.number, state.attempt), *kept_reservation(node, state))
+            return Stay(effects=effects, wakes=ends)
 
 
 def _resume_stopping(

@@ -13,6 +13,7 @@ from propeller.handlers.transitions._attempts import (
     running_deadline,
     start_attempt,
 )
+from propeller.handlers.transitions._caching import has_ended_inside
 from propeller.handlers.transitions._time_limits import TIMEOUT, active_deadline_exceeded, active_end, is_over
 from propeller.workflow import (
     AttemptState,
@@ -51,7 +52,8 @@ def timer_fired(node: NodeView, state: State | None, now: float) -> Transition |
         return None
     if isinstance(state, BackingOff) and now >= state.until and not state.stopping:
         refusals = state.refusals
-        return start_attempt(node, state.attempt, now, refusals=refusals, checkpoint=not refusals.reason)
+        news = not (refusals.reason or state.lookup)
+        return start_attempt(node, state.attempt, now, refusals=refusals, checkpoint=news, lookup=state.lookup)
     if isinstance(state, MayHavePod) and (_is_late(node, state, now) or _is_lost(state, now)):
         return Stay(effects=(Expire(node.number, state.attempt),))
     expired = _active_deadline(node, state, now)
@@ -78,6 +80,8 @@ def deadline_checked(node: NodeView, state: AttemptState, now: float) -> Transit
 
 def _subgraph_timer_fired(node: NodeView, state: RunningSubgraph, now: float) -> Transition | None:
     """Stop the graph of a dynamic task when its attempt's time is over: it includes the graph."""
+    if has_ended_inside(node, state):
+        return None  # in time, and its outputs are being cached
     if expired := _active_deadline(node, state, now):
         return expired
     if not is_over(attempt_deadline(node, state.since), now):

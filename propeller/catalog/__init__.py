@@ -1,0 +1,29 @@
+"""The cache of task outputs across executions: keys, entries, reservations, and the object store that keeps them."""
+
+from propeller.catalog._backend import Backend, Found, ObjectStore
+from propeller.catalog._catalog import Catalog, Lookup
+from propeller.catalog._entries import Origin, encode_entry, origin_of
+from propeller.catalog._key import ENTRY, RESERVATION, Key, key_of, task_path
+from propeller.catalog._options import CatalogOptions
+from propeller.catalog._reservations import Busy, Owner, Reservation, Reservations
+
+__all__ = [
+    "ENTRY",
+    "RESERVATION",
+    "Backend",
+    "Busy",
+    "Catalog",
+    "CatalogOptions",
+    "Found",
+    "Key",
+    "Lookup",
+    "ObjectStore",
+    "Origin",
+    "Owner",
+    "Reservation",
+    "Reservations",
+    "encode_entry",
+    "key_of",
+    "origin_of",
+    "task_path",
+]

@@ -1,0 +1,345 @@
+"""Reservations (`cache_serialize`): of the tasks that would compute the same, one does, and the others wait for it.
+
+Guarantees
+    A reservation has one owner, the node of an execution, if the store honours conditional writes; it is renewed while
+    the owner runs, and void `ttl` seconds after its last renewal. It is judged by the waiter's own clock: by how long
+    it was not renewed, not by when its owner says that was, unless that is long ago.
+    Those who wait in this process are told when it is released, all of them if there is a result; no request is sent
+    for them meanwhile. For owners elsewhere the store is asked every `poll` seconds.
+    Nothing here fails or blocks a task: without an answer of the store it runs unreserved.
+Caveats
+    An owner that stands still for longer than `ttl` loses its reservation, and both compute the same. A server that
+    ignores conditions may give a reservation to two tasks that begin within one round trip.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from propeller.catalog._backend import Backend
+from propeller.catalog._key import RESERVATION
+from propeller.catalog._options import CatalogOptions
+from propeller.clock import Clock
+from propeller.errors import PropellerError
+from propeller.telemetry import CatalogMetrics, Causes
+from propeller.text import NAME_CHARACTERS, bounded
+
+_log = logging.getLogger(__name__)
+
+RENEWALS = 3
+"""Of a reservation within its time to live: two may fail."""
+
+AT_ONCE = 16
+"""Renewals under way: a thousand reservations take a second of an object store."""
+
+JITTER = 0.5
+"""Part of a poll's pause that is added at random at most."""
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """A node of an execution, whatever its attempt."""
+
+    uid: str
+    node: str
+    """Its unique id."""
+    execution: str
+    """Its execution's key."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.uid}/{self.node}"
+
+
+class Reservation(msgspec.Struct, frozen=True):
+    """What is stored. `renewed` is in the owner's epoch seconds."""
+
+    owner: str
+    execution: str
+    node: str
+    renewed: float
+    ttl: float
+
+
+class Busy(msgspec.Struct, frozen=True):
+    """Another node has it: ask again after `after` seconds, or when told."""
+
+    reason: str
+    after: float
+
+
+class _Held(msgspec.Struct):
+    owner: Owner
+    version: str
+    due: float
+    """Of the next renewal, in monotonic seconds."""
+
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(Reservation)
+
+
+class Reservations:
+    """See the module's text. More than 15 methods: what a node asks for, what is stored for it, and who waits here, on
+    the same few tables.
+    """
+
+    def __init__(
+        self, backend: Backend, options: CatalogOptions, clock: Clock, metrics: CatalogMetrics, causes: Causes
+    ) -> None:
+        self._backend = backend
+        self._options = options
+        self._clock = clock
+        self._metrics = metrics
+        self._causes = causes
+        self._held: dict[str, _Held] = {}
+        self._by_owner: dict[str, str] = {}
+        self._waiting: dict[str, dict[str, Callable[[], object]]] = {}
+        """By path and owner: what tells it."""
+        self._since: dict[tuple[str, str], float] = {}
+        self._seen: dict[str, tuple[str, float]] = {}
+        """By path: the version of another's reservation, and when it was seen first."""
+        self._todo: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
+        metrics.watch(
+            lambda: [((), float(len(self._held)))], lambda: [((), float(sum(map(len, self._waiting.values()))))]
+        )
+
+    def is_held_by(self, owner: Owner) -> bool:
+        """Whether it has a reservation. A look into a dict."""
+        return owner.name in self._by_owner
+
+    @property
+    def count(self) -> int:
+        return len(self._held)
+
+    async def acquire(self, path: str, owner: Owner, tell: Callable[[], object]) -> Busy | None:
+        """Reserve a key for a node; returns None if it has it from now on, or if the store fails. While it waits,
+        `tell` is called when it should ask again.
+        """
+        held = self._held.get(path)
+        if held is not None and held.owner.name != owner.name:
+            return self._wait(path, owner, tell, held.owner.execution, self._options.reservation_ttl)
+        if held is not None:
+            return None
+        try:
+            holder = await self._acquire(path, owner)
+        except PropellerError as error:
+            self._metrics.reservations.counts["failure",] += 1
+            self._causes.report(error, "a task runs without its reservation")
+            holder = None
+        if holder is not None:
+            return self._wait(path, owner, tell, holder, self._options.reservation_poll)
+        self._seen.pop(path, None)
+        self._no_longer_waits(path, owner)
+        return None
+
+    async def keep(self, path: str, owner: Owner) -> None:
+        """Hold the reservation that the node had acquired in another process, if nobody has taken it over since."""
+        if path not in self._held:
+            try:
+                await self._acquire(path, owner)
+            except PropellerError as error:
+                self._causes.report(error, "a reservation could not be kept")
+
+    def release(self, owner: Owner, *, computed: bool) -> None:
+        """The node has ended: give back what it has. With `computed`, there is an entry now."""
+        path = self._by_owner.pop(owner.name, None)
+        if path is None:
+            return
+        held = self._held.pop(path)
+        task = asyncio.get_running_loop().create_task(self._release(path, held, computed=computed))
+        self._todo.add(task)
+        task.add_done_callback(self._todo.discard)
+
+    def forget(self, uid: str, *, is_over: bool) -> None:
+        """The execution is gone, or its shard has another process from now on; that one keeps its reservations."""
+        for name in [name for name in self._by_owner if name.startswith(f"{uid}/")]:
+            held = self._held[self._by_owner[name]]
+            if is_over:
+                self.release(held.owner, computed=False)
+            else:
+                del self._held[self._by_owner.pop(name)]
+        for path in [path for path, owners in self._waiting.items() if any(o.startswith(f"{uid}/") for o in owners)]:
+            for name in [name for name in self._waiting[path] if name.startswith(f"{uid}/")]:
+                self._drop_waiting(path, name)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Renew reservations until the block is left."""
+        renewing = asyncio.get_running_loop().create_task(self._renew_all(), name="renew reservations")
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, *self._todo, return_exceptions=True)
+
+    # at the store
+
+    async def _acquire(self, path: str, owner: Owner) -> str | None:
+        """Returns None if the node has it, else the execution that has."""
+        exclusive = await self._backend.is_exclusive()
+        if not exclusive:
+            self._causes.report(_NotExclusive(), "reservations may be held twice")
+        name, data = f"{path}{RESERVATION}", self._record(owner)
+        version = await self._backend.create(name, data) if exclusive else None
+        if version is None:
+            found = await self._backend.read(name)
+            if found is None:
+                version = await self._backend.create(name, data)
+            else:
+                holder = self._judge(path, owner, *found)
+                if holder is not None:
+                    return holder
+                version = await self._backend.replace(name, data, found[1])
+            if version is None:
+                return "another execution"  # somebody was faster
+        if not exclusive and (again := await self._backend.read(name)) is not None and again[0] != data:
+            return "another execution"
+        self._metrics.reservations.counts["acquired",] += 1
+        due = self._clock.monotonic() + self._options.reservation_ttl / RENEWALS
+        self._held[path] = _Held(owner, version, due)
+        self._by_owner[owner.name] = path
+        self._changed.set()
+        return None
+
+    def _judge(self, path: str, owner: Owner, data: bytes, version: str) -> str | None:
+        """Returns who has a reservation that counts; None if it is the node's own, void, or not readable."""
+        try:
+            found = _DECODER.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        if found.owner == owner.name:
+            return None
+        now = self._clock.monotonic()
+        seen = self._seen.get(path)
+        if seen is None or seen[0] != version:
+            seen = self._seen[path] = version, now
+        ttl = self._options.reservation_ttl
+        long_ago = abs(self._clock.now() - found.renewed) > 2 * ttl + max(0.0, min(found.ttl, ttl))
+        if now - seen[1] >= ttl or long_ago:
+            self._metrics.reservations.counts["taken_over",] += 1
+            return None
+        return bounded(found.execution, NAME_CHARACTERS)
+
+    async def _release(self, path: str, held: _Held, *, computed: bool) -> None:
+        name = f"{path}{RESERVATION}"
+        try:
+            found = await self._backend.read(name)
+            if found is not None and self._is_of(found[0], held.owner):
+                await self._backend.delete(name)
+            self._metrics.reservations.counts["released",] += 1
+        except PropellerError as error:
+            self._metrics.reservations.counts["failure",] += 1
+            self._causes.report(error, "a reservation is not released, and void in %g s", self._options.reservation_ttl)
+        finally:
+            self._tell(path, everyone=computed)
+
+    def _is_of(self, data: bytes, owner: Owner) -> bool:
+        try:
+            return _DECODER.decode(data).owner == owner.name
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return False
+
+    async def _renew_all(self) -> None:
+        while True:
+            if not self._held:
+                self._changed.clear()
+                await self._changed.wait()
+            now = self._clock.monotonic()
+            due = [path for path, held in self._held.items() if held.due <= now]
+            for first in range(0, len(due), AT_ONCE):
+                await asyncio.gather(*(self._renew(path) for path in due[first : first + AT_ONCE]))
+            soonest = min((held.due for held in self._held.values()), default=now)
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(max(0.1, soonest - self._clock.monotonic())):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    async def _renew(self, path: str) -> None:
+        held = self._held.get(path)
+        if held is None:
+            return
+        held.due = self._clock.monotonic() + self._options.reservation_ttl / RENEWALS
+        try:
+            version = await self._backend.replace(f"{path}{RESERVATION}", self._record(held.owner), held.version)
+        except PropellerError as error:
+            self._causes.report(error, "a reservation could not be renewed")
+            return  # a renewal whose answer is lost makes the next one conflict; `_lost` looks
+        if self._held.get(path) is not held:
+            return  # it was released meanwhile
+        if version is None:
+            await self._look_again(path, held)
+        else:
+            held.version = version
+
+    async def _look_again(self, path: str, held: _Held) -> None:
+        """A renewal was refused: somebody has taken the reservation over, or an earlier renewal was not answered."""
+        try:
+            found = await self._backend.read(f"{path}{RESERVATION}")
+        except PropellerError as error:
+            self._causes.report(error, "a reservation could not be renewed")
+            return
+        if self._held.get(path) is not held:
+            return
+        if found is not None and self._is_of(found[0], held.owner):
+            held.version = found[1]
+            return
+        self._metrics.reservations.counts["lost",] += 1
+        del self._held[path]
+        self._by_owner.pop(held.owner.name, None)
+        _log.warning("%s has lost the reservation of %s, and goes on", held.owner.execution, path)
+
+    def _record(self, owner: Owner) -> bytes:
+        ttl = self._options.reservation_ttl
+        return _ENCODER.encode(Reservation(owner.name, owner.execution, owner.node, self._clock.now(), ttl))
+
+    # in this process
+
+    def _wait(self, path: str, owner: Owner, tell: Callable[[], object], holder: str, pause: float) -> Busy:
+        self._waiting.setdefault(path, {})[owner.name] = tell
+        self._since.setdefault((path, owner.name), self._clock.monotonic())
+        after = pause * (1 + random.uniform(0, JITTER))
+        return Busy(f"{holder} computes the same (cache_serialize)", after)
+
+    def _no_longer_waits(self, path: str, owner: Owner) -> None:
+        since = self._since.get((path, owner.name))
+        if since is not None:
+            self._metrics.waited(self._clock.monotonic() - since)
+        self._drop_waiting(path, owner.name)
+
+    def has_result(self, path: str, owner: Owner) -> None:
+        """The node has found an entry, and waits no longer."""
+        if (path, owner.name) in self._since:
+            self._no_longer_waits(path, owner)
+
+    def _drop_waiting(self, path: str, name: str) -> None:
+        self._since.pop((path, name), None)
+        owners = self._waiting.get(path)
+        if owners is not None:
+            owners.pop(name, None)
+            if not owners:
+                del self._waiting[path]
+                self._seen.pop(path, None)
+
+    def _tell(self, path: str, *, everyone: bool) -> None:
+        """Those who wait ask again: all find the entry, or the first one reserves it."""
+        for tell in list(self._waiting.get(path, {}).values())[: None if everyone else 1]:
+            tell()
+
+
+class _NotExclusive(PropellerError):
+    """Said once."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the object store ignores If-None-Match: two tasks that begin at the same moment may both compute; use a "
+            "server with conditional writes"
+        )

@@ -1,0 +1,63 @@
+"""What the executors of a controller work with."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from propeller.catalog import Catalog, ObjectStore
+from propeller.clock import Clock
+from propeller.config import Settings
+from propeller.controller._clusters import Clusters
+from propeller.handlers import Gates, Holder, Inputs, LaunchTokens, Services, TaskCache
+from propeller.handlers.plugins import Plugins, PodSettings
+from propeller.storage import Storage
+from propeller.telemetry import CatalogMetrics
+
+Tell = Callable[[Holder], object]
+
+
+def services_of(
+    settings: Settings,
+    storage: Storage,
+    clusters: Clusters,
+    plugins: Plugins,
+    clock: Clock,
+    tokens: LaunchTokens | None,
+    tell: Tell,
+    metrics: CatalogMetrics,
+) -> Services:
+    """The services of one controller; `tell` lets an attempt that waits ask again."""
+    inputs = Inputs(storage)
+    return Services(
+        clusters.of_attempt,
+        plugins,
+        storage,
+        inputs,
+        PodSettings.of(settings),
+        Gates(settings.launches, clock),
+        settings.effects,
+        tokens,
+        _task_cache(settings, storage, inputs, clock, tell, metrics),
+    )
+
+
+def _task_cache(
+    settings: Settings, storage: Storage, inputs: Inputs, clock: Clock, tell: Tell, metrics: CatalogMetrics
+) -> TaskCache | None:
+    options = settings.catalog
+    if not options.enabled:
+        return None
+    prefix = options.prefix or f"{settings.storage.metadata_prefix.rstrip('/')}/catalog"
+    catalog = Catalog(ObjectStore(storage, prefix), storage, options, clock, metrics)
+    return TaskCache(catalog, inputs, storage, clock, tell)
+
+
+@asynccontextmanager
+async def cache_running(services: Services) -> AsyncIterator[None]:
+    """Renew the reservations of the cache until the block is left."""
+    if services.cache is None:
+        yield
+        return
+    async with services.cache.catalog.reservations.running():
+        yield

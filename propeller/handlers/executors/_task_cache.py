@@ -1,0 +1,127 @@
+"""The cache of task outputs, as nodes use it: what identifies a node's computation, and who waits for which.
+
+Guarantees
+    Nothing here raises or fails a node: whatever happens to the cache, the task runs.
+    A node that has a reservation gives it back when it ends, however that is.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+
+from propeller.catalog import Busy, Catalog, Key, Origin, Owner, key_of
+from propeller.clock import Clock
+from propeller.errors import PropellerError
+from propeller.handlers.executors._inputs import Inputs
+from propeller.handlers.executors._waits import Holder, holder_of
+from propeller.storage import Storage
+from propeller.workflow import (
+    CacheAnswered,
+    CacheReserved,
+    CacheStatus,
+    NodePhase,
+    NodeView,
+    Populated,
+    caching_of,
+)
+
+KEPT_KEYS = 4096
+"""Keys of nodes that run, about a kilobyte each: those of others are computed again when their outputs are put."""
+
+
+class TaskCache:
+    """See the module's text. `tell` lets the attempt of a holder ask again."""
+
+    def __init__(
+        self, catalog: Catalog, inputs: Inputs, storage: Storage, clock: Clock, tell: Callable[[Holder], object]
+    ) -> None:
+        self.catalog = catalog
+        self._inputs = inputs
+        self._storage = storage
+        self._clock = clock
+        self._tell = tell
+        self._keys: OrderedDict[tuple[str, str], Key] = OrderedDict()
+
+    async def look_up(self, node: NodeView, attempt: int) -> CacheAnswered | CacheReserved:
+        """Take over cached outputs; without any, reserve the computation if the task asks for that."""
+        try:
+            key = await self._key_of(node)
+        except PropellerError:  # the launch runs into it again, and says what it is
+            return CacheAnswered(attempt, CacheStatus.LOOKUP_FAILURE)
+        template = node.graph.plan.task(node.spec.task)
+        target = f"{node.execution.output_directory(node.number, attempt)}/outputs.pb"
+        owner = _owner_of(node)
+        found = await self.catalog.look_up(key, template, target)
+        if found.status is CacheStatus.HIT:
+            self.catalog.reservations.has_result(key.path, owner)
+            return CacheAnswered(attempt, found.status)
+        if found.status is CacheStatus.MISS and caching_of(node).serialize:
+            holder = holder_of(node, attempt)
+            busy = await self.catalog.reservations.acquire(key.path, owner, lambda: self._tell(holder))
+            if isinstance(busy, Busy):
+                return CacheReserved(attempt, busy.reason, busy.after)
+        self._keep(node, key)
+        return CacheAnswered(attempt, found.status)
+
+    async def populate(self, node: NodeView, attempt: int) -> Populated:
+        """Cache the outputs of an attempt that has succeeded."""
+        execution = node.execution
+        config = execution.info.spec.execution_config
+        try:
+            key = self._keys.pop(_id_of(node), None) or await self._key_of(node)
+            outputs = await self._storage.read(f"{execution.output_directory(node.number, attempt)}/outputs.pb")
+        except PropellerError:
+            return Populated(attempt, CacheStatus.PUT_FAILURE)
+        origin = Origin(
+            key,
+            execution.key,
+            execution.info.uid,
+            execution.unique_id(node.number),
+            attempt,
+            node.graph.plan.task(node.spec.task).id.version,
+            self._clock.now(),
+        )
+        return Populated(attempt, await self.catalog.put(key, outputs, origin, overwrite=bool(config.overwrite_cache)))
+
+    async def reserve(self, node: NodeView) -> None:
+        """Keep the reservation of a node that was loaded."""
+        try:
+            key = await self._key_of(node)
+        except PropellerError:
+            return  # it is void in time
+        self._keep(node, key)
+        await self.catalog.reservations.keep(key.path, _owner_of(node))
+
+    def ended(self, nodes: Iterable[NodeView]) -> None:
+        """Give back what nodes that have ended had reserved."""
+        if not self.catalog.reservations.count and not self._keys:
+            return
+        for node in nodes:
+            self._keys.pop(_id_of(node), None)
+            succeeded = node.execution.phases[node.number] == NodePhase.SUCCEEDED
+            self.catalog.reservations.release(_owner_of(node), computed=succeeded)
+
+    def forget(self, uid: str, *, is_over: bool) -> None:
+        """The execution has ended or is gone; or another process has it from now on."""
+        self.catalog.reservations.forget(uid, is_over=is_over)
+
+    async def _key_of(self, node: NodeView) -> Key:
+        """Raises what resolving the node's inputs raises, and CorruptBlob."""
+        inputs = await self._inputs.peek(node)
+        template, most = node.graph.plan.task(node.spec.task), self._storage.settings.max_messages
+        return await key_of(template, caching_of(node), inputs, most)
+
+    def _keep(self, node: NodeView, key: Key) -> None:
+        self._keys[_id_of(node)] = key
+        if len(self._keys) > KEPT_KEYS:
+            self._keys.popitem(last=False)
+
+
+def _id_of(node: NodeView) -> tuple[str, str]:
+    return node.execution.info.uid, node.execution.unique_id(node.number)
+
+
+def _owner_of(node: NodeView) -> Owner:
+    uid, name = _id_of(node)
+    return Owner(uid, name, node.execution.key)
