@@ -6,7 +6,11 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from propeller.errors import Unavailable
+import orjson
+
+from propeller.cli._front_pages import merged_queue
+from propeller.errors import Invalid, Unavailable
+from propeller.handlers import Asked
 
 if TYPE_CHECKING:
     import aiohttp
@@ -16,9 +20,18 @@ ANSWER_SECONDS = 2.0
 """In which a process has to answer. A kubelet's probe waits for a second by default, three times."""
 
 LARGEST_COUNTS = frozenset(
-    {"propeller_loop_lag_max_seconds", "process_start_time_seconds", "process_max_fds", "python_info"}
+    {
+        "propeller_loop_lag_max_seconds",
+        "propeller_routing_table_refused",
+        "process_start_time_seconds",
+        "process_max_fds",
+        "python_info",
+    }
 )
-"""Gauges of which the processes' largest is shown; all others are summed."""
+"""Gauges of which the processes' largest is shown."""
+
+SMALLEST_COUNTS = frozenset({"propeller_cluster_connected", "propeller_cluster_healthy"})
+"""Gauges of which the processes' smallest is shown; all others are summed."""
 
 
 class Front:
@@ -47,18 +60,25 @@ class Front:
         return _first_failure(await self._ask_all("/readyz"))
 
     async def queue(self, query: Mapping[str, str]) -> bytes:
-        """The page of the first process that has one: processes share their pools, or have none. Raises Unavailable."""
-        why = "no process runs"
-        for number in sorted(self.ports):
-            status, text = await self._ask(number, "/queue", query)
-            if status == 200:
-                return text.encode()
-            why = text.strip()
-        raise Unavailable(why)
+        """What waits in all processes that answer. Raises Invalid, Unavailable."""
+        pages = await self._pages("/queue", query)
+        return orjson.dumps(merged_queue([orjson.loads(page) for page in pages], Asked.of(query).first))
 
-    async def _ask_all(self, path: str) -> dict[int, tuple[int, str]]:
+    async def clusters(self, query: Mapping[str, str]) -> bytes:
+        """How the clusters of the routing table are: each process says so for all. Raises Unavailable."""
+        return (await self._pages("/clusters", query))[0].encode()
+
+    async def _pages(self, path: str, query: Mapping[str, str]) -> list[str]:
+        """The answers of the processes that have one; the reason of the first if none has."""
+        answers = list((await self._ask_all(path, query)).values()) or [(503, "no process runs")]
+        if pages := [text for status, text in answers if status == 200]:
+            return pages
+        status, why = answers[0]
+        raise (Invalid if status == 400 else Unavailable)(why.strip())
+
+    async def _ask_all(self, path: str, query: Mapping[str, str] | None = None) -> dict[int, tuple[int, str]]:
         numbers = sorted(self.ports)
-        answers = await asyncio.gather(*(self._ask(number, path) for number in numbers))
+        answers = await asyncio.gather(*(self._ask(number, path, query) for number in numbers))
         return dict(zip(numbers, answers, strict=True))
 
     async def _ask(self, number: int, path: str, query: Mapping[str, str] | None = None) -> tuple[int, str]:
@@ -87,6 +107,8 @@ def summed(texts: Iterable[str]) -> bytes:
                 key = sample.name, tuple(sample.labels.items())
                 if family.name in LARGEST_COUNTS:
                     known[key] = max(known.get(key, sample.value), sample.value)
+                elif family.name in SMALLEST_COUNTS:
+                    known[key] = min(known.get(key, sample.value), sample.value)
                 else:
                     known[key] = known.get(key, 0.0) + sample.value
     registry = CollectorRegistry()

@@ -16,12 +16,14 @@ from rich.text import Text
 from propeller.cli._connecting import cluster_options, connected
 from propeller.cli._console import CutLines, can_redraw, console_on
 from propeller.cli._event_loop import run
+from propeller.cli._front_pages import merged_queue
 from propeller.cli._output import say, say_json
 from propeller.cli._queue_text import queue_text
 from propeller.cli._settings import load_settings
-from propeller.config import Settings
+from propeller.config import Settings, group_beside
 from propeller.errors import Denied, Invalid, NotFound, PropellerError, Unavailable
 from propeller.kube import LEASES, Client
+from propeller.reconcile.shards import view_group
 from propeller.resourcemgr import path_of
 from propeller.text import visible
 
@@ -47,7 +49,10 @@ Look = Callable[[], Awaitable[bytes]]
 )
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
 @click.option(
-    "--url", default="", metavar="URL", help="The controller's HTTP port; default: that of the pod that has the lease."
+    "--url",
+    default="",
+    metavar="URL",
+    help="The controller's HTTP port; default: that of the pod that has the lease, or of all that divide the work.",
 )
 @click.option("--port", default=10254, show_default=True, help="Port of that pod: the controller's --metrics-port.")
 @click.option("--lease", default="", metavar="NAMESPACE/NAME", help="The controller's lease; default: the settings'.")
@@ -165,7 +170,22 @@ async def _by_lease(
 
 
 async def _through_proxy(client: Client, namespace: str, lease: str, port: int, query: Mapping[str, str]) -> bytes:
-    """Ask the pod that has the lease: its holder's identity is the pod's name, `_`, and a random id."""
+    """Ask the pod that has the lease, or, if controllers divide the work, each of them: their holders' identities are
+    the pod's name, `_`, and something that tells it from others of its name.
+    """
+    members = await _members(client, namespace, lease)
+    holders = members or [await _leader(client, namespace, lease)]
+    asked = (_of_pod(client, namespace, lease, holder, port, query) for holder in holders)
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    pages = [answer for answer in answers if isinstance(answer, bytes)]
+    if not pages:
+        raise next(answer for answer in answers if isinstance(answer, BaseException))
+    if len(pages) == 1:
+        return pages[0]
+    return orjson.dumps(merged_queue([_read(page) for page in pages], int(query["first"])))
+
+
+async def _leader(client: Client, namespace: str, lease: str) -> str:
     try:
         holder = (await client.get(LEASES, lease, namespace)).spec.holder_identity or ""
     except NotFound as error:
@@ -175,7 +195,30 @@ async def _through_proxy(client: Client, namespace: str, lease: str, port: int, 
         ) from error
     if not holder:
         raise Unavailable(f"nobody has the lease {namespace}/{lease}: no controller is active")
-    pod = holder.rpartition("_")[0]
+    return holder
+
+
+async def _members(client: Client, namespace: str, lease: str) -> list[str]:
+    """Of controllers that divide the work, one holder's identity for each pod; none if they do not, or if that may not
+    be read.
+    """
+    try:
+        group = await view_group(client, namespace, group_beside(lease))
+    except (NotFound, Denied):
+        return []
+    by_pod = {_pod_of(holder): holder for holder in group.identities.values() if holder}
+    return [by_pod[pod] for pod in sorted(by_pod)]
+
+
+def _pod_of(holder: str) -> str:
+    """Names of pods have no underscore."""
+    return holder.partition("_")[0]
+
+
+async def _of_pod(
+    client: Client, namespace: str, lease: str, holder: str, port: int, query: Mapping[str, str]
+) -> bytes:
+    pod = _pod_of(holder)
     instead = (
         f"Instead: kubectl port-forward -n {namespace} pod/{pod} {port}, and propeller queue --url "
         f"http://127.0.0.1:{port}"

@@ -44,7 +44,7 @@ def _lines(page: Mapping[str, Any]) -> Iterator[str]:
         rows = ((one["namespace"], one["waiting"]) for one in page["quotas"])
         yield from _table(("NAMESPACE", "WAITING FOR QUOTA"), rows)
     yield ""
-    others = page.get("controllers", 1) - 1
+    others = max(0, page.get("controllers", 1) - page.get("asked", 1))
     if not page["claims"]:
         where = f" in {others} other controller{'s' if others > 1 else ''}" if others else ""
         yield f"{page['waiting']} wait for tokens{where}" if page["waiting"] else "nobody waits for tokens"

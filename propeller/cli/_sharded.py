@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from propeller.cli._probes import Probes
 from propeller.cli._versions import counts_of, version_of
 from propeller.clusters import Opener
-from propeller.config import Settings
+from propeller.config import Settings, group_beside
 from propeller.controller import WorkflowController
 from propeller.kube import Client
 from propeller.reconcile import LeaseLost
@@ -54,7 +54,7 @@ def _has_not_joined() -> None:
 
 def group_of(settings: Settings) -> str:
     """The name of the group of processes, and of its Lease."""
-    return f"{settings.election.lease_name}-shards"
+    return group_beside(settings.election.lease_name)
 
 
 async def join(

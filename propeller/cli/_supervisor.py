@@ -157,7 +157,7 @@ async def fronted(host: str, port: int, settings: MetricsOptions) -> AsyncIterat
             settings=settings,
             live=front.live,
             ready=front.ready,
-            pages={"/queue": front.queue},
+            pages={"/queue": front.queue, "/clusters": front.clusters},
         ):
             yield front
 

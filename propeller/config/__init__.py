@@ -25,7 +25,7 @@ from propeller.config._controller import (
 from propeller.config._embedded import ApiServerOptions, KubeletOptions
 from propeller.config._kueue import KueueOptions, KueueQueue
 from propeller.config._pods import PodPolicy
-from propeller.config._shards import WorkflowShardOptions
+from propeller.config._shards import WorkflowShardOptions, group_beside
 from propeller.informers._options import InformerOptions
 from propeller.kube._options import ClientOptions
 from propeller.reconcile._options import QueueOptions, WatchdogOptions
@@ -64,6 +64,7 @@ __all__ = [
     "StorageOptions",
     "WatchdogOptions",
     "WorkflowShardOptions",
+    "group_beside",
 ]
 
 

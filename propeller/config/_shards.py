@@ -5,6 +5,11 @@ from __future__ import annotations
 from propeller.reconcile.shards._options import ShardOptions
 
 
+def group_beside(lease: str) -> str:
+    """The name of the group of processes that divide what otherwise the holder of that lease does."""
+    return f"{lease}-shards"
+
+
 class WorkflowShardOptions(ShardOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How several `propeller controller` divide the FlyteWorkflows of a cluster (docs/scale.md)."""
 
