@@ -22,9 +22,11 @@ from loadtest._options import (
     ONLY,
     PEER,
     PICTURE,
+    PROCESSES,
     QUEUE,
     SCALE,
     SEED,
+    SERVERS,
 )
 from propeller.errors import PropellerError
 from tools.assets import bin_directory
@@ -87,8 +89,8 @@ MEASUREMENTS = {
     ),
     "shards": Measurement(
         "_shards",
-        "Controllers that divide the workflows: one is killed, one joins, one leaves.",
-        (SCALE, SEED),
+        "Controllers that divide the workflows, of one API server or several: one is killed, one joins, one leaves.",
+        (SCALE, SEED, SERVERS, PROCESSES),
     ),
     "scenarios": Measurement(
         "_scenarios",

@@ -217,7 +217,7 @@ async def problems_of(
             yield f"{attempt} is a retry of something that never failed"
     if ledger.stopped:
         yield f"pods were stopped: {sorted(set(ledger.stopped))}"
-    left = [pod async for page in client.pages(PODS, NAMESPACE) for pod in page.items]
+    left = [pod for one in ledger.clients async for page in one.pages(PODS, NAMESPACE) for pod in page.items]
     if running_on := [pod.metadata.name for pod in left if pod.status.phase != "Succeeded"]:
         yield f"pods are left running: {running_on}"
     if len(left) != count * tasks:

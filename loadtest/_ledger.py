@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +24,9 @@ from propeller.reconcile import FairPool
 MAX_CONCURRENT_WRITES = 16
 RENEW_SECONDS = 10.0
 """Seconds after which a watch is resumed: kube-apiserver lets one fall silent now and then."""
+
+UID_LABEL = "propeller/workflow-uid"
+"""Of pods in another cluster than their workflow."""
 
 _FILE = "file://"
 
@@ -42,8 +45,11 @@ class Ledger:
     ended, each some `seconds` after it appeared.
     """
 
-    def __init__(self, client: Client, namespace: str, seconds: Callable[[], float]) -> None:
-        self._client = client
+    def __init__(
+        self, client: Client, namespace: str, seconds: Callable[[], float], *, others: Sequence[Client] = ()
+    ) -> None:
+        """`others` are of further API servers that run pods."""
+        self.clients = (client, *others)
         self._namespace = namespace
         self._seconds = seconds
         self._ends: FairPool[str] = FairPool(MAX_CONCURRENT_WRITES)
@@ -54,25 +60,29 @@ class Ledger:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        version = (await self._client.list(PODS, self._namespace, limit=1)).resource_version
+        versions = [(await client.list(PODS, self._namespace, limit=1)).resource_version for client in self.clients]
         async with self._ends, asyncio.TaskGroup() as group:
-            follower = group.create_task(self._follow(version), name="ledger")
+            followers = [
+                group.create_task(self._follow(client, version), name="ledger")
+                for client, version in zip(self.clients, versions, strict=True)
+            ]
             yield
-            follower.cancel()
+            for follower in followers:
+                follower.cancel()
 
-    async def _follow(self, version: str) -> None:
+    async def _follow(self, client: Client, version: str) -> None:
         pods = PODS.typed(dict[str, Any])
         while True:
             try:
-                async for event in self._client.watch(
+                async for event in client.watch(
                     pods, self._namespace, resource_version=version, timeout_seconds=RENEW_SECONDS
                 ):
-                    self._enter(event.type, event.object)
+                    self._enter(client, event.type, event.object)
                     version = event.object["metadata"]["resourceVersion"]
             except Retryable:
                 await asyncio.sleep(0.2)
 
-    def _enter(self, type_: EventType, pod: dict[str, Any]) -> None:
+    def _enter(self, client: Client, type_: EventType, pod: dict[str, Any]) -> None:
         metadata = pod["metadata"]
         if type_ is EventType.BOOKMARK:
             return
@@ -82,21 +92,21 @@ class Ledger:
             return
         self._uids.add(metadata["uid"])
         notes = metadata["annotations"]
-        owner = metadata["ownerReferences"][0]["uid"]
+        owner = metadata["labels"].get(UID_LABEL) or metadata["ownerReferences"][0]["uid"]
         self.created[Attempt(owner, notes["propeller/node"], int(notes["propeller/attempt"]))] += 1
-        asyncio.get_running_loop().call_later(self._seconds(), self._submit, pod)
+        asyncio.get_running_loop().call_later(self._seconds(), self._submit, client, pod)
 
-    def _submit(self, pod: dict[str, Any]) -> None:
-        self._ends.submit(pod["metadata"]["name"], lambda: self._end(pod))
+    def _submit(self, client: Client, pod: dict[str, Any]) -> None:
+        self._ends.submit(pod["metadata"]["name"], lambda: self._end(client, pod))
 
-    async def _end(self, pod: dict[str, Any]) -> None:
+    async def _end(self, client: Client, pod: dict[str, Any]) -> None:
         _, inputs, outputs = pod["spec"]["containers"][0]["args"]
         _count(Path(inputs.removeprefix(_FILE)), Path(outputs.removeprefix(_FILE), "outputs.pb"))
         name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
         body = {"metadata": {"uid": uid}, "status": {"phase": "Succeeded"}}
         while True:
             try:
-                await self._client.patch(PODS, name, self._namespace, body=body, subresource="status")
+                await client.patch(PODS, name, self._namespace, body=body, subresource="status")
             except Conflict:
                 raise
             except Retryable:

@@ -75,6 +75,10 @@ PICTURE = click.option(
 SEED = click.option(
     "--seed", type=int, default=1, show_default=True, help="What the moments are drawn from at which it is killed."
 )
+SERVERS = click.option(
+    "--servers", type=sizes, metavar="NUMBERS", help="API servers among which a table divides the executions; 1."
+)
+PROCESSES = click.option("--processes", type=sizes, metavar="NUMBERS", help="Processes; 1,2,4 if not given.")
 FAN_OUTS = click.option(
     "--fan-outs",
     type=sizes,

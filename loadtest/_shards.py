@@ -1,7 +1,7 @@
 """Controllers that divide the workflows of a real API server: one is killed, one joins, and what that costs.
 
-`propeller controller --processes N` runs workflows of two tasks. When the first task of each has its pod, one process
-gets SIGKILL; later a controller of its own joins and leaves.
+`propeller controller --processes N` runs workflows of two tasks, on one API server or, by a routing table, on several.
+When the first task of each has its pod, one process gets SIGKILL; later a controller of its own joins and leaves.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -23,19 +23,20 @@ import msgspec
 import uvloop
 
 from loadtest import workflows
-from loadtest._killed import NAMESPACE, READY, all_ended, prepare, problems_of
-from loadtest._ledger import Ledger
+from loadtest._fleet import LEASE_NAMESPACE, fleet
+from loadtest._fleet import several as several_servers
+from loadtest._killed import NAMESPACE, READY, all_ended, problems_of
 from loadtest._line import Line
 from propeller.controller import FLYTE_WORKFLOWS
-from propeller.kube import LEASES, NAMESPACES, Client, connect
+from propeller.kube import LEASES, PODS, Client
 from propeller.reconcile.shards._members import LOAD_ANNOTATION
 from propeller.storage import Storage, StorageOptions
-from propeller.testing import KubeApiserver, run_kube_apiserver
+from propeller.testing import KubeApiserver
 
 PARALLEL, CHAIN = 1, 1
 TASKS = PARALLEL + CHAIN
 MAX_TASK = 20.0  # seconds
-LEASE_NAMESPACE, GROUP = "flyte", "propeller-controller-shards"
+GROUP = "propeller-controller-shards"
 DEADLINE = 240.0  # seconds: something hangs, or the machine is far too slow
 _MAP = "propeller.dev/shard-map"
 _PID = re.compile(rb"process (\d{1,3}) has pid (\d{1,9})")
@@ -53,6 +54,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """From its SIGTERM until its shards have other holders."""
     carried: list[int]
     """Executions that each process had before the kill, as its Lease says."""
+    pods: list[int]
+    """On each API server."""
     problems: list[str]
 
 
@@ -114,12 +117,8 @@ class Controllers:
 
 
 @asynccontextmanager
-async def controllers(directory: Path, kubeconfig: Path, *options: str) -> AsyncIterator[Controllers]:
-    command = (
-        *(sys.executable, "-m", "propeller.cli", "controller", "--kubeconfig", str(kubeconfig)),
-        *("--namespace", NAMESPACE, "--metrics-port", "0", "--metadata-prefix", f"file://{directory}/metadata"),
-        *options,
-    )
+async def controllers(*options: str) -> AsyncIterator[Controllers]:
+    command = (sys.executable, "-m", "propeller.cli", "controller", *options)
     process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
     made = Controllers(process)
     reading = asyncio.create_task(made.read())
@@ -133,20 +132,26 @@ async def controllers(directory: Path, kubeconfig: Path, *options: str) -> Async
 
 
 async def run(
-    server: KubeApiserver, directory: Path, count: int, processes: int, seed: int = 1, *, max_task: float = MAX_TASK
+    servers: Sequence[KubeApiserver],
+    directory: Path,
+    count: int,
+    processes: int,
+    seed: int = 1,
+    *,
+    max_task: float = MAX_TASK,
 ) -> Outcome:
     """Run that many workflows to their end, with a kill, a join and a leave."""
     draw = random.Random(seed)
-    kubeconfig = server.kubeconfig(directory / "kubeconfig")
-    prefix = f"file://{directory}/metadata"
-    async with connect(server.connection()) as client, Storage(StorageOptions(metadata_prefix=prefix)) as storage:
-        await prepare(client)
-        await client.create(NAMESPACES, {"metadata": {"name": LEASE_NAMESPACE}})
-        ledger, group = Ledger(client, NAMESPACE, lambda: draw.uniform(0.0, max_task)), Group(client)
+    async with (
+        fleet(servers, directory) as of,
+        Storage(StorageOptions(metadata_prefix=of.prefix)) as storage,
+    ):
+        client = of.client
+        ledger, group = of.ledger(lambda: draw.uniform(0.0, max_task)), Group(client)
         async with (
             ledger.running(),
             all_ended(client, count) as (ended, _),
-            controllers(directory, kubeconfig, "--processes", str(processes)) as several,
+            controllers(*of.options, "--processes", str(processes)) as several,
         ):
             await group.seconds_until(lambda holders: len(set(holders.values())) == processes)
             for resource in workflows.resources(workflows.counting(PARALLEL, CHAIN), count, "w"):
@@ -164,17 +169,18 @@ async def run(
                 )
             )
             members = set((await group.holders()).values())
-            async with controllers(directory, kubeconfig, "--shards", "16"):
+            async with controllers(*of.options, "--shards", "16"):
                 joined = await group.seconds_until(lambda holders: bool(set(holders.values()) - members))
                 await asyncio.sleep(2.0)
                 began = time.monotonic()
             left = time.monotonic() - began
             async with asyncio.timeout(DEADLINE):
                 await ended.wait()
+        pods = [sum([len(page.items) async for page in one.pages(PODS, NAMESPACE)]) for one in of.clients]
         problems = [problem async for problem in problems_of(client, storage, ledger, count, TASKS)]
     if any(b"Traceback" in line for line in several.log):
         problems.append("a controller raised:\n" + b"".join(several.log).decode())
-    return Outcome(count, whole, joined, left, carried, problems)
+    return Outcome(count, whole, joined, left, carried, pods, problems)
 
 
 class Throughput(msgspec.Struct, frozen=True):
@@ -185,19 +191,17 @@ class Throughput(msgspec.Struct, frozen=True):
     """Seconds of processor time of all controllers together."""
 
 
-async def throughput(server: KubeApiserver, directory: Path, count: int, processes: int) -> Throughput:
+async def throughput(servers: Sequence[KubeApiserver], directory: Path, count: int, processes: int) -> Throughput:
     """Run that many workflows, whose tasks end at once, by so many processes; by one without shards if it is 1."""
-    kubeconfig = server.kubeconfig(directory / "kubeconfig")
     options = ("--no-elect",) if processes == 1 else ("--processes", str(processes))
-    async with connect(server.connection()) as client:
-        await prepare(client)
-        await client.create(NAMESPACES, {"metadata": {"name": LEASE_NAMESPACE}})
-        ledger, group = Ledger(client, NAMESPACE, lambda: 0.0), Group(client)
+    async with fleet(servers, directory) as of:
+        client = of.client
+        ledger, group = of.ledger(lambda: 0.0), Group(client)
         resources = list(workflows.resources(workflows.counting(PARALLEL, CHAIN), count, "w"))
         async with (
             ledger.running(),
             all_ended(client, count) as (ended, _),
-            controllers(directory, kubeconfig, *options) as running,
+            controllers(*of.options, *options) as running,
         ):
             if processes > 1:
                 await group.seconds_until(lambda holders: len(set(holders.values())) == processes)
@@ -213,31 +217,51 @@ async def throughput(server: KubeApiserver, directory: Path, count: int, process
             return Throughput(time.monotonic() - began, running.cpu() - before)
 
 
-def measure(*, scale: float = 1.0, seed: int = 1) -> Iterator[Line]:
-    count, alone = max(10, round(400 * scale)), 0.0
-    for processes in (1, 2, 4):
-        with tempfile.TemporaryDirectory() as directory, run_kube_apiserver(Path(directory)) as server:
-            found = uvloop.run(throughput(server, Path(directory), count, processes))
-        tasks = count * TASKS
-        each = 1000 * found.cpu / tasks
-        alone = alone or each
-        at = f"{processes} processes" if processes > 1 else "1 process without shards"
-        yield Line(name=f"{at}: tasks a second", value=tasks / found.seconds, unit="")
-        yield Line(name=f"{at}: controller CPU for each task", value=each, unit="ms")
-        yield Line(name=f"{at}: the same, as a part of that of 1 process", value=each / alone, unit="", budget=1.15)
-    for processes in (2, 4):
-        with tempfile.TemporaryDirectory() as directory, run_kube_apiserver(Path(directory)) as server:
-            outcome = uvloop.run(run(server, Path(directory), max(10, round(300 * scale)), processes, seed))
-        for problem in outcome.problems:
-            print(problem, file=sys.stderr)
-        at = f"{processes} processes, {outcome.workflows} workflows"
-        yield Line(name=f"{at}: seconds until the shards of a killed process are held again", value=outcome.take_over,
-                   unit="s", budget=20.0)  # fmt: skip
-        yield Line(name=f"{at}: seconds until a controller that starts holds shards", value=outcome.join, unit="s",
-                   budget=5.0)  # fmt: skip
-        yield Line(name=f"{at}: seconds until a controller that is stopped has handed over and ended",
-                   value=outcome.leave, unit="s", budget=5.0)  # fmt: skip
-        yield Line(name=f"{at}: executions of the process that has most of them", value=max(outcome.carried), unit="",
-                   budget=outcome.workflows)  # fmt: skip
-        yield Line(name=f"{at}: workflows, attempts and pods that are not as they should be",
-                   value=len(outcome.problems), unit="", budget=0)  # fmt: skip
+def measure(
+    *,
+    scale: float = 1.0,
+    seed: int = 1,
+    servers: tuple[int, ...] | None = None,
+    processes: tuple[int, ...] | None = None,
+) -> Iterator[Line]:
+    count = max(10, round(400 * scale))
+    alone: dict[int, float] = {}
+    """By number of servers, milliseconds of one process."""
+    for clusters in servers or (1,):
+        for number in processes or (1, 2, 4):
+            with tempfile.TemporaryDirectory() as directory, several_servers(Path(directory), clusters) as made:
+                found = uvloop.run(throughput(made, Path(directory), count, number))
+            tasks = count * TASKS
+            each = 1000 * found.cpu / tasks
+            at = f"{number} processes" if number > 1 else "1 process without shards"
+            at += f", {clusters} API servers" if clusters > 1 else ""
+            yield Line(name=f"{at}: tasks a second", value=tasks / found.seconds, unit="")
+            yield Line(name=f"{at}: controller CPU for each task", value=each, unit="ms")
+            if number == 1:
+                alone[clusters] = each
+            elif clusters in alone:
+                yield Line(name=f"{at}: the same, as a part of that of 1 process", value=each / alone[clusters],
+                           unit="", budget=1.15)  # fmt: skip
+    for clusters in servers or (1,):
+        for number in processes or (2, 4):
+            if number > 1:
+                yield from _of_a_kill(clusters, number, max(10, round(300 * scale)), seed)
+
+
+def _of_a_kill(servers: int, processes: int, count: int, seed: int) -> Iterator[Line]:
+    with tempfile.TemporaryDirectory() as directory, several_servers(Path(directory), servers) as made:
+        outcome = uvloop.run(run(made, Path(directory), count, processes, seed))
+    for problem in outcome.problems:
+        print(problem, file=sys.stderr)
+    at = f"{processes} processes, {outcome.workflows} workflows"
+    at += f", {servers} API servers" if servers > 1 else ""
+    yield Line(name=f"{at}: seconds until the shards of a killed process are held again", value=outcome.take_over,
+               unit="s", budget=20.0)  # fmt: skip
+    yield Line(name=f"{at}: seconds until a controller that starts holds shards", value=outcome.join, unit="s",
+               budget=5.0)  # fmt: skip
+    yield Line(name=f"{at}: seconds until a controller that is stopped has handed over and ended",
+               value=outcome.leave, unit="s", budget=5.0)  # fmt: skip
+    yield Line(name=f"{at}: executions of the process that has most of them", value=max(outcome.carried), unit="",
+               budget=outcome.workflows)  # fmt: skip
+    yield Line(name=f"{at}: workflows, attempts and pods that are not as they should be",
+               value=len(outcome.problems), unit="", budget=0)  # fmt: skip
