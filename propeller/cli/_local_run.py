@@ -213,9 +213,15 @@ def _settings(run: LocalRun, storage_uri: str, logs: Path) -> Settings:
         catalog = msgspec.structs.replace(catalog, prefix=prefix)
         storage = msgspec.structs.replace(storage, read_prefixes=(*storage.read_prefixes, f"file://{own_directory()}"))
     resources = msgspec.structs.replace(run.settings.resources, fair_queues=False)  # there is no such type
-    routing = RoutingOptions()  # one machine is one cluster
+    pods = msgspec.structs.replace(run.settings.pod_defaults, secrets="none")  # they are the shell's
     return msgspec.structs.replace(
-        run.settings, kubelet=kubelet, storage=storage, catalog=catalog, resources=resources, routing=routing
+        run.settings,
+        kubelet=kubelet,
+        storage=storage,
+        catalog=catalog,
+        resources=resources,
+        pod_defaults=pods,
+        routing=RoutingOptions(),  # one machine is one cluster
     )
 
 

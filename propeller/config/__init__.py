@@ -24,6 +24,7 @@ from propeller.config._controller import (
 )
 from propeller.config._embedded import ApiServerOptions, KubeletOptions
 from propeller.config._kueue import KueueOptions, KueueQueue
+from propeller.config._pod_defaults import Amounts, NodeRequirement, PodDefaults, ResourceRule, SecretsBy, Toleration
 from propeller.config._pods import PodPolicy
 from propeller.config._shards import WorkflowShardOptions, group_beside
 from propeller.informers._options import InformerOptions
@@ -38,6 +39,7 @@ from propeller.telemetry._options import MetricsOptions
 from propeller.workflow._options import AttemptOptions
 
 __all__ = [
+    "Amounts",
     "ApiServerOptions",
     "AttemptOptions",
     "CatalogOptions",
@@ -54,14 +56,19 @@ __all__ = [
     "LaunchOptions",
     "LeaseOptions",
     "MetricsOptions",
+    "NodeRequirement",
+    "PodDefaults",
     "PodPolicy",
     "QueueOptions",
     "RedisOptions",
     "ResourceOptions",
+    "ResourceRule",
     "RolloutOptions",
     "RoutingOptions",
+    "SecretsBy",
     "Settings",
     "StorageOptions",
+    "Toleration",
     "WatchdogOptions",
     "WorkflowShardOptions",
     "group_beside",
@@ -85,6 +92,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     resources: ResourceOptions = ResourceOptions()
     redis: RedisOptions = RedisOptions()
     pods: PodPolicy = PodPolicy()
+    pod_defaults: PodDefaults = PodDefaults()
     kueue: KueueOptions = KueueOptions()
     routing: RoutingOptions = RoutingOptions()
     storage: StorageOptions = StorageOptions()

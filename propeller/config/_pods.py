@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+
 import msgspec
 
 
@@ -99,5 +101,14 @@ class PodPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     node_name: bool = False
     """Whether pods may choose a machine by `nodeName`, past the scheduler and past taints."""
 
+    trusted_templates: tuple[str, ...] = ("*",)
+    """Namespaces whose PodTemplates are the platform's, which this policy does not concern. All, as in FlytePropeller:
+    whoever may create PodTemplates in a namespace is taken for its administrator. If authors of workflows may, list the
+    platform's own namespaces: PodTemplates of others are checked as if their tasks' authors had written them."""
+
     fields: tuple[str, ...] = ()
     """Fields of pods, containers and security contexts that this version does not know, and lets through unchecked."""
+
+    def trusts(self, namespace: str) -> bool:
+        """Whether PodTemplates of a namespace are the platform's."""
+        return any(fnmatchcase(namespace, pattern) for pattern in self.trusted_templates)

@@ -17,10 +17,20 @@ from propeller.clusters import Circuit
 from propeller.config import Settings
 from propeller.controller._attempt_resources import AttemptResource, AttemptResources
 from propeller.controller._load import Load
+from propeller.controller._pod_templates import ClusterPodTemplates
 from propeller.controller._quotas import QuotaInformers
 from propeller.errors import Unavailable
 from propeller.handlers import Cluster, Holder, LaunchPressure, Windows
-from propeller.handlers.plugins import EXECUTION_LABEL, Marks, Owner, Plugins, TaskPlugin, cluster_of, owner_of
+from propeller.handlers.plugins import (
+    EXECUTION_LABEL,
+    Marks,
+    Owner,
+    Plugins,
+    PodSettings,
+    TaskPlugin,
+    cluster_of,
+    owner_of,
+)
 from propeller.informers import Change
 from propeller.kube import Client, KubeObject
 from propeller.reconcile.shards import Keyspace
@@ -67,7 +77,12 @@ class ExecutionCluster:
         """In the routing table; "" for the cluster of the FlyteWorkflows, whatever the table calls it."""
         selector = EXECUTION_LABEL if marks is None else f"{EXECUTION_LABEL},{marks.selector}"
         self.resources = AttemptResources(client, namespace, plugins, settings.informers, selector, self.name, keyspace)
-        self.quotas = QuotaInformers(client, settings, clock, granted, stakes.weight_of, namespace=namespace)
+        shared, deadline = settings.pod_defaults.template_namespace, settings.client.deadline
+        self.templates = ClusterPodTemplates(
+            client, settings.informers, namespace=namespace, shared=shared, deadline=deadline
+        )
+        pods = msgspec.structs.replace(PodSettings.of(settings), templates=self.templates)
+        self.quotas = QuotaInformers(client, settings, clock, granted, stakes.weight_of, pods, namespace=namespace)
         self.windows = Windows(settings.launches, clock, granted)
         self.launches = self.quotas.launches
         self.load = Load()
@@ -85,12 +100,13 @@ class ExecutionCluster:
         )
         if self.launches is not None:
             self.launches.on_waited = stakes.waited
-        self.of_executors = Cluster(client, self.resources.kinds(), self.windows, self.launches, self.pressure, marks)
+        kinds = self.resources.kinds()
+        self.of_executors = Cluster(client, kinds, self.windows, self.launches, self.pressure, marks, pods)
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
         """Run its informers until the block is left."""
-        async with self.quotas.running(), self.resources.following():
+        async with self.quotas.running(), self.templates.following(), self.resources.following():
             try:
                 yield
             finally:

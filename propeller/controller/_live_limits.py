@@ -20,6 +20,7 @@ from propeller.controller._pool_metrics import watch_pools
 from propeller.errors import Invalid, Unavailable
 from propeller.fairqueues import FAIR_QUEUES, FairQueue, FairQueues
 from propeller.handlers import Asked, Holder, LaunchTokens
+from propeller.handlers.plugins import PodSettings
 from propeller.kube import Client
 from propeller.recording import WARNING
 from propeller.resourcemgr import Path, ResourceOptions, path_of, with_borrowing
@@ -67,7 +68,14 @@ class LiveLimits:
         self._recorder = recorder
         self._clock = clock
         if resources.pools or resources.fair_queues:
-            self.tokens = LaunchTokens(with_borrowing(resources), clock, granted, causes, backend_of(settings.redis))
+            self.tokens = LaunchTokens(
+                with_borrowing(resources),
+                clock,
+                granted,
+                causes,
+                backend_of(settings.redis),
+                PodSettings.of(settings),
+            )
         if self.tokens is not None and resources.fair_queues:
             self._followed = FairQueues(
                 client,

@@ -15,6 +15,7 @@ from propeller.clock import Clock
 from propeller.config import Settings
 from propeller.errors import PropellerError
 from propeller.handlers import Holder, LaunchQuotas
+from propeller.handlers.plugins import PodSettings
 from propeller.informers import Change, Informer
 from propeller.kube import LIMIT_RANGES, RESOURCE_QUOTAS, Client, Raw, Resource
 from propeller.resourcemgr import Path
@@ -32,6 +33,7 @@ class QuotaInformers:
         clock: Clock,
         granted: Callable[[Holder], bool],
         weight_of: Callable[[Path], float],
+        pods: PodSettings,
         *,
         namespace: str | None,
     ) -> None:
@@ -39,7 +41,7 @@ class QuotaInformers:
         self._namespace = namespace
         self._deadline = settings.client.deadline
         follows = settings.launches.quotas
-        self.launches = LaunchQuotas(settings.launches, clock, granted, weight_of) if follows else None
+        self.launches = LaunchQuotas(settings.launches, clock, granted, weight_of, pods) if follows else None
         self.informers: tuple[Informer[Raw], ...] = ()
         if self.launches is not None:
             self.informers = tuple(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from flyteidl.core import tasks_pb2
 
 from propeller.controller._resource import FlyteWorkflow
-from propeller.errors import Invalid, NotUnderstood
+from propeller.errors import NotUnderstood
 from propeller.handlers.plugins import Plugins
-from propeller.handlers.plugins.pod import shape_of
+from propeller.handlers.plugins.pod import can_be_pod
 from propeller.status import LoadGraph, take_over
 from propeller.workflow import Execution, ExecutionInfo, Plan
 
@@ -59,8 +59,4 @@ def _directory(info: ExecutionInfo, metadata_prefix: str) -> str:
 
 
 def _can_be_pod(task: tasks_pb2.TaskTemplate) -> bool:
-    try:
-        shape_of(task)
-    except Invalid:
-        return False
-    return task.type not in NOT_PODS
+    return task.type not in NOT_PODS and can_be_pod(task)

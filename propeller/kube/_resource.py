@@ -99,6 +99,7 @@ SECRETS: Resource[Raw] = Resource(kind="Secret", plural="secrets", type=dict[str
 SERVICE_ACCOUNTS: Resource[Raw] = Resource(kind="ServiceAccount", plural="serviceaccounts", type=dict[str, Any])
 RESOURCE_QUOTAS: Resource[Raw] = Resource(kind="ResourceQuota", plural="resourcequotas", type=dict[str, Any])
 LIMIT_RANGES: Resource[Raw] = Resource(kind="LimitRange", plural="limitranges", type=dict[str, Any])
+POD_TEMPLATES: Resource[Raw] = Resource(kind="PodTemplate", plural="podtemplates", type=dict[str, Any])
 CUSTOM_RESOURCE_DEFINITIONS: Resource[Raw] = Resource(
     group="apiextensions.k8s.io",
     kind="CustomResourceDefinition",

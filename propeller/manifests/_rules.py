@@ -80,6 +80,13 @@ RULES = (
         ("get", "list", "watch", "create", "patch", "delete"),
         "launch, watch and stop tasks; remove finalizers that FlytePropeller's inject-finalizer left",
     ),
+    Grant(
+        Part.TASKS,
+        "",
+        "podtemplates",
+        ("list", "watch"),
+        "read the PodTemplates that tasks name (pod_defaults.template)",
+    ),
     Grant(Part.EVENTS, "", "events", ("create", "patch"), "write Events on workflows, for kubectl describe"),
     Grant(Part.QUOTAS, "", "resourcequotas", ("list", "watch"), "count what has room before pods are created"),
     Grant(Part.QUOTAS, "", "limitranges", ("list", "watch"), "the same, as their defaults count"),

@@ -88,6 +88,7 @@ from propeller.workflow._spec import (
     FailurePolicy,
     NodeKind,
     NodeSpec,
+    Quantities,
     TaskResources,
 )
 from propeller.workflow._states import (
@@ -189,6 +190,7 @@ __all__ = [
     "Populate",
     "Populated",
     "Preparing",
+    "Quantities",
     "Recover",
     "Recovered",
     "Refusals",

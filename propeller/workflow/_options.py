@@ -13,6 +13,12 @@ class AttemptOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     `retries`: FlytePropeller's max-node-retries-system-failures. A task that fails four times in a row will fail again.
     """
 
+    interruptible_failures: int = -1
+    """Failures by the system's fault after which a task is interruptible no more, so that its next attempt runs on
+    machines that are not taken away; below 1, that many fewer than all attempts: -1 leaves the last one, 0 none.
+    FlytePropeller's interruptible-failure-threshold.
+    """
+
     system_backoff: float = 1.0
     """Seconds before the first attempt after such a failure; doubles. The cause of the failure may still be there."""
 

@@ -278,7 +278,7 @@ def test_rights_that_the_settings_do_not_need_are_not_granted() -> None:
     off: Raw = {"events": {"enabled": False}, "launches": {"quotas": False}, "resources": {"fair_queues": False}}
     rules = only(render(MINIMAL, config=off), "ClusterRole")["rules"]
     assert {name for rule in rules for name in rule["resources"]} == {
-        *("flyteworkflows", "flyteworkflows/status", "flyteworkflows/finalizers", "pods")
+        *("flyteworkflows", "flyteworkflows/status", "flyteworkflows/finalizers", "pods", "podtemplates")
     }
 
 

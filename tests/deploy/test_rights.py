@@ -15,7 +15,7 @@ import pytest
 
 from propeller.config import Settings
 from propeller.fairqueues import FAIR_QUEUES
-from propeller.kube import EVENTS, Raw, connect
+from propeller.kube import EVENTS, POD_TEMPLATES, Raw, connect
 from propeller.manifests import RULES, Part, parts_of
 from propeller.testing import KubeApiserver, eventually, run_kube_apiserver
 from tests.deploy.cluster import Request, audit_flags, audited
@@ -120,6 +120,16 @@ async def one_whose_pod_exists_already(cluster: Cluster, work: str) -> None:
     await eventually(lambda: _asked(cluster, ("", "pods", "get")))
 
 
+async def one_whose_task_names_a_pod_template(cluster: Cluster, work: str) -> None:
+    metadata = {"metadata": {"name": "base"}}
+    containers = {"spec": {"containers": [{"name": "default", "image": "noop"}], "nodeSelector": {"pool": "a"}}}
+    await cluster.client.create(POD_TEMPLATES, metadata | {"template": containers}, work)
+    named = {**TASK, "metadata": {"podTemplateName": "base"}}
+    body = {"metadata": {"name": "named"}, "spec": graph(task("a")), "tasks": {"t": named}}
+    await cluster.client.create(WORKFLOWS, body, work)
+    assert (await pod_of(cluster, work, "named"))["spec"]["nodeSelector"] == {"pool": "a"}
+
+
 async def one_limited_by_a_fair_queue(cluster: Cluster) -> None:
     spec = {"pools": [{"name": "p", "capacity": 1}]}
     await cluster.client.create(FAIR_QUEUES, {"metadata": {"name": "limits"}, "spec": spec})
@@ -154,6 +164,7 @@ async def test_the_controller_uses_every_right_that_it_is_given_and_no_other(clu
         await one_that_is_deleted_while_it_runs(cluster, work)
         await one_whose_nodes_fail_one_after_the_other(cluster, work)
         await one_whose_pod_exists_already(cluster, work)
+        await one_whose_task_names_a_pod_template(cluster, work)
         await one_limited_by_a_fair_queue(cluster)
         await one_that_ended_long_ago(cluster)
         await eventually(lambda: _asked(cluster, ("coordination.k8s.io", "leases", "update")))  # its renewal

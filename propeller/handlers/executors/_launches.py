@@ -27,6 +27,7 @@ from propeller.errors import (
     StorageError,
     Throttled,
     TooLarge,
+    Unavailable,
     WebhookUnavailable,
 )
 from propeller.handlers.executors._attempts import found_resource, is_given_up, plugin_of, why_not_served
@@ -34,8 +35,8 @@ from propeller.handlers.executors._echo import echoed, is_echo
 from propeller.handlers.executors._gates import REASON_CHARACTERS, refusals_of, refused_event
 from propeller.handlers.executors._services import Cluster, Kind, Services
 from propeller.handlers.executors._tokens import SHORTEST_LOOK
-from propeller.handlers.plugins import TaskPlugin
-from propeller.handlers.plugins.pod import shape_of, template_uri
+from propeller.handlers.plugins import PodSettings, TaskPlugin
+from propeller.handlers.plugins.pod import shape_of, template_name, template_uri
 from propeller.storage import write_literals
 from propeller.workflow import (
     EffectFailed,
@@ -54,6 +55,10 @@ HELD = "the platform refuses pods of this execution: they ask one after the othe
 
 NAMESPACE_HELD = "the platform refuses what is created in this namespace: launches ask one after the other"
 """Why a create is not sent yet although nothing of its execution was refused."""
+
+
+_TEMPLATES_RETRY = 5.0
+"""Seconds before an attempt whose PodTemplate could not be read asks again: a grant takes somebody minutes."""
 
 
 async def launch(node: NodeView, effect: Launch, services: Services) -> tuple[NodeEvent, ...]:
@@ -131,17 +136,24 @@ async def _begin(
 ) -> tuple[NodeEvent, ...]:
     """Build the resource from its inputs, and create it."""
     execution, plan = node.execution, node.graph.plan
+    settings = cluster.pod_settings or services.pod_settings
     inputs = await services.inputs.of_task(node)
     task = plan.task(node.spec.task)
+    if settings.templates is not None and template_name(task, settings):
+        try:
+            await settings.templates.ready()
+        except Unavailable as error:
+            now, denied = services.gates.clock.now(), refusals_of(node).denied
+            return (refused_event(node, attempt, error, _TEMPLATES_RETRY, now, denied=denied),)
     try:
         if is_echo(task):
             uri = f"{execution.output_directory(node.number, attempt)}/outputs.pb"
             await write_literals(services.storage, uri, echoed(task, inputs))
             return (Recovered(attempt),)
-        resource = plugin.build(node, attempt, inputs, services.pod_settings)
+        resource = plugin.build(node, attempt, inputs, settings)
     except Invalid as error:
         return (EffectFailed(attempt, Failure("FailedToBuildResource", str(error))),)
-    if _needs_template(node):
+    if _needs_template(node, settings):
         template = task.SerializeToString(deterministic=True)
         await services.storage.write(template_uri(node), template)
     if is_given_up(node, attempt):
@@ -153,10 +165,10 @@ async def _begin(
     return await _create(node, attempt, name, resource, kind, services, cluster)
 
 
-def _needs_template(node: NodeView) -> bool:
+def _needs_template(node: NodeView, settings: PodSettings) -> bool:
     """Whether a command of the task refers to the task's template. False if the task cannot be a pod."""
     try:
-        return node.graph.plan.of_task(node.spec.task, shape_of).needs_template
+        return shape_of(node, settings).needs_template
     except Invalid:
         return False
 

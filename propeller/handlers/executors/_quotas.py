@@ -23,7 +23,8 @@ from propeller.errors import Throttled
 from propeller.handlers.executors._gates import refusals_of
 from propeller.handlers.executors._tokens import LOOKS_A_SECOND, SHORTEST_LOOK
 from propeller.handlers.executors._waits import Holder, claim_of, holder_of, tenant_of
-from propeller.handlers.plugins.pod import footprint_of
+from propeller.handlers.plugins import PodSettings
+from propeller.handlers.plugins.pod import PLAIN, footprint_of
 from propeller.kube import PODS, KubeObject, Resource
 from propeller.resourcemgr import Path
 from propeller.resourcemgr.quotas import (
@@ -63,7 +64,9 @@ class LaunchQuotas:
         clock: Clock,
         granted: Callable[[Holder], bool],
         weight_of: Callable[[Path], float] = lambda tenant: 1.0,
+        pods: PodSettings = PLAIN,
     ) -> None:
+        """`pods` are the settings of the pods that are launched."""
         self._pace = Pace(
             settle=settings.quota_settle,
             patience=settings.quota_patience,
@@ -73,6 +76,7 @@ class LaunchQuotas:
         self._clock = clock
         self._granted = granted
         self._weight_of = weight_of
+        self._pods = pods
         self._namespaces: dict[str, NamespaceQuotas] = {}
         self._holders: dict[str, tuple[str, Holder]] = {}
         """Of attempts that wait, or were granted room: their namespace, and whose they are."""
@@ -220,7 +224,7 @@ class LaunchQuotas:
     def _launch(self, node: NodeView, name: str, resource: Resource[Any]) -> Launch:
         counted_as = f"count/{resource.plural}.{resource.group}" if resource.group else f"count/{resource.plural}"
         tenant = tenant_of(node.execution.info)
-        found = footprint_of(node) if resource is PODS else None
+        found = footprint_of(node, self._pods) if resource is PODS else None
         if found is None:
             return Launch(name, counted_as, counted_as, None, tenant)
         return Launch(name, found.kind, counted_as, found.spec, tenant)

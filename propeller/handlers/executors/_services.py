@@ -58,6 +58,8 @@ class Cluster(msgspec.Struct, frozen=True):
     """None if launches do not yield to an API server under load."""
     marks: Marks | None = None
     """What its resources are marked with; None if they have owner references."""
+    pod_settings: PodSettings | None = None
+    """Those of its pods; None: those of `Services`."""
 
 
 class Services(msgspec.Struct, frozen=True):

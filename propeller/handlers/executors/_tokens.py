@@ -28,8 +28,8 @@ from propeller.errors import Invalid
 from propeller.handlers.executors._gates import refusals_of
 from propeller.handlers.executors._queue_page import Asked, queue_page
 from propeller.handlers.executors._waits import Holder, Waiting, Waits, claim_of, holder_of, tenant_of
-from propeller.handlers.plugins import TaskPlugin
-from propeller.handlers.plugins.pod import POOLS_ANNOTATION, demand_of
+from propeller.handlers.plugins import PodSettings, TaskPlugin
+from propeller.handlers.plugins.pod import PLAIN, POOLS_ANNOTATION, demand_of
 from propeller.kube import KubeObject
 from propeller.resourcemgr import (
     SEPARATOR,
@@ -90,8 +90,11 @@ class LaunchTokens:
         granted: Callable[[Holder], bool],
         causes: Causes,
         backend: Backend = in_memory,
+        pods: PodSettings = PLAIN,
     ) -> None:
-        """Raises Invalid for limits or rules that contradict themselves."""
+        """`pods` are the settings of the pods that are launched. Raises Invalid for limits or rules that contradict
+        themselves.
+        """
         check_options(options)
         self._rules = options.rules
         self._is_limited = self._is_used = bool(options.pools)
@@ -100,6 +103,7 @@ class LaunchTokens:
         self.named_tenants = frozenset(self.weights)
         """Tenants that the limits name."""
         self._granted = granted
+        self._pods = pods
         self._causes = causes
         self._clock = clock
         self._tokens: Tokens = backend(options, clock=clock, taken_back=self._taken_back)
@@ -319,7 +323,7 @@ class LaunchTokens:
         """The claim of an attempt; None if it needs no tokens, or nothing is limited. Raises Invalid."""
         if not self._is_limited:
             return None
-        needs = needs_of(demand_of(node), self._rules)
+        needs = needs_of(demand_of(node, self._pods), self._rules)
         return Claim(name, tenant_of(node.execution.info), needs) if needs else None
 
     def _answered_later(self, name: str, holder: Holder) -> None:

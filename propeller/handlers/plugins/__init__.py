@@ -10,6 +10,7 @@ from propeller.handlers.plugins._metadata import ATTEMPT_ANNOTATION, EXECUTION_L
 from propeller.handlers.plugins._registry import Plugins, installed_plugins, load_plugins
 from propeller.handlers.plugins._remote import Marks, Owner, cluster_of, owner_of
 from propeller.handlers.plugins._settings import PodSettings
+from propeller.handlers.plugins._templates import PodTemplate, PodTemplates
 from propeller.handlers.plugins.pod import POD, pod_template
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "PluginFailed",
     "Plugins",
     "PodSettings",
+    "PodTemplate",
+    "PodTemplates",
     "TaskPlugin",
     "attempt_at",
     "claim_of",

@@ -128,8 +128,12 @@ def without_own(annotations: Mapping[str, str]) -> dict[str, str]:
 
 
 def is_interruptible(node: NodeView) -> bool:
-    """Whether the attempt may run on machines that can be taken away: never the last one that SYSTEM failures leave."""
-    if node.execution.system_failures.get(node.number, 0) >= node.execution.settings.system_retries:
+    """Whether the attempt may run on machines that can be taken away: by default all but the last one that failures by
+    the system's fault leave (node_exec_context.go, isAboveInterruptibleFailureThreshold).
+    """
+    settings, threshold = node.execution.settings, node.execution.settings.interruptible_failures
+    most = threshold if threshold > 0 else settings.system_retries + 1 + threshold
+    if node.execution.system_failures.get(node.number, 0) >= most:
         return False
     if node.spec.interruptible is not None:
         return node.spec.interruptible

@@ -6,7 +6,8 @@ from typing import Self
 
 import msgspec
 
-from propeller.config import KueueOptions, PodPolicy, Settings
+from propeller.config import KueueOptions, PodDefaults, PodPolicy, Settings
+from propeller.handlers.plugins._templates import PodTemplates
 
 
 class PodSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -15,6 +16,12 @@ class PodSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     policy: PodPolicy = PodPolicy()
     """What pods may ask of the platform."""
 
+    defaults: PodDefaults = PodDefaults()
+    """What the platform gives to them."""
+
+    templates: PodTemplates | None = None
+    """Those of the cluster in which the pods run. None: there are none."""
+
     kueue: KueueOptions = KueueOptions()
     """Whose pods Kueue admits."""
 
@@ -22,14 +29,14 @@ class PodSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """URI under which tasks write their own files where the execution names no place."""
 
     environment: dict[str, str] = {}
-    """Variables of every container. They win over the task's own and the execution's, as FlytePropeller's
-    default-env-vars do.
-    """
+    """Variables of every container, before those of `defaults`."""
 
-    annotations: dict[str, str] = msgspec.field(
-        default_factory=lambda: {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
-    )
-    """Annotations of every pod. FlytePropeller's default: a task that is moved to another machine starts over."""
+    @property
+    def variables(self) -> dict[str, str]:
+        """Variables of every container. They win over the task's own and the execution's, as FlytePropeller's
+        default-env-vars do.
+        """
+        return self.environment | self.defaults.environment if self.defaults.environment else self.environment
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -37,6 +44,7 @@ class PodSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         endpoint = settings.storage.s3_endpoint
         return cls(
             policy=settings.pods,
+            defaults=settings.pod_defaults,
             kueue=settings.kueue,
             raw_output_prefix=settings.storage.raw_output_prefix,
             environment={"FLYTE_AWS_ENDPOINT": endpoint} if endpoint else {},

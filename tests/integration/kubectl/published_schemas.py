@@ -25,6 +25,7 @@ ROOTS: Mapping[str, tuple[str, ...]] = {
         "io.k8s.api.core.v1.Namespace",
         "io.k8s.api.core.v1.Node",
         "io.k8s.api.core.v1.Pod",
+        "io.k8s.api.core.v1.PodTemplate",
         "io.k8s.api.core.v1.ResourceQuota",
         "io.k8s.api.core.v1.Secret",
         "io.k8s.api.core.v1.Service",

@@ -332,10 +332,9 @@ def test_values_of_inputs_go_into_commands() -> None:
 def test_a_task_may_ask_for_its_own_template(target: str) -> None:
     args = ["--task-template-path", "{{ .taskTemplatePath }}"]
     of = container_task(args=args) if target == "container" else pod_task(args=args)
-    world = World(graph(task("n0")), {"t": of, "plain": container_task(args=["{{.input}}"]), "plain pod": pod_task()})
-    assert shape_of(world.plan.task("t")).needs_template
-    assert not shape_of(world.plan.task("plain")).needs_template
-    assert not shape_of(world.plan.task("plain pod")).needs_template
+    nodes = task("n0"), task("n1", task="plain"), task("n2", task="plain pod")
+    world = World(graph(*nodes), {"t": of, "plain": container_task(args=["{{.input}}"]), "plain pod": pod_task()})
+    assert [shape_of(world.node(name)).needs_template for name in ("n0", "n1", "n2")] == [True, False, False]
     pod = build_pod(world.node("n0"), 0, literals(), SETTINGS)
     assert pod["spec"]["containers"][0]["args"][1] == template_uri(world.node("n0")) == "memory://m/e/n0/data/task.pb"
 

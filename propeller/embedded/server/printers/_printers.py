@@ -188,6 +188,19 @@ def _job(obj: Object, now: float) -> Cells:
     ]
 
 
+def _pod_template(obj: Object, now: float) -> Cells:
+    template = obj.get("template") or {}
+    containers = (template.get("spec") or {}).get("containers") or ()
+    labels = (template.get("metadata") or {}).get("labels") or {}
+    return [
+        _name(obj),
+        ",".join(one["name"] for one in containers),
+        ",".join(one.get("image", "") for one in containers),
+        ",".join(f"{key}={value}" for key, value in sorted(labels.items())) or "<none>",
+        _age(obj, now),
+    ]
+
+
 def _job_status(obj: Object, status: Mapping[str, Any]) -> str:
     held = {one["type"] for one in status.get("conditions") or () if one.get("status") == "True"}
     for name in ("Complete", "Failed"):
@@ -247,6 +260,7 @@ PRINTERS: Mapping[str, Printer] = {
     "Namespace": Printer(_columns("Status"), _namespace),
     "Node": _NODE,
     "Pod": _POD,
+    "PodTemplate": Printer(_columns("Containers", "Images", "Pod Labels"), _pod_template),
     "ResourceQuota": Printer(_columns("Request", "Limit"), _quota),
     "RoleBinding": _BINDING,
     "Secret": Printer(_columns("Type", "Data"), _secret),

@@ -21,6 +21,7 @@ from propeller.embedded.server.registry._strategies import (
     NamespaceStrategy,
     NodeStrategy,
     PodStrategy,
+    PodTemplateStrategy,
     ResourceQuotaStrategy,
     RoleBindingStrategy,
     RoleStrategy,
@@ -162,6 +163,7 @@ def builtin_kinds(storage: Storage) -> Iterator[Kind]:
     yield core("ResourceQuota", ResourceQuotaStrategy, short_names=("quota",), subresources=_STATUS)
     yield core("Service", Strategy, short_names=("svc",), categories=("all",), verbs=READ_VERBS)
     yield core("LimitRange", Strategy, short_names=("limits",), verbs=READ_VERBS)
+    yield core("PodTemplate", PodTemplateStrategy)
     yield core("ServiceAccount", ServiceAccountStrategy, short_names=("sa",))
     yield _builtin(storage, "io.k8s.api.coordination.v1", "Lease", LeaseStrategy, group="coordination.k8s.io")
     yield _builtin(

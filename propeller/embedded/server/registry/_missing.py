@@ -13,7 +13,7 @@ from propeller.embedded.server._errors import Failure, qualified
 
 _PLURALS = {
     *("endpoints", "persistentvolumes", "persistentvolumeclaims", "replicationcontrollers"),
-    *("podtemplates", "componentstatuses"),
+    "componentstatuses",
 }
 """Resources of the core group."""
 

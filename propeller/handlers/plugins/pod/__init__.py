@@ -5,15 +5,17 @@ from propeller.handlers.plugins.pod._ends import grace_of, has_ended
 from propeller.handlers.plugins.pod._plugin import POD, PodPlugin
 from propeller.handlers.plugins.pod._pod import build_pod, pod_template
 from propeller.handlers.plugins.pod._report import gone, is_alive, report
-from propeller.handlers.plugins.pod._shape import shape_of
+from propeller.handlers.plugins.pod._shape import PLAIN, can_be_pod, shape_of, template_name
 from propeller.handlers.plugins.pod._template_variables import template_uri
 
 __all__ = [
+    "PLAIN",
     "POD",
     "POOLS_ANNOTATION",
     "Footprint",
     "PodPlugin",
     "build_pod",
+    "can_be_pod",
     "demand_of",
     "footprint_of",
     "gone",
@@ -23,5 +25,6 @@ __all__ = [
     "pod_template",
     "report",
     "shape_of",
+    "template_name",
     "template_uri",
 ]

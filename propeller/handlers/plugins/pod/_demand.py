@@ -13,8 +13,8 @@ import msgspec
 from flyteidl.core import tasks_pb2
 
 from propeller.errors import Invalid
-from propeller.handlers.plugins.pod._pod import container_resources
-from propeller.handlers.plugins.pod._shape import ContainerShape, Shape, shape_of
+from propeller.handlers.plugins._settings import PodSettings
+from propeller.handlers.plugins.pod._shape import PLAIN, ContainerShape, Shape, can_be_pod, shape_of
 from propeller.quantity import parse
 from propeller.resourcemgr import Demand
 from propeller.workflow import NodeView
@@ -23,18 +23,17 @@ POOLS_ANNOTATION = "propeller/pools"
 """Of a task's pod template, or of an execution: tokens that its author wants (`hive-primary=2, api`)."""
 
 
-def demand_of(node: NodeView) -> Demand:
+def demand_of(node: NodeView, settings: PodSettings = PLAIN) -> Demand:
     """The demand of a task node's attempts. Raises Invalid for a request that is no quantity."""
     execution, plan = node.execution, node.graph.plan
     info, task = execution.info, plan.task(node.spec.task)
     wanted = plan.of_task(node.spec.task, _wanted) or info.annotations.get(POOLS_ANNOTATION, "")
-    try:
-        shape = plan.of_task(node.spec.task, shape_of)
-    except Invalid:  # it is no pod
+    if not plan.of_task(node.spec.task, can_be_pod):
         return Demand(info.project, info.domain, task.type, info.labels, wanted=wanted)
+    shape = shape_of(node, settings, strict=False)
     requests: dict[str, Decimal] = {}
     for container in shape.containers:
-        for name, text in container_resources(container, node).get("requests", {}).items():
+        for name, text in container.resources.get("requests", {}).items():
             requests[name] = requests.get(name, Decimal(0)) + parse(text)
     return Demand(info.project, info.domain, task.type, {**shape.labels, **info.labels}, requests, wanted)
 
@@ -46,22 +45,20 @@ class Footprint(msgspec.Struct, frozen=True):
     spec: Callable[[], dict[str, Any]]
 
 
-def footprint_of(node: NodeView) -> Footprint | None:
+def footprint_of(node: NodeView, settings: PodSettings = PLAIN) -> Footprint | None:
     """The footprint of a task node's pods; None if the task can be no pod."""
     try:
-        shape = node.graph.plan.of_task(node.spec.task, shape_of)
+        shape = shape_of(node, settings, strict=False)
     except Invalid:
         return None
-    overrides = tuple((what, tuple(sorted(amounts.items()))) for what, amounts in (node.spec.resources or {}).items())
-    kind = (shape, node.execution.info.spec.execution_config.task_resources, overrides)
-    return Footprint(kind, functools.partial(_footprint, shape, node))
+    return Footprint(shape, functools.partial(_footprint, shape))
 
 
-def _footprint(shape: Shape, node: NodeView) -> dict[str, Any]:
+def _footprint(shape: Shape) -> dict[str, Any]:
     def asking(container: ContainerShape) -> dict[str, Any]:
         own = container.own
         policy = {"restartPolicy": own["restartPolicy"]} if "restartPolicy" in own else {}
-        return {"name": own.get("name", ""), **policy, "resources": container_resources(container, node)}
+        return {"name": own.get("name", ""), **policy, "resources": container.resources}
 
     return {
         **shape.spec,

@@ -40,7 +40,7 @@ def environment(node: NodeView, attempt: int, shape: Shape, settings: PodSetting
     found = common | own if given.keys().isdisjoint(own) else own | common
     if node.item is not None:
         found |= {_INDEX_NAME: {"name": _INDEX_NAME, "value": _INDEX}, _INDEX: _entry(_INDEX, str(node.item))}
-    chosen = settings.environment
+    chosen = settings.variables
     if not chosen:
         return list(found.values())
     return [

@@ -8,20 +8,18 @@ Guarantees
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Any
 
 from propeller.handlers.plugins._metadata import PRIMARY_CONTAINER, attempt_metadata, without_own
 from propeller.handlers.plugins._overrides import check_override
 from propeller.handlers.plugins._settings import PodSettings
 from propeller.handlers.plugins.pod._environment import environment
-from propeller.handlers.plugins.pod._policy import check_pod
-from propeller.handlers.plugins.pod._resources import Requirements, resolve, within
+from propeller.handlers.plugins.pod._policy import check_annotations
 from propeller.handlers.plugins.pod._shape import ContainerShape, shape_of
 from propeller.handlers.plugins.pod._template import render
 from propeller.handlers.plugins.pod._template_variables import template_values
 from propeller.wire import ByName
-from propeller.workflow import NodeView, TaskResources
+from propeller.workflow import NodeView
 
 _PLUGINS = frozenset({"container", "pod", "sidecar"})
 """Ids under which Flyte registers the plugin that makes pods."""
@@ -50,7 +48,8 @@ def pod_template(node: NodeView, attempt: int, inputs: ByName, settings: PodSett
 
 def _checked_pod(node: NodeView, attempt: int, inputs: ByName, settings: PodSettings) -> dict[str, Any]:
     name = node.execution.pod_name(node.number, attempt)
-    shape = node.graph.plan.of_task(node.spec.task, shape_of)
+    shape = shape_of(node, settings)
+    shape.check()
     primary = shape.primary or (name if _CONTAINER_NAME.fullmatch(name) else "primary")
     values = template_values(node, attempt, settings, shape.names)
     variables = environment(node, attempt, shape, settings)
@@ -61,49 +60,20 @@ def _checked_pod(node: NodeView, attempt: int, inputs: ByName, settings: PodSett
             "command": render(container.command, values, inputs, "command"),
             "args": render(container.args, values, inputs),
             "env": [*container.env, *variables],
-            "resources": container_resources(container, node),
+            "resources": container.resources,
         }
 
-    spec = {"restartPolicy": "Never", **shape.spec, "containers": [filled(found) for found in shape.containers]}
+    spec = {**shape.spec, "containers": [filled(found) for found in shape.containers]}
     if shape.init_containers:
         spec["initContainers"] = [filled(found) for found in shape.init_containers]
-    of_primary = next(found for found in spec["containers"] if found["name"] == shape.primary)
-    of_primary["name"] = primary
-    if node.spec.container_image:
-        of_primary["image"] = node.spec.container_image
-    if account := _service_account(node):
-        spec.setdefault("serviceAccountName", account)
+    if not shape.primary:
+        next(found for found in spec["containers"] if not found["name"])["name"] = primary
     task = shape.variables["FLYTE_INTERNAL_TASK_NAME"]
-    annotations = settings.annotations | shape.annotations
-    described = attempt_metadata(node, attempt, task, shape.labels, annotations, settings.kueue)
+    described = attempt_metadata(node, attempt, task, shape.labels, shape.annotations, settings.kueue)
+    annotations = described["annotations"]
+    if "unconfined" in annotations.values():
+        trusted = shape.trusted_annotations
+        check_annotations({key: text for key, text in annotations.items() if trusted.get(key) != text}, settings.policy)
     if shape.names_primary:
-        described["annotations"][PRIMARY_CONTAINER] = primary
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": described, "spec": spec}
-    check_pod(pod, account, settings.policy)
-    return pod
-
-
-def container_resources(container: ContainerShape, node: NodeView) -> Requirements:
-    """Return the resources of a container. Sidecars are only cut to the execution's limits; others get the node's
-    overrides and the defaults as well.
-    """
-    platform = node.execution.info.spec.execution_config.task_resources
-    if node.spec.resources and not container.is_sidecar:
-        return resolve(container.resources, node.spec.resources, platform)
-    return _without_overrides(container, platform)
-
-
-@lru_cache(1024)
-def _without_overrides(container: ContainerShape, platform: TaskResources) -> Requirements:
-    """Cached, as the result is the same for most pods of a task."""
-    own = container.resources
-    return within(own, platform) if container.is_sidecar else resolve(own, None, platform)
-
-
-def _service_account(node: NodeView) -> str:
-    """Return the service account. FlyteAdmin writes it in two places; if they differ, FlytePropeller uses the
-    resource's own.
-    """
-    spec = node.execution.info.spec
-    run_as = spec.security_context.run_as
-    return spec.service_account_name or (run_as.k8s_service_account if run_as is not None else "")
+        annotations[PRIMARY_CONTAINER] = primary
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": described, "spec": spec}

@@ -1,4 +1,4 @@
-"""Check a finished pod against the policy of what pods may request.
+"""Check a pod, as its author wrote it, against the policy of what pods may request.
 
 Guarantees
     Pure. A refusal names the field's path, its value, and the setting of `pods` that would allow it. Unknown fields are
@@ -162,7 +162,11 @@ def check_pod(pod: Json, account: str, policy: PodPolicy) -> None:
             continue
         for number, container in enumerate(containers):
             _check_container(container, f"spec.{field}[{number}]", policy)
-    annotations = pod["metadata"]["annotations"]
+    check_annotations(pod["metadata"]["annotations"], policy)
+
+
+def check_annotations(annotations: Json, policy: PodPolicy) -> None:
+    """Raise Invalid if an annotation asks for no profile."""
     if "unconfined" in annotations.values() and not policy.unconfined:
         for name, value in annotations.items():
             if name.startswith(_PROFILE_ANNOTATIONS) and value == "unconfined":

@@ -20,6 +20,7 @@ from propeller.embedded.server.registry._strategies._groups import (
     RoleStrategy,
 )
 from propeller.embedded.server.registry._strategies._jobs import BATCH, JobStrategy
+from propeller.embedded.server.registry._strategies._pod_templates import PodTemplateStrategy
 from propeller.embedded.server.registry._strategies._pods import FINISHED, PodStrategy
 from propeller.embedded.server.registry._strategies._resource_quotas import ResourceQuotaStrategy
 
@@ -39,6 +40,7 @@ __all__ = [
     "NamespaceStrategy",
     "NodeStrategy",
     "PodStrategy",
+    "PodTemplateStrategy",
     "ResourceQuotaStrategy",
     "RoleBindingStrategy",
     "RoleStrategy",

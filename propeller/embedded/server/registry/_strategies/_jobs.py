@@ -11,8 +11,7 @@ from typing import Any
 from propeller.embedded.server._errors import Cause, invalid_value, required
 from propeller.embedded.server._storage import Object
 from propeller.embedded.server.registry._strategies._base import Strategy, restore
-from propeller.embedded.server.registry._strategies._pod_defaults import default_pod
-from propeller.embedded.server.registry._strategies._pod_rules import validate_spec
+from propeller.embedded.server.registry._strategies._pod_templates import default_template, validate_template
 
 BATCH = "batch"
 
@@ -38,12 +37,7 @@ class JobStrategy(Strategy):
         spec.setdefault("manualSelector", False)
         failed_only = "podFailurePolicy" in spec
         spec.setdefault("podReplacementPolicy", "Failed" if failed_only else "TerminatingOrFailed")
-        template = spec.setdefault("template", {})
-        pods = template.setdefault("spec", {})
-        links = pods.get("enableServiceLinks")
-        default_pod(template)
-        if links is None:
-            pods.pop("enableServiceLinks", None)  # a default of pods, and not of their templates
+        default_template(spec.setdefault("template", {}))
         _default_labels(obj)
 
     def prepare_create(self, obj: Object) -> None:
@@ -77,7 +71,7 @@ class JobStrategy(Strategy):
         if any(labels.get(name) != value for name, value in wanted.items()):
             why = "`selector` does not match template `labels`"
             causes.append(invalid_value("spec.template.metadata.labels", labels, why))
-        causes += [Cause(one.reason, one.message, f"spec.template.{one.field}") for one in validate_spec(template)]
+        causes += validate_template(template, "spec.template")
         if template["spec"].get("restartPolicy") not in ("OnFailure", "Never"):
             causes.append(required("spec.template.spec.restartPolicy", 'valid values: "OnFailure", "Never"'))
         return causes
