@@ -22,7 +22,7 @@ from propeller.embedded.kubelet._environment import Reference, expand_all, refer
 from propeller.embedded.kubelet._logs import open_log, tail_bytes, tail_lines
 from propeller.embedded.kubelet._processes import CannotStart, Command, Process
 from propeller.embedded.kubelet._tokens import Tokens
-from propeller.embedded.kubelet._volumes import PodDirectory
+from propeller.embedded.kubelet._volumes import PodDirectory, with_secrets
 from propeller.errors import Invalid, PropellerError
 from propeller.kube._objects import Raw
 from propeller.quantity import parse
@@ -89,6 +89,7 @@ class Launcher:
         own = {"HOSTNAME": self._pod["metadata"]["name"], "TMPDIR": str(self._directory.tmp)}
         base = {**self._base_env, **self._service_env, **own, **self._directory.mounts(container)}
         env = resolve(self._pod, container, base=base, objects=self._objects)
+        env = with_secrets(self._directory, self._pod, container, env)
         words = expand_all([*(container.get("command") or ()), *(container.get("args") or ())], env)
         given, project = container.get("workingDir") or "", self._settings.project
         return command_for(

@@ -4,8 +4,9 @@ Caveats
     An unprivileged user cannot mount. A volume is a directory here, and the path of each volume that a container mounts
     is in its environment as PROPELLER_VOLUME_<NAME> (letters upper case, others `_`), so that
     `$(PROPELLER_VOLUME_DATA)/x` works in args; likewise PROPELLER_TERMINATION_LOG for terminationMessagePath. Links
-    under `root/` show the paths that an image would have. Claims are empty directories. Containers that run in a root
-    file system of their own (`_sandbox.py`) have volumes mounted where their spec says.
+    under `root/` show the paths that an image would have, and a variable whose value is a path to, above or in a
+    mounted Secret gets that path: so flytekit finds the secrets of tasks. Claims are empty directories. Containers that
+    run in a root file system of their own (`_sandbox.py`) have volumes mounted where their spec says.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import re
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from propeller.embedded.kubelet._environment import Reference, field_value, object_data
@@ -154,11 +155,35 @@ class PodDirectory:
         return found
 
 
+def with_secrets(directory: PodDirectory, pod: Raw, container: Raw, env: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with the paths by which a container's mounted Secrets are found here."""
+    secrets = {volume["name"] for volume in pod["spec"].get("volumes") or () if volume.get("secret")}
+    mounts = container.get("volumeMounts") or ()
+    paths = [mount["mountPath"].rstrip("/") for mount in mounts if mount["name"] in secrets]
+    if not paths:
+        return dict(env)
+    root = directory.path / "root" / container["name"]
+    own = {variable["name"] for variable in container.get("env") or ()}
+    return {
+        name: str(root / value.lstrip("/")) if name in own and _leads_to(value, paths) else value
+        for name, value in env.items()
+    }
+
+
+def _leads_to(value: str, paths: Sequence[str]) -> bool:
+    """Whether the value is a path of two names or more that is one of `paths`, or is above or below one."""
+    if not value.startswith("/") or value.count("/") < 2 or ".." in value.split("/"):
+        return False
+    return any(f"{value}/".startswith(f"{path}/") or f"{path}/".startswith(f"{value}/") for path in paths)
+
+
 def _write(directory: Path, source: Raw, data: Mapping[str, bytes]) -> None:
     items = source.get("items")
     chosen = {item["path"]: item["key"] for item in items} if items else {key: key for key in data}
     for path, key in chosen.items():
         if key not in data:
+            if source.get("optional"):
+                continue
             raise Invalid(f"references non-existent key: {key}")
         _put(directory, path, data[key])
 

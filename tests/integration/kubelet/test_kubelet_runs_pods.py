@@ -163,6 +163,26 @@ async def test_a_missing_secret_holds_the_container_until_it_appears(cluster: Cl
     assert await cluster.log("p") == "hush\n"
 
 
+async def test_a_variable_that_leads_to_a_mounted_secret_does_so_here_too(cluster: Cluster) -> None:
+    env = [
+        {"name": "ABOVE", "value": "/etc/flyte/secrets"},
+        {"name": "AT", "value": "/etc/flyte/secrets/shop"},
+        {"name": "IN", "value": "/etc/flyte/secrets/shop/token"},
+        {"name": "BESIDE", "value": "/etc/flyte/secrets-of-others"},
+        {"name": "ROOT", "value": "/etc"},
+    ]
+    script = "cat $ABOVE/shop/token $AT/token $IN; ls $AT; echo $BESIDE $ROOT"
+    items = [{"key": "t", "path": "token"}, {"key": "none", "path": "missing"}]
+    fields = {
+        "volumes": [{"name": "s", "secret": {"secretName": "shop", "items": items, "optional": True}}],
+        "volumeMounts": [{"name": "s", "mountPath": "/etc/flyte/secrets/shop"}],
+    }
+    cluster.objects["Secret", "shop"] = {"data": {"t": "aHVzaAo="}}
+    await cluster.create("p", "sh", "-c", script, env=env, **fields)
+    await cluster.phase("p", "Succeeded")
+    assert await cluster.log("p") == "hush\n" * 3 + "token\n/etc/flyte/secrets-of-others /etc\n"
+
+
 async def test_containers_share_an_empty_dir(cluster: Cluster) -> None:
     mounts = [{"name": "data", "mountPath": "/data"}]
     init = {"name": "i", "command": ["sh", "-c", "echo made > $PROPELLER_VOLUME_DATA/f"], "volumeMounts": mounts}
