@@ -1,8 +1,18 @@
 """The cache of task outputs across executions: keys, entries, reservations, and the object store that keeps them."""
 
-from propeller.catalog._backend import Backend, Found, ObjectStore
+from propeller.catalog._backend import Backend, Found, ObjectStore, store_of
 from propeller.catalog._catalog import Catalog, Lookup
 from propeller.catalog._entries import Origin, encode_entry, origin_of
+from propeller.catalog._inventory import (
+    Difference,
+    Entry,
+    Explanation,
+    differences,
+    explain,
+    list_paths,
+    read_entries,
+    remove,
+)
 from propeller.catalog._key import ENTRY, RESERVATION, Key, key_of, task_path
 from propeller.catalog._options import CatalogOptions
 from propeller.catalog._reservations import Busy, Owner, Reservation, Reservations
@@ -14,6 +24,9 @@ __all__ = [
     "Busy",
     "Catalog",
     "CatalogOptions",
+    "Difference",
+    "Entry",
+    "Explanation",
     "Found",
     "Key",
     "Lookup",
@@ -22,8 +35,14 @@ __all__ = [
     "Owner",
     "Reservation",
     "Reservations",
+    "differences",
     "encode_entry",
+    "explain",
     "key_of",
+    "list_paths",
     "origin_of",
+    "read_entries",
+    "remove",
+    "store_of",
     "task_path",
 ]

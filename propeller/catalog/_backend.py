@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 
 from propeller.catalog._key import ENTRY
+from propeller.catalog._options import CatalogOptions
 from propeller.errors import PropellerError
 from propeller.storage import Storage
 
@@ -122,6 +123,11 @@ class ObjectStore:
     def uri(self, path: str) -> str:
         """Where a path is."""
         return f"{self._prefix}/{path}"
+
+
+def store_of(storage: Storage, options: CatalogOptions) -> ObjectStore:
+    """The object store that the options name: below the executions' own prefix if they name none."""
+    return ObjectStore(storage, options.prefix or f"{storage.settings.metadata_prefix.rstrip('/')}/catalog")
 
 
 def _are_in_one_store(one: str, other: str) -> bool:

@@ -68,13 +68,15 @@ class Catalog:
         self._closed_until = 0.0
         self.reservations = Reservations(backend, options, clock, metrics, self._causes)
 
-    async def look_up(self, key: Key, task: tasks_pb2.TaskTemplate, target: str) -> Lookup:
-        """Look for the outputs of a computation. On a hit they are at the URI `target`."""
+    async def look_up(self, key: Key, task: tasks_pb2.TaskTemplate, target: str, *, is_item: bool = False) -> Lookup:
+        """Look for the outputs of a computation, maybe of one item of a map task. On a hit they are at the URI
+        `target`.
+        """
         if self._is_closed():
             self._metrics.lookups.counts["skipped",] += 1
             return _FAILURE
         try:
-            found, outcome = await self._in_time(self._look_up(key, task, target))
+            found, outcome = await self._in_time(self._look_up(key, task, target, is_item=is_item))
         except PropellerError as error:
             self._failed(error, "the cache cannot be read: tasks run uncached")
             self._metrics.lookups.counts["failure",] += 1
@@ -99,12 +101,14 @@ class Catalog:
         self._metrics.puts.counts["ok",] += 1
         return CacheStatus.POPULATED
 
-    async def _look_up(self, key: Key, task: tasks_pb2.TaskTemplate, target: str) -> tuple[Lookup, str]:
+    async def _look_up(
+        self, key: Key, task: tasks_pb2.TaskTemplate, target: str, *, is_item: bool
+    ) -> tuple[Lookup, str]:
         found = await self._backend.take(key.path, target)
         if found is None:
             return _MISS, "miss"
         try:
-            checked = await in_thread_if_large(len(found.data), self._check, key, task, found.data)
+            checked = await in_thread_if_large(len(found.data), self._check, key, task, found.data, is_item=is_item)
         except (CorruptBlob, Invalid) as error:
             return await self._reject(key, found, target, f"it is invalid: {error}", "invalid")
         uris = checked.uris if self._options.check_files else []
@@ -116,11 +120,12 @@ class Catalog:
             await self._storage.write(target, found.data)
         return Lookup(CacheStatus.HIT, checked.origin), "hit"
 
-    def _check(self, key: Key, task: tasks_pb2.TaskTemplate, data: bytes) -> _Checked:
+    def _check(self, key: Key, task: tasks_pb2.TaskTemplate, data: bytes, *, is_item: bool) -> _Checked:
         origin = origin_of(data)
         if origin is None or origin.key != key:
             raise CorruptBlob("it is not of the key that it is stored under")
-        uris = check_outputs(Literals(data), task.interface.outputs, self._storage.settings.max_messages)
+        most = self._storage.settings.max_messages
+        uris = check_outputs(Literals(data), task.interface.outputs, most, is_item=is_item)
         return _Checked(origin, uris)
 
     async def _reject(self, key: Key, found: Found, target: str, why: str, outcome: str) -> tuple[Lookup, str]:
@@ -142,6 +147,7 @@ class Catalog:
         return None
 
     async def _is_there(self, uri: str) -> bool:
+        uri = f"file://{uri}" if uri.startswith("/") else uri  # flytekit writes local files as paths
         try:
             self._storage.require_readable(uri, "a cached output")
             return await self._storage.exists(uri)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from propeller.catalog import Catalog, ObjectStore
+from propeller.catalog import Catalog, store_of
 from propeller.clock import Clock
 from propeller.config import Settings
 from propeller.controller._clusters import Clusters
@@ -48,8 +48,7 @@ def _task_cache(
     options = settings.catalog
     if not options.enabled:
         return None
-    prefix = options.prefix or f"{settings.storage.metadata_prefix.rstrip('/')}/catalog"
-    catalog = Catalog(ObjectStore(storage, prefix), storage, options, clock, metrics)
+    catalog = Catalog(store_of(storage, options), storage, options, clock, metrics)
     return TaskCache(catalog, inputs, storage, clock, tell)
 
 

@@ -182,6 +182,28 @@ async def test_an_execution_that_was_aborted_is_recovered_and_one_that_succeeded
 
 
 @pytest.mark.needs("kubectl", "flytekit")
+async def test_what_is_cached_has_no_pod_in_the_next_execution(running: Cluster) -> None:
+    async def pods_of(name: str) -> int:
+        words = ("get", "pods", "-n", NAMESPACE, "-l", f"execution-id={name}", "-o", "name")
+        return len((await kubectl(running.operator, *words)).split())
+
+    ended, pods = [], []
+    for _ in range(2):
+        name = await create(running, "caching", "caching", {})
+        ended.append(await status(running, name, "-w"))
+        pods.append(await pods_of(name))
+    assert ended[0]["outputs"] == ended[1]["outputs"]
+    assert pods == [8, 1]
+    assert {node["cache"] for node in ended[1]["nodes"] if node["kind"] == "task"} == {"HIT", None}
+    explained = await output_of(
+        *(PROPELLER, "cache", "explain", name, "n0", "-n", NAMESPACE, "--kubeconfig", running.operator),
+        *("--prefix", f"file://{running.storage}/catalog", "--output", "json"),
+    )
+    found = json.loads(explained)
+    assert (found["hit"], found["status"], found["nearest"]["origin"]["node"]) == (True, "HIT", "n0")
+
+
+@pytest.mark.needs("kubectl", "flytekit")
 async def test_an_execution_goes_on_where_a_killed_controller_left_it(cluster: Cluster) -> None:
     namespace = "killed"
     await kubectl(cluster.operator, "create", "namespace", namespace)

@@ -52,7 +52,7 @@ class TaskCache:
         template = node.graph.plan.task(node.spec.task)
         target = f"{node.execution.output_directory(node.number, attempt)}/outputs.pb"
         owner = _owner_of(node)
-        found = await self.catalog.look_up(key, template, target)
+        found = await self.catalog.look_up(key, template, target, is_item=node.item is not None)
         if found.status is CacheStatus.HIT:
             self.catalog.reservations.has_result(key.path, owner)
             return CacheAnswered(attempt, found.status)

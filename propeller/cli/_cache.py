@@ -1,0 +1,285 @@
+"""`propeller cache`: what is cached, where it comes from, why a node's outputs were not, and how to be rid of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from propeller.catalog import Entry as CacheEntry
+from propeller.catalog import Explanation as Explained
+from propeller.catalog import ObjectStore, explain, key_of, list_paths, read_entries, remove, store_of, task_path
+from propeller.cli._connecting import cluster_options, connected, require_workflows
+from propeller.cli._event_loop import run
+from propeller.cli._output import say, say_json
+from propeller.cli._settings import load_settings
+from propeller.clock import SYSTEM_CLOCK, rfc3339
+from propeller.config import Settings
+from propeller.controller import WORKFLOWS, Loader
+from propeller.errors import Invalid, NotFound, PropellerError
+from propeller.handlers import Inputs
+from propeller.storage import Storage
+from propeller.text import one_line
+from propeller.workflow import Execution, NodeKind, NodeView, caching_of
+
+MOST = 10_000
+"""Entries that a command looks at: more are listed by narrowing TASK down."""
+
+_SECONDS = {"m": 60.0, "h": 3600.0, "d": 86_400.0}
+_AGE = re.compile(r"(\d{1,9})([mhd])", re.ASCII)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _options(function: F) -> F:
+    for option in (
+        click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
+        click.option("--config", default=None, metavar="FILE", help="Settings; they say where the cache is."),
+        click.option("--prefix", default="", metavar="URI", help="Where the cache is; default: the settings'."),
+    ):
+        function = option(function)
+    return function
+
+
+def _of_task(function: F) -> F:
+    for option in (
+        click.option("--domain", default="development", show_default=True),
+        click.option("--project", default="flytesnacks", show_default=True),
+    ):
+        function = option(function)
+    return function
+
+
+@click.group("cache")
+def command() -> None:
+    """Outputs of tasks that are kept for later executions (docs/caching.md).
+
+    \b
+    propeller cache ls
+    propeller cache ls flow.square
+    propeller cache explain a9k2m4x7 n0 -n flytesnacks-development
+    propeller cache rm flow.square
+    """
+
+
+@asynccontextmanager
+async def _opened(config: str | None, prefix: str) -> AsyncIterator[tuple[Settings, Storage, ObjectStore]]:
+    settings = load_settings(config)
+    if prefix:
+        catalog = msgspec.structs.replace(settings.catalog, prefix=prefix)
+        settings = msgspec.structs.replace(settings, catalog=catalog)
+    async with Storage(settings.storage, trusting=True) as storage:
+        yield settings, storage, store_of(storage, settings.catalog)
+
+
+@command.command("ls")
+@click.argument("task", default="")
+@_of_task
+@_options
+def list_entries(*, task: str, project: str, domain: str, prefix: str, config: str | None, output: str) -> None:
+    """List cached tasks, or the entries of TASK (its name, as in the module: `flow.square`)."""
+    run(_list(task, project, domain, prefix, config, as_json=output == "json"))
+
+
+async def _list(task: str, project: str, domain: str, prefix: str, config: str | None, *, as_json: bool) -> None:
+    async with _opened(config, prefix) as (_, _, store):
+        if not task:
+            _print_counts(await list_paths(store, "", MOST), as_json=as_json)
+            return
+        paths = await list_paths(store, f"{task_path(project, domain, task)}/", MOST)
+        entries = await read_entries(store, paths)
+    entries.sort(key=lambda one: -one.origin.created if one.origin else 0.0)
+    if as_json:
+        say_json({"entries": [_entry_json(entry) for entry in entries]})
+        return
+    for entry in entries:
+        say(_entry_text(entry))
+    if not entries:
+        say(f"nothing of {project}/{domain}/{task} is cached")
+
+
+def _print_counts(paths: list[str], *, as_json: bool) -> None:
+    counts: dict[str, int] = {}
+    for path in paths:
+        task = "/".join(path.split("/")[:3])
+        counts[task] = counts.get(task, 0) + 1
+    if as_json:
+        say_json({"tasks": [{"task": task, "entries": count} for task, count in sorted(counts.items())]})
+        return
+    for task, count in sorted(counts.items()):
+        say(f"{one_line(task)}  {count}")
+    if not counts:
+        say("nothing is cached")
+    if len(paths) >= MOST:
+        say(f"these are the first {MOST}: name a task to see the others", to_stderr=True)
+
+
+def _entry_json(entry: CacheEntry) -> dict[str, Any]:
+    origin = None if entry.origin is None else msgspec.to_builtins(entry.origin)
+    return {"path": entry.path, "bytes": entry.bytes, "origin": origin, "problem": entry.problem or None}
+
+
+def _entry_text(entry: CacheEntry) -> str:
+    if entry.origin is None:
+        return one_line(f"{entry.path}: {entry.problem}")
+    origin = entry.origin
+    where = f"{origin.execution} node {origin.node}, attempt {origin.attempt + 1}"
+    when = rfc3339(max(0.0, min(origin.created, 4e9)))
+    return one_line(f"{when}  version {origin.key.version}  {where}, task version {origin.task_version}  {entry.path}")
+
+
+@command.command("rm")
+@click.argument("task")
+@_of_task
+@click.option("--version", default="", help="Of this cache version alone.")
+@click.option("--older-than", default="", metavar="AGE", help="Only what is older: 90m, 12h, 30d.")
+@click.option("--dry-run", is_flag=True, help="Say what would be removed.")
+@_options
+def remove_entries(
+    *,
+    task: str,
+    project: str,
+    domain: str,
+    version: str,
+    older_than: str,
+    dry_run: bool,
+    prefix: str,
+    config: str | None,
+    output: str,
+) -> None:
+    """Remove the entries of TASK: its later executions compute again. Files that they refer to stay."""
+    before = None if not older_than else SYSTEM_CLOCK.now() - _seconds(older_than)
+    run(_remove(task, project, domain, version, before, prefix, config, dry_run=dry_run, as_json=output == "json"))
+
+
+def _seconds(age: str) -> float:
+    found = _AGE.fullmatch(age)
+    if found is None:
+        raise Invalid(f"--older-than {age!r} is no age: write it like 90m, 12h or 30d")
+    return int(found[1]) * _SECONDS[found[2]]
+
+
+async def _remove(
+    task: str,
+    project: str,
+    domain: str,
+    version: str,
+    before: float | None,
+    prefix: str,
+    config: str | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    async with _opened(config, prefix) as (_, _, store):
+        paths = await list_paths(store, f"{task_path(project, domain, task)}/", MOST)
+        if version or before is not None:
+            entries = await read_entries(store, paths)
+            paths = [entry.path for entry in entries if _is_meant(entry, version, before)]
+        if not dry_run:
+            await remove(store, paths)
+    if as_json:
+        say_json({"removed": [] if dry_run else paths, "wouldRemove": paths if dry_run else []})
+        return
+    say(f"{len(paths)} entries of {project}/{domain}/{task} {'would be' if dry_run else 'are'} removed")
+
+
+def _is_meant(entry: CacheEntry, version: str, before: float | None) -> bool:
+    if entry.origin is None:
+        return True  # what cannot be read is of no use
+    if version and entry.origin.key.version != version:
+        return False
+    return before is None or entry.origin.created < before
+
+
+@command.command("explain")
+@click.argument("execution")
+@click.argument("node")
+@cluster_options
+@click.option("--namespace", "-n", default=None, help="Default: the context's.")
+@_options
+def explain_node(
+    *,
+    execution: str,
+    node: str,
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str | None,
+    prefix: str,
+    config: str | None,
+    output: str,
+) -> None:
+    """Say whether the outputs of a NODE of an EXECUTION are cached, and if not, in what it differs from what is.
+
+    NODE is its id as `propeller status` shows it (n0), or in JSON for a node inside another (n0-0-n1).
+    """
+    run(_explain(execution, node, kubeconfig, context, namespace, prefix, config, as_json=output == "json"))
+
+
+async def _explain(
+    name: str,
+    node: str,
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str | None,
+    prefix: str,
+    config: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    async with (
+        _opened(config, prefix) as (settings, storage, store),
+        connected(kubeconfig, context, settings) as (client, connection),
+    ):
+        await require_workflows(client, connection)
+        where = namespace or connection.namespace
+        try:
+            workflow = await client.get(WORKFLOWS, name, where)
+        except NotFound as error:
+            raise PropellerError(f"there is no execution {name} in namespace {where}; name another with -n") from error
+        loader = Loader(client, storage, settings.storage.metadata_prefix, anywhere=True)
+        view = _node_of(await loader.show(workflow, SYSTEM_CLOCK.now()), node)
+        caching = caching_of(view)
+        if not caching:
+            raise Invalid(f"{view.log_name} is not cached: its task has no cache=True, no outputs, or is overridden")
+        template = view.graph.plan.task(view.spec.task)
+        inputs = await Inputs(storage).peek(view)
+        key = await key_of(template, caching, inputs, storage.settings.max_messages)
+        found = await explain(store, key)
+        status = view.execution.cache.of(view.number).name
+    if as_json:
+        nearest = None if found.nearest is None else _entry_json(found.nearest)
+        parts = msgspec.to_builtins(found.differences)
+        counted = {"hit": found.hit, "status": status, "entries": found.entries}
+        say_json({**counted, "path": key.path, "nearest": nearest, "differences": parts})
+        return
+    say(_explanation_text(found, status))
+
+
+def _node_of(execution: Execution, wanted: str) -> NodeView:
+    for number in execution.user_nodes():
+        if execution.unique_id(number) == wanted:
+            view = execution.view(number)
+            if view.spec.kind is not NodeKind.TASK:
+                raise Invalid(
+                    f"{view.log_name} is of kind {view.spec.kind}, and only tasks are cached: name one of those"
+                )
+            return view
+    raise Invalid(f"{execution.key} has no node {wanted!r} yet; propeller status {execution.info.name} shows its nodes")
+
+
+def _explanation_text(found: Explained, status: str) -> str:
+    lines = [f"in its execution: {status}"]
+    if found.hit and found.nearest is not None:
+        lines += ["cached now:", f"  {_entry_text(found.nearest)}"]
+    elif found.nearest is None:
+        lines.append(f"not cached: nothing of the task is ({found.entries} entries)")
+    else:
+        lines += [f"not cached: {found.entries} entries of the task are for something else. The nearest one:"]
+        lines += [f"  {_entry_text(found.nearest)}", "differs in:"]
+        lines += [f"  {one.part}: {one.here}, there {one.there}" for one in found.differences]
+    return "\n".join(lines)
