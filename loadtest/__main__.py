@@ -27,6 +27,7 @@ from loadtest._options import (
     SCALE,
     SEED,
     SERVERS,
+    TOKENS_PEER,
 )
 from propeller.errors import PropellerError
 from tools.assets import bin_directory
@@ -101,8 +102,8 @@ MEASUREMENTS = {
     "tokens": Measurement(
         "_tokens",
         "Tokens of the resource manager: cost of a claim, memory of those that wait, fair shares; or of four processes "
-        "that share them in Redis.",
-        (BACKEND, SCALE),
+        "that share them in Redis, also if they are killed, beside FlytePropeller's.",
+        (BACKEND, TOKENS_PEER, SCALE),
     ),
     "transport": Measurement("_transport", "CPU of a request by our HTTP client, relative to aiohttp's."),
 }

@@ -95,6 +95,12 @@ CONCURRENT = click.option(
     "--concurrent", type=sizes, metavar="NUMBERS", help="Workflows at once; 100,2000,10000 if not given, '' for none."
 )
 
+TOKENS_PEER = click.option(
+    "--peer",
+    type=click.Choice(["flytepropeller"]),
+    help="With --backend redis: processes that are killed in a flood, ours and those of FlytePropeller's resource "
+    "manager, which is built with Go (five minutes).",
+)
 BACKEND = click.option(
     "--backend",
     type=click.Choice(["memory", "redis"]),

@@ -13,8 +13,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 
-from loadtest import _redis_tokens
+from loadtest import _killed_tokens, _redis_tokens
 from loadtest._line import Line
+from propeller.errors import Invalid
 from propeller.resourcemgr import Claim, Ledger, Limits, MemoryTokens, Pool, Tenant
 
 PAIRS, TENANTS, SLOTS = 200_000, 1000, 80
@@ -23,9 +24,11 @@ FAIR_SLOTS, TASK_SECONDS = 40, 20
 _NEEDS = (("hive", 1),)
 
 
-def measure(scale: float, backend: str = "memory") -> Iterator[Line]:
+def measure(scale: float, backend: str = "memory", peer: str | None = None) -> Iterator[Line]:
+    if peer is not None and backend != "redis":
+        raise Invalid(f"--peer {peer} shares its tokens in Redis: give --backend redis, too")
     if backend == "redis":
-        yield from _redis_tokens.measure(scale)
+        yield from _redis_tokens.measure(scale) if peer is None else _killed_tokens.measure(scale)
         return
     pairs, waiting = max(1000, round(PAIRS * scale)), max(10_000, round(1_000_000 * scale))
     yield Line(name="acquire and release, three pools, nobody waits", value=_alone(pairs), unit="us", budget=5)

@@ -173,6 +173,7 @@ def _rows(queue: FairQueue) -> Iterator[dict[str, Any]]:
             "weight": declared.get("weight"),
             "limits": declared.get("limits", {}),
             "borrowing": declared.get("borrowing", {}),
+            "lending": declared.get("lending", {}),
             **{column: usage.get(column) for column in _STATUS_COLUMNS},
         }
 
@@ -184,7 +185,9 @@ def _lines(rows: list[dict[str, Any]]) -> Iterator[str]:
         (
             row["tenant"],
             f"{row['weight'] or 1:g}",
-            _amounts(row["limits"]) + "".join(f" +{pool}={n}" for pool, n in row["borrowing"].items()),
+            _amounts(row["limits"])
+            + "".join(f" +{pool}={n}" for pool, n in row["borrowing"].items())
+            + "".join(f" -{pool}={n}" for pool, n in row["lending"].items()),
             _amounts(row["held"] or {}),
             str(row["waiting"] or 0),
             f"{row['share'] or 0:.3f}",

@@ -88,7 +88,7 @@ def _schema() -> Schema:
                 f"{_NAMES}.all(names, self.pools.all(p, !has(p.parent) || p.parent in names))",
                 "a pool's parent has to be a pool of this FairQueue",
             ),
-            *(_names_a_pool("tenants", field) for field in ("limits", "borrowing")),
+            *(_names_a_pool("tenants", field) for field in ("limits", "borrowing", "lending")),
             *(_names_a_pool("rules", field) for field in ("pools", "resources")),
         ],
     )
@@ -164,6 +164,7 @@ def _tenant() -> Schema:
             "weight": {**_POSITIVE, "description": "Its share relative to the tenants beside it; 1 by default."},
             "limits": _amounts("Tokens that it may hold at once, by pool."),
             "borrowing": _amounts("Tokens that it may hold beyond its share, by pool."),
+            "lending": _amounts("Tokens of its share that others may hold, by pool; the rest is kept for it."),
         },
         required=("name",),
     )

@@ -6,9 +6,9 @@ Guarantees
     A change is accepted whole or refused whole. A refused one leaves in force what was accepted of that FairQueue
     before. What is accepted together holds no contradiction.
 Rules
-    A FairQueue goes before the settings: its pools replace pools of the same name, its tenants' weights, limits and
-    borrowing replace those of the same tenant and pool, and its rules come after theirs (of one pool, the amount of the
-    last rule counts).
+    A FairQueue goes before the settings: its pools replace pools of the same name, its tenants' weights, limits,
+    borrowing and lending replace those of the same tenant and pool, and its rules come after theirs (of one pool, the
+    amount of the last rule counts).
     A pool belongs to one FairQueue: to that which has it, and of several that declare it at once, to the oldest. So
     does a tenant's weight, unless they say the same.
 """
@@ -153,6 +153,7 @@ def _together(settings: ResourceOptions, declared: Sequence[tuple[str, Declarati
                 weight=weight,
                 limits={**known.limits, **tenant.limits},
                 borrowing={**known.borrowing, **tenant.borrowing},
+                lending={**known.lending, **tenant.lending},
             )
         rules += declares.rules
     return msgspec.structs.replace(

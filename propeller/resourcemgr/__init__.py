@@ -12,6 +12,7 @@ from propeller.resourcemgr._claims import Claim, Wait
 from propeller.resourcemgr._fair_groups import FairGroups
 from propeller.resourcemgr._fair_queue import FairQueue
 from propeller.resourcemgr._ledger import Ledger
+from propeller.resourcemgr._lending import kept_of
 from propeller.resourcemgr._limits import (
     MAX_DEPTH,
     MAX_TOKENS,
@@ -58,6 +59,7 @@ __all__ = [
     "check_options",
     "ideals_of",
     "in_memory",
+    "kept_of",
     "needs_of",
     "path_of",
     "share_of",

@@ -48,6 +48,8 @@ class Wait(msgspec.Struct, frozen=True):
     ahead: int
     waiting: int
     since: float
+    kept: int = 0
+    """Tokens that tenants keep for themselves and do not use."""
 
     @property
     def what(self) -> str:
@@ -59,6 +61,7 @@ class Wait(msgspec.Struct, frozen=True):
             state = f"{self.rate:g} a second"
         else:
             state = "it is paused" if not self.capacity else f"{self.held} of {self.capacity} held"
+            state += f", {self.kept} kept for other tenants" if self.kept else ""
         return f"{self.what}{state}, {_ordinal(self.ahead + 1)} of {'/'.join(self.tenant)}"
 
 

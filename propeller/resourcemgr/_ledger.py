@@ -72,10 +72,8 @@ class Ledger:
             return self.amend(claim, now)
         need = self._registry.needs.get((claim.tenant, claim.needs)) or self._registry.resolve(claim)
         need.count(1)
-        if need.is_timed:
-            fits = self._is_settled and all(
-                not pool.order.size and pool.room(now) >= amount for pool, amount in need.items
-            )
+        if not need.is_plain:
+            fits = self._is_settled and need.fits(now)
         else:
             fits = self._is_settled
             for pool, amount in need.items:  # a loop, as this is the way of nearly all claims
@@ -281,6 +279,7 @@ class Ledger:
             ahead=0 if turn is None or waiter.pool is None else turn.ahead_of(waiter),
             waiting=pool.order.size,
             since=waiter.since,
+            kept=waiter.need.kept_by_others(pool),
         )
 
 
@@ -292,4 +291,8 @@ def _claim(name: str, need: Need, known: Container[str]) -> Claim:
 def _structure(limits: Limits) -> tuple[object, ...]:
     """What of the limits makes the pools of a claim; all else can change in place."""
     pools = tuple((pool.name, pool.parent, pool.rate is None, pool.capacity is None) for pool in limits.pools)
-    return pools, tuple((tenant.name, tuple(tenant.limits)) for tenant in limits.tenants if tenant.limits)
+    return pools, tuple(
+        (tenant.name, tuple(tenant.limits), tuple(tenant.lending))
+        for tenant in limits.tenants
+        if tenant.limits or tenant.lending
+    )

@@ -73,6 +73,11 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     borrow whatever others leave unused.
     """
 
+    lending: Mapping[str, int] = {}
+    """Tokens of its share that others may hold, by pool: 0 for none. The rest of its share is kept for it, also while
+    it does not use it: others that wait leave it idle. By default others may hold whatever it leaves unused.
+    """
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """All pools and tenants. `generation` orders two versions: the newer one wins everywhere."""
@@ -156,7 +161,7 @@ def _check_tenant(tenant: Tenant, pools: Mapping[str, Pool]) -> None:
     path_of(tenant.name)
     if not (0 < tenant.weight < math.inf):
         raise Invalid(f"weight of tenant {tenant.name!r} is {tenant.weight}: it has to be a positive, finite number")
-    for field, amounts in (("limit", tenant.limits), ("borrowing", tenant.borrowing)):
+    for field, amounts in (("limit", tenant.limits), ("borrowing", tenant.borrowing), ("lending", tenant.lending)):
         for name, amount in amounts.items():
             if name not in pools:
                 raise Invalid(
@@ -166,12 +171,13 @@ def _check_tenant(tenant: Tenant, pools: Mapping[str, Pool]) -> None:
                 raise Invalid(
                     f"{field} of tenant {tenant.name!r} for pool {name!r} is {amount}: it has to be 0 to {MAX_TOKENS}"
                 )
-    for name in tenant.borrowing:
-        if pools[name].capacity is None:
-            raise Invalid(
-                f"tenant {tenant.name!r} has a borrowing for pool {name!r}, which has no capacity and so no shares: "
-                "give the pool a capacity, or the tenant no borrowing"
-            )
+    for field, amounts in (("borrowing", tenant.borrowing), ("lending", tenant.lending)):
+        for name in amounts:
+            if pools[name].capacity is None:
+                raise Invalid(
+                    f"tenant {tenant.name!r} has a {field} for pool {name!r}, which has no capacity and so no shares: "
+                    f"give the pool a capacity, or the tenant no {field}"
+                )
 
 
 def _unique(kind: str, names: Iterable[str]) -> None:

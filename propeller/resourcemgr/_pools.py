@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from propeller.resourcemgr._turns import Order
+
+if TYPE_CHECKING:
+    from propeller.resourcemgr._tenants import Node
 
 UNLIMITED = 2**62
 
@@ -26,6 +31,10 @@ class PoolState:
 
     `free` is what is left of the capacity; negative while more is held than a limit allows that was lowered, or than a
     restart has found, and while tokens are saved up. `level` is what is left of those that have come at the rate.
+
+    Of a pool that a tenant does not lend entirely, what that tenant has is a pool of its own: `kept` tokens are counted
+    in the pools above it as if they were held, whether they are or not. `grown` are such tenants below this pool that
+    may have become able to hold more, as they do not hold all that they keep.
     """
 
     __slots__ = (
@@ -34,11 +43,15 @@ class PoolState:
         "capacity",
         "free",
         "grants",
+        "grown",
         "held",
+        "is_keeper",
+        "kept",
         "level",
         "name",
         "order",
         "rate",
+        "reserved",
         "tenant",
         "title",
     )
@@ -56,6 +69,10 @@ class PoolState:
         self.at = 0.0  # when `level` was so
         self.grants = 0  # so far
         self.order = Order()
+        self.is_keeper = False  # whether the tenant has a lending limit
+        self.kept = 0
+        self.reserved = 0  # what those below keep if they hold nothing
+        self.grown: dict[Node, PoolState] = {}
 
     def configure(self, capacity: int | None, rate: float | None, burst: int | None, now: float) -> None:
         """Set the limits. What is held stays held, and a bucket keeps what it has."""
@@ -77,10 +94,29 @@ class PoolState:
 
     def room(self, now: float) -> float:
         """Tokens that a claim may take now."""
+        return self.free if self.rate is None else min(self.free, self.room_in_time(now))
+
+    def room_in_time(self, now: float) -> float:
+        """Tokens that have come at the rate."""
         if self.rate is None:
-            return self.free
+            return UNLIMITED
         self.refill(now)
-        return min(self.free, self.level + _ROUNDING)
+        return self.level + _ROUNDING
+
+    @property
+    def used(self) -> int:
+        """Tokens that are held, or saved up, and those that tenants below keep and do not use."""
+        return (UNLIMITED if self.capacity is None else self.capacity) - self.free
+
+    @property
+    def counted(self) -> int:
+        """Tokens that count in the pools above."""
+        return max(self.used, self.kept)
+
+    @property
+    def spare(self) -> int:
+        """Tokens that the tenant keeps and does not use."""
+        return max(0, self.kept - self.used)
 
     def save_up(self, amount: int) -> None:
         """Withdraw tokens, whether they are there or not; a negative amount puts them back."""
@@ -91,10 +127,22 @@ class PoolState:
     @property
     def most(self) -> float:
         """Tokens of the largest claim that can ever be met. A paused pool (capacity 0) has no say."""
-        return min(self.capacity or UNLIMITED, UNLIMITED if self.rate is None else self.burst)
+        return min((self.capacity or UNLIMITED) - self.reserved, UNLIMITED if self.rate is None else self.burst)
 
     def enough_at(self, amount: float) -> float | None:
         """When the bucket will have `amount`, as of the last refill; None if that does not depend on time alone."""
-        if self.rate is None or self.free < amount:
-            return None
-        return self.at + max(0.0, amount - self.level) / self.rate
+        return None if self.free < amount else self.filled_at(amount)
+
+    def filled_at(self, amount: float) -> float | None:
+        """As `enough_at`, if the capacity has room."""
+        return None if self.rate is None else self.at + max(0.0, amount - self.level) / self.rate
+
+
+def pass_up(pools: Iterable[PoolState], amount: int) -> None:
+    """Count so many tokens more (negative: less) in a tenant's own pools, from the innermost on, and the shared one:
+    in each only what those below did not keep anyway.
+    """
+    for pool in pools:
+        before = pool.counted
+        pool.free -= amount
+        amount = pool.counted - before

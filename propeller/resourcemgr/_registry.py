@@ -11,8 +11,10 @@ from collections.abc import Container, Iterable, Iterator
 
 from propeller.errors import Invalid
 from propeller.resourcemgr._claims import Claim
+from propeller.resourcemgr._kept_need import KeptNeed
+from propeller.resourcemgr._lending import kept_of
 from propeller.resourcemgr._limits import SEPARATOR, Limits, Path, lineage, path_of
-from propeller.resourcemgr._pools import PoolState, title_of
+from propeller.resourcemgr._pools import PoolState, pass_up, title_of
 from propeller.resourcemgr._tenants import Node, Tenants
 from propeller.resourcemgr._turns import usage_changed
 from propeller.resourcemgr._waiter import Need
@@ -41,13 +43,37 @@ class Registry:
         for one in limits.pools:
             self._pool(one.name, "").configure(one.capacity, one.rate, one.burst, now)
         for tenant in limits.tenants:
-            for name, limit in tenant.limits.items():
-                self._pool(name, tenant.name).configure(limit, None, None, now)
+            for name in tenant.limits.keys() | tenant.lending.keys():
+                own = self._pool(name, tenant.name)
+                own.configure(tenant.limits.get(name), None, None, now)
+                own.is_keeper = name in tenant.lending
+        self._keep(limits)
         self.timed = [pool for pool in self.pools.values() if pool.rate is not None]
         for path, node in self._tenants.named():
             node.weight = self._tenants.weights.get(path, 1.0)
         for node in self._tenants:
             usage_changed(node)  # whatever has changed about its share
+
+    def _keep(self, limits: Limits) -> None:
+        """Have tenants keep what they do not lend, the innermost first."""
+        kept = kept_of(limits)
+        if not kept:
+            return
+        for pool in self.pools.values():
+            pool.reserved = 0
+        owned = [pool for pool in self.pools.values() if pool.tenant and pool.name in kept]
+        for own in sorted(owned, key=lambda own: own.tenant.count(SEPARATOR), reverse=True):
+            path = path_of(own.tenant)
+            names = (SEPARATOR.join(path[:length]) for length in range(len(path) - 1, -1, -1))
+            found = (self.pools.get(title_of(own.name, name)) for name in names)
+            above = [pool for pool in found if pool is not None]
+            before, own.kept = own.counted, kept[own.name].get(path, 0)
+            pass_up(above, own.counted - before)
+            above[0].reserved += max(own.kept, own.reserved)
+            node = self._tenants.get(path)
+            if node is not None and own.spare:
+                for pool in above:
+                    pool.grown[node] = own
 
     def _pool(self, name: str, tenant: str) -> PoolState:
         title = title_of(name, tenant)
@@ -69,22 +95,24 @@ class Registry:
                 pool = self.pools[one.name]
                 amounts[pool] = amounts.get(pool, 0) + amount
         amounts = self._own(claim.tenant, amounts) | amounts
-        excess = next(((pool, amount) for pool, amount in amounts.items() if amount > pool.most), None)
-        if excess is not None and not is_held:
-            raise never(claim.id, *excess)
         if len(self.needs) > self._most_needs or self._tenants.are_many:
             self._forget()
-        need = Need(claim.tenant, claim.needs, self._tenants.leaf(claim.tenant), tuple(amounts.items()), self.epoch)
+        kind = KeptNeed if any(pool.is_keeper for pool in amounts) else Need
+        need = kind(claim.tenant, claim.needs, self._tenants.leaf(claim.tenant), tuple(amounts.items()), self.epoch)
+        excess = need.excess()
+        if excess is not None and not is_held:
+            raise never(claim.id, *excess, need.most(excess[0]))
         if excess is None and len(known) == len(claim.needs):
             self.needs[claim.tenant, claim.needs] = need
         return need
 
-    def drop_vain(self) -> dict[Need, tuple[PoolState, int]]:
+    def drop_vain(self) -> dict[Need, tuple[PoolState, int, float]]:
         """Forget needs that can never be met any more, so that claims of them are resolved anew. Returns those that
-        claims have: a pool, and how much it would take to have.
+        claims have: a pool, how much it would take to have, and how much there is at most.
         """
         vain = {key: excess for key, need in self.needs.items() if (excess := need.excess()) is not None}
-        return {need: excess for key, excess in vain.items() if (need := self.needs.pop(key)).claims}
+        dropped = ((self.needs.pop(key), excess) for key, excess in vain.items())
+        return {need: (*excess, need.most(excess[0])) for need, excess in dropped if need.claims}
 
     def _own(self, tenant: Path, amounts: dict[PoolState, int]) -> dict[PoolState, int]:
         """What is taken of the tenant's own limits, and of those of the tenants that it is part of."""
@@ -115,8 +143,9 @@ class Registry:
         return self._tenants.named()
 
 
-def never(name: str, pool: PoolState, amount: int) -> Invalid:
+def never(name: str, pool: PoolState, amount: int, most: float) -> Invalid:
     """The error of a claim that can never be met."""
+    kept = f" beside the {pool.reserved} that tenants keep for themselves" if pool.reserved else ""
     return Invalid(
-        f"claim {name!r} needs {amount} tokens of pool {pool.title!r}, which never has more than {pool.most:g}"
+        f"claim {name!r} needs {amount} tokens of pool {pool.title!r}, which never has more than {most:g}{kept}"
     )

@@ -18,7 +18,7 @@ from propeller.resourcemgr._limits import Path
 
 if TYPE_CHECKING:
     from propeller.resourcemgr._pools import PoolState
-    from propeller.resourcemgr._turns import Turn
+    from propeller.resourcemgr._turn import Turn
 
 
 class Node:
@@ -66,6 +66,10 @@ class Tenants:
     def leaf(self, path: Path) -> Node:
         """The node that the tenant's own claims belong to: it stands beside those of the tenants below it."""
         return self._node((*path, ""))
+
+    def get(self, path: Path) -> Node | None:
+        """The tenant, if it has claims or had some of late."""
+        return self._nodes.get(path)
 
     def _node(self, path: Path) -> Node:
         found = self._nodes.get(path)

@@ -14,14 +14,12 @@ Guarantees
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from propeller.resourcemgr._balance import Group, Member
-from propeller.resourcemgr._lane import Lane
+from propeller.resourcemgr._turn import Entry, Turn
 
 if TYPE_CHECKING:
     from propeller.resourcemgr._pools import PoolState
@@ -30,170 +28,8 @@ if TYPE_CHECKING:
 
 _numbers = count()
 
-_Entry = tuple[float, float, int, int, "Turn"]
-"""Share with handicap, tag, number, version and turn of a child: the smallest is next."""
-
 _RELEASE = 1e-6
 """Seconds that a release counts for where time is compared, so that those of an instant are not one and the same."""
-
-
-class Turn:
-    """A tenant's place in a pool's order. A leaf has claims, any other has the turns of the tenants below it."""
-
-    __slots__ = (
-        "ahead",
-        "aside",
-        "group",
-        "heap",
-        "is_ahead",
-        "is_queued",
-        "lane",
-        "limit",
-        "member",
-        "node",
-        "number",
-        "order",
-        "step",
-        "tag",
-        "time",
-        "up",
-        "version",
-    )
-
-    def __init__(self, node: Node, order: Order, up: Turn | None, *, is_leaf: bool) -> None:
-        self.node = node
-        self.order = order
-        self.up = up
-        self.group = Group()  # of those below
-        self.member = Member(self.group if up is None else up.group)
-        self.ahead: deque[Turn] = deque()  # those below that have a handicap; each once
-        self.is_ahead = False  # whether it is among those of the turn above
-        self.step = 0.0  # what a claim of it has taken last, as a share, without its weight
-        self.lane: Lane | None = Lane() if is_leaf else None
-        self.heap: list[_Entry] = []
-        self.limit = 64  # entries of the heap at which void ones are dropped
-        self.number = next(_numbers)
-        self.version = 0  # entries of earlier versions are void
-        self.is_queued = False  # whether there is an entry in the heap above
-        self.tag = 0.0
-        self.time = 0.0  # the tag of the child that was served last
-        self.aside: Waiter | None = None  # a claim that is first here and did not fit
-
-    @property
-    def head(self) -> Waiter:
-        """The first claim of a leaf that `Order.first` has returned."""
-        assert self.lane is not None
-        return self.lane.first
-
-    def ahead_of(self, waiter: Waiter) -> int:
-        """Claims of a leaf that go before this one."""
-        return self.lane.ahead_of(waiter) if self.lane else 0
-
-    def queue(self) -> None:
-        """Make an entry in the heap above, which voids those before."""
-        up = self.up
-        assert up is not None
-        if self.tag < up.time:
-            self.tag = up.time
-        self.is_queued = True
-        heap = up.heap
-        if len(heap) >= up.limit:
-            heap[:] = [entry for entry in heap if entry[4].is_queued and entry[3] == entry[4].version]
-            heapify(heap)
-            up.limit = 64 + 2 * len(heap)
-        heappush(heap, self._entry())
-
-    def _entry(self) -> _Entry:
-        """A new one, by its share now."""
-        self.version += 1
-        up, member = self.up, self.member
-        assert up is not None
-        if member.is_in and up.group.members == 1:
-            return 0.0, self.tag, self.number, self.version, self  # whatever its share is; it is seen if another comes
-        share = self.weigh()
-        if not member.is_ahead:
-            return share, self.tag, self.number, self.version, self
-        if not self.is_ahead:
-            self.is_ahead = True
-            up.ahead.append(self)
-        return share + member.step, self.tag, self.number, self.version, self
-
-    def weigh(self) -> float:
-        """Its share now, which counts from now on."""
-        share = self.node.share()
-        if share < math.inf:
-            self.member.weigh(share, self.node.weight, self.step, self.order.clock)
-        return share
-
-    def look_again(self) -> None:
-        """Its tenant holds more or less than it did."""
-        if self.up is None:
-            return
-        if self.is_queued:
-            self.queue()
-        elif self.member.is_in:
-            self.weigh()
-
-    def after(self, need: Need, pool: PoolState) -> tuple[float, float]:
-        """The share that it has once a claim of it is served; or if that is none, its tag then."""
-        share = self.node.share() + need.step() / self.node.weight
-        return (share, 0.0) if share else (0.0, self.tag + need.of(pool) / self.node.weight)
-
-    def key(self) -> float:
-        """Its share with handicap, now."""
-        return self.node.share() + self.member.handicap
-
-    def settle(self) -> Member:
-        """Its member as of now."""
-        if self.member.is_in:
-            self.member.settle(self.order.clock)
-        return self.member
-
-    def serve(self, up: Turn, amount: int, step: float) -> None:
-        """A claim below got its tokens. Only if there is an entry of it, that is the first in the heap above."""
-        self.step = step
-        self.member.serve(step)
-        if self.is_queued:
-            if up.time < self.tag:
-                up.time = self.tag
-            self.tag += amount / self.node.weight
-            heapreplace(up.heap, self._entry())
-        else:
-            self.tag += amount / self.node.weight
-        if up.ahead:
-            up.look()
-
-    def look(self) -> None:
-        """See whether one of those below is ahead no longer: if it holds nothing, nothing else would show it."""
-        turn = self.ahead.popleft()
-        turn.is_ahead = False
-        if turn.is_queued:
-            turn.member.settle(self.order.clock)
-            if turn.member.is_ahead:
-                turn.is_ahead = True
-                self.ahead.append(turn)
-            else:
-                turn.queue()
-
-    def rest(self) -> None:
-        """There is no entry any more. If none of those below waits for room either, nothing waits here."""
-        self.is_queued = False
-        if self.aside is None and not self.group.members and self.up is not None:
-            self.member.leave(self.order.clock)
-
-    def retire(self) -> None:
-        """No claim waits here any more: it is not compared with others until one does."""
-        turn = self
-        while turn.up is not None and not turn.group.members:
-            turn.rest()
-            turn = turn.up
-
-    def activate(self) -> None:
-        """Make an entry here and above, as far as there is none."""
-        turn = self
-        while turn.up is not None and not turn.is_queued:
-            turn.queue()
-            turn = turn.up
 
 
 class Order:
@@ -235,15 +71,17 @@ class Order:
                 self._root = found
         return found
 
-    def first(self) -> Turn | None:
-        """The leaf whose first claim is next; None if no claim waits but in tenants that were set aside."""
-        root = turn = self._root
+    def first(self, below: Turn | None = None) -> Turn | None:
+        """The leaf whose first claim is next, of all or `below` a tenant; None if no claim waits there but in tenants
+        that were set aside.
+        """
+        root = turn = self._root if below is None else below
         while turn is not None:
             if turn.lane is not None:
                 if turn.lane:
                     return turn
                 turn.rest()
-                turn = root
+                turn = root if turn is not root else None
                 continue
             child = _next_child(turn.heap)
             if child is None:
@@ -272,6 +110,12 @@ class Order:
             turn.serve(up, amount, step)
             turn = up
 
+    def served_below(self, need: Need, pool: PoolState) -> None:
+        """As `served`, of a claim that was first below a tenant, and not of all."""
+        amount, step = need.of(pool), need.step()
+        for node in need.nodes:
+            node.turns[pool].serve_out_of_turn(amount, step)
+
     def set_aside(self, leaf: Turn, amount: int, grants: int) -> None:
         """The first claim of `leaf` needs more than there is: others may go before it, so many and no more. `grants`
         are those of the pool so far.
@@ -292,6 +136,20 @@ class Order:
             if turn is not None and turn.aside is waiter:
                 turn.aside = None
                 turn.activate()
+
+    def let_in_below(self, node: Node, pool: PoolState) -> None:
+        """Let those of a tenant have a turn again that were set aside."""
+        kept = []
+        for entry in self._asides:
+            waiter = entry[2]
+            if node not in waiter.need.nodes:
+                kept.append(entry)
+            elif (turn := waiter.need.leaf.turns.get(pool)) is not None and turn.aside is waiter:
+                turn.aside = None
+                turn.activate()
+        if len(kept) < len(self._asides):
+            heapify(kept)
+            self._asides = kept
 
     def overtaken(self, pool: PoolState, limit: int) -> Waiter | None:
         """A claim that has been overtaken `limit` times, if there is one."""
@@ -346,7 +204,7 @@ class Order:
         return self._asides[0][0] if self._asides else None
 
 
-def _next_child(heap: list[_Entry]) -> Turn | None:
+def _next_child(heap: list[Entry]) -> Turn | None:
     """The child with the smallest share now; entries tell what it was when they were made."""
     while heap:
         share, tag, number, version, turn = heap[0]
@@ -374,9 +232,4 @@ def served_out_of_turn(need: Need, now: float) -> None:
     for node in need.nodes:
         for pool, turn in node.turns.items():
             turn.order.set_clock(now)
-            turn.step = step
-            turn.member.serve(step)
-            if turn.up is not None:
-                turn.up.time = max(turn.up.time, turn.tag)
-            turn.tag += need.of(pool) / node.weight
-            turn.look_again()
+            turn.serve_out_of_turn(need.of(pool), step)

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 class Need:
     """What claims of one tenant take that ask for the same. `items` has each pool once, the tenant's own limits first.
     `charges` are the counts of what tenants hold that change with it: of pools that are shared and have a capacity.
-    `epoch` numbers the structure of the limits by which it was resolved.
+    `epoch` numbers the structure of the limits by which it was resolved. `is_plain`: whether `free` of its pools is all
+    that it depends on; not if tokens come at a rate, or a tenant keeps some (`KeptNeed`).
     """
 
-    __slots__ = ("_shared", "charges", "claims", "epoch", "is_timed", "items", "leaf", "needs", "nodes", "tenant")
+    __slots__ = ("_shared", "charges", "claims", "epoch", "is_plain", "items", "leaf", "needs", "nodes", "tenant")
 
     def __init__(
         self,
@@ -33,7 +34,7 @@ class Need:
         self.leaf = leaf
         self.nodes = leaf.lineage()
         self.items = items
-        self.is_timed = any(pool.rate is not None for pool, _ in items)
+        self.is_plain = all(pool.rate is None for pool, _ in items)
         shared = [(pool, amount) for pool, amount in items if not pool.tenant and pool.capacity is not None]
         self._shared = shared
         self.charges = tuple((node.held, pool, amount) for node in self.nodes for pool, amount in shared)
@@ -58,7 +59,45 @@ class Need:
 
     def excess(self) -> tuple[PoolState, int] | None:
         """A pool of which it takes more than that ever has, and how much it takes."""
-        return next(((pool, amount) for pool, amount in self.items if amount > pool.most), None)
+        return next(((pool, amount) for pool, amount in self.items if amount > self.most(pool)), None)
+
+    def most(self, pool: PoolState) -> float:
+        """Tokens of the pool that such a claim can ever have."""
+        return pool.most
+
+    def room(self, pool: PoolState, now: float) -> float:
+        """Tokens of the pool that such a claim may take now."""
+        return pool.room(now)
+
+    def fits(self, now: float) -> bool:
+        """Whether its pools have its tokens, and nothing waits for them."""
+        return all(not pool.order.size and self.room(pool, now) >= amount for pool, amount in self.items)
+
+    def is_saved(self) -> bool:
+        """Whether all has come free of what is saved up for it."""
+        return all(pool.free >= 0 for pool, _ in self.items)
+
+    def is_there(self, now: float) -> bool:
+        """As `is_saved`, with what comes at a rate."""
+        return self.is_saved() and all(pool.room_in_time(now) >= 0 for pool, _ in self.items)
+
+    def passed(self, pool: PoolState) -> int:
+        """Tokens of the pool that it takes beyond what its tenants keep."""
+        return self.of(pool)
+
+    def kept_by_others(self, pool: PoolState) -> int:
+        """Tokens of the pool that others keep and do not use."""
+        idle = pool.used - pool.held if pool.reserved else 0
+        return max(0, idle - (self.of(pool) - self.passed(pool)))
+
+    def kept_for(self, pool: PoolState) -> Node | None:
+        """The tenant that keeps all that the claim takes of the pool, and does not use it: then nobody else has a right
+        to it.
+        """
+        return None
+
+    def look(self, pool: PoolState) -> None:
+        """Have the pool see whether what tenants keep is enough for it."""
 
     def count(self, by: int) -> None:
         """So many more claims have it."""

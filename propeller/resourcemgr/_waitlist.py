@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from propeller.resourcemgr._pools import PoolState
+from propeller.resourcemgr._turn import Turn
 from propeller.resourcemgr._turns import served_out_of_turn
 from propeller.resourcemgr._waiter import Need, Waiter
 
@@ -75,14 +76,16 @@ class Waitlist:
             return
         pool = self._blocking(waiter, None, now) or waiter.need.items[0][0]
         pool.order.add(waiter, pool)
+        waiter.need.look(pool)
 
     def remove(self, name: str) -> Waiter | None:
         """Let a claim wait no more; what it left has to be served to others by `serve`."""
         waiter = self._waiters.pop(name, None)
         if waiter is None or waiter.need.epoch != self._epoch:
             return waiter
-        if waiter.pool is not None:
-            waiter.pool.order.cancel(waiter, waiter.pool)
+        if (pool := waiter.pool) is not None:
+            pool.order.cancel(waiter, pool)
+            waiter.need.look(pool)
         elif self._put_first[0] is waiter:
             self._put_first.popleft()
             self._save_up(waiter.need, False)
@@ -98,6 +101,7 @@ class Waitlist:
         before, here = waiter.need, waiter.pool
         if here is not None:
             here.order.cancel(waiter, here)
+            before.look(here)
             waiter.moves += 1
             waiter.overtaken_since = -1
         elif self._put_first[0] is waiter:
@@ -162,10 +166,11 @@ class Waitlist:
             return -math.inf
         times: list[float | None] = []
         first = [pool for pool, _ in self._put_first[0].need.items] if self._put_first else []
-        if all(pool.free >= 0 for pool in first):
+        if first and self._put_first[0].need.is_saved():
             times.append(max((time for pool in first if (time := pool.enough_at(0)) is not None), default=None))
         for pool in timed:
             if pool.order.size:
+                times += (pool.filled_at(leaf.head.need.of(pool)) for leaf in _of_keepers(pool))
                 leaf = pool.order.first()
                 waiter = None if leaf is None else leaf.head
                 times.append(pool.enough_at(waiter.need.of(pool) if waiter else pool.order.smallest_aside or 1))
@@ -176,7 +181,7 @@ class Waitlist:
         waiter = self._put_first[0]
         if not self._is_saved_up_for:
             self._save_up(waiter.need, True)
-        if any(pool.room(now) < 0 for pool, _ in waiter.need.items):
+        if not waiter.need.is_there(now):
             return False
         self._put_first.popleft()
         self._save_up(waiter.need, False)
@@ -194,6 +199,8 @@ class Waitlist:
         """Grant claims of one pool's order. Claims that move to another pool's add that to `todo`."""
         order = pool.order
         order.set_clock(now)
+        if pool.grown and not self._serve_keepers(pool, todo, now):
+            return
         while order.size and (room := pool.room(now)) >= 1:
             if (late := order.overtaken(pool, self.max_bypass)) is not None:
                 self._put(late, pool, todo)
@@ -204,8 +211,8 @@ class Waitlist:
                 return
             waiter = leaf.head
             amount = waiter.need.of(pool)
-            if amount > room:
-                order.set_aside(leaf, amount, pool.grants)
+            if amount > room and amount > waiter.need.room(pool, now):
+                order.set_aside(leaf, passed if (passed := waiter.need.passed(pool)) > room else amount, pool.grants)
                 continue
             if (late := order.owed(leaf, pool)) is not None and self._lacks_only(late, pool, now):
                 self._put(late, pool, todo)
@@ -216,14 +223,54 @@ class Waitlist:
                 self._grant(waiter)
                 order.served(leaf, waiter.need, pool)
                 continue
-            waiter.moves += 1
-            waiter.overtaken_since = -1
-            todo.append(elsewhere)
-            if waiter.moves > self.max_bypass:
-                self._put_first.append(waiter)
+            if not self._move(waiter, elsewhere, todo):
                 todo.append(pool)
                 return
-            elsewhere.order.add(waiter, elsewhere)
+            waiter.need.look(pool)  # the next one of its tenant may be content with what that keeps
+            if pool.grown:
+                todo.append(pool)
+
+    def _serve_keepers(self, pool: PoolState, todo: list[PoolState], now: float) -> bool:
+        """Grant claims whose tenants keep what they take of the pool: nobody else may have it, whatever the order.
+        Returns false if a claim was put first.
+        """
+        order, grown = pool.order, pool.grown
+        pool.grown = {}
+        for node in sorted(grown, key=lambda node: len(node.path), reverse=True):
+            turn = node.turns.get(pool)
+            if turn is None:
+                continue
+            order.let_in_below(node, pool)
+            while (leaf := order.first(turn)) is not None:
+                waiter = leaf.head
+                need = waiter.need
+                if (keeper := need.kept_for(pool)) is None or len(keeper.path) < len(node.path):
+                    break
+                if need.room(pool, now) < need.of(pool):
+                    pool.grown[node] = grown[node]  # tokens come with time, or those of a lowered limit come back
+                    break
+                elsewhere = self._blocking(waiter, pool, now)
+                order.take(leaf)
+                if elsewhere is None:
+                    self._grant(waiter)
+                    order.served_below(need, pool)
+                elif not self._move(waiter, elsewhere, todo):
+                    todo.append(pool)
+                    pool.grown |= grown
+                    return False
+        return True
+
+    def _move(self, waiter: Waiter, elsewhere: PoolState, todo: list[PoolState]) -> bool:
+        """Have a claim stand in another pool's order; or put it first, if it has moved too often: false."""
+        waiter.moves += 1
+        waiter.overtaken_since = -1
+        todo.append(elsewhere)
+        if waiter.moves > self.max_bypass:
+            self._put_first.append(waiter)
+            return False
+        elsewhere.order.add(waiter, elsewhere)
+        waiter.need.look(elsewhere)
+        return True
 
     def _put(self, late: Waiter, pool: PoolState, todo: list[PoolState]) -> None:
         """Put a claim first that stands in the pool's order."""
@@ -235,7 +282,8 @@ class Waitlist:
         """Whether all other pools have the tokens that the claim takes: nothing is saved up here for years, because it
         has to wait elsewhere.
         """
-        return all(pool is here or pool.room(now) >= amount for pool, amount in waiter.need.items)
+        need = waiter.need
+        return all(pool is here or need.room(pool, now) >= amount for pool, amount in need.items)
 
     def _grant(self, waiter: Waiter) -> None:
         del self._waiters[waiter.id]
@@ -244,22 +292,34 @@ class Waitlist:
 
     def _blocking(self, waiter: Waiter, here: PoolState | None, now: float) -> PoolState | None:
         """Another pool that the claim has to wait for: it has too few tokens, or one with a better right is next."""
-        for pool, amount in waiter.need.items:
+        need = waiter.need
+        for pool, amount in need.items:
             if pool is here:
                 continue
-            if pool.room(now) < amount or (pool.order.size and (here is None or _has_better(pool, waiter))):
+            if need.room(pool, now) < amount or (pool.order.size and (here is None or _has_better(pool, waiter))):
                 return pool
         return None
 
 
 def _has_better(pool: PoolState, waiter: Waiter) -> bool:
     """Whether the pool's next claim has a better right than `waiter`: at the level at which their tenants differ, its
-    tenant has the smaller share.
+    tenant has the smaller share. If a tenant keeps all that the claim takes, only those inside it count.
     """
-    leaf = pool.order.first()
+    keeper = waiter.need.kept_for(pool)
+    turn = None if keeper is None else keeper.turns.get(pool)
+    leaf = None if keeper is not None and turn is None else pool.order.first(turn)
     if leaf is None:
         return False
     for own, other in zip(reversed(waiter.need.nodes), reversed(leaf.node.lineage()), strict=False):
         if own is not other:
             return other.share() < own.share()
     return leaf.head.place < waiter.place
+
+
+def _of_keepers(pool: PoolState) -> Iterator[Turn]:
+    """Leaves whose first claims wait for time alone, as their tenants keep what they take."""
+    for node in pool.grown:
+        turn = node.turns.get(pool)
+        leaf = None if turn is None else pool.order.first(turn)
+        if leaf is not None:
+            yield leaf

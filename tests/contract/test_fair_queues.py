@@ -22,7 +22,7 @@ FULL: Raw = {
     ],
     "tenants": [
         {"name": "ml", "weight": 2.5, "limits": {"cluster": 50}},
-        {"name": "ml/production", "borrowing": {"hive": 5}},
+        {"name": "ml/production", "borrowing": {"hive": 5}, "lending": {"hive": 0}},
     ],
     "rules": [
         {"pools": {"cluster": 1}},
@@ -95,6 +95,7 @@ BY_CEL = [
     ({"pools": [{**P, "parent": "q"}]}, "a pool's parent has to be a pool of this FairQueue"),
     ({"pools": [P], "tenants": [{"name": "a", "limits": {"q": 1}}]}, "tenants: limits have to name pools"),
     ({"pools": [P], "tenants": [{"name": "a", "borrowing": {"q": 1}}]}, "tenants: borrowing have to name pools"),
+    ({"pools": [P], "tenants": [{"name": "a", "lending": {"q": 1}}]}, "tenants: lending have to name pools"),
     ({"rules": [{"pools": {"p": 1}}]}, "rules: pools have to name pools of this FairQueue"),
     ({"pools": [P], "rules": [{"resources": {"q": "cpu"}}]}, "rules: resources have to name pools"),
 ]

@@ -13,7 +13,7 @@ from propeller.fairqueues import RAW_FAIR_QUEUES, fair_queue_crd
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, Client, Raw
 from tests.simulation.event_log import EventLog
 from tests.simulation.retries import retry_until_ok
-from tests.simulation.tokens import POOL, Tokens
+from tests.simulation.tokens import ABSENT, POOL, PROJECT, Tokens
 
 NAME = "limits"
 
@@ -32,6 +32,7 @@ class Limits:
 
     def __init__(self, seed: int, client: Client, tokens: Tokens, event_log: EventLog) -> None:
         self._rng = random.Random(f"limits {seed}")
+        self._lending = random.Random(f"lending of limits {seed}")
         self._client = client
         self._tokens = tokens
         self._event_log = event_log
@@ -76,6 +77,7 @@ class Limits:
             weight=self._rng.choice((None, 1, 2.5)),
             own=self._rng.choice((None, None, 1, 3)),
             extra=self._rng.choice((None, None, 1, 4)),
+            lent=self._lending.choice((None, None, None, 0, 1)),
         )
 
     async def _change(self, spec: Raw | None) -> None:
@@ -115,10 +117,17 @@ class Limits:
 
 
 def _spec(
-    capacity: int, *, weight: float | None = None, own: int | None = None, extra: int | None = None
+    capacity: int,
+    *,
+    weight: float | None = None,
+    own: int | None = None,
+    extra: int | None = None,
+    lent: int | None = None,
 ) -> dict[str, Any]:
-    """`own` is a limit of the world's one tenant, `extra` the capacity of a second pool that every attempt takes of."""
-    tenant: Raw = {"name": "ns"}
+    """`own` is a limit of the world's one tenant, `extra` the capacity of a second pool that every attempt takes of,
+    `lent` what a tenant without tasks lends of its share.
+    """
+    tenant: Raw = {"name": PROJECT}
     if weight is not None:
         tenant["weight"] = weight
     if own is not None:
@@ -127,4 +136,5 @@ def _spec(
     if extra is not None:
         pools.append({"name": "extra", "capacity": extra})
     rules = [{"pools": {"extra": 1}}] if extra is not None else []
-    return {"pools": pools, "tenants": [tenant], "rules": rules}
+    absent = [] if lent is None else [{"name": ABSENT, "lending": {POOL: lent}}]
+    return {"pools": pools, "tenants": [tenant, *absent], "rules": rules}

@@ -36,6 +36,7 @@ from propeller.kube import FlowLimit, KubeObject, Pod
 from propeller.reconcile import WorkQueue
 from propeller.resourcemgr import Ledger, Limits, MemoryTokens, ResourceOptions
 from propeller.resourcemgr._pools import PoolState
+from propeller.resourcemgr._registry import Registry
 from propeller.resourcemgr.quotas._count import Count
 from propeller.resourcemgr.shared import SharedTokens
 from propeller.resourcemgr.shared._messages import items_of
@@ -381,6 +382,16 @@ def _the_store_forgets_who_waits_when_it_lends_to_another() -> AbstractContextMa
     return mock.patch.object(Store, "_grant_one", forgetful)
 
 
+def _a_store_that_lost_its_data_grants_at_once() -> AbstractContextManager[Any]:
+    tick = Store._tick
+
+    def hasty(self: Store, at: float, server: str, ttl: int) -> None:
+        tick(self, at, server, ttl)
+        self.meta.frozen_until = 0.0
+
+    return mock.patch.object(Store, "_tick", hasty)
+
+
 def _other_limits_forget_what_is_held() -> AbstractContextManager[Any]:
     rebuild = Ledger._rebuild
 
@@ -404,6 +415,14 @@ def _a_lowered_limit_goes_on_being_granted() -> AbstractContextManager[Any]:
 
 def _a_quota_that_is_raised_goes_unnoticed() -> AbstractContextManager[Any]:
     return mock.patch.object(Count, "observe", return_value=None)
+
+
+def _what_a_tenant_does_not_lend_is_lent() -> AbstractContextManager[Any]:
+    return mock.patch.object(Registry, "_keep")
+
+
+def _the_store_forgets_a_lender() -> AbstractContextManager[Any]:
+    return mock.patch.object(Store, "_new_keeps", return_value=None)
 
 
 def _changes_of_limits_go_unnoticed() -> AbstractContextManager[Any]:
@@ -442,6 +461,9 @@ MUTATIONS: Mapping[str, Mutation] = {
         _tokens_come_back_when_a_pod_is_told_to_stop,
         _other_limits_forget_what_is_held,
         _a_lowered_limit_goes_on_being_granted,
+        _what_a_tenant_does_not_lend_is_lent,
+        _the_store_forgets_a_lender,
+        _a_store_that_lost_its_data_grants_at_once,
         _changes_of_limits_go_unnoticed,
         _limits_that_are_wrong_are_those_of_the_settings,
         _anybodys_pod_is_ours,

@@ -8,17 +8,24 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from propeller.controller import WorkflowController
-from propeller.resourcemgr import Claim, Pool, PoolUsage, ResourceOptions, Rule
+from propeller.resourcemgr import Claim, Pool, PoolUsage, ResourceOptions, Rule, Tenant, kept_of
 from tests.simulation.event_log import EventLog
 from tests.simulation.shared import SharedPools
 
 POOL = "slots"
 
+PROJECT = "ns"
+"""That all workflows are of."""
+
+ABSENT = "absent"
+"""A tenant without workflows."""
+
 
 class Tokens:
     """In some worlds every attempt takes a token. Each controller counts for itself: those attempts that it began, and
     those that were there when it started. In half of them, `live`, the pool's capacity and other limits change while it
-    works (`limits`). In most of the others two controllers `share` the pool in a store (`shared`).
+    works (`limits`). In most of the others two controllers `share` the pool in a store (`shared`). In a third of those
+    whose limits do not change the pool is twice as large, and a tenant that has no tasks lends nothing of its half.
     """
 
     def __init__(self, seed: int, event_log: EventLog) -> None:
@@ -26,6 +33,7 @@ class Tokens:
         self.used = rng.random() < 0.15
         self.capacity = rng.choice((1, 2, 4))
         self.live = self.used and random.Random(f"live limits {seed}").random() < 0.5
+        self._is_kept = random.Random(f"lending {seed}").random() < 1 / 3
         is_shared = self.used and not self.live and random.Random(f"shared tokens {seed}").random() < 0.7
         self.shared: SharedPools | None = SharedPools(seed, event_log) if is_shared else None
         self._event_log = event_log
@@ -42,9 +50,14 @@ class Tokens:
         """Settings of this world's controllers. Tokens in doubt stay out for longer than any watch is late."""
         if not self.used:
             return ResourceOptions(fair_queues=False)
-        rules = (Rule(pools={POOL: 1}),)
+        is_kept = self._is_kept and not self.live
+        tenants = Tenant(name=PROJECT), Tenant(name=ABSENT, lending={POOL: 0})
         return ResourceOptions(
-            pools=(Pool(name=POOL, capacity=self.capacity),), rules=rules, unused_grant=3600.0, fair_queues=self.live
+            pools=(Pool(name=POOL, capacity=self.capacity * (2 if is_kept else 1)),),
+            tenants=tenants if is_kept else (),
+            rules=(Rule(pools={POOL: 1}),),
+            unused_grant=3600.0,
+            fair_queues=self.live,
         )
 
     def starts(self, who: str) -> None:
@@ -89,14 +102,15 @@ class Tokens:
 
 
 class View:
-    """What one controller's tokens may do while limits change: every pod has a token, and above a limit nothing is
-    granted. What is found running is counted all the same.
+    """What one controller's tokens may do while limits change: every pod has a token, and above a limit, or of what a
+    tenant without tasks does not lend, nothing is granted. What is found running is counted all the same.
     """
 
     def __init__(self, controller: WorkflowController) -> None:
         tokens: Any = controller.limits.tokens
         followed: Any = controller.limits._followed
         self._report = tokens.report
+        self._ledger = tokens._tokens.ledger
         self._left = 0
         """The most that may be out above the capacity: what a lowered limit has left, and what was found running."""
         tokens._tokens.restore = self._then_look(tokens._tokens.restore)
@@ -120,6 +134,8 @@ class View:
         self._left = min(left, pool.held)
         if count > pool.held:
             return f"has {count} pods at once, and counts {pool.held} tokens of {POOL}"
-        if pool.capacity is not None and pool.held > max(pool.capacity, left):
-            return f"has {pool.held} tokens of {POOL} out, whose capacity is {pool.capacity}; {left} were left"
+        kept = kept_of(self._ledger._registry.limits).get(POOL, {}).get((ABSENT,), 0)
+        if pool.capacity is not None and pool.held > max(pool.capacity - kept, left):
+            most = f"{pool.capacity}, of which {ABSENT} keeps {kept}"
+            return f"has {pool.held} tokens of {POOL} out, whose capacity is {most}; {left} were left"
         return ""

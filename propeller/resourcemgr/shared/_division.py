@@ -18,7 +18,8 @@ import math
 from collections.abc import Callable
 from heapq import heapify, heappop, heapreplace
 
-from propeller.resourcemgr.shared._messages import items_of
+from propeller.resourcemgr.shared._keeps import Keeps
+from propeller.resourcemgr.shared._messages import items_of, lineage_of, owner_of
 from propeller.resourcemgr.shared._shares import UNLIMITED, Caps, Shares, parent_of
 from propeller.resourcemgr.shared._tables import Lane, Meta, Node, Pool
 
@@ -28,28 +29,42 @@ _ROUNDING = 1e-9
 class Room:
     """What is left in the pools at a moment."""
 
-    def __init__(self, pools: dict[str, Pool], caps: Caps, t: float) -> None:
+    def __init__(self, pools: dict[str, Pool], caps: Caps, t: float, keeps: Keeps | None = None) -> None:
         self._pools = pools
         self._caps = caps
         self._t = t
+        self.keeps = keeps
 
-    def of(self, name: str) -> float:
-        capacity, rate, burst, _ = self._caps.get(name, UNLIMITED)
-        pool = self.row(name)
-        left = math.inf if capacity < 0 else capacity - pool.held
+    def is_kept(self, name: str) -> bool:
+        """Whether tenants keep tokens of the pool, so that each tenant has room of its own."""
+        return self.keeps is not None and owner_of(name)[0] in self.keeps
+
+    def of(self, name: str, path: str) -> float:
+        """For a claim of that tenant."""
+        left = self._in_capacity(name, path)
+        _, rate, burst, _ = self._caps.get(name, UNLIMITED)
         if rate >= 0:
+            pool = self.row(name)
             pool.level = min(burst, pool.level + max(0.0, self._t - pool.at) * rate / 1000)
             pool.at = self._t
             left = min(left, pool.level + _ROUNDING)
         return left
 
-    def wait(self, name: str, amount: float) -> float:
+    def _in_capacity(self, name: str, path: str) -> float:
+        capacity, held = self._caps.get(name, UNLIMITED)[0], self.row(name).held
+        if capacity < 0:
+            return math.inf
+        if self.keeps is None or not self.is_kept(name):
+            return capacity - held
+        return self.keeps.left(name, lineage_of(path), capacity, held)
+
+    def wait(self, name: str, amount: float, path: str) -> float:
         """Milliseconds until time alone makes room; infinite if it does not."""
-        capacity, rate, burst, _ = self._caps.get(name, UNLIMITED)
+        _, rate, burst, _ = self._caps.get(name, UNLIMITED)
         pool = self.row(name)
-        if self.of(name) >= amount:
+        if self.of(name, path) >= amount:
             return 0.0
-        if rate < 0 or amount > burst or (capacity >= 0 and capacity - pool.held < amount):
+        if rate < 0 or amount > burst or self._in_capacity(name, path) < amount:
             return math.inf
         return max(0.0, amount - pool.level) * 1000 / rate
 
@@ -107,6 +122,8 @@ class Division:
         self._room = room
         self._charge = charge
         self._reserved: dict[str, int] = {}
+        self._first: tuple[list[str], float] = [], 0.0
+        """What the lane that they are reserved for lacks, and milliseconds until time alone makes room for it."""
         self._lefts: dict[str, float] = {}
         """What is left of a pool for all but the first claim."""
         self._lacking: dict[str, tuple[list[str], float]] = {}
@@ -157,11 +174,21 @@ class Division:
                 meta.first = ""
                 continue
             needed = items_of(first.runs[0][0])
-            if any(self._room.of(pool) < amount for pool, amount in needed):
-                self._reserved = dict(needed)
+            lacking = [pool for pool, amount in needed if self._room.of(pool, first.path) < amount]
+            if lacking:
+                self._first = lacking[:1], max(self._room.wait(pool, amount, first.path) for pool, amount in needed)
+                self._reserve(first)
                 return
             meta.first = ""
             self._grant(first, 0)
+
+    def _reserve(self, lane: Lane) -> None:
+        """Save up for the lane's first claim."""
+        self._reserved = dict(items_of(lane.runs[0][0]))
+        keeps = self._room.keeps
+        for pool, amount in self._reserved.items() if keeps is not None else ():
+            if keeps is not None and pool in keeps:
+                keeps.save_up(pool, lineage_of(lane.path), amount)
 
     def _enter(self, turns: dict[str, _Turn], root: _Turn, key: str, lane: Lane) -> None:
         place = _Place(key, lane)
@@ -169,13 +196,11 @@ class Division:
             place.index = 1
             place.is_first_seen = True
             place.blocked.update(self._reserved)
-            needed = items_of(lane.runs[0][0])
-            lacking = next(pool for pool, amount in needed if self._room.of(pool) < amount)
-            self._blocks(place, [lacking], max(self._room.wait(pool, amount) for pool, amount in needed))
+            self._blocks(place, *self._first)
         if not self._find(place):
             return
         up = root
-        for name in lineage(lane.path):
+        for name in lineage_of(lane.path):
             turn = turns.get(name)
             if turn is None:
                 handicap = self._shares.handicap(lane.pool, name) if lane.pool else 0.0
@@ -236,7 +261,7 @@ class Division:
         while place.index < len(lane.runs):
             items = lane.runs[place.index][0]
             if not any(pool in place.blocked for pool, _ in items_of(items)):
-                found = self._lacks(items)
+                found = self._lacks(items, lane.path)
                 if found is None:
                     return True
                 lacking, wait = found
@@ -248,22 +273,23 @@ class Division:
             place.index += 1
         return False
 
-    def _lacks(self, items: str) -> tuple[list[str], float] | None:
+    def _lacks(self, items: str, path: str) -> tuple[list[str], float] | None:
         """Pools that have too little for such a claim; None if it can be granted."""
-        found = self._lacking.get(items)
+        needed = items_of(items)
+        key = f"{path}\n{items}" if any(self._room.is_kept(pool) for pool, _ in needed) else items
+        found = self._lacking.get(key)
         if found is None:
-            needed = items_of(items)
-            lacking = [pool for pool, amount in needed if self._left(pool) < amount]
+            lacking = [pool for pool, amount in needed if self._left(pool, path) < amount]
             if not lacking:
                 return None
-            waits = [self._room.wait(pool, amount + self._reserved.get(pool, 0)) for pool, amount in needed]
-            found = self._lacking[items] = lacking, max(waits)
+            waits = [self._room.wait(pool, amount + self._reserved.get(pool, 0), path) for pool, amount in needed]
+            found = self._lacking[key] = lacking, max(waits)
         return found
 
     def _set_aside(self, place: _Place, lacking: str) -> None:
         """Others may overtake the lane's first claim, if the pool has something left: so many and no more."""
         lane = place.lane
-        if not lane.aside and self._left(lacking) >= 1:
+        if not lane.aside and self._left(lacking, lane.path) >= 1:
             lane.aside, lane.aside_at = lacking, self._room.row(lacking).grants
         if lane.aside == lacking:
             entry = lane.aside_at, lane.number, place.key, lane
@@ -277,13 +303,20 @@ class Division:
         needed = items_of(items)
         for pool, amount in needed if self._asides else ():
             found = self._asides.get(pool)
+            if found is not None and self._is_kept_for(place.lane, pool, amount):
+                continue
             if found is not None and self._owes(place.lane, needed, amount, found[3], pool):
                 self._meta.first = found[2]
-                self._reserved = dict(items_of(found[3].runs[0][0]))
+                self._reserve(found[3])
                 self._lefts.clear()
                 self._lacking.clear()
                 return True
         return False
+
+    def _is_kept_for(self, lane: Lane, pool: str, amount: int) -> bool:
+        """Whether the lane's tenant keeps what it takes of the pool: it takes nothing from others then."""
+        keeps = self._room.keeps
+        return keeps is not None and self._room.is_kept(pool) and keeps.spare(pool, lineage_of(lane.path)) >= amount
 
     def _owes(self, lane: Lane, needed: tuple[tuple[str, int], ...], amount: int, late: Lane, pool: str) -> bool:
         """Whether it is the turn of `late`, which lacks tokens of this pool alone, and a tenant of `lane` has held more
@@ -291,9 +324,9 @@ class Division:
         weight than the other one with its claim.
         """
         shares, of_late = self._shares, items_of(late.runs[0][0])
-        if any(other != pool and self._room.of(other) < count for other, count in of_late):
+        if any(other != pool and self._room.of(other, late.path) < count for other, count in of_late):
             return False
-        for mine, its in zip(lineage(lane.path), lineage(late.path), strict=False):
+        for mine, its in zip(lineage_of(lane.path), lineage_of(late.path), strict=False):
             if mine != its:
                 ahead = shares.handicap(pool, mine), shares.handicap(pool, its)
                 if shares.of(its) + ahead[1] > shares.of(mine) + ahead[0]:
@@ -317,10 +350,12 @@ class Division:
         self.blocked[place.key] = lacking
         self.wake_after = min(self.wake_after, wait)
 
-    def _left(self, pool: str) -> float:
+    def _left(self, pool: str, path: str) -> float:
+        if self._room.is_kept(pool):
+            return self._room.of(pool, path)
         found = self._lefts.get(pool)
         if found is None:
-            found = self._lefts[pool] = self._room.of(pool) - self._reserved.get(pool, 0)
+            found = self._lefts[pool] = self._room.of(pool, path) - self._reserved.get(pool, 0)
         return found
 
     def _grant(self, lane: Lane, index: int) -> None:
@@ -333,14 +368,6 @@ class Division:
 
     def _entry(self, turn: _Turn) -> _Entry:
         return self._shares.of(turn.name) + turn.handicap, turn.tag, turn.number, turn
-
-
-def lineage(path: str) -> list[str]:
-    """A tenant's place in the tree, from its project to the leaf that its own claims belong to."""
-    names: list[str] = []
-    for part in path.split("/"):
-        names.append(f"{names[-1]}/{part}" if names else part)
-    return [*names, f"{path}/"]
 
 
 def _order(place: _Place) -> tuple[int, float, int, _Place]:

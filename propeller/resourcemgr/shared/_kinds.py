@@ -5,8 +5,9 @@ from __future__ import annotations
 from propeller.errors import Invalid
 from propeller.resourcemgr._claims import Claim
 from propeller.resourcemgr._limits import SEPARATOR, Limits, Path, lineage
-from propeller.resourcemgr._pools import UNLIMITED, title_of
-from propeller.resourcemgr.shared._messages import Rules, items_text, path_text, pool_text, rules_of
+from propeller.resourcemgr._pools import title_of
+from propeller.resourcemgr.shared._keeps import most_of
+from propeller.resourcemgr.shared._messages import Rules, items_text, lineage_of, path_text, pool_text, rules_of
 
 _KEPT = 4096
 """Kinds that no claim has and that are remembered at least."""
@@ -59,7 +60,7 @@ class Kinds:
             claim.check()
             titles = self._titles(claim, is_held=is_held)
             if not is_held:
-                self._check(claim.id, titles)
+                self._check(claim.id, claim.tenant, titles)
             needs = _merged(claim.needs)
             found = self._found.get((claim.tenant, needs))
             if found is None:
@@ -71,8 +72,14 @@ class Kinds:
                 self._most = _KEPT + 2 * len(self._found)
             self._found[claim.tenant, claim.needs] = found
         elif found.is_excessive and not is_held:
-            self._check(claim.id, self._titles(claim))
+            self._check(claim.id, claim.tenant, self._titles(claim))
         return found
+
+    def keep(self, kind: Kind) -> None:
+        """Have a kind of other limits, of which claims are held, take what it does by these."""
+        kind.items = items_text(self._titles(Claim("", kind.tenant, kind.needs), is_held=True).items())
+        kind.is_excessive = True
+        self._found[kind.tenant, kind.needs] = self._by_text[kind.path, kind.items] = kind
 
     def in_use(self) -> set[Kind]:
         """Kinds that this process or the store knows claims of."""
@@ -82,14 +89,17 @@ class Kinds:
         """A kind that this process has stated."""
         return self._by_text.get((path, items))
 
-    def _check(self, name: str, titles: dict[str, int]) -> None:
+    def _check(self, name: str, tenant: Path, titles: dict[str, int]) -> None:
         """Raise Invalid if a claim takes more than there ever is. A paused pool (capacity 0) has no say."""
         for title, amount in titles.items():
             capacity, rate, burst, _ = self.rules.pools[pool_text(title)]
-            most = min(capacity if capacity > 0 else UNLIMITED, burst if rate >= 0 else UNLIMITED)
+            left, kept = most_of(self.rules.kept, pool_text(title), lineage_of(path_text(tenant)), capacity)
+            most = min(left, burst if rate >= 0 else left)
             if amount > most:
+                beside = f" beside the {kept:g} that tenants keep for themselves" if kept else ""
                 raise Invalid(
                     f"claim {name!r} needs {amount} tokens of pool {title!r}, which never has more than {most:g}"
+                    f"{beside}"
                 )
 
     def known(self, needs: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:

@@ -19,6 +19,12 @@ class Streak:
         self.priority = priority
         self.claims: dict[str, float] = {}
 
+    def renew(self, kind: Kind) -> None:
+        """Be of another kind, all of them."""
+        self.kind.waiting -= len(self.claims)
+        kind.waiting += len(self.claims)
+        self.kind = kind
+
 
 class Lane:
     """See the module's text. `remove` and `amend` cost O(streaks), `amend` O(the claim's streak) more."""

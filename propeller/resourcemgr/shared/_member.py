@@ -140,29 +140,40 @@ class Member:
         self.adopt(limits)
 
     def adopt(self, limits: Limits) -> None:
-        """Have these limits in force, whatever this process is configured with."""
-        kinds = self._kinds = Kinds(limits)
-        held = [(name, kind, kind.held <= kind.stated) for name, kind in self._held.items()]
-        waiting = [
-            (name, streak.kind, streak.priority, since)
-            for lane in self._lanes.values()
-            for streak in lane
-            for name, since in streak.claims.items()
-        ]
-        self._held, self._waiting, self._lanes = {}, {}, {}
+        """Have these limits in force, whatever this process is configured with. Costs O(kinds of claims, and streaks of
+        those that wait): not O(claims).
+        """
+        before, self._kinds = self._kinds.in_use(), Kinds(limits)
         self._changed, self._stirred = set(), set()
         self.resync()
-        for name, before, is_stated in held:
-            kind = kinds.of(Claim(name, before.tenant, before.needs), is_held=True)
-            self._hold(name, kind)
-            kind.stated += is_stated
-        for name, before, priority, since in waiting:
-            claim = Claim(name, before.tenant, kinds.known(before.needs), priority)
+        for kind in before:
+            kind.stated = kind.held if kind.held <= kind.stated else 0
+            if kind.held:
+                self._kinds.keep(kind)
+        for lane in self._lanes.values():
+            for streak in list(lane):
+                self._renew(lane, streak)
+
+    def _renew(self, lane: Lane, streak: Streak) -> None:
+        """Have claims that wait need what they do by the limits in force, without pools that are gone."""
+        needs = self._kinds.known(streak.kind.needs)
+        try:
+            kind = self._kinds.of(Claim(next(iter(streak.claims)), streak.kind.tenant, needs))
+        except Invalid:
+            kind = None
+        if kind is not None and kind.items:
+            streak.renew(kind)
+            return
+        for name in list(streak.claims):
+            claim = Claim(name, streak.kind.tenant, needs)
+            lane.remove(name, streak)
+            del self._waiting[name]
             try:
-                if self.request(claim, since):
-                    self._granted(name)
+                self._hold(name, self._kinds.of(claim))
             except Invalid as error:
                 self._refused(name, error)
+            else:
+                self._granted(name)
 
     def leave(self) -> None:
         """Let no claim wait any more."""

@@ -16,8 +16,9 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
+from propeller.resourcemgr._lending import kept_of
 from propeller.resourcemgr._limits import Limits, Path, path_of
-from propeller.resourcemgr._pools import title_of
+from propeller.resourcemgr._pools import OF_TENANT, title_of
 
 Held = tuple[str, str, int]
 """Tenant, what a claim takes, and how many such claims are held."""
@@ -44,6 +45,8 @@ class Rules(msgspec.Struct, frozen=True):
     pools: dict[str, tuple[float, float, float, bool]]
     weights: dict[str, float]
     max_bypass: int
+    kept: dict[str, dict[str, int]] = {}
+    """By pool and tenant, tokens that only the tenant may hold."""
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +101,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """Milliseconds after which time alone makes room for a claim of any process; -1: never."""
     usage: dict[str, float] = {}
     """Tokens that all processes hold of the pools that this process waits for."""
+    kept: dict[str, float] = {}
+    """Tokens of these pools that tenants keep and do not use."""
     blocked: dict[str, str] = {}
     """By tenant, the pool that its first claim waits for."""
     members: int = 1
@@ -127,6 +132,23 @@ def pool_text(title: str) -> str:
 
 def pool_title(text: str) -> str:
     return unquote(text)
+
+
+def lineage_of(path: str) -> list[str]:
+    """A tenant's place in the tree, from its project to the leaf that its own claims belong to."""
+    names: list[str] = []
+    for part in path.split("/"):
+        names.append(f"{names[-1]}/{part}" if names else part)
+    return [*names, f"{path}/"]
+
+
+_OF = quote(OF_TENANT, safe="")
+
+
+def owner_of(title: str) -> tuple[str, str]:
+    """The pool of an encoded title, and the tenant whose limit of it this is; "" for the pool itself."""
+    pool, _, tenant = title.partition(_OF)
+    return pool, tenant.replace("%2F", "/")
 
 
 def items_text(items: Iterable[tuple[str, int]]) -> str:
@@ -162,6 +184,10 @@ def rules_of(limits: Limits) -> Rules:
         for name, limit in tenant.limits.items():
             pools[pool_text(title_of(name, tenant.name))] = (float(limit), -1.0, 0.0, False)
     weights = {path_text(path_of(tenant.name)): float(tenant.weight) for tenant in limits.tenants}
+    kept = {
+        pool_text(pool): {path_text(path): amount for path, amount in of_pool.items() if amount}
+        for pool, of_pool in kept_of(limits).items()
+    }
     return Rules(
         generation=limits.generation,
         digest=hashlib.sha256(source.encode()).hexdigest()[:16],
@@ -169,4 +195,5 @@ def rules_of(limits: Limits) -> Rules:
         pools=pools,
         weights=weights,
         max_bypass=limits.max_bypass,
+        kept={pool: of_pool for pool, of_pool in kept.items() if of_pool},
     )

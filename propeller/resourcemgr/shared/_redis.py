@@ -65,7 +65,7 @@ def keys_of(prefix: str, tree: str) -> list[str]:
 def answer_of(data: bytes) -> Answer:
     """The script's answer. MessagePack of Lua does not tell an empty map from an empty list."""
     found = msgspec.msgpack.decode(data)
-    for name in ("usage", "blocked"):
+    for name in ("usage", "blocked", "kept"):
         found[name] = found.get(name) or {}
     return msgspec.convert(found, Answer, strict=False)
 

@@ -20,7 +20,9 @@ class StoreWait(Wait, frozen=True):
 
 
 def of_slice(rules: Rules, slice_: dict[str, int], members: int) -> Rules:
-    """Limits of one of so many processes: what it has of pools with a capacity, and its part of each rate."""
+    """Limits of one of so many processes: what it has of pools with a capacity, and its part of each rate. Nothing is
+    kept: others know no more of what is left of a tenant's share.
+    """
     return Rules(
         generation=1,
         digest="slice",

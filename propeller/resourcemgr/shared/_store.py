@@ -23,8 +23,18 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Mapping
 
-from propeller.resourcemgr.shared._division import Division, Room, lineage
-from propeller.resourcemgr.shared._messages import MOST_TENANTS, Answer, Report, Rules, Run, Statement, items_of
+from propeller.resourcemgr.shared._division import Division, Room
+from propeller.resourcemgr.shared._keeps import Keeps, Kept
+from propeller.resourcemgr.shared._messages import (
+    MOST_TENANTS,
+    Answer,
+    Report,
+    Rules,
+    Run,
+    Statement,
+    items_of,
+    lineage_of,
+)
 from propeller.resourcemgr.shared._shares import UNLIMITED, Caps, Shares
 from propeller.resourcemgr.shared._tables import Balance, Group, Lane, Member, Meta, Node, Pool
 
@@ -47,6 +57,7 @@ class Store:
         self.meta = Meta()
         self.caps: Caps = {}
         self.weights: dict[str, float] = {}
+        self.kept: Kept = {}
         self.pools: dict[str, Pool] = {}
         self.nodes: dict[str, Node] = {}
         self.balances: dict[str, Balance] = {}
@@ -61,10 +72,16 @@ class Store:
         """Take a statement at the server's time `at` (milliseconds), and grant what can be."""
         self.woken = set()
         self._freed = False
+        self._keeps = self._new_keeps()
         self._tick(at, server, statement.ttl)
         answer = self._answer_to(statement)
         self._shares.settle()
         return answer
+
+    def _new_keeps(self) -> Keeps | None:
+        if not self.kept:
+            return None
+        return Keeps(self.kept, lambda pool, name: self._shares.node(name).held.get(pool, 0))
 
     def _answer_to(self, statement: Statement) -> Answer:
         me = self.members.get(statement.member)
@@ -105,7 +122,7 @@ class Store:
     def _drop_lane(self, key: str) -> None:
         lane = self.lanes.pop(key)
         if lane.pool:
-            self._shares.wait(lineage(lane.path), lane.pool, -1)
+            self._shares.wait(lineage_of(lane.path), lane.pool, -1)
 
     def _agree(self, statement: Statement) -> bool:
         """Have the statement's limits if they are to be in force; false if they are, and are not in the statement."""
@@ -131,6 +148,8 @@ class Store:
         for own, new in ((self.caps, rules.pools), (self.weights, rules.weights)):
             own.clear()
             own.update(new)  # type: ignore[arg-type]
+        self.kept = rules.kept
+        self._keeps = self._new_keeps()
         self._freed = True
         self.woken.add("*")
 
@@ -192,8 +211,10 @@ class Store:
         self._freed = self._freed or by < 0
         needed = items_of(items)
         for pool, amount in needed:
+            if self._keeps is not None and pool in self._keeps:
+                self._keeps.charge(pool, lineage_of(path), by * amount)
             self.pools.setdefault(pool, Pool(at=self.meta.t)).held += by * amount
-        for name in lineage(path):
+        for name in lineage_of(path):
             node = self._shares.node(name)
             self._shares.stir(name)
             node.claims += by
@@ -217,7 +238,7 @@ class Store:
         else:
             keys = [f"{statement.member}\n{path}" for path, _, _ in statement.waiting]
             lanes = {key: lane for key in keys if (lane := self._agreed(key)) is not None}
-        division = Division(meta, self._shares, Room(self.pools, self.caps, meta.t), self._grant_one)
+        division = Division(meta, self._shares, Room(self.pools, self.caps, meta.t, self._keeps), self._grant_one)
         if len(self.nodes) >= meta.most_nodes:
             self._forget()
         if lanes:
@@ -234,7 +255,7 @@ class Store:
             return
         if lacking is None or lane.pool in lacking:
             return
-        names = lineage(lane.path)
+        names = lineage_of(lane.path)
         if lane.pool:
             self._shares.wait(names, lane.pool, -1)
         lane.pool = lacking[0]
@@ -266,7 +287,7 @@ class Store:
             if self.caps.get(pool, UNLIMITED)[1] >= 0:
                 row.level -= amount
         claim = self._shares.claim(items_of(items))
-        for name in lineage(lane.path):
+        for name in lineage_of(lane.path):
             self._shares.stir(name, claim)
         pending = self.members[lane.member].pending
         if pending and pending[-1][:2] == (lane.path, items):
@@ -298,6 +319,7 @@ class Store:
             granted=granted,
             wake_after=-1.0 if wake == math.inf else wake,
             usage={pool: self.pools[pool].held for pool in set(blocked.values()) if pool in self.pools},
+            kept={} if self._keeps is None else {pool: self._keeps.kept(pool) for pool in set(blocked.values())},
             blocked=blocked,
             members=len(self.members),
             recovering=max(0.0, meta.frozen_until - meta.t),
@@ -314,7 +336,7 @@ class Store:
         for lane in self.lanes.values():
             pool = lane.pool or items_of(lane.runs[0][0])[0][0]
             count = lane.rest + sum(run[1] for run in lane.runs)
-            for name in ("", *lineage(lane.path)[:-1]):
+            for name in ("", *lineage_of(lane.path)[:-1]):
                 of = waiting.setdefault(name, {})
                 of[pool] = of.get(pool, 0) + count
         of_pools = waiting.get("", {})

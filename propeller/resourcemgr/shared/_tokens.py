@@ -88,6 +88,8 @@ class SharedTokens:
         self._blocked: dict[str, str] = {}
         self._usage: dict[str, float] = {}
         """What the last answers said of the pools that something waits for."""
+        self._kept: dict[str, float] = {}
+        """Of these pools, as of the last answer."""
         self._lost: PropellerError | None = None
         self._own: tuple[Store, Rules] | None = None
         """While the store is lost: another one, of the slice."""
@@ -217,6 +219,7 @@ class SharedTokens:
             ahead=ahead,
             waiting=self._member.waiting,
             since=self._clock.monotonic() - (self._store_time() - since) / 1000,
+            kept=round(self._kept.get(pool, 0)),
         )
         return StoreWait(**msgspec.structs.asdict(wait), why=why) if why else wait
 
@@ -274,6 +277,7 @@ class SharedTokens:
             self._heard, self._heard_at = answer, now
             self._blocked |= answer.blocked
             self._usage |= answer.usage
+            self._kept = answer.kept
             if len(self._blocked) > 2 * self._member.lanes + 1000:
                 self._blocked, self._usage = answer.blocked, answer.usage
             if answer.report is not None:

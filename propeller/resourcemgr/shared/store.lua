@@ -2,7 +2,8 @@
 -- and `_shares.py` are the same step by step, with the reasons; a test compares the two.
 --
 -- KEYS: meta (a string), limits, pools, nodes, leases, lanes, members, balances, groups (hashes). All have one hash tag, so
--- that they are on one node of a cluster. ARGV: the statement (MessagePack); in tests also the time in milliseconds and the server's run.
+-- that they are on one node of a cluster. ARGV: the statement (MessagePack); in tests also the time in milliseconds and
+-- the server's run.
 -- Rows are MessagePack, as numbers have to stay exact:
 --   pool   {held, level, at, grants}               node   {claims, tag, time, held by pool, {lanes, below} by pool}
 --   lane   {member, path, number, runs, aside, aside_at, pool, rest}
@@ -116,6 +117,24 @@ local function caps_of(pool)
   return caps
 end
 
+local kept -- by pool and tenant, tokens that only the tenant may hold; nil if there are none
+
+local function kept_of(pool)
+  if kept == nil then
+    local row = meta.is_kept and limits.get('kept')
+    kept = row or false
+  end
+  return kept and kept[pool]
+end
+
+local OF = '%20of%20' -- between the pool and the tenant whose limit of it this is
+
+local function owner_of(title)
+  local first, last = string.find(title, OF, 1, true)
+  if not first then return title, '' end
+  return string.sub(title, 1, first - 1), (string.gsub(string.sub(title, last + 1), '%%2F', '/'))
+end
+
 local weights
 
 local function weight_of(name)
@@ -174,6 +193,87 @@ local function node_row(name)
   end
   return node
 end
+
+-- what tenants keep, and do not use
+
+local below, saved = {}, {} -- by pool and tenant: what those inside it keep; what is saved up for its claims
+
+local function held_of(pool, name)
+  local node = nodes.get(name)
+  return node and node[4][pool] or 0
+end
+
+local function below_of(pool)
+  local found = below[pool]
+  if found then return found end
+  local names, seen = {}, {}
+  for keeper in pairs(kept_of(pool)) do
+    local name = keeper
+    while name ~= '' and not seen[name] do
+      seen[name] = true
+      names[#names + 1] = {name, select(2, string.gsub(name, '/', ''))}
+      name = string.match(name, '^(.*)/[^/]*$') or ''
+    end
+  end
+  table.sort(names, function(a, b)
+    if a[2] ~= b[2] then return a[2] > b[2] end
+    return a[1] < b[1]
+  end)
+  local all = {}
+  for index, one in ipairs(names) do all[index] = one[1] end
+  nodes.fetch(all)
+  found = {}
+  below[pool] = found
+  for _, name in ipairs(all) do
+    local held, up = held_of(pool, name), string.match(name, '^(.*)/[^/]*$') or ''
+    found[up] = (found[up] or 0) + max(held + (found[name] or 0), kept_of(pool)[name] or 0) - held
+  end
+  return found
+end
+
+local function saved_of(pool, name) return saved[pool] and saved[pool][name] or 0 end
+
+local function used_of(pool, name) return held_of(pool, name) + saved_of(pool, name) + (below_of(pool)[name] or 0) end
+
+local function change_kept(pool, names, by)
+  local found, passed = below_of(pool), 0
+  for index = #names - 1, 1, -1 do
+    local name = names[index]
+    local keeps, before = kept_of(pool)[name] or 0, used_of(pool, name)
+    found[name] = (found[name] or 0) + passed
+    passed = max(before + by + passed, keeps) - max(before, keeps) - by
+  end
+  found[''] = (found[''] or 0) + passed
+end
+
+local function save_up_kept(pool, names, amount)
+  change_kept(pool, names, amount)
+  saved[pool] = saved[pool] or {}
+  saved[pool][''] = (saved[pool][''] or 0) + amount
+  for _, name in ipairs(names) do saved[pool][name] = (saved[pool][name] or 0) + amount end
+end
+
+local function spare_of(title, names)
+  local pool, owner = owner_of(title)
+  local spare, depth = 0, owner == '' and 0 or select(2, string.gsub(owner, '/', '')) + 1
+  for index = depth + 1, #names - 1 do
+    local keeps = kept_of(pool)[names[index]] or 0
+    if keeps > 0 then spare = spare + max(0, keeps - used_of(pool, names[index])) end
+  end
+  return spare
+end
+
+local function unused_of(title)
+  local pool, owner = owner_of(title)
+  return kept_of(pool) and below_of(pool)[owner] or 0
+end
+
+local function left_beside_kept(title, names, capacity, held)
+  local free = capacity - held - saved_of(owner_of(title)) - unused_of(title)
+  return min(spare_of(title, names) + max(0, free), capacity - held)
+end
+
+local function is_kept(title) return meta.is_kept and kept_of((owner_of(title))) end
 
 -- shares of tenants, now and over time
 
@@ -358,6 +458,7 @@ local function charge(member, path, items, by)
   freed = freed or by < 0
   local needed = items_of(items)
   for _, item in ipairs(needed) do
+    if meta.is_kept and below[item[1]] then change_kept(item[1], lineage(path), by * item[2]) end
     local pool = pool_row(item[1])
     pool[1] = pool[1] + by * item[2]
     pools.put(item[1], pool)
@@ -427,6 +528,9 @@ local function configure(rules, member)
   for pool, caps in pairs(rules.pools) do limits.put('pool:' .. pool, caps) end
   limits.put('weights', rules.weights)
   weights = rules.weights
+  meta.is_kept = type(rules.kept) == 'table' and next(rules.kept) ~= nil
+  kept, below = nil, {}
+  if meta.is_kept then limits.put('kept', rules.kept) end
   freed = true
   woken['*'] = true
 end
@@ -528,9 +632,16 @@ end
 
 -- what is left in the pools
 
-local function room_of(name)
+local function in_capacity(name, path)
+  local capacity, held = caps_of(name)[1], pool_row(name)[1]
+  if capacity < 0 then return huge end
+  if is_kept(name) then return left_beside_kept(name, lineage(path), capacity, held) end
+  return capacity - held
+end
+
+local function room_of(name, path)
   local caps, pool = caps_of(name), pool_row(name)
-  local left = caps[1] < 0 and huge or caps[1] - pool[1]
+  local left = in_capacity(name, path)
   if caps[2] >= 0 then
     pool[2] = min(caps[3], pool[2] + max(0, meta.t - pool[3]) * caps[2] / 1000)
     pool[3] = meta.t
@@ -540,10 +651,10 @@ local function room_of(name)
   return left
 end
 
-local function wait_of(name, amount)
-  if room_of(name) >= amount then return 0 end
+local function wait_of(name, amount, path)
+  if room_of(name, path) >= amount then return 0 end
   local caps, pool = caps_of(name), pool_row(name)
-  if caps[2] < 0 or amount > caps[3] or (caps[1] >= 0 and caps[1] - pool[1] < amount) then return huge end
+  if caps[2] < 0 or amount > caps[3] or in_capacity(name, path) < amount then return huge end
   return max(0, amount - pool[2]) * 1000 / caps[2]
 end
 
@@ -584,31 +695,47 @@ local function pop_first(heap)
   if size > 2 then sift_down(heap, 1) end
 end
 
-local reserved, blocked, wake_after, own_name, turns
+local reserved, blocked, wake_after, own_name, turns, of_first
 local lacked, asides = {}, {} -- by lane, the pools that its first claim waits for; by pool, the lane set aside first
 local left, lacking_of = {}, {} -- as of this pass: what is left for all but the first claim; what a kind of claim lacks
 
-local function left_of(pool)
+local function left_of(pool, path)
+  if is_kept(pool) then return room_of(pool, path) end
   local found = left[pool]
   if not found then
-    found = room_of(pool) - (reserved[pool] or 0)
+    found = room_of(pool, path) - (reserved[pool] or 0)
     left[pool] = found
   end
   return found
 end
 
-local function lacks(items)
-  local found = lacking_of[items]
+local function lacks(items, path)
+  local lacking, wait, needed, key = {}, 0, items_of(items), items
+  if meta.is_kept then
+    for _, item in ipairs(needed) do
+      if is_kept(item[1]) then key = path .. '\n' .. items end
+    end
+  end
+  local found = lacking_of[key]
   if found then return found end
-  local lacking, wait, needed = {}, 0, items_of(items)
   for _, item in ipairs(needed) do
-    if left_of(item[1]) < item[2] then lacking[#lacking + 1] = item[1] end
+    if left_of(item[1], path) < item[2] then lacking[#lacking + 1] = item[1] end
   end
   if #lacking == 0 then return nil end
-  for _, item in ipairs(needed) do wait = max(wait, wait_of(item[1], item[2] + (reserved[item[1]] or 0))) end
+  for _, item in ipairs(needed) do wait = max(wait, wait_of(item[1], item[2] + (reserved[item[1]] or 0), path)) end
   found = {lacking, wait}
-  lacking_of[items] = found
+  lacking_of[key] = found
   return found
+end
+
+local function reserve(lane)
+  reserved = {}
+  for _, item in ipairs(items_of(lane[4][1][1])) do reserved[item[1]] = item[2] end
+  if meta.is_kept then
+    for pool, amount in pairs(reserved) do
+      if kept_of(pool) then save_up_kept(pool, lineage(lane[2]), amount) end
+    end
+  end
 end
 
 local function agreed(key)
@@ -659,7 +786,7 @@ end
 
 local function set_aside(place, lacking)
   local lane = place.lane
-  if lane[5] == '' and left_of(lacking) >= 1 then
+  if lane[5] == '' and left_of(lacking, lane[2]) >= 1 then
     lane[5], lane[6] = lacking, pool_row(lacking)[4]
     lanes.put(place.key, lane)
   end
@@ -680,7 +807,7 @@ local function find(place)
       for _, item in ipairs(items_of(items)) do is_blocked = is_blocked or place.blocked[item[1]] end
     end
     if not is_blocked then
-      local found = lacks(items)
+      local found = lacks(items, lane[2])
       if not found then return true end
       local lacking = found[1]
       for _, pool in ipairs(lacking) do place.blocked[pool] = true end
@@ -717,7 +844,7 @@ end
 local function owes(lane, items, late, pool)
   local of_late = late[4][1][1]
   for _, item in ipairs(items_of(of_late)) do
-    if item[1] ~= pool and room_of(item[1]) < item[2] then return false end
+    if item[1] ~= pool and room_of(item[1], late[2]) < item[2] then return false end
   end
   local own, other = lineage(lane[2]), lineage(late[2])
   for index = 1, min(#own, #other) do
@@ -739,10 +866,11 @@ local function save_up_for_owed(place, items)
   if meta.first ~= '' or not next(asides) then return false end
   for _, item in ipairs(items_of(items)) do
     local found = asides[item[1]]
+    if found and is_kept(item[1]) and spare_of(item[1], lineage(place.lane[2])) >= item[2] then found = nil end
     if found and owes(place.lane, items, found[2], item[1]) then
       meta.first = found[1]
-      reserved, left, lacking_of = {}, {}, {}
-      for _, needed in ipairs(items_of(found[2][4][1][1])) do reserved[needed[1]] = needed[2] end
+      left, lacking_of = {}, {}
+      reserve(found[2])
       return true
     end
   end
@@ -766,10 +894,14 @@ local function serve_overtaken(some)
     if not first or #first[4] == 0 or first[5] == '' then
       meta.first = ''
     else
-      local items, fits = first[4][1][1], true
-      for _, item in ipairs(items_of(items)) do fits = fits and room_of(item[1]) >= item[2] end
-      if not fits then
-        for _, item in ipairs(items_of(items)) do reserved[item[1]] = item[2] end
+      local items, wait, lacking = first[4][1][1], 0, nil
+      for _, item in ipairs(items_of(items)) do
+        if not lacking and room_of(item[1], first[2]) < item[2] then lacking = item[1] end
+      end
+      if lacking then
+        for _, item in ipairs(items_of(items)) do wait = max(wait, wait_of(item[1], item[2], first[2])) end
+        of_first = {lacking, wait}
+        reserve(first)
         return
       end
       local key = meta.first
@@ -790,13 +922,7 @@ local function enter(root, key, lane)
   if key == meta.first then
     place.index, place.is_first_seen = 2, true
     for pool in pairs(reserved) do place.blocked[pool] = true end
-    local needed = items_of(lane[4][1][1])
-    local wait, lacking = 0, nil
-    for _, item in ipairs(needed) do
-      wait = max(wait, wait_of(item[1], item[2]))
-      if not lacking and room_of(item[1]) < item[2] then lacking = item[1] end
-    end
-    blocks(key, lane, {lacking}, wait)
+    blocks(key, lane, {of_first[1]}, of_first[2])
   end
   if not find(place) then return end
   local up = root
@@ -1035,6 +1161,10 @@ local function answer(verdict, statement)
     woken[name] = nil
     found.blocked, found.usage, found.members = blocked, {}, 0
     for _, pool in pairs(blocked) do found.usage[pool] = pool_row(pool)[1] end
+    if meta.is_kept then
+      found.kept = {}
+      for _, pool in pairs(blocked) do found.kept[pool] = unused_of(pool) end
+    end
     for _ in pairs(members.all()) do found.members = found.members + 1 end
     found.wake_after = wake_after == huge and -1 or wake_after
     found.recovering = max(0, meta.frozen_until - meta.t)
@@ -1056,8 +1186,8 @@ local function load_meta()
   end
   if not meta then
     for _, one in ipairs(tables) do one.clear() end
-    meta = {server = '', t = 0, at = 0, frozen_until = 0, is_unserved = false, is_aside = false, first = '', numbers = 0, generation = 0,
-      digest = '', owner = '', max_bypass = 0, most_nodes = MOST_NODES, speaker = ''}
+    meta = {server = '', t = 0, at = 0, frozen_until = 0, is_unserved = false, is_aside = false, is_kept = false,
+      first = '', numbers = 0, generation = 0, digest = '', owner = '', max_bypass = 0, most_nodes = MOST_NODES, speaker = ''}
   end
 end
 

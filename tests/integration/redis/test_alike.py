@@ -20,17 +20,26 @@ TTL = 9000
 
 
 def _limits(rng: random.Random, generation: int) -> Limits:
-    """Pools that are scarce, a rate, and a tenant with a weight and a limit of its own."""
+    """Pools that are scarce, a rate, and a tenant with a weight and a limit of its own; in half of them some do not
+    lend all of their share.
+    """
     return Limits(
         pools=(
             Pool(name="all", capacity=rng.choice([3, 8])),
             Pool(name="hive", capacity=rng.choice([0, 2, 5]), parent="all"),
             Pool(name="api=1,x/y", rate=rng.choice([0.5, 3.0]), burst=rng.choice([2, 4])),
         ),
-        tenants=(Tenant(name="a", weight=rng.choice([1.0, 2.5]), limits={"hive": rng.choice([1, 3])}),),
+        tenants=(
+            Tenant(name="a", weight=rng.choice([1.0, 2.5]), limits={"hive": rng.choice([1, 3])}, lending=_lending(rng)),
+            *(Tenant(name=name, lending=_lending(rng)) for name in ("a/x", "b", "b/y") if rng.random() < 0.5),
+        ),
         generation=generation,
         max_bypass=rng.choice([0, 1, 3]),
     )
+
+
+def _lending(rng: random.Random) -> dict[str, int]:
+    return {pool: rng.choice([0, 1]) for pool in ("all", "hive") if rng.random() < 0.5}
 
 
 class _Process:

@@ -131,6 +131,20 @@ async def test_a_tenants_limit_and_what_it_may_borrow_hold_live() -> None:
         assert len(await running(of)) == 4
 
 
+async def test_what_a_tenant_does_not_lend_is_kept_live() -> None:
+    async with cluster() as of, of.controller():
+        tenants: list[Raw] = [{"name": "a"}, {"name": "b", "lending": {"db": 1}}]
+        await declare(of, spec(4, tenants=tenants))
+        await start(of, "a", project="a")
+        assert len(await running(of)) == 3, "its share of 4, and one of those of b"
+        await start(of, "b", project="b")
+        assert [name[0] for name in await running(of)] == ["a", "a", "a", "b"]
+        tenants[1]["lending"] = {"db": 0}
+        await change(of, spec(4, tenants=tenants))
+        await succeed(of, 1)
+        assert [name[0] for name in await running(of)] == ["a", "a", "b", "b"]
+
+
 async def test_a_pool_that_was_deleted_and_comes_back_counts_what_still_runs() -> None:
     async with cluster() as of, of.controller():
         await declare(of, spec(2))

@@ -10,7 +10,7 @@ import yaml
 
 from propeller.config import Settings
 from propeller.fairqueues import FAIR_QUEUES, decode, fair_queue_crd
-from propeller.resourcemgr import check_options
+from propeller.resourcemgr import check_options, kept_of, with_borrowing
 from propeller.tenants import load, read_templates, rendered
 
 PAGE = Path(__file__).parents[3] / "docs" / "limits.md"
@@ -27,6 +27,12 @@ def test_the_examples_are_read_as_they_stand_and_contradict_nothing() -> None:
         check_options(settings.resources)
     first = examples()[0].resources
     assert [pool.name for pool in first.pools] == ["cluster", "hive", "warehouse-api", "gpus"]
+
+
+def test_what_the_example_of_lending_says_is_kept_is_kept() -> None:
+    (lent,) = [one.resources for one in examples() if any(tenant.lending for tenant in one.resources.tenants)]
+    assert kept_of(lent) == {"hive": {("etl",): 40, ("etl", "nightly"): 40}}
+    assert {tenant.name: tenant.limits for tenant in with_borrowing(lent).tenants}["ml"] == {"hive": 25}
 
 
 def test_the_example_of_kueue_maps_a_project_and_another_of_its_domains() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from propeller.fairqueues import FairQueue, Merged, merge
-from propeller.resourcemgr import Pool, ResourceOptions, Rule, Tenant, check_options
+from propeller.resourcemgr import Pool, ResourceOptions, Rule, Tenant, check_options, kept_of
 from tests.unit.fairqueues.queues import pools, queue
 
 NOTHING = ResourceOptions()
@@ -70,6 +70,15 @@ def test_rules_of_a_fairqueue_come_after_those_of_the_settings() -> None:
 def test_without_fairqueues_the_settings_are_in_force() -> None:
     found = merge(SETTINGS, [queue("a", pools(hive=30))], {})
     assert again(found, settings=SETTINGS).options == SETTINGS
+
+
+def test_lending_of_two_that_declare_a_tenant_is_put_together() -> None:
+    tenants = [{"name": "a", "lending": {"hive": 1}}, {"name": "b"}]
+    one = queue("one", {**pools(hive=30), "tenants": tenants})
+    two = queue("two", {**pools(spark=4), "tenants": [{"name": "a", "lending": {"spark": 0}}]})
+    options = merge(NOTHING, [one, two], {}).options
+    assert [tenant.lending for tenant in options.tenants] == [{"hive": 1, "spark": 0}, {}]
+    assert kept_of(options) == {"hive": {("a",): 14}, "spark": {("a",): 2}}
 
 
 def test_borrowing_becomes_a_limit() -> None:

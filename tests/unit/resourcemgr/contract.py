@@ -224,6 +224,22 @@ async def test_a_tenants_own_limit_holds_beside_the_pools(backend: Backend) -> N
         await caller.hears("a2")
 
 
+async def test_others_leave_idle_what_a_tenant_does_not_lend_and_it_has_that_at_once(backend: Backend) -> None:
+    tenants = Tenant(name="a", lending={"api": 1}), Tenant(name="b")
+    async with calling(backend, Pool(name="api", capacity=6), tenants=tenants) as caller:
+        for number in range(5):
+            assert await caller.request(f"b{number}", tenant="b/x") is (number < 4)
+        assert str(caller.tokens.explain("b4")) == "waits for api: 4 of 6 held, 2 kept for other tenants, 1st of b/x"
+        for number in range(3):
+            assert await caller.request(f"a{number}", tenant="a/x") is (number < 2)
+        caller.tokens.release("b0")
+        await caller.hears("a2")
+        caller.tokens.release("a0")
+        await caller.hears("a2", "b4")
+        with pytest.raises(Invalid, match="never has more than 4 beside the 2 that tenants keep for themselves"):
+            await caller.request("b5", ("api", 5), tenant="b/x")
+
+
 async def test_within_a_tenant_the_urgent_go_first_and_then_the_earlier(backend: Backend) -> None:
     async with calling(backend, API) as caller:
         for name, priority in (("a1", 0), ("a2", 0), ("a3", 0), ("a4", 7)):
