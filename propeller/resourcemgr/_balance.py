@@ -104,7 +104,8 @@ class Member:
         group.weight += weight - self.weight
         group.rate += weight * share - self.weight * self.share
         self.share, self.weight, self.step = share, weight, claim / weight
-        group.largest = max(group.largest, claim)
+        if claim > group.largest:
+            group.largest = claim
 
     def _enter(self, now: float) -> None:
         group = self.group
@@ -122,12 +123,20 @@ class Member:
     def settle(self, now: float) -> None:
         """Add to `lead` what it was above or below the mean since the last call, if there are others."""
         group = self.group
-        group.advance(now)
-        passed = group.at - (max(group.since, self.at))
+        if now > group.at:
+            group.advance(now)
+        elif self.at == group.at:
+            return
+        since = group.since if self.at < group.since else self.at  # noqa: FURB136 - a call costs more than the rest
+        passed = group.at - since
         lead = self.share * passed - (group.level - self.level)
         most = group.largest / self.weight * passed if self.weight else 0.0
         if lead < 0 or self.is_served:
-            self.lead += most if lead > most else max(lead, -most)
+            if lead > most:
+                lead = most
+            elif lead < -most:
+                lead = -most
+            self.lead += lead
         self.at, self.level = group.at, group.level
 
     def leave(self, now: float) -> None:

@@ -11,7 +11,7 @@ MAX_PRIORITY = 2**31 - 1
 MAX_POOLS_OF_A_CLAIM = 64
 
 
-class Claim(msgspec.Struct, frozen=True):
+class Claim(msgspec.Struct, frozen=True, gc=False):  # it refers to nothing that refers to it, and there are many
     """Tokens for one attempt. `id` is the attempt's identity: asking again with it changes nothing.
 
     `needs` are pools and tokens of each; a pool's parents are taken from as well. The higher `priority` goes first

@@ -25,7 +25,6 @@ from propeller.resourcemgr._claims import Claim, Wait
 from propeller.resourcemgr._limits import Limits, Path, check
 from propeller.resourcemgr._pools import PoolState
 from propeller.resourcemgr._registry import Registry, never
-from propeller.resourcemgr._turns import usage_changed
 from propeller.resourcemgr._usage import Usage, usage_of
 from propeller.resourcemgr._waiter import Need, Waiter
 from propeller.resourcemgr._waitlist import Waitlist
@@ -114,11 +113,12 @@ class Ledger:
             return
         need.count(-1)
         if self._waiting:
-            for pool, _ in need.items:
+            for pool in need.pools:
                 pool.order.set_clock(now, releases=1)
             for node in need.nodes:
-                usage_changed(node)
-            self._waiting.serve([pool for pool, _ in need.items], now)
+                for turn in node.turns.values():  # as `usage_changed`
+                    turn.look_again()
+            self._waiting.serve(need.pools, now)
 
     def restore(self, claim: Claim, now: float) -> None:
         """Count the tokens of a claim that is known to run, whether they are free or not."""

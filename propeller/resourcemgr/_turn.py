@@ -34,6 +34,7 @@ class Turn:
     __slots__ = (
         "ahead",
         "aside",
+        "entered",
         "group",
         "heap",
         "is_ahead",
@@ -66,6 +67,7 @@ class Turn:
         self.number = next(_numbers)
         self.version = 0  # entries of earlier versions are void
         self.is_queued = False  # whether there is an entry in the heap above
+        self.entered = 0.0  # the share in that entry
         self.tag = 0.0
         self.time = 0.0  # the tag of the child that was served last
         self.aside: Waiter | None = None  # a claim that is first here and did not fit
@@ -97,17 +99,19 @@ class Turn:
     def _entry(self) -> Entry:
         """A new one, by its share now."""
         self.version += 1
-        up, member = self.up, self.member
-        assert up is not None
-        if member.is_in and up.group.members == 1:
-            return 0.0, self.tag, self.number, self.version, self  # whatever its share is; it is seen if another comes
-        share = self.weigh()
-        if not member.is_ahead:
-            return share, self.tag, self.number, self.version, self
-        if not self.is_ahead:
-            self.is_ahead = True
-            up.ahead.append(self)
-        return share + member.step, self.tag, self.number, self.version, self
+        member = self.member
+        if member.is_in and member.group.members == 1:
+            share = 0.0  # whatever it is; that is seen if another comes
+        else:
+            share = self.weigh()
+            if member.is_ahead:
+                share += member.step
+                if not self.is_ahead:
+                    self.is_ahead = True
+                    assert self.up is not None
+                    self.up.ahead.append(self)
+        self.entered = share
+        return share, self.tag, self.number, self.version, self
 
     def weigh(self) -> float:
         """Its share now, which counts from now on."""
@@ -121,7 +125,8 @@ class Turn:
         if self.up is None:
             return
         if self.is_queued:
-            self.queue()
+            if self.entered or self.member.group.members > 1:  # else its entry is as good as a new one
+                self.queue()
         elif self.member.is_in:
             self.weigh()
 
@@ -148,7 +153,10 @@ class Turn:
             if up.time < self.tag:
                 up.time = self.tag
             self.tag += amount / self.node.weight
-            heapreplace(up.heap, self._entry())
+            if len(up.heap) == 1:
+                up.heap[0] = self._entry()
+            else:
+                heapreplace(up.heap, self._entry())
         else:
             self.tag += amount / self.node.weight
         if up.ahead:

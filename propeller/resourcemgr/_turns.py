@@ -33,15 +33,18 @@ _RELEASE = 1e-6
 
 
 class Order:
-    """The claims that wait for one pool. `clock` is in seconds, as of the last call that has changed something."""
+    """The claims that wait for one pool. `clock` is in seconds, as of the last call that has changed something; `late`
+    are claims that were set aside, in the order in which that was so first, `asides` those by amount: both with some
+    that are not any more.
+    """
 
     def __init__(self) -> None:
         self.size = 0
         self.clock = 0.0
         self._releases = 0
         self._root: Turn | None = None
-        self._asides: list[tuple[int, int, Waiter]] = []  # by amount
-        self._overtaken: deque[Waiter] = deque()  # in the order in which they were set aside first
+        self.asides: list[tuple[int, int, Waiter]] = []
+        self.late: deque[Waiter] = deque()
 
     def set_clock(self, now: float, releases: int = 0) -> None:
         """It is `now`, and so many more claims were released."""
@@ -102,9 +105,10 @@ class Order:
         waiter.pool = None
         return waiter
 
-    def served(self, leaf: Turn, need: Need, pool: PoolState) -> None:
-        """The claim that was taken got its tokens: it is the turn of others with the same share now."""
-        amount, step = need.of(pool), need.step()
+    def served(self, leaf: Turn, amount: int, step: float) -> None:
+        """The claim that was taken got its tokens, `amount` of the pool: it is the turn of others with the same share
+        now.
+        """
         turn: Turn = leaf
         while (up := turn.up) is not None:
             turn.serve(up, amount, step)
@@ -123,15 +127,15 @@ class Order:
         waiter = leaf.head
         leaf.aside = waiter
         leaf.rest()
-        heappush(self._asides, (amount, next(_numbers), waiter))
+        heappush(self.asides, (amount, next(_numbers), waiter))
         if waiter.overtaken_since < 0:
             waiter.overtaken_since = grants
-            self._overtaken.append(waiter)
+            self.late.append(waiter)
 
     def let_in(self, pool: PoolState, room: float) -> None:
         """Let tenants that were set aside have a turn again, as far as there is room."""
-        while self._asides and self._asides[0][0] <= room:
-            waiter = heappop(self._asides)[2]
+        while self.asides and self.asides[0][0] <= room:
+            waiter = heappop(self.asides)[2]
             turn = waiter.need.leaf.turns.get(pool)
             if turn is not None and turn.aside is waiter:
                 turn.aside = None
@@ -140,16 +144,16 @@ class Order:
     def let_in_below(self, node: Node, pool: PoolState) -> None:
         """Let those of a tenant have a turn again that were set aside."""
         kept = []
-        for entry in self._asides:
+        for entry in self.asides:
             waiter = entry[2]
             if node not in waiter.need.nodes:
                 kept.append(entry)
             elif (turn := waiter.need.leaf.turns.get(pool)) is not None and turn.aside is waiter:
                 turn.aside = None
                 turn.activate()
-        if len(kept) < len(self._asides):
+        if len(kept) < len(self.asides):
             heapify(kept)
-            self._asides = kept
+            self.asides = kept
 
     def overtaken(self, pool: PoolState, limit: int) -> Waiter | None:
         """A claim that has been overtaken `limit` times, if there is one."""
@@ -176,11 +180,11 @@ class Order:
 
     def _set_aside_first(self, pool: PoolState) -> Waiter | None:
         """Of the claims that are set aside, the one that has been so for longest."""
-        while self._overtaken:
-            waiter = self._overtaken[0]
+        while self.late:
+            waiter = self.late[0]
             if waiter.pool is pool and waiter.overtaken_since >= 0:
                 return waiter
-            self._overtaken.popleft()
+            self.late.popleft()
         return None
 
     def cancel(self, waiter: Waiter, pool: PoolState) -> None:
@@ -201,7 +205,7 @@ class Order:
     @property
     def smallest_aside(self) -> int | None:
         """Tokens that the smallest claim needs that was set aside."""
-        return self._asides[0][0] if self._asides else None
+        return self.asides[0][0] if self.asides else None
 
 
 def _next_child(heap: list[Entry]) -> Turn | None:

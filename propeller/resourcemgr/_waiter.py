@@ -18,7 +18,19 @@ class Need:
     that it depends on; not if tokens come at a rate, or a tenant keeps some (`KeptNeed`).
     """
 
-    __slots__ = ("_shared", "charges", "claims", "epoch", "is_plain", "items", "leaf", "needs", "nodes", "tenant")
+    __slots__ = (
+        "_shared",
+        "charges",
+        "claims",
+        "epoch",
+        "is_plain",
+        "items",
+        "leaf",
+        "needs",
+        "nodes",
+        "pools",
+        "tenant",
+    )
 
     def __init__(
         self,
@@ -34,6 +46,7 @@ class Need:
         self.leaf = leaf
         self.nodes = leaf.lineage()
         self.items = items
+        self.pools = tuple(pool for pool, _ in items)
         self.is_plain = all(pool.rate is None for pool, _ in items)
         shared = [(pool, amount) for pool, amount in items if not pool.tenant and pool.capacity is not None]
         self._shared = shared

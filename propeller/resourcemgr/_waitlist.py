@@ -76,7 +76,8 @@ class Waitlist:
             return
         pool = self._blocking(waiter, None, now) or waiter.need.items[0][0]
         pool.order.add(waiter, pool)
-        waiter.need.look(pool)
+        if not waiter.need.is_plain:
+            waiter.need.look(pool)
 
     def remove(self, name: str) -> Waiter | None:
         """Let a claim wait no more; what it left has to be served to others by `serve`."""
@@ -201,11 +202,12 @@ class Waitlist:
         order.set_clock(now)
         if pool.grown and not self._serve_keepers(pool, todo, now):
             return
-        while order.size and (room := pool.room(now)) >= 1:
-            if (late := order.overtaken(pool, self.max_bypass)) is not None:
+        while order.size and (room := pool.free if pool.rate is None else pool.room(now)) >= 1:
+            if order.late and (late := order.overtaken(pool, self.max_bypass)) is not None:
                 self._put(late, pool, todo)
                 return
-            order.let_in(pool, room)
+            if order.asides:
+                order.let_in(pool, room)
             leaf = order.first()
             if leaf is None:
                 return
@@ -214,14 +216,14 @@ class Waitlist:
             if amount > room and amount > waiter.need.room(pool, now):
                 order.set_aside(leaf, passed if (passed := waiter.need.passed(pool)) > room else amount, pool.grants)
                 continue
-            if (late := order.owed(leaf, pool)) is not None and self._lacks_only(late, pool, now):
+            if order.late and (late := order.owed(leaf, pool)) is not None and self._lacks_only(late, pool, now):
                 self._put(late, pool, todo)
                 return
             elsewhere = self._blocking(waiter, pool, now)
             order.take(leaf)
             if elsewhere is None:
                 self._grant(waiter)
-                order.served(leaf, waiter.need, pool)
+                order.served(leaf, amount, waiter.need.step())
                 continue
             if not self._move(waiter, elsewhere, todo):
                 todo.append(pool)
@@ -296,7 +298,8 @@ class Waitlist:
         for pool, amount in need.items:
             if pool is here:
                 continue
-            if need.room(pool, now) < amount or (pool.order.size and (here is None or _has_better(pool, waiter))):
+            room = pool.free if need.is_plain else need.room(pool, now)
+            if room < amount or (pool.order.size and (here is None or _has_better(pool, waiter))):
                 return pool
         return None
 
