@@ -8,7 +8,7 @@ import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from loadtest._informer_commands import ROOT
+from loadtest._go_peers import ROOT
 
 DEADLINE = 300.0  # seconds for one line: it hangs, or the machine is far too slow
 

@@ -17,7 +17,8 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from loadtest._informer_commands import PEERS, Missing, Peer
+from loadtest._go_peers import Missing
+from loadtest._informer_commands import PEERS, Peer
 from loadtest._informer_processes import Measured, measured
 from loadtest._informer_scale import Phase
 from loadtest._line import Line

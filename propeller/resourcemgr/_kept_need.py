@@ -56,6 +56,8 @@ class KeptNeed(Need):
             pass_up(chain, amount)
         for held, pool, amount in self.charges:
             held[pool] += amount
+        for node in self.nodes:
+            node.known = -1.0
 
     def give_back(self) -> None:
         for pool, amount in self.items:
@@ -64,6 +66,8 @@ class KeptNeed(Need):
             pass_up(chain, -amount)
         for held, pool, amount in self.charges:
             held[pool] -= amount
+        for node in self.nodes:
+            node.known = -1.0
         self._look_everywhere()
 
     def save_up(self, sign: int) -> None:

@@ -42,6 +42,11 @@ class Lane:
         """Let a claim wait that does not yet."""
         place, lasts = waiter.place, self._lasts
         self._size += 1
+        if lasts and place > lasts[-1] and len(self._places[-1]) < _SPLIT:  # nearly always
+            self._places[-1].append(place)
+            self._waiters[-1].append(waiter)
+            lasts[-1] = place
+            return
         number = bisect_left(lasts, place)
         if number == len(lasts):  # after all others
             if not lasts or len(self._places[-1]) >= max(_SPLIT, len(lasts)):
@@ -64,6 +69,15 @@ class Lane:
         self._waiters.insert(number + 1, waiters[half:])
         self._lasts.insert(number, places[half - 1])
         del places[half:], waiters[half:]
+
+    def pop(self) -> Waiter:
+        """Let the claim wait no more that goes first. Raises IndexError if none waits."""
+        waiter = self._waiters[0].pop(0)
+        del self._places[0][0]
+        self._size -= 1
+        if not self._places[0]:
+            del self._places[0], self._waiters[0], self._lasts[0]
+        return waiter
 
     def remove(self, waiter: Waiter) -> None:
         """Let a claim wait no more that does."""

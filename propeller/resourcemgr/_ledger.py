@@ -114,7 +114,8 @@ class Ledger:
         need.count(-1)
         if self._waiting:
             for pool in need.pools:
-                pool.order.set_clock(now, releases=1)
+                if pool.order.size:
+                    pool.order.set_clock(now, releases=1)
             for node in need.nodes:
                 for turn in node.turns.values():  # as `usage_changed`
                     turn.look_again()

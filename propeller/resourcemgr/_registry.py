@@ -52,6 +52,7 @@ class Registry:
         for path, node in self._tenants.named():
             node.weight = self._tenants.weights.get(path, 1.0)
         for node in self._tenants:
+            node.known = -1.0
             usage_changed(node)  # whatever has changed about its share
 
     def _keep(self, limits: Limits) -> None:

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
 
 class Node:
-    """A tenant, or the root of all. `turns` are its places in the orders of the pools that it waits for."""
+    """A tenant, or the root of all. `turns` are its places in the orders of the pools that it waits for. `known` is its
+    share; what changes what it has `held`, its weight or a capacity sets that to -1.
+    """
 
-    __slots__ = ("claims", "held", "parent", "path", "turns", "weight")
+    __slots__ = ("claims", "held", "known", "parent", "path", "turns", "weight")
 
     def __init__(self, path: Path, parent: Node | None, weight: float) -> None:
         self.path = path
@@ -33,17 +35,20 @@ class Node:
         self.held: dict[PoolState, int] = {}
         self.turns: dict[PoolState, Turn] = {}
         self.claims = 0  # of this tenant and those below it: held or waiting
+        self.known = -1.0
 
     def share(self) -> float:
         """The dominant share, relative to the weight; infinite for a pool that has no capacity any more."""
-        most = 0.0
-        for pool, amount in self.held.items():
-            if amount:
-                capacity = pool.capacity
-                share = amount / capacity if capacity else math.inf
-                if share > most:
-                    most = share
-        return most / self.weight
+        if self.known < 0:
+            most = 0.0
+            for pool, amount in self.held.items():
+                if amount:
+                    capacity = pool.capacity
+                    share = amount / capacity if capacity else math.inf
+                    if share > most:
+                        most = share
+            self.known = most / self.weight
+        return self.known
 
     def lineage(self) -> tuple[Node, ...]:
         """This one and those above it, without the root."""

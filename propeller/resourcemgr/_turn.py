@@ -29,7 +29,10 @@ Entry = tuple[float, float, int, int, "Turn"]
 
 
 class Turn:
-    """A tenant's place in a pool's order. A leaf has claims, any other has the turns of the tenants below it."""
+    """A tenant's place in a pool's order. A leaf has claims, any other has the turns of the tenants below it.
+
+    More than 15 methods: a turn's whole life, on the hot way of every grant, without calls from object to object.
+    """
 
     __slots__ = (
         "ahead",

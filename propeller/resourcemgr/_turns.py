@@ -36,6 +36,8 @@ class Order:
     """The claims that wait for one pool. `clock` is in seconds, as of the last call that has changed something; `late`
     are claims that were set aside, in the order in which that was so first, `asides` those by amount: both with some
     that are not any more.
+
+    More than 15 methods: `add`, `take` and their relatives for claims that are set aside, and two that only read it.
     """
 
     def __init__(self) -> None:
@@ -97,8 +99,7 @@ class Order:
     def take(self, leaf: Turn) -> Waiter:
         """Remove the first claim of a leaf that `first` has returned."""
         assert leaf.lane is not None
-        waiter = leaf.lane.first
-        leaf.lane.remove(waiter)
+        waiter = leaf.lane.pop()
         if not leaf.lane:
             leaf.retire()
         self.size -= 1

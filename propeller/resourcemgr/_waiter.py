@@ -16,6 +16,8 @@ class Need:
     `charges` are the counts of what tenants hold that change with it: of pools that are shared and have a capacity.
     `epoch` numbers the structure of the limits by which it was resolved. `is_plain`: whether `free` of its pools is all
     that it depends on; not if tokens come at a rate, or a tenant keeps some (`KeptNeed`).
+
+    More than 15 methods: ten of them only read it, five of which `KeptNeed` answers in another way.
     """
 
     __slots__ = (
@@ -128,6 +130,8 @@ class Need:
                 pool.level -= amount
         for held, pool, amount in self.charges:
             held[pool] += amount
+        for node in self.nodes:
+            node.known = -1.0
 
     def give_back(self) -> None:
         """Have its tokens free again. Those of a rate are spent."""
@@ -136,6 +140,8 @@ class Need:
             pool.free += amount
         for held, pool, amount in self.charges:
             held[pool] -= amount
+        for node in self.nodes:
+            node.known = -1.0
 
     def save_up(self, sign: int) -> None:
         """Withdraw its tokens in advance (1), or put them back (-1)."""

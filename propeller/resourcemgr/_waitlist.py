@@ -61,8 +61,9 @@ class Waitlist:
     def add(self, waiter: Waiter, now: float) -> None:
         """Let a claim wait, whose need was counted; it may be served at once."""
         self.enqueue(waiter, now)
-        if waiter.pool is not None:
-            self.serve([waiter.pool], now)
+        pool = waiter.pool
+        if pool is not None and (pool.free >= 1 or pool.grown or self._put_first):
+            self.serve([pool], now)
 
     def enqueue(self, waiter: Waiter, now: float) -> None:
         """As `add`, but it is served with the next `serve`: after others that have a better right, maybe."""
@@ -75,6 +76,7 @@ class Waitlist:
             self._grant(waiter)
             return
         pool = self._blocking(waiter, None, now) or waiter.need.items[0][0]
+        pool.order.set_clock(now)
         pool.order.add(waiter, pool)
         if not waiter.need.is_plain:
             waiter.need.look(pool)
