@@ -41,8 +41,12 @@ def _lines(page: Mapping[str, Any]) -> Iterator[str]:
             yield f"and {page['tenantsNotShown']} more tenants"
     if page["quotas"]:
         yield ""
-        rows = ((one["namespace"], one["waiting"]) for one in page["quotas"])
-        yield from _table(("NAMESPACE", "WAITING FOR QUOTA"), rows)
+        if any(one.get("cluster") for one in page["quotas"]):
+            of_clusters = ((one.get("cluster") or "-", one["namespace"], one["waiting"]) for one in page["quotas"])
+            yield from _table(("CLUSTER", "NAMESPACE", "WAITING FOR QUOTA"), of_clusters)
+        else:
+            rows = ((one["namespace"], one["waiting"]) for one in page["quotas"])
+            yield from _table(("NAMESPACE", "WAITING FOR QUOTA"), rows)
     yield ""
     others = max(0, page.get("controllers", 1) - page.get("asked", 1))
     if not page["claims"]:

@@ -175,6 +175,17 @@ class Member:
         """How many attempts are launched or run there."""
         return 0 if self.cluster is None else len(self.cluster.load)
 
+    def full(self, namespace: str) -> str:
+        """Say why attempts of a namespace would have to wait for a quota there; "" if they would not."""
+        launches = None if self.cluster is None else self.cluster.launches
+        return launches.full(namespace) if launches else ""
+
+    @property
+    def waiting_for_quotas(self) -> int:
+        """Attempts there that wait for a quota."""
+        launches = None if self.cluster is None else self.cluster.launches
+        return sum(launches.waiting.values()) if launches else 0
+
     @property
     def trouble(self) -> str:
         """Why it gets no new work and is not asked; "" if it is well, or is being connected to."""
@@ -264,6 +275,10 @@ class Clusters:
     def found_in(self, uid: str) -> Mapping[str, Sequence[AttemptResource]]:
         """Return the same by the name of the cluster, "" for that of the FlyteWorkflows."""
         return {cluster.name: found for cluster in self if (found := cluster.resources_of(uid))}
+
+    def waiting_for_quotas(self) -> Mapping[str, Mapping[str, int]]:
+        """Return how many attempts wait for quotas, by cluster and namespace."""
+        return {cluster.name: cluster.launches.waiting for cluster in self if cluster.launches}
 
     def waits(self, uid: str) -> bool:
         """Whether an attempt of the execution waits for a cluster."""

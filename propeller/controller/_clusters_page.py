@@ -28,6 +28,7 @@ def clusters_page(clusters: Clusters, clock: Clock) -> list[dict[str, Any]]:
             "seconds": round(max(0.0, now - member.circuit.since), 1),
             "executions": member.executions + member.elsewhere.executions,
             "pods": member.pods + member.elsewhere.pods,
+            "waitingForQuota": member.waiting_for_quotas,
         }
         for member in clusters.members.values()
     ]

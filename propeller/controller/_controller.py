@@ -233,9 +233,7 @@ class WorkflowController:
 
     def queue(self, asked: Asked) -> dict[str, Any]:
         """Return who waits for tokens and for quotas, for JSON. Raises Invalid for a pool that is none, Unavailable."""
-        launches = self._clusters.control.launches
-        quotas = {} if launches is None else launches.waiting
-        return self.limits.queue(asked) | {"quotas": quotas_page(quotas)}
+        return self.limits.queue(asked) | {"quotas": quotas_page(self._clusters.waiting_for_quotas())}
 
     def liveness(self) -> str | None:
         """Return why the process should be restarted, None if it is healthy."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 
 from propeller.controller._duty import Shared
+from propeller.controller._lanes import ClusterLanes
 from propeller.controller._session import Running
 from propeller.handlers import (
     TRANSITIONS,
@@ -30,6 +31,7 @@ from propeller.workflow import (
     Decision,
     Effect,
     Execution,
+    Expire,
     Launch,
     Launched,
     NodeEvent,
@@ -103,7 +105,7 @@ class EffectRunner:
                 session.launching[effect.node, attempt] = effect
                 return
         session.in_flight += 1
-        self._lane_of(effect).submit(session.key, lambda: self._run(session, effect, RetryState()))
+        self._lane_of(session, effect).submit(session.key, lambda: self._run(session, effect, RetryState()))
 
     def is_doubtful(self, session: Running, node: int, seen: AttemptObserved) -> bool:
         """Whether the failure or deletion of a pod may be that of an earlier pod of the same name, because a create
@@ -126,14 +128,20 @@ class EffectRunner:
         else:
             self.start(session, ObserveAttempt(node, attempt, fresh=True))
 
-    def _lane_of(self, effect: Effect) -> FairPool[str]:
+    def _lane_of(self, session: Running, effect: Effect) -> FairPool[str]:
         match effect:
             case Launch():
-                return self._lanes.launch
+                return self._lanes_of(session, effect).launch
             case StopAttempt():
-                return self._lanes.stop
+                return self._lanes_of(session, effect).stop
+            case ObserveAttempt() | Expire():
+                return self._lanes_of(session, effect).observe
             case _:
                 return self._lanes.observe
+
+    def _lanes_of(self, session: Running, effect: AttemptEffect) -> ClusterLanes:
+        placements = session.execution.placements
+        return self._lanes.of(None if placements is None else placements.cluster_of(effect.node, effect.attempt))
 
     async def _run(self, session: Running, effect: Effect, tries: RetryState) -> None:
         node = session.execution.view(effect.node)
@@ -142,7 +150,7 @@ class EffectRunner:
             after, made, error = events
             self._causes.report(error, "%s: %s is tried again in %.2g s", node.log_name, type(effect).__name__, after)
             again = functools.partial(self._run, session, effect, made)
-            self._lane_of(effect).submit_after(session.key, again, after)
+            self._lane_of(session, effect).submit_after(session.key, again, after)
             return
         session.in_flight -= 1
         if isinstance(effect, Launch):

@@ -4,7 +4,8 @@ Guarantees
     A resource is an orphan only if the cluster of the FlyteWorkflows answers, to a consistent read, that there is no
     workflow of its name and uid, while it serves their type. If that cluster does not answer, nothing is deleted.
     Resources of other controllers' workflows are not looked at.
-    A cluster that is not well is left alone, and its orphans are found when it is back.
+    A cluster that is not well is left alone, and its orphans are found when it is back. In each cluster at most
+    `clusters.orphans_at_once` are deleted at once, and one that answers slowly holds up no other.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import NamedTuple
 
 import msgspec
 
 from propeller.clock import Clock
 from propeller.clusters import ClusterOptions
+from propeller.controller._attempt_resources import AttemptResource
 from propeller.controller._clusters import Clusters, ExecutionCluster
 from propeller.controller._resource import HEADS, WORKFLOWS, FlyteWorkflow
 from propeller.errors import Conflict, NotFound, PropellerError
@@ -41,6 +44,13 @@ class _Suspect(msgspec.Struct, frozen=True):
     uid: str
 
 
+class _Orphan(NamedTuple):
+    """A resource that is left of a workflow that is gone."""
+
+    suspect: _Suspect
+    resource: AttemptResource
+
+
 class Janitor:
     """`find` looks a workflow up in the cache. See the module's text."""
 
@@ -61,6 +71,12 @@ class Janitor:
         self._suspects: dict[_Suspect, float] = {}
         """With the time of the monotonic clock when each is looked at."""
         self._arrived = asyncio.Event()
+        self._orphans: dict[str, dict[str, _Orphan]] = {}
+        """By cluster: those that wait to be deleted, in order, by uid."""
+        self._workers: dict[str, set[asyncio.Task[None]]] = {}
+        """By cluster, those that delete them: none if none waits."""
+        self._pauses: dict[str, Pauses] = {}
+        """By cluster, "" for looks."""
         self.collected = 0
         """Resources that were deleted."""
 
@@ -93,11 +109,19 @@ class Janitor:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.wait([task])
+            tasks = [task, *(worker for workers in self._workers.values() for worker in workers)]
+            for one in tasks:
+                one.cancel()
+            await asyncio.wait(tasks)
+
+    def _pause(self, what: str) -> float:
+        """Return the seconds until the next try of something that has failed."""
+        pauses = self._pauses.get(what)
+        if pauses is None:
+            pauses = self._pauses[what] = Pauses(self._options.reconnect_backoff, self._options.reconnect_backoff_cap)
+        return pauses.failed(self._clock.monotonic())
 
     async def _run(self) -> None:
-        pauses = Pauses(self._options.reconnect_backoff, self._options.reconnect_backoff_cap)
         while True:
             self._arrived.clear()
             now = self._clock.monotonic()
@@ -109,7 +133,7 @@ class Janitor:
                     self._causes.report(
                         error, "%s may be gone, and could not be looked into, trying again", suspect.key
                     )
-                    self._suspect(suspect, pauses.failed(now))
+                    self._suspect(suspect, self._pause(""))
             await self._until_due()
 
     async def _until_due(self) -> None:
@@ -130,9 +154,8 @@ class Janitor:
             self._suspect(suspect, max(self._options.orphans_after, self._options.probe))
         if not reachable or not await self._is_gone(suspect):
             return
-        failures = [error for cluster in reachable if (error := await self._collect(cluster, suspect.uid)) is not None]
-        if failures:
-            raise failures[0]
+        for cluster in reachable:
+            self._collect(cluster, suspect)
 
     async def _is_gone(self, suspect: _Suspect) -> bool:
         """Ask the server. Raises what the client raises if it cannot say."""
@@ -144,15 +167,29 @@ class Janitor:
             return True
         return head.metadata.uid != suspect.uid
 
-    async def _collect(self, cluster: ExecutionCluster, uid: str) -> PropellerError | None:
-        """Delete the resources of a workflow that is gone from one cluster; returns the first error."""
-        for one in cluster.resources_of(uid):
-            if one.metadata.deletion_timestamp is not None:
+    def _collect(self, cluster: ExecutionCluster, suspect: _Suspect) -> None:
+        """Have what is left of a workflow that is gone deleted from one cluster."""
+        waiting = self._orphans.setdefault(cluster.name, {})
+        for one in cluster.resources_of(suspect.uid):
+            if one.metadata.deletion_timestamp is None:
+                waiting[one.metadata.uid] = _Orphan(suspect, one)
+        workers = self._workers.setdefault(cluster.name, set())
+        for _ in range(min(len(waiting), self._options.orphans_at_once - len(workers))):
+            worker = asyncio.create_task(self._work(cluster.name, waiting), name=f"janitor of cluster {cluster.name}")
+            workers.add(worker)
+            worker.add_done_callback(workers.discard)
+
+    async def _work(self, name: str, waiting: dict[str, _Orphan]) -> None:
+        """Delete the orphans of a cluster, one after the other, until none waits."""
+        while waiting:
+            suspect, one = waiting.pop(next(iter(waiting)))
+            if not self._clusters.may_ask(name):
+                self._suspect(suspect, max(self._options.orphans_after, self._options.probe))
                 continue
             try:
                 with suppress(NotFound, Conflict):  # gone, or another one by now
                     await delete_resource(one.plugin, one.obj, one.client)
                     self.collected += 1
             except PropellerError as error:
-                return error
-        return None
+                self._causes.report(error, "what is left of %s in cluster %s stays, trying again", suspect.key, name)
+                self._suspect(suspect, self._pause(name))

@@ -4,6 +4,8 @@ Guarantees
     An execution has one cluster, chosen at its first launch, and keeps it while the table and the cluster's health
     allow. An attempt is placed once, before its first launch. The status says where and why, and has it before anything
     is launched that builds on it: decided again, it could come out differently.
+    If quotas of its namespace have no room left in a cluster, new executions and attempts go to others that may take
+    them. If there is no other, they are placed as if it had room, and wait for the quota (docs/limits.md).
     If no cluster may take an attempt, its node waits with the reason, without a request, and is woken when the table or
     a cluster's state changes.
     An execution that began before there was a table stays in the cluster of the FlyteWorkflows.
@@ -19,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from propeller.clock import Clock
 from propeller.controller._clusters import Clusters
 from propeller.handlers import Holder, attempt_of, holder_of, refusals_of, whole_of
-from propeller.routing import ClusterState, Placement, Table, Waiting, decide
+from propeller.routing import ClusterState, Placement, Subject, Table, Waiting, decide
 from propeller.workflow import (
     AttemptObserved,
     AttemptState,
@@ -142,12 +144,12 @@ class Placing:
         assert placements is not None
         whole = whole_of(execution)
         if placements.home is None:
-            found = decide(table, whole, self.states)
+            found = self._decide(table, whole, execution)
             if isinstance(found, Waiting):
                 return found.reason
             self._settle(execution, placements, found)
         home = placements.home or ""
-        found = decide(table, attempt_of(node, detailed=table.has_task_rules), self.states, home)
+        found = self._decide(table, attempt_of(node, detailed=table.has_task_rules), execution, home)
         if isinstance(found, Waiting):
             return found.reason
         if found.cluster != home:
@@ -158,6 +160,13 @@ class Placing:
             placements.place(node.number, attempt, found.cluster)
             return ""
         return self._clusters.obstacle(found.cluster)
+
+    def _decide(self, table: Table, subject: Subject, execution: Execution, home: str = "") -> Placement | Waiting:
+        states = _States(self._clusters, execution.info.namespace)
+        found = decide(table, subject, states, home)
+        if isinstance(found, Waiting) and states.any_full:
+            return decide(table, subject, self.states, home)
+        return found
 
     def _settle(self, execution: Execution, placements: Placements, found: Placement) -> None:
         begun = {(node, state.attempt) for node, state in execution.states.items() if isinstance(state, AttemptState)}
@@ -200,18 +209,24 @@ def _may_have_resource(event: NodeEvent) -> bool:
 
 
 class _States(Mapping[str, ClusterState]):
-    """The states of the table's clusters as `decide` reads them."""
+    """The states of the table's clusters as `decide` reads them; with a namespace, also whether quotas have room."""
 
-    def __init__(self, clusters: Clusters) -> None:
+    def __init__(self, clusters: Clusters, namespace: str = "") -> None:
         self._clusters = clusters
+        self._namespace = namespace
+        self.any_full = False
+        """Whether a quota without room was met."""
 
     def __getitem__(self, name: str) -> ClusterState:
         member = self._clusters.members[name]
+        full = member.full(self._namespace) if self._namespace else ""
+        self.any_full |= bool(full)
         return ClusterState(
             healthy=member.circuit.healthy,
             reason=member.trouble,
             pods=member.pods + member.elsewhere.pods,
             executions=member.executions + member.elsewhere.executions,
+            full=full,
         )
 
     def __iter__(self) -> Iterator[str]:

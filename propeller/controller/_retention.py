@@ -13,6 +13,7 @@ Guarantees
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -37,7 +38,7 @@ class Retention:
     def __init__(self, shared: Shared) -> None:
         self._client = shared.client
         self._executions = shared.executions
-        self._lane = shared.lanes.stop
+        self._lanes = shared.lanes
         self._clusters = shared.clusters
         self._causes = shared.causes
         self._clock = shared.clock
@@ -63,7 +64,7 @@ class Retention:
         left = workflow.stopped_at + self._ttl - self._clock.now()
         if left > 0:
             return Result(requeue_after=left)
-        self._lane.submit(workflow.key, lambda: self._delete(workflow))
+        self._lanes.stop.submit(workflow.key, lambda: self._delete(workflow))
         return Result()
 
     def _waits_for_a_cluster(self, workflow: FlyteWorkflow, resources: Iterable[AttemptResource]) -> bool:
@@ -75,9 +76,12 @@ class Retention:
         return any(self._clusters.is_waited_for(name, now, self._grace) for name in names)
 
     def _stop_what_runs(self, workflow: FlyteWorkflow, resources: Iterable[AttemptResource]) -> None:
-        alive = [one for one in resources if one.is_alive]
-        if alive:
-            self._lane.submit(workflow.key, lambda: self._stop(workflow, alive))
+        alive: dict[str, list[AttemptResource]] = {}
+        for one in resources:
+            if one.is_alive:
+                alive.setdefault(one.cluster, []).append(one)
+        for cluster, found in alive.items():
+            self._lanes.of(cluster).stop.submit(workflow.key, functools.partial(self._stop, workflow, found))
 
     async def _stop(self, workflow: FlyteWorkflow, resources: Iterable[AttemptResource]) -> None:
         key, metadata = workflow.key, workflow.metadata
@@ -104,7 +108,8 @@ class Retention:
         now = self._clock.now()
         if (until := next_stop(resources, now)) is not None:
             return Result(requeue_after=until - now if until < math.inf else None)  # or their events lead here
-        self._lane.submit(workflow.key, lambda: self._release(workflow, resources))
+        cluster = next((one.cluster for one in resources if one.cluster and is_held(one.metadata)), "")
+        self._lanes.of(cluster).stop.submit(workflow.key, lambda: self._release(workflow, resources))
         return Result()
 
     async def _release(self, workflow: FlyteWorkflow, resources: Sequence[AttemptResource]) -> None:

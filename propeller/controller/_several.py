@@ -55,6 +55,7 @@ class SeveralClusters:
         self._clock = shared.clock
         self._clusters = shared.clusters
         self._placing = shared.placing
+        self._lanes = shared.lanes
         self._observing = observing
         self._janitor = janitor
         self._resync = resync
@@ -84,6 +85,7 @@ class SeveralClusters:
         self.require_opener()
         assert self._members is not None
         self._placing.table = table
+        self._lanes.open(table.clusters)
         if not self._is_running:
             return
         self._members.apply(table)

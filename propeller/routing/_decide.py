@@ -50,7 +50,7 @@ def _kept(table: Table, rule: CompiledRule, states: States, current: str, *, is_
     for target in rule.targets:
         if current in target.keeps:
             state = states.get(current, NOTHING_KNOWN)
-            if state.healthy and not (is_task and _is_full_of_pods(table.clusters[current].capacity, state)):
+            if state.healthy and not (is_task and _has_no_room_for_pods(table.clusters[current].capacity, state)):
                 reason = f"rule {rule.name}: it stays on {current}, of pool {target.pool}"
                 return Placement(current, target.pool, rule.name, reason, target.fallback, kept=True)
             return None
@@ -88,9 +88,13 @@ def _room(capacity: Capacity, state: ClusterState | None, *, is_task: bool) -> b
     """Whether a cluster that takes new work can take this. A task counts as a pod, and adds no execution."""
     if state is None:
         state = NOTHING_KNOWN
-    if not state.healthy or _is_full_of_pods(capacity, state):
+    if not state.healthy or _has_no_room_for_pods(capacity, state):
         return False
     return is_task or capacity.executions is None or state.executions < capacity.executions
+
+
+def _has_no_room_for_pods(capacity: Capacity, state: ClusterState) -> bool:
+    return bool(state.full) or _is_full_of_pods(capacity, state)
 
 
 def _is_full_of_pods(capacity: Capacity, state: ClusterState) -> bool:
@@ -130,6 +134,8 @@ def obstacle(cluster: Cluster, states: States, *, fallback: bool, is_task: bool)
         return f"is unhealthy ({one_line(bounded(state.reason, SHOWN))})" if state.reason else "is unhealthy"
     if _is_full_of_pods(capacity, state):
         return f"is full ({state.pods} of {capacity.pods} pods)"
+    if state.full:
+        return f"is full ({one_line(bounded(state.full, SHOWN))})"
     if not is_task and capacity.executions is not None and state.executions >= capacity.executions:
         return f"is full ({state.executions} of {capacity.executions} executions)"
     return ""

@@ -54,6 +54,10 @@ class ClusterState(msgspec.Struct, frozen=True, kw_only=True):
     executions: int = 0
     """That are placed there and have not ended."""
 
+    full: str = ""
+    """Why it has no room for this subject though it is healthy and below its capacity, such as a quota; "" if it has.
+    """
+
 
 NOTHING_KNOWN = ClusterState()
 """Of a cluster without a state: healthy, with nothing on it."""

@@ -81,10 +81,18 @@ def queue_page(
     }
 
 
-def quotas_page(waiting: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Namespaces in which attempts wait for a ResourceQuota, those with the most of them."""
-    ranked = sorted(waiting.items(), key=lambda item: (-item[1], item[0]))
-    return [{"namespace": namespace, "waiting": count} for namespace, count in ranked[:MAX_TENANTS]]
+def quotas_page(waiting: Mapping[str, Mapping[str, int]]) -> list[dict[str, Any]]:
+    """Namespaces in which attempts wait for a ResourceQuota, those with the most of them; by cluster, which is named
+    unless it is that of the FlyteWorkflows ("").
+    """
+    rows = ((count, cluster, namespace) for cluster, found in waiting.items() for namespace, count in found.items())
+    ranked = sorted(rows, key=lambda row: (-row[0], *row[1:]))
+    return [
+        {"cluster": cluster, "namespace": namespace, "waiting": count}
+        if cluster
+        else {"namespace": namespace, "waiting": count}
+        for count, cluster, namespace in ranked[:MAX_TENANTS]
+    ]
 
 
 def _outermost(tenants: Iterable[TenantUsage]) -> Iterable[TenantUsage]:

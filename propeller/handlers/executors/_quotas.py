@@ -184,6 +184,16 @@ class LaunchQuotas:
                 book.give_up(name, self._clock.monotonic())
                 self._settle(namespace, book)
 
+    def full(self, namespace: str) -> str:
+        """Say why attempts of a namespace have to wait for a quota now; "" if they need not, as far as is known."""
+        book = self._namespaces.get(namespace)
+        if book is None:
+            return ""
+        if book.waiting:
+            return f"{book.waiting} attempts wait for a quota of namespace {namespace}"
+        why = book.exhausted(self._clock.monotonic())
+        return f"{why} in namespace {namespace}" if why else ""
+
     def close(self) -> None:
         """Wake nothing any more."""
         for timer in self._timers.values():

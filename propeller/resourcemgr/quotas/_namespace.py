@@ -25,7 +25,7 @@ from propeller.resourcemgr.quotas._count import Count
 from propeller.resourcemgr.quotas._launch import Launch, OutOfRange, Pace, QuotaWait, TooSmall
 from propeller.resourcemgr.quotas._limit_ranges import apply_limit_ranges, bounds, out_of_range
 from propeller.resourcemgr.quotas._line import Line, Needs
-from propeller.resourcemgr.quotas._quota import Quota, Refusal, text, whole
+from propeller.resourcemgr.quotas._quota import Quota, Refusal, is_of_every_pod, text, whole
 from propeller.resourcemgr.quotas._usage import is_best_effort, pod_usage, with_defaults
 
 _KEPT_NEEDS = 1024
@@ -87,6 +87,20 @@ class NamespaceQuotas:
     def waiting(self) -> int:
         """Launches that wait."""
         return len(self._line)
+
+    def exhausted(self, now: float) -> str:
+        """Say which quota has no room for another pod, whatever its requests; "" if none is known to be exhausted.
+
+        Quotas with scopes are left out: they may not be about the next pod.
+        """
+        self._expire(now)
+        for name, count in self._counts.items():
+            if count.quota.spec:
+                continue
+            for resource, hard in count.quota.hard.items():
+                if is_of_every_pod(resource) and (used := count.used(resource, now)) >= hard:
+                    return f"quota {name}: {text(resource, used)} of {text(resource, hard)} {resource} used"
+        return ""
 
     def used(self, quota: str, now: float) -> dict[str, int]:
         """What is used of a quota, with launches under way: of CPU thousandths of a core, else units."""

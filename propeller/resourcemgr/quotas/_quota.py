@@ -27,6 +27,12 @@ _REFUSAL = re.compile(
 
 _OF_EVERY_POD = ("pods", "count/pods", "cpu", "memory")
 
+
+def is_of_every_pod(resource: str) -> bool:
+    """Whether each pod takes of a resource, once a quota has it: the API server requires requests for it then."""
+    return resource.removeprefix("requests.").removeprefix("limits.") in _OF_EVERY_POD
+
+
 Whole = Mapping[str, int]
 
 
@@ -50,7 +56,7 @@ class Quota(msgspec.Struct, frozen=True):
         takes. That is how a namespace is closed for a while; a limit of 0 on GPUs is for good.
         """
         most = max(self.hard[resource], self.wanted.get(resource, self.hard[resource]))
-        paused = most == 0 and resource.removeprefix("requests.").removeprefix("limits.") in _OF_EVERY_POD
+        paused = most == 0 and is_of_every_pod(resource)
         return None if paused else most
 
 

@@ -44,6 +44,17 @@ PAGE: dict[str, Any] = {
 }
 
 
+def test_quotas_of_several_clusters_are_shown_with_the_cluster() -> None:
+    quotas = [{"cluster": "east", "namespace": "ml", "waiting": 7}, {"namespace": "ml", "waiting": 1}]
+    shown = queue_text(PAGE | {"quotas": quotas})
+    rows = [line.split("  ") for line in shown.splitlines()]
+    assert [[cell.strip() for cell in row if cell] for row in rows if row[0].strip() in ("CLUSTER", "east", "-")] == [
+        ["CLUSTER", "NAMESPACE", "WAITING FOR QUOTA"],
+        ["east", "ml", "7"],
+        ["-", "ml", "1"],
+    ]
+
+
 def test_pools_tenants_and_claims_are_tables_and_what_is_not_shown_is_counted() -> None:
     assert queue_text(PAGE).splitlines() == [
         "POOL  HELD  CAPACITY  WAITING  GRANTS",

@@ -159,9 +159,16 @@ def test_a_question_that_makes_no_sense_is_refused(asked: dict[str, str], word: 
 
 
 def test_namespaces_whose_quotas_are_waited_for_are_listed_those_with_most_first_and_not_all_of_many() -> None:
-    page = quotas_page({"a": 1, "b": 5} | {f"n{number}": 1 for number in range(1000)})
+    page = quotas_page({"": {"a": 1, "b": 5} | {f"n{number}": 1 for number in range(1000)}})
     assert page[:2] == [{"namespace": "b", "waiting": 5}, {"namespace": "a", "waiting": 1}]
     assert len(page) == MAX_TENANTS
+
+
+def test_namespaces_of_other_clusters_are_listed_with_the_clusters_name() -> None:
+    assert quotas_page({"": {"a": 1}, "east": {"a": 3}, "west": {}}) == [
+        {"cluster": "east", "namespace": "a", "waiting": 3},
+        {"namespace": "a", "waiting": 1},
+    ]
 
 
 def test_a_pace_is_that_of_the_last_minutes() -> None:

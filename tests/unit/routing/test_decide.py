@@ -176,6 +176,17 @@ def test_capacity_limits_new_executions_and_attempts() -> None:
     assert placed(of, execution(), busy, current="a") == "a", "the execution itself needs no pod"
 
 
+def test_a_cluster_without_room_in_a_quota_gets_nothing_new_and_keeps_its_executions() -> None:
+    of = table(cluster("a"), cluster("b"), ALL, ANY)
+    full = {"a": ClusterState(full="quota q: 10 of 10 pods used")}
+    assert spread(of, full) == {"b"}
+    assert placed(of, attempt(), full, current="a") == "b"
+    assert placed(of, execution(), full, current="a") == "a"
+    found = decide(of, execution(), {name: ClusterState(full=f"quota {name}\n") for name in "ab"})
+    assert isinstance(found, Waiting)
+    assert found.reason.endswith("rule any: a is full (quota a\\n), b is full (quota b\\n)")
+
+
 # pools, fallbacks, isolation
 
 
