@@ -26,7 +26,7 @@ from propeller.controller import Recorder, WorkflowController
 from propeller.errors import Denied, PropellerError
 from propeller.kube import Client, connect, load_connection
 from propeller.reconcile import Election, Watchdog
-from propeller.reconcile.shards import NoMembers
+from propeller.reconcile.shards import NoMembers, lead_alone
 from propeller.storage import Storage
 from propeller.telemetry import LOG_LEVELS, LogFormat, Metrics, configure_logs, serve_metrics
 from propeller.workflow import SHARD_KEYS
@@ -227,13 +227,6 @@ async def _lead(stack: AsyncExitStack, client: Client, settings: Settings, metri
     probes.election = election
     _log.info("waiting for lease %s", election.lease)
     others = NoMembers(client, chosen.lease_namespace, group_of(settings), chosen)
-    while True:
-        async with AsyncExitStack() as attempt:
-            leadership = await attempt.enter_async_context(election.lead())
-            if not (obstacle := await others.obstacle()):
-                stack.push_async_exit(attempt.pop_all())
-                break
-        _log.warning("waiting: %s", obstacle)
-        await asyncio.sleep(chosen.retry)
+    leadership = await stack.enter_async_context(lead_alone(election, others, chosen.retry))
     probes.leads = True
     metrics.watch_lease(election.lease, lambda: leadership.remaining() > 0)

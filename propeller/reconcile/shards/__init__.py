@@ -3,7 +3,7 @@
 from propeller.reconcile.shards._assignment import assign
 from propeller.reconcile.shards._fence import FencedTransport
 from propeller.reconcile.shards._group import GroupView, change_rollout, view_group
-from propeller.reconcile.shards._interlock import Interlock, NoLeader, NoMembers
+from propeller.reconcile.shards._interlock import Interlock, NoLeader, NoMembers, lead_alone
 from propeller.reconcile.shards._keyspace import Keyspace, LabelShards, UidShards
 from propeller.reconcile.shards._members import Peers
 from propeller.reconcile.shards._membership import Membership
@@ -27,5 +27,6 @@ __all__ = [
     "UidShards",
     "assign",
     "change_rollout",
+    "lead_alone",
     "view_group",
 ]

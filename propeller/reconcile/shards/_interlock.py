@@ -11,20 +11,27 @@ Guarantees
     Who is dead is waited for as in an election: until its Lease has not changed for its duration, by this process' own
     monotonic clock.
 Errors
-    What the client raises: who cannot look does not begin.
+    What the client raises: who cannot look does not begin. `lead_alone` looks again, for as long as it has the lease.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 from propeller.clock import SYSTEM_CLOCK, Clock
-from propeller.errors import NotFound
+from propeller.errors import NotFound, PropellerError
 from propeller.kube import LEASES, Client, Lease
+from propeller.reconcile._lease import Election, Leadership
 from propeller.reconcile._options import ElectionOptions
 from propeller.reconcile.shards._map_store import MapStore
 from propeller.reconcile.shards._members import Members
+from propeller.telemetry import Causes
+
+_log = logging.getLogger(__name__)
 
 
 class Interlock(Protocol):
@@ -98,3 +105,27 @@ class NoMembers(_Watch):
         return (
             f"{len(living)} controllers divide the work, as lease {self._namespace}/{self._name} says: they have to end"
         )
+
+
+@asynccontextmanager
+async def lead_alone(election: Election, others: Interlock, retry: float) -> AsyncIterator[Leadership]:
+    """Hold the lease while the body runs, which begins once none of the `others` acts. While one does, the lease is
+    given up, and asked for again every `retry` seconds. As `Election.lead`, raises LeaseLost.
+    """
+    while True:
+        async with election.lead() as leadership:
+            if not (obstacle := await _found(others, retry)):
+                yield leadership
+                return
+        _log.warning("waiting: %s", obstacle)
+        await asyncio.sleep(retry)
+
+
+async def _found(others: Interlock, retry: float) -> str:
+    causes = Causes(_log)
+    while True:
+        try:
+            return await others.obstacle()
+        except PropellerError as error:
+            causes.report(error, "it cannot be known who else acts, looking again")
+        await asyncio.sleep(retry)

@@ -10,9 +10,10 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from propeller.clock import LoopClock
+from propeller.errors import Unavailable
 from propeller.kube import Client
 from propeller.reconcile import Election, ElectionOptions, LeaseLost
-from propeller.reconcile.shards import NoMembers
+from propeller.reconcile.shards import NoMembers, lead_alone
 from propeller.testing import now
 from tests.unit.reconcile.shards.group import COUNT, GROUP, LEADER, NAMESPACE, Group, Link, group
 
@@ -24,7 +25,10 @@ class Leader:
 
     def __init__(self) -> None:
         self._acts = False
-        self.gave_up = 0
+        self.looks = 0
+        """Each after it has got the lease."""
+        self.failures = 0
+        """Looks that fail, before the next that does not."""
 
     def acts(self) -> bool:
         return self._acts
@@ -36,15 +40,28 @@ class Leader:
         members = NoMembers(client, NAMESPACE, GROUP, clock=clock)
         while True:
             with suppress(LeaseLost):
-                async with election.lead():
-                    if not await members.obstacle():
-                        self._acts = True
-                        try:
-                            await asyncio.Event().wait()
-                        finally:
-                            self._acts = False
-            self.gave_up += 1
+                async with lead_alone(election, Looking(self, members), 1.0):
+                    self._acts = True
+                    try:
+                        await asyncio.Event().wait()
+                    finally:
+                        self._acts = False
             await asyncio.sleep(1.0)
+
+
+class Looking:
+    """Counts a leader's looks, some of which fail."""
+
+    def __init__(self, leader: Leader, members: NoMembers) -> None:
+        self._leader = leader
+        self._members = members
+
+    async def obstacle(self) -> str:
+        self._leader.looks += 1
+        if self._leader.failures:
+            self._leader.failures -= 1
+            raise Unavailable("the API server answers 500")
+        return await self._members.obstacle()
 
 
 @asynccontextmanager
@@ -85,11 +102,21 @@ async def test_a_leader_gives_its_lease_up_while_members_live_and_acts_when_they
         async with led(g) as (leader, _):
             await asyncio.sleep(60)
             assert not leader.acts()
-            assert leader.gave_up > 5
+            assert leader.looks > 5, "it had the lease as often"
             assert len(member.shards) == COUNT
     async with group() as g, led(g) as (leader, _):
         await asyncio.sleep(5)
         assert leader.acts()
+
+
+async def test_a_leader_that_could_not_look_for_members_looks_again_and_does_nothing_before() -> None:
+    async with group() as g, led(g) as (leader, _):
+        leader.failures = 5
+        await asyncio.sleep(4.0)
+        assert not leader.acts()
+        await asyncio.sleep(4.0)
+        assert leader.acts()
+        assert leader.looks == 6
 
 
 async def test_who_is_dead_is_waited_for_as_in_an_election() -> None:
