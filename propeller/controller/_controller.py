@@ -303,6 +303,7 @@ class WorkflowController:
         self._executions.deleted(key)
         self._cache_lag.forget(key)
         self._intake.waiting.end(key)
+        self._retention.forget(key)
 
     def _admit(self, workflow: FlyteWorkflow) -> Session | Result:
         """Load an execution, or return when to try again."""

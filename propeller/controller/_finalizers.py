@@ -72,22 +72,24 @@ def next_stop(resources: Iterable[AttemptResource], now: float) -> float | None:
 
 async def release(
     client: Client, workflow: ObjectMeta, resources: Sequence[AttemptResource], labels: dict[str, str]
-) -> None:
+) -> ObjectMeta:
     """Remove Flyte's finalizers from the resources of an ended workflow, then from the workflow, which gets `labels` as
-    well. Raises NotFound for a deleted workflow, Conflict for an object that has changed, and what the client raises.
+    well; returns its metadata after that. Raises NotFound for a deleted workflow, Conflict for an object that has
+    changed, and what the client raises.
     """
     for one in resources:
         if one.plugin.resource is not None:
             with suppress(NotFound):
                 await _remove(one.client, one.plugin.resource, one.metadata, {})
-    await _remove(client, WORKFLOWS, workflow, {"labels": labels})
+    return await _remove(client, WORKFLOWS, workflow, {"labels": labels})
 
 
-async def _remove(client: Client, resource: Resource[Any], metadata: ObjectMeta, changes: dict[str, Any]) -> None:
+async def _remove(client: Client, resource: Resource[Any], metadata: ObjectMeta, changes: dict[str, Any]) -> ObjectMeta:
     if not is_held(metadata):
-        return
+        return metadata
     body = {"metadata": {**_identity(metadata), "finalizers": kept(metadata.finalizers), **changes}}
-    await client.patch(resource.metadata_only(), metadata.name, metadata.namespace, body=body)
+    patched = await client.patch(resource.metadata_only(), metadata.name, metadata.namespace, body=body)
+    return patched.metadata
 
 
 def _identity(metadata: ObjectMeta) -> dict[str, str]:

@@ -17,6 +17,7 @@ import functools
 import math
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from propeller.controller._attempt_resources import AttemptResource
 from propeller.controller._checkpointer import TERMINATED
@@ -24,12 +25,24 @@ from propeller.controller._duty import Shared
 from propeller.controller._finalizers import is_held, next_stop, release
 from propeller.controller._resource import HEADS, WORKFLOWS, FlyteWorkflow, fingerprint_of
 from propeller.controller._resync import clusters_of
+from propeller.controller._session import MinResourceVersion
 from propeller.errors import Conflict, NotFound, PropellerError
 from propeller.handlers import delete_resource
 from propeller.reconcile import Result
 
 LOOK_SECONDS = 30.0
 """Seconds until a workflow is looked at again that waits for a cluster."""
+
+
+SHOWN_WITHIN = 10.0
+"""Seconds that a release is waited for in the cache. A server that was restored from an older copy never shows it."""
+
+
+class _Release(NamedTuple):
+    """The version of a workflow without its finalizers, and until when it is waited for, by the monotonic clock."""
+
+    version: MinResourceVersion
+    until: float
 
 
 class Retention:
@@ -44,6 +57,15 @@ class Retention:
         self._clock = shared.clock
         self._ttl = shared.settings.controller.ttl
         self._grace = shared.settings.clusters.grace
+        self._releasing: set[str] = set()
+        """Keys of workflows whose release is under way: what happens meanwhile begins no second one."""
+        self._released: dict[str, _Release] = {}
+        """By key, those that the cache may not show yet: sent again, they would conflict."""
+
+    def forget(self, key: str) -> None:
+        """The workflow of that key is gone, or another process has it."""
+        self._releasing.discard(key)
+        self._released.pop(key, None)
 
     def reconcile(self, workflow: FlyteWorkflow) -> Result:
         """Do what is due for a workflow whose end is in the cache."""
@@ -106,23 +128,42 @@ class Retention:
 
     def _release_when_stopped(self, workflow: FlyteWorkflow, resources: Sequence[AttemptResource]) -> Result:
         now = self._clock.now()
+        if workflow.key in self._releasing:
+            return Result()
+        if (left := self._until_shown(workflow)) > 0:
+            return Result(requeue_after=left)
         if (until := next_stop(resources, now)) is not None:
             return Result(requeue_after=until - now if until < math.inf else None)  # or their events lead here
         cluster = next((one.cluster for one in resources if one.cluster and is_held(one.metadata)), "")
+        self._releasing.add(workflow.key)
         self._lanes.of(cluster).stop.submit(workflow.key, lambda: self._release(workflow, resources))
         return Result()
+
+    def _until_shown(self, workflow: FlyteWorkflow) -> float:
+        """Return for how many seconds the cache is waited for, as the workflow was released; 0 if it has to be now."""
+        if (done := self._released.get(workflow.key)) is None:
+            return 0.0
+        left = done.until - self._clock.monotonic()
+        if left > 0 and done.version.is_newer_than(workflow.metadata):
+            return left
+        del self._released[workflow.key]
+        return 0.0
 
     async def _release(self, workflow: FlyteWorkflow, resources: Sequence[AttemptResource]) -> None:
         key = workflow.key
         try:
-            await release(self._client, workflow.metadata, resources, TERMINATED)
+            released = await release(self._client, workflow.metadata, resources, TERMINATED)
         except NotFound:
             self._executions.retry_later(key)  # it is gone, as the cache will hear; or its type is not served
         except PropellerError as error:
             self._causes.report(error, "%s has ended, and its finalizer could not be removed, trying again", key)
             self._executions.retry_later(key)
         else:
+            version = MinResourceVersion(released.uid, released.resource_version)
+            self._released[key] = _Release(version, self._clock.monotonic() + SHOWN_WITHIN)
             self._executions.failed(key, once_free=True)  # somebody may put it back, again and again
+        finally:
+            self._releasing.discard(key)
 
     async def _delete(self, workflow: FlyteWorkflow) -> None:
         """Delete an ended workflow, and with it its pods."""

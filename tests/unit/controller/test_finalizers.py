@@ -236,3 +236,55 @@ async def test_a_namespace_with_running_workflows_can_be_deleted() -> None:
         await asyncio.sleep(300.0)
         with pytest.raises(NotFound):
             await of.user.get(NAMESPACES, "ns")
+
+
+class _Busy(_Link):
+    """A server under load: patches are answered late, and what happens to workflows is told later than that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conflicts = 0
+
+    async def exchange(self, request: Request, forward: Forward) -> Response:
+        response = await super().exchange(request, forward)
+        if request.method == "PATCH":
+            await asyncio.sleep(0.5)
+        self.conflicts += response.status == 409
+        return response
+
+    async def _late(self, chunks: AsyncIterator[bytes], seconds: float) -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            await asyncio.sleep(seconds)
+            yield chunk
+
+    def stream(self, request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        return self._late(chunks, 2.0) if "flyteworkflows" in request.path else chunks
+
+
+async def test_events_of_pods_meanwhile_lead_to_no_second_release() -> None:
+    """Found on a real API server: the pod that is released has an event, and the second release conflicted."""
+    link = _Busy()
+    async with bench() as of, of.controller(link):
+        await create(of, FLYTE)
+        await asyncio.sleep(10.0)
+        await of.user.patch(RAW_PODS, "w-a-0", "ns", body={"metadata": {"finalizers": ["flyte.org/finalizer-k8s"]}})
+        await of.report("w-a-0", phase="Succeeded")
+        for number in range(40):
+            await asyncio.sleep(0.3)
+            await of.user.patch(RAW_PODS, "w-a-0", "ns", body={"metadata": {"annotations": {"n": str(number)}}})
+        await asyncio.sleep(10.0)
+        assert await finalizers(of) == []
+        assert link.conflicts == 0
+        assert len([path for path in link.patches if path.endswith("/flyteworkflows/w")]) == 1
+
+
+async def test_a_finalizer_that_somebody_puts_back_is_removed_again() -> None:
+    async with bench() as of, of.controller(_Link()):
+        await create(of, FLYTE)
+        await asyncio.sleep(5.0)
+        await of.report("w-a-0", phase="Succeeded")
+        await asyncio.sleep(5.0)
+        assert await finalizers(of) == []
+        await of.user.patch(WORKFLOWS, "w", "ns", body={"metadata": {"finalizers": [FLYTE, OTHERS]}})
+        await asyncio.sleep(60.0)
+        assert await finalizers(of) == [OTHERS]
