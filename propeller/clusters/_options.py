@@ -56,6 +56,12 @@ class ClusterOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     reconnect_backoff_cap: float = 60.0
     """Seconds."""
 
+    hold_pods: bool = True
+    """Whether pods in other clusters get a finalizer, which keeps those that somebody deletes until a status has their
+    end: one request more for a pod that is deleted. Without it the end of a pod that is deleted while the controller is
+    down is lost, and the attempt may run again.
+    """
+
     orphans_after: float = 60.0
     """Seconds after a resource's creation before the janitor asks whether its workflow is gone. Its own create may be
     older than the workflow in the cache, and nothing is lost by waiting.

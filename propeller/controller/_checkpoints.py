@@ -19,6 +19,7 @@ from propeller.controller._checkpointer import Checkpointer, Deleted, ExternalMo
 from propeller.controller._duty import Shared
 from propeller.controller._effects import EffectRunner
 from propeller.controller._finalizers import is_held, next_stop
+from propeller.controller._holds import Holds
 from propeller.controller._session import Ended, Running
 from propeller.errors import PropellerError, Retryable
 from propeller.reconcile import backoff
@@ -31,9 +32,10 @@ _log = logging.getLogger(__name__)
 class Checkpoints:
     """See the module's text."""
 
-    def __init__(self, shared: Shared, checkpointer: Checkpointer, effects: EffectRunner) -> None:
+    def __init__(self, shared: Shared, checkpointer: Checkpointer, effects: EffectRunner, holds: Holds) -> None:
         self._checkpointer = checkpointer
         self._effects = effects
+        self._holds = holds
         self._executions = shared.executions
         self._lanes = shared.lanes
         self._clusters = shared.clusters
@@ -77,6 +79,7 @@ class Checkpoints:
         placements = execution.placements
         version = 0 if placements is None else placements.version
         hits = execution.cache.unwritten()
+        over = self._holds.over(session)
         try:
             written = await self._checkpointer.write(
                 execution,
@@ -107,6 +110,7 @@ class Checkpoints:
             execution.cache.written(hits)
             self._milestones.written(self._clock.monotonic() - began, session.status_bytes)
             self._discard_earlier(session, before)
+            self._holds.written(session.key, over)
             for effect in deferred:
                 self._effects.start(session, effect)
             if WorkflowPhase(written.status["phase"]).ended:

@@ -40,6 +40,7 @@ from propeller.controller._effects import EffectRunner
 from propeller.controller._events import Recorder
 from propeller.controller._executions import Executions
 from propeller.controller._grants import Grants
+from propeller.controller._holds import Holds
 from propeller.controller._idleness import Idleness
 from propeller.controller._intake import Intake
 from propeller.controller._janitor import Janitor
@@ -51,7 +52,7 @@ from propeller.controller._loading import Loader
 from propeller.controller._milestones import Milestones
 from propeller.controller._observing import Observing
 from propeller.controller._placing import Placing
-from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
+from propeller.controller._resource import WORKFLOWS, FlyteWorkflow, end_is_undone
 from propeller.controller._restores import Restores
 from propeller.controller._resync import Resync
 from propeller.controller._retention import Retention
@@ -148,17 +149,19 @@ class WorkflowController:
         told = self._grants.grant, metrics.catalog
         self._services = services_of(settings, storage, self._clusters, self._plugins, clock, self._tokens, *told)
         self._effects = EffectRunner(shared, self._services)
-        self._checkpoints = Checkpoints(shared, self._checkpointer, self._effects)
-        self._intake = Intake(shared, self._loader, self._checkpointer, self._effects)
-        self._retention = Retention(shared)
+        find = self._workflows.store.get
+        self._janitor = Janitor(client, self._clusters, find, settings.clusters, clock)
+        self._holds = Holds(shared, find, self._janitor.is_gone)
+        self._checkpoints = Checkpoints(shared, self._checkpointer, self._effects, self._holds)
+        self._intake = Intake(shared, self._loader, self._checkpointer, self._effects, self._holds)
+        self._retention = Retention(shared, self._holds)
         self._idleness = Idleness(shared, self._loader, self._waits)
         self._cache_lag = CacheLag(shared, self._checkpointer, self._workflows)
         self._restores = Restores(shared, self._workflows)
-        find = self._workflows.store.get
-        self._janitor = Janitor(client, self._clusters, find, settings.clusters, clock)
-        self._observing = Observing(shared, self._effects, self._tokens, self._plugins, find, self._janitor.seen)
+        of_remote = self._janitor.seen, self._holds
+        self._observing = Observing(shared, self._effects, self._tokens, self._plugins, find, *of_remote)
         self._resync = Resync(self._clusters, self._executions)
-        of_clusters = self._observing, self._janitor, self._resync
+        of_clusters = self._observing, self._janitor, self._holds, self._resync
         also = self._grants, self._plugins, opener
         self.several = SeveralClusters(shared, *of_clusters, *also, namespace=namespace, keyspace=keyspace)
         self._routing = LiveRouting(shared, self.several, metrics.clusters, namespace=namespace, recorder=recorder)
@@ -249,7 +252,7 @@ class WorkflowController:
                 self._janitor.workflow_deleted(change.old)
         elif (session := self._executions.get(key)) is not None and session.is_own_write(change.new.metadata):
             return
-        elif _end_is_undone(change):
+        elif end_is_undone(change):
             self._executions.failed(key, once_free=True)  # who does that for ever must not be answered at once for ever
         self._executions.reconcile(key)
 
@@ -304,6 +307,7 @@ class WorkflowController:
         self._cache_lag.forget(key)
         self._intake.waiting.end(key)
         self._retention.forget(key)
+        self._holds.forget(key)
 
     def _admit(self, workflow: FlyteWorkflow) -> Session | Result:
         """Load an execution, or return when to try again."""
@@ -381,9 +385,3 @@ class WorkflowController:
     def _waits(self, uid: str) -> bool:
         """Whether an attempt of the execution waits for tokens, for room in a quota, or for an API server."""
         return (self._tokens is not None and self._tokens.waits(uid)) or self._clusters.waits(uid)
-
-
-def _end_is_undone(change: Change[FlyteWorkflow]) -> bool:
-    """Whether another client has removed an end that was written."""
-    old, new = change.old, change.new
-    return old is not None and new is not None and old.phase.ended and not new.phase.ended

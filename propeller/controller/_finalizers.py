@@ -17,7 +17,8 @@ from propeller.clock import parse_rfc3339
 from propeller.controller._attempt_resources import AttemptResource
 from propeller.controller._resource import WORKFLOWS
 from propeller.errors import NotFound
-from propeller.kube import Client, ObjectMeta, Resource
+from propeller.handlers.plugins import HOLD_FINALIZER, TaskPlugin
+from propeller.kube import PODS, Client, KubeObject, ObjectMeta, Pod, Resource
 
 OF_WORKFLOWS = frozenset({"flyte.org/finalizer", "flyte-finalizer"})
 """FlytePropeller's controller.Finalizer, and its name before 1.15."""
@@ -38,6 +39,11 @@ class _HasFinalizers(Protocol):
     def finalizers(self) -> tuple[str, ...]: ...
 
 
+def is_our_hold(by: _HasFinalizers) -> bool:
+    """Whether a pod of another cluster has the finalizer that it was created with (`_holds`)."""
+    return bool(by.finalizers) and HOLD_FINALIZER in by.finalizers
+
+
 def is_held(by: _HasFinalizers) -> bool:
     """Whether an object has a finalizer that the controller has to remove."""
     return bool(by.finalizers) and not OURS.isdisjoint(by.finalizers)
@@ -48,16 +54,23 @@ def kept(finalizers: Iterable[str]) -> list[str]:
     return [name for name in finalizers if name not in OURS]
 
 
-def stops_at(resource: AttemptResource) -> float | None:
+def never_runs(obj: KubeObject) -> bool:
+    """Whether a resource is a pod that waits for a node, and so has no end to be read: it never gets one while it is
+    being deleted.
+    """
+    return isinstance(obj, Pod) and not obj.spec.node_name and obj.status.phase in {"", "Pending"}
+
+
+def stops_at(plugin: TaskPlugin, obj: KubeObject) -> float | None:
     """Return the epoch second from which on a resource counts as stopped: 0 if it has ended, None if it is not being
     deleted. A pod's `deletionTimestamp` is the end of its grace period.
     """
-    if resource.has_ended:
+    if plugin.has_ended(obj):
         return 0.0
-    if resource.metadata.deletion_timestamp is None:
+    if obj.metadata.deletion_timestamp is None:
         return None
     try:
-        return parse_rfc3339(resource.metadata.deletion_timestamp) + OVERDUE
+        return parse_rfc3339(obj.metadata.deletion_timestamp) + OVERDUE
     except ValueError:
         return None
 
@@ -66,7 +79,8 @@ def next_stop(resources: Iterable[AttemptResource], now: float) -> float | None:
     """Return the epoch second when the last of the resources counts as stopped, None if all do already, infinity if one
     is not being deleted.
     """
-    last = max((at if at is not None else float("inf") for at in map(stops_at, resources)), default=0.0)
+    times = (stops_at(one.plugin, one.obj) for one in resources)
+    last = max((at if at is not None else float("inf") for at in times), default=0.0)
     return last if last > now else None
 
 
@@ -82,6 +96,13 @@ async def release(
             with suppress(NotFound):
                 await _remove(one.client, one.plugin.resource, one.metadata, {})
     return await _remove(client, WORKFLOWS, workflow, {"labels": labels})
+
+
+async def release_hold(client: Client, pod: ObjectMeta) -> None:
+    """Remove our own finalizer from a pod of another cluster. Raises NotFound, Conflict, and what the client raises."""
+    left = [name for name in pod.finalizers if name != HOLD_FINALIZER]
+    body = {"metadata": {**_identity(pod), "finalizers": left}}
+    await client.patch(PODS.metadata_only(), pod.name, pod.namespace, body=body)
 
 
 async def _remove(client: Client, resource: Resource[Any], metadata: ObjectMeta, changes: dict[str, Any]) -> ObjectMeta:

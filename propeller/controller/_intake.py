@@ -14,6 +14,7 @@ import logging
 from propeller.controller._checkpointer import Checkpointer, Deleted
 from propeller.controller._duty import Shared
 from propeller.controller._effects import EffectRunner
+from propeller.controller._holds import Holds
 from propeller.controller._loading import Loader, recover_attempts, stops_owed
 from propeller.controller._not_understood import UnknownStates
 from propeller.controller._resource import FlyteWorkflow
@@ -27,10 +28,13 @@ _log = logging.getLogger(__name__)
 class Intake:
     """See the module's text."""
 
-    def __init__(self, shared: Shared, loader: Loader, checkpointer: Checkpointer, effects: EffectRunner) -> None:
+    def __init__(
+        self, shared: Shared, loader: Loader, checkpointer: Checkpointer, effects: EffectRunner, holds: Holds
+    ) -> None:
         self._loader = loader
         self._checkpointer = checkpointer
         self._effects = effects
+        self._holds = holds
         self._executions = shared.executions
         self._lane = shared.lanes.observe
         self._clusters = shared.clusters
@@ -100,6 +104,7 @@ class Intake:
         session = Running(loading, execution, is_new=is_new)
         owed = [] if is_new else stops_owed(execution, resources)
         self._executions.put(session)
+        self._holds.loaded(session)
         if execution.phase.ended:  # its status says so only in the snapshot
             session.record_change(self._clock.now())
         if not is_new and not session.status_bytes:  # FlytePropeller's: from here on the status is ours

@@ -22,6 +22,7 @@ from propeller.clock import Clock
 from propeller.clusters import ClusterOptions
 from propeller.controller._attempt_resources import AttemptResource
 from propeller.controller._clusters import Clusters, ExecutionCluster
+from propeller.controller._finalizers import is_our_hold, never_runs, release_hold, stops_at
 from propeller.controller._resource import HEADS, WORKFLOWS, FlyteWorkflow
 from propeller.errors import Conflict, NotFound, PropellerError
 from propeller.handlers import delete_resource
@@ -87,6 +88,11 @@ class Janitor:
         key = f"{obj.metadata.namespace}/{owner.name}"
         if not self._exists(key, owner.uid):
             self._suspect(_Suspect(key, owner.uid), self._options.orphans_after)
+
+    def is_gone(self, key: str, owner: Owner) -> None:
+        """The cache has no workflow of that key and uid, and one of its pods waits to be released."""
+        if not self._exists(key, owner.uid):
+            self._suspect(_Suspect(key, owner.uid), 0.0)
 
     def workflow_deleted(self, workflow: FlyteWorkflow) -> None:
         """A workflow is gone from the cache."""
@@ -169,9 +175,9 @@ class Janitor:
 
     def _collect(self, cluster: ExecutionCluster, suspect: _Suspect) -> None:
         """Have what is left of a workflow that is gone deleted from one cluster."""
-        waiting = self._orphans.setdefault(cluster.name, {})
+        waiting, now = self._orphans.setdefault(cluster.name, {}), self._clock.now()
         for one in cluster.resources_of(suspect.uid):
-            if one.metadata.deletion_timestamp is None:
+            if one.metadata.deletion_timestamp is None or _may_be_released(one, now):
                 waiting[one.metadata.uid] = _Orphan(suspect, one)
         workers = self._workers.setdefault(cluster.name, set())
         for _ in range(min(len(waiting), self._options.orphans_at_once - len(workers))):
@@ -188,8 +194,21 @@ class Janitor:
                 continue
             try:
                 with suppress(NotFound, Conflict):  # gone, or another one by now
-                    await delete_resource(one.plugin, one.obj, one.client)
-                    self.collected += 1
+                    if _may_be_released(one, self._clock.now()):
+                        await release_hold(one.client, one.metadata)
+                    if one.metadata.deletion_timestamp is None:
+                        await delete_resource(one.plugin, one.obj, one.client)
+                        self.collected += 1
             except PropellerError as error:
                 self._causes.report(error, "what is left of %s in cluster %s stays, trying again", suspect.key, name)
                 self._suspect(suspect, self._pause(name))
+
+
+def _may_be_released(one: AttemptResource, now: float) -> bool:
+    """Whether a pod of a workflow that is gone need not be held: nothing of it runs. One that runs has an event when it
+    has ended. `now` is in epoch seconds.
+    """
+    if not is_our_hold(one.metadata):
+        return False
+    stops = stops_at(one.plugin, one.obj)
+    return never_runs(one.obj) or (stops is not None and stops <= now)

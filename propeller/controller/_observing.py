@@ -15,12 +15,13 @@ from propeller.controller._clusters import Clusters, ExecutionCluster
 from propeller.controller._duty import Shared
 from propeller.controller._effects import EffectRunner
 from propeller.controller._finalizers import is_held
+from propeller.controller._holds import Holds
 from propeller.controller._resource import FlyteWorkflow
 from propeller.controller._session import Running
 from propeller.handlers import LaunchTokens
 from propeller.handlers.plugins import Owner, Plugins, TaskPlugin
 from propeller.informers import Change
-from propeller.kube import KubeObject
+from propeller.kube import KubeObject, Pod
 from propeller.workflow import ENDED, StopAttempt
 
 Stranger = Callable[[ExecutionCluster, KubeObject, Owner], None]
@@ -38,6 +39,7 @@ class Observing:
         plugins: Plugins,
         find: Callable[[str], FlyteWorkflow | None],
         seen_remotely: Stranger,
+        holds: Holds,
     ) -> None:
         self._clusters: Clusters = shared.clusters
         self._executions = shared.executions
@@ -48,6 +50,7 @@ class Observing:
         self._plugins = plugins
         self._find = find
         self._seen_remotely = seen_remotely
+        self._holds = holds
 
     def attempt_changed(self, cluster: ExecutionCluster, plugin: TaskPlugin, change: Change[KubeObject]) -> None:
         """For the informer of a plugin's resource in a cluster."""
@@ -66,6 +69,8 @@ class Observing:
             cluster.count(change, plugin, owner)
             if change.new is not None:
                 self._seen_remotely(cluster, obj, owner)
+                if isinstance(change.new, Pod):
+                    self._holds.seen(cluster, change.new, owner)
         session = self._executions.get(key)
         if session is None:
             # one that is alive brings back what was evicted, or is to be stopped

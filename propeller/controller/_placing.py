@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from propeller.clock import Clock
 from propeller.controller._clusters import Clusters
 from propeller.handlers import Holder, attempt_of, holder_of, refusals_of, whole_of
-from propeller.routing import ClusterState, Placement, Subject, Table, Waiting, decide
+from propeller.routing import ClusterState, Placement, State, Subject, Table, Waiting, decide
 from propeller.workflow import (
     AttemptObserved,
     AttemptState,
@@ -55,6 +55,11 @@ class Placing:
         self.table: Table | None = None
         self.missing = ""
         """Why there is no table though there is to be one; "" if everything runs in one cluster."""
+
+    def state_of(self, name: str) -> State | None:
+        """Return the state that the table gives a cluster; None if it does not name it."""
+        declared = None if self.table is None else self.table.clusters.get(name)
+        return None if declared is None else declared.state
 
     def applies_to(self, execution: Execution) -> bool:
         """Whether launches of the execution need a place."""

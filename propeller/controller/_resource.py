@@ -14,6 +14,7 @@ from propeller.clock import parse_rfc3339
 from propeller.controller._kind import FLYTE_WORKFLOWS
 from propeller.decoding import read
 from propeller.errors import Invalid, NotUnderstood
+from propeller.informers import Change
 from propeller.kube import KubeObject, ObjectMeta, Resource
 from propeller.storage import require_names
 from propeller.wire import Literals
@@ -186,3 +187,9 @@ def inline_inputs(workflow: FlyteWorkflow) -> literals_pb2.LiteralMap:
             )
         parse_message(bytes(workflow.inputs), inputs, "inputs")
     return inputs
+
+
+def end_is_undone(change: Change[FlyteWorkflow]) -> bool:
+    """Whether another client has removed an end that was written."""
+    old, new = change.old, change.new
+    return old is not None and new is not None and old.phase.ended and not new.phase.ended

@@ -23,6 +23,7 @@ from propeller.controller._attempt_resources import AttemptResource
 from propeller.controller._checkpointer import TERMINATED
 from propeller.controller._duty import Shared
 from propeller.controller._finalizers import is_held, next_stop, release
+from propeller.controller._holds import Holds
 from propeller.controller._resource import HEADS, WORKFLOWS, FlyteWorkflow, fingerprint_of
 from propeller.controller._resync import clusters_of
 from propeller.controller._session import MinResourceVersion
@@ -48,7 +49,8 @@ class _Release(NamedTuple):
 class Retention:
     """See the module's text."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Shared, holds: Holds) -> None:
+        self._holds = holds
         self._client = shared.client
         self._executions = shared.executions
         self._lanes = shared.lanes
@@ -73,6 +75,7 @@ class Retention:
         held = is_held(workflow.metadata) or any(is_held(one.metadata) for one in resources)
         deleted = workflow.metadata.deletion_timestamp is not None
         reachable = [one for one in resources if self._clusters.may_ask(one.cluster)]
+        self._holds.ended(reachable)
         if held or not deleted:
             self._stop_what_runs(workflow, reachable)
         if held and self._waits_for_a_cluster(workflow, resources):

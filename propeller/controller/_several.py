@@ -19,6 +19,7 @@ from propeller.controller._clusters_page import clusters_page
 from propeller.controller._duty import Shared
 from propeller.controller._failover import Failover
 from propeller.controller._grants import Grants
+from propeller.controller._holds import Holds
 from propeller.controller._janitor import Janitor
 from propeller.controller._members import Hooks, Members
 from propeller.controller._observing import Observing
@@ -29,7 +30,7 @@ from propeller.handlers.plugins import Marks, Plugins
 from propeller.informers import Change
 from propeller.kube import Client
 from propeller.reconcile.shards import Keyspace
-from propeller.routing import Table
+from propeller.routing import State, Table
 
 
 class SeveralClusters:
@@ -42,6 +43,7 @@ class SeveralClusters:
         shared: Shared,
         observing: Observing,
         janitor: Janitor,
+        holds: Holds,
         resync: Resync,
         grants: Grants,
         plugins: Plugins,
@@ -58,6 +60,7 @@ class SeveralClusters:
         self._lanes = shared.lanes
         self._observing = observing
         self._janitor = janitor
+        self._holds = holds
         self._resync = resync
         self._grants = grants
         self._plugins = plugins
@@ -91,6 +94,9 @@ class SeveralClusters:
         self._members.apply(table)
         self._placing.recount()
         self._changed()
+        for cluster in self._clusters:
+            if self._placing.state_of(cluster.name) is State.DRAINING:
+                self._holds.drains(cluster)
         if self._ticks is None:
             self._ticks = asyncio.create_task(self._tick(), name="failover")
 
@@ -117,6 +123,7 @@ class SeveralClusters:
                 yield
             finally:
                 self._is_running = False
+                self._holds.close()
                 if self._ticks is not None:
                     self._ticks.cancel()
                     await asyncio.wait([self._ticks])
@@ -135,7 +142,7 @@ class SeveralClusters:
             self._grants.grant,
             self._clusters.control.stakes,
             namespace=self._namespace,
-            marks=Marks(control, name),
+            marks=Marks(control, name, self._settings.clusters.hold_pods),
             keyspace=self._keyspace,
         )
 

@@ -8,7 +8,7 @@ from propeller.handlers.plugins._api import DEFAULT_GRACE, ENTRY_POINTS, PluginF
 from propeller.handlers.plugins._claims import attempt_at, claim_of, is_of, observed_attempts
 from propeller.handlers.plugins._metadata import ATTEMPT_ANNOTATION, EXECUTION_LABEL, is_interruptible
 from propeller.handlers.plugins._registry import Plugins, installed_plugins, load_plugins
-from propeller.handlers.plugins._remote import Marks, Owner, cluster_of, owner_of
+from propeller.handlers.plugins._remote import HOLD_FINALIZER, Marks, Owner, cluster_of, owner_of
 from propeller.handlers.plugins._settings import PodSettings
 from propeller.handlers.plugins._templates import PodTemplate, PodTemplates
 from propeller.handlers.plugins.pod import POD, pod_template
@@ -18,6 +18,7 @@ __all__ = [
     "DEFAULT_GRACE",
     "ENTRY_POINTS",
     "EXECUTION_LABEL",
+    "HOLD_FINALIZER",
     "POD",
     "Marks",
     "Owner",

@@ -6,6 +6,7 @@ them itself once their workflow is gone.
 
 Guarantees
     Of a resource with owner references only those count: its own cluster's controllers own it.
+    Pods have a finalizer as well, so that their end can be read whoever deletes them; the controller removes it.
     Nobody but the controller sets these labels by a task or a workflow: all of `propeller/` are removed from theirs.
 """
 
@@ -28,6 +29,9 @@ WORKFLOW_UID_LABEL = "propeller/workflow-uid"
 WORKFLOW_ANNOTATION = "propeller/workflow"
 """The workflow's name. No label, as it may be longer than one."""
 
+HOLD_FINALIZER = "propeller.dev/attempt"
+"""Of pods in other clusters: held until their end is in a status, or their workflow is gone."""
+
 _KIND = "flyteworkflow"
 
 
@@ -43,6 +47,8 @@ class Marks(msgspec.Struct, frozen=True):
 
     control: str
     cluster: str
+    holds: bool = True
+    """Whether pods have a finalizer."""
 
     @property
     def selector(self) -> str:
@@ -55,6 +61,8 @@ class Marks(msgspec.Struct, frozen=True):
         own = {CONTROL_LABEL: self.control, CLUSTER_LABEL: self.cluster, WORKFLOW_UID_LABEL: info.uid}
         metadata["labels"] = {**metadata["labels"], **own}
         metadata["annotations"] = {**metadata["annotations"], WORKFLOW_ANNOTATION: info.name}
+        if self.holds and resource["kind"] == "Pod":
+            metadata["finalizers"] = [HOLD_FINALIZER]
         return {**resource, "metadata": metadata}
 
 

@@ -78,6 +78,29 @@ async def test_a_workflow_that_is_deleted_leaves_nothing_in_any_cluster(world: W
         await eventually(nothing_is_left, deadline=DEADLINE)
 
 
+async def test_the_end_of_a_pod_that_is_deleted_while_no_controller_runs_counts_and_nothing_is_stuck(
+    world: World,
+) -> None:
+    await _with_secrets(world)
+    world.seconds = (3.0, 3.0)
+    table = world.table(west="state: cordoned")
+    async with world.controller(table):
+        await world.create("w", "a", "b", edges=[("a", "b")])
+        await eventually(lambda: len(world.where) == 1, deadline=DEADLINE)
+    await eventually(lambda: "w-a-0" in world.succeeded, deadline=DEADLINE)
+    await world.clients[EAST].delete(RAW_PODS, "w-a-0", world.namespace, grace_seconds=0)
+    assert (await world.clients[EAST].get(RAW_PODS, "w-a-0", world.namespace))["metadata"]["deletionTimestamp"]
+    async with world.controller(table):
+        statuses = await world.until_all_have_succeeded()
+        assert world.attempts(statuses["w"]) == bytes(2), "no attempt ran twice"
+
+        async def is_gone() -> bool:
+            page = await world.clients[EAST].list(RAW_PODS, world.namespace)
+            return "w-a-0" not in {pod["metadata"]["name"] for pod in page.items}
+
+        await eventually(is_gone, deadline=DEADLINE)
+
+
 @pytest.mark.parametrize("wrong", ["ca", "token"])
 async def test_a_wrong_connection_is_that_clusters_trouble_alone_until_its_secret_is_right(
     world: World, wrong: str, tmp_path_factory: pytest.TempPathFactory

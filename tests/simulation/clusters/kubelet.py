@@ -52,6 +52,9 @@ class Kubelet:
 
     async def _run_pod(self, name: str, uid: str) -> None:
         drawn = random.Random(f"{name} {self._cluster}")
+        with suppress(PropellerError):
+            body = {"metadata": {"uid": uid}, "status": {"phase": "Running"}}
+            await self._client.patch(RAW_PODS, name, NAMESPACE, body=body, subresource="status")
         await asyncio.sleep(drawn.choice((0.5, 3.0, 30.0, 90.0, 300.0)) * drawn.random())
         while True:
             try:
@@ -75,6 +78,12 @@ class Kubelet:
             return
 
     async def _end_deleted(self, name: str, uid: str) -> None:
+        """A pod that is told to stop is killed, unless it has ended; then the kubelet lets it go."""
         await asyncio.sleep(random.Random(name).random() * 5.0)
+        with suppress(PropellerError):
+            pod = await self._client.get(RAW_PODS, name, NAMESPACE)
+            if pod["metadata"]["uid"] == uid and pod.get("status", {}).get("phase") != "Succeeded":
+                body = {"metadata": {"uid": uid}, "status": {"phase": "Failed"}}
+                await self._client.patch(RAW_PODS, name, NAMESPACE, body=body, subresource="status")
         with suppress(PropellerError):
             await self._client.delete(RAW_PODS, name, NAMESPACE, uid=uid, grace_seconds=0)

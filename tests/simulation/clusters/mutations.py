@@ -7,9 +7,11 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest import mock
 
+from propeller.controller import _holds
 from propeller.controller._janitor import Janitor
 from propeller.controller._remote_shards import RemoteShards
 from propeller.errors import PropellerError
+from propeller.handlers.plugins import Marks
 from propeller.kube import Request, Response
 from propeller.reconcile.shards import FencedTransport
 from propeller.workflow import Placements
@@ -57,12 +59,23 @@ def _a_shard_that_is_taken_is_not_followed_in_other_clusters() -> AbstractContex
     return mock.patch.object(RemoteShards, "take", blind)
 
 
+def _pods_of_other_clusters_are_not_held() -> AbstractContextManager[Any]:
+    """Their end is lost if they are deleted before it was read."""
+    return mock.patch.object(Marks, "holds", False)
+
+
+def _pods_are_released_before_a_status_has_their_end() -> AbstractContextManager[Any]:
+    return mock.patch.multiple(_holds, _is_over=lambda session, pod: True, _is_written=lambda session: True)
+
+
 MUTATIONS: Mapping[str, Mutation] = {
     function.__name__.strip("_").replace("_", " "): function
     for function in (
         _placements_are_not_written,
         _an_attempt_of_a_lost_cluster_is_launched_again_elsewhere,
         _workflows_that_cannot_be_asked_for_are_gone,
+        _pods_of_other_clusters_are_not_held,
+        _pods_are_released_before_a_status_has_their_end,
     )
 }
 

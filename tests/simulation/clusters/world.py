@@ -187,6 +187,7 @@ class World:
     def kinds(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
         """What may go wrong."""
         kinds = [self._crash, self._outage, self._outage, self._partition, self._reroute, self._control_outage]
+        kinds += [self._collect_pods]
         return kinds + ([self._restore] if self.restores else [])
 
     async def trouble(self) -> None:
@@ -240,6 +241,16 @@ class World:
     def _route(self) -> None:
         for controller in self.controllers.values():
             controller.route_by(self.table)
+
+    async def _collect_pods(self) -> None:
+        """Somebody deletes pods that have ended, as the garbage collector of pods does if there are many."""
+        cluster = self.rng.choice((*SHARED, VAULT))
+        with suppress(PropellerError):
+            for pod in (await self.clients[cluster].list(RAW_PODS, NAMESPACE)).items:
+                if pod.get("status", {}).get("phase") == "Succeeded" and self.rng.random() < 0.5:
+                    name = pod["metadata"]["name"]
+                    self.event_log.record(f"somebody deletes pod {name}, which has ended, in {cluster}")
+                    await self.clients[cluster].delete(RAW_PODS, name, NAMESPACE, grace_seconds=0)
 
     async def _restore(self) -> None:
         """A cluster loses what was created within some seconds."""
@@ -318,6 +329,8 @@ class World:
             for pod in (await self.clients[name].list(RAW_PODS, NAMESPACE)).items:
                 if pod["metadata"]["labels"]["propeller/workflow-uid"] in deleted:
                     self.event_log.violation(f"{pod['metadata']['name']} is left in {name}")
+                elif "deletionTimestamp" in pod["metadata"]:
+                    self.event_log.violation(f"{pod['metadata']['name']} is stuck in {name}")
 
     async def _has_ended(self) -> bool:
         standing = [one for one in self.truth.workflows.values() if not one.deleted]
@@ -328,6 +341,7 @@ class World:
         return not any(
             pod["metadata"]["labels"]["propeller/workflow-uid"] in deleted
             or pod.get("status", {}).get("phase") != "Succeeded"
+            or "deletionTimestamp" in pod["metadata"]
             for pod in left
         )
 
