@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from propeller.crd_schema import Schema, accepted, an_object, cel, conditions, keyed
 from propeller.fairqueues._kind import FAIR_QUEUES, GROUP, VERSION
 from propeller.resourcemgr import MAX_DEPTH, MAX_TOKENS, POOL_NAME
 
@@ -21,8 +22,6 @@ all pools, which costs a unit for each pool: the API server stops a rule at 1,00
 """
 
 MAX_NAME = 63
-
-Schema = dict[str, Any]
 
 _NAMES = "[self.pools.map(p, p.name)]"
 """In CEL, a list of one list: `all` gives that a name, so that it is made once."""
@@ -74,7 +73,7 @@ _COLUMNS = [
 
 
 def _schema() -> Schema:
-    spec = _object(
+    spec = an_object(
         {
             "pools": _named(_pool(), MAX_POOLS, "Tokens that tasks share."),
             "tenants": _named(_tenant(), MAX_TENANTS, "Weights and limits of projects and their domains."),
@@ -84,7 +83,7 @@ def _schema() -> Schema:
             },
         },
         rules=[
-            _cel(
+            cel(
                 f"{_NAMES}.all(names, self.pools.all(p, !has(p.parent) || p.parent in names))",
                 "a pool's parent has to be a pool of this FairQueue",
             ),
@@ -92,47 +91,38 @@ def _schema() -> Schema:
             *(_names_a_pool("rules", field) for field in ("pools", "resources")),
         ],
     )
-    return _object({"spec": spec, "status": _status()}, required=("spec",))
+    return an_object({"spec": spec, "status": _status()}, required=("spec",))
 
 
 def _status() -> Schema:
     """As the controller writes it. It has no bounds of its own, as the controller's are narrower."""
     count, text, share = {"type": "integer", "format": "int64"}, {"type": "string"}, {"type": "number"}
-    condition = {
-        "type": text,
-        "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
-        "reason": text,
-        "message": text,
-        "observedGeneration": count,
-        "lastTransitionTime": {"type": "string", "format": "date-time"},
-    }
     pool = {"name": text, "held": count, "capacity": count, "waiting": count}
     held = {"type": "object", "additionalProperties": count, "description": "Tokens that it holds, by pool."}
     tenant = {"name": text, "held": held, "waiting": count, "share": share, "ideal": share}
-    return _object(
+    return an_object(
         {
             "observedGeneration": {**count, "description": "Generation of the spec that the condition is about."},
-            "conditions": _keyed("type", _object(condition, required=("type", "status"))),
+            "conditions": conditions(),
             "waiting": {**count, "description": "Claims that wait for these pools."},
             "usage": {**text, "description": "Tokens held and capacity of each pool, for people."},
             "activeTenants": {**count, "description": "Tenants that hold or wait for tokens of these pools."},
-            "pools": _keyed("name", _object(pool, required=("name",))),
-            "tenants": {"type": "array", "items": _object(tenant), "x-kubernetes-list-type": "atomic"},
+            "pools": keyed("name", an_object(pool, required=("name",))),
+            "tenants": {"type": "array", "items": an_object(tenant), "x-kubernetes-list-type": "atomic"},
             "otherTenants": {
-                **_object({"tenants": count, "waiting": count}),
+                **an_object({"tenants": count, "waiting": count}),
                 "description": "Those that are not listed: their number, and their claims that wait.",
             },
-            "accepted": {
-                **_object({"generation": count, "spec": {"type": "object", **_ANY}}),
-                "description": "What is in force of this FairQueue: an earlier spec while the present one is refused.",
-            },
+            "accepted": accepted(
+                "What is in force of this FairQueue: an earlier spec while the present one is refused."
+            ),
         }
     )
 
 
 def _pool() -> Schema:
     count = {"type": "integer", "format": "int64", "maximum": MAX_TOKENS}
-    return _object(
+    return an_object(
         {
             "name": _text(f"^{POOL_NAME}$", "As tasks name it in their annotation propeller/pools."),
             "capacity": {**count, "minimum": 0, "description": "Tokens that may be held at once; 0 pauses the pool."},
@@ -146,16 +136,16 @@ def _pool() -> Schema:
         },
         required=("name",),
         rules=[
-            _cel("has(self.capacity) || has(self.rate)", "a pool needs a capacity, a rate, or both"),
-            _cel("!has(self.burst) || has(self.rate)", "a burst needs a rate"),
-            _cel("!has(self.parent) || self.parent != self.name", "a pool cannot be its own parent"),
+            cel("has(self.capacity) || has(self.rate)", "a pool needs a capacity, a rate, or both"),
+            cel("!has(self.burst) || has(self.rate)", "a burst needs a rate"),
+            cel("!has(self.parent) || self.parent != self.name", "a pool cannot be its own parent"),
         ],
     )
 
 
 def _tenant() -> Schema:
     path = f"^[^/]+(/[^/]+){{0,{MAX_DEPTH - 1}}}$"
-    return _object(
+    return an_object(
         {
             "name": {
                 **_text(path, "A project (ml), or a domain of one (ml/production)."),
@@ -172,7 +162,7 @@ def _tenant() -> Schema:
 
 def _rule() -> Schema:
     match = {"type": "string", "maxLength": 253}
-    return _object(
+    return an_object(
         {
             "project": match,
             "domain": match,
@@ -188,8 +178,6 @@ def _rule() -> Schema:
         }
     )
 
-
-_ANY: Schema = {"x-kubernetes-preserve-unknown-fields": True}
 
 _POSITIVE: Schema = {"type": "number", "minimum": 0, "exclusiveMinimum": True}
 
@@ -208,35 +196,17 @@ def _text(pattern: str, description: str) -> Schema:
     return {"type": "string", "minLength": 1, "maxLength": MAX_NAME, "pattern": pattern, "description": description}
 
 
-def _object(properties: Schema, *, required: tuple[str, ...] = (), rules: list[dict[str, str]] | None = None) -> Schema:
-    schema: Schema = {"type": "object", "properties": properties}
-    if required:
-        schema["required"] = list(required)
-    if rules:
-        schema["x-kubernetes-validations"] = rules
-    return schema
-
-
 def _list(items: Schema, most: int, description: str) -> Schema:
     return {"type": "array", "maxItems": most, "items": items, "default": [], "description": description}
 
 
 def _named(items: Schema, most: int, description: str) -> Schema:
     """A list in which each name is there once, and which server-side apply merges by name."""
-    return {**_list(items, most, description), **_keyed("name", items)}
-
-
-def _keyed(key: str, items: Schema) -> Schema:
-    """A list whose items are known by one field."""
-    return {"type": "array", "items": items, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
-
-
-def _cel(rule: str, message: str) -> dict[str, str]:
-    return {"rule": rule, "message": message}
+    return {**_list(items, most, description), **keyed("name", items)}
 
 
 def _names_a_pool(of: str, field: str) -> dict[str, str]:
-    return _cel(
+    return cel(
         f"{_NAMES}.all(names, self.{of}.all(t, !has(t.{field}) || t.{field}.all(name, name in names)))",
         f"{of}: {field} have to name pools of this FairQueue",
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from propeller.crd_schema import Schema, accepted, an_object, cel, conditions, keyed
 from propeller.routing._checks import (
     MAX_CLUSTERS,
     MAX_COUNT,
@@ -26,8 +27,6 @@ from propeller.routing._checks import (
 from propeller.routing._declared import State
 from propeller.routing._kind import ROUTING_TABLES
 from propeller.routing._parse import GROUP, VERSION
-
-Schema = dict[str, Any]
 
 MAX_FALLBACKS = 8
 """Of a rule. A CEL rule looks for each of their names among those of all pools."""
@@ -75,7 +74,7 @@ _COLUMNS = [
 
 
 def _schema() -> Schema:
-    spec = _object(
+    spec = an_object(
         {
             "clusters": _named(_cluster(), MAX_CLUSTERS, "Clusters that executions may run on."),
             "pools": _named(_pool(), MAX_POOLS, "Sets of clusters."),
@@ -90,18 +89,18 @@ def _schema() -> Schema:
         },
         required=("clusters", "pools", "rules"),
         rules=[
-            _cel(
+            cel(
                 "[self.pools.map(p, p.name)].all(names, self.rules.all(r, r.pool in names))",
                 "a rule's pool has to be a pool of this table",
             )
         ],
     )
-    return _object({"spec": spec, "status": _status()}, required=("spec",))
+    return an_object({"spec": spec, "status": _status()}, required=("spec",))
 
 
 def _cluster() -> Schema:
     count = {"type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_COUNT}
-    secret = _object(
+    secret = an_object(
         {
             "namespace": _text("Of the Secret.", most=MAX_NAME),
             "name": _text("Of the Secret."),
@@ -109,7 +108,7 @@ def _cluster() -> Schema:
         },
         required=("namespace", "name"),
     )
-    connection = _object(
+    connection = an_object(
         {
             "kubeconfig": _text("A file of the controller.", most=4096),
             "context": _text("Of the kubeconfig; by default its current one."),
@@ -117,7 +116,7 @@ def _cluster() -> Schema:
             "inCluster": {"type": "boolean", "description": "The cluster that the controller runs in."},
         },
         rules=[
-            _cel(
+            cel(
                 "(has(self.kubeconfig) || (has(self.context) && !has(self.secret)) ? 1 : 0) "
                 "+ (has(self.secret) ? 1 : 0) + (has(self.inCluster) && self.inCluster ? 1 : 0) == 1",
                 "a connection needs one of kubeconfig (or context), secret, inCluster: true",
@@ -126,7 +125,7 @@ def _cluster() -> Schema:
     )
     states = {"type": "string", "enum": [str(state.value) for state in State]}
     priority = {"type": "integer", "format": "int64", "minimum": -MAX_PRIORITY, "maximum": MAX_PRIORITY}
-    return _object(
+    return an_object(
         {
             "name": _name(),
             "connection": connection,
@@ -140,7 +139,7 @@ def _cluster() -> Schema:
             "priority": {**priority, "description": "Clusters of the highest take all work while they can."},
             "labels": _texts_by_name("For the selectors of pools."),
             "capacity": {
-                **_object({"pods": count, "executions": count}),
+                **an_object({"pods": count, "executions": count}),
                 "description": "It gets no new work while it has as many.",
             },
         },
@@ -150,19 +149,19 @@ def _cluster() -> Schema:
 
 def _pool() -> Schema:
     names = {"type": "array", "maxItems": MAX_CLUSTERS, "items": _name(), "x-kubernetes-list-type": "set"}
-    return _object(
+    return an_object(
         {
             "name": _name(),
             "clusters": {**names, "description": "By their names."},
             "selector": {"type": "string", "maxLength": 4096, "description": "Of labels; empty selects all clusters."},
         },
         required=("name",),
-        rules=[_cel("has(self.clusters) != has(self.selector)", "a pool needs either clusters or a selector")],
+        rules=[cel("has(self.clusters) != has(self.selector)", "a pool needs either clusters or a selector")],
     )
 
 
 def _rule() -> Schema:
-    match = _object(
+    match = an_object(
         {
             "projects": _patterns(),
             "domains": _patterns(),
@@ -182,7 +181,7 @@ def _rule() -> Schema:
         }
     )
     fallbacks = {"type": "array", "maxItems": MAX_FALLBACKS, "items": _name(), "x-kubernetes-list-type": "atomic"}
-    return _object(
+    return an_object(
         {
             "name": _name(),
             "match": {**match, "description": "All conditions have to hold; none at all match everything."},
@@ -192,7 +191,7 @@ def _rule() -> Schema:
         },
         required=("name", "pool"),
         rules=[
-            _cel(
+            cel(
                 "!(has(self.isolate) && self.isolate && has(self.fallbacks) && size(self.fallbacks) > 0)",
                 "an isolated rule has no fallbacks, as its work never goes elsewhere",
             )
@@ -203,14 +202,6 @@ def _rule() -> Schema:
 def _status() -> Schema:
     """As the controller writes it. It has no bounds of its own, as the controller's are narrower."""
     count, text = {"type": "integer", "format": "int64"}, {"type": "string"}
-    condition = {
-        "type": text,
-        "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
-        "reason": text,
-        "message": text,
-        "observedGeneration": count,
-        "lastTransitionTime": {"type": "string", "format": "date-time"},
-    }
     cluster = {
         "name": text,
         "state": text,
@@ -219,23 +210,17 @@ def _status() -> Schema:
         "executions": count,
         "pods": count,
     }
-    return _object(
+    return an_object(
         {
             "observedGeneration": {**count, "description": "Generation of the spec that the condition is about."},
-            "conditions": _keyed("type", _object(condition, required=("type", "status"))),
+            "conditions": conditions(),
             "healthy": {**text, "description": "Healthy clusters, of all."},
             "executions": {**count, "description": "That run on these clusters."},
             "rules": {**count, "description": "In force."},
-            "clusters": _keyed("name", _object(cluster, required=("name",))),
-            "accepted": {
-                **_object({"generation": count, "spec": {"type": "object", **_ANY}}),
-                "description": "What is in force: an earlier spec while the present one is refused.",
-            },
+            "clusters": keyed("name", an_object(cluster, required=("name",))),
+            "accepted": accepted("What is in force: an earlier spec while the present one is refused."),
         }
     )
-
-
-_ANY: Schema = {"x-kubernetes-preserve-unknown-fields": True}
 
 
 def _name() -> Schema:
@@ -262,24 +247,6 @@ def _patterns() -> Schema:
     }
 
 
-def _object(properties: Schema, *, required: tuple[str, ...] = (), rules: list[dict[str, str]] | None = None) -> Schema:
-    schema: Schema = {"type": "object", "properties": properties}
-    if required:
-        schema["required"] = list(required)
-    if rules:
-        schema["x-kubernetes-validations"] = rules
-    return schema
-
-
 def _named(items: Schema, most: int, description: str) -> Schema:
     """A list in which each name is there once, and which server-side apply merges by name."""
-    return {"minItems": 1, "maxItems": most, **_keyed("name", items), "description": description}
-
-
-def _keyed(key: str, items: Schema) -> Schema:
-    """A list whose items are known by one field."""
-    return {"type": "array", "items": items, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
-
-
-def _cel(rule: str, message: str) -> dict[str, str]:
-    return {"rule": rule, "message": message}
+    return {"minItems": 1, "maxItems": most, **keyed("name", items), "description": description}
