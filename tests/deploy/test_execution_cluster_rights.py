@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
 import pytest
+import yaml
 
 from propeller.config import RoutingOptions, Settings
 from propeller.handlers.plugins import HOLD_FINALIZER
@@ -90,7 +91,10 @@ async def _install(home: Cluster, east: Cluster) -> None:
     await home.install("--config", str(settings), "--cluster-secret", SECRET)
     manifests = await output_of(PROPELLER, "install", "--print", "--execution-cluster")
     await east.kubectl("apply", "-f", "-", stdin=manifests.encode())
-    kubeconfig = base64.b64encode((await east.kubeconfig("flyte", "default")).read_bytes()).decode()
+    document = yaml.safe_load((await east.kubeconfig("flyte", "default")).read_text())
+    authority = base64.b64encode(east.server.ca).decode()
+    document["clusters"][0]["cluster"] = {"server": east.server.url, "certificate-authority-data": authority}
+    kubeconfig = base64.b64encode(yaml.safe_dump(document).encode()).decode()
     await home.client.create(SECRETS, {"metadata": {"name": SECRET}, "data": {"kubeconfig": kubeconfig}}, "flyte")
 
 

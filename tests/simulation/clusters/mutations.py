@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest import mock
 
-from propeller.controller import _holds
 from propeller.controller._janitor import Janitor
 from propeller.controller._remote_shards import RemoteShards
 from propeller.errors import PropellerError
@@ -64,10 +63,6 @@ def _pods_of_other_clusters_are_not_held() -> AbstractContextManager[Any]:
     return mock.patch.object(Marks, "holds", False)
 
 
-def _pods_are_released_before_a_status_has_their_end() -> AbstractContextManager[Any]:
-    return mock.patch.multiple(_holds, _is_over=lambda session, pod: True, _is_written=lambda session: True)
-
-
 MUTATIONS: Mapping[str, Mutation] = {
     function.__name__.strip("_").replace("_", " "): function
     for function in (
@@ -75,7 +70,6 @@ MUTATIONS: Mapping[str, Mutation] = {
         _an_attempt_of_a_lost_cluster_is_launched_again_elsewhere,
         _workflows_that_cannot_be_asked_for_are_gone,
         _pods_of_other_clusters_are_not_held,
-        _pods_are_released_before_a_status_has_their_end,
     )
 }
 

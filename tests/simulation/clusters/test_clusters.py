@@ -13,9 +13,10 @@ SEEDS = 120
 SHARDED_SEEDS = 40
 
 FOUND_BY = {
-    "an attempt of a lost cluster is launched again elsewhere": 53,
+    "an attempt of a lost cluster is launched again elsewhere": 164,
     "placements are not written": 0,
-    "workflows that cannot be asked for are gone": 1,
+    "pods of other clusters are not held": 163,
+    "workflows that cannot be asked for are gone": 3,
 }
 """A seed that finds each planted defect: `--stop --mutation M` looks for one."""
 
