@@ -69,7 +69,8 @@ class Holds:
         self._is_gone = is_gone
         self._waiting: dict[str, set[HeldPod]] = {}
         """By execution, pods whose end no status has yet."""
-        self._releasing: set[HeldPod] = set()
+        self._releasing: dict[HeldPod, str] = {}
+        """Pods whose release is under way, and their executions."""
         self._timers: dict[HeldPod, asyncio.TimerHandle] = {}
         self._pauses: dict[str, Pauses] = {}
         """By cluster."""
@@ -133,6 +134,8 @@ class Holds:
     def forget(self, key: str) -> None:
         """The workflow of that key is gone, or another process has it."""
         self._waiting.pop(key, None)
+        for held in [held for held, of in self._releasing.items() if of == key]:
+            del self._releasing[held]  # its job may have been dropped
 
     def close(self) -> None:
         """Look at nothing any more."""
@@ -175,7 +178,7 @@ class Holds:
             if not waiting:
                 del self._waiting[key]
         if held not in self._releasing:
-            self._releasing.add(held)
+            self._releasing[held] = key
             self._lanes.of(held.cluster).stop.submit(key, lambda: self._send(held))
 
     async def _send(self, held: HeldPod) -> None:
@@ -195,7 +198,7 @@ class Holds:
             self._causes.report(error, "pod %s in cluster %s is still held, trying again", held.key, held.cluster)
             self._look_again(held, self._pause(held.cluster))
         finally:
-            self._releasing.discard(held)
+            self._releasing.pop(held, None)
 
     def _pause(self, cluster: str) -> float:
         pauses = self._pauses.get(cluster)
