@@ -14,7 +14,7 @@ import yaml
 
 from propeller.config import RoutingOptions, Settings
 from propeller.handlers.plugins import HOLD_FINALIZER
-from propeller.kube import RESOURCE_QUOTAS, SECRETS, connect
+from propeller.kube import POD_TEMPLATES, RESOURCE_QUOTAS, SECRETS, connect
 from propeller.manifests import Part, parts_of
 from propeller.testing import KubeApiserver, eventually, run_kube_apiserver
 from tests.deploy.cluster import audit_flags
@@ -72,6 +72,7 @@ async def test_a_controller_uses_every_right_that_it_has_in_an_execution_cluster
         await one_whose_pod_somebody_deletes(home, east)
         await one_that_fails_while_another_node_runs(home, east)
         await one_whose_pod_exists_already(home, east)
+        await one_whose_task_names_a_pod_template(home, east)
         await one_that_waits_for_a_quota(home, east)
     given = granted([Part.TASKS, Part.QUOTAS])
     assert used(east.home) - given == set(), "requests without a right"
@@ -127,6 +128,16 @@ async def one_whose_pod_exists_already(home: Cluster, east: Cluster) -> None:
     await east.client.create(RAW_PODS, {"metadata": {"name": "again-a-0"}, "spec": spec}, "work")
     await create(home, "work", "again")
     await eventually(lambda: _has_used(east, ("", "pods", "get")))
+
+
+async def one_whose_task_names_a_pod_template(home: Cluster, east: Cluster) -> None:
+    """That of the cluster in which the task runs."""
+    template = {"spec": {"containers": [{"name": "default", "image": "noop"}], "nodeSelector": {"pool": "a"}}}
+    await east.client.create(POD_TEMPLATES, {"metadata": {"name": "base"}, "template": template}, "work")
+    named = {**TASK, "metadata": {"podTemplateName": "base"}}
+    body = {"metadata": {"name": "named"}, "spec": graph(task("a")), "tasks": {"t": named}}
+    await home.client.create(WORKFLOWS, body, "work")
+    assert (await pod_of(east, "work", "named"))["spec"]["nodeSelector"] == {"pool": "a"}
 
 
 async def one_that_waits_for_a_quota(home: Cluster, east: Cluster) -> None:
