@@ -33,7 +33,7 @@ from propeller.errors import Conflict, NotFound, PropellerError
 from propeller.handlers.plugins import POD, Owner, claim_of, owner_of
 from propeller.kube import Pod
 from propeller.pauses import Pauses
-from propeller.routing import State
+from propeller.routing import State, Table
 from propeller.workflow import ENDED
 
 LATE = 0.5
@@ -50,6 +50,8 @@ class HeldPod(msgspec.Struct, frozen=True):
 class Holds:
     """`find` looks a workflow up in the cache. `is_gone` is called for each pod of a workflow that the cache
     does not have, with the workflow's key.
+
+    More than 15 methods: one for each thing that happens to a pod, its execution or its cluster.
     """
 
     def __init__(
@@ -153,7 +155,7 @@ class Holds:
     def _is_due(self, cluster: ExecutionCluster, pod: Pod) -> bool:
         if pod.metadata.deletion_timestamp is not None:
             return True
-        return POD.has_ended(pod) and self._placing.state_of(cluster.name) is State.DRAINING
+        return POD.has_ended(pod) and is_draining(self._placing.table, cluster.name)
 
     def _pod(self, held: HeldPod) -> Pod | None:
         """Return the pod as the cache has it."""
@@ -206,6 +208,12 @@ class Holds:
             first, cap = self._options.reconnect_backoff, self._options.reconnect_backoff_cap
             pauses = self._pauses[cluster] = Pauses(first, cap)
         return pauses.failed(self._clock.monotonic())
+
+
+def is_draining(table: Table | None, cluster: str) -> bool:
+    """Whether a cluster of the table is to be left by what runs there."""
+    declared = None if table is None else table.clusters.get(cluster)
+    return declared is not None and declared.state is State.DRAINING
 
 
 def _is_over(session: Running, pod: Pod) -> bool:

@@ -16,12 +16,13 @@ Caveats
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from propeller.clock import Clock
+from propeller.controller._cluster_states import ClusterStates, decide_with_quotas
 from propeller.controller._clusters import Clusters
 from propeller.handlers import Holder, attempt_of, holder_of, refusals_of, whole_of
-from propeller.routing import ClusterState, Placement, State, Subject, Table, Waiting, decide
+from propeller.routing import ClusterState, Placement, Table, Waiting, decide
 from propeller.workflow import (
     AttemptObserved,
     AttemptState,
@@ -47,7 +48,7 @@ class Placing:
         self._clusters = clusters
         self._clock = clock
         self._granted = granted
-        self.states: Mapping[str, ClusterState] = _States(clusters)
+        self.states: Mapping[str, ClusterState] = ClusterStates(clusters)
         self._homes: dict[str, str] = {}
         """By execution's uid."""
         self._waiting: dict[str, Holder] = {}
@@ -55,11 +56,6 @@ class Placing:
         self.table: Table | None = None
         self.missing = ""
         """Why there is no table though there is to be one; "" if everything runs in one cluster."""
-
-    def state_of(self, name: str) -> State | None:
-        """Return the state that the table gives a cluster; None if it does not name it."""
-        declared = None if self.table is None else self.table.clusters.get(name)
-        return None if declared is None else declared.state
 
     def applies_to(self, execution: Execution) -> bool:
         """Whether launches of the execution need a place."""
@@ -149,12 +145,13 @@ class Placing:
         assert placements is not None
         whole = whole_of(execution)
         if placements.home is None:
-            found = self._decide(table, whole, execution)
+            found = decide_with_quotas(table, whole, self._clusters, execution)
             if isinstance(found, Waiting):
                 return found.reason
             self._settle(execution, placements, found)
         home = placements.home or ""
-        found = self._decide(table, attempt_of(node, detailed=table.has_task_rules), execution, home)
+        subject = attempt_of(node, detailed=table.has_task_rules)
+        found = decide_with_quotas(table, subject, self._clusters, execution, home)
         if isinstance(found, Waiting):
             return found.reason
         if found.cluster != home:
@@ -165,13 +162,6 @@ class Placing:
             placements.place(node.number, attempt, found.cluster)
             return ""
         return self._clusters.obstacle(found.cluster)
-
-    def _decide(self, table: Table, subject: Subject, execution: Execution, home: str = "") -> Placement | Waiting:
-        states = _States(self._clusters, execution.info.namespace)
-        found = decide(table, subject, states, home)
-        if isinstance(found, Waiting) and states.any_full:
-            return decide(table, subject, self.states, home)
-        return found
 
     def _settle(self, execution: Execution, placements: Placements, found: Placement) -> None:
         begun = {(node, state.attempt) for node, state in execution.states.items() if isinstance(state, AttemptState)}
@@ -211,31 +201,3 @@ def _resource_of(node: NodeView, attempt: int) -> str:
 
 def _may_have_resource(event: NodeEvent) -> bool:
     return isinstance(event, Launched | AttemptObserved) or (isinstance(event, Refused) and event.may_exist)
-
-
-class _States(Mapping[str, ClusterState]):
-    """The states of the table's clusters as `decide` reads them; with a namespace, also whether quotas have room."""
-
-    def __init__(self, clusters: Clusters, namespace: str = "") -> None:
-        self._clusters = clusters
-        self._namespace = namespace
-        self.any_full = False
-        """Whether a quota without room was met."""
-
-    def __getitem__(self, name: str) -> ClusterState:
-        member = self._clusters.members[name]
-        full = member.full(self._namespace) if self._namespace else ""
-        self.any_full |= bool(full)
-        return ClusterState(
-            healthy=member.circuit.healthy,
-            reason=member.trouble,
-            pods=member.pods + member.elsewhere.pods,
-            executions=member.executions + member.elsewhere.executions,
-            full=full,
-        )
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._clusters.members)
-
-    def __len__(self) -> int:
-        return len(self._clusters.members)

@@ -19,7 +19,7 @@ from propeller.controller._clusters_page import clusters_page
 from propeller.controller._duty import Shared
 from propeller.controller._failover import Failover
 from propeller.controller._grants import Grants
-from propeller.controller._holds import Holds
+from propeller.controller._holds import Holds, is_draining
 from propeller.controller._janitor import Janitor
 from propeller.controller._members import Hooks, Members
 from propeller.controller._observing import Observing
@@ -30,7 +30,7 @@ from propeller.handlers.plugins import Marks, Plugins
 from propeller.informers import Change
 from propeller.kube import Client
 from propeller.reconcile.shards import Keyspace
-from propeller.routing import State, Table
+from propeller.routing import Table
 
 
 class SeveralClusters:
@@ -95,7 +95,7 @@ class SeveralClusters:
         self._placing.recount()
         self._changed()
         for cluster in self._clusters:
-            if self._placing.state_of(cluster.name) is State.DRAINING:
+            if is_draining(table, cluster.name):
                 self._holds.drains(cluster)
         if self._ticks is None:
             self._ticks = asyncio.create_task(self._tick(), name="failover")

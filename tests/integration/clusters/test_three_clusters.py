@@ -92,7 +92,7 @@ async def test_the_end_of_a_pod_that_is_deleted_while_no_controller_runs_counts_
     assert (await world.clients[EAST].get(RAW_PODS, "w-a-0", world.namespace))["metadata"]["deletionTimestamp"]
     async with world.controller(table):
         statuses = await world.until_all_have_succeeded()
-        assert world.attempts(statuses["w"]) == bytes(2), "no attempt ran twice"
+        assert set(world.attempts(statuses["w"])) == {0}, "no attempt ran twice"
 
         async def is_gone() -> bool:
             page = await world.clients[EAST].list(RAW_PODS, world.namespace)
