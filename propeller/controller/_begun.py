@@ -6,7 +6,16 @@ deleted by another client, so that its name is free, would run again although th
 
 from __future__ import annotations
 
-from propeller.workflow import BackingOff, Execution, NodeKind, NodePhase, ObservedAttempt, State
+from propeller.workflow import (
+    BackingOff,
+    CacheStatus,
+    Execution,
+    Launching,
+    NodeKind,
+    NodePhase,
+    ObservedAttempt,
+    State,
+)
 
 
 class Begun:
@@ -28,6 +37,7 @@ class Begun:
                 if phase != NodePhase.NOT_STARTED
                 and execution.view(node).spec.kind is NodeKind.TASK
                 and not _waits_to_begin(execution.states.get(node))
+                and execution.cache.of(node) is not CacheStatus.HIT
             },
         )
 
@@ -52,4 +62,6 @@ class Begun:
 
 def _waits_to_begin(state: State | None) -> bool:
     """Whether no create was sent for the attempt. A refused one may exist: its answer may have been lost."""
-    return isinstance(state, BackingOff) and not state.refusals.tries
+    return (isinstance(state, BackingOff) and not state.refusals.tries) or (
+        isinstance(state, Launching) and state.lookup
+    )

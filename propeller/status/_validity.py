@@ -30,6 +30,7 @@ from propeller.workflow import (
     State,
     WorkflowPhase,
     WritingOutputs,
+    caching_of,
 )
 
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ def check_execution(execution: Execution) -> None:
         if isinstance(state, RunningSubtasks):
             _check_mapping(execution, node, state)
         elif isinstance(state, RunningSubgraph | WritingOutputs) and state.frame >= 0:
-            _check_frame(execution, node, state.frame, running=isinstance(state, RunningSubgraph))
+            running = isinstance(state, RunningSubgraph) and not _only_caches(execution, node, state.frame)
+            _check_frame(execution, node, state.frame, running=running)
     ready = any(
         not frame.ended and (frame.failure is not None or _has_ready(execution, frame.base, len(frame.graph.nodes)))
         for frame in execution.frames
@@ -140,6 +142,14 @@ def _check_mapping(execution: Execution, node: int, state: RunningSubtasks) -> N
     counts = (state.size, state.next, state.succeeded, state.failed)
     fits = state.size == size and 0 <= state.next <= size and state.succeeded >= 0 and state.failed >= 0
     _require(fits and state.succeeded + state.failed < size, f"node {node} counts {counts} of {size} items")
+
+
+def _only_caches(execution: Execution, node: int, number: int) -> bool:
+    """Whether the graph of a dynamic task may have ended well before the task: its outputs are being cached."""
+    view = execution.view(node)
+    if view.spec.kind is not NodeKind.TASK or number >= len(execution.frames) or not caching_of(view):
+        return False
+    return execution.frames[number].failure is None
 
 
 def _check_frame(execution: Execution, node: int, number: int, *, running: bool) -> None:

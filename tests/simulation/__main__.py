@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument("--mutation", choices=sorted(PLANTED), help="a defect to plant, to see whether it is found")
     parser.add_argument("--plugged", action="store_true", help="run the tasks by a plugin of another package")
     parser.add_argument("--sharded", action="store_true", help="let several controllers divide the workflows")
+    parser.add_argument("--cached", action="store_true", help="cache the outputs of all tasks")
     parser.add_argument("--processes", type=int, default=1, help="that share the seeds; 0: as many as there are cores")
     arguments = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets of strings is part of the story
@@ -34,17 +35,14 @@ def main() -> int:
     first = arguments.first if arguments.seed is None else arguments.seed
     seeds = range(first, first + (arguments.seeds if arguments.seed is None else 1))
     processes = arguments.processes or os.cpu_count() or 1
+    worlds = {name: getattr(arguments, name) for name in ("plugged", "sharded", "cached")}
     began = time.perf_counter()
     ran = violated = pods = workflows = 0
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     if processes == 1 or arguments.trace:
-        results = one_after_the_other(
-            seeds, arguments.mutation, plugged=arguments.plugged, sharded=arguments.sharded, verbose=arguments.trace
-        )
+        results = one_after_the_other(seeds, arguments.mutation, **worlds, verbose=arguments.trace)
     else:
-        results = side_by_side(
-            seeds, arguments.mutation, processes, plugged=arguments.plugged, sharded=arguments.sharded
-        )
+        results = side_by_side(seeds, arguments.mutation, processes, **worlds)
     with Progress(console=Console(stderr=True), transient=True, disable=arguments.trace) as progress:
         for result in progress.track(results, total=len(seeds), description="seeds"):
             ran += 1

@@ -31,6 +31,9 @@ class Expected:
     inputs: bytes
     after: frozenset[str]
     script: Script
+    is_dynamic: bool = False
+    is_inner: bool = False
+    """Whether a dynamic task has made it."""
 
 
 @dataclass
@@ -138,7 +141,7 @@ class _Walk:
     def task(self, unique_id: str, node: Node, inputs: dict[str, Any], after: frozenset[str]) -> _End:
         data = serialized(inputs)
         script = self.script(unique_id, node)
-        self.prediction.tasks[unique_id] = Expected(data, after, script)
+        self.prediction.tasks[unique_id] = Expected(data, after, script, node.kind == "dynamic", not node.id)
         ok, _ = script.end()
         return _End(ok, output_of(unique_id, data), after | {unique_id} if ok else after)
 

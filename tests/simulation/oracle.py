@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
@@ -97,6 +97,9 @@ class Workflow:
 class Oracle:
     """`workflows` by uid. `has_status` tells whether their type has a status subresource now."""
 
+    caches: ClassVar[bool] = False
+    """Whether tasks are cached: what has been computed once proves the same of every node."""
+
     def __init__(self, event_log: EventLog, budget: int, has_status: Callable[[], bool], tokens: Tokens) -> None:
         self.event_log = event_log
         self._tokens = tokens
@@ -108,6 +111,9 @@ class Oracle:
         """Whether two controllers may have been at work at once: limits of one are not limits of two."""
         self.shown: Callable[[str, str], bool] = lambda uid, node: False
         """Whether the status of a workflow, by its uid, shows that a node has succeeded."""
+        self.computed: set[tuple[bool, bytes]] = set()
+        """What has been computed, by whether the task is dynamic, and its inputs."""
+        self.fault_free = False
         self.restores = 0
         """How often the server was restored from an older copy."""
         self.asked_for_type: Counter[str] = Counter()
@@ -212,6 +218,9 @@ class Oracle:
         if node in workflow.done and not record.again and not undone:
             self.event_log.violation(f"{where} is run though the node has ended well")
         proven = workflow.done | workflow.recovered | (workflow.left if workflow.restored else frozenset())
+        if self.caches:
+            proven = proven | frozenset(filter(lambda node: self._is_computed(workflow, node), expected.after))
+            self._check_caching(workflow, record, expected, lenient=lenient)
         if missing := sorted(expected.after - proven):
             self.event_log.violation(f"{where} runs before {', '.join(missing)} ended well")
         counted = [pod for pod in workflow.pods if pod.live and not pod.again and not self._is_stuck(pod)]
@@ -219,6 +228,30 @@ class Oracle:
         limit = workflow.flow.parallelism
         if limit and at_once > limit and not lenient and not record.again:
             self.event_log.violation(f"{workflow.name} runs {at_once} tasks at once, over its limit of {limit}")
+
+    def _is_computed(self, workflow: Workflow, node: str) -> bool:
+        expected = workflow.prediction.tasks.get(node)
+        return expected is not None and (expected.is_dynamic, expected.inputs) in self.computed
+
+    def _check_caching(self, workflow: Workflow, record: PodRecord, expected: Expected, *, lenient: bool) -> None:
+        """A node that had its outputs from the cache is not run after what builds on them; and if executions wait for
+        each other, no two compute the same at once.
+        """
+        where = f"{workflow.name} node {record.node}"
+        if not lenient and not record.again and record.attempt == 0:
+            for pod in workflow.pods:
+                other = workflow.prediction.tasks.get(pod.node)
+                if other is not None and record.node in other.after:
+                    self.event_log.violation(f"{where} is run after {pod.node}, which builds on its outputs")
+        if not self.fault_free or lenient or not getattr(workflow.flow, "serialize", False) or expected.is_inner:
+            return
+        for other_workflow, pod in self.pods.values():
+            same = other_workflow.prediction.tasks.get(pod.node)
+            if not pod.live or pod is record or other_workflow.deleted or same is None or same.is_inner:
+                continue
+            is_serialized = getattr(other_workflow.flow, "serialize", False)
+            if is_serialized and (same.is_dynamic, same.inputs) == (expected.is_dynamic, expected.inputs):
+                self.event_log.violation(f"{where} computes what {pod.name} computes at this moment")
 
     def _may_be_repeated(self, workflow: Workflow, pod: PodRecord) -> bool:
         """Whether an attempt may be run once more, as its pod is gone: nothing shows it, or nothing to everybody."""
@@ -295,6 +328,7 @@ class Oracle:
         record.came_to_its_end = True
         if outcome.is_well:
             workflow.done.add(record.node)
+            self.computed.add((found[0].is_dynamic, found[0].inputs))
 
     # workflows
 

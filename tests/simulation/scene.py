@@ -101,6 +101,7 @@ class Scene:
             ApiServerOptions(history_changes=history), clock=LoopClock(), randomness=random.Random(f"uid {self.seed}")
         )
         self.oracle = Oracle(self.event_log, budget, self._has_status, self.tokens)
+        self.oracle.fault_free = self.fault_free
         self.actors: Any = None
         """Of controllers that divide the workflows: who may act for which."""
         self.denials = Denials(self.seed, self.event_log)

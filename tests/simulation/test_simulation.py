@@ -12,6 +12,8 @@ import pytest
 SEEDS = 500
 PLUGGED_SEEDS = 60
 SHARDED_SEEDS = 60
+CACHED_SEEDS = 100
+CACHED_SHARDED_SEEDS = 30
 
 FOUND_AMONG_SHARDS_BY = {
     "a halted process sends what it was about to": 202,
@@ -30,6 +32,14 @@ FOUND_WITH_A_PLUGIN_BY = {
     "the next attempt does not wait for the last to stop": 209,
 }
 """As FOUND_BY, in worlds whose tasks run by a plugin of another package (`--plugged`)."""
+
+FOUND_WITH_A_CACHE_BY = {
+    "a launch does not wait for the hit that it builds on": 460,
+    "inputs are no part of the key": 200,
+    "reservations are held by everybody": 200,
+    "reservations are not given back": 200,
+}
+"""As FOUND_BY, in worlds whose tasks are cached (`--cached`)."""
 
 FOUND_BY = {
     "an event is lost after a failed write": 229,
@@ -137,4 +147,19 @@ def test_no_seed_breaks_a_promise_where_controllers_divide_the_workflows() -> No
 def test_a_planted_defect_is_found_where_controllers_divide_the_workflows(mutation: str) -> None:
     seed = FOUND_AMONG_SHARDS_BY[mutation]
     ran = _run("--seed", str(seed), "--sharded", "--mutation", mutation)
+    assert ran.stdout.startswith(f"seed {seed}: "), ran.stdout + ran.stderr
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("seeds", "also"), [(CACHED_SEEDS, ()), (CACHED_SHARDED_SEEDS, ("--sharded",))])
+def test_no_seed_breaks_a_promise_where_tasks_are_cached(seeds: int, also: tuple[str, ...]) -> None:
+    ran = _run("--seeds", str(seeds), "--cached", *also, "--processes", "0")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stdout.startswith(f"{seeds} seeds, ")
+
+
+@pytest.mark.parametrize("mutation", sorted(FOUND_WITH_A_CACHE_BY))
+def test_a_planted_defect_is_found_where_tasks_are_cached(mutation: str) -> None:
+    seed = FOUND_WITH_A_CACHE_BY[mutation]
+    ran = _run("--seed", str(seed), "--cached", "--mutation", mutation)
     assert ran.stdout.startswith(f"seed {seed}: "), ran.stdout + ran.stderr

@@ -41,6 +41,10 @@ def check_the_end(scene: Scene) -> None:
                     f"{workflow.name} has outputs {outputs!r}, not {workflow.prediction.outputs!r}"
                 )
     _check_pods(scene)
+    if scene.fault_free:
+        for uri in scene.blobs:
+            if uri.endswith(".reservation"):
+                scene.event_log.violation(f"nobody computes it any more, and {uri} is reserved")
 
 
 def _check_pods(scene: Scene) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from propeller.storage import MemoryStore
-from tests.unit.controller.bench import bench
+from tests.unit.controller.bench import WORKFLOWS, bench
 from tests.unit.controller.cached import compute, create, end, lookups, outputs, state, template, value_in, with_x
 
 
@@ -92,8 +92,6 @@ async def test_a_pod_that_builds_on_a_hit_is_created_once_a_status_has_the_hit()
         await create(of, "b", *chain, edges=[("n0", "n1")])
         await asyncio.sleep(1.0)
         assert await of.has_pod("b-n1-0")
-        from tests.unit.controller.bench import WORKFLOWS
-
         status = (await of.user.get(WORKFLOWS, "b", "ns"))["status"]
         assert status["counts"]["succeeded"] == 1
 
@@ -122,3 +120,19 @@ async def test_an_entry_of_somebody_else_is_a_miss_and_removed(garbage: bytes) -
         await compute(of, again, "b-n0-0", "n0", 10)
         await create(of, "c", with_x("n0", 3))
         assert not await of.has_pod("c-n0-0")
+
+
+async def test_what_an_execution_had_from_the_cache_is_not_taken_for_begun_when_it_is_loaded_again() -> None:
+    """Regression, found by simulated worlds: it was launched then, as if it had a pod."""
+    chain = (with_x("n0", 3), with_x("n1", "n0", cache={"cacheable": False}))
+    async with bench(max_lag=1000.0) as of, of.controller():
+        first = await create(of, "a", *chain, edges=[("n0", "n1")])
+        await compute(of, first, "a-n0-0", "n0", 9)
+        await create(of, "b", *chain, edges=[("n0", "n1")])
+        await of.user.patch(WORKFLOWS, "b", "ns", body={"status": {"nodes": None, "note": "1"}}, subresource="status")
+        await asyncio.sleep(5.0)
+        await of.report("b-n1-0", phase="Running")
+        await of.user.patch(WORKFLOWS, "b", "ns", body={"status": {"nodes": None, "note": "2"}}, subresource="status")
+        await end(of, "b-n1-0", exit_code=1)
+        await asyncio.sleep(5.0)
+        assert not await of.has_pod("b-n0-0")
