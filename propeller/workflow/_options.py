@@ -33,6 +33,12 @@ class AttemptOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     be away for a minute, and a volume may be late.
     """
 
+    pending_limit: float = 0.0
+    """Seconds that a pod may be pending, because no node has room for it or it does not start on its node, until its
+    attempt fails by the system's fault; 0 to wait for ever, as autoscalers may take hours to find scarce machines. The
+    time of a pod that a queue holds does not count. FlytePropeller's pod-pending-timeout.
+    """
+
     unseen_after: float = 60.0
     """Seconds. If no event shows within this time that a launched pod has started, it is looked for: it may have run
     during a gap in the watch. If it is in the cache, this costs no request.
@@ -46,6 +52,8 @@ class AttemptOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 f"system_backoff must be 0 or more and at most system_backoff_cap; they are {self.system_backoff} and "
                 f"{self.system_backoff_cap}"
             )
+        if not self.pending_limit >= 0:
+            raise ValueError(f"pending_limit must be 0 or more, and is {self.pending_limit}")
         if not self.unseen_after >= 1 or not all(seconds >= 0 for seconds in self.start_grace.values()):
             raise ValueError(
                 f"unseen_after must be at least 1, and each of start_grace 0 or more; they are {self.unseen_after} and "

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import msgspec
 
+from propeller.errors import ErrorKind
 from propeller.handlers.transitions._attempts import (
     MayHavePod,
     attempt_deadline,
@@ -30,7 +31,7 @@ from propeller.handlers.transitions._caching import (
     with_cache,
 )
 from propeller.handlers.transitions._common import ABORT, SUCCEED
-from propeller.handlers.transitions._task_timers import deadline_checked, timer_fired
+from propeller.handlers.transitions._task_timers import NOT_STARTED, PENDING_TOO_LONG, deadline_checked, timer_fired
 from propeller.handlers.transitions._time_limits import active_end
 from propeller.workflow import (
     Abort,
@@ -48,6 +49,7 @@ from propeller.workflow import (
     Continue,
     EffectFailed,
     Expired,
+    Failure,
     FuturesFound,
     Granted,
     Launch,
@@ -227,13 +229,20 @@ def _pending(node: NodeView, state: Launching | Running, seen: AttemptObserved, 
         return _held(node, state, seen, now)
     if isinstance(state, Running) and state.waits_for:
         return _begun(node, state, Running(seen.attempt, state.since), now)
-    if seen.failure is None:
-        return None
+    settings, failure = node.execution.settings, seen.failure
     begun = max(state.since, seen.since) if seen.since <= now + MAX_CLOCK_SKEW else state.since
-    due = begun + node.execution.settings.start_grace.get(seen.failure.code.rpartition("|")[2], 0.0)
+    if failure is not None:
+        due = begun + settings.start_grace.get(failure.code.rpartition("|")[2], 0.0)
+    elif settings.pending_limit and seen.since:
+        due = begun + settings.pending_limit
+        limit = f"{settings.pending_limit:g} s (attempts.pending_limit)"
+        why = f"the pod was pending for {limit}: {seen.reason or NOT_STARTED}"
+        failure = Failure(PENDING_TOO_LONG, why, ErrorKind.SYSTEM, recoverable=True, attempt=seen.attempt)
+    else:
+        return None
     if now < due:
         return Stay(wakes=(due,))
-    return attempt_failed(node, seen.attempt, seen.failure, now, stop=True)
+    return attempt_failed(node, seen.attempt, failure, now, stop=True)
 
 
 def _held(node: NodeView, state: Launching | Running, seen: AttemptObserved, now: float) -> Continue | None:

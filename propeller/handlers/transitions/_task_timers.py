@@ -36,6 +36,11 @@ from propeller.workflow import (
 DEADLINE_RECHECK = 1.0
 """Seconds before the node's active deadline is checked again if it passed while outputs were being read."""
 
+PENDING_TOO_LONG = "PodPendingTimeout"
+"""Error code of an attempt whose pod did not start within `attempts.pending_limit`; FlytePropeller's."""
+
+NOT_STARTED = "it has not started"
+
 POD_LOST = Failure(
     "UnexpectedObjectDeletion",
     "the pod was deleted by somebody else, and has not stopped within its grace period: its node may be lost",

@@ -103,9 +103,20 @@ def _disrupted_at(condition: PodCondition) -> float | None:
     return _epoch(condition.last_transition_time) if disrupted else None
 
 
-def is_disrupted(pod: Pod) -> bool:
-    """Whether the pod was disrupted: evicted, preempted, its node drained or tainted."""
-    return any(found.type == "DisruptionTarget" and found.status == "True" for found in pod.status.conditions)
+def disruptions_of(pod: Pod) -> tuple[PodCondition, ...]:
+    """Return the conditions by which the pod was disrupted: evicted, preempted, its node drained, tainted or lost."""
+    found = pod.status.conditions
+    return tuple(one for one in found if one.type == "DisruptionTarget" and one.status == "True")
+
+
+def since_of(condition: PodCondition) -> float:
+    """Return the epoch second since which the condition is as it is, 0 if unknown."""
+    return _epoch(condition.last_transition_time) or 0.0
+
+
+def created_at(pod: Pod) -> float:
+    """Return the epoch second when the API server created the pod, 0 if unknown."""
+    return _epoch(pod.metadata.creation_timestamp) or 0.0
 
 
 def scheduled_at(pod: Pod) -> float:

@@ -10,23 +10,27 @@ scheduling gate is PENDING, and waits; one that its queue takes back is evicted,
 from __future__ import annotations
 
 import re
+import signal
 
 import msgspec
 
 from propeller.errors import ErrorKind
 from propeller.handlers.plugins._api import GONE
 from propeller.handlers.plugins.pod._ends import (
+    created_at,
+    disruptions_of,
     end_of,
     ended_by_itself,
     grace_of,
     is_being_deleted,
-    is_disrupted,
     primary_of,
     remains_of,
     scheduled_at,
+    since_of,
 )
 from propeller.handlers.plugins.pod._kueue import is_gated, taken_back, waits_for
 from propeller.kube import ContainerStatus, ContainerTerminated, ContainerWaiting, Pod
+from propeller.redaction import redact
 from propeller.workflow import AttemptObserved, AttemptPhase, Failure, Remains
 
 INTERRUPTED = "Interrupted"
@@ -42,6 +46,13 @@ _SYSTEM_REASON = re.compile(
 scheduler or a controller of nodes says that it took the pod away or did not admit it. OutOf has the resource behind it,
 also one that a device plugin names.
 """
+
+_SIGNALLED = 128
+"""What a shell, and a container runtime, adds to the number of the signal that ended a process."""
+
+_SIGNALS = {one.value: one.name for one in signal.Signals}
+_SHELLS_EXITS = {126: "the command cannot be executed", 127: "the command was not found"}
+_MORE_MEMORY = "The container used more memory than its limit: request more, with Resources(mem=...)"
 
 _DEADLINE = "DeadlineExceeded"
 """The one pod's reason that is the user's, as in FlytePropeller: its spec's own activeDeadlineSeconds."""
@@ -114,13 +125,14 @@ def _pending(pod: Pod, attempt: int) -> AttemptObserved:
             return AttemptObserved(attempt, AttemptPhase.PENDING, reason, failure, since=scheduled_at(pod))
     for condition in pod.status.conditions:
         if condition.type == "PodScheduled" and condition.status == "False":
-            return AttemptObserved(attempt, AttemptPhase.PENDING, f"{condition.reason}: {condition.message}")
-    return AttemptObserved(attempt, AttemptPhase.PENDING)
+            reason = f"{condition.reason}: {condition.message}"
+            return AttemptObserved(attempt, AttemptPhase.PENDING, reason, since=since_of(condition) or created_at(pod))
+    return AttemptObserved(attempt, AttemptPhase.PENDING, since=scheduled_at(pod) or created_at(pod))
 
 
 def _cannot_start(attempt: int, name: str, waiting: ContainerWaiting) -> Failure:
     """Return the failure of a container that cannot start: known user errors by name, anything else as SYSTEM."""
-    code, message = f"ContainersNotReady|{waiting.reason}", f"[{name}] {waiting.message or waiting.reason}"
+    code, message = f"ContainersNotReady|{waiting.reason}", redact(f"[{name}] {waiting.message or waiting.reason}")
     recoverable = _USERS_WAITING.get(waiting.reason)
     if recoverable is not None and _RATE_LIMITED not in waiting.message:
         return Failure(code, message, recoverable=recoverable, attempt=attempt)
@@ -144,8 +156,10 @@ def _demystify_failure(
     by_itself = end is not None and ended_by_itself(pod, end)
     reason = "" if by_itself else status.reason
     code = reason if reason == _DEADLINE else "UnknownError"
-    system = not by_itself and (_SYSTEM_REASON.fullmatch(reason) is not None or is_disrupted(pod))
+    system = not by_itself and (_SYSTEM_REASON.fullmatch(reason) is not None or bool(disruptions_of(pod)))
     lines = [": ".join(filter(None, (reason, status.message)))] if reason or status.message else []
+    if not by_itself:
+        lines += [": ".join(filter(None, (found.type, found.reason, found.message))) for found in disruptions_of(pod)]
     for container in _containers(pod):
         is_primary = primary is None or container.name == primary.name
         terminated = end if end and is_primary else container.last_state.terminated or container.state.terminated
@@ -168,7 +182,7 @@ def _demystify_failure(
         return _deleted(pod, attempt, message)
     if system or code == "UnknownError":
         return _failed(attempt, INTERRUPTED, message, ErrorKind.SYSTEM)
-    return _failed(attempt, code, message)
+    return _failed(attempt, code, f"{message}\n{_MORE_MEMORY}" if code == OOM_KILLED else message)
 
 
 def _deleted(pod: Pod, attempt: int, message: str) -> AttemptObserved:
@@ -182,9 +196,13 @@ def _deleted(pod: Pod, attempt: int, message: str) -> AttemptObserved:
 
 def _describe(name: str, terminated: ContainerTerminated) -> str:
     end = f"[{name}] terminated with exit code ({terminated.exit_code})"
+    if what := _SIGNALS.get(terminated.signal or terminated.exit_code - _SIGNALLED):
+        end += f", signal {what}"
+    elif what := _SHELLS_EXITS.get(terminated.exit_code):
+        end += f", {what}"
     if terminated.reason:
         end += f", reason {terminated.reason}"
-    return f"{end}: {terminated.message.strip()}" if terminated.message else end
+    return f"{end}: {redact(terminated.message.strip())}" if terminated.message else end
 
 
 def _failed(attempt: int, code: str, message: str, kind: ErrorKind = ErrorKind.USER) -> AttemptObserved:

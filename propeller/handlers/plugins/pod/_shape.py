@@ -44,6 +44,10 @@ Json = dict[str, Any]
 PLAIN = PodSettings(raw_output_prefix="")
 """What pods have without any setting."""
 
+_LOGS_EXPLAIN = {"terminationMessagePolicy": "FallbackToLogsOnError"}
+"""The kubelet adds the last lines of a container's log to its status if it fails. Flyte sets this for containers alone,
+and not for those of pod templates."""
+
 _MOST_SHAPES, _MOST_SETTINGS = 256, 8
 """Of one task: nodes may have overrides, executions limits, and PodTemplates versions, as many as there are."""
 
@@ -260,7 +264,7 @@ def _sized(
         found = resolve(own, node.resources, chosen.platform, gpu)
     else:
         found = within(own, chosen.platform, gpu)
-    return {**container, "resources": found}
+    return {**_LOGS_EXPLAIN, **container, "resources": found}
 
 
 def _check_of(
