@@ -84,8 +84,8 @@ async def join(
         informers=settings.informers,
         version=version_of(settings),
         counts=lambda: counts_of(metrics),
-        note=controller.several.peers.note,
-        met=controller.several.peers.met,
+        note=controller.shards.note,
+        met=controller.shards.met,
         interlock=NoLeader(client, chosen.lease_namespace, chosen.lease_name, chosen),
     )
     probes.election = membership.election

@@ -6,9 +6,7 @@ Guarantees
     known.
     `give_up` writes what no status has yet, for `shards.handover` seconds, drops what is under way after that, and
     returns when nothing more will be sent. What it drops is found again as after a crash (docs/consistency.md).
-Caveats
-    A claim of shared tokens is given back `HELD_TOKENS` seconds after its execution was handed over: by then the next
-    process counts it. Meanwhile it counts twice.
+    Claims of shared tokens are handed over with their executions (see HandedTokens).
 """
 
 from __future__ import annotations
@@ -21,6 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from propeller.config import Settings
 from propeller.controller._checkpoints import Checkpoints
 from propeller.controller._duty import Shared
+from propeller.controller._handed_tokens import HandedTokens
 from propeller.controller._loading import Loader
 from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
 from propeller.controller._session import Running
@@ -29,13 +28,10 @@ from propeller.handlers import LaunchTokens
 from propeller.informers import AnyInformer, Informer, InformerOptions, Selection, ShardedInformer
 from propeller.kube import Client
 from propeller.reconcile import Result
-from propeller.reconcile.shards import Keyspace, LabelShards
+from propeller.reconcile.shards import Keyspace, LabelShards, Peers
 from propeller.workflow import SHARD_KEYS, SHARD_LABEL
 
 _log = logging.getLogger(__name__)
-
-HELD_TOKENS = 30.0
-"""Seconds. Longer than a process takes over a shard after a crash."""
 
 POLL = 0.02
 """Seconds between two looks whether everything is written."""
@@ -85,7 +81,7 @@ class Shards:
         self._lanes = shared.lanes
         self._resources = shared.clusters.control.resources
         self._checkpoints = checkpoints
-        self._tokens = tokens
+        self._tokens = HandedTokens(tokens, shared.clock, shared.settings.election.retry)
         self._several = several
         self._reconcile = reconcile
         self._forget = forget
@@ -117,11 +113,12 @@ class Shards:
             keys = {key for shard in shards for key in self._workflows.keys_of(shard)}
             await self._write_progress(keys)
             await self._lanes.drop(keys)
-            uids = self._drop(keys)
+            uids = {shard: self._drop(self._workflows.keys_of(shard)) for shard in shards}
             for shard in shards:
                 await self._workflows.close(shard)
             await self._several.shards.give_up(shards)
-            self._hand_tokens_over(uids)
+            for shard, of_shard in uids.items():
+                self._tokens.hand_over(shard, of_shard)
         finally:
             self._closing -= set(shards)
         seconds = self._clock.monotonic() - began
@@ -134,6 +131,15 @@ class Shards:
             if (shard := self._workflows.shard_of(key)) is not None:
                 found[shard] += 1
         return {shard: float(count) for shard, count in found.items()}
+
+    def note(self) -> str:
+        """What this process tells the others of itself."""
+        return self._several.peers.note()
+
+    def met(self, peers: Peers) -> None:
+        """What others tell of themselves."""
+        self._several.peers.met(peers)
+        self._tokens.met(peers.loads)
 
     def _sessions(self, keys: Iterable[str]) -> list[Running]:
         sessions = (self._executions.get(key) for key in keys)
@@ -159,7 +165,3 @@ class Shards:
                 uids.append(workflow.metadata.uid)
                 self._forget(key, workflow.metadata.uid)
         return uids
-
-    def _hand_tokens_over(self, uids: Collection[str]) -> None:
-        if self._tokens is not None and (names := self._tokens.hand_over(uids)):
-            asyncio.get_running_loop().call_later(HELD_TOKENS, self._tokens.give_back, names)

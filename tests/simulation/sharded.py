@@ -195,6 +195,8 @@ class ShardedProcesses(Processes):
                         COUNT + 1,
                         controller.shards,
                         self._scene.settings.shards,
+                        note=controller.shards.note,
+                        met=controller.shards.met,
                         clock=process.clock,
                         rng=random.Random(f"member {self._scene.seed} {process.number} {self._scene.loop.time()}"),
                     )

@@ -298,9 +298,9 @@ class LaunchTokens:
         return tuple(name for name in names if self._tokens.is_held(name))
 
     def give_back(self, names: Iterable[str]) -> None:
-        """Give back claims that were handed over, unless their resources are seen here again."""
+        """Give back claims that were handed over, unless their resources are seen here again, or they are asked for."""
         for name in names:
-            if name not in self._running:
+            if name not in self._running and name not in self._without_resource.get(name.partition("/")[0], ()):
                 self._tokens.release(name)
 
     def report(self, *, own: bool = False) -> Usage:

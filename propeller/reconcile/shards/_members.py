@@ -34,6 +34,8 @@ class Peers(msgspec.Struct, frozen=True):
     """Whether it is the one that says what is to be said once for all of them."""
     notes: tuple[str, ...]
     """What each of the others notes."""
+    loads: Mapping[int, float] = {}
+    """Of the shards that others work on, those without load left out."""
 
 
 class _Seen(msgspec.Struct):

@@ -220,7 +220,8 @@ class Membership:
         alive = [name for name in self.map.members if name not in silent]
         plans = self.map.planner(alive) in {"", self.name}
         if self._met is not None:
-            self._met(Peers(plans, _notes_in(leases[name] for name in alive if name in leases and name != self.name)))
+            others = {name: leases[name] for name in alive if name in leases and name != self.name}
+            self._met(Peers(plans, _notes_in(others.values()), _loads_in(others)))
         if plans:
             for name in silent:
                 if name not in self._gone and await self._is_gone(name, leases.get(name)):

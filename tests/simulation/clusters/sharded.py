@@ -117,8 +117,8 @@ class ShardedWorld(World):
                     assert controller.shards is not None
                     membership = Membership(
                         *(client, NAMESPACE, GROUP, COUNT + 1, controller.shards, self.settings.shards),
-                        note=controller.several.peers.note,
-                        met=controller.several.peers.met,
+                        note=controller.shards.note,
+                        met=controller.shards.met,
                         clock=self.clock,
                         rng=random.Random(f"member {self._seed} {process.number} {self.loop.time()}"),
                     )

@@ -57,8 +57,8 @@ async def member(of: Far, routes: Table | None, *, settings: Settings | None = N
         made.route_by(routes)
     membership = Membership(
         *(client, "flyte", "group", COUNT + 1, made.shards, settings.shards, settings.election),
-        note=made.several.peers.note,
-        met=made.several.peers.met,
+        note=made.shards.note,
+        met=made.shards.met,
         clock=of.clock,
     )
     async with made.running(), membership.joined():

@@ -45,7 +45,10 @@ async def member(b: Bench) -> AsyncIterator[Sharded]:
     made = WorkflowController(client, b.storage, b.settings, clock=b.clock, metrics=b.metrics)
     assert made.shards is not None
     membership = Membership(
-        client, "flyte", "group", COUNT + 1, made.shards, b.settings.shards, b.settings.election, clock=b.clock
+        *(client, "flyte", "group", COUNT + 1, made.shards, b.settings.shards, b.settings.election),
+        note=made.shards.note,
+        met=made.shards.met,
+        clock=b.clock,
     )
     async with made.running(), membership.joined():
         yield Sharded(made, membership)
