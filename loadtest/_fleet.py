@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -14,6 +15,15 @@ from propeller.kube import NAMESPACES, Client, connect
 from propeller.testing import KubeApiserver, run_kube_apiserver
 
 LEASE_NAMESPACE = "flyte"
+
+MEMORY = "/dev/shm"
+
+
+def in_memory() -> str | None:
+    """A directory whose files are in memory, for blobs and etcd; None if there is none. On a disk the making of
+    directories is half of what a controller's processor time is spent on, and more if several processes make them.
+    """
+    return MEMORY if os.access(MEMORY, os.W_OK | os.X_OK) else None
 
 
 class Fleet:

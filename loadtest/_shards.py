@@ -23,12 +23,13 @@ import msgspec
 import uvloop
 
 from loadtest import workflows
-from loadtest._fleet import LEASE_NAMESPACE, fleet
+from loadtest._fleet import LEASE_NAMESPACE, fleet, in_memory
 from loadtest._fleet import several as several_servers
 from loadtest._killed import NAMESPACE, READY, all_ended, problems_of
 from loadtest._line import Line
 from propeller.controller import FLYTE_WORKFLOWS
 from propeller.kube import LEASES, PODS, Client
+from propeller.reconcile import ElectionOptions
 from propeller.reconcile.shards._members import LOAD_ANNOTATION
 from propeller.storage import Storage, StorageOptions
 from propeller.testing import KubeApiserver
@@ -183,6 +184,38 @@ async def run(
     return Outcome(count, whole, joined, left, carried, pods, problems)
 
 
+async def take_over_alone(
+    servers: Sequence[KubeApiserver], directory: Path, count: int, seed: int = 1, *, max_task: float = MAX_TASK
+) -> tuple[float, list[str]]:
+    """Kill one of two controllers that have no supervisor: seconds until its shards have another holder, and what is
+    not as it should be once all has ended.
+    """
+    draw = random.Random(seed)
+    async with fleet(servers, directory) as of, Storage(StorageOptions(metadata_prefix=of.prefix)) as storage:
+        ledger, group = of.ledger(lambda: draw.uniform(0.0, max_task)), Group(of.client)
+        async with (
+            ledger.running(),
+            all_ended(of.client, count) as (ended, _),
+            controllers(*of.options, "--shards", "16") as one,
+            controllers(*of.options, "--shards", "16"),
+        ):
+            await group.seconds_until(lambda holders: len(set(holders.values())) == 2)
+            for resource in workflows.resources(workflows.counting(PARALLEL, CHAIN), count, "w"):
+                metadata = resource["metadata"] | {"namespace": NAMESPACE}
+                await of.client.create(FLYTE_WORKFLOWS, resource | {"metadata": metadata}, NAMESPACE)
+            async with asyncio.timeout(DEADLINE):
+                while ledger.created.total() < count:
+                    await asyncio.sleep(0.1)
+            shards = len(await group.holders())
+            one.process.kill()
+            seconds = await group.seconds_until(
+                lambda holders: len(set(holders.values())) == 1 and len(holders) == shards
+            )
+            async with asyncio.timeout(DEADLINE):
+                await ended.wait()
+        return seconds, [problem async for problem in problems_of(of.client, storage, ledger, count, TASKS)]
+
+
 class Throughput(msgspec.Struct, frozen=True):
     """Of a run without a kill."""
 
@@ -229,7 +262,10 @@ def measure(
     """By number of servers, milliseconds of one process."""
     for clusters in servers or (1,):
         for number in processes or (1, 2, 4):
-            with tempfile.TemporaryDirectory() as directory, several_servers(Path(directory), clusters) as made:
+            with (
+                tempfile.TemporaryDirectory(dir=in_memory()) as directory,
+                several_servers(Path(directory), clusters) as made,
+            ):
                 found = uvloop.run(throughput(made, Path(directory), count, number))
             tasks = count * TASKS
             each = 1000 * found.cpu / tasks
@@ -246,10 +282,11 @@ def measure(
         for number in processes or (2, 4):
             if number > 1:
                 yield from _of_a_kill(clusters, number, max(10, round(300 * scale)), seed)
+    yield from _of_a_kill_alone(max(10, round(100 * scale)), seed)
 
 
 def _of_a_kill(servers: int, processes: int, count: int, seed: int) -> Iterator[Line]:
-    with tempfile.TemporaryDirectory() as directory, several_servers(Path(directory), servers) as made:
+    with tempfile.TemporaryDirectory(dir=in_memory()) as directory, several_servers(Path(directory), servers) as made:
         outcome = uvloop.run(run(made, Path(directory), count, processes, seed))
     for problem in outcome.problems:
         print(problem, file=sys.stderr)
@@ -265,3 +302,14 @@ def _of_a_kill(servers: int, processes: int, count: int, seed: int) -> Iterator[
                budget=outcome.workflows)  # fmt: skip
     yield Line(name=f"{at}: workflows, attempts and pods that are not as they should be",
                value=len(outcome.problems), unit="", budget=0)  # fmt: skip
+
+
+def _of_a_kill_alone(count: int, seed: int) -> Iterator[Line]:
+    with tempfile.TemporaryDirectory(dir=in_memory()) as directory, several_servers(Path(directory), 1) as made:
+        seconds, problems = uvloop.run(take_over_alone(made, Path(directory), count, seed))
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    yield Line(name="2 controllers without a supervisor: seconds until the shards of a killed one are held again",
+               value=seconds, unit="s", budget=ElectionOptions().duration + 5.0)  # fmt: skip
+    yield Line(name="workflows, attempts and pods that are not as they should be then", value=len(problems), unit="",
+               budget=0)  # fmt: skip

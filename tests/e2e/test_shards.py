@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from loadtest._fleet import several
-from loadtest._shards import run
+from loadtest._shards import run, take_over_alone
 from propeller.reconcile import ElectionOptions
 from propeller.testing import run_kube_apiserver
 
@@ -38,3 +38,13 @@ async def test_a_killed_process_loses_nothing_in_any_of_two_clusters(tmp_path: P
     assert outcome.take_over < ElectionOptions().duration
     assert max(outcome.carried) < MANY, "a process has the workflows of all"
     assert min(outcome.pods) > MANY / 4, "both clusters run some"
+
+
+@pytest.mark.timeout(300)
+async def test_without_a_supervisor_a_killed_controllers_shards_are_taken_soon_after_its_lease_ends(
+    tmp_path: Path,
+) -> None:
+    with run_kube_apiserver(tmp_path) as server:
+        seconds, problems = await take_over_alone([server], tmp_path, WORKFLOWS, max_task=5.0)
+    assert problems == []
+    assert seconds < ElectionOptions().duration + 5.0

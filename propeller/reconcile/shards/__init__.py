@@ -4,7 +4,7 @@ from propeller.reconcile.shards._assignment import assign
 from propeller.reconcile.shards._fence import FencedTransport
 from propeller.reconcile.shards._group import GroupView, change_rollout, view_group
 from propeller.reconcile.shards._interlock import Interlock, NoLeader, NoMembers, lead_alone
-from propeller.reconcile.shards._keyspace import Keyspace, LabelShards, UidShards
+from propeller.reconcile.shards._keyspace import Keyspace, LabelShards
 from propeller.reconcile.shards._members import Peers
 from propeller.reconcile.shards._membership import Membership
 from propeller.reconcile.shards._options import ShardOptions
@@ -24,7 +24,6 @@ __all__ = [
     "ShardMap",
     "ShardOptions",
     "ShardServer",
-    "UidShards",
     "assign",
     "change_rollout",
     "lead_alone",

@@ -17,7 +17,7 @@ import msgspec
 
 from propeller.errors import Invalid
 from propeller.fnv import fnv1a_32
-from propeller.informers import Selection, UidShard
+from propeller.informers import Selection
 
 
 class Keyspace(Protocol):
@@ -81,15 +81,3 @@ class LabelShards(msgspec.Struct, frozen=True):
     def selection(self, shard: int) -> Selection:
         operator = "notin" if shard == self.rest else "in"  # objects without a label are `notin` any values
         return Selection(label_selector=f"{self.label} {operator} ({','.join(self.keys_of(shard))})")
-
-
-class UidShards(msgspec.Struct, frozen=True):
-    """By the hash of the uid, for kinds whose objects have no such label. Servers that know sharded lists (KEP-5866)
-    send a shard alone; of others the informer drops the rest. Objects of two kinds that belong together are in shards
-    of their own.
-    """
-
-    count: int
-
-    def selection(self, shard: int) -> Selection:
-        return Selection(shard=UidShard(shard, self.count))

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.errors import Invalid
-from propeller.informers import Selection, UidShard
+from propeller.informers import Selection
 from propeller.kube import parse_label_selector
-from propeller.reconcile.shards import LabelShards, UidShards
+from propeller.reconcile.shards import LabelShards
 
 LABEL = "shard-key"
 values = st.none() | st.integers(-2, 40).map(str) | st.sampled_from(["", "07", "7 ", "x", "1e1", "³", "٣"])
@@ -45,10 +45,6 @@ def test_objects_without_the_label_have_a_shard_of_their_own() -> None:
     assert shards.of(None) == shards.of({LABEL: "4"}) == shards.rest == 2
     assert shards.selection(2) == Selection(label_selector="shard-key notin (0,1,2,3)")
     assert shards.selection(1) == Selection(label_selector="shard-key in (2,3)")
-
-
-def test_kinds_without_a_label_are_divided_by_uid() -> None:
-    assert UidShards(3).selection(1) == Selection(shard=UidShard(1, 3))
 
 
 @pytest.mark.parametrize("groups", [0, 33])
