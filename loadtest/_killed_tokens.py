@@ -111,7 +111,9 @@ def _run(side: _Side, server: RedisServer, notes: Path, kills: int) -> _Found:
 
     def start() -> None:
         name = f"p{len(running) + len(killed)}"
-        running[name] = subprocess.Popen([*side.flood(server.url), name, str(notes)])
+        words = [*side.flood(server.url), name, str(notes)]
+        # FlytePropeller's logs a line for each refusal: thousands a second
+        running[name] = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def kill(name: str) -> None:
         process = running.pop(name)
@@ -132,7 +134,10 @@ def _run(side: _Side, server: RedisServer, notes: Path, kills: int) -> _Found:
         for name in list(running):
             kill(name)
     left = side.left(server.url)
-    got, seconds = subprocess.run(side.take(server.url), capture_output=True, text=True, check=True).stdout.split()
+    taken = subprocess.run(
+        side.take(server.url), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True
+    )
+    got, seconds = taken.stdout.split()
     return _Found(*_read(notes, killed), left, int(got), float(seconds))
 
 

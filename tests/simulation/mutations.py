@@ -382,6 +382,16 @@ def _the_store_forgets_who_waits_when_it_lends_to_another() -> AbstractContextMa
     return mock.patch.object(Store, "_grant_one", forgetful)
 
 
+def _a_store_that_lost_its_data_grants_at_once() -> AbstractContextManager[Any]:
+    tick = Store._tick
+
+    def hasty(self: Store, at: float, server: str, ttl: int) -> None:
+        tick(self, at, server, ttl)
+        self.meta.frozen_until = 0.0
+
+    return mock.patch.object(Store, "_tick", hasty)
+
+
 def _other_limits_forget_what_is_held() -> AbstractContextManager[Any]:
     rebuild = Ledger._rebuild
 
@@ -452,6 +462,7 @@ MUTATIONS: Mapping[str, Mutation] = {
         _other_limits_forget_what_is_held,
         _a_lowered_limit_goes_on_being_granted,
         _what_a_tenant_does_not_lend_is_lent,
+        _a_store_that_lost_its_data_grants_at_once,
         _the_store_forgets_a_lender,
         _changes_of_limits_go_unnoticed,
         _limits_that_are_wrong_are_those_of_the_settings,

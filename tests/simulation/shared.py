@@ -36,6 +36,8 @@ class SharedPools:
     def __init__(self, seed: int, event_log: EventLog) -> None:
         self._rng = random.Random(f"store of tokens {seed}")
         self._event_log = event_log
+        self._loses_data = random.Random(f"lost data of the store {seed}").random() < 0.3
+        """Nothing else goes wrong with it: so all controllers are counted, all the time."""
         self._options = RedisOptions(lost=self._rng.choice(("slice", "slice", "stop")))
         self._store = Store()
         self._run = 0
@@ -80,6 +82,8 @@ class SharedPools:
         pace = self._rng.choice((2.0, 20.0, 60.0))
         kinds = [self._restart, self._forget, self._fail_over, self._cut, self._slow_down, self._lose, self._stop]
         kinds = self._rng.sample(kinds, self._rng.randint(1, len(kinds)))
+        if self._loses_data:
+            pace, kinds = 5.0, [self._forget, self._fail_over]
         while not self._is_left:
             await asyncio.sleep(self._rng.expovariate(1 / pace))
             if self._lines and not self._is_left:

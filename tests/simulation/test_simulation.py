@@ -53,6 +53,7 @@ FOUND_BY = {
     "a server that asks to wait is asked again at once": 6,
     "a snapshot that a newer one replaced is lost": 1919,
     "a stop is taken for having stopped": 209,
+    "a store that lost its data grants at once": 1304,
     "a type that is gone is asked for without a pause": 306,
     "an adopted pod that is missing is waited for": 252,
     "an informer gives up on a type that is gone": 228,
@@ -88,7 +89,7 @@ FOUND_BY = {
     "what a pod that is gone has left does not count": 272,
     "what a tenant does not lend is lent": 276,
     "what is inside a node takes any time": 225,
-    "what ran before a restart takes no shared tokens": 834,
+    "what ran before a restart takes no shared tokens": 7426,
     "what ran before a restart takes no tokens": 450,
 }
 """A seed that finds each: `python -m tests.simulation --first 200 --stop --mutation M` looks for one."""
