@@ -15,7 +15,7 @@ Guarantees
 
 from __future__ import annotations
 
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 """Seconds: a claim's difference for less than this comes from sums of parts."""
 
 
@@ -74,7 +74,7 @@ class Member:
     @property
     def is_ahead(self) -> bool:
         """Whether it has held more than its part for longer than less."""
-        return self.lead > _ROUNDING * self.step
+        return self.lead > ROUNDING * self.step
 
     @property
     def handicap(self) -> float:
@@ -84,7 +84,7 @@ class Member:
     @property
     def is_well_ahead(self) -> bool:
         """Whether it is ahead by more than a little: a part of what one claim more is while that is held."""
-        return self.lead > max(_ROUNDING, _LITTLE * self.group.pace) * self.step
+        return self.lead > max(ROUNDING, _LITTLE * self.group.pace) * self.step
 
     def serve(self, claim: float) -> None:
         """It got the tokens of a claim, which adds that much to a share, without the weight."""

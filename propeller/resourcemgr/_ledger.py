@@ -71,20 +71,21 @@ class Ledger:
             return self.amend(claim, now)
         need = self._registry.needs.get((claim.tenant, claim.needs)) or self._registry.resolve(claim)
         need.count(1)
+        blocking: PoolState | None = None
         if not need.is_plain:
             fits = self._is_settled and need.fits(now)
         else:
             fits = self._is_settled
             for pool, amount in need.items:  # a loop, as this is the way of nearly all claims
                 if pool.free < amount or pool.order.size:
-                    fits = False
+                    fits, blocking = False, pool
                     break
         if fits:
             need.take()
             self._held[name] = need
             return True
         self._arrivals += 1
-        self._waiting.add(Waiter(name, need, (-claim.priority << _PLACES) + self._arrivals, now), now)
+        self._waiting.add(Waiter(name, need, (-claim.priority << _PLACES) + self._arrivals, now), now, blocking)
         return name in self._held
 
     def amend(self, claim: Claim, now: float) -> bool:

@@ -13,7 +13,7 @@ from heapq import heapify, heappush, heapreplace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from propeller.resourcemgr._balance import Group, Member
+from propeller.resourcemgr._balance import ROUNDING, Group, Member
 from propeller.resourcemgr._lane import Lane
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class Turn:
             share = 0.0  # whatever it is; that is seen if another comes
         else:
             share = self.weigh()
-            if member.is_ahead:
+            if member.lead > ROUNDING * member.step:  # it is ahead
                 share += member.step
                 if not self.is_ahead:
                     self.is_ahead = True
@@ -140,7 +140,9 @@ class Turn:
 
     def key(self) -> float:
         """Its share with handicap, now."""
-        return self.node.share() + self.member.handicap
+        member = self.member
+        share = self.node.share()
+        return share + member.step if member.lead > ROUNDING * member.step else share
 
     def settle(self) -> Member:
         """Its member as of now."""
@@ -151,17 +153,17 @@ class Turn:
     def serve(self, up: Turn, amount: int, step: float) -> None:
         """A claim below got its tokens. Only if there is an entry of it, that is the first in the heap above."""
         self.step = step
-        self.member.serve(step)
+        member, heap, tag = self.member, up.heap, self.tag
+        self.tag = tag + amount / self.node.weight
+        member.serve(step)
         if self.is_queued:
-            if up.time < self.tag:
-                up.time = self.tag
-            self.tag += amount / self.node.weight
-            if len(up.heap) == 1:
-                up.heap[0] = self._entry()
+            up.time = max(up.time, tag)
+            if member.group.members == 1 and len(heap) == 1:  # most domains are the only one of their project
+                self.version += 1
+                self.entered = 0.0
+                heap[0] = 0.0, self.tag, self.number, self.version, self
             else:
-                heapreplace(up.heap, self._entry())
-        else:
-            self.tag += amount / self.node.weight
+                heapreplace(heap, self._entry())
         if up.ahead:
             up.look()
 

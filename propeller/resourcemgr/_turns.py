@@ -88,7 +88,11 @@ class Order:
                 turn.rest()
                 turn = root if turn is not root else None
                 continue
-            child = _next_child(turn.heap)
+            heap = turn.heap
+            if len(heap) == 1 and (only := heap[0])[3] == only[4].version and only[4].is_queued:
+                turn = only[4]  # most domains are the only one of their project
+                continue
+            child = _next_child(heap)
             if child is None:
                 turn.rest()
                 turn = root if turn is not root else None

@@ -58,24 +58,22 @@ class Waitlist:
     def get(self, name: str) -> Waiter | None:
         return self._waiters.get(name)
 
-    def add(self, waiter: Waiter, now: float) -> None:
-        """Let a claim wait, whose need was counted; it may be served at once."""
-        self.enqueue(waiter, now)
+    def add(self, waiter: Waiter, now: float, blocking: PoolState | None = None) -> None:
+        """Let a claim wait, whose need was counted; it may be served at once. `blocking` is the first pool that it has
+        to wait for, if that is known.
+        """
+        self._waiters[waiter.id] = waiter
+        self._stand(waiter, now, blocking)
         pool = waiter.pool
         if pool is not None and (pool.free >= 1 or pool.grown or self._put_first):
             self.serve([pool], now)
 
-    def enqueue(self, waiter: Waiter, now: float) -> None:
-        """As `add`, but it is served with the next `serve`: after others that have a better right, maybe."""
-        self._waiters[waiter.id] = waiter
-        self._stand(waiter, now)
-
-    def _stand(self, waiter: Waiter, now: float) -> None:
+    def _stand(self, waiter: Waiter, now: float, blocking: PoolState | None = None) -> None:
         """Have a claim stand in the order of a pool that it has to wait for, or of any of its pools."""
         if not waiter.need.items:
             self._grant(waiter)
             return
-        pool = self._blocking(waiter, None, now) or waiter.need.items[0][0]
+        pool = blocking or self._blocking(waiter, None, now) or waiter.need.items[0][0]
         pool.order.set_clock(now)
         pool.order.add(waiter, pool)
         if not waiter.need.is_plain:
