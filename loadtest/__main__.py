@@ -53,6 +53,9 @@ MEASUREMENTS = {
         long=True,
     ),
     "overhead": Measurement("_overhead", "What the embedded cluster adds to each task of a chain of 18."),
+    "clusters": Measurement(
+        "_clusters", "What a controller of ten clusters costs while there is nothing to do (a minute).", long=True
+    ),
     "compiler": Measurement("_compiler", "Time and memory of compiling and parsing large workflows."),
     "fairness": Measurement(
         "_fairness",

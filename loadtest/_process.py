@@ -70,7 +70,7 @@ class ControllerProcess:
     def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
         self._process = process
         self._seen = psutil.Process(process.pid)
-        self._url = f"http://127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{port}"
         self.taken = Taken()
 
     @property
@@ -92,7 +92,7 @@ class ControllerProcess:
 
     async def _metrics(self) -> bytes:
         try:
-            async with aiohttp.ClientSession() as session, session.get(f"{self._url}/metrics") as answer:
+            async with aiohttp.ClientSession() as session, session.get(f"{self.url}/metrics") as answer:
                 return await answer.read()
         except aiohttp.ClientError:
             return b""
@@ -108,7 +108,7 @@ class ControllerProcess:
         async with aiohttp.ClientSession() as session:
             while time.monotonic() < until:
                 try:
-                    async with session.get(f"{self._url}/readyz") as answer:
+                    async with session.get(f"{self.url}/readyz") as answer:
                         if answer.status == 200:
                             return
                 except aiohttp.ClientError:
@@ -132,7 +132,7 @@ class ControllerProcess:
             while self._process.returncode is None:
                 began = time.perf_counter()
                 try:
-                    async with session.get(f"{self._url}/healthz") as answer:
+                    async with session.get(f"{self.url}/healthz") as answer:
                         await answer.read()
                     self.taken.answers.append(time.perf_counter() - began)
                     self.taken.peak = max(self.taken.peak, self.memory)
