@@ -29,7 +29,7 @@ def half(n: int) -> int:
     return n // 2
 
 
-@task
+@task(enable_deck=True)
 def name(n: int) -> Annotated[str, HashMethod(length)]:
     """Runs each time; its output counts by its hash."""
     print(f"naming {n}")

@@ -334,6 +334,18 @@ class Client:
         response = await self._sender.send(Request(method="GET", path=way, query=query, headers=JSON), deadline, what)
         return check(response, what, self.settings.retry_after_cap, way).body
 
+    async def pod_log(
+        self, pod: str, namespace: str, *, container: str = "", most: int = 1 << 20, deadline: float = 30.0
+    ) -> bytes:
+        """The last lines of a container's log, about `most` bytes. Raises NotFound, Denied, Malformed if it has not
+        begun, Unavailable.
+        """
+        what = named("get", PODS, namespace, pod, "log")
+        way = f"{path_of_one(PODS, pod, namespace, what)}/log"
+        query = query_of(container=container, tailLines=str(most // 100), limitBytes=str(most))
+        response = await self._sender.send(Request(method="GET", path=way, query=query, headers=JSON), deadline, what)
+        return check(response, what, self.settings.retry_after_cap, way).body
+
     async def reach(self, deadline: float) -> None:
         """Wait until the server answers with any status, `deadline` seconds at most. Raises Unavailable."""
         await self._sender.reach(deadline)

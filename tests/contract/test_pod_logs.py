@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from propeller.errors import NotFound
 from propeller.kube import PODS, Request
 from propeller.testing import ServerUnderTest
 from tests.contract.objects import pod
@@ -64,6 +65,13 @@ async def test_options_that_say_nothing_sensible_are_refused_in_the_servers_word
 async def test_options_are_looked_at_before_the_pod(server: ServerUnderTest) -> None:
     assert (await asked(server, "none", tailLines="-1"))[0] == 422
     assert (await asked(server, "none"))[0] == 404
+
+
+async def test_the_client_reads_the_log_of_a_pod_that_is_there(server: ServerUnderTest) -> None:
+    await server.client.create(PODS, pod("p"), server.namespace)
+    assert await server.client.pod_log("p", server.namespace) == b""
+    with pytest.raises(NotFound, match='pods "none" not found'):
+        await server.client.pod_log("none", server.namespace)
 
 
 async def test_all_that_is_wrong_is_said_at_once(server: ServerUnderTest) -> None:

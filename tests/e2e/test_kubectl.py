@@ -97,6 +97,10 @@ def test_kubectl_looks_into_a_run_over_tls(propeller: Propeller, flow: Callable[
     log = said(kubeconfig, "logs", pod, "--timestamps", *namespace)
     assert re.search(r"^\d{4}-\d\d-\d\dT[\d:]{8}\.\d{9}Z first says hello$", log, re.MULTILINE), log
     assert "first says hello" in said(kubeconfig, "logs", pod, "--since=10m", *namespace)
+    execution = pod.removeprefix("pod/").removesuffix("-n0-0")
+    words = ("get", execution, "n0", "logs", *namespace, "--kubeconfig", kubeconfig)
+    while "first says hello" not in (shown := propeller(*words)).out:
+        assert time.monotonic() < until, shown.err  # its first status is written a moment later
     run.send_signal(signal.SIGINT)
     assert run.wait(timeout=60) == 130
     run.communicate()

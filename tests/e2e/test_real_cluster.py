@@ -204,6 +204,33 @@ async def test_what_is_cached_has_no_pod_in_the_next_execution(running: Cluster)
 
 
 @pytest.mark.needs("kubectl", "flytekit")
+async def test_results_of_a_past_execution_can_be_had(running: Cluster, tmp_path: Path) -> None:
+    async def get(*words: object) -> Any:
+        out = await output_of(
+            *(PROPELLER, "get", *words, "-n", NAMESPACE, "--kubeconfig", running.operator, "--output", "json")
+        )
+        return json.loads(out)
+
+    name = await create(running, "training", "train", {"rows": 30, "epochs": 1})
+    ended = await status(running, name, "-w")
+    whole = await get(name)
+    assert (whole["outputs"], whole["error"]) == (ended["outputs"], None)
+    assert whole["inputs"]["rows"] == 30
+    assert (await get(name, "n0", "inputs"))["rows"] == 30
+    found = await get(name, "n0", "outputs", "--download", tmp_path)
+    (file,) = found["files"]
+    assert file["uri"].removeprefix("file://") == found["outputs"]["o0"]
+    assert len(Path(file["path"]).read_text().splitlines()) == 30
+    assert Path(file["path"]).is_relative_to(tmp_path)
+
+    cached = await create(running, "caching", "caching", {"n": 7})
+    nodes = (await status(running, cached, "-w"))["nodes"]
+    (named,) = [node["id"] for node in nodes if node["name"].endswith("name")]
+    deck = await get(cached, named, "deck", "--download", tmp_path)
+    assert "<html" in Path(deck["path"]).read_text().lower()
+
+
+@pytest.mark.needs("kubectl", "flytekit")
 async def test_an_execution_goes_on_where_a_killed_controller_left_it(cluster: Cluster) -> None:
     namespace = "killed"
     await kubectl(cluster.operator, "create", "namespace", namespace)

@@ -1,0 +1,238 @@
+"""`propeller get`: inputs, outputs, error, deck and logs of an execution or one of its nodes, and the files of them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from flyteidl.core import literals_pb2
+
+from propeller.cli._connecting import cluster_options, connected, require_workflows
+from propeller.cli._downloads import Download, download
+from propeller.cli._event_loop import run
+from propeller.cli._output import say, say_json
+from propeller.cli._result import error_json
+from propeller.cli._settings import load_settings
+from propeller.cli._values import to_json
+from propeller.clock import SYSTEM_CLOCK
+from propeller.config import Settings
+from propeller.controller import WORKFLOWS, Loader
+from propeller.errors import Invalid, MissingBlob, NotFound, PropellerError
+from propeller.handlers import Inputs
+from propeller.kube import Client
+from propeller.storage import Storage, in_thread_if_large, read_literals
+from propeller.wire import Literals, parse
+from propeller.workflow import Execution, NodeKind, NodePhase, NodeView, WorkflowPhase
+
+PARTS = ("inputs", "outputs", "error", "deck", "logs")
+
+MAX_DOWNLOAD = 2 << 30
+"""Bytes of one file: it is held in memory while it is copied."""
+
+_NOT_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+class _Asked(msgspec.Struct, frozen=True, kw_only=True):
+    execution: str
+    node: str
+    part: str
+    attempt: int | None
+    directory: Path | None
+    as_json: bool
+
+
+@click.command("get")
+@click.argument("execution")
+@click.argument("words", nargs=-1, metavar="[NODE] [inputs|outputs|error|deck|logs]")
+@cluster_options
+@click.option("--namespace", "-n", default=None, help="Default: the context's.")
+@click.option("--attempt", type=click.IntRange(min=1), default=None, help="Of the deck or logs; default: the last.")
+@click.option("--download", "directory", default="", metavar="DIR", help="Copy the files, and the deck, to DIR.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+@click.option("--config", default=None, metavar="FILE", help="Settings; they say how the object store is reached.")
+def command(
+    *,
+    execution: str,
+    words: tuple[str, ...],
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str | None,
+    attempt: int | None,
+    directory: str,
+    output: str,
+    config: str | None,
+) -> None:
+    """Show inputs and outputs of an EXECUTION, or of a NODE of it (its id in `propeller status --output json`).
+
+    \b
+    propeller get a9k2m4x7                          inputs, and outputs or error
+    propeller get a9k2m4x7 outputs --download out   with the files that they refer to
+    propeller get a9k2m4x7 n0 deck --download out
+    propeller get a9k2m4x7 n1 logs --attempt 1
+    """
+    node, part = _node_and_part(words)
+    if part in {"deck", "logs"} and not node:
+        raise click.UsageError(f"name the node whose {part} to show: propeller get {execution} NODE {part}")
+    asked = _Asked(
+        execution=execution,
+        node=node,
+        part=part,
+        attempt=None if attempt is None else attempt - 1,
+        directory=Path(directory) if directory else None,
+        as_json=output == "json",
+    )
+    settings = load_settings(config)
+    if asked.directory is not None:
+        storage = msgspec.structs.replace(settings.storage, max_blob_bytes=MAX_DOWNLOAD, deadline=600.0)
+        settings = msgspec.structs.replace(settings, storage=storage)
+    run(_show(asked, kubeconfig, context, namespace, settings))
+
+
+def _node_and_part(words: tuple[str, ...]) -> tuple[str, str]:
+    if len(words) > 2 or (len(words) == 2 and words[1] not in PARTS):
+        raise click.UsageError(f"after EXECUTION come NODE and one of {', '.join(PARTS)}, and nothing else")
+    if len(words) == 2:
+        return words[0], words[1]
+    if not words:
+        return "", ""
+    return ("", words[0]) if words[0] in PARTS else (words[0], "")
+
+
+async def _show(
+    asked: _Asked, kubeconfig: str | None, context: str | None, namespace: str | None, settings: Settings
+) -> None:
+    async with (
+        connected(kubeconfig, context, settings) as (client, connection),
+        Storage(settings.storage, trusting=True) as storage,
+    ):
+        await require_workflows(client, connection)
+        where = namespace or connection.namespace
+        try:
+            workflow = await client.get(WORKFLOWS, asked.execution, where)
+        except NotFound as error:
+            message = f"there is no execution {asked.execution} in namespace {where}; name another with -n"
+            raise PropellerError(message) from error
+        loader = Loader(client, storage, settings.storage.metadata_prefix, anywhere=True)
+        execution = await loader.show(workflow, SYSTEM_CLOCK.now())
+        view = node_of(execution, asked.node) if asked.node else None
+        if asked.part == "deck" and view is not None:
+            await _show_deck(view, asked, storage)
+        elif asked.part == "logs" and view is not None:
+            await _show_logs(view, asked, client)
+        else:
+            await _show_values(execution, view, asked, storage)
+
+
+def node_of(execution: Execution, wanted: str) -> NodeView:
+    """The node with this unique id. Raises Invalid."""
+    for number in execution.user_nodes():
+        if execution.unique_id(number) == wanted:
+            return execution.view(number)
+    shown = f"propeller status {execution.info.name} --output json"
+    raise Invalid(f"{execution.key} has no node {wanted!r} yet: see its nodes with {shown}")
+
+
+async def _show_values(execution: Execution, view: NodeView | None, asked: _Asked, storage: Storage) -> None:
+    found: dict[str, Any] = {}
+    files: list[Download] = []
+    parts = [asked.part] if asked.part else ["inputs", "outputs", "error"]
+    for part in parts:
+        if part == "error":
+            found[part] = _error(execution, view)
+            continue
+        literals = await _literals(execution, view, part, storage)
+        found[part] = None if literals is None else to_json(literals)
+        if asked.directory is not None and literals is not None:
+            files += await download(literals, storage, asked.directory / part)
+    if asked.directory is not None:
+        found["files"] = [msgspec.to_builtins(one) for one in files]
+    shown = found[asked.part] if asked.part and asked.directory is None else found
+    say_json(shown, indented=not asked.as_json)
+
+
+def _error(execution: Execution, view: NodeView | None) -> dict[str, Any] | None:
+    failure = execution.failure if view is None else execution.failures.get(view.number)
+    return None if failure is None else error_json(execution, failure)
+
+
+async def _literals(
+    execution: Execution, view: NodeView | None, part: str, storage: Storage
+) -> literals_pb2.LiteralMap | None:
+    """The inputs or outputs; None if there are none yet."""
+    if part == "inputs":
+        inputs = Inputs(storage)
+        raw = await (inputs.of_frame(execution, -1) if view is None else inputs.peek(view))
+        return await _parsed(raw, storage)
+    if view is None:
+        if execution.phase is not WorkflowPhase.SUCCEEDED:
+            return None
+        root = execution.frames[0]
+        if root.graph.end is None or not root.graph.nodes[root.graph.end].input_bindings:
+            return literals_pb2.LiteralMap()
+        return await read_literals(storage, execution.frame_outputs_uri(root))
+    if execution.phases[view.number] != NodePhase.SUCCEEDED:
+        return None
+    try:
+        return await read_literals(storage, execution.outputs_uri(view.number))
+    except MissingBlob:
+        return literals_pb2.LiteralMap()  # it has no outputs
+
+
+async def _parsed(raw: Literals, storage: Storage) -> literals_pb2.LiteralMap:
+    data, most = raw.encode().tobytes(), storage.settings.max_messages
+    return await in_thread_if_large(
+        len(data), parse, literals_pb2.LiteralMap, data, most, "the inputs", "storage.max_messages"
+    )
+
+
+def _task_attempt(view: NodeView, asked: _Asked) -> int:
+    """The attempt that is asked for, the last one by default. Raises Invalid."""
+    last = view.execution.attempts[view.number]
+    if view.spec.kind is not NodeKind.TASK:
+        raise Invalid(f"{view.log_name} is of kind {view.spec.kind}, and only tasks have {asked.part}: name one inside")
+    if asked.attempt is not None and asked.attempt > last:
+        raise Invalid(f"--attempt {asked.attempt + 1}: {view.log_name} has had {last + 1}")
+    return last if asked.attempt is None else asked.attempt
+
+
+async def _show_deck(view: NodeView, asked: _Asked, storage: Storage) -> None:
+    uri = f"{view.execution.output_directory(view.number, _task_attempt(view, asked))}/deck.html"
+    deck = await storage.find(uri)
+    if deck is None:
+        raise PropellerError(
+            f"{view.log_name} has left no deck at {uri}: its task needs enable_deck=True, and one that was cached has "
+            "the deck of the execution that computed it (propeller cache explain)"
+        )
+    if asked.directory is None:
+        if asked.as_json:
+            say_json({"uri": uri, "html": deck.decode(errors="replace")})
+        else:
+            say(deck.decode(errors="replace"), end="")
+        return
+    asked.directory.mkdir(parents=True, exist_ok=True)
+    path = asked.directory / f"{_NOT_A_NAME.sub('_', asked.node)}.html"
+    path.write_bytes(deck)
+    if asked.as_json:
+        say_json({"uri": uri, "path": str(path)})
+    else:
+        say(str(path))
+
+
+async def _show_logs(view: NodeView, asked: _Asked, client: Client) -> None:
+    execution = view.execution
+    pod = execution.pod_name(view.number, _task_attempt(view, asked))
+    try:
+        log = await client.pod_log(pod, execution.info.namespace)
+    except NotFound as error:
+        raise PropellerError(
+            f"pod {execution.info.namespace}/{pod} is gone, or its node had its outputs from the cache; logs of pods "
+            "that are deleted are kept by the cluster's logging only"
+        ) from error
+    text = log.decode(errors="replace")
+    if asked.as_json:
+        say_json({"pod": pod, "namespace": execution.info.namespace, "log": text})
+    else:
+        say(text, end="")
