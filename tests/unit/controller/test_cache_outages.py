@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from propeller.catalog import Catalog
 from propeller.errors import StorageError
 from propeller.storage import MemoryStore
 from tests.unit.controller.bench import bench
@@ -67,3 +68,15 @@ async def test_after_three_failures_the_store_is_left_alone_for_a_while() -> Non
         await asyncio.sleep(of.settings.catalog.outage_pause)
         await create(of, "b", with_x("n0", 3))
         assert lookups(of, "miss") == 1
+
+
+async def test_a_defect_of_the_cache_fails_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def defective(*_: object, **__: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(Catalog, "look_up", defective)
+    monkeypatch.setattr(Catalog, "put", defective)
+    async with bench() as of, of.controller():
+        first = await create(of, "a", with_x("n0", 3))
+        await compute(of, first, "a-n0-0", "n0", 9)
+        assert await state(of, "a") == "Succeeded"
