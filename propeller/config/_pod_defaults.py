@@ -137,10 +137,10 @@ class PodDefaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     interruptible_node_selector: dict[str, str] = {}
     """Added to interruptible pods; wins over a task's own."""
 
-    interruptible_requirement: NodeRequirement | None = None
+    interruptible_requirements: tuple[NodeRequirement, ...] = ()
     """Required of the machines of interruptible pods."""
 
-    on_demand_requirement: NodeRequirement | None = None
+    on_demand_requirements: tuple[NodeRequirement, ...] = ()
     """Required of the machines of all other pods: of a task's last attempt, too (`attempts.interruptible_failures`)."""
 
     gpu_resource: str = "nvidia.com/gpu"
@@ -153,10 +153,10 @@ class PodDefaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     gpu_partition_label: str = "k8s.amazonaws.com/gpu-partition-size"
     """The same for the size of its partitions (`cloud.google.com/gke-gpu-partition-size`)."""
 
-    gpu_unpartitioned_requirement: NodeRequirement | None = None
+    gpu_unpartitioned_requirements: tuple[NodeRequirement, ...] = ()
     """Required of machines if a task wants a whole accelerator; by default, that they have no partition label."""
 
-    gpu_unpartitioned_toleration: Toleration | None = None
+    gpu_unpartitioned_tolerations: tuple[Toleration, ...] = ()
     """Added if a task wants a whole accelerator."""
 
     gpu_devices: dict[str, str] = {}

@@ -131,9 +131,9 @@ FULL = PodDefaults(
     extended_resource_tolerations=("nvidia.com/gpu",),
     interruptible_tolerations=(SPOT,),
     interruptible_node_selector={"lifecycle": "spot"},
-    interruptible_requirement=NodeRequirement(key="spot", operator="In", values=("true",)),
-    on_demand_requirement=NodeRequirement(key="spot", operator="DoesNotExist"),
-    gpu_unpartitioned_toleration=Toleration(key="whole", operator="Exists"),
+    interruptible_requirements=(NodeRequirement(key="spot", operator="In", values=("true",)),),
+    on_demand_requirements=(NodeRequirement(key="spot", operator="DoesNotExist"),),
+    gpu_unpartitioned_tolerations=(Toleration(key="whole", operator="Exists"),),
     task_resources=(ResourceRule(requests=Amounts(cpu="1", memory="1Gi"), limits=Amounts(cpu="4", gpu="2")),),
 )
 SECRETS = {

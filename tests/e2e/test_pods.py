@@ -184,7 +184,7 @@ async def test_what_tasks_ask_of_their_pods_they_get(server: ServerUnderTest, tm
         pod_defaults=PodDefaults(
             environment={"OF_THE_PLATFORM": "yes"},
             interruptible_node_selector={"spot": "yes"},
-            on_demand_requirement=NodeRequirement(key="on-demand", operator="Exists"),
+            on_demand_requirements=(NodeRequirement(key="on-demand", operator="Exists"),),
         ),
     )
     prefix = f"file://{tmp_path}/metadata"

@@ -4,6 +4,7 @@ configuration: written from flytepropeller (nodes, task/k8s) and flyteplugins (f
 
 from __future__ import annotations
 
+import base64
 import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -86,6 +87,7 @@ def labels(of: Made) -> dict[str, str]:
         "node-id": of.pod["metadata"]["labels"]["node-id"],
         "task-name": _label(of.task["id"]["name"]),
         "interruptible": str(of.interruptible).lower(),
+        **({"inject-flyte-secrets": "true"} if _secrets(of) else {}),
         **({"execution-identity": _label(identity)} if identity else {}),
     }
 
@@ -97,8 +99,26 @@ def described(of: Made) -> dict[str, str]:
         "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
         **((of.task.get("metadata") or {}).get("metadata") or {}).get("annotations", {}),
         **of.resource["metadata"].get("annotations", {}),
+        **{f"flyte.secrets/s{number}": _encoded(secret) for number, secret in enumerate(_secrets(of))},
         **({} if raw else {"primary_container_name": of.name}),
     }
+
+
+def _secrets(of: Made) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = (of.task.get("securityContext") or {}).get("secrets") or []
+    return found
+
+
+def _encoded(secret: Mapping[str, str]) -> str:
+    """utils/secrets/marshaler.go: the text of the proto message, in base32 with an alphabet of Flyte's own."""
+    lines = [f'{field}: "{secret[name]}"' for name, field in _SECRET.items() if secret.get(name)]
+    if secret.get("mountRequirement", "ANY") != "ANY":
+        lines.append(f"mount_requirement: {secret['mountRequirement']}")
+    text = base64.b32encode("".join(f"{line}\n" for line in lines).encode()).decode().rstrip("=").lower()
+    return text.translate(str.maketrans("234567", "123456"))
+
+
+_SECRET = {"group": "group", "groupVersion": "group_version", "key": "key"}
 
 
 def environment(of: Made) -> dict[str, str]:

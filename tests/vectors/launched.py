@@ -20,7 +20,7 @@ from flyteidl.core import literals_pb2, tasks_pb2
 from google.protobuf import json_format
 
 from propeller.clock import LoopClock
-from propeller.config import Settings
+from propeller.config import PodDefaults, Settings
 from propeller.controller import FLYTE_WORKFLOWS, WorkflowController, workflow_crd
 from propeller.embedded.server import ApiServer
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, PODS, Client, Raw
@@ -79,7 +79,10 @@ async def observe(of: Recorded, original: Recorded | None = None) -> Observed:
     """Run it to its end, or as far as it goes. Tasks do what they do in the `original`, if it was edited."""
     clock = LoopClock()
     blobs = dict(of.blobs)
-    settings = Settings(storage=StorageOptions(metadata_prefix=METADATA_PREFIX, raw_output_prefix=RAW_OUTPUT_PREFIX))
+    settings = Settings(
+        storage=StorageOptions(metadata_prefix=METADATA_PREFIX, raw_output_prefix=RAW_OUTPUT_PREFIX),
+        pod_defaults=PodDefaults(secrets="webhook"),  # as in FlytePropeller
+    )
     async with (
         ApiServer(clock=clock, randomness=random.Random(0)) as server,
         Storage(settings.storage, stores={"s3": MemoryStore(blobs)}) as storage,

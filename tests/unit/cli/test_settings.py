@@ -142,7 +142,8 @@ def settings_command(*arguments: str, env: dict[str, str]) -> str:
 
 def test_printed_settings_are_complete_and_load_as_a_file(tmp_path: Path) -> None:
     path = tmp_path / "s.toml"
-    path.write_text("[pods]\nhost_paths = ['/a']\n")
+    gpu = "[pod_defaults.resource_tolerations]\n'nvidia.com/gpu' = [{key = 'gpu', operator = 'Exists'}]\n"
+    path.write_text(f"[pods]\nhost_paths = ['/a']\n{gpu}")
     env = {"PROPELLER_CHECKPOINT__MAX_LAG": "5"}
     text = settings_command("--config", str(path), env=env)
     assert "\nmax_lag = 5.0  # environment: PROPELLER_CHECKPOINT__MAX_LAG\n" in text

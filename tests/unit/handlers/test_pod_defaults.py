@@ -167,8 +167,8 @@ def test_tolerations_follow_the_resources_that_a_task_requests() -> None:
 INTERRUPTIBLE = {
     "interruptible_tolerations": (SPOT,),
     "interruptible_node_selector": {"lifecycle": "spot"},
-    "interruptible_requirement": IS_SPOT,
-    "on_demand_requirement": NOT_SPOT,
+    "interruptible_requirements": (IS_SPOT,),
+    "on_demand_requirements": (NOT_SPOT,),
 }
 
 
@@ -238,8 +238,8 @@ def test_a_whole_accelerator_has_no_partition_or_what_the_operator_says() -> Non
     spec = spec_given(gpu_task(device="a100", unpartitioned=True))
     assert terms_of(spec)[0][1] == {"key": PARTITION_LABEL, "operator": "DoesNotExist"}
     defaults = {
-        "gpu_unpartitioned_requirement": NodeRequirement(key="whole", operator="Exists"),
-        "gpu_unpartitioned_toleration": Toleration(key="whole", operator="Exists"),
+        "gpu_unpartitioned_requirements": (NodeRequirement(key="whole", operator="Exists"),),
+        "gpu_unpartitioned_tolerations": (Toleration(key="whole", operator="Exists"),),
     }
     spec = spec_given(gpu_task(device="a100", unpartitioned=True), defaults=defaults)
     assert terms_of(spec)[0][1] == {"key": "whole", "operator": "Exists"}

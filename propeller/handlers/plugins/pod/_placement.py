@@ -76,9 +76,9 @@ def apply_environment(spec: Json, primary: str, defaults: PodDefaults) -> None:
 
 def apply_requirements(spec: Json, defaults: PodDefaults, *, interruptible: bool) -> None:
     """Require machines for interruptible pods, or for all others. Called last, as a merge may add terms."""
-    requirement = defaults.interruptible_requirement if interruptible else defaults.on_demand_requirement
-    if requirement is not None:
-        require(spec, _json(requirement))
+    requirements = defaults.interruptible_requirements if interruptible else defaults.on_demand_requirements
+    if requirements:
+        require(spec, *map(_json, requirements))
     for name in defaults.extended_resource_tolerations:
         containers = (*spec["containers"], *(spec.get("initContainers") or ()))
         if any(name in (one.get("resources") or {}).get("requests", ()) for one in containers):
@@ -97,11 +97,10 @@ def apply_accelerator(spec: Json, accelerator: tasks_pb2.GPUAccelerator, default
         case "partition_size":
             _choose(spec, defaults.gpu_partition_label, accelerator.partition_size)
         case "unpartitioned" if accelerator.unpartitioned:
-            whole = defaults.gpu_unpartitioned_requirement
             absent = {"key": defaults.gpu_partition_label, "operator": "DoesNotExist"}
-            require(spec, absent if whole is None else _json(whole))
-            if defaults.gpu_unpartitioned_toleration is not None:
-                _tolerate(spec, _json(defaults.gpu_unpartitioned_toleration))
+            require(spec, *(list(map(_json, defaults.gpu_unpartitioned_requirements)) or [absent]))
+            for toleration in defaults.gpu_unpartitioned_tolerations:
+                _tolerate(spec, _json(toleration))
 
 
 def _choose(spec: Json, label: str, value: str) -> None:
