@@ -31,6 +31,7 @@ _COMMANDS = {
     "compile": ("propeller.cli._compile", "Compile a flytekit file to FlyteWorkflow resources."),
     "status": ("propeller.cli._status", "Show how an execution stands."),
     "get": ("propeller.cli._get", "Show inputs, outputs, error, deck or logs of an execution; download files."),
+    "lineage": ("propeller.cli._lineage", "Say which execution, task version and inputs an output comes from."),
     "queue": ("propeller.cli._queue", "Show who waits for tokens of which pool, and behind whom."),
     "cache": ("propeller.cli._cache", "List and remove cached outputs of tasks; say why a node's were not."),
     "recover": ("propeller.cli._recover", "Run an execution again, without the tasks that succeeded."),

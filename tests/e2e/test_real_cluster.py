@@ -223,9 +223,28 @@ async def test_results_of_a_past_execution_can_be_had(running: Cluster, tmp_path
     assert len(Path(file["path"]).read_text().splitlines()) == 30
     assert Path(file["path"]).is_relative_to(tmp_path)
 
+    async def lineage(uri: str) -> Any:
+        return json.loads(
+            await output_of(PROPELLER, "lineage", uri, "--kubeconfig", running.operator, "--output", "json")
+        )
+
+    made = await lineage(found["outputs"]["o0"])
+    assert (made["execution"], made["namespace"], made["node"], made["attempt"]) == (name, NAMESPACE, "n0", 1)
+    assert made["task"]["name"] == "training.make_data"
+    assert made["inputs"]["rows"] == 30
+    assert made["cachedFrom"] is None
+
     cached = await create(running, "caching", "caching", {"n": 7})
     nodes = (await status(running, cached, "-w"))["nodes"]
     (named,) = [node["id"] for node in nodes if node["name"].endswith("name")]
+    again = await create(running, "caching", "caching", {"n": 7})
+    await status(running, again, "-w")
+    directory = await kubectl(
+        running.operator, "get", "fly", again, "-n", NAMESPACE, "-o", "jsonpath={.status.dataDir}"
+    )
+    taken = await lineage(f"{directory}/n0/data/0/outputs.pb")
+    assert (taken["execution"], taken["node"], taken["inputs"]["n"]) == (again, "n0", 7)
+    assert taken["cachedFrom"]["execution"] == f"{NAMESPACE}/{cached}"
     deck = await get(cached, named, "deck", "--download", tmp_path)
     assert "<html" in Path(deck["path"]).read_text().lower()
 

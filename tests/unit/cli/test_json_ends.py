@@ -47,6 +47,7 @@ WRONG: dict[str, list[list[str]]] = {
         ["e", "--kubeconfig", "nowhere"],
         ["e", "--config", "nowhere.toml"],
     ],
+    "lineage": [[], ["nowhere"], ["s3://b/k", "more"], ["s3://b/k", "--kubeconfig", "nowhere"]],
     "recover": [[], ["e", "--kubeconfig", "nowhere"], ["e", "f"]],
     "relaunch": [[], ["e", "--kubeconfig", "nowhere"], ["e", "f"]],
     "controller": [["--kubeconfig", "nowhere"], ["--metrics-port", "x"], ["--lease", "x"], ["--log-level", "loud"]],
