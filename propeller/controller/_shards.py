@@ -7,6 +7,8 @@ Guarantees
     `give_up` writes what no status has yet, for `shards.handover` seconds, drops what is under way after that, and
     returns when nothing more will be sent. What it drops is found again as after a crash (docs/consistency.md).
     Claims of shared tokens are handed over with their executions (see HandedTokens).
+Caveats
+    The janitor may end what it has begun to delete of a workflow that is gone, which the next process deletes as well.
 """
 
 from __future__ import annotations

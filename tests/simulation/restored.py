@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, replace
 
@@ -32,6 +33,8 @@ class Restored:
         self._server = server
         self._oracle = oracle
         self._event_log = event_log
+        self.then: Callable[[], None] = lambda: None
+        """Called once the server has the older copy."""
 
     async def trouble(self) -> None:
         await asyncio.sleep(self._rng.choice((1.0, 10.0, 60.0)) * self._rng.random())
@@ -47,6 +50,7 @@ class Restored:
         self._server.restore(backup, bump=bump)
         self._event_log.record(f"the API server is restored from that copy, version {self._server.resource_version}")
         self._go_back(copied)
+        self.then()
         await asyncio.sleep(self._rng.choice((5.0, 60.0)))
         self._event_log.record("the restored API server is up")
         self._server.start()

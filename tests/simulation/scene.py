@@ -11,6 +11,7 @@ from propeller.config import (
     CheckpointOptions,
     ControllerOptions,
     LaunchOptions,
+    RedisOptions,
     Settings,
     WorkflowShardOptions,
 )
@@ -46,7 +47,7 @@ class Scene:
 
     def __init__(self, seed: int, loop: SimulatedLoop, *, verbose: bool, sharded: int = 0) -> None:
         """`sharded`: into how many shards several controllers divide the workflows. Then none of them takes the place
-        of another that may be at work, no process counts tokens in its memory, and the map of shards is never restored.
+        of another that may be at work, all share tokens if there are any.
         """
         self.seed = seed
         self.loop = loop
@@ -62,7 +63,7 @@ class Scene:
         """Whether blobs are read and written without waiting, as those of a local disk."""
         self.tokens = Tokens(seed, self.event_log)
         if sharded:
-            self.tokens.leave_out()
+            self.tokens.divided()
         self.overlaps = not sharded and (self.overlaps or self.tokens.shared is not None)
         self.quotas = Quotas(seed, self.event_log)
         self.pressure = Pressure(seed, self.event_log)
@@ -80,6 +81,7 @@ class Scene:
             shards=WorkflowShardOptions(count=sharded, level_interval=rng.choice((5.0, 60.0)) if sharded else 60.0),
             launches=LaunchOptions(quotas=self.quotas.used),
             resources=self.tokens.options,
+            redis=RedisOptions(url="redis://store/0" if sharded and self.tokens.used else ""),
             informers=InformerOptions(watch_timeout=rng.choice((5.0, 60.0, 300.0)), progress_deadline=90.0),
         )
         self.faulty = FaultProfile(
@@ -116,7 +118,7 @@ class Scene:
             self.seed, self.server, self.clean, self.oracle, self.event_log, served=self.planted.used
         )
         if sharded:
-            self.restored.used = self.retyped.used = False
+            self.retyped.used = False
         drain = self.client("drain", FaultyLink(random.Random(0)))
         self.drains = Drains(self.seed, drain, self.event_log, vanish=not (self.overlaps or self.restored.used))
         local = Storage(self.settings.storage, stores={"memory": MemoryStore(self.blobs, is_local=True)})

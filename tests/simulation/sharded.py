@@ -46,9 +46,14 @@ class Actors:
     def __init__(self, event_log: EventLog) -> None:
         self._event_log = event_log
         self._keys = LabelShards(SHARD_LABEL, SHARD_KEYS, COUNT)
-        self._map = ShardMap(COUNT + 1)
+        self._map: ShardMap | None = ShardMap(COUNT + 1)
+        """None after a restore, until a member has written it."""
         self._shard_of: dict[str, int] = {}
         """By name of a workflow or pod."""
+
+    def restored(self) -> None:
+        """The server has an older map, while members go by the one that they know until they have noticed."""
+        self._map = None
 
     def label(self, resource: dict[str, Any]) -> None:
         """As FlyteAdmin does, but for some."""
@@ -65,7 +70,9 @@ class Actors:
         if (name := self._execution_part(request)) is None:
             return
         shard = self._shard_of.get(name)
-        if shard is not None and (holder := self._map.holders.get(shard)) != member:
+        if self._map is None or shard is None:
+            return
+        if (holder := self._map.holders.get(shard)) != member:
             self._event_log.violation(
                 f"{who} ({member}) sends {request.method} {request.path} of shard {shard}, which {holder} holds"
             )
@@ -179,14 +186,16 @@ class ShardedProcesses(Processes):
         assert isinstance(link, Link)
         while not process.dead:
             roundtrip = Roundtrip(self._scene.event_log)
+            self._scene.tokens.starts(process.name)
             check = Check()
             inner = self._scene.client(process.name, link)
             client = Client(FencedTransport(Leaving(inner.transport, link), check), clock=process.clock)
             try:
                 async with Storage(self._scene.settings.storage, stores={"memory": process.store}) as storage:
-                    controller = WorkflowController(
-                        client, storage, self._scene.settings, clock=process.clock, observer=roundtrip.check
-                    )
+                    with self._scene.tokens.used_by(process.name):
+                        controller = WorkflowController(
+                            client, storage, self._scene.settings, clock=process.clock, observer=roundtrip.check
+                        )
                     assert controller.shards is not None
                     membership = Membership(
                         client,

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest import mock
 
+from propeller.controller._handed_tokens import HandedTokens
 from propeller.controller._lanes import Lanes
 from propeller.informers import Selection
 from propeller.kube import Request, Response
@@ -78,6 +79,14 @@ def _what_is_under_way_goes_on_after_a_handover() -> AbstractContextManager[Any]
     return mock.patch.object(Lanes, "drop", kept)
 
 
+def _tokens_of_what_is_handed_over_come_back_at_once() -> AbstractContextManager[Any]:
+    def at_once(self: HandedTokens, shard: int, uids: Collection[str]) -> None:
+        if self._tokens is not None:
+            self._tokens.give_back(self._tokens.hand_over(uids))
+
+    return mock.patch.object(HandedTokens, "hand_over", at_once)
+
+
 SHARDED_MUTATIONS: Mapping[str, Callable[[], AbstractContextManager[Any]]] = {
     function.__name__.strip("_").replace("_", " "): function
     for function in (
@@ -87,5 +96,6 @@ SHARDED_MUTATIONS: Mapping[str, Callable[[], AbstractContextManager[Any]]] = {
         _a_shard_is_taken_before_it_is_given_up,
         _workflows_without_a_label_are_dropped,
         _what_is_under_way_goes_on_after_a_handover,
+        _tokens_of_what_is_handed_over_come_back_at_once,
     )
 }

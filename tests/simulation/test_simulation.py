@@ -18,9 +18,10 @@ CACHED_SHARDED_SEEDS = 30
 FOUND_AMONG_SHARDS_BY = {
     "a halted process sends what it was about to": 202,
     "a lease that has lapsed is acquired again": 169,
-    "a lost lease is acted on": 51,
+    "a lost lease is acted on": 209,
     "a shard is taken before it is given up": 203,
-    "what is under way goes on after a handover": 205,
+    "tokens of what is handed over come back at once": 286,
+    "what is under way goes on after a handover": 170,
     "workflows without a label are dropped": 200,
 }
 """As FOUND_BY, in worlds whose controllers divide the workflows (`--sharded`)."""

@@ -29,6 +29,7 @@ class Tokens:
     """
 
     def __init__(self, seed: int, event_log: EventLog) -> None:
+        self._seed = seed
         rng = random.Random(f"tokens {seed}")
         self.used = rng.random() < 0.15
         self.capacity = rng.choice((1, 2, 4))
@@ -40,10 +41,12 @@ class Tokens:
         self._started: dict[str, float] = {}
         self._views: dict[str, View] = {}
 
-    def leave_out(self) -> None:
-        """Have none in this world."""
-        self.used = self.live = False
-        self.shared = None
+    def divided(self) -> None:
+        """Have none in this world whose controllers divide the workflows, or, in a third of them, shared ones."""
+        rng = random.Random(f"tokens of shards {self._seed}")
+        self.live = False
+        self.used = rng.random() < 1 / 3
+        self.shared = SharedPools(self._seed, self._event_log) if self.used else None
 
     @property
     def options(self) -> ResourceOptions:

@@ -74,6 +74,7 @@ def _processes(scene: Scene) -> Processes:
     if not scene.settings.shards.count:
         return Processes(scene)
     scene.actors = Actors(scene.event_log)
+    scene.restored.then = scene.actors.restored
     return ShardedProcesses(scene)
 
 
@@ -94,9 +95,9 @@ async def _live(scene: Scene) -> None:
                 coming = asyncio.create_task(processes.come_and_go())
         else:
             processes.start()
-        if shared is not None:
-            scene.oracle.overlap = True
-            processes.start()
+            if shared is not None:
+                scene.oracle.overlap = True
+                processes.start()
         beside = [asyncio.create_task(scene.denials.run()), asyncio.create_task(scene.strangers.run())]
         if scene.tokens.live:
             beside.append(asyncio.create_task(scene.limits.run()))
