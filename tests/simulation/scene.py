@@ -47,7 +47,7 @@ class Scene:
 
     def __init__(self, seed: int, loop: SimulatedLoop, *, verbose: bool, sharded: int = 0) -> None:
         """`sharded`: into how many shards several controllers divide the workflows. Then none of them takes the place
-        of another that may be at work, all share tokens if there are any.
+        of another that may be at work, and all share tokens, if there are any.
         """
         self.seed = seed
         self.loop = loop
