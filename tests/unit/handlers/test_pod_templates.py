@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from propeller.config import PodDefaults, PodPolicy
-from propeller.errors import Invalid
+from propeller.errors import Invalid, Unavailable
 from propeller.handlers.plugins import PodSettings, PodTemplate
 from propeller.handlers.plugins.pod import build_pod, demand_of
 from propeller.handlers.plugins.pod._merge import merge_onto_template
+from propeller.workflow import Launch, Launched, Refused
 from tests.unit.handlers.build import World, graph, literals, task
+from tests.unit.handlers.test_act import Bench
 from tests.unit.handlers.test_pod import container_task, pod_of, pod_task
 
 Json = dict[str, Any]
@@ -218,3 +221,24 @@ def test_a_template_does_not_excuse_what_the_task_itself_asks_for() -> None:
     of["k8sPod"]["podSpec"]["hostPID"] = True
     with pytest.raises(Invalid, match=r"spec\.hostPID"):
         given(PRIVILEGED, of=of)
+
+
+class Unreadable(Found):
+    """PodTemplates that the controller may not read."""
+
+    async def ready(self) -> None:
+        raise Unavailable("PodTemplates may not be read: grant list and watch on podtemplates")
+
+
+async def test_a_task_with_a_template_waits_until_templates_can_be_read_and_others_do_not() -> None:
+    of = Bench(graph(task("n0")), {"t": naming("t")})
+    found = Unreadable(("ns/t", pool("a")))
+    settings = PodSettings(raw_output_prefix="memory://raw", templates=found)
+    of.services = msgspec.structs.replace(of.services, pod_settings=settings)
+    (refused,) = await of.do(Launch, 0)
+    assert isinstance(refused, Refused)
+    assert "grant list and watch on podtemplates" in refused.reason
+    assert not of.server.requests
+    other = Bench(graph(task("n0")), {"t": container_task()})
+    other.services = msgspec.structs.replace(other.services, pod_settings=settings)
+    assert await other.do(Launch, 0) == (Launched(0),)
