@@ -51,6 +51,7 @@ from propeller.controller._live_routing import LiveRouting
 from propeller.controller._loading import Loader
 from propeller.controller._milestones import Milestones
 from propeller.controller._observing import Observing
+from propeller.controller._overdue import Overdue
 from propeller.controller._placing import Placing
 from propeller.controller._resource import WORKFLOWS, FlyteWorkflow, end_is_undone
 from propeller.controller._restores import Restores
@@ -150,8 +151,9 @@ class WorkflowController:
         self._services = services_of(settings, storage, self._clusters, self._plugins, clock, self._tokens, *told)
         self._effects = EffectRunner(shared, self._services)
         find = self._workflows.store.get
-        self._janitor = Janitor(client, self._clusters, find, settings.clusters, clock)
-        self._holds = Holds(shared, find, self._janitor.is_gone)
+        overdue = Overdue(clock)
+        self._janitor = Janitor(client, self._clusters, find, settings.clusters, clock, overdue)
+        self._holds = Holds(shared, find, self._janitor.is_gone, overdue)
         self._checkpoints = Checkpoints(shared, self._checkpointer, self._effects, self._holds)
         self._intake = Intake(shared, self._loader, self._checkpointer, self._effects, self._holds)
         self._retention = Retention(shared, self._holds)

@@ -6,8 +6,8 @@ there are created with a finalizer, and this removes it.
 
 Guarantees
     A pod that is being deleted is held until it has ended and a status says that its attempt is over, or its workflow
-    has ended; the janitor releases those whose workflow is gone. A pod that is `OVERDUE` seconds past its grace counts
-    as ended, and one that never had a node is released at once: nothing will ever be heard of them.
+    has ended; the janitor releases those whose workflow is gone. A pod that is `OVERDUE` seconds past its grace (by
+    our clock) counts as ended, and one that never had a node is released at once: nothing will ever be heard of them.
     Nothing is sent for a pod that nobody deletes. In a cluster that drains those that have ended are released, too, so
     that nothing holds on to it once it is empty.
     Finalizers of other owners are kept. In the cluster of the FlyteWorkflows nothing of this happens.
@@ -26,7 +26,8 @@ import msgspec
 from propeller.controller._attempt_resources import AttemptResource
 from propeller.controller._clusters import ExecutionCluster
 from propeller.controller._duty import Shared
-from propeller.controller._finalizers import is_our_hold, never_runs, release_hold, stops_at
+from propeller.controller._finalizers import is_our_hold, never_runs, release_hold
+from propeller.controller._overdue import Overdue
 from propeller.controller._resource import FlyteWorkflow
 from propeller.controller._session import Running
 from propeller.errors import Conflict, NotFound, PropellerError
@@ -59,6 +60,7 @@ class Holds:
         shared: Shared,
         find: Callable[[str], FlyteWorkflow | None],
         is_gone: Callable[[str, Owner], None],
+        overdue: Overdue,
     ) -> None:
         self._clusters = shared.clusters
         self._executions = shared.executions
@@ -69,6 +71,7 @@ class Holds:
         self._options = shared.settings.clusters
         self._find = find
         self._is_gone = is_gone
+        self._overdue = overdue
         self._waiting: dict[str, set[HeldPod]] = {}
         """By execution, pods whose end no status has yet."""
         self._releasing: dict[HeldPod, str] = {}
@@ -86,8 +89,7 @@ class Holds:
         if pod.metadata.deletion_timestamp is not None and never_runs(pod):
             self._release(held, key)
             return
-        left = (stops_at(POD, pod) or 0.0) - self._clock.now()
-        if left > 0:
+        if (left := self._overdue.left(POD, pod)) > 0:
             self._look_again(held, left + LATE)
             return
         session, workflow = self._executions.get(key), self._find(key)

@@ -22,7 +22,8 @@ from propeller.clock import Clock
 from propeller.clusters import ClusterOptions
 from propeller.controller._attempt_resources import AttemptResource
 from propeller.controller._clusters import Clusters, ExecutionCluster
-from propeller.controller._finalizers import is_our_hold, never_runs, release_hold, stops_at
+from propeller.controller._finalizers import is_our_hold, never_runs, release_hold
+from propeller.controller._overdue import Overdue
 from propeller.controller._resource import HEADS, WORKFLOWS, FlyteWorkflow
 from propeller.errors import Conflict, NotFound, PropellerError
 from propeller.handlers import delete_resource
@@ -62,12 +63,14 @@ class Janitor:
         find: Callable[[str], FlyteWorkflow | None],
         options: ClusterOptions,
         clock: Clock,
+        overdue: Overdue,
     ) -> None:
         self._client = client
         self._clusters = clusters
         self._find = find
         self._options = options
         self._clock = clock
+        self._overdue = overdue
         self._causes = Causes(_log)
         self._suspects: dict[_Suspect, float] = {}
         """With the time of the monotonic clock when each is looked at."""
@@ -175,15 +178,21 @@ class Janitor:
 
     def _collect(self, cluster: ExecutionCluster, suspect: _Suspect) -> None:
         """Have what is left of a workflow that is gone deleted from one cluster."""
-        waiting, now = self._orphans.setdefault(cluster.name, {}), self._clock.now()
+        waiting = self._orphans.setdefault(cluster.name, {})
         for one in cluster.resources_of(suspect.uid):
-            if one.metadata.deletion_timestamp is None or _may_be_released(one, now):
+            if one.metadata.deletion_timestamp is None or self._may_be_released(one):
                 waiting[one.metadata.uid] = _Orphan(suspect, one)
         workers = self._workers.setdefault(cluster.name, set())
         for _ in range(min(len(waiting), self._options.orphans_at_once - len(workers))):
             worker = asyncio.create_task(self._work(cluster.name, waiting), name=f"janitor of cluster {cluster.name}")
             workers.add(worker)
             worker.add_done_callback(workers.discard)
+
+    def _may_be_released(self, one: AttemptResource) -> bool:
+        """Whether a pod of a workflow that is gone need not be held, as nothing of it runs. One that runs has an event
+        when it has ended.
+        """
+        return is_our_hold(one.metadata) and (never_runs(one.obj) or not self._overdue.left(one.plugin, one.obj))
 
     async def _work(self, name: str, waiting: dict[str, _Orphan]) -> None:
         """Delete the orphans of a cluster, one after the other, until none waits."""
@@ -194,7 +203,7 @@ class Janitor:
                 continue
             try:
                 with suppress(NotFound, Conflict):  # gone, or another one by now
-                    if _may_be_released(one, self._clock.now()):
+                    if self._may_be_released(one):
                         await release_hold(one.client, one.metadata)
                     if one.metadata.deletion_timestamp is None:
                         await delete_resource(one.plugin, one.obj, one.client)
@@ -202,13 +211,3 @@ class Janitor:
             except PropellerError as error:
                 self._causes.report(error, "what is left of %s in cluster %s stays, trying again", suspect.key, name)
                 self._suspect(suspect, self._pause(name))
-
-
-def _may_be_released(one: AttemptResource, now: float) -> bool:
-    """Whether a pod of a workflow that is gone need not be held: nothing of it runs. One that runs has an event when it
-    has ended. `now` is in epoch seconds.
-    """
-    if not is_our_hold(one.metadata):
-        return False
-    stops = stops_at(one.plugin, one.obj)
-    return never_runs(one.obj) or (stops is not None and stops <= now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from propeller.clock import Clock, parse_rfc3339
+from propeller.clock import Clock
 from propeller.clusters import ClusterOptions, Reading
 from propeller.controller._clusters import ExecutionCluster
 from propeller.errors import PropellerError
@@ -27,6 +27,8 @@ class Prober:
         self._clock = clock
         self._requests = self._failures = self._readings = 0
         self._pending = (0, 0)
+        self._pending_since: dict[str, float] = {}
+        """By uid, since when pods were seen to wait for a node, by our clock: that of the cluster may be hours off."""
 
     async def read(self) -> Reading:
         """Ask the cluster, and return what was seen of it since the last time."""
@@ -65,21 +67,15 @@ class Prober:
 
     def _waiting_pods(self) -> tuple[int, int]:
         """Return how many pods wait for a node, and how many of them for too long."""
-        pending = stuck = 0
-        oldest = self._clock.now() - self._options.start_deadline
-        for pod in self._cluster.resources.pods.store:
-            if pod.status.phase == "Pending" and not _has_node(pod):
-                pending += 1
-                stuck += _created(pod) < oldest
-        return pending, stuck
+        now, before = self._clock.monotonic(), self._pending_since
+        self._pending_since = {
+            (uid := pod.metadata.uid): before.get(uid, now)
+            for pod in self._cluster.resources.pods.store
+            if pod.status.phase == "Pending" and not _has_node(pod)
+        }
+        oldest = now - self._options.start_deadline
+        return len(self._pending_since), sum(since < oldest for since in self._pending_since.values())
 
 
 def _has_node(pod: Pod) -> bool:
     return any(one.type == "PodScheduled" and one.status == "True" for one in pod.status.conditions)
-
-
-def _created(pod: Pod) -> float:
-    try:
-        return parse_rfc3339(pod.metadata.creation_timestamp or "")
-    except ValueError:
-        return float("inf")
