@@ -70,8 +70,9 @@ def _call_workflow(
     plan = plans.get(_key(target.launchplan_ref))
     if plan is None:
         raise Invalid(
-            f"node {node.id} calls launch plan {target.launchplan_ref.name}, which is not in the file: launch plan "
-            "nodes of registered plans are not supported yet; see docs/differences.md"
+            f"node {node.id} calls launch plan {named(target.launchplan_ref)}, which is not in the file: launch plan "
+            "nodes of registered plans are not supported yet, so import the plan from the file that defines it; see "
+            "docs/differences.md"
         )
     target.sub_workflow_ref.CopyFrom(plan.spec.workflow_id)
     bound = {binding.var for binding in node.inputs}
@@ -98,6 +99,12 @@ def _binding(literal: literals_pb2.Literal) -> literals_pb2.BindingData:
         case _:
             data.scalar.CopyFrom(literal.scalar)
     return data
+
+
+def named(identifier: identifier_pb2.Identifier) -> str:
+    """Format an identifier for a message, with what tells entities of one name apart."""
+    said = ((part, getattr(identifier, part)) for part in ("project", "domain", "version"))
+    return f"{identifier.name} ({', '.join(f'{part} {value!r}' for part, value in said)})"
 
 
 def _key(identifier: identifier_pb2.Identifier) -> _Key:

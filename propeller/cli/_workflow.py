@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from flyteidl.core import compiler_pb2, identifier_pb2
 
-from propeller.cli._launch_plans import nodes_of, with_plans_inside
+from propeller.cli._launch_plans import named, nodes_of, with_plans_inside
 from propeller.cli.flytekit_bridge import Serialized, Versioned
 from propeller.compiler import build_resource, compile_task, compile_workflow
 from propeller.errors import Invalid
@@ -35,6 +35,7 @@ def closure_of(serialized: Serialized) -> compiler_pb2.CompiledWorkflowClosure:
     """Compile flytekit's output. Raises CompileErrors; Invalid, naming the feature, if it is not supported."""
     serialized = with_plans_inside(serialized)
     _refuse_gates(serialized)
+    _refuse_references(serialized)
     return compile_workflow(
         serialized.workflow.template,
         serialized.workflow.sub_workflows,
@@ -51,6 +52,21 @@ def _refuse_gates(serialized: Serialized) -> None:
                 raise Invalid(
                     f"node {node.id} of {template.id.name} is a gate node ({kind}): sleep, wait_for_input and approve "
                     "are not supported yet; see docs/differences.md"
+                )
+
+
+def _refuse_references(serialized: Serialized) -> None:
+    """Raises Invalid for a node of a task that the file only refers to (flytekit's reference_task)."""
+    known = {spec.template.id.SerializeToString(deterministic=True) for spec in serialized.tasks}
+    for template in (serialized.workflow.template, *serialized.workflow.sub_workflows):
+        for node in nodes_of(template):
+            inner = node.array_node.node if node.WhichOneof("target") == "array_node" else node
+            task = inner.task_node.reference_id
+            if inner.WhichOneof("target") == "task_node" and task.SerializeToString(deterministic=True) not in known:
+                raise Invalid(
+                    f"node {node.id} of {template.id.name} calls task {named(task)}, which is not in the file: "
+                    "registered tasks are not supported yet, so import the task from the file that defines it; see "
+                    "docs/differences.md"
                 )
 
 

@@ -9,7 +9,7 @@ from flyteidl.core import workflow_pb2 as core_pb2
 from msgspec.structs import replace
 
 from propeller.cli._launch_plans import with_plans_inside
-from propeller.cli._workflow import resource_of
+from propeller.cli._workflow import closure_of, resource_of
 from propeller.cli.flytekit_bridge import Serialized, Versioned
 from propeller.errors import Invalid
 
@@ -71,8 +71,23 @@ def test_a_plan_in_a_branch_is_found() -> None:
 
 
 def test_a_plan_that_is_not_there_is_named() -> None:
-    with pytest.raises(Invalid, match="node n0 calls launch plan plan, which is not in the file"):
-        with_plans_inside(caller(calling()))
+    node = calling()
+    plan = identifier_pb2.Identifier(project="p", domain="d", name="nightly", version="v1")
+    node.workflow_node.launchplan_ref.CopyFrom(plan)
+    told = r"node n0 calls launch plan nightly \(project 'p', domain 'd', version 'v1'\), which is not in the file"
+    with pytest.raises(Invalid, match=told):
+        with_plans_inside(caller(node))
+
+
+@pytest.mark.parametrize("mapped", [False, True], ids=["called", "mapped over"])
+def test_a_task_that_the_file_only_refers_to_is_named(mapped: bool) -> None:
+    task = identifier_pb2.Identifier(project="p", domain="d", name="clean", version="v1")
+    node = core_pb2.Node(id="n0", task_node=core_pb2.TaskNode(reference_id=task))
+    if mapped:
+        node = core_pb2.Node(id="n0", array_node=core_pb2.ArrayNode(node=node))
+    told = r"node n0 of .* calls task clean \(project 'p', domain 'd', version 'v1'\), which is not in the file"
+    with pytest.raises(Invalid, match=told):
+        closure_of(caller(node))
 
 
 @pytest.mark.parametrize("kind", ["launch plan", "workflow"])
