@@ -11,7 +11,7 @@ from propeller.handlers.plugins._registry import Plugins, installed_plugins, loa
 from propeller.handlers.plugins._remote import HOLD_FINALIZER, Marks, Owner, cluster_of, owner_of
 from propeller.handlers.plugins._settings import PodSettings
 from propeller.handlers.plugins._templates import PodTemplate, PodTemplates
-from propeller.handlers.plugins.pod import POD, pod_template
+from propeller.handlers.plugins.pod import POD, pod_template, replica_resources
 
 __all__ = [
     "ATTEMPT_ANNOTATION",
@@ -39,4 +39,5 @@ __all__ = [
     "observed_attempts",
     "owner_of",
     "pod_template",
+    "replica_resources",
 ]
