@@ -82,6 +82,14 @@ async def one_with_finalizers_of_flyte(cluster: Cluster, work: str) -> None:
     await eventually(removed)
 
 
+async def one_that_somebody_labels_while_it_runs(cluster: Cluster, work: str) -> None:
+    """The next status conflicts, and the object is read."""
+    await create(cluster, work, "labelled")
+    await pod_of(cluster, work, "labelled")
+    await cluster.client.patch(WORKFLOWS, "labelled", work, body={"metadata": {"labels": {"of": "somebody"}}})
+    await cluster.end(work, "labelled")
+
+
 async def one_that_is_deleted_while_it_runs(cluster: Cluster, work: str) -> None:
     """With FlyteAdmin's finalizer, so that its pods are stopped before the garbage collector deletes them."""
     await create(cluster, work, "deleted", finalizers=["flyte.org/finalizer"])
@@ -156,11 +164,12 @@ def refused(home: Path) -> list[Request]:
 async def test_the_controller_uses_every_right_that_it_is_given_and_no_other(cluster: Cluster, home: Path) -> None:
     await cluster.install()
     work = await namespace(cluster, "work")
-    (home / "settings.toml").write_text("[controller]\nttl = 1.0\n[events]\ndelay = 0.1\nburst = 1000\n")
+    (home / "settings.toml").write_text("[controller]\nttl = 3.0\n[events]\ndelay = 0.1\nburst = 1000\n")
     kubeconfig = await cluster.kubeconfig("flyte", "default")
     async with replica(cluster, kubeconfig, "--config", str(home / "settings.toml")) as controller:
         await controller.ready()
         await one_with_finalizers_of_flyte(cluster, work)
+        await one_that_somebody_labels_while_it_runs(cluster, work)
         await one_that_is_deleted_while_it_runs(cluster, work)
         await one_whose_nodes_fail_one_after_the_other(cluster, work)
         await one_whose_pod_exists_already(cluster, work)
