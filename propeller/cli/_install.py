@@ -88,7 +88,7 @@ def command(
     if crd_only:
         documents = types(only, settings)
     elif execution_cluster:
-        documents = _of_execution_cluster(namespace)
+        documents = _of_execution_cluster(namespace, settings=settings)
     elif image:
         documents = _with_controller(namespace, image, config, only, settings, cluster_secrets)
     else:

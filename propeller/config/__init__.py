@@ -24,6 +24,7 @@ from propeller.config._controller import (
 )
 from propeller.config._embedded import ApiServerOptions, KubeletOptions
 from propeller.config._kueue import KueueOptions, KueueQueue
+from propeller.config._operators import OperatorOptions
 from propeller.config._pod_defaults import Amounts, NodeRequirement, PodDefaults, ResourceRule, SecretsBy, Toleration
 from propeller.config._pods import PodPolicy
 from propeller.config._shards import WorkflowShardOptions, group_beside
@@ -57,6 +58,7 @@ __all__ = [
     "LeaseOptions",
     "MetricsOptions",
     "NodeRequirement",
+    "OperatorOptions",
     "PodDefaults",
     "PodPolicy",
     "QueueOptions",
@@ -94,6 +96,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pods: PodPolicy = PodPolicy()
     pod_defaults: PodDefaults = PodDefaults()
     kueue: KueueOptions = KueueOptions()
+    operators: OperatorOptions = OperatorOptions()
     routing: RoutingOptions = RoutingOptions()
     storage: StorageOptions = StorageOptions()
     catalog: CatalogOptions = CatalogOptions()

@@ -111,7 +111,7 @@ class WorkflowController:
         self._namespace = namespace
         self._clock = clock
         self._observer = observer
-        self._plugins = installed_plugins() if plugins is None else plugins
+        self._plugins = installed_plugins(settings.operators.enabled) if plugins is None else plugins
         metrics = metrics or Metrics()
         self._loader = Loader(client, storage, settings.storage.metadata_prefix, plugins=self._plugins)
         keyspace = keyspace_of(settings)

@@ -31,7 +31,7 @@ def manifests(
     namespace by which a routing table's clusters are reached.
     """
     parts = [part for part in parts_of(settings) if not (only and part in WITHOUT_NAMESPACE)]
-    rules = rules_of(parts, installed_plugins() if plugins is None else plugins)
+    rules = rules_of(parts, _plugins_of(settings) if plugins is None else plugins)
     return [
         *types(only, settings),
         *_account(namespace),
@@ -65,10 +65,16 @@ def installation(
     ]
 
 
-def execution_cluster(namespace: str, plugins: Plugins | None = None) -> list[dict[str, Any]]:
+def execution_cluster(
+    namespace: str, plugins: Plugins | None = None, settings: Settings = Settings()
+) -> list[dict[str, Any]]:
     """The account of a controller in a cluster that only runs tasks, and its rights there."""
-    rules = rules_of([Part.TASKS, Part.QUOTAS], installed_plugins() if plugins is None else plugins)
+    rules = rules_of([Part.TASKS, Part.QUOTAS], _plugins_of(settings) if plugins is None else plugins)
     return [*_account(namespace), *_granted(namespace, "", f"{NAME}-tasks", rules)]
+
+
+def _plugins_of(settings: Settings) -> Plugins:
+    return installed_plugins(settings.operators.enabled)
 
 
 def _account(namespace: str) -> list[dict[str, Any]]:

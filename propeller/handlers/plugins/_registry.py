@@ -66,9 +66,11 @@ class Plugins:
 
 
 @functools.cache
-def installed_plugins() -> Plugins:
-    """Return the plugins of this interpreter's packages; loads them once."""
-    return load_plugins(_entry_points(distributions()))
+def installed_plugins(operators: tuple[str, ...] = ()) -> Plugins:
+    """Return the plugins of this interpreter's packages, and propeller's own of these `operators` (the setting
+    `operators.enabled`); loads them once.
+    """
+    return load_plugins(_entry_points(distributions()), operators)
 
 
 def _entry_points(packages: Iterable[Distribution]) -> Iterator[EntryPoint]:
@@ -94,8 +96,8 @@ class _Found(NamedTuple):
     resource: Resource[Any]
 
 
-def load_plugins(points: Iterable[EntryPoint]) -> Plugins:
-    """Load plugins by their entry points; see the module's text."""
+def load_plugins(points: Iterable[EntryPoint], operators: tuple[str, ...] = ()) -> Plugins:
+    """Load plugins by their entry points, and propeller's own of these `operators`; see the module's text."""
     broken: dict[str, str] = {}
     loaded: dict[int, _Found] = {}
     for point in sorted(points, key=lambda point: (point.name, point.value)):
@@ -107,6 +109,7 @@ def load_plugins(points: Iterable[EntryPoint]) -> Plugins:
             _blame(broken, point.name, f"plugin {name} cannot be used: {_said(error)}")
         else:
             loaded.setdefault(id(plugin), found)
+    loaded |= {id(found.plugin): found for found in _of_operators(operators)}
     by_type: dict[str, list[_Found]] = {}
     for found in loaded.values():
         for task_type in found.types:
@@ -117,6 +120,14 @@ def load_plugins(points: Iterable[EntryPoint]) -> Plugins:
             _blame(broken, task_type, f"task type {task_type!r} is declared by plugins {names}: uninstall all but one")
     usable = (GuardedPlugin(one.plugin, one.name, one.types, one.resource) for one in loaded.values())
     return Plugins(usable, broken)
+
+
+def _of_operators(enabled: tuple[str, ...]) -> Iterator[_Found]:
+    if enabled:  # few controllers need them in memory
+        from propeller.handlers.plugins.operators import operator_plugins
+
+        for plugin in operator_plugins(enabled):
+            yield _Found("of propeller's operators.enabled", plugin, plugin.task_types, plugin.resource)
 
 
 def _name_of(point: EntryPoint) -> str:

@@ -1,6 +1,7 @@
-"""The part of JSONPath that definitions use for columns and selectable fields: members, indexes, `[*]` and filters.
+"""The part of JSONPath that definitions use for columns and selectable fields: members, indexes, slices, `[*]`
+and filters.
 
-Such as `.spec.size`, `.items[0]`, `.a[*].b`, `.metadata.annotations['a\\.b/c']`,
+Such as `.spec.size`, `.items[0]`, `.items[-1:]`, `.a[*].b`, `.metadata.annotations['a\\.b/c']`,
 `.status.conditions[?(@.type=="Ready")].status`.
 """
 
@@ -15,7 +16,8 @@ _STEP = re.compile(
     r"""
       \.?(?P<member>(?:[^.\[\\'"]|\\.)+)
     | \.?\[\s*+(?P<quote>['"])(?P<quoted>.*?)(?P=quote)\s*\]
-    | \[\s*+(?P<index>-?\d++|\*)\s*+\]
+    | \[\s*+(?P<index>-?\d{1,9}+|\*)\s*+\]
+    | \[\s*+(?P<slice>(?:-?\d{1,9}+)?:(?:-?\d{1,9}+)?(?::(?:\d{1,9}+)?)?)\s*+\]
     | \[\?\(\s*+@(?P<path>[^=!<>]*+)(?P<operator>==|!=)\s*+(?P<value>(?:'[^']*'|"[^"]*")\s*+|[^)]*+)\)\]
     """,
     re.VERBOSE,
@@ -27,7 +29,7 @@ MAX_STEPS = 100
 """Steps of a path: as deep as objects may be nested."""
 
 _Step = tuple[str, str, str, str]
-"""Operation and operands: member name, index, or the path, operator and value of a filter."""
+"""Operation and operands: member name, index, parts of a slice, or the path, operator and value of a filter."""
 
 
 class BadPath(ValueError):
@@ -65,6 +67,11 @@ def _steps(path: str) -> tuple[_Step, ...]:
             steps.append(("member", match["quoted"].replace("\\", ""), "", ""))
         elif match["index"]:
             steps.append(("index", match["index"], "", ""))
+        elif match["slice"]:
+            begin, end, stride = [*match["slice"].split(":"), ""][:3]
+            if stride and not int(stride):
+                raise BadPath(f"{path!r} has a slice that takes no steps: {match['slice']!r}")
+            steps.append(("slice", begin, end, stride))
         else:
             steps.append(("filter", match["path"].rstrip(), match["operator"], match["value"].rstrip().strip("'\"")))
     return tuple(steps)
@@ -79,6 +86,9 @@ def _take(values: Iterable[Any], step: _Step) -> Iterator[Any]:
         case ("index", index, _, _):
             at = int(index)
             return (value[at] for value in values if isinstance(value, list) and -len(value) <= at < len(value))
+        case ("slice", begin, end, stride):
+            part = slice(*(int(number) if number else None for number in (begin, end, stride)))
+            return (item for value in values if isinstance(value, list) for item in value[part])
         case (_, path, operator, wanted):
             return (
                 item

@@ -28,6 +28,12 @@ PATHS: list[tuple[str, list[Any]]] = [
     (".spec.items[-1].name", ["y"]),
     (".spec.items[2].name", []),
     (".spec.items[*].n", [1, 2]),
+    (".spec.items[-1:].name", ["y"]),
+    (".spec.items[0:1].n", [1]),
+    (".spec.items[:].n", [1, 2]),
+    (".spec.items[::2].n", [1]),
+    (".spec.items[5:].n", []),
+    (".spec.size[:1]", []),
     (".spec.size[0]", []),
     (".metadata.annotations['a\\.b/c']", ["dotted"]),
     (".metadata.annotations.a\\.b/c", ["dotted"]),
@@ -44,7 +50,18 @@ def test_a_path_finds(path: str, values: list[Any]) -> None:
     assert first(OBJECT, path) == (values[0] if values else None)
 
 
-@pytest.mark.parametrize("path", [".spec[", ".spec.items[x]", ".a[?(@.b)", ".a..b'", ".items[?(@.a>1)]"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".spec[",
+        ".spec.items[x]",
+        ".a[?(@.b)",
+        ".a..b'",
+        ".items[?(@.a>1)]",
+        ".items[1:2:3:4]",
+        ".items[" + "9" * 5000 + "]",
+    ],
+)
 def test_an_invalid_path_says_where_it_is_wrong(path: str) -> None:
     with pytest.raises(BadPath, match="goes wrong at"):
         find(OBJECT, path)
@@ -66,3 +83,8 @@ def test_any_text_is_a_path_or_a_bad_one(text: str) -> None:
         list(find(OBJECT, text))
     except BadPath:
         return
+
+
+def test_a_slice_that_takes_no_steps_is_refused() -> None:
+    with pytest.raises(BadPath, match="takes no steps"):
+        find(OBJECT, ".spec.items[::0]")
