@@ -29,7 +29,7 @@ FOUND_AMONG_SHARDS_BY = {
 FOUND_WITH_A_PLUGIN_BY = {
     "a pod that is gone has succeeded": 221,
     "pods are stopped before a status has the reason": 239,
-    "pods that still run are left at the end": 221,
+    "pods that still run are left at the end": 227,
     "the next attempt does not wait for the last to stop": 209,
 }
 """As FOUND_BY, in worlds whose tasks run by a plugin of another package (`--plugged`)."""
@@ -47,7 +47,7 @@ FOUND_BY = {
     "a launch whose answer is lost is another attempt": 200,
     "a lowered limit goes on being granted": 201,
     "a pod that is gone has succeeded": 221,
-    "a pod that is being deleted never counts": 16,
+    "a pod that is being deleted never counts": 209,
     "a quota that is raised goes unnoticed": 378,
     "a restore starts nothing over": 4170,
     "a restore that one cache notices is taken for known to both": 1449,
@@ -79,7 +79,7 @@ FOUND_BY = {
     "task timers are ignored": 201,
     "that a type has a status subresource is remembered": 232,
     "the budget of a status is ignored": 200,
-    "the next attempt does not wait for the last to stop": 244,
+    "the next attempt does not wait for the last to stop": 200,
     "the parallelism limit is ignored": 200,
     "the phase of a pod decides": 205,
     "the store forgets a lender": 246,
