@@ -67,6 +67,19 @@ def test_of_two_conditions_of_one_second_the_last_one_counts() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("task_type", "status"),
+    [
+        ("mpi", conditions("Created", "Suspended")),
+        ("ray", {"jobDeploymentStatus": "Suspended"}),
+        ("spark", {"applicationState": {"state": "SUSPENDED"}}),
+    ],
+)
+def test_what_is_suspended_is_held_back_and_not_stuck(task_type: str, status: Json) -> None:
+    assert observed(task_type, status).gated
+    assert not observed(task_type, {}).gated
+
+
 @pytest.mark.parametrize("end", ["Succeeded", "Failed"])
 @pytest.mark.parametrize(("active", "remains"), [(0, Remains.NOTHING), (2, Remains.RUNNING)])
 def test_a_training_job_that_has_ended_is_deleted_if_pods_of_it_still_run(

@@ -73,7 +73,7 @@ def read(job: TrainingJob) -> Reading | None:
         case "" | "Created":
             return waits("the job is created, and its operator has not started it yet")
         case "Suspended":
-            return waits("the job is suspended")
+            return waits("the job is suspended", is_held=True)
         case "Running" | "Restarting":
             return runs(f"{active} pods active")
         case "Succeeded":

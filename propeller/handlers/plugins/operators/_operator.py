@@ -106,6 +106,8 @@ class Reading(NamedTuple):
     by_system: bool = False
     runs_on: bool = False
     """Whether pods still run though it has ended."""
+    is_held: bool = False
+    """Whether somebody holds it back, such as a queue: it waits, however long that takes."""
 
 
 class Operator(NamedTuple, Generic[Status]):
@@ -145,14 +147,14 @@ class OperatorPlugin(TaskPlugin):
             return None
         remains = Remains.RUNNING if seen.runs_on else Remains.NOTHING
         if seen.phase is not AttemptPhase.FAILED:
-            return AttemptObserved(attempt, seen.phase, seen.reason, remains=remains)
+            return AttemptObserved(attempt, seen.phase, seen.reason, remains=remains, gated=seen.is_held)
         kind = ErrorKind.SYSTEM if seen.by_system else ErrorKind.USER
         failure = Failure(seen.code, seen.reason, kind, recoverable=not seen.is_final, attempt=attempt)
         return AttemptObserved(attempt, seen.phase, failure=failure, remains=remains)
 
 
-def waits(reason: str) -> Reading:
-    return Reading(AttemptPhase.PENDING, reason)
+def waits(reason: str, *, is_held: bool = False) -> Reading:
+    return Reading(AttemptPhase.PENDING, reason, is_held=is_held)
 
 
 def runs(reason: str = "") -> Reading:

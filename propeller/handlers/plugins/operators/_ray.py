@@ -69,7 +69,7 @@ def read(job: RayJob) -> Reading | None:
         case "Initializing":
             return waits("its cluster starts")
         case "Suspending" | "Suspended":
-            return waits("its cluster is suspended")
+            return waits("its cluster is suspended", is_held=True)
         case "Waiting" | "Retrying":
             return waits("its cluster waits for the job to be submitted")
         case "Running":

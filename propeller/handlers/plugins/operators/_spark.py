@@ -45,7 +45,7 @@ def read(application: SparkApplication) -> Reading | None:
         case "SUBMITTED" | "PENDING_SUBMISSION":
             return waits("it is submitted")
         case "SUSPENDED" | "SUSPENDING" | "RESUMING":
-            return waits("it is suspended")
+            return waits("it is suspended", is_held=True)
         case "SUBMISSION_FAILED":
             return failed("the Spark application could not be submitted", found.error_message)
         case "FAILED":
