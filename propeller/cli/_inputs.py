@@ -24,7 +24,8 @@ class TakesInputs(click.Command):
         before, words = _split(args, options)
         own, inputs, written = _sort(words, options)
         ctx.meta[_AFTER] = written
-        rest = super().parse_args(ctx, [*before[:1], *own, *before[1:]] if before else own)
+        end = before.index("--") if "--" in before else len(before)
+        rest = super().parse_args(ctx, [*before[:end], *own, *before[end:]])
         ctx.params["inputs"] = tuple(inputs)
         return rest
 

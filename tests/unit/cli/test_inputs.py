@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import click
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from propeller.cli._inputs import describe
+from propeller.cli._inputs import TakesInputs, describe
 from propeller.cli.flytekit_bridge import Parameter
 from propeller.cli.flytekit_bridge._texts import WrongWords, parse_words
 
@@ -66,3 +68,34 @@ def test_help_says_what_is_required_and_what_is_not() -> None:
         ]
     )
     assert rows == [("--n INTEGER", "How many  [required]"), ("--mode [fast|slow]", "[default: fast]")]
+
+
+@click.command(cls=TakesInputs)
+@click.argument("file")
+@click.argument("entity")
+@click.option("--output")
+@click.option("--serve")
+@click.option("--quiet", is_flag=True)
+def _given(**given: object) -> None:
+    """Prints what it was given."""
+    click.echo(repr({key: given[key] for key in ("file", "entity", "output", "serve", "quiet", "inputs")}))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "F E --output json --serve K --quiet --x 1",
+        "--serve K F E --output json --quiet --x 1",
+        "--serve K --output text --quiet F E --x 1 --output json",
+        "--quiet F --serve K E --output json --x 1",
+        "--serve=K --output=json --quiet -- F E --x 1",
+        "--serve K --quiet -- F E --output json --x 1",
+    ],
+)
+def test_options_may_stand_before_the_file_and_behind_the_entity_and_the_last_one_counts(words: str) -> None:
+    ran = CliRunner().invoke(_given, words.split())
+    assert (
+        ran.output
+        == repr({"file": "F", "entity": "E", "output": "json", "serve": "K", "quiet": True, "inputs": ("--x", "1")})
+        + "\n"
+    )
