@@ -56,12 +56,12 @@ def test_a_picture_needs_graphviz_and_says_so(propeller: Propeller) -> None:
 def test_a_directory_is_reported_on_and_its_resources_written(propeller: Propeller) -> None:
     ended = compiled(propeller, EXAMPLES, "--out", "resources")
     assert ended.code == 0
-    assert "7 workflows compile, 0 do not" in ended.out
+    assert "8 workflows compile, 0 do not" in ended.out
     assert "demo.py sum_of_squares  (not written: needs xs)" in ended.out
     written = {path.name for path in (propeller.home / "resources").iterdir()}
     assert written == {
         *("demo.demo.json", "fan_out.longest_words.json", "quality_gate.gate.json", "sweep.sweep.json"),
-        *("squares.squares.json", "training.train.json"),
+        *("squares.squares.json", "training.train.json", "caching.caching.json"),
     }
     assert json.loads((propeller.home / "resources" / "demo.demo.json").read_text())["kind"] == "FlyteWorkflow"
 
