@@ -273,7 +273,7 @@ async def test_log_events_and_metrics_say_how_a_workflow_failed(cluster: Cluster
             while "Warning" not in (event := (await cluster.kubectl(*describe)).rpartition("Events:")[2]):
                 await asyncio.sleep(0.2)
         where = "node a, attempt 1: USER OOMKilled: "
-        failed = f"{where}[night-a-0] terminated with exit code (137), reason OOMKilled: it needed"
+        failed = f"{where}[night-a-0] terminated with exit code (137), signal SIGKILL, reason OOMKilled: it needed"
         assert re.search(r"Warning\s+Failed\s+\d+s\s+propeller\s+after \S+ s: " + re.escape(failed), event), event
         log = controller.log.read_text()
         assert "failing/night accepted" in log

@@ -15,6 +15,7 @@ RUNS: list[tuple[str, str, dict[str, Any]]] = [
     ("fan_out", "longest_words", {"text": "One small step. One giant leap."}),
     ("quality_gate", "gate", {"accuracy": 0.7}),
     ("demo", "demo", {"n": 5}),
+    ("caching", "caching", {}),
 ]
 
 
