@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 
 class Pauses:
@@ -45,3 +45,31 @@ class Pauses:
         """Seconds until the next try may be made; 0 within a millisecond of it, as timers may ring a trifle early."""
         left = self.until - now
         return left if left > 1e-3 else 0.0
+
+
+class PausesByKey:
+    """Of many loops, by a key each. What never failed costs nothing."""
+
+    def __init__(self, first: float, cap: float) -> None:
+        self._first = first
+        self._cap = cap
+        self._of: dict[str, Pauses] = {}
+
+    def failed(self, key: str, now: float, *, once_free: bool = False) -> float:
+        """As `Pauses.failed`, of that key's loop."""
+        if (pauses := self._of.get(key)) is None:
+            pauses = self._of[key] = Pauses(self._first, self._cap)
+        return pauses.failed(now, once_free=once_free)
+
+    def left(self, key: str, now: float) -> float:
+        """As `Pauses.left`, of that key's loop."""
+        pauses = self._of.get(key)
+        return 0.0 if pauses is None else pauses.left(now)
+
+    def forget(self, key: str) -> None:
+        """That loop is over."""
+        self._of.pop(key, None)
+
+    def keep(self, keys: Collection[str]) -> None:
+        """All other loops are over."""
+        self._of = {key: pauses for key, pauses in self._of.items() if key in keys}

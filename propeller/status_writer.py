@@ -16,7 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from propeller.errors import Conflict, NotFound, PropellerError
 from propeller.kube import Client, ObjectMeta, Resource
-from propeller.pauses import Pauses
+from propeller.pauses import PausesByKey
 from propeller.telemetry import Causes
 
 _log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class StatusWriter(Generic[T]):
         self._interval = interval
         self._some = asyncio.Event()
         self._causes = Causes(_log)
-        self._pauses: dict[str, Pauses] = {}
+        self._pauses = PausesByKey(interval, LONGEST_PAUSE)
         self._written: dict[str, Mapping[str, Any]] = {}
         """By uid, what was written last."""
 
@@ -82,15 +82,12 @@ class StatusWriter(Generic[T]):
             uids.add(uid)
             before = self._written.get(uid) or (obj.status if isinstance(obj.status, dict) else {})
             changed = _difference(before, status)
-            if changed and self._pauses_of(uid).left(now) <= 0:
+            if changed and self._pauses.left(uid, now) <= 0:
                 await self._write(obj, status, changed)
-        self._pauses = {uid: found for uid, found in self._pauses.items() if uid in uids}
+        self._pauses.keep(uids)
         self._written = {uid: found for uid, found in self._written.items() if uid in uids}
         if not uids:
             self._some.clear()
-
-    def _pauses_of(self, uid: str) -> Pauses:
-        return self._pauses.setdefault(uid, Pauses(self._interval, LONGEST_PAUSE))
 
     async def _write(self, obj: T, status: Mapping[str, Any], changed: Mapping[str, Any]) -> None:
         uid, name = obj.metadata.uid, obj.metadata.name
@@ -103,9 +100,9 @@ class StatusWriter(Generic[T]):
                 field_manager=self._manager,
             )
         except (Conflict, NotFound):
-            self._pauses_of(uid).failed(asyncio.get_running_loop().time())  # it is gone, as the informer will say
+            self._pauses.failed(uid, asyncio.get_running_loop().time())  # it is gone, as the informer will say
         except PropellerError as error:
-            self._pauses_of(uid).failed(asyncio.get_running_loop().time())
+            self._pauses.failed(uid, asyncio.get_running_loop().time())
             self._causes.report(error, "the status of %s %s is not written", self._resource.kind, name)
         else:
             self._written[uid] = status

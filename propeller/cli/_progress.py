@@ -12,6 +12,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from propeller.beside import beside
 from propeller.cli._console import CutLines, can_redraw, console_on
 from propeller.cli._tree import node_line, tree
 from propeller.clock import SYSTEM_CLOCK, Clock
@@ -115,9 +116,5 @@ async def watching(
         yield Lines(console, clock)
     else:
         live = LiveTree(console, clock)
-        drawing = asyncio.create_task(live.run(), name="live tree")
-        try:
+        async with beside(live.run(), "live tree"):
             yield live
-        finally:
-            drawing.cancel()
-            await asyncio.wait([drawing])

@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from propeller.beside import beside
 from propeller.errors import PropellerError
 from propeller.reconcile.shards import Membership
 
@@ -36,12 +37,8 @@ class Supervised:
             yield
             return
         self.report("member", membership.name)
-        heeding = asyncio.create_task(_heed(membership), name="heed supervisor")
-        try:
+        async with beside(_heed(membership), "heed supervisor"):
             yield
-        finally:
-            heeding.cancel()
-            await asyncio.wait([heeding])
 
 
 async def _heed(membership: Membership) -> None:

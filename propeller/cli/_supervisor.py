@@ -22,6 +22,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from propeller.beside import beside
 from propeller.cli._front import Front
 from propeller.pauses import Pauses
 from propeller.telemetry import MetricsOptions, serve_metrics
@@ -92,12 +93,8 @@ class Supervisor:
         finally:
             os.close(theirs)
         _log.info("process %d has pid %d", child.number, child.process.pid)
-        listening = asyncio.create_task(self._listen(child, reports))
-        try:
+        async with beside(self._listen(child, reports), f"listen to process {child.number}"):
             code = await child.process.wait()
-        finally:
-            listening.cancel()
-            await asyncio.wait([listening])
         self._ended(child)  # not when this is cancelled: a process that is told to end hands its shards over itself
         return code
 

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from propeller.beside import beside
 from propeller.cli._progress import Progress
 from propeller.cli._tree import short_name
 from propeller.workflow import Execution
@@ -111,10 +112,8 @@ async def show_output(directory: Path, progress: Progress) -> AsyncIterator[Task
             await asyncio.sleep(POLL_SECONDS)
             printed.poll()
 
-    looking = asyncio.create_task(poll_repeatedly(), name="printed")
     try:
-        yield printed
+        async with beside(poll_repeatedly(), "printed"):
+            yield printed
     finally:
-        looking.cancel()
-        await asyncio.wait([looking])
         printed.poll(last=True)

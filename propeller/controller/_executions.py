@@ -17,7 +17,7 @@ from collections.abc import Collection, Mapping
 from propeller.clock import Clock
 from propeller.controller._begun import Begun
 from propeller.controller._session import MinResourceVersion, Running, Session
-from propeller.pauses import Pauses
+from propeller.pauses import PausesByKey
 from propeller.reconcile import QueueOptions, WorkQueue
 from propeller.workflow import AttemptObserved, AttemptPhase, Launched, NodeEvent
 
@@ -30,13 +30,12 @@ class Executions:
 
     def __init__(self, queue: WorkQueue[str], settings: QueueOptions, clock: Clock, event_delay: float) -> None:
         self._queue = queue
-        self._settings = settings
         self._clock = clock
         self._event_delay = event_delay  # see controller.event_delay
         self._sessions: dict[str, Session] = {}
         self._evicted: set[str] = set()
         self._stale: dict[str, MinResourceVersion] = {}
-        self._pauses: dict[str, Pauses] = {}
+        self._pauses = PausesByKey(settings.backoff, settings.backoff_cap)
         self.begun = Begun()
 
     @property
@@ -100,7 +99,7 @@ class Executions:
     def deleted(self, key: str) -> None:
         """Forget a deleted workflow."""
         self._stale.pop(key, None)
-        self._pauses.pop(key, None)
+        self._pauses.forget(key)
         self._evicted.discard(key)
         self.begun.forget(key)
 
@@ -131,14 +130,11 @@ class Executions:
         """Count a failure of the execution as a whole; returns the pause before the retry. With `once_free` the first
         failure in a row costs no pause.
         """
-        if (pauses := self._pauses.get(key)) is None:
-            pauses = self._pauses[key] = Pauses(self._settings.backoff, self._settings.backoff_cap)
-        return pauses.failed(self._clock.monotonic(), once_free=once_free)
+        return self._pauses.failed(key, self._clock.monotonic(), once_free=once_free)
 
     def pause_left(self, key: str) -> float:
         """Return the seconds left of that pause."""
-        pauses = self._pauses.get(key)
-        return 0.0 if pauses is None else pauses.left(self._clock.monotonic())
+        return self._pauses.left(key, self._clock.monotonic())
 
     def job_raised(self, key: str, error: Exception) -> None:
         """For workers: a job raised, and may have done half of its work. The execution is reloaded."""

@@ -33,7 +33,7 @@ from propeller.controller._session import Running
 from propeller.errors import Conflict, NotFound, PropellerError
 from propeller.handlers.plugins import POD, Owner, claim_of, owner_of
 from propeller.kube import Pod
-from propeller.pauses import Pauses
+from propeller.pauses import PausesByKey
 from propeller.routing import State, Table
 from propeller.workflow import ENDED
 
@@ -77,7 +77,8 @@ class Holds:
         self._releasing: dict[HeldPod, str] = {}
         """Pods whose release is under way, and their executions."""
         self._timers: dict[HeldPod, asyncio.TimerHandle] = {}
-        self._pauses: dict[str, Pauses] = {}
+        options = self._options
+        self._pauses = PausesByKey(options.reconnect_backoff, options.reconnect_backoff_cap)
         """By cluster."""
 
     def seen(self, cluster: ExecutionCluster, pod: Pod, owner: Owner) -> None:
@@ -200,16 +201,9 @@ class Holds:
             self._look_again(held, LATE)  # its event may have come already
         except PropellerError as error:
             self._causes.report(error, "pod %s in cluster %s is still held, trying again", held.key, held.cluster)
-            self._look_again(held, self._pause(held.cluster))
+            self._look_again(held, self._pauses.failed(held.cluster, self._clock.monotonic()))
         finally:
             self._releasing.pop(held, None)
-
-    def _pause(self, cluster: str) -> float:
-        pauses = self._pauses.get(cluster)
-        if pauses is None:
-            first, cap = self._options.reconnect_backoff, self._options.reconnect_backoff_cap
-            pauses = self._pauses[cluster] = Pauses(first, cap)
-        return pauses.failed(self._clock.monotonic())
 
 
 def is_draining(table: Table | None, cluster: str) -> bool:

@@ -29,7 +29,7 @@ from propeller.errors import Conflict, NotFound, PropellerError
 from propeller.handlers import delete_resource
 from propeller.handlers.plugins import Owner
 from propeller.kube import Client, KubeObject
-from propeller.pauses import Pauses
+from propeller.pauses import PausesByKey
 from propeller.telemetry import Causes
 
 _log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class Janitor:
         """By cluster: those that wait to be deleted, in order, by uid."""
         self._workers: dict[str, set[asyncio.Task[None]]] = {}
         """By cluster, those that delete them: none if none waits."""
-        self._pauses: dict[str, Pauses] = {}
+        self._pauses = PausesByKey(options.reconnect_backoff, options.reconnect_backoff_cap)
         """By cluster, "" for looks."""
         self.collected = 0
         """Resources that were deleted."""
@@ -123,13 +123,6 @@ class Janitor:
                 one.cancel()
             await asyncio.wait(tasks)
 
-    def _pause(self, what: str) -> float:
-        """Return the seconds until the next try of something that has failed."""
-        pauses = self._pauses.get(what)
-        if pauses is None:
-            pauses = self._pauses[what] = Pauses(self._options.reconnect_backoff, self._options.reconnect_backoff_cap)
-        return pauses.failed(self._clock.monotonic())
-
     async def _run(self) -> None:
         while True:
             self._arrived.clear()
@@ -142,7 +135,7 @@ class Janitor:
                     self._causes.report(
                         error, "%s may be gone, and could not be looked into, trying again", suspect.key
                     )
-                    self._suspect(suspect, self._pause(""))
+                    self._suspect(suspect, self._pauses.failed("", self._clock.monotonic()))
             await self._until_due()
 
     async def _until_due(self) -> None:
@@ -210,4 +203,4 @@ class Janitor:
                         self.collected += 1
             except PropellerError as error:
                 self._causes.report(error, "what is left of %s in cluster %s stays, trying again", suspect.key, name)
-                self._suspect(suspect, self._pause(name))
+                self._suspect(suspect, self._pauses.failed(name, self._clock.monotonic()))

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+from propeller.beside import beside
 from propeller.config import InformerOptions
 from propeller.errors import Denied, PropellerError, Unavailable
 from propeller.handlers.plugins import PodTemplate
@@ -64,12 +65,8 @@ class ClusterPodTemplates:
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
         """Follow them, once they are wanted, until the block is left."""
-        task = asyncio.create_task(self._follow(), name="follow podtemplates")
-        try:
+        async with beside(self._follow(), "follow podtemplates"):
             yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
 
     async def _follow(self) -> None:
         await self._wanted.wait()

@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from propeller.beside import beside
 from propeller.clock import Clock, rfc3339
 from propeller.errors import Invalid
 from propeller.fairqueues._kind import FAIR_QUEUES, FairQueue
@@ -74,13 +75,8 @@ class FairQueues:
     @asynccontextmanager
     async def following(self, deadline: float) -> AsyncIterator[None]:
         """Follow until the block is left. Raises Unavailable after `deadline` seconds without a list."""
-        async with self._served.following(deadline):
-            task = asyncio.create_task(self._writer.run(), name="write statuses of fairqueues")
-            try:
-                yield
-            finally:
-                task.cancel()
-                await asyncio.wait([task])
+        async with self._served.following(deadline), beside(self._writer.run(), "write statuses of fairqueues"):
+            yield
 
     def _synced(self, informer: Informer[FairQueue]) -> None:
         self._informer = informer

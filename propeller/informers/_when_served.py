@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
+from propeller.beside import beside
 from propeller.errors import Denied, NotFound
 from propeller.informers._informer import Informer
 from propeller.informers._options import InformerOptions
@@ -59,13 +60,9 @@ class InformerWhenServed(Generic[T]):
     async def following(self, deadline: float) -> AsyncIterator[None]:
         """Follow until the block is left. Raises Unavailable after `deadline` seconds without a list."""
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(self._follow(first, deadline), name=f"follow {self._resource.plural}")
-        try:
+        async with beside(self._follow(first, deadline), f"follow {self._resource.plural}"):
             await first
             yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
 
     async def _follow(self, first: asyncio.Future[None], deadline: float) -> None:
         """Follow until cancelled. `first` is done once it is known what there is; it fails if that cannot be known."""

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from propeller.beside import beside
 from propeller.errors import Invalid
 from propeller.routing._parse import parse_table
 from propeller.routing._table import Table
@@ -58,12 +59,8 @@ class FileTable:
         """Follow until the block is left. `deadline` is not used: a file is there, or it is not."""
         self._read, table = await asyncio.to_thread(self._load)
         self._apply(table)
-        task = asyncio.create_task(self._follow(), name=f"follow {self._path}")
-        try:
+        async with beside(self._follow(), f"follow {self._path}"):
             yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
 
     async def _follow(self) -> None:
         before = self._read

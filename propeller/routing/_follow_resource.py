@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from propeller.beside import beside
 from propeller.clock import Clock, rfc3339
 from propeller.errors import Invalid
 from propeller.informers import Change, Informer, InformerOptions, InformerWhenServed
@@ -94,16 +95,9 @@ class ResourceTable:
         """Follow until the block is left. Raises Unavailable after `deadline` seconds without a list."""
         async with self._served.following(deadline):
             await self._look()
-            tasks = [
-                asyncio.create_task(self._follow(), name="follow the routing table"),
-                asyncio.create_task(self._writer.run(), name="write the routing table's status"),
-            ]
-            try:
+            following = beside(self._follow(), "follow the routing table")
+            async with following, beside(self._writer.run(), "write the routing table's status"):
                 yield
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.wait(tasks)
 
     def _synced(self, informer: Informer[RoutingTable]) -> None:
         self._informer = informer
