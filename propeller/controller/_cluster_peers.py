@@ -10,14 +10,13 @@ Caveats
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
 
 from propeller.controller._clusters import Clusters, Elsewhere, Member
 from propeller.reconcile.shards import Peers
-from propeller.routing import ClusterState
 from propeller.text import bounded, one_line
 
 MAX_CLUSTERS = 300
@@ -74,38 +73,8 @@ class ClusterPeers:
             member.elsewhere = total.get(name, Elsewhere())
 
 
-class GroupStates(Mapping[str, ClusterState]):
-    """How the clusters are to all processes together."""
-
-    def __init__(self, clusters: Clusters) -> None:
-        self._clusters = clusters
-
-    def __getitem__(self, name: str) -> ClusterState:
-        member = self._clusters.members[name]
-        trouble = trouble_of(member)
-        return ClusterState(
-            healthy=not trouble,
-            reason=trouble,
-            pods=member.pods + member.elsewhere.pods,
-            executions=member.executions + member.elsewhere.executions,
-        )
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._clusters.members)
-
-    def __len__(self) -> int:
-        return len(self._clusters.members)
-
-
-def trouble_of(member: Member) -> str:
-    """Why a cluster is not well, to this process or another one; "" if it is to all."""
-    if not member.circuit.healthy:
-        return member.trouble or "it is not well"
-    return f"to another process: {member.elsewhere.trouble}" if member.elsewhere.trouble else ""
-
-
 def _noted(member: Member) -> _Noted:
-    trouble = "" if member.circuit.healthy else one_line(bounded(member.trouble or "it is not well", MAX_TROUBLE))
+    trouble = "" if member.circuit.healthy else one_line(bounded(member.any_trouble, MAX_TROUBLE))
     return _Noted(member.executions, member.pods, trouble)
 
 

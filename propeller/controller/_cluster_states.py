@@ -1,4 +1,4 @@
-"""What decisions about clusters know of each: health, load, and whether quotas have room.
+"""What is known of each cluster: health, load, and, for decisions, whether quotas have room.
 
 Guarantees
     If quotas of a namespace have no room left in a cluster, decisions about it prefer others that have some. If none
@@ -25,11 +25,26 @@ def decide_with_quotas(
     return found
 
 
-class ClusterStates(Mapping[str, ClusterState]):
-    """The states of the table's clusters as `decide` reads them; with a namespace, also whether quotas have room."""
+class _States(Mapping[str, ClusterState]):
+    """The states of the table's clusters, each made when it is asked for."""
+
+    def __init__(self, clusters: Clusters) -> None:
+        self._clusters = clusters
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._clusters.members)
+
+    def __len__(self) -> int:
+        return len(self._clusters.members)
+
+
+class ClusterStates(_States):
+    """The states as `decide` reads them: of health only what this process sees. With a namespace they say also whether
+    its quotas have room.
+    """
 
     def __init__(self, clusters: Clusters, namespace: str = "") -> None:
-        self._clusters = clusters
+        super().__init__(clusters)
         self._namespace = namespace
         self.any_full = False
         """Whether a quota without room was met."""
@@ -41,13 +56,16 @@ class ClusterStates(Mapping[str, ClusterState]):
         return ClusterState(
             healthy=member.circuit.healthy,
             reason=member.trouble,
-            pods=member.pods + member.elsewhere.pods,
-            executions=member.executions + member.elsewhere.executions,
+            pods=member.all_pods,
+            executions=member.all_executions,
             full=full,
         )
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._clusters.members)
 
-    def __len__(self) -> int:
-        return len(self._clusters.members)
+class GroupStates(_States):
+    """How the clusters are to all processes together."""
+
+    def __getitem__(self, name: str) -> ClusterState:
+        member = self._clusters.members[name]
+        trouble = member.any_trouble
+        return ClusterState(healthy=not trouble, reason=trouble, pods=member.all_pods, executions=member.all_executions)

@@ -192,6 +192,23 @@ class Member:
         return "" if self.circuit.healthy else self.circuit.reason
 
     @property
+    def all_executions(self) -> int:
+        """Of all processes."""
+        return self.executions + self.elsewhere.executions
+
+    @property
+    def all_pods(self) -> int:
+        """Of all processes."""
+        return self.pods + self.elsewhere.pods
+
+    @property
+    def any_trouble(self) -> str:
+        """Why it is not well, to this process or another one; "" if it is to all."""
+        if not self.circuit.healthy:
+            return self.trouble or "it is not well"
+        return f"to another process: {self.elsewhere.trouble}" if self.elsewhere.trouble else ""
+
+    @property
     def is_ready(self) -> bool:
         """Whether it may be asked."""
         return self.is_synced and self.circuit.healthy

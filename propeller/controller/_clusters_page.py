@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from propeller.clock import Clock
-from propeller.controller._cluster_peers import trouble_of
 from propeller.controller._clusters import Clusters, Member
 from propeller.controller._failover import Failover
 from propeller.controller._janitor import Janitor
@@ -23,11 +22,11 @@ def clusters_page(clusters: Clusters, clock: Clock) -> list[dict[str, Any]]:
         {
             "name": member.name,
             "connected": member.is_synced,
-            "healthy": not trouble_of(member),
-            "reason": trouble_of(member) or None,
+            "healthy": not member.any_trouble,
+            "reason": member.any_trouble or None,
             "seconds": round(max(0.0, now - member.circuit.since), 1),
-            "executions": member.executions + member.elsewhere.executions,
-            "pods": member.pods + member.elsewhere.pods,
+            "executions": member.all_executions,
+            "pods": member.all_pods,
             "waitingForQuota": member.waiting_for_quotas,
         }
         for member in clusters.members.values()

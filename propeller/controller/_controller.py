@@ -171,10 +171,8 @@ class WorkflowController:
         self.shards: Shards | None = None
         """What a `Membership` of this process serves; None if it works on everything."""
         if isinstance(self._workflows, ShardedInformer):
-            self.shards = Shards(
-                *(shared, self._workflows, self._checkpoints, self._tokens, self.several),
-                *(self._reconcile, self._hand_over),
-            )
+            of_shards = self._workflows, self._checkpoints, self._tokens, self.several
+            self.shards = Shards(shared, *of_shards, self._reconcile, self._hand_over)
             reconcile = self.shards.reconcile
         counted = metrics.reconciles_of(NAME)
         self._controller = Controller(
@@ -213,8 +211,12 @@ class WorkflowController:
             self._workflows.subscribe(self._workflow_changed)
             self._restores.subscribe()
             await self._workflows.wait_for_sync(deadline)
-            working = cache_running(self._services), self.several.running(), self._lanes.running()
-            async with working[0], working[1], working[2], asyncio.TaskGroup() as group:
+            async with (
+                cache_running(self._services),
+                self.several.running(),
+                self._lanes.running(),
+                asyncio.TaskGroup() as group,
+            ):
                 reconciles = group.create_task(self._controller.run(), name="reconciles")
                 try:
                     yield self

@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from propeller.controller._cluster_peers import ClusterPeers, GroupStates
+from propeller.controller._cluster_peers import ClusterPeers
+from propeller.controller._cluster_states import GroupStates
 from propeller.controller._duty import Shared
 from propeller.controller._events import Recorder, Subject
 from propeller.controller._several import SeveralClusters
