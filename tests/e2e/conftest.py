@@ -16,6 +16,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.own_servers import own_server, server
+
+__all__ = ["own_server", "server"]
+
 PROPELLER = str(Path(sys.executable).with_name("propeller"))
 DEADLINE = 90.0
 """Seconds for one command: a bound on what hangs, not a goal."""

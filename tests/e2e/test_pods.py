@@ -6,20 +6,18 @@ import asyncio
 import base64
 import json
 import sys
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from propeller import testing
 from propeller.config import KubeletOptions, NodeRequirement, PodDefaults, Settings
 from propeller.controller import FLYTE_WORKFLOWS, WORKFLOWS, WorkflowController, workflow_crd
 from propeller.embedded import run_kubelet
 from propeller.kube import POD_TEMPLATES, PODS, SECRETS, Raw
 from propeller.storage import Storage
-from propeller.testing import KubeApiserver, ServerUnderTest, eventually, run_kube_apiserver
+from propeller.testing import ServerUnderTest, eventually
 from tests.contract.objects import installed
 from tests.e2e.conftest import PROPELLER
 
@@ -112,28 +110,6 @@ class ApiClient(Base):
 
 def encoded(**texts: str) -> dict[str, str]:
     return {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
-
-
-@pytest.fixture(scope="module")
-def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApiserver]:
-    """Of our own, as the kubelet here runs the pods of a whole cluster."""
-    with run_kube_apiserver(tmp_path_factory.mktemp("own-server")) as server:
-        yield server
-
-
-@pytest.fixture(
-    params=[
-        pytest.param("embedded", marks=pytest.mark.needs("embedded")),
-        pytest.param("kube-apiserver", marks=pytest.mark.needs("kube-apiserver")),
-    ]
-)
-async def server(request: pytest.FixtureRequest) -> AsyncIterator[ServerUnderTest]:
-    if request.param == "embedded":
-        async with testing.embedded_http_server() as embedded:
-            yield embedded
-    else:
-        async with testing.real_server(request.getfixturevalue("own_server")) as real:
-            yield real
 
 
 async def compiled(file: Path, raw: Path, namespace: str) -> Raw:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+
+from tests.simulation.command import Simulation
 
 SEEDS = 500
 PLUGGED_SEEDS = 60
@@ -96,22 +93,17 @@ FOUND_BY = {
 """A seed that finds each: `python -m tests.simulation --first 200 --stop --mutation M` looks for one."""
 
 
-def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "tests.simulation", *arguments]
-    environment = os.environ | {"PYTHONHASHSEED": "0"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=root)
+SIMULATION = Simulation("tests.simulation")
 
 
 @pytest.mark.timeout(600)
 def test_no_seed_breaks_a_promise() -> None:
-    ran = _run("--seeds", str(SEEDS), "--processes", "0")
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert ran.stdout.startswith(f"{SEEDS} seeds, ")
+    SIMULATION.breaks_nothing(SEEDS, "--processes", "0")
 
 
 def test_a_seed_tells_the_same_story_in_every_process_and_whatever_ran_before() -> None:
-    alone, later = _run("--seed", "12", "--trace"), _run("--first", "10", "--seeds", "3", "--trace")
+    alone = SIMULATION.run("--seed", "12", "--trace")
+    later = SIMULATION.run("--first", "10", "--seeds", "3", "--trace")
     event_log = alone.stdout.splitlines()[:-1]  # the last line has the time that it took
     assert len(event_log) > 50
     assert event_log == later.stdout.splitlines()[:-1][-len(event_log) :]
@@ -119,49 +111,35 @@ def test_a_seed_tells_the_same_story_in_every_process_and_whatever_ran_before() 
 
 @pytest.mark.parametrize("mutation", sorted(FOUND_BY))
 def test_a_planted_defect_is_found(mutation: str) -> None:
-    seed = FOUND_BY[mutation]
-    ran = _run("--seed", str(seed), "--mutation", mutation)
-    assert ran.stdout.startswith(f"seed {seed}: "), ran.stdout + ran.stderr
+    SIMULATION.finds(mutation, FOUND_BY)
 
 
 @pytest.mark.timeout(300)
 def test_no_seed_breaks_a_promise_where_tasks_run_by_a_plugin() -> None:
-    ran = _run("--seeds", str(PLUGGED_SEEDS), "--plugged", "--processes", "0")
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert ran.stdout.startswith(f"{PLUGGED_SEEDS} seeds, ")
+    SIMULATION.breaks_nothing(PLUGGED_SEEDS, "--plugged", "--processes", "0")
 
 
 @pytest.mark.parametrize("mutation", sorted(FOUND_WITH_A_PLUGIN_BY))
 def test_a_planted_defect_is_found_where_tasks_run_by_a_plugin(mutation: str) -> None:
-    seed = FOUND_WITH_A_PLUGIN_BY[mutation]
-    ran = _run("--seed", str(seed), "--plugged", "--mutation", mutation)
-    assert ran.stdout.startswith(f"seed {seed}: "), ran.stdout + ran.stderr
+    SIMULATION.finds(mutation, FOUND_WITH_A_PLUGIN_BY, "--plugged")
 
 
 @pytest.mark.timeout(300)
 def test_no_seed_breaks_a_promise_where_controllers_divide_the_workflows() -> None:
-    ran = _run("--seeds", str(SHARDED_SEEDS), "--sharded", "--processes", "0")
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert ran.stdout.startswith(f"{SHARDED_SEEDS} seeds, ")
+    SIMULATION.breaks_nothing(SHARDED_SEEDS, "--sharded", "--processes", "0")
 
 
 @pytest.mark.parametrize("mutation", sorted(FOUND_AMONG_SHARDS_BY))
 def test_a_planted_defect_is_found_where_controllers_divide_the_workflows(mutation: str) -> None:
-    seed = FOUND_AMONG_SHARDS_BY[mutation]
-    ran = _run("--seed", str(seed), "--sharded", "--mutation", mutation)
-    assert ran.stdout.startswith(f"seed {seed}: "), ran.stdout + ran.stderr
+    SIMULATION.finds(mutation, FOUND_AMONG_SHARDS_BY, "--sharded")
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(("seeds", "also"), [(CACHED_SEEDS, ()), (CACHED_SHARDED_SEEDS, ("--sharded",))])
 def test_no_seed_breaks_a_promise_where_tasks_are_cached(seeds: int, also: tuple[str, ...]) -> None:
-    ran = _run("--seeds", str(seeds), "--cached", *also, "--processes", "0")
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert ran.stdout.startswith(f"{seeds} seeds, ")
+    SIMULATION.breaks_nothing(seeds, "--cached", *also, "--processes", "0")
 
 
 @pytest.mark.parametrize("mutation", sorted(FOUND_WITH_A_CACHE_BY))
 def test_a_planted_defect_is_found_where_tasks_are_cached(mutation: str) -> None:
-    seed = FOUND_WITH_A_CACHE_BY[mutation]
-    ran = _run("--seed", str(seed), "--cached", "--mutation", mutation)
-    assert ran.stdout.startswith(f"seed {seed}: "), ran.stdout + ran.stderr
+    SIMULATION.finds(mutation, FOUND_WITH_A_CACHE_BY, "--cached")

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
 
-from propeller import testing
 from propeller.config import AttemptOptions, KubeletOptions, Settings
 from propeller.controller import FLYTE_WORKFLOWS, WORKFLOWS, WorkflowController, workflow_crd
 from propeller.embedded import run_kubelet
 from propeller.kube import PODS, Client, Raw
 from propeller.storage import Storage
-from propeller.testing import KubeApiserver, ServerUnderTest, eventually, run_kube_apiserver
+from propeller.testing import ServerUnderTest, eventually
 from tests.contract.objects import installed
 from tests.unit.handlers.failure_table import Row, failure_table
 from tests.unit.workflow.drive import graph, task
@@ -86,28 +84,6 @@ CASES: dict[str, Case] = {
         "true", spec={"volumes": [{"name": "UPPER", "emptyDir": {}}]}, says="spec.volumes[0].name"
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApiserver]:
-    """Of our own, as the kubelet here runs the pods of a whole cluster."""
-    with run_kube_apiserver(tmp_path_factory.mktemp("own-server")) as server:
-        yield server
-
-
-@pytest.fixture(
-    params=[
-        pytest.param("embedded", marks=pytest.mark.needs("embedded")),
-        pytest.param("kube-apiserver", marks=pytest.mark.needs("kube-apiserver")),
-    ]
-)
-async def server(request: pytest.FixtureRequest) -> AsyncIterator[ServerUnderTest]:
-    if request.param == "embedded":
-        async with testing.embedded_http_server() as embedded:
-            yield embedded
-    else:
-        async with testing.real_server(request.getfixturevalue("own_server")) as real:
-            yield real
 
 
 def workflow_of(name: str, case: Case) -> Raw:

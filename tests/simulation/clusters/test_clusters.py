@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+
+from tests.simulation.command import Simulation
 
 SEEDS = 120
 SHARDED_SEEDS = 40
@@ -27,43 +24,29 @@ FOUND_AMONG_SHARDS_BY = {
 """As FOUND_BY, in worlds whose controllers divide the workflows (`--sharded`)."""
 
 
-def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    root = Path(__file__).parents[3]
-    command = [sys.executable, "-m", "tests.simulation.clusters", *arguments]
-    environment = os.environ | {"PYTHONHASHSEED": "0"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=root)
+SIMULATION = Simulation("tests.simulation.clusters")
 
 
 def test_no_seed_breaks_a_promise() -> None:
-    ran = _run("--seeds", str(SEEDS))
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert ran.stdout.startswith(f"{SEEDS} seeds, ")
+    SIMULATION.breaks_nothing(SEEDS)
 
 
 def test_a_seed_tells_the_same_story_in_every_process() -> None:
-    once = _run("--seed", "12")
+    once = SIMULATION.run("--seed", "12")
     assert once.returncode == 0
-    assert once.stdout == _run("--seed", "12").stdout
+    assert once.stdout == SIMULATION.run("--seed", "12").stdout
 
 
 @pytest.mark.parametrize("mutation", sorted(FOUND_BY))
 def test_a_planted_defect_is_found(mutation: str) -> None:
-    seed = FOUND_BY[mutation]
-    ran = _run("--seed", str(seed), "--mutation", mutation)
-    assert ran.stdout.startswith(f"seed {seed}: "), ran.stdout + ran.stderr
-    assert " broken, first: " in ran.stdout
+    SIMULATION.finds(mutation, FOUND_BY)
 
 
 @pytest.mark.timeout(300)
 def test_no_seed_breaks_a_promise_where_controllers_divide_the_workflows() -> None:
-    ran = _run("--seeds", str(SHARDED_SEEDS), "--sharded")
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert ran.stdout.startswith(f"{SHARDED_SEEDS} seeds, ")
+    SIMULATION.breaks_nothing(SHARDED_SEEDS, "--sharded")
 
 
 @pytest.mark.parametrize("mutation", sorted(FOUND_AMONG_SHARDS_BY))
 def test_a_planted_defect_is_found_where_controllers_divide_the_workflows(mutation: str) -> None:
-    seed = FOUND_AMONG_SHARDS_BY[mutation]
-    ran = _run("--seed", str(seed), "--sharded", "--mutation", mutation)
-    assert ran.stdout.startswith(f"seed {seed}: "), ran.stdout + ran.stderr
-    assert " broken, first: " in ran.stdout
+    SIMULATION.finds(mutation, FOUND_AMONG_SHARDS_BY, "--sharded")

@@ -8,12 +8,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+import orjson
+
 from propeller.clock import LoopClock
 from propeller.config import CheckpointOptions, KueueOptions, RedisOptions, ResourceOptions, Settings
 from propeller.controller import FLYTE_WORKFLOWS, Recorder, WorkflowController, workflow_crd
 from propeller.embedded.server import ApiServer, Interceptor
 from propeller.errors import NotFound
-from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, PODS, Client, ClientOptions, Raw
+from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, PODS, Client, ClientOptions, Raw, Request
 from propeller.storage import MemoryStore, Storage, StorageOptions, Store
 from propeller.telemetry import Metrics
 from tests.unit.workflow.drive import TASK, graph
@@ -111,3 +114,10 @@ async def bench(
         await user.create(CUSTOM_RESOURCE_DEFINITIONS, workflow_crd())
         await user.create(NAMESPACES, {"metadata": {"name": "ns"}})
         yield Bench(user, clock, server, storage, settings)
+
+
+def scheduled(request: Request) -> Request:
+    """The create of a pod as if it were bound to a node at once: from then on its end is the kubelet's to tell."""
+    pod = orjson.loads(request.body)
+    pod["spec"]["nodeName"] = "n"
+    return msgspec.structs.replace(request, body=orjson.dumps(pod))

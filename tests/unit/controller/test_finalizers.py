@@ -7,14 +7,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
-import orjson
 import pytest
 
 from propeller.config import ControllerOptions
 from propeller.embedded.server import Forward
 from propeller.errors import NotFound
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Raw, Request, Response
-from tests.unit.controller.bench import RAW_PODS, WORKFLOWS, Bench, bench
+from tests.unit.controller.bench import RAW_PODS, WORKFLOWS, Bench, bench, scheduled
 from tests.unit.workflow.drive import TASK, graph, task
 
 FLYTE = "flyte.org/finalizer"
@@ -32,9 +31,7 @@ class _Link:
         if request.method == "PATCH":
             self.patches.append(request.path)
         if request.method == "POST" and request.path.endswith("/pods"):
-            pod = orjson.loads(request.body)
-            pod["spec"]["nodeName"] = "n"
-            request = msgspec.structs.replace(request, body=orjson.dumps(pod))
+            request = scheduled(request)
         return await forward(request)
 
     def stream(self, request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

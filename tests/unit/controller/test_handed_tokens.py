@@ -18,7 +18,8 @@ from propeller.testing import now
 from tests.simulation.event_log import EventLog
 from tests.simulation.shared import SharedPools
 from tests.unit.controller.bench import Bench
-from tests.unit.controller.test_shards import Sharded, create, end_pods, member, phases, scene
+from tests.unit.controller.sharded import Sharded
+from tests.unit.controller.test_shards import create, end_pods, member, phases, scene
 
 RENEWAL = 2.0
 POOL, CAPACITY = "slots", 20

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
-import orjson
 import pytest
 
 from propeller.config import ClusterOptions
@@ -15,6 +14,7 @@ from propeller.embedded.server import Forward
 from propeller.errors import NotFound
 from propeller.handlers.plugins import HOLD_FINALIZER
 from propeller.kube import Request, Response
+from tests.unit.controller.bench import scheduled
 from tests.unit.controller.far import RAW_PODS, WORKFLOWS, Far, far, table
 from tests.unit.workflow.drive import task
 
@@ -34,9 +34,7 @@ class Link:
         if request.method in {"POST", "PATCH", "DELETE"}:
             self.sent.append(f"{request.method} {request.path.rpartition('/')[2]}")
         if request.method == "POST" and self.schedules:
-            pod = orjson.loads(request.body)
-            pod["spec"]["nodeName"] = "n"
-            request = msgspec.structs.replace(request, body=orjson.dumps(pod))
+            request = scheduled(request)
         return await forward(request)
 
     def stream(self, request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

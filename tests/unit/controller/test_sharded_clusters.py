@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -16,35 +16,17 @@ from propeller.controller import WorkflowController
 from propeller.controller._cluster_peers import MAX_CLUSTERS, ClusterPeers
 from propeller.controller._clusters import Clusters, Elsewhere, Member
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Client, Raw
-from propeller.reconcile.shards import Membership, Peers
+from propeller.reconcile.shards import Peers
 from propeller.routing import ROUTING_TABLES, Table, parse_table, routing_table_crd
 from propeller.workflow import SHARD_LABEL, shard_key
 from tests.unit.controller.far import WORKFLOWS, Far, far, table
+from tests.unit.controller.sharded import COUNT, Sharded, joined
 from tests.unit.controller.test_several_clusters import Silent
 from tests.unit.workflow.drive import task
 
-COUNT = 4
 SETTLED = 3.0
 NODES = ("a", "b")
 EDGES = [("a", "b")]
-
-
-@dataclass
-class Sharded:
-    controller: WorkflowController
-    membership: Membership
-
-    @property
-    def keys(self) -> set[str]:
-        return {workflow.key for workflow in self.controller._workflows.store}
-
-    def pods(self, cluster: str) -> set[str]:
-        """Those of a cluster that it has cached."""
-        found = self.controller._clusters.named(cluster)
-        return set() if found is None else {pod.metadata.name for pod in found.resources.pods.store}
-
-    def page(self, cluster: str) -> Raw:
-        return next(one for one in self.controller.several.page() if one["name"] == cluster)
 
 
 @asynccontextmanager
@@ -52,16 +34,9 @@ async def member(of: Far, routes: Table | None, *, settings: Settings | None = N
     client = Client(of.control.transport(), clock=of.clock)
     settings = settings or of.settings
     made = WorkflowController(client, of.storage, settings, clock=of.clock, opener=of.opener)
-    assert made.shards is not None
     if routes is not None:
         made.route_by(routes)
-    membership = Membership(
-        *(client, "flyte", "group", COUNT + 1, made.shards, settings.shards, settings.election),
-        note=made.shards.note,
-        met=made.shards.met,
-        clock=of.clock,
-    )
-    async with made.running(), membership.joined():
+    async with joined(made, client, settings, of.clock) as membership:
         yield Sharded(made, membership)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -16,41 +16,18 @@ from propeller.config import RedisOptions, Settings, WorkflowShardOptions
 from propeller.controller import WorkflowController
 from propeller.errors import Invalid
 from propeller.kube import NAMESPACES, Client
-from propeller.reconcile.shards import Membership
 from propeller.resourcemgr import Pool, ResourceOptions
 from propeller.workflow import SHARD_LABEL, shard_key
 from tests.unit.controller.bench import RAW_PODS, WORKFLOWS, Bench, bench
+from tests.unit.controller.sharded import COUNT, Sharded, joined
 from tests.unit.workflow.drive import TASK, graph, task
-
-COUNT = 4
-
-
-@dataclass
-class Sharded:
-    controller: WorkflowController
-    membership: Membership
-
-    @property
-    def keys(self) -> set[str]:
-        return {workflow.key for workflow in self.controller._workflows.store}
-
-    @property
-    def pods(self) -> set[str]:
-        return {pod.metadata.name for pod in self.controller._clusters.control.resources.pods.store}
 
 
 @asynccontextmanager
 async def member(b: Bench) -> AsyncIterator[Sharded]:
     client = Client(b.server.transport(), b.settings.client, clock=b.clock)
     made = WorkflowController(client, b.storage, b.settings, clock=b.clock, metrics=b.metrics)
-    assert made.shards is not None
-    membership = Membership(
-        *(client, "flyte", "group", COUNT + 1, made.shards, b.settings.shards, b.settings.election),
-        note=made.shards.note,
-        met=made.shards.met,
-        clock=b.clock,
-    )
-    async with made.running(), membership.joined():
+    async with joined(made, client, b.settings, b.clock) as membership:
         yield Sharded(made, membership)
 
 
@@ -96,8 +73,8 @@ async def test_each_workflow_runs_in_one_process_also_those_without_a_label() ->
         assert one.keys
         assert two.keys
         assert len((await b.user.list(RAW_PODS, "ns")).items) == 12
-        assert len(one.pods | two.pods) == 12
-        assert not one.pods & two.pods
+        assert len(one.pods("") | two.pods("")) == 12
+        assert not one.pods("") & two.pods("")
         await end_pods(b)
         await asyncio.sleep(3)
         assert set((await phases(b)).values()) == {3}
