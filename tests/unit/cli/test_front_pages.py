@@ -101,13 +101,13 @@ def test_a_cluster_is_well_if_it_is_to_every_process() -> None:
         nothing: Any = list
         metrics.clusters.watch(
             connected=lambda: [(("east",), 1.0)],
-            healthy=lambda healthy=healthy: [(("east",), healthy)],  # type: ignore[misc]
-            executions=lambda executions=executions: [(("east",), executions)],  # type: ignore[misc]
+            healthy=lambda healthy=healthy: [(("east",), healthy)],  # type: ignore[misc]  # bound on purpose
+            executions=lambda executions=executions: [(("east",), executions)],  # type: ignore[misc]  # bound on purpose
             pods=nothing,
             lost=nothing,
             orphans=nothing,
         )
-        metrics.clusters.watch_table(lambda refused=refused: bool(refused))  # type: ignore[misc]
+        metrics.clusters.watch_table(lambda refused=refused: bool(refused))  # type: ignore[misc]  # bound on purpose
         scrapes.append(metrics.text().decode())
     text = summed(scrapes).decode()
     assert 'propeller_cluster_connected{cluster="east"} 1.0' in text
@@ -141,7 +141,7 @@ async def test_the_command_asks_each_pod_of_those_that_divide_the_work() -> None
             of_member = Membership(client, "flyte", "leader-shards", 3, _Works(), identity=identity)
             await stack.enter_async_context(of_member.joined())
         await asyncio.sleep(0.1)
-        client.proxied = proxied  # type: ignore[method-assign]
+        client.proxied = proxied  # type: ignore[method-assign]  # answered in place
         found = orjson.loads(await _through_proxy(client, "flyte", "leader", 10254, {"first": "20"}))
         assert sorted(asked) == ["pod-a", "pod-b"]
         assert [claim["resource"] for claim in found["claims"]] == ["of-pod-a", "of-pod-b"]

@@ -14,7 +14,7 @@ from tests.unit.controller.bench import WORKFLOWS, Bench, bench
 from tests.unit.handlers.operator_tasks import CONTAINER, plugin_of
 from tests.unit.workflow.drive import TASK, graph, task
 
-JOBS = plugin_of("pytorch").resource.typed(dict[str, Any])  # type: ignore[union-attr]
+JOBS = plugin_of("pytorch").resource.typed(dict[str, Any])  # type: ignore[union-attr]  # it has one
 CUSTOM = {"workerReplicas": {"replicas": 2}, "masterReplicas": {"replicas": 1}}
 TRAINS = TASK | {"type": "pytorch", "taskTypeVersion": 1, "container": CONTAINER, "custom": CUSTOM}
 

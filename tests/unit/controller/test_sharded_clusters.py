@@ -257,7 +257,7 @@ async def test_of_processes_that_share_a_routing_table_one_writes_its_status_wit
 
 
 def _peers(**members: Any) -> ClusterPeers:
-    clusters = Clusters(None)  # type: ignore[arg-type]
+    clusters = Clusters(None)  # type: ignore[arg-type]  # the control cluster is not asked
     for name, executions in members.items():
         clusters.members[name] = Member(name, 0.0)
         clusters.members[name].executions = executions
