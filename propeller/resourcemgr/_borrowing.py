@@ -34,6 +34,16 @@ def with_borrowing(options: ResourceOptions) -> ResourceOptions:
 
 def shares_of(tenants: Iterable[Tenant]) -> dict[Path, float]:
     """The part of any pool that belongs to each tenant that is listed, or has one listed below it, by weight."""
+    shares: dict[Path, float] = {(): 1.0}
+    for path, (weight, total) in weights_of(tenants).items():
+        shares[path] = shares[path[:-1]] * weight / total
+    return shares
+
+
+def weights_of(tenants: Iterable[Tenant]) -> dict[Path, tuple[float, float]]:
+    """The weight of each tenant that is listed, or has one listed below it, and the sum of the weights beside it, its
+    own included. The outermost tenants come first.
+    """
     weights: dict[Path, float] = {}
     for tenant in tenants:
         path = path_of(tenant.name)
@@ -43,10 +53,7 @@ def shares_of(tenants: Iterable[Tenant]) -> dict[Path, float]:
     sums: dict[Path, float] = defaultdict(float)
     for path, weight in weights.items():
         sums[path[:-1]] += weight
-    shares: dict[Path, float] = {(): 1.0}
-    for path in sorted(weights, key=len):
-        shares[path] = shares[path[:-1]] * weights[path] / sums[path[:-1]]
-    return shares
+    return {path: (weights[path], sums[path[:-1]]) for path in sorted(weights, key=lambda path: (len(path), path))}
 
 
 def _limits(tenant: Tenant, share: float, capacities: Mapping[str, int | None]) -> dict[str, int]:

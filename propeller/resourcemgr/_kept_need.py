@@ -47,37 +47,24 @@ class KeptNeed(Need):
                 self._keepers[pool] = tuple((own, nodes[own.tenant]) for own in chain[:index] if own.is_keeper)
 
     def take(self) -> None:
-        for pool, amount in self.items:
-            pool.held += amount
-            pool.grants += 1
-            if pool.rate is not None:
-                pool.level -= amount
-        for amount, chain in self._chains:
-            pass_up(chain, amount)
-        for held, pool, amount in self.charges:
-            held[pool] += amount
-        for node in self.nodes:
-            node.known = -1.0
+        super().take()
+        self._correct(1)
 
     def give_back(self) -> None:
-        for pool, amount in self.items:
-            pool.held -= amount
-        for amount, chain in self._chains:
-            pass_up(chain, -amount)
-        for held, pool, amount in self.charges:
-            held[pool] -= amount
-        for node in self.nodes:
-            node.known = -1.0
+        super().give_back()
+        self._correct(-1)
         self._look_everywhere()
 
     def save_up(self, sign: int) -> None:
-        for amount, chain in self._chains:
-            pass_up(chain, sign * amount)
-        for pool, amount in self.items:
-            if pool.rate is not None:
-                pool.level -= sign * amount
+        super().save_up(sign)
+        self._correct(sign)
         if sign < 0:
             self._look_everywhere()
+
+    def _correct(self, sign: int) -> None:
+        """Its tokens are counted in each pool: count there only what those below did not keep anyway."""
+        for amount, chain in self._chains:
+            pass_up(chain, sign * amount, sign * amount)
 
     def most(self, pool: PoolState) -> float:
         return pool.most + sum(max(0, own.kept - own.reserved) for own, _ in self._keepers[pool])

@@ -8,8 +8,8 @@ Guarantees
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 
+from propeller.resourcemgr._borrowing import weights_of
 from propeller.resourcemgr._limits import Limits, Path, path_of
 
 _ROUNDING = 1e-9
@@ -28,22 +28,15 @@ def kept_of(limits: Limits) -> Kept:
     if not names:
         return {}
     by_path = {path_of(tenant.name): tenant for tenant in limits.tenants}
-    weights: dict[Path, float] = {}
-    for path, tenant in by_path.items():
-        for length in range(1, len(path)):
-            weights.setdefault(path[:length], 1.0)
-        weights[path] = tenant.weight
-    sums: dict[Path, float] = defaultdict(float)
-    for path, weight in weights.items():
-        sums[path[:-1]] += weight
+    weights = weights_of(limits.tenants)
     capacities = {pool.name: pool.capacity or 0 for pool in limits.pools}
     kept: Kept = {}
     for name in names:
         shares: dict[Path, float] = {(): float(capacities[name])}
         of_pool = kept[name] = {}
-        for path in sorted(weights, key=lambda path: (len(path), path)):
+        for path, (weight, total) in weights.items():
             found = by_path.get(path)
-            share = shares[path[:-1]] * weights[path] / sums[path[:-1]]
+            share = shares[path[:-1]] * weight / total
             shares[path] = share if found is None else min(share, found.limits.get(name, share))
             if found is not None and name in found.lending:
                 of_pool[path] = max(0, math.floor(shares[path] + _ROUNDING) - found.lending[name])

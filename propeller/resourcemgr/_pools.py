@@ -138,11 +138,11 @@ class PoolState:
         return None if self.rate is None else self.at + max(0.0, amount - self.level) / self.rate
 
 
-def pass_up(pools: Iterable[PoolState], amount: int) -> None:
+def pass_up(pools: Iterable[PoolState], amount: int, counted: int = 0) -> None:
     """Count so many tokens more (negative: less) in a tenant's own pools, from the innermost on, and the shared one:
-    in each only what those below did not keep anyway.
+    in each only what those below did not keep anyway. So many were `counted` in each before, instead.
     """
     for pool in pools:
-        before = pool.counted
-        pool.free -= amount
-        amount = pool.counted - before
+        used, kept = pool.used - counted, pool.kept
+        pool.free += counted - amount
+        amount = max(used + amount, kept) - max(used, kept)

@@ -102,7 +102,7 @@ class Registry:
         need = kind(claim.tenant, claim.needs, self._tenants.leaf(claim.tenant), tuple(amounts.items()), self.epoch)
         excess = need.excess()
         if excess is not None and not is_held:
-            raise never(claim.id, *excess, need.most(excess[0]))
+            raise never(claim.id, *excess)
         if excess is None and len(known) == len(claim.needs):
             self.needs[claim.tenant, claim.needs] = need
         return need
@@ -112,8 +112,7 @@ class Registry:
         claims have: a pool, how much it would take to have, and how much there is at most.
         """
         vain = {key: excess for key, need in self.needs.items() if (excess := need.excess()) is not None}
-        dropped = ((self.needs.pop(key), excess) for key, excess in vain.items())
-        return {need: (*excess, need.most(excess[0])) for need, excess in dropped if need.claims}
+        return {need: excess for key, excess in vain.items() if (need := self.needs.pop(key)).claims}
 
     def _own(self, tenant: Path, amounts: dict[PoolState, int]) -> dict[PoolState, int]:
         """What is taken of the tenant's own limits, and of those of the tenants that it is part of."""

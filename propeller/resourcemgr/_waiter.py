@@ -72,9 +72,9 @@ class Need:
                 most = amount / capacity
         return most
 
-    def excess(self) -> tuple[PoolState, int] | None:
-        """A pool of which it takes more than that ever has, and how much it takes."""
-        return next(((pool, amount) for pool, amount in self.items if amount > self.most(pool)), None)
+    def excess(self) -> tuple[PoolState, int, float] | None:
+        """A pool of which it takes more than it can ever have, how much it takes, and how much it can have."""
+        return next(((pool, amount, most) for pool, amount in self.items if amount > (most := self.most(pool))), None)
 
     def most(self, pool: PoolState) -> float:
         """Tokens of the pool that such a claim can ever have."""
