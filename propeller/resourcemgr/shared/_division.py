@@ -186,9 +186,10 @@ class Division:
         """Save up for the lane's first claim."""
         self._reserved = dict(items_of(lane.runs[0][0]))
         keeps = self._room.keeps
-        for pool, amount in self._reserved.items() if keeps is not None else ():
-            if keeps is not None and pool in keeps:
-                keeps.save_up(pool, lineage_of(lane.path), amount)
+        if keeps is not None:
+            for pool, amount in self._reserved.items():
+                if pool in keeps:
+                    keeps.save_up(pool, lineage_of(lane.path), amount)
 
     def _enter(self, turns: dict[str, _Turn], root: _Turn, key: str, lane: Lane) -> None:
         place = _Place(key, lane)
@@ -275,10 +276,12 @@ class Division:
 
     def _lacks(self, items: str, path: str) -> tuple[list[str], float] | None:
         """Pools that have too little for such a claim; None if it can be granted."""
-        needed = items_of(items)
-        key = f"{path}\n{items}" if any(self._room.is_kept(pool) for pool, _ in needed) else items
+        key = items
+        if self._room.keeps is not None and any(self._room.is_kept(pool) for pool, _ in items_of(items)):
+            key = f"{path}\n{items}"
         found = self._lacking.get(key)
         if found is None:
+            needed = items_of(items)
             lacking = [pool for pool, amount in needed if self._left(pool, path) < amount]
             if not lacking:
                 return None

@@ -10,7 +10,8 @@ import math
 from collections import defaultdict
 from collections.abc import Callable
 
-from propeller.resourcemgr.shared._messages import owner_of
+from propeller.resourcemgr.shared._messages import lineage_of, owner_of
+from propeller.resourcemgr.shared._shares import parent_of
 
 Kept = dict[str, dict[str, int]]
 
@@ -77,16 +78,11 @@ class Keeps:
         found = self._below.get(pool)
         if found is None:
             found = self._below[pool] = defaultdict(float)
-            names = {name for keeper in self._kept[pool] for name in _upwards(keeper)}
+            names = {name for keeper in self._kept[pool] for name in lineage_of(keeper)[:-1]}
             for name in sorted(names, key=lambda name: (-name.count("/"), name)):
                 used = self._held(pool, name) + found[name]
-                found[name.rpartition("/")[0]] += max(used, self._kept[pool].get(name, 0)) - self._held(pool, name)
+                found[parent_of(name)] += max(used, self._kept[pool].get(name, 0)) - self._held(pool, name)
         return found
-
-
-def _upwards(name: str) -> list[str]:
-    parts = name.split("/")
-    return ["/".join(parts[:length]) for length in range(1, len(parts) + 1)]
 
 
 def most_of(kept: Kept, title: str, names: list[str], capacity: float) -> tuple[float, float]:

@@ -174,6 +174,8 @@ local function lineage(path)
   return names
 end
 
+local function parent_of(name) return string.match(name, '^(.*)/[^/]*$') or '' end
+
 -- leases
 
 local function pool_row(name)
@@ -212,7 +214,7 @@ local function below_of(pool)
     while name ~= '' and not seen[name] do
       seen[name] = true
       names[#names + 1] = {name, select(2, string.gsub(name, '/', ''))}
-      name = string.match(name, '^(.*)/[^/]*$') or ''
+      name = parent_of(name)
     end
   end
   table.sort(names, function(a, b)
@@ -225,7 +227,7 @@ local function below_of(pool)
   found = {}
   below[pool] = found
   for _, name in ipairs(all) do
-    local held, up = held_of(pool, name), string.match(name, '^(.*)/[^/]*$') or ''
+    local held, up = held_of(pool, name), parent_of(name)
     found[up] = (found[up] or 0) + max(held + (found[name] or 0), kept_of(pool)[name] or 0) - held
   end
   return found
@@ -283,8 +285,6 @@ local function stir(name, claim)
   if not stirred[name] then stirred_names[#stirred_names + 1] = name end
   stirred[name] = claim ~= 0 and claim or stirred[name] or 0
 end
-
-local function parent_of(name) return string.match(name, '^(.*)/[^/]*$') or '' end
 
 local function share_of(name)
   local most = 0
@@ -710,14 +710,15 @@ local function left_of(pool, path)
 end
 
 local function lacks(items, path)
-  local lacking, wait, needed, key = {}, 0, items_of(items), items
+  local key = items
   if meta.is_kept then
-    for _, item in ipairs(needed) do
+    for _, item in ipairs(items_of(items)) do
       if is_kept(item[1]) then key = path .. '\n' .. items end
     end
   end
   local found = lacking_of[key]
   if found then return found end
+  local lacking, wait, needed = {}, 0, items_of(items)
   for _, item in ipairs(needed) do
     if left_of(item[1], path) < item[2] then lacking[#lacking + 1] = item[1] end
   end
