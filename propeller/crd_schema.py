@@ -26,7 +26,7 @@ def an_object(
 
 
 def keyed(key: str, items: Schema) -> Schema:
-    """A list whose items are known by one field: it is there once, and server-side apply merges by it."""
+    """A list whose items are identified by one field: no two have the same, and server-side apply merges by it."""
     return {"type": "array", "items": items, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from propeller.crd_schema import Schema, accepted, an_object, cel, conditions, keyed
+from propeller.crd_schema import COUNT, TEXT, Schema, accepted, an_object, cel, conditions, keyed
 from propeller.fairqueues._kind import FAIR_QUEUES, GROUP, VERSION
 from propeller.resourcemgr import MAX_DEPTH, MAX_TOKENS, POOL_NAME
 
@@ -96,21 +96,21 @@ def _schema() -> Schema:
 
 def _status() -> Schema:
     """As the controller writes it. It has no bounds of its own, as the controller's are narrower."""
-    count, text, share = {"type": "integer", "format": "int64"}, {"type": "string"}, {"type": "number"}
-    pool = {"name": text, "held": count, "capacity": count, "waiting": count}
-    held = {"type": "object", "additionalProperties": count, "description": "Tokens that it holds, by pool."}
-    tenant = {"name": text, "held": held, "waiting": count, "share": share, "ideal": share}
+    share = {"type": "number"}
+    pool = {"name": TEXT, "held": COUNT, "capacity": COUNT, "waiting": COUNT}
+    held = {"type": "object", "additionalProperties": COUNT, "description": "Tokens that it holds, by pool."}
+    tenant = {"name": TEXT, "held": held, "waiting": COUNT, "share": share, "ideal": share}
     return an_object(
         {
-            "observedGeneration": {**count, "description": "Generation of the spec that the condition is about."},
+            "observedGeneration": {**COUNT, "description": "Generation of the spec that the condition is about."},
             "conditions": conditions(),
-            "waiting": {**count, "description": "Claims that wait for these pools."},
-            "usage": {**text, "description": "Tokens held and capacity of each pool, for people."},
-            "activeTenants": {**count, "description": "Tenants that hold or wait for tokens of these pools."},
+            "waiting": {**COUNT, "description": "Claims that wait for these pools."},
+            "usage": {**TEXT, "description": "Tokens held and capacity of each pool, for people."},
+            "activeTenants": {**COUNT, "description": "Tenants that hold or wait for tokens of these pools."},
             "pools": keyed("name", an_object(pool, required=("name",))),
             "tenants": {"type": "array", "items": an_object(tenant), "x-kubernetes-list-type": "atomic"},
             "otherTenants": {
-                **an_object({"tenants": count, "waiting": count}),
+                **an_object({"tenants": COUNT, "waiting": COUNT}),
                 "description": "Those that are not listed: their number, and their claims that wait.",
             },
             "accepted": accepted(
@@ -121,7 +121,7 @@ def _status() -> Schema:
 
 
 def _pool() -> Schema:
-    count = {"type": "integer", "format": "int64", "maximum": MAX_TOKENS}
+    count = {**COUNT, "maximum": MAX_TOKENS}
     return an_object(
         {
             "name": _text(f"^{POOL_NAME}$", "As tasks name it in their annotation propeller/pools."),
@@ -183,7 +183,7 @@ _POSITIVE: Schema = {"type": "number", "minimum": 0, "exclusiveMinimum": True}
 
 
 def _amounts(description: str) -> Schema:
-    amount = {"type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_TOKENS}
+    amount = {**COUNT, "minimum": 0, "maximum": MAX_TOKENS}
     return {
         "type": "object",
         "maxProperties": MAX_LIMITS,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from propeller.crd_schema import Schema, accepted, an_object, cel, conditions, keyed
+from propeller.crd_schema import COUNT, TEXT, Schema, accepted, an_object, cel, conditions, keyed
 from propeller.routing._checks import (
     MAX_CLUSTERS,
     MAX_COUNT,
@@ -99,7 +99,7 @@ def _schema() -> Schema:
 
 
 def _cluster() -> Schema:
-    count = {"type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_COUNT}
+    count = {**COUNT, "minimum": 0, "maximum": MAX_COUNT}
     secret = an_object(
         {
             "namespace": _text("Of the Secret.", most=MAX_NAME),
@@ -124,7 +124,7 @@ def _cluster() -> Schema:
         ],
     )
     states = {"type": "string", "enum": [str(state.value) for state in State]}
-    priority = {"type": "integer", "format": "int64", "minimum": -MAX_PRIORITY, "maximum": MAX_PRIORITY}
+    priority = {**COUNT, "minimum": -MAX_PRIORITY, "maximum": MAX_PRIORITY}
     return an_object(
         {
             "name": _name(),
@@ -201,22 +201,21 @@ def _rule() -> Schema:
 
 def _status() -> Schema:
     """As the controller writes it. It has no bounds of its own, as the controller's are narrower."""
-    count, text = {"type": "integer", "format": "int64"}, {"type": "string"}
     cluster = {
-        "name": text,
-        "state": text,
+        "name": TEXT,
+        "state": TEXT,
         "healthy": {"type": "boolean"},
-        "reason": text,
-        "executions": count,
-        "pods": count,
+        "reason": TEXT,
+        "executions": COUNT,
+        "pods": COUNT,
     }
     return an_object(
         {
-            "observedGeneration": {**count, "description": "Generation of the spec that the condition is about."},
+            "observedGeneration": {**COUNT, "description": "Generation of the spec that the condition is about."},
             "conditions": conditions(),
-            "healthy": {**text, "description": "Healthy clusters, of all."},
-            "executions": {**count, "description": "That run on these clusters."},
-            "rules": {**count, "description": "In force."},
+            "healthy": {**TEXT, "description": "Healthy clusters, of all."},
+            "executions": {**COUNT, "description": "That run on these clusters."},
+            "rules": {**COUNT, "description": "In force."},
             "clusters": keyed("name", an_object(cluster, required=("name",))),
             "accepted": accepted("What is in force: an earlier spec while the present one is refused."),
         }
