@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-MAX_QUOTAS = 200
-"""Namespaces, as on the page of one process."""
+from propeller.handlers import quotas_page
 
 
 def merged_queue(pages: Sequence[Mapping[str, Any]], first: int) -> dict[str, Any]:
@@ -41,12 +40,8 @@ def _first(claims: Sequence[Mapping[str, Any]], first: int) -> list[Mapping[str,
 
 
 def _quotas(pages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    waiting: Counter[tuple[str, str]] = Counter()
+    waiting: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for each in pages:
         for row in each["quotas"]:
-            waiting[row.get("cluster", ""), row["namespace"]] += row["waiting"]
-    ranked = sorted(waiting.items(), key=lambda item: (-item[1], item[0]))[:MAX_QUOTAS]
-    return [
-        ({"cluster": cluster} if cluster else {}) | {"namespace": namespace, "waiting": count}
-        for (cluster, namespace), count in ranked
-    ]
+            waiting[row.get("cluster", "")][row["namespace"]] += row["waiting"]
+    return quotas_page(waiting)

@@ -94,22 +94,26 @@ async def test_clusters_are_those_of_a_process_as_each_counts_for_all() -> None:
         assert orjson.loads(await made.clusters({})) == [{"name": "east"}]
 
 
+def scraped(*, healthy: float, executions: float, refused: bool) -> str:
+    """What a process counts of a cluster that is connected."""
+    metrics = Metrics()
+    nothing: Any = list
+    metrics.clusters.watch(
+        connected=lambda: [(("east",), 1.0)],
+        healthy=lambda: [(("east",), healthy)],
+        executions=lambda: [(("east",), executions)],
+        pods=nothing,
+        lost=nothing,
+        orphans=nothing,
+    )
+    metrics.clusters.watch_table(lambda: refused)
+    return metrics.text().decode()
+
+
 def test_a_cluster_is_well_if_it_is_to_every_process() -> None:
-    scrapes = []
-    for healthy, executions, refused in ((1.0, 3.0, 1.0), (0.0, 4.0, 0.0)):
-        metrics = Metrics()
-        nothing: Any = list
-        metrics.clusters.watch(
-            connected=lambda: [(("east",), 1.0)],
-            healthy=lambda healthy=healthy: [(("east",), healthy)],  # type: ignore[misc]  # bound on purpose
-            executions=lambda executions=executions: [(("east",), executions)],  # type: ignore[misc]  # bound on purpose
-            pods=nothing,
-            lost=nothing,
-            orphans=nothing,
-        )
-        metrics.clusters.watch_table(lambda refused=refused: bool(refused))  # type: ignore[misc]  # bound on purpose
-        scrapes.append(metrics.text().decode())
-    text = summed(scrapes).decode()
+    one = scraped(healthy=1.0, executions=3.0, refused=True)
+    another = scraped(healthy=0.0, executions=4.0, refused=False)
+    text = summed([one, another]).decode()
     assert 'propeller_cluster_connected{cluster="east"} 1.0' in text
     assert 'propeller_cluster_healthy{cluster="east"} 0.0' in text
     assert 'propeller_cluster_executions{cluster="east"} 7.0' in text
@@ -127,7 +131,7 @@ class _Works:
         return {}
 
 
-async def test_the_command_asks_each_pod_of_those_that_divide_the_work() -> None:
+async def test_the_command_asks_each_pod_of_those_that_divide_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     async def proxied(pod: str, *_: Any, **__: Any) -> bytes:
@@ -141,7 +145,7 @@ async def test_the_command_asks_each_pod_of_those_that_divide_the_work() -> None
             of_member = Membership(client, "flyte", "leader-shards", 3, _Works(), identity=identity)
             await stack.enter_async_context(of_member.joined())
         await asyncio.sleep(0.1)
-        client.proxied = proxied  # type: ignore[method-assign]  # answered in place
+        monkeypatch.setattr(client, "proxied", proxied)
         found = orjson.loads(await _through_proxy(client, "flyte", "leader", 10254, {"first": "20"}))
         assert sorted(asked) == ["pod-a", "pod-b"]
         assert [claim["resource"] for claim in found["claims"]] == ["of-pod-a", "of-pod-b"]
