@@ -13,6 +13,7 @@ import aiohttp
 import uvloop
 import yaml
 
+from loadtest._fleet import table
 from loadtest._line import Line
 from loadtest._process import ControllerProcess, started
 from propeller.controller import workflow_crd
@@ -51,7 +52,8 @@ async def _idle(count: int) -> tuple[float, float]:
                 client = Client(server.transport())
                 await client.create(CUSTOM_RESOURCE_DEFINITIONS, workflow_crd())
                 await client.create(NAMESPACES, {"metadata": {"name": "flyte"}})  # of the lease
-        (directory / "routes.yaml").write_text(yaml.safe_dump(_table(directory, names)))
+        connections = {name: {"kubeconfig": str(directory / name)} for name in names}
+        (directory / "routes.yaml").write_text(yaml.safe_dump(table(connections)))
         settings = f'[routing]\nfile = "{directory}/routes.yaml"\n[clusters]\ncontrol = "control"\n'
         (directory / "settings.toml").write_text(settings)
         controller = await stack.enter_async_context(started(_COMMAND, directory / "control", directory))
@@ -61,14 +63,6 @@ async def _idle(count: int) -> tuple[float, float]:
         before = controller.cpu
         await asyncio.sleep(IDLE_SECONDS)
         return float(controller.memory), (controller.cpu - before) / IDLE_SECONDS
-
-
-def _table(directory: Path, names: list[str]) -> dict[str, list[dict[str, object]]]:
-    return {
-        "clusters": [{"name": name, "connection": {"kubeconfig": str(directory / name)}} for name in names],
-        "pools": [{"name": "all", "clusters": names}],
-        "rules": [{"name": "all", "pool": "all"}],
-    }
 
 
 async def _connected(controller: ControllerProcess, count: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -73,20 +73,21 @@ async def fleet(servers: Sequence[KubeApiserver], directory: Path) -> AsyncItera
         yield Fleet(clients, options, prefix)
 
 
-def _routed(servers: Sequence[KubeApiserver], directory: Path) -> Path:
-    """Write a table over the servers, and settings that name it."""
-    names = [f"c{number}" for number in range(len(servers))]
-    connections: list[dict[str, object]] = [{"inCluster": True}]
-    for name, server in zip(names[1:], servers[1:], strict=True):
-        connections.append({"kubeconfig": str(server.kubeconfig(directory / f"kubeconfig-{name}"))})
-    table = {
-        "clusters": [
-            {"name": name, "connection": connection} for name, connection in zip(names, connections, strict=True)
-        ],
-        "pools": [{"name": "all", "clusters": names}],
+def table(connections: Mapping[str, Mapping[str, object]]) -> dict[str, list[dict[str, object]]]:
+    """A routing table of one pool, for everything, of the clusters with these names and connections."""
+    return {
+        "clusters": [{"name": name, "connection": connection} for name, connection in connections.items()],
+        "pools": [{"name": "all", "clusters": list(connections)}],
         "rules": [{"name": "all", "pool": "all"}],
     }
+
+
+def _routed(servers: Sequence[KubeApiserver], directory: Path) -> Path:
+    """Write a table over the servers, and settings that name it."""
+    connections: dict[str, dict[str, object]] = {"c0": {"inCluster": True}}
+    for number, server in enumerate(servers[1:], 1):
+        connections[f"c{number}"] = {"kubeconfig": str(server.kubeconfig(directory / f"kubeconfig-c{number}"))}
     routes, settings = directory / "routes.yaml", directory / "settings.yaml"
-    routes.write_text(yaml.safe_dump(table))
+    routes.write_text(yaml.safe_dump(table(connections)))
     settings.write_text(yaml.safe_dump({"routing": {"file": str(routes)}}))
     return settings

@@ -24,6 +24,7 @@ import msgspec
 
 from loadtest._go_peers import Missing, built
 from loadtest._line import Line
+from loadtest._redis_tokens import granted
 from propeller.errors import Invalid
 from propeller.resourcemgr import Claim, Limits, Pool
 from propeller.resourcemgr.shared import RedisOptions, RedisStore, SharedTokens
@@ -33,8 +34,6 @@ PROCESSES, WORKERS, SLOTS, SECONDS = 4, 64, 80, 0.05
 KILLS = 20
 DEADLINE = 60.0
 """Seconds in which a new process has to get all tokens: four times the TTL of ours."""
-
-_HERE = [sys.executable, "-c", "import sys; from loadtest._killed_tokens import {0}; {0}(*sys.argv[1:])"]
 
 
 class _Side(msgspec.Struct, frozen=True):
@@ -101,7 +100,8 @@ def measure(scale: float) -> Iterator[Line]:
 
 
 def _of(function: str) -> list[str]:
-    return [*_HERE[:2], _HERE[2].format(function)]
+    code = f"import sys; from loadtest._killed_tokens import {function}; {function}(*sys.argv[1:])"
+    return [sys.executable, "-c", code]
 
 
 def _run(side: _Side, server: RedisServer, notes: Path, kills: int) -> _Found:
@@ -216,11 +216,7 @@ def _tokens(url: str, name: str) -> SharedTokens:
 
 
 async def _granted(tokens: SharedTokens, token: str) -> None:
-    granted = asyncio.Event()
-    answer = tokens.request(Claim(token, ("project", "production"), (("hive", 1),)), granted.set, lambda _: None)
-    if not (answer if isinstance(answer, bool) else await answer):
-        await granted.wait()
-    tokens.use(token)
+    await granted(tokens, Claim(token, ("project", "production"), (("hive", 1),)))
 
 
 def _held_by_ours(url: str) -> int:

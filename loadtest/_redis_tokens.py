@@ -76,11 +76,7 @@ async def _pairs(name: str, url: str, pairs: int, slots: int, begin: float) -> _
     async def work(first: int) -> None:
         for number in range(first, pairs, AT_ONCE):
             claim = Claim(f"{name}/n{number}-0", (f"project-{number % TENANTS}", "production"), (("hive", 1),))
-            granted = asyncio.Event()
-            answer = tokens.request(claim, granted.set, lambda _: None)
-            if not (answer if isinstance(answer, bool) else await answer):
-                await granted.wait()
-            tokens.use(claim.id)
+            await granted(tokens, claim)
             await asyncio.sleep(0)
             tokens.release(claim.id)
 
@@ -89,3 +85,12 @@ async def _pairs(name: str, url: str, pairs: int, slots: int, begin: float) -> _
         began, exchanges, cpu = time.perf_counter(), store.exchanges, time.process_time()
         await asyncio.gather(*map(work, range(AT_ONCE)))
         return _Measured(time.perf_counter() - began, store.exchanges - exchanges, time.process_time() - cpu)
+
+
+async def granted(tokens: SharedTokens, claim: Claim) -> None:
+    """Wait until a claim is granted, and use its tokens."""
+    event = asyncio.Event()
+    answer = tokens.request(claim, event.set, lambda _: None)
+    if not (answer if isinstance(answer, bool) else await answer):
+        await event.wait()
+    tokens.use(claim.id)

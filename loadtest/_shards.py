@@ -16,8 +16,9 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import uvloop
@@ -26,6 +27,7 @@ from loadtest import workflows
 from loadtest._fleet import LEASE_NAMESPACE, fleet, in_memory
 from loadtest._fleet import several as several_servers
 from loadtest._killed import NAMESPACE, READY, all_ended, problems_of
+from loadtest._ledger import Ledger
 from loadtest._line import Line
 from propeller.controller import FLYTE_WORKFLOWS
 from propeller.kube import LEASES, PODS, Client
@@ -155,12 +157,7 @@ async def run(
             controllers(*of.options, "--processes", str(processes)) as several,
         ):
             await group.seconds_until(lambda holders: len(set(holders.values())) == processes)
-            for resource in workflows.resources(workflows.counting(PARALLEL, CHAIN), count, "w"):
-                metadata = resource["metadata"] | {"namespace": NAMESPACE}
-                await client.create(FLYTE_WORKFLOWS, resource | {"metadata": metadata}, NAMESPACE)
-            async with asyncio.timeout(DEADLINE):
-                while ledger.created.total() < count:
-                    await asyncio.sleep(0.1)
+            await _begin(client, ledger, count)
             before = await group.holders()
             carried = await group.carried()
             os.kill(several.pids[1], signal.SIGKILL)
@@ -200,12 +197,7 @@ async def take_over_alone(
             controllers(*of.options, "--shards", "16"),
         ):
             await group.seconds_until(lambda holders: len(set(holders.values())) == 2)
-            for resource in workflows.resources(workflows.counting(PARALLEL, CHAIN), count, "w"):
-                metadata = resource["metadata"] | {"namespace": NAMESPACE}
-                await of.client.create(FLYTE_WORKFLOWS, resource | {"metadata": metadata}, NAMESPACE)
-            async with asyncio.timeout(DEADLINE):
-                while ledger.created.total() < count:
-                    await asyncio.sleep(0.1)
+            await _begin(of.client, ledger, count)
             shards = len(await group.holders())
             one.process.kill()
             seconds = await group.seconds_until(
@@ -214,6 +206,23 @@ async def take_over_alone(
             async with asyncio.timeout(DEADLINE):
                 await ended.wait()
         return seconds, [problem async for problem in problems_of(of.client, storage, ledger, count, TASKS)]
+
+
+def _resources(count: int) -> list[dict[str, Any]]:
+    return workflows.resources(workflows.counting(PARALLEL, CHAIN), count, "w", namespace=NAMESPACE)
+
+
+async def _create(client: Client, resources: Sequence[dict[str, Any]]) -> None:
+    for resource in resources:
+        await client.create(FLYTE_WORKFLOWS, resource, NAMESPACE)
+
+
+async def _begin(client: Client, ledger: Ledger, count: int) -> None:
+    """Create that many workflows, and wait until there are as many pods."""
+    await _create(client, _resources(count))
+    async with asyncio.timeout(DEADLINE):
+        while ledger.created.total() < count:
+            await asyncio.sleep(0.1)
 
 
 class Throughput(msgspec.Struct, frozen=True):
@@ -230,7 +239,7 @@ async def throughput(servers: Sequence[KubeApiserver], directory: Path, count: i
     async with fleet(servers, directory) as of:
         client = of.client
         ledger, group = of.ledger(lambda: 0.0), Group(client)
-        resources = list(workflows.resources(workflows.counting(PARALLEL, CHAIN), count, "w"))
+        resources = _resources(count)
         async with (
             ledger.running(),
             all_ended(client, count) as (ended, _),
@@ -242,12 +251,17 @@ async def throughput(servers: Sequence[KubeApiserver], directory: Path, count: i
                 while not running.is_ready:
                     await asyncio.sleep(0.1)
             before, began = running.cpu(), time.monotonic()
-            for resource in resources:
-                metadata = resource["metadata"] | {"namespace": NAMESPACE}
-                await client.create(FLYTE_WORKFLOWS, resource | {"metadata": metadata}, NAMESPACE)
+            await _create(client, resources)
             async with asyncio.timeout(DEADLINE):
                 await ended.wait()
             return Throughput(time.monotonic() - began, running.cpu() - before)
+
+
+@contextmanager
+def _servers(count: int) -> Iterator[tuple[list[KubeApiserver], Path]]:
+    """Run so many API servers, and have a directory for the rest."""
+    with tempfile.TemporaryDirectory(dir=in_memory()) as name, several_servers(Path(name), count) as servers:
+        yield servers, Path(name)
 
 
 def measure(
@@ -262,11 +276,8 @@ def measure(
     """By number of servers, milliseconds of one process."""
     for clusters in servers or (1,):
         for number in processes or (1, 2, 4):
-            with (
-                tempfile.TemporaryDirectory(dir=in_memory()) as directory,
-                several_servers(Path(directory), clusters) as made,
-            ):
-                found = uvloop.run(throughput(made, Path(directory), count, number))
+            with _servers(clusters) as (made, directory):
+                found = uvloop.run(throughput(made, directory, count, number))
             tasks = count * TASKS
             each = 1000 * found.cpu / tasks
             at = f"{number} processes" if number > 1 else "1 process without shards"
@@ -286,8 +297,8 @@ def measure(
 
 
 def _of_a_kill(servers: int, processes: int, count: int, seed: int) -> Iterator[Line]:
-    with tempfile.TemporaryDirectory(dir=in_memory()) as directory, several_servers(Path(directory), servers) as made:
-        outcome = uvloop.run(run(made, Path(directory), count, processes, seed))
+    with _servers(servers) as (made, directory):
+        outcome = uvloop.run(run(made, directory, count, processes, seed))
     for problem in outcome.problems:
         print(problem, file=sys.stderr)
     at = f"{processes} processes, {outcome.workflows} workflows"
@@ -305,8 +316,8 @@ def _of_a_kill(servers: int, processes: int, count: int, seed: int) -> Iterator[
 
 
 def _of_a_kill_alone(count: int, seed: int) -> Iterator[Line]:
-    with tempfile.TemporaryDirectory(dir=in_memory()) as directory, several_servers(Path(directory), 1) as made:
-        seconds, problems = uvloop.run(take_over_alone(made, Path(directory), count, seed))
+    with _servers(1) as (made, directory):
+        seconds, problems = uvloop.run(take_over_alone(made, directory, count, seed))
     for problem in problems:
         print(problem, file=sys.stderr)
     yield Line(name="2 controllers without a supervisor: seconds until the shards of a killed one are held again",
