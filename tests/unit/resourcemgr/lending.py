@@ -1,11 +1,33 @@
-"""What tenants keep, counted anew from what is held: a model to compare backends with."""
+"""What tenants keep, counted anew from what is held: a model to compare backends with; and limits to do that by."""
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from propeller.resourcemgr import Claim, Limits, Path, kept_of
+from propeller.resourcemgr import Claim, Limits, Path, Pool, Tenant, kept_of
+
+NAMES = ["a", "a/x", "a/y", "b", "b/z", "c"]
+
+
+def drawn(rng: random.Random, capacity: int, generation: int = 0) -> Limits:
+    """Limits of pool hive, and of most tenants of `NAMES`."""
+    return Limits(
+        pools=(Pool(name="hive", capacity=capacity),),
+        tenants=tuple(
+            Tenant(
+                name=name,
+                weight=rng.choice([1.0, 2.0, 3.5]),
+                limits={"hive": rng.randint(1, 8)} if rng.random() < 0.3 else {},
+                lending={"hive": rng.randint(0, 3)} if rng.random() < 0.6 else {},
+            )
+            for name in NAMES
+            if rng.random() < 0.8
+        ),
+        generation=generation,
+        max_bypass=rng.choice([0, 1, 5, 64]),
+    )
 
 
 class Kept:
@@ -28,11 +50,7 @@ class Kept:
 
     def counted(self, held: Mapping[Path, int], path: Path = ()) -> int:
         """What counts of a tenant in those above it: what it holds and what those inside it keep, or what it keeps."""
-        below = {
-            other[: len(path) + 1] for other in self._kept if len(other) > len(path) and other[: len(path)] == path
-        }
-        kept_below = sum(self.counted(held, child) - held.get(child, 0) for child in below)
-        return max(held.get(path, 0) + kept_below, self._kept.get(path, 0))
+        return max(self.used(held, path), self._kept.get(path, 0))
 
     def admits(self, claims: Iterable[Claim], one: Claim) -> bool:
         """Whether there is room for one more claim beside those that are held."""
@@ -50,11 +68,10 @@ class Kept:
 
     def used(self, held: Mapping[Path, int], path: Path) -> int:
         """What a tenant holds, and those inside it keep."""
-        own, self._kept[path] = self._kept.get(path, 0), 0
-        try:
-            return self.counted(held, path)
-        finally:
-            self._kept[path] = own
+        below = {
+            other[: len(path) + 1] for other in self._kept if len(other) > len(path) and other[: len(path)] == path
+        }
+        return held.get(path, 0) + sum(self.counted(held, child) - held.get(child, 0) for child in below)
 
     def excess(self, claims: Iterable[Claim]) -> int:
         """Tokens that are lent beyond the limits, or out beyond the capacity: 0 if all is right."""

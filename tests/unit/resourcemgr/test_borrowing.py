@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from propeller.errors import Invalid
@@ -44,17 +45,21 @@ def test_a_paused_pool_lends_nothing_of_its_own() -> None:
     assert limits(Tenant(name="a", borrowing={"hive": 2}), pool=Pool(name="hive", capacity=0)) == {"a": {"hive": 2}}
 
 
+@pytest.mark.parametrize("field", ["borrowing", "lending"])
 @pytest.mark.parametrize(
-    ("pool", "borrowing", "word"),
+    ("pool", "amounts", "word"),
     [
-        (HIVE, {"hove": 1}, "has a borrowing for 'hove', which is no pool; known are hive"),
-        (HIVE, {"hive": -1}, "borrowing of tenant 'a' for pool 'hive' is -1"),
+        (HIVE, {"hove": 1}, "has a {field} for 'hove', which is no pool; known are hive"),
+        (HIVE, {"hive": -1}, "{field} of tenant 'a' for pool 'hive' is -1"),
         (Pool(name="hive", rate=1.0), {"hive": 1}, "which has no capacity and so no shares"),
     ],
 )
-def test_borrowing_that_can_mean_nothing_is_refused(pool: Pool, borrowing: dict[str, int], word: str) -> None:
-    with pytest.raises(Invalid, match=word):
-        check(ResourceOptions(pools=(pool,), tenants=(Tenant(name="a", borrowing=borrowing),)))
+def test_borrowing_or_lending_that_can_mean_nothing_is_refused(
+    field: str, pool: Pool, amounts: dict[str, int], word: str
+) -> None:
+    tenant = msgspec.convert({"name": "a", field: amounts}, Tenant)
+    with pytest.raises(Invalid, match=word.format(field=field)):
+        check(ResourceOptions(pools=(pool,), tenants=(tenant,)))
 
 
 @pytest.mark.parametrize("name", ["gpu pool", "a=b", "a,b", "-a", "ä", "x" * 300])
