@@ -24,7 +24,7 @@ from propeller.config._controller import (
 )
 from propeller.config._embedded import ApiServerOptions, KubeletOptions
 from propeller.config._kueue import KueueOptions, KueueQueue
-from propeller.config._operators import OperatorOptions
+from propeller.config._operators import OperatorName, OperatorOptions
 from propeller.config._pod_defaults import Amounts, NodeRequirement, PodDefaults, ResourceRule, SecretsBy, Toleration
 from propeller.config._pods import PodPolicy
 from propeller.config._shards import WorkflowShardOptions, group_beside
@@ -58,6 +58,7 @@ __all__ = [
     "LeaseOptions",
     "MetricsOptions",
     "NodeRequirement",
+    "OperatorName",
     "OperatorOptions",
     "PodDefaults",
     "PodPolicy",

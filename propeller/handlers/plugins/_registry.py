@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from propeller.config import OperatorName
 from propeller.handlers.plugins._api import ENTRY_POINTS, PluginFailed, TaskPlugin
 from propeller.handlers.plugins._guard import GuardedPlugin
 from propeller.handlers.plugins.pod import POD
@@ -66,7 +67,7 @@ class Plugins:
 
 
 @functools.cache
-def installed_plugins(operators: tuple[str, ...] = ()) -> Plugins:
+def installed_plugins(operators: tuple[OperatorName, ...] = ()) -> Plugins:
     """Return the plugins of this interpreter's packages, and propeller's own of these `operators` (the setting
     `operators.enabled`); loads them once.
     """
@@ -96,7 +97,7 @@ class _Found(NamedTuple):
     resource: Resource[Any]
 
 
-def load_plugins(points: Iterable[EntryPoint], operators: tuple[str, ...] = ()) -> Plugins:
+def load_plugins(points: Iterable[EntryPoint], operators: tuple[OperatorName, ...] = ()) -> Plugins:
     """Load plugins by their entry points, and propeller's own of these `operators`; see the module's text."""
     broken: dict[str, str] = {}
     loaded: dict[int, _Found] = {}
@@ -122,11 +123,12 @@ def load_plugins(points: Iterable[EntryPoint], operators: tuple[str, ...] = ()) 
     return Plugins(usable, broken)
 
 
-def _of_operators(enabled: tuple[str, ...]) -> Iterator[_Found]:
+def _of_operators(enabled: tuple[OperatorName, ...]) -> Iterator[_Found]:
     if enabled:  # few controllers need them in memory
-        from propeller.handlers.plugins.operators import operator_plugins
+        from propeller.handlers.plugins.operators import OPERATORS
 
-        for plugin in operator_plugins(enabled):
+        for name in enabled:
+            plugin = OPERATORS[name]
             yield _Found("of propeller's operators.enabled", plugin, plugin.task_types, plugin.resource)
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
+from propeller.config import OperatorOptions
 from propeller.handlers.plugins import Plugins, PodSettings, TaskPlugin, load_plugins
 from propeller.workflow import NodeView
 from tests.unit.handlers.build import World, graph, literals, task, template
@@ -97,7 +100,8 @@ VERSIONS = {"pytorch": 1, "tensorflow": 1, "mpi": 1}
 
 
 def plugins(*enabled: str) -> Plugins:
-    return load_plugins((), enabled or tuple(TASKS))
+    settings = msgspec.convert({"enabled": enabled or tuple(TASKS)}, OperatorOptions)
+    return load_plugins((), settings.enabled)
 
 
 def plugin_of(task_type: str) -> TaskPlugin:

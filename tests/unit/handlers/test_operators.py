@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 
+from propeller.config import OperatorName
 from propeller.errors import ErrorKind, Invalid
 from propeller.handlers.plugins import POD, load_plugins
+from propeller.handlers.plugins.operators import OPERATORS
 from propeller.workflow import AttemptPhase, Remains
 from tests.unit.handlers.build import literals
 from tests.unit.handlers.operator_tasks import ELASTIC, SETTINGS, TASKS, Json, built, node_of, plugin_of, plugins
@@ -275,6 +277,10 @@ def test_a_version_of_a_type_that_is_not_known_is_refused() -> None:
 def test_a_name_that_is_too_long_for_its_operator_is_refused() -> None:
     with pytest.raises(Invalid, match="has 50 characters, and its operator accepts 47"):
         plugin_of("ray").build(node_of("ray", name="x" * 45), 0, literals(), SETTINGS)
+
+
+def test_each_name_that_the_setting_takes_is_an_operator() -> None:
+    assert set(get_args(OperatorName)) == OPERATORS.keys() == TASKS.keys()
 
 
 def test_nothing_is_enabled_unless_it_is_named() -> None:

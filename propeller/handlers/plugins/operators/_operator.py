@@ -18,6 +18,7 @@ from flyteidl.core import tasks_pb2
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from propeller.config import OperatorName
 from propeller.errors import ErrorKind, Invalid
 from propeller.handlers.plugins._api import TaskPlugin, custom_of
 from propeller.handlers.plugins._metadata import PRIMARY_CONTAINER
@@ -115,7 +116,7 @@ class Operator(NamedTuple, Generic[Status]):
     that is a state that this version does not know.
     """
 
-    task_type: str
+    task_type: OperatorName
     resource: Resource[Status]
     build: Callable[[Task], Json]
     read: Callable[[Status], Reading | None]
