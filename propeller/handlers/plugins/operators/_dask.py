@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -17,8 +18,8 @@ from propeller.handlers.plugins.operators._operator import (
     runs,
     waits,
 )
-from propeller.handlers.plugins.pod import whole_units
 from propeller.kube import KubeObject, Resource
+from propeller.quantity import parse
 from propeller.workflow import AttemptPhase
 
 _PORTS = {"tcp-comm": 8786, "dashboard": 8787}
@@ -64,9 +65,9 @@ def _worker(task: Task, group: dask_pb2.DaskWorkerGroup) -> Json:
     command = ["dask", "worker", "--name", "$(DASK_WORKER_NAME)"]
     pod = task.pod("dask-worker", image=group.image, resources=group.resources)
     worker = next(one for one in pod["spec"]["containers"] if one["name"] == "dask-worker")
-    limits = (worker.get("resources") or {}).get("limits") or {}
+    limits = worker["resources"].get("limits", {})
     if "cpu" in limits:
-        command += ["--nthreads", str(whole_units(limits["cpu"]))]
+        command += ["--nthreads", str(math.ceil(parse(limits["cpu"])))]
     if "memory" in limits:
         command += ["--memory-limit", limits["memory"]]
     worker["args"] = command

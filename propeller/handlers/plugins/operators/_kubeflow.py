@@ -91,10 +91,21 @@ _Role = (
 )
 """A part of a job, in the second form of these tasks."""
 
+_SecondForm = (
+    pytorch_pb2.DistributedPyTorchTrainingTask
+    | tensorflow_pb2.DistributedTensorflowTrainingTask
+    | mpi_pb2.DistributedMPITrainingTask
+)
+
+
+def _given(role: _Role) -> common_pb2.CommonReplicaSpec | _Role:
+    """What has the role's fields: `common`, or, in older tasks, the role itself."""
+    return role.common if role.HasField("common") else role
+
 
 def _part(task: Task, container: str, role: _Role, replicas: int | None = None) -> Json:
-    """A part of a job. Its fields stand in `common`, or, in older tasks, beside it."""
-    given = role.common if role.HasField("common") else role
+    """A part of a job, in the second form of these tasks."""
+    given = _given(role)
     command = list(role.command) if isinstance(role, mpi_pb2.DistributedMPITrainingReplicaSpec) else []
     fields = {"args": command} if command else {}
     template = task.pod(container, image=given.image, resources=given.resources, **fields)
@@ -102,16 +113,15 @@ def _part(task: Task, container: str, role: _Role, replicas: int | None = None) 
     return {"replicas": count, "restartPolicy": _RESTART[given.restart_policy], "template": template}
 
 
-def _count(role: _Role) -> int:
-    return role.common.replicas if role.HasField("common") else role.replicas
-
-
 def _same(task: Task, container: str, replicas: int, **fields: Any) -> Json:
     """A part of a job in the first form of these tasks: all parts are alike."""
     return {"replicas": replicas, "restartPolicy": "Never", "template": task.pod(container, **fields)}
 
 
-def _policy(policy: kubeflow.RunPolicy) -> Json:
+def _run_policy(custom: _SecondForm) -> Json:
+    if not custom.HasField("run_policy"):
+        return {}
+    policy = custom.run_policy
     found: Json = {"cleanPodPolicy": _CLEAN[policy.clean_pod_policy]}
     for field, value in (
         ("backoffLimit", policy.backoff_limit),
@@ -123,12 +133,12 @@ def _policy(policy: kubeflow.RunPolicy) -> Json:
     return found
 
 
-def _unknown_version(task: Task) -> Invalid:
-    return Invalid(f"the task's type has version {task.version}, and versions 0 and 1 are known: update propeller")
-
-
-def _run_policy(custom: Any) -> Json:
-    return _policy(custom.run_policy) if custom.HasField("run_policy") else {}
+def _has_first_form(task: Task) -> bool:
+    """Whether `custom` is of the first form of these tasks. Raises Invalid if it is of neither form."""
+    version = task.declared.task_type_version
+    if version not in (0, 1):
+        raise Invalid(f"the task's type has version {version}, and versions 0 and 1 are known: update propeller")
+    return version == 0
 
 
 def _elastic(config: pytorch_v0.ElasticConfig | pytorch_pb2.ElasticConfig) -> Json:
@@ -145,20 +155,18 @@ def pytorch(task: Task) -> Json:
     """The spec of a PyTorchJob: a master and workers, or, with an elastic policy, workers alone."""
     name, policy = "pytorch", {}
     custom: pytorch_v0.DistributedPyTorchTrainingTask | pytorch_pb2.DistributedPyTorchTrainingTask
-    if task.version == 0:
+    if _has_first_form(task):
         custom = task.custom(pytorch_v0.DistributedPyTorchTrainingTask)
         at_least_one(custom.workers, "workers")
         parts = {"Master": _same(task, name, 1), "Worker": _same(task, name, custom.workers)}
-    elif task.version == 1:
+    else:
         custom = task.custom(pytorch_pb2.DistributedPyTorchTrainingTask)
-        at_least_one(_count(custom.worker_replicas), "workers")
+        at_least_one(_given(custom.worker_replicas).replicas, "workers")
         parts = {
             "Master": _part(task, name, custom.master_replicas, 1),
             "Worker": _part(task, name, custom.worker_replicas),
         }
         policy = _run_policy(custom)
-    else:
-        raise _unknown_version(task)
     spec: Json = {"pytorchReplicaSpecs": parts, "runPolicy": policy}
     if custom.HasField("elastic_config"):
         del parts["Master"]
@@ -169,7 +177,7 @@ def pytorch(task: Task) -> Json:
 def tensorflow(task: Task) -> Json:
     """The spec of a TFJob: workers, and parameter servers, a chief and evaluators if there are any."""
     name, policy = "tensorflow", {}
-    if task.version == 0:
+    if _has_first_form(task):
         plain = task.custom(tensorflow_v0.DistributedTensorflowTrainingTask)
         counts = {
             "Chief": plain.chief_replicas,
@@ -179,7 +187,7 @@ def tensorflow(task: Task) -> Json:
         }
         at_least_one(plain.workers, "workers")
         parts = {part: _same(task, name, count) for part, count in counts.items() if count > 0}
-    elif task.version == 1:
+    else:
         custom = task.custom(tensorflow_pb2.DistributedTensorflowTrainingTask)
         roles = {
             "Chief": custom.chief_replicas,
@@ -187,37 +195,32 @@ def tensorflow(task: Task) -> Json:
             "PS": custom.ps_replicas,
             "Evaluator": custom.evaluator_replicas,
         }
-        at_least_one(_count(custom.worker_replicas), "workers")
-        parts = {part: _part(task, name, role) for part, role in roles.items() if _count(role) > 0}
+        at_least_one(_given(custom.worker_replicas).replicas, "workers")
+        parts = {part: _part(task, name, role) for part, role in roles.items() if _given(role).replicas > 0}
         policy = _run_policy(custom)
-    else:
-        raise _unknown_version(task)
     return {"tfReplicaSpecs": parts, "runPolicy": policy}
 
 
 def mpi(task: Task) -> Json:
     """The spec of an MPIJob: a launcher, which runs the task, and workers, which wait for it."""
     name, policy = "mpi", {}
-    if task.version == 0:
+    if _has_first_form(task):
         plain = task.custom(mpi_v0.DistributedMPITrainingTask)
         at_least_one(plain.num_workers, "workers")
-        template = task.node.graph.plan.task(task.node.spec.task)
-        command = template.config.get(WORKER_COMMAND, "").split()
+        command = task.declared.config.get(WORKER_COMMAND, "").split()
         parts = {
             "Launcher": _same(task, name, max(1, plain.num_launcher_replicas)),
             "Worker": _same(task, name, plain.num_workers, args=command, command=[]),
         }
         slots = plain.slots
-    elif task.version == 1:
+    else:
         custom = task.custom(mpi_pb2.DistributedMPITrainingTask)
-        at_least_one(_count(custom.worker_replicas), "workers")
+        at_least_one(_given(custom.worker_replicas).replicas, "workers")
         parts = {
             "Launcher": _part(task, name, custom.launcher_replicas, 1),
             "Worker": _part(task, name, custom.worker_replicas),
         }
         policy, slots = _run_policy(custom), custom.slots
-    else:
-        raise _unknown_version(task)
     return {"mpiReplicaSpecs": parts, "runPolicy": policy, "slotsPerWorker": slots or 1}
 
 

@@ -11,7 +11,7 @@ Source
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from flyteidl.core import tasks_pb2
@@ -53,9 +53,9 @@ class Task(NamedTuple):
         return next((found for found in containers if found["name"] == name), containers[0])
 
     @property
-    def version(self) -> int:
-        """The version of the form of the task's `custom`."""
-        return self.node.graph.plan.task(self.node.spec.task).task_type_version
+    def declared(self) -> tasks_pb2.TaskTemplate:
+        """The task as its author declared it."""
+        return self.node.graph.plan.task(self.node.spec.task)
 
     @property
     def name(self) -> str:
@@ -68,8 +68,7 @@ class Task(NamedTuple):
         try:
             json_format.ParseDict(custom_of(self.node), found, ignore_unknown_fields=True)
         except json_format.ParseError as error:
-            task = self.node.graph.plan.task(self.node.spec.task).id.name
-            raise Invalid(f"custom of task {task} is no {kind.DESCRIPTOR.name}: {error}") from None
+            raise Invalid(f"custom of task {self.declared.id.name} is no {kind.DESCRIPTOR.name}: {error}") from None
         return found
 
     def pod(
@@ -173,9 +172,3 @@ def at_least_one(number: int, what: str) -> int:
     if number < 1:
         raise Invalid(f"the number of {what} must be greater than 0, and is {number}")
     return number
-
-
-def arguments(container: Json) -> Sequence[str]:
-    """The command line of a container, without its program."""
-    found: Sequence[str] = container.get("args") or ()
-    return found

@@ -19,7 +19,6 @@ from propeller.handlers.plugins.operators._operator import (
     Operator,
     Reading,
     Task,
-    arguments,
     at_least_one,
     failed,
     runs,
@@ -90,7 +89,7 @@ def build(task: Task) -> Json:
     head = _head(task, cluster.head_group_spec)
     keeps = custom.ttl_seconds_after_finished if custom.shutdown_after_job_finishes else KEPT
     spec: Json = {
-        "entrypoint": shlex.join(arguments(task.primary)),
+        "entrypoint": shlex.join(task.primary["args"]),
         "shutdownAfterJobFinishes": True,
         "ttlSecondsAfterFinished": keeps,
         "submissionMode": "K8sJobMode",
@@ -110,9 +109,9 @@ def build(task: Task) -> Json:
 
 def _head(task: Task, group: ray_pb2.HeadGroupSpec) -> Json:
     parameters = {
+        "include-dashboard": "true",
+        "dashboard-host": "0.0.0.0",  # noqa: S104 - in its pod
         **group.ray_start_params,
-        "include-dashboard": group.ray_start_params.get("include-dashboard", "true"),
-        "dashboard-host": group.ray_start_params.get("dashboard-host", "0.0.0.0"),  # noqa: S104 - in its pod
     }
     template = _template(task, "ray-head", [_field("MY_POD_IP", "status.podIP")], group)
     return {
@@ -162,7 +161,7 @@ def _template(
     primary = task.primary
     fields |= {
         "args": [],
-        "env": [*(primary.get("env") or ()), *variables],
+        "env": [*primary["env"], *variables],
         "ports": [*(primary.get("ports") or ()), *_PORTS],
     }
     pod = task.pod(name, **fields)

@@ -8,7 +8,7 @@ import msgspec
 from flyteidl.plugins import spark_pb2
 
 from propeller.errors import Invalid
-from propeller.handlers.plugins.operators._operator import Json, Operator, Reading, Task, arguments, failed, runs, waits
+from propeller.handlers.plugins.operators._operator import Json, Operator, Reading, Task, failed, runs, waits
 from propeller.kube import KubeObject, Resource
 from propeller.workflow import AttemptPhase
 
@@ -68,7 +68,7 @@ def build(task: Task) -> Json:
         "sparkVersion": "",  # the type requires it, and the operator reads it for templates of pods alone
         "type": _TYPES.get(custom.applicationType, "Python"),
         "image": task.primary["image"],
-        "arguments": list(arguments(task.primary)),
+        "arguments": task.primary["args"],
         "sparkConf": configuration,
         "hadoopConf": dict(custom.hadoopConf),
         "restartPolicy": {"type": "OnFailure", "onSubmissionFailureRetries": SUBMISSIONS},
@@ -104,16 +104,17 @@ def _pod(task: Task, configuration: dict[str, str], part: str) -> Json:
         "labels": metadata["labels"],
         "annotations": metadata["annotations"],
         "image": task.primary["image"],
-        "env": list(task.primary.get("env") or ()),
+        "env": task.primary["env"],
         **{field: spec[field] for field in _FROM_POD if spec.get(field)},
     }
     if spec.get("securityContext"):
         found["podSecurityContext"] = spec["securityContext"]
     if part == "driver":
         found["serviceAccount"] = spec.get("serviceAccountName") or "spark"
-    for field, name in (("cores", f"spark.{part}.cores"), ("instances", "spark.executor.instances")):
-        if (field == "cores" or part == "executor") and (number := _number(configuration.get(name, ""))):
-            found[field] = number
+    if cores := _number(configuration.get(f"spark.{part}.cores", "")):
+        found["cores"] = cores
+    if part == "executor" and (instances := _number(configuration.get("spark.executor.instances", ""))):
+        found["instances"] = instances
     if memory := configuration.get(f"spark.{part}.memory"):
         found["memory"] = memory
     return found
