@@ -2,10 +2,9 @@
 
 from propeller.handlers.plugins.pod._demand import POOLS_ANNOTATION, Footprint, demand_of, footprint_of
 from propeller.handlers.plugins.pod._ends import grace_of, has_ended
-from propeller.handlers.plugins.pod._parts import overlaid, whole_units
+from propeller.handlers.plugins.pod._parts import overlaid, replica_resources
 from propeller.handlers.plugins.pod._plugin import POD, PodPlugin
 from propeller.handlers.plugins.pod._pod import build_pod, pod_template
-from propeller.handlers.plugins.pod._replicas import replica_resources
 from propeller.handlers.plugins.pod._report import gone, is_alive, report
 from propeller.handlers.plugins.pod._resources import task_resources
 from propeller.handlers.plugins.pod._shape import PLAIN, can_be_pod, shape_of, template_name
@@ -33,5 +32,4 @@ __all__ = [
     "task_resources",
     "template_name",
     "template_uri",
-    "whole_units",
 ]

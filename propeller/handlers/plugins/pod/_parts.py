@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
+
+from flyteidl.core import tasks_pb2
 
 from propeller.errors import Invalid
 from propeller.handlers.plugins._metadata import others_annotations, others_labels
 from propeller.handlers.plugins._settings import PodSettings
 from propeller.handlers.plugins.pod._merge import merged_objects
 from propeller.handlers.plugins.pod._policy import check_pod
-from propeller.handlers.plugins.pod._shape import service_account
-from propeller.quantity import parse
+from propeller.handlers.plugins.pod._resources import Requirements, resolve, task_resources
+from propeller.handlers.plugins.pod._shape import platform_resources, service_account
 from propeller.workflow import NodeView
 
 Json = dict[str, Any]
@@ -54,6 +55,9 @@ def overlaid(
     }
 
 
-def whole_units(quantity: str) -> int:
-    """Return a quantity, rounded up. Raises Invalid."""
-    return math.ceil(parse(quantity))
+def replica_resources(node: NodeView, resources: tasks_pb2.Resources, settings: PodSettings) -> Requirements:
+    """Return the resources of a container in a group of replicas, in the place of its task's: completed by the
+    execution's defaults, and cut to its limits, as the task's own are. Raises Invalid for a malformed quantity.
+    """
+    gpu = settings.defaults.gpu_resource
+    return resolve(task_resources(resources, gpu), None, platform_resources(node, settings), gpu)

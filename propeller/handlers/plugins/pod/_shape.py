@@ -126,12 +126,10 @@ def shape_of(node: NodeView, settings: PodSettings = PLAIN, *, strict: bool = Tr
     """
     execution, plan, spec = node.execution, node.graph.plan, node.spec
     shapes = plan.of_task(spec.task, _Shapes)
-    info = execution.info
-    template = _template_of(shapes.task, info.namespace, settings, strict=strict)
-    resources, rules = info.spec.execution_config.task_resources, settings.defaults.task_resources
+    template = _template_of(shapes.task, execution.info.namespace, settings, strict=strict)
     chosen = _Chosen(
         _overrides(spec),
-        completed(resources, rules, info.project, info.domain) if rules else resources,
+        platform_resources(node, settings),
         is_interruptible(node),
         service_account(node),
         None if template is None else template.version,
@@ -152,6 +150,13 @@ def can_be_pod(task: tasks_pb2.TaskTemplate) -> bool:
     except Invalid:
         return False
     return True
+
+
+def platform_resources(node: NodeView, settings: PodSettings) -> TaskResources:
+    """Return the defaults and limits of resources of a node's execution, completed by the operator's rules."""
+    info, rules = node.execution.info, settings.defaults.task_resources
+    given = info.spec.execution_config.task_resources
+    return completed(given, rules, info.project, info.domain) if rules else given
 
 
 def service_account(node: NodeView) -> str:
