@@ -54,11 +54,16 @@ def nodes_of(template: core_pb2.WorkflowTemplate) -> Iterator[core_pb2.Node]:
                 todo.append(blocks.else_node)
 
 
+def mapped(node: core_pb2.Node) -> core_pb2.Node:
+    """Return the node that a map task repeats; any other node itself."""
+    return node.array_node.node if node.WhichOneof("target") == "array_node" else node
+
+
 def _calls(template: core_pb2.WorkflowTemplate) -> list[tuple[core_pb2.Node, core_pb2.WorkflowNode]]:
     """Return nodes that call launch plans, in map tasks too, with the reference to the plan."""
     found = []
     for node in nodes_of(template):
-        inner = node.array_node.node if node.WhichOneof("target") == "array_node" else node
+        inner = mapped(node)
         if inner.WhichOneof("target") == "workflow_node" and inner.workflow_node.HasField("launchplan_ref"):
             found.append((node, inner.workflow_node))
     return found

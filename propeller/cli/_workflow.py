@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 from flyteidl.core import compiler_pb2, identifier_pb2
 
-from propeller.cli._launch_plans import named, nodes_of, with_plans_inside
+from propeller.cli._launch_plans import mapped, named, nodes_of, with_plans_inside
 from propeller.cli.flytekit_bridge import Serialized, Versioned
-from propeller.compiler import build_resource, compile_task, compile_workflow
+from propeller.compiler import build_resource, compile_task, compile_workflow, identifier_text
 from propeller.errors import Invalid
 from propeller.workflow import Plan, parse_plan
 
@@ -57,12 +57,12 @@ def _refuse_gates(serialized: Serialized) -> None:
 
 def _refuse_references(serialized: Serialized) -> None:
     """Raises Invalid for a node of a task that the file only refers to (flytekit's reference_task)."""
-    known = {spec.template.id.SerializeToString(deterministic=True) for spec in serialized.tasks}
+    known = {identifier_text(spec.template.id) for spec in serialized.tasks}
     for template in (serialized.workflow.template, *serialized.workflow.sub_workflows):
         for node in nodes_of(template):
-            inner = node.array_node.node if node.WhichOneof("target") == "array_node" else node
+            inner = mapped(node)
             task = inner.task_node.reference_id
-            if inner.WhichOneof("target") == "task_node" and task.SerializeToString(deterministic=True) not in known:
+            if inner.WhichOneof("target") == "task_node" and identifier_text(task) not in known:
                 raise Invalid(
                     f"node {node.id} of {template.id.name} calls task {named(task)}, which is not in the file: "
                     "registered tasks are not supported yet, so import the task from the file that defines it; see "
