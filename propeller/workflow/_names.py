@@ -40,9 +40,12 @@ def fixed_length_id(parts: tuple[str, ...], length: int) -> str:
         joined = f"{joined}-{part}" if joined else part
     if len(joined) <= length:
         return joined
-    return (
-        "f" + base64.b32encode(fnv1a_32(joined.encode()).to_bytes(4, "big")).rstrip(b"=").translate(_ENCODING).decode()
-    )
+    return "f" + flytes_base32(fnv1a_32(joined.encode()).to_bytes(4, "big"))
+
+
+def flytes_base32(data: bytes) -> str:
+    """Encode as flyteplugins' Base32Encoder does: an alphabet of its own, no padding."""
+    return base64.b32encode(data).rstrip(b"=").translate(_ENCODING).decode()
 
 
 def shortened(text: str, length: int) -> str:

@@ -1,4 +1,4 @@
-"""Pods of a task that is several pods: what a part of it may have of its own, where the task's pod is the rest."""
+"""Pods of a task that is several pods: what a part may have of its own. The rest of it is the task's pod."""
 
 from __future__ import annotations
 

@@ -14,7 +14,6 @@ Source
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +24,7 @@ from google.protobuf import text_format
 from propeller.config import SecretsBy
 from propeller.errors import Invalid
 from propeller.fnv import fnv1a_32
+from propeller.workflow import flytes_base32
 
 Json = dict[str, Any]
 
@@ -38,7 +38,6 @@ _FILES = (
 
 _LABEL = "inject-flyte-secrets"
 _ANNOTATION = "flyte.secrets/s"
-_TO_FLYTES_ALPHABET = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"abcdefghijklmnopqrstuvwxyz123456")
 _NAME_CHARACTERS = 63
 MAX_SECRETS = 100
 """Of one task. Each costs every container of the pod a variable or a file."""
@@ -121,7 +120,7 @@ def _mount(spec: Json, items: dict[str, list[Json]]) -> None:
 
 def _volume_name(group: str) -> str:
     """Return the webhook's name of a group's volume; shortened by a hash if it would be too long for one."""
-    name = _encode(f"{group}_".encode())
+    name = flytes_base32(f"{group}_".encode())
     return name if len(name) <= _NAME_CHARACTERS else f"{name[:50]}-{fnv1a_32(group.encode()):08x}"
 
 
@@ -130,10 +129,5 @@ def marks_of_secrets(secrets: Sequence[security_pb2.Secret], by: SecretsBy) -> M
     if by != "webhook" or not secrets:
         return Marks()
     described = (text_format.MessageToString(secret).replace("\\'", "'") for secret in secrets)  # as Go writes it
-    annotations = {f"{_ANNOTATION}{number}": _encode(text.encode()) for number, text in enumerate(described)}
+    annotations = {f"{_ANNOTATION}{number}": flytes_base32(text.encode()) for number, text in enumerate(described)}
     return Marks({_LABEL: "true"}, annotations)
-
-
-def _encode(text: bytes) -> str:
-    """Encode as flyteplugins' Base32Encoder does: an alphabet of its own, no padding."""
-    return base64.b32encode(text).rstrip(b"=").translate(_TO_FLYTES_ALPHABET).decode()
