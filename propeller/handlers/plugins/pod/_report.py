@@ -154,12 +154,11 @@ def _demystify_failure(
     """
     status = pod.status
     by_itself = end is not None and ended_by_itself(pod, end)
-    reason = "" if by_itself else status.reason
+    reason, disruptions = ("", ()) if by_itself else (status.reason, disruptions_of(pod))
     code = reason if reason == _DEADLINE else "UnknownError"
-    system = not by_itself and (_SYSTEM_REASON.fullmatch(reason) is not None or bool(disruptions_of(pod)))
+    system = not by_itself and (_SYSTEM_REASON.fullmatch(reason) is not None or bool(disruptions))
     lines = [": ".join(filter(None, (reason, status.message)))] if reason or status.message else []
-    if not by_itself:
-        lines += [": ".join(filter(None, (found.type, found.reason, found.message))) for found in disruptions_of(pod)]
+    lines += [": ".join(filter(None, (found.type, found.reason, found.message))) for found in disruptions]
     for container in _containers(pod):
         is_primary = primary is None or container.name == primary.name
         terminated = end if end and is_primary else container.last_state.terminated or container.state.terminated
