@@ -13,7 +13,7 @@ from propeller.errors import Malformed
 from propeller.kube import Raw
 from propeller.testing import HttpServerUnderTest, MissingComponent, binary
 from tests.contract.custom_resources import install
-from tests.unit.handlers.operator_tasks import TASKS, built, plugin_of
+from tests.unit.handlers.operator_tasks import TASKS, built, resource_of
 
 TYPES = "operator-types.yaml"
 
@@ -37,11 +37,8 @@ def served(definition: Raw, version: str) -> Raw:
     (one,) = (one for one in definition["spec"]["versions"] if one["name"] == version)
     spec = {**definition["spec"], "versions": [{**one, "storage": True}]}
     spec.pop("conversion", None)
-    return {"metadata": {"name": definition["metadata"]["name"], **_approved(definition)}, "spec": spec}
-
-
-def _approved(definition: Raw) -> Raw:
-    return {"annotations": {"api-approved.kubernetes.io": "unapproved, for a test"}}
+    annotations = {"api-approved.kubernetes.io": "unapproved, for a test"}
+    return {"metadata": {"name": definition["metadata"]["name"], "annotations": annotations}, "spec": spec}
 
 
 def lost(sent: Any, kept: Any, path: str = "spec") -> list[str]:
@@ -64,9 +61,7 @@ def lost(sent: Any, kept: Any, path: str = "spec") -> list[str]:
 async def test_an_operators_own_type_takes_every_field_of_its_resource(
     http_server: HttpServerUnderTest, task_type: str
 ) -> None:
-    plugin, body = plugin_of(task_type), built(task_type)
-    assert plugin.resource is not None
-    resource = plugin.resource.typed(dict[str, Any])
+    resource, body = resource_of(task_type), built(task_type)
     await install(http_server.client, served(definitions()[resource.kind], resource.version))
     metadata = {"name": "e-n0-0", "labels": body["metadata"]["labels"], "annotations": body["metadata"]["annotations"]}
     made = await http_server.client.create(resource, {**body, "metadata": metadata}, http_server.namespace)
@@ -75,9 +70,7 @@ async def test_an_operators_own_type_takes_every_field_of_its_resource(
 
 @pytest.mark.parametrize("task_type", sorted(TASKS))
 async def test_the_types_would_refuse_another_form(http_server: HttpServerUnderTest, task_type: str) -> None:
-    plugin = plugin_of(task_type)
-    assert plugin.resource is not None
-    resource = plugin.resource.typed(dict[str, Any])
+    resource = resource_of(task_type)
     await install(http_server.client, served(definitions()[resource.kind], resource.version))
     with pytest.raises(Malformed):
         await http_server.client.create(resource, {"metadata": {"name": "x"}, "spec": 7}, http_server.namespace)

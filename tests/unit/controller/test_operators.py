@@ -11,10 +11,10 @@ import msgspec
 from propeller.config import OperatorOptions
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS
 from tests.unit.controller.bench import WORKFLOWS, Bench, bench
-from tests.unit.handlers.operator_tasks import CONTAINER, plugin_of
+from tests.unit.handlers.operator_tasks import CONTAINER, resource_of
 from tests.unit.workflow.drive import TASK, graph, task
 
-JOBS = plugin_of("pytorch").resource.typed(dict[str, Any])  # type: ignore[union-attr]  # it has one
+JOBS = resource_of("pytorch")
 CUSTOM = {"workerReplicas": {"replicas": 2}, "masterReplicas": {"replicas": 1}}
 TRAINS = TASK | {"type": "pytorch", "taskTypeVersion": 1, "container": CONTAINER, "custom": CUSTOM}
 

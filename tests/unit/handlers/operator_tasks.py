@@ -8,6 +8,7 @@ import msgspec
 
 from propeller.config import OperatorOptions
 from propeller.handlers.plugins import Plugins, PodSettings, TaskPlugin, load_plugins
+from propeller.kube import Resource
 from propeller.workflow import NodeView
 from tests.unit.handlers.build import World, graph, literals, task, template
 
@@ -107,6 +108,13 @@ def plugins(*enabled: str) -> Plugins:
 def plugin_of(task_type: str) -> TaskPlugin:
     (_, found) = plugins(task_type)
     return found
+
+
+def resource_of(task_type: str) -> Resource[Json]:
+    """The resource of its plugin, with all of its fields."""
+    resource = plugin_of(task_type).resource
+    assert resource is not None
+    return resource.typed(dict[str, Any])
 
 
 def node_of(

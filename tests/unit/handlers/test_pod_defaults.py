@@ -31,7 +31,7 @@ NOT_SPOT = NodeRequirement(key="spot", operator="DoesNotExist")
 GPU_LABEL, PARTITION_LABEL = "k8s.amazonaws.com/accelerator", "k8s.amazonaws.com/gpu-partition-size"
 
 
-def given(of: Json, *, policy: PodPolicy = PodPolicy(), defaults: Json | None = None, **fields: Any) -> Json:  # noqa: B008 - frozen
+def given(of: Json, *, policy: PodPolicy = PodPolicy(), defaults: Json | None = None, **fields: Any) -> Json:
     settings = PodSettings(raw_output_prefix="s3://raw", policy=policy, defaults=PodDefaults(**(defaults or {})))
     return pod_of(of, settings=settings, **fields)
 
@@ -164,7 +164,7 @@ def test_tolerations_follow_the_resources_that_a_task_requests() -> None:
     assert by_override["tolerations"] == wanted
 
 
-INTERRUPTIBLE = {
+INTERRUPTIBLE: Json = {
     "interruptible_tolerations": (SPOT,),
     "interruptible_node_selector": {"lifecycle": "spot"},
     "interruptible_requirements": (IS_SPOT,),
@@ -201,7 +201,7 @@ def test_requirements_hold_for_each_of_a_tasks_own_terms() -> None:
 def test_the_threshold_says_how_many_failures_an_interruptible_task_may_have(
     threshold: int, interruptible: list[bool]
 ) -> None:
-    settings = PodSettings(raw_output_prefix="s3://raw", defaults=PodDefaults(**INTERRUPTIBLE))  # type: ignore[arg-type]  # of several types
+    settings = PodSettings(raw_output_prefix="s3://raw", defaults=PodDefaults(**INTERRUPTIBLE))
     for failures, expected in enumerate(interruptible):
         world = World(graph(task("n0", interruptible=True)), {"t": container_task()})
         node = world.node("n0")

@@ -44,7 +44,7 @@ class Found:
         return self.templates.get(f"{namespace}/{name}")
 
 
-def given(*templates: tuple[str, Json], of: Json, policy: PodPolicy = PodPolicy(), **fields: Any) -> Json:  # noqa: B008 - frozen
+def given(*templates: tuple[str, Json], of: Json, policy: PodPolicy = PodPolicy(), **fields: Any) -> Json:
     defaults = PodDefaults(template=fields.pop("default", ""))
     found = Found(*templates)
     settings = PodSettings(raw_output_prefix="s3://raw", policy=policy, defaults=defaults, templates=found)
