@@ -13,7 +13,7 @@ class OperatorOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Task types that operators in the cluster run, as custom resources: FlytePropeller's `enabled-plugins`."""
 
     enabled: tuple[OperatorName, ...] = ()
-    """Task types that are run so: dask, mpi, pytorch, ray, spark and tensorflow. None of itself: the controller watches
-    the resources of each, and needs the rights for it (`propeller install --config FILE` grants them). A task of a type
-    that is not enabled fails, unless a plugin that is installed runs its type.
+    """Task types that operators run: dask, mpi, pytorch, ray, spark and tensorflow. None by default: the controller
+    watches the resources of each, and needs the rights for it (`propeller install --config FILE` grants them). A task
+    of a type that is not enabled fails, unless a plugin that is installed runs its type.
     """

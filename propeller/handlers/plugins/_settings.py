@@ -20,7 +20,7 @@ class PodSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """What the platform gives to them."""
 
     templates: PodTemplates | None = None
-    """Those of the cluster in which the pods run. None: there are none."""
+    """PodTemplates of the cluster in which the pods run; None if pods have no templates."""
 
     kueue: KueueOptions = KueueOptions()
     """Whose pods Kueue admits."""

@@ -13,7 +13,7 @@ class PodTemplate(msgspec.Struct, frozen=True, kw_only=True):
 
     namespace: str
     version: Hashable
-    """Another one if anything in it has changed."""
+    """Differs as soon as anything in the PodTemplate has changed."""
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
     spec: dict[str, Any] = {}
@@ -23,9 +23,9 @@ class PodTemplates(Protocol):
     """Finds the PodTemplates of a cluster."""
 
     async def ready(self) -> None:
-        """Wait until those that there are are known. Raises Unavailable if they cannot be."""
+        """Wait until the cluster's PodTemplates are known. Raises Unavailable if they cannot be read."""
         ...
 
     def find(self, namespace: str, name: str, /) -> PodTemplate | None:
-        """Return the PodTemplate of that namespace and name."""
+        """Return the PodTemplate of that namespace and name; None if there is none."""
         ...

@@ -107,7 +107,7 @@ class Reading(NamedTuple):
     runs_on: bool = False
     """Whether pods still run though it has ended."""
     is_held: bool = False
-    """Whether somebody holds it back, such as a queue: it waits, however long that takes."""
+    """Whether a queue or an administrator holds it back: it waits, however long that takes."""
 
 
 class Operator(NamedTuple, Generic[Status]):
