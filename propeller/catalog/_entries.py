@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from propeller.catalog._key import Key
+from propeller.clock import rfc3339
 from propeller.errors import CorruptBlob
 from propeller.wire import Literals, Slice, fields, whole
 
@@ -31,6 +32,11 @@ class Origin(msgspec.Struct, frozen=True, rename="camel"):
     attempt: int
     task_version: str
     created: float
+
+    @property
+    def at(self) -> str:
+        """`created` for people, within the years that have such a form."""
+        return rfc3339(max(0.0, min(self.created, 4e9)))
 
 
 _ENCODER = msgspec.json.Encoder()

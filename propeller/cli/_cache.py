@@ -15,16 +15,17 @@ from propeller.catalog import Explanation as Explained
 from propeller.catalog import ObjectStore, explain, key_of, list_paths, read_entries, remove, store_of, task_path
 from propeller.cli._connecting import cluster_options, connected, require_workflows
 from propeller.cli._event_loop import run
+from propeller.cli._executions import get_execution, node_of
 from propeller.cli._output import say, say_json
 from propeller.cli._settings import load_settings
-from propeller.clock import SYSTEM_CLOCK, rfc3339
+from propeller.clock import SYSTEM_CLOCK
 from propeller.config import Settings
 from propeller.controller import WORKFLOWS, Loader
-from propeller.errors import Invalid, NotFound, PropellerError
+from propeller.errors import Invalid
 from propeller.handlers import Inputs
 from propeller.storage import Storage
 from propeller.text import one_line
-from propeller.workflow import Execution, NodeKind, NodeView, caching_of
+from propeller.workflow import NodeKind, caching_of
 
 MOST = 10_000
 """Entries that a command looks at: more are listed by narrowing TASK down."""
@@ -128,8 +129,8 @@ def _entry_text(entry: CacheEntry) -> str:
         return one_line(f"{entry.path}: {entry.problem}")
     origin = entry.origin
     where = f"{origin.execution} node {origin.node}, attempt {origin.attempt + 1}"
-    when = rfc3339(max(0.0, min(origin.created, 4e9)))
-    return one_line(f"{when}  version {origin.key.version}  {where}, task version {origin.task_version}  {entry.path}")
+    version = f"version {origin.key.version}"
+    return one_line(f"{origin.at}  {version}  {where}, task version {origin.task_version}  {entry.path}")
 
 
 @command.command("rm")
@@ -236,13 +237,11 @@ async def _explain(
         connected(kubeconfig, context, settings) as (client, connection),
     ):
         await require_workflows(client, connection)
-        where = namespace or connection.namespace
-        try:
-            workflow = await client.get(WORKFLOWS, name, where)
-        except NotFound as error:
-            raise PropellerError(f"there is no execution {name} in namespace {where}; name another with -n") from error
+        workflow = await get_execution(client, WORKFLOWS, name, namespace or connection.namespace)
         loader = Loader(client, storage, settings.storage.metadata_prefix, anywhere=True)
-        view = _node_of(await loader.show(workflow, SYSTEM_CLOCK.now()), node)
+        view = node_of(await loader.show(workflow, SYSTEM_CLOCK.now()), node)
+        if view.spec.kind is not NodeKind.TASK:
+            raise Invalid(f"{view.log_name} is of kind {view.spec.kind}, and only tasks are cached: name one of those")
         caching = caching_of(view)
         if not caching:
             raise Invalid(f"{view.log_name} is not cached: its task has no cache=True, no outputs, or is overridden")
@@ -258,18 +257,6 @@ async def _explain(
         say_json({**counted, "path": key.path, "nearest": nearest, "differences": parts})
         return
     say(_explanation_text(found, status))
-
-
-def _node_of(execution: Execution, wanted: str) -> NodeView:
-    for number in execution.user_nodes():
-        if execution.unique_id(number) == wanted:
-            view = execution.view(number)
-            if view.spec.kind is not NodeKind.TASK:
-                raise Invalid(
-                    f"{view.log_name} is of kind {view.spec.kind}, and only tasks are cached: name one of those"
-                )
-            return view
-    raise Invalid(f"{execution.key} has no node {wanted!r} yet; propeller status {execution.info.name} shows its nodes")
 
 
 def _explanation_text(found: Explained, status: str) -> str:

@@ -48,7 +48,7 @@ async def download(literals: literals_pb2.LiteralMap, storage: Storage, director
 
 
 def _references(literals: literals_pb2.LiteralMap) -> Iterator[_Reference]:
-    open_values = [(_component(name), literals.literals[name]) for name in sorted(literals.literals, reverse=True)]
+    open_values = [(component(name), literals.literals[name]) for name in sorted(literals.literals, reverse=True)]
     while open_values:
         where, literal = open_values.pop()
         match literal.WhichOneof("value"):
@@ -56,7 +56,7 @@ def _references(literals: literals_pb2.LiteralMap) -> Iterator[_Reference]:
                 open_values.extend((f"{where}/{at}", one) for at, one in enumerate(literal.collection.literals))
             case "map":
                 values = literal.map.literals
-                open_values.extend((f"{where}/{_component(key)}", values[key]) for key in sorted(values))
+                open_values.extend((f"{where}/{component(key)}", values[key]) for key in sorted(values))
             case "scalar":
                 scalar = literal.scalar
                 kind = scalar.WhichOneof("value")
@@ -70,7 +70,7 @@ def _references(literals: literals_pb2.LiteralMap) -> Iterator[_Reference]:
                     yield _Reference(where, getattr(scalar, kind).uri, is_directory=True)
 
 
-def _component(name: str) -> str:
+def component(name: str) -> str:
     """A name as one component of a path."""
     found = _NOT_A_NAME.sub("_", name)[:100].lstrip(".")
     return found or "_"
@@ -78,7 +78,7 @@ def _component(name: str) -> str:
 
 async def _files_of(reference: _Reference, storage: Storage, target: Path) -> list[tuple[str, Path]]:
     uri = f"file://{reference.uri}" if reference.uri.startswith("/") else reference.uri
-    name = _component(uri.rstrip("/").rpartition("/")[2])
+    name = component(uri.rstrip("/").rpartition("/")[2])
     if not reference.is_directory:
         return [(uri, target / name)]
     prefix = f"{uri.rstrip('/')}/"
@@ -88,7 +88,7 @@ async def _files_of(reference: _Reference, storage: Storage, target: Path) -> li
         return [(uri, target / name)]  # its copy fails by the same, and says so
     if not inside:
         return [(uri, target / name)]  # a table in one file
-    return [(one, target.joinpath(*map(_component, one.removeprefix(prefix).split("/")))) for one in inside]
+    return [(one, target.joinpath(*map(component, one.removeprefix(prefix).split("/")))) for one in inside]
 
 
 async def _copy(uri: str, path: Path, storage: Storage) -> Download:

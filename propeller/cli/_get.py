@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +10,25 @@ import msgspec
 from flyteidl.core import literals_pb2
 
 from propeller.cli._connecting import cluster_options, connected, require_workflows
-from propeller.cli._downloads import Download, download
+from propeller.cli._downloads import Download, component, download
 from propeller.cli._event_loop import run
+from propeller.cli._executions import get_execution, inputs_of, node_of
 from propeller.cli._output import say, say_json
-from propeller.cli._result import error_json
+from propeller.cli._result import error_json, output_literals
 from propeller.cli._settings import load_settings
 from propeller.cli._values import to_json
 from propeller.clock import SYSTEM_CLOCK
 from propeller.config import Settings
 from propeller.controller import WORKFLOWS, Loader
 from propeller.errors import Invalid, MissingBlob, NotFound, PropellerError
-from propeller.handlers import Inputs
 from propeller.kube import Client
-from propeller.storage import Storage, in_thread_if_large, read_literals
-from propeller.wire import Literals, parse
+from propeller.storage import Storage, read_literals
 from propeller.workflow import Execution, NodeKind, NodePhase, NodeView, WorkflowPhase
 
 PARTS = ("inputs", "outputs", "error", "deck", "logs")
 
 MAX_DOWNLOAD = 2 << 30
 """Bytes of one file: it is held in memory while it is copied."""
-
-_NOT_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 class _Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,12 +105,7 @@ async def _show(
         Storage(settings.storage, trusting=True) as storage,
     ):
         await require_workflows(client, connection)
-        where = namespace or connection.namespace
-        try:
-            workflow = await client.get(WORKFLOWS, asked.execution, where)
-        except NotFound as error:
-            message = f"there is no execution {asked.execution} in namespace {where}; name another with -n"
-            raise PropellerError(message) from error
+        workflow = await get_execution(client, WORKFLOWS, asked.execution, namespace or connection.namespace)
         loader = Loader(client, storage, settings.storage.metadata_prefix, anywhere=True)
         execution = await loader.show(workflow, SYSTEM_CLOCK.now())
         view = node_of(execution, asked.node) if asked.node else None
@@ -124,15 +115,6 @@ async def _show(
             await _show_logs(view, asked, client)
         else:
             await _show_values(execution, view, asked, storage)
-
-
-def node_of(execution: Execution, wanted: str) -> NodeView:
-    """The node with this unique id. Raises Invalid."""
-    for number in execution.user_nodes():
-        if execution.unique_id(number) == wanted:
-            return execution.view(number)
-    shown = f"propeller status {execution.info.name} --output json"
-    raise Invalid(f"{execution.key} has no node {wanted!r} yet: see its nodes with {shown}")
 
 
 async def _show_values(execution: Execution, view: NodeView | None, asked: _Asked, storage: Storage) -> None:
@@ -163,29 +145,15 @@ async def _literals(
 ) -> literals_pb2.LiteralMap | None:
     """The inputs or outputs; None if there are none yet."""
     if part == "inputs":
-        inputs = Inputs(storage)
-        raw = await (inputs.of_frame(execution, -1) if view is None else inputs.peek(view))
-        return await _parsed(raw, storage)
+        return await inputs_of(execution, view, storage)
     if view is None:
-        if execution.phase is not WorkflowPhase.SUCCEEDED:
-            return None
-        root = execution.frames[0]
-        if root.graph.end is None or not root.graph.nodes[root.graph.end].input_bindings:
-            return literals_pb2.LiteralMap()
-        return await read_literals(storage, execution.frame_outputs_uri(root))
+        return await output_literals(execution, storage) if execution.phase is WorkflowPhase.SUCCEEDED else None
     if execution.phases[view.number] != NodePhase.SUCCEEDED:
         return None
     try:
         return await read_literals(storage, execution.outputs_uri(view.number))
     except MissingBlob:
         return literals_pb2.LiteralMap()  # it has no outputs
-
-
-async def _parsed(raw: Literals, storage: Storage) -> literals_pb2.LiteralMap:
-    data, most = raw.encode().tobytes(), storage.settings.max_messages
-    return await in_thread_if_large(
-        len(data), parse, literals_pb2.LiteralMap, data, most, "the inputs", "storage.max_messages"
-    )
 
 
 def _task_attempt(view: NodeView, asked: _Asked) -> int:
@@ -213,7 +181,7 @@ async def _show_deck(view: NodeView, asked: _Asked, storage: Storage) -> None:
             say(deck.decode(errors="replace"), end="")
         return
     asked.directory.mkdir(parents=True, exist_ok=True)
-    path = asked.directory / f"{_NOT_A_NAME.sub('_', asked.node)}.html"
+    path = asked.directory / f"{component(asked.node)}.html"
     path.write_bytes(deck)
     if asked.as_json:
         say_json({"uri": uri, "path": str(path)})

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 import msgspec
-from flyteidl.core import literals_pb2
 
 from propeller.catalog import Origin, origin_of
 from propeller.cli._connecting import cluster_options, connected, require_workflows
 from propeller.cli._event_loop import run
+from propeller.cli._executions import inputs_of
 from propeller.cli._output import say, say_json
 from propeller.cli._settings import load_settings
 from propeller.cli._values import to_json
@@ -18,11 +18,9 @@ from propeller.clock import SYSTEM_CLOCK, rfc3339
 from propeller.config import Settings
 from propeller.controller import FLYTE_WORKFLOWS, WORKFLOWS, FlyteWorkflow, Loader
 from propeller.errors import CorruptBlob, Invalid, NotFound, PropellerError
-from propeller.handlers import Inputs
 from propeller.kube import Client, KubeObject
-from propeller.storage import Storage, in_thread_if_large
+from propeller.storage import Storage
 from propeller.text import one_line
-from propeller.wire import parse
 from propeller.workflow import CacheStatus, Execution, NodeKind, NodePhase, NodeView
 
 
@@ -142,15 +140,11 @@ async def _origin(found: Found, storage: Storage) -> Origin | None:
 
 async def _inputs(found: Found, storage: Storage) -> dict[str, Any] | None:
     """The inputs of the node, or of the execution; None if they cannot be had any more."""
-    inputs = Inputs(storage)
     try:
-        of = inputs.of_frame(found.execution, -1) if found.node is None else inputs.peek(found.node)
-        data = (await of).encode().tobytes()
-        most = storage.settings.max_messages
-        parsed = await in_thread_if_large(len(data), parse, literals_pb2.LiteralMap, data, most, "the inputs")
+        literals = await inputs_of(found.execution, found.node, storage)
     except PropellerError:
         return None
-    return to_json(parsed)
+    return to_json(literals)
 
 
 def _document(uri: str, found: Found, origin: Origin | None, inputs: dict[str, Any] | None) -> dict[str, Any]:
@@ -185,7 +179,7 @@ def _origin_json(origin: Origin) -> dict[str, Any]:
         "attempt": origin.attempt + 1,
         "taskVersion": origin.task_version,
         "cacheVersion": origin.key.version,
-        "at": rfc3339(max(0.0, min(origin.created, 4e9))),
+        "at": origin.at,
     }
 
 

@@ -11,11 +11,12 @@ import click
 
 from propeller.cli._connecting import cluster_options, connected, require_workflows
 from propeller.cli._event_loop import run
+from propeller.cli._executions import get_execution
 from propeller.cli._output import say, say_json
 from propeller.cli._settings import load_settings
 from propeller.cli._workflow import new_execution_name
 from propeller.controller import FLYTE_WORKFLOWS
-from propeller.errors import AlreadyExists, Invalid, NotFound, PropellerError
+from propeller.errors import AlreadyExists, Invalid
 from propeller.kube import Raw
 from propeller.workflow import SHARD_LABEL, WorkflowPhase, label_value, shard_key
 
@@ -79,10 +80,7 @@ async def _create(
     async with connected(kubeconfig, context, load_settings(None)) as (client, connection):
         await require_workflows(client, connection)
         where = namespace or connection.namespace
-        try:
-            before = await client.get(WORKFLOWS, name, where)
-        except NotFound as error:
-            raise PropellerError(f"there is no execution {name} in namespace {where}; name another with -n") from error
+        before = await get_execution(client, WORKFLOWS, name, where)
         if recover:
             _require_something_to_recover(before)
         try:

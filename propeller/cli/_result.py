@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from flyteidl.core import literals_pb2
 from rich.text import Text
 
 from propeller.cli._console import console_on
@@ -38,11 +39,16 @@ async def report_end(
 
 async def outputs_of(execution: Execution, storage: Storage) -> dict[str, Any]:
     """Return the outputs of a succeeded execution. Raises what storage raises."""
+    return to_json(await output_literals(execution, storage))
+
+
+async def output_literals(execution: Execution, storage: Storage) -> literals_pb2.LiteralMap:
+    """As `outputs_of`, with the literals themselves."""
     root = execution.frames[0]
     end = root.graph.end
     if end is None or not root.graph.nodes[end].input_bindings:
-        return {}
-    return to_json(await read_literals(storage, execution.frame_outputs_uri(root)))
+        return literals_pb2.LiteralMap()
+    return await read_literals(storage, execution.frame_outputs_uri(root))
 
 
 def error_json(execution: Execution, failure: Failure) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from rich.live import Live
 from propeller.cli._connecting import cluster_options, connected, require_workflows
 from propeller.cli._console import CutLines, can_redraw, console_on, print_fitting
 from propeller.cli._event_loop import run
+from propeller.cli._executions import get_execution, no_execution
 from propeller.cli._output import say_json
 from propeller.cli._result import error_json, failed_pod, outputs_of, print_failure
 from propeller.cli._settings import load_settings
@@ -22,7 +23,7 @@ from propeller.cli._tree import tree
 from propeller.clock import SYSTEM_CLOCK
 from propeller.config import Settings
 from propeller.controller import WORKFLOWS, FlyteWorkflow, Loader
-from propeller.errors import NotFound, PropellerError
+from propeller.errors import PropellerError
 from propeller.informers import Informer
 from propeller.kube import Client
 from propeller.status import wait_of
@@ -86,10 +87,7 @@ async def _show(
         if watch:
             await _follow(client, loader, storage, name, where, settings, form)
             return
-        try:
-            workflow = await client.get(WORKFLOWS, name, where)
-        except NotFound as error:
-            raise PropellerError(f"there is no execution {name} in namespace {where}; name another with -n") from error
+        workflow = await get_execution(client, WORKFLOWS, name, where)
         await _print(await loader.show(workflow, SYSTEM_CLOCK.now()), storage, form)
 
 
@@ -103,7 +101,7 @@ async def _follow(
     async with workflows:
         await workflows.wait_for_sync(settings.client.deadline)
         if not len(workflows.store):
-            raise PropellerError(f"there is no execution {name} in namespace {namespace}; name another with -n")
+            raise no_execution(name, namespace)
         with _redrawing(form) as redraw:
             async for change in workflows.changes():
                 if change.new is None:
