@@ -26,7 +26,7 @@ from propeller.catalog._reservations import Reservations
 from propeller.catalog._validity import check_outputs
 from propeller.clock import Clock
 from propeller.errors import CorruptBlob, Invalid, PropellerError, StorageError
-from propeller.storage import Storage, in_thread_if_large
+from propeller.storage import Storage, in_thread_if_large, uri_of
 from propeller.telemetry import CatalogMetrics, Causes
 from propeller.wire import Literals
 from propeller.workflow import CacheStatus
@@ -147,7 +147,7 @@ class Catalog:
         return None
 
     async def _is_there(self, uri: str) -> bool:
-        uri = f"file://{uri}" if uri.startswith("/") else uri  # flytekit writes local files as paths
+        uri = uri_of(uri)
         try:
             self._storage.require_readable(uri, "a cached output")
             return await self._storage.exists(uri)

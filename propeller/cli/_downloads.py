@@ -10,7 +10,7 @@ import msgspec
 from flyteidl.core import literals_pb2, types_pb2
 
 from propeller.errors import Invalid, PropellerError
-from propeller.storage import Storage
+from propeller.storage import Storage, uri_of
 
 MAX_FILES = 10_000
 """Files of one directory, and of all that is downloaded at once."""
@@ -77,7 +77,7 @@ def component(name: str) -> str:
 
 
 async def _files_of(reference: _Reference, storage: Storage, target: Path) -> list[tuple[str, Path]]:
-    uri = f"file://{reference.uri}" if reference.uri.startswith("/") else reference.uri
+    uri = uri_of(reference.uri)
     name = component(uri.rstrip("/").rpartition("/")[2])
     if not reference.is_directory:
         return [(uri, target / name)]

@@ -13,6 +13,7 @@ from propeller.storage._stores import MISSING, Absence, ConditionalStore, Memory
 from propeller.storage._structs import struct_to_python
 from propeller.storage._text import literal_to_text
 from propeller.storage._threads import in_thread_if_large
+from propeller.storage._uri import uri_of
 
 __all__ = [
     "MISSING",
@@ -35,5 +36,6 @@ __all__ = [
     "require_names",
     "resolve",
     "struct_to_python",
+    "uri_of",
     "write_literals",
 ]

@@ -14,7 +14,8 @@ Errors
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from propeller.errors import CorruptBlob, Invalid, MissingBlob
@@ -43,7 +44,9 @@ _PAGE = 1000
 
 
 class S3Store:
-    """Reads and writes objects; see the module's text."""
+    """Reads and writes objects; see the module's text. More than 15 methods: one for each operation of a store, and
+    what they share.
+    """
 
     is_local = False
 
@@ -60,17 +63,10 @@ class S3Store:
         return False
 
     async def read(self, uri: str, limit: int) -> bytes:
-        bucket, key = bucket_and_key(uri)
-        client = self._client or await self._open()
-        with translated(Target(uri, bucket, "s3:GetObject", self._settings)):
-            answer = await client.get_object(Bucket=bucket, Key=key)
-            body = answer["Body"]
-            try:
-                if str(answer.get("ContentType", "")).partition(";")[0] == DIRECTORY_TYPE:
-                    raise CorruptBlob(f"{uri} is a directory, and a blob is an object with content: move it away")
-                return await _read(uri, body, answer.get("ContentLength"), limit)
-            finally:
-                body.close()  # of a body that was read to its end the connection is kept
+        async with self._answered(uri) as answer:
+            if str(answer.get("ContentType", "")).partition(";")[0] == DIRECTORY_TYPE:
+                raise CorruptBlob(f"{uri} is a directory, and a blob is an object with content: move it away")
+            return await _read(uri, answer, limit)
 
     async def write(self, uri: str, data: bytes) -> None:
         bucket, key = bucket_and_key(uri)
@@ -98,15 +94,8 @@ class S3Store:
         return None if answer is None else str(answer.get("ETag", ""))
 
     async def read_version(self, uri: str, limit: int) -> tuple[bytes, str]:
-        bucket, key = bucket_and_key(uri)
-        client = self._client or await self._open()
-        with translated(Target(uri, bucket, "s3:GetObject", self._settings)):
-            answer = await client.get_object(Bucket=bucket, Key=key)
-            body = answer["Body"]
-            try:
-                return await _read(uri, body, answer.get("ContentLength"), limit), str(answer.get("ETag", ""))
-            finally:
-                body.close()
+        async with self._answered(uri) as answer:
+            return await _read(uri, answer, limit), str(answer.get("ETag", ""))
 
     async def copy(self, source: str, target: str) -> str | None:
         """The server copies: no bytes come here."""
@@ -143,6 +132,18 @@ class S3Store:
         self._client = None
         await self._opened.aclose()
 
+    @asynccontextmanager
+    async def _answered(self, uri: str) -> AsyncIterator[dict[str, Any]]:
+        """The answer to a request for an object; its body is closed at the end."""
+        bucket, key = bucket_and_key(uri)
+        client = self._client or await self._open()
+        with translated(Target(uri, bucket, "s3:GetObject", self._settings)):
+            answer = await client.get_object(Bucket=bucket, Key=key)
+            try:
+                yield answer
+            finally:
+                answer["Body"].close()  # of a body that was read to its end the connection is kept
+
     async def _open(self) -> Any:
         async with self._opening:
             if self._client is None:
@@ -152,7 +153,8 @@ class S3Store:
             return self._client
 
 
-async def _read(uri: str, body: Any, size: int | None, limit: int) -> bytes:
+async def _read(uri: str, answer: dict[str, Any], limit: int) -> bytes:
+    body, size = answer["Body"], answer.get("ContentLength")
     if size is not None:
         if size > limit:
             raise too_large(uri, size, limit)

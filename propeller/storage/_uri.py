@@ -15,6 +15,11 @@ def scheme_of(uri: str) -> str:
     return scheme if separator else ""
 
 
+def uri_of(place: str) -> str:
+    """Return the URI of a place that a task has written: flytekit writes local files as paths."""
+    return f"file://{place}" if place.startswith("/") else place
+
+
 def file_path(uri: str) -> str:
     """Return the path of a `file://` URI; raises Invalid if it is not absolute."""
     path = uri.removeprefix("file://")
