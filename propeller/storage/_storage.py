@@ -127,11 +127,7 @@ class Storage:
         self._require_fits(uri, len(data))
         try:
             if not store.write_now(uri, data):
-                async with asyncio.timeout(self._deadline):
-                    await store.write(uri, data)
-        except TimeoutError as error:
-            self._overtake(uri)
-            raise StorageError(f"{uri} was not written within {self._deadline:g} s (storage.deadline)") from error
+                await self._in_time(uri, "written", store.write(uri, data))
         except BaseException:
             self._overtake(uri)  # it may be there or not
             raise
@@ -140,20 +136,12 @@ class Storage:
 
     async def delete(self, uri: str) -> None:
         """Remove the blob at `uri`, if it is there. Raises StorageError."""
-        try:
-            async with asyncio.timeout(self._deadline):
-                await self._store_of(uri).delete(uri)
-        except TimeoutError as error:
-            raise StorageError(f"{uri} was not deleted within {self._deadline:g} s (storage.deadline)") from error
-        finally:
-            self._overtake(uri)
+        await self._changed(uri, "deleted", self._store_of(uri).delete(uri))
 
     async def create(self, uri: str, data: bytes) -> str | None:
         """Store `data` at `uri` if nothing is there, and return its version; else return None. Raises as `write`."""
         self._require_fits(uri, len(data))
-        created = await self._in_time(uri, "written", self._conditional(uri).create(uri, data))
-        self._overtake(uri)
-        return created
+        return await self._changed(uri, "written", self._conditional(uri).create(uri, data))
 
     async def read_version(self, uri: str) -> tuple[bytes, str] | None:
         """Return the blob that is there now and its version, None if there is none. Raises as `read`."""
@@ -167,15 +155,11 @@ class Storage:
         `write`.
         """
         self._require_fits(uri, len(data))
-        replaced = await self._in_time(uri, "written", self._conditional(uri).replace(uri, data, version))
-        self._overtake(uri)
-        return replaced
+        return await self._changed(uri, "written", self._conditional(uri).replace(uri, data, version))
 
     async def copy(self, source: str, target: str) -> str | None:
         """Copy a blob, and return the copy's version, None if there is no such blob. Raises as `write`."""
-        copied = await self._in_time(target, "written", self._conditional(target).copy(source, target))
-        self._overtake(target)
-        return copied
+        return await self._changed(target, "written", self._conditional(target).copy(source, target))
 
     async def list_blobs(self, prefix: str, most: int) -> list[str]:
         """Return the URIs that begin with `prefix`, at most `most`, in order. Raises StorageError."""
@@ -195,13 +179,19 @@ class Storage:
             raise Invalid(f"{uri!r} is in a store without conditional writes, copies and lists")
         return store
 
+    async def _changed(self, uri: str, done: str, operation: Awaitable[T]) -> T:
+        """As `_in_time`, for an operation that may have changed the blob, also if it fails."""
+        try:
+            return await self._in_time(uri, done, operation)
+        finally:
+            self._overtake(uri)
+
     async def _in_time(self, uri: str, done: str, operation: Awaitable[T]) -> T:
         """Await an operation of a store. Raises StorageError if it takes longer than the deadline."""
         try:
             async with asyncio.timeout(self._deadline):
                 return await operation
         except TimeoutError as error:
-            self._overtake(uri)
             raise StorageError(f"{uri} was not {done} within {self._deadline:g} s (storage.deadline)") from error
 
     def _require_fits(self, uri: str, size: int) -> None:
@@ -217,11 +207,7 @@ class Storage:
             return self._keep(uri, found)
         read = self._reads[uri] = _Read()
         try:
-            async with asyncio.timeout(self._deadline):
-                data = await store.read(uri, self._limit)
-        except TimeoutError as error:
-            read.error = StorageError(f"{uri} was not read within {self._deadline:g} s (storage.deadline)")
-            raise read.error from error
+            data = await self._in_time(uri, "read", store.read(uri, self._limit))
         except PropellerError as error:
             read.error = error
             raise

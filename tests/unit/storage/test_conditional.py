@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from propeller.errors import Invalid, TooLarge
+from propeller.errors import Invalid, StorageError, TooLarge
 from propeller.storage import MemoryStore, Storage, StorageOptions, Store
+from propeller.storage._files import INLINE_BYTES
 
 
 @pytest.fixture(params=["memory", "file"])
@@ -20,12 +21,13 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield storage, prefix
 
 
-async def test_of_those_who_create_a_blob_at_once_one_does(place: tuple[Storage, str]) -> None:
+@pytest.mark.parametrize("size", [1, INLINE_BYTES + 1])
+async def test_of_those_who_create_a_blob_at_once_one_does(place: tuple[Storage, str], size: int) -> None:
     storage, prefix = place
     uri = f"{prefix}/a/b"
-    created = await asyncio.gather(*(storage.create(uri, b"%d" % number) for number in range(10)))
+    created = await asyncio.gather(*(storage.create(uri, b"%d" % number * size) for number in range(10)))
     (winner,) = [number for number, version in enumerate(created) if version is not None]
-    assert await storage.read(uri) == b"%d" % winner
+    assert await storage.read(uri) == b"%d" % winner * size
 
 
 async def test_a_blob_is_replaced_only_at_its_version(place: tuple[Storage, str]) -> None:
@@ -46,6 +48,23 @@ async def test_what_is_not_there_has_no_version_is_not_replaced_and_not_copied(p
     assert await storage.replace(f"{prefix}/a/none", b"1", "version") is None
     assert await storage.copy(f"{prefix}/a/none", f"{prefix}/b") is None
     assert await storage.find(f"{prefix}/b") is None
+
+
+async def test_what_was_cached_is_not_used_after_a_write_whose_answer_is_lost() -> None:
+    """Regression: only writes and deletes forgot what was cached if they failed."""
+
+    class Unanswered(MemoryStore):
+        async def replace(self, uri: str, data: bytes, version: str) -> str | None:
+            await super().replace(uri, data, version)
+            raise StorageError("the connection broke")
+
+    async with Storage(StorageOptions(metadata_prefix="memory://m"), stores={"memory": Unanswered()}) as storage:
+        await storage.write("memory://m/a", b"old")
+        found = await storage.read_version("memory://m/a")
+        assert found is not None
+        with pytest.raises(StorageError):
+            await storage.replace("memory://m/a", b"new", found[1])
+        assert await storage.read("memory://m/a") == b"new"
 
 
 async def test_a_copy_has_the_version_of_what_was_copied_and_replaces_what_was_cached(
