@@ -80,6 +80,12 @@ class _Held(msgspec.Struct):
     """Of the next renewal, in monotonic seconds."""
 
 
+class _Waiting(msgspec.Struct, frozen=True):
+    tell: Callable[[], object]
+    since: float
+    """In monotonic seconds."""
+
+
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Reservation)
 
@@ -99,9 +105,8 @@ class Reservations:
         self._causes = causes
         self._held: dict[str, _Held] = {}
         self._by_owner: dict[str, str] = {}
-        self._waiting: dict[str, dict[str, Callable[[], object]]] = {}
-        """By path and owner: what tells it."""
-        self._since: dict[tuple[str, str], float] = {}
+        self._waiting: dict[str, dict[str, _Waiting]] = {}
+        """By path and owner."""
         self._seen: dict[str, tuple[str, float]] = {}
         """By path: the version of another's reservation, and when it was seen first."""
         self._todo: set[asyncio.Task[None]] = set()
@@ -109,10 +114,6 @@ class Reservations:
         metrics.watch(
             lambda: [((), float(len(self._held)))], lambda: [((), float(sum(map(len, self._waiting.values()))))]
         )
-
-    def is_held_by(self, owner: Owner) -> bool:
-        """Whether it has a reservation. A look into a dict."""
-        return owner.name in self._by_owner
 
     @property
     def count(self) -> int:
@@ -136,8 +137,13 @@ class Reservations:
         if holder is not None:
             return self._wait(path, owner, tell, holder, self._options.reservation_poll)
         self._seen.pop(path, None)
-        self._no_longer_waits(path, owner)
+        self.no_longer_waits(path, owner)
         return None
+
+    def no_longer_waits(self, path: str, owner: Owner) -> None:
+        """The node has found an entry, or has the reservation."""
+        if (waited := self._drop_waiting(path, owner.name)) is not None:
+            self._metrics.waited(self._clock.monotonic() - waited.since)
 
     async def keep(self, path: str, owner: Owner) -> None:
         """Hold the reservation that the node had acquired in another process, if nobody has taken it over since."""
@@ -159,15 +165,16 @@ class Reservations:
 
     def forget(self, uid: str, *, is_over: bool) -> None:
         """The execution is gone, or its shard has another process from now on; that one keeps its reservations."""
-        for name in [name for name in self._by_owner if name.startswith(f"{uid}/")]:
+        prefix = f"{uid}/"
+        for name in [name for name in self._by_owner if name.startswith(prefix)]:
             held = self._held[self._by_owner[name]]
             if is_over:
                 self.release(held.owner, computed=False)
             else:
                 del self._held[self._by_owner.pop(name)]
-        for path in [path for path, owners in self._waiting.items() if any(o.startswith(f"{uid}/") for o in owners)]:
-            for name in [name for name in self._waiting[path] if name.startswith(f"{uid}/")]:
-                self._drop_waiting(path, name)
+        waiting = [(path, name) for path, of in self._waiting.items() for name in of if name.startswith(prefix)]
+        for path, name in waiting:
+            self._drop_waiting(path, name)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -202,19 +209,15 @@ class Reservations:
         if not exclusive and (again := await self._backend.read(name)) is not None and again[0] != data:
             return "another execution"
         self._metrics.reservations.counts["acquired",] += 1
-        due = self._clock.monotonic() + self._options.reservation_ttl / RENEWALS
-        self._held[path] = _Held(owner, version, due)
+        self._held[path] = _Held(owner, version, self._next_due())
         self._by_owner[owner.name] = path
         self._changed.set()
         return None
 
     def _judge(self, path: str, owner: Owner, data: bytes, version: str) -> str | None:
         """Returns who has a reservation that counts; None if it is the node's own, void, or not readable."""
-        try:
-            found = _DECODER.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return None
-        if found.owner == owner.name:
+        found = _decoded(data)
+        if found is None or found.owner == owner.name:
             return None
         now = self._clock.monotonic()
         seen = self._seen.get(path)
@@ -231,7 +234,7 @@ class Reservations:
         name = f"{path}{RESERVATION}"
         try:
             found = await self._backend.read(name)
-            if found is not None and self._is_of(found[0], held.owner):
+            if found is not None and _is_of(found[0], held.owner):
                 await self._backend.delete(name)
             self._metrics.reservations.counts["released",] += 1
         except PropellerError as error:
@@ -239,12 +242,6 @@ class Reservations:
             self._causes.report(error, "a reservation is not released, and void in %g s", self._options.reservation_ttl)
         finally:
             self._tell(path, everyone=computed)
-
-    def _is_of(self, data: bytes, owner: Owner) -> bool:
-        try:
-            return _DECODER.decode(data).owner == owner.name
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return False
 
     async def _renew_all(self) -> None:
         while True:
@@ -267,12 +264,12 @@ class Reservations:
         held = self._held.get(path)
         if held is None:
             return
-        held.due = self._clock.monotonic() + self._options.reservation_ttl / RENEWALS
+        held.due = self._next_due()
         try:
             version = await self._backend.replace(f"{path}{RESERVATION}", self._record(held.owner), held.version)
         except PropellerError as error:
             self._causes.report(error, "a reservation could not be renewed")
-            return  # a renewal whose answer is lost makes the next one conflict; `_lost` looks
+            return  # a renewal whose answer is lost makes the next one conflict; `_look_again` sees to that
         if self._held.get(path) is not held:
             return  # it was released meanwhile
         if version is None:
@@ -289,13 +286,16 @@ class Reservations:
             return
         if self._held.get(path) is not held:
             return
-        if found is not None and self._is_of(found[0], held.owner):
+        if found is not None and _is_of(found[0], held.owner):
             held.version = found[1]
             return
         self._metrics.reservations.counts["lost",] += 1
         del self._held[path]
         self._by_owner.pop(held.owner.name, None)
         _log.warning("%s has lost the reservation of %s, and goes on", held.owner.execution, path)
+
+    def _next_due(self) -> float:
+        return self._clock.monotonic() + self._options.reservation_ttl / RENEWALS
 
     def _record(self, owner: Owner) -> bytes:
         ttl = self._options.reservation_ttl
@@ -304,35 +304,37 @@ class Reservations:
     # in this process
 
     def _wait(self, path: str, owner: Owner, tell: Callable[[], object], holder: str, pause: float) -> Busy:
-        self._waiting.setdefault(path, {})[owner.name] = tell
-        self._since.setdefault((path, owner.name), self._clock.monotonic())
+        waiting = self._waiting.setdefault(path, {})
+        before = waiting.get(owner.name)
+        waiting[owner.name] = _Waiting(tell, self._clock.monotonic() if before is None else before.since)
         after = pause * (1 + random.uniform(0, JITTER))
         return Busy(f"{holder} computes the same (cache_serialize)", after)
 
-    def _no_longer_waits(self, path: str, owner: Owner) -> None:
-        since = self._since.get((path, owner.name))
-        if since is not None:
-            self._metrics.waited(self._clock.monotonic() - since)
-        self._drop_waiting(path, owner.name)
-
-    def has_result(self, path: str, owner: Owner) -> None:
-        """The node has found an entry, and waits no longer."""
-        if (path, owner.name) in self._since:
-            self._no_longer_waits(path, owner)
-
-    def _drop_waiting(self, path: str, name: str) -> None:
-        self._since.pop((path, name), None)
-        owners = self._waiting.get(path)
-        if owners is not None:
-            owners.pop(name, None)
-            if not owners:
-                del self._waiting[path]
-                self._seen.pop(path, None)
+    def _drop_waiting(self, path: str, name: str) -> _Waiting | None:
+        owners = self._waiting.get(path, {})
+        dropped = owners.pop(name, None)
+        if dropped is not None and not owners:
+            del self._waiting[path]
+            self._seen.pop(path, None)
+        return dropped
 
     def _tell(self, path: str, *, everyone: bool) -> None:
         """Those who wait ask again: all find the entry, or the first one reserves it."""
-        for tell in list(self._waiting.get(path, {}).values())[: None if everyone else 1]:
-            tell()
+        for waiting in list(self._waiting.get(path, {}).values())[: None if everyone else 1]:
+            waiting.tell()
+
+
+def _decoded(data: bytes) -> Reservation | None:
+    """None if the blob is no reservation."""
+    try:
+        return _DECODER.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _is_of(data: bytes, owner: Owner) -> bool:
+    found = _decoded(data)
+    return found is not None and found.owner == owner.name
 
 
 class _NotExclusive(PropellerError):

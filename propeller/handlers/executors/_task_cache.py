@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
-from propeller.catalog import Busy, Catalog, Key, Origin, Owner, key_of
+from propeller.catalog import Catalog, Key, Origin, Owner, key_of
 from propeller.clock import Clock
 from propeller.errors import PropellerError
 from propeller.handlers.executors._inputs import Inputs
@@ -41,7 +41,8 @@ class TaskCache:
         self._storage = storage
         self._clock = clock
         self._tell = tell
-        self._keys: OrderedDict[tuple[str, str], Key] = OrderedDict()
+        self._keys: OrderedDict[str, Key] = OrderedDict()
+        """By the name of the owner."""
 
     async def look_up(self, node: NodeView, attempt: int) -> CacheAnswered | CacheReserved:
         """Take over cached outputs; without any, reserve the computation if the task asks for that."""
@@ -54,14 +55,14 @@ class TaskCache:
         owner = _owner_of(node)
         found = await self.catalog.look_up(key, template, target, is_item=node.item is not None)
         if found.status is CacheStatus.HIT:
-            self.catalog.reservations.has_result(key.path, owner)
+            self.catalog.reservations.no_longer_waits(key.path, owner)
             return CacheAnswered(attempt, found.status)
         if found.status is CacheStatus.MISS and caching_of(node).serialize:
             holder = holder_of(node, attempt)
             busy = await self.catalog.reservations.acquire(key.path, owner, lambda: self._tell(holder))
-            if isinstance(busy, Busy):
+            if busy is not None:
                 return CacheReserved(attempt, busy.reason, busy.after)
-        self._keep(node, key)
+        self._keep(owner, key)
         return CacheAnswered(attempt, found.status)
 
     async def populate(self, node: NodeView, attempt: int) -> Populated:
@@ -69,7 +70,7 @@ class TaskCache:
         execution = node.execution
         config = execution.info.spec.execution_config
         try:
-            key = self._keys.pop(_id_of(node), None) or await self._key_of(node)
+            key = self._keys.pop(_owner_of(node).name, None) or await self._key_of(node)
             outputs = await self._storage.read(f"{execution.output_directory(node.number, attempt)}/outputs.pb")
         except PropellerError:
             return Populated(attempt, CacheStatus.PUT_FAILURE)
@@ -90,17 +91,19 @@ class TaskCache:
             key = await self._key_of(node)
         except PropellerError:
             return  # it is void in time
-        self._keep(node, key)
-        await self.catalog.reservations.keep(key.path, _owner_of(node))
+        owner = _owner_of(node)
+        self._keep(owner, key)
+        await self.catalog.reservations.keep(key.path, owner)
 
     def ended(self, nodes: Iterable[NodeView]) -> None:
         """Give back what nodes that have ended had reserved."""
         if not self.catalog.reservations.count and not self._keys:
             return
         for node in nodes:
-            self._keys.pop(_id_of(node), None)
+            owner = _owner_of(node)
+            self._keys.pop(owner.name, None)
             succeeded = node.execution.phases[node.number] == NodePhase.SUCCEEDED
-            self.catalog.reservations.release(_owner_of(node), computed=succeeded)
+            self.catalog.reservations.release(owner, computed=succeeded)
 
     def forget(self, uid: str, *, is_over: bool) -> None:
         """The execution has ended or is gone; or another process has it from now on."""
@@ -112,16 +115,12 @@ class TaskCache:
         template, most = node.graph.plan.task(node.spec.task), self._storage.settings.max_messages
         return await key_of(template, caching_of(node), inputs, most)
 
-    def _keep(self, node: NodeView, key: Key) -> None:
-        self._keys[_id_of(node)] = key
+    def _keep(self, owner: Owner, key: Key) -> None:
+        self._keys[owner.name] = key
         if len(self._keys) > KEPT_KEYS:
             self._keys.popitem(last=False)
 
 
-def _id_of(node: NodeView) -> tuple[str, str]:
-    return node.execution.info.uid, node.execution.unique_id(node.number)
-
-
 def _owner_of(node: NodeView) -> Owner:
-    uid, name = _id_of(node)
-    return Owner(uid, name, node.execution.key)
+    execution = node.execution
+    return Owner(execution.info.uid, execution.unique_id(node.number), execution.key)

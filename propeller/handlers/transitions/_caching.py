@@ -19,7 +19,6 @@ from propeller.workflow import (
     Reserve,
     RunningSubgraph,
     StartAttempt,
-    State,
     Stay,
     Succeed,
     caching_of,
@@ -71,10 +70,8 @@ def has_ended_inside(node: NodeView, state: RunningSubgraph) -> bool:
     return frame is not None and frame.ended and frame.failure is None and bool(caching_of(node))
 
 
-def kept_reservation(node: NodeView, state: State) -> tuple[Reserve, ...]:
-    """After a load, keep the reservation of a node that holds one, if it does not ask the cache anyway."""
-    if not caching_of(node).serialize or is_overwritten(node):
+def kept_reservation(node: NodeView, attempt: int, *, lookup: bool = False) -> tuple[Reserve, ...]:
+    """After a load, keep the reservation of a node that holds one, unless it asks the cache anyway (`lookup`)."""
+    if lookup or not caching_of(node).serialize or is_overwritten(node):
         return ()
-    if isinstance(state, Launching | BackingOff) and state.lookup:
-        return ()
-    return (Reserve(node.number, getattr(state, "attempt", 0)),)
+    return (Reserve(node.number, attempt),)

@@ -280,26 +280,27 @@ def _resume(node: NodeView, state: State | None, now: float) -> Transition | Non
             until = (state.until,) if state.until else ()
             look_again = now + node.execution.settings.unseen_after
             wakes = (*ends, *until, *running_deadline(node, state), look_again)
-            effects = (ObserveAttempt(node.number, state.attempt), *kept_reservation(node, state))
+            effects = (ObserveAttempt(node.number, state.attempt), *kept_reservation(node, state.attempt))
             return Stay(effects=effects, wakes=wakes)
         case BackingOff(stopping=True):
             return _resume_stopping(node, state, observed, now, ends)
         case BackingOff():
             due = min(state.until, now + MAX_WAIT_AFTER_LOAD)
-            kept = kept_reservation(node, state)
+            kept = kept_reservation(node, state.attempt, lookup=state.lookup)
             return Continue(msgspec.structs.replace(state, until=due), effects=kept, wakes=(*ends, due))
         case RunningSubgraph() if has_ended_inside(node, state):
             return Stay(effects=(Populate(node.number, state.attempt),))
         case RunningSubgraph():
             wakes = (*ends, *attempt_deadline(node, state.since))
-            kept = kept_reservation(node, state)
+            kept = kept_reservation(node, state.attempt)
             return Stay(effects=kept, wakes=wakes) if wakes or kept else None
         case Launching():
             lookup = state.lookup and not (observed is not NOT_OBSERVED and observed.attempt == state.attempt)
             again = start_attempt(node, state.attempt, now, wakes=ends, refusals=state.refusals, lookup=lookup)
-            return msgspec.structs.replace(again, effects=(*again.effects, *kept_reservation(node, again.state)))
+            kept = kept_reservation(node, state.attempt, lookup=lookup)
+            return msgspec.structs.replace(again, effects=(*again.effects, *kept))
         case Collecting():
-            effects = (Collect(node.number, state.attempt), *kept_reservation(node, state))
+            effects = (Collect(node.number, state.attempt), *kept_reservation(node, state.attempt))
             return Stay(effects=effects, wakes=ends)
 
 
