@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 from typing import Protocol
 
 import msgspec
@@ -18,7 +19,8 @@ from propeller.catalog._options import CatalogOptions
 from propeller.errors import PropellerError
 from propeller.storage import Storage
 
-PROBE = "conditions.probe"
+PROBE = ".probe"
+"""Suffix of the blobs by which it is tried whether a store honours conditions."""
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -67,6 +69,7 @@ class ObjectStore:
         self._storage = storage
         self._prefix = prefix.rstrip("/")
         self._exclusive: bool | None = None
+        self._probing = asyncio.Lock()
 
     async def take(self, path: str, target: str) -> Found | None:
         uri = self.uri(f"{path}{ENTRY}")
@@ -112,12 +115,16 @@ class ObjectStore:
         return await self._storage.replace(self.uri(path), data, version)
 
     async def is_exclusive(self) -> bool:
-        """Try it once: servers of the S3 protocol that do not know the condition ignore it."""
-        if self._exclusive is None:
-            await self.create(PROBE, b"first")
-            self._exclusive = await self.create(PROBE, b"second") is None
-            with contextlib.suppress(PropellerError):
-                await self.delete(PROBE)
+        """Try it once, at a path that no other process tries it at: servers of the S3 protocol that do not know the
+        condition ignore it.
+        """
+        async with self._probing:
+            if self._exclusive is None:
+                path = f"{secrets.token_hex(16)}{PROBE}"
+                await self.create(path, b"first")
+                self._exclusive = await self.create(path, b"second") is None
+                with contextlib.suppress(PropellerError):
+                    await self.delete(path)
         return self._exclusive
 
     def uri(self, path: str) -> str:

@@ -14,6 +14,7 @@ from propeller.catalog import (
     Catalog,
     CatalogOptions,
     Key,
+    ObjectStore,
     Origin,
     encode_entry,
     explain,
@@ -60,6 +61,10 @@ class FarStore(MemoryStore):
     async def create(self, uri: str, data: bytes) -> str | None:
         create = super().create
         return await self._travel("put", lambda: create(uri, data))
+
+    async def delete(self, uri: str) -> None:
+        delete = super().delete
+        await self._travel("delete", lambda: delete(uri))
 
 
 @pytest.fixture
@@ -117,6 +122,22 @@ async def test_what_is_at_the_target_is_what_was_checked_if_the_entry_changes_me
     monkeypatch.setattr(store, "read_version", changing)
     assert (await catalog.look_up(of, task(), TARGET)).status is CacheStatus.HIT
     assert store.blobs[TARGET] == store.blobs[uri]
+
+
+async def test_those_who_try_the_conditions_of_a_store_do_not_mislead_each_other() -> None:
+    """Regression: one that began while another's probe was removed took the store for one that ignores conditions."""
+    store, options = FarStore(), CatalogOptions()
+    async with Storage(StorageOptions(metadata_prefix="memory://m"), stores={"memory": store}) as storage:
+        for same in (True, False):
+            first = store_of(storage, options)
+            second = first if same else store_of(storage, options)
+
+            async def late(of: ObjectStore) -> bool:
+                await asyncio.sleep(1.5)
+                return await of.is_exclusive()
+
+            assert all(await asyncio.gather(first.is_exclusive(), late(second)))
+            assert not store.blobs
 
 
 async def test_the_first_outputs_of_a_computation_stay(far: tuple[FarStore, Storage, Catalog]) -> None:
