@@ -110,7 +110,7 @@ class Reservations:
         self._seen: dict[str, tuple[str, float]] = {}
         """By path: the version of another's reservation, and when it was seen first."""
         self._todo: set[asyncio.Task[None]] = set()
-        self._changed = asyncio.Event()
+        self._any_held = asyncio.Event()
         metrics.watch(
             lambda: [((), float(len(self._held)))], lambda: [((), float(sum(map(len, self._waiting.values()))))]
         )
@@ -211,7 +211,7 @@ class Reservations:
         self._metrics.reservations.counts["acquired",] += 1
         self._held[path] = _Held(owner, version, self._next_due())
         self._by_owner[owner.name] = path
-        self._changed.set()
+        self._any_held.set()
         return None
 
     def _judge(self, path: str, owner: Owner, data: bytes, version: str) -> str | None:
@@ -246,19 +246,15 @@ class Reservations:
     async def _renew_all(self) -> None:
         while True:
             if not self._held:
-                self._changed.clear()
-                await self._changed.wait()
+                self._any_held.clear()
+                await self._any_held.wait()
             now = self._clock.monotonic()
             due = [path for path, held in self._held.items() if held.due <= now]
             for first in range(0, len(due), AT_ONCE):
                 await asyncio.gather(*(self._renew(path) for path in due[first : first + AT_ONCE]))
+            # What is acquired meanwhile is due later.
             soonest = min((held.due for held in self._held.values()), default=now)
-            self._changed.clear()
-            try:
-                async with asyncio.timeout(max(0.1, soonest - self._clock.monotonic())):
-                    await self._changed.wait()
-            except TimeoutError:
-                continue
+            await asyncio.sleep(max(0.1, soonest - self._clock.monotonic()))
 
     async def _renew(self, path: str) -> None:
         held = self._held.get(path)
