@@ -81,7 +81,7 @@ class _Held(msgspec.Struct):
 
 
 class _Waiting(msgspec.Struct, frozen=True):
-    tell: Callable[[], object]
+    tell: Callable[[], bool]
     since: float
     """In monotonic seconds."""
 
@@ -119,9 +119,9 @@ class Reservations:
     def count(self) -> int:
         return len(self._held)
 
-    async def acquire(self, path: str, owner: Owner, tell: Callable[[], object]) -> Busy | None:
+    async def acquire(self, path: str, owner: Owner, tell: Callable[[], bool]) -> Busy | None:
         """Reserve a key for a node; returns None if it has it from now on, or if the store fails. While it waits,
-        `tell` is called when it should ask again.
+        `tell` is called when it should ask again, and returns false if it is over.
         """
         held = self._held.get(path)
         if held is not None and held.owner.name != owner.name:
@@ -299,7 +299,7 @@ class Reservations:
 
     # in this process
 
-    def _wait(self, path: str, owner: Owner, tell: Callable[[], object], holder: str, pause: float) -> Busy:
+    def _wait(self, path: str, owner: Owner, tell: Callable[[], bool], holder: str, pause: float) -> Busy:
         waiting = self._waiting.setdefault(path, {})
         before = waiting.get(owner.name)
         waiting[owner.name] = _Waiting(tell, self._clock.monotonic() if before is None else before.since)
@@ -315,9 +315,12 @@ class Reservations:
         return dropped
 
     def _tell(self, path: str, *, everyone: bool) -> None:
-        """Those who wait ask again: all find the entry, or the first one reserves it."""
-        for waiting in list(self._waiting.get(path, {}).values())[: None if everyone else 1]:
-            waiting.tell()
+        """Those who wait ask again: all find the entry, or the first one that is not over reserves it."""
+        for name, waiting in list(self._waiting.get(path, {}).items()):
+            if not waiting.tell():
+                self._drop_waiting(path, name)
+            elif not everyone:
+                return
 
 
 def _decoded(data: bytes) -> Reservation | None:

@@ -14,7 +14,7 @@ from propeller.handlers.plugins import Plugins, PodSettings
 from propeller.storage import Storage
 from propeller.telemetry import CatalogMetrics
 
-Tell = Callable[[Holder], object]
+Tell = Callable[[Holder], bool]
 
 
 def services_of(

@@ -31,10 +31,10 @@ KEPT_KEYS = 4096
 
 
 class TaskCache:
-    """See the module's text. `tell` lets the attempt of a holder ask again."""
+    """See the module's text. `tell` lets the attempt of a holder ask again; false if it is over."""
 
     def __init__(
-        self, catalog: Catalog, inputs: Inputs, storage: Storage, clock: Clock, tell: Callable[[Holder], object]
+        self, catalog: Catalog, inputs: Inputs, storage: Storage, clock: Clock, tell: Callable[[Holder], bool]
     ) -> None:
         self.catalog = catalog
         self._inputs = inputs

@@ -93,19 +93,19 @@ async def test_entries_are_listed_in_order_by_pages(place: Place) -> None:
 async def test_a_reservation_has_one_owner_at_a_time(place: Place) -> None:
     store, _, _ = place
     one, other = reservations(store), reservations(store)
-    assert await one.acquire("p/d/t/c/i", FIRST, lambda: None) is None
-    busy = await other.acquire("p/d/t/c/i", SECOND, lambda: None)
+    assert await one.acquire("p/d/t/c/i", FIRST, lambda: True) is None
+    busy = await other.acquire("p/d/t/c/i", SECOND, lambda: True)
     assert isinstance(busy, Busy)
     assert "ns/a computes the same" in busy.reason
     async with one.running():
         one.release(FIRST, computed=False)
-    assert await other.acquire("p/d/t/c/i", SECOND, lambda: None) is None
+    assert await other.acquire("p/d/t/c/i", SECOND, lambda: True) is None
 
 
 async def test_of_many_who_reserve_at_once_one_has_it_where_conditions_are_honoured(place: Place) -> None:
     store, _, prefix = place
     owners = [Owner(f"u{number}", "n0", f"ns/{number}") for number in range(8)]
-    answers = await asyncio.gather(*(reservations(store).acquire("p/d/t/c/i", owner, lambda: None) for owner in owners))
+    answers = await asyncio.gather(*(reservations(store).acquire("p/d/t/c/i", owner, lambda: True) for owner in owners))
     holders = answers.count(None)
     if await store.is_exclusive():
         assert holders == 1
@@ -116,5 +116,5 @@ async def test_of_many_who_reserve_at_once_one_has_it_where_conditions_are_honou
 
 async def test_that_conditions_are_ignored_is_said(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     store, _, _ = place
-    await reservations(store).acquire("p/d/t/c/i", FIRST, lambda: None)
+    await reservations(store).acquire("p/d/t/c/i", FIRST, lambda: True)
     assert ("ignores If-None-Match" in caplog.text) is not await store.is_exclusive()
