@@ -146,7 +146,7 @@ class Reservations:
             self._metrics.waited(self._clock.monotonic() - waited.since)
 
     async def keep(self, path: str, owner: Owner) -> None:
-        """Hold the reservation that the node had acquired in another process, if nobody has taken it over since."""
+        """Hold the reservation that the node had acquired in another process, unless another node has taken it over."""
         if path not in self._held:
             try:
                 await self._acquire(path, owner)
@@ -205,7 +205,7 @@ class Reservations:
                     return holder
                 version = await self._backend.replace(name, data, found[1])
             if version is None:
-                return "another execution"  # somebody was faster
+                return "another execution"  # it was faster
         if not exclusive and (again := await self._backend.read(name)) is not None and again[0] != data:
             return "another execution"
         self._metrics.reservations.counts["acquired",] += 1
@@ -274,7 +274,7 @@ class Reservations:
             held.version = version
 
     async def _look_again(self, path: str, held: _Held) -> None:
-        """A renewal was refused: somebody has taken the reservation over, or an earlier renewal was not answered."""
+        """A renewal was refused: another node has the reservation now, or an earlier renewal was not answered."""
         try:
             found = await self._backend.read(f"{path}{RESERVATION}")
         except PropellerError as error:

@@ -104,7 +104,7 @@ class Storage:
             self._overtake(uri)
             return None
         if found is not None:
-            return self._keep(uri, found)
+            return self.keep(uri, found)
         try:
             return await self.read(uri, fresh=True)
         except MissingBlob:
@@ -131,8 +131,7 @@ class Storage:
         except BaseException:
             self._overtake(uri)  # it may be there or not
             raise
-        self._overtake(uri)
-        self._cache.put(uri, data)
+        self.keep(uri, data)
 
     async def delete(self, uri: str) -> None:
         """Remove the blob at `uri`, if it is there. Raises StorageError."""
@@ -169,9 +168,11 @@ class Storage:
         """Whether a blob is there, or blobs below it. Raises StorageError, and Invalid if it cannot be looked for."""
         return await self._in_time(uri, "looked for", self._conditional(uri).exists(uri))
 
-    def keep(self, uri: str, data: bytes) -> None:
-        """Cache a blob that the caller knows to be there, as a copy of one that it has read."""
-        self._keep(uri, data)
+    def keep(self, uri: str, data: bytes) -> bytes:
+        """Cache a blob that is known to be there: it was just read, or copied from one that was. Returns its data."""
+        self._overtake(uri)
+        self._cache.put(uri, data)
+        return data
 
     def _conditional(self, uri: str) -> ConditionalStore:
         store = self._store_of(uri)
@@ -204,7 +205,7 @@ class Storage:
         if found is MISSING:
             raise missing(uri)
         if found is not None:
-            return self._keep(uri, found)
+            return self.keep(uri, found)
         read = self._reads[uri] = _Read()
         try:
             data = await self._in_time(uri, "read", store.read(uri, self._limit))
@@ -220,12 +221,6 @@ class Storage:
             if self._reads.get(uri) is read:
                 del self._reads[uri]
             read.done.set()
-
-    def _keep(self, uri: str, data: bytes) -> bytes:
-        """Cache a blob that was just read."""
-        self._overtake(uri)
-        self._cache.put(uri, data)
-        return data
 
     def _overtake(self, uri: str) -> None:
         """Invalidate the cached blob and reads in flight."""

@@ -58,7 +58,7 @@ NAMESPACE_HELD = "the platform refuses what is created in this namespace: launch
 
 
 _TEMPLATES_RETRY = 5.0
-"""Seconds before an attempt whose PodTemplate could not be read asks again: a grant takes somebody minutes."""
+"""Seconds before an attempt whose PodTemplate could not be read asks again: a grant of the right takes minutes."""
 
 
 async def launch(node: NodeView, effect: Launch, services: Services) -> tuple[NodeEvent, ...]:

@@ -88,9 +88,7 @@ def quotas_page(waiting: Mapping[str, Mapping[str, int]]) -> list[dict[str, Any]
     rows = ((count, cluster, namespace) for cluster, found in waiting.items() for namespace, count in found.items())
     ranked = sorted(rows, key=lambda row: (-row[0], *row[1:]))
     return [
-        {"cluster": cluster, "namespace": namespace, "waiting": count}
-        if cluster
-        else {"namespace": namespace, "waiting": count}
+        ({"cluster": cluster} if cluster else {}) | {"namespace": namespace, "waiting": count}
         for count, cluster, namespace in ranked[:MAX_TENANTS]
     ]
 

@@ -28,9 +28,7 @@ def integer(value: int) -> dict[str, Any]:
 
 def with_x(node_id: str, value: int | str, **fields: Any) -> dict[str, Any]:
     """A task node whose input is a number, or the output of another node."""
-    bound: dict[str, Any] = {"promise": {"nodeId": value, "var": "o0"}}
-    if isinstance(value, int):
-        bound = {"scalar": {"primitive": {"integer": str(value)}}}
+    bound = integer(value) if isinstance(value, int) else {"promise": {"nodeId": value, "var": "o0"}}
     return task(node_id, inputBindings=[{"var": "x", "binding": bound}], **fields)
 
 
