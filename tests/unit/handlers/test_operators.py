@@ -286,3 +286,17 @@ def test_each_name_that_the_setting_takes_is_an_operator() -> None:
 def test_nothing_is_enabled_unless_it_is_named() -> None:
     assert list(load_plugins(())) == [POD]
     assert [plugin.task_types for plugin in plugins("ray", "ray")] == [POD.task_types, frozenset({"ray"})]
+
+
+def test_the_gpus_of_a_ray_autoscaler_are_those_of_the_platform() -> None:
+    """Regression: they were always nvidia.com/gpu, so that the autoscaler waited for GPUs that no node has."""
+    resources = {"limits": [{"name": "GPU", "value": "1"}]}
+    custom = {
+        **TASKS["ray"],
+        "rayCluster": {**TASKS["ray"]["rayCluster"], "autoscalerOptions": {"resources": resources}},
+    }
+    amd = msgspec.structs.replace(
+        SETTINGS, defaults=msgspec.structs.replace(SETTINGS.defaults, gpu_resource="amd.com/gpu")
+    )
+    made = plugin_of("ray").build(node_of("ray", custom), 0, literals(), amd)
+    assert made["spec"]["rayClusterSpec"]["autoscalerOptions"]["resources"]["limits"] == {"amd.com/gpu": "1"}

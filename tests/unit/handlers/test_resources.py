@@ -108,7 +108,7 @@ def test_a_templates_resources_have_kubernetes_names_and_storage_is_left_out() -
     resources = tasks_pb2.Resources()
     for name in ("CPU", "GPU", "MEMORY", "STORAGE", "EPHEMERAL_STORAGE", "UNKNOWN"):
         resources.requests.add(name=tasks_pb2.Resources.ResourceName.Value(name), value="1")
-    assert task_resources(resources) == {
+    assert task_resources(resources, GPU) == {
         "requests": {"cpu": "1", GPU: "1", "memory": "1", "ephemeral-storage": "1"},
         "limits": {},
     }

@@ -101,7 +101,9 @@ def build(task: Task) -> Json:
         },
     }
     if cluster.HasField("autoscaler_options"):
-        spec["rayClusterSpec"]["autoscalerOptions"] = _autoscaler(cluster.autoscaler_options)
+        spec["rayClusterSpec"]["autoscalerOptions"] = _autoscaler(
+            cluster.autoscaler_options, task.settings.defaults.gpu_resource
+        )
     if environment := custom.runtime_env_yaml or _converted(custom.runtime_env):
         spec["runtimeEnvYAML"] = environment
     return spec
@@ -183,10 +185,10 @@ def _submitter(task: Task, head: Json) -> Json:
     return {"metadata": {"labels": metadata["labels"]}, "spec": spec}
 
 
-def _autoscaler(options: ray_pb2.AutoscalerOptions) -> Json:
+def _autoscaler(options: ray_pb2.AutoscalerOptions, gpu: str) -> Json:
     found: Json = {}
     if options.resources.requests or options.resources.limits:
-        found["resources"] = task_resources(options.resources)
+        found["resources"] = task_resources(options.resources, gpu)
     if options.idle_timeout_seconds:
         found["idleTimeoutSeconds"] = options.idle_timeout_seconds
     if mode := _MODES.get(options.upscaling_mode):

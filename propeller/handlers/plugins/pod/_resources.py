@@ -31,7 +31,7 @@ _NAMES = {
 Requirements = dict[str, dict[str, str]]
 
 
-def task_resources(resources: tasks_pb2.Resources, gpu: str = GPU) -> Requirements:
+def task_resources(resources: tasks_pb2.Resources, gpu: str) -> Requirements:
     """Return a container's resources from its template."""
     return {
         what: _sanitized({_NAMES[r.name]: r.value for r in entries if r.name in _NAMES}, gpu)
