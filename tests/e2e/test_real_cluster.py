@@ -116,13 +116,14 @@ async def running(cluster: Cluster) -> AsyncIterator[Cluster]:
 
 
 async def create(
-    cluster: Cluster, example: str, workflow: str, inputs: dict[str, Any], namespace: str = NAMESPACE
+    cluster: Cluster, example: str, workflow: str, inputs: dict[str, Any], namespace: str = NAMESPACE, *words: str
 ) -> str:
-    """Compile an example and create it, as a user would; returns the execution's name."""
+    """Compile an example and create it, as a user would; returns the execution's name. `words` go to `compile`."""
     resource = await output_of(
         *(PROPELLER, "compile", EXAMPLES / f"{example}.py", workflow, *options(inputs)),
         *("--raw-output-prefix", f"file://{cluster.storage}/raw", "--python", sys.executable),
         *("--namespace", namespace),
+        *words,
     )
     await kubectl(cluster.operator, "create", "-f", "-", stdin=resource.encode())
     return str(json.loads(resource)["metadata"]["name"])
@@ -188,8 +189,8 @@ async def test_what_is_cached_has_no_pod_in_the_next_execution(running: Cluster)
         return len((await kubectl(running.operator, *words)).split())
 
     ended, pods = [], []
-    for _ in range(2):
-        name = await create(running, "caching", "caching", {})
+    for _ in range(2):  # of a project of its own: what is cached of the other tests' runs is not there
+        name = await create(running, "caching", "caching", {}, NAMESPACE, "--project", "uncached")
         ended.append(await status(running, name, "-w"))
         pods.append(await pods_of(name))
     assert ended[0]["outputs"] == ended[1]["outputs"]
