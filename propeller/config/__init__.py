@@ -28,6 +28,7 @@ from propeller.config._operators import OperatorName, OperatorOptions
 from propeller.config._pod_defaults import Amounts, NodeRequirement, PodDefaults, ResourceRule, SecretsBy, Toleration
 from propeller.config._pods import PodPolicy
 from propeller.config._shards import WorkflowShardOptions, group_beside
+from propeller.connectors._options import ConnectorOptions, ConnectorService
 from propeller.informers._options import InformerOptions
 from propeller.kube._options import ClientOptions
 from propeller.reconcile._options import QueueOptions, WatchdogOptions
@@ -47,6 +48,8 @@ __all__ = [
     "CheckpointOptions",
     "ClientOptions",
     "ClusterOptions",
+    "ConnectorOptions",
+    "ConnectorService",
     "ControllerOptions",
     "EffectOptions",
     "EventOptions",
@@ -98,6 +101,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pod_defaults: PodDefaults = PodDefaults()
     kueue: KueueOptions = KueueOptions()
     operators: OperatorOptions = OperatorOptions()
+    connectors: ConnectorOptions = ConnectorOptions()
     routing: RoutingOptions = RoutingOptions()
     storage: StorageOptions = StorageOptions()
     catalog: CatalogOptions = CatalogOptions()

@@ -1,0 +1,23 @@
+"""Flyte's connectors (formerly agents): services that run tasks elsewhere and speak flyteidl's `agent.proto` by gRPC.
+
+A `Channel` speaks with one service, a `Directory` knows which service runs tasks of which type, as they list them
+themselves, and a `Poller` looks at many jobs in turn. grpcio is imported when the first channel opens.
+"""
+
+from propeller.connectors._channel import Channel, open_channel
+from propeller.connectors._directory import Category, Directory, Nobody, Service, Unknown
+from propeller.connectors._options import ConnectorOptions, ConnectorService
+from propeller.connectors._poller import Poller
+
+__all__ = [
+    "Category",
+    "Channel",
+    "ConnectorOptions",
+    "ConnectorService",
+    "Directory",
+    "Nobody",
+    "Poller",
+    "Service",
+    "Unknown",
+    "open_channel",
+]

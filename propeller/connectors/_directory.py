@@ -1,0 +1,181 @@
+"""Know which service runs tasks of which type: as the services list them, and as the settings say.
+
+Guarantees
+    The services are asked at the same time, at start and every `refresh` seconds: one that hangs or is away delays no
+    other. What it has listed last counts until it answers again.
+    The order is Flyte's: `connectors.task_types`, what services list, `connectors.default`.
+Caveats
+    While a service has never answered, it is not known which types it runs: tasks that nothing else runs wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import NamedTuple
+
+from propeller.connectors._channel import Channel, OpenChannel, open_channel
+from propeller.connectors._options import ConnectorOptions, ConnectorService
+from propeller.errors import PropellerError, Rejected
+from propeller.telemetry import Causes
+from propeller.text import NAME_CHARACTERS, bounded, one_line
+
+_log = logging.getLogger(__name__)
+
+MAX_CATEGORIES = 10_000
+"""Task types that one service may list: more are not a connector's."""
+
+SHOWN = 20
+"""Task types that a message lists."""
+
+UNIMPLEMENTED = 501
+
+
+class Category(NamedTuple):
+    """A type of tasks, and its version (flytekit's `task_type_version`)."""
+
+    name: str
+    version: int = 0
+
+
+class Service(NamedTuple):
+    """The service that runs a task. `is_sync`: its task is run within one call."""
+
+    channel: Channel
+    is_sync: bool
+
+
+class Unknown(NamedTuple):
+    """It is not known yet who runs the task."""
+
+    why: str
+
+
+class Nobody(NamedTuple):
+    """No service runs the task."""
+
+    why: str
+
+
+class Directory:
+    """See the module's text. `open_channel` opens the channel of a service."""
+
+    def __init__(self, options: ConnectorOptions, open_channel: OpenChannel = open_channel) -> None:
+        self._options = options
+        self._open = open_channel
+        self._channels: dict[str, Channel] = {}
+        self._listed: dict[str, Mapping[Category, bool]] = {}
+        """By service that has answered: what it runs, and whether in one call."""
+        self._failed: dict[str, str] = {}
+        """By service, why it did not answer the last time."""
+        self._causes = Causes(_log)
+
+    @property
+    def services(self) -> Mapping[str, Channel]:
+        """The channels by the name of their service, while it runs."""
+        return self._channels
+
+    def find(self, category: Category) -> Service | Unknown | Nobody:
+        """Return who runs a task of that type."""
+        if (chosen := self._options.task_types.get(category.name)) is not None:
+            return self._service(chosen, category)
+        for name in self._channels:
+            if (is_sync := self._listed.get(name, {}).get(category)) is not None:
+                return Service(self._channels[name], is_sync)
+        if silent := [service for service in self._options.services if service.name not in self._listed]:
+            return Unknown(" and ".join(self._silence(service) for service in silent))
+        if self._options.default:
+            return self._service(self._options.default, category)
+        return Nobody(self._nobody(category))
+
+    def _service(self, name: str, category: Category) -> Service | Unknown:
+        if (channel := self._channels.get(name)) is None:
+            return Unknown(f"connector {name} is not connected")
+        return Service(channel, self._listed.get(name, {}).get(category, False))
+
+    def _silence(self, service: ConnectorService) -> str:
+        why = self._failed.get(service.name)
+        said = f": {why}" if why else ""
+        return f"connector {service.name} at {service.endpoint} has not said yet which task types it runs{said}"
+
+    def _nobody(self, category: Category) -> str:
+        versions = sorted({listed.version for listed in self._categories() if listed.name == category.name})
+        if versions:
+            return (
+                f"no connector runs version {category.version} of task type {category.name!r}: they run {versions}; "
+                "install the flytekit plugin of the same release on both sides"
+            )
+        names = sorted({listed.name for listed in self._categories()})
+        shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+        asked = ", ".join(self._channels) or "none"
+        return (
+            f"no connector runs task type {category.name!r}: of services {asked} there are {shown or 'no task types'}"
+        )
+
+    def _categories(self) -> Iterator[Category]:
+        for listed in self._listed.values():
+            yield from listed
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep channels open, and ask the services, until the block is left. Awaits no service. Raises Invalid."""
+        async with AsyncExitStack() as stack:
+            for service in self._options.services:
+                channel = self._channels[service.name] = self._open(service, self._options)
+                stack.push_async_callback(channel.close)
+            tasks = [
+                asyncio.create_task(self._follow(channel), name=f"list connector {name}")
+                for name, channel in self._channels.items()
+            ]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+                if tasks:
+                    await asyncio.wait(tasks)
+                self._channels = {}
+
+    async def _follow(self, channel: Channel) -> None:
+        while True:
+            await self.ask(channel)
+            await asyncio.sleep(self._options.refresh * random.uniform(0.9, 1.1))
+
+    async def ask(self, channel: Channel) -> None:
+        """Ask one service what it runs. Raises nothing."""
+        name = channel.name
+        try:
+            answer = await channel.list_agents()
+        except Rejected as error:
+            self._failed[name] = str(error)
+            if error.status != UNIMPLEMENTED:
+                self._causes.report(error, "connector %s does not list its task types", name)
+                return
+            self._replace(name, {})  # an old one: the settings say which types it runs
+            return
+        except PropellerError as error:
+            self._failed[name] = str(error)
+            self._causes.report(error, "connector %s does not list its task types", name)
+            return
+        except Exception as error:  # noqa: BLE001 - what a library lets out must not end the loop
+            self._failed[name] = type(error).__name__
+            self._causes.report(error, "connector %s does not list its task types", name)
+            return
+        listed: dict[Category, bool] = {}
+        for agent in answer.agents:
+            old = (Category(task_type) for task_type in agent.supported_task_types)
+            for category in (*(Category(one.name, one.version) for one in agent.supported_task_categories), *old):
+                if category.name and len(listed) < MAX_CATEGORIES and len(category.name) <= NAME_CHARACTERS:
+                    listed.setdefault(category, bool(agent.is_sync))
+        self._failed.pop(name, None)
+        self._replace(name, listed)
+
+    def _replace(self, name: str, listed: Mapping[Category, bool]) -> None:
+        if self._listed.get(name) == listed:
+            return
+        self._listed[name] = listed
+        names = one_line(bounded(", ".join(sorted({category.name for category in listed})), NAME_CHARACTERS))
+        _log.info("connector %s runs task types: %s", name, names or "none that it lists")
