@@ -40,6 +40,9 @@ M = TypeVar("M", bound=Message)
 SAID_CHARACTERS = 2000
 """Characters of what a service says of an error that are kept: flytekit's are tracebacks, whose last line counts."""
 
+_CUT_SHORT = "Internal error from Core"
+"""What grpcio says of a write to a call that the other side has ended, in the place of that side's own status."""
+
 _ASYNC = "/flyteidl.service.AsyncAgentService/"
 _SYNC = "/flyteidl.service.SyncAgentService/"
 _METADATA = "/flyteidl.service.AgentMetadataService/"
@@ -199,6 +202,8 @@ class _GrpcChannel:
     def _raise(self, operation: str, code: Any, details: str | None, cause: BaseException | None = None) -> NoReturn:
         """Raise what a status of gRPC means to a caller."""
         said = one_line(headline(details or "", SAID_CHARACTERS))
+        if said == _CUT_SHORT:
+            said = "the service ended the call before it had read the inputs"
         text = f"{operation} of connector {self.name} at {self._service.endpoint}: {code.name}: {said}"
         raise self._error_of(code, said, text) from cause
 
