@@ -1,4 +1,6 @@
-"""`propeller get`: inputs, outputs, error, deck and logs of an execution or one of its nodes, and the files of them."""
+"""`propeller get`: inputs, outputs, error, deck, logs and links to logs of an execution or one of its nodes, and the
+files of them.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,7 @@ from propeller.cli._connecting import cluster_options, connected, require_workfl
 from propeller.cli._downloads import Download, component, download
 from propeller.cli._event_loop import run
 from propeller.cli._executions import get_execution, inputs_of, node_of
+from propeller.cli._logs import Attempt, show_links, show_logs
 from propeller.cli._output import say, say_json
 from propeller.cli._result import error_json, output_literals
 from propeller.cli._settings import load_settings
@@ -20,12 +23,13 @@ from propeller.cli._values import to_json
 from propeller.clock import SYSTEM_CLOCK
 from propeller.config import Settings
 from propeller.controller import WORKFLOWS, Loader
-from propeller.errors import Invalid, MissingBlob, NotFound, PropellerError
-from propeller.kube import Client
+from propeller.errors import Invalid, MissingBlob, PropellerError
 from propeller.storage import Storage, read_literals
 from propeller.workflow import Execution, NodeKind, NodePhase, NodeView, WorkflowPhase
 
-PARTS = ("inputs", "outputs", "error", "deck", "logs")
+PARTS = ("inputs", "outputs", "error", "deck", "logs", "links")
+
+_OF_ATTEMPTS = frozenset({"deck", "logs", "links"})
 
 MAX_DOWNLOAD = 2 << 30
 """Bytes of one file: it is held in memory while it is copied."""
@@ -42,13 +46,15 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.command("get")
 @click.argument("execution")
-@click.argument("words", nargs=-1, metavar="[NODE] [inputs|outputs|error|deck|logs]")
+@click.argument("words", nargs=-1, metavar="[NODE] [inputs|outputs|error|deck|logs|links]")
 @cluster_options
 @click.option("--namespace", "-n", default=None, help="Default: the context's.")
-@click.option("--attempt", type=click.IntRange(min=1), default=None, help="Of the deck or logs; default: the last.")
+@click.option("--attempt", type=click.IntRange(min=1), default=None, help="Of deck, logs or links; default: the last.")
 @click.option("--download", "directory", default="", metavar="DIR", help="Copy the files, and the deck, to DIR.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
-@click.option("--config", default=None, metavar="FILE", help="Settings; they say how the object store is reached.")
+@click.option(
+    "--config", default=None, metavar="FILE", help="Settings: how the object store is reached, and where logs are."
+)
 def command(
     *,
     execution: str,
@@ -68,9 +74,10 @@ def command(
     propeller get a9k2m4x7 outputs --download out   with the files that they refer to
     propeller get a9k2m4x7 n0 deck --download out
     propeller get a9k2m4x7 n1 logs --attempt 1
+    propeller get a9k2m4x7 n1 links                 to where the platform keeps its logs
     """
     node, part = _node_and_part(words)
-    if part in {"deck", "logs"} and not node:
+    if part in _OF_ATTEMPTS and not node:
         raise click.UsageError(f"name the node whose {part} to show: propeller get {execution} NODE {part}")
     asked = _Asked(
         execution=execution,
@@ -111,8 +118,10 @@ async def _show(
         view = node_of(execution, asked.node) if asked.node else None
         if asked.part == "deck" and view is not None:
             await _show_deck(view, asked, storage)
-        elif asked.part == "logs" and view is not None:
-            await _show_logs(view, asked, client)
+        elif asked.part in _OF_ATTEMPTS and view is not None:
+            attempt = Attempt(view, _task_attempt(view, asked), settings.log_links.templates)
+            show = show_logs if asked.part == "logs" else show_links
+            await show(attempt, client, as_json=asked.as_json)
         else:
             await _show_values(execution, view, asked, storage)
 
@@ -187,20 +196,3 @@ async def _show_deck(view: NodeView, asked: _Asked, storage: Storage) -> None:
         say_json({"uri": uri, "path": str(path)})
     else:
         say(str(path))
-
-
-async def _show_logs(view: NodeView, asked: _Asked, client: Client) -> None:
-    execution = view.execution
-    pod = execution.pod_name(view.number, _task_attempt(view, asked))
-    try:
-        log = await client.pod_log(pod, execution.info.namespace)
-    except NotFound as error:
-        raise PropellerError(
-            f"pod {execution.info.namespace}/{pod} is gone, or its node had its outputs from the cache; logs of pods "
-            "that are deleted are kept by the cluster's logging only"
-        ) from error
-    text = log.decode(errors="replace")
-    if asked.as_json:
-        say_json({"pod": pod, "namespace": execution.info.namespace, "log": text})
-    else:
-        say(text, end="")

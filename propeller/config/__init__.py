@@ -37,7 +37,7 @@ from propeller.resourcemgr._options import ResourceOptions
 from propeller.resourcemgr.shared._options import RedisOptions
 from propeller.routing._options import RoutingOptions
 from propeller.storage._options import StorageOptions
-from propeller.telemetry._options import MetricsOptions
+from propeller.telemetry._options import LogLink, LogLinkOptions, MetricsOptions
 from propeller.workflow._options import AttemptOptions
 
 __all__ = [
@@ -59,6 +59,8 @@ __all__ = [
     "KueueQueue",
     "LaunchOptions",
     "LeaseOptions",
+    "LogLink",
+    "LogLinkOptions",
     "MetricsOptions",
     "NodeRequirement",
     "OperatorName",
@@ -108,6 +110,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     controller: ControllerOptions = ControllerOptions()
     clusters: ClusterOptions = ClusterOptions()
     metrics: MetricsOptions = MetricsOptions()
+    log_links: LogLinkOptions = LogLinkOptions()
     events: EventOptions = EventOptions()
     kubelet: KubeletOptions = KubeletOptions()
     api_server: ApiServerOptions = ApiServerOptions()

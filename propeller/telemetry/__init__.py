@@ -6,9 +6,10 @@ from propeller.telemetry._clusters import ClusterMetrics
 from propeller.telemetry._executions import ExecutionMetrics
 from propeller.telemetry._families import Reader
 from propeller.telemetry._launches import LaunchMetrics
+from propeller.telemetry._log_links import TaskLog, pod_values, task_logs
 from propeller.telemetry._logs import LOG_LEVELS, LogFormat, configure_logs
 from propeller.telemetry._metrics import Metrics
-from propeller.telemetry._options import MetricsOptions
+from propeller.telemetry._options import LogLink, LogLinkOptions, MetricsOptions
 from propeller.telemetry._pools import PoolMetrics
 from propeller.telemetry._serve import Page, serve_metrics
 
@@ -20,11 +21,16 @@ __all__ = [
     "ExecutionMetrics",
     "LaunchMetrics",
     "LogFormat",
+    "LogLink",
+    "LogLinkOptions",
     "Metrics",
     "MetricsOptions",
     "Page",
     "PoolMetrics",
     "Reader",
+    "TaskLog",
     "configure_logs",
+    "pod_values",
     "serve_metrics",
+    "task_logs",
 ]

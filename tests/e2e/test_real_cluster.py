@@ -251,6 +251,33 @@ async def test_results_of_a_past_execution_can_be_had(running: Cluster, tmp_path
 
 
 @pytest.mark.needs("kubectl", "flytekit")
+async def test_links_lead_to_the_logs_of_a_task_also_when_its_pod_is_gone(running: Cluster, tmp_path: Path) -> None:
+    settings = tmp_path / "settings.yaml"
+    kept = "https://logs.example.com/{{ .namespace }}/{{ .podName }}/{{ .containerName }}"
+    named = "https://logs.example.com/{{ .executionName }}/{{ .nodeID }}/{{ .taskID }}/{{ .taskRetryAttempt }}"
+    templates = [{"name": "by pod", "uri": kept}, {"name": "by name", "uri": named}]
+    settings.write_text(json.dumps({"log_links": {"templates": templates}}))
+    name = await create(running, "training", "train", {"rows": 30, "epochs": 1})
+    await status(running, name, "-w")
+    where = ("-n", NAMESPACE, "--kubeconfig", running.operator, "--config", settings)
+
+    async def links() -> Any:
+        return json.loads(await output_of(PROPELLER, "get", name, "n0", "links", *where, "--output", "json"))
+
+    found = await links()
+    by_name = f"https://logs.example.com/{name}/n0/training.make_data/0"
+    by_pod = f"https://logs.example.com/{NAMESPACE}/{found['pod']}/{found['pod']}"  # Flyte's name of its container
+    assert [link["uri"] for link in found["links"]] == [by_pod, by_name]
+    await kubectl(running.operator, "delete", "pod", found["pod"], "-n", NAMESPACE)
+    assert [(link["uri"], link["missing"]) for link in (await links())["links"]] == [
+        ("", ["containerName"]),
+        (by_name, []),
+    ]
+    with pytest.raises(AssertionError, match=rf"is gone.*its logs are kept here:\s+by name: {by_name}"):
+        await output_of(PROPELLER, "get", name, "n0", "logs", *where)
+
+
+@pytest.mark.needs("kubectl", "flytekit")
 async def test_an_execution_goes_on_where_a_killed_controller_left_it(cluster: Cluster) -> None:
     namespace = "killed"
     await kubectl(cluster.operator, "create", "namespace", namespace)

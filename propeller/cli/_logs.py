@@ -1,0 +1,122 @@
+"""Logs of a task's attempt: those of its pod, and links to where the platform keeps them (`log_links.templates`)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from propeller.cli._output import say, say_json
+from propeller.errors import NotFound, PropellerError
+from propeller.kube import PODS, Client
+from propeller.telemetry import LogLink, TaskLog, pod_values, task_logs
+from propeller.workflow import NodeView
+
+_POD_JSON = PODS.typed(dict[str, Any])
+_PRIMARY = ("primary_container_name", "kubectl.kubernetes.io/default-container")
+"""Annotations that name the container of the task itself: Flyte's and kubectl's."""
+
+
+class Attempt(NamedTuple):
+    """An attempt, from 0, of a task node, and the operator's templates of links."""
+
+    view: NodeView
+    number: int
+    templates: tuple[LogLink, ...]
+
+    @property
+    def pod(self) -> str:
+        return self.view.execution.pod_name(self.view.number, self.number)
+
+    @property
+    def namespace(self) -> str:
+        return self.view.execution.info.namespace
+
+
+async def show_logs(attempt: Attempt, client: Client, *, as_json: bool) -> None:
+    """Print the log of the attempt's own container. Raises PropellerError, with the links, if its pod is gone."""
+    pod = await _pod(attempt, client)
+    if pod is None:
+        whole = [link for link in _links(attempt, pod) if link.uri]
+        where = "".join(f"\n  {link.name}: {link.uri}" for link in whole)
+        kept = (
+            f"its logs are kept here:{where}"
+            if whole
+            else ("logs of pods that are deleted are kept by the cluster's logging only (setting log_links.templates)")
+        )
+        raise PropellerError(
+            f"pod {attempt.namespace}/{attempt.pod} is gone, or its node had its outputs from the cache; {kept}"
+        )
+    container = _container(pod)
+    text = (await client.pod_log(attempt.pod, attempt.namespace, container=container)).decode(errors="replace")
+    if as_json:
+        say_json({"pod": attempt.pod, "namespace": attempt.namespace, "container": container, "log": text})
+    else:
+        say(text, end="")
+
+
+async def show_links(attempt: Attempt, client: Client, *, as_json: bool) -> None:
+    """Print the links to the attempt's logs. Raises PropellerError if the settings have none for such a task."""
+    links = _links(attempt, await _pod(attempt, client))
+    if not links:
+        raise PropellerError(
+            "there are no links to logs for this task: the setting log_links.templates has them, and --config FILE "
+            "names the file of settings"
+        )
+    if as_json:
+        say_json(
+            {"pod": attempt.pod, "namespace": attempt.namespace, "links": [msgspec.to_builtins(link) for link in links]}
+        )
+        return
+    for link in links:
+        say(f"{link.name}: {link.uri or 'its pod is gone, or not there yet, and has ' + ', '.join(link.missing)}")
+
+
+async def _pod(attempt: Attempt, client: Client) -> dict[str, Any] | None:
+    try:
+        return await client.get(_POD_JSON, attempt.pod, attempt.namespace)
+    except NotFound:
+        return None
+
+
+def _container(pod: dict[str, Any]) -> str:
+    annotations = pod["metadata"].get("annotations") or {}
+    containers: list[dict[str, Any]] = pod["spec"]["containers"]
+    named = next((annotations[key] for key in _PRIMARY if key in annotations), "")
+    return named if any(one["name"] == named for one in containers) else str(containers[0]["name"])
+
+
+def _links(attempt: Attempt, pod: dict[str, Any] | None) -> list[TaskLog]:
+    view = attempt.view
+    task = view.graph.plan.task(view.spec.task)
+    values = _known(attempt) | (pod_values(pod, _container(pod)) if pod is not None else {})
+    return list(task_logs(attempt.templates, values, task.type, task.config))
+
+
+def _known(attempt: Attempt) -> dict[str, str]:
+    """The values that stay known when the pod is gone. Its times are those of the node, then."""
+    view, execution = attempt.view, attempt.view.execution
+    task, info = view.graph.plan.task(view.spec.task).id, execution.info
+    values = {
+        "podName": attempt.pod,
+        "generatedName": attempt.pod,
+        "namespace": attempt.namespace,
+        "taskID": task.name,
+        "taskVersion": task.version,
+        "taskProject": task.project,
+        "taskDomain": task.domain,
+        "taskRetryAttempt": str(attempt.number),
+        "nodeID": execution.unique_id(view.number),
+        "executionName": info.execution_name,
+        "executionProject": info.project,
+        "executionDomain": info.domain,
+    }
+    for which, offsets in (("Start", execution.started), ("Finish", execution.ended)):
+        if offset := offsets[view.number]:
+            moment = datetime.fromtimestamp(int(execution.created_at + offset), UTC)
+            values |= {
+                f"podRFC3339{which}Time": moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                f"podUnix{which}Time": str(int(moment.timestamp())),
+            }
+    return values
