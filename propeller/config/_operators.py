@@ -6,14 +6,14 @@ from typing import Literal
 
 import msgspec
 
-OperatorName = Literal["dask", "mpi", "pytorch", "ray", "spark", "tensorflow"]
+OperatorName = Literal["dask", "kubernetes-job", "mpi", "pytorch", "ray", "spark", "tensorflow"]
 
 
 class OperatorOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Task types that operators in the cluster run, as custom resources: FlytePropeller's `enabled-plugins`."""
 
     enabled: tuple[OperatorName, ...] = ()
-    """Task types that operators run: dask, mpi, pytorch, ray, spark and tensorflow. None by default: the controller
-    watches the resources of each, and needs the rights for it (`propeller install --config FILE` grants them). A task
-    of a type that is not enabled fails, unless a plugin that is installed runs its type.
+    """Task types that operators run: dask, kubernetes-job, mpi, pytorch, ray, spark, tensorflow. None by default: the
+    controller watches the resources of each, and needs the rights for it (`propeller install --config FILE` grants
+    them). A task of a type that is not enabled fails, unless a plugin that is installed runs its type.
     """

@@ -32,7 +32,7 @@ PLATFORM, TASKS = "platform", "tasks"
 CONTROLLERS = (
     *("deployment-controller", "replicaset-controller", "disruption-controller", "endpointslice-controller"),
     *("serviceaccount-controller", "root-ca-certificate-publisher-controller", "namespace-controller"),
-    *("garbage-collector-controller", "node-lifecycle-controller", "taint-eviction-controller"),
+    *("garbage-collector-controller", "node-lifecycle-controller", "taint-eviction-controller", "job-controller"),
 )
 
 AUDITED = "system:serviceaccount:flyte:propeller"
@@ -129,15 +129,17 @@ def run_control_plane(home: Path) -> Iterator[KubeApiserver]:
 
 
 @asynccontextmanager
-async def run_nodes(server: KubeApiserver, home: Path, images: dict[str, str]) -> AsyncIterator[Cluster]:
-    """Both nodes; containers of `images` run in their root file systems."""
+async def run_nodes(
+    server: KubeApiserver, home: Path, images: dict[str, str], project: Path = EXAMPLES
+) -> AsyncIterator[Cluster]:
+    """Both nodes; containers of `images` run in their root file systems, tasks in `project`."""
     address = urlsplit(server.url)
     assert address.hostname is not None
     assert address.port is not None
     platform = KubeletOptions(
         images=images, schedules=False, pod_addresses=True, max_pods=10, zygote=False, token_refresh=0.005
     )
-    tasks = KubeletOptions(python=sys.executable, project=str(EXAMPLES), schedules=False, max_pods=8)
+    tasks = KubeletOptions(python=sys.executable, project=str(project), schedules=False, max_pods=8)
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(connect(server.connection()))
         for name, options in ((PLATFORM, platform), (TASKS, tasks)):

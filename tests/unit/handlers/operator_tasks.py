@@ -55,6 +55,19 @@ TASKS: dict[str, Json] = {
         "slots": 2,
         "runPolicy": RUN_POLICY,
     },
+    "kubernetes-job": {
+        "parallelism": 2,
+        "completions": 4,
+        "completionMode": "Indexed",
+        "backoffLimitPerIndex": 1,
+        "maxFailedIndexes": 2,
+        "activeDeadlineSeconds": 3600,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {
+            "rules": [{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [42]}}],
+        },
+        "successPolicy": {"rules": [{"succeededCount": 3}]},
+    },
     "dask": {
         "scheduler": {"image": "own:2", "resources": LARGE},
         "workers": {"numberOfWorkers": 3, "image": "own:2", "resources": LARGE},

@@ -73,6 +73,7 @@ def test_of_two_conditions_of_one_second_the_last_one_counts() -> None:
     ("task_type", "status"),
     [
         ("mpi", conditions("Created", "Suspended")),
+        ("kubernetes-job", conditions("Suspended")),
         ("ray", {"jobDeploymentStatus": "Suspended"}),
         ("spark", {"applicationState": {"state": "SUSPENDED"}}),
     ],
@@ -108,6 +109,28 @@ def test_a_training_job_that_has_ended_is_deleted_if_pods_of_it_still_run(
 )
 def test_a_ray_job_is_as_far_as_its_deployment(status: str, phase: AttemptPhase) -> None:
     assert observed("ray", {"jobDeploymentStatus": status}).phase is phase
+
+
+@pytest.mark.parametrize(
+    ("status", "phase", "remains"),
+    [
+        ({}, PENDING, Remains.NOTHING),
+        ({"active": 2}, PENDING, Remains.NOTHING),
+        ({"active": 2, "ready": 1}, RUNNING, Remains.NOTHING),
+        ({"active": 1, "succeeded": 3}, RUNNING, Remains.NOTHING),
+        ({"active": 1, **conditions("Suspended")}, PENDING, Remains.NOTHING),
+        ({"ready": 1, **conditions("SuccessCriteriaMet")}, RUNNING, Remains.NOTHING),
+        ({"ready": 1, **conditions("FailureTarget")}, RUNNING, Remains.NOTHING),
+        ({"succeeded": 4, **conditions("SuccessCriteriaMet", "Complete")}, SUCCEEDED, Remains.NOTHING),
+        ({"succeeded": 3, "terminating": 1, **conditions("Complete")}, SUCCEEDED, Remains.RUNNING),
+        ({"active": 1, **conditions("FailureTarget", "Failed")}, FAILED, Remains.RUNNING),
+    ],
+)
+def test_a_job_of_kubernetes_is_as_far_as_its_conditions_say(
+    status: Json, phase: AttemptPhase, remains: Remains
+) -> None:
+    seen = observed("kubernetes-job", status)
+    assert (seen.phase, seen.remains) == (phase, remains)
 
 
 @pytest.mark.parametrize(
@@ -149,6 +172,14 @@ def test_a_dask_job_is_in_the_state_that_it_names(status: str, phase: AttemptPha
     [
         ("mpi", conditions("Failed", reason="R", message="M"), ErrorKind.USER, True, "the job failed: R - M"),
         ("dask", {"jobStatus": "Failed"}, ErrorKind.USER, True, "its operator gave no reason"),
+        (
+            "kubernetes-job",
+            conditions("Failed", reason="BackoffLimitExceeded", message="the limit"),
+            ErrorKind.USER,
+            True,
+            "the Job failed: BackoffLimitExceeded - the limit",
+        ),
+        ("kubernetes-job", conditions("Failed", reason="PodFailurePolicy"), ErrorKind.USER, False, "PodFailurePolicy"),
         (
             "spark",
             {"applicationState": {"state": "FAILED", "errorMessage": "driver gone"}},
@@ -243,6 +274,10 @@ def test_the_command_of_a_ray_job_keeps_its_arguments_apart() -> None:
         ("tensorflow", {"psReplicas": {"replicas": 1}}, "number of workers"),
         ("mpi", {"launcherReplicas": {}}, "number of workers"),
         ("dask", {"workers": {}}, "number of workers"),
+        ("kubernetes-job", {"completions": 0}, r"Task, as fields of a Job: Expected `int` >= 1 - at `\$.completions`"),
+        ("kubernetes-job", {"parallelism": 10_001}, "`int` <= 10000"),
+        ("kubernetes-job", {"template": {}}, "unknown field `template`"),
+        ("kubernetes-job", {"completionMode": "Indexed"}, "completionMode Indexed needs completions"),
         ("pytorch", {"workerReplicas": 7}, "custom of task mod.Task is no DistributedPyTorchTrainingTask"),
         ("spark", {}, "needs its main_application_file or main_class"),
         (
