@@ -42,6 +42,10 @@ _COMMANDS = {
     "rollout": ("propeller.cli._rollout", "Let a new version of the controller take the work step by step."),
     "install": ("propeller.cli._install", "Print what a cluster needs: CRD and RBAC."),
     "settings": ("propeller.cli._show_settings", "Print the settings in force, and where each comes from."),
+    "dataloader": (
+        "propeller.cli._dataloader",
+        "Move a raw container's inputs and outputs; for the pods of ContainerTasks.",
+    ),
     "cluster": ("propeller.cli._cluster", "Serve the embedded cluster over HTTP, for kubectl and tests."),
 }
 

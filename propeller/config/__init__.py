@@ -29,6 +29,7 @@ from propeller.config._pod_defaults import Amounts, NodeRequirement, PodDefaults
 from propeller.config._pods import PodPolicy
 from propeller.config._shards import WorkflowShardOptions, group_beside
 from propeller.connectors._options import ConnectorOptions, ConnectorService
+from propeller.dataloader._options import RawContainerOptions
 from propeller.informers._options import InformerOptions
 from propeller.kube._options import ClientOptions
 from propeller.reconcile._options import QueueOptions, WatchdogOptions
@@ -68,6 +69,7 @@ __all__ = [
     "PodDefaults",
     "PodPolicy",
     "QueueOptions",
+    "RawContainerOptions",
     "RedisOptions",
     "ResourceOptions",
     "ResourceRule",
@@ -101,6 +103,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     redis: RedisOptions = RedisOptions()
     pods: PodPolicy = PodPolicy()
     pod_defaults: PodDefaults = PodDefaults()
+    raw_containers: RawContainerOptions = RawContainerOptions()
     kueue: KueueOptions = KueueOptions()
     operators: OperatorOptions = OperatorOptions()
     connectors: ConnectorOptions = ConnectorOptions()

@@ -27,10 +27,12 @@ import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import BinaryIO
 
 from propeller.errors import CorruptBlob, MissingBlob, StorageError
 from propeller.storage._private import make_private
 from propeller.storage._stores import MISSING, Absence, missing, too_large, version_of
+from propeller.storage._transfers import PIECE, copy_pieces, over
 from propeller.storage._uri import file_path
 
 INLINE_BYTES = 256 * 1024
@@ -70,7 +72,9 @@ _OTHER_KINDS = {
 
 
 class FileStore:
-    """Reads and writes files; see the module's text. `roots` end with "/"; `private` is made for this user alone."""
+    """Reads and writes files; see the module's text. `roots` end with "/"; `private` is made for this user alone. More
+    than 15 methods: one for each operation of a store, and what they share.
+    """
 
     is_local = True
 
@@ -98,7 +102,7 @@ class FileStore:
     async def write(self, uri: str, data: bytes) -> None:
         await asyncio.to_thread(self._write, uri, data)
 
-    def _write(self, uri: str, data: bytes) -> None:
+    def _write(self, uri: str, data: bytes | BinaryIO) -> None:
         try:
             _write(uri, file_path(uri), data, self._directories, self._roots)
         except OSError as error:
@@ -150,6 +154,24 @@ class FileStore:
     async def exists(self, uri: str) -> bool:
         return os.path.exists(file_path(uri))  # noqa: ASYNC240, PTH110 - a thread or pathlib costs more
 
+    async def fetch(self, uri: str, target: BinaryIO, limit: int) -> int:
+        return await asyncio.to_thread(self._fetch, uri, target, limit)
+
+    async def put(self, uri: str, source: BinaryIO, size: int) -> None:
+        await asyncio.to_thread(self._write, uri, source)
+
+    def _fetch(self, uri: str, target: BinaryIO, limit: int) -> int:
+        try:
+            descriptor, size = _open_regular(uri, file_path(uri), self._roots)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise missing(uri) from error
+        except OSError as error:
+            raise _failure("read", uri, error) from error
+        with os.fdopen(descriptor, "rb") as source:
+            if size > limit:
+                raise over(uri, size, limit)
+            return copy_pieces(uri, source, target, limit)
+
     async def aclose(self) -> None:
         """Nothing stays open."""
 
@@ -167,6 +189,22 @@ class FileStore:
 
 def _read(uri: str, path: str, limit: int, at_most: int, roots: tuple[str, ...]) -> bytes | None:
     """Return the file's bytes, or None if it has more than `at_most`."""
+    descriptor, size = _open_regular(uri, path, roots)
+    try:
+        if size > limit:
+            raise too_large(uri, size, limit)
+        if size > at_most:
+            return None
+        data = os.read(descriptor, size + 1)
+        if len(data) == size:
+            return data
+        return _read_on(uri, descriptor, data, limit)
+    finally:
+        os.close(descriptor)
+
+
+def _open_regular(uri: str, path: str, roots: tuple[str, ...]) -> tuple[int, int]:
+    """Open a file for reading; return its descriptor and size. Raises CorruptBlob unless it is a regular file."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)  # a FIFO must not hold us up
     try:
         status = os.fstat(descriptor)
@@ -174,16 +212,10 @@ def _read(uri: str, path: str, limit: int, at_most: int, roots: tuple[str, ...])
             what = _OTHER_KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
             raise CorruptBlob(f"{uri} is {what}, and a blob is a regular file: move it away")
         _require_inside(uri, path, descriptor, roots)
-        if status.st_size > limit:
-            raise too_large(uri, status.st_size, limit)
-        if status.st_size > at_most:
-            return None
-        data = os.read(descriptor, status.st_size + 1)
-        if len(data) == status.st_size:
-            return data
-        return _read_on(uri, descriptor, data, limit)
-    finally:
+    except BaseException:
         os.close(descriptor)
+        raise
+    return descriptor, status.st_size
 
 
 def _read_on(uri: str, descriptor: int, data: bytes, limit: int) -> bytes:
@@ -317,7 +349,7 @@ def _link(temporary: str, path: str) -> None:
 def _write(
     uri: str,
     path: str,
-    data: bytes,
+    data: bytes | BinaryIO,
     directories: Directories,
     roots: tuple[str, ...],
     put: Callable[[str, str], None] = os.replace,
@@ -334,9 +366,10 @@ def _write(
     try:
         try:
             _require_inside(uri, temporary, descriptor, roots)
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
+            for piece in (data,) if isinstance(data, bytes) else iter(lambda: data.read(PIECE), b""):
+                rest = memoryview(piece)
+                while rest:
+                    rest = rest[os.write(descriptor, rest) :]
         finally:
             os.close(descriptor)
         put(temporary, path)

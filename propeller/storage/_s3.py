@@ -16,13 +16,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, BinaryIO
 
 from propeller.errors import CorruptBlob, Invalid, MissingBlob
 from propeller.redaction import shown_url
 from propeller.storage._options import StorageOptions
 from propeller.storage._s3_errors import Target, translated, unless_refused
 from propeller.storage._stores import too_large
+from propeller.storage._transfers import PIECE, over
 from propeller.storage._uri import bucket_and_key
 
 CONNECTIONS = 64
@@ -37,7 +38,11 @@ ATTEMPTS = 3
 DIRECTORY_TYPE = "application/x-directory"
 """Content type of the objects that stand for directories."""
 
-_PIECE = 1 << 20
+PART_BYTES = 16 << 20
+"""Of a file that is uploaded in parts: this much of it is in memory."""
+
+MAX_PARTS = 10_000
+"""S3's own limit."""
 
 _PAGE = 1000
 """Keys of one answer to a list: the most that S3 gives."""
@@ -128,6 +133,27 @@ class S3Store:
         uri = uri.rstrip("/")
         return await self.list_blobs(uri, 1) == [uri] or bool(await self.list_blobs(f"{uri}/", 1))
 
+    async def fetch(self, uri: str, target: BinaryIO, limit: int) -> int:
+        copied = 0
+        async with self._answered(uri) as answer:
+            if (size := answer.get("ContentLength")) is not None and size > limit:
+                raise over(uri, size, limit)
+            while piece := await answer["Body"].read(PIECE):
+                copied += len(piece)
+                if copied > limit:
+                    raise over(uri, copied, limit)
+                target.write(piece)
+        return copied
+
+    async def put(self, uri: str, source: BinaryIO, size: int) -> None:
+        bucket, key = bucket_and_key(uri)
+        client = self._client or await self._open()
+        with translated(Target(uri, bucket, "s3:PutObject", self._settings)):
+            if size <= PART_BYTES:
+                await client.put_object(Bucket=bucket, Key=key, Body=source.read())
+            else:
+                await _put_in_parts(client, {"Bucket": bucket, "Key": key}, source, size)
+
     async def aclose(self) -> None:
         self._client = None
         await self._opened.aclose()
@@ -162,12 +188,29 @@ async def _read(uri: str, answer: dict[str, Any], limit: int) -> bytes:
         return data
     pieces: list[bytes] = []
     read = 0
-    while piece := await body.read(_PIECE):
+    while piece := await body.read(PIECE):
         pieces.append(piece)
         read += len(piece)
         if read > limit:
             raise too_large(uri, read, limit)
     return b"".join(pieces)
+
+
+async def _put_in_parts(client: Any, where: dict[str, str], source: BinaryIO, size: int) -> None:
+    """S3's multipart upload. One that fails is aborted, so that its parts cost nothing."""
+    begun = await client.create_multipart_upload(**where)
+    upload = {**where, "UploadId": begun["UploadId"]}
+    try:
+        parts: list[dict[str, Any]] = []
+        part_bytes = max(PART_BYTES, -(-size // MAX_PARTS))
+        while piece := source.read(part_bytes):
+            number = len(parts) + 1
+            answer = await client.upload_part(**upload, PartNumber=number, Body=piece)
+            parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+        await client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+    except BaseException:
+        await client.abort_multipart_upload(**upload)
+        raise
 
 
 def _prepare(settings: StorageOptions) -> tuple[Any, dict[str, Any]]:

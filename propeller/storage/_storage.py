@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping
 from types import TracebackType
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from propeller.errors import Invalid, MissingBlob, PropellerError, StorageError, TooLarge
 from propeller.storage._cache import Cache
@@ -26,6 +26,7 @@ from propeller.storage._options import StorageOptions, own_directory
 from propeller.storage._readable import ReadableUris, file_roots
 from propeller.storage._s3 import S3Store
 from propeller.storage._stores import MISSING, ConditionalStore, MemoryStore, Store, missing
+from propeller.storage._transfers import FileTransfers
 from propeller.storage._uri import scheme_of
 
 DEFAULTS = StorageOptions()
@@ -167,6 +168,27 @@ class Storage:
     async def exists(self, uri: str) -> bool:
         """Whether a blob is there, or blobs below it. Raises StorageError, and Invalid if it cannot be looked for."""
         return await self._in_time(uri, "looked for", self._conditional(uri).exists(uri))
+
+    async def fetch(self, uri: str, target: BinaryIO, limit: int) -> int:
+        """Write the blob at `uri` to an open file, in pieces; return its bytes. Without a deadline, as it may have any
+        size: a store that stops answering is noticed. Raises as `read`; TooLargeBlob over `limit`.
+        """
+        store = self._store_of(uri)
+        if isinstance(store, FileTransfers):
+            return await store.fetch(uri, target, limit)
+        data = await self._in_time(uri, "read", store.read(uri, limit))
+        return target.write(data)
+
+    async def put(self, uri: str, source: BinaryIO, size: int) -> None:
+        """Store the content of an open file of `size` bytes at `uri`, in pieces. Raises as `write`."""
+        store = self._store_of(uri)
+        try:
+            if isinstance(store, FileTransfers):
+                await store.put(uri, source, size)
+            else:
+                await self._in_time(uri, "written", store.write(uri, source.read()))
+        finally:
+            self._overtake(uri)
 
     def keep(self, uri: str, data: bytes) -> bytes:
         """Cache a blob that is known to be there: it was just read, or copied from one that was. Returns its data."""

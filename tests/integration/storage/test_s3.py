@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -13,7 +14,7 @@ import msgspec
 import pytest
 from flyteidl.core import literals_pb2
 
-from propeller.errors import CorruptBlob, Invalid, MissingBlob, StorageError
+from propeller.errors import CorruptBlob, Invalid, MissingBlob, StorageError, TooLargeBlob
 from propeller.storage import Storage, StorageOptions, read_literals, write_literals
 from propeller.storage._s3 import CONNECTIONS
 from propeller.testing import S3Server, free_ports
@@ -176,3 +177,41 @@ async def test_a_read_that_is_cancelled_leaves_the_client_usable(s3: S3Server, s
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await storage.read(uri) == data
+
+
+@pytest.mark.parametrize("size", [0, 100_000, 40_000_000])
+async def test_a_file_of_any_size_goes_in_and_comes_out_in_pieces(
+    s3: S3Server, storage: Storage, tmp_path: Path, size: int
+) -> None:
+    uri, data = f"s3://{s3.bucket()}/file", os.urandom(size)
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(data)
+    with source.open("rb") as file:
+        await storage.put(uri, file, size)
+    with target.open("wb") as file:
+        assert await storage.fetch(uri, file, size) == size
+    assert target.read_bytes() == data
+
+
+async def test_a_file_over_the_limit_is_refused_before_it_is_fetched(
+    s3: S3Server, storage: Storage, tmp_path: Path
+) -> None:
+    uri = f"s3://{s3.bucket()}/file"
+    await storage.write(uri, b"12345")
+    with (tmp_path / "target").open("wb") as file, pytest.raises(TooLargeBlob, match="5 bytes or more, and 4 are left"):
+        await storage.fetch(uri, file, 4)
+    assert (tmp_path / "target").stat().st_size == 0
+
+
+async def test_an_upload_in_parts_that_fails_leaves_nothing(s3: S3Server, storage: Storage, tmp_path: Path) -> None:
+    bucket = s3.bucket()
+
+    class Breaking(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell() > 16 << 20:
+                raise OSError(5, "the disk is broken")
+            return super().read(size)
+
+    with pytest.raises(StorageError):
+        await storage.put(f"s3://{bucket}/file", Breaking(b"x" * (40 << 20)), 40 << 20)
+    assert await storage.list_blobs(f"s3://{bucket}/", 10) == []

@@ -100,6 +100,12 @@ WRONG: dict[str, list[list[str]]] = {
         ["abort", "--reason"],
     ],
     "install": [[], ["more"]],
+    "dataloader": [
+        ["upload", "--to-output-prefix", "x"],
+        ["upload", "--interface", "?", "--to-output-prefix", "x", "--to-raw-output", "y"],
+        ["download", "--format", "x"],
+        ["download", "--timeout", "-1"],
+    ],
     "settings": [["more"], ["--config", "nowhere.toml"], ["--config"]],
 }
 """Calls of each command that are wrong in a way of their own; each takes the options that follow."""

@@ -1,0 +1,197 @@
+"""Inputs become files, and nothing is written elsewhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+from flyteidl.core import literals_pb2, tasks_pb2, types_pb2
+from google.protobuf import duration_pb2, json_format
+
+from propeller.dataloader import Limits, download
+from propeller.errors import Invalid
+from propeller.storage import Storage, write_literals
+from tests.unit.storage.values import Literal, literal
+
+FORMS = tasks_pb2.DataLoadingConfig
+
+
+class Task:
+    """Downloads inputs to a directory of its own."""
+
+    def __init__(self, storage: Storage, store: Path, directory: Path, limits: Limits) -> None:
+        self.storage, self.store, self.directory, self.limits = storage, store, directory, limits
+
+    async def gets(self, form: FORMS.LiteralMapFormat = FORMS.JSON, **values: Any) -> Path:
+        inputs = literals_pb2.LiteralMap(literals={name: literal(value) for name, value in values.items()})
+        await write_literals(self.storage, f"file://{self.store}/inputs.pb", inputs)
+        await download(self.storage, f"file://{self.store}/inputs.pb", self.directory, form, self.limits)
+        return self.directory
+
+    def file(self, path: str, content: bytes | str) -> str:
+        target = self.store / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return f"file://{target}"
+
+
+@pytest.fixture
+def task(storage: Storage, store: Path, tmp_path: Path, limits: Limits) -> Task:
+    return Task(storage, store, tmp_path / "inputs", limits)
+
+
+def blob(uri: str, *, multipart: bool = False) -> Literal:
+    dimension = types_pb2.BlobType.MULTIPART if multipart else types_pb2.BlobType.SINGLE
+    found = Literal()
+    found.scalar.blob.uri = uri
+    found.scalar.blob.metadata.type.dimensionality = dimension
+    return found
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def duration(seconds: int, nanos: int = 0) -> Literal:
+    found = Literal()
+    found.scalar.primitive.duration.CopyFrom(duration_pb2.Duration(seconds=seconds, nanos=nanos))
+    return found
+
+
+def moment(text: str) -> Literal:
+    found = Literal()
+    found.scalar.primitive.datetime.FromJsonString(text)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (3, "3"),
+        (-(2**63), "-9223372036854775808"),
+        (1e21, "1000000000000000000000"),
+        (0.1, "0.1"),
+        (1e-7, "0.0000001"),
+        (2.0, "2"),
+        (True, "true"),
+        ("two\nlines", "two\nlines"),
+        (None, "null"),
+        (duration(3723, 500_000_000), "1h2m3.5s"),
+        (duration(0, 1_500_000), "1.5ms"),
+        (duration(60), "1m0s"),
+        (duration(-1), "-1s"),
+        (moment("2026-01-31T08:00:00.120Z"), "2026-01-31T08:00:00.12Z"),
+    ],
+)
+async def test_a_value_is_a_file_as_go_writes_it(task: Task, value: Any, text: str) -> None:
+    assert (await task.gets(x=value) / "x").read_text() == text
+
+
+async def test_lists_and_maps_are_directories(task: Task) -> None:
+    directory = await task.gets(xs=[1, [2, 3]], m={"k": "v", "l": []})
+    assert {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()} == {
+        *("xs/0", "xs/1/0", "xs/1/1", "m/k", "inputs.pb", "inputs.json")
+    }
+    assert (directory / "m/l").is_dir()
+
+
+@pytest.mark.parametrize(("form", "read"), [(FORMS.JSON, json.loads), (FORMS.YAML, yaml.safe_load)])
+async def test_all_values_are_in_one_file_of_the_format(task: Task, form: Any, read: Any) -> None:
+    data = Literal()
+    data.scalar.binary.value, data.scalar.binary.tag = msgspec.msgpack.encode({"a": [1, b"\0"]}), "msgpack"
+    generic = Literal()
+    json_format.ParseDict({"n": 1, "f": 0.5}, generic.scalar.generic)
+    directory = await task.gets(form, x=1, xs=["a", None], m={"k": 2.5}, d=data, g=generic, t=duration(5))
+    name = "inputs.json" if form == FORMS.JSON else "inputs.yaml"
+    assert read((directory / name).read_text()) == {
+        "x": 1,
+        "xs": ["a", None],
+        "m": {"k": 2.5},
+        "t": "5s",
+        "d": {"a": [1, "AA=="]},
+        "g": {"n": 1, "f": 0.5},
+    }
+
+
+async def test_the_format_proto_has_no_other_file(task: Task) -> None:
+    directory = await task.gets(FORMS.PROTO, x=float("inf"))
+    assert names(directory) == ["inputs.pb", "x"]
+    with pytest.raises(Invalid, match="metadata format PROTO"):
+        await task.gets(FORMS.JSON, x=float("inf"))
+
+
+async def test_blobs_are_files_and_inputs_pb_has_their_paths(task: Task) -> None:
+    one = task.file("one.csv", "a,b")
+    task.file("many/a.txt", "A")
+    task.file("many/deep/b.txt", "B")
+    directory = await task.gets(one=blob(one), many=blob(f"{task.store}/many", multipart=True), xs=[blob(one)])
+    assert (directory / "one").read_text() == (directory / "xs/0").read_text() == "a,b"
+    assert (directory / "many/a.txt").read_text() == "A"
+    assert (directory / "many/deep/b.txt").read_text() == "B"
+    found = literals_pb2.LiteralMap.FromString((directory / "inputs.pb").read_bytes()).literals
+    assert found["one"].scalar.blob.uri == str(directory / "one")
+    assert json.loads((directory / "inputs.json").read_text())["many"] == str(directory / "many")
+
+
+async def test_tables_are_directories_of_their_files(task: Task) -> None:
+    task.file("table/00000", "parquet")
+    table, schema = Literal(), Literal()
+    table.scalar.structured_dataset.uri = schema.scalar.schema.uri = f"file://{task.store}/table"
+    directory = await task.gets(t=table, s=schema)
+    assert (directory / "t/00000").read_text() == (directory / "s/00000").read_text() == "parquet"
+
+
+async def test_an_offloaded_value_is_read(task: Task) -> None:
+    kept = literal([1, 2]).SerializeToString()
+    offloaded = Literal()
+    offloaded.offloaded_metadata.uri = task.file("offloaded.pb", kept)
+    offloaded.offloaded_metadata.size_bytes = len(kept)
+    assert (await task.gets(xs=offloaded) / "xs/1").read_text() == "2"
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"../x": 1}, "an input is named '../x'"),
+        ({"..": 1}, "an input is named '..'"),
+        ({"a\x1bb": 1}, "control character"),
+        ({"x" * 300: 1}, "255 bytes at most"),
+        ({"inputs.json": 1}, "the file of all inputs"),
+        ({"m": {"../../etc/passwd": "x"}}, "an entry of input 'm' is named '../../etc/passwd'"),
+        ({"xs": [[[[[[[1]]]]]]]}, "nests more than 5 directories"),
+        ({"xs": list(range(30))}, "more than 20 files"),
+        ({"x": "y" * 10_001}, "more than 10000 bytes"),
+        ({"x": blob("file:///nowhere/x")}, "input 'x': nothing is stored at file:///nowhere/x"),
+        ({"x": blob("")}, "a blob without a URI"),
+        ({"x": blob("gopher://a/b")}, "its scheme must be one of"),
+        ({"x": Literal()}, "literal without a value"),
+    ],
+)
+async def test_what_cannot_be_a_file_is_refused_and_named(task: Task, values: dict[str, Any], why: str) -> None:
+    with pytest.raises(Invalid, match=why):
+        await task.gets(**values)
+    assert {path.name for path in task.directory.parent.iterdir()} <= {"inputs", "store"}
+
+
+async def test_a_blob_over_the_bytes_that_are_left_is_refused(task: Task) -> None:
+    with pytest.raises(Invalid, match="max_bytes"):
+        await task.gets(x=blob(task.file("large", b"x" * 10_001)))
+    with pytest.raises(Invalid, match="max_bytes"):
+        await task.gets(x=blob(task.file("half", b"x" * 6000)), y=blob(task.file("half", b"x" * 6000)))
+
+
+async def test_a_directory_with_too_many_files_is_refused(task: Task) -> None:
+    for number in range(21):
+        task.file(f"many/{number}", "")
+    with pytest.raises(Invalid, match="more than 20 files"):
+        await task.gets(x=blob(f"file://{task.store}/many", multipart=True))
+
+
+async def test_a_second_run_begins_with_an_empty_directory(task: Task) -> None:
+    await task.gets(xs=[1, 2], y=1)
+    directory = await task.gets(xs=3)
+    assert names(directory) == ["inputs.json", "inputs.pb", "xs"]
