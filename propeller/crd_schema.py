@@ -1,4 +1,4 @@
-"""Pieces of the schemas of CustomResourceDefinitions, as JSON, that several resource types have."""
+"""CustomResourceDefinitions and pieces of their schemas, as JSON, that several resource types have."""
 
 from __future__ import annotations
 
@@ -11,6 +11,40 @@ ANY: Schema = {"x-kubernetes-preserve-unknown-fields": True}
 
 COUNT: Schema = {"type": "integer", "format": "int64"}
 TEXT: Schema = {"type": "string"}
+
+
+def definition(
+    group: str, version: str, kind: str, *, plural: str, short: str, columns: list[dict[str, Any]], schema: Schema
+) -> dict[str, Any]:
+    """The CustomResourceDefinition of a cluster-wide kind with one version and a status subresource. `short` is its
+    short name for kubectl, `columns` what `kubectl get` shows.
+    """
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Cluster",
+            "names": {
+                "kind": kind,
+                "listKind": f"{kind}List",
+                "plural": plural,
+                "singular": kind.lower(),
+                "shortNames": [short],
+            },
+            "versions": [
+                {
+                    "name": version,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": columns,
+                    "schema": {"openAPIV3Schema": schema},
+                }
+            ],
+        },
+    }
 
 
 def an_object(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from propeller.crd_schema import COUNT, TEXT, Schema, accepted, an_object, cel, conditions, keyed
+from propeller.crd_schema import COUNT, TEXT, Schema, accepted, an_object, cel, conditions, definition, keyed
 from propeller.fairqueues._kind import FAIR_QUEUES, GROUP, VERSION
 from propeller.resourcemgr import MAX_DEPTH, MAX_TOKENS, POOL_NAME
 
@@ -29,35 +29,12 @@ _NAMES = "[self.pools.map(p, p.name)]"
 
 def fair_queue_crd() -> dict[str, Any]:
     """The manifest."""
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{FAIR_QUEUES.plural}.{GROUP}"},
-        "spec": {
-            "group": GROUP,
-            "scope": "Cluster",
-            "names": {
-                "kind": FAIR_QUEUES.kind,
-                "listKind": f"{FAIR_QUEUES.kind}List",
-                "plural": FAIR_QUEUES.plural,
-                "singular": "fairqueue",
-                "shortNames": ["fq"],
-            },
-            "versions": [
-                {
-                    "name": VERSION,
-                    "served": True,
-                    "storage": True,
-                    "subresources": {"status": {}},
-                    "additionalPrinterColumns": _COLUMNS,
-                    "schema": {"openAPIV3Schema": _schema()},
-                }
-            ],
-        },
-    }
+    return definition(
+        GROUP, VERSION, FAIR_QUEUES.kind, plural=FAIR_QUEUES.plural, short="fq", columns=_COLUMNS, schema=_schema()
+    )
 
 
-_COLUMNS = [
+_COLUMNS: list[dict[str, Any]] = [
     {"name": "Ready", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].status'},
     {"name": "Waiting", "type": "integer", "jsonPath": ".status.waiting", "description": "Claims that wait"},
     {"name": "Usage", "type": "string", "jsonPath": ".status.usage", "description": "Held and capacity by pool"},

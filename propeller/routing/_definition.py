@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from propeller.crd_schema import COUNT, TEXT, Schema, accepted, an_object, cel, conditions, keyed
+from propeller.crd_schema import COUNT, TEXT, Schema, accepted, an_object, cel, conditions, definition, keyed
 from propeller.routing._checks import (
     MAX_CLUSTERS,
     MAX_COUNT,
@@ -34,36 +34,19 @@ MAX_FALLBACKS = 8
 
 def routing_table_crd() -> dict[str, Any]:
     """The manifest."""
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{ROUTING_TABLES.plural}.{GROUP}"},
-        "spec": {
-            "group": GROUP,
-            "scope": "Cluster",
-            "names": {
-                "kind": ROUTING_TABLES.kind,
-                "listKind": f"{ROUTING_TABLES.kind}List",
-                "plural": ROUTING_TABLES.plural,
-                "singular": "routingtable",
-                "shortNames": ["rt"],
-            },
-            "versions": [
-                {
-                    "name": VERSION,
-                    "served": True,
-                    "storage": True,
-                    "subresources": {"status": {}},
-                    "additionalPrinterColumns": _COLUMNS,
-                    "schema": {"openAPIV3Schema": _schema()},
-                }
-            ],
-        },
-    }
+    return definition(
+        GROUP,
+        VERSION,
+        ROUTING_TABLES.kind,
+        plural=ROUTING_TABLES.plural,
+        short="rt",
+        columns=_COLUMNS,
+        schema=_schema(),
+    )
 
 
 _ACCEPTED = '.status.conditions[?(@.type=="Accepted")]'
-_COLUMNS = [
+_COLUMNS: list[dict[str, Any]] = [
     {"name": "Accepted", "type": "string", "jsonPath": f"{_ACCEPTED}.status"},
     {"name": "Healthy", "type": "string", "jsonPath": ".status.healthy", "description": "Clusters, of all"},
     {"name": "Executions", "type": "integer", "jsonPath": ".status.executions", "description": "That run"},
