@@ -333,16 +333,23 @@ def _create(uri: str, data: bytes, directories: Directories, roots: tuple[str, .
     """Write a file unless there is one, and return its version; else return None."""
     try:
         _write(uri, file_path(uri), data, directories, roots, put=_link)
-    except FileExistsError:
+    except _TakenError:
         return None
     except OSError as error:
         raise _failure("written", uri, error) from error
     return version_of(data)
 
 
+class _TakenError(Exception):
+    """A file has the name. FileExistsError says that of a file in the place of a directory as well."""
+
+
 def _link(temporary: str, path: str) -> None:
-    """Give a file that is written its name, unless that is taken. Raises FileExistsError."""
-    os.link(temporary, path)
+    """Give a file that is written its name. Raises _TakenError if there is one of that name."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError as error:
+        raise _TakenError from error
     os.unlink(temporary)  # noqa: PTH108 - pathlib costs more
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from propeller.errors import Invalid, StorageError, TooLarge
+from propeller.errors import CorruptBlob, Invalid, StorageError, TooLarge
 from propeller.storage import MemoryStore, Storage, StorageOptions, Store
 from propeller.storage._files import INLINE_BYTES
 
@@ -28,6 +28,15 @@ async def test_of_those_who_create_a_blob_at_once_one_does(place: tuple[Storage,
     created = await asyncio.gather(*(storage.create(uri, b"%d" % number * size) for number in range(10)))
     (winner,) = [number for number, version in enumerate(created) if version is not None]
     assert await storage.read(uri) == b"%d" % winner * size
+
+
+async def test_a_file_in_the_place_of_a_directory_is_no_blob_that_another_created(tmp_path: Path) -> None:
+    """Regression: it read as "there is one", so that a reservation waited for a holder that does not exist."""
+    (tmp_path / "metadata").mkdir()
+    (tmp_path / "metadata" / "a").write_bytes(b"")
+    async with Storage(StorageOptions(metadata_prefix=f"file://{tmp_path}/metadata")) as storage:
+        with pytest.raises(CorruptBlob, match="a file is where a directory should be: move the file away"):
+            await storage.create(f"file://{tmp_path}/metadata/a/b", b"1")
 
 
 async def test_a_blob_is_replaced_only_at_its_version(place: tuple[Storage, str]) -> None:
