@@ -250,6 +250,8 @@ class _Takeover:
         if status.phase == RETRYABLE_FAILURE:
             raise self._refusal(node, status, "a map task between two attempts is not gone on from")
         own = status.array_node_status
+        if own is None and status.task_node_status is not None:
+            raise self._refusal(node, status, "a task of type container_array in flight is not gone on from")
         if own is None or not own.phase:
             return Preparing()
         assert node.spec.array is not None

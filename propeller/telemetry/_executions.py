@@ -29,7 +29,15 @@ REASONS = frozenset(
         # of ours and FlytePropeller's
         *("Aborted", "BadTaskFormat", "BadWorkflow", "BindingResolutionFailure", "CorruptData", "DeadlineExceeded"),
         *("DynamicWorkflowBuildFailed", "EntityTooLarge", "ErrorFileBadFormat", "FailedToBuildResource"),
-        *("InternalError", "Interrupted", "NotSupported", "OOMKilled", "OutputSizeExceeded", "OutputsNotFound"),
+        *(
+            "InternalError",
+            "Interrupted",
+            "InvalidArrayLength",
+            "NotSupported",
+            "OOMKilled",
+            "OutputSizeExceeded",
+            "OutputsNotFound",
+        ),
         *("PodNameTaken", "ResourceDeletedExternally", "RuntimeFailure", "TimeoutExpired"),
         *("UnexpectedObjectDeletion", "Unknown", "UnknownError"),
         # of a branch

@@ -217,7 +217,7 @@ class _Decider:
 
     def _needs_slot(self, view: NodeView, transition: Transition) -> bool:
         """Whether the node needs a free slot to start. One that had started before a restart keeps its own."""
-        if not isinstance(transition, StartAttempt) or not transition.state.holds_slot:
+        if not isinstance(transition, StartAttempt) or not transition.state.holds_slot or not view.frame.takes_slots:
             return False
         observed = self._execution.observed_attempts
         return not observed or self._execution.unique_id(view.number) not in observed
@@ -321,7 +321,7 @@ class _Decider:
         """Set the node's state; returns the one before."""
         execution = self._execution
         before = execution.states.get(node)
-        execution.slots.move(before, state)
+        execution.move_slot(node, before, state)
         execution.states[node] = state
         return before
 
@@ -331,7 +331,7 @@ class _Decider:
 
     def _end_node(self, view: NodeView, phase: NodePhase, failure: Failure | None) -> None:
         execution, node = self._execution, view.number
-        execution.slots.move(execution.states.pop(node, None), None)
+        execution.move_slot(node, execution.states.pop(node, None), None)
         execution.stops.forget(node)
         execution.phases[node] = phase
         execution.ended[node] = self._now - execution.created_at

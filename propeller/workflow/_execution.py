@@ -129,6 +129,7 @@ class Frame:
         "parent",
         "parent_attempt",
         "path",
+        "takes_slots",
         "unique_id",
     )
 
@@ -141,6 +142,8 @@ class Frame:
         self.items = items
         self.active = 0
         self.ended = False
+        self.takes_slots = True
+        """Whether its nodes count for `max_parallelism`: not those of a map task with a parallelism of its own."""
         self.failure: Failure | None = None
         self.unique_id = ""
         self.path = ""
@@ -210,6 +213,9 @@ class Execution:
         """Add a frame for a graph that starts. None of its nodes starts by that."""
         frame = Frame(len(self.frames), len(self.phases), graph, parent, parent_attempt, items=items)
         if parent >= 0:
+            around = self.view(parent)
+            limited_itself = items and around.spec.array is not None and around.spec.array.parallelism is not None
+            frame.takes_slots = around.frame.takes_slots and not limited_itself
             frame.unique_id = self.unique_id(parent)
             frame.path = f"{self.path(parent)}/{parent_attempt}/"
             frame.directory = self.output_directory(parent, parent_attempt)
@@ -263,6 +269,11 @@ class Execution:
             started = {self.unique_id(node) for node, phase in enumerate(self.phases) if phase != NodePhase.NOT_STARTED}
             self.slots.reserve(attempts.keys() - started)
 
+    def move_slot(self, node: int, before: State | None, after: State | None) -> None:
+        """Take or give back a slot of `max_parallelism` as a node's state changes; None if it has none."""
+        if self.frame_of(node).takes_slots:
+            self.slots.move(before, after)
+
     def pod_name(self, node: int, attempt: int) -> str:
         known = self._last_name  # a launch and each event of its pod ask for the same name
         if known[0] != node or known[1] != attempt:
@@ -280,7 +291,9 @@ class Execution:
 
     def output_directory(self, node: int, attempt: int | None = None) -> str:
         """URI of the directory of the outputs of one attempt, by default the latest."""
-        return f"{self.data_directory(node)}/{self.attempts[node] if attempt is None else attempt}"
+        directory = f"{self.data_directory(node)}/{self.attempts[node] if attempt is None else attempt}"
+        frame = self.frame_of(node)
+        return f"{directory}/{node - frame.base}" if frame.graph.appends_index else directory
 
     def inputs_uri(self, node: int) -> str:
         return f"{self.data_directory(node)}/inputs.pb"

@@ -23,6 +23,7 @@ from propeller.decoding import UNDECODABLE, read
 from propeller.errors import Invalid
 from propeller.text import bounded
 from propeller.workflow._limits import check_names, check_node
+from propeller.workflow._map_tasks import MAP_TASK, with_array_nodes
 from propeller.workflow._messages import parse_message
 from propeller.workflow._order import branches_of_cases, check_order
 from propeller.workflow._spec import (
@@ -64,12 +65,14 @@ class Graph:
 
     `nodes[i]` is node number i; `downstream[i]` the numbers of its successors; `unmet[i]` how many dependencies must
     complete before it may start (for a case, its branch's choice is one); `entries` the nodes without dependencies;
-    `case_of` the branch of each case, `cases` the cases of each branch.
+    `case_of` the branch of each case, `cases` the cases of each branch; `appends_index`: items write their outputs
+    below their index (`_map_tasks`).
     """
 
     __slots__ = (
         "_bindings",
         "_numbers",
+        "appends_index",
         "case_of",
         "cases",
         "downstream",
@@ -87,6 +90,7 @@ class Graph:
         self.plan = plan
         self.id = spec.id
         self.policy = _policy(spec.on_failure_policy, where)
+        self.appends_index = False
         self._bindings: dict[int, tuple[literals_pb2.Binding, ...]] = {}
         nodes = [node for node in spec.nodes.values() if node.kind is not NodeKind.START]
         self.nodes: Sequence[NodeSpec] = tuple(_compact(nodes))
@@ -154,6 +158,7 @@ class ItemsGraph(Graph):
         self.plan = plan
         self.id = array_node.id
         self.policy = FailurePolicy.FAIL_AFTER_EXECUTABLE_NODES_COMPLETE
+        self.appends_index = array_node.array.appends_index
         self._bindings = {}
         self._numbers = {}
         self.nodes = (array_node.array.sub_node_spec,) * count
@@ -177,6 +182,8 @@ class Plan:
         self._tasks: Mapping[str, msgspec.Raw] = {key: task.copy() for key, task in closure.tasks.items()}
         self._templates: dict[str, tasks_pb2.TaskTemplate] = {}
         self._of_tasks: dict[tuple[str, Callable[[tasks_pb2.TaskTemplate], Any]], Any] = {}
+        if maps := self._tasks_of_type(MAP_TASK):
+            closure = with_array_nodes(closure, maps)
         self.root = Graph(self, closure.spec, "spec")
         self.sub_workflows = {
             key: Graph(self, spec, f"subWorkflows[{key}]") for key, spec in (closure.sub_workflows or {}).items()
@@ -207,6 +214,12 @@ class Plan:
         if found is None:
             found = self._of_tasks[key, make] = make(self.task(key))
         return found
+
+    def _tasks_of_type(self, name: str) -> list[tuple[str, tasks_pb2.TaskTemplate]]:
+        """The tasks of a type that few have. The others are not decoded."""
+        quoted = b'"%s"' % name.encode()
+        keys = [key for key, task in self._tasks.items() if quoted in bytes(task)]
+        return [(key, task) for key in keys if (task := self.task(key)).type == name]
 
     def _check_references(self, graph: Graph, where: str) -> None:
         for node in graph.nodes:

@@ -74,7 +74,8 @@ class WorkflowRef(msgspec.Struct, frozen=True, rename="camel"):
 
 class ArraySpec(msgspec.Struct, frozen=True, rename="pascal"):
     """A map task. `parallelism` None means the workflow's, 0 no limit; `data_mode` 1 gives each item its own inputs
-    file.
+    file. With `run_all_sub_nodes` every item runs, also if too many have failed already. Flyte's compiler drops these
+    two.
     """
 
     sub_node_spec: NodeSpec
@@ -83,6 +84,9 @@ class ArraySpec(msgspec.Struct, frozen=True, rename="pascal"):
     min_success_ratio: float | None = None
     data_mode: int = msgspec.field(default=0, name="dataMode")
     bound_inputs: tuple[str, ...] | None = None
+    run_all_sub_nodes: bool = False
+    appends_index: bool = msgspec.field(default=False, name="-")
+    """Ours: an item writes its outputs to its index below the output prefix that it is given (`_map_tasks`)."""
 
     def needed(self, size: int) -> int:
         """How many of `size` items must succeed (FlytePropeller: the number wins over the ratio, which rounds up)."""

@@ -16,6 +16,7 @@ RUNS: list[tuple[str, str, dict[str, Any]]] = [
     ("quality_gate", "gate", {"accuracy": 0.7}),
     ("demo", "demo", {"n": 5}),
     ("caching", "caching", {}),
+    ("maps", "maps", {}),
 ]
 
 

@@ -86,6 +86,10 @@ def _build(node: workflow_pb2.Node, tasks: Tasks, errors: Errors) -> Trampoline[
                 "MinSuccessRatio": to_json(array)["minSuccessRatio"] if success == "min_success_ratio" else None,
                 "BoundInputs": list(array.bound_inputs) or None,
             }
+            if array.data_mode != workflow_pb2.ArrayNode.SINGLE_INPUT_FILE:
+                spec["array"]["dataMode"] = int(array.data_mode)
+            if array.run_all_sub_nodes:
+                spec["array"]["RunAllSubNodes"] = True
     return [spec]
 
 

@@ -21,6 +21,10 @@ COUNTED_ITEMS = 10_000_000
 """Of a list that is too long: so far it is counted for the message, a second in a thread."""
 
 
+class InvalidArrayLength(Invalid):
+    """The lists that a map task runs over have different lengths, there is none, or it is too long (Flyte's code)."""
+
+
 class Shares:
     """The inputs of a map task: the lists that it runs over, and the inputs that all items share."""
 
@@ -32,12 +36,12 @@ class Shares:
         """Return the number of items; 1 if all inputs are bound. Raises Invalid."""
         sizes = {name: len(self._lists[name]) for name in sorted(self._lists)}
         if len(set(sizes.values())) > 1:
-            raise Invalid(f"the lists that a map task runs over have different lengths: {sizes}")
+            raise InvalidArrayLength(f"the lists that a map task runs over have different lengths: {sizes}")
         if sizes:
             return next(iter(sizes.values()))
         if len(bound) == len(self._rest):
             return 1
-        raise Invalid("a map task needs a list among its inputs; there is none")
+        raise InvalidArrayLength("a map task needs a list among its inputs; there is none")
 
     def of_item(self, index: int) -> Literals:
         """Return one item's share: the index-th element of each list that is not bound, and all other inputs. Raises
@@ -99,7 +103,7 @@ def _items(name: str, value: Slice, most: int) -> Items:
             if count >= COUNTED_ITEMS:
                 break
         more = "or more " if count >= COUNTED_ITEMS else ""
-        raise Invalid(
+        raise InvalidArrayLength(
             f"a map task over {name!r} would have {count} {more}items; storage.max_map_items allows {most}: "
             "run it over a list of lists, or raise the setting"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from propeller.handlers.transitions._common import ABORT, SUCCEED, not_supported
 from propeller.workflow import (
     Cancel,
@@ -81,11 +83,20 @@ def _item_ended(node: NodeView, state: RunningSubtasks, failure: Failure | None)
     first_failure = state.failure or failure
     assert node.spec.array is not None
     needed = node.spec.array.needed(state.size)
-    if state.size - failures < needed:
+    has_failed, all_ended = state.size - failures < needed, succeeded + failures == state.size
+    if has_failed and (all_ended or not node.spec.array.run_all_sub_nodes):
         assert first_failure is not None
-        return Fail(first_failure, cancel_inside=True)
-    if succeeded + failures == state.size:
+        return Fail(_too_few(first_failure, state.size, failures, needed), cancel_inside=True)
+    if all_ended:
         return Continue(WritingOutputs(state.frame), effects=(GatherOutputs(node.number),))
     more = int(state.next < state.size)
     following = RunningSubtasks(state.frame, state.size, state.next + more, succeeded, failures, first_failure)
     return StartSubtask(following, state.next) if more else Continue(following)
+
+
+def _too_few(first: Failure, size: int, failures: int, needed: int) -> Failure:
+    """The failure of the map task: that of its first item, with the numbers if not all items had to succeed."""
+    if needed == size:
+        return first
+    said = f"{failures} of {size} items have failed, and {needed} have to succeed; the first of them: {first.message}"
+    return msgspec.structs.replace(first, message=said)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from flyteidl.admin import launch_plan_pb2
 from flyteidl.core import types_pb2, workflow_pb2
@@ -122,6 +124,24 @@ def nested(levels: int) -> workflow_pb2.WorkflowTemplate:
         node = node.array_node.node
     node.CopyFrom(shapes.add_node(shapes.workflow(), "inner"))
     return made
+
+
+def repeating(**array: Any) -> dict[str, Any]:
+    """The array of a map task's node in its resource."""
+    made = nested(1)
+    for name in ("a", "b"):
+        shapes.bind(made.nodes[0], name, "start-node", "x")
+    made.nodes[0].array_node.MergeFrom(workflow_pb2.ArrayNode(**array))
+    resource = build_resource(compile_workflow(made, [], TASKS), None, None, "ns")
+    found: dict[str, Any] = resource["spec"]["nodes"]["n0"]["array"]
+    return found
+
+
+def test_what_flytes_compiler_drops_of_a_map_task_is_in_its_resource() -> None:
+    own_files = workflow_pb2.ArrayNode.INDIVIDUAL_INPUT_FILES
+    spec = repeating(data_mode=own_files, run_all_sub_nodes=True)
+    assert (spec["dataMode"], spec["RunAllSubNodes"]) == (1, True)
+    assert not {"dataMode", "RunAllSubNodes"} & repeating().keys()
 
 
 def test_nodes_nested_deeper_than_the_limit_are_refused_with_its_name() -> None:

@@ -299,12 +299,17 @@ async def test_a_map_task_that_was_failing_fails_and_its_items_are_stopped() -> 
 
 GATE = {"id": "g", "kind": "gate", "gate": {"kind": "sleep"}}
 LAUNCH_PLAN = {"id": "g", "kind": "workflow", "workflow": {"launchPlanRefID": {"name": "lp"}}}
-SPARK = {"t": TASK, "s": TASK | {"type": "spark"}}
+SPARK = {
+    "t": TASK,
+    "s": TASK | {"type": "spark"},
+    "m": TASK | {"type": "container_array", "taskTypeVersion": 1},
+}
 
 REFUSED = {
     "a gate": (GATE, node(flytes.RUNNING, gateNodeStatus={"phase": 1}), "gate"),
     "a launch plan": (LAUNCH_PLAN, node(flytes.RUNNING, workflowNodeStatus={"phase": 1}), "launch plan"),
     "a remote job": (task("g", task="s"), node(flytes.RUNNING, task=5), "spark"),
+    "an older map task": (task("g", task="m"), node(flytes.RUNNING, task=5), "container_array"),
     "an unknown phase": (task("g"), node(40), "phase 40"),
     "a map task between attempts": (MAPPED | {"id": "g"}, node(flytes.RETRYABLE), "between two attempts"),
     "nodes of another graph": (task("g"), {"phase": 0}, "does not have, ['x']"),

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from flyteidl.core import types_pb2
 
-from propeller.errors import CorruptBlob, Invalid, MissingBlob
+from propeller.errors import CorruptBlob, ErrorKind, Invalid, MissingBlob
 from propeller.handlers import Inputs
 from propeller.handlers.executors._gather import gather
+from propeller.handlers.executors._items import InvalidArrayLength
+from propeller.handlers.executors._run import failure_of
 from propeller.storage import MemoryStore, Storage, write_literals
 from propeller.workflow import NodePhase
 from tests.unit.handlers.build import World, array, bindings, graph, literals, outputs, task
@@ -213,8 +215,10 @@ async def test_lists_that_a_map_task_cannot_run_over_are_refused(
     values: dict[str, Any], bound: tuple[str, ...], message: str
 ) -> None:
     world = map_world(bound=bound, **values)
-    with pytest.raises(Invalid, match=message):
+    with pytest.raises(InvalidArrayLength, match=message) as refused:
         await world.inputs.of_container_node(world.node("n0"))
+    failure = failure_of(refused.value, world.node("n0"))
+    assert (failure.code, failure.kind, failure.recoverable) == ("InvalidArrayLength", ErrorKind.USER, False)
 
 
 @pytest.mark.parametrize("data_mode", [0, 1])

@@ -221,6 +221,16 @@ def test_an_item_of_a_map_task_knows_its_index_and_reads_the_common_inputs() -> 
     assert container["args"][4] == "memory://m/e/n0/data/0/1/1"
 
 
+def test_an_item_of_the_older_map_task_gets_the_prefix_to_which_it_adds_its_index() -> None:
+    """flytekit's entrypoint does (_execute_map_task)."""
+    of = {**container_task(args=EXECUTE), "type": "container_array", "taskTypeVersion": 1}
+    world = World(graph(task("n0")), {"t": of})
+    _, second = world.open_items("n0", 2)
+    args = build_pod(second, 1, literals(), SETTINGS)["spec"]["containers"][0]["args"]
+    assert args[2] == "memory://m/e/n0/data/inputs.pb"
+    assert f"{args[4]}/1" == "memory://m/e/n0/data/0/1/1/1" == world.execution.output_directory(second.number, 1)
+
+
 def test_an_item_with_inputs_of_its_own_reads_those() -> None:
     world = World(graph(array("n0", dataMode=1)), {"t": container_task(args=EXECUTE)})
     _, second = world.open_items("n0", 2)

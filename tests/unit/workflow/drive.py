@@ -102,7 +102,7 @@ class Driver:
     def carry_on(self, decision: Decision) -> None:
         while True:
             events = [(effect.node, event) for effect in decision.effects for event in self.events_of(effect)]
-            self.at_once = max(self.at_once, self.execution.slots.used)
+            self.at_once = max(self.at_once, sum(state.holds_slot for state in self.execution.states.values()))
             if not events and not decision.more:
                 if decision.wake is None or self.execution.phase.ended:
                     return

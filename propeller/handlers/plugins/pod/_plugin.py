@@ -17,7 +17,7 @@ from propeller.workflow import AttemptObserved, NodeView
 class PodPlugin(TaskPlugin):
     """Runs a task's container, or its pod template."""
 
-    task_types = frozenset({"container", "pod", "python-task", "raw-container", "sidecar"})
+    task_types = frozenset({"container", "container_array", "pod", "python-task", "raw-container", "sidecar"})
     resource = PODS
 
     def build(self, node: NodeView, attempt: int, inputs: ByName, settings: PodSettings) -> dict[str, Any]:

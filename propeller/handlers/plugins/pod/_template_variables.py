@@ -25,6 +25,11 @@ def _inputs_uri(node: NodeView, attempt: int, settings: PodSettings) -> str:
     return node.execution.inputs_uri(node.frame.parent if node.frame.items and not _own_inputs(node) else node.number)
 
 
+def _output_prefix(node: NodeView, attempt: int, settings: PodSettings) -> str:
+    directory = node.execution.output_directory(node.number, attempt)
+    return directory.rpartition("/")[0] if node.graph.appends_index else directory
+
+
 def _raw_outputs(node: NodeView, attempt: int, settings: PodSettings) -> str:
     return raw_output_prefix(node, _generated_name(node, attempt), settings)
 
@@ -40,7 +45,7 @@ def _unique_key(node: NodeView, attempt: int, settings: PodSettings) -> str:
 _VALUES: Mapping[str, Callable[[NodeView, int, PodSettings], str]] = {
     "input": _inputs_uri,
     "inputprefix": lambda *attempt: _inputs_uri(*attempt).removesuffix("/inputs.pb"),
-    "outputprefix": lambda node, attempt, _: node.execution.output_directory(node.number, attempt),
+    "outputprefix": _output_prefix,
     "rawoutputdataprefix": _raw_outputs,
     "checkpointoutputprefix": lambda *attempt: f"{_raw_outputs(*attempt)}/{CHECKPOINTS}",
     "prevcheckpointprefix": _previous_checkpoints,
