@@ -8,6 +8,7 @@ from propeller.dataloader._download import download
 from propeller.dataloader._limits import Limits
 from propeller.dataloader._options import RawContainerOptions
 from propeller.dataloader._session import DONE, READY, UPLOAD_FAILED, Download, Upload, run_download, run_upload
+from propeller.dataloader._texts import error_document
 from propeller.dataloader._upload import ERROR_FILE, upload
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "RawContainerOptions",
     "Upload",
     "download",
+    "error_document",
     "run_download",
     "run_upload",
     "upload",

@@ -20,6 +20,9 @@ PATH_ANNOTATION = "propeller/path"
 another node is called: this never is. Left out if the unique id can be neither.
 """
 
+PRIMARY_ENDED = "propeller/primary-ended"
+"""Written when the primary container has ended, and others keep its pod running: its uploader reads it."""
+
 PRIMARY_CONTAINER = "primary_container_name"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 """Kueue's: the LocalQueue that admits a pod, and the jobs that it knows."""

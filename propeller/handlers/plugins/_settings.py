@@ -6,7 +6,7 @@ from typing import Self
 
 import msgspec
 
-from propeller.config import KueueOptions, PodDefaults, PodPolicy, Settings
+from propeller.config import KueueOptions, PodDefaults, PodPolicy, RawContainerOptions, Settings
 from propeller.handlers.plugins._templates import PodTemplates
 
 
@@ -24,6 +24,15 @@ class PodSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     kueue: KueueOptions = KueueOptions()
     """Whose pods Kueue admits."""
+
+    raw_containers: RawContainerOptions = RawContainerOptions()
+    """The containers that load files beside raw containers."""
+
+    s3_endpoint: str = ""
+    """URL of the S3 server that these use; empty means AWS."""
+
+    s3_region: str = "us-east-1"
+    """Region that these sign for."""
 
     raw_output_prefix: str
     """URI under which tasks write their own files where the execution names no place."""
@@ -46,6 +55,9 @@ class PodSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             policy=settings.pods,
             defaults=settings.pod_defaults,
             kueue=settings.kueue,
+            raw_containers=settings.raw_containers,
+            s3_endpoint=endpoint,
+            s3_region=settings.storage.s3_region,
             raw_output_prefix=settings.storage.raw_output_prefix,
             environment={"FLYTE_AWS_ENDPOINT": endpoint} if endpoint else {},
         )

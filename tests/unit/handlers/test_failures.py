@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from propeller.config import LaunchOptions
+from propeller.dataloader import UPLOAD_FAILED, error_document
 from propeller.errors import ErrorKind
+from propeller.handlers.executors._outcome import collect
 from propeller.handlers.plugins.pod import gone, report
+from propeller.handlers.plugins.pod._dataloader import DOWNLOADER, UPLOADER
 from propeller.handlers.transitions._attempts import attempt_failed
 from propeller.handlers.transitions._task import task_transition
 from propeller.kube import Pod, Response
@@ -72,6 +75,17 @@ PODS: dict[str, Pod] = {
     ),
     "an init container is killed as it uses more memory than its limit": pod(
         "Failed", waiting("PodInitializing"), init=(ended(137, "OOMKilled", name="init"),)
+    ),
+    "inputs of a raw container cannot be files: a name, a blob that is not there, a limit": pod(
+        "Failed",
+        waiting("PodInitializing"),
+        init=(ended(2, "Error", "error: an input is named '../x'", name=DOWNLOADER),),
+    ),
+    "inputs of a raw container are not downloaded: the object store does not answer, or not in time": pod(
+        "Failed", waiting("PodInitializing"), init=(ended(3, "Error", "error: no answer from", name=DOWNLOADER),)
+    ),
+    "outputs of a raw container are not uploaded: the object store does not answer, or not in time": pod(
+        "Succeeded", ended(0), init=(ended(3, "Error", "error: no answer from", name=UPLOADER),)
     ),
     "the kubelet evicts the pod, as its node lacks memory or disk": pod(
         "Failed", ended(137, "Error"), reason="Evicted", message="The node was low on resource: memory."
@@ -155,6 +169,7 @@ LAUNCHES: dict[str, Response] = {
 }
 
 OTHERS = {
+    "outputs of a raw container are missing, of another type or over a limit, or it wrote `_ERROR`",
     "the pod is gone before its end was seen",
     "the task asks for what the policy for pods forbids, or its pod cannot be built",
 }
@@ -201,6 +216,8 @@ async def happens(what: str) -> Failure:
         return _over(*TRANSITIONS[what])
     if what in LAUNCHES:
         return await _launched(LAUNCHES[what])
+    if what.startswith("outputs of a raw container are missing"):
+        return await _uploaded_error()
     if what == "the pod is gone before its end was seen":
         return failure_in(gone(1, "e-n0-1"))
     of = Bench(graph(task("n0")), {"t": template(k8sPod={"podSpec": HOST_NETWORK}, config=MAIN)})
@@ -211,6 +228,16 @@ async def happens(what: str) -> Failure:
 
 HOST_NETWORK = {"hostNetwork": True, "containers": [{"name": "main", "image": "i"}]}
 MAIN = {"primary_container_name": "main"}
+
+
+async def _uploaded_error() -> Failure:
+    of = World(graph(task("n0")), {"t": template(outputs=("o0",))})
+    document = error_document("output 'o0' is missing", UPLOAD_FAILED, system=False, recoverable=True)
+    directory = of.execution.output_directory(of.node("n0").number, 1)
+    await of.storage.write(f"{directory}/error.pb", document.SerializeToString())
+    found = await collect(of.node("n0"), 1, of.storage)
+    assert isinstance(found, EffectFailed)
+    return found.failure
 
 
 def _over(fields: dict[str, Any], state: Running | Launching) -> Failure:

@@ -412,19 +412,8 @@ def test_sidecars_get_no_default_requests_and_no_overrides_but_stay_within_the_l
     assert sidecar["resources"] == {"requests": {"cpu": "2"}}
 
 
-def raw_container(*, inputs: tuple[str, ...] = (), outputs: tuple[str, ...] = ()) -> dict[str, Any]:
-    """flytekit's ContainerTask: it asks for Flyte CoPilot, whatever it needs."""
-    of = template(
-        outputs=outputs,
-        type="raw-container",
-        container={"image": "alpine", "dataConfig": {"enabled": True, "inputPath": "/var/inputs"}},
-    )
-    of["interface"]["inputs"] = {"variables": {name: {"type": {"simple": "INTEGER"}} for name in inputs}}
-    return of
-
-
 def test_a_raw_container_is_done_when_its_pod_is() -> None:
-    pod = pod_of(raw_container())
+    pod = pod_of(template(type="raw-container", container={"image": "alpine", "dataConfig": {"enabled": True}}))
     assert "primary_container_name" not in pod["metadata"]["annotations"]
 
 
@@ -433,12 +422,6 @@ def test_a_raw_container_is_done_when_its_pod_is() -> None:
     [
         (pod_task(primary="none"), r"is 'none', which is not among its containers \['main', 'sidecar'\]"),
         (template(sql={"statement": "SELECT 1"}), "of type 'python-task' has sql instead of a container"),
-        (raw_container(outputs=("o0",)), "loaded by Flyte CoPilot, are not supported"),
-        (raw_container(inputs=("x",)), "loaded by Flyte CoPilot, are not supported"),
-        (
-            template(k8sPod={"podSpec": {}, "dataConfig": {"enabled": True}}, outputs=("o0",)),
-            "loaded by Flyte CoPilot, are not supported",
-        ),
         (container_task(args=["{{.inputs.none}}"]), "names input 'none'"),
         (container_task(resources={"requests": [{"name": "CPU", "value": "lots"}]}), "'lots' is not a quantity"),
     ],

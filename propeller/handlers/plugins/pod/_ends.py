@@ -93,6 +93,11 @@ def ended_by_itself(pod: Pod, end: ContainerTerminated) -> bool:
     return bool(told) and finished is not None and finished < min(told)
 
 
+def finished_at(end: ContainerTerminated) -> float:
+    """Return the epoch second of the end, 0 if unknown."""
+    return _epoch(end.finished_at) or 0.0
+
+
 def _deletion_asked_at(pod: Pod) -> float | None:
     over = _epoch(pod.metadata.deletion_timestamp)  # the end of the grace period
     return None if over is None else over - (pod.metadata.deletion_grace_period_seconds or 0)

@@ -63,8 +63,6 @@ def raw_pod(task: tasks_pb2.TaskTemplate, node: NodeSpec | None = None, gpu: str
     Raises Invalid if the task cannot be a pod.
     """
     override = None if node is None else _override_of(node)
-    if override is None or override.spec is None:
-        _refuse_copilot(task)
     match task.WhichOneof("target"):
         case "container":
             given = RawPod(spec={"containers": [_container(task.container, gpu)]})
@@ -96,23 +94,6 @@ def _override_of(node: NodeSpec) -> _Override | None:
         return msgspec.json.decode(raw, type=_Override)
     except msgspec.DecodeError as error:
         raise Invalid(f"podTemplate of node {node.id} is malformed: {error}") from error
-
-
-def _refuse_copilot(task: tasks_pb2.TaskTemplate) -> None:
-    """Raise Invalid if a raw container needs Flyte CoPilot, which all request: those with inputs in the command and no
-    outputs do not need it.
-    """
-    target = task.WhichOneof("target")
-    if target not in {"container", "k8s_pod"}:
-        return
-    config = getattr(task, target).data_config
-    if not config.enabled:
-        return
-    if task.interface.outputs.variables or (config.input_path and task.interface.inputs.variables):
-        raise Invalid(
-            f"task {task.id.name}: raw containers whose inputs or outputs are files, loaded by Flyte CoPilot, are not "
-            "supported; see docs/differences.md"
-        )
 
 
 def _container(container: tasks_pb2.Container, gpu: str) -> Json:

@@ -29,6 +29,7 @@ from propeller.handlers.plugins.pod._ends import (
     since_of,
 )
 from propeller.handlers.plugins.pod._kueue import is_gated, taken_back, waits_for
+from propeller.handlers.plugins.pod._loaded import download_failure, upload_of
 from propeller.kube import ContainerStatus, ContainerTerminated, ContainerWaiting, Pod
 from propeller.redaction import redact
 from propeller.workflow import AttemptObserved, AttemptPhase, Failure, Remains
@@ -95,6 +96,8 @@ def _report(pod: Pod, attempt: int) -> AttemptObserved:
             if any(_is_oom(c.state.terminated) for c in _containers(pod)):
                 return _failed(attempt, OOM_KILLED, "the pod reports success, though a container was OOMKilled")
             return AttemptObserved(attempt, AttemptPhase.SUCCEEDED)
+        case "Failed" if (failed := download_failure(pod, attempt)) is not None:
+            return failed
         case "Failed":
             return _demystify_failure(pod, attempt, primary)
         case "Running":
@@ -142,7 +145,7 @@ def _cannot_start(attempt: int, name: str, waiting: ContainerWaiting) -> Failure
 def _ended(pod: Pod, attempt: int, primary: ContainerStatus, end: ContainerTerminated) -> AttemptObserved:
     """Return the end of the attempt: that of its primary container, whatever phase the pod is in."""
     if not end.exit_code and not _is_oom(end):
-        return AttemptObserved(attempt, AttemptPhase.SUCCEEDED)
+        return upload_of(pod, attempt, end) or AttemptObserved(attempt, AttemptPhase.SUCCEEDED)
     return _demystify_failure(pod, attempt, primary, end)
 
 

@@ -14,16 +14,17 @@ Source
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import msgspec
-from flyteidl.core import tasks_pb2
+from flyteidl.core import security_pb2, tasks_pb2
 
 from propeller.errors import Invalid
 from propeller.handlers.plugins._metadata import is_interruptible, others_annotations, others_labels
 from propeller.handlers.plugins._settings import PodSettings
 from propeller.handlers.plugins._templates import PodTemplate
+from propeller.handlers.plugins.pod._dataloader import LOADERS, add_dataloader
 from propeller.handlers.plugins.pod._extended import add_shared_memory, extended_resources
 from propeller.handlers.plugins.pod._merge import merge_onto_template, template_resources
 from propeller.handlers.plugins.pod._placement import (
@@ -209,6 +210,7 @@ def _shape(
     for field in ("initContainers", "containers"):
         if field in spec:
             spec[field] = [_sized(found, field, raw, base, node, chosen, settings) for found in spec[field]]
+    add_dataloader(spec, raw.primary, task, settings)
     names = (name for one in spec["containers"] for amounts in one["resources"].values() for name in amounts)
     apply_defaults(spec, names, defaults, interruptible=chosen.interruptible)
     apply_environment(spec, raw.primary, defaults)
@@ -227,7 +229,7 @@ def _shape(
     if node.container_image:
         next(found for found in spec["containers"] if found["name"] == raw.primary)["image"] = node.container_image
     secrets = requests_of(task)
-    late = add_secrets(spec, secrets, defaults.secrets)
+    late = _add_secrets(spec, secrets, settings)
     marks = marks_of_secrets(secrets, defaults.secrets)
     of_task = task.metadata.metadata
     trusted = defaults.annotations | ({} if template is None else template.annotations)
@@ -322,8 +324,22 @@ def _finished(
     )
 
 
+def _add_secrets(spec: Json, secrets: Sequence[security_pb2.Secret], settings: PodSettings) -> tuple[Json, ...]:
+    """Add the task's secrets to all containers but those that load its files."""
+    own = spec.get("initContainers") or ()
+    kept = [found for found in own if found["name"] not in LOADERS]
+    if len(kept) == len(own):
+        return add_secrets(spec, secrets, settings.defaults.secrets)
+    without = {**spec, "initContainers": kept}
+    late = add_secrets(without, secrets, settings.defaults.secrets)
+    given = {found["name"]: found for found in without["initContainers"]}
+    spec.update(without, initContainers=[given.get(found["name"], found) for found in own])
+    return late
+
+
 def _of_container(container: Json, late: tuple[Json, ...]) -> ContainerShape:
     env = tuple(container.get("env") or ())
+    late = () if container["name"] in LOADERS else late
     named = {variable.get("name") for variable in env}
     return ContainerShape(
         own={key: value for key, value in container.items() if key not in {"command", "args", "env", "resources"}},
