@@ -224,6 +224,7 @@ class WorkflowController:
                     callers = error
                 finally:
                     reconciles.cancel()
+                    self._observing.close()
                     if self._tokens is not None:
                         self._tokens.close()
         if callers is not None:

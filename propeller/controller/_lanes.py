@@ -51,6 +51,11 @@ class Lanes:
         """By cluster; None before any lane runs."""
         self._is_running = False
 
+    @property
+    def are_running(self) -> bool:
+        """Whether jobs can be submitted."""
+        return self._is_running
+
     def _made(self) -> ClusterLanes:
         return ClusterLanes(self._lane(), self._lane(), self._lane())
 

@@ -18,6 +18,7 @@ from propeller.controller._finalizers import is_held
 from propeller.controller._holds import Holds
 from propeller.controller._resource import FlyteWorkflow
 from propeller.controller._session import Running
+from propeller.controller._uploads import Uploads
 from propeller.handlers import LaunchTokens
 from propeller.handlers.plugins import Owner, Plugins, TaskPlugin
 from propeller.informers import Change
@@ -51,6 +52,11 @@ class Observing:
         self._find = find
         self._seen_remotely = seen_remotely
         self._holds = holds
+        self._uploads = Uploads(shared)
+
+    def close(self) -> None:
+        """Look at nothing any more."""
+        self._uploads.close()
 
     def attempt_changed(self, cluster: ExecutionCluster, plugin: TaskPlugin, change: Change[KubeObject]) -> None:
         """For the informer of a plugin's resource in a cluster."""
@@ -71,6 +77,8 @@ class Observing:
                 self._seen_remotely(cluster, obj, owner)
                 if isinstance(change.new, Pod):
                     self._holds.seen(cluster, change.new, owner)
+        if isinstance(change.new, Pod) and change.new.status.init_container_statuses:
+            self._uploads.seen(cluster, change.new, key)
         session = self._executions.get(key)
         if session is None:
             # one that is alive brings back what was evicted, or is to be stopped

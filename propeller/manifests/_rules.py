@@ -78,8 +78,8 @@ RULES = (
         "",
         "pods",
         ("get", "list", "watch", "create", "patch", "delete"),
-        "launch, watch and stop tasks; remove our finalizer from pods of other clusters, and those that "
-        "FlytePropeller's inject-finalizer left",
+        "launch, watch and stop tasks; tell uploaders of raw containers that their program has ended; remove our "
+        "finalizer from pods of other clusters, and those that FlytePropeller's inject-finalizer left",
     ),
     Grant(
         Part.TASKS,

@@ -18,8 +18,8 @@ from propeller.errors import (
 from propeller.handlers.executors._gates import refused_event
 from propeller.handlers.executors._outcome import has_ended
 from propeller.handlers.executors._services import Cluster, Kind, Services
-from propeller.handlers.plugins import POD, TaskPlugin, claim_of, is_of, owner_of
-from propeller.kube import PODS, Client, KubeObject
+from propeller.handlers.plugins import DEFAULT_GRACE, POD, TaskPlugin, claim_of, is_of, owner_of, uploads
+from propeller.kube import PODS, Client, KubeObject, Pod
 from propeller.workflow import (
     AttemptObserved,
     AttemptPhase,
@@ -164,6 +164,7 @@ async def delete_resource(plugin: TaskPlugin, obj: KubeObject, client: Client, *
         metadata.namespace,
         uid=metadata.uid,
         resource_version=metadata.resource_version if unchanged else None,
+        grace_seconds=round(DEFAULT_GRACE) if isinstance(obj, Pod) and uploads(obj) else None,
         propagation=None if plugin is POD else "Foreground",  # it stays until its dependents are deleted
     )
 

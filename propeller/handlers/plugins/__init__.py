@@ -6,12 +6,12 @@
 
 from propeller.handlers.plugins._api import DEFAULT_GRACE, ENTRY_POINTS, PluginFailed, TaskPlugin, custom_of
 from propeller.handlers.plugins._claims import attempt_at, claim_of, is_of, observed_attempts
-from propeller.handlers.plugins._metadata import ATTEMPT_ANNOTATION, EXECUTION_LABEL, is_interruptible
+from propeller.handlers.plugins._metadata import ATTEMPT_ANNOTATION, EXECUTION_LABEL, PRIMARY_ENDED, is_interruptible
 from propeller.handlers.plugins._registry import Plugins, installed_plugins, load_plugins
 from propeller.handlers.plugins._remote import HOLD_FINALIZER, Marks, Owner, cluster_of, owner_of
 from propeller.handlers.plugins._settings import PodSettings
 from propeller.handlers.plugins._templates import PodTemplate, PodTemplates
-from propeller.handlers.plugins.pod import POD, pod_template, replica_resources
+from propeller.handlers.plugins.pod import POD, pod_template, replica_resources, uploader_waits, uploads
 
 __all__ = [
     "ATTEMPT_ANNOTATION",
@@ -20,6 +20,7 @@ __all__ = [
     "EXECUTION_LABEL",
     "HOLD_FINALIZER",
     "POD",
+    "PRIMARY_ENDED",
     "Marks",
     "Owner",
     "PluginFailed",
@@ -40,4 +41,6 @@ __all__ = [
     "owner_of",
     "pod_template",
     "replica_resources",
+    "uploader_waits",
+    "uploads",
 ]

@@ -1,7 +1,8 @@
 """The pod plugin: build the pod of a task's attempt, and read its state."""
 
 from propeller.handlers.plugins.pod._demand import POOLS_ANNOTATION, Footprint, demand_of, footprint_of
-from propeller.handlers.plugins.pod._ends import grace_of, has_ended
+from propeller.handlers.plugins.pod._ends import grace_of, has_ended, uploads
+from propeller.handlers.plugins.pod._loaded import uploader_waits
 from propeller.handlers.plugins.pod._parts import overlaid, replica_resources
 from propeller.handlers.plugins.pod._plugin import POD, PodPlugin
 from propeller.handlers.plugins.pod._pod import build_pod, pod_template
@@ -32,4 +33,6 @@ __all__ = [
     "task_resources",
     "template_name",
     "template_uri",
+    "uploader_waits",
+    "uploads",
 ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from propeller.clock import parse_rfc3339
 from propeller.handlers.plugins._api import DEFAULT_GRACE
 from propeller.handlers.plugins._metadata import PRIMARY_CONTAINER
+from propeller.handlers.plugins.pod._dataloader import UPLOADER
 from propeller.handlers.plugins.pod._kueue import TERMINATION_TARGET, is_gated
 from propeller.kube import ContainerStatus, ContainerTerminated, Pod, PodCondition
 from propeller.workflow import Remains
@@ -79,7 +80,7 @@ def grace_of(pod: Pod) -> float:
     if has_ended(pod) or is_gated(pod):
         return 0.0
     given = pod.metadata.deletion_grace_period_seconds
-    if given is None:
+    if given is None and not uploads(pod):
         given = pod.spec.termination_grace_period_seconds
     return DEFAULT_GRACE if given is None else float(given)
 
@@ -91,6 +92,14 @@ def ended_by_itself(pod: Pod, end: ContainerTerminated) -> bool:
     finished = _epoch(end.finished_at)
     told = [when for when in (_deletion_asked_at(pod), *map(_disrupted_at, pod.status.conditions)) if when is not None]
     return bool(told) and finished is not None and finished < min(told)
+
+
+def uploads(pod: Pod) -> bool:
+    """Whether an uploader is in it: then the grace period of its spec is the time for uploads, which an attempt that is
+    over does not get.
+    """
+    found = pod.status.init_container_statuses
+    return bool(found) and any(one.name == UPLOADER for one in found)
 
 
 def finished_at(end: ContainerTerminated) -> float:
