@@ -36,6 +36,8 @@ _COMMANDS = {
     "cache": ("propeller.cli._cache", "List and remove cached outputs of tasks; say why a node's were not."),
     "recover": ("propeller.cli._recover", "Run an execution again, without the tasks that succeeded."),
     "relaunch": ("propeller.cli._relaunch", "Run an execution again, all of it."),
+    "signal": ("propeller.cli._signal", "Give a value to a gate that waits for input."),
+    "approve": ("propeller.cli._approve", "Approve what waits for approval, or reject it."),
     "tenants": ("propeller.cli._tenants", "Limits of tenants, and their namespaces, quotas and accounts."),
     "routes": ("propeller.cli._routes", "Say which cluster executions go to, and why; check a routing table."),
     "clusters": ("propeller.cli._clusters", "Show state, health and load of the clusters that executions run on."),

@@ -18,7 +18,7 @@ from propeller.cli._workflow import new_execution_name
 from propeller.controller import FLYTE_WORKFLOWS
 from propeller.errors import AlreadyExists, Invalid
 from propeller.kube import Raw
-from propeller.workflow import SHARD_LABEL, WorkflowPhase, label_value, shard_key
+from propeller.workflow import SHARD_LABEL, WorkflowPhase, label_value, shard_key, without_signals
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -103,7 +103,8 @@ def rerun_resource(workflow: Raw, name: str, *, recover: bool, overwrite_cache: 
     """Build the resource of a new execution of the same workflow with the same inputs and settings."""
     old = workflow["metadata"]
     labels = {key: text for key, text in (old.get("labels") or {}).items() if key not in _OF_THE_ENDED}
-    annotations = {key: text for key, text in (old.get("annotations") or {}).items() if key not in _OF_KUBECTL}
+    annotations = without_signals(old.get("annotations") or {})
+    annotations = {key: text for key, text in annotations.items() if key not in _OF_KUBECTL}
     if "execution-id" in labels:
         labels["execution-id"] = label_value(name)
     labels[SHARD_LABEL] = shard_key(name)

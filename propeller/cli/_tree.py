@@ -13,10 +13,11 @@ from rich.text import Text
 from rich.tree import Tree
 
 from propeller.cli._traces import summary
-from propeller.status import wait_of
+from propeller.status import said_of, wait_of
 from propeller.text import one_line
 from propeller.workflow import (
     ENDED,
+    AtGate,
     BackingOff,
     CacheStatus,
     Execution,
@@ -177,7 +178,9 @@ def _notes(execution: Execution, node: int, state: State | None) -> Text:
         notes.append(f"  attempt {execution.attempts[node] + 1}", style="yellow")
     if execution.cache.of(node) in _CACHE_NOTES:
         notes.append(f"  {_CACHE_NOTES[execution.cache.of(node)]}", style="cyan")
-    if (wait := wait_of(execution, node, MAX_REASON_CHARACTERS)) is not None:
+    if isinstance(state, AtGate) and (wait := wait_of(execution, node)) is not None:
+        notes.append(f"  {said_of(wait)}", style="yellow")
+    elif (wait := wait_of(execution, node, MAX_REASON_CHARACTERS)) is not None:
         notes.append("  waits: {reason}, since {since}, tried {tries} times".format_map(wait), style="yellow")
     elif isinstance(state, BackingOff):
         notes.append(f"  {_first_line(state.reason)[:MAX_REASON_CHARACTERS]}" if state.reason else "", style="yellow")

@@ -34,7 +34,6 @@ def is_execution_name(text: str) -> bool:
 def closure_of(serialized: Serialized) -> compiler_pb2.CompiledWorkflowClosure:
     """Compile flytekit's output. Raises CompileErrors; Invalid, naming the feature, if it is not supported."""
     serialized = with_plans_inside(serialized)
-    _refuse_gates(serialized)
     _refuse_references(serialized)
     return compile_workflow(
         serialized.workflow.template,
@@ -42,17 +41,6 @@ def closure_of(serialized: Serialized) -> compiler_pb2.CompiledWorkflowClosure:
         [compile_task(spec.template) for spec in serialized.tasks],
         serialized.launch_plans,
     )
-
-
-def _refuse_gates(serialized: Serialized) -> None:
-    for template in (serialized.workflow.template, *serialized.workflow.sub_workflows):
-        for node in nodes_of(template):
-            if node.WhichOneof("target") == "gate_node":
-                kind = node.gate_node.WhichOneof("condition") or "gate"
-                raise Invalid(
-                    f"node {node.id} of {template.id.name} is a gate node ({kind}): sleep, wait_for_input and approve "
-                    "are not supported yet; see docs/differences.md"
-                )
 
 
 def _refuse_references(serialized: Serialized) -> None:

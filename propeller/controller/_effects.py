@@ -24,10 +24,12 @@ from propeller.handlers import (
     try_execute_inline,
 )
 from propeller.reconcile import FairPool
+from propeller.status import wait_of
 from propeller.workflow import (
     AttemptEffect,
     AttemptObserved,
     AttemptPhase,
+    AwaitSignal,
     Decision,
     Effect,
     Execution,
@@ -37,6 +39,7 @@ from propeller.workflow import (
     NodeEvent,
     NodeView,
     ObserveAttempt,
+    OpenGate,
     Remains,
     StopAttempt,
     WriteInputs,
@@ -73,6 +76,8 @@ class EffectRunner:
             for effect in decision.effects:
                 if type(effect) is Launch and (waits := self._place(execution, effect)) is not None:
                     events.append((effect.node, waits))
+                elif type(effect) is AwaitSignal:
+                    self._await_signal(session, effect)
                 elif needs_checkpoint(execution, effect):
                     session.deferred.append(effect)
                 elif (
@@ -87,6 +92,14 @@ class EffectRunner:
                 return Decision(effects, decision.wake, changed, decision.more)
             decision = decide(execution, events, self._clock.now(), TRANSITIONS)
             changed |= decision.changed
+
+    def _await_signal(self, session: Running, effect: AwaitSignal) -> None:
+        """Have the execution's object looked at for an answer, now and when it changes."""
+        execution, node = session.execution, effect.node
+        session.await_signal(node)
+        self._executions.reconcile(session.key)
+        if effect.begins and (wait := wait_of(execution, node)) is not None:
+            self._milestones.waits(session, execution.view(node), wait["reason"])
 
     def _place(self, execution: Execution, launch: Launch) -> NodeEvent | None:
         """Choose the cluster of a launch; returns why it has to wait for one, if it does."""
@@ -183,10 +196,10 @@ class EffectRunner:
 def needs_checkpoint(execution: Execution, effect: Effect) -> bool:
     """Whether a status must hold the reason of an effect before it starts, as it could be decided differently a second
     time: stops, the start of a failure node, what runs again inside a node whose time was up, launches whose cluster
-    was chosen among several, and launches with inputs from the cache.
+    was chosen among several, launches with inputs from the cache, and the opening of a gate.
     """
     kind = type(effect)
-    if kind is StopAttempt:
+    if kind is StopAttempt or kind is OpenGate:
         return True
     if kind is Launch and execution.placements is not None and execution.placements.unwritten:
         return True

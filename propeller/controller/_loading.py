@@ -97,13 +97,15 @@ def stops_owed(execution: Execution, resources: Iterable[AttemptResource]) -> li
 
 
 def _outputs_left(execution: Execution) -> dict[str, str]:
-    """Return the directory of each task's outputs by unique node id, without failure nodes, which have to run again."""
+    """Return the directory of the outputs of each task and gate by unique node id, without failure nodes, which have to
+    run again.
+    """
     found = {}
     for number in execution.user_nodes():
         node = execution.view(number)
         if (
             execution.phases[number] == NodePhase.SUCCEEDED
-            and node.spec.kind is NodeKind.TASK
+            and node.spec.kind in {NodeKind.TASK, NodeKind.GATE}
             and node.graph_index != node.graph.failure
         ):
             found[execution.unique_id(number)] = execution.output_directory(number)

@@ -18,7 +18,14 @@ from propeller.informers import Change
 from propeller.kube import KubeObject, ObjectMeta, Resource
 from propeller.storage import require_names
 from propeller.wire import Literals
-from propeller.workflow import ExecutionInfo, ExecutionSpec, WorkflowPhase, check_execution, parse_message
+from propeller.workflow import (
+    ExecutionInfo,
+    ExecutionSpec,
+    WorkflowPhase,
+    check_execution,
+    parse_message,
+    without_signals,
+)
 
 EMPTY = msgspec.Raw(b"")
 MAX_INPUT_OBJECTS = 200_000
@@ -167,7 +174,7 @@ def info_of(
         directory=named or own_forms[0],
         inputs=inputs,
         labels=labels,
-        annotations=metadata.annotations or {},
+        annotations=without_signals(metadata.annotations or {}),
         spec=spec,
     )
 

@@ -9,6 +9,7 @@ from propeller.status._head import (
     error_of,
     head,
     offloaded_to,
+    said_of,
     size_of,
     wait_of,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "is_own_snapshot",
     "offloaded_to",
     "rebuild",
+    "said_of",
     "size_of",
     "supersede",
     "take",

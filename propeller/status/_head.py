@@ -10,17 +10,20 @@ import asyncio
 import base64
 import hashlib
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from propeller.clock import rfc3339
 from propeller.errors import CorruptBlob, MissingBlob
 from propeller.redaction import redact
+from propeller.status._gates import gate_wait
 from propeller.status._newest import is_own_snapshot, newest, snapshot_uri
 from propeller.status._placed import placement_for_people
 from propeller.status._snapshot import INLINE_NODES, LIMIT, Snapshot, decode_off_loop, encode, take, without_times
 from propeller.storage import Storage
 from propeller.text import bounded, one_line, visible
 from propeller.workflow import (
+    AtGate,
     BackingOff,
     CacheStatus,
     Execution,
@@ -175,12 +178,13 @@ async def _read(digest: str, storage: Storage, directory: str) -> Snapshot:
 
 
 def _waits(execution: Execution, characters: int) -> list[dict[str, Any]] | None:
-    """Nodes whose pods were refused, or are held by a queue, with the reason: `CURRENT_NODES` of them at most. None if
-    there are none.
+    """Gates that wait, and nodes whose pods were refused or are held by a queue, with the reason: `CURRENT_NODES` of
+    them at most. None if there are none.
     """
     waits = []
     for node, state in execution.states.items():
-        if _refusals_of(state) is not None and (wait := wait_of(execution, node, characters)) is not None:
+        waits_for_answer = type(state) is AtGate or _refusals_of(state) is not None
+        if waits_for_answer and (wait := wait_of(execution, node, characters)) is not None:
             waits.append({"node": one_line(execution.unique_id(node)), **wait})
             if len(waits) == CURRENT_NODES:
                 break
@@ -188,10 +192,14 @@ def _waits(execution: Execution, characters: int) -> list[dict[str, Any]] | None
 
 
 def wait_of(execution: Execution, node: int, characters: int = SHORT_MESSAGE_CHARACTERS) -> dict[str, Any] | None:
-    """Return why a node waits whose pod was refused or is held by a queue: `reason`, `since` (RFC 3339) and `tries`.
-    None for other nodes.
+    """Return why a node waits that is a gate, or whose pod was refused or is held by a queue: `reason`, `since` (RFC
+    3339) and `tries`. None for other nodes.
     """
-    refusals = _refusals_of(execution.states.get(node))
+    state = execution.states.get(node)
+    if type(state) is AtGate:
+        reason = bounded(one_line(redact(gate_wait(execution, node, state))), characters)
+        return {"reason": reason, "since": rfc3339(state.since), "tries": 0}
+    refusals = _refusals_of(state)
     if refusals is None:
         return None
     reason = bounded(one_line(redact(refusals.reason)), characters)
@@ -209,9 +217,15 @@ def _refusals_of(state: State | None) -> Refusals | None:
     return None
 
 
+def said_of(wait: Mapping[str, Any]) -> str:
+    """What `wait_of` has found, as a sentence without a subject."""
+    reason: str = wait["reason"]
+    return reason if reason.startswith(("waits for ", "sleeps until ")) else f"waits: {reason}"
+
+
 def _said(wait: dict[str, Any]) -> str:
     """One of the `waits`, as a sentence."""
-    said = "{node} waits: {reason}, since {since}".format_map(wait)
+    said = "{node} {said}, since {since}".format_map({"said": said_of(wait), **wait})
     return f"{said}, tried {wait['tries']} times" if wait["tries"] else said
 
 

@@ -25,6 +25,7 @@ from propeller.status._snapshot import LoadGraph, recount
 from propeller.workflow import (
     RUNNING_CASE,
     START_NODE,
+    AtGate,
     BackingOff,
     Collecting,
     Execution,
@@ -110,6 +111,7 @@ class _Takeover:
             NodeKind.WORKFLOW: self._workflow,
             NodeKind.BRANCH: self._branch,
             NodeKind.ARRAY: self._array,
+            NodeKind.GATE: self._gate,
         }
 
     async def run(self) -> None:
@@ -227,6 +229,13 @@ class _Takeover:
             if case != chosen:
                 self._execution.phases[node.frame.base + case] = NodePhase.SKIPPED
         return RUNNING_CASE
+
+    async def _gate(self, node: NodeView, status: NodeStatus) -> State:
+        """Go on waiting. An answer that only FlyteAdmin knows has to be given again."""
+        if status.phase == RETRYABLE_FAILURE:
+            self._execution.attempts[node.number] = min(status.attempts + 1, 255)
+            return AtGate(self._now)
+        return AtGate(_time(status.last_attempt_started_at, self._now))
 
     def _settle_branch(self, frame: Frame, branch: int, cases: list[int]) -> None:
         """End a branch like its case; cases that were not chosen never run."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from propeller.errors import CorruptBlob
 from propeller.status._placed import check_placed
 from propeller.workflow import (
+    AtGate,
     AttemptState,
     BackingOff,
     CacheStatus,
@@ -23,6 +24,7 @@ from propeller.workflow import (
     Launching,
     NodeKind,
     NodePhase,
+    OpeningGate,
     Preparing,
     Running,
     RunningSubgraph,
@@ -53,10 +55,12 @@ _KINDS: dict[type[State], frozenset[NodeKind]] = {
     BackingOff: frozenset({NodeKind.TASK}),
     Running: frozenset({NodeKind.TASK}),
     Collecting: frozenset({NodeKind.TASK}),
-    Preparing: frozenset({NodeKind.WORKFLOW, NodeKind.BRANCH, NodeKind.ARRAY}),
+    Preparing: frozenset({NodeKind.WORKFLOW, NodeKind.BRANCH, NodeKind.ARRAY, NodeKind.GATE}),
     RunningSubgraph: frozenset({NodeKind.TASK, NodeKind.WORKFLOW, NodeKind.BRANCH}),
     RunningSubtasks: frozenset({NodeKind.ARRAY}),
     WritingOutputs: frozenset({NodeKind.ARRAY, NodeKind.END}),
+    AtGate: frozenset({NodeKind.GATE}),
+    OpeningGate: frozenset({NodeKind.GATE}),
 }
 """The kinds of node that can be in each state."""
 
@@ -172,7 +176,7 @@ def _check_times(state: State) -> None:
             times = (until, since, refusals.since, refusals.denied)
         case Running(since=since, until=until):
             times = (since, until)
-        case Collecting(since=since) | RunningSubgraph(since=since):
+        case Collecting(since=since) | RunningSubgraph(since=since) | AtGate(since=since):
             times = (since,)
         case _:
             times = ()

@@ -39,6 +39,7 @@ from propeller.wire._fields import (
 )
 from propeller.wire._literals import PARSED_MESSAGES, UNCOUNTED_BYTES, ByName, Literals
 from propeller.wire._parse import MAX_DEPTH, TooManyMessages, count, parse
+from propeller.wire._typed_text import literal_of, type_name
 
 __all__ = [
     "COLLECTION",
@@ -66,9 +67,11 @@ __all__ = [
     "entry",
     "fields",
     "item",
+    "literal_of",
     "only",
     "parse",
     "text",
+    "type_name",
     "value_of",
     "whole",
 ]

@@ -74,6 +74,23 @@ class EvaluateBranch(Effect, frozen=True):
     """Evaluate a branch's conditions. → BranchEvaluated, EffectFailed"""
 
 
+class AwaitSignal(Effect, frozen=True):
+    """Look for the answer to a gate, now and whenever the execution's object changes. → Signalled, each time that it is
+    another one. With `begins`, the gate waits from now on.
+    """
+
+    begins: bool = False
+
+
+class OpenGate(Effect, frozen=True):
+    """Store the outputs of a gate: the literal `value`, or what was approved. → OutputsWritten, EffectFailed
+
+    It starts once a status says that the gate opens: an answer that changes after a crash is no answer any more.
+    """
+
+    value: bytes = b""
+
+
 class WriteOutputs(Effect, frozen=True):
     """Resolve an end node's bindings and store them as its workflow's outputs. → OutputsWritten, EffectFailed"""
 

@@ -216,8 +216,14 @@ class BranchEvaluated(msgspec.Struct, frozen=True):
     case: str
 
 
+class Signalled(msgspec.Struct, frozen=True):
+    """Somebody has answered a gate with this text."""
+
+    text: str
+
+
 class OutputsWritten(msgspec.Struct, frozen=True):
-    """The node's own outputs (end node, map task) are stored."""
+    """The node's own outputs (end node, map task, gate) are stored."""
 
 
 class ChildEnded(msgspec.Struct, frozen=True):
@@ -264,6 +270,7 @@ NodeEvent = (
     | FuturesFound
     | InputsWritten
     | BranchEvaluated
+    | Signalled
     | OutputsWritten
     | ChildEnded
     | SubgraphEnded

@@ -22,6 +22,7 @@ from flyteidl.core import literals_pb2, tasks_pb2
 from propeller.decoding import UNDECODABLE, read
 from propeller.errors import Invalid
 from propeller.text import bounded
+from propeller.workflow._gates import check_gate
 from propeller.workflow._limits import check_names, check_node
 from propeller.workflow._map_tasks import MAP_TASK, with_array_nodes
 from propeller.workflow._messages import parse_message
@@ -230,6 +231,8 @@ class Plan:
                 raise Invalid(f"{at}.task is {inner.task!r}, which is not among the resource's tasks")
             if node.kind is NodeKind.ARRAY and node.array is None:
                 raise Invalid(f"{at}.array is missing, though its kind is array")
+            if inner.kind is NodeKind.GATE:
+                check_gate(inner.gate, f"{at}.gate")
             if node.kind is NodeKind.BRANCH and node.branch is None:
                 raise Invalid(f"{at}.branch is missing, though its kind is branch")
             reference = node.workflow.sub_workflow_ref if node.workflow is not None else None
@@ -299,11 +302,13 @@ def _compact(nodes: Sequence[NodeSpec]) -> Sequence[NodeSpec]:
             _set(node, "name", texts.setdefault(node.name, node.name))
             if not node.resources:
                 _set(node, "resources", None)
-            for field in ("gate", "pod_template", "extended_resources"):
+            for field in ("pod_template", "extended_resources"):
                 if (raw := getattr(node, field)) is not EMPTY_OBJECT:
                     _set(node, field, EMPTY_OBJECT if bytes(raw) == b"null" else raw.copy())
             for case in node.branch.cases if node.branch is not None else ():
                 _set(case, "condition", case.condition.copy())
+            if node.gate is not None and node.gate.signal is not None:
+                _set(node.gate.signal, "type", node.gate.signal.type.copy())
         layer = [node.array.sub_node_spec for node in layer if node.array is not None]
     return nodes
 

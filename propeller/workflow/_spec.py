@@ -97,6 +97,35 @@ class ArraySpec(msgspec.Struct, frozen=True, rename="pascal"):
         return size
 
 
+class ApproveCondition(msgspec.Struct, frozen=True, rename="camel"):
+    """flyteidl.core.ApproveCondition: somebody approves the node's inputs, which are its outputs then."""
+
+    signal_id: str = ""
+
+
+class SignalCondition(msgspec.Struct, frozen=True, rename="camel"):
+    """flyteidl.core.SignalCondition: somebody gives a value; `type` is a flyteidl.core.LiteralType."""
+
+    signal_id: str = ""
+    type: msgspec.Raw = EMPTY_OBJECT
+    output_variable_name: str = ""
+
+
+class SleepCondition(msgspec.Struct, frozen=True):
+    """flyteidl.core.SleepCondition, with a protobuf duration such as 10s."""
+
+    duration: str = ""
+
+
+class GateSpec(msgspec.Struct, frozen=True):
+    """What a gate node waits for: the one of the fields that `kind` names."""
+
+    kind: str = ""
+    approve: ApproveCondition | None = None
+    signal: SignalCondition | None = None
+    sleep: SleepCondition | None = None
+
+
 class OutputAlias(msgspec.Struct, frozen=True):
     """Another name for an output: promises use `alias` instead of `var`."""
 
@@ -112,7 +141,7 @@ class NodeSpec(msgspec.Struct, frozen=True, rename="camel", gc=False):
     branch: BranchSpec | None = None
     workflow: WorkflowRef | None = None
     array: ArraySpec | None = None
-    gate: msgspec.Raw = EMPTY_OBJECT
+    gate: GateSpec | None = None
     input_bindings: msgspec.Raw = NOTHING
     output_alias: tuple[OutputAlias, ...] = ()
     retry: Retry | None = None

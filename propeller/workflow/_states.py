@@ -21,7 +21,7 @@ class NodeState(msgspec.Struct, frozen=True, array_like=True):
     holds_slot: ClassVar[bool] = False
     """Whether a node in this state uses one of the execution's slots."""
     waits_inside: ClassVar[bool] = False
-    """Whether the node waits for nodes inside it and nothing else."""
+    """Whether the node waits for nodes inside it and nothing else, or for somebody's answer."""
 
     @property
     def child_frame(self) -> int | None:
@@ -152,4 +152,38 @@ class WritingOutputs(NodeState, frozen=True, tag="G", array_like=True):
         return self.frame if self.frame >= 0 else None
 
 
-State = Launching | BackingOff | Running | Collecting | Preparing | RunningSubgraph | RunningSubtasks | WritingOutputs
+class AtGate(NodeState, frozen=True, tag="T", array_like=True):
+    """A gate waits for the end of a sleep, for a value or for an approval. `since` is when its attempt began; `problem`
+    says why the last answer was not taken, "" if there was none. Next: OpeningGate, another attempt, or the end.
+    """
+
+    waits_inside: ClassVar[bool] = True  # nothing of it runs, and nothing behind it has ever begun
+
+    since: float
+    problem: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.problem) > MAX_REASON_CHARACTERS:
+            msgspec.structs.force_setattr(self, "problem", bounded(self.problem, MAX_REASON_CHARACTERS))
+
+
+class OpeningGate(NodeState, frozen=True, tag="O", array_like=True):
+    """What a gate waited for has come; `value` is the signal's literal, serialized. The successors start once a status
+    says so. Next: the end.
+    """
+
+    value: bytes = b""
+
+
+State = (
+    Launching
+    | BackingOff
+    | Running
+    | Collecting
+    | Preparing
+    | RunningSubgraph
+    | RunningSubtasks
+    | WritingOutputs
+    | AtGate
+    | OpeningGate
+)

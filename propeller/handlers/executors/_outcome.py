@@ -52,19 +52,19 @@ async def collect(node: NodeView, attempt: int, storage: Storage) -> _Ending:
         return await _futures(node, attempt, task, futures, storage.settings.max_messages)
     if error is not None:
         return EffectFailed(attempt, await in_thread_if_large(len(error), _error, error, f"{directory}/error.pb"))
-    return _outputs(attempt, task, outputs, f"{directory}/outputs.pb")
+    return _outputs(attempt, set(task.interface.outputs.variables), outputs, f"{directory}/outputs.pb")
 
 
 async def recover(node: NodeView, effect: Recover, storage: Storage) -> Recovered | NotRecovered:
     """Copy the outputs that an earlier execution left. Raises StorageError."""
-    task = node.graph.plan.task(node.spec.task)
-    if not task.interface.outputs.variables:
+    declared = _declared(node)
+    if not declared:
         return Recovered(effect.attempt)
     try:
         outputs = await storage.read(f"{effect.source}/outputs.pb", fresh=True)
     except (MissingBlob, CorruptBlob):
         return NotRecovered(effect.attempt)
-    if not isinstance(_outputs(effect.attempt, task, outputs, effect.source), OutputsFound):
+    if not isinstance(_outputs(effect.attempt, declared, outputs, effect.source), OutputsFound):
         return NotRecovered(effect.attempt)
     await storage.write(f"{node.execution.output_directory(node.number, effect.attempt)}/outputs.pb", outputs)
     return Recovered(effect.attempt)
@@ -114,8 +114,17 @@ def _error(data: bytes, uri: str) -> Failure:
     )
 
 
-def _outputs(attempt: int, task: tasks_pb2.TaskTemplate, data: bytes | None, uri: str) -> OutputsFound | EffectFailed:
-    declared = set(task.interface.outputs.variables)
+def _declared(node: NodeView) -> set[str]:
+    """Names of the outputs of a task, or of a gate."""
+    gate = node.spec.gate
+    if gate is None:
+        return set(node.graph.plan.task(node.spec.task).interface.outputs.variables)
+    if gate.signal is not None:
+        return {gate.signal.output_variable_name}
+    return {binding.var for binding in node.graph.bindings(node.graph_index)}
+
+
+def _outputs(attempt: int, declared: set[str], data: bytes | None, uri: str) -> OutputsFound | EffectFailed:
     if not declared:
         return OutputsFound(attempt)
     if data is None:

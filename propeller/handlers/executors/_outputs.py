@@ -1,4 +1,6 @@
-"""Write the outputs that the engine makes itself: a workflow's at its end node, a map task's from its items."""
+"""Write the outputs that the engine makes itself: a workflow's at its end node, a map task's from its items, a
+gate's from its answer.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from propeller.handlers.executors._gather import gather
 from propeller.handlers.executors._inputs import Inputs
 from propeller.storage import Storage, open_literals, write_literals
 from propeller.wire import COLLECTION, FIRST, SCALAR, Encoded, Literals, whole
-from propeller.workflow import NodePhase, NodeView
+from propeller.workflow import SIGNAL, SLEEP, NodePhase, NodeView, OpenGate
 
 READS_AT_ONCE = 32
 """Items of one map task whose outputs are read together: enough to hide an object store's latency, too few to flood it.
@@ -22,6 +24,20 @@ _NONE = Encoded().add(SCALAR, b"\x2a\x00")
 async def write_outputs(node: NodeView, inputs: Inputs, storage: Storage) -> None:
     """Resolve an end node and store the result as the outputs of its workflow."""
     await write_literals(storage, node.execution.frame_outputs_uri(node.frame), await inputs.resolve(node))
+
+
+async def write_gate_outputs(node: NodeView, effect: OpenGate, inputs: Inputs, storage: Storage) -> None:
+    """Store the outputs of a gate: the value that was given, or the inputs, which were approved. A sleep has none."""
+    gate = node.spec.gate
+    assert gate is not None
+    if gate.kind == SLEEP:
+        return
+    if gate.kind == SIGNAL:
+        assert gate.signal is not None
+        outputs = Literals({gate.signal.output_variable_name: whole(effect.value)})
+    else:
+        outputs = await inputs.resolve(node)
+    await write_literals(storage, f"{node.execution.output_directory(node.number)}/outputs.pb", outputs)
 
 
 async def gather_outputs(node: NodeView, storage: Storage) -> None:

@@ -21,7 +21,7 @@ from propeller.handlers.executors._caching import look_up, populate, reserve
 from propeller.handlers.executors._inline import run_without_suspending
 from propeller.handlers.executors._launches import launch
 from propeller.handlers.executors._outcome import collect, recover
-from propeller.handlers.executors._outputs import gather_outputs, write_outputs
+from propeller.handlers.executors._outputs import gather_outputs, write_gate_outputs, write_outputs
 from propeller.handlers.executors._services import Services
 from propeller.handlers.plugins import DEFAULT_GRACE
 from propeller.workflow import (
@@ -39,6 +39,7 @@ from propeller.workflow import (
     NodeEvent,
     NodeView,
     ObserveAttempt,
+    OpenGate,
     OutputsWritten,
     Populate,
     Recover,
@@ -153,6 +154,11 @@ async def write_node_outputs(node: NodeView, effect: WriteOutputs, services: Ser
     return (OutputsWritten(),)
 
 
+async def open_gate(node: NodeView, effect: OpenGate, services: Services) -> tuple[NodeEvent, ...]:
+    await write_gate_outputs(node, effect, services.inputs, services.storage)
+    return (OutputsWritten(),)
+
+
 async def gather(node: NodeView, effect: GatherOutputs, services: Services) -> tuple[NodeEvent, ...]:
     await gather_outputs(node, services.storage)
     return (OutputsWritten(),)
@@ -182,6 +188,7 @@ EXECUTORS: Mapping[type[Effect], Executor] = {
     WriteInputs: write_inputs,
     WriteOutputs: write_node_outputs,
     GatherOutputs: gather,
+    OpenGate: open_gate,
     EvaluateBranch: choose_case,
     Collect: collect_attempt,
 }

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from propeller.handlers.transitions._array import array_transition
 from propeller.handlers.transitions._branch import branch_transition
 from propeller.handlers.transitions._end import end_transition
-from propeller.handlers.transitions._gate import unsupported_transition
+from propeller.handlers.transitions._gate import gate_transition
 from propeller.handlers.transitions._subworkflow import workflow_transition
 from propeller.handlers.transitions._task import task_transition
 from propeller.handlers.transitions._time_limits import timed
@@ -20,7 +20,7 @@ TRANSITIONS: Mapping[NodeKind, TransitionFunction] = {
     NodeKind.WORKFLOW: timed(workflow_transition),
     NodeKind.BRANCH: timed(branch_transition),
     NodeKind.ARRAY: timed(array_transition),
-    NodeKind.GATE: unsupported_transition,
+    NodeKind.GATE: gate_transition,
 }
 
 __all__ = ["TRANSITIONS"]

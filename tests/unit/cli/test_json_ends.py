@@ -48,6 +48,8 @@ WRONG: dict[str, list[list[str]]] = {
         ["e", "--config", "nowhere.toml"],
     ],
     "lineage": [[], ["nowhere"], ["s3://b/k", "more"], ["s3://b/k", "--kubeconfig", "nowhere"]],
+    "signal": [[], ["e"], ["e", "n0"], ["e", "n0", "5", "6"], ["e", "n0", "5", "--kubeconfig", "nowhere"]],
+    "approve": [[], ["e"], ["e", "n0", "5"], ["e", "n0", "--kubeconfig", "nowhere"]],
     "recover": [[], ["e", "--kubeconfig", "nowhere"], ["e", "f"]],
     "relaunch": [[], ["e", "--kubeconfig", "nowhere"], ["e", "f"]],
     "controller": [["--kubeconfig", "nowhere"], ["--metrics-port", "x"], ["--lease", "x"], ["--log-level", "loud"]],

@@ -80,7 +80,7 @@ async def test_a_pod_in_kueues_queue_waits_for_as_long_as_it_takes_and_says_so()
             "a",
             f"waits for Kueue: LocalQueue {QUEUE}",
         )
-        assert status["message"] == f"a waits: waits for Kueue: LocalQueue {QUEUE}, since {wait['since']}"
+        assert status["message"] == f"a waits for Kueue: LocalQueue {QUEUE}, since {wait['since']}"
         await _admit(of, "w-a-0")
         await _succeed(of, "w-a-0")
         status = await of.status()

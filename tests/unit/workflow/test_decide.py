@@ -326,15 +326,6 @@ def test_an_attempt_that_takes_too_long_is_stopped_and_counts_as_the_users_failu
     assert driver.execution.failure.code == "TimeoutExpired"
 
 
-def test_a_node_kind_that_this_version_cannot_run_fails_by_name() -> None:
-    gate = {"id": "n0", "kind": "gate", "gate": {"kind": "sleep"}}
-    driver = Driver(execution(plan(graph(gate))))
-
-    assert driver.run().phase is WorkflowPhase.FAILED
-    assert driver.execution.failure is not None
-    assert "gate nodes are not supported" in driver.execution.failure.message
-
-
 def test_a_failure_ends_the_workflow_while_nodes_wait_for_a_slot() -> None:
     spec = ExecutionSpec(execution_config=ExecutionConfig(max_parallelism=2))
     driver = Driver(execution(plan(graph(task("bad"), *(task(f"n{i}") for i in range(9)))), spec), failing("bad"))
