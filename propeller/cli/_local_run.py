@@ -1,7 +1,8 @@
 """Run a workflow on this machine: an embedded cluster, the controller on it, and one execution from start to end.
 
 Guarantees
-    However it ends, also by Ctrl-C, no task process is left and no port is open.
+    However it ends, also by Ctrl-C, no task process is left and no port is open. While it runs, one is open with
+    `serve`, and if gates of the workflow wait for answers.
     Outputs are kept: below `storage`, by default in a directory of the user's that keeps the last runs.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -23,7 +25,7 @@ from propeller.cli._output import say
 from propeller.cli._progress import Progress, watching
 from propeller.cli._result import report_end
 from propeller.cli._task_output import TaskOutput, show_output
-from propeller.cli._workflow import is_execution_name, new_execution_name, resource_of
+from propeller.cli._workflow import is_execution_name, new_execution_name, resource_of, waits_for_answers
 from propeller.cli.flytekit_bridge import LAPTOP, Versioned, root_of, serialize
 from propeller.config import RoutingOptions, Settings
 from propeller.controller import FLYTE_WORKFLOWS, WORKFLOWS, FlyteWorkflow, WorkflowController, workflow_crd
@@ -108,6 +110,10 @@ async def run_locally(run: LocalRun) -> int:
         await _prepare(cluster, namespace)
         if run.serve:
             await stack.enter_async_context(_served(cluster, run, progress))
+        elif waits_for_answers(serialized):
+            own = msgspec.structs.replace(run, serve=str(directory / "kubeconfig"))
+            await stack.enter_async_context(_served(cluster, own, progress))
+            progress.say(f"it waits for answers; in another terminal: export KUBECONFIG={shlex.quote(own.serve)}")
         printed = await stack.enter_async_context(show_output(Path(settings.kubelet.logs), progress))
         linked = LinkedFiles(Path(settings.kubelet.project))
         execution = await _run(cluster, storage, settings, resource, progress, printed)

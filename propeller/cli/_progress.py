@@ -14,6 +14,7 @@ from rich.text import Text
 
 from propeller.beside import beside
 from propeller.cli._console import CutLines, can_redraw, console_on
+from propeller.cli._output import say
 from propeller.cli._tree import node_line, tree
 from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.text import one_line, visible
@@ -32,6 +33,10 @@ class Progress:
     def note(self, text: str) -> None:
         """Something else that is worth a line."""
 
+    def say(self, text: str) -> None:
+        """Something that a user has to know to go on: it is printed in any case, and stays to be seen."""
+        say(text, to_stderr=True)
+
     def printed(self, label: str, lines: Sequence[str]) -> None:
         """A task has printed lines."""
 
@@ -41,6 +46,9 @@ class PrintedOnly(Progress):
 
     def __init__(self, console: Console) -> None:
         self._console = console
+
+    def say(self, text: str) -> None:
+        self._console.print(Text(visible(text)))
 
     def printed(self, label: str, lines: Sequence[str]) -> None:
         for line in lines:

@@ -43,6 +43,13 @@ def closure_of(serialized: Serialized) -> compiler_pb2.CompiledWorkflowClosure:
     )
 
 
+def waits_for_answers(serialized: Serialized) -> bool:
+    """Whether a gate of the workflow waits for a value or for approval. What dynamic tasks make is not known yet."""
+    templates = (serialized.workflow.template, *serialized.workflow.sub_workflows)
+    gates = (node.gate_node for template in templates for node in nodes_of(template) if node.HasField("gate_node"))
+    return any(gate.WhichOneof("condition") in {"signal", "approve"} for gate in gates)
+
+
 def _refuse_references(serialized: Serialized) -> None:
     """Raises Invalid for a node of a task that the file only refers to (flytekit's reference_task)."""
     known = {identifier_text(spec.template.id) for spec in serialized.tasks}

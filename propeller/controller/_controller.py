@@ -61,7 +61,6 @@ from propeller.controller._services import cache_running, services_of
 from propeller.controller._session import Ended, Running, Session
 from propeller.controller._several import SeveralClusters
 from propeller.controller._shards import Shards, informer_of_workflows, keyspace_of
-from propeller.controller._signals import read_signals
 from propeller.controller._tenancy import tenant_of
 from propeller.handlers import TRANSITIONS, Asked, quotas_page
 from propeller.handlers.plugins import Plugins, installed_plugins
@@ -344,8 +343,8 @@ class WorkflowController:
         if workflow.metadata.deletion_timestamp is not None:
             session.inbox.append((EXECUTION, Cancel("the workflow is being deleted")))
             session.follow_back(workflow.metadata, workflow.status)
-        if session.gates:
-            read_signals(session, workflow)
+        if session.gates.nodes:
+            session.inbox += session.gates.read(session.execution, workflow.metadata)
         if (evicted := self._idleness.evict_if_due(session)) is not None:
             return evicted
         try:

@@ -96,7 +96,7 @@ class EffectRunner:
     def _await_signal(self, session: Running, effect: AwaitSignal) -> None:
         """Have the execution's object looked at for an answer, now and when it changes."""
         execution, node = session.execution, effect.node
-        session.await_signal(node)
+        session.gates.add(node)
         self._executions.reconcile(session.key)
         if effect.begins and (wait := wait_of(execution, node)) is not None:
             self._milestones.waits(session, execution.view(node), wait["reason"])

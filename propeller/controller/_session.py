@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from propeller.controller._resource import fingerprint_of
+from propeller.controller._signals import WaitingGates
 from propeller.handlers.plugins import claim_of, is_of
 from propeller.informers import as_number, went_back
 from propeller.kube import KubeObject, ObjectMeta
@@ -106,10 +107,8 @@ class Running(_Object):
         "last_activity",
         "launching",
         "looks",
-        "new_gates",
         "nodes_by_name",
         "same_name",
-        "signals_version",
         "told_waiting",
         "write_failures",
         "write_not_before",
@@ -140,12 +139,7 @@ class Running(_Object):
         """
         self.created_again: set[tuple[int, int]] = set()
         """Nodes and attempts whose pod was created after a create that had no answer, or was refused."""
-        self.gates: dict[int, str | None] = {}
-        """Gates that wait for an answer, and the last text that was one, None if there was none."""
-        self.new_gates: list[int] = []
-        """Those for whose answers the object has not been looked at."""
-        self.signals_version = ""
-        """The version of the object at which it was looked at for answers."""
+        self.gates = WaitingGates()
         self.nodes_by_name: dict[str, int] = {}
         self.same_name: dict[str, set[int]] = {}
         """Nodes whose resources have one name at some attempt, by that name: hardly ever any."""
@@ -173,7 +167,7 @@ class Running(_Object):
         return self.begun and self.execution.phase.ended
 
     def is_own_write(self, metadata: ObjectMeta) -> bool:
-        if self.gates:
+        if self.gates.nodes:
             return False  # it may be the first event since somebody has answered one
         mine = metadata.resource_version == self.version and metadata.uid == self.uid
         return mine and self.begun and not self.execution.phase.ended and metadata.deletion_timestamp is None
@@ -192,11 +186,6 @@ class Running(_Object):
                 if claim is not None and is_of(self.execution, node, claim.attempt, obj):
                     return node
         return self.nodes_by_name.get(name)
-
-    def await_signal(self, node: int) -> None:
-        """Look for the answer to a gate from now on."""
-        self.gates.setdefault(node)
-        self.new_gates.append(node)
 
     def drain(self) -> list[tuple[int, NodeEvent]]:
         """Return the events since the last reconcile, and empty the inbox."""

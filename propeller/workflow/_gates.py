@@ -26,10 +26,14 @@ SIGNAL_ANNOTATION = "propeller/signal."
 MAX_ANSWER_BYTES = 8 * 1024
 """Of one answer: all annotations of an object have 256 KiB together."""
 
-APPROVE, SIGNAL, SLEEP = "approve", "signal", "sleep"
+APPROVE = "approve"
+SIGNAL = "signal"
+SLEEP = "sleep"
 
-APPROVED, REJECTED = "true", "false"
-"""The answers to a gate that asks for approval, which is Flyte's signal of type boolean."""
+APPROVED = "true"
+"""The answer that lets a gate pass on what it holds: in Flyte, its signal is of type boolean."""
+
+REJECTED = "false"
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,53}[A-Za-z0-9])?")
 _BOOLEAN = types_pb2.LiteralType(simple=types_pb2.BOOLEAN)

@@ -113,9 +113,21 @@ async def _run(
             if pod["metadata"]["name"] not in pods:
                 pods[pod["metadata"]["name"]] = pod
                 await _succeed(user, pod, blobs, tasks)
-        if (await user.get(WORKFLOWS, name, namespace)).get("status", {}).get("phase") in {3, 5, 6}:
+        status = (await user.get(WORKFLOWS, name, namespace)).get("status", {})
+        if status.get("phase") in {3, 5, 6}:
             break
+        if status.get("waits"):
+            await _answer(user, name, namespace, of)
     return pods
+
+
+async def _answer(user: Client, name: str, namespace: str, of: Recorded) -> None:
+    """Approve what waits for approval, and give 1 to what waits for a value."""
+    answers = {"approve": "true", "signal": "1"}
+    nodes = of.resource["spec"]["nodes"].items()
+    kinds = {node: spec["gate"]["kind"] for node, spec in nodes if spec["kind"] == "gate"}
+    given = {f"propeller/signal.{node}": answers[kind] for node, kind in kinds.items() if kind in answers}
+    await user.patch(WORKFLOWS, name, namespace, body={"metadata": {"annotations": given}})
 
 
 async def _succeed(user: Client, pod: Raw, blobs: dict[str, bytes], tasks: dict[str, tasks_pb2.TaskTemplate]) -> None:

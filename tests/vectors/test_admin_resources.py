@@ -13,7 +13,7 @@ from tests.vectors.launched import METADATA_PREFIX, RAW_OUTPUT_PREFIX, Recorded,
 
 SUCCEEDED, FAILED = 3, 5
 
-NOT_SUPPORTED = ("launch plan nodes", "gate nodes")
+NOT_SUPPORTED = ("launch plan nodes",)
 """What the recorded resources use of the features that docs/differences.md lists as absent."""
 
 PATHS = [*found("admin-resources/*.json"), *found("java/*/resource.json")]

@@ -9,14 +9,14 @@ from typing import Any
 import orjson
 import pytest
 
-from propeller.config import ControllerOptions
+from propeller.config import ControllerOptions, EventOptions
 from propeller.controller import Recorder
 from propeller.embedded.server import Forward
 from propeller.kube import EVENTS, PatchKind, Raw, Request, Response
 from propeller.storage import read_literals
 from tests.unit.controller.bench import WORKFLOWS, Bench, bench
 from tests.unit.controller.test_resting import IDLE, _Requests, resting
-from tests.unit.workflow.drive import task
+from tests.unit.workflow.drive import TASK, graph, task
 
 INTEGER = {"simple": "INTEGER"}
 
@@ -72,7 +72,7 @@ async def test_a_gate_waits_says_what_for_and_passes_on_the_value_that_it_is_giv
         await answer(of, "n0", "42")
         assert await input_of(of, "n1") == 42
         assert await ends_well(of)
-        assert (await of.status())["message"] is None
+        assert "message" not in await of.status()
 
 
 async def test_a_sleep_ends_when_its_time_has_passed_and_not_before() -> None:
@@ -166,7 +166,7 @@ class _HeldStatuses:
             waits = orjson.loads(request.body)["status"]["waits"]
             if not waits:
                 self.lost += 1
-                return Response(503, {}, b"{}")
+                return Response(status=503, body=b"{}")
         return await forward(request)
 
     def stream(self, request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -240,7 +240,8 @@ async def test_a_gate_whose_time_is_over_fails_and_takes_no_answer_any_more() ->
 
 async def test_a_sleep_that_is_longer_than_the_nodes_time_fails_as_in_flyte_and_one_as_long_does_not() -> None:
     async with bench() as of, of.controller():
-        await of.create(sleep("n0", "61s", executionDeadline="60s"), sleep("n1", "60s", executionDeadline="60s"))
+        both = sleep("n0", "61s", executionDeadline="60s"), sleep("n1", "60s", executionDeadline="60s")
+        await of.create(*both, onFailurePolicy="FAIL_AFTER_EXECUTABLE_NODES_COMPLETE")
         await asyncio.sleep(70.0)
         status = await of.status()
         assert "n0: node execution timeout [60s] expired" in status["message"]
@@ -275,25 +276,18 @@ async def test_a_waiting_execution_leaves_memory_asks_for_nothing_and_comes_back
 
 async def test_gates_hold_no_slot_of_max_parallelism() -> None:
     async with bench() as of, of.controller():
-        created = await of.user.create(
+        await of.user.create(
             WORKFLOWS,
             {
                 "metadata": {"name": "w"},
-                "spec": (await _graph(signal("a"), signal("b"), task("c"))),
-                "tasks": {"t": {"id": {"name": "t"}, "type": "python-task", "container": {"image": "i"}}},
+                "spec": graph(signal("a"), signal("b"), task("c")),
+                "tasks": {"t": TASK},
                 "executionConfig": {"MaxParallelism": 1},
             },
             "ns",
         )
-        assert created
         await asyncio.sleep(5.0)
         assert set(await of.pods()) == {"w-c-0"}
-
-
-async def _graph(*nodes: dict[str, Any]) -> dict[str, Any]:
-    from tests.unit.workflow.drive import graph
-
-    return graph(*nodes)
 
 
 async def test_an_aborted_execution_ends_though_a_gate_waits() -> None:
@@ -316,8 +310,8 @@ async def test_pods_do_not_get_the_answers() -> None:
 async def test_an_event_says_that_a_gate_waits_once_and_not_after_each_restart() -> None:
     async with bench() as of:
         for _ in range(3):
-            recorder = Recorder(of.user, of.clock)
-            async with recorder.running(), of.controller(recorder=recorder):
+            recording = Recorder(of.user, EventOptions(), of.clock)
+            async with recording as recorder, of.controller(recorder=recorder):
                 if not (await of.user.list(WORKFLOWS, "ns")).items:
                     await of.create(signal("n0"))
                 await asyncio.sleep(20.0)

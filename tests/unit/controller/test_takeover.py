@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from flyteidl.core import dynamic_job_pb2, identifier_pb2, literals_pb2
 
+from propeller.clock import rfc3339
 from tests.unit.controller import flytes
 from tests.unit.controller.bench import WORKFLOWS, Bench, bench
 from tests.unit.controller.flytes import DATA, bits, ended, left, node, pod
@@ -297,7 +298,26 @@ async def test_a_map_task_that_was_failing_fails_and_its_items_are_stopped() -> 
             assert not await of.pods()
 
 
-GATE = {"id": "g", "kind": "gate", "gate": {"kind": "sleep"}}
+async def test_gates_go_on_waiting_and_take_the_answers_that_are_given_here() -> None:
+    async with bench() as of:
+        signal = {"signalId": "s", "type": {"simple": "INTEGER"}, "outputVariableName": "o0"}
+        gates = (
+            {"id": "a", "kind": "gate", "gate": {"kind": "signal", "signal": signal}},
+            {"id": "b", "kind": "gate", "gate": {"kind": "sleep", "sleep": {"duration": "100s"}}},
+        )
+        begun = node(flytes.RUNNING, gateNodeStatus={"phase": 1}, laStartedAt=rfc3339(of.clock.now() - 60.0))
+        await left(of, gates, {"a": begun, "b": begun})
+        async with of.controller():
+            await asyncio.sleep(38.0)
+            assert (await of.status())["counts"] == {"running": 2}
+            await asyncio.sleep(5.0)
+            assert (await of.status())["counts"] == {"running": 1, "succeeded": 1}
+            body = {"metadata": {"annotations": {"propeller/signal.a": "3"}}}
+            await of.user.patch(WORKFLOWS, "w", "ns", body=body)
+            await asyncio.sleep(5.0)
+            assert await state(of) == "Succeeded"
+
+
 LAUNCH_PLAN = {"id": "g", "kind": "workflow", "workflow": {"launchPlanRefID": {"name": "lp"}}}
 SPARK = {
     "t": TASK,
@@ -306,7 +326,6 @@ SPARK = {
 }
 
 REFUSED = {
-    "a gate": (GATE, node(flytes.RUNNING, gateNodeStatus={"phase": 1}), "gate"),
     "a launch plan": (LAUNCH_PLAN, node(flytes.RUNNING, workflowNodeStatus={"phase": 1}), "launch plan"),
     "a remote job": (task("g", task="s"), node(flytes.RUNNING, task=5), "spark"),
     "an older map task": (task("g", task="m"), node(flytes.RUNNING, task=5), "container_array"),
