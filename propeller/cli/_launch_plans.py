@@ -1,43 +1,96 @@
-"""Launch plan nodes as sub-workflows: the plan's workflow runs inside of the execution, with the plan's inputs.
+"""Launch plans of a file: completed as FlyteAdmin would, and compiled to the documents that a resource carries. Pure.
 
-A launch plan node starts an execution of its own, which is FlyteAdmin's to create. If the plan and its workflow were
-serialized together with the caller, the same tasks can run with the same inputs here. Pure.
+A node that starts a launch plan starts an execution of its own. The resource of its parent carries what that needs, so
+that it can be created anywhere; a launch plan that is not in the file has to be registered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
 
-import msgspec
 from flyteidl.admin import launch_plan_pb2, workflow_pb2
-from flyteidl.core import identifier_pb2, literals_pb2
+from flyteidl.core import identifier_pb2
 from flyteidl.core import workflow_pb2 as core_pb2
 
 from propeller.cli.flytekit_bridge import Serialized
+from propeller.compiler import (
+    build_launch_plan,
+    compile_task,
+    compile_workflow,
+    complete_launch_plan,
+    find_requirements,
+    identifier_text,
+    launch_plans_of,
+)
 from propeller.errors import Invalid
+from propeller.workflow import entity_path
 
-_Key = tuple[str, str, str, str]
+Plans = Mapping[str, launch_plan_pb2.LaunchPlan]
+"""Completed launch plans by `path_of` their ids."""
+
+NONE: Plans = MappingProxyType({})
 
 
-def with_plans_inside(serialized: Serialized) -> Serialized:
-    """Each node that calls a launch plan calls the plan's workflow. Raises Invalid, with the plan's name, for a plan
-    that is not there.
+def plans_of(serialized: Serialized, registered: Plans = NONE) -> dict[str, launch_plan_pb2.LaunchPlan]:
+    """Return the launch plans that nodes may start, completed: those of the file, else `registered` ones. Raises
+    Invalid, naming node and plan, for one that is in neither.
     """
-    workflow = workflow_pb2.WorkflowSpec()
-    workflow.CopyFrom(serialized.workflow)
-    if not any(_calls(template) for template in (workflow.template, *workflow.sub_workflows)):
-        return serialized
-    plans = {_key(plan.id): plan for plan in serialized.launch_plans}
-    known = {_key(template.id) for template in workflow.sub_workflows}
-    for spec in serialized.workflows:
-        for template in (spec.template, *spec.sub_workflows):
-            if _key(template.id) not in known:
-                known.add(_key(template.id))
-                workflow.sub_workflows.add().CopyFrom(template)
-    for template in (workflow.template, *workflow.sub_workflows):
-        for node, target in _calls(template):
-            _call_workflow(node, target, plans)
-    return msgspec.structs.replace(serialized, workflow=workflow)
+    specs = {identifier_text(spec.template.id): spec for spec in (serialized.workflow, *serialized.workflows)}
+    found = dict(registered)
+    for plan in serialized.launch_plans:
+        spec = specs.get(identifier_text(plan.spec.workflow_id))
+        if spec is not None:
+            found[path_of(plan.id)] = complete_launch_plan(plan, spec.template.interface)
+    for template in templates_of(serialized):
+        for node in nodes_of(template):
+            for wanted in launch_plans_of([node]):
+                if path_of(wanted) not in found:
+                    raise Invalid(
+                        f"node {node.id} calls launch plan {named(wanted)}, which is not in the file: import the plan "
+                        "from the file that defines it, or register that (propeller register) and name the registry "
+                        "with --registry URI"
+                    )
+    return found
+
+
+def missing_plans(serialized: Serialized) -> list[identifier_pb2.Identifier]:
+    """Return the launch plans that nodes start and that are not in the file."""
+    own = {path_of(plan.id) for plan in serialized.launch_plans}
+    wanted = launch_plans_of(*(nodes_of(template) for template in templates_of(serialized)))
+    return [one for one in wanted if path_of(one) not in own]
+
+
+def documents_of(serialized: Serialized, plans: Plans) -> dict[str, dict[str, Any]]:
+    """Compile the file's launch plans, but for the one that is run itself unless a node starts it. Raises
+    CompileErrors.
+    """
+    specs = {identifier_text(spec.template.id): spec for spec in (serialized.workflow, *serialized.workflows)}
+    started = {path_of(one) for one in launch_plans_of(*(nodes_of(one) for one in templates_of(serialized)))}
+    root = identifier_text(serialized.workflow.template.id)
+    documents = {}
+    for plan in serialized.launch_plans:
+        path, workflow = path_of(plan.id), identifier_text(plan.spec.workflow_id)
+        if workflow in specs and (path in started or workflow != root):
+            documents[path] = document_of(serialized, plans[path], specs[workflow], plans)
+    return documents
+
+
+def document_of(
+    serialized: Serialized, plan: launch_plan_pb2.LaunchPlan, spec: workflow_pb2.WorkflowSpec, plans: Plans
+) -> dict[str, Any]:
+    """Compile a completed launch plan's workflow, with the tasks that it needs. Raises CompileErrors."""
+    needed = {identifier_text(one) for one in find_requirements(spec.template, spec.sub_workflows).task_ids}
+    tasks = [compile_task(one.template) for one in serialized.tasks if identifier_text(one.template.id) in needed]
+    return build_launch_plan(plan, compile_workflow(spec.template, spec.sub_workflows, tasks, list(plans.values())))
+
+
+def templates_of(serialized: Serialized) -> Iterator[core_pb2.WorkflowTemplate]:
+    """The workflow that is run, its sub-workflows, and those of launch plans."""
+    for spec in (serialized.workflow, *serialized.workflows):
+        yield spec.template
+        yield from spec.sub_workflows
 
 
 def nodes_of(template: core_pb2.WorkflowTemplate) -> Iterator[core_pb2.Node]:
@@ -59,58 +112,12 @@ def mapped(node: core_pb2.Node) -> core_pb2.Node:
     return node.array_node.node if node.WhichOneof("target") == "array_node" else node
 
 
-def _calls(template: core_pb2.WorkflowTemplate) -> list[tuple[core_pb2.Node, core_pb2.WorkflowNode]]:
-    """Return nodes that call launch plans, in map tasks too, with the reference to the plan."""
-    found = []
-    for node in nodes_of(template):
-        inner = mapped(node)
-        if inner.WhichOneof("target") == "workflow_node" and inner.workflow_node.HasField("launchplan_ref"):
-            found.append((node, inner.workflow_node))
-    return found
-
-
-def _call_workflow(
-    node: core_pb2.Node, target: core_pb2.WorkflowNode, plans: dict[_Key, launch_plan_pb2.LaunchPlan]
-) -> None:
-    plan = plans.get(_key(target.launchplan_ref))
-    if plan is None:
-        raise Invalid(
-            f"node {node.id} calls launch plan {named(target.launchplan_ref)}, which is not in the file: launch plan "
-            "nodes of registered plans are not supported yet, so import the plan from the file that defines it; see "
-            "docs/differences.md"
-        )
-    target.sub_workflow_ref.CopyFrom(plan.spec.workflow_id)
-    bound = {binding.var for binding in node.inputs}
-    values = {
-        name: parameter.default
-        for name, parameter in plan.spec.default_inputs.parameters.items()
-        if parameter.HasField("default")
-    }
-    for name, literal in sorted({**values, **plan.spec.fixed_inputs.literals}.items()):
-        if name not in bound:
-            node.inputs.add(var=name, binding=_binding(literal))
-
-
-def _binding(literal: literals_pb2.Literal) -> literals_pb2.BindingData:
-    data = literals_pb2.BindingData()
-    match literal.WhichOneof("value"):
-        case "collection":
-            data.collection.bindings.extend(map(_binding, literal.collection.literals))
-            data.collection.SetInParent()
-        case "map":
-            data.map.SetInParent()
-            for key, inner in literal.map.literals.items():
-                data.map.bindings[key].CopyFrom(_binding(inner))
-        case _:
-            data.scalar.CopyFrom(literal.scalar)
-    return data
-
-
 def named(identifier: identifier_pb2.Identifier) -> str:
     """Format an identifier for a message, with what tells entities of one name apart."""
     said = ((part, getattr(identifier, part)) for part in ("project", "domain", "version"))
     return f"{identifier.name} ({', '.join(f'{part} {value!r}' for part, value in said)})"
 
 
-def _key(identifier: identifier_pb2.Identifier) -> _Key:
-    return identifier.project, identifier.domain, identifier.name, identifier.version
+def path_of(identifier: identifier_pb2.Identifier) -> str:
+    """The key of a launch plan in a resource, and its path in a registry."""
+    return entity_path(identifier.project, identifier.domain, identifier.name, identifier.version)

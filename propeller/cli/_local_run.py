@@ -153,13 +153,20 @@ async def _run(
     ended: asyncio.Future[Execution] = asyncio.get_running_loop().create_future()
     written = asyncio.Event()
 
+    metadata = _metadata(resource)
+    key = f"{metadata['namespace']}/{metadata['name']}"
+
     def observe(execution: Execution) -> None:
-        progress.changed(execution)
         printed.changed(execution)
+        if execution.key != key:
+            return  # a launch plan's, which its node waits for
+        progress.changed(execution)
         if execution.phase.ended and not ended.done():
             ended.set_result(execution)
 
     def follow(change: Change[FlyteWorkflow]) -> None:
+        if change.key != key:
+            return
         if change.new is not None and change.new.phase.ended:
             written.set()
         if ended.done():
@@ -172,7 +179,7 @@ async def _run(
 
     controller = WorkflowController(cluster.client, storage, settings, observer=observe)
     async with controller.running(), Informer(cluster.client, WORKFLOWS, settings=settings.informers) as workflows:
-        await cluster.client.create(FLYTE_WORKFLOWS, resource, str(_metadata(resource)["namespace"]))
+        await cluster.client.create(FLYTE_WORKFLOWS, resource, str(metadata["namespace"]))
         workflows.subscribe(follow)
         execution = await ended
         with contextlib.suppress(TimeoutError):  # lets kubectl see the end; it is already known here

@@ -53,8 +53,7 @@ def title_of(node: NodeSpec) -> str:
         case NodeKind.WORKFLOW if node.workflow is not None and node.workflow.sub_workflow_ref:
             return f"sub-workflow {short_name(node.workflow.sub_workflow_ref)}"
         case NodeKind.WORKFLOW:
-            plan = (node.workflow.launch_plan_ref_id if node.workflow is not None else None) or {}
-            return f"launch plan {plan.get('name', '')}"
+            return f"launch plan {node.launch_plan.name if node.launch_plan is not None else ''}"
         case NodeKind.ARRAY if node.array is not None:
             return f"map of {title_of_inner(node.array.sub_node_spec)}"
         case NodeKind.END:

@@ -36,11 +36,12 @@ class TaskOutput:
         self._directory = directory
         self._progress = progress
         self._shown: dict[Path, int] = {}
-        self._execution: Execution | None = None
+        self._executions: dict[str, Execution] = {}
+        """By key: the one that is run, and those that it starts by launch plans."""
         self._labels: dict[str, str] = {}
 
     def changed(self, execution: Execution) -> None:
-        self._execution = execution
+        self._executions[execution.key] = execution
 
     def poll(self, *, last: bool = False) -> None:
         """Show new complete lines; the last poll also shows an incomplete one."""
@@ -73,8 +74,9 @@ class TaskOutput:
 
     def _label(self, pod: str) -> str:
         pod = pod.partition(".")[0]
-        if pod not in self._labels and self._execution is not None:
-            self._labels.update(labels_of(self._execution))
+        if pod not in self._labels:
+            for execution in self._executions.values():
+                self._labels.update(labels_of(execution))
         return self._labels.get(pod, pod)
 
 

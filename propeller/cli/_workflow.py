@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 from flyteidl.core import compiler_pb2, identifier_pb2
 
-from propeller.cli._launch_plans import mapped, named, nodes_of, with_plans_inside
+from propeller.cli._launch_plans import NONE, Plans, documents_of, mapped, named, nodes_of, plans_of, templates_of
 from propeller.cli.flytekit_bridge import Serialized, Versioned
-from propeller.compiler import build_resource, compile_task, compile_workflow, identifier_text
+from propeller.compiler import build_resource, compile_task, compile_workflow, find_requirements, identifier_text
 from propeller.errors import Invalid
 from propeller.workflow import Plan, parse_plan
 
@@ -31,29 +31,32 @@ def is_execution_name(text: str) -> bool:
     return len(text) == 20 and text[0] in _FIRST and not set(text) - set(_OTHERS)
 
 
-def closure_of(serialized: Serialized) -> compiler_pb2.CompiledWorkflowClosure:
+def closure_of(serialized: Serialized, registered: Plans = NONE) -> compiler_pb2.CompiledWorkflowClosure:
     """Compile flytekit's output. Raises CompileErrors; Invalid, naming the feature, if it is not supported."""
-    serialized = with_plans_inside(serialized)
+    return _closure_of(serialized, plans_of(serialized, registered))
+
+
+def _closure_of(serialized: Serialized, plans: Plans) -> compiler_pb2.CompiledWorkflowClosure:
     _refuse_references(serialized)
+    workflow = serialized.workflow
+    needed = {identifier_text(one) for one in find_requirements(workflow.template, workflow.sub_workflows).task_ids}
+    tasks = [spec.template for spec in serialized.tasks if identifier_text(spec.template.id) in needed]
     return compile_workflow(
-        serialized.workflow.template,
-        serialized.workflow.sub_workflows,
-        [compile_task(spec.template) for spec in serialized.tasks],
-        serialized.launch_plans,
+        workflow.template, workflow.sub_workflows, [compile_task(task) for task in tasks], list(plans.values())
     )
 
 
 def waits_for_answers(serialized: Serialized) -> bool:
     """Whether a gate of the workflow waits for a value or for approval. What dynamic tasks make is not known yet."""
-    templates = (serialized.workflow.template, *serialized.workflow.sub_workflows)
-    gates = (node.gate_node for template in templates for node in nodes_of(template) if node.HasField("gate_node"))
+    nodes = (node for template in templates_of(serialized) for node in nodes_of(template))
+    gates = (node.gate_node for node in nodes if node.HasField("gate_node"))
     return any(gate.WhichOneof("condition") in {"signal", "approve"} for gate in gates)
 
 
 def _refuse_references(serialized: Serialized) -> None:
     """Raises Invalid for a node of a task that the file only refers to (flytekit's reference_task)."""
     known = {identifier_text(spec.template.id) for spec in serialized.tasks}
-    for template in (serialized.workflow.template, *serialized.workflow.sub_workflows):
+    for template in templates_of(serialized):
         for node in nodes_of(template):
             inner = mapped(node)
             task = inner.task_node.reference_id
@@ -91,9 +94,11 @@ def resource_of(
     raw_output_prefix: str = "",
     inputs_uri: str = "",
     overwrite_cache: bool = False,
+    registered: Plans = NONE,
 ) -> dict[str, Any]:
     """Compile, and build the resource of one execution. Inputs that do not fit into it are stored at `inputs_uri`.
-    Raises Invalid if inputs are missing, CompileErrors.
+    It carries the file's launch plans, and refers to `registered` ones. Raises Invalid if inputs are missing,
+    CompileErrors.
     """
     from propeller.controller import FLYTE_WORKFLOWS  # here, as `propeller draw` and `check` need not wait for them
     from propeller.handlers import LAUNCH_PLAN_ANNOTATION
@@ -101,7 +106,8 @@ def resource_of(
     if missing := serialized.missing:
         wanted = ", ".join(f"--{parameter.name} ({parameter.type})" for parameter in missing)
         raise Invalid(f"{serialized.kind} {serialized.name} needs a value for {wanted}")
-    closure = closure_of(serialized)
+    plans = plans_of(serialized, registered)
+    closure = _closure_of(serialized, plans)
     identity = identifier_pb2.WorkflowExecutionIdentifier(project=versioned.project, domain=versioned.domain, name=name)
     offload = bool(inputs_uri) and serialized.inputs.ByteSize() > MAX_INLINE_INPUTS
     resource: dict[str, Any] = build_resource(closure, serialized.inputs, identity, namespace)
@@ -111,6 +117,8 @@ def resource_of(
     resource["kind"] = FLYTE_WORKFLOWS.kind  # Flyte's compiler writes it in lower case, which its own CRD refuses
     if serialized.kind == "launch plan":
         resource["metadata"]["annotations"] = {LAUNCH_PLAN_ANNOTATION: serialized.name}
+    if documents := documents_of(serialized, plans):
+        resource["launchPlans"] = documents
     if overwrite_cache:
         resource["executionConfig"]["OverwriteCache"] = True
     if raw_output_prefix:

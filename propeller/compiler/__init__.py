@@ -6,6 +6,7 @@ from propeller.compiler._dynamic import compile_dynamic
 from propeller.compiler._errors import CompileError, CompileErrors, ErrorCode
 from propeller.compiler._ids import identifier_text
 from propeller.compiler._json import to_json
+from propeller.compiler._launch_plans import build_launch_plan, complete_launch_plan, launch_plans_of
 from propeller.compiler._limits import DEFAULT_LIMITS, Limits
 from propeller.compiler._literals import literal_fits
 from propeller.compiler._pods import find_pod_fault
@@ -22,14 +23,17 @@ __all__ = [
     "ErrorCode",
     "Limits",
     "Requirements",
+    "build_launch_plan",
     "build_resource",
     "compile_dynamic",
     "compile_task",
     "compile_workflow",
+    "complete_launch_plan",
     "find_pod_fault",
     "find_requirements",
     "find_warnings",
     "identifier_text",
+    "launch_plans_of",
     "literal_fits",
     "to_json",
 ]

@@ -6,7 +6,7 @@ if one calls itself. Here each is read once, and recursion is refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 from flyteidl.core import identifier_pb2, workflow_pb2
@@ -116,9 +116,12 @@ def find_recursion(references: References, errors: Errors) -> None:
 
 def _all_nodes(template: workflow_pb2.WorkflowTemplate) -> Iterator[workflow_pb2.Node]:
     """Nodes of a workflow, and the nodes inside them."""
-    stack: list[workflow_pb2.Node] = list(template.nodes)
-    if template.HasField("failure_node"):
-        stack.append(template.failure_node)
+    return walk([*template.nodes, *([template.failure_node] if template.HasField("failure_node") else [])])
+
+
+def walk(nodes: Iterable[workflow_pb2.Node]) -> Iterator[workflow_pb2.Node]:
+    """Nodes, and the nodes inside them, at any depth."""
+    stack = list(nodes)
     while stack:
         node = stack.pop()
         yield node

@@ -24,6 +24,7 @@ from propeller.compiler._bindings import Direction, validate_bindings
 from propeller.compiler._errors import CompileError, CompileErrors, ErrorCode, Errors
 from propeller.compiler._graph import find_cycle, reachable
 from propeller.compiler._ids import END_NODE, START_NODE, identifier_text
+from propeller.compiler._launch_plans import drop_fixed_inputs
 from propeller.compiler._limits import DEFAULT_LIMITS, Limits, exceeded
 from propeller.compiler._nodes import add_edges, validate_node
 from propeller.compiler._requirements import PRIMARY, find_recursion, index_by_id, read_requirements
@@ -64,6 +65,8 @@ def compile_workflow(
     errors.raise_if_any()
     closure = _assemble(template, sub_workflows, tasks, limits)
     plans = {identifier_text(plan.id if plan.HasField("id") else None): plan for plan in launch_plans}
+    drop_fixed_inputs(_templates_in(closure), plans, errors)
+    errors.raise_if_any()
     compilation = Compilation(closure, plans, _validate_unit, limits)
     _check_requirements(template, units, compilation)
     run(_validate_unit(compilation, compilation.primary))
@@ -72,6 +75,10 @@ def compile_workflow(
         if not unit.passes:
             del unit.core.template.nodes[:2]  # never called: it stays as it was given
     return closure
+
+
+def _templates_in(closure: compiler_pb2.CompiledWorkflowClosure) -> list[workflow_pb2.WorkflowTemplate]:
+    return [closure.primary.template, *(one.template for one in closure.sub_workflows)]
 
 
 def _assemble(

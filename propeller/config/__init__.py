@@ -34,6 +34,7 @@ from propeller.informers._options import InformerOptions
 from propeller.kube._options import ClientOptions
 from propeller.reconcile._options import QueueOptions, WatchdogOptions
 from propeller.reconcile.rollouts._options import RolloutOptions
+from propeller.registry._options import RegistryOptions
 from propeller.resourcemgr._options import ResourceOptions
 from propeller.resourcemgr.shared._options import RedisOptions
 from propeller.routing._options import RoutingOptions
@@ -71,6 +72,7 @@ __all__ = [
     "QueueOptions",
     "RawContainerOptions",
     "RedisOptions",
+    "RegistryOptions",
     "ResourceOptions",
     "ResourceRule",
     "RolloutOptions",
@@ -110,6 +112,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     routing: RoutingOptions = RoutingOptions()
     storage: StorageOptions = StorageOptions()
     catalog: CatalogOptions = CatalogOptions()
+    registry: RegistryOptions = RegistryOptions()
     controller: ControllerOptions = ControllerOptions()
     clusters: ClusterOptions = ClusterOptions()
     metrics: MetricsOptions = MetricsOptions()

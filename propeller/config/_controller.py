@@ -77,7 +77,16 @@ class ControllerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Delay in seconds for low-priority pod events (launched, running), so that one reconcile handles several.
     """
 
+    nesting_limit: int = 16
+    """Executions that may be around one that a launch plan's node starts: a launch plan that starts itself would do so
+    for ever. Flyte's workflows nest a few deep.
+    """
+
     def __post_init__(self) -> None:
+        if self.nesting_limit < 1:
+            raise ValueError(
+                f"nesting_limit must be at least 1, and is {self.nesting_limit}: no launch plan could be started"
+            )
         if self.effects_at_once < 1:
             raise ValueError(
                 f"effects_at_once must be at least 1, and is {self.effects_at_once}: no pod would be created"

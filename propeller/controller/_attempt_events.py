@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from propeller.controller._session import Running
-from propeller.handlers.plugins import Plugins, TaskPlugin, attempt_at, owner_of
+from propeller.handlers.plugins import CHILD, Plugins, TaskPlugin, attempt_at, owner_of, parents_of
 from propeller.informers import Change
 from propeller.kube import KubeObject
 from propeller.workflow import AttemptObserved, AttemptPhase, Execution, Launching, Remains
@@ -62,7 +62,7 @@ def attempt_event(change: Change[T], session: Running, plugin: TaskPlugin, plugi
     """Map an event of a resource of `plugin` to an event of a running execution; None if it is ignored."""
     obj = change.new or change.old
     assert obj is not None
-    if session.uid not in owner_uids(obj):
+    if session.uid not in (owner_uids(obj) if plugin is not CHILD else parents_of(obj.metadata)):
         return None  # that of an earlier execution of that name has the same name, too
     execution, node = session.execution, session.node_of(obj)
     if node is None or (attempt := attempt_at(execution, node, obj)) is None:

@@ -15,9 +15,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
 
 from propeller.controller._attempt_events import owner_uids
+from propeller.controller._resource import FlyteWorkflow, as_child
 from propeller.errors import PropellerError
 from propeller.handlers import Kind
-from propeller.handlers.plugins import EXECUTION_LABEL, POD, Plugins, TaskPlugin
+from propeller.handlers.plugins import CHILD, CHILD_WORKFLOWS, EXECUTION_LABEL, POD, Plugins, TaskPlugin
 from propeller.informers import AnyInformer, IndexFunction, Informer, InformerOptions, Selection, ShardedInformer
 from propeller.kube import Client, KubeObject, ObjectMeta, Pod, Resource
 from propeller.reconcile.shards import Keyspace
@@ -26,6 +27,9 @@ from propeller.workflow import AttemptPhase
 _log = logging.getLogger(__name__)
 
 _OWNER_INDEX = "owner"
+
+PARENT_INDEX = "parent"
+"""The index of the informer of FlyteWorkflows: by the uid of the execution that started each."""
 
 
 class AttemptResource(NamedTuple):
@@ -70,10 +74,13 @@ class AttemptResources:
         selector: str = EXECUTION_LABEL,
         cluster: str = "",
         keyspace: Keyspace | None = None,
+        workflows: AnyInformer[FlyteWorkflow] | None = None,
     ) -> None:
         """`keyspace`: how the resources are divided into shards, of which those that are opened are cached; None: all
-        are cached.
+        are cached. `workflows`: the informer of FlyteWorkflows, in whose cluster executions that nodes start are; it is
+        run elsewhere.
         """
+        self._workflows = workflows
         self._selector = selector
         self._settings = settings
         self._keyspace = keyspace
@@ -147,7 +154,10 @@ class AttemptResources:
 
     def kinds(self) -> Mapping[TaskPlugin, Kind]:
         """Return the kinds that executors need."""
-        return {plugin: Kind.of(informer.resource, informer.store) for plugin, informer in self.informers.items()}
+        kinds = {plugin: Kind.of(informer.resource, informer.store) for plugin, informer in self.informers.items()}
+        if self._workflows is not None:
+            kinds[CHILD] = Kind.of(CHILD_WORKFLOWS, self._workflows.store)
+        return kinds
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
@@ -176,8 +186,12 @@ class AttemptResources:
 
     def of(self, uid: str) -> Sequence[AttemptResource]:
         """Return the resources of the workflow with that uid."""
-        return [
+        found = [
             AttemptResource(plugin, obj, self._client, self._cluster)
             for plugin, informer in self.informers.items()
             for obj in informer.store.by_index(_OWNER_INDEX, uid)
         ]
+        if self._workflows is not None:
+            children = self._workflows.store.by_index(PARENT_INDEX, uid)
+            found += [AttemptResource(CHILD, as_child(child), self._client, self._cluster) for child in children]
+        return found

@@ -11,7 +11,6 @@ from propeller.workflow import (
     CacheStatus,
     Execution,
     Launching,
-    NodeKind,
     NodePhase,
     ObservedAttempt,
     State,
@@ -35,7 +34,7 @@ class Begun:
                 )
                 for node, phase in enumerate(execution.phases)
                 if phase != NodePhase.NOT_STARTED
-                and execution.view(node).spec.kind is NodeKind.TASK
+                and execution.view(node).spec.has_attempts
                 and not _waits_to_begin(execution.states.get(node))
                 and execution.cache.of(node) is not CacheStatus.HIT
             },

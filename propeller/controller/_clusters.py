@@ -19,6 +19,7 @@ from propeller.controller._attempt_resources import AttemptResource, AttemptReso
 from propeller.controller._load import Load
 from propeller.controller._pod_templates import ClusterPodTemplates
 from propeller.controller._quotas import QuotaInformers
+from propeller.controller._resource import FlyteWorkflow
 from propeller.errors import Unavailable
 from propeller.handlers import Cluster, Holder, LaunchPressure, Windows
 from propeller.handlers.plugins import (
@@ -31,7 +32,7 @@ from propeller.handlers.plugins import (
     cluster_of,
     owner_of,
 )
-from propeller.informers import Change
+from propeller.informers import AnyInformer, Change
 from propeller.kube import Client, KubeObject
 from propeller.reconcile.shards import Keyspace
 from propeller.resourcemgr import Path
@@ -65,10 +66,11 @@ class ExecutionCluster:
         namespace: str | None,
         marks: Marks | None = None,
         keyspace: Keyspace | None = None,
+        workflows: AnyInformer[FlyteWorkflow] | None = None,
     ) -> None:
         """`granted` is called when an attempt that has waited for its namespace, or for the API server, may ask again.
         `marks` are those of its resources, None for the cluster of the FlyteWorkflows, where they have owner
-        references.
+        references; `workflows` is the informer of these.
         """
         self.client = client
         self.namespace = namespace
@@ -76,7 +78,8 @@ class ExecutionCluster:
         self.name = "" if marks is None else marks.cluster
         """In the routing table; "" for the cluster of the FlyteWorkflows, whatever the table calls it."""
         selector = EXECUTION_LABEL if marks is None else f"{EXECUTION_LABEL},{marks.selector}"
-        self.resources = AttemptResources(client, namespace, plugins, settings.informers, selector, self.name, keyspace)
+        of_cluster = selector, self.name, keyspace, workflows
+        self.resources = AttemptResources(client, namespace, plugins, settings.informers, *of_cluster)
         shared, deadline = settings.pod_defaults.template_namespace, settings.client.deadline
         self.templates = ClusterPodTemplates(
             client, settings.informers, namespace=namespace, shared=shared, deadline=deadline

@@ -62,11 +62,12 @@ from propeller.controller._session import Ended, Running, Session
 from propeller.controller._several import SeveralClusters
 from propeller.controller._shards import Shards, informer_of_workflows, keyspace_of
 from propeller.controller._tenancy import tenant_of
-from propeller.handlers import TRANSITIONS, Asked, quotas_page
+from propeller.handlers import TRANSITIONS, Asked, LaunchPlans, quotas_page
 from propeller.handlers.plugins import Plugins, installed_plugins
 from propeller.informers import AnyInformer, Change, ShardedInformer
 from propeller.kube import PODS, Client, KubeObject
 from propeller.reconcile import Controller, Result, WorkQueue
+from propeller.registry import registry_of
 from propeller.routing import Table
 from propeller.storage import Storage
 from propeller.telemetry import Causes, Metrics
@@ -113,7 +114,9 @@ class WorkflowController:
         self._observer = observer
         self._plugins = installed_plugins(settings.operators.enabled) if plugins is None else plugins
         metrics = metrics or Metrics()
-        self._loader = Loader(client, storage, settings.storage.metadata_prefix, plugins=self._plugins)
+        launch_plans = LaunchPlans(registry_of(storage, settings.registry))
+        prefix, of_loading = settings.storage.metadata_prefix, (self._plugins, launch_plans)
+        self._loader = Loader(client, storage, prefix, *of_loading)
         keyspace = keyspace_of(settings)
         self._workflows = informer_of_workflows(client, namespace, self._loader, settings.informers, keyspace)
         tenant = tenant_of(self._workflows.store.get)
@@ -129,9 +132,9 @@ class WorkflowController:
         )
         self._tokens = self.limits.tokens
         stakes = stakes_of(self.limits, self._executions, metrics.launches)
-        control = ExecutionCluster(
-            client, self._plugins, settings, clock, self._grants.grant, stakes, namespace=namespace, keyspace=keyspace
-        )
+        of_control = client, self._plugins, settings, clock, self._grants.grant, stakes
+        workflows = self._workflows
+        control = ExecutionCluster(*of_control, namespace=namespace, keyspace=keyspace, workflows=workflows)
         self._clusters = Clusters(control)
         self._placing = Placing(self._clusters, clock, self._grants.grant)
         shared = Shared(
@@ -147,10 +150,10 @@ class WorkflowController:
             causes=causes,
         )
         self._checkpointer = Checkpointer(client, storage, settings.checkpoint, clock)
-        told = self._grants.grant, metrics.catalog
+        find = self._workflows.store.get
+        told = self._grants.grant, metrics.catalog, find, launch_plans
         self._services = services_of(settings, storage, self._clusters, self._plugins, clock, self._tokens, *told)
         self._effects = EffectRunner(shared, self._services)
-        find = self._workflows.store.get
         overdue = Overdue(clock)
         self._janitor = Janitor(client, self._clusters, find, settings.clusters, clock, overdue)
         self._holds = Holds(shared, find, self._janitor.is_gone, overdue)
@@ -251,6 +254,7 @@ class WorkflowController:
 
     def _workflow_changed(self, change: Change[FlyteWorkflow]) -> None:
         key = change.key
+        self._observing.workflow_changed(change)
         if change.new is None:
             self._forget(change.old.metadata.uid if change.old is not None else "")
             if change.old is not None and self._clusters.members:

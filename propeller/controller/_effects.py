@@ -105,7 +105,11 @@ class EffectRunner:
         """Choose the cluster of a launch; returns why it has to wait for one, if it does."""
         if not self._placing.applies_to(execution):
             return None
-        return self._placing.place(execution.view(launch.node), launch.attempt)
+        node = execution.view(launch.node)
+        if node.spec.workflow is not None:
+            self._placing.keep_here(node)
+            return None
+        return self._placing.place(node, launch.attempt)
 
     def start(self, session: Running, effect: Effect) -> None:
         """Run an effect; its events are handled by a later reconcile."""

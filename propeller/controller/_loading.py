@@ -29,9 +29,10 @@ from propeller.controller._resource import (
 )
 from propeller.controller._takeover import take_over_of
 from propeller.errors import CorruptBlob, Invalid, MissingBlob, NotFound, NotUnderstood, PropellerError
-from propeller.handlers import plan_of_futures, run_without_suspending
+from propeller.handlers import LaunchPlans, plan_of_futures, run_without_suspending
 from propeller.handlers.plugins import Plugins, claim_of, observed_attempts
 from propeller.kube import Client, Undecodable
+from propeller.registry import RegistryOptions, registry_of
 from propeller.status import INLINE_NODES, decode_status, is_flytes, rebuild
 from propeller.storage import Storage, in_thread_if_large, open_literals
 from propeller.wire import Literals
@@ -96,20 +97,22 @@ def stops_owed(execution: Execution, resources: Iterable[AttemptResource]) -> li
     return stops
 
 
-def _outputs_left(execution: Execution) -> dict[str, str]:
-    """Return the directory of the outputs of each task and gate by unique node id, without failure nodes, which have to
-    run again.
+def _left_of(execution: Execution) -> tuple[dict[str, str], dict[str, str]]:
+    """Return, by unique node id, the directory of the outputs of each task, launch plan's node and gate that has
+    succeeded, and the name of the execution that each other launch plan's node has started; without failure nodes,
+    which have to run again.
     """
-    found = {}
+    outputs, children = {}, {}
     for number in execution.user_nodes():
-        node = execution.view(number)
-        if (
-            execution.phases[number] == NodePhase.SUCCEEDED
-            and node.spec.kind in {NodeKind.TASK, NodeKind.GATE}
-            and node.graph_index != node.graph.failure
-        ):
-            found[execution.unique_id(number)] = execution.output_directory(number)
-    return found
+        node, phase = execution.view(number), execution.phases[number]
+        if node.graph_index == node.graph.failure or not (node.spec.has_attempts or node.spec.kind is NodeKind.GATE):
+            continue
+        if phase == NodePhase.SUCCEEDED:
+            outputs[execution.unique_id(number)] = execution.output_directory(number)
+        elif node.spec.launch_plan is not None and phase in ENDED and phase != NodePhase.SKIPPED:
+            name = execution.pod_name(number, execution.attempts[number])
+            children[execution.unique_id(number)] = name
+    return outputs, children
 
 
 def _is_whole(workflow: FlyteWorkflow) -> bool:
@@ -128,17 +131,21 @@ class Loader:
         client: Client,
         storage: Storage,
         metadata_prefix: str,
+        plugins: Plugins = ONLY_PODS,
+        launch_plans: LaunchPlans | None = None,
         *,
         anywhere: bool = False,
-        plugins: Plugins = ONLY_PODS,
     ) -> None:
-        """`anywhere` believes what a status says of its execution's directory: for what writes nothing there."""
+        """`anywhere` believes what a status says of its execution's directory: for what writes nothing there.
+        `launch_plans` are those that dynamic tasks may start; None: those of a registry among the executions' data.
+        """
         self._client = client
         self._plugins = plugins
         self._storage = storage
         self._metadata_prefix = metadata_prefix
         self._earlier_prefixes = storage.settings.read_prefixes
         self._anywhere = anywhere
+        self._launch_plans = launch_plans or LaunchPlans(registry_of(storage, RegistryOptions()))
         self._plans: WeakValueDictionary[str, Plan] = WeakValueDictionary()
         self._closures: dict[str, bytes] = {}
         self._malformed: dict[str, str] = {}
@@ -243,11 +250,12 @@ class Loader:
         execution = execution or Execution(info, plan, now=now)
         earlier = info.spec.execution_config.recovery_execution
         if earlier is not None and earlier.name and not execution.phase.ended:
-            execution.recovered = await self._recovered(execution, earlier.name)
+            await self._recover(execution, earlier.name)
         return execution, new
 
-    async def _recovered(self, execution: Execution, name: str) -> dict[str, str]:
-        """Return where the execution `name`, of the same namespace, left the outputs of tasks that succeeded.
+    async def _recover(self, execution: Execution, name: str) -> None:
+        """Tell an execution where the execution `name`, of the same namespace, left the outputs of nodes that
+        succeeded, and which executions its other launch plans have started.
 
         Raises Invalid if it is of another workflow. If it is deleted, everything runs.
         """
@@ -256,7 +264,7 @@ class Loader:
         except NotFound:
             await self._client.has_subresource(WORKFLOWS, "status")  # raises as well if it is the type that is missing
             _log.warning("%s: execution %s is gone, so nothing of it is recovered", execution.key, name)
-            return {}
+            return
         plan = await self._plan(workflow, closure_of(workflow))
         if plan.digest != execution.plan.digest:
             raise Invalid(
@@ -266,11 +274,13 @@ class Loader:
         info = info_of(workflow, await self._inputs(workflow), self._metadata_prefix, *self._earlier_prefixes)
         snapshot = await decode_status(workflow.status, self._storage, info.directory)
         if snapshot is None:
-            return {}
+            return
         recovered = await rebuild(info, plan, snapshot, self._dynamic_graph)
         if len(recovered.phases) <= INLINE_NODES:
-            return _outputs_left(recovered)
-        return await asyncio.to_thread(_outputs_left, recovered)
+            found = _left_of(recovered)
+        else:
+            found = await asyncio.to_thread(_left_of, recovered)
+        execution.recovered, execution.recovered_children = found
 
     async def _plan(self, workflow: FlyteWorkflow, closure: bytes) -> Plan:
         if workflow.workflow_closure_reference:
@@ -302,4 +312,4 @@ class Loader:
         uri = f"{node.execution.output_directory(node.number, attempt)}/futures.pb"
         data = await self._storage.read(uri, fresh=True)
         task, most = node.graph.plan.task(node.spec.task), self._storage.settings.max_messages
-        return (await asyncio.to_thread(plan_of_futures, node, task, data, most)).root
+        return (await plan_of_futures(node, task, data, most, self._launch_plans)).root

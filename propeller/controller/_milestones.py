@@ -90,7 +90,7 @@ class Milestones:
                 self._node_failed(execution, view, failure)
 
     def _node_failed(self, execution: Execution, view: NodeView, failure: Failure) -> None:
-        if view.spec.kind is NodeKind.TASK:
+        if view.spec.has_attempts:
             self._metrics.attempt_failed(failure.kind.value, failure.code, retried=False)
         if self._recorder is not None and failure.node == execution.unique_id(view.number):  # and not by another's
             self._recorder.record(_subject(execution), WARNING, "NodeFailed", _said(failure))

@@ -16,11 +16,11 @@ from propeller.controller._duty import Shared
 from propeller.controller._effects import EffectRunner
 from propeller.controller._finalizers import is_held
 from propeller.controller._holds import Holds
-from propeller.controller._resource import FlyteWorkflow
+from propeller.controller._resource import FlyteWorkflow, as_child
 from propeller.controller._session import Running
 from propeller.controller._uploads import Uploads
 from propeller.handlers import LaunchTokens
-from propeller.handlers.plugins import Owner, Plugins, TaskPlugin
+from propeller.handlers.plugins import CHILD, Owner, Plugins, TaskPlugin, parent_of
 from propeller.informers import Change
 from propeller.kube import KubeObject, Pod
 from propeller.workflow import ENDED, StopAttempt
@@ -79,10 +79,22 @@ class Observing:
                     self._holds.seen(cluster, change.new, owner)
         if isinstance(change.new, Pod) and change.new.status.init_container_statuses:
             self._uploads.seen(cluster, change.new, key)
+        self._tell(key, cluster, plugin, change)
+
+    def workflow_changed(self, change: Change[FlyteWorkflow]) -> None:
+        """For the informer of FlyteWorkflows: one that a node has started is news for its parent."""
+        obj = change.new or change.old
+        if obj is None or not obj.metadata.owner_references or (parent := parent_of(obj.metadata)) is None:
+            return
+        old, new = (None if one is None else as_child(one) for one in (change.old, change.new))
+        seen: Change[KubeObject] = Change(change.key, old, new)
+        self._tell(f"{obj.metadata.namespace}/{parent}", self._clusters.control, CHILD, seen)
+
+    def _tell(self, key: str, cluster: ExecutionCluster, plugin: TaskPlugin, change: Change[KubeObject]) -> None:
         session = self._executions.get(key)
         if session is None:
             # one that is alive brings back what was evicted, or is to be stopped
-            alive = change.new is not None and plugin.is_alive(obj)
+            alive = change.new is not None and plugin.is_alive(change.new)
             if alive or key in self._executions.evicted or self._awaits_its_resources(key):
                 self._executions.reconcile(key)
             return

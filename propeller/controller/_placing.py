@@ -71,6 +71,9 @@ class Placing:
             began_here = not is_new or bool(found.get(""))
             placements = execution.placements = Placements("" if began_here else None)
         placements.found = {one.metadata.name: name for name, resources in found.items() for one in resources}
+        for node in execution.states:
+            if (view := execution.view(node)).spec.workflow is not None:
+                self.keep_here(view)
         home = placements.home
         if home is not None:
             self._count(execution.info.uid, home)
@@ -106,6 +109,13 @@ class Placing:
             cluster = placements.cluster_of(node.number, attempt)
             placements.place(node.number, attempt, placements.home if cluster is None else cluster)
         return self._wait_for_cluster(node, attempt)
+
+    def keep_here(self, node: NodeView) -> None:
+        """The attempts of this node are in the cluster of the FlyteWorkflows, as they are executions."""
+        placements = node.execution.placements
+        if placements is None:
+            placements = node.execution.placements = Placements("")
+        placements.keep_here(node.number)
 
     def _wait_for_cluster(self, node: NodeView, attempt: int) -> Refused | None:
         placements = node.execution.placements

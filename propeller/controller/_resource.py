@@ -14,6 +14,7 @@ from propeller.clock import parse_rfc3339
 from propeller.controller._kind import FLYTE_WORKFLOWS
 from propeller.decoding import read
 from propeller.errors import Invalid, NotUnderstood
+from propeller.handlers.plugins import ChildWorkflow
 from propeller.informers import Change
 from propeller.kube import KubeObject, ObjectMeta, Resource
 from propeller.storage import require_names
@@ -23,6 +24,7 @@ from propeller.workflow import (
     ExecutionSpec,
     WorkflowPhase,
     check_execution,
+    execution_directories,
     parse_message,
     without_signals,
 )
@@ -39,13 +41,14 @@ _PHASES = {int(phase): phase for phase in WorkflowPhase}
 
 
 class FlyteWorkflow(ExecutionSpec, frozen=True, rename="camel", kw_only=True):
-    """A FlyteWorkflow. `spec`, `tasks` and `sub_workflows` are JSON, and empty once their plan is known."""
+    """A FlyteWorkflow. Its closure, `spec` to `launch_plans`, is JSON, and empty once its plan is known."""
 
     metadata: ObjectMeta = ObjectMeta()
     status: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies it
     spec: msgspec.Raw = EMPTY
     tasks: msgspec.Raw = EMPTY
     sub_workflows: msgspec.Raw = EMPTY
+    launch_plans: msgspec.Raw = EMPTY
 
     @property
     def key(self) -> str:
@@ -67,6 +70,11 @@ class FlyteWorkflow(ExecutionSpec, frozen=True, rename="camel", kw_only=True):
             except (TypeError, ValueError):
                 continue  # somebody else wrote nonsense
         return 0.0
+
+
+def as_child(workflow: FlyteWorkflow) -> ChildWorkflow:
+    """The part that the execution which has started it reads."""
+    return ChildWorkflow(workflow.metadata, workflow.status)
 
 
 WORKFLOWS: Resource[FlyteWorkflow] = FLYTE_WORKFLOWS.typed(FlyteWorkflow)
@@ -91,6 +99,7 @@ class Closure(KubeObject, frozen=True, rename="camel"):
     spec: msgspec.Raw = EMPTY
     tasks: msgspec.Raw = EMPTY
     sub_workflows: msgspec.Raw = EMPTY
+    launch_plans: msgspec.Raw = EMPTY
 
 
 CLOSURES: Resource[Closure] = FLYTE_WORKFLOWS.typed(Closure)
@@ -98,7 +107,12 @@ CLOSURES: Resource[Closure] = FLYTE_WORKFLOWS.typed(Closure)
 
 def closure_of(workflow: FlyteWorkflow | Closure) -> bytes:
     """The static part as one JSON document, for `parse_plan`."""
-    parts = {b"spec": workflow.spec, b"tasks": workflow.tasks, b"subWorkflows": workflow.sub_workflows}
+    parts = {
+        b"spec": workflow.spec,
+        b"tasks": workflow.tasks,
+        b"subWorkflows": workflow.sub_workflows,
+        b"launchPlans": workflow.launch_plans,
+    }
     members = (b'"%s":%s' % (name, bytes(raw)) for name, raw in parts.items() if bytes(raw))
     return b"{%s}" % b",".join(members)
 
@@ -126,7 +140,7 @@ def fingerprint_of(status: dict[str, Any]) -> str:
 
 
 def without_closure(workflow: FlyteWorkflow) -> FlyteWorkflow:
-    return msgspec.structs.replace(workflow, spec=EMPTY, tasks=EMPTY, sub_workflows=EMPTY)
+    return msgspec.structs.replace(workflow, spec=EMPTY, tasks=EMPTY, sub_workflows=EMPTY, launch_plans=EMPTY)
 
 
 def info_of(
@@ -153,11 +167,7 @@ def info_of(
     require_names(fields.items())
     own = f"{project}-{domain}-{name}" if project and domain and name else metadata.name
     named = str(workflow.status.get("dataDir") or "").rstrip("/")
-    own_forms = [
-        f"{prefix.rstrip('/')}/{own}{uid}"
-        for prefix in (metadata_prefix, *earlier_prefixes)
-        for uid in (f"-{metadata.uid[:8]}", "")
-    ]
+    own_forms = execution_directories((metadata_prefix, *earlier_prefixes), own, metadata.uid)
     if named and named not in own_forms and not anywhere:
         raise NotUnderstood(
             f"status.dataDir is {named!r}, and this execution's directory is {own_forms[0]!r}: the controller writes "

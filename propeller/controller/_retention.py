@@ -29,6 +29,7 @@ from propeller.controller._resync import clusters_of
 from propeller.controller._session import MinResourceVersion
 from propeller.errors import Conflict, NotFound, PropellerError
 from propeller.handlers import delete_resource
+from propeller.handlers.plugins import parents_of
 from propeller.reconcile import Result
 
 LOOK_SECONDS = 30.0
@@ -84,8 +85,8 @@ class Retention:
             return self._release_when_stopped(workflow, reachable)
         if len(reachable) < len(resources) and not deleted:
             return Result(requeue_after=LOOK_SECONDS)
-        if deleted or not self._ttl:
-            return Result()
+        if deleted or not self._ttl or parents_of(workflow.metadata):
+            return Result()  # what a launch plan's node has started goes with its parent
         left = workflow.stopped_at + self._ttl - self._clock.now()
         if left > 0:
             return Result(requeue_after=left)

@@ -9,8 +9,10 @@ from propeller.catalog import Catalog, store_of
 from propeller.clock import Clock
 from propeller.config import Settings
 from propeller.controller._clusters import Clusters
-from propeller.handlers import Gates, Holder, Inputs, LaunchTokens, Services, TaskCache
+from propeller.controller._resource import FlyteWorkflow
+from propeller.handlers import Gates, Holder, Inputs, LaunchPlans, LaunchTokens, Services, TaskCache
 from propeller.handlers.plugins import Plugins, PodSettings
+from propeller.kube import ObjectMeta
 from propeller.storage import Storage
 from propeller.telemetry import CatalogMetrics
 
@@ -26,9 +28,17 @@ def services_of(
     tokens: LaunchTokens | None,
     tell: Tell,
     metrics: CatalogMetrics,
+    find: Callable[[str], FlyteWorkflow | None],
+    launch_plans: LaunchPlans,
 ) -> Services:
-    """The services of one controller; `tell` lets an attempt that waits ask again."""
+    """The services of one controller; `tell` lets an attempt that waits ask again, `find` looks a workflow up in the
+    cache.
+    """
     inputs = Inputs(storage)
+
+    def metadata_of(key: str) -> ObjectMeta | None:
+        return found.metadata if (found := find(key)) is not None else None
+
     return Services(
         clusters.of_attempt,
         plugins,
@@ -36,9 +46,12 @@ def services_of(
         inputs,
         PodSettings.of(settings),
         Gates(settings.launches, clock),
+        launch_plans,
         settings.effects,
         tokens,
         _task_cache(settings, storage, inputs, clock, tell, metrics),
+        metadata_of,
+        settings.controller.nesting_limit,
     )
 
 

@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from propeller.config import Settings
+from propeller.controller._attempt_resources import PARENT_INDEX
 from propeller.controller._checkpoints import Checkpoints
 from propeller.controller._duty import Shared
 from propeller.controller._handed_tokens import HandedTokens
@@ -27,7 +28,15 @@ from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
 from propeller.controller._session import Running
 from propeller.controller._several import SeveralClusters
 from propeller.handlers import LaunchTokens
-from propeller.informers import AnyInformer, Informer, InformerOptions, Selection, ShardedInformer
+from propeller.handlers.plugins import parents_of
+from propeller.informers import (
+    AnyInformer,
+    IndexFunction,
+    Informer,
+    InformerOptions,
+    Selection,
+    ShardedInformer,
+)
 from propeller.kube import Client
 from propeller.reconcile import Result
 from propeller.reconcile.shards import Keyspace, LabelShards, Peers
@@ -51,7 +60,9 @@ def informer_of_workflows(
 ) -> AnyInformer[FlyteWorkflow]:
     """The informer of FlyteWorkflows: of shards that are opened, or of all."""
 
-    def part(chosen: Selection) -> Informer[FlyteWorkflow]:
+    def part(
+        chosen: Selection, indexes: Mapping[str, IndexFunction[FlyteWorkflow]] | None = None
+    ) -> Informer[FlyteWorkflow]:
         return Informer(
             client,
             WORKFLOWS,
@@ -59,10 +70,14 @@ def informer_of_workflows(
             label_selector=chosen.label_selector,
             transform=loader.transform,
             salvage=loader.salvage,
+            indexes=indexes,
             settings=settings,
         )
 
-    return part(Selection()) if keyspace is None else ShardedInformer(WORKFLOWS, part, keyspace.selection)
+    indexes: Mapping[str, IndexFunction[FlyteWorkflow]] = {PARENT_INDEX: lambda found: parents_of(found.metadata)}
+    if keyspace is None:
+        return part(Selection(), indexes)
+    return ShardedInformer(WORKFLOWS, part, keyspace.selection, indexes=indexes)
 
 
 class Shards:

@@ -9,16 +9,18 @@ from propeller.handlers.executors._dynamic import plan_of_futures
 from propeller.handlers.executors._gates import Gates, refusals_of
 from propeller.handlers.executors._inline import run_without_suspending
 from propeller.handlers.executors._inputs import Inputs
+from propeller.handlers.executors._launch_plans import LaunchPlans
 from propeller.handlers.executors._pressure import LaunchPressure
 from propeller.handlers.executors._queue_page import Asked, quotas_page
 from propeller.handlers.executors._quotas import LaunchQuotas
 from propeller.handlers.executors._run import EXECUTORS, Executor, RetryAfter, RetryState, execute, try_execute_inline
 from propeller.handlers.executors._services import Cluster, Kind, Services
-from propeller.handlers.executors._subject import LAUNCH_PLAN_ANNOTATION, attempt_of, launch_plan_of, whole_of
+from propeller.handlers.executors._subject import attempt_of, launch_plan_of, whole_of
 from propeller.handlers.executors._task_cache import TaskCache
 from propeller.handlers.executors._tokens import LaunchTokens
 from propeller.handlers.executors._waits import Holder, holder_of, tenant_of
 from propeller.handlers.executors._windows import Windows
+from propeller.handlers.plugins import LAUNCH_PLAN_ANNOTATION
 from propeller.handlers.transitions import TRANSITIONS
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "Holder",
     "Inputs",
     "Kind",
+    "LaunchPlans",
     "LaunchPressure",
     "LaunchQuotas",
     "LaunchTokens",

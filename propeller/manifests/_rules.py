@@ -61,9 +61,9 @@ RULES = (
         Part.WORKFLOWS,
         "flyte.lyft.com",
         "flyteworkflows",
-        ("get", "list", "watch", "patch", "delete"),
-        "follow workflows; write their status on a CRD without a status subresource; remove Flyte's finalizers; delete "
-        "those that ended long ago (controller.ttl)",
+        ("get", "list", "watch", "create", "patch", "delete"),
+        "follow workflows; start and stop those of launch plan nodes; write their status on a CRD without a status "
+        "subresource; remove Flyte's finalizers; delete those that ended long ago (controller.ttl)",
     ),
     Grant(Part.WORKFLOWS, "flyte.lyft.com", "flyteworkflows/status", ("patch",), "write a status"),
     Grant(

@@ -348,7 +348,7 @@ async def _graph_inside(node: NodeView, record: FrameRecord, load_graph: LoadGra
         raise CorruptBlob(f"the status of {node.log_name} opens a graph inside it that is not of kind {node.spec.kind}")
     if is_map:
         return ItemsGraph(node.graph.plan, node.spec, record.items)
-    if node.spec.kind is NodeKind.WORKFLOW and node.spec.workflow is not None:
+    if node.spec.kind is NodeKind.WORKFLOW and node.spec.workflow is not None and node.spec.launch_plan is None:
         return node.graph.plan.sub_workflows[node.spec.workflow.sub_workflow_ref or ""]
     if node.spec.kind is not NodeKind.TASK:
         raise CorruptBlob(

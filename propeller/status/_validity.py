@@ -108,8 +108,9 @@ def check_execution(execution: Execution) -> None:
         _require(reasoned, "it has failed, and has no failure")
         return
     for node, state in execution.states.items():
-        kind = execution.view(node).spec.kind
-        fits = kind in _KINDS[type(state)]
+        spec = execution.view(node).spec
+        kind = NodeKind.TASK if spec.launch_plan is not None else spec.kind
+        fits = kind in _KINDS[type(state)] and not (spec.launch_plan and isinstance(state, RunningSubgraph))
         _require(fits, f"node {node}, of kind {kind}, is {type(state).__name__.lower()}")
         if isinstance(state, RunningSubgraph) and (state.frame < 0) is not (kind is NodeKind.BRANCH):
             _require(False, f"node {node}, of kind {kind}, is inside of graph {state.frame}")

@@ -83,11 +83,14 @@ from propeller.workflow._gates import (
     sleep_seconds,
     without_signals,
 )
+from propeller.workflow._launch_plans import LaunchPlan, LaunchPlanDocument, read_launch_plan
 from propeller.workflow._limits import check_execution, parse_duration
 from propeller.workflow._messages import parse_message
 from propeller.workflow._names import (
     HASHED_LENGTH,
     UNIQUE_ID_LENGTH,
+    entity_path,
+    execution_directories,
     fixed_length_id,
     flytes_base32,
     label_value,
@@ -105,6 +108,7 @@ from propeller.workflow._spec import (
     ExecutionSpec,
     FailurePolicy,
     GateSpec,
+    LaunchPlanRef,
     NodeKind,
     NodeSpec,
     Quantities,
@@ -202,6 +206,9 @@ __all__ = [
     "InputsWritten",
     "ItemsGraph",
     "Launch",
+    "LaunchPlan",
+    "LaunchPlanDocument",
+    "LaunchPlanRef",
     "Launched",
     "Launching",
     "LookUp",
@@ -262,6 +269,8 @@ __all__ = [
     "check_execution",
     "decide",
     "decode_bindings",
+    "entity_path",
+    "execution_directories",
     "fixed_length_id",
     "flytes_base32",
     "label_value",
@@ -269,6 +278,7 @@ __all__ = [
     "parse_message",
     "parse_plan",
     "pod_name",
+    "read_launch_plan",
     "resume",
     "shard_key",
     "signal_annotation",

@@ -78,6 +78,8 @@ def caching_of(node: NodeView) -> Caching:
     task. False if they are not: also without a version, and if the task cannot be read, which its launch reports.
     """
     plan, key = node.graph.plan, node.spec.task
+    if node.spec.workflow is not None:
+        return NOT_CACHED  # the execution of a launch plan caches its tasks
     override = node.spec.cache
     if override is None and node.frame.items and node.frame.parent >= 0:
         override = node.execution.view(node.frame.parent).spec.cache

@@ -187,6 +187,10 @@ class Execution:
         """By unique node id: the highest attempt that has a pod, found when the execution is loaded after a crash."""
         self.recovered: dict[str, str] = {}
         """By unique node id: the directory of the outputs that an earlier execution wrote: the node need not run."""
+        self.recovered_children: dict[str, str] = {}
+        """By unique node id: the name of the execution that an earlier one had started there, and that did not succeed:
+        the node's own execution recovers from it.
+        """
         self._cached: dict[Callable[[Execution], Any], Any] = {}
         self._last_name = (-1, 0, "")
         self.stops = Stops(self)

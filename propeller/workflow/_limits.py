@@ -49,6 +49,25 @@ def check_node(node: NodeSpec, at: str) -> None:
         check_node(node.array.sub_node_spec, f"{at}.array.SubNodeSpec")
 
 
+MAX_REFERENCE_BYTES = 200
+"""Bytes of each part of a launch plan's identifier once it is quoted: each is a directory's name in the registry."""
+
+
+def check_reference(node: NodeSpec, at: str) -> None:
+    """Raise Invalid for a workflow node that names neither a sub-workflow nor a launch plan, or one that cannot be."""
+    reference = node.launch_plan
+    if reference is None:
+        if node.workflow is None or not node.workflow.sub_workflow_ref:
+            raise Invalid(f"{at}.workflow names neither a sub-workflow nor a launch plan")
+        return
+    at = f"{at}.workflow.launchPlanRefId"
+    if not reference.name:
+        raise Invalid(f"{at}.name is empty: it has to name a launch plan")
+    for field, part in zip(("project", "domain", "name", "version"), reference.path.split("/"), strict=True):
+        if len(part) > MAX_REFERENCE_BYTES:
+            raise Invalid(f"{at}.{field} has {len(part)} bytes as a path, and may have {MAX_REFERENCE_BYTES}")
+
+
 def check_execution(spec: ExecutionSpec) -> None:
     """Raise Invalid for the first field that no execution could apply."""
     _check_count("activeDeadlineSeconds", spec.active_deadline_seconds)

@@ -10,7 +10,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Iterable
 from functools import lru_cache
+from urllib.parse import quote
 
 from propeller.fnv import fnv1a_32
 
@@ -65,6 +67,22 @@ def pod_name(execution: str, unique_id: str, attempt: int) -> str:
     """`<execution>-<node>-<attempt>`, hashed if too long, and in the characters of a DNS subdomain."""
     name = fixed_length_id((execution, unique_id, str(attempt)), POD_NAME_LENGTH)
     return folded(name).strip("-.")
+
+
+def entity_path(project: str, domain: str, name: str, version: str) -> str:
+    """`project/domain/name/version` of a registered entity, each part quoted so that it cannot be two, nor none."""
+    return "/".join(_component(part) for part in (project, domain, name, version))
+
+
+def _component(text: str) -> str:
+    return quote(text, safe="").replace(".", "%2E") if text in {".", ".."} else quote(text, safe="") or "%-"
+
+
+def execution_directories(prefixes: Iterable[str], own: str, uid: str) -> list[str]:
+    """The directories that an execution may have, ours first: FlytePropeller's has no uid. `own` is
+    `project-domain-name`.
+    """
+    return [f"{prefix.rstrip('/')}/{own}{end}" for prefix in prefixes for end in (f"-{uid[:8]}", "")]
 
 
 def folded(text: str) -> str:

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 class Placements:
     """`home` is the cluster of new attempts: None until it is chosen, "" for that of the FlyteWorkflows."""
 
-    __slots__ = ("_changes", "_elsewhere", "_placed", "_written", "first_attempt", "found", "home", "reason")
+    __slots__ = ("_changes", "_elsewhere", "_here", "_placed", "_written", "first_attempt", "found", "home", "reason")
 
     def __init__(
         self,
@@ -36,6 +36,8 @@ class Placements:
         self.found: Mapping[str, str] = {}
         """By the name of a resource that was found when the execution was loaded, the cluster that it is in."""
         self._elsewhere = dict(elsewhere)
+        self._here: set[int] = set()
+        """Nodes whose attempts are executions: that follows from the plan, so no status has it."""
         self._placed = bytearray()
         """By node: one more than the number of the last attempt that was placed."""
         self._changes = self._written = 0
@@ -61,7 +63,13 @@ class Placements:
 
     def cluster_of(self, node: int, attempt: int) -> str | None:
         """Return the cluster of an attempt, None if that is not decided."""
+        if self._here and node in self._here:
+            return ""
         return self._elsewhere.get((node, attempt), self.home) if self._elsewhere else self.home
+
+    def keep_here(self, node: int) -> None:
+        """All attempts of the node are in the cluster of the FlyteWorkflows, wherever the execution is at home."""
+        self._here.add(node)
 
     def names(self) -> set[str]:
         """Return the clusters that may hold something of the execution."""

@@ -23,7 +23,7 @@ from propeller.decoding import UNDECODABLE, read
 from propeller.errors import Invalid
 from propeller.text import bounded
 from propeller.workflow._gates import check_gate
-from propeller.workflow._limits import check_names, check_node
+from propeller.workflow._limits import check_names, check_node, check_reference
 from propeller.workflow._map_tasks import MAP_TASK, with_array_nodes
 from propeller.workflow._messages import parse_message
 from propeller.workflow._order import branches_of_cases, check_order
@@ -182,6 +182,9 @@ class Plan:
         self.digest = digest
         self._tasks: Mapping[str, msgspec.Raw] = {key: task.copy() for key, task in closure.tasks.items()}
         self._templates: dict[str, tasks_pb2.TaskTemplate] = {}
+        self.launch_plans: Mapping[str, msgspec.Raw] = {
+            key: document.copy() for key, document in (closure.launch_plans or {}).items()
+        }
         self._of_tasks: dict[tuple[str, Callable[[tasks_pb2.TaskTemplate], Any]], Any] = {}
         if maps := self._tasks_of_type(MAP_TASK):
             closure = with_array_nodes(closure, maps)
@@ -235,6 +238,8 @@ class Plan:
                 check_gate(inner.gate, f"{at}.gate")
             if node.kind is NodeKind.BRANCH and node.branch is None:
                 raise Invalid(f"{at}.branch is missing, though its kind is branch")
+            if inner.kind is NodeKind.WORKFLOW:
+                check_reference(inner, at)
             reference = node.workflow.sub_workflow_ref if node.workflow is not None else None
             if reference and reference not in self.sub_workflows:
                 raise Invalid(f"{at}.workflow.subWorkflowRef is {reference!r}, which is not among subWorkflows")
@@ -261,7 +266,7 @@ class Plan:
 
 
 def parse_plan(closure: bytes, digest: str) -> Plan:
-    """Parse the static part of a FlyteWorkflow resource (JSON with `spec`, `tasks`, `subWorkflows`).
+    """Parse the static part of a FlyteWorkflow resource (JSON with `spec`, `tasks`, `subWorkflows`, `launchPlans`).
 
     Raises Invalid with the path of the first bad field.
     """

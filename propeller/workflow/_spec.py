@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from propeller.workflow._caching import CacheOverride
+from propeller.workflow._names import entity_path
 
 EMPTY_OBJECT = msgspec.Raw(b"{}")
 
@@ -67,8 +68,25 @@ class BranchSpec(msgspec.Struct, frozen=True, rename="camel"):
         return tuple(case.then for case in self.cases) + ((self.else_,) if self.else_ else ())
 
 
+class LaunchPlanRef(msgspec.Struct, frozen=True):
+    """The identifier of a launch plan (flyteidl.core.Identifier)."""
+
+    project: str = ""
+    domain: str = ""
+    name: str = ""
+    version: str = ""
+
+    @property
+    def path(self) -> str:
+        """`project/domain/name/version`, each quoted: its key among the resource's launch plans, and in a registry."""
+        return entity_path(self.project, self.domain, self.name, self.version)
+
+    def __str__(self) -> str:
+        return f"{self.name} (project {self.project!r}, domain {self.domain!r}, version {self.version!r})"
+
+
 class WorkflowRef(msgspec.Struct, frozen=True, rename="camel"):
-    launch_plan_ref_id: dict[str, Any] | None = None
+    launch_plan_ref_id: LaunchPlanRef | None = None
     sub_workflow_ref: str | None = None
 
 
@@ -155,6 +173,17 @@ class NodeSpec(msgspec.Struct, frozen=True, rename="camel", gc=False):
     cache: CacheOverride | None = None
     """Ours: Flyte's compiler drops what a node says about the cache."""
 
+    @property
+    def launch_plan(self) -> LaunchPlanRef | None:
+        """The launch plan that the node starts, None if it is a node of another kind."""
+        workflow = self.workflow
+        return workflow.launch_plan_ref_id if workflow is not None and not workflow.sub_workflow_ref else None
+
+    @property
+    def has_attempts(self) -> bool:
+        """Whether the node runs as attempts, each a resource: a task's pod, or a launch plan's execution."""
+        return self.kind is NodeKind.TASK or self.launch_plan is not None
+
 
 class Edges(msgspec.Struct, frozen=True):
     """Each node's dependencies. Its successors follow from them."""
@@ -180,6 +209,8 @@ class ClosureSpec(msgspec.Struct, frozen=True, rename="camel"):
     spec: GraphSpec
     tasks: dict[str, msgspec.Raw] = {}
     sub_workflows: dict[str, GraphSpec] | None = None
+    launch_plans: dict[str, msgspec.Raw] | None = None
+    """Ours: launch plans that nodes may start, by `LaunchPlanRef.path`. What is not here is in the registry."""
 
 
 class ExecutionIdentity(msgspec.Struct, frozen=True):

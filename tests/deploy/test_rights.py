@@ -20,6 +20,7 @@ from propeller.manifests import RULES, Part, parts_of
 from propeller.testing import KubeApiserver, eventually, run_kube_apiserver
 from tests.deploy.cluster import Request, audit_flags, audited
 from tests.e2e.test_operating import RAW_PODS, WORKFLOWS, Cluster, namespace, replica
+from tests.unit.controller import children
 from tests.unit.workflow.drive import TASK, graph, task
 
 pytestmark = pytest.mark.needs("kube-apiserver", "kubectl")
@@ -138,6 +139,12 @@ async def one_whose_task_names_a_pod_template(cluster: Cluster, work: str) -> No
     assert (await pod_of(cluster, work, "named"))["spec"]["nodeSelector"] == {"pool": "a"}
 
 
+async def one_that_starts_a_launch_plan(cluster: Cluster, work: str) -> None:
+    await cluster.client.create(WORKFLOWS, children.resource(name="parent"), work)
+    assert (await pod_of(cluster, work, "parent-n0-0"))["metadata"]["name"] == "parent-n0-0-a-0"
+    await cluster.end(work, "parent-n0-0")
+
+
 async def one_limited_by_a_fair_queue(cluster: Cluster) -> None:
     spec = {"pools": [{"name": "p", "capacity": 1}]}
     await cluster.client.create(FAIR_QUEUES, {"metadata": {"name": "limits"}, "spec": spec})
@@ -174,6 +181,7 @@ async def test_the_controller_uses_every_right_that_it_is_given_and_no_other(clu
         await one_whose_nodes_fail_one_after_the_other(cluster, work)
         await one_whose_pod_exists_already(cluster, work)
         await one_whose_task_names_a_pod_template(cluster, work)
+        await one_that_starts_a_launch_plan(cluster, work)
         await one_limited_by_a_fair_queue(cluster)
         await one_that_ended_long_ago(cluster)
         await eventually(lambda: _asked(cluster, ("coordination.k8s.io", "leases", "update")))  # its renewal

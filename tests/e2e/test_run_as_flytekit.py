@@ -167,7 +167,7 @@ def test_what_tasks_print_is_shown_by_task_and_on_no_standard_output(propeller: 
     assert (quiet.err, json.loads(quiet.out)) == ("", {"o0": [1, 2]})
 
 
-def test_a_launch_plan_of_the_file_runs_inside_with_its_defaults(propeller: Propeller, flow: Flow) -> None:
+def test_a_launch_plan_of_the_file_runs_as_an_execution_with_its_defaults(propeller: Propeller, flow: Flow) -> None:
     text = (
         f"{INC}@workflow\ndef child(a: int, b: int) -> int:\n    return inc(a=inc(a=a))\n"
         "plan = LaunchPlan.get_or_create(child, 'my_plan', default_inputs={'a': 3}, fixed_inputs={'b': 2})\n"

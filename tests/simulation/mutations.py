@@ -27,7 +27,7 @@ from propeller.controller._resource import Head
 from propeller.errors import ErrorKind, NotFound
 from propeller.fairqueues import Accepted, FairQueue, FairQueues, Merged, _follower, merge
 from propeller.handlers import TRANSITIONS, Cluster, LaunchPressure, Services
-from propeller.handlers.executors import _attempts, _launches, _run
+from propeller.handlers.executors import _attempts, _creates, _run
 from propeller.handlers.plugins import TaskPlugin
 from propeller.handlers.plugins.pod import PodPlugin, _report
 from propeller.handlers.transitions import _task
@@ -238,7 +238,7 @@ def _system_failures_draw_on_the_users_budget() -> AbstractContextManager[Any]:
 
 
 def _nothing_is_recovered() -> AbstractContextManager[Any]:
-    return mock.patch.object(_loading.Loader, "_recovered", new=mock.AsyncMock(return_value={}))
+    return mock.patch.object(_loading.Loader, "_recover", new=mock.AsyncMock())
 
 
 def _outages_of_the_store_fail_attempts() -> AbstractContextManager[Any]:
@@ -257,7 +257,7 @@ def _denials_use_up_attempts() -> AbstractContextManager[Any]:
     def failed(node: NodeView, attempt: int, error: Exception, *rest: Any) -> NodeEvent:
         return EffectFailed(attempt, Failure("RuntimeFailure", str(error), ErrorKind.SYSTEM, recoverable=True))
 
-    return mock.patch.object(_launches, "_tried_later", failed)
+    return mock.patch.object(_creates, "_tried_later", failed)
 
 
 def _any_number_is_an_attempt() -> AbstractContextManager[Any]:

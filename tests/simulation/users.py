@@ -109,7 +109,7 @@ class Users:
             return frozenset()  # a restored server has forgotten it
         async with Storage(self._scene.settings.storage, stores={"memory": MemoryStore(self._scene.blobs)}) as storage:
             execution = await _loading.Loader(self._scene.clean, storage, "memory://m").show(workflow, 0.0)
-            return frozenset(_loading._outputs_left(execution))
+            return frozenset(_loading._left_of(execution)[0])
 
     async def _delete(self, workflow: Workflow) -> None:
         self._scene.event_log.record(f"a user deletes {workflow.name}")

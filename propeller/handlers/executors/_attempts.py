@@ -18,7 +18,17 @@ from propeller.errors import (
 from propeller.handlers.executors._gates import refused_event
 from propeller.handlers.executors._outcome import has_ended
 from propeller.handlers.executors._services import Cluster, Kind, Services
-from propeller.handlers.plugins import DEFAULT_GRACE, POD, TaskPlugin, claim_of, is_of, owner_of, uploads
+from propeller.handlers.plugins import (
+    CHILD,
+    DEFAULT_GRACE,
+    POD,
+    TaskPlugin,
+    claim_of,
+    is_of,
+    owner_of,
+    parent_of,
+    uploads,
+)
 from propeller.kube import PODS, Client, KubeObject, Pod
 from propeller.workflow import (
     AttemptObserved,
@@ -180,6 +190,8 @@ def found_resource(
     plugin, kind = plugin_of(node, services, cluster)
     if not _is_ours(node, obj):
         name = f"{kind.resource.kind.lower()} {node.execution.info.namespace}/{obj.metadata.name}"
+        if plugin is CHILD and parent_of(obj.metadata) != node.execution.info.name:
+            return (EffectFailed(attempt, _name_is_anothers(node, attempt, name)),)
         reason = f"{name} exists and belongs to something else: delete it"
         return (
             refused_event(node, attempt, reason, services.effects.quota_retry, services.gates.clock.now(), denied=0.0),
@@ -194,13 +206,24 @@ def found_resource(
 
 def _is_ours(node: NodeView, obj: KubeObject) -> bool:
     uid = node.execution.info.uid
-    if obj.metadata.owner_references:
+    if obj.metadata.owner_references or node.spec.workflow is not None:
         return any(owner.uid == uid for owner in obj.metadata.owner_references)
     return (owner := owner_of(obj)) is not None and owner.uid == uid
 
 
 def _is_attempts(node: NodeView, attempt: int, obj: KubeObject) -> bool:
     return is_of(node.execution, node.number, attempt, obj)
+
+
+def _name_is_anothers(node: NodeView, attempt: int, name: str) -> Failure:
+    """An execution that no earlier one of our name has started has the name, for as long as it is kept. The next
+    attempt has another one.
+    """
+    reason = (
+        f"{name} exists and belongs to something else, so that attempt {attempt} of node "
+        f"{node.execution.unique_id(node.number)} cannot have its name: delete it"
+    )
+    return Failure("NameTaken", reason, ErrorKind.SYSTEM, recoverable=True)
 
 
 def _name_is_taken(node: NodeView, attempt: int, obj: KubeObject, kind: Kind) -> Failure:

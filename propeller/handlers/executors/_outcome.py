@@ -7,12 +7,14 @@ execution of the same name.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 from flyteidl.core import errors_pb2, execution_pb2, tasks_pb2
 
 from propeller.errors import CorruptBlob, ErrorKind, Invalid, MissingBlob, TooLargeBlob
 from propeller.handlers.executors._dynamic import plan_of_futures
 from propeller.handlers.executors._gather import gather
+from propeller.handlers.executors._launch_plans import LaunchPlans
 from propeller.storage import Storage, in_thread_if_large
 from propeller.text import NAME_CHARACTERS, bounded
 from propeller.wire import Literals, parse
@@ -38,7 +40,7 @@ _DOCUMENTS = ("futures.pb", "error.pb", "outputs.pb")
 _Ending = OutputsFound | FuturesFound | EffectFailed
 
 
-async def collect(node: NodeView, attempt: int, storage: Storage) -> _Ending:
+async def collect(node: NodeView, attempt: int, storage: Storage, launch_plans: LaunchPlans) -> _Ending:
     """Read the three documents concurrently, and return what they mean together."""
     directory = node.execution.output_directory(node.number, attempt)
     try:
@@ -49,22 +51,23 @@ async def collect(node: NodeView, attempt: int, storage: Storage) -> _Ending:
         return EffectFailed(attempt, Failure("CorruptData", str(problem), recoverable=True))
     task = node.graph.plan.task(node.spec.task)
     if futures is not None:
-        return await _futures(node, attempt, task, futures, storage.settings.max_messages)
+        return await _futures(node, attempt, task, futures, storage.settings.max_messages, launch_plans)
     if error is not None:
         return EffectFailed(attempt, await in_thread_if_large(len(error), _error, error, f"{directory}/error.pb"))
-    return _outputs(attempt, set(task.interface.outputs.variables), outputs, f"{directory}/outputs.pb")
+    return outputs_found(attempt, task.interface.outputs.variables, outputs, f"{directory}/outputs.pb")
 
 
-async def recover(node: NodeView, effect: Recover, storage: Storage) -> Recovered | NotRecovered:
-    """Copy the outputs that an earlier execution left. Raises StorageError."""
-    declared = _declared(node)
+async def recover(
+    node: NodeView, effect: Recover, declared: Collection[str], storage: Storage
+) -> Recovered | NotRecovered:
+    """Copy the outputs that an earlier execution left; `declared` are their names. Raises StorageError."""
     if not declared:
         return Recovered(effect.attempt)
     try:
         outputs = await storage.read(f"{effect.source}/outputs.pb", fresh=True)
     except (MissingBlob, CorruptBlob):
         return NotRecovered(effect.attempt)
-    if not isinstance(_outputs(effect.attempt, declared, outputs, effect.source), OutputsFound):
+    if not isinstance(outputs_found(effect.attempt, declared, outputs, effect.source), OutputsFound):
         return NotRecovered(effect.attempt)
     await storage.write(f"{node.execution.output_directory(node.number, effect.attempt)}/outputs.pb", outputs)
     return Recovered(effect.attempt)
@@ -85,11 +88,11 @@ async def _read_all(storage: Storage, directory: str) -> list[bytes | None]:
 
 
 async def _futures(
-    node: NodeView, attempt: int, task: tasks_pb2.TaskTemplate, data: bytes, most: int
+    node: NodeView, attempt: int, task: tasks_pb2.TaskTemplate, data: bytes, most: int, launch_plans: LaunchPlans
 ) -> FuturesFound | EffectFailed:
     await asyncio.sleep(0)  # who cannot wait turns back here, before a thread has begun
     try:
-        plan = await asyncio.to_thread(plan_of_futures, node, task, data, most)
+        plan = await plan_of_futures(node, task, data, most, launch_plans)
     except CorruptBlob as error:
         return EffectFailed(attempt, _corrupt(error))
     except Invalid as error:
@@ -114,17 +117,18 @@ def _error(data: bytes, uri: str) -> Failure:
     )
 
 
-def _declared(node: NodeView) -> set[str]:
+def declared_outputs(node: NodeView) -> Collection[str]:
     """Names of the outputs of a task, or of a gate."""
     gate = node.spec.gate
     if gate is None:
-        return set(node.graph.plan.task(node.spec.task).interface.outputs.variables)
+        return node.graph.plan.task(node.spec.task).interface.outputs.variables.keys()
     if gate.signal is not None:
         return {gate.signal.output_variable_name}
     return {binding.var for binding in node.graph.bindings(node.graph_index)}
 
 
-def _outputs(attempt: int, declared: set[str], data: bytes | None, uri: str) -> OutputsFound | EffectFailed:
+def outputs_found(attempt: int, declared: Collection[str], data: bytes | None, uri: str) -> OutputsFound | EffectFailed:
+    """Check that a document has the outputs of these names."""
     if not declared:
         return OutputsFound(attempt)
     if data is None:
@@ -136,7 +140,7 @@ def _outputs(attempt: int, declared: set[str], data: bytes | None, uri: str) -> 
         return EffectFailed(
             attempt, _corrupt(f"outputs.pb ({len(data)} bytes) is not a flyteidl.core.LiteralMap: {error}")
         )
-    if missing := sorted(declared - found):
+    if missing := sorted(set(declared) - found):
         message = f"{uri} lacks the outputs {missing}; it has {_some(sorted(found))}"
         return EffectFailed(attempt, Failure("OutputsNotFound", message, recoverable=True))
     return OutputsFound(attempt)

@@ -11,16 +11,17 @@ Guarantees
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any, NamedTuple
 
 from propeller.errors import CorruptBlob, Denied, ErrorKind, Invalid, MissingBlob, PropellerError, Retryable
 from propeller.handlers.executors._attempts import expire, observe, stop
 from propeller.handlers.executors._branch import choose
 from propeller.handlers.executors._caching import look_up, populate, reserve
+from propeller.handlers.executors._children import collect_child, launch_child
 from propeller.handlers.executors._inline import run_without_suspending
 from propeller.handlers.executors._launches import launch
-from propeller.handlers.executors._outcome import collect, recover
+from propeller.handlers.executors._outcome import collect, declared_outputs, recover
 from propeller.handlers.executors._outputs import gather_outputs, write_gate_outputs, write_outputs
 from propeller.handlers.executors._services import Services
 from propeller.handlers.plugins import DEFAULT_GRACE
@@ -168,16 +169,28 @@ async def choose_case(node: NodeView, effect: EvaluateBranch, services: Services
     return (choose(node, await services.inputs.resolve(node)),)
 
 
+async def launch_attempt(node: NodeView, effect: Launch, services: Services) -> tuple[NodeEvent, ...]:
+    if node.spec.workflow is not None:
+        return await launch_child(node, effect, services)
+    return await launch(node, effect, services)
+
+
 async def collect_attempt(node: NodeView, effect: Collect, services: Services) -> tuple[NodeEvent, ...]:
-    return (await collect(node, effect.attempt, services.storage),)
+    if node.spec.workflow is not None:
+        return await collect_child(node, effect, services)
+    return (await collect(node, effect.attempt, services.storage, services.launch_plans),)
 
 
 async def recover_attempt(node: NodeView, effect: Recover, services: Services) -> tuple[NodeEvent, ...]:
-    return (await recover(node, effect, services.storage),)
+    if node.spec.workflow is not None:
+        declared: Collection[str] = (await services.launch_plans.of(node)).outputs
+    else:
+        declared = declared_outputs(node)
+    return (await recover(node, effect, declared, services.storage),)
 
 
 EXECUTORS: Mapping[type[Effect], Executor] = {
-    Launch: launch,
+    Launch: launch_attempt,
     Recover: recover_attempt,
     LookUp: look_up,
     Populate: populate,

@@ -7,16 +7,17 @@ from typing import Any, Protocol
 
 import msgspec
 
-from propeller.config import EffectOptions
+from propeller.config import ControllerOptions, EffectOptions
 from propeller.handlers.executors._gates import Gates
 from propeller.handlers.executors._inputs import Inputs
+from propeller.handlers.executors._launch_plans import LaunchPlans
 from propeller.handlers.executors._pressure import LaunchPressure
 from propeller.handlers.executors._quotas import LaunchQuotas
 from propeller.handlers.executors._task_cache import TaskCache
 from propeller.handlers.executors._tokens import LaunchTokens
 from propeller.handlers.executors._windows import Windows
 from propeller.handlers.plugins import Marks, Plugins, PodSettings, TaskPlugin
-from propeller.kube import Client, Resource
+from propeller.kube import Client, ObjectMeta, Resource
 from propeller.storage import Storage
 from propeller.workflow import NodeView
 
@@ -62,6 +63,10 @@ class Cluster(msgspec.Struct, frozen=True):
     """Those of its pods; None: those of `Services`."""
 
 
+def _no_workflow(key: str) -> ObjectMeta | None:
+    return None
+
+
 class Services(msgspec.Struct, frozen=True):
     """One set for all executions of a controller."""
 
@@ -72,9 +77,14 @@ class Services(msgspec.Struct, frozen=True):
     inputs: Inputs
     pod_settings: PodSettings
     gates: Gates
+    launch_plans: LaunchPlans
     effects: EffectOptions = EffectOptions()
     """How they are tried again."""
     tokens: LaunchTokens | None = None
     """None if nothing limits what runs."""
     cache: TaskCache | None = None
     """None if outputs are not cached."""
+    workflow: Callable[[str], ObjectMeta | None] = _no_workflow
+    """The metadata of the FlyteWorkflow of a key, `namespace/name`, if the cache has it."""
+    nesting_limit: int = ControllerOptions().nesting_limit
+    """Executions that may be around one that a node starts."""

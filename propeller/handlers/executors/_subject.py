@@ -13,15 +13,10 @@ import msgspec
 from flyteidl.core import tasks_pb2
 
 from propeller.errors import Invalid
-from propeller.handlers.plugins import is_interruptible
+from propeller.handlers.plugins import LAUNCH_PLAN_ANNOTATION, is_interruptible
 from propeller.handlers.plugins.pod import demand_of
 from propeller.routing import Subject, Task
 from propeller.workflow import Execution, NodeView
-
-LAUNCH_PLAN_ANNOTATION = "propeller/launch-plan"
-"""The name of an execution's launch plan. FlyteAdmin writes it nowhere into the resource, so a launch plan has to have
-it among its own annotations if rules are to ask for it; `propeller run` and `compile` write it.
-"""
 
 _SOME_TASK = Task()
 """A task of which nothing matters: no rule asks."""

@@ -5,8 +5,23 @@
 """
 
 from propeller.handlers.plugins._api import DEFAULT_GRACE, ENTRY_POINTS, PluginFailed, TaskPlugin, custom_of
+from propeller.handlers.plugins._child import (
+    CHILD,
+    CHILD_WORKFLOWS,
+    NESTING_ANNOTATION,
+    ChildWorkflow,
+    parent_of,
+    parents_of,
+)
 from propeller.handlers.plugins._claims import attempt_at, claim_of, is_of, observed_attempts
-from propeller.handlers.plugins._metadata import ATTEMPT_ANNOTATION, EXECUTION_LABEL, PRIMARY_ENDED, is_interruptible
+from propeller.handlers.plugins._metadata import (
+    ATTEMPT_ANNOTATION,
+    EXECUTION_LABEL,
+    LAUNCH_PLAN_ANNOTATION,
+    PRIMARY_ENDED,
+    inherited_metadata,
+    is_interruptible,
+)
 from propeller.handlers.plugins._registry import Plugins, installed_plugins, load_plugins
 from propeller.handlers.plugins._remote import HOLD_FINALIZER, Marks, Owner, cluster_of, owner_of
 from propeller.handlers.plugins._settings import PodSettings
@@ -15,12 +30,17 @@ from propeller.handlers.plugins.pod import POD, pod_template, replica_resources,
 
 __all__ = [
     "ATTEMPT_ANNOTATION",
+    "CHILD",
+    "CHILD_WORKFLOWS",
     "DEFAULT_GRACE",
     "ENTRY_POINTS",
     "EXECUTION_LABEL",
     "HOLD_FINALIZER",
+    "LAUNCH_PLAN_ANNOTATION",
+    "NESTING_ANNOTATION",
     "POD",
     "PRIMARY_ENDED",
+    "ChildWorkflow",
     "Marks",
     "Owner",
     "PluginFailed",
@@ -33,12 +53,15 @@ __all__ = [
     "claim_of",
     "cluster_of",
     "custom_of",
+    "inherited_metadata",
     "installed_plugins",
     "is_interruptible",
     "is_of",
     "load_plugins",
     "observed_attempts",
     "owner_of",
+    "parent_of",
+    "parents_of",
     "pod_template",
     "replica_resources",
     "uploader_waits",

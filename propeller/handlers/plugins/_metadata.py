@@ -27,11 +27,23 @@ PRIMARY_CONTAINER = "primary_container_name"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 """Kueue's: the LocalQueue that admits a pod, and the jobs that it knows."""
 
+POOLS_ANNOTATION = "propeller/pools"
+"""Of a task's pod template, or of an execution: tokens that its author wants (`hive-primary=2, api`)."""
+
+LAUNCH_PLAN_ANNOTATION = "propeller/launch-plan"
+"""The name of an execution's launch plan. FlyteAdmin writes it nowhere into the resource, so a launch plan has to have
+it among its own annotations if rules are to ask for it; `propeller run` and `compile`, and the controller for the
+executions that it starts, write it.
+"""
+
 EXECUTION_LABEL = "execution-id"
 """Label of every attempt's resource: informers select by it."""
 
 _OWN_PREFIX = "propeller/"
 _OWN_LABELS = frozenset({EXECUTION_LABEL, "execution-identity", "node-id", "task-name", "interruptible", SHARD_LABEL})
+
+_OF_EXECUTIONS = frozenset({"project", "domain", "workflow-name", "termination-status", "completed-time"})
+"""Labels that each FlyteWorkflow has of its own, besides `_OWN_LABELS`."""
 
 _CHOOSES_QUEUE = frozenset({QUEUE_LABEL, "kueue.x-k8s.io/prebuilt-workload-name"})
 """Labels by which a task would be admitted as another's, or in another queue, than the operator says."""
@@ -53,15 +65,7 @@ def attempt_metadata(
     that one whatever the task says.
     """
     execution = node.execution
-    unique_id, path = execution.unique_id(node.number), execution.path(node.number)
     common_labels, common_annotations, owners = execution.cached(_of_execution)
-    own = {
-        NODE_ANNOTATION: unique_id,
-        ATTEMPT_ANNOTATION: str(attempt),
-        SYSTEM_FAILURES_ANNOTATION: str(execution.system_failures.get(node.number, 0)),
-    }
-    if not _is_plain(unique_id, path):
-        own[PATH_ANNOTATION] = path
     info = execution.info
     all_labels = {
         **labels,
@@ -80,10 +84,58 @@ def attempt_metadata(
         "annotations": {
             **annotations,
             **common_annotations,
-            **own,
+            **_claim(node, attempt),
         },
         "ownerReferences": owners,
     }
+
+
+def _claim(node: NodeView, attempt: int) -> dict[str, str]:
+    """Return the annotations by which the attempt is found again."""
+    execution = node.execution
+    unique_id, path = execution.unique_id(node.number), execution.path(node.number)
+    own = {
+        NODE_ANNOTATION: unique_id,
+        ATTEMPT_ANNOTATION: str(attempt),
+        SYSTEM_FAILURES_ANNOTATION: str(execution.system_failures.get(node.number, 0)),
+    }
+    if not _is_plain(unique_id, path):
+        own[PATH_ANNOTATION] = path
+    return own
+
+
+def inherited_metadata(
+    node: NodeView, attempt: int, labels: Mapping[str, str], annotations: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the metadata of an execution that an attempt starts: what its parent's creator has added to that is
+    inherited; the child's own `labels` and `annotations` win over it.
+    """
+    info, name = node.execution.info, node.execution.pod_name(node.number, attempt)
+    shard = info.labels.get(SHARD_LABEL)
+    own = {"project": info.project, "domain": info.domain, EXECUTION_LABEL: label_value(name)}
+    pools = annotations.get(POOLS_ANNOTATION) or info.annotations.get(POOLS_ANNOTATION)
+    return {
+        "name": name,
+        "namespace": info.namespace,
+        "labels": {
+            **_others(info.labels),
+            **_others(labels),
+            **own,
+            **({SHARD_LABEL: shard} if shard is not None else {}),
+        },
+        "annotations": {
+            **{key: value for key, value in others_annotations(info.annotations).items() if key not in _NOT_FOR_PODS},
+            **others_annotations(annotations),
+            **({POOLS_ANNOTATION: pools} if pools else {}),
+            **_claim(node, attempt),
+        },
+        "ownerReferences": node.execution.cached(_of_execution)[2],
+    }
+
+
+def _others(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return labels without those that each execution has of its own."""
+    return {key: value for key, value in others_labels(labels).items() if key not in _OF_EXECUTIONS}
 
 
 def _is_plain(unique_id: str, path: str) -> bool:

@@ -21,6 +21,7 @@ import msgspec
 
 from propeller.config import OperatorName
 from propeller.handlers.plugins._api import ENTRY_POINTS, PluginFailed, TaskPlugin
+from propeller.handlers.plugins._child import CHILD
 from propeller.handlers.plugins._guard import GuardedPlugin
 from propeller.handlers.plugins.pod import POD
 from propeller.kube import KubeObject, Resource
@@ -41,7 +42,9 @@ class Plugins:
         self._only_pods = not self._by_type and not self._broken
 
     def of(self, node: NodeView) -> TaskPlugin:
-        """Return the plugin of a task node. Raises PluginFailed if it cannot be used."""
+        """Return the plugin of a node: of its task, or of executions. Raises PluginFailed if it cannot be used."""
+        if node.spec.workflow is not None:
+            return CHILD
         if self._only_pods:
             return POD
         task = node.graph.plan.task(node.spec.task)
@@ -50,11 +53,14 @@ class Plugins:
         return self._by_type.get(task.type, POD)
 
     def runs(self, plugin: TaskPlugin, execution: Execution, node: int) -> bool:
-        """Whether this plugin runs a task node. Another plugin's resource may have the same name."""
+        """Whether this plugin runs a node. Another plugin's resource may have the same name."""
+        frame = execution.frame_of(node)
+        spec = frame.graph.nodes[node - frame.base]
+        if spec.workflow is not None or plugin is CHILD:
+            return plugin is CHILD and spec.workflow is not None
         if self._only_pods:
             return True
-        view = execution.view(node)
-        task_type = view.graph.plan.task(view.spec.task).type
+        task_type = frame.graph.plan.task(spec.task).type
         return self._by_type.get(task_type, POD) is plugin and task_type not in self._broken
 
     def is_pod(self, task_type: str) -> bool:
@@ -62,7 +68,7 @@ class Plugins:
         return task_type not in self._by_type and task_type not in self._broken
 
     def __iter__(self) -> Iterator[TaskPlugin]:
-        """Iterate over the plugins, the pod first."""
+        """Iterate over the plugins of tasks, the pod first."""
         return iter(dict.fromkeys((POD, *self._by_type.values())))
 
 

@@ -17,7 +17,7 @@ from propeller.workflow import NodeKind, TransitionFunction
 TRANSITIONS: Mapping[NodeKind, TransitionFunction] = {
     NodeKind.END: end_transition,
     NodeKind.TASK: task_transition,
-    NodeKind.WORKFLOW: timed(workflow_transition),
+    NodeKind.WORKFLOW: workflow_transition,
     NodeKind.BRANCH: timed(branch_transition),
     NodeKind.ARRAY: timed(array_transition),
     NodeKind.GATE: gate_transition,

@@ -1,8 +1,10 @@
-"""A sub-workflow node: its graph runs inside."""
+"""Workflow nodes: the graph of a sub-workflow runs inside of the node, a launch plan as an execution of its own."""
 
 from __future__ import annotations
 
-from propeller.handlers.transitions._common import ABORT, end_with_child, not_supported
+from propeller.handlers.transitions._common import ABORT, end_with_child
+from propeller.handlers.transitions._task import task_transition
+from propeller.handlers.transitions._time_limits import timed
 from propeller.workflow import (
     Cancel,
     Continue,
@@ -24,10 +26,15 @@ from propeller.workflow import (
 
 
 def workflow_transition(node: NodeView, state: State | None, event: NodeEvent, now: float) -> Transition | None:
+    """Move on a launch plan's node as a task's, whose resource is the execution; any other as a sub-workflow's."""
+    if node.spec.launch_plan is not None:
+        return task_transition(node, state, event, now)
+    return _subworkflow_in_time(node, state, event, now)
+
+
+def _subworkflow_transition(node: NodeView, state: State | None, event: NodeEvent, now: float) -> Transition | None:
     """Store the inputs of the sub-workflow once, then run its graph inside the node."""
     match event:
-        case Start() if node.spec.workflow is None or not node.spec.workflow.sub_workflow_ref:
-            return not_supported(node, "launch plan nodes")
         case Start():
             return Continue(Preparing(), effects=(WriteInputs(node.number),))
         case Resume() if isinstance(state, Preparing):
@@ -41,3 +48,6 @@ def workflow_transition(node: NodeView, state: State | None, event: NodeEvent, n
         case Cancel():
             return ABORT
     return None
+
+
+_subworkflow_in_time = timed(_subworkflow_transition)

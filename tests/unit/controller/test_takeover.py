@@ -318,7 +318,7 @@ async def test_gates_go_on_waiting_and_take_the_answers_that_are_given_here() ->
             assert await state(of) == "Succeeded"
 
 
-LAUNCH_PLAN = {"id": "g", "kind": "workflow", "workflow": {"launchPlanRefID": {"name": "lp"}}}
+LAUNCH_PLAN = {"id": "g", "kind": "workflow", "workflow": {"launchPlanRefId": {"name": "lp"}}}
 SPARK = {
     "t": TASK,
     "s": TASK | {"type": "spark"},

@@ -9,7 +9,8 @@ from typing import Any
 from flyteidl.core import literals_pb2
 from google.protobuf import json_format
 
-from propeller.handlers import Inputs
+from propeller.handlers import Inputs, LaunchPlans
+from propeller.registry import StoredRegistry
 from propeller.storage import MemoryStore, Storage, write_literals
 from propeller.wire import ByName
 from propeller.workflow import (
@@ -94,6 +95,7 @@ class World:
         self.blobs: dict[str, bytes] = {}
         self.storage = Storage(stores={"memory": MemoryStore(self.blobs)})
         self.inputs = Inputs(self.storage)
+        self.launch_plans = LaunchPlans(StoredRegistry(self.storage, "memory://registry"))
 
     def node(self, unique_id: str) -> NodeView:
         for number in range(len(self.execution.phases)):

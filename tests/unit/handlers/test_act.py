@@ -12,10 +12,11 @@ from flyteidl.core import tasks_pb2
 
 from propeller.config import EffectOptions, LaunchOptions
 from propeller.errors import ErrorKind, StorageError, Unavailable
-from propeller.handlers import Cluster, Gates, Inputs, Kind, RetryAfter, RetryState, Services, execute
+from propeller.handlers import Cluster, Gates, Inputs, Kind, LaunchPlans, RetryAfter, RetryState, Services, execute
 from propeller.handlers.executors import _run
 from propeller.handlers.plugins import POD, Plugins, PodSettings, TaskPlugin
 from propeller.kube import PODS, Client, Pod, Request, Response, Stream
+from propeller.registry import RegistryOptions, registry_of
 from propeller.storage import MemoryStore, Storage
 from propeller.workflow import (
     AttemptObserved,
@@ -132,7 +133,8 @@ class Bench:
         settings = PodSettings(raw_output_prefix="memory://raw")
         kinds: dict[TaskPlugin, Kind] = {POD: Kind.of(PODS, self.cached)}
         cluster = Cluster(Client(self.server), kinds)
-        return Services(lambda node, attempt: cluster, Plugins(), storage, Inputs(storage), settings, self.gates)
+        plans = LaunchPlans(registry_of(storage, RegistryOptions()))
+        return Services(lambda node, attempt: cluster, Plugins(), storage, Inputs(storage), settings, self.gates, plans)
 
     def with_store(self, store: MemoryStore) -> None:
         self.services = self._services(Storage(stores={"memory": store}))

@@ -54,7 +54,7 @@ async def traced(doing: Any) -> tuple[Any, int]:
 
 async def test_outputs_are_found_by_their_names() -> None:
     of = world()
-    found, peak = await traced(collect(of.node("n0"), 0, of.storage))
+    found, peak = await traced(collect(of.node("n0"), 0, of.storage, of.launch_plans))
     assert found == OutputsFound(0)
     assert peak < len(LIST)
 
@@ -123,7 +123,7 @@ async def test_a_map_task_over_a_hundred_thousand_items_runs() -> None:
 async def test_futures_of_too_many_messages_are_the_tasks_failure_and_name_the_setting() -> None:
     of = world()
     of.blobs["memory://m/e/n0/data/0/futures.pb"] = BOMB + BOMB
-    found, peak = await traced(collect(of.node("n0"), 0, of.storage))
+    found, peak = await traced(collect(of.node("n0"), 0, of.storage, of.launch_plans))
     assert isinstance(found, EffectFailed)
     assert (found.failure.code, found.failure.kind) == ("CorruptData", ErrorKind.USER)
     assert "futures.pb (4000000 bytes)" in found.failure.message
@@ -134,14 +134,14 @@ async def test_futures_of_too_many_messages_are_the_tasks_failure_and_name_the_s
 async def test_an_error_of_too_many_messages_is_garbage_and_a_long_one_is_shortened() -> None:
     of = world()
     of.blobs["memory://m/e/n0/data/0/error.pb"] = BOMB
-    found = await collect(of.node("n0"), 0, of.storage)
+    found = await collect(of.node("n0"), 0, of.storage, of.launch_plans)
     assert isinstance(found, EffectFailed)
     assert found.failure.code == "CorruptData"
     long = Encoded().add(
         FIRST, Encoded().add(FIRST, b"E" * 100_000).add(SECOND, b"begin " + b"x" * 5_000_000 + b" end")
     )
     of.blobs["memory://m/e/n0/data/0/error.pb"] = long.tobytes()
-    found = await collect(of.node("n0"), 0, of.storage)
+    found = await collect(of.node("n0"), 0, of.storage, of.launch_plans)
     assert isinstance(found, EffectFailed)
     assert found.failure.message.startswith("begin ")
     assert len(found.failure.message) + len(found.failure.code) < 100_000
@@ -150,7 +150,7 @@ async def test_an_error_of_too_many_messages_is_garbage_and_a_long_one_is_shorte
 async def test_outputs_with_a_million_names_are_garbage() -> None:
     of = world()
     of.blobs[OUTPUTS_URI] = BOMB
-    found = await collect(of.node("n0"), 0, of.storage)
+    found = await collect(of.node("n0"), 0, of.storage, of.launch_plans)
     assert isinstance(found, EffectFailed)
     assert found.failure.code == "CorruptData"
 

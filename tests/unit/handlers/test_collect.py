@@ -11,7 +11,7 @@ from propeller.errors import ErrorKind, Invalid, StorageError
 from propeller.handlers.executors import _outcome
 from propeller.handlers.executors._outcome import collect, has_ended
 from propeller.storage import MemoryStore, Storage, StorageOptions
-from propeller.workflow import EffectFailed, Failure, FuturesFound, OutputsFound
+from propeller.workflow import EffectFailed, Failure, FuturesFound, OutputsFound, Plan
 from tests.unit.handlers.build import World, array, graph, literals, task, template
 
 DIRECTORY = "memory://m/e/n0/data/1"
@@ -31,7 +31,7 @@ def error_document(**fields: Any) -> bytes:
 async def collected(of: World, **documents: bytes) -> OutputsFound | FuturesFound | EffectFailed:
     """Collect attempt 1 of n0, which left these documents."""
     of.blobs |= {f"{DIRECTORY}/{name}.pb": data for name, data in documents.items()}
-    return await collect(of.node("n0"), 1, of.storage)
+    return await collect(of.node("n0"), 1, of.storage, of.launch_plans)
 
 
 async def failure(of: World, **documents: bytes) -> Failure:
@@ -124,14 +124,18 @@ async def test_an_error_without_a_code_has_one_all_the_same() -> None:
 
 async def test_futures_come_before_error_and_outputs(monkeypatch: Any) -> None:
     of = world()
-    monkeypatch.setattr(_outcome, "plan_of_futures", lambda node, job, task, data: of.plan)
+
+    async def compiled(*_: Any) -> Plan:
+        return of.plan
+
+    monkeypatch.setattr(_outcome, "plan_of_futures", compiled)
     job = dynamic_job_pb2.DynamicJobSpec(min_successes=1).SerializeToString()
     found = await collected(of, futures=job, error=error_document(code="c"), outputs=OUTPUTS)
     assert found == FuturesFound(1, of.plan.root)
 
 
 async def test_futures_that_do_not_compile_are_the_users_and_final(monkeypatch: Any) -> None:
-    def refuse(*_: Any) -> None:
+    async def refuse(*_: Any) -> None:
         raise Invalid("node n0 has no task")
 
     monkeypatch.setattr(_outcome, "plan_of_futures", refuse)
@@ -161,7 +165,7 @@ async def test_an_items_documents_are_in_its_own_directory() -> None:
     of = World(graph(array("n0")), TASKS)
     _, second = of.open_items("n0", 2)
     of.blobs["memory://m/e/n0/data/0/1/0/outputs.pb"] = OUTPUTS
-    assert await collect(second, 0, of.storage) == OutputsFound(0)
+    assert await collect(second, 0, of.storage, of.launch_plans) == OutputsFound(0)
 
 
 @pytest.mark.parametrize("document", ["futures", "error", "outputs"])

@@ -235,7 +235,7 @@ async def _uploaded_error() -> Failure:
     document = error_document("output 'o0' is missing", UPLOAD_FAILED, system=False, recoverable=True)
     directory = of.execution.output_directory(of.node("n0").number, 1)
     await of.storage.write(f"{directory}/error.pb", document.SerializeToString())
-    found = await collect(of.node("n0"), 1, of.storage)
+    found = await collect(of.node("n0"), 1, of.storage, of.launch_plans)
     assert isinstance(found, EffectFailed)
     return found.failure
 

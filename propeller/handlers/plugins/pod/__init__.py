@@ -1,6 +1,7 @@
 """The pod plugin: build the pod of a task's attempt, and read its state."""
 
-from propeller.handlers.plugins.pod._demand import POOLS_ANNOTATION, Footprint, demand_of, footprint_of
+from propeller.handlers.plugins._metadata import POOLS_ANNOTATION
+from propeller.handlers.plugins.pod._demand import Footprint, demand_of, footprint_of
 from propeller.handlers.plugins.pod._ends import grace_of, has_ended, uploads
 from propeller.handlers.plugins.pod._loaded import uploader_waits
 from propeller.handlers.plugins.pod._parts import overlaid, replica_resources

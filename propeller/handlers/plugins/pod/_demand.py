@@ -13,14 +13,12 @@ import msgspec
 from flyteidl.core import tasks_pb2
 
 from propeller.errors import Invalid
+from propeller.handlers.plugins._metadata import POOLS_ANNOTATION
 from propeller.handlers.plugins._settings import PodSettings
 from propeller.handlers.plugins.pod._shape import PLAIN, ContainerShape, Shape, can_be_pod, shape_of
 from propeller.quantity import parse
 from propeller.resourcemgr import Demand
 from propeller.workflow import NodeView
-
-POOLS_ANNOTATION = "propeller/pools"
-"""Of a task's pod template, or of an execution: tokens that its author wants (`hive-primary=2, api`)."""
 
 
 def demand_of(node: NodeView, settings: PodSettings = PLAIN) -> Demand:
