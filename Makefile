@@ -56,7 +56,7 @@ metrics-doc: setup-dev  ## write docs/metrics.md from propeller/telemetry
 chart: setup-dev  ## write the files of deploy/ that are made from propeller/manifests and the settings
 	$(PY) tools/chart.py
 
-assets:  ## build kube-apiserver, the kube controllers, etcd, kubectl, Helm, Redis and rclone into a per-user cache
+assets:  ## build kube-apiserver, the kube controllers, etcd, kubectl, Helm, Redis, PostgreSQL and rclone into a per-user cache
 	@python3 tools/assets.py
 
 assets-all:  ## the same, and kwok, kind and Kueue

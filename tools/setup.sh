@@ -30,11 +30,11 @@ install_tools() {
 }
 
 lock() {
-  compile requirements.lock --extra flytekit --extra s3 --extra redis --extra connectors pyproject.toml
-  compile requirements-dev.lock --extra flytekit --extra s3 --extra redis --extra connectors --extra loadtest --group dev pyproject.toml
-  compile requirements-image.lock --extra s3 --extra redis --extra connectors --constraint requirements.lock pyproject.toml
+  compile requirements.lock --extra flytekit --extra s3 --extra redis --extra sql --extra connectors pyproject.toml
+  compile requirements-dev.lock --extra flytekit --extra s3 --extra redis --extra sql --extra connectors --extra loadtest --group dev pyproject.toml
+  compile requirements-image.lock --extra s3 --extra redis --extra sql --extra connectors --constraint requirements.lock pyproject.toml
   compile requirements-tools.lock --group tools --constraint requirements-dev.lock
-  compile requirements-assets.lock --group assets
+  compile requirements-assets.lock --no-deps --group assets
 }
 
 compile() { # compile LOCKFILE WHAT...: versions that the file has are kept as long as they fit

@@ -1,6 +1,8 @@
-"""The cache of task outputs across executions: keys, entries, reservations, and the object store that keeps them."""
+"""The cache of task outputs across executions: keys, entries, reservations, and what keeps them: an object store,
+SQLite or PostgreSQL.
+"""
 
-from propeller.catalog._backend import Backend, Found, ObjectStore, store_of
+from propeller.catalog._backend import Backend, Found, ObjectStore, Reserved, Reserving
 from propeller.catalog._catalog import Catalog, Lookup
 from propeller.catalog._entries import Origin, encode_entry, origin_of
 from propeller.catalog._inventory import (
@@ -14,10 +16,13 @@ from propeller.catalog._inventory import (
     remove,
 )
 from propeller.catalog._key import ENTRY, RESERVATION, Key, key_of, task_path
+from propeller.catalog._opening import DATABASES, store_of
 from propeller.catalog._options import CatalogOptions
 from propeller.catalog._reservations import Busy, Owner, Reservation, Reservations
+from propeller.catalog._sql import SqlStore
 
 __all__ = [
+    "DATABASES",
     "ENTRY",
     "RESERVATION",
     "Backend",
@@ -35,6 +40,9 @@ __all__ = [
     "Owner",
     "Reservation",
     "Reservations",
+    "Reserved",
+    "Reserving",
+    "SqlStore",
     "differences",
     "encode_entry",
     "explain",

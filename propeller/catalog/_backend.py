@@ -1,5 +1,7 @@
 """What a catalog needs of the place that keeps its entries and reservations, and that place in an object store.
 
+A database is another such place (`_sql`).
+
 Guarantees
     Paths are those of keys (`Key.path`), with a suffix. A reader sees a whole blob or none.
     Of several writers that create the same path, one succeeds, if the store honours conditions (`is_exclusive`).
@@ -10,12 +12,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
 from propeller.catalog._key import ENTRY
-from propeller.catalog._options import CatalogOptions
 from propeller.errors import PropellerError
 from propeller.storage import Storage
 
@@ -28,6 +29,13 @@ class Found(msgspec.Struct, frozen=True):
 
     data: bytes
     copied: bool
+
+
+class Reserved(msgspec.Struct, frozen=True):
+    """The version of the reservation that was got, or None; and the one that is there now."""
+
+    version: str | None
+    data: bytes
 
 
 class Backend(Protocol):
@@ -56,6 +64,19 @@ class Backend(Protocol):
 
     async def is_exclusive(self) -> bool:
         """Whether `create` and `replace` keep what they promise."""
+
+    async def close(self) -> None:
+        """End its connections."""
+
+
+@runtime_checkable
+class Reserving(Protocol):
+    """A backend with a clock of its own, by which it judges reservations itself."""
+
+    async def reserve(self, path: str, data: bytes, owner: str, ttl: float) -> Reserved:
+        """Reserve for an owner what nobody has, what it has already, or what was not written for `ttl` seconds; in one
+        round trip. Raises StorageError.
+        """
 
 
 class ObjectStore:
@@ -127,14 +148,12 @@ class ObjectStore:
                     await self.delete(path)
         return self._exclusive
 
+    async def close(self) -> None:
+        """The storage is its owner's to close."""
+
     def uri(self, path: str) -> str:
         """Where a path is."""
         return f"{self._prefix}/{path}"
-
-
-def store_of(storage: Storage, options: CatalogOptions) -> ObjectStore:
-    """The object store that the options name: below the executions' own prefix if they name none."""
-    return ObjectStore(storage, options.prefix or f"{storage.settings.metadata_prefix.rstrip('/')}/catalog")
 
 
 def _are_in_one_store(one: str, other: str) -> bool:

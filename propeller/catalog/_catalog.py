@@ -101,6 +101,10 @@ class Catalog:
         self._metrics.puts.counts["ok",] += 1
         return CacheStatus.POPULATED
 
+    async def close(self) -> None:
+        """End the backend's connections."""
+        await self._backend.close()
+
     async def _look_up(
         self, key: Key, task: tasks_pb2.TaskTemplate, target: str, *, is_item: bool
     ) -> tuple[Lookup, str]:

@@ -6,7 +6,7 @@ import asyncio
 
 import msgspec
 
-from propeller.catalog._backend import ObjectStore
+from propeller.catalog._backend import Backend
 from propeller.catalog._entries import Origin, origin_of
 from propeller.catalog._key import ENTRY, Key, task_path
 from propeller.errors import CorruptBlob
@@ -46,12 +46,12 @@ class Explanation(msgspec.Struct, frozen=True):
     differences: tuple[Difference, ...] = ()
 
 
-async def list_paths(store: ObjectStore, below: str, most: int) -> list[str]:
+async def list_paths(store: Backend, below: str, most: int) -> list[str]:
     """Paths of entries that begin with `below`, without suffix. Raises StorageError."""
     return [path.removesuffix(ENTRY) for path in await store.paths(below, most) if path.endswith(ENTRY)]
 
 
-async def read_entries(store: ObjectStore, paths: list[str]) -> list[Entry]:
+async def read_entries(store: Backend, paths: list[str]) -> list[Entry]:
     """Read entries; those that are gone meanwhile are left out. Raises StorageError."""
     room = asyncio.Semaphore(READS_AT_ONCE)
 
@@ -69,13 +69,13 @@ async def read_entries(store: ObjectStore, paths: list[str]) -> list[Entry]:
     return [entry for entry in await asyncio.gather(*map(read, paths)) if entry is not None]
 
 
-async def remove(store: ObjectStore, paths: list[str]) -> None:
+async def remove(store: Backend, paths: list[str]) -> None:
     """Remove entries, and what is there already is no error. Raises StorageError."""
     for first in range(0, len(paths), READS_AT_ONCE):
         await asyncio.gather(*(store.delete(f"{path}{ENTRY}") for path in paths[first : first + READS_AT_ONCE]))
 
 
-async def explain(store: ObjectStore, key: Key) -> Explanation:
+async def explain(store: Backend, key: Key) -> Explanation:
     """Compare a computation with the entries of its task. Raises StorageError."""
     paths = await list_paths(store, f"{task_path(key.project, key.domain, key.task)}/", 100 * MOST_COMPARED)
     if key.path in paths:

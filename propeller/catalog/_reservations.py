@@ -2,8 +2,9 @@
 
 Guarantees
     A reservation has one owner, the node of an execution, if the store honours conditional writes; it is renewed while
-    the owner runs, and void `ttl` seconds after its last renewal. It is judged by the waiter's own clock: by how long
-    it was not renewed, not by when its owner says that was, unless that is long ago.
+    the owner runs, and void `ttl` seconds after its last renewal. A database judges that by its clock. In an object
+    store the waiter's own clock counts: how long it was not renewed, not when its owner says that was, unless that is
+    long ago.
     Those who wait in this process are told when it is released, all of them if there is a result; no request is sent
     for them meanwhile. For owners elsewhere the store is asked every `poll` seconds.
     Nothing here fails or blocks a task: without an answer of the store it runs unreserved.
@@ -22,7 +23,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from propeller.catalog._backend import Backend
+from propeller.catalog._backend import Backend, Reserving
 from propeller.catalog._key import RESERVATION
 from propeller.catalog._options import CatalogOptions
 from propeller.clock import Clock
@@ -190,6 +191,8 @@ class Reservations:
 
     async def _acquire(self, path: str, owner: Owner) -> str | None:
         """Returns None if the node has it, else the execution that has."""
+        if isinstance(self._backend, Reserving):
+            return await self._reserve(self._backend, path, owner)
         exclusive = await self._backend.is_exclusive()
         if not exclusive:
             self._causes.report(_NotExclusive(), "reservations may be held twice")
@@ -208,11 +211,23 @@ class Reservations:
                 return "another execution"  # it was faster
         if not exclusive and (again := await self._backend.read(name)) is not None and again[0] != data:
             return "another execution"
+        self._hold(path, owner, version)
+        return None
+
+    async def _reserve(self, backend: Reserving, path: str, owner: Owner) -> str | None:
+        ttl = self._options.reservation_ttl
+        reserved = await backend.reserve(f"{path}{RESERVATION}", self._record(owner), owner.name, ttl)
+        if reserved.version is None:
+            found = _decoded(reserved.data)
+            return "another execution" if found is None else bounded(found.execution, NAME_CHARACTERS)
+        self._hold(path, owner, reserved.version)
+        return None
+
+    def _hold(self, path: str, owner: Owner, version: str) -> None:
         self._metrics.reservations.counts["acquired",] += 1
         self._held[path] = _Held(owner, version, self._next_due())
         self._by_owner[owner.name] = path
         self._any_held.set()
-        return None
 
     def _judge(self, path: str, owner: Owner, data: bytes, version: str) -> str | None:
         """Returns who has a reservation that counts; None if it is the node's own, void, or not readable."""

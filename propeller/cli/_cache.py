@@ -10,16 +10,16 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from propeller.catalog import DATABASES, Backend, explain, key_of, list_paths, read_entries, remove, store_of, task_path
 from propeller.catalog import Entry as CacheEntry
 from propeller.catalog import Explanation as Explained
-from propeller.catalog import ObjectStore, explain, key_of, list_paths, read_entries, remove, store_of, task_path
 from propeller.cli._connecting import cluster_options, connected, require_workflows
 from propeller.cli._event_loop import run
 from propeller.cli._executions import get_execution, node_of
 from propeller.cli._output import say, say_json
 from propeller.cli._settings import load_settings
 from propeller.clock import SYSTEM_CLOCK
-from propeller.config import Settings
+from propeller.config import CatalogOptions, Settings
 from propeller.controller import WORKFLOWS, Loader
 from propeller.errors import Invalid
 from propeller.handlers import Inputs
@@ -40,7 +40,12 @@ def _options(function: F) -> F:
     for option in (
         click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
         click.option("--config", default=None, metavar="FILE", help="Settings; they say where the cache is."),
-        click.option("--prefix", default="", metavar="URI", help="Where the cache is; default: the settings'."),
+        click.option(
+            "--prefix",
+            default="",
+            metavar="URI",
+            help="Where the cache is: an object store, or a database as in catalog.backend; default: the settings'.",
+        ),
     ):
         function = option(function)
     return function
@@ -68,13 +73,26 @@ def command() -> None:
 
 
 @asynccontextmanager
-async def _opened(config: str | None, prefix: str) -> AsyncIterator[tuple[Settings, Storage, ObjectStore]]:
+async def _opened(config: str | None, prefix: str) -> AsyncIterator[tuple[Settings, Storage, Backend]]:
     settings = load_settings(config)
     if prefix:
-        catalog = msgspec.structs.replace(settings.catalog, prefix=prefix)
-        settings = msgspec.structs.replace(settings, catalog=catalog)
+        settings = msgspec.structs.replace(settings, catalog=_at(prefix, settings.catalog))
     async with Storage(settings.storage, trusting=True) as storage:
-        yield settings, storage, store_of(storage, settings.catalog)
+        store = store_of(storage, settings.catalog)
+        try:
+            yield settings, storage, store
+        finally:
+            await store.close()
+
+
+def _at(uri: str, options: CatalogOptions) -> CatalogOptions:
+    """The options with a place that a command names. Raises Invalid."""
+    if uri.partition("://")[0] not in DATABASES:
+        return msgspec.structs.replace(options, prefix=uri, backend="")
+    try:
+        return msgspec.structs.replace(options, backend=uri)
+    except ValueError as error:
+        raise Invalid(f"--prefix: {error}") from None
 
 
 @command.command("ls")

@@ -67,9 +67,13 @@ def _task_cache(
 
 @asynccontextmanager
 async def cache_running(services: Services) -> AsyncIterator[None]:
-    """Renew the reservations of the cache until the block is left."""
+    """Renew the reservations of the cache until the block is left, and close what it has opened."""
     if services.cache is None:
         yield
         return
-    async with services.cache.catalog.reservations.running():
-        yield
+    catalog = services.cache.catalog
+    try:
+        async with catalog.reservations.running():
+            yield
+    finally:
+        await catalog.close()

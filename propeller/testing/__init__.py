@@ -8,6 +8,7 @@ from propeller.testing._certificates import Authority, Pair
 from propeller.testing._components import MissingComponent, binary, find
 from propeller.testing._eventually import eventually, is_deleted
 from propeller.testing._kube_apiserver import NOBODY_TOKEN, KubeApiserver, run_kube_apiserver
+from propeller.testing._postgresql import PostgresqlServer, run_postgresql_server
 from propeller.testing._processes import ServerProcess, free_ports
 from propeller.testing._redis import RedisServer, run_redis_server
 from propeller.testing._s3 import S3Server, run_s3_server
@@ -28,6 +29,7 @@ __all__ = [
     "KubeApiserver",
     "MissingComponent",
     "Pair",
+    "PostgresqlServer",
     "RedisServer",
     "S3Server",
     "ServerProcess",
@@ -44,6 +46,7 @@ __all__ = [
     "now",
     "real_server",
     "run_kube_apiserver",
+    "run_postgresql_server",
     "run_redis_server",
     "run_s3_server",
     "run_virtually",

@@ -1,6 +1,7 @@
 """The real components that servers of this room are started from: executables of their own.
 
-They are looked for in the directory that `KUBEBUILDER_ASSETS` names, as controller-runtime's envtest does, and in PATH.
+They are looked for in the directory that `KUBEBUILDER_ASSETS` names, as controller-runtime's envtest does, and in PATH;
+those of PostgreSQL also in the wheel that is in `postgresql` of that directory, and where Debian has them.
 """
 
 from __future__ import annotations
@@ -13,11 +14,15 @@ from propeller.errors import PropellerError
 
 MENDS = {
     "kube-apiserver": "set KUBEBUILDER_ASSETS to a directory that has it, such as `setup-envtest use -p path` prints",
+    "initdb": "install the server of PostgreSQL",
     "openssl": "install the package openssl",
+    "postgres": "install the server of PostgreSQL",
     "rclone": "install rclone",
     "redis-server": "install Redis",
 }
 """How to get each component; `kubectl` and `etcd` come with kube-apiserver."""
+
+POSTGRESQL = ("initdb", "postgres")
 
 
 class MissingComponent(PropellerError):
@@ -34,8 +39,18 @@ def find(component: str) -> Path | None:
     chosen = os.environ.get("KUBEBUILDER_ASSETS")
     if chosen and os.access(path := Path(chosen, component), os.X_OK):
         return path
+    if component in POSTGRESQL:
+        return _find_of_postgresql(component, chosen)
     found = shutil.which(component)
     return None if found is None else Path(found)
+
+
+def _find_of_postgresql(command: str, chosen: str | None) -> Path | None:
+    directories = sorted(Path(chosen).glob("postgresql/*/pginstall*/bin")) if chosen else []
+    directories += [Path(name) for name in os.environ.get("PATH", "").split(os.pathsep)]
+    directories += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    found = (directory / command for directory in directories)
+    return next((path for path in found if os.access(path, os.X_OK)), None)
 
 
 def binary(component: str) -> Path:

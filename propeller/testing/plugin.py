@@ -3,6 +3,7 @@
     embedded_api_server   an API server in the test's process, new for each test
     kube_apiserver        a real kube-apiserver with an etcd of its own, one for the whole session
     api_server            a fresh namespace on each of both, one after the other: for tests that both have to pass
+    postgres              a real PostgreSQL server, one for the whole session
     rclone                a real S3 server, one for the whole session
     redis                 a real Redis server without data, new for each test
     s3                    the same as rclone, with the environment of the test's process leading to it
@@ -25,6 +26,7 @@ from propeller.testing import (
     HttpServerUnderTest,
     KubeApiserver,
     MissingComponent,
+    PostgresqlServer,
     RedisServer,
     S3Server,
     ServerUnderTest,
@@ -32,6 +34,7 @@ from propeller.testing import (
     embedded_server,
     real_server,
     run_kube_apiserver,
+    run_postgresql_server,
     run_redis_server,
     run_s3_server,
 )
@@ -75,6 +78,13 @@ async def api_server(request: pytest.FixtureRequest) -> AsyncIterator[HttpServer
     """A fresh namespace, reached over HTTP, on the embedded server and on a real one."""
     real = request.param == "kube-apiserver"
     async with real_server(request.getfixturevalue("kube_apiserver")) if real else embedded_http_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresqlServer]:
+    """A PostgreSQL server for the whole session. Tests share it: each makes a database of its own."""
+    with skipping(), run_postgresql_server(tmp_path_factory.mktemp("postgresql")) as server:
         yield server
 
 

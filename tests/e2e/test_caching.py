@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from propeller.testing import S3Server
+from propeller.testing import PostgresqlServer, S3Server, free_ports
 from tests.e2e.conftest import EXAMPLES, Propeller, locally
 
 Flow = Callable[[str], Path]
@@ -51,6 +51,45 @@ def test_over_s3_too(propeller: Propeller, s3: S3Server) -> None:
     words = (EXAMPLES / "caching.py", "caching", "--storage", f"s3://{s3.bucket()}/flows")
     assert len(run(propeller, *words, **s3.environment)[1]) == 8
     assert run(propeller, *words, **s3.environment) == (OUTPUTS, ["naming 3"])
+
+
+@pytest.mark.parametrize("backend", ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgres"))])
+def test_in_a_database_too(propeller: Propeller, backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    env = {"PROPELLER_CATALOG__BACKEND": f"sqlite://{tmp_path}/cache.db"}
+    if backend == "postgresql":
+        server: PostgresqlServer = request.getfixturevalue("postgres")
+        env = {"PROPELLER_CATALOG__BACKEND": server.url, "PROPELLER_CATALOG__USERNAME": server.username}
+        env["PROPELLER_CATALOG_PASSWORD"] = server.password
+    words = (EXAMPLES / "caching.py", "caching")
+    assert len(run(propeller, *words, **env)[1]) == 8
+    assert run(propeller, *words, **env) == (OUTPUTS, ["naming 3"])
+    listed = propeller("cache", "ls", "--output", "json", **env).json["tasks"]
+    assert {"task": "flytesnacks/development/caching.square", "entries": 2} in listed
+    place = env["PROPELLER_CATALOG__BACKEND"]
+    without = {name: value for name, value in env.items() if not name.endswith("BACKEND")}
+    (entry, _) = propeller("cache", "ls", "caching.square", "--prefix", place, "--output", "json", **without).json[
+        "entries"
+    ]
+    assert entry["origin"]["key"]["task"] == "caching.square"
+    assert "2 entries" in propeller("cache", "rm", "caching.square", **env).out
+    assert run(propeller, *words, **env)[1] == ["computing the square of 3", "naming 3"]
+    assert "nothing of" not in propeller("cache", "ls", "caching.square", **env).out
+
+
+def test_settings_do_not_show_a_password_that_a_backend_must_not_have(propeller: Propeller) -> None:
+    ended = propeller("settings", PROPELLER_CATALOG__BACKEND="postgresql://me:hunter2@host/db")
+    assert "write the user to username" in ended.err
+    assert "hunter2" not in ended.err + ended.out
+
+
+def test_a_database_that_is_down_fails_no_run_and_a_command_that_needs_it(propeller: Propeller) -> None:
+    env = {"PROPELLER_CATALOG__BACKEND": f"postgresql://127.0.0.1:{free_ports(1)[0]}/none"}
+    outputs, computed = run(propeller, EXAMPLES / "caching.py", "caching", **env)
+    assert outputs == OUTPUTS
+    assert len(computed) == 8
+    ended = propeller("cache", "ls", **env)
+    assert ended.code != 0
+    assert "the cache in postgresql://127.0.0.1" in ended.err
 
 
 def test_a_file_that_is_gone_is_made_again(propeller: Propeller, flow: Flow) -> None:

@@ -1,4 +1,6 @@
-"""The catalog's store is the same over files and over S3, whether the server honours conditions or ignores them."""
+"""The catalog's store is the same over files, over S3, whether the server honours conditions or ignores them, in SQLite
+and in PostgreSQL.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +12,40 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from propeller.catalog import Busy, CatalogOptions, ObjectStore, Owner, Reservations
+from propeller.catalog import Backend, Busy, CatalogOptions, ObjectStore, Owner, Reservations, store_of
 from propeller.clock import SYSTEM_CLOCK
 from propeller.storage import Storage, StorageOptions
 from propeller.telemetry import CatalogMetrics, Causes
 from propeller.testing import S3Server
 from tests.integration.storage.conditional import ConditionalFront
+from tests.integration.storage.databases import database
 
-Place = tuple[ObjectStore, Storage, str]
+Place = tuple[Backend, Storage, str]
 
 FIRST, SECOND = Owner("u1", "n0", "ns/a"), Owner("u2", "n0", "ns/b")
 
 
-@pytest.fixture(params=["file", "s3", "s3-without-conditions"])
-async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
-    """A store, the storage that it is in, and a prefix of other blobs there."""
+@pytest.fixture(
+    params=[
+        *("file", "memory", "s3", "s3-without-conditions", "sqlite"),
+        pytest.param("postgresql", marks=pytest.mark.needs("postgres")),
+    ]
+)
+async def place(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Place]:
+    """A store, the storage beside it or that it is in, and a prefix of other blobs there."""
+    if request.param in ("memory", "sqlite", "postgresql"):
+        options = CatalogOptions()
+        if request.param == "sqlite":
+            options = CatalogOptions(backend=f"sqlite://{tmp_path}/cache.db")
+        elif request.param == "postgresql":
+            options = await database(request.getfixturevalue("postgres"), monkeypatch)
+        async with Storage(StorageOptions(metadata_prefix="memory://m")) as storage:
+            store = store_of(storage, options)
+            yield store, storage, "memory://m"
+            await store.close()
+        return
     if request.param == "file":
         prefix = f"file://{tmp_path}"
         async with Storage(StorageOptions(metadata_prefix=prefix)) as storage:
@@ -42,7 +63,7 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield ObjectStore(storage, f"{prefix}/catalog"), storage, prefix
 
 
-def reservations(store: ObjectStore) -> Reservations:
+def reservations(store: Backend) -> Reservations:
     """Those of a process of its own."""
     options = CatalogOptions()
     return Reservations(store, options, SYSTEM_CLOCK, CatalogMetrics(), Causes(logging.getLogger("propeller")))

@@ -11,10 +11,10 @@ from flyteidl.core import literals_pb2, tasks_pb2
 from google.protobuf import json_format
 
 from propeller.catalog import (
+    Backend,
     Catalog,
     CatalogOptions,
     Key,
-    ObjectStore,
     Origin,
     encode_entry,
     explain,
@@ -132,7 +132,7 @@ async def test_those_who_try_the_conditions_of_a_store_do_not_mislead_each_other
             first = store_of(storage, options)
             second = first if same else store_of(storage, options)
 
-            async def late(of: ObjectStore) -> bool:
+            async def late(of: Backend) -> bool:
                 await asyncio.sleep(1.5)
                 return await of.is_exclusive()
 
