@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument("--plugged", action="store_true", help="run the tasks by a plugin of another package")
     parser.add_argument("--sharded", action="store_true", help="let several controllers divide the workflows")
     parser.add_argument("--cached", action="store_true", help="cache the outputs of all tasks")
+    parser.add_argument("--gated", action="store_true", help="let workflows have gates, which people answer")
     parser.add_argument("--processes", type=int, default=1, help="that share the seeds; 0: as many as there are cores")
     arguments = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets of strings is part of the story
@@ -35,7 +36,7 @@ def main() -> int:
     first = arguments.first if arguments.seed is None else arguments.seed
     seeds = range(first, first + (arguments.seeds if arguments.seed is None else 1))
     processes = arguments.processes or os.cpu_count() or 1
-    worlds = {name: getattr(arguments, name) for name in ("plugged", "sharded", "cached")}
+    worlds = {name: getattr(arguments, name) for name in ("plugged", "sharded", "cached", "gated")}
     began = time.perf_counter()
     ran = violated = pods = workflows = 0
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]

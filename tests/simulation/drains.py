@@ -12,6 +12,7 @@ import random
 
 import msgspec
 import orjson
+from flyteidl.core import literals_pb2
 
 from propeller.controller._loading import Loader
 from propeller.controller._resource import FlyteWorkflow
@@ -20,7 +21,7 @@ from propeller.errors import PropellerError
 from propeller.handlers import run_without_suspending
 from propeller.kube import PODS, Client, Raw
 from propeller.storage import Storage
-from propeller.workflow import NodePhase
+from propeller.workflow import Execution, NodePhase, OpeningGate
 from tests.simulation.event_log import EventLog
 from tests.simulation.retries import retry_until_ok
 from tests.simulation.scripts import SYSTEM_RETRIES, Outcome, Script
@@ -88,19 +89,29 @@ class Shown:
 
     def has_succeeded(self, uid: str, node: str) -> bool:
         """Whether the status of the workflow shows that its node has; False if it cannot be read."""
-        kind = self._server._registry.find("flyte.lyft.com", "v1alpha1", "flyteworkflows")
-        for record in () if kind is None else kind.collection.records.values():
-            if record.uid == uid:
-                workflow = msgspec.json.decode(orjson.dumps(record.parsed()), type=FlyteWorkflow)
-                return self._shows(workflow, node)
-        return False
-
-    def _shows(self, workflow: FlyteWorkflow, node: str) -> bool:
-        try:
-            execution = run_without_suspending(self._loader.show(workflow, 0.0))
-        except PropellerError:
-            return False
+        execution = self._execution(uid)
         return execution is not None and any(
             phase == NodePhase.SUCCEEDED and execution.unique_id(number) == node
             for number, phase in enumerate(execution.phases)
         )
+
+    def opened(self, uid: str) -> dict[str, int | None]:
+        """The gates that its status shows to open, by unique id, and the integers that they were given."""
+        execution = self._execution(uid)
+        found: dict[str, int | None] = {}
+        for number, state in execution.states.items() if execution is not None else ():
+            if isinstance(state, OpeningGate) and execution is not None:
+                literal = literals_pb2.Literal.FromString(state.value)
+                found[execution.unique_id(number)] = literal.scalar.primitive.integer if state.value else None
+        return found
+
+    def _execution(self, uid: str) -> Execution | None:
+        kind = self._server._registry.find("flyte.lyft.com", "v1alpha1", "flyteworkflows")
+        for record in () if kind is None else kind.collection.records.values():
+            if record.uid == uid:
+                workflow = msgspec.json.decode(orjson.dumps(record.parsed()), type=FlyteWorkflow)
+                try:
+                    return run_without_suspending(self._loader.show(workflow, 0.0))
+                except PropellerError:
+                    return None
+        return None

@@ -27,7 +27,7 @@ class Node:
     """One node; what does not belong to its kind keeps its default."""
 
     id: str
-    kind: str  # task, dynamic, map, workflow, branch
+    kind: str  # task, dynamic, map, workflow, branch; a gate's: signal, approve, sleep
     inputs: dict[str, Source] = field(default_factory=dict)
     after: tuple[str, ...] = ()
     attempts: int = 1
@@ -40,6 +40,7 @@ class Node:
     min_successes: int | None = None
     calls: str = ""
     limit: int = 0
+    """Of a branch; the seconds of a sleep."""
     cases: tuple[str, ...] = ()
     """A branch's two: for x below `limit`, and else."""
 
@@ -219,6 +220,13 @@ def _node(node: Node) -> dict[str, Any]:
             }
             first = {"condition": {"comparison": comparison}, "then": node.cases[0]}
             made["branch"] = {"if": first, "else": node.cases[1]}
+        case "signal":
+            condition = {"signalId": node.id, "type": INTEGER["type"], "outputVariableName": "o"}
+            made |= {"kind": "gate", "gate": {"kind": "signal", "signal": condition}}
+        case "approve":
+            made |= {"kind": "gate", "gate": {"kind": "approve", "approve": {"signalId": node.id}}}
+        case "sleep":
+            made |= {"kind": "gate", "gate": {"kind": "sleep", "sleep": {"duration": f"{node.limit}s"}}}
     return made
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,11 @@ from tests.simulation.scripts import Outcome, Script, draw_script
 from tests.unit.storage.values import literal
 
 DYNAMIC_TASKS = 2
+
+Answers = Mapping[str, int | None]
+"""By unique id, the gates that have opened, and the values that were given to them; None if there is none to give."""
+
+NO_ANSWERS: Answers = {}
 
 RUNS_OF_A_HANGING = 100
 """More than there are pods of one attempt, for each of which it is the same."""
@@ -43,6 +48,14 @@ class Prediction:
     succeeds: bool = False
     outputs: bytes | None = None
     tasks: dict[str, Expected] = field(default_factory=dict)
+    again: Callable[[Answers], Prediction] | None = None
+
+    def answered(self, answers: Answers) -> None:
+        """Foretell what follows from the answers to gates that count."""
+        assert self.again is not None
+        found = self.again(answers)
+        self.succeeds, self.outputs = found.succeeds, found.outputs
+        self.tasks.update(found.tasks)
 
 
 @dataclass(frozen=True)
@@ -52,13 +65,16 @@ class _End:
     done: frozenset[str] = frozenset()
 
 
-def predict(flow: Flow, seed: str, *, unseen: bool, drained: Callable[[Script, str], Script]) -> Prediction:
+def predict(
+    flow: Flow, seed: str, *, unseen: bool, drained: Callable[[Script, str], Script], answers: Answers = NO_ANSWERS
+) -> Prediction:
     """`seed` is that of the scripts; `unseen` whether pods may go without a trace, and then `drained` puts drains into
-    a script, by the seed that it is given with it.
+    a script, by the seed that it is given with it. What is behind a gate without an answer does not run.
     """
-    walk = _Walk(flow, seed, unseen=unseen, drained=drained)
+    walk = _Walk(flow, seed, unseen=unseen, drained=drained, answers=answers)
     end = walk.graph(flow.root, "", 0, {"x": flow.x}, frozenset())
     found = walk.prediction
+    found.again = lambda later: predict(flow, seed, unseen=unseen, drained=drained, answers=later)
     found.succeeds = end.ok
     if end.ok:
         found.outputs = serialized({"o": end.value})
@@ -76,7 +92,10 @@ def output_of(unique_id: str, inputs: bytes) -> int:
 
 
 class _Walk:
-    def __init__(self, flow: Flow, seed: str, *, unseen: bool, drained: Callable[[Script, str], Script]) -> None:
+    def __init__(
+        self, flow: Flow, seed: str, *, unseen: bool, drained: Callable[[Script, str], Script], answers: Answers
+    ) -> None:
+        self.answers = answers
         self.unseen = unseen
         self.drained = drained
         self.flow = flow
@@ -132,11 +151,19 @@ class _Walk:
             case "workflow":
                 sub = self.flow.subs[node.calls]
                 return _attempts(node, lambda number: self.graph(sub, unique_id, number, own, after))
+            case "signal" | "approve" | "sleep":
+                return self.gate(unique_id, own, after)
         case = graph.node(node.cases[0] if own["x"] < node.limit else node.cases[1])
         needed = after.union(*(ends[before].done for before in case.after if before in ends))
         if not all(before in ends and ends[before].ok for before in case.after):
             return _End(False)
         return self.node(graph, case, parent, attempt, inputs, needed, ends)
+
+    def gate(self, unique_id: str, inputs: dict[str, Any], after: frozenset[str]) -> _End:
+        if unique_id not in self.answers:
+            return _End(False, None, after)
+        given = self.answers[unique_id]
+        return _End(True, inputs.get("o") if given is None else given, after)
 
     def task(self, unique_id: str, node: Node, inputs: dict[str, Any], after: frozenset[str]) -> _End:
         data = serialized(inputs)

@@ -86,6 +86,8 @@ class Workflow:
     """Whether it was there when the server was restored: a controller that has not noticed yet acts on what was."""
     left: set[str] = field(default_factory=set)
     """Nodes whose outputs are in the object store: after a restore they stand, though the pods be forgotten."""
+    answers: dict[str, int | None] = field(default_factory=dict)
+    """By unique id, gates that a status shows as open, and the values that they were given."""
     forgotten: list[PodRecord] = field(default_factory=list)
     """Pods that a restored server does not have, until their attempt is run once more."""
 
@@ -100,6 +102,9 @@ class Oracle:
     caches: ClassVar[bool] = False
     """Whether tasks are cached: what has been computed once proves the same of every node."""
 
+    gated: ClassVar[bool] = False
+    """Whether workflows have gates: what is behind one may run once a status shows that it opens."""
+
     def __init__(self, event_log: EventLog, budget: int, has_status: Callable[[], bool], tokens: Tokens) -> None:
         self.event_log = event_log
         self._tokens = tokens
@@ -111,6 +116,8 @@ class Oracle:
         """Whether two controllers may have been at work at once: limits of one are not limits of two."""
         self.shown: Callable[[str, str], bool] = lambda uid, node: False
         """Whether the status of a workflow, by its uid, shows that a node has succeeded."""
+        self.opened: Callable[[str], dict[str, int | None]] = lambda uid: {}
+        """The gates that the status of a workflow, by its uid, shows as open, and their values."""
         self.computed: set[tuple[bool, bytes]] = set()
         """What has been computed, by whether the task is dynamic, and its inputs."""
         self.fault_free = False
@@ -365,6 +372,16 @@ class Oracle:
             self.event_log.violation(f"{where} had {workflow.succeeded} succeeded nodes, and has {succeeded}")
         workflow.succeeded = max(workflow.succeeded, succeeded)
         workflow.status = status
+        if self.gated:
+            self._learn_answers(workflow)
+
+    def _learn_answers(self, workflow: Workflow) -> None:
+        """The first status that shows that a gate opens says for ever by which value."""
+        for node, value in self.opened(workflow.uid).items():
+            if workflow.answers.setdefault(node, value) != value:
+                known = workflow.answers[node]
+                self.event_log.violation(f"{workflow.name} gate {node} had opened by {known}, and opens by {value}")
+        workflow.prediction.answered(workflow.answers)
 
 
 class Watched:

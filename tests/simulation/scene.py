@@ -122,7 +122,10 @@ class Scene:
         drain = self.client("drain", FaultyLink(random.Random(0)))
         self.drains = Drains(self.seed, drain, self.event_log, vanish=not (self.overlaps or self.restored.used))
         local = Storage(self.settings.storage, stores={"memory": MemoryStore(self.blobs, is_local=True)})
-        self.oracle.shown = Shown(self.server, self.clean, local).has_succeeded
+        shown = Shown(self.server, self.clean, local)
+        self.oracle.shown, self.oracle.opened = shown.has_succeeded, shown.opened
+        if self.oracle.gated:
+            self.restored.used = False  # it would take back answers that were acted on
 
     def client(self, who: str, link: FaultyLink) -> Client:
         """A client of somebody, all of whose requests are seen, and some refused."""

@@ -9,12 +9,13 @@ from contextlib import nullcontext
 from itertools import islice
 
 from tests.simulation.cached import CACHED_MUTATIONS, all_tasks_are_cached
+from tests.simulation.gated import GATED_MUTATIONS, all_workflows_have_gates
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.plugged import all_tasks_are_plugged
 from tests.simulation.sharded_mutations import SHARDED_MUTATIONS
 from tests.simulation.world import Result, simulate
 
-PLANTED = {**MUTATIONS, **SHARDED_MUTATIONS, **CACHED_MUTATIONS}
+PLANTED = {**MUTATIONS, **SHARDED_MUTATIONS, **CACHED_MUTATIONS, **GATED_MUTATIONS}
 """All defects that can be planted."""
 
 Results = Generator[Result, None, None]
@@ -30,16 +31,18 @@ def one_after_the_other(
     plugged: bool = False,
     sharded: bool = False,
     cached: bool = False,
+    gated: bool = False,
     verbose: bool = False,
 ) -> Results:
     """`plugged`: the tasks run by a plugin of another package. `sharded`: several controllers divide the workflows.
-    `cached`: outputs of all tasks are cached.
+    `cached`: outputs of all tasks are cached. `gated`: workflows have gates.
     """
     for seed in seeds:
         with (
             PLANTED[mutation]() if mutation else nullcontext(),
             all_tasks_are_plugged() if plugged else nullcontext(),
             all_tasks_are_cached() if cached else nullcontext(),
+            all_workflows_have_gates() if gated else nullcontext(),
         ):
             yield simulate(seed, verbose=verbose, sharded=sharded)
 
@@ -52,18 +55,21 @@ def side_by_side(
     plugged: bool = False,
     sharded: bool = False,
     cached: bool = False,
+    gated: bool = False,
 ) -> Results:
     """Results as they come. What has not begun when nobody wants more is left out."""
     parts = (seeds[start : start + A_TIME] for start in range(0, len(seeds), A_TIME))
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
     try:
         running: set[Future[list[Result]]] = {
-            pool.submit(several, part, mutation, plugged, sharded, cached) for part in islice(parts, processes * 2)
+            pool.submit(several, part, mutation, plugged, sharded, cached, gated)
+            for part in islice(parts, processes * 2)
         }
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
             running |= {
-                pool.submit(several, part, mutation, plugged, sharded, cached) for part in islice(parts, len(done))
+                pool.submit(several, part, mutation, plugged, sharded, cached, gated)
+                for part in islice(parts, len(done))
             }
             for part in done:
                 yield from part.result()
@@ -71,5 +77,7 @@ def side_by_side(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def several(seeds: range, mutation: str | None, plugged: bool, sharded: bool, cached: bool) -> list[Result]:
-    return list(one_after_the_other(seeds, mutation, plugged=plugged, sharded=sharded, cached=cached))
+def several(
+    seeds: range, mutation: str | None, plugged: bool, sharded: bool, cached: bool, gated: bool
+) -> list[Result]:
+    return list(one_after_the_other(seeds, mutation, plugged=plugged, sharded=sharded, cached=cached, gated=gated))

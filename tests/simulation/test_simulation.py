@@ -11,6 +11,8 @@ PLUGGED_SEEDS = 60
 SHARDED_SEEDS = 60
 CACHED_SEEDS = 100
 CACHED_SHARDED_SEEDS = 30
+GATED_SEEDS = 80
+GATED_SHARDED_SEEDS = 20
 
 FOUND_AMONG_SHARDS_BY = {
     "a halted process sends what it was about to": 202,
@@ -38,6 +40,14 @@ FOUND_WITH_A_CACHE_BY = {
     "reservations are not given back": 200,
 }
 """As FOUND_BY, in worlds whose tasks are cached (`--cached`)."""
+
+FOUND_WITH_GATES_BY = {
+    "an answer is acted on before a status holds it": 200,
+    "an answer that a status holds is asked for again": 222,
+    "changes of the object are no news while gates wait": 201,
+    "sleeps are forgotten by a restart": 226,
+}
+"""As FOUND_BY, in worlds whose workflows have gates (`--gated`)."""
 
 FOUND_BY = {
     "an event is lost after a failed write": 229,
@@ -143,3 +153,14 @@ def test_no_seed_breaks_a_promise_where_tasks_are_cached(seeds: int, also: tuple
 @pytest.mark.parametrize("mutation", sorted(FOUND_WITH_A_CACHE_BY))
 def test_a_planted_defect_is_found_where_tasks_are_cached(mutation: str) -> None:
     SIMULATION.finds(mutation, FOUND_WITH_A_CACHE_BY, "--cached")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("seeds", "also"), [(GATED_SEEDS, ()), (GATED_SHARDED_SEEDS, ("--sharded",))])
+def test_no_seed_breaks_a_promise_where_workflows_have_gates(seeds: int, also: tuple[str, ...]) -> None:
+    SIMULATION.breaks_nothing(seeds, "--gated", *also, "--processes", "0")
+
+
+@pytest.mark.parametrize("mutation", sorted(FOUND_WITH_GATES_BY))
+def test_a_planted_defect_is_found_where_workflows_have_gates(mutation: str) -> None:
+    SIMULATION.finds(mutation, FOUND_WITH_GATES_BY, "--gated")

@@ -12,6 +12,7 @@ from propeller.embedded.faults import FaultyLink
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES
 from tests.simulation.event_log import Listener
 from tests.simulation.faults import Faults
+from tests.simulation.gated import Answering
 from tests.simulation.kubelet import Kubelet
 from tests.simulation.loop import Stuck, run
 from tests.simulation.processes import Processes
@@ -86,6 +87,7 @@ async def _live(scene: Scene) -> None:
     kubelet = Kubelet(scene.client("kubelet", link), scene.blobs, scene.oracle, scene.rng, scene.sidecars, scene.drains)
     processes, users = _processes(scene), Users(scene)
     running = asyncio.create_task(kubelet.run())
+    answering = asyncio.create_task(Answering(scene).run()) if scene.oracle.gated else None
     coming = None
     try:
         shared = scene.tokens.shared
@@ -135,6 +137,8 @@ async def _live(scene: Scene) -> None:
     finally:
         await processes.stop()
         running.cancel()
-        await asyncio.wait([running])
+        if answering is not None:
+            answering.cancel()
+        await asyncio.wait([running, *([answering] if answering is not None else [])])
     if not running.cancelled() and (error := running.exception()) is not None:
         raise error
