@@ -225,6 +225,9 @@ def _settings(run: LocalRun, storage_uri: str, logs: Path) -> Settings:
         prefix = catalog.prefix or f"{StorageOptions().metadata_prefix}/catalog"
         catalog = msgspec.structs.replace(catalog, prefix=prefix)
         storage = msgspec.structs.replace(storage, read_prefixes=(*storage.read_prefixes, f"file://{own_directory()}"))
+    raw = run.settings.raw_containers
+    if not raw.image:
+        raw = msgspec.structs.replace(raw, image="propeller")  # images are not looked up here
     resources = msgspec.structs.replace(run.settings.resources, fair_queues=False)  # there is no such type
     pods = msgspec.structs.replace(run.settings.pod_defaults, secrets="none")  # they are the shell's
     return msgspec.structs.replace(
@@ -233,6 +236,7 @@ def _settings(run: LocalRun, storage_uri: str, logs: Path) -> Settings:
         storage=storage,
         catalog=catalog,
         resources=resources,
+        raw_containers=raw,
         pod_defaults=pods,
         routing=RoutingOptions(),  # one machine is one cluster
     )

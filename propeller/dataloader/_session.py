@@ -73,7 +73,7 @@ async def run_download(work: Download, storage: Storage) -> None:
         async with asyncio.timeout(work.timeout):
             if work.inputs:
                 size = await download(storage, work.inputs, work.directory, work.form, work.limits)
-                _log.warning("inputs are in %s: %d bytes of files", work.directory, size)
+                _log.info("inputs are in %s: %d bytes of files", work.directory, size)
     except TimeoutError as error:
         raise StorageError(
             f"inputs were not downloaded within {work.timeout:g} s (raw_containers.download_timeout)"
@@ -110,7 +110,7 @@ async def run_upload(work: Upload, storage: Storage) -> None:
 async def _upload(work: Upload, storage: Storage) -> None:
     try:
         size = await upload(storage, work.outputs.variables, work.directory, work.prefix, work.raw, work.limits)
-        _log.warning("outputs are uploaded: %d bytes of files", size)
+        _log.info("outputs are uploaded: %d bytes of files", size)
     except (Invalid, CorruptBlob) as error:
         document = error_document(bounded(str(error)), UPLOAD_FAILED, system=False, recoverable=True)
         _log.warning("%s", error)

@@ -53,7 +53,7 @@ class _Reading:
     """Reads values, and collects files for later."""
 
     def __init__(self, raw: str, limits: Limits) -> None:
-        self.raw = uri_of(raw).rstrip("/")
+        self.raw = raw.rstrip("/")
         self.budget = Budget(limits)
         self.files: list[_File] = []
 
@@ -156,7 +156,7 @@ class _Reading:
                 self._add(entry, f"{uri}/{entry.name}", where, depth + 1)
         else:
             self.budget.take_file(where)
-            self.files.append(_File(where, path, uri))
+            self.files.append(_File(where, path, uri_of(uri)))
 
     def _items(
         self, type_: types_pb2.LiteralType, path: Path, name: str, where: str, depth: int
@@ -222,8 +222,8 @@ async def upload(
     raw: str,
     limits: Limits,
 ) -> int:
-    """Upload the outputs below `directory`: blobs below the URI `raw`, the values as `<prefix>/outputs.pb`. Return the
-    bytes of blobs. Raises as the module says.
+    """Upload the outputs below `directory`: blobs below `raw` (a URI, or a path, as flytekit names local files), the
+    values as `<prefix>/outputs.pb`. Return the bytes of blobs. Raises as the module says.
     """
     _raise_error_of(directory)
     reading = _Reading(raw, limits)

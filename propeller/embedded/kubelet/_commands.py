@@ -10,10 +10,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from propeller.embedded.kubelet._processes import CannotStart, Command, Entry
+
+PROPELLER = "propeller"
+"""The command of propeller's image: here it is this very package, whatever the user's environment has."""
 
 _OF_THE_INTERPRETER = re.compile(r"python(3(\.\d+)?)?|pyflyte(-execute|-fast-execute|-map-execute)?")
 _TASK_COMMANDS = ("pyflyte-execute", "pyflyte-map-execute")
@@ -29,6 +33,9 @@ def command_for(
     """
     if not words:
         raise CannotStart("no command: the pod names none, and there is no image to take one from")
+    if words[0] == PROPELLER:
+        words = (sys.executable, "-I", "-m", "propeller.cli", *words[1:])
+        return Command(executable=sys.executable, argv=words, env=env, cwd=cwd)
     if not Path(cwd).is_dir():
         raise CannotStart(f"workingDir {cwd}: no such directory on this machine")
     beside = project if populate else cwd

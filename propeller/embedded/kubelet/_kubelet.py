@@ -173,7 +173,7 @@ class Kubelet:
             return
         uid = pod["metadata"]["uid"]
         if uid in self._runs:
-            self._runs[uid].latest = pod
+            self._runs[uid].seen(pod)
         if gone:
             self._forget(uid)
         elif pod["metadata"].get("deletionTimestamp"):

@@ -7,6 +7,7 @@ Errors
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
@@ -20,6 +21,7 @@ from propeller.embedded.kubelet._api import Api
 from propeller.embedded.kubelet._commands import command_for
 from propeller.embedded.kubelet._environment import Reference, expand_all, references, resolve
 from propeller.embedded.kubelet._logs import open_log, tail_bytes, tail_lines
+from propeller.embedded.kubelet._placed import Places, can_mount, exchanges_files, mounted
 from propeller.embedded.kubelet._processes import CannotStart, Command, Process
 from propeller.embedded.kubelet._tokens import Tokens
 from propeller.embedded.kubelet._volumes import PodDirectory, with_secrets
@@ -92,7 +94,11 @@ class Launcher:
         env = with_secrets(self._directory, self._pod, container, env)
         words = expand_all([*(container.get("command") or ()), *(container.get("args") or ())], env)
         given, project = container.get("workingDir") or "", self._settings.project
-        return command_for(
+        placed = exchanges_files(self._pod, container)
+        mounts = placed and await asyncio.to_thread(can_mount)
+        if placed and not mounts:
+            words, env = Places(container, self._directory).replaced(words, env)
+        command = command_for(
             words,
             env=env,
             cwd=given or str(self._directory.work(name)),
@@ -100,6 +106,7 @@ class Launcher:
             project=project,
             populate=bool(project) and not given,
         )
+        return mounted(command, container, self._directory) if mounts else command
 
     def _in_image(self, container: Raw, image: str) -> Command:
         """The program in the root file system of its image, with its volumes mounted."""

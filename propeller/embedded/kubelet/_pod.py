@@ -129,8 +129,19 @@ class PodRun:
                 timer.cancel()
             self._kill(signal.SIGKILL)
 
+    def seen(self, pod: Raw) -> None:
+        """Take the pod's latest state, and show its labels and annotations to its containers."""
+        self.latest = pod
+        now = {field: pod["metadata"].get(field) for field in ("labels", "annotations")}
+        if any(self.pod["metadata"].get(field) != value for field, value in now.items()):
+            self.pod["metadata"] = self.pod["metadata"] | now
+            if not self._ended.is_set():
+                self.directory.show(self.pod)
+
     def stop(self, grace: float, failure: Failure | None = None) -> None:
-        """Ask the processes to end, and make them after `grace` seconds. A later call can only shorten that."""
+        """Ask the processes to end, and make them after `grace` seconds. A later call can only shorten that. Native
+        sidecars are asked when the other containers have ended.
+        """
         if failure is not None and self.failure is None and not self._ended.is_set():
             self.failure = failure
         first = not self._stopping.is_set()
@@ -142,7 +153,7 @@ class PodRun:
             self._kill(signal.SIGKILL)
             return
         if first:
-            self._kill(signal.SIGTERM)
+            self._terminate()
         self._timers.append(asyncio.get_running_loop().call_later(grace, self._kill, signal.SIGKILL))
 
     @property
@@ -214,6 +225,7 @@ class PodRun:
                         mains.create_task(self._run_container(container, self._policy), name=container.name)
             if any(one.sidecar for one in self.containers):
                 self.stop(self.grace)
+                self._terminate()
 
     def _exceed(self, late: Failure) -> None:
         self._record(NORMAL, late.reason, late.message)
@@ -319,13 +331,16 @@ class PodRun:
         message = end.error or self._launcher.message(container.spec, failed=end.code != 0)
         return Terminated(end.code, end.signal, reason, message, began, self._clock.now())
 
+    def _terminate(self) -> None:
+        """Ask the containers to end; native sidecars only if no other runs."""
+        for name in self._live.keys() - {one.name for one in self.containers if one.sidecar} or self._live:
+            self._live[name].kill(signal.SIGTERM)
+
     async def _stopped_within(self, seconds: float) -> bool:
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
-        except TimeoutError:
-            return False
-        return True
+        return self._stopping.is_set()
 
     def _kill(self, signum: int) -> None:
         for process in self._live.values():

@@ -1,8 +1,8 @@
 """A pod's directory: logs, termination messages, volumes. It contains everything of a pod on disk, and nothing else.
 
 Caveats
-    An unprivileged user cannot mount. A volume is a directory here, and the path of each volume that a container mounts
-    is in its environment as PROPELLER_VOLUME_<NAME> (letters upper case, others `_`), so that
+    An unprivileged user cannot mount (but see `_placed.py`). A volume is a directory here, and the path of each volume
+    that a container mounts is in its environment as PROPELLER_VOLUME_<NAME> (letters upper case, others `_`), so that
     `$(PROPELLER_VOLUME_DATA)/x` works in args; likewise PROPELLER_TERMINATION_LOG for terminationMessagePath. Links
     under `root/` show the paths that an image would have, and a variable whose value is a path to, above or in a
     mounted Secret gets that path: so flytekit finds the secrets of tasks. Claims are empty directories. Containers that
@@ -127,11 +127,17 @@ class PodDirectory:
             for kind, field in (("ConfigMap", "configMap"), ("Secret", "secret")):
                 if field in source:
                     _write(directory, source[field], object_data(objects, kind, source[field]))
-            for item in (source.get("downwardAPI") or {}).get("items") or ():
-                if "fieldRef" in item:
-                    _put(directory, item["path"], field_value(pod, item["fieldRef"].get("fieldPath", "")).encode())
+            _write_fields(directory, source, pod)
         for path, token in tokens.of(volume["name"]).items():
             _put(directory, path, token)
+
+    def show(self, pod: Raw) -> None:
+        """Write the pod's labels and annotations anew into volumes that show them and are made."""
+        for volume in pod["spec"].get("volumes") or ():
+            directory = self.volumes / _inside(volume["name"])
+            if directory.is_dir() and not directory.is_symlink():
+                for source in (volume, *((volume.get("projected") or {}).get("sources") or ())):
+                    _write_fields(directory, source, pod)
 
     def mounted(self, container: Raw) -> Iterator[tuple[Raw, Path]]:
         """Yield each of a container's volume mounts with the file or directory that it shows."""
@@ -186,6 +192,12 @@ def _write(directory: Path, source: Raw, data: Mapping[str, bytes]) -> None:
                 continue
             raise Invalid(f"references non-existent key: {key}")
         _put(directory, path, data[key])
+
+
+def _write_fields(directory: Path, source: Raw, pod: Raw) -> None:
+    for item in (source.get("downwardAPI") or {}).get("items") or ():
+        if "fieldRef" in item:
+            _put(directory, item["path"], field_value(pod, item["fieldRef"].get("fieldPath", "")).encode())
 
 
 def _put(directory: Path, path: str, content: bytes) -> None:
