@@ -16,6 +16,8 @@ import functools
 import operator
 
 from propeller.clock import rfc3339
+from propeller.embedded.kubelet._status import Container, Waiting
+from propeller.errors import Rejected
 
 MAX_MARKS = 4_096
 """Times that are kept of one log: those of 17 minutes of steady output. Older ones become sparser then."""
@@ -79,3 +81,16 @@ class LogIndex:
 @functools.lru_cache(maxsize=64)
 def _stamp(time: float) -> bytes:
     return f"{rfc3339(time, microseconds=True)[:-1]}000Z ".encode()
+
+
+def bounds_of(container: Container, index: LogIndex, pod: str, *, previous: bool) -> tuple[int, int | None]:
+    """Return the part of the container's log that its last run has written, or the `previous` run that ended.
+
+    Raises `Rejected` if none has ended.
+    """
+    if not previous:
+        return index.last_run()
+    if container.last is None:
+        why = f'previous terminated container "{container.name}" in pod "{pod}" not found'
+        raise Rejected(why, status=400, reason="BadRequest")
+    return index.last_run() if isinstance(container.state, Waiting) else index.run_before()

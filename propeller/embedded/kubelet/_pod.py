@@ -22,7 +22,7 @@ from propeller.clock import Clock
 from propeller.embedded.kubelet._api import Api
 from propeller.embedded.kubelet._events import SCHEDULER, Recorder, pod_reference
 from propeller.embedded.kubelet._launch import Launcher, Starter, memory_limit
-from propeller.embedded.kubelet._log_index import LogIndex
+from propeller.embedded.kubelet._log_index import LogIndex, bounds_of
 from propeller.embedded.kubelet._logs import note_growth, rotate
 from propeller.embedded.kubelet._memory import tree_bytes
 from propeller.embedded.kubelet._probes import Health, Unhealthy, has_probes, probing
@@ -180,17 +180,8 @@ class PodRun:
             rotate(path, self._settings.log_bytes, self.log_index[container.name], self._clock.now())
 
     def log_bounds(self, container: str, *, previous: bool) -> tuple[int, int | None]:
-        """Return the part of the container's log that its last run has written, or the `previous` run that ended.
-
-        Raises `Rejected` if none has ended.
-        """
-        found, index = self._container(container), self.log_index[container]
-        if not previous:
-            return index.last_run()
-        if found.last is None:
-            why = f'previous terminated container "{container}" in pod "{self.name}" not found'
-            raise Rejected(why, status=400, reason="BadRequest")
-        return index.last_run() if isinstance(found.state, Waiting) else index.run_before()
+        """Return the part of a container's log that a run has written; see `bounds_of`."""
+        return bounds_of(self._container(container), self.log_index[container], self.name, previous=previous)
 
     def following(self, container: str) -> bool:
         """Whether the container's last run may write more."""
