@@ -37,7 +37,7 @@ from propeller.embedded.kubelet._status import (
     pod_status,
 )
 from propeller.embedded.kubelet._usage import Meter
-from propeller.embedded.kubelet._volumes import MountFailed, PodDirectory
+from propeller.embedded.kubelet._volumes import MountFailed, PodDirectory, show_fields
 from propeller.errors import Conflict, Invalid, NotFound, Rejected, Retryable
 from propeller.kube._objects import Raw
 from propeller.recording import NORMAL, WARNING
@@ -136,7 +136,7 @@ class PodRun:
         if any(self.pod["metadata"].get(field) != value for field, value in now.items()):
             self.pod["metadata"] = self.pod["metadata"] | now
             if not self._ended.is_set():
-                self.directory.show(self.pod)
+                show_fields(self.directory.volumes, self.pod)
 
     def stop(self, grace: float, failure: Failure | None = None) -> None:
         """Ask the processes to end, and make them after `grace` seconds. A later call can only shorten that. Native

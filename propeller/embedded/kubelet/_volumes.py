@@ -131,14 +131,6 @@ class PodDirectory:
         for path, token in tokens.of(volume["name"]).items():
             _put(directory, path, token)
 
-    def show(self, pod: Raw) -> None:
-        """Write the pod's labels and annotations anew into volumes that show them and are made."""
-        for volume in pod["spec"].get("volumes") or ():
-            directory = self.volumes / _inside(volume["name"])
-            if directory.is_dir() and not directory.is_symlink():
-                for source in (volume, *((volume.get("projected") or {}).get("sources") or ())):
-                    _write_fields(directory, source, pod)
-
     def mounted(self, container: Raw) -> Iterator[tuple[Raw, Path]]:
         """Yield each of a container's volume mounts with the file or directory that it shows."""
         for mount in container.get("volumeMounts") or ():
@@ -159,6 +151,15 @@ class PodDirectory:
                 link.symlink_to(directory)
             found["PROPELLER_VOLUME_" + _NOT_IN_VARIABLES.sub("_", mount["name"].upper())] = str(directory)
         return found
+
+
+def show_fields(volumes: Path, pod: Raw) -> None:
+    """Write the pod's labels and annotations anew into those of its volumes that show them and are made."""
+    for volume in pod["spec"].get("volumes") or ():
+        directory = volumes / _inside(volume["name"])
+        if directory.is_dir() and not directory.is_symlink():
+            for source in (volume, *((volume.get("projected") or {}).get("sources") or ())):
+                _write_fields(directory, source, pod)
 
 
 def with_secrets(directory: PodDirectory, pod: Raw, container: Raw, env: Mapping[str, str]) -> dict[str, str]:
