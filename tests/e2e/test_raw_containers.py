@@ -11,6 +11,7 @@ import pytest
 
 from propeller.testing import S3Server
 from tests.e2e.conftest import Propeller
+from tests.e2e.test_pods import KUBERNETES
 
 pytestmark = pytest.mark.needs("embedded", "flytekit")
 
@@ -120,6 +121,28 @@ def test_their_files_are_on_s3(propeller: Propeller, flow: Flow, square: Path, r
     assert ended.json == {"o0": "25 25 3"}
     (uploaded,) = (rclone.directory / bucket / "runs").rglob("d/t.csv")
     assert uploaded.read_text().splitlines()[-1] == "4,16"
+
+
+PROXY = """
+from kubernetes.client import V1Container, V1PodSpec
+
+PROXY = V1Container(name="proxy", image="none", command=["sleep", "600"])
+beside = PodTemplate(pod_spec=V1PodSpec(containers=[V1Container(name="primary"), PROXY]))
+t = container("t", "/bin/sh", "-c", "echo 5 > /var/outputs/x", outputs=kwtypes(x=int), pod_template=beside)
+
+@workflow
+def wf() -> int:
+    return t()
+"""
+
+
+def test_a_proxy_that_never_ends_does_not_keep_the_outputs(propeller: Propeller, flow: Flow) -> None:
+    file = flow(HEAD + PROXY)
+    for name, text in KUBERNETES.items():
+        (file.parent / "kubernetes" / name).parent.mkdir(parents=True, exist_ok=True)
+        (file.parent / "kubernetes" / name).write_text(text)
+    ended = propeller.run(file, "wf", "--output", "json")
+    assert ended.json == {"o0": 5}
 
 
 FAILURES = {
