@@ -21,7 +21,7 @@ from propeller.config import Settings
 from propeller.controller import workflow_crd
 from propeller.fairqueues import fair_queue_crd
 from propeller.handlers.plugins import Plugins
-from propeller.manifests import SETTINGS_FILE, Part, manifests, rules_of, workload
+from propeller.manifests import LOADER_IMAGE, SETTINGS_FILE, Part, manifests, rules_of, workload
 from propeller.routing import routing_table_crd
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
@@ -52,6 +52,7 @@ def files() -> Iterator[tuple[Path, str]]:
     for name, documents in groups.items():
         for document in documents:  # Kustomize's generator names the ConfigMap by its content, which rolls the pods
             document.get("spec", {}).get("template", {}).get("metadata", {}).pop("annotations", None)
+            _leave_out_image(document)
         yield BASE / name, HEAD + yaml.safe_dump_all(documents, sort_keys=False)
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
@@ -62,6 +63,12 @@ def files() -> Iterator[tuple[Path, str]]:
     }
     yield BASE / "kustomization.yaml", _yaml(kustomization)
     yield BASE / SETTINGS_FILE, SETTINGS
+
+
+def _leave_out_image(document: dict[str, Any]) -> None:
+    """Remove the variable with the controller's image: Kustomize's `images` replaces it in fields `image` alone."""
+    for container in document.get("spec", {}).get("template", {}).get("spec", {}).get("containers", ()):
+        container["env"] = [one for one in container["env"] if one["name"] != LOADER_IMAGE]
 
 
 def _yaml(document: Any) -> str:

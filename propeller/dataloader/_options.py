@@ -11,8 +11,8 @@ class RawContainerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     """How `propeller dataloader` runs beside raw containers: FlytePropeller's `plugins.k8s.co-pilot`."""
 
     image: str = ""
-    """Image of `propeller dataloader`: the controller's own, which the Helm chart fills in. Empty: raw containers with
-    inputs or outputs in files are refused on a cluster; `propeller run` needs no image.
+    """Image of `propeller dataloader`: the controller's own, which the Helm chart and `propeller install` fill in.
+    Empty: raw containers with inputs or outputs in files are refused on a cluster; `propeller run` needs no image.
     """
 
     cpu: str = "500m"

@@ -7,9 +7,10 @@ test compares them with what the chart renders.
 
 from propeller.manifests._install import execution_cluster, installation, manifests, types
 from propeller.manifests._rules import RULES, Grant, Part, parts_of, rules_of
-from propeller.manifests._workload import SETTINGS_FILE, workload
+from propeller.manifests._workload import LOADER_IMAGE, SETTINGS_FILE, workload
 
 __all__ = [
+    "LOADER_IMAGE",
     "RULES",
     "SETTINGS_FILE",
     "Grant",

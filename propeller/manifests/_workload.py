@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+import yaml
+
 NAME = "propeller"
 PORT = 10254
 USER = 65532
@@ -14,6 +16,10 @@ SETTINGS_FILE = "propeller.yaml"
 _SETTINGS_DIRECTORY = "/etc/propeller"
 
 _SELECTOR = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/instance": NAME}
+
+
+LOADER_IMAGE = "PROPELLER_RAW_CONTAINERS__IMAGE"
+"""Variable of the setting `raw_containers.image`: the controller's own image."""
 
 
 def workload(namespace: str, image: str, settings: str, *, only: str = "") -> list[dict[str, Any]]:
@@ -67,7 +73,7 @@ def _deployment(namespace: str, image: str, settings: str, only: str) -> dict[st
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "topologySpreadConstraints": [spread],
-        "containers": [_container(namespace, image, only)],
+        "containers": [_container(namespace, image, settings, only)],
         "volumes": [
             {"name": "config", "configMap": {"name": NAME}},
             {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
@@ -88,7 +94,7 @@ def _deployment(namespace: str, image: str, settings: str, only: str) -> dict[st
     }
 
 
-def _container(namespace: str, image: str, only: str) -> dict[str, Any]:
+def _container(namespace: str, image: str, settings: str, only: str) -> dict[str, Any]:
     arguments = [
         "controller",
         f"--config={_SETTINGS_DIRECTORY}/{SETTINGS_FILE}",
@@ -105,7 +111,10 @@ def _container(namespace: str, image: str, only: str) -> dict[str, Any]:
         "imagePullPolicy": "IfNotPresent",
         "command": ["propeller"],
         "args": arguments,
-        "env": [{"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
+        "env": [
+            {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+            *([] if _names_loader(settings) else [{"name": LOADER_IMAGE, "value": image}]),
+        ],
         "ports": [{"name": "metrics", "containerPort": PORT, "protocol": "TCP"}],
         "startupProbe": _probe("/healthz", period=2, failures=60),
         "livenessProbe": _probe("/healthz", period=10, failures=3),
@@ -121,6 +130,13 @@ def _container(namespace: str, image: str, only: str) -> dict[str, Any]:
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own
         ],
     }
+
+
+def _names_loader(settings: str) -> bool:
+    """Whether the settings file says the image of raw containers' loaders: the environment would win over it."""
+    found = yaml.safe_load(settings)
+    raw = found.get("raw_containers") if isinstance(found, dict) else None
+    return isinstance(raw, dict) and bool(raw.get("image"))
 
 
 def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:
