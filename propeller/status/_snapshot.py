@@ -19,12 +19,14 @@ import zstandard
 
 from propeller.errors import CorruptBlob, NotUnderstood
 from propeller.status._placed import Placed, placements_of, taken
+from propeller.status._reasons import without_reasons
 from propeller.status._validity import check_execution, check_snapshot
 from propeller.workflow import (
     ENDED,
     Execution,
     ExecutionInfo,
     Failure,
+    Failures,
     Frame,
     Graph,
     ItemsGraph,
@@ -41,9 +43,9 @@ VERSION = 1
 LIMIT = 64 * 1024 * 1024
 """Bytes of a decoded snapshot: a hundred times that of a workflow of 50,000 nodes."""
 
-MAX_RECORDS = 250_000
-"""Graphs, active nodes and failures in a snapshot: a map of 100,000 items, of which half runs and half has failed, has
-fewer.
+MAX_RECORDS = 400_000
+"""Graphs, active nodes and failures in a snapshot: a map of 100,000 items that all run, each after a failure of the
+system and an eviction, has fewer, with as many failures as an execution keeps (`Failures`).
 """
 
 INLINE_BYTES = 256 * 1024
@@ -192,14 +194,19 @@ def take(execution: Execution) -> Snapshot:
         bytes(execution.attempts),
         dict(execution.states),
         dict(execution.failures),
-        dict(execution.system_failures),
+        _of_active(execution, execution.system_failures),
         execution.started.tobytes(),
         execution.ended.tobytes(),
         execution.info.uid,
-        dict(execution.evictions),
+        _of_active(execution, execution.evictions),
         taken(execution),
         bytes(execution.cache.statuses),
     )
+
+
+def _of_active(execution: Execution, counts: dict[int, int]) -> dict[int, int]:
+    """Counts of nodes that have not ended: budgets of the others do not matter any more."""
+    return {node: count for node, count in counts.items() if node in execution.states} if counts else {}
 
 
 def without_times(snapshot: Snapshot) -> Snapshot:
@@ -209,7 +216,10 @@ def without_times(snapshot: Snapshot) -> Snapshot:
 
 def encode(snapshot: Snapshot) -> bytes:
     """With a checksum in the frame: most flipped bits would decode to another state."""
-    return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(_ENCODER.encode(snapshot))
+    raw = _ENCODER.encode(snapshot)
+    if len(raw) > LIMIT:  # reasons of 100,000 nodes that wait: what could not be read again would be lost
+        raw = _ENCODER.encode(msgspec.structs.replace(snapshot, states=without_reasons(snapshot.states)))
+    return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(raw)
 
 
 def decompress(blob: bytes) -> bytes:
@@ -299,7 +309,7 @@ async def rebuild(info: ExecutionInfo, plan: Plan, snapshot: Snapshot, load_grap
     execution.phases[:] = snapshot.phases
     execution.attempts[:] = snapshot.attempts
     execution.states = dict(snapshot.states)
-    execution.failures = dict(snapshot.failures)
+    execution.failures = Failures(snapshot.failures)
     execution.system_failures = dict(snapshot.system_failures)
     execution.evictions = dict(snapshot.evictions)
     execution.placements = placements_of(snapshot.placed)

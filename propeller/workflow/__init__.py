@@ -69,6 +69,7 @@ from propeller.workflow._execution import (
     ObservedAttempt,
     WorkflowPhase,
 )
+from propeller.workflow._failures import Failures
 from propeller.workflow._gates import (
     APPROVE,
     APPROVED,
@@ -197,6 +198,7 @@ __all__ = [
     "Fail",
     "Failure",
     "FailurePolicy",
+    "Failures",
     "Frame",
     "FuturesFound",
     "GateSpec",

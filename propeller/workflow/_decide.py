@@ -336,7 +336,7 @@ class _Decider:
         execution.phases[node] = phase
         execution.ended[node] = self._now - execution.created_at
         if failure is not None:
-            execution.failures[node] = failure
+            execution.failures.record(node, failure)
         self._changed = True
         self._ended.append(view)
         self._graphs.node_ended(view, phase, failure)

@@ -25,6 +25,7 @@ from flyteidl.core import literals_pb2
 from propeller.wire import Literals
 from propeller.workflow._caching import CacheRecord
 from propeller.workflow._events import Failure, NodeEvent
+from propeller.workflow._failures import Failures
 from propeller.workflow._names import PATH_LENGTH, pod_name, shortened, unique_node_id
 from propeller.workflow._options import AttemptOptions
 from propeller.workflow._parallelism import Slots
@@ -171,7 +172,7 @@ class Execution:
         self.started = array("f")  # seconds since created_at
         self.ended = array("f")
         self.states: dict[int, State] = {}
-        self.failures: dict[int, Failure] = {}
+        self.failures = Failures()
         self.system_failures: dict[int, int] = {}
         self.evictions: dict[int, int] = {}
         """How many of these were evictions by a queue, which use up no budget."""

@@ -37,6 +37,7 @@ class Node:
     may_hang: bool = False
     """Whether a task may never end; which node it is inside of stops it."""
     at_once: int = 0
+    """Of a map: how many items at once; 0 leaves that to the workflow's limit."""
     min_successes: int | None = None
     calls: str = ""
     limit: int = 0
@@ -206,7 +207,9 @@ def _node(node: Node) -> dict[str, Any]:
         case "task" | "dynamic":
             made |= task
         case "map":
-            array: dict[str, Any] = {"SubNodeSpec": {"id": "item", **task}, "Parallelism": node.at_once, "dataMode": 1}
+            array: dict[str, Any] = {"SubNodeSpec": {"id": "item", **task}, "dataMode": 1}
+            if node.at_once:
+                array["Parallelism"] = node.at_once
             if node.min_successes is not None:
                 array["MinSuccesses"] = node.min_successes
             made |= {"kind": "array", "array": array}

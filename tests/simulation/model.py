@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flyteidl.core import literals_pb2
@@ -39,6 +39,10 @@ class Expected:
     is_dynamic: bool = False
     is_inner: bool = False
     """Whether a dynamic task has made it."""
+    map: str = ""
+    """The map task with a limit of its own that it is an item of, at an attempt; the workflow's does not count then."""
+    at_once: int = 0
+    """How many items of that map task may run at once."""
 
 
 @dataclass
@@ -192,6 +196,10 @@ class _Walk:
             self.task(unique_node_id(unique_id, attempt, f"n{number}"), node, {"x": item}, after)
             for number, item in enumerate(items)
         ]
+        if node.at_once:
+            for item in (unique_node_id(unique_id, attempt, f"n{number}") for number in range(len(items))):
+                expected = self.prediction.tasks[item]
+                self.prediction.tasks[item] = replace(expected, map=f"{unique_id}-{attempt}", at_once=node.at_once)
         needed = len(items) if node.min_successes is None else node.min_successes
         ok = sum(end.ok for end in ends) >= needed
         return _End(ok, [end.value if end.ok else None for end in ends], after.union(*(end.done for end in ends)))

@@ -230,11 +230,18 @@ class Oracle:
             self._check_caching(workflow, record, expected, lenient=lenient)
         if missing := sorted(expected.after - proven):
             self.event_log.violation(f"{where} runs before {', '.join(missing)} ended well")
-        counted = [pod for pod in workflow.pods if pod.live and not pod.again and not self._is_stuck(pod)]
-        at_once = len({node} | {pod.node for pod in counted})
-        limit = workflow.flow.parallelism
-        if limit and at_once > limit and not lenient and not record.again:
-            self.event_log.violation(f"{workflow.name} runs {at_once} tasks at once, over its limit of {limit}")
+        if not lenient and not record.again:
+            self._check_parallelism(workflow, node, expected)
+
+    def _check_parallelism(self, workflow: Workflow, node: str, expected: Expected) -> None:
+        """Items of a map task with a limit of its own count for that one, all others for the workflow's."""
+        tasks = workflow.prediction.tasks
+        counted = [pod.node for pod in workflow.pods if pod.live and not pod.again and not self._is_stuck(pod)]
+        beside = {other for other in counted if other in tasks and tasks[other].map == expected.map}
+        at_once, limit = len({node} | beside), expected.at_once or workflow.flow.parallelism
+        if limit and at_once > limit:
+            whose = f"map task {expected.map} of {workflow.name}" if expected.map else workflow.name
+            self.event_log.violation(f"{whose} runs {at_once} tasks at once, over its limit of {limit}")
 
     def _is_computed(self, workflow: Workflow, node: str) -> bool:
         expected = workflow.prediction.tasks.get(node)

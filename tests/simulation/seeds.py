@@ -10,12 +10,13 @@ from itertools import islice
 
 from tests.simulation.cached import CACHED_MUTATIONS, all_tasks_are_cached
 from tests.simulation.gated import GATED_MUTATIONS, all_workflows_have_gates
+from tests.simulation.map_mutations import MAP_MUTATIONS
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.plugged import all_tasks_are_plugged
 from tests.simulation.sharded_mutations import SHARDED_MUTATIONS
 from tests.simulation.world import Result, simulate
 
-PLANTED = {**MUTATIONS, **SHARDED_MUTATIONS, **CACHED_MUTATIONS, **GATED_MUTATIONS}
+PLANTED = {**MUTATIONS, **MAP_MUTATIONS, **SHARDED_MUTATIONS, **CACHED_MUTATIONS, **GATED_MUTATIONS}
 """All defects that can be planted."""
 
 Results = Generator[Result, None, None]

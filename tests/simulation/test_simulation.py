@@ -50,6 +50,7 @@ FOUND_WITH_GATES_BY = {
 """As FOUND_BY, in worlds whose workflows have gates (`--gated`)."""
 
 FOUND_BY = {
+    "all items of a map task start at once": 209,
     "an event is lost after a failed write": 229,
     "a launch whose answer is lost is another attempt": 200,
     "a lowered limit goes on being granted": 201,
@@ -65,6 +66,7 @@ FOUND_BY = {
     "a type that is gone is asked for without a pause": 306,
     "an adopted pod that is missing is waited for": 252,
     "an informer gives up on a type that is gone": 228,
+    "any number of items is enough": 205,
     "any number is an attempt": 200,
     "anybodys pod is ours": 312,
     "attempts that pods prove are ignored": 695,
