@@ -32,6 +32,7 @@ from propeller.connectors._options import ConnectorOptions, ConnectorService
 from propeller.dataloader._options import RawContainerOptions
 from propeller.informers._options import InformerOptions
 from propeller.kube._options import ClientOptions
+from propeller.lineage._options import LineageOptions
 from propeller.reconcile._options import QueueOptions, WatchdogOptions
 from propeller.reconcile.rollouts._options import RolloutOptions
 from propeller.registry._options import RegistryOptions
@@ -61,6 +62,7 @@ __all__ = [
     "KueueQueue",
     "LaunchOptions",
     "LeaseOptions",
+    "LineageOptions",
     "LogLink",
     "LogLinkOptions",
     "MetricsOptions",
@@ -112,6 +114,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     routing: RoutingOptions = RoutingOptions()
     storage: StorageOptions = StorageOptions()
     catalog: CatalogOptions = CatalogOptions()
+    lineage: LineageOptions = LineageOptions()
     registry: RegistryOptions = RegistryOptions()
     controller: ControllerOptions = ControllerOptions()
     clusters: ClusterOptions = ClusterOptions()

@@ -46,6 +46,7 @@ from propeller.controller._intake import Intake
 from propeller.controller._janitor import Janitor
 from propeller.controller._lanes import Lanes
 from propeller.controller._launch_metrics import stakes_of, watch_launches
+from propeller.controller._lineage import lineage
 from propeller.controller._live_limits import LiveLimits
 from propeller.controller._live_routing import LiveRouting
 from propeller.controller._loading import Loader
@@ -124,7 +125,7 @@ class WorkflowController:
         self._executions = Executions(self._queue, settings.queue, clock, settings.controller.event_delay)
         at_once, on_error = settings.controller.effects_at_once, self._executions.job_raised
         self._lanes = Lanes(at_once, group=tenant, on_error=on_error)
-        self._milestones = Milestones(metrics.executions, recorder, clock)
+        self._milestones = Milestones(metrics.executions, recorder, clock, lineage(settings, storage, clock, metrics))
         causes = Causes(_log)
         self._grants = Grants(self._executions)
         self.limits = LiveLimits(
@@ -177,9 +178,8 @@ class WorkflowController:
             of_shards = self._workflows, self._checkpoints, self._tokens, self.several
             self.shards = Shards(shared, *of_shards, self._reconcile, self._hand_over)
             reconcile = self.shards.reconcile
-        counted = metrics.reconciles_of(NAME)
         self._controller = Controller(
-            self._queue, reconcile, settings.queue, name=NAME, on_reconcile=counted, clock=clock
+            self._queue, reconcile, settings.queue, name=NAME, on_reconcile=metrics.reconciles_of(NAME), clock=clock
         )
         self._watch(metrics)
 
@@ -215,6 +215,7 @@ class WorkflowController:
             self._restores.subscribe()
             await self._workflows.wait_for_sync(deadline)
             async with (
+                self._milestones.running(),
                 cache_running(self._services),
                 self.several.running(),
                 self._lanes.running(),
@@ -271,6 +272,7 @@ class WorkflowController:
         workflow = self._workflows.store.get(key)
         session = self._executions.get(key)
         if session is not None and (workflow is None or workflow.metadata.uid != session.uid):
+            self._milestones.gone(session)
             self._executions.forget(session)  # its pods follow by owner reference
             self._forget(session.uid)
             session = None

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 from propeller.clock import Clock
 from propeller.controller._events import Recorder, Subject
 from propeller.controller._executions import Executions
+from propeller.controller._lineage import Lineage
 from propeller.controller._resource import FlyteWorkflow
-from propeller.controller._session import STAGES, Running
+from propeller.controller._session import STAGES, Running, Session
 from propeller.kube import ObjectMeta
 from propeller.recording import NORMAL, WARNING
 from propeller.telemetry import ExecutionMetrics
@@ -47,12 +49,26 @@ _PHASES = {int(phase): phase.name.lower() for phase in NodePhase}
 
 
 class Milestones:
-    """Reports on the executions of one process; `recorder` None: no Events."""
+    """Reports on the executions of one process; `recorder` None: no Events; `lineage` None: none of
+    OpenLineage.
+    """
 
-    def __init__(self, metrics: ExecutionMetrics, recorder: Recorder | None, clock: Clock) -> None:
+    def __init__(
+        self, metrics: ExecutionMetrics, recorder: Recorder | None, clock: Clock, lineage: Lineage | None = None
+    ) -> None:
         self._metrics = metrics
         self._recorder = recorder
         self._clock = clock
+        self._lineage = lineage
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Send events of lineage, if there is a receiver, until the block is left."""
+        if self._lineage is None:
+            yield
+            return
+        async with self._lineage.running():
+            yield
 
     def follow(self, executions: Executions) -> None:
         """Have each scrape count the executions in memory and the evicted ones."""
@@ -75,15 +91,21 @@ class Milestones:
         _log.info("%s accepted", execution.key)
         if self._recorder is not None:
             self._recorder.record(_subject(execution), NORMAL, "Accepted", "the execution has begun")
+        if self._lineage is not None:
+            self._lineage.accepted(execution)
 
     def decided(self, execution: Execution, decision: Decision) -> None:
         """Report the nodes and attempts that a reconcile ended."""
         for retried in decision.retried:
             self._metrics.attempt_failed(retried.kind.value, retried.code, retried=True)
+            if self._lineage is not None:
+                self._lineage.retried(execution, retried)
         for view in decision.ended:
             node, kind = view.number, view.spec.kind
             if kind is NodeKind.END:
                 continue
+            if self._lineage is not None:
+                self._lineage.node_ended(view)
             seconds = execution.ended[node] - execution.started[node]
             self._metrics.node_ended(str(kind), _PHASES[execution.phases[node]], seconds)
             if execution.phases[node] == NodePhase.FAILED and (failure := execution.failures.get(node)) is not None:
@@ -100,6 +122,8 @@ class Milestones:
         for event in events:
             if isinstance(event, Launched):
                 self._metrics.launched()
+                if self._lineage is not None:
+                    self._lineage.launched(node, event.attempt)
             elif isinstance(event, Refused):
                 self._metrics.refused()
                 self.waits(session, node, event.reason)
@@ -130,8 +154,15 @@ class Milestones:
 
     def ended(self, execution: Execution) -> None:
         """Report the end, after its status was written."""
+        if self._lineage is not None:
+            self._lineage.ended(execution)
         lasted = max(0.0, (execution.ended_at or execution.created_at) - execution.created_at)
         self._end(_subject(execution), execution.phase, execution.failure, lasted)
+
+    def gone(self, session: Session) -> None:
+        """Report that an execution was deleted, which may have been before its end."""
+        if self._lineage is not None and isinstance(session, Running) and not session.execution.phase.ended:
+            self._lineage.gone(session.execution)
 
     def rejected(self, workflow: FlyteWorkflow, phase: WorkflowPhase, failure: Failure) -> None:
         """Report that a workflow cannot run, or that no version can continue it."""

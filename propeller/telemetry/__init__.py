@@ -6,6 +6,7 @@ from propeller.telemetry._clusters import ClusterMetrics
 from propeller.telemetry._executions import ExecutionMetrics
 from propeller.telemetry._families import Reader
 from propeller.telemetry._launches import LaunchMetrics
+from propeller.telemetry._lineage import LineageMetrics
 from propeller.telemetry._log_links import TaskLog, pod_values, task_logs
 from propeller.telemetry._logs import LOG_LEVELS, LogFormat, configure_logs
 from propeller.telemetry._metrics import Metrics
@@ -20,6 +21,7 @@ __all__ = [
     "ClusterMetrics",
     "ExecutionMetrics",
     "LaunchMetrics",
+    "LineageMetrics",
     "LogFormat",
     "LogLink",
     "LogLinkOptions",

@@ -14,6 +14,7 @@ from propeller.telemetry._clusters import ClusterMetrics
 from propeller.telemetry._executions import ExecutionMetrics
 from propeller.telemetry._families import Counters, Family, Gauges, Histograms
 from propeller.telemetry._launches import LaunchMetrics
+from propeller.telemetry._lineage import LineageMetrics
 from propeller.telemetry._pools import PoolMetrics
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Metrics:
         self.launches = LaunchMetrics()
         self.clusters = ClusterMetrics()
         self.catalog = CatalogMetrics()
+        self.lineage = LineageMetrics()
         self._reconciles = Counters("propeller_rounds", "Reconciles that have ended.", "controller", "outcome")
         self._reconcile_seconds = Histograms(
             "propeller_round_seconds", "Time of a reconcile.", _RECONCILE_BUCKETS, "controller"
@@ -122,6 +124,7 @@ class Metrics:
             *self.launches.families,
             *self.clusters.families,
             *self.catalog.families,
+            *self.lineage.families,
             *(self._requests, self._objects, self._lists, self._watches, self._follow_failures, self._undecodable),
             *(
                 self._events,

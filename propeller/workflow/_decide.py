@@ -295,10 +295,11 @@ class _Decider:
     def _start_attempt(self, view: NodeView, transition: StartAttempt) -> None:
         execution, node, failure = self._execution, view.number, transition.failure
         self._changed |= transition.checkpoint
-        execution.attempts[node] = transition.attempt
         by_system = failure is not None and failure.is_system
         if failure is not None:
-            self._retried.append(failure)
+            of = {"node": execution.unique_id(node), "attempt": execution.attempts[node]}
+            self._retried.append(msgspec.structs.replace(failure, **of))
+        execution.attempts[node] = transition.attempt
         if by_system or transition.system_failures:
             known = execution.system_failures.get(node, 0)
             execution.system_failures[node] = max(known + by_system, transition.system_failures)

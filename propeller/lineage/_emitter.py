@@ -1,0 +1,190 @@
+"""Send events: a bounded queue, and one task that empties it.
+
+Guarantees
+    `submit` neither waits nor raises. An event that finds the queue full is dropped, and counted.
+    While the receiver is down or slow, events wait, and are tried again: one may arrive twice, never out of thin air. A
+    receiver that refuses an event (4xx) does not get it again.
+    Inputs and outputs are read here, outside of reconciles; what cannot be read is left out of its event.
+Caveats
+    Events that wait when the process is killed are lost, and those of a reconcile that is repeated after a crash are
+    sent again, with the same run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from flyteidl.core import literals_pb2
+
+from propeller.clock import Clock
+from propeller.errors import Invalid, PropellerError, Unavailable
+from propeller.lineage._datasets import Dataset, datasets_of
+from propeller.lineage._events import Report, encode_event
+from propeller.lineage._options import TOKEN, LineageOptions
+from propeller.pauses import Pauses
+from propeller.redaction import shown_url
+from propeller.storage import Storage, in_thread_if_large
+from propeller.telemetry import Causes, LineageMetrics
+from propeller.wire import Literals
+
+_log = logging.getLogger(__name__)
+
+LONGEST_PAUSE = 30.0
+"""Seconds between two tries."""
+
+_TRY_AGAIN = frozenset({408, 425, 429})
+
+
+class Emitter:
+    """See the module's text."""
+
+    def __init__(self, options: LineageOptions, storage: Storage, clock: Clock, metrics: LineageMetrics) -> None:
+        self._options = options
+        self._storage = storage
+        self._clock = clock
+        self._metrics = metrics
+        self._causes = Causes(_log)
+        self._queue: asyncio.Queue[Report] = asyncio.Queue(options.queue)
+        self._version = version("propeller")
+        self._pauses = Pauses(0.5, LONGEST_PAUSE)
+        self._session: Any = None
+        metrics.watch(lambda: [((), float(self._queue.qsize()))])
+
+    def submit(self, report: Report) -> None:
+        """Have an event sent."""
+        try:
+            self._queue.put_nowait(report)
+        except asyncio.QueueFull:
+            self._metrics.events.counts["dropped",] += 1
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Send events until the block is left, and then what waits still, for at most `timeout` seconds."""
+        sending = asyncio.get_running_loop().create_task(self._send_all(), name="lineage")
+        try:
+            yield
+        finally:
+            try:
+                async with asyncio.timeout(self._options.timeout):
+                    await self._queue.join()
+            except TimeoutError:
+                left = self._queue.qsize()
+                _log.warning("%d events of lineage are not sent: the process ends", left)
+                self._metrics.events.counts["dropped",] += left
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            if self._session is not None:
+                await self._session.close()
+
+    async def _send_all(self) -> None:
+        while True:
+            reports = [await self._queue.get()]
+            while len(reports) < self._options.at_once and not self._queue.empty():
+                reports.append(self._queue.get_nowait())
+            events = await asyncio.gather(*map(self._encode, reports))
+            await self._deliver(list(events))
+            for _ in reports:
+                self._queue.task_done()
+
+    async def _encode(self, report: Report) -> bytes:
+        inputs, outputs = await asyncio.gather(self._datasets(report.inputs), self._datasets(report.outputs))
+        return encode_event(report, inputs, outputs, self._version)
+
+    async def _datasets(self, given: str | Literals | literals_pb2.LiteralMap) -> list[Dataset]:
+        """The datasets in literals, or in a blob of them; none if it cannot be read."""
+        try:
+            async with asyncio.timeout(self._options.timeout):
+                literals = await self._literals(given)
+                size = sum(one.size for one in literals.raw.values())
+                return await in_thread_if_large(size, datasets_of, literals, self._storage.settings.max_messages)
+        except (PropellerError, TimeoutError) as error:
+            self._causes.report(error, "an event of lineage lacks its datasets")
+            return []
+
+    async def _literals(self, given: str | Literals | literals_pb2.LiteralMap) -> Literals:
+        if isinstance(given, Literals):
+            return given
+        if isinstance(given, literals_pb2.LiteralMap):
+            return Literals(given.SerializeToString())
+        data = await self._storage.find(given) if given else None
+        return Literals(data or b"")
+
+    async def _deliver(self, events: list[bytes]) -> None:
+        """Send until each has arrived or is refused."""
+        to_file = self._options.url.startswith("file://")
+        while events:
+            events = await self._write(events) if to_file else await self._post_all(events)
+            if events:
+                await asyncio.sleep(self._pauses.failed(self._clock.monotonic()))
+
+    async def _write(self, events: list[bytes]) -> list[bytes]:
+        """Add lines to the file; returns those that are to be tried again."""
+        path = Path(unquote(urlsplit(self._options.url).path))
+        try:
+            await asyncio.to_thread(_append, path, b"".join(event + b"\n" for event in events))
+        except OSError as error:
+            self._failed(Unavailable(f"{path} cannot be written: {error.strerror}"))
+            return events
+        self._metrics.events.counts["sent",] += len(events)
+        return []
+
+    async def _post_all(self, events: list[bytes]) -> list[bytes]:
+        done = await asyncio.gather(*map(self._post, events))
+        return [event for event, is_done in zip(events, done, strict=True) if not is_done]
+
+    async def _post(self, event: bytes) -> bool:
+        """Send an event; returns false if it is to be tried again."""
+        import aiohttp
+
+        place = shown_url(self._options.url)
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=self._options.timeout)
+            self._session = aiohttp.ClientSession(timeout=timeout)
+        try:
+            headers = {"Content-Type": "application/json"} | self._authorization()
+            async with self._session.post(
+                self._options.url, data=event, headers=headers, allow_redirects=False
+            ) as answer:
+                status = answer.status
+        except PropellerError as error:
+            self._failed(error)
+            return False
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._failed(Unavailable(f"{place} is not reached: {str(error) or type(error).__name__}"))
+            return False
+        if 200 <= status < 300:
+            self._metrics.events.counts["sent",] += 1
+            return True
+        if status >= 500 or status in _TRY_AGAIN:
+            self._failed(Unavailable(f"{place} answers {status}"))
+            return False
+        self._metrics.events.counts["refused",] += 1
+        self._causes.report(Invalid(f"{place} answers {status}"), "an event of lineage is refused, and dropped")
+        return True
+
+    def _authorization(self) -> dict[str, str]:
+        token = os.environ.get(TOKEN, "")
+        if file := self._options.token_file:
+            try:
+                token = Path(file).read_text().strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise Unavailable(f"lineage.token_file {file!r} cannot be read: {error}") from error
+        return {"Authorization": f"Bearer {token}"} if token else {}
+
+    def _failed(self, error: PropellerError) -> None:
+        self._metrics.events.counts["failed",] += 1
+        self._causes.report(error, "events of lineage wait")
+
+
+def _append(path: Path, lines: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab", buffering=0) as file:
+        file.write(lines)
