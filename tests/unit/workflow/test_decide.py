@@ -274,6 +274,17 @@ def test_the_failure_node_runs_once_however_many_nodes_fail_in_one_reconcile() -
     assert [name for name, _ in driver.launched].count("clean") == 1
 
 
+def test_a_failure_node_that_fails_itself_leaves_the_execution_the_error_that_came_first() -> None:
+    """In FlytePropeller it replaces that error (handleFailureNode)."""
+    driver = Driver(execution(plan(graph(task("bad"), onFailure=task("cleanup")))), failing("bad", "cleanup"))
+
+    of = driver.run()
+    assert of.phase is WorkflowPhase.FAILED
+    assert of.failure is not None
+    assert of.failure.node == "bad"
+    assert sorted(of.failures) == [of.frames[0].base, of.frames[0].base + (of.frames[0].graph.failure or 0)]
+
+
 def test_the_failure_node_stays_out_of_a_workflow_that_succeeds() -> None:
     driver = Driver(execution(plan(graph(task("a"), onFailure=task("cleanup")))))
 
