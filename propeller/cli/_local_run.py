@@ -21,6 +21,7 @@ from pathlib import Path
 import msgspec
 
 from propeller.cli._files import private_kubeconfig
+from propeller.cli._gate_notes import GateNotes
 from propeller.cli._output import say
 from propeller.cli._progress import Progress, watching
 from propeller.cli._result import report_end
@@ -116,7 +117,8 @@ async def run_locally(run: LocalRun) -> int:
             progress.say(f"it waits for answers; in another terminal: export KUBECONFIG={shlex.quote(own.serve)}")
         printed = await stack.enter_async_context(show_output(Path(settings.kubelet.logs), progress))
         linked = LinkedFiles(Path(settings.kubelet.project))
-        execution = await _run(cluster, storage, settings, resource, progress, printed)
+        shows_nodes = not (run.quiet or run.as_json)
+        execution = await _run(cluster, storage, settings, resource, progress, printed, shows_nodes=shows_nodes)
     _warn_of(linked.changed())
     async with Storage(settings.storage) as storage:
         logs = Path(settings.kubelet.logs)
@@ -148,6 +150,8 @@ async def _run(
     resource: dict[str, object],
     progress: Progress,
     printed: TaskOutput,
+    *,
+    shows_nodes: bool,
 ) -> Execution:
     """Create the resource, and wait until its execution has ended and its last status is written."""
     ended: asyncio.Future[Execution] = asyncio.get_running_loop().create_future()
@@ -155,9 +159,11 @@ async def _run(
 
     metadata = _metadata(resource)
     key = f"{metadata['namespace']}/{metadata['name']}"
+    gates = GateNotes(progress, key if shows_nodes else "")
 
     def observe(execution: Execution) -> None:
         printed.changed(execution)
+        gates.changed(execution)
         if execution.key != key:
             return  # a launch plan's, which its node waits for
         progress.changed(execution)

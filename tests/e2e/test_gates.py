@@ -107,3 +107,19 @@ def test_answers_that_no_gate_takes_are_refused_with_the_reason_and_change_nothi
         assert "has been answered" in run.give(["signal", name, "number", "-5", *where, "--output", "text"])
         code, out = run.ended()
         assert (code, out.split()) == (0, ['{"o0":-4}'])
+
+
+def test_gates_of_executions_that_launch_plans_start_are_answered_too_also_where_no_progress_is_shown(
+    propeller: Propeller, flow: Callable[[str], Path]
+) -> None:
+    file = flow(
+        "from datetime import timedelta\n"
+        "@workflow\ndef child() -> int:\n"
+        "    return wait_for_input('number', timeout=timedelta(hours=1), expected_type=int)\n"
+        "plan = LaunchPlan.get_or_create(child, 'plan')\n"
+        "@task\ndef inc(a: int) -> int:\n    return a + 1\n"
+        "@workflow\ndef wf() -> int:\n    return inc(a=plan())\n"
+    )
+    with waiting(propeller, file, "wf", "--output", "json") as run:
+        assert "has been answered" in run.give(run.command("signal"), "4")
+        assert run.ended() == (0, '{"o0":5}\n')
