@@ -89,8 +89,12 @@ class Emitter:
             reports = [await self._queue.get()]
             while len(reports) < self._options.at_once and not self._queue.empty():
                 reports.append(self._queue.get_nowait())
-            events = await asyncio.gather(*map(self._encode, reports))
-            await self._deliver(list(events))
+            encoded = await asyncio.gather(*map(self._encode, reports), return_exceptions=True)
+            await self._deliver([event for event in encoded if isinstance(event, bytes)])
+            for error in encoded:
+                if isinstance(error, Exception):  # one event that cannot be written must not keep back all others
+                    self._metrics.events.counts["dropped",] += 1
+                    self._causes.report(error, "an event of lineage cannot be made, and is dropped")
             for _ in reports:
                 self._queue.task_done()
 

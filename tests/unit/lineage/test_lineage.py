@@ -164,6 +164,14 @@ async def test_a_process_that_ends_waits_for_no_receiver_that_is_down(caplog: py
     assert "not sent: the process ends" in caplog.text
 
 
+async def test_an_event_that_cannot_be_written_keeps_back_no_other(tmp_path: Path) -> None:
+    async with emitter(url=f"file://{tmp_path}/events.ndjson") as (used, metrics, _):
+        used.submit(report(state=State.FAIL, error="\ud800"))
+        used.submit(report("n1"))
+    assert len((tmp_path / "events.ndjson").read_text().splitlines()) == 1
+    assert metrics.events.counts == {("sent",): 1, ("dropped",): 1}
+
+
 async def test_a_file_gets_a_line_for_each_event(tmp_path: Path) -> None:
     async with emitter(url=f"file://{tmp_path}/made/events.ndjson") as (used, _, _):
         for number in range(20):
