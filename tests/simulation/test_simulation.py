@@ -78,7 +78,7 @@ FOUND_BY = {
     "other limits forget what is held": 201,
     "outages of the store fail attempts": 223,
     "pods are stopped before a status has the reason": 239,
-    "pods that have ended are deleted": 2777,
+    "pods that have ended are deleted": 6038,
     "pods that still run are left at the end": 621,
     "shared tokens are given back twice": 133,
     "sidecars are left running": 276,
