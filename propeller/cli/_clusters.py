@@ -15,7 +15,7 @@ from propeller.cli._event_loop import run
 from propeller.cli._output import say, say_json
 from propeller.cli._routes_text import table
 from propeller.cli._routing_subjects import running_on
-from propeller.cli._routing_tables import content_of, name_of_cluster
+from propeller.cli._routing_tables import content_of, name_of_cluster, table_of_settings
 from propeller.cli._settings import load_settings
 from propeller.clusters import Connector, Opener
 from propeller.config import Settings
@@ -86,9 +86,7 @@ def command(
     propeller clusters --config propeller.yaml --output json | jq '.[] | select(.answer.error != "")'
     """
     settings = load_settings(config)
-    named = table or settings.routing.file
-    if not named and settings.routing.table:
-        named = f"routingtable/{settings.routing.table}"
+    named = table or table_of_settings(settings)
     if not named:
         raise Invalid("name a table: propeller clusters routes.yaml, or routingtable/NAME, or settings with --config")
     found = run(_clusters(named, kubeconfig, context, settings, deadline if probe else None))

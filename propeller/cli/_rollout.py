@@ -13,14 +13,18 @@ from propeller.cli._connecting import cluster_options, connected
 from propeller.cli._event_loop import run
 from propeller.cli._exit_codes import PLATFORM_FAILED, SUCCEEDED
 from propeller.cli._output import say, say_json
+from propeller.cli._routing_tables import Tables, table_of_settings
 from propeller.cli._settings import load_settings
 from propeller.cli._sharded import group_of
 from propeller.clock import SYSTEM_CLOCK
 from propeller.config import Settings
 from propeller.errors import Conflict, Invalid, NotFound
 from propeller.reconcile.rollouts import Rollout, State, abort, begin, promote
-from propeller.reconcile.shards import GroupView, change_rollout, view_group
+from propeller.reconcile.shards import GroupView, ShardMap, change_rollout, view_group
+from propeller.routing import State as ClusterState
+from propeller.routing import Table
 from propeller.text import one_line
+from propeller.workflow import cluster_of_key
 
 LOOK_SECONDS = 2.0
 """Between two looks of --wait."""
@@ -56,13 +60,32 @@ def _options(function: Any) -> Any:
 @click.option(
     "--from", "current", default="", metavar="VERSION", help="The one that runs; default: that of the shards."
 )
+@click.option(
+    "--by",
+    type=click.Choice(["clusters", "shards"]),
+    default=None,
+    help="What it takes first; default: clusters, if some have shards of their own (shards.clusters).",
+)
 @click.option("--wait", is_flag=True, help="Until it is over; exit code 3 if it was rolled back.")
 @_options
 def start(
-    *, candidate: str, current: str, wait: bool, kubeconfig: str | None, context: str | None, config: str | None
+    *,
+    candidate: str,
+    current: str,
+    by: str | None,
+    wait: bool,
+    kubeconfig: str | None,
+    context: str | None,
+    config: str | None,
 ) -> int:
-    """Start to give shards to a new version. The stages and what is judged are settings (rollout)."""
+    """Start to give shards to a new version. The stages and what is judged are settings (rollout).
+
+    By clusters it first takes the executions of one cluster after the other: of those that have a shard of their own,
+    one that bakes comes first, then the one of the lowest priority, as the routing table says that the settings name.
+    """
     settings = load_settings(config)
+    named = table_of_settings(settings)
+    routes = run(Tables(kubeconfig, context, settings).read(named)) if named and by != "shards" else None
 
     def change(view: GroupView) -> Rollout:
         running = view.map.rollout
@@ -72,7 +95,10 @@ def start(
         new = candidate or _other_version(view, old)
         if new not in view.map.versions.values():
             say(f"no member is of version {one_line(new)} yet; there are {_versions_text(view)}", to_stderr=True)
-        return begin(new, old, view.loads, view.map.count, settings.rollout, SYSTEM_CLOCK.now())
+        first = () if by == "shards" else tuple(_by_clusters(view, routes))
+        if by == "clusters" and not first:
+            raise Invalid("no cluster has a shard of its own: shards.clusters in the controllers' settings names some")
+        return begin(new, old, view.loads, view.map.count, settings.rollout, SYSTEM_CLOCK.now(), first)
 
     return run(_change(kubeconfig, context, settings, change, wait=wait))
 
@@ -132,6 +158,23 @@ def _other_version(view: GroupView, current: str) -> str:
     return others[0]
 
 
+def _by_clusters(view: GroupView, routes: Table | None) -> list[int]:
+    """The shards of clusters in the order in which a new version gets them; without a table, that of the settings."""
+    shards = {cluster_of_key(name): shard for name, shard in view.map.named_shards.items()}
+    if routes is None:
+        return list(shards.values())
+    if unknown := sorted(shards.keys() - routes.clusters.keys()):
+        raise Invalid(
+            f"{', '.join(unknown)} of shards.clusters is not in the routing table: name that table's clusters"
+        )
+
+    def rank(cluster: str) -> tuple[bool, int]:
+        found = routes.clusters[cluster]
+        return found.state is not ClusterState.BAKE, found.priority
+
+    return [shards[cluster] for cluster in sorted(shards, key=rank)]
+
+
 def _versions_text(view: GroupView) -> str:
     return ", ".join(sorted(map(one_line, set(view.map.versions.values())))) or "none that tell theirs"
 
@@ -183,6 +226,7 @@ def _document(view: GroupView) -> dict[str, Any]:
             "stage": rollout.stage + 1,
             "stages": list(rollout.options.stages),
             "shards": sorted(rollout.shards),
+            "clusters": sorted(_clusters_of(view.map, rollout)),
             "since": rollout.since,
             "reason": rollout.reason,
             "crashes": rollout.crashes,
@@ -202,6 +246,11 @@ def _document(view: GroupView) -> dict[str, Any]:
     }
 
 
+def _clusters_of(map_: ShardMap, rollout: Rollout) -> list[str]:
+    """The clusters whose shards the candidate is to have."""
+    return [cluster_of_key(name) for name, shard in map_.named_shards.items() if shard in rollout.shards]
+
+
 def _headline(rollout: Rollout) -> str:
     stage = "" if rollout.state.is_over else f", stage {rollout.stage + 1} of {len(rollout.options.stages)}"
     return (
@@ -212,6 +261,8 @@ def _headline(rollout: Rollout) -> str:
 
 def _lines(view: GroupView) -> Iterator[str]:
     yield "no rollout" if view.map.rollout is None else _headline(view.map.rollout)
+    if view.map.rollout is not None and (clusters := _clusters_of(view.map, view.map.rollout)):
+        yield f"it is to run the executions of {', '.join(map(one_line, clusters))}"
     rows = [("VERSION", "SHARDS", "MEMBER", "SINCE IT BEGAN")]
     for name in view.map.members:
         counts = view.counts.get(name)

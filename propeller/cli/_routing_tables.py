@@ -31,6 +31,11 @@ class Tables:
         return parse_table(content_of(named), named)
 
 
+def table_of_settings(settings: Settings) -> str:
+    """The table that the settings name, as commands name it; "" if they name none."""
+    return settings.routing.file or (f"routingtable/{settings.routing.table}" if settings.routing.table else "")
+
+
 def name_of_cluster(named: str) -> str | None:
     """The name of the RoutingTable that is named, None if a file is."""
     return next((named.removeprefix(prefix) for prefix in _OF_CLUSTER if named.startswith(prefix)), None)

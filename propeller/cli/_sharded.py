@@ -17,6 +17,7 @@ from propeller.reconcile import LeaseLost
 from propeller.reconcile.shards import FencedTransport, Membership, NoLeader
 from propeller.routing import Access
 from propeller.telemetry import Metrics
+from propeller.workflow import key_of_cluster
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ async def join(
         client,
         chosen.lease_namespace,
         group_of(settings),
-        settings.shards.count + 1,
+        settings.shards.count + 1 + len(settings.shards.clusters),
         controller.shards,
         settings.shards,
         chosen,
@@ -86,6 +87,8 @@ async def join(
         counts=lambda: counts_of(metrics),
         note=controller.shards.note,
         met=controller.shards.met,
+        named=tuple(map(key_of_cluster, settings.shards.clusters)),
+        confine=controller.shards.confine,
         interlock=NoLeader(client, chosen.lease_namespace, chosen.lease_name, chosen),
     )
     probes.election = membership.election

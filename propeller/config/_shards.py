@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from propeller.reconcile.shards._options import ShardOptions
+
+MAX_CLUSTERS = 16
+"""With a shard of their own: each costs watches in all clusters."""
+
+MAX_NAME = 55
+"""Characters: with `cluster-` before it the name is a label's value."""
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
 
 def group_beside(lease: str) -> str:
@@ -20,6 +30,12 @@ class WorkflowShardOptions(ShardOptions, frozen=True, kw_only=True, forbid_unkno
     than needed. All members have the same number: to change it, stop them all.
     """
 
+    clusters: tuple[str, ...] = ()
+    """Clusters of the routing table whose executions are in a shard of their own, those that are to run a new version
+    first before others: `propeller rollout` then goes by clusters (docs/scale.md). Each is a shard more, and each of
+    its new executions costs one small write. All members have the same: to change them, stop them all.
+    """
+
     version: str = ""
     """What `propeller rollout` calls this controller. "": the version of the package and a digest of the settings, so
     that other settings are another version.
@@ -31,3 +47,11 @@ class WorkflowShardOptions(ShardOptions, frozen=True, kw_only=True, forbid_unkno
             raise ValueError(f"version must be 63 printable characters at most, and is {self.version!r}")
         if not 0 <= self.count <= 32:
             raise ValueError(f"count must be 0 to 32, as FlyteAdmin has 32 shard keys, and is {self.count}")
+        if self.clusters and not self.count:
+            raise ValueError(f"clusters needs count, as workflows are not divided without it; it is {self.clusters}")
+        if len(self.clusters) > MAX_CLUSTERS or len(set(self.clusters)) < len(self.clusters):
+            raise ValueError(f"clusters must be {MAX_CLUSTERS} different names at most, and is {self.clusters}")
+        if wrong := [name for name in self.clusters if len(name) > MAX_NAME or not _NAME.fullmatch(name)]:
+            raise ValueError(
+                f"clusters must be names of the routing table, of {MAX_NAME} characters at most; these are not: {wrong}"
+            )

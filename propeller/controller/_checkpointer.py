@@ -2,8 +2,8 @@
 
 Guarantees
     One write of an execution at a time. After a 409 the object is read: if only other fields changed, the write is
-    retried on the new version. If another client wrote the status, or the server was restored from a backup,
-    `ExternalModification` says that the execution must be reloaded.
+    retried on the new version. If another client wrote the status, the object is in another shard now, or the server
+    was restored from a backup, `ExternalModification` says that the execution must be reloaded.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from propeller.controller._resource import HEADS, WORKFLOWS, FlyteWorkflow
 from propeller.errors import Conflict, NotFound, PropellerError, TooLarge
 from propeller.informers import went_back
 from propeller.kube import Client, ObjectMeta, PatchKind
+from propeller.reconcile.shards import LabelShards
 from propeller.status import MESSAGE_CHARACTERS, SHORT_MESSAGE_CHARACTERS, encode_status, error_of
 from propeller.storage import Storage
 from propeller.workflow import Execution, Failure, WorkflowPhase
@@ -44,7 +45,9 @@ class Written(msgspec.Struct, frozen=True):
 
 
 class ExternalModification(PropellerError):
-    """Another client wrote the status: the execution in memory is outdated. `version` is the other write's."""
+    """Another client wrote the status, or gave the object to another shard: the execution in memory is outdated.
+    `version` is the other write's.
+    """
 
     def __init__(self, message: str, version: str) -> None:
         super().__init__(message)
@@ -57,16 +60,24 @@ class Deleted(PropellerError):
 
 class Checkpointer:
     """Writes statuses. `subresource` says whether the resource type has a status subresource; `prepare` asks the
-    server.
+    server. `shards` is how workflows are divided, None if they are not.
     """
 
     def __init__(
-        self, client: Client, storage: Storage, settings: CheckpointOptions, clock: Clock, *, subresource: bool = False
+        self,
+        client: Client,
+        storage: Storage,
+        settings: CheckpointOptions,
+        clock: Clock,
+        *,
+        subresource: bool = False,
+        shards: LabelShards | None = None,
     ) -> None:
         self._client = client
         self._storage = storage
         self._settings = settings
         self._clock = clock
+        self._shards = shards
         self._subresource = "status" if subresource else ""
 
     async def prepare(self) -> None:
@@ -215,4 +226,8 @@ class Checkpointer:
             raise ExternalModification(
                 f"the status of {execution.key} was written by somebody else", current.metadata.resource_version
             )
+        if self._shards is not None and self._shards.of(current.metadata.labels) != self._shards.of(
+            execution.info.labels
+        ):
+            raise ExternalModification(f"{execution.key} was given to another shard", current.metadata.resource_version)
         return current.metadata

@@ -33,6 +33,7 @@ from propeller.config import Settings
 from propeller.controller._cache_lag import CacheLag
 from propeller.controller._checkpointer import Checkpointer
 from propeller.controller._checkpoints import Checkpoints
+from propeller.controller._cluster_shards import ClusterShards
 from propeller.controller._clusters import Clusters, ExecutionCluster
 from propeller.controller._clusters_page import watch_clusters
 from propeller.controller._duty import Shared
@@ -137,7 +138,7 @@ class WorkflowController:
         workflows = self._workflows
         control = ExecutionCluster(*of_control, namespace=namespace, keyspace=keyspace, workflows=workflows)
         self._clusters = Clusters(control)
-        self._placing = Placing(self._clusters, clock, self._grants.grant)
+        self._placing = Placing(self._clusters, clock, self._grants.grant, keyspace)
         shared = Shared(
             client=client,
             storage=storage,
@@ -150,7 +151,7 @@ class WorkflowController:
             milestones=self._milestones,
             causes=causes,
         )
-        self._checkpointer = Checkpointer(client, storage, settings.checkpoint, clock)
+        self._checkpointer = Checkpointer(client, storage, settings.checkpoint, clock, shards=keyspace)
         find = self._workflows.store.get
         told = self._grants.grant, metrics.catalog, find, launch_plans
         self._services = services_of(settings, storage, self._clusters, self._plugins, clock, self._tokens, *told)
@@ -159,7 +160,8 @@ class WorkflowController:
         self._janitor = Janitor(client, self._clusters, find, settings.clusters, clock, overdue)
         self._holds = Holds(shared, find, self._janitor.is_gone, overdue)
         self._checkpoints = Checkpoints(shared, self._checkpointer, self._effects, self._holds)
-        self._intake = Intake(shared, self._loader, self._checkpointer, self._effects, self._holds)
+        given = ClusterShards(shared, keyspace)
+        self._intake = Intake(shared, self._loader, self._checkpointer, self._effects, self._holds, given)
         self._retention = Retention(shared, self._holds)
         self._idleness = Idleness(shared, self._loader, self._waits)
         self._cache_lag = CacheLag(shared, self._checkpointer, self._workflows)

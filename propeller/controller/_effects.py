@@ -200,9 +200,12 @@ class EffectRunner:
 def needs_checkpoint(execution: Execution, effect: Effect) -> bool:
     """Whether a status must hold the reason of an effect before it starts, as it could be decided differently a second
     time: stops, the start of a failure node, what runs again inside a node whose time was up, launches whose cluster
-    was chosen among several, launches with inputs from the cache, and the opening of a gate.
+    was chosen among several, launches with inputs from the cache, and the opening of a gate. Everything, if the
+    execution is unclaimed.
     """
     kind = type(effect)
+    if execution.placements is not None and execution.placements.is_unclaimed:
+        return True
     if kind is StopAttempt or kind is OpenGate:
         return True
     if kind is Launch and execution.placements is not None and execution.placements.unwritten:

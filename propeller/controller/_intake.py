@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 
 from propeller.controller._checkpointer import Checkpointer, Deleted
+from propeller.controller._cluster_shards import ClusterShards
 from propeller.controller._duty import Shared
 from propeller.controller._effects import EffectRunner
 from propeller.controller._holds import Holds
@@ -29,12 +30,19 @@ class Intake:
     """See the module's text."""
 
     def __init__(
-        self, shared: Shared, loader: Loader, checkpointer: Checkpointer, effects: EffectRunner, holds: Holds
+        self,
+        shared: Shared,
+        loader: Loader,
+        checkpointer: Checkpointer,
+        effects: EffectRunner,
+        holds: Holds,
+        cluster_shards: ClusterShards,
     ) -> None:
         self._loader = loader
         self._checkpointer = checkpointer
         self._effects = effects
         self._holds = holds
+        self._cluster_shards = cluster_shards
         self._executions = shared.executions
         self._lane = shared.lanes.observe
         self._clusters = shared.clusters
@@ -91,15 +99,17 @@ class Intake:
             self._loaded(session, execution, is_new)
             self._executions.reconcile(session.key)
 
-    def _loaded(self, loading: Loading, execution: Execution, is_new: bool) -> Running:
+    def _loaded(self, loading: Loading, execution: Execution, is_new: bool) -> Loading | Running:
         """Start running it, with the attempts that its resources show, and stop what an earlier process left to be
-        stopped.
+        stopped. It stays in loading if it is given to another shard.
         """
         self.waiting.end(loading.key)
         execution.stop_margin, execution.settings = self._settings.controller.stop_margin, self._settings.attempts
         resources = self._clusters.resources_of(loading.uid)
         recover_attempts(execution, resources)
         self._placing.loaded(execution, is_new=is_new)
+        if is_new and not resources and loading.is_unwritten and self._cluster_shards.give(loading, execution):
+            return loading
         self._executions.begun.hand_over(execution)
         session = Running(loading, execution, is_new=is_new)
         owed = [] if is_new else stops_owed(execution, resources)

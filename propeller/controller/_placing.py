@@ -9,6 +9,7 @@ Guarantees
     If no cluster may take an attempt, its node waits with the reason, without a request, and is woken when the table or
     a cluster's state changes.
     An execution that began before there was a table stays in the cluster of the FlyteWorkflows.
+    While this version is tried in some clusters alone, it launches nothing in others (see `Bounds`).
 Caveats
     What processes with other shards have of a cluster counts against its capacity some seconds later.
 """
@@ -19,9 +20,11 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 
 from propeller.clock import Clock
+from propeller.controller._bounds import Bounds
 from propeller.controller._cluster_states import ClusterStates, decide_with_quotas
 from propeller.controller._clusters import Clusters
 from propeller.handlers import Holder, attempt_of, holder_of, refusals_of, whole_of
+from propeller.reconcile.shards import LabelShards
 from propeller.routing import ClusterState, Placement, Table, Waiting, decide
 from propeller.workflow import (
     AttemptObserved,
@@ -33,6 +36,7 @@ from propeller.workflow import (
     Placements,
     Refusals,
     Refused,
+    cluster_of_key,
 )
 
 LOOK_SECONDS = 60.0
@@ -41,11 +45,16 @@ LOOK_SECONDS = 60.0
 
 class Placing:
     """See the module's text. `granted` is called when an attempt that has waited may ask again; it returns whether that
-    is still wanted.
+    is still wanted. If clusters have `shards` of their own, an execution is placed before anything is done for it, so
+    that it can be given to its shard.
     """
 
-    def __init__(self, clusters: Clusters, clock: Clock, granted: Callable[[Holder], bool]) -> None:
+    def __init__(
+        self, clusters: Clusters, clock: Clock, granted: Callable[[Holder], bool], shards: LabelShards | None = None
+    ) -> None:
         self._clusters = clusters
+        self._shards = shards if shards is not None and shards.named else None
+        self.bounds = Bounds(clusters)
         self._clock = clock
         self._granted = granted
         self.states: Mapping[str, ClusterState] = ClusterStates(clusters)
@@ -70,6 +79,9 @@ class Placing:
         if placements is None:
             began_here = not is_new or bool(found.get(""))
             placements = execution.placements = Placements("" if began_here else None)
+        if is_new and self._shards is not None:
+            self._place_new(execution, placements)
+            placements.claim()
         placements.found = {one.metadata.name: name for name, resources in found.items() for one in resources}
         for node in execution.states:
             if (view := execution.view(node)).spec.workflow is not None:
@@ -82,6 +94,13 @@ class Placing:
                     placements.known(node, state.attempt)
             if not self._is_seen(home):
                 placements.give_up()
+
+    def _place_new(self, execution: Execution, placements: Placements) -> None:
+        """Choose the cluster of an execution that has none, if there is one that can take it now."""
+        if self.table is not None and placements.home is None:
+            found = _first(self.table, execution, self._clusters, self._shards)
+            if isinstance(found, Placement) and not self.bounds.obstacle(found.cluster):
+                self._settle(execution, placements, found)
 
     def _is_seen(self, name: str) -> bool:
         """Whether the caches show everything that runs in a cluster."""
@@ -121,7 +140,7 @@ class Placing:
         placements = node.execution.placements
         assert placements is not None
         name = placements.cluster_of(node.number, attempt)
-        if why := self._clusters.obstacle(name):
+        if why := self._clusters.obstacle(name) or self.bounds.obstacle(name):
             return self._wait(node, attempt, why)
         if name and (cluster := self._clusters.named(name)) is not None:
             cluster.load.expect(node.execution.info.uid, _resource_of(node, attempt))
@@ -155,18 +174,22 @@ class Placing:
         assert placements is not None
         whole = whole_of(execution)
         if placements.home is None:
-            found = decide_with_quotas(table, whole, self._clusters, execution)
+            found = _first(table, execution, self._clusters, self._shards)
             if isinstance(found, Waiting):
                 return found.reason
+            if why := self.bounds.obstacle(found.cluster):
+                return why
             self._settle(execution, placements, found)
         home = placements.home or ""
         subject = attempt_of(node, detailed=table.has_task_rules)
         found = decide_with_quotas(table, subject, self._clusters, execution, home)
         if isinstance(found, Waiting):
             return found.reason
+        if why := self.bounds.obstacle(found.cluster):
+            return why
         if found.cluster != home:
             moved = decide(table, whole, self.states, home)
-            if isinstance(moved, Placement) and moved.cluster != home:
+            if isinstance(moved, Placement) and moved.cluster != home and not self.bounds.obstacle(moved.cluster):
                 self._settle(execution, placements, moved)
         if self._clusters.members[found.cluster].is_synced:
             placements.place(node.number, attempt, found.cluster)
@@ -203,6 +226,12 @@ class Placing:
         refusals = Refusals(before.tries, before.since or self._clock.now(), before.denied, why)
         after = LOOK_SECONDS * random.uniform(1.0, 2.0)
         return Refused(attempt, why, after, refusals, repeats=before.reason == why)
+
+
+def _first(table: Table, execution: Execution, clusters: Clusters, shards: LabelShards | None) -> Placement | Waiting:
+    """Decide about an execution without a cluster. It belongs to the one in whose shard it is."""
+    named = "" if shards is None else cluster_of_key(shards.name_of(execution.info.labels))
+    return decide_with_quotas(table, whole_of(execution), clusters, execution, named)
 
 
 def _resource_of(node: NodeView, attempt: int) -> str:

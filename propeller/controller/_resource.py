@@ -139,6 +139,9 @@ def fingerprint_of(status: dict[str, Any]) -> str:
     return f"{status.get('phase', 0)} {written or ''}"
 
 
+NO_STATUS = fingerprint_of({})
+
+
 def without_closure(workflow: FlyteWorkflow) -> FlyteWorkflow:
     return msgspec.structs.replace(workflow, spec=EMPTY, tasks=EMPTY, sub_workflows=EMPTY, launch_plans=EMPTY)
 

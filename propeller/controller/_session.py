@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from propeller.controller._resource import fingerprint_of
+from propeller.controller._resource import NO_STATUS, fingerprint_of
 from propeller.controller._signals import WaitingGates
 from propeller.handlers.plugins import claim_of, is_of
 from propeller.informers import as_number, went_back
@@ -59,6 +59,11 @@ class _Object:
         self.fingerprint = fingerprint_of(status)
         self.status_bytes = size_of(status)
         self.offloaded_to = offloaded_to(status) or self.offloaded_to
+
+    @property
+    def is_unwritten(self) -> bool:
+        """Whether it had no status when it was read or written."""
+        return self.fingerprint == NO_STATUS
 
     def follow_back(self, metadata: ObjectMeta, status: dict[str, Any]) -> None:
         """Write onto this version from now on if it is older than the last one, as after a restore, and has the same

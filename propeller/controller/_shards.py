@@ -40,7 +40,7 @@ from propeller.informers import (
 from propeller.kube import Client
 from propeller.reconcile import Result
 from propeller.reconcile.shards import Keyspace, LabelShards, Peers
-from propeller.workflow import SHARD_KEYS, SHARD_LABEL
+from propeller.workflow import SHARD_KEYS, SHARD_LABEL, cluster_of_key, key_of_cluster
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +52,8 @@ def keyspace_of(settings: Settings) -> LabelShards | None:
     """How FlyteWorkflows and what is made for them are divided; None if they are not."""
     if not settings.shards.count:
         return None
-    return LabelShards(SHARD_LABEL, SHARD_KEYS, settings.shards.count)
+    named = tuple(map(key_of_cluster, settings.shards.clusters))
+    return LabelShards(SHARD_LABEL, SHARD_KEYS, settings.shards.count, named)
 
 
 def informer_of_workflows(
@@ -99,6 +100,7 @@ class Shards:
         self._resources = shared.clusters.control.resources
         self._checkpoints = checkpoints
         self._tokens = HandedTokens(tokens, shared.clock, shared.settings.election.retry)
+        self._placing = shared.placing
         self._several = several
         self._reconcile = reconcile
         self._forget = forget
@@ -130,7 +132,9 @@ class Shards:
             keys = {key for shard in shards for key in self._workflows.keys_of(shard)}
             await self._write_progress(keys)
             await self._lanes.drop(keys)
-            uids = {shard: self._drop(self._workflows.keys_of(shard)) for shard in shards}
+            remaining = {shard: self._workflows.keys_of(shard) for shard in shards}
+            self._restart(keys.difference(*remaining.values()))
+            uids = {shard: self._drop(of_shard) for shard, of_shard in remaining.items()}
             for shard in shards:
                 await self._workflows.close(shard)
             await self._several.shards.give_up(shards)
@@ -158,6 +162,11 @@ class Shards:
         self._several.peers.met(peers)
         self._tokens.met(peers.loads)
 
+    def confine(self, names: frozenset[str] | None) -> None:
+        """Launch only in the clusters of the shards with these names; None: anywhere."""
+        if self._placing.bounds.confine(None if names is None else frozenset(map(cluster_of_key, names))):
+            self._placing.changed()
+
     def _sessions(self, keys: Iterable[str]) -> list[Running]:
         sessions = (self._executions.get(key) for key in keys)
         return [session for session in sessions if isinstance(session, Running)]
@@ -171,6 +180,13 @@ class Shards:
             if not any(session.writing or session.in_flight for session in self._sessions(keys)):
                 return
             await asyncio.sleep(POLL)
+
+    def _restart(self, keys: Collection[str]) -> None:
+        """Begin anew with executions that have gone to other shards while what was under way for them was dropped."""
+        for key in keys:
+            if (session := self._executions.get(key)) is not None:
+                self._executions.reload(session)
+            self._executions.reconcile(key)
 
     def _drop(self, keys: Collection[str]) -> list[str]:
         """Drop executions from memory; returns the uids of their workflows."""

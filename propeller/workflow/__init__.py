@@ -102,7 +102,13 @@ from propeller.workflow._options import AttemptOptions
 from propeller.workflow._parallelism import Slots
 from propeller.workflow._placements import Placements
 from propeller.workflow._plan import Graph, ItemsGraph, Plan, decode_bindings, parse_plan
-from propeller.workflow._shard_key import SHARD_KEYS, SHARD_LABEL, shard_key
+from propeller.workflow._shard_key import (
+    SHARD_KEYS,
+    SHARD_LABEL,
+    cluster_of_key,
+    key_of_cluster,
+    shard_key,
+)
 from propeller.workflow._spec import (
     END_NODE,
     START_NODE,
@@ -269,12 +275,14 @@ __all__ = [
     "begin",
     "caching_of",
     "check_execution",
+    "cluster_of_key",
     "decide",
     "decode_bindings",
     "entity_path",
     "execution_directories",
     "fixed_length_id",
     "flytes_base32",
+    "key_of_cluster",
     "label_value",
     "parse_duration",
     "parse_message",

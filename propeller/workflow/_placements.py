@@ -19,7 +19,18 @@ from collections.abc import Iterable, Mapping
 class Placements:
     """`home` is the cluster of new attempts: None until it is chosen, "" for that of the FlyteWorkflows."""
 
-    __slots__ = ("_changes", "_elsewhere", "_here", "_placed", "_written", "first_attempt", "found", "home", "reason")
+    __slots__ = (
+        "_changes",
+        "_claims",
+        "_elsewhere",
+        "_here",
+        "_placed",
+        "_written",
+        "first_attempt",
+        "found",
+        "home",
+        "reason",
+    )
 
     def __init__(
         self,
@@ -41,6 +52,7 @@ class Placements:
         self._placed = bytearray()
         """By node: one more than the number of the last attempt that was placed."""
         self._changes = self._written = 0
+        self._claims = False
 
     @property
     def elsewhere(self) -> Mapping[tuple[int, int], str]:
@@ -57,9 +69,20 @@ class Placements:
         """Whether there is a change that no status has."""
         return self._changes != self._written
 
+    @property
+    def is_unclaimed(self) -> bool:
+        """Whether nothing may be done for the execution yet, as no status is written that says who has it."""
+        return self._claims and self.unwritten
+
+    def claim(self) -> None:
+        """Nothing may be done for the execution until a status is written."""
+        self._claims = True
+        self._changes += 1
+
     def written(self, version: int) -> None:
         """A status has everything up to this version."""
         self._written = max(self._written, version)
+        self._claims = False
 
     def cluster_of(self, node: int, attempt: int) -> str | None:
         """Return the cluster of an attempt, None if that is not decided."""

@@ -43,10 +43,10 @@ _HALTS: ContextVar[int] = ContextVar("halts")
 class Actors:
     """Knows who may act for an execution, as the server has it, and says who does so without."""
 
-    def __init__(self, event_log: EventLog) -> None:
+    def __init__(self, event_log: EventLog, named: tuple[str, ...] = ()) -> None:
         self._event_log = event_log
-        self._keys = LabelShards(SHARD_LABEL, SHARD_KEYS, COUNT)
-        self._map: ShardMap | None = ShardMap(COUNT + 1)
+        self._keys = LabelShards(SHARD_LABEL, SHARD_KEYS, COUNT, named)
+        self._map: ShardMap | None = ShardMap(self._keys.count, named=named)
         """None after a restore, until a member has written it."""
         self._shard_of: dict[str, int] = {}
         """By name of a workflow or pod."""
@@ -82,7 +82,9 @@ class Actors:
         if response.status < 300 and request.path.startswith(_LEASES) and request.method in {"POST", "PUT"}:
             metadata = orjson.loads(response.body)["metadata"]
             if metadata["name"] == GROUP:
-                self._map = decode_map(metadata["annotations"][MAP_ANNOTATION], COUNT + 1, GROUP)
+                self._map = decode_map(
+                    metadata["annotations"][MAP_ANNOTATION], self._keys.count, GROUP, self._keys.named
+                )
                 held = {name: sorted(self._map.held_by(name)) for name in sorted(set(self._map.holders.values()))}
                 self._event_log.record(f"shards are held so: {held}")
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -75,7 +75,12 @@ class Rollout(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
         """Those that the candidate is to have."""
         if not self.share:
             return frozenset()
-        return frozenset(self.order[: max(1, math.floor(self.share * len(self.order) + 1e-9))])
+        return frozenset(self.order[: _part(self.share, len(self.order))])
+
+
+def _part(share: float, count: int) -> int:
+    """How many of so many shards are that share: one at least."""
+    return max(1, math.floor(share * count + 1e-9))
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,14 +92,26 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def begin(
-    candidate: str, current: str, loads: Mapping[int, float], count: int, options: RolloutOptions, now: float
+    candidate: str,
+    current: str,
+    loads: Mapping[int, float],
+    count: int,
+    options: RolloutOptions,
+    now: float,
+    first: Sequence[int] = (),
 ) -> Rollout:
-    """A new rollout. `loads` are those of shards. Raises Invalid."""
+    """A new rollout. `loads` are those of shards. Those in `first` come before others, in a stage each; the others
+    follow in the stages of the options, of which their shares are then. Raises Invalid.
+    """
     if not candidate or not current or candidate == current:
         raise Invalid(f"a rollout goes from one version to another, not from {current!r} to {candidate!r}")
-    order = sorted(range(count), key=lambda shard: (loads.get(shard, 0.0), shard))
+    others = sorted(set(range(count)).difference(first), key=lambda shard: (loads.get(shard, 0.0), shard))
+    order = (*first, *others)
+    if first:
+        sizes = {*range(1, len(first) + 1), *(len(first) + _part(share, len(others)) for share in options.stages)}
+        options = msgspec.structs.replace(options, stages=tuple(size / count for size in sorted(sizes)))
     reason = f"stage 1 of {len(options.stages)} has begun"
-    return Rollout(candidate, current, tuple(order), options, since=now, reason=reason)
+    return Rollout(candidate, current, order, options, since=now, reason=reason)
 
 
 def looks(options: RolloutOptions) -> tuple[float, ...]:

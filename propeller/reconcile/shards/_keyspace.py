@@ -32,24 +32,29 @@ class Keyspace(Protocol):
 
 
 class LabelShards(msgspec.Struct, frozen=True):
-    """By a label whose values are the numbers 0 to `keys - 1`, in `groups` of about equal size, and one shard more for
-    all other objects. FlyteAdmin labels its resources so: `shard-key`, 32 of them, by the execution's name
-    (v1alpha1.ShardKeyspaceSize). FlytePropeller's manager divides the keys in the same way, and runs no others.
+    """By a label whose values are the numbers 0 to `keys - 1`, in `groups` of about equal size, one shard more for all
+    other objects, and then one for each value of `named`. FlyteAdmin labels its resources so: `shard-key`, 32 of them,
+    by the execution's name (v1alpha1.ShardKeyspaceSize). FlytePropeller's manager divides the keys in the same way, and
+    runs no others.
 
-    Raises Invalid for no group, or more than there are keys.
+    Raises Invalid for no group, or more than there are keys, and for names that are not as `named` says.
     """
 
     label: str
     keys: int
     groups: int
+    named: tuple[str, ...] = ()
+    """Other values, each different and no number."""
 
     def __post_init__(self) -> None:
         if not 0 < self.groups <= self.keys:
             raise Invalid(f"{self.keys} values of label {self.label} make 1 to {self.keys} shards, not {self.groups}")
+        if len(set(self.named)) < len(self.named) or not all(name and not name.isdecimal() for name in self.named):
+            raise Invalid(f"shards need names that differ, and that are no numbers, not {list(self.named)}")
 
     @property
     def count(self) -> int:
-        return self.groups + 1
+        return self.groups + 1 + len(self.named)
 
     @property
     def rest(self) -> int:
@@ -63,6 +68,8 @@ class LabelShards(msgspec.Struct, frozen=True):
     def of(self, labels: Mapping[str, str] | None) -> int:
         """The shard of an object with these labels."""
         value = (labels or {}).get(self.label, "")
+        if value in self.named:
+            return self.rest + 1 + self.named.index(value)
         if not (value.isascii() and value.isdecimal() and len(value) <= len(str(self.keys))):
             return self.rest
         key = int(value)
@@ -70,12 +77,19 @@ class LabelShards(msgspec.Struct, frozen=True):
             return self.rest
         return key * self.groups // self.keys
 
+    def name_of(self, labels: Mapping[str, str] | None) -> str:
+        """The name of the shard of an object with these labels; "" if it has none."""
+        value = (labels or {}).get(self.label, "")
+        return value if value in self.named else ""
+
     def keys_of(self, shard: int) -> list[str]:
         """The label's values of a shard; those that are in no key's, for the rest."""
         if not 0 <= shard < self.count:
             raise Invalid(f"shards are 0 to {self.count - 1}, not {shard}")
         if shard == self.rest:
-            return [str(key) for key in range(self.keys)]
+            return [*map(str, range(self.keys)), *self.named]
+        if shard > self.rest:
+            return [self.named[shard - self.rest - 1]]
         return [str(key) for key in range(self.keys) if self.of({self.label: str(key)}) == shard]
 
     def selection(self, shard: int) -> Selection:

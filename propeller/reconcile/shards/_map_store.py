@@ -22,15 +22,15 @@ MAP_ANNOTATION = "propeller.dev/shard-map"
 
 
 class MapStore:
-    """The map of the group `namespace/name`, which divides `count` shards; 0: as many as the map says."""
+    """The map of the group `namespace/name`, which divides `count` shards (0: as it says), the last of them `named`."""
 
-    def __init__(self, client: Client, namespace: str, name: str, count: int) -> None:
+    def __init__(self, client: Client, namespace: str, name: str, count: int, named: tuple[str, ...] = ()) -> None:
         self._client = client
         self._namespace = namespace
         self._name = name
-        self._count = count
+        self._empty = ShardMap(count, named=named)
         self._lease: Lease | None = None
-        self.map = ShardMap(count)
+        self.map = self._empty
         """The newest that is known."""
 
     def saw(self, lease: Lease | None) -> None:
@@ -48,7 +48,7 @@ class MapStore:
         try:
             self._take(await self._client.get(LEASES, self._name, self._namespace))
         except NotFound:
-            self._lease, self.map = None, ShardMap(self._count)
+            self._lease, self.map = None, self._empty
 
     async def write(self, after: ShardMap) -> bool:
         """Write the map in the place of the one that is known; False if another was written meanwhile, which is known
@@ -82,5 +82,6 @@ class MapStore:
     def _take(self, lease: Lease) -> None:
         text = (lease.metadata.annotations or {}).get(MAP_ANNOTATION, "")
         where = f"{self._namespace}/{self._name}"
-        self.map = decode_map(text, self._count, where) if text else ShardMap(self._count)
+        empty = self._empty
+        self.map = decode_map(text, empty.count, where, empty.named) if text else empty
         self._lease = lease

@@ -66,7 +66,7 @@ log = logging.getLogger(__name__)
 
 
 class Membership:
-    """One member of the group `namespace/name`, which divides `count` shards."""
+    """One member of the group `namespace/name`, which divides `count` shards, the last of them `named`."""
 
     def __init__(
         self,
@@ -85,13 +85,16 @@ class Membership:
         interlock: Interlock | None = None,
         note: Callable[[], str] | None = None,
         met: Callable[[Peers], None] | None = None,
+        named: tuple[str, ...] = (),
+        confine: Callable[[frozenset[str] | None], None] | None = None,
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random | None = None,
     ) -> None:
         """`identity` tells people which process it is. `version` is that of its code and settings, which rollouts tell
         apart, and judge by its `counts`. Until `interlock` says that nobody else acts, the member begins nothing.
         `note` returns what the member tells the others ("": nothing), some KB at most; `met` is called with what they
-        tell, at each step.
+        tell, at each step; `confine`, before it begins any shard, with the names of those that its version is tried
+        in, None if it is not confined to them (see `ShardMap.confined`).
         """
         rng = rng or random.Random(random.getrandbits(64))
         self._client = client
@@ -123,9 +126,10 @@ class Membership:
         self._interlock = interlock
         self._note = note
         self._met = met
+        self._confine = confine
         self._tally = Tally()
         self._members = Members((election or ElectionOptions()).duration)
-        self._store = MapStore(client, namespace, name, count)
+        self._store = MapStore(client, namespace, name, count, named)
         self._changed = asyncio.Event()
         self._work = Work(server, self._changed.set)
         self._gone: set[str] = set()
@@ -255,6 +259,8 @@ class Membership:
                     log.warning("%s waits: %s", self.name, self.obstacle)
                 return
             self._interlock = None
+        if self._confine is not None:
+            self._confine(self.map.confined(self._version))
         self._work.follow(self.map.held_by(self.name), self.map.wanted_of(self.name))
 
     async def _write(self, leadership: Leadership, step: Step) -> bool:

@@ -33,6 +33,24 @@ class ShardMap(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     wanted: Mapping[int, str] = {}
     versions: Mapping[str, str] = {}
     rollout: Rollout | None = None
+    named: tuple[str, ...] = ()
+    """Names of the last shards, in their order: see `LabelShards`."""
+
+    @property
+    def named_shards(self) -> dict[str, int]:
+        """Each of them by its name."""
+        return {name: self.count - len(self.named) + place for place, name in enumerate(self.named)}
+
+    def confined(self, version: str) -> frozenset[str] | None:
+        """The names of the shards that a version is tried in, if it is tried in shards with names alone: what it does
+        for them it may do nowhere else. None if it is not confined.
+        """
+        rollout = self.rollout
+        if not self.named or rollout is None or rollout.candidate != version or rollout.state is State.PROMOTED:
+            return None
+        shards = rollout.shards
+        names = frozenset(name for name, shard in self.named_shards.items() if shard in shards)
+        return names if len(names) == len(shards) else None
 
     @property
     def names(self) -> frozenset[str]:
@@ -113,9 +131,8 @@ def advance(before: ShardMap, step: Step) -> ShardMap:
     if not step.leaves:
         mine = [shard for shard, name in wanted.items() if name == me and shard not in holders]
         holders |= dict.fromkeys(mine, me)
-    return ShardMap(
-        before.count, remaining, dict(sorted(holders.items())), dict(sorted(wanted.items())), versions, rollout
-    )
+    holders, wanted = dict(sorted(holders.items())), dict(sorted(wanted.items()))
+    return ShardMap(before.count, remaining, holders, wanted, versions, rollout, before.named)
 
 
 def _rollout_after(
@@ -151,9 +168,9 @@ def encode_map(map_: ShardMap) -> str:
     return msgspec.json.encode(map_).decode()
 
 
-def decode_map(text: str, count: int, where: str) -> ShardMap:
-    """Raises Invalid for a text that is no map, or a map of another number of shards (0: of any). `where` is the
-    object's name.
+def decode_map(text: str, count: int, where: str, named: tuple[str, ...] = ()) -> ShardMap:
+    """Raises Invalid for a text that is no map, or a map of another number of shards (0: of any), or with other names.
+    `where` is the object's name.
     """
     try:
         found = msgspec.json.decode(text, type=ShardMap)
@@ -162,6 +179,11 @@ def decode_map(text: str, count: int, where: str) -> ShardMap:
     if count and found.count != count:
         raise Invalid(
             f"{where} divides {found.count} shards, and the settings say {count}: stop all members to change the number"
+        )
+    if count and found.named != named:
+        raise Invalid(
+            f"{where} has shards named {list(found.named)}, and the settings say {list(named)}: stop all members to "
+            "change the names"
         )
     return found
 

@@ -62,6 +62,9 @@ class Work:
         for shard in sorted(keep - self._begun.keys()):
             self._begun[shard] = asyncio.create_task(self._begin(shard), name=f"take shard {shard}")
         self.stopped = (self.stopped & held) - self._begun.keys()
+        if unbegun := held - wanted - self._begun.keys() - self.stopped:  # another was to have it before this was known
+            self.stopped |= unbegun
+            self._changed()
 
     async def end_all(self) -> None:
         """End everything in order."""

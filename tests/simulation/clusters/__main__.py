@@ -7,11 +7,12 @@ import os
 import sys
 from contextlib import nullcontext
 
-from tests.simulation.clusters.mutations import MUTATIONS, SHARDED_MUTATIONS
+from tests.simulation.clusters.mutations import MUTATIONS, ROLLOUT_MUTATIONS, SHARDED_MUTATIONS
+from tests.simulation.clusters.rollouts import rolled_out
 from tests.simulation.clusters.sharded import sharded
 from tests.simulation.clusters.world import plain, simulate
 
-PLANTED = {**MUTATIONS, **SHARDED_MUTATIONS}
+PLANTED = {**MUTATIONS, **SHARDED_MUTATIONS, **ROLLOUT_MUTATIONS}
 """All defects that can be planted."""
 
 
@@ -23,18 +24,19 @@ def main() -> int:
     parser.add_argument("--trace", action="store_true", help="print what happens, line by line")
     parser.add_argument("--stop", action="store_true", help="at the first seed that breaks something")
     parser.add_argument("--mutation", choices=sorted(PLANTED), help="a defect to plant, to see whether it is found")
-    parser.add_argument("--sharded", action="store_true", help="let several controllers divide the workflows")
+    worlds = parser.add_mutually_exclusive_group()
+    worlds.add_argument("--sharded", action="store_true", help="let several controllers divide the workflows")
+    worlds.add_argument("--rollout", action="store_true", help="and try a new version in one of the clusters")
     arguments = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets of strings is part of the story
         command = [sys.executable, "-m", "tests.simulation.clusters", *sys.argv[1:]]
         os.execve(sys.executable, command, os.environ | {"PYTHONHASHSEED": "0"})
+    made = rolled_out if arguments.rollout else sharded if arguments.sharded else plain
     first = arguments.first if arguments.seed is None else arguments.seed
     broken = pods = ran = 0
     for seed in range(first, first + (arguments.seeds if arguments.seed is None else 1)):
         with PLANTED[arguments.mutation]() if arguments.mutation else nullcontext():
-            failures, digest, launched = simulate(
-                seed, verbose=arguments.trace, made=sharded if arguments.sharded else plain
-            )
+            failures, digest, launched = simulate(seed, verbose=arguments.trace, made=made)
         ran, pods = ran + 1, pods + launched
         if failures:
             broken += 1

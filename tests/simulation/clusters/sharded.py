@@ -23,6 +23,7 @@ from propeller.reconcile import LeaseLost
 from propeller.reconcile.shards import FencedTransport, Membership
 from propeller.routing import Access
 from propeller.storage import MemoryStore, Storage
+from propeller.workflow import key_of_cluster
 from tests.simulation.clusters.kubelet import NAMESPACE
 from tests.simulation.clusters.truth import CONTROL
 from tests.simulation.clusters.world import World
@@ -63,10 +64,18 @@ class ShardedWorld(World):
         super().__init__(seed, loop, verbose=verbose)
         shards = WorkflowShardOptions(count=COUNT, level_interval=self.rng.choice((5.0, 60.0)))
         self.settings = msgspec.structs.replace(self.settings, shards=shards)
-        self.actors = Actors(self.event_log)
+        self.actors = self.watchers()
         self.processes: dict[int, Process] = {}
         """Those that are alive."""
         self._seed = seed
+
+    def watchers(self) -> Actors:
+        """Who sees what processes send."""
+        return Actors(self.event_log)
+
+    def version_of(self, process: int) -> str:
+        """The version of a process' code."""
+        return ""
 
     def begin(self) -> None:
         for _ in range(self.rng.randint(1, MOST)):
@@ -107,6 +116,7 @@ class ShardedWorld(World):
 
     async def _control(self) -> None:
         process = self.processes[PROCESS.get()]
+        named = tuple(map(key_of_cluster, self.settings.shards.clusters))
         while process.number in self.processes:
             process.check = Check()
             client = self._fenced(CONTROL)
@@ -116,9 +126,12 @@ class ShardedWorld(World):
                     controller.route_by(self.table)
                     assert controller.shards is not None
                     membership = Membership(
-                        *(client, NAMESPACE, GROUP, COUNT + 1, controller.shards, self.settings.shards),
+                        *(client, NAMESPACE, GROUP, COUNT + 1 + len(named), controller.shards, self.settings.shards),
+                        version=self.version_of(process.number),
                         note=controller.shards.note,
                         met=controller.shards.met,
+                        named=named,
+                        confine=controller.shards.confine,
                         clock=self.clock,
                         rng=random.Random(f"member {self._seed} {process.number} {self.loop.time()}"),
                     )

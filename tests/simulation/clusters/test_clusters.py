@@ -8,6 +8,7 @@ from tests.simulation.command import Simulation
 
 SEEDS = 120
 SHARDED_SEEDS = 40
+ROLLOUT_SEEDS = 40
 
 FOUND_BY = {
     "an attempt of a lost cluster is launched again elsewhere": 164,
@@ -22,6 +23,11 @@ FOUND_AMONG_SHARDS_BY = {
     "a shard that is taken is not followed in other clusters": 0,
 }
 """As FOUND_BY, in worlds whose controllers divide the workflows (`--sharded`)."""
+
+FOUND_IN_ROLLOUTS_BY = {
+    "a new version launches wherever the table says": 32,
+}
+"""As FOUND_BY, in worlds that try a new version in one cluster (`--rollout`)."""
 
 
 SIMULATION = Simulation("tests.simulation.clusters")
@@ -50,3 +56,20 @@ def test_no_seed_breaks_a_promise_where_controllers_divide_the_workflows() -> No
 @pytest.mark.parametrize("mutation", sorted(FOUND_AMONG_SHARDS_BY))
 def test_a_planted_defect_is_found_where_controllers_divide_the_workflows(mutation: str) -> None:
     SIMULATION.finds(mutation, FOUND_AMONG_SHARDS_BY, "--sharded")
+
+
+@pytest.mark.timeout(300)
+def test_no_seed_breaks_a_promise_where_a_new_version_is_tried_in_one_cluster() -> None:
+    SIMULATION.breaks_nothing(ROLLOUT_SEEDS, "--rollout")
+
+
+@pytest.mark.parametrize("seed", [54, 206])
+def test_a_seed_that_once_broke_a_promise_keeps_it(seed: int) -> None:
+    """A shard was held and not worked on; an execution went to another shard while its own was given up."""
+    ran = SIMULATION.run("--seed", str(seed), "--rollout")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("mutation", sorted(FOUND_IN_ROLLOUTS_BY))
+def test_a_planted_defect_is_found_where_a_new_version_is_tried_in_one_cluster(mutation: str) -> None:
+    SIMULATION.finds(mutation, FOUND_IN_ROLLOUTS_BY, "--rollout")

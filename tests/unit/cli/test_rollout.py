@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from propeller.cli._rollout import _document, _lines, _other_version, _version_that_runs
+from propeller.cli._rollout import _by_clusters, _document, _lines, _other_version, _version_that_runs
 from propeller.errors import Invalid
 from propeller.reconcile.rollouts import Counts, RolloutOptions, Share, begin
 from propeller.reconcile.shards import GroupView, ShardMap
+from propeller.routing import parse_table
 
 MAP = ShardMap(
     3,
@@ -54,3 +55,34 @@ def test_the_versions_are_found_or_asked_for() -> None:
         _other_version(GroupView(ShardMap(3, versions={"a": "1.0", "b": "2.0", "c": "3.0"})), "2.0")
     with pytest.raises(Invalid, match="--from VERSION"):
         _version_that_runs(GroupView(ShardMap(3, holders={0: "a"})))
+
+
+ROUTES = parse_table(
+    b"""
+clusters:
+  - {name: eu, priority: 2, connection: {inCluster: true}}
+  - {name: us, priority: 1, connection: {context: us}}
+  - {name: new, priority: 3, state: bake, connection: {context: new}}
+pools: [{name: all, clusters: [eu, us, new]}]
+rules: [{name: all, pool: all}]
+"""
+)
+
+
+def test_by_clusters_the_one_that_bakes_comes_first_and_then_the_lowest_priority() -> None:
+    view = GroupView(ShardMap(20, named=("cluster-eu", "cluster-us", "cluster-new")))
+    assert _by_clusters(view, ROUTES) == [19, 18, 17]
+    assert _by_clusters(view, None) == [17, 18, 19]
+    assert _by_clusters(GroupView(ShardMap(20)), ROUTES) == []
+
+
+def test_a_cluster_with_a_shard_that_is_not_in_the_table_is_named() -> None:
+    with pytest.raises(Invalid, match=r"mars of shards\.clusters is not in the routing table"):
+        _by_clusters(GroupView(ShardMap(20, named=("cluster-mars", "cluster-eu"))), ROUTES)
+
+
+def test_the_status_says_in_which_clusters_a_version_is_tried() -> None:
+    rollout = begin("2.0", "1.0", {}, 4, RolloutOptions(), 1000.0, first=(3,))
+    view = GroupView(ShardMap(4, named=("cluster-eu",), rollout=rollout))
+    assert list(_lines(view))[1] == "it is to run the executions of eu"
+    assert _document(view)["rollout"]["clusters"] == ["eu"]

@@ -136,9 +136,6 @@ annotations:
 {{- if and (dig "resources" "pools" list .Values.config) (not (dig "redis" "url" "" .Values.config)) -}}
 {{- fail "config.resources.pools with shards needs config.redis.url: each process would grant the pools by itself" -}}
 {{- end -}}
-{{- if or (dig "routing" "table" "" .Values.config) (dig "routing" "file" "" .Values.config) -}}
-{{- fail "config.routing cannot be used together with shards yet (docs/scale.md)" -}}
-{{- end -}}
 {{- if and (gt (int .Values.replicas) 1) (not (dig "shards" "count" 0 .Values.config)) -}}
 {{- fail "processes with several replicas need config.shards.count, the same for all" -}}
 {{- end -}}

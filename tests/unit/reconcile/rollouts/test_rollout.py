@@ -154,3 +154,15 @@ def test_later_stages_keep_the_shards_of_earlier_ones(rollout: Rollout) -> None:
     if rollout.state.is_over:
         return
     assert rollout.shards <= promote(rollout, 0.0).shards
+
+
+def test_shards_that_come_first_have_a_stage_each_and_the_others_follow_by_their_shares() -> None:
+    loads = {shard: 10.0 - shard for shard in range(COUNT)}
+    rollout = begin("2.0", "1.0", loads, COUNT + 2, RolloutOptions(), 100.0, first=(18, 17))
+    had = []
+    while not rollout.state.is_over:
+        had.append(rollout.shards)
+        rollout = promote(rollout, 100.0)
+    assert had[:3] == [{18}, {18, 17}, {18, 17, 16}]
+    assert list(map(len, had)) == [1, 2, 3, 6, 10]
+    assert rollout.shards == set(range(COUNT + 2))

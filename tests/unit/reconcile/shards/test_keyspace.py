@@ -56,3 +56,24 @@ def test_more_groups_than_keys_or_none_are_refused(groups: int) -> None:
 def test_a_shard_that_is_not_there_is_refused() -> None:
     with pytest.raises(Invalid, match="shards are 0 to 16"):
         LabelShards(LABEL, 32, 16).selection(17)
+
+
+@given(values | st.sampled_from(["cluster-east", "cluster-west"]), st.integers(1, 32))
+def test_an_object_whose_label_is_a_name_is_in_the_shard_of_that_name(value: str | None, groups: int) -> None:
+    shards = LabelShards(LABEL, 32, groups, ("cluster-east", "cluster-west"))
+    assert shards.count == groups + 3
+    labels = {} if value is None else {LABEL: value}
+    matching = [
+        shard
+        for shard in range(shards.count)
+        if parse_label_selector(shards.selection(shard).label_selector).matches(labels)
+    ]
+    assert matching == [shards.of(labels)]
+    assert (shards.of(labels) > groups) is (value in shards.named)
+    assert shards.name_of(labels) == (value if value in shards.named else "")
+
+
+@pytest.mark.parametrize("names", [("a", "a"), ("",), ("7",)])
+def test_names_of_shards_differ_and_are_no_numbers(names: tuple[str, ...]) -> None:
+    with pytest.raises(Invalid, match="shards need names that differ"):
+        LabelShards(LABEL, 32, 16, names)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from propeller.errors import Invalid
+from propeller.reconcile.rollouts import RolloutOptions, abort, begin, promote
 from propeller.reconcile.shards._shard_map import ShardMap, Step, advance, decode_map, encode_map, loads_of
 
 COUNT = 7
@@ -81,3 +83,37 @@ def test_a_text_that_is_no_map_is_refused_with_a_mend(text: str) -> None:
 
 def test_loads_that_a_stranger_wrote_count_for_nothing() -> None:
     assert loads_of(["", "nonsense", '{"1": 2.5}', '{"2": "x"}', '{"3": 1}']) == {1: 2.5, 3: 1.0}
+
+
+def test_a_map_with_other_names_of_shards_is_refused() -> None:
+    text = encode_map(ShardMap(COUNT, named=("east",)))
+    assert decode_map(text, COUNT, "ns/group", ("east",)).named_shards == {"east": COUNT - 1}
+    with pytest.raises(Invalid, match=r"has shards named \['east'\], and the settings say \['west'\]: stop all"):
+        decode_map(text, COUNT, "ns/group", ("west",))
+    assert decode_map(text, 0, "ns/group").named == ("east",)
+
+
+def test_a_step_keeps_the_names_of_shards() -> None:
+    assert advance(ShardMap(COUNT, named=("east",)), Step(member="a", plans=True)).named == ("east",)
+
+
+def test_a_version_that_is_tried_in_shards_with_names_alone_is_confined_to_them() -> None:
+    map_ = ShardMap(COUNT, named=("east", "west"))
+    assert map_.confined("2") is None
+    rollout = begin("2", "1", {}, COUNT, RolloutOptions(), 0.0, first=(5, 6))
+    stages = []
+    for _ in rollout.options.stages:
+        map_ = msgspec.structs.replace(map_, rollout=rollout)
+        assert map_.confined("1") is None
+        stages.append(map_.confined("2"))
+        aborted = msgspec.structs.replace(map_, rollout=abort(rollout, "it is bad", 1.0))
+        assert aborted.confined("2") == frozenset()
+        rollout = promote(rollout, 1.0)
+    assert stages == [{"east"}, {"east", "west"}, None, None]
+    assert msgspec.structs.replace(map_, rollout=rollout).confined("2") is None
+
+
+def test_a_version_that_is_tried_in_other_shards_is_not_confined() -> None:
+    plain = begin("2", "1", {}, COUNT, RolloutOptions(), 0.0)
+    assert ShardMap(COUNT, named=("east",), rollout=plain).confined("2") is None
+    assert ShardMap(COUNT, rollout=abort(plain, "it is bad", 1.0)).confined("2") is None
