@@ -31,6 +31,7 @@ from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.clusters import Opener
 from propeller.config import Settings
 from propeller.controller._cache_lag import CacheLag
+from propeller.controller._cache_metrics import watch_caches
 from propeller.controller._checkpointer import Checkpointer
 from propeller.controller._checkpoints import Checkpoints
 from propeller.controller._cluster_shards import ClusterShards
@@ -66,7 +67,7 @@ from propeller.controller._shards import Shards, informer_of_workflows, keyspace
 from propeller.controller._tenancy import tenant_of
 from propeller.handlers import TRANSITIONS, Asked, LaunchPlans, quotas_page
 from propeller.handlers.plugins import Plugins, installed_plugins
-from propeller.informers import AnyInformer, Change, ShardedInformer
+from propeller.informers import Change, ShardedInformer
 from propeller.kube import PODS, Client, KubeObject
 from propeller.reconcile import Controller, Result, WorkQueue
 from propeller.registry import registry_of
@@ -117,8 +118,7 @@ class WorkflowController:
         self._plugins = installed_plugins(settings.operators.enabled) if plugins is None else plugins
         metrics = metrics or Metrics()
         launch_plans = LaunchPlans(registry_of(storage, settings.registry))
-        prefix, of_loading = settings.storage.metadata_prefix, (self._plugins, launch_plans)
-        self._loader = Loader(client, storage, prefix, *of_loading)
+        self._loader = Loader(client, storage, settings.storage.metadata_prefix, self._plugins, launch_plans)
         keyspace = keyspace_of(settings)
         self._workflows = informer_of_workflows(client, namespace, self._loader, settings.informers, keyspace)
         tenant = tenant_of(self._workflows.store.get)
@@ -192,13 +192,8 @@ class WorkflowController:
         self._milestones.follow(self._executions)
         self.limits.watch(metrics.pools)
         watch_clusters(metrics.clusters, self._clusters, self.several.failover, self._janitor)
-        control = self._clusters.control
         watch_launches(metrics.launches, self._clusters)
-        caches: dict[str, AnyInformer[Any]] = {WORKFLOWS.kind: self._workflows, **control.resources.by_kind()}
-        caches |= {informer.resource.kind: informer for informer in control.quotas.informers}
-        for kind, informer in caches.items():
-            metrics.watch_cache(kind, informer)
-            informer.subscribe_undecodable(metrics.undecodable_of(kind))
+        watch_caches(metrics, self._workflows, self._clusters.control)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[WorkflowController]:
