@@ -47,6 +47,8 @@ class Placing:
     """See the module's text. `granted` is called when an attempt that has waited may ask again; it returns whether that
     is still wanted. If clusters have `shards` of their own, an execution is placed before anything is done for it, so
     that it can be given to its shard.
+
+    More than 15 methods: one for each moment at which a place is chosen, kept, waited for or counted.
     """
 
     def __init__(

@@ -17,7 +17,10 @@ from collections.abc import Iterable, Mapping
 
 
 class Placements:
-    """`home` is the cluster of new attempts: None until it is chosen, "" for that of the FlyteWorkflows."""
+    """`home` is the cluster of new attempts: None until it is chosen, "" for that of the FlyteWorkflows.
+
+    More than 15 methods: each is one change of where attempts are, or one question about it.
+    """
 
     __slots__ = (
         "_changes",
