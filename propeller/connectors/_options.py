@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
 import msgspec
 
@@ -36,7 +35,7 @@ class ConnectorService(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     call that waits for it holds a worker.
     """
 
-    timeouts: Mapping[str, float] = {}
+    timeouts: dict[str, float] = {}
     """Seconds by call, where they differ: CreateTask, GetTask, DeleteTask, GetTaskLogs, GetTaskMetrics, ListAgents, and
     ExecuteTaskSync, within which a sync task has to end.
     """
@@ -69,7 +68,7 @@ class ConnectorOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     first counts. A service that cannot be reached delays nothing but its own tasks.
     """
 
-    task_types: Mapping[str, str] = {}
+    task_types: dict[str, str] = {}
     """By task type the name of the service that runs it, whatever the services list: Flyte's `connectorForTaskTypes`.
     """
 

@@ -23,8 +23,8 @@ class RawContainerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     are in memory, and the process itself has about 100 MiB.
     """
 
-    user: int | None = None
-    """Number of the user whom both containers run as. None: as the program's pod or container says, otherwise the
+    user: int = -1
+    """Number of the user whom both containers run as. -1: as the program's pod or container says, otherwise the
     image's own, 65532. 0 lets them read outputs that a program has closed to other users; 1337 passes by an Istio proxy
     that has not started while inputs are downloaded.
     """

@@ -23,7 +23,7 @@ from propeller.redaction import redact
 from propeller.text import NAME_CHARACTERS, bounded
 from propeller.wire import Literals
 
-PRODUCER = "https://pypi.org/project/propeller"
+PRODUCER = "https://propeller.dev"
 SCHEMA = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
 _RUNS = uuid.UUID("7d3c4c8e-6a1f-5e0b-9a51-0f5b3f3d8c11")
 """Namespace of the ids of runs."""

@@ -33,6 +33,7 @@ REASONS = frozenset(
             "InternalError",
             "Interrupted",
             "InvalidArrayLength",
+            "NameTaken",
             "NotSupported",
             "OOMKilled",
             "OutputSizeExceeded",

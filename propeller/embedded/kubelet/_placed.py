@@ -72,7 +72,8 @@ class Places:
     def __init__(self, container: Raw, directory: PodDirectory) -> None:
         self._paths = {mount["mountPath"].rstrip("/"): str(path) for mount, path in directory.mounted(container)}
         longest_first: Sequence[str] = sorted(filter(None, self._paths), key=len, reverse=True)
-        self._found = re.compile(rf"(?<![\w./-])(?:{'|'.join(map(re.escape, longest_first))})(?![\w.-])")
+        any_of_them = rf"(?<![\w./-])(?:{'|'.join(map(re.escape, longest_first))})(?![\w.-])"
+        self._found = re.compile(any_of_them)
 
         self._own = {one["name"] for one in container.get("env") or ()}
 

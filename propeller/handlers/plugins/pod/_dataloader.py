@@ -114,7 +114,7 @@ class _Maker:
         store = (("--s3-endpoint", settings.s3_endpoint), ("--s3-region", settings.s3_region))
         self._words = [word for name, value in (*limits, *store) if value != "" for word in (name, str(value))]
         self._options = options
-        user = options.user
+        user = options.user if options.user >= 0 else None
         if user is None:
             user = (primary.get("securityContext") or {}).get("runAsUser")
         runs_as = user if user is not None else (spec.get("securityContext") or {}).get("runAsUser")
