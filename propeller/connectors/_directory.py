@@ -46,6 +46,8 @@ class Service(NamedTuple):
 
     channel: Channel
     is_sync: bool
+    by_default: bool = False
+    """Whether nothing says so but `connectors.default`."""
 
 
 class Unknown(NamedTuple):
@@ -88,7 +90,8 @@ class Directory:
         if silent := [service for service in self._options.services if service.name not in self._listed]:
             return Unknown(" and ".join(self._silence(service) for service in silent))
         if self._options.default:
-            return self._service(self._options.default, category)
+            found = self._service(self._options.default, category)
+            return found._replace(by_default=True) if isinstance(found, Service) else found
         return Nobody(self._nobody(category))
 
     def _service(self, name: str, category: Category) -> Service | Unknown:

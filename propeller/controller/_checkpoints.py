@@ -78,7 +78,7 @@ class Checkpoints:
         execution, began = session.execution, self._clock.monotonic()
         placements = execution.placements
         version = 0 if placements is None else placements.version
-        hits = execution.cache.unwritten()
+        hits, jobs = execution.cache.unwritten(), execution.jobs.unwritten()
         over = self._holds.over(session)
         try:
             written = await self._checkpointer.write(
@@ -108,6 +108,7 @@ class Checkpoints:
             if placements is not None:
                 placements.written(version)
             execution.cache.written(hits)
+            execution.jobs.written(jobs)
             self._milestones.written(self._clock.monotonic() - began, session.status_bytes)
             self._discard_earlier(session, before)
             self._holds.written(session.key, over)
@@ -144,7 +145,7 @@ class Checkpoints:
     def _to_release(self, session: Running, deferred: Sequence[Effect]) -> tuple[str, ...]:
         """Return the finalizers of an execution that has ended and of which nothing runs, otherwise ()."""
         execution = session.execution
-        if not is_held(session) or not execution.phase.ended or deferred or session.in_flight:
+        if not is_held(session) or not execution.phase.ended or deferred or session.in_flight or execution.jobs:
             return ()
         if not self._clusters.are_ready(execution.placements):
             return ()

@@ -56,11 +56,12 @@ from propeller.controller._milestones import Milestones
 from propeller.controller._observing import Observing
 from propeller.controller._overdue import Overdue
 from propeller.controller._placing import Placing
+from propeller.controller._remote_jobs import JobFinalizers, JobNews, LeftJobs
 from propeller.controller._resource import WORKFLOWS, FlyteWorkflow, end_is_undone
 from propeller.controller._restores import Restores
 from propeller.controller._resync import Resync
 from propeller.controller._retention import Retention
-from propeller.controller._services import cache_running, services_of
+from propeller.controller._services import cache_running, remote_jobs_of, services_of
 from propeller.controller._session import Ended, Running, Session
 from propeller.controller._several import SeveralClusters
 from propeller.controller._shards import Shards, informer_of_workflows, keyspace_of
@@ -124,21 +125,19 @@ class WorkflowController:
         tenant = tenant_of(self._workflows.store.get)
         self._queue: WorkQueue[str] = WorkQueue(settings.queue, tenant=tenant)
         self._executions = Executions(self._queue, settings.queue, clock, settings.controller.event_delay)
-        at_once, on_error = settings.controller.effects_at_once, self._executions.job_raised
-        self._lanes = Lanes(at_once, group=tenant, on_error=on_error)
+        self._lanes = Lanes(settings.controller.effects_at_once, group=tenant, on_error=self._executions.job_raised)
         self._milestones = Milestones(metrics.executions, recorder, clock, lineage(settings, storage, clock, metrics))
         causes = Causes(_log)
         self._grants = Grants(self._executions)
-        self.limits = LiveLimits(
-            client, settings, clock, self._grants.grant, causes, namespace=namespace, recorder=recorder
-        )
+        grant = self._grants.grant
+        self.limits = LiveLimits(client, settings, clock, grant, causes, namespace=namespace, recorder=recorder)
         self._tokens = self.limits.tokens
         stakes = stakes_of(self.limits, self._executions, metrics.launches)
         of_control = client, self._plugins, settings, clock, self._grants.grant, stakes
         workflows = self._workflows
         control = ExecutionCluster(*of_control, namespace=namespace, keyspace=keyspace, workflows=workflows)
         self._clusters = Clusters(control)
-        self._placing = Placing(self._clusters, clock, self._grants.grant, keyspace)
+        self._placing = Placing(self._clusters, clock, grant, keyspace)
         shared = Shared(
             client=client,
             storage=storage,
@@ -152,8 +151,10 @@ class WorkflowController:
             causes=causes,
         )
         self._checkpointer = Checkpointer(client, storage, settings.checkpoint, clock, shards=keyspace)
+        of_jobs = self._tokens, JobNews(self._executions).tell, JobFinalizers(client).hold
+        self._jobs = remote_jobs_of(settings, storage, self._plugins, clock, *of_jobs)
         find = self._workflows.store.get
-        told = self._grants.grant, metrics.catalog, find, launch_plans
+        told = grant, metrics.catalog, find, launch_plans, self._jobs
         self._services = services_of(settings, storage, self._clusters, self._plugins, clock, self._tokens, *told)
         self._effects = EffectRunner(shared, self._services)
         overdue = Overdue(clock)
@@ -162,7 +163,7 @@ class WorkflowController:
         self._checkpoints = Checkpoints(shared, self._checkpointer, self._effects, self._holds)
         given = ClusterShards(shared, keyspace)
         self._intake = Intake(shared, self._loader, self._checkpointer, self._effects, self._holds, given)
-        self._retention = Retention(shared, self._holds)
+        self._retention = Retention(shared, self._holds, LeftJobs(shared, self._jobs))
         self._idleness = Idleness(shared, self._loader, self._waits)
         self._cache_lag = CacheLag(shared, self._checkpointer, self._workflows)
         self._restores = Restores(shared, self._workflows)
@@ -214,6 +215,7 @@ class WorkflowController:
             async with (
                 self._milestones.running(),
                 cache_running(self._services),
+                self._jobs.running(),
                 self.several.running(),
                 self._lanes.running(),
                 asyncio.TaskGroup() as group,
@@ -298,6 +300,7 @@ class WorkflowController:
         """The workflow of that uid is gone, or has ended; or another process has it from now on."""
         self._loader.forget(uid)
         self._grants.forget(uid)
+        self._jobs.forget(uid)
         self._placing.forget(uid)
         if self._tokens is not None and is_over:
             self._tokens.forget(uid)

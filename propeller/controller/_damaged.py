@@ -25,6 +25,8 @@ def why_not_again(name: str, plan: Plan, status: dict[str, Any], resources: Coll
         return "its head does not say that all goes well"
     if any(count for name, count in counts.items() if name not in FINE):
         return "nodes of it have failed or were aborted"
+    if status.get("jobs"):
+        return "it has jobs of remote services, which no pod proves"
     for node in plan.root.nodes:
         if why := _decides(node):
             return f"node {node.id!r} {why}, which pods do not prove"

@@ -34,6 +34,7 @@ from propeller.workflow import (
     Effect,
     Execution,
     Expire,
+    Follow,
     Launch,
     Launched,
     NodeEvent,
@@ -42,6 +43,7 @@ from propeller.workflow import (
     OpenGate,
     Remains,
     StopAttempt,
+    Submitted,
     WriteInputs,
     decide,
 )
@@ -109,7 +111,12 @@ class EffectRunner:
         if node.spec.workflow is not None:
             self._placing.keep_here(node)
             return None
-        return self._placing.place(node, launch.attempt)
+        return None if self._runs_remotely(node) else self._placing.place(node, launch.attempt)
+
+    def _runs_remotely(self, node: NodeView) -> bool:
+        """Whether attempts of the node are jobs of a remote service: in no cluster, and for another lane."""
+        jobs = self._services.jobs
+        return jobs is not None and jobs.is_used and jobs.of(node) is not None
 
     def start(self, session: Running, effect: Effect) -> None:
         """Run an effect; its events are handled by a later reconcile."""
@@ -147,8 +154,12 @@ class EffectRunner:
 
     def _lane_of(self, session: Running, effect: Effect) -> FairPool[str]:
         match effect:
+            case Launch() if self._runs_remotely(session.execution.view(effect.node)):
+                return self._lanes.remote
             case Launch():
                 return self._lanes_of(session, effect).launch
+            case StopAttempt() | Expire() if session.execution.jobs.of(effect.node, effect.attempt) is not None:
+                return self._lanes.remote
             case StopAttempt():
                 return self._lanes_of(session, effect).stop
             case ObserveAttempt() | Expire():
@@ -178,7 +189,7 @@ class EffectRunner:
     def _launched(self, session: Running, node: NodeView, effect: Launch, events: tuple[NodeEvent, ...]) -> None:
         """Handle the answer to a launch, and start what waited for it."""
         attempt = effect.node, effect.attempt
-        created = any(isinstance(event, Launched) for event in events)
+        created = any(isinstance(event, Launched | Submitted) for event in events)
         self._milestones.launched(session, node, events)
         self._placing.answered(node, effect.attempt, events)
         if created:
@@ -199,15 +210,17 @@ class EffectRunner:
 
 def needs_checkpoint(execution: Execution, effect: Effect) -> bool:
     """Whether a status must hold the reason of an effect before it starts, as it could be decided differently a second
-    time: stops, the start of a failure node, what runs again inside a node whose time was up, launches whose cluster
-    was chosen among several, launches with inputs from the cache, and the opening of a gate. Everything, if the
-    execution is unclaimed.
+    time: stops, looks at a job whose id no status has, the start of a failure node, what runs again inside a node whose
+    time was up, launches whose cluster was chosen among several, launches with inputs from the cache, and the opening
+    of a gate. Everything, if the execution is unclaimed.
     """
     kind = type(effect)
     if execution.placements is not None and execution.placements.is_unclaimed:
         return True
     if kind is StopAttempt or kind is OpenGate:
         return True
+    if isinstance(effect, Follow):
+        return execution.jobs.is_unwritten(effect.node, effect.attempt)
     if kind is Launch and execution.placements is not None and execution.placements.unwritten:
         return True
     if kind is not Launch and kind is not WriteInputs:

@@ -71,6 +71,8 @@ class Failover:
             if not isinstance(state, Launching | RunningState | BackingOff):
                 continue  # what else an attempt waits for is in the object store
             attempt = state.attempt
+            if execution.jobs.of(node, attempt) is not None:
+                continue  # it runs in none of them
             member = by_name.get(placements.cluster_of(node, attempt) or "")
             if member is not None and placements.is_placed(node, attempt):
                 placements.hold(node, attempt)

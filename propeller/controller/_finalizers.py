@@ -20,8 +20,11 @@ from propeller.errors import NotFound
 from propeller.handlers.plugins import HOLD_FINALIZER, TaskPlugin
 from propeller.kube import PODS, Client, KubeObject, ObjectMeta, Pod, Resource
 
-OF_WORKFLOWS = frozenset({"flyte.org/finalizer", "flyte-finalizer"})
-"""FlytePropeller's controller.Finalizer, and its name before 1.15."""
+JOBS_FINALIZER = "propeller.dev/jobs"
+"""Of workflows that have jobs of remote services: held until these have ended or are deleted (`_remote_jobs`)."""
+
+OF_WORKFLOWS = frozenset({"flyte.org/finalizer", "flyte-finalizer", JOBS_FINALIZER})
+"""FlytePropeller's controller.Finalizer, its name before 1.15, and ours."""
 
 OF_PODS = frozenset({"flyte.org/finalizer-k8s", "flyte.org/finalizer-array", "flyte/flytek8s", "flyte/array"})
 """Those of FlytePropeller's plugins (`inject-finalizer`), and their names before 1.15."""

@@ -43,6 +43,8 @@ class Lanes:
         self._lane = lane
         self.checkpoint = lane()
         """Status writes."""
+        self.remote = lane()
+        """Calls that start and delete jobs of remote services, which may take as long as a task."""
         self._control = self._made()
         self.observe, self.launch, self.stop = self._control
         self._clusters: dict[str, ClusterLanes] = {}
@@ -76,6 +78,7 @@ class Lanes:
 
     def _all(self) -> Iterator[FairPool[str]]:
         yield self.checkpoint
+        yield self.remote
         yield from self._control
         for lanes in tuple(self._clusters.values()):
             yield from lanes

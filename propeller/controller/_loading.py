@@ -94,6 +94,18 @@ def stops_owed(execution: Execution, resources: Iterable[AttemptResource]) -> li
             execution.stops.add(node, attempt)
             if not succeeded and one.is_alive:
                 execution.slots.stopping.add((node, attempt))
+    return stops + jobs_owed(execution)
+
+
+def jobs_owed(execution: Execution) -> list[StopAttempt]:
+    """Return the stops of jobs that may run although the status says that their attempts are over."""
+    stops = []
+    for job in execution.jobs:
+        is_over = execution.phases[job.node] in ENDED or job.attempt < execution.attempts[job.node]
+        if is_over and job.attempt not in execution.stops.pods.get(job.node, ()):
+            stops.append(StopAttempt(job.node, job.attempt))
+            execution.stops.add(job.node, job.attempt)
+            execution.slots.stopping.add((job.node, job.attempt))
     return stops
 
 

@@ -24,6 +24,7 @@ from propeller.controller._checkpointer import TERMINATED
 from propeller.controller._duty import Shared
 from propeller.controller._finalizers import is_held, next_stop, release
 from propeller.controller._holds import Holds
+from propeller.controller._remote_jobs import LeftJobs
 from propeller.controller._resource import HEADS, WORKFLOWS, FlyteWorkflow, fingerprint_of
 from propeller.controller._resync import clusters_of
 from propeller.controller._session import MinResourceVersion
@@ -50,8 +51,9 @@ class _Release(NamedTuple):
 class Retention:
     """See the module's text."""
 
-    def __init__(self, shared: Shared, holds: Holds) -> None:
+    def __init__(self, shared: Shared, holds: Holds, jobs: LeftJobs) -> None:
         self._holds = holds
+        self._jobs = jobs
         self._client = shared.client
         self._executions = shared.executions
         self._lanes = shared.lanes
@@ -156,11 +158,12 @@ class Retention:
     async def _release(self, workflow: FlyteWorkflow, resources: Sequence[AttemptResource]) -> None:
         key = workflow.key
         try:
+            await self._jobs.delete(workflow)
             released = await release(self._client, workflow.metadata, resources, TERMINATED)
         except NotFound:
             self._executions.retry_later(key)  # it is gone, as the cache will hear; or its type is not served
         except PropellerError as error:
-            self._causes.report(error, "%s has ended, and its finalizer could not be removed, trying again", key)
+            self._causes.report(error, "%s has ended, and cannot be let go yet, trying again", key)
             self._executions.retry_later(key)
         else:
             version = MinResourceVersion(released.uid, released.resource_version)

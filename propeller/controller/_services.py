@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from propeller.catalog import Catalog, store_of
 from propeller.clock import Clock
 from propeller.config import Settings
+from propeller.connectors import Directory
 from propeller.controller._clusters import Clusters
 from propeller.controller._resource import FlyteWorkflow
-from propeller.handlers import Gates, Holder, Inputs, LaunchPlans, LaunchTokens, Services, TaskCache
+from propeller.handlers import Gates, Holder, Inputs, LaunchPlans, LaunchTokens, RemoteJobs, Services, TaskCache
 from propeller.handlers.plugins import Plugins, PodSettings
 from propeller.kube import ObjectMeta
 from propeller.storage import Storage
 from propeller.telemetry import CatalogMetrics
+from propeller.workflow import ExecutionInfo, NodeEvent
 
 Tell = Callable[[Holder], bool]
 
@@ -30,6 +32,7 @@ def services_of(
     metrics: CatalogMetrics,
     find: Callable[[str], FlyteWorkflow | None],
     launch_plans: LaunchPlans,
+    jobs: RemoteJobs,
 ) -> Services:
     """The services of one controller; `tell` lets an attempt that waits ask again, `find` looks a workflow up in the
     cache.
@@ -52,7 +55,23 @@ def services_of(
         _task_cache(settings, storage, inputs, clock, tell, metrics),
         metadata_of,
         settings.controller.nesting_limit,
+        jobs,
     )
+
+
+def remote_jobs_of(
+    settings: Settings,
+    storage: Storage,
+    plugins: Plugins,
+    clock: Clock,
+    tokens: LaunchTokens | None,
+    news: Callable[[Holder, NodeEvent], bool],
+    hold: Callable[[ExecutionInfo], Awaitable[None]],
+) -> RemoteJobs:
+    """The jobs of remote services of one controller."""
+    options = settings.connectors
+    directory = Directory(options) if options.services else None
+    return RemoteJobs(plugins, directory, options, storage, clock, tokens, news, hold)
 
 
 def _task_cache(

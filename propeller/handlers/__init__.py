@@ -4,11 +4,13 @@
 and one line in `transitions.TRANSITIONS`; a new effect is one executor and one line in `EXECUTORS`.
 """
 
-from propeller.handlers.executors._attempts import delete_resource, is_given_up
+from propeller.handlers.executors._attempts import delete_resource
 from propeller.handlers.executors._dynamic import plan_of_futures
 from propeller.handlers.executors._gates import Gates, refusals_of
+from propeller.handlers.executors._given_up import is_given_up
 from propeller.handlers.executors._inline import run_without_suspending
 from propeller.handlers.executors._inputs import Inputs
+from propeller.handlers.executors._jobs import RemoteJobs
 from propeller.handlers.executors._launch_plans import LaunchPlans
 from propeller.handlers.executors._pressure import LaunchPressure
 from propeller.handlers.executors._queue_page import Asked, quotas_page
@@ -38,6 +40,7 @@ __all__ = [
     "LaunchPressure",
     "LaunchQuotas",
     "LaunchTokens",
+    "RemoteJobs",
     "RetryAfter",
     "RetryState",
     "Services",

@@ -28,6 +28,7 @@ from propeller.workflow import (
     CacheStatus,
     Execution,
     Failure,
+    Job,
     Launching,
     NodePhase,
     Refusals,
@@ -73,6 +74,7 @@ def head(execution: Execution, now: float, characters: int = MESSAGE_CHARACTERS)
         ],
         "dataDir": execution.info.directory,
         "waits": _waits(execution, characters),
+        "jobs": _jobs(execution, characters),
         "error": None,
         "message": None,
     }
@@ -189,6 +191,29 @@ def _waits(execution: Execution, characters: int) -> list[dict[str, Any]] | None
             if len(waits) == CURRENT_NODES:
                 break
     return waits or None
+
+
+def _jobs(execution: Execution, characters: int) -> list[dict[str, Any]] | None:
+    """Jobs of remote services: `CURRENT_NODES` of them at most. None if there are none."""
+    if not execution.jobs:
+        return None
+    return [
+        job_for_people(execution, job, characters) for job, _ in zip(execution.jobs, range(CURRENT_NODES), strict=False)
+    ]
+
+
+def job_for_people(execution: Execution, job: Job, characters: int = SHORT_MESSAGE_CHARACTERS) -> dict[str, Any]:
+    """Format what a service said of a job at the last look."""
+    return {
+        "node": one_line(execution.unique_id(job.node)),
+        "attempt": job.attempt,
+        "type": one_line(bounded(job.task_type, SHORT_MESSAGE_CHARACTERS)),
+        "since": rfc3339(job.since),
+        "phase": one_line(job.phase) or None,
+        "message": bounded(one_line(redact(job.message)), characters) or None,
+        "logs": [{"name": link.name, "uri": redact(link.uri)} for link in job.links] or None,
+        "info": visible(redact(job.info)) or None,
+    }
 
 
 def wait_of(execution: Execution, node: int, characters: int = SHORT_MESSAGE_CHARACTERS) -> dict[str, Any] | None:

@@ -30,6 +30,8 @@ from propeller.workflow import (
     Frame,
     Graph,
     ItemsGraph,
+    Job,
+    Jobs,
     NodeKind,
     NodePhase,
     NodeView,
@@ -100,6 +102,8 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True):
     placed: Placed | None = None
     cached: bytes = b""
     """The cache's status of each node (`CacheStatus`); shorter if the last ones have none."""
+    jobs: list[Job] = []
+    """Of remote services: those that are not known to have ended."""
 
 
 class _Versioned(msgspec.Struct, frozen=True, array_like=True):
@@ -133,10 +137,11 @@ class _Counted(msgspec.Struct, frozen=True, array_like=True):
     evictions: msgspec.Raw = _NONE
     placed: msgspec.Raw = _NONE
     cached: msgspec.Raw = _NONE
+    jobs: msgspec.Raw = _NONE
 
     @property
     def records(self) -> int:
-        counted = (self.frames, self.states, self.failures, self.system_failures, self.evictions)
+        counted = (self.frames, self.states, self.failures, self.system_failures, self.evictions, self.jobs)
         return sum(map(_length, counted))
 
 
@@ -153,6 +158,7 @@ _RECORDS: dict[str, Any] = {
     "frames": list[msgspec.Raw],
     "states": dict[int, msgspec.Raw],
     "failures": dict[int, msgspec.Raw],
+    "jobs": list[msgspec.Raw],
 }
 
 
@@ -176,6 +182,7 @@ _SPLIT = msgspec.msgpack.Decoder(_Split)
 _FRAME = msgspec.msgpack.Decoder(FrameRecord)
 _STATE: msgspec.msgpack.Decoder[State] = msgspec.msgpack.Decoder(State)
 _FAILURE = msgspec.msgpack.Decoder(Failure)
+_JOB = msgspec.msgpack.Decoder(Job)
 _THREAD = ThreadPoolExecutor(1, "decode-status")
 """One for all of the process, so that strangers' blobs are unfolded one after the other: `LIMIT` bytes at a time."""
 
@@ -201,6 +208,7 @@ def take(execution: Execution) -> Snapshot:
         _of_active(execution, execution.evictions),
         taken(execution),
         bytes(execution.cache.statuses),
+        list(execution.jobs),
     )
 
 
@@ -283,6 +291,7 @@ def _piecemeal(split: Any) -> Snapshot:
     members = {name: getattr(split, name) for name in split.__struct_fields__}
     members["frames"] = [_FRAME.decode(raw) for raw in split.frames]
     members["states"] = {node: _STATE.decode(raw) for node, raw in split.states.items()}
+    members["jobs"] = [_JOB.decode(raw) for raw in split.jobs]
     members["failures"] = {node: _FAILURE.decode(raw) for node, raw in split.failures.items()}
     return Snapshot(**members)
 
@@ -314,6 +323,7 @@ async def rebuild(info: ExecutionInfo, plan: Plan, snapshot: Snapshot, load_grap
     execution.evictions = dict(snapshot.evictions)
     execution.placements = placements_of(snapshot.placed)
     execution.cache.statuses[:] = snapshot.cached
+    execution.jobs = Jobs(snapshot.jobs)
     if snapshot.started:
         execution.started = array("f", snapshot.started)
         execution.ended = array("f", snapshot.ended)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from propeller.errors import CorruptBlob
 from propeller.status._placed import check_placed
 from propeller.workflow import (
+    MAX_ID_BYTES,
     AtGate,
     AttemptState,
     BackingOff,
@@ -99,6 +100,16 @@ def check_snapshot(snapshot: Snapshot) -> None:
         _check_times(state)
         if isinstance(state, AttemptState):
             _require(state.attempt == snapshot.attempts[node], f"node {node} is at two attempts at once")
+    _check_jobs(snapshot, nodes)
+
+
+def _check_jobs(snapshot: Snapshot, nodes: int) -> None:
+    for job in snapshot.jobs:
+        _require(0 <= job.node < nodes, f"a job is that of node {job.node}, which does not exist")
+        _require(0 <= job.attempt <= snapshot.attempts[job.node], f"node {job.node} has a job of attempt {job.attempt}")
+        _require(len(job.id) <= MAX_ID_BYTES, f"the id of the job of node {job.node} has {len(job.id)} bytes")
+        _require(-(2**31) <= job.version < 2**31, f"the job of node {job.node} is of version {job.version}")
+        _require_time("a job", job.since)
 
 
 def check_execution(execution: Execution) -> None:

@@ -13,6 +13,7 @@ from propeller.workflow._effects import (
     Effect,
     EvaluateBranch,
     Expire,
+    Follow,
     GatherOutputs,
     Launch,
     LookUp,
@@ -41,6 +42,7 @@ from propeller.workflow._events import (
     FuturesFound,
     Granted,
     InputsWritten,
+    JobSeen,
     Launched,
     Lost,
     NodeEvent,
@@ -57,6 +59,7 @@ from propeller.workflow._events import (
     Start,
     Stopped,
     SubgraphEnded,
+    Submitted,
     TimerFired,
 )
 from propeller.workflow._execution import (
@@ -84,6 +87,8 @@ from propeller.workflow._gates import (
     sleep_seconds,
     without_signals,
 )
+from propeller.workflow._job_record import Jobs
+from propeller.workflow._jobs import MAX_ID_BYTES, Job, Link
 from propeller.workflow._launch_plans import LaunchPlan, LaunchPlanDocument, read_launch_plan
 from propeller.workflow._limits import check_execution, parse_duration
 from propeller.workflow._messages import parse_message
@@ -159,6 +164,7 @@ __all__ = [
     "EXECUTION",
     "HASHED_LENGTH",
     "MAX_ANSWER_BYTES",
+    "MAX_ID_BYTES",
     "NOT_CACHED",
     "REJECTED",
     "RUNNING_CASE",
@@ -205,6 +211,7 @@ __all__ = [
     "Failure",
     "FailurePolicy",
     "Failures",
+    "Follow",
     "Frame",
     "FuturesFound",
     "GateSpec",
@@ -213,12 +220,16 @@ __all__ = [
     "Graph",
     "InputsWritten",
     "ItemsGraph",
+    "Job",
+    "JobSeen",
+    "Jobs",
     "Launch",
     "LaunchPlan",
     "LaunchPlanDocument",
     "LaunchPlanRef",
     "Launched",
     "Launching",
+    "Link",
     "LookUp",
     "Lost",
     "NodeEvent",
@@ -262,6 +273,7 @@ __all__ = [
     "StopAttempt",
     "Stopped",
     "SubgraphEnded",
+    "Submitted",
     "Succeed",
     "TaskResources",
     "TimerFired",

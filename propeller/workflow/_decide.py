@@ -20,11 +20,21 @@ from typing import assert_never
 import msgspec
 
 from propeller.workflow._effects import Effect, StopAttempt
-from propeller.workflow._events import AllStopped, Cancel, Failure, NodeEvent, Resume, Start, Stopped, TimerFired
+from propeller.workflow._events import (
+    AllStopped,
+    Cancel,
+    Failure,
+    NodeEvent,
+    Resume,
+    Start,
+    Stopped,
+    Submitted,
+    TimerFired,
+)
 from propeller.workflow._execution import Execution, NodePhase, NodeView, WorkflowPhase
 from propeller.workflow._graphs import GraphProgress, Queue, cancels, ready_nodes
 from propeller.workflow._spec import FailurePolicy, NodeKind
-from propeller.workflow._states import RUNNING_CASE, RunningSubtasks, State
+from propeller.workflow._states import RUNNING_CASE, Launching, RunningSubtasks, State
 from propeller.workflow._transition import (
     Abort,
     Continue,
@@ -175,8 +185,12 @@ class _Decider:
     def _deliver(self, node: int, event: NodeEvent) -> None:
         """Apply the transition that the event leads to, if the node still waits for such an event."""
         execution = self._execution
+        if type(event) is Submitted:
+            self._job_began(node, event)
         if execution.phase.ended:
             return
+        if execution.jobs:
+            self._changed |= execution.jobs.observe(node, event)
         state = execution.states.get(node)
         if type(event) is Stopped:  # a failed isinstance takes three times as long for these structs
             self._stop_sent(node, event)
@@ -201,6 +215,16 @@ class _Decider:
             execution.slots.block(node)
         else:
             self._apply(view, transition)
+
+    def _job_began(self, node: int, event: Submitted) -> None:
+        """Record a job. If its attempt is over already, it is deleted, once a status has its id."""
+        execution, attempt = self._execution, event.attempt
+        execution.jobs.begin(event.job)
+        self._changed = True
+        state = execution.states.get(node)
+        if not isinstance(state, Launching) or state.attempt != attempt:
+            execution.stops.add(node, attempt)
+            self._effects.append(StopAttempt(node, attempt))
 
     def _stop_sent(self, node: int, event: Stopped) -> None:
         """Give back the slot of a pod that was asked to stop, and note how long it may take."""

@@ -48,6 +48,10 @@ class ObserveAttempt(AttemptEffect, frozen=True):
     fresh: bool = False
 
 
+class Follow(AttemptEffect, frozen=True):
+    """Look at the attempt's job until it ends; begins once a status has the job's id. → JobSeen, AttemptObserved"""
+
+
 class Collect(AttemptEffect, frozen=True):
     """Read futures.pb, error.pb or outputs.pb of an ended attempt. → OutputsFound, FuturesFound, EffectFailed"""
 

@@ -10,6 +10,7 @@ import msgspec
 from propeller.errors import ErrorKind
 from propeller.text import MESSAGE_CHARACTERS, NAME_CHARACTERS, bounded
 from propeller.workflow._caching import CacheStatus
+from propeller.workflow._jobs import Job
 
 if TYPE_CHECKING:
     from propeller.workflow._plan import Graph
@@ -123,6 +124,18 @@ class AttemptObserved(AttemptEvent, frozen=True):
 
 class Launched(AttemptEvent, frozen=True):
     """The attempt's pod exists."""
+
+
+class Submitted(AttemptEvent, frozen=True):
+    """A remote service runs the attempt, as `job`."""
+
+    job: Job
+
+
+class JobSeen(AttemptEvent, frozen=True):
+    """A look at the attempt's job, which has not ended."""
+
+    job: Job
 
 
 class Recovered(AttemptEvent, frozen=True):
@@ -254,6 +267,8 @@ NodeEvent = (
     | Resume
     | AttemptObserved
     | Launched
+    | Submitted
+    | JobSeen
     | Recovered
     | NotRecovered
     | CacheAnswered

@@ -26,6 +26,7 @@ from propeller.wire import Literals
 from propeller.workflow._caching import CacheRecord
 from propeller.workflow._events import Failure, NodeEvent
 from propeller.workflow._failures import Failures
+from propeller.workflow._job_record import Jobs
 from propeller.workflow._names import PATH_LENGTH, pod_name, shortened, unique_node_id
 from propeller.workflow._options import AttemptOptions
 from propeller.workflow._parallelism import Slots
@@ -196,6 +197,8 @@ class Execution:
         self._last_name = (-1, 0, "")
         self.stops = Stops(self)
         """Pods whose attempts are over and that have not stopped yet."""
+        self.jobs = Jobs()
+        """Attempts that remote services run."""
         self.cache = CacheRecord()
         """What the cache had for its nodes."""
         self.settings = _DEFAULTS

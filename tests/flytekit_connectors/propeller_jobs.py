@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +90,8 @@ class JobConnector(AsyncConnectorBase):  # type: ignore[misc]
             "mode": task_template.custom["mode"],
             "looks": int(task_template.custom["looks"]),
             "looked": 0,
+            "began": time.time(),
+            "ended": None,
             "deleted": False,
             "output_prefix": output_prefix,
             "execution": task_execution_metadata.task_execution_id.node_execution_id.execution_id.name,
@@ -113,6 +116,8 @@ class JobConnector(AsyncConnectorBase):  # type: ignore[misc]
             (jobs() / f"{resource_meta.id}.json").rename(jobs() / f"{resource_meta.id}.forgotten")
         if job["mode"] in {"forever", "forgotten"} or job["looked"] <= job["looks"]:
             return Resource(TaskExecution.RUNNING, "it runs", log_links=links, custom_info=info)
+        job["ended"] = job["ended"] or time.time()
+        save(resource_meta.id, job)
         if job["mode"] == "fail":
             return Resource(TaskExecution.FAILED, "the query is wrong", log_links=links)
         if job["mode"] == "flaky" and not job["attempt"]:

@@ -193,7 +193,7 @@ class Reconcile:
         return self
 
     def is_given_up(self, number: int, attempt: int) -> bool:
-        """handlers/executors/_attempts.py: is_given_up."""
+        """handlers/executors/_given_up.py: is_given_up."""
         return is_given_up(self._nodes[number], attempt)
 
     # what follows

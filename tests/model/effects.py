@@ -111,6 +111,6 @@ class Effects:
         return None if live is None or live.phase in ENDED else live
 
     def _is_given_up(self, world: World, message: Message) -> bool:
-        """handlers/executors/_attempts.py: is_given_up."""
+        """handlers/executors/_given_up.py: is_given_up."""
         live = world.processes[message.by].live
         return live is not None and is_given_up(live.nodes[message.node], message.attempt)

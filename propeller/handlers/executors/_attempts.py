@@ -16,6 +16,7 @@ from propeller.errors import (
     Unavailable,
 )
 from propeller.handlers.executors._gates import refused_event
+from propeller.handlers.executors._job_effects import expire_job, stop_job
 from propeller.handlers.executors._outcome import has_ended
 from propeller.handlers.executors._services import Cluster, Kind, Services
 from propeller.handlers.plugins import (
@@ -39,14 +40,11 @@ from propeller.workflow import (
     Failure,
     Launched,
     NodeEvent,
-    NodePhase,
     NodeView,
     ObserveAttempt,
     StopAttempt,
     Stopped,
 )
-
-_GIVEN_UP = (NodePhase.ABORTED, NodePhase.FAILED)
 
 MAX_DELETE_ATTEMPTS = 5
 """Tries to delete a resource that changes at the same time, before a pause."""
@@ -93,15 +91,11 @@ async def why_not_served(kind: Kind, client: Client) -> PropellerError | None:
     return None
 
 
-def is_given_up(node: NodeView, attempt: int) -> bool:
-    """Whether the attempt was given up, which may happen while one of its effects runs."""
-    execution, number = node.execution, node.number
-    given_up = execution.dropped or execution.phases[number] in _GIVEN_UP
-    return given_up or execution.attempts[number] != attempt
-
-
 async def observe(node: NodeView, effect: ObserveAttempt, services: Services) -> tuple[NodeEvent, ...]:
     info = node.execution.info
+    if services.jobs is not None and node.execution.jobs.of(node.number, effect.attempt) is not None:
+        ended = await services.jobs.look_now(node, effect.attempt)
+        return () if ended is None else (ended,)
     cluster = services.cluster_of(node, effect.attempt)
     plugin, kind = plugin_of(node, services, cluster)
     name = node.execution.pod_name(node.number, effect.attempt)
@@ -114,7 +108,7 @@ async def observe(node: NodeView, effect: ObserveAttempt, services: Services) ->
     except NotFound:
         if services.tokens is not None:
             services.tokens.stopped(node, effect.attempt)
-        if await has_ended(node, effect.attempt, services.storage):
+        if await has_ended(node.execution.output_directory(node.number, effect.attempt), services.storage):
             # its documents in the object store prove it
             return (AttemptObserved(effect.attempt, AttemptPhase.SUCCEEDED),)
         return (plugin.missing(name, effect.attempt),)
@@ -123,6 +117,8 @@ async def observe(node: NodeView, effect: ObserveAttempt, services: Services) ->
 
 async def expire(node: NodeView, effect: Expire, services: Services) -> tuple[NodeEvent, ...]:
     """Check an attempt whose deadline has passed: if it ended before, that end counts."""
+    if services.jobs is not None and node.execution.jobs.of(node.number, effect.attempt) is not None:
+        return await expire_job(node, effect, services.jobs)
     seen = (await observe(node, ObserveAttempt(node.number, effect.attempt), services))[-1]
     if isinstance(seen, AttemptObserved) and seen.phase in {AttemptPhase.SUCCEEDED, AttemptPhase.FAILED}:
         return (seen,)
@@ -130,6 +126,9 @@ async def expire(node: NodeView, effect: Expire, services: Services) -> tuple[No
 
 
 async def stop(node: NodeView, effect: StopAttempt, services: Services) -> tuple[NodeEvent, ...]:
+    job = node.execution.jobs.of(node.number, effect.attempt)
+    if services.jobs is not None and job is not None:
+        return await stop_job(node, effect, job, services.jobs)
     stopped = await _stop(node, effect, services)
     if services.tokens is not None and not stopped.grace:
         services.tokens.stopped(node, effect.attempt)

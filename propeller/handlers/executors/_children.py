@@ -15,10 +15,11 @@ import msgspec
 from flyteidl.core import literals_pb2
 
 from propeller.errors import CorruptBlob, Invalid, NotFound, StorageError
-from propeller.handlers.executors._attempts import found_resource, is_given_up
+from propeller.handlers.executors._attempts import found_resource
 from propeller.handlers.executors._child_resource import build_child
 from propeller.handlers.executors._creates import create
 from propeller.handlers.executors._gates import refusals_of, refused_event
+from propeller.handlers.executors._given_up import is_given_up
 from propeller.handlers.executors._outcome import outputs_found
 from propeller.handlers.executors._services import Services
 from propeller.handlers.plugins import CHILD, LAUNCH_PLAN_ANNOTATION, NESTING_ANNOTATION, parent_of

@@ -16,10 +16,12 @@ from propeller.errors import (
     StorageError,
     Unavailable,
 )
-from propeller.handlers.executors._attempts import found_resource, is_given_up, plugin_of
+from propeller.handlers.executors._attempts import found_resource, plugin_of
 from propeller.handlers.executors._creates import create
 from propeller.handlers.executors._echo import echoed, is_echo
 from propeller.handlers.executors._gates import refusals_of, refused_event
+from propeller.handlers.executors._given_up import is_given_up
+from propeller.handlers.executors._job_effects import launch_job
 from propeller.handlers.executors._services import Cluster, Kind, Services
 from propeller.handlers.executors._tokens import SHORTEST_LOOK
 from propeller.handlers.plugins import PodSettings, TaskPlugin
@@ -48,6 +50,8 @@ _TEMPLATES_RETRY = 5.0
 
 
 async def launch(node: NodeView, effect: Launch, services: Services) -> tuple[NodeEvent, ...]:
+    if services.jobs is not None and services.jobs.is_used and (found := services.jobs.of(node)) is not None:
+        return await launch_job(node, effect, found, services.jobs, services)
     events: tuple[NodeEvent, ...] = ()
     cluster = services.cluster_of(node, effect.attempt)
     pressure = cluster.pressure

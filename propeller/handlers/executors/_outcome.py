@@ -73,10 +73,10 @@ async def recover(
     return Recovered(effect.attempt)
 
 
-async def has_ended(node: NodeView, attempt: int, storage: Storage) -> bool:
-    """Whether an attempt whose resource is deleted has left one of the documents. Raises StorageError."""
+async def has_ended(directory: str, storage: Storage) -> bool:
+    """Whether an attempt with this output directory has left one of the documents. Raises StorageError."""
     try:
-        found = await _read_all(storage, node.execution.output_directory(node.number, attempt))
+        found = await _read_all(storage, directory)
     except CorruptBlob:
         return True
     return any(data is not None for data in found)

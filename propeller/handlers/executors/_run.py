@@ -20,6 +20,7 @@ from propeller.handlers.executors._branch import choose
 from propeller.handlers.executors._caching import look_up, populate, reserve
 from propeller.handlers.executors._children import collect_child, launch_child
 from propeller.handlers.executors._inline import run_without_suspending
+from propeller.handlers.executors._job_effects import follow
 from propeller.handlers.executors._launches import launch
 from propeller.handlers.executors._outcome import collect, declared_outputs, recover
 from propeller.handlers.executors._outputs import gather_outputs, write_gate_outputs, write_outputs
@@ -33,6 +34,7 @@ from propeller.workflow import (
     EvaluateBranch,
     Expire,
     Failure,
+    Follow,
     GatherOutputs,
     InputsWritten,
     Launch,
@@ -197,6 +199,7 @@ EXECUTORS: Mapping[type[Effect], Executor] = {
     Reserve: reserve,
     ObserveAttempt: observe,
     Expire: expire,
+    Follow: follow,
     StopAttempt: stop,
     WriteInputs: write_inputs,
     WriteOutputs: write_node_outputs,

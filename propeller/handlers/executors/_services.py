@@ -10,6 +10,7 @@ import msgspec
 from propeller.config import ControllerOptions, EffectOptions
 from propeller.handlers.executors._gates import Gates
 from propeller.handlers.executors._inputs import Inputs
+from propeller.handlers.executors._jobs import RemoteJobs
 from propeller.handlers.executors._launch_plans import LaunchPlans
 from propeller.handlers.executors._pressure import LaunchPressure
 from propeller.handlers.executors._quotas import LaunchQuotas
@@ -88,3 +89,5 @@ class Services(msgspec.Struct, frozen=True):
     """The metadata of the FlyteWorkflow of a key, `namespace/name`, if the cache has it."""
     nesting_limit: int = ControllerOptions().nesting_limit
     """Executions that may be around one that a node starts."""
+    jobs: RemoteJobs | None = None
+    """None if no task runs remotely."""

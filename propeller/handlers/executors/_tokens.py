@@ -58,6 +58,7 @@ from propeller.workflow import (
     Refusals,
     Refused,
     Remains,
+    Submitted,
 )
 
 TENANT_ANNOTATION = "propeller/tenant"
@@ -232,6 +233,25 @@ class LaunchTokens:
         if self._is_used:
             self._give_back(node.execution.info.uid, holder_of(node, attempt).claim)
 
+    def job_runs(self, node: NodeView, attempt: int) -> None:
+        """A job of a remote service runs, which no informer shows: it has its tokens, also after a restart."""
+        if not self._is_limited:
+            return
+        holder = holder_of(node, attempt)
+        self._show(holder.uid, holder.claim)
+        self._running.add(holder.claim)
+        if self._tokens.is_held(holder.claim):
+            self._tokens.use(holder.claim)
+        elif (claim := self._claim(node, holder.claim)) is not None:
+            self._tokens.restore(claim)
+            self._is_used = True
+
+    def job_ended(self, uid: str, name: str) -> None:
+        """Nothing runs any more of a job."""
+        self._running.discard(name)
+        if self._is_used and self._tokens.is_held(name):
+            self._give_back(uid, name)
+
     def given_up(self, holder: Holder) -> None:
         """An attempt that had its tokens, and waited for something else, is over, or late: then it asks again."""
         name = holder.claim
@@ -371,7 +391,7 @@ def _weights_of(options: ResourceOptions) -> Mapping[Path, float]:
 
 def _runs(event: NodeEvent) -> bool:
     match event:
-        case Launched():
+        case Launched() | Submitted():
             return True
         case AttemptObserved(phase=phase, remains=remains):
             return phase < AttemptPhase.SUCCEEDED or remains is not Remains.NOTHING

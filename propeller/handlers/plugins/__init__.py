@@ -14,6 +14,7 @@ from propeller.handlers.plugins._child import (
     parents_of,
 )
 from propeller.handlers.plugins._claims import attempt_at, claim_of, is_of, observed_attempts
+from propeller.handlers.plugins._connectors import ConnectorPlugin, category_of
 from propeller.handlers.plugins._metadata import (
     ATTEMPT_ANNOTATION,
     EXECUTION_LABEL,
@@ -24,6 +25,7 @@ from propeller.handlers.plugins._metadata import (
 )
 from propeller.handlers.plugins._registry import Plugins, installed_plugins, load_plugins
 from propeller.handlers.plugins._remote import HOLD_FINALIZER, Marks, Owner, cluster_of, owner_of
+from propeller.handlers.plugins._remote_plugin import JOB_ANNOTATION, JobState, RemotePlugin, RemoteTask
 from propeller.handlers.plugins._settings import PodSettings
 from propeller.handlers.plugins._templates import PodTemplate, PodTemplates
 from propeller.handlers.plugins.pod import POD, pod_template, replica_resources, uploader_waits, uploads
@@ -36,11 +38,14 @@ __all__ = [
     "ENTRY_POINTS",
     "EXECUTION_LABEL",
     "HOLD_FINALIZER",
+    "JOB_ANNOTATION",
     "LAUNCH_PLAN_ANNOTATION",
     "NESTING_ANNOTATION",
     "POD",
     "PRIMARY_ENDED",
     "ChildWorkflow",
+    "ConnectorPlugin",
+    "JobState",
     "Marks",
     "Owner",
     "PluginFailed",
@@ -48,8 +53,11 @@ __all__ = [
     "PodSettings",
     "PodTemplate",
     "PodTemplates",
+    "RemotePlugin",
+    "RemoteTask",
     "TaskPlugin",
     "attempt_at",
+    "category_of",
     "claim_of",
     "cluster_of",
     "custom_of",

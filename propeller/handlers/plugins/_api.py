@@ -49,8 +49,8 @@ class TaskPlugin(Protocol):
 
     resource: Resource[Any] | None
     """The kind that it creates. The controller runs one informer for it, and needs the verbs get, list, watch, create
-    and delete. `type` is a `KubeObject` with the fields that `observe` reads. None is reserved for plugins of remote
-    services, which are not supported yet.
+    and delete. `type` is a `KubeObject` with the fields that `observe` reads. A plugin of a remote service makes none:
+    it is a `RemotePlugin`.
     """
 
     @abstractmethod

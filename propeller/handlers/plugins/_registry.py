@@ -23,6 +23,7 @@ from propeller.config import OperatorName
 from propeller.handlers.plugins._api import ENTRY_POINTS, PluginFailed, TaskPlugin
 from propeller.handlers.plugins._child import CHILD
 from propeller.handlers.plugins._guard import GuardedPlugin
+from propeller.handlers.plugins._remote_plugin import RemotePlugin
 from propeller.handlers.plugins.pod import POD
 from propeller.kube import KubeObject, Resource
 from propeller.text import headline
@@ -34,11 +35,19 @@ OWN_TYPES = frozenset({*POD.task_types, "echo"})
 
 
 class Plugins:
-    """See the module's text. `broken` has the task types whose plugin cannot be used, with the cause."""
+    """See the module's text. `broken` has the task types whose plugin cannot be used, with the cause; `remote` are
+    plugins whose attempts are jobs of remote services.
+    """
 
-    def __init__(self, plugins: Iterable[TaskPlugin] = (), broken: Mapping[str, str] = {}) -> None:
+    def __init__(
+        self,
+        plugins: Iterable[TaskPlugin] = (),
+        broken: Mapping[str, str] = {},
+        remote: Iterable[RemotePlugin] = (),
+    ) -> None:
         self._by_type = {task_type: plugin for plugin in plugins for task_type in plugin.task_types}
         self._broken = dict(broken)
+        self.remote: Mapping[str, RemotePlugin] = {name: plugin for plugin in remote for name in plugin.task_types}
         self._only_pods = not self._by_type and not self._broken
 
     def of(self, node: NodeView) -> TaskPlugin:
@@ -65,7 +74,11 @@ class Plugins:
 
     def is_pod(self, task_type: str) -> bool:
         """Whether tasks of that type run as pods."""
-        return task_type not in self._by_type and task_type not in self._broken
+        return task_type not in self._by_type and task_type not in self._broken and task_type not in self.remote
+
+    def is_free(self, task_type: str) -> bool:
+        """Whether a connector may run tasks of that type: nothing else does but pods, and it is not propeller's own."""
+        return task_type not in OWN_TYPES and self.is_pod(task_type)
 
     def __iter__(self) -> Iterator[TaskPlugin]:
         """Iterate over the plugins of tasks, the pod first."""
@@ -98,9 +111,10 @@ def _entry_points(packages: Iterable[Distribution]) -> Iterator[EntryPoint]:
 
 class _Found(NamedTuple):
     name: str
-    plugin: TaskPlugin
+    plugin: TaskPlugin | RemotePlugin
     types: frozenset[str]
-    resource: Resource[Any]
+    resource: Resource[Any] | None
+    """None for one of a remote service."""
 
 
 def load_plugins(points: Iterable[EntryPoint], operators: tuple[OperatorName, ...] = ()) -> Plugins:
@@ -111,7 +125,9 @@ def load_plugins(points: Iterable[EntryPoint], operators: tuple[OperatorName, ..
         name = _name_of(point)
         try:
             plugin = point.load()
-            found = _Found(name, plugin, _types_of(plugin, point.name), _resource_of(plugin))
+            is_remote = isinstance(plugin, RemotePlugin)
+            types = _types_of(plugin, point.name, _REMOTE_MEMBERS if is_remote else _MEMBERS)
+            found = _Found(name, plugin, types, None if is_remote else _resource_of(plugin))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - importing runs whatever the package does
             _blame(broken, point.name, f"plugin {name} cannot be used: {_said(error)}")
         else:
@@ -125,8 +141,12 @@ def load_plugins(points: Iterable[EntryPoint], operators: tuple[OperatorName, ..
         if len(declared) > 1:
             names = " and ".join(one.name for one in declared)
             _blame(broken, task_type, f"task type {task_type!r} is declared by plugins {names}: uninstall all but one")
-    usable = (GuardedPlugin(one.plugin, one.name, one.types, one.resource) for one in loaded.values())
-    return Plugins(usable, broken)
+    usable = (
+        GuardedPlugin(one.plugin, one.name, one.types, one.resource)
+        for one in loaded.values()
+        if one.resource is not None and isinstance(one.plugin, TaskPlugin)
+    )
+    return Plugins(usable, broken, [one.plugin for one in loaded.values() if isinstance(one.plugin, RemotePlugin)])
 
 
 def _of_operators(enabled: tuple[OperatorName, ...]) -> Iterator[_Found]:
@@ -144,14 +164,17 @@ def _name_of(point: EntryPoint) -> str:
     return f"{point.name} ({point.value}{package})"
 
 
-def _types_of(plugin: Any, task_type: str) -> frozenset[str]:
+def _types_of(plugin: Any, task_type: str, members: tuple[str, ...]) -> frozenset[str]:
     """Return the task types of a plugin whose entry point is named `task_type`. Raises PluginFailed with the cause."""
     if isinstance(plugin, type):
         raise PluginFailed("it is no TaskPlugin, but a class: name an object of it")
-    if not isinstance(plugin, TaskPlugin):
+    if members is _REMOTE_MEMBERS:
+        if blocks := [name for name in members[1:] if not inspect.iscoroutinefunction(getattr(plugin, name))]:
+            raise PluginFailed(f"its {', '.join(blocks)} must be async: methods of a RemotePlugin await a service")
+    elif not isinstance(plugin, TaskPlugin):
         lacks = ", ".join(name for name in _MEMBERS if not hasattr(plugin, name))
         raise PluginFailed(f"it is no TaskPlugin, but a {type(plugin).__name__} without {lacks}")
-    if waits := [name for name in _MEMBERS if inspect.iscoroutinefunction(getattr(plugin, name))]:
+    elif waits := [name for name in _MEMBERS if inspect.iscoroutinefunction(getattr(plugin, name))]:
         raise PluginFailed(f"its {', '.join(waits)} may not be async: methods only read and describe")
     types: Any = plugin.task_types
     if isinstance(types, str) or not isinstance(types, Collection) or not all(_is_type(one) for one in types):
@@ -170,7 +193,7 @@ def _is_type(name: Any) -> bool:
 def _resource_of(plugin: TaskPlugin) -> Resource[Any]:
     resource = plugin.resource
     if resource is None:
-        raise PluginFailed("it makes no resource: plugins of remote services are not supported yet")
+        raise PluginFailed("it makes no resource: a plugin of a remote service is a RemotePlugin")
     if not isinstance(resource, Resource):
         raise PluginFailed(f"its resource must be a propeller.kube.Resource, and is a {type(resource).__name__}")
     if not resource.namespaced:
@@ -183,6 +206,7 @@ def _resource_of(plugin: TaskPlugin) -> Resource[Any]:
 
 
 _MEMBERS = ("task_types", "resource", "build", "observe", "missing", "is_alive", "has_ended", "grace_of")
+_REMOTE_MEMBERS = ("task_types", "create", "get", "delete")
 
 
 def _blame(broken: dict[str, str], task_type: str, why: str) -> None:

@@ -50,6 +50,7 @@ from propeller.workflow import (
     EffectFailed,
     Expired,
     Failure,
+    Follow,
     FuturesFound,
     Granted,
     Launch,
@@ -77,6 +78,7 @@ from propeller.workflow import (
     Stay,
     StopAttempt,
     SubgraphEnded,
+    Submitted,
     Succeed,
     TimerFired,
     Transition,
@@ -131,6 +133,8 @@ def _on_attempt_event(node: NodeView, state: AttemptState, event: AttemptEvent, 
         case Launched() if isinstance(state, Running) and state.started:
             # no watch follows the pod that was found, so its end may go unseen: `started` is unset to look again
             return Continue(Running(attempt, state.since, until=state.until))
+        case Submitted() if isinstance(state, Launching):
+            return Continue(Running(attempt, state.since, started=True), effects=(Follow(node.number, attempt),))
         case OutputsFound() if isinstance(state, Collecting):
             if caching_of(node):
                 return Stay(effects=(Populate(node.number, attempt),))
@@ -278,10 +282,13 @@ def _resume(node: NodeView, state: State | None, now: float) -> Transition | Non
     match state:
         case Running():
             until = (state.until,) if state.until else ()
+            kept = kept_reservation(node, state.attempt)
+            wakes = (*ends, *until, *running_deadline(node, state))
+            if node.execution.jobs.of(node.number, state.attempt) is not None:
+                return Stay(effects=(Follow(node.number, state.attempt), *kept), wakes=wakes)
             look_again = now + node.execution.settings.unseen_after
-            wakes = (*ends, *until, *running_deadline(node, state), look_again)
-            effects = (ObserveAttempt(node.number, state.attempt), *kept_reservation(node, state.attempt))
-            return Stay(effects=effects, wakes=wakes)
+            effects = (ObserveAttempt(node.number, state.attempt), *kept)
+            return Stay(effects=effects, wakes=(*wakes, look_again))
         case BackingOff(stopping=True):
             return _resume_stopping(node, state, observed, now, ends)
         case BackingOff():

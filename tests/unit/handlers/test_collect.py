@@ -171,9 +171,9 @@ async def test_an_items_documents_are_in_its_own_directory() -> None:
 @pytest.mark.parametrize("document", ["futures", "error", "outputs"])
 async def test_an_attempt_whose_pod_is_gone_has_ended_where_it_left_a_document(document: str) -> None:
     of = world()
-    assert not await has_ended(of.node("n0"), 1, of.storage)
+    assert not await has_ended(DIRECTORY, of.storage)
     of.blobs[f"{DIRECTORY}/{document}.pb"] = b""
-    assert await has_ended(of.node("n0"), 1, of.storage)
+    assert await has_ended(DIRECTORY, of.storage)
 
 
 def test_an_empty_map_of_literals_is_no_bytes() -> None:

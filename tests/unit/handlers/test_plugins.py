@@ -78,7 +78,7 @@ def test_a_plugin_with_several_types_is_one_plugin_however_often_it_is_named() -
         ("NUMBER_TYPES", "task_types must be a collection"),
         ("PYTHON", r"its task_types name \['python-task'\], which propeller runs itself"),
         ("ASYNC", "its observe may not be async"),
-        ("SERVICE", "plugins of remote services are not supported yet"),
+        ("SERVICE", "it makes no resource: a plugin of a remote service is a RemotePlugin"),
         ("JSON", "must be a KubeObject, and is dict"),
         ("CLUSTER_WIDE", "nodes is cluster-wide"),
         ("UNDECODABLE", "name 'NoSuchType' is not defined"),

@@ -47,7 +47,7 @@ GO: dict[str, Callable[[Any], bool]] = {
 }
 """v1alpha1.WorkflowStatus of FlytePropeller 1.16, by JSON name. Of `nodeStatus` we write nothing."""
 
-OURS = {"state", "counts", "currentNodes", "nodes", "nodesReference", "waits"}
+OURS = {"state", "counts", "currentNodes", "nodes", "nodesReference", "waits", "jobs"}
 """Names that it does not know, and drops."""
 
 

@@ -1,0 +1,120 @@
+"""What it costs to look at jobs of a connector: CPU of this process for each second, with a service in another process.
+
+The service answers GetTask at once, from a process of its own: what is measured is the client alone, on the loop of the
+controller: the heap of times, gRPC, the message, and what an execution is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+from flyteidl.admin import agent_pb2
+from flyteidl.core import execution_pb2
+
+from propeller.clock import SYSTEM_CLOCK
+from propeller.connectors import Category, ConnectorOptions, ConnectorService, Directory, Poller, Service
+
+JOB_TYPE = "job"
+
+
+class Polled(msgspec.Struct, frozen=True):
+    """What looking at jobs has cost."""
+
+    jobs: int
+    age: float
+    """Seconds that each job had run before."""
+    seconds: float
+    looks: int
+    cores: float
+    """CPU seconds of this process a second."""
+
+
+async def poll_jobs(jobs: int, age: float, seconds: float) -> Polled:
+    """Look at jobs of this age for so many seconds, as a controller does with its defaults."""
+    with _service() as port:
+        service = ConnectorService(name="service", endpoint=f"127.0.0.1:{port}", insecure=True)
+        options = ConnectorOptions(services=(service,))
+        directory = Directory(options)
+        looks = 0
+
+        async def look(number: int) -> bool:
+            nonlocal looks
+            found = directory.find(Category(JOB_TYPE))
+            if not isinstance(found, Service):
+                return False
+            request = agent_pb2.GetTaskRequest(task_type=JOB_TYPE, resource_meta=b"%d" % number)
+            answer = await found.channel.get(request)
+            looks += 1
+            return bool(answer.phase == execution_pb2.TaskExecution.RUNNING)
+
+        poller: Poller[int] = Poller(options, look, lambda _: JOB_TYPE, SYSTEM_CLOCK)
+        async with directory.running(), asyncio.TaskGroup() as group:
+            polls = group.create_task(poller.run())
+            while not isinstance(directory.find(Category(JOB_TYPE)), Service):
+                await asyncio.sleep(0.1)
+            for number in range(jobs):
+                poller.follow(number, age)
+            await asyncio.sleep(2 * options.poll_shortest)  # the first looks, all within `poll_shortest`
+            before, began, cpu = looks, time.monotonic(), _cpu()
+            await asyncio.sleep(seconds)
+            spent, took = _cpu() - cpu, time.monotonic() - began
+            polls.cancel()
+        return Polled(jobs, age, took, looks - before, spent / took)
+
+
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+@contextmanager
+def _service() -> Iterator[int]:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs,), daemon=True)
+    process.start()
+    try:
+        yield ours.recv()
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _serve(port: Any) -> None:
+    asyncio.run(_serve_until_killed(port))
+
+
+async def _serve_until_killed(port: Any) -> None:
+    import grpc
+    import grpc.aio
+
+    category = agent_pb2.TaskCategory(name=JOB_TYPE)
+    listed = agent_pb2.ListAgentsResponse(agents=[agent_pb2.Agent(supported_task_categories=[category])])
+    link = execution_pb2.TaskLog(name="Console", uri="https://jobs.example/jobs/1234567890")
+    running = agent_pb2.Resource(phase=execution_pb2.TaskExecution.RUNNING, message="it runs", log_links=[link])
+    answers = {
+        "ListAgents": listed.SerializeToString(),
+        "GetTask": agent_pb2.GetTaskResponse(resource=running).SerializeToString(),
+    }
+
+    class Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
+        def service(self, details: Any) -> Any:
+            answer = answers[details.method.rpartition("/")[2]]
+
+            async def respond(request: bytes, context: Any) -> bytes:
+                return answer
+
+            return grpc.unary_unary_rpc_method_handler(respond)
+
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((Handler(),))
+    port.send(server.add_insecure_port("127.0.0.1:0"))
+    await server.start()
+    await server.wait_for_termination()

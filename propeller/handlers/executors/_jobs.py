@@ -1,0 +1,364 @@
+"""Follow the jobs of remote services: look at them in turn, tell their executions, delete them.
+
+Guarantees
+    A job is followed whether or not its execution is in memory; what a look shows is told until it was heard.
+    Outputs that a service hands over are stored before anybody hears that the job has succeeded.
+    A service that does not answer is waited for, and the job says so. One that answers with an error
+    `connectors.max_failures` times in a row fails the attempt by the system's fault, unless outputs in the object store
+    prove that it has succeeded.
+    A job is deleted once, however many ask for that at the same time.
+    A job that was created is remembered until a status has its id: an execution that is loaded again from an older
+    status gets the same job, and not another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from propeller.clock import Clock
+from propeller.connectors import ConnectorOptions, Directory, Nobody, Poller, Service, Unknown
+from propeller.errors import Denied, ErrorKind, NotFound, PropellerError, Retryable, Unavailable
+from propeller.handlers.executors._outcome import has_ended
+from propeller.handlers.executors._tokens import LaunchTokens
+from propeller.handlers.executors._waits import Holder, holder_of
+from propeller.handlers.plugins import ConnectorPlugin, JobState, Plugins, RemotePlugin, RemoteTask
+from propeller.handlers.plugins.pod import can_be_pod
+from propeller.storage import Storage
+from propeller.telemetry import Causes
+from propeller.workflow import (
+    AttemptObserved,
+    AttemptPhase,
+    ExecutionInfo,
+    Failure,
+    Job,
+    JobSeen,
+    Link,
+    NodeEvent,
+    NodeView,
+    Remains,
+)
+
+_log = logging.getLogger(__name__)
+
+LOST, BROKEN = "JobNotFound", "ConnectorFailed"
+"""Error codes of attempts whose service does not know the job, or answers with errors."""
+
+SILENT = "UNKNOWN"
+"""The phase that is shown of a job whose service does not answer."""
+
+REMEMBERED = 10_000
+"""Deleted jobs that are remembered, so that none is deleted twice."""
+
+Tell = Callable[[Holder, NodeEvent], bool]
+"""Tell the execution of a job; returns whether it has heard, or will not: then the job is over."""
+
+Hold = Callable[[ExecutionInfo], Awaitable[None]]
+"""Keep the FlyteWorkflow of an execution until its jobs are over. Raises NotFound if it is gone or being deleted."""
+
+
+class _Watch(msgspec.Struct):
+    """A job that is followed."""
+
+    holder: Holder
+    job: Job
+    output_prefix: str
+    has_outputs: bool
+    failures: int = 0
+    """Looks in a row that were answered with an error."""
+
+
+_Key = tuple[str, int, int]
+
+
+class RemoteJobs:
+    """See the module's text. Without a `directory` there are no connectors.
+
+    More than 15 methods: one for each thing that happens to a job.
+    """
+
+    def __init__(
+        self,
+        plugins: Plugins,
+        directory: Directory | None,
+        options: ConnectorOptions,
+        storage: Storage,
+        clock: Clock,
+        tokens: LaunchTokens | None,
+        tell: Tell,
+        hold: Hold,
+    ) -> None:
+        self._plugins = plugins
+        self._directory = directory
+        self._connectors = None if directory is None else ConnectorPlugin(directory)
+        self._options = options
+        self._storage = storage
+        self._clock = clock
+        self._tokens = tokens
+        self._tell = tell
+        self.hold = hold
+        self.is_used = directory is not None or bool(plugins.remote)
+        """Whether any task may run remotely."""
+        self._watched: dict[_Key, _Watch] = {}
+        self._of: dict[str, set[_Key]] = {}
+        """By uid of an execution."""
+        self._created: dict[str, dict[str, Job]] = {}
+        """By uid of an execution and name of the attempt: jobs whose ids no status has, as far as is known."""
+        self._starting: dict[tuple[str, str], asyncio.Task[Job | JobState]] = {}
+        self._deleting: dict[tuple[str, bytes], asyncio.Task[None]] = {}
+        self._deleted: OrderedDict[tuple[str, bytes], None] = OrderedDict()
+        self._poller: Poller[_Key] = Poller(options, self._look, self._service_of, clock)
+        self._causes = Causes(_log)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Look at jobs until the block is left. Awaits no service."""
+        if self._directory is None:
+            async with self._polling():
+                yield
+        else:
+            async with self._directory.running(), self._polling():
+                yield
+
+    @asynccontextmanager
+    async def _polling(self) -> AsyncIterator[None]:
+        polls = asyncio.create_task(self._poller.run(), name="looks at jobs")
+        try:
+            yield
+        finally:
+            tasks: list[asyncio.Task[Any]] = [polls, *self._deleting.values(), *self._starting.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    def of(self, node: NodeView) -> RemotePlugin | Unknown | Nobody | None:
+        """Return what runs a task node remotely; why it is not known, or that nobody does; None if it is a pod's, or
+        another resource's.
+        """
+        task = node.graph.plan.task(node.spec.task)
+        if (plugin := self._plugins.remote.get(task.type)) is not None:
+            return plugin
+        if self._connectors is None or not self._plugins.is_free(task.type):
+            return None
+        found = self._connectors.find(node)
+        if isinstance(found, Service) and not found.by_default:
+            return self._connectors
+        if not isinstance(found, Unknown) and node.graph.plan.of_task(node.spec.task, can_be_pod):
+            return None
+        return self._connectors if isinstance(found, Service) else found
+
+    def follow(self, node: NodeView, attempt: int) -> None:
+        """Look at the attempt's job until it has ended, also once its execution has left memory."""
+        job = node.execution.jobs.of(node.number, attempt)
+        if job is None:
+            return
+        if self._tokens is not None:
+            self._tokens.job_runs(node, attempt)
+        uid = node.execution.info.uid
+        self._has_status(uid, node.execution.pod_name(node.number, attempt))
+        key = (uid, node.number, attempt)
+        task = node.graph.plan.task(node.spec.task)
+        prefix = node.execution.output_directory(node.number, attempt)
+        known = self._watched.get(key)
+        failures = known.failures if known is not None and known.job.id == job.id else 0
+        self._watched[key] = _Watch(
+            holder_of(node, attempt), job, prefix, bool(task.interface.outputs.variables), failures
+        )
+        self._of.setdefault(uid, set()).add(key)
+        self._poller.follow(key, self._clock.now() - job.since)
+
+    async def create(self, plugin: RemotePlugin, task: RemoteTask) -> Job | JobState:
+        """Start an attempt, and return its job; or how it has ended. One that was started already, or is being started
+        for an execution that was loaded again meanwhile, is not started twice. Raises as the plugin does.
+        """
+        if (job := self._created.get(task.uid, {}).get(task.name)) is not None:
+            return msgspec.structs.replace(job, node=task.node.number)
+        key = (task.uid, task.name)
+        if (starting := self._starting.get(key)) is None:
+            starting = self._starting[key] = asyncio.create_task(self._create(plugin, task), name="create a job")
+            starting.add_done_callback(functools.partial(self._was_started, key))
+        return await asyncio.shield(starting)
+
+    def _was_started(self, key: tuple[str, str], task: asyncio.Task[Job | JobState]) -> None:
+        self._starting.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # those who wait for it have it; if nobody does, the attempt is over
+
+    async def _create(self, plugin: RemotePlugin, task: RemoteTask) -> Job | JobState:
+        created = await plugin.create(task)
+        if isinstance(created, JobState):
+            return created
+        declared = task.node.graph.plan.task(task.node.spec.task)
+        now, number = self._clock.now(), task.node.number
+        job = Job(number, task.attempt, declared.type, declared.task_type_version, created, now)
+        self._created.setdefault(task.uid, {})[task.name] = job
+        return job
+
+    def _has_status(self, uid: str, name: str) -> None:
+        if (names := self._created.get(uid)) is not None:
+            names.pop(name, None)
+            if not names:
+                del self._created[uid]
+
+    def forget(self, uid: str) -> None:
+        """Nothing of the execution is followed any more: it has ended, or another process has it. Jobs that it does not
+        know are deleted.
+        """
+        for job in self._created.pop(uid, {}).values():
+            self._begin_to_delete(uid, job)
+        for key in self._of.pop(uid, ()):
+            self._watched.pop(key, None)
+            self._poller.forget(key)
+
+    async def look_now(self, node: NodeView, attempt: int) -> AttemptObserved | None:
+        """Look at an attempt's job once, and return its end if it has ended. Raises nothing: a service that does not
+        answer shows nothing.
+        """
+        job = node.execution.jobs.of(node.number, attempt)
+        if job is None:
+            return None
+        prefix = node.execution.output_directory(node.number, attempt)
+        has_outputs = bool(node.graph.plan.task(node.spec.task).interface.outputs.variables)
+        try:
+            state = await self._plugin_of(job).get(job, prefix)
+            return await self.ended(state, attempt, prefix, has_outputs=has_outputs)
+        except PropellerError as error:
+            self._causes.report(error, "%s: its job cannot be looked at", node.log_name)
+            return None
+
+    async def ended(self, state: JobState, attempt: int, prefix: str, *, has_outputs: bool) -> AttemptObserved | None:
+        """Return the end of an attempt that a state shows, None if it goes on. Stores its outputs. Raises StorageError,
+        and Invalid for outputs that are too large.
+        """
+        if state.phase < AttemptPhase.SUCCEEDED:
+            return None
+        if state.phase is AttemptPhase.SUCCEEDED:
+            if has_outputs and state.outputs is not None:
+                await self._storage.write(f"{prefix}/outputs.pb", state.outputs)
+            if state.links or state.info or state.message:
+                await self._storage.write(f"{prefix}/job.json", _record(state))
+            return AttemptObserved(attempt, AttemptPhase.SUCCEEDED)
+        failure = state.failure or Failure(BROKEN, "the job has failed, and its service says no reason")
+        return AttemptObserved(attempt, AttemptPhase.FAILED, failure=failure)
+
+    async def delete(self, uid: str, job: Job) -> None:
+        """Delete a job; one that was deleted already, or is being deleted, costs no call. Raises what the plugin
+        raises, and Unavailable if there is none for it.
+        """
+        if (task := self._begin_to_delete(uid, job)) is not None:
+            await asyncio.shield(task)
+
+    def _begin_to_delete(self, uid: str, job: Job) -> asyncio.Task[None] | None:
+        key = (uid, job.id)
+        if key in self._deleted:
+            return None
+        if (task := self._deleting.get(key)) is None:
+            task = self._deleting[key] = asyncio.create_task(self._delete(key, job), name="delete a job")
+            task.add_done_callback(functools.partial(self._was_deleted, key))
+        return task
+
+    def _was_deleted(self, key: tuple[str, bytes], task: asyncio.Task[None]) -> None:
+        self._deleting.pop(key, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._causes.report(error, "a job of execution %s could not be deleted", key[0])
+
+    async def _delete(self, key: tuple[str, bytes], job: Job) -> None:
+        await self._plugin_of(job).delete(job)
+        self._deleted[key] = None
+        if len(self._deleted) > REMEMBERED:
+            self._deleted.popitem(last=False)
+
+    def _plugin_of(self, job: Job) -> RemotePlugin:
+        """Return the plugin of a job that was created. Raises Unavailable."""
+        plugin = self._plugins.remote.get(job.task_type, self._connectors)
+        if plugin is None:
+            raise Unavailable(
+                f"a job of task type {job.task_type!r} runs, and nothing is configured that knows it: see the setting "
+                "connectors.services"
+            )
+        return plugin
+
+    def _service_of(self, key: _Key) -> str:
+        watch = self._watched.get(key)
+        return "" if watch is None else watch.job.task_type
+
+    async def _look(self, key: _Key) -> bool:
+        """Look at a job, and tell its execution what is new. Returns whether the service has answered."""
+        if (watch := self._watched.get(key)) is None:
+            return True
+        try:
+            state = await self._plugin_of(watch.job).get(watch.job, watch.output_prefix)
+            ended = await self.ended(state, watch.job.attempt, watch.output_prefix, has_outputs=watch.has_outputs)
+        except (Retryable, Denied) as error:
+            self._causes.report(error, "%s: its job cannot be looked at", watch.holder.execution)
+            self._show(key, watch, watch.job.seen(SILENT, str(error), watch.job.links, watch.job.info))
+            return False
+        except PropellerError as error:
+            self._causes.report(error, "%s: its job cannot be looked at", watch.holder.execution)
+            watch.failures += 1
+            if watch.failures < self._options.max_failures:
+                return False
+            ended = await self._broken(watch, error)
+        else:
+            watch.failures = 0
+            if ended is None:
+                self._show(key, watch, watch.job.seen(state.word, state.message, state.links, state.info))
+                return True
+        if self._watched.get(key) is watch and self._tell(watch.holder, ended):
+            self._drop(key, watch)
+        return True
+
+    async def _broken(self, watch: _Watch, error: PropellerError) -> AttemptObserved:
+        """Return the end of an attempt whose service has answered with errors alone. Raises StorageError."""
+        attempt = watch.job.attempt
+        if watch.has_outputs and await has_ended(watch.output_prefix, self._storage):
+            return AttemptObserved(attempt, AttemptPhase.SUCCEEDED)  # its documents in the object store prove it
+        code, remains = (LOST, Remains.NOTHING) if isinstance(error, NotFound) else (BROKEN, Remains.RUNNING)
+        why = f"{watch.failures} looks in a row at its job have failed: {error}"
+        failure = Failure(code, why, ErrorKind.SYSTEM, recoverable=True, attempt=attempt)
+        return AttemptObserved(attempt, AttemptPhase.FAILED, failure=failure, remains=remains)
+
+    def _show(self, key: _Key, watch: _Watch, job: Job) -> None:
+        """Tell what is new of a job that goes on. If nobody hears it, the next look tells it again."""
+        if job != watch.job and self._watched.get(key) is watch and self._tell(watch.holder, JobSeen(job.attempt, job)):
+            watch.job = job
+
+    def _drop(self, key: _Key, watch: _Watch) -> None:
+        self._poller.forget(key)
+        self._watched.pop(key, None)
+        if (keys := self._of.get(key[0])) is not None:
+            keys.discard(key)
+            if not keys:
+                del self._of[key[0]]
+        if self._tokens is not None:
+            self._tokens.job_ended(watch.holder.uid, watch.holder.claim)
+
+    def stopped(self, node: NodeView, attempt: int) -> None:
+        """An attempt's job was deleted, or is given up."""
+        key = (node.execution.info.uid, node.number, attempt)
+        if (watch := self._watched.get(key)) is not None:
+            self._drop(key, watch)
+        elif self._tokens is not None:
+            holder = holder_of(node, attempt)
+            self._tokens.job_ended(holder.uid, holder.claim)
+
+
+class _Record(msgspec.Struct, frozen=True):
+    """What is kept of a job that has succeeded, beside its outputs."""
+
+    phase: str
+    message: str
+    links: tuple[Link, ...]
+    info: str
+
+
+def _record(state: JobState) -> bytes:
+    seen = Job(0, 0, "", 0, b"", 0.0).seen(state.word, state.message, state.links, state.info)
+    return msgspec.json.encode(_Record(seen.phase, seen.message, seen.links, seen.info))

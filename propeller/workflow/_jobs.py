@@ -1,0 +1,58 @@
+"""A job of a remote service: an attempt that is no resource of a cluster. Texts of the service are shortened here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+import msgspec
+
+from propeller.text import bounded, one_line
+
+MAX_ID_BYTES = 16 * 1024
+"""Of a job's id. flytekit's sensors put their inputs into it; the status holds those of all jobs that run."""
+
+MAX_MESSAGE_CHARACTERS = 1024
+MAX_INFO_CHARACTERS = 4096
+MAX_LINKS = 10
+MAX_LINK_CHARACTERS = 2048
+
+
+class Link(NamedTuple):
+    """A page about the job, such as its logs."""
+
+    name: str
+    uri: str
+
+
+class Job(msgspec.Struct, frozen=True, array_like=True):
+    """One job. `id` is what the service calls it: its `resource_meta`."""
+
+    node: int
+    attempt: int
+    task_type: str
+    version: int
+    id: bytes
+    since: float
+    """Epoch seconds of its creation."""
+    phase: str = ""
+    """The service's word, such as RUNNING; "" before the first look."""
+    message: str = ""
+    links: tuple[Link, ...] = ()
+    info: str = ""
+    """What the service adds, as JSON."""
+
+    def seen(self, phase: str, message: str = "", links: Collection[Link] = (), info: str = "") -> Job:
+        """Return the job as a look has shown it, its texts shortened."""
+        shown = tuple(
+            Link(one_line(bounded(link.name, MAX_MESSAGE_CHARACTERS)), one_line(link.uri))
+            for link in links
+            if len(link.uri) <= MAX_LINK_CHARACTERS
+        )
+        return msgspec.structs.replace(
+            self,
+            phase=phase,
+            message=bounded(message, MAX_MESSAGE_CHARACTERS),
+            links=shown[:MAX_LINKS],
+            info=info if len(info) <= MAX_INFO_CHARACTERS else "",
+        )

@@ -1,0 +1,77 @@
+"""Jobs of remote services: no seed breaks a promise, and defects that are planted are found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from unittest import mock
+
+import msgspec
+import pytest
+
+from propeller.controller import _effects, _remote_jobs
+from propeller.controller._effects import needs_checkpoint
+from propeller.status import _head
+from propeller.status._snapshot import Snapshot, take
+from propeller.workflow import Effect, Execution, Follow
+from tests.simulation.remote import simulate
+
+SEEDS = 150
+"""Those that CI runs: a tenth of a second each."""
+
+Defect = Callable[[], AbstractContextManager[object]]
+
+
+def an_id_is_relied_on_before_a_status_has_it() -> AbstractContextManager[object]:
+    def at_once(execution: Execution, effect: Effect) -> bool:
+        return type(effect) is not Follow and needs_checkpoint(execution, effect)
+
+    return mock.patch.object(_effects, "needs_checkpoint", at_once)
+
+
+def ids_are_in_no_status() -> AbstractContextManager[object]:
+    def without(execution: Execution) -> Snapshot:
+        return msgspec.structs.replace(take(execution), jobs=[])
+
+    return mock.patch.object(_head, "take", without)
+
+
+def jobs_are_left_at_the_end() -> AbstractContextManager[object]:
+    async def nothing(*_: object) -> None:
+        return
+
+    return mock.patch.object(_remote_jobs.LeftJobs, "delete", nothing)
+
+
+def workflows_with_jobs_have_no_finalizer() -> AbstractContextManager[object]:
+    async def nothing(*_: object) -> None:
+        return
+
+    return mock.patch.object(_remote_jobs.JobFinalizers, "hold", nothing)
+
+
+FOUND_BY: dict[Defect, int] = {
+    an_id_is_relied_on_before_a_status_has_it: 4,
+    ids_are_in_no_status: 0,
+    jobs_are_left_at_the_end: 15,
+    workflows_with_jobs_have_no_finalizer: 5,
+}
+"""A seed that finds each."""
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, 25))
+def test_no_seed_breaks_a_promise(first: int) -> None:
+    assert {seed: found for seed in range(first, first + 25) if (found := simulate(seed))} == {}
+
+
+def test_a_seed_is_the_same_world_each_time() -> None:
+    with an_id_is_relied_on_before_a_status_has_it():
+        assert simulate(FOUND_BY[an_id_is_relied_on_before_a_status_has_it]) == simulate(
+            FOUND_BY[an_id_is_relied_on_before_a_status_has_it]
+        )
+
+
+@pytest.mark.parametrize("defect", FOUND_BY, ids=lambda defect: defect.__name__)
+def test_a_planted_defect_is_found(defect: Defect) -> None:
+    with defect():
+        assert simulate(FOUND_BY[defect])
