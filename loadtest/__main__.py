@@ -56,6 +56,9 @@ MEASUREMENTS = {
     "clusters": Measurement(
         "_clusters", "What a controller of ten clusters costs while there is nothing to do (a minute).", long=True
     ),
+    "connectors": Measurement(
+        "_connectors", "What it costs to look at 1,000 jobs of a connector (two minutes).", long=True
+    ),
     "compiler": Measurement("_compiler", "Time and memory of compiling and parsing large workflows."),
     "fairness": Measurement(
         "_fairness",

@@ -18,10 +18,25 @@ import msgspec
 from flyteidl.admin import agent_pb2
 from flyteidl.core import execution_pb2
 
+from loadtest._line import Line
 from propeller.clock import SYSTEM_CLOCK
 from propeller.connectors import Category, ConnectorOptions, ConnectorService, Directory, Poller, Service
 
 JOB_TYPE = "job"
+
+
+JOBS = 1000
+SECONDS = 60.0
+AGES = {"have just begun": 0.0, "have run for 10 minutes": 600.0}
+
+
+def measure(**_: Any) -> Iterator[Line]:
+    """Yield the lines of the table."""
+    for what, age in AGES.items():
+        found = asyncio.run(poll_jobs(JOBS, age, SECONDS))
+        name = f"{JOBS} jobs that {what}: "
+        yield Line(name=f"{name}CPU", value=100 * found.cores, unit="% of a core", budget=5.0)
+        yield Line(name=f"{name}looks", value=found.looks / found.seconds, unit="a second")
 
 
 class Polled(msgspec.Struct, frozen=True):
