@@ -46,9 +46,7 @@ LIMIT = 64 * 1024 * 1024
 """Bytes of a decoded snapshot: a hundred times that of a workflow of 50,000 nodes."""
 
 MAX_RECORDS = 400_000
-"""Graphs, active nodes and failures in a snapshot: a map of 100,000 items that all run, each after a failure of the
-system and an eviction, has fewer, with as many failures as an execution keeps (`Failures`).
-"""
+"""Graphs, active nodes, failures and jobs in a snapshot: 100,000 items that each failed and were evicted have fewer."""
 
 INLINE_BYTES = 256 * 1024
 """A larger snapshot, such as one of 20,000 nodes, is decoded in a thread."""
