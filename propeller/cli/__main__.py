@@ -29,6 +29,7 @@ _COMMANDS = {
     "run": ("propeller.cli._run", "Run a flytekit workflow or task, here or on a cluster."),
     "controller": ("propeller.cli._controller", "Run the controller against a cluster."),
     "compile": ("propeller.cli._compile", "Compile a flytekit file to FlyteWorkflow resources."),
+    "register": ("propeller.cli._register", "Register tasks, workflows and launch plans of flytekit files."),
     "status": ("propeller.cli._status", "Show how an execution stands."),
     "get": ("propeller.cli._get", "Show inputs, outputs, error, deck or logs of an execution; download files."),
     "lineage": ("propeller.cli._lineage", "Say which execution, task version and inputs an output comes from."),

@@ -14,7 +14,9 @@ import yaml
 from propeller.cli._check import check_files, files_of
 from propeller.cli._event_loop import run
 from propeller.cli._inputs import TakesInputs, options_after_entity
+from propeller.cli._launch_plans import Plans
 from propeller.cli._output import say
+from propeller.cli._registered import registered_for
 from propeller.cli._render import render
 from propeller.cli._workflow import new_execution_name, refuse_eager, resource_of
 from propeller.cli.flytekit_bridge import Serialized, Versioned, interpreter, serialize
@@ -32,6 +34,7 @@ class _Options(msgspec.Struct, frozen=True, kw_only=True):
     namespace: str
     raw_output_prefix: str
     overwrite_cache: bool
+    registry: str
     format_: str
     explain: str | None
 
@@ -55,6 +58,7 @@ class _Options(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--namespace", default="", metavar="NS", help="Default: PROJECT-DOMAIN.")
 @click.option("--raw-output-prefix", default="", metavar="URI", help="Where tasks write files and data frames.")
 @click.option("--overwrite-cache", is_flag=True, help="Run cached tasks again, and cache their new outputs.")
+@click.option("--registry", default="", metavar="URI", help="Where launch plans of other files are registered.")
 @click.option("--format", "format_", type=click.Choice(["json", "yaml"]), default="json", show_default=True)
 @click.option("--python", default="", metavar="PATH", help="The interpreter that has flytekit and your libraries.")
 @click.pass_context
@@ -75,6 +79,7 @@ def command(
     namespace: str,
     raw_output_prefix: str,
     overwrite_cache: bool,
+    registry: str,
     format_: str,
     python: str,
 ) -> None:
@@ -90,11 +95,12 @@ def command(
     propeller compile flows/ --out resources/
     """
     options = _Options(
-        versioned=_versioned(image, project, domain, version),
+        versioned=versioned_of(image, project, domain, version),
         name=name,
         namespace=namespace or f"{project}-{domain}",
         raw_output_prefix=raw_output_prefix,
         overwrite_cache=overwrite_cache,
+        registry=registry,
         format_=format_,
         explain=explain,
     )
@@ -106,15 +112,15 @@ def command(
     versioned = msgspec.structs.replace(options.versioned, needs_images=explain is None)
     after = options_after_entity(context)
     found = run(serialize(interpreter(python), Path(path), entity, inputs, versioned, prefix, options=after))
-    result = _result(found, options)
+    result = _result(found, options, run(registered_for(found, registry)))
     if isinstance(result, str):
         say(result, end="")
     else:
         click.echo(result, nl=False)
 
 
-def _versioned(images: tuple[str, ...], project: str, domain: str, version: str) -> Versioned:
-    """Raises Invalid for an image that is named twice."""
+def versioned_of(images: tuple[str, ...], project: str, domain: str, version: str) -> Versioned:
+    """What entities of a command are made with. Raises Invalid for an image that is named twice."""
     found: dict[str, str] = {}
     for text in images:
         name, is_named, image = text.partition("=")
@@ -127,12 +133,12 @@ def _versioned(images: tuple[str, ...], project: str, domain: str, version: str)
     return Versioned(project=project, domain=domain, version=version, image=image, images=found)
 
 
-def _result(found: Serialized, options: _Options) -> bytes | str:
+def _result(found: Serialized, options: _Options, registered: Plans) -> bytes | str:
     for warning in find_warnings(found.workflow.template, found.workflow.sub_workflows):
         say(f"warning: {one_line(warning)}", to_stderr=True)
     refuse_eager(found)
     if options.explain is not None:
-        return render(found, options.explain)
+        return render(found, options.explain, registered)
     resource = resource_of(
         found,
         options.versioned,
@@ -140,6 +146,7 @@ def _result(found: Serialized, options: _Options) -> bytes | str:
         namespace=options.namespace,
         raw_output_prefix=options.raw_output_prefix,
         overwrite_cache=options.overwrite_cache,
+        registered=registered,
     )
     return encoded(resource, options.format_)
 
@@ -150,7 +157,7 @@ def encoded(resource: dict[str, Any], format_: str) -> bytes:
     if len(data) > ETCD_REQUEST_BYTES:
         raise TooLarge(
             f"the resource has {len(data)} bytes, and etcd takes {ETCD_REQUEST_BYTES} in one request: split the "
-            "workflow into launch plans or sub-workflows, or make its large constants inputs"
+            "workflow, register its launch plans (propeller register), or make its large constants inputs"
         )
     if format_ == "yaml":
         return yaml.safe_dump(resource, sort_keys=False).encode()

@@ -24,6 +24,7 @@ from propeller.cli._files import private_kubeconfig
 from propeller.cli._gate_notes import GateNotes
 from propeller.cli._output import say
 from propeller.cli._progress import Progress, watching
+from propeller.cli._registered import registered_for
 from propeller.cli._result import report_end
 from propeller.cli._task_output import TaskOutput, show_output
 from propeller.cli._workflow import is_execution_name, new_execution_name, resource_of, waits_for_answers
@@ -72,6 +73,7 @@ class LocalRun(msgspec.Struct, frozen=True, kw_only=True):
     serve: str = ""
     tls: bool = False
     overwrite_cache: bool = False
+    registry: str = ""
     settings: Settings = Settings()
 
 
@@ -106,6 +108,7 @@ async def run_locally(run: LocalRun) -> int:
             namespace=namespace,
             inputs_uri=inputs_uri,
             overwrite_cache=run.overwrite_cache,
+            registered=await registered_for(serialized, run.registry),
         )
         await write_literals(storage, inputs_uri, serialized.inputs)  # storage must be writable
         await _prepare(cluster, namespace)
@@ -234,6 +237,10 @@ def _settings(run: LocalRun, storage_uri: str, logs: Path) -> Settings:
     raw = run.settings.raw_containers
     if not raw.image:
         raw = msgspec.structs.replace(raw, image="propeller")  # images are not looked up here
+    registry = run.settings.registry
+    if run.registry:
+        registry = msgspec.structs.replace(registry, prefix=run.registry)
+        storage = msgspec.structs.replace(storage, read_prefixes=(*storage.read_prefixes, run.registry))
     resources = msgspec.structs.replace(run.settings.resources, fair_queues=False)  # there is no such type
     pods = msgspec.structs.replace(run.settings.pod_defaults, secrets="none")  # they are the shell's
     return msgspec.structs.replace(
@@ -241,6 +248,7 @@ def _settings(run: LocalRun, storage_uri: str, logs: Path) -> Settings:
         kubelet=kubelet,
         storage=storage,
         catalog=catalog,
+        registry=registry,
         resources=resources,
         raw_containers=raw,
         pod_defaults=pods,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 
+from propeller.cli._launch_plans import NONE, Plans
 from propeller.cli._plan_dot import to_dot
 from propeller.cli._plan_text import explain
 from propeller.cli._workflow import plan_of
@@ -12,9 +13,9 @@ from propeller.cli.flytekit_bridge import Serialized
 from propeller.errors import Invalid
 
 
-def render(found: Serialized, form: str) -> str | bytes:
+def render(found: Serialized, form: str, registered: Plans = NONE) -> str | bytes:
     """Render the graph as `form`: text, dot or svg. Raises CompileErrors; Invalid if Graphviz is needed and missing."""
-    plan = plan_of(found)
+    plan = plan_of(found, registered)
     if form == "text":
         return explain(plan)
     if form == "dot":

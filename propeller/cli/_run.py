@@ -32,6 +32,7 @@ _FORMS = ("text", "json")
 @click.option("--storage", default="", metavar="URI", help="Where outputs go: file:///... or s3://bucket/prefix.")
 @click.option("--serve", default="", metavar="FILE", help="Serve the cluster for kubectl; write this kubeconfig.")
 @click.option("--tls", is_flag=True, help="Serve HTTPS (needs the openssl command); for --serve.")
+@click.option("--registry", default="", metavar="URI", help="Where launch plans of other files are registered.")
 @click.option("--overwrite-cache", is_flag=True, help="Run cached tasks again, and cache their new outputs.")
 @click.option("--max-pods", type=click.IntRange(min=1), default=None, help="Pods at once; see kubelet.max_pods.")
 @click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
@@ -51,6 +52,7 @@ def command(
     storage: str,
     serve: str,
     tls: bool,
+    registry: str,
     overwrite_cache: bool,
     max_pods: int | None,
     config: str | None,
@@ -103,6 +105,7 @@ def command(
         serve=serve,
         tls=tls,
         overwrite_cache=overwrite_cache,
+        registry=registry,
         settings=with_max_pods(settings, max_pods),
     )
     context.exit(run(run_locally(request)))

@@ -78,9 +78,9 @@ def refuse_eager(serialized: Serialized) -> None:
             )
 
 
-def plan_of(serialized: Serialized) -> Plan:
+def plan_of(serialized: Serialized, registered: Plans = NONE) -> Plan:
     """The workflow as the engine walks it. Raises CompileErrors."""
-    resource = build_resource(closure_of(serialized), None, None, "")
+    resource = build_resource(closure_of(serialized, registered), None, None, "")
     static = {key: resource[key] for key in ("spec", "tasks", "subWorkflows") if key in resource}
     return parse_plan(orjson.dumps(static), "")
 

@@ -92,6 +92,7 @@ def _user_traceback(error: BaseException) -> str:
 
 def _entities(module: types.ModuleType) -> dict[str, tuple[str, Any]]:
     """Workflows, tasks and launch plans of the module, in the order of its text."""
+    reference = importlib.import_module("flytekit.core.reference_entity").ReferenceEntity
     classes = {
         "workflow": importlib.import_module("flytekit.core.workflow").WorkflowBase,
         "task": importlib.import_module("flytekit.core.base_task").PythonTask,
@@ -101,7 +102,7 @@ def _entities(module: types.ModuleType) -> dict[str, tuple[str, Any]]:
         name: (kind, value)
         for name, value in vars(module).items()
         for kind, class_ in classes.items()
-        if isinstance(value, class_)
+        if isinstance(value, class_) and not isinstance(value, reference)
     }
 
 
@@ -117,14 +118,14 @@ def _serialized(request: Json, entities: dict[str, tuple[str, Any]]) -> Json:
         raise Refused("entity", f"there is no workflow, task or launch plan named {name!r}; the file has: {known}")
     kind, entity = entities[name]
     try:
-        return {"name": name, "kind": kind, **_messages(request, kind, entity)}
+        return {"name": name, "kind": kind, **_messages(request, kind, entity, entities)}
     except Refused:
         raise
     except Exception as error:
         raise Refused("serialize", f"{type(error).__name__}: {error}", _user_traceback(error)) from error
 
 
-def _messages(request: Json, kind: str, entity: Any) -> Json:
+def _messages(request: Json, kind: str, entity: Any, entities: dict[str, tuple[str, Any]]) -> Json:
     configuration = importlib.import_module("flytekit.configuration")
     translator = importlib.import_module("flytekit.tools.translator")
     launch_plan = _launch_plan_of(kind, entity)
@@ -137,6 +138,10 @@ def _messages(request: Json, kind: str, entity: Any) -> Json:
     )
     found: Any = collections.OrderedDict()
     translator.get_serializable(found, settings, launch_plan)
+    if any(_is_dynamic(one) for one in found):  # what such a task calls is known when it runs
+        for other, value in entities.values():
+            if other == "launch plan":
+                translator.get_serializable(found, settings, value)
     groups: dict[str, list[str]] = {"TaskSpec": [], "WorkflowSpec": [], "LaunchPlan": []}
     workflow = b""
     root = launch_plan.workflow.name
@@ -158,6 +163,10 @@ def _messages(request: Json, kind: str, entity: Any) -> Json:
         "inputs": literals,
         "parameters": parameters,
     }
+
+
+def _is_dynamic(entity: Any) -> bool:
+    return getattr(getattr(entity, "execution_mode", None), "name", "") == "DYNAMIC"
 
 
 def _image_config(config: Any, request: Json) -> Any:

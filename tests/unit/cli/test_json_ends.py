@@ -26,6 +26,13 @@ WRONG: dict[str, list[list[str]]] = {
         ["flow.py", "wf", "--config"],
     ],
     "compile": [[], ["nowhere.py"], ["nowhere.py", "wf"], ["broken.py", "wf"], ["flow.py", "wf", "--explain", "x"]],
+    "register": [
+        [],
+        ["flow.py"],
+        ["nowhere.py", "--registry", "memory://r"],
+        ["broken.py", "--registry", "memory://r"],
+        ["flow.py", "--registry", "nowhere://x"],
+    ],
     "status": [[], ["e", "--config", "nowhere.toml"], ["e", "--kubeconfig", "nowhere"], ["e", "f"]],
     "cache": [
         [],

@@ -1,0 +1,115 @@
+"""`propeller register`: what flytekit files define, into a registry, where executions find launch plans by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import msgspec
+import orjson
+from flyteidl.core import identifier_pb2
+
+from propeller.cli._compile import versioned_of
+from propeller.cli._event_loop import run
+from propeller.cli._launch_plans import Plans, document_of, missing_plans, path_of, plans_of
+from propeller.cli._output import say, say_json
+from propeller.cli._registered import find_registered, opened
+from propeller.cli._workflow import closure_of
+from propeller.cli.flytekit_bridge import Serialized, Versioned, interpreter, list_entities, serialize
+from propeller.compiler import identifier_text
+from propeller.errors import Invalid
+from propeller.registry import Entity, EntityKind, Registry
+from propeller.text import one_line
+
+OF_SINGLE_TASKS = ".flytegen."
+"""Begins the name of the workflow that flytekit makes of a task that is run by itself: nobody registers those."""
+
+Contents = dict[Entity, bytes]
+
+
+@click.command("register")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("--registry", required=True, metavar="URI", help="file:///... or s3://bucket/prefix.")
+@click.option("--project", default=Versioned().project, show_default=True)
+@click.option("--domain", default=Versioned().domain, show_default=True)
+@click.option("--version", default=Versioned().version, show_default=True)
+@click.option(
+    "--image",
+    multiple=True,
+    metavar="[NAME=]IMAGE",
+    help="Image of the tasks' containers; with a name, of those that ask for {{.image.NAME}}. May be repeated.",
+)
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--python", default="", metavar="PATH", help="The interpreter that has flytekit and your libraries.")
+def command(
+    *,
+    files: tuple[str, ...],
+    registry: str,
+    project: str,
+    domain: str,
+    version: str,
+    image: tuple[str, ...],
+    output: str,
+    python: str,
+) -> None:
+    """Register tasks, workflows and launch plans of flytekit FILEs, compiled.
+
+    What is registered never changes: the same FILE again does nothing, and another content of a name needs another
+    --version.
+
+    \b
+    propeller register flows/*.py --registry s3://flyte/registry --version v1 --image ghcr.io/me/flow:v1
+    """
+    versioned = msgspec.structs.replace(versioned_of(image, project, domain, version), needs_images=True)
+    paths = [Path(file) for file in files]
+    made = run(_register(paths, registry, versioned, interpreter(python)))
+    if output == "json":
+        say_json({"registry": registry, "registered": [_described(one, is_new=is_new) for one, is_new in made]})
+        return
+    for entity, is_new in made:
+        say(one_line(f"{'registered' if is_new else 'unchanged '}  {entity}"))
+
+
+def _described(entity: Entity, *, is_new: bool) -> dict[str, object]:
+    return {**msgspec.to_builtins(entity), "new": is_new}
+
+
+async def _register(paths: list[Path], uri: str, versioned: Versioned, python: str) -> list[tuple[Entity, bool]]:
+    async with opened(uri) as registry:
+        contents: Contents = {}
+        for path in paths:  # all compile before anything is registered
+            contents |= await _contents(path, versioned, python, registry)
+        if not contents:
+            raise Invalid(f"{', '.join(map(str, paths))}: there is no task, workflow or launch plan to register")
+        return [(entity, await registry.register(entity, content)) for entity, content in sorted(contents.items())]
+
+
+async def _contents(path: Path, versioned: Versioned, python: str, registry: Registry) -> Contents:
+    """Serialize and compile everything in a file. Raises Invalid, CompileErrors."""
+    contents: Contents = {}
+    for entity in await list_entities(python, path):
+        found = await serialize(python, path, entity.name, (), versioned, "/dev/null")
+        registered = await find_registered(registry, missing_plans(found))
+        plans = plans_of(found, registered)
+        closure_of(found, registered)
+        contents |= dict(_entities_of(found, plans))
+    return contents
+
+
+def _entities_of(serialized: Serialized, plans: Plans) -> Iterator[tuple[Entity, bytes]]:
+    for task in serialized.tasks:
+        yield _entity(EntityKind.TASK, task.template.id), task.SerializeToString(deterministic=True)
+    specs = {identifier_text(spec.template.id): spec for spec in (serialized.workflow, *serialized.workflows)}
+    for spec in specs.values():
+        if not spec.template.id.name.startswith(OF_SINGLE_TASKS):
+            yield _entity(EntityKind.WORKFLOW, spec.template.id), spec.SerializeToString(deterministic=True)
+    for plan in serialized.launch_plans:
+        spec = specs[identifier_text(plan.spec.workflow_id)]
+        if not spec.template.id.name.startswith(OF_SINGLE_TASKS):
+            document = document_of(serialized, plans[path_of(plan.id)], spec, plans)
+            yield _entity(EntityKind.LAUNCH_PLAN, plan.id), orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+
+
+def _entity(kind: EntityKind, identifier: identifier_pb2.Identifier) -> Entity:
+    return Entity(kind, identifier.project, identifier.domain, identifier.name, identifier.version)

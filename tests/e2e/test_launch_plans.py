@@ -1,0 +1,90 @@
+"""Launch plans of flytekit files: started from the file's own, from dynamic tasks, and from a registry."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Propeller
+from tests.e2e.test_run_as_flytekit import Flow, outputs
+
+pytestmark = pytest.mark.needs("embedded", "flytekit")
+
+INC = "@task\ndef inc(a: int) -> int:\n    return a + 1\n"
+CHILD = f"{INC}@workflow\ndef child(a: int) -> int:\n    return inc(a=a)\n"
+
+
+def test_a_launch_plan_may_start_another(propeller: Propeller, flow: Flow) -> None:
+    text = (
+        f"{CHILD}inner = LaunchPlan.get_or_create(child, 'inner')\n"
+        "@workflow\ndef middle(a: int) -> int:\n    return inner(a=inc(a=a))\n"
+        "outer = LaunchPlan.get_or_create(middle, 'outer')\n"
+        "@workflow\ndef parent(a: int) -> int:\n    return outer(a=a)\n"
+    )
+    assert outputs(propeller, flow(text), "parent", "--a", "1") == {"o0": 3}
+
+
+def test_a_dynamic_task_may_start_the_files_launch_plans(propeller: Propeller, flow: Flow) -> None:
+    text = (
+        f"{CHILD}plan = LaunchPlan.get_or_create(child, 'plan', fixed_inputs={{'a': 5}})\n"
+        "@dynamic\ndef many(n: int) -> typing.List[int]:\n    return [plan() for _ in range(n)]\n"
+        "@workflow\ndef wf(n: int) -> typing.List[int]:\n    return many(n=n)\n"
+    )
+    assert outputs(propeller, flow(text), "wf", "--n", "2") == {"o0": [6, 6]}
+
+
+def test_a_failure_inside_fails_the_run_with_the_authors_message(propeller: Propeller, flow: Flow) -> None:
+    text = (
+        "@task\ndef t(a: int):\n    raise ValueError(f'no {a}')\n@workflow\ndef child(a: int):\n    t(a=a)\n"
+        "plan = LaunchPlan.get_or_create(child, 'plan')\n@workflow\ndef wf():\n    plan(a=3)\n"
+    )
+    ended = propeller.run(flow(text), "wf", "--output", "json")
+    assert ended.code == 1
+    error = json.loads(ended.out)["error"]
+    assert "no 3" in error["message"]
+    assert error["kind"] == "USER"
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> str:
+    return f"file://{tmp_path}/registry"
+
+
+REFERENCE = (
+    "from flytekit import reference_launch_plan\n"
+    "@reference_launch_plan(project='other', domain='production', name='nightly', version='v1')\n"
+    "def nightly(a: int) -> int:\n    ...\n"
+    "@workflow\ndef wf(a: int) -> int:\n    return nightly(a=a)\n"
+)
+
+
+def test_a_plan_of_another_project_runs_from_a_registry(
+    propeller: Propeller, flow: Flow, registry: str, tmp_path: Path
+) -> None:
+    plan = f"{CHILD}nightly = LaunchPlan.get_or_create(child, 'nightly')\n"
+    file = flow(plan)
+    where = ("--registry", registry, "--project", "other", "--domain", "production", "--version", "v1")
+    made = propeller("register", file, *where, "--python", sys.executable, "--output", "json")
+    names = {(one["kind"], one["name"].rpartition(".")[2]): one["new"] for one in made.json["registered"]}
+    assert names[("launch_plan", "nightly")]
+    assert names[("task", "inc")]
+    assert names[("workflow", "child")]
+    again = propeller("register", file, *where, "--python", sys.executable)
+    assert again.code == 0
+    assert "registered" not in again.out
+    file.write_text(file.read_text().replace("return inc(a=a)", "return inc(a=inc(a=a))"))
+    changed = propeller("register", file, *where, "--python", sys.executable)
+    assert changed.code == 2
+    assert "is registered in" in changed.err
+    assert "--version" in changed.err
+    caller = tmp_path / "caller.py"
+    caller.write_text(f"from flytekit import workflow\n{REFERENCE}")
+    ended = propeller.run(caller, "wf", "--a", "4", "--registry", registry, "--output", "json")
+    assert ended.json == {"o0": 5}
+    refused = propeller.run(caller, "wf", "--a", "4")
+    assert refused.code == 2
+    assert "launch plan nightly (project 'other', domain 'production', version 'v1')" in refused.err
+    assert "--registry URI" in refused.err
