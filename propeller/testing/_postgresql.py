@@ -94,7 +94,9 @@ def _as_user() -> Sequence[str]:
     user, rights = pwd.getpwnam("nobody"), "+dac_override"
     setpriv = shutil.which("setpriv") or "setpriv"
     who = (f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups")
-    return (setpriv, *who, f"--inh-caps={rights}", f"--ambient-caps={rights}", "--")
+    # PostgreSQL asks access(2) for its own programs, which heeds the rights of a process only with that bit
+    reaches = (f"--inh-caps={rights}", f"--ambient-caps={rights}", "--securebits=+no_setuid_fixup")
+    return (setpriv, *who, *reaches, "--")
 
 
 @contextmanager
