@@ -26,19 +26,15 @@ class Begun:
 
     def keep(self, execution: Execution) -> None:
         """Remember the attempts of an execution that is dropped."""
-        self._attempts[execution.key] = (
-            execution.info.uid,
-            {
-                execution.unique_id(node): ObservedAttempt(
-                    execution.attempts[node], execution.system_failures.get(node, 0)
-                )
-                for node, phase in enumerate(execution.phases)
-                if phase != NodePhase.NOT_STARTED
-                and execution.view(node).spec.has_attempts
-                and not _waits_to_begin(execution.states.get(node))
-                and execution.cache.of(node) is not CacheStatus.HIT
-            },
-        )
+        started = {
+            execution.unique_id(node): ObservedAttempt(execution.attempts[node], execution.system_failures.get(node, 0))
+            for node, phase in enumerate(execution.phases)
+            if phase != NodePhase.NOT_STARTED
+            and execution.view(node).spec.has_attempts
+            and not _waits_to_begin(execution.states.get(node))
+            and execution.cache.of(node) is not CacheStatus.HIT
+        }
+        self._attempts[execution.key] = execution.info.uid, {**execution.observed_attempts, **started}
 
     def hand_over(self, execution: Execution) -> None:
         """Tell the loaded execution about its attempts, unless its pods show them already."""

@@ -7,7 +7,8 @@ Guarantees
     Of a new execution either the label is written, or a status: both name the resourceVersion at which the object had
     neither, so the server lets one of them pass. Nothing else is done for an execution before (`Placements.claim`). So
     whoever has done anything for it has the shard that it stays in, whatever requests are on their way.
-    An execution goes to the shard of a cluster once, and stays there, wherever its attempts go later.
+    An execution goes to the shard of a cluster once, and stays there, wherever its attempts go later. One that another
+    execution has started stays in that one's shard, as whoever runs that has to see its end.
 Caveats
     An execution that no cluster can take when it is loaded stays in the shard of its name's key.
 """
@@ -20,6 +21,7 @@ from propeller.controller._checkpointer import WRITTEN
 from propeller.controller._duty import Shared
 from propeller.controller._session import Loading
 from propeller.errors import NotFound, PropellerError
+from propeller.handlers.plugins import NESTING_ANNOTATION
 from propeller.kube import ObjectMeta, PatchKind
 from propeller.reconcile.shards import LabelShards
 from propeller.workflow import SHARD_LABEL, Execution, key_of_cluster
@@ -44,6 +46,8 @@ class ClusterShards:
         if shards is None or not shards.named or placements is None or not placements.home:
             return False
         key = key_of_cluster(placements.home)
+        if NESTING_ANNOTATION in execution.info.annotations:
+            return False
         if key not in shards.named or shards.name_of(execution.info.labels):
             return False
         self._placing.forget(session.uid)

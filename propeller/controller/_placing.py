@@ -33,10 +33,12 @@ from propeller.workflow import (
     Launched,
     NodeEvent,
     NodeView,
+    ObservedAttempt,
     Placements,
     Refusals,
     Refused,
     cluster_of_key,
+    pod_name,
 )
 
 LOOK_SECONDS = 60.0
@@ -201,6 +203,8 @@ class Placing:
     def _settle(self, execution: Execution, placements: Placements, found: Placement) -> None:
         begun = {(node, state.attempt) for node, state in execution.states.items() if isinstance(state, AttemptState)}
         kept = [one for one in begun if placements.is_placed(*one)]
+        if placements.home not in {None, found.cluster}:
+            _give_up_unseen(execution, placements)
         stopping = [(node, attempt) for node, attempts in execution.stops.pods.items() for attempt in attempts]
         placements.settle(found.cluster, found.reason, [*kept, *stopping])
         self._count(execution.info.uid, found.cluster)
@@ -234,6 +238,16 @@ def _first(table: Table, execution: Execution, clusters: Clusters, shards: Label
     """Decide about an execution without a cluster. It belongs to the one in whose shard it is."""
     named = "" if shards is None else cluster_of_key(shards.name_of(execution.info.labels))
     return decide_with_quotas(table, whole_of(execution), clusters, execution, named)
+
+
+def _give_up_unseen(execution: Execution, placements: Placements) -> None:
+    """Let nodes that have not started, and whose attempt was begun where the execution leaves, begin with the next one:
+    no pod shows that attempt, as after a restore of its cluster, and it would be launched under its number elsewhere.
+    """
+    info, started = execution.info, {execution.unique_id(node) for node in execution.states}
+    for name, one in execution.observed_attempts.items():
+        if name not in started and pod_name(info.name, name, one.attempt) not in placements.found:
+            execution.observed_attempts[name] = ObservedAttempt(one.attempt + 1, one.system_failures + 1)
 
 
 def _resource_of(node: NodeView, attempt: int) -> str:

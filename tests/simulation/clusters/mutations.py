@@ -8,12 +8,11 @@ from typing import Any
 from unittest import mock
 
 from propeller.controller._bounds import Bounds
-from propeller.controller._checkpointer import Checkpointer
 from propeller.controller._janitor import Janitor
 from propeller.controller._remote_shards import RemoteShards
 from propeller.errors import PropellerError
 from propeller.handlers.plugins import Marks
-from propeller.kube import Client, Request, Response
+from propeller.kube import Request, Response
 from propeller.reconcile.shards import FencedTransport
 from propeller.workflow import Placements
 
@@ -89,33 +88,8 @@ def _a_new_version_launches_wherever_the_table_says() -> AbstractContextManager[
     return mock.patch.object(Bounds, "obstacle", return_value="")
 
 
-def _an_execution_is_given_to_a_shard_whatever_has_become_of_it() -> AbstractContextManager[Any]:
-    """Without the version that had neither a status nor that label."""
-    patch = Client.patch
-
-    async def unguarded(self: Client, resource: Any, name: str, *args: Any, body: Any, **kwargs: Any) -> Any:
-        if "labels" in body["metadata"]:
-            body = {"metadata": {"labels": body["metadata"]["labels"]}}
-        return await patch(self, resource, name, *args, body=body, **kwargs)
-
-    return mock.patch.object(Client, "patch", unguarded)
-
-
-def _a_status_is_written_whatever_shard_its_execution_was_given_to() -> AbstractContextManager[Any]:
-    made = Checkpointer.__init__
-
-    def blind(self: Checkpointer, *args: Any, shards: Any, **kwargs: Any) -> None:
-        made(self, *args, **kwargs)
-
-    return mock.patch.object(Checkpointer, "__init__", blind)
-
-
 ROLLOUT_MUTATIONS: Mapping[str, Mutation] = {
     function.__name__.strip("_").replace("_", " "): function
-    for function in (
-        _a_new_version_launches_wherever_the_table_says,
-        _an_execution_is_given_to_a_shard_whatever_has_become_of_it,
-        _a_status_is_written_whatever_shard_its_execution_was_given_to,
-    )
+    for function in (_a_new_version_launches_wherever_the_table_says,)
 }
 """In worlds that try a new version in one cluster (`--rollout`)."""

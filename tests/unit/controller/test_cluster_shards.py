@@ -15,6 +15,7 @@ from propeller.controller import WorkflowController
 from propeller.controller._placing import LOOK_SECONDS
 from propeller.embedded.server import Forward
 from propeller.errors import Unavailable
+from propeller.handlers.plugins import NESTING_ANNOTATION
 from propeller.kube import NAMESPACES, Client, Request, Response
 from propeller.reconcile.rollouts import Rollout, RolloutOptions, abort, begin
 from propeller.reconcile.shards import LabelShards, Membership, change_rollout
@@ -22,7 +23,7 @@ from propeller.routing import Table
 from propeller.workflow import SHARD_LABEL, key_of_cluster, shard_key
 from tests.unit.controller.far import WORKFLOWS, Far, far, table
 from tests.unit.controller.sharded import COUNT, Sharded
-from tests.unit.workflow.drive import task
+from tests.unit.workflow.drive import TASK, graph, task
 
 SETTLED = 3.0
 EAST = key_of_cluster("east")
@@ -117,6 +118,24 @@ async def test_executions_go_to_the_shard_of_their_cluster_and_run_there() -> No
         pods = (await of.pods("east")).values()
         assert {pod["metadata"]["labels"][SHARD_LABEL] for pod in pods} == {EAST}
         assert one.pods("east") == set(await of.pods("east"))
+
+
+async def test_an_execution_that_another_has_started_stays_in_that_ones_shard() -> None:
+    async with scene() as of, member(of, table()):
+        await asyncio.sleep(SETTLED)
+        for number in range(12):
+            name = f"w{number}"
+            metadata = {
+                "name": name,
+                "labels": {SHARD_LABEL: shard_key("parent")},
+                "annotations": {NESTING_ANNOTATION: "1"},
+            }
+            await of.user.create(
+                WORKFLOWS, {"metadata": metadata, "spec": graph(task("a")), "tasks": {"t": TASK}}, "ns"
+            )
+        await asyncio.sleep(SETTLED)
+        assert set((await keys(of)).values()) == {shard_key("parent")}
+        assert await of.pods("east")
 
 
 async def test_a_version_that_is_tried_in_a_cluster_runs_its_executions_and_no_others() -> None:
