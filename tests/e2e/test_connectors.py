@@ -35,7 +35,7 @@ DEADLINE = 90.0
 """Seconds for one wait: a bound on what hangs, not a goal."""
 
 FLOWS = """
-from flytekit import Resources, map_task, task, workflow
+from flytekit import LaunchPlan, workflow
 from flytekit.sensor.file_sensor import FileSensor
 from propeller_jobs import AddTask, JobTask
 
@@ -71,6 +71,19 @@ def after_file(path: str, value: int = 4) -> int:
     seen, then = sensor(path=path), add(value=value)
     seen >> then
     return then
+
+
+@workflow
+def inner(value: int) -> int:
+    return add(value=value)
+
+
+plan = LaunchPlan.get_or_create(inner, name="plan_of_inner")
+
+
+@workflow
+def outer(value: int = 4) -> int:
+    return plan(value=value)
 
 
 @workflow
@@ -111,6 +124,13 @@ def test_async_and_sync_tasks_run_elsewhere(propeller: Propeller, flows: Path, c
     words = (flows, "chain", "--config", config, "--output", "json")
     assert propeller.run(*words, **environment()).json == {"o0": 17}
     assert propeller.run(*words, "--value", "5", **environment()).json == {"o0": 21}
+
+
+@pytest.mark.needs("embedded")
+def test_launch_plans_run_beside_connectors(propeller: Propeller, flows: Path, config: Path) -> None:
+    """Their nodes have no task whose type a connector could run."""
+    words = (flows, "outer", "--config", config, "--output", "json")
+    assert propeller.run(*words, **environment()).json == {"o0": 5}
 
 
 @pytest.mark.needs("embedded")

@@ -142,6 +142,8 @@ class RemoteJobs:
         """Return what runs a task node remotely; why it is not known, or that nobody does; None if it is a pod's, or
         another resource's.
         """
+        if node.spec.workflow is not None:
+            return None  # a launch plan's node: a workflow of its own, and no task
         task = node.graph.plan.task(node.spec.task)
         if (plugin := self._plugins.remote.get(task.type)) is not None:
             return plugin
