@@ -224,7 +224,6 @@ async def test_the_pods_are_allowed_in_a_namespace_of_the_restricted_profile(
             {"config": {"shards": {"count": 4}, "resources": {"pools": [{"name": "a", "capacity": 1}]}}},
             "config.redis.url",
         ),
-        ({"config": {"shards": {"count": 4}, "routing": {"table": "t"}}}, "together with shards"),
         (
             {
                 "config": {"shards": {"count": 4}},

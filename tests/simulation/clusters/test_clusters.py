@@ -19,7 +19,7 @@ FOUND_BY = {
 """A seed that finds each planted defect: `--stop --mutation M` looks for one."""
 
 FOUND_AMONG_SHARDS_BY = {
-    "a halted process sends to other clusters what it was about to": 4,
+    "a halted process sends to other clusters what it was about to": 8,
     "a shard that is taken is not followed in other clusters": 0,
 }
 """As FOUND_BY, in worlds whose controllers divide the workflows (`--sharded`)."""
