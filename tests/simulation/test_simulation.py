@@ -23,7 +23,6 @@ FOUND_AMONG_SHARDS_BY = {
     "a lost lease is acted on": 211,
     "a shard is taken before it is given up": 203,
     "tokens of what is handed over come back at once": 286,
-    "what is under way goes on after a handover": 170,
     "workflows without a label are dropped": 200,
 }
 """As FOUND_BY, in worlds whose controllers divide the workflows (`--sharded`)."""
@@ -63,9 +62,7 @@ FOUND_BY = {
     "a restore starts nothing over": 4170,
     "a restore that one cache notices is taken for known to both": 473,
     "a server that asks to wait is asked again at once": 6,
-    "a snapshot that a newer one replaced is lost": 1706,
     "a stop is taken for having stopped": 209,
-    "a store that lost its data grants at once": 1304,
     "a type that is gone is asked for without a pause": 306,
     "an adopted pod that is missing is waited for": 252,
     "an informer gives up on a type that is gone": 261,
