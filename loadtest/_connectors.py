@@ -30,7 +30,7 @@ SECONDS = 60.0
 AGES = {"have just begun": 0.0, "have run for 10 minutes": 600.0}
 
 
-def measure(**_: Any) -> Iterator[Line]:
+def measure() -> Iterator[Line]:
     """Yield the lines of the table."""
     for what, age in AGES.items():
         found = asyncio.run(poll_jobs(JOBS, age, SECONDS))
