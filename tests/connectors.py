@@ -40,7 +40,13 @@ class FlytekitService:
             *("--port", str(self.port), "--prometheus_port", str(self.metrics_port), "--modules", "propeller_jobs"),
             *("--modules", "flytekit.sensor"),
         ]
-        variables = {"JOBS": self.jobs_directory, "PYTHONPATH": MODULES, "HOME": home / "home", "NO_COLOR": 1}
+        variables: dict[str, Any] = {
+            "JOBS": self.jobs_directory,
+            "PYTHONPATH": MODULES,
+            "HOME": home / "home",
+            "NO_COLOR": 1,
+        }
+        variables["FLYTE_INTERNAL_IMAGE"] = "unused:1"  # of a Python newer than its images flytekit knows none
         environment = [f"{name}={value}" for name, value in variables.items()]
         self._process = ServerProcess("connector", ["env", *environment, *command], home / "connector.log")
 
