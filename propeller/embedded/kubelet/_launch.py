@@ -21,7 +21,7 @@ from propeller.embedded.kubelet._api import Api
 from propeller.embedded.kubelet._commands import command_for
 from propeller.embedded.kubelet._environment import Reference, expand_all, references, resolve
 from propeller.embedded.kubelet._logs import open_log, tail_bytes, tail_lines
-from propeller.embedded.kubelet._placed import Places, can_mount, exchanges_files, mounted
+from propeller.embedded.kubelet._placed import SANDBOX, Places, can_mount, exchanges_files, mounted
 from propeller.embedded.kubelet._processes import CannotStart, Command, Process
 from propeller.embedded.kubelet._tokens import Tokens
 from propeller.embedded.kubelet._volumes import PodDirectory, with_secrets
@@ -33,7 +33,6 @@ _MESSAGE_BYTES = 4096  # upstream's cap of a termination message
 _FALLBACK_BYTES, _FALLBACK_LINES = 2048, 80  # upstream's cap if the log's tail is the message
 _NO_LIMIT = 1 << 62
 _PRELOAD = "propeller.embedded/preload"
-_SANDBOX = Path(__file__).with_name("_sandbox.py")
 _IMAGE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # container runtimes' default
 
 
@@ -131,7 +130,7 @@ class Launcher:
             "argv": words,
             "variables": list(env),
         }
-        argv = (sys.executable, "-I", "-S", str(_SANDBOX), json.dumps(spec))
+        argv = (*SANDBOX, json.dumps(spec))
         return Command(executable=sys.executable, argv=argv, env=env, cwd=str(self._directory.path))
 
     def keeping_tokens(self) -> AbstractAsyncContextManager[None]:

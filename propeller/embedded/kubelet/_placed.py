@@ -1,6 +1,6 @@
 """Let a process find volumes at the paths where its container mounts them, without a container.
 
-Where this user may mount, the process begins in `_mounts.py`. Elsewhere these paths are replaced by those of the
+Where this user may mount, the process begins in `_sandbox.py`. Elsewhere these paths are replaced by those of the
 volumes in the command, its arguments and the container's own variables; a program that has such a path in itself does
 not find them.
 
@@ -24,7 +24,9 @@ from propeller.embedded.kubelet._processes import Command
 from propeller.embedded.kubelet._volumes import PodDirectory
 from propeller.kube._objects import Raw
 
-_MOUNTS = Path(__file__).with_name("_mounts.py")
+SANDBOX = (sys.executable, "-I", "-S", str(Path(__file__).with_name("_sandbox.py")))
+"""Begin of the command of a process that enters a container's file system first; what it is to do follows."""
+
 _PROBE_SECONDS = 10.0
 
 
@@ -41,9 +43,8 @@ def _is_directory(volume: Raw) -> bool:
 @functools.cache
 def can_mount() -> bool:
     """Whether this user may mount, as root or in a user namespace: tried once, in a process."""
-    words = [sys.executable, "-I", "-S", str(_MOUNTS), "probe"]
     try:
-        ended = subprocess.run(words, check=False, timeout=_PROBE_SECONDS, capture_output=True)
+        ended = subprocess.run([*SANDBOX, "probe"], check=False, timeout=_PROBE_SECONDS, capture_output=True)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return ended.returncode == 0
@@ -62,7 +63,7 @@ def mounted(command: Command, container: Raw, directory: PodDirectory) -> Comman
         "argv": command.argv,
         "variables": list(command.env),
     }
-    argv = (sys.executable, "-I", "-S", str(_MOUNTS), json.dumps(spec))
+    argv = (*SANDBOX, json.dumps(spec))
     return msgspec.structs.replace(command, executable=sys.executable, argv=argv, entry=None)
 
 

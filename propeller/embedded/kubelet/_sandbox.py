@@ -1,22 +1,27 @@
-"""Enter a container's root file system and become its program: what a container runtime does, without privileges.
+"""Enter a container's file system and become its program: what a container runtime does, without privileges.
 
-Run by path in the container's own process, before its program: it uses nothing of propeller.
+Run by path in the container's own process, before its program: it uses nothing of propeller. The file system is the
+image's, unpacked, if the spec has one (`enter_image`), otherwise this machine's with volumes in it (`enter_machine`).
 
 Guarantees
-    The program sees the image's files, its own changes over them (overlayfs), the volumes where its spec mounts them,
-    and `/proc`, a few devices and the resolver's files of this machine; nothing else. With `read_only` it can write to
-    writable volumes alone. It runs as `user` and `group`, without capabilities; on this machine it has the rights of
-    the user who started the kubelet.
+    In an image, the program sees the image's files, its own changes over them (overlayfs), the volumes where its spec
+    mounts them, and `/proc`, a few devices and the resolver's files of this machine; nothing else. With `read_only` it
+    can write to writable volumes alone. It runs as `user` and `group`, without capabilities; on this machine it has the
+    rights of the user who started the kubelet.
+    On the machine, the program sees the machine's files as they are, and the volumes at their paths. No other process
+    sees these. Directories above a path that the machine does not have are copies in memory: what the program writes
+    there beside its volumes is gone with it.
 Assumptions
-    Linux 5.11 or newer, with user namespaces that this user may create.
+    Linux 5.11 or newer, with user namespaces that this user may create. On the machine, root needs none.
 Caveats
     Network, processes and time are those of the machine.
+    In a user namespace on the machine the program keeps its user, but programs that change it (sudo) do not work.
 Errors
     One line on standard error, and exit code 128, if the program could not be started.
 """
 
 # pathlib would be one more import in every container.
-# ruff: noqa: PTH102, PTH103, PTH110, PTH112, PTH118, PTH120, PTH123
+# ruff: noqa: PTH102, PTH103, PTH110, PTH112, PTH115, PTH118, PTH120, PTH123, PTH211
 
 from __future__ import annotations
 
@@ -30,7 +35,8 @@ CANNOT_START = 128
 """containerd's exit code for a container whose program could not be executed."""
 
 _NEW_MOUNTS, _NEW_USER = 0x00020000, 0x10000000
-_READ_ONLY, _REMOUNT, _BIND, _RECURSIVE, _PRIVATE, _RELATIVE_TIMES = 1, 32, 4096, 16384, 1 << 18, 1 << 21
+_READ_ONLY, _REMOUNT, _BIND, _RECURSIVE = 1, 32, 4096, 16384
+_UNBINDABLE, _PRIVATE, _RELATIVE_TIMES = 1 << 17, 1 << 18, 1 << 21
 _LOCKED = 2 | 4 | 8 | 1024 | 2048
 """nosuid, nodev, noexec, noatime, nodiratime: a mount that a user namespace inherits keeps them."""
 
@@ -40,10 +46,9 @@ _RESOLVER = ("/etc/hosts", "/etc/resolv.conf")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def enter(spec: dict[str, Any]) -> NoReturn:
+def enter_image(spec: dict[str, Any]) -> NoReturn:
     """Build the file system that `spec` describes, enter it, and execute the program. Raises OSError."""
     _become(spec["user"], spec["group"])
-    _mount("none", "/", "", _RECURSIVE | _PRIVATE)
     root = _overlay(spec["image"], spec["scratch"])
     _bind("/proc", root + "/proc", recursive=True)
     _make_devices(root + "/dev")
@@ -56,12 +61,39 @@ def enter(spec: dict[str, Any]) -> NoReturn:
         _remount_read_only(root)
     os.chroot(root)
     os.chdir(spec["cwd"])
-    env = {name: os.environ[name] for name in spec["variables"]}  # Python adds to them when it starts
-    os.execvpe(spec["argv"][0], spec["argv"], env)  # noqa: S606 - the container's program
+    os.execvpe(spec["argv"][0], spec["argv"], _variables(spec))  # noqa: S606 - the container's program
+
+
+def enter_machine(spec: dict[str, Any]) -> NoReturn:
+    """Mount the volumes, and execute the program. Raises OSError."""
+    _unshare()
+    missing = [(source, target) for source, target, _ in spec["mounts"] if not os.path.exists(target)]
+    if missing:
+        _enter_root_with(spec["scratch"], missing)
+    for source, target, read_only in spec["mounts"]:
+        if (source, target) not in missing:
+            _bind(source, target, recursive=True)
+        if read_only:
+            _remount_read_only(target)
+    os.chdir(spec["cwd"])
+    os.execve(spec["executable"], spec["argv"], _variables(spec))  # noqa: S606 - the container's program
+
+
+def _variables(spec: dict[str, Any]) -> dict[str, str]:
+    """The container's own: Python adds to them when it starts."""
+    return {name: os.environ[name] for name in spec["variables"]}
+
+
+def _unshare() -> None:
+    """Enter a mount namespace; if this user may not, in a user namespace of the same user. Raises OSError."""
+    if _libc.unshare(_NEW_MOUNTS) == 0:
+        _mount("none", "/", "", _RECURSIVE | _PRIVATE)
+    else:
+        _become(os.geteuid(), os.getegid())
 
 
 def _become(user: int, group: int) -> None:
-    """Enter a user namespace in which our own user is `user`, and a mount namespace that belongs to it."""
+    """Enter a user namespace in which our own user is `user`, and a mount namespace of its own. Raises OSError."""
     own_user, own_group = os.geteuid(), os.getegid()
     _check(_libc.unshare(_NEW_USER | _NEW_MOUNTS), "unshare")
     for name, line in (
@@ -71,6 +103,7 @@ def _become(user: int, group: int) -> None:
     ):
         with open(f"/proc/self/{name}", "w") as file:
             file.write(line)
+    _mount("none", "/", "", _RECURSIVE | _PRIVATE)
 
 
 def _overlay(image: str, scratch: str) -> str:
@@ -89,6 +122,44 @@ def _make_devices(directory: str) -> None:
         _bind(f"/dev/{name}", f"{directory}/{name}")
     os.mkdir(f"{directory}/shm")
     _mount("tmpfs", f"{directory}/shm", "tmpfs", 0, "")
+
+
+def _enter_root_with(scratch: str, missing: list[tuple[str, str]]) -> None:
+    """Enter a root that has these volumes besides everything that the machine's has."""
+    tree: dict[str, Any] = {}
+    for source, target in missing:
+        *above, last = target.strip("/").split("/")
+        place = tree
+        for name in above:
+            place = place.setdefault(name, {})
+            if not isinstance(place, dict):
+                raise OSError(20, "a volume is mounted in another one, below a path that this machine lacks", target)
+        place[last] = source
+    os.makedirs(scratch, exist_ok=True)
+    _shadow("/", scratch, tree)
+    os.chroot(scratch)
+
+
+def _shadow(real: str, new: str, tree: dict[str, Any]) -> None:
+    """Make a directory in memory with what `real` has, if it is there, and the volumes of `tree`."""
+    _mount("tmpfs", new, "tmpfs", 0, "mode=755")
+    _mount("none", new, "", _UNBINDABLE)  # or what holds the scratch directory would be copied into itself
+    if os.path.isdir(real):
+        for entry in os.scandir(real):
+            if entry.name in tree:
+                continue
+            at = os.path.join(new, entry.name)
+            if entry.is_symlink():
+                os.symlink(os.readlink(entry.path), at)
+            else:
+                _bind(entry.path, at, recursive=True)
+    for name, inner in tree.items():
+        at = os.path.join(new, name)
+        if isinstance(inner, str):
+            _bind(inner, at, recursive=True)
+        else:
+            os.mkdir(at)
+            _shadow(os.path.join(real, name), at, inner)
 
 
 def _bind(source: str, target: str, *, read_only: bool = False, recursive: bool = False) -> None:
@@ -121,11 +192,25 @@ def _check(result: int, what: str) -> None:
         raise OSError(number, os.strerror(number), what)
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """`_sandbox.py SPEC`, or `_sandbox.py probe`: exit with 0 if this user can mount."""
+    if sys.argv[1] == "probe":
+        try:
+            _unshare()
+            _mount("tmpfs", "/dev", "tmpfs", 0, "")
+        except OSError:
+            return CANNOT_START
+        return 0
     given = json.loads(sys.argv[1])
     try:
-        enter(given)
+        if "image" in given:
+            enter_image(given)
+        enter_machine(given)
     except OSError as error:
         step = f" ({error.filename})" if isinstance(error.filename, str) else ""  # the last path tried is bytes
         sys.stderr.write(f"exec {given['argv'][0]}: {error.strerror}{step}\n")
-        sys.exit(CANNOT_START)
+        return CANNOT_START
+
+
+if __name__ == "__main__":
+    sys.exit(main())
