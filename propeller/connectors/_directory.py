@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
+from propeller.beside import beside
 from propeller.connectors._channel import Channel, OpenChannel, open_channel
 from propeller.connectors._options import ConnectorOptions, ConnectorService
 from propeller.errors import PropellerError, Rejected
@@ -129,17 +130,10 @@ class Directory:
             for service in self._options.services:
                 channel = self._channels[service.name] = self._open(service, self._options)
                 stack.push_async_callback(channel.close)
-            tasks = [
-                asyncio.create_task(self._follow(channel), name=f"list connector {name}")
-                for name, channel in self._channels.items()
-            ]
+                await stack.enter_async_context(beside(self._follow(channel), f"list connector {service.name}"))
             try:
                 yield
             finally:
-                for task in tasks:
-                    task.cancel()
-                if tasks:
-                    await asyncio.wait(tasks)
                 self._channels = {}
 
     async def _follow(self, channel: Channel) -> None:

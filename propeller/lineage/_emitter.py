@@ -24,6 +24,7 @@ from urllib.parse import unquote, urlsplit
 
 from flyteidl.core import literals_pb2
 
+from propeller.beside import beside
 from propeller.clock import Clock
 from propeller.errors import Invalid, PropellerError, Unavailable
 from propeller.lineage._datasets import Dataset, datasets_of
@@ -68,21 +69,24 @@ class Emitter:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Send events until the block is left, and then what waits still, for at most `timeout` seconds."""
-        sending = asyncio.get_running_loop().create_task(self._send_all(), name="lineage")
         try:
-            yield
+            async with beside(self._send_all(), "lineage"):
+                try:
+                    yield
+                finally:
+                    await self._drain()
         finally:
-            try:
-                async with asyncio.timeout(self._options.timeout):
-                    await self._queue.join()
-            except TimeoutError:
-                left = self._queue.qsize()
-                _log.warning("%d events of lineage are not sent: the process ends", left)
-                self._metrics.events.counts["dropped",] += left
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
             if self._session is not None:
                 await self._session.close()
+
+    async def _drain(self) -> None:
+        try:
+            async with asyncio.timeout(self._options.timeout):
+                await self._queue.join()
+        except TimeoutError:
+            left = self._queue.qsize()
+            _log.warning("%d events of lineage are not sent: the process ends", left)
+            self._metrics.events.counts["dropped",] += left
 
     async def _send_all(self) -> None:
         while True:

@@ -26,6 +26,7 @@ from propeller.errors import Invalid
 from propeller.text import bounded, one_line
 
 MAX_TEXT_BYTES = 8 * 1024
+"""Of one value: all annotations of an object, which answers to gates are, have 256 KiB together."""
 MAX_LITERAL_BYTES = 64 * 1024
 """Of the literal: in a list of unions, each item has its type with it."""
 MAX_VALUES = 2_000

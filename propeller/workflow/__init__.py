@@ -76,7 +76,6 @@ from propeller.workflow._failures import Failures
 from propeller.workflow._gates import (
     APPROVE,
     APPROVED,
-    MAX_ANSWER_BYTES,
     REJECTED,
     SIGNAL,
     SIGNAL_ANNOTATION,
@@ -88,7 +87,7 @@ from propeller.workflow._gates import (
     without_signals,
 )
 from propeller.workflow._job_record import Jobs
-from propeller.workflow._jobs import MAX_ID_BYTES, Job, Link
+from propeller.workflow._jobs import MAX_ID_BYTES, Job, Link, Look
 from propeller.workflow._launch_plans import LaunchPlan, LaunchPlanDocument, read_launch_plan
 from propeller.workflow._limits import check_execution, parse_duration
 from propeller.workflow._messages import parse_message
@@ -163,7 +162,6 @@ __all__ = [
     "END_NODE",
     "EXECUTION",
     "HASHED_LENGTH",
-    "MAX_ANSWER_BYTES",
     "MAX_ID_BYTES",
     "NOT_CACHED",
     "REJECTED",
@@ -230,6 +228,7 @@ __all__ = [
     "Launched",
     "Launching",
     "Link",
+    "Look",
     "LookUp",
     "Lost",
     "NodeEvent",

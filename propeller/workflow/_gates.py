@@ -23,9 +23,6 @@ from propeller.workflow._spec import GateSpec
 SIGNAL_ANNOTATION = "propeller/signal."
 """Begin of the names of annotations that answer gates; the node's unique id follows."""
 
-MAX_ANSWER_BYTES = 8 * 1024
-"""Of one answer: all annotations of an object have 256 KiB together."""
-
 APPROVE = "approve"
 SIGNAL = "signal"
 SLEEP = "sleep"

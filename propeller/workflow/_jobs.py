@@ -25,6 +25,25 @@ class Link(NamedTuple):
     uri: str
 
 
+class Look(msgspec.Struct, frozen=True):
+    """What a look at a job has shown, its texts shortened."""
+
+    phase: str
+    message: str
+    links: tuple[Link, ...]
+    info: str
+
+    @classmethod
+    def of(cls, phase: str, message: str = "", links: Collection[Link] = (), info: str = "") -> Look:
+        shown = tuple(
+            Link(one_line(bounded(link.name, MAX_MESSAGE_CHARACTERS)), one_line(link.uri))
+            for link in links
+            if len(link.uri) <= MAX_LINK_CHARACTERS
+        )
+        shortened = bounded(message, MAX_MESSAGE_CHARACTERS)
+        return cls(phase, shortened, shown[:MAX_LINKS], info if len(info) <= MAX_INFO_CHARACTERS else "")
+
+
 class Job(msgspec.Struct, frozen=True, array_like=True):
     """One job. `id` is what the service calls it: its `resource_meta`."""
 
@@ -42,17 +61,6 @@ class Job(msgspec.Struct, frozen=True, array_like=True):
     info: str = ""
     """What the service adds, as JSON."""
 
-    def seen(self, phase: str, message: str = "", links: Collection[Link] = (), info: str = "") -> Job:
-        """Return the job as a look has shown it, its texts shortened."""
-        shown = tuple(
-            Link(one_line(bounded(link.name, MAX_MESSAGE_CHARACTERS)), one_line(link.uri))
-            for link in links
-            if len(link.uri) <= MAX_LINK_CHARACTERS
-        )
-        return msgspec.structs.replace(
-            self,
-            phase=phase,
-            message=bounded(message, MAX_MESSAGE_CHARACTERS),
-            links=shown[:MAX_LINKS],
-            info=info if len(info) <= MAX_INFO_CHARACTERS else "",
-        )
+    def seen(self, look: Look) -> Job:
+        """Return the job as a look has shown it."""
+        return msgspec.structs.replace(self, **msgspec.structs.asdict(look))

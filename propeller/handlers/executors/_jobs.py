@@ -18,11 +18,12 @@ import functools
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 import msgspec
 
+from propeller.beside import beside
 from propeller.clock import Clock
 from propeller.connectors import ConnectorOptions, Directory, Nobody, Poller, Service, Unknown
 from propeller.errors import Denied, ErrorKind, NotFound, PropellerError, Retryable, Unavailable
@@ -40,7 +41,7 @@ from propeller.workflow import (
     Failure,
     Job,
     JobSeen,
-    Link,
+    Look,
     NodeEvent,
     NodeView,
     Remains,
@@ -120,23 +121,15 @@ class RemoteJobs:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Look at jobs until the block is left. Awaits no service."""
-        if self._directory is None:
-            async with self._polling():
+        listing = nullcontext() if self._directory is None else self._directory.running()
+        async with listing, beside(self._poller.run(), "looks at jobs"):
+            try:
                 yield
-        else:
-            async with self._directory.running(), self._polling():
-                yield
-
-    @asynccontextmanager
-    async def _polling(self) -> AsyncIterator[None]:
-        polls = asyncio.create_task(self._poller.run(), name="looks at jobs")
-        try:
-            yield
-        finally:
-            tasks: list[asyncio.Task[Any]] = [polls, *self._deleting.values(), *self._starting.values()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+            finally:
+                tasks: list[asyncio.Task[Any]] = [*self._deleting.values(), *self._starting.values()]
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     def of(self, node: NodeView) -> RemotePlugin | Unknown | Nobody | None:
         """Return what runs a task node remotely; why it is not known, or that nobody does; None if it is a pod's, or
@@ -245,7 +238,7 @@ class RemoteJobs:
             if has_outputs and state.outputs is not None:
                 await self._storage.write(f"{prefix}/outputs.pb", state.outputs)
             if state.links or state.info or state.message:
-                await self._storage.write(f"{prefix}/job.json", _record(state))
+                await self._storage.write(f"{prefix}/job.json", msgspec.json.encode(_look(state)))
             return AttemptObserved(attempt, AttemptPhase.SUCCEEDED)
         failure = state.failure or Failure(BROKEN, "the job has failed, and its service says no reason")
         return AttemptObserved(attempt, AttemptPhase.FAILED, failure=failure)
@@ -300,7 +293,7 @@ class RemoteJobs:
             ended = await self.ended(state, watch.job.attempt, watch.output_prefix, has_outputs=watch.has_outputs)
         except (Retryable, Denied) as error:
             self._causes.report(error, "%s: its job cannot be looked at", watch.holder.execution)
-            self._show(key, watch, watch.job.seen(SILENT, str(error), watch.job.links, watch.job.info))
+            self._show(key, watch, watch.job.seen(Look.of(SILENT, str(error), watch.job.links, watch.job.info)))
             return False
         except PropellerError as error:
             self._causes.report(error, "%s: its job cannot be looked at", watch.holder.execution)
@@ -311,7 +304,7 @@ class RemoteJobs:
         else:
             watch.failures = 0
             if ended is None:
-                self._show(key, watch, watch.job.seen(state.word, state.message, state.links, state.info))
+                self._show(key, watch, watch.job.seen(_look(state)))
                 return True
         if self._watched.get(key) is watch and self._tell(watch.holder, ended):
             self._drop(key, watch)
@@ -352,15 +345,5 @@ class RemoteJobs:
             self._tokens.job_ended(holder.uid, holder.claim)
 
 
-class _Record(msgspec.Struct, frozen=True):
-    """What is kept of a job that has succeeded, beside its outputs."""
-
-    phase: str
-    message: str
-    links: tuple[Link, ...]
-    info: str
-
-
-def _record(state: JobState) -> bytes:
-    seen = Job(0, 0, "", 0, b"", 0.0).seen(state.word, state.message, state.links, state.info)
-    return msgspec.json.encode(_Record(seen.phase, seen.message, seen.links, seen.info))
+def _look(state: JobState) -> Look:
+    return Look.of(state.word, state.message, state.links, state.info)
