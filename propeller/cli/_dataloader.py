@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 
 from propeller.cli._exit_codes import SUCCEEDED, exit_code
 from propeller.cli._output import say
-from propeller.dataloader import Download, Limits, Upload, run_download, run_upload
+from propeller.dataloader import Download, Limits, RawContainerOptions, Upload, run_download, run_upload
 from propeller.errors import PropellerError
 from propeller.redaction import redact
 from propeller.storage import Storage, StorageOptions
@@ -27,6 +27,8 @@ _FLYTES_VARIABLES = {
     "FLYTE_AWS_SECRET_ACCESS_KEY": "AWS_SECRET_ACCESS_KEY",
 }
 """By which flytekit gets credentials, and their names for AWS's own tools."""
+
+_DEFAULTS, _STORE = RawContainerOptions(), StorageOptions()
 
 _FORMS = {
     "JSON": tasks_pb2.DataLoadingConfig.JSON,
@@ -46,17 +48,29 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What both have in common."""
     for option in (
         click.option(
-            "--max-bytes", type=click.IntRange(0), default=100 * 1024**3, show_default=True, help="Of all files."
+            "--max-bytes", type=click.IntRange(0), default=_DEFAULTS.max_bytes, show_default=True, help="Of all files."
         ),
-        click.option("--max-files", type=click.IntRange(0), default=100_000, show_default=True, help="Of all values."),
-        click.option("--max-depth", type=click.IntRange(0), default=32, show_default=True, help="Of directories."),
         click.option(
-            "--max-value-bytes", type=click.IntRange(0), default=1 << 20, show_default=True, help="Of a value."
+            "--max-files", type=click.IntRange(0), default=_DEFAULTS.max_files, show_default=True, help="Of all values."
+        ),
+        click.option(
+            "--max-depth",
+            type=click.IntRange(0),
+            default=_DEFAULTS.max_depth,
+            show_default=True,
+            help="Of directories.",
+        ),
+        click.option(
+            "--max-value-bytes",
+            type=click.IntRange(0),
+            default=_DEFAULTS.max_value_bytes,
+            show_default=True,
+            help="Of a value.",
         ),
         click.option("--timeout", type=click.FloatRange(0), default=3600.0, show_default=True, help="Seconds."),
         click.option("--marks", type=click.Path(path_type=Path), help="Directory that both containers share."),
-        click.option("--s3-endpoint", default="", help="URL of an S3 server; AWS without."),
-        click.option("--s3-region", default="us-east-1", show_default=True, help="Region to sign for."),
+        click.option("--s3-endpoint", default=_STORE.s3_endpoint, help="URL of an S3 server; AWS without."),
+        click.option("--s3-region", default=_STORE.s3_region, show_default=True, help="Region to sign for."),
     ):
         function = option(function)
     return function
@@ -64,7 +78,7 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @command.command()
 @click.option("--from-remote", "inputs", default="", help="URI of inputs.pb; none without.")
-@click.option("--to-local-dir", "directory", type=click.Path(path_type=Path), default=Path("/var/flyte/inputs"))
+@click.option("--to-local-dir", "directory", type=click.Path(path_type=Path), default=Path(_DEFAULTS.input_path))
 @click.option(
     "--format",
     "form",
@@ -87,7 +101,7 @@ def download(inputs: str, directory: Path, form: str, marks: Path | None, timeou
 
 
 @command.command()
-@click.option("--from-local-dir", "directory", type=click.Path(path_type=Path), default=Path("/var/flyte/outputs"))
+@click.option("--from-local-dir", "directory", type=click.Path(path_type=Path), default=Path(_DEFAULTS.output_path))
 @click.option("--to-output-prefix", "prefix", required=True, help="URI below which outputs.pb or error.pb is written.")
 @click.option("--to-raw-output", "raw", required=True, help="URI below which files are uploaded.")
 @click.option("--interface", required=True, help="flyteidl.core.VariableMap of the outputs, in base64.")

@@ -9,12 +9,13 @@ import msgspec
 
 from propeller.cli._output import say, say_json
 from propeller.errors import NotFound, PropellerError
+from propeller.handlers.plugins import PRIMARY_CONTAINER
 from propeller.kube import PODS, Client
 from propeller.telemetry import LogLink, TaskLog, pod_values, task_logs
 from propeller.workflow import NodeView
 
 _POD_JSON = PODS.typed(dict[str, Any])
-_PRIMARY = ("primary_container_name", "kubectl.kubernetes.io/default-container")
+_PRIMARY = (PRIMARY_CONTAINER, "kubectl.kubernetes.io/default-container")
 """Annotations that name the container of the task itself: Flyte's and kubectl's."""
 
 

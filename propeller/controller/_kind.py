@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from propeller.handlers.plugins import CHILD_WORKFLOWS
 from propeller.kube import Raw, Resource
 
-FLYTE_WORKFLOWS: Resource[Raw] = Resource(
-    group="flyte.lyft.com",
-    version="v1alpha1",
-    kind="FlyteWorkflow",
-    plural="flyteworkflows",
-    type=dict[str, Any],
-)
+FLYTE_WORKFLOWS: Resource[Raw] = CHILD_WORKFLOWS.typed(dict[str, Any])
 """FlyteWorkflows as plain JSON; `WORKFLOWS` has those fields alone that the controller reads."""

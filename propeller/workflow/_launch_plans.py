@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from flyteidl.core import literals_pb2
 
-from propeller.decoding import UNDECODABLE, read
 from propeller.errors import Invalid
-from propeller.workflow._messages import parse_message
+from propeller.workflow._messages import decode_document, parse_message
 from propeller.workflow._spec import EMPTY_OBJECT, NOTHING
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ class LaunchPlan:
 
     @property
     def defaults(self) -> dict[str, literals_pb2.Literal]:
-        """The values of inputs that nobody has to give; without fixed ones."""
+        """The values of inputs that a caller may leave out; without fixed ones."""
         parameters = self.message.closure.expected_inputs.parameters
         return {
             name: parameter.default
@@ -90,13 +89,7 @@ def read_launch_plan(document: bytes, where: str) -> LaunchPlan:
     """Read a document; `where` is what has it, for messages. Raises Invalid."""
     from flyteidl.admin import launch_plan_pb2  # here, as few controllers need all that it imports
 
-    try:
-        parts = _DOCUMENT.decode(document)
-    except UNDECODABLE:
-        found = read(LaunchPlanDocument, document, patience=len(document))
-        if found.value is None or found.problems:
-            raise Invalid(f"{where} is malformed: {found.message}") from None
-        parts = found.value
+    parts = decode_document(_DOCUMENT, document, where)
     if (size := len(bytes(parts.launch_plan))) > MAX_PLAN_BYTES:
         raise Invalid(f"{where}: its launchPlan has {size} bytes, and may have {MAX_PLAN_BYTES}: make inputs smaller")
     message = parse_message(bytes(parts.launch_plan), launch_plan_pb2.LaunchPlan(), f"{where}: launchPlan")

@@ -1,4 +1,6 @@
-"""Parse flyteidl messages that a resource holds as JSON, on demand; errors name the path of the wrong field."""
+"""Parse documents, and flyteidl messages that a resource holds as JSON, on demand; errors name the path of the wrong
+field.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,11 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from propeller.decoding import UNDECODABLE, nests_deeper
+from propeller.decoding import UNDECODABLE, Found, nests_deeper, read
 from propeller.errors import Invalid
 
 M = TypeVar("M", bound=Message)
+T = TypeVar("T")
 
 _MAX_NESTING = 200
 """Levels of JSON: protobuf accepts 100 levels of messages, each in a list or a map."""
@@ -24,6 +27,17 @@ _RANGES = {
     FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
 }
 _FLOATS = (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT)
+
+
+def decode_document(decoder: msgspec.json.Decoder[T], document: bytes, what: str) -> T:
+    """Decode a document, named in messages as `what`. Raises Invalid with the path of the first bad field."""
+    try:
+        return decoder.decode(document)
+    except UNDECODABLE:
+        found: Found[T] = read(decoder.type, document, patience=len(document))
+        if found.value is None or found.problems:
+            raise Invalid(f"{what} is malformed: {found.message}") from None
+        return found.value
 
 
 def parse_message(json: bytes, message: M, path: str) -> M:

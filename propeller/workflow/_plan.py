@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from flyteidl.core import literals_pb2, tasks_pb2
 
-from propeller.decoding import UNDECODABLE, read
+from propeller.decoding import read
 from propeller.errors import Invalid
 from propeller.text import bounded
 from propeller.workflow._gates import check_gate
 from propeller.workflow._limits import check_names, check_node, check_reference
 from propeller.workflow._map_tasks import MAP_TASK, with_array_nodes
-from propeller.workflow._messages import parse_message
+from propeller.workflow._messages import decode_document, parse_message
 from propeller.workflow._order import branches_of_cases, check_order
 from propeller.workflow._spec import (
     EMPTY_OBJECT,
@@ -270,14 +270,7 @@ def parse_plan(closure: bytes, digest: str) -> Plan:
 
     Raises Invalid with the path of the first bad field.
     """
-    try:
-        spec = _CLOSURE.decode(closure)
-    except UNDECODABLE:
-        found = read(ClosureSpec, closure, patience=len(closure))
-        if found.value is None or found.problems:
-            raise Invalid(f"the resource is malformed: {found.message}") from None
-        spec = found.value
-    return Plan(spec, digest)
+    return Plan(decode_document(_CLOSURE, closure, "the resource"), digest)
 
 
 def decode_bindings(raw: msgspec.Raw) -> tuple[literals_pb2.Binding, ...]:

@@ -50,6 +50,7 @@ class ChildPlugin(TaskPlugin):
     resource = CHILD_WORKFLOWS
 
     def build(self, node: NodeView, attempt: int, inputs: ByName, settings: PodSettings) -> dict[str, Any]:
+        """Not called: what launches tasks launches no executions."""
         raise NotImplementedError("executions are built by the executor that launches them")
 
     def observe(self, obj: Any, attempt: int) -> AttemptObserved:

@@ -11,7 +11,16 @@ import msgspec
 
 from propeller.errors import Invalid
 from propeller.handlers.plugins._api import custom_of
-from propeller.handlers.plugins.operators._operator import Json, Operator, Reading, Task, failed, runs, waits
+from propeller.handlers.plugins.operators._operator import (
+    Condition,
+    Json,
+    Operator,
+    Reading,
+    Task,
+    failed,
+    runs,
+    waits,
+)
 from propeller.kube import KubeObject, Resource
 from propeller.workflow import AttemptPhase
 
@@ -35,13 +44,6 @@ class JobFields(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fiel
     pod_replacement_policy: Literal["TerminatingOrFailed", "Failed"] | None = None
     pod_failure_policy: dict[str, Any] | None = None
     success_policy: dict[str, Any] | None = None
-
-
-class Condition(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    type: str = ""
-    status: str = ""
-    reason: str = ""
-    message: str = ""
 
 
 class JobStatus(msgspec.Struct, frozen=True, rename="camel"):

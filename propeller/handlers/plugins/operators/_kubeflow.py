@@ -14,6 +14,7 @@ from flyteidl.plugins.kubeflow import mpi_pb2, pytorch_pb2, tensorflow_pb2
 
 from propeller.errors import Invalid
 from propeller.handlers.plugins.operators._operator import (
+    Condition,
     Json,
     Operator,
     Reading,
@@ -39,14 +40,6 @@ _CLEAN = {
     kubeflow.CLEANPOD_POLICY_RUNNING: "Running",
     kubeflow.CLEANPOD_POLICY_ALL: "All",
 }
-
-
-class Condition(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    type: str = ""
-    status: str = ""
-    reason: str = ""
-    message: str = ""
-    last_transition_time: str = ""
 
 
 class Replicas(msgspec.Struct, frozen=True, rename="camel", gc=False):

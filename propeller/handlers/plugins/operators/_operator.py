@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeVar
 
+import msgspec
 from flyteidl.core import tasks_pb2
 from google.protobuf import json_format
 from google.protobuf.message import Message
@@ -34,6 +35,16 @@ Status = TypeVar("Status", bound=KubeObject)
 
 FAILED = "DownstreamSystemError"
 """Error code of an attempt that its operator reports as failed; FlytePropeller's."""
+
+
+class Condition(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """What a resource's status says of it, in the form that most operators share."""
+
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+    last_transition_time: str = ""
 
 
 class Task(NamedTuple):

@@ -46,8 +46,8 @@ def download_failure(pod: Pod, attempt: int) -> AttemptObserved | None:
 
 
 def uploader_waits(pod: Pod) -> bool:
-    """Whether the uploader has to be told that the program has ended: it did well, and another container still runs,
-    so that the kubelet does not tell.
+    """Whether the controller has to tell the uploader that the program has ended: it succeeded, and another container
+    still runs, so that the kubelet does not tell.
     """
     if (uploader := _named(pod, UPLOADER)) is None or uploader.state.running is None or has_ended(pod):
         return False
