@@ -119,7 +119,7 @@ async def _serve_until_killed(port: Any) -> None:
         "GetTask": agent_pb2.GetTaskResponse(resource=running).SerializeToString(),
     }
 
-    class Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
+    class Handler(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
         def service(self, details: Any) -> Any:
             answer = answers[details.method.rpartition("/")[2]]
 

@@ -71,7 +71,7 @@ class Sqlite:
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > ends:
                     raise
-            time.sleep(0.01)
+            time.sleep(0.01)  # of this thread alone
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         if not self._missing(connection):

@@ -53,7 +53,7 @@ class PostgresqlServer:
         self._process.stop(signal.SIGINT)  # "fast" in pg_ctl's words: SIGTERM waits for clients
 
     def pause(self) -> None:
-        """Have it answer nobody new, until `resume`. Connections that are there have processes of their own."""
+        """Accept no new connection until `resume`. Open connections are served: each has a process of its own."""
         self._process.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
