@@ -1,11 +1,13 @@
-"""A new version is tried in the cluster that bakes, on real API servers: nothing of it comes into the other cluster."""
+"""A new version is tried in the cluster that bakes, on three real API servers: nothing of it comes into the others."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -21,31 +23,35 @@ from tests.integration.rollouts.bad_half import MADE_BY
 from tests.integration.rollouts.world import LEASES, TASKS, World, all_ended, watched
 
 BAD_VERSION = Path(__file__).with_name("bad_half.py")
-HOME, EDGE = "home", "edge"
-SHARDS = 18
-"""Of 16 groups of keys, of workflows without one, and of the cluster that bakes."""
+HOME, FAR, EDGE = "home", "far", "edge"
+"""The control cluster, which takes executions too; an execution cluster; and another one, which bakes."""
+
+NAMED = (FAR, EDGE)
+"""Have shards of their own. The one that bakes is tried first, whatever their order."""
+
+SHARDS = 17 + len(NAMED)
+"""Of 16 groups of keys, of workflows without one, and of these clusters."""
 
 pytestmark = [pytest.mark.needs("kube-apiserver"), pytest.mark.timeout(600)]
 
 
 @pytest.fixture
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, KubeApiserver]]:
-    with (
-        run_kube_apiserver(tmp_path_factory.mktemp(HOME)) as home,
-        run_kube_apiserver(tmp_path_factory.mktemp(EDGE)) as edge,
-    ):
-        yield {HOME: home, EDGE: edge}
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(run_kube_apiserver(tmp_path_factory.mktemp(name))) for name in (HOME, *NAMED)}
 
 
-def routes(edge: KubeApiserver, directory: Path) -> Path:
+def routes(servers: dict[str, KubeApiserver], directory: Path) -> Path:
+    far, edge = (servers[name].kubeconfig(directory / name) for name in (FAR, EDGE))
     path = directory / "routes.yaml"
     path.write_text(
         f"""
 clusters:
   - {{name: {HOME}, connection: {{inCluster: true}}}}
-  - {{name: {EDGE}, state: bake, connection: {{kubeconfig: {edge.kubeconfig(directory / EDGE)}}}}}
+  - {{name: {FAR}, connection: {{kubeconfig: {far}}}}}
+  - {{name: {EDGE}, state: bake, connection: {{kubeconfig: {edge}}}}}
 pools:
-  - {{name: all, clusters: [{HOME}, {EDGE}]}}
+  - {{name: all, clusters: [{HOME}, {FAR}, {EDGE}]}}
 rules:
   - {{name: everything, pool: all}}
 """
@@ -59,25 +65,27 @@ async def made_by_the_bad_version(client: Client) -> Counter[bool]:
     return Counter(MADE_BY.items() <= (pod.metadata.labels or {}).items() for pod in pods)
 
 
-async def test_a_bad_version_is_caught_in_the_cluster_that_bakes_and_the_other_never_runs_it(
+async def test_a_bad_version_is_caught_in_the_cluster_that_bakes_and_the_others_never_run_it(
     servers: dict[str, KubeApiserver], tmp_path: Path
 ) -> None:
     draw, prefix = random.Random(1), f"file://{tmp_path}/metadata"
     settings = {
-        "PROPELLER_ROUTING__FILE": str(routes(servers[EDGE], tmp_path)),
-        "PROPELLER_SHARDS__CLUSTERS": f'["{EDGE}"]',
+        "PROPELLER_ROUTING__FILE": str(routes(servers, tmp_path)),
+        "PROPELLER_SHARDS__CLUSTERS": json.dumps(NAMED),
     }
     async with (
         connect(servers[HOME].connection()) as client,
+        connect(servers[FAR].connection()) as far,
         connect(servers[EDGE].connection()) as edge,
         Storage(StorageOptions(metadata_prefix=prefix)) as storage,
     ):
         await prepare(client)
         await client.create(NAMESPACES, {"metadata": {"name": LEASES}})
-        await edge.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
+        for other in (far, edge):
+            await other.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
         kubeconfig = servers[HOME].kubeconfig(tmp_path / HOME)
         world = World(client, tmp_path, kubeconfig, shards=SHARDS, settings=settings)
-        ledger = Ledger(client, NAMESPACE, lambda: draw.uniform(0, 0.5), others=[edge])
+        ledger = Ledger(client, NAMESPACE, lambda: draw.uniform(0, 0.5), others=[far, edge])
         async with ledger.running(), asyncio.TaskGroup() as group, world.controller("1"):
             await world.settled()
             group.create_task(world.flood())
@@ -90,7 +98,10 @@ async def test_a_bad_version_is_caught_in_the_cluster_that_bakes_and_the_other_n
                 assert "2 over 1: aborted: 2 is worse: failed reconciles" in await world.rollout("status")
                 await world.settled("1")
             assert (await made_by_the_bad_version(edge))[True]
-            assert not (await made_by_the_bad_version(client))[True]
+            for other in (client, far):
+                made = await made_by_the_bad_version(other)
+                assert not made[True]
+                assert made[False]
 
             async with world.controller("3"):
                 await asyncio.sleep(0.5)
@@ -103,4 +114,4 @@ async def test_a_bad_version_is_caught_in_the_cluster_that_bakes_and_the_other_n
                 await all_ended(client, world)
         assert [problem async for problem in problems_of(client, storage, ledger, world.created, TASKS)] == []
         placed = Counter([one["status"]["cluster"] for one in (await client.list(FLYTE_WORKFLOWS, NAMESPACE)).items])
-        assert placed.keys() == {HOME, EDGE}
+        assert placed.keys() == {HOME, FAR, EDGE}

@@ -91,10 +91,12 @@ annotations:
 {{- or (gt (int (dig "shards" "count" 0 .Values.config)) 0) (gt (int .Values.processes) 1) -}}
 {{- end -}}
 
-{{/* How the workflows are divided: the number of shards, "processes" for their default, or 0. */}}
+{{/* How the workflows are divided: the number of shards, "processes" for their default, or 0; and the clusters that
+have shards of their own, in their order, which numbers these shards. */}}
 {{- define "propeller.division" -}}
 {{- $count := int (dig "shards" "count" 0 .Values.config) -}}
 {{- if gt $count 0 -}}{{ $count }}{{- else if gt (int .Values.processes) 1 -}}processes{{- else -}}0{{- end -}}
+{{- with dig "shards" "clusters" list .Values.config }} and those of clusters {{ join ", " . }}{{- end -}}
 {{- end -}}
 
 {{/* Replicas that divide the workflows otherwise must not act at the same time: a rolling update would let them. */}}
