@@ -224,8 +224,11 @@ async def test_replicas_begin_to_divide_the_workflows_only_once_the_others_have_
         await release(installed, home, "upgrade", tag="next", shards={"count": 4})
     ends = await asyncio.gather(*(ended(installed, name) for name in names))
     assert [one["phase"] for one in ends] == ["SUCCEEDED"] * len(names)
+    named = {"count": 4, "clusters": ["edge", "far"]}
     with pytest.raises(AssertionError, match="shards change from 4 to 4 and those of clusters edge, far"):
-        await release(installed, home, "upgrade", tag="next", shards={"count": 4, "clusters": ["edge", "far"]})
+        await release(installed, home, "upgrade", tag="next", shards=named)
+    await release(installed, home, "upgrade", tag="next", strategy="Recreate", shards=named)
+    await until(share, "two replicas that divide the shards anew")
 
 
 async def test_tokens_are_replaced_and_used_and_no_request_was_refused(installed: Cluster) -> None:

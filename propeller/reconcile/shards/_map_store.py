@@ -34,7 +34,7 @@ class MapStore:
         """The newest that is known."""
 
     def saw(self, lease: Lease | None) -> None:
-        """Note the group's Lease as the cache has it. Raises Invalid if its map cannot be used."""
+        """Note the group's Lease as the cache has it. Raises Invalid if its map cannot be used: see `decode_map`."""
         if lease is None or (
             self._lease is not None
             and self._lease.metadata.uid == lease.metadata.uid
@@ -44,7 +44,7 @@ class MapStore:
         self._take(lease)
 
     async def read(self) -> None:
-        """Ask the server. Raises Invalid, and what the client raises."""
+        """Ask the server. Raises as `decode_map`, and what the client raises."""
         try:
             self._take(await self._client.get(LEASES, self._name, self._namespace))
         except NotFound:

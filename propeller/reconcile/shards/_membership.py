@@ -52,6 +52,7 @@ from propeller.reconcile.shards._members import (
 )
 from propeller.reconcile.shards._options import ShardOptions
 from propeller.reconcile.shards._shard_map import ShardMap, Step, advance, loads_of
+from propeller.reconcile.shards._succession import read_or_succeed
 from propeller.reconcile.shards._work import ShardServer, Work
 from propeller.telemetry import Causes
 
@@ -104,7 +105,8 @@ class Membership:
         self._settings = settings or ShardOptions()
         self._clock = clock
         self._rng = rng
-        self._retry = (election or ElectionOptions()).retry
+        self._election_options = election or ElectionOptions()
+        self._retry = self._election_options.retry
         self.name = f"{name}-{uuid.UUID(int=rng.getrandbits(128)).hex[:10]}"
         """Of this member, and of its Lease: no other one, before or after, has it."""
         self.election = Election(
@@ -128,7 +130,7 @@ class Membership:
         self._met = met
         self._confine = confine
         self._tally = Tally()
-        self._members = Members((election or ElectionOptions()).duration)
+        self._members = Members(self._election_options.duration)
         self._store = MapStore(client, namespace, name, count, named)
         self._changed = asyncio.Event()
         self._work = Work(server, self._changed.set)
@@ -166,11 +168,14 @@ class Membership:
     async def joined(self) -> AsyncIterator[Leadership]:
         """Be a member while the body runs. If its Lease is lost the body is cancelled, and LeaseLost raised.
 
-        Raises Invalid if the group's map divides another number of shards, and what reading it raises.
+        If members that have ended divided shards otherwise, it waits until that is certain. Raises Invalid if one of
+        them lives, and what reading the map raises.
         """
         try:
             async with self.election.lead() as leadership, self._leases:
-                await self._store.read()
+                await read_or_succeed(
+                    self._store, self._client, self._namespace, self._group, self._election_options, self._clock
+                )
                 with contextlib.suppress(PropellerError):  # without loads shards are divided by their number
                     await self._leases.wait_for_sync(self._retry)
                 stop = self._leases.subscribe(lambda _: self._changed.set())

@@ -22,6 +22,10 @@ from propeller.reconcile.rollouts import step as next_of
 from propeller.reconcile.shards._assignment import assign
 
 
+class OtherDivision(Invalid):
+    """Members of the group divide another number of shards, or shards with other names."""
+
+
 class ShardMap(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """`members` are in the order in which they have joined. By shard: `holders`, which alone may work on it, and
     `wanted`, who is to be next if that is another one. `versions` are those of members.
@@ -169,23 +173,26 @@ def encode_map(map_: ShardMap) -> str:
 
 
 def decode_map(text: str, count: int, where: str, named: tuple[str, ...] = ()) -> ShardMap:
-    """Raises Invalid for a text that is no map, or a map of another number of shards (0: of any), or with other names.
-    `where` is the object's name.
+    """Raises Invalid for a text that is no map; OtherDivision for one that has members, and another number of shards
+    (0: any is right), or other names. One without members is no obstacle: it is begun anew. `where` is the object's
+    name.
     """
     try:
         found = msgspec.json.decode(text, type=ShardMap)
     except UNDECODABLE as error:
         raise Invalid(f"the shard map of {where} cannot be read: {error}; delete that Lease to begin anew") from error
-    if count and found.count != count:
-        raise Invalid(
+    if not count or (found.count, found.named) == (count, named):
+        return found
+    if not found.names:
+        return ShardMap(count, named=named)
+    if found.count - len(found.named) != count - len(named):
+        raise OtherDivision(
             f"{where} divides {found.count} shards, and the settings say {count}: stop all members to change the number"
         )
-    if count and found.named != named:
-        raise Invalid(
-            f"{where} has shards named {list(found.named)}, and the settings say {list(named)}: stop all members to "
-            "change the names"
-        )
-    return found
+    raise OtherDivision(
+        f"{where} has shards named {list(found.named)}, and the settings say {list(named)}: stop all members to "
+        "change the names"
+    )
 
 
 def loads_of(texts: Collection[str]) -> dict[int, float]:

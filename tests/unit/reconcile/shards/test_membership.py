@@ -9,13 +9,14 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from propeller.clock import LoopClock
 from propeller.embedded.faults import FaultProfile
 from propeller.errors import Invalid
 from propeller.kube import LEASES, Client
 from propeller.reconcile import ElectionOptions
 from propeller.reconcile.shards import Membership, ShardOptions
 from propeller.testing import now
-from tests.unit.reconcile.shards.group import COUNT, GROUP, NAMESPACE, SkewedClock, group
+from tests.unit.reconcile.shards.group import COUNT, GROUP, NAMESPACE, SkewedClock, Worker, group
 
 DURATION = ElectionOptions().duration
 
@@ -174,6 +175,36 @@ async def test_a_map_of_another_number_of_shards_is_refused() -> None:
         with pytest.raises(Invalid, match="divides 9 shards, and the settings say 10"):
             async with other.joined():
                 pass
+
+
+@pytest.mark.parametrize(("count", "named"), [(COUNT + 1, ()), (COUNT, ("east",))])
+async def test_once_all_members_have_left_shards_may_be_divided_otherwise(count: int, named: tuple[str, ...]) -> None:
+    async with group() as g:
+        async with g.member():
+            await g.settled()
+        other = Membership(Client(g.server.transport()), NAMESPACE, GROUP, count, Worker(g.witness), named=named)
+        async with other.joined():
+            await asyncio.sleep(1)
+            assert other.ready == other.map.held_by(other.name) == frozenset(range(count))
+
+
+async def test_shards_are_divided_otherwise_once_a_member_that_was_killed_has_been_silent() -> None:
+    async with group() as g:
+        async with g.member() as (worker, link):
+            await g.settled()
+            link.partitioned = True
+            killed = now()
+        assert worker.member is not None
+        other = Membership(
+            Client(g.server.transport(), clock=LoopClock()),
+            *(NAMESPACE, GROUP, COUNT + 1, Worker(g.witness)),
+            clock=LoopClock(),
+        )
+        async with other.joined():
+            assert now() - killed >= DURATION
+            await asyncio.sleep(1)
+            assert len(other.ready) == COUNT + 1
+            assert worker.member.name not in other.map.names
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -86,11 +86,23 @@ def test_loads_that_a_stranger_wrote_count_for_nothing() -> None:
 
 
 def test_a_map_with_other_names_of_shards_is_refused() -> None:
-    text = encode_map(ShardMap(COUNT, named=("east",)))
+    text = encode_map(ShardMap(COUNT, members=("a",), named=("east",)))
     assert decode_map(text, COUNT, "ns/group", ("east",)).named_shards == {"east": COUNT - 1}
     with pytest.raises(Invalid, match=r"has shards named \['east'\], and the settings say \['west'\]: stop all"):
         decode_map(text, COUNT, "ns/group", ("west",))
+    with pytest.raises(Invalid, match=r"has shards named \['east'\], and the settings say \['east', 'west'\]"):
+        decode_map(text, COUNT + 1, "ns/group", ("east", "west"))
+    with pytest.raises(Invalid, match=f"divides {COUNT} shards, and the settings say {COUNT + 1}"):
+        decode_map(text, COUNT + 1, "ns/group", ("east",))
     assert decode_map(text, 0, "ns/group").named == ("east",)
+
+
+def test_a_map_without_members_is_begun_anew_with_other_shards() -> None:
+    left = ShardMap(COUNT, named=("east",), wanted={0: "a"})
+    assert decode_map(encode_map(left), COUNT + 1, "ns/group", ("west",)) == ShardMap(COUNT + 1, named=("west",))
+    held = ShardMap(COUNT, holders={0: "a"})
+    with pytest.raises(Invalid, match="stop all members"):
+        decode_map(encode_map(held), COUNT + 1, "ns/group")
 
 
 def test_a_step_keeps_the_names_of_shards() -> None:
