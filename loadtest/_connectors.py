@@ -1,7 +1,7 @@
 """What it costs to look at jobs of a connector: CPU of this process for each second, with a service in another process.
 
 The service answers GetTask at once, from a process of its own: what is measured is the client alone, on the loop of the
-controller: the heap of times, gRPC, the message, and what an execution is told.
+controller: the heap of times, gRPC, the message, and what is read from it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from flyteidl.core import execution_pb2
 from loadtest._line import Line
 from propeller.clock import SYSTEM_CLOCK
 from propeller.connectors import Category, ConnectorOptions, ConnectorService, Directory, Poller, Service
+from propeller.handlers.plugins import ConnectorPlugin
+from propeller.workflow import AttemptPhase, Job
 
 JOB_TYPE = "job"
 
@@ -37,6 +39,7 @@ def measure() -> Iterator[Line]:
         name = f"{JOBS} jobs that {what}: "
         yield Line(name=f"{name}CPU", value=100 * found.cores, unit="% of a core", budget=5.0)
         yield Line(name=f"{name}looks", value=found.looks / found.seconds, unit="a second")
+        yield Line(name=f"{name}longest time between two looks at one", value=found.longest, unit="s")
 
 
 class Polled(msgspec.Struct, frozen=True):
@@ -49,6 +52,8 @@ class Polled(msgspec.Struct, frozen=True):
     looks: int
     cores: float
     """CPU seconds of this process a second."""
+    longest: float
+    """Seconds between two looks at the same job."""
 
 
 async def poll_jobs(jobs: int, age: float, seconds: float) -> Polled:
@@ -57,19 +62,20 @@ async def poll_jobs(jobs: int, age: float, seconds: float) -> Polled:
         service = ConnectorService(name="service", endpoint=f"127.0.0.1:{port}", insecure=True)
         options = ConnectorOptions(services=(service,))
         directory = Directory(options)
-        looks = 0
+        plugin = ConnectorPlugin(directory)
+        looks, longest = 0, 0.0
+        seen: dict[int, float] = {}
 
         async def look(number: int) -> bool:
-            nonlocal looks
-            found = directory.find(Category(JOB_TYPE))
-            if not isinstance(found, Service):
-                return False
-            request = agent_pb2.GetTaskRequest(task_type=JOB_TYPE, resource_meta=b"%d" % number)
-            answer = await found.channel.get(request)
+            nonlocal looks, longest
+            state = await plugin.get(Job(0, 0, JOB_TYPE, 0, b"%d" % number, 0.0), "s3://bucket/outputs")
+            now = time.monotonic()
             looks += 1
-            return bool(answer.phase == execution_pb2.TaskExecution.RUNNING)
+            longest = max(longest, now - seen.get(number, now))
+            seen[number] = now
+            return state.phase is AttemptPhase.RUNNING
 
-        poller: Poller[int] = Poller(options, look, lambda _: JOB_TYPE, SYSTEM_CLOCK)
+        poller: Poller[int] = Poller(options, look, lambda _: JOB_TYPE, lambda _: "", SYSTEM_CLOCK)
         async with directory.running(), asyncio.TaskGroup() as group:
             polls = group.create_task(poller.run())
             while not isinstance(directory.find(Category(JOB_TYPE)), Service):
@@ -81,7 +87,7 @@ async def poll_jobs(jobs: int, age: float, seconds: float) -> Polled:
             await asyncio.sleep(seconds)
             spent, took = _cpu() - cpu, time.monotonic() - began
             polls.cancel()
-        return Polled(jobs, age, took, looks - before, spent / took)
+        return Polled(jobs, age, took, looks - before, spent / took, longest)
 
 
 def _cpu() -> float:

@@ -11,7 +11,7 @@ Errors
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar
 
@@ -107,6 +107,7 @@ class _GrpcChannel:
         self._code = grpc.StatusCode
         self._service = service
         self._options = options
+        self._calls: dict[str, Callable[..., Awaitable[bytes]]] = {}
         arguments = [
             ("grpc.max_receive_message_length", options.max_message_bytes),
             ("grpc.max_send_message_length", -1),
@@ -185,9 +186,10 @@ class _GrpcChannel:
         await self._channel.close()
 
     async def _call(self, of: str, operation: str, request: Message, answers: type[M]) -> M:
-        call = self._channel.unary_unary(f"{of}{operation}", type(request).SerializeToString)
+        if (call := self._calls.get(operation)) is None:
+            call = self._calls[operation] = self._channel.unary_unary(f"{of}{operation}")
         try:
-            data = await call(request, timeout=self._service.timeout_of(operation))
+            data = await call(request.SerializeToString(), timeout=self._service.timeout_of(operation))
         except self._errors as error:
             self._raise(operation, error.code(), error.details(), error)
         return self._parsed(operation, data, answers)

@@ -74,6 +74,8 @@ class Directory:
         """By service that has answered: what it runs, and whether in one call."""
         self._failed: dict[str, str] = {}
         """By service, why it did not answer the last time."""
+        self._found: dict[Category, Service | Unknown | Nobody] = {}
+        """What `find` has said since a service last answered: each launch and each look asks."""
         self._causes = Causes(_log)
 
     @property
@@ -83,6 +85,13 @@ class Directory:
 
     def find(self, category: Category) -> Service | Unknown | Nobody:
         """Return who runs a task of that type."""
+        if (found := self._found.get(category)) is None:
+            if len(self._found) >= MAX_CATEGORIES:  # types are a stranger's
+                self._found.clear()
+            found = self._found[category] = self._find(category)
+        return found
+
+    def _find(self, category: Category) -> Service | Unknown | Nobody:
         if (chosen := self._options.task_types.get(category.name)) is not None:
             return self._service(chosen, category)
         for name in self._channels:
@@ -129,16 +138,19 @@ class Directory:
         async with AsyncExitStack() as stack:
             for service in self._options.services:
                 channel = self._channels[service.name] = self._open(service, self._options)
+                self._found.clear()
                 stack.push_async_callback(channel.close)
                 await stack.enter_async_context(beside(self._follow(channel), f"list connector {service.name}"))
             try:
                 yield
             finally:
                 self._channels = {}
+                self._found.clear()
 
     async def _follow(self, channel: Channel) -> None:
         while True:
             await self.ask(channel)
+            self._found.clear()
             await asyncio.sleep(self._options.refresh * random.uniform(0.9, 1.1))
 
     async def ask(self, channel: Channel) -> None:

@@ -1,8 +1,11 @@
-"""Look at many jobs in turn: one heap of times, looks in batches, spread by jitter, a bounded number at once a service.
+"""Look at many jobs in turn: one heap of times, looks in batches, spread by jitter, bounded for each service.
 
 Guarantees
     A job's own age decides how often it is looked at: `poll_share` of it, between `poll_shortest` and `poll_longest`. A
     look that fails is followed by ever longer pauses.
+    A service gets `polls_per_second` looks a second, and at most a second's more at once. If more jobs are due, their
+    tenants take turns, and of one tenant the job goes first that is due for longest. So with n jobs of a service the
+    end of one is seen at most a pause and n / `polls_per_second` seconds later, apart from the time of the call.
     A job is looked at by one call at a time. Those that are due within `SLOT` seconds are begun together, so that a
     thousand jobs wake the loop ten times a second and not a thousand times.
     A service that hangs holds `polls_at_once` calls, and delays the jobs of no other.
@@ -16,13 +19,14 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
+import math
 import random
-from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 from propeller.clock import Clock
 from propeller.connectors._options import ConnectorOptions
+from propeller.resourcemgr import FairQueue
 from propeller.telemetry import Causes
 
 _log = logging.getLogger(__name__)
@@ -46,18 +50,20 @@ class _Followed:
 
 
 class _Room(Generic[Job]):
-    """The calls to one service: how many there are, and the jobs that wait for their turn."""
+    """The looks at jobs of one service: how many are under way, how many may begin by `at`, and the jobs that wait."""
 
-    __slots__ = ("calls", "waiting")
+    __slots__ = ("at", "begins", "calls", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, now: float, begins: float) -> None:
+        self.at = now
+        self.begins = begins
         self.calls = 0
-        self.waiting: deque[tuple[Job, _Followed]] = deque()
+        self.waiting: FairQueue[Job] = FairQueue()
 
 
 class Poller(Generic[Job]):
-    """`look` looks at a job once, and returns whether that was answered; `service` is whose job it is. See the module's
-    text.
+    """`look` looks at a job once, and returns whether that was answered; `service` is where it runs, and `tenant` whose
+    it is. See the module's text.
     """
 
     def __init__(
@@ -65,19 +71,21 @@ class Poller(Generic[Job]):
         options: ConnectorOptions,
         look: Callable[[Job], Awaitable[bool]],
         service: Callable[[Job], Hashable],
+        tenant: Callable[[Job], Hashable],
         clock: Clock,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._options = options
         self._look = look
         self._service = service
+        self._tenant = tenant
         self._clock = clock
         self._uniform = uniform
         self._jobs: dict[Job, _Followed] = {}
         self._heap: list[tuple[float, int, Job]] = []
         self._count = 0
         self._rooms: dict[Hashable, _Room[Job]] = {}
-        """Of services that are being called."""
+        self._burst = max(1.0, options.polls_per_second)
         self._wake = asyncio.Event()
         self._causes = Causes(_log)
 
@@ -118,40 +126,62 @@ class Poller(Generic[Job]):
                     due, _, job = heapq.heappop(self._heap)
                     followed = self._jobs.get(job)
                     if followed is not None and not followed.looking and followed.due == due:
-                        self._begin(job, followed, group)
+                        self._wait(job, followed, now)
+                for room in self._rooms.values():
+                    while room.calls < self._options.polls_at_once and (took := self._take(room, now)) is not None:
+                        room.calls += 1
+                        group.create_task(self._look_in_turn(*took, room))
                 await self._sleep()
 
-    def _begin(self, job: Job, followed: _Followed, group: asyncio.TaskGroup) -> None:
-        """Look at a job, once its service has room."""
+    def _wait(self, job: Job, followed: _Followed, now: float) -> None:
+        """Let a job wait for a look, which its service and its tenant's turn allow."""
         followed.looking = True
-        room = self._rooms.setdefault(self._service(job), _Room())
-        if room.calls >= self._options.polls_at_once:
-            room.waiting.append((job, followed))
-        else:
-            room.calls += 1
-            group.create_task(self._look_at(job, followed, room))
+        service = self._service(job)
+        if (room := self._rooms.get(service)) is None:
+            room = self._rooms[service] = _Room(now, self._burst)
+        room.waiting.add(job, self._tenant(job))
+
+    def _take(self, room: _Room[Job], now: float) -> tuple[Job, _Followed] | None:
+        """Take the job whose turn it is, if a look may begin now."""
+        room.begins = min(self._burst, room.begins + (now - room.at) * self._options.polls_per_second)
+        room.at = now
+        while room.waiting and room.begins >= 1.0:
+            job = room.waiting.pop()
+            if (followed := self._jobs.get(job)) is not None:  # otherwise it was forgotten meanwhile
+                room.begins -= 1.0
+                return job, followed
+        return None
 
     async def _sleep(self) -> None:
-        """Wait for the next job that is due, at least a slot."""
+        """Wait for the next job that is due, or the next look that may begin: at least a slot."""
         await asyncio.sleep(SLOT)
-        if self._heap and self._heap[0][0] <= self._clock.monotonic() + SLOT:
+        now = self._clock.monotonic()
+        begins = [self._next_of(room) for room in self._rooms.values() if room.waiting]
+        if (next_ := min([*begins, *(due for due, *_ in self._heap[:1])], default=math.inf)) <= now + SLOT:
             return
         self._wake.clear()
-        left = self._heap[0][0] - self._clock.monotonic() if self._heap else None
         try:
-            async with asyncio.timeout(left):
+            async with asyncio.timeout(next_ - now if next_ < math.inf else None):
                 await self._wake.wait()
         except TimeoutError:
             return
 
-    async def _look_at(self, job: Job, followed: _Followed, room: _Room[Job]) -> None:
+    def _next_of(self, room: _Room[Job]) -> float:
+        """Return when the next look of a room may begin; if that depends on a call's end, the call goes on itself."""
+        if room.calls >= self._options.polls_at_once:
+            return math.inf
+        return room.at + max(0.0, 1.0 - room.begins) / self._options.polls_per_second
+
+    async def _look_in_turn(self, job: Job, followed: _Followed, room: _Room[Job]) -> None:
         """Look at a job, then at those of its service that have waited for this call to end."""
         try:
             await self._one(job, followed)
-            while room.waiting:
-                await self._one(*room.waiting.popleft())
+            while (took := self._take(room, self._clock.monotonic())) is not None:
+                await self._one(*took)
         finally:
             room.calls -= 1
+            if room.waiting:
+                self._wake.set()  # what comes next depends on the time, no more on a call
 
     async def _one(self, job: Job, followed: _Followed) -> None:
         answered = False

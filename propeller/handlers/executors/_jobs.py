@@ -29,9 +29,10 @@ from propeller.connectors import ConnectorOptions, Directory, Nobody, Poller, Se
 from propeller.errors import Denied, ErrorKind, NotFound, PropellerError, Retryable, Unavailable
 from propeller.handlers.executors._outcome import has_ended
 from propeller.handlers.executors._tokens import LaunchTokens
-from propeller.handlers.executors._waits import Holder, holder_of
+from propeller.handlers.executors._waits import Holder, holder_of, tenant_of
 from propeller.handlers.plugins import ConnectorPlugin, JobState, Plugins, RemotePlugin, RemoteTask
 from propeller.handlers.plugins.pod import can_be_pod
+from propeller.resourcemgr import Path
 from propeller.storage import Storage
 from propeller.telemetry import Causes
 from propeller.workflow import (
@@ -72,8 +73,11 @@ class _Watch(msgspec.Struct):
     job: Job
     output_prefix: str
     has_outputs: bool
+    tenant: Path = ()
     failures: int = 0
     """Looks in a row that were answered with an error."""
+    shown: JobState | None = None
+    """What its execution has heard last: mostly, the next look shows the same."""
 
 
 _Key = tuple[str, int, int]
@@ -115,7 +119,7 @@ class RemoteJobs:
         self._starting: dict[tuple[str, str], asyncio.Task[Job | JobState]] = {}
         self._deleting: dict[tuple[str, bytes], asyncio.Task[None]] = {}
         self._deleted: OrderedDict[tuple[str, bytes], None] = OrderedDict()
-        self._poller: Poller[_Key] = Poller(options, self._look, self._service_of, clock)
+        self._poller: Poller[_Key] = Poller(options, self._look, self._service_of, self._tenant_of, clock)
         self._causes = Causes(_log)
 
     @asynccontextmanager
@@ -164,7 +168,12 @@ class RemoteJobs:
         known = self._watched.get(key)
         failures = known.failures if known is not None and known.job.id == job.id else 0
         self._watched[key] = _Watch(
-            holder_of(node, attempt), job, prefix, bool(task.interface.outputs.variables), failures
+            holder_of(node, attempt),
+            job,
+            prefix,
+            bool(task.interface.outputs.variables),
+            tenant_of(node.execution.info),
+            failures,
         )
         self._of.setdefault(uid, set()).add(key)
         self._poller.follow(key, self._clock.now() - job.since)
@@ -281,8 +290,16 @@ class RemoteJobs:
         return plugin
 
     def _service_of(self, key: _Key) -> str:
+        """Return whose looks a job's are counted with: its service's, or those of the type of an installed plugin."""
+        if (watch := self._watched.get(key)) is None:
+            return ""
+        if self._connectors is None or watch.job.task_type in self._plugins.remote:
+            return f"task type {watch.job.task_type}"
+        return self._connectors.service_of(watch.job)
+
+    def _tenant_of(self, key: _Key) -> Path:
         watch = self._watched.get(key)
-        return "" if watch is None else watch.job.task_type
+        return () if watch is None else watch.tenant
 
     async def _look(self, key: _Key) -> bool:
         """Look at a job, and tell its execution what is new. Returns whether the service has answered."""
@@ -293,6 +310,7 @@ class RemoteJobs:
             ended = await self.ended(state, watch.job.attempt, watch.output_prefix, has_outputs=watch.has_outputs)
         except (Retryable, Denied) as error:
             self._causes.report(error, "%s: its job cannot be looked at", watch.holder.execution)
+            watch.shown = None
             self._show(key, watch, watch.job.seen(Look.of(SILENT, str(error), watch.job.links, watch.job.info)))
             return False
         except PropellerError as error:
@@ -304,7 +322,8 @@ class RemoteJobs:
         else:
             watch.failures = 0
             if ended is None:
-                self._show(key, watch, watch.job.seen(_look(state)))
+                if state != watch.shown and self._show(key, watch, watch.job.seen(_look(state))):
+                    watch.shown = state
                 return True
         if self._watched.get(key) is watch and self._tell(watch.holder, ended):
             self._drop(key, watch)
@@ -320,10 +339,13 @@ class RemoteJobs:
         failure = Failure(code, why, ErrorKind.SYSTEM, recoverable=True, attempt=attempt)
         return AttemptObserved(attempt, AttemptPhase.FAILED, failure=failure, remains=remains)
 
-    def _show(self, key: _Key, watch: _Watch, job: Job) -> None:
-        """Tell what is new of a job that goes on. If nobody hears it, the next look tells it again."""
-        if job != watch.job and self._watched.get(key) is watch and self._tell(watch.holder, JobSeen(job.attempt, job)):
+    def _show(self, key: _Key, watch: _Watch, job: Job) -> bool:
+        """Tell what is new of a job that goes on; returns whether it was heard: if not, the next look tells it."""
+        if job != watch.job:
+            if self._watched.get(key) is not watch or not self._tell(watch.holder, JobSeen(job.attempt, job)):
+                return False
             watch.job = job
+        return True
 
     def _drop(self, key: _Key, watch: _Watch) -> None:
         self._poller.forget(key)

@@ -34,6 +34,8 @@ MAX_INPUT_MESSAGES = 200_000
 _PHASE = execution_pb2.TaskExecution
 _PENDING = frozenset({_PHASE.QUEUED, _PHASE.WAITING_FOR_RESOURCES, _PHASE.INITIALIZING})
 
+_WORDS = {number: name for name, number in _PHASE.Phase.items() if number != _PHASE.UNDEFINED}
+
 _OF_STATE = {
     agent_pb2.PENDING: _PHASE.INITIALIZING,
     agent_pb2.RUNNING: _PHASE.RUNNING,
@@ -98,6 +100,11 @@ class ConnectorPlugin(RemotePlugin):
         except NotFound:
             return
 
+    def service_of(self, job: Job) -> str:
+        """Return the name of a job's service, "" if that is not known now."""
+        found = self._directory.find(Category(job.task_type, job.version))
+        return found.channel.name if isinstance(found, Service) else ""
+
     def _channel(self, job: Job) -> Channel:
         """Return the channel of a job's service. Raises Unavailable if it has none now."""
         found = self._directory.find(Category(job.task_type, job.version))
@@ -156,12 +163,11 @@ def state_of(service: str, resource: agent_pb2.Resource) -> JobState:
     phase = resource.phase
     if phase == _PHASE.UNDEFINED:
         phase = _OF_STATE.get(resource.state, _PHASE.UNDEFINED)
-    if phase == _PHASE.UNDEFINED or phase not in _PHASE.Phase.values():
+    if (word := _WORDS.get(phase)) is None:
         raise CorruptBlob(
             f"connector {service} answers nonsense to GetTask: phase {resource.phase} and state {resource.state} "
             "are none of Flyte's"
         )
-    word = str(_PHASE.Phase.Name(phase))
     links = tuple(Link(str(link.name), str(link.uri)) for link in resource.log_links[:20])
     message, info = str(resource.message), _info(resource)
 

@@ -15,10 +15,16 @@ Look = Callable[[str], Awaitable[bool]]
 
 
 def poll(look: Look, act: Callable[[Poller[str]], Awaitable[None]], **options: float | int) -> None:
-    """Run a poller while `act` runs. The service of a job is the first letter of its name."""
+    """Run a poller while `act` runs. A job's name begins with its service, a letter, and may end with /tenant."""
 
     async def run() -> None:
-        poller = Poller(ConnectorOptions(**options), look, lambda job: job[0], LoopClock())  # type: ignore[arg-type]
+        poller = Poller(
+            ConnectorOptions(**options),  # type: ignore[arg-type]
+            look,
+            service=lambda job: job[0],
+            tenant=lambda job: job.partition("/")[2],
+            clock=LoopClock(),
+        )
         running = asyncio.create_task(poller.run())
         try:
             await act(poller)
@@ -176,3 +182,91 @@ def test_many_jobs_wake_the_loop_once_for_a_batch() -> None:
     poll(look, act, polls_at_once=1000)
     assert sum(slots.values()) >= 9000
     assert len(slots) <= 300 / 0.1 + 10
+
+
+def counted(times: dict[str, list[float]], took: float = 0.01) -> Look:
+    """A look that notes when it was made."""
+
+    async def look(job: str) -> bool:
+        times.setdefault(job, []).append(asyncio.get_running_loop().time())
+        await asyncio.sleep(took)
+        return True
+
+    return look
+
+
+def longest(times: dict[str, list[float]], job: str) -> float:
+    return max(after - before for before, after in itertools.pairwise(times[job]))
+
+
+def test_jobs_that_begin_together_share_the_looks_of_a_second() -> None:
+    times: dict[str, list[float]] = {}
+
+    async def act(poller: Poller[str]) -> None:
+        for number in range(1000):
+            poller.follow(f"a{number}")
+        await asyncio.sleep(30)
+
+    poll(counted(times), act, polls_per_second=100.0)
+    looks = sorted(itertools.chain.from_iterable(times.values()))
+    assert len(times) == 1000
+    assert len(looks) >= 30 * 100 * 0.95
+    assert all(later - earlier >= 0.9 for earlier, later in zip(looks, looks[200:], strict=False))
+    assert max(longest(times, job) for job in times if len(times[job]) > 1) <= 10 + 1.25 * 3 + 0.5
+
+
+def test_tenants_take_turns_for_looks() -> None:
+    times: dict[str, list[float]] = {}
+
+    async def act(poller: Poller[str]) -> None:
+        for number in range(2000):
+            poller.follow(f"a{number}/x")
+        for number in range(5):
+            poller.follow(f"a{number}/y")
+        await asyncio.sleep(60)
+
+    poll(counted(times), act, polls_per_second=50.0, poll_share=0.0)
+    assert all(longest(times, f"a{number}/y") <= 1.25 + 0.5 for number in range(5))
+    assert min(len(times[f"a{number}/x"]) for number in range(2000)) >= 1
+
+
+def test_looks_at_one_service_take_none_from_another() -> None:
+    times: dict[str, list[float]] = {}
+
+    async def act(poller: Poller[str]) -> None:
+        for number in range(1000):
+            poller.follow(f"a{number}")
+        poller.follow("b")
+        await asyncio.sleep(20)
+
+    poll(counted(times), act, polls_per_second=20.0, poll_share=0.0)
+    assert longest(times, "b") <= 1.25 + 0.5
+
+
+def test_a_look_now_and_then_is_a_rate_too() -> None:
+    times: dict[str, list[float]] = {}
+
+    async def act(poller: Poller[str]) -> None:
+        for number in range(5):
+            poller.follow(f"a{number}")
+        await asyncio.sleep(100)
+
+    poll(counted(times), act, polls_per_second=0.1)
+    assert sum(map(len, times.values())) in range(9, 12)
+    assert len(times) == 5
+
+
+def test_jobs_that_are_over_while_they_wait_cost_no_look() -> None:
+    times: dict[str, list[float]] = {}
+
+    async def act(poller: Poller[str]) -> None:
+        for number in range(1000):
+            poller.follow(f"a{number}")
+        await asyncio.sleep(2)
+        for number in range(999):
+            poller.forget(f"a{number}")
+        await asyncio.sleep(10)
+
+    poll(counted(times), act, polls_per_second=10.0)
+    assert [second - first for first, second in itertools.pairwise(times["a999"])]
+    assert min(times["a999"]) <= 2 + 0.3
