@@ -16,11 +16,21 @@ from google.protobuf.message import DecodeError
 
 from propeller.cli._exit_codes import SUCCEEDED, exit_code
 from propeller.cli._output import say
-from propeller.dataloader import Download, Limits, RawContainerOptions, Upload, run_download, run_upload
+from propeller.dataloader import (
+    PROGRAM_FAILED,
+    Download,
+    Limits,
+    ProgramFailed,
+    RawContainerOptions,
+    Upload,
+    run_download,
+    run_upload,
+)
 from propeller.errors import PropellerError
 from propeller.redaction import redact
 from propeller.storage import Storage, StorageOptions
 from propeller.telemetry import configure_logs
+from propeller.text import bounded
 
 _FLYTES_VARIABLES = {
     "FLYTE_AWS_ACCESS_KEY_ID": "AWS_ACCESS_KEY_ID",
@@ -29,6 +39,9 @@ _FLYTES_VARIABLES = {
 """By which flytekit gets credentials, and their names for AWS's own tools."""
 
 _DEFAULTS, _STORE = RawContainerOptions(), StorageOptions()
+
+_MESSAGE_CHARACTERS = 1500
+"""Of a message: of a container's log, the kubelet keeps the last 2,048 bytes and 80 lines."""
 
 _FORMS = {
     "JSON": tasks_pb2.DataLoadingConfig.JSON,
@@ -145,8 +158,8 @@ def _limits(given: dict[str, Any]) -> Limits:
 
 
 def _run(work: Callable[[Storage], Awaitable[None]], given: dict[str, Any]) -> int:
-    """Return the exit code: 2 for what the task's author has to mend, 3 for the rest. The message is one line, which
-    Kubernetes puts into the container's status.
+    """Return the exit code: 2 for what the task's author has to mend, `PROGRAM_FAILED` if the program itself says why
+    it failed, 3 for the rest. Kubernetes puts the message, the only thing that is printed, into the container's status.
     """
     configure_logs("warning")
     for name, known in _FLYTES_VARIABLES.items():
@@ -160,6 +173,9 @@ def _run(work: Callable[[Storage], Awaitable[None]], given: dict[str, Any]) -> i
 
     try:
         asyncio.run(main())
+    except ProgramFailed as error:
+        say(bounded(redact(str(error)), _MESSAGE_CHARACTERS), to_stderr=True)
+        return PROGRAM_FAILED
     except PropellerError as error:
         say(f"error: {redact(str(error))}", to_stderr=True)
         return exit_code(error)

@@ -6,7 +6,7 @@ in `inputs.json` or `inputs.yaml` if the task asks for one.
 
 Guarantees
     Nothing is written outside of the directory, whatever inputs, keys and objects are named. What exceeds a limit is
-    refused, not truncated. Blobs are copied four at once.
+    refused, not truncated. Blobs are listed and copied four at once, whichever input they are of.
 Errors
     Invalid for what a retry does not mend (a name, a limit, a blob that is not there); StorageError for what it may.
 """
@@ -23,13 +23,16 @@ from typing import Any
 import msgspec
 from flyteidl.core import literals_pb2, tasks_pb2, types_pb2
 
+from propeller.dataloader._http import fetch_http, is_http
 from propeller.dataloader._limits import Budget, Limits, require_name
 from propeller.dataloader._patience import DOWNLOAD_PATIENCE, insist, together
 from propeller.dataloader._texts import json_of_primitive, text_of_primitive
 from propeller.errors import CorruptBlob, Invalid, MissingBlob
+from propeller.redaction import shown_url
 from propeller.storage import Storage, read_offloaded, struct_to_python, uri_of
 from propeller.wire import parse, whole
 
+_TOO_MANY = "(raw_containers.max_files)"
 _SUMMARIES = ("inputs.pb", "inputs.json", "inputs.yaml")
 
 
@@ -176,7 +179,8 @@ async def _copy(layout: _Layout) -> None:
     async def copy(blob: _Blob, uri: str, target: Path) -> None:
         async def fetch() -> int:
             with target.open("wb") as file:
-                return await layout.storage.fetch(uri, file, layout.budget.bytes_left)
+                fetching = fetch_http if is_http(uri) else layout.storage.fetch
+                return await fetching(uri, file, layout.budget.bytes_left)
 
         layout.budget.take_file(blob.where)
         try:
@@ -187,22 +191,29 @@ async def _copy(layout: _Layout) -> None:
             raise Invalid(f"{blob.where}: {error} (raw_containers.max_bytes)") from error
         layout.budget.take_bytes(blob.where, size)
 
-    copies = []
-    for blob in layout.blobs:
-        found = await insist(lambda blob=blob: _files_of(blob, layout), DOWNLOAD_PATIENCE)  # type: ignore[misc]
-        copies += [(blob, uri, target) for uri, target in found]
+    copies: list[tuple[_Blob, str, Path]] = []
+
+    async def look(blob: _Blob) -> None:
+        found = await insist(lambda: _files_of(blob, layout), DOWNLOAD_PATIENCE)
+        if len(copies) + len(found) > layout.budget.limits.files:
+            raise Invalid(f"{blob.where}: all inputs have more than {layout.budget.limits.files} files {_TOO_MANY}")
+        copies.extend((blob, uri, target) for uri, target in found)
+
+    await together(look(blob) for blob in layout.blobs)
     await together(copy(*one) for one in copies)
 
 
 async def _files_of(blob: _Blob, layout: _Layout) -> list[tuple[str, Path]]:
     """Return what is to be copied where, in directories that are made."""
+    if is_http(blob.uri) and blob.is_directory:
+        raise Invalid(f"{blob.where} is a directory at {shown_url(blob.uri)}: files of a URL cannot be listed")
     if not blob.is_directory:
         return [(blob.uri, blob.target)]
     prefix = f"{blob.uri.rstrip('/')}/"
     limits = layout.budget.limits
     found = await layout.storage.list_blobs(prefix, limits.files + 1)
     if len(found) > limits.files:
-        raise Invalid(f"{blob.where}: {prefix} has more than {limits.files} files (raw_containers.max_files)")
+        raise Invalid(f"{blob.where}: {prefix} has more than {limits.files} files {_TOO_MANY}")
     if not found:
         return [(blob.uri, blob.target)]  # a table in one file; an empty directory is none in an object store
     made: set[Path] = set()

@@ -23,7 +23,7 @@ from flyteidl.core import interface_pb2, tasks_pb2
 from propeller.dataloader._download import download
 from propeller.dataloader._limits import Limits
 from propeller.dataloader._texts import error_document
-from propeller.dataloader._upload import upload
+from propeller.dataloader._upload import ProgramFailed, upload
 from propeller.errors import CorruptBlob, Invalid, StorageError
 from propeller.storage import Storage
 from propeller.text import bounded
@@ -38,6 +38,9 @@ _POLL = 0.25
 
 _READY_SECONDS = 300.0
 """Seconds that the uploader may take to start: its image is the downloader's, so it is there."""
+
+PROGRAM_FAILED = 4
+"""Exit code of the uploader of a program that has written `_ERROR`, whose text it prints, and puts into error.pb."""
 
 UPLOAD_FAILED = "OutputUploadFailed"
 """FlyteCopilot's code of a failed upload."""
@@ -86,7 +89,7 @@ async def run_download(work: Download, storage: Storage) -> None:
 
 async def run_upload(work: Upload, storage: Storage) -> None:
     """Upload what the program wrote, once it has ended; what is wrong with it goes into error.pb. Raises StorageError
-    if nothing could be uploaded.
+    if nothing could be uploaded; ProgramFailed, after all is done, if the program says by `_ERROR` that it failed.
     """
     told = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
@@ -98,23 +101,29 @@ async def run_upload(work: Upload, storage: Storage) -> None:
     await _program_ended(told, work.ended)
     try:
         async with asyncio.timeout(work.timeout):
-            await _upload(work, storage)
+            failed = await _upload(work, storage)
     except TimeoutError as error:
         raise StorageError(
             f"outputs were not uploaded within {work.timeout:g} s of the program's end (raw_containers.upload_timeout)"
         ) from error
     if work.marks is not None:
         (work.marks / DONE).touch()
+    if failed is not None:
+        raise failed
 
 
-async def _upload(work: Upload, storage: Storage) -> None:
+async def _upload(work: Upload, storage: Storage) -> ProgramFailed | None:
+    """Return what the program says by `_ERROR`, None if it has written none."""
     try:
         size = await upload(storage, work.outputs.variables, work.directory, work.prefix, work.raw, work.limits)
         _log.info("outputs are uploaded: %d bytes of files", size)
     except (Invalid, CorruptBlob) as error:
         document = error_document(bounded(str(error)), UPLOAD_FAILED, system=False, recoverable=True)
-        _log.warning("%s", error)
         await storage.write(f"{work.prefix}/error.pb", document.SerializeToString())
+        if isinstance(error, ProgramFailed):
+            return error
+        _log.warning("%s", error)
+    return None
 
 
 async def _program_ended(told: asyncio.Event, shown: Path | None) -> None:

@@ -7,7 +7,8 @@ Guarantees
     Only regular files below the directory are read: a link would lead to files of the uploader, or to its credentials.
     `outputs.pb` is written last: if it is there, all that it refers to is. What exceeds a limit is refused.
 Errors
-    Invalid if the program wrote something else than its interface says, or `_ERROR`; StorageError if the store failed.
+    Invalid if the program wrote something else than its interface says, ProgramFailed if it wrote `_ERROR`;
+    StorageError if the store failed.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from propeller.storage import Storage, uri_of
 from propeller.text import bounded
 
 ERROR_FILE = "_ERROR"
-"""By which a program says that it failed, though it ends with exit code 0."""
+"""By which a program says why it failed, whatever its exit code is."""
 
 _MAX_ERROR_BYTES = 1024 * 1024
 """FlyteCopilot's."""
@@ -41,6 +42,10 @@ _TABLE = "00000"
 """flytekit's name of a table's first file."""
 
 _NONE = literals_pb2.Literal(scalar=literals_pb2.Scalar(none_type=literals_pb2.Void()))
+
+
+class ProgramFailed(Invalid):
+    """The program says by `_ERROR` that it failed, and why."""
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -250,7 +255,7 @@ async def upload(
 
 
 def _raise_error_of(directory: Path) -> None:
-    """Raise Invalid with the text of `_ERROR`, if the program wrote one."""
+    """Raise ProgramFailed with the text of `_ERROR`, if the program wrote one; Invalid if that cannot be read."""
     path = directory / ERROR_FILE
     if not os.path.lexists(path):
         return
@@ -260,7 +265,7 @@ def _raise_error_of(directory: Path) -> None:
                 f"the program wrote {ERROR_FILE} of {size} bytes, of which at most {_MAX_ERROR_BYTES} are read"
             )
         text = file.read(_MAX_ERROR_BYTES).decode(errors="replace").strip()
-    raise Invalid(f"User Error: {bounded(text)}")
+    raise ProgramFailed(f"User Error: {bounded(text)}")
 
 
 def _find(path: Path, where: str) -> Path:

@@ -105,7 +105,8 @@ class Resume(msgspec.Struct, frozen=True):
 
 
 class AttemptObserved(AttemptEvent, frozen=True):
-    """The state of an attempt's resource in the informer's cache; `failure` is set if it failed.
+    """The state of an attempt's resource in the informer's cache; `failure` is set if it failed, or will have failed: a
+    pod that is PENDING cannot start, of one that is RUNNING only containers go on that may tell why.
 
     For a pod, `phase` is that of the primary container and `remains` is about all containers. `grace` is how many
     seconds a pod that is ENDING may take to stop. `since` is when a pod that cannot start was assigned to its node

@@ -70,9 +70,10 @@ class BackingOff(AttemptState, frozen=True, tag="W", array_like=True):
 class Running(AttemptState, frozen=True, tag="R", array_like=True):
     """The pod exists. Next: Collecting when it succeeded, another attempt or the end when it failed or vanished.
 
-    `until` is set if someone else deletes the pod, which may still succeed: then it is given up. Else 0. `waits_for`
-    says in which queue the pod is held by a scheduling gate, "" if it is not: that time does not count. `since` is when
-    it was created, or released by that queue.
+    `until` is set if someone else deletes the pod, which may still succeed: then it is given up; also if its program
+    has failed, and an uploader may still tell why. Else 0. `waits_for` says in which queue the pod is held by a
+    scheduling gate, "" if it is not: that time does not count. `since` is when it was created, or released by that
+    queue.
     """
 
     since: float

@@ -145,6 +145,17 @@ def test_a_proxy_that_never_ends_does_not_keep_the_outputs(propeller: Propeller,
     assert ended.json == {"o0": 5}
 
 
+def test_a_failed_program_beside_a_proxy_that_never_ends_still_says_why(propeller: Propeller, flow: Flow) -> None:
+    file = flow(HEAD + PROXY.replace("echo 5 > /var/outputs/x", "echo no rain > /var/outputs/_ERROR; exit 3"))
+    for name, text in KUBERNETES.items():
+        (file.parent / "kubernetes" / name).parent.mkdir(parents=True, exist_ok=True)
+        (file.parent / "kubernetes" / name).write_text(text)
+    ended = propeller.run(file, "wf", "--output", "json")
+    assert ended.code == 1
+    assert "User Error: no rain" in ended.out
+    assert "exit code (3)" in ended.out
+
+
 FAILURES = {
     "the program fails": ("echo no such station >&2; exit 3", "exit code (3)", "no such station"),
     "an output is missing": ("echo 1 > /var/outputs/y", "OutputUploadFailed", "output 'x' is missing"),
@@ -152,6 +163,11 @@ FAILURES = {
     "an output is too large": ("yes 1 | head -c 2000000 > /var/outputs/x", "OutputUploadFailed", "max_value_bytes"),
     "an output is a link": ("ln -s /etc/passwd /var/outputs/x", "OutputUploadFailed", "symbolic link"),
     "it writes _ERROR": ("echo 1 > /var/outputs/x; echo no rain > /var/outputs/_ERROR", "", "User Error: no rain"),
+    "it writes _ERROR and fails": (
+        "echo no rain > /var/outputs/_ERROR; exit 3",
+        "exit code (3)",
+        "User Error: no rain",
+    ),
 }
 
 

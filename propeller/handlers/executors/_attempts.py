@@ -46,6 +46,8 @@ from propeller.workflow import (
     Stopped,
 )
 
+_ENDS = frozenset({AttemptPhase.SUCCEEDED, AttemptPhase.FAILED})
+
 MAX_DELETE_ATTEMPTS = 5
 """Tries to delete a resource that changes at the same time, before a pause."""
 
@@ -120,7 +122,7 @@ async def expire(node: NodeView, effect: Expire, services: Services) -> tuple[No
     if services.jobs is not None and node.execution.jobs.of(node.number, effect.attempt) is not None:
         return await expire_job(node, effect, services.jobs)
     seen = (await observe(node, ObserveAttempt(node.number, effect.attempt), services))[-1]
-    if isinstance(seen, AttemptObserved) and seen.phase in {AttemptPhase.SUCCEEDED, AttemptPhase.FAILED}:
+    if isinstance(seen, AttemptObserved) and (seen.phase in _ENDS or _has_failed(seen)):
         return (seen,)
     return (Expired(effect.attempt),)
 
@@ -198,9 +200,14 @@ def found_resource(
     if not _is_attempts(node, attempt, obj):
         return (EffectFailed(attempt, _name_is_taken(node, attempt, obj, kind)),)
     seen = plugin.observe(obj, attempt)
-    if seen is None or (seen.phase is AttemptPhase.RUNNING and not followed):
+    if seen is None or (seen.phase is AttemptPhase.RUNNING and not followed and seen.failure is None):
         return (Launched(attempt),)
     return (Launched(attempt), seen)
+
+
+def _has_failed(seen: AttemptObserved) -> bool:
+    """Whether its program has, and only what the program says of it is waited for."""
+    return seen.phase is AttemptPhase.RUNNING and seen.failure is not None
 
 
 def _is_ours(node: NodeView, obj: KubeObject) -> bool:

@@ -88,6 +88,11 @@ from propeller.workflow import (
 MAX_WAIT_AFTER_LOAD = 3600.0
 """Seconds that a pause may still take when an execution is loaded, whatever its status says."""
 
+MAX_WAIT_FOR_REASON = 30.0
+"""Seconds that the uploader of a failed program may take to say why it failed: as long as Kubernetes lets containers
+take to stop.
+"""
+
 NOT_OBSERVED = ObservedAttempt()
 
 MAX_CLOCK_SKEW = 300.0
@@ -202,6 +207,8 @@ def _observed(node: NodeView, state: AttemptState, seen: AttemptObserved, now: f
         case AttemptPhase.RUNNING | AttemptPhase.PENDING if seen.remains is Remains.ENDING:
             return _is_being_deleted(node, state, seen, now)
         case AttemptPhase.RUNNING:
+            if seen.failure is not None:
+                return _has_failed(node, state, seen.failure, now)
             if isinstance(state, Running) and state.started:
                 return None
             return _begun(node, state, Running(seen.attempt, state.since, started=True), now)
@@ -220,6 +227,16 @@ def _is_being_deleted(
         return None
     until = now + seen.grace + node.execution.stop_margin
     return Continue(Running(seen.attempt, state.since, started=True, until=until), wakes=(until,))
+
+
+def _has_failed(node: NodeView, state: Launching | Running, failure: Failure, now: float) -> Transition | None:
+    """Wait for what the program of a raw container says of its failure. That takes about a second; an uploader that
+    takes longer uploads outputs, which nobody needs any more.
+    """
+    if isinstance(state, Running) and state.until:
+        return attempt_failed(node, state.attempt, failure, now, stop=True) if now >= state.until else None
+    until = now + MAX_WAIT_FOR_REASON
+    return Continue(Running(state.attempt, state.since, started=True, until=until), wakes=(until,))
 
 
 def _stop_sidecars(node: NodeView, state: Collecting) -> tuple[StopAttempt, ...]:

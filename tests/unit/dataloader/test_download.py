@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import yaml
+from aiohttp import web
 from flyteidl.core import literals_pb2, tasks_pb2, types_pb2
 from google.protobuf import duration_pb2, json_format
 
@@ -189,6 +192,64 @@ async def test_a_directory_with_too_many_files_is_refused(task: Task) -> None:
         task.file(f"many/{number}", "")
     with pytest.raises(Invalid, match="more than 20 files"):
         await task.gets(x=blob(f"file://{task.store}/many", multipart=True))
+
+
+async def test_inputs_of_many_directories_share_the_limit_of_files(task: Task) -> None:
+    for number in range(9):
+        task.file(f"many/{number}", "")
+    several = [blob(f"file://{task.store}/many", multipart=True) for _ in range(3)]
+    with pytest.raises(Invalid, match="more than 20 files"):
+        await task.gets(xs=several)
+
+
+class Site:
+    """A server of files. `answers` are the codes of the next requests, after which it has all files."""
+
+    def __init__(self) -> None:
+        self.answers: list[int] = []
+        self.url = ""
+
+    async def _give(self, request: web.Request) -> web.Response:
+        status = self.answers.pop(0) if self.answers else 200
+        if status == 302:
+            return web.Response(status=302, headers={"Location": request.path})
+        return web.Response(status=status, body=b"a,b\n" * int(request.query.get("lines", "1")))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Site]:
+        application = web.Application()
+        application.router.add_get("/{path:.*}", self._give)
+        runner = web.AppRunner(application)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        try:
+            yield self
+        finally:
+            await runner.cleanup()
+
+
+async def test_a_file_at_a_url_is_read_through_redirects_and_failures_that_pass(task: Task) -> None:
+    async with Site().running() as site:
+        site.answers = [302, 200, 503]
+        directory = await task.gets(one=blob(f"{site.url}/one.csv"), xs=[blob(f"{site.url}/x?lines=3")])
+    assert (directory / "one").read_text() == "a,b\n"
+    assert (directory / "xs/0").read_text() == "a,b\n" * 3
+
+
+async def test_what_a_url_does_not_give_is_refused_without_what_signs_it(task: Task) -> None:
+    async with Site().running() as site:
+        url = f"{site.url}/f?X-Amz-Signature=hunter2"
+        for answers, why in (([404], "answers 404"), ([302] * 6, "redirects more than 5 times")):
+            site.answers = list(answers)
+            with pytest.raises(Invalid, match=why) as refused:
+                await task.gets(f=blob(url))
+            assert "hunter2" not in str(refused.value)
+        site.answers = []
+        with pytest.raises(Invalid, match="max_bytes"):
+            await task.gets(f=blob(f"{site.url}/f?lines=5000"))
+        with pytest.raises(Invalid, match="cannot be listed"):
+            await task.gets(f=blob(f"{site.url}/d", multipart=True))
 
 
 async def test_a_second_run_begins_with_an_empty_directory(task: Task) -> None:

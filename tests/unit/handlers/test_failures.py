@@ -76,6 +76,9 @@ PODS: dict[str, Pod] = {
     "an init container is killed as it uses more memory than its limit": pod(
         "Failed", waiting("PodInitializing"), init=(ended(137, "OOMKilled", name="init"),)
     ),
+    "the program of a raw container exits with a code over 0, and wrote `_ERROR`, whose text is the message": pod(
+        "Failed", ended(3, "Error", "log"), init=(ended(4, "Error", "User Error: no rain", name=UPLOADER),)
+    ),
     "inputs of a raw container cannot be files: a name, a blob that is not there, a limit": pod(
         "Failed",
         waiting("PodInitializing"),
@@ -169,7 +172,7 @@ LAUNCHES: dict[str, Response] = {
 }
 
 OTHERS = {
-    "outputs of a raw container are missing, of another type or over a limit, or it wrote `_ERROR`",
+    "outputs of a raw container are missing, of another type or over a limit, or it wrote `_ERROR` and exits with 0",
     "the pod is gone before its end was seen",
     "the task asks for what the policy for pods forbids, or its pod cannot be built",
 }
@@ -280,6 +283,10 @@ async def test_a_failure_is_read_as_the_table_says(what: str) -> None:
     ("what", "words"),
     [
         ("the container exits with a code over 0", ["[main]", "exit code (3)", "log of the task"]),
+        (
+            "the program of a raw container exits with a code over 0, and wrote `_ERROR`, whose text is the message",
+            ["User Error: no rain\n[main]", "exit code (3)", "log"],
+        ),
         ("an init container fails", ["[init]", "exit code (1)", "log of the task"]),
         ("the command cannot be executed or is not found (exit code 126, 127)", ["the command was not found"]),
         ("a signal ends the container, other than SIGKILL (exit code 139 is SIGSEGV)", ["(139), signal SIGSEGV"]),

@@ -15,10 +15,12 @@ from propeller.handlers.plugins import PodSettings
 from propeller.handlers.plugins.pod import report
 from propeller.handlers.plugins.pod._dataloader import DOWNLOADER, UPLOADER
 from propeller.handlers.plugins.pod._loaded import uploader_waits
+from propeller.handlers.transitions._task import task_transition
 from propeller.kube import Pod
-from propeller.workflow import AttemptPhase
+from propeller.workflow import AttemptPhase, Continue, Expire, Running, StartAttempt, Stay, TimerFired, Transition
 from tests.unit.handlers.build import template
 from tests.unit.handlers.pods import container, ended, pod
+from tests.unit.handlers.test_failures import NOW, node_of
 from tests.unit.handlers.test_pod import pod_of
 
 SETTINGS = PodSettings(
@@ -203,6 +205,12 @@ def test_without_an_image_the_operator_is_told_which_setting_names_it() -> None:
 LATER = "2026-01-01T00:00:20Z"
 PROGRAM = ended(0, "Completed", at="2026-01-01T00:00:10Z")
 WORKS = container(UPLOADER, running={})
+PROXY = container("istio-proxy", running={})
+
+
+def effects_of(found: Transition | None) -> tuple[Any, ...]:
+    assert isinstance(found, Stay)
+    return found.effects
 
 
 def restarted(exit_code: int, at: str) -> dict[str, Any]:
@@ -219,11 +227,54 @@ def restarted(exit_code: int, at: str) -> dict[str, Any]:
         (pod("Running", PROGRAM, init=(ended(0, name=UPLOADER, at=LATER),)), AttemptPhase.SUCCEEDED),
         (pod("Succeeded", PROGRAM, init=(ended(0, name=UPLOADER, at=LATER),)), AttemptPhase.SUCCEEDED),
         (pod("Succeeded", PROGRAM, init=(ended(137, name=UPLOADER, at=LATER),)), AttemptPhase.FAILED),
-        (pod("Running", ended(1, "Error"), init=(WORKS,)), AttemptPhase.FAILED),
+        (pod("Succeeded", PROGRAM, init=(ended(4, name=UPLOADER, at=LATER),)), AttemptPhase.SUCCEEDED),  # error.pb
+        (pod("Running", ended(1, "Error"), init=(WORKS,)), AttemptPhase.RUNNING),
+        (
+            pod("Running", ended(1, "Error", at=LATER), init=(restarted(1, "2026-01-01T00:00:05Z"),)),
+            AttemptPhase.RUNNING,
+        ),
+        (pod("Running", ended(1, "Error"), init=(WORKS,), deleted=True), AttemptPhase.FAILED),
+        (pod("Running", ended(1, "Error"), PROXY, init=(ended(4, name=UPLOADER, at=LATER),)), AttemptPhase.FAILED),
+        (pod("Failed", ended(1, "Error"), init=(ended(0, name=UPLOADER, at=LATER),)), AttemptPhase.FAILED),
     ],
 )
 def test_an_attempt_ends_well_once_its_outputs_are_uploaded(of: Pod, phase: AttemptPhase) -> None:
     assert report(of, 1).phase == phase
+
+
+SAID = ended(4, "Error", "User Error: no rain\n", name=UPLOADER, at=LATER)
+
+
+def test_a_program_that_fails_says_why_before_its_exit_code_does() -> None:
+    failure = report(pod("Failed", ended(3, "Error", "last line"), init=(SAID,)), 1).failure
+    assert failure is not None
+    assert (failure.code, failure.kind) == ("Error", ErrorKind.USER)
+    assert failure.message.splitlines() == [
+        "User Error: no rain",
+        "[main] terminated with exit code (3), reason Error: last line",
+    ]
+
+
+def test_what_a_program_says_does_not_change_who_killed_it() -> None:
+    failure = report(pod("Failed", ended(137, "OOMKilled"), init=(SAID,)), 1).failure
+    assert failure is not None
+    assert failure.code == "OOMKilled"
+    assert failure.message.startswith("User Error: no rain")
+
+
+def test_a_failed_program_is_waited_for_until_its_uploader_has_spoken_but_not_for_long() -> None:
+    seen = report(pod("Running", ended(3, "Error", "last line"), init=(WORKS,)), 1)
+    began = task_transition(node_of(retries=5), Running(1, NOW, started=True), seen, NOW)
+    assert isinstance(began, Continue)
+    waits = began.state
+    assert isinstance(waits, Running)
+    assert began.wakes == (waits.until,) == (NOW + 30,)
+    assert task_transition(node_of(retries=5), waits, seen, NOW + 29) is None
+    (look,) = effects_of(task_transition(node_of(retries=5), waits, TimerFired(), NOW + 30))
+    assert isinstance(look, Expire)
+    over = task_transition(node_of(retries=5), waits, seen, NOW + 30)
+    assert isinstance(over, StartAttempt)
+    assert over.failure == seen.failure
 
 
 def test_an_uploader_that_is_killed_is_the_platforms_failure() -> None:
@@ -233,16 +284,13 @@ def test_an_uploader_that_is_killed_is_the_platforms_failure() -> None:
     assert failure.message == "[flyte-copilot-uploader] terminated with exit code (137), reason Error"
 
 
-PROXY = container("istio-proxy", running={})
-
-
 @pytest.mark.parametrize(
     ("of", "waits"),
     [
         (pod("Running", PROGRAM, PROXY, init=(WORKS,)), True),
         (pod("Running", PROGRAM, init=(WORKS,)), False),  # the kubelet tells it
         (pod("Running", container(running={}), PROXY, init=(WORKS,)), False),
-        (pod("Running", ended(1, "Error"), PROXY, init=(WORKS,)), False),
+        (pod("Running", ended(1, "Error"), PROXY, init=(WORKS,)), True),  # it may have written _ERROR
         (pod("Running", PROGRAM, PROXY, init=(ended(0, name=UPLOADER, at=LATER),)), False),
         (pod("Running", PROGRAM, PROXY), False),
     ],

@@ -137,6 +137,7 @@ class _Maker:
             "imagePullPolicy": "IfNotPresent",
             "command": ["propeller", "dataloader"],
             "args": [*words, *marks, *self._words],
+            "workingDir": "/",
             "resources": {"requests": resources, "limits": resources},
             "securityContext": self._rights,
             "terminationMessagePolicy": "FallbackToLogsOnError",

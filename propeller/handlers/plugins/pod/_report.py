@@ -29,7 +29,7 @@ from propeller.handlers.plugins.pod._ends import (
     since_of,
 )
 from propeller.handlers.plugins.pod._kueue import is_gated, taken_back, waits_for
-from propeller.handlers.plugins.pod._loaded import download_failure, upload_of
+from propeller.handlers.plugins.pod._loaded import download_failure, says_why, told_why, upload_of
 from propeller.kube import ContainerStatus, ContainerTerminated, ContainerWaiting, Pod
 from propeller.redaction import redact
 from propeller.workflow import AttemptObserved, AttemptPhase, Failure, Remains
@@ -146,7 +146,7 @@ def _ended(pod: Pod, attempt: int, primary: ContainerStatus, end: ContainerTermi
     """Return the end of the attempt: that of its primary container, whatever phase the pod is in."""
     if not end.exit_code and not _is_oom(end):
         return upload_of(pod, attempt, end) or AttemptObserved(attempt, AttemptPhase.SUCCEEDED)
-    return _demystify_failure(pod, attempt, primary, end)
+    return told_why(pod, _demystify_failure(pod, attempt, primary, end), end)
 
 
 def _demystify_failure(
@@ -167,7 +167,10 @@ def _demystify_failure(
         terminated = end if end and is_primary else container.last_state.terminated or container.state.terminated
         if terminated is None:
             continue
-        lines.append(_describe(container.name, terminated))
+        if says_why(container.name, terminated):
+            lines.insert(0, redact(terminated.message.strip()))
+        else:
+            lines.append(_describe(container.name, terminated))
         if end is not None and not is_primary:
             continue
         if _is_oom(terminated):
