@@ -96,10 +96,10 @@ class Milestones:
 
     def decided(self, execution: Execution, decision: Decision) -> None:
         """Report the nodes and attempts that a reconcile ended."""
-        for retried in decision.retried:
+        for view, retried in decision.retried:
             self._metrics.attempt_failed(retried.kind.value, retried.code, retried=True)
             if self._lineage is not None:
-                self._lineage.retried(execution, retried)
+                self._lineage.retried(view, retried)
         for view in decision.ended:
             node, kind = view.number, view.spec.kind
             if kind is NodeKind.END:

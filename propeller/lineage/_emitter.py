@@ -1,9 +1,11 @@
-"""Send events: a bounded queue, and one task that empties it.
+"""Send events: a bounded queue in lanes, each emptied by a task of its own. A run has one lane.
 
 Guarantees
     `submit` neither waits nor raises. An event that finds the queue full is dropped, and counted.
     While the receiver is down or slow, events wait, and are tried again: one may arrive twice, never out of thin air. A
     receiver that refuses an event (4xx) does not get it again.
+    Events of one run arrive in the order in which they happened. Over HTTP each is a request of its own, as in
+    OpenLineage's API; `at_once` are under way, on connections that stay open.
     Inputs and outputs are read here, outside of reconciles; what cannot be read is left out of its event.
 Caveats
     Events that wait when the process is killed are lost, and those of a reconcile that is repeated after a crash are
@@ -21,6 +23,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+from zlib import crc32
 
 from flyteidl.core import literals_pb2
 
@@ -53,18 +56,23 @@ class Emitter:
         self._clock = clock
         self._metrics = metrics
         self._causes = Causes(_log)
-        self._queue: asyncio.Queue[Report] = asyncio.Queue(options.queue)
+        self._to_file = options.url.startswith("file://")
+        self._lanes: list[asyncio.Queue[Report]] = [
+            asyncio.Queue() for _ in range(1 if self._to_file else options.at_once)
+        ]
+        self._waiting = 0
+        """In all lanes, with those that are being sent."""
         self._version = version("propeller")
-        self._pauses = Pauses(0.5, LONGEST_PAUSE)
         self._session: Any = None
-        metrics.watch(lambda: [((), float(self._queue.qsize()))])
+        metrics.watch(lambda: [((), float(self._waiting))])
 
     def submit(self, report: Report) -> None:
         """Have an event sent."""
-        try:
-            self._queue.put_nowait(report)
-        except asyncio.QueueFull:
+        if self._waiting >= self._options.queue:
             self._metrics.events.counts["dropped",] += 1
+            return
+        self._waiting += 1
+        self._lanes[crc32(report.job.run.encode()) % len(self._lanes)].put_nowait(report)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -82,25 +90,34 @@ class Emitter:
     async def _drain(self) -> None:
         try:
             async with asyncio.timeout(self._options.timeout):
-                await self._queue.join()
+                for lane in self._lanes:
+                    await lane.join()
         except TimeoutError:
-            left = self._queue.qsize()
+            left = self._waiting
             _log.warning("%d events of lineage are not sent: the process ends", left)
             self._metrics.events.counts["dropped",] += left
 
     async def _send_all(self) -> None:
+        async with asyncio.TaskGroup() as lanes:
+            for number, lane in enumerate(self._lanes):
+                lanes.create_task(self._empty(lane), name=f"lineage {number}")
+
+    async def _empty(self, lane: asyncio.Queue[Report]) -> None:
+        most = self._options.at_once if self._to_file else 1
+        pauses = Pauses(0.5, LONGEST_PAUSE)
         while True:
-            reports = [await self._queue.get()]
-            while len(reports) < self._options.at_once and not self._queue.empty():
-                reports.append(self._queue.get_nowait())
+            reports = [await lane.get()]
+            while len(reports) < most and not lane.empty():
+                reports.append(lane.get_nowait())
             encoded = await asyncio.gather(*map(self._encode, reports), return_exceptions=True)
-            await self._deliver([event for event in encoded if isinstance(event, bytes)])
+            await self._deliver([event for event in encoded if isinstance(event, bytes)], pauses)
             for error in encoded:
                 if isinstance(error, Exception):  # one event that cannot be written must not keep back all others
                     self._metrics.events.counts["dropped",] += 1
                     self._causes.report(error, "an event of lineage cannot be made, and is dropped")
+            self._waiting -= len(reports)
             for _ in reports:
-                self._queue.task_done()
+                lane.task_done()
 
     async def _encode(self, report: Report) -> bytes:
         inputs, outputs = await asyncio.gather(self._datasets(report.inputs), self._datasets(report.outputs))
@@ -125,13 +142,15 @@ class Emitter:
         data = await self._storage.find(given) if given else None
         return Literals(data or b"")
 
-    async def _deliver(self, events: list[bytes]) -> None:
+    async def _deliver(self, events: list[bytes], pauses: Pauses) -> None:
         """Send until each has arrived or is refused."""
-        to_file = self._options.url.startswith("file://")
         while events:
-            events = await self._write(events) if to_file else await self._post_all(events)
+            if self._to_file:
+                events = await self._write(events)
+            elif await self._post(events[0]):
+                events = events[1:]
             if events:
-                await asyncio.sleep(self._pauses.failed(self._clock.monotonic()))
+                await asyncio.sleep(pauses.failed(self._clock.monotonic()))
 
     async def _write(self, events: list[bytes]) -> list[bytes]:
         """Add lines to the file; returns those that are to be tried again."""
@@ -144,10 +163,6 @@ class Emitter:
         self._metrics.events.counts["sent",] += len(events)
         return []
 
-    async def _post_all(self, events: list[bytes]) -> list[bytes]:
-        done = await asyncio.gather(*map(self._post, events))
-        return [event for event, is_done in zip(events, done, strict=True) if not is_done]
-
     async def _post(self, event: bytes) -> bool:
         """Send an event; returns false if it is to be tried again."""
         import aiohttp
@@ -155,7 +170,8 @@ class Emitter:
         place = shown_url(self._options.url)
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=self._options.timeout)
-            self._session = aiohttp.ClientSession(timeout=timeout)
+            connector = aiohttp.TCPConnector(limit=self._options.at_once)
+            self._session = aiohttp.ClientSession(timeout=timeout, connector=connector)
         try:
             headers = {"Content-Type": "application/json"} | self._authorization()
             async with self._session.post(

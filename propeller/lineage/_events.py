@@ -52,7 +52,7 @@ class Job(msgspec.Struct, frozen=True):
 
 class Report(msgspec.Struct, frozen=True):
     """What an event is made of. `at` is in epoch seconds; `inputs` are literals or their URI, `outputs` the URI of
-    literals; "" for none.
+    literals; "" for none. `root` is the execution's, if the parent is a node in it.
     """
 
     state: State
@@ -63,6 +63,7 @@ class Report(msgspec.Struct, frozen=True):
     inputs: str | Literals | literals_pb2.LiteralMap = ""
     outputs: str = ""
     error: str = ""
+    root: Job | None = None
 
 
 def run_id(uid: str, node: str = "", attempt: int = 0) -> str:
@@ -75,8 +76,8 @@ def encode_event(report: Report, inputs: list[Dataset], outputs: list[Dataset], 
     engine = {"name": "propeller", "version": version, "openlineageAdapterVersion": version}
     run_facets = {"processing_engine": _facet("1-1-1/ProcessingEngineRunFacet", engine)}
     if report.parent is not None:
-        parent = {"run": {"runId": report.parent.run}, "job": _job(report.parent)}
-        run_facets["parent"] = _facet("1-2-0/ParentRunFacet", {**parent, "root": parent})
+        above = {**_identified(report.parent), "root": _identified(report.root or report.parent)}
+        run_facets["parent"] = _facet("1-2-0/ParentRunFacet", above)
     if report.error:
         message = bounded(redact(report.error), ERROR_CHARACTERS)
         error = {"message": message, "programmingLanguage": "python"}
@@ -102,6 +103,10 @@ def encode_event(report: Report, inputs: list[Dataset], outputs: list[Dataset], 
             "outputs": [_dataset(one) for one in outputs],
         }
     )
+
+
+def _identified(job: Job) -> dict[str, Any]:
+    return {"run": {"runId": job.run}, "job": _job(job)}
 
 
 def _job(job: Job) -> dict[str, str]:

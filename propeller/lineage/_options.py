@@ -28,13 +28,19 @@ class LineageOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     namespace: str = ""
     """Namespace of the jobs; empty: that of the execution's resource, which is `PROJECT-DOMAIN` by default."""
 
+    items: int = 1000
+    """Items of a map node that have events of their own. Of a node with more items, none has: a catalog of runs is no
+    place for 100,000 of one node, and they would fill the queue.
+    """
+
     queue: int = 10_000
     """Events that wait to be sent, of about a kilobyte. While the receiver is down or slow, those that come when it is
     full are dropped, and counted.
     """
 
     at_once: int = 8
-    """Requests under way, and events that are made of outputs at the same time."""
+    """Requests under way, each on a connection that stays open, and events that are made of outputs at the same time.
+    """
 
     timeout: float = 10.0
     """Seconds for one request, for reading the inputs and outputs of one task, and, when the process ends, for what
@@ -44,6 +50,8 @@ class LineageOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     def __post_init__(self) -> None:
         if self.url:
             _check_url(self.url)
+        if not 0 <= self.items <= 100_000:
+            raise ValueError(f"items must be from 0 to 100000, and is {self.items}")
         if not 1 <= self.queue <= 1_000_000:
             raise ValueError(f"queue must be from 1 to 1000000, and is {self.queue}")
         if not 1 <= self.at_once <= 100:

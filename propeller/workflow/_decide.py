@@ -66,8 +66,8 @@ class Decision(msgspec.Struct, frozen=True):
     """`effects` in the order decided; `wake`, when to decide again (epoch seconds); `changed`, whether a checkpoint
     would record anything new; `more`, whether events are left to be handled now.
 
-    `ended` are the nodes that have ended, and `retried` the failures after which another attempt follows: both are
-    reported to people, and nothing depends on them.
+    `ended` are the nodes that have ended, and `retried` those of which another attempt follows, with the last one's
+    failure: both are reported to people, and nothing depends on them.
     """
 
     effects: list[Effect]
@@ -75,7 +75,7 @@ class Decision(msgspec.Struct, frozen=True):
     changed: bool
     more: bool = False
     ended: list[NodeView] = []
-    retried: list[Failure] = []
+    retried: list[tuple[NodeView, Failure]] = []
 
 
 Transitions = Mapping[NodeKind, TransitionFunction]
@@ -148,7 +148,7 @@ class _Decider:
         self._effects: list[Effect] = []
         self._changed = False
         self._ended: list[NodeView] = []
-        self._retried: list[Failure] = []
+        self._retried: list[tuple[NodeView, Failure]] = []
 
     def run(self, events: Iterable[tuple[int, NodeEvent]]) -> Decision:
         execution = self._execution
@@ -322,7 +322,7 @@ class _Decider:
         by_system = failure is not None and failure.is_system
         if failure is not None:
             of = {"node": execution.unique_id(node), "attempt": execution.attempts[node]}
-            self._retried.append(msgspec.structs.replace(failure, **of))
+            self._retried.append((view, msgspec.structs.replace(failure, **of)))
         execution.attempts[node] = transition.attempt
         if by_system or transition.system_failures:
             known = execution.system_failures.get(node, 0)

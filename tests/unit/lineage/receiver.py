@@ -15,7 +15,9 @@ from openlineage.client.facet_v2 import parent_run
 
 
 class Receiver:
-    """`answers` are the codes of the next requests; after them it answers 201. While `held` it answers nothing."""
+    """`answers` are the codes of the next requests; after them it answers 201, and 503 to the run `failing`. While
+    `held` it answers nothing.
+    """
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
@@ -24,12 +26,26 @@ class Receiver:
         self.held = asyncio.Event()
         self.held.set()
         self.url = ""
+        self.failing = ""
+        self.at_once = self.most_at_once = 0
+        self._peers: set[object] = set()
+
+    @property
+    def connections(self) -> int:
+        return len(self._peers)
 
     async def _take(self, request: web.Request) -> web.Response:
         self.tokens.append(request.headers.get("Authorization"))
         event = msgspec.json.decode(await request.read())
+        assert request.transport is not None
+        self._peers.add(request.transport.get_extra_info("peername"))
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
         await self.held.wait()
+        self.at_once -= 1
         status = self.answers.pop(0) if self.answers else 201
+        if event["run"]["runId"] == self.failing:
+            status = 503
         if status == 201:
             self.events.append(check(event))
         return web.Response(status=status)

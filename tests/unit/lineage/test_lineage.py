@@ -154,6 +154,37 @@ async def test_while_the_receiver_hangs_what_exceeds_the_queue_is_dropped_and_co
         assert len(receiver.events) == 10
 
 
+async def test_several_are_under_way_and_those_of_a_run_keep_their_order() -> None:
+    async with Receiver().running() as receiver:
+        receiver.held.clear()
+        async with emitter(url=receiver.url, at_once=4) as (used, _, _):
+            for number in range(12):
+                used.submit(report(f"n{number}", State.START))
+                used.submit(report(f"n{number}", State.COMPLETE))
+            await eventually(lambda: receiver.at_once == 4)
+            receiver.answers = [503] * 3
+            receiver.held.set()
+    assert receiver.most_at_once == 4
+    assert receiver.connections <= 4
+    by_run: dict[str, list[str]] = {}
+    for event in receiver.events:
+        by_run.setdefault(event["run"]["runId"], []).append(event["eventType"])
+    assert set(map(tuple, by_run.values())) == {("START", "COMPLETE")}
+    assert len(by_run) == 12
+
+
+async def test_an_event_that_is_not_taken_keeps_back_those_of_other_runs_only_in_its_lane() -> None:
+    async with Receiver().running() as receiver:
+        receiver.failing = run_id("uid", "n0", 0)
+        async with emitter(url=receiver.url, at_once=4) as (used, metrics, _):
+            for number in range(20):
+                used.submit(report(f"n{number}"))
+            await eventually(lambda: len(receiver.events) >= 10)
+            receiver.failing = ""
+    assert len(receiver.events) == 20
+    assert metrics.events.counts["failed",] >= 1
+
+
 async def test_a_process_that_ends_waits_for_no_receiver_that_is_down(caplog: pytest.LogCaptureFixture) -> None:
     began = time.monotonic()
     async with emitter(url=f"http://127.0.0.1:{free_ports(1)[0]}/", timeout=0.2) as (used, metrics, _):
