@@ -18,7 +18,7 @@ from typing import TypeVar
 import msgspec
 from flyteidl.core import tasks_pb2
 
-from propeller.catalog._backend import Backend, Found
+from propeller.catalog._backend import Backend
 from propeller.catalog._entries import Origin, encode_entry, origin_of
 from propeller.catalog._key import ENTRY, Key
 from propeller.catalog._options import CatalogOptions
@@ -114,14 +114,15 @@ class Catalog:
         try:
             checked = await in_thread_if_large(len(found.data), self._check, key, task, found.data, is_item=is_item)
         except (CorruptBlob, Invalid) as error:
-            return await self._reject(key, found, target, f"it is invalid: {error}", "invalid")
+            return await self._reject(key, target if found.copied else "", f"it is invalid: {error}", "invalid")
         uris = checked.uris if self._options.check_files else []
-        if (gone := await self._first_missing(uris)) is not None:
-            return await self._reject(key, found, target, f"{gone} is gone", "stale")
         if found.copied:
             self._storage.keep(target, found.data)
+            gone = await self._first_missing(uris)
         else:
-            await self._storage.write(target, found.data)
+            gone = await self._write_and_check(target, found.data, uris)
+        if gone is not None:
+            return await self._reject(key, target, f"{gone} is gone", "stale")
         return Lookup(CacheStatus.HIT, checked.origin), "hit"
 
     def _check(self, key: Key, task: tasks_pb2.TaskTemplate, data: bytes, *, is_item: bool) -> _Checked:
@@ -132,10 +133,24 @@ class Catalog:
         uris = check_outputs(Literals(data), task.interface.outputs, most, is_item=is_item)
         return _Checked(origin, uris)
 
-    async def _reject(self, key: Key, found: Found, target: str, why: str, outcome: str) -> tuple[Lookup, str]:
-        """Remove an entry that cannot be used, and what was copied of it."""
+    async def _write_and_check(self, target: str, data: bytes, uris: list[str]) -> str | None:
+        """Write the outputs while their files are looked for; returns the first that is gone."""
+        if not uris:
+            await self._storage.write(target, data)
+            return None
+        written, gone = await asyncio.gather(
+            self._storage.write(target, data), self._first_missing(uris), return_exceptions=True
+        )
+        for outcome in (written, gone):
+            if isinstance(outcome, BaseException):
+                raise outcome
+        assert not isinstance(gone, BaseException)
+        return gone
+
+    async def _reject(self, key: Key, target: str, why: str, outcome: str) -> tuple[Lookup, str]:
+        """Remove an entry that cannot be used, and what was written of it to `target`, if anything."""
         _log.warning("the cached outputs of %s are not used, and removed: %s (%s)", key.task, why, key.path)
-        if found.copied:
+        if target:
             await self._storage.delete(target)
         await self._backend.delete(f"{key.path}{ENTRY}")
         return _MISS, outcome

@@ -26,9 +26,9 @@ def store_of(storage: Storage, options: CatalogOptions) -> Backend:
     if parts.scheme == "sqlite":
         from propeller.catalog._sqlite import Sqlite
 
-        return SqlStore(Sqlite(Path(unquote(parts.path)), options.deadline))
+        return SqlStore(Sqlite(Path(unquote(parts.path)), options.deadline), storage)
     if find_spec("asyncpg") is None:
         raise Invalid("catalog.backend is PostgreSQL, which needs the package asyncpg: pip install 'propeller[sql]'")
     from propeller.catalog._postgresql import PostgreSql
 
-    return SqlStore(PostgreSql(options))
+    return SqlStore(PostgreSql(options), storage)

@@ -77,6 +77,8 @@ class CatalogOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     def __post_init__(self) -> None:
         if self.backend:
             _check_backend(self.backend)
+        if self.ca_file and self.sslmode != "verify-full":
+            raise ValueError(f"ca_file counts with sslmode verify-full alone, and sslmode is {self.sslmode}")
         if not 1 <= self.connections <= 100:
             raise ValueError(f"connections must be from 1 to 100, and is {self.connections}")
         for field in ("deadline", "outage_pause", "reservation_poll"):

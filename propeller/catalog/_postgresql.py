@@ -19,6 +19,9 @@ from propeller.redaction import shown_url
 _DIALECT = Dialect("extract(epoch FROM clock_timestamp())::float8", 'TEXT COLLATE "C"', "BYTEA")
 _VERSION = "SELECT version FROM propeller_cache_schema"
 _HAS_TABLES = "SELECT to_regclass('propeller_cache_schema') IS NOT NULL"
+_OTHER_NAME = frozenset({62, 64})
+"""OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
+
 _LOCK = 0x70726F70656C6C65
 """Of the advisory lock under which tables are made."""
 
@@ -110,6 +113,10 @@ class PostgreSql:
                 f"{self._place} refuses the user: {error}. "
                 f"Its password is read from catalog.password_file or {PASSWORD}"
             ) from error
+        except ssl.SSLCertVerificationError as error:
+            raise StorageError(f"{self._place} is not trusted: {_refusal(error, self._options)}") from error
+        except ssl.SSLError as error:
+            raise StorageError(f"{self._place}: TLS fails: {error.reason or type(error).__name__}") from error
         except TimeoutError as error:
             raise StorageError(
                 f"{self._place} does not answer within {self._options.deadline:g} s (catalog.deadline)"
@@ -141,8 +148,18 @@ def _read(file: str) -> str:
 
 
 def _tls(options: CatalogOptions) -> str | ssl.SSLContext:
-    return (
-        ssl.create_default_context(cafile=options.ca_file or None)
-        if options.sslmode == "verify-full"
-        else options.sslmode
-    )
+    if options.sslmode != "verify-full":
+        return options.sslmode
+    try:
+        return ssl.create_default_context(cafile=options.ca_file or None)
+    except OSError as error:  # ssl.SSLError is one
+        why = "it has no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+        raise StorageError(f"catalog.ca_file {options.ca_file!r} cannot be read: {why}") from error
+
+
+def _refusal(error: ssl.SSLCertVerificationError, options: CatalogOptions) -> str:
+    """Say why a certificate is refused, and what to mend; without the place in OpenSSL's source."""
+    authority = options.ca_file or "the system's authorities"
+    if error.verify_code in _OTHER_NAME:
+        return f"its certificate is of another name: {error.verify_message} (catalog.sslmode verify-full)"
+    return f"its certificate is not accepted: {error.verify_message}; it is verified by {authority} (catalog.ca_file)"

@@ -6,11 +6,13 @@ Guarantees
     Each operation ends within the deadline; what the database fails at is a StorageError that names the database,
     never a password.
 Caveats
-    An operation whose answer is not awaited may still be made later, as in an object store.
+    An operation whose answer is not awaited may still be made later, as in an object store. So may the write of the
+    outputs of an entry that is gone: they are of the same task and inputs.
 """
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from typing import Any, Protocol
 
@@ -18,7 +20,9 @@ import msgspec
 
 from propeller.catalog._backend import Found, Reserved
 from propeller.catalog._key import ENTRY
+from propeller.catalog._remembered import Remembered, Version
 from propeller.errors import StorageError
+from propeller.storage import Storage
 
 SCHEMA = 1
 """Version of the tables: an older one is brought to it by `MIGRATIONS`, a newer one is refused."""
@@ -76,10 +80,14 @@ def statements(found: int, dialect: Dialect, place: str) -> list[str]:
 
 
 class SqlStore:
-    """See the module's text. A hit is one statement, and one write to its target."""
+    """See the module's text. A hit is one statement, and one write to its target: at the same time if this process has
+    had the entry before, else one after the other.
+    """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, storage: Storage) -> None:
         self._database = database
+        self._storage = storage
+        self._remembered = Remembered()
         now = database.dialect.now
         changed = f"SET data = excluded.data, version = excluded.version, written = {now}"
         self._put = f"{_INSERT} ON CONFLICT (path) DO UPDATE {changed}"
@@ -90,17 +98,48 @@ class SqlStore:
         self._reserve = _reserving(now)
 
     async def take(self, path: str, target: str) -> Found | None:
-        found = await self.read(f"{path}{ENTRY}")
-        return None if found is None else Found(found[0], copied=False)
+        name = f"{path}{ENTRY}"
+        if (known := self._remembered.get(name)) is not None:
+            return await self._take_known(name, known, target)
+        found = await self.read(name)
+        if found is None:
+            return None
+        data, version = found
+        self._remembered.put(name, version, data)
+        return Found(data, copied=False)
+
+    async def _take_known(self, name: str, known: Version, target: str) -> Found | None:
+        """Write the outputs while the database is asked whether they are still those of the entry."""
+        rows, written = await asyncio.gather(
+            self._database.rows(_IF_CHANGED, name, known.version),
+            self._storage.write(target, known.data),
+            return_exceptions=True,
+        )
+        if isinstance(rows, BaseException):
+            raise rows
+        if not rows:
+            self._remembered.discard(name)
+            if not isinstance(written, BaseException):
+                await self._storage.delete(target)
+            return None
+        version, data = rows[0]
+        if data is None:
+            return Found(known.data, copied=not isinstance(written, BaseException))
+        self._remembered.put(name, version, data)
+        return Found(data, copied=False)
 
     async def put(self, path: str, data: bytes, *, overwrite: bool) -> None:
         name = f"{path}{ENTRY}"
+        version: str | None = _new_version()
         if overwrite:
-            await self._database.rows(self._put, name, data, _new_version())
+            await self._database.rows(self._put, name, data, version)
         else:
-            await self.create(name, data)
+            version = await self.create(name, data)
+        if version is not None:
+            self._remembered.put(name, version, data)
 
     async def delete(self, path: str) -> None:
+        self._remembered.discard(path)
         await self._database.rows("DELETE FROM propeller_cache WHERE path = $1", path)
 
     async def paths(self, below: str, most: int) -> list[str]:
@@ -131,6 +170,7 @@ class SqlStore:
 
 _INSERT = "INSERT INTO propeller_cache (path, data, version) VALUES ($1, $2, $3)"
 _CREATE = f"{_INSERT} ON CONFLICT (path) DO NOTHING RETURNING version"
+_IF_CHANGED = "SELECT version, CASE WHEN version = $2 THEN NULL ELSE data END FROM propeller_cache WHERE path = $1"
 _PATHS = "SELECT path FROM propeller_cache WHERE path >= $1 AND path < $2 ORDER BY path LIMIT $3"
 
 

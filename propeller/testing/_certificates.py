@@ -9,6 +9,7 @@ Errors
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -36,8 +37,10 @@ basicConstraints = critical, CA:FALSE
 keyUsage = critical, digitalSignature
 extendedKeyUsage = serverAuth
 authorityKeyIdentifier = keyid
-subjectAltName = IP:127.0.0.1, DNS:localhost, DNS:kubernetes.default.svc
+subjectAltName = {names}
 """
+
+LOOPBACK = ("IP:127.0.0.1", "DNS:localhost", "DNS:kubernetes.default.svc")
 
 _CLIENT = """
 basicConstraints = critical, CA:FALSE
@@ -73,9 +76,9 @@ class Authority:
         """The authority's own certificate, for clients to verify servers by."""
         return self.pair.certificate.read_bytes()
 
-    def server(self, name: str = "server") -> Pair:
-        """Issue a certificate for a server on loopback."""
-        return self._issue(name, "/CN=kube-apiserver", _SERVER)
+    def server(self, name: str = "server", names: Sequence[str] = LOOPBACK) -> Pair:
+        """Issue a certificate for a server of these names, in OpenSSL's words; by default one on loopback."""
+        return self._issue(name, "/CN=kube-apiserver", _SERVER.format(names=", ".join(names)))
 
     def client(self, user: str, group: str) -> Pair:
         """Issue a certificate for a client that Kubernetes knows as `user` of `group`."""

@@ -14,14 +14,16 @@ import pytest
 from flyteidl.core import tasks_pb2
 from google.protobuf import json_format
 
-from propeller.catalog import Catalog, CatalogOptions, Key, Origin, Reserving, SqlStore, store_of
+from propeller.catalog import Catalog, CatalogOptions, Found, Key, Origin, Reserving, SqlStore, store_of
 from propeller.clock import SYSTEM_CLOCK
 from propeller.errors import Invalid, PropellerError, StorageError
 from propeller.storage import Storage, StorageOptions
 from propeller.telemetry import CatalogMetrics
-from propeller.testing import PostgresqlServer, run_postgresql_server
+from propeller.testing import Authority, PostgresqlServer, run_postgresql_server
+from propeller.testing.plugin import skipping
 from propeller.workflow import CacheStatus
 from tests.integration.storage.databases import database, execute
+from tests.integration.storage.tls_front import Front
 from tests.unit.controller.cached import outputs, template
 
 PATH = "p/d/t/c/i"
@@ -121,6 +123,80 @@ async def test_an_entry_of_a_megabyte_with_every_byte_comes_back(process: Open) 
     assert found.data == data
 
 
+class Meeting:
+    """A database and a store that answer only once both are asked."""
+
+    def __init__(self, options: CatalogOptions, storage: Storage) -> None:
+        self.storage = storage
+        self.statements = 0
+        self._asked, self._written = asyncio.Event(), asyncio.Event()
+        self._store = store_of(storage, options)
+        assert isinstance(self._store, SqlStore)
+        self._rows, self._write = self._store._database.rows, storage.write
+
+    async def hit(self, target: str) -> Found | None:
+        async def rows(statement: str, *parameters: object) -> list[tuple[object, ...]]:
+            self.statements += 1
+            self._asked.set()
+            await self._written.wait()
+            return await self._rows(statement, *parameters)
+
+        async def write(uri: str, data: bytes) -> None:
+            self._written.set()
+            await self._asked.wait()
+            await self._write(uri, data)
+
+        assert isinstance(self._store, SqlStore)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(self._store._database, "rows", rows)
+            patch.setattr(self.storage, "write", write)
+            async with asyncio.timeout(60.0):
+                return await self._store.take(PATH, target)
+
+    async def put(self, data: bytes) -> None:
+        await self._store.put(PATH, data, overwrite=True)
+
+    async def close(self) -> None:
+        await self._store.close()
+
+
+TARGET = "memory://m/e/outputs.pb"
+
+
+async def test_a_hit_on_what_this_process_has_put_asks_and_writes_at_the_same_time(options: CatalogOptions) -> None:
+    async with Storage(StorageOptions()) as storage:
+        used = Meeting(options, storage)
+        await used.put(b"data")
+        assert await used.hit(TARGET) == Found(b"data", copied=True)
+        assert used.statements == 1
+        assert await storage.read(TARGET, fresh=True) == b"data"
+        await used.close()
+
+
+async def test_what_another_process_has_evicted_or_overwritten_is_no_hit_though_it_was_here_before(
+    options: CatalogOptions, process: Open
+) -> None:
+    async with Storage(StorageOptions()) as storage:
+        store, other = store_of(storage, options), process()
+        await store.put(PATH, b"1", overwrite=False)
+        await other.put(PATH, b"2", overwrite=True)
+        assert await store.take(PATH, TARGET) == Found(b"2", copied=False)
+        assert await store.take(PATH, TARGET) == Found(b"2", copied=True)
+        await other.delete(f"{PATH}.pb")
+        assert await store.take(PATH, TARGET) is None
+        assert await storage.find(TARGET) is None
+        await store.close()
+
+
+async def test_outputs_of_a_hit_stay_when_its_entry_is_evicted(options: CatalogOptions) -> None:
+    async with Storage(StorageOptions(metadata_prefix="memory://m")) as storage:
+        used = catalog(options, storage)
+        assert await use(used) == (CacheStatus.POPULATED, CacheStatus.HIT)
+        await used._backend.delete(f"{KEY.path}.pb")
+        assert await storage.read(TARGET, fresh=True)
+        await used.close()
+
+
 async def test_it_reserves_in_one_step(process: Open) -> None:
     assert isinstance(process(), Reserving)
 
@@ -191,6 +267,89 @@ async def locked(options: CatalogOptions, server: PostgresqlServer) -> AsyncIter
         await connection.execute("LOCK TABLE propeller_cache IN ACCESS EXCLUSIVE MODE")
         yield
     await connection.close()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    with skipping():
+        return Authority(tmp_path_factory.mktemp("authority"))
+
+
+async def refused(options: CatalogOptions) -> str:
+    async with Storage(StorageOptions()) as storage:
+        store = store_of(storage, options)
+        with pytest.raises(StorageError) as raised:
+            await store.read(PATH)
+        await store.close()
+    return str(raised.value)
+
+
+@pytest.mark.needs("postgres")
+async def test_a_server_is_known_by_its_name_and_an_authority(
+    postgres: PostgresqlServer, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    strangers = Authority(make(tmp_path / "strangers"), "strangers").pair.certificate
+    plain = await database(postgres, monkeypatch)
+    async with Front(postgres.port, authority.server("first")).running() as front:
+        for host in ("127.0.0.1", "localhost"):
+            backend = plain.backend.replace(f"127.0.0.1:{postgres.port}", f"{host}:{front.port}")
+            options = msgspec.structs.replace(
+                plain, backend=backend, sslmode="verify-full", ca_file=str(authority.pair.certificate)
+            )
+            async with Storage(StorageOptions()) as storage:
+                store = store_of(storage, options)
+                assert await store.read(PATH) is None
+                await store.close()
+        assert front.secured == 2
+        said = await refused(msgspec.structs.replace(options, ca_file=str(strangers)))
+        assert "is not trusted: its certificate is not accepted: " in said
+        assert f"it is verified by {strangers} (catalog.ca_file)" in said
+        by_system = await refused(msgspec.structs.replace(options, ca_file=""))
+        assert "it is verified by the system's authorities (catalog.ca_file)" in by_system
+        gone = await refused(msgspec.structs.replace(options, ca_file="/nowhere/ca.crt"))
+        assert "catalog.ca_file '/nowhere/ca.crt' cannot be read: No such file or directory" in gone
+        assert all(postgres.password not in text and "_ssl.c" not in text for text in (said, by_system, gone))
+
+
+@pytest.mark.needs("postgres")
+async def test_a_server_of_another_name_is_refused_though_its_authority_is_right(
+    postgres: PostgresqlServer, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = await database(postgres, monkeypatch)
+    async with Front(postgres.port, authority.server("second", ["DNS:db.elsewhere"])).running() as front:
+        for host, why in (("127.0.0.1", "IP address mismatch"), ("localhost", "Hostname mismatch")):
+            backend = plain.backend.replace(f"127.0.0.1:{postgres.port}", f"{host}:{front.port}")
+            options = msgspec.structs.replace(
+                plain, backend=backend, sslmode="verify-full", ca_file=str(authority.pair.certificate)
+            )
+            said = await refused(options)
+            assert "is not trusted: its certificate is of another name: " in said
+            assert why.lower() in said.lower()
+            assert postgres.password not in said
+
+
+@pytest.mark.needs("postgres")
+async def test_a_server_without_tls_is_refused_where_tls_is_required(
+    postgres: PostgresqlServer, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = await database(postgres, monkeypatch)
+    for options in (
+        msgspec.structs.replace(plain, sslmode="require"),
+        msgspec.structs.replace(plain, sslmode="verify-full", ca_file=str(authority.pair.certificate)),
+    ):
+        said = await refused(options)
+        assert "SSL" in said
+        assert postgres.password not in said
+
+
+def test_an_authority_that_would_not_be_asked_is_refused() -> None:
+    with pytest.raises(ValueError, match="ca_file counts with sslmode verify-full alone"):
+        CatalogOptions(backend="postgresql://host/db", ca_file="/ca.crt")
+
+
+def make(directory: Path) -> Path:
+    directory.mkdir()
+    return directory
 
 
 @pytest.mark.needs("postgres")

@@ -1,0 +1,51 @@
+"""Entries that this process has put or taken a short time ago, least recently used out first.
+
+A hit on one of them is one round trip: its outputs are written while the database is asked whether they are current.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import msgspec
+
+MAX_BYTES = 16 * 1024 * 1024
+"""Of all entries: thousands of the usual ones, of a kilobyte or two."""
+
+MAX_ENTRY_BYTES = 256 * 1024
+"""Of one: of a larger one, what it costs to write it in vain would be more than a round trip."""
+
+
+class Version(msgspec.Struct, frozen=True):
+    """An entry as it was at one time."""
+
+    version: str
+    data: bytes
+
+
+class Remembered:
+    """See the module's text."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[str, Version] = OrderedDict()
+        self.size = 0
+
+    def get(self, path: str) -> Version | None:
+        found = self._entries.get(path)
+        if found is not None:
+            self._entries.move_to_end(path)
+        return found
+
+    def put(self, path: str, version: str, data: bytes) -> None:
+        self.discard(path)
+        if len(data) > MAX_ENTRY_BYTES:
+            return
+        self._entries[path] = Version(version, data)
+        self.size += len(data)
+        while self.size > MAX_BYTES:
+            _, dropped = self._entries.popitem(last=False)
+            self.size -= len(dropped.data)
+
+    def discard(self, path: str) -> None:
+        if (found := self._entries.pop(path, None)) is not None:
+            self.size -= len(found.data)
