@@ -1,16 +1,21 @@
-"""Logs of a task's attempt: those of its pod, and links to where the platform keeps them (`log_links.templates`)."""
+"""Logs of a task's attempt: those of its pod, and links: to where the platform keeps them (`log_links.templates`), to
+the dashboards of an operator's resource, and those that a connector has given.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
 from propeller.cli._output import say, say_json
+from propeller.config import OperatorName
 from propeller.errors import NotFound, PropellerError
 from propeller.handlers.plugins import PRIMARY_CONTAINER
+from propeller.handlers.plugins.operators import OPERATORS, Shown, shown
 from propeller.kube import PODS, Client
+from propeller.redaction import redact
 from propeller.telemetry import LogLink, TaskLog, pod_values, task_logs
 from propeller.workflow import NodeView
 
@@ -39,7 +44,7 @@ async def show_logs(attempt: Attempt, client: Client, *, as_json: bool) -> None:
     """Print the log of the attempt's own container. Raises PropellerError, with the links, if its pod is gone."""
     pod = await _pod(attempt, client)
     if pod is None:
-        whole = [link for link in _links(attempt, pod) if link.uri]
+        whole = [link for link in await _links(attempt, pod, client) if link.uri]
         where = "".join(f"\n  {link.name}: {link.uri}" for link in whole)
         kept = (
             f"its logs are kept here:{where}"
@@ -58,11 +63,11 @@ async def show_logs(attempt: Attempt, client: Client, *, as_json: bool) -> None:
 
 
 async def show_links(attempt: Attempt, client: Client, *, as_json: bool) -> None:
-    """Print the links to the attempt's logs. Raises PropellerError if the settings have none for such a task."""
-    links = _links(attempt, await _pod(attempt, client))
+    """Print the links to the attempt's dashboards and logs. Raises PropellerError if there are none."""
+    links = await _links(attempt, await _pod(attempt, client), client)
     if not links:
         raise PropellerError(
-            "there are no links to logs for this task: the setting log_links.templates has them, and --config FILE "
+            "there are no links for this task: the setting log_links.templates has those to logs, and --config FILE "
             "names the file of settings"
         )
     if as_json:
@@ -88,11 +93,33 @@ def _container(pod: dict[str, Any]) -> str:
     return named if any(one["name"] == named for one in containers) else str(containers[0]["name"])
 
 
-def _links(attempt: Attempt, pod: dict[str, Any] | None) -> list[TaskLog]:
+async def _links(attempt: Attempt, pod: dict[str, Any] | None, client: Client) -> list[TaskLog]:
     view = attempt.view
     task = view.graph.plan.task(view.spec.task)
-    values = _known(attempt) | (pod_values(pod, _container(pod)) if pod is not None else {})
-    return list(task_logs(attempt.templates, values, task.type, task.config))
+    of_resource = await _shown(attempt, task.type, client)
+    values = _known(attempt) | (pod_values(pod, _container(pod)) if pod is not None else {}) | of_resource.values
+    return [
+        *(TaskLog(name, uri) for name, uri in of_resource.links),
+        *_given_by_connector(attempt),
+        *task_logs(attempt.templates, values, task.type, task.config),
+    ]
+
+
+async def _shown(attempt: Attempt, task_type: str, client: Client) -> Shown:
+    """What an operator's resource has to show; nothing if the task runs as another one, or it is gone."""
+    operator = OPERATORS.get(task_type)  # type: ignore[call-overload]  # of any task
+    if operator is None:
+        return Shown()
+    try:
+        obj = await client.get(operator.resource.typed(dict[str, Any]), attempt.pod, attempt.namespace)
+    except NotFound:
+        return Shown()
+    return shown(cast("OperatorName", task_type), obj)
+
+
+def _given_by_connector(attempt: Attempt) -> list[TaskLog]:
+    job = attempt.view.execution.jobs.of(attempt.view.number, attempt.number)
+    return [] if job is None else [TaskLog(link.name, redact(link.uri)) for link in job.links]
 
 
 def _known(attempt: Attempt) -> dict[str, str]:

@@ -49,8 +49,11 @@ LOG_LINK_VARIABLES = (
     "executionProject",
     "executionDomain",
     "generatedName",
+    "rayClusterName",
+    "rayJobID",
+    "sparkApplicationID",
 )
-"""Variables of links to logs, by FlytePropeller's names (flyteplugins' tasklog)."""
+"""Variables of links to logs, by FlytePropeller's names (flyteplugins' tasklog); `sparkApplicationID` is ours."""
 
 LOG_LINK_USE = re.compile(r"\{\{\s{0,8}[.$]([^{}]{1,200})\}\}")
 """One use of a variable in a template."""

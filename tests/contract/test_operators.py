@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from propeller.config import OperatorName
 from propeller.errors import Malformed
+from propeller.handlers.plugins.operators import Shown, shown
 from propeller.kube import Raw
 from propeller.testing import HttpServerUnderTest, MissingComponent, binary
 from tests.contract.custom_resources import install
@@ -80,3 +82,46 @@ async def test_the_types_would_refuse_another_form(http_server: HttpServerUnderT
         await install(http_server.client, served(definitions()[resource.kind], resource.version))
     with pytest.raises(Malformed):
         await http_server.client.create(resource, {"metadata": {"name": "x"}, "spec": 7}, http_server.namespace)
+
+
+SHOWS: dict[str, tuple[Raw, list[tuple[str, str]], dict[str, str]]] = {
+    "spark": (
+        {
+            "applicationState": {"state": "RUNNING"},
+            "sparkApplicationId": "spark-1",
+            "driverInfo": {"webUIAddress": "10.0.0.1:4040", "webUIIngressAddress": "e-n0-0.ui.example.com"},
+        },
+        [("Spark UI", "http://e-n0-0.ui.example.com")],
+        {"sparkApplicationID": "spark-1"},
+    ),
+    "ray": (
+        {
+            "jobDeploymentStatus": "Running",
+            "dashboardURL": "e-n0-0-head-svc.ns.svc.cluster.local:8265",
+            "rayClusterName": "e-n0-0-raycluster-x",
+            "jobId": "e-n0-0-y",
+        },
+        [("Ray dashboard", "http://e-n0-0-head-svc.ns.svc.cluster.local:8265")],
+        {"rayClusterName": "e-n0-0-raycluster-x", "rayJobID": "e-n0-0-y"},
+    ),
+    "dask": (
+        {"jobStatus": "Running", "clusterName": "e-n0-0"},
+        [("Dask dashboard", "http://e-n0-0-scheduler.{namespace}.svc:8787/status")],
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("task_type", SHOWS)
+async def test_dashboards_are_read_from_fields_that_an_operators_own_type_keeps(
+    http_server: HttpServerUnderTest, task_type: OperatorName
+) -> None:
+    status, links, values = SHOWS[task_type]
+    resource, body, namespace = resource_of(task_type), built(task_type), http_server.namespace
+    await install(http_server.client, served(definitions()[resource.kind], resource.version))
+    made = await http_server.client.create(resource, {**body, "metadata": {"name": "e-n0-0"}}, namespace)
+    assert shown(task_type, made) == Shown()
+    kept = await http_server.client.patch(resource, "e-n0-0", namespace, body={"status": status}, subresource="status")
+    assert shown(task_type, kept) == Shown(
+        tuple((name, uri.format(namespace=namespace)) for name, uri in links), values
+    )

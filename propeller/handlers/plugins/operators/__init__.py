@@ -10,6 +10,7 @@ from propeller.handlers.plugins.operators._job import JOB
 from propeller.handlers.plugins.operators._kubeflow import MPI, PYTORCH, TENSORFLOW
 from propeller.handlers.plugins.operators._operator import Operator, OperatorPlugin, Reading, Task
 from propeller.handlers.plugins.operators._ray import RAY
+from propeller.handlers.plugins.operators._shown import Shown, shown
 from propeller.handlers.plugins.operators._spark import SPARK
 
 OPERATORS: dict[OperatorName, OperatorPlugin] = {
@@ -17,4 +18,4 @@ OPERATORS: dict[OperatorName, OperatorPlugin] = {
 }
 """By task type: one for each that the setting takes."""
 
-__all__ = ["OPERATORS", "Operator", "OperatorPlugin", "Reading", "Task"]
+__all__ = ["OPERATORS", "Operator", "OperatorPlugin", "Reading", "Shown", "Task", "shown"]
