@@ -1,9 +1,10 @@
-"""`propeller get`: inputs, outputs, error, deck, logs and links to logs of an execution or one of its nodes, and the
-files of them.
+"""`propeller get`: inputs, outputs, error, deck, logs and links of an execution or one of its nodes, and the files of
+them. If its FlyteWorkflow is gone, what the object store keeps of it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from flyteidl.core import literals_pb2
 from propeller.cli._connecting import cluster_options, connected, require_workflows
 from propeller.cli._downloads import Download, component, download
 from propeller.cli._event_loop import run
-from propeller.cli._executions import get_execution, inputs_of, node_of
+from propeller.cli._executions import inputs_of, no_execution, node_of
+from propeller.cli._kept import find_kept, kept_error, kept_literals
 from propeller.cli._logs import Attempt, show_links, show_logs
 from propeller.cli._output import say, say_json
 from propeller.cli._result import error_json, output_literals
@@ -23,7 +25,7 @@ from propeller.cli._values import to_json
 from propeller.clock import SYSTEM_CLOCK
 from propeller.config import Settings
 from propeller.controller import WORKFLOWS, Loader
-from propeller.errors import Invalid, MissingBlob, PropellerError
+from propeller.errors import Invalid, MissingBlob, NotFound, PropellerError
 from propeller.storage import Storage, read_literals
 from propeller.workflow import Execution, NodeKind, NodePhase, NodeView, WorkflowPhase
 
@@ -74,7 +76,7 @@ def command(
     propeller get a9k2m4x7 outputs --download out   with the files that they refer to
     propeller get a9k2m4x7 n0 deck --download out
     propeller get a9k2m4x7 n1 logs --attempt 1
-    propeller get a9k2m4x7 n1 links                 to where the platform keeps its logs
+    propeller get a9k2m4x7 n1 links                 to its dashboards, and where the platform keeps its logs
     """
     node, part = _node_and_part(words)
     if part in _OF_ATTEMPTS and not node:
@@ -112,29 +114,69 @@ async def _show(
         Storage(settings.storage, trusting=True) as storage,
     ):
         await require_workflows(client, connection)
-        workflow = await get_execution(client, WORKFLOWS, asked.execution, namespace or connection.namespace)
+        namespace = namespace or connection.namespace
+        try:
+            workflow = await client.get(WORKFLOWS, asked.execution, namespace)
+        except NotFound:
+            await _show_kept(asked, namespace, settings, storage)
+            return
         loader = Loader(client, storage, settings.storage.metadata_prefix, anywhere=True)
         execution = await loader.show(workflow, SYSTEM_CLOCK.now())
         view = node_of(execution, asked.node) if asked.node else None
         if asked.part == "deck" and view is not None:
-            await _show_deck(view, asked, storage)
+            uri = f"{execution.output_directory(view.number, _task_attempt(view, asked))}/deck.html"
+            await _show_deck(uri, asked, storage)
         elif asked.part in _OF_ATTEMPTS and view is not None:
             attempt = Attempt(view, _task_attempt(view, asked), settings.log_links.templates)
             show = show_logs if asked.part == "logs" else show_links
             await show(attempt, client, as_json=asked.as_json)
         else:
-            await _show_values(execution, view, asked, storage)
+            await _show_values(
+                lambda part: _literals(execution, view, part, storage),
+                lambda: _error(execution, view),
+                asked,
+                storage,
+            )
 
 
-async def _show_values(execution: Execution, view: NodeView | None, asked: _Asked, storage: Storage) -> None:
+async def _show_kept(asked: _Asked, namespace: str, settings: Settings, storage: Storage) -> None:
+    """Show what is kept of an execution whose FlyteWorkflow is gone. Raises PropellerError."""
+    try:
+        kept = await find_kept(asked.execution, namespace, settings.storage.metadata_prefix, storage)
+    except Invalid:
+        raise
+    except PropellerError as error:
+        more = f"; {error} (storage.metadata_prefix of --config FILE)"
+        raise PropellerError(f"{no_execution(asked.execution, namespace)}{more}") from error
+    say(f"its FlyteWorkflow is gone; this is kept in {kept.directory}", to_stderr=True)
+    if asked.part == "deck":
+        uri = kept.uri(asked.node, "deck.html", asked.attempt)
+        await _show_deck(uri or f"{kept.directory}/{asked.node}", asked, storage)
+    elif asked.part in _OF_ATTEMPTS:
+        raise PropellerError(f"{asked.part} of {asked.node} are gone with the FlyteWorkflow")
+    else:
+        await _show_values(
+            lambda part: kept_literals(kept, asked.node, part, storage),
+            lambda: kept_error(kept, asked.node, storage),
+            asked,
+            storage,
+        )
+
+
+async def _show_values(
+    literals_of: Callable[[str], Awaitable[literals_pb2.LiteralMap | None]],
+    error: Callable[[], Awaitable[Any]],
+    asked: _Asked,
+    storage: Storage,
+) -> None:
     found: dict[str, Any] = {}
     files: list[Download] = []
     parts = [asked.part] if asked.part else ["inputs", "outputs", "error"]
     for part in parts:
         if part == "error":
-            found[part] = _error(execution, view)
+            found[part] = await error()
             continue
-        literals = await _literals(execution, view, part, storage)
+        literals = await literals_of(part)
         found[part] = None if literals is None else to_json(literals)
         if asked.directory is not None and literals is not None:
             files += await download(literals, storage, asked.directory / part)
@@ -144,7 +186,7 @@ async def _show_values(execution: Execution, view: NodeView | None, asked: _Aske
     say_json(shown, indented=not asked.as_json)
 
 
-def _error(execution: Execution, view: NodeView | None) -> dict[str, Any] | None:
+async def _error(execution: Execution, view: NodeView | None) -> dict[str, Any] | None:
     failure = execution.failure if view is None else execution.failures.get(view.number)
     return None if failure is None else error_json(execution, failure)
 
@@ -175,13 +217,12 @@ def _task_attempt(view: NodeView, asked: _Asked) -> int:
     return last if asked.attempt is None else asked.attempt
 
 
-async def _show_deck(view: NodeView, asked: _Asked, storage: Storage) -> None:
-    uri = f"{view.execution.output_directory(view.number, _task_attempt(view, asked))}/deck.html"
+async def _show_deck(uri: str, asked: _Asked, storage: Storage) -> None:
     deck = await storage.find(uri)
     if deck is None:
         raise PropellerError(
-            f"{view.log_name} has left no deck at {uri}: its task needs enable_deck=True, and one that was cached has "
-            "the deck of the execution that computed it (propeller cache explain)"
+            f"node {asked.node} has left no deck at {uri}: its task needs enable_deck=True, and one that was cached "
+            "has the deck of the execution that computed it (propeller cache explain)"
         )
     if asked.directory is None:
         if asked.as_json:

@@ -329,3 +329,81 @@ async def test_a_controller_that_may_not_do_its_work_says_so(
     assert process.returncode == 3
     assert all(words in err.decode() for words in says), err.decode()
     assert token not in err.decode()
+
+
+REPORTS = '''
+from flytekit import Deck, current_context, map_task, task, workflow
+from flytekit.exceptions.user import FlyteRecoverableException
+
+
+@task(retries=2, enable_deck=True)
+def counted(n: int) -> int:
+    """Goes on where the last attempt has stopped."""
+    checkpoint = current_context().checkpoint
+    found = checkpoint.read()
+    steps = int(found) if found else 0
+    while steps < n:
+        steps += 1
+        checkpoint.write(str(steps).encode())
+        Deck("steps", f"<p>{steps} steps, from {int(found or 0)}</p>")
+        if steps % 2:
+            raise FlyteRecoverableException(f"stopped after {steps}")
+    return steps if found else -1
+
+
+@task(enable_deck=True)
+def square(n: int) -> int:
+    Deck("square", f"<p>square of {n}</p>")
+    return n * n
+
+
+@workflow
+def reports(n: int) -> tuple[int, list[int]]:
+    return counted(n=n), map_task(square)(n=[1, 2, 3])
+'''
+
+
+@pytest.mark.needs("kubectl", "flytekit")
+async def test_checkpoints_and_decks_are_those_of_each_attempt_and_item_and_stay_when_the_workflow_is_gone(
+    running: Cluster, tmp_path: Path
+) -> None:
+    file = EXAMPLES / "made_reports.py"
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(json.dumps({"storage": {"metadata_prefix": f"file://{running.storage}"}}))
+
+    async def get(*words: object) -> str:
+        where = ("-n", NAMESPACE, "--kubeconfig", running.operator, "--config", settings)
+        return await output_of(PROPELLER, "get", *words, *where)
+
+    file.write_text(REPORTS)
+    try:
+        name = await create(running, file.stem, "reports", {"n": 3})
+        ended = await status(running, name, "-w")
+    finally:
+        file.unlink()
+    assert ended["phase"] == "SUCCEEDED", ended["error"]
+    assert ended["outputs"] == {"o0": 3, "o1": [1, 4, 9]}
+    nodes = {node["name"].rpartition(".")[2]: node for node in ended["nodes"]}
+    counted, mapped = nodes["counted"]["id"], next(one["id"] for one in ended["nodes"] if one["kind"] == "array")
+    item = f"{mapped}-0-n1"
+    assert "1 steps, from 0" in await get(name, counted, "deck", "--attempt", 1)
+    assert "3 steps, from 1" in await get(name, counted, "deck", "--attempt", 2)
+    with pytest.raises(AssertionError, match="has had 3"):
+        await get(name, counted, "deck", "--attempt", 4)
+    assert "square of 2" in await get(name, item, "deck")
+    assert json.loads(await get(name, item, "outputs")) == {"o0": 4}
+    before = {part: await get(name, *part) for part in ((counted,), (counted, "outputs"), (item, "outputs"))}
+
+    await kubectl(running.operator, "delete", "flyteworkflow", name, "-n", NAMESPACE, "--wait")
+    whole = json.loads(await get(name))
+    assert whole == {"inputs": None, "outputs": ended["outputs"], "error": None}
+    assert {part: await get(name, *part) for part in before} == before
+    assert "3 steps, from 1" in await get(name, counted, "deck", "--attempt", 2)
+    assert "square of 2" in await get(name, item, "deck")
+    assert json.loads(await get(name, counted, "inputs")) == {"n": 3}
+    with pytest.raises(AssertionError, match=r"logs of .* are gone with the FlyteWorkflow"):
+        await get(name, counted, "logs")
+    with pytest.raises(AssertionError, match="nothing of a node 'n77'; it has "):
+        await get(name, "n77", "outputs")
+    with pytest.raises(AssertionError, match=r"there is no execution nobody.*nothing of an execution nobody is below"):
+        await get("nobody", "outputs")

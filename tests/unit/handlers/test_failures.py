@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from propeller.config import LaunchOptions
+from propeller.controller._failover import CODE
 from propeller.dataloader import UPLOAD_FAILED, error_document
 from propeller.errors import ErrorKind
 from propeller.handlers.executors._outcome import collect
@@ -24,6 +25,7 @@ from propeller.workflow import (
     Failure,
     Launch,
     Launching,
+    Lost,
     NodePhase,
     NodeView,
     Running,
@@ -33,6 +35,7 @@ from propeller.workflow import (
 )
 from tests.unit.handlers.build import World, graph, task, template
 from tests.unit.handlers.failure_table import Row, failure_table
+from tests.unit.handlers.other_failures import NO_PODS
 from tests.unit.handlers.pods import ended, pod, waiting
 from tests.unit.handlers.test_act import Bench, invalid
 from tests.unit.handlers.test_refusals import Launcher, answer
@@ -175,6 +178,7 @@ OTHERS = {
     "outputs of a raw container are missing, of another type or over a limit, or it wrote `_ERROR` and exits with 0",
     "the pod is gone before its end was seen",
     "the task asks for what the policy for pods forbids, or its pod cannot be built",
+    "the cluster of the attempt is given up ([routing.md](routing.md))",
 }
 
 
@@ -221,6 +225,10 @@ async def happens(what: str) -> Failure:
         return await _launched(LAUNCHES[what])
     if what.startswith("outputs of a raw container are missing"):
         return await _uploaded_error()
+    if what in NO_PODS:
+        return await NO_PODS[what]()
+    if what.startswith("the cluster of the attempt is given up"):
+        return _given_up()
     if what == "the pod is gone before its end was seen":
         return failure_in(gone(1, "e-n0-1"))
     of = Bench(graph(task("n0")), {"t": template(k8sPod={"podSpec": HOST_NETWORK}, config=MAIN)})
@@ -231,6 +239,15 @@ async def happens(what: str) -> Failure:
 
 HOST_NETWORK = {"hostNetwork": True, "containers": [{"name": "main", "image": "i"}]}
 MAIN = {"primary_container_name": "main"}
+
+
+def _given_up() -> Failure:
+    """As `controller/_failover.py` tells it; tests/integration/clusters loses real ones."""
+    failure = Failure(CODE, "cluster a is unhealthy", ErrorKind.SYSTEM, recoverable=True, attempt=1, evicted=True)
+    found = task_transition(node_of(), Running(1, NOW - 60, started=True), Lost(1, failure), NOW)
+    assert isinstance(found, StartAttempt)
+    assert found.failure is not None
+    return found.failure
 
 
 async def _uploaded_error() -> Failure:
@@ -269,7 +286,7 @@ async def _launched(refusal: Response) -> Failure:
 
 
 def test_every_row_of_the_table_is_made_to_happen() -> None:
-    assert failure_table().keys() == {*PODS, *STARTS, *TRANSITIONS, *LAUNCHES, *OTHERS}
+    assert failure_table().keys() == {*PODS, *STARTS, *TRANSITIONS, *LAUNCHES, *NO_PODS, *OTHERS}
 
 
 @pytest.mark.parametrize("what", failure_table())
