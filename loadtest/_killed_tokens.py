@@ -32,6 +32,9 @@ from propeller.testing import RedisServer, eventually, run_redis_server
 
 PROCESSES, WORKERS, SLOTS, SECONDS = 4, 64, 80, 0.05
 KILLS = 20
+TTL = 15.0
+"""Seconds: processes that are not behind Leases may have less than the default."""
+
 DEADLINE = 60.0
 """Seconds in which a new process has to get all tokens: four times the TTL of ours."""
 
@@ -211,7 +214,7 @@ async def _take(url: str) -> None:
 
 
 def _tokens(url: str, name: str) -> SharedTokens:
-    options = RedisOptions(url=url)
+    options = RedisOptions(url=url, ttl=TTL)
     return SharedTokens(Limits(pools=(Pool(name="hive", capacity=SLOTS),)), RedisStore(options, name), options, name)
 
 

@@ -17,9 +17,10 @@ from typing import NamedTuple
 
 from propeller.clock import Clock
 from propeller.handlers import LaunchTokens
+from propeller.reconcile import ElectionOptions
 
 HELD = 30.0
-"""Seconds. Longer than a process takes over a shard after a crash."""
+"""Seconds, or two durations of a Lease if those are more. Longer than a process takes over a shard after a crash."""
 
 SETTLED = 2.0
 """Seconds. Longer than a process takes to tell the store what it counts: some ms, or a second if the store is slow."""
@@ -33,12 +34,13 @@ class _Handed(NamedTuple):
 
 
 class HandedTokens:
-    """See the module's text. `tokens`: None if nothing is limited; `renewal`: seconds between two of a Lease."""
+    """See the module's text. `tokens`: None if nothing is limited; `leases`: those of the processes."""
 
-    def __init__(self, tokens: LaunchTokens | None, clock: Clock, renewal: float) -> None:
+    def __init__(self, tokens: LaunchTokens | None, clock: Clock, leases: ElectionOptions) -> None:
         self._tokens = tokens
         self._clock = clock
-        self._said_since = 2 * renewal
+        self._held = max(HELD, 2.0 * leases.duration)
+        self._said_since = 2 * leases.retry
         """Seconds after which others' Leases say nothing that is older than the handover."""
         self._left: dict[int, list[_Handed]] = {}
         """By shard."""
@@ -49,7 +51,7 @@ class HandedTokens:
             return
         handed = _Handed(names, self._clock.monotonic())
         self._left.setdefault(shard, []).append(handed)
-        asyncio.get_running_loop().call_later(HELD, self._give_back, shard, handed)
+        asyncio.get_running_loop().call_later(self._held, self._give_back, shard, handed)
 
     def met(self, loads: Mapping[int, float]) -> None:
         """Others run so many executions of these shards, as their Leases say."""

@@ -13,8 +13,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
+
 from propeller.clock import Clock
-from propeller.config import Settings
+from propeller.config import RedisOptions, Settings
 from propeller.controller._events import Recorder, Subject
 from propeller.controller._pool_metrics import watch_pools
 from propeller.errors import Invalid, Unavailable
@@ -31,6 +33,28 @@ _PER_PROCESS = (
     "resources.pools and shards.count are set, and redis.url is not: each process would count for itself, and together "
     "they would grant a pool as many times as there are processes. Set redis.url, so that they share the pools"
 )
+
+
+LEASES = 2
+"""How many durations of a Lease the tokens of a controller that has died stay out. It may have renewed them a third of
+their time before, and what takes its shards over waits for one duration, and lists them.
+"""
+
+
+def _store_of(settings: Settings) -> RedisOptions:
+    """Return the options of the store of tokens, with the TTL in force. Raises Invalid if tokens would come back before
+    the shards of a process that has died are taken over.
+    """
+    redis, least = settings.redis, float(LEASES * settings.election.duration)
+    if not redis.ttl:
+        return msgspec.structs.replace(redis, ttl=least)
+    if redis.url and settings.shards.count and redis.ttl < least:
+        raise Invalid(
+            f"redis.ttl is {redis.ttl:g}, and election.duration {settings.election.duration}: the tokens of a process "
+            f"that has died would come back before another one has its shards, and pools would be exceeded. Set "
+            f"redis.ttl to at least {least:g}, or to 0, which follows election.duration"
+        )
+    return redis
 
 
 def _refuse_pools(options: ResourceOptions) -> None:
@@ -61,6 +85,7 @@ class LiveLimits:
         per_process = settings.shards.count > 0 and not settings.redis.url
         if per_process and resources.pools:
             raise Invalid(_PER_PROCESS)
+        redis = _store_of(settings)
         self.tokens: LaunchTokens | None = None
         self._weights = {path_of(tenant.name): tenant.weight for tenant in resources.tenants}
         self._followed: FairQueues | None = None
@@ -73,7 +98,7 @@ class LiveLimits:
                 clock,
                 granted,
                 causes,
-                backend_of(settings.redis),
+                backend_of(redis),
                 PodSettings.of(settings),
             )
         if self.tokens is not None and resources.fair_queues:

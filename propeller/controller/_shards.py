@@ -99,7 +99,7 @@ class Shards:
         self._lanes = shared.lanes
         self._resources = shared.clusters.control.resources
         self._checkpoints = checkpoints
-        self._tokens = HandedTokens(tokens, shared.clock, shared.settings.election.retry)
+        self._tokens = HandedTokens(tokens, shared.clock, shared.settings.election)
         self._placing = shared.placing
         self._several = several
         self._reconcile = reconcile

@@ -81,7 +81,9 @@ class Scene:
             shards=WorkflowShardOptions(count=sharded, level_interval=rng.choice((5.0, 60.0)) if sharded else 60.0),
             launches=LaunchOptions(quotas=self.quotas.used),
             resources=self.tokens.options,
-            redis=RedisOptions(url="redis://store/0" if sharded and self.tokens.used else ""),
+            redis=RedisOptions(
+                url="redis://store/0" if sharded and self.tokens.used else "", ttl=0.0 if sharded else 15.0
+            ),
             informers=InformerOptions(watch_timeout=rng.choice((5.0, 60.0, 300.0)), progress_deadline=90.0),
         )
         self.faulty = FaultProfile(

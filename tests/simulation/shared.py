@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import copy
+import functools
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 from unittest import mock
+
+import msgspec
 
 from propeller.clock import Clock
 from propeller.controller import _live_limits
@@ -20,7 +23,7 @@ from propeller.resourcemgr.shared._messages import Answer, Statement
 from propeller.resourcemgr.shared._store import Store
 from tests.simulation.event_log import EventLog
 
-_OPTIONS = RedisOptions()
+_TIMEOUT = RedisOptions().timeout
 
 _SHORT = 3.0
 """Seconds for which a controller may hear nothing of the store without losing what it has: with its pauses less than a
@@ -38,7 +41,8 @@ class SharedPools:
         self._event_log = event_log
         self._loses_data = random.Random(f"lost data of the store {seed}").random() < 0.3
         """Nothing else goes wrong with it: so all controllers are counted, all the time."""
-        self._options = RedisOptions(lost=self._rng.choice(("slice", "slice", "stop")))
+        self._lost: Literal["slice", "stop"] = self._rng.choice(("slice", "slice", "stop"))
+        self._longest_ttl = 0.0
         self._store = Store()
         self._run = 0
         self._old: list[Store] = [Store()]
@@ -51,14 +55,16 @@ class SharedPools:
     def backend(self, who: str) -> AbstractContextManager[Any]:
         """Have a controller that is made within this block use the store."""
 
-        def tokens(options: ResourceOptions, *, clock: Clock, taken_back: Callable[[str], None]) -> SharedTokens:
+        def tokens(
+            redis: RedisOptions, options: ResourceOptions, *, clock: Clock, taken_back: Callable[[str], None]
+        ) -> SharedTokens:
             name = f"{who.replace(' ', '-')}.{len(self._lines)}"
             line = _Line(self, who, name, random.Random(f"line {name} {self._rng.random()}"))
             self._lines.append(line)
             found = SharedTokens(
                 options,
                 line,
-                self._options,
+                msgspec.structs.replace(redis, lost=self._lost),
                 name,
                 clock=clock,
                 unused_after=options.unused_grant,
@@ -67,7 +73,11 @@ class SharedPools:
             self._tokens[name] = found
             return found
 
-        return mock.patch.object(_live_limits, "backend_of", return_value=tokens)
+        def backend_of(redis: RedisOptions) -> Any:
+            self._longest_ttl = max(self._longest_ttl, redis.ttl)
+            return functools.partial(tokens, redis)
+
+        return mock.patch.object(_live_limits, "backend_of", backend_of)
 
     def exchange(self, statement: Statement) -> Answer:
         now = asyncio.get_running_loop().time() * 1000
@@ -142,7 +152,7 @@ class SharedPools:
 
     async def check(self) -> None:
         """At the end, when nothing runs and waits, all tokens have come back but those of creates without an answer."""
-        await asyncio.sleep(4 * _OPTIONS.ttl)
+        await asyncio.sleep(4 * self._longest_ttl)
         doubtful = [set(tokens._callers._unused) & set(tokens._member._held) for tokens in self._alive()]
         out, held = sum(self._store.leases.values()), [pool.held for pool in self._store.pools.values()]
         if out != sum(map(len, doubtful)) or any(amount != out for amount in held):
@@ -188,7 +198,7 @@ class _Line:
         answer = self._pools.exchange(statement)
         if self.loses:
             self.loses -= 1
-            await asyncio.sleep(_OPTIONS.timeout)
+            await asyncio.sleep(_TIMEOUT)
             raise Unavailable("the answer was lost")
         await self._pass()
         return answer
@@ -200,8 +210,8 @@ class _Line:
         await asyncio.sleep(self._rng.uniform(0.0, 0.002))
         if not self._is_disturbed:
             return
-        await asyncio.sleep(min(self._slow or 0.0, _OPTIONS.timeout))
-        if self._slow is None or self._slow >= _OPTIONS.timeout:
+        await asyncio.sleep(min(self._slow or 0.0, _TIMEOUT))
+        if self._slow is None or self._slow >= _TIMEOUT:
             self.is_doubtful = True
             raise Unavailable("no route" if self._slow is None else "no answer in time")
 

@@ -12,10 +12,7 @@ SHARDED_SEEDS = 60
 CACHED_SEEDS = 100
 CACHED_SHARDED_SEEDS = 30
 GATED_SEEDS = 80
-GATED_SHARDED_SEEDS = 17
-"""Seed 17 counts a pod for the controller that has created it, and not for the one that took it over and was killed,
-whose tokens come back (docs/limits.md).
-"""
+GATED_SHARDED_SEEDS = 40
 
 FOUND_AMONG_SHARDS_BY = {
     "a halted process sends what it was about to": 202,

@@ -43,10 +43,12 @@ class RedisOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     identity: str = ""
     """How this controller is called where others say who holds what; empty: the host's name."""
 
-    ttl: float = 15.0
+    ttl: float = 0.0
     """Seconds after which tokens come back of a controller of which nothing is heard; it renews them three times in
-    that time. As long pauses the granting of tokens after Redis has restarted or failed over, or was empty. Longer than
-    a controller takes to restart: its pods run on meanwhile, and other pods would be started in addition."""
+    that time. As long pauses the granting of tokens after Redis has restarted or failed over, or was empty. 0: twice
+    `election.duration`. The pods of a controller that dies run on, and other pods would be started in addition if its
+    tokens came back before another one, which has waited for its Lease to lapse, counts them. With `shards.count` less
+    than that is refused; without, it has to be longer than a controller takes to be replaced."""
 
     timeout: float = 2.0
     """Seconds for one exchange. Redis answers within milliseconds; one that does not is lost, or paused."""

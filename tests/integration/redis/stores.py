@@ -14,7 +14,7 @@ from tests.unit.resourcemgr.shared.exchange import primer
 
 
 def options_of(server: RedisServer, **changed: object) -> RedisOptions:
-    return msgspec.structs.replace(RedisOptions(url=server.url), **changed)
+    return msgspec.structs.replace(RedisOptions(url=server.url, ttl=15.0), **changed)
 
 
 async def prime(options: RedisOptions) -> None:

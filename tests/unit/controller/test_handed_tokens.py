@@ -13,6 +13,7 @@ import pytest
 from propeller.clock import LoopClock
 from propeller.config import RedisOptions, ResourceOptions
 from propeller.controller._handed_tokens import HELD, SETTLED, HandedTokens
+from propeller.reconcile import ElectionOptions
 from propeller.resourcemgr import Pool, Rule
 from propeller.testing import now
 from tests.simulation.event_log import EventLog
@@ -21,7 +22,7 @@ from tests.unit.controller.bench import Bench
 from tests.unit.controller.sharded import Sharded
 from tests.unit.controller.test_shards import create, end_pods, member, phases, scene
 
-RENEWAL = 2.0
+LEASES = ElectionOptions()
 POOL, CAPACITY = "slots", 20
 
 
@@ -38,8 +39,8 @@ class _Tokens:
         self.given_back.append((now(), names))
 
 
-def _handed(tokens: Any) -> HandedTokens:
-    return HandedTokens(tokens, LoopClock(), RENEWAL)
+def _handed(tokens: Any, leases: ElectionOptions = LEASES) -> HandedTokens:
+    return HandedTokens(tokens, LoopClock(), leases)
 
 
 async def test_claims_are_given_back_once_another_process_is_seen_to_run_executions_of_their_shard() -> None:
@@ -54,7 +55,7 @@ async def test_claims_are_given_back_once_another_process_is_seen_to_run_executi
     assert tokens.given_back == []
     await asyncio.sleep(SETTLED)
     assert [names for _, names in tokens.given_back] == [("a/claim", "b/claim")]
-    assert tokens.given_back[0][0] - began == pytest.approx(2 * RENEWAL + SETTLED, abs=0.1)
+    assert tokens.given_back[0][0] - began == pytest.approx(2 * LEASES.retry + SETTLED, abs=0.1)
     await asyncio.sleep(HELD)
     assert [names for _, names in tokens.given_back] == [("a/claim", "b/claim"), ("c/claim",)]
 
@@ -67,6 +68,15 @@ async def test_claims_come_back_after_a_while_if_no_process_is_seen_and_only_onc
     assert tokens.given_back == []
     handed.met({1: 1.0})
     await asyncio.sleep(5.0)
+    assert len(tokens.given_back) == 1
+
+
+async def test_where_leases_last_for_longer_claims_are_out_for_longer() -> None:
+    tokens = _Tokens()
+    _handed(tokens, ElectionOptions(duration=60)).hand_over(1, ["a"])
+    await asyncio.sleep(119.0)
+    assert tokens.given_back == []
+    await asyncio.sleep(2.0)
     assert len(tokens.given_back) == 1
 
 
@@ -103,7 +113,8 @@ async def test_what_runs_counts_once_in_the_store_soon_after_its_shard_has_moved
         settings = msgspec.structs.replace(plain.settings, resources=resources, redis=RedisOptions(url="redis://x/0"))
         b, store = replace(plain, settings=settings), Store()
         one = await store.join(stack, b, "one")
-        await asyncio.sleep(20.0)  # a store without data grants nothing until all can have told it what they have
+        # a store without data grants nothing until all can have told it what they have
+        await asyncio.sleep(2.5 * LEASES.duration)
         for number in range(12):
             await create(b, f"w{number}", "a")
         await asyncio.sleep(2.0)

@@ -8,15 +8,18 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
+from unittest import mock
 
 import msgspec
 import pytest
 
 from propeller.config import RedisOptions, Settings, WorkflowShardOptions
-from propeller.controller import WorkflowController
+from propeller.controller import WorkflowController, _live_limits
 from propeller.errors import Invalid
 from propeller.kube import NAMESPACES, Client
+from propeller.reconcile import ElectionOptions
 from propeller.resourcemgr import Pool, ResourceOptions
+from propeller.resourcemgr.shared import backend_of
 from propeller.workflow import SHARD_LABEL, shard_key
 from tests.unit.controller.bench import RAW_PODS, WORKFLOWS, Bench, bench
 from tests.unit.controller.sharded import COUNT, Sharded, joined
@@ -143,6 +146,30 @@ async def test_pools_in_the_memory_of_each_process_are_refused_with_the_mend() -
             _controller(b, settings)
         shared = msgspec.structs.replace(settings, redis=RedisOptions(url="redis://127.0.0.1:1/0"))
         assert _controller(b, shared).shards is not None
+
+
+async def test_tokens_of_a_dead_process_stay_out_until_another_one_can_have_its_shards() -> None:
+    async with scene() as b:
+        store = RedisOptions(url="redis://127.0.0.1:1/0")
+        settings = msgspec.structs.replace(
+            b.settings, resources=ResourceOptions(pools=(Pool(name="p", capacity=1),)), redis=store
+        )
+        assert _ttl(b, settings) == 2 * settings.election.duration
+        slow = msgspec.structs.replace(settings, election=ElectionOptions(duration=60))
+        assert _ttl(b, slow) == 120.0
+        given = msgspec.structs.replace(slow, redis=RedisOptions(url=store.url, ttl=119.0))
+        with pytest.raises(Invalid, match=r"redis\.ttl is 119, and election\.duration 60: .* at least 120, or to 0"):
+            _controller(b, given)
+        undivided = msgspec.structs.replace(given, shards=WorkflowShardOptions())
+        assert _ttl(b, undivided) == 119.0
+
+
+def _ttl(b: Bench, settings: Settings) -> float:
+    """That the controllers' store of tokens has."""
+    with mock.patch.object(_live_limits, "backend_of", side_effect=backend_of) as made:
+        _controller(b, settings)
+    (options,) = made.call_args.args
+    return float(options.ttl)
 
 
 async def test_without_shards_nothing_is_divided() -> None:

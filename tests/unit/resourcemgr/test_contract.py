@@ -25,7 +25,9 @@ async def _in_memory(of: Limits) -> AsyncIterator[Tokens]:
 @asynccontextmanager
 async def _shared(of: Limits) -> AsyncIterator[Tokens]:
     server = Server()
-    tokens = SharedTokens(of, Line(server, "one"), RedisOptions(), "one", clock=LoopClock(), unused_after=UNUSED_AFTER)
+    tokens = SharedTokens(
+        of, Line(server, "one"), RedisOptions(ttl=15.0), "one", clock=LoopClock(), unused_after=UNUSED_AFTER
+    )
     async with tokens.running():
         yield tokens
 

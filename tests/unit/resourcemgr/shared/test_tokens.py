@@ -16,7 +16,7 @@ from propeller.resourcemgr import Claim, Limits, Pool, Tenant
 from propeller.resourcemgr.shared import RedisOptions, SharedTokens
 from tests.unit.resourcemgr.shared.exchange import Line, Server
 
-TTL = RedisOptions().ttl
+TTL = 15.0
 
 
 class _Process:
@@ -25,7 +25,7 @@ class _Process:
     def __init__(self, server: Server, name: str, of: Limits, **options: object) -> None:
         self.name = name
         self.line = Line(server, name)
-        self.tokens = SharedTokens(of, self.line, RedisOptions(**options), name, clock=LoopClock())  # type: ignore[arg-type]
+        self.tokens = SharedTokens(of, self.line, RedisOptions(**{"ttl": TTL, **options}), name, clock=LoopClock())  # type: ignore[arg-type]
         self.held: list[tuple[str, str]] = []
         """Tenants and ids of claims that have tokens."""
         self._count = 0
