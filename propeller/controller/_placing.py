@@ -231,7 +231,7 @@ class Placing:
         before = refusals_of(node)
         refusals = Refusals(before.tries, before.since or self._clock.now(), before.denied, why)
         after = LOOK_SECONDS * random.uniform(1.0, 2.0)
-        return Refused(attempt, why, after, refusals, repeats=before.reason == why)
+        return Refused(attempt, why, after, refusals, repeats=before.reason == why, queued=True)
 
 
 def _first(table: Table, execution: Execution, clusters: Clusters, shards: LabelShards | None) -> Placement | Waiting:

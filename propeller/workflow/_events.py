@@ -176,6 +176,8 @@ class Refused(AttemptEvent, frozen=True):
     """The create had no response: the resource may exist all the same."""
     repeats: bool = False
     """It says what the last one did, in newer numbers: no status is written for that."""
+    queued: bool = False
+    """No create was sent: the attempt is in a queue of this process, which has it ask again (Granted)."""
 
 
 class Granted(AttemptEvent, frozen=True):

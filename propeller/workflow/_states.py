@@ -61,6 +61,8 @@ class BackingOff(AttemptState, frozen=True, tag="W", array_like=True):
     stopping: bool = False
     lookup: bool = False
     """It waits for another node that computes the same; then the cache is asked again."""
+    queued: bool = False
+    """It is in a queue of the process that has the execution, and asks again at once where that is loaded."""
 
     def __post_init__(self) -> None:
         if len(self.reason) > MAX_REASON_CHARACTERS:

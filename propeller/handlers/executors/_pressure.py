@@ -252,7 +252,7 @@ class LaunchPressure:
         reason = f"{WAITS}: {self._why()}"
         refusals = Refusals(before.tries + tries, before.since or now, before.denied, reason)
         again = max(SHORTEST_LOOK, self.waiting / LOOKS_A_SECOND)
-        return Refused(attempt, reason, again, refusals, repeats=before.reason.startswith(WAITS))
+        return Refused(attempt, reason, again, refusals, repeats=before.reason.startswith(WAITS), queued=not tries)
 
     def _why(self) -> str:
         creates = self.creates

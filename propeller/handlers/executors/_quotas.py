@@ -248,7 +248,8 @@ class LaunchQuotas:
         before = refusals_of(node)
         refusals = Refusals(before.tries + tries, self._since(node), 0.0, str(wait))
         again = wait.after or max(SHORTEST_LOOK, book.waiting / LOOKS_A_SECOND)
-        return Refused(attempt, str(wait), again, refusals, repeats=before.reason.startswith(wait.what))
+        repeats, queued = before.reason.startswith(wait.what), not wait.after
+        return Refused(attempt, str(wait), again, refusals, repeats=repeats, queued=queued)
 
     def _has_room(self, name: str) -> None:
         if (waited := self._waits_since.pop(name, None)) is not None:

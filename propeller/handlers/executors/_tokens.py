@@ -177,7 +177,7 @@ class LaunchTokens:
         reason = what if wait is None else str(wait)
         refusals = Refusals(before.tries, before.since or now, before.denied, reason)
         again = max(SHORTEST_LOOK, self._tokens.waiting / LOOKS_A_SECOND)
-        return Refused(attempt, reason, again, refusals, repeats=before.reason.startswith(what))
+        return Refused(attempt, reason, again, refusals, repeats=before.reason.startswith(what), queued=True)
 
     def describe(self, node: NodeView, attempt: int, resource: dict[str, Any]) -> None:
         """Write the claim into the resource that is going to be created."""

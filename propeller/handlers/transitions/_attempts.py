@@ -86,7 +86,7 @@ def start_rejected(state: Launching, event: Refused, now: float) -> Continue:
     """
     before, refusals, until = state.refusals, event.refusals, now + event.after
     is_reported_try = refusals.tries != before.tries and refusals.tries.bit_count() == 1
-    waiting = BackingOff(state.attempt, until, state.since, event.reason, refusals)
+    waiting = BackingOff(state.attempt, until, state.since, event.reason, refusals, queued=event.queued)
     is_news = refusals.reason != before.reason and not event.repeats
     return Continue(waiting, wakes=(until,), checkpoint=is_news or is_reported_try)
 

@@ -308,6 +308,8 @@ def _resume(node: NodeView, state: State | None, now: float) -> Transition | Non
             return Stay(effects=effects, wakes=(*wakes, look_again))
         case BackingOff(stopping=True):
             return _resume_stopping(node, state, observed, now, ends)
+        case BackingOff(queued=True):
+            return _resume_queued(node, state, now, ends)
         case BackingOff():
             due = min(state.until, now + MAX_WAIT_AFTER_LOAD)
             kept = kept_reservation(node, state.attempt, lookup=state.lookup)
@@ -326,6 +328,12 @@ def _resume(node: NodeView, state: State | None, now: float) -> Transition | Non
         case Collecting():
             effects = (Collect(node.number, state.attempt), *kept_reservation(node, state.attempt))
             return Stay(effects=effects, wakes=ends)
+
+
+def _resume_queued(node: NodeView, state: BackingOff, now: float, ends: tuple[float, ...]) -> Transition:
+    """Queue again: the queue that the attempt was in is another process', or was lost with one."""
+    again = start_attempt(node, state.attempt, now, wakes=ends, refusals=state.refusals, checkpoint=False)
+    return msgspec.structs.replace(again, effects=(*again.effects, *kept_reservation(node, state.attempt)))
 
 
 def _resume_stopping(

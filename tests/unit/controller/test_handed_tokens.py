@@ -13,6 +13,7 @@ import pytest
 from propeller.clock import LoopClock
 from propeller.config import RedisOptions, ResourceOptions
 from propeller.controller._handed_tokens import HELD, SETTLED, HandedTokens
+from propeller.handlers import Asked
 from propeller.reconcile import ElectionOptions
 from propeller.resourcemgr import Pool, Rule
 from propeller.testing import now
@@ -101,6 +102,25 @@ class Store:
         with self.pools.backend(who):
             made = member(b)
             return await stack.enter_async_context(made)
+
+
+async def test_what_waits_when_its_shard_moves_asks_at_once_where_it_goes() -> None:
+    async with scene() as plain, AsyncExitStack() as stack:
+        resources = ResourceOptions(pools=(Pool(name=POOL, capacity=2),), rules=(Rule(pools={POOL: 1}),))
+        settings = msgspec.structs.replace(plain.settings, resources=resources, redis=RedisOptions(url="redis://x/0"))
+        b, store = replace(plain, settings=settings), Store()
+        one = await store.join(stack, b, "one")
+        await asyncio.sleep(2.5 * LEASES.duration)
+        for number in range(12):
+            await create(b, f"w{number}", "a")
+        await asyncio.sleep(2.0)
+        two = await store.join(stack, b, "two")
+        await asyncio.sleep(4.0)
+        assert one.keys
+        assert two.keys
+        waits = [one.controller.queue(Asked())["claims"], two.controller.queue(Asked())["claims"]]
+        assert sum(map(len, waits)) == 10, "each asks again within seconds, wherever it is"
+        assert all(waits)
 
 
 async def _running(b: Bench) -> int:

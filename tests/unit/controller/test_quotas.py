@@ -90,6 +90,20 @@ async def _succeed(of: Bench, *pods: str) -> None:
     await asyncio.sleep(1.0)
 
 
+async def test_what_waits_when_a_process_ends_is_launched_as_soon_as_another_one_starts_and_there_is_room() -> None:
+    link = _Link()
+    async with bench() as of:
+        await _limit(of, pods="2")
+        async with of.controller():
+            await _create(of, "w", *NODES)
+            assert await _running(of) == ["w-n0-0", "w-n1-0"]
+        await _raise(of, pods="4")
+        async with of.controller(link):
+            await asyncio.sleep(2.0)
+            assert await _running(of) == ["w-n0-0", "w-n1-0", "w-n2-0", "w-n3-0"]
+            assert (link.creates, link.refused) == (2, 0)
+
+
 async def test_at_a_full_quota_a_thousand_tasks_wait_without_a_request_and_go_on_as_pods_end() -> None:
     link = _Link()
     async with bench() as of, of.controller(link):

@@ -164,6 +164,21 @@ async def test_an_attempt_that_is_granted_while_its_execution_is_being_loaded_ke
         assert await _running(of) == ["v-n0-0", "v-n1-0"]
 
 
+async def test_what_waits_when_a_process_ends_is_launched_as_soon_as_another_one_starts_and_has_tokens() -> None:
+    link = _Link()
+    async with bench(resources=EVERY_TASK) as of:
+        async with of.controller():
+            await _create(of, "w", *NODES)
+        for pod in ("w-n0-0", "w-n1-0"):
+            await of.report(pod, phase="Succeeded")
+        async with of.controller(link):
+            await asyncio.sleep(2.0)
+            assert await _running(of) == ["w-n2-0", "w-n3-0"]
+            await _succeed(of, "w-n2-0")
+            assert await _running(of) == ["w-n3-0", "w-n4-0"]
+            assert len(link.creates) == 3
+
+
 async def test_a_workflow_that_is_aborted_gives_back_what_it_holds_and_waits_no_more() -> None:
     async with bench(resources=EVERY_TASK) as of, of.controller():
         await _create(of, "w", *NODES)
