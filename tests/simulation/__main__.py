@@ -10,6 +10,7 @@ import time
 from rich.console import Console
 from rich.progress import Progress
 
+from tests.simulation.often import OFTEN
 from tests.simulation.seeds import PLANTED, one_after_the_other, side_by_side
 
 
@@ -25,6 +26,7 @@ def main() -> int:
     parser.add_argument("--sharded", action="store_true", help="let several controllers divide the workflows")
     parser.add_argument("--cached", action="store_true", help="cache the outputs of all tasks")
     parser.add_argument("--gated", action="store_true", help="let workflows have gates, which people answer")
+    parser.add_argument("--often", choices=sorted(OFTEN), default="", help="what each world has, and others seldom")
     parser.add_argument("--processes", type=int, default=1, help="that share the seeds; 0: as many as there are cores")
     arguments = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets of strings is part of the story
@@ -36,7 +38,7 @@ def main() -> int:
     first = arguments.first if arguments.seed is None else arguments.seed
     seeds = range(first, first + (arguments.seeds if arguments.seed is None else 1))
     processes = arguments.processes or os.cpu_count() or 1
-    worlds = {name: getattr(arguments, name) for name in ("plugged", "sharded", "cached", "gated")}
+    worlds = {name: getattr(arguments, name) for name in ("plugged", "sharded", "cached", "gated", "often")}
     began = time.perf_counter()
     ran = violated = pods = workflows = 0
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]

@@ -38,6 +38,8 @@ class Faults:
                 group.create_task(self._scene.planted.trouble(self._scene.event_log))
             if self._scene.restored.used:
                 group.create_task(self._scene.restored.trouble())
+            if self._scene.is_calm:
+                await asyncio.sleep(ends - self._scene.loop.time())
             while self._scene.loop.time() < ends:
                 await asyncio.sleep(self._scene.rng.expovariate(1 / pace))
                 group.create_task(self._scene.rng.choice(kinds)())

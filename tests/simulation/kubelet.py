@@ -88,8 +88,22 @@ class Kubelet:
         while True:
             await asyncio.sleep(STATUS_SYNC_SECONDS)
             for pod in pods if self._oracle.restores else ():
-                if self._is_out_of_date(pod):
+                if "deletionTimestamp" in pod["metadata"]:
+                    if not self._is_being_ended(pod):
+                        self._group.create_task(self._end_again(pod))
+                elif self._is_out_of_date(pod):
                     self._group.create_task(self._sync_status(pod))
+
+    def _is_being_ended(self, pod: Raw) -> bool:
+        """Whether a pod that is told to stop will be removed: by what runs it, if its node is drained."""
+        uid = pod["metadata"]["uid"]
+        tasks = self._ending.get(uid), self._pods.get(uid)
+        return any(task is not None and not task.done() for task in tasks)
+
+    async def _end_again(self, pod: Raw) -> None:
+        """A pod that was removed is there again, and told to stop."""
+        if await self._is_to_go(pod) and not self._is_being_ended(pod):
+            self._ending[pod["metadata"]["uid"]] = self._group.create_task(self._terminate(pod))
 
     def _is_out_of_date(self, pod: Raw) -> bool:
         verbose = self._told.get(pod["metadata"]["uid"], {})

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import msgspec
+
 from propeller.clock import LoopClock
 from propeller.config import (
     ApiServerOptions,
@@ -128,6 +130,20 @@ class Scene:
         self.oracle.shown, self.oracle.opened = shown.has_succeeded, shown.opened
         if self.oracle.gated:
             self.restored.used = False  # it would take back answers that were acted on
+        self.is_calm = False
+        """Whether nothing fails but what the world is about."""
+        self.pace = 0.0
+        """Mean seconds between two moves of shards; 0: as is drawn."""
+        self.put_on()
+
+    def put_on(self) -> None:
+        """Have more than was drawn (`often`)."""
+
+    def offload(self) -> None:
+        """Have all statuses in the object store."""
+        self.oracle.budget = 256
+        checkpoint = msgspec.structs.replace(self.settings.checkpoint, budget=256)
+        self.settings = msgspec.structs.replace(self.settings, checkpoint=checkpoint)
 
     def client(self, who: str, link: FaultyLink) -> Client:
         """A client of somebody, all of whose requests are seen, and some refused."""

@@ -12,6 +12,7 @@ from tests.simulation.cached import CACHED_MUTATIONS, all_tasks_are_cached
 from tests.simulation.gated import GATED_MUTATIONS, all_workflows_have_gates
 from tests.simulation.map_mutations import MAP_MUTATIONS
 from tests.simulation.mutations import MUTATIONS
+from tests.simulation.often import OFTEN
 from tests.simulation.plugged import all_tasks_are_plugged
 from tests.simulation.sharded_mutations import SHARDED_MUTATIONS
 from tests.simulation.world import Result, simulate
@@ -33,10 +34,12 @@ def one_after_the_other(
     sharded: bool = False,
     cached: bool = False,
     gated: bool = False,
+    often: str = "",
     verbose: bool = False,
 ) -> Results:
     """`plugged`: the tasks run by a plugin of another package. `sharded`: several controllers divide the workflows.
     `cached`: outputs of all tasks are cached. `gated`: workflows have gates.
+    `often`: of OFTEN, what each world has.
     """
     for seed in seeds:
         with (
@@ -44,6 +47,7 @@ def one_after_the_other(
             all_tasks_are_plugged() if plugged else nullcontext(),
             all_tasks_are_cached() if cached else nullcontext(),
             all_workflows_have_gates() if gated else nullcontext(),
+            OFTEN[often]() if often else nullcontext(),
         ):
             yield simulate(seed, verbose=verbose, sharded=sharded)
 
@@ -57,19 +61,20 @@ def side_by_side(
     sharded: bool = False,
     cached: bool = False,
     gated: bool = False,
+    often: str = "",
 ) -> Results:
     """Results as they come. What has not begun when nobody wants more is left out."""
     parts = (seeds[start : start + A_TIME] for start in range(0, len(seeds), A_TIME))
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
     try:
         running: set[Future[list[Result]]] = {
-            pool.submit(several, part, mutation, plugged, sharded, cached, gated)
+            pool.submit(several, part, mutation, plugged, sharded, cached, gated, often)
             for part in islice(parts, processes * 2)
         }
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
             running |= {
-                pool.submit(several, part, mutation, plugged, sharded, cached, gated)
+                pool.submit(several, part, mutation, plugged, sharded, cached, gated, often)
                 for part in islice(parts, len(done))
             }
             for part in done:
@@ -79,6 +84,7 @@ def side_by_side(
 
 
 def several(
-    seeds: range, mutation: str | None, plugged: bool, sharded: bool, cached: bool, gated: bool
+    seeds: range, mutation: str | None, plugged: bool, sharded: bool, cached: bool, gated: bool, often: str
 ) -> list[Result]:
-    return list(one_after_the_other(seeds, mutation, plugged=plugged, sharded=sharded, cached=cached, gated=gated))
+    worlds = {"plugged": plugged, "sharded": sharded, "cached": cached, "gated": gated}
+    return list(one_after_the_other(seeds, mutation, **worlds, often=often))

@@ -163,7 +163,7 @@ class ShardedProcesses(Processes):
     async def come_and_go(self) -> None:
         """Processes join and leave in order, so that shards move."""
         while True:
-            await asyncio.sleep(self._rng.expovariate(1 / self._rng.choice((3.0, 15.0, 60.0))))
+            await asyncio.sleep(self._rng.expovariate(1 / (self._scene.pace or self._rng.choice((3.0, 15.0, 60.0)))))
             able = [one for one in self.alive if not one.frozen and not one.link.partitioned]
             if len(self.alive) < 4 and (len(able) < 2 or self._rng.random() < 0.5):
                 self.start()

@@ -9,7 +9,7 @@ import functools
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from unittest import mock
 
 import msgspec
@@ -36,10 +36,13 @@ class SharedPools:
     their lines were cut for long.
     """
 
+    forgets: ClassVar[bool] = False
+    """Whether it loses its data in every world."""
+
     def __init__(self, seed: int, event_log: EventLog) -> None:
         self._rng = random.Random(f"store of tokens {seed}")
         self._event_log = event_log
-        self._loses_data = random.Random(f"lost data of the store {seed}").random() < 0.3
+        self._loses_data = random.Random(f"lost data of the store {seed}").random() < 0.3 or self.forgets
         """Nothing else goes wrong with it: so all controllers are counted, all the time."""
         self._lost: Literal["slice", "stop"] = self._rng.choice(("slice", "slice", "stop"))
         self._longest_ttl = 0.0

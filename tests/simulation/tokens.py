@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, ClassVar
 
 from propeller.controller import WorkflowController
 from propeller.resourcemgr import Claim, Pool, PoolUsage, ResourceOptions, Rule, Tenant, kept_of
@@ -28,6 +28,9 @@ class Tokens:
     whose limits do not change the pool is twice as large, and a tenant that has no tasks lends nothing of its half.
     """
 
+    always: ClassVar[bool] = False
+    """Whether controllers that divide the workflows share tokens in every world."""
+
     def __init__(self, seed: int, event_log: EventLog) -> None:
         self._seed = seed
         rng = random.Random(f"tokens {seed}")
@@ -45,7 +48,7 @@ class Tokens:
         """Have none in this world whose controllers divide the workflows, or, in a third of them, shared ones."""
         rng = random.Random(f"tokens of shards {self._seed}")
         self.live = False
-        self.used = rng.random() < 1 / 3
+        self.used = rng.random() < 1 / 3 or self.always
         self.shared = SharedPools(self._seed, self._event_log) if self.used else None
 
     @property

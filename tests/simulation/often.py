@@ -1,0 +1,71 @@
+"""Worlds of which each has what others seldom have: a restore, a store of tokens that forgets, shards that move.
+
+A defect that shows only where two rare things meet would be found by none of thousands of seeds. What a world draws is
+as in others; these are put on top of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from unittest import mock
+
+from propeller.embedded.faults import NO_FAULTS, FaultProfile
+from tests.simulation.scene import Scene
+from tests.simulation.shared import SharedPools
+from tests.simulation.tokens import Tokens
+
+
+@contextmanager
+def _restores() -> Iterator[None]:
+    """Every server is restored from an older copy. Statuses are in the object store, where a newer one has replaced the
+    one that the copy names.
+    """
+
+    def put_on(scene: Scene) -> None:
+        scene.restored.used = not scene.oracle.gated
+        scene.fault_free = False
+        scene.offload()
+
+    with mock.patch.object(Scene, "put_on", put_on):
+        yield
+
+
+@contextmanager
+def _losses() -> Iterator[None]:
+    """Controllers that divide the workflows share tokens in a store that loses its data again and again. Nothing else
+    fails, so that all that runs is counted.
+    """
+
+    def put_on(scene: Scene) -> None:
+        scene.fault_free, scene.is_calm = False, True
+        scene.profile = scene.faulty = NO_FAULTS
+
+    with (
+        mock.patch.object(Scene, "put_on", put_on),
+        mock.patch.object(Tokens, "always", True),
+        mock.patch.object(SharedPools, "forgets", True),
+    ):
+        yield
+
+
+@contextmanager
+def _handovers() -> Iterator[None]:
+    """Shards move every few seconds, and the object store is slow: what is under way for an execution takes longer than
+    its shard waits for it.
+    """
+
+    def put_on(scene: Scene) -> None:
+        scene.fault_free, scene.is_calm, scene.is_local = False, True, False
+        scene.profile = scene.faulty = FaultProfile(blob_latency=5.0)
+        scene.pace = 5.0
+
+    with mock.patch.object(Scene, "put_on", put_on):
+        yield
+
+
+OFTEN: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
+    "handovers": _handovers,
+    "losses": _losses,
+    "restores": _restores,
+}
