@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from unittest import mock
 
-from propeller.embedded.faults import NO_FAULTS, FaultProfile
+from propeller.embedded.faults import FaultProfile
+from tests.simulation.restored import Restored
 from tests.simulation.scene import Scene
 from tests.simulation.shared import SharedPools
 from tests.simulation.tokens import Tokens
@@ -27,7 +28,7 @@ def _restores() -> Iterator[None]:
         scene.fault_free = False
         scene.offload()
 
-    with mock.patch.object(Scene, "put_on", put_on):
+    with mock.patch.object(Scene, "put_on", put_on), mock.patch.object(Restored, "late", True):
         yield
 
 
@@ -38,13 +39,30 @@ def _losses() -> Iterator[None]:
     """
 
     def put_on(scene: Scene) -> None:
-        scene.fault_free, scene.is_calm = False, True
-        scene.profile = scene.faulty = NO_FAULTS
+        scene.calm()
 
     with (
         mock.patch.object(Scene, "put_on", put_on),
         mock.patch.object(Tokens, "always", True),
-        mock.patch.object(SharedPools, "forgets", True),
+        mock.patch.object(SharedPools, "only", "losses"),
+    ):
+        yield
+
+
+@contextmanager
+def _moves() -> Iterator[None]:
+    """Shards move every few seconds, while every attempt takes a token of a pool that all processes share. The API
+    server is slow, and nothing fails, so that all that runs is counted.
+    """
+
+    def put_on(scene: Scene) -> None:
+        scene.calm(FaultProfile(latency=0.5))
+        scene.pace = 5.0
+
+    with (
+        mock.patch.object(Scene, "put_on", put_on),
+        mock.patch.object(Tokens, "always", True),
+        mock.patch.object(SharedPools, "only", "nothing"),
     ):
         yield
 
@@ -56,9 +74,8 @@ def _handovers() -> Iterator[None]:
     """
 
     def put_on(scene: Scene) -> None:
-        scene.fault_free, scene.is_calm, scene.is_local = False, True, False
-        scene.profile = scene.faulty = FaultProfile(blob_latency=5.0)
-        scene.pace = 5.0
+        scene.calm(FaultProfile(blob_latency=5.0))
+        scene.is_local, scene.pace = False, 5.0
 
     with mock.patch.object(Scene, "put_on", put_on):
         yield
@@ -67,5 +84,6 @@ def _handovers() -> Iterator[None]:
 OFTEN: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "handovers": _handovers,
     "losses": _losses,
+    "moves": _moves,
     "restores": _restores,
 }

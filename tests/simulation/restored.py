@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import copy
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from propeller.embedded.server import ApiServer
 from propeller.kube import Raw
@@ -27,6 +28,11 @@ from tests.simulation.retyped import is_ending, stored_workflows
 class Restored:
     """Such a loss, in one of six worlds. `server` is everybody's."""
 
+    late: ClassVar[bool] = False
+    """Whether the copy is of when a status has named a snapshot in the object store, which a newer one has replaced
+    when the copy is restored.
+    """
+
     def __init__(self, seed: int, server: ApiServer, oracle: Oracle, event_log: EventLog) -> None:
         self._rng = random.Random(f"restored {seed}")
         self.used = self._rng.random() < 1 / 6
@@ -38,6 +44,8 @@ class Restored:
 
     async def trouble(self) -> None:
         await asyncio.sleep(self._rng.choice((1.0, 10.0, 60.0)) * self._rng.random())
+        if self.late:
+            await self._wait_until(lambda: any(self._named().values()))
         while self._newer_version_is_at_work():
             await asyncio.sleep(0.5)
         if any("-dn" in node for workflow in self._oracle.workflows.values() for node in workflow.prediction.tasks):
@@ -46,6 +54,9 @@ class Restored:
         copied = {uid: _Copy.of(workflow) for uid, workflow in self._oracle.workflows.items()}
         self._event_log.record(f"the API server is backed up at version {backup.version}")
         await asyncio.sleep(self._rng.choice((2.0, 20.0, 200.0)) * self._rng.random())
+        if self.late:
+            named = {uid: uri for uid, uri in self._named().items() if uri}
+            await self._wait_until(lambda: any(self._named(named)[uid] != uri for uid, uri in named.items()))
         bump = self._rng.choice((0, 0, 1_000_000))
         self._server.restore(backup, bump=bump)
         self._event_log.record(f"the API server is restored from that copy, version {self._server.resource_version}")
@@ -54,6 +65,21 @@ class Restored:
         await asyncio.sleep(self._rng.choice((5.0, 60.0)))
         self._event_log.record("the restored API server is up")
         self._server.start()
+
+    async def _wait_until(self, comes: Callable[[], bool]) -> None:
+        """No longer than something comes in a world."""
+        for _ in range(600):
+            if comes():
+                return
+            await asyncio.sleep(0.5)
+
+    def _named(self, known: Iterable[str] | None = None) -> dict[str, str]:
+        """The snapshots in the object store that statuses of workflows name, by uid: of these, or of those that have
+        not ended.
+        """
+        standing = [uid for uid, one in self._oracle.workflows.items() if not (one.ended or one.deleted)]
+        statuses = {uid: self._oracle.workflows[uid].status for uid in known or standing}
+        return {uid: (status.get("nodesReference") or {}).get("uri", "") for uid, status in statuses.items()}
 
     def _newer_version_is_at_work(self) -> bool:
         """A newer version of the controller would not give back what it does not know to have taken over."""

@@ -131,13 +131,19 @@ class Scene:
         if self.oracle.gated:
             self.restored.used = False  # it would take back answers that were acted on
         self.is_calm = False
-        """Whether nothing fails but what the world is about."""
+        """Whether no process dies, stands still or is cut off."""
         self.pace = 0.0
         """Mean seconds between two moves of shards; 0: as is drawn."""
         self.put_on()
 
     def put_on(self) -> None:
         """Have more than was drawn (`often`)."""
+
+    def calm(self, profile: FaultProfile = NO_FAULTS) -> None:
+        """Have nothing fail but what the world is about: requests as `profile` says, and what comes with `put_on`."""
+        self.fault_free, self.is_calm = False, True
+        self.profile = self.faulty = profile
+        self.restored.used = self.planted.used = False
 
     def offload(self) -> None:
         """Have all statuses in the object store."""

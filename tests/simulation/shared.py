@@ -36,13 +36,13 @@ class SharedPools:
     their lines were cut for long.
     """
 
-    forgets: ClassVar[bool] = False
-    """Whether it loses its data in every world."""
+    only: ClassVar[Literal["", "losses", "nothing"]] = ""
+    """What alone goes wrong with it in every world, now and then; "": whatever is drawn."""
 
     def __init__(self, seed: int, event_log: EventLog) -> None:
         self._rng = random.Random(f"store of tokens {seed}")
         self._event_log = event_log
-        self._loses_data = random.Random(f"lost data of the store {seed}").random() < 0.3 or self.forgets
+        self._loses_data = random.Random(f"lost data of the store {seed}").random() < 0.3
         """Nothing else goes wrong with it: so all controllers are counted, all the time."""
         self._lost: Literal["slice", "stop"] = self._rng.choice(("slice", "slice", "stop"))
         self._longest_ttl = 0.0
@@ -97,6 +97,9 @@ class SharedPools:
         kinds = self._rng.sample(kinds, self._rng.randint(1, len(kinds)))
         if self._loses_data:
             pace, kinds = 5.0, [self._forget, self._fail_over]
+        if self.only:
+            pace, kinds = 5.0, [self._forget, self._fail_over]
+            self._is_left = self._is_left or self.only == "nothing"
         while not self._is_left:
             await asyncio.sleep(self._rng.expovariate(1 / pace))
             if self._lines and not self._is_left:
