@@ -6,11 +6,12 @@ import argparse
 import os
 import sys
 from contextlib import nullcontext
+from unittest import mock
 
 from tests.simulation.clusters.mutations import MUTATIONS, ROLLOUT_MUTATIONS, SHARDED_MUTATIONS
 from tests.simulation.clusters.rollouts import rolled_out
 from tests.simulation.clusters.sharded import sharded
-from tests.simulation.clusters.world import plain, simulate
+from tests.simulation.clusters.world import World, plain, simulate
 
 PLANTED = {**MUTATIONS, **SHARDED_MUTATIONS, **ROLLOUT_MUTATIONS}
 """All defects that can be planted."""
@@ -24,6 +25,7 @@ def main() -> int:
     parser.add_argument("--trace", action="store_true", help="print what happens, line by line")
     parser.add_argument("--stop", action="store_true", help="at the first seed that breaks something")
     parser.add_argument("--mutation", choices=sorted(PLANTED), help="a defect to plant, to see whether it is found")
+    parser.add_argument("--often", choices=("outages", "takeovers"), default="", help="in the place of other troubles")
     worlds = parser.add_mutually_exclusive_group()
     worlds.add_argument("--sharded", action="store_true", help="let several controllers divide the workflows")
     worlds.add_argument("--rollout", action="store_true", help="and try a new version in one of the clusters")
@@ -35,7 +37,10 @@ def main() -> int:
     first = arguments.first if arguments.seed is None else arguments.seed
     broken = pods = ran = 0
     for seed in range(first, first + (arguments.seeds if arguments.seed is None else 1)):
-        with PLANTED[arguments.mutation]() if arguments.mutation else nullcontext():
+        with (
+            PLANTED[arguments.mutation]() if arguments.mutation else nullcontext(),
+            mock.patch.object(World, "often", arguments.often),
+        ):
             failures, digest, launched = simulate(seed, verbose=arguments.trace, made=made)
         ran, pods = ran + 1, pods + launched
         if failures:

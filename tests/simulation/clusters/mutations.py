@@ -10,6 +10,7 @@ from unittest import mock
 from propeller.controller._bounds import Bounds
 from propeller.controller._janitor import Janitor
 from propeller.controller._remote_shards import RemoteShards
+from propeller.controller._resync import Resync
 from propeller.errors import PropellerError
 from propeller.handlers.plugins import Marks
 from propeller.kube import Request, Response
@@ -64,6 +65,15 @@ def _pods_of_other_clusters_are_not_held() -> AbstractContextManager[Any]:
     return mock.patch.object(Marks, "holds", False)
 
 
+def _executions_do_not_wait_for_their_cluster() -> AbstractContextManager[Any]:
+    """They are loaded by what their status says, before their attempts there are known."""
+    return mock.patch.object(Resync, "must_wait", return_value=False)
+
+
+def _what_a_cluster_that_is_away_may_run_is_begun_again_under_its_number() -> AbstractContextManager[Any]:
+    return mock.patch.object(Placements, "give_up", return_value=None)
+
+
 MUTATIONS: Mapping[str, Mutation] = {
     function.__name__.strip("_").replace("_", " "): function
     for function in (
@@ -71,6 +81,8 @@ MUTATIONS: Mapping[str, Mutation] = {
         _an_attempt_of_a_lost_cluster_is_launched_again_elsewhere,
         _workflows_that_cannot_be_asked_for_are_gone,
         _pods_of_other_clusters_are_not_held,
+        _executions_do_not_wait_for_their_cluster,
+        _what_a_cluster_that_is_away_may_run_is_begun_again_under_its_number,
     )
 }
 

@@ -106,6 +106,7 @@ class ShardedWorld(World):
 
     @asynccontextmanager
     async def open(self, access: Access) -> AsyncIterator[Client | None]:
+        await self.connecting()
         yield self._fenced(access.context)
 
     def _fenced(self, cluster: str) -> Client:

@@ -29,6 +29,14 @@ FOUND_IN_ROLLOUTS_BY = {
 }
 """As FOUND_BY, in worlds that try a new version in one cluster (`--rollout`)."""
 
+FOUND_WITH_MORE = {
+    ("executions do not wait for their cluster", "takeovers"): 4,
+    ("what a cluster that is away may run is begun again under its number", "outages"): 14,
+}
+"""As FOUND_BY, in worlds that have what others seldom have (`--often`, the second of each key)."""
+
+MORE = [("outages",), ("outages", "--sharded"), ("takeovers",), ("takeovers", "--sharded")]
+
 
 SIMULATION = Simulation("tests.simulation.clusters")
 
@@ -75,3 +83,14 @@ def test_a_seed_that_once_broke_a_promise_keeps_it(seed: int) -> None:
 @pytest.mark.parametrize("mutation", sorted(FOUND_IN_ROLLOUTS_BY))
 def test_a_planted_defect_is_found_where_a_new_version_is_tried_in_one_cluster(mutation: str) -> None:
     SIMULATION.finds(mutation, FOUND_IN_ROLLOUTS_BY, "--rollout")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("often", "options"), [(often, options) for often, *options in MORE])
+def test_no_seed_breaks_a_promise_where_controllers_die_and_clusters_go_away(often: str, options: list[str]) -> None:
+    SIMULATION.breaks_nothing(8, "--often", often, *options)
+
+
+@pytest.mark.parametrize(("mutation", "often"), sorted(FOUND_WITH_MORE))
+def test_a_planted_defect_is_found_where_controllers_die_and_clusters_go_away(mutation: str, often: str) -> None:
+    SIMULATION.finds(mutation, {mutation: FOUND_WITH_MORE[mutation, often]}, "--often", often)

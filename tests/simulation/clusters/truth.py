@@ -75,6 +75,9 @@ class Truth:
         self.workflows: dict[str, Workflow] = {}
         self.lost: set[str] = set()
         """Names of pods that a cluster has forgotten, as it was restored."""
+        self.launched: list[Pod] = []
+        self.none_is_repeated = False
+        """Whether each node has one attempt, as nothing happens to its pod."""
 
     def created(self, workflow: Mapping[str, Any], nodes: tuple[str, ...]) -> None:
         metadata = workflow["metadata"]
@@ -109,6 +112,9 @@ class Truth:
         if (before := workflow.pods.get(name)) is not None and not (before.cluster == cluster and name in self.lost):
             self.event_log.violation(f"{name} runs twice: in {before.cluster} and in {cluster}")
         workflow.pods[name] = pod
+        self.launched.append(pod)
+        if self.none_is_repeated and pod.attempt:
+            self.event_log.violation(f"{name} is launched in {cluster}, and nothing had happened to an earlier attempt")
         self.lost.discard(name)
         if (workflow.project == ISOLATED) is not (cluster == VAULT):
             self.event_log.violation(f"{name} of {workflow.project} is placed in {cluster}")

@@ -10,7 +10,9 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any
+from typing import Any, ClassVar, Literal
+
+import msgspec
 
 from propeller.clock import LoopClock
 from propeller.config import CheckpointOptions, ClusterOptions, ControllerOptions, Settings
@@ -59,7 +61,14 @@ rules:
 
 
 class World:
-    """The state of one world; everything is drawn from `rng`."""
+    """The state of one world; everything is drawn from `rng`.
+
+    `often`: what its troubles are, in the place of those that are drawn. `outages`: controllers die while a cluster is
+    away, and clusters go away while one takes over. `takeovers`: controllers die; no cluster is ever away, so that no
+    attempt is to be repeated.
+    """
+
+    often: ClassVar[Literal["", "outages", "takeovers"]] = ""
 
     def __init__(self, seed: int, loop: SimulatedLoop, *, verbose: bool) -> None:
         self.rng = rng = random.Random(f"clusters {seed}")
@@ -96,6 +105,13 @@ class World:
         self.process = 0
         """Of the last one that was started."""
         self.tasks: list[asyncio.Task[None]] = []
+        self._connecting = random.Random(f"connecting {seed}")
+        if self.often:
+            lag = msgspec.structs.replace(self.settings.checkpoint, max_lag=30.0)
+            self.settings = msgspec.structs.replace(self.settings, checkpoint=lag)
+        if self.often == "takeovers":
+            self.truth.none_is_repeated = True
+            self.profile = FaultProfile(latency=0.5, lag=0.5)
 
     # controllers
 
@@ -127,7 +143,13 @@ class World:
 
     @asynccontextmanager
     async def open(self, access: Access) -> AsyncIterator[Client | None]:
+        await self.connecting()
         yield self.client(access.context)
+
+    async def connecting(self) -> None:
+        """Take the time that it takes to connect to a cluster."""
+        if self.often == "takeovers":
+            await asyncio.sleep(self._connecting.choice((0.0, 5.0, 60.0)))
 
     async def has_changed(self, access: Access) -> bool:
         return False
@@ -186,6 +208,10 @@ class World:
 
     def kinds(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
         """What may go wrong."""
+        if self.often == "outages":
+            return [self._crash_in_outage, self._outage_in_takeover]
+        if self.often == "takeovers":
+            return [self._crash]
         kinds = [self._crash, self._outage, self._outage, self._partition, self._reroute, self._control_outage]
         kinds += [self._collect_pods]
         return kinds + ([self._restore] if self.restores else [])
@@ -205,6 +231,27 @@ class World:
         self.kill(self.process)
         await asyncio.sleep(self.rng.choice((0.0, 5.0, 100.0)))
         self.start()
+
+    async def _crash_in_outage(self) -> None:
+        """A controller dies while a cluster is away in which it has just launched something, and which another
+        controller has to do without.
+        """
+        before = len(self.truth.launched)
+        for _ in range(600):
+            if len(self.truth.launched) > before:
+                break
+            await asyncio.sleep(0.1)
+        launched = self.truth.launched
+        outage = asyncio.create_task(self._down(launched[-1].cluster) if launched else self._outage())
+        await asyncio.sleep(self.rng.choice((0.5, 20.0, 60.0)) * self.rng.random())
+        await self._crash()
+        await outage
+
+    async def _outage_in_takeover(self) -> None:
+        """A cluster goes away while a controller takes over."""
+        await self._crash()
+        await asyncio.sleep(self.rng.choice((0.0, 0.1, 3.0)) * self.rng.random())
+        await self._outage()
 
     async def _outage(self) -> None:
         await self._down(self.rng.choice((*SHARED, VAULT)))
