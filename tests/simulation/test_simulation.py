@@ -52,7 +52,7 @@ FOUND_WITH_MORE: dict[tuple[str, ...], int] = {
     ("a store that lost its data grants at once", "losses", "--sharded"): 0,
     ("tokens of what is handed over come back at once", "moves", "--sharded"): 0,
     ("what is under way goes on after a handover", "handovers", "--sharded"): 8,
-    ("what ran before a restart takes no shared tokens", "moves", "--sharded"): 0,
+    ("what ran before a restart takes no shared tokens", "moves", "--sharded"): 8,
 }
 """As FOUND_BY, in worlds that have what others seldom have (`--often`, the second of each key)."""
 
