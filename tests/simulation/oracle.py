@@ -84,6 +84,8 @@ class Workflow:
     """The most nodes that a status has shown as succeeded."""
     restored: bool = False
     """Whether it was there when the server was restored: a controller that has not noticed yet acts on what was."""
+    undeleted: bool = False
+    """Whether a restore has taken its deletion back. Its newest snapshot may say that it was aborted for that."""
     left: set[str] = field(default_factory=set)
     """Nodes whose outputs are in the object store: after a restore they stand, though the pods be forgotten."""
     answers: dict[str, int | None] = field(default_factory=dict)

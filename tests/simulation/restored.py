@@ -95,7 +95,9 @@ class Restored:
                 workflow.deleted = True
                 then = _Copy({}, set(), 0, {})
             else:
+                was_deleted = workflow.deleted
                 workflow.deleted = ending or "deletionTimestamp" in found["metadata"]
+                workflow.undeleted |= was_deleted and not workflow.deleted
                 workflow.collected = False
                 then = copied.get(uid) or _Copy({}, set(), 0, {})  # or it was being created when the copy was taken
             then.put_back(workflow)

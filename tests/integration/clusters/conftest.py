@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
+import sys
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
@@ -82,14 +85,16 @@ class World:
 
     def table(self, east: str = "", west: str = "") -> Table:
         """`east` and `west` are further fields of these clusters, in YAML."""
+        return parse_table(self.table_text(east, west).encode())
+
+    def table_text(self, east: str = "", west: str = "") -> str:
         more = {EAST: east or "state: active", WEST: west or "state: active"}
         remote = "\n".join(
             f"  - {{name: {name}, connection: {{secret: {{namespace: {self.namespace}, name: {self.secret_of(name)}}}}}"
             f", {more[name]}}}"
             for name in (EAST, WEST)
         )
-        return parse_table(
-            f"""
+        return f"""
 clusters:
   - {{name: home, connection: {{inCluster: true}}}}
 {remote}
@@ -99,8 +104,7 @@ pools:
 rules:
   - {{name: secrets, pool: sealed, isolate: true, match: {{projects: [secret]}}}}
   - {{name: rest, pool: shared}}
-""".encode()
-        )
+"""
 
     @asynccontextmanager
     async def controller(self, table: Table) -> AsyncIterator[WorkflowController]:
@@ -111,6 +115,34 @@ rules:
             made.route_by(table)
             async with made.running():
                 yield made
+
+    @asynccontextmanager
+    async def process(self, directory: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+        """Run `propeller controller` as a process, which is killed with SIGKILL when the block is left."""
+        (directory / "table.yaml").write_text(self.table_text())
+        (directory / "kubeconfig").write_bytes(base64.b64decode(self.kubeconfig(HOME)["kubeconfig"]))
+        changed = {
+            "storage": {"metadata_prefix": f"file://{directory / 'storage'}"},
+            "routing": {"file": str(directory / "table.yaml")},
+            "checkpoint": {"max_lag": self.settings.checkpoint.max_lag},
+            "controller": {"stop_margin": self.settings.controller.stop_margin},
+            "clusters": msgspec.to_builtins(self.settings.clusters),
+        }
+        (directory / "settings.yaml").write_text(yaml.safe_dump(changed))
+        with (directory / "log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *(Path(sys.executable).with_name("propeller"), "controller", "--no-elect", "--metrics-port", "0"),
+                *("--kubeconfig", directory / "kubeconfig", "--config", directory / "settings.yaml"),
+                *("--namespace", self.namespace),
+                stderr=log,
+            )
+            try:
+                yield process
+                assert process.returncode is None, (directory / "log").read_text()
+            finally:
+                with suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
 
     async def create(self, name: str, *tasks: str, project: str = "open", **fields: Any) -> None:
         nodes = (task(one, retry={"minAttempts": 3}) for one in tasks)

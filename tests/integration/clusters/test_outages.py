@@ -68,6 +68,35 @@ async def test_a_controller_that_is_replaced_while_a_cluster_is_away_loses_nothi
         await eventually(no_lost_attempt_runs, deadline=DEADLINE)
 
 
+async def test_processes_that_are_killed_while_a_cluster_is_away_lose_nothing_and_count_each_result_once(
+    world: World, tmp_path: Path
+) -> None:
+    await _with_secrets(world)
+    world.seconds = (1.0, 8.0)
+    east = world.servers[EAST]
+    async with world.process(tmp_path):
+        await _create(world, MANY)
+        await eventually(lambda: len(world.where) == MANY, deadline=DEADLINE)
+        east.stop(crash=True)
+        await asyncio.sleep(1.0)
+    async with world.process(tmp_path):  # knows nothing of east but what statuses say, until it gives it up
+        await _create(world, MANY, first=MANY)
+        await eventually(lambda: any("-a-1" in pod for pod in world.where), deadline=DEADLINE)
+    async with world.process(tmp_path):
+        await asyncio.sleep(2.0)
+        await _back(east)
+        statuses = await world.until_all_have_succeeded()
+        assert len(statuses) == 2 * MANY
+        _check(world, statuses)
+        assert {status["counts"]["succeeded"] for status in statuses.values()} == {len("ab")}
+
+        async def no_lost_attempt_runs() -> bool:
+            pods = (await world.clients[EAST].list(RAW_PODS, world.namespace)).items
+            return all(pod["status"]["phase"] == "Succeeded" for pod in pods)
+
+        await eventually(no_lost_attempt_runs, deadline=DEADLINE)
+
+
 async def test_while_the_workflows_cluster_is_away_the_others_go_on_and_nothing_runs_twice(world: World) -> None:
     await _with_secrets(world)
     world.seconds = (2.0, 4.0)
