@@ -26,6 +26,7 @@ from loadtest._options import (
     QUEUE,
     SCALE,
     SEED,
+    SERVER,
     SERVERS,
     TOKENS_PEER,
 )
@@ -83,6 +84,13 @@ MEASUREMENTS = {
         "_limits",
         "Controller CPU for a task with three pools and a quota, relative to without any (five minutes).",
         (ONLY, SCALE),
+        long=True,
+    ),
+    "maps": Measurement(
+        "_maps",
+        "A map task of 100,000 items: controller CPU for an item beside that of a plain task, memory, status (half an "
+        "hour; --scale 0.05 is a quick look).",
+        (SCALE, SERVER, CONTROLLER),
         long=True,
     ),
     "queue": Measurement("_work_queue", "The work queue with a thousand tenants."),

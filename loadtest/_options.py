@@ -72,6 +72,13 @@ PICTURE = click.option(
     callback=lambda context, parameter, value: value if str(value) != "." else None,
     help="Where to draw shares over time: a .png, .svg or .pdf file; '' for nowhere.",
 )
+SERVER = click.option(
+    "--server",
+    type=click.Choice(["embedded", "real"]),
+    default="real",
+    show_default=True,
+    help="The API server: kube-apiserver, or the embedded one in a process of its own.",
+)
 SEED = click.option(
     "--seed", type=int, default=1, show_default=True, help="What the moments are drawn from at which it is killed."
 )

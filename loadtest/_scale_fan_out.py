@@ -1,9 +1,9 @@
-"""One workflow whose nodes all run at once."""
+"""One workflow whose nodes all run at once: as written, or as the items of a map task."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,27 @@ class Spent(msgspec.Struct, frozen=True):
     cpu: float
     server_cpu: float
     requests: int
+    memory: int
+    """Bytes by which the controller's memory has grown at its peak over that of an idle one."""
 
 
 async def fan_out(target: Target, command: str, nodes: int) -> tuple[float, list[Line]]:
     """The controller's CPU for a node, in seconds, and the table."""
     count = max(1, FEW // nodes)
+    return await _measured(target, command, f"fan-out of {nodes}", nodes, _resources(target.directory, nodes, count))
+
+
+async def map_over(target: Target, command: str, items: int) -> tuple[float, list[Line]]:
+    """The controller's CPU for an item of a map task, in seconds, and the table."""
+    return await _measured(target, command, f"map of {items}", items, [_mapping(target.directory, items)])
+
+
+async def _measured(
+    target: Target, command: str, name: str, nodes: int, given: Iterable[dict[str, Any]]
+) -> tuple[float, list[Line]]:
+    """Run workflows of `nodes` pods each; returns the controller's CPU for a pod, and the table."""
+    resources = list(given)
+    count = len(resources)
     statuses = Statuses()
     async with target.client() as client:
         completer = Completer(client, NAMESPACE, lambda: 0.0)
@@ -48,7 +64,8 @@ async def fan_out(target: Target, command: str, nodes: int) -> tuple[float, list
         ):
             await controller.ready()
             await warm(client, completer, statuses)
-            resources = list(_resources(target.directory, nodes, count))
+            idle = controller.memory
+            controller.taken.peak = idle
             lags_before = await controller.lags()
             before = time.perf_counter(), controller.cpu, target.cpu, await target.requests(client)
             for resource in resources:
@@ -59,11 +76,12 @@ async def fan_out(target: Target, command: str, nodes: int) -> tuple[float, list
                 controller.cpu - before[1],
                 target.cpu - before[2],
                 await target.requests(client) - before[3],
+                controller.taken.peak - idle,
             )
             lags = (await controller.lags()).since(lags_before)
     total = nodes * count
     assert len(completer.uids) == total, f"{len(completer.uids)} pods for {total} nodes"
-    return spent.cpu / total, list(_lines(target, nodes, total, spent, statuses, controller, lags))
+    return spent.cpu / total, list(_lines(target, name, nodes, total, spent, statuses, controller, lags))
 
 
 def _resources(directory: Path, nodes: int, count: int) -> Iterator[dict[str, Any]]:
@@ -80,8 +98,16 @@ def _resources(directory: Path, nodes: int, count: int) -> Iterator[dict[str, An
         yield whole
 
 
+def _mapping(directory: Path, items: int) -> dict[str, Any]:
+    """A map task over a list that the execution was given; its inputs are offloaded, as by FlyteAdmin."""
+    (resource,) = workflows.resources(workflows.mapping(), 1, "m", inputs=workflows.numbers(items))
+    del resource["inputs"]
+    return in_namespace(resource) | {"offloadedInputs": workflows.offload_inputs(items, directory)}
+
+
 def _lines(
     target: Target,
+    name: str,
     nodes: int,
     total: int,
     spent: Spent,
@@ -90,7 +116,7 @@ def _lines(
     lags: Lags,
 ) -> Iterator[Line]:
     def line(what: str, value: float, unit: str, budget: float | None = None) -> Line:
-        return Line(name=f"{target.name}fan-out of {nodes}: {what}", value=value, unit=unit, budget=budget)
+        return Line(name=f"{target.name}{name}: {what}", value=value, unit=unit, budget=budget)
 
     if target.counts_requests:
         yield line("requests for a node", spent.requests / total, "", 1.3 if nodes >= LARGE else None)
@@ -98,6 +124,7 @@ def _lines(
     yield line("API server CPU for a node", spent.server_cpu / total * 1e3, "ms")
     yield line("nodes in a second", total / spent.seconds, "/s")
     yield line("memory of the controller at its peak", controller.taken.peak / 2**20, "MiB")
+    yield line("that, over an idle one", spent.memory / 2**20, "MiB")
     yield line("status writes", statuses.writes, "")
     yield line("bytes of statuses for a node", statuses.bytes / total, "B")
     yield line("bytes of offloaded statuses for a node", statuses.offloaded / total, "B")

@@ -33,6 +33,8 @@ from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Client, Requ
 from propeller.testing import KubeApiserver, eventually, run_kube_apiserver
 
 CONCURRENT_CREATES = 32
+FAN_OUT, MAP = "fan-out of 500", "map of 500"
+"""Scenarios of as many pods: those of nodes, and those of the items of one node."""
 DEADLINE = 180.0  # seconds for one scenario: it hangs, or the machine is far too slow
 _REQUESTS = re.compile(
     rb'^apiserver_request_total\{[^}]*resource="(?P<resource>[^"]*)"[^}]*subresource="(?P<sub>[^"]*)"[^}]*'
@@ -84,7 +86,8 @@ def scenarios(scale: float, only: Sequence[str]) -> list[Scenario]:
         Scenario("50 chains of 10", workflows.chain(10), 10, scaled(50)),
         Scenario("5 chains of 10, pods of 1 s", workflows.chain(10), 10, scaled(5), 1.0),
         Scenario("50 times 20 parallel", workflows.parallel(20), 20, scaled(50)),
-        Scenario("fan-out of 500", workflows.parallel(scaled(500)), scaled(500), 1),
+        Scenario(FAN_OUT, workflows.parallel(scaled(500)), scaled(500), 1),
+        Scenario(MAP, workflows.mapped(scaled(500)), scaled(500), 1),
         Scenario("50 times 20 parallel, ends spread over 20 s", workflows.parallel(20), 20, scaled(50), spread=20.0),
         Scenario("fan-out of 500, ends spread over 20 s", workflows.parallel(scaled(500)), scaled(500), 1, spread=20.0),
     ]
@@ -112,6 +115,7 @@ async def _measure(
     server: KubeApiserver, directory: Path, chosen: Sequence[Scenario], controller: str, *, flyte: bool
 ) -> list[Line]:
     lines: list[Line] = []
+    spent: dict[str, float] = {}  # seconds of CPU for a task, by scenario
     async with connect(server.connection()) as client:
         await install(client, flyte=flyte)
         before: dict[Shape, Floor] = {}  # one floor after a scenario is the one before the next of its shape
@@ -122,6 +126,10 @@ async def _measure(
             result = await run(server, client, directory / f"s{number}", scenario, f"load{number}", controller)
             after = await floor_of(server, client, directory, f"after{number}", shape=shape)
             lines.extend(_lines(scenario, result, [before[shape], after]))
+            spent[scenario.name] = result.own_cpu / result.tasks
+            if scenario.name == MAP and FAN_OUT in spent:
+                name = f"{MAP}: controller CPU for an item, relative to a node of the {FAN_OUT}"
+                lines.append(Line(name=name, value=spent[MAP] / spent[FAN_OUT], unit="x", budget=1.2))
             before = {shape: after}
     return lines
 

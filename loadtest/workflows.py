@@ -44,6 +44,25 @@ def mapped(items: int) -> workflow_pb2.WorkflowTemplate:
     return template
 
 
+def mapping() -> workflow_pb2.WorkflowTemplate:
+    """A map task over the list that is the workflow's input."""
+    template = mapped(0)
+    template.id.name = "mapping"
+    template.interface.inputs.variables[ITEM].type.collection_type.CopyFrom(_INTEGER)
+    promise = types_pb2.OutputReference(node_id="start-node", var=ITEM)
+    template.nodes[0].inputs[0].binding.promise.CopyFrom(promise)
+    return template
+
+
+def numbers(count: int) -> literals_pb2.LiteralMap:
+    """Inputs of `mapping`: so many integers."""
+    found = literals_pb2.LiteralMap()
+    literals = found.literals[ITEM].collection.literals
+    for number in range(count):
+        literals.add().scalar.primitive.integer = number
+    return found
+
+
 def counting(parallel: int, chain: int) -> workflow_pb2.WorkflowTemplate:
     """`parallel` tasks, and behind all of them `chain` tasks in a row, each of which takes the results of those before.
 
@@ -70,6 +89,7 @@ def resources(
     *,
     project: str = PROJECT,
     namespace: str = NAMESPACE,
+    inputs: literals_pb2.LiteralMap | None = None,
 ) -> list[dict[str, Any]]:
     """`count` executions, named by `prefix` and their number."""
     closure = closure_of(template)
@@ -77,7 +97,7 @@ def resources(
     for number in range(count):
         name = f"{prefix}{number}"
         identity = identifier_pb2.WorkflowExecutionIdentifier(project=project, domain="test", name=name)
-        resource: dict[str, Any] = build_resource(closure, None, identity, namespace)
+        resource: dict[str, Any] = build_resource(closure, inputs, identity, namespace)
         found.append(resource | {"kind": FLYTE_WORKFLOWS.kind})
     return found
 
@@ -89,6 +109,14 @@ def offload(template: workflow_pb2.WorkflowTemplate, directory: Path, name: str)
     path = directory / "metadata" / f"{name}.pb"  # below the controller's --metadata-prefix
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(closure_of(template).SerializeToString())
+    return f"file://{path}"
+
+
+def offload_inputs(count: int, directory: Path) -> str:
+    """Write `numbers(count)` where the controller may read them; returns their URI."""
+    path = directory / "metadata" / f"inputs-{count}.pb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(numbers(count).SerializeToString())
     return f"file://{path}"
 
 
