@@ -4,6 +4,7 @@
 Everything here is synchronous and does no I/O: `decide` takes events and returns effects.
 """
 
+from propeller.workflow._built import plan_of_built
 from propeller.workflow._caching import NOT_CACHED, CacheOverride, CacheRecord, CacheStatus, Caching, caching_of
 from propeller.workflow._decide import EXECUTION, Decision, begin, decide, resume
 from propeller.workflow._effects import (
@@ -298,6 +299,7 @@ __all__ = [
     "parse_duration",
     "parse_message",
     "parse_plan",
+    "plan_of_built",
     "pod_name",
     "read_launch_plan",
     "resume",

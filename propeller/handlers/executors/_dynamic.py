@@ -7,13 +7,12 @@ import hashlib
 from collections.abc import Sequence
 
 import msgspec
-import orjson
 from flyteidl.core import dynamic_job_pb2, tasks_pb2
 
 from propeller.compiler import build_resource, compile_dynamic, launch_plans_of
 from propeller.handlers.executors._launch_plans import LaunchPlans
 from propeller.wire import parse
-from propeller.workflow import LaunchPlanRef, NodeView, Plan, parse_plan
+from propeller.workflow import LaunchPlanRef, NodeView, Plan, plan_of_built
 
 
 class _Pending(msgspec.Struct, frozen=True):
@@ -67,5 +66,4 @@ def _compile(
         launch_plans=launch_plans,
     )
     resource = build_resource(closure, None, None, info.namespace)
-    static = {key: resource[key] for key in ("spec", "tasks", "subWorkflows") if key in resource}
-    return parse_plan(orjson.dumps(static), hashlib.sha256(data).hexdigest())
+    return plan_of_built(resource, hashlib.sha256(data).hexdigest())
