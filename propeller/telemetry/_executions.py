@@ -28,7 +28,8 @@ REASONS = frozenset(
     {
         # of ours and FlytePropeller's
         *("Aborted", "BadTaskFormat", "BadWorkflow", "BindingResolutionFailure", "CorruptData", "DeadlineExceeded"),
-        *("DynamicWorkflowBuildFailed", "EntityTooLarge", "ErrorFileBadFormat", "FailedToBuildResource"),
+        *("DynamicWorkflowBuildFailed", "EagerNeedsFlyteAdmin", "EntityTooLarge", "ErrorFileBadFormat"),
+        "FailedToBuildResource",
         *(
             "InternalError",
             "Interrupted",

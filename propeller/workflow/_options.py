@@ -44,6 +44,12 @@ class AttemptOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     during a gap in the watch. If it is in the cache, this costs no request.
     """
 
+    run_eager: bool = False
+    """Run eager tasks (flytekit's `@eager`). They need FlyteAdmin's API to start what they call, and wait for ever
+    where nothing reports to it: so they fail at once, unless some service answers for FlyteAdmin. `propeller run` sets
+    it, as flytekit runs all that they call in their own process there.
+    """
+
     def __post_init__(self) -> None:
         if not 0 <= self.system_retries <= 100:
             raise ValueError(f"system_retries must be between 0 and 100, and is {self.system_retries}")

@@ -18,6 +18,7 @@ from propeller.errors import (
 )
 from propeller.handlers.executors._attempts import found_resource, plugin_of
 from propeller.handlers.executors._creates import create
+from propeller.handlers.executors._eager import refused_eager
 from propeller.handlers.executors._echo import echoed, is_echo
 from propeller.handlers.executors._gates import refusals_of, refused_event
 from propeller.handlers.executors._given_up import is_given_up
@@ -140,6 +141,8 @@ async def _begin(
             uri = f"{execution.output_directory(node.number, attempt)}/outputs.pb"
             await write_literals(services.storage, uri, echoed(task, inputs))
             return (Recovered(attempt),)
+        if (refused := refused_eager(node, attempt, task)) is not None:
+            return (refused,)
         resource = plugin.build(node, attempt, inputs, settings)
     except Invalid as error:
         return (EffectFailed(attempt, Failure("FailedToBuildResource", str(error))),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -20,6 +21,7 @@ from propeller.registry import RegistryOptions, registry_of
 from propeller.storage import MemoryStore, Storage
 from propeller.workflow import (
     AttemptObserved,
+    AttemptOptions,
     AttemptPhase,
     BranchEvaluated,
     Collect,
@@ -247,6 +249,32 @@ async def test_a_task_that_cannot_be_a_pod_fails_for_good() -> None:
     assert isinstance(found, EffectFailed)
     assert (found.failure.code, found.failure.recoverable) == ("FailedToBuildResource", False)
     assert not of.server.requests
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"metadata": {"isEager": True}}, "is eager: it needs FlyteAdmin's API .* Write it as @dynamic or @workflow"),
+        ({"type": "eager_failure_handler_task"}, "cleans up after an eager task .* nothing was started"),
+    ],
+)
+async def test_an_eager_task_fails_at_once_with_what_it_lacks(fields: dict[str, Any], said: str) -> None:
+    container = {"image": "i", "args": ["pyflyte-execute"]}
+    of = Bench(graph(task("n0")), {"t": template(container=container, **fields)})
+    (found,) = await of.do(Launch, 0)
+    assert isinstance(found, EffectFailed)
+    failure = found.failure
+    assert (failure.code, failure.kind, failure.recoverable) == ("EagerNeedsFlyteAdmin", ErrorKind.USER, False)
+    assert re.search(said, failure.message)
+    assert of.server.requests == []
+
+
+async def test_an_eager_task_runs_where_a_service_answers_for_flyteadmin() -> None:
+    tasks = {"t": template(container={"image": "i", "args": ["x"]}, metadata={"isEager": True})}
+    of = Bench(graph(task("n0")), tasks)
+    of.world.execution.settings = AttemptOptions(run_eager=True)
+    await of.do(Launch, 0)
+    assert "e-n0-0" in of.server.objects
 
 
 async def test_inputs_that_cannot_be_resolved_fail_for_good() -> None:
