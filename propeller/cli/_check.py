@@ -10,6 +10,7 @@ import orjson
 from propeller.cli._exit_codes import BAD_CALL, SUCCEEDED
 from propeller.cli._files import write_resource
 from propeller.cli._output import say
+from propeller.cli._registered import linked_with
 from propeller.cli._workflow import closure_of, new_execution_name, refuse_eager, resource_of
 from propeller.cli.flytekit_bridge import Versioned, list_entities, serialize
 from propeller.compiler import CompileErrors, find_warnings
@@ -34,8 +35,11 @@ def files_of(path: Path) -> list[Path]:
     return found
 
 
-async def check_files(python: str, files: Sequence[Path], versioned: Versioned, *, out: str) -> int:
-    """Report on standard output; with `out`, write the resources there. Returns the exit code."""
+async def check_files(python: str, files: Sequence[Path], versioned: Versioned, *, out: str, registry: str) -> int:
+    """Report on standard output; with `out`, write the resources there. Returns the exit code.
+
+    What files refer to is looked up at the URI `registry`.
+    """
     compiled, refused = 0, 0
     for file in files:
         try:
@@ -45,7 +49,7 @@ async def check_files(python: str, files: Sequence[Path], versioned: Versioned, 
             refused += 1
             continue
         for entity in entities:
-            if await _check(python, file, entity.name, versioned, out):
+            if await _check(python, file, entity.name, versioned, out, registry):
                 compiled += 1
             else:
                 refused += 1
@@ -53,18 +57,19 @@ async def check_files(python: str, files: Sequence[Path], versioned: Versioned, 
     return BAD_CALL if refused else SUCCEEDED
 
 
-async def _check(python: str, file: Path, name: str, versioned: Versioned, out: str) -> bool:
+async def _check(python: str, file: Path, name: str, versioned: Versioned, out: str, registry: str) -> bool:
     """One workflow: whether it compiles."""
     try:
-        found = await serialize(python, file, name, (), versioned, "/dev/null")
+        linked = await linked_with(await serialize(python, file, name, (), versioned, "/dev/null"), registry)
+        found, plans = linked.serialized, linked.plans
         refuse_eager(found)
         warnings = find_warnings(found.workflow.template, found.workflow.sub_workflows)
         if out and not found.missing:
             namespace = f"{versioned.project}-{versioned.domain}"
-            resource = resource_of(found, versioned, name=new_execution_name(), namespace=namespace)
+            resource = resource_of(found, versioned, name=new_execution_name(), namespace=namespace, registered=plans)
             write_resource(Path(out), f"{file.stem}.{name}.json", orjson.dumps(resource), "--out")
         else:
-            closure_of(found)
+            closure_of(found, plans)
     except CompileErrors as error:
         say(f"✘ {file} {name}: {error.report()}")
         return False

@@ -14,12 +14,11 @@ import yaml
 from propeller.cli._check import check_files, files_of
 from propeller.cli._event_loop import run
 from propeller.cli._inputs import TakesInputs, options_after_entity
-from propeller.cli._launch_plans import Plans
 from propeller.cli._output import say
-from propeller.cli._registered import registered_for
+from propeller.cli._registered import Linked, linked_with
 from propeller.cli._render import render
 from propeller.cli._workflow import new_execution_name, refuse_eager, resource_of
-from propeller.cli.flytekit_bridge import Serialized, Versioned, interpreter, serialize
+from propeller.cli.flytekit_bridge import Versioned, interpreter, serialize
 from propeller.compiler import find_warnings
 from propeller.errors import Invalid, TooLarge
 from propeller.text import one_line, visible_json
@@ -58,7 +57,7 @@ class _Options(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--namespace", default="", metavar="NS", help="Default: PROJECT-DOMAIN.")
 @click.option("--raw-output-prefix", default="", metavar="URI", help="Where tasks write files and data frames.")
 @click.option("--overwrite-cache", is_flag=True, help="Run cached tasks again, and cache their new outputs.")
-@click.option("--registry", default="", metavar="URI", help="Where launch plans of other files are registered.")
+@click.option("--registry", default="", metavar="URI", help="Where what FILE refers to is registered.")
 @click.option("--format", "format_", type=click.Choice(["json", "yaml"]), default="json", show_default=True)
 @click.option("--python", default="", metavar="PATH", help="The interpreter that has flytekit and your libraries.")
 @click.pass_context
@@ -105,14 +104,15 @@ def command(
         explain=explain,
     )
     if not entity:
-        context.exit(run(check_files(interpreter(python), files_of(Path(path)), options.versioned, out=out)))
+        files = files_of(Path(path))
+        context.exit(run(check_files(interpreter(python), files, options.versioned, out=out, registry=registry)))
     if out:
         raise Invalid("--out goes with a FILE or DIR alone: the resource of one ENTITY goes to standard output")
     prefix = (raw_output_prefix or tempfile.gettempdir()).removeprefix("file://")
     versioned = msgspec.structs.replace(options.versioned, needs_images=explain is None)
     after = options_after_entity(context)
     found = run(serialize(interpreter(python), Path(path), entity, inputs, versioned, prefix, options=after))
-    result = _result(found, options, run(registered_for(found, registry)))
+    result = _result(run(linked_with(found, registry)), options)
     if isinstance(result, str):
         say(result, end="")
     else:
@@ -133,7 +133,8 @@ def versioned_of(images: tuple[str, ...], project: str, domain: str, version: st
     return Versioned(project=project, domain=domain, version=version, image=image, images=found)
 
 
-def _result(found: Serialized, options: _Options, registered: Plans) -> bytes | str:
+def _result(linked: Linked, options: _Options) -> bytes | str:
+    found, registered = linked.serialized, linked.plans
     for warning in find_warnings(found.workflow.template, found.workflow.sub_workflows):
         say(f"warning: {one_line(warning)}", to_stderr=True)
     refuse_eager(found)

@@ -107,11 +107,6 @@ def nodes_of(template: core_pb2.WorkflowTemplate) -> Iterator[core_pb2.Node]:
                 todo.append(blocks.else_node)
 
 
-def mapped(node: core_pb2.Node) -> core_pb2.Node:
-    """Return the node that a map task repeats; any other node itself."""
-    return node.array_node.node if node.WhichOneof("target") == "array_node" else node
-
-
 def named(identifier: identifier_pb2.Identifier) -> str:
     """Format an identifier for a message, with what tells entities of one name apart."""
     said = ((part, getattr(identifier, part)) for part in ("project", "domain", "version"))

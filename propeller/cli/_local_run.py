@@ -24,7 +24,7 @@ from propeller.cli._files import private_kubeconfig
 from propeller.cli._gate_notes import GateNotes
 from propeller.cli._output import say
 from propeller.cli._progress import Progress, watching
-from propeller.cli._registered import registered_for
+from propeller.cli._registered import linked_with
 from propeller.cli._result import report_end
 from propeller.cli._task_output import TaskOutput, show_output
 from propeller.cli._workflow import is_execution_name, new_execution_name, resource_of, waits_for_answers
@@ -99,6 +99,8 @@ async def run_locally(run: LocalRun) -> int:
             f"{settings.storage.raw_output_prefix}/inputs".removeprefix("file://"),
             options=run.options,
         )
+        found = await linked_with(serialized, run.registry)
+        serialized = found.serialized
         namespace = f"{versioned.project}-{versioned.domain}"
         inputs_uri = f"{settings.storage.raw_output_prefix}/inputs/{name}.pb"
         resource = resource_of(
@@ -108,7 +110,7 @@ async def run_locally(run: LocalRun) -> int:
             namespace=namespace,
             inputs_uri=inputs_uri,
             overwrite_cache=run.overwrite_cache,
-            registered=await registered_for(serialized, run.registry),
+            registered=found.plans,
         )
         await write_literals(storage, inputs_uri, serialized.inputs)  # storage must be writable
         await _prepare(cluster, namespace)
@@ -252,6 +254,7 @@ def _settings(run: LocalRun, storage_uri: str, logs: Path) -> Settings:
         resources=resources,
         raw_containers=raw,
         pod_defaults=pods,
+        attempts=msgspec.structs.replace(run.settings.attempts, run_eager=True),
         routing=RoutingOptions(),  # one machine is one cluster
     )
 

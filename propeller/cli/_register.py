@@ -12,9 +12,9 @@ from flyteidl.core import identifier_pb2
 
 from propeller.cli._compile import versioned_of
 from propeller.cli._event_loop import run
-from propeller.cli._launch_plans import Plans, document_of, missing_plans, path_of, plans_of
+from propeller.cli._launch_plans import document_of, path_of, plans_of
 from propeller.cli._output import say, say_json
-from propeller.cli._registered import find_registered, opened
+from propeller.cli._registered import Linked, link, opened
 from propeller.cli._workflow import closure_of
 from propeller.cli.flytekit_bridge import Serialized, Versioned, interpreter, list_entities, serialize
 from propeller.compiler import identifier_text
@@ -90,24 +90,26 @@ async def _contents(path: Path, versioned: Versioned, python: str, registry: Reg
     contents: Contents = {}
     for entity in await list_entities(python, path):
         found = await serialize(python, path, entity.name, (), versioned, "/dev/null")
-        registered = await find_registered(registry, missing_plans(found))
-        plans = plans_of(found, registered)
-        closure_of(found, registered)
-        contents |= dict(_entities_of(found, plans))
+        linked = await link(found, registry)
+        closure_of(linked.serialized, linked.plans)
+        contents |= dict(_entities_of(found, linked))
     return contents
 
 
-def _entities_of(serialized: Serialized, plans: Plans) -> Iterator[tuple[Entity, bytes]]:
+def _entities_of(serialized: Serialized, linked: Linked) -> Iterator[tuple[Entity, bytes]]:
+    """What the file itself defines. Documents of launch plans have the registered tasks and workflows too."""
     for task in serialized.tasks:
         yield _entity(EntityKind.TASK, task.template.id), task.SerializeToString(deterministic=True)
     specs = {identifier_text(spec.template.id): spec for spec in (serialized.workflow, *serialized.workflows)}
     for spec in specs.values():
         if not spec.template.id.name.startswith(OF_SINGLE_TASKS):
             yield _entity(EntityKind.WORKFLOW, spec.template.id), spec.SerializeToString(deterministic=True)
+    whole, plans = linked.serialized, plans_of(linked.serialized, linked.plans)
+    specs = {identifier_text(spec.template.id): spec for spec in (whole.workflow, *whole.workflows)}
     for plan in serialized.launch_plans:
         spec = specs[identifier_text(plan.spec.workflow_id)]
         if not spec.template.id.name.startswith(OF_SINGLE_TASKS):
-            document = document_of(serialized, plans[path_of(plan.id)], spec, plans)
+            document = document_of(whole, plans[path_of(plan.id)], spec, plans)
             yield _entity(EntityKind.LAUNCH_PLAN, plan.id), orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from flyteidl.core import compiler_pb2, identifier_pb2
 
-from propeller.cli._launch_plans import NONE, Plans, documents_of, mapped, named, nodes_of, plans_of, templates_of
+from propeller.cli._launch_plans import NONE, Plans, documents_of, nodes_of, plans_of, templates_of
 from propeller.cli.flytekit_bridge import Serialized, Versioned
 from propeller.compiler import build_resource, compile_task, compile_workflow, find_requirements, identifier_text
 from propeller.errors import Invalid
@@ -37,7 +37,6 @@ def closure_of(serialized: Serialized, registered: Plans = NONE) -> compiler_pb2
 
 
 def _closure_of(serialized: Serialized, plans: Plans) -> compiler_pb2.CompiledWorkflowClosure:
-    _refuse_references(serialized)
     workflow = serialized.workflow
     needed = {identifier_text(one) for one in find_requirements(workflow.template, workflow.sub_workflows).task_ids}
     tasks = [spec.template for spec in serialized.tasks if identifier_text(spec.template.id) in needed]
@@ -51,21 +50,6 @@ def waits_for_answers(serialized: Serialized) -> bool:
     nodes = (node for template in templates_of(serialized) for node in nodes_of(template))
     gates = (node.gate_node for node in nodes if node.HasField("gate_node"))
     return any(gate.WhichOneof("condition") in {"signal", "approve"} for gate in gates)
-
-
-def _refuse_references(serialized: Serialized) -> None:
-    """Raises Invalid for a node of a task that the file only refers to (flytekit's reference_task)."""
-    known = {identifier_text(spec.template.id) for spec in serialized.tasks}
-    for template in templates_of(serialized):
-        for node in nodes_of(template):
-            inner = mapped(node)
-            task = inner.task_node.reference_id
-            if inner.WhichOneof("target") == "task_node" and identifier_text(task) not in known:
-                raise Invalid(
-                    f"node {node.id} of {template.id.name} calls task {named(task)}, which is not in the file: "
-                    "registered tasks are not supported yet, so import the task from the file that defines it; see "
-                    "docs/differences.md"
-                )
 
 
 def refuse_eager(serialized: Serialized) -> None:

@@ -2,6 +2,7 @@
 no I/O, no clock.
 """
 
+from propeller.compiler._declared import find_interface_fault
 from propeller.compiler._dynamic import compile_dynamic
 from propeller.compiler._errors import CompileError, CompileErrors, ErrorCode
 from propeller.compiler._ids import identifier_text
@@ -10,7 +11,7 @@ from propeller.compiler._launch_plans import build_launch_plan, complete_launch_
 from propeller.compiler._limits import DEFAULT_LIMITS, Limits
 from propeller.compiler._literals import literal_fits
 from propeller.compiler._pods import find_pod_fault
-from propeller.compiler._requirements import Requirements, find_requirements
+from propeller.compiler._requirements import Requirements, find_requirements, sub_workflows_of
 from propeller.compiler._resource import build_resource
 from propeller.compiler._tasks import compile_task
 from propeller.compiler._warnings import find_warnings
@@ -29,11 +30,13 @@ __all__ = [
     "compile_task",
     "compile_workflow",
     "complete_launch_plan",
+    "find_interface_fault",
     "find_pod_fault",
     "find_requirements",
     "find_warnings",
     "identifier_text",
     "launch_plans_of",
     "literal_fits",
+    "sub_workflows_of",
     "to_json",
 ]

@@ -57,6 +57,16 @@ def find_requirements(
     )
 
 
+def sub_workflows_of(templates: Iterable[workflow_pb2.WorkflowTemplate]) -> dict[str, identifier_pb2.Identifier]:
+    """Return the sub-workflows that nodes of these workflows call, by the text of their ids."""
+    return {
+        identifier_text(node.workflow_node.sub_workflow_ref): node.workflow_node.sub_workflow_ref
+        for template in templates
+        for node in _all_nodes(template)
+        if node.WhichOneof("target") == "workflow_node" and node.workflow_node.HasField("sub_workflow_ref")
+    }
+
+
 def index_by_id(
     templates: Sequence[workflow_pb2.WorkflowTemplate], errors: Errors
 ) -> dict[str, workflow_pb2.WorkflowTemplate]:

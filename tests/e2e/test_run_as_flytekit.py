@@ -289,3 +289,16 @@ def test_small_tasks_share_a_process_but_neither_a_directory_nor_a_change(propel
     counted = both[len(cleaned) :]
     assert len(set(counted)) == 3, "a change of a global is seen by no other task"
     assert all(one.endswith(" 1") for one in counted)
+
+
+def test_as_many_items_of_a_map_task_have_to_succeed_as_its_author_says(propeller: Propeller, flow: Flow) -> None:
+    """flytekit writes a ratio of 1.0 besides, which would count instead."""
+    text = (
+        "@task\ndef t(n: int):\n    assert n\n"
+        "@dynamic\ndef many(n: int):\n    map_task(t, min_successes=n)(n=[0, 1, 2])\n"
+        "@workflow\ndef wf(n: int):\n    map_task(t, min_successes=2)(n=[0, 1, 2])\n    many(n=n)\n"
+    )
+    file = flow(text)
+    assert propeller.run(file, "wf", "--n", "2").code == 0
+    failed = propeller.run(file, "wf", "--n", "3", "--output", "json")
+    assert failed.code == 1

@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 from flyteidl.admin import launch_plan_pb2, task_pb2, workflow_pb2
-from flyteidl.core import literals_pb2
+from flyteidl.core import identifier_pb2, interface_pb2, literals_pb2
 
 from propeller.errors import Invalid
 
@@ -56,6 +56,13 @@ class Parameter(msgspec.Struct, frozen=True):
     choices: tuple[str, ...] = ()
 
 
+class Reference(msgspec.Struct, frozen=True):
+    """A registered entity that a file refers to, and the interface that the file declares for it."""
+
+    id: identifier_pb2.Identifier
+    interface: interface_pb2.TypedInterface
+
+
 class Serialized(msgspec.Struct, frozen=True, kw_only=True):
     """A workflow with everything that it uses, as flytekit wrote it, and its inputs."""
 
@@ -66,6 +73,7 @@ class Serialized(msgspec.Struct, frozen=True, kw_only=True):
     launch_plans: tuple[launch_plan_pb2.LaunchPlan, ...]
     workflows: tuple[workflow_pb2.WorkflowSpec, ...] = ()
     """Those that its launch plans start."""
+    references: tuple[Reference, ...] = ()
     parameters: tuple[Parameter, ...]
     inputs: literals_pb2.LiteralMap
 
@@ -90,6 +98,7 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
     workflows: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     launch_plans: tuple[str, ...] = ()
+    references: tuple[tuple[str, str], ...] = ()
     parameters: tuple[Parameter, ...] = ()
     inputs: str = ""
 
@@ -156,6 +165,10 @@ async def serialize(
         tasks=tuple(_message(task_pb2.TaskSpec, text) for text in answer.tasks),
         launch_plans=tuple(_message(launch_plan_pb2.LaunchPlan, text) for text in answer.launch_plans),
         workflows=tuple(_message(workflow_pb2.WorkflowSpec, text) for text in answer.workflows),
+        references=tuple(
+            Reference(_message(identifier_pb2.Identifier, one), _message(interface_pb2.TypedInterface, interface))
+            for one, interface in answer.references
+        ),
         parameters=answer.parameters,
         inputs=_message(literals_pb2.LiteralMap, answer.inputs),
     )

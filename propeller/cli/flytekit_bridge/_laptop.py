@@ -8,6 +8,7 @@ nothing of propeller, and changes the flytekit of that process only.
     secrets        of group G and key K are also found in the variable G_K, as in flytekit's local runs
     large lists    are converted item by item, as they are read
     logs           do not repeat an error that the task reports in its error.pb
+    map tasks      have as many successes as `min_successes` says
     packages       for the container's start (`runtime_packages`) are not installed: the interpreter is the user's own
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import runpy
 import sys
 from typing import Any
 
@@ -26,6 +28,7 @@ def install() -> None:
     _run_eager_tasks_here()
     _find_secrets_by_plain_names()
     _convert_what_is_read()
+    runpy.run_path(os.path.join(os.path.dirname(os.path.abspath(__file__)), "_map_tasks.py"))  # noqa: PTH100, PTH118, PTH120
     if (entrypoint := sys.modules.get("flytekit.bin.entrypoint")) is not None:
         vars(entrypoint)["RUNTIME_PACKAGES_ENV_NAME"] = "_F_RUNTIME_PACKAGES_OF_NO_IMAGE"
     importlib.import_module("flytekit").logger.addFilter(_says_more)
@@ -62,6 +65,20 @@ def _run_eager_tasks_here() -> None:
             return run_sync(self.async_execute, self, **inputs)
 
     task.execute = execute
+    _name_references()
+
+
+def _name_references() -> None:
+    """Say why an eager task cannot call what is registered elsewhere: here it would run in the task's own process."""
+    references = importlib.import_module("flytekit.core.reference_entity").ReferenceEntity
+
+    def execute(self: Any, **inputs: Any) -> Any:
+        raise NotImplementedError(
+            f"{self.name} is registered elsewhere, and this eager task runs what it calls in its own process: import "
+            "it from the file that defines it, or call it from a @workflow"
+        )
+
+    references.execute = execute
 
 
 def _find_secrets_by_plain_names() -> None:

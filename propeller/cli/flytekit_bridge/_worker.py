@@ -7,7 +7,8 @@ answer, JSON in the file that the request names, so that whatever the user's mod
           "image", "images": {name: image}, "needs_images", "raw_output_prefix"}
     out  {"entities": [[name, kind, text], ...]}
          {"name", "kind", "parameters": [{"name", "type", "required", "default", "description"}, ...],
-          "workflow", "tasks", "workflows", "launch_plans", "inputs"}    messages in base64
+          "workflow", "tasks", "workflows", "launch_plans", "inputs",    messages in base64
+          "references": [[identifier, interface], ...]}
          {"error": {"what": "flytekit" | "import" | "entity" | "input" | "serialize", "message", "detail"}}
 """
 
@@ -30,7 +31,7 @@ from typing import Any
 Json = dict[str, Any]
 
 _texts: Any = importlib.import_module(f"{__package__}._texts" if __package__ else "_texts")  # beside this file
-
+_references: Any = importlib.import_module(f"{__package__}._references" if __package__ else "_references")
 
 _BOOLEAN = 4
 """flyteidl.core.SimpleType.BOOLEAN."""
@@ -58,8 +59,8 @@ def _import(path: str, *, needs_images: bool) -> types.ModuleType:
     """The user's module, by the name that its package gives it, as pyflyte imports it."""
     try:
         importlib.import_module("flytekit")
-        if not needs_images:
-            runpy.run_path(os.path.join(os.path.dirname(os.path.abspath(__file__)), "_laptop.py"))
+        beside = os.path.dirname(os.path.abspath(__file__))
+        runpy.run_path(os.path.join(beside, "_map_tasks.py" if needs_images else "_laptop.py"))
     except ImportError as error:
         raise Refused("flytekit", f"{sys.executable} cannot import flytekit: {error}") from error
     root, parts = os.path.dirname(path), [os.path.splitext(os.path.basename(path))[0]]
@@ -137,6 +138,7 @@ def _messages(request: Json, kind: str, entity: Any, entities: dict[str, tuple[s
         python_interpreter=sys.executable,
     )
     found: Any = collections.OrderedDict()
+    _references.serialize_workflow_references()
     translator.get_serializable(found, settings, launch_plan)
     if any(_is_dynamic(one) for one in found):  # what such a task calls is known when it runs
         for other, value in entities.values():
@@ -160,6 +162,7 @@ def _messages(request: Json, kind: str, entity: Any, entities: dict[str, tuple[s
         "tasks": groups["TaskSpec"],
         "workflows": groups["WorkflowSpec"],
         "launch_plans": groups["LaunchPlan"],
+        "references": _references.declared(found),
         "inputs": literals,
         "parameters": parameters,
     }

@@ -323,6 +323,7 @@ def _preload(module: str) -> None:
     name = os.path.basename(module).removesuffix(".py")
     with open(module, "rb") as source:
         loaded = types.ModuleType(name)
+        loaded.__file__ = module
         exec(compile(source.read(), module, "exec"), loaded.__dict__)  # noqa: S102 - a file that the settings name
 
 

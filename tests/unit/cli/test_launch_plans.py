@@ -113,17 +113,6 @@ def test_a_plan_that_is_not_there_is_named() -> None:
         closure_of(caller(calling()))
 
 
-@pytest.mark.parametrize("mapped", [False, True], ids=["called", "mapped over"])
-def test_a_task_that_the_file_only_refers_to_is_named(mapped: bool) -> None:
-    task = identifier_pb2.Identifier(project="p", domain="d", name="clean", version="v1")
-    node = core_pb2.Node(id="n0", task_node=core_pb2.TaskNode(reference_id=task))
-    if mapped:
-        node = core_pb2.Node(id="n0", array_node=core_pb2.ArrayNode(node=node))
-    told = r"node n0 of .* calls task clean \(project 'p', domain 'd', version 'v1'\), which is not in the file"
-    with pytest.raises(Invalid, match=told):
-        closure_of(caller(node))
-
-
 @pytest.mark.parametrize("kind", ["launch plan", "workflow"])
 def test_the_resource_of_a_launch_plan_names_it(kind: str) -> None:
     found = replace(caller(calling(), plan()), name="nightly", kind=kind)
