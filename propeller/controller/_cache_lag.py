@@ -43,10 +43,12 @@ class CacheLag:
         """
 
     def wait_to_load(self, workflow: FlyteWorkflow) -> Result | None:
-        """Return when to reconcile again if the cache lacks the last write, as loading would lead to a conflict. None
-        if the execution may be loaded.
+        """Return when to reconcile again if the cache lacks the last write, as loading would lead to a conflict, or if
+        that write is under way: what it says is decided. None if the execution may be loaded.
         """
         key = workflow.key
+        if self._executions.is_being_written(key):
+            return Result()  # its end reconciles
         wanted = self._executions.stale_until(key)
         if wanted is None:
             return None

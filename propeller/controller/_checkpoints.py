@@ -79,7 +79,7 @@ class Checkpoints:
         placements = execution.placements
         version = 0 if placements is None else placements.version
         hits, jobs = execution.cache.unwritten(), execution.jobs.unwritten()
-        over = self._holds.over(session)
+        over, is_written = self._holds.over(session), False
         try:
             written = await self._checkpointer.write(
                 execution,
@@ -105,6 +105,7 @@ class Checkpoints:
             before = session.offloaded_to
             session.write_failures = 0
             session.record(written.metadata, written.status)
+            is_written = True
             if placements is not None:
                 placements.written(version)
             execution.cache.written(hits)
@@ -122,6 +123,7 @@ class Checkpoints:
                 return  # there has been nothing new meanwhile
         finally:
             session.writing = False
+            self._executions.write_ended(session, written=is_written)
         self._executions.reconcile(session.key)
 
     def _pause(self, session: Running, error: PropellerError) -> float:

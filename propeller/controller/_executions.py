@@ -35,6 +35,8 @@ class Executions:
         self._sessions: dict[str, Session] = {}
         self._evicted: set[str] = set()
         self._stale: dict[str, MinResourceVersion] = {}
+        self._written: dict[str, Running] = {}
+        """Sessions that were dropped while a status of theirs was under way, until that is answered."""
         self._pauses = PausesByKey(settings.backoff, settings.backoff_cap)
         self.begun = Begun()
 
@@ -78,6 +80,22 @@ class Executions:
         """
         self.forget(session)
         self._stale[session.key] = MinResourceVersion(session.uid, session.version if version is None else version)
+        if isinstance(session, Running) and session.writing:
+            self._written[session.key] = session
+
+    def is_being_written(self, key: str) -> bool:
+        """Whether a status of a dropped session is under way: what is loaded now could lack what it says."""
+        return key in self._written
+
+    def write_ended(self, session: Running, *, written: bool) -> None:
+        """A write of a status has ended. If its session was dropped meanwhile, its execution may be loaded once the
+        cache has what was written.
+        """
+        if self._written.get(session.key) is session:
+            if written:
+                self._stale[session.key] = MinResourceVersion(session.uid, session.version)
+            del self._written[session.key]
+            self.reconcile(session.key)
 
     def stale_until(self, key: str) -> MinResourceVersion | None:
         """Return the version that the cache has to reach before the execution may be loaded; None if it may be."""
@@ -93,12 +111,14 @@ class Executions:
         for session in tuple(self._sessions.values()):
             self.forget(session)
         self._stale.clear()
+        self._written.clear()
         self.begun.clear()
         return len(keys)
 
     def deleted(self, key: str) -> None:
         """Forget a deleted workflow."""
         self._stale.pop(key, None)
+        self._written.pop(key, None)
         self._pauses.forget(key)
         self._evicted.discard(key)
         self.begun.forget(key)

@@ -185,6 +185,8 @@ class Shards:
         """Begin anew with executions that have gone to other shards while what was under way for them was dropped."""
         for key in keys:
             if (session := self._executions.get(key)) is not None:
+                if isinstance(session, Running):
+                    session.writing = False  # a write that waited for its turn was dropped
                 self._executions.reload(session)
             self._executions.reconcile(key)
 
