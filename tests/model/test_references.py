@@ -15,7 +15,7 @@ REFERENCE = re.compile(r"((?:\w+/)+_\w+\.py): (\w+)((?:(?:,| and| or) \w+)*)")
 def references() -> list[tuple[str, str]]:
     """Pairs of a file and a name in it, as texts like `workflow/_decide.py: begin, resume and decide` give them."""
     found: set[tuple[str, str]] = set()
-    for module in MODEL.glob("*.py"):
+    for module in MODEL.rglob("*.py"):
         for path, first, others in REFERENCE.findall(module.read_text()):
             names = [first, *re.findall(r"(?:,|and|or) (_\w+)", others)]
             found.update((path, name) for name in names)
