@@ -17,7 +17,7 @@ from loadtest._statuses import Statuses
 from loadtest.completer import Completer
 from propeller.controller import FLYTE_WORKFLOWS
 
-DEADLINE = 900.0  # seconds: it hangs, or the machine is far too slow
+DEADLINE, FOR_A_NODE = 900.0, 0.03  # seconds: it hangs, or the machine is far too slow
 FEW = 1_000
 """Nodes: of smaller workflows more than one runs, or there would be too little to measure."""
 LARGE = 500
@@ -70,7 +70,7 @@ async def _measured(
             before = time.perf_counter(), controller.cpu, target.cpu, await target.requests(client)
             for resource in resources:
                 await client.create(FLYTE_WORKFLOWS, resource, NAMESPACE)
-            await statuses.wait_ended(count, DEADLINE)
+            await statuses.wait_ended(count, DEADLINE + nodes * FOR_A_NODE)
             spent = Spent(
                 time.perf_counter() - before[0],
                 controller.cpu - before[1],
