@@ -81,7 +81,8 @@ def flytekit_service(home: Path) -> Iterator[FlytekitService]:
         service.kill()
 
 
-Answer = Callable[[bytes, Any], Awaitable[bytes]]
+Answer = Callable[[bytes, Any], Awaitable[bytes | list[bytes]]]
+"""The bytes of one message, or of the messages of a stream."""
 
 
 @asynccontextmanager
@@ -103,13 +104,15 @@ async def answering(
 
                 async def stream(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
                     async for request in requests:
-                        yield await answer(request, context)
+                        for message in _messages(await answer(request, context)):
+                            yield message
 
                 return grpc.stream_stream_rpc_method_handler(stream)
             if operation == "GetTaskLogs":
 
                 async def lines(request: bytes, context: Any) -> AsyncIterator[bytes]:
-                    yield await answer(request, context)
+                    for message in _messages(await answer(request, context)):
+                        yield message
 
                 return grpc.unary_stream_rpc_method_handler(lines)
             return grpc.unary_unary_rpc_method_handler(answer)
@@ -123,6 +126,10 @@ async def answering(
         yield ConnectorService(name=name, endpoint=f"127.0.0.1:{port}", insecure=credentials is None, timeout=5.0)
     finally:
         await server.stop(None)
+
+
+def _messages(answer: bytes | list[bytes]) -> list[bytes]:
+    return answer if isinstance(answer, list) else [answer]
 
 
 def wait_until(holds: Callable[[], bool], what: str, deadline: float = 60.0) -> None:

@@ -1,5 +1,5 @@
 """`propeller get`: inputs, outputs, error, deck, logs and links of an execution or one of its nodes, and the files of
-them. If its FlyteWorkflow is gone, what the object store keeps of it.
+them; the job of a node that a connector runs. If its FlyteWorkflow is gone, what the object store keeps of it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from propeller.cli._connecting import cluster_options, connected, require_workfl
 from propeller.cli._downloads import Download, component, download
 from propeller.cli._event_loop import run
 from propeller.cli._executions import inputs_of, no_execution, node_of
+from propeller.cli._jobs import MAX_LINES, JobOf, Page, job_json, job_of, show_job_links, show_job_log, show_job_metrics
 from propeller.cli._kept import find_kept, kept_error, kept_literals
 from propeller.cli._logs import Attempt, show_links, show_logs
 from propeller.cli._output import say, say_json
@@ -29,9 +30,9 @@ from propeller.errors import Invalid, MissingBlob, NotFound, PropellerError
 from propeller.storage import Storage, read_literals
 from propeller.workflow import Execution, NodeKind, NodePhase, NodeView, WorkflowPhase
 
-PARTS = ("inputs", "outputs", "error", "deck", "logs", "links")
+PARTS = ("inputs", "outputs", "error", "deck", "logs", "links", "job", "metrics")
 
-_OF_ATTEMPTS = frozenset({"deck", "logs", "links"})
+_OF_ATTEMPTS = frozenset({"deck", "logs", "links", "job", "metrics"})
 
 MAX_DOWNLOAD = 2 << 30
 """Bytes of one file: it is held in memory while it is copied."""
@@ -44,15 +45,32 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int | None
     directory: Path | None
     as_json: bool
+    page: Page = Page()
+    queries: tuple[str, ...] = ()
+    last: float | None = None
 
 
 @click.command("get")
 @click.argument("execution")
-@click.argument("words", nargs=-1, metavar="[NODE] [inputs|outputs|error|deck|logs|links]")
+@click.argument("words", nargs=-1, metavar="[NODE] [inputs|outputs|error|deck|logs|links|job|metrics]")
 @cluster_options
 @click.option("--namespace", "-n", default=None, help="Default: the context's.")
-@click.option("--attempt", type=click.IntRange(min=1), default=None, help="Of deck, logs or links; default: the last.")
+@click.option("--attempt", type=click.IntRange(min=1), default=None, help="Of deck, logs, ...; default: the last.")
 @click.option("--download", "directory", default="", metavar="DIR", help="Copy the files, and the deck, to DIR.")
+@click.option(
+    "--lines",
+    type=click.IntRange(1, MAX_LINES),
+    default=1000,
+    show_default=True,
+    help="Of the log of a connector's job.",
+)
+@click.option(
+    "--token", default="", help="Where the log of a connector's job goes on, as printed with the lines before."
+)
+@click.option("--query", "queries", multiple=True, help="Metrics of a connector's job; default: what its service has.")
+@click.option(
+    "--last", type=click.FloatRange(min=1), default=None, help="Seconds of metrics; default: since the job began."
+)
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
 @click.option(
     "--config", default=None, metavar="FILE", help="Settings: how the object store is reached, and where logs are."
@@ -66,6 +84,10 @@ def command(
     namespace: str | None,
     attempt: int | None,
     directory: str,
+    lines: int,
+    token: str,
+    queries: tuple[str, ...],
+    last: float | None,
     output: str,
     config: str | None,
 ) -> None:
@@ -77,6 +99,7 @@ def command(
     propeller get a9k2m4x7 n0 deck --download out
     propeller get a9k2m4x7 n1 logs --attempt 1
     propeller get a9k2m4x7 n1 links                 to its dashboards, and where the platform keeps its logs
+    propeller get a9k2m4x7 n2 job                   of a connector; its logs and metrics too
     """
     node, part = _node_and_part(words)
     if part in _OF_ATTEMPTS and not node:
@@ -88,6 +111,9 @@ def command(
         attempt=None if attempt is None else attempt - 1,
         directory=Path(directory) if directory else None,
         as_json=output == "json",
+        page=Page(lines, token),
+        queries=queries,
+        last=last,
     )
     settings = load_settings(config)
     if asked.directory is not None:
@@ -127,7 +153,13 @@ async def _show(
             uri = f"{execution.output_directory(view.number, _task_attempt(view, asked))}/deck.html"
             await _show_deck(uri, asked, storage)
         elif asked.part in _OF_ATTEMPTS and view is not None:
-            attempt = Attempt(view, _task_attempt(view, asked), settings.log_links.templates)
+            number = _task_attempt(view, asked)
+            if (job := await job_of(view, number, storage)) is not None:
+                await _show_job(job, asked, settings)
+                return
+            if asked.part not in {"logs", "links"}:
+                raise PropellerError(f"{view.log_name} has no {asked.part}: no job of a connector is known of it")
+            attempt = Attempt(view, number, settings.log_links.templates)
             show = show_logs if asked.part == "logs" else show_links
             await show(attempt, client, as_json=asked.as_json)
         else:
@@ -136,6 +168,7 @@ async def _show(
                 lambda: _error(execution, view),
                 asked,
                 storage,
+                None if asked.part or view is None else await _job(view, storage),
             )
 
 
@@ -163,11 +196,31 @@ async def _show_kept(asked: _Asked, namespace: str, settings: Settings, storage:
         )
 
 
+async def _show_job(job: JobOf, asked: _Asked, settings: Settings) -> None:
+    match asked.part:
+        case "logs":
+            await show_job_log(job, asked.page, settings, as_json=asked.as_json)
+        case "metrics":
+            await show_job_metrics(job, asked.queries, asked.last, settings, as_json=asked.as_json)
+        case "links":
+            show_job_links(job, as_json=asked.as_json)
+        case _:
+            say_json(job_json(job), indented=not asked.as_json)
+
+
+async def _job(view: NodeView, storage: Storage) -> JobOf | None:
+    """Return the job of a node's last attempt."""
+    if view.spec.kind is not NodeKind.TASK:
+        return None
+    return await job_of(view, view.execution.attempts[view.number], storage)
+
+
 async def _show_values(
     literals_of: Callable[[str], Awaitable[literals_pb2.LiteralMap | None]],
     error: Callable[[], Awaitable[Any]],
     asked: _Asked,
     storage: Storage,
+    job: JobOf | None = None,
 ) -> None:
     found: dict[str, Any] = {}
     files: list[Download] = []
@@ -182,6 +235,8 @@ async def _show_values(
             files += await download(literals, storage, asked.directory / part)
     if asked.directory is not None:
         found["files"] = [msgspec.to_builtins(one) for one in files]
+    if job is not None:
+        found["job"] = job_json(job)
     shown = found[asked.part] if asked.part and asked.directory is None else found
     say_json(shown, indented=not asked.as_json)
 

@@ -170,8 +170,11 @@ class _GrpcChannel:
         try:
             async for data in stream:
                 size += len(data)
-                if size > self._options.max_message_bytes:
-                    raise TooLarge(f"GetTaskLogs of connector {self.name} answers with over {size} bytes: ask for less")
+                if size > self._options.max_message_bytes or len(found) >= self._options.max_messages:
+                    raise TooLarge(
+                        f"GetTaskLogs of connector {self.name} answers with {size} bytes in {len(found) + 1} parts: "
+                        "ask for fewer lines (connectors.max_message_bytes, max_messages)"
+                    )
                 found.append(self._parsed("GetTaskLogs", data, agent_pb2.GetTaskLogsResponse))
         except self._errors as error:
             self._raise("GetTaskLogs", error.code(), error.details(), error)

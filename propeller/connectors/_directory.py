@@ -135,14 +135,28 @@ class Directory:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Keep channels open, and ask the services, until the block is left. Awaits no service. Raises Invalid."""
+        async with self._open_channels() as stack:
+            for channel in self._channels.values():
+                await stack.enter_async_context(beside(self._follow(channel), f"list connector {channel.name}"))
+            yield
+
+    @asynccontextmanager
+    async def asked(self) -> AsyncIterator[None]:
+        """Ask the services once, and keep channels open until the block is left. Raises Invalid."""
+        async with self._open_channels():
+            await asyncio.gather(*(self.ask(channel) for channel in self._channels.values()))
+            self._found.clear()
+            yield
+
+    @asynccontextmanager
+    async def _open_channels(self) -> AsyncIterator[AsyncExitStack]:
         async with AsyncExitStack() as stack:
             for service in self._options.services:
                 channel = self._channels[service.name] = self._open(service, self._options)
-                self._found.clear()
                 stack.push_async_callback(channel.close)
-                await stack.enter_async_context(beside(self._follow(channel), f"list connector {service.name}"))
+            self._found.clear()
             try:
-                yield
+                yield stack
             finally:
                 self._channels = {}
                 self._found.clear()

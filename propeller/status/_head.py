@@ -208,6 +208,7 @@ def job_for_people(execution: Execution, job: Job, characters: int = SHORT_MESSA
         "node": one_line(execution.unique_id(job.node)),
         "attempt": job.attempt,
         "type": one_line(bounded(job.task_type, SHORT_MESSAGE_CHARACTERS)),
+        "service": one_line(job.service) or None,
         "since": rfc3339(job.since),
         "phase": one_line(job.phase) or None,
         "message": bounded(one_line(redact(job.message)), characters) or None,

@@ -88,7 +88,7 @@ from propeller.workflow._gates import (
     without_signals,
 )
 from propeller.workflow._job_record import Jobs
-from propeller.workflow._jobs import MAX_ID_BYTES, Job, Link, Look
+from propeller.workflow._jobs import JOB_FILE, MAX_ID_BYTES, MAX_JOB_FILE, Job, JobRecord, Link, Look
 from propeller.workflow._launch_plans import LaunchPlan, LaunchPlanDocument, read_launch_plan
 from propeller.workflow._limits import check_execution, parse_duration
 from propeller.workflow._messages import parse_message
@@ -163,7 +163,9 @@ __all__ = [
     "END_NODE",
     "EXECUTION",
     "HASHED_LENGTH",
+    "JOB_FILE",
     "MAX_ID_BYTES",
+    "MAX_JOB_FILE",
     "NOT_CACHED",
     "REJECTED",
     "RUNNING_CASE",
@@ -220,6 +222,7 @@ __all__ = [
     "InputsWritten",
     "ItemsGraph",
     "Job",
+    "JobRecord",
     "JobSeen",
     "Jobs",
     "Launch",

@@ -60,7 +60,36 @@ class Job(msgspec.Struct, frozen=True, array_like=True):
     links: tuple[Link, ...] = ()
     info: str = ""
     """What the service adds, as JSON."""
+    service: str = ""
+    """The connector that began it, by its name in the settings; "" for other plugins."""
 
     def seen(self, look: Look) -> Job:
         """Return the job as a look has shown it."""
         return msgspec.structs.replace(self, **msgspec.structs.asdict(look))
+
+
+JOB_FILE = "job.json"
+"""Beside the outputs of an attempt: what is left of its job."""
+
+MAX_JOB_FILE = 256 * 1024
+"""Bytes: an id, a message, links and custom_info at their limits have less, escaped as JSON."""
+
+
+class JobRecord(msgspec.Struct, frozen=True):
+    """What is left of a job that has ended. Texts are those of the service, shortened."""
+
+    phase: str
+    message: str = ""
+    links: tuple[Link, ...] = ()
+    info: str = ""
+    task_type: str = ""
+    version: int = 0
+    id: bytes = b""
+    """Base64 in JSON; empty for a task that was run within one call."""
+    since: float = 0.0
+    service: str = ""
+
+    @classmethod
+    def of(cls, job: Job) -> JobRecord:
+        """Return the record of a job as it was seen last."""
+        return cls(**{name: getattr(job, name) for name in cls.__struct_fields__})

@@ -137,7 +137,7 @@ async def _launch(
 
 async def _ran(state: JobState, task: RemoteTask, jobs: RemoteJobs, *, has_outputs: bool) -> tuple[NodeEvent, ...]:
     """Return how an attempt has ended that was run within one call."""
-    ended = await jobs.ended(state, task.attempt, task.output_prefix, has_outputs=has_outputs)
+    ended = await jobs.ran(state, task, has_outputs=has_outputs)
     if ended is None:
         why = f"the service has run the task in one call, and says that it is {state.word}: that is no end"
         return (EffectFailed(task.attempt, Failure(BROKEN, why, ErrorKind.SYSTEM, recoverable=True)),)

@@ -36,11 +36,13 @@ from propeller.resourcemgr import Path
 from propeller.storage import Storage
 from propeller.telemetry import Causes
 from propeller.workflow import (
+    JOB_FILE,
     AttemptObserved,
     AttemptPhase,
     ExecutionInfo,
     Failure,
     Job,
+    JobRecord,
     JobSeen,
     Look,
     NodeEvent,
@@ -199,11 +201,16 @@ class RemoteJobs:
         created = await plugin.create(task)
         if isinstance(created, JobState):
             return created
-        declared = task.node.graph.plan.task(task.node.spec.task)
-        now, number = self._clock.now(), task.node.number
-        job = Job(number, task.attempt, declared.type, declared.task_type_version, created, now)
+        job = self._job_of(task, created)
         self._created.setdefault(task.uid, {})[task.name] = job
         return job
+
+    def _job_of(self, task: RemoteTask, identity: bytes) -> Job:
+        declared, now = task.node.graph.plan.task(task.node.spec.task), self._clock.now()
+        job = Job(task.node.number, task.attempt, declared.type, declared.task_type_version, identity, now)
+        if self._connectors is None or job.task_type in self._plugins.remote:
+            return job
+        return msgspec.structs.replace(job, service=self._connectors.service_of(job))
 
     def _has_status(self, uid: str, name: str) -> None:
         if (names := self._created.get(uid)) is not None:
@@ -232,25 +239,33 @@ class RemoteJobs:
         has_outputs = bool(node.graph.plan.task(node.spec.task).interface.outputs.variables)
         try:
             state = await self._plugin_of(job).get(job, prefix)
-            return await self.ended(state, attempt, prefix, has_outputs=has_outputs)
+            return await self._ended(state, job, prefix, has_outputs=has_outputs)
         except PropellerError as error:
             self._causes.report(error, "%s: its job cannot be looked at", node.log_name)
             return None
 
-    async def ended(self, state: JobState, attempt: int, prefix: str, *, has_outputs: bool) -> AttemptObserved | None:
-        """Return the end of an attempt that a state shows, None if it goes on. Stores its outputs. Raises StorageError,
-        and Invalid for outputs that are too large.
+    async def ran(self, state: JobState, task: RemoteTask, *, has_outputs: bool) -> AttemptObserved | None:
+        """Return the end of an attempt that was run within one call, None if that is no end. Raises as `_ended`."""
+        return await self._ended(state, self._job_of(task, b""), task.output_prefix, has_outputs=has_outputs)
+
+    async def _ended(self, state: JobState, job: Job, prefix: str, *, has_outputs: bool) -> AttemptObserved | None:
+        """Return the end of an attempt that a state shows, None if it goes on. Stores its outputs, and what is left of
+        the job. Raises StorageError, and Invalid for outputs that are too large.
         """
         if state.phase < AttemptPhase.SUCCEEDED:
             return None
+        record = msgspec.json.encode(JobRecord.of(job.seen(_look(state))))
         if state.phase is AttemptPhase.SUCCEEDED:
             if has_outputs and state.outputs is not None:
                 await self._storage.write(f"{prefix}/outputs.pb", state.outputs)
-            if state.links or state.info or state.message:
-                await self._storage.write(f"{prefix}/job.json", msgspec.json.encode(_look(state)))
-            return AttemptObserved(attempt, AttemptPhase.SUCCEEDED)
+            await self._storage.write(f"{prefix}/{JOB_FILE}", record)
+            return AttemptObserved(job.attempt, AttemptPhase.SUCCEEDED)
+        try:
+            await self._storage.write(f"{prefix}/{JOB_FILE}", record)
+        except PropellerError as error:  # a failure needs no storage to be known
+            self._causes.report(error, "what is left of a job of %s is not stored", prefix)
         failure = state.failure or Failure(BROKEN, "the job has failed, and its service says no reason")
-        return AttemptObserved(attempt, AttemptPhase.FAILED, failure=failure)
+        return AttemptObserved(job.attempt, AttemptPhase.FAILED, failure=failure)
 
     async def delete(self, uid: str, job: Job) -> None:
         """Delete a job; one that was deleted already, or is being deleted, costs no call. Raises what the plugin
@@ -307,7 +322,7 @@ class RemoteJobs:
             return True
         try:
             state = await self._plugin_of(watch.job).get(watch.job, watch.output_prefix)
-            ended = await self.ended(state, watch.job.attempt, watch.output_prefix, has_outputs=watch.has_outputs)
+            ended = await self._ended(state, watch.job, watch.output_prefix, has_outputs=watch.has_outputs)
         except (Retryable, Denied) as error:
             self._causes.report(error, "%s: its job cannot be looked at", watch.holder.execution)
             watch.shown = None

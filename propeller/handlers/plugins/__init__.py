@@ -24,7 +24,7 @@ from propeller.handlers.plugins._metadata import (
     inherited_metadata,
     is_interruptible,
 )
-from propeller.handlers.plugins._registry import Plugins, installed_plugins, load_plugins
+from propeller.handlers.plugins._registry import OWN_TYPES, Plugins, installed_plugins, load_plugins
 from propeller.handlers.plugins._remote import HOLD_FINALIZER, Marks, Owner, cluster_of, owner_of
 from propeller.handlers.plugins._remote_plugin import JOB_ANNOTATION, JobState, RemotePlugin, RemoteTask
 from propeller.handlers.plugins._settings import PodSettings
@@ -42,6 +42,7 @@ __all__ = [
     "JOB_ANNOTATION",
     "LAUNCH_PLAN_ANNOTATION",
     "NESTING_ANNOTATION",
+    "OWN_TYPES",
     "POD",
     "PRIMARY_CONTAINER",
     "PRIMARY_ENDED",
