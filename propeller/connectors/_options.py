@@ -94,9 +94,9 @@ class ConnectorOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     poll_share: float = 0.1
     """How much of its own time a job may wait until its end is seen: one of a minute is looked at every 6 seconds."""
 
-    polls_per_second: float = 200.0
+    polls_per_second: float = 150.0
     """Looks that one controller process begins a second at the jobs of one service, shared fairly by tenants. So 1,000
-    jobs that begin together are looked at every 5 seconds at first, for less than 5 % of a core; 6,000 that run for
+    jobs that begin together are looked at every 7 seconds at first, for less than 5 % of a core; 4,500 that run for
     long have a use for all of them.
     """
 

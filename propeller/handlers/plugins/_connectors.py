@@ -16,7 +16,7 @@ from propeller.connectors import Category, Channel, Directory, Nobody, Service, 
 from propeller.errors import CorruptBlob, ErrorKind, NotFound, Unavailable
 from propeller.handlers.plugins._metadata import attempt_metadata, is_interruptible
 from propeller.handlers.plugins._remote_plugin import JOB_ANNOTATION, JobState, RemotePlugin, RemoteTask
-from propeller.handlers.plugins.pod import connector_arguments, service_account
+from propeller.handlers.plugins.pod import connector_arguments, item_variables, service_account
 from propeller.storage import in_thread_if_large
 from propeller.text import NAME_CHARACTERS, bounded
 from propeller.wire import parse
@@ -148,7 +148,7 @@ def _metadata(task: RemoteTask) -> agent_pb2.TaskExecutionMetadata:
         labels=described["labels"],
         annotations=described["annotations"] | {JOB_ANNOTATION: task.key},
         k8s_service_account=service_account(node),
-        environment_variables=info.spec.execution_config.environment_variables or {},
+        environment_variables=(info.spec.execution_config.environment_variables or {}) | item_variables(node),
         interruptible=is_interruptible(node),
     )
     run_as = info.spec.security_context.run_as

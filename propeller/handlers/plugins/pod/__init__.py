@@ -4,6 +4,7 @@ from propeller.handlers.plugins._metadata import POOLS_ANNOTATION
 from propeller.handlers.plugins.pod._connector_arguments import connector_arguments
 from propeller.handlers.plugins.pod._demand import Footprint, demand_of, footprint_of
 from propeller.handlers.plugins.pod._ends import grace_of, has_ended, uploads
+from propeller.handlers.plugins.pod._environment import item_variables
 from propeller.handlers.plugins.pod._loaded import uploader_waits
 from propeller.handlers.plugins.pod._parts import overlaid, replica_resources
 from propeller.handlers.plugins.pod._plugin import POD, PodPlugin
@@ -28,6 +29,7 @@ __all__ = [
     "grace_of",
     "has_ended",
     "is_alive",
+    "item_variables",
     "overlaid",
     "pod_template",
     "replica_resources",

@@ -38,8 +38,7 @@ def environment(node: NodeView, attempt: int, shape: Shape, settings: PodSetting
     if shape.has_links and execution.info.spec.console_url:
         own[_URL] = _entry(_URL, _console_url(node))
     found = common | own if given.keys().isdisjoint(own) else own | common
-    if node.item is not None:
-        found |= {_INDEX_NAME: {"name": _INDEX_NAME, "value": _INDEX}, _INDEX: _entry(_INDEX, str(node.item))}
+    found |= {name: {"name": name, "value": value} for name, value in item_variables(node).items()}
     chosen = settings.variables
     if not chosen:
         return list(found.values())
@@ -47,6 +46,11 @@ def environment(node: NodeView, attempt: int, shape: Shape, settings: PodSetting
         *(entry for name, entry in found.items() if name not in chosen),
         *({"name": name, "value": value} for name, value in chosen.items()),
     ]
+
+
+def item_variables(node: NodeView) -> dict[str, str]:
+    """Return the variables by which pyflyte-map-execute knows which item of a map task it runs; none for others."""
+    return {} if node.item is None else {_INDEX_NAME: _INDEX, _INDEX: str(node.item)}
 
 
 def _by_shape(_: Execution) -> dict[Shape, dict[str, Entry]]:

@@ -1,0 +1,248 @@
+"""Jobs of remote services in executions that recover, map, hit the cache, move between controllers or run in several
+clusters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import msgspec
+from flyteidl.core import literals_pb2
+
+from propeller.config import WorkflowShardOptions
+from propeller.controller import WorkflowController
+from propeller.errors import NotFound, PropellerError, Unavailable
+from propeller.handlers.plugins import JobState, Plugins, RemotePlugin, RemoteTask
+from propeller.kube import NAMESPACES, Client, Raw
+from propeller.workflow import SHARD_LABEL, AttemptPhase, Failure, Job, shard_key
+from tests.unit.controller.bench import WORKFLOWS, Bench, bench
+from tests.unit.controller.cached import integer, outputs, template, with_x
+from tests.unit.controller.sharded import COUNT, joined
+from tests.unit.workflow.drive import graph
+
+REMOTE = template(discoverable=False) | {"type": "remote"}
+RUNNING = JobState(AttemptPhase.RUNNING, "RUNNING", "it runs")
+SUCCEEDED = JobState(AttemptPhase.SUCCEEDED, "SUCCEEDED", outputs=outputs(7))
+FAILED = JobState(AttemptPhase.FAILED, "FAILED", failure=Failure("Wrong", "no table"))
+
+
+class Service(RemotePlugin):
+    """A service whose jobs go on until a test ends them. It knows a job by its number."""
+
+    task_types = frozenset({"remote"})
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+        """By job, the attempt that it is for."""
+        self.inputs: list[literals_pb2.LiteralMap] = []
+        self.looked: list[int] = []
+        self.deleted: list[int] = []
+        self.states: dict[int, JobState] = {}
+        self.default: JobState = RUNNING
+        self.error: PropellerError | None = None
+
+    async def create(self, task: RemoteTask) -> bytes:
+        number = len(self.keys)
+        self.keys.append(task.key.partition("/")[2])
+        self.inputs.append(literals_pb2.LiteralMap.FromString(task.inputs.encode().tobytes()))
+        await asyncio.sleep(0.1)
+        return str(number).encode()
+
+    async def get(self, job: Job, output_prefix: str) -> JobState:
+        number = int(job.id)
+        self.looked.append(number)
+        if self.error is not None:
+            raise self.error
+        if number in self.deleted:
+            raise NotFound("no such job", status=404)
+        return self.states.get(number, self.default)
+
+    async def delete(self, job: Job) -> None:
+        self.deleted.append(int(job.id))
+
+
+@asynccontextmanager
+async def controlling(of: Bench, service: Service) -> AsyncIterator[WorkflowController]:
+    client = Client(of.server.transport(), of.settings.client, clock=of.clock)
+    plugins = Plugins(remote=[service])
+    made = WorkflowController(client, of.storage, of.settings, clock=of.clock, plugins=plugins, metrics=of.metrics)
+    async with made.running() as controller:
+        yield controller
+
+
+async def create(
+    of: Bench,
+    name: str,
+    *nodes: Raw,
+    task: Raw = REMOTE,
+    config: Raw | None = None,
+    edges: Iterable[tuple[str, str]] | None = None,
+) -> None:
+    """Create an execution whose nodes run one after the other unless `edges` says otherwise."""
+    in_turn = itertools.pairwise(node["id"] for node in nodes)
+    body = {
+        "metadata": {"name": name, "labels": {SHARD_LABEL: shard_key(name)}},
+        "spec": graph(*nodes, edges=list(in_turn if edges is None else edges)),
+        "tasks": {"t": task},
+        "executionConfig": config or {},
+    }
+    await of.user.create(WORKFLOWS, body, "ns")
+
+
+async def status(of: Bench, name: str = "w") -> Raw:
+    found: Raw = (await of.user.get(WORKFLOWS, name, "ns")).get("status") or {}
+    return found
+
+
+async def ended(of: Bench, name: str = "w") -> Raw:
+    async with asyncio.timeout(600.0):
+        while (found := await status(of, name)).get("phase") not in {3, 5, 6}:
+            await asyncio.sleep(0.5)
+    return found
+
+
+CHAIN = (with_x("n0", 1), with_x("n1", "n0"))
+RECOVERS = {"RecoveryExecution": {"project": "p", "domain": "d", "name": "w"}}
+
+
+# recover
+
+
+async def test_a_job_that_had_succeeded_is_not_begun_again_and_its_outputs_are_used() -> None:
+    service = Service()
+    service.states = {0: SUCCEEDED, 1: FAILED}
+    async with bench() as of, controlling(of, service):
+        await create(of, "w", *CHAIN)
+        assert (await ended(of))["state"] == "Failed"
+        service.states[2] = SUCCEEDED
+        await create(of, "again", *CHAIN, config=RECOVERS)
+        assert (await ended(of, "again"))["state"] == "Succeeded"
+    assert service.keys == ["w-n0-0", "w-n1-0", "again-n1-0"]
+    assert service.inputs[2].literals["x"].scalar.primitive.integer == 7
+
+
+async def test_running_jobs_of_an_execution_that_fails_are_deleted_and_begun_anew_when_it_is_recovered() -> None:
+    service = Service()
+    service.states = {0: SUCCEEDED}
+    beside = (with_x("n0", 1), with_x("n1", 2), with_x("n2", 3))
+    async with bench() as of, controlling(of, service):
+        await create(of, "w", *beside, edges=())
+        while len(service.keys) < 3:
+            await asyncio.sleep(0.5)
+        await asyncio.sleep(5.0)
+        service.states[service.keys.index("w-n2-0")] = FAILED
+        assert (await ended(of))["state"] == "Failed"
+        await asyncio.sleep(5.0)
+        assert service.deleted == [service.keys.index("w-n1-0")]
+        assert not (await of.user.get(WORKFLOWS, "w", "ns"))["metadata"].get("finalizers")
+        service.default = SUCCEEDED
+        await create(of, "again", *beside, edges=(), config=RECOVERS)
+        assert (await ended(of, "again"))["state"] == "Succeeded"
+    assert sorted(service.keys[3:]) == ["again-n1-0", "again-n2-0"]
+
+
+# cache
+
+
+async def test_a_cache_hit_begins_no_job() -> None:
+    service = Service()
+    service.default = SUCCEEDED
+    cached = template() | {"type": "remote"}
+    async with bench() as of, controlling(of, service):
+        await create(of, "first", with_x("n0", 1), task=cached)
+        assert (await ended(of, "first"))["state"] == "Succeeded"
+        await create(of, "second", *CHAIN, task=cached)
+        assert (await ended(of, "second"))["state"] == "Succeeded"
+    assert service.keys == ["first-n0-0", "second-n1-0"]
+
+
+# map tasks
+
+
+def mapped() -> Raw:
+    items = {"collection": {"bindings": [integer(number) for number in range(4)]}}
+    spec = {"SubNodeSpec": {"id": "sub", "kind": "task", "task": "t"}, "MinSuccessRatio": 1.0}
+    return {"id": "n0", "kind": "array", "array": spec, "inputBindings": [{"var": "x", "binding": items}]}
+
+
+async def test_each_item_of_a_map_task_is_a_job_with_its_own_inputs() -> None:
+    service = Service()
+    service.default = SUCCEEDED
+    async with bench() as of, controlling(of, service):
+        await create(of, "w", mapped())
+        assert (await ended(of))["state"] == "Succeeded"
+    assert len(set(service.keys)) == 4
+    assert sorted(given.literals["x"].scalar.primitive.integer for given in service.inputs) == [0, 1, 2, 3]
+
+
+async def test_jobs_of_other_items_are_deleted_when_a_map_task_fails() -> None:
+    service = Service()
+    async with bench() as of, controlling(of, service):
+        await create(of, "w", mapped())
+        while len(service.keys) < 4:
+            await asyncio.sleep(0.5)
+        await asyncio.sleep(5.0)
+        service.states[2] = FAILED
+        assert (await ended(of))["state"] == "Failed"
+        await asyncio.sleep(5.0)
+    assert sorted(service.deleted) == [0, 1, 3]
+
+
+# shards and clusters
+
+
+@asynccontextmanager
+async def member(of: Bench, service: Service) -> AsyncIterator[WorkflowController]:
+    client = Client(of.server.transport(), of.settings.client, clock=of.clock)
+    plugins = Plugins(remote=[service])
+    made = WorkflowController(client, of.storage, of.settings, clock=of.clock, plugins=plugins, metrics=of.metrics)
+    async with joined(made, client, of.settings, of.clock):
+        yield made
+
+
+async def test_jobs_of_a_shard_that_moves_are_looked_at_by_its_new_holder_and_not_begun_again() -> None:
+    names = [f"w{number}" for number in range(12)]
+    first, second = Service(), Service()
+    second.keys, second.states = first.keys, first.states  # one service, two processes that ask it
+    async with bench() as plain:
+        of = replace(plain, settings=msgspec.structs.replace(plain.settings, shards=WorkflowShardOptions(count=COUNT)))
+        await of.user.create(NAMESPACES, {"metadata": {"name": "flyte"}})
+        async with member(of, first):
+            for name in names:
+                await create(of, name, with_x("n0", 1))
+            while len(first.keys) < len(names):
+                await asyncio.sleep(1.0)
+            async with member(of, second):
+                await asyncio.sleep(120.0)
+                assert second.looked
+                first.looked.clear()
+                second.looked.clear()
+                await asyncio.sleep(120.0)
+                assert not set(first.looked) & set(second.looked)
+                assert set(first.looked) | set(second.looked) == set(range(len(names)))
+                first.states |= dict.fromkeys(range(len(names)), SUCCEEDED)
+                for name in names:
+                    assert (await ended(of, name))["state"] == "Succeeded"
+    assert sorted(first.keys) == sorted(f"{name}-n0-0" for name in names)
+    assert not first.deleted
+    assert not second.deleted
+
+
+async def test_a_service_that_is_away_for_long_costs_no_status_writes() -> None:
+    service = Service()
+    async with bench() as of, controlling(of, service):
+        await create(of, "w", with_x("n0", 1))
+        await asyncio.sleep(10.0)
+        service.error = Unavailable("connection refused")
+        await asyncio.sleep(120.0)
+        shown = await of.user.get(WORKFLOWS, "w", "ns")
+        assert shown["status"]["jobs"][0]["phase"] == "UNKNOWN"
+        await asyncio.sleep(600.0)
+        later = await of.user.get(WORKFLOWS, "w", "ns")
+        assert later["metadata"]["resourceVersion"] == shown["metadata"]["resourceVersion"]
+        service.error, service.default = None, SUCCEEDED
+        assert (await ended(of))["state"] == "Succeeded"
