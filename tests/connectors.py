@@ -27,9 +27,11 @@ START_DEADLINE = 120.0
 
 
 class FlytekitService:
-    """`pyflyte serve connector` with the connectors of `tests/flytekit_connectors`. It can be stopped and started."""
+    """`pyflyte serve connector` with those of a module of `tests/flytekit_connectors`; `more` are its variables. It can
+    be stopped and started.
+    """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, module: str, **more: Any) -> None:
         self.home = home
         self.jobs_directory = home / "jobs"
         self.jobs_directory.mkdir()
@@ -37,7 +39,7 @@ class FlytekitService:
         (home / "home").mkdir()
         command = [
             *(sys.executable, "-m", "flytekit.clis.sdk_in_container.pyflyte", "serve", "connector"),
-            *("--port", str(self.port), "--prometheus_port", str(self.metrics_port), "--modules", "propeller_jobs"),
+            *("--port", str(self.port), "--prometheus_port", str(self.metrics_port), "--modules", module),
             *("--modules", "flytekit.sensor"),
         ]
         variables: dict[str, Any] = {
@@ -45,6 +47,7 @@ class FlytekitService:
             "PYTHONPATH": MODULES,
             "HOME": home / "home",
             "NO_COLOR": 1,
+            **more,
         }
         variables["FLYTE_INTERNAL_IMAGE"] = "unused:1"  # of a Python newer than its images flytekit knows none
         environment = [f"{name}={value}" for name, value in variables.items()]
@@ -72,8 +75,8 @@ class FlytekitService:
 
 
 @contextmanager
-def flytekit_service(home: Path) -> Iterator[FlytekitService]:
-    service = FlytekitService(home)
+def flytekit_service(home: Path, module: str = "propeller_jobs", **more: Any) -> Iterator[FlytekitService]:
+    service = FlytekitService(home, module, **more)
     service.start()
     try:
         yield service

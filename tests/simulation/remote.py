@@ -62,8 +62,10 @@ class Remote:
 class World:
     """See the module's text."""
 
-    def __init__(self, seed: int, loop: SimulatedLoop) -> None:
+    def __init__(self, seed: int, loop: SimulatedLoop, *, mapped: bool) -> None:
         self.seed, self.loop, self.rng = seed, loop, random.Random(f"remote {seed}")
+        self.maps = random.Random(f"maps {seed}") if mapped else None
+        """Draws of its own, so that a world without map tasks is what it was."""
         rng = self.rng
         self.violations: list[str] = []
         self.over = False
@@ -213,7 +215,7 @@ class World:
             try:
                 names = [f"w{number}" for number in range(self.rng.randint(1, 3))]
                 for name in names:
-                    await self.clean.create(WORKFLOWS, workflow(name, self.rng), NAMESPACE)
+                    await self.clean.create(WORKFLOWS, workflow(name, self.rng, self.maps), NAMESPACE)
                 for _ in range(self.rng.randint(0, 6)):
                     await asyncio.sleep(self.rng.choice((0.1, 1.0, 5.0, 60.0)) * self.rng.random())
                     await self.mischief(names)
@@ -294,8 +296,8 @@ class Service(RemotePlugin):
         await self._world.delete(job)
 
 
-def workflow(name: str, rng: random.Random) -> Raw:
-    """A chain of jobs, some of which have a time."""
+def workflow(name: str, rng: random.Random, maps: random.Random | None) -> Raw:
+    """A chain of jobs, some of which have a time; with `maps`, a map task over jobs comes after it."""
     count = rng.randint(1, 3)
     nodes, edges = [], []
     for number in range(count):
@@ -312,6 +314,9 @@ def workflow(name: str, rng: random.Random) -> Raw:
         nodes.append(node)
         if number:
             edges.append((f"n{number - 1}", f"n{number}"))
+    if maps is not None:
+        nodes.append(mapped_node(maps))
+        edges.append((f"n{count - 1}", "m"))
     made = drive.graph(*nodes, edges=edges)
     return {
         "metadata": {"name": name, "labels": {"execution-id": name}},
@@ -321,7 +326,19 @@ def workflow(name: str, rng: random.Random) -> Raw:
     }
 
 
-def simulate(seed: int) -> list[str]:
-    """Run the world of a seed to its end; returns what must not have happened."""
+def mapped_node(rng: random.Random) -> Raw:
+    """A map task whose items are jobs; some of them may fail."""
+    items = rng.randint(2, 5)
+    array = {
+        "SubNodeSpec": {"id": "sub", "kind": "task", "task": "job", "retry": {"minAttempts": rng.choice((1, 3))}},
+        "MinSuccesses": rng.randint(1, items),
+        "Parallelism": rng.choice((0, 1, 2)),
+    }
+    of_items = {"var": "x", "binding": json_format.MessageToDict(bound(list(range(items))))}
+    return {"id": "m", "kind": "array", "array": array, "inputBindings": [of_items]}
+
+
+def simulate(seed: int, *, mapped: bool = False) -> list[str]:
+    """Run the world of a seed to its end; returns what must not have happened. With `mapped` there are map tasks."""
     random.seed(seed)
-    return run(seed, lambda loop: World(seed, loop).live())
+    return run(seed, lambda loop: World(seed, loop, mapped=mapped).live())

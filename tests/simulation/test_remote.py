@@ -11,6 +11,7 @@ import pytest
 
 from propeller.controller import _effects, _remote_jobs
 from propeller.controller._effects import needs_checkpoint
+from propeller.handlers.plugins import RemoteTask
 from propeller.status import _head
 from propeller.status._snapshot import Snapshot, take
 from propeller.workflow import Effect, Execution, Follow
@@ -50,6 +51,13 @@ def workflows_with_jobs_have_no_finalizer() -> AbstractContextManager[object]:
     return mock.patch.object(_remote_jobs.JobFinalizers, "hold", nothing)
 
 
+def items_of_a_map_task_have_one_key() -> AbstractContextManager[object]:
+    def key(task: RemoteTask) -> str:
+        return f"{task.uid}/{task.name.rpartition('-m-')[0] or task.name}"
+
+    return mock.patch.object(RemoteTask, "key", property(key))
+
+
 FOUND_BY: dict[Defect, int] = {
     an_id_is_relied_on_before_a_status_has_it: 4,
     ids_are_in_no_status: 0,
@@ -57,6 +65,10 @@ FOUND_BY: dict[Defect, int] = {
     workflows_with_jobs_have_no_finalizer: 5,
 }
 """A seed that finds each."""
+
+
+FOUND_WITH_MAPS_BY: dict[Defect, int] = {items_of_a_map_task_have_one_key: 1}
+"""As FOUND_BY, in worlds with map tasks."""
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, 25))
@@ -75,3 +87,14 @@ def test_a_seed_is_the_same_world_each_time() -> None:
 def test_a_planted_defect_is_found(defect: Defect) -> None:
     with defect():
         assert simulate(FOUND_BY[defect])
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, 25))
+def test_no_seed_breaks_a_promise_where_items_of_map_tasks_are_jobs(first: int) -> None:
+    assert {seed: found for seed in range(first, first + 25) if (found := simulate(seed, mapped=True))} == {}
+
+
+@pytest.mark.parametrize("defect", FOUND_WITH_MAPS_BY, ids=lambda defect: defect.__name__)
+def test_a_planted_defect_of_map_tasks_is_found(defect: Defect) -> None:
+    with defect():
+        assert simulate(FOUND_WITH_MAPS_BY[defect], mapped=True)

@@ -251,3 +251,57 @@ async def test_the_service_shows_a_certificate_of_a_trusted_authority(tmp_path: 
         with pytest.raises(Unavailable):
             await strange.list_agents()
         await strange.close()
+
+
+async def test_what_is_not_encrypted_is_not_sent_to_a_service_that_is_and_errors_tell_no_secret(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither by a client that takes TLS for plain text, nor by one that does not trust the certificate."""
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "others").mkdir()
+    pair, others = Authority(tmp_path / "ours").server(), Authority(tmp_path / "others")
+    credentials = grpc.ssl_server_credentials([(pair.key.read_bytes(), pair.certificate.read_bytes())])
+    asked: list[bytes] = []
+
+    async def answer(data: bytes, _: Any) -> bytes:
+        asked.append(data)
+        return b""
+
+    request = job("trino")
+    request.inputs.literals["password"].scalar.primitive.string_value = "hunter2secret"
+    async with answering({"CreateTask": answer}, credentials=credentials) as service:
+        plain = msgspec.structs.replace(service, insecure=True)
+        untrusted = msgspec.structs.replace(service, ca_file=str(others.pair.certificate))
+        nobodys = service  # of the authorities that gRPC ships with, none has signed it
+        for settings in (plain, untrusted, nobodys):
+            channel = channel_to(msgspec.structs.replace(settings, timeout=2.0))
+            with pytest.raises(Unavailable) as raised:
+                await channel.create(request)
+            await channel.close()
+            assert "hunter2secret" not in str(raised.value)
+            assert "PRIVATE KEY" not in str(raised.value)
+    assert asked == []
+    assert "hunter2secret" not in caplog.text
+
+
+@pytest.mark.parametrize(("names", "is_trusted"), [(("IP:127.0.0.1",), True), (("IP:127.0.0.9", "DNS:other"), False)])
+async def test_a_certificate_has_to_be_that_of_the_endpoint(
+    tmp_path: Path, names: tuple[str, ...], *, is_trusted: bool
+) -> None:
+    authority = Authority(tmp_path)
+    pair = authority.server(names=names)
+    credentials = grpc.ssl_server_credentials([(pair.key.read_bytes(), pair.certificate.read_bytes())])
+    asked: list[bytes] = []
+
+    async def answer(data: bytes, _: Any) -> bytes:
+        asked.append(data)
+        return b""
+
+    async with answering({"ListAgents": answer}, credentials=credentials) as service:
+        channel = channel_to(msgspec.structs.replace(service, ca_file=str(authority.pair.certificate), timeout=2.0))
+        try:
+            await channel.list_agents()
+        except Unavailable:
+            assert not is_trusted
+        await channel.close()
+    assert bool(asked) == is_trusted

@@ -21,6 +21,7 @@ from propeller.kube import NAMESPACES, Client, Raw
 from propeller.workflow import SHARD_LABEL, AttemptPhase, Failure, Job, shard_key
 from tests.unit.controller.bench import WORKFLOWS, Bench, bench
 from tests.unit.controller.cached import integer, outputs, template, with_x
+from tests.unit.controller.far import far, table
 from tests.unit.controller.sharded import COUNT, joined
 from tests.unit.workflow.drive import graph
 
@@ -230,6 +231,26 @@ async def test_jobs_of_a_shard_that_moves_are_looked_at_by_its_new_holder_and_no
     assert sorted(first.keys) == sorted(f"{name}-n0-0" for name in names)
     assert not first.deleted
     assert not second.deleted
+
+
+async def test_a_job_belongs_to_no_cluster_and_runs_though_none_takes_executions() -> None:
+    service = Service()
+    service.default = SUCCEEDED
+    async with far() as of:
+        client = Client(of.control.transport(), clock=of.clock)
+        plugins = Plugins(remote=[service])
+        made = WorkflowController(client, of.storage, of.settings, clock=of.clock, opener=of.opener, plugins=plugins)
+        made.route_by(table(east="draining", west="draining"))
+        async with made.running():
+            body = {"metadata": {"name": "w"}, "spec": graph(*CHAIN, edges=[("n0", "n1")]), "tasks": {"t": REMOTE}}
+            await of.user.create(WORKFLOWS, body, "ns")
+            await asyncio.sleep(60.0)
+            found = await of.status("w")
+        assert found["state"] == "Succeeded"
+        assert not found.get("cluster")
+        assert not await of.pods("east")
+        assert not await of.pods("west")
+    assert service.keys == ["w-n0-0", "w-n1-0"]
 
 
 async def test_a_service_that_is_away_for_long_costs_no_status_writes() -> None:
