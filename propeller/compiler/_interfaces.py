@@ -15,7 +15,9 @@ from propeller.compiler._ids import identifier_text
 from propeller.compiler._limits import exceeded
 from propeller.compiler._scope import Interface, Node, Workflow
 from propeller.compiler._trampoline import Trampoline
-from propeller.compiler._types import Type
+from propeller.compiler._types import Type, Types
+
+_LIST = "collection_type"
 
 
 def find_interface(workflow: Workflow, node: Node, errors: Errors) -> Trampoline[bool]:
@@ -162,14 +164,31 @@ def _of_gate(workflow: Workflow, node: Node, errors: Errors) -> Interface | None
 
 
 def _of_array(workflow: Workflow, node: Node, errors: Errors) -> Trampoline[Interface | None]:
-    """Return the interface of the repeated node, unchanged: flytekit has already wrapped mapped types in lists."""
+    """Return the interface of the repeated node. flytekit has wrapped the mapped types of a task in lists already; of a
+    launch plan and of a task that it only refers to it says that it has not, and they are wrapped here.
+    """
     array = node.core.array_node
     if not array.HasField("node"):
         errors.add(ErrorCode.VALUE_REQUIRED, "", "the array node has no node to repeat")
         return None
     inner = inner_node(workflow, node, "array", array.node)
     found = yield find_interface(workflow, inner, errors)
-    return inner.interface if found else None
+    if not found or inner.interface is None or not array.is_original_sub_node_interface.value:
+        return inner.interface if found else None
+    return _of_items(workflow.compilation.types, inner.interface, array)
+
+
+def _of_items(types: Types, item: Interface, array: workflow_pb2.ArrayNode) -> Interface:
+    """Return lists of an item's inputs but for the bound ones, and of its outputs: with None among them if a ratio of
+    the items may fail (flytekit's `transform_interface_to_list_interface`).
+    """
+    may_fail = array.WhichOneof("success_criteria") == "min_success_ratio" and array.min_success_ratio != 1
+    bound = frozenset(array.bound_inputs)
+    inputs = {name: kind if name in bound else types.holder(_LIST, kind) for name, kind in item.inputs.items()}
+    outputs = {
+        name: types.holder(_LIST, types.optional(kind) if may_fail else kind) for name, kind in item.outputs.items()
+    }
+    return Interface(inputs, outputs, item.problems)
 
 
 def _of_branch(workflow: Workflow, node: Node, errors: Errors) -> Trampoline[Interface | None]:

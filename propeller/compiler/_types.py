@@ -145,6 +145,15 @@ class Types:
         getattr(message, kind).CopyFrom(inner.message)
         return self.of(message)
 
+    def optional(self, inner: Type) -> Type:
+        """Return the union of a type with none; a union that has none among its variants as it is."""
+        if inner.missing or inner.is_none or any(variant.is_none for variant in inner.variants):
+            return inner
+        message = types_pb2.LiteralType()
+        variants = inner.message.union_type.variants if inner.kind == "union_type" else (inner.message,)
+        message.union_type.variants.extend([*variants, self.none.message])
+        return self.of(message)
+
     def castable(self, source: Type, target: Type) -> bool:
         """Whether a value of type `source` may be bound to a variable of type `target`."""
         found = self._castable.get((source, target, True))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Propeller
+from tests.e2e.conftest import Propeller, locally
 from tests.e2e.test_run_as_flytekit import Flow, outputs
 
 pytestmark = pytest.mark.needs("embedded", "flytekit")
@@ -88,3 +88,67 @@ def test_a_plan_of_another_project_runs_from_a_registry(
     assert refused.code == 2
     assert "launch plan nightly (project 'other', domain 'production', version 'v1')" in refused.err
     assert "--registry URI" in refused.err
+
+
+MAPPED = (
+    "from flytekit.core.array_node import array_node\n"
+    "@task\ndef check(a: int, b: int) -> int:\n"
+    "    if a < 0:\n        raise ValueError(f'no {a}')\n    return a * 10 + b\n"
+    "@workflow\ndef child(a: int, b: int = 3, c: int = 0) -> int:\n    return check(a=a, b=b)\n"
+    "plan = LaunchPlan.get_or_create(child, 'plan', default_inputs={'b': 4}, fixed_inputs={'c': 2})\n"
+)
+
+
+def test_a_map_over_a_launch_plan_gives_what_flytekit_gives_alone(propeller: Propeller, flow: Flow) -> None:
+    """flytekit alone maps over lists that stand in the file, and over no promise."""
+    file = flow(
+        f"{MAPPED}@workflow\ndef wf() -> typing.Tuple[typing.List[int], typing.List[typing.Optional[int]]]:\n"
+        "    return map_task(plan)(a=[1, 2, 3], b=[7, 8, 9]), "
+        "array_node(plan, min_success_ratio=0.5, concurrency=2)(a=[5, -1, 6], b=[1, 1, 1])\n"
+    )
+    found = outputs(propeller, file, "wf")
+    assert found == {"o0": [17, 28, 39], "o1": [51, None, 61]}
+    assert found == locally(file, "wf")
+
+
+def test_a_map_over_a_launch_plan_takes_lists_of_other_nodes_and_gives_them_on(
+    propeller: Propeller, flow: Flow
+) -> None:
+    text = (
+        f"{MAPPED}@task\ndef some(n: int) -> typing.List[int]:\n    return list(range(n))\n"
+        "@task\ndef total(xs: typing.List[int]) -> int:\n    return sum(xs)\n"
+        "@workflow\ndef wf(n: int) -> int:\n    return total(xs=map_task(plan)(a=some(n=n)))\n"
+    )
+    assert outputs(propeller, flow(text), "wf", "--n", "4") == {"o0": 76}
+
+
+def test_a_dynamic_task_may_map_over_a_launch_plan(propeller: Propeller, flow: Flow) -> None:
+    text = (
+        f"{MAPPED}@dynamic\ndef many(n: int) -> typing.List[int]:\n"
+        "    return map_task(plan)(a=[i for i in range(n)])\n"
+        "@workflow\ndef wf(n: int) -> typing.List[int]:\n    return many(n=n)\n"
+    )
+    assert outputs(propeller, flow(text), "wf", "--n", "3") == {"o0": [4, 14, 24]}
+
+
+def test_a_map_over_a_launch_plan_fails_with_the_authors_message(propeller: Propeller, flow: Flow) -> None:
+    text = (
+        f"{MAPPED}@workflow\ndef wf(xs: typing.List[int]) -> typing.List[int]:\n    return map_task(plan)(a=xs)\n"
+    )
+    ended = propeller.run(flow(text), "wf", "--xs", "[1, -2, 3]", "--output", "json")
+    assert ended.code == 1
+    assert "no -2" in json.loads(ended.out)["error"]["message"]
+
+
+def test_a_plan_of_another_project_is_mapped_over_from_a_registry(
+    propeller: Propeller, flow: Flow, registry: str, tmp_path: Path
+) -> None:
+    file = flow(f"{CHILD}nightly = LaunchPlan.get_or_create(child, 'nightly')\n")
+    where = ("--registry", registry, "--project", "other", "--domain", "production", "--version", "v1")
+    assert propeller("register", file, *where, "--python", sys.executable).code == 0
+    caller = tmp_path / "caller.py"
+    text = REFERENCE.replace("def wf(a: int) -> int", "def wf(xs: typing.List[int]) -> typing.List[int]")
+    text = text.replace("nightly(a=a)", "map_task(nightly)(a=xs)")
+    caller.write_text(f"import typing\nfrom flytekit import map_task, workflow\n{text}")
+    ended = propeller.run(caller, "wf", "--xs", "[4, 5]", "--registry", registry, "--output", "json")
+    assert ended.json == {"o0": [5, 6]}

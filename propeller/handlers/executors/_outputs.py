@@ -5,6 +5,7 @@ gate's from its answer.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 from propeller.handlers.executors._gather import gather
 from propeller.handlers.executors._inputs import Inputs
@@ -40,12 +41,11 @@ async def write_gate_outputs(node: NodeView, effect: OpenGate, inputs: Inputs, s
     await write_literals(storage, f"{node.execution.output_directory(node.number)}/outputs.pb", outputs)
 
 
-async def gather_outputs(node: NodeView, storage: Storage) -> None:
-    """Store, for each output of a map task, the list of its items' values; a failed item has none."""
+async def gather_outputs(node: NodeView, names: Iterable[str], storage: Storage) -> None:
+    """Store, for each output of a map's items, the list of their values; a failed item has none."""
     execution = node.execution
     frame = next(frame for frame in reversed(execution.frames) if frame.parent == node.number and frame.items)
-    assert node.spec.array is not None
-    names = node.graph.plan.task(node.spec.array.sub_node_spec.task).interface.outputs.variables
+    names = sorted(names)
     room = asyncio.Semaphore(READS_AT_ONCE)
 
     async def read(number: int) -> Literals | None:

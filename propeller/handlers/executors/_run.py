@@ -163,7 +163,14 @@ async def open_gate(node: NodeView, effect: OpenGate, services: Services) -> tup
 
 
 async def gather(node: NodeView, effect: GatherOutputs, services: Services) -> tuple[NodeEvent, ...]:
-    await gather_outputs(node, services.storage)
+    assert node.spec.array is not None
+    item, plan = node.spec.array.sub_node_spec, node.graph.plan
+    names: Collection[str]
+    if item.launch_plan is not None:
+        names = (await services.launch_plans.find(item.launch_plan, plan.launch_plans)).outputs
+    else:
+        names = plan.task(item.task).interface.outputs.variables.keys()
+    await gather_outputs(node, names, services.storage)
     return (OutputsWritten(),)
 
 

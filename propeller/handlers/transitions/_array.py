@@ -1,4 +1,4 @@
-"""An array node: a map task over the items of its list inputs."""
+"""An array node: a map over the items of its list inputs. Each item is a task, or the execution of a launch plan."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from propeller.workflow import (
     ItemsGraph,
     NodeEvent,
     NodeKind,
+    NodeSpec,
     NodeView,
     OutputsWritten,
     Preparing,
@@ -37,8 +38,8 @@ def array_transition(node: NodeView, state: State | None, event: NodeEvent, now:
     """Run one item for each element of the list inputs, a bounded number at a time; enough of them must succeed."""
     assert node.spec.array is not None
     match event:
-        case Start() if node.spec.array.sub_node_spec.kind is not NodeKind.TASK:
-            return not_supported(node, f"map tasks over {node.spec.array.sub_node_spec.kind} nodes")
+        case Start() if not node.spec.array.sub_node_spec.has_attempts:
+            return not_supported(node, f"maps over {_kind_of(node.spec.array.sub_node_spec)}")
         case Start():
             return Continue(Preparing(), effects=(WriteInputs(node.number),))
         case Resume():
@@ -54,6 +55,10 @@ def array_transition(node: NodeView, state: State | None, event: NodeEvent, now:
         case Cancel():
             return ABORT
     return None
+
+
+def _kind_of(item: NodeSpec) -> str:
+    return "sub-workflows" if item.kind is NodeKind.WORKFLOW else f"{item.kind} nodes"
 
 
 def _resume(node: NodeView, state: State | None) -> Transition | None:

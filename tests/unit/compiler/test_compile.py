@@ -144,6 +144,57 @@ def test_what_flytes_compiler_drops_of_a_map_task_is_in_its_resource() -> None:
     assert not {"dataMode", "RunAllSubNodes"} & repeating().keys()
 
 
+def mapping(result: types_pb2.LiteralType, **array: Any) -> workflow_pb2.WorkflowTemplate:
+    """A workflow that maps `add` over its list `x`, with the same `b` for each item, as flytekit maps what it does not
+    wrap in lists itself; its output is of this type.
+    """
+    made = nested(1)
+    made.interface.inputs.variables["x"].type.collection_type.CopyFrom(shapes.INTEGER)
+    made.interface.inputs.variables["z"].type.CopyFrom(shapes.INTEGER)
+    made.interface.outputs.variables["y"].type.CopyFrom(result)
+    shapes.bind(made.nodes[0], "a", "start-node", "x")
+    shapes.bind(made.nodes[0], "b", "start-node", "z")
+    made.nodes[0].array_node.is_original_sub_node_interface.value = True
+    made.nodes[0].array_node.MergeFrom(workflow_pb2.ArrayNode(bound_inputs=["b"], **array))
+    promise = made.outputs.add(var="y").binding.promise
+    promise.node_id, promise.var = "n0", "o0"
+    return made
+
+
+INTEGERS = types_pb2.LiteralType(collection_type=shapes.INTEGER)
+OPTIONAL = types_pb2.LiteralType(
+    collection_type=types_pb2.LiteralType(
+        union_type=types_pb2.UnionType(
+            variants=[shapes.INTEGER, types_pb2.LiteralType(simple=types_pb2.SimpleType.NONE)]
+        )
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("result", "array"),
+    [
+        (INTEGERS, {}),
+        (INTEGERS, {"min_success_ratio": 1.0}),
+        (INTEGERS, {"min_successes": 1}),
+        (OPTIONAL, {"min_success_ratio": 0.5}),
+    ],
+)
+def test_items_with_types_of_their_own_take_and_give_lists_of_them(
+    result: types_pb2.LiteralType, array: dict[str, Any]
+) -> None:
+    compile_workflow(mapping(result, **array), [], TASKS)
+
+
+@pytest.mark.parametrize(("result", "array"), [(INTEGERS, {"min_success_ratio": 0.5}), (shapes.INTEGER, {})])
+def test_an_output_of_a_map_is_a_list_with_none_in_it_where_items_may_fail(
+    result: types_pb2.LiteralType, array: dict[str, Any]
+) -> None:
+    with pytest.raises(CompileErrors, match="'y'") as caught:
+        compile_workflow(mapping(result, **array), [], TASKS)
+    assert codes(caught) == {("MismatchingTypes", "end-node")}
+
+
 def test_nodes_nested_deeper_than_the_limit_are_refused_with_its_name() -> None:
     with pytest.raises(CompileErrors, match=r"Limits\.depth allows 24"):
         compile_workflow(nested(25), [], TASKS)

@@ -94,6 +94,11 @@ async def exists(of: Bench, name: str) -> bool:
     return True
 
 
+async def inputs_of(of: Bench, name: str) -> dict[str, literals_pb2.Literal]:
+    data = await of.storage.read((await workflow(of, name))["offloadedInputs"])
+    return dict(literals_pb2.LiteralMap.FromString(data).literals)
+
+
 async def end(of: Bench, pod: str, phase: str = "Succeeded", reason: str = "Error") -> None:
     """A pod ends, and the executions have the time to take note."""
     await asyncio.sleep(1.0)

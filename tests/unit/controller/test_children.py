@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from flyteidl.core import literals_pb2
 
 from propeller.config import ControllerOptions
 from propeller.kube import Raw
@@ -21,6 +20,7 @@ from tests.unit.controller.children import (
     create,
     end,
     exists,
+    inputs_of,
     launch_plan,
     resource,
     status,
@@ -183,11 +183,6 @@ async def test_a_recovered_parent_takes_over_what_succeeded_and_recovers_the_res
         ended = await status(of, "again")
         assert ended["state"] == "Succeeded"
         assert await of.storage.read(f"{ended['dataDir']}/n0/data/0/outputs.pb") == OUTPUTS
-
-
-async def inputs_of(of: Bench, name: str) -> dict[str, literals_pb2.Literal]:
-    data = await of.storage.read((await workflow(of, name))["offloadedInputs"])
-    return dict(literals_pb2.LiteralMap.FromString(data).literals)
 
 
 def bound(**values: int) -> list[Raw]:
