@@ -111,29 +111,23 @@ def test_a_map_over_a_launch_plan_gives_what_flytekit_gives_alone(propeller: Pro
     assert found == locally(file, "wf")
 
 
-def test_a_map_over_a_launch_plan_takes_lists_of_other_nodes_and_gives_them_on(
+def test_a_map_over_a_launch_plan_takes_lists_of_other_nodes_and_runs_in_dynamic_tasks(
     propeller: Propeller, flow: Flow
 ) -> None:
     text = (
         f"{MAPPED}@task\ndef some(n: int) -> typing.List[int]:\n    return list(range(n))\n"
         "@task\ndef total(xs: typing.List[int]) -> int:\n    return sum(xs)\n"
-        "@workflow\ndef wf(n: int) -> int:\n    return total(xs=map_task(plan)(a=some(n=n)))\n"
+        "@dynamic\ndef many(n: int) -> typing.List[int]:\n"
+        "    return map_task(plan)(a=list(range(n)), b=[7] * n)\n"
+        "@workflow\ndef wf(n: int) -> typing.Tuple[int, typing.List[int]]:\n"
+        "    ns = some(n=n)\n    return total(xs=map_task(plan)(a=ns, b=ns)), many(n=n)\n"
     )
-    assert outputs(propeller, flow(text), "wf", "--n", "4") == {"o0": 76}
-
-
-def test_a_dynamic_task_may_map_over_a_launch_plan(propeller: Propeller, flow: Flow) -> None:
-    text = (
-        f"{MAPPED}@dynamic\ndef many(n: int) -> typing.List[int]:\n"
-        "    return map_task(plan)(a=[i for i in range(n)])\n"
-        "@workflow\ndef wf(n: int) -> typing.List[int]:\n    return many(n=n)\n"
-    )
-    assert outputs(propeller, flow(text), "wf", "--n", "3") == {"o0": [4, 14, 24]}
+    assert outputs(propeller, flow(text), "wf", "--n", "3") == {"o0": 33, "o1": [7, 17, 27]}
 
 
 def test_a_map_over_a_launch_plan_fails_with_the_authors_message(propeller: Propeller, flow: Flow) -> None:
     text = (
-        f"{MAPPED}@workflow\ndef wf(xs: typing.List[int]) -> typing.List[int]:\n    return map_task(plan)(a=xs)\n"
+        f"{MAPPED}@workflow\ndef wf(xs: typing.List[int]) -> typing.List[int]:\n    return map_task(plan)(a=xs, b=xs)\n"
     )
     ended = propeller.run(flow(text), "wf", "--xs", "[1, -2, 3]", "--output", "json")
     assert ended.code == 1
