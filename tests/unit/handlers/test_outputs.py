@@ -13,7 +13,8 @@ from propeller.workflow import NodePhase
 from tests.unit.handlers.build import World, array, bindings, graph, task, template
 from tests.unit.storage.values import offloaded, promise
 
-TASKS = {"t": template(outputs=("o0", "o1"))}
+NAMES = ("o0", "o1")
+TASKS = {"t": template(outputs=NAMES)}
 
 
 def ending_with(**values: Any) -> dict[str, Any]:
@@ -51,7 +52,7 @@ async def test_a_map_tasks_outputs_are_lists_in_the_order_of_its_items() -> None
     count = 3 * READS_AT_ONCE
     for number, item in enumerate(world.open_items("n0", count)):
         await world.succeeded(item, attempt=number % 3, o0=number, o1=str(number))
-    await gather_outputs(world.node("n0"), world.storage)
+    await gather_outputs(world.node("n0"), NAMES, world.storage)
     assert world.stored("memory://m/e/n0/data/0/outputs.pb") == {
         "o0": list(range(count)),
         "o1": list(map(str, range(count))),
@@ -65,7 +66,7 @@ async def test_an_item_that_did_not_succeed_contributes_none() -> None:
     for item, phase in ((second, NodePhase.FAILED), (third, NodePhase.ABORTED), (fourth, NodePhase.NOT_STARTED)):
         await world.succeeded(item, o0="stale", o1="stale")
         world.execution.phases[item.number] = phase
-    await gather_outputs(world.node("n0"), world.storage)
+    await gather_outputs(world.node("n0"), NAMES, world.storage)
     assert world.stored("memory://m/e/n0/data/0/outputs.pb") == {
         "o0": [1, None, None, None],
         "o1": [1, None, None, None],
@@ -76,14 +77,14 @@ async def test_an_output_that_an_item_lacks_is_none_in_its_place() -> None:
     world = World(graph(array("n0")), TASKS)
     for item in world.open_items("n0", 2):
         await world.succeeded(item, o0=1)
-    await gather_outputs(world.node("n0"), world.storage)
+    await gather_outputs(world.node("n0"), NAMES, world.storage)
     assert world.stored("memory://m/e/n0/data/0/outputs.pb") == {"o0": [1, 1], "o1": [None, None]}
 
 
 async def test_a_map_task_without_items_has_empty_lists() -> None:
     world = World(graph(array("n0")), TASKS)
     world.open_items("n0", 0)
-    await gather_outputs(world.node("n0"), world.storage)
+    await gather_outputs(world.node("n0"), NAMES, world.storage)
     assert world.stored("memory://m/e/n0/data/0/outputs.pb") == {"o0": [], "o1": []}
 
 
@@ -91,7 +92,7 @@ async def test_a_map_task_without_outputs_reads_nothing() -> None:
     world = World(graph(array("n0")))
     for item in world.open_items("n0", 3):
         world.execution.phases[item.number] = NodePhase.SUCCEEDED
-    await gather_outputs(world.node("n0"), world.storage)
+    await gather_outputs(world.node("n0"), (), world.storage)
     assert world.blobs == {"memory://m/e/n0/data/0/outputs.pb": b""}
 
 
@@ -99,7 +100,7 @@ async def test_values_that_were_offloaded_stay_where_they_are() -> None:
     world = World(graph(array("n0")), TASKS)
     (item,) = world.open_items("n0", 1)
     await world.succeeded(item, o0=offloaded("memory://m/large"), o1=1)
-    await gather_outputs(world.node("n0"), world.storage)
+    await gather_outputs(world.node("n0"), NAMES, world.storage)
     found = literals_pb2.LiteralMap.FromString(world.blobs["memory://m/e/n0/data/0/outputs.pb"])
     assert found.literals["o0"].collection.literals[0] == offloaded("memory://m/large")
 
@@ -112,4 +113,4 @@ async def test_garbage_among_the_items_outputs_is_corrupt_and_named() -> None:
     world.blobs["memory://m/e/n0/data/0/1/0/outputs.pb"] = b"\xff\xff"
     world.storage._cache.discard("memory://m/e/n0/data/0/1/0/outputs.pb")
     with pytest.raises(CorruptBlob, match=r"memory://m/e/n0/data/0/1/0/outputs\.pb"):
-        await gather_outputs(world.node("n0"), world.storage)
+        await gather_outputs(world.node("n0"), NAMES, world.storage)

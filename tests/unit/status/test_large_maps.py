@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import random
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -31,7 +32,7 @@ from tests.unit.workflow.drive import execution, graph, plan, task
 
 ITEMS = 100_000
 BUDGET = 256 * 1024
-MAP = {"id": "m", "kind": "array", "array": {"SubNodeSpec": task("item"), "MinSuccesses": 0}}
+CALL = {"id": "item", "kind": "workflow", "workflow": {"launchPlanRefId": {"name": "plan"}}}
 
 Set = Callable[[Execution, int, random.Random], None]
 """Brings one item to where it is."""
@@ -72,8 +73,9 @@ def at_random(of: Execution, node: int, rng: random.Random) -> None:
     of.started[node], of.ended[node] = rng.random() * 1e5, rng.random() * 1e5
 
 
-def mapped(bring: Set) -> Execution:
-    of = execution(plan(graph(MAP)))
+def mapped(bring: Set, item: dict[str, Any] = task("item")) -> Execution:  # noqa: B008 - never changed
+    made = {"id": "m", "kind": "array", "array": {"SubNodeSpec": item, "MinSuccesses": 0}}
+    of = execution(plan(graph(made)))
     of.phase = WorkflowPhase.RUNNING
     root = of.open_frame(of.plan.root)
     node = of.view(root.base)
@@ -92,9 +94,10 @@ async def none_inside(node: NodeView, attempt: int) -> Graph:
     raise AssertionError(f"{node.log_name} is no dynamic task")
 
 
+@pytest.mark.parametrize("item", [task("item"), CALL], ids=["task", "launch plan"])
 @pytest.mark.parametrize("bring", [alternating, retried, waiting, at_random])
-async def test_its_status_is_within_the_budget_and_decides_as_before(bring: Set) -> None:
-    of = mapped(bring)
+async def test_its_status_is_within_the_budget_and_decides_as_before(bring: Set, item: dict[str, Any]) -> None:
+    of = mapped(bring, item)
     storage = Storage(stores={"memory": MemoryStore({})})
 
     status = await encode_status(of, 2000.0, BUDGET, storage)
