@@ -240,7 +240,9 @@ class Loader:
     async def _execution(
         self, workflow: FlyteWorkflow, plan: Plan, now: float, resources: Collection[AttemptResource] | None = None
     ) -> tuple[Execution, bool]:
-        """If `resources` is None, a damaged status is an error, as the execution will not be continued."""
+        """If `resources` is None, the execution will not be continued: a damaged status is an error, and what it may
+        take over of an earlier one is not looked up.
+        """
         info = info_of(workflow, await self._inputs(workflow), self._metadata_prefix, anywhere=self._anywhere)
         execution = None
         if is_flytes(workflow.status):
@@ -261,7 +263,7 @@ class Loader:
         new = execution is None
         execution = execution or Execution(info, plan, now=now)
         earlier = info.spec.execution_config.recovery_execution
-        if earlier is not None and earlier.name and not execution.phase.ended:
+        if earlier is not None and earlier.name and resources is not None and not execution.phase.ended:
             await self._recover(execution, earlier.name)
         return execution, new
 

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from flyteidl.core import literals_pb2
 
+from propeller.controller._loading import Loader
+from propeller.controller._resource import WORKFLOWS as TYPED
 from propeller.kube import Raw
+from propeller.workflow import WorkflowPhase
 from tests.unit.controller.bench import WORKFLOWS, Bench, bench
 from tests.unit.workflow.drive import TASK, graph, task
 
@@ -114,3 +117,14 @@ async def test_a_restart_in_the_middle_of_a_recovery_changes_nothing(lag: float)
             await end(of, "again-n2-0")
             assert (await status(of, "again"))["state"] == "Succeeded"
             assert not [name for name in await of.pods() if name.startswith("again-n0")]
+
+
+async def test_a_recovery_is_shown_by_whoever_does_not_know_where_the_controller_writes() -> None:
+    """Regression: the directory of the earlier execution was refused."""
+    async with bench() as of, of.controller():
+        await fail_in_the_middle(of)
+        await create(of, "again", *nodes(), recovers="w", **CHAIN)
+        await asyncio.sleep(5.0)
+        whole = await of.user.get(TYPED, "again", "ns")
+        shown = await Loader(of.user, of.storage, "memory://elsewhere", anywhere=True).show(whole, 0.0)
+        assert shown.phase is WorkflowPhase.RUNNING
