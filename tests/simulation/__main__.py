@@ -27,6 +27,7 @@ def main() -> int:
     parser.add_argument("--cached", action="store_true", help="cache the outputs of all tasks")
     parser.add_argument("--gated", action="store_true", help="let workflows have gates, which people answer")
     parser.add_argument("--often", choices=sorted(OFTEN), default="", help="what each world has, and others seldom")
+    parser.add_argument("--nested", action="store_true", help="let nodes of workflows start launch plans")
     parser.add_argument("--processes", type=int, default=1, help="that share the seeds; 0: as many as there are cores")
     arguments = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets of strings is part of the story
@@ -38,7 +39,8 @@ def main() -> int:
     first = arguments.first if arguments.seed is None else arguments.seed
     seeds = range(first, first + (arguments.seeds if arguments.seed is None else 1))
     processes = arguments.processes or os.cpu_count() or 1
-    worlds = {name: getattr(arguments, name) for name in ("plugged", "sharded", "cached", "gated", "often")}
+    names = ("plugged", "sharded", "cached", "gated", "nested", "often")
+    worlds = {name: getattr(arguments, name) for name in names}
     began = time.perf_counter()
     ran = violated = pods = workflows = 0
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]

@@ -27,7 +27,7 @@ class Node:
     """One node; what does not belong to its kind keeps its default."""
 
     id: str
-    kind: str  # task, dynamic, map, workflow, branch; a gate's: signal, approve, sleep
+    kind: str  # task, dynamic, map, workflow, branch; a gate's: signal, approve, sleep; a launch plan's: plan, plans
     inputs: dict[str, Source] = field(default_factory=dict)
     after: tuple[str, ...] = ()
     attempts: int = 1
@@ -36,6 +36,8 @@ class Node:
     """Whether what runs inside the node has a time, in which some of it may not end."""
     may_hang: bool = False
     """Whether a task may never end; which node it is inside of stops it."""
+    always: str = field(default="", repr=False)
+    """What each run of a task comes to, the value of an Outcome; "" draws that."""
     at_once: int = 0
     """Of a map: how many items at once; 0 leaves that to the workflow's limit."""
     min_successes: int | None = None
@@ -103,6 +105,11 @@ def task_template(kind: str) -> dict[str, Any]:
         "interface": {"inputs": {"variables": {"x": INTEGER}}, "outputs": {"variables": {"o": INTEGER}}},
         "container": {"image": "image", "args": [kind, "{{.input}}", "{{.outputPrefix}}"]},
     }
+
+
+def plan_reference(name: str) -> dict[str, Any]:
+    """The part of a node that names the launch plan that it starts."""
+    return {"launchPlanRefId": {"project": "p", "domain": "d", "name": name, "version": "v"}}
 
 
 def draw_flow(rng: random.Random) -> Flow:
@@ -215,6 +222,15 @@ def _node(node: Node) -> dict[str, Any]:
             made |= {"kind": "array", "array": array}
         case "workflow":
             made["workflow"] = {"subWorkflowRef": node.calls}
+        case "plan":
+            made |= {"kind": "workflow", "workflow": plan_reference(node.calls)}
+        case "plans":
+            item = {"id": "item", "kind": "workflow", "workflow": plan_reference(node.calls)}
+            made |= {"kind": "array", "array": {"SubNodeSpec": item}}
+            if node.at_once:
+                made["array"]["Parallelism"] = node.at_once
+            if node.min_successes is not None:
+                made["array"]["MinSuccesses"] = node.min_successes
         case "branch":
             comparison = {
                 "operator": "LT",

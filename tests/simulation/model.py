@@ -45,13 +45,28 @@ class Expected:
     """How many items of that map task may run at once."""
 
 
+@dataclass(frozen=True)
+class ExpectedChild:
+    """What the execution that a launch plan's node starts must come to; for the other fields see Expected."""
+
+    flow: Flow
+    prediction: Prediction
+    after: frozenset[str]
+    map: str = ""
+    at_once: int = 0
+
+
 @dataclass
 class Prediction:
-    """`outputs` is None where the workflow fails; `tasks` is by unique node id."""
+    """`outputs` is None where the workflow fails; `value` is what is in them. `tasks` and `children`, the executions
+    that launch plans' nodes start, are by unique node id.
+    """
 
     succeeds: bool = False
     outputs: bytes | None = None
+    value: Any = None
     tasks: dict[str, Expected] = field(default_factory=dict)
+    children: dict[str, ExpectedChild] = field(default_factory=dict)
     again: Callable[[Answers], Prediction] | None = None
 
     def answered(self, answers: Answers) -> None:
@@ -81,7 +96,7 @@ def predict(
     found.again = lambda later: predict(flow, seed, unseen=unseen, drained=drained, answers=later)
     found.succeeds = end.ok
     if end.ok:
-        found.outputs = serialized({"o": end.value})
+        found.value, found.outputs = end.value, serialized({"o": end.value})
     return found
 
 
@@ -155,6 +170,10 @@ class _Walk:
             case "workflow":
                 sub = self.flow.subs[node.calls]
                 return _attempts(node, lambda number: self.graph(sub, unique_id, number, own, after))
+            case "plan":
+                return self.plan(unique_id, node, own["x"], after)
+            case "plans":
+                return self.plans(unique_id, node, own["x"], after)
             case "signal" | "approve" | "sleep":
                 return self.gate(unique_id, own, after)
         case = graph.node(node.cases[0] if own["x"] < node.limit else node.cases[1])
@@ -200,17 +219,43 @@ class _Walk:
             for item in (unique_node_id(unique_id, attempt, f"n{number}") for number in range(len(items))):
                 expected = self.prediction.tasks[item]
                 self.prediction.tasks[item] = replace(expected, map=f"{unique_id}-{attempt}", at_once=node.at_once)
-        needed = len(items) if node.min_successes is None else node.min_successes
-        ok = sum(end.ok for end in ends) >= needed
-        return _End(ok, [end.value if end.ok else None for end in ends], after.union(*(end.done for end in ends)))
+        return _of_items(node, ends, after)
+
+    def plan(
+        self, unique_id: str, node: Node, x: Any, after: frozenset[str], *, within: str = "", at_once: int = 0
+    ) -> _End:
+        """Foretell the execution of a launch plan: nodes of its own, whose ids begin anew."""
+        flow = replace(self.flow, root=self.flow.subs[node.calls], x=x)
+        found = predict(flow, f"{self.seed} {unique_id}", unseen=self.unseen, drained=self.drained)
+        self.prediction.children[unique_id] = ExpectedChild(flow, found, after, within, at_once)
+        return _End(found.succeeds, found.value, after | {unique_id} if found.succeeds else after)
+
+    def plans(self, unique_id: str, node: Node, items: list[Any], after: frozenset[str]) -> _End:
+        within = f"{unique_id}-0" if node.at_once else ""
+        ends = [
+            self.plan(
+                unique_node_id(unique_id, 0, f"n{number}"), node, item, after, within=within, at_once=node.at_once
+            )
+            for number, item in enumerate(items)
+        ]
+        return _of_items(node, ends, after)
 
     def script(self, unique_id: str, node: Node) -> Script:
         rng = random.Random(f"{self.seed} {unique_id}")
+        if node.always:
+            return Script((Outcome(node.always),) * RUNS_OF_A_HANGING, 1)
         if node.may_hang:
             return Script((Outcome.HANG,) * RUNS_OF_A_HANGING if rng.random() < 0.5 else (), 1)
         unseen = self.unseen and node.kind != "dynamic"  # the ids of what is inside have the attempt in them
         script = draw_script(rng, node.attempts, hangs=node.deadline, unseen=unseen, trouble=self.flow.trouble)
         return self.drained(script, f"{self.seed} {unique_id}") if unseen else script
+
+
+def _of_items(node: Node, ends: list[_End], after: frozenset[str]) -> _End:
+    """What comes of a map, of what comes of its items."""
+    needed = len(ends) if node.min_successes is None else node.min_successes
+    ok = sum(end.ok for end in ends) >= needed
+    return _End(ok, [end.value if end.ok else None for end in ends], after.union(*(end.done for end in ends)))
 
 
 def _attempts(node: Node, run: Callable[[int], _End]) -> _End:

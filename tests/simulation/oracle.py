@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -21,12 +21,13 @@ from propeller.kube import Request, Response
 from propeller.workflow import NodePhase
 from tests.simulation.event_log import EventLog
 from tests.simulation.flows import Flow
-from tests.simulation.model import Expected, Prediction
+from tests.simulation.model import Expected, ExpectedChild, Prediction
 from tests.simulation.scripts import Outcome
 from tests.simulation.sidecars import end_of_task
 from tests.simulation.tokens import Tokens
 
 ENDED = {3, 5, 6}
+SUCCEEDED = 3
 NODE = "propeller/node"
 ATTEMPT = "propeller/attempt"
 SYSTEM_FAILURES = "propeller/system-failures"
@@ -92,6 +93,21 @@ class Workflow:
     """By unique id, gates that a status shows as open, and the values that they were given."""
     forgotten: list[PodRecord] = field(default_factory=list)
     """Pods that a restored server does not have, until their attempt is run once more."""
+    parent: Workflow | None = None
+    """The one whose node has started it."""
+    node: str = ""
+    """That node, by unique id."""
+    children: list[Workflow] = field(default_factory=list)
+    vanished: bool = False
+    """Whether somebody has deleted it: if no status shows that it was started, it is started once more."""
+    disturbed: bool = False
+    """Whether somebody has deleted an execution that it has started, or one inside of it: it may fail by that."""
+
+    @property
+    def with_all_inside(self) -> Iterator[Workflow]:
+        yield self
+        for child in self.children:
+            yield from child.with_all_inside
 
     @property
     def ended(self) -> bool:
@@ -104,6 +120,9 @@ class Oracle:
     caches: ClassVar[bool] = False
     """Whether tasks are cached: what has been computed once proves the same of every node."""
 
+    nested: ClassVar[bool] = False
+    """Whether nodes of workflows start launch plans."""
+
     gated: ClassVar[bool] = False
     """Whether workflows have gates: what is behind one may run once a status shows that it opens."""
 
@@ -113,6 +132,9 @@ class Oracle:
         self.budget = budget
         self._has_status = has_status
         self.workflows: dict[str, Workflow] = {}
+        """Those that users have created."""
+        self.children: dict[str, Workflow] = {}
+        """Those that nodes of others have started."""
         self.pods: dict[str, tuple[Workflow, PodRecord]] = {}
         self.overlap = False
         """Whether two controllers may have been at work at once: limits of one are not limits of two."""
@@ -146,6 +168,12 @@ class Oracle:
                 if who != "drain":  # else it has its grace, and whoever runs it says what it comes to
                     self._pod_deleted(name)
                 self._pod_gone(who, orjson.loads(response.body))
+            case "POST", [*_, "flyteworkflows"] if who != "world":
+                self._child_created(who, orjson.loads(request.body), orjson.loads(response.body))
+            case "DELETE", [*_, "flyteworkflows", name] if who != "world" and (
+                child := self.children.get(_uid_in(orjson.loads(response.body)))
+            ):
+                self._child_stopped(who, child)
             case "DELETE", [*_, "flyteworkflows", _] if who == "world":
                 self._workflow_deleted(orjson.loads(response.body))
             case "DELETE", [*_, "flyteworkflows", name]:
@@ -164,7 +192,7 @@ class Oracle:
         owner = metadata["ownerReferences"][0]["uid"]
         node, attempt = metadata["annotations"][NODE], int(metadata["annotations"][ATTEMPT])
         self.event_log.record(f"{who}: creates pod {metadata['name']}")
-        workflow = self.workflows.get(owner)
+        workflow = self.find(owner)
         if workflow is None:
             self.event_log.violation(f"pod {metadata['name']} belongs to no workflow")
             return
@@ -350,19 +378,80 @@ class Oracle:
 
     def _workflow_deleted(self, answer: dict[str, Any]) -> None:
         """By a user, who knows it by its name: after a restore that may be another one."""
-        uid = answer.get("details", {}).get("uid") or answer.get("metadata", {}).get("uid")
-        if (workflow := self.workflows.get(uid)) is not None:
-            workflow.deleted = True
+        if (workflow := self.find(_uid_in(answer))) is not None:
+            for one in workflow.with_all_inside:
+                one.deleted = True
 
     def _workflow_collected(self, name: str) -> None:
         standing = [workflow for workflow in self.workflows.values() if workflow.name == name and not workflow.deleted]
         for workflow in standing:  # the one of that name that is, or was
             if not workflow.ended:
                 self.event_log.violation(f"{name} is collected before its end")
-            workflow.collected = True
+            for one in workflow.with_all_inside:
+                one.collected = True
+
+    def find(self, uid: str) -> Workflow | None:
+        """Return a workflow, whoever has created it."""
+        return self.workflows.get(uid) or self.children.get(uid)
+
+    def _child_created(self, who: str, body: dict[str, Any], answer: dict[str, Any]) -> None:
+        """A launch plan's node starts its execution: once, when all that it needs has ended well."""
+        metadata = body["metadata"]
+        name, node, attempt = metadata["name"], metadata["annotations"][NODE], metadata["annotations"][ATTEMPT]
+        self.event_log.record(f"{who}: starts execution {name}")
+        parent = self.find(metadata["ownerReferences"][0]["uid"])
+        if parent is None or (expected := parent.prediction.children.get(node)) is None:
+            self.event_log.violation(f"execution {name} should never be started")
+            return
+        if not parent.deleted:
+            self._check_start(parent, node, attempt, expected)
+        recovers = ((body.get("executionConfig") or {}).get("RecoveryExecution") or {}).get("name")
+        earlier = [one for one in self.children.values() if one.name == recovers]
+        recovered = earlier[-1].done | earlier[-1].recovered if earlier else frozenset[str]()
+        uid = answer["metadata"]["uid"]
+        child = Workflow(name, uid, expected.flow, expected.prediction, frozenset(recovered), parent=parent, node=node)
+        child.deleted, child.collected = parent.deleted, parent.collected
+        self.children[uid] = child
+        parent.children.append(child)
+
+    def _check_start(self, parent: Workflow, node: str, attempt: str, expected: ExpectedChild) -> None:
+        lenient = self.overlap or parent.disturbed
+        if lenient and parent.ended:
+            return  # as for pods
+        where = f"{parent.name} node {node} attempt {attempt}"
+        if attempt != "0":
+            self.event_log.violation(f"{where} is started, though nothing is tried again outside of an execution")
+        if any(one.node == node and not one.vanished for one in parent.children):
+            self.event_log.violation(f"{where} is started twice")
+        if node in parent.taken_over or node in parent.done:
+            self.event_log.violation(f"{where} is started though it has ended well")
+        if missing := sorted(expected.after - parent.done - parent.recovered):
+            self.event_log.violation(f"{where} is started before {', '.join(missing)} ended well")
+        known = parent.prediction.children
+        beside = [
+            one.node
+            for one in parent.children
+            if not (one.ended or one.deleted) and known[one.node].map == expected.map
+        ]
+        limit = expected.at_once or parent.flow.parallelism
+        if limit and not lenient and len(beside) >= limit:
+            self.event_log.violation(
+                f"{parent.name} runs {len(beside) + 1} executions at once, over its limit of {limit}"
+            )
+
+    def _child_stopped(self, who: str, child: Workflow) -> None:
+        self.event_log.record(f"{who}: stops execution {child.name}")
+        parent = child.parent
+        assert parent is not None
+        if child.ended and not child.deleted:
+            self.event_log.violation(f"{child.name} is deleted though it has ended: it is the record of its node")
+        elif parent.prediction.succeeds and not (parent.deleted or parent.disturbed or child.deleted):
+            self.event_log.violation(f"{child.name} is stopped though nothing of {parent.name} fails")
+        for one in child.with_all_inside:
+            one.deleted = True
 
     def _workflow_written(self, who: str, request: Request, obj: dict[str, Any]) -> None:
-        workflow = self.workflows.get(obj["metadata"]["uid"])
+        workflow = self.find(obj["metadata"]["uid"])
         body = orjson.loads(request.body)
         if workflow is None or "status" not in body:
             return
@@ -381,6 +470,8 @@ class Oracle:
             self.event_log.violation(f"{where} had {workflow.succeeded} succeeded nodes, and has {succeeded}")
         workflow.succeeded = max(workflow.succeeded, succeeded)
         workflow.status = status
+        if workflow.parent is not None and status.get("phase") == SUCCEEDED:
+            workflow.parent.done.add(workflow.node)
         if self.gated:
             self._learn_answers(workflow)
 
@@ -391,6 +482,11 @@ class Oracle:
                 known = workflow.answers[node]
                 self.event_log.violation(f"{workflow.name} gate {node} had opened by {known}, and opens by {value}")
         workflow.prediction.answered(workflow.answers)
+
+
+def _uid_in(answer: dict[str, Any]) -> str:
+    """The uid of what a delete was for."""
+    return str(answer.get("details", {}).get("uid") or answer.get("metadata", {}).get("uid") or "")
 
 
 class Watched:

@@ -130,6 +130,8 @@ class Scene:
         self.oracle.shown, self.oracle.opened = shown.has_succeeded, shown.opened
         if self.oracle.gated:
             self.restored.used = False  # it would take back answers that were acted on
+        if self.oracle.nested:
+            self.restored.used = self.retyped.used = False  # they take executions from under their parents
         self.is_calm = False
         """Whether no process dies, stands still or is cut off."""
         self.pace = 0.0

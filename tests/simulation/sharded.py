@@ -91,7 +91,7 @@ class Actors:
     def _execution_part(self, request: Request) -> str | None:
         """The name of the workflow or pod that a request is about."""
         match request.path.split("/"):
-            case [*_, "pods"] if request.method == "POST":
+            case [*_, "pods" | "flyteworkflows"] if request.method == "POST":
                 metadata = orjson.loads(request.body)["metadata"]
                 self._shard_of[metadata["name"]] = self._keys.of(metadata.get("labels"))
                 return str(metadata["name"])

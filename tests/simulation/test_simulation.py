@@ -13,6 +13,8 @@ CACHED_SEEDS = 100
 CACHED_SHARDED_SEEDS = 30
 GATED_SEEDS = 80
 GATED_SHARDED_SEEDS = 40
+NESTED_SEEDS = 80
+NESTED_SHARDED_SEEDS = 30
 
 FOUND_AMONG_SHARDS_BY = {
     "a halted process sends what it was about to": 202,
@@ -59,6 +61,16 @@ FOUND_WITH_MORE: dict[tuple[str, ...], int] = {
 MORE = [(mutation, often, options, seed) for (mutation, often, *options), seed in FOUND_WITH_MORE.items()]
 
 MORE_SEEDS = {"handovers": 10, "losses": 10, "moves": 10, "restores": 40}
+
+FOUND_WITH_LAUNCH_PLANS_BY = {
+    "all items of a map task start at once": 200,
+    "an execution that fails is tried again": 274,
+    "an execution that runs has succeeded": 200,
+    "an execution that was started before is anothers": 201,
+    "executions are not stopped": 203,
+    "the end of an execution brings no parent back": 217,
+}
+"""As FOUND_BY, in worlds whose workflows start launch plans (`--nested`)."""
 
 FOUND_BY = {
     "all items of a map task start at once": 209,
@@ -188,3 +200,14 @@ def test_a_planted_defect_is_found_where_what_is_rare_is_frequent(
     mutation: str, often: str, options: list[str], seed: int
 ) -> None:
     SIMULATION.finds(mutation, {mutation: seed}, "--often", often, *options)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("seeds", "also"), [(NESTED_SEEDS, ()), (NESTED_SHARDED_SEEDS, ("--sharded",))])
+def test_no_seed_breaks_a_promise_where_workflows_start_launch_plans(seeds: int, also: tuple[str, ...]) -> None:
+    SIMULATION.breaks_nothing(seeds, "--nested", *also, "--processes", "0")
+
+
+@pytest.mark.parametrize("mutation", sorted(FOUND_WITH_LAUNCH_PLANS_BY))
+def test_a_planted_defect_is_found_where_workflows_start_launch_plans(mutation: str) -> None:
+    SIMULATION.finds(mutation, FOUND_WITH_LAUNCH_PLANS_BY, "--nested")

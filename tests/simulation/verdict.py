@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from tests.simulation.retyped import stored_workflows
 from tests.simulation.scene import Scene
 
 PATIENCE = 6 * 3600.0
@@ -15,7 +16,10 @@ QUIET = 120.0
 
 async def wait_for_the_end(scene: Scene) -> None:
     ends = scene.loop.time() + PATIENCE
-    while waiting := [w for w in scene.oracle.workflows.values() if not w.deleted and not w.ended]:
+    oracle = scene.oracle
+    while waiting := [
+        w for w in (*oracle.workflows.values(), *oracle.children.values()) if not w.deleted and not w.ended
+    ]:
         if scene.loop.time() > ends:
             for workflow in waiting:
                 scene.event_log.violation(f"{workflow.name} ({workflow.uid}) does not end")
@@ -27,8 +31,8 @@ async def wait_for_the_end(scene: Scene) -> None:
 
 
 def check_the_end(scene: Scene) -> None:
-    for workflow in scene.oracle.workflows.values():
-        if workflow.deleted or not workflow.ended:
+    for workflow in (*scene.oracle.workflows.values(), *scene.oracle.children.values()):
+        if workflow.deleted or not workflow.ended or (workflow.disturbed and workflow.status["phase"] != 3):
             continue
         phase, wanted = workflow.status["phase"], 3 if workflow.prediction.succeeds else 5
         if phase == 6 and workflow.undeleted:
@@ -43,10 +47,22 @@ def check_the_end(scene: Scene) -> None:
                     f"{workflow.name} has outputs {outputs!r}, not {workflow.prediction.outputs!r}"
                 )
     _check_pods(scene)
+    check_children(scene)
     if scene.fault_free:
         for uri in scene.blobs:
             if uri.endswith(".reservation"):
                 scene.event_log.violation(f"nobody computes it any more, and {uri} is reserved")
+
+
+def check_children(scene: Scene) -> None:
+    """No execution that a node has started is left of one that was deleted, nor goes on after its parent's end."""
+    kept = set(stored_workflows(scene.server))
+    for child in scene.oracle.children.values():
+        parent = child.parent
+        if child.uid in kept and (child.deleted or child.collected):
+            scene.event_log.violation(f"execution {child.name} is left, and was to go")
+        elif parent is not None and parent.ended and not (child.ended or child.deleted or child.collected):
+            scene.event_log.violation(f"execution {child.name} goes on after the end of {parent.name}")
 
 
 def _check_pods(scene: Scene) -> None:
@@ -56,7 +72,8 @@ def _check_pods(scene: Scene) -> None:
     }
     for pod in kept.values():
         owner = pod["metadata"]["ownerReferences"][0]["uid"]
-        workflow = scene.oracle.workflows[owner]
+        workflow = scene.oracle.find(owner)
+        assert workflow is not None
         if workflow.deleted or workflow.collected:
             scene.event_log.violation(f"pod {pod['metadata']['name']} is left of a workflow that was deleted")
         elif pod["status"].get("phase") not in {"Succeeded", "Failed"}:

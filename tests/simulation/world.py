@@ -15,6 +15,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.gated import Answering
 from tests.simulation.kubelet import Kubelet
 from tests.simulation.loop import Stuck, run
+from tests.simulation.nested import Vandal
 from tests.simulation.processes import Processes
 from tests.simulation.retyped import definition
 from tests.simulation.scene import NAMESPACE, Scene
@@ -87,6 +88,7 @@ async def _live(scene: Scene) -> None:
     kubelet = Kubelet(scene.client("kubelet", link), scene.blobs, scene.oracle, scene.rng, scene.sidecars, scene.drains)
     processes, users = _processes(scene), Users(scene)
     running = asyncio.create_task(kubelet.run())
+    vandal = asyncio.create_task(Vandal(scene).run()) if scene.oracle.nested else None
     answering = asyncio.create_task(Answering(scene).run()) if scene.oracle.gated else None
     coming = None
     try:
@@ -115,6 +117,8 @@ async def _live(scene: Scene) -> None:
         if not scene.fault_free:
             await Faults(scene, processes).run()
         await using
+        if vandal is not None:
+            vandal.cancel()
         scene.denials.heal()
         scene.strangers.leave()
         scene.retyped.leave()
@@ -137,8 +141,9 @@ async def _live(scene: Scene) -> None:
     finally:
         await processes.stop()
         running.cancel()
-        if answering is not None:
-            answering.cancel()
-        await asyncio.wait([running, *([answering] if answering is not None else [])])
+        others = [task for task in (answering, vandal) if task is not None]
+        for task in others:
+            task.cancel()
+        await asyncio.wait([running, *others])
     if not running.cancelled() and (error := running.exception()) is not None:
         raise error
