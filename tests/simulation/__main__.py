@@ -27,6 +27,7 @@ def main() -> int:
     parser.add_argument("--cached", action="store_true", help="cache the outputs of all tasks")
     parser.add_argument("--gated", action="store_true", help="let workflows have gates, which people answer")
     parser.add_argument("--often", choices=sorted(OFTEN), default="", help="what each world has, and others seldom")
+    parser.add_argument("--loaded", action="store_true", help="have uploaders beside most tasks")
     parser.add_argument("--nested", action="store_true", help="let nodes of workflows start launch plans")
     parser.add_argument("--processes", type=int, default=1, help="that share the seeds; 0: as many as there are cores")
     arguments = parser.parse_args()
@@ -39,7 +40,7 @@ def main() -> int:
     first = arguments.first if arguments.seed is None else arguments.seed
     seeds = range(first, first + (arguments.seeds if arguments.seed is None else 1))
     processes = arguments.processes or os.cpu_count() or 1
-    names = ("plugged", "sharded", "cached", "gated", "nested", "often")
+    names = ("plugged", "sharded", "cached", "gated", "loaded", "nested", "often")
     worlds = {name: getattr(arguments, name) for name in names}
     began = time.perf_counter()
     ran = violated = pods = workflows = 0

@@ -126,6 +126,9 @@ class Oracle:
     gated: ClassVar[bool] = False
     """Whether workflows have gates: what is behind one may run once a status shows that it opens."""
 
+    loaded: ClassVar[bool] = False
+    """Whether tasks are raw containers: a program that has ended may have uploaded nothing yet."""
+
     def __init__(self, event_log: EventLog, budget: int, has_status: Callable[[], bool], tokens: Tokens) -> None:
         self.event_log = event_log
         self._tokens = tokens

@@ -128,8 +128,8 @@ class Scene:
         local = Storage(self.settings.storage, stores={"memory": MemoryStore(self.blobs, is_local=True)})
         shown = Shown(self.server, self.clean, local)
         self.oracle.shown, self.oracle.opened = shown.has_succeeded, shown.opened
-        if self.oracle.gated:
-            self.restored.used = False  # it would take back answers that were acted on
+        if self.oracle.gated or self.oracle.loaded:
+            self.restored.used = False  # it would take back answers that were acted on, and uploads that were stopped
         if self.oracle.nested:
             self.restored.used = self.retyped.used = False  # they take executions from under their parents
         self.is_calm = False

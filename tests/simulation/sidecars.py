@@ -42,6 +42,9 @@ class Kind(enum.Enum):
     NATIVE = "is stopped by the kubelet when the task has ended"
 
 
+KINDS = tuple(Kind)
+
+
 class Sidecars:
     """The webhook, and the part of the kubelet that runs what it adds: in a quarter of all worlds."""
 
@@ -65,7 +68,7 @@ class Sidecars:
         rng = random.Random(f"sidecar {self._seed} {pod['metadata']['name']}")
         if rng.random() < 0.3:
             return request
-        kind, spec = rng.choice(list(Kind)), pod["spec"]
+        kind, spec = rng.choice(KINDS), pod["spec"]
         container = {"name": NAME, "image": NAME, "args": [kind.value]}
         if kind is Kind.NATIVE:
             spec.setdefault("initContainers", []).append(container | {"restartPolicy": "Always"})

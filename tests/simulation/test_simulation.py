@@ -12,6 +12,7 @@ SHARDED_SEEDS = 60
 CACHED_SEEDS = 100
 CACHED_SHARDED_SEEDS = 30
 GATED_SEEDS = 80
+LOADED_SEEDS = 60
 GATED_SHARDED_SEEDS = 40
 NESTED_SEEDS = 80
 NESTED_SHARDED_SEEDS = 30
@@ -71,6 +72,12 @@ FOUND_WITH_LAUNCH_PLANS_BY = {
     "the end of an execution brings no parent back": 217,
 }
 """As FOUND_BY, in worlds whose workflows start launch plans (`--nested`)."""
+
+FOUND_WITH_UPLOADERS_BY = {
+    "a failed program is waited for for ever": 212,
+    "the end of a program is that of its upload": 200,
+}
+"""As FOUND_BY, in worlds whose tasks are raw containers (`--loaded`)."""
 
 FOUND_BY = {
     "all items of a map task start at once": 209,
@@ -211,3 +218,13 @@ def test_no_seed_breaks_a_promise_where_workflows_start_launch_plans(seeds: int,
 @pytest.mark.parametrize("mutation", sorted(FOUND_WITH_LAUNCH_PLANS_BY))
 def test_a_planted_defect_is_found_where_workflows_start_launch_plans(mutation: str) -> None:
     SIMULATION.finds(mutation, FOUND_WITH_LAUNCH_PLANS_BY, "--nested")
+
+
+@pytest.mark.timeout(300)
+def test_no_seed_breaks_a_promise_where_uploaders_go_on_after_programs() -> None:
+    SIMULATION.breaks_nothing(LOADED_SEEDS, "--loaded", "--processes", "0")
+
+
+@pytest.mark.parametrize("mutation", sorted(FOUND_WITH_UPLOADERS_BY))
+def test_a_planted_defect_is_found_where_uploaders_go_on_after_programs(mutation: str) -> None:
+    SIMULATION.finds(mutation, FOUND_WITH_UPLOADERS_BY, "--loaded")

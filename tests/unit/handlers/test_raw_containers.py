@@ -11,7 +11,7 @@ from flyteidl.core import interface_pb2
 
 from propeller.config import PodDefaults, RawContainerOptions
 from propeller.errors import ErrorKind, Invalid
-from propeller.handlers.plugins import PodSettings
+from propeller.handlers.plugins import POD, PodSettings
 from propeller.handlers.plugins.pod import report
 from propeller.handlers.plugins.pod._dataloader import DOWNLOADER, UPLOADER
 from propeller.handlers.plugins.pod._loaded import uploader_waits
@@ -253,6 +253,20 @@ def test_a_program_that_fails_says_why_before_its_exit_code_does() -> None:
         "User Error: no rain",
         "[main] terminated with exit code (3), reason Error: last line",
     ]
+
+
+@pytest.mark.parametrize(
+    ("of", "alive"),
+    [
+        (pod("Running", ended(3, "Error"), init=(WORKS,)), True),
+        (pod("Running", ended(3, "Error"), init=(WORKS,), deleted=True), False),
+        (pod("Running", ended(3, "Error"), init=(SAID,)), False),
+        (pod("Running", ended(3, "Error"), init=(container("proxy", running={}),)), False),  # the kubelet stops it
+    ],
+)
+def test_an_uploader_that_goes_on_when_its_attempt_is_over_is_stopped(of: Pod, alive: bool) -> None:
+    """Regression: it was left to the kubelet, which lets it upload for an hour."""
+    assert POD.is_alive(of) is alive
 
 
 def test_what_a_program_says_does_not_change_who_killed_it() -> None:

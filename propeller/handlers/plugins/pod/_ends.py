@@ -62,7 +62,8 @@ def remains_of(pod: Pod) -> Remains:
     """Return what is left of the pod after its attempt is over."""
     if has_ended(pod):
         return Remains.NOTHING
-    return Remains.ENDING if is_being_deleted(pod) or _all_have_ended(pod) else Remains.RUNNING
+    by_itself = _all_have_ended(pod) and not _is_uploading(pod)
+    return Remains.ENDING if is_being_deleted(pod) or by_itself else Remains.RUNNING
 
 
 def _all_have_ended(pod: Pod) -> bool:
@@ -73,6 +74,11 @@ def _all_have_ended(pod: Pod) -> bool:
         and pod.spec.restart_policy != "Always"
         and all(end_of(pod, container) is not None for container in containers)
     )
+
+
+def _is_uploading(pod: Pod) -> bool:
+    """Whether an uploader runs: the kubelet lets it for as long as uploads may take, which is hours."""
+    return any(one.name == UPLOADER and one.state.running is not None for one in pod.status.init_container_statuses)
 
 
 def grace_of(pod: Pod) -> float:
