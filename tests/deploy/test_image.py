@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 import stat
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from flyteidl.core import interface_pb2, literals_pb2, types_pb2
 from packaging.utils import canonicalize_name
 
 from propeller.controller import workflow_crd
@@ -71,8 +73,11 @@ def running(
         (home / "layer" / "work" / "work").chmod(0o700)
 
 
-def test_it_is_small(image: Image) -> None:
+def test_it_is_small_and_as_large_as_its_documentation_says(image: Image) -> None:
     assert image.size < LIMIT
+    said = re.search(r"about (\d+) MB, with Python", (ROOT / "docs" / "deployment.md").read_text())
+    assert said is not None
+    assert abs(image.size / 1e6 - int(said[1])) < 10, image.size
 
 
 def test_it_holds_the_locked_versions_and_nothing_else(image: Image) -> None:
@@ -120,6 +125,36 @@ def test_every_module_of_the_package_that_a_controller_may_need_can_be_imported(
     with running(image, tmp_path, f"/{python.relative_to(image.root)}", "-I", "-c", code) as process:
         out, err = process.communicate(timeout=120)
     assert (out, process.returncode) == ("all\n", 0), err
+
+
+def test_the_containers_beside_raw_containers_run_from_it(image: Image, tmp_path: Path) -> None:
+    """As the uploader and the downloader: without a place to write but the volumes."""
+    data = tmp_path / "data"
+    data.mkdir()
+    three = literals_pb2.Literal(scalar=literals_pb2.Scalar(primitive=literals_pb2.Primitive(integer=3)))
+    (data / "inputs.pb").write_bytes(literals_pb2.LiteralMap(literals={"n": three}).SerializeToString())
+    download = ("--from-remote", "file:///data/inputs.pb", "--to-local-dir", "/tmp/inputs", "--format", "YAML")
+    home = tmp_path / "first"
+    home.mkdir()
+    with running(image, home, "propeller", "dataloader", "download", *download, mounts=((data, "/data"),)) as process:
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+    assert (home / "tmp" / "inputs" / "n").read_text() == "3"
+    assert (home / "tmp" / "inputs" / "inputs.yaml").read_text().strip() == "n: 3"
+
+    home = tmp_path / "second"
+    home.mkdir()
+    outputs = {"n": interface_pb2.Variable(type=types_pb2.LiteralType(simple=types_pb2.INTEGER))}
+    interface = base64.b64encode(interface_pb2.VariableMap(variables=outputs).SerializeToString()).decode()
+    where = ("--from-local-dir", "/data", "--to-output-prefix", "file:///tmp/out", "--to-raw-output", "file:///tmp/raw")
+    (data / "n").write_text("4\n")
+    (data / "ended").write_text("true")
+    upload = (*where, "--interface", interface, "--ended-file", "/data/ended")
+    with running(image, home, "propeller", "dataloader", "upload", *upload, mounts=((data, "/data"),)) as process:
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+    found = literals_pb2.LiteralMap.FromString((home / "tmp" / "out" / "outputs.pb").read_bytes())
+    assert found.literals["n"].scalar.primitive.integer == 4
 
 
 @pytest.fixture
