@@ -16,13 +16,13 @@ import msgspec
 
 from propeller.cli._connecting import cluster_options, connected, require_workflows
 from propeller.cli._event_loop import run
-from propeller.cli._executions import get_execution
+from propeller.cli._executions import get_execution, loader_of
 from propeller.cli._output import say, say_json
 from propeller.cli._settings import load_settings
 from propeller.cli._values import value_of
 from propeller.clock import SYSTEM_CLOCK
 from propeller.config import Settings
-from propeller.controller import WORKFLOWS, FlyteWorkflow, Loader
+from propeller.controller import WORKFLOWS, FlyteWorkflow
 from propeller.errors import Conflict, Invalid
 from propeller.kube import Client, PatchKind
 from propeller.storage import Storage
@@ -88,7 +88,7 @@ async def _give(answer: Answer, kubeconfig: str | None, context: str | None, set
         Storage(settings.storage, trusting=True) as storage,
     ):
         await require_workflows(client, connection)
-        loader = Loader(client, storage, settings.storage.metadata_prefix, anywhere=True)
+        loader = loader_of(client, storage, settings)
         where = answer.namespace or connection.namespace
         for _ in range(TRIES):
             workflow = await get_execution(client, WORKFLOWS, answer.execution, where)

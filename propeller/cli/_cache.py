@@ -15,12 +15,12 @@ from propeller.catalog import Entry as CacheEntry
 from propeller.catalog import Explanation as Explained
 from propeller.cli._connecting import cluster_options, connected, require_workflows
 from propeller.cli._event_loop import run
-from propeller.cli._executions import get_execution, node_of
+from propeller.cli._executions import get_execution, loader_of, node_of
 from propeller.cli._output import say, say_json
 from propeller.cli._settings import load_settings
 from propeller.clock import SYSTEM_CLOCK
 from propeller.config import CatalogOptions, Settings
-from propeller.controller import WORKFLOWS, Loader
+from propeller.controller import WORKFLOWS
 from propeller.errors import Invalid
 from propeller.handlers import Inputs
 from propeller.storage import Storage
@@ -256,7 +256,7 @@ async def _explain(
     ):
         await require_workflows(client, connection)
         workflow = await get_execution(client, WORKFLOWS, name, namespace or connection.namespace)
-        loader = Loader(client, storage, settings.storage.metadata_prefix, anywhere=True)
+        loader = loader_of(client, storage, settings)
         view = node_of(await loader.show(workflow, SYSTEM_CLOCK.now()), node)
         if view.spec.kind is not NodeKind.TASK:
             raise Invalid(f"{view.log_name} is of kind {view.spec.kind}, and only tasks are cached: name one of those")

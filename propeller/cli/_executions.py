@@ -1,4 +1,4 @@
-"""Find the execution and the node that a command names, and read what they were given."""
+"""Find the execution and the node that a command names, load it to be shown, and read what they were given."""
 
 from __future__ import annotations
 
@@ -6,14 +6,25 @@ from typing import TypeVar
 
 from flyteidl.core import literals_pb2
 
+from propeller.config import Settings
+from propeller.controller import Loader
 from propeller.errors import Invalid, NotFound, PropellerError
-from propeller.handlers import Inputs
+from propeller.handlers import Inputs, LaunchPlans
 from propeller.kube import Client, Resource
+from propeller.registry import registry_of
 from propeller.storage import Storage, in_thread_if_large
 from propeller.wire import parse
 from propeller.workflow import Execution, NodeView
 
 T = TypeVar("T")
+
+
+def loader_of(client: Client, storage: Storage, settings: Settings) -> Loader:
+    """Return what shows executions, wherever their statuses say that their data is: the prefix of the settings counts
+    only for those that have not begun, the registry only if the settings name one.
+    """
+    launch_plans = LaunchPlans(registry_of(storage, settings.registry)) if settings.registry.prefix else None
+    return Loader(client, storage, settings.storage.metadata_prefix, launch_plans=launch_plans, anywhere=True)
 
 
 async def get_execution(client: Client, resource: Resource[T], name: str, namespace: str) -> T:

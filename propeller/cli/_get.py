@@ -15,7 +15,7 @@ from flyteidl.core import literals_pb2
 from propeller.cli._connecting import cluster_options, connected, require_workflows
 from propeller.cli._downloads import Download, component, download
 from propeller.cli._event_loop import run
-from propeller.cli._executions import inputs_of, no_execution, node_of
+from propeller.cli._executions import inputs_of, loader_of, no_execution, node_of
 from propeller.cli._jobs import MAX_LINES, JobOf, Page, job_json, job_of, show_job_links, show_job_log, show_job_metrics
 from propeller.cli._kept import find_kept, kept_error, kept_literals
 from propeller.cli._logs import Attempt, show_links, show_logs
@@ -25,7 +25,7 @@ from propeller.cli._settings import load_settings
 from propeller.cli._values import to_json
 from propeller.clock import SYSTEM_CLOCK
 from propeller.config import Settings
-from propeller.controller import WORKFLOWS, Loader
+from propeller.controller import WORKFLOWS
 from propeller.errors import Invalid, MissingBlob, NotFound, PropellerError
 from propeller.storage import Storage, read_literals
 from propeller.workflow import Execution, NodeKind, NodePhase, NodeView, WorkflowPhase
@@ -146,7 +146,7 @@ async def _show(
         except NotFound:
             await _show_kept(asked, namespace, settings, storage)
             return
-        loader = Loader(client, storage, settings.storage.metadata_prefix, anywhere=True)
+        loader = loader_of(client, storage, settings)
         execution = await loader.show(workflow, SYSTEM_CLOCK.now())
         view = node_of(execution, asked.node) if asked.node else None
         if asked.part == "deck" and view is not None:

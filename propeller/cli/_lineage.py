@@ -10,13 +10,13 @@ import msgspec
 from propeller.catalog import Origin, origin_of
 from propeller.cli._connecting import cluster_options, connected, require_workflows
 from propeller.cli._event_loop import run
-from propeller.cli._executions import inputs_of
+from propeller.cli._executions import inputs_of, loader_of
 from propeller.cli._output import say, say_json
 from propeller.cli._settings import load_settings
 from propeller.cli._values import to_json
 from propeller.clock import SYSTEM_CLOCK, rfc3339
 from propeller.config import Settings
-from propeller.controller import FLYTE_WORKFLOWS, WORKFLOWS, FlyteWorkflow, Loader
+from propeller.controller import FLYTE_WORKFLOWS, WORKFLOWS, FlyteWorkflow
 from propeller.errors import CorruptBlob, Invalid, NotFound, PropellerError
 from propeller.kube import Client, KubeObject
 from propeller.storage import Storage
@@ -86,7 +86,7 @@ async def _show(
 
 async def _search(uri: str, client: Client, storage: Storage, namespace: str | None, settings: Settings) -> Found:
     """Raises PropellerError if it is of no execution in the cluster."""
-    loader = Loader(client, storage, settings.storage.metadata_prefix, anywhere=True)
+    loader = loader_of(client, storage, settings)
     heads = FLYTE_WORKFLOWS.metadata_only().typed(KubeObject)
     async for page in client.pages(heads, namespace):
         for head in page.items:

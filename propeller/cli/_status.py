@@ -15,7 +15,7 @@ from rich.live import Live
 from propeller.cli._connecting import cluster_options, connected, require_workflows
 from propeller.cli._console import CutLines, can_redraw, console_on, print_fitting
 from propeller.cli._event_loop import run
-from propeller.cli._executions import get_execution, no_execution
+from propeller.cli._executions import get_execution, loader_of, no_execution
 from propeller.cli._output import say_json
 from propeller.cli._result import error_json, failed_pod, outputs_of, print_failure
 from propeller.cli._settings import load_settings
@@ -82,7 +82,7 @@ async def _show(
         Storage(settings.storage, trusting=True) as storage,
     ):
         await require_workflows(client, connection)
-        loader = Loader(client, storage, settings.storage.metadata_prefix, anywhere=True)
+        loader = loader_of(client, storage, settings)
         where = namespace or connection.namespace
         if watch:
             await _follow(client, loader, storage, name, where, settings, form)

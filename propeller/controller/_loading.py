@@ -27,7 +27,7 @@ from propeller.controller._resource import (
     inline_inputs,
     without_closure,
 )
-from propeller.controller._takeover import take_over_of
+from propeller.controller._takeover import require_flytes_directory, take_over_of
 from propeller.errors import CorruptBlob, Invalid, MissingBlob, NotFound, NotUnderstood, PropellerError
 from propeller.handlers import LaunchPlans, plan_of_futures, run_without_suspending
 from propeller.handlers.plugins import Plugins, claim_of, observed_attempts
@@ -149,7 +149,7 @@ class Loader:
         anywhere: bool = False,
     ) -> None:
         """`anywhere` believes what a status says of its execution's directory: for what writes nothing there.
-        `launch_plans` are those that dynamic tasks may start; None: those of a registry among the executions' data.
+        `launch_plans` are those that dynamic tasks may start; None: those of the registry beside an execution's data.
         """
         self._client = client
         self._plugins = plugins
@@ -157,7 +157,9 @@ class Loader:
         self._metadata_prefix = metadata_prefix
         self._earlier_prefixes = storage.settings.read_prefixes
         self._anywhere = anywhere
-        self._launch_plans = launch_plans or LaunchPlans(registry_of(storage, RegistryOptions()))
+        self._launch_plans = launch_plans
+        self._beside: dict[str, LaunchPlans] = {}
+        """By the directory that executions' own are in."""
         self._plans: WeakValueDictionary[str, Plan] = WeakValueDictionary()
         self._closures: dict[str, bytes] = {}
         self._malformed: dict[str, str] = {}
@@ -246,10 +248,9 @@ class Loader:
         info = info_of(workflow, await self._inputs(workflow), self._metadata_prefix, anywhere=self._anywhere)
         execution = None
         if is_flytes(workflow.status):
-            execution = await take_over_of(
-                workflow, info, plan, self._metadata_prefix, self._dynamic_graph, now, self._plugins
-            )
-            return execution, False
+            if not self._anywhere:
+                require_flytes_directory(workflow, info, self._metadata_prefix)
+            return await take_over_of(workflow, info, plan, self._dynamic_graph, now, self._plugins), False
         try:
             snapshot = await decode_status(workflow.status, self._storage, info.directory)
             if snapshot is not None:
@@ -326,4 +327,9 @@ class Loader:
         uri = f"{node.execution.output_directory(node.number, attempt)}/futures.pb"
         data = await self._storage.read(uri, fresh=True)
         task, most = node.graph.plan.task(node.spec.task), self._storage.settings.max_messages
-        return (await plan_of_futures(node, task, data, most, self._launch_plans)).root
+        launch_plans = self._launch_plans
+        if launch_plans is None:
+            around = node.execution.info.directory.rpartition("/")[0]
+            beside = RegistryOptions(prefix=f"{around}/registry")
+            launch_plans = self._beside.setdefault(around, LaunchPlans(registry_of(self._storage, beside)))
+        return (await plan_of_futures(node, task, data, most, launch_plans)).root

@@ -27,22 +27,20 @@ NOT_PODS = frozenset(
 """Types of tasks with a container that FlytePropeller's plugins run as something else than a pod of that name."""
 
 
-async def take_over_of(
-    workflow: FlyteWorkflow,
-    info: ExecutionInfo,
-    plan: Plan,
-    metadata_prefix: str,
-    load_graph: LoadGraph,
-    now: float,
-    plugins: Plugins,
-) -> Execution:
-    """Return the execution of an object that FlytePropeller wrote last. Raises NotUnderstood."""
+def require_flytes_directory(workflow: FlyteWorkflow, info: ExecutionInfo, metadata_prefix: str) -> None:
+    """Raise NotUnderstood unless FlytePropeller left the execution's data where it is to be continued."""
     data_dir, own = str(workflow.status.get("dataDir", "")), _directory(info, metadata_prefix)
     if data_dir.rstrip("/") != own:
         raise NotUnderstood(
             f"FlytePropeller left the data of {workflow.key} at {data_dir!r}, not at {own!r}: set "
             "storage.metadata_prefix to what comes before its last part"
         )
+
+
+async def take_over_of(
+    workflow: FlyteWorkflow, info: ExecutionInfo, plan: Plan, load_graph: LoadGraph, now: float, plugins: Plugins
+) -> Execution:
+    """Return the execution of an object that FlytePropeller wrote last. Raises NotUnderstood."""
 
     def runs_pods(task: tasks_pb2.TaskTemplate) -> bool:
         return plugins.is_pod(task.type) and _can_be_pod(task)

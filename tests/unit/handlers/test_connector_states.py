@@ -127,10 +127,17 @@ def test_a_phase_goes_before_an_old_state() -> None:
 
 
 def test_an_answer_that_says_nothing_is_a_failure_that_may_be_tried_again() -> None:
-    """Protobuf's zero of the old state is RETRYABLE_FAILURE, which FlytePropeller reads so, too."""
-    failure = look().failure
-    assert failure is not None
-    assert failure.recoverable
+    """Protobuf's zero of the phase is UNDEFINED, and of the old state, which counts then, RETRYABLE_FAILURE:
+    FlytePropeller 1.16 reads an answer without both so, too (Status of webapi/connector/plugin.go).
+    """
+    state = look()
+    assert (state.word, state.phase) == ("RETRYABLE_FAILED", AttemptPhase.FAILED)
+    assert state.failure == Failure(
+        "TaskFailedWithError",
+        "failed to run the job: its service says RETRYABLE_FAILED, and not why",
+        ErrorKind.USER,
+        recoverable=True,
+    )
 
 
 @pytest.mark.parametrize("fields", [{"phase": 77}, {"phase": -1}, {"state": 77}])
