@@ -85,6 +85,7 @@ class Poller(Generic[Job]):
         self._heap: list[tuple[float, int, Job]] = []
         self._count = 0
         self._rooms: dict[Hashable, _Room[Job]] = {}
+        self._called: set[Job] = set()
         self._burst = max(1.0, options.polls_per_second)
         self._wake = asyncio.Event()
         self._causes = Causes(_log)
@@ -147,9 +148,16 @@ class Poller(Generic[Job]):
         room.at = now
         while room.waiting and room.begins >= 1.0:
             job = room.waiting.pop()
-            if (followed := self._jobs.get(job)) is not None:  # otherwise it was forgotten meanwhile
-                room.begins -= 1.0
-                return job, followed
+            if (followed := self._jobs.get(job)) is None:
+                continue  # it was forgotten meanwhile
+            if job in self._called:  # it was forgotten and followed anew during that call
+                followed.looking, followed.due = False, now + self._options.poll_shortest
+                self._put(job, followed)
+                continue
+            room.begins -= 1.0
+            followed.looking = True  # followed anew while it waited, it may not be due yet
+            self._called.add(job)
+            return job, followed
         return None
 
     async def _sleep(self) -> None:
@@ -192,6 +200,7 @@ class Poller(Generic[Job]):
             self._causes.report(error, "a look at a job failed")
         finally:
             followed.looking = False
+            self._called.discard(job)
         followed.failures = 0 if answered else followed.failures + 1
         if self._jobs.get(job) is followed:
             followed.due = self._clock.monotonic() + self._pause(followed)

@@ -270,3 +270,28 @@ def test_jobs_that_are_over_while_they_wait_cost_no_look() -> None:
     poll(counted(times), act, polls_per_second=10.0)
     assert [second - first for first, second in itertools.pairwise(times["a999"])]
     assert min(times["a999"]) <= 2 + 0.3
+
+
+def test_a_job_that_is_followed_again_while_it_waits_is_looked_at_by_one_call_at_a_time() -> None:
+    """Regression: an execution that was loaded again had its jobs looked at twice at once, by calls that are slow."""
+    under_way, twice = Counter[str](), list[str]()
+
+    async def look(job: str) -> bool:
+        under_way[job] += 1
+        twice.extend(one for one, calls in under_way.items() if calls > 1)
+        await asyncio.sleep(5)
+        under_way[job] -= 1
+        return True
+
+    async def act(poller: Poller[str]) -> None:
+        jobs = [f"a{number}" for number in range(100)]
+        for job in jobs:
+            poller.follow(job)
+        await asyncio.sleep(1.5)
+        for job in jobs:
+            poller.forget(job)
+            poller.follow(job)
+        await asyncio.sleep(60)
+
+    poll(look, act, polls_per_second=20.0)
+    assert not twice
