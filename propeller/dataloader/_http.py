@@ -49,7 +49,7 @@ async def fetch_http(url: str, target: BinaryIO, limit: int) -> int:
                     raise Invalid(f"{shown} has more than {limit} bytes (raw_containers.max_bytes)")
                 await asyncio.to_thread(target.write, piece)
             return size
-    except aiohttp.InvalidURL as error:
+    except (aiohttp.InvalidURL, UnicodeError) as error:  # a host's name that IDNA has not
         raise Invalid(f"{shown} is no URL that can be asked") from error
     except aiohttp.TooManyRedirects as error:
         raise Invalid(f"{shown} redirects more than {MAX_REDIRECTS} times") from error

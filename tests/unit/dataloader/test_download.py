@@ -252,6 +252,12 @@ async def test_what_a_url_does_not_give_is_refused_without_what_signs_it(task: T
             await task.gets(f=blob(f"{site.url}/d", multipart=True))
 
 
+@pytest.mark.parametrize("host", ["[::1", "a..example", "a" * 70, "xn--zzzzzzz--", "127.0.0.1:99999", ""])
+async def test_a_url_without_a_host_that_can_be_asked_is_refused(task: Task, host: str) -> None:
+    with pytest.raises(Invalid, match="is no URL that can be asked"):
+        await task.gets(f=blob(f"http://{host}/f"))
+
+
 async def test_a_second_run_begins_with_an_empty_directory(task: Task) -> None:
     await task.gets(xs=[1, 2], y=1)
     directory = await task.gets(xs=3)
