@@ -12,6 +12,9 @@ import msgspec
 MAX_BYTES = 16 * 1024 * 1024
 """Of all entries: thousands of the usual ones, of a kilobyte or two."""
 
+ENTRY_OVERHEAD = 500
+"""Bytes of memory of an entry besides what it holds: a stranger's entries may hold next to nothing."""
+
 MAX_ENTRY_BYTES = 256 * 1024
 """Of one: of a larger one, what it costs to write it in vain would be more than a round trip."""
 
@@ -41,11 +44,15 @@ class Remembered:
         if len(data) > MAX_ENTRY_BYTES:
             return
         self._entries[path] = Version(version, data)
-        self.size += len(data)
+        self.size += _size(path, data)
         while self.size > MAX_BYTES:
-            _, dropped = self._entries.popitem(last=False)
-            self.size -= len(dropped.data)
+            dropped, entry = self._entries.popitem(last=False)
+            self.size -= _size(dropped, entry.data)
 
     def discard(self, path: str) -> None:
         if (found := self._entries.pop(path, None)) is not None:
-            self.size -= len(found.data)
+            self.size -= _size(path, found.data)
+
+
+def _size(path: str, data: bytes) -> int:
+    return ENTRY_OVERHEAD + len(path) + len(data)

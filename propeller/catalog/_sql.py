@@ -115,12 +115,12 @@ class SqlStore:
             self._storage.write(target, known.data),
             return_exceptions=True,
         )
+        if (isinstance(rows, BaseException) or not rows) and not isinstance(written, BaseException):
+            await self._storage.delete(target)  # the entry may be gone because its outputs were wrong
         if isinstance(rows, BaseException):
             raise rows
         if not rows:
             self._remembered.discard(name)
-            if not isinstance(written, BaseException):
-                await self._storage.delete(target)
             return None
         version, data = rows[0]
         if data is None:

@@ -233,6 +233,7 @@ async def test_a_server_that_is_down_is_as_good_as_no_cache_and_is_used_when_it_
             assert await use(used) == (CacheStatus.POPULATED, CacheStatus.HIT)
             server.stop()
             assert await use(used) == (CacheStatus.PUT_FAILURE, CacheStatus.LOOKUP_FAILURE)
+            assert await storage.find(TARGET) is None, "outputs of an entry that may be gone"
             assert "outputs cannot be cached" in caplog.text
             assert server.password not in caplog.text
             server.start()
