@@ -1,5 +1,5 @@
-"""Logs of a task's attempt: those of its pod, and links: to where the platform keeps them (`log_links.templates`), to
-the dashboards of an operator's resource, and those that a connector has given.
+"""Logs of a task's attempt: those of its pod, and links: to where the platform keeps them (`log_links.templates`), and
+to the dashboards of an operator's resource.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from propeller.errors import NotFound, PropellerError
 from propeller.handlers.plugins import PRIMARY_CONTAINER
 from propeller.handlers.plugins.operators import OPERATORS, Shown, shown
 from propeller.kube import PODS, Client
-from propeller.redaction import redact
 from propeller.telemetry import LogLink, TaskLog, pod_values, task_logs
 from propeller.workflow import NodeView
 
@@ -100,7 +99,6 @@ async def _links(attempt: Attempt, pod: dict[str, Any] | None, client: Client) -
     values = _known(attempt) | (pod_values(pod, _container(pod)) if pod is not None else {}) | of_resource.values
     return [
         *(TaskLog(name, uri) for name, uri in of_resource.links),
-        *_given_by_connector(attempt),
         *task_logs(attempt.templates, values, task.type, task.config),
     ]
 
@@ -115,11 +113,6 @@ async def _shown(attempt: Attempt, task_type: str, client: Client) -> Shown:
     except NotFound:
         return Shown()
     return shown(cast("OperatorName", task_type), obj)
-
-
-def _given_by_connector(attempt: Attempt) -> list[TaskLog]:
-    job = attempt.view.execution.jobs.of(attempt.view.number, attempt.number)
-    return [] if job is None else [TaskLog(link.name, redact(link.uri)) for link in job.links]
 
 
 def _known(attempt: Attempt) -> dict[str, str]:

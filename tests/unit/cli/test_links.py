@@ -1,4 +1,4 @@
-"""`propeller get EXECUTION NODE links`: dashboards of a resource that is there, a connector's links, and templates."""
+"""`propeller get EXECUTION NODE links`: dashboards of a resource that is there, and templates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from propeller.embedded.server import ApiServer
 from propeller.errors import PropellerError
 from propeller.kube import NAMESPACES, Client
 from propeller.telemetry import LogLink
-from propeller.workflow import Job, Link
 from tests.contract.custom_resources import install
 from tests.unit.handlers.build import World, graph, task, template
 from tests.unit.handlers.operator_tasks import resource_of
@@ -30,10 +29,8 @@ def crd() -> dict[str, Any]:
     return {"metadata": {"name": f"{of.plural}.{of.group}"}, "spec": spec}
 
 
-def attempt(task_type: str, *templates: LogLink, job: Job | None = None) -> Attempt:
+def attempt(task_type: str, *templates: LogLink) -> Attempt:
     of = World(graph(task("n0")), {"t": template(type=task_type)})
-    if job is not None:
-        of.execution.jobs.begin(job)
     return Attempt(of.node("n0"), 0, templates)
 
 
@@ -57,10 +54,3 @@ async def test_a_dashboard_is_shown_while_the_resource_is_there(capsys: pytest.C
             ("Ray dashboard", f"http://{DASHBOARD}"),
             ("Ray logs", f"https://logs.example.com/c-x/{of.pod}"),
         ]
-
-
-async def test_links_of_a_connectors_job_are_shown_without_credentials(capsys: pytest.CaptureFixture[str]) -> None:
-    job = Job(0, 0, "bigquery", 0, b"id", 0.0, links=(Link("Console", "https://me:hunter2@console.example.com/j"),))
-    async with ApiServer() as server:
-        found = await links(attempt("bigquery", job=job), Client(server.transport()), capsys)
-    assert found == [("Console", "https://***@console.example.com/j")]
