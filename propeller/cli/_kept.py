@@ -10,6 +10,7 @@ Caveats
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -17,6 +18,7 @@ import msgspec
 from flyteidl.core import errors_pb2, execution_pb2, literals_pb2
 
 from propeller.errors import Invalid, PropellerError
+from propeller.redaction import redact
 from propeller.storage import Storage, read_literals
 from propeller.text import bounded
 from propeller.wire import parse
@@ -56,8 +58,9 @@ async def find_kept(execution: str, namespace: str, prefix: str, storage: Storag
     Invalid for several.
     """
     prefix, found = prefix.rstrip("/"), dict[str, list[str]]()
-    for stem in (f"{namespace}-{execution}", execution):
-        uris = await storage.list_blobs(f"{prefix}/{stem}", MAX_BLOBS)
+    stems = (f"{namespace}-{execution}", execution)
+    for stem, after in itertools.product(stems, "/-"):  # a UID follows; other names begin as this one does
+        uris = await storage.list_blobs(f"{prefix}/{stem}{after}", MAX_BLOBS)
         if len(uris) >= MAX_BLOBS:
             raise Invalid(f"{prefix}/{stem} has {MAX_BLOBS} blobs or more: read them with a tool of the object store")
         for uri in uris:
@@ -117,6 +120,6 @@ async def kept_error(kept: Kept, node: str, storage: Storage) -> dict[str, str] 
     return {
         "code": bounded(document.error.code, 200),
         "kind": "SYSTEM" if system else "USER",
-        "message": bounded(document.error.message),
+        "message": bounded(redact(document.error.message)),
         "node": node,
     }

@@ -36,6 +36,12 @@ async def test_of_several_executions_of_a_name_people_choose_by_directory() -> N
     assert kept.uri("n0", "outputs.pb") == of("p-d-e-4567abcd")
 
 
+async def test_executions_whose_names_begin_alike_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("propeller.cli._kept.MAX_BLOBS", 3)
+    store = storage(of("p-d-e-0123abcd"), *(of(f"p-d-e{number}-0123abcd") for number in range(5)), of("e5"), of("e6"))
+    assert (await find_kept("e", "p-d", PREFIX, store)).directory == f"{PREFIX}/p-d-e-0123abcd"
+
+
 async def test_another_execution_is_not_taken_for_it() -> None:
     with pytest.raises(PropellerError, match="nothing of an execution e is below"):
         await find_kept("e", "p-d", PREFIX, storage(of("p-d-e-x"), of("p-d-e-0123abcde"), f"{PREFIX}/p-d-e-0123abcd"))
@@ -92,3 +98,12 @@ async def test_an_error_counts_unless_a_later_attempt_has_outputs() -> None:
     assert await kept_literals(kept, "", "outputs", store) is None
     both = storage(f"{PREFIX}/e/n0/data/0/error.pb", f"{PREFIX}/e/n0/data/1/outputs.pb")
     assert await kept_error(await find_kept("e", "ns", PREFIX, both), "n0", both) is None
+
+
+async def test_an_error_is_shown_without_credentials() -> None:
+    error = errors_pb2.ContainerError(code="Bug", message="s3://me:hunter2@store/x is not read, token=hunter2secret")
+    data = errors_pb2.ErrorDocument(error=error).SerializeToString()
+    store = storage(f"{PREFIX}/e/n0/data/0/error.pb", data=data)
+    found = await kept_error(await find_kept("e", "ns", PREFIX, store), "n0", store)
+    assert found is not None
+    assert "hunter2" not in found["message"]
