@@ -157,12 +157,13 @@ class _Decider:
         while execution.timers and execution.timers[0][0] <= self._now:
             node = heapq.heappop(execution.timers)[1]
             self._queue_of(node).append((node, TimerFired()))
-        handled, blocked, failing = 0, execution.slots.blocked, execution.failing
+        handled, blocked, failing, filling = 0, execution.slots.blocked, execution.failing, execution.filling
         while (
             self._inner
             or self._todo
             or (blocked and self._start_blocked())
             or (failing and self._graphs.finish_failed())
+            or (filling and self._graphs.start_waiting_items())
         ):
             if self._inner:
                 node, event = self._inner.popleft()
@@ -297,11 +298,11 @@ class _Decider:
                 self._change_state(node, transition.state)
                 frame = self._graphs.start(transition.graph, node, transition.attempt, items=True)
                 if isinstance(transition.state, RunningSubtasks):
-                    self._graphs.start_items(frame, 0, transition.state.next)
+                    self._graphs.start_items(frame, transition.state.next)
             case StartSubtask():
                 self._change_state(node, transition.state)
                 frame = execution.frames[transition.state.frame]
-                self._graphs.start_items(frame, transition.item, transition.item + 1)
+                self._graphs.start_items(frame, transition.item + 1)
             case SelectCase():
                 self._change_state(node, RUNNING_CASE)
                 self._graphs.select_case(view, transition.case)

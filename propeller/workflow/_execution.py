@@ -26,6 +26,7 @@ from propeller.wire import Literals
 from propeller.workflow._caching import CacheRecord
 from propeller.workflow._events import Failure, NodeEvent
 from propeller.workflow._failures import Failures
+from propeller.workflow._item_window import ItemWindow
 from propeller.workflow._job_record import Jobs
 from propeller.workflow._names import PATH_LENGTH, pod_name, shortened, unique_node_id
 from propeller.workflow._options import AttemptOptions
@@ -133,6 +134,7 @@ class Frame:
         "path",
         "takes_slots",
         "unique_id",
+        "window",
     )
 
     def __init__(self, number: int, base: int, graph: Graph, parent: int, parent_attempt: int, *, items: bool) -> None:
@@ -142,6 +144,7 @@ class Frame:
         self.parent = parent
         self.parent_attempt = parent_attempt
         self.items = items
+        self.window = ItemWindow() if items else None
         self.active = 0
         self.ended = False
         self.takes_slots = True
@@ -185,6 +188,8 @@ class Execution:
         """Events that are left for the next call of `decide`."""
         self.failing: list[Frame] = []
         """Frames that have failed and that may be able to end now."""
+        self.filling: list[Frame] = []
+        """Frames of map tasks with items that start once fewer wait to be launched."""
         self.observed_attempts: dict[str, ObservedAttempt] = {}
         """By unique node id: the highest attempt that has a pod, found when the execution is loaded after a crash."""
         self.recovered: dict[str, str] = {}
@@ -278,9 +283,12 @@ class Execution:
             self.slots.reserve(attempts.keys() - started)
 
     def move_slot(self, node: int, before: State | None, after: State | None) -> None:
-        """Take or give back a slot of `max_parallelism` as a node's state changes; None if it has none."""
-        if self.frame_of(node).takes_slots:
+        """Take or give back slots of `max_parallelism` and of items as a node's state changes; None if it has none."""
+        frame = self.frame_of(node)
+        if frame.takes_slots:
             self.slots.move(before, after)
+        if frame.window is not None:
+            frame.window.move(before, after)
 
     def pod_name(self, node: int, attempt: int) -> str:
         known = self._last_name  # a launch and each event of its pod ask for the same name

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 
 from propeller.workflow._events import Cancel, ChildEnded, Failure, NodeEvent, Start, SubgraphEnded
 from propeller.workflow._execution import Execution, Frame, NodePhase, NodeView, WorkflowPhase
+from propeller.workflow._item_window import next_items, resumed_items, start_up_to
 from propeller.workflow._plan import Graph
 from propeller.workflow._spec import FailurePolicy
-from propeller.workflow._states import RunningSubtasks, State
+from propeller.workflow._states import State
 
 _NOT_STARTED, _SUCCEEDED = NodePhase.NOT_STARTED, NodePhase.SUCCEEDED
 """In Python 3.11, looking up the member of an enum takes as long as a call."""
@@ -24,12 +25,11 @@ Queue = deque[tuple[int, NodeEvent]]
 
 
 def ready_nodes(execution: Execution, frame: Frame) -> Iterator[int]:
-    """The nodes of a frame that may start and have not, because no slot was free."""
-    count = len(frame.graph.nodes)
+    """The nodes of a frame that was loaded that may start and have not, because no slot was free."""
     if frame.items:
-        state = execution.states.get(frame.parent)
-        count = state.next if isinstance(state, RunningSubtasks) else 0
-    for node in range(frame.base, frame.base + count):
+        yield from resumed_items(execution, frame)
+        return
+    for node in range(frame.base, frame.base + len(frame.graph.nodes)):
         if execution.phases[node] == _NOT_STARTED and not execution.unmet[node]:
             yield node
 
@@ -61,9 +61,15 @@ class GraphProgress:
         self._todo.extend((frame.base + entry, Start()) for entry in graph.entries)
         return frame
 
-    def start_items(self, frame: Frame, first: int, end: int) -> None:
-        """Start the items `first` to `end` (not included) of a map task's frame."""
-        self._todo.extend((frame.base + item, Start()) for item in range(first, end))
+    def start_items(self, frame: Frame, end: int) -> None:
+        """Start the items of a map task's frame up to `end` (not included), as far as few of them wait."""
+        self._todo.extend((node, Start()) for node in start_up_to(self._execution, frame, end))
+
+    def start_waiting_items(self) -> bool:
+        """Start items that the ones before them held back; returns whether that queued an event."""
+        for frame in tuple(self._execution.filling):
+            self._todo.extend((node, Start()) for node in next_items(self._execution, frame))
+        return bool(self._todo)
 
     def select_case(self, view: NodeView, chosen: str) -> None:
         """Let the chosen case of a branch start, and skip the others."""
