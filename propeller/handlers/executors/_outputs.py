@@ -17,6 +17,8 @@ READS_AT_ONCE = 32
 """Items of one map task whose outputs are read together: enough to hide an object store's latency, too few to flood it.
 """
 
+ITEMS_AT_ONCE = 1_000
+"""Items whose outputs are in memory one by one, 2 KB and a task each; those before them are in the list already."""
 
 _NONE = Encoded().add(SCALAR, b"\x2a\x00")
 """A literal without a value: a Scalar's none_type."""
@@ -54,13 +56,18 @@ async def gather_outputs(node: NodeView, names: Iterable[str], storage: Storage)
         async with room:
             return await open_literals(storage, execution.outputs_uri(number))
 
-    numbers = range(frame.base, frame.base + len(frame.graph.nodes))
-    items = await gather(read(number) for number in numbers) if names else []
     uri, most = f"{execution.output_directory(node.number)}/outputs.pb", storage.settings.max_blob_bytes
-    outputs = {}
-    for name in names:
-        values = Encoded()
-        for item in items:
-            values.add(FIRST, item.raw[name] if item is not None and name in item.raw else _NONE)
-        outputs[name] = whole(Encoded().add(COLLECTION, values).require(most, uri).tobytes())
+    lists = {name: bytearray() for name in names}
+    count = len(frame.graph.nodes) if names else 0
+    for first in range(frame.base, frame.base + count, ITEMS_AT_ONCE):
+        items = await gather(read(number) for number in range(first, min(first + ITEMS_AT_ONCE, frame.base + count)))
+        for name, values in lists.items():
+            some = Encoded()
+            for item in items:
+                some.add(FIRST, item.raw[name] if item is not None and name in item.raw else _NONE)
+            values += some.tobytes()
+    outputs = {
+        name: whole(Encoded().add(COLLECTION, bytes(values)).require(most, uri).tobytes())
+        for name, values in lists.items()
+    }
     await write_literals(storage, uri, Literals(outputs))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from flyteidl.core import literals_pb2
 
 from propeller.errors import CorruptBlob, Invalid
-from propeller.handlers.executors._outputs import READS_AT_ONCE, gather_outputs, write_outputs
+from propeller.handlers.executors._outputs import ITEMS_AT_ONCE, READS_AT_ONCE, gather_outputs, write_outputs
+from propeller.storage import Storage, open_literals
+from propeller.wire import Literals
 from propeller.workflow import NodePhase
 from tests.unit.handlers.build import World, array, bindings, graph, task, template
 from tests.unit.storage.values import offloaded, promise
@@ -114,3 +117,20 @@ async def test_garbage_among_the_items_outputs_is_corrupt_and_named() -> None:
     world.storage._cache.discard("memory://m/e/n0/data/0/1/0/outputs.pb")
     with pytest.raises(CorruptBlob, match=r"memory://m/e/n0/data/0/1/0/outputs\.pb"):
         await gather_outputs(world.node("n0"), NAMES, world.storage)
+
+
+async def test_few_items_of_a_large_map_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task and a coroutine for each of 100,000 items were 200 MB."""
+    world, count, tasks = World(graph(array("n0")), TASKS), 2 * ITEMS_AT_ONCE + 1, []
+    for number, item in enumerate(world.open_items("n0", count)):
+        await world.succeeded(item, o0=number)
+
+    async def counted(storage: Storage, uri: str) -> Literals:
+        tasks.append(len(asyncio.all_tasks()))
+        await asyncio.sleep(0)
+        return await open_literals(storage, uri)
+
+    monkeypatch.setattr("propeller.handlers.executors._outputs.open_literals", counted)
+    await gather_outputs(world.node("n0"), ("o0",), world.storage)
+    assert world.stored("memory://m/e/n0/data/0/outputs.pb") == {"o0": list(range(count))}
+    assert max(tasks) <= ITEMS_AT_ONCE + 1
