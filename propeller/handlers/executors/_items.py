@@ -6,6 +6,7 @@ milliseconds, and kept for the last few map tasks, so that an item's share is a 
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 
@@ -61,19 +62,31 @@ class ItemInputs:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._kept: OrderedDict[str, tuple[bytes, Shares]] = OrderedDict()
+        self._splitting: dict[str, asyncio.Lock] = {}
 
     async def read(self, uri: str, bound: Collection[str]) -> Shares:
         """Read the inputs of a map task. Raises CorruptBlob, Invalid and what storage raises."""
         data = await self._storage.read(uri)
-        kept = self._kept.get(uri)
-        if kept is not None and kept[0] is data:
-            self._kept.move_to_end(uri)
-            return kept[1]
-        shares = await self.split(literals_of(data, uri), bound)
-        self._kept[uri] = data, shares
+        if (found := self._known(uri, data)) is not None:
+            return found
+        async with self._splitting.setdefault(uri, asyncio.Lock()):  # the first items all ask at the same time
+            if (found := self._known(uri, data)) is not None:
+                return found
+            try:
+                shares = await self.split(literals_of(data, uri), bound)
+                self._kept[uri] = data, shares
+            finally:
+                self._splitting.pop(uri, None)
         while sum(len(data) for data, _ in self._kept.values()) > CACHE_BYTES:
             self._kept.popitem(last=False)
         return shares
+
+    def _known(self, uri: str, data: bytes) -> Shares | None:
+        kept = self._kept.get(uri)
+        if kept is None or kept[0] != data:
+            return None
+        self._kept.move_to_end(uri)
+        return kept[1]
 
     async def split(self, inputs: Literals, bound: Collection[str]) -> Shares:
         """Split inputs into lists and the rest. Raises Invalid for a list over `storage.max_map_items`."""

@@ -264,6 +264,16 @@ async def test_the_inputs_of_a_map_task_are_parsed_once_for_all_items() -> None:
         assert outputs(await world.inputs.of_task(item)) == {"xs": number + 1}
 
 
+async def test_items_that_begin_together_parse_the_inputs_once() -> None:
+    """A large list is parsed in a thread: all items that ask meanwhile wait for that, and hold no list of their own."""
+    world = map_world(xs=["x" * 10_000] * 500)
+    await world.inputs.of_container_node(world.node("n0"))
+    uri = "memory://m/e/n0/data/inputs.pb"
+    found = await gather(world.inputs._items.read(uri, ()) for _ in range(16))
+    assert all(shares is found[0] for shares in found)
+    assert not world.inputs._items._splitting
+
+
 async def test_inputs_that_were_written_anew_are_parsed_anew() -> None:
     world = map_world(xs=[1])
     await world.inputs.of_container_node(world.node("n0"))
