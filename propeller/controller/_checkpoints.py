@@ -15,6 +15,7 @@ import logging
 import random
 from collections.abc import Sequence
 
+from propeller.controller import _settled
 from propeller.controller._checkpointer import Checkpointer, Deleted, ExternalModification
 from propeller.controller._duty import Shared
 from propeller.controller._effects import EffectRunner
@@ -79,7 +80,7 @@ class Checkpoints:
         placements = execution.placements
         version = 0 if placements is None else placements.version
         hits, jobs = execution.cache.unwritten(), execution.jobs.unwritten()
-        over, is_written = self._holds.over(session), False
+        over, settled, is_written = self._holds.over(session), _settled.take(session), False
         try:
             written = await self._checkpointer.write(
                 execution,
@@ -99,6 +100,7 @@ class Checkpoints:
             self._executions.failed(session.key, once_free=True)
         except PropellerError as error:
             self._milestones.not_written()
+            session.settled += settled
             session.abandon_checkpoint(since, deferred, self._clock.now() + self._pause(session, error))
             self._causes.report(error, "%s: its status could not be written, trying again", session.key)
         else:
@@ -113,6 +115,7 @@ class Checkpoints:
             self._milestones.written(self._clock.monotonic() - began, session.status_bytes)
             self._discard_earlier(session, before)
             self._holds.written(session.key, over)
+            _settled.drop(session, settled, self._clusters)
             for effect in deferred:
                 self._effects.start(session, effect)
             if WorkflowPhase(written.status["phase"]).ended:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 
+from propeller.controller import _settled
 from propeller.controller._duty import Shared
 from propeller.controller._lanes import ClusterLanes
 from propeller.controller._session import Running
@@ -72,6 +73,7 @@ class EffectRunner:
         while True:
             if decision.ended or decision.retried:
                 self._milestones.decided(execution, decision)
+                _settled.note(session, decision.ended)
                 if self._cache is not None:
                     self._cache.ended(decision.ended)
             events: list[tuple[int, NodeEvent]] = []

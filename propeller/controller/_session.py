@@ -114,6 +114,7 @@ class Running(_Object):
         "looks",
         "nodes_by_name",
         "same_name",
+        "settled",
         "told_waiting",
         "write_failures",
         "write_not_before",
@@ -148,6 +149,8 @@ class Running(_Object):
         self.nodes_by_name: dict[str, int] = {}
         self.same_name: dict[str, set[int]] = {}
         """Nodes whose resources have one name at some attempt, by that name: hardly ever any."""
+        self.settled: list[int] = []
+        """Items of large maps that have succeeded, and whose pods are in the cache."""
         self.dirty_since: float | None = None
         """Epoch seconds of the first change that no status holds yet."""
         self.deferred: list[Effect] = []

@@ -146,6 +146,12 @@ class Informer(Generic[T]):
         """
         return self._subscribers.join(self._subscribers.of_restores, subscriber)
 
+    def forget(self, key: str) -> None:
+        """Drop an object from the store that no reader has use for any more; nobody is told. An event or a list brings
+        it back.
+        """
+        self.store.forget(key)
+
     def relist(self, then: Callable[[], None]) -> None:
         """List everything again soon, regardless of versions; an open watch is given up. `then` is called once the
         store has a list that was requested after this call.

@@ -144,6 +144,11 @@ class ShardedInformer(Generic[T]):
     def subscribe_restores(self, subscriber: Callable[[], None]) -> Callable[[], None]:
         return self._subscribers.join(self._subscribers.of_restores, subscriber)
 
+    def forget(self, key: str) -> None:
+        if (shard := self._shard_of.pop(key, None)) is not None:
+            self._parts[shard].forget(key)
+        self.store.forget(key)
+
     def relist(self, then: Callable[[], None]) -> None:
         """List all open shards again; `then` is called once all have been listed, or closed."""
         refuse_coroutines(then, f"what follows a list of {self.resource.plural}")

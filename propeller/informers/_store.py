@@ -91,6 +91,11 @@ class Store(Generic[T]):
             return None
         return self._drop(key, old)
 
+    def forget(self, key: str) -> None:
+        """Drop an object that no reader has use for any more; nobody is told. An event or a list brings it back."""
+        if (old := self._objects.get(key)) is not None:
+            self._drop(key, old)
+
     def replace_page(self, objects: Iterable[T], seen: set[str]) -> Iterator[Change[T]]:
         """Take some objects of a list, regardless of versions; their keys are added to `seen`. Yields the changes.
 

@@ -108,6 +108,25 @@ async def test_an_object_that_moves_between_open_shards_is_never_lost() -> None:
         assert len(s.names()) == 6
 
 
+async def test_an_object_that_is_forgotten_leaves_without_a_change_and_comes_back_with_its_next_event() -> None:
+    async with scene() as of:
+        informer = of.informer
+        await informer.open(1, SOON)
+        assert of.names() == {"b", "e"}
+        of.changes.clear()
+        informer.forget("ns/b")
+        informer.forget("ns/none")
+        assert (of.names(), informer.keys_of(1), of.changes) == ({"e"}, ["ns/e"], [])
+        await of.user.patch(CONFIG_MAPS, "b", "ns", body={"data": {"a": "b"}})
+        await eventually(lambda: of.names() == {"b", "e"})
+        assert of.changes == ["+b"]
+        informer.forget("ns/b")
+        await of.user.delete(CONFIG_MAPS, "b", "ns")
+        await of.user.delete(CONFIG_MAPS, "e", "ns")
+        await eventually(lambda: not of.names())
+        assert of.changes == ["+b", "-e"]
+
+
 async def test_a_shard_that_cannot_be_listed_is_closed_again() -> None:
     async with scene() as s:
         await s.informer.open(0, SOON)
