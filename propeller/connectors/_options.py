@@ -106,7 +106,8 @@ class ConnectorOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     max_failures: int = 5
     """Looks at a job in a row that the service answers with an error, such as that it does not know the job, after
     which the attempt fails by the system's fault: Flyte's `maxSystemFailures`. A service that does not answer at all
-    is waited for instead, as its jobs go on.
+    is waited for instead, as its jobs go on. After as many errors in a row that a delete is answered with, the job is
+    left, with a warning in the log.
     """
 
     max_message_bytes: int = 4 * 1024 * 1024

@@ -6,7 +6,6 @@ Guarantees
     A service that does not answer is waited for, and the job says so. One that answers with an error
     `connectors.max_failures` times in a row fails the attempt by the system's fault, unless outputs in the object store
     prove that it has succeeded.
-    A job is deleted once, however many ask for that at the same time.
     A job that was created is remembered until a status has its id: an execution that is loaded again from an older
     status gets the same job, and not another one.
 """
@@ -16,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any
@@ -27,6 +25,7 @@ from propeller.beside import beside
 from propeller.clock import Clock
 from propeller.connectors import ConnectorOptions, Directory, Nobody, Poller, Service, Unknown
 from propeller.errors import Denied, ErrorKind, NotFound, PropellerError, Retryable, Unavailable
+from propeller.handlers.executors._job_deletes import JobDeletes
 from propeller.handlers.executors._outcome import has_ended
 from propeller.handlers.executors._tokens import LaunchTokens
 from propeller.handlers.executors._waits import Holder, holder_of, tenant_of
@@ -57,9 +56,6 @@ LOST, BROKEN = "JobNotFound", "ConnectorFailed"
 
 SILENT = "UNKNOWN"
 """The phase that is shown of a job whose service does not answer."""
-
-REMEMBERED = 10_000
-"""Deleted jobs that are remembered, so that none is deleted twice."""
 
 Tell = Callable[[Holder, NodeEvent], bool]
 """Tell the execution of a job; returns whether it has heard, or will not: then the job is over."""
@@ -119,8 +115,7 @@ class RemoteJobs:
         self._created: dict[str, dict[str, Job]] = {}
         """By uid of an execution and name of the attempt: jobs whose ids no status has, as far as is known."""
         self._starting: dict[tuple[str, str], asyncio.Task[Job | JobState]] = {}
-        self._deleting: dict[tuple[str, bytes], asyncio.Task[None]] = {}
-        self._deleted: OrderedDict[tuple[str, bytes], None] = OrderedDict()
+        self._deletes = JobDeletes(self._plugin_of, options.max_failures)
         self._poller: Poller[_Key] = Poller(options, self._look, self._service_of, self._tenant_of, clock)
         self._causes = Causes(_log)
 
@@ -132,7 +127,7 @@ class RemoteJobs:
             try:
                 yield
             finally:
-                tasks: list[asyncio.Task[Any]] = [*self._deleting.values(), *self._starting.values()]
+                tasks: list[asyncio.Task[Any]] = [*self._deletes.under_way, *self._starting.values()]
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
@@ -223,7 +218,7 @@ class RemoteJobs:
         know are deleted.
         """
         for job in self._created.pop(uid, {}).values():
-            self._begin_to_delete(uid, job)
+            self._deletes.begin(uid, job)
         for key in self._of.pop(uid, ()):
             self._watched.pop(key, None)
             self._poller.forget(key)
@@ -268,31 +263,8 @@ class RemoteJobs:
         return AttemptObserved(job.attempt, AttemptPhase.FAILED, failure=failure)
 
     async def delete(self, uid: str, job: Job) -> None:
-        """Delete a job; one that was deleted already, or is being deleted, costs no call. Raises what the plugin
-        raises, and Unavailable if there is none for it.
-        """
-        if (task := self._begin_to_delete(uid, job)) is not None:
-            await asyncio.shield(task)
-
-    def _begin_to_delete(self, uid: str, job: Job) -> asyncio.Task[None] | None:
-        key = (uid, job.id)
-        if key in self._deleted:
-            return None
-        if (task := self._deleting.get(key)) is None:
-            task = self._deleting[key] = asyncio.create_task(self._delete(key, job), name="delete a job")
-            task.add_done_callback(functools.partial(self._was_deleted, key))
-        return task
-
-    def _was_deleted(self, key: tuple[str, bytes], task: asyncio.Task[None]) -> None:
-        self._deleting.pop(key, None)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._causes.report(error, "a job of execution %s could not be deleted", key[0])
-
-    async def _delete(self, key: tuple[str, bytes], job: Job) -> None:
-        await self._plugin_of(job).delete(job)
-        self._deleted[key] = None
-        if len(self._deleted) > REMEMBERED:
-            self._deleted.popitem(last=False)
+        """Delete a job. Raises as `JobDeletes.delete`."""
+        await self._deletes.delete(uid, job)
 
     def _plugin_of(self, job: Job) -> RemotePlugin:
         """Return the plugin of a job that was created. Raises Unavailable."""

@@ -168,6 +168,11 @@ class Bench:
         assert not isinstance(found, RetryAfter), found
         return found
 
+    async def do_later(self, effect: Callable[..., Any]) -> None:
+        """Have an effect not done for now."""
+        view = self.world.node("n0")
+        assert isinstance(await execute(view, effect(view.number, 0), self.services), RetryAfter)
+
     async def submitted(self, node: str = "n0") -> Job:
         """Launch an attempt, as a status has it."""
         (event,) = await self.do(Launch, node=node)
@@ -566,13 +571,31 @@ def test_a_delete_that_fails_for_now_is_tried_again() -> None:
     assert live(act).service.deleted == [b"job 1", b"job 1"]
 
 
-def test_a_delete_that_no_retry_mends_is_logged_and_ends_the_attempt(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_delete_that_is_answered_with_an_error_is_tried_again_and_the_job_is_gone() -> None:
+    """Regression: one error, which a connector has of what its own service answers now and then, left the job."""
+
     async def act(of: Bench) -> None:
         await of.submitted()
         of.service.undeletable = Rejected("a traceback", status=500)
+        await of.do_later(StopAttempt)
+        of.service.undeletable = None
+        assert await of.do(StopAttempt) == (Stopped(0),)
         assert await of.do(StopAttempt) == (Stopped(0),)
 
-    live(act)
+    assert live(act).service.deleted == [b"job 1", b"job 1"]
+
+
+def test_a_delete_that_no_retry_mends_is_logged_and_ends_the_attempt(caplog: pytest.LogCaptureFixture) -> None:
+    """As many errors in a row as looks may have (`max_failures`)."""
+
+    async def act(of: Bench) -> None:
+        await of.submitted()
+        of.service.undeletable = Rejected("a traceback", status=500)
+        for _ in range(2):
+            await of.do_later(StopAttempt)
+        assert await of.do(StopAttempt) == (Stopped(0),)
+
+    assert live(act).service.deleted == [b"job 1"] * 3
     assert "the job of attempt 0 may go on: a traceback" in caplog.text
 
 
