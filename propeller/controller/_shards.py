@@ -4,8 +4,9 @@ Guarantees
     Only executions of shards that were taken are in the caches and in memory. A shard's attempts are cached before its
     workflows are, in all clusters that may be asked, so that nothing runs before everything that it has started is
     known.
-    `give_up` writes what no status has yet, for `shards.handover` seconds, drops what is under way after that, and
-    returns when nothing more will be sent. What it drops is found again as after a crash (docs/consistency.md).
+    `give_up` writes what no status has yet, and ids of jobs that begin meanwhile, for `shards.handover` seconds, drops
+    what is under way after that, and returns when nothing more will be sent. What it drops is found again as after a
+    crash (docs/consistency.md).
     Claims of shared tokens are handed over with their executions (see HandedTokens).
 Caveats
     The janitor may end what it has begun to delete of a workflow that is gone, which the next process deletes as well.
@@ -27,7 +28,7 @@ from propeller.controller._loading import Loader
 from propeller.controller._resource import WORKFLOWS, FlyteWorkflow
 from propeller.controller._session import Running
 from propeller.controller._several import SeveralClusters
-from propeller.handlers import LaunchTokens
+from propeller.handlers import TRANSITIONS, LaunchTokens
 from propeller.handlers.plugins import parents_of
 from propeller.informers import (
     AnyInformer,
@@ -40,7 +41,7 @@ from propeller.informers import (
 from propeller.kube import Client
 from propeller.reconcile import Result
 from propeller.reconcile.shards import Keyspace, LabelShards, Peers
-from propeller.workflow import SHARD_KEYS, SHARD_LABEL, cluster_of_key, key_of_cluster
+from propeller.workflow import SHARD_KEYS, SHARD_LABEL, Follow, Submitted, cluster_of_key, decide, key_of_cluster
 
 _log = logging.getLogger(__name__)
 
@@ -177,9 +178,25 @@ class Shards:
         for session in self._sessions(keys):
             self._checkpoints.begin(session)
         while self._clock.monotonic() < end:
+            for session in self._sessions(keys):
+                self._note_jobs(session)
             if not any(session.writing or session.in_flight for session in self._sessions(keys)):
                 return
             await asyncio.sleep(POLL)
+
+    def _note_jobs(self, session: Running) -> None:
+        """Write the ids of jobs that were answered meanwhile: without them the next process would begin other ones, and
+        this one delete those. The next one decides itself what else follows.
+        """
+        began = [(node, event) for node, event in session.inbox if isinstance(event, Submitted)]
+        if not began or session.has_ended or session.writing:
+            return
+        now = self._clock.now()
+        session.inbox = [one for one in session.inbox if one not in began]
+        effects = decide(session.execution, began, now, TRANSITIONS).effects
+        session.deferred += [effect for effect in effects if isinstance(effect, Follow)]
+        session.record_change(now)
+        self._checkpoints.begin(session)
 
     def _restart(self, keys: Collection[str]) -> None:
         """Begin anew with executions that have gone to other shards while what was under way for them was dropped."""

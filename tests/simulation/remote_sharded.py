@@ -45,7 +45,7 @@ class ShardedWorld(World):
         self.actors = Actors(self.event_log)
         self.members: dict[int, str] = {}
         """By number, the name of a process among those that divide the shards."""
-        self.left: set[int] = set()
+        self.leaving: set[int] = set()
         """Processes that were asked to end."""
         self.executions: dict[str, str] = {}
         """By uid, the name of an execution."""
@@ -68,6 +68,12 @@ class ShardedWorld(World):
         self.require_holder(self.jobs[job.id].key, "look at")
         return await super().get(job)
 
+    async def delete(self, job: Job) -> None:
+        await self.read_statuses()
+        if job.id in self.written:
+            self.require_holder(self.jobs[job.id].key, "delete")
+        await super().delete(job)
+
     def require_holder(self, key: str, what: str) -> None:
         shard = self.actors._shard_of[self.executions[key.partition("/")[0]]]
         holders = self.actors._map.holders if self.actors._map is not None else {}
@@ -88,7 +94,7 @@ class ShardedWorld(World):
 
     async def _control(self, link: FaultyLink, store: FaultyStore) -> None:
         number = PROCESS.get()
-        while number not in self.left:
+        while number not in self.leaving:
             try:
                 await self._serve(number, link, store)
             except (PropellerError, LeaseLost):
@@ -125,7 +131,7 @@ class ShardedWorld(World):
     @property
     def able(self) -> list[int]:
         """Processes that neither were killed nor are to end."""
-        return [number for number, *_ in self.processes if self.is_alive(number) and number not in self.left]
+        return [number for number, *_ in self.processes if self.is_alive(number) and number not in self.leaving]
 
     async def mischief(self, names: list[str]) -> None:
         match self.rng.choice(("move", "move", "move", "kill", "other")):
@@ -143,15 +149,19 @@ class ShardedWorld(World):
         if len(self.able) < 2 or self.rng.random() < 0.5:
             self.start()
             return
-        leaving = self.rng.choice(self.able)
-        self.left.add(leaving)
-        self.processes[leaving - 1][1].cancel()
+        number = self.rng.choice(self.able)
+        self.leaving.add(number)
+        self.processes[number - 1][1].cancel()
 
     def kill(self) -> None:
         self.loop.freeze(self.rng.choice(self.able))
 
     async def end(self, names: list[str]) -> None:
         await super().end(names)
+        for identity, job in self.jobs.items():
+            runs = not job.deleted and not job.forgotten and self.loop.time() < job.ends
+            if runs and job.answered and self.is_alive(job.creator):
+                self.violation(f"job {identity!r} of {job.key} is left running, and {job.creator} has known it")
         self.violations += self.event_log.failures
 
 

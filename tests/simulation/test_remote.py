@@ -9,16 +9,22 @@ from unittest import mock
 import msgspec
 import pytest
 
-from propeller.controller import _effects, _remote_jobs
+from propeller.controller import _effects, _loading, _remote_jobs, _shards
 from propeller.controller._effects import needs_checkpoint
+from propeller.handlers import RemoteJobs
 from propeller.handlers.plugins import RemoteTask
 from propeller.status import _head
 from propeller.status._snapshot import Snapshot, take
 from propeller.workflow import Effect, Execution, Follow
-from tests.simulation.remote import simulate
+from tests.simulation.remote import World, simulate
+from tests.simulation.remote_recovered import RecoveringWorld
+from tests.simulation.remote_sharded import RecoveringShardedWorld, ShardedWorld
 
 SEEDS = 150
 """Those that CI runs: a tenth of a second each."""
+
+SEEDS_OF = {RecoveringWorld: 40, ShardedWorld: 8, RecoveringShardedWorld: 5}
+"""Those of worlds in which executions are recovered, and shards move: up to a second and a half each."""
 
 Defect = Callable[[], AbstractContextManager[object]]
 
@@ -56,6 +62,31 @@ def items_of_a_map_task_have_one_key() -> AbstractContextManager[object]:
         return f"{task.uid}/{task.name.rpartition('-m-')[0] or task.name}"
 
     return mock.patch.object(RemoteTask, "key", property(key))
+
+
+def nothing_is_recovered() -> AbstractContextManager[object]:
+    async def nothing(*_: object) -> None:
+        return
+
+    return mock.patch.object(_loading.Loader, "_recover", nothing)
+
+
+def recovered_nodes_have_the_outputs_of_the_first() -> AbstractContextManager[object]:
+    left_of = _loading._left_of
+
+    def mixed(execution: Execution) -> tuple[dict[str, str], dict[str, str]]:
+        outputs, children = left_of(execution)
+        return dict.fromkeys(outputs, next(iter(outputs.values()), "")), children
+
+    return mock.patch.object(_loading, "_left_of", mixed)
+
+
+def answers_of_services_during_a_handover_are_dropped() -> AbstractContextManager[object]:
+    return mock.patch.object(_shards.Shards, "_note_jobs", return_value=None)
+
+
+def jobs_of_what_was_handed_over_are_looked_at() -> AbstractContextManager[object]:
+    return mock.patch.object(RemoteJobs, "forget", return_value=None)
 
 
 FOUND_BY: dict[Defect, int] = {
@@ -98,3 +129,26 @@ def test_no_seed_breaks_a_promise_where_items_of_map_tasks_are_jobs(first: int) 
 def test_a_planted_defect_of_map_tasks_is_found(defect: Defect) -> None:
     with defect():
         assert simulate(FOUND_WITH_MAPS_BY[defect], mapped=True)
+
+
+FOUND_IN: list[tuple[Defect, type[World], int]] = [
+    (nothing_is_recovered, RecoveringWorld, 19),
+    (recovered_nodes_have_the_outputs_of_the_first, RecoveringWorld, 19),
+    (answers_of_services_during_a_handover_are_dropped, ShardedWorld, 6),
+    (jobs_of_what_was_handed_over_are_looked_at, ShardedWorld, 0),
+]
+"""As FOUND_BY, in worlds in which executions are recovered, and shards move."""
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("of", SEEDS_OF, ids=lambda of: of.__name__)
+def test_no_seed_breaks_a_promise_of_recovered_jobs_or_moving_shards(of: type[World], mapped: bool) -> None:
+    seeds = range(SEEDS_OF[of])
+    assert {seed: found for seed in seeds if (found := simulate(seed, mapped=mapped, of=of))} == {}
+
+
+@pytest.mark.parametrize(("defect", "of", "seed"), FOUND_IN, ids=lambda one: getattr(one, "__name__", ""))
+def test_a_planted_defect_of_recoveries_or_handovers_is_found(defect: Defect, of: type[World], seed: int) -> None:
+    with defect():
+        assert simulate(seed, of=of)

@@ -115,6 +115,8 @@ class RemoteJobs:
         self._created: dict[str, dict[str, Job]] = {}
         """By uid of an execution and name of the attempt: jobs whose ids no status has, as far as is known."""
         self._starting: dict[tuple[str, str], asyncio.Task[Job | JobState]] = {}
+        self._unwanted: set[tuple[str, str]] = set()
+        """Those of them whose execution is forgotten."""
         self._deletes = JobDeletes(self._plugin_of, options.max_failures)
         self._poller: Poller[_Key] = Poller(options, self._look, self._service_of, self._tenant_of, clock)
         self._causes = Causes(_log)
@@ -182,6 +184,7 @@ class RemoteJobs:
         if (job := self._created.get(task.uid, {}).get(task.name)) is not None:
             return msgspec.structs.replace(job, node=task.node.number)
         key = (task.uid, task.name)
+        self._unwanted.discard(key)
         if (starting := self._starting.get(key)) is None:
             starting = self._starting[key] = asyncio.create_task(self._create(plugin, task), name="create a job")
             starting.add_done_callback(functools.partial(self._was_started, key))
@@ -189,8 +192,12 @@ class RemoteJobs:
 
     def _was_started(self, key: tuple[str, str], task: asyncio.Task[Job | JobState]) -> None:
         self._starting.pop(key, None)
-        if not task.cancelled():
-            task.exception()  # those who wait for it have it; if nobody does, the attempt is over
+        failed = task.cancelled() or task.exception() is not None  # those who wait for it have it
+        if key in self._unwanted:
+            self._unwanted.discard(key)
+            if not failed and isinstance(job := task.result(), Job):
+                self._has_status(*key)
+                self._deletes.begin(key[0], job)
 
     async def _create(self, plugin: RemotePlugin, task: RemoteTask) -> Job | JobState:
         created = await plugin.create(task)
@@ -215,8 +222,9 @@ class RemoteJobs:
 
     def forget(self, uid: str) -> None:
         """Nothing of the execution is followed any more: it has ended, or another process has it. Jobs that it does not
-        know are deleted.
+        know are deleted, also once they have been started.
         """
+        self._unwanted.update(key for key in self._starting if key[0] == uid)
         for job in self._created.pop(uid, {}).values():
             self._deletes.begin(uid, job)
         for key in self._of.pop(uid, ()):

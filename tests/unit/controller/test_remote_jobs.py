@@ -45,12 +45,14 @@ class Service(RemotePlugin):
         self.states: dict[int, JobState] = {}
         self.default: JobState = RUNNING
         self.error: PropellerError | None = None
+        self.takes = 0.1
+        """Seconds from the start of a job to the answer."""
 
     async def create(self, task: RemoteTask) -> bytes:
         number = len(self.keys)
         self.keys.append(task.key.partition("/")[2])
         self.inputs.append(literals_pb2.LiteralMap.FromString(task.inputs.encode().tobytes()))
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(self.takes)
         return str(number).encode()
 
     async def get(self, job: Job, output_prefix: str) -> JobState:
@@ -231,6 +233,40 @@ async def test_jobs_of_a_shard_that_moves_are_looked_at_by_its_new_holder_and_no
     assert sorted(first.keys) == sorted(f"{name}-n0-0" for name in names)
     assert not first.deleted
     assert not second.deleted
+
+
+@asynccontextmanager
+async def handed_over(takes: float) -> AsyncIterator[tuple[Bench, Service]]:
+    """One process begins 12 jobs, and half of its shards move to another before the service has answered."""
+    service = Service()
+    service.takes = takes
+    async with bench() as plain:
+        of = replace(plain, settings=msgspec.structs.replace(plain.settings, shards=WorkflowShardOptions(count=COUNT)))
+        await of.user.create(NAMESPACES, {"metadata": {"name": "flyte"}})
+        async with member(of, service):
+            for number in range(12):
+                await create(of, f"w{number}", with_x("n0", 1))
+            while len(service.keys) < 12:
+                await asyncio.sleep(0.01)
+            async with member(of, service):
+                await asyncio.sleep(60.0)
+                yield of, service
+
+
+async def test_a_job_that_begins_while_its_shard_is_given_up_is_that_of_the_next_process() -> None:
+    """Regression: its id was dropped; the job was deleted, and another one begun."""
+    async with handed_over(takes=0.8) as (_, service):
+        assert len(service.keys) == 12
+        assert not service.deleted
+        assert set(service.looked) == set(range(12))
+
+
+async def test_a_job_that_begins_after_its_shard_was_given_up_is_deleted_by_who_has_begun_it() -> None:
+    """Regression: it went on beside the one that the next process had begun."""
+    async with handed_over(takes=5.0) as (_, service):
+        again = [number for number, key in enumerate(service.keys) if key in service.keys[number + 1 :]]
+        assert again
+        assert sorted(service.deleted) == again
 
 
 async def test_a_job_belongs_to_no_cluster_and_runs_though_none_takes_executions() -> None:
