@@ -181,7 +181,7 @@ class Emitter:
         except PropellerError as error:
             self._failed(error)
             return False
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as error:  # the last: a host that is no name
             self._failed(Unavailable(f"{place} is not reached: {str(error) or type(error).__name__}"))
             return False
         if 200 <= status < 300:
@@ -195,12 +195,15 @@ class Emitter:
         return True
 
     def _authorization(self) -> dict[str, str]:
-        token = os.environ.get(TOKEN, "")
+        token, place = os.environ.get(TOKEN, ""), TOKEN
         if file := self._options.token_file:
             try:
-                token = Path(file).read_text().strip()
+                token, place = Path(file).read_text(), f"lineage.token_file {file!r}"
             except (OSError, UnicodeDecodeError) as error:
                 raise Unavailable(f"lineage.token_file {file!r} cannot be read: {error}") from error
+        token = token.strip()
+        if not token.isprintable():
+            raise Unavailable(f"the token in {place} has more than one line, or another control character")
         return {"Authorization": f"Bearer {token}"} if token else {}
 
     def _failed(self, error: PropellerError) -> None:

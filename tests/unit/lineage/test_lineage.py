@@ -143,6 +143,34 @@ async def test_a_receiver_that_fails_gets_them_again_and_one_that_refuses_does_n
     assert "is refused, and dropped" in caplog.text
 
 
+async def test_a_token_in_the_environment_may_end_with_a_newline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As secrets do that were made of a file."""
+    monkeypatch.setenv("PROPELLER_LINEAGE_TOKEN", "hunter2\n")
+    async with Receiver().running() as receiver, emitter(url=receiver.url) as (used, _, _):
+        used.submit(report())
+        await eventually(lambda: len(receiver.events) == 1)
+    assert receiver.tokens == ["Bearer hunter2"]
+
+
+async def test_events_wait_for_a_token_that_can_be_sent(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Regression: such a token ended the sending of all events, and nobody heard so."""
+    token = tmp_path / "token"
+    token.write_text("hunter2\nhunter3")
+    async with Receiver().running() as receiver, emitter(url=receiver.url, token_file=str(token)) as (used, _, _):
+        used.submit(report())
+        await eventually(lambda: "has more than one line" in caplog.text)
+        assert "hunter" not in caplog.text
+        token.write_text("hunter2")
+        await eventually(lambda: len(receiver.events) == 1)
+
+
+async def test_a_host_that_no_resolver_takes_is_one_that_is_not_reached(caplog: pytest.LogCaptureFixture) -> None:
+    async with emitter(url=f"http://{'a' * 70}/api/v1/lineage", timeout=0.5) as (used, metrics, _):
+        used.submit(report())
+        await eventually(lambda: metrics.events.counts["failed",] >= 1)
+    assert "is not reached" in caplog.text
+
+
 async def test_while_the_receiver_hangs_what_exceeds_the_queue_is_dropped_and_counted() -> None:
     async with Receiver().running() as receiver:
         receiver.held.clear()
