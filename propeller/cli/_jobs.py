@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 MAX_LINES = 100_000
 
+LAST_TIME = 253_402_300_800.0
+"""Epoch seconds: the end of the year 9999, and of protobuf's Timestamp."""
+
 UNIMPLEMENTED = 501
 
 
@@ -58,8 +61,9 @@ async def job_of(view: NodeView, attempt: int, storage: Storage) -> JobOf | None
         record = msgspec.json.decode(data, type=JobRecord)
     except (msgspec.DecodeError, RecursionError):
         return None
-    if record.id and record.task_type != task.type:  # the task may write there: it is not to name a job of others
-        return None
+    kind = (record.task_type, record.version)
+    if record.id and (kind != (task.type, task.task_type_version) or not 0 <= record.since < LAST_TIME):
+        return None  # the task may write there: it is not to name a job of others, or what no service can be asked
     return JobOf(view, attempt, record)
 
 
