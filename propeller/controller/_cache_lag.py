@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from propeller.controller._checkpointer import Checkpointer
 from propeller.controller._duty import Shared
 from propeller.controller._resource import HEADS, FlyteWorkflow, Head
-from propeller.controller._session import Ended, MinResourceVersion
+from propeller.controller._session import Ended, MinResourceVersion, Running
 from propeller.errors import NotFound, PropellerError
 from propeller.informers import AnyInformer
 from propeller.reconcile import Result
@@ -44,11 +44,14 @@ class CacheLag:
 
     def wait_to_load(self, workflow: FlyteWorkflow) -> Result | None:
         """Return when to reconcile again if the cache lacks the last write, as loading would lead to a conflict, or if
-        that write is under way: what it says is decided. None if the execution may be loaded.
+        that write is under way, or may have been made without an answer: what it says is decided. None if the execution
+        may be loaded.
         """
         key = workflow.key
-        if self._executions.is_being_written(key):
-            return Result()  # its end reconciles
+        if (dropped := self._executions.unsure(key)) is not None:
+            if dropped.writing:
+                return Result()  # its end reconciles
+            return self._look_later(key, lambda: self._look_for_write(key, dropped), first=0.0)
         wanted = self._executions.stale_until(key)
         if wanted is None:
             return None
@@ -66,9 +69,9 @@ class CacheLag:
         """Stop waiting."""
         self._next_looks.pop(key, None)
 
-    def _look_later(self, key: str, look: Callable[[], Awaitable[None]]) -> Result:
+    def _look_later(self, key: str, look: Callable[[], Awaitable[None]], first: float = LOOK_SECONDS) -> Result:
         now = self._clock.now()
-        due, pause = self._next_looks.setdefault(key, (now + LOOK_SECONDS, LOOK_SECONDS))
+        due, pause = self._next_looks.setdefault(key, (now + first, LOOK_SECONDS))
         if now >= due or due > now + pause:  # or the clock was set back
             pause = max(LOOK_SECONDS, min(2 * pause, self._pause_cap))
             due = now + pause
@@ -86,6 +89,11 @@ class CacheLag:
             )
             self._executions.caught_up(key)
             self._executions.reconcile(key)
+
+    async def _look_for_write(self, key: str, dropped: Running) -> None:
+        """Find out what the server has after a write without an answer. An object that is gone, the cache hears of."""
+        if (head := await self._head(key)) is not None:
+            self._executions.resolve(dropped, MinResourceVersion(head.metadata.uid, head.metadata.resource_version))
 
     async def _look_for_end(self, session: Ended) -> None:
         """Check whether the server has the end that was written."""

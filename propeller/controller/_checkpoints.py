@@ -80,7 +80,7 @@ class Checkpoints:
         placements = execution.placements
         version = 0 if placements is None else placements.version
         hits, jobs = execution.cache.unwritten(), execution.jobs.unwritten()
-        over, settled, is_written = self._holds.over(session), _settled.take(session), False
+        over, settled, session.unanswered = self._holds.over(session), _settled.take(session), True
         try:
             written = await self._checkpointer.write(
                 execution,
@@ -107,7 +107,7 @@ class Checkpoints:
             before = session.offloaded_to
             session.write_failures = 0
             session.record(written.metadata, written.status)
-            is_written = True
+            session.unanswered = False
             if placements is not None:
                 placements.written(version)
             execution.cache.written(hits)
@@ -126,7 +126,7 @@ class Checkpoints:
                 return  # there has been nothing new meanwhile
         finally:
             session.writing = False
-            self._executions.write_ended(session, written=is_written)
+            self._executions.write_ended(session)
         self._executions.reconcile(session.key)
 
     def _pause(self, session: Running, error: PropellerError) -> float:

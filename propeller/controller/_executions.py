@@ -35,8 +35,10 @@ class Executions:
         self._sessions: dict[str, Session] = {}
         self._evicted: set[str] = set()
         self._stale: dict[str, MinResourceVersion] = {}
-        self._written: dict[str, Running] = {}
-        """Sessions that were dropped while a status of theirs was under way, until that is answered."""
+        self._unsure: dict[str, Running] = {}
+        """Sessions that were dropped while a status of theirs was under way, or had no answer: until what the server
+        has is known.
+        """
         self._pauses = PausesByKey(settings.backoff, settings.backoff_cap)
         self.begun = Begun()
 
@@ -75,26 +77,36 @@ class Executions:
         self._evicted.add(session.key)
 
     def reload(self, session: Session, version: str | None = None) -> None:
-        """Drop a session from memory. Its execution is loaded again once the cache has `version`, by default that of
-        our last read or write.
+        """Drop a session from memory. Its execution is loaded again once the cache has `version`, which the server has;
+        by default that of our last read or write, or of a write of which that is not known yet.
         """
         self.forget(session)
         self._stale[session.key] = MinResourceVersion(session.uid, session.version if version is None else version)
-        if isinstance(session, Running) and session.writing:
-            self._written[session.key] = session
+        if version is None and isinstance(session, Running) and (session.writing or session.unanswered):
+            self._unsure[session.key] = session
+        else:
+            self._unsure.pop(session.key, None)
 
-    def is_being_written(self, key: str) -> bool:
-        """Whether a status of a dropped session is under way: what is loaded now could lack what it says."""
-        return key in self._written
+    def unsure(self, key: str) -> Running | None:
+        """Return the dropped session of which it is not known whether its last status is written: what is loaded now
+        could lack what that says.
+        """
+        return self._unsure.get(key)
 
-    def write_ended(self, session: Running, *, written: bool) -> None:
-        """A write of a status has ended. If its session was dropped meanwhile, its execution may be loaded once the
+    def resolve(self, session: Running, written: MinResourceVersion) -> None:
+        """Let the execution of such a session be loaded once the cache has what the server has."""
+        if self._unsure.get(session.key) is session:
+            del self._unsure[session.key]
+            self._stale[session.key] = written
+            self.reconcile(session.key)
+
+    def write_ended(self, session: Running) -> None:
+        """A write of a status has ended. If its session was dropped meanwhile, its execution may be loaded, once the
         cache has what was written.
         """
-        if self._written.get(session.key) is session:
-            if written:
-                self._stale[session.key] = MinResourceVersion(session.uid, session.version)
-            del self._written[session.key]
+        if not session.unanswered:
+            self.resolve(session, MinResourceVersion(session.uid, session.version))
+        elif self._unsure.get(session.key) is session:
             self.reconcile(session.key)
 
     def stale_until(self, key: str) -> MinResourceVersion | None:
@@ -111,14 +123,14 @@ class Executions:
         for session in tuple(self._sessions.values()):
             self.forget(session)
         self._stale.clear()
-        self._written.clear()
+        self._unsure.clear()
         self.begun.clear()
         return len(keys)
 
     def deleted(self, key: str) -> None:
         """Forget a deleted workflow."""
         self._stale.pop(key, None)
-        self._written.pop(key, None)
+        self._unsure.pop(key, None)
         self._pauses.forget(key)
         self._evicted.discard(key)
         self.begun.forget(key)

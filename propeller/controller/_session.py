@@ -116,6 +116,7 @@ class Running(_Object):
         "same_name",
         "settled",
         "told_waiting",
+        "unanswered",
         "write_failures",
         "write_not_before",
         "writing",
@@ -158,6 +159,8 @@ class Running(_Object):
         what runs after a failure, and what runs once more because its time was up.
         """
         self.writing = False
+        self.unanswered = False
+        """Whether the last status may be written or not: its write has not succeeded yet."""
         self.write_failures = 0
         """Since the last status that was written."""
         self.write_not_before = 0.0

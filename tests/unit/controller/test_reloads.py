@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from propeller.embedded.server import Forward
+from propeller.errors import Unavailable
 from propeller.kube import Request, Response
 from propeller.workflow import Decision, decide
 from tests.unit.controller.bench import bench
@@ -62,6 +63,59 @@ async def test_nothing_is_done_by_an_older_status_while_one_that_was_decided_is_
         await asyncio.sleep(HELD / 2)
         assert not defects, "the execution was not dropped"
         assert link.under_way, "the status is written already"
+        assert not await of.has_pod("w-b-0")
+        link.slow = False
+        await asyncio.sleep(2 * HELD)
+        assert (await of.status())["state"] in {"Failed", "Running"}
+
+
+class LostAnswers(SlowStatuses):
+    """While it is `slow`, statuses are written, nobody hears so, and watches of workflows bring nothing."""
+
+    async def exchange(self, request: Request, forward: Forward) -> Response:
+        if self.slow and request.path.endswith("/status"):
+            self.under_way += 1
+            await forward(request)
+            await asyncio.sleep(HELD)
+            self.under_way -= 1
+            raise Unavailable("the connection is gone")
+        return await forward(request)
+
+    async def stream(self, request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            while self.slow and "flyteworkflows" in request.path:
+                await asyncio.sleep(0.1)
+            yield chunk
+
+
+@pytest.mark.parametrize("dropped_later", [False, True])
+async def test_nothing_is_done_by_an_older_status_after_a_write_without_an_answer(
+    monkeypatch: pytest.MonkeyPatch, *, dropped_later: bool
+) -> None:
+    """Regression: the status that gave an attempt up was written, its answer was lost, the execution was loaded again
+    from a cache that lagged behind, and the attempt's late end started another node.
+    """
+    link, defects = LostAnswers(), [RuntimeError("a defect")]
+
+    def failing(*arguments: Any) -> Decision:
+        if defects and link.slow:
+            raise defects.pop()
+        return decide(*arguments)
+
+    async with bench() as of, of.controller(link):
+        await of.create(task("a", executionDeadline="60s", retry={"minAttempts": 2}), task("b"), edges=[("a", "b")])
+        await asyncio.sleep(1.0)
+        await of.report("w-a-0", phase="Running")
+        await asyncio.sleep(50.0)
+        link.slow = True
+        while not link.under_way:
+            await asyncio.sleep(0.1)
+        while link.under_way and dropped_later:
+            await asyncio.sleep(0.1)
+        monkeypatch.setattr("propeller.controller._controller.decide", failing)
+        await of.report("w-a-0", phase="Succeeded")
+        await asyncio.sleep(2 * HELD)
+        assert not defects, "the execution was not dropped"
         assert not await of.has_pod("w-b-0")
         link.slow = False
         await asyncio.sleep(2 * HELD)
