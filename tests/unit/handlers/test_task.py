@@ -133,8 +133,8 @@ def test_an_event_of_an_attempt_that_is_over_leads_to_no_transition(state: State
     assert task_transition(node(), state, event, NOW) is None
 
 
-@pytest.mark.parametrize("kind", ["workflow", "branch"])
-def test_a_map_task_over_anything_but_a_task_is_not_supported(kind: str) -> None:
+@pytest.mark.parametrize(("kind", "what"), [("workflow", "sub-workflows"), ("branch", "branch nodes")])
+def test_a_map_over_what_has_no_attempts_of_its_own_is_not_supported(kind: str, what: str) -> None:
     inner = {
         "id": "sub",
         "kind": kind,
@@ -145,7 +145,7 @@ def test_a_map_task_over_anything_but_a_task_is_not_supported(kind: str) -> None
     found = TRANSITIONS[of.spec.kind](of, None, Start(), NOW)
     assert isinstance(found, Fail)
     assert found.failure.code == "NotSupported"
-    assert f"map tasks over {kind} nodes are not supported" in found.failure.message
+    assert f"maps over {what} are not supported" in found.failure.message
 
 
 @pytest.mark.parametrize("phase", [AttemptPhase.PENDING, AttemptPhase.RUNNING])
