@@ -99,3 +99,15 @@ def test_a_reference_to_a_task_within_a_dynamic_task_fails_as_with_flytekit(
     error = json.loads(ended.out)["error"]
     assert error["kind"] == "USER"
     assert "Reference tasks are currently unsupported within dynamic tasks" in error["message"]
+
+
+def test_a_reference_to_a_task_is_mapped_over(propeller: Propeller, registry: str, caller: Path) -> None:
+    text = (
+        reference("task", "flow.inc") + "@dynamic\ndef inside(xs: typing.List[int]) -> int:\n    return len(xs)\n"
+        "@workflow\ndef wf(xs: typing.List[int]) -> typing.Tuple[typing.List[int], int]:\n"
+        "    made = map_task(there, concurrency=2)(a=xs)\n    return made, inside(xs=made)\n"
+    )
+    caller.write_text(HEAD.replace("import task, workflow", "import map_task, task, workflow") + text)
+    ended = propeller.run(caller, "wf", "--xs", "[1, 5]", "--registry", registry, "--output", "json")
+    assert ended.code == 0, ended.err
+    assert ended.json == {"o0": [2, 6], "o1": 2}

@@ -122,6 +122,26 @@ def test_an_eager_task_runs_what_it_calls(propeller: Propeller, flow: Flow) -> N
     assert outputs(propeller, flow(text), "chain") == {"o0": 8}
 
 
+def test_an_eager_task_runs_workflows_dynamic_and_other_eager_tasks(propeller: Propeller, flow: Flow) -> None:
+    text = (
+        f"{INC}@workflow\ndef plus_two(a: int) -> int:\n    return inc(a=inc(a=a))\n"
+        "@dynamic\ndef plus_three(a: int) -> int:\n    return inc(a=plus_two(a=a))\n"
+        "@eager\nasync def inner(a: int) -> int:\n"
+        "    if a > 100:\n        raise ValueError(f'{a} is too large')\n    return inc(a=a)\n"
+        "@eager\nasync def outer(a: int = 1) -> typing.List[int]:\n"
+        "    import asyncio\n"
+        "    both = await asyncio.gather(inner(a=a), inner(a=a + 10))\n"
+        "    return [*both, plus_two(a=a), plus_three(a=a)]\n"
+    )
+    file = flow(text)
+    assert outputs(propeller, file, "outer") == {"o0": [2, 12, 3, 4]}
+    failed = propeller.run(file, "outer", "--a", "200", "--output", "json")
+    assert failed.code == 1
+    error = json.loads(failed.out)["error"]
+    assert error["kind"] == "USER"
+    assert "is too large" in error["message"]
+
+
 def test_dates_times_with_zones_and_durations_are_inputs(propeller: Propeller, flow: Flow) -> None:
     text = (
         "from datetime import date, datetime, timedelta\n"
