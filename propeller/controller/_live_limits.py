@@ -35,7 +35,7 @@ _PER_PROCESS = (
 )
 
 
-LEASES = 2
+_LEASES_OF_TOKENS = 2
 """How many durations of a Lease the tokens of a controller that has died stay out. It may have renewed them a third of
 their time before, and what takes its shards over waits for one duration, and lists them.
 """
@@ -45,7 +45,7 @@ def _store_of(settings: Settings) -> RedisOptions:
     """Return the options of the store of tokens, with the TTL in force. Raises Invalid if tokens would come back before
     the shards of a process that has died are taken over.
     """
-    redis, least = settings.redis, float(LEASES * settings.election.duration)
+    redis, least = settings.redis, float(_LEASES_OF_TOKENS * settings.election.duration)
     if not redis.ttl:
         return msgspec.structs.replace(redis, ttl=least)
     if redis.url and settings.shards.count and redis.ttl < least:

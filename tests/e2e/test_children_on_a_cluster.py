@@ -25,6 +25,7 @@ from propeller.testing._processes import ServerProcess
 from tests import assets
 from tests.e2e.conftest import PROPELLER
 from tests.e2e.test_real_cluster import kubectl, output_of, own_server
+from tests.processes import told_to_end
 
 __all__ = ["own_server"]
 
@@ -160,13 +161,8 @@ async def controller(of: World, namespace: str, **env: str) -> AsyncIterator[asy
         env={**os.environ, "PROPELLER_STORAGE__S3_ENDPOINT": of.s3["FLYTE_AWS_ENDPOINT"], **env},
         stderr=subprocess.PIPE,
     )
-    try:
+    async with told_to_end(process):
         yield process
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        _, log = await asyncio.wait_for(process.communicate(), 30)
-        print(log.decode())  # pytest shows it with a failure
 
 
 async def create(of: World, namespace: str, workflow: str, *words: str, file: str = "flow.py") -> str:

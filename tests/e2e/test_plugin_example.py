@@ -31,6 +31,7 @@ from propeller.embedded.server import ApiServer
 from propeller.kube import PODS, Client, Connection, Raw, Resource, connect
 from propeller.testing import run_kube_apiserver
 from tests import assets
+from tests.processes import told_to_end
 
 ROOT = Path(__file__).parents[2]
 DOC = ROOT / "docs" / "plugins.md"
@@ -199,13 +200,8 @@ async def cluster(request: pytest.FixtureRequest, environment: Path, tmp_path: P
 @asynccontextmanager
 async def controller(of: Cluster, line: str) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await of.operator.start(f"{line} --metrics-port 0 --no-elect")
-    try:
+    async with told_to_end(process):
         yield process
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        _, log = await asyncio.wait_for(process.communicate(), 30)
-        print(log.decode())  # pytest shows it with a failure
 
 
 async def with_own_rights(of: Cluster) -> Cluster:

@@ -27,6 +27,7 @@ from propeller.testing import NOBODY_TOKEN, KubeApiserver, run_kube_apiserver
 from tests import assets
 from tests.e2e.conftest import EXAMPLES, PROPELLER, locally
 from tests.e2e.test_run_examples import IN_DOCKER, RUNS, options
+from tests.processes import told_to_end
 
 NAMESPACE = "flytesnacks-development"
 
@@ -70,13 +71,8 @@ async def controller(cluster: Cluster, namespace: str = NAMESPACE) -> AsyncItera
         env={**os.environ, "PROPELLER_RAW_CONTAINERS__IMAGE": "propeller"},  # the node needs none
         stderr=subprocess.PIPE,
     )
-    try:
+    async with told_to_end(process):
         yield process
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        _, log = await asyncio.wait_for(process.communicate(), 30)
-        print(log.decode())  # pytest shows it with a failure
 
 
 @pytest.fixture(scope="module")

@@ -41,11 +41,7 @@ def _losses() -> Iterator[None]:
     def put_on(scene: Scene) -> None:
         scene.calm()
 
-    with (
-        mock.patch.object(Scene, "put_on", put_on),
-        mock.patch.object(Tokens, "always", True),
-        mock.patch.object(SharedPools, "only", "losses"),
-    ):
+    with _counted(put_on, "losses"):
         yield
 
 
@@ -59,10 +55,17 @@ def _moves() -> Iterator[None]:
         scene.calm(FaultProfile(latency=0.5))
         scene.pace = 5.0
 
+    with _counted(put_on, "nothing"):
+        yield
+
+
+@contextmanager
+def _counted(put_on: Callable[[Scene], None], faults: str) -> Iterator[None]:
+    """Every attempt takes a token of a shared pool, whose store has these faults alone."""
     with (
         mock.patch.object(Scene, "put_on", put_on),
         mock.patch.object(Tokens, "always", True),
-        mock.patch.object(SharedPools, "only", "nothing"),
+        mock.patch.object(SharedPools, "only", faults),
     ):
         yield
 

@@ -22,14 +22,14 @@ from propeller.errors import PropellerError
 from propeller.handlers.plugins import JobState, Plugins, RemoteTask
 from propeller.kube import Client, Raw
 from propeller.reconcile import LeaseLost
-from propeller.reconcile.shards import FencedTransport, Membership
+from propeller.reconcile.shards import FencedTransport
 from propeller.storage import MemoryStore, Storage
 from propeller.workflow import Job
 from tests.simulation.event_log import EventLog
 from tests.simulation.loop import PROCESS
-from tests.simulation.remote import NAMESPACE, Service, World
+from tests.simulation.remote import Service, World
 from tests.simulation.remote_recovered import RecoveringWorld
-from tests.simulation.sharded import COUNT, GROUP, Actors, Check, Leaving, Link
+from tests.simulation.sharded import COUNT, Actors, Check, Leaving, Link, membership_of
 
 
 class ShardedWorld(World):
@@ -111,19 +111,8 @@ class ShardedWorld(World):
         async with Storage(self.settings.storage, stores={"memory": store}) as storage:
             plugins = Plugins(remote=[Service(self)])
             controller = WorkflowController(client, storage, self.settings, clock=LoopClock(), plugins=plugins)
-            assert controller.shards is not None
-            membership = Membership(
-                client,
-                NAMESPACE,
-                GROUP,
-                COUNT + 1,
-                controller.shards,
-                self.settings.shards,
-                note=controller.shards.note,
-                met=controller.shards.met,
-                clock=LoopClock(),
-                rng=random.Random(f"member {self.seed} {number} {self.loop.time()}"),
-            )
+            drawn = f"member {self.seed} {number} {self.loop.time()}"
+            membership = membership_of(client, controller, self.settings, clock=LoopClock(), drawn=drawn)
             link.member = self.members[number] = membership.name
             async with controller.running(), membership.joined() as check.leadership:
                 await asyncio.Event().wait()

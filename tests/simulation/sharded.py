@@ -14,6 +14,8 @@ from typing import Any
 
 import orjson
 
+from propeller.clock import Clock
+from propeller.config import Settings
 from propeller.controller import WorkflowController
 from propeller.embedded.faults import FaultProfile, FaultyLink
 from propeller.embedded.server import Forward
@@ -198,18 +200,9 @@ class ShardedProcesses(Processes):
                         controller = WorkflowController(
                             client, storage, self._scene.settings, clock=process.clock, observer=roundtrip.check
                         )
-                    assert controller.shards is not None
-                    membership = Membership(
-                        client,
-                        NAMESPACE,
-                        GROUP,
-                        COUNT + 1,
-                        controller.shards,
-                        self._scene.settings.shards,
-                        note=controller.shards.note,
-                        met=controller.shards.met,
-                        clock=process.clock,
-                        rng=random.Random(f"member {self._scene.seed} {process.number} {self._scene.loop.time()}"),
+                    drawn = f"member {self._scene.seed} {process.number} {self._scene.loop.time()}"
+                    membership = membership_of(
+                        client, controller, self._scene.settings, clock=process.clock, drawn=drawn
                     )
                     link.member = membership.name
                     async with controller.running(), membership.joined() as check.leadership:
@@ -223,6 +216,26 @@ class ShardedProcesses(Processes):
             except Exception as error:  # noqa: BLE001 - the world goes on, to tell of it
                 self._scene.event_log.violation(f"{process.name} ended: {error!r}")
                 await asyncio.sleep(2.0)
+
+
+def membership_of(
+    client: Client, controller: WorkflowController, settings: Settings, *, clock: Clock, drawn: str
+) -> Membership:
+    """Return that of a process which divides the workflows with others; its pauses are `drawn` from that text."""
+    shards = controller.shards
+    assert shards is not None
+    return Membership(
+        client,
+        NAMESPACE,
+        GROUP,
+        COUNT + 1,
+        shards,
+        settings.shards,
+        note=shards.note,
+        met=shards.met,
+        clock=clock,
+        rng=random.Random(drawn),
+    )
 
 
 class Check:

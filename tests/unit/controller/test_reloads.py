@@ -12,7 +12,7 @@ from propeller.embedded.server import Forward
 from propeller.errors import Unavailable
 from propeller.kube import Request, Response
 from propeller.workflow import Decision, decide
-from tests.unit.controller.bench import bench
+from tests.unit.controller.bench import Bench, bench
 from tests.unit.workflow.drive import task
 
 HELD = 20.0
@@ -37,6 +37,17 @@ class SlowStatuses:
         return chunks
 
 
+async def give_up(of: Bench, link: SlowStatuses) -> None:
+    """Let the first attempt of `a`, before `b`, be given up; the status that says so is under way at the end."""
+    await of.create(task("a", executionDeadline="60s", retry={"minAttempts": 2}), task("b"), edges=[("a", "b")])
+    await asyncio.sleep(1.0)
+    await of.report("w-a-0", phase="Running")
+    await asyncio.sleep(50.0)
+    link.slow = True
+    while not link.under_way:
+        await asyncio.sleep(0.1)
+
+
 async def test_nothing_is_done_by_an_older_status_while_one_that_was_decided_is_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -51,13 +62,7 @@ async def test_nothing_is_done_by_an_older_status_while_one_that_was_decided_is_
         return decide(*arguments)
 
     async with bench() as of, of.controller(link):
-        await of.create(task("a", executionDeadline="60s", retry={"minAttempts": 2}), task("b"), edges=[("a", "b")])
-        await asyncio.sleep(1.0)
-        await of.report("w-a-0", phase="Running")
-        await asyncio.sleep(50.0)
-        link.slow = True
-        while not link.under_way:
-            await asyncio.sleep(0.1)
+        await give_up(of, link)
         monkeypatch.setattr("propeller.controller._controller.decide", failing)
         await of.report("w-a-0", phase="Succeeded")
         await asyncio.sleep(HELD / 2)
@@ -103,13 +108,7 @@ async def test_nothing_is_done_by_an_older_status_after_a_write_without_an_answe
         return decide(*arguments)
 
     async with bench() as of, of.controller(link):
-        await of.create(task("a", executionDeadline="60s", retry={"minAttempts": 2}), task("b"), edges=[("a", "b")])
-        await asyncio.sleep(1.0)
-        await of.report("w-a-0", phase="Running")
-        await asyncio.sleep(50.0)
-        link.slow = True
-        while not link.under_way:
-            await asyncio.sleep(0.1)
+        await give_up(of, link)
         while link.under_way and dropped_later:
             await asyncio.sleep(0.1)
         monkeypatch.setattr("propeller.controller._controller.decide", failing)
