@@ -113,7 +113,7 @@ def offload(template: workflow_pb2.WorkflowTemplate, directory: Path, name: str)
 
 
 def offload_inputs(count: int, directory: Path) -> str:
-    """Write `numbers(count)` where the controller may read them; returns their URI."""
+    """Write `numbers(count)` where the controller may read them, and return their URI."""
     path = directory / "metadata" / f"inputs-{count}.pb"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(numbers(count).SerializeToString())

@@ -1,6 +1,6 @@
 """Compare the interface that a file declares for a registered entity with the registered one.
 
-Flyte compares bindings alone: a declaration that says more than nodes use passes there, and fails where nobody looks.
+Flyte compares bindings alone: it accepts a declaration that says more than nodes use, and the execution fails later.
 """
 
 from __future__ import annotations

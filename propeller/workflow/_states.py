@@ -62,7 +62,7 @@ class BackingOff(AttemptState, frozen=True, tag="W", array_like=True):
     lookup: bool = False
     """It waits for another node that computes the same; then the cache is asked again."""
     queued: bool = False
-    """It is in a queue of the process that has the execution, and asks again at once where that is loaded."""
+    """It is in a queue of the process that has the execution; a process that loads the execution asks again at once."""
 
     def __post_init__(self) -> None:
         if len(self.reason) > MAX_REASON_CHARACTERS:
