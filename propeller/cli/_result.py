@@ -80,14 +80,34 @@ def _print_outputs(outputs: dict[str, Any], *, as_json: bool) -> None:
     say_json(outputs, indented=not as_json and sys.stdout.isatty())
 
 
+WITHOUT_POD = frozenset(
+    {"BadTaskFormat", "BindingResolutionFailure", "EagerNeedsFlyteAdmin", "EntityTooLarge", "FailedToBuildResource"}
+)
+"""Codes of attempts that fail before their pod is created."""
+
+
 def failed_pod(execution: Execution, failure: Failure) -> str:
     """The name of the pod whose attempt has failed the execution; "" if none has."""
     number = _number_of(execution, failure.node)
-    return "" if number is None else execution.pod_name(number, failure.attempt)
+    if number is None or failure.code in WITHOUT_POD or not execution.view(number).spec.task:
+        return ""
+    return execution.pod_name(number, failure.attempt)
 
 
-def print_failure(execution: Execution, failure: Failure, *, full_traceback: bool = False, logs: str = "") -> None:
-    """Print the failed task, the reason, and the command that shows the `logs`, on standard error."""
+def failed_child(execution: Execution, failure: Failure) -> str:
+    """The name of the launch plan's execution that has failed this one; "" if none has."""
+    number = _number_of(execution, failure.node)
+    if number is None or execution.view(number).spec.launch_plan is None:
+        return ""
+    return execution.pod_name(number, failure.attempt)
+
+
+def print_failure(
+    execution: Execution, failure: Failure, *, full_traceback: bool = False, logs: str = "", inside: str = ""
+) -> None:
+    """Print the failed task, the reason, and the commands that show the `logs`, or the execution `inside` that has
+    failed, on standard error.
+    """
     console = console_on(sys.stderr)
     word = "aborted" if execution.phase is WorkflowPhase.ABORTED else "failed"
     where = ""
@@ -102,3 +122,5 @@ def print_failure(execution: Execution, failure: Failure, *, full_traceback: boo
         console.print(Text("all frames: the same with --full-traceback", style="dim"))
     if logs:
         console.print(Text(one_line(f"logs: {logs}"), style="dim"))
+    if inside:
+        console.print(Text(one_line(f"inside: {inside}"), style="dim"))

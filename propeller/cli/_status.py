@@ -17,7 +17,7 @@ from propeller.cli._console import CutLines, can_redraw, console_on, print_fitti
 from propeller.cli._event_loop import run
 from propeller.cli._executions import get_execution, loader_of, no_execution
 from propeller.cli._output import say_json
-from propeller.cli._result import error_json, failed_pod, outputs_of, print_failure
+from propeller.cli._result import error_json, failed_child, failed_pod, outputs_of, print_failure
 from propeller.cli._settings import load_settings
 from propeller.cli._tree import tree
 from propeller.clock import SYSTEM_CLOCK
@@ -137,9 +137,11 @@ async def _print(execution: Execution, storage: Storage, form: _Form) -> None:
     if outputs:
         say_json(outputs, indented=True)
     if execution.failure is not None:
-        pod = failed_pod(execution, execution.failure)
-        logs = shlex.join(["kubectl", "logs", pod, "-n", execution.info.namespace]) if pod else ""
-        print_failure(execution, execution.failure, full_traceback=form.full_traceback, logs=logs)
+        where = ("-n", execution.info.namespace)
+        pod, child = failed_pod(execution, execution.failure), failed_child(execution, execution.failure)
+        logs = shlex.join(["kubectl", "logs", pod, *where]) if pod else ""
+        inside = shlex.join(["propeller", "status", child, *where]) if child else ""
+        print_failure(execution, execution.failure, full_traceback=form.full_traceback, logs=logs, inside=inside)
 
 
 def as_data(execution: Execution) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def tree(execution: Execution, now: float) -> Tree:
             child = branch.add(_label(execution, frame, number, now))
             if (inner := inside.get(frame.base + number)) is not None:
                 todo.append((child, inner))
-        if hidden := len(_user_numbers(frame)) - len(shown):
+        if hidden := len(set(_user_numbers(frame)).difference(shown)):
             branch.add(Text(f"… {hidden} more: {_summary(execution, frame, set(shown))}", style="dim"))
     return root
 

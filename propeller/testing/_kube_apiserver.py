@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -84,8 +85,13 @@ class KubeApiserver:
 
     def kubeconfig(self, path: Path) -> Path:
         """Write a kubeconfig for kubectl and the CLI."""
+        path.write_text(yaml.safe_dump(self.kubeconfig_document()))
+        return path
+
+    def kubeconfig_document(self) -> dict[str, Any]:
+        """Return the administrator's kubeconfig."""
         authority = str(self.authority.pair.certificate)
-        document = {
+        return {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "tests",
@@ -93,8 +99,6 @@ class KubeApiserver:
             "users": [{"name": "admin", "user": {"token": self.token}}],
             "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "admin"}}],
         }
-        path.write_text(yaml.safe_dump(document))
-        return path
 
     def compact(self) -> int:
         """Have etcd forget every version before now; returns the oldest that is left."""

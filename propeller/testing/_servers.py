@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from propeller.embedded.server import ApiServer, Front
 from propeller.kube import NAMESPACES, Client, ClientOptions, Connection, connect
@@ -33,6 +33,9 @@ class HttpServerUnderTest(ServerUnderTest, Protocol):
 
     url: str
 
+    def kubeconfig(self) -> dict[str, Any]:
+        """The administrator's, for commands."""
+
     def connect(
         self, *, token: str | None = None, server: str = "", settings: ClientOptions | None = None
     ) -> AbstractAsyncContextManager[Client]:
@@ -51,6 +54,9 @@ class _Real:
 
     async def another_namespace(self) -> str:
         return await make_namespace(self.client)
+
+    def kubeconfig(self) -> dict[str, Any]:
+        return self._server.kubeconfig_document()
 
     def connect(
         self, *, token: str | None = None, server: str = "", settings: ClientOptions | None = None
@@ -97,6 +103,9 @@ class _EmbeddedHttp(_Embedded):
         super().__init__(server, client, namespace)
         self._front = front
         self.url = front.url
+
+    def kubeconfig(self) -> dict[str, Any]:
+        return self._front.kubeconfig()
 
     def connect(
         self, *, token: str | None = None, server: str = "", settings: ClientOptions | None = None

@@ -17,6 +17,7 @@ from propeller.workflow import (
     AttemptObserved,
     AttemptPhase,
     Effect,
+    EffectFailed,
     Execution,
     Failure,
     InputsWritten,
@@ -68,6 +69,16 @@ def test_a_long_map_task_shows_some_items_and_counts_the_others() -> None:
     assert "[5]" in shown
     assert "[6]" not in shown
     assert "… 4 more: 4 succeeded" in shown
+
+
+def test_a_failure_node_that_has_run_is_a_line_of_its_own() -> None:
+    def fail(of: Execution, effect: Effect) -> Iterable[NodeEvent] | None:
+        if isinstance(effect, Launch) and of.view(effect.node).spec.id == "a":
+            return (EffectFailed(effect.attempt, Failure("E", "no")),)
+        return None
+
+    shown = text(tree(Driver(execution(plan(graph(task("a"), onFailure=task("clean")))), fail).run(), 1005.0))
+    assert [line.split()[2] for line in shown.splitlines()[1:]] == ["a", "clean"]
 
 
 def test_an_item_that_failed_is_shown_wherever_it_is() -> None:
