@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from propeller.controller._session import Running
-from propeller.handlers.plugins import CHILD, Plugins, TaskPlugin, attempt_at, owner_of, parents_of
+from propeller.handlers.plugins import CHILD, AttemptObserver, Plugins, attempt_at, owner_of, parents_of
 from propeller.informers import Change
 from propeller.kube import KubeObject
 from propeller.workflow import AttemptObserved, AttemptPhase, Execution, Launching, Remains
@@ -52,13 +52,15 @@ class Vanished(msgspec.Struct, frozen=True):
     attempt: int
 
 
-def attempt_ended(change: Change[T], plugin: TaskPlugin) -> bool:
+def attempt_ended(change: Change[T], plugin: AttemptObserver) -> bool:
     """Whether the resource of an attempt that ran has ended, or is gone."""
     old, new = change.old, change.new
     return old is not None and not plugin.has_ended(old) and (new is None or plugin.has_ended(new))
 
 
-def attempt_event(change: Change[T], session: Running, plugin: TaskPlugin, plugins: Plugins) -> Seen | Vanished | None:
+def attempt_event(
+    change: Change[T], session: Running, plugin: AttemptObserver, plugins: Plugins
+) -> Seen | Vanished | None:
     """Map an event of a resource of `plugin` to an event of a running execution; None if it is ignored."""
     obj = change.new or change.old
     assert obj is not None
@@ -105,7 +107,7 @@ def _awaits_end(execution: Execution, node: int, attempt: int) -> bool:
     return isinstance(state, Launching | RunningState) and state.attempt == attempt
 
 
-def _last_news(obj: KubeObject, seen: AttemptObserved, plugin: TaskPlugin) -> AttemptObserved:
+def _last_news(obj: KubeObject, seen: AttemptObserved, plugin: AttemptObserver) -> AttemptObserved:
     """Return the last observed state of a deleted resource."""
     if seen.phase in {AttemptPhase.SUCCEEDED, AttemptPhase.FAILED}:
         return AttemptObserved(seen.attempt, seen.phase, seen.reason, seen.failure)

@@ -18,7 +18,15 @@ from propeller.controller._attempt_events import owner_uids
 from propeller.controller._resource import FlyteWorkflow, as_child
 from propeller.errors import PropellerError
 from propeller.handlers import Kind
-from propeller.handlers.plugins import CHILD, CHILD_WORKFLOWS, EXECUTION_LABEL, POD, Plugins, TaskPlugin
+from propeller.handlers.plugins import (
+    CHILD,
+    CHILD_WORKFLOWS,
+    EXECUTION_LABEL,
+    POD,
+    AttemptObserver,
+    Plugins,
+    TaskPlugin,
+)
 from propeller.informers import AnyInformer, IndexFunction, Informer, InformerOptions, Selection, ShardedInformer
 from propeller.kube import Client, KubeObject, ObjectMeta, Pod, Resource
 from propeller.reconcile.shards import Keyspace
@@ -33,11 +41,11 @@ PARENT_INDEX = "parent"
 
 
 class AttemptResource(NamedTuple):
-    """The resource of an attempt, the plugin that made it, and its cluster: a client, and its name ("" for that of the
+    """The resource of an attempt, what reads it, and its cluster: a client, and its name ("" for that of the
     FlyteWorkflows).
     """
 
-    plugin: TaskPlugin
+    plugin: AttemptObserver
     obj: KubeObject
     client: Client
     cluster: str = ""
@@ -88,7 +96,7 @@ class AttemptResources:
         self._client = client
         self._namespace = namespace
         self.informers: Mapping[TaskPlugin, AnyInformer[Any]] = {
-            plugin: self._informer(plugin.resource) for plugin in plugins if plugin.resource is not None
+            plugin: self._informer(plugin.resource) for plugin in plugins
         }
 
     def _informer(self, resource: Resource[Any]) -> AnyInformer[Any]:
@@ -152,9 +160,11 @@ class AttemptResources:
             found[kind if kind not in found else f"{kind} of {min(plugin.task_types)}"] = informer
         return found
 
-    def kinds(self) -> Mapping[TaskPlugin, Kind]:
+    def kinds(self) -> Mapping[AttemptObserver, Kind]:
         """Return the kinds that executors need."""
-        kinds = {plugin: Kind.of(informer.resource, informer.store) for plugin, informer in self.informers.items()}
+        kinds: dict[AttemptObserver, Kind] = {
+            plugin: Kind.of(informer.resource, informer.store) for plugin, informer in self.informers.items()
+        }
         if self._workflows is not None:
             kinds[CHILD] = Kind.of(CHILD_WORKFLOWS, self._workflows.store)
         return kinds

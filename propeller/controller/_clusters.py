@@ -24,11 +24,11 @@ from propeller.errors import Unavailable
 from propeller.handlers import Cluster, Holder, LaunchPressure, Windows
 from propeller.handlers.plugins import (
     EXECUTION_LABEL,
+    AttemptObserver,
     Marks,
     Owner,
     Plugins,
     PodSettings,
-    TaskPlugin,
     cluster_of,
     owner_of,
 )
@@ -131,7 +131,7 @@ class ExecutionCluster:
         if self.launches is not None:
             self.launches.forget(uid)
 
-    def count(self, change: Change[KubeObject], plugin: TaskPlugin, owner: Owner) -> None:
+    def count(self, change: Change[KubeObject], plugin: AttemptObserver, owner: Owner) -> None:
         """Count a resource while it runs."""
         obj = change.new or change.old
         assert obj is not None

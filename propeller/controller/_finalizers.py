@@ -17,7 +17,7 @@ from propeller.clock import parse_rfc3339
 from propeller.controller._attempt_resources import AttemptResource
 from propeller.controller._resource import WORKFLOWS
 from propeller.errors import NotFound
-from propeller.handlers.plugins import HOLD_FINALIZER, TaskPlugin
+from propeller.handlers.plugins import HOLD_FINALIZER, AttemptObserver
 from propeller.kube import PODS, Client, KubeObject, ObjectMeta, Pod, Resource
 
 JOBS_FINALIZER = "propeller.dev/jobs"
@@ -64,7 +64,7 @@ def never_runs(obj: KubeObject) -> bool:
     return isinstance(obj, Pod) and not obj.spec.node_name and obj.status.phase in {"", "Pending"}
 
 
-def stops_at(plugin: TaskPlugin, obj: KubeObject) -> float | None:
+def stops_at(plugin: AttemptObserver, obj: KubeObject) -> float | None:
     """Return the epoch second from which on a resource counts as stopped: 0 if it has ended, None if it is not being
     deleted. A pod's `deletionTimestamp` is the end of its grace period.
     """
@@ -95,9 +95,8 @@ async def release(
     changed, and what the client raises.
     """
     for one in resources:
-        if one.plugin.resource is not None:
-            with suppress(NotFound):
-                await _remove(one.client, one.plugin.resource, one.metadata, {})
+        with suppress(NotFound):
+            await _remove(one.client, one.plugin.resource, one.metadata, {})
     return await _remove(client, WORKFLOWS, workflow, {"labels": labels})
 
 

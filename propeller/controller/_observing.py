@@ -20,7 +20,7 @@ from propeller.controller._resource import FlyteWorkflow, as_child
 from propeller.controller._session import Running
 from propeller.controller._uploads import Uploads
 from propeller.handlers import LaunchTokens
-from propeller.handlers.plugins import CHILD, Owner, Plugins, TaskPlugin, parent_of
+from propeller.handlers.plugins import CHILD, AttemptObserver, Owner, Plugins, parent_of
 from propeller.informers import Change
 from propeller.kube import KubeObject, Pod
 from propeller.workflow import ENDED, StopAttempt
@@ -58,7 +58,7 @@ class Observing:
         """Look at nothing any more."""
         self._uploads.close()
 
-    def attempt_changed(self, cluster: ExecutionCluster, plugin: TaskPlugin, change: Change[KubeObject]) -> None:
+    def attempt_changed(self, cluster: ExecutionCluster, plugin: AttemptObserver, change: Change[KubeObject]) -> None:
         """For the informer of a plugin's resource in a cluster."""
         obj = change.new or change.old
         assert obj is not None
@@ -90,7 +90,7 @@ class Observing:
         seen: Change[KubeObject] = Change(change.key, old, new)
         self._tell(f"{obj.metadata.namespace}/{parent}", self._clusters.control, CHILD, seen)
 
-    def _tell(self, key: str, cluster: ExecutionCluster, plugin: TaskPlugin, change: Change[KubeObject]) -> None:
+    def _tell(self, key: str, cluster: ExecutionCluster, plugin: AttemptObserver, change: Change[KubeObject]) -> None:
         session = self._executions.get(key)
         if session is None:
             # one that is alive brings back what was evicted, or is to be stopped
@@ -102,7 +102,7 @@ class Observing:
             self._observed(session, cluster, plugin, change)
 
     def _observed(
-        self, session: Running, cluster: ExecutionCluster, plugin: TaskPlugin, change: Change[KubeObject]
+        self, session: Running, cluster: ExecutionCluster, plugin: AttemptObserver, change: Change[KubeObject]
     ) -> None:
         event = attempt_event(change, session, plugin, self._plugins)
         if event is None:
@@ -125,7 +125,7 @@ class Observing:
         self,
         session: Running,
         cluster: ExecutionCluster,
-        plugin: TaskPlugin,
+        plugin: AttemptObserver,
         change: Change[KubeObject],
         event: Seen | Vanished,
     ) -> bool:

@@ -12,7 +12,7 @@ import math
 
 from propeller.clock import Clock
 from propeller.controller._finalizers import OVERDUE
-from propeller.handlers.plugins import TaskPlugin
+from propeller.handlers.plugins import AttemptObserver
 from propeller.kube import KubeObject
 
 KEPT = 3600.0
@@ -27,7 +27,7 @@ class Overdue:
         self._due: dict[str, float] = {}
         """By uid, in the order in which they were seen, times of the monotonic clock."""
 
-    def left(self, plugin: TaskPlugin, obj: KubeObject) -> float:
+    def left(self, plugin: AttemptObserver, obj: KubeObject) -> float:
         """Return the seconds until nothing more will be heard of a resource: 0 if it has ended, or is `OVERDUE` seconds
         past its grace; infinity if it is not being deleted.
         """

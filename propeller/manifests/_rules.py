@@ -150,11 +150,7 @@ def rules_of(parts: Iterable[Part], plugins: Plugins | None = None) -> list[dict
 
 
 def _plugin_rules(plugins: Plugins) -> list[dict[str, Any]]:
-    names = dict.fromkeys(
-        (plugin.resource.group, plugin.resource.plural)
-        for plugin in plugins
-        if plugin is not POD and plugin.resource is not None
-    )
+    names = dict.fromkeys((plugin.resource.group, plugin.resource.plural) for plugin in plugins if plugin is not POD)
     return [_rule(group, plural, PLUGIN_VERBS) for group, plural in names]
 
 

@@ -28,7 +28,7 @@ from propeller.errors import ErrorKind, NotFound
 from propeller.fairqueues import Accepted, FairQueue, FairQueues, Merged, _follower, merge
 from propeller.handlers import TRANSITIONS, Cluster, LaunchPressure, Services
 from propeller.handlers.executors import _attempts, _creates, _run
-from propeller.handlers.plugins import TaskPlugin
+from propeller.handlers.plugins import AttemptObserver
 from propeller.handlers.plugins.pod import PodPlugin, _report
 from propeller.handlers.transitions import _task
 from propeller.informers import Informer, _reflector
@@ -113,7 +113,7 @@ def _timers_are_forgotten() -> AbstractContextManager[Any]:
 def _a_pod_that_is_gone_has_succeeded() -> AbstractContextManager[Any]:
     news = _attempt_events._last_news
 
-    def succeeded(obj: KubeObject, seen: AttemptObserved, plugin: TaskPlugin) -> AttemptObserved:
+    def succeeded(obj: KubeObject, seen: AttemptObserved, plugin: AttemptObserver) -> AttemptObserved:
         found = news(obj, seen, plugin)
         return AttemptObserved(seen.attempt, AttemptPhase.SUCCEEDED) if found.phase is AttemptPhase.GONE else found
 

@@ -159,7 +159,7 @@ def _may_go(child: Workflow) -> bool:
 
 
 def _executions_are_not_stopped() -> AbstractContextManager[Any]:
-    return mock.patch.object(_child.ChildPlugin, "is_alive", return_value=False)
+    return mock.patch.object(_child.ChildObserver, "is_alive", return_value=False)
 
 
 def _an_execution_that_was_started_before_is_anothers() -> AbstractContextManager[Any]:
@@ -172,7 +172,7 @@ def _an_execution_that_was_started_before_is_anothers() -> AbstractContextManage
 
 
 def _an_execution_that_runs_has_succeeded() -> AbstractContextManager[Any]:
-    observe = _child.ChildPlugin.observe
+    observe = _child.ChildObserver.observe
 
     def hasty(self: Any, obj: Any, attempt: int) -> AttemptObserved:
         seen = observe(self, obj, attempt)
@@ -180,7 +180,7 @@ def _an_execution_that_runs_has_succeeded() -> AbstractContextManager[Any]:
             return msgspec.structs.replace(seen, phase=AttemptPhase.SUCCEEDED)
         return seen
 
-    return mock.patch.object(_child.ChildPlugin, "observe", hasty)
+    return mock.patch.object(_child.ChildObserver, "observe", hasty)
 
 
 def _an_execution_that_fails_is_tried_again() -> AbstractContextManager[Any]:

@@ -23,7 +23,7 @@ from propeller.handlers.plugins import (
     CHILD,
     DEFAULT_GRACE,
     POD,
-    TaskPlugin,
+    AttemptObserver,
     claim_of,
     is_of,
     owner_of,
@@ -52,9 +52,11 @@ MAX_DELETE_ATTEMPTS = 5
 """Tries to delete a resource that changes at the same time, before a pause."""
 
 
-def plugin_of(node: NodeView, services: Services, cluster: Cluster) -> tuple[TaskPlugin, Kind]:
-    """Return the plugin of the node's task, and its kind. Raises PluginFailed if the plugin cannot be used."""
-    plugin = services.plugins.of(node)
+def observer_of(node: NodeView, services: Services, cluster: Cluster) -> tuple[AttemptObserver, Kind]:
+    """Return what reads the resources of the node's attempts, and their kind. Raises PluginFailed if the plugin of the
+    node's task cannot be used.
+    """
+    plugin = services.plugins.observer_of(node)
     return plugin, cluster.kinds[plugin]
 
 
@@ -99,7 +101,7 @@ async def observe(node: NodeView, effect: ObserveAttempt, services: Services) ->
         ended = await services.jobs.look_now(node, effect.attempt)
         return () if ended is None else (ended,)
     cluster = services.cluster_of(node, effect.attempt)
-    plugin, kind = plugin_of(node, services, cluster)
+    plugin, kind = observer_of(node, services, cluster)
     name = node.execution.pod_name(node.number, effect.attempt)
     if not effect.fresh and (cached := kind.cache.get(f"{info.namespace}/{name}")) is not None:
         return found_resource(node, effect.attempt, cached, services, cluster, followed=True)[
@@ -140,7 +142,7 @@ async def stop(node: NodeView, effect: StopAttempt, services: Services) -> tuple
 async def _stop(node: NodeView, effect: StopAttempt, services: Services) -> Stopped:
     info = node.execution.info
     cluster = services.cluster_of(node, effect.attempt)
-    plugin, kind = plugin_of(node, services, cluster)
+    plugin, kind = observer_of(node, services, cluster)
     name = node.execution.pod_name(node.number, effect.attempt)
     obj: KubeObject | None = kind.cache.get(f"{info.namespace}/{name}")
     for _ in range(MAX_DELETE_ATTEMPTS):
@@ -163,11 +165,10 @@ async def _stop(node: NodeView, effect: StopAttempt, services: Services) -> Stop
     raise Unavailable(f"{kind.resource.kind} {info.namespace}/{name} changes faster than it can be deleted")
 
 
-async def delete_resource(plugin: TaskPlugin, obj: KubeObject, client: Client, *, unchanged: bool = False) -> None:
+async def delete_resource(plugin: AttemptObserver, obj: KubeObject, client: Client, *, unchanged: bool = False) -> None:
     """Delete this resource of an attempt by uid, and with `unchanged` only at this resourceVersion. Raises NotFound,
     Conflict, and what the client raises.
     """
-    assert plugin.resource is not None
     metadata = obj.metadata
     await client.delete(
         plugin.resource,
@@ -188,7 +189,7 @@ def found_resource(
     That it runs is reported only if it is in the informer's cache (`followed`): otherwise its end may be missed, and it
     has to be observed again.
     """
-    plugin, kind = plugin_of(node, services, cluster)
+    plugin, kind = observer_of(node, services, cluster)
     if not _is_ours(node, obj):
         name = f"{kind.resource.kind.lower()} {node.execution.info.namespace}/{obj.metadata.name}"
         if plugin is CHILD and parent_of(obj.metadata) != node.execution.info.name:

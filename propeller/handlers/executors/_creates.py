@@ -25,7 +25,7 @@ from propeller.errors import (
     TooLarge,
     WebhookUnavailable,
 )
-from propeller.handlers.executors._attempts import found_resource, plugin_of, why_not_served
+from propeller.handlers.executors._attempts import found_resource, observer_of, why_not_served
 from propeller.handlers.executors._gates import REASON_CHARACTERS, refusals_of, refused_event
 from propeller.handlers.executors._services import Cluster, Kind, Services
 from propeller.workflow import EffectFailed, Failure, Launched, NodeEvent, NodeView
@@ -86,7 +86,7 @@ def _tried_later(
         now, limit = gates.clock.now(), gates.settings.limit
         denied = denied or now
         if limit and now - denied >= limit:
-            what = plugin_of(node, services, cluster)[1].resource.kind.lower()
+            what = observer_of(node, services, cluster)[1].resource.kind.lower()
             why = f"its {what} could not be created since {rfc3339(denied)}, longer than launches.limit: {error}"
             failure = Failure("RuntimeFailure", why[:REASON_CHARACTERS], ErrorKind.SYSTEM)
             return EffectFailed(attempt, failure)

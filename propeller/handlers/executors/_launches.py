@@ -16,7 +16,7 @@ from propeller.errors import (
     StorageError,
     Unavailable,
 )
-from propeller.handlers.executors._attempts import found_resource, plugin_of
+from propeller.handlers.executors._attempts import found_resource
 from propeller.handlers.executors._creates import create
 from propeller.handlers.executors._eager import refused_eager
 from propeller.handlers.executors._echo import echoed, is_echo
@@ -80,7 +80,8 @@ async def launch(node: NodeView, effect: Launch, services: Services) -> tuple[No
 
 async def _launch(node: NodeView, effect: Launch, services: Services, cluster: Cluster) -> tuple[NodeEvent, ...]:
     attempt, execution = effect.attempt, node.execution
-    plugin, kind = plugin_of(node, services, cluster)
+    plugin = services.plugins.of(node)
+    kind = cluster.kinds[plugin]
     name = execution.pod_name(node.number, attempt)
     if (cached := kind.cache.get(f"{execution.info.namespace}/{name}")) is not None:
         return found_resource(node, attempt, cached, services, cluster, followed=True)

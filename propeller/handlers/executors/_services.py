@@ -17,7 +17,7 @@ from propeller.handlers.executors._quotas import LaunchQuotas
 from propeller.handlers.executors._task_cache import TaskCache
 from propeller.handlers.executors._tokens import LaunchTokens
 from propeller.handlers.executors._windows import Windows
-from propeller.handlers.plugins import Marks, Plugins, PodSettings, TaskPlugin
+from propeller.handlers.plugins import AttemptObserver, Marks, Plugins, PodSettings
 from propeller.kube import Client, ObjectMeta, Resource
 from propeller.storage import Storage
 from propeller.workflow import NodeView
@@ -50,8 +50,8 @@ class Cluster(msgspec.Struct, frozen=True):
     """The cluster of an attempt, as executors work with it."""
 
     client: Client
-    kinds: Mapping[TaskPlugin, Kind]
-    """By plugin, those of `Services.plugins`."""
+    kinds: Mapping[AttemptObserver, Kind]
+    """By what observes them: the plugins of `Services.plugins`, and the observer of executions."""
     windows: Windows | None = None
     """None if a namespace's refusals do not slow down its launches."""
     quotas: LaunchQuotas | None = None

@@ -28,7 +28,7 @@ from propeller.errors import Invalid
 from propeller.handlers.executors._gates import refusals_of
 from propeller.handlers.executors._queue_page import Asked, queue_page
 from propeller.handlers.executors._waits import Holder, Waiting, Waits, claim_of, holder_of, tenant_of
-from propeller.handlers.plugins import PodSettings, TaskPlugin
+from propeller.handlers.plugins import AttemptObserver, PodSettings
 from propeller.handlers.plugins.pod import PLAIN, POOLS_ANNOTATION, demand_of
 from propeller.kube import KubeObject
 from propeller.resourcemgr import (
@@ -262,7 +262,7 @@ class LaunchTokens:
         else:
             self._give_back(holder.uid, name)
 
-    def seen(self, plugin: TaskPlugin, obj: KubeObject, uid: str, *, is_gone: bool = False) -> None:
+    def seen(self, plugin: AttemptObserver, obj: KubeObject, uid: str, *, is_gone: bool = False) -> None:
         """The resource of an attempt of the execution `uid`, as its informer has it."""
         if not self._is_limited and POOLS_ANNOTATION not in (obj.metadata.annotations or ()):
             return

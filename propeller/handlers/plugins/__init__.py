@@ -1,10 +1,17 @@
 """Task plugins: how an attempt of a task becomes a resource of the cluster, and what that resource's state means.
 
-`TaskPlugin` is the protocol, `pod` its first implementation. Packages add task types by entry points of the group
-`propeller.tasks` (docs/plugins.md).
+`TaskPlugin` is the protocol, `AttemptObserver` the half of it that reads, `pod` its first implementation. Packages add
+task types by entry points of the group `propeller.tasks` (docs/plugins.md).
 """
 
-from propeller.handlers.plugins._api import DEFAULT_GRACE, ENTRY_POINTS, PluginFailed, TaskPlugin, custom_of
+from propeller.handlers.plugins._api import (
+    DEFAULT_GRACE,
+    ENTRY_POINTS,
+    AttemptObserver,
+    PluginFailed,
+    TaskPlugin,
+    custom_of,
+)
 from propeller.handlers.plugins._child import (
     CHILD,
     CHILD_WORKFLOWS,
@@ -46,6 +53,7 @@ __all__ = [
     "POD",
     "PRIMARY_CONTAINER",
     "PRIMARY_ENDED",
+    "AttemptObserver",
     "ChildWorkflow",
     "ConnectorPlugin",
     "JobState",

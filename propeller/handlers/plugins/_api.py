@@ -1,4 +1,7 @@
-"""The protocol of task plugins: build the Kubernetes resource of an attempt, and read its state.
+"""The protocols of task plugins: build the Kubernetes resource of an attempt, and read its state.
+
+`AttemptObserver` reads the resources of a kind, `TaskPlugin` builds them as well. Executions that nodes start are
+observed, and built by no plugin.
 
 Guarantees
     The resource of an attempt has a fixed name, an owner reference to its FlyteWorkflow, and the label and annotations
@@ -39,28 +42,15 @@ class PluginFailed(PropellerError):
 
 
 @runtime_checkable
-class TaskPlugin(Protocol):
-    """Runs tasks of some types. Derive from it: only `task_types`, `resource`, `build` and `observe` have no defaults.
-    One object serves all executions and keeps no state of them.
+class AttemptObserver(Protocol):
+    """Reads the state of attempts from the resources of a kind. One object serves all executions, and keeps no state
+    of them.
     """
 
-    task_types: Collection[str]
-    """The types of tasks (flytekit's `task_type`) that it runs."""
-
-    resource: Resource[Any] | None
-    """The kind that it creates. The controller runs one informer for it, and needs the verbs get, list, watch, create
-    and delete. `type` is a `KubeObject` with the fields that `observe` reads. A plugin of a remote service makes none:
-    it is a `RemotePlugin`.
+    resource: Resource[Any]
+    """The kind. The controller runs one informer for it. `type` is a `KubeObject` with the fields that `observe`
+    reads.
     """
-
-    @abstractmethod
-    def build(self, node: NodeView, attempt: int, inputs: ByName, settings: PodSettings) -> dict[str, Any]:
-        """Return the resource of an attempt as JSON. The same arguments give the same resource; its metadata has labels
-        and annotations only. `inputs` are the task's literals by name.
-
-        Raises Invalid, naming the field and the fix, if the task cannot run: it fails with kind USER.
-        """
-        ...
 
     @abstractmethod
     def observe(self, obj: Any, attempt: int) -> AttemptObserved | None:
@@ -76,8 +66,7 @@ class TaskPlugin(Protocol):
         """Return what it means if the resource of that name was deleted, not by propeller, and left no outputs: by
         default a recoverable failure of kind SYSTEM.
         """
-        kind = self.resource.kind if self.resource is not None else "resource"
-        message = f"{kind} {name} is gone before its end was seen: somebody deleted it"
+        message = f"{self.resource.kind} {name} is gone before its end was seen: somebody deleted it"
         failure = Failure(GONE, message, ErrorKind.SYSTEM, recoverable=True, attempt=attempt)
         return AttemptObserved(attempt, AttemptPhase.GONE, failure=failure)
 
@@ -100,6 +89,26 @@ class TaskPlugin(Protocol):
         gone, at most this long plus `controller.stop_margin`.
         """
         return DEFAULT_GRACE
+
+
+@runtime_checkable
+class TaskPlugin(AttemptObserver, Protocol):
+    """Runs tasks of some types, each attempt as a resource of a kind. Derive from it: only `task_types`, `resource`,
+    `build` and `observe` have no defaults. For the kind, the controller needs the verbs get, list, watch, create and
+    delete. A plugin of a remote service makes no resource: it is a `RemotePlugin`.
+    """
+
+    task_types: Collection[str]
+    """The types of tasks (flytekit's `task_type`) that it runs."""
+
+    @abstractmethod
+    def build(self, node: NodeView, attempt: int, inputs: ByName, settings: PodSettings) -> dict[str, Any]:
+        """Return the resource of an attempt as JSON. The same arguments give the same resource; its metadata has labels
+        and annotations only. `inputs` are the task's literals by name.
+
+        Raises Invalid, naming the field and the fix, if the task cannot run: it fails with kind USER.
+        """
+        ...
 
 
 def custom_of(node: NodeView) -> dict[str, Any]:

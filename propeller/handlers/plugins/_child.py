@@ -1,7 +1,7 @@
 """Executions that nodes start: the attempt of a launch plan's node is a FlyteWorkflow, run by the controller as any.
 
-It has a plugin's protocol, so that attempts of such nodes begin, end, time out, are stopped and are found again as
-those of tasks. It is always in the cluster of the FlyteWorkflows.
+It is observed as the resource of a plugin, so that attempts of such nodes begin, end, time out, are stopped and are
+found again as those of tasks. `handlers.executors` builds it, which takes I/O, in the cluster of the FlyteWorkflows.
 
 Guarantees
     A FlyteWorkflow counts as an attempt's only by owner reference: labels name no owner here.
@@ -15,11 +15,9 @@ from __future__ import annotations
 from typing import Any
 
 from propeller.errors import ErrorKind
-from propeller.handlers.plugins._api import DEFAULT_GRACE, TaskPlugin
-from propeller.handlers.plugins._settings import PodSettings
+from propeller.handlers.plugins._api import DEFAULT_GRACE, AttemptObserver
 from propeller.kube import KubeObject, ObjectMeta, Resource
-from propeller.wire import ByName
-from propeller.workflow import AttemptObserved, AttemptPhase, Failure, NodeView, Remains, WorkflowPhase
+from propeller.workflow import AttemptObserved, AttemptPhase, Failure, Remains, WorkflowPhase
 
 NESTING_ANNOTATION = "propeller/nesting"
 """How many executions are around this one, each started by a launch plan's node of the next."""
@@ -43,15 +41,10 @@ CHILD_WORKFLOWS: Resource[ChildWorkflow] = Resource(
 )
 
 
-class ChildPlugin(TaskPlugin):
-    """Observes executions that nodes have started; `handlers.executors` builds them, which takes I/O."""
+class ChildObserver(AttemptObserver):
+    """Observes executions that nodes have started."""
 
-    task_types = frozenset[str]()
     resource = CHILD_WORKFLOWS
-
-    def build(self, node: NodeView, attempt: int, inputs: ByName, settings: PodSettings) -> dict[str, Any]:
-        """Not called: what launches tasks launches no executions."""
-        raise NotImplementedError("executions are built by the executor that launches them")
 
     def observe(self, obj: Any, attempt: int) -> AttemptObserved:
         match phase_of(obj):
@@ -70,7 +63,7 @@ class ChildPlugin(TaskPlugin):
         return AttemptObserved(attempt, AttemptPhase.GONE, failure=failure)
 
 
-CHILD = ChildPlugin()
+CHILD = ChildObserver()
 
 
 def phase_of(obj: Any) -> WorkflowPhase | None:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from propeller.config import OperatorName
-from propeller.handlers.plugins._api import ENTRY_POINTS, PluginFailed, TaskPlugin
+from propeller.handlers.plugins._api import ENTRY_POINTS, AttemptObserver, PluginFailed, TaskPlugin
 from propeller.handlers.plugins._child import CHILD
 from propeller.handlers.plugins._guard import GuardedPlugin
 from propeller.handlers.plugins._remote_plugin import RemotePlugin
@@ -51,10 +51,14 @@ class Plugins:
         self.remote: Mapping[str, RemotePlugin] = {name: plugin for plugin in remote for name in plugin.task_types}
         self._only_pods = not self._by_type and not self._broken
 
+    def observer_of(self, node: NodeView) -> AttemptObserver:
+        """Return what reads the resources of a node's attempts: the plugin of its task, or the observer of executions.
+        Raises PluginFailed if the plugin cannot be used.
+        """
+        return CHILD if node.spec.workflow is not None else self.of(node)
+
     def of(self, node: NodeView) -> TaskPlugin:
-        """Return the plugin of a node: of its task, or of executions. Raises PluginFailed if it cannot be used."""
-        if node.spec.workflow is not None:
-            return CHILD
+        """Return the plugin of a node's task. Raises PluginFailed if it cannot be used."""
         if self._only_pods:
             return POD
         task = node.graph.plan.task(node.spec.task)
@@ -62,8 +66,8 @@ class Plugins:
             raise PluginFailed(f"task {task.id.name} of type {task.type!r}: {why}")
         return self._by_type.get(task.type, POD)
 
-    def runs(self, plugin: TaskPlugin, execution: Execution, node: int) -> bool:
-        """Whether this plugin runs a node. Another plugin's resource may have the same name."""
+    def runs(self, plugin: AttemptObserver, execution: Execution, node: int) -> bool:
+        """Whether the resources that it reads are those of a node. Another plugin's may have the same name."""
         frame = execution.frame_of(node)
         spec = frame.graph.nodes[node - frame.base]
         if spec.workflow is not None or plugin is CHILD:
@@ -202,7 +206,7 @@ def _is_type(name: Any) -> bool:
 
 
 def _resource_of(plugin: TaskPlugin) -> Resource[Any]:
-    resource = plugin.resource
+    resource: object = plugin.resource  # whatever another package has put there
     if resource is None:
         raise PluginFailed("it makes no resource: a plugin of a remote service is a RemotePlugin")
     if not isinstance(resource, Resource):

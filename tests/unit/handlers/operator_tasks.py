@@ -125,9 +125,7 @@ def plugin_of(task_type: str) -> TaskPlugin:
 
 def resource_of(task_type: str) -> Resource[Json]:
     """The resource of its plugin, with all of its fields."""
-    resource = plugin_of(task_type).resource
-    assert resource is not None
-    return resource.typed(dict[str, Any])
+    return plugin_of(task_type).resource.typed(dict[str, Any])
 
 
 def node_of(

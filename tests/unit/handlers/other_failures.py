@@ -35,7 +35,6 @@ def failure_of(seen: Any) -> Failure:
 def by_operator(task_type: str, status: dict[str, Any]) -> Callable[[], Awaitable[Failure]]:
     async def happens() -> Failure:
         plugin = plugin_of(task_type)
-        assert plugin.resource is not None
         body = {"metadata": {"name": "e-n0-1", "namespace": "ns"}, "status": status}
         return failure_of(plugin.observe(msgspec.convert(body, plugin.resource.type), 1))
 
@@ -130,7 +129,6 @@ async def _nobody() -> Failure:
 
 def by_child(**status: Any) -> Callable[[], Awaitable[Failure]]:
     async def happens() -> Failure:
-        assert CHILD.resource is not None
         body = {"metadata": {"name": "e-n0-1", "namespace": "ns"}, "status": status}
         return failure_of(CHILD.observe(msgspec.convert(body, CHILD.resource.type), 1))
 

@@ -31,7 +31,7 @@ class Things(TaskPlugin):
     """Works."""
 
     task_types = frozenset({"thing"})
-    resource: Resource[Any] | None = THINGS
+    resource: Resource[Any] = THINGS
 
     def build(self, node: NodeView, attempt: int, inputs: ByName, settings: PodSettings) -> dict[str, Any]:
         own = {"labels": {"own": "label", "execution-id": "stolen"}, "annotations": {"propeller/attempt": "9"}}
@@ -151,7 +151,7 @@ class TypesAreNumbers(Things):
 
 
 class OfAService(Things):
-    resource = None
+    resource = None  # type: ignore[assignment]
 
 
 class OfJson(Things):

@@ -15,7 +15,7 @@ from propeller.config import EffectOptions, LaunchOptions
 from propeller.errors import ErrorKind, StorageError, Unavailable
 from propeller.handlers import Cluster, Gates, Inputs, Kind, LaunchPlans, RetryAfter, RetryState, Services, execute
 from propeller.handlers.executors import _run
-from propeller.handlers.plugins import POD, Plugins, PodSettings, TaskPlugin
+from propeller.handlers.plugins import POD, AttemptObserver, Plugins, PodSettings
 from propeller.kube import PODS, Client, Pod, Request, Response, Stream
 from propeller.registry import RegistryOptions, registry_of
 from propeller.storage import MemoryStore, Storage
@@ -133,7 +133,7 @@ class Bench:
 
     def _services(self, storage: Storage) -> Services:
         settings = PodSettings(raw_output_prefix="memory://raw")
-        kinds: dict[TaskPlugin, Kind] = {POD: Kind.of(PODS, self.cached)}
+        kinds: dict[AttemptObserver, Kind] = {POD: Kind.of(PODS, self.cached)}
         cluster = Cluster(Client(self.server), kinds)
         plans = LaunchPlans(registry_of(storage, RegistryOptions()))
         return Services(lambda node, attempt: cluster, Plugins(), storage, Inputs(storage), settings, self.gates, plans)

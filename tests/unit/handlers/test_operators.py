@@ -26,7 +26,6 @@ KUBEFLOW = ("pytorch", "tensorflow", "mpi")
 
 def observed(task_type: str, status: Json) -> Any:
     plugin = plugin_of(task_type)
-    assert plugin.resource is not None
     body = {"metadata": {"name": "e-n0-0", "namespace": "ns"}, "status": status}
     return plugin.observe(msgspec.convert(body, plugin.resource.type), 1)
 
