@@ -76,7 +76,7 @@ def attempt_event(
         return None
     if change.new is None:
         seen = _last_news(obj, seen, plugin)
-        if seen.phase is AttemptPhase.GONE and _awaits_end(execution, node, attempt):
+        if seen.phase is AttemptPhase.GONE and awaits_end(execution, node, attempt):
             return Vanished(node, attempt)
     if seen.phase is AttemptPhase.PENDING and not seen.gated:
         return Seen(node, seen, released=_was_held(session, node))
@@ -102,7 +102,8 @@ def _was_held(session: Running, node: int) -> bool:
     return isinstance(state, RunningState) and bool(state.waits_for)
 
 
-def _awaits_end(execution: Execution, node: int, attempt: int) -> bool:
+def awaits_end(execution: Execution, node: int, attempt: int) -> bool:
+    """Whether the attempt is the node's, and has not ended as far as the execution knows."""
     state = execution.states.get(node)
     return isinstance(state, Launching | RunningState) and state.attempt == attempt
 

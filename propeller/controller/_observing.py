@@ -16,6 +16,7 @@ from propeller.controller._duty import Shared
 from propeller.controller._effects import EffectRunner
 from propeller.controller._finalizers import is_held
 from propeller.controller._holds import Holds
+from propeller.controller._made_pods import MadePods
 from propeller.controller._resource import FlyteWorkflow, as_child
 from propeller.controller._session import Running
 from propeller.controller._uploads import Uploads
@@ -53,6 +54,7 @@ class Observing:
         self._seen_remotely = seen_remotely
         self._holds = holds
         self._uploads = Uploads(shared)
+        self._made_pods = MadePods(shared)
 
     def close(self) -> None:
         """Look at nothing any more."""
@@ -118,7 +120,7 @@ class Observing:
             return
         if self._effects.is_doubtful(session, event.node, event.observed):
             self._effects.look_for(session, event.node, event.observed.attempt, event.observed)
-        else:
+        elif change.new is None or not self._made_pods.holds(session, event, cluster, plugin, change.new):
             self._executions.notify(session, event.node, event.observed)
 
     def _is_elsewhere(

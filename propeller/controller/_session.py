@@ -103,6 +103,7 @@ class Running(_Object):
         "deferred",
         "dirty_since",
         "execution",
+        "explaining",
         "gates",
         "has_launched",
         "held",
@@ -146,6 +147,8 @@ class Running(_Object):
         """
         self.created_again: set[tuple[int, int]] = set()
         """Nodes and attempts whose pod was created after a create that had no answer, or was refused."""
+        self.explaining: set[tuple[int, int]] = set()
+        """Nodes and attempts that have failed, and whose pods are being looked at."""
         self.gates = WaitingGates()
         self.nodes_by_name: dict[str, int] = {}
         self.same_name: dict[str, set[int]] = {}

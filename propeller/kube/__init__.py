@@ -49,6 +49,7 @@ from propeller.kube._selectors import (
     LabelSelector,
     Operator,
     Requirement,
+    is_label,
     parse_field_selector,
     parse_label_selector,
 )
@@ -107,6 +108,7 @@ __all__ = [
     "Undecodable",
     "add_finalizer",
     "connect",
+    "is_label",
     "load_connection",
     "parse_connection",
     "parse_field_selector",

@@ -101,6 +101,11 @@ class FieldSelector(msgspec.Struct, frozen=True):
         return ",".join(f"{path}{'=' if equal else '!='}{_escape(value)}" for path, equal, value in self.terms)
 
 
+def is_label(key: str, value: str) -> bool:
+    """Whether the API server takes this key (`[prefix/]name`) and value as a label."""
+    return _KEY.fullmatch(key) is not None and _VALUE.fullmatch(value) is not None
+
+
 def parse_label_selector(text: str) -> LabelSelector:
     """Parse `a=b,c!=d,e in (f,g),h,!i`; raises Invalid with the position that does not parse."""
     requirements: list[Requirement] = []

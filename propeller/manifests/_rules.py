@@ -151,7 +151,11 @@ def rules_of(parts: Iterable[Part], plugins: Plugins | None = None) -> list[dict
 
 def _plugin_rules(plugins: Plugins) -> list[dict[str, Any]]:
     names = dict.fromkeys((plugin.resource.group, plugin.resource.plural) for plugin in plugins if plugin is not POD)
-    return [_rule(group, plural, PLUGIN_VERBS) for group, plural in names]
+    between = dict.fromkeys((one.group, one.plural) for plugin in plugins for one in plugin.pod_owners)
+    return [
+        *(_rule(group, plural, PLUGIN_VERBS) for group, plural in names),
+        *(_rule(group, plural, ("get",)) for group, plural in between if (group, plural) not in names),
+    ]
 
 
 def kubeconfig_rules(secrets: Iterable[str]) -> list[dict[str, Any]]:

@@ -197,7 +197,9 @@ class Lost(AttemptEvent, frozen=True):
 
 
 class Expired(AttemptEvent, frozen=True):
-    """The attempt's deadline has passed, and its pod has not ended."""
+    """The attempt's deadline has passed, and its pod has not ended. `why` says what may have kept it, "" if unknown."""
+
+    why: str = ""
 
 
 class Stopped(AttemptEvent, frozen=True):

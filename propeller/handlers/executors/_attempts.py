@@ -28,7 +28,9 @@ from propeller.handlers.plugins import (
     is_of,
     owner_of,
     parent_of,
+    told_of_pods,
     uploads,
+    why_pods_failed,
 )
 from propeller.kube import PODS, Client, KubeObject, Pod
 from propeller.workflow import (
@@ -104,9 +106,8 @@ async def observe(node: NodeView, effect: ObserveAttempt, services: Services) ->
     plugin, kind = observer_of(node, services, cluster)
     name = node.execution.pod_name(node.number, effect.attempt)
     if not effect.fresh and (cached := kind.cache.get(f"{info.namespace}/{name}")) is not None:
-        return found_resource(node, effect.attempt, cached, services, cluster, followed=True)[
-            -1:
-        ]  # the launch is known already
+        found = found_resource(node, effect.attempt, cached, services, cluster, followed=True)
+        return (await explained(found, plugin, cached, cluster))[-1:]  # the launch is known already
     try:
         obj = await _get(kind, name, info.namespace, cluster.client)
     except NotFound:
@@ -116,7 +117,9 @@ async def observe(node: NodeView, effect: ObserveAttempt, services: Services) ->
             # its documents in the object store prove it
             return (AttemptObserved(effect.attempt, AttemptPhase.SUCCEEDED),)
         return (plugin.missing(name, effect.attempt),)
-    return found_resource(node, effect.attempt, obj, services, cluster, followed=False)
+    return await explained(
+        found_resource(node, effect.attempt, obj, services, cluster, followed=False), plugin, obj, cluster
+    )
 
 
 async def expire(node: NodeView, effect: Expire, services: Services) -> tuple[NodeEvent, ...]:
@@ -126,7 +129,26 @@ async def expire(node: NodeView, effect: Expire, services: Services) -> tuple[No
     seen = (await observe(node, ObserveAttempt(node.number, effect.attempt), services))[-1]
     if isinstance(seen, AttemptObserved) and (seen.phase in _ENDS or _has_failed(seen)):
         return (seen,)
-    return (Expired(effect.attempt),)
+    return (Expired(effect.attempt, await _why_late(node, effect.attempt, services)),)
+
+
+async def _why_late(node: NodeView, attempt: int, services: Services) -> str:
+    """Say what is wrong with the pods that the resource of an attempt without an end has made."""
+    cluster = services.cluster_of(node, attempt)
+    observer, kind = observer_of(node, services, cluster)
+    name = node.execution.pod_name(node.number, attempt)
+    obj: KubeObject | None = kind.cache.get(f"{node.execution.info.namespace}/{name}")
+    return "" if obj is None or not _is_ours(node, obj) else await why_pods_failed(observer, obj, cluster.client)
+
+
+async def explained(
+    events: tuple[NodeEvent, ...], observer: AttemptObserver, obj: KubeObject, cluster: Cluster
+) -> tuple[NodeEvent, ...]:
+    """Add to a failure among the events of a resource what became of the pods that it has made."""
+    seen = events[-1]
+    if not isinstance(seen, AttemptObserved) or seen.phase is not AttemptPhase.FAILED:
+        return events
+    return (*events[:-1], told_of_pods(seen, await why_pods_failed(observer, obj, cluster.client)))
 
 
 async def stop(node: NodeView, effect: StopAttempt, services: Services) -> tuple[NodeEvent, ...]:

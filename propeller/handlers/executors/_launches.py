@@ -16,7 +16,7 @@ from propeller.errors import (
     StorageError,
     Unavailable,
 )
-from propeller.handlers.executors._attempts import found_resource
+from propeller.handlers.executors._attempts import explained, found_resource
 from propeller.handlers.executors._creates import create
 from propeller.handlers.executors._eager import refused_eager
 from propeller.handlers.executors._echo import echoed, is_echo
@@ -84,7 +84,8 @@ async def _launch(node: NodeView, effect: Launch, services: Services, cluster: C
     kind = cluster.kinds[plugin]
     name = execution.pod_name(node.number, attempt)
     if (cached := kind.cache.get(f"{execution.info.namespace}/{name}")) is not None:
-        return found_resource(node, attempt, cached, services, cluster, followed=True)
+        found = found_resource(node, attempt, cached, services, cluster, followed=True)
+        return await explained(found, plugin, cached, cluster)
     has_room = cluster.windows is not None and cluster.windows.has_room(node)
     if not has_room and (held := services.gates.hold(node)) is not None:
         refusals = refusals_of(node)

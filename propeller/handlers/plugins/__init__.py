@@ -22,6 +22,7 @@ from propeller.handlers.plugins._child import (
 )
 from propeller.handlers.plugins._claims import attempt_at, claim_of, is_of, observed_attempts
 from propeller.handlers.plugins._connectors import ConnectorPlugin, category_of
+from propeller.handlers.plugins._made_pods import MadePod, made_pods, told_of_pods, why_pods_failed
 from propeller.handlers.plugins._metadata import (
     ATTEMPT_ANNOTATION,
     EXECUTION_LABEL,
@@ -57,6 +58,7 @@ __all__ = [
     "ChildWorkflow",
     "ConnectorPlugin",
     "JobState",
+    "MadePod",
     "Marks",
     "Owner",
     "PluginFailed",
@@ -77,12 +79,15 @@ __all__ = [
     "is_interruptible",
     "is_of",
     "load_plugins",
+    "made_pods",
     "observed_attempts",
     "owner_of",
     "parent_of",
     "parents_of",
     "pod_template",
     "replica_resources",
+    "told_of_pods",
     "uploader_waits",
     "uploads",
+    "why_pods_failed",
 ]

@@ -17,7 +17,7 @@ Errors
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from propeller.errors import ErrorKind, PropellerError
@@ -89,6 +89,20 @@ class AttemptObserver(Protocol):
         gone, at most this long plus `controller.stop_margin`.
         """
         return DEFAULT_GRACE
+
+    pod_owners: tuple[Resource[Any], ...] = ()
+    """Kinds between the resource and its pods, such as the RayCluster of a RayJob. The controller needs the verb get on
+    them.
+    """
+
+    def pods_of(self, obj: Any) -> Sequence[Mapping[str, str]]:
+        """Return the labels by which the pods are found that the resource has made; by default it makes none.
+
+        Each mapping is one LIST in the resource's namespace, sent when an attempt has failed, or by who asks for logs.
+        Of what it finds, pods count whose owner references lead to the resource: directly, by another of these pods, or
+        by objects of `pod_owners`.
+        """
+        return ()
 
 
 @runtime_checkable

@@ -9,7 +9,7 @@ Guarantees
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -20,7 +20,7 @@ from propeller.handlers.plugins._api import DEFAULT_GRACE, PluginFailed, TaskPlu
 from propeller.handlers.plugins._metadata import attempt_metadata, others_annotations, others_labels
 from propeller.handlers.plugins._overrides import check_override
 from propeller.handlers.plugins._settings import PodSettings
-from propeller.kube import KubeObject, Resource
+from propeller.kube import KubeObject, Resource, is_label
 from propeller.telemetry import Causes
 from propeller.text import headline
 from propeller.wire import ByName
@@ -33,6 +33,9 @@ _log = logging.getLogger(__name__)
 REASON_CHARACTERS = 1000
 """Characters of a plugin's exception that are kept."""
 
+MAX_SELECTORS = 4
+"""Of one resource's pods: each is a LIST."""
+
 FAILED = "PluginFailed"
 """Error code of an attempt whose plugin is at fault."""
 
@@ -40,8 +43,16 @@ FAILED = "PluginFailed"
 class GuardedPlugin(TaskPlugin):
     """See the module's text. `name` identifies the plugin in messages."""
 
-    def __init__(self, plugin: TaskPlugin, name: str, task_types: frozenset[str], resource: Resource[Any]) -> None:
+    def __init__(
+        self,
+        plugin: TaskPlugin,
+        name: str,
+        task_types: frozenset[str],
+        resource: Resource[Any],
+        pod_owners: tuple[Resource[Any], ...] = (),
+    ) -> None:
         self.name = name
+        self.pod_owners = pod_owners
         self.task_types = task_types
         self.resource: Resource[Any] = resource
         self._plugin = plugin
@@ -127,6 +138,19 @@ class GuardedPlugin(TaskPlugin):
         found = self._ask(obj, "grace_of", self._plugin.grace_of, obj)
         return float(found) if isinstance(found, int | float) and 0 <= found < float("inf") else DEFAULT_GRACE
 
+    def pods_of(self, obj: Any) -> Sequence[Mapping[str, str]]:
+        """Return what the plugin returns if it selects pods by labels, nothing otherwise."""
+        if (ask := getattr(self._plugin, "pods_of", None)) is None:
+            return ()  # it does not derive from TaskPlugin
+        found = self._ask(obj, "pods_of", ask, obj)
+        if isinstance(found, _Raised):
+            return ()
+        if (why := _unfit(found)) is not None:
+            self._blame(obj, f"pods_of returned {why}")
+            return ()
+        fit: Sequence[Mapping[str, str]] = found
+        return fit
+
     def _ask(self, obj: Any, method: str, call: Callable[..., T], *arguments: Any) -> T | _Raised:
         try:
             return call(*arguments)
@@ -154,6 +178,19 @@ def _checked(found: object) -> AttemptObserved | str:
         return _OBSERVED.decode(msgspec.json.encode(found))
     except (msgspec.MsgspecError, TypeError, ValueError, OverflowError) as error:
         return f"an AttemptObserved that is none: {error}"
+
+
+def _unfit(found: object) -> str | None:
+    """Return what is wrong with labels of pods, None if nothing is. A selector without a label would select all."""
+    if not isinstance(found, Sequence) or isinstance(found, str) or len(found) > MAX_SELECTORS:
+        return f"{_shown(found)}, and not up to {MAX_SELECTORS} mappings of labels"
+    for labels in found:
+        if not isinstance(labels, Mapping) or not labels:
+            return f"{_shown(labels)} without a label"
+        for name, value in labels.items():
+            if not isinstance(name, str) or not isinstance(value, str) or not is_label(name, value):
+                return f"what is no label of a pod: {name!r:.100} = {value!r:.100}"
+    return None
 
 
 class _Raised(msgspec.Struct, frozen=True):

@@ -130,6 +130,7 @@ class _Found(NamedTuple):
     types: frozenset[str]
     resource: Resource[Any] | None
     """None for one of a remote service."""
+    pod_owners: tuple[Resource[Any], ...] = ()
 
 
 def load_plugins(points: Iterable[EntryPoint], operators: tuple[OperatorName, ...] = ()) -> Plugins:
@@ -142,7 +143,8 @@ def load_plugins(points: Iterable[EntryPoint], operators: tuple[OperatorName, ..
             plugin = point.load()
             is_remote = isinstance(plugin, RemotePlugin)
             types = _types_of(plugin, point.name, _REMOTE_MEMBERS if is_remote else _MEMBERS)
-            found = _Found(name, plugin, types, None if is_remote else _resource_of(plugin))
+            of = (None, ()) if is_remote else (_resource_of(plugin), _pod_owners_of(plugin))
+            found = _Found(name, plugin, types, *of)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - importing runs whatever the package does
             _blame(broken, point.name, f"plugin {name} cannot be used: {_said(error)}")
         else:
@@ -157,9 +159,9 @@ def load_plugins(points: Iterable[EntryPoint], operators: tuple[OperatorName, ..
             names = " and ".join(one.name for one in declared)
             _blame(broken, task_type, f"task type {task_type!r} is declared by plugins {names}: uninstall all but one")
     usable = (
-        GuardedPlugin(one.plugin, one.name, one.types, one.resource)
+        GuardedPlugin(one.plugin, one.name, one.types, one.resource, one.pod_owners)
         for one in loaded.values()
-        if one.resource is not None and isinstance(one.plugin, TaskPlugin)
+        if one.resource is not None and not isinstance(one.plugin, RemotePlugin)
     )
     return Plugins(usable, broken, [one.plugin for one in loaded.values() if isinstance(one.plugin, RemotePlugin)])
 
@@ -170,7 +172,9 @@ def _of_operators(enabled: tuple[OperatorName, ...]) -> Iterator[_Found]:
 
         for name in enabled:
             plugin = OPERATORS[name]
-            yield _Found("of propeller's operators.enabled", plugin, plugin.task_types, plugin.resource)
+            yield _Found(
+                "of propeller's operators.enabled", plugin, plugin.task_types, plugin.resource, plugin.pod_owners
+            )
 
 
 def _name_of(point: EntryPoint) -> str:
@@ -186,10 +190,9 @@ def _types_of(plugin: Any, task_type: str, members: tuple[str, ...]) -> frozense
     if members is _REMOTE_MEMBERS:
         if blocks := [name for name in members[1:] if not inspect.iscoroutinefunction(getattr(plugin, name))]:
             raise PluginFailed(f"its {', '.join(blocks)} must be async: methods of a RemotePlugin await a service")
-    elif not isinstance(plugin, TaskPlugin):
-        lacks = ", ".join(name for name in _MEMBERS if not hasattr(plugin, name))
-        raise PluginFailed(f"it is no TaskPlugin, but a {type(plugin).__name__} without {lacks}")
-    elif waits := [name for name in _MEMBERS if inspect.iscoroutinefunction(getattr(plugin, name))]:
+    elif lacks := [name for name in _MEMBERS if not hasattr(plugin, name)]:
+        raise PluginFailed(f"it is no TaskPlugin, but a {type(plugin).__name__} without {', '.join(lacks)}")
+    elif waits := [name for name in (*_MEMBERS, "pods_of") if inspect.iscoroutinefunction(getattr(plugin, name, None))]:
         raise PluginFailed(f"its {', '.join(waits)} may not be async: methods only read and describe")
     types: Any = plugin.task_types
     if isinstance(types, str) or not isinstance(types, Collection) or not all(_is_type(one) for one in types):
@@ -220,7 +223,16 @@ def _resource_of(plugin: TaskPlugin) -> Resource[Any]:
     return resource
 
 
+def _pod_owners_of(plugin: TaskPlugin) -> tuple[Resource[Any], ...]:
+    """Return the kinds between the resource of a plugin and its pods; a plugin need not have the attribute."""
+    owners: object = getattr(plugin, "pod_owners", ())
+    if not isinstance(owners, Collection) or not all(isinstance(one, Resource) and one.namespaced for one in owners):
+        raise PluginFailed("its pod_owners must be propeller.kube.Resources of kinds that have namespaces")
+    return tuple(one.metadata_only() for one in owners)
+
+
 _MEMBERS = ("task_types", "resource", "build", "observe", "missing", "is_alive", "has_ended", "grace_of")
+"""What a plugin has to have. It gets these from `TaskPlugin` if it derives from it."""
 _REMOTE_MEMBERS = ("task_types", "create", "get", "delete")
 
 

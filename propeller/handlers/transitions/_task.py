@@ -164,8 +164,8 @@ def _on_attempt_event(node: NodeView, state: AttemptState, event: AttemptEvent, 
             return StartSubgraph(inside, graph, effects=_stop_sidecars(node, state))
         case Lost(failure=failure) if isinstance(state, MayHavePod | BackingOff):
             return attempt_failed(node, attempt, failure, now, stop=True)
-        case Expired():
-            return deadline_checked(node, state, now)
+        case Expired(why=why):
+            return deadline_checked(node, state, now, why)
         case EffectFailed(failure=failure):
             runs = isinstance(state, Collecting) and state.remains is not Remains.NOTHING
             return attempt_failed(node, attempt, failure, now, stop=runs)

@@ -5,6 +5,8 @@ Before an attempt is given up, its pod is checked once more: it may have ended w
 
 from __future__ import annotations
 
+import msgspec
+
 from propeller.errors import ErrorKind
 from propeller.handlers.transitions._attempts import (
     MayHavePod,
@@ -72,15 +74,17 @@ def timer_fired(node: NodeView, state: State | None, now: float) -> Transition |
     return None
 
 
-def deadline_checked(node: NodeView, state: AttemptState, now: float) -> Transition | None:
-    """Give up an attempt that is late or whose pod is lost: the pod was looked at, and has not ended."""
+def deadline_checked(node: NodeView, state: AttemptState, now: float, why: str = "") -> Transition | None:
+    """Give up an attempt that is late or whose pod is lost: the pod was looked at, and has not ended. `why` says what
+    may have kept it.
+    """
     if not isinstance(state, MayHavePod):
         return None
     if not _is_late(node, state, now):
         return attempt_failed(node, state.attempt, POD_LOST, now) if _is_lost(state, now) else None
     if expired := _active_deadline(node, state, now):
-        return expired
-    return attempt_failed(node, state.attempt, _deadline_exceeded(node), now, stop=True)
+        return msgspec.structs.replace(expired, failure=_explained(expired.failure, why))
+    return attempt_failed(node, state.attempt, _explained(_deadline_exceeded(node), why), now, stop=True)
 
 
 def _subgraph_timer_fired(node: NodeView, state: RunningSubgraph, now: float) -> Transition | None:
@@ -105,6 +109,10 @@ def _is_late(node: NodeView, state: Launching | Running, now: float) -> bool:
 
 def _deadline_exceeded(node: NodeView) -> Failure:
     return Failure(TIMEOUT, f"task execution timeout [{node.spec.execution_deadline}] expired", recoverable=True)
+
+
+def _explained(failure: Failure, why: str) -> Failure:
+    return msgspec.structs.replace(failure, message=f"{failure.message}\n{why}") if why else failure
 
 
 def _active_deadline(node: NodeView, state: AttemptState | RunningSubgraph, now: float) -> Fail | None:

@@ -14,7 +14,9 @@ from propeller.handlers.plugins.operators._operator import (
     Reading,
     Task,
     at_least_one,
+    between,
     failed,
+    named,
     runs,
     waits,
 )
@@ -99,4 +101,11 @@ DASK = Operator(
     Resource(group="kubernetes.dask.org", version="v1", kind="DaskJob", plural="daskjobs", type=DaskJob),
     build,
     read,
+    named("dask.org/cluster-name"),
+    (
+        between("kubernetes.dask.org/v1", "DaskCluster"),
+        between("kubernetes.dask.org/v1", "DaskWorkerGroup"),
+        between("apps/v1", "Deployment"),
+        between("apps/v1", "ReplicaSet"),
+    ),
 )

@@ -91,5 +91,6 @@ JOB = Operator(
     Resource(group="batch", version="v1", kind="Job", plural="jobs", type=Job),
     build,
     read,
+    lambda job: ({"batch.kubernetes.io/controller-uid": job.metadata.uid},),
     longest_name=63,
 )

@@ -21,6 +21,7 @@ from propeller.handlers.plugins.operators._operator import (
     Task,
     at_least_one,
     failed,
+    named,
     runs,
     waits,
 )
@@ -221,6 +222,8 @@ def _jobs(kind: str) -> Resource[TrainingJob]:
     return Resource(group="kubeflow.org", version="v1", kind=kind, plural=f"{kind.lower()}s", type=TrainingJob)
 
 
-PYTORCH = Operator("pytorch", _jobs("PyTorchJob"), pytorch, read)
-TENSORFLOW = Operator("tensorflow", _jobs("TFJob"), tensorflow, read)
-MPI = Operator("mpi", _jobs("MPIJob"), mpi, read)
+_PODS = named("training.kubeflow.org/job-name")
+
+PYTORCH = Operator("pytorch", _jobs("PyTorchJob"), pytorch, read, _PODS)
+TENSORFLOW = Operator("tensorflow", _jobs("TFJob"), tensorflow, read, _PODS)
+MPI = Operator("mpi", _jobs("MPIJob"), mpi, read, _PODS)

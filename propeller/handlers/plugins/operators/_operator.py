@@ -11,7 +11,7 @@ Source
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -25,7 +25,7 @@ from propeller.handlers.plugins._api import TaskPlugin, custom_of
 from propeller.handlers.plugins._metadata import PRIMARY_CONTAINER
 from propeller.handlers.plugins._settings import PodSettings
 from propeller.handlers.plugins.pod import pod_template, replica_resources
-from propeller.kube import KubeObject, Resource
+from propeller.kube import KubeObject, Resource, is_label
 from propeller.wire import ByName
 from propeller.workflow import AttemptObserved, AttemptPhase, Failure, NodeView, Remains
 
@@ -123,13 +123,15 @@ class Reading(NamedTuple):
 
 class Operator(NamedTuple, Generic[Status]):
     """One operator's kind. `build` returns the spec, and raises Invalid; `read` returns what the status says, None if
-    that is a state that this version does not know.
+    that is a state that this version does not know; `pods` returns the labels that the operator gives the pods.
     """
 
     task_type: OperatorName
     resource: Resource[Status]
     build: Callable[[Task], Json]
     read: Callable[[Status], Reading | None]
+    pods: Callable[[Status], Sequence[Mapping[str, str]]]
+    pod_owners: tuple[Resource[Any], ...] = ()
     longest_name: int = 253
     """Characters of a resource's name that the operator accepts."""
 
@@ -140,6 +142,7 @@ class OperatorPlugin(TaskPlugin):
     def __init__(self, operator: Operator[Any]) -> None:
         self.task_types: frozenset[str] = frozenset({operator.task_type})
         self.resource: Resource[Any] = operator.resource
+        self.pod_owners = operator.pod_owners
         self._operator = operator
 
     def build(self, node: NodeView, attempt: int, inputs: ByName, settings: PodSettings) -> Json:
@@ -162,6 +165,21 @@ class OperatorPlugin(TaskPlugin):
         kind = ErrorKind.SYSTEM if seen.by_system else ErrorKind.USER
         failure = Failure(seen.code, seen.reason, kind, recoverable=not seen.is_final, attempt=attempt)
         return AttemptObserved(attempt, seen.phase, failure=failure, remains=remains)
+
+    def pods_of(self, obj: Any) -> Sequence[Mapping[str, str]]:
+        found = self._operator.pods(obj)
+        return [labels for labels in found if all(is_label(name, value) for name, value in labels.items())]
+
+
+def named(label: str) -> Callable[[KubeObject], Sequence[Mapping[str, str]]]:
+    """Pods that have the name of their resource in a label."""
+    return lambda obj: ({label: obj.metadata.name},)
+
+
+def between(api_version: str, kind: str) -> Resource[Any]:
+    """A namespaced kind between a resource and its pods."""
+    group, _, version = api_version.rpartition("/")
+    return Resource(group=group, version=version, kind=kind, plural=f"{kind.lower()}s", type=KubeObject).metadata_only()
 
 
 def waits(reason: str, *, is_held: bool = False) -> Reading:

@@ -20,6 +20,7 @@ from propeller.handlers.plugins.operators._operator import (
     Reading,
     Task,
     at_least_one,
+    between,
     failed,
     runs,
     waits,
@@ -54,6 +55,7 @@ class RayStatus(msgspec.Struct, frozen=True, rename="camel", gc=False):
     job_deployment_status: str = ""
     reason: str = ""
     message: str = ""
+    ray_cluster_name: str = ""
 
 
 class RayJob(KubeObject, frozen=True, rename="camel"):
@@ -80,6 +82,15 @@ def read(job: RayJob) -> Reading | None:
             by_system = status.reason == _OUT_OF_GRACE
             return reading._replace(by_system=by_system, is_final=not by_system)
     return None
+
+
+def pods(job: RayJob) -> list[dict[str, str]]:
+    """Those of its cluster, and the one that submits the job: of a Job with the same name."""
+    cluster = job.status.ray_cluster_name
+    return [
+        {"batch.kubernetes.io/job-name": job.metadata.name},
+        *([{"ray.io/cluster": cluster}] if cluster else []),
+    ]
 
 
 def build(task: Task) -> Json:
@@ -179,7 +190,12 @@ def _overlaid(task: Task, pod: Json, own: tasks_pb2.K8sPod) -> Json:
 def _submitter(task: Task, head: Json) -> Json:
     """The pod that submits the job, with the image of the head."""
     image = next(one["image"] for one in head["template"]["spec"]["containers"] if one["name"] == "ray-head")
-    container = {"name": "ray-job-submitter", "image": image, "resources": _SUBMITTER}
+    container = {
+        "name": "ray-job-submitter",
+        "image": image,
+        "resources": _SUBMITTER,
+        "terminationMessagePolicy": "FallbackToLogsOnError",  # it prints what the job prints
+    }
     spec = {"restartPolicy": "Never", "enableServiceLinks": False, "containers": [container]}
     metadata = task.template["metadata"]
     return {"metadata": {"labels": metadata["labels"]}, "spec": spec}
@@ -219,5 +235,7 @@ RAY = Operator(
     Resource(group="ray.io", version="v1", kind="RayJob", plural="rayjobs", type=RayJob),
     build,
     read,
+    pods,
+    (between("ray.io/v1", "RayCluster"), between("batch/v1", "Job")),
     LONGEST_NAME,
 )

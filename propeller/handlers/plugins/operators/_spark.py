@@ -8,12 +8,15 @@ import msgspec
 from flyteidl.plugins import spark_pb2
 
 from propeller.errors import Invalid
-from propeller.handlers.plugins.operators._operator import Json, Operator, Reading, Task, failed, runs, waits
+from propeller.handlers.plugins.operators._operator import Json, Operator, Reading, Task, failed, named, runs, waits
 from propeller.kube import KubeObject, Resource
 from propeller.workflow import AttemptPhase
 
 SUBMISSIONS = 14
 """Times that the operator submits again what a cluster refuses: Flyte's."""
+
+SHOWN_EXECUTORS = 5
+"""Names of executors in a message."""
 
 _TYPES = {
     spark_pb2.SparkApplication.PYTHON: "Python",
@@ -31,6 +34,7 @@ class AppState(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
 class SparkStatus(msgspec.Struct, frozen=True, rename="camel"):
     application_state: AppState = AppState()
+    executor_state: dict[str, str] | None = None
 
 
 class SparkApplication(KubeObject, frozen=True, rename="camel"):
@@ -49,10 +53,17 @@ def read(application: SparkApplication) -> Reading | None:
         case "SUBMISSION_FAILED":
             return failed("the Spark application could not be submitted", found.error_message)
         case "FAILED":
-            return failed("the Spark application failed", found.error_message)
+            return failed("the Spark application failed", found.error_message, _lost(application.status))
         case "COMPLETED":
             return Reading(AttemptPhase.SUCCEEDED)
     return runs(found.state)
+
+
+def _lost(status: SparkStatus) -> str:
+    """Name executors that have failed: their driver deletes their pods, unless its configuration says otherwise."""
+    names = sorted(name for name, state in (status.executor_state or {}).items() if state == "FAILED")
+    more = f" and {len(names) - SHOWN_EXECUTORS} more" if len(names) > SHOWN_EXECUTORS else ""
+    return f"executors that failed: {', '.join(names[:SHOWN_EXECUTORS])}{more}" if names else ""
 
 
 def build(task: Task) -> Json:
@@ -135,4 +146,5 @@ SPARK = Operator(
     ),
     build,
     read,
+    named("sparkoperator.k8s.io/app-name"),  # executors are owned by their driver
 )

@@ -13,6 +13,7 @@ from propeller.handlers.plugins.pod._report import gone, is_alive, report
 from propeller.handlers.plugins.pod._resources import task_resources
 from propeller.handlers.plugins.pod._shape import PLAIN, can_be_pod, service_account, shape_of, template_name
 from propeller.handlers.plugins.pod._template_variables import template_uri
+from propeller.handlers.plugins.pod._trouble import Trouble, trouble_of
 
 __all__ = [
     "PLAIN",
@@ -20,6 +21,7 @@ __all__ = [
     "POOLS_ANNOTATION",
     "Footprint",
     "PodPlugin",
+    "Trouble",
     "build_pod",
     "can_be_pod",
     "connector_arguments",
@@ -39,6 +41,7 @@ __all__ = [
     "task_resources",
     "template_name",
     "template_uri",
+    "trouble_of",
     "uploader_waits",
     "uploads",
 ]

@@ -170,7 +170,7 @@ def _demystify_failure(
         if says_why(container.name, terminated):
             lines.insert(0, redact(terminated.message.strip()))
         else:
-            lines.append(_describe(container.name, terminated))
+            lines.append(describe_end(container.name, terminated))
         if end is not None and not is_primary:
             continue
         if _is_oom(terminated):
@@ -199,7 +199,8 @@ def _deleted(pod: Pod, attempt: int, message: str) -> AttemptObserved:
     return AttemptObserved(attempt, AttemptPhase.FAILED, failure=failure)
 
 
-def _describe(name: str, terminated: ContainerTerminated) -> str:
+def describe_end(name: str, terminated: ContainerTerminated) -> str:
+    """Say how a container has ended, with what is left of its log."""
     end = f"[{name}] terminated with exit code ({terminated.exit_code})"
     if what := _SIGNALS.get(terminated.signal or terminated.exit_code - _SIGNALLED):
         end += f", signal {what}"
