@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -63,6 +64,10 @@ class K8sJobPlugin(TaskPlugin):
             if condition.type == "Suspended":
                 return AttemptObserved(attempt, AttemptPhase.PENDING, "the Job is suspended")
         return AttemptObserved(attempt, AttemptPhase.RUNNING if obj.status.ready else AttemptPhase.PENDING)
+
+    def pods_of(self, obj: Job) -> Sequence[Mapping[str, str]]:
+        """The failure of the Job names the pod that caused it."""
+        return ({"batch.kubernetes.io/controller-uid": obj.metadata.uid},)
 
 
 def _failure(condition: Condition, attempt: int) -> Failure:
