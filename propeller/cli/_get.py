@@ -48,6 +48,7 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     page: Page = Page()
     queries: tuple[str, ...] = ()
     last: float | None = None
+    pod: str = ""
 
 
 @click.command("get")
@@ -56,6 +57,7 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
 @cluster_options
 @click.option("--namespace", "-n", default=None, help="Default: the context's.")
 @click.option("--attempt", type=click.IntRange(min=1), default=None, help="Of deck, logs, ...; default: the last.")
+@click.option("--pod", default="", metavar="NAME", help="Whose log, of an operator's job; default: that in trouble.")
 @click.option("--download", "directory", default="", metavar="DIR", help="Copy the files, and the deck, to DIR.")
 @click.option(
     "--lines",
@@ -83,6 +85,7 @@ def command(
     context: str | None,
     namespace: str | None,
     attempt: int | None,
+    pod: str,
     directory: str,
     lines: int,
     token: str,
@@ -97,7 +100,7 @@ def command(
     propeller get a9k2m4x7                          inputs, and outputs or error
     propeller get a9k2m4x7 outputs --download out   with the files that they refer to
     propeller get a9k2m4x7 n0 deck --download out
-    propeller get a9k2m4x7 n1 logs --attempt 1
+    propeller get a9k2m4x7 n1 logs --attempt 1      of an operator's job too: --pod NAME
     propeller get a9k2m4x7 n1 links                 to its dashboards, and where the platform keeps its logs
     propeller get a9k2m4x7 n2 job                   of a connector; its logs and metrics too
     """
@@ -114,6 +117,7 @@ def command(
         page=Page(lines, token),
         queries=queries,
         last=last,
+        pod=pod,
     )
     settings = load_settings(config)
     if asked.directory is not None:
@@ -160,8 +164,10 @@ async def _show(
             if asked.part not in {"logs", "links"}:
                 raise PropellerError(f"{view.log_name} has no {asked.part}: no job of a connector is known of it")
             attempt = Attempt(view, number, settings.log_links.templates)
-            show = show_logs if asked.part == "logs" else show_links
-            await show(attempt, client, as_json=asked.as_json)
+            if asked.part == "logs":
+                await show_logs(attempt, client, asked.pod, as_json=asked.as_json)
+            else:
+                await show_links(attempt, client, as_json=asked.as_json)
         else:
             await _show_values(
                 lambda part: _literals(execution, view, part, storage),

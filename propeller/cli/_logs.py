@@ -1,5 +1,5 @@
-"""Logs of a task's attempt: those of its pod, and links: to where the platform keeps them (`log_links.templates`), and
-to the dashboards of an operator's resource.
+"""Logs of a task's attempt: those of its pod, or of one that its job has made; and links: to where the platform keeps
+them (`log_links.templates`), and to the dashboards of an operator's resource.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
+from propeller.cli._made_pods import chosen, names_of, pods_of_attempt
 from propeller.cli._output import say, say_json
 from propeller.config import OperatorName
-from propeller.errors import NotFound, PropellerError
+from propeller.errors import Invalid, NotFound, PropellerError
 from propeller.handlers.plugins import PRIMARY_CONTAINER
 from propeller.handlers.plugins.operators import OPERATORS, Shown, shown
 from propeller.kube import PODS, Client
@@ -39,9 +40,19 @@ class Attempt(NamedTuple):
         return self.view.execution.info.namespace
 
 
-async def show_logs(attempt: Attempt, client: Client, *, as_json: bool) -> None:
-    """Print the log of the attempt's own container. Raises PropellerError, with the links, if its pod is gone."""
+async def show_logs(attempt: Attempt, client: Client, name: str, *, as_json: bool) -> None:
+    """Print the log of the attempt's own container, or of the pod of that `name` among those that the attempt's job has
+    made; "" for the one that says most. Raises PropellerError, with the links, if its pod is gone.
+    """
     pod = await _pod(attempt, client)
+    made = None if pod is not None else await pods_of_attempt(attempt.view, attempt.pod, client)
+    if made is not None:
+        one = chosen(made, name)
+        if len(made) > 1:
+            say(f"pod {one.name}; another one with --pod: {names_of(made)}", to_stderr=True)
+        pod = await client.get(_POD_JSON, one.name, attempt.namespace)
+    elif name and name != attempt.pod:
+        raise Invalid(f"--pod {name}: the attempt runs as pod {attempt.pod}, or its job is gone")
     if pod is None:
         whole = [link for link in await _links(attempt, pod, client) if link.uri]
         where = "".join(f"\n  {link.name}: {link.uri}" for link in whole)
@@ -53,10 +64,11 @@ async def show_logs(attempt: Attempt, client: Client, *, as_json: bool) -> None:
         raise PropellerError(
             f"pod {attempt.namespace}/{attempt.pod} is gone, or its node had its outputs from the cache; {kept}"
         )
-    container = _container(pod)
-    text = (await client.pod_log(attempt.pod, attempt.namespace, container=container)).decode(errors="replace")
+    container, shown = _container(pod), str(pod["metadata"]["name"])
+    text = (await client.pod_log(shown, attempt.namespace, container=container)).decode(errors="replace")
     if as_json:
-        say_json({"pod": attempt.pod, "namespace": attempt.namespace, "container": container, "log": text})
+        of = {"pod": shown, "namespace": attempt.namespace, "container": container, "log": text}
+        say_json(of if made is None else of | {"pods": [one.name for one in made]})
     else:
         say(text, end="")
 

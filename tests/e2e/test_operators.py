@@ -38,6 +38,8 @@ RAW_PODS = PODS.typed(dict[str, Any])
 pytestmark = pytest.mark.needs("kubectl", "flytekit")
 
 WORKFLOW = """
+import os
+
 from flytekit import PythonFunctionTask, task, workflow
 from flytekit.extend import TaskPlugins
 
@@ -62,9 +64,21 @@ def train(epochs: int) -> str:
     return f"trained {epochs} epochs"
 
 
+@task(task_config=PyTorch())
+def diverge(epochs: int) -> str:
+    print(f"loss is nan after {epochs} epochs", flush=True)
+    os._exit(3)
+    return ""
+
+
 @workflow
 def wf(epochs: int = 3) -> str:
     return train(epochs=epochs)
+
+
+@workflow
+def failing(epochs: int = 3) -> str:
+    return diverge(epochs=epochs)
 """
 
 
@@ -120,7 +134,9 @@ async def sync(client: Client, namespace: str, job: Raw) -> None:
             for number in range(group["replicas"]):
                 template = group["template"]
                 own = {"name": f"{name}-{role.lower()}-{number}", "ownerReferences": [owner]}
-                pod = {"metadata": template["metadata"] | own, "spec": template["spec"]}
+                labels = template["metadata"]["labels"] | {"training.kubeflow.org/job-name": name}
+                metadata = template["metadata"] | own | {"labels": labels}
+                pod = {"metadata": metadata, "spec": template["spec"]}
                 await client.create(RAW_PODS, pod, namespace)
         return
     phases = [pod["status"].get("phase") for pod in pods]
@@ -184,6 +200,34 @@ async def test_a_pytorch_task_waits_for_its_operator_and_runs_as_one_job(
     ended = await shell.run(f"propeller status {name} -n {cluster.namespace} --output json")
     assert json.loads(ended.splitlines()[-1])["outputs"] == {"o0": "trained 3 epochs"}
     assert await jobs(cluster) == [f"{name}-n0-0"], "one attempt, one job, though a controller was killed"
+
+
+async def test_the_error_of_a_failed_job_tells_what_its_pods_said(cluster: Cluster, tmp_path: Path) -> None:
+    shell = cluster.operator
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("operators: {enabled: [pytorch]}\n")
+    await shell.run(f"propeller install --print --config {settings} | kubectl apply -f -")
+    await shell.run(f"kubectl create namespace {cluster.namespace}")
+    await cluster.client.create(CUSTOM_RESOURCE_DEFINITIONS, DEFINITION)
+    run = f"propeller controller --config {settings} --metadata-prefix file:///tmp/propeller/metadata"
+    compiled = f"propeller compile {tmp_path}/project/training.py failing --raw-output-prefix file:///tmp/propeller/raw"
+    async with controller(cluster, run):
+        made = await shell.run(f"{compiled} | kubectl create -f -")
+        name = made.split()[0].partition("/")[2]
+        operator = asyncio.create_task(operate(cluster.client, cluster.namespace))
+        try:
+            status = await cluster.ended(name)
+        finally:
+            operator.cancel()
+            await asyncio.wait([operator])
+    pods = [f"{name}-n0-0-{role}-0" for role in ("master", "worker")]
+    message = status["error"]["message"]
+    assert any(f"pod {pod}: " in message for pod in pods), message
+    assert "terminated with exit code (3)" in message
+    assert "loss is nan after 3 epochs" in message
+    asked = f"propeller get {name} n0 logs -n {cluster.namespace} --pod none; true"
+    _, err = await (await shell.start(f"bash -c '{asked}'")).communicate()
+    assert all(pod in err.decode() for pod in pods), err
 
 
 async def waits_for_the_type(cluster: Cluster, name: str) -> None:

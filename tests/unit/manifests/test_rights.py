@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from propeller.handlers.plugins import Plugins
+from propeller.handlers.plugins import Plugins, load_plugins
 from propeller.manifests import manifests
 from tests.unit.controller.things import plugins
 
@@ -46,3 +46,13 @@ def test_fairqueues_may_be_read_and_their_statuses_written_and_nothing_else() ->
     assert names == ["flyteworkflows.flyte.lyft.com", "fairqueues.propeller.dev"]
     of_one = manifests("flyte", only="team-a", plugins=Plugins())
     assert "propeller.dev" not in str(of_one), "they have no namespace"
+
+
+def test_what_is_between_a_job_and_its_pods_may_be_read_and_no_more() -> None:
+    without = rules("ClusterRole", manifests("flyte", plugins=Plugins()))
+    enabled = load_plugins((), ("ray", "kubernetes-job"))
+    granted = [one for one in rules("ClusterRole", manifests("flyte", plugins=enabled)) if one not in without]
+    verbs = {(one["apiGroups"][0], one["resources"][0]): one["verbs"] for one in granted}
+    assert verbs.pop(("ray.io", "rayclusters")) == ["get"]
+    full = ["get", "list", "watch", "create", "delete"]
+    assert verbs == {("ray.io", "rayjobs"): full, ("batch", "jobs"): full}
