@@ -145,3 +145,9 @@ class CorruptBlob(PropellerError):
 
 class TooLargeBlob(CorruptBlob):
     """The blob under that URI is over a limit: it was not read."""
+
+
+class LostBlob(CorruptBlob):
+    """A blob that nobody but the controller writes was removed or changed."""
+
+    kind = ErrorKind.SYSTEM

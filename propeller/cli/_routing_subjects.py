@@ -48,6 +48,11 @@ def whole_resource(content: bytes, source: str) -> Whole:
         found = msgspec.json.decode(content, type=_Resource)
     except UNDECODABLE:
         raise Invalid(f"{source} is no FlyteWorkflow: {read(_Resource, content).message}") from None
+    if found.workflow_closure_reference:
+        raise Invalid(
+            f"{source} has its workflow in the object store (workflowClosureReference), which is not read here: "
+            "describe the execution by options (--project, --launch-plan, --task-type, ...)"
+        )
     if not found.spec:
         raise Invalid(f"{source} is no FlyteWorkflow: it has no spec (propeller compile writes one)")
     static = {b"spec": found.spec, b"tasks": found.tasks, b"subWorkflows": found.sub_workflows}

@@ -82,11 +82,20 @@ class ControllerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     for ever. Flyte's workflows nest a few deep.
     """
 
+    child_closure_bytes: int = 256 * 1024
+    """Bytes that the workflow of a launch plan may take in the resources of all executions that a map, or the nodes of
+    one workflow, start of it. If they take more, it is stored once, below `storage.metadata_prefix`, and each resource
+    refers to it: 1,000 items of a workflow of 20 KB would be 20 MB in etcd and in every cache. For a few small ones the
+    write and the reads cost more than they save. 0: always.
+    """
+
     def __post_init__(self) -> None:
         if self.nesting_limit < 1:
             raise ValueError(
                 f"nesting_limit must be at least 1, and is {self.nesting_limit}: no launch plan could be started"
             )
+        if self.child_closure_bytes < 0:
+            raise ValueError(f"child_closure_bytes must be 0 or more, and is {self.child_closure_bytes}")
         if self.effects_at_once < 1:
             raise ValueError(
                 f"effects_at_once must be at least 1, and is {self.effects_at_once}: no pod would be created"

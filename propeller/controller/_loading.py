@@ -15,7 +15,7 @@ from flyteidl.core import literals_pb2
 
 from propeller.controller._attempt_resources import AttemptResource
 from propeller.controller._damaged import why_not_again
-from propeller.controller._offloaded import closure_of_message
+from propeller.controller._offloaded import mean_the_same, read_offloaded_closure
 from propeller.controller._resource import (
     CLOSURES,
     WORKFLOWS,
@@ -46,6 +46,7 @@ from propeller.workflow import (
     Plan,
     RunningSubgraph,
     StopAttempt,
+    is_shared_closure,
     parse_plan,
 )
 
@@ -161,6 +162,7 @@ class Loader:
         self._beside: dict[str, LaunchPlans] = {}
         """By the directory that executions' own are in."""
         self._plans: WeakValueDictionary[str, Plan] = WeakValueDictionary()
+        """By the digest of their closures; by its URI as well if that is its content's."""
         self._closures: dict[str, bytes] = {}
         self._malformed: dict[str, str] = {}
         """By uid, the wrong fields of objects that could never be decoded."""
@@ -209,7 +211,7 @@ class Loader:
         uid = workflow.metadata.uid
         if error := self._malformed.get(uid):
             raise Invalid(f"the resource is malformed: {error}")
-        plan = self._kept.get(uid) or await self._plan(workflow, self._closures.get(uid) or await self._fetch(workflow))
+        plan = self._kept.get(uid) or await self._plan(workflow)
         execution, new = await self._execution(workflow, plan, now, resources)
         self._closures.pop(uid, None)
         self._kept.pop(uid, None)
@@ -230,7 +232,7 @@ class Loader:
 
     async def show(self, workflow: FlyteWorkflow, now: float) -> Execution:
         """Return the execution of a complete object as its status has it, for display. Raises as `load` does."""
-        return (await self._execution(workflow, await self._plan(workflow, closure_of(workflow)), now))[0]
+        return (await self._execution(workflow, await self._plan(workflow, whole=True), now))[0]
 
     async def _fetch(self, workflow: FlyteWorkflow) -> bytes:
         """Read the closure of an execution that was loaded before. Raises NotFound, Unavailable."""
@@ -265,11 +267,11 @@ class Loader:
         execution = execution or Execution(info, plan, now=now)
         earlier = info.spec.execution_config.recovery_execution
         if earlier is not None and earlier.name and resources is not None and not execution.phase.ended:
-            await self._recover(execution, earlier.name)
+            await self._recover(execution, workflow, earlier.name)
         return execution, new
 
-    async def _recover(self, execution: Execution, name: str) -> None:
-        """Tell an execution where the execution `name`, of the same namespace, left the outputs of nodes that
+    async def _recover(self, execution: Execution, of: FlyteWorkflow, name: str) -> None:
+        """Tell the execution `of` an object where the one `name`, of the same namespace, left the outputs of nodes that
         succeeded, and which executions its other launch plans have started.
 
         Raises Invalid if it is of another workflow. If it is deleted, everything runs.
@@ -280,8 +282,8 @@ class Loader:
             await self._client.has_subresource(WORKFLOWS, "status")  # raises as well if it is the type that is missing
             _log.warning("%s: execution %s is gone, so nothing of it is recovered", execution.key, name)
             return
-        plan = await self._plan(workflow, closure_of(workflow))
-        if plan.digest != execution.plan.digest:
+        plan = await self._plan(workflow, whole=True)
+        if plan.digest != execution.plan.digest and not await self._is_same(workflow, of):
             raise Invalid(
                 f"executionConfig.RecoveryExecution names {name!r}, which ran another workflow or version: "
                 "relaunch instead"
@@ -297,9 +299,12 @@ class Loader:
             found = await asyncio.to_thread(_left_of, recovered)
         execution.recovered, execution.recovered_children = found
 
-    async def _plan(self, workflow: FlyteWorkflow, closure: bytes) -> Plan:
-        if workflow.workflow_closure_reference:
-            closure = await self._offloaded_closure(workflow.workflow_closure_reference)
+    async def _plan(self, workflow: FlyteWorkflow, *, whole: bool = False) -> Plan:
+        """Return the plan of an object, which has its closure if it is `whole`. Raises as `load`."""
+        reference = workflow.workflow_closure_reference
+        if is_shared_closure(reference) and (plan := self._plans.get(reference)) is not None:
+            return plan
+        closure = await self._closure(workflow, whole=whole)
         digest = digest_of(closure)
         plan = self._plans.get(digest)
         if plan is None:
@@ -308,12 +313,25 @@ class Loader:
             else:
                 plan = parse_plan(closure, digest)
             self._plans[digest] = plan
+        if is_shared_closure(reference):
+            self._plans[reference] = plan
         return plan
 
-    async def _offloaded_closure(self, uri: str) -> bytes:
-        self._storage.require_readable(uri, "workflowClosureReference")
-        data = await self._storage.read(uri)
-        return await asyncio.to_thread(closure_of_message, data, uri, self._storage.settings.max_messages)
+    async def _closure(self, workflow: FlyteWorkflow, *, whole: bool) -> bytes:
+        if reference := workflow.workflow_closure_reference:
+            return await read_offloaded_closure(self._storage, reference)
+        return (
+            closure_of(workflow) if whole else self._closures.get(workflow.metadata.uid) or await self._fetch(workflow)
+        )
+
+    async def _is_same(self, earlier: FlyteWorkflow, later: FlyteWorkflow) -> bool:
+        """Whether both run the same, although one has its closure in the resource, whose server may write it in other
+        characters, and the other in the object store.
+        """
+        if not any(is_shared_closure(one.workflow_closure_reference) for one in (earlier, later)):
+            return False
+        both = await self._closure(earlier, whole=True), await self._closure(later, whole=False)
+        return await asyncio.to_thread(mean_the_same, *both)
 
     async def _inputs(self, workflow: FlyteWorkflow) -> literals_pb2.LiteralMap | Literals:
         if not workflow.offloaded_inputs:

@@ -1,19 +1,63 @@
-"""A workflow's closure that was offloaded to the object store: the message that `workflowClosureReference` names."""
+"""A workflow's closure that was offloaded to the object store, where `workflowClosureReference` says.
+
+It is a message of FlyteAdmin's, or the static part of a resource as JSON, which several executions of a launch plan
+share (`handlers.ChildClosures`).
+"""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TypeVar
 
+import msgspec
 import orjson
 from flyteidl.admin import workflow_pb2
 from flyteidl.core import compiler_pb2
 from google.protobuf.message import Message
 
 from propeller.compiler import build_resource
-from propeller.errors import CorruptBlob
+from propeller.decoding import UNDECODABLE
+from propeller.errors import CorruptBlob, LostBlob, MissingBlob
+from propeller.storage import Storage, in_thread_if_large
 from propeller.wire import TooManyMessages, parse
+from propeller.workflow import is_content_of, is_shared_closure
 
 M = TypeVar("M", bound=Message)
+
+_FIELD = "workflowClosureReference"
+_AGAIN = "recover or relaunch the execution that has started this one: that stores it again"
+
+
+async def read_offloaded_closure(storage: Storage, uri: str) -> bytes:
+    """Return the static part of the resource as JSON, for `parse_plan`. Raises Invalid, StorageError, MissingBlob,
+    CorruptBlob; LostBlob if somebody has removed or changed one that executions share.
+    """
+    storage.require_readable(uri, _FIELD)
+    most = storage.settings.max_messages
+    if not is_shared_closure(uri):
+        return await asyncio.to_thread(closure_of_message, await storage.read(uri), uri, most)
+    try:
+        data = await storage.read(uri)
+    except MissingBlob as error:
+        raise LostBlob(f"{_FIELD}: somebody has removed {uri}: {_AGAIN}") from error
+    await in_thread_if_large(len(data), _check, uri, data, most)
+    return data
+
+
+def mean_the_same(one: bytes, other: bytes) -> bool:
+    """Whether two closures are equal as JSON. CPU-bound, for a thread."""
+    try:
+        return bool(msgspec.json.decode(one) == msgspec.json.decode(other))
+    except UNDECODABLE:
+        return False
+
+
+def _check(uri: str, data: bytes, most: int) -> None:
+    """Raise LostBlob unless this is what was stored, CorruptBlob if it is too much to be decoded."""
+    if not is_content_of(uri, data):
+        raise LostBlob(f"{_FIELD}: somebody has changed {uri}, which is not what its name says: {_AGAIN}")
+    if (objects := data.count(b"{")) > most:
+        raise CorruptBlob(f"{uri} holds {objects} JSON objects, and may hold {most} (storage.max_messages)")
 
 
 def closure_of_message(data: bytes, uri: str, most: int) -> bytes:

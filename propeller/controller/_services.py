@@ -11,7 +11,17 @@ from propeller.config import Settings
 from propeller.connectors import Directory
 from propeller.controller._clusters import Clusters
 from propeller.controller._resource import FlyteWorkflow
-from propeller.handlers import Gates, Holder, Inputs, LaunchPlans, LaunchTokens, RemoteJobs, Services, TaskCache
+from propeller.handlers import (
+    ChildClosures,
+    Gates,
+    Holder,
+    Inputs,
+    LaunchPlans,
+    LaunchTokens,
+    RemoteJobs,
+    Services,
+    TaskCache,
+)
 from propeller.handlers.plugins import Plugins, PodSettings
 from propeller.kube import ObjectMeta
 from propeller.storage import Storage
@@ -50,6 +60,7 @@ def services_of(
         PodSettings.of(settings),
         Gates(settings.launches, clock),
         launch_plans,
+        ChildClosures(storage, settings.controller.child_closure_bytes),
         settings.effects,
         tokens,
         _task_cache(settings, storage, inputs, clock, tell, metrics),

@@ -5,6 +5,7 @@ and one line in `transitions.TRANSITIONS`; a new effect is one executor and one 
 """
 
 from propeller.handlers.executors._attempts import delete_resource
+from propeller.handlers.executors._child_closures import ChildClosures
 from propeller.handlers.executors._dynamic import plan_of_futures
 from propeller.handlers.executors._gates import Gates, refusals_of
 from propeller.handlers.executors._given_up import is_given_up
@@ -30,6 +31,7 @@ __all__ = [
     "LAUNCH_PLAN_ANNOTATION",
     "TRANSITIONS",
     "Asked",
+    "ChildClosures",
     "Cluster",
     "Executor",
     "Gates",

@@ -114,6 +114,7 @@ from propeller.workflow._shard_key import (
     key_of_cluster,
     shard_key,
 )
+from propeller.workflow._shared_closures import is_content_of, is_shared_closure, shared_closure_uri
 from propeller.workflow._spec import (
     END_NODE,
     START_NODE,
@@ -297,6 +298,8 @@ __all__ = [
     "execution_directories",
     "fixed_length_id",
     "flytes_base32",
+    "is_content_of",
+    "is_shared_closure",
     "key_of_cluster",
     "label_value",
     "parse_duration",
@@ -307,6 +310,7 @@ __all__ = [
     "read_launch_plan",
     "resume",
     "shard_key",
+    "shared_closure_uri",
     "signal_annotation",
     "signal_id",
     "sleep_seconds",

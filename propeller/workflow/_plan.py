@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,6 +36,7 @@ from propeller.workflow._spec import (
     ClosureSpec,
     FailurePolicy,
     GraphSpec,
+    LaunchPlanRef,
     NodeKind,
     NodeSpec,
 )
@@ -75,6 +77,7 @@ class Graph:
     __slots__ = (
         "_bindings",
         "_numbers",
+        "_starts",
         "appends_index",
         "case_of",
         "cases",
@@ -95,6 +98,7 @@ class Graph:
         self.policy = _policy(spec.on_failure_policy, where)
         self.appends_index = False
         self._bindings: dict[int, tuple[literals_pb2.Binding, ...]] = {}
+        self._starts: Counter[LaunchPlanRef] | None = None
         nodes = [node for node in spec.nodes.values() if node.kind is not NodeKind.START]
         self.nodes: Sequence[NodeSpec] = tuple(_compact(nodes))
         for key, node in spec.nodes.items():
@@ -150,6 +154,12 @@ class Graph:
     def number_of(self, node_id: str) -> int | None:
         return self._numbers.get(node_id)
 
+    def starts(self, launch_plan: LaunchPlanRef) -> int:
+        """Return how many of the nodes start that launch plan."""
+        if self._starts is None:
+            self._starts = Counter(node.launch_plan for node in self.nodes if node.launch_plan is not None)
+        return self._starts[launch_plan]
+
 
 class ItemsGraph(Graph):
     """The items of a map task: `count` times the same node, no edges, no end node."""
@@ -175,6 +185,9 @@ class ItemsGraph(Graph):
 
     def node_id(self, number: int) -> str:
         return f"n{number}"
+
+    def starts(self, launch_plan: LaunchPlanRef) -> int:
+        return len(self.nodes) if self.nodes and self.nodes[0].launch_plan == launch_plan else 0
 
 
 class Plan:

@@ -212,6 +212,10 @@ async def test_their_outputs_and_failures_are_those_of_their_nodes_and_a_recover
         assert failed["phase"] == "FAILED"
         assert "6 is too early" in failed["error"]["message"]
         assert failed["error"]["kind"] == "USER"
+        command = (PROPELLER, "status", mapped, "-n", namespace, "--kubeconfig", world.operator)
+        shown = await output_of("sh", "-c", '"$@" 2>&1', "sh", *command)
+        assert f"inside: propeller status {mapped}-n0-0-n1-0 -n {namespace}" in shown
+        assert "kubectl logs" not in shown, "that one has the pods"
 
         marker.touch()
         where = ("-n", namespace, "--kubeconfig", world.operator, "--output", "json")
@@ -273,3 +277,28 @@ async def test_one_that_a_killed_controller_has_started_before_any_status_says_s
         assert (ended["phase"], ended["outputs"]) == ("SUCCEEDED", {"o0": 3}), ended["error"]
     assert await names(world, namespace) == {name, f"{name}-n0-0"}
     assert await uid(world, namespace, f"{name}-n0-0") == before
+
+
+async def test_items_share_one_stored_workflow_whoever_runs_them(world: World) -> None:
+    """The next controller has another setting, and goes on all the same."""
+    namespace = await namespace_of(world, "sharing")
+    async with controller(world, namespace, PROPELLER_CONTROLLER__CHILD_CLOSURE_BYTES="0") as first:
+        name = await create(world, namespace, "many", "--xs", "[1, 5, 7]", "--markers", '["", "", ""]')
+
+        async def started() -> bool:
+            return f"{name}-n0-0-n0-0" in await names(world, namespace)
+
+        await eventually(started, deadline=60.0)
+        first.kill()
+        await first.wait()
+    document = await kubectl(world.operator, "get", "fly", f"{name}-n0-0-n0-0", "-n", namespace, "-o", "json")
+    begun = json.loads(document)
+    assert begun["workflowClosureReference"].startswith(f"{world.bucket}/metadata/_closures/")
+    assert "tasks" not in begun
+    async with controller(world, namespace):
+        ended = await status(world, namespace, name, "-w")
+        assert (ended["phase"], ended["outputs"]) == ("SUCCEEDED", {"o0": [2, 6, 8]}), ended["error"]
+        own = await status(world, namespace, f"{name}-n0-0-n0-0")
+        assert [node["phase"] for node in own["nodes"]] == ["SUCCEEDED", "SUCCEEDED"]
+    last = json.loads(await kubectl(world.operator, "get", "fly", f"{name}-n0-0-n2-0", "-n", namespace, "-o", "json"))
+    assert "workflowClosureReference" not in last

@@ -146,3 +146,19 @@ def test_a_plan_of_another_project_is_mapped_over_from_a_registry(
     caller.write_text(f"import typing\nfrom flytekit import map_task, workflow\n{text}")
     ended = propeller.run(caller, "wf", "--xs", "[4, 5]", "--registry", registry, "--output", "json")
     assert ended.json == {"o0": [5, 6]}
+
+
+def test_executions_that_share_a_stored_workflow_give_the_same(propeller: Propeller, flow: Flow) -> None:
+    file = flow(
+        f"{MAPPED}@workflow\ndef inner(xs: typing.List[int]) -> typing.List[int]:\n"
+        "    return map_task(plan)(a=xs, b=xs)\n"
+        "inner_plan = LaunchPlan.get_or_create(inner, 'inner')\n"
+        "@dynamic\ndef many(n: int) -> typing.List[typing.List[int]]:\n"
+        "    return [inner_plan(xs=[i, i + 1]) for i in range(n)]\n"
+        "@workflow\ndef wf(n: int) -> typing.List[typing.List[int]]:\n    return many(n=n)\n"
+    )
+    words = (file, "wf", "--n", "2", "--storage", f"file://{propeller.home}/data", "--output", "json")
+    ended = propeller.run(*words, PROPELLER_CONTROLLER__CHILD_CLOSURE_BYTES="0")
+    assert ended.json == {"o0": [[0, 11], [11, 22]]}
+    stored = list((propeller.home / "data").rglob("_closures/*.json"))
+    assert len(stored) == 2, "one of each launch plan"

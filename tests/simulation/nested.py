@@ -19,8 +19,8 @@ from unittest import mock
 import msgspec
 
 from propeller.controller import _observing
-from propeller.errors import Conflict, NotFound
-from propeller.handlers.executors import _attempts
+from propeller.errors import Conflict, NotFound, StorageError
+from propeller.handlers.executors import _attempts, _child_closures
 from propeller.handlers.plugins import _child
 from propeller.kube import Raw
 from propeller.workflow import AttemptObserved, AttemptPhase, entity_path
@@ -202,9 +202,22 @@ def _the_end_of_an_execution_brings_no_parent_back() -> AbstractContextManager[A
     return mock.patch.object(_observing.Observing, "_tell", to_those_in_memory)
 
 
+def _a_closure_that_could_not_be_stored_is_referred_to() -> AbstractContextManager[Any]:
+    store = _child_closures.ChildClosures._store
+
+    async def careless(self: Any, known: Any, *given: Any) -> None:
+        try:
+            await store(self, known, *given)
+        except StorageError:
+            known.until = asyncio.get_running_loop().time() + _child_closures.FRESH_SECONDS
+
+    return mock.patch.object(_child_closures.ChildClosures, "_store", careless)
+
+
 NESTED_MUTATIONS: Mapping[str, Any] = {
     function.__name__.strip("_").replace("_", " "): function
     for function in (
+        _a_closure_that_could_not_be_stored_is_referred_to,
         _an_execution_that_fails_is_tried_again,
         _an_execution_that_runs_has_succeeded,
         _an_execution_that_was_started_before_is_anothers,

@@ -79,6 +79,7 @@ class Scene:
                 idle=random.Random(f"idle {self.seed}").choice((0.0, 1.0, 20.0, 300.0)),
                 stop_margin=600.0,  # clocks that jump do not make up for it
                 effects_at_once=rng.choice((2, 8, 64)),
+                child_closure_bytes=random.Random(f"closures {self.seed}").choice((0, 0, 256 * 1024)),
             ),
             shards=WorkflowShardOptions(count=sharded, level_interval=rng.choice((5.0, 60.0)) if sharded else 60.0),
             launches=LaunchOptions(quotas=self.quotas.used),

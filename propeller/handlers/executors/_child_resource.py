@@ -7,6 +7,7 @@ nodes/subworkflow/launchplan/admin.go, flyteadmin MergeIntoExecConfig).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -18,10 +19,17 @@ from propeller.workflow import LaunchPlan, NodeView, label_value
 
 
 def build_child(
-    node: NodeView, attempt: int, plan: LaunchPlan, *, inputs_uri: str, depth: int, recovers: str = ""
+    node: NodeView,
+    attempt: int,
+    plan: LaunchPlan,
+    closure: Mapping[str, Any],
+    *,
+    inputs_uri: str,
+    depth: int,
+    recovers: str = "",
 ) -> dict[str, Any]:
-    """Return the resource as JSON. `depth` is how many executions are around it; `recovers`, the name of an earlier
-    execution whose outputs it takes over.
+    """Return the resource as JSON. `closure` is its static part (`ChildClosures`); `depth`, how many executions are
+    around it; `recovers`, the name of an earlier execution whose outputs it takes over.
     """
     info, spec = node.execution.info, plan.message.spec
     metadata = inherited_metadata(node, attempt, dict(spec.labels.values), dict(spec.annotations.values))
@@ -33,7 +41,8 @@ def build_child(
         "metadata": metadata,
         "executionId": {"project": info.project, "domain": info.domain, "name": metadata["name"]},
         "offloadedInputs": inputs_uri,
-        **_closure(node, plan),
+        **closure,
+        **_defaults(plan),
         "serviceAccountName": info.spec.service_account_name,
         "securityContext": _security(node, plan),
         "rawOutputDataConfig": {
@@ -45,19 +54,9 @@ def build_child(
     }
 
 
-def _closure(node: NodeView, plan: LaunchPlan) -> dict[str, Any]:
-    """The static part, as the document has it; with the launch plans that the parent carries, as it may need them."""
-    document, carried = plan.document, node.graph.plan.launch_plans
-    parts = {
-        "spec": document.spec,
-        "tasks": document.tasks,
-        "subWorkflows": document.sub_workflows,
-        "node-defaults": document.node_defaults,
-    }
-    closure: dict[str, Any] = {name: orjson.Fragment(bytes(raw)) for name, raw in parts.items() if bytes(raw)}
-    if carried:
-        closure["launchPlans"] = {path: orjson.Fragment(bytes(raw)) for path, raw in carried.items()}
-    return closure
+def _defaults(plan: LaunchPlan) -> dict[str, Any]:
+    raw = bytes(plan.document.node_defaults)
+    return {"node-defaults": orjson.Fragment(raw)} if raw else {}
 
 
 def _security(node: NodeView, plan: LaunchPlan) -> dict[str, Any]:

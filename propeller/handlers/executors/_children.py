@@ -2,7 +2,8 @@
 
 Guarantees
     It is created under its attempt's fixed name: a second launch finds the first one's.
-    Its inputs are stored before it is created: the launch plan's defaults, what the node binds, and fixed values.
+    Its inputs are stored before it is created: the launch plan's defaults, what the node binds, and fixed values. So is
+    its closure, if it shares one with others (`ChildClosures`).
     Its outputs are copied to where those of a task would be: what comes after needs nothing else of it.
     How deep executions may start others is limited, whatever annotations say: owner references are followed as well.
 """
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 import msgspec
 from flyteidl.core import literals_pb2
 
-from propeller.errors import CorruptBlob, Invalid, NotFound, StorageError
+from propeller.errors import CorruptBlob, Invalid, NotFound, StorageError, TooLarge
 from propeller.handlers.executors._attempts import found_resource
 from propeller.handlers.executors._child_resource import build_child
 from propeller.handlers.executors._creates import create
@@ -76,10 +77,16 @@ async def _launch(node: NodeView, attempt: int, services: Services) -> tuple[Nod
         return (EffectFailed(attempt, Failure(BAD_LAUNCH_PLAN, str(error), error.kind)),)
     uri = execution.inputs_uri(node.number)
     await write_literals(services.storage, uri, inputs)
+    try:
+        closure = await services.closures.of(node, plan)
+    except TooLarge as error:
+        return (EffectFailed(attempt, Failure("EntityTooLarge", str(error))),)
     if is_given_up(node, attempt):
         return ()
     recovers = execution.recovered_children.get(execution.unique_id(node.number), "")
-    resource = build_child(node, attempt, plan, inputs_uri=uri, depth=depth, recovers=recovers if not attempt else "")
+    resource = build_child(
+        node, attempt, plan, closure, inputs_uri=uri, depth=depth, recovers=recovers if not attempt else ""
+    )
     return await create(node, attempt, name, resource, kind, services, cluster)
 
 

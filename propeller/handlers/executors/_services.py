@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from propeller.config import ControllerOptions, EffectOptions
+from propeller.handlers.executors._child_closures import ChildClosures
 from propeller.handlers.executors._gates import Gates
 from propeller.handlers.executors._inputs import Inputs
 from propeller.handlers.executors._jobs import RemoteJobs
@@ -79,6 +80,7 @@ class Services(msgspec.Struct, frozen=True):
     pod_settings: PodSettings
     gates: Gates
     launch_plans: LaunchPlans
+    closures: ChildClosures
     effects: EffectOptions = EffectOptions()
     """How they are tried again."""
     tokens: LaunchTokens | None = None

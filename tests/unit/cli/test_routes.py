@@ -181,6 +181,15 @@ def test_what_is_no_resource_is_refused(content: bytes) -> None:
         whole_resource(content, "a.json")
 
 
+def test_a_resource_whose_workflow_is_in_the_object_store_is_refused_by_that_field() -> None:
+    away = {**resource("a"), "spec": {"id": "ml:production:flows.wf"}, "workflowClosureReference": "s3://b/c.json"}
+    with pytest.raises(Invalid, match=r"a\.json .* \(workflowClosureReference\) .* --launch-plan"):
+        whole_resource(json.dumps(away).encode(), "a.json")
+    found = running_of(away)
+    assert found is not None
+    assert found.subject.workflow == "flows.wf"
+
+
 @pytest.mark.parametrize("field", ["metadata", "executionId", "spec", "status"])
 def test_a_resource_with_nonsense_in_it_is_an_execution_all_the_same(field: str) -> None:
     values: list[Any] = [None, 1, "x", [], {"phase": "x"}, {"labels": 3, "id": 5, "cluster": 7}]

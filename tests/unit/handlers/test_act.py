@@ -13,7 +13,18 @@ from flyteidl.core import tasks_pb2
 
 from propeller.config import EffectOptions, LaunchOptions
 from propeller.errors import ErrorKind, StorageError, Unavailable
-from propeller.handlers import Cluster, Gates, Inputs, Kind, LaunchPlans, RetryAfter, RetryState, Services, execute
+from propeller.handlers import (
+    ChildClosures,
+    Cluster,
+    Gates,
+    Inputs,
+    Kind,
+    LaunchPlans,
+    RetryAfter,
+    RetryState,
+    Services,
+    execute,
+)
 from propeller.handlers.executors import _run
 from propeller.handlers.plugins import POD, AttemptObserver, Plugins, PodSettings
 from propeller.kube import PODS, Client, Pod, Request, Response, Stream
@@ -136,7 +147,10 @@ class Bench:
         kinds: dict[AttemptObserver, Kind] = {POD: Kind.of(PODS, self.cached)}
         cluster = Cluster(Client(self.server), kinds)
         plans = LaunchPlans(registry_of(storage, RegistryOptions()))
-        return Services(lambda node, attempt: cluster, Plugins(), storage, Inputs(storage), settings, self.gates, plans)
+        closures = ChildClosures(storage, 0)
+        return Services(
+            lambda node, attempt: cluster, Plugins(), storage, Inputs(storage), settings, self.gates, plans, closures
+        )
 
     def with_store(self, store: MemoryStore) -> None:
         self.services = self._services(Storage(stores={"memory": store}))

@@ -25,7 +25,18 @@ from propeller.errors import (
     Throttled,
     Unavailable,
 )
-from propeller.handlers import Cluster, Gates, Holder, Inputs, LaunchPlans, RemoteJobs, RetryAfter, Services, execute
+from propeller.handlers import (
+    ChildClosures,
+    Cluster,
+    Gates,
+    Holder,
+    Inputs,
+    LaunchPlans,
+    RemoteJobs,
+    RetryAfter,
+    Services,
+    execute,
+)
 from propeller.handlers.plugins import JobState, Plugins, PodSettings, RemotePlugin, RemoteTask
 from propeller.registry import RegistryOptions, registry_of
 from propeller.testing import run_virtually
@@ -140,6 +151,7 @@ class Bench:
             PodSettings(raw_output_prefix="memory://raw"),
             Gates(LaunchOptions(), clock, lambda low, high: (low + high) / 2),
             LaunchPlans(registry_of(storage, RegistryOptions())),
+            ChildClosures(storage, 0),
             jobs=self.jobs,
         )
 
