@@ -1,6 +1,6 @@
 """Load an execution from its FlyteWorkflow object: its plan, its snapshot, and the attempts that its resources show.
 
-Plans are shared by digest and live as long as an execution runs one. Parsing more than `INLINE_BYTES` runs in a thread.
+Plans and closures are kept by `_plans.py`.
 """
 
 from __future__ import annotations
@@ -8,20 +8,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Iterable
-from weakref import WeakValueDictionary
 
 import msgspec
 from flyteidl.core import literals_pb2
 
 from propeller.controller._attempt_resources import AttemptResource
 from propeller.controller._damaged import why_not_again
-from propeller.controller._offloaded import mean_the_same, read_offloaded_closure
+from propeller.controller._plans import INLINE_BYTES, Plans
 from propeller.controller._resource import (
-    CLOSURES,
     WORKFLOWS,
     FlyteWorkflow,
-    closure_of,
-    digest_of,
     has_inline_inputs,
     info_of,
     inline_inputs,
@@ -46,16 +42,11 @@ from propeller.workflow import (
     Plan,
     RunningSubgraph,
     StopAttempt,
-    is_shared_closure,
-    parse_plan,
 )
 
 _log = logging.getLogger(__name__)
 
 ONLY_PODS = Plugins()
-
-INLINE_BYTES = 128 * 1024
-"""About 5 ms of parsing: the longest that a reconcile may take."""
 
 
 def recover_attempts(execution: Execution, resources: Iterable[AttemptResource]) -> None:
@@ -161,20 +152,16 @@ class Loader:
         self._launch_plans = launch_plans
         self._beside: dict[str, LaunchPlans] = {}
         """By the directory that executions' own are in."""
-        self._plans: WeakValueDictionary[str, Plan] = WeakValueDictionary()
-        """By the digest of their closures; by its URI as well if that is its content's."""
-        self._closures: dict[str, bytes] = {}
+        self._plans = Plans(client, storage)
         self._malformed: dict[str, str] = {}
         """By uid, the wrong fields of objects that could never be decoded."""
-        self._loaded: set[str] = set()
-        self._kept: dict[str, Plan] = {}
 
     def transform(self, workflow: FlyteWorkflow) -> FlyteWorkflow:
         """For the informer: set the closure aside until its execution is loaded, and keep the rest."""
         uid = workflow.metadata.uid
         self._malformed.pop(uid, None)
-        if not workflow.phase.ended and uid not in self._loaded:
-            self._closures[uid] = closure_of(workflow)
+        if not workflow.phase.ended:
+            self._plans.set_aside(workflow)
         return without_closure(workflow)
 
     def salvage(self, found: Undecodable[FlyteWorkflow], last: FlyteWorkflow | None) -> FlyteWorkflow | None:
@@ -191,14 +178,12 @@ class Loader:
 
     def forget(self, uid: str) -> None:
         """Forget the closure of an object that is deleted or has ended."""
-        self._closures.pop(uid, None)
         self._malformed.pop(uid, None)
-        self._loaded.discard(uid)
-        self._kept.pop(uid, None)
+        self._plans.forget(uid)
 
     def keep(self, uid: str, plan: Plan) -> None:
         """Keep the plan of an evicted execution, so that it can be loaded without asking the server for its closure."""
-        self._kept[uid] = plan
+        self._plans.keep(uid, plan)
 
     async def load(
         self, workflow: FlyteWorkflow, now: float, resources: Collection[AttemptResource] = ()
@@ -211,19 +196,17 @@ class Loader:
         uid = workflow.metadata.uid
         if error := self._malformed.get(uid):
             raise Invalid(f"the resource is malformed: {error}")
-        plan = self._kept.get(uid) or await self._plan(workflow)
+        plan = await self._plans.of(workflow)
         execution, new = await self._execution(workflow, plan, now, resources)
-        self._closures.pop(uid, None)
-        self._kept.pop(uid, None)
-        self._loaded.add(uid)
+        self._plans.loaded(uid)
         return execution, new
 
     def load_now(self, workflow: FlyteWorkflow, now: float) -> tuple[Execution, bool] | None:
         """As `load`, for a new execution whose object is complete and small. None for any other, and if it cannot run:
         `load` says why.
         """
-        closure = self._closures.get(workflow.metadata.uid, b"")
-        if not 0 < len(closure) <= INLINE_BYTES or not _is_whole(workflow) or workflow.metadata.uid in self._malformed:
+        size = self._plans.size_set_aside(workflow.metadata.uid)
+        if not 0 < size <= INLINE_BYTES or not _is_whole(workflow) or workflow.metadata.uid in self._malformed:
             return None
         try:
             return run_without_suspending(self.load(workflow, now))
@@ -232,14 +215,7 @@ class Loader:
 
     async def show(self, workflow: FlyteWorkflow, now: float) -> Execution:
         """Return the execution of a complete object as its status has it, for display. Raises as `load` does."""
-        return (await self._execution(workflow, await self._plan(workflow, whole=True), now))[0]
-
-    async def _fetch(self, workflow: FlyteWorkflow) -> bytes:
-        """Read the closure of an execution that was loaded before. Raises NotFound, Unavailable."""
-        whole = await self._client.get(CLOSURES, workflow.metadata.name, workflow.metadata.namespace)
-        if whole.metadata.uid != workflow.metadata.uid:
-            raise NotFound(f"{workflow.key} is another object of the same name now", status=404)
-        return closure_of(whole)
+        return (await self._execution(workflow, await self._plans.of_whole(workflow), now))[0]
 
     async def _execution(
         self, workflow: FlyteWorkflow, plan: Plan, now: float, resources: Collection[AttemptResource] | None = None
@@ -282,8 +258,8 @@ class Loader:
             await self._client.has_subresource(WORKFLOWS, "status")  # raises as well if it is the type that is missing
             _log.warning("%s: execution %s is gone, so nothing of it is recovered", execution.key, name)
             return
-        plan = await self._plan(workflow, whole=True)
-        if plan.digest != execution.plan.digest and not await self._is_same(workflow, of):
+        plan = await self._plans.of_whole(workflow)
+        if plan.digest != execution.plan.digest and not await self._plans.are_same(workflow, of):
             raise Invalid(
                 f"executionConfig.RecoveryExecution names {name!r}, which ran another workflow or version: "
                 "relaunch instead"
@@ -298,40 +274,6 @@ class Loader:
         else:
             found = await asyncio.to_thread(_left_of, recovered)
         execution.recovered, execution.recovered_children = found
-
-    async def _plan(self, workflow: FlyteWorkflow, *, whole: bool = False) -> Plan:
-        """Return the plan of an object, which has its closure if it is `whole`. Raises as `load`."""
-        reference = workflow.workflow_closure_reference
-        if is_shared_closure(reference) and (plan := self._plans.get(reference)) is not None:
-            return plan
-        closure = await self._closure(workflow, whole=whole)
-        digest = digest_of(closure)
-        plan = self._plans.get(digest)
-        if plan is None:
-            if len(closure) > INLINE_BYTES:
-                plan = await asyncio.to_thread(parse_plan, closure, digest)
-            else:
-                plan = parse_plan(closure, digest)
-            self._plans[digest] = plan
-        if is_shared_closure(reference):
-            self._plans[reference] = plan
-        return plan
-
-    async def _closure(self, workflow: FlyteWorkflow, *, whole: bool) -> bytes:
-        if reference := workflow.workflow_closure_reference:
-            return await read_offloaded_closure(self._storage, reference)
-        return (
-            closure_of(workflow) if whole else self._closures.get(workflow.metadata.uid) or await self._fetch(workflow)
-        )
-
-    async def _is_same(self, earlier: FlyteWorkflow, later: FlyteWorkflow) -> bool:
-        """Whether both run the same, although one has its closure in the resource, whose server may write it in other
-        characters, and the other in the object store.
-        """
-        if not any(is_shared_closure(one.workflow_closure_reference) for one in (earlier, later)):
-            return False
-        both = await self._closure(earlier, whole=True), await self._closure(later, whole=False)
-        return await asyncio.to_thread(mean_the_same, *both)
 
     async def _inputs(self, workflow: FlyteWorkflow) -> literals_pb2.LiteralMap | Literals:
         if not workflow.offloaded_inputs:

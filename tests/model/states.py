@@ -122,7 +122,7 @@ class Process(NamedTuple):
     fence: tuple[int, int] | None = None
     """(uid, version) of controller/_executions.py: stale_until."""
     loaded: int = 0
-    """The uid whose closure it has used up (Loader._loaded): to load it again it has to be read again."""
+    """The uid whose closure it has used up (controller/_plans.py): to load it again it has to be read again."""
 
 
 QUEUED: Final = "queued"  # an effect that no request was sent for yet

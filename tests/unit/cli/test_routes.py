@@ -183,7 +183,7 @@ def test_what_is_no_resource_is_refused(content: bytes) -> None:
 
 def test_a_resource_whose_workflow_is_in_the_object_store_is_refused_by_that_field() -> None:
     away = {**resource("a"), "spec": {"id": "ml:production:flows.wf"}, "workflowClosureReference": "s3://b/c.json"}
-    with pytest.raises(Invalid, match=r"a\.json .* \(workflowClosureReference\) .* --launch-plan"):
+    with pytest.raises(Invalid, match=r"a\.json .* \(workflowClosureReference\).* --launch-plan"):
         whole_resource(json.dumps(away).encode(), "a.json")
     found = running_of(away)
     assert found is not None

@@ -105,7 +105,7 @@ async def test_an_execution_that_rests_is_aborted_when_it_is_deleted() -> None:
             await asyncio.sleep(10.0)
             assert not await of.pods()
             assert not of.measured("propeller_executions", state="resting")
-            assert not controller._loader._kept
+            assert not controller._loader._plans._kept
 
 
 async def test_a_foreign_status_of_an_execution_that_rests_counts() -> None:
@@ -119,7 +119,7 @@ async def test_a_foreign_status_of_an_execution_that_rests_counts() -> None:
             await asyncio.sleep(10.0)
             assert not await of.pods()
             assert not of.measured("propeller_executions", state="resting")
-            assert not controller._loader._kept
+            assert not controller._loader._plans._kept
 
 
 @pytest.mark.parametrize(("idle", "stays"), [(0.0, True), (IDLE, False)])
