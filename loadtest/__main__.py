@@ -53,6 +53,13 @@ MEASUREMENTS = {
         (PEER, CONTROLLER, ONLY, SCALE),
         long=True,
     ),
+    "children": Measurement(
+        "_children",
+        "2,000 executions that one starts: controller CPU for each beside that of a workflow by itself, memory, bytes "
+        "in etcd, with a closure that they share and without (five minutes; --scale 0.1 is a quick look).",
+        (SCALE, SERVER, CONTROLLER),
+        long=True,
+    ),
     "overhead": Measurement("_overhead", "What the embedded cluster adds to each task of a chain of 18."),
     "clusters": Measurement(
         "_clusters", "What a controller of ten clusters costs while there is nothing to do (a minute).", long=True

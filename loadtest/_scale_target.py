@@ -56,9 +56,9 @@ class Target(msgspec.Struct, frozen=True):
         """Seconds of the server's CPU so far, without etcd's."""
         return cpu(psutil.Process(self.process))
 
-    async def requests(self, client: Client) -> int:
-        """Requests so far that only a controller sends; 0 if the server does not count them."""
-        return await requests_so_far(client) if self.counts_requests else 0
+    async def requests(self, client: Client, *, starting: bool = False) -> int:
+        """Requests so far as `requests_so_far` counts them; 0 if the server does not."""
+        return await requests_so_far(client, starting=starting) if self.counts_requests else 0
 
 
 async def warm(client: Client, completer: Completer, statuses: Statuses) -> None:

@@ -253,14 +253,17 @@ async def _controller(server: KubeApiserver, directory: Path, template: str) -> 
         await process.wait()
 
 
-async def requests_so_far(client: Client) -> int:
-    """Requests that only a controller sends: creates and deletes of pods, writes of workflows but their creates."""
+async def requests_so_far(client: Client, *, starting: bool = False) -> int:
+    """Requests that only a controller sends: creates and deletes of pods, writes of workflows but their creates; those
+    as well with `starting`, for workflows that start others.
+    """
     answer = await client.transport.send(Request(method="GET", path="/metrics"), deadline=30)
+    verbs = {b"PUT", b"PATCH", b"APPLY", b"DELETE", b"GET"} | ({b"POST"} if starting else set())
     total = 0.0
     for found in _REQUESTS.finditer(answer.body):
         resource, sub, verb = found["resource"], found["sub"], found["verb"]
         pods = resource == b"pods" and not sub and verb in {b"POST", b"DELETE", b"GET"}
-        written = resource == b"flyteworkflows" and verb in {b"PUT", b"PATCH", b"APPLY", b"DELETE", b"GET"}
+        written = resource == b"flyteworkflows" and verb in verbs
         if pods or written:
             total += float(found["count"])
     return round(total)

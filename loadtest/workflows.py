@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
 from flyteidl.core import compiler_pb2, identifier_pb2, literals_pb2, tasks_pb2, types_pb2, workflow_pb2
 from google.protobuf import json_format
 
@@ -52,6 +53,31 @@ def mapping() -> workflow_pb2.WorkflowTemplate:
     promise = types_pb2.OutputReference(node_id="start-node", var=ITEM)
     template.nodes[0].inputs[0].binding.promise.CopyFrom(promise)
     return template
+
+
+def mapping_executions(count: int, prefix: str, size: int) -> dict[str, Any]:
+    """An execution that starts `count` others: it maps a launch plan, whose closure has about `size` bytes and whose
+    workflow is one task, over so many integers.
+    """
+    (resource,) = resources(mapped(count), 1, prefix)
+    identity = {"project": PROJECT, "domain": "test", "name": "plan", "version": "v"}
+    (array,) = (node["array"] for node in resource["spec"]["nodes"].values() if "array" in node)
+    array["SubNodeSpec"] = {"id": "item", "kind": "workflow", "workflow": {"launchPlanRefId": identity}}
+    inputs = {"parameters": {ITEM: {"var": {"type": {"simple": "INTEGER"}}, "required": True}}}
+    workflow = {**identity, "name": "started"}
+    plan = {"id": identity, "spec": {"workflowId": workflow}, "closure": {"expectedInputs": inputs}}
+    (started,) = padded(resources(parallel(1), 1, "unused"), size)
+    document = {"launchPlan": plan, "spec": started["spec"], "tasks": started["tasks"]}
+    return resource | {"launchPlans": {f"{PROJECT}/test/plan/v": document}}
+
+
+def padded(given: list[dict[str, Any]], size: int) -> list[dict[str, Any]]:
+    """Have closures of about `size` bytes, by more tasks than run."""
+    for resource in given:
+        ((key, task),) = resource["tasks"].items()
+        more = range(size // len(orjson.dumps(task)))
+        resource["tasks"] |= {f"{key}-{number}": task for number in more}
+    return given
 
 
 def numbers(count: int) -> literals_pb2.LiteralMap:

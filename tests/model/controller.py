@@ -166,7 +166,7 @@ class Controller:
         return self.carry_out(label, world, number, reconcile.out_of_time(node))
 
     def _may_load(self, world: World, process: Process) -> bool:
-        """controller/_cache_lag.py: wait_to_load, and controller/_loading.py: _fetch if the closure was used up."""
+        """controller/_cache_lag.py: wait_to_load, and controller/_plans.py: _fetch if the closure was used up."""
         workflow, fence = process.object, process.fence
         if fence is not None and fence[0] == workflow.uid and fence[1] > workflow.version:
             return False

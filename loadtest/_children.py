@@ -1,0 +1,128 @@
+"""Executions that another one starts: what each costs beside a workflow by itself, with a shared closure and with one
+of its own.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import orjson
+import uvloop
+
+from loadtest import workflows
+from loadtest._line import Line
+from loadtest._process import started
+from loadtest._scale_target import NAMESPACE, Target, embedded, in_namespace, real, warm
+from loadtest._statuses import Statuses
+from loadtest.completer import Completer
+from propeller.controller import FLYTE_WORKFLOWS
+from propeller.kube import Client
+from propeller.testing import run_kube_apiserver
+
+CHILDREN = 2_000
+CLOSURE = 20_000
+"""Bytes of the workflow that each of them runs."""
+
+DEADLINE, FOR_ONE = 120.0, 0.2  # seconds: it hangs, or the machine is far too slow
+
+DEARER = 3.0
+"""How much more one may cost than a workflow by itself: another one starts it, follows it and takes its outputs."""
+
+_NEVER_SHARED = "env PROPELLER_CONTROLLER__CHILD_CLOSURE_BYTES=1000000000"
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """Of one workflow, in seconds and bytes; without those that start others, but for what these spend on it."""
+
+    cpu: float
+    server_cpu: float
+    requests: float | None
+    """None if the server does not count them."""
+    stored: float
+    """Bytes of the resource when it has ended."""
+    memory: float
+    """Bytes of the controller at its peak, over an idle one."""
+    seconds: float
+
+
+def measure(*, scale: float, server: str, controller: str) -> Iterator[Line]:
+    """`server` is embedded or real. Sizes are multiplied by `scale`."""
+    count = max(1, round(CHILDREN * scale))
+    alone = workflows.padded(workflows.resources(workflows.parallel(1), count, "w"), CLOSURE)
+    starter = [workflows.mapping_executions(count, "m", CLOSURE)]
+    plain = _on(server, controller, alone, count)
+    yield from _lines(f"{count} workflows by themselves", plain)
+    shared = _on(server, controller, starter, count)
+    yield from _lines(f"{count} that one starts", shared)
+    whole = _on(server, f"{_NEVER_SHARED} {controller}", starter, count)
+    yield from _lines(f"{count} that carry their closure", whole)
+    for name, cost in (("that one starts", shared), ("that carry their closure", whole)):
+        yield Line(
+            name=f"{name}: controller CPU, relative",
+            value=cost.cpu / plain.cpu,
+            unit="x",
+            budget=DEARER if cost is shared else None,
+        )
+
+
+def _lines(name: str, cost: Cost) -> Iterator[Line]:
+    yield Line(name=f"{name}: controller CPU for one", value=cost.cpu * 1e3, unit="ms")
+    yield Line(name=f"{name}: API server CPU for one", value=cost.server_cpu * 1e3, unit="ms")
+    if cost.requests is not None:
+        yield Line(name=f"{name}: requests for one", value=cost.requests, unit="")
+    yield Line(name=f"{name}: bytes in etcd for one", value=cost.stored, unit="B")
+    yield Line(name=f"{name}: memory for one, at its peak", value=cost.memory / 1024, unit="KiB")
+    yield Line(name=f"{name}: in a second", value=1 / cost.seconds, unit="/s")
+
+
+def _on(server: str, command: str, resources: Sequence[dict[str, Any]], count: int) -> Cost:
+    """Run with a server of its own, so that none pays for the objects of the one before."""
+    with tempfile.TemporaryDirectory() as text:
+        directory = Path(text)
+        if server == "embedded":
+            with embedded(directory) as target:
+                return uvloop.run(_run(target, command, resources, count))
+        with run_kube_apiserver(directory) as kube_apiserver:
+            return uvloop.run(_run(real(kube_apiserver, directory), command, resources, count))
+
+
+async def _run(target: Target, command: str, resources: Sequence[dict[str, Any]], count: int) -> Cost:
+    """Create the resources, of which `count` pods come, and wait until all executions have ended."""
+    statuses, created = Statuses(), len(resources)
+    async with target.client() as client:
+        completer = Completer(client, NAMESPACE, lambda: 0.0)
+        async with (
+            completer.running(),
+            statuses.followed(client, NAMESPACE),
+            started(command, target.kubeconfig, target.directory) as controller,
+        ):
+            await controller.ready()
+            await warm(client, completer, statuses)
+            idle = controller.taken.peak = controller.memory
+            requests = await target.requests(client, starting=True)
+            before = time.perf_counter(), controller.cpu, target.cpu
+            for resource in resources:
+                await client.create(FLYTE_WORKFLOWS, in_namespace(resource), NAMESPACE)
+            executions = count if created == count else created + count
+            await statuses.wait_ended(executions, DEADLINE + count * FOR_ONE)
+            after = time.perf_counter(), controller.cpu, target.cpu
+            requests = await target.requests(client, starting=True) - requests - created
+            peak = controller.taken.peak
+        assert len(completer.uids) == count, f"{len(completer.uids)} pods for {count} executions"
+        stored = await _stored(client)
+    seconds, cpu, server_cpu = (one - other for one, other in zip(after, before, strict=True))
+    sent = requests / count if target.counts_requests else None
+    return Cost(cpu / count, server_cpu / count, sent, stored, (peak - idle) / count, seconds / count)
+
+
+async def _stored(client: Client) -> float:
+    """The median of the bytes of a resource, which etcd has as JSON."""
+    sizes = []
+    async for page in client.pages(FLYTE_WORKFLOWS.typed(dict[str, Any]), NAMESPACE):
+        sizes += [len(orjson.dumps(one)) for one in page.items]
+    return float(sorted(sizes)[len(sizes) // 2])
