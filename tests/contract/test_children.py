@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 from propeller.kube import Raw
+from propeller.registry import Entity, EntityKind, StoredRegistry
+from propeller.storage import MemoryStore, Storage, StorageOptions
 from propeller.testing import ServerUnderTest
 from tests.contract.test_takeover import Place, comes, controlled
 from tests.unit.controller.bench import RAW_PODS, WORKFLOWS
 from tests.unit.controller.children import call, launch_plan, resource
 from tests.unit.controller.test_child_maps import A, child, mapped
+from tests.unit.workflow.drive import TASK
 
 
 async def executions(of: Place) -> dict[str, Raw]:
@@ -67,3 +72,21 @@ async def test_a_map_starts_one_for_each_item_and_stops_them_if_too_many_fail(se
 
         await comes(stopped)
         assert {child(0), child(1)} <= (await executions(of)).keys(), "those that have ended are kept"
+
+
+async def test_one_whose_registered_workflow_is_larger_than_a_resource_may_be_refers_to_it(
+    server: ServerUnderTest,
+) -> None:
+    store, plan = MemoryStore(), launch_plan()
+    plan["tasks"] = plan["tasks"] | {f"t{number}": TASK | {"custom": {"x": "x" * 1000}} for number in range(2000)}
+    async with Storage(StorageOptions(metadata_prefix="memory://m"), stores={"memory": store}) as storage:
+        entity = Entity(EntityKind.LAUNCH_PLAN, "p", "d", "plan", "v1")
+        await StoredRegistry(storage, "memory://m/registry").register(entity, json.dumps(plan).encode())
+    async with controlled(server, store) as of:
+        await of.user.create(WORKFLOWS, resource(call("n0"), plans={}), of.namespace)
+        await has_pods(of, "w-n0-0-a-0")
+        child = (await executions(of))["w-n0-0"]
+        assert child["workflowClosureReference"] in store.blobs
+        assert len(json.dumps(child)) < 10_000
+        await of.report("w-n0-0-a-0", "Succeeded")
+        await ends_as(of, "Succeeded")

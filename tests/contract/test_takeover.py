@@ -52,10 +52,10 @@ async def comes(what: Callable[[], Awaitable[bool]]) -> None:
 
 
 @asynccontextmanager
-async def controlled(server: ServerUnderTest) -> AsyncIterator[Place]:
+async def controlled(server: ServerUnderTest, store: MemoryStore | None = None) -> AsyncIterator[Place]:
     await install_flyte_workflows(server.client)
     settings = Settings(checkpoint=CheckpointOptions(max_lag=0.1), storage=StorageOptions(metadata_prefix="memory://m"))
-    async with Storage(settings.storage, stores={"memory": MemoryStore()}) as storage:
+    async with Storage(settings.storage, stores={"memory": store or MemoryStore()}) as storage:
         controller = WorkflowController(server.client, storage, settings, namespace=server.namespace)
         async with controller.running():
             yield Place(server.client, server.namespace)

@@ -119,6 +119,7 @@ async def test_a_store_that_is_down_has_them_wait_and_say_so_while_others_go_on(
     store.is_down = True
     async with sharing(store) as of, of.controller():
         await create(of, mapped(), task("n1"), plans=PLANS)
+        assert store.writes == 1, "what one of them learns counts for all"
         await asyncio.sleep(10.0)
         assert not await exists(of, child(0))
         assert await of.has_pod("w-n1-0")
