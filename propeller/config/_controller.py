@@ -85,8 +85,8 @@ class ControllerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     child_closure_bytes: int = 256 * 1024
     """Bytes that the workflow of a launch plan may take in the resources of all executions that a map, or the nodes of
     one workflow, start of it. If they take more, it is stored once, below `storage.metadata_prefix`, and each resource
-    refers to it: 1,000 items of a workflow of 20 KB would be 20 MB in etcd, of which each event of an item brings its 20
-    KB again. For a few small ones the write and the reads cost more than they save. 0: always.
+    refers to it: 1,000 items of a workflow of 20 KB would be 20 MB in etcd, and each event of an item would bring its
+    20 KB. For a few small ones the write and the reads cost more than they save. 0: always.
     """
 
     def __post_init__(self) -> None:

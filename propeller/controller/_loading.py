@@ -14,7 +14,7 @@ from flyteidl.core import literals_pb2
 
 from propeller.controller._attempt_resources import AttemptResource
 from propeller.controller._damaged import why_not_again
-from propeller.controller._plans import INLINE_BYTES, Plans
+from propeller.controller._plans import Plans
 from propeller.controller._resource import (
     WORKFLOWS,
     FlyteWorkflow,
@@ -119,12 +119,11 @@ def _left_of(execution: Execution) -> tuple[dict[str, str], dict[str, str]]:
     return outputs, children
 
 
-def _is_whole(workflow: FlyteWorkflow) -> bool:
-    """Whether the object refers to nothing outside of it."""
-    status = workflow.status
+def _has_begun(workflow: FlyteWorkflow) -> bool:
+    """Whether an execution has a state, or takes over that of another one."""
+    status, earlier = workflow.status, workflow.execution_config.recovery_execution
     begun = status.get("nodes") or status.get("nodesReference") or status.get("nodeStatus")
-    elsewhere = begun or workflow.offloaded_inputs or workflow.workflow_closure_reference
-    return not elsewhere and workflow.execution_config.recovery_execution is None
+    return bool(begun) or (earlier is not None and bool(earlier.name))
 
 
 class Loader:
@@ -202,11 +201,13 @@ class Loader:
         return execution, new
 
     def load_now(self, workflow: FlyteWorkflow, now: float) -> tuple[Execution, bool] | None:
-        """As `load`, for a new execution whose object is complete and small. None for any other, and if it cannot run:
-        `load` says why.
+        """As `load`, for a new execution that is small, and of which nothing has to be waited for. None for any other,
+        and if it cannot run: `load` says why.
         """
-        size = self._plans.size_set_aside(workflow.metadata.uid)
-        if not 0 < size <= INLINE_BYTES or not _is_whole(workflow) or workflow.metadata.uid in self._malformed:
+        inputs = workflow.offloaded_inputs
+        if _has_begun(workflow) or (inputs and not self._storage.is_at_hand(inputs)):
+            return None
+        if not self._plans.is_at_hand(workflow) or workflow.metadata.uid in self._malformed:
             return None
         try:
             return run_without_suspending(self.load(workflow, now))

@@ -39,9 +39,11 @@ class Plans:
         if (uid := workflow.metadata.uid) not in self._loaded:
             self._closures[uid] = closure_of(workflow)
 
-    def size_set_aside(self, uid: str) -> int:
-        """Return the bytes of the closure that was set aside, 0 if there is none."""
-        return len(self._closures.get(uid, b""))
+    def is_at_hand(self, workflow: FlyteWorkflow) -> bool:
+        """Whether `of` returns the plan without waiting, and soon."""
+        if reference := workflow.workflow_closure_reference:
+            return is_shared_closure(reference) and reference in self._plans
+        return 0 < len(self._closures.get(workflow.metadata.uid, b"")) <= INLINE_BYTES
 
     def loaded(self, uid: str) -> None:
         """Drop what was set aside for loading an execution."""

@@ -122,6 +122,11 @@ class Storage:
         """
         return self._store_of(uri).is_local
 
+    def is_at_hand(self, uri: str) -> bool:
+        """Return whether a small blob there is read without suspending now: its store is local, or it is cached."""
+        store = self._stores.get(scheme_of(uri))
+        return store is not None and (store.is_local or self._cache.get(uri) is not None)
+
     async def write(self, uri: str, data: bytes) -> None:
         """Store `data` at `uri`, replacing what is there. Raises TooLarge if it could not be read back."""
         store = self._store_of(uri)

@@ -30,6 +30,12 @@ PATH_LENGTH = 200
 CACHED_NAMES = 16_384
 """Names that are cached: each is used some ten times while its node runs."""
 
+CACHED_PATHS = 256
+"""Paths of registered entities that are cached: a map asks for the one of its launch plan for each item."""
+
+LONGEST_CACHED = 1000
+"""Characters of one that is: a stranger chose them."""
+
 _ENCODING = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"abcdefghijklmnopqrstuvwxyz123456")
 _NOT_DNS_LABEL = re.compile(r"[^-a-z0-9]+")
 _NOT_DNS_SUBDOMAIN = re.compile(r"[^-.a-z0-9]+")
@@ -71,7 +77,15 @@ def pod_name(execution: str, unique_id: str, attempt: int) -> str:
 
 def entity_path(project: str, domain: str, name: str, version: str) -> str:
     """`project/domain/name/version` of a registered entity, each part quoted so that it cannot be two, nor none."""
+    size = len(project) + len(domain) + len(name) + len(version)
+    return (_cached_path if size <= LONGEST_CACHED else _path)(project, domain, name, version)
+
+
+def _path(project: str, domain: str, name: str, version: str) -> str:
     return "/".join(_component(part) for part in (project, domain, name, version))
+
+
+_cached_path = lru_cache(CACHED_PATHS)(_path)
 
 
 def _component(text: str) -> str:

@@ -14,7 +14,10 @@ from propeller.reconcile import FairPool
 from propeller.storage import MemoryStore, Storage
 from propeller.workflow import BackingOff
 from tests.unit.controller.bench import WORKFLOWS, Bench, bench
-from tests.unit.workflow.drive import task
+from tests.unit.controller.children import create
+from tests.unit.controller.test_child_maps import PLANS, child, give, mapped
+from tests.unit.controller.test_children import with_options
+from tests.unit.workflow.drive import TASK, graph, task
 
 
 def on(of: Bench, store: FaultyStore) -> Bench:
@@ -65,14 +68,38 @@ async def test_reading_what_a_task_left_takes_no_turn_of_its_own_where_it_is_at_
     assert len(effects) == (1 if is_local else 2)  # the launch, and reading
 
 
+@pytest.mark.parametrize("config", [None, {"RecoveryExecution": {}}], ids=["none", "as compilers write it"])
 async def test_a_new_workflow_whose_object_has_all_of_it_is_loaded_in_its_first_round(
-    monkeypatch: pytest.MonkeyPatch,
+    config: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with bench() as of, of.controller():
         jobs = counted(monkeypatch)
-        await of.create(task("n0"))
+        body = {"metadata": {"name": "w"}, "spec": graph(task("n0")), "tasks": {"t": TASK}}
+        await of.user.create(WORKFLOWS, body | ({"executionConfig": config} if config else {}), "ns")
         await pod(of, "w-n0-0")
     assert not [job for job in jobs if "Intake" in job]
+
+
+async def test_executions_that_others_start_are_loaded_so_too_once_their_closure_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with bench() as made:
+        of = with_options(made, child_closure_bytes=0)
+        async with of.controller():
+            jobs = counted(monkeypatch)
+            await create(of, mapped(Parallelism=1), plans=PLANS)
+            for item in range(3):
+                await give(of, child(item), item)
+            assert (await of.status())["state"] == "Succeeded"
+    assert len([job for job in jobs if "Intake" in job]) == 1, "the first reads what the others share"
+
+
+@pytest.mark.parametrize("inputs", ["ftp://host/inputs.pb", "file:///dev/zero", "memory://m/none", "s3://"])
+async def test_inputs_that_cannot_be_had_are_an_error_of_the_workflow_alone(inputs: str) -> None:
+    async with bench() as of, of.controller():
+        body = {"metadata": {"name": "w"}, "spec": graph(task("n0")), "tasks": {"t": TASK}, "offloadedInputs": inputs}
+        await of.user.create(WORKFLOWS, body, "ns")
+        assert (await ended(of))["error"]["code"] == "BadWorkflow"
 
 
 async def test_what_we_wrote_ourselves_leads_to_no_round() -> None:
