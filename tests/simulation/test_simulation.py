@@ -64,8 +64,9 @@ MORE = [(mutation, often, options, seed) for (mutation, often, *options), seed i
 MORE_SEEDS = {"handovers": 10, "losses": 10, "moves": 10, "restores": 40}
 
 FOUND_WITH_LAUNCH_PLANS_BY = {
+    "a closure that could not be stored is referred to": 222,
     "all items of a map task start at once": 200,
-    "an execution that fails is tried again": 274,
+    "an execution that fails is tried again": 344,
     "an execution that runs has succeeded": 200,
     "an execution that was started before is anothers": 201,
     "executions are not stopped": 203,
