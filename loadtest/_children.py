@@ -53,7 +53,7 @@ class Cost(msgspec.Struct, frozen=True):
 def measure(*, scale: float, server: str, controller: str) -> Iterator[Line]:
     """`server` is embedded or real. Sizes are multiplied by `scale`."""
     count = max(1, round(CHILDREN * scale))
-    alone = workflows.padded(workflows.resources(workflows.parallel(1), count, "w"), CLOSURE)
+    alone = workflows.resources(workflows.parallel(1), count, "w")
     starter = [workflows.mapping_executions(count, "m", CLOSURE)]
     plain = _on(server, controller, alone, count)
     yield from _lines(f"{count} workflows by themselves", plain)
