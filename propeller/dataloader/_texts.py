@@ -16,6 +16,7 @@ from flyteidl.core import errors_pb2, literals_pb2, types_pb2
 from google.protobuf import duration_pb2, json_format, struct_pb2, timestamp_pb2
 
 from propeller.errors import Invalid
+from propeller.wire import simple_name
 
 _GO_UNITS = {
     "ns": 1,
@@ -133,7 +134,7 @@ def scalar_of_text(kind: int, text: str) -> literals_pb2.Scalar:
         case types_pb2.DURATION:
             primitive = literals_pb2.Primitive(duration=_duration(text))
         case _:
-            raise Invalid(f"type {types_pb2.SimpleType.Name(kind)} cannot be read from a file")
+            raise Invalid(f"type {simple_name(kind)} cannot be read from a file")
     return literals_pb2.Scalar(primitive=primitive)
 
 

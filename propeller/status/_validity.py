@@ -16,6 +16,7 @@ from propeller.errors import CorruptBlob
 from propeller.status._placed import check_placed
 from propeller.workflow import (
     MAX_ID_BYTES,
+    MAX_NODES,
     AtGate,
     AttemptState,
     BackingOff,
@@ -43,9 +44,6 @@ LAST_TIME = 253_402_300_799.0
 """Epoch seconds of the end of the year 9999, after which no time can be written."""
 
 MAX_ATTEMPTS = 255
-
-MAX_NODES = 2_000_000
-"""Twenty of the largest map tasks. In memory each takes 34 bytes, and a blob of a kilobyte may claim so many."""
 
 _PHASES = frozenset(NodePhase)
 _CACHE_STATUSES = frozenset(CacheStatus)

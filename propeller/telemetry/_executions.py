@@ -40,7 +40,7 @@ REASONS = frozenset(
             "OutputSizeExceeded",
             "OutputsNotFound",
         ),
-        *("PodNameTaken", "ResourceDeletedExternally", "RuntimeFailure", "TimeoutExpired"),
+        *("PodNameTaken", "ResourceDeletedExternally", "RuntimeFailure", "TimeoutExpired", "TooManyNodes"),
         *("UnexpectedObjectDeletion", "Unknown", "UnknownError"),
         # of a branch
         *("MalformedBranchUserError", "UserProvidedError"),

@@ -39,7 +39,7 @@ from propeller.wire._fields import (
 )
 from propeller.wire._literals import PARSED_MESSAGES, UNCOUNTED_BYTES, ByName, Literals
 from propeller.wire._parse import MAX_DEPTH, TooManyMessages, count, parse
-from propeller.wire._typed_text import literal_of, type_name
+from propeller.wire._typed_text import literal_of, simple_name, type_name
 
 __all__ = [
     "COLLECTION",
@@ -70,6 +70,7 @@ __all__ = [
     "literal_of",
     "only",
     "parse",
+    "simple_name",
     "text",
     "type_name",
     "value_of",

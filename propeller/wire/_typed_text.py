@@ -85,20 +85,26 @@ def type_name(type_: types_pb2.LiteralType) -> str:
     return bounded(one_line(_name(type_, 0)), MAX_TYPE_CHARACTERS)
 
 
+def simple_name(simple: int) -> str:
+    """Return flyteidl's name of a simple type in small letters, its number if there is no such type."""
+    names = types_pb2.SimpleType
+    return names.Name(simple).lower() if simple in names.values() else f"number {simple}"
+
+
 def _name(type_: types_pb2.LiteralType, depth: int) -> str:
     if depth > _MAX_NAMED_DEPTH:
         return "..."
     match type_.WhichOneof("type"):
         case "simple":
-            return _SIMPLE.get(type_.simple, types_pb2.SimpleType.Name(type_.simple).lower())
+            return _SIMPLE.get(type_.simple, simple_name(type_.simple))
         case "collection_type":
             return f"list of {_name(type_.collection_type, depth + 1)}"
         case "map_value_type":
             return f"map of {_name(type_.map_value_type, depth + 1)}"
         case "enum_type":
-            return "one of " + ", ".join(type_.enum_type.values[:10])
+            return "one of " + (", ".join(type_.enum_type.values[:10]) or "no values")
         case "union_type":
-            return " or ".join(_name(variant, depth + 1) for variant in type_.union_type.variants[:5])
+            return " or ".join(_name(variant, depth + 1) for variant in type_.union_type.variants[:5]) or "no type"
         case "blob":
             return "directory" if type_.blob.dimensionality == types_pb2.BlobType.MULTIPART else "file"
         case "structured_dataset_type":
@@ -185,8 +191,7 @@ class _Converter:
             case types_pb2.STRUCT if isinstance(value, dict):
                 return self._struct(value)
         if simple not in _EXAMPLES:
-            name = types_pb2.SimpleType.Name(simple).lower() if simple in types_pb2.SimpleType.values() else simple
-            raise Invalid(f"a value of type {name} cannot be given as text")
+            raise Invalid(f"a value of type {simple_name(simple)} cannot be given as text")
         raise _unfit(value, _EXAMPLES[simple])
 
     def _primitive(self, **field: Any) -> literals_pb2.Literal:
@@ -198,11 +203,10 @@ class _Converter:
         try:
             time = datetime.datetime.fromisoformat(text)
             time = time if time.tzinfo is not None else time.replace(tzinfo=datetime.UTC)
-            microseconds = (time - _EPOCH) // _MICROSECOND
-        except (ValueError, OverflowError):
+            literal = self._primitive()
+            literal.scalar.primitive.datetime.FromMicroseconds((time - _EPOCH) // _MICROSECOND)
+        except (ValueError, OverflowError):  # also for a zone by which the year is 0 or 10000
             raise _unfit(text, _EXAMPLES[types_pb2.DATETIME]) from None
-        literal = self._primitive()
-        literal.scalar.primitive.datetime.FromMicroseconds(microseconds)
         return literal
 
     def _duration(self, value: str | float) -> literals_pb2.Literal:

@@ -87,6 +87,7 @@ from propeller.workflow._gates import (
     sleep_seconds,
     without_signals,
 )
+from propeller.workflow._growth import MAX_NODES
 from propeller.workflow._job_record import Jobs
 from propeller.workflow._jobs import JOB_FILE, MAX_ID_BYTES, MAX_JOB_FILE, Job, JobRecord, Link, Look
 from propeller.workflow._launch_plans import LaunchPlan, LaunchPlanDocument, read_launch_plan
@@ -167,6 +168,7 @@ __all__ = [
     "JOB_FILE",
     "MAX_ID_BYTES",
     "MAX_JOB_FILE",
+    "MAX_NODES",
     "NOT_CACHED",
     "REJECTED",
     "RUNNING_CASE",

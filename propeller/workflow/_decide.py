@@ -33,6 +33,7 @@ from propeller.workflow._events import (
 )
 from propeller.workflow._execution import Execution, NodePhase, NodeView, WorkflowPhase
 from propeller.workflow._graphs import GraphProgress, Queue, cancels, ready_nodes
+from propeller.workflow._growth import outgrown
 from propeller.workflow._spec import FailurePolicy, NodeKind
 from propeller.workflow._states import RUNNING_CASE, Launching, RunningSubtasks, State
 from propeller.workflow._transition import (
@@ -291,6 +292,8 @@ class _Decider:
                 self._end_node(view, NodePhase.FAILED, transition.failure)
             case Abort():
                 self._end_node(view, NodePhase.ABORTED, None)
+            case StartSubgraph() | StartSubtasks() if (failure := outgrown(view, transition.graph)) is not None:
+                self._end_node(view, NodePhase.FAILED, failure)
             case StartSubgraph():
                 self._change_state(node, transition.state)
                 self._graphs.start(transition.graph, node, transition.state.attempt)

@@ -340,9 +340,11 @@ class Execution:
             heapq.heappush(self.timers, (when, node))
 
     def active_in(self, frame: Frame) -> list[int]:
-        """The nodes of a frame that have started and not ended."""
-        end = frame.base + len(frame.graph.nodes)
-        return [node for node in self.states if frame.base <= node < end]
+        """The nodes of a frame that have started and not ended. Costs the lesser of what has started and the frame."""
+        nodes = range(frame.base, frame.base + len(frame.graph.nodes))
+        if 8 * len(nodes) < len(self.states):  # a small graph among thousands
+            return [node for node in nodes if node in self.states]
+        return [node for node in self.states if node in nodes]
 
     def count(self) -> dict[NodePhase, int]:
         """How many nodes of the frames opened so far are in each phase; end nodes do not count."""

@@ -75,7 +75,6 @@ def resumed_items(execution: Execution, frame: Frame) -> Iterator[int]:
     """Count the items of an execution that was loaded; yields those that start now, as nodes."""
     window, state = frame.window, execution.states.get(frame.parent)
     assert window is not None
-    end = frame.base + len(frame.graph.nodes)
     window.given = 0
-    window.waiting = sum(_waits(state) for node, state in execution.states.items() if frame.base <= node < end)
+    window.waiting = sum(_waits(execution.states[node]) for node in execution.active_in(frame))
     return start_up_to(execution, frame, state.next if isinstance(state, RunningSubtasks) else 0)

@@ -143,6 +143,27 @@ async def test_an_answer_of_another_type_is_said_on_the_node_which_waits_on(text
         assert await input_of(of, "n1") == 5
 
 
+@pytest.mark.parametrize(
+    ("type_", "text", "says"),
+    [
+        ({"simple": "DATETIME"}, "9999-12-31T23:59:59-23:59", "expected a time like"),
+        ({"simple": 99}, "1", "a value of type number 99 cannot be given"),
+        ({"enumType": {}}, "a", "expected one of no values"),
+    ],
+)
+async def test_an_answer_or_a_type_that_no_value_has_leaves_the_execution_at_work(
+    type_: dict[str, Any], text: str, says: str
+) -> None:
+    async with bench() as of, of.controller():
+        await of.create(signal("n0", type_), after("n1", "n0"), task("n2"), edges=[("n0", "n1")])
+        await answer(of, "n0", text)
+        await asyncio.sleep(3.0)
+        assert f"the answer is not taken: {says}" in (await of.status())["waits"][0]["reason"]
+        await of.report("w-n2-0", phase="Succeeded")
+        await asyncio.sleep(3.0)
+        assert (await of.status())["phase"] == 1
+
+
 async def test_the_first_answer_counts_whatever_is_written_later() -> None:
     async with bench() as of, of.controller():
         await of.create(signal("n0"), after("n1", "n0"), edges=[("n0", "n1")])

@@ -161,6 +161,7 @@ async def test_a_union_is_the_first_variant_that_fits(task: Task, text: str | No
         (simple(types_pb2.DURATION), "long", "no duration"),
         (simple(types_pb2.STRUCT), "[1]", "no object"),
         (simple(types_pb2.STRUCT), "{", "no JSON"),
+        (T.FromString(b"\x08\x63"), "x", "type number 99 cannot be read from a file"),
         (T(enum_type=types_pb2.EnumType(values=["red"])), "green", "none of \\['red'\\]"),
         (TEXT, "y" * 1001, "a value may have 1000"),
         (DIRECTORY, "x", "declared as a directory"),

@@ -16,8 +16,7 @@ from propeller.errors import CorruptBlob, MissingBlob, NotUnderstood, StorageErr
 from propeller.handlers import TRANSITIONS
 from propeller.status import Snapshot, decode, encode, rebuild, take
 from propeller.status._snapshot import LIMIT, MAX_RECORDS, decode_off_loop, decompress, is_small
-from propeller.status._validity import MAX_NODES
-from propeller.workflow import Execution, Failure, Graph, NodeView, Running, WorkflowPhase, begin
+from propeller.workflow import MAX_NODES, Execution, Failure, Graph, NodeView, Running, WorkflowPhase, begin
 from tests.unit.workflow.drive import execution, graph, plan, task
 
 PLAN = plan(graph(task("a"), {"id": "m", "kind": "array", "array": {"SubNodeSpec": task("item")}}))

@@ -96,6 +96,8 @@ def test_what_flytekit_reads_by_type_has_it() -> None:
         (BOOLEAN, "yes", "expected true or false, found 'yes'"),
         (DATETIME, "noon", "expected a time like"),
         (DATETIME, "9999-99-99", "expected a time like"),
+        (DATETIME, "9999-12-31T23:59:59-23:59", "expected a time like"),
+        (DATETIME, "0001-01-01T00:00:00+23:00", "expected a time like"),
         (DURATION, "soon", "expected a duration like"),
         (DURATION, "1" * 15 + "d", "a duration of less than 10,000 years"),
         (DURATION, "1e300", "a duration like"),
@@ -117,6 +119,9 @@ def test_what_flytekit_reads_by_type_has_it() -> None:
         (STRING, "\ud800", "not text in UTF-8"),
         ({"simple": "BINARY"}, "x", "a value of type binary cannot be given as text"),
         ({}, "x", "a value of type unknown cannot be given as text"),
+        ({"simple": 99}, "x", "a value of type number 99 cannot be given as text"),
+        ({"enumType": {}}, "x", "expected one of no values, found 'x'"),
+        ({"unionType": {}}, "x", "expected no type, found 'x'"),
     ],
 )
 def test_other_text_is_refused_with_what_was_expected(type_: dict[str, Any], text: str, says: str) -> None:
@@ -133,6 +138,7 @@ def test_a_message_shows_only_the_begin_of_what_was_given() -> None:
 def test_types_have_names_of_a_bounded_length_in_one_line() -> None:
     assert type_name(of(lists({"mapValueType": ENUM}))) == "list of map of one of low, high"
     assert type_name(of(OPTIONAL)) == "integer or null"
+    assert type_name(of(lists({"simple": 99}))) == "list of number 99"
     assert type_name(of({"blob": {"dimensionality": "MULTIPART"}})) == "directory"
     hostile = {"enumType": {"values": ["a\n\u202e" * 1000] * 100}}
     assert len(type_name(of(hostile))) <= 80
