@@ -25,15 +25,15 @@ class Budget:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.bytes_left = limits.bytes
-        self._files_left = limits.files
+        self.files_left = limits.files
 
     def take_file(self, where: str) -> None:
-        if not self._files_left:
+        if not self.files_left:
             raise Invalid(
                 f"{where}: there are more than {self.limits.files} files (raw_containers.max_files): put them into an "
                 "archive"
             )
-        self._files_left -= 1
+        self.files_left -= 1
 
     def take_bytes(self, where: str, size: int) -> None:
         if size > self.bytes_left:

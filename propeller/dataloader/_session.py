@@ -24,7 +24,7 @@ from propeller.dataloader._download import download
 from propeller.dataloader._limits import Limits
 from propeller.dataloader._texts import error_document
 from propeller.dataloader._upload import ProgramFailed, upload
-from propeller.errors import CorruptBlob, Invalid, StorageError
+from propeller.errors import CorruptBlob, Invalid, StorageError, TooLarge
 from propeller.storage import Storage
 from propeller.text import bounded
 
@@ -117,7 +117,7 @@ async def _upload(work: Upload, storage: Storage) -> ProgramFailed | None:
     try:
         size = await upload(storage, work.outputs.variables, work.directory, work.prefix, work.raw, work.limits)
         _log.info("outputs are uploaded: %d bytes of files", size)
-    except (Invalid, CorruptBlob) as error:
+    except (Invalid, CorruptBlob, TooLarge) as error:
         document = error_document(bounded(str(error)), UPLOAD_FAILED, system=False, recoverable=True)
         await storage.write(f"{work.prefix}/error.pb", document.SerializeToString())
         if isinstance(error, ProgramFailed):

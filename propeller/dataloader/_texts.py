@@ -191,8 +191,8 @@ def _duration(text: str) -> duration_pb2.Duration:
         raise Invalid(f"{_shown(text)} is no duration: write 1h30m5.5s")
     sign = -1 if nanoseconds < 0 else 1
     seconds, nanos = divmod(abs(nanoseconds), 10**9)
-    found = duration_pb2.Duration(seconds=sign * seconds, nanos=sign * nanos)
     try:
+        found = duration_pb2.Duration(seconds=sign * seconds, nanos=sign * nanos)
         found.ToJsonString()
     except ValueError as error:
         raise Invalid(f"{_shown(text)} is longer than a duration may be") from error

@@ -57,9 +57,12 @@ class _File(msgspec.Struct, frozen=True):
 class _Reading:
     """Reads values, and collects files for later."""
 
-    def __init__(self, raw: str, limits: Limits) -> None:
+    def __init__(self, raw: str, limits: Limits, most: int) -> None:
         self.raw = raw.rstrip("/")
         self.budget = Budget(limits)
+        self._most = most
+        """Bytes of all values together: outputs.pb has them."""
+        self._left = most
         self.files: list[_File] = []
 
     def literal(
@@ -99,17 +102,18 @@ class _Reading:
 
     def _union(self, type_: types_pb2.UnionType, path: Path, name: str, where: str, depth: int) -> literals_pb2.Literal:
         none = next((one for one in type_.variants if one.simple == types_pb2.NONE and one.HasField("simple")), None)
-        if none is not None and _is_none(path):
+        if none is not None and _is_none(path, where):
             return _in_union(_NONE, none)
         reasons = []
         for variant in type_.variants:
             if variant is none:
                 continue
-            begun = len(self.files)
+            begun, left, files_left = len(self.files), self._left, self.budget.files_left
             try:
                 return _in_union(self.literal(variant, path, name, where, depth), variant)
             except Invalid as error:
                 del self.files[begun:]
+                self._left, self.budget.files_left = left, files_left
                 reasons.append(str(error))
         raise Invalid(f"{where} fits none of its types: {'; '.join(reasons)}")
 
@@ -131,6 +135,13 @@ class _Reading:
     def _bytes(self, path: Path, where: str) -> bytes:
         with opened(path, where) as (file, size):
             self.budget.require_value(where, size)
+            self.budget.take_file(where)
+            if size > self._left:
+                raise Invalid(
+                    f"{where}: all values together have more than {self._most} bytes (storage.max_blob_bytes): pass "
+                    "large ones as files (FlyteFile)"
+                )
+            self._left -= size
             return file.read(size)
 
     def _blob(self, type_: types_pb2.BlobType, path: Path, name: str, where: str, depth: int) -> literals_pb2.Scalar:
@@ -167,12 +178,12 @@ class _Reading:
         self, type_: types_pb2.LiteralType, path: Path, name: str, where: str, depth: int
     ) -> Iterator[literals_pb2.Literal]:
         entries = self._entries(path, where)
-        stems = {entry.name.partition(".")[0] for entry in entries}
-        if stems != set(map(str, range(len(entries)))):
-            shown = sorted(entry.name for entry in entries)[:_SHOWN]
+        items = {entry.name.partition(".")[0]: entry for entry in entries}
+        if items.keys() != set(map(str, range(len(entries)))):
+            shown = [entry.name for entry in entries[:_SHOWN]]
             raise Invalid(f"{where} is a list, whose items are files named 0, 1, 2 and so on; {path} has {shown}")
         for at in range(len(entries)):
-            yield self.literal(type_, path / str(at), f"{name}/{at}", f"{where}[{at}]", depth + 1)
+            yield self.literal(type_, items[str(at)], f"{name}/{at}", f"{where}[{at}]", depth + 1)
 
     def _entries(self, path: Path, where: str) -> list[Path]:
         """Return what is in a directory, in order."""
@@ -200,13 +211,8 @@ class opened:  # noqa: N801 - used as a function
     def __enter__(self) -> tuple[BinaryIO, int]:
         try:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except PermissionError as error:
-            raise Invalid(
-                f"{self._where}: {self._path} is closed to other users: let the program open it (chmod a+r), or have "
-                "the operator set raw_containers.user"
-            ) from error
         except OSError as error:
-            raise Invalid(f"{self._where}: {self._path} cannot be read: {error.strerror}") from error
+            raise _unreadable(error, self._path, self._where) from error
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             os.close(descriptor)
@@ -231,11 +237,15 @@ async def upload(
     values as `<prefix>/outputs.pb`. Return the bytes of blobs. Raises as the module says.
     """
     _raise_error_of(directory)
-    reading = _Reading(raw, limits)
+    reading = _Reading(raw, limits, storage.settings.max_blob_bytes)
     literals = {}
     for name in sorted(outputs):
-        require_name(name, "an output")
-        literals[name] = reading.literal(outputs[name].type, directory / name, name, f"output {name!r}", 0)
+        if require_name(name, "an output") == ERROR_FILE:
+            raise Invalid(f"an output is named {ERROR_FILE}, the file by which a program says why it failed: rename it")
+        try:
+            literals[name] = reading.literal(outputs[name].type, directory / name, name, f"output {name!r}", 0)
+        except OSError as error:
+            raise _unreadable(error, directory / name, f"output {name!r}") from error
     before = reading.budget.bytes_left
 
     async def copy(one: _File) -> None:
@@ -257,7 +267,7 @@ async def upload(
 def _raise_error_of(directory: Path) -> None:
     """Raise ProgramFailed with the text of `_ERROR`, if the program wrote one; Invalid if that cannot be read."""
     path = directory / ERROR_FILE
-    if not os.path.lexists(path):
+    if not _is_there(path, ERROR_FILE):
         return
     with opened(path, ERROR_FILE) as (file, size):
         if size > _MAX_ERROR_BYTES:
@@ -266,6 +276,28 @@ def _raise_error_of(directory: Path) -> None:
             )
         text = file.read(_MAX_ERROR_BYTES).decode(errors="replace").strip()
     raise ProgramFailed(f"User Error: {bounded(text)}")
+
+
+def _unreadable(error: OSError, path: Path, where: str) -> Invalid:
+    """Return the error for a file that the program wrote so that the uploader cannot read it."""
+    found = error.filename or path
+    if isinstance(error, PermissionError):
+        return Invalid(
+            f"{where}: {found} is closed to other users: let the program open it (chmod a+r, a directory a+rx), or "
+            "have the operator set raw_containers.user"
+        )
+    return Invalid(f"{where}: {found} cannot be read: {error.strerror or error}")
+
+
+def _is_there(path: Path, where: str) -> bool:
+    """Whether anything has this path. Raises Invalid if that cannot be known, as its directory is closed."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise _unreadable(error, path, where) from error
+    return True
 
 
 def _find(path: Path, where: str) -> Path:
@@ -286,9 +318,13 @@ def _find(path: Path, where: str) -> Path:
     raise Invalid(f"{where} is missing: the program ended without writing {path}; {path.parent} has {beside[:_SHOWN]}")
 
 
-def _is_none(path: Path) -> bool:
-    if not os.path.lexists(path):
-        return not any(path.parent.glob(f"{path.name}.*"))
+def _is_none(path: Path, where: str) -> bool:
+    """Whether the program has written nothing for an optional output, or null."""
+    if not _is_there(path, where):
+        try:
+            return not any(entry.name.startswith(f"{path.name}.") for entry in path.parent.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return True
     return path.is_file() and not path.is_symlink() and path.stat().st_size <= len("null\r\n") and _says_null(path)
 
 

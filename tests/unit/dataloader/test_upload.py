@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from google.protobuf import json_format
 
 from propeller.dataloader import Limits, upload
 from propeller.errors import Invalid
-from propeller.storage import Storage
+from propeller.storage import Storage, StorageOptions
 from tests.unit.storage.values import Literal, literal
 
 T = types_pb2.LiteralType
@@ -159,6 +160,7 @@ async def test_a_union_is_the_first_variant_that_fits(task: Task, text: str | No
         (TEXT, b"\xff", "no UTF-8"),
         (simple(types_pb2.DATETIME), "yesterday", "no time"),
         (simple(types_pb2.DURATION), "long", "no duration"),
+        (simple(types_pb2.DURATION), "9" * 18 + "h", "longer than a duration may be"),
         (simple(types_pb2.STRUCT), "[1]", "no object"),
         (simple(types_pb2.STRUCT), "{", "no JSON"),
         (T.FromString(b"\x08\x63"), "x", "type number 99 cannot be read from a file"),
@@ -244,3 +246,99 @@ async def test_an_error_file_over_its_limit_is_refused(task: Task) -> None:
     task.wrote("_ERROR", b"x" * (1024 * 1024 + 1))
     with pytest.raises(Invalid, match="_ERROR of 1048577 bytes"):
         await task.gives(x=INT)
+
+
+@pytest.mark.parametrize("name", ["**", "*", "[a-z]", "?"])
+async def test_an_optional_output_of_any_name_is_none_if_nothing_of_that_name_is_there(task: Task, name: str) -> None:
+    task.wrote("x.txt", "1")
+    optional = T(union_type=types_pb2.UnionType(variants=[INT, simple(types_pb2.NONE)]))
+    found = (await task.gives(**{name: optional}))[name].scalar.union
+    assert found.value.scalar.HasField("none_type")
+
+
+async def test_an_output_named_as_the_file_of_errors_is_refused(task: Task) -> None:
+    with pytest.raises(Invalid, match="an output is named _ERROR"):
+        await task.gives(_ERROR=T(union_type=types_pb2.UnionType(variants=[INT, simple(types_pb2.NONE)])))
+
+
+@pytest.fixture
+def as_another_user(limits: Limits) -> Iterator[Task]:
+    """The superuser may read all; who uploads is often another one than who wrote."""
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        place.chmod(0o777)
+        before = os.geteuid()
+        os.seteuid(before or 65534)
+        try:
+            (place / "store").mkdir()
+            settings = StorageOptions(metadata_prefix=f"file://{place}/store")
+            yield Task(Storage(settings, trusting=True), place / "store", place / "outputs", limits)
+        finally:
+            os.seteuid(before)
+
+
+OPTIONAL = T(union_type=types_pb2.UnionType(variants=[INT, simple(types_pb2.NONE)]))
+
+
+@pytest.mark.parametrize(
+    ("type_", "closed", "mode"),
+    [
+        (T(collection_type=INT), "x", 0o000),
+        (T(collection_type=INT), "x", 0o444),
+        (T(collection_type=OPTIONAL), "x", 0o444),
+        (T(map_value_type=INT), "x", 0o111),
+        (DIRECTORY, "x", 0o000),
+        (DIRECTORY, "x", 0o444),
+        (T(collection_type=INT), ".", 0o000),
+        (OPTIONAL, ".", 0o000),
+        (OPTIONAL, ".", 0o444),
+    ],
+)
+async def test_what_is_in_a_closed_directory_is_an_error_and_never_none(
+    as_another_user: Task, type_: T, closed: str, mode: int
+) -> None:
+    as_another_user.wrote("x" if type_ == OPTIONAL else "x/0", "1")
+    place = as_another_user.directory / closed
+    place.chmod(mode)
+    try:
+        with pytest.raises(Invalid, match=r"^(_ERROR|output 'x').* is closed to other users: .*chmod a\+r"):
+            await as_another_user.gives(x=type_)
+    finally:
+        place.chmod(0o755)
+
+
+async def test_all_values_together_have_a_limit_and_each_counts_once(task: Task) -> None:
+    for item in range(10):
+        task.wrote(f"x/{item}", "y" * 1000)
+    texts = T(collection_type=T(union_type=types_pb2.UnionType(variants=[INT, BOOL, TEXT])))
+    await task.gives(x=texts)
+    task.storage = Storage(StorageOptions(max_blob_bytes=9_999), trusting=True)
+    with pytest.raises(Invalid, match=r"'x'\[9\] fits none .*all values together have more than 9999 bytes"):
+        await task.gives(x=texts)
+
+
+async def test_values_count_as_files(task: Task) -> None:
+    for item in range(21):
+        task.wrote(f"x/{item % 3}/{item // 3}", "1")
+    with pytest.raises(Invalid, match="more than 20 files"):
+        await task.gives(x=T(collection_type=T(collection_type=INT)))
+
+
+async def test_items_with_extensions_are_not_looked_for_one_by_one(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each was looked for among all of them, so that 5,000 took minutes."""
+    looks: list[object] = []
+
+    def counted(look: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*given: Any) -> Any:
+            looks.append(given)
+            return look(*given)
+
+        return called
+
+    for item in range(15):
+        task.wrote(f"x/{item}.txt", str(item))
+    for name in ("listdir", "scandir"):
+        monkeypatch.setattr(os, name, counted(getattr(os, name)))
+    found = (await task.gives(x=T(collection_type=INT)))["x"].collection.literals
+    assert [one.scalar.primitive.integer for one in found] == list(range(15))
+    assert len(looks) < 5
