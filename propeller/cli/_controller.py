@@ -22,6 +22,7 @@ from propeller.cli._supervised import Supervised
 from propeller.cli._supervisor import supervise
 from propeller.clusters import Connector, Opener
 from propeller.config import Settings
+from propeller.connectors import MayAct, always
 from propeller.controller import Recorder, WorkflowController
 from propeller.errors import Denied, PropellerError
 from propeller.kube import Client, connect, load_connection
@@ -187,7 +188,7 @@ async def _serve(
         )
         await stack.enter_async_context(watchdog)
         if elect and not settings.shards.count:
-            await _lead(stack, client, settings, metrics, probes)
+            fence.check = await _lead(stack, client, settings, metrics, probes)
         storage = await stack.enter_async_context(Storage(settings.storage))
         recorder = await _recorder(stack, client, settings, metrics)
         controller = WorkflowController(
@@ -198,6 +199,7 @@ async def _serve(
             metrics=metrics,
             recorder=recorder,
             opener=opener,
+            may_act=fence.may_act if elect else always,
         )
         try:
             await stack.enter_async_context(controller.running())
@@ -219,8 +221,10 @@ async def _recorder(stack: AsyncExitStack, client: Client, settings: Settings, m
     return recorder
 
 
-async def _lead(stack: AsyncExitStack, client: Client, settings: Settings, metrics: Metrics, probes: Probes) -> None:
-    """Wait for the lease, and until nobody divides the work; from then on the loss of the lease ends the stack."""
+async def _lead(stack: AsyncExitStack, client: Client, settings: Settings, metrics: Metrics, probes: Probes) -> MayAct:
+    """Wait for the lease, and until nobody divides the work; from then on the loss of the lease ends the stack. Returns
+    whether it is held still.
+    """
     identity = f"{platform.node()}_{uuid.uuid4()}"  # names of machines and process ids are not unique in containers
     chosen = settings.election
     election = Election(client, chosen.lease_namespace, chosen.lease_name, identity, chosen)
@@ -230,3 +234,4 @@ async def _lead(stack: AsyncExitStack, client: Client, settings: Settings, metri
     leadership = await stack.enter_async_context(lead_alone(election, others, chosen.retry))
     probes.leads = True
     metrics.watch_lease(election.lease, lambda: leadership.remaining() > 0)
+    return leadership.check

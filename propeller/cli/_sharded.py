@@ -30,7 +30,11 @@ class Fence:
 
     def around(self, client: Client) -> Client:
         """A client through the same connections that changes nothing while this process may not act."""
-        return Client(FencedTransport(client.transport, lambda: self.check()), client.settings)
+        return Client(FencedTransport(client.transport, self.may_act), client.settings)
+
+    def may_act(self) -> None:
+        """Raises LeaseLost unless this process may change something now."""
+        self.check()
 
 
 class FencedOpener:

@@ -6,6 +6,7 @@ themselves, and a `Poller` looks at many jobs in turn. grpcio is imported when t
 
 from propeller.connectors._channel import Channel, open_channel
 from propeller.connectors._directory import Category, Directory, Nobody, Service, Unknown
+from propeller.connectors._fence import MayAct, always, fenced
 from propeller.connectors._job_logs import JobLog, Metric, read_job_log, read_job_metrics
 from propeller.connectors._options import ConnectorOptions, ConnectorService
 from propeller.connectors._poller import Poller
@@ -17,11 +18,14 @@ __all__ = [
     "ConnectorService",
     "Directory",
     "JobLog",
+    "MayAct",
     "Metric",
     "Nobody",
     "Poller",
     "Service",
     "Unknown",
+    "always",
+    "fenced",
     "open_channel",
     "read_job_log",
     "read_job_metrics",

@@ -30,6 +30,7 @@ from typing import Any
 from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.clusters import Opener
 from propeller.config import Settings
+from propeller.connectors import MayAct, always
 from propeller.controller._cache_lag import CacheLag
 from propeller.controller._cache_metrics import watch_caches
 from propeller.controller._checkpointer import Checkpointer
@@ -56,7 +57,7 @@ from propeller.controller._milestones import Milestones
 from propeller.controller._observing import Observing
 from propeller.controller._overdue import Overdue
 from propeller.controller._placing import Placing
-from propeller.controller._remote_jobs import JobFinalizers, JobNews, LeftJobs
+from propeller.controller._remote_jobs import LeftJobs
 from propeller.controller._resource import WORKFLOWS, FlyteWorkflow, end_is_undone
 from propeller.controller._restores import Restores
 from propeller.controller._resync import Resync
@@ -107,9 +108,10 @@ class WorkflowController:
         recorder: Recorder | None = None,
         plugins: Plugins | None = None,
         opener: Opener | None = None,
+        may_act: MayAct = always,
     ) -> None:
         """`plugins`: by default those of this interpreter's packages. `opener` connects to the clusters of a routing
-        table, if there can be one.
+        table, if there can be one. `may_act` is asked before each call that changes a remote job.
         """
         self._client = client
         self._settings = settings
@@ -134,8 +136,7 @@ class WorkflowController:
         self._tokens = self.limits.tokens
         stakes = stakes_of(self.limits, self._executions, metrics.launches)
         of_control = client, self._plugins, settings, clock, self._grants.grant, stakes
-        workflows = self._workflows
-        control = ExecutionCluster(*of_control, namespace=namespace, keyspace=keyspace, workflows=workflows)
+        control = ExecutionCluster(*of_control, namespace=namespace, keyspace=keyspace, workflows=self._workflows)
         self._clusters = Clusters(control)
         self._placing = Placing(self._clusters, clock, grant, keyspace)
         shared = Shared(
@@ -151,8 +152,7 @@ class WorkflowController:
             causes=causes,
         )
         self._checkpointer = Checkpointer(client, storage, settings.checkpoint, clock, shards=keyspace)
-        of_jobs = self._tokens, JobNews(self._executions).tell, JobFinalizers(client).hold
-        self._jobs = remote_jobs_of(settings, storage, self._plugins, clock, *of_jobs)
+        self._jobs = remote_jobs_of(shared, self._plugins, self._tokens, may_act)
         find = self._workflows.store.get
         told = grant, metrics.catalog, find, launch_plans, self._jobs
         self._services = services_of(settings, storage, self._clusters, self._plugins, clock, self._tokens, *told)

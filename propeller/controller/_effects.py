@@ -198,9 +198,11 @@ class EffectRunner:
             session.record_launch(self._clock.now())
         if created and refusals_of(node).tries:
             session.created_again.add(attempt)
-        if (stop := session.launching.pop(attempt, None)) is not None:
+        stop = session.launching.pop(attempt, None)
+        is_job = any(isinstance(event, Submitted) for event in events)
+        if stop is not None and not is_job:  # a job of an attempt that was given up is stopped once a status has its id
             self.start(session, stop)
-        elif is_given_up(node, effect.attempt):
+        elif is_given_up(node, effect.attempt) and not is_job:
             session.deferred.append(StopAttempt(*attempt))  # another stop may have come before the pod
             self._executions.reconcile(session.key)
         elif attempt in session.looks and created:

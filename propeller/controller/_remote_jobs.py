@@ -98,8 +98,9 @@ class LeftJobs:
         self._limit = shared.settings.connectors.delete_limit
 
     async def delete(self, workflow: FlyteWorkflow) -> None:
-        """Delete the jobs that the status of an ended workflow lists. Raises what they raise, for `connectors.
-        delete_limit` seconds after its end; later, errors are logged.
+        """Delete the jobs that the status of an ended workflow lists, and wait for the deletion of those that no status
+        has. Raises what they raise, Unavailable while it waits, for `connectors.delete_limit` seconds after its end;
+        later, errors are logged.
         """
         if JOBS_FINALIZER not in workflow.metadata.finalizers:
             return
@@ -108,6 +109,8 @@ class LeftJobs:
             snapshot = await decode_status(workflow.status, self._storage, directory)
             for job in () if snapshot is None else snapshot.jobs:
                 await self._jobs.delete(workflow.metadata.uid, job)
+            if self._jobs.are_left(workflow.metadata.uid):
+                raise Unavailable("jobs whose attempts were given up while they began are not deleted yet")
         except (CorruptBlob, MissingBlob, NotUnderstood) as error:
             _log.error("%s: its status does not say which jobs it has left: %s", workflow.key, error)
         except PropellerError as error:

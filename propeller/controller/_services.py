@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from propeller.catalog import Catalog, store_of
 from propeller.clock import Clock
 from propeller.config import Settings
-from propeller.connectors import Directory
+from propeller.connectors import Directory, MayAct, fenced
 from propeller.controller._clusters import Clusters
+from propeller.controller._duty import Shared
+from propeller.controller._remote_jobs import JobFinalizers, JobNews
 from propeller.controller._resource import FlyteWorkflow
 from propeller.handlers import (
     ChildClosures,
@@ -26,7 +28,6 @@ from propeller.handlers.plugins import Plugins, PodSettings
 from propeller.kube import ObjectMeta
 from propeller.storage import Storage
 from propeller.telemetry import CatalogMetrics
-from propeller.workflow import ExecutionInfo, NodeEvent
 
 Tell = Callable[[Holder], bool]
 
@@ -70,19 +71,12 @@ def services_of(
     )
 
 
-def remote_jobs_of(
-    settings: Settings,
-    storage: Storage,
-    plugins: Plugins,
-    clock: Clock,
-    tokens: LaunchTokens | None,
-    news: Callable[[Holder, NodeEvent], bool],
-    hold: Callable[[ExecutionInfo], Awaitable[None]],
-) -> RemoteJobs:
-    """The jobs of remote services of one controller."""
-    options = settings.connectors
-    directory = Directory(options) if options.services else None
-    return RemoteJobs(plugins, directory, options, storage, clock, tokens, news, hold)
+def remote_jobs_of(shared: Shared, plugins: Plugins, tokens: LaunchTokens | None, may_act: MayAct) -> RemoteJobs:
+    """The jobs of remote services of one controller; `may_act` raises once it may change none of them."""
+    options = shared.settings.connectors
+    directory = Directory(options, fenced(may_act)) if options.services else None
+    tell, hold = JobNews(shared.executions).tell, JobFinalizers(shared.client).hold
+    return RemoteJobs(plugins, directory, options, shared.storage, shared.clock, tokens, tell, hold, may_act)
 
 
 def _task_cache(

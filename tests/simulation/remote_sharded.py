@@ -110,7 +110,9 @@ class ShardedWorld(World):
         client = Client(transport, clock=LoopClock())
         async with Storage(self.settings.storage, stores={"memory": store}) as storage:
             plugins = Plugins(remote=[Service(self)])
-            controller = WorkflowController(client, storage, self.settings, clock=LoopClock(), plugins=plugins)
+            controller = WorkflowController(
+                client, storage, self.settings, clock=LoopClock(), plugins=plugins, may_act=check
+            )
             drawn = f"member {self.seed} {number} {self.loop.time()}"
             membership = membership_of(client, controller, self.settings, clock=LoopClock(), drawn=drawn)
             link.member = self.members[number] = membership.name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 from unittest import mock
 
 import msgspec
@@ -17,13 +18,14 @@ from propeller.status import _head
 from propeller.status._snapshot import Snapshot, take
 from propeller.workflow import Effect, Execution, Follow
 from tests.simulation.remote import World, simulate
+from tests.simulation.remote_halted import HaltingWorld
 from tests.simulation.remote_recovered import RecoveringWorld
 from tests.simulation.remote_sharded import RecoveringShardedWorld, ShardedWorld
 
 SEEDS = 150
 """Those that CI runs: a tenth of a second each."""
 
-SEEDS_OF = {RecoveringWorld: 40, ShardedWorld: 8, RecoveringShardedWorld: 5}
+SEEDS_OF = {RecoveringWorld: 40, ShardedWorld: 8, RecoveringShardedWorld: 5, HaltingWorld: 8}
 """Those of worlds in which executions are recovered, and shards move: up to a second and a half each."""
 
 Defect = Callable[[], AbstractContextManager[object]]
@@ -89,6 +91,15 @@ def jobs_of_what_was_handed_over_are_looked_at() -> AbstractContextManager[objec
     return mock.patch.object(RemoteJobs, "forget", return_value=None)
 
 
+def a_process_that_was_halted_does_not_ask_whether_it_may_act() -> AbstractContextManager[object]:
+    made = RemoteJobs.__init__
+
+    def unfenced(jobs: RemoteJobs, *given: Any) -> None:
+        made(jobs, *given[:-1])
+
+    return mock.patch.object(RemoteJobs, "__init__", unfenced)
+
+
 FOUND_BY: dict[Defect, int] = {
     an_id_is_relied_on_before_a_status_has_it: 4,
     ids_are_in_no_status: 0,
@@ -136,6 +147,7 @@ FOUND_IN: list[tuple[Defect, type[World], int]] = [
     (recovered_nodes_have_the_outputs_of_the_first, RecoveringWorld, 19),
     (answers_of_services_during_a_handover_are_dropped, ShardedWorld, 6),
     (jobs_of_what_was_handed_over_are_looked_at, ShardedWorld, 0),
+    (a_process_that_was_halted_does_not_ask_whether_it_may_act, HaltingWorld, 49),
 ]
 """As FOUND_BY, in worlds in which executions are recovered, and shards move."""
 

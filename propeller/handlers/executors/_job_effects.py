@@ -4,8 +4,8 @@ Guarantees
     The order of a launch is that of pods: what was refused before (`Gates`), then tokens of pools; quotas and load of
     an API server have no say. Who waits holds no worker, and says so in the status.
     The FlyteWorkflow is held by a finalizer before the service is asked for a job.
-    A job whose attempt was given up while it was created is deleted at once: no status has its id. If only its
-    execution was loaded again meanwhile, that gets the job.
+    A job whose attempt was given up while it was created is deleted once a status has its id, so that no crash leaves
+    it running. If its execution has ended, or was loaded again meanwhile, `RemoteJobs` has it.
 """
 
 from __future__ import annotations
@@ -123,14 +123,9 @@ async def _launch(
     services.gates.passed(node)
     if isinstance(created, JobState):
         return await _ran(created, task, jobs, has_outputs=has_outputs)
-    if len(created.id) <= MAX_ID_BYTES and (node.execution.dropped or not is_given_up(node, attempt)):
-        return (Submitted(attempt, created),)
-    try:
-        await jobs.delete(task.uid, created)
-    except PropellerError as error:
-        _log.warning("%s: the job of attempt %d may go on: %s", node.log_name, attempt, error)
     if len(created.id) <= MAX_ID_BYTES:
-        return ()
+        return (Submitted(attempt, created),)
+    jobs.abandon(task.uid, task.name, created)
     why = f"the service's id of the job has {len(created.id)} bytes, and may have {MAX_ID_BYTES}"
     return (EffectFailed(attempt, Failure(BROKEN, why, ErrorKind.SYSTEM)),)
 

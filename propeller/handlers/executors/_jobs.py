@@ -8,6 +8,8 @@ Guarantees
     prove that it has succeeded.
     A job that was created is remembered until a status has its id: an execution that is loaded again from an older
     status gets the same job, and not another one.
+    `may_act` is asked before a service is asked to begin or to delete a job: a process that has stood still, and whose
+    work another one has by now, does neither. Looks pass: they change nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import msgspec
 
 from propeller.beside import beside
 from propeller.clock import Clock
-from propeller.connectors import ConnectorOptions, Directory, Nobody, Poller, Service, Unknown
+from propeller.connectors import ConnectorOptions, Directory, MayAct, Nobody, Poller, Service, Unknown, always
 from propeller.errors import Denied, ErrorKind, NotFound, PropellerError, Retryable, Unavailable
 from propeller.handlers.executors._job_deletes import JobDeletes
 from propeller.handlers.executors._outcome import has_ended
@@ -97,8 +99,10 @@ class RemoteJobs:
         tokens: LaunchTokens | None,
         tell: Tell,
         hold: Hold,
+        may_act: MayAct = always,
     ) -> None:
         self._plugins = plugins
+        self._may_act = may_act
         self._directory = directory
         self._connectors = None if directory is None else ConnectorPlugin(directory)
         self._options = options
@@ -117,7 +121,7 @@ class RemoteJobs:
         self._starting: dict[tuple[str, str], asyncio.Task[Job | JobState]] = {}
         self._unwanted: set[tuple[str, str]] = set()
         """Those of them whose execution is forgotten."""
-        self._deletes = JobDeletes(self._plugin_of, options.max_failures)
+        self._deletes = JobDeletes(self._plugin_of, options, clock, may_act)
         self._poller: Poller[_Key] = Poller(options, self._look, self._service_of, self._tenant_of, clock)
         self._causes = Causes(_log)
 
@@ -196,10 +200,10 @@ class RemoteJobs:
         if key in self._unwanted:
             self._unwanted.discard(key)
             if not failed and isinstance(job := task.result(), Job):
-                self._has_status(*key)
-                self._deletes.begin(key[0], job)
+                self.abandon(*key, job)
 
     async def _create(self, plugin: RemotePlugin, task: RemoteTask) -> Job | JobState:
+        self._may_act()
         created = await plugin.create(task)
         if isinstance(created, JobState):
             return created
@@ -226,7 +230,7 @@ class RemoteJobs:
         """
         self._unwanted.update(key for key in self._starting if key[0] == uid)
         for job in self._created.pop(uid, {}).values():
-            self._deletes.begin(uid, job)
+            self._deletes.abandon(uid, job)
         for key in self._of.pop(uid, ()):
             self._watched.pop(key, None)
             self._poller.forget(key)
@@ -269,6 +273,15 @@ class RemoteJobs:
             self._causes.report(error, "what is left of a job of %s is not stored", prefix)
         failure = state.failure or Failure(BROKEN, "the job has failed, and its service says no reason")
         return AttemptObserved(job.attempt, AttemptPhase.FAILED, failure=failure)
+
+    def abandon(self, uid: str, name: str, job: Job) -> None:
+        """Delete a job of an attempt that no status will have."""
+        self._has_status(uid, name)
+        self._deletes.abandon(uid, job)
+
+    def are_left(self, uid: str) -> bool:
+        """Whether jobs of an execution that no status has are being started, or are not deleted yet."""
+        return self._deletes.are_left(uid) or any(key[0] == uid for key in self._starting)
 
     async def delete(self, uid: str, job: Job) -> None:
         """Delete a job. Raises as `JobDeletes.delete`."""

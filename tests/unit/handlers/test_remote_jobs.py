@@ -38,6 +38,7 @@ from propeller.handlers import (
     execute,
 )
 from propeller.handlers.plugins import JobState, Plugins, PodSettings, RemotePlugin, RemoteTask
+from propeller.reconcile import LeaseLost
 from propeller.registry import RegistryOptions, registry_of
 from propeller.testing import run_virtually
 from propeller.workflow import (
@@ -136,13 +137,15 @@ class Bench:
         self.told: list[tuple[Holder, NodeEvent]] = []
         self.deaf = 0
         """How many more times nobody hears."""
+        self.lapsed = False
+        """Whether this process may not act any more."""
         self.held: list[str] = []
         self.hold_error: PropellerError | None = None
         clock, storage = LoopClock(), self.world.storage
         connectors = ConnectorOptions(poll_shortest=1.0, poll_longest=5.0, max_failures=3, **options)
         directory = Directory(connectors, lambda _, __: cast(Channel, Listing())) if connectors.services else None
         plugins = Plugins(remote=[self.service])
-        self.jobs = RemoteJobs(plugins, directory, connectors, storage, clock, None, self.tell, self.hold)
+        self.jobs = RemoteJobs(plugins, directory, connectors, storage, clock, None, self.tell, self.hold, self.may_act)
         self.services = Services(
             self.no_cluster,
             plugins,
@@ -154,6 +157,10 @@ class Bench:
             ChildClosures(storage, 0),
             jobs=self.jobs,
         )
+
+    def may_act(self) -> None:
+        if self.lapsed:
+            raise LeaseLost("lease ns/propeller is no longer held")
 
     def no_cluster(self, node: NodeView, attempt: int) -> Cluster:
         raise AssertionError("a job is of no cluster")
@@ -299,16 +306,65 @@ def test_a_workflow_that_is_being_deleted_begins_no_job() -> None:
     assert live(act).service.created == []
 
 
-def test_an_attempt_that_is_given_up_while_its_job_begins_leaves_none() -> None:
+def test_an_attempt_that_is_given_up_while_its_job_begins_has_its_id_written_before_it_is_deleted() -> None:
     async def act(of: Bench) -> None:
         of.service.takes = 5.0
         launch = asyncio.create_task(of.do(Launch))
         await asyncio.sleep(1.0)
         of.world.execution.phases[of.world.node("n0").number] = NodePhase.FAILED
-        assert await launch == ()
+        (event,) = await launch
+        assert isinstance(event, Submitted)
+        assert event.job.id == b"job 1"
+
+    assert live(act).service.deleted == []  # the decision deletes it
+
+
+def test_a_job_that_no_status_will_have_is_deleted_however_often_its_service_does_not_answer() -> None:
+    async def act(of: Bench) -> None:
+        await of.do(Launch)
+        of.service.undeletable = Unavailable("no answer")
+        of.jobs.forget("uid")
+        await asyncio.sleep(600.0)
+        assert of.jobs.are_left("uid")
+        of.service.undeletable = None
+        await asyncio.sleep(10.0)
+        assert not of.jobs.are_left("uid")
+
+    deleted = live(act).service.deleted
+    assert set(deleted) == {b"job 1"}
+    assert 50 < len(deleted) < 200  # pauses grow to `poll_longest`
+
+
+@pytest.mark.parametrize(
+    ("error", "calls"), [(Unavailable("no answer"), None), (Rejected("a traceback", status=500), 3)]
+)
+def test_a_job_that_no_status_will_have_is_not_deleted_for_ever(
+    error: PropellerError, calls: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def act(of: Bench) -> None:
+        await of.do(Launch)
+        of.service.undeletable = error
+        of.jobs.forget("uid")
+        await asyncio.sleep(120.0)
+        assert not of.jobs.are_left("uid")
+
+    of = live(act, Bench(delete_limit=60.0))
+    assert calls is None or len(of.service.deleted) == calls
+    assert f"a job of execution uid may go on: {error}" in caplog.text
+
+
+def test_a_process_whose_lease_has_lapsed_begins_no_job_and_deletes_none() -> None:
+    """It was halted, and another process may have its work by now."""
+
+    async def act(of: Bench) -> None:
+        await of.submitted()
+        of.lapsed = True
+        (event,) = await of.do(Launch, node="n1")
+        assert isinstance(event, Refused)
+        await of.do_later(StopAttempt)
 
     of = live(act)
-    assert of.service.deleted == [b"job 1"]
+    assert (of.service.created, of.service.deleted) == (["uid/e-n0-0"], [])
 
 
 def test_an_id_that_no_status_could_hold_is_the_systems_failure() -> None:
@@ -318,6 +374,7 @@ def test_an_id_that_no_status_could_hold_is_the_systems_failure() -> None:
     async def act(of: Bench) -> None:
         of.service.creates = huge
         (event,) = await of.do(Launch)
+        await asyncio.sleep(1.0)
         assert isinstance(event, EffectFailed)
         assert event.failure.kind is ErrorKind.SYSTEM
         assert f"may have {MAX_ID_BYTES}" in event.failure.message
