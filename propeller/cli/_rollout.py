@@ -19,7 +19,7 @@ from propeller.cli._sharded import group_of
 from propeller.clock import SYSTEM_CLOCK
 from propeller.config import Settings
 from propeller.errors import Conflict, Invalid, NotFound
-from propeller.reconcile.rollouts import Rollout, State, abort, begin, promote
+from propeller.reconcile.rollouts import Rollout, State, abort, begin, promote, waits_for
 from propeller.reconcile.shards import GroupView, ShardMap, change_rollout, view_group
 from propeller.routing import State as ClusterState
 from propeller.routing import Table
@@ -38,7 +38,10 @@ def command() -> None:
 
     Start the rollout, then run the new version beside the one that runs, such as by a second Deployment with the same
     lease and shards. It takes few shards, and is compared with the version that runs: failures, retries, status writes,
-    latency. If it is no worse it takes more; if it is, it gives all back (docs/scale.md).
+    latency. If it is no worse it takes more; if it is, it gives all back (docs/scale.md). It takes more once it has had
+    its shards for rollout.bake seconds and has done enough for a bad version to show, however slow the machine is;
+    status says what it waits for. If too little happens for rollout.longest seconds, it is held until you promote or
+    abort it.
 
     \b
     propeller rollout start --to 2.0         shards.version, or what the status shows
@@ -230,6 +233,7 @@ def _document(view: GroupView) -> dict[str, Any]:
             "since": rollout.since,
             "reason": rollout.reason,
             "crashes": rollout.crashes,
+            "waits_for": waits_for(rollout),
         },
         "members": [
             {
@@ -263,12 +267,19 @@ def _lines(view: GroupView) -> Iterator[str]:
     yield "no rollout" if view.map.rollout is None else _headline(view.map.rollout)
     if view.map.rollout is not None and (clusters := _clusters_of(view.map, view.map.rollout)):
         yield f"it is to run the executions of {', '.join(map(one_line, clusters))}"
+    if view.map.rollout is not None and (waits := waits_for(view.map.rollout)):
+        yield f"to go on it waits for {one_line(waits)}"
     rows = [("VERSION", "SHARDS", "MEMBER", "SINCE IT BEGAN")]
     for name in view.map.members:
         counts = view.counts.get(name)
         done = counts.shares.items() if counts is not None else ()
         version = one_line(view.map.versions.get(name, "")) or "-"
-        did = ", ".join(f"{share.bad} of {share.total} {one_line(what)}" for what, share in done)
+        did = ", ".join(
+            (
+                *(f"{share.bad} of {share.total} {one_line(what)}" for what, share in done),
+                *(f"{count} {one_line(what)}" for what, count in (counts.done.items() if counts is not None else ())),
+            )
+        )
         rows.append((version, str(len(view.map.held_by(name))), one_line(view.identities.get(name, "") or name), did))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

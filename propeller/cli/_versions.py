@@ -36,4 +36,4 @@ def counts_of(metrics: Metrics) -> Counts:
         "attempts failed by SYSTEM": Share(*executions.failed_attempts()),
         "failed status writes": Share(*executions.failed_writes()),
     }
-    return Counts(shares, seconds)
+    return Counts(shares, seconds, {"ended nodes": executions.ended_nodes()}, Share(*metrics.late_turns()))

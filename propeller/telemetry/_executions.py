@@ -138,6 +138,9 @@ class ExecutionMetrics:
         """How many status writes have failed, and how many there were."""
         return self._written.counts["error",], self._written.counts.total()
 
+    def ended_nodes(self) -> int:
+        return self._nodes.counts.total()
+
     def node_ended(self, kind: str, phase: str, seconds: float) -> None:
         self._nodes.counts[kind, phase] += 1
         self._node_seconds.of(kind).observe(seconds)

@@ -33,6 +33,9 @@ _RECONCILE_BUCKETS = (
     5.0,
     30.0,
 )  # seconds; a reconcile should take < 5 ms
+LATE_TURN = 0.1
+"""Seconds that a turn of the event loop takes at most before it counts as late."""
+
 _LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)  # seconds; few should wait for over 50 ms
 _MAX_TENANTS = 100  # label values for tenants: more are summed up, so one scrape stays small
 
@@ -226,6 +229,11 @@ class Metrics:
     def lagged(self, seconds: float) -> None:
         """Count a sample of the loop's lag: the watchdog's `on_lag`."""
         self._lags.of().observe(seconds)
+
+    def late_turns(self) -> tuple[int, int]:
+        """How many samples of the loop's lag were over `LATE_TURN`, and how many there were."""
+        counts = self._lags.counts()
+        return sum(counts[_LAG_BUCKETS.index(LATE_TURN) + 1 :]), sum(counts)
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

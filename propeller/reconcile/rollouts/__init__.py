@@ -1,8 +1,19 @@
 """Staged rollouts: a new version takes shards step by step, is judged by what it does, and goes on or back."""
 
+from propeller.reconcile.rollouts._evidence import lacking
 from propeller.reconcile.rollouts._judge import Share, Worse, by_chance, judge, late_shares
 from propeller.reconcile.rollouts._options import RolloutOptions
-from propeller.reconcile.rollouts._rollout import Observed, Rollout, State, abort, begin, divisions, promote, step
+from propeller.reconcile.rollouts._rollout import (
+    Observed,
+    Rollout,
+    State,
+    abort,
+    begin,
+    divisions,
+    promote,
+    step,
+    waits_for,
+)
 from propeller.reconcile.rollouts._tally import Counts, Tally, decode_counts, encode_counts
 
 __all__ = [
@@ -21,7 +32,9 @@ __all__ = [
     "divisions",
     "encode_counts",
     "judge",
+    "lacking",
     "late_shares",
     "promote",
     "step",
+    "waits_for",
 ]

@@ -10,7 +10,7 @@ Guarantees
     Exact for counts of any size, and so for few as for many: no minimum number of failures is assumed.
     Two versions that are equally good are told apart with a probability below `alpha`.
 Caveats
-    A look at each of many moments finds more by chance than one: who looks repeatedly divides `alpha` by the looks.
+    A look at each of many moments finds more by chance than one: who looks repeatedly divides `alpha` among the looks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ from math import exp, lgamma
 
 import msgspec
 
-LATE = 0.95
+LATE = "late reconciles"
+LAG = "late turns of the event loop"
+"""Names of what is compared by time."""
+
+PROMPT = 0.95
 """Share of the other version's reconciles that are not called late."""
 
 
@@ -91,11 +95,11 @@ def by_chance(candidate: Share, current: Share) -> float:
 
 def late_shares(candidate: Sequence[int], current: Sequence[int]) -> tuple[Share, Share]:
     """How many are late, of histograms with the same buckets (counts, the last of them without a bound): longer than
-    `LATE` of the current version's, in whole buckets.
+    `PROMPT` of the current version's, in whole buckets.
     """
     total = sum(current)
     sums = list(accumulate(current))
-    first = bisect_left(sums, LATE * total) + 1
+    first = bisect_left(sums, PROMPT * total) + 1
     return tuple(Share(sum(counts[first:]), sum(counts)) for counts in (candidate, current))  # type: ignore[return-value]
 
 

@@ -4,8 +4,10 @@ Guarantees
     The new version has the shards of its stage alone, and none once it is rolled back: not even if no other member
     lives, as a version that was found bad is worse than a wait. While it bakes, its shards go to the version that runs
     if none of its own members lives.
-    A stage ends early only in a rollback; it goes on once it has lasted `bake` seconds, enough has happened and no look
-    has found the new version worse. See `judge` for the test, and `looks`.
+    A stage ends early only in a rollback; it goes on once the new version has had its shards for `bake` seconds, has
+    done enough to be judged, and no look has found it worse, the last of them when it goes on. See `judge` for the
+    test, `lacking` for what is enough, and `alpha_of` for the looks.
+    What was seen is in the record, so that another judge goes on with it: at most `note_interval` seconds are lost.
     After the last stage the new version has all shards. The other has them only if no member of the new one lives.
 Caveats
     Shards are given in the order that the record has from its start, so that a shard changes its version once.
@@ -20,11 +22,19 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from propeller.errors import Conflict, Invalid
+from propeller.reconcile.rollouts._evidence import lacking, work_in
 from propeller.reconcile.rollouts._judge import Share, judge
 from propeller.reconcile.rollouts._options import RolloutOptions
 
-EARLY_LOOKS = 4
-"""At a stage before it has lasted `bake` seconds."""
+FIRST_LOOK = 4
+"""Things that the candidate has done when a stage is first looked at. It is again each time they have doubled, so that
+a version that fails at everything is seen at once, on a fast machine as on a slow one, and looks are few."""
+
+NOTES = 8
+"""Of what was seen, in `bake` seconds. Each is a write of the shard map."""
+
+NOTE_SECONDS = 10.0
+"""Between two notes at least."""
 
 MAX_REASON = 500
 """Characters of a reason in the record."""
@@ -35,13 +45,29 @@ class State(enum.StrEnum):
 
     BAKING = "baking"
     HELD = "held"
-    """It waits for a person, as too little has happened to judge by."""
+    """It waits for a person, as too little has happened to judge by. It is rolled back if it is found to be worse."""
     PROMOTED = "promoted"
     ABORTED = "aborted"
 
     @property
     def is_over(self) -> bool:
         return self in {State.PROMOTED, State.ABORTED}
+
+
+class Observed(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What members have done in this stage, by what is watched."""
+
+    seconds: float = 0.0
+    """For which the candidate has had all shards of the stage."""
+    waited: float = 0.0
+    """Seconds since the stage began."""
+    candidate: Mapping[str, Share] = {}
+    current: Mapping[str, Share] = {}
+
+    @property
+    def done(self) -> int:
+        """How often the candidate has done what it does most."""
+        return max((share.total for share in work_in(self.candidate).values()), default=0)
 
 
 class Rollout(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -59,9 +85,15 @@ class Rollout(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     reason: str = ""
     """Why it is in its state."""
     crashes: int = 0
-    """Members of the candidate that fell silent."""
+    """Members of the candidate that fell silent or died."""
+    other_crashes: int = 0
+    """Other members that did."""
     looked: int = 0
-    """Looks at this stage so far: see `looks`."""
+    """Looks at this stage so far: see `alpha_of`."""
+    looked_at: int = 0
+    """What the candidate had done at the last of them (`Observed.done`)."""
+    noted: Observed | None = None
+    """What was seen in this stage, some seconds ago at most."""
 
     @property
     def share(self) -> float:
@@ -81,14 +113,6 @@ class Rollout(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 def _part(share: float, count: int) -> int:
     """How many of so many shards are that share: one at least."""
     return max(1, math.floor(share * count + 1e-9))
-
-
-class Observed(msgspec.Struct, frozen=True, kw_only=True):
-    """What members have done in this stage, by what is watched, since it began, and for how many seconds that is."""
-
-    seconds: float = 0.0
-    candidate: Mapping[str, Share] = {}
-    current: Mapping[str, Share] = {}
 
 
 def begin(
@@ -114,46 +138,84 @@ def begin(
     return Rollout(candidate, current, order, options, since=now, reason=reason)
 
 
-def looks(options: RolloutOptions) -> tuple[float, ...]:
-    """When a stage is looked at, in seconds since it began: soon, and then half as often each time, so that a version
-    that fails at everything is seen at once, and few looks find something by chance.
+def alpha_of(options: RolloutOptions, look: int) -> float:
+    """Return the part of `alpha` that look number `look` of a stage may spend (from 1): 1/2, 1/6, 1/12 of the stage's,
+    and so on. All looks together spend 1, however many there are (alpha spending: K. K. G. Lan and D. L. DeMets,
+    Biometrika 70, 1983).
     """
-    if not options.bake:
-        return (0.0, *((options.longest,) if options.longest else ()))
-    early = [options.bake / (1 << power) for power in range(EARLY_LOOKS, 0, -1)]
-    late = [options.bake]
-    while 2 * late[-1] < options.longest:
-        late.append(2 * late[-1])
-    return (*early, *late, options.longest) if late[-1] < options.longest else (*early, *late)
+    return options.alpha / len(options.stages) / (look * (look + 1))
 
 
-def step(rollout: Rollout, observed: Observed, now: float) -> Rollout:
-    """What the rollout is after a look at what its members have done; the same if no look is due."""
-    options, times = rollout.options, looks(rollout.options)
+def step(rollout: Rollout, observed: Observed, now: float, alive: tuple[int, int] = (0, 0)) -> Rollout:
+    """What the rollout is after a look at what its members have done; the same if there is nothing to look at or note.
+    `alive` are the members of the candidate, and the others.
+    """
+    options = rollout.options
     if rollout.state.is_over:
         return rollout
-    if rollout.crashes >= options.crashes:
+    if _crashes_more(rollout, alive):
         return abort(rollout, f"{rollout.crashes} members of {rollout.candidate} fell silent", now)
-    if rollout.looked >= len(times) or observed.seconds < times[rollout.looked]:
+    if observed.done >= max(FIRST_LOOK, 2 * rollout.looked_at):
+        rollout = _looked(rollout, observed, now)
+        if rollout.state.is_over:
+            return rollout
+    if rollout.state is State.HELD:
         return rollout
-    alpha = options.alpha / (len(options.stages) * len(times))
-    worse = judge(observed.candidate, observed.current, alpha=alpha, tolerance=options.tolerance)
+    waits = _waits_for(rollout, observed)
+    if not waits:
+        rollout = _looked(rollout, observed, now)
+        return rollout if rollout.state.is_over else promote(rollout, now)
+    if observed.waited >= options.longest > 0:
+        reason = f"after {observed.waited:.0f} s it waits for {waits}: promote or abort it"
+        return msgspec.structs.replace(rollout, state=State.HELD, reason=reason[:MAX_REASON], noted=observed)
+    if _since_note(rollout, observed) >= note_interval(options):
+        rollout = msgspec.structs.replace(rollout, noted=observed)
+    return rollout
+
+
+def waits_for(rollout: Rollout) -> str:
+    """What a stage needs before it goes on, by what was seen when it was last noted; "" for a rollout that is over."""
+    return "" if rollout.state.is_over else _waits_for(rollout, rollout.noted or Observed())
+
+
+def note_interval(options: RolloutOptions) -> float:
+    """Seconds between two notes of what was seen."""
+    return max(NOTE_SECONDS, options.bake / NOTES)
+
+
+def _waits_for(rollout: Rollout, observed: Observed) -> str:
+    options, ours = rollout.options, len(rollout.shards)
+    if not observed.seconds and options.bake:
+        return f"members of {rollout.candidate} that hold its shards, {ours} in this stage"
+    if observed.seconds < options.bake:
+        return f"the end of its time, of which {observed.seconds:.0f} of {options.bake:.0f} s are over"
+    alpha = alpha_of(options, rollout.looked + 1)
+    if ours == len(rollout.order):  # nobody is left to compare it with
+        return "" if observed.done >= options.least else f"{options.least} things of a kind: there are {observed.done}"
+    portion = ours / (len(rollout.order) - ours)
+    return lacking(observed.candidate, observed.current, options, alpha=alpha, portion=portion)
+
+
+def _looked(rollout: Rollout, observed: Observed, now: float) -> Rollout:
+    look = rollout.looked + 1
+    alpha, tolerance = alpha_of(rollout.options, look), rollout.options.tolerance
+    worse = judge(observed.candidate, observed.current, alpha=alpha, tolerance=tolerance)
     if worse is not None:
         return abort(rollout, f"{rollout.candidate} is worse: {worse}", now)
-    looked = sum(time <= observed.seconds for time in times)
-    rollout = msgspec.structs.replace(rollout, looked=looked)
-    if observed.seconds < options.bake:
-        return rollout
-    done = max((share.total for share in observed.candidate.values()), default=0)
-    if done >= options.least:
-        return promote(rollout, now)
-    if looked < len(times):
-        return rollout
-    reason = (
-        f"in {observed.seconds:.0f} s it has done {done} things of a kind, and {options.least} are needed to judge: "
-        "promote or abort it"
+    return msgspec.structs.replace(rollout, looked=look, looked_at=observed.done, noted=observed)
+
+
+def _since_note(rollout: Rollout, observed: Observed) -> float:
+    return observed.waited - (0.0 if rollout.noted is None else rollout.noted.waited)
+
+
+def _crashes_more(rollout: Rollout, alive: tuple[int, int]) -> bool:
+    """Whether enough members of the candidate have died, and a larger share of them than of the others."""
+    ours, theirs = (
+        Share(died, died + living) for died, living in zip((rollout.crashes, rollout.other_crashes), alive, strict=True)
     )
-    return msgspec.structs.replace(rollout, state=State.HELD, reason=reason)
+    options = rollout.options
+    return rollout.crashes >= options.crashes and ours.rate > options.tolerance * theirs.rate
 
 
 def promote(rollout: Rollout, now: float, *, whole: bool = False, why: str = "") -> Rollout:
@@ -164,7 +226,9 @@ def promote(rollout: Rollout, now: float, *, whole: bool = False, why: str = "")
         reason = why or f"all {count} stages passed"
         return msgspec.structs.replace(rollout, state=State.PROMOTED, since=now, reason=reason)
     reason = why or f"stage {stage} passed, stage {stage + 1} of {count} has begun"
-    return msgspec.structs.replace(rollout, state=State.BAKING, stage=stage, since=now, reason=reason, looked=0)
+    return msgspec.structs.replace(
+        rollout, state=State.BAKING, stage=stage, since=now, reason=reason, looked=0, looked_at=0, noted=None
+    )
 
 
 def abort(rollout: Rollout, why: str, now: float) -> Rollout:

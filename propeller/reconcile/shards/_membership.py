@@ -332,7 +332,8 @@ class Membership:
             return None
         texts = {name: (lease.metadata.annotations or {}).get(COUNTS_ANNOTATION, "") for name, lease in leases.items()}
         counts = {name: found for name, text in texts.items() if (found := decode_counts(text)) is not None}
-        return self._tally.observe(rollout, self.map.versions, counts, self._clock.monotonic())
+        holds = rollout.shards <= self.map.held_by_version(rollout.candidate)
+        return self._tally.observe(rollout, self.map.versions, counts, self._clock.monotonic(), holds=holds)
 
     def _annotations(self) -> dict[str, str]:
         loads = {shard: load for shard, load in self._server.loads().items() if load}

@@ -73,6 +73,9 @@ class ShardMap(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     def held_by(self, member: str) -> frozenset[int]:
         return frozenset(shard for shard, holder in self.holders.items() if holder == member)
 
+    def held_by_version(self, version: str) -> frozenset[int]:
+        return frozenset(shard for shard, holder in self.holders.items() if self.versions.get(holder) == version)
+
     def wanted_of(self, member: str) -> frozenset[int]:
         return frozenset(shard for shard, name in self.wanted.items() if name == member)
 
@@ -146,13 +149,17 @@ def _rollout_after(
     was rolled back stays, so that the bad version gets nothing however often its members come back.
     """
     rollout = before.rollout
-    if rollout is None or not step.plans:
+    if rollout is None:
         return rollout
-    crashed = [name for name in before.members if name in step.gone and before.versions.get(name) == rollout.candidate]
+    crashed = [before.versions.get(name) == rollout.candidate for name in before.members if name in step.gone]
     if crashed and not rollout.state.is_over:
-        rollout = msgspec.structs.replace(rollout, crashes=rollout.crashes + len(crashed))
+        crashes, others = rollout.crashes + sum(crashed), rollout.other_crashes + crashed.count(False)
+        rollout = msgspec.structs.replace(rollout, crashes=crashes, other_crashes=others)
+    if not step.plans:
+        return rollout
     if step.observed is not None:
-        rollout = next_of(rollout, step.observed, step.now)
+        ours = sum(versions.get(name) == rollout.candidate for name in remaining)
+        rollout = next_of(rollout, step.observed, step.now, (ours, len(remaining) - ours))
     if rollout.state is State.PROMOTED and all(versions.get(name) == rollout.candidate for name in remaining):
         return None
     return rollout

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from propeller.cli._rollout import _by_clusters, _document, _lines, _other_version, _version_that_runs
 from propeller.errors import Invalid
-from propeller.reconcile.rollouts import Counts, RolloutOptions, Share, begin
+from propeller.reconcile.rollouts import Counts, Observed, RolloutOptions, Share, begin
 from propeller.reconcile.shards import GroupView, ShardMap
 from propeller.routing import parse_table
 
@@ -18,15 +19,18 @@ MAP = ShardMap(
     versions={"m1": "1.0", "m2": "2.0"},
     rollout=begin("2.0", "1.0", {}, 3, RolloutOptions(), 1000.0),
 )
-VIEW = GroupView(MAP, {"m1": "pod-a", "m2": "pod-b"}, {"m2": Counts({"failed reconciles": Share(1, 20)})})
+VIEW = GroupView(
+    MAP, {"m1": "pod-a", "m2": "pod-b"}, {"m2": Counts({"failed reconciles": Share(1, 20)}, done={"ended nodes": 7})}
+)
 
 
 def test_the_status_says_the_stage_and_what_each_version_holds_and_has_done() -> None:
     assert list(_lines(VIEW)) == [
         "2.0 over 1.0: baking, stage 1 of 3: stage 1 of 3 has begun",
+        "to go on it waits for members of 2.0 that hold its shards, 1 in this stage",
         "VERSION  SHARDS  MEMBER  SINCE IT BEGAN",
         "1.0      2       pod-a",
-        "2.0      1       pod-b   1 of 20 failed reconciles",
+        "2.0      1       pod-b   1 of 20 failed reconciles, 7 ended nodes",
     ]
 
 
@@ -35,6 +39,15 @@ def test_as_json_it_has_the_same() -> None:
     assert found["rollout"]["state"] == "baking"
     assert found["rollout"]["shards"] == [0]
     assert found["members"][1]["counts"] == {"failed reconciles": [1, 20]}
+
+
+def test_the_status_says_what_a_stage_waits_for_by_what_was_noted() -> None:
+    assert MAP.rollout is not None
+    noted = Observed(seconds=900.0, waited=900.0, candidate={"work": Share(0, 8)}, current={"work": Share(0, 9000)})
+    rollout = msgspec.structs.replace(MAP.rollout, noted=noted)
+    view = GroupView(msgspec.structs.replace(MAP, rollout=rollout))
+    assert list(_lines(view))[1] == "to go on it waits for 50 work, of which there are 8"
+    assert _document(view)["rollout"]["waits_for"] == "50 work, of which there are 8"
 
 
 def test_no_rollout_is_no_rollout() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from propeller.reconcile.rollouts import (
     Counts,
+    Observed,
     RolloutOptions,
     Share,
     Tally,
@@ -30,6 +32,37 @@ def test_only_what_was_done_in_the_stage_counts() -> None:
     assert seen.seconds == 30.0
     assert seen.current == {"work": Share(1, 20)}
     assert seen.candidate == {"work": Share(5, 8)}
+
+
+def test_time_and_work_count_once_the_new_version_has_its_shards_and_while_it_does() -> None:
+    tally = Tally()
+    tally.observe(ROLLOUT, VERSIONS, {"a": did(0, 100)}, 0.0, holds=False)
+    assert tally.observe(ROLLOUT, VERSIONS, {"a": did(0, 900)}, 800.0, holds=False).seconds == 0.0
+    tally.observe(ROLLOUT, VERSIONS, {"a": did(0, 950)}, 850.0)
+    seen = tally.observe(ROLLOUT, VERSIONS, {"a": did(0, 960), "b": did(1, 5)}, 860.0)
+    assert (seen.seconds, seen.waited) == (10.0, 860.0)
+    assert (seen.candidate["work"], seen.current["work"]) == (Share(1, 5), Share(0, 10))
+    assert tally.observe(ROLLOUT, VERSIONS, {}, 900.0, holds=False).seconds == 10.0
+    assert tally.observe(ROLLOUT, VERSIONS, {}, 905.0).seconds == 15.0
+
+
+def test_another_judge_goes_on_with_what_is_in_the_record() -> None:
+    tally = Tally()
+    tally.observe(ROLLOUT, VERSIONS, {}, 0.0)
+    seen = tally.observe(ROLLOUT, VERSIONS, {"a": did(1, 90), "b": did(2, 9)}, 300.0)
+    noted = msgspec.structs.replace(ROLLOUT, noted=msgspec.json.decode(msgspec.json.encode(seen), type=Observed))
+    other = Tally()
+    other.observe(noted, VERSIONS, {"a": did(5, 200), "b": did(2, 9)}, 7000.0)
+    seen = other.observe(noted, VERSIONS, {"a": did(6, 210), "b": did(4, 19)}, 7010.0)
+    assert (seen.seconds, seen.waited) == (310.0, 310.0)
+    assert (seen.candidate["work"], seen.current["work"]) == (Share(4, 19), Share(2, 100))
+
+
+def test_what_is_not_judged_and_the_lag_of_event_loops_are_seen_as_well() -> None:
+    tally = Tally()
+    tally.observe(ROLLOUT, VERSIONS, {}, 0.0)
+    seen = tally.observe(ROLLOUT, VERSIONS, {"b": Counts(done={"ended nodes": 7}, lags=Share(1, 50))}, 1.0)
+    assert seen.candidate == {"ended nodes": Share(0, 7), "late turns of the event loop": Share(1, 50)}
 
 
 def test_the_next_stage_begins_with_nothing() -> None:
@@ -57,7 +90,8 @@ def test_latency_is_a_share_like_the_others() -> None:
 
 
 def test_counts_survive_being_written() -> None:
-    assert decode_counts(encode_counts(did(1, 2, 3, 4))) == did(1, 2, 3, 4)
+    for counts in (did(1, 2, 3, 4), Counts(done={"ended nodes": 5}, lags=Share(1, 9))):
+        assert decode_counts(encode_counts(counts)) == counts
 
 
 @pytest.mark.parametrize(
@@ -66,6 +100,8 @@ def test_counts_survive_being_written() -> None:
         *("", "{", "[]", "null", '{"shares": {"a": [1]}}', '{"shares": {"a": [-1, 5]}}', '{"seconds": [1e400]}'),
         '{"seconds": [' + ",".join("1" * 33) + "]}",
         '{"shares": {"a": [1, 99999999999999999999]}}',
+        '{"done": {"a": -1}}',
+        '{"lags": [2, 1]}',
         "[" * 100_000,
     ],
 )
