@@ -14,7 +14,8 @@ from propeller.controller._resync import Resync
 from propeller.errors import PropellerError
 from propeller.handlers.plugins import Marks
 from propeller.kube import Request, Response
-from propeller.reconcile.shards import FencedTransport
+from propeller.reconcile.rollouts import Rollout
+from propeller.reconcile.shards import FencedTransport, ShardMap
 from propeller.workflow import Placements
 
 Mutation = Callable[[], AbstractContextManager[Any]]
@@ -100,8 +101,20 @@ def _a_new_version_launches_wherever_the_table_says() -> AbstractContextManager[
     return mock.patch.object(Bounds, "obstacle", return_value="")
 
 
+def _a_new_version_is_not_told_where_it_is_tried() -> AbstractContextManager[Any]:
+    return mock.patch.object(ShardMap, "confined", return_value=None)
+
+
+def _a_new_version_gets_the_shards_of_its_next_stage_as_well() -> AbstractContextManager[Any]:
+    return mock.patch.object(Rollout, "shards", property(lambda self: frozenset(self.order)))
+
+
 ROLLOUT_MUTATIONS: Mapping[str, Mutation] = {
     function.__name__.strip("_").replace("_", " "): function
-    for function in (_a_new_version_launches_wherever_the_table_says,)
+    for function in (
+        _a_new_version_launches_wherever_the_table_says,
+        _a_new_version_is_not_told_where_it_is_tried,
+        _a_new_version_gets_the_shards_of_its_next_stage_as_well,
+    )
 }
 """In worlds that try a new version in one cluster (`--rollout`)."""

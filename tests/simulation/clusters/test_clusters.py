@@ -25,6 +25,8 @@ FOUND_AMONG_SHARDS_BY = {
 """As FOUND_BY, in worlds whose controllers divide the workflows (`--sharded`)."""
 
 FOUND_IN_ROLLOUTS_BY = {
+    "a new version gets the shards of its next stage as well": 1,
+    "a new version is not told where it is tried": 32,
     "a new version launches wherever the table says": 32,
 }
 """As FOUND_BY, in worlds that try a new version in one cluster (`--rollout`)."""

@@ -132,7 +132,7 @@ def test_while_it_bakes_the_status_says_how_long_by_what_is_noted_now_and_then()
 
 
 def test_a_stage_with_all_shards_has_nobody_to_be_compared_with() -> None:
-    rollout = begun(stages=(1.0,))
+    rollout = begin("2.0", "1.0", {}, COUNT, RolloutOptions(stages=(1.0,)), 100.0)
     alone = Observed(seconds=600.0, candidate={"errors": Share(0, 60)}, current={})
     assert step(rollout, alone, 700.0).state is State.PROMOTED
 
