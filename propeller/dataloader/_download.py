@@ -14,6 +14,7 @@ Errors
 from __future__ import annotations
 
 import base64
+import datetime
 import json
 import shutil
 from collections.abc import Mapping
@@ -251,6 +252,10 @@ def _plain(value: Any) -> Any:
             return {str(key): _plain(item) for key, item in value.items()}
         case list() | tuple():
             return [_plain(item) for item in value]
+        case datetime.datetime():  # msgpack's own extension
+            return value.isoformat()
+        case msgspec.msgpack.Ext():
+            return base64.b64encode(value.data).decode()
     return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -118,6 +119,17 @@ async def test_all_values_are_in_one_file_of_the_format(task: Task, form: Any, r
         "d": {"a": [1, "AA=="]},
         "g": {"n": 1, "f": 0.5},
     }
+
+
+@pytest.mark.parametrize(("form", "read"), [(FORMS.JSON, json.loads), (FORMS.YAML, yaml.safe_load)])
+async def test_values_that_only_msgpack_has_are_text_in_the_file_of_all(task: Task, form: Any, read: Any) -> None:
+    moment = datetime.datetime(2026, 1, 31, 12, tzinfo=datetime.UTC)
+    data = Literal()
+    data.scalar.binary.value = msgspec.msgpack.encode({"at": moment, "own": [msgspec.msgpack.Ext(5, b"\0")]})
+    data.scalar.binary.tag = "msgpack"
+    directory = await task.gets(form, d=data)
+    name = "inputs.json" if form == FORMS.JSON else "inputs.yaml"
+    assert read((directory / name).read_text()) == {"d": {"at": "2026-01-31T12:00:00+00:00", "own": ["AA=="]}}
 
 
 async def test_the_format_proto_has_no_other_file(task: Task) -> None:

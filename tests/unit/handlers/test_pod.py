@@ -462,3 +462,5 @@ def test_a_variable_that_no_process_can_be_given_is_refused_by_name(value: str, 
     spec = spec_of(executionConfig={"EnvironmentVariables": {"BAD": value}})
     with pytest.raises(Invalid, match=f"variable 'BAD' {says if 'NUL' in says else 'is'}"):
         container_of(container_task(), spec=spec)
+    with pytest.raises(Invalid, match=f"variable 'BAD' {says if 'NUL' in says else 'is'}"):  # the author's own, too
+        container_of(container_task(env=[{"key": "BAD", "value": value}]))

@@ -37,7 +37,7 @@ from propeller.handlers.plugins.pod._policy import check_pod
 from propeller.handlers.plugins.pod._raw import RAW_CONTAINER, RawPod, raw_pod
 from propeller.handlers.plugins.pod._resources import Requirements, completed, resolve, within
 from propeller.handlers.plugins.pod._secrets import add_secrets, marks_of_secrets, requests_of
-from propeller.handlers.plugins.pod._template import Text, names_in, parse
+from propeller.handlers.plugins.pod._template import Text, check_argument, names_in, parse
 from propeller.workflow import NodeSpec, NodeView, TaskResources
 
 Json = dict[str, Any]
@@ -339,6 +339,9 @@ def _add_secrets(spec: Json, secrets: Sequence[security_pb2.Secret], settings: P
 
 def _of_container(container: Json, late: tuple[Json, ...]) -> ContainerShape:
     env = tuple(container.get("env") or ())
+    for variable in env:
+        if value := variable.get("value"):  # no runtime starts a container with one that cannot be passed on
+            check_argument(f"variable {variable.get('name', '')!r}", f"{variable.get('name', '')}={value}")
     late = () if container["name"] in LOADERS else late
     named = {variable.get("name") for variable in env}
     return ContainerShape(
