@@ -70,7 +70,7 @@ Mutation = Callable[[], AbstractContextManager[Any]]
 
 
 def _anybodys_pod_is_ours() -> AbstractContextManager[Any]:
-    return mock.patch.object(_attempts, "_is_ours", return_value=True)
+    return mock.patch.object(_attempts, "is_ours", return_value=True)
 
 
 def _status_is_written_onto_any_version() -> AbstractContextManager[Any]:

@@ -163,12 +163,12 @@ def _executions_are_not_stopped() -> AbstractContextManager[Any]:
 
 
 def _an_execution_that_was_started_before_is_anothers() -> AbstractContextManager[Any]:
-    is_ours = _attempts._is_ours
+    is_ours = _attempts.is_ours
 
     def strange(node: Any, obj: Any) -> bool:
         return node.spec.workflow is None and is_ours(node, obj)
 
-    return mock.patch.multiple(_attempts, _is_ours=strange, parent_of=lambda metadata: None)
+    return mock.patch.multiple(_attempts, is_ours=strange, parent_of=lambda metadata: None)
 
 
 def _an_execution_that_runs_has_succeeded() -> AbstractContextManager[Any]:

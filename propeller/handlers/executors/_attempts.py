@@ -4,6 +4,9 @@ Guarantees
     A resource with an attempt's name and another owner is neither used nor deleted.
     A resource that has ended is not deleted: it is the record of its attempt.
     If a resource type is not served, its objects do not count as deleted.
+    An object that is not of its type, as somebody wrote nonsense into it, shows nothing of its attempt: it can be
+    stopped, its time can be over, and it is looked at again.
+    The resource of an attempt that has begun is gone if another one has its name.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 from propeller.errors import (
     Conflict,
     ErrorKind,
+    Invalid,
     NotFound,
     PropellerError,
     Unavailable,
@@ -41,6 +45,7 @@ from propeller.workflow import (
     Expired,
     Failure,
     Launched,
+    Launching,
     NodeEvent,
     NodeView,
     ObserveAttempt,
@@ -63,20 +68,25 @@ def observer_of(node: NodeView, services: Services, cluster: Cluster) -> tuple[A
 
 
 async def _get(kind: Kind, name: str, namespace: str, client: Client) -> KubeObject:
-    """Return the resource of that name. Raises NotFound if it is deleted, Unavailable if its type is not served, and
-    what the client raises.
+    """Return the resource of that name, its metadata alone if it cannot be decoded. Raises NotFound if it is deleted,
+    Unavailable if its type is not served, and what the client raises.
     """
-    found: KubeObject
     try:
-        found = await client.get(kind.resource, name, namespace)
+        return await _read(kind, name, namespace, client)
     except NotFound:
         if kind.resource is PODS:
             raise
         if (unserved := await why_not_served(kind, client)) is not None:
             raise Unavailable(str(unserved)) from unserved
-        found = await client.get(
-            kind.resource, name, namespace
-        )  # the type may have been missing for the first GET only
+        return await _read(kind, name, namespace, client)  # the type may have been missing for the first GET only
+
+
+async def _read(kind: Kind, name: str, namespace: str, client: Client) -> KubeObject:
+    found: KubeObject
+    try:
+        found = await client.get(kind.resource, name, namespace)
+    except Invalid:
+        found = await client.get(kind.resource.metadata_only(), name, namespace)
     return found
 
 
@@ -110,6 +120,8 @@ async def observe(node: NodeView, effect: ObserveAttempt, services: Services) ->
         return (await explained(found, plugin, cached, cluster))[-1:]  # the launch is known already
     try:
         obj = await _get(kind, name, info.namespace, cluster.client)
+        if not is_ours(node, obj) and not isinstance(node.execution.states.get(node.number), Launching):
+            raise NotFound(f"{kind.resource.kind} {info.namespace}/{name} is another object now", status=404)
     except NotFound:
         if services.tokens is not None:
             services.tokens.stopped(node, effect.attempt)
@@ -138,7 +150,7 @@ async def _why_late(node: NodeView, attempt: int, services: Services) -> str:
     observer, kind = observer_of(node, services, cluster)
     name = node.execution.pod_name(node.number, attempt)
     obj: KubeObject | None = kind.cache.get(f"{node.execution.info.namespace}/{name}")
-    return "" if obj is None or not _is_ours(node, obj) else await why_pods_failed(observer, obj, cluster.client)
+    return "" if obj is None or not is_ours(node, obj) else await why_pods_failed(observer, obj, cluster.client)
 
 
 async def explained(
@@ -172,12 +184,13 @@ async def _stop(node: NodeView, effect: StopAttempt, services: Services) -> Stop
             found = obj or await _get(kind, name, info.namespace, cluster.client)
         except NotFound:
             return Stopped(effect.attempt)  # deleted already
-        if not (_is_ours(node, found) and _is_attempts(node, effect.attempt, found)):
+        if not (is_ours(node, found) and _is_attempts(node, effect.attempt, found)):
             return Stopped(effect.attempt)
+        readable = not _is_unreadable(found, kind)
         try:
-            if plugin.is_alive(found):
+            if plugin.is_alive(found) if readable else found.metadata.deletion_timestamp is None:
                 await delete_resource(plugin, found, cluster.client, unchanged=True)
-            return Stopped(effect.attempt, plugin.grace_of(found))
+            return Stopped(effect.attempt, plugin.grace_of(found) if readable else DEFAULT_GRACE)
         except NotFound:
             if kind.resource is PODS:
                 return Stopped(effect.attempt)
@@ -212,7 +225,7 @@ def found_resource(
     has to be observed again.
     """
     plugin, kind = observer_of(node, services, cluster)
-    if not _is_ours(node, obj):
+    if not is_ours(node, obj):
         name = f"{kind.resource.kind.lower()} {node.execution.info.namespace}/{obj.metadata.name}"
         if plugin is CHILD and parent_of(obj.metadata) != node.execution.info.name:
             return (EffectFailed(attempt, _name_is_anothers(node, attempt, name)),)
@@ -222,10 +235,17 @@ def found_resource(
         )
     if not _is_attempts(node, attempt, obj):
         return (EffectFailed(attempt, _name_is_taken(node, attempt, obj, kind)),)
+    if _is_unreadable(obj, kind):
+        return (Launched(attempt),)
     seen = plugin.observe(obj, attempt)
     if seen is None or (seen.phase is AttemptPhase.RUNNING and not followed and seen.failure is None):
         return (Launched(attempt),)
     return (Launched(attempt), seen)
+
+
+def _is_unreadable(obj: KubeObject, kind: Kind) -> bool:
+    """Whether it could not be decoded, so that only its metadata is known."""
+    return type(obj) is KubeObject and kind.resource.type is not KubeObject
 
 
 def _has_failed(seen: AttemptObserved) -> bool:
@@ -233,7 +253,8 @@ def _has_failed(seen: AttemptObserved) -> bool:
     return seen.phase is AttemptPhase.RUNNING and seen.failure is not None
 
 
-def _is_ours(node: NodeView, obj: KubeObject) -> bool:
+def is_ours(node: NodeView, obj: KubeObject) -> bool:
+    """Whether the node's execution owns a resource."""
     uid = node.execution.info.uid
     if obj.metadata.owner_references or node.spec.workflow is not None:
         return any(owner.uid == uid for owner in obj.metadata.owner_references)

@@ -16,7 +16,7 @@ import msgspec
 from flyteidl.core import literals_pb2
 
 from propeller.errors import CorruptBlob, Invalid, NotFound, StorageError, TooLarge
-from propeller.handlers.executors._attempts import found_resource
+from propeller.handlers.executors._attempts import found_resource, is_ours
 from propeller.handlers.executors._child_resource import build_child
 from propeller.handlers.executors._creates import create
 from propeller.handlers.executors._gates import refusals_of, refused_event
@@ -155,6 +155,8 @@ async def collect_child(node: NodeView, effect: Collect, services: Services) -> 
     kind = cluster.kinds[CHILD]
     try:
         obj = kind.cache.get(f"{namespace}/{name}") or await cluster.client.get(kind.resource, name, namespace)
+        if not is_ours(node, obj):
+            raise NotFound(f"FlyteWorkflow {namespace}/{name} is another one now", status=404)
     except NotFound:  # its end was seen: an earlier process may have copied them
         return (outputs_found(attempt, plan.outputs, await storage.find(own), own),)
     if not plan.outputs:
