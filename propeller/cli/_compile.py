@@ -14,6 +14,7 @@ import yaml
 from propeller.cli._check import check_files, files_of
 from propeller.cli._event_loop import run
 from propeller.cli._inputs import TakesInputs, options_after_entity
+from propeller.cli._inputs_file import split_inputs
 from propeller.cli._output import say
 from propeller.cli._registered import Linked, linked_with
 from propeller.cli._render import render
@@ -42,6 +43,7 @@ class _Options(msgspec.Struct, frozen=True, kw_only=True):
 @click.argument("path", metavar="FILE|DIR")
 @click.argument("entity", required=False, default="")
 @click.argument("inputs", nargs=-1, type=click.UNPROCESSED, metavar="[--INPUT VALUE]...")
+@click.option("--inputs-file", default="", metavar="FILE", help="Inputs by name, JSON or YAML; - is standard input.")
 @click.option("--explain", type=click.Choice(["text", "dot", "svg"]), help="Draw the graph instead.")
 @click.option("--out", default="", metavar="DIR", help="Write a resource for each workflow that needs no input.")
 @click.option(
@@ -68,6 +70,7 @@ def command(
     path: str,
     entity: str,
     inputs: tuple[str, ...],
+    inputs_file: str,
     explain: str | None,
     out: str,
     image: tuple[str, ...],
@@ -104,6 +107,8 @@ def command(
         explain=explain,
     )
     if not entity:
+        if inputs_file:
+            raise Invalid("--inputs-file is for one ENTITY of the FILE: name it")
         files = files_of(Path(path))
         context.exit(run(check_files(interpreter(python), files, options.versioned, out=out, registry=registry)))
     if out:
@@ -111,7 +116,9 @@ def command(
     prefix = (raw_output_prefix or tempfile.gettempdir()).removeprefix("file://")
     versioned = msgspec.structs.replace(options.versioned, needs_images=explain is None)
     after = options_after_entity(context)
-    found = run(serialize(interpreter(python), Path(path), entity, inputs, versioned, prefix, options=after))
+    words, values = split_inputs(inputs, inputs_file)
+    reading = serialize(interpreter(python), Path(path), entity, words, versioned, prefix, options=after, values=values)
+    found = run(reading)
     result = _result(run(linked_with(found, registry)), options)
     if isinstance(result, str):
         say(result, end="")

@@ -14,7 +14,7 @@ import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -57,14 +57,16 @@ pay.
 
 
 class LocalRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run, and how. `words` are the arguments for inputs; `options` are propeller's options among them, as
-    written. `storage` is a URI, "" for the user's own directory; `serve` a kubeconfig to write, with `tls` for HTTPS.
+    """What to run, and how. `words` are the arguments for inputs, `values` those of a file, which words precede;
+    `options` are propeller's options among the words, as written. `storage` is a URI, "" for the user's own directory;
+    `serve` a kubeconfig to write, with `tls` for HTTPS.
     """
 
     file: Path
     entity: str
     words: tuple[str, ...]
     python: str
+    values: Mapping[str, str] = {}
     options: tuple[str, ...] = ()
     as_json: bool = False
     quiet: bool = False
@@ -98,6 +100,7 @@ async def run_locally(run: LocalRun) -> int:
             versioned,
             f"{settings.storage.raw_output_prefix}/inputs".removeprefix("file://"),
             options=run.options,
+            values=run.values,
         )
         found = await linked_with(serialized, run.registry)
         serialized = found.serialized

@@ -9,6 +9,7 @@ import msgspec
 
 from propeller.cli._event_loop import run
 from propeller.cli._inputs import TakesInputs, describe, options_after_entity
+from propeller.cli._inputs_file import split_inputs
 from propeller.cli._local_run import LocalRun, run_locally
 from propeller.cli._output import say, say_json
 from propeller.cli._settings import load_settings, with_max_pods
@@ -25,6 +26,7 @@ _FORMS = ("text", "json")
 @click.argument("file", required=False)
 @click.argument("entity", required=False, default="")
 @click.argument("inputs", nargs=-1, type=click.UNPROCESSED, metavar="[--INPUT VALUE]...")
+@click.option("--inputs-file", default="", metavar="FILE", help="Inputs by name, JSON or YAML; - is standard input.")
 @click.option("--output", metavar="[text|json]", default="text", show_default=True, help="How to print.")
 @click.option("--quiet", is_flag=True, help="Show neither progress nor what tasks print.")
 @click.option("--full-traceback", is_flag=True, help="Show flytekit's frames of a failed task too.")
@@ -45,6 +47,7 @@ def command(
     file: str | None,
     entity: str,
     inputs: tuple[str, ...],
+    inputs_file: str,
     output: str,
     quiet: bool,
     full_traceback: bool,
@@ -88,6 +91,7 @@ def command(
         if tls and not serve:
             raise click.UsageError("--tls is for a cluster that is served: add --serve FILE", context)
         settings = load_settings(config)
+        words, values = split_inputs(inputs, inputs_file)
     except (click.UsageError, Invalid):
         if after:  # it may be the value of an input
             run(serialize(python, path, entity, inputs, Versioned(), "/dev/null", options=after))
@@ -95,7 +99,8 @@ def command(
     request = LocalRun(
         file=path,
         entity=entity,
-        words=inputs,
+        words=words,
+        values=values,
         options=after,
         python=python,
         as_json=output == "json",

@@ -14,7 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -151,13 +151,14 @@ async def serialize(
     raw_output_prefix: str,
     *,
     options: Sequence[str] = (),
+    values: Mapping[str, str] | None = None,
 ) -> Serialized:
     """Serialize one entity, and convert the arguments for its inputs to literals.
 
-    `options` are propeller's options among the arguments: one that is also the name of an input is refused. Raises
-    Invalid.
+    `values` are texts of inputs that `words` do not give. `options` are propeller's options among the arguments: one
+    that is also the name of an input is refused. Raises Invalid.
     """
-    answer = await _ask(python, file, entity, words, versioned, raw_output_prefix, options)
+    answer = await _ask(python, file, entity, words, versioned, raw_output_prefix, options, values)
     return Serialized(
         name=answer.name,
         kind=answer.kind,
@@ -182,6 +183,7 @@ async def _ask(
     versioned: Versioned,
     raw_output_prefix: str,
     options: Sequence[str] = (),
+    values: Mapping[str, str] | None = None,
 ) -> _Answer:
     if not file.is_file():
         raise Invalid(f"{file}: there is no such file")
@@ -195,6 +197,7 @@ async def _ask(
             "entity": entity,
             "words": list(words),
             "options": list(options),
+            "values": dict(values or {}),
             "raw_output_prefix": raw_output_prefix,
             **msgspec.structs.asdict(versioned),
         }

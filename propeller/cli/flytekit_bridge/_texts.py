@@ -9,8 +9,14 @@ from __future__ import annotations
 import datetime
 import re
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+Convert = Callable[[Any, Any], Any]
+"""A converter of a value to a type."""
+
+_NULLS = {"None", "null"}
+"""How an empty value is written for an input that may be empty and cannot be a text."""
 
 _ISO_DURATION = re.compile(
     r"([+-])?P(?=.)(?:(\d+)W)?(?:(\d+)D)?(?:T(?=.)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:[.,]\d+)?)S)?)?"
@@ -21,12 +27,18 @@ class WrongWords(Exception):
     """The arguments are not valid inputs; the text says which, and what to write instead."""
 
 
-def parse_words(words: Sequence[str], flags: Mapping[str, bool]) -> dict[str, str]:
+def parse_words(
+    words: Sequence[str], flags: Mapping[str, bool], values: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Texts by input name: `--a 3`, `--a=3`, `--learning-rate 0.1`; `--flag` is true, `--no-flag` is false.
 
     `flags` has a name for each input, and whether it is a boolean. Any other takes the word after it, whatever that
-    begins with. Raises WrongWords.
+    begins with. `values` are those of a file, by input name: words take precedence. Raises WrongWords.
     """
+    for key in values or ():
+        if _known(key, flags) is None:
+            raise WrongWords(f"the file of inputs has {key!r}; the inputs are: {', '.join(flags) or 'none'}")
+    from_file = {_known(key, flags) or key: text for key, text in (values or {}).items()}
     inputs: dict[str, str] = {}
     position = 0
     while position < len(words):
@@ -50,7 +62,7 @@ def parse_words(words: Sequence[str], flags: Mapping[str, bool]) -> dict[str, st
         if name in inputs:
             raise WrongWords(f"input {name!r} is given twice")
         inputs[name] = value
-    return inputs
+    return {**from_file, **inputs}
 
 
 def _known(text: str, names: Mapping[str, bool]) -> str | None:
@@ -97,29 +109,57 @@ def early_value(text: str, python_type: Any) -> Any:
     return None
 
 
-def fitting(value: Any, python_type: Any) -> Any:
-    """The value with times and dates as its type has them: converters give times for dates, and JSON gives texts."""
+def fitting(value: Any, python_type: Any, convert: Convert | None = None) -> Any:
+    """Return the value with the types that the input has, which those of JSON and of converters are not.
+
+    Converters give times for dates, and JSON gives texts for times, whole numbers for floating-point numbers, and
+    mappings for models. `convert` is called with an item of a list or mapping, and its type, that none of this fits.
+    """
     types = _alternatives(python_type)
     if isinstance(value, datetime.datetime) and datetime.datetime not in types and datetime.date in types:
         return value.date()
-    if isinstance(value, str) and str not in types:
+    if type(value) is int and float in types and int not in types:
+        return float(value)
+    if type(value) is str and str not in types:
+        if type(None) in types and value in _NULLS:
+            return None
         found = early_value(value, python_type)
         return value if found is None else found
-    origin, inner = typing.get_origin(_unannotated(python_type)), typing.get_args(_unannotated(python_type))
-    if isinstance(value, list) and origin is list and inner:
-        return [fitting(item, inner[0]) for item in value]
-    if isinstance(value, dict) and origin is dict and len(inner) == 2:
-        return {key: fitting(item, inner[1]) for key, item in value.items()}
+    if isinstance(value, list):
+        inner = _inner(types, list)
+        return [_item(one, inner[-1], convert) for one in value] if inner else value
+    if isinstance(value, dict):
+        inner = _inner(types, dict)
+        return {key: _item(one, inner[-1], convert) for key, one in value.items()} if inner else value
     return value
+
+
+def _item(value: Any, python_type: Any, convert: Convert | None) -> Any:
+    """The item of a list or mapping, of the type `python_type`."""
+    found = fitting(value, python_type, convert)
+    is_structure = isinstance(found, dict) and not any(_origin(one) is dict for one in _alternatives(python_type))
+    is_text = type(found) is str and str not in _alternatives(python_type)
+    return convert(found, python_type) if convert is not None and (is_structure or is_text) else found
+
+
+def _inner(types: tuple[Any, ...], container: type) -> tuple[Any, ...]:
+    """The arguments of the one type among these that is such a container; empty if there is none, or several."""
+    found = [typing.get_args(one) for one in types if _origin(one) is container]
+    return found[0] if len(found) == 1 else ()
+
+
+def _origin(python_type: Any) -> Any:
+    return typing.get_origin(python_type) or python_type
 
 
 def _alternatives(python_type: Any) -> tuple[Any, ...]:
     """The type, or the members of a union."""
-    python_type = _unannotated(python_type)
+    python_type = unannotated(python_type)
     origin = typing.get_origin(python_type)
     is_union = origin is typing.Union or getattr(origin, "__name__", "") == "UnionType"
-    return tuple(map(_unannotated, typing.get_args(python_type))) if is_union else (python_type,)
+    return tuple(map(unannotated, typing.get_args(python_type))) if is_union else (python_type,)
 
 
-def _unannotated(python_type: Any) -> Any:
+def unannotated(python_type: Any) -> Any:
+    """Return the type without what `Annotated` adds."""
     return typing.get_args(python_type)[0] if hasattr(python_type, "__metadata__") else python_type

@@ -3,8 +3,8 @@
 Run with the user's interpreter, by path; it imports nothing of propeller. One request, JSON on standard input; one
 answer, JSON in the file that the request names, so that whatever the user's module prints harms nothing.
 
-    in   {"answer", "file", "entity" ("" to list), "words": [text], "options": [text], "project", "domain", "version",
-          "image", "images": {name: image}, "needs_images", "raw_output_prefix"}
+    in   {"answer", "file", "entity" ("" to list), "words": [text], "values": {input: text}, "options": [text],
+          "project", "domain", "version", "image", "images": {name: image}, "needs_images", "raw_output_prefix"}
     out  {"entities": [[name, kind, text], ...]}
          {"name", "kind", "parameters": [{"name", "type", "required", "default", "description"}, ...],
           "workflow", "tasks", "workflows", "launch_plans", "inputs",    messages in base64
@@ -20,6 +20,7 @@ from __future__ import annotations
 import base64
 import collections
 import importlib
+import inspect
 import json
 import os
 import runpy
@@ -203,10 +204,24 @@ def _workflow_of(entity: Any) -> Any:
         name: imperative.add_workflow_input(name, python_type)
         for name, python_type in entity.python_interface.inputs.items()
     }
-    node = imperative.add_entity(entity, **inputs)
+    node = _add_node(imperative, entity, inputs)
+    promises = importlib.import_module("flytekit.core.promise")
     for name in entity.python_interface.outputs:
-        imperative.add_workflow_output(name, node.outputs[name])
+        output = promises.NodeOutput(node=node, var=name)
+        imperative.add_workflow_output(name, promises.Promise(var=name, val=output))
     return imperative
+
+
+def _add_node(workflow: Any, entity: Any, inputs: Json) -> Any:
+    """Add a node to a workflow. `add_entity` of flytekit refuses outputs that are named as attributes of its nodes."""
+    manager = importlib.import_module("flytekit.core.context_manager").FlyteContextManager
+    state = workflow.compilation_state
+    with manager.with_context(manager.current_context().with_compilation_state(state)):
+        if inspect.iscoroutinefunction(type(entity).__call__):
+            importlib.import_module("flytekit.utils.asyn").run_sync(entity, **inputs)
+        else:
+            entity(**inputs)
+    return state.nodes[-1]
 
 
 def _inputs(request: Json, launch_plan: Any) -> tuple[str, list[Json]]:
@@ -220,7 +235,7 @@ def _inputs(request: Json, launch_plan: Any) -> tuple[str, list[Json]]:
     flags = {name: variable.type.simple == _BOOLEAN for name, variable in interface.items() if name not in fixed}
     _refuse_ambiguous(request["options"], flags)
     try:
-        given = _texts.parse_words(request["words"], flags)
+        given = _texts.parse_words(request["words"], flags, request["values"])
     except _texts.WrongWords as error:
         raise Refused("input", str(error)) from error
     for name, variable in interface.items():
@@ -228,7 +243,7 @@ def _inputs(request: Json, launch_plan: Any) -> tuple[str, list[Json]]:
             continue
         parameter = defaults.get(name)
         default = parameter.default if parameter is not None and not parameter.required else None
-        click_type = _click_type(variable, python_types[name])
+        click_type = _click_type(variable.type, python_types[name])
         parameters.append(
             {
                 "name": name,
@@ -260,10 +275,23 @@ def _refuse_ambiguous(options: list[str], inputs: dict[str, bool]) -> None:
         )
 
 
-def _click_type(variable: Any, python_type: Any) -> Any:
-    return importlib.import_module("flytekit.interaction.click_types").literal_type_to_click_type(
-        variable.type, python_type
-    )
+def _click_type(literal_type: Any, python_type: Any) -> Any:
+    """flytekit's converter of texts to the type; None if it has none, as for errors that failure nodes get."""
+    types = importlib.import_module("flytekit.interaction.click_types")
+    try:
+        return types.literal_type_to_click_type(literal_type, _texts.unannotated(python_type))
+    except NotImplementedError:
+        return None
+
+
+def _convert_item(value: Any, python_type: Any, calling: Any) -> Any:
+    """An item of a list or mapping, as the input of that type: flytekit converts only those that are dataclasses."""
+    types = importlib.import_module("flytekit.interaction.click_types")
+    engine = importlib.import_module("flytekit.core.type_engine").TypeEngine
+    converter = _click_type(engine.to_literal_type(python_type), python_type)
+    members = getattr(converter, "_types", [converter])  # of a union
+    known = (types.DurationParamType, types.DateTimeType, types.StructuredDatasetParamType, types.JsonParamType)
+    return converter.convert(value, None, calling) if any(isinstance(one, known) for one in members) else value
 
 
 def _literal(name: str, text: str, click_type: Any, variable: Any, python_type: Any, request: Json) -> Any:
@@ -273,6 +301,10 @@ def _literal(name: str, text: str, click_type: Any, variable: Any, python_type: 
     storage = importlib.import_module("flytekit.core.data_persistence")
     engine = importlib.import_module("flytekit.core.type_engine").TypeEngine
     calling = click.Context(click.Command("run"), obj=types.SimpleNamespace(is_remote=True, verbose=0))
+    if click_type is None:
+        raise Refused(
+            "input", f"input {name!r} is of type {python_type}, for which flytekit reads no text: leave it out"
+        )
     context = context_manager.FlyteContextManager.current_context()
     access = storage.FileAccessProvider(
         local_sandbox_dir=context.file_access.local_sandbox_dir,
@@ -283,7 +315,8 @@ def _literal(name: str, text: str, click_type: Any, variable: Any, python_type: 
         with context_manager.FlyteContextManager.with_context(context.with_file_access(access)) as uploading:
             value = _texts.early_value(text, python_type)
             if value is None:
-                value = _texts.fitting(click_type.convert(text, None, calling), python_type)
+                value = click_type.convert(text, None, calling)
+                value = _texts.fitting(value, python_type, lambda one, type_: _convert_item(one, type_, calling))
             return engine.to_literal(uploading, value, python_type, variable.type)
     except click.ClickException as error:
         reason = error.message

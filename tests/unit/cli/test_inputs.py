@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
+import typing
+from typing import Any
+
 import click
 import pytest
 from click.testing import CliRunner
@@ -10,7 +14,7 @@ from hypothesis import strategies as st
 
 from propeller.cli._inputs import TakesInputs, describe
 from propeller.cli.flytekit_bridge import Parameter
-from propeller.cli.flytekit_bridge._texts import WrongWords, parse_words
+from propeller.cli.flytekit_bridge._texts import WrongWords, fitting, parse_words
 
 TAKES = {"a": False, "b": False, "learning_rate": False, "q": False, "no_show": False, "flag": True}
 
@@ -99,3 +103,47 @@ def test_options_may_stand_before_the_file_and_behind_the_entity_and_the_last_on
         == repr({"file": "F", "entity": "E", "output": "json", "serve": "K", "quiet": True, "inputs": ("--x", "1")})
         + "\n"
     )
+
+
+class Model:
+    """A type whose values JSON writes as mappings."""
+
+
+def converted(value: Any, python_type: Any) -> Any:
+    return (value, python_type)
+
+
+@pytest.mark.parametrize(
+    ("value", "python_type", "fits"),
+    [
+        (3, float, 3.0),
+        ([1, 0.5], list[float], [1.0, 0.5]),
+        ({"a": [1]}, dict[str, list[float]], {"a": [1.0]}),
+        (True, float, True),
+        (3, float | None, 3.0),
+        (3, int | float, 3),
+        ("null", int | None, None),
+        ("None", float | None, None),
+        ("None", str | None, "None"),
+        ("None", int, "None"),
+        ([{"n": 1}], list[Model], [({"n": 1}, Model)]),
+        ({"a": {"n": 1}}, dict[str, Model] | None, {"a": ({"n": 1}, Model)}),
+        ([{"n": 1}], list[dict[str, int]], [{"n": 1}]),
+        (["1 hour"], list[datetime.timedelta], [("1 hour", datetime.timedelta)]),
+        (["PT1H"], typing.Annotated[list[datetime.timedelta], "long"], [datetime.timedelta(hours=1)]),
+        (["a"], list[str], ["a"]),
+        ([1], list[int] | list[float], [1]),
+    ],
+)
+def test_values_are_given_the_types_that_an_input_has(value: Any, python_type: Any, fits: Any) -> None:
+    found = fitting(value, python_type, converted)
+    assert (found, type(found)) == (fits, type(fits))
+
+
+def test_words_precede_the_values_of_a_file() -> None:
+    assert parse_words(["--a", "1"], TAKES, {"a": "2", "learning-rate": "0.1"}) == {"a": "1", "learning_rate": "0.1"}
+
+
+def test_a_value_of_a_file_that_is_no_input_is_refused() -> None:
+    with pytest.raises(WrongWords, match="the file of inputs has 'm'; the inputs are: a, b"):
+        parse_words([], TAKES, {"m": "2"})
