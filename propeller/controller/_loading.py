@@ -26,7 +26,13 @@ from propeller.controller._resource import (
 from propeller.controller._takeover import require_flytes_directory, take_over_of
 from propeller.errors import CorruptBlob, Invalid, MissingBlob, NotFound, NotUnderstood, PropellerError
 from propeller.handlers import LaunchPlans, plan_of_futures, run_without_suspending
-from propeller.handlers.plugins import Plugins, claim_of, observed_attempts
+from propeller.handlers.plugins import (
+    RECOVERED_PARENT_ANNOTATION,
+    Plugins,
+    claim_of,
+    observed_attempts,
+    parents_of,
+)
 from propeller.kube import Client, Undecodable
 from propeller.registry import RegistryOptions, registry_of
 from propeller.status import INLINE_NODES, decode_status, is_flytes, rebuild
@@ -249,7 +255,8 @@ class Loader:
 
     async def _recover(self, execution: Execution, of: FlyteWorkflow, name: str) -> None:
         """Tell the execution `of` an object where the one `name`, of the same namespace, left the outputs of nodes that
-        succeeded, and which executions its other launch plans have started.
+        succeeded, and which executions its other launch plans have started. If the object of that name was started by
+        another execution than the one that is recovered, nothing is taken over.
 
         Raises Invalid if it is of another workflow. If it is deleted, everything runs.
         """
@@ -258,6 +265,10 @@ class Loader:
         except NotFound:
             await self._client.has_subresource(WORKFLOWS, "status")  # raises as well if it is the type that is missing
             _log.warning("%s: execution %s is gone, so nothing of it is recovered", execution.key, name)
+            return
+        parent = execution.info.annotations.get(RECOVERED_PARENT_ANNOTATION)
+        if parent is not None and parent not in parents_of(workflow.metadata):
+            _log.warning("%s: execution %s is a namesake of the one to recover, which is gone", execution.key, name)
             return
         plan = await self._plans.of_whole(workflow)
         if plan.digest != execution.plan.digest and not await self._plans.are_same(workflow, of):
@@ -275,6 +286,7 @@ class Loader:
         else:
             found = await asyncio.to_thread(_left_of, recovered)
         execution.recovered, execution.recovered_children = found
+        execution.recovered_uid = workflow.metadata.uid
 
     async def _inputs(self, workflow: FlyteWorkflow) -> literals_pb2.LiteralMap | Literals:
         if not workflow.offloaded_inputs:

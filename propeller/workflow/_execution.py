@@ -198,6 +198,7 @@ class Execution:
         """By unique node id: the name of the execution that an earlier one had started there, and that did not succeed:
         the node's own execution recovers from it.
         """
+        self.recovered_uid = ""  # of that earlier execution
         self._cached: dict[Callable[[Execution], Any], Any] = {}
         self._last_name = (-1, 0, "")
         self.stops = Stops(self)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
+from collections import Counter
 
 from rich.console import Console
 from rich.progress import Progress
 
 from tests.simulation.often import OFTEN
-from tests.simulation.seeds import PLANTED, one_after_the_other, side_by_side
+from tests.simulation.reached import Cell, as_rows, table_of
+from tests.simulation.seeds import KINDS, PLANTED, Options, one_after_the_other, side_by_side
 
 
 def main() -> int:
@@ -29,6 +32,9 @@ def main() -> int:
     parser.add_argument("--often", choices=sorted(OFTEN), default="", help="what each world has, and others seldom")
     parser.add_argument("--loaded", action="store_true", help="have uploaders beside most tasks")
     parser.add_argument("--nested", action="store_true", help="let nodes of workflows start launch plans")
+    parser.add_argument(
+        "--reached", action="store_true", help="print how many seeds have reached what, as JSON at last"
+    )
     parser.add_argument("--processes", type=int, default=1, help="that share the seeds; 0: as many as there are cores")
     arguments = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets of strings is part of the story
@@ -40,20 +46,22 @@ def main() -> int:
     first = arguments.first if arguments.seed is None else arguments.seed
     seeds = range(first, first + (arguments.seeds if arguments.seed is None else 1))
     processes = arguments.processes or os.cpu_count() or 1
-    names = ("plugged", "sharded", "cached", "gated", "loaded", "nested", "often")
-    worlds = {name: getattr(arguments, name) for name in names}
+    kinds = frozenset(name for name in KINDS if getattr(arguments, name))
+    options = Options(kinds, sharded=arguments.sharded, often=arguments.often, mutation=arguments.mutation)
     began = time.perf_counter()
     ran = violated = pods = workflows = 0
+    reached: Counter[Cell] = Counter()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     if processes == 1 or arguments.trace:
-        results = one_after_the_other(seeds, arguments.mutation, **worlds, verbose=arguments.trace)
+        results = one_after_the_other(seeds, options, verbose=arguments.trace)
     else:
-        results = side_by_side(seeds, arguments.mutation, processes, **worlds)
+        results = side_by_side(seeds, options, processes)
     with Progress(console=Console(stderr=True), transient=True, disable=arguments.trace) as progress:
         for result in progress.track(results, total=len(seeds), description="seeds"):
             ran += 1
             pods += result.pods
             workflows += result.workflows
+            reached.update(result.reached)
             if result.failures:
                 violated += 1
                 print(f"seed {result.seed}: {len(result.failures)} broken, first: {result.failures[0]}")
@@ -66,6 +74,9 @@ def main() -> int:
         f"{violated} broke something"
         + ("; `python -m tests.simulation --seed N --trace` tells the story of one" if violated else "")
     )
+    if arguments.reached:
+        print(table_of(reached))
+        print(json.dumps(as_rows(reached)))
     return 1 if violated else 0
 
 

@@ -6,8 +6,9 @@ the controllers do. So each execution comes to the same end, with or without the
 
 from __future__ import annotations
 
+import functools
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,7 +20,7 @@ from propeller.catalog import Busy, Key, Owner, Reservations, key_of
 from propeller.handlers.executors import _task_cache
 from propeller.workflow import CacheRecord
 from tests.simulation import flows, kubelet, model, users
-from tests.simulation.flows import Flow, Graph, draw_flow, task_template
+from tests.simulation.flows import Flow, Graph, also, task_template
 from tests.simulation.model import output_of
 from tests.simulation.oracle import Oracle
 
@@ -41,12 +42,13 @@ class CachedFlow(Flow):
 def all_tasks_are_cached() -> Iterator[None]:
     """See the module's text."""
     with (
-        mock.patch.object(users, "draw_flow", _draw),
+        mock.patch.object(users, "draw_flow", functools.partial(_draw, users.draw_flow)),
         mock.patch.object(flows, "task_template", _cached_template),
         mock.patch.object(kubelet, "task_template", _cached_template),
         mock.patch.object(model, "output_of", _of_inputs_alone),
         mock.patch.object(kubelet, "output_of", _of_inputs_alone),
         mock.patch.object(Oracle, "caches", True),
+        mock.patch.object(Oracle, "kinds_of_pods", Oracle.kinds_of_pods | {"cached task"}),
     ):
         yield
 
@@ -59,11 +61,11 @@ def _of_inputs_alone(unique_id: str, inputs: bytes) -> int:
     return output_of("", inputs) % 5  # few values, so that inputs are often the same
 
 
-def _draw(rng: random.Random) -> CachedFlow:
-    flow = draw_flow(rng)
+def _draw(draw: Callable[[random.Random], Flow], rng: random.Random) -> CachedFlow:
+    flow = draw(rng)
     root = _untroubled(replace(flow.root, nodes=tuple(node for node in flow.root.nodes if not node.timed)))
     subs = {key: _untroubled(graph) for key, graph in flow.subs.items() if key != "timed"}
-    return CachedFlow(root, subs, flow.x % 3, flow.parallelism, 0.0, serialize=rng.random() < 0.5)
+    return also(CachedFlow, flow, root=root, subs=subs, x=flow.x % 3, trouble=0.0, serialize=rng.random() < 0.5)
 
 
 def _untroubled(graph: Graph) -> Graph:

@@ -21,11 +21,12 @@ class Simulation:
         root = Path(__file__).parents[2]
         return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=root)
 
-    def breaks_nothing(self, seeds: int, *options: str) -> None:
-        """So many seeds, from the first on, keep all promises."""
+    def breaks_nothing(self, seeds: int, *options: str) -> str:
+        """So many seeds, from the first on, keep all promises. Returns what was printed."""
         ran = self.run("--seeds", str(seeds), *options)
         assert ran.returncode == 0, ran.stdout + ran.stderr
         assert ran.stdout.startswith(f"{seeds} seeds, ")
+        return ran.stdout
 
     def finds(self, mutation: str, found_by: Mapping[str, int], *options: str) -> None:
         """A planted defect breaks a promise in the world of its seed."""

@@ -14,7 +14,7 @@ import msgspec
 import orjson
 from flyteidl.core import literals_pb2
 
-from propeller.controller._loading import Loader
+from propeller.controller._loading import Loader, _left_of
 from propeller.controller._resource import FlyteWorkflow
 from propeller.embedded.server import ApiServer
 from propeller.errors import PropellerError
@@ -104,6 +104,11 @@ class Shown:
                 literal = literals_pb2.Literal.FromString(state.value)
                 found[execution.unique_id(number)] = literal.scalar.primitive.integer if state.value else None
         return found
+
+    def left_by(self, uid: str) -> frozenset[str]:
+        """The nodes, by unique id, whose outputs a workflow leaves to one that recovers it."""
+        execution = self._execution(uid)
+        return frozenset(_left_of(execution)[0]) if execution is not None else frozenset()
 
     def _execution(self, uid: str) -> Execution | None:
         kind = self._server._registry.find("flyte.lyft.com", "v1alpha1", "flyteworkflows")

@@ -8,6 +8,7 @@ from typing import Any
 
 from propeller.embedded.faults import NO_FAULTS
 from tests.simulation.processes import Processes
+from tests.simulation.reached import DIVIDED, STORE_DOWN
 from tests.simulation.scene import Scene
 
 
@@ -22,8 +23,8 @@ class Faults:
         ends = self._scene.loop.time() + self._scene.rng.choice((20.0, 60.0, 180.0))
         pace = self._scene.rng.choice((0.5, 5.0, 20.0))
         kinds: list[Callable[[], Coroutine[Any, Any, None]]] = [
-            self._crash,
-            self._crash,
+            self.crash,
+            self.crash,
             self._pause,
             self._partition,
             self._outage,
@@ -44,7 +45,8 @@ class Faults:
                 await asyncio.sleep(self._scene.rng.expovariate(1 / pace))
                 group.create_task(self._scene.rng.choice(kinds)())
 
-    async def _crash(self) -> None:
+    async def crash(self) -> None:
+        """Kill a process. If none is left, another one starts a while later."""
         running = [process for process in self._processes.alive if not process.frozen]
         if not running:
             return
@@ -88,6 +90,7 @@ class Faults:
     def _overlap(self) -> None:
         if self._scene.overlaps:
             self._scene.oracle.overlap = True
+            self._scene.reached.befalls(DIVIDED)
             self._processes.start()
 
     async def _outage(self) -> None:
@@ -100,6 +103,7 @@ class Faults:
     async def _storage_outage(self) -> None:
         """The object store is away for all of them, for longer than an effect would pause."""
         self._scene.event_log.record("the object store is down")
+        self._scene.reached.befalls(STORE_DOWN)
         self._processes.storage_outages += 1
         self._set_storage()
         await asyncio.sleep(self._scene.rng.choice((1.0, 30.0, 200.0)))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar
 
 from google.protobuf import json_format
 
@@ -38,6 +38,10 @@ class Node:
     """Whether a task may never end; which node it is inside of stops it."""
     always: str = field(default="", repr=False)
     """What each run of a task comes to, the value of an Outcome; "" draws that."""
+    at_first: str = field(default="", repr=False)
+    """As `always`, unless what has failed by it is recovered."""
+    task: str = field(default="", repr=False)
+    """The template of a task; "": that of its kind."""
     at_once: int = 0
     """Of a map: how many items at once; 0 leaves that to the workflow's limit."""
     min_successes: int | None = None
@@ -70,6 +74,7 @@ class Flow:
     x: int
     parallelism: int
     trouble: float
+    is_recovery: bool = field(default=False, kw_only=True)
 
     @property
     def is_timed(self) -> bool:
@@ -95,6 +100,22 @@ class Flow:
             "inputs": {"literals": {"x": json_format.MessageToDict(literal(self.x))}},
             "executionConfig": {"MaxParallelism": self.parallelism},
         }
+
+
+SomeFlow = TypeVar("SomeFlow", bound=Flow)
+
+
+def also(kind: type[SomeFlow], flow: Flow, **changes: Any) -> SomeFlow:
+    """Return a workflow, of whatever kinds it is by now, that is of another kind, too."""
+    values = {one.name: getattr(flow, one.name) for one in fields(flow)}
+    return _both(kind, type(flow))(**values | changes)
+
+
+def _both(kind: type[SomeFlow], other: type[Flow]) -> type[SomeFlow]:
+    if other is Flow:
+        return kind
+    made: type[SomeFlow] = type(f"{kind.__name__}{other.__name__}", (kind, other), {})
+    return dataclass(frozen=True)(made)
 
 
 def task_template(kind: str) -> dict[str, Any]:
@@ -204,7 +225,7 @@ def _graph(graph: Graph) -> dict[str, Any]:
 
 def _node(node: Node) -> dict[str, Any]:
     made: dict[str, Any] = {"id": node.id, "kind": node.kind, "inputBindings": _bindings(node.inputs)}
-    task: dict[str, Any] = {"kind": "task", "task": node.kind if node.kind == "dynamic" else "task"}
+    task: dict[str, Any] = {"kind": "task", "task": node.task or (node.kind if node.kind == "dynamic" else "task")}
     task |= {"retry": {"minAttempts": node.attempts}}
     if node.deadline:
         task["executionDeadline"] = EXECUTION_DEADLINE

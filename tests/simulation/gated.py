@@ -7,8 +7,9 @@ gate may run, with that value. Before, nothing behind it is foretold to run at a
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,7 +22,7 @@ from propeller.handlers.transitions import _gate
 from propeller.kube import Raw
 from propeller.workflow import AtGate, Continue, NodeKind, OpenGate, OpeningGate, Resume, Stay
 from tests.simulation import users
-from tests.simulation.flows import Flow, Graph, Node, draw_flow
+from tests.simulation.flows import Flow, Graph, Node, also
 from tests.simulation.oracle import Oracle
 from tests.simulation.retries import retry_until_ok
 from tests.simulation.scene import NAMESPACE, WORKFLOWS, Scene
@@ -42,18 +43,20 @@ class GatedFlow(Flow):
 @contextmanager
 def all_workflows_have_gates() -> Iterator[None]:
     """See the module's text."""
-    with mock.patch.object(users, "draw_flow", _draw), mock.patch.object(Oracle, "gated", True):
+    with (
+        mock.patch.object(users, "draw_flow", functools.partial(_draw, users.draw_flow)),
+        mock.patch.object(Oracle, "gated", True),
+    ):
         yield
 
 
-def _draw(rng: random.Random) -> GatedFlow:
-    flow = draw_flow(rng)
+def _draw(draw: Callable[[random.Random], Flow], rng: random.Random) -> GatedFlow:
+    flow = draw(rng)
     root = _with_gates(rng, flow.root)
     subs = {key: _with_gates(rng, graph) if key != "timed" else graph for key, graph in flow.subs.items()}
     maps = any(node.kind == "map" for graph in (root, *subs.values()) for node in graph.nodes)
-    return GatedFlow(
-        root, subs, flow.x, 0 if maps else flow.parallelism, flow.trouble
-    )  # a map task has a limit of its own
+    parallelism = 0 if maps else flow.parallelism  # a map task has a limit of its own
+    return also(GatedFlow, flow, root=root, subs=subs, parallelism=parallelism)
 
 
 def _with_gates(rng: random.Random, graph: Graph) -> Graph:
@@ -92,7 +95,8 @@ class Answering:
         """Answer for ever."""
         while True:
             await asyncio.sleep(self._rng.expovariate(1 / MEAN_PAUSE))
-            workflows = self._scene.oracle.workflows.values()
+            oracle = self._scene.oracle
+            workflows = (*oracle.workflows.values(), *oracle.children.values())
             standing = [one for one in workflows if not (one.deleted or one.collected or one.ended)]
             if standing:
                 await self._answer(self._rng.choice(standing).name)

@@ -58,6 +58,12 @@ class LoadingKubelet(Kubelet):
         """By uid, what a program has written and nobody has uploaded."""
         self._draws = random.Random(f"uploads {self._sidecars._seed}")
 
+    async def _run_pod(self, pod: Raw) -> None:
+        found = self._oracle.pods.get(pod["metadata"]["uid"])
+        if found is not None and is_loaded(pod):
+            found[1].kinds |= {"raw container"}
+        await super()._run_pod(pod)
+
     def _write(self, pod: Raw, expected: Expected, outcome: Outcome) -> None:
         uid = pod["metadata"]["uid"]
         if not is_loaded(pod) or self._drains.has_struck(uid):  # in its grace it uploads, too

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import random
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,9 +22,25 @@ from tests.unit.storage.values import literal
 DYNAMIC_TASKS = 2
 
 Answers = Mapping[str, int | None]
-"""By unique id, the gates that have opened, and the values that were given to them; None if there is none to give."""
+"""By unique id, the gates that have opened, and the values that were given to them; None if there is none to give.
+Those of an execution that a node has started come after that node's id and a slash.
+"""
 
 NO_ANSWERS: Answers = {}
+
+KINDS = {
+    "task": "task",
+    "dynamic": "dynamic task",
+    "map": "map task",
+    "workflow": "sub-workflow",
+    "branch": "branch",
+    "sleep": "sleep",
+    "signal": "signal",
+    "approve": "approval",
+    "plan": "launch plan",
+    "plans": "map over launch plans",
+}
+"""By kind of a node of the draw, its name among what is `reached`."""
 
 RUNS_OF_A_HANGING = 100
 """More than there are pods of one attempt, for each of which it is the same."""
@@ -43,6 +60,16 @@ class Expected:
     """The map task with a limit of its own that it is an item of, at an attempt; the workflow's does not count then."""
     at_once: int = 0
     """How many items of that map task may run at once."""
+    kinds: frozenset[str] = frozenset()
+    """Of the node, and of all that it is inside of: see `reached`."""
+
+
+@dataclass(frozen=True)
+class ExpectedGate:
+    """When a gate is asked for: all these tasks are done. `kinds` as of Expected."""
+
+    after: frozenset[str]
+    kinds: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -54,12 +81,13 @@ class ExpectedChild:
     after: frozenset[str]
     map: str = ""
     at_once: int = 0
+    kinds: frozenset[str] = frozenset()
 
 
 @dataclass
 class Prediction:
-    """`outputs` is None where the workflow fails; `value` is what is in them. `tasks` and `children`, the executions
-    that launch plans' nodes start, are by unique node id.
+    """`outputs` is None where the workflow fails; `value` is what is in them. `tasks`, `gates` and `children`, the
+    executions that launch plans' nodes start, are by unique node id.
     """
 
     succeeds: bool = False
@@ -67,6 +95,7 @@ class Prediction:
     value: Any = None
     tasks: dict[str, Expected] = field(default_factory=dict)
     children: dict[str, ExpectedChild] = field(default_factory=dict)
+    gates: dict[str, ExpectedGate] = field(default_factory=dict)
     again: Callable[[Answers], Prediction] | None = None
 
     def answered(self, answers: Answers) -> None:
@@ -75,6 +104,8 @@ class Prediction:
         found = self.again(answers)
         self.succeeds, self.outputs = found.succeeds, found.outputs
         self.tasks.update(found.tasks)
+        self.children.update(found.children)
+        self.gates.update(found.gates)
 
 
 @dataclass(frozen=True)
@@ -120,6 +151,16 @@ class _Walk:
         self.flow = flow
         self.seed = seed
         self.prediction = Prediction()
+        self.around: frozenset[str] = frozenset()
+        """Kinds of what the walk is inside of."""
+
+    @contextmanager
+    def inside(self, kind: str) -> Iterator[None]:
+        before, self.around = self.around, self.around | {kind}
+        try:
+            yield
+        finally:
+            self.around = before
 
     def graph(self, graph: Graph, parent: str, attempt: int, inputs: dict[str, Any], after: frozenset[str]) -> _End:
         ends: dict[str, _End] = {}
@@ -131,7 +172,8 @@ class _Walk:
         if all(end.ok for end in ends.values()) and len(ends) == len(graph.nodes) - len(cases):
             return _End(True, ends[graph.output].value, done)
         if graph.failure_node is not None:
-            self.node(graph, graph.failure_node, parent, attempt, inputs, after, ends)
+            with self.inside("failure node"):
+                self.node(graph, graph.failure_node, parent, attempt, inputs, after, ends)
         return _End(False, None, done)
 
     def _in_order(
@@ -160,22 +202,36 @@ class _Walk:
     ) -> _End:
         unique_id = unique_node_id(parent, attempt, node.id)
         own = {name: _value(source, inputs, ends) for name, source in node.inputs.items()}
-        match node.kind:
-            case "task":
-                return self.task(unique_id, node, own, after)
-            case "dynamic":
-                return self.dynamic(unique_id, node, own, after)
-            case "map":
-                return _attempts(node, lambda number: self.map(unique_id, number, node, own, after))
-            case "workflow":
-                sub = self.flow.subs[node.calls]
-                return _attempts(node, lambda number: self.graph(sub, unique_id, number, own, after))
-            case "plan":
-                return self.plan(unique_id, node, own["x"], after)
-            case "plans":
-                return self.plans(unique_id, node, own["x"], after)
-            case "signal" | "approve" | "sleep":
-                return self.gate(unique_id, own, after)
+        with self.inside(KINDS[node.kind]):
+            match node.kind:
+                case "task":
+                    return self.task(unique_id, node, own, after)
+                case "dynamic":
+                    return self.dynamic(unique_id, node, own, after)
+                case "map":
+                    return _attempts(node, lambda number: self.map(unique_id, number, node, own, after))
+                case "workflow":
+                    sub = self.flow.subs[node.calls]
+                    return _attempts(node, lambda number: self.graph(sub, unique_id, number, own, after))
+                case "plan":
+                    return self.plan(unique_id, node, own["x"], after)
+                case "plans":
+                    return self.plans(unique_id, node, own["x"], after)
+                case "signal" | "approve" | "sleep":
+                    return self.gate(unique_id, own, after)
+            return self.branch(graph, node, parent, attempt, inputs, own, after, ends)
+
+    def branch(
+        self,
+        graph: Graph,
+        node: Node,
+        parent: str,
+        attempt: int,
+        inputs: dict[str, Any],
+        own: dict[str, Any],
+        after: frozenset[str],
+        ends: dict[str, _End],
+    ) -> _End:
         case = graph.node(node.cases[0] if own["x"] < node.limit else node.cases[1])
         needed = after.union(*(ends[before].done for before in case.after if before in ends))
         if not all(before in ends and ends[before].ok for before in case.after):
@@ -183,6 +239,7 @@ class _Walk:
         return self.node(graph, case, parent, attempt, inputs, needed, ends)
 
     def gate(self, unique_id: str, inputs: dict[str, Any], after: frozenset[str]) -> _End:
+        self.prediction.gates[unique_id] = ExpectedGate(after, self.around)
         if unique_id not in self.answers:
             return _End(False, None, after)
         given = self.answers[unique_id]
@@ -191,7 +248,9 @@ class _Walk:
     def task(self, unique_id: str, node: Node, inputs: dict[str, Any], after: frozenset[str]) -> _End:
         data = serialized(inputs)
         script = self.script(unique_id, node)
-        self.prediction.tasks[unique_id] = Expected(data, after, script, node.kind == "dynamic", not node.id)
+        self.prediction.tasks[unique_id] = Expected(
+            data, after, script, node.kind == "dynamic", not node.id, kinds=self.around
+        )
         ok, _ = script.end()
         return _End(ok, output_of(unique_id, data), after | {unique_id} if ok else after)
 
@@ -226,8 +285,14 @@ class _Walk:
     ) -> _End:
         """Foretell the execution of a launch plan: nodes of its own, whose ids begin anew."""
         flow = replace(self.flow, root=self.flow.subs[node.calls], x=x)
-        found = predict(flow, f"{self.seed} {unique_id}", unseen=self.unseen, drained=self.drained)
-        self.prediction.children[unique_id] = ExpectedChild(flow, found, after, within, at_once)
+        answers = {
+            gate.removeprefix(f"{unique_id}/"): value
+            for gate, value in self.answers.items()
+            if gate.startswith(f"{unique_id}/")
+        }
+        seed = f"{self.seed} {unique_id}"
+        found = predict(flow, seed, unseen=self.unseen, drained=self.drained, answers=answers)
+        self.prediction.children[unique_id] = ExpectedChild(flow, found, after, within, at_once, self.around)
         return _End(found.succeeds, found.value, after | {unique_id} if found.succeeds else after)
 
     def plans(self, unique_id: str, node: Node, items: list[Any], after: frozenset[str]) -> _End:
@@ -242,8 +307,8 @@ class _Walk:
 
     def script(self, unique_id: str, node: Node) -> Script:
         rng = random.Random(f"{self.seed} {unique_id}")
-        if node.always:
-            return Script((Outcome(node.always),) * RUNS_OF_A_HANGING, 1)
+        if always := node.always or ("" if self.flow.is_recovery else node.at_first):
+            return Script((Outcome(always),) * RUNS_OF_A_HANGING, 1)
         if node.may_hang:
             return Script((Outcome.HANG,) * RUNS_OF_A_HANGING if rng.random() < 0.5 else (), 1)
         unseen = self.unseen and node.kind != "dynamic"  # the ids of what is inside have the attempt in them

@@ -9,8 +9,9 @@ and have to be stopped, and now and then somebody deletes one, which its parent 
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,7 +26,7 @@ from propeller.handlers.plugins import _child
 from propeller.kube import Raw
 from propeller.workflow import AttemptObserved, AttemptPhase, entity_path
 from tests.simulation import flows, users
-from tests.simulation.flows import INTEGER, Flow, Graph, Node, draw_flow, plan_reference
+from tests.simulation.flows import INTEGER, Flow, Graph, Node, also, plan_reference
 from tests.simulation.oracle import Oracle, Workflow
 from tests.simulation.retries import retry_until_ok
 from tests.simulation.scene import NAMESPACE, WORKFLOWS, Scene
@@ -72,12 +73,15 @@ def _document(name: str, graph: Graph) -> Raw:
 @contextmanager
 def all_workflows_start_others() -> Iterator[None]:
     """See the module's text."""
-    with mock.patch.object(users, "draw_flow", _draw), mock.patch.object(Oracle, "nested", True):
+    with (
+        mock.patch.object(users, "draw_flow", functools.partial(_draw, users.draw_flow)),
+        mock.patch.object(Oracle, "nested", True),
+    ):
         yield
 
 
-def _draw(rng: random.Random) -> NestedFlow:
-    flow = draw_flow(rng)
+def _draw(draw: Callable[[random.Random], Flow], rng: random.Random) -> NestedFlow:
+    flow = draw(rng)
     subs = dict(flow.subs)
     if not subs.keys() - {TIMED}:
         subs["plan"] = flows._draw_graph(rng, (), rng.randint(1, 3))
@@ -86,11 +90,11 @@ def _draw(rng: random.Random) -> NestedFlow:
         subs[name] = _with_plans(rng, subs[name], names[:number])
     root, parallelism = _with_plans(rng, flow.root, names), flow.parallelism
     root = replace(root, nodes=(*root.nodes, Node("last-plan", "plan", {"x": ("", "x")}, calls=names[-1])))
-    if not flow.is_timed and rng.random() < 0.3:
+    if not flow.is_timed and not (Oracle.caches or Oracle.recoveries) and rng.random() < 0.3:
         root, parallelism = _with_one_to_be_stopped(root), 0
         first = Node("h0", "task", {"x": ("", "x")}, always=Outcome.HANG.value)
         subs[HUNG] = Graph((first,), "h0", keeps_going=False)
-    return NestedFlow(root, subs, flow.x, parallelism, flow.trouble)
+    return also(NestedFlow, flow, root=root, subs=subs, parallelism=parallelism)
 
 
 def _with_one_to_be_stopped(graph: Graph) -> Graph:

@@ -11,6 +11,8 @@ from contextlib import AbstractContextManager, contextmanager
 from unittest import mock
 
 from propeller.embedded.faults import FaultProfile
+from tests.simulation.namesakes import NAMESAKE_MUTATIONS, namesakes
+from tests.simulation.recovering import RECOVERY_MUTATIONS, recoveries
 from tests.simulation.restored import Restored
 from tests.simulation.scene import Scene
 from tests.simulation.shared import SharedPools
@@ -88,5 +90,10 @@ OFTEN: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "handovers": _handovers,
     "losses": _losses,
     "moves": _moves,
+    "namesakes": namesakes,
+    "recoveries": recoveries,
     "restores": _restores,
 }
+
+OFTEN_MUTATIONS = {**NAMESAKE_MUTATIONS, **RECOVERY_MUTATIONS}
+"""Defects that are planted in worlds which have modules of their own."""

@@ -61,6 +61,8 @@ class PodRecord:
     """Who created it, and when."""
     vanished: bool = False
     """Whether it is gone, though it came to its end: told to stop, as a sidecar ran on, or drained."""
+    kinds: frozenset[str] = frozenset()
+    """What it is by itself, of what is `reached`; its node says the rest."""
 
 
 @dataclass
@@ -109,6 +111,10 @@ class Workflow:
         for child in self.children:
             yield from child.with_all_inside
 
+    def answers_of(self, taken_over: frozenset[str]) -> dict[str, int | None]:
+        """Answers that go with what one that recovers it takes over: to gates, and to those of executions."""
+        return {gate: value for gate, value in self.answers.items() if gate.partition("/")[0] in taken_over}
+
     @property
     def ended(self) -> bool:
         return self.status.get("phase") in ENDED
@@ -123,11 +129,17 @@ class Oracle:
     nested: ClassVar[bool] = False
     """Whether nodes of workflows start launch plans."""
 
+    recoveries: ClassVar[bool] = False
+    """Whether each execution fails at first and is recovered, and what it has left is certain."""
+
     gated: ClassVar[bool] = False
     """Whether workflows have gates: what is behind one may run once a status shows that it opens."""
 
     loaded: ClassVar[bool] = False
     """Whether tasks are raw containers: a program that has ended may have uploaded nothing yet."""
+
+    kinds_of_pods: ClassVar[frozenset[str]] = frozenset()
+    """Kinds, of what is `reached`, that all pods have."""
 
     def __init__(self, event_log: EventLog, budget: int, has_status: Callable[[], bool], tokens: Tokens) -> None:
         self.event_log = event_log
@@ -145,6 +157,8 @@ class Oracle:
         """Whether the status of a workflow, by its uid, shows that a node has succeeded."""
         self.opened: Callable[[str], dict[str, int | None]] = lambda uid: {}
         """The gates that the status of a workflow, by its uid, shows as open, and their values."""
+        self.left_by: Callable[[str], frozenset[str]] = lambda uid: frozenset()
+        """The nodes whose outputs a workflow, by its uid, leaves to one that recovers it."""
         self.computed: set[tuple[bool, bytes]] = set()
         """What has been computed, by whether the task is dynamic, and its inputs."""
         self.fault_free = False
@@ -202,6 +216,7 @@ class Oracle:
         failures = int(metadata["annotations"].get(SYSTEM_FAILURES, 0))
         record = self._recorded(workflow, metadata["uid"], metadata["name"], node, attempt, failures)
         record.created = who, self.event_log.time()
+        record.kinds = self.kinds_of_pods
         if not self.restores:
             others = (other for flow, other in self.pods.values() if not (flow.deleted or flow.collected))
             self._tokens.created(who, record.name, [other.created for other in others if not other.stopped])
@@ -416,6 +431,11 @@ class Oracle:
         child.deleted, child.collected = parent.deleted, parent.collected
         self.children[uid] = child
         parent.children.append(child)
+        if self.recoveries and earlier:
+            child.taken_over = self.left_by(earlier[-1].uid)
+            child.answers = earlier[-1].answers_of(child.taken_over)
+            if self.gated:
+                self._tell_answers(child)
 
     def _check_start(self, parent: Workflow, node: str, attempt: str, expected: ExpectedChild) -> None:
         lenient = self.overlap or parent.disturbed
@@ -428,7 +448,10 @@ class Oracle:
             self.event_log.violation(f"{where} is started twice")
         if node in parent.taken_over or node in parent.done:
             self.event_log.violation(f"{where} is started though it has ended well")
-        if missing := sorted(expected.after - parent.done - parent.recovered):
+        proven = parent.done | parent.recovered
+        if self.caches:
+            proven = proven | frozenset(filter(lambda task: self._is_computed(parent, task), expected.after))
+        if missing := sorted(expected.after - proven):
             self.event_log.violation(f"{where} is started before {', '.join(missing)} ended well")
         known = parent.prediction.children
         beside = [
@@ -484,7 +507,14 @@ class Oracle:
             if workflow.answers.setdefault(node, value) != value:
                 known = workflow.answers[node]
                 self.event_log.violation(f"{workflow.name} gate {node} had opened by {known}, and opens by {value}")
+        self._tell_answers(workflow)
+
+    def _tell_answers(self, workflow: Workflow) -> None:
+        """What follows from them, also for the executions around it."""
         workflow.prediction.answered(workflow.answers)
+        if (parent := workflow.parent) is not None:
+            parent.answers.update({f"{workflow.node}/{gate}": value for gate, value in workflow.answers.items()})
+            self._tell_answers(parent)
 
 
 def _uid_in(answer: dict[str, Any]) -> str:

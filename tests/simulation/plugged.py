@@ -15,6 +15,7 @@ from propeller.handlers.plugins.pod import gone, report
 from propeller.kube import Pod, Resource
 from propeller.wire import ByName
 from propeller.workflow import AttemptObserved, NodeView
+from tests.simulation.oracle import Oracle
 
 RESOURCE: Resource[Pod] = Resource(kind="Pod", plural="pods", type=Pod)
 """Pods again, so that the kubelet runs them; but followed by an informer of its own, and stopped as any resource is."""
@@ -50,5 +51,6 @@ def all_tasks_are_plugged() -> Iterator[None]:
     with (
         mock.patch.object(_controller, "installed_plugins", return_value=plugins),
         mock.patch.object(AttemptResources, "of", of_plugins),
+        mock.patch.object(Oracle, "kinds_of_pods", Oracle.kinds_of_pods | {"operator object"}),
     ):
         yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from propeller.clock import LoopClock
@@ -13,6 +14,8 @@ from propeller.embedded.faults import NO_FAULTS, FaultProfile, FaultyLink, Fault
 from propeller.errors import NotFound, PropellerError
 from propeller.storage import MemoryStore, Storage
 from tests.simulation.loop import PROCESS
+from tests.simulation.oracle import Workflow
+from tests.simulation.reached import KILLED
 from tests.simulation.roundtrip import Roundtrip
 from tests.simulation.scene import Scene
 
@@ -105,9 +108,14 @@ class Processes:
     def kill(self, process: Process) -> None:
         """It does nothing from here on, wherever it stood."""
         self._scene.event_log.record(f"{process.name} is killed")
+        self._scene.reached.befalls(KILLED, self.controlled_by(process))
         process.dead = True
         self._scene.tokens.is_out(process.name)
         self._scene.loop.freeze(process.number)
+
+    def controlled_by(self, process: Process) -> Iterable[Workflow] | None:
+        """The executions that a process has to do with; None: all."""
+        return None
 
     @property
     def alive(self) -> list[Process]:

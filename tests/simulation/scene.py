@@ -34,6 +34,7 @@ from tests.simulation.oracle import Oracle, Watched
 from tests.simulation.planted import Planted
 from tests.simulation.pressure import Pressure
 from tests.simulation.quotas import Quotas
+from tests.simulation.reached import Reached
 from tests.simulation.restored import Restored
 from tests.simulation.retyped import Retyped, workflow_type
 from tests.simulation.sidecars import Sidecars
@@ -109,6 +110,7 @@ class Scene:
         )
         self.oracle = Oracle(self.event_log, budget, self._has_status, self.tokens)
         self.oracle.fault_free = self.fault_free
+        self.reached = Reached(self.oracle)
         self.actors: Any = None
         """Of controllers that divide the workflows: who may act for which."""
         self.denials = Denials(self.seed, self.event_log)
@@ -128,7 +130,7 @@ class Scene:
         self.drains = Drains(self.seed, drain, self.event_log, vanish=not (self.overlaps or self.restored.used))
         local = Storage(self.settings.storage, stores={"memory": MemoryStore(self.blobs, is_local=True)})
         shown = Shown(self.server, self.clean, local)
-        self.oracle.shown, self.oracle.opened = shown.has_succeeded, shown.opened
+        self.oracle.shown, self.oracle.opened, self.oracle.left_by = shown.has_succeeded, shown.opened, shown.left_by
         if self.oracle.gated or self.oracle.loaded:
             self.restored.used = False  # it would take back answers that were acted on, and uploads that were stopped
         if self.oracle.nested:
@@ -137,6 +139,8 @@ class Scene:
         """Whether no process dies, stands still or is cut off."""
         self.pace = 0.0
         """Mean seconds between two moves of shards; 0: as is drawn."""
+        self.archive: Any = None
+        """What removes the finalizers of executions that nodes have started, late."""
         self.put_on()
 
     def put_on(self) -> None:
@@ -157,6 +161,8 @@ class Scene:
     def client(self, who: str, link: FaultyLink) -> Client:
         """A client of somebody, all of whose requests are seen, and some refused."""
         watched = Watched(self.oracle, who, link)
+        if (archive := getattr(self, "archive", None)) is not None:
+            watched = archive.before(watched)
         before = self.sidecars.before(self.denials.before(self.quotas.before(self.pressure.before(watched))))
         return Client(self.server.transport(interceptor=before), clock=LoopClock())
 

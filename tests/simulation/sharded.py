@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from typing import Any
@@ -28,7 +29,9 @@ from propeller.reconcile.shards._shard_map import decode_map
 from propeller.storage import Storage
 from propeller.workflow import SHARD_KEYS, SHARD_LABEL, shard_key
 from tests.simulation.event_log import EventLog
+from tests.simulation.oracle import Workflow
 from tests.simulation.processes import Process, Processes
+from tests.simulation.reached import DIVIDED
 from tests.simulation.roundtrip import Roundtrip
 from tests.simulation.scene import NAMESPACE, Scene
 
@@ -52,6 +55,10 @@ class Actors:
         """None after a restore, until a member has written it."""
         self._shard_of: dict[str, int] = {}
         """By name of a workflow or pod."""
+        self._last: dict[int, str] = {}
+        """The last holder of each shard."""
+        self.moved: Callable[[frozenset[str]], None] = lambda names: None
+        """Called with the names of workflows and pods whose shard another process holds now."""
 
     def restored(self) -> None:
         """The server has an older map, while members go by the one that they know until they have noticed."""
@@ -87,8 +94,22 @@ class Actors:
                 self._map = decode_map(
                     metadata["annotations"][MAP_ANNOTATION], self._keys.count, GROUP, self._keys.named
                 )
+                self._note_moves(self._map)
                 held = {name: sorted(self._map.held_by(name)) for name in sorted(set(self._map.holders.values()))}
                 self._event_log.record(f"shards are held so: {held}")
+
+    def _note_moves(self, found: ShardMap) -> None:
+        """Tell which shards are held by another process than the last that did."""
+        for shard, holder in found.holders.items():
+            last = self._last.get(shard)
+            self._last[shard] = holder
+            if last is not None and last != holder:
+                self.moved(frozenset(name for name, own in self._shard_of.items() if own == shard))
+
+    def held_by(self, member: str) -> frozenset[str]:
+        """The names of workflows and pods whose shards a process holds."""
+        shards = self._map.held_by(member) if self._map is not None else frozenset[int]()
+        return frozenset(name for name, shard in self._shard_of.items() if shard in shards)
 
     def _execution_part(self, request: Request) -> str | None:
         """The name of the workflow or pod that a request is about."""
@@ -157,6 +178,7 @@ class ShardedProcesses(Processes):
         self._rng = random.Random(f"shards {scene.seed}")
         self.actors = scene.actors
         assert self.actors is not None
+        self.actors.moved = self._moved
 
     def start_some(self) -> None:
         for _ in range(self._rng.choice((1, 2, 3))):
@@ -171,6 +193,18 @@ class ShardedProcesses(Processes):
                 self.start()
             elif len(able) > 1:
                 self.leave(self._rng.choice(able))
+
+    def controlled_by(self, process: Process) -> Iterable[Workflow]:
+        assert isinstance(process.link, Link)
+        assert self.actors is not None
+        return self._named(self.actors.held_by(process.link.member))
+
+    def _moved(self, names: frozenset[str]) -> None:
+        self._scene.reached.befalls(DIVIDED, self._named(names))
+
+    def _named(self, names: frozenset[str]) -> list[Workflow]:
+        oracle = self._scene.oracle
+        return [one for one in (*oracle.workflows.values(), *oracle.children.values()) if one.name in names]
 
     def leave(self, process: Process) -> None:
         """It is asked to end, and ends in order."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import replace
+from typing import ClassVar
 
 from propeller.controller import _loading, _resource
 from propeller.errors import AlreadyExists, Conflict, Denied, NotFound
@@ -12,13 +13,23 @@ from propeller.storage import MemoryStore, Storage
 from tests.simulation.flows import Flow, draw_flow
 from tests.simulation.model import predict
 from tests.simulation.oracle import Workflow
+from tests.simulation.processes import Processes
+from tests.simulation.reached import ABORTED
 from tests.simulation.retries import retry_until_ok, retry_until_served
 from tests.simulation.scene import NAMESPACE, WORKFLOWS, Scene
 
+__all__ = ["Users", "draw_flow"]  # what worlds put others in the place of
+
 
 class Users:
-    def __init__(self, scene: Scene) -> None:
+    """`deletes` is how often one deletes a workflow, and `creates_again` how often another of its name comes then."""
+
+    deletes: ClassVar[float] = 0.25
+    creates_again: ClassVar[float] = 0.6
+
+    def __init__(self, scene: Scene, processes: Processes) -> None:
         self._scene = scene
+        self._processes = processes
         self._names = 0
 
     async def run(self) -> None:
@@ -29,18 +40,19 @@ class Users:
             alive = [w for w in self._scene.oracle.workflows.values() if not w.deleted and not w.collected]
             if not alive:
                 continue
-            if self._scene.rng.random() < 0.25:
+            if self._scene.rng.random() < self.deletes:
                 await self._delete(victim := self._scene.rng.choice(alive))
-                if self._scene.rng.random() < 0.6:
+                if self._scene.rng.random() < self.creates_again:
                     await asyncio.sleep(self._scene.rng.choice((0.0, 0.5, 5.0)))
                     await self.create(victim.name)
             elif self._scene.rng.random() < 0.2:
                 await self._annotate(self._scene.rng.choice(alive))
-        if random.Random(f"recovery {self._scene.seed}").random() < 0.25:
-            await self._recover_one()
+        await self.recover_some()
 
-    async def _recover_one(self) -> None:
+    async def recover_some(self) -> None:
         """A user runs one that has failed again: nothing fails this time, and what had ended well is not to run."""
+        if random.Random(f"recovery {self._scene.seed}").random() >= 0.25:
+            return
         for _ in range(300):
             standing = [w for w in self._scene.oracle.workflows.values() if not w.deleted and not w.collected]
             failed = [w for w in standing if w.status.get("phase") == 5 and w.flow.same_whatever_failed]
@@ -52,12 +64,14 @@ class Users:
             await asyncio.sleep(1.0)
 
     async def create(self, name: str, *, recover: Workflow | None = None) -> None:
-        flow = self._draw() if recover is None else replace(recover.flow, trouble=0.0)
+        flow = self._draw() if recover is None else replace(recover.flow, trouble=0.0, is_recovery=True)
         resource = flow.resource(name)
         recovered = taken_over = frozenset[str]()
+        answers: dict[str, int | None] = {}
         if recover is not None:
             resource["executionConfig"]["RecoveryExecution"] = {"name": recover.name}
             recovered, taken_over = frozenset(recover.done), await self._left_by(recover.name)
+            answers = recover.answers_of(taken_over)
         self._scene.finalizers.put_on(resource)
         if self._scene.actors is not None:
             self._scene.actors.label(resource)
@@ -68,6 +82,7 @@ class Users:
             f"{self._scene.seed} {self._scene.rng.random()}",
             unseen=not self._scene.overlaps,
             drained=self._scene.drains.put_into,
+            answers=answers,
         )
         try:
             created = await retry_until_served(lambda: self._scene.clean.create(WORKFLOWS, resource, NAMESPACE))
@@ -80,8 +95,12 @@ class Users:
             return
         if recover is not None and recover.deleted:
             taken_over = frozenset()
+        if recover is not None:
+            self._scene.reached.recovers(recover)
         uid = created["metadata"]["uid"]
-        self._scene.oracle.workflows[uid] = Workflow(name, uid, flow, prediction, recovered, taken_over)
+        self._scene.oracle.workflows[uid] = Workflow(
+            name, uid, flow, prediction, recovered, taken_over, answers=answers
+        )
         expected = "succeed" if prediction.succeeds else "fail"
         scripts = {
             node: [outcome.value for outcome in task.script.outcomes]
@@ -113,6 +132,7 @@ class Users:
 
     async def _delete(self, workflow: Workflow) -> None:
         self._scene.event_log.record(f"a user deletes {workflow.name}")
+        self._scene.reached.befalls(ABORTED, workflow.with_all_inside)
         workflow.deleted = True
         while True:
             try:

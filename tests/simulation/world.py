@@ -17,6 +17,7 @@ from tests.simulation.kubelet import Kubelet
 from tests.simulation.loop import Stuck, run
 from tests.simulation.nested import Vandal
 from tests.simulation.processes import Processes
+from tests.simulation.reached import Cell
 from tests.simulation.retyped import definition
 from tests.simulation.scene import NAMESPACE, Scene
 from tests.simulation.sharded import COUNT, Actors, ShardedProcesses
@@ -35,6 +36,8 @@ class Result:
     pods: int
     seconds: float
     """Virtual."""
+    reached: frozenset[Cell] = frozenset()
+    """What befell which kinds of nodes and tasks."""
 
 
 def simulate(seed: int, *, verbose: bool = False, sharded: bool = False) -> Result:
@@ -68,7 +71,13 @@ async def _run(scene: Scene) -> Result:
     workflows = scene.oracle.workflows.values()
     pods = sum(len(workflow.pods) for workflow in workflows)
     return Result(
-        scene.seed, tuple(scene.event_log.failures), scene.event_log.digest, len(workflows), pods, scene.loop.time()
+        scene.seed,
+        tuple(scene.event_log.failures),
+        scene.event_log.digest,
+        len(workflows),
+        pods,
+        scene.loop.time(),
+        frozenset(scene.reached.cells),
     )
 
 
@@ -86,10 +95,12 @@ async def _live(scene: Scene) -> None:
     await scene.limits.install()
     link = FaultyLink(random.Random(0))
     kubelet = Kubelet(scene.client("kubelet", link), scene.blobs, scene.oracle, scene.rng, scene.sidecars, scene.drains)
-    processes, users = _processes(scene), Users(scene)
+    processes = _processes(scene)
+    users = Users(scene, processes)
     running = asyncio.create_task(kubelet.run())
     vandal = asyncio.create_task(Vandal(scene).run()) if scene.oracle.nested else None
     answering = asyncio.create_task(Answering(scene).run()) if scene.oracle.gated else None
+    archiving = asyncio.create_task(scene.archive.run()) if scene.archive is not None else None
     coming = None
     try:
         shared = scene.tokens.shared
@@ -141,7 +152,7 @@ async def _live(scene: Scene) -> None:
     finally:
         await processes.stop()
         running.cancel()
-        others = [task for task in (answering, vandal) if task is not None]
+        others = [task for task in (answering, vandal, archiving) if task is not None]
         for task in others:
             task.cancel()
         await asyncio.wait([running, *others])

@@ -14,7 +14,13 @@ import msgspec
 import orjson
 from google.protobuf import json_format
 
-from propeller.handlers.plugins import CHILD_WORKFLOWS, LAUNCH_PLAN_ANNOTATION, NESTING_ANNOTATION, inherited_metadata
+from propeller.handlers.plugins import (
+    CHILD_WORKFLOWS,
+    LAUNCH_PLAN_ANNOTATION,
+    NESTING_ANNOTATION,
+    RECOVERED_PARENT_ANNOTATION,
+    inherited_metadata,
+)
 from propeller.workflow import LaunchPlan, NodeView, label_value
 
 
@@ -35,6 +41,8 @@ def build_child(
     metadata = inherited_metadata(node, attempt, dict(spec.labels.values), dict(spec.annotations.values))
     metadata["labels"]["workflow-name"] = label_value(spec.workflow_id.name)
     metadata["annotations"] |= {LAUNCH_PLAN_ANNOTATION: plan.name, NESTING_ANNOTATION: str(depth)}
+    if recovers:
+        metadata["annotations"][RECOVERED_PARENT_ANNOTATION] = node.execution.recovered_uid
     return {
         "apiVersion": CHILD_WORKFLOWS.api_version,
         "kind": CHILD_WORKFLOWS.kind,

@@ -22,6 +22,9 @@ from propeller.workflow import AttemptObserved, AttemptPhase, Failure, Remains, 
 NESTING_ANNOTATION = "propeller/nesting"
 """How many executions are around this one, each started by a launch plan's node of the next."""
 
+RECOVERED_PARENT_ANNOTATION = "propeller/recovered-parent"
+"""The uid of the execution that has started the one which this one recovers: its name alone may be a namesake's."""
+
 ABORTED = "RemoteChildWorkflowExecutionFailed"
 """Error code of a node whose execution was aborted or deleted; FlytePropeller's."""
 

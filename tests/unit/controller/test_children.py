@@ -185,6 +185,23 @@ async def test_a_recovered_parent_takes_over_what_succeeded_and_recovers_the_res
         assert await of.storage.read(f"{ended['dataDir']}/n0/data/0/outputs.pb") == OUTPUTS
 
 
+async def test_an_execution_that_an_earlier_namesake_of_its_parent_had_started_is_not_recovered() -> None:
+    plans = {"fails": launch_plan(task("a", task="gives"), task("b"), name="fails", edges=[("a", "b")])}
+    async with bench() as of, of.controller():
+        await create(of, call("n0", "fails"), plans=plans)
+        await leave_outputs(of, "w-n0-0")
+        await end(of, "w-n0-0-a-0")
+        await end(of, "w-n0-0-b-0", "Failed")
+        assert (await status(of, "w"))["state"] == "Failed"
+        namesake = await of.user.create(WORKFLOWS, resource(task("x"), name="other"), "ns")  # that it goes late is all
+        (owner,) = (await workflow(of, "w-n0-0"))["metadata"]["ownerReferences"]
+        of_a_namesake = {"metadata": {"ownerReferences": [owner | {"uid": namesake["metadata"]["uid"]}]}}
+        await of.user.patch(WORKFLOWS, "w-n0-0", "ns", body=of_a_namesake)
+        recovers = {"executionConfig": {"RecoveryExecution": {"name": "w"}}}
+        await create(of, call("n0", "fails"), plans=plans, name="again", **recovers)
+        assert await of.has_pod("again-n0-0-a-0")
+
+
 def bound(**values: int) -> list[Raw]:
     return [
         {"var": name, "binding": {"scalar": {"primitive": {"integer": str(value)}}}} for name, value in values.items()

@@ -1,0 +1,68 @@
+"""`python -m tests.simulation.reach_doc` runs CI's seeds and writes what they reach: reached.json and its table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.simulation.command import Simulation
+from tests.simulation.reached import BEFALLS, Cell, table_of
+from tests.simulation.worlds import FILE, SEEDS, reached
+
+DOC = Path(__file__).parents[2] / "docs" / "testing.md"
+BEGIN, END = "<!-- reached: begin, by tests/simulation/reach_doc.py -->\n", "<!-- reached: end -->\n"
+
+
+def section() -> str:
+    """Return what docs/testing.md says of what the seeds of CI have reached."""
+    known = reached()
+    total: Counter[Cell] = Counter()
+    for counts in known.values():
+        total.update(counts)
+    befalls = "".join(f"- **{name}**: {what}.\n" for name, what in BEFALLS.items())
+    names = {options: f"`{options}`" if options else "no option" for options in SEEDS}
+    worlds = "\n".join(
+        f"| {names[options]} | {number} | {'yes' if options in known else 'no'} |" for options, number in SEEDS.items()
+    )
+    return f"{table_of(total)}\n\n{befalls}\n| worlds | seeds of CI | counted |\n|---|---|---|\n{worlds}\n"
+
+
+def written() -> str:
+    """Return what it says now."""
+    return DOC.read_text().partition(BEGIN)[2].partition(END)[0]
+
+
+def measure(only: str) -> None:
+    """Count anew, and write after each of the worlds."""
+    found: dict[str, Any] = json.loads(FILE.read_text()) if FILE.exists() else {}
+    simulation = Simulation("tests.simulation")
+    for options, seeds in SEEDS.items():
+        if only in options:
+            output = simulation.breaks_nothing(seeds, *options.split(), "--processes", "0", "--reached")
+            found[options] = json.loads(output.splitlines()[-1])
+            _write(found)
+            print(f"{options}: {output.splitlines()[0]}", flush=True)
+
+
+def _write(found: Mapping[str, Any]) -> None:
+    FILE.write_text(json.dumps({name: found[name] for name in SEEDS if name in found}, indent=1) + "\n")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation.reach_doc", description=__doc__)
+    parser.add_argument("--only", default="", help="worlds whose options have this in them")
+    arguments = parser.parse_args()
+    measure(arguments.only)
+    text = DOC.read_text()
+    before, _, rest = text.partition(BEGIN)
+    DOC.write_text(before + BEGIN + section() + END + rest.partition(END)[2])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
