@@ -19,16 +19,22 @@ ITEMS = 100_000
 PLAIN = 5_000
 """Nodes of the fan-out beside it: their cost is flat from a few hundred on."""
 
+AT_ONCE = 5_000
+"""Items that run at the same time: pods for which a cluster of some hundred nodes has room. Each that runs takes 2 KB
+of memory for its pod alone, so that a map without a limit, on a server that takes them all, measures how slowly they
+end.
+"""
+
 DEARER = 1.2
 """How much more an item may cost than a task by itself."""
 
 
 def measure(*, scale: float, server: str, controller: str) -> Iterator[Line]:
     """`server` is embedded or real. Sizes are multiplied by `scale`."""
-    items, nodes = max(1, round(ITEMS * scale)), max(1, round(PLAIN * scale))
+    items, nodes, at_once = (max(1, round(size * scale)) for size in (ITEMS, PLAIN, AT_ONCE))
     plain, lines = _on(server, lambda target: uvloop.run(fan_out(target, controller, nodes)))
     yield from lines
-    item, lines = _on(server, lambda target: uvloop.run(map_over(target, controller, items)))
+    item, lines = _on(server, lambda target: uvloop.run(map_over(target, controller, items, at_once)))
     yield from lines
     yield Line(
         name=f"map of {items}: controller CPU for an item, relative to a node of the fan-out",

@@ -43,9 +43,10 @@ async def fan_out(target: Target, command: str, nodes: int) -> tuple[float, list
     return await _measured(target, command, f"fan-out of {nodes}", nodes, _resources(target.directory, nodes, count))
 
 
-async def map_over(target: Target, command: str, items: int) -> tuple[float, list[Line]]:
-    """The controller's CPU for an item of a map task, in seconds, and the table."""
-    return await _measured(target, command, f"map of {items}", items, [_mapping(target.directory, items)])
+async def map_over(target: Target, command: str, items: int, concurrency: int = 0) -> tuple[float, list[Line]]:
+    """The controller's CPU for an item of a map task, in seconds, and the table. `concurrency` 0: all at once."""
+    name = f"map of {items}" + (f", {concurrency} at once" if concurrency else "")
+    return await _measured(target, command, name, items, [_mapping(target.directory, items, concurrency)])
 
 
 async def _measured(
@@ -80,8 +81,9 @@ async def _measured(
             )
             lags = (await controller.lags()).since(lags_before)
     total = nodes * count
+    most = completer.most_at_once()
     assert len(completer.uids) == total, f"{len(completer.uids)} pods for {total} nodes"
-    return spent.cpu / total, list(_lines(target, name, nodes, total, spent, statuses, controller, lags))
+    return spent.cpu / total, list(_lines(target, name, nodes, total, spent, statuses, controller, lags, most))
 
 
 def _resources(directory: Path, nodes: int, count: int) -> Iterator[dict[str, Any]]:
@@ -98,9 +100,9 @@ def _resources(directory: Path, nodes: int, count: int) -> Iterator[dict[str, An
         yield whole
 
 
-def _mapping(directory: Path, items: int) -> dict[str, Any]:
+def _mapping(directory: Path, items: int, concurrency: int) -> dict[str, Any]:
     """A map task over a list that the execution was given; its inputs are offloaded, as by FlyteAdmin."""
-    (resource,) = workflows.resources(workflows.mapping(), 1, "m", inputs=workflows.numbers(items))
+    (resource,) = workflows.resources(workflows.mapping(concurrency), 1, "m", inputs=workflows.numbers(items))
     del resource["inputs"]
     return in_namespace(resource) | {"offloadedInputs": workflows.offload_inputs(items, directory)}
 
@@ -114,6 +116,7 @@ def _lines(
     statuses: Statuses,
     controller: ControllerProcess,
     lags: Lags,
+    most: int,
 ) -> Iterator[Line]:
     def line(what: str, value: float, unit: str, budget: float | None = None) -> Line:
         return Line(name=f"{target.name}{name}: {what}", value=value, unit=unit, budget=budget)
@@ -123,6 +126,7 @@ def _lines(
     yield line("controller CPU for a node", spent.cpu / total * 1e3, "ms")
     yield line("API server CPU for a node", spent.server_cpu / total * 1e3, "ms")
     yield line("nodes in a second", total / spent.seconds, "/s")
+    yield line("pods at the same time, at most", most, "")
     yield line("memory of the controller at its peak", controller.taken.peak / 2**20, "MiB")
     yield line("that, over an idle one", spent.memory / 2**20, "MiB")
     yield line("status writes", statuses.writes, "")

@@ -5,6 +5,7 @@ it is told to.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -58,6 +59,11 @@ class Completer:
             if following in self.appeared:
                 found.append(self.appeared[following] - ended)
         return sorted(found)
+
+    def most_at_once(self) -> int:
+        """Pods that had appeared and not ended yet, at most."""
+        moves = [(moment, 1) for moment in self.appeared.values()] + [(moment, -1) for moment in self.ended.values()]
+        return max(itertools.accumulate(step for _, step in sorted(moves)), default=0)
 
     def finish(self, names: Iterable[str]) -> None:
         """End these pods now."""

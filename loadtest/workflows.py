@@ -45,13 +45,14 @@ def mapped(items: int) -> workflow_pb2.WorkflowTemplate:
     return template
 
 
-def mapping() -> workflow_pb2.WorkflowTemplate:
-    """A map task over the list that is the workflow's input."""
+def mapping(concurrency: int = 0) -> workflow_pb2.WorkflowTemplate:
+    """A map task over the list that is the workflow's input. `concurrency`: items at once, as flytekit's; 0: all."""
     template = mapped(0)
     template.id.name = "mapping"
     template.interface.inputs.variables[ITEM].type.collection_type.CopyFrom(_INTEGER)
     promise = types_pb2.OutputReference(node_id="start-node", var=ITEM)
     template.nodes[0].inputs[0].binding.promise.CopyFrom(promise)
+    template.nodes[0].array_node.parallelism = concurrency
     return template
 
 

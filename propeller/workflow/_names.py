@@ -27,8 +27,8 @@ HASHED_LENGTH = 8
 PATH_LENGTH = 200
 """Characters of a node's path before it is replaced by its digest: deep nesting must not make long texts."""
 
-CACHED_NAMES = 16_384
-"""Names that are cached: each is used some ten times while its node runs."""
+CACHED_NAMES = 4_096
+"""Names that are cached: each is used some ten times, most of them as its node starts and ends. Each takes 0.4 KB."""
 
 CACHED_PATHS = 256
 """Paths of registered entities that are cached: a map asks for the one of its launch plan for each item."""
