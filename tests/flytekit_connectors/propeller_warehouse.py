@@ -114,9 +114,8 @@ class BatchConnector(AsyncConnectorBase):  # type: ignore[misc]
         assert task_execution_metadata is not None
         job = BatchJob(uuid.uuid4().hex)
         words = list(task_template.container.args)
-        # flytekitplugins-awsbatch has its task write below /0, where FlytePropeller's plugin of AWS Batch looks, and
-        # read the lists of a map task, of which an item's request has its share
-        words[words.index("--output-prefix") + 1] = output_prefix
+        assert words[words.index("--output-prefix") + 1] == output_prefix
+        # the arguments name the lists of a map task, of which an item's request has its share
         if inputs is not None:
             own = Path(os.environ["JOBS"]) / f"{job.id}.pb"
             write_proto_to_file(inputs.to_flyte_idl(), str(own))

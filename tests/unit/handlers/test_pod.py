@@ -98,6 +98,15 @@ def test_the_pod_of_a_python_task_is_flytes() -> None:
     assert msgspec.convert(pod, Pod).metadata.name == "e-n0-0"
 
 
+@pytest.mark.parametrize("written", ["{{.outputPrefix}}/0", "{{ .OutputPrefix }}/0"])
+def test_a_task_of_aws_batch_writes_its_outputs_where_those_of_every_pod_are_read(written: str) -> None:
+    given = container_task(args=["--output-prefix", written, f"--log={written}"])
+    (of_others,) = pod_of(given)["spec"]["containers"]
+    container = container_of(given | {"type": "aws-batch"})
+    assert f"{container['args'][1]}/0" == of_others["args"][1]
+    assert container["args"][2] == of_others["args"][2]  # only where the whole argument is that place
+
+
 def test_its_owner_is_the_workflow_so_that_it_goes_with_it() -> None:
     assert pod_of(container_task())["metadata"]["ownerReferences"] == [
         {

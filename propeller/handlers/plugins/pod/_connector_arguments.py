@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from propeller.handlers.plugins._settings import PodSettings
+from propeller.handlers.plugins.pod._arguments import arguments
 from propeller.handlers.plugins.pod._template import names_in, parse, render
 from propeller.handlers.plugins.pod._template_variables import template_values
 from propeller.wire import ByName
@@ -11,7 +12,8 @@ from propeller.workflow import NodeView
 
 def connector_arguments(node: NodeView, attempt: int, inputs: ByName, settings: PodSettings) -> list[str]:
     """Return the arguments, with inputs and Flyte's values in the place of templates. Raises Invalid."""
-    parsed = [parse(text) for text in node.graph.plan.task(node.spec.task).container.args]
+    task = node.graph.plan.task(node.spec.task)
+    parsed = [parse(text) for text in arguments(task.type, task.container.args)]
     values = template_values(node, attempt, settings, names_in(parsed))
     filled = render(parsed, values, inputs)
     # what was filled is escaped for Kubernetes, which does not read it here

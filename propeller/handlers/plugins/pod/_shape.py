@@ -24,6 +24,7 @@ from propeller.errors import Invalid
 from propeller.handlers.plugins._metadata import is_interruptible, others_annotations, others_labels
 from propeller.handlers.plugins._settings import PodSettings
 from propeller.handlers.plugins._templates import PodTemplate
+from propeller.handlers.plugins.pod._arguments import arguments
 from propeller.handlers.plugins.pod._dataloader import LOADERS, add_dataloader
 from propeller.handlers.plugins.pod._extended import add_shared_memory, extended_resources
 from propeller.handlers.plugins.pod._merge import merge_onto_template, template_resources
@@ -300,8 +301,8 @@ def _finished(
     late: tuple[Json, ...],
     check: Callable[[], None],
 ) -> Shape:
-    init_containers = tuple(_of_container(found, late) for found in spec.get("initContainers", ()))
-    containers = tuple(_of_container(found, late) for found in spec["containers"])
+    init_containers = tuple(_of_container(found, task.type, late) for found in spec.get("initContainers", ()))
+    containers = tuple(_of_container(found, task.type, late) for found in spec["containers"])
     texts = [text for found in (*init_containers, *containers) for text in (*found.command, *found.args)]
     return Shape(
         spec={key: value for key, value in spec.items() if key not in {"containers", "initContainers"}},
@@ -337,7 +338,7 @@ def _add_secrets(spec: Json, secrets: Sequence[security_pb2.Secret], settings: P
     return late
 
 
-def _of_container(container: Json, late: tuple[Json, ...]) -> ContainerShape:
+def _of_container(container: Json, task_type: str, late: tuple[Json, ...]) -> ContainerShape:
     env = tuple(container.get("env") or ())
     for variable in env:
         if value := variable.get("value"):  # no runtime starts a container with one that cannot be passed on
@@ -347,7 +348,7 @@ def _of_container(container: Json, late: tuple[Json, ...]) -> ContainerShape:
     return ContainerShape(
         own={key: value for key, value in container.items() if key not in {"command", "args", "env", "resources"}},
         command=tuple(map(parse, container.get("command") or ())),
-        args=tuple(map(parse, container.get("args") or ())),
+        args=tuple(map(parse, arguments(task_type, container.get("args") or ()))),
         env=(*env, *(variable for variable in late if variable["name"] not in named)),
         resources=container.get("resources") or {},
     )
