@@ -108,6 +108,12 @@ PODS: dict[str, Pod] = {
     "the node shuts down": pod(
         "Failed", ended(137, "Error"), reason="Terminated", message="Pod was terminated in response to node shutdown."
     ),
+    "the node was away, and does not know any more how the container ended (ContainerStatusUnknown)": pod(
+        "Failed", ended(137, "ContainerStatusUnknown", "The container could not be located when the pod was terminated")
+    ),
+    "a pod that is disrupted has a container that was killed for its memory": pod(
+        "Failed", ended(137, "OOMKilled"), conditions=[disrupted("DeletionByTaintManager")]
+    ),
     "the node is lost, and the pod is marked as disrupted": pod(
         "Failed", conditions=[disrupted("DeletionByPodGC", "PodGC: node no longer exists")]
     ),
@@ -148,6 +154,15 @@ STARTS: dict[str, Pod] = {
     "the container does not start, for another reason": pod(
         "Pending", waiting("RunContainerError"), conditions=[scheduled("True")]
     ),
+    **{
+        what: pod("Pending", waiting(reason), conditions=[scheduled("True")])
+        for what, reason in {
+            "a hook of the container fails as it starts": "PostStartHookError",
+            "the signature of the image is not accepted": "SignatureValidationFailed",
+            "the registry does not answer": "RegistryUnavailable",
+            "the node cannot read its copy of the image": "ImageInspectError",
+        }.items()
+    },
     "no node is found for the pod for longer than `attempts.pending_limit`": pod(
         "Pending", conditions=[scheduled("False", "Unschedulable", "0/3 nodes are available: 3 Insufficient cpu.")]
     ),

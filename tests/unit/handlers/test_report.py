@@ -208,3 +208,33 @@ def test_a_pod_that_is_gone_is_the_systems_failure() -> None:
         True,
     )
     assert "pod e-n0-2 is gone before its end was seen" in found.failure.message
+
+
+@pytest.mark.parametrize("reason", ["Er\x1b[31mror", "a\nb", "R" * 100_000, "\u202eError", "-1"])
+def test_a_reason_that_is_no_word_is_no_code(reason: str) -> None:
+    assert failure(pod("Failed", ended(1, reason))).code == "Error"
+    assert failure(pod("Pending", waiting(reason))).code == "ContainersNotReady|Unknown"
+
+
+@pytest.mark.parametrize("text", ["\x1b[31mred\nline", "x" * 3_000_000, "of https://me:hunter2@registry/image"])
+def test_why_a_pod_waits_is_one_short_line_without_credentials(text: str) -> None:
+    unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": text}
+    for of in (pod("Pending", waiting("ImagePullBackOff", text)), pod("Pending", conditions=[unschedulable])):
+        reason = seen(of).reason
+        assert reason.isprintable()
+        assert len(reason) <= 1100
+        assert "hunter2" not in reason
+
+
+@pytest.mark.parametrize(
+    "when", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59", "garbage", "2026-01-01T00:00:00"]
+)
+def test_times_that_are_none_break_nothing(when: str) -> None:
+    disrupted = {"type": "DisruptionTarget", "status": "True", "lastTransitionTime": when}
+    assert failure(pod("Failed", ended(-1, "Error", at=when), conditions=[disrupted])).kind is SYSTEM
+
+
+def test_what_a_pod_says_of_itself_shows_no_credential() -> None:
+    message = failure(pod("Failed", reason="Evicted", message="pulling https://me:hunter2@registry/image")).message
+    assert "hunter2" not in message
+    assert "***" in message

@@ -32,6 +32,7 @@ from propeller.handlers.plugins.pod._kueue import is_gated, taken_back, waits_fo
 from propeller.handlers.plugins.pod._loaded import download_failure, says_why, told_why, upload_of
 from propeller.kube import ContainerStatus, ContainerTerminated, ContainerWaiting, Pod
 from propeller.redaction import redact
+from propeller.text import bounded, one_line
 from propeller.workflow import AttemptObserved, AttemptPhase, Failure, Remains
 
 INTERRUPTED = "Interrupted"
@@ -47,6 +48,11 @@ _SYSTEM_REASON = re.compile(
 scheduler or a controller of nodes says that it took the pod away or did not admit it. OutOf has the resource behind it,
 also one that a device plugin names.
 """
+
+_WORD = re.compile(r"[A-Za-z][\w.-]{0,62}", re.ASCII)
+
+MAX_REASON = 1024
+"""Characters of why a pod waits. A scheduler's message names the causes of all nodes, which is some hundred."""
 
 _SIGNALLED = 128
 """What a shell, and a container runtime, adds to the number of the signal that ended a process."""
@@ -124,18 +130,19 @@ def _pending(pod: Pod, attempt: int) -> AttemptObserved:
         waiting = container.state.waiting
         if waiting is not None and waiting.reason not in _HARMLESS_WAITING:
             failure = _cannot_start(attempt, container.name, waiting)
-            reason = f"{waiting.reason}: {waiting.message}"
+            reason = _shown(f"{waiting.reason}: {waiting.message}")
             return AttemptObserved(attempt, AttemptPhase.PENDING, reason, failure, since=scheduled_at(pod))
     for condition in pod.status.conditions:
         if condition.type == "PodScheduled" and condition.status == "False":
-            reason = f"{condition.reason}: {condition.message}"
+            reason = _shown(f"{condition.reason}: {condition.message}")
             return AttemptObserved(attempt, AttemptPhase.PENDING, reason, since=since_of(condition) or created_at(pod))
     return AttemptObserved(attempt, AttemptPhase.PENDING, since=scheduled_at(pod) or created_at(pod))
 
 
 def _cannot_start(attempt: int, name: str, waiting: ContainerWaiting) -> Failure:
     """Return the failure of a container that cannot start: known user errors by name, anything else as SYSTEM."""
-    code, message = f"ContainersNotReady|{waiting.reason}", redact(f"[{name}] {waiting.message or waiting.reason}")
+    code = f"ContainersNotReady|{_code_of(waiting.reason, 'Unknown')}"
+    message = redact(f"[{name}] {waiting.message or waiting.reason}")
     recoverable = _USERS_WAITING.get(waiting.reason)
     if recoverable is not None and _RATE_LIMITED not in waiting.message:
         return Failure(code, message, recoverable=recoverable, attempt=attempt)
@@ -160,8 +167,8 @@ def _demystify_failure(
     reason, disruptions = ("", ()) if by_itself else (status.reason, disruptions_of(pod))
     code = reason if reason == _DEADLINE else "UnknownError"
     system = not by_itself and (_SYSTEM_REASON.fullmatch(reason) is not None or bool(disruptions))
-    lines = [": ".join(filter(None, (reason, status.message)))] if reason or status.message else []
-    lines += [": ".join(filter(None, (found.type, found.reason, found.message))) for found in disruptions]
+    lines = [redact(": ".join(filter(None, (reason, status.message))))] if reason or status.message else []
+    lines += [redact(": ".join(filter(None, (found.type, found.reason, found.message)))) for found in disruptions]
     for container in _containers(pod):
         is_primary = primary is None or container.name == primary.name
         terminated = end if end and is_primary else container.last_state.terminated or container.state.terminated
@@ -181,7 +188,7 @@ def _demystify_failure(
             code = INTERRUPTED
             system = system or is_primary
         elif terminated.exit_code and code == "UnknownError":
-            code = terminated.reason or "Error"
+            code = _code_of(terminated.reason, "Error")
     message = "\n".join(lines) or "the pod failed, and Kubernetes gave no message"
     if not by_itself and (is_being_deleted(pod) or taken_back(pod) is not None):
         return _deleted(pod, attempt, message)
@@ -214,6 +221,16 @@ def describe_end(name: str, terminated: ContainerTerminated) -> str:
 def _failed(attempt: int, code: str, message: str, kind: ErrorKind = ErrorKind.USER) -> AttemptObserved:
     failure = Failure(code, message, kind, recoverable=True, attempt=attempt)
     return AttemptObserved(attempt, AttemptPhase.FAILED, failure=failure)
+
+
+def _code_of(reason: str, otherwise: str) -> str:
+    """Return the reason of a container as a code, if it is a word: a runtime may say anything."""
+    return reason if _WORD.fullmatch(reason) else otherwise
+
+
+def _shown(reason: str) -> str:
+    """Return why a pod waits, in one bounded line: it is shown and logged for as long as the pod waits."""
+    return one_line(redact(bounded(reason, MAX_REASON)))
 
 
 def _containers(pod: Pod) -> tuple[ContainerStatus, ...]:
