@@ -16,10 +16,11 @@ from typing import Any
 from propeller.clock import rfc3339
 from propeller.errors import CorruptBlob, MissingBlob
 from propeller.redaction import redact
+from propeller.status._compression import LIMIT
 from propeller.status._gates import gate_wait
 from propeller.status._newest import is_own_snapshot, newest, snapshot_uri
 from propeller.status._placed import placement_for_people
-from propeller.status._snapshot import INLINE_NODES, LIMIT, Snapshot, decode_off_loop, encode, take, without_times
+from propeller.status._snapshot import INLINE_NODES, Snapshot, decode_off_loop, encode, take, without_times
 from propeller.storage import Storage
 from propeller.text import bounded, one_line, visible
 from propeller.workflow import (
@@ -58,6 +59,10 @@ _WORDS = {
     WorkflowPhase.ABORTED: "Aborted",
     WorkflowPhase.HANDLING_FAILURE_NODE: "HandlingFailureNode",
 }
+
+
+_COUNTED = {phase: phase.name.lower() for phase in NodePhase if phase is not NodePhase.NOT_STARTED}
+"""Phases that `counts` has, by their names there: an enum looks its name up each time."""
 
 
 def head(execution: Execution, now: float, characters: int = MESSAGE_CHARACTERS) -> dict[str, Any]:
@@ -264,4 +269,4 @@ def _cache_counts(execution: Execution) -> dict[str, int | None]:
 def _counts(execution: Execution) -> dict[str, int | None]:
     """Counts that are absent are None: a merge patch keeps unnamed fields, and an earlier status had named them."""
     counts = execution.count()
-    return {phase.name.lower(): counts.get(phase) for phase in NodePhase if phase is not NodePhase.NOT_STARTED}
+    return {name: counts.get(phase) for phase, name in _COUNTED.items()}

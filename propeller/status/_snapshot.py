@@ -18,6 +18,7 @@ import msgspec
 import zstandard
 
 from propeller.errors import CorruptBlob, NotUnderstood
+from propeller.status._compression import LIMIT, compress, decompress, is_small
 from propeller.status._placed import Placed, placements_of, taken
 from propeller.status._reasons import without_reasons
 from propeller.status._validity import check_execution, check_snapshot
@@ -42,26 +43,14 @@ from propeller.workflow import (
 )
 
 VERSION = 1
-LIMIT = 64 * 1024 * 1024
-"""Bytes of a decoded snapshot: a hundred times that of a workflow of 50,000 nodes."""
-
 MAX_RECORDS = 400_000
 """Graphs, active nodes, failures and jobs in a snapshot: 100,000 items that each failed and were evicted have fewer."""
-
-INLINE_BYTES = 256 * 1024
-"""A larger snapshot, such as one of 20,000 nodes, is decoded in a thread."""
 
 INLINE_NODES = 5_000
 """An execution of more is compressed, and rebuilt, in a thread: either takes over 2 ms."""
 
 AT_ONCE = 2_000
 """Records that are decoded in one call, which no other thread can interrupt: 4 ms."""
-
-STEP_BYTES = 1024
-"""Bytes of a compressed blob that are decompressed at once: 32 MiB or so of output at worst."""
-
-WINDOW_BYTES = 8 * 1024 * 1024
-"""Largest window that a zstd frame may need: four times that of our frames, and what every decoder should support."""
 
 LoadGraph = Callable[[NodeView, int], Awaitable[Graph]]
 """`(dynamic node, attempt) -> its graph`, compiled again from its futures."""
@@ -225,35 +214,7 @@ def encode(snapshot: Snapshot) -> bytes:
     raw = _ENCODER.encode(snapshot)
     if len(raw) > LIMIT:  # reasons of 100,000 nodes that wait: what could not be read again would be lost
         raw = _ENCODER.encode(msgspec.structs.replace(snapshot, states=without_reasons(snapshot.states)))
-    return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(raw)
-
-
-def decompress(blob: bytes) -> bytes:
-    """Decompress, ignoring the size that the frame declares. Raises ZstdError, and CorruptBlob over `LIMIT` bytes."""
-    unfolding = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES).decompressobj()
-    pieces: list[bytes] = []
-    size = 0
-    for start in range(0, len(blob), STEP_BYTES):
-        if unfolding.eof:
-            raise CorruptBlob("the status does not decode: something follows its compressed part")
-        pieces.append(unfolding.decompress(blob[start : start + STEP_BYTES]))
-        size += len(pieces[-1])
-        if size > LIMIT:
-            raise CorruptBlob(f"the status does not decode: it unfolds to over {LIMIT} bytes")
-    if not unfolding.eof or unfolding.unused_data:
-        raise CorruptBlob("the status does not decode: it has no single, whole compressed part")
-    return b"".join(pieces)
-
-
-def is_small(blob: bytes) -> bool:
-    """Return whether it decompresses to at most `INLINE_BYTES`, whatever its frame declares. Costs no more than
-    that.
-    """
-    try:
-        with zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES).stream_reader(blob) as reader:
-            return len(reader.read(INLINE_BYTES + 1)) <= INLINE_BYTES
-    except zstandard.ZstdError:
-        return True  # small until the damage; `decode` reports it
+    return compress(raw)
 
 
 async def decode_off_loop(blob: bytes) -> Snapshot:

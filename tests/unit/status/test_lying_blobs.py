@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from propeller.errors import CorruptBlob, MissingBlob, NotUnderstood, StorageError
 from propeller.handlers import TRANSITIONS
 from propeller.status import Snapshot, decode, encode, rebuild, take
-from propeller.status._snapshot import LIMIT, MAX_RECORDS, decode_off_loop, decompress, is_small
+from propeller.status._compression import LIMIT, decompress, is_small
+from propeller.status._snapshot import MAX_RECORDS, decode_off_loop
 from propeller.workflow import MAX_NODES, Execution, Failure, Graph, NodeView, Running, WorkflowPhase, begin
 from tests.unit.workflow.drive import execution, graph, plan, task
 
