@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import functools
+import math
 import time
 from typing import Protocol
 
@@ -49,9 +51,16 @@ SYSTEM_CLOCK = SystemClock()
 
 def rfc3339(seconds: float, *, microseconds: bool = False) -> str:
     """Epoch seconds in Kubernetes' forms: metav1.Time (whole seconds) or, with `microseconds`, metav1.MicroTime."""
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    zoned = moment.isoformat(timespec="microseconds" if microseconds else "seconds")  # faster than strftime
-    return zoned.removesuffix("+00:00") + "Z"
+    if not microseconds:
+        return f"{_whole_second(math.floor(seconds))}Z"
+    second, micro = divmod(round(seconds * 1e6), 1_000_000)
+    return f"{_whole_second(second)}.{micro:06}Z"
+
+
+@functools.lru_cache(maxsize=64)
+def _whole_second(seconds: int) -> str:
+    """Cached, as statuses and log lines name the same few seconds again and again."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds").removesuffix("+00:00")
 
 
 def parse_rfc3339(text: str) -> float:
