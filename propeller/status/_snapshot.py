@@ -346,7 +346,7 @@ def recount(execution: Execution, frame: Frame) -> None:
                 execution.unmet[base + successor] -= 1
         if phase != NodePhase.NOT_STARTED and phase not in ENDED:
             frame.active += 1
-            execution.move_slot(base + number, None, execution.states.get(base + number))
+            execution.move_slot(frame, None, execution.states.get(base + number))
     for branch, cases in graph.cases.items():
         if _has_chosen(execution, base + branch, [base + case for case in cases]):
             for case in cases:

@@ -276,7 +276,7 @@ class _Decider:
             execution.cache.record(view.frame, node, transition.cache)
         match transition:  # the most frequent ones first: each case that does not match costs
             case Continue():
-                before = self._set_state(node, transition.state)
+                before = self._set_state(view, transition.state)
                 self._changed |= transition.checkpoint and before != transition.state
                 self._wait(node, transition)
             case StartAttempt():
@@ -295,19 +295,19 @@ class _Decider:
             case StartSubgraph() | StartSubtasks() if (failure := outgrown(view, transition.graph)) is not None:
                 self._end_node(view, NodePhase.FAILED, failure)
             case StartSubgraph():
-                self._change_state(node, transition.state)
+                self._change_state(view, transition.state)
                 self._graphs.start(transition.graph, node, transition.state.attempt)
             case StartSubtasks():
-                self._change_state(node, transition.state)
+                self._change_state(view, transition.state)
                 frame = self._graphs.start(transition.graph, node, transition.attempt, items=True)
                 if isinstance(transition.state, RunningSubtasks):
                     self._graphs.start_items(frame, transition.state.next)
             case StartSubtask():
-                self._change_state(node, transition.state)
+                self._change_state(view, transition.state)
                 frame = execution.frames[transition.state.frame]
                 self._graphs.start_items(frame, transition.item + 1)
             case SelectCase():
-                self._change_state(node, RUNNING_CASE)
+                self._change_state(view, RUNNING_CASE)
                 self._graphs.select_case(view, transition.case)
             case _:
                 assert_never(transition)
@@ -333,7 +333,7 @@ class _Decider:
             execution.system_failures[node] = max(known + by_system, transition.system_failures)
         if failure is not None and failure.evicted:
             execution.evictions[node] = execution.evictions.get(node, 0) + 1
-        before = self._set_state(node, transition.state)
+        before = self._set_state(view, transition.state)
         if transition.cancel_inside:
             self._graphs.cancel_inside(view, before, _PARENT_FAILED)
         self._wait(node, transition)
@@ -346,21 +346,21 @@ class _Decider:
             self._execution.stops.wait(node)
             self._todo.append((node, AllStopped()))  # behind the events that cancel nodes inside
 
-    def _set_state(self, node: int, state: State) -> State | None:
+    def _set_state(self, view: NodeView, state: State) -> State | None:
         """Set the node's state; returns the one before."""
         execution = self._execution
-        before = execution.states.get(node)
-        execution.move_slot(node, before, state)
-        execution.states[node] = state
+        before = execution.states.get(view.number)
+        execution.move_slot(view.frame, before, state)
+        execution.states[view.number] = state
         return before
 
-    def _change_state(self, node: int, state: State) -> None:
-        self._set_state(node, state)
+    def _change_state(self, view: NodeView, state: State) -> None:
+        self._set_state(view, state)
         self._changed = True
 
     def _end_node(self, view: NodeView, phase: NodePhase, failure: Failure | None) -> None:
         execution, node = self._execution, view.number
-        execution.move_slot(node, execution.states.pop(node, None), None)
+        execution.move_slot(view.frame, execution.states.pop(node, None), None)
         execution.stops.forget(node)
         execution.phases[node] = phase
         execution.ended[node] = self._now - execution.created_at

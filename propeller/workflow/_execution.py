@@ -283,9 +283,10 @@ class Execution:
             started = {self.unique_id(node) for node, phase in enumerate(self.phases) if phase != NodePhase.NOT_STARTED}
             self.slots.reserve(attempts.keys() - started)
 
-    def move_slot(self, node: int, before: State | None, after: State | None) -> None:
-        """Take or give back slots of `max_parallelism` and of items as a node's state changes; None if it has none."""
-        frame = self.frame_of(node)
+    def move_slot(self, frame: Frame, before: State | None, after: State | None) -> None:
+        """Take or give back slots of `max_parallelism` and of items as the state of a node of the frame changes; None if
+        it has none.
+        """
         if frame.takes_slots:
             self.slots.move(before, after)
         if frame.window is not None:
