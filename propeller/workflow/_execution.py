@@ -284,9 +284,7 @@ class Execution:
             self.slots.reserve(attempts.keys() - started)
 
     def move_slot(self, frame: Frame, before: State | None, after: State | None) -> None:
-        """Take or give back slots of `max_parallelism` and of items as the state of a node of the frame changes; None if
-        it has none.
-        """
+        """Take or give back slots of `max_parallelism` and of items as the state of one of a frame's nodes changes."""
         if frame.takes_slots:
             self.slots.move(before, after)
         if frame.window is not None:
