@@ -118,7 +118,8 @@ class Answering:
         earlier = {key: "" for key in annotations if key.startswith("propeller/signal.")}
         waits = (workflow.get("status") or {}).get("waits") or []
         asked = {f"propeller/signal.{wait['node']}": wait["reason"] for wait in waits if "propeller " in wait["reason"]}
-        early = {f"propeller/signal.{node}": "" for node in workflow["spec"]["nodes"] if self._rng.random() < 0.05}
+        nodes = (workflow.get("spec") or {}).get("nodes", ())  # a stored closure has them elsewhere
+        early = {f"propeller/signal.{node}": "" for node in nodes if self._rng.random() < 0.05}
         return {
             key: self._text(reason) for key, reason in (early | earlier | asked).items() if self._rng.random() < 0.7
         }
