@@ -3,7 +3,8 @@
 Guarantees
     The services are asked at the same time, at start and every `refresh` seconds: one that hangs or is away delays no
     other. What it has listed last counts until it answers again.
-    The order is Flyte's: `connectors.task_types`, what services list, `connectors.default`.
+    The order is Flyte's: `connectors.task_types`, what services list, `connectors.default`. A type that services list
+    in other versions only is `connectors.default`'s, or nobody's.
 Caveats
     While a service has never answered, it is not known which types it runs: tasks that nothing else runs wait for it.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
@@ -61,6 +62,8 @@ class Nobody(NamedTuple):
     """No service runs the task."""
 
     why: str
+    has_versions: bool = False
+    """Whether services run other versions of its type: then a pod would not do what the platform means."""
 
 
 class Directory:
@@ -99,10 +102,11 @@ class Directory:
                 return Service(self._channels[name], is_sync)
         if silent := [service for service in self._options.services if service.name not in self._listed]:
             return Unknown(" and ".join(self._silence(service) for service in silent))
+        versions = self._versions(category.name)
         if self._options.default:
             found = self._service(self._options.default, category)
-            return found._replace(by_default=True) if isinstance(found, Service) else found
-        return Nobody(self._nobody(category))
+            return found._replace(by_default=not versions) if isinstance(found, Service) else found
+        return Nobody(self._nobody(category, versions), bool(versions))
 
     def _service(self, name: str, category: Category) -> Service | Unknown:
         if (channel := self._channels.get(name)) is None:
@@ -114,14 +118,23 @@ class Directory:
         said = f": {why}" if why else ""
         return f"connector {service.name} at {service.endpoint} has not said yet which task types it runs{said}"
 
-    def _nobody(self, category: Category) -> str:
-        versions = sorted({listed.version for listed in self._categories() if listed.name == category.name})
+    def _versions(self, name: str) -> Mapping[str, list[int]]:
+        """Return the versions of a type by service that runs any."""
+        found = {
+            service: sorted(listed.version for listed in self._listed.get(service, {}) if listed.name == name)
+            for service in self._channels
+        }
+        return {service: versions for service, versions in found.items() if versions}
+
+    def _nobody(self, category: Category, versions: Mapping[str, list[int]]) -> str:
         if versions:
+            shown = "; ".join(f"{name} runs {_numbers(some)}" for name, some in versions.items())
+            mapped = " (map tasks of flytekit have version 1, whatever they map)" if category.version == 1 else ""
             return (
-                f"no connector runs version {category.version} of task type {category.name!r}: they run {versions}; "
-                "install the flytekit plugin of the same release on both sides"
+                f"no connector runs version {category.version} of task type {category.name!r}: {shown}; install the "
+                f"flytekit plugin of the same release on both sides, or let the connector run that version, too{mapped}"
             )
-        names = sorted({listed.name for listed in self._categories()})
+        names = sorted({one_line(listed.name) for listed in self._categories()})
         shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
         asked = ", ".join(self._channels) or "none"
         return (
@@ -202,3 +215,8 @@ class Directory:
         self._listed[name] = listed
         names = one_line(bounded(", ".join(sorted({category.name for category in listed})), NAME_CHARACTERS))
         _log.info("connector %s runs task types: %s", name, names or "none that it lists")
+
+
+def _numbers(versions: Sequence[int]) -> str:
+    more = f" and {len(versions) - SHOWN} more" if len(versions) > SHOWN else ""
+    return f"version{'s' if len(versions) > 1 else ''} {', '.join(map(str, versions[:SHOWN]))}{more}"

@@ -89,7 +89,16 @@ from propeller.workflow._gates import (
 )
 from propeller.workflow._growth import MAX_NODES
 from propeller.workflow._job_record import Jobs
-from propeller.workflow._jobs import JOB_FILE, MAX_ID_BYTES, MAX_JOB_FILE, Job, JobRecord, Link, Look
+from propeller.workflow._jobs import (
+    JOB_FILE,
+    MAX_ID_BYTES,
+    MAX_JOB_FILE,
+    MAX_LINK_CHARACTERS,
+    Job,
+    JobRecord,
+    Link,
+    Look,
+)
 from propeller.workflow._launch_plans import LaunchPlan, LaunchPlanDocument, read_launch_plan
 from propeller.workflow._limits import check_execution, parse_duration
 from propeller.workflow._messages import parse_message
@@ -168,6 +177,7 @@ __all__ = [
     "JOB_FILE",
     "MAX_ID_BYTES",
     "MAX_JOB_FILE",
+    "MAX_LINK_CHARACTERS",
     "MAX_NODES",
     "NOT_CACHED",
     "REJECTED",

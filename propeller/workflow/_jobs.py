@@ -17,6 +17,9 @@ MAX_INFO_CHARACTERS = 4096
 MAX_LINKS = 10
 MAX_LINK_CHARACTERS = 2048
 
+LINK_SCHEMES = frozenset({"http", "https", "s3", "gs", "abfs", "abfss"})
+"""Of the links that are kept: consoles make them links to click on, and those of another scheme may run a script."""
+
 
 class Link(NamedTuple):
     """A page about the job, such as its logs."""
@@ -38,7 +41,7 @@ class Look(msgspec.Struct, frozen=True):
         shown = tuple(
             Link(one_line(bounded(link.name, MAX_MESSAGE_CHARACTERS)), one_line(link.uri))
             for link in links
-            if len(link.uri) <= MAX_LINK_CHARACTERS
+            if len(link.uri) <= MAX_LINK_CHARACTERS and link.uri.partition(":")[0].lower() in LINK_SCHEMES
         )
         shortened = bounded(message, MAX_MESSAGE_CHARACTERS)
         return cls(phase, shortened, shown[:MAX_LINKS], info if len(info) <= MAX_INFO_CHARACTERS else "")

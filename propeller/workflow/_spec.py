@@ -241,6 +241,8 @@ class RunAs(msgspec.Struct, frozen=True):
     _camel_account: str = msgspec.field(default="", name="k8sServiceAccount")
     _proto_identity: str = msgspec.field(default="", name="execution_identity")
     _camel_identity: str = msgspec.field(default="", name="executionIdentity")
+    _proto_role: str = msgspec.field(default="", name="iam_role")
+    _camel_role: str = msgspec.field(default="", name="iamRole")
 
     @property
     def k8s_service_account(self) -> str:
@@ -249,6 +251,10 @@ class RunAs(msgspec.Struct, frozen=True):
     @property
     def execution_identity(self) -> str:
         return self._proto_identity or self._camel_identity
+
+    @property
+    def iam_role(self) -> str:
+        return self._proto_role or self._camel_role
 
 
 class SecurityContext(msgspec.Struct, frozen=True):

@@ -33,7 +33,7 @@ REMEMBERED = 10_000
 """Deleted jobs that are remembered, so that none is deleted twice; and those that could not be deleted."""
 
 V = TypeVar("V")
-_Key = tuple[str, bytes]
+_Key = tuple[str, int, int, bytes]
 
 
 class JobDeletes:
@@ -122,8 +122,11 @@ class JobDeletes:
 
 
 def _key_of(uid: str, job: Job) -> _Key:
-    """Return what a job is remembered by. Ids are the services' and may have megabytes."""
-    return uid, job.id if len(job.id) <= hashlib.sha256().digest_size else hashlib.sha256(job.id).digest()
+    """Return what a job is remembered by. Ids are the services': they may have megabytes, and an earlier attempt, or a
+    job of another service, may have the same.
+    """
+    short = job.id if len(job.id) <= hashlib.sha256().digest_size else hashlib.sha256(job.id).digest()
+    return uid, job.node, job.attempt, short
 
 
 def _remember(among: OrderedDict[_Key, V], key: _Key, value: V) -> None:

@@ -152,7 +152,8 @@ class RemoteJobs:
         found = self._connectors.find(node)
         if isinstance(found, Service) and not found.by_default:
             return self._connectors
-        if not isinstance(found, Unknown) and node.graph.plan.of_task(node.spec.task, can_be_pod):
+        is_free = not isinstance(found, Unknown) and not (isinstance(found, Nobody) and found.has_versions)
+        if is_free and node.graph.plan.of_task(node.spec.task, can_be_pod):
             return None
         return self._connectors if isinstance(found, Service) else found
 
@@ -204,16 +205,17 @@ class RemoteJobs:
 
     async def _create(self, plugin: RemotePlugin, task: RemoteTask) -> Job | JobState:
         self._may_act()
+        began = self._job_of(task)  # before another service may be the one that runs its type
         created = await plugin.create(task)
         if isinstance(created, JobState):
             return created
-        job = self._job_of(task, created)
+        job = msgspec.structs.replace(began, id=created, since=self._clock.now())
         self._created.setdefault(task.uid, {})[task.name] = job
         return job
 
-    def _job_of(self, task: RemoteTask, identity: bytes) -> Job:
+    def _job_of(self, task: RemoteTask) -> Job:
         declared, now = task.node.graph.plan.task(task.node.spec.task), self._clock.now()
-        job = Job(task.node.number, task.attempt, declared.type, declared.task_type_version, identity, now)
+        job = Job(task.node.number, task.attempt, declared.type, declared.task_type_version, b"", now)
         if self._connectors is None or job.task_type in self._plugins.remote:
             return job
         return msgspec.structs.replace(job, service=self._connectors.service_of(job))
@@ -253,7 +255,7 @@ class RemoteJobs:
 
     async def ran(self, state: JobState, task: RemoteTask, *, has_outputs: bool) -> AttemptObserved | None:
         """Return the end of an attempt that was run within one call, None if that is no end. Raises as `_ended`."""
-        return await self._ended(state, self._job_of(task, b""), task.output_prefix, has_outputs=has_outputs)
+        return await self._ended(state, self._job_of(task), task.output_prefix, has_outputs=has_outputs)
 
     async def _ended(self, state: JobState, job: Job, prefix: str, *, has_outputs: bool) -> AttemptObserved | None:
         """Return the end of an attempt that a state shows, None if it goes on. Stores its outputs, and what is left of

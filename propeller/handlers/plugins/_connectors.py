@@ -18,15 +18,18 @@ from propeller.handlers.plugins._metadata import attempt_metadata, is_interrupti
 from propeller.handlers.plugins._remote_plugin import JOB_ANNOTATION, JobState, RemotePlugin, RemoteTask
 from propeller.handlers.plugins.pod import connector_arguments, item_variables, service_account
 from propeller.storage import in_thread_if_large
-from propeller.text import NAME_CHARACTERS, bounded
+from propeller.text import NAME_CHARACTERS, bounded, one_line
 from propeller.wire import parse
-from propeller.workflow import AttemptPhase, Failure, Job, Link, NodeView
+from propeller.workflow import MAX_LINK_CHARACTERS, AttemptPhase, Failure, Job, Link, NodeView
 
 FAILED = "TaskFailedWithError"
 """Error code of a job that its service reports as failed; FlytePropeller's."""
 
 MAX_INFO_FIELDS_BYTES = 16 * 1024
 """Bytes of a custom_info that is shown."""
+
+MAX_LINKS_READ = 20
+"""Log links of an answer that are looked at."""
 
 MAX_INPUT_MESSAGES = 200_000
 """Of an attempt's inputs, which are parsed for the request."""
@@ -102,11 +105,17 @@ class ConnectorPlugin(RemotePlugin):
 
     def service_of(self, job: Job) -> str:
         """Return the name of a job's service, "" if that is not known now."""
+        if job.service in self._directory.services:
+            return job.service
         found = self._directory.find(Category(job.task_type, job.version))
         return found.channel.name if isinstance(found, Service) else ""
 
     def _channel(self, job: Job) -> Channel:
-        """Return the channel of a job's service. Raises Unavailable if it has none now."""
+        """Return the channel of a job's service: the one that has begun it, whatever the services list by now, as only
+        that knows its id; if the settings name it no more, the one that runs its type. Raises Unavailable if none does.
+        """
+        if (begun_by := self._directory.services.get(job.service)) is not None:
+            return begun_by
         found = self._directory.find(Category(job.task_type, job.version))
         if not isinstance(found, Service):
             raise Unavailable(found.why)
@@ -155,6 +164,7 @@ def _metadata(task: RemoteTask) -> agent_pb2.TaskExecutionMetadata:
     if run_as is not None:
         metadata.identity.execution_identity = run_as.execution_identity
         metadata.identity.k8s_service_account = run_as.k8s_service_account
+        metadata.identity.iam_role = run_as.iam_role
     return metadata
 
 
@@ -168,8 +178,13 @@ def state_of(service: str, resource: agent_pb2.Resource) -> JobState:
             f"connector {service} answers nonsense to GetTask: phase {resource.phase} and state {resource.state} "
             "are none of Flyte's"
         )
-    links = tuple(Link(str(link.name), str(link.uri)) for link in resource.log_links[:20])
-    message, info = str(resource.message), _info(resource)
+    links = tuple(
+        Link(bounded(str(link.name), NAME_CHARACTERS), str(link.uri))
+        for link in resource.log_links[:MAX_LINKS_READ]
+        if len(link.uri) <= MAX_LINK_CHARACTERS
+    )
+    # bounded here, as what was seen last of each job is kept
+    message, info = bounded(str(resource.message)), _info(resource)
 
     def state(what: AttemptPhase, failure: Failure | None = None, outputs: bytes | None = None) -> JobState:
         return JobState(what, word, message, links, info, outputs, failure)
@@ -191,7 +206,7 @@ def _failure(phase: Any, word: str, message: str, resource: agent_pb2.Resource) 
     code, kind, recoverable = FAILED, ErrorKind.USER, phase == _PHASE.RETRYABLE_FAILED
     if resource.HasField("agent_error"):
         error = resource.agent_error
-        code = bounded(error.code, NAME_CHARACTERS) or code
+        code = one_line(bounded(error.code, NAME_CHARACTERS)) or code
         recoverable |= error.kind == agent_pb2.AgentError.RECOVERABLE
         if error.origin == execution_pb2.ExecutionError.SYSTEM:
             kind = ErrorKind.SYSTEM

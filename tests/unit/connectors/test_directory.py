@@ -95,9 +95,31 @@ def test_nobody_is_said_with_what_there_is() -> None:
 
 
 def test_another_version_of_the_type_is_named() -> None:
-    (answer,) = found(World(Listing("first", [agent("trino", version=2)])), Category("trino", 1))
+    first, second = Listing("first", [agent("trino", version=2)]), Listing("second", [agent("trino", version=3)])
+    (answer,) = found(World(first, second), Category("trino", 1))
     assert isinstance(answer, Nobody)
-    assert answer.why.startswith("no connector runs version 1 of task type 'trino': they run [2]")
+    assert answer.has_versions
+    assert answer.why.startswith(
+        "no connector runs version 1 of task type 'trino': first runs version 2; second runs version 3; "
+    )
+
+
+def test_a_type_that_is_listed_in_other_versions_is_the_defaults_rather_than_a_pods() -> None:
+    """As FlytePropeller has it, which goes by the name of the type alone to choose between a connector and a pod."""
+    first, other = Listing("first", [agent("trino", version=2)]), Listing("other", [])
+    trino, hive = found(World(first, other, default="other"), Category("trino", 1), Category("hive"))
+    assert isinstance(trino, Service)
+    assert isinstance(hive, Service)
+    assert [(trino.channel.name, trino.by_default), (hive.channel.name, hive.by_default)] == [
+        ("other", False),
+        ("other", True),
+    ]
+
+
+def test_a_service_cannot_write_control_characters_into_messages() -> None:
+    (answer,) = found(World(Listing("first", [agent("tri\x1b[2Jno")])), Category("bigquery"))
+    assert isinstance(answer, Nobody)
+    assert "\x1b" not in answer.why
 
 
 def test_a_service_that_has_never_answered_leaves_open_what_it_runs() -> None:

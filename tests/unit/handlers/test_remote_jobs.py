@@ -675,3 +675,14 @@ def test_a_job_whose_plugin_is_gone_waits_and_names_the_setting() -> None:
             await of.jobs.delete("uid", job)
 
     live(act)
+
+
+def test_an_attempt_whose_job_has_the_id_of_an_earlier_one_is_deleted_too() -> None:
+    """Services may name jobs by what they compute, and begin one anew under its name."""
+
+    async def act(of: Bench) -> None:
+        for node in ("n0", "n1"):
+            job = await of.submitted(node)
+            await of.jobs.delete("uid", msgspec.structs.replace(job, id=b"the query"))
+
+    assert live(act).service.deleted == [b"the query", b"the query"]
