@@ -166,6 +166,8 @@ def _entry(of: Slice) -> tuple[str, Slice]:
             if value is not EMPTY:
                 raise CorruptBlob("the value of a map's entry occurs twice")
             value = Slice(of.data, start, end)
+        else:
+            raise CorruptBlob("an entry of a map has a field that is neither key nor value")  # some parsers drop it
     return text(key), value
 
 

@@ -71,6 +71,7 @@ def damaged(draw: st.DrawFn) -> bytes:
 @example(b"\x0a\x02\x12\x00\x0a\x00")
 @example(b"\x8a\x00\x00")  # a tag in more bytes than it needs
 @example(b"\x0b\x0c")  # a group
+@example(b"\x0a\x06\x0a\x00\x12\x00\x18\x01")  # an entry with a third field
 def test_any_bytes_are_read_as_protobuf_reads_them_or_refused(data: bytes) -> None:
     try:
         found = wire.entries(whole(data))
