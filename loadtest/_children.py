@@ -4,10 +4,8 @@ of its own.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,12 +15,11 @@ import uvloop
 from loadtest import workflows
 from loadtest._line import Line
 from loadtest._process import started
-from loadtest._scale_target import NAMESPACE, Target, embedded, in_namespace, real, warm
+from loadtest._scale_target import NAMESPACE, Target, in_namespace, target_of, warm
 from loadtest._statuses import Statuses
 from loadtest.completer import Completer
 from propeller.controller import FLYTE_WORKFLOWS
 from propeller.kube import Client
-from propeller.testing import run_kube_apiserver
 
 CHILDREN = 2_000
 CLOSURE = 20_000
@@ -80,14 +77,8 @@ def _lines(name: str, cost: Cost) -> Iterator[Line]:
 
 
 def _on(server: str, command: str, resources: Sequence[dict[str, Any]], count: int) -> Cost:
-    """Run with a server of its own, so that none pays for the objects of the one before."""
-    with tempfile.TemporaryDirectory() as text:
-        directory = Path(text)
-        if server == "embedded":
-            with embedded(directory) as target:
-                return uvloop.run(_run(target, command, resources, count))
-        with run_kube_apiserver(directory) as kube_apiserver:
-            return uvloop.run(_run(real(kube_apiserver, directory), command, resources, count))
+    with target_of(server) as target:
+        return uvloop.run(_run(target, command, resources, count))
 
 
 async def _run(target: Target, command: str, resources: Sequence[dict[str, Any]], count: int) -> Cost:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from loadtest._statuses import Statuses
 from loadtest.completer import Completer
 from propeller.controller import FLYTE_WORKFLOWS, workflow_crd
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Client, connect, load_connection
-from propeller.testing import KubeApiserver, eventually
+from propeller.testing import KubeApiserver, eventually, run_kube_apiserver
 
 NAMESPACE = "load"
 DEADLINE = 60.0  # seconds for steps that take a few
@@ -81,6 +82,21 @@ def in_namespace(resource: dict[str, Any]) -> dict[str, Any]:
 def real(server: KubeApiserver, directory: Path) -> Target:
     kubeconfig = server.kubeconfig(directory / "kubeconfig")
     return Target("", kubeconfig, directory, server_process(server).pid, counts_requests=True)
+
+
+@contextmanager
+def target_of(server: str) -> Iterator[Target]:
+    """A server of its own for each measurement, so that none pays for the objects of the one before. `server` is
+    embedded or real.
+    """
+    with tempfile.TemporaryDirectory() as text:
+        directory = Path(text)
+        if server == "embedded":
+            with embedded(directory) as target:
+                yield target
+        else:
+            with run_kube_apiserver(directory) as started:
+                yield real(started, directory)
 
 
 @contextmanager

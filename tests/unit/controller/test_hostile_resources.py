@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from propeller.kube import CUSTOM_RESOURCE_DEFINITIONS
-from tests.unit.controller.bench import RAW_PODS, WORKFLOWS, Bench, bench
-from tests.unit.controller.test_operators import JOBS, create, enabled, install, jobs, report
+from tests.unit.controller.bench import RAW_PODS, WORKFLOWS, Bench
+from tests.unit.controller.test_operators import JOBS, create, jobs, operated, report
 from tests.unit.controller.test_task_plugins import FAILED, SUCCEEDED, ended, until
 
 
@@ -34,9 +34,7 @@ GARBAGE: list[Any] = [
 
 @pytest.mark.parametrize("garbage", GARBAGE, ids=lambda one: str(one)[:60])
 async def test_nonsense_in_a_status_decides_nothing_and_a_later_status_does(garbage: Any) -> None:
-    async with bench() as plain:
-        of = enabled(plain)
-        await install(of)
+    async with operated() as of:
         async with of.controller():
             await create(of)
             await report(of, "w-n0-0", "Running")
@@ -50,9 +48,7 @@ async def test_nonsense_in_a_status_decides_nothing_and_a_later_status_does(garb
 
 @pytest.mark.parametrize("garbage", GARBAGE[:6], ids=lambda one: str(one)[:60])
 async def test_nonsense_that_a_restarted_controller_finds_decides_nothing_either(garbage: Any) -> None:
-    async with bench() as plain:
-        of = enabled(plain)
-        await install(of)
+    async with operated() as of:
         async with of.controller():
             await create(of)
             await report(of, "w-n0-0", "Running")
@@ -67,13 +63,10 @@ async def test_nonsense_that_a_restarted_controller_finds_decides_nothing_either
 
 
 async def test_what_an_operator_says_at_length_and_in_control_characters_is_cut_and_shown() -> None:
-    async with bench() as plain:
-        of = enabled(plain)
-        await install(of)
-        async with of.controller():
-            await create(of)
-            await report(of, "w-n0-0", "Failed", reason="\x1b[2JWhy\u202e", message="x\x07" * 100_000)
-            status = await ended(of)
+    async with operated() as of, of.controller():
+        await create(of)
+        await report(of, "w-n0-0", "Failed", reason="\x1b[2JWhy\u202e", message="x\x07" * 100_000)
+        status = await ended(of)
     assert status["phase"] == FAILED
     message = status["error"]["message"]
     assert "Why" in message
@@ -82,9 +75,7 @@ async def test_what_an_operator_says_at_length_and_in_control_characters_is_cut_
 
 
 async def test_a_job_whose_labels_somebody_removes_is_followed_to_its_end() -> None:
-    async with bench() as plain:
-        of = enabled(plain)
-        await install(of)
+    async with operated() as of:
         async with of.controller():
             await create(of)
             await report(of, "w-n0-0", "Running")
@@ -99,36 +90,31 @@ async def test_a_job_whose_labels_somebody_removes_is_followed_to_its_end() -> N
 
 @pytest.mark.parametrize("kind", ["job", "pod"])
 async def test_a_resource_that_somebody_deletes_and_makes_anew_is_lost_and_not_taken_for_ours(kind: str) -> None:
-    async with bench() as plain:
-        of = enabled(plain)
-        await install(of)
-        async with of.controller():
-            if kind == "job":
-                await create(of)
-                resource, name = JOBS, "w-n0-0"
-                await report(of, name, "Running")
-            else:
-                await of.create({"id": "n0", "kind": "task", "task": "t"})
-                resource, name = RAW_PODS, "w-n0-0"
-                await until(lambda: of.has_pod(name))
-                await of.report(name, phase="Running")
-                await asyncio.sleep(5.0)
-            ours = await of.user.get(resource, name, "ns")
-            anew = {"metadata": {"name": name, "labels": ours["metadata"]["labels"]}, "spec": ours["spec"]}
-            await of.user.delete(resource, name, "ns", grace_seconds=0)
-            theirs = await of.user.create(resource, anew, "ns")
-            await asyncio.sleep(60.0)
-            found = await of.user.get(resource, name, "ns")
-            assert found["metadata"]["uid"] == theirs["metadata"]["uid"], "a stranger's is left alone"
-            names = sorted(one["metadata"]["name"] for one in (await of.user.list(resource, "ns")).items)
-            assert names == ["w-n0-0", "w-n0-1"], await of.status()
+    async with operated() as of, of.controller():
+        if kind == "job":
+            await create(of)
+            resource, name = JOBS, "w-n0-0"
+            await report(of, name, "Running")
+        else:
+            await of.create({"id": "n0", "kind": "task", "task": "t"})
+            resource, name = RAW_PODS, "w-n0-0"
+            await until(lambda: of.has_pod(name))
+            await of.report(name, phase="Running")
+            await asyncio.sleep(5.0)
+        ours = await of.user.get(resource, name, "ns")
+        anew = {"metadata": {"name": name, "labels": ours["metadata"]["labels"]}, "spec": ours["spec"]}
+        await of.user.delete(resource, name, "ns", grace_seconds=0)
+        theirs = await of.user.create(resource, anew, "ns")
+        await asyncio.sleep(60.0)
+        found = await of.user.get(resource, name, "ns")
+        assert found["metadata"]["uid"] == theirs["metadata"]["uid"], "a stranger's is left alone"
+        names = sorted(one["metadata"]["name"] for one in (await of.user.list(resource, "ns")).items)
+        assert names == ["w-n0-0", "w-n0-1"], await of.status()
 
 
 @pytest.mark.parametrize("restarts", [False, True])
 async def test_a_job_of_nonsense_is_stopped_by_an_abort(restarts: bool) -> None:
-    async with bench() as plain:
-        of = enabled(plain)
-        await install(of)
+    async with operated() as of:
         async with of.controller():
             await create(of)
             await report(of, "w-n0-0", "Running")
@@ -146,9 +132,7 @@ async def test_a_job_of_nonsense_is_stopped_by_an_abort(restarts: bool) -> None:
 
 
 async def test_the_time_of_a_job_of_nonsense_ends_as_any_attempts_does() -> None:
-    async with bench() as plain:
-        of = enabled(plain)
-        await install(of)
+    async with operated() as of:
         async with of.controller():
             await create(of, executionDeadline="300s")
             await report(of, "w-n0-0", "Running")
@@ -159,9 +143,7 @@ async def test_the_time_of_a_job_of_nonsense_ends_as_any_attempts_does() -> None
 
 
 async def test_a_type_whose_version_is_no_longer_served_is_waited_for_and_its_jobs_are_not_lost() -> None:
-    async with bench() as plain:
-        of = enabled(plain)
-        await install(of)
+    async with operated() as of:
         crd = f"{JOBS.plural}.{JOBS.group}"
 
         async def serve_version(name: str) -> None:

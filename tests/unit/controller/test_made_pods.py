@@ -13,7 +13,7 @@ from propeller.embedded.server import Forward
 from propeller.handlers.plugins import load_plugins
 from propeller.kube import NODES, Raw, Request, Response
 from tests.unit.controller.bench import RAW_PODS, WORKFLOWS, Bench, bench
-from tests.unit.controller.test_operators import JOBS, create, enabled, install, report
+from tests.unit.controller.test_operators import JOBS, create, operated, report
 from tests.unit.controller.test_task_plugins import FAILED, ended
 from tests.unit.controller.things import controller, plugins_with, serve, thing
 from tests.unit.controller.things import create as create_things
@@ -63,16 +63,13 @@ def message(status: Raw) -> str:
 
 async def test_the_error_of_a_failed_job_names_the_pod_that_was_out_of_memory() -> None:
     lists = Lists()
-    async with bench() as plain:
-        of = enabled(plain)
-        await install(of)
-        async with of.controller(lists):
-            await create(of)
-            await report(of, "w-n0-0", "Running")
-            await worker(of, "w-n0-0", OOM)
-            assert lists.count == 0
-            await report(of, "w-n0-0", "Failed", reason="PyTorchJobFailed", message="1 Worker replica failed")
-            status = await ended(of)
+    async with operated() as of, of.controller(lists):
+        await create(of)
+        await report(of, "w-n0-0", "Running")
+        await worker(of, "w-n0-0", OOM)
+        assert lists.count == 0
+        await report(of, "w-n0-0", "Failed", reason="PyTorchJobFailed", message="1 Worker replica failed")
+        status = await ended(of)
     assert status["phase"] == FAILED
     assert "the job failed: PyTorchJobFailed - 1 Worker replica failed" in message(status)
     assert "pod w-n0-0-worker-0: [pytorch] terminated with exit code (137), signal SIGKILL" in message(status)
@@ -86,38 +83,30 @@ async def test_a_job_whose_status_changes_while_its_pods_are_looked_at_costs_one
         return Response(status=200, headers={}, body=b'{"kind":"PodList","apiVersion":"v1","metadata":{},"items":[]}')
 
     lists = Lists(late)
-    async with bench() as plain:
-        of = enabled(plain)
-        await install(of)
-        async with of.controller(lists):
-            await create(of)
-            for number in range(4):
-                condition = {"type": "Failed", "status": "True", "message": str(number)}
-                body = {"status": {"conditions": [condition]}}
-                await of.user.patch(JOBS, "w-n0-0", "ns", body=body, subresource="status")
-                await asyncio.sleep(0.2)
-            assert "the job failed: 0" in message(await ended(of))
+    async with operated() as of, of.controller(lists):
+        await create(of)
+        for number in range(4):
+            condition = {"type": "Failed", "status": "True", "message": str(number)}
+            body = {"status": {"conditions": [condition]}}
+            await of.user.patch(JOBS, "w-n0-0", "ns", body=body, subresource="status")
+            await asyncio.sleep(0.2)
+        assert "the job failed: 0" in message(await ended(of))
     assert lists.count == 1
 
 
 async def test_the_pods_of_an_earlier_attempt_are_not_those_of_the_next() -> None:
-    async with bench() as plain:
-        of = enabled(plain)
-        await install(of)
-        async with of.controller():
-            await create(of, retry={"minAttempts": 2})
-            await worker(of, "w-n0-0", OOM)
-            await report(of, "w-n0-0", "Failed")
-            await report(of, "w-n0-1", "Failed", message="second")
-            status = await ended(of)
+    async with operated() as of, of.controller():
+        await create(of, retry={"minAttempts": 2})
+        await worker(of, "w-n0-0", OOM)
+        await report(of, "w-n0-0", "Failed")
+        await report(of, "w-n0-1", "Failed", message="second")
+        status = await ended(of)
     assert "second" in message(status)
     assert "worker-0" not in message(status)
 
 
 async def test_a_job_that_failed_while_no_controller_ran_tells_of_its_pods_too() -> None:
-    async with bench() as plain:
-        of = enabled(plain)
-        await install(of)
+    async with operated() as of:
         async with of.controller():
             await create(of)
             await report(of, "w-n0-0", "Running")
@@ -129,13 +118,10 @@ async def test_a_job_that_failed_while_no_controller_ran_tells_of_its_pods_too()
 
 @pytest.mark.parametrize("limit", ["executionDeadline", "activeDeadline"])
 async def test_a_timeout_says_which_pod_cannot_pull_its_image(limit: str) -> None:
-    async with bench() as plain:
-        of = enabled(plain)
-        await install(of)
-        async with of.controller():
-            await create(of, **{limit: "60s"})
-            await worker(of, "w-n0-0", PULL, phase="Pending")
-            status = await ended(of)
+    async with operated() as of, of.controller():
+        await create(of, **{limit: "60s"})
+        await worker(of, "w-n0-0", PULL, phase="Pending")
+        status = await ended(of)
     assert status["error"]["code"] == "TimeoutExpired"
     assert "pod w-n0-0-worker-0: it cannot start: ImagePullBackOff: Back-off pulling image nope:1" in message(status)
 
@@ -154,13 +140,10 @@ async def denied() -> Response:
 async def test_a_failure_is_told_without_its_pods_if_they_cannot_be_listed(
     answer: Callable[[], Awaitable[Response]], why: str
 ) -> None:
-    async with bench() as plain:
-        of = enabled(plain)
-        await install(of)
-        async with of.controller(Lists(answer)):
-            await create(of)
-            await report(of, "w-n0-0", "Failed", message="as said")
-            status = await ended(of)
+    async with operated() as of, of.controller(Lists(answer)):
+        await create(of)
+        await report(of, "w-n0-0", "Failed", message="as said")
+        status = await ended(of)
     assert status["phase"] == FAILED
     assert "as said\nits pods could not be looked at: " in message(status)
     assert why in message(status)
@@ -168,21 +151,18 @@ async def test_a_failure_is_told_without_its_pods_if_they_cannot_be_listed(
 
 async def test_the_failure_of_a_plain_pod_and_the_success_of_a_job_list_nothing() -> None:
     lists = Lists()
-    async with bench() as plain:
-        of = enabled(plain)
-        await install(of)
-        async with of.controller(lists):
-            await of.create(task("a"))
-            await asyncio.sleep(1.0)
-            ends = {"terminated": {"exitCode": 1}}
-            failed = {"name": "w-a-0", "image": "i", "imageID": "", "ready": False, "restartCount": 0, "state": ends}
-            await of.report("w-a-0", phase="Failed", containerStatuses=[failed])
-            assert (await ended(of))["phase"] == FAILED
-            await of.user.delete(WORKFLOWS, "w", "ns", propagation="Background")
-            await asyncio.sleep(60.0)
-            await create(of)
-            await report(of, "w-n0-0", "Succeeded")
-            await ended(of)
+    async with operated() as of, of.controller(lists):
+        await of.create(task("a"))
+        await asyncio.sleep(1.0)
+        ends = {"terminated": {"exitCode": 1}}
+        failed = {"name": "w-a-0", "image": "i", "imageID": "", "ready": False, "restartCount": 0, "state": ends}
+        await of.report("w-a-0", phase="Failed", containerStatuses=[failed])
+        assert (await ended(of))["phase"] == FAILED
+        await of.user.delete(WORKFLOWS, "w", "ns", propagation="Background")
+        await asyncio.sleep(60.0)
+        await create(of)
+        await report(of, "w-n0-0", "Succeeded")
+        await ended(of)
     assert lists.count == 0
 
 

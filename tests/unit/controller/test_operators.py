@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -35,6 +37,15 @@ def enabled(plain: Bench) -> Bench:
     return Bench(plain.user, plain.clock, plain.server, plain.storage, settings)
 
 
+@asynccontextmanager
+async def operated() -> AsyncIterator[Bench]:
+    """A bench whose server and controllers have the operator's type."""
+    async with bench() as plain:
+        of = enabled(plain)
+        await install(of)
+        yield of
+
+
 async def create(of: Bench, **fields: Any) -> None:
     node = task("n0", task="trains", **fields)
     body = {"metadata": {"name": "w"}, "spec": graph(node), "tasks": {"trains": TRAINS}}
@@ -54,44 +65,35 @@ async def jobs(of: Bench) -> list[str]:
 
 
 async def test_a_training_task_runs_as_a_job_of_its_operator() -> None:
-    async with bench() as plain:
-        of = enabled(plain)
-        await install(of)
-        async with of.controller():
-            await create(of)
-            assert await jobs(of) == ["w-n0-0"]
-            assert await of.pods() == {}
-            await report(of, "w-n0-0", "Suspended")
-            assert (await of.status())["phase"] == 1
-            await report(of, "w-n0-0", "Running")
-            await report(of, "w-n0-0", "Succeeded")
-            assert (await of.status())["phase"] == 3
+    async with operated() as of, of.controller():
+        await create(of)
+        assert await jobs(of) == ["w-n0-0"]
+        assert await of.pods() == {}
+        await report(of, "w-n0-0", "Suspended")
+        assert (await of.status())["phase"] == 1
+        await report(of, "w-n0-0", "Running")
+        await report(of, "w-n0-0", "Succeeded")
+        assert (await of.status())["phase"] == 3
 
 
 async def test_a_job_that_fails_is_tried_again_and_its_reason_is_the_tasks() -> None:
-    async with bench() as plain:
-        of = enabled(plain)
-        await install(of)
-        async with of.controller():
-            await create(of, retry={"minAttempts": 2})
-            await report(of, "w-n0-0", "Failed", reason="Why", message="first")
-            assert await jobs(of) == ["w-n0-0", "w-n0-1"]
-            await report(of, "w-n0-1", "Failed", reason="Why", message="second")
-            status = await of.status()
-            assert status["phase"] == 5
-            assert "the job failed: Why - second" in json.dumps(status)
+    async with operated() as of, of.controller():
+        await create(of, retry={"minAttempts": 2})
+        await report(of, "w-n0-0", "Failed", reason="Why", message="first")
+        assert await jobs(of) == ["w-n0-0", "w-n0-1"]
+        await report(of, "w-n0-1", "Failed", reason="Why", message="second")
+        status = await of.status()
+        assert status["phase"] == 5
+        assert "the job failed: Why - second" in json.dumps(status)
 
 
 async def test_a_job_is_deleted_if_its_workflow_is_aborted() -> None:
-    async with bench() as plain:
-        of = enabled(plain)
-        await install(of)
-        async with of.controller():
-            await create(of)
-            await report(of, "w-n0-0", "Running")
-            await of.user.delete(WORKFLOWS, "w", "ns")
-            await asyncio.sleep(5.0)
-            assert await jobs(of) == []
+    async with operated() as of, of.controller():
+        await create(of)
+        await report(of, "w-n0-0", "Running")
+        await of.user.delete(WORKFLOWS, "w", "ns")
+        await asyncio.sleep(5.0)
+        assert await jobs(of) == []
 
 
 async def test_a_type_that_is_not_installed_is_named_and_waited_for() -> None:
