@@ -90,7 +90,10 @@ class Server:
             while True:
                 for key, _ in selector.select(_worker.IDLE_SECONDS if self.workers.any_idle else None):
                     if key.fileobj is self.link:
-                        packet, fds, _, _ = socket.recv_fds(self.link, 16, 4)
+                        try:
+                            packet, fds, _, _ = socket.recv_fds(self.link, 16, 4)
+                        except ConnectionResetError:  # the kubelet was killed before it had read all that was said
+                            return
                         if not packet:
                             return
                         self.handle(fds)
@@ -340,8 +343,10 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - any failure to import means: run programs by exec instead
         server.say({"ready": False, "why": f"{type(error).__name__}: {error}", "files": []})
         return
-    server.serve([])
-    server.close()
+    try:
+        server.serve([])
+    finally:
+        server.close()
     os._exit(0)  # taking down the imported modules would take longer than all the rest
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from propeller import config
-from propeller.embedded.kubelet import Kubelet
+from propeller.embedded.kubelet import Kubelet, _zygote
 from propeller.embedded.kubelet._volumes import PodDirectory
 from propeller.errors import Conflict
 
@@ -242,5 +244,30 @@ async def test_a_kubelet_killed_by_sigkill_takes_its_processes_along(tmp_path: P
     assert all(map(alive, pids))
     kubelet.kill()
     kubelet.wait()
+    for pid in pids:
+        await gone(pid)
+
+
+async def test_a_kubelet_killed_before_it_has_read_that_a_process_started_takes_it_along(tmp_path: Path) -> None:
+    """A socket that closes with unread messages resets its peer, which then does not read an orderly end."""
+    kubelet, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with kubelet, theirs:
+        server = subprocess.Popen(
+            [sys.executable, str(_zygote.__file__), str(theirs.fileno())], pass_fds=[theirs.fileno()]
+        )
+        theirs.close()
+        assert json.loads(await asyncio.to_thread(kubelet.recv, 4096))["ready"]
+        words = ["sh", "-c", "sleep 600 & echo $! $$; wait"]
+        request = {"op": "run", "id": 0, "argv": words, "executable": "/bin/sh", "env": dict(os.environ)}
+        request |= {"cwd": str(tmp_path), "entry": None, "project": "", "populate": False, "reuse": 1}
+        body, log = tmp_path / "body", tmp_path / "log"
+        body.write_text(json.dumps(request))
+        with body.open("rb") as read, log.open("wb") as written:
+            socket.send_fds(kubelet, [b"\0"], [read.fileno(), written.fileno()])
+        while not log.read_text().endswith("\n"):
+            await asyncio.sleep(0.01)
+        pids = [int(word) for word in log.read_text().split()]
+        assert all(map(alive, pids))
+    assert await asyncio.to_thread(server.wait) == 0
     for pid in pids:
         await gone(pid)
