@@ -8,13 +8,10 @@ Guarantees
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
-from typing import Any, TypeVar
 
-import click
 import msgspec
 
-from propeller.cli._connecting import cluster_options, connected, require_workflows
+from propeller.cli._connecting import connected, require_workflows
 from propeller.cli._event_loop import run
 from propeller.cli._executions import get_execution, loader_of
 from propeller.cli._output import say, say_json
@@ -51,8 +48,6 @@ TRIES = 5
 MAX_NAMED = 10
 """Gates that a message names."""
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What to answer. `approves` is None for a value, the `text`."""
@@ -63,18 +58,6 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     approves: bool | None = None
     namespace: str | None
     as_json: bool
-
-
-def answer_options(function: F) -> F:
-    """Add the options of both commands."""
-    for option in (
-        click.option("--config", default=None, metavar="FILE", help="Settings; needed if statuses are in the store."),
-        click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
-        click.option("--namespace", "-n", default=None, help="Default: the context's."),
-        cluster_options,
-    ):
-        function = option(function)
-    return function
 
 
 def give(answer: Answer, kubeconfig: str | None, context: str | None, config: str | None) -> None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
-import click
 import msgspec
 
 from propeller.catalog import DATABASES, Backend, explain, key_of, list_paths, read_entries, remove, store_of, task_path
 from propeller.catalog import Entry as CacheEntry
 from propeller.catalog import Explanation as Explained
-from propeller.cli._connecting import cluster_options, connected, require_workflows
+from propeller.cli._connecting import connected, require_workflows
 from propeller.cli._event_loop import run
 from propeller.cli._executions import get_execution, loader_of, node_of
 from propeller.cli._output import say, say_json
@@ -32,44 +31,6 @@ MOST = 10_000
 
 _SECONDS = {"m": 60.0, "h": 3600.0, "d": 86_400.0}
 _AGE = re.compile(r"(\d{1,9})([mhd])", re.ASCII)
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _options(function: F) -> F:
-    for option in (
-        click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
-        click.option("--config", default=None, metavar="FILE", help="Settings; they say where the cache is."),
-        click.option(
-            "--prefix",
-            default="",
-            metavar="URI",
-            help="Where the cache is: an object store, or a database as in catalog.backend; default: the settings'.",
-        ),
-    ):
-        function = option(function)
-    return function
-
-
-def _of_task(function: F) -> F:
-    for option in (
-        click.option("--domain", default="development", show_default=True),
-        click.option("--project", default="flytesnacks", show_default=True),
-    ):
-        function = option(function)
-    return function
-
-
-@click.group("cache")
-def command() -> None:
-    """Outputs of tasks that are kept for later executions (docs/caching.md).
-
-    \b
-    propeller cache ls
-    propeller cache ls flow.square
-    propeller cache explain a9k2m4x7 n0 -n flytesnacks-development
-    propeller cache rm flow.square
-    """
 
 
 @asynccontextmanager
@@ -95,12 +56,8 @@ def _at(uri: str, options: CatalogOptions) -> CatalogOptions:
         raise Invalid(f"--prefix: {error}") from None
 
 
-@command.command("ls")
-@click.argument("task", default="")
-@_of_task
-@_options
 def list_entries(*, task: str, project: str, domain: str, prefix: str, config: str | None, output: str) -> None:
-    """List cached tasks, or the entries of TASK (its name, as in the module: `flow.square`)."""
+    """List cached tasks, or the entries of TASK."""
     run(_list(task, project, domain, prefix, config, as_json=output == "json"))
 
 
@@ -151,13 +108,6 @@ def _entry_text(entry: CacheEntry) -> str:
     return one_line(f"{origin.at}  {version}  {where}, task version {origin.task_version}  {entry.path}")
 
 
-@command.command("rm")
-@click.argument("task")
-@_of_task
-@click.option("--version", default="", help="Of this cache version alone.")
-@click.option("--older-than", default="", metavar="AGE", help="Only what is older: 90m, 12h, 30d.")
-@click.option("--dry-run", is_flag=True, help="Say what would be removed.")
-@_options
 def remove_entries(
     *,
     task: str,
@@ -170,7 +120,7 @@ def remove_entries(
     config: str | None,
     output: str,
 ) -> None:
-    """Remove the entries of TASK: its later executions compute again. Files that they refer to stay."""
+    """Remove the entries of TASK."""
     before = None if not older_than else SYSTEM_CLOCK.now() - _seconds(older_than)
     run(_remove(task, project, domain, version, before, prefix, config, dry_run=dry_run, as_json=output == "json"))
 
@@ -215,12 +165,6 @@ def _is_meant(entry: CacheEntry, version: str, before: float | None) -> bool:
     return before is None or entry.origin.created < before
 
 
-@command.command("explain")
-@click.argument("execution")
-@click.argument("node")
-@cluster_options
-@click.option("--namespace", "-n", default=None, help="Default: the context's.")
-@_options
 def explain_node(
     *,
     execution: str,
@@ -232,10 +176,7 @@ def explain_node(
     config: str | None,
     output: str,
 ) -> None:
-    """Say whether the outputs of a NODE of an EXECUTION are cached, and if not, in what it differs from what is.
-
-    NODE is its id as `propeller status` shows it (n0), or in JSON for a node inside another (n0-0-n1).
-    """
+    """Say whether the outputs of a NODE of an EXECUTION are cached, and if not, in what it differs from what is."""
     run(_explain(execution, node, kubeconfig, context, namespace, prefix, config, as_json=output == "json"))
 
 

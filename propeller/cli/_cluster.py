@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import click
 import msgspec
 
 from propeller.cli._event_loop import run
@@ -25,27 +24,10 @@ from propeller.routing import routing_table_crd
 from propeller.storage import Storage
 
 
-@click.command("cluster")
-@click.option("--port", default=0, show_default="any free one", help="Port of the API server, on 127.0.0.1.")
-@click.option(
-    "--kubeconfig", default="propeller.kubeconfig", show_default=True, metavar="FILE", help="Where to write it."
-)
-@click.option("--controller/--no-controller", default=True, show_default=True, help="Run FlyteWorkflows too.")
-@click.option("--python", default="", metavar="PATH", help="The interpreter that pods run with.")
-@click.option("--max-pods", type=click.IntRange(min=1), default=None, help="Pods at once; see kubelet.max_pods.")
-@click.option("--tls/--no-tls", default=False, show_default=True, help="Serve HTTPS (needs the openssl command).")
-@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
-def command(
+def serve_cluster(
     *, port: int, kubeconfig: str, controller: bool, python: str, max_pods: int | None, tls: bool, config: str | None
 ) -> None:
-    """Serve an API server whose pods run as processes of this machine, until Ctrl-C.
-
-    \b
-    propeller cluster &
-    kubectl --kubeconfig propeller.kubeconfig get nodes
-    propeller compile flow.py wf --x 3 | kubectl --kubeconfig propeller.kubeconfig create -f -
-    kubectl --kubeconfig propeller.kubeconfig get flyteworkflows,pods -w
-    """
+    """Serve an API server whose pods run as processes of this machine, until Ctrl-C."""
     settings = with_max_pods(load_settings(config), max_pods)
     kubelet = msgspec.structs.replace(settings.kubelet, python=python, project=str(Path.cwd()))
     settings = msgspec.structs.replace(settings, kubelet=kubelet, routing=RoutingOptions())  # it is one cluster

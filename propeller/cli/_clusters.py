@@ -7,10 +7,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import click
 import msgspec
 
-from propeller.cli._connecting import cluster_options, connected
+from propeller.cli._connecting import connected
 from propeller.cli._event_loop import run
 from propeller.cli._output import say, say_json
 from propeller.cli._routes_text import table
@@ -56,16 +55,7 @@ class ClusterStatus(msgspec.Struct, frozen=True, rename="camel"):
     answer: Answer | None
 
 
-@click.command("clusters")
-@click.argument("table", required=False, default="")
-@click.option("--probe/--no-probe", default=True, show_default=True, help="Connect to each cluster.")
-@click.option(
-    "--deadline", default=5.0, show_default=True, type=click.FloatRange(0.1), metavar="SECONDS", help="Of a probe."
-)
-@cluster_options
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
-@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
-def command(
+def show_clusters(
     *,
     table: str,
     probe: bool,
@@ -75,16 +65,7 @@ def command(
     output: str,
     config: str | None,
 ) -> None:
-    """Show the clusters of TABLE: state, health, what they have of their capacity, and whether they answer.
-
-    TABLE is a file, or routingtable/NAME for that of the cluster; by default the one that the settings name. Health and
-    load are what the controller writes into the RoutingTable's status; of a file, they are counted. Kubeconfigs are
-    read, and clusters reached, from where this command runs.
-
-    \b
-    propeller clusters routingtable/default
-    propeller clusters --config propeller.yaml --output json | jq '.[] | select(.answer.error != "")'
-    """
+    """Show the clusters of TABLE."""
     settings = load_settings(config)
     named = table or table_of_settings(settings)
     if not named:

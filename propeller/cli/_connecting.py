@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-import click
-
 from propeller.cli._output import say
 from propeller.config import Settings
 from propeller.controller import FLYTE_WORKFLOWS
@@ -22,23 +20,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 PLUGIN_VARIABLE = "PROPELLER_CLIENT__PLUGIN_DEADLINE"
 
 _log = logging.getLogger(__name__)
-
-
-def cluster_options(function: F) -> F:
-    """`--kubeconfig` and `--context`."""
-    for option in (
-        click.option(
-            "--context", default=None, metavar="NAME", help="Context of the kubeconfig; default: its current."
-        ),
-        click.option(
-            "--kubeconfig",
-            default=None,
-            metavar="FILE",
-            help="Which cluster; default: KUBECONFIG, ~/.kube/config, or the cluster that this runs in.",
-        ),
-    ):
-        function = option(function)
-    return function
 
 
 @asynccontextmanager

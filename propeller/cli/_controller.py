@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 import click
 import msgspec
 
-from propeller.cli._connecting import cluster_options, reach_patiently
+from propeller.cli._connecting import reach_patiently
 from propeller.cli._descriptors import raise_descriptors
 from propeller.cli._event_loop import run
 from propeller.cli._gc_tuning import freeze_gc
@@ -20,6 +20,7 @@ from propeller.cli._settings import load_settings
 from propeller.cli._sharded import Fence, FencedOpener, group_of, join
 from propeller.cli._supervised import Supervised
 from propeller.cli._supervisor import supervise
+from propeller.cli.commands._limits import DEFAULT_SHARDS
 from propeller.clusters import Connector, Opener
 from propeller.config import Settings
 from propeller.connectors import MayAct, always
@@ -29,54 +30,12 @@ from propeller.kube import Client, connect, load_connection
 from propeller.reconcile import Election, Watchdog
 from propeller.reconcile.shards import NoMembers, lead_alone
 from propeller.storage import Storage
-from propeller.telemetry import LOG_LEVELS, LogFormat, Metrics, configure_logs, serve_metrics
-from propeller.workflow import SHARD_KEYS
-
-DEFAULT_SHARDS = 16
-"""If several processes are asked for, and no number of shards."""
+from propeller.telemetry import LogFormat, Metrics, configure_logs, serve_metrics
 
 _log = logging.getLogger(__name__)
 
 
-@click.command("controller")
-@cluster_options
-@click.option("--namespace", "-n", default=None, help="Run the workflows of this namespace only; default: of all.")
-@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
-@click.option(
-    "--metadata-prefix", default=None, metavar="URI", help="Where inputs and outputs live (s3://..., file://...)."
-)
-@click.option("--elect/--no-elect", default=True, show_default=True, help="Act only while holding the lease.")
-@click.option(
-    "--lease",
-    default="",
-    metavar="NAMESPACE/NAME",
-    help="The lease; default: election.lease_namespace and lease_name of the settings, flyte/propeller-controller.",
-)
-@click.option(
-    "--metrics-port", default=10254, show_default=True, help="/metrics, /healthz, /readyz and /queue; 0: any free port."
-)
-@click.option(
-    "--metrics-host", default="127.0.0.1", show_default=True, help="Address to serve them on; pods want 0.0.0.0."
-)
-@click.option(
-    "--shards",
-    type=click.IntRange(0, SHARD_KEYS),
-    default=None,
-    metavar="N",
-    help="Divide the workflows into so many shards among all controllers; default: shards.count of the settings.",
-)
-@click.option(
-    "--processes",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help=f"Processes on this machine, which divide the workflows (--shards, {DEFAULT_SHARDS} unless it says more).",
-)
-@click.option("--process", default="", hidden=True, help="Under a supervisor: which process this is.")
-@click.option("--report-to", type=int, default=None, hidden=True, help="Under a supervisor: its file descriptor.")
-@click.option("--log-level", type=click.Choice(LOG_LEVELS), default="info", show_default=True)
-@click.option("--log-format", type=click.Choice([str(f) for f in LogFormat]), default="human", show_default=True)
-def command(
+def run_controller(
     *,
     kubeconfig: str | None,
     context: str | None,
@@ -94,12 +53,7 @@ def command(
     log_level: str,
     log_format: str,
 ) -> None:
-    """Run every FlyteWorkflow of a cluster, until SIGTERM or Ctrl-C.
-
-    \b
-    propeller install --print | kubectl apply -f -            once, before
-    propeller controller --metadata-prefix s3://bucket/meta
-    """
+    """Run every FlyteWorkflow of a cluster, until SIGTERM or Ctrl-C."""
     configure_logs(log_level, LogFormat(log_format), process=process)
     raise_descriptors()
     freeze_gc()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
-from propeller.cli.flytekit_bridge import Parameter
+if TYPE_CHECKING:  # help is printed without it
+    from propeller.cli.flytekit_bridge import Parameter
 
 _AFTER = "propeller.options_after_the_entity"
 

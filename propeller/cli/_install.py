@@ -14,51 +14,7 @@ from propeller.config import LeaseOptions, RoutingOptions, Settings
 from propeller.manifests import execution_cluster, installation, manifests, types
 
 
-@click.command("install")
-@click.option("--print", "print_", is_flag=True, help="Print the manifests as YAML (the only thing this command does).")
-@click.option(
-    "--namespace",
-    default=LeaseOptions().lease_namespace,
-    show_default=True,
-    help="Where the controller's service account and its lease live.",
-)
-@click.option(
-    "--only",
-    default="",
-    metavar="NAMESPACE",
-    help="Rights on workflows and pods of this namespace alone, for propeller controller -n; default: of all.",
-)
-@click.option("--image", default="", metavar="IMAGE", help="Also a Deployment that runs the controller.")
-@click.option(
-    "--config",
-    default=None,
-    metavar="FILE",
-    help="Settings, TOML or YAML: rights that they do not need are left out; with --image the Deployment's.",
-)
-@click.option(
-    "--routing",
-    is_flag=True,
-    help="Also the RoutingTable type, and the rights to follow one, as if routing.table were set (docs/routing.md).",
-)
-@click.option(
-    "--shards",
-    is_flag=True,
-    help="Also the rights to divide the workflows, as if shards.count were set (docs/scale.md).",
-)
-@click.option(
-    "--cluster-secret",
-    "cluster_secrets",
-    multiple=True,
-    metavar="NAME",
-    help="The right to read this Secret, which has the kubeconfig of a routing table's cluster. May be repeated.",
-)
-@click.option("--crd-only", is_flag=True, help="Only the CustomResourceDefinitions.")
-@click.option(
-    "--execution-cluster",
-    is_flag=True,
-    help="Account and rights in a cluster that only runs tasks, without a controller.",
-)
-def command(
+def print_manifests(
     *,
     print_: bool,
     namespace: str,
@@ -71,14 +27,8 @@ def command(
     shards: bool,
     cluster_secrets: tuple[str, ...],
 ) -> None:
-    """Print the CRDs, service account and least-privilege RBAC of the controller, and on request the controller itself.
-
-    \b
-    propeller install --print | kubectl apply -f -
-    propeller install --print --image registry/propeller:0.1.0 --config propeller.yaml | kubectl apply -f -
-    propeller install --print --namespace team-a --only team-a | kubectl apply -f -
-    propeller controller -n team-a --lease team-a/propeller-controller
-    """
+    """Print the CRDs, service account and RBAC of the controller, and on request the controller itself."""
+    namespace = namespace or LeaseOptions().lease_namespace
     if not print_:
         raise click.UsageError("say --print: the manifests go to standard output, for kubectl apply -f -")
     if crd_only + execution_cluster + bool(image) > 1:

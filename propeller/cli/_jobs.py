@@ -22,7 +22,6 @@ from propeller.workflow import JOB_FILE, MAX_JOB_FILE, JobRecord, NodeView
 if TYPE_CHECKING:
     from propeller.connectors import Channel
 
-MAX_LINES = 100_000
 
 LAST_TIME = 253_402_300_800.0
 """Epoch seconds: the end of the year 9999, and of protobuf's Timestamp."""

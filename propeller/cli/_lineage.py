@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
 import msgspec
 
 from propeller.catalog import Origin, origin_of
-from propeller.cli._connecting import cluster_options, connected, require_workflows
+from propeller.cli._connecting import connected, require_workflows
 from propeller.cli._event_loop import run
 from propeller.cli._executions import inputs_of, loader_of
 from propeller.cli._output import say, say_json
@@ -32,13 +31,7 @@ class Found(msgspec.Struct, frozen=True):
     attempt: int
 
 
-@click.command("lineage")
-@click.argument("uri")
-@cluster_options
-@click.option("--namespace", "-n", default=None, help="Of the execution; default: all.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
-@click.option("--config", default=None, metavar="FILE", help="Settings; they say how the object store is reached.")
-def command(
+def show_lineage(
     *,
     uri: str,
     kubeconfig: str | None,
@@ -47,14 +40,7 @@ def command(
     output: str,
     config: str | None,
 ) -> None:
-    """Say which execution, node and task version an output comes from, and with which inputs it was made.
-
-    URI is that of a file, directory or table that a task has written, or of an outputs.pb. The FlyteWorkflow of the
-    execution has to be in the cluster still.
-
-    \b
-    propeller lineage s3://bucket/data/k1/a9k2m4x7-n0-0/3f2a/model.bin
-    """
+    """Say which execution, node and task version an output comes from, and with which inputs it was made."""
     run(_show(uri, kubeconfig, context, namespace, load_settings(config), as_json=output == "json"))
 
 

@@ -13,7 +13,7 @@ import orjson
 from rich.live import Live
 from rich.text import Text
 
-from propeller.cli._connecting import cluster_options, connected
+from propeller.cli._connecting import connected
 from propeller.cli._console import CutLines, can_redraw, console_on
 from propeller.cli._event_loop import run
 from propeller.cli._front_pages import merged_queue
@@ -36,28 +36,7 @@ MAX_BYTES = 32 * 1024 * 1024
 Look = Callable[[], Awaitable[bytes]]
 
 
-@click.command("queue")
-@cluster_options
-@click.option("--pool", default="", metavar="NAME", help="Of this pool alone.")
-@click.option("--tenant", default="", metavar="PATH", help="Of this project (ml) or domain (ml/production) alone.")
-@click.option(
-    "--first", default=20, show_default=True, type=click.IntRange(1, 500), help="How many claims of each pool to show."
-)
-@click.option("--watch", "-w", is_flag=True, help="Show it again and again, until Ctrl-C.")
-@click.option(
-    "--interval", default=2.0, show_default=True, type=click.FloatRange(0.1), metavar="SECONDS", help="Of --watch."
-)
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
-@click.option(
-    "--url",
-    default="",
-    metavar="URL",
-    help="The controller's HTTP port; default: that of the pod that has the lease, or of all that divide the work.",
-)
-@click.option("--port", default=10254, show_default=True, help="Port of that pod: the controller's --metrics-port.")
-@click.option("--lease", default="", metavar="NAMESPACE/NAME", help="The controller's lease; default: the settings'.")
-@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
-def command(
+def show_queue(
     *,
     kubeconfig: str | None,
     context: str | None,
@@ -72,13 +51,7 @@ def command(
     lease: str,
     config: str | None,
 ) -> None:
-    """Show who waits for tokens of pools (docs/limits.md): for what, since when, behind whom, and until when.
-
-    \b
-    propeller queue --watch
-    propeller queue --pool hive --tenant ml --output json | jq .claims
-    propeller queue --url http://127.0.0.1:10254
-    """
+    """Show who waits for tokens of pools (docs/limits.md)."""
     if tenant:
         path_of(tenant)
     query = {"first": str(first)} | ({"pool": pool} if pool else {}) | ({"tenant": tenant} if tenant else {})

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import msgspec
 import orjson
 from flyteidl.core import identifier_pb2
@@ -28,21 +27,7 @@ OF_SINGLE_TASKS = ".flytegen."
 Contents = dict[Entity, bytes]
 
 
-@click.command("register")
-@click.argument("files", metavar="FILE...", nargs=-1, required=True)
-@click.option("--registry", required=True, metavar="URI", help="file:///... or s3://bucket/prefix.")
-@click.option("--project", default=Versioned().project, show_default=True)
-@click.option("--domain", default=Versioned().domain, show_default=True)
-@click.option("--version", default=Versioned().version, show_default=True)
-@click.option(
-    "--image",
-    multiple=True,
-    metavar="[NAME=]IMAGE",
-    help="Image of the tasks' containers; with a name, of those that ask for {{.image.NAME}}. May be repeated.",
-)
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("--python", default="", metavar="PATH", help="The interpreter that has flytekit and your libraries.")
-def command(
+def register_files(
     *,
     files: tuple[str, ...],
     registry: str,
@@ -53,14 +38,7 @@ def command(
     output: str,
     python: str,
 ) -> None:
-    """Register tasks, workflows and launch plans of flytekit FILEs, compiled.
-
-    What is registered never changes: the same FILE again does nothing, and another content of a name needs another
-    --version.
-
-    \b
-    propeller register flows/*.py --registry s3://flyte/registry --version v1 --image ghcr.io/me/flow:v1
-    """
+    """Register tasks, workflows and launch plans of flytekit FILEs, compiled."""
     versioned = msgspec.structs.replace(versioned_of(image, project, domain, version), needs_images=True)
     paths = [Path(file) for file in files]
     made = run(_register(paths, registry, versioned, interpreter(python)))

@@ -7,9 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import click
-
-from propeller.cli._connecting import cluster_options, connected, require_workflows
+from propeller.cli._connecting import connected, require_workflows
 from propeller.cli._event_loop import run
 from propeller.cli._executions import get_execution
 from propeller.cli._output import say, say_json
@@ -29,20 +27,6 @@ _OF_THE_ENDED = frozenset({"termination-status", "completed-time"})
 """Labels that FlytePropeller gives workflows when they end."""
 
 _OF_KUBECTL = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
-
-
-def rerun_options(function: F) -> F:
-    """Add the options of both commands: EXECUTION and the arguments of `rerun`."""
-    for option in (
-        click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
-        click.option("--overwrite-cache", is_flag=True, help="Run cached tasks again, and cache their new outputs."),
-        click.option("--name", default="", help="Of the new execution; default: a random one."),
-        click.option("--namespace", "-n", default=None, help="Default: the context's."),
-        cluster_options,
-        click.argument("execution"),
-    ):
-        function = option(function)
-    return function
 
 
 def rerun(

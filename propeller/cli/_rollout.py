@@ -7,9 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import click
-
-from propeller.cli._connecting import cluster_options, connected
+from propeller.cli._connecting import connected
 from propeller.cli._event_loop import run
 from propeller.cli._exit_codes import PLATFORM_FAILED, SUCCEEDED
 from propeller.cli._output import say, say_json
@@ -32,45 +30,6 @@ LOOK_SECONDS = 2.0
 Change = Callable[[GroupView], Rollout | None]
 
 
-@click.group("rollout")
-def command() -> None:
-    """Let a new version of the controller, or of its settings, take the work step by step.
-
-    Start the rollout, then run the new version beside the one that runs, such as by a second Deployment with the same
-    lease and shards. It takes few shards, and is compared with the version that runs: failures, retries, status writes,
-    latency. If it is no worse it takes more; if it is, it gives all back (docs/scale.md). It takes more once it has had
-    its shards for rollout.bake seconds and has done enough for a bad version to show, however slow the machine is;
-    status says what it waits for. If too little happens for rollout.longest seconds, it is held until you promote or
-    abort it.
-
-    \b
-    propeller rollout start --to 2.0         shards.version, or what the status shows
-    propeller rollout status --wait          exit code 3 if it was rolled back
-    propeller rollout promote --all          at once, whatever was seen
-    propeller rollout abort
-    """
-
-
-def _options(function: Any) -> Any:
-    config = click.option(
-        "--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md."
-    )
-    return cluster_options(config(function))
-
-
-@command.command("start")
-@click.option("--to", "candidate", default="", metavar="VERSION", help="The new version; default: the other one.")
-@click.option(
-    "--from", "current", default="", metavar="VERSION", help="The one that runs; default: that of the shards."
-)
-@click.option(
-    "--by",
-    type=click.Choice(["clusters", "shards"]),
-    default=None,
-    help="What it takes first; default: clusters, if some have shards of their own (shards.clusters).",
-)
-@click.option("--wait", is_flag=True, help="Until it is over; exit code 3 if it was rolled back.")
-@_options
 def start(
     *,
     candidate: str,
@@ -81,11 +40,7 @@ def start(
     context: str | None,
     config: str | None,
 ) -> int:
-    """Start to give shards to a new version. The stages and what is judged are settings (rollout).
-
-    By clusters it first takes the executions of one cluster after the other: of those that have a shard of their own,
-    one that bakes comes first, then the one of the lowest priority, as the routing table says that the settings name.
-    """
+    """Start to give shards to a new version."""
     settings = load_settings(config)
     named = table_of_settings(settings)
     routes = run(Tables(kubeconfig, context, settings).read(named)) if named and by != "shards" else None
@@ -106,18 +61,11 @@ def start(
     return run(_change(kubeconfig, context, settings, change, wait=wait))
 
 
-@command.command("status")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
-@click.option("--wait", is_flag=True, help="Until it is over; exit code 3 if it was rolled back.")
-@_options
 def status(*, output: str, wait: bool, kubeconfig: str | None, context: str | None, config: str | None) -> int:
-    """Show the rollout: its stage, why it is there, and what each version holds and has done."""
+    """Show the rollout."""
     return run(_status(kubeconfig, context, load_settings(config), output, wait=wait))
 
 
-@command.command("promote")
-@click.option("--all", "whole", is_flag=True, help="Give it all shards, not those of the next stage.")
-@_options
 def promote_it(*, whole: bool, kubeconfig: str | None, context: str | None, config: str | None) -> int:
     """Go on to the next stage now, whatever was seen."""
 
@@ -127,11 +75,8 @@ def promote_it(*, whole: bool, kubeconfig: str | None, context: str | None, conf
     return run(_change(kubeconfig, context, load_settings(config), change))
 
 
-@command.command("abort")
-@click.option("--reason", default="aborted by hand", show_default=True, help="What the status says of it.")
-@_options
 def abort_it(*, reason: str, kubeconfig: str | None, context: str | None, config: str | None) -> int:
-    """Give all shards back to the version that runs. The other gets none until another rollout of it is started."""
+    """Give all shards back to the version that runs."""
 
     def change(view: GroupView) -> Rollout:
         return abort(_under_way(view), one_line(reason), SYSTEM_CLOCK.now())

@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-import click
 import msgspec
 
-from propeller.cli._connecting import cluster_options
 from propeller.cli._event_loop import run
 from propeller.cli._output import say, say_json
 from propeller.cli._routes_text import explanation_lines, outcome
@@ -22,36 +20,7 @@ from propeller.quantity import parse
 from propeller.routing import ClusterState, Explanation, Subject, Table, Task, explain
 
 
-@click.command("explain")
-@click.argument("table")
-@click.option("--project", default="")
-@click.option("--domain", default="")
-@click.option("--workflow", default="", metavar="NAME", help="Such as flows.train.wf.")
-@click.option("--launch-plan", default="", metavar="NAME")
-@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Of the execution.")
-@click.option("--task-label", "task_labels", multiple=True, metavar="KEY=VALUE", help="Place a task with this label.")
-@click.option("--task-type", default="", metavar="TYPE", help="Place a task: such as python-task or pytorch.")
-@click.option("--accelerator", default="", metavar="KIND", help="Place a task that asks for this kind of GPU.")
-@click.option(
-    "--resource", "resources", multiple=True, metavar="NAME=AMOUNT", help="Place a task that requests so much."
-)
-@click.option("--interruptible/--not-interruptible", default=None, help="Place a task that is, or is not.")
-@click.option(
-    "-f",
-    "--resource-file",
-    "file",
-    default="",
-    metavar="FILE",
-    help="A FlyteWorkflow (propeller compile, kubectl get -o json; - for standard input): its execution and its tasks.",
-)
-@click.option("--key", default="", metavar="NAMESPACE/NAME", help="Of the execution: what is hashed.")
-@click.option("--current", default="", metavar="CLUSTER", help="The cluster that the execution has already.")
-@click.option("--down", multiple=True, metavar="CLUSTER", help="As if this cluster were unhealthy; may be repeated.")
-@click.option("--all-rules", is_flag=True, help="Also those after the rule that decides.")
-@cluster_options
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
-@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
-def command(
+def explain_route(
     *,
     table: str,
     project: str,
@@ -74,16 +43,7 @@ def command(
     output: str,
     config: str | None,
 ) -> None:
-    """Explain where TABLE sends an execution or a task: each rule with why it does not match, and the clusters with
-    their scores.
-
-    Without an option about tasks it is an execution as a whole, which rules about tasks pass over.
-
-    \b
-    propeller routes explain routes.yaml --project ml --domain production --down gpu-1
-    propeller routes explain routes.yaml --task-type pytorch --resource nvidia.com/gpu=2
-    propeller compile flow.py wf --x 3 | propeller routes explain routes.yaml -f -
-    """
+    """Explain where TABLE sends an execution or a task."""
     is_task = bool(task_type or accelerator or resources or task_labels) or interruptible is not None
     of_execution = dict(_pairs(labels, "--label"))
     given = Subject(

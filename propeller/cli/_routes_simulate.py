@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
 import msgspec
 import orjson
 
-from propeller.cli._connecting import cluster_options, connected
+from propeller.cli._connecting import connected
 from propeller.cli._event_loop import run
 from propeller.cli._output import say, say_json
 from propeller.cli._routes_text import simulation_lines
@@ -20,20 +19,7 @@ from propeller.errors import Invalid
 from propeller.routing import ClusterState, Running, parse_running, simulate
 
 
-@click.command("simulate")
-@click.argument("old")
-@click.argument("new")
-@click.option(
-    "--executions",
-    default="",
-    metavar="FILE",
-    help="Executions, in place of the cluster's: kubectl get flyteworkflows -A -o json, or a list of attributes.",
-)
-@click.option("--down", multiple=True, metavar="CLUSTER", help="As if this cluster were unhealthy; may be repeated.")
-@cluster_options
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
-@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
-def command(
+def simulate_tables(
     *,
     old: str,
     new: str,
@@ -44,21 +30,7 @@ def command(
     output: str,
     config: str | None,
 ) -> None:
-    """Say how many running executions would move if table NEW took the place of OLD, and what each cluster would have.
-
-    An execution moves if its cluster may no longer have its new attempts; what runs there goes on to its end. Nothing
-    is changed. The cluster of an execution is that of its status, or the one that OLD would choose.
-
-    \b
-    propeller routes simulate routingtable/default routes.yaml
-    propeller routes simulate old.yaml new.yaml --executions executions.yaml
-
-    \b
-    # executions.yaml
-    executions:
-      - {key: ml-production/a1, project: ml, domain: production, cluster: gpu-1}
-      - {key: ml-production/a2, project: ml, domain: production, labels: {team: vision}}
-    """
+    """Say how many running executions would move if table NEW took the place of OLD."""
     found = run(_simulate(old, new, executions, down, kubeconfig, context, load_settings(config)))
     if output == "json":
         say_json(msgspec.to_builtins(found))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import click
 import msgspec
 
 from propeller.cli._output import say, say_json
@@ -13,18 +12,8 @@ from propeller.cli._settings import Loaded, Origin, load
 from propeller.redaction import redact
 
 
-@click.command("settings")
-@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
-def command(*, config: str | None, output: str) -> None:
-    """Print what is in force for commands that are given this --config and run in this environment.
-
-    A variable PROPELLER_SECTION__FIELD overrides the file. The text is TOML, and can be a file for --config.
-
-    \b
-    propeller settings --config settings.toml
-    PROPELLER_CHECKPOINT__MAX_LAG=5 propeller settings --output json | jq .checkpoint
-    """
+def show_settings(*, config: str | None, output: str) -> None:
+    """Print what is in force for commands that are given this --config and run in this environment."""
     loaded = load(config, os.environ)
     if output == "json":
         say_json(_document(loaded), indented=True)

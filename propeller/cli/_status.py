@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import click
 import msgspec
 from rich.live import Live
 
-from propeller.cli._connecting import cluster_options, connected, require_workflows
+from propeller.cli._connecting import connected, require_workflows
 from propeller.cli._console import CutLines, can_redraw, console_on, print_fitting
 from propeller.cli._event_loop import run
 from propeller.cli._executions import get_execution, loader_of, no_execution
@@ -38,15 +37,7 @@ class _Form(msgspec.Struct, frozen=True, kw_only=True):
     full_traceback: bool
 
 
-@click.command("status")
-@click.argument("execution")
-@cluster_options
-@click.option("--namespace", "-n", default=None, help="Default: the context's.")
-@click.option("--watch", "-w", is_flag=True, help="Follow it until it has ended.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
-@click.option("--full-traceback", is_flag=True, help="Show flytekit's frames of a failed task too.")
-@click.option("--config", default=None, metavar="FILE", help="Settings; needed where statuses are in the object store.")
-def command(
+def show_status(
     *,
     execution: str,
     kubeconfig: str | None,
@@ -57,12 +48,7 @@ def command(
     full_traceback: bool,
     config: str | None,
 ) -> None:
-    """Show an EXECUTION (the name of its FlyteWorkflow) as a tree of its nodes.
-
-    \b
-    propeller status a9k2m4x7 -n flytesnacks-development -w
-    propeller status a9k2m4x7 --output json | jq .nodes
-    """
+    """Show an EXECUTION (the name of its FlyteWorkflow) as a tree of its nodes."""
     form = _Form(as_json=output == "json", full_traceback=full_traceback)
     run(_show(execution, kubeconfig, context, namespace, load_settings(config), form, watch=watch))
 

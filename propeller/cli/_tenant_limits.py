@@ -6,9 +6,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import click
-
-from propeller.cli._connecting import cluster_options, connected
+from propeller.cli._connecting import connected
 from propeller.cli._event_loop import run
 from propeller.cli._exit_codes import BAD_CALL, SUCCEEDED
 from propeller.cli._output import say, say_json
@@ -28,16 +26,6 @@ _LOOK_SECONDS = 0.2
 _STATUS_COLUMNS = ("held", "waiting", "share", "ideal")
 
 
-@click.command("set")
-@click.argument("tenant")
-@click.argument("limits", nargs=-1, metavar="[POOL=N]...")
-@cluster_options
-@click.option("--weight", type=float, default=None, help="Its share relative to the tenants beside it.")
-@click.option("--queue", default="", metavar="NAME", help="The FairQueue; default: the one that has the pool.")
-@click.option(
-    "--wait", default=5.0, show_default=True, metavar="SECONDS", help="How long to wait for a controller to follow."
-)
-@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
 def set_limits(
     *,
     tenant: str,
@@ -49,15 +37,7 @@ def set_limits(
     wait: float,
     config: str | None,
 ) -> int:
-    """Set how many tokens of pools a TENANT (a project, or project/domain) may hold, and its weight.
-
-    The FairQueue that has the pool is changed, and running controllers follow it at once.
-
-    \b
-    propeller tenants limit set ml hive=40 cluster=200
-    propeller tenants limit set ml/production --weight 3
-    propeller tenants limit set ml hive=none              no limit any more
-    """
+    """Set how many tokens of pools a TENANT (a project, or project/domain) may hold, and its weight."""
     wanted = dict(map(_limit_of, limits))
     if not wanted and weight is None:
         raise Invalid("say what to set: POOL=N, or --weight W")
@@ -142,12 +122,8 @@ async def _followed(client: Client, written: FairQueue, tenant: str, wait: float
     return SUCCEEDED
 
 
-@click.command("list")
-@cluster_options
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
-@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
 def list_tenants(*, kubeconfig: str | None, context: str | None, output: str, config: str | None) -> None:
-    """List the tenants of all FairQueues: weights and limits, and what they hold and wait for now."""
+    """List the tenants of all FairQueues."""
     rows = run(_list(kubeconfig, context, config))
     if output == "json":
         say_json(rows)

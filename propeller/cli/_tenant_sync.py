@@ -41,16 +41,7 @@ DRIFTED = WORKFLOW_FAILED
 """The exit code of a dry run that has found differences, as that of diff."""
 
 
-@click.command("sync")
-@click.argument("file")
-@click.option("--dry-run", is_flag=True, help="Change nothing; show what differs, and exit with 1 if anything does.")
-@click.option("--prune", is_flag=True, help="Delete marked objects that no template makes any more, but no namespace.")
-@click.option("--prune-namespaces", is_flag=True, help="Delete such namespaces, with all that is in them.")
-@click.option("--cluster", "only", multiple=True, metavar="NAME", help="Only this cluster; may be given again.")
-@click.option("--watch", "-w", is_flag=True, help="Go on, a round each interval, while holding the lease.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
-@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
-def command(
+def sync_tenants(
     *,
     file: str,
     dry_run: bool,
@@ -61,13 +52,7 @@ def command(
     output: str,
     config: str | None,
 ) -> int:
-    """Make each cluster have what the templates of FILE mean for each project and domain.
-
-    \b
-    propeller tenants sync tenants.yaml --dry-run       what would change
-    propeller tenants sync tenants.yaml                 change it
-    propeller tenants sync tenants.yaml --watch         and keep it so
-    """
+    """Make each cluster have what the templates of FILE mean for each project and domain."""
     if watch and (dry_run or output == "json"):
         raise click.UsageError("--watch changes clusters and logs: it goes with neither --dry-run nor --output json")
     options = SyncOptions(dry_run=dry_run, prune=prune, prune_namespaces=prune_namespaces)

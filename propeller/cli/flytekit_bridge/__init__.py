@@ -1,5 +1,6 @@
 """Read files of flytekit workflows with the user's own interpreter: list their entities, serialize one."""
 
+from propeller.cli._versioned import Versioned
 from propeller.cli.flytekit_bridge._client import (
     LAPTOP,
     Entity,
@@ -7,7 +8,6 @@ from propeller.cli.flytekit_bridge._client import (
     Parameter,
     Reference,
     Serialized,
-    Versioned,
     interpreter,
     list_entities,
     root_of,

@@ -22,6 +22,7 @@ import msgspec
 from flyteidl.admin import launch_plan_pb2, task_pb2, workflow_pb2
 from flyteidl.core import identifier_pb2, interface_pb2, literals_pb2
 
+from propeller.cli._versioned import Versioned
 from propeller.errors import Invalid
 
 WORKER = Path(__file__).with_name("_worker.py")
@@ -101,19 +102,6 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
     references: tuple[tuple[str, str], ...] = ()
     parameters: tuple[Parameter, ...] = ()
     inputs: str = ""
-
-
-class Versioned(msgspec.Struct, frozen=True, kw_only=True):
-    """Project, domain, version and images of serialized entities."""
-
-    project: str = "flytesnacks"
-    domain: str = "development"
-    version: str = "local"
-    image: str = "propeller.local/none:latest"
-    images: dict[str, str] = {}
-    """Images by the names that tasks use."""
-    needs_images: bool = False
-    """Whether pods will pull them. Otherwise none is looked up or built."""
 
 
 def interpreter(chosen: str = "") -> str:

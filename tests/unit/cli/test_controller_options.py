@@ -7,8 +7,9 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from propeller.cli._controller import _with_lease, command
-from propeller.cli._install import command as install
+from propeller.cli._controller import _with_lease
+from propeller.cli.commands._controller import command
+from propeller.cli.commands._install import command as install
 from propeller.config import EventOptions, LeaseOptions, Settings
 
 

@@ -13,9 +13,10 @@ import pytest
 from click.testing import CliRunner
 
 from propeller.cli import _supervisor
-from propeller.cli._controller import _with_shards, command
+from propeller.cli._controller import _with_shards
 from propeller.cli._front import summed
 from propeller.cli._supervisor import Supervisor, fronted
+from propeller.cli.commands._controller import command
 from propeller.config import Settings, WorkflowShardOptions
 from propeller.telemetry import Metrics, MetricsOptions
 from propeller.testing import eventually

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from propeller.cli import _show_settings
 from propeller.cli._settings import Origin, load, load_settings, variable
+from propeller.cli.commands._settings import command
 from propeller.config import Settings
 from propeller.errors import Invalid
 
@@ -135,7 +135,7 @@ def test_a_value_that_is_written_in_another_way_has_its_file(tmp_path: Path) -> 
 
 
 def settings_command(*arguments: str, env: dict[str, str]) -> str:
-    ended = CliRunner().invoke(_show_settings.command, arguments, env=env, catch_exceptions=False)
+    ended = CliRunner().invoke(command, arguments, env=env, catch_exceptions=False)
     assert ended.exit_code == 0
     return ended.output
 
@@ -158,7 +158,7 @@ def test_printed_settings_are_complete_and_load_as_a_file(tmp_path: Path) -> Non
 def test_credentials_in_a_url_are_not_printed(tmp_path: Path, output: str) -> None:
     file = tmp_path / "settings.toml"
     file.write_text('[redis]\nurl = "redis://me:sesame@host:6379"\n')
-    printed = CliRunner().invoke(_show_settings.command, ["--config", str(file), "--output", output]).output
+    printed = CliRunner().invoke(command, ["--config", str(file), "--output", output]).output
     assert "sesame" not in printed
     assert "host:6379" in printed
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from propeller.cli._install import command
+from propeller.cli.commands._install import command
 from propeller.config import EventOptions, LaunchOptions, ResourceOptions, Settings
 from propeller.handlers.plugins import Plugins
 from propeller.manifests import RULES, Part, manifests, parts_of, rules_of

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from propeller.cli._answering import Answer, answer_options, give
+from propeller.cli.commands._options import answer_options
 
 
 @click.command("approve")
@@ -24,5 +24,7 @@ def command(*, execution: str, gate: str, reject: bool, namespace: str | None, o
     propeller approve a9k2m4x7 n2
     propeller approve a9k2m4x7 n2 --reject
     """
+    from propeller.cli._answering import Answer, give
+
     answer = Answer(execution=execution, gate=gate, approves=not reject, namespace=namespace, as_json=output == "json")
     give(answer, **cluster)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from propeller.cli._rerun import rerun, rerun_options
+from propeller.cli.commands._options import rerun_options
 
 
 @click.command("recover")
@@ -19,4 +19,6 @@ def command(**options: Any) -> None:
     \b
     propeller recover a9k2m4x7 -n flytesnacks-development
     """
+    from propeller.cli._rerun import rerun
+
     rerun(**options, recover=True)

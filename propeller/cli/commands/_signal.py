@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from propeller.cli._answering import Answer, answer_options, give
+from propeller.cli.commands._options import answer_options
 
 
 @click.command("signal", context_settings={"ignore_unknown_options": True})
@@ -25,5 +25,7 @@ def command(*, execution: str, gate: str, value: str, namespace: str | None, out
     propeller signal a9k2m4x7 weight 0.7 -n flytesnacks-development
     propeller signal a9k2m4x7 n1 -- -n
     """
+    from propeller.cli._answering import Answer, give
+
     answer = Answer(execution=execution, gate=gate, text=value, namespace=namespace, as_json=output == "json")
     give(answer, **cluster)

@@ -1,0 +1,37 @@
+"""`propeller register`: into a registry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from propeller.cli._versioned import Versioned
+
+
+@click.command("register")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("--registry", required=True, metavar="URI", help="file:///... or s3://bucket/prefix.")
+@click.option("--project", default=Versioned().project, show_default=True)
+@click.option("--domain", default=Versioned().domain, show_default=True)
+@click.option("--version", default=Versioned().version, show_default=True)
+@click.option(
+    "--image",
+    multiple=True,
+    metavar="[NAME=]IMAGE",
+    help="Image of the tasks' containers; with a name, of those that ask for {{.image.NAME}}. May be repeated.",
+)
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--python", default="", metavar="PATH", help="The interpreter that has flytekit and your libraries.")
+def command(**given: Any) -> Any:
+    """Register tasks, workflows and launch plans of flytekit FILEs, compiled.
+
+    What is registered never changes: the same FILE again does nothing, and another content of a name needs another
+    --version.
+
+    \b
+    propeller register flows/*.py --registry s3://flyte/registry --version v1 --image ghcr.io/me/flow:v1
+    """
+    from propeller.cli._register import register_files
+
+    return register_files(**given)

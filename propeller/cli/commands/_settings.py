@@ -1,0 +1,24 @@
+"""`propeller settings`: what is in force."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+
+@click.command("settings")
+@click.option("--config", default=None, metavar="FILE", help="Settings, TOML or YAML; see docs/settings.md.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+def command(**given: Any) -> Any:
+    """Print what is in force for commands that are given this --config and run in this environment.
+
+    A variable PROPELLER_SECTION__FIELD overrides the file. The text is TOML, and can be a file for --config.
+
+    \b
+    propeller settings --config settings.toml
+    PROPELLER_CHECKPOINT__MAX_LAG=5 propeller settings --output json | jq .checkpoint
+    """
+    from propeller.cli._show_settings import show_settings
+
+    return show_settings(**given)
