@@ -177,6 +177,6 @@ def _run(work: Callable[[Storage], Awaitable[None]], given: dict[str, Any]) -> i
         say(bounded(redact(str(error)), _MESSAGE_CHARACTERS), to_stderr=True)
         return PROGRAM_FAILED
     except PropellerError as error:
-        say(f"error: {redact(str(error))}", to_stderr=True)
+        say(f"error: {bounded(redact(str(error)), _MESSAGE_CHARACTERS)}", to_stderr=True)
         return exit_code(error)
     return SUCCEEDED

@@ -156,9 +156,9 @@ async def _lay_out(
     (directory / "inputs.pb").write_bytes(literals.SerializeToString(deterministic=True))
     match form:
         case tasks_pb2.DataLoadingConfig.JSON:
-            (directory / "inputs.json").write_text(_json(values))
+            (directory / "inputs.json").write_text(_json(values), encoding="utf-8")
         case tasks_pb2.DataLoadingConfig.YAML:
-            (directory / "inputs.yaml").write_text(_yaml(values))
+            (directory / "inputs.yaml").write_text(_yaml(values), encoding="utf-8")
     return before - layout.budget.bytes_left
 
 
@@ -271,5 +271,8 @@ def _json(value: Any) -> str:
 def _yaml(values: Any) -> str:
     import yaml
 
-    text: str = yaml.safe_dump(values, allow_unicode=True, sort_keys=True)
+    try:
+        text: str = yaml.safe_dump(values, allow_unicode=True, sort_keys=True)
+    except RecursionError as error:
+        raise Invalid("an input nests too deep for YAML: choose the metadata format JSON or PROTO") from error
     return text

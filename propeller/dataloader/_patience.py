@@ -45,7 +45,7 @@ async def insist(operation: Callable[[], Awaitable[T]], patience: float) -> T:
 
 
 async def together(operations: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run all, `AT_ONCE` at a time. Raises the first error, after the others have been cancelled."""
+    """Run all, `AT_ONCE` at a time. Raises the first PropellerError or OSError, after the others have been cancelled."""
     room = asyncio.Semaphore(AT_ONCE)
 
     async def one(operation: Coroutine[Any, Any, None]) -> None:
@@ -56,10 +56,10 @@ async def together(operations: Iterable[Coroutine[Any, Any, None]]) -> None:
         async with asyncio.TaskGroup() as group:
             for operation in operations:
                 group.create_task(one(operation))
-    except* PropellerError as errors:
+    except* (PropellerError, OSError) as errors:
         raise _first(errors) from None
 
 
-def _first(group: BaseExceptionGroup[PropellerError]) -> PropellerError:
+def _first(group: BaseExceptionGroup[PropellerError | OSError]) -> PropellerError | OSError:
     error = group.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error

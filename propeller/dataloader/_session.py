@@ -22,6 +22,7 @@ from flyteidl.core import interface_pb2, tasks_pb2
 
 from propeller.dataloader._download import download
 from propeller.dataloader._limits import Limits
+from propeller.dataloader._patience import UPLOAD_PATIENCE, insist
 from propeller.dataloader._texts import error_document
 from propeller.dataloader._upload import ProgramFailed, upload
 from propeller.errors import CorruptBlob, Invalid, StorageError, TooLarge
@@ -119,7 +120,8 @@ async def _upload(work: Upload, storage: Storage) -> ProgramFailed | None:
         _log.info("outputs are uploaded: %d bytes of files", size)
     except (Invalid, CorruptBlob, TooLarge) as error:
         document = error_document(bounded(str(error)), UPLOAD_FAILED, system=False, recoverable=True)
-        await storage.write(f"{work.prefix}/error.pb", document.SerializeToString())
+        data = document.SerializeToString()
+        await insist(lambda: storage.write(f"{work.prefix}/error.pb", data), UPLOAD_PATIENCE)
         if isinstance(error, ProgramFailed):
             return error
         _log.warning("%s", error)

@@ -258,7 +258,10 @@ async def upload(
 
             await insist(put, UPLOAD_PATIENCE)
 
-    await together(copy(one) for one in reading.files)
+    try:
+        await together(copy(one) for one in reading.files)
+    except OSError as error:
+        raise _unreadable(error, directory, "an output") from error
     data = literals_pb2.LiteralMap(literals=literals).SerializeToString(deterministic=True)
     await insist(lambda: storage.write(f"{prefix}/outputs.pb", data), UPLOAD_PATIENCE)
     return before - reading.budget.bytes_left

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,7 +20,7 @@ from google.protobuf import duration_pb2, json_format
 
 from propeller.dataloader import Limits, download
 from propeller.errors import Invalid
-from propeller.storage import Storage, write_literals
+from propeller.storage import MemoryStore, Storage, StorageOptions, write_literals
 from tests.unit.storage.values import Literal, literal
 
 FORMS = tasks_pb2.DataLoadingConfig
@@ -101,6 +103,16 @@ async def test_lists_and_maps_are_directories(task: Task) -> None:
         *("xs/0", "xs/1/0", "xs/1/1", "m/k", "inputs.pb", "inputs.json")
     }
     assert (directory / "m/l").is_dir()
+
+
+async def test_a_value_that_nests_deeper_than_yaml_is_written_is_refused(task: Task) -> None:
+    value: Any = 1
+    for _ in range(400):
+        value = [value]
+    data = Literal()
+    data.scalar.binary.value, data.scalar.binary.tag = msgspec.msgpack.encode(value), "msgpack"
+    with pytest.raises(Invalid, match="nests too deep"):
+        await task.gets(FORMS.YAML, x=data)
 
 
 @pytest.mark.parametrize(("form", "read"), [(FORMS.JSON, json.loads), (FORMS.YAML, yaml.safe_load)])
@@ -204,6 +216,39 @@ async def test_a_directory_with_too_many_files_is_refused(task: Task) -> None:
         task.file(f"many/{number}", "")
     with pytest.raises(Invalid, match="more than 20 files"):
         await task.gets(x=blob(f"file://{task.store}/many", multipart=True))
+
+
+@pytest.mark.parametrize(
+    ("objects", "why"),
+    [
+        (("a", "a/b"), "d/a.* cannot be written"),
+        (("/".join(["x" * 200] * 25),), "cannot be written: File name too long"),
+    ],
+)
+async def test_a_directory_that_no_file_system_can_have_is_refused(
+    store: Path, tmp_path: Path, limits: Limits, objects: tuple[str, ...], why: str
+) -> None:
+    limits = msgspec.structs.replace(limits, depth=32)
+    objects_of_s3 = MemoryStore()
+    for name in objects:
+        await objects_of_s3.write(f"memory://bucket/d/{name}", b"x")
+    options = StorageOptions(metadata_prefix=f"file://{store}/metadata", raw_output_prefix=f"file://{store}/raw")
+    async with Storage(options, stores={"memory": objects_of_s3}, trusting=True) as storage:
+        task = Task(storage, store, tmp_path / "inputs", limits)
+        with pytest.raises(Invalid, match=why):
+            await task.gets(d=blob("memory://bucket/d", multipart=True))
+
+
+async def test_a_disk_that_is_full_while_blobs_are_copied_is_an_error_with_the_path(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fetch(uri: str, target: Any, limit: int) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    uri = task.file("large", b"x" * 100)
+    monkeypatch.setattr(task.storage, "fetch", fetch)
+    with pytest.raises(Invalid, match=f"{task.directory} cannot be written: No space left on device"):
+        await task.gets(x=blob(uri), y=blob(uri))
 
 
 async def test_inputs_of_many_directories_share_the_limit_of_files(task: Task) -> None:

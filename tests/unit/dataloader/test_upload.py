@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flyteidl.core import interface_pb2, literals_pb2, types_pb2
+from flyteidl.core import errors_pb2, interface_pb2, literals_pb2, types_pb2
 from google.protobuf import json_format
 
-from propeller.dataloader import Limits, upload
-from propeller.errors import Invalid
-from propeller.storage import Storage, StorageOptions
+from propeller.dataloader import Limits, ProgramFailed, Upload, run_upload, upload
+from propeller.errors import Invalid, StorageError
+from propeller.storage import MemoryStore, Storage, StorageOptions
 from tests.unit.storage.values import Literal, literal
 
 T = types_pb2.LiteralType
@@ -342,3 +342,41 @@ async def test_items_with_extensions_are_not_looked_for_one_by_one(task: Task, m
     found = (await task.gives(x=T(collection_type=INT)))["x"].collection.literals
     assert [one.scalar.primitive.integer for one in found] == list(range(15))
     assert len(looks) < 5
+
+
+class FailsAtFirst(MemoryStore):
+    """Refuses the first write of each blob."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused: set[str] = set()
+
+    def write_now(self, uri: str, data: bytes) -> bool:
+        if uri not in self.refused:
+            self.refused.add(uri)
+            raise StorageError(f"{uri} was not written")
+        return super().write_now(uri, data)
+
+
+async def test_what_a_program_says_of_its_failure_is_written_also_if_the_store_fails_at_first(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("propeller.dataloader._patience._FIRST", 0.0)
+    task.wrote("_ERROR", "no such column")
+    task.wrote("../ended", "0")
+    store = FailsAtFirst()
+    work = Upload(
+        outputs=interface_pb2.VariableMap(),
+        directory=task.directory,
+        prefix="memory://bucket/0",
+        raw="memory://bucket/raw",
+        limits=task.limits,
+        timeout=60.0,
+        marks=None,
+        ended=task.directory.parent / "ended",
+    )
+    async with Storage(stores={"memory": store}) as storage:
+        with pytest.raises(ProgramFailed, match="no such column"):
+            await run_upload(work, storage)
+        document = errors_pb2.ErrorDocument.FromString(await storage.read("memory://bucket/0/error.pb"))
+    assert document.error.message == "User Error: no such column"
