@@ -15,6 +15,9 @@ from propeller.storage import Storage, uri_of
 MAX_FILES = 10_000
 """Files of one directory, and of all that is downloaded at once."""
 
+MAX_BYTES = 2 << 30
+"""Of one file: more than a person waits for without a tool that shows how far it is."""
+
 _NOT_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -38,13 +41,31 @@ async def download(literals: literals_pb2.LiteralMap, storage: Storage, director
     not keep the others. Raises PropellerError if the directory cannot be written.
     """
     done: list[Download] = []
+    free = _FreePaths()
     for reference in _references(literals):
         target = directory / reference.where
         for uri, path in await _files_of(reference, storage, target):
-            done.append(await _copy(uri, path, storage))
-            if len(done) >= MAX_FILES:
+            if len(done) == MAX_FILES:
                 raise PropellerError(f"there are more than {MAX_FILES} files: copy the others with a tool of the store")
+            done.append(await _copy(uri, free.take(path), storage))
     return done
+
+
+class _FreePaths:
+    """Gives each file a path of its own: names that differ may be the same as components of a path."""
+
+    def __init__(self) -> None:
+        self._taken: dict[Path, int] = {}
+        """How often each path was asked for."""
+
+    def take(self, path: Path) -> Path:
+        """Return the path, or one beside it, such as `f~2.csv` for `f.csv`."""
+        found = path
+        while (times := self._taken.get(found, 0)) > 0:
+            self._taken[found] = times + 1
+            found = path.with_name(f"{path.stem}~{times + 1}{path.suffix}")
+        self._taken[found] = 1
+        return found
 
 
 def _references(literals: literals_pb2.LiteralMap) -> Iterator[_Reference]:
@@ -83,9 +104,10 @@ async def _files_of(reference: _Reference, storage: Storage, target: Path) -> li
         return [(uri, target / name)]
     prefix = f"{uri.rstrip('/')}/"
     try:
-        inside = await storage.list_blobs(prefix, MAX_FILES)
+        found = await storage.list_blobs(prefix, MAX_FILES + 1)
     except PropellerError:
         return [(uri, target / name)]  # its copy fails by the same, and says so
+    inside = [one for one in found if not one.endswith("/")]  # without objects that stand for directories
     if not inside:
         return [(uri, target / name)]  # a table in one file
     return [(one, target.joinpath(*map(component, one.removeprefix(prefix).split("/")))) for one in inside]
@@ -93,12 +115,28 @@ async def _files_of(reference: _Reference, storage: Storage, target: Path) -> li
 
 async def _copy(uri: str, path: Path, storage: Storage) -> Download:
     try:
-        data = await storage.read(uri)
+        await write_file(uri, path, storage)
     except PropellerError as error:
         return Download(uri, None, str(error))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:  # a file has the name of a directory
+        return Download(uri, None, f"{path} cannot be written: {error.strerror}")
     except OSError as error:
-        raise Invalid(f"{path} cannot be written: {error.strerror}; name another directory with --download") from error
+        raise unwritable(path, error) from error
     return Download(uri, str(path))
+
+
+async def write_file(uri: str, path: Path, storage: Storage) -> None:
+    """Copy a blob to a file, in pieces. Raises PropellerError, and OSError; then the file is what it was before."""
+    part = path.with_name(f".{path.name}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with part.open("wb") as file:
+            await storage.fetch(uri, file, MAX_BYTES)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def unwritable(path: Path, error: OSError) -> Invalid:
+    """The error for a file that cannot be written."""
+    return Invalid(f"{path} cannot be written: {error.strerror}; name another directory with --download")

@@ -13,7 +13,7 @@ import msgspec
 from flyteidl.core import literals_pb2
 
 from propeller.cli._connecting import connected, require_workflows
-from propeller.cli._downloads import Download, component, download
+from propeller.cli._downloads import Download, component, download, unwritable, write_file
 from propeller.cli._event_loop import run
 from propeller.cli._executions import inputs_of, loader_of, no_execution, node_of
 from propeller.cli._jobs import JobOf, Page, job_json, job_of, show_job_links, show_job_log, show_job_metrics
@@ -33,9 +33,6 @@ from propeller.workflow import Execution, NodeKind, NodePhase, NodeView, Workflo
 PARTS = ("inputs", "outputs", "error", "deck", "logs", "links", "job", "metrics")
 
 _OF_ATTEMPTS = frozenset({"deck", "logs", "links", "job", "metrics"})
-
-MAX_DOWNLOAD = 2 << 30
-"""Bytes of one file: it is held in memory while it is copied."""
 
 
 class _Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,11 +81,7 @@ def show_results(
         last=last,
         pod=pod,
     )
-    settings = load_settings(config)
-    if asked.directory is not None:
-        storage = msgspec.structs.replace(settings.storage, max_blob_bytes=MAX_DOWNLOAD, deadline=600.0)
-        settings = msgspec.structs.replace(settings, storage=storage)
-    run(_show(asked, kubeconfig, context, namespace, settings))
+    run(_show(asked, kubeconfig, context, namespace, load_settings(config)))
 
 
 def _node_and_part(words: tuple[str, ...]) -> tuple[str, str]:
@@ -244,21 +237,23 @@ def _task_attempt(view: NodeView, asked: _Asked) -> int:
 
 
 async def _show_deck(uri: str, asked: _Asked, storage: Storage) -> None:
-    deck = await storage.find(uri)
-    if deck is None:
+    path = (asked.directory or Path()) / f"{component(asked.node)}.html"
+    try:
+        if asked.directory is None:
+            html = (await storage.read(uri, fresh=True)).decode(errors="replace")
+            if asked.as_json:
+                say_json({"uri": uri, "html": html})
+            else:
+                say(html, end="")
+            return
+        await write_file(uri, path, storage)
+    except MissingBlob as error:
         raise PropellerError(
             f"node {asked.node} has left no deck at {uri}: its task needs enable_deck=True, and one that was cached "
             "has the deck of the execution that computed it (propeller cache explain)"
-        )
-    if asked.directory is None:
-        if asked.as_json:
-            say_json({"uri": uri, "html": deck.decode(errors="replace")})
-        else:
-            say(deck.decode(errors="replace"), end="")
-        return
-    asked.directory.mkdir(parents=True, exist_ok=True)
-    path = asked.directory / f"{component(asked.node)}.html"
-    path.write_bytes(deck)
+        ) from error
+    except OSError as error:
+        raise unwritable(path, error) from error
     if asked.as_json:
         say_json({"uri": uri, "path": str(path)})
     else:

@@ -31,6 +31,10 @@ _DOCUMENTS = frozenset({"inputs.pb", "outputs.pb", "error.pb", "deck.html"})
 _END = "end-node"
 _UID = re.compile(r"-[0-9a-f]{8}")
 _MAX_ERROR_MESSAGES = 100
+_MAX_IDS = 64
+"""Of one document: a number in its path may be a map's item or a node's own id, and each of six may be either."""
+_MAX_DIGITS = 9
+"""Of an attempt's number."""
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -92,11 +96,13 @@ def _of(path: str) -> Iterator[tuple[str, int, str]]:
     if (len(inside) % 2 == 0) != (name == "inputs.pb"):
         return
     attempts, nodes = inside[::2], inside[1::2]
-    if not all(attempt.isascii() and attempt.isdigit() for attempt in attempts):
+    if not all(attempt.isascii() and attempt.isdigit() and len(attempt) <= _MAX_DIGITS for attempt in attempts):
         return
     ids = [top]
     for attempt, node in zip(attempts, nodes, strict=False):
         spelled = (node, f"n{node}") if node.isascii() and node.isdigit() else (node,)
+        if len(ids) * len(spelled) > _MAX_IDS:
+            return
         ids = [unique_node_id(one, int(attempt), own) for one in ids for own in spelled]
     for one in ids:
         yield one, -1 if name == "inputs.pb" else int(attempts[-1]), name

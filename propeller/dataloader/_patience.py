@@ -45,7 +45,7 @@ async def insist(operation: Callable[[], Awaitable[T]], patience: float) -> T:
 
 
 async def together(operations: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run all, `AT_ONCE` at a time. Raises the first PropellerError or OSError, after the others have been cancelled."""
+    """Run all, `AT_ONCE` at a time. Raises the first PropellerError or OSError, after the others were cancelled."""
     room = asyncio.Semaphore(AT_ONCE)
 
     async def one(operation: Coroutine[Any, Any, None]) -> None:

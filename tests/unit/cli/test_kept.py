@@ -107,3 +107,10 @@ async def test_an_error_is_shown_without_credentials() -> None:
     found = await kept_error(await find_kept("e", "ns", PREFIX, store), "n0", store)
     assert found is not None
     assert "hunter2" not in found["message"]
+
+
+async def test_a_path_that_a_task_made_up_costs_little() -> None:
+    made_up = f"{PREFIX}/e/n0/data/0{'/1/0' * 45}/outputs.pb"
+    endless = f"{PREFIX}/e/n0/data/{'9' * 5000}/outputs.pb"
+    kept = await find_kept("e", "ns", PREFIX, storage(made_up, endless, f"{PREFIX}/e/n1/data/0/1/0/outputs.pb"))
+    assert kept.documents.keys() == {"n1-0-1", "n1-0-n1"}
