@@ -1,9 +1,10 @@
 """Plans of executions: parsed once for each closure, and shared by all that run it.
 
 Guarantees
-    A plan lives as long as an execution runs it. Parsing more than `INLINE_BYTES` runs in a thread.
+    A plan lives as long as an execution runs it, and for a while longer (`_recent_plans.py`). Parsing more than
+    `INLINE_BYTES` runs in a thread.
     A closure that came with an object is set aside until its execution is loaded; later it is asked for again, unless
-    the plan was kept. One in the object store that is named by its content is not read while its plan is in use.
+    the plan was kept. One in the object store that is named by its content is not read while its plan is in memory.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 from weakref import WeakValueDictionary
 
 from propeller.controller._offloaded import mean_the_same, read_offloaded_closure
+from propeller.controller._recent_plans import RecentPlans
 from propeller.controller._resource import CLOSURES, FlyteWorkflow, closure_of, digest_of
 from propeller.errors import NotFound
 from propeller.kube import Client
@@ -30,6 +32,7 @@ class Plans:
         self._storage = storage
         self._plans: WeakValueDictionary[str, Plan] = WeakValueDictionary()
         """By the digest of the closure; and by its URI, if that says what the content is."""
+        self._recent = RecentPlans()
         self._closures: dict[str, bytes] = {}
         self._kept: dict[str, Plan] = {}
         self._loaded: set[str] = set()
@@ -66,7 +69,9 @@ class Plans:
         NotFound or Unavailable if the object has to be read again.
         """
         kept = self._kept.get(workflow.metadata.uid)
-        return kept or await self._of(workflow, whole=False)
+        plan = kept or await self._of(workflow, whole=False)
+        self._recent.use(plan)
+        return plan
 
     async def of_whole(self, workflow: FlyteWorkflow) -> Plan:
         """Return the plan of an object that has its closure. Raises as `of`."""

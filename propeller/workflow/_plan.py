@@ -191,10 +191,13 @@ class ItemsGraph(Graph):
 
 
 class Plan:
-    """A closure's graphs and tasks. `digest` identifies its content."""
+    """A closure's graphs and tasks. `digest` identifies its content; `closure_bytes` is the size of the document, 0 if
+    there was none.
+    """
 
-    def __init__(self, closure: ClosureSpec, digest: str) -> None:
+    def __init__(self, closure: ClosureSpec, digest: str, closure_bytes: int = 0) -> None:
         self.digest = digest
+        self.closure_bytes = closure_bytes
         self._tasks: Mapping[str, msgspec.Raw] = {key: task.copy() for key, task in closure.tasks.items()}
         self._templates: dict[str, tasks_pb2.TaskTemplate] = {}
         self.launch_plans: Mapping[str, msgspec.Raw] = {
@@ -285,7 +288,7 @@ def parse_plan(closure: bytes, digest: str) -> Plan:
 
     Raises Invalid with the path of the first bad field.
     """
-    return Plan(decode_document(_CLOSURE, closure, "the resource"), digest)
+    return Plan(decode_document(_CLOSURE, closure, "the resource"), digest, len(closure))
 
 
 def decode_bindings(raw: msgspec.Raw) -> tuple[literals_pb2.Binding, ...]:
