@@ -7,7 +7,10 @@ from __future__ import annotations
 from typing import Any, TypeVar, cast
 
 import msgspec
-from google.protobuf import json_format
+from google.protobuf import (
+    descriptor_pb2,  # noqa: F401 - options of messages need it: protobuf would import it on the loop, at the first one
+    json_format,
+)
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
