@@ -7,7 +7,7 @@ Guarantees
     the same pod (uid). When the context exits, also by an error or cancellation, no process is left.
 Assumptions
     It is its cluster's only scheduler for pods of the default scheduler: selectors, affinity, taints and requests are
-    not considered.
+    not considered. `workdir` is its alone.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from propeller import config
 from propeller.clock import SYSTEM_CLOCK, Clock
 from propeller.embedded.kubelet._api import Api
 from propeller.embedded.kubelet._events import SCHEDULER, Events, NoEvents, Recorder, node_reference, pod_reference
+from propeller.embedded.kubelet._home import Home, opened_home, remove
 from propeller.embedded.kubelet._log_reader import LogQuery, read_log
 from propeller.embedded.kubelet._node import Capacity, address_of, machine_capacity, node_object
 from propeller.embedded.kubelet._pod import PodRun
@@ -67,13 +68,14 @@ class Kubelet:
         self._api = api
         self._settings = settings = settings or config.KubeletOptions()
         self._clock = clock
-        self._workdir = workdir.absolute()
+        self._workdir = workdir
+        self._home: Home  # this and the next one within `async with`
+        self._servers: Servers
         self._node_name = node_name
         self._env = _base_environment(settings)
         self._service_env = _service_environment(api_server)
         self._sender = Events(api, clock=clock, node_name=node_name) if settings.events else None
         self._events: Recorder = self._sender or NoEvents()
-        self._servers = Servers(settings, workdir=self._workdir / "servers", env=self._env)
         self._stack = AsyncExitStack()
         self._group: asyncio.TaskGroup | None = None
         self._waiting: dict[str, Raw] = {}  # by uid, in the order in which they were seen
@@ -87,11 +89,11 @@ class Kubelet:
         self.capacity: Capacity = machine_capacity(settings.max_pods)
 
     async def __aenter__(self) -> Kubelet:
-        self._workdir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._workdir.chmod(0o700)
         async with AsyncExitStack() as stack:
+            self._home = stack.enter_context(opened_home(self._workdir))
             stack.callback(self._cleaner.shutdown, cancel_futures=True)
-            await stack.enter_async_context(self._servers)
+            servers = Servers(self._settings, workdir=self._home.path / "servers", env=self._env)
+            self._servers = await stack.enter_async_context(servers)
             now = self._clock.now()
             await self._api.register(self._node(now, now))
             self._group = await stack.enter_async_context(asyncio.TaskGroup())
@@ -104,6 +106,8 @@ class Kubelet:
             self._events.record(about, NORMAL, "Starting", "Starting kubelet.")
             self._events.record(about, NORMAL, "NodeReady", f"Node {self._node_name} status is now: NodeReady")
             await stack.enter_async_context(self._api.watch(self._seen))
+            for left in self._home.left(self._runs.keys() | self._waiting.keys() | self._settled):
+                self._cleaner.submit(remove, left)
             self._stack = stack.pop_all()
         return self
 
@@ -157,7 +161,7 @@ class Kubelet:
 
     def _directory(self, uid: str, name: str = "") -> PodDirectory:
         logs = Path(self._settings.logs) if self._settings.logs else None
-        return PodDirectory(self._workdir / "pods" / uid, logs, name)
+        return PodDirectory(self._home.pod(uid), self._home.temporary(), logs, name)
 
     def _go(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         assert self._group is not None, "use the kubelet within `async with`"
@@ -185,7 +189,7 @@ class Kubelet:
         spec, status = pod["spec"], pod.get("status") or {}
         if status.get("phase") in _OVER:
             self._settled.add(uid)
-        elif spec.get("nodeName") and (status.get("startTime") or self._directory(uid).path.exists()):
+        elif spec.get("nodeName") and (status.get("startTime") or self._home.pod(uid).exists()):
             self._settled.add(uid)
             self._go(self._report_lost(pod), f"report lost {uid}")
         elif spec.get("nodeName") or self._schedules(spec):
@@ -257,7 +261,7 @@ class Kubelet:
         self._settled.discard(uid)
         run = self._runs.get(uid)
         if run is None:
-            self._directory(uid).remove()  # an earlier kubelet's
+            remove(self._home.pod(uid))  # an earlier kubelet's
             return
         if uid in self._active:
             run.gone = True

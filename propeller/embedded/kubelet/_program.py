@@ -43,6 +43,9 @@ def enter(request: Message) -> None:
     tempfile = sys.modules.get("tempfile")
     if tempfile is not None:
         tempfile.tempdir = None  # type: ignore[attr-defined]  # a ModuleType; the name is documented by tempfile
+    processes = sys.modules.get("multiprocessing.process")
+    if processes is not None:
+        processes.current_process()._config.pop("tempdir", None)  # of the program before, whose directory is gone
     random.seed()
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:

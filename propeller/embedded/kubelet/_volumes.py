@@ -1,4 +1,6 @@
-"""A pod's directory: logs, termination messages, volumes. It contains everything of a pod on disk, and nothing else.
+"""A pod's directories: logs, termination messages, volumes; and temporary files, by a path short enough for sockets.
+
+They contain everything of a pod on disk, and nothing else.
 
 Caveats
     An unprivileged user cannot mount (but see `_placed.py`). A volume is a directory here, and the path of each volume
@@ -18,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from propeller.embedded.kubelet._environment import Reference, field_value, object_data
+from propeller.embedded.kubelet._home import remove
 from propeller.embedded.kubelet._tokens import Tokens, replace
 from propeller.errors import Invalid
 from propeller.kube._objects import Raw
@@ -40,9 +43,12 @@ class PodDirectory:
     `clear` may run in another thread. It removes nothing after `remove`, when the path may be a later run's.
     """
 
-    def __init__(self, path: Path, logs: Path | None = None, name: str = "") -> None:
-        """`logs` is the directory for logs, by the pod's name, if they are not kept here."""
+    def __init__(self, path: Path, tmp: Path, logs: Path | None = None, name: str = "") -> None:
+        """`tmp` is the directory for temporary files, `logs` the one for logs, by the pod's name, if they are not kept
+        in `path`.
+        """
         self.path = path
+        self.tmp = tmp
         self._logs = logs
         self._name = name
         self._removing = threading.Lock()
@@ -53,29 +59,29 @@ class PodDirectory:
         milliseconds to remove on a busy disk.
         """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name in ("tmp", *(("logs",) if self._logs is None else ())):
-            (self.path / name).mkdir(mode=0o700, exist_ok=True)
+        for made in (self.tmp, *((self.path / "logs",) if self._logs is None else ())):
+            made.mkdir(mode=0o700, exist_ok=True)
 
     def clear(self) -> None:
         """Remove what only its processes have used: logs and messages of an ended pod stay."""
         with self._removing:
-            if self._removed or not self.path.exists():
+            if self._removed:
+                return
+            remove(self.tmp)
+            if not self.path.exists():
                 return
             for inner in self.path.glob("layer.*/work/work"):
                 inner.chmod(0o700)  # overlayfs leaves it without permissions
             for path in self.path.iterdir():
                 if path.name != "logs" and not path.name.startswith(_MESSAGE):
-                    shutil.rmtree(path, ignore_errors=True)
+                    remove(path)
 
     def remove(self) -> None:
         """Remove everything; files that cannot be removed (a process wrote them as another user) stay."""
         with self._removing:
             self._removed = True
-            shutil.rmtree(self.path, ignore_errors=True)
-
-    @property
-    def tmp(self) -> Path:
-        return self.path / "tmp"
+            remove(self.tmp)
+            remove(self.path)
 
     def log(self, container: str) -> Path:
         if self._logs is None:

@@ -18,6 +18,7 @@ import pytest
 
 from propeller import config
 from propeller.embedded.kubelet import Kubelet, _zygote
+from propeller.embedded.kubelet._home import Home
 from propeller.embedded.kubelet._volumes import PodDirectory
 from propeller.errors import Conflict
 
@@ -75,9 +76,9 @@ async def test_children_of_a_container_die_with_it(cluster: Cluster) -> None:
 
 @pytest.mark.usefixtures("kubelet")
 async def test_a_finished_pod_is_removed_with_its_files_when_deleted(cluster: Cluster, tmp_path: Path) -> None:
-    uid = await cluster.create("p", "true")
+    await cluster.create("p", "true")
     await cluster.phase("p", "Succeeded")
-    directory = tmp_path / "kubelet" / "pods" / uid
+    (directory,) = (tmp_path / "kubelet" / "pods").iterdir()
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     await cluster.delete("p")
     await cluster.absent("p")
@@ -157,7 +158,7 @@ async def test_a_pod_that_started_without_a_report_is_not_run_again(
     cluster: Cluster, settings: config.KubeletOptions, tmp_path: Path
 ) -> None:
     uid = await cluster.create("p", "true", nodeName="embedded")
-    (tmp_path / "kubelet" / "pods" / uid).mkdir(parents=True)
+    Home(tmp_path / "kubelet").pod(uid).mkdir(parents=True)
     async with Kubelet(cluster, settings=settings, workdir=tmp_path / "kubelet"):
         assert (await cluster.phase("p", "Failed"))["reason"] == "NodeLost"
 
@@ -237,7 +238,7 @@ asyncio.run(main())
 async def test_a_kubelet_killed_by_sigkill_takes_its_processes_along(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     kubelet = subprocess.Popen([sys.executable, "-c", _DOOMED, str(tmp_path)], env=environment)
-    log = tmp_path / "pods" / "u" / "logs" / "main.log"
+    log = Home(tmp_path).pod("u") / "logs" / "main.log"
     while not (log.exists() and log.read_text().endswith("\n")):
         await asyncio.sleep(0.02)
     pids = [int(word) for word in log.read_text().split()]

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -85,6 +86,17 @@ async def test_tasks_that_leave_nothing_share_a_process_and_nothing_else(tasks: 
     assert len({pid for pid, _, _ in runs}) == 1
     assert [printed[0] for _, printed, _ in runs] == [f"place{n + 1} [] {n} None" for n in range(3)]
     assert len({printed[1] for _, printed, _ in runs}) == 3, "random numbers are drawn anew"
+
+
+async def test_multiprocessing_makes_its_sockets_below_the_tmpdir_of_each_task(tasks: Tasks, tmp_path: Path) -> None:
+    tasks.write(
+        "import multiprocessing.util\nfrom multiprocessing.connection import Listener\n"
+        "def main():\n    with Listener(family='AF_UNIX') as listener:\n        print(listener.address)\n"
+    )
+    with tempfile.TemporaryDirectory(dir="/tmp") as first, tempfile.TemporaryDirectory(dir="/tmp") as second:
+        runs = [await tasks.run(TMPDIR=place) for place in (first, second)]
+        assert len({pid for pid, _, _ in runs}) == 1
+        assert [str(Path(path).parents[1]) for _, (path,), _ in runs] == [first, second]
 
 
 @pytest.mark.parametrize(

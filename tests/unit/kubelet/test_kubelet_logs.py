@@ -201,7 +201,7 @@ async def test_replacements_of_a_tasks_files_are_neither_followed_nor_block(tmp_
 
 
 def test_a_termination_message_begins_empty_whatever_was_there(tmp_path: Path) -> None:
-    directory = PodDirectory(tmp_path)
+    directory = PodDirectory(tmp_path, tmp_path / "tmp")
     directory.create()
     path = directory.message("main")
     for kind in ("pipe", "directory", "link"):
