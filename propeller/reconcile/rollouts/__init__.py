@@ -2,7 +2,7 @@
 
 from propeller.reconcile.rollouts._evidence import lacking
 from propeller.reconcile.rollouts._judge import Share, Worse, by_chance, judge, late_shares
-from propeller.reconcile.rollouts._options import RolloutOptions
+from propeller.reconcile.rollouts._options import RolloutOptions, RolloutTerms
 from propeller.reconcile.rollouts._rollout import (
     Observed,
     Rollout,
@@ -21,6 +21,7 @@ __all__ = [
     "Observed",
     "Rollout",
     "RolloutOptions",
+    "RolloutTerms",
     "Share",
     "State",
     "Tally",

@@ -22,7 +22,7 @@ from functools import lru_cache
 from math import ceil, exp, floor, lgamma, log, sqrt
 
 from propeller.reconcile.rollouts._judge import LAG, LATE, Share, by_chance
-from propeller.reconcile.rollouts._options import RolloutOptions
+from propeller.reconcile.rollouts._options import RolloutTerms
 
 POWER = 0.95
 """Probability with which a version that fails at `detectable` is found."""
@@ -42,7 +42,7 @@ def work_in(shares: Mapping[str, Share]) -> dict[str, Share]:
 def lacking(
     candidate: Mapping[str, Share],
     current: Mapping[str, Share],
-    options: RolloutOptions,
+    options: RolloutTerms,
     *,
     alpha: float,
     portion: float,
@@ -77,17 +77,17 @@ def lacking(
     return "" if tells else f"{options.least} things that both versions do, and that seldom fail with the one that runs"
 
 
-def _rate(theirs: Share, options: RolloutOptions) -> float:
+def _rate(theirs: Share, options: RolloutTerms) -> float:
     """Of the failures of a version that has to be found."""
     return theirs.rate + options.detectable * (1 - theirs.rate)
 
 
-def _can_tell(theirs: Share, options: RolloutOptions) -> bool:
+def _can_tell(theirs: Share, options: RolloutTerms) -> bool:
     """Whether any number of failures at that rate would be found."""
     return theirs.total > 0 and _rate(theirs, options) > options.tolerance * theirs.rate
 
 
-def _is_found(total: int, theirs: Share, options: RolloutOptions, alpha: float) -> bool:
+def _is_found(total: int, theirs: Share, options: RolloutTerms, alpha: float) -> bool:
     bad = fewest(total, _rate(theirs, options))
     if not bad or bad / total <= options.tolerance * theirs.rate:
         return False

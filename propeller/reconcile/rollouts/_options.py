@@ -7,8 +7,10 @@ import math
 import msgspec
 
 
-class RolloutOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a new version takes over the shards of the one that runs."""
+class RolloutTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """How a new version takes over the shards of the one that runs, as the record of a rollout has it: without what only
+    a newer release knows, as releases run beside one another while one takes over from the other.
+    """
 
     stages: tuple[float, ...] = (0.05, 0.25, 0.5)
     """Shares of all shards that the new version has in each stage, one shard at least, before it gets all. The first
@@ -63,3 +65,11 @@ class RolloutOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 "alpha must be between 0 and 1, tolerance, least and crashes at least 1; they are "
                 f"{self.alpha}, {self.tolerance}, {self.least} and {self.crashes}"
             )
+
+
+class RolloutOptions(RolloutTerms, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a new version takes over the shards of the one that runs."""
+
+    def terms(self) -> RolloutTerms:
+        """As a record has them."""
+        return RolloutTerms(**msgspec.structs.asdict(self))

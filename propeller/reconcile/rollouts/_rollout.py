@@ -24,7 +24,7 @@ import msgspec
 from propeller.errors import Conflict, Invalid
 from propeller.reconcile.rollouts._evidence import lacking, work_in
 from propeller.reconcile.rollouts._judge import Share, judge
-from propeller.reconcile.rollouts._options import RolloutOptions
+from propeller.reconcile.rollouts._options import RolloutOptions, RolloutTerms
 
 FIRST_LOOK = 4
 """Things that the candidate has done when a stage is first looked at. It is again each time they have doubled, so that
@@ -64,6 +64,11 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     candidate: Mapping[str, Share] = {}
     current: Mapping[str, Share] = {}
 
+    def __post_init__(self) -> None:
+        shares = (*self.candidate.values(), *self.current.values())
+        if not all(0 <= share.bad <= share.total for share in shares):
+            raise ValueError("what was seen of a version is a part of all that it did")
+
     @property
     def done(self) -> int:
         """How often the candidate has done what it does most."""
@@ -77,7 +82,7 @@ class Rollout(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     current: str
     order: tuple[int, ...]
     """All shards, in the order in which the candidate gets them: the least loaded first."""
-    options: RolloutOptions = RolloutOptions()
+    options: RolloutTerms = RolloutTerms()
     stage: int = 0
     state: State = State.BAKING
     since: float = 0.0
@@ -94,6 +99,12 @@ class Rollout(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """What the candidate had done at the last of them (`Observed.done`)."""
     noted: Observed | None = None
     """What was seen in this stage, some seconds ago at most."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.stage < len(self.options.stages):
+            raise ValueError(f"a rollout is in one of its {len(self.options.stages)} stages, and not in {self.stage}")
+        if min(self.looked, self.looked_at, self.crashes, self.other_crashes) < 0:
+            raise ValueError("a rollout has counts of looks and crashes that are 0 or more")
 
     @property
     def share(self) -> float:
@@ -131,14 +142,15 @@ def begin(
         raise Invalid(f"a rollout goes from one version to another, not from {current!r} to {candidate!r}")
     others = sorted(set(range(count)).difference(first), key=lambda shard: (loads.get(shard, 0.0), shard))
     order = (*first, *others)
+    terms = options.terms()
     if first:
         sizes = {*range(1, len(first) + 1), *(len(first) + _part(share, len(others)) for share in options.stages)}
-        options = msgspec.structs.replace(options, stages=tuple(size / count for size in sorted(sizes)))
-    reason = f"stage 1 of {len(options.stages)} has begun"
-    return Rollout(candidate, current, order, options, since=now, reason=reason)
+        terms = msgspec.structs.replace(terms, stages=tuple(size / count for size in sorted(sizes)))
+    reason = f"stage 1 of {len(terms.stages)} has begun"
+    return Rollout(candidate, current, order, terms, since=now, reason=reason)
 
 
-def alpha_of(options: RolloutOptions, look: int) -> float:
+def alpha_of(options: RolloutTerms, look: int) -> float:
     """Return the part of `alpha` that look number `look` of a stage may spend (from 1): 1/2, 1/6, 1/12 of the stage's,
     and so on. All looks together spend 1, however many there are (alpha spending: K. K. G. Lan and D. L. DeMets,
     Biometrika 70, 1983).
@@ -178,7 +190,7 @@ def waits_for(rollout: Rollout) -> str:
     return "" if rollout.state.is_over else _waits_for(rollout, rollout.noted or Observed())
 
 
-def note_interval(options: RolloutOptions) -> float:
+def note_interval(options: RolloutTerms) -> float:
     """Seconds between two notes of what was seen."""
     return max(NOTE_SECONDS, options.bake / NOTES)
 

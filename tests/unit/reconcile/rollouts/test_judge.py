@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from propeller.reconcile.rollouts import Share, by_chance, judge, late_shares
+from propeller.reconcile.rollouts import Share, _judge, by_chance, judge, late_shares
 
 shares = st.tuples(st.integers(0, 30), st.integers(0, 30)).map(lambda one: Share(min(one), max(one)))
 
@@ -33,6 +33,26 @@ def test_the_probability_is_that_of_fishers_exact_test(candidate: Share, current
 def test_counts_of_millions_are_exact_too() -> None:
     found = by_chance(Share(1_100, 1_000_000), Share(10_000, 10_000_000))
     assert 1e-3 < found < 2e-3  # z = 3.0 by the normal approximation, which is good here
+
+
+@given(st.integers(10_000_000, 20_000_000), st.floats(0.3, 0.7), st.floats(-2, 8))
+def test_counts_that_are_too_large_to_be_summed_are_judged_nearly_as_exactly(total: int, rate: float, z: float) -> None:
+    deviation = (total * rate * (1 - rate) / 2) ** 0.5
+    assert deviation > _judge.EXACT
+    candidate, current = Share(int(total * rate + z * deviation), total), Share(int(total * rate), total)
+    found = by_chance(candidate, current)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(_judge, "EXACT", float("inf"))
+        assert found == pytest.approx(by_chance(candidate, current), rel=0.02)
+
+
+def test_no_count_that_a_lease_may_have_takes_long() -> None:
+    """The number of terms is what costs, and the clock is no judge of it: so the sum is not to be reached."""
+    half = 1 << 52
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(_judge, "_log_choose", None)
+        assert by_chance(Share(half + half // 4, 1 << 53), Share(half, 1 << 53)) == 0
+        assert by_chance(Share(half, 1 << 53), Share(half, 1 << 53)) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("seed", range(3))

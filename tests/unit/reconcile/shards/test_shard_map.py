@@ -81,6 +81,35 @@ def test_a_text_that_is_no_map_is_refused_with_a_mend(text: str) -> None:
         decode_map(text, COUNT, "ns/group")
 
 
+def test_what_a_newer_release_writes_of_a_rollout_is_read_by_an_older_one_beside_it() -> None:
+    rollout = begin("2", "1", {}, COUNT, RolloutOptions(bake=5.0), 0.0)
+    document = msgspec.json.decode(encode_map(ShardMap(COUNT, members=("a",), rollout=rollout)))
+    document["of a newer one"] = document["rollout"]["of a newer one"] = 1
+    document["rollout"]["options"]["of a newer one"] = {"a": 1}
+    found = decode_map(msgspec.json.encode(document).decode(), COUNT, "ns/g")
+    assert found.rollout == rollout
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("stage", 3),
+        ("stage", -1),
+        ("looked", -1),
+        ("crashes", -5),
+        ("noted", {"candidate": {"work": [7, 5]}}),
+        ("noted", {"current": {"work": [-1, 5]}}),
+        ("options", {"stages": []}),
+    ],
+)
+def test_a_rollout_that_a_stranger_wrote_is_refused_with_a_mend(field: str, value: object) -> None:
+    rollout = begin("2", "1", {}, COUNT, RolloutOptions(), 0.0)
+    document = msgspec.json.decode(encode_map(ShardMap(COUNT, members=("a",), rollout=rollout)))
+    document["rollout"][field] = value
+    with pytest.raises(Invalid, match="delete that Lease to begin anew"):
+        decode_map(msgspec.json.encode(document).decode(), COUNT, "ns/g")
+
+
 def test_loads_that_a_stranger_wrote_count_for_nothing() -> None:
     assert loads_of(["", "nonsense", '{"1": 2.5}', '{"2": "x"}', '{"3": 1}']) == {1: 2.5, 3: 1.0}
 
