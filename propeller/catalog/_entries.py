@@ -10,6 +10,7 @@ import msgspec
 
 from propeller.catalog._key import Key
 from propeller.clock import rfc3339
+from propeller.decoding import UNDECODABLE
 from propeller.errors import CorruptBlob
 from propeller.wire import Literals, Slice, fields, whole
 
@@ -60,5 +61,5 @@ def origin_of(data: bytes) -> Origin | None:
         raise CorruptBlob(f"its origin has {found.size} bytes, over {MAX_ORIGIN_BYTES}")
     try:
         return _DECODER.decode(found.tobytes())
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise CorruptBlob(f"its origin does not decode: {error}") from error

@@ -27,6 +27,7 @@ from propeller.catalog._backend import Backend, Reserving
 from propeller.catalog._key import RESERVATION
 from propeller.catalog._options import CatalogOptions
 from propeller.clock import Clock
+from propeller.decoding import UNDECODABLE
 from propeller.errors import PropellerError
 from propeller.telemetry import CatalogMetrics, Causes
 from propeller.text import NAME_CHARACTERS, bounded
@@ -277,6 +278,12 @@ class Reservations:
             return
         held.due = self._next_due()
         try:
+            await self._renew_held(path, held)
+        except Exception:  # noqa: BLE001 - a defect: the other reservations are renewed all the same
+            _log.exception("the reservation of %s could not be renewed", path)
+
+    async def _renew_held(self, path: str, held: _Held) -> None:
+        try:
             version = await self._backend.replace(f"{path}{RESERVATION}", self._record(held.owner), held.version)
         except PropellerError as error:
             self._causes.report(error, "a reservation could not be renewed")
@@ -342,7 +349,7 @@ def _decoded(data: bytes) -> Reservation | None:
     """None if the blob is no reservation."""
     try:
         return _DECODER.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNDECODABLE:
         return None
 
 

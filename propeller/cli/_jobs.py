@@ -13,6 +13,7 @@ import msgspec
 from propeller.cli._output import say, say_json
 from propeller.clock import SYSTEM_CLOCK
 from propeller.config import Settings
+from propeller.decoding import UNDECODABLE
 from propeller.errors import Invalid, PropellerError, Rejected
 from propeller.handlers.plugins import OWN_TYPES
 from propeller.redaction import redact
@@ -58,7 +59,7 @@ async def job_of(view: NodeView, attempt: int, storage: Storage) -> JobOf | None
         return None
     try:
         record = msgspec.json.decode(data, type=JobRecord)
-    except (msgspec.DecodeError, RecursionError):
+    except UNDECODABLE:
         return None
     kind = (record.task_type, record.version)
     if record.id and (kind != (task.type, task.task_type_version) or not 0 <= record.since < LAST_TIME):
@@ -178,5 +179,5 @@ def _text_of(identity: bytes) -> str:
 def _info(text: str) -> Any:
     try:
         return msgspec.json.decode(redact(text)) if text else None
-    except (msgspec.DecodeError, RecursionError):
+    except UNDECODABLE:
         return redact(text)

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from propeller.decoding import UNDECODABLE
 from propeller.errors import CorruptBlob, Invalid, MissingBlob
 from propeller.registry._api import Entity, EntityKind, RegistryConflict
 from propeller.registry._options import RegistryOptions
@@ -109,7 +110,7 @@ def registry_of(storage: Storage, options: RegistryOptions) -> StoredRegistry:
 def _digest_in(data: bytes, uri: str) -> str:
     try:
         digest = msgspec.json.decode(data, type=_Reference).sha256
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise CorruptBlob(f"{uri} names no content of a registered entity: {headline(str(error), 200)}") from error
     if not _SHA256.fullmatch(digest):
         raise CorruptBlob(f"{uri} names no content of a registered entity: its sha256 is no digest")

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import msgspec
 from flyteidl.core import tasks_pb2
 
+from propeller.decoding import UNDECODABLE
 from propeller.errors import Invalid
 from propeller.handlers.plugins import LAUNCH_PLAN_ANNOTATION, is_interruptible
 from propeller.handlers.plugins.pod import demand_of
@@ -60,7 +61,7 @@ def _accelerator(node: NodeView, template: tasks_pb2.TaskTemplate) -> str:
     """Return the kind of GPU that the task asks for; the node's override wins."""
     try:
         override = msgspec.json.decode(node.spec.extended_resources, type=_Extended).gpu_accelerator
-    except msgspec.DecodeError:
+    except UNDECODABLE:
         override = None
     if override is not None and override.device:
         return override.device

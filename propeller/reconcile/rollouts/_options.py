@@ -8,8 +8,8 @@ import msgspec
 
 
 class RolloutTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """How a new version takes over the shards of the one that runs, as the record of a rollout has it: without what only
-    a newer release knows, as releases run beside one another while one takes over from the other.
+    """How a new version takes over the shards of the one that runs, as the record of a rollout has it: without what
+    only a newer release knows, as releases run beside one another while one takes over from the other.
     """
 
     stages: tuple[float, ...] = (0.05, 0.25, 0.5)

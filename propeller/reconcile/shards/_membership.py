@@ -55,6 +55,7 @@ from propeller.reconcile.shards._shard_map import ShardMap, Step, advance, loads
 from propeller.reconcile.shards._succession import read_or_succeed
 from propeller.reconcile.shards._work import ShardServer, Work
 from propeller.telemetry import Causes
+from propeller.text import NAME_CHARACTERS, bounded
 
 TRIES = 8
 """Writes of the map in a row that meet another's, before the next change or tick is waited for."""
@@ -210,6 +211,9 @@ class Membership:
             except PropellerError as error:
                 self.trouble = f"the shard map cannot be read or written: {error}"
                 self._causes.report(error, "%s cannot read or write the shard map, trying again", self.name)
+            except Exception as error:  # a defect, maybe the server's: a member that lives must not stop to take steps
+                self.trouble = f"a step in the group has failed: {bounded(repr(error), NAME_CHARACTERS)}"
+                log.exception("%s: a step in the group has failed, trying again", self.name)
             else:
                 self.trouble = ""
             with contextlib.suppress(TimeoutError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 
@@ -13,13 +14,20 @@ from propeller.storage import Storage, StorageOptions
 from propeller.telemetry import CatalogMetrics, Causes
 
 PATH = "p/d/t/c/i"
+BLOB = f"memory://m/catalog/{PATH}.reservation"
+OWNER = Owner("u0", "n0", "ns/first")
 
 
 @pytest.fixture
-async def reservations() -> AsyncIterator[Reservations]:
-    options, causes = CatalogOptions(), Causes(logging.getLogger("propeller"))
+async def storage() -> AsyncIterator[Storage]:
     async with Storage(StorageOptions(metadata_prefix="memory://m")) as storage:
-        yield Reservations(store_of(storage, options), options, LoopClock(), CatalogMetrics(), causes)
+        yield storage
+
+
+@pytest.fixture
+def reservations(storage: Storage) -> Reservations:
+    options, causes = CatalogOptions(), Causes(logging.getLogger("propeller"))
+    return Reservations(store_of(storage, options), options, LoopClock(), CatalogMetrics(), causes)
 
 
 async def test_one_that_is_over_is_not_the_one_that_is_told(reservations: Reservations) -> None:
@@ -39,3 +47,49 @@ async def test_one_that_is_over_is_not_the_one_that_is_told(reservations: Reserv
     async with reservations.running():
         reservations.release(Owner("u0", "n0", "ns/first"), computed=False)
     assert told == ["over", "next"]
+
+
+DEEP = b'{"owner": "u/n", "execution": "e", "node": "n", "renewed": 1.0, "ttl": 60.0, "x": %b}' % (
+    b"[" * 5000 + b"]" * 5000
+)
+
+
+async def test_a_reservation_that_nobody_can_read_is_taken_over(reservations: Reservations, storage: Storage) -> None:
+    for data in (DEEP, b'{"owner": "\xff"}', b"[]", b""):
+        await storage.write(BLOB, data)
+        assert await reservations.acquire(PATH, OWNER, lambda: True) is None
+        reservations.forget(OWNER.uid, is_over=False)
+
+
+async def test_one_that_somebody_has_spoilt_keeps_no_other_from_being_renewed(
+    reservations: Reservations, storage: Storage
+) -> None:
+    other = Owner("u1", "n0", "ns/other")
+    async with reservations.running():
+        assert await reservations.acquire(PATH, OWNER, lambda: True) is None
+        assert await reservations.acquire(f"{PATH}2", other, lambda: True) is None
+        first = await storage.read(f"{BLOB[:-12]}2.reservation", fresh=True)
+        await storage.write(BLOB, DEEP)
+        await asyncio.sleep(2 * CatalogOptions().reservation_ttl)
+        assert await storage.read(f"{BLOB[:-12]}2.reservation", fresh=True) != first
+        assert reservations.count == 1
+
+
+async def test_a_defect_of_one_renewal_keeps_no_other_from_being_made(
+    reservations: Reservations, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace, failed = storage.replace, []
+
+    async def fails_at_first(uri: str, data: bytes, version: str) -> str | None:
+        if uri == BLOB and not failed:
+            failed.append(uri)
+            raise ZeroDivisionError
+        return await replace(uri, data, version)
+
+    monkeypatch.setattr(storage, "replace", fails_at_first)
+    async with reservations.running():
+        assert await reservations.acquire(PATH, OWNER, lambda: True) is None
+        first = await storage.read(BLOB, fresh=True)
+        await asyncio.sleep(2 * CatalogOptions().reservation_ttl)
+        assert failed
+        assert await storage.read(BLOB, fresh=True) != first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any, get_args
 
 import msgspec
@@ -291,6 +292,8 @@ def test_the_command_of_a_ray_job_keeps_its_arguments_apart() -> None:
         ),
         ("ray", {"rayCluster": {"workerGroupSpec": [{"groupName": "a"}]}}, "workers of group a must be greater"),
         ("ray", {"runtimeEnv": "%%"}, "no JSON in Base64"),
+        ("ray", {"runtimeEnv": "é"}, "no JSON in Base64"),
+        ("ray", {"runtimeEnv": base64.b64encode(b"[" * 400 + b"]" * 400).decode()}, "no JSON in Base64"),
         (
             "pytorch",
             {"workerReplicas": {"replicas": 1, "resources": {"requests": [{"name": "CPU", "value": "x"}]}}},

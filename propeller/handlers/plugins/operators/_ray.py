@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import shlex
 from typing import Any
 
 import msgspec
 import orjson
-import yaml
 from flyteidl.core import tasks_pb2
 from flyteidl.plugins import ray_pb2
 
@@ -221,8 +219,9 @@ def _converted(text: str) -> str:
     if not text:
         return ""
     try:
-        return yaml.safe_dump(orjson.loads(base64.b64decode(text, validate=True)))
-    except (binascii.Error, orjson.JSONDecodeError) as error:
+        found = orjson.loads(base64.b64decode(text, validate=True))
+        return orjson.dumps(found).decode()  # JSON is YAML
+    except (ValueError, TypeError) as error:  # the last: it nests deeper than orjson writes
         raise Invalid(f"runtime_env of the Ray job is no JSON in Base64: {error}") from None
 
 

@@ -15,6 +15,7 @@ import msgspec
 from flyteidl.core import tasks_pb2
 
 from propeller.compiler import find_pod_fault
+from propeller.decoding import UNDECODABLE
 from propeller.errors import Invalid
 from propeller.handlers.plugins._metadata import PRIMARY_CONTAINER
 from propeller.handlers.plugins.pod._resources import GPU, task_resources
@@ -92,7 +93,7 @@ def _override_of(node: NodeSpec) -> _Override | None:
         return None
     try:
         return msgspec.json.decode(raw, type=_Override)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise Invalid(f"podTemplate of node {node.id} is malformed: {error}") from error
 
 

@@ -95,6 +95,22 @@ async def test_a_member_whose_process_is_known_to_have_ended_is_not_waited_for()
         assert len(first.shards) == COUNT
 
 
+async def test_a_member_whose_server_fails_once_takes_its_steps_all_the_same() -> None:
+    async with group() as g, g.member() as (first, _):
+        await g.settled()
+        assert first.member is not None
+        loads, first.loads = first.loads, lambda: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+        async with g.member() as (second, _):
+            await asyncio.sleep(5)
+            assert "ZeroDivisionError" in str(first.member.readiness())
+            first.loads = loads  # type: ignore[method-assign]
+            await asyncio.sleep(5)
+            await g.settled()
+            assert first.member.readiness() is None
+            assert second.shards
+            assert first.shards
+
+
 async def test_a_member_that_lost_its_lease_never_works_again() -> None:
     async with group() as g, g.member(), g.member() as (second, link):
         await g.settled()
