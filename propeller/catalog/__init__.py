@@ -6,14 +6,17 @@ from propeller.catalog._backend import Backend, Found, ObjectStore, Reserved, Re
 from propeller.catalog._catalog import Catalog, Lookup
 from propeller.catalog._entries import Origin, encode_entry, origin_of
 from propeller.catalog._inventory import (
+    MAX_LISTED,
+    MAX_READ,
     Difference,
     Entry,
     Explanation,
+    Paths,
     differences,
+    evict,
     explain,
     list_paths,
     read_entries,
-    remove,
 )
 from propeller.catalog._key import ENTRY, RESERVATION, Key, key_of, task_path
 from propeller.catalog._opening import DATABASES, store_of
@@ -24,6 +27,8 @@ from propeller.catalog._sql import SqlStore
 __all__ = [
     "DATABASES",
     "ENTRY",
+    "MAX_LISTED",
+    "MAX_READ",
     "RESERVATION",
     "Backend",
     "Busy",
@@ -38,6 +43,7 @@ __all__ = [
     "ObjectStore",
     "Origin",
     "Owner",
+    "Paths",
     "Reservation",
     "Reservations",
     "Reserved",
@@ -45,12 +51,12 @@ __all__ = [
     "SqlStore",
     "differences",
     "encode_entry",
+    "evict",
     "explain",
     "key_of",
     "list_paths",
     "origin_of",
     "read_entries",
-    "remove",
     "store_of",
     "task_path",
 ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,6 +19,20 @@ READS_AT_ONCE = 16
 
 MOST_COMPARED = 200
 """Entries of a task that a computation is compared with, the latest ones in the order of their paths."""
+
+
+MAX_LISTED = 10_000
+"""Entries that are shown, or listed together before they are removed: ten requests to an object store."""
+
+MAX_READ = 100_000
+"""Entries that are read to find those that are to be removed."""
+
+
+class Paths(NamedTuple):
+    """Paths of entries, without suffix, and whether there may be others."""
+
+    entries: list[str]
+    more: bool
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -37,7 +53,9 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """Why a computation is a hit or a miss. `nearest` is the entry that differs in the fewest parts."""
+    """Why a computation is a hit or a miss. `nearest` is the entry that differs in the fewest parts. Of more `entries`
+    than `MAX_LISTED` so many are counted.
+    """
 
     key: Key
     hit: bool
@@ -46,9 +64,10 @@ class Explanation(msgspec.Struct, frozen=True):
     differences: tuple[Difference, ...] = ()
 
 
-async def list_paths(store: Backend, below: str, most: int) -> list[str]:
-    """Paths of entries that begin with `below`, without suffix. Raises StorageError."""
-    return [path.removesuffix(ENTRY) for path in await store.paths(below, most) if path.endswith(ENTRY)]
+async def list_paths(store: Backend, below: str, most: int) -> Paths:
+    """Paths of entries that begin with `below`. Raises StorageError."""
+    found = await store.paths(below, most)
+    return Paths([path.removesuffix(ENTRY) for path in found if path.endswith(ENTRY)], len(found) >= most)
 
 
 async def read_entries(store: Backend, paths: list[str]) -> list[Entry]:
@@ -69,18 +88,43 @@ async def read_entries(store: Backend, paths: list[str]) -> list[Entry]:
     return [entry for entry in await asyncio.gather(*map(read, paths)) if entry is not None]
 
 
-async def remove(store: Backend, paths: list[str]) -> None:
-    """Remove entries, and what is there already is no error. Raises StorageError."""
+async def evict(
+    store: Backend, below: str, is_meant: Callable[[Entry], bool] | None = None, *, dry_run: bool = False
+) -> Paths:
+    """Remove the entries whose paths begin with `below`, or those of them that are meant; of more than `MAX_READ`, the
+    first ones alone are asked about. Returns what is removed, or would be with `dry_run`. Raises StorageError.
+    """
+    evicted: list[str] = []
+    while True:
+        paths, more = await list_paths(store, below, MAX_LISTED if is_meant is None else MAX_READ)
+        if is_meant is not None:
+            paths = await _meant(store, paths, is_meant)
+        if not dry_run:
+            await _remove(store, paths)
+        evicted += paths
+        if dry_run or is_meant is not None or not (more and paths):
+            return Paths(evicted, more)
+
+
+async def _meant(store: Backend, paths: list[str], is_meant: Callable[[Entry], bool]) -> list[str]:
+    found: list[str] = []
+    for first in range(0, len(paths), MOST_COMPARED):  # an entry is larger than its path
+        entries = await read_entries(store, paths[first : first + MOST_COMPARED])
+        found += [entry.path for entry in entries if is_meant(entry)]
+    return found
+
+
+async def _remove(store: Backend, paths: list[str]) -> None:
     for first in range(0, len(paths), READS_AT_ONCE):
         await asyncio.gather(*(store.delete(f"{path}{ENTRY}") for path in paths[first : first + READS_AT_ONCE]))
 
 
 async def explain(store: Backend, key: Key) -> Explanation:
     """Compare a computation with the entries of its task. Raises StorageError."""
-    paths = await list_paths(store, f"{task_path(key.project, key.domain, key.task)}/", 100 * MOST_COMPARED)
-    if key.path in paths:
-        found = await read_entries(store, [key.path])
-        return Explanation(key, bool(found), len(paths), found[0] if found else None)
+    found = await read_entries(store, [key.path])
+    paths, _ = await list_paths(store, f"{task_path(key.project, key.domain, key.task)}/", MAX_LISTED)
+    if found:
+        return Explanation(key, hit=True, entries=len(paths), nearest=found[0])
     context = key.path.rpartition("/")[0]
     alike = [path for path in paths if path.startswith(context)]  # they differ in their inputs alone
     entries = await read_entries(store, (alike or paths)[-MOST_COMPARED:])

@@ -9,7 +9,20 @@ from typing import Any
 
 import msgspec
 
-from propeller.catalog import DATABASES, Backend, explain, key_of, list_paths, read_entries, remove, store_of, task_path
+from propeller.catalog import (
+    DATABASES,
+    MAX_LISTED,
+    MAX_READ,
+    Backend,
+    Paths,
+    evict,
+    explain,
+    key_of,
+    list_paths,
+    read_entries,
+    store_of,
+    task_path,
+)
 from propeller.catalog import Entry as CacheEntry
 from propeller.catalog import Explanation as Explained
 from propeller.cli._connecting import connected, require_workflows
@@ -25,9 +38,6 @@ from propeller.handlers import Inputs
 from propeller.storage import Storage
 from propeller.text import one_line
 from propeller.workflow import NodeKind, caching_of
-
-MOST = 10_000
-"""Entries that a command looks at: more are listed by narrowing TASK down."""
 
 _SECONDS = {"m": 60.0, "h": 3600.0, "d": 86_400.0}
 _AGE = re.compile(r"(\d{1,9})([mhd])", re.ASCII)
@@ -64,9 +74,9 @@ def list_entries(*, task: str, project: str, domain: str, prefix: str, config: s
 async def _list(task: str, project: str, domain: str, prefix: str, config: str | None, *, as_json: bool) -> None:
     async with _opened(config, prefix) as (_, _, store):
         if not task:
-            _print_counts(await list_paths(store, "", MOST), as_json=as_json)
+            _print_counts(await list_paths(store, "", MAX_LISTED), as_json=as_json)
             return
-        paths = await list_paths(store, f"{task_path(project, domain, task)}/", MOST)
+        paths, more = await list_paths(store, f"{task_path(project, domain, task)}/", MAX_LISTED)
         entries = await read_entries(store, paths)
     entries.sort(key=lambda one: -one.origin.created if one.origin else 0.0)
     if as_json:
@@ -76,11 +86,13 @@ async def _list(task: str, project: str, domain: str, prefix: str, config: str |
         say(_entry_text(entry))
     if not entries:
         say(f"nothing of {project}/{domain}/{task} is cached")
+    if more:
+        say(f"these are of the first {MAX_LISTED}; there are others", to_stderr=True)
 
 
-def _print_counts(paths: list[str], *, as_json: bool) -> None:
+def _print_counts(paths: Paths, *, as_json: bool) -> None:
     counts: dict[str, int] = {}
-    for path in paths:
+    for path in paths.entries:
         task = "/".join(path.split("/")[:3])
         counts[task] = counts.get(task, 0) + 1
     if as_json:
@@ -90,8 +102,8 @@ def _print_counts(paths: list[str], *, as_json: bool) -> None:
         say(f"{one_line(task)}  {count}")
     if not counts:
         say("nothing is cached")
-    if len(paths) >= MOST:
-        say(f"these are the first {MOST}: name a task to see the others", to_stderr=True)
+    if paths.more:
+        say(f"these are the first {MAX_LISTED}: name a task to see the others", to_stderr=True)
 
 
 def _entry_json(entry: CacheEntry) -> dict[str, Any]:
@@ -145,16 +157,15 @@ async def _remove(
     as_json: bool,
 ) -> None:
     async with _opened(config, prefix) as (_, _, store):
-        paths = await list_paths(store, f"{task_path(project, domain, task)}/", MOST)
-        if version or before is not None:
-            entries = await read_entries(store, paths)
-            paths = [entry.path for entry in entries if _is_meant(entry, version, before)]
-        if not dry_run:
-            await remove(store, paths)
+        is_meant = (lambda entry: _is_meant(entry, version, before)) if version or before is not None else None
+        paths, more = await evict(store, f"{task_path(project, domain, task)}/", is_meant, dry_run=dry_run)
     if as_json:
-        say_json({"removed": [] if dry_run else paths, "wouldRemove": paths if dry_run else []})
+        say_json({"removed": [] if dry_run else paths, "wouldRemove": paths if dry_run else [], "more": more})
         return
     say(f"{len(paths)} entries of {project}/{domain}/{task} {'would be' if dry_run else 'are'} removed")
+    if more:
+        most = MAX_LISTED if is_meant is None else MAX_READ
+        say(f"these are of the first {most}; there are others, which were not looked at", to_stderr=True)
 
 
 def _is_meant(entry: CacheEntry, version: str, before: float | None) -> bool:

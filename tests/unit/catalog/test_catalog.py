@@ -14,15 +14,17 @@ from propeller.catalog import (
     Backend,
     Catalog,
     CatalogOptions,
+    Entry,
     Key,
     Origin,
+    _inventory,
     encode_entry,
+    evict,
     explain,
     key_of,
     list_paths,
     origin_of,
     read_entries,
-    remove,
     store_of,
 )
 from propeller.clock import LoopClock
@@ -239,10 +241,53 @@ async def test_entries_are_listed_and_removed_and_what_cannot_be_read_is_shown(
     of = await key()
     await catalog.put(of, outputs(9), origin(of), overwrite=False)
     memory.blobs["memory://m/catalog/p/d/t/c/i.pb"] = b"garbage"
-    paths = await list_paths(store, "p/d/t/", 10)
+    paths, _ = await list_paths(store, "p/d/t/", 10)
     entries = {entry.path: entry for entry in await read_entries(store, paths)}
     assert entries[of.path].origin == origin(of)
     assert entries["p/d/t/c/i"].origin is None
     assert entries["p/d/t/c/i"].problem
-    await remove(store, paths)
-    assert await list_paths(store, "", 10) == []
+    assert await evict(store, "p/d/t/") == (paths, False)
+    assert await list_paths(store, "", 10) == ([], False)
+
+
+async def test_all_entries_of_a_task_are_removed_however_many_are_listed_at_once(
+    far: tuple[FarStore, Storage, Catalog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_inventory, "MAX_LISTED", 3)
+    memory, storage, _ = far
+    store = store_of(storage, CatalogOptions())
+    below = "memory://m/catalog/p/d/t/c"
+    memory.blobs |= {f"{below}/{number}.pb": b"" for number in range(7)} | {f"{below}/8.reservation": b""}
+    assert (await evict(store, "p/d/t/", dry_run=True)).more
+    evicted = await evict(store, "p/d/t/")
+    assert (len(evicted.entries), evicted.more) == (7, False)
+    assert list(memory.blobs) == [f"{below}/8.reservation"]
+
+
+async def test_of_more_entries_than_are_read_the_others_are_said_to_be_there(
+    far: tuple[FarStore, Storage, Catalog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_inventory, "MAX_READ", 3)
+    memory, storage, _ = far
+    store = store_of(storage, CatalogOptions())
+    memory.blobs |= {f"memory://m/catalog/p/d/t/c/{number}.pb": b"" for number in range(7)}
+    asked: list[str] = []
+
+    def is_meant(entry: Entry) -> bool:
+        asked.append(entry.path)
+        return entry.path.endswith("1")
+
+    assert await evict(store, "p/d/t/", is_meant) == (["p/d/t/c/1"], True)
+    assert len(asked) == 3
+
+
+async def test_a_hit_is_explained_however_many_entries_are_before_it(
+    far: tuple[FarStore, Storage, Catalog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_inventory, "MAX_LISTED", 2)
+    _, storage, catalog = far
+    store = store_of(storage, CatalogOptions())
+    keys = [await key(number) for number in range(5)]
+    for of in keys:
+        await catalog.put(of, outputs(9), origin(of), overwrite=False)
+    assert all([(await explain(store, of)).hit for of in keys])

@@ -78,7 +78,8 @@ async def test_one_that_somebody_has_spoilt_keeps_no_other_from_being_renewed(
 async def test_a_defect_of_one_renewal_keeps_no_other_from_being_made(
     reservations: Reservations, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    replace, failed = storage.replace, []
+    failed: list[str] = []
+    replace = storage.replace
 
     async def fails_at_first(uri: str, data: bytes, version: str) -> str | None:
         if uri == BLOB and not failed:
