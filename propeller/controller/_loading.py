@@ -255,8 +255,8 @@ class Loader:
 
     async def _recover(self, execution: Execution, of: FlyteWorkflow, name: str) -> None:
         """Tell the execution `of` an object where the one `name`, of the same namespace, left the outputs of nodes that
-        succeeded, and which executions its other launch plans have started. If the object of that name was started by
-        another execution than the one that is recovered, nothing is taken over.
+        succeeded, and which executions its other launch plans have started. Nothing is taken over of a namesake: one
+        that was created after `of`, or started by another execution than the one that is recovered.
 
         Raises Invalid if it is of another workflow. If it is deleted, everything runs.
         """
@@ -267,7 +267,8 @@ class Loader:
             _log.warning("%s: execution %s is gone, so nothing of it is recovered", execution.key, name)
             return
         parent = execution.info.annotations.get(RECOVERED_PARENT_ANNOTATION)
-        if parent is not None and parent not in parents_of(workflow.metadata):
+        is_later = workflow.created_at > of.created_at > 0
+        if is_later or (parent is not None and parent not in parents_of(workflow.metadata)):
             _log.warning("%s: execution %s is a namesake of the one to recover, which is gone", execution.key, name)
             return
         plan = await self._plans.of_whole(workflow)

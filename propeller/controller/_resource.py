@@ -64,11 +64,19 @@ class FlyteWorkflow(ExecutionSpec, frozen=True, rename="camel", kw_only=True):
     @property
     def stopped_at(self) -> float:
         """When it ended, epoch seconds; if its status does not say, when it was created."""
-        for text in (self.status.get("stoppedAt"), self.metadata.creation_timestamp):
-            try:
-                return parse_rfc3339(text or "")
-            except (TypeError, ValueError):
-                continue  # somebody else wrote nonsense
+        return _seconds(self.status.get("stoppedAt")) or self.created_at
+
+    @property
+    def created_at(self) -> float:
+        """When the object was created, epoch seconds."""
+        return _seconds(self.metadata.creation_timestamp)
+
+
+def _seconds(text: object) -> float:
+    """The epoch seconds of a time in RFC 3339; 0 for nonsense."""
+    try:
+        return parse_rfc3339(text) if isinstance(text, str) else 0.0
+    except ValueError:
         return 0.0
 
 

@@ -21,10 +21,16 @@ KEPT_BYTES = 16 * 1024 * 1024
 """Of documents that are kept parsed: a map over a launch plan starts it many times."""
 
 
+ENTRY_BYTES = 2_000
+"""Of a document that is kept parsed besides its text."""
+
+
 class _Kept(msgspec.Struct, frozen=True):
     carried: msgspec.Raw | bytes
     """The document; of a carried one it has to be the same object."""
     plan: LaunchPlan
+    size: int
+    """Bytes of the document, and what holding it takes besides: a stranger's may be small and many."""
 
 
 class LaunchPlans:
@@ -34,6 +40,7 @@ class LaunchPlans:
         self._registry = registry
         self._kept: OrderedDict[tuple[int, str], _Kept] = OrderedDict()
         """By the id of the carried document, 0 for a registered one, and path; the latest used last."""
+        self._size = 0
 
     async def of(self, node: NodeView) -> LaunchPlan:
         """Return the launch plan of a node. Raises as `find`."""
@@ -58,7 +65,7 @@ class LaunchPlans:
             data, where = await self._registered(reference), f"launch plan {reference} in {self._registry.address}"
         plan = await in_thread_if_large(len(data), read_launch_plan, data, where)
         _require_same(plan, reference, where)
-        self._keep(key, _Kept(data if own is None else own, plan))
+        self._keep(key, _Kept(data if own is None else own, plan, len(data) + ENTRY_BYTES))
         return plan
 
     async def find_all(
@@ -68,11 +75,13 @@ class LaunchPlans:
         return [await self.find(one, carried) for one in dict.fromkeys(references)]
 
     def _keep(self, key: tuple[int, str], kept: _Kept) -> None:
+        if (before := self._kept.pop(key, None)) is not None:
+            self._size -= before.size
         self._kept[key] = kept
-        size = sum(len(bytes(one.carried)) for one in self._kept.values())
-        while size > KEPT_BYTES and len(self._kept) > 1:
+        self._size += kept.size
+        while self._size > KEPT_BYTES and len(self._kept) > 1:
             _, oldest = self._kept.popitem(last=False)
-            size -= len(bytes(oldest.carried))
+            self._size -= oldest.size
 
     async def _registered(self, reference: LaunchPlanRef) -> bytes:
         entity = Entity(EntityKind.LAUNCH_PLAN, reference.project, reference.domain, reference.name, reference.version)

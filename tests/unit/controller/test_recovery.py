@@ -128,3 +128,23 @@ async def test_a_recovery_is_shown_by_whoever_does_not_know_where_the_controller
         whole = await of.user.get(TYPED, "again", "ns")
         shown = await Loader(of.user, of.storage, "memory://elsewhere", anywhere=True).show(whole, 0.0)
         assert shown.phase is WorkflowPhase.RUNNING
+
+
+async def test_a_namesake_that_was_made_after_the_recovery_began_is_not_taken_for_what_it_recovers() -> None:
+    async with bench() as of:
+        async with of.controller():
+            await fail_in_the_middle(of)
+            await create(of, "again", *nodes(), recovers="w", **CHAIN)
+            await asyncio.sleep(2.0)
+            await of.user.delete(WORKFLOWS, "w", "ns")
+            await asyncio.sleep(2.0)
+            await create(of, "w", *nodes(), **CHAIN)  # maybe with other inputs
+            directory = f"memory://m/w-{(await of.user.get(WORKFLOWS, 'w', 'ns'))['metadata']['uid'][:8]}"
+            await of.storage.write(f"{directory}/n0/data/0/outputs.pb", OUTPUTS)
+            for pod in ("w-n0-0", "w-n1-0", "w-n2-0"):
+                await end(of, pod)
+            assert (await status(of, "w"))["state"] == "Succeeded"
+        async with of.controller():  # it is loaded again
+            await end(of, "again-n1-0")
+            assert await of.has_pod("again-n2-0")
+            assert not await of.has_pod("again-n0-0")

@@ -95,6 +95,13 @@ def test_any_bytes_are_read_as_protobuf_reads_them_or_refused(data: bytes) -> No
             assert items == list(expected.literals[name].collection.literals)
 
 
+@pytest.mark.parametrize("more", [b"", b"\x0a\x02\x0a\x00" * 5000], ids=["few bytes", "many"])
+def test_an_entry_with_a_third_field_is_refused_and_a_map_with_other_fields_is_read(more: bytes) -> None:
+    assert Literals(b"\x0a\x03\x0a\x01x\x18\x01" + more).raw.keys() >= {"x"}
+    with pytest.raises(CorruptBlob):
+        Literals(b"\x0a\x05\x0a\x01x\x18\x01" + more)
+
+
 @given(data=st.binary(max_size=200))
 def test_garbage_is_walked_to_its_end_or_refused_and_no_field_goes_beyond_it(data: bytes) -> None:
     try:
