@@ -279,8 +279,8 @@ class Reservations:
         held.due = self._next_due()
         try:
             await self._renew_held(path, held)
-        except Exception:  # noqa: BLE001 - a defect: the other reservations are renewed all the same
-            _log.exception("the reservation of %s could not be renewed", path)
+        except Exception as error:  # noqa: BLE001 - a defect: the other reservations are renewed all the same
+            self._causes.report(error, "a reservation could not be renewed")
 
     async def _renew_held(self, path: str, held: _Held) -> None:
         try:

@@ -30,7 +30,7 @@ import msgspec
 from propeller.clock import SYSTEM_CLOCK, Clock, rfc3339
 from propeller.config import EventOptions
 from propeller.controller._resource import WORKFLOWS
-from propeller.errors import Denied, NotFound, PropellerError
+from propeller.errors import Denied, NotFound
 from propeller.kube import EVENTS, Client
 from propeller.recording import MESSAGE_CHARACTERS, NORMAL, WARNING, ObjectLimits, Recent, event_name
 from propeller.redaction import redact
@@ -216,7 +216,7 @@ class Recorder:
             if (series := self._series.get(key)) is None or not await self._raise_count(news, series):
                 series = self._series.put(key, _Series(self._name(news.subject), news.count))
                 await self._client.create(EVENTS, self._body(news, series), news.subject.event_namespace)
-        except PropellerError as error:
+        except Exception as error:  # noqa: BLE001 - a defect, too: all others are still to be told
             self._series.forget(key)
             self.counts["failed"] += 1
             if isinstance(error, Denied):

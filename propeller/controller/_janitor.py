@@ -25,7 +25,7 @@ from propeller.controller._clusters import Clusters, ExecutionCluster
 from propeller.controller._finalizers import is_our_hold, never_runs, release_hold
 from propeller.controller._overdue import Overdue
 from propeller.controller._resource import HEADS, WORKFLOWS, FlyteWorkflow
-from propeller.errors import Conflict, NotFound, PropellerError
+from propeller.errors import Conflict, NotFound
 from propeller.handlers import delete_resource
 from propeller.handlers.plugins import Owner
 from propeller.kube import Client, KubeObject
@@ -131,7 +131,7 @@ class Janitor:
                 del self._suspects[suspect]
                 try:
                     await self._look_into(suspect)
-                except PropellerError as error:
+                except Exception as error:  # noqa: BLE001 - a defect, too, must not end what collects all others
                     self._causes.report(
                         error, "%s may be gone, and could not be looked into, trying again", suspect.key
                     )
@@ -201,6 +201,6 @@ class Janitor:
                     if one.metadata.deletion_timestamp is None:
                         await delete_resource(one.plugin, one.obj, one.client)
                         self.collected += 1
-            except PropellerError as error:
+            except Exception as error:  # noqa: BLE001 - as above
                 self._causes.report(error, "what is left of %s in cluster %s stays, trying again", suspect.key, name)
                 self._suspect(suspect, self._pauses.failed(name, self._clock.monotonic()))

@@ -113,9 +113,9 @@ class Members:
                     await self._connected(member, access, client)
             except _Reconnect:
                 continue
-            except PropellerError as error:
+            except Exception as error:  # noqa: BLE001 - after a defect, too, its executions are to be reached again
                 self._causes.report(error, "cluster %s cannot be connected to, trying again", member.name)
-                self._is_unreachable(member, str(error))
+                self._is_unreachable(member, str(error) or type(error).__name__)
             await asyncio.sleep(pauses.failed(self._clock.monotonic()))
 
     async def _connected(self, member: Member, access: Access, client: Client | None) -> None:

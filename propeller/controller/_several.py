@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
@@ -31,6 +32,9 @@ from propeller.informers import Change
 from propeller.kube import Client
 from propeller.reconcile.shards import Keyspace
 from propeller.routing import Table
+from propeller.telemetry import Causes
+
+_log = logging.getLogger(__name__)
 
 
 class SeveralClusters:
@@ -80,6 +84,7 @@ class SeveralClusters:
             self._members = Members(shared.clusters, opener, options, shared.clock, hooks)
         self.shards = RemoteShards(shared.clusters)
         self.peers = ClusterPeers(shared.clusters, alone=keyspace is None)
+        self._causes = Causes(_log)
         self._is_running = False
         self._ticks: asyncio.Task[None] | None = None
 
@@ -131,7 +136,10 @@ class SeveralClusters:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(self._settings.clusters.probe)
-            self.failover.run()
+            try:
+                self.failover.run()
+            except Exception as error:  # noqa: BLE001 - a defect: clusters may go away later, too
+                self._causes.report(error, "attempts of clusters that are gone are not given up, trying again")
 
     def _make(self, client: Client, name: str, control: str) -> ExecutionCluster:
         return ExecutionCluster(

@@ -211,9 +211,9 @@ class Membership:
             except PropellerError as error:
                 self.trouble = f"the shard map cannot be read or written: {error}"
                 self._causes.report(error, "%s cannot read or write the shard map, trying again", self.name)
-            except Exception as error:  # a defect, maybe the server's: a member that lives must not stop to take steps
+            except Exception as error:  # noqa: BLE001 - a defect: a member that lives must not cease to take steps
                 self.trouble = f"a step in the group has failed: {bounded(repr(error), NAME_CHARACTERS)}"
-                log.exception("%s: a step in the group has failed, trying again", self.name)
+                self._causes.report(error, "%s has failed to take a step, trying again", self.name)
             else:
                 self.trouble = ""
             with contextlib.suppress(TimeoutError):

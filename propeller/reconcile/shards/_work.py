@@ -3,7 +3,7 @@
 Guarantees
     `give_up` of the server is called once for a shard that was begun, after its `take` has ended; while it runs the
     shard is neither begun anew nor written as free.
-    A `take` that fails is tried again, after growing pauses.
+    What fails, also by a defect of the server, is tried again, after growing pauses.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
-from propeller.errors import PropellerError
 from propeller.pauses import Pauses
 from propeller.telemetry import Causes
 
@@ -90,10 +89,10 @@ class Work:
         while True:
             try:
                 await self._server.take(shard)
-            except PropellerError as error:
+            except Exception as error:  # noqa: BLE001 - also a defect: nobody else works on a shard that is held
                 pause = pauses.failed(loop.time())
                 self._causes.report(error, "shard %d cannot be begun, trying again in %.1f s", shard, pause)
-                await self._server.give_up([shard])
+                await self._give_up([shard])
                 await asyncio.sleep(pause)
             else:
                 self._changed()
@@ -105,10 +104,21 @@ class Work:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-            await self._server.give_up(shards)
+            await self._give_up(shards)
         finally:
             for shard in shards:
                 self._begun.pop(shard, None)
                 self._ending.pop(shard, None)
         self.stopped |= set(shards)
         self._changed()
+
+    async def _give_up(self, shards: Collection[int]) -> None:
+        """Have the server give up shards. Until it has, no other member may have them."""
+        loop, pauses = asyncio.get_running_loop(), Pauses(BACKOFF, BACKOFF_CAP)
+        while True:
+            try:
+                return await self._server.give_up(shards)
+            except Exception as error:  # noqa: BLE001 - also a defect
+                pause = pauses.failed(loop.time())
+                self._causes.report(error, "shards %s cannot be given up, trying again in %.1f s", shards, pause)
+                await asyncio.sleep(pause)

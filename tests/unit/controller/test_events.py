@@ -204,3 +204,14 @@ async def test_a_server_that_is_away_ends_nothing() -> None:
             recorder.record(subject(1), WARNING, "Waiting", "no room")
             assert [event["involvedObject"]["name"] for event in await events(world)] == ["w1"]
             assert +recorder.counts == {"failed": 1, "sent": 1}
+
+
+async def test_a_defect_of_one_event_keeps_no_other_from_being_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with recording() as (world, recorder):
+        with monkeypatch.context() as patched:
+            patched.setattr(world.user, "create", None)
+            recorder.record(subject(), WARNING, "Waiting", "no room")
+            await asyncio.sleep(15.0)
+        recorder.record(subject(1), WARNING, "Waiting", "no room")
+        assert [event["involvedObject"]["name"] for event in await events(world)] == ["w1"]
+        assert recorder.counts["failed"] == 1

@@ -7,8 +7,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
+import pytest
 
 from propeller.config import RoutingOptions
+from propeller.controller._failover import Failover
+from propeller.controller._janitor import Janitor
+from propeller.controller._members import Members
 from propeller.embedded.server import Forward
 from propeller.errors import Unavailable
 from propeller.kube import NAMESPACES, Request, Response
@@ -253,6 +257,34 @@ async def test_a_cluster_that_is_gone_gets_nothing_new_and_what_runs_there_is_tr
         await of.report("west", f"{name}-a-1", phase="Succeeded")
         await asyncio.sleep(SETTLED)
         assert f"{name}-b-0" in await of.pods("west")
+
+
+@pytest.mark.parametrize(
+    ("of_class", "method"),
+    [(Failover, "run"), (Janitor, "_look_into"), (Janitor, "_may_be_released"), (Members, "_watch_over")],
+)
+async def test_a_defect_of_one_round_ends_nothing_that_all_executions_need(
+    of_class: type, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works, calls = getattr(of_class, method), list[object]()
+
+    def fails_at_first(*given: object) -> object:
+        calls.append(given)
+        return works(*given) if len(calls) > 2 else 1 / 0
+
+    monkeypatch.setattr(of_class, method, fails_at_first)
+    async with far(grace=300.0) as of, of.controller(table()):
+        await asyncio.sleep(120.0)
+        name = await _on(of, "east")
+        gone = [f"w{number}" for number in range(8) if f"w{number}" != name]
+        for one in gone:
+            await of.user.delete(WORKFLOWS, one, "ns")
+        await asyncio.sleep(300.0)
+        assert {pod for cluster in of.users for pod in await of.pods(cluster)} == {f"{name}-a-0"}
+        of.servers["east"].stop()
+        await asyncio.sleep(400.0)
+        assert f"{name}-a-1" in await of.pods("west")
+    assert len(calls) > 2
 
 
 async def test_what_ends_in_a_cluster_that_is_back_within_the_grace_counts() -> None:

@@ -48,3 +48,49 @@ async def test_a_shard_that_another_is_to_have_before_its_work_begins_is_written
     assert server.shards == {1}
     work.follow(frozenset({1}), frozenset({1}))
     assert not work.stopped
+
+
+class Failing(Server):
+    """Fails at what it does first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.takes = self.gives_up = 2
+
+    async def take(self, shard: int) -> None:
+        await super().take(shard)
+        self.takes -= 1
+        if self.takes >= 0:
+            raise ZeroDivisionError
+
+    async def give_up(self, shards: Collection[int]) -> None:
+        self.gives_up -= 1
+        if self.gives_up >= 0:
+            raise ZeroDivisionError
+        await super().give_up(shards)
+
+
+async def test_a_shard_that_a_defect_keeps_from_being_begun_is_not_ready_and_is_begun_again() -> None:
+    server = Failing()
+    work = Work(server, lambda: None)
+    work.follow(frozenset({1}), frozenset({1}))
+    await asyncio.sleep(0.01)
+    assert not work.ready
+    await asyncio.sleep(3600)
+    assert work.ready == server.shards == {1}
+
+
+async def test_a_shard_that_a_defect_keeps_from_being_given_up_is_not_free_before_it_is() -> None:
+    server = Failing()
+    server.takes = 0
+    work = Work(server, lambda: None)
+    work.follow(frozenset({1}), frozenset({1}))
+    await asyncio.sleep(0.01)
+    work.follow(frozenset({1}), frozenset())
+    await asyncio.sleep(0.01)
+    work.follow(frozenset({1}), frozenset())
+    assert server.shards == {1}
+    assert not work.stopped
+    await asyncio.sleep(3600)
+    assert not server.shards
+    assert work.stopped == {1}
