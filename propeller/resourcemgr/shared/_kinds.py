@@ -42,9 +42,9 @@ class Kind:
 class Kinds:
     """By some limits, which were checked."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, source: str = "") -> None:
         self.limits = limits
-        self.rules: Rules = rules_of(limits)
+        self.rules: Rules = rules_of(limits, source)
         self._pools = {pool.name: pool for pool in limits.pools}
         self._own = {tenant.name: tenant.limits for tenant in limits.tenants}
         self._found: dict[tuple[Path, tuple[tuple[str, int], ...]], Kind] = {}

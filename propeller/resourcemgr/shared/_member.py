@@ -14,8 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-import msgspec
-
 from propeller.errors import Invalid
 from propeller.resourcemgr._claims import Claim
 from propeller.resourcemgr._limits import Limits, check
@@ -23,7 +21,16 @@ from propeller.resourcemgr._rules import Needs
 from propeller.resourcemgr._usage import Usage
 from propeller.resourcemgr.shared._kinds import Kind, Kinds
 from propeller.resourcemgr.shared._lanes import Lane, Streak
-from propeller.resourcemgr.shared._messages import Answer, Held, Report, Rules, Statement, items_of, rules_of
+from propeller.resourcemgr.shared._messages import (
+    Answer,
+    Held,
+    Report,
+    Rules,
+    Statement,
+    items_of,
+    read_limits,
+    rules_of,
+)
 from propeller.resourcemgr.shared._report import report_of, usage_of
 from propeller.resourcemgr.shared._store import Store
 
@@ -139,11 +146,11 @@ class Member:
         self.configured, self._own = limits, rules_of(limits)
         self.adopt(limits)
 
-    def adopt(self, limits: Limits) -> None:
-        """Have these limits in force, whatever this process is configured with. Costs O(kinds of claims, and streaks of
-        those that wait): not O(claims).
+    def adopt(self, limits: Limits, source: str = "") -> None:
+        """Have these limits in force, whatever this process is configured with; `source` is how another process has
+        written them. Costs O(kinds of claims, and streaks of those that wait): not O(claims).
         """
-        before, self._kinds = self._kinds.in_use(), Kinds(limits)
+        before, self._kinds = self._kinds.in_use(), Kinds(limits, source)
         self._changed, self._stirred = set(), set()
         self.resync()
         for kind in before:
@@ -233,7 +240,7 @@ class Member:
             return []
         names = self._grant(answer.granted, are_counted=True)
         if answer.source:
-            self.adopt(msgspec.json.decode(answer.source, type=Limits))
+            self.adopt(read_limits(answer.source), answer.source)
         return names
 
     def serve(self, store: Store, rules: Rules, at: float) -> tuple[list[str], float]:

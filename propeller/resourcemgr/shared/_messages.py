@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 from urllib.parse import quote, unquote
 
 import msgspec
 
 from propeller.resourcemgr._lending import kept_of
-from propeller.resourcemgr._limits import Limits, Path, path_of
+from propeller.resourcemgr._limits import Limits, Path, Pool, Tenant, path_of
 from propeller.resourcemgr._pools import OF_TENANT, title_of
 
 Held = tuple[str, str, int]
@@ -172,9 +173,23 @@ def source_of(limits: Limits) -> str:
     return msgspec.json.encode(plain, order="sorted").decode()
 
 
-def rules_of(limits: Limits) -> Rules:
-    """Of limits that were checked."""
-    source = source_of(limits)
+def read_limits(source: str) -> Limits:
+    """The limits that another process has written as JSON, without what only a newer release knows: releases run beside
+    one another while one takes over from the other.
+    """
+    document = msgspec.json.decode(source, type=dict[str, Any])
+    for name, kind in (("pools", Pool), ("tenants", Tenant)):
+        document[name] = [_known(one, kind) for one in document.get(name, ())]
+    return msgspec.convert(_known(document, Limits), Limits)
+
+
+def _known(document: Mapping[str, Any], kind: type[msgspec.Struct]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name in kind.__struct_encode_fields__}
+
+
+def rules_of(limits: Limits, source: str = "") -> Rules:
+    """Of limits that were checked. `source` is how another process has written them."""
+    source = source or source_of(limits)
     pools: dict[str, tuple[float, float, float, bool]] = {}
     for pool in limits.pools:
         rate = -1.0 if pool.rate is None else float(pool.rate)

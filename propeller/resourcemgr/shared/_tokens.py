@@ -37,7 +37,7 @@ from propeller.resourcemgr._usage import Usage
 from propeller.resourcemgr.shared._beside import beside
 from propeller.resourcemgr.shared._exchange import Exchange
 from propeller.resourcemgr.shared._member import Member
-from propeller.resourcemgr.shared._messages import Answer, Rules, items_of, pool_title, source_of
+from propeller.resourcemgr.shared._messages import Answer, Rules, items_of, pool_title, read_limits, source_of
 from propeller.resourcemgr.shared._options import RedisOptions
 from propeller.resourcemgr.shared._slice import OWN, StoreWait, differences, of_slice
 from propeller.resourcemgr.shared._store import Store
@@ -327,7 +327,7 @@ class SharedTokens:
                 asyncio.get_running_loop().call_later(self._options.ttl, self._name_conflict, answer)
 
     def _name_conflict(self, answer: Answer) -> None:
-        own, other = self._member.configured, msgspec.json.decode(answer.source, type=Limits)
+        own, other = self._member.configured, read_limits(answer.source)
         if self._callers.is_closed or self._member.rules.source != answer.source or source_of(own) == answer.source:
             return
         _log.error(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from unittest import mock
 
+import msgspec
+
 from propeller.errors import Invalid
 from propeller.resourcemgr import Claim, Limits, Pool, Tenant
 from propeller.resourcemgr.shared._kinds import Kinds
 from propeller.resourcemgr.shared._member import Member
+from propeller.resourcemgr.shared._messages import rules_of
 from propeller.resourcemgr.shared._store import Store
 
 
@@ -96,3 +99,18 @@ def test_a_claim_of_a_pool_that_is_gone_needs_the_others_or_has_its_tokens() -> 
     assert process.exchange() == ["b1"], "it waited for spark"
     assert process.member.held("a1") == (("hive", 1), ("spark", 2))
     assert process.member.held("b1") == (("hive", 1),)
+
+
+def test_limits_with_what_only_a_newer_release_knows_are_followed_as_far_as_they_are_known() -> None:
+    process = Process()
+    newer = Member("newer", 9000, of(2, own=5, hive=3), process.granted.append, process._refused)
+    document = msgspec.json.decode(newer.rules.source)
+    document["of a newer one"] = document["pools"][0]["of a newer one"] = document["tenants"][0]["of a newer one"] = {}
+    source = msgspec.json.encode(document).decode()
+    newer._own = newer._kinds.rules = rules_of(of(2, own=5, hive=3), source)
+    for _ in range(3):
+        newer.accept(process.store.exchange(newer.statement(), process.at, "server"))
+    for number in range(4):
+        process.request(f"a{number}", ("hive", 1))
+    assert process.exchange() == ["a0", "a1", "a2"]
+    assert process.member.rules.source == source
