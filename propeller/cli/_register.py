@@ -60,6 +60,8 @@ async def _register(paths: list[Path], uri: str, versioned: Versioned, python: s
             contents |= await _contents(path, versioned, python, registry)
         if not contents:
             raise Invalid(f"{', '.join(map(str, paths))}: there is no task, workflow or launch plan to register")
+        for entity, content in sorted(contents.items()):  # nothing of a version is registered if a part of it conflicts
+            await registry.require_registrable(entity, content)
         return [(entity, await registry.register(entity, content)) for entity, content in sorted(contents.items())]
 
 

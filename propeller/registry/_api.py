@@ -66,8 +66,12 @@ class Registry(Protocol):
         """Return the content of an entity, None if it is not registered."""
         ...
 
+    async def require_registrable(self, entity: Entity, content: bytes) -> None:
+        """Raise RegistryConflict if the entity is registered with other content now."""
+        ...
+
     async def register(self, entity: Entity, content: bytes) -> bool:
-        """Register an entity; returns whether it is new. The same content again changes nothing."""
+        """Register an entity; returns whether it is new. The same content again mends what is gone of it."""
         ...
 
     async def entities(self, kind: EntityKind, project: str, domain: str) -> list[Entity]:

@@ -58,21 +58,23 @@ class StoredRegistry:
             return None
         return await self._content(_digest_in(data, uri), entity)
 
-    async def register(self, entity: Entity, content: bytes) -> bool:
+    async def require_registrable(self, entity: Entity, content: bytes) -> None:
         _require_storable(entity)
-        digest = hashlib.sha256(content).hexdigest()
         uri = self._uri_of(entity)
         found = await self._storage.read_version(uri)
-        if found is None:
-            await self._storage.create(self._blob(digest), content)
-            if await self._storage.create(uri, msgspec.json.encode(_Reference(digest))) is not None:
-                return True
-            found = await self._storage.read_version(uri)  # another one was first
-        if found is None or _digest_in(found[0], uri) != digest:
+        if found is not None and _digest_in(found[0], uri) != hashlib.sha256(content).hexdigest():
             raise RegistryConflict(
                 f"{entity} is registered in {self._prefix} with other content: what is registered never changes, so "
                 "register it under another version (--version)"
             )
+
+    async def register(self, entity: Entity, content: bytes) -> bool:
+        await self.require_registrable(entity, content)
+        digest = hashlib.sha256(content).hexdigest()
+        await self._storage.write(self._blob(digest), content)  # also over one that somebody has changed
+        if await self._storage.create(self._uri_of(entity), msgspec.json.encode(_Reference(digest))) is not None:
+            return True
+        await self.require_registrable(entity, content)  # another one may have been first
         return False
 
     async def entities(self, kind: EntityKind, project: str, domain: str) -> list[Entity]:

@@ -60,7 +60,28 @@ async def test_content_that_is_gone_is_said() -> None:
         await registry(blobs).find(PLAN)
 
 
-@pytest.mark.parametrize("reference", [b"", b"7", b'{"sha256": "../../secret"}', b'{"sha256": 7}'])
+@pytest.mark.parametrize("left", [None, b"", b"what it does not"])
+async def test_content_that_is_gone_or_changed_is_mended_by_registering_it_again(left: bytes | None) -> None:
+    blobs: dict[str, bytes] = {}
+    await registry(blobs).register(PLAN, CONTENT)
+    del blobs[BLOB]
+    if left is not None:
+        blobs[BLOB] = left
+    assert not await registry(blobs).register(PLAN, CONTENT)
+    assert await registry(blobs).find(PLAN) == CONTENT
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        b"",
+        b"7",
+        b'{"sha256": "\xff"}',
+        b'{"x": %b}' % (b"[" * 5000 + b"]" * 5000),
+        b'{"sha256": "../../secret"}',
+        b'{"sha256": 7}',
+    ],
+)
 async def test_a_reference_leads_nowhere_but_to_a_blob(reference: bytes) -> None:
     with pytest.raises(CorruptBlob, match="names no content of a registered entity"):
         await registry({PLACE: reference, "memory://r/secret": b"secret"}).find(PLAN)
