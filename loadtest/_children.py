@@ -14,10 +14,8 @@ import uvloop
 
 from loadtest import workflows
 from loadtest._line import Line
-from loadtest._process import started
-from loadtest._scale_target import NAMESPACE, Target, in_namespace, target_of, warm
-from loadtest._statuses import Statuses
-from loadtest.completer import Completer
+from loadtest._scale_target import NAMESPACE, Target, in_namespace, target_of
+from loadtest._warmed import warmed
 from propeller.controller import FLYTE_WORKFLOWS
 from propeller.kube import Client
 
@@ -83,31 +81,22 @@ def _on(server: str, command: str, resources: Sequence[dict[str, Any]], count: i
 
 async def _run(target: Target, command: str, resources: Sequence[dict[str, Any]], count: int) -> Cost:
     """Create the resources, of which `count` pods come, and wait until all executions have ended."""
-    statuses, created = Statuses(), len(resources)
-    async with target.client() as client:
-        completer = Completer(client, NAMESPACE, lambda: 0.0)
-        async with (
-            completer.running(),
-            statuses.followed(client, NAMESPACE),
-            started(command, target.kubeconfig, target.directory) as controller,
-        ):
-            await controller.ready()
-            await warm(client, completer, statuses)
-            idle = controller.taken.peak = controller.memory
-            requests = await target.requests(client, starting=True)
-            before = time.perf_counter(), controller.cpu, target.cpu
-            for resource in resources:
-                await client.create(FLYTE_WORKFLOWS, in_namespace(resource), NAMESPACE)
-            executions = count if created == count else created + count
-            await statuses.wait_ended(executions, DEADLINE + count * FOR_ONE)
-            after = time.perf_counter(), controller.cpu, target.cpu
-            requests = await target.requests(client, starting=True) - requests - created
-            peak = controller.taken.peak
-        assert len(completer.uids) == count, f"{len(completer.uids)} pods for {count} executions"
-        stored = await _stored(client)
+    created = len(resources)
+    async with warmed(target, command) as of:
+        requests = await target.requests(of.client, starting=True)
+        before = time.perf_counter(), of.controller.cpu, target.cpu
+        for resource in resources:
+            await of.client.create(FLYTE_WORKFLOWS, in_namespace(resource), NAMESPACE)
+        executions = count if created == count else created + count
+        await of.statuses.wait_ended(executions, DEADLINE + count * FOR_ONE)
+        after = time.perf_counter(), of.controller.cpu, target.cpu
+        requests = await target.requests(of.client, starting=True) - requests - created
+        peak = of.controller.taken.peak
+        assert len(of.completer.uids) == count, f"{len(of.completer.uids)} pods for {count} executions"
+        stored = await _stored(of.client)
     seconds, cpu, server_cpu = (one - other for one, other in zip(after, before, strict=True))
     sent = requests / count if target.counts_requests else None
-    return Cost(cpu / count, server_cpu / count, sent, stored, (peak - idle) / count, seconds / count)
+    return Cost(cpu / count, server_cpu / count, sent, stored, (peak - of.idle) / count, seconds / count)
 
 
 async def _stored(client: Client) -> float:

@@ -11,10 +11,10 @@ import msgspec
 
 from loadtest import workflows
 from loadtest._line import Line
-from loadtest._process import LATE, ControllerProcess, Lags, started
-from loadtest._scale_target import NAMESPACE, Target, in_namespace, warm
+from loadtest._process import LATE, ControllerProcess, Lags
+from loadtest._scale_target import NAMESPACE, Target, in_namespace
 from loadtest._statuses import Statuses
-from loadtest.completer import Completer
+from loadtest._warmed import warmed
 from propeller.controller import FLYTE_WORKFLOWS
 
 DEADLINE, FOR_A_NODE = 900.0, 0.03  # seconds: it hangs, or the machine is far too slow
@@ -55,35 +55,25 @@ async def _measured(
     """Run workflows of `nodes` pods each; returns the controller's CPU for a pod, and the table."""
     resources = list(given)
     count = len(resources)
-    statuses = Statuses()
-    async with target.client() as client:
-        completer = Completer(client, NAMESPACE, lambda: 0.0)
-        async with (
-            completer.running(),
-            statuses.followed(client, NAMESPACE),
-            started(command, target.kubeconfig, target.directory) as controller,
-        ):
-            await controller.ready()
-            await warm(client, completer, statuses)
-            idle = controller.memory
-            controller.taken.peak = idle
-            lags_before = await controller.lags()
-            before = time.perf_counter(), controller.cpu, target.cpu, await target.requests(client)
-            for resource in resources:
-                await client.create(FLYTE_WORKFLOWS, resource, NAMESPACE)
-            await statuses.wait_ended(count, DEADLINE + nodes * FOR_A_NODE)
-            spent = Spent(
-                time.perf_counter() - before[0],
-                controller.cpu - before[1],
-                target.cpu - before[2],
-                await target.requests(client) - before[3],
-                controller.taken.peak - idle,
-            )
-            lags = (await controller.lags()).since(lags_before)
+    async with warmed(target, command) as of:
+        controller = of.controller
+        lags_before = await controller.lags()
+        before = time.perf_counter(), controller.cpu, target.cpu, await target.requests(of.client)
+        for resource in resources:
+            await of.client.create(FLYTE_WORKFLOWS, resource, NAMESPACE)
+        await of.statuses.wait_ended(count, DEADLINE + nodes * FOR_A_NODE)
+        spent = Spent(
+            time.perf_counter() - before[0],
+            controller.cpu - before[1],
+            target.cpu - before[2],
+            await target.requests(of.client) - before[3],
+            controller.taken.peak - of.idle,
+        )
+        lags = (await controller.lags()).since(lags_before)
     total = nodes * count
-    most = completer.most_at_once()
-    assert len(completer.uids) == total, f"{len(completer.uids)} pods for {total} nodes"
-    return spent.cpu / total, list(_lines(target, name, nodes, total, spent, statuses, controller, lags, most))
+    most = of.completer.most_at_once()
+    assert len(of.completer.uids) == total, f"{len(of.completer.uids)} pods for {total} nodes"
+    return spent.cpu / total, list(_lines(target, name, nodes, total, spent, of.statuses, controller, lags, most))
 
 
 def _resources(directory: Path, nodes: int, count: int) -> Iterator[dict[str, Any]]:
