@@ -74,6 +74,7 @@ async def _search(uri: str, client: Client, storage: Storage, namespace: str | N
     """Raises PropellerError if it is of no execution in the cluster."""
     loader = loader_of(client, storage, settings)
     heads = FLYTE_WORKFLOWS.metadata_only().typed(KubeObject)
+    unread = ""
     async for page in client.pages(heads, namespace):
         for head in page.items:
             name = head.metadata.name
@@ -81,14 +82,17 @@ async def _search(uri: str, client: Client, storage: Storage, namespace: str | N
                 continue
             try:
                 workflow: FlyteWorkflow = await client.get(WORKFLOWS, name, head.metadata.namespace)
+                found = _match(uri, await loader.show(workflow, SYSTEM_CLOCK.now()))
             except NotFound:
                 continue
-            found = _match(uri, await loader.show(workflow, SYSTEM_CLOCK.now()))
+            except PropellerError as error:  # maybe another's, whose name is in the URI by chance
+                unread = unread or f"; {head.metadata.namespace}/{name} cannot be read: {error}"
+                continue
             if found is not None:
                 return found
     where = f"namespace {namespace}" if namespace else "the cluster"
     raise PropellerError(
-        f"{uri} is of no execution that is in {where}: it may be deleted (controller.ttl), or another's"
+        f"{uri} is of no execution that is in {where}: it may be deleted (controller.ttl), or another's{unread}"
     )
 
 
