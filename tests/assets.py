@@ -22,9 +22,9 @@ import pytest
 from propeller import testing
 from tools.assets import bin_directory
 
-BINARIES = (
-    *("kube-apiserver", "etcd", "kubectl", "redis-server", "rclone", "helm"),
-    *("kube-controller-manager", "kube-scheduler", "postgres"),
+BINARIES = frozenset(
+    {"kube-apiserver", "etcd", "kubectl", "redis-server", "rclone", "helm"}
+    | {"kube-controller-manager", "kube-scheduler", "postgres"}
 )
 """Components that are executables of their own."""
 

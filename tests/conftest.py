@@ -18,9 +18,9 @@ from tests.examples import load_profile
 
 load_profile()
 
-pytest_plugins = ["propeller.testing.plugin", "tests.namespaces"]
+pytest_plugins = ["propeller.testing.plugin", "tests.namespaces", "tests.vectors.count"]
 
-RAN = pytest.StashKey[Counter[str]]()
+_COMPONENTS = "components"  # of a report: a property, which pytest-xdist passes on
 
 
 @pytest.fixture(scope="session")
@@ -38,12 +38,12 @@ def components_of(item: pytest.Item) -> list[str]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[RAN] = Counter()
+    config.pluginmanager.register(_Ran())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What waits for the build comes last."""
-    items.sort(key=lambda item: not all(map(assets.is_here, components_of(item))))
+    """What may have to wait for the build comes last. The order is the same in each process, whenever it collects."""
+    items.sort(key=lambda item: not assets.BINARIES.isdisjoint(components_of(item)))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -67,12 +67,20 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if call.when == "call" and not report.skipped:
-        item.config.stash[RAN].update(components_of(item))
+    report.user_properties.append((_COMPONENTS, components_of(item)))
     return report
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    ran = config.stash[RAN]
-    counts = ", ".join(f"{title} {ran[name]}" for name, title in assets.COMPONENTS.items())
-    terminalreporter.write_line(f"tests that ran on each component: {counts}")
+class _Ran:
+    """Counts the tests that ran on each component, in this process or in pytest-xdist's."""
+
+    def __init__(self) -> None:
+        self.counts = Counter[str]()
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.when == "call" and not report.skipped:
+            self.counts.update(dict(report.user_properties)[_COMPONENTS])
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        counts = ", ".join(f"{title} {self.counts[name]}" for name, title in assets.COMPONENTS.items())
+        terminalreporter.write_line(f"tests that ran on each component: {counts}")

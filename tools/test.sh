@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The whole test suite. The real components are built in the background while the tests that do not need them run.
+# The whole test suite, on each core, four at most: each process starts servers of its own, which take memory.
+# The real components are built in the background while the tests that do not need them run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,4 +11,4 @@ if [ -z "${KUBEBUILDER_ASSETS:-}" ]; then
   builder=$!
   trap 'kill $builder 2>/dev/null || true; cat "$log"; rm -f "$log"' EXIT
 fi
-.venv/bin/python -m pytest "$@"
+.venv/bin/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --durations 20 "$@"

@@ -29,4 +29,4 @@ VENV=build/$("$python" -c 'import sys; print(f"python{sys.version_info.major}.{s
 export VENV
 PYTHON=$python tools/setup.sh dev
 "$VENV/bin/python" --version
-"$VENV/bin/python" -m pytest -p no:cacheprovider tests/unit "$@"
+"$VENV/bin/python" -m pytest -p no:cacheprovider --numprocesses logical --maxprocesses 4 --dist loadfile tests/unit "$@"

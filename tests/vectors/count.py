@@ -1,4 +1,4 @@
-"""The count of vectors, printed at the end of a run."""
+"""The count of vectors, printed at the end of a run that had some."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from tests.vectors.folder import MISSING, is_here
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
+    counts = {outcome: _by_test(terminalreporter.stats.get(outcome, ())) for outcome in ("passed", "failed", "skipped")}
+    if not any(counts.values()):
+        return
     if not is_here():
         terminalreporter.write_line(f"Flyte's vectors: none, {MISSING}")
         return
-    counts = {outcome: _by_test(terminalreporter.stats.get(outcome, ())) for outcome in ("passed", "failed")}
     total = {outcome: count.total() for outcome, count in counts.items()}
     terminalreporter.write_line(f"Flyte's vectors: {total['passed']} green, {total['failed']} not")
     for test, count in sorted(counts["passed"].items()):
